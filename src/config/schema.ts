@@ -1,0 +1,122 @@
+// The configuration: one schema, and every field carries the sentence that becomes its documentation.
+import { z } from 'zod'
+
+const text = (description: string) => z.string().min(1).describe(description)
+const seconds = (description: string, fallback: number, least = 1, most = 31_536_000) => z.number().int().min(least).max(most).default(fallback).describe(`${description} Seconds.`)
+const serviceId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'use lower-case letters, digits, - and _ (at most 63, starting with a letter or digit)')
+
+export const identityPresets = ['all', 'seed1', 'seed2', 'seed3', 'seed4', 'none'] as const
+
+const cors = z
+  .strictObject({
+    allow_origins: z.array(z.string()).default(['*']).describe('Origins of browser clients, exact (`https://app.example`), or `*` for any.'),
+    allow_credentials: z.boolean().default(false).describe('Answer `Access-Control-Allow-Credentials: true`. Refused together with the origin `*`.'),
+    allow_methods: z.array(z.string()).default(['GET', 'POST', 'DELETE', 'OPTIONS']).describe('Methods named in preflight answers.'),
+    allow_headers: z
+      .array(z.string())
+      .default(['Authorization', 'Content-Type', 'Accept', 'MCP-Protocol-Version', 'Mcp-Session-Id', 'Mcp-Method', 'Mcp-Name', 'Last-Event-ID'])
+      .describe('Request headers named in preflight answers; `*` reflects what was asked. `Mcp-Param-*` is always reflected.'),
+    expose_headers: z.array(z.string()).default(['WWW-Authenticate', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'X-Request-Id']).describe('Response headers a browser client may read.'),
+  })
+  .describe('Cross-origin access for browser clients.')
+
+const provider = z
+  .strictObject({
+    name: text('What the sign-in button says.').optional(),
+    issuer: z.url({ protocol: /^https?$/ }).optional().describe('OpenID Connect issuer; its discovery document is read from here. Known for `google`.'),
+    client_id: text('Client id at the provider.'),
+    client_secret: text('Client secret at the provider. Absent for a public client.').optional(),
+    scopes: z.array(z.string()).default(['openid', 'email', 'profile']).describe('Scopes asked of the provider.'),
+    extra_params: z.record(z.string(), z.string()).default({}).describe('Further parameters of the authorization request, e.g. `prompt: select_account`.'),
+    groups_claim: text('ID-token or userinfo claim that holds the groups.').default('groups'),
+    allowed_emails: z.array(z.string()).optional().describe('Verified e-mail addresses that may sign in; `*` for everybody. Absent: everybody the provider lets in.'),
+    allowed_domains: z.array(z.string()).optional().describe('Verified e-mail domains that may sign in, exact. Absent: any.'),
+    allowed_groups: z.array(z.string()).optional().describe('Groups of which a person must have one. Absent: any.'),
+  })
+  .describe('An OpenID Connect identity provider.')
+
+const identity = z
+  .strictObject({
+    preset: z.enum(identityPresets).default('all').describe('Which set of identity headers the service receives.'),
+    headers: z
+      .record(z.string().regex(/^[A-Za-z0-9-]+$/, 'header names use letters, digits and -'), z.string())
+      .default({})
+      .describe('Further headers; values may use ${id} ${sub} ${login} ${email} ${name} ${provider} ${avatar} ${groups}.'),
+    assertion: z.boolean().default(true).describe('Send `X-MCP-Identity`, a JWT about the person, signed for this service and verifiable with the JWKS.'),
+  })
+  .describe('How the service learns who is calling.')
+
+const service = z
+  .strictObject({
+    name: text('Display name.').optional(),
+    description: z.string().default('').describe('One sentence for the consent page.'),
+    url: z.url({ protocol: /^https?$/ }).describe('The MCP server. Without a path, `/mcp` is added.'),
+    oauth_provider: text('The identity provider that people of this service sign in with. Absent: any configured one.').optional(),
+    auth_required: z.boolean().default(true).describe('false makes the service public: no login, no token, no identity.'),
+    scopes: z.array(z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/)).min(1).default(['mcp']).describe('Scopes a token must hold to use the service; also the default of a request that names none.'),
+    timeout: z.number().int().min(1).max(3_600_000).default(30_000).describe('Longest wait for the first byte of an answer. Milliseconds.'),
+    max_body: z.number().int().min(1024).max(1_073_741_824).default(4_194_304).describe('Largest request body. Bytes.'),
+    identity: identity.prefault({}),
+  })
+  .describe('An MCP server behind the gateway.')
+
+const localUser = z
+  .strictObject({
+    username: text('What the person types.'),
+    password: z.string().min(8).optional().describe('Plain password, at least 8 characters; hashed when the gateway starts. Prefer password_hash.'),
+    password_hash: z.string().regex(/^\$(argon2id|scrypt)\$/, 'a PHC string: $argon2id$… or $scrypt$…').optional().describe('PHC string as printed by `postern hash-password`.'),
+    email: z.email().optional().describe('E-mail address.'),
+    name: text('Display name.').optional(),
+    groups: z.array(z.string()).default([]).describe('Groups.'),
+  })
+  .refine((user) => (user.password === undefined) !== (user.password_hash === undefined), { error: 'give exactly one of password and password_hash' })
+
+const client = z
+  .strictObject({
+    name: text('Display name on the consent page.'),
+    redirect_uris: z.array(z.string()).min(1).describe('Redirect URIs, exact; on loopback hosts any port matches.'),
+    token_endpoint_auth_method: z.enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']).default('none').describe('How the client authenticates at the token endpoint.'),
+    client_secret: z.string().min(32).optional().describe('For the client_secret methods; at least 32 characters.'),
+    jwks_uri: z.url({ protocol: /^https$/ }).optional().describe('For private_key_jwt: where its public keys are.'),
+    jwks: z.strictObject({ keys: z.array(z.record(z.string(), z.unknown())) }).optional().describe('For private_key_jwt: its public keys.'),
+  })
+  .describe('A pre-registered OAuth client.')
+
+const storage = z
+  .strictObject({
+    type: z.enum(['sqlite', 'memory']).default('sqlite').describe('`sqlite`: a file in the state directory. `memory`: lost at exit, one process only.'),
+  })
+  .describe('Where codes, grants, sessions and registrations are kept.')
+
+export const configSchema = z
+  .strictObject({
+    $schema: z.string().optional().describe('JSON Schema of this file, for editors.'),
+    host: text('Address to listen on.').default('127.0.0.1'),
+    port: z.number().int().min(0).max(65_535).default(8080).describe('Port to listen on; 0 takes a free one.'),
+    issuer: z.url({ protocol: /^https?$/ }).optional().describe('The public URL: scheme and host (and port), no path. Needed when the host is not loopback.'),
+    session_secret: z.string().min(32).optional().describe('Root secret, at least 32 characters; everything sealed and signed is derived from it. Absent: generated in the state directory.'),
+    previous_secrets: z.array(z.string().min(32)).default([]).describe('Former values of session_secret, newest first; they still open what they sealed.'),
+    debug: z.boolean().default(false).describe('More in the log; on loopback, any localhost origin is accepted.'),
+    allowed_hosts: z.array(z.string()).default([]).describe('Further Host values (host or host:port) under which the gateway may be addressed.'),
+    trusted_proxies: z.array(z.string()).default([]).describe('Addresses or CIDR ranges of reverse proxies whose X-Forwarded-For is believed.'),
+    protocol_versions: z.array(z.string()).optional().describe('MCP revisions that are let through. Absent: every published one.'),
+    default_service: text('The service at `/mcp`. Absent: the only one, when there is one.').optional(),
+    cors: cors.prefault({}),
+    oauth_providers: z.record(serviceId, provider).default({}).describe('Identity providers by id.'),
+    mcp_services: z.record(serviceId, service).default({}).describe('MCP servers by id; the id is the path: `/{id}/mcp`.'),
+    local_users: z.array(localUser).default([]).describe('People who sign in with a password kept here.'),
+    clients: z.record(z.string().regex(/^[A-Za-z0-9._~-]{1,128}$/), client).default({}).describe('Pre-registered OAuth clients by client_id.'),
+    dynamic_registration: z.boolean().default(true).describe('Accept RFC 7591 registrations. Clients that publish a metadata document need none.'),
+    storage: storage.prefault({}),
+    access_token_lifetime: seconds('Lifetime of access tokens.', 3600, 60, 86_400),
+    refresh_token_lifetime: seconds('How long a refresh token may lie unused.', 2_592_000, 300),
+    refresh_grace: seconds('How long a refresh token still answers with its successor after that successor was used.', 60, 0, 3600),
+    code_lifetime: seconds('Lifetime of authorization codes.', 300, 10, 600),
+    session_timeout: seconds('How long a browser session may lie unused; it ends after 8 hours in any case.', 3600, 60, 28_800),
+    client_lifetime: seconds('How long a dynamic registration lives unused; 0 keeps it for ever.', 7_776_000, 0),
+    key_rotation: seconds('How often the signing key changes; the former one stays published while its tokens live.', 7_776_000, 3600),
+  })
+  .describe('Postern configuration.')
+
+export type Config = z.output<typeof configSchema>
+export type ConfigInput = z.input<typeof configSchema>

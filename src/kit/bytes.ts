@@ -1,0 +1,52 @@
+// Bytes, text and digests in the few forms the wire uses.
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text) as Uint8Array<ArrayBuffer>
+/** Lenient: malformed sequences become U+FFFD. */
+export const utf8Text = (bytes: BufferSource): string => decoder.decode(bytes)
+
+export const encodeBase64 = (bytes: Uint8Array): string => {
+  let binary = ''
+  for (let i = 0; i < bytes.length; i += 0x8000) binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000))
+  return btoa(binary)
+}
+
+export const encodeBase64url = (bytes: Uint8Array): string => encodeBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+
+/** Undefined for anything that is not unpadded base64url (RFC 4648 §5, RFC 7515 §2). */
+export const decodeBase64url = (text: string): Uint8Array<ArrayBuffer> | undefined => {
+  if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) return undefined
+  return decodeBase64(text.replaceAll('-', '+').replaceAll('_', '/'))
+}
+
+/** Undefined for anything that is not base64, padded or not. */
+export const decodeBase64 = (text: string): Uint8Array<ArrayBuffer> | undefined => {
+  try {
+    const binary = atob(text)
+    const bytes = new Uint8Array(binary.length)
+    for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i)
+    return bytes
+  } catch {
+    return undefined
+  }
+}
+
+export const encodeHex = (bytes: Uint8Array): string => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('')
+
+export const sha256 = async (text: string): Promise<Uint8Array<ArrayBuffer>> => new Uint8Array(await crypto.subtle.digest('SHA-256', utf8(text)))
+
+/** SHA-256 as base64url: how a bearer secret is kept at rest (43 characters). */
+export const digest = async (secret: string): Promise<string> => encodeBase64url(await sha256(secret))
+
+/** Equality in time that depends on the length alone. */
+export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {
+  if (a.length !== b.length) return false
+  let difference = 0
+  for (let i = 0; i < a.length; i++) difference |= (a[i] as number) ^ (b[i] as number)
+  return difference === 0
+}
+
+/** Text equality in time that depends on the lengths alone. */
+export const sameText = (a: string, b: string): boolean => sameBytes(utf8(a), utf8(b))

@@ -1,0 +1,87 @@
+// Root secrets and what is derived from them: sealing (AES-256-GCM with associated data) and message authentication, each with a key id so that roots rotate.
+import { decodeBase64url, encodeBase64url, utf8, utf8Text } from './bytes.ts'
+
+/** One root secret. The id is derived from the secret itself (first 8 hex digits of a labelled SHA-256), so no process can disagree about it. */
+interface Root {
+  readonly id: string
+  readonly material: CryptoKey
+}
+
+export interface KeyRing {
+  /** The id that `mac` and `seal` use now. */
+  readonly current: string
+  /**
+   * AES-256-GCM over the text. `context` is authenticated with it (purpose, owner, record key), so a sealed value moved to another place does not open.
+   * Shape: `s1.<key id>.<base64url(iv ‖ ciphertext ‖ tag)>`.
+   */
+  seal(text: string, context: string): Promise<string>
+  /** The sealed text, or undefined when it was altered, moved to another context, or sealed with a root this ring does not hold. */
+  open(sealed: string, context: string): Promise<string | undefined>
+  /** HMAC-SHA-256 under a key derived for `purpose` from the root `keyId` (default: the current one); undefined when the ring lacks that root. */
+  mac(purpose: string, message: string, keyId?: string): Promise<Uint8Array<ArrayBuffer> | undefined>
+}
+
+const salt = utf8('postern/root/v1')
+
+const importRoot = async (secret: Uint8Array<ArrayBuffer>): Promise<Root> => {
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array([...salt, ...secret])))
+  const id = [...digest.subarray(0, 4)].map((b) => b.toString(16).padStart(2, '0')).join('')
+  return { id, material: await crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveKey']) }
+}
+
+const hkdf = (purpose: string): HkdfParams => ({ name: 'HKDF', hash: 'SHA-256', salt, info: utf8(purpose) })
+
+/**
+ * A ring over root secrets of at least 32 bytes each, newest first: the first seals and authenticates, the others only open what they once sealed.
+ * Throws RangeError for a shorter secret or an empty list.
+ */
+export const createKeyRing = async (secrets: readonly Uint8Array<ArrayBuffer>[], random: (n: number) => Uint8Array<ArrayBuffer>): Promise<KeyRing> => {
+  if (secrets.length === 0) throw new RangeError('a key ring needs at least one root secret')
+  if (secrets.some((secret) => secret.length < 32)) throw new RangeError('a root secret needs at least 32 bytes')
+  const roots = await Promise.all(secrets.map(importRoot))
+  const byId = new Map(roots.map((root) => [root.id, root]))
+  const current = roots[0] as Root
+  const derived = new Map<string, Promise<CryptoKey>>()
+  const keyFor = (root: Root, purpose: string, use: 'seal' | 'mac'): Promise<CryptoKey> => {
+    const name = `${use}/${purpose}/${root.id}`
+    const known = derived.get(name)
+    if (known) return known
+    const made =
+      use === 'seal'
+        ? crypto.subtle.deriveKey(hkdf(`seal/${purpose}`), root.material, { name: 'AES-GCM', length: 256 }, false, ['encrypt', 'decrypt'])
+        : crypto.subtle.deriveKey(hkdf(`mac/${purpose}`), root.material, { name: 'HMAC', hash: 'SHA-256', length: 256 }, false, ['sign'])
+    derived.set(name, made)
+    return made
+  }
+  return {
+    current: current.id,
+    async seal(text, context) {
+      const iv = random(12)
+      const key = await keyFor(current, 'record', 'seal')
+      const box = new Uint8Array(await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: utf8(context) }, key, utf8(text)))
+      const joined = new Uint8Array(iv.length + box.length)
+      joined.set(iv)
+      joined.set(box, iv.length)
+      return `s1.${current.id}.${encodeBase64url(joined)}`
+    },
+    async open(sealed, context) {
+      const [version, id, body] = sealed.split('.')
+      const root = byId.get(id ?? '')
+      const bytes = decodeBase64url(body ?? '')
+      if (version !== 's1' || !root || !bytes || bytes.length < 28) return undefined
+      try {
+        const key = await keyFor(root, 'record', 'seal')
+        const plain = await crypto.subtle.decrypt({ name: 'AES-GCM', iv: bytes.subarray(0, 12), additionalData: utf8(context) }, key, bytes.subarray(12))
+        return utf8Text(plain)
+      } catch {
+        // WebCrypto says only OperationError: the tag did not match. Absent is the one honest answer.
+        return undefined
+      }
+    },
+    async mac(purpose, message, keyId = current.id) {
+      const root = byId.get(keyId)
+      if (!root) return undefined
+      return new Uint8Array(await crypto.subtle.sign('HMAC', await keyFor(root, purpose, 'mac'), utf8(message)))
+    },
+  }
+}

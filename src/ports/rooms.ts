@@ -1,0 +1,41 @@
+// The functions that rooms need of one another. The hall (gateway.ts) passes them; no room imports another.
+import type { JSONWebKeySet, JWTPayload } from 'jose'
+import type { Person, Principal } from './people.ts'
+import type { ClientView } from './pages.ts'
+import type { Visit } from './runtime.ts'
+import type { Address } from './services.ts'
+
+/** A plain-way handler: a Request in, a Response out; refusals are thrown. */
+export type Handler = (request: Request, visit: Visit) => Promise<Response>
+
+/** Signs with the current asymmetric key of the gateway and answers for all keys still published (RFC 7517). */
+export interface Signer {
+  /** A JWT with the given `typ`; `iss`, `iat`, `exp` and `jti` are set here. Lifetime in ms. */
+  sign(claims: JWTPayload, options: { readonly typ: string; readonly lifetimeMs: number }): Promise<string>
+  /** The claims of a token of ours with that `typ`, signature and expiry checked (60 s leeway on iat/nbf, none on exp); undefined otherwise. */
+  verify(token: string, typ: string): Promise<JWTPayload | undefined>
+  /** Public keys: current, and former ones while their tokens live. Answers from memory when storage is down. */
+  jwks(): Promise<JSONWebKeySet>
+  readonly algorithm: 'ES256'
+}
+
+export interface Session {
+  /** Digest of the cookie's value; safe to keep. */
+  readonly id: string
+  readonly person: Person
+  /** Epoch ms. */
+  readonly signedInAt: number
+  /** Token for forms of this session (double submit). */
+  readonly csrf: string
+}
+
+export interface Sessions {
+  /** The live session of this browser, if any; slides its idle expiry. */
+  of(request: Request): Promise<Session | undefined>
+}
+
+/** What sign-in may know of the authorization flow that made it necessary. */
+export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonly client: ClientView; readonly address: Address } | undefined>
+
+/** Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream. */
+export type Guard = (authorization: readonly string[], address: Address) => Promise<Principal>

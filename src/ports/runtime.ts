@@ -1,0 +1,57 @@
+// Everything a room may ask of the world outside. Made once at the door; no room reads a clock, a socket, the environment or a global of its runtime.
+import type { KeyRing } from '../kit/keyring.ts'
+import type { Cache, Store } from './store.ts'
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+/** One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. */
+export type Log = (level: LogLevel, event: string, fields?: Readonly<Record<string, unknown>>) => void
+
+/** Password hashing of the runtime, PHC strings in and out. `verify` takes as long for a wrong password as for a right one. */
+export interface Passwords {
+  hash(password: string): Promise<string>
+  verify(password: string, phc: string): Promise<boolean>
+  /** True when the stored string uses weaker parameters than today's. */
+  outdated(phc: string): boolean
+}
+
+export interface OutboundOptions {
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  /** Milliseconds for the whole exchange, body included. Default 5,000. */
+  readonly timeoutMs?: number
+  /** Largest decoded body, bytes. Default 1 MiB. */
+  readonly maxBytes?: number
+}
+
+/**
+ * Guarded outbound fetch (security.md rule 11): https only (http where the operator configured that very origin), the address actually
+ * connected to is global unicast, no redirect is followed, time and decoded size are capped, nothing ambient (proxy, cookies) is used.
+ * Rejects with `Refusal('outbound.refused')` for what the guard forbids and `Refusal('outbound.failed')` for what the network did.
+ */
+export type Outbound = (url: string, options?: OutboundOptions) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
+
+export interface Runtime {
+  /** Epoch milliseconds. */
+  now(): number
+  /** n bytes of a cryptographic random source. */
+  random(n: number): Uint8Array<ArrayBuffer>
+  readonly outbound: Outbound
+  /** Work that may end after the answer is sent (waitUntil on Workers). */
+  defer(work: Promise<unknown>): void
+  readonly log: Log
+  readonly store: Store
+  readonly cache: Cache
+  readonly keys: KeyRing
+  readonly passwords: Passwords
+  /** Version of the product and of the runtime, for `/health` and the start block. */
+  readonly about: { readonly version: string; readonly runtime: string }
+}
+
+/** What a door knows of one request beyond its bytes. */
+export interface Visit {
+  /** On every answer as `X-Request-Id` and in every log line; never taken from the caller. */
+  readonly requestId: string
+  /** The peer's address, or the first untrusted one behind configured proxies. */
+  readonly ip: string
+}

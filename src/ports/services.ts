@@ -1,0 +1,52 @@
+// A service is an MCP server behind the gateway; an address is one place where it is reached.
+
+/** The set of identity headers a service receives; see docs/reference/headers.md. */
+export type IdentityPreset = 'all' | 'seed1' | 'seed2' | 'seed3' | 'seed4' | 'none'
+
+export interface Service {
+  /** The path segment: `/{id}/mcp`. */
+  readonly id: string
+  readonly name: string
+  readonly description: string
+  /** Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), or a handler that lives in this process. */
+  readonly upstream: { readonly kind: 'http'; readonly url: string } | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
+  /** Identity provider that people of this service sign in with; undefined means any configured one. */
+  readonly provider?: string
+  readonly authRequired: boolean
+  /** Scopes a token must hold to use the service; never empty. */
+  readonly scopes: readonly string[]
+  /** Milliseconds until the first byte of the upstream's answer. */
+  readonly timeoutMs: number
+  /** Largest request body, bytes. */
+  readonly maxBodyBytes: number
+  readonly identity: { readonly preset: IdentityPreset; readonly headers: Readonly<Record<string, string>>; readonly assertion: boolean }
+}
+
+/** One address under which a service is reached: its own canonical resource URL and metadata. */
+export interface Address {
+  readonly service: Service
+  /** Path of the MCP endpoint below the origin, no trailing slash: `/demo/mcp`, or `/mcp` for the default service. */
+  readonly path: string
+  /** `{issuer}{path}`: the audience of tokens for this address (RFC 8707 §2, RFC 9728 §1.2). */
+  readonly resource: string
+}
+
+/** All services and where they are. Pure look-ups; no I/O. */
+export interface Directory {
+  /** The public origin, no trailing slash: issuer of the authorization server and base of every resource. */
+  readonly issuer: string
+  /** Origins that mean the same place as the issuer (on a loopback gateway: localhost, 127.0.0.1 and [::1] with its port), issuer first. */
+  readonly origins: readonly string[]
+  readonly services: readonly Service[]
+  readonly addresses: readonly Address[]
+  /** The one address meant when a request names no resource: the only service, or the default one. */
+  readonly only: Address | undefined
+  service(id: string): Service | undefined
+  /**
+   * The address a resource indicator names (RFC 8707): scheme and host in any case, default port, one trailing slash and any of `origins` accepted;
+   * undefined for everything else.
+   */
+  resolve(resource: string): Address | undefined
+  /** The address a raw request path (no query) falls under, with what follows its endpoint (`''` or `/rest`); undefined when none does or the path is not in normal form. */
+  locate(path: string): { readonly address: Address; readonly rest: string } | undefined
+}

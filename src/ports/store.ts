@@ -1,0 +1,45 @@
+// The two storage contracts. A Store is strong: every operation is one atomic step on every backend. A Cache may be stale or empty at any time.
+// The two are different types on purpose: Workers KV can only ever be a Cache, so a configuration that would keep codes in it does not type-check.
+
+/** A record's version. Opaque; it changes with every write of the key and is never reused for it. */
+export type Mark = string & { readonly mark: unique symbol }
+
+export interface Entry {
+  /** The stored text, exactly as written. */
+  readonly value: string
+  readonly mark: Mark
+}
+
+export interface PutOptions {
+  /** Milliseconds until the record is gone; without it the record stays. Expired records are absent to every operation. */
+  readonly ttlMs?: number
+  /** `'absent'`: write only when the key holds nothing. A mark: write only when the key still holds that version. */
+  readonly only?: 'absent' | Mark
+}
+
+export interface ListOptions {
+  /** Return keys strictly after this one, in ascending byte order. */
+  readonly after?: string
+  /** At most this many; 100 when absent. */
+  readonly limit?: number
+}
+
+/**
+ * Strong key-value storage. Keys are ASCII, at most 512 bytes, `kind:id` by convention.
+ * Every method rejects with a `Refusal('storage.unavailable')` when the backend cannot be reached; it never answers from a guess.
+ */
+export interface Store {
+  get(key: string): Promise<Entry | undefined>
+  /** Resolves with the new mark, or undefined when `only` was not met (nothing was written then). */
+  put(key: string, value: string, options?: PutOptions): Promise<Mark | undefined>
+  /** Atomic read-and-delete: of any number of parallel takers exactly one receives the entry. */
+  take(key: string): Promise<Entry | undefined>
+  /** Live records whose key starts with the prefix, ascending. */
+  list(prefix: string, options?: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]>
+}
+
+/** Storage that may lose or delay anything; what it answers is a hint. */
+export interface Cache {
+  get(key: string): Promise<string | undefined>
+  put(key: string, value: string, options: { readonly ttlMs: number }): Promise<void>
+}
