@@ -39,3 +39,14 @@ export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonl
 
 /** Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream. */
 export type Guard = (authorization: readonly string[], address: Address) => Promise<Principal>
+
+/** Counts one use of `kind` by `key`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
+export type Limit = (kind: 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address', key: string) => Promise<void>
+
+/** One thing that happened, for the audit trail. Facts are JSON values; never a token, code, cookie or password. */
+export interface AuditEvent {
+  /** Dotted name, e.g. `grant.issued`, `call`, `refresh.reuse`. */
+  readonly event: string
+  readonly [fact: string]: unknown
+}
+export type Record = (event: AuditEvent) => void
