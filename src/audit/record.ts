@@ -1,11 +1,11 @@
 // What happened, for the people who answer for it: one function, one event a line.
-import type { Record } from '../ports/rooms.ts'
+import type { Audit } from '../ports/rooms.ts'
 import type { Log } from '../ports/runtime.ts'
 
 /** Events that tell of an attack or a loss stand out in the log. */
 const grave = new Set(['refresh.reuse', 'code.replayed', 'session.foreign', 'callback.other-browser'])
 
 export const createRecord =
-  ({ log }: { readonly log: Log }): Record =>
+  ({ log }: { readonly log: Log }): Audit =>
   ({ event, ...facts }) =>
     log(grave.has(event) ? 'warn' : 'info', event, { audit: true, ...facts })

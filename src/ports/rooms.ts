@@ -49,4 +49,5 @@ export interface AuditEvent {
   readonly event: string
   readonly [fact: string]: unknown
 }
-export type Record = (event: AuditEvent) => void
+/** Keeps one event; never throws, never waits. */
+export type Audit = (event: AuditEvent) => void
