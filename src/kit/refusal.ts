@@ -29,6 +29,17 @@ export const refusals = {
   // outbound
   'outbound.refused': row(502, 'invalid_request', 1502, 'The gateway does not connect to that address.'),
   'outbound.failed': row(502, 'temporarily_unavailable', 1502, 'Another server that this step needs did not answer as it should.'),
+  // signing in (src/identity)
+  'login.form': row(403, 'access_denied', 1403, 'This form is no longer valid, or it was sent from another site. Open the sign-in page again.'),
+  'login.required': row(401, 'login_required', 1401, 'Sign in first.'),
+  'login.link-spent': row(403, 'access_denied', 1403, 'This sign-in link was used already or has expired.'),
+  'login.state-unknown': row(400, 'invalid_request', 1400, 'This sign-in is not known here: it was finished already, or took longer than ten minutes.'),
+  'login.other-browser': row(403, 'access_denied', 1403, 'This sign-in was started in another browser.'),
+  'provider.unknown': row(404, 'invalid_request', 1404, 'There is no such identity provider here.'),
+  'provider.denied': row(403, 'access_denied', 1403, 'The identity provider did not let the sign-in finish.'),
+  'provider.untrusted': row(400, 'access_denied', 1400, 'The answer of the identity provider did not pass its checks, so nobody was signed in.'),
+  'provider.unreachable': row(503, 'temporarily_unavailable', 1503, 'The identity provider did not answer as it should. Try again in a moment.'),
+  'person.not-allowed': row(403, 'access_denied', 1403, 'This account may not sign in here.'),
 } as const satisfies Record<string, Row>
 
 export type RefusalCode = keyof typeof refusals
@@ -43,6 +54,13 @@ export interface RefusalDetail {
   readonly rpcData?: unknown
   /** Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a validated redirect URI. */
   readonly redirect?: { readonly uri: string; readonly state?: string }
+  /** What the problem page says beyond the sentence: a title, steps, facts worth showing, and a way on inside this gateway (same-origin path). */
+  readonly page?: {
+    readonly title?: string
+    readonly steps?: readonly string[]
+    readonly facts?: readonly { readonly name: string; readonly value: string }[]
+    readonly onward?: { readonly label: string; readonly href: string }
+  }
 }
 
 /** A no with a stable code. `why` is for the operator's log and never reaches the caller. */
