@@ -14,16 +14,18 @@ export interface ClientView {
 
 export interface ConsentView {
   readonly client: ClientView
-  /** Where the answer goes: full URI, its host, and whether it is an app on this computer. */
+  /** Where the answer goes: full URI, its host (`URL.host`), whether that is this computer (loopback http), and whether it opens an app by a scheme of its own. */
   readonly redirect: { readonly uri: string; readonly host: string; readonly loopback: boolean; readonly native: boolean }
   readonly service: { readonly id: string; readonly name: string; readonly description: string; readonly resource: string }
   readonly person: Person
   readonly scopes: readonly { readonly name: string; readonly fresh: boolean }[]
   /** True when the client will be able to stay signed in (a refresh token will be issued), and for how many ms unused. */
   readonly staysMs?: number
+  /** Lifetime of one access token, ms; said when the client will not be able to stay signed in. */
+  readonly accessMs?: number
   readonly flow: string
   readonly csrf: string
-  /** Sign in as somebody else and come back to this question. */
+  /** Same-origin path (GET) to sign in as somebody else and come back to this question. */
   readonly switchAccount: string
 }
 
@@ -35,10 +37,13 @@ export interface LoginView {
   readonly password: boolean
   /** Whether the built-in person signs in with a link from the terminal. */
   readonly link: boolean
-  /** Hidden fields that both forms carry. */
+  /** Hidden fields that every form of the page carries; `flow` also goes into the link that reloads the page. */
   readonly hidden: Readonly<Record<string, string>>
+  /** What went wrong with the last attempt, as a sentence; drawn next to the forms. */
   readonly problem?: string
   readonly username?: string
+  /** HTTP status of the page: 401 when there is a problem and 200 otherwise, unless told. */
+  readonly status?: number
 }
 
 export interface HomeView {
@@ -54,14 +59,29 @@ export interface ConnectView {
   readonly reachable: boolean
 }
 
+/** Who has to do something before it works. `nobody`: it passes by itself. */
+export type Actor = 'you' | 'app' | 'admin' | 'nobody'
+
+/** One stop on the way of the failed step, for the picture of where it broke. */
+export interface Hop {
+  readonly name: string
+  readonly state: 'ok' | 'failed' | 'unreached'
+}
+
 export interface ProblemView {
   readonly status: number
+  /** The refusal's code; the same in the JSON twin, the log and the documentation. */
   readonly code: string
   readonly title: string
-  /** What happened and who must act. */
+  /** What happened, in a sentence or two. */
   readonly what: string
+  readonly who?: Actor
+  /** You, the gateway and whoever else took part, in order. */
+  readonly hops?: readonly Hop[]
   /** What to do, one step an entry. */
   readonly steps: readonly string[]
+  /** What to do in a particular client, with the command where there is one. */
+  readonly recipes?: readonly { readonly client: string; readonly say: string; readonly command?: string }[]
   /** Facts worth showing, e.g. registered and sent redirect URI. */
   readonly facts: readonly { readonly name: string; readonly value: string }[]
   readonly requestId: string
@@ -69,13 +89,19 @@ export interface ProblemView {
   readonly onward?: { readonly label: string; readonly href: string }
 }
 
-/** The pages, as complete HTML responses with their security headers. */
+/**
+ * The pages, as complete HTML responses with their security headers, readable without JavaScript. Their headers stay open: append `Set-Cookie` freely.
+ * Everything in a view is taken for hostile text: it is escaped, bounded in length, and rid of characters that cannot be seen or that reorder others.
+ */
 export interface Pages {
   consent(view: ConsentView, requestId: string): Response
   login(view: LoginView, requestId: string): Response
   home(view: HomeView, requestId: string): Response
   connect(view: ConnectView, requestId: string): Response
-  /** Shown after a decision whose redirect goes to an app with a scheme of its own: a button and a way back. */
-  goBack(view: { readonly client: ClientView; readonly href: string }, requestId: string): Response
+  /**
+   * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by a button. `allowed: false` after Cancel.
+   * An `href` that would run or read something in this browser (`javascript:`, `data:`, `file:` …) is not linked.
+   */
+  goBack(view: { readonly client: ClientView; readonly href: string; readonly allowed?: boolean }, requestId: string): Response
   problem(view: ProblemView): Response
 }
