@@ -37,8 +37,12 @@ export interface Sessions {
 /** What sign-in may know of the authorization flow that made it necessary. */
 export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonly client: ClientView; readonly address: Address } | undefined>
 
-/** Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream. */
-export type Guard = (authorization: readonly string[], address: Address) => Promise<Principal>
+/**
+ * Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream.
+ * `authorization`: every Authorization header of the request. `origin`: the origin the caller used, one of `directory.origins` (default: the issuer);
+ * the challenge names the metadata there, because clients compare its `resource` with the URL they were given.
+ */
+export type Guard = (authorization: readonly string[], address: Address, origin?: string) => Promise<Principal>
 
 /** Counts one use of `kind` by `key`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
 export type Limit = (kind: 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address', key: string) => Promise<void>
