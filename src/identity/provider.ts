@@ -1,0 +1,24 @@
+// What an identity provider is to the sign-in: somewhere to send the browser, and a person that comes back.
+import type { Person } from '../ports/people.ts'
+
+/** Secrets of one round trip; sealed in the store until the browser comes back. */
+export interface RoundTrip {
+  readonly nonce: string
+  /** PKCE code verifier (RFC 7636 §4.1). */
+  readonly verifier: string
+}
+
+export interface IdentityProvider {
+  readonly id: string
+  /** What the button says. */
+  readonly name: string
+  /**
+   * Where to send the browser, and what must be kept until it returns. `state` is ours; nothing of the client that waits behind this sign-in is passed on.
+   * `retry`: the path by which the person tries again, for refusals. Throws `provider.unreachable` or `provider.untrusted`.
+   */
+  begin(options: { readonly state: string; readonly again?: 'login' | 'switch' | undefined; readonly retry: string }): Promise<{ readonly url: string; readonly trip: RoundTrip }>
+  /** The person that the provider vouches for. Throws `provider.denied`, `provider.unreachable` or `provider.untrusted`. */
+  finish(options: { readonly answer: URLSearchParams; readonly state: string; readonly trip: RoundTrip; readonly retry: string }): Promise<Person>
+  /** Why this person may not sign in here, for the operator's log; undefined when they may. */
+  bars(person: Person): string | undefined
+}

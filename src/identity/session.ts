@@ -1,0 +1,87 @@
+// A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or simply too old).
+import { digest, encodeBase64url } from '../kit/bytes.ts'
+import type { Person } from '../ports/people.ts'
+import type { Session, Sessions } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import { dropCookie, readCookie, setCookie } from './cookies.ts'
+import { macText } from './mac.ts'
+
+export const sessionCookie = '__Host-postern-session'
+
+interface SessionRecord {
+  readonly person: Person
+  readonly signedInAt: number
+  /** When the idle clock was last set back. */
+  readonly seenAt: number
+}
+
+export interface BrowserSessions extends Sessions {
+  /** Begins a session and answers the `Set-Cookie` value. The id is always new and the request's former session ends (session fixation). */
+  start(person: Person, request: Request): Promise<string>
+  /** Ends the request's session, if any, and answers the `Set-Cookie` value that removes the cookie. */
+  end(request: Request): Promise<string>
+}
+
+export interface SessionsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>
+  /** A session unused for this long is over. */
+  readonly idleMs: number
+  /** A session older than this is over, however busy. */
+  readonly absoluteMs: number
+}
+
+const keyOf = (id: string): string => `session:${id}`
+
+/** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
+export const createSessions = ({ runtime, idleMs, absoluteMs }: SessionsDeps): BrowserSessions => {
+  // Sliding the expiry with every request would turn every page view into a write.
+  const slideEveryMs = Math.min(60_000, Math.floor(idleMs / 4))
+
+  const idOf = async (request: Request): Promise<string | undefined> => {
+    const secret = readCookie(request, sessionCookie)
+    // 32 random bytes are 43 characters; anything else was never ours and costs no look-up.
+    return secret?.length === 43 ? digest(secret) : undefined
+  }
+
+  const sealed = (id: string, record: SessionRecord): Promise<string> => runtime.keys.seal(JSON.stringify(record), keyOf(id))
+  const ttl = (record: SessionRecord, now: number): number => Math.min(idleMs, record.signedInAt + absoluteMs - now)
+
+  const of = async (request: Request): Promise<Session | undefined> => {
+    const id = await idOf(request)
+    const entry = id && (await runtime.store.get(keyOf(id)))
+    const text = id && entry && (await runtime.keys.open(entry.value, keyOf(id)))
+    if (!text) return undefined
+    const record = JSON.parse(text) as SessionRecord
+    const now = runtime.now()
+    // Shorter lifetimes in a new configuration hold for old sessions too.
+    if (now >= record.seenAt + idleMs || now >= record.signedInAt + absoluteMs) return undefined
+    if (now >= record.seenAt + slideEveryMs) {
+      const slid = { ...record, seenAt: now }
+      // Only over the version just read: a session that ended meanwhile stays ended.
+      await runtime.store.put(keyOf(id), await sealed(id, slid), { ttlMs: ttl(slid, now), only: entry.mark })
+    }
+    return { id, person: record.person, signedInAt: record.signedInAt, csrf: await macText(runtime.keys, 'session-csrf', id) }
+  }
+
+  const forget = async (request: Request): Promise<void> => {
+    const id = await idOf(request)
+    if (id) await runtime.store.take(keyOf(id))
+  }
+
+  return {
+    of,
+    async start(person, request) {
+      await forget(request)
+      const secret = encodeBase64url(runtime.random(32))
+      const id = await digest(secret)
+      const now = runtime.now()
+      const record = { person, signedInAt: now, seenAt: now }
+      await runtime.store.put(keyOf(id), await sealed(id, record), { ttlMs: ttl(record, now), only: 'absent' })
+      return setCookie(sessionCookie, secret, absoluteMs)
+    },
+    async end(request) {
+      await forget(request)
+      return dropCookie(sessionCookie)
+    },
+  }
+}

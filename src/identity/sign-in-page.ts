@@ -1,0 +1,82 @@
+// The sign-in page, and what its password form does.
+import { digest } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Pages } from '../ports/pages.ts'
+import type { Audit, Handler, Limit } from '../ports/rooms.ts'
+import { aimFields, aimOf, destination, type Aim } from './aim.ts'
+import { seeOther, type Arrive } from './arrival.ts'
+import type { Browsers } from './browser.ts'
+import { dropCookie, setCookie } from './cookies.ts'
+import type { LocalPeople } from './local.ts'
+import type { Offer, Offers } from './offer.ts'
+import type { BrowserSessions } from './session.ts'
+
+/** Remembers for which flow the page was shown, so that a link opened from the terminal finds its way back to it. */
+export const pendingCookie = '__Host-postern-pending'
+const pendingMs = 600_000
+
+export interface SignInPageDeps {
+  readonly sessions: BrowserSessions
+  readonly people: LocalPeople
+  readonly offers: Offers
+  readonly browsers: Browsers
+  readonly arrive: Arrive
+  readonly pages: Pages
+  readonly limit: Limit
+  readonly record: Audit
+}
+
+interface Drawing {
+  readonly aim: Aim
+  readonly offer: Offer
+  readonly request: Request
+  readonly requestId: string
+  readonly problem?: string
+  readonly username?: string
+}
+
+export const createSignInPage = ({ sessions, people, offers, browsers, arrive, pages, limit, record }: SignInPageDeps): { readonly page: Handler; readonly password: Handler } => {
+  const draw = async ({ aim, offer, request, requestId, problem, username }: Drawing): Promise<Response> => {
+    const { csrf, cookie } = await browsers.bind(request)
+    const view = {
+      ...(offer.asking ? { asking: offer.asking } : {}),
+      providers: offer.providers.map(({ id, name }) => ({ id, name })),
+      password: offer.password,
+      link: offer.link,
+      hidden: { csrf, ...aimFields(aim) },
+      ...(problem === undefined ? {} : { problem }),
+      ...(username === undefined ? {} : { username }),
+    }
+    const page = pages.login(view, requestId)
+    page.headers.append('set-cookie', cookie)
+    if (offer.link) page.headers.append('set-cookie', aim.flow && offer.asking ? setCookie(pendingCookie, aim.flow, pendingMs) : dropCookie(pendingCookie))
+    return page
+  }
+
+  return {
+    async page(request, visit) {
+      const aim = aimOf(new URL(request.url).searchParams)
+      const offer = await offers(aim, request)
+      const session = await sessions.of(request)
+      const suits = session !== undefined && (offer.only === undefined || offer.only === session.person.provider)
+      if (suits && !aim.again) return seeOther(destination(aim))
+      return draw({ aim, offer, request, requestId: visit.requestId })
+    },
+
+    async password(request, visit) {
+      const form = await browsers.ownForm(request)
+      const aim = aimOf(form)
+      const offer = await offers(aim, request)
+      if (!offer.password) throw new Refusal('provider.unknown', 'no password sign-in here')
+      const username = form.get('username') ?? ''
+      const known = await browsers.known(request, username)
+      // Counted by browser where that is known, else by address: a stranger who guesses slows down themselves, never the owner of the name.
+      if (known === undefined) await limit('sign-in-address', visit.ip)
+      await limit('sign-in', known ?? `${visit.ip} ${await digest(username)}`)
+      const person = await people.check(username, form.get('password') ?? '', known !== undefined)
+      if (person) return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
+      record({ event: 'sign-in.failed', provider: 'local', ip: visit.ip, request_id: visit.requestId })
+      return draw({ aim, offer, request, requestId: visit.requestId, problem: 'Invalid credentials. Check the username and the password, then try again.', username })
+    },
+  }
+}
