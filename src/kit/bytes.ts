@@ -15,16 +15,9 @@ export const encodeBase64 = (bytes: Uint8Array): string => {
 
 export const encodeBase64url = (bytes: Uint8Array): string => encodeBase64(bytes).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 
-/** Undefined for anything that is not unpadded base64url (RFC 4648 §5, RFC 7515 §2). */
-export const decodeBase64url = (text: string): Uint8Array<ArrayBuffer> | undefined => {
-  if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) return undefined
-  return decodeBase64(text.replaceAll('-', '+').replaceAll('_', '/'))
-}
-
-/** Undefined for anything that is not base64, padded or not. */
-export const decodeBase64 = (text: string): Uint8Array<ArrayBuffer> | undefined => {
+const bytesOf = (base64: string): Uint8Array<ArrayBuffer> | undefined => {
   try {
-    const binary = atob(text)
+    const binary = atob(base64)
     const bytes = new Uint8Array(binary.length)
     for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i)
     return bytes
@@ -32,6 +25,18 @@ export const decodeBase64 = (text: string): Uint8Array<ArrayBuffer> | undefined 
     return undefined
   }
 }
+
+// What the last character may be, by length modulo 4: only bits that belong to a byte. One value has one spelling (RFC 4648 §3.5), an altered one never decodes to the same bytes.
+const lastCharacters = [/[A-Za-z0-9_-]?$/, /(?!)/, /[AQgw]$/, /[AEIMQUYcgkosw048]$/] as const
+
+/** Undefined for anything that is not canonical unpadded base64url (RFC 4648 §5, RFC 7515 §2). */
+export const decodeBase64url = (text: string): Uint8Array<ArrayBuffer> | undefined => {
+  if (/[^A-Za-z0-9_-]/.test(text) || !lastCharacters[(text.length % 4) as 0 | 1 | 2 | 3].test(text.slice(-1))) return undefined
+  return bytesOf(text.replaceAll('-', '+').replaceAll('_', '/'))
+}
+
+/** Undefined for anything that is not base64 (RFC 4648 §4), padded or not. */
+export const decodeBase64 = (text: string): Uint8Array<ArrayBuffer> | undefined => (/[^A-Za-z0-9+/=]/.test(text) ? undefined : bytesOf(text))
 
 export const encodeHex = (bytes: Uint8Array): string => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('')
 

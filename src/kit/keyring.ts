@@ -1,5 +1,5 @@
 // Root secrets and what is derived from them: sealing (AES-256-GCM with associated data) and message authentication, each with a key id so that roots rotate.
-import { decodeBase64url, encodeBase64url, utf8, utf8Text } from './bytes.ts'
+import { decodeBase64url, encodeBase64url, encodeHex, utf8 } from './bytes.ts'
 
 /** One root secret. The id is derived from the secret itself (first 8 hex digits of a labelled SHA-256), so no process can disagree about it. */
 interface Root {
@@ -22,11 +22,14 @@ export interface KeyRing {
 }
 
 const salt = utf8('postern/root/v1')
+const ivBytes = 12
+const tagBytes = 16
+// What was sealed comes back exactly, a leading U+FEFF included.
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
 const importRoot = async (secret: Uint8Array<ArrayBuffer>): Promise<Root> => {
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new Uint8Array([...salt, ...secret])))
-  const id = [...digest.subarray(0, 4)].map((b) => b.toString(16).padStart(2, '0')).join('')
-  return { id, material: await crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveKey']) }
+  return { id: encodeHex(digest.subarray(0, 4)), material: await crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveKey']) }
 }
 
 const hkdf = (purpose: string): HkdfParams => ({ name: 'HKDF', hash: 'SHA-256', salt, info: utf8(purpose) })
@@ -56,7 +59,7 @@ export const createKeyRing = async (secrets: readonly Uint8Array<ArrayBuffer>[],
   return {
     current: current.id,
     async seal(text, context) {
-      const iv = random(12)
+      const iv = random(ivBytes)
       const key = await keyFor(current, 'record', 'seal')
       const box = new Uint8Array(await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: utf8(context) }, key, utf8(text)))
       const joined = new Uint8Array(iv.length + box.length)
@@ -65,14 +68,14 @@ export const createKeyRing = async (secrets: readonly Uint8Array<ArrayBuffer>[],
       return `s1.${current.id}.${encodeBase64url(joined)}`
     },
     async open(sealed, context) {
-      const [version, id, body] = sealed.split('.')
-      const root = byId.get(id ?? '')
-      const bytes = decodeBase64url(body ?? '')
-      if (version !== 's1' || !root || !bytes || bytes.length < 28) return undefined
+      const [version, id = '', body = '', ...rest] = sealed.split('.')
+      const root = byId.get(id)
+      const bytes = decodeBase64url(body)
+      if (version !== 's1' || rest.length > 0 || !root || !bytes || bytes.length < ivBytes + tagBytes) return undefined
+      const key = await keyFor(root, 'record', 'seal')
       try {
-        const key = await keyFor(root, 'record', 'seal')
-        const plain = await crypto.subtle.decrypt({ name: 'AES-GCM', iv: bytes.subarray(0, 12), additionalData: utf8(context) }, key, bytes.subarray(12))
-        return utf8Text(plain)
+        const algorithm = { name: 'AES-GCM', iv: bytes.subarray(0, ivBytes), additionalData: utf8(context) }
+        return decoder.decode(await crypto.subtle.decrypt(algorithm, key, bytes.subarray(ivBytes)))
       } catch {
         // WebCrypto says only OperationError: the tag did not match. Absent is the one honest answer.
         return undefined

@@ -1,0 +1,53 @@
+// Single flight.
+import { expect, test } from 'vitest'
+import { createOnce } from '../../src/kit/once.ts'
+
+const gate = <T>(): { promise: Promise<T>; open: (value: T) => void; fail: (error: Error) => void } => {
+  const { promise, resolve, reject } = Promise.withResolvers<T>()
+  return { promise, open: resolve, fail: reject }
+}
+
+test('a hundred who ask at once share one run and its answer', async () => {
+  const once = createOnce()
+  const work = gate<number>()
+  let runs = 0
+  const answers = Array.from({ length: 100 }, () => once('key', () => (runs++, work.promise)))
+  work.open(7)
+  expect(new Set(await Promise.all(answers))).toEqual(new Set([7]))
+  expect(runs).toBe(1)
+})
+
+test('different keys run side by side', async () => {
+  const once = createOnce()
+  const [a, b] = [gate<string>(), gate<string>()]
+  const both = Promise.all([once('a', () => a.promise), once('b', () => b.promise)])
+  b.open('b')
+  a.open('a')
+  expect(await both).toEqual(['a', 'b'])
+})
+
+test('the next one to ask after the answer starts a new run', async () => {
+  const once = createOnce()
+  let runs = 0
+  const work = async (): Promise<number> => ++runs
+  expect(await once('key', work)).toBe(1)
+  expect(await once('key', work)).toBe(2)
+})
+
+test('an error reaches everybody who waited and nobody who comes later', async () => {
+  const once = createOnce()
+  const work = gate<number>()
+  const waiting = [once('key', () => work.promise), once('key', () => work.promise)]
+  work.fail(new Error('down'))
+  expect((await Promise.allSettled(waiting)).map((one) => one.status)).toEqual(['rejected', 'rejected'])
+  expect(await once('key', async () => 1)).toBe(1)
+})
+
+test('work that throws before its first await is forgotten like any other', async () => {
+  const once = createOnce()
+  const broken = (): Promise<number> => {
+    throw new Error('at once')
+  }
+  await expect(once('key', broken)).rejects.toThrow('at once')
+  expect(await once('key', async () => 2)).toBe(2)
+})
