@@ -1,0 +1,79 @@
+// The part of the Workers runtime that the worker door uses, in the words of Cloudflare's own documentation (developers.cloudflare.com/workers/runtime-apis).
+
+interface ExecutionContext {
+  waitUntil(work: Promise<unknown>): void
+  passThroughOnException(): void
+}
+
+interface DurableObjectId {
+  toString(): string
+}
+
+/** One object: its fetch handler, and every public method of its class as a call that answers a promise. */
+type DurableObjectStub<T = unknown> = { fetch(request: Request): Promise<Response> } & {
+  [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never
+}
+
+interface DurableObjectNamespace<T = unknown> {
+  idFromName(name: string): DurableObjectId
+  get(id: DurableObjectId): DurableObjectStub<T>
+  getByName(name: string): DurableObjectStub<T>
+}
+
+type SqlValue = string | number | null | ArrayBuffer
+
+interface SqlCursor<Row extends Record<string, SqlValue>> extends Iterable<Row> {
+  toArray(): Row[]
+  one(): Row
+  readonly rowsRead: number
+  readonly rowsWritten: number
+}
+
+interface SqlStorage {
+  exec<Row extends Record<string, SqlValue> = Record<string, SqlValue>>(query: string, ...values: SqlValue[]): SqlCursor<Row>
+  readonly databaseSize: number
+}
+
+interface DurableObjectStorage {
+  readonly sql: SqlStorage
+  transactionSync<T>(closure: () => T): T
+  /** Epoch milliseconds, or null when none is set. */
+  getAlarm(): Promise<number | null>
+  setAlarm(time: number | Date): Promise<void>
+  deleteAlarm(): Promise<void>
+  deleteAll(): Promise<void>
+}
+
+interface DurableObjectState {
+  readonly id: DurableObjectId
+  readonly storage: DurableObjectStorage
+  waitUntil(work: Promise<unknown>): void
+  blockConcurrencyWhile<T>(callback: () => Promise<T>): Promise<T>
+  acceptWebSocket(socket: WebSocket, tags?: readonly string[]): void
+  getWebSockets(tag?: string): WebSocket[]
+}
+
+interface KVNamespace {
+  get(key: string): Promise<string | null>
+  put(key: string, value: string, options?: { readonly expirationTtl?: number; readonly expiration?: number }): Promise<void>
+  delete(key: string): Promise<void>
+}
+
+interface RateLimit {
+  limit(options: { readonly key: string }): Promise<{ readonly success: boolean }>
+}
+
+interface Fetcher {
+  fetch(request: Request): Promise<Response>
+}
+
+declare module 'cloudflare:workers' {
+  export abstract class DurableObject<Env = unknown> {
+    protected readonly ctx: DurableObjectState
+    protected readonly env: Env
+    constructor(ctx: DurableObjectState, env: Env)
+    fetch?(request: Request): Response | Promise<Response>
+    alarm?(): void | Promise<void>
+  }
+  export const waitUntil: (work: Promise<unknown>) => void
+}
