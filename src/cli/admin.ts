@@ -1,0 +1,19 @@
+// `postern admin link`: a new one-time login link for the built-in person, from the state directory of a gateway that runs or will run.
+import type { Config } from '../config/schema.ts'
+import { createLoginLinks } from '../identity/login-link.ts'
+import { createNodeRuntime } from '../node/runtime.ts'
+import { StartRefused } from './start-refused.ts'
+
+/** Resolves with the whole URL. Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
+export const adminLink = async ({ config, stateDir }: { readonly config: Config; readonly stateDir: string }): Promise<string> => {
+  const enabled = config.local_users.length === 0 && Object.keys(config.oauth_providers).length === 0
+  if (!enabled) throw new StartRefused('link.disabled', 'Login links are for the built-in person, and this configuration names its own people. Sign in with one of them.')
+  if (config.storage.type !== 'sqlite') throw new StartRefused('link.memory', 'With storage.type memory a link can only come from the running gateway: press l in its terminal.')
+  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' })
+  try {
+    const secret = await createLoginLinks({ runtime, enabled }).mint()
+    return `${config.issuer ?? `http://localhost:${config.port}`}/?t=${secret}`
+  } finally {
+    await runtime.close()
+  }
+}

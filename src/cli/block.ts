@@ -1,0 +1,79 @@
+// What `postern` prints when it is up: a short block for a person, one JSON line for a program.
+import type { Gateway } from '../gateway.ts'
+import { connectCards } from '../kit/connect-cards.ts'
+
+export interface StartFacts {
+  readonly gateway: Gateway
+  readonly about: { readonly version: string; readonly runtime: string }
+  readonly stateDir: string
+  /** Whether the state directory was made by this start. */
+  readonly fresh: boolean
+  /** The one-time login link, when one was made. */
+  readonly link: string | undefined
+  /** Milliseconds since the process began. */
+  readonly readyMs: number
+  readonly tty: boolean
+  readonly warnings: readonly string[]
+}
+
+const tilde = (path: string): string => (process.env['HOME'] && path.startsWith(`${process.env['HOME']}/`) ? `~${path.slice(process.env['HOME'].length)}` : path)
+
+const colour = (): boolean => !process.env['NO_COLOR'] && (process.stdout.isTTY || Boolean(process.env['FORCE_COLOR']))
+
+const paint = (code: number, text: string): string => (colour() ? `\u001B[${code}m${text}\u001B[0m` : text)
+
+const isLocal = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
+
+/** What a program reads: the first line of its standard output. */
+export const listeningEvent = ({ gateway, about, stateDir, link, readyMs }: StartFacts): Readonly<Record<string, unknown>> => ({
+  event: 'listening',
+  url: gateway.directory.issuer,
+  ...(link === undefined ? {} : { login_link: link }),
+  mcp: gateway.directory.addresses.map(({ service, resource }) => ({ service: service.id, url: resource })),
+  version: about.version,
+  runtime: about.runtime,
+  state: stateDir,
+  ready_ms: readyMs,
+})
+
+const row = (name: string, text: string): string => `  ${paint(2, name.padEnd(13))} ${text}`
+
+const demoTools = 'demo: whoami, slow_count, large_result, delete_everything'
+
+const commands = (name: string, url: string): string[] => {
+  const cards = new Map(connectCards({ name, url, reachable: false }).map((card) => [card.id, card]))
+  const lines = [
+    ['Claude Code', cards.get('claude-code')?.commands[0]],
+    ['VS Code', cards.get('vscode')?.links.find(({ kind }) => kind === 'https')?.href],
+    ['Inspector', cards.get('inspector')?.commands[0]],
+  ] as const
+  return lines.flatMap(([client, text]) => (text === undefined ? [] : [row(client, text)]))
+}
+
+const personBlock = (facts: StartFacts): string[] => {
+  const { gateway, about, link } = facts
+  const { directory } = gateway
+  const first = directory.addresses[0]
+  const addresses = directory.addresses.map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
+  const next = link === undefined && gateway.links.enabled ? 'press l for a login link · postern validate · press h for keys' : 'postern config schema · postern validate · press h for keys'
+  return [
+    `${paint(1, `postern ${about.version}`)} · ${about.runtime} · state ${tilde(facts.stateDir)}${facts.fresh ? ' (new)' : ''}   ready in ${facts.readyMs} ms`,
+    '',
+    link === undefined ? row('Dashboard', paint(36, `${directory.issuer}/`)) : row('Dashboard', `${paint(36, link)}   ${paint(2, '(one-time link, 15 min)')}`),
+    ...addresses,
+    '',
+    ...(first ? [...commands(first.service.id, first.resource), ''] : []),
+    ...(isLocal(directory.issuer) ? [`  ${paint(33, '⚠')} claude.ai and ChatGPT connect from the internet: put a public https address in front and set --public-url https://…`] : []),
+    `  Next: ${next}`,
+    '',
+  ]
+}
+
+/** Prints the block, or the one JSON line when nobody looks. The link appears here once and in no log. */
+export const startBlock = (facts: StartFacts): void => {
+  if (!facts.tty) {
+    process.stdout.write(`${JSON.stringify(listeningEvent(facts))}\n`)
+    return
+  }
+  process.stdout.write(`${personBlock(facts).join('\n')}\n`)
+}

@@ -1,0 +1,157 @@
+// The hall: makes every room, hands each the functions it needs, and offers the doors one gateway.
+import { createRecord } from './audit/record.ts'
+import type { Config } from './config/schema.ts'
+import { createLocalPeople } from './identity/local.ts'
+import { createLoginLinks, type LoginLinks } from './identity/login-link.ts'
+import { createProviders } from './identity/providers/configured.ts'
+import { createSessions } from './identity/session.ts'
+import { createSignIn } from './identity/sign-in.ts'
+import { createAuthorize } from './oauth/authorize.ts'
+import { createClientDocuments } from './oauth/client-document.ts'
+import { createClients } from './oauth/clients.ts'
+import { createConsent } from './oauth/consent.ts'
+import { createFlows } from './oauth/flows.ts'
+import { createGrants } from './oauth/grants.ts'
+import { createGuard } from './oauth/guard.ts'
+import { createIntrospect } from './oauth/introspect.ts'
+import { createManage } from './oauth/manage.ts'
+import { createMetadata } from './oauth/metadata.ts'
+import { createRegister } from './oauth/register.ts'
+import { authorizationResponse } from './oauth/respond.ts'
+import { createRevoke } from './oauth/revoke.ts'
+import { createSigner } from './oauth/signing-keys.ts'
+import { createToken } from './oauth/token.ts'
+import { createTokens } from './oauth/tokens.ts'
+import { createAssets } from './pages/assets.ts'
+import { createPages } from './pages/pages.ts'
+import { createLimit } from './policy/rate.ts'
+import type { Runtime, Visit } from './ports/runtime.ts'
+import type { Directory, Service } from './ports/services.ts'
+import { createCors } from './proxy/cors.ts'
+import { createFront } from './proxy/front.ts'
+import { type Admit, createAdmit } from './proxy/handle.ts'
+import { createFetchProxy } from './proxy/http.ts'
+import { createDirectory } from './proxy/locate.ts'
+import { createRefuse, type Refuse } from './proxy/refuse.ts'
+import { createRoutes } from './routes.ts'
+import { createStatus } from './status.ts'
+
+export interface GatewayOptions {
+  readonly config: Config
+  readonly runtime: Runtime
+  /** The public origin (issuer), no trailing slash, and the other origins that mean the same place (ports/services.ts `Directory`). */
+  readonly issuer: string
+  readonly aliases?: readonly string[]
+  /** Services the door brings itself, e.g. the demo server. */
+  readonly services?: readonly Service[]
+  /** True while the process finishes its last requests; `/readyz` says so. */
+  readonly draining?: () => boolean
+}
+
+export interface Gateway {
+  readonly directory: Directory
+  readonly links: LoginLinks
+  /** Whether a raw request path and method go the proxied way; a person's browser that opens an MCP address gets a page instead. */
+  proxied(method: string, path: string, accept: string | undefined, authorized: boolean): boolean
+  readonly admit: Admit
+  readonly refuse: Refuse
+  /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
+  fetch(request: Request, visit: Visit): Promise<Response>
+  /** Both ways as web standards, for runtimes without the fast pipe. `path` is the raw request path where the runtime has it. Never rejects. */
+  handle(request: Request, visit: Visit, fetchUpstream: typeof fetch, path?: string): Promise<Response>
+  /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
+  warm(): Promise<void>
+}
+
+const withPath = (url: string): string => (new URL(url).pathname === '/' ? new URL('/mcp', url).href : url)
+
+const configuredServices = (config: Config): Service[] =>
+  Object.entries(config.mcp_services).map(([id, service]) => ({
+    id,
+    name: service.name ?? id,
+    description: service.description,
+    upstream: { kind: 'http', url: withPath(service.url) },
+    ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
+    authRequired: service.auth_required,
+    scopes: service.scopes,
+    timeoutMs: service.timeout,
+    maxBodyBytes: service.max_body,
+    identity: service.identity,
+  }))
+
+/** A browser that navigates, not a client that streams: it asks for HTML and shows no token (users.md 4.12). */
+const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
+  (method === 'GET' || method === 'HEAD') && !authorized && accept !== undefined && accept.includes('text/html') && !accept.includes('text/event-stream')
+
+const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
+
+export const createGateway = (options: GatewayOptions): Gateway => {
+  const { config, runtime, issuer } = options
+  const origins = [issuer, ...(options.aliases ?? [])]
+  const services = [...(options.services ?? []), ...configuredServices(config)]
+  const directory = createDirectory({ issuer, origins, services, defaultService: config.default_service })
+  const record = createRecord({ log: runtime.log })
+  const limit = createLimit({ loopback: isLoopback(issuer) })
+  const cors = createCors({ cors: config.cors, origins, debug: config.debug })
+  const pages = createPages({ issuer, version: runtime.about.version })
+
+  const sessions = createSessions({ runtime, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 })
+  const signer = createSigner({ runtime, issuer, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
+  const documents = createClientDocuments({ runtime, directory })
+  const clients = createClients({ runtime, config, documents, directory })
+  const grants = createGrants({ runtime, config, record })
+  const tokens = createTokens({ runtime, config, signer })
+  const flows = createFlows({ runtime })
+  const guard = createGuard({ runtime, directory, signer, grants })
+  const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record })
+
+  const people = createLocalPeople({ runtime, users: config.local_users })
+  const providers = createProviders({ runtime, config, issuer })
+  const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
+  const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: consent.describeFlow, limit, record, origins })
+
+  const front = createFront({ config, directory })
+  const refuse = createRefuse({ cors, log: runtime.log })
+  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record: (call) => record({ event: 'call', ...call }) })
+  const status = createStatus({ runtime, config, directory, sessions, pages, draining: options.draining ?? (() => false) })
+
+  const routes = createRoutes({
+    handlers: {
+      metadata: createMetadata({ config, directory, signer }),
+      register: createRegister({ runtime, config, directory, clients, limit, record }),
+      manage: createManage({ runtime, config, directory, clients, grants, record }),
+      authorize: createAuthorize({ runtime, directory, clients, flows, sessions, limit }),
+      consent,
+      token: createToken({ runtime, config, directory, clients, grants, tokens, limit, record }),
+      revoke: createRevoke({ clients, grants, tokens, limit, record }),
+      introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
+      signIn,
+      status,
+      assets: createAssets(),
+    },
+    registration: config.dynamic_registration,
+    directory,
+    cors,
+    front,
+    pages,
+    log: runtime.log,
+    redirectTo: authorizationResponse(issuer),
+  })
+
+  const proxied: Gateway['proxied'] = (method, path, accept, authorized) => directory.locate(path) !== undefined && !navigates(method, accept, authorized)
+  return {
+    directory,
+    links,
+    proxied,
+    admit,
+    refuse,
+    fetch: routes,
+    handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
+      const plain = !proxied(request.method, path, request.headers.get('accept') ?? undefined, request.headers.has('authorization'))
+      return plain ? routes(request, visit) : createFetchProxy({ admit, refuse, fetch: fetchUpstream })(request, visit)
+    },
+    async warm() {
+      await signer.jwks()
+    },
+  }
+}

@@ -1,0 +1,61 @@
+// Everything the core asks of Node: clock, randomness, storage, guarded outbound connections, passwords, the log.
+import { randomFillSync } from 'node:crypto'
+import { join } from 'node:path'
+import type { Config } from '../config/schema.ts'
+import { createKeyRing } from '../kit/keyring.ts'
+import type { Log, Runtime } from '../ports/runtime.ts'
+import type { Store } from '../ports/store.ts'
+import { createMemoryCache } from '../stores/memory-cache.ts'
+import { createMemoryStore } from '../stores/memory.ts'
+import { createOutbound } from './outbound.ts'
+import { createPasswords } from './passwords.ts'
+import { rootSecrets } from './root-secret.ts'
+import { openSqliteStore } from './sqlite.ts'
+
+export interface NodeRuntime extends Runtime {
+  /** Ends what the runtime holds open: the database file, timers. */
+  close(): Promise<void>
+}
+
+interface NodeRuntimeOptions {
+  readonly config: Config
+  readonly stateDir: string
+  readonly log: Log
+  readonly version: string
+}
+
+const openStore = (config: Config, stateDir: string, now: () => number): { store: Store; close: () => void } => {
+  if (config.storage.type === 'memory') return { store: createMemoryStore({ now }), close: () => undefined }
+  return openSqliteStore(join(stateDir, 'postern.db'), { now })
+}
+
+/** Origins the operator wrote into the configuration: the guard lets exactly these be private or plain http. */
+const configuredOrigins = (config: Config): string[] => Object.values(config.oauth_providers).flatMap(({ issuer }) => (issuer === undefined ? [] : [new URL(issuer).origin]))
+
+/** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
+export const createNodeRuntime = async ({ config, stateDir, log, version }: NodeRuntimeOptions): Promise<NodeRuntime> => {
+  const now = (): number => Date.now()
+  const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
+  const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random)
+  const { store, close } = openStore(config, stateDir, now)
+  const pending = new Set<Promise<unknown>>()
+  return {
+    now,
+    random,
+    outbound: createOutbound({ allowOrigins: configuredOrigins(config) }),
+    defer(work) {
+      const settled = work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })).finally(() => pending.delete(settled))
+      pending.add(settled)
+    },
+    log,
+    store,
+    cache: createMemoryCache({ now, most: 1000 }),
+    keys,
+    passwords: createPasswords(),
+    about: { version, runtime: `node ${process.versions.node}` },
+    async close() {
+      await Promise.allSettled(pending)
+      close()
+    },
+  }
+}

@@ -1,0 +1,154 @@
+// Every address of the plain way, as one table, and the one place where refusals become answers.
+import { Hono } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { asRefusal, drawRefusal, type Surface } from './answers.ts'
+import type { SignIn } from './identity/sign-in.ts'
+import { Refusal } from './kit/refusal.ts'
+import type { Consent } from './oauth/consent.ts'
+import type { Metadata } from './oauth/metadata.ts'
+import { problemFor } from './pages/problems.ts'
+import type { Pages } from './ports/pages.ts'
+import type { Handler } from './ports/rooms.ts'
+import type { Log, Visit } from './ports/runtime.ts'
+import type { Directory } from './ports/services.ts'
+import type { Cors } from './proxy/cors.ts'
+import type { Front } from './proxy/front.ts'
+import type { Status } from './status.ts'
+
+export interface Handlers {
+  readonly metadata: Metadata
+  readonly register: Handler
+  readonly manage: Handler
+  readonly authorize: Handler
+  readonly consent: Consent
+  readonly token: Handler
+  readonly revoke: Handler
+  readonly introspect: Handler
+  readonly signIn: SignIn
+  readonly status: Status
+  readonly assets: (path: string) => Response | undefined
+}
+
+interface RoutesOptions {
+  readonly handlers: Handlers
+  /** Whether RFC 7591 registration is open; otherwise its addresses do not exist. */
+  readonly registration: boolean
+  readonly directory: Directory
+  readonly cors: Cors
+  readonly front: Front
+  readonly pages: Pages
+  readonly log: Log
+  readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
+}
+
+export interface Route {
+  readonly paths: readonly string[]
+  readonly surface: Surface
+  /** Browser clients of other origins may read the answer (protocol.md A12, C22); never pages. */
+  readonly cors: boolean
+  readonly on: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
+  /** Reached by any Host: probes come by address. */
+  readonly anyHost?: boolean
+  /** Cookies live on the issuer's host, so a person who came by another name of it is sent there first. */
+  readonly onIssuer?: boolean
+}
+
+/** OAuth endpoints accept 64 kB, pages the same: nothing legitimate comes near it. */
+const maxBodyBytes = 65_536
+
+const wellKnown = (name: string): string[] => [`/.well-known/${name}`, `/.well-known/${name}/*`, `/:service/mcp/.well-known/${name}`]
+
+/** The table. Root aliases serve clients that fall back to default endpoints (protocol.md A15). */
+export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'handlers' | 'registration'>): readonly Route[] => [
+  { paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')], surface: 'json', cors: true, on: { GET: h.metadata.authorizationServer } },
+  { paths: wellKnown('oauth-protected-resource'), surface: 'json', cors: true, on: { GET: h.metadata.protectedResource } },
+  { paths: ['/oauth/jwks', '/jwks'], surface: 'json', cors: true, on: { GET: h.metadata.jwks } },
+  { paths: ['/oauth/authorize', '/authorize'], surface: 'page', cors: false, on: { GET: h.authorize, POST: h.authorize }, onIssuer: true },
+  { paths: ['/oauth/consent'], surface: 'page', cors: false, on: { GET: h.consent.page, POST: h.consent.decide } },
+  { paths: ['/oauth/token', '/token'], surface: 'oauth', cors: true, on: { POST: h.token } },
+  ...(registration
+    ? ([
+        { paths: ['/oauth/register', '/register'], surface: 'oauth', cors: true, on: { POST: h.register } },
+        { paths: ['/oauth/register/:id', '/register/:id'], surface: 'oauth', cors: true, on: { GET: h.manage, PUT: h.manage, DELETE: h.manage } },
+      ] as const)
+    : []),
+  { paths: ['/oauth/revoke', '/revoke'], surface: 'oauth', cors: true, on: { POST: h.revoke } },
+  { paths: ['/oauth/introspect', '/introspect'], surface: 'oauth', cors: true, on: { POST: h.introspect } },
+  { paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'], surface: 'page', cors: false, on: { GET: h.signIn.callback } },
+  { paths: ['/login'], surface: 'page', cors: false, on: { GET: h.signIn.page, POST: h.signIn.password }, onIssuer: true },
+  { paths: ['/login/:provider'], surface: 'page', cors: false, on: { POST: h.signIn.begin } },
+  { paths: ['/logout'], surface: 'page', cors: false, on: { POST: h.signIn.logout } },
+  { paths: ['/'], surface: 'page', cors: false, on: { GET: (request, visit) => (new URL(request.url).searchParams.has('t') ? h.signIn.link : h.status.front)(request, visit) }, onIssuer: true },
+  { paths: ['/health'], surface: 'json', cors: false, on: { GET: h.status.health }, anyHost: true },
+  { paths: ['/healthz'], surface: 'json', cors: false, on: { GET: h.status.live }, anyHost: true },
+  { paths: ['/readyz'], surface: 'json', cors: false, on: { GET: h.status.ready }, anyHost: true },
+  { paths: ['/services'], surface: 'json', cors: true, on: { GET: h.status.services } },
+  { paths: ['/services/:id'], surface: 'json', cors: true, on: { GET: h.status.service } },
+]
+
+type Env = { Bindings: { visit: Visit } }
+
+const issuerHost = (directory: Directory): string => new URL(directory.issuer).host
+
+/** The same address on the issuer's own origin, when a browser came by another name of a loopback gateway. */
+const homeward = (request: Request, directory: Directory): string | undefined => {
+  const url = new URL(request.url)
+  if (request.method !== 'GET' || url.host === issuerHost(directory) || !directory.origins.some((origin) => new URL(origin).host === url.host)) return undefined
+  return `${directory.issuer}${url.pathname}${url.search}`
+}
+
+const answerRoute = async (route: Route, request: Request, visit: Visit, options: RoutesOptions): Promise<Response> => {
+  if (route.cors && request.method === 'OPTIONS') {
+    const [origin, method, headers] = ['origin', 'access-control-request-method', 'access-control-request-headers'].map((name) => request.headers.get(name) ?? undefined)
+    const asked = { ...(origin === undefined ? {} : { origin }), ...(method === undefined ? {} : { method }), ...(headers === undefined ? {} : { headers }) }
+    return new Response(null, { status: 204, headers: pairs(options.cors.preflight(asked)) })
+  }
+  const handler = route.on[(request.method === 'HEAD' ? 'GET' : request.method) as keyof Route['on']]
+  if (!handler) throw new Refusal('request.method', request.method, { headers: { allow: Object.keys(route.on).join(', ') } })
+  const home = route.onIssuer ? homeward(request, options.directory) : undefined
+  if (home !== undefined && (request.headers.get('accept') ?? '').includes('text/html')) return new Response(null, { status: 307, headers: { location: home, 'cache-control': 'no-store' } })
+  return handler(request, visit)
+}
+
+const pairs = (flat: readonly string[]): [string, string][] => flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? ''] as [string, string]] : []))
+
+/** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
+export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
+  const { handlers, directory, cors, front, pages, log } = options
+  const app = new Hono<Env>()
+  const finish = (response: Response, request: Request, visit: Visit, open: boolean): Response => {
+    const answer = new Response(response.body, response)
+    answer.headers.set('x-request-id', visit.requestId)
+    answer.headers.set('x-content-type-options', 'nosniff')
+    if (open) for (const [name, value] of pairs(cors.answer(request.headers.get('origin') ?? undefined))) answer.headers.append(name, value)
+    return answer
+  }
+  const refused = (thrown: unknown, surface: Surface, request: Request, visit: Visit): Response => {
+    const refusal = asRefusal(thrown, surface === 'oauth')
+    const path = new URL(request.url).pathname
+    log(refusal.row.status >= 500 ? 'error' : 'info', 'refused', { code: refusal.code, why: refusal.why, method: request.method, path, status: refusal.row.status, request_id: visit.requestId, ip: visit.ip })
+    const problem = (drawn: Refusal, requestId: string) => ({ ...problemFor(drawn.code, drawn.say), ...drawn.detail.page, facts: drawn.detail.page?.facts ?? [], status: drawn.row.status, requestId })
+    return drawRefusal(refusal, { surface, requestId: visit.requestId, accept: request.headers.get('accept') ?? '', pages, problemFor: problem, redirectTo: options.redirectTo })
+  }
+  const serve = async (route: Route, request: Request, visit: Visit): Promise<Response> => {
+    try {
+      if (!route.anyHost) front.host(request.headers.get('host') ?? new URL(request.url).host)
+      return finish(await answerRoute(route, request, visit, options), request, visit, route.cors)
+    } catch (thrown) {
+      return finish(refused(thrown, route.surface, request, visit), request, visit, route.cors)
+    }
+  }
+  const tooLarge = (surface: Surface) =>
+    bodyLimit({ maxSize: maxBodyBytes, onError: (c) => finish(refused(new Refusal('request.too-large', `over ${maxBodyBytes} bytes`), surface, c.req.raw, (c.env as Env['Bindings']).visit), c.req.raw, (c.env as Env['Bindings']).visit, false) })
+  for (const route of routeTable(options)) for (const path of route.paths) app.all(path, tooLarge(route.surface), (c) => serve(route, c.req.raw, c.env.visit))
+  app.all('*', async (c) => {
+    const { path } = c.req
+    const found = handlers.assets(path)
+    if (found && c.req.method === 'GET') return finish(found, c.req.raw, c.env.visit, false)
+    const mcp = directory.locate(path) !== undefined
+    const surface: Surface = mcp || (c.req.header('accept') ?? '').includes('text/html') ? 'page' : 'json'
+    const nowhere: Handler = () => Promise.reject(new Refusal('route.unknown', path))
+    return serve({ paths: [path], surface, cors: !mcp, on: mcp ? { GET: handlers.status.connect } : { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere } }, c.req.raw, c.env.visit)
+  })
+  return async (request, visit) => app.fetch(request, { visit })
+}

@@ -1,0 +1,92 @@
+// What the gateway says of itself: health, readiness, the services, and the front door as JSON or page.
+import type { Config } from './config/schema.ts'
+import { Refusal } from './kit/refusal.ts'
+import type { ConnectView, Pages } from './ports/pages.ts'
+import type { Handler, Sessions } from './ports/rooms.ts'
+import type { Runtime } from './ports/runtime.ts'
+import type { Address, Directory } from './ports/services.ts'
+
+export interface Status {
+  /** `GET /`: JSON for programs, the signed-in person's services for browsers. */
+  readonly front: Handler
+  readonly health: Handler
+  readonly live: Handler
+  readonly ready: Handler
+  readonly services: Handler
+  readonly service: Handler
+  /** An MCP address opened in a browser. */
+  readonly connect: Handler
+}
+
+interface StatusOptions {
+  readonly runtime: Runtime
+  readonly config: Config
+  readonly directory: Directory
+  readonly sessions: Sessions
+  readonly pages: Pages
+  readonly draining: () => boolean
+}
+
+const json = (body: unknown, status = 200): Response => Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
+
+/** The storage answers or it does not; asked at most once a second however many probes come. */
+const createProbe = (runtime: Runtime): (() => Promise<boolean>) => {
+  let last: { readonly at: number; readonly healthy: Promise<boolean> } | undefined
+  return () => {
+    if (last && runtime.now() - last.at < 1000) return last.healthy
+    const healthy = runtime.store.get('health:probe').then(
+      () => true,
+      () => false,
+    )
+    last = { at: runtime.now(), healthy }
+    return healthy
+  }
+}
+
+const isPublic = (origin: string): boolean => {
+  const { protocol, hostname } = new URL(origin)
+  return protocol === 'https:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+}
+
+export const createStatus = ({ runtime, config, directory, sessions, pages, draining }: StatusOptions): Status => {
+  const probe = createProbe(runtime)
+  const reachable = isPublic(directory.issuer)
+  const main = (id: string): Address | undefined => directory.addresses.find((address) => address.service.id === id && address.path !== '/mcp') ?? directory.addresses.find((address) => address.service.id === id)
+  const view = ({ service, resource }: Address): ConnectView['service'] => ({ id: service.id, name: service.name, description: service.description, url: resource, authRequired: service.authRequired })
+  const describe = (id: string) => {
+    const address = main(id)
+    const service = address?.service
+    if (!address || !service) throw new Refusal('route.unknown', `service ${id}`, { say: `Service '${id.slice(0, 64)}' not found` })
+    const provider = service.provider === undefined ? {} : { oauth_provider: service.provider }
+    return { name: service.name, url: address.resource, auth_required: service.authRequired, scopes: service.scopes, ...provider }
+  }
+  return {
+    async front(request, visit) {
+      const accept = request.headers.get('accept') ?? ''
+      if (!accept.includes('text/html')) return json({ name: 'Postern', version: runtime.about.version, issuer: directory.issuer, services: directory.services.length })
+      const session = await sessions.of(request)
+      if (!session) return new Response(null, { status: 303, headers: { location: '/login', 'cache-control': 'no-store' } })
+      const services = directory.services.flatMap((service) => main(service.id) ?? []).map(view)
+      return pages.home({ person: session.person, csrf: session.csrf, services, reachable }, visit.requestId)
+    },
+    async health() {
+      const healthy = await probe()
+      return json(
+        { status: healthy ? 'healthy' : 'degraded', timestamp: new Date(runtime.now()).toISOString(), version: runtime.about.version, storage: { healthy, backend_type: config.storage.type } },
+        healthy ? 200 : 503,
+      )
+    },
+    live: () => Promise.resolve(json({ ok: true })),
+    async ready() {
+      if (draining()) return json({ ok: false, reason: 'draining' }, 503)
+      return (await probe()) ? json({ ok: true }) : json({ ok: false, reason: 'storage' }, 503)
+    },
+    services: () => Promise.resolve(json({ services: Object.fromEntries(directory.services.map(({ id }) => [id, describe(id)])) })),
+    service: (request) => Promise.resolve(json(describe(decodeURIComponent(new URL(request.url).pathname.slice('/services/'.length))))),
+    connect(request, visit) {
+      const found = directory.locate(new URL(request.url).pathname)
+      if (!found) throw new Refusal('route.unknown')
+      return Promise.resolve(pages.connect({ service: view(found.address), reachable }, visit.requestId))
+    },
+  }
+}
