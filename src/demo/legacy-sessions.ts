@@ -1,5 +1,5 @@
 // Sessions for clients of the 2025 revisions (Streamable HTTP, Session Management), kept in the memory of one process.
-import type { McpServer, Server } from '@modelcontextprotocol/server'
+import type { McpServer, Server, WebStandardStreamableHTTPServerTransportOptions } from '@modelcontextprotocol/server'
 import { WebStandardStreamableHTTPServerTransport } from '@modelcontextprotocol/server'
 
 /** Sessions kept at once; beyond that the one unused for longest ends, and its client starts another on the 404. */
@@ -9,6 +9,8 @@ export interface LegacySessions {
   /** A server of its own for each session. */
   readonly create: () => Promise<McpServer | Server>
   readonly sessionId: () => string
+  /** What each session's transport gets besides: an event store, a retry interval. */
+  readonly transport?: () => Pick<WebStandardStreamableHTTPServerTransportOptions, 'eventStore' | 'retryInterval'>
 }
 
 const isInitialize = async (request: Request): Promise<boolean> => {
@@ -19,11 +21,12 @@ const isInitialize = async (request: Request): Promise<boolean> => {
 }
 
 /** Answers what belongs to a session: `initialize`, and every request that names one. Undefined for the rest, which needs none. */
-export const createLegacySessions = ({ create, sessionId }: LegacySessions): ((request: Request) => Promise<Response | undefined>) => {
+export const createLegacySessions = ({ create, sessionId, transport: more }: LegacySessions): ((request: Request) => Promise<Response | undefined>) => {
   const open = new Map<string, WebStandardStreamableHTTPServerTransport>()
 
   const begin = async (): Promise<WebStandardStreamableHTTPServerTransport> => {
     const transport = new WebStandardStreamableHTTPServerTransport({
+      ...more?.(),
       sessionIdGenerator: sessionId,
       onsessioninitialized: (id) => {
         open.set(id, transport)
