@@ -1,0 +1,133 @@
+// URLs that somebody else chose: redirect URIs, resources, metadata documents and places to return to. The raw text is judged before any parser may improve it.
+
+/** Longest URL taken from a request or a registration, characters. */
+const longest = 2048
+// RFC 3986 §2: no space, control character, backslash, quote or letter beyond ASCII, and no stray percent sign.
+const uriText = /^(?:[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+$/
+const webUrl = /^(https?):\/\/((?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?(\/[^?#]*)?(\?[^#]*)?$/i
+const loopbackHosts: readonly string[] = ['localhost', '127.0.0.1', '[::1]']
+
+interface WebUrl {
+  readonly scheme: string
+  /** As written. */
+  readonly host: string
+  readonly port: string
+  readonly path: string
+  readonly query: string
+}
+
+/** `.` and `..` as path segments, percent-encoded in part or whole, behind an encoded separator too. */
+const hasDotSegment = (path: string): boolean => {
+  const plain = path.replaceAll(/%2e/gi, '.').replaceAll(/%2f|%5c/gi, '/')
+  return plain.split('/').some((segment) => segment === '.' || segment === '..')
+}
+
+/** The parts of an http(s) URL without userinfo, fragment or dot segments, whose host every URL parser reads as it is written (no `2130706433`, no `127.1`). */
+const webUrlOf = (raw: string): WebUrl | undefined => {
+  if (raw.length > longest || !uriText.test(raw)) return undefined
+  const [, scheme = '', host = '', port = '', path = '', query = ''] = webUrl.exec(raw) ?? []
+  if (host === '' || Number(port) > 65_535 || hasDotSegment(path) || !URL.canParse(raw)) return undefined
+  if (new URL(raw).hostname !== host.toLowerCase()) return undefined
+  return { scheme: scheme.toLowerCase(), host, port, path, query }
+}
+
+// Schemes that a browser or a desktop answers itself, or that name a protocol: no app of a person's own lives behind them (RFC 8252 §7.1 asks for private-use schemes).
+const foreignSchemes = new Set(
+  `about acap afp afs aim android-app app-prefs applescript applewebdata blob callto chrome-extension cid content coap data dav dict dns edge facetime fax feed file filesystem finger fish ftp ftps
+  geo gopher hcp help icap im imap imaps intent ipp ipps irc ircs itms jar javascript jdbc ldap ldaps livescript magnet mailto maps market message mid mms mmst mocha mongodb msdt nfs news nntp oid onenote
+  opera pkcs11 pop postgres prefs rdp redis res resource rlogin rsync rtmp rtsp sftp shell shttp sip sips skype smb sms smsto smtp snews snmp soap ssh steam stun svn tel telnet tftp tn3270 turn
+  unix urn vbs vbscript vnc wais webcal ws wss wyciwyg xmpp xri`.split(/\s+/),
+)
+const foreignFamilies = /^(?:about|brave|chrome|edge|ext\+|file|firefox|git|http|itms|javascript|ldap|microsoft|moz|ms-|opera|safari|search|view-|vivaldi|web\+|x-apple|x-man|x-help)/
+const reverseDomain = /^[a-z]{2,63}(?:\.[a-z0-9][a-z0-9-]*)+$/
+
+const isNative = (raw: string): boolean => {
+  const [, name = '', rest = ''] = /^([a-z][a-z0-9+.-]{2,62}):(\/[^#]*)$/i.exec(raw) ?? []
+  const scheme = name.toLowerCase()
+  if (rest === '' || foreignSchemes.has(scheme) || foreignFamilies.test(scheme)) return false
+  // `com.example.app:/cb` names its owner; a plain word is believed only as `word://place`, the shape that apps register and scripts and commands do not have.
+  if (!(scheme.includes('.') ? reverseDomain.test(scheme) : rest.startsWith('//'))) return false
+  const authority = /^\/\/([^/?]*)/.exec(rest)?.[1] ?? ''
+  return !/[@*]/.test(authority) && !hasDotSegment(rest.split('?', 1)[0] ?? '') && URL.canParse(raw)
+}
+
+export type RedirectKind = 'https' | 'loopback' | 'native'
+
+/**
+ * What kind of redirect URI this is, undefined for one that must never be used: `https` anywhere, `http` on `localhost`, `127.0.0.1` or `[::1]` (RFC 8252 §7.3),
+ * or an app's private-use scheme (RFC 8252 §7.1; whether these are welcome is the operator's decision). No fragment (RFC 6749 §3.1.2), userinfo, wildcard or dot segment.
+ */
+export const judgeRedirectUri = (raw: string): RedirectKind | undefined => {
+  const url = webUrlOf(raw)
+  if (url?.scheme === 'https') return 'https'
+  if (url) return loopbackHosts.includes(url.host.toLowerCase()) ? 'loopback' : undefined
+  return raw.length <= longest && uriText.test(raw) && isNative(raw) ? 'native' : undefined
+}
+
+/**
+ * Whether the requested redirect URI is the registered one: simple string comparison (RFC 9700 §2.1), except that on a loopback host any port is the same place
+ * (RFC 8252 §7.3; `localhost` included, because the clients in use register it). False whenever the requested URI is of no kind at all.
+ */
+export const redirectMatches = (registered: string, requested: string): boolean => {
+  const kind = judgeRedirectUri(requested)
+  if (kind === undefined) return false
+  if (registered === requested) return true
+  const [known, asked] = [webUrlOf(registered), webUrlOf(requested)]
+  if (kind !== 'loopback' || !known || !asked) return false
+  return known.scheme === asked.scheme && known.host === asked.host && known.path === asked.path && known.query === asked.query
+}
+
+/** What a person is shown of where the answer goes: host (and port), or `scheme:` of an app, whose authority anybody could have chosen. Empty for a URI of no kind. */
+export const redirectHost = (raw: string): string => {
+  const kind = judgeRedirectUri(raw)
+  if (kind === undefined) return ''
+  const url = new URL(raw)
+  return kind === 'native' ? url.protocol : url.host
+}
+
+// RFC 6749 §4.1.2, RFC 9207 §2: what only the authorization server may say in its answer.
+const answerNames: readonly string[] = ['code', 'state', 'iss', 'error', 'error_description', 'error_uri']
+
+/**
+ * The redirect URI with the answer appended. Its own query stays byte for byte, except parameters that would speak in the answer's place:
+ * those with the name of an authorization response parameter or of one of `params` are dropped. Undefined values are left out.
+ */
+export const withParams = (uri: string, params: Readonly<Record<string, string | undefined>>): string => {
+  const at = uri.indexOf('?')
+  const [base, own] = at < 0 ? [uri, ''] : [uri.slice(0, at), uri.slice(at + 1)]
+  const spoken = (pair: string): boolean => [...new URLSearchParams(pair).keys()].some((name) => answerNames.includes(name) || Object.hasOwn(params, name))
+  const kept = own.split('&').filter((pair) => pair !== '' && !spoken(pair))
+  const added = Object.entries(params).flatMap(([name, value]) => (value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value.toWellFormed())}`]))
+  const query = [...kept, ...added].join('&')
+  return query === '' ? base : `${base}?${query}`
+}
+
+/**
+ * The canonical form of a resource indicator (RFC 8707 §2; MCP "Canonical Server URI"): scheme and host in lower case, no default port, without one trailing slash.
+ * Undefined for what is no absolute http(s) URL, has userinfo or a fragment, or a path that is not in normal form.
+ */
+export const canonicalResource = (raw: string): string | undefined => {
+  const url = webUrlOf(raw)
+  if (!url || url.path.includes('//')) return undefined
+  const standard = url.port === (url.scheme === 'https' ? '443' : '80')
+  const origin = `${url.scheme}://${url.host.toLowerCase()}${url.port === '' || standard ? '' : `:${url.port}`}`
+  return `${origin}${url.path.replace(/\/$/, '')}${url.query}`
+}
+
+/**
+ * The URL of a client's metadata document (draft-ietf-oauth-client-id-metadata-document §3), or undefined when a client_id cannot be one: https with a path, already in the
+ * normal form of the URL parser, no fragment, userinfo or dot segments. Names in punycode are refused: the host is all that vouches for the client, and it must read as it is written.
+ */
+export const metadataDocumentUrl = (raw: string): URL | undefined => {
+  const url = webUrlOf(raw)
+  if (url?.scheme !== 'https' || url.path === '' || url.path === '/' || /(?:^|\.)xn--/i.test(url.host)) return undefined
+  const parsed = new URL(raw)
+  return parsed.href === raw ? parsed : undefined
+}
+
+/** A place on this origin to return to after a step in between: a path with query, as given. Undefined for everything that any browser could take for another origin. */
+export const sameOriginPath = (raw: string): string | undefined => {
+  if (raw.length > longest || !uriText.test(raw) || !/^\/(?!\/)/.test(raw)) return undefined
+  const url = new URL(raw, 'https://here.invalid')
+  return url.origin === 'https://here.invalid' && `${url.pathname}${url.search}${url.hash}` === raw ? raw : undefined
+}
