@@ -1,5 +1,6 @@
 // Reads the small forms of the sign-in pages.
 import { utf8Text } from '../kit/bytes.ts'
+import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 
 /** Field name → its one value. */
@@ -7,24 +8,12 @@ export type Form = ReadonlyMap<string, string>
 
 const largest = 16_384
 
-const boundedBody = async (request: Request): Promise<Uint8Array<ArrayBuffer>> => {
-  if (Number(request.headers.get('content-length') ?? 0) > largest) throw new Refusal('request.too-large', 'sign-in form')
-  const bytes = new Uint8Array(largest)
-  let length = 0
-  for await (const chunk of request.body ?? []) {
-    if (length + chunk.length > largest) throw new Refusal('request.too-large', 'sign-in form')
-    bytes.set(chunk, length)
-    length += chunk.length
-  }
-  return bytes.subarray(0, length)
-}
-
 /** An `application/x-www-form-urlencoded` body of at most 16 KiB. Throws for another media type and for a field sent twice (which one counts would be a guess). */
 export const readForm = async (request: Request): Promise<Form> => {
   const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/x-www-form-urlencoded') throw new Refusal('request.media-type', type)
   const form = new Map<string, string>()
-  for (const [name, value] of new URLSearchParams(utf8Text(await boundedBody(request)))) {
+  for (const [name, value] of new URLSearchParams(utf8Text(await readBounded(request.body, largest)))) {
     if (form.has(name)) throw new Refusal('request.malformed', `field ${name.slice(0, 40)} sent twice`)
     form.set(name, value)
   }

@@ -7,7 +7,7 @@ import { aimOf, loginPath, type Aim } from './aim.ts'
 import { seeOther, type Arrive } from './arrival.ts'
 import type { Browsers } from './browser.ts'
 import type { Offers } from './offer.ts'
-import type { IdentityProvider, RoundTrip } from './provider.ts'
+import type { Bar, IdentityProvider, RoundTrip } from './provider.ts'
 
 const tripLifetimeMs = 600_000
 
@@ -77,16 +77,17 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
       // Single use, whatever follows: of two parallel callbacks one goes on.
       if (!(await runtime.store.take(key))) throw new Refusal('login.state-unknown', 'state was used already', { page: signInAgain({}) })
       const person = await provider.finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) })
-      const barred = provider.bars(person)
-      if (barred !== undefined) throw notAllowed(person.email ?? person.login ?? person.subject, barred, kept.aim)
+      const bar = provider.bars(person)
+      if (bar) throw notAllowed(person.email ?? person.login ?? person.subject, bar, kept.aim)
       return arrive({ person, aim: kept.aim, request, visit })
     },
   }
 }
 
-const notAllowed = (account: string, why: string, aim: Aim): Refusal =>
+const notAllowed = (account: string, { why, hint }: Bar, aim: Aim): Refusal =>
   new Refusal('person.not-allowed', why, {
     page: {
+      steps: [hint],
       facts: [{ name: 'Account', value: account }],
       onward: { label: 'Use another account', href: loginPath({ ...aim, again: 'switch' }) },
     },

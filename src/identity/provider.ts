@@ -8,6 +8,14 @@ export interface RoundTrip {
   readonly verifier: string
 }
 
+/** A rule of the operator that keeps a person out. */
+export interface Bar {
+  /** For the operator's log. */
+  readonly why: string
+  /** For the person; tells no more than they need to choose another account. */
+  readonly hint: string
+}
+
 export interface IdentityProvider {
   readonly id: string
   /** What the button says. */
@@ -19,6 +27,6 @@ export interface IdentityProvider {
   begin(options: { readonly state: string; readonly again?: 'login' | 'switch' | undefined; readonly retry: string }): Promise<{ readonly url: string; readonly trip: RoundTrip }>
   /** The person that the provider vouches for. Throws `provider.denied`, `provider.unreachable` or `provider.untrusted`. */
   finish(options: { readonly answer: URLSearchParams; readonly state: string; readonly trip: RoundTrip; readonly retry: string }): Promise<Person>
-  /** Why this person may not sign in here, for the operator's log; undefined when they may. */
-  bars(person: Person): string | undefined
+  /** What keeps this person out; undefined when nothing does. */
+  bars(person: Person): Bar | undefined
 }

@@ -1,0 +1,29 @@
+// The identity providers that the configuration names.
+import type { Config } from '../../config/schema.ts'
+import type { Runtime } from '../../ports/runtime.ts'
+import type { IdentityProvider } from '../provider.ts'
+import { createOpenIdProvider } from './openid.ts'
+
+export interface ProvidersDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound'>
+  readonly config: Pick<Config, 'oauth_providers'>
+  /** The public origin, no trailing slash. */
+  readonly issuer: string
+}
+
+type Settings = Config['oauth_providers'][string]
+
+/** Providers by name whose issuer need not be written down. */
+const issuers: Readonly<Record<string, string>> = { google: 'https://accounts.google.com' }
+
+/** In the order of the configuration. Throws RangeError for a provider without an issuer, and for `local`, which names the people of this gateway itself. */
+export const createProviders = ({ runtime, config, issuer }: ProvidersDeps): ReadonlyMap<string, IdentityProvider> => {
+  const one = (id: string, settings: Settings): IdentityProvider => {
+    const known = settings.issuer ?? issuers[id]
+    if (known === undefined) throw new RangeError(`oauth_providers.${id} needs an issuer`)
+    if (id === 'local') throw new RangeError('oauth_providers.local: the name is taken by local_users')
+    const name = settings.name ?? (id === 'google' ? 'Google' : id)
+    return createOpenIdProvider({ runtime, id, settings: { ...settings, issuer: known, name }, redirectUri: `${issuer}/oauth/callback` })
+  }
+  return new Map(Object.entries(config.oauth_providers).map(([id, settings]) => [id, one(id, settings)]))
+}

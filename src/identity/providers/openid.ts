@@ -1,0 +1,134 @@
+// Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, and an ID token whose signature is always checked.
+import * as oauth from 'oauth4webapi'
+import type { Config } from '../../config/schema.ts'
+import { digest, encodeBase64url } from '../../kit/bytes.ts'
+import { Refusal } from '../../kit/refusal.ts'
+import type { Runtime } from '../../ports/runtime.ts'
+import type { IdentityProvider, RoundTrip } from '../provider.ts'
+import { providerRefusal } from './openid-faults.ts'
+import { createMetadata, throughGuard, type Through } from './openid-metadata.ts'
+import { barOf, personFrom, type Claims } from './openid-person.ts'
+
+export type OpenIdSettings = Config['oauth_providers'][string] & { readonly issuer: string }
+
+export interface OpenIdDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound'>
+  readonly id: string
+  readonly settings: OpenIdSettings
+  /** The one callback of this gateway. */
+  readonly redirectUri: string
+}
+
+const toleranceSeconds = 60
+const google = 'https://accounts.google.com'
+
+/** Where browsers may be sent: https, or the very origin that the operator configured without it. */
+const browserUrl = (endpoint: string | undefined, issuer: string): URL => {
+  const url = endpoint !== undefined && URL.canParse(endpoint) ? new URL(endpoint) : undefined
+  if (url && (url.protocol === 'https:' || (url.protocol === 'http:' && url.origin === new URL(issuer).origin))) return url
+  throw new Refusal('provider.untrusted', 'authorization_endpoint is no address for a browser')
+}
+
+/** How to ask for a fresh sign-in or another account in the values this provider understands (OpenID Connect Core §3.1.2.1). */
+const promptFor = (again: 'login' | 'switch', as: oauth.AuthorizationServer): string => {
+  const listed = as['prompt_values_supported']
+  const known = Array.isArray(listed) ? listed : as.issuer === google ? ['select_account'] : ['login']
+  const wanted = again === 'switch' ? ['select_account', 'login'] : ['login', 'select_account']
+  return wanted.find((value) => known.includes(value)) ?? 'login'
+}
+
+/** What the library leaves to its caller (OpenID Connect Core §3.1.3.7): we trust no audience but ourselves, and no token from the future. */
+const claimsOf = (tokens: oauth.TokenEndpointResponse, clientId: string, nowMs: number): oauth.IDToken => {
+  const claims = oauth.getValidatedIdTokenClaims(tokens)
+  if (!claims) throw new Refusal('provider.untrusted', 'no ID token')
+  const audiences = [claims.aud].flat()
+  if (audiences.length !== 1 || audiences[0] !== clientId) throw new Refusal('provider.untrusted', 'ID token has further audiences')
+  if (claims.azp !== undefined && claims.azp !== clientId) throw new Refusal('provider.untrusted', 'ID token was issued to another party')
+  if (claims.iat > nowMs / 1000 + toleranceSeconds) throw new Refusal('provider.untrusted', 'ID token is from the future')
+  if (claims.sub === '' || claims.sub.length > 255 || /\p{Cc}/u.test(claims.sub)) throw new Refusal('provider.untrusted', 'sub is no identifier')
+  return claims
+}
+
+const authenticationFor = (secret: string | undefined, as: oauth.AuthorizationServer): oauth.ClientAuth => {
+  if (secret === undefined) return oauth.None()
+  const methods = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
+  return methods.includes('client_secret_basic') || !methods.includes('client_secret_post') ? oauth.ClientSecretBasic(secret) : oauth.ClientSecretPost(secret)
+}
+
+interface Vouched {
+  readonly claims: oauth.IDToken
+  readonly accessToken: string
+  readonly groupsClaim: string
+}
+
+/** The ID token's claims, completed by userinfo (OpenID Connect Core §5.3) where it lacks the address or the groups. */
+const completed = async (as: oauth.AuthorizationServer, client: oauth.Client, { claims, accessToken, groupsClaim }: Vouched, through: Through): Promise<Claims> => {
+  const addressed = claims['email'] !== undefined && claims['email_verified'] !== undefined
+  if ((addressed && claims[groupsClaim] !== undefined) || as.userinfo_endpoint === undefined) return claims
+  const response = await oauth.userInfoRequest(as, client, accessToken, through)
+  const more = await oauth.processUserInfoResponse(as, client, claims.sub, response)
+  // The signed token wins; an address and the word that it is verified come from one source, never one from each.
+  return { ...more, ...claims, ...(addressed ? {} : { email: more.email, email_verified: more.email_verified }) }
+}
+
+interface Query {
+  readonly settings: OpenIdSettings
+  readonly redirectUri: string
+  readonly state: string
+  readonly trip: RoundTrip
+  readonly prompt: string | undefined
+}
+
+/** The authorization request. The operator's own parameters come first: they may add, never replace. */
+const authorizationQuery = async ({ settings, redirectUri, state, trip, prompt }: Query): Promise<Record<string, string>> => ({
+  ...settings.extra_params,
+  ...(prompt === undefined ? {} : { prompt }),
+  response_type: 'code',
+  client_id: settings.client_id,
+  redirect_uri: redirectUri,
+  scope: settings.scopes.join(' '),
+  state,
+  nonce: trip.nonce,
+  code_challenge: await digest(trip.verifier),
+  code_challenge_method: 'S256',
+})
+
+export const createOpenIdProvider = ({ runtime, id, settings, redirectUri }: OpenIdDeps): IdentityProvider => {
+  const client: oauth.Client = { client_id: settings.client_id, [oauth.clockTolerance]: toleranceSeconds }
+  const metadata = createMetadata(settings.issuer, runtime.now)
+  const through = (): Through => throughGuard(runtime.outbound, runtime.now, settings.issuer)
+  const secret = (): string => encodeBase64url(runtime.random(32))
+
+  return {
+    id,
+    name: settings.name ?? id,
+    async begin({ state, again, retry }) {
+      try {
+        const as = await metadata.get(through())
+        const url = browserUrl(as.authorization_endpoint, settings.issuer)
+        const trip = { nonce: secret(), verifier: secret() }
+        const query = await authorizationQuery({ settings, redirectUri, state, trip, prompt: again && promptFor(again, as) })
+        for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
+        return { url: url.href, trip }
+      } catch (thrown) {
+        throw providerRefusal(thrown, retry)
+      }
+    },
+    async finish({ answer, state, trip, retry }) {
+      try {
+        const step = through()
+        const as = await metadata.get(step)
+        const params = oauth.validateAuthResponse(as, client, answer, state)
+        const authentication = authenticationFor(settings.client_secret, as)
+        const response = await oauth.authorizationCodeGrantRequest(as, client, authentication, params, redirectUri, trip.verifier, step)
+        const tokens = await oauth.processAuthorizationCodeResponse(as, client, response, { expectedNonce: trip.nonce, requireIdToken: true })
+        await metadata.verify(as, response, step)
+        const vouched = { claims: claimsOf(tokens, settings.client_id, runtime.now()), accessToken: tokens.access_token, groupsClaim: settings.groups_claim }
+        return personFrom(await completed(as, client, vouched, step), id, settings.groups_claim)
+      } catch (thrown) {
+        throw providerRefusal(thrown, retry)
+      }
+    },
+    bars: (person) => barOf(person, settings),
+  }
+}
