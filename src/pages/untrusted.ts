@@ -1,5 +1,6 @@
 // Text that strangers chose (client names, addresses, descriptions), made safe to show to a person who decides by it.
 // Escaping is the template's work; this file is about what survives escaping: direction overrides, invisible and look-alike characters, sheer length.
+import { judgeRedirectUri, sameOriginPath } from '../kit/urls.ts'
 
 /** Anything a reader cannot see or that changes how its neighbours are drawn: controls, format and bidi characters, fillers, tags, lone surrogates, unassigned. */
 const invisible = /[\p{C}\p{Default_Ignorable_Code_Point}\u2800]/gu
@@ -9,7 +10,7 @@ const badges = /[\u2610-\u2612\u2705\u2713-\u2718\u26A0\u{1F510}\u{1F512}\u{1F51
 const stacked = /(\p{M}{3})\p{M}+/gu
 
 const bounded = (text: string, most: number): string => {
-  const characters = [...text]
+  const characters = Array.from(text)
   return characters.length <= most ? text : `${characters.slice(0, most - 1).join('').trimEnd()}…`
 }
 
@@ -36,7 +37,7 @@ const spelling = (name: string): string | undefined => {
   for (const word of name.match(/[\p{L}\p{M}]+/gu) ?? []) {
     const found = alphabetsOf(word)
     if (found.length > 1) return `The word “${word}” in this name mixes ${found.slice(0, 2).join(' and ')} letters that look alike.`
-    if (found[0] !== 'Latin' && [...word].length > 1 && lookalikes.test(word)) return `The word “${word}” in this name is spelled with ${found[0]} letters that look like Latin ones.`
+    if (found[0] !== 'Latin' && word.length > 1 && lookalikes.test(word)) return `The word “${word}” in this name is spelled with ${found[0]} letters that look like Latin ones.`
   }
   return undefined
 }
@@ -64,11 +65,8 @@ export const readName = (raw: string, fallback: string): ShownName => {
 export const readAddress = (raw: string): string =>
   raw.slice(0, 4096).toWellFormed().replace(/[^\x21-\x7E]/gu, (character) => encodeURIComponent(character).replaceAll("'", '%27'))
 
-/** A path of this gateway, or `/` for whatever would leave it (`//host`, `/\host`, another scheme, controls that a browser drops). */
-export const ownPath = (href: string): string => (/^\/(?![/\\])[\x21-\x7E]*$/.test(href) && !href.includes('\\') ? href : '/')
+/** A path of this gateway, or `/` for whatever would leave it. */
+export const ownPath = (href: string): string => sameOriginPath(href) ?? '/'
 
-/** Whether a link may open it: no scheme that runs or reads something in this browser instead of leaving it. */
-export const opensAnApp = (href: string): boolean => {
-  const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(href)?.[1]?.toLowerCase()
-  return scheme !== undefined && !['javascript', 'data', 'vbscript', 'blob', 'file', 'filesystem', 'about', 'view-source', 'ws', 'wss', 'ftp', 'chrome', 'jar'].includes(scheme)
-}
+/** Whether a link may lead a person back to a client by it: never a scheme that runs or reads something in this browser. The answer's parameters are not judged. */
+export const leadsToClient = (href: string): boolean => judgeRedirectUri(href.split('?', 1)[0] ?? '') !== undefined

@@ -1,0 +1,20 @@
+// Serves every page in every state at http://127.0.0.1:8099/ for whoever works on how they look: `node scripts/preview-pages.ts`, PORT for another port.
+import { serve } from '@hono/node-server'
+import { createAssets } from '../src/pages/assets.ts'
+import { createPages } from '../src/pages/pages.ts'
+import { pageStates } from '../test/pages/states.ts'
+
+const pages = createPages({ issuer: 'https://mcp.acme.example', version: '0.1.0' })
+const assets = createAssets()
+const states = pageStates(pages)
+
+const list = (): Response =>
+  new Response(`<!doctype html><title>Pages</title><ul>${Object.keys(states).map((name) => `<li><a href="/${name}">${name}</a>`).join('')}</ul>`, { headers: { 'content-type': 'text/html; charset=utf-8' } })
+
+const fetch = (request: Request): Response => {
+  const { pathname } = new URL(request.url)
+  if (pathname === '/') return list()
+  return assets(pathname) ?? states[pathname.slice(1)]?.() ?? new Response('Nothing here\n', { status: 404 })
+}
+
+serve({ fetch, hostname: '127.0.0.1', port: Number(process.env['PORT'] ?? 8099) }, ({ port }) => console.log(`http://127.0.0.1:${port}/`))

@@ -1,0 +1,65 @@
+// What a signed-in person finds at `/`, and what a browser finds at an MCP URL: how to connect each client to a service.
+import { connectCards, type ConnectCard } from '../kit/connect-cards.ts'
+import { html, isolated, type Markup } from '../kit/html.ts'
+import type { ConnectView, HomeView } from '../ports/pages.ts'
+import { infoIcon } from './icons.ts'
+import { account, initial, named, page, post, type Gateway } from './shell.ts'
+import { readAddress, readName, readText } from './untrusted.ts'
+
+type ServiceView = ConnectView['service']
+
+const copyable = (text: string, what: string): Markup => html`<code class="copy" data-what="${what}">${text}</code>`
+
+const clientCard = (card: ConnectCard): Markup => html`<section class="client tight${card.available ? '' : ' off'}">
+<h3>${card.client}</h3>
+${card.note && html`<p class="muted">${card.note}</p>`}
+${card.commands.map((command) => copyable(command, `command for ${card.client}`))}
+${card.links.length > 0 && html`<div class="links">${card.links.map((link) => html`<a class="button slim" href="${link.href}" rel="noreferrer">${link.label}</a>`)}</div>`}
+${card.snippet && html`<p class="muted"><code>${card.snippet.file}</code></p>${copyable(card.snippet.text, `configuration for ${card.client}`)}`}
+${card.steps.length === 1 && html`<p class="muted">${card.steps[0]}</p>`}
+${card.steps.length > 1 && html`<ol>${card.steps.map((step) => html`<li>${step}</li>`)}</ol>`}
+</section>`
+
+const cards = (service: ServiceView, reachable: boolean): Markup =>
+  html`<div class="clients">${connectCards({ name: service.id, url: service.url, reachable }).map(clientCard)}</div>`
+
+const mcpUrl = (service: ServiceView): Markup => html`<code class="copy url" data-what="MCP URL">${readAddress(service.url)}</code>`
+
+const about = (service: ServiceView): Markup => {
+  const description = readText(service.description, 300)
+  return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>This service is public: it asks nobody to sign in and does not learn who calls.</span></p>`}`
+}
+
+const serviceBlock = (service: ServiceView, reachable: boolean, alone: boolean): Markup => html`<section class="card stack">
+<h2>${named(readName(service.name, service.id).text)}</h2>
+${about(service)}
+${mcpUrl(service)}
+${alone ? cards(service, reachable) : html`<details><summary>Connect a client</summary>${cards(service, reachable)}</details>`}
+</section>`
+
+const nothingYet = html`<section class="card stack"><h2>No MCP server yet</h2>
+<p>The administrator adds one under <code>mcp_services</code> in the configuration; it appears here after a restart.</p></section>`
+
+export const homePage = (gateway: Gateway, view: HomeView, requestId: string): Response => {
+  const person = account(view.person)
+  const body = html`<div class="stack" data-signed-in>
+<div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
+<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
+${view.services.length > 0 && html`<p class="muted">Give an app one of these URLs. It opens this gateway in your browser, where you say yes or no.</p>`}
+${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
+</div>`
+  return page(gateway, { title: 'Your services', width: 'wide', body, requestId, headers: isolated, foot: ` · Postern ${gateway.version}` })
+}
+
+export const connectPage = (gateway: Gateway, view: ConnectView, requestId: string): Response => {
+  const name = readName(view.service.name, view.service.id).text
+  const body = html`<div class="card stack">
+<h1 tabindex="-1" autofocus>${named(name)} is an MCP server</h1>
+${about(view.service)}
+<p>Browsers cannot use it. Give this URL to an app that speaks MCP${view.service.authRequired && '; it will bring you here to sign in and to say yes'}.</p>
+${mcpUrl(view.service)}
+${cards(view.service, view.reachable)}
+<p><a href="/">All your services</a></p>
+</div>`
+  return page(gateway, { title: name, width: 'wide', body, requestId, headers: isolated })
+}

@@ -1,0 +1,28 @@
+// After a decision whose answer goes to an installed app: opens it, and offers a button in case the browser does not.
+import { html } from '../kit/html.ts'
+import type { ClientView } from '../ports/pages.ts'
+import { okIcon, unreachedIcon } from './icons.ts'
+import { clientName, named, page, type Gateway } from './shell.ts'
+import { leadsToClient } from './untrusted.ts'
+
+export interface GoBackView {
+  readonly client: ClientView
+  readonly href: string
+  readonly allowed?: boolean
+}
+
+export const goBackPage = (gateway: Gateway, view: GoBackView, requestId: string): Response => {
+  const client = clientName(view.client).text
+  const safe = leadsToClient(view.href)
+  const said = view.allowed === false ? html`${unreachedIcon}<span>You said no. ${named(client)} got no access.</span>` : html`${okIcon}<span>You said yes.</span>`
+  const way = html`<a class="button primary" href="${view.href}" rel="noreferrer">Return to ${named(client)}</a>
+<p class="muted">Your browser should open the app by itself and may ask you first. After that you can close this page.</p>`
+  const body = html`<div class="card stack">
+<h1 tabindex="-1" autofocus>Back to ${named(client)}</h1>
+<p class="badge ${view.allowed === false ? 'plain' : 'ok'}">${said}</p>
+${safe ? way : html`<p>The address this app gave for the way back is not one a browser may open. Nothing was sent to it. Start again from the app, and tell its maker.</p>`}
+</div>`
+  // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which browsers stop at schemes they do not know.
+  const head = safe && !/[\s"']/.test(view.href) ? html`<meta http-equiv="refresh" content="0; url=${view.href}">` : undefined
+  return page(gateway, { title: `Back to ${client}`, width: 'narrow', body, requestId, ...(head ? { head } : {}) })
+}

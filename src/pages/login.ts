@@ -1,0 +1,57 @@
+// The sign-in page: why it is shown, then the ways to sign in. Each identity provider is a form of its own, so nothing needs a script.
+import { html, type Drawable, type Markup } from '../kit/html.ts'
+import type { LoginView } from '../ports/pages.ts'
+import { failedIcon, infoIcon } from './icons.ts'
+import { badge, clientName, named, page, post, type Gateway } from './shell.ts'
+import { readName, readText } from './untrusted.ts'
+
+const asking = (view: LoginView): Drawable => {
+  if (!view.asking) return undefined
+  const client = clientName(view.asking.client)
+  return [
+    html`<p><strong>${named(client.text)}</strong> wants to use <strong>${named(readName(view.asking.service, 'a service').text)}</strong> – sign in to continue.</p>`,
+    badge(view.asking.client),
+  ]
+}
+
+const providers = (view: LoginView): readonly Markup[] =>
+  view.providers.map((provider, i) =>
+    post(`/login/${encodeURIComponent(provider.id)}`, view.hidden, html`<button class="${!view.password && i === 0 ? 'primary' : ''}">Continue with ${named(readText(provider.name, 40) || provider.id)}</button>`),
+  )
+
+const password = (view: LoginView): Markup =>
+  post(
+    '/login',
+    view.hidden,
+    html`<div><label for="username">Username</label><input id="username" name="username" value="${readText(view.username ?? '', 200)}" autocomplete="username" autocapitalize="none" spellcheck="false" required${view.username ? '' : html` autofocus`}${problemOf(view)}></div>
+<div><label for="password">Password</label><input id="password" name="password" type="password" autocomplete="current-password" required${view.username ? html` autofocus` : ''}${problemOf(view)}></div>
+<button class="primary">Sign in</button>`,
+    'stack',
+  )
+
+const problemOf = (view: LoginView): Drawable => view.problem !== undefined && html` aria-describedby="problem" aria-invalid="true"`
+
+/** This page again, for a person who signed in elsewhere meanwhile; without what asked for a fresh sign-in, which has just taken place. */
+const goOn = ({ hidden }: LoginView): string => {
+  const query = new URLSearchParams(Object.entries(hidden).filter(([name]) => name === 'flow' || name === 'return_to')).toString()
+  return query ? `/login?${query}` : '/login'
+}
+
+const link = (view: LoginView): Markup => html`<div class="note info" data-go-on="${goOn(view)}">${infoIcon}<div class="tight">
+<p>Open the sign-in link that <code>npm start</code> printed in the terminal. It works once, within 15 minutes; <code>postern admin link</code> prints a new one.</p>
+<p>This page then goes on by itself, or <a href="${goOn(view)}">continue here</a>.</p></div></div>`
+
+export const loginPage = (gateway: Gateway, view: LoginView, requestId: string): Response => {
+  const ways = [...providers(view), ...(view.password ? [password(view)] : []), ...(view.link ? [link(view)] : [])]
+  const split = view.providers.length
+  const body = html`<div class="card stack">
+<h1${view.password ? '' : html` tabindex="-1" autofocus`}>Sign in</h1>
+${asking(view)}
+${view.problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${readText(view.problem, 400)}</span></p>`}
+${ways.slice(0, split)}
+${split > 0 && ways.length > split && html`<div class="or">or</div>`}
+${ways.slice(split)}
+${ways.length === 0 && html`<p class="note info">${infoIcon}<span>Nobody can sign in here yet. The administrator adds people under <code>local_users</code> or an identity provider under <code>oauth_providers</code> in the configuration.</span></p>`}
+</div>`
+  return page(gateway, { title: 'Sign in', width: 'narrow', body, requestId, status: view.status ?? (view.problem === undefined ? 200 : 401) })
+}

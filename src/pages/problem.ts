@@ -1,0 +1,60 @@
+// The error page: what happened, who must act, what to do, and the id under which the operator finds it.
+import { html, type Drawable, type Markup } from '../kit/html.ts'
+import type { Actor, Hop, ProblemView } from '../ports/pages.ts'
+import { adminIcon, failedIcon, infoIcon, okIcon, unreachedIcon } from './icons.ts'
+import { page, withCode, type Gateway } from './shell.ts'
+import { ownPath, readAddress, readText } from './untrusted.ts'
+
+const actors: Readonly<Record<Actor, string>> = {
+  you: 'You can fix this',
+  app: 'The app has to be fixed or set up again',
+  admin: 'The administrator of this gateway has to act',
+  nobody: 'Nobody has to act: it usually passes by itself',
+}
+
+const dots = { ok: okIcon, failed: failedIcon, unreached: unreachedIcon }
+const states = { ok: 'worked', failed: 'failed here', unreached: 'not reached' }
+
+const hop = ({ name, state }: Hop): Markup => html`<li class="${state}"><span class="dot">${dots[state]}</span><span class="name">${name}</span><span class="state">${states[state]}</span></li>`
+
+/** Marks where one value leaves the other: a redirect URI that is off by one character is hard to see otherwise. */
+const marked = (value: string, other: string): Markup => {
+  let start = 0
+  while (start < value.length && value[start] === other[start]) start++
+  let end = 0
+  while (end < value.length - start && end < other.length - start && value.at(-1 - end) === other.at(-1 - end)) end++
+  return html`${value.slice(0, start)}<mark>${value.slice(start, value.length - end)}</mark>${value.slice(value.length - end)}`
+}
+
+const factValue = (value: string): string => (/^[a-z][a-z0-9+.-]*:/i.test(value) ? readAddress(value).slice(0, 600) : readText(value, 300))
+
+const factList = (facts: ProblemView['facts']): Drawable => {
+  if (facts.length === 0) return undefined
+  const shown = facts.slice(0, 12).map(({ name, value }) => ({ name: readText(name, 60), value: factValue(value) }))
+  const [first, second] = shown
+  const compared = shown.length === 2 && first && second && first.value !== second.value ? marked(second.value, first.value) : undefined
+  return html`<dl class="facts">${shown.map((fact, i) => html`<div><dt>${fact.name}</dt><dd><code>${i === 1 && compared ? compared : fact.value}</code></dd></div>`)}</dl>`
+}
+
+const recipeList = (recipes: ProblemView['recipes']): Drawable =>
+  recipes &&
+  recipes.length > 0 &&
+  html`<dl class="rows">${recipes.map(
+    (recipe) => html`<div><dt>${recipe.client}</dt><dd class="tight"><div>${recipe.say}</div>${recipe.command !== undefined && html`<code class="copy" data-what="command">${recipe.command}</code>`}</dd></div>`,
+  )}</dl>`
+
+export const problemPage = (gateway: Gateway, view: ProblemView): Response => {
+  const body = html`<div class="card stack">
+<h1 tabindex="-1" autofocus>${view.title}</h1>
+${view.hops && view.hops.length > 0 && html`<ol class="hops" aria-label="Where it stopped">${view.hops.map(hop)}</ol>`}
+<p>${withCode(readText(view.what, 600))}</p>
+${factList(view.facts)}
+${view.who && html`<p class="note info">${view.who === 'admin' ? adminIcon : infoIcon}<strong>${actors[view.who]}</strong></p>`}
+${view.steps.length === 1 && html`<p>${withCode(view.steps[0] ?? '')}</p>`}
+${view.steps.length > 1 && html`<ol class="steps">${view.steps.map((step) => html`<li>${withCode(step)}</li>`)}</ol>`}
+${recipeList(view.recipes)}
+${view.onward && html`<a class="button primary" href="${ownPath(view.onward.href)}">${view.onward.label}</a>`}
+<p class="muted small">If you ask for help, give this: <code class="id">${view.code} · ${view.requestId}</code></p>
+</div>`
+  return page(gateway, { title: view.title, width: 'middle', body, requestId: view.requestId, status: view.status })
+}

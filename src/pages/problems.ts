@@ -1,0 +1,118 @@
+// What a person reads when the gateway says no: for each refusal that can reach a page, its title, who must act and what to do.
+// The sentence itself is the refusal's own; it is the same in the page, the JSON twin and the documentation.
+import type { RefusalCode } from '../kit/refusal.ts'
+import type { Actor, Hop, ProblemView } from '../ports/pages.ts'
+
+type Recipes = NonNullable<ProblemView['recipes']>
+
+interface Problem {
+  readonly title: string
+  readonly who: Actor
+  readonly steps: readonly string[]
+  readonly hops?: readonly Hop[]
+  readonly recipes?: Recipes
+  readonly onward?: NonNullable<ProblemView['onward']>
+}
+
+/** You, this gateway, and a third that failed. */
+const brokeAt = (name: string): readonly Hop[] => [
+  { name: 'You', state: 'ok' },
+  { name: 'Postern', state: 'ok' },
+  { name, state: 'failed' },
+]
+const brokeHere: readonly Hop[] = [
+  { name: 'You', state: 'ok' },
+  { name: 'Postern', state: 'failed' },
+]
+
+const provider = brokeAt('Sign-in provider')
+const appSite = brokeAt('The app’s website')
+const signIn = { label: 'Open the sign-in page', href: '/login' }
+const home = { label: 'Your services', href: '/' }
+
+const fromTheApp = 'Go back to the app and connect again.'
+const later = 'Wait a moment, then load this page again.'
+const tellAdmin = 'If it does not pass, tell the administrator, with the reference below.'
+
+/** How each client forgets a registration that this gateway no longer knows. */
+const forget: Recipes = [
+  { client: 'Claude Code', say: 'Type /mcp, choose the server and Clear authentication; or remove it and add it again.' },
+  { client: 'claude.ai, ChatGPT', say: 'Remove the connector in the settings and add it again.' },
+  { client: 'Claude Desktop', say: 'The same. If it connects through mcp-remote, also run', command: 'rm -rf ~/.mcp-auth' },
+  { client: 'VS Code', say: 'In the command palette: Authentication: Remove Dynamic Authentication Providers. Then start the server again.' },
+  { client: 'Cursor', say: 'In the MCP settings, remove the server and add it again.' },
+  { client: 'Codex', say: 'Log out, then in again (demo is the name you gave the server):', command: 'codex mcp logout demo && codex mcp login demo' },
+  { client: 'Your own app', say: 'Send the registration request again and use the new client_id; or publish a client metadata document, which needs no registration.' },
+]
+
+const badRequest: Problem = { title: 'The app asked in a way that cannot work', who: 'app', steps: [fromTheApp, 'If it happens again, tell the maker of the app what stands above.'] }
+const badForm: Problem = { title: 'Nothing was sent', who: 'you', steps: ['Go back, load the page again, then answer it there.'] }
+const startAgain = (title: string): Problem => ({ title, who: 'you', steps: [fromTheApp] })
+
+export const problems = {
+  'request.malformed': { title: 'This request makes no sense here', who: 'you', steps: ['Open the page again from where you came.'], onward: home },
+  'request.host': { title: 'This request makes no sense here', who: 'app', steps: ['Check the address in the address bar, and any proxy in between.'] },
+  'request.host-unknown': {
+    title: 'Wrong address for this gateway',
+    who: 'admin',
+    steps: ['Use the address the administrator gave you.', 'Administrator: set `issuer` to the public URL, or add this host to `allowed_hosts`.'],
+  },
+  'request.method': { title: 'This address is not for that', who: 'you', steps: ['Start from your services, or from the app.'], onward: home },
+  'request.media-type': badForm,
+  'request.too-large': { title: 'Too much was sent', who: 'app', steps: [fromTheApp] },
+  'request.timeout': { title: 'The request took too long', who: 'nobody', steps: [later] },
+  'request.repeated': badRequest,
+  'request.object': badRequest,
+  'request.object-uri': badRequest,
+  'request.registration': badRequest,
+  'route.unknown': { title: 'Nothing here', who: 'you', steps: ['Check the address. MCP servers are at addresses that end in `/mcp`; your services page lists them.'], onward: home },
+  'rate.limited': { title: 'Too many tries', who: 'nobody', steps: ['Wait a minute, then try once more.'] },
+  'storage.unavailable': { title: 'The gateway cannot reach its storage', who: 'nobody', steps: [later, tellAdmin], hops: brokeAt('Its storage') },
+  fault: { title: 'The gateway made a mistake', who: 'admin', steps: ['Try again once.', 'If it happens again, give the administrator the reference below: it finds the record in the log.'], hops: brokeHere },
+  'outbound.refused': { title: 'An address that this gateway does not visit', who: 'app', steps: ['Tell the maker of the app, or the administrator, what stands above.'], hops: brokeAt('Another server') },
+  'outbound.failed': { title: 'Another server did not answer', who: 'nobody', steps: [later, tellAdmin], hops: brokeAt('Another server') },
+
+  'login.form': { title: 'Please sign in again', who: 'you', steps: ['Open the sign-in page again and use it within ten minutes. Cookies must be allowed for this site.'], onward: signIn },
+  'login.required': { title: 'Sign in first', who: 'you', steps: [], onward: signIn },
+  'login.link-spent': { title: 'This sign-in link has done its work', who: 'you', steps: ['Each link works once, for 15 minutes. If you are signed in already, go on.', 'For a new one run `postern admin link` where the gateway runs.'], onward: home },
+  'login.state-unknown': { title: 'This sign-in is over', who: 'you', steps: ['If you were connecting an app, go back to it and connect again.', 'Otherwise sign in again.'], onward: signIn },
+  'login.other-browser': {
+    title: 'Started in another browser',
+    who: 'you',
+    steps: ['Finish in the browser where you started, and in the same window: private windows keep their own cookies.', 'Or connect again from the app.', 'If somebody sent you a link to this page, close it: they may have wanted you to sign in for them.'],
+  },
+  'provider.unknown': { title: 'No such way to sign in', who: 'you', steps: [], onward: signIn },
+  'provider.denied': { title: 'The sign-in provider said no', who: 'you', steps: ['If you cancelled, sign in again.', 'If you did not, ask the administrator whether your account may use this gateway.'], hops: provider, onward: signIn },
+  'provider.untrusted': { title: 'The sign-in could not be trusted', who: 'admin', steps: ['Try once more.', tellAdmin, 'Often a clock is wrong, or the client id at the provider does not match the configuration.'], hops: provider, onward: signIn },
+  'provider.unreachable': { title: 'The sign-in provider does not answer', who: 'nobody', steps: ['Wait a moment, then sign in again.', tellAdmin], hops: provider, onward: signIn },
+  'person.not-allowed': { title: 'This account may not sign in here', who: 'you', steps: ['Sign in with another account, if you have one that belongs here.', 'Otherwise ask the administrator to let this account in.'], onward: { label: 'Use another account', href: '/login?switch=1' } },
+  'person.wrong-provider': { title: 'This service is for other accounts', who: 'you', steps: ['Sign in with an account of the kind that this service is for, or ask the administrator.'], onward: { label: 'Use another account', href: '/login?switch=1' } },
+
+  'client.unknown': { title: 'This gateway does not know the app', who: 'you', steps: ['Let the app forget its old registration; it then registers again by itself.'], recipes: forget },
+  'client.document': { title: 'The app cannot be identified', who: 'app', steps: ['Tell the maker of the app what stands above.', 'Maker: the document must be JSON at exactly its own `client_id`, with `client_name` and `redirect_uris`, at most 5 kB, without redirects.'], hops: appSite },
+  'client.document-unreachable': { title: 'The app cannot be identified right now', who: 'nobody', steps: [later, tellAdmin], hops: appSite },
+  'redirect.mismatch': {
+    title: 'The app asked to be answered at an unknown address',
+    who: 'app',
+    steps: ['Nothing was sent. If somebody sent you this link, close the page.', 'If it is your own app, register the address exactly as it is sent; only the port of a loopback address may differ.', 'Otherwise let the app forget its registration and connect again.'],
+  },
+  'response.type': badRequest,
+  'response.mode': badRequest,
+  'pkce.missing': badRequest,
+  'pkce.method': badRequest,
+  'pkce.challenge': badRequest,
+  'resource.unknown': { title: 'The app asked for a service that is not here', who: 'you', steps: ['Compare the MCP URL in the app with the one on your services page.'], onward: home },
+
+  'flow.expired': startAgain('This question has expired'),
+  'flow.other-browser': { title: 'Started in another browser', who: 'you', steps: ['Go on in the browser where you started; private windows keep their own cookies.', 'Allow cookies for this site.', 'Or connect again from the app. If somebody sent you this link, close the page.'] },
+  'flow.used': { title: 'Already answered', who: 'you', steps: ['If the app says it is connected, close this page.', 'If it does not, go back to it and connect again.'] },
+  'consent.form': { title: 'Nothing was decided', who: 'you', steps: ['Open the question again from the app, and answer it on that page.', 'If another site sent you here, close this page.'] },
+  'consent.required': startAgain('You have to be asked first'),
+} as const satisfies Partial<Record<RefusalCode, Problem>>
+
+const entries: Readonly<Partial<Record<string, Problem>>> = problems
+
+const unknown: Problem = { title: 'That did not work', who: 'you', steps: [fromTheApp, tellAdmin] }
+
+/** The page for a refusal, but for what only the occurrence knows (status, facts, request id). `say` is the refusal's public sentence. */
+export const problemFor = (code: string, say: string): Omit<ProblemView, 'status' | 'facts' | 'requestId'> => ({ code, what: say, ...(entries[code] ?? unknown) })

@@ -1,0 +1,113 @@
+// Every page in every state worth looking at, as data: the browser tests walk it, the preview serves it.
+import type { ClientView, ConsentView, HomeView, LoginView, Pages } from '../../src/ports/pages.ts'
+import { problemFor, problems } from '../../src/pages/problems.ts'
+import { refusals, type RefusalCode } from '../../src/kit/refusal.ts'
+
+export const requestId = '01JZ8Q4T6V9KX2M7'
+
+export const claude: ClientView = { id: 'https://claude.ai/oauth/claude-code-client-metadata', name: 'Claude Code', kind: 'document', host: 'claude.ai' }
+const chatGpt: ClientView = { id: 'https://chatgpt.com/oauth/client.json', name: 'ChatGPT', kind: 'document', host: 'chatgpt.com' }
+const cursor: ClientView = { id: 'c_7Q4zM1', name: 'Cursor', kind: 'dynamic' }
+const portal: ClientView = { id: 'acme-portal', name: 'Acme Portal', kind: 'registered' }
+
+export const ana = { provider: 'google', subject: '1138', name: 'Ana Lima', email: 'ana.lima@acme.example', groups: ['engineering'] }
+
+export const jira = { id: 'jira', name: 'Jira tools', description: 'Issues, boards and comments of the Acme Jira.', resource: 'https://mcp.acme.example/jira/mcp' }
+
+export const consent: ConsentView = {
+  client: chatGpt,
+  redirect: { uri: 'https://chatgpt.com/connector/oauth/v1_9b2e7a60', host: 'chatgpt.com', loopback: false, native: false },
+  service: jira,
+  person: ana,
+  scopes: [{ name: 'mcp', fresh: true }],
+  staysMs: 30 * 86_400_000,
+  flow: 'f_Zk3',
+  csrf: 'x9f2',
+  switchAccount: '/login?flow=f_Zk3&switch=1',
+}
+
+const loopback = { uri: 'http://localhost:3118/callback', host: 'localhost:3118', loopback: true, native: false }
+const native = { uri: 'cursor://anysphere.cursor-mcp/oauth/callback', host: 'cursor:', loopback: false, native: true }
+
+/** Names that would fool a reader, a parser or a layout. */
+export const hostileNames = {
+  markup: '<img src=x onerror=alert(1)><script>alert(2)</script>',
+  override: 'Claude \u202Egro.live\u202C\u2066\u200B\u200F official',
+  zalgo: `C${'\u0301\u0310\u0322'.repeat(40)}laude`,
+  lookalike: '\u0421laude',
+  lines: `Claude${'\n'.repeat(200)}Verified by your administrator`,
+  badge: '\u2713 Verified domain claude.ai \u{1F512}',
+  long: 'Claude '.repeat(1500),
+  unbroken: 'W'.repeat(10_000),
+  arabic: '\u0645\u0633\u0627\u0639\u062F \u0627\u0644\u0628\u0631\u0645\u062C\u0629',
+  empty: '\u200B\u2060 \u00AD',
+} as const
+
+export const hostile = (name: string): ConsentView => ({
+  ...consent,
+  client: { id: `x"><b>${name}`.slice(0, 400), name, kind: 'dynamic' },
+  redirect: { uri: `https://claude.ai.${'long-'.repeat(30)}evil.example/cb?${'a=%22%3E&'.repeat(150)}"><script>`, host: `claude.ai.${'long-'.repeat(30)}evil.example`, loopback: false, native: false },
+  service: { ...jira, name: `Jira ${name}`.slice(0, 3000), description: name },
+  person: { ...ana, name, email: `${name}@acme.example` },
+  scopes: [{ name: 'mcp', fresh: true }, { name: `"><i>${name}`.slice(0, 200), fresh: true }],
+})
+
+const login: LoginView = { providers: [], password: false, link: false, hidden: { flow: 'f_Zk3', csrf: 'x9f2' } }
+const asking = { client: cursor, service: 'Jira tools' }
+const google = { id: 'google', name: 'Google' }
+
+const served = { ...jira, url: jira.resource, authRequired: true }
+const demo = { id: 'demo', name: 'Demo', description: 'A small MCP server to try things with.', url: 'http://localhost:8080/demo/mcp', authRequired: true }
+const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true }
+
+const problemState = (pages: Pages, code: RefusalCode, more: Partial<Parameters<Pages['problem']>[0]> = {}) => () =>
+  pages.problem({ ...problemFor(code, refusals[code].say), status: refusals[code].status, facts: [], requestId, ...more })
+
+const consentStates = (pages: Pages) => {
+  const show = (view: ConsentView) => () => pages.consent(view, requestId)
+  return {
+    'consent-document': show(consent),
+    'consent-loopback': show({ ...consent, client: claude, redirect: loopback }),
+    'consent-dynamic-native': show({ ...consent, client: cursor, redirect: native }),
+    'consent-registered': show({ ...consent, client: portal, redirect: { ...consent.redirect, uri: 'https://portal.acme.example/oauth/done', host: 'portal.acme.example' } }),
+    'consent-step-up': show({ ...consent, scopes: [{ name: 'mcp', fresh: false }, { name: 'jira:write', fresh: true }, { name: 'offline_access', fresh: true }] }),
+    'consent-short': (() => {
+      const { staysMs: _, ...rest } = consent
+      return show({ ...rest, accessMs: 3_600_000, person: { provider: 'local', subject: 'owner', groups: [] } })
+    })(),
+    'consent-elsewhere': show({ ...consent, redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false } }),
+    'consent-many-scopes': show({ ...consent, scopes: Array.from({ length: 14 }, (_, i) => ({ name: `jira:area-${i}:read`, fresh: i > 2 })) }),
+    ...Object.fromEntries(Object.entries(hostileNames).map(([kind, name]) => [`consent-hostile-${kind}`, show(hostile(name))])),
+  }
+}
+
+const loginStates = (pages: Pages) => {
+  const show = (view: LoginView) => () => pages.login(view, requestId)
+  return {
+    'login-password': show({ ...login, password: true }),
+    'login-password-wrong': show({ ...login, asking, password: true, problem: 'Invalid credentials. Check the username and the password, then try again.', username: 'ana' }),
+    'login-provider': show({ ...login, asking, providers: [google] }),
+    'login-everything': show({ ...login, asking, providers: [google, { id: 'entra', name: 'Acme Entra ID' }], password: true, link: true }),
+    'login-link': show({ ...login, asking: { client: claude, service: 'Demo' }, link: true }),
+    'login-nobody': show(login),
+    'login-hostile': show({ ...login, asking: { client: { id: 'x', name: hostileNames.markup, kind: 'dynamic' }, service: hostileNames.unbroken }, providers: [{ id: 'a/b"', name: hostileNames.markup }], password: true, problem: hostileNames.markup, username: hostileNames.markup }),
+  }
+}
+
+/** State name → a fresh response for it. */
+export const pageStates = (pages: Pages): Readonly<Record<string, () => Response>> => ({
+  ...consentStates(pages),
+  ...loginStates(pages),
+  'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }, requestId),
+  'home-many': () => pages.home({ ...home, services: [served, { ...demo, url: 'https://mcp.acme.example/demo/mcp' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.acme.example/docs/mcp', authRequired: false }] }, requestId),
+  'home-none': () => pages.home({ ...home, services: [] }, requestId),
+  connect: () => pages.connect({ service: served, reachable: true }, requestId),
+  'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }, requestId),
+  'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.acme.example` }, requestId),
+  'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s`, allowed: false }, requestId),
+  'go-back-unsafe': () => pages.goBack({ client: { ...cursor, name: hostileNames.markup }, href: 'javascript:alert(document.domain)' }, requestId),
+  ...Object.fromEntries((Object.keys(problems) as RefusalCode[]).map((code) => [`problem-${code}`, problemState(pages, code)])),
+  'problem-redirect-facts': problemState(pages, 'redirect.mismatch', { facts: [{ name: 'Registered', value: 'http://127.0.0.1/callback' }, { name: 'Sent', value: 'http://127.0.0.1:49152/callbacks' }] }),
+  'problem-hostile': problemState(pages, 'person.not-allowed', { what: hostileNames.markup, facts: [{ name: hostileNames.override, value: hostileNames.unbroken }, { name: 'Sent', value: `https://x/${hostileNames.markup}` }], onward: { label: 'On', href: '//evil.example' } }),
+  'problem-unknown': () => pages.problem({ ...problemFor('future.code', 'A sentence of a code that this catalogue does not know.'), status: 400, facts: [], requestId }),
+})
