@@ -45,17 +45,11 @@ const pinnedNode = () => {
 /** Hands everything over to another Node: arguments, streams, signals, and at the end its exit code. */
 const become = (node) => {
   const args = [...process.execArgv, main, ...process.argv.slice(2)]
-  if (typeof process.execve === 'function' && process.platform !== 'win32') process.execve(node, [node, ...args], process.env)
   const child = spawn(node, args, { stdio: 'inherit' })
-  // A terminal sends SIGINT to both of us; the child decides what it means.
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']
-  for (const signal of signals) {
-    try {
-      process.on(signal, () => child.kill(signal))
-    } catch {
-      // Not a signal of this platform.
-    }
-  }
+  // A terminal sends SIGINT to the whole group; a second one from here would read as impatience.
+  const terminal = process.stdin.isTTY || process.stdout.isTTY
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
+  for (const signal of signals) process.on(signal, () => (signal === 'SIGINT' && terminal) || child.kill(signal))
   child.on('error', (error) => fail(`Postern could not start the Node at ${node} (${error.message}). Install Node 24.12 or newer and run it with that.`))
   child.on('exit', (code, signal) => {
     if (signal === null) process.exit(code)

@@ -1,0 +1,52 @@
+// What the package promises whoever installs it: exact versions, no install script in production, one idea of the oldest Node.
+import { describe, expect, it } from 'vitest'
+import { readRoot } from './sources.ts'
+
+interface Manifest {
+  readonly engines: { readonly node: string }
+  readonly scripts: Record<string, string>
+  readonly dependencies: Record<string, string>
+  readonly optionalDependencies: Record<string, string>
+  readonly devDependencies: Record<string, string>
+}
+interface Locked {
+  readonly version: string
+  readonly dev?: boolean
+  readonly devOptional?: boolean
+  readonly hasInstallScript?: boolean
+  readonly link?: boolean
+}
+
+const manifest = JSON.parse(readRoot('package.json')) as Manifest
+const lock = JSON.parse(readRoot('package-lock.json')) as { packages: Record<string, Locked> }
+
+describe('the package', () => {
+  it('pins every dependency to one version', () => {
+    const versions = Object.entries({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.devDependencies })
+    expect(versions.filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))).toEqual([])
+  })
+
+  it('runs no install script in production', () => {
+    const scripted = Object.entries(lock.packages).filter(([, entry]) => entry.hasInstallScript && !entry.dev)
+    expect(scripted.map(([path]) => path)).toEqual([])
+    for (const hook of ['preinstall', 'install', 'postinstall', 'prepare']) expect(manifest.scripts).not.toHaveProperty(hook)
+  })
+
+  it('locks a Node for every platform it names', () => {
+    for (const [name, version] of Object.entries(manifest.optionalDependencies)) expect(lock.packages[`node_modules/${name}`]?.version).toBe(version)
+  })
+
+  it('replaces the shell when it starts, so that a signal to npm reaches the gateway', () => expect(manifest.scripts.start).toMatch(/^exec node /))
+
+  it('asks for the same oldest Node everywhere', () => {
+    expect(manifest.engines.node).toBe('>=24.12.0')
+    expect(readRoot('bin/postern.mjs')).toContain('const least = [24, 12]')
+    expect(readRoot('vitest.config.ts')).toContain('major === 24 && minor < 12')
+  })
+
+  it('is checked by .ci/run with tests, lint and types', () => {
+    const run = readRoot('.ci/run')
+    for (const command of ['npm test', 'npm run --silent lint', 'npm run --silent types']) expect(run).toContain(command)
+    expect(manifest.scripts.lint).toBe('oxlint --deny-warnings')
+  })
+})
