@@ -22,6 +22,8 @@ interface NodeRuntimeOptions {
   readonly stateDir: string
   readonly log: Log
   readonly version: string
+  /** Epoch ms; the machine's clock unless a test moves it. */
+  readonly now?: () => number
 }
 
 const openStore = (config: Config, stateDir: string, now: () => number): { store: Store; close: () => void } => {
@@ -33,8 +35,7 @@ const openStore = (config: Config, stateDir: string, now: () => number): { store
 const configuredOrigins = (config: Config): string[] => Object.values(config.oauth_providers).flatMap(({ issuer }) => (issuer === undefined ? [] : [new URL(issuer).origin]))
 
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
-export const createNodeRuntime = async ({ config, stateDir, log, version }: NodeRuntimeOptions): Promise<NodeRuntime> => {
-  const now = (): number => Date.now()
+export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now() }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
   const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random)
   const { store, close } = openStore(config, stateDir, now)

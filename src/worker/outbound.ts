@@ -1,0 +1,39 @@
+// Guarded outbound fetch on Workers. The platform reaches the public internet only; literal private addresses and names of machines are refused here as well.
+import { Refusal } from '../kit/refusal.ts'
+import { isAddress, isGlobalAddress, isLocalName } from '../kit/addresses.ts'
+import type { Outbound } from '../ports/runtime.ts'
+
+const refusedHost = (host: string): boolean => (isAddress(host) ? !isGlobalAddress(host) : isLocalName(host))
+
+const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> => {
+  const parts: Uint8Array[] = []
+  let size = 0
+  for await (const part of response.body ?? []) {
+    size += (part as Uint8Array).length
+    if (size > maxBytes) throw new Refusal('outbound.failed', `more than ${maxBytes} bytes`)
+    parts.push(part as Uint8Array)
+  }
+  const whole = new Uint8Array(size)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
+}
+
+export const createOutbound = ({ allowOrigins }: { readonly allowOrigins: readonly string[] }): Outbound => {
+  const allowed = new Set(allowOrigins)
+  return async (raw, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576 } = {}) => {
+    const url = URL.canParse(raw) ? new URL(raw) : undefined
+    if (!url || url.username || url.password) throw new Refusal('outbound.refused', 'not a plain URL')
+    if (!allowed.has(url.origin) && (url.protocol !== 'https:' || refusedHost(url.hostname))) throw new Refusal('outbound.refused', url.origin)
+    try {
+      const response = await fetch(url, { method, headers, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs), ...(body === undefined ? {} : { body }) })
+      return { status: response.status, headers: response.headers, body: await readAtMost(response, maxBytes) }
+    } catch (error) {
+      if (error instanceof Refusal) throw error
+      throw new Refusal('outbound.failed', `${url.origin}: ${String(error)}`)
+    }
+  }
+}

@@ -1,0 +1,84 @@
+// A browser for flow tests: a cookie jar, redirects, and forms as the pages wrote them. No JavaScript, as the pages promise to work without.
+export type Fetch = (url: string, init?: RequestInit) => Promise<Response>
+
+export interface Page {
+  readonly url: string
+  readonly status: number
+  readonly headers: Headers
+  readonly body: string
+  /** The form whose action path is the given one, with the fields it would send. */
+  form(actionPath: string): { readonly action: string; readonly fields: Record<string, string> }
+}
+
+export interface Browser {
+  readonly cookies: Map<string, string>
+  /** Follows redirects inside the gateway; a redirect to another origin ends the walk and is the page's `url` with status 0. */
+  go(url: string, init?: RequestInit): Promise<Page>
+  submit(page: Page, actionPath: string, fields: Record<string, string>): Promise<Page>
+}
+
+const unescape = (text: string): string =>
+  text.replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&#x27;', "'").replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&')
+
+const attribute = (tag: string, name: string): string | undefined => {
+  const match = new RegExp(`\\s${name}=(?:"([^"]*)"|'([^']*)'|([^\\s>]+))`, 'i').exec(tag)
+  return match ? unescape(match[1] ?? match[2] ?? match[3] ?? '') : undefined
+}
+
+const formOf = (body: string, base: string, actionPath: string) => {
+  for (const [, open = '', inner = ''] of body.matchAll(/(<form\b[^>]*>)([\s\S]*?)<\/form>/gi)) {
+    const action = new URL(attribute(open, 'action') ?? '', base)
+    if (action.pathname !== actionPath) continue
+    const inputs = [...inner.matchAll(/<input\b[^>]*>/gi)].map(([tag]) => [attribute(tag, 'name'), attribute(tag, 'value') ?? ''] as const)
+    return { action: action.href, fields: Object.fromEntries(inputs.filter((pair): pair is [string, string] => pair[0] !== undefined)) }
+  }
+  throw new Error(`no form to ${actionPath} on ${base}:\n${body.slice(0, 2000)}`)
+}
+
+const pageOf = async (url: string, response: Response): Promise<Page> => {
+  const body = await response.text()
+  return { url, status: response.status, headers: response.headers, body, form: (path) => formOf(body, url, path) }
+}
+
+/** `fetch` must not follow redirects and must answer for the gateway's origin. */
+export const createBrowser = (fetch: Fetch, origin: string): Browser => {
+  const cookies = new Map<string, string>()
+  const remember = (response: Response): void => {
+    for (const line of response.headers.getSetCookie()) {
+      const [pair = '', ...attributes] = line.split(';')
+      const [name = '', ...value] = pair.split('=')
+      const gone = attributes.some((text) => /^\s*max-age=0\s*$/i.test(text))
+      if (gone) cookies.delete(name.trim())
+      else cookies.set(name.trim(), value.join('='))
+    }
+  }
+  const once = async (url: string, init: RequestInit = {}): Promise<Response> => {
+    const headers = new Headers({ accept: 'text/html,application/xhtml+xml', 'sec-fetch-site': 'none', ...(init.headers as Record<string, string>) })
+    if (cookies.size > 0) headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '))
+    const response = await fetch(url, { ...init, headers, redirect: 'manual' })
+    remember(response)
+    return response
+  }
+  const go: Browser['go'] = async (start, init) => {
+    let url = new URL(start, origin).href
+    let response = await once(url, init)
+    for (let hop = 0; hop < 10; hop++) {
+      const location = response.headers.get('location')
+      if (location === null || response.status < 300 || response.status > 399) return pageOf(url, response)
+      await response.body?.cancel()
+      url = new URL(location, url).href
+      if (new URL(url).origin !== origin) return { url, status: 0, headers: response.headers, body: '', form: () => formOf('', url, '') }
+      response = await once(url)
+    }
+    throw new Error(`too many redirects from ${start}`)
+  }
+  return {
+    cookies,
+    go,
+    submit(page, actionPath, fields) {
+      const { action, fields: hidden } = page.form(actionPath)
+      const body = new URLSearchParams({ ...hidden, ...fields }).toString()
+      return go(action, { method: 'POST', body, headers: { 'content-type': 'application/x-www-form-urlencoded', origin, 'sec-fetch-site': 'same-origin' } })
+    },
+  }
+}

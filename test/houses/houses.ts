@@ -1,0 +1,97 @@
+// The houses in which every flow and attack runs: in process, behind a node socket, in workerd. One configuration, one set of tests.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
+import { createGateway } from '../../src/gateway.ts'
+import { createNodeRuntime } from '../../src/node/runtime.ts'
+import { serve } from '../../src/node/serve.ts'
+import type { Log } from '../../src/ports/runtime.ts'
+import type { LoginHouse } from './login.ts'
+import { person } from './login.ts'
+
+export interface LogLine {
+  readonly level: string
+  readonly event: string
+  readonly fields: Readonly<Record<string, unknown>>
+}
+
+export interface House extends LoginHouse {
+  /** What the gateway logged so far; empty in workerd, whose log goes to its own process. */
+  readonly log: readonly LogLine[]
+  /** Moves the gateway's clock (in process and on the socket). */
+  advance(ms: number): void
+  close(): Promise<void>
+}
+
+export interface HouseOptions {
+  readonly config?: ConfigInput
+  /** Upstream of the service `echo`; more services go into `config.mcp_services`. */
+  readonly upstream: string
+}
+
+const secret = 'flow-test-root-secret-0123456789abcdef'
+
+export const configOf = ({ config = {}, upstream }: HouseOptions): ConfigInput => ({
+  session_secret: secret,
+  local_users: [{ ...person, email: 'ana@example.com', name: 'Ana Example', groups: ['staff'] }],
+  ...config,
+  mcp_services: { echo: { name: 'Echo', url: upstream, description: 'Says what it heard.' }, ...config.mcp_services },
+})
+
+const quietVisit = (n: number) => ({ requestId: `request-${n}`, ip: '127.0.0.1' })
+
+const made = async (options: HouseOptions, stateDir: string) => {
+  const config = configSchema.parse(configOf(options))
+  const log: LogLine[] = []
+  const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
+  let ahead = 0
+  const runtime = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead })
+  return { config, log, runtime, advance: (ms: number) => void (ahead += ms) }
+}
+
+/** The core alone, called with Request and answered with Response; memory store. */
+export const openInProcess = async (options: HouseOptions): Promise<House> => {
+  const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
+  const { config, log, runtime, advance } = await made({ ...options, config: { storage: { type: 'memory' }, ...options.config } }, stateDir)
+  const origin = config.issuer ?? 'http://localhost:8080'
+  const gateway = createGateway({ config, runtime, issuer: origin })
+  let count = 0
+  return {
+    origin,
+    log,
+    advance,
+    fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), quietVisit(count++), fetch),
+    async close() {
+      await runtime.close()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** The Node door on a real socket, SQLite in a directory of its own. */
+export const openOnSocket = async (options: HouseOptions): Promise<House> => {
+  const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
+  const { config, log, runtime, advance } = await made(options, stateDir)
+  const listening = await serve({ host: '127.0.0.1', port: 0, trustedProxies: config.trusted_proxies, now: () => runtime.now() })
+  const origin = config.issuer ?? `http://localhost:${listening.port}`
+  const aliases = [`http://127.0.0.1:${listening.port}`, `http://[::1]:${listening.port}`]
+  listening.open(createGateway({ config, runtime, issuer: origin, aliases }))
+  return {
+    origin,
+    log,
+    advance,
+    fetch: (url, init) => fetch(url, { redirect: 'manual', ...init }),
+    async close() {
+      await listening.drain(1000)
+      await runtime.close()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}
+
+/** Every house that flows run in; workerd joins through test/workers. */
+export const houses = [
+  ['in process', openInProcess],
+  ['on a node socket', openOnSocket],
+] as const
