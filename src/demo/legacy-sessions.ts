@@ -33,7 +33,8 @@ export const createLegacySessions = ({ create, sessionId, transport: more }: Leg
         const oldest = open.size > most ? open.entries().next().value : undefined
         if (oldest === undefined) return
         open.delete(oldest[0])
-        void oldest[1].close()
+        // Its client is told by the 404 of its next request, so a failure to close has nobody to be told to.
+        oldest[1].close().catch(() => {})
       },
       onsessionclosed: (id) => void open.delete(id),
     })

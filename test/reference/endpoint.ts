@@ -10,9 +10,9 @@ import {
 } from '@modelcontextprotocol/server'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createLegacySessions } from '../../src/demo/legacy-sessions.ts'
-import type { Change } from './reference.ts'
 import { createReference } from './reference.ts'
 import { watchedUri } from './resources.ts'
+import type { Change } from './words.ts'
 
 /** Events of one session, for clients that come back with Last-Event-ID. */
 const createEvents = (): EventStore => {

@@ -2,7 +2,7 @@
 import type { CallToolResult, ClientCapabilities, InputRequests, InputRequiredResult, McpServer, ServerContext } from '@modelcontextprotocol/server'
 import { acceptedContent, CLIENT_CAPABILITIES_META_KEY, inputRequired, inputResponse } from '@modelcontextprotocol/server'
 import { z } from 'zod'
-import type { Step } from './reference.ts'
+import type { Step } from './words.ts'
 
 type Answer = CallToolResult | InputRequiredResult
 

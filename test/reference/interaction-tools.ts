@@ -4,7 +4,7 @@ import { inputRequired, inputResponse } from '@modelcontextprotocol/server'
 import { setTimeout as pause } from 'node:timers/promises'
 import { z } from 'zod'
 import { primitives, choices, user } from './forms.ts'
-import type { Change } from './reference.ts'
+import type { Change } from './words.ts'
 
 const none = z.object({})
 const said = (text: string): CallToolResult => ({ content: [{ type: 'text', text }] })

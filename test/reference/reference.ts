@@ -5,15 +5,7 @@ import { addInteractionTools } from './interaction-tools.ts'
 import { addInputTools } from './input-tools.ts'
 import { addPrompts } from './prompts.ts'
 import { addResources, watchedUri } from './resources.ts'
-
-/** What a tool may announce to whoever listens. */
-export type Change = 'tools' | 'prompts' | 'watched'
-
-/** The state of a call that waits for input: which tool, which step. */
-export interface Step {
-  readonly tool: string
-  readonly step: number
-}
+import type { Change, Step } from './words.ts'
 
 export interface ReferenceOptions {
   /** Tells listeners that a list changed; the default tells the client of this connection. */

@@ -1,0 +1,186 @@
+// `npm run conformance`: the MCP conformance suite against the reference server directly and through Postern, compared check by check;
+// then its authorization-server mode. Fails on any difference, and when the reference server itself no longer passes.
+// `--command "node bin/postern.mjs"` tries another build than the source.
+import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { allow, obtainToken } from './harness/authorize.ts'
+import { createBrowser } from './harness/browser.ts'
+import { ensurePeer, root } from './harness/peers.ts'
+import { person, type Running, startPostern } from './harness/postern.ts'
+import { type Started, startProcess } from './harness/process.ts'
+import { table } from './harness/table.ts'
+
+interface Run {
+  readonly name: string
+  readonly args: readonly string[]
+  /** Passing checks of the scenarios that count for the revision, and how many there are. */
+  readonly scored: readonly [passed: number, failed: number]
+}
+
+const runs: readonly Run[] = [
+  { name: '2026-07-28', args: ['--requirements', '2026-07-28'], scored: [120, 0] },
+  { name: '2025-11-25', args: ['--requirements', '2025-11-25'], scored: [70, 0] },
+  { name: '2025-06-18', args: ['--suite', 'all', '--spec-version', '2025-06-18'], scored: [56, 0] },
+  { name: '2025-03-26', args: ['--suite', 'all', '--spec-version', '2025-03-26'], scored: [3, 0] },
+]
+
+interface Check {
+  readonly id: string
+  readonly name: string
+  readonly status: string
+  readonly errorMessage?: string
+}
+
+interface Outcome {
+  readonly passed: number
+  readonly failed: number
+  /** The same two, of the scenarios that count. */
+  readonly scored: readonly [passed: number, failed: number]
+  /** Scenario → its checks in order. */
+  readonly scenarios: ReadonlyMap<string, readonly Check[]>
+}
+
+const results = join(root, 'results', 'conformance')
+
+const emptied = (folder: string): string => {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+const checksIn = (folder: string): Check[] =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('checks.json'))
+    .flatMap((path) => JSON.parse(readFileSync(join(folder, path), 'utf8')) as Check[])
+
+const read = (output: string, folder: string): Outcome => {
+  const summary = output.slice(output.lastIndexOf('=== SUMMARY ==='))
+  const unscored = new Set([...summary.matchAll(/^\s+[✓✗] (\S+) \(/gm)].map(([, name]) => name))
+  const lines = [...summary.matchAll(/^[✓✗] (\S+): (\d+) passed, (\d+) failed/gm)].map(([, name = '', passed, failed]) => ({ name, passed: Number(passed), failed: Number(failed) }))
+  if (lines.length === 0) throw new Error(`The suite printed no summary:\n${output.slice(-3000)}`)
+  const sum = (which: 'passed' | 'failed', all: boolean): number => lines.filter(({ name }) => all || !unscored.has(name)).reduce((total, line) => total + line[which], 0)
+  const scenarios = new Map<string, readonly Check[]>()
+  for (const entry of readdirSync(folder)) {
+    const scenario = entry.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T.*$/, '')
+    scenarios.set(scenario, checksIn(join(folder, entry)))
+  }
+  return { passed: sum('passed', true), failed: sum('failed', true), scored: [sum('passed', false), sum('failed', false)], scenarios }
+}
+
+/** What one run has that the other has not, as lines for a person. */
+const differences = (direct: Outcome, gateway: Outcome): string[] => {
+  const found: string[] = []
+  for (const scenario of new Set([...direct.scenarios.keys(), ...gateway.scenarios.keys()])) {
+    const [there, here] = [direct.scenarios.get(scenario) ?? [], gateway.scenarios.get(scenario) ?? []]
+    const key = ({ id, name, status }: Check): string => `${id} (${name}) ${status}`
+    const missing = here.map(key)
+    for (const check of there) {
+      const at = missing.indexOf(key(check))
+      if (at >= 0) missing.splice(at, 1)
+      else found.push(`${scenario}: directly ${key(check)}`)
+    }
+    for (const check of here) {
+      const at = missing.indexOf(key(check))
+      if (at < 0) continue
+      missing.splice(at, 1)
+      found.push(`${scenario}: through Postern ${key(check)}${check.errorMessage === undefined ? '' : `: ${check.errorMessage}`}`)
+    }
+  }
+  return found
+}
+
+type Suite = (args: readonly string[], env?: Readonly<Record<string, string>>, node?: readonly string[]) => Started
+
+const createSuite = (folder: string): Suite => {
+  const script = join(folder, 'node_modules/@modelcontextprotocol/conformance/dist/index.js')
+  return (args, env = {}, node = []) => startProcess(process.execPath, { args: [...node, script, ...args], env: { PATH: process.env['PATH'], ...env }, cwd: folder })
+}
+
+const runServerSuite = async (suite: Suite, url: string, { name, args }: Run, where: string, token?: string): Promise<Outcome> => {
+  const folder = emptied(join(results, name, where))
+  const preload = token === undefined ? [] : ['--import', './bearer.mjs']
+  const started = suite(['server', '--url', url, ...args, '-o', folder], token === undefined ? {} : { POSTERN_ORIGIN: new URL(url).origin, POSTERN_TOKEN: token }, preload)
+  const timer = setTimeout(() => void started.stop(), 180_000)
+  await started.exited
+  clearTimeout(timer)
+  return read(started.output(), folder)
+}
+
+const compareServers = async (suite: Suite, reference: string, postern: Running): Promise<boolean> => {
+  const through = `${postern.url}/reference/mcp`
+  const token = await obtainToken(through, 'Conformance')
+  const rows = [['server suite', 'direct', 'through Postern', 'scored', 'differences']]
+  const notes: string[] = []
+  for (const one of runs) {
+    const direct = await runServerSuite(suite, reference, one, 'direct')
+    const gateway = await runServerSuite(suite, through, one, 'gateway', token)
+    const different = differences(direct, gateway)
+    const score = ({ passed, failed }: Outcome): string => `${passed} / ${passed + failed}`
+    rows.push([one.name, score(direct), score(gateway), `${gateway.scored[0]} / ${gateway.scored[0] + gateway.scored[1]}`, different.length === 0 ? 'none' : String(different.length)])
+    notes.push(...different.map((line) => `${one.name} ${line}`))
+    if (direct.scored.join() !== one.scored.join()) notes.push(`${one.name}: the reference server itself scores ${direct.scored.join(' passed, ')} failed, not ${one.scored.join(' passed, ')} failed`)
+  }
+  console.log(`\n${table(rows)}\n`)
+  for (const note of notes) console.log(`✗ ${note}`)
+  return notes.length === 0
+}
+
+const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer().once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })
+
+/** The suite prints an authorization URL and waits; we are the browser. Both scenarios and the check for client metadata documents must succeed. */
+const checkAuthorizationServer = async (suite: Suite, postern: Running, resource?: string): Promise<readonly string[]> => {
+  const name = resource === undefined ? 'without --resource' : 'with --resource'
+  const port = await freePort()
+  const folder = emptied(join(results, 'authorization-server', resource === undefined ? 'plain' : 'resource'))
+  const started = suite(['authorization', '--url', postern.url, '--client-id', 'conformance', '-p', String(port), '-o', folder, ...(resource === undefined ? [] : ['--resource', resource])])
+  const timer = setTimeout(() => void started.stop(), 60_000)
+  try {
+    const [url] = await started.until(/^https?:\/\/\S*response_type=code\S*$/m)
+    await fetch(await allow(createBrowser(postern.url), url))
+  } catch (error) {
+    console.log(`✗ authorization server ${name}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  await started.exited
+  clearTimeout(timer)
+  const output = started.output()
+  const passed = [...output.slice(output.lastIndexOf('=== SUMMARY ===')).matchAll(/^✓ (\S+): [1-9]\d* passed, 0 failed/gm)].length
+  const documents = checksIn(folder).find(({ id }) => id === 'authorization-server-metadata-cimd')?.status ?? 'absent'
+  if (passed !== 2 || documents !== 'SUCCESS') console.log(`✗ authorization server ${name}:\n${output.slice(-3000)}`)
+  return [name, `${passed} / 2`, documents, passed === 2 && documents === 'SUCCESS' ? 'yes' : 'NO']
+}
+
+const { values } = parseArgs({ options: { command: { type: 'string' } } })
+
+const main = async (): Promise<boolean> => {
+  const suite = createSuite(await ensurePeer('conformance'))
+  const reference = startProcess(process.execPath, { args: [join(root, 'test/reference/server.ts')], cwd: root })
+  const [, upstream = ''] = await reference.until(/"url":"([^"]+)"/)
+  const postern = await startPostern({
+    ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }),
+    config: {
+      mcp_services: { reference: { url: upstream } },
+      local_users: [person],
+      clients: { conformance: { name: 'Conformance suite', redirect_uris: ['http://127.0.0.1/callback'] } },
+    },
+  })
+  try {
+    const same = await compareServers(suite, upstream, postern)
+    const rows = [await checkAuthorizationServer(suite, postern), await checkAuthorizationServer(suite, postern, `${postern.url}/reference/mcp`)]
+    console.log(`\n${table([['authorization server', 'scenarios', 'client metadata documents', 'passes'], ...rows])}\n`)
+    return same && rows.every((row) => row.at(-1) === 'yes')
+  } finally {
+    await postern.stop()
+    await reference.stop()
+  }
+}
+
+process.exit((await main()) ? 0 : 1)
