@@ -1,0 +1,64 @@
+// Keeps requirements and tests together: no test cites an id that does not exist, and no requirement that is due stands without a test.
+import { describe, expect, it } from 'vitest'
+import { hostile } from '../hostile.ts'
+import { later, pending, requirements } from '../requirements.ts'
+import { sourcesIn } from './sources.ts'
+
+interface Citation {
+  readonly id: string
+  readonly hostile: boolean
+  readonly place: string
+  /** Of a test that runs: neither skipped nor to do. */
+  readonly runs: boolean
+}
+
+const data = new Set(['test/requirements.ts', 'test/hostile.ts'])
+
+/** Citations in string literals: `[A1]`, `[A1, B2]`, `[hostile G2]`, `[hostile G2, G3]`. */
+const citationsIn = (path: string, text: string): Citation[] =>
+  text.split('\n').flatMap((line, i) => {
+    if (/^\s*(\/\/|\*|\/\*)/.test(line)) return []
+    const literals = line.match(/'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`?/g) ?? []
+    return [...literals.join('\n').matchAll(/\[(hostile )?([A-Z]\d{1,2}(?:, ?[A-Z]\d{1,2})*)\]/g)].flatMap(([, prefix, ids = '']) =>
+      ids.split(/, ?/).map((id) => ({ id, hostile: prefix !== undefined, place: `${path}:${i + 1}`, runs: !/\.(skip|todo)\b/.test(line) })),
+    )
+  })
+
+const tests = sourcesIn('test', '.ts').filter(({ path }) => !data.has(path) && !path.startsWith('test/house/'))
+const citations = tests.flatMap(({ path, text }) => citationsIn(path, text))
+const isRequirement = (id: string): boolean => id in requirements
+const tested = new Set(citations.filter((citation) => citation.runs && !citation.hostile).map(({ id }) => id))
+
+describe('requirements and tests', () => {
+  it('meet in ids that exist', () => {
+    const unknown = citations.filter((citation) => (citation.hostile ? !(citation.id in hostile) : !isRequirement(citation.id)))
+    const advice = ({ id, hostile: prefixed, place }: Citation): string => `${place} [${prefixed ? 'hostile ' : ''}${id}]${!prefixed && id in hostile ? `: write [hostile ${id}]` : ': no such id'}`
+    expect(unknown.map(advice)).toEqual([])
+  })
+
+  it('leave no requirement that is due without a test', () => {
+    const waiting = new Set<string>([...pending, ...later])
+    expect(Object.keys(requirements).filter((id) => !tested.has(id) && !waiting.has(id))).toEqual([])
+  })
+
+  it('keep nothing on the waiting lists that has a test: take these out of pending or later in test/requirements.ts', () => {
+    expect([...pending, ...later].filter((id) => tested.has(id))).toEqual([])
+  })
+
+  it('know each id once, and each waiting id', () => {
+    const waiting = [...pending, ...later]
+    expect(new Set(waiting).size).toBe(waiting.length)
+    expect(waiting.filter((id) => !isRequirement(id))).toEqual([])
+  })
+
+  it('have a sentence and a source each', () => {
+    for (const [id, { sentence, source }] of Object.entries(requirements)) expect(`${id} ${sentence} (${source})`).toMatch(/^\w+ [A-Z].{20,}\. \(.{5,}\)$/)
+  })
+})
+
+describe('a citation', () => {
+  it('is read in titles only, alone or in a list, with its prefix', () => {
+    const text = ["it('answers [A1]', …)", "it.each(rows)('x [A2, B3] and [hostile G2, G3]', …)", '// [A4] in a comment', 'const x = list[A5]', "it.skip('[A6]', …)"].join('\n')
+    expect(citationsIn('x', text).map(({ id, hostile: prefixed, runs }) => `${prefixed ? '!' : ''}${id}${runs ? '' : ' skipped'}`)).toEqual(['A1', 'A2', 'B3', '!G2', '!G3', 'A6 skipped'])
+  })
+})
