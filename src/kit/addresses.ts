@@ -93,3 +93,6 @@ export const isLocalName = (host: string): boolean => {
   const name = host.toLowerCase().replace(/\.+$/, '')
   return !name.includes('.') || localSuffix.test(name)
 }
+
+/** Whether a URL's host is refused before any name is resolved: an address that is not global unicast, or a local name. */
+export const refusedHost = (host: string): boolean => (isAddress(host) ? !isGlobalAddress(host) : isLocalName(host))

@@ -38,6 +38,12 @@ export interface Store {
   list(prefix: string, options?: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]>
 }
 
+/** A Store whose backend does not drop expired records by itself. */
+export interface SweptStore extends Store {
+  /** Removes at most `limit` expired records and resolves with how many went; exactly `limit` means there may be more. Nothing but space depends on it. */
+  sweep(limit: number): Promise<number>
+}
+
 /** Storage that may lose or delay anything; what it answers is a hint. */
 export interface Cache {
   get(key: string): Promise<string | undefined>
