@@ -1,0 +1,97 @@
+// Sealed records: what comes back is what was kept, or nothing.
+import { beforeEach, describe, expect, test } from 'vitest'
+import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
+import { createRecords, type Records } from '../../src/kit/records.ts'
+import type { Store } from '../../src/ports/store.ts'
+import { createMemoryStore } from '../../src/stores/memory.ts'
+
+interface Grant {
+  readonly person: string
+  readonly scopes: readonly string[]
+}
+
+const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
+const [secret, older, foreign] = [random(32), random(32), random(32)]
+const grant: Grant = { person: 'local:ann', scopes: ['mcp'] }
+
+let store: Store
+let keys: KeyRing
+let time: number
+let logged: unknown[][]
+let grants: Records<Grant>
+const recordsWith = (ring: KeyRing, prefix = 'grant:'): Records<Grant> => createRecords<Grant>({ store, keys: ring, log: (...line) => void logged.push(line) }, prefix)
+
+beforeEach(async () => {
+  time = 0
+  logged = []
+  store = createMemoryStore({ now: () => time })
+  keys = await createKeyRing([secret], random)
+  grants = recordsWith(keys)
+})
+
+test('a record comes back as the value it was, with the mark of its version', async () => {
+  const mark = await grants.put('1', grant)
+  expect(await grants.get('1')).toEqual({ value: grant, mark })
+  expect(await grants.take('1')).toEqual({ value: grant, mark })
+  expect(await grants.get('1')).toBeUndefined()
+  expect(logged).toEqual([])
+})
+
+test('a dump of the store shows neither the value nor its shape', async () => {
+  await grants.put('1', grant)
+  const dump = JSON.stringify(await store.list(''))
+  for (const canary of ['local:ann', 'person', 'scopes', 'mcp']) expect(dump).not.toContain(canary)
+})
+
+test('marks, lifetimes and "only where absent" are the store\'s', async () => {
+  const first = (await grants.put('1', grant, { only: 'absent', ttlMs: 10 }))!
+  expect(await grants.put('1', grant, { only: 'absent' })).toBeUndefined()
+  const second = (await grants.put('1', { ...grant, scopes: [] }, { only: first, ttlMs: 10 }))!
+  expect(await grants.put('1', grant, { only: first })).toBeUndefined()
+  expect((await grants.get('1'))?.mark).toBe(second)
+  time = 10
+  expect(await grants.get('1')).toBeUndefined()
+})
+
+test('records are listed by id, in pages', async () => {
+  for (const id of ['c', 'a', 'b']) await grants.put(id, { ...grant, person: id })
+  await recordsWith(keys, 'grants-of-others:').put('x', grant)
+  expect((await grants.list()).map(({ id, value }) => [id, value.person])).toEqual([['a', 'a'], ['b', 'b'], ['c', 'c']])
+  expect((await grants.list({ after: 'a', limit: 1 })).map(({ id }) => id)).toEqual(['b'])
+})
+
+describe('a record that cannot be read', () => {
+  const spoil: readonly (readonly [string, (text: string) => string | Promise<string>])[] = [
+    ['altered', (text) => text.slice(0, -4) + (text.endsWith('AAAA') ? 'BBBB' : 'AAAA')],
+    ['cut', (text) => text.slice(0, text.length / 2)],
+    ['emptied', () => ''],
+    ['replaced by plain JSON', () => JSON.stringify(grant)],
+    ['sealed by a key nobody holds', async () => (await createKeyRing([foreign], random)).seal(JSON.stringify(grant), 'grant:1')],
+    ['moved from another record', async () => keys.seal(JSON.stringify(grant), 'grant:2')],
+    ['moved from another kind', async () => keys.seal(JSON.stringify(grant), 'session:1')],
+  ]
+  test.each(spoil)('because it was %s is absent to every operation, and the log says so once a read [S11]', async (_, change) => {
+    await grants.put('1', grant)
+    await grants.put('2', grant)
+    await store.put('grant:1', await change((await store.get('grant:1'))!.value))
+    expect(await grants.get('1')).toBeUndefined()
+    expect(logged).toEqual([['error', 'record.unreadable', { key: 'grant:1' }]])
+    expect((await grants.list()).map(({ id }) => id)).toEqual(['2'])
+    expect(await grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).toBeDefined()
+    expect((await grants.get('1'))?.value.person).toBe('new')
+  })
+  test('goes when it is taken, and is nobody\'s', async () => {
+    await store.put('grant:1', 'spoilt')
+    expect(await grants.take('1')).toBeUndefined()
+    expect(await store.get('grant:1')).toBeUndefined()
+  })
+})
+
+test('a rotated root still opens what the old one sealed; what is written then is sealed with the new [T9]', async () => {
+  await recordsWith(await createKeyRing([older], random)).put('1', grant)
+  const rotated = await createKeyRing([secret, older], random)
+  const kept = (await recordsWith(rotated).get('1'))!
+  expect(kept.value).toEqual(grant)
+  await recordsWith(rotated).put('1', kept.value, { only: kept.mark })
+  expect((await grants.get('1'))?.value).toEqual(grant)
+})
