@@ -1,11 +1,19 @@
 // The configuration: one schema, and every field carries the sentence that becomes its documentation.
+// Structure, types and bounds are here; rules that join several keys are in the rules-*.ts beside it.
 import { z } from 'zod'
 
 const text = (description: string) => z.string().min(1).describe(description)
 const seconds = (description: string, fallback: number, least = 1, most = 31_536_000) => z.number().int().min(least).max(most).default(fallback).describe(`${description} Seconds.`)
-const serviceId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'use lower-case letters, digits, - and _ (at most 63, starting with a letter or digit)')
+/** `writeOnly` is JSON Schema's word for a value that is never shown again: it is masked, may come from a file, and is in no message. */
+const secret = (description: string) => z.string().min(1).describe(description).meta({ writeOnly: true })
+const idForm = 'use lower-case letters, digits, - and _ (at most 63 characters, a letter or digit first)'
+const serviceId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, idForm)
+const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a whole http:// or https:// URL' })
 
 export const identityPresets = ['all', 'seed1', 'seed2', 'seed3', 'seed4', 'none'] as const
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const
+/** What a value of `identity.headers` may say about the person. */
+export const personPlaceholders = ['id', 'sub', 'login', 'email', 'name', 'provider', 'avatar', 'groups'] as const
 
 const cors = z
   .strictObject({
@@ -23,15 +31,15 @@ const cors = z
 const provider = z
   .strictObject({
     name: text('What the sign-in button says.').optional(),
-    issuer: z.url({ protocol: /^https?$/ }).optional().describe('OpenID Connect issuer; its discovery document is read from here. Known for `google`.'),
+    issuer: httpUrl().optional().describe('OpenID Connect issuer; its discovery document is read from here. Known for `google`, needed for every other provider.'),
     client_id: text('Client id at the provider.'),
-    client_secret: text('Client secret at the provider. Absent for a public client.').optional(),
-    scopes: z.array(z.string()).default(['openid', 'email', 'profile']).describe('Scopes asked of the provider.'),
+    client_secret: secret('Client secret at the provider. Absent for a public client.').optional(),
+    scopes: z.array(z.string()).min(1).default(['openid', 'email', 'profile']).describe('Scopes asked of the provider; `openid` must be among them.'),
     extra_params: z.record(z.string(), z.string()).default({}).describe('Further parameters of the authorization request, e.g. `prompt: select_account`.'),
     groups_claim: text('ID-token or userinfo claim that holds the groups.').default('groups'),
-    allowed_emails: z.array(z.string()).optional().describe('Verified e-mail addresses that may sign in; `*` for everybody. Absent: everybody the provider lets in.'),
-    allowed_domains: z.array(z.string()).optional().describe('Verified e-mail domains that may sign in, exact. Absent: any.'),
-    allowed_groups: z.array(z.string()).optional().describe('Groups of which a person must have one. Absent: any.'),
+    allowed_emails: z.array(z.string()).min(1).optional().describe('Verified e-mail addresses that may sign in; `*` for everybody. Absent: everybody the provider lets in.'),
+    allowed_domains: z.array(z.string()).min(1).optional().describe('Verified e-mail domains that may sign in, exact. Absent: any.'),
+    allowed_groups: z.array(z.string()).min(1).optional().describe('Groups of which a person must have one. Absent: any.'),
   })
   .describe('An OpenID Connect identity provider.')
 
@@ -39,7 +47,7 @@ const identity = z
   .strictObject({
     preset: z.enum(identityPresets).default('all').describe('Which set of identity headers the service receives.'),
     headers: z
-      .record(z.string().regex(/^[A-Za-z0-9-]+$/, 'header names use letters, digits and -'), z.string())
+      .record(z.string().regex(/^[A-Za-z0-9-]+$/, 'header names use letters, digits and -'), z.string().meta({ 'x-placeholders': personPlaceholders }))
       .default({})
       .describe('Further headers; values may use ${id} ${sub} ${login} ${email} ${name} ${provider} ${avatar} ${groups}.'),
     assertion: z.boolean().default(true).describe('Send `X-MCP-Identity`, a JWT about the person, signed for this service and verifiable with the JWKS.'),
@@ -50,10 +58,14 @@ const service = z
   .strictObject({
     name: text('Display name.').optional(),
     description: z.string().default('').describe('One sentence for the consent page.'),
-    url: z.url({ protocol: /^https?$/ }).describe('The MCP server. Without a path, `/mcp` is added.'),
+    url: httpUrl().describe('The MCP server. Without a path, `/mcp` is added.'),
     oauth_provider: text('The identity provider that people of this service sign in with. Absent: any configured one.').optional(),
     auth_required: z.boolean().default(true).describe('false makes the service public: no login, no token, no identity.'),
-    scopes: z.array(z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/)).min(1).default(['mcp']).describe('Scopes a token must hold to use the service; also the default of a request that names none.'),
+    scopes: z
+      .array(z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'a scope is one word of printable ASCII without " and \\'))
+      .min(1)
+      .default(['mcp'])
+      .describe('Scopes a token must hold to use the service; also the default of a request that names none.'),
     timeout: z.number().int().min(1).max(3_600_000).default(30_000).describe('Longest wait for the first byte of an answer. Milliseconds.'),
     max_body: z.number().int().min(1024).max(1_073_741_824).default(4_194_304).describe('Largest request body. Bytes.'),
     identity: identity.prefault({}),
@@ -62,23 +74,31 @@ const service = z
 
 const localUser = z
   .strictObject({
-    username: text('What the person types.'),
-    password: z.string().min(8).optional().describe('Plain password, at least 8 characters; hashed when the gateway starts. Prefer password_hash.'),
-    password_hash: z.string().regex(/^\$(argon2id|scrypt)\$/, 'a PHC string: $argon2id$… or $scrypt$…').optional().describe('PHC string as printed by `postern hash-password`.'),
+    username: z.string().min(1).max(128).describe('What the person types.'),
+    password: secret('Plain password, 8 to 1000 characters; hashed when the gateway starts. Prefer password_hash.').optional(),
+    password_hash: z
+      .string()
+      .regex(/^\$(argon2id|scrypt)\$[A-Za-z0-9+/=,$.-]+$/, 'must be a PHC string, $argon2id$… or $scrypt$…, as printed by `postern hash-password`; put it in single quotes')
+      .describe('PHC string as printed by `postern hash-password`.')
+      .meta({ writeOnly: true })
+      .optional(),
     email: z.email().optional().describe('E-mail address.'),
     name: text('Display name.').optional(),
     groups: z.array(z.string()).default([]).describe('Groups.'),
   })
-  .refine((user) => (user.password === undefined) !== (user.password_hash === undefined), { error: 'give exactly one of password and password_hash' })
+  .describe('A person who signs in with a password kept here; exactly one of password and password_hash.')
 
 const client = z
   .strictObject({
     name: text('Display name on the consent page.'),
     redirect_uris: z.array(z.string()).min(1).describe('Redirect URIs, exact; on loopback hosts any port matches.'),
-    token_endpoint_auth_method: z.enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']).default('none').describe('How the client authenticates at the token endpoint.'),
-    client_secret: z.string().min(32).optional().describe('For the client_secret methods; at least 32 characters.'),
-    jwks_uri: z.url({ protocol: /^https$/ }).optional().describe('For private_key_jwt: where its public keys are.'),
-    jwks: z.strictObject({ keys: z.array(z.record(z.string(), z.unknown())) }).optional().describe('For private_key_jwt: its public keys.'),
+    token_endpoint_auth_method: z
+      .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
+      .default('none')
+      .describe('How the client authenticates at the token endpoint.'),
+    client_secret: secret('For the client_secret methods; at least 32 characters.').optional(),
+    jwks_uri: z.url({ protocol: /^https$/, error: 'must be a whole https:// URL' }).optional().describe('For private_key_jwt: where its public keys are.'),
+    jwks: z.strictObject({ keys: z.array(z.record(z.string(), z.unknown())).min(1).describe('JSON Web Keys, public parts only.') }).optional().describe('For private_key_jwt: its public keys.'),
   })
   .describe('A pre-registered OAuth client.')
 
@@ -93,19 +113,30 @@ export const configSchema = z
     $schema: z.string().optional().describe('JSON Schema of this file, for editors.'),
     host: text('Address to listen on.').default('127.0.0.1'),
     port: z.number().int().min(0).max(65_535).default(8080).describe('Port to listen on; 0 takes a free one.'),
-    issuer: z.url({ protocol: /^https?$/ }).optional().describe('The public URL: scheme and host (and port), no path. Needed when the host is not loopback.'),
-    session_secret: z.string().min(32).optional().describe('Root secret, at least 32 characters; everything sealed and signed is derived from it. Absent: generated in the state directory.'),
-    previous_secrets: z.array(z.string().min(32)).default([]).describe('Former values of session_secret, newest first; they still open what they sealed.'),
+    issuer: httpUrl().optional().describe('The public URL: scheme and host (and port), no path. Needed when the host is not loopback.'),
+    session_secret: secret('Root secret, at least 32 characters; everything sealed and signed is derived from it. Absent: generated in the state directory.').optional(),
+    previous_secrets: z
+      .array(z.string().min(1).meta({ writeOnly: true }))
+      .default([])
+      .describe('Former values of session_secret, newest first; they still open what they sealed.'),
     debug: z.boolean().default(false).describe('More in the log; on loopback, any localhost origin is accepted.'),
+    log_level: z.enum(logLevels).default('info').describe('The least that is logged. `debug: true` logs everything.'),
     allowed_hosts: z.array(z.string()).default([]).describe('Further Host values (host or host:port) under which the gateway may be addressed.'),
     trusted_proxies: z.array(z.string()).default([]).describe('Addresses or CIDR ranges of reverse proxies whose X-Forwarded-For is believed.'),
-    protocol_versions: z.array(z.string()).optional().describe('MCP revisions that are let through. Absent: every published one.'),
+    protocol_versions: z
+      .array(z.string().regex(/^\d{4}-\d{2}-\d{2}$/, 'an MCP revision is a date, e.g. "2025-11-25"'))
+      .min(1)
+      .optional()
+      .describe('MCP revisions that are let through. Absent: every published one.'),
     default_service: text('The service at `/mcp`. Absent: the only one, when there is one.').optional(),
     cors: cors.prefault({}),
     oauth_providers: z.record(serviceId, provider).default({}).describe('Identity providers by id.'),
     mcp_services: z.record(serviceId, service).default({}).describe('MCP servers by id; the id is the path: `/{id}/mcp`.'),
     local_users: z.array(localUser).default([]).describe('People who sign in with a password kept here.'),
-    clients: z.record(z.string().regex(/^[A-Za-z0-9._~-]{1,128}$/), client).default({}).describe('Pre-registered OAuth clients by client_id.'),
+    clients: z
+      .record(z.string().regex(/^[A-Za-z0-9._~-]{1,128}$/, 'use letters, digits, - . _ ~ (at most 128 characters)'), client)
+      .default({})
+      .describe('Pre-registered OAuth clients by client_id.'),
     dynamic_registration: z.boolean().default(true).describe('Accept RFC 7591 registrations. Clients that publish a metadata document need none.'),
     storage: storage.prefault({}),
     access_token_lifetime: seconds('Lifetime of access tokens.', 3600, 60, 86_400),
@@ -115,6 +146,8 @@ export const configSchema = z
     session_timeout: seconds('How long a browser session may lie unused; it ends after 8 hours in any case.', 3600, 60, 28_800),
     client_lifetime: seconds('How long a dynamic registration lives unused; 0 keeps it for ever.', 7_776_000, 0),
     key_rotation: seconds('How often the signing key changes; the former one stays published while its tokens live.', 7_776_000, 3600),
+    max_concurrent_calls: z.number().int().min(1).max(1_000_000).default(64).describe('Calls one person (or, without login, one address) may have going at once in this process; more are answered 429.'),
+    max_open_streams: z.number().int().min(1).max(1_000_000).default(64).describe('GET streams one person (or, without login, one address) may hold open at once in this process; more are answered 429.'),
   })
   .describe('Postern configuration.')
 

@@ -1,0 +1,192 @@
+// A YAML (or JSON) file becomes a tree of values that know their line and column. What the YAML library would say is said in our words:
+// its messages quote the text, and the text holds secrets.
+import { type Document, type ErrorCode, LineCounter, type Node, type YAMLError, type YAMLMap, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
+import { coerce } from './coerce.ts'
+import { type Fault, type Origin, type Path, keyText } from './fault.ts'
+import { shapeAt } from './shape.ts'
+import { substitute } from './substitute.ts'
+import { type Branch, type Tree, branch, createTree } from './tree.ts'
+
+export interface ConfigFile {
+  /** As it is shown to people. */
+  readonly path: string
+  readonly text: string
+}
+
+export interface Read {
+  readonly tree: Tree
+  readonly faults: readonly Fault[]
+  /** Paths whose value was at fault and left out. */
+  readonly lost: readonly Path[]
+}
+
+const mostBytes = 1_048_576
+const mostNodes = 50_000
+const mostDepth = 40
+const mostSyntaxFaults = 10
+
+const syntax: Readonly<Partial<Record<ErrorCode, string>>> = {
+  ALIAS_PROPS: 'an alias (*name) cannot have a tag or an anchor of its own',
+  BAD_ALIAS: 'an anchor or alias needs a name: &name, *name',
+  BAD_DIRECTIVE: 'a line that starts with % is a YAML directive, and this one is not understood',
+  BAD_DQ_ESCAPE: 'a \\ in double quotes starts an escape, and this one does not exist; use single quotes or \\\\',
+  BAD_INDENT: 'the indentation does not fit the lines above',
+  BAD_SCALAR_START: 'a value cannot start with this character; put it in quotes',
+  BLOCK_AS_IMPLICIT_KEY: 'a second ": " on one line; put the value in quotes, or the key on a line of its own',
+  BLOCK_IN_FLOW: 'inside [ ] or { } only values with commas between them are possible',
+  KEY_OVER_1024_CHARS: 'the key is too long',
+  MISSING_CHAR: 'something is missing before this: a closing quote, a comma, a colon, a space or a bracket',
+  MULTILINE_IMPLICIT_KEY: 'a key must stand on one line and be followed by a colon',
+  MULTIPLE_DOCS: 'a second document starts here (---); the configuration is one document',
+  RESOURCE_EXHAUSTION: 'the file is nested too deeply to be read',
+  TAB_AS_INDENT: 'a tab in the indentation; YAML is indented with spaces',
+  TAG_RESOLVE_FAILED: 'tags (!name) are not supported',
+  UNEXPECTED_TOKEN: 'this is not expected here',
+}
+
+interface Reader {
+  readonly file: ConfigFile
+  readonly document: Document
+  readonly tree: Tree
+  readonly faults: Fault[]
+  readonly lost: Path[]
+  readonly lookup: (name: string) => string | undefined
+  readonly hint: (name: string) => string
+  readonly place: (offset: number | undefined, variables?: readonly string[]) => Origin & { from: 'file' }
+  nodes: number
+}
+
+const syntaxFaults = (reader: Reader, errors: readonly YAMLError[]): void => {
+  const exhausted = errors.find((error) => error.code === 'RESOURCE_EXHAUSTION')
+  const lines = new Set<number>()
+  for (const error of exhausted ? [exhausted] : errors) {
+    const origin = reader.place(error.pos[0])
+    // One mistake makes the parser stumble several times on its way; the first stumble of a line is the one to mend.
+    if (lines.has(origin.line)) continue
+    lines.add(origin.line)
+    const source = reader.file.text.split('\n', origin.line)[origin.line - 1] ?? ''
+    const quote = source.includes('${') && !/^\s*#/.test(source) ? ' (a ${…} that stands inside [ ] or { }, or holds ": " or " #", must be in quotes)' : ''
+    reader.faults.push({ key: '', origin, what: `${syntax[error.code] ?? 'this is not valid YAML'}${quote}` })
+    if (reader.faults.length >= mostSyntaxFaults) return
+  }
+}
+
+const startOf = (node: Node | null | undefined): number | undefined => node?.range?.[0]
+
+const fault = (reader: Reader, path: Path, origin: Origin, what: string): undefined => {
+  reader.faults.push({ key: keyText(path), origin, what })
+  reader.lost.push(path)
+  return undefined
+}
+
+/** Text with its `${…}` filled in, read as the key's type when there were any. */
+const scalar = (reader: Reader, text: string, path: Path, key: Origin, offset: number | undefined): unknown => {
+  const shape = shapeAt(path)
+  const result = substitute(text, reader.lookup, { placeholders: shape?.placeholders ?? [], hint: reader.hint })
+  const origin = reader.place(offset, result.variables)
+  reader.tree.note(path, { key, value: origin, literal: result.variables.length === 0 })
+  if (result.faults.length > 0) {
+    for (const what of result.faults) fault(reader, path, origin, what)
+    return undefined
+  }
+  if (result.variables.length === 0 || !shape || shape.kind === 'record' || shape.kind === 'object') return result.text
+  const coerced = coerce(result.text, shape)
+  return 'value' in coerced ? coerced.value : fault(reader, path, origin, `${coerced.what} (it comes from ${result.variables.map((name) => `\${${name}}`).join(', ')})`)
+}
+
+const keyName = (reader: Reader, node: unknown, path: Path): string | undefined => {
+  const origin = reader.place(startOf(node as Node))
+  const value = isScalar(node) ? node.value : undefined
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return fault(reader, path, origin, 'a key must be a word')
+  const name = String(value)
+  return name === '__proto__' ? fault(reader, path, origin, 'a key cannot be called __proto__') : name
+}
+
+/** `<<: *base` gives the keys of another mapping as defaults (YAML 1.1 merge, which people know from compose files). */
+const merge = (reader: Reader, node: unknown, path: Path, into: Branch, depth: number): void => {
+  const target = isAlias(node) ? node.resolve(reader.document) : node
+  if (isSeq(target)) {
+    for (const item of target.items) merge(reader, item, path, into, depth + 1)
+    return
+  }
+  if (!isMap(target) || depth > mostDepth) return fault(reader, [...path, '<<'], reader.place(startOf(node as Node)), 'must name a mapping, e.g. <<: *base')
+  const inherited = mapping(reader, target, path, depth + 1, into)
+  for (const key of Object.keys(inherited)) if (!Object.hasOwn(into, key)) into[key] = inherited[key]
+}
+
+function mapping(reader: Reader, node: YAMLMap, path: Path, depth: number, over?: Branch): Branch {
+  const result = branch()
+  const seen = new Map<string, number>()
+  const merges: unknown[] = []
+  for (const { key, value } of node.items) {
+    const offset = startOf(key as Node)
+    const origin = reader.place(offset)
+    if (isScalar(key) && key.value === '<<') {
+      merges.push(value)
+      continue
+    }
+    const name = keyName(reader, key, path)
+    if (name === undefined || (over && Object.hasOwn(over, name))) continue
+    const here = [...path, name]
+    const before = seen.get(name)
+    if (before !== undefined) {
+      reader.faults.push({ key: keyText(here), origin, what: `is there twice; the first is in line ${before}` })
+      continue
+    }
+    seen.set(name, origin.line)
+    reader.tree.note(here, { key: origin, value: reader.place(startOf(value as Node) ?? offset), literal: true })
+    const read = valueOf(reader, value as Node | null, here, origin, depth + 1)
+    if (read !== undefined) result[name] = read
+  }
+  for (const source of merges) merge(reader, source, path, result, depth)
+  return result
+}
+
+function valueOf(reader: Reader, node: Node | null | undefined, path: Path, key: Origin, depth: number): unknown {
+  // Aliases can multiply a small file without end, so the whole reading stops here.
+  if (++reader.nodes > mostNodes) throw new RangeError('too many values')
+  if (depth > mostDepth) return fault(reader, path, key, 'is nested too deeply')
+  if (isAlias(node)) {
+    const target = node.resolve(reader.document)
+    return target ? valueOf(reader, target, path, key, depth + 1) : fault(reader, path, reader.place(startOf(node)), 'names an anchor that does not stand above it')
+  }
+  if (isMap(node)) return mapping(reader, node, path, depth)
+  if (isSeq(node)) {
+    const items = node.items.map((item, i) => {
+      const origin = reader.place(startOf(item as Node))
+      reader.tree.note([...path, i], { key: origin, value: origin, literal: true })
+      return valueOf(reader, item as Node, [...path, i], origin, depth + 1)
+    })
+    return items
+  }
+  const value = isScalar(node) ? node.value : null
+  if (typeof value === 'string') return scalar(reader, value, path, key, startOf(node))
+  // An empty section (`cors:` with everything below commented out) is an absent one.
+  const kind = value === null ? shapeAt(path)?.kind : undefined
+  return kind === 'object' || kind === 'record' || kind === 'list' ? undefined : value
+}
+
+/** The file as a tree. `lookup` answers for `${NAME}`; `hint` may add to the sentence about a name that is not set. Never throws. */
+export const readDocument = (file: ConfigFile, lookup: (name: string) => string | undefined, hint: (name: string) => string = () => ''): Read => {
+  const lines = new LineCounter()
+  const empty = (what: string): Read => ({ tree: createTree(), faults: [{ key: '', origin: { from: 'file', path: file.path, line: 1, column: 1, variables: [] }, what }], lost: [] })
+  if (file.text.length > mostBytes) return empty('the file is larger than 1 MiB')
+  try {
+    const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: '1.2' })
+    const place: Reader['place'] = (offset, variables = []) => {
+      const { line, col } = lines.linePos(offset ?? 0)
+      return { from: 'file', path: file.path, line: Math.max(1, line), column: Math.max(1, col), variables }
+    }
+    const reader: Reader = { file, document: document as Document, tree: createTree(), faults: [], lost: [], lookup, hint, place, nodes: 0 }
+    syntaxFaults(reader, [...document.errors, ...document.warnings])
+    if (reader.faults.length > 0) return { tree: createTree(), faults: reader.faults, lost: [] }
+    const root = document.contents as Node | null
+    if (isMap(root)) Object.assign(reader.tree.root, mapping(reader, root, [], 0))
+    else if (root !== null && !(isScalar(root) && root.value === null)) fault(reader, [], place(startOf(root)), 'the file must hold keys and values, e.g. port: 8080')
+    return { tree: reader.tree, faults: reader.faults, lost: reader.lost }
+  } catch (error) {
+    // The library recurses; a file made to exhaust the stack is not a configuration.
+    if (!(error instanceof RangeError)) throw error
+    return empty('the file cannot be read: it is nested too deeply, refers to itself or holds too many values')
+  }
+}

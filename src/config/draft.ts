@@ -1,0 +1,103 @@
+// What the rules look at: the configuration as written, with defaults, minus everything already at fault, so that one mistake is told once
+// and hides no other.
+import { type Fault, type Origin, type Path, keyText } from './fault.ts'
+import { shapeAt } from './shape.ts'
+import { type Tree, isBranch } from './tree.ts'
+
+export interface Draft {
+  /** Whether something was written there, right or wrong. */
+  has(...path: Path): boolean
+  text(...path: Path): string | undefined
+  number(...path: Path): number | undefined
+  flag(...path: Path): boolean
+  /** Texts of a list, each with its path. */
+  texts(...path: Path): readonly { readonly value: string; readonly path: Path }[]
+  /** Keys of a record, or positions of a list, that were written. */
+  keys(...path: Path): readonly string[]
+  positions(...path: Path): readonly number[]
+  /** Every secret that was written, with its path. */
+  secrets(): readonly { readonly value: string; readonly path: Path }[]
+  readonly production: boolean
+  /** Whether the gateway's public URL is this computer: every relaxation for development asks this and nothing else. */
+  readonly loopback: boolean
+}
+
+export interface Report {
+  /** `what` is wrong with the value at the path; where it is not written, at the key above it. */
+  fault(path: Path, what: string): void
+  /** The same about the key itself: it should not be there, or lacks something below it. */
+  key(path: Path, what: string): void
+  warn(path: Path, what: string): void
+}
+
+/** A rule reads the draft and reports; rules do not know one another. */
+export type Rule = (draft: Draft, report: Report) => void
+
+const startsWith = (path: Path, start: Path): boolean => start.every((part, i) => path[i] === part)
+
+/** `lost`: paths already at fault; nothing at or below them is shown. */
+export const createDraft = (tree: Tree, lost: readonly Path[], options: { readonly production: boolean; readonly loopback: (draft: Pick<Draft, 'text' | 'has'>) => boolean }): Draft => {
+  const value = (path: Path): unknown => {
+    if (lost.some((bad) => startsWith(path, bad))) return undefined
+    return tree.get(path) ?? shapeAt(path)?.fallback
+  }
+  const base = {
+    has: (...path: Path): boolean => tree.written(path) !== undefined,
+    text: (...path: Path): string | undefined => {
+      const found = value(path)
+      return typeof found === 'string' ? found : undefined
+    },
+  }
+  return {
+    ...base,
+    number: (...path) => {
+      const found = value(path)
+      return typeof found === 'number' ? found : undefined
+    },
+    flag: (...path) => value(path) === true,
+    texts: (...path) => {
+      const found = value(path)
+      if (!Array.isArray(found)) return []
+      return found.flatMap((_, i) => {
+        const here = [...path, i]
+        const text: unknown = lost.some((bad) => startsWith(here, bad)) ? undefined : found[i]
+        return typeof text === 'string' ? [{ value: text, path: here }] : []
+      })
+    },
+    keys: (...path) => {
+      const found = tree.get(path)
+      return isBranch(found) ? Object.keys(found) : []
+    },
+    positions: (...path) => {
+      const found = tree.get(path)
+      return Array.isArray(found) ? [...found.keys()] : []
+    },
+    secrets: () =>
+      tree.paths().flatMap((path) => {
+        const text = shapeAt(path)?.secret ? value(path) : undefined
+        return typeof text === 'string' ? [{ value: text, path }] : []
+      }),
+    production: options.production,
+    loopback: options.loopback(base),
+  }
+}
+
+const none: Origin = { from: 'default' }
+
+export const createReport = (tree: Tree): Report & { readonly faults: readonly Fault[]; readonly warnings: readonly Fault[] } => {
+  const faults: Fault[] = []
+  const warnings: Fault[] = []
+  const at = (path: Path, part: 'key' | 'value'): Origin => {
+    const found = tree.nearest(path)
+    if (!found) return none
+    // The value's own place only where the value itself is written; otherwise the key that should have held it.
+    return found.path.length === path.length && part === 'value' ? found.written.value : found.written.key
+  }
+  return {
+    faults,
+    warnings,
+    fault: (path, what) => void faults.push({ key: keyText(path), origin: at(path, 'value'), what }),
+    key: (path, what) => void faults.push({ key: keyText(path), origin: at(path, 'key'), what }),
+    warn: (path, what) => void warnings.push({ key: keyText(path), origin: at(path, 'value'), what }),
+  }
+}

@@ -1,0 +1,103 @@
+// Where the gateway is and who may speak to it from elsewhere: host, public URL, further names, proxies, origins.
+import ipaddr from 'ipaddr.js'
+import type { Draft, Report, Rule } from './draft.ts'
+import { printable } from './fault.ts'
+import { isLoopbackHost, isLoopbackUrl, urlOf } from './hosts.ts'
+
+const path = ['issuer']
+
+/** One spelling only, because every token's `iss` and every client compare it as a string (RFC 8414 §3.3). */
+const spelling = (issuer: string, url: URL): string | undefined => {
+  if (url.username || url.password) return 'must not hold a user name or password'
+  if (/[?#]/.test(issuer)) return `must not have a query or a fragment: write "${url.origin}"`
+  if (url.pathname !== '/') return `must not have a path, the gateway is the whole host: write "${url.origin}"`
+  return issuer.replace(/\/$/, '') === url.origin ? undefined : `must be written in its canonical form: "${url.origin}"`
+}
+
+const issuer: Rule = (draft, report) => {
+  const host = draft.text('host')
+  if (!draft.has('issuer')) {
+    if (host !== undefined && !isLoopbackHost(host)) report.fault(['host'], 'listens beyond this computer, so the public URL must be pinned: set issuer (or --public-url), e.g. "https://mcp.example.com"')
+    return
+  }
+  const written = draft.text('issuer')
+  const url = written === undefined ? undefined : urlOf(written)
+  if (written === undefined || !url) return
+  const wrong = spelling(written, url)
+  if (wrong) report.fault(path, wrong)
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) report.fault(path, `must use https, or sign-ins and tokens cross the network readable: write "https://${url.host}" and let a reverse proxy end TLS`)
+  if (!wrong && written.endsWith('/')) report.warn(path, `is used without its trailing slash: "${url.origin}"`)
+  const port = draft.number('port')
+  const named = url.port === '' ? 80 : Number(url.port)
+  if (url.protocol === 'http:' && isLoopbackUrl(written) && isLoopbackHost(host ?? '') && port !== undefined && port !== 0 && port !== named) {
+    report.warn(path, `names port ${named}, but the gateway listens on ${port}: clients will look in the wrong place`)
+  }
+}
+
+const hosts: Rule = (draft, report) => {
+  const host = draft.text('host')
+  if (host !== undefined && !/^(\[?[\da-f:.]*:[\da-f:.]*\]?|[a-z\d]([a-z\d.-]*[a-z\d])?)$/i.test(host)) report.fault(['host'], 'must be an IP address or a host name, without scheme and port')
+  for (const { value, path } of draft.texts('allowed_hosts')) {
+    if (value.includes('*')) report.fault(path, 'must be an exact host; wildcards would let any name point here (DNS rebinding)')
+    else if (!/^(\[[\da-f:.]+\]|[a-z\d]([a-z\d.-]*[a-z\d])?)(:\d{1,5})?$/i.test(value)) report.fault(path, 'must be a host or host:port, without scheme and path')
+  }
+}
+
+const proxy = (value: string): string | undefined => {
+  const [address = '', bits] = value.split('/')
+  const valid = ipaddr.IPv4.isValidFourPartDecimal(address) || (address.includes(':') && ipaddr.IPv6.isValid(address))
+  if (!valid || (bits !== undefined && !(bits === '' ? false : ipaddr.isValidCIDR(value)))) return 'must be an IP address or a CIDR range, e.g. "10.0.0.0/8"'
+  const parsed = ipaddr.parse(address)
+  if (parsed.kind() === 'ipv6' && (parsed as ipaddr.IPv6).isIPv4MappedAddress()) return 'must be written as an IPv4 address or range'
+  const least = parsed.kind() === 'ipv4' ? 8 : 7
+  if (bits !== undefined && Number(bits) < least) return `believes almost anybody about who the caller is: name the proxies, at most a /${least}`
+  return undefined
+}
+
+const proxies: Rule = (draft, report) => {
+  for (const { value, path } of draft.texts('trusted_proxies')) {
+    const wrong = proxy(value)
+    if (wrong) report.fault(path, wrong)
+  }
+}
+
+const origin = (value: string): string | undefined => {
+  if (value === '*') return undefined
+  if (value === 'null') return 'must not be "null": every sandboxed page and local file has that origin'
+  if (value.includes('*')) return 'must be an exact origin, or "*" alone; patterns are not supported'
+  const url = urlOf(value)
+  if (!url || !/^[a-z][a-z\d+.-]*:\/\//i.test(value)) return 'must be an origin: scheme and host, e.g. "https://app.example.com"'
+  if (!/^https?:$/.test(url.protocol)) return /^[a-z][a-z\d+.-]*:\/\/[^/?#\s]+$/.test(value) ? undefined : 'must be an origin: scheme and host, without a path'
+  return url.origin === value ? undefined : `must be written as browsers send it: "${printable(url.origin, 100)}"`
+}
+
+const token = /^[!#$%&'*+.^_`|~\dA-Za-z-]+$/
+
+const tokens = (draft: Draft, report: Report, key: string, what: string): void => {
+  for (const { value, path } of draft.texts('cors', key)) if (!token.test(value)) report.fault(path, what)
+}
+
+const cors: Rule = (draft, report) => {
+  const origins = draft.texts('cors', 'allow_origins')
+  for (const { value, path } of origins) {
+    const wrong = origin(value)
+    if (wrong) report.fault(path, wrong)
+  }
+  const any = origins.find(({ value }) => value === '*')
+  if (draft.flag('cors', 'allow_credentials') && any) {
+    const written = draft.has('cors', 'allow_origins')
+    report.fault(
+      written ? any.path : ['cors', 'allow_credentials'],
+      `"*" and allow_credentials: true together let every website act for whoever is signed in: ${written ? 'name the origins' : 'name the origins in cors.allow_origins'}, or set allow_credentials: false`,
+    )
+  }
+  for (const { value, path } of draft.texts('cors', 'allow_methods')) if (!/^[A-Z]+$/.test(value)) report.fault(path, 'must be an HTTP method in capitals, e.g. "POST"')
+  tokens(draft, report, 'allow_headers', 'must be a header name, or "*"')
+  tokens(draft, report, 'expose_headers', 'must be a header name')
+}
+
+const debug: Rule = (draft, report) => {
+  if (draft.flag('debug') && !draft.loopback) report.warn(['debug'], 'is on although the gateway is public; the log says more than it should')
+}
+
+export const addressRules: readonly Rule[] = [issuer, hosts, proxies, cors, debug]

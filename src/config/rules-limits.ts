@@ -1,0 +1,19 @@
+// Lifetimes that contradict one another, and storage that does not survive.
+import type { Rule } from './draft.ts'
+
+const lifetimes: Rule = (draft, report) => {
+  const [access, refresh, client] = [draft.number('access_token_lifetime'), draft.number('refresh_token_lifetime'), draft.number('client_lifetime')]
+  if (access !== undefined && refresh !== undefined && refresh < access) {
+    const at = draft.has('refresh_token_lifetime') ? 'refresh_token_lifetime' : 'access_token_lifetime'
+    report.fault([at], `makes refresh tokens (${refresh} s) end before the access tokens they renew (${access} s): refresh_token_lifetime must be at least access_token_lifetime`)
+  }
+  if (client !== undefined && client !== 0 && refresh !== undefined && client < refresh) {
+    report.warn(draft.has('client_lifetime') ? ['client_lifetime'] : ['refresh_token_lifetime'], `lets registrations (${client} s unused) end before their refresh tokens (${refresh} s unused); people will be asked to sign in again`)
+  }
+}
+
+const storage: Rule = (draft, report) => {
+  if (draft.production && draft.text('storage', 'type') === 'memory') report.fault(['storage', 'type'], 'memory loses every sign-in at exit, which NODE_ENV=production does not allow: use sqlite')
+}
+
+export const limitRules: readonly Rule[] = [lifetimes, storage]

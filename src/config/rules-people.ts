@@ -1,0 +1,91 @@
+// Who can sign in: identity providers, people with a password, and whether there is any way in at all.
+import type { Draft, Report, Rule } from './draft.ts'
+import { isLoopbackUrl, urlOf } from './hosts.ts'
+
+/** Providers that are known by their id. */
+export const knownIssuers: Readonly<Record<string, { readonly issuer: string; readonly name: string }>> = {
+  google: { issuer: 'https://accounts.google.com', name: 'Google' },
+}
+
+const providerIssuer = (draft: Draft, report: Report, id: string): void => {
+  const path = ['oauth_providers', id, 'issuer']
+  if (!draft.has(...path)) {
+    if (Object.hasOwn(knownIssuers, id)) return
+    const why = id === 'github' ? 'github has no OpenID Connect for signing in, and this version knows no other way' : 'only google is known by its id'
+    report.key(['oauth_providers', id], `needs an issuer, the URL below which the provider publishes /.well-known/openid-configuration; ${why}`)
+    return
+  }
+  const issuer = draft.text(...path)
+  const url = issuer === undefined ? undefined : urlOf(issuer)
+  if (issuer === undefined || !url) return
+  if (/[?#]/.test(issuer) || url.username || url.password) report.fault(path, 'must not have a query, a fragment or a password')
+  if (url.protocol === 'https:') return
+  if (!isLoopbackUrl(issuer)) report.fault(path, 'must use https: who answers there decides who people are')
+  else if (!draft.loopback) report.fault(path, 'is a sign-in on this computer without https, which a public gateway does not use')
+}
+
+// What the sign-in itself sets (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
+const ownParameters = new Set(['response_type', 'response_mode', 'client_id', 'client_secret', 'redirect_uri', 'scope', 'state', 'nonce', 'code_challenge', 'code_challenge_method', 'request', 'request_uri'])
+
+const allowLists = (draft: Draft, report: Report, id: string): void => {
+  for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
+    if (value !== '*' && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an e-mail address, or "*" for everybody; whole domains go into allowed_domains')
+  }
+  for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_domains')) {
+    if (!/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value)) report.fault(path, 'must be a domain, e.g. "example.com"; no @, no wildcard')
+  }
+  const listed = ['allowed_emails', 'allowed_domains', 'allowed_groups'].some((key) => draft.has('oauth_providers', id, key))
+  if (!listed && !draft.loopback && knownIssuers[id]) report.warn(['oauth_providers', id], 'lets in everybody who has an account there: set allowed_domains or allowed_emails, or write allowed_emails: ["*"] when that is meant')
+}
+
+const providers: Rule = (draft, report) => {
+  for (const id of draft.keys('oauth_providers')) {
+    const path = ['oauth_providers', id]
+    providerIssuer(draft, report, id)
+    const scopes = draft.texts(...path, 'scopes')
+    if (draft.has(...path, 'scopes') && scopes.length > 0 && !scopes.some(({ value }) => value === 'openid')) report.fault([...path, 'scopes'], 'must contain "openid", or the provider sends no identity')
+    for (const name of draft.keys(...path, 'extra_params')) {
+      if (ownParameters.has(name)) report.key([...path, 'extra_params', name], 'is set by the sign-in itself')
+    }
+    allowLists(draft, report, id)
+  }
+}
+
+const commonPasswords = /^(password|passw0rd|changeme|change-me|change_me|administrator|admin|letmein|welcome|qwertz|qwerty|secret|12345678)[\d!]*$/i
+
+/** What is wrong with a password that somebody chose; undefined when nothing is. */
+export const passwordFault = (password: string, username = ''): string | undefined => {
+  if (password.length < 8) return 'must be at least 8 characters long'
+  if (password.length > 1000) return 'must be at most 1000 characters long'
+  if (commonPasswords.test(password) || new Set(password).size < 3) return 'is one of the first that anybody tries: choose another'
+  return username !== '' && password.toLowerCase() === username.toLowerCase() ? 'must not be the user name' : undefined
+}
+
+const localUsers: Rule = (draft, report) => {
+  const names = new Map<string, number>()
+  for (const at of draft.positions('local_users')) {
+    const path = ['local_users', at]
+    const name = draft.text(...path, 'username')
+    const [plain, hashed] = [draft.has(...path, 'password'), draft.has(...path, 'password_hash')]
+    if (plain === hashed) report.key(path, plain ? 'has both password and password_hash: keep one, best the hash' : 'needs password_hash (see `postern hash-password`) or password')
+    const password = draft.text(...path, 'password')
+    const wrong = password === undefined ? undefined : passwordFault(password, name)
+    if (wrong) report.fault([...path, 'password'], wrong)
+    if (name === undefined) continue
+    if (name.trim() !== name || /[\u0000-\u001f\u007f]/.test(name)) report.fault([...path, 'username'], 'must not start or end with a space, and holds no control characters')
+    const key = name.normalize('NFKC').toLowerCase()
+    if (names.has(key)) report.fault([...path, 'username'], `is the user name of local_users[${names.get(key) as number}] too (capitals do not count)`)
+    else names.set(key, at)
+  }
+}
+
+/** The built-in person signs in with a link from the terminal, on this computer only; a public gateway needs somebody real. */
+const aWayIn: Rule = (draft, report) => {
+  if (draft.loopback || draft.keys('oauth_providers').length > 0 || draft.positions('local_users').length > 0) return
+  if (draft.has('issuer') && draft.text('issuer') === undefined) return
+  const services = draft.keys('mcp_services')
+  const open = services.length > 0 && services.every((id) => draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required'))
+  if (!open) report.fault(draft.has('issuer') ? ['issuer'] : ['host'], 'is public, and nobody could sign in: add oauth_providers or local_users (the built-in person exists on loopback only)')
+}
+
+export const peopleRules: readonly Rule[] = [providers, localUsers, aWayIn]

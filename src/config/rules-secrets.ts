@@ -1,0 +1,60 @@
+// Secrets that protect nothing: sample text, short ones, one secret for two purposes.
+import type { Draft, Rule } from './draft.ts'
+import { type Path, keyText } from './fault.ts'
+
+// Words of sample secrets in documents, ours and other people's. Long enough that a random secret does not hold one by chance.
+const samples =
+  /change.?(me|in.?prod|this|it)|your.(jwt|dev|own|secret|session|random|super|key|client|password)|replace.?(me|this)|example|sample|placeholder|insert.?(your|here)|super.?secret|secret.?key|dev.?secret|my.?secret|test.?secret|production.?secret|at.?least.?32|random.?string|development|0123456789|abcdefghij|password|<.*>/i
+
+const cure = 'put random text there (openssl rand -base64 32), or leave it out and a key is generated in the state directory'
+
+/** Why a secret of ours is worth nothing, undefined when nothing speaks against it. */
+export const weakness = (secret: string): string | undefined => {
+  if (secret.length < 32) return 'is shorter than 32 characters'
+  if (samples.test(secret)) return 'is sample text that anybody can read in a document'
+  return new Set(secret).size < 8 ? 'repeats a few characters' : undefined
+}
+
+/** A weak root secret in a development configuration is set aside and a generated one used; everywhere else it is a fault. */
+export const setsRootAside = (draft: Pick<Draft, 'text' | 'flag' | 'loopback'>): boolean => {
+  const root = draft.text('session_secret')
+  return root !== undefined && weakness(root) !== undefined && draft.flag('debug') && draft.loopback
+}
+
+const root: Rule = (draft, report) => {
+  const secret = draft.text('session_secret')
+  const weak = secret === undefined ? undefined : weakness(secret)
+  if (!weak) return
+  if (setsRootAside(draft)) report.warn(['session_secret'], `${weak}; because of debug: true on a loopback gateway it is not used, and a generated key is used instead`)
+  else report.fault(['session_secret'], `${weak}: ${cure}`)
+}
+
+const previous: Rule = (draft, report) => {
+  for (const { value, path } of draft.texts('previous_secrets')) {
+    const weak = weakness(value)
+    // What a known secret opens, anybody can have sealed.
+    if (weak) report.fault(path, `${weak}: remove it`)
+  }
+}
+
+const clientSecrets: Rule = (draft, report) => {
+  for (const id of draft.keys('clients')) {
+    const path = ['clients', id, 'client_secret']
+    const weak = weakness(draft.text(...path) ?? 'x8Qm2Zr7Lk4Wv9Tn3Bc6Yh1Jd5Gf0PsEu')
+    if (weak) report.fault(path, `${weak}: put random text there (openssl rand -base64 32)`)
+  }
+}
+
+/** One secret, one purpose: whoever learns a password or a client's secret must not hold the root with it. */
+const onePurpose: Rule = (draft, report) => {
+  const first = new Map<string, Path>()
+  const roots = draft.secrets().filter(({ path }) => path[0] === 'session_secret' || path[0] === 'previous_secrets')
+  for (const { value, path } of [...roots, ...draft.secrets().filter((secret) => !roots.some((known) => known.path === secret.path))]) {
+    const before = first.get(value)
+    const isRoot = path[0] === 'session_secret' || path[0] === 'previous_secrets'
+    if (before) report.fault(path, `is the same text as ${keyText(before)}: every secret has one purpose`)
+    else if (isRoot) first.set(value, path)
+  }
+}
+
+export const secretRules: readonly Rule[] = [root, previous, clientSecrets, onePurpose]

@@ -1,0 +1,69 @@
+// Services: their ids, where they are, who signs in to them, what they are told.
+import type { Draft, Report, Rule } from './draft.ts'
+import { printable } from './fault.ts'
+import { isLoopbackUrl, urlOf } from './hosts.ts'
+import { didYouMean } from './suggest.ts'
+
+/** First path segments that are the gateway's own (seed-promises section 2, row 3), compared exactly. */
+export const reservedIds: ReadonlySet<string> = new Set(
+  'oauth authorize token register callback revoke introspect verify jwks services health healthz readyz login logout encode admin account storage docs success sse mcp metrics assets .well-known'.split(' '),
+)
+
+const ids: Rule = (draft, report) => {
+  for (const id of draft.keys('mcp_services')) if (reservedIds.has(id)) report.key(['mcp_services', id], `cannot be called "${id}": that is an address of the gateway itself`)
+}
+
+/** Whether a call to that URL would come back to this gateway. */
+const isSelf = (draft: Draft, url: URL): boolean => {
+  const issuer = urlOf(draft.text('issuer') ?? '')
+  if (issuer && issuer.origin === url.origin) return true
+  return url.protocol === 'http:' && isLoopbackUrl(url.href) && Number(url.port || 80) === draft.number('port')
+}
+
+const place = (draft: Draft, report: Report, id: string): void => {
+  const path = ['mcp_services', id, 'url']
+  const url = urlOf(draft.text(...path) ?? '')
+  if (!url) return
+  if (url.username || url.password) report.fault(path, 'must not hold a user name or password')
+  if (url.hash) report.fault(path, 'must not have a fragment (#…)')
+  if (isSelf(draft, url)) report.fault(path, 'is this gateway itself: calls would go round in a circle')
+}
+
+const provider = (draft: Draft, report: Report, id: string): void => {
+  const path = ['mcp_services', id, 'oauth_provider']
+  const wanted = draft.text(...path)
+  const known = draft.keys('oauth_providers')
+  if (wanted === undefined || known.includes(wanted)) return
+  const there = known.length > 0 ? `there are: ${known.map((name) => printable(name)).join(', ')}` : 'there are none'
+  report.fault(path, `"${printable(wanted)}" is not in oauth_providers (${there})${didYouMean(wanted, known)}`)
+}
+
+// Written by the gateway or the HTTP stack, or bearing a credential; mcp-* are the protocol's own.
+const ownHeaders = /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
+
+const headers = (draft: Draft, report: Report, id: string): void => {
+  const path = ['mcp_services', id, 'identity', 'headers']
+  const seen = new Set<string>()
+  for (const name of draft.keys(...path)) {
+    if (ownHeaders.test(name)) report.key([...path, name], 'is a header that the gateway or the protocol writes itself')
+    if (seen.has(name.toLowerCase())) report.key([...path, name], 'is there twice; header names have no capitals')
+    seen.add(name.toLowerCase())
+    if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, name) ?? '')) report.fault([...path, name], 'must not hold line breaks or other control characters')
+  }
+}
+
+const services: Rule = (draft, report) => {
+  for (const id of draft.keys('mcp_services')) {
+    place(draft, report, id)
+    provider(draft, report, id)
+    headers(draft, report, id)
+  }
+}
+
+const defaultService: Rule = (draft, report) => {
+  const wanted = draft.text('default_service')
+  const known = draft.keys('mcp_services')
+  if (wanted !== undefined && !known.includes(wanted)) report.fault(['default_service'], `"${printable(wanted)}" is not in mcp_services${didYouMean(wanted, known)}`)
+}
+
+export const serviceRules: readonly Rule[] = [ids, services, defaultService]

@@ -1,0 +1,87 @@
+// What the schema says about one key: which kind of value, what may stand below it, whether it is secret. Read off the zod schema, so that it is said once.
+import { type core, z } from 'zod'
+import { configSchema } from './schema.ts'
+import type { Path } from './fault.ts'
+
+export type Kind = 'text' | 'choice' | 'number' | 'boolean' | 'list' | 'record' | 'object' | 'any'
+
+export interface Shape {
+  readonly kind: Kind
+  /** Keys of an object; choices of a choice. */
+  readonly names: readonly string[]
+  readonly description: string
+  readonly secret: boolean
+  /** Names in `${…}` that are not environment variables here. */
+  readonly placeholders: readonly string[]
+  /** Value when the key is absent; undefined when there is none. */
+  readonly fallback: unknown
+  /** Bounds of a number. */
+  readonly least: number | undefined
+  readonly most: number | undefined
+  readonly required: boolean
+  /** Shape of what stands below, by key or position. */
+  below(part: string | number): Shape | undefined
+}
+
+const kinds: Readonly<Record<string, Kind>> = { string: 'text', enum: 'choice', number: 'number', int: 'number', boolean: 'boolean', array: 'list', record: 'record', object: 'object' }
+
+interface Layers {
+  readonly inner: core.$ZodTypes
+  readonly meta: Readonly<Record<string, unknown>>
+  readonly fallback: unknown
+  readonly required: boolean
+}
+
+/** Through the wrappers (default, prefault, optional) to the type itself; the outer description wins. */
+const unwrap = (schema: core.$ZodType): Layers => {
+  let meta: Record<string, unknown> = {}
+  let fallback: unknown
+  let required = true
+  let inner = schema as core.$ZodTypes
+  for (;;) {
+    meta = { ...z.globalRegistry.get(inner), ...meta }
+    const def = inner._zod.def
+    if (def.type !== 'default' && def.type !== 'prefault' && def.type !== 'optional') return { inner, meta, fallback, required }
+    required = false
+    if (def.type !== 'optional') fallback = def.defaultValue
+    inner = def.innerType as core.$ZodTypes
+  }
+}
+
+const below = (inner: core.$ZodTypes, part: string | number): Shape | undefined => {
+  const def = inner._zod.def
+  if (def.type === 'object') return typeof part === 'string' && Object.hasOwn(def.shape, part) ? shapeOf(def.shape[part] as core.$ZodType) : undefined
+  if (def.type === 'record') return shapeOf(def.valueType)
+  return def.type === 'array' ? shapeOf(def.element) : undefined
+}
+
+const namesOf = (inner: core.$ZodTypes): readonly string[] => {
+  const def = inner._zod.def
+  if (def.type === 'object') return Object.keys(def.shape)
+  return def.type === 'enum' ? Object.values(def.entries).map(String) : []
+}
+
+const shapeOf = (schema: core.$ZodType): Shape => {
+  const { inner, meta, fallback, required } = unwrap(schema)
+  const bounds = inner instanceof z.ZodNumber ? inner : undefined
+  return {
+    kind: kinds[inner._zod.def.type] ?? 'any',
+    names: namesOf(inner),
+    description: typeof meta['description'] === 'string' ? meta['description'] : '',
+    secret: meta['writeOnly'] === true,
+    placeholders: Array.isArray(meta['x-placeholders']) ? meta['x-placeholders'].map(String) : [],
+    fallback,
+    least: bounds?.minValue ?? undefined,
+    most: bounds?.maxValue ?? undefined,
+    required,
+    below: (part) => below(inner, part),
+  }
+}
+
+export const rootShape: Shape = shapeOf(configSchema)
+
+/** The shape at a path; undefined where the schema knows nothing. */
+export const shapeAt = (path: Path): Shape | undefined => path.reduce<Shape | undefined>((shape, part) => shape?.below(part), rootShape)
+
+/** True when the key holds a secret, or lies inside one. */
+export const isSecret = (path: Path): boolean => path.some((_, i) => shapeAt(path.slice(0, i + 1))?.secret)

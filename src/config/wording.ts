@@ -1,0 +1,161 @@
+// The schema's findings in words people can act on. A value is repeated only when it stands literally in the file, a flag or a variable of its own, and is no secret.
+import type { core } from 'zod'
+import { type Fault, type Origin, type Path, keyText, printable } from './fault.ts'
+import { type Shape, isSecret, rootShape, shapeAt } from './shape.ts'
+import { didYouMean, suggest } from './suggest.ts'
+import type { Tree } from './tree.ts'
+
+/** What other products and earlier documents call our keys. */
+const synonyms: Readonly<Record<string, string>> = {
+  public_url: 'issuer',
+  base_url: 'issuer',
+  url: 'issuer',
+  services: 'mcp_services',
+  servers: 'mcp_services',
+  providers: 'oauth_providers',
+  users: 'local_users',
+  secret: 'session_secret',
+  scope: 'scopes',
+  origins: 'allow_origins',
+  user: 'username',
+}
+
+/** Keys that seed documents print and this version does not have, with what to do instead. */
+const elsewhere: readonly (readonly [RegExp, string])[] = [
+  [/^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/, 'unknown key; this version signs people in with OpenID Connect providers, which it finds by their issuer'],
+  [/^storage\.(redis|vault)$/, 'unknown key; the storage types that exist are sqlite and memory'],
+]
+
+const unknownKey = (path: Path, shape: Shape, missing: ReadonlySet<string>): { what: string; meant: string | undefined } => {
+  const name = String(path.at(-1))
+  const special = elsewhere.find(([pattern]) => pattern.test(keyText(path)))
+  if (special) return { what: special[1], meant: undefined }
+  const snake = name.replaceAll(/([a-z])([A-Z])/g, '$1_$2').toLowerCase().replaceAll('-', '_')
+  const known = synonyms[snake]
+  const meant = known !== undefined && shape.names.includes(known) ? known : (suggest(name, [...missing]) ?? suggest(name, shape.names))
+  return { what: meant === undefined ? `unknown key; possible here: ${shape.names.filter((key) => key !== '$schema').join(', ')}` : `unknown key, did you mean "${meant}"?`, meant }
+}
+
+const unit = (shape: Shape): string => {
+  const last = /\b(Seconds|Milliseconds|Bytes)\.$/.exec(shape.description)?.[1]
+  return last ? ` ${last.toLowerCase()}` : ''
+}
+
+const range = (shape: Shape): string => `from ${String(shape.least)} to ${String(shape.most)}${unit(shape)}`
+
+const expected = (shape: Shape, value: unknown): string => {
+  if (value === null) return 'has no value'
+  switch (shape.kind) {
+    case 'number':
+      return typeof value === 'string' && /^\d+$/.test(value) ? 'must be a number, so it stands without quotes' : `must be a whole number ${range(shape)}`
+    case 'boolean':
+      return 'must be true or false'
+    case 'list':
+      return 'must be a list, e.g. ["one", "two"]'
+    case 'record':
+    case 'object':
+      return 'must hold keys and values of its own'
+    case 'text':
+    case 'choice':
+      return typeof value === 'object' ? 'must be text' : 'must be text, so it stands in quotes'
+    case 'any':
+      return 'has the wrong type'
+  }
+}
+
+const repeatable = (path: Path, origin: Origin | undefined): boolean => !isSecret(path) && !(origin?.from === 'file' && origin.variables.length > 0)
+
+const choice = (path: Path, shape: Shape, value: unknown, origin: Origin | undefined): string => {
+  const names = shape.names.join(', ')
+  if (typeof value !== 'string' || !repeatable(path, origin)) return `must be one of: ${names}`
+  const meant = didYouMean(value, shape.names)
+  return `"${printable(value)}" does not exist here; possible: ${names}${meant}`
+}
+
+const small = (shape: Shape, issue: core.$ZodIssueTooSmall | core.$ZodIssueTooBig): string => {
+  if (issue.origin === 'number' || issue.origin === 'int') return `must be ${range(shape)}`
+  if (issue.code === 'too_big') return `must be at most ${issue.maximum} ${issue.origin === 'array' ? 'entries' : 'characters'} long`
+  if (issue.origin === 'array') return 'must have at least one entry'
+  return issue.minimum === 1 ? 'must not be empty' : `must be at least ${issue.minimum} characters long`
+}
+
+const badId = (name: string, why: string): string => {
+  const better = name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, '-').replace(/^[-_]+|-+$/g, '')
+  return `"${printable(name)}" cannot be used as a name here: ${why}${better && better !== name && /letters, digits, - and _/.test(why) ? `, did you mean "${printable(better)}"?` : ''}`
+}
+
+const sentence = (issue: core.$ZodIssue, path: Path, shape: Shape, value: unknown, origin: Origin | undefined): string => {
+  switch (issue.code) {
+    case 'invalid_type':
+      return expected(shape, value)
+    case 'too_small':
+    case 'too_big':
+      return small(shape, issue)
+    case 'invalid_value':
+      return choice(path, shape, value, origin)
+    case 'invalid_key':
+      return badId(String(path.at(-1)), issue.issues[0]?.message ?? 'not possible')
+    case 'invalid_format':
+      return issue.format === 'email' ? 'must be an e-mail address' : issue.message
+    case 'unrecognized_keys':
+    case 'invalid_union':
+    case 'invalid_element':
+    case 'not_multiple_of':
+    case 'custom':
+      return issue.message
+  }
+}
+
+const missingSentence = (shape: Shape): string => `is missing: ${shape.description.replace(/\.$/, '')}`
+
+export interface Worded {
+  readonly faults: readonly Fault[]
+  /** Paths at fault. */
+  readonly lost: readonly Path[]
+}
+
+/** Faults for the issues of one parse. `lost`: paths that were at fault before and are absent because of it. */
+export const wordIssues = (issues: readonly core.$ZodIssue[], tree: Tree, lost: readonly Path[]): Worded => {
+  const faults: Fault[] = []
+  const found: Path[] = []
+  const known = new Set(lost.map(keyText))
+  const isMissing = (issue: core.$ZodIssue): boolean => issue.code === 'invalid_type' && tree.get(issue.path as Path) === undefined
+  const missing = new Map<string, Set<string>>()
+  for (const issue of issues.filter(isMissing)) {
+    const above = keyText(issue.path.slice(0, -1) as Path)
+    missing.set(above, (missing.get(above) ?? new Set<string>()).add(String(issue.path.at(-1))))
+  }
+  const place = (path: Path, part: 'key' | 'value'): Origin => {
+    const nearest = tree.nearest(path)
+    if (!nearest) return { from: 'default' }
+    return nearest.path.length === path.length ? nearest.written[part] : nearest.written.key
+  }
+  const add = (path: Path, part: 'key' | 'value', what: string): void => {
+    found.push(path)
+    if (!known.has(keyText(path))) faults.push({ key: keyText(path), origin: place(path, part), what })
+  }
+  const meant = new Set<string>()
+  for (const issue of issues) {
+    if (issue.code !== 'unrecognized_keys') continue
+    const above = issue.path as Path
+    const shape = shapeAt(above) ?? rootShape
+    for (const key of issue.keys) {
+      const path = [...above, key]
+      const said = unknownKey(path, shape, missing.get(keyText(above)) ?? new Set())
+      if (said.meant !== undefined) meant.add(keyText([...above, said.meant]))
+      add(path, 'key', said.what)
+    }
+  }
+  for (const issue of issues) {
+    if (issue.code === 'unrecognized_keys') continue
+    const path = issue.path as Path
+    const shape = shapeAt(path) ?? rootShape
+    if (isMissing(issue)) {
+      // A misspelt key was told already; that the right one is missing follows from it.
+      if (!meant.has(keyText(path))) add(path, 'key', missingSentence(shape))
+      else found.push(path)
+    } else add(path, issue.code === 'invalid_key' ? 'key' : 'value', sentence(issue, path, shape, tree.get(path), tree.written(path)?.value))
+  }
+  return { faults, lost: found }
+}
+
