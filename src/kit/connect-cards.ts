@@ -33,8 +33,6 @@ export const shellWord = (text: string): string => (/^[A-Za-z0-9@%+=:,./_-]+$/.t
 
 const base64Json = (value: unknown): string => encodeURIComponent(encodeBase64(utf8(JSON.stringify(value))))
 const uriJson = (value: unknown): string => encodeURIComponent(JSON.stringify(value))
-const pretty = (value: unknown): string => JSON.stringify(value, undefined, 2)
-
 const claudeCode = ({ name, url }: ConnectTarget): ConnectCard => ({
   id: 'claude-code',
   client: 'Claude Code',
@@ -99,7 +97,10 @@ const claudeDesktop = ({ name, url }: ConnectTarget): ConnectCard => ({
   client: 'Claude Desktop',
   commands: [],
   links: [],
-  snippet: { file: 'claude_desktop_config.json', text: pretty({ mcpServers: { [name]: { command: 'npx', args: ['-y', 'mcp-remote', url] } } }) },
+  snippet: {
+    file: 'claude_desktop_config.json',
+    text: `{\n  "mcpServers": {\n    ${JSON.stringify(name)}: {\n      "command": "npx",\n      "args": ["-y", "mcp-remote", ${JSON.stringify(url)}]\n    }\n  }\n}`,
+  },
   steps: ['Settings → Developer → Edit Config, add this, then restart Claude Desktop.'],
   available: true,
 })

@@ -3,12 +3,12 @@ import { connectCards, type ConnectCard } from '../kit/connect-cards.ts'
 import { html, isolated, type Markup } from '../kit/html.ts'
 import type { ConnectView, HomeView } from '../ports/pages.ts'
 import { infoIcon } from './icons.ts'
-import { account, initial, named, page, post, type Gateway } from './shell.ts'
+import { account, breakable, initial, named, page, post, type Gateway } from './shell.ts'
 import { readAddress, readName, readText } from './untrusted.ts'
 
 type ServiceView = ConnectView['service']
 
-const copyable = (text: string, what: string): Markup => html`<code class="copy" data-what="${what}">${text}</code>`
+const copyable = (text: string, what: string): Markup => html`<code class="copy" data-what="${what}">${breakable(text)}</code>`
 
 const clientCard = (card: ConnectCard): Markup => html`<section class="client tight${card.available ? '' : ' off'}">
 <h3>${card.client}</h3>
@@ -23,7 +23,7 @@ ${card.steps.length > 1 && html`<ol>${card.steps.map((step) => html`<li>${step}<
 const cards = (service: ServiceView, reachable: boolean): Markup =>
   html`<div class="clients">${connectCards({ name: service.id, url: service.url, reachable }).map(clientCard)}</div>`
 
-const mcpUrl = (service: ServiceView): Markup => html`<code class="copy url" data-what="MCP URL">${readAddress(service.url)}</code>`
+const mcpUrl = (service: ServiceView): Markup => html`<code class="copy url" data-what="MCP URL">${breakable(readAddress(service.url))}</code>`
 
 const about = (service: ServiceView): Markup => {
   const description = readText(service.description, 300)

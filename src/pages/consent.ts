@@ -3,7 +3,7 @@
 import { html, type Drawable, type Markup } from '../kit/html.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import { arrow } from './icons.ts'
-import { account, badge, caution, clientName, initial, inWords, named, page, post, type Gateway } from './shell.ts'
+import { account, badge, breakable, caution, clientName, initial, inWords, named, page, post, type Gateway } from './shell.ts'
 import { ownPath, readAddress, readName, readText } from './untrusted.ts'
 
 const row = (label: string, content: Drawable): Markup => html`<div><dt>${label}</dt><dd>${content}</dd></div>`
@@ -17,11 +17,11 @@ const known: Readonly<Record<string, string>> = {
   email: 'See your e-mail address',
 }
 
-const longestShown = 160
+const longestShown = 110
 
 const address = (uri: string): Markup => {
   const whole = readAddress(uri)
-  if (whole.length <= longestShown) return html`<code>${whole}</code>`
+  if (whole.length <= longestShown) return html`<code>${breakable(whole)}</code>`
   return html`<details><summary><code>${whole.slice(0, longestShown)}…</code> whole address</summary><code>${whole}</code></details>`
 }
 
@@ -54,7 +54,7 @@ ${step && (scope.fresh ? html`<span class="chip new">New</span>` : html`<span cl
 }
 
 const howLong = ({ staysMs, accessMs }: ConsentView, client: string): Markup => {
-  if (staysMs !== undefined) return html`Until ${named(client)} has not used it for ${inWords(staysMs)}; then it has to ask again.`
+  if (staysMs !== undefined) return html`Stays connected while it is used. After ${inWords(staysMs)} without use, ${named(client)} has to ask again.`
   if (accessMs !== undefined) return html`For ${inWords(accessMs)}; then ${named(client)} has to ask again.`
   return html`For a short time; then ${named(client)} has to ask again.`
 }

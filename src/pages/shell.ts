@@ -73,6 +73,9 @@ export const account = (person: Person): { readonly name: string; readonly detai
 /** First letter or digit of a name, for the tile that stands in for a picture (pictures of strangers are never fetched). */
 export const initial = (name: string): string => /[\p{L}\p{N}]/u.exec(name)?.[0].toUpperCase() ?? '·'
 
+/** An address that may break after its separators instead of anywhere. What is copied stays the same. */
+export const breakable = (address: string): Markup => html`${address.split(/(?<=[/?&=,])/).map((part) => html`${part}<wbr>`)}`
+
 /** Text of ours, or of a refusal, with `code` in backticks. */
 export const withCode = (text: string): Markup => html`${text.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : part))}`
 

@@ -55,7 +55,7 @@ main { width: 100%; margin: 8px auto 0; padding: 0 16px; flex: 1 0 auto; }
 
 /* controls */
 button, .button {
-  display: inline-flex; align-items: center; justify-content: center; gap: 8px; min-height: 44px; padding: 8px 16px; width: 100%;
+  display: inline-flex; align-items: center; justify-content: center; min-height: 44px; padding: 8px 16px; width: 100%;
   border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text);
   font: 600 16px/1.25 var(--sans); text-align: center; text-decoration: none; cursor: pointer; transition: background-color 120ms, border-color 120ms;
 }
@@ -102,7 +102,7 @@ input:focus-visible { outline-offset: 0; border-color: var(--primary); }
 .rows .note { margin-top: 8px; }
 .who { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; }
 .scopes { list-style: none; }
-.scopes li { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 12px; }
+.scopes li { display: flex; justify-content: space-between; align-items: flex-start; gap: 12px; }
 .scopes li + li { margin-top: 4px; }
 .decision { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
 /* A click meant for another window must not land here (double-click jacking, RFC 9700 §4.16): pointers wait half a second. The script starts it again when the window comes to the front. */
@@ -129,20 +129,22 @@ details p { font-size: 14px; }
 /* services and how to connect to them */
 .line { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 8px 16px; }
 .line .slim { flex: none; }
-.clients { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); gap: 12px; }
-.client { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px 16px; background: var(--card); min-width: 0; }
+.line .line { justify-content: flex-start; }
+.clients { columns: 2 360px; column-gap: 12px; margin-bottom: -12px; }
+.client { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px 16px; margin-bottom: 12px; background: var(--card); min-width: 0; break-inside: avoid; }
 .client.off { background: transparent; border-style: dashed; }
-.copy { position: relative; display: block; padding: 8px 12px; border-radius: 6px; background: var(--sunk); color: var(--text); white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; }
+.copy { display: block; padding: 8px 12px; line-height: 20px; border-radius: 6px; background: var(--sunk); color: var(--text); white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; }
 .url { font-size: 14px; }
-.copyable { display: flex; align-items: stretch; gap: 8px; }
-.copyable > .copy { flex: 1; min-width: 0; }
+.copyable { position: relative; }
+.copyable > .copy { padding-inline-end: 84px; }
+.copyable > button { position: absolute; top: 4px; inset-inline-end: 4px; min-height: 28px; padding: 0 10px; font-size: 13px; border-color: var(--line); }
 .links { display: flex; flex-wrap: wrap; gap: 8px; }
 .client ol { padding-inline-start: 20px; font-size: 14px; }
 .client p { font-size: 14px; }
 
 @media (max-width: 560px) {
-  .top, .foot { padding-inline: 16px; }
-  main { padding: 0 8px; margin-top: 0; }
+  .top, .foot { padding-inline: 12px; }
+  main { padding: 0 12px; margin-top: 0; }
   .card { padding: 16px; }
   h1 { font-size: 20px; }
   .stack > * + * { margin-top: 12px; }
@@ -150,6 +152,7 @@ details p { font-size: 14px; }
   .rows dt { line-height: 18px; }
   .rows .host { margin-top: 0; line-height: 24px; }
   .decision { grid-template-columns: 1fr; gap: 8px; }
+  .pair { display: none; }
 }
 @media (prefers-reduced-motion: reduce) { button, .button { transition: none; } }
 @media (forced-colors: active) {

@@ -48,9 +48,9 @@ export interface ShownName {
   readonly cautions: readonly string[]
 }
 
-const longestName = 60
+const longestName = 48
 
-/** A display name: NFKC (styled letters become plain ones), visible characters only, at most 60 of them, never empty. */
+/** A display name: NFKC (styled letters become plain ones), visible characters only, at most 48 of them, never empty. */
 export const readName = (raw: string, fallback: string): ShownName => {
   // Joiners and variation selectors inside emoji are honest; everything else that cannot be seen is worth a word.
   const head = raw.slice(0, 1024).normalize('NFKC').replace(/\s/gu, ' ').replace(/\uFE0F|(?<=\p{Extended_Pictographic})\u200D/gu, '')

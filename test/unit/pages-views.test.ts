@@ -1,0 +1,151 @@
+// What stands on the pages, read from their HTML.
+import { describe, expect, test } from 'vitest'
+import { createAssets } from '../../src/pages/assets.ts'
+import { createPages } from '../../src/pages/pages.ts'
+import { inWords } from '../../src/pages/shell.ts'
+import { claude, consent, hostile, hostileNames, pageStates, requestId } from '../pages/states.ts'
+
+const pages = createPages({ issuer: 'https://mcp.acme.example', version: '0.1.0' })
+const states = pageStates(pages)
+const assets = createAssets()
+
+describe('every page', () => {
+  test.each(Object.keys(states))('%s is whole without a script, quotes its request id and holds nothing inline or foreign', async (name) => {
+    const response = states[name]?.()
+    const text = (await response?.text()) ?? ''
+    expect(response?.headers.get('content-type')).toBe('text/html; charset=utf-8')
+    expect(text).toContain(requestId)
+    expect(text).not.toMatch(/<style|<script(?! src="\/assets\/postern\.[0-9a-f]{8}\.js" defer><\/script>)|\son[a-z]+="|\sstyle="|javascript:(?!alert\(document)/)
+    // The only thing fetched is ours.
+    for (const [, source = ''] of text.matchAll(/\ssrc="([^"]*)"|<link [^>]*href="([^"]*)"/g)) expect(source).toMatch(/^(\/assets\/|$)/)
+    for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g)) expect(action).toMatch(/^\/(oauth\/consent|login(\/[^"/]+)?|logout)$/)
+    // Hostile markup is text.
+    expect(text).not.toMatch(/<img|<b>|<i>|<script>/)
+    // One heading of the first level, and it holds the focus unless a field does.
+    expect(text.match(/<h1/g)).toHaveLength(1)
+    expect(text.match(/ autofocus/g)).toHaveLength(1)
+  })
+
+  test('asks for assets that exist', async () => {
+    const text = (await states['home-one']?.().text()) ?? ''
+    const paths = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path ?? '')
+    expect(paths).toHaveLength(3)
+    for (const path of paths) {
+      expect(assets(path)?.headers.get('cache-control')).toBe('public, max-age=31536000, immutable')
+      expect(assets(path)?.headers.get('x-content-type-options')).toBe('nosniff')
+    }
+    expect(assets('/favicon.ico')?.headers.get('content-type')).toBe('image/svg+xml')
+    expect(assets('/assets/postern.00000000.css')).toBeUndefined()
+    expect(assets('/assets/../package.json')).toBeUndefined()
+  })
+
+  test('outside a flow is cut off from whoever opened it; in a flow it is not, so that a web client can wait for its popup', () => {
+    for (const name of ['home-one', 'connect']) expect(states[name]?.().headers.get('cross-origin-opener-policy')).toBe('same-origin')
+    for (const name of ['consent-document', 'login-password']) expect(states[name]?.().headers.get('cross-origin-opener-policy')).toBeNull()
+  })
+})
+
+describe('the consent page', () => {
+  const text = (view = consent): Promise<string> => pages.consent(view, requestId).text()
+
+  test('shows who asks, where the answer goes, for what, as whom and for how long, in that order [E1] [C1]', async () => {
+    const shown = await text()
+    const order = ['Verified domain', 'ChatGPT', 'Answer goes to', '>chatgpt.com<', 'Jira tools', 'ana.lima@acme.example', 'Switch account', 'Use its tools', '30 days', 'value="allow"', 'value="deny"', 'Why am I seeing this?']
+    let at = shown.indexOf('<main')
+    for (const part of order) {
+      const next = shown.indexOf(part, at)
+      expect(next, part).toBeGreaterThan(at)
+      at = next
+    }
+  })
+
+  test('carries the flow and the token against forgery, and asks the question once [E4]', async () => {
+    const shown = await text()
+    expect(shown).toContain('<form method="post" action="/oauth/consent"')
+    expect(shown).toContain('<input type="hidden" name="flow" value="f_Zk3">')
+    expect(shown).toContain('<input type="hidden" name="csrf" value="x9f2">')
+    expect(shown.match(/<button/g)).toHaveLength(2)
+  })
+
+  test('says how far the name can be believed', async () => {
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'registered' } })).toContain('Registered by your admin')
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'dynamic' } })).toContain('Unverified – anyone can use this name')
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'document' } })).toContain('Unverified')
+  })
+
+  test('warns of an app on this computer, of an app scheme, and of an answer that leaves the verified domain', async () => {
+    const loopback = { uri: 'http://127.0.0.1:33418/', host: '127.0.0.1:33418', loopback: true, native: false }
+    expect(await text({ ...consent, client: claude, redirect: loopback })).toContain('An app on this computer (127.0.0.1). Continue only if you just started it.')
+    expect(await text({ ...consent, redirect: { uri: 'cursor://x/cb', host: 'cursor:', loopback: false, native: true } })).toContain('An app on this device that opens cursor: links.')
+    expect(await text({ ...consent, redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false } })).toMatch(/goes to <bdi>relay\.example<\/bdi>, not to <bdi>chatgpt\.com/)
+    expect(await text()).not.toContain('class="note warn"')
+  })
+
+  test('tells what is new from what was allowed before, new first', async () => {
+    const shown = await text({ ...consent, scopes: [{ name: 'mcp', fresh: false }, { name: 'jira:write', fresh: true }] })
+    expect(shown.indexOf('jira:write')).toBeLessThan(shown.indexOf('Use its tools'))
+    expect(shown).toContain('Already allowed')
+    expect(await text()).not.toContain('class="chip')
+  })
+
+  test('hides no scope, however many there are', async () => {
+    const scopes = Array.from({ length: 40 }, (_, i) => ({ name: `s${i}`, fresh: true }))
+    const shown = await text({ ...consent, scopes })
+    for (const { name } of scopes) expect(shown).toContain(`<code>${name}</code>`)
+    expect(shown).toContain('and 35 more')
+  })
+
+  test('promises no place to revoke, because there is none yet', async () => {
+    expect(await text()).not.toMatch(/revoke|dashboard|settings/i)
+  })
+
+  test.each(Object.entries(hostileNames))('draws a hostile name inert and short: %s [B10] [P3]', async (_kind, name) => {
+    const shown = await text(hostile(name))
+    expect(shown.length).toBeLessThan(24_000)
+    expect(shown).not.toMatch(/[\u200B\u200E\u200F\u202A-\u202E\u2060\u2066-\u2069\u00AD]/)
+    expect(shown).not.toMatch(/onerror=alert\(1\)>/)
+  })
+})
+
+describe('the sign-in page', () => {
+  test('answers 401 when the last attempt failed, and keeps the username [P5]', async () => {
+    const response = states['login-password-wrong']?.()
+    expect(response?.status).toBe(401)
+    const shown = (await response?.text()) ?? ''
+    expect(shown).toContain('value="ana"')
+    expect(shown).toMatch(/role="alert"[\s\S]*Invalid credentials/)
+  })
+
+  test('has a form of its own for each provider, each with the hidden fields', async () => {
+    const shown = (await states['login-everything']?.().text()) ?? ''
+    expect([...shown.matchAll(/action="([^"]+)"/g)].map(([, action]) => action)).toEqual(['/login/google', '/login/entra', '/login'])
+    expect(shown.match(/name="csrf" value="x9f2"/g)).toHaveLength(3)
+    expect(shown).toContain('autocomplete="current-password"')
+  })
+
+  test('goes on to the flow it was opened for, without asking for a fresh sign-in again', async () => {
+    const shown = await pages.login({ providers: [], password: false, link: true, hidden: { csrf: 'secret', flow: 'f1', switch: '1', prompt: 'login' } }, requestId).text()
+    expect(shown).toContain('href="/login?flow=f1"')
+    expect(shown).not.toMatch(/href="[^"]*(secret|switch|prompt)/)
+  })
+})
+
+describe('the way back to an app', () => {
+  test('opens by itself and by a button', async () => {
+    const shown = (await states['go-back']?.().text()) ?? ''
+    const href = 'cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&amp;state=s&amp;iss=https%3A%2F%2Fmcp.acme.example'
+    expect(shown).toContain(`<meta http-equiv="refresh" content="0; url=${href}">`)
+    expect(shown).toContain(`href="${href}"`)
+    expect(shown).toContain('Return to <bdi>Cursor</bdi>')
+  })
+
+  test('never links a scheme that would run here [F3]', async () => {
+    const shown = (await states['go-back-unsafe']?.().text()) ?? ''
+    expect(shown).not.toContain('javascript:')
+    expect(shown).not.toContain('http-equiv="refresh"')
+  })
+})
+
+test('durations are said in words', () => {
+  expect([30 * 86_400_000, 86_400_000, 3_600_000, 5_400_000, 300_000, 20_000, 10 * 86_400_000 + 5].map(inWords)).toEqual(['30 days', '1 day', '1 hour', '90 minutes', '5 minutes', '1 minute', '10 days'])
+})
