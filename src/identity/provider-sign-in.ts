@@ -87,8 +87,10 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
 const notAllowed = (account: string, { why, hint }: Bar, aim: Aim): Refusal =>
   new Refusal('person.not-allowed', why, {
     page: {
-      steps: [hint],
-      facts: [{ name: 'Account', value: account }],
+      facts: [
+        { name: 'Account', value: account },
+        { name: 'Who is admitted', value: hint },
+      ],
       onward: { label: 'Use another account', href: loginPath({ ...aim, again: 'switch' }) },
     },
   })

@@ -1,0 +1,126 @@
+// A browser's session: what it is made of, when it ends.
+import { expect, test } from 'vitest'
+import { createSessions } from '../../src/identity/session.ts'
+import type { Person } from '../../src/ports/people.ts'
+import { createJar, createWorld, origin } from './identity-world.ts'
+
+const ana: Person = { provider: 'local', subject: 'ana', name: 'Ana', email: 'ana@example.com', groups: ['staff'] }
+const minute = 60_000
+
+const signedIn = async () => {
+  const world = await createWorld()
+  const jar = createJar()
+  const start = async (): Promise<string> => {
+    const cookie = await world.sessions.start(ana, jar.request('/'))
+    jar.keep(new Response(null, { headers: { 'set-cookie': cookie } }))
+    return cookie
+  }
+  return { ...world, jar, start, cookie: await start() }
+}
+
+test('a session cookie belongs to this host alone, is out of reach of scripts, and does not travel with cross-site posts', async () => {
+  const { cookie } = await signedIn()
+  expect(cookie).toMatch(/^__Host-postern-session=[A-Za-z0-9_-]{43}; /)
+  for (const attribute of ['Path=/', 'Secure', 'HttpOnly', 'SameSite=Lax', 'Max-Age=28800']) expect(cookie.split('; ')).toContain(attribute)
+  expect(cookie).not.toMatch(/domain/i)
+})
+
+test('a session knows its person, and its form token is another one for every session', async () => {
+  const { sessions, jar, start } = await signedIn()
+  const first = await sessions.of(jar.request('/'))
+  expect(first?.person).toEqual(ana)
+  await start()
+  const second = await sessions.of(jar.request('/'))
+  expect(second?.csrf).toMatch(/^[A-Za-z0-9_-]{43}$/)
+  expect(second?.csrf).not.toBe(first?.csrf)
+})
+
+test('a dump of the store holds neither the cookie nor the person [hostile S11]', async () => {
+  const { store, jar } = await signedIn()
+  const records = await store.list('')
+  expect(records.map(({ key }) => key)).toEqual([expect.stringMatching(/^session:[A-Za-z0-9_-]{43}$/)])
+  const dump = JSON.stringify(records)
+  expect(dump).not.toContain(jar.cookies.get('__Host-postern-session'))
+  expect(dump).not.toContain('ana')
+})
+
+test('a record moved to the key of another session opens nothing [hostile S11]', async () => {
+  const { store, sessions, jar, start } = await signedIn()
+  const [first] = await store.list('')
+  await start()
+  const [other] = (await store.list('')).filter(({ key }) => key !== first?.key)
+  await store.put(other!.key, first!.value)
+  expect(await sessions.of(jar.request('/'))).toBeUndefined()
+})
+
+test('a new sign-in has a new id, and the former one is dead [hostile E20]', async () => {
+  const { sessions, jar, start } = await signedIn()
+  const before = jar.request('/')
+  await start()
+  expect(await sessions.of(before)).toBeUndefined()
+  expect(await sessions.of(jar.request('/'))).toBeDefined()
+})
+
+test('a session cookie that somebody planted is not taken over at sign-in [hostile E20]', async () => {
+  const { sessions } = await createWorld()
+  const planted = 'A'.repeat(43)
+  const cookie = await sessions.start(ana, new Request(origin, { headers: { cookie: `__Host-postern-session=${planted}` } }))
+  expect(cookie).not.toContain(planted)
+  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session=${planted}` } }))).toBeUndefined()
+})
+
+test('two session cookies are none: which of them counts is not guessed', async () => {
+  const { sessions, jar } = await signedIn()
+  const value = jar.cookies.get('__Host-postern-session')
+  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session=${value}; __Host-postern-session=${value}` } }))).toBeUndefined()
+})
+
+test('a session unused for an hour is over, and use keeps it', async () => {
+  const { sessions, clock, jar } = await signedIn()
+  clock.now += 50 * minute
+  expect(await sessions.of(jar.request('/'))).toBeDefined()
+  clock.now += 50 * minute
+  expect(await sessions.of(jar.request('/'))).toBeDefined()
+  clock.now += 60 * minute
+  expect(await sessions.of(jar.request('/'))).toBeUndefined()
+})
+
+test('after eight hours a session is over however busy it was', async () => {
+  const { sessions, clock, jar } = await signedIn()
+  for (let passed = 0; passed < 480; passed += 40) {
+    expect(await sessions.of(jar.request('/'))).toBeDefined()
+    clock.now += 40 * minute
+  }
+  expect(await sessions.of(jar.request('/'))).toBeUndefined()
+})
+
+test('use is written down at most once a minute', async () => {
+  const { sessions, store, clock, jar } = await signedIn()
+  const marks = new Set<string>()
+  for (let i = 0; i < 12; i++) {
+    clock.now += 10_000
+    await sessions.of(jar.request('/'))
+    const [record] = await store.list('session:')
+    marks.add((await store.get(record!.key))!.mark)
+  }
+  expect(marks.size).toBe(3)
+})
+
+test('a session that ends while a page slides its expiry stays ended', async () => {
+  const { runtime, sessions, store, clock, jar } = await signedIn()
+  clock.now += 2 * minute
+  // The slowest page there can be: the session ends between its read and its write.
+  const meanwhile = { ...store, get: async (key: string) => Promise.all([store.get(key), sessions.end(jar.request('/'))]).then(([entry]) => entry) }
+  const late = createSessions({ runtime: { ...runtime, store: meanwhile }, idleMs: 3_600_000, absoluteMs: 28_800_000 })
+  await late.of(jar.request('/'))
+  expect(await store.list('session:')).toEqual([])
+})
+
+test('signing out ends the session and removes the cookie', async () => {
+  const { sessions, store, jar } = await signedIn()
+  const before = jar.request('/')
+  const cookie = await sessions.end(before)
+  expect(cookie).toBe('__Host-postern-session=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax')
+  expect(await sessions.of(before)).toBeUndefined()
+  expect(await store.list('session:')).toEqual([])
+})
