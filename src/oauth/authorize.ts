@@ -1,0 +1,52 @@
+// The authorization endpoint (RFC 6749 §3.1): a request passes the checks, becomes a flow tied to this browser, and the person is asked.
+import type { Handler, Limit, Sessions } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { authorizeChecks, emptyDraft, tellClient } from './authorize-checks.ts'
+import type { Clients } from './clients.ts'
+import { endpoints } from './endpoints.ts'
+import type { Flows } from './flows.ts'
+import { readForm, readQuery } from './form.ts'
+import { seeOther } from './respond.ts'
+
+export interface AuthorizeDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly directory: Directory
+  readonly clients: Clients
+  readonly flows: Flows
+  readonly sessions: Sessions
+  readonly limit: Limit
+}
+
+/** Whether the person navigated here themselves or from a page of ours (Fetch Metadata); absent counts as another site. */
+export const ownNavigation = (request: Request): boolean => ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
+
+export const createAuthorize = ({ runtime, directory, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
+  const checks = authorizeChecks({ clients, directory })
+  return async (request, visit) => {
+    await limit('authorize', visit.ip)
+    // RFC 6749 §3.1 allows POST; its query is never read, so the two cannot be played against each other.
+    const params = request.method === 'POST' ? await readForm(request) : readQuery(request)
+    const draft = emptyDraft(params, runtime.now())
+    for (const check of checks) await check(draft)
+    const silent = draft.prompt.has('none')
+    if (silent && !(await sessions.of(request))) throw tellClient(draft, 'login.required', 'prompt=none without a session')
+    const { id, cookies } = await flows.open(
+      {
+        clientId: draft.client.id,
+        redirectUri: draft.redirectUri,
+        redirectSent: draft.redirectSent,
+        ...(draft.state !== undefined && { state: draft.state }),
+        challenge: draft.challenge,
+        resource: draft.address.resource,
+        scopes: draft.scopes,
+        ask: draft.prompt.has('consent'),
+        silent,
+        ...(draft.signedInSince !== undefined && { signedInSince: draft.signedInSince }),
+        ownNavigation: ownNavigation(request),
+      },
+      request,
+    )
+    return seeOther(`${endpoints.consent.path}?flow=${id}`, cookies)
+  }
+}

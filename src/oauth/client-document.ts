@@ -1,0 +1,89 @@
+// Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL of a document in which the client describes itself.
+import { digest } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { metadataDocumentUrl } from '../kit/urls.ts'
+import type { Client, Leg } from './client.ts'
+import { judgeClientMetadata } from './client-metadata.ts'
+import type { ClientMetadata } from './client-metadata.ts'
+import { createRemoteJson } from './remote-json.ts'
+import type { Remote, RemoteJsonDeps } from './remote-json.ts'
+
+export interface ClientDocuments {
+  /**
+   * The client that the document at this URL describes. On the token leg a copy that was good is used while its server is down.
+   * Throws `client.document` (authorize leg), `client.auth` or `client.document-unreachable` (token leg).
+   */
+  resolve(url: string, leg: Leg): Promise<Client>
+}
+
+const maxBytes = 5 * 1024
+
+const parse = (text: string): Record<string, unknown> | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
+  } catch {
+    // SyntaxError is the only thing JSON.parse throws.
+    return undefined
+  }
+}
+
+/**
+ * The method an authorization server picks among those a client offers (OpenID RP Metadata Choices): the one it prefers when we have it.
+ * Hosted clients publish both `none` and `private_key_jwt`, for servers without the latter.
+ */
+const preferredMethod = (document: Readonly<Record<string, unknown>>): unknown => {
+  const named = document['token_endpoint_auth_method'] ?? undefined
+  const offered = document['token_endpoint_auth_methods_supported']
+  if (named !== undefined || !Array.isArray(offered) || offered.includes('none')) return named ?? 'none'
+  return offered.includes('private_key_jwt') ? 'private_key_jwt' : 'none'
+}
+
+const judge = (text: string, url: string): { readonly metadata: ClientMetadata; readonly why?: never } | { readonly why: string; readonly metadata?: never } => {
+  const document = parse(text)
+  if (!document) return { why: 'the document is not a JSON object' }
+  // Simple string comparison (RFC 3986 §6.2.1): no normal form, or two URLs could claim one client.
+  if (document['client_id'] !== url) return { why: 'client_id in the document differs from its URL' }
+  if (typeof document['client_name'] !== 'string' || !document['client_name'].trim()) return { why: 'client_name is missing' }
+  if ('client_secret' in document || 'client_secret_expires_at' in document) return { why: 'a document everybody reads holds a client_secret' }
+  const method = preferredMethod(document)
+  if (method !== 'none' && method !== 'private_key_jwt') return { why: 'token_endpoint_auth_method must be none or private_key_jwt' }
+  const judged = judgeClientMetadata({ ...document, token_endpoint_auth_method: method }, 'none')
+  return judged.fault ? { why: judged.fault.say } : judged
+}
+
+const say = {
+  bad: 'The app names a metadata document as its identity, and that document cannot be used. The maker of the app must repair it.',
+  gone: 'The app names a metadata document as its identity, and there is none at that address. The maker of the app must repair it.',
+  down: 'The app names a metadata document as its identity, and that document could not be fetched. Try again in a moment; if it stays so, the maker of the app must repair it.',
+} as const
+
+const refuse = (url: string, leg: Leg, { kind, why }: NonNullable<Remote['failure']>): Refusal => {
+  const reason = `${url}: ${why}`
+  if (leg === 'authorize') return new Refusal('client.document', reason, { say: say[kind], page: { facts: [{ name: 'Client', value: url }] } })
+  return kind === 'down' ? new Refusal('client.document-unreachable', reason, { headers: { 'retry-after': '5' } }) : new Refusal('client.auth', reason)
+}
+
+export const createClientDocuments = (deps: RemoteJsonDeps): ClientDocuments => {
+  const remote = createRemoteJson(deps)
+  const resolve: ClientDocuments['resolve'] = async (url, leg) => {
+    if (!metadataDocumentUrl(url)) throw refuse(url, leg, { kind: 'bad', why: 'not a URL that may name a client' })
+    const { text, failure } = await remote(url, { maxBytes, staleIfDown: leg === 'token', fault: (candidate) => judge(candidate, url).why })
+    if (failure) throw refuse(url, leg, failure)
+    const { metadata, why } = judge(text, url)
+    if (!metadata) throw refuse(url, leg, { kind: 'bad', why })
+    return {
+      id: url,
+      name: metadata.client_name ?? new URL(url).host,
+      kind: 'document',
+      host: new URL(url).host,
+      redirectUris: metadata.redirect_uris,
+      authMethod: metadata.token_endpoint_auth_method,
+      grantTypes: metadata.grant_types,
+      ...(metadata.jwks && { jwks: metadata.jwks }),
+      ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
+      digest: await digest(text),
+    }
+  }
+  return { resolve }
+}

@@ -1,0 +1,134 @@
+// Who a client is, from three sources in order of trust (configuration, metadata document, registration), and how it proves that (RFC 6749 §2.3).
+import type { Config } from '../config/schema.ts'
+import { decodeBase64, digest, sameText, utf8Text } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { grantTypes } from './client.ts'
+import type { AuthMethod, Client, Leg } from './client.ts'
+import { assertionType, createProveAssertion } from './client-assertion.ts'
+import type { ClientDocuments } from './client-document.ts'
+import { one } from './form.ts'
+import { createRegistrations, registeredClient } from './registrations.ts'
+import type { Registrations } from './registrations.ts'
+
+export interface Clients {
+  /** The client with this id. Throws `client.unknown` or `client.document` on the authorize leg, `client.auth` or `client.document-unreachable` on the token leg. */
+  find(id: string, leg: Leg): Promise<Client>
+  /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth`. */
+  authenticate(request: Request, form: URLSearchParams): Promise<Client>
+  readonly registrations: Registrations
+}
+
+export interface ClientsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'outbound' | 'cache'>
+  readonly config: Pick<Config, 'clients' | 'client_lifetime'>
+  readonly documents: ClientDocuments
+  readonly directory: Directory
+}
+
+interface Credentials {
+  readonly id: string | undefined
+  readonly method: AuthMethod
+  /** The secret in the forms it may have been meant: RFC 6749 §2.3.1 encodes both halves of Basic, many clients do not. */
+  readonly secrets: readonly string[]
+  readonly assertion?: string
+}
+
+const basicScheme = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i
+// RFC 6749 §5.2: a client that used the Authorization header is answered in it.
+const challenge = { headers: { 'www-authenticate': 'Basic realm="postern", charset="UTF-8"' } } as const
+const unauthenticated = (why: string, withBasic: boolean) => new Refusal('client.auth', why, withBasic ? challenge : {})
+
+const formDecoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '))
+  } catch {
+    // URIError: a stray %, so it was never encoded.
+    return text
+  }
+}
+
+const basicCredentials = (header: string): Credentials => {
+  const bytes = decodeBase64(basicScheme.exec(header)?.[1] ?? '')
+  const [, id, secret] = /^([^:]*):(.*)$/su.exec(bytes ? utf8Text(bytes) : '') ?? []
+  if (!id || secret === undefined) throw unauthenticated('malformed Basic credentials', true)
+  // Some libraries send Basic with an empty password for a client without a secret.
+  return { id: formDecoded(id), method: secret === '' ? 'none' : 'client_secret_basic', secrets: [secret, formDecoded(secret)] }
+}
+
+/** The subject of an assertion names the client when the form does not (RFC 7521 §4.2); it is believed only once the signature holds. */
+const subjectOf = (assertion: string): string | undefined => {
+  const payload = decodeBase64((assertion.split('.')[1] ?? '').replaceAll('-', '+').replaceAll('_', '/'))
+  try {
+    const { sub } = JSON.parse(payload ? utf8Text(payload) : '') as { readonly sub?: unknown }
+    return typeof sub === 'string' ? sub : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** What was presented. More than one method in one request is refused (RFC 6749 §2.3). */
+const credentialsOf = (request: Request, form: URLSearchParams): Credentials => {
+  const header = request.headers.get('authorization') ?? ''
+  const [id, secret, assertion, type] = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'].map((name) => one(form, name))
+  const basic = /^basic(?: |$)/i.test(header) ? basicCredentials(header) : undefined
+  if ([basic, secret, assertion].filter(Boolean).length > 1 || (basic && id !== undefined && id !== basic.id))
+    throw new Refusal('request.malformed', 'two kinds of client credentials', { say: 'Authenticate the client in one way only.' })
+  if (basic) return basic
+  if (secret !== undefined) return { id, method: 'client_secret_post', secrets: [secret] }
+  if (assertion === undefined) return { id, method: 'none', secrets: [] }
+  if (type !== assertionType) throw unauthenticated(`client_assertion_type ${type}`, false)
+  return { id: id ?? subjectOf(assertion), method: 'private_key_jwt', secrets: [], assertion }
+}
+
+type Configured = Config['clients'][string]
+
+const configuredClient = async (id: string, entry: Configured): Promise<Client> => ({
+  id,
+  name: entry.name,
+  kind: 'registered',
+  redirectUris: entry.redirect_uris,
+  authMethod: entry.token_endpoint_auth_method,
+  grantTypes,
+  ...(entry.client_secret !== undefined && { secretDigest: await digest(entry.client_secret) }),
+  ...(entry.jwks && { jwks: entry.jwks as NonNullable<Client['jwks']> }),
+  ...(entry.jwks_uri !== undefined && { jwksUri: entry.jwks_uri }),
+  digest: await digest(JSON.stringify(entry)),
+})
+
+export const createClients = ({ runtime, config, documents, directory }: ClientsDeps): Clients => {
+  const registrations = createRegistrations({ runtime, lifetimeMs: config.client_lifetime * 1000 })
+  const prove = createProveAssertion({ runtime, directory })
+  const configured = new Map(Object.entries(config.clients))
+
+  const find: Clients['find'] = async (id, leg) => {
+    const entry = configured.get(id)
+    if (entry) return configuredClient(id, entry)
+    if (/^https?:/i.test(id)) return documents.resolve(id, leg)
+    const found = await registrations.read(id)
+    if (found) return registeredClient(found.registration)
+    throw new Refusal(leg === 'authorize' ? 'client.unknown' : 'client.auth', `unknown client ${id.slice(0, 200)}`, leg === 'authorize' ? { page: { facts: [{ name: 'Client', value: id.slice(0, 200) }] } } : {})
+  }
+
+  const checkSecret = async (client: Client, { secrets }: Credentials, withBasic: boolean): Promise<void> => {
+    const digests = await Promise.all(secrets.map(digest))
+    if (!client.secretDigest || !digests.some((one) => sameText(one, client.secretDigest ?? ''))) throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
+  }
+
+  const authenticate: Clients['authenticate'] = async (request, form) => {
+    const credentials = credentialsOf(request, form)
+    const withBasic = request.headers.get('authorization') !== null
+    if (credentials.id === undefined) throw unauthenticated('no client_id', withBasic)
+    const client = await find(credentials.id, 'token')
+    // An assertion of a client that has keys is always checked, also where it may come without one.
+    const proven = credentials.assertion !== undefined && (client.jwks ?? client.jwksUri) !== undefined
+    if (!proven && credentials.method !== client.authMethod) throw unauthenticated(`${client.id} uses ${client.authMethod}, not ${credentials.method}`, withBasic)
+    if (credentials.assertion !== undefined) await prove(client, credentials.assertion)
+    else if (client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
+    if (client.kind === 'dynamic') await registrations.renew(client.id)
+    return client
+  }
+
+  return { find, authenticate, registrations }
+}

@@ -1,0 +1,126 @@
+// An authorization request between its arrival and its answer: a sealed record, spent once, tied by a cookie to the browser that began it.
+import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Mark } from '../ports/store.ts'
+
+/** A validated authorization request. */
+export interface AuthorizationRequest {
+  readonly clientId: string
+  readonly redirectUri: string
+  readonly redirectSent: boolean
+  readonly state?: string
+  readonly challenge: string
+  /** Canonical resource URL. */
+  readonly resource: string
+  readonly scopes: readonly string[]
+  /** prompt=consent: a remembered answer does not count. */
+  readonly ask: boolean
+  /** prompt=none: nothing may be shown. */
+  readonly silent: boolean
+  /** A sign-in before this time does not count (prompt=login, max_age), epoch ms. */
+  readonly signedInSince?: number
+  /** The person came here of their own accord or from a page of ours (Sec-Fetch-Site); another site must not obtain a silent answer. */
+  readonly ownNavigation: boolean
+}
+
+export interface Flow extends AuthorizationRequest {
+  readonly id: string
+  readonly createdAt: number
+  /** Digest of the cookie's secret. */
+  readonly browser: string
+  readonly answered: boolean
+}
+
+export interface ReadFlow {
+  readonly flow: Flow
+  readonly mark: Mark
+}
+
+export interface Flows {
+  /** Keeps a request; answers its id and the `Set-Cookie` values. */
+  open(request: AuthorizationRequest, browser: Request): Promise<{ readonly id: string; readonly cookies: readonly string[] }>
+  /** The flow, for the browser that began it. Throws `flow.expired`, `flow.other-browser`, `flow.used`. */
+  of(id: string, browser: Request): Promise<ReadFlow>
+  /** The same for who only wants to know: undefined where `of` refuses. */
+  peek(id: string, browser: Request): Promise<Flow | undefined>
+  /** Marks the flow answered; false when somebody else did so first. */
+  spend(read: ReadFlow): Promise<boolean>
+  /** `Set-Cookie` value that removes the flow's cookie. */
+  forget(id: string): string
+}
+
+const flowMs = 600_000
+/** Together under 2 kB of Cookie header; a browser with more half-finished flows loses the oldest. */
+const maxCookies = 20
+const prefix = '__Host-postern-flow-'
+const attributes = 'Path=/; Secure; HttpOnly; SameSite=Lax'
+const idShape = /^[\w-]{32}$/
+
+const keyOf = (id: string): string => `flow:${id}`
+const cookieName = (id: string): string => prefix + id.slice(0, 8)
+const dropCookie = (name: string): string => `${name}=; Max-Age=0; ${attributes}`
+
+interface FlowCookie {
+  readonly name: string
+  readonly secret: string
+  /** Epoch seconds. */
+  readonly at: number
+}
+
+/** The flow cookies a browser sent, newest first. The time in them only decides which is dropped. */
+const flowCookies = (browser: Request): readonly FlowCookie[] =>
+  (browser.headers.get('cookie') ?? '')
+    .split(';')
+    .map((pair) => /^\s*(__Host-postern-flow-[\w-]{8})=([0-9a-z]*)\.([\w-]*)\s*$/.exec(pair))
+    .filter((found) => found !== null)
+    .map(([, name = '', at = '', secret = '']) => ({ name, secret, at: Number.parseInt(at, 36) || 0 }))
+    .toSorted((a, b) => b.at - a.at)
+
+export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'> }): Flows => {
+  const seal = (flow: Flow): Promise<string> => runtime.keys.seal(JSON.stringify(flow), keyOf(flow.id))
+  const cookiesFor = (id: string, secret: string, browser: Request): readonly string[] => {
+    const at = Math.floor(runtime.now() / 1000).toString(36)
+    const tooMany = flowCookies(browser).slice(maxCookies - 1).map(({ name }) => dropCookie(name))
+    return [...tooMany, `${cookieName(id)}=${at}.${secret}; Max-Age=${flowMs / 1000}; ${attributes}`]
+  }
+
+  const read = async (id: string): Promise<ReadFlow | undefined> => {
+    const entry = idShape.test(id) ? await runtime.store.get(keyOf(id)) : undefined
+    const text = entry && (await runtime.keys.open(entry.value, keyOf(id)))
+    return entry && text ? { flow: JSON.parse(text) as Flow, mark: entry.mark } : undefined
+  }
+
+  const judge = async (id: string, browser: Request): Promise<ReadFlow | Refusal> => {
+    const found = await read(id)
+    if (!found) return new Refusal('flow.expired', 'no such flow')
+    // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
+    const sent = flowCookies(browser).filter(({ name }) => name === cookieName(id))
+    if (sent.length !== 1 || !sameText(await digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', `${sent.length} cookies for the flow`)
+    return found.flow.answered ? new Refusal('flow.used') : found
+  }
+
+  return {
+    async open(request, browser) {
+      const id = encodeBase64url(runtime.random(24))
+      const secret = encodeBase64url(runtime.random(24))
+      const flow: Flow = { ...request, id, createdAt: runtime.now(), browser: await digest(secret), answered: false }
+      await runtime.store.put(keyOf(id), await seal(flow), { ttlMs: flowMs, only: 'absent' })
+      return { id, cookies: cookiesFor(id, secret, browser) }
+    },
+    async of(id, browser) {
+      const found = await judge(id, browser)
+      if (found instanceof Refusal) throw found
+      return found
+    },
+    async peek(id, browser) {
+      const found = await judge(id, browser)
+      return found instanceof Refusal ? undefined : found.flow
+    },
+    async spend({ flow, mark }) {
+      const left = Math.max(1, flow.createdAt + flowMs - runtime.now())
+      return (await runtime.store.put(keyOf(flow.id), await seal({ ...flow, answered: true }), { ttlMs: left, only: mark })) !== undefined
+    },
+    forget: (id) => dropCookie(cookieName(id)),
+  }
+}

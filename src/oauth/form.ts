@@ -1,0 +1,49 @@
+// How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749 §3.1, §3.2).
+import { utf8Text } from '../kit/bytes.ts'
+import { readBounded } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+
+/** Largest body of an OAuth endpoint, bytes. */
+export const maxOAuthBody = 65_536
+const maxParameters = 100
+
+/** Media type in lower case and charset (`utf-8` when absent) of a Content-Type. */
+export const mediaTypeOf = (header: string | null): { readonly type: string; readonly charset: string } => {
+  const [type = '', ...parameters] = (header ?? '').toLowerCase().split(';')
+  const charset = parameters.map((p) => p.trim()).find((p) => p.startsWith('charset='))?.slice(8).replaceAll('"', '')
+  return { type: type.trim(), charset: charset ?? 'utf-8' }
+}
+
+const strict = (params: URLSearchParams): URLSearchParams => {
+  if (params.size > maxParameters) throw new Refusal('request.malformed', `${params.size} parameters`)
+  // The decoder writes U+FFFD for bytes that are not UTF-8; such a value could not be echoed or compared as it was sent.
+  for (const [name, value] of params) if (name.includes('\uFFFD') || value.includes('\uFFFD')) throw new Refusal('request.malformed', 'a parameter is not UTF-8')
+  return params
+}
+
+export const readQuery = (request: Request): URLSearchParams => strict(new URL(request.url).searchParams)
+
+/** The parameters of a form body; nothing is ever read from the query beside it. */
+export const readForm = async (request: Request): Promise<URLSearchParams> => {
+  const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
+  if (type !== 'application/x-www-form-urlencoded' || charset !== 'utf-8')
+    throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, { say: 'Send application/x-www-form-urlencoded in UTF-8.' })
+  return strict(new URLSearchParams(utf8Text(await readBounded(request.body, maxOAuthBody))))
+}
+
+/** The value of a parameter; undefined when absent or empty; a repeated one is refused. */
+export const one = (params: URLSearchParams, name: string): string | undefined => {
+  const values = params.getAll(name)
+  if (values.length > 1) throw new Refusal('request.repeated', name, { say: `The parameter ${name} was sent more than once.` })
+  return values[0] || undefined
+}
+
+export const onlyMethod = (request: Request, ...methods: readonly string[]): void => {
+  if (!methods.includes(request.method)) throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })
+}
+
+/** RFC 6749 §5.1: answers that carry tokens are kept by no cache. */
+export const noStore = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
+
+export const jsonAnswer = (body: unknown, status = 200): Response =>
+  new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', ...noStore } })

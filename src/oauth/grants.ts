@@ -1,0 +1,203 @@
+// Grants: one person's permission for one client at one resource. One sealed record each, and every change of state is one compare-and-set of it.
+import type { Config } from '../config/schema.ts'
+import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { createOnce } from '../kit/once.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Person } from '../ports/people.ts'
+import type { Audit } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Mark } from '../ports/store.ts'
+
+export interface Grant {
+  readonly id: string
+  /** `code`: allowed, the code not yet redeemed. `live`: tokens are out. `revoked`: nothing of it works any more. */
+  readonly state: 'code' | 'live' | 'revoked'
+  readonly person: Person
+  readonly clientId: string
+  readonly clientName: string
+  /** Where the code was sent, and whether the request said so (the token request must then repeat it, RFC 6749 §4.1.3). */
+  readonly redirectUri: string
+  readonly redirectSent: boolean
+  readonly resource: string
+  readonly scopes: readonly string[]
+  /** PKCE S256 challenge. */
+  readonly challenge: string
+  readonly codeDigest: string
+  readonly codeExpiresAt: number
+  readonly refreshable: boolean
+  /** Goes into every refresh token's MAC, so that none can be computed from the grant's id. */
+  readonly salt: string
+  /** The newest refresh token handed out. */
+  readonly generation: number
+  /** When each generation was first presented, epoch ms; older than the grace they are dropped. */
+  readonly usedAt: Readonly<Record<number, number>>
+  /** The root key under which each generation was made: the same parent yields the same successor after a rotation of roots too. */
+  readonly keyIds: Readonly<Record<number, string>>
+  readonly createdAt: number
+  readonly authTime: number
+  readonly redeemedAt?: number
+  readonly revokedReason?: string
+}
+
+/** A grant as it was read, with the version a change must find. */
+export interface ReadGrant {
+  readonly grant: Grant
+  readonly mark: Mark
+}
+
+export type NewGrant = Pick<Grant, 'person' | 'clientId' | 'clientName' | 'redirectUri' | 'redirectSent' | 'resource' | 'scopes' | 'challenge' | 'refreshable' | 'authTime'>
+
+/** What presenting refresh generation `t` of a live grant means now. */
+export type RefreshVerdict = 'advance' | 'repeat' | 'reuse'
+
+export interface Grants {
+  /** Keeps a new grant in state `code` and answers it with the code's secret. */
+  create(grant: NewGrant): Promise<{ readonly grant: Grant; readonly secret: string }>
+  read(id: string): Promise<ReadGrant | undefined>
+  /** The grant if it is live; what it answers may be 500 ms old, and many askers share one read. */
+  live(id: string): Promise<Grant | undefined>
+  /** code → live; false when the record changed since it was read. */
+  redeem(read: ReadGrant): Promise<boolean>
+  /** The generation that answers generation `t`: moves the grant on when `t` is the newest. Undefined when the record changed since it was read. */
+  advance(read: ReadGrant): Promise<Grant | undefined>
+  /** Ends the grant, whatever it is at the moment. */
+  revoke(id: string, reason: string): Promise<void>
+  /** Removes a grant nobody heard of. */
+  discard(id: string): Promise<void>
+  /** Ends all grants of a client; answers how many there were. */
+  revokeOfClient(clientId: string, reason: string): Promise<number>
+}
+
+const liveForMs = 500
+const maxLive = 10_000
+/** However often it is refreshed: after a year the person is asked again. */
+export const absoluteMs = 365 * 86_400_000
+/** Generations remembered within the grace; beyond it a client loops. */
+const maxRemembered = 200
+
+const keyOf = (id: string): string => `grant:${id}`
+
+/** Generation `t` of a grant that is at `grant.generation` (security.md rule 3; RFC 9700 §4.14.2). */
+export const judgeRefresh = (grant: Pick<Grant, 'generation' | 'usedAt'>, t: number, now: number, graceMs: number): RefreshVerdict => {
+  if (t === grant.generation) return 'advance'
+  // The successor was handed out, perhaps into a lost connection. As long as nobody used it the parent may ask again; afterwards only for the grace.
+  if (t + 1 === grant.generation) return 'repeat'
+  const used = grant.usedAt[t + 1]
+  return used !== undefined && now - used < graceMs ? 'repeat' : 'reuse'
+}
+
+export interface GrantsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>
+  readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
+  readonly record: Audit
+}
+
+export const createGrants = ({ runtime, config, record }: GrantsDeps): Grants => {
+  const once = createOnce()
+  const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
+  const graceMs = config.refresh_grace * 1000
+  const accessMs = config.access_token_lifetime * 1000
+  const idleMs = Math.max(config.refresh_token_lifetime * 1000, accessMs)
+
+  const ttlOf = (grant: Grant): number => {
+    if (grant.state === 'code') return config.code_lifetime * 1000
+    // A revoked grant is kept while a token of it may still be shown; an absent one means the same.
+    if (grant.state === 'revoked' || !grant.refreshable) return accessMs + 60_000
+    return idleMs
+  }
+
+  const seal = (grant: Grant): Promise<string> => runtime.keys.seal(JSON.stringify(grant), keyOf(grant.id))
+
+  const read: Grants['read'] = async (id) => {
+    const entry = await runtime.store.get(keyOf(id))
+    const text = entry && (await runtime.keys.open(entry.value, keyOf(id)))
+    return entry && text ? { grant: JSON.parse(text) as Grant, mark: entry.mark } : undefined
+  }
+
+  const swap = async (grant: Grant, mark: Mark): Promise<boolean> => (await runtime.store.put(keyOf(grant.id), await seal(grant), { ttlMs: ttlOf(grant), only: mark })) !== undefined
+
+  // The client's tag makes all grants of one client neighbours in the store, so that they can be found without an index that could disagree with them.
+  const tagOf = async (clientId: string): Promise<string> => (await digest(`client ${clientId}`)).slice(0, 8)
+
+  const revoke: Grants['revoke'] = async (id, reason) => {
+    for (;;) {
+      const found = await read(id)
+      if (!found || found.grant.state === 'revoked') return
+      if (!(await swap({ ...found.grant, state: 'revoked', revokedReason: reason }, found.mark))) continue
+      seen.delete(id)
+      record({ event: 'grant.revoked', grant: id, client: found.grant.clientId, person: `${found.grant.person.provider}:${found.grant.person.subject}`, resource: found.grant.resource, reason })
+      return
+    }
+  }
+
+  return {
+    read,
+    revoke,
+    async create(grant) {
+      const now = runtime.now()
+      const secret = encodeBase64url(runtime.random(24))
+      const made: Grant = {
+        ...grant,
+        id: (await tagOf(grant.clientId)) + encodeBase64url(runtime.random(18)),
+        state: 'code',
+        codeDigest: await digest(secret),
+        codeExpiresAt: now + config.code_lifetime * 1000,
+        salt: encodeBase64url(runtime.random(16)),
+        generation: 0,
+        usedAt: {},
+        keyIds: { 0: runtime.keys.current },
+        createdAt: now,
+      }
+      await runtime.store.put(keyOf(made.id), await seal(made), { ttlMs: ttlOf(made), only: 'absent' })
+      return { grant: made, secret }
+    },
+    async live(id) {
+      const known = seen.get(id)
+      if (known && runtime.now() - known.at < liveForMs) return known.grant
+      return once(id, async () => {
+        const at = runtime.now()
+        const found = await read(id)
+        const grant = found?.grant.state === 'live' ? found.grant : undefined
+        seen.delete(id)
+        if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
+        seen.set(id, { grant, at })
+        return grant
+      })
+    },
+    redeem: ({ grant, mark }) => swap({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark),
+    async advance({ grant, mark }) {
+      const now = runtime.now()
+      const next = grant.generation + 1
+      const recent = Object.entries({ ...grant.usedAt, [grant.generation]: now }).filter(([, at]) => now - at < graceMs || at === now).slice(-maxRemembered)
+      const usedAt = Object.fromEntries(recent)
+      const keyIds = Object.fromEntries(Object.entries({ ...grant.keyIds, [next]: runtime.keys.current }).filter(([made]) => made in usedAt || Number(made) >= grant.generation))
+      const moved: Grant = { ...grant, generation: next, usedAt, keyIds }
+      return (await swap(moved, mark)) ? moved : undefined
+    },
+    async discard(id) {
+      await runtime.store.take(keyOf(id))
+    },
+    async revokeOfClient(clientId, reason) {
+      const prefix = keyOf(await tagOf(clientId))
+      let count = 0
+      for (let after: string | undefined; ; ) {
+        const page = await runtime.store.list(prefix, { limit: 100, ...(after !== undefined && { after }) })
+        for (const { key } of page) {
+          const found = await read(key.slice(keyOf('').length))
+          if (found?.grant.clientId !== clientId) continue
+          await revoke(found.grant.id, reason)
+          count++
+        }
+        after = page.at(-1)?.key
+        if (after === undefined) return count
+      }
+    },
+  }
+}
+
+/** The refusal for a grant that cannot be refreshed any more. */
+export const endedRefusal = (grant: Grant, now: number): Refusal | undefined => {
+  if (grant.state === 'revoked') return new Refusal('refresh.revoked', grant.revokedReason ?? '')
+  if (grant.state !== 'live' || !grant.refreshable || now > grant.createdAt + absoluteMs) return new Refusal('refresh.unknown', `grant is ${grant.state}`)
+  return undefined
+}

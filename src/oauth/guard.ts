@@ -1,0 +1,92 @@
+// The protected resource's side of a token (RFC 6750, RFC 9728 §5): one bearer token in, the principal at that address out, or the challenge that tells the client what to do.
+import { decodeJwt } from 'jose'
+import { Refusal } from '../kit/refusal.ts'
+import type { RefusalCode } from '../kit/refusal.ts'
+import type { Guard } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Address, Directory } from '../ports/services.ts'
+import { resourceMetadataUrl } from './endpoints.ts'
+import type { Grants } from './grants.ts'
+import { accessTokenType, subjectOf } from './tokens.ts'
+import type { AccessClaims } from './tokens.ts'
+import type { Signer } from '../ports/rooms.ts'
+
+export interface GuardDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly directory: Directory
+  readonly signer: Signer
+  readonly grants: Pick<Grants, 'live'>
+}
+
+/** Longest credentials looked at, characters; ours have about 700. */
+const maxToken = 8_192
+/** Verified tokens kept; only good ones are, so that a flood of bad ones displaces nobody's. */
+const maxVerified = 5_000
+
+// RFC 6750 §2.1 and RFC 9110 §11.1: the scheme in any case, then exactly one b64token.
+const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
+
+const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, "'")}"`
+
+export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): Guard => {
+  const verified = new Map<string, AccessClaims>()
+
+  const refuse = (code: RefusalCode, why: string, address: Address, origin: string): Refusal => {
+    const { row, say } = new Refusal(code)
+    // RFC 6750 §3.1: no error when no credentials were sent.
+    const error = code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
+    const parts = [...error, `resource_metadata=${quoted(resourceMetadataUrl(origin, address.path))}`, `scope=${quoted(address.service.scopes.join(' '))}`]
+    return new Refusal(code, why, { headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` } })
+  }
+
+  const verify = async (token: string): Promise<AccessClaims | undefined> => {
+    const known = verified.get(token)
+    if (known) {
+      verified.delete(token)
+      if (known.exp * 1000 <= runtime.now()) return undefined
+      verified.set(token, known)
+      return known
+    }
+    const claims = (await signer.verify(token, accessTokenType)) as AccessClaims | undefined
+    if (!claims) return undefined
+    if (verified.size >= maxVerified) verified.delete(verified.keys().next().value as string)
+    verified.set(token, claims)
+    return claims
+  }
+
+  /** Only words the refusal: nothing is decided by what an unverified token says of itself. */
+  const hasExpired = (token: string): boolean => {
+    try {
+      return (decodeJwt(token).exp ?? Infinity) * 1000 <= runtime.now()
+    } catch {
+      return false
+    }
+  }
+
+  return async (authorization, address, origin = directory.issuer) => {
+    const no = (code: RefusalCode, why: string) => refuse(code, why, address, origin)
+    const [header] = authorization
+    if (header === undefined) throw no('token.missing', 'no Authorization header')
+    if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
+    const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
+    if (token === undefined) throw no('token.malformed', 'not one bearer token')
+    const claims = await verify(token)
+    if (!claims) throw hasExpired(token) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
+    // RFC 8707 §2: a token works where it was asked for and nowhere else.
+    if (claims.aud !== address.resource) throw no('token.audience', `${claims.aud} at ${address.resource}`)
+    const grant = await grants.live(claims.gid)
+    if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`)
+    const scopes = claims.scope.split(' ')
+    const missing = address.service.scopes.filter((scope) => !scopes.includes(scope))
+    if (missing.length > 0) throw no('scope.insufficient', `lacks ${missing.join(' ')}`)
+    return {
+      person: grant.person,
+      clientId: grant.clientId,
+      clientName: grant.clientName,
+      grantId: grant.id,
+      scopes,
+      resource: grant.resource,
+      expiresAt: claims.exp * 1000,
+    }
+  }
+}

@@ -1,0 +1,53 @@
+// Token introspection (RFC 7662): what a token is worth at this moment, for its own client and for clients that can keep a secret.
+import { Refusal } from '../kit/refusal.ts'
+import type { Handler, Limit } from '../ports/rooms.ts'
+import type { Directory } from '../ports/services.ts'
+import type { Client } from './client.ts'
+import type { Clients } from './clients.ts'
+import { jsonAnswer, one, onlyMethod, readForm } from './form.ts'
+import type { Grant, Grants } from './grants.ts'
+import { subjectOf } from './tokens.ts'
+import type { Tokens } from './tokens.ts'
+
+export interface IntrospectDeps {
+  readonly directory: Directory
+  readonly clients: Clients
+  readonly grants: Grants
+  readonly tokens: Tokens
+  readonly limit: Limit
+}
+
+/** Only the operator's own clients learn a login name; everybody may register a client with a secret. */
+const username = (grant: Grant, client: Client) => (client.kind === 'registered' || client.id === grant.clientId ? { username: grant.person.login ?? grant.person.email ?? grant.person.subject } : {})
+
+export const createIntrospect = ({ directory, clients, grants, tokens, limit }: IntrospectDeps): Handler => {
+  const ofAccess = async (token: string, client: Client): Promise<Readonly<Record<string, unknown>> | undefined> => {
+    const claims = await tokens.readAccess(token)
+    if (!claims || (client.authMethod === 'none' && client.id !== claims.client_id)) return undefined
+    const grant = await grants.live(claims.gid)
+    if (!grant || grant.clientId !== claims.client_id) return undefined
+    const { scope, client_id, sub, aud, jti, iat, exp } = claims
+    return { active: true, scope, client_id, ...username(grant, client), token_type: 'Bearer', exp, iat, sub, aud, iss: directory.issuer, jti }
+  }
+
+  const ofRefresh = async (token: string, client: Client): Promise<Readonly<Record<string, unknown>> | undefined> => {
+    const claim = tokens.readRefresh(token)
+    const read = claim && (await grants.read(claim.grantId))
+    if (!claim || !(await tokens.holdsRefresh(read?.grant, claim)) || read?.grant.state !== 'live' || read.grant.clientId !== client.id) return undefined
+    const { grant } = read
+    // An older generation answers only its own retry; it is not a token to count on.
+    if (claim.generation < grant.generation) return undefined
+    return { active: true, scope: grant.scopes.join(' '), client_id: grant.clientId, ...username(grant, client), sub: subjectOf(grant), aud: grant.resource, iss: directory.issuer }
+  }
+
+  return async (request, visit) => {
+    onlyMethod(request, 'POST')
+    const form = await readForm(request)
+    await limit('token', `${visit.ip} ${form.get('client_id') ?? ''}`)
+    const client = await clients.authenticate(request, form)
+    const token = one(form, 'token')
+    if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })
+    // RFC 7662 §2.2: of a token that is not active nothing more is said.
+    return jsonAnswer((await ofAccess(token, client)) ?? (await ofRefresh(token, client)) ?? { active: false })
+  }
+}

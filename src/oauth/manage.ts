@@ -1,0 +1,69 @@
+// Dynamic client registration management (RFC 7592): a client reads, replaces and deletes its own registration with the token it was given for that.
+import type { Config } from '../config/schema.ts'
+import { digest, sameText } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Audit, Handler } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import type { Clients } from './clients.ts'
+import { noStore, onlyMethod } from './form.ts'
+import type { Grants } from './grants.ts'
+import { readClientMetadata, registrationAnswer } from './register.ts'
+import type { Registration } from './registrations.ts'
+
+export interface ManageDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly config: Pick<Config, 'client_lifetime'>
+  readonly directory: Directory
+  readonly clients: Clients
+  readonly grants: Grants
+  readonly record: Audit
+}
+
+type Read = NonNullable<Awaited<ReturnType<Clients['registrations']['read']>>>
+
+const bearer = /^bearer +(reg-[\w-]{43}) *$/i
+
+export const createManage = ({ directory, clients, grants, record }: ManageDeps): Handler => {
+  const { registrations } = clients
+
+  const own = async (request: Request): Promise<Read> => {
+    const token = bearer.exec(request.headers.get('authorization') ?? '')?.[1]
+    if (token === undefined) throw new Refusal('registration.token-missing', 'no registration access token', { headers: { 'www-authenticate': 'Bearer' } })
+    const read = await registrations.read(new URL(request.url).pathname.split('/').at(-1) ?? '')
+    if (!read) throw new Refusal('registration.unknown')
+    if (!(await registrations.admits(read.registration, token))) throw new Refusal('registration.token-wrong', read.registration.id)
+    return read
+  }
+
+  // RFC 7592 §2.2: the request names the client, and its secret if at all as it is.
+  const sameClient = async ({ registration }: Read, sent: Readonly<Record<string, unknown>>): Promise<void> => {
+    if (sent['client_id'] !== registration.id) throw new Refusal('registration.metadata', 'client_id', { say: 'client_id must be the one of this registration.' })
+    const secret = sent['client_secret']
+    if (typeof secret === 'string' && !sameText(await digest(secret), registration.secretDigest ?? '')) throw new Refusal('registration.metadata', 'client_secret', { say: 'client_secret must be the current one, or absent.' })
+  }
+
+  const replace = async (read: Read, request: Request): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
+    const { metadata, sent } = await readClientMetadata(request)
+    await sameClient(read, sent)
+    const replaced = await registrations.replace(read, metadata)
+    if (!replaced) throw new Refusal('registration.unknown', 'changed or deleted meanwhile')
+    return replaced
+  }
+
+  const remove = async ({ registration }: Read): Promise<Response> => {
+    // The client first: without it no grant of it can be refreshed, whatever happens to the rest.
+    await registrations.remove(registration.id)
+    const ended = await grants.revokeOfClient(registration.id, 'client_deleted')
+    record({ event: 'client.deleted', client: registration.id, grants: ended })
+    return new Response(null, { status: 204, headers: noStore })
+  }
+
+  return async (request) => {
+    onlyMethod(request, 'GET', 'PUT', 'DELETE')
+    const read = await own(request)
+    if (request.method === 'DELETE') return remove(read)
+    const { registration, secret } = request.method === 'PUT' ? await replace(read, request) : { registration: read.registration, secret: undefined }
+    return registrationAnswer(registration, { issuer: directory.issuer, registrations, ...(secret !== undefined && { secret }) })
+  }
+}

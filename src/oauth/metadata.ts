@@ -1,0 +1,118 @@
+// What clients read before they ask: authorization server metadata (RFC 8414), protected resource metadata (RFC 9728), public keys (RFC 7517).
+import type { Config } from '../config/schema.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Handler, Signer } from '../ports/rooms.ts'
+import type { Address, Directory } from '../ports/services.ts'
+import { authMethods, grantTypes } from './client.ts'
+import { assertionAlgorithms } from './client-assertion.ts'
+import { endpoints, wellKnown } from './endpoints.ts'
+
+export interface Metadata {
+  /** GET of both well-known names at the root, with the path of an address behind (RFC 8414 §3.1) or before (OpenID Connect Discovery §4) them. */
+  readonly authorizationServer: Handler
+  /** GET of the well-known name at the root, with `?service_id=`, and with the path of an address behind or before it. */
+  readonly protectedResource: Handler
+  /** GET /oauth/jwks */
+  readonly jwks: Handler
+}
+
+export interface MetadataDeps {
+  readonly config: Pick<Config, 'dynamic_registration'>
+  readonly directory: Directory
+  readonly signer: Signer
+}
+
+const publish = (document: unknown): Response =>
+  new Response(JSON.stringify(document), { headers: { 'content-type': 'application/json', 'cache-control': 'public, max-age=60' } })
+
+/** The path that is asked about, without a final slash: what follows the well-known name, or what stands before it. */
+const subjectPath = (pathname: string, names: readonly string[]): string | undefined => {
+  for (const name of names) {
+    if (pathname === name || pathname.startsWith(`${name}/`)) return pathname.slice(name.length).replace(/\/$/, '')
+    if (pathname.endsWith(name)) return pathname.slice(0, -name.length)
+  }
+  return undefined
+}
+
+const byName = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
+
+/** The one document, for every place where clients look for it. Every endpoint, grant and method in it exists. */
+export const authorizationServerMetadata = ({ config, directory }: Pick<MetadataDeps, 'config' | 'directory'>): Readonly<Record<string, unknown>> => {
+  const { issuer } = directory
+  const scopes = new Set(directory.services.filter(({ authRequired }) => authRequired).flatMap((service) => service.scopes))
+  return {
+    issuer,
+    authorization_endpoint: issuer + endpoints.authorize.path,
+    token_endpoint: issuer + endpoints.token.path,
+    ...(config.dynamic_registration && { registration_endpoint: issuer + endpoints.register.path }),
+    revocation_endpoint: issuer + endpoints.revoke.path,
+    introspection_endpoint: issuer + endpoints.introspect.path,
+    jwks_uri: issuer + endpoints.jwks.path,
+    // Here and nowhere else: a resource must not ask for it, but clients look for it before they ask (MCP authorization, "Refresh Tokens").
+    scopes_supported: [...[...scopes].toSorted(byName), 'offline_access'],
+    response_types_supported: ['code'],
+    response_modes_supported: ['query'],
+    grant_types_supported: grantTypes,
+    token_endpoint_auth_methods_supported: authMethods,
+    token_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    revocation_endpoint_auth_methods_supported: authMethods,
+    revocation_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    introspection_endpoint_auth_methods_supported: authMethods,
+    introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
+    code_challenge_methods_supported: ['S256'],
+    authorization_response_iss_parameter_supported: true,
+    client_id_metadata_document_supported: true,
+    resource_parameter_supported: true,
+  }
+}
+
+const resourceMetadata = (directory: Directory, resource: string, scopes: readonly string[], name?: string) => ({
+  resource,
+  ...(name !== undefined && { resource_name: name }),
+  authorization_servers: [directory.issuer],
+  scopes_supported: scopes,
+  bearer_methods_supported: ['header'],
+  resource_documentation: `${directory.issuer}/services`,
+})
+
+export const createMetadata = ({ config, directory, signer }: MetadataDeps): Metadata => {
+  const document = authorizationServerMetadata({ config, directory })
+  const isProtected = ({ service }: Address): boolean => service.authRequired
+  // Whatever is not here is answered alike, so that names cannot be guessed.
+  const nothing = () => new Refusal('route.unknown', 'no metadata under that name')
+  const byPath = (path: string): Address => {
+    const found = directory.addresses.find((address) => address.path === path && isProtected(address))
+    if (!found) throw nothing()
+    return found
+  }
+  const byService = (id: string): Address => {
+    const found = directory.addresses.find((address) => address.service.id === id && address.path === `/${id}/mcp` && isProtected(address))
+    if (!found) throw nothing()
+    return found
+  }
+
+  return {
+    async authorizationServer(request) {
+      const path = subjectPath(new URL(request.url).pathname, [wellKnown.authorizationServer, wellKnown.openid])
+      if (path === undefined) throw nothing()
+      if (path !== '') byPath(path)
+      return publish(document)
+    },
+    async protectedResource(request) {
+      const url = new URL(request.url)
+      // Clients compare `resource` with the URL they were given, so it is on the origin they used, when that is one of ours.
+      const origin = directory.origins.find((known) => known === url.origin) ?? directory.issuer
+      const path = subjectPath(url.pathname, [wellKnown.protectedResource])
+      if (path === undefined) throw nothing()
+      const id = url.searchParams.get('service_id')
+      const address = path !== '' ? byPath(path) : id !== null ? byService(id) : directory.only
+      if (address && isProtected(address)) return publish(resourceMetadata(directory, origin + address.path, address.service.scopes, address.service.name))
+      if (address) throw nothing()
+      const scopes = new Set(directory.addresses.filter(isProtected).flatMap(({ service }) => service.scopes))
+      return publish(resourceMetadata(directory, origin, [...scopes].toSorted(byName)))
+    },
+    async jwks() {
+      return publish(await signer.jwks())
+    },
+  }
+}

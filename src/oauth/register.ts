@@ -1,0 +1,82 @@
+// Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP 2026-07-28 and still what many clients do.
+import type { Config } from '../config/schema.ts'
+import { utf8Text } from '../kit/bytes.ts'
+import { readBounded } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Audit, Handler, Limit } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { judgeClientMetadata } from './client-metadata.ts'
+import type { ClientMetadata } from './client-metadata.ts'
+import type { Clients } from './clients.ts'
+import { endpoints } from './endpoints.ts'
+import { jsonAnswer, maxOAuthBody, mediaTypeOf, onlyMethod } from './form.ts'
+import type { Registration, Registrations } from './registrations.ts'
+
+export interface RegisterDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly config: Pick<Config, 'client_lifetime'>
+  readonly directory: Directory
+  readonly clients: Clients
+  readonly limit: Limit
+  readonly record: Audit
+}
+
+const lists = ['redirect_uris', 'grant_types', 'response_types', 'contacts']
+
+/** A form says lists by repetition or by spaces; no URI contains one. */
+const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> =>
+  Object.fromEntries([...new Set(form.keys())].map((name) => [name, lists.includes(name) ? form.getAll(name).flatMap((value) => value.split(' ').filter(Boolean)) : form.get(name)]))
+
+const malformed = (say: string) => new Refusal('registration.metadata', say, { say })
+
+/** The metadata of a registration request, judged; what is returned is what will be enforced. Throws `registration.*`. */
+export const readClientMetadata = async (request: Request): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
+  const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
+  const isForm = type === 'application/x-www-form-urlencoded'
+  if (charset !== 'utf-8' || (!isForm && type !== 'application/json')) throw malformed('Send application/json in UTF-8.')
+  const text = utf8Text(await readBounded(request.body, maxOAuthBody))
+  const sent = isForm ? formMetadata(new URLSearchParams(text)) : parseJson(text)
+  // RFC 7591 §2: without a method the client has a secret and sends it by Basic.
+  const { metadata, fault } = judgeClientMetadata(sent, 'client_secret_basic')
+  if (fault) throw new Refusal(fault.at === 'redirect' ? 'registration.redirect' : 'registration.metadata', fault.say, { say: fault.say })
+  return { metadata, sent: sent as Readonly<Record<string, unknown>> }
+}
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    throw malformed('The body is not JSON.')
+  }
+}
+
+/** RFC 7591 §3.2.1, RFC 7592 §3. */
+export const registrationAnswer = (
+  registration: Registration,
+  { issuer, registrations, secret, accessToken, status = 200 }: { readonly issuer: string; readonly registrations: Registrations; readonly secret?: string; readonly accessToken?: string; readonly status?: number },
+): Response =>
+  jsonAnswer(
+    {
+      client_id: registration.id,
+      client_id_issued_at: Math.floor(registration.issuedAt / 1000),
+      ...(secret !== undefined && { client_secret: secret }),
+      ...(registration.secretDigest !== undefined && { client_secret_expires_at: registrations.expiresAt(registration) }),
+      ...registration.metadata,
+      registration_client_uri: `${issuer}${endpoints.manage.path}${registration.id}`,
+      ...(accessToken !== undefined && { registration_access_token: accessToken }),
+    },
+    status,
+  )
+
+export const createRegister =
+  ({ directory, clients, limit, record }: RegisterDeps): Handler =>
+  async (request, visit) => {
+    onlyMethod(request, 'POST')
+    await limit('register', visit.ip)
+    const { metadata } = await readClientMetadata(request)
+    const { registrations } = clients
+    const { registration, secret, accessToken } = await registrations.create(metadata)
+    record({ event: 'client.registered', client: registration.id, name: metadata.client_name ?? null, redirect_uris: metadata.redirect_uris, method: metadata.token_endpoint_auth_method, ip: visit.ip, request_id: visit.requestId })
+    return registrationAnswer(registration, { issuer: directory.issuer, registrations, accessToken, ...(secret !== undefined && { secret }), status: 201 })
+  }

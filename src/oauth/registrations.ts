@@ -1,0 +1,105 @@
+// Dynamic registrations (RFC 7591) at rest: one sealed record a client, gone when it lies unused for too long, renewed by use.
+import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import type { Mark } from '../ports/store.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Client } from './client.ts'
+import type { ClientMetadata } from './client-metadata.ts'
+
+export interface Registration {
+  readonly id: string
+  readonly metadata: ClientMetadata
+  /** Digest of the client secret, for the methods that have one. */
+  readonly secretDigest?: string
+  /** Digest of the registration access token (RFC 7592 §3). */
+  readonly accessDigest: string
+  /** Epoch ms. */
+  readonly issuedAt: number
+  readonly renewedAt: number
+}
+
+export interface Registrations {
+  /** Keeps new metadata under a new id. The secrets are told here once and kept as digests. */
+  create(metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string; readonly accessToken: string }>
+  read(id: string): Promise<{ readonly registration: Registration; readonly mark: Mark } | undefined>
+  /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
+  replace(read: { readonly registration: Registration; readonly mark: Mark }, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
+  remove(id: string): Promise<void>
+  /** Sets the expiry back; at most one write a day and client. */
+  renew(id: string): Promise<void>
+  /** Epoch seconds at which an unused registration ends; 0: never (RFC 7591 §3.2.1). */
+  expiresAt(registration: Registration): number
+  /** Whether this is the registration's access token. */
+  admits(registration: Registration, accessToken: string): Promise<boolean>
+}
+
+const renewEveryMs = 86_400_000
+const idShape = /^client_[A-Za-z0-9_-]{22}$/
+const keyOf = (id: string): string => `client:${id}`
+const needsSecret = (metadata: ClientMetadata): boolean => metadata.token_endpoint_auth_method === 'client_secret_basic' || metadata.token_endpoint_auth_method === 'client_secret_post'
+
+export const registeredClient = async ({ id, metadata, secretDigest }: Registration): Promise<Client> => ({
+  id,
+  name: metadata.client_name ?? 'An app without a name',
+  kind: 'dynamic',
+  redirectUris: metadata.redirect_uris,
+  authMethod: metadata.token_endpoint_auth_method,
+  grantTypes: metadata.grant_types,
+  ...(secretDigest && { secretDigest }),
+  ...(metadata.jwks && { jwks: metadata.jwks }),
+  ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
+  digest: await digest(JSON.stringify(metadata)),
+})
+
+export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>; readonly lifetimeMs: number }): Registrations => {
+  const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
+  const seal = (registration: Registration): Promise<string> => runtime.keys.seal(JSON.stringify(registration), keyOf(registration.id))
+  const secretFor = async (metadata: ClientMetadata) => {
+    if (!needsSecret(metadata)) return {}
+    const secret = encodeBase64url(runtime.random(32))
+    return { secret, secretDigest: await digest(secret) }
+  }
+
+  const read: Registrations['read'] = async (id) => {
+    const entry = idShape.test(id) ? await runtime.store.get(keyOf(id)) : undefined
+    const text = entry && (await runtime.keys.open(entry.value, keyOf(id)))
+    return entry && text ? { registration: JSON.parse(text) as Registration, mark: entry.mark } : undefined
+  }
+
+  return {
+    read,
+    async create(metadata) {
+      const { secret, secretDigest } = await secretFor(metadata)
+      const accessToken = `reg-${encodeBase64url(runtime.random(32))}`
+      const now = runtime.now()
+      const registration: Registration = {
+        id: `client_${encodeBase64url(runtime.random(16))}`,
+        metadata,
+        ...(secretDigest && { secretDigest }),
+        accessDigest: await digest(accessToken),
+        issuedAt: now,
+        renewedAt: now,
+      }
+      await runtime.store.put(keyOf(registration.id), await seal(registration), { ...ttl, only: 'absent' })
+      return { registration, accessToken, ...(secret && { secret }) }
+    },
+    async replace({ registration, mark }, metadata) {
+      const { secretDigest: former, ...rest } = registration
+      const made = former && needsSecret(metadata) ? { secretDigest: former } : await secretFor(metadata)
+      const next: Registration = { ...rest, metadata, ...(made.secretDigest && { secretDigest: made.secretDigest }), renewedAt: runtime.now() }
+      const written = await runtime.store.put(keyOf(next.id), await seal(next), { ...ttl, only: mark })
+      return written && { registration: next, ...('secret' in made && made.secret && { secret: made.secret }) }
+    },
+    async remove(id) {
+      await runtime.store.take(keyOf(id))
+    },
+    async renew(id) {
+      const found = lifetimeMs > 0 ? await read(id) : undefined
+      const now = runtime.now()
+      if (!found || now - found.registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
+      // Only over the version just read: a client deleted meanwhile stays deleted.
+      await runtime.store.put(keyOf(id), await seal({ ...found.registration, renewedAt: now }), { ...ttl, only: found.mark })
+    },
+    expiresAt: (registration) => (lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0),
+    admits: async (registration, accessToken) => sameText(await digest(accessToken), registration.accessDigest),
+  }
+}

@@ -1,0 +1,46 @@
+// Token revocation (RFC 7009): whichever token of a grant is shown, the whole grant ends, because what is left of it could only be used by whoever has the other token.
+import type { Audit, Handler, Limit } from '../ports/rooms.ts'
+import type { Client } from './client.ts'
+import type { Clients } from './clients.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { noStore, one, onlyMethod, readForm } from './form.ts'
+import type { Grants } from './grants.ts'
+import type { Tokens } from './tokens.ts'
+
+export interface RevokeDeps {
+  readonly clients: Clients
+  readonly grants: Grants
+  readonly tokens: Tokens
+  readonly limit: Limit
+  readonly record: Audit
+}
+
+/** The id of the grant that this token of this client belongs to; undefined for every other token. */
+export const grantOf = async (token: string, client: Client, { grants, tokens }: Pick<RevokeDeps, 'grants' | 'tokens'>): Promise<string | undefined> => {
+  const claim = tokens.readRefresh(token) ?? tokens.readCode(token)
+  if (!claim) {
+    const access = await tokens.readAccess(token)
+    return access?.client_id === client.id ? access.gid : undefined
+  }
+  const read = await grants.read(claim.grantId)
+  const held = claim.kind === 'refresh' ? await tokens.holdsRefresh(read?.grant, claim) : await tokens.holdsCode(read?.grant, claim)
+  return held && read?.grant.clientId === client.id ? read.grant.id : undefined
+}
+
+export const createRevoke =
+  ({ clients, grants, tokens, limit, record }: RevokeDeps): Handler =>
+  async (request, visit) => {
+    onlyMethod(request, 'POST')
+    const form = await readForm(request)
+    await limit('token', `${visit.ip} ${form.get('client_id') ?? ''}`)
+    const client = await clients.authenticate(request, form)
+    const token = one(form, 'token')
+    if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })
+    // RFC 7009 §2.2: an unknown or foreign token is answered like a good one. The hint is not needed: tokens say what they are.
+    const grant = await grantOf(token, client, { grants, tokens })
+    if (grant !== undefined) {
+      await grants.revoke(grant, 'revoked_by_client')
+      record({ event: 'token.revoked', grant, client: client.id, ip: visit.ip, request_id: visit.requestId })
+    }
+    return new Response(null, { status: 200, headers: noStore })
+  }

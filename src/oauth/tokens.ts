@@ -1,0 +1,95 @@
+// The three kinds of token and their shapes: authorization code, refresh token, access token. Each kind has its own prefix or type, so none passes for another.
+import type { Config } from '../config/schema.ts'
+import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import type { Signer } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Grant } from './grants.ts'
+
+export const accessTokenType = 'at+jwt'
+
+/** What a presented code or refresh token says of itself; nothing of it is believed before `holdsCode` or `holdsRefresh`. */
+export interface CodeClaim {
+  readonly kind: 'code'
+  readonly grantId: string
+  readonly secret: string
+}
+export interface RefreshClaim {
+  readonly kind: 'refresh'
+  readonly grantId: string
+  readonly generation: number
+  readonly keyId: string
+  readonly mac: string
+}
+
+/** Claims of an access token of ours (RFC 9068 §2.2). */
+export interface AccessClaims {
+  readonly sub: string
+  readonly aud: string
+  readonly client_id: string
+  readonly scope: string
+  /** The grant it belongs to. */
+  readonly gid: string
+  readonly jti: string
+  /** Epoch seconds. */
+  readonly iat: number
+  readonly exp: number
+}
+
+export interface Tokens {
+  /** A signed access token for the grant's resource (JWT, RFC 9068); nothing personal in it but the person's key. */
+  access(grant: Grant, scopes: readonly string[]): Promise<string>
+  /** Access token lifetime, seconds. */
+  readonly expiresIn: number
+  /** The refresh token of a generation of this grant: computed, never stored. Undefined when the root key it was made under is gone. */
+  refresh(grant: Grant, generation: number): Promise<string | undefined>
+  code(grant: Grant, secret: string): string
+  readCode(token: string): CodeClaim | undefined
+  readRefresh(token: string): RefreshClaim | undefined
+  holdsCode(grant: Grant | undefined, claim: CodeClaim): Promise<boolean>
+  holdsRefresh(grant: Grant | undefined, claim: RefreshClaim): Promise<boolean>
+  readAccess(token: string): Promise<AccessClaims | undefined>
+}
+
+export const subjectOf = (grant: Pick<Grant, 'person'>): string => `${grant.person.provider}:${grant.person.subject}`
+
+const codeShape = /^pc_([\w-]{32})\.([\w-]{32})$/
+const refreshShape = /^pr_([\w-]{32})\.(0|[1-9]\d{0,8})\.([\da-f]{8})\.([\w-]{43})$/
+
+export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pick<Runtime, 'keys'>; readonly config: Pick<Config, 'access_token_lifetime'>; readonly signer: Signer }): Tokens => {
+  const macOf = async (grantId: string, generation: number, salt: string, keyId: string | undefined): Promise<string | undefined> => {
+    const mac = await runtime.keys.mac('refresh', `${grantId}.${generation}.${salt}`, keyId)
+    return mac && encodeBase64url(mac)
+  }
+  return {
+    expiresIn: config.access_token_lifetime,
+    access: (grant, scopes) =>
+      signer.sign(
+        { sub: subjectOf(grant), aud: grant.resource, client_id: grant.clientId, scope: scopes.join(' '), gid: grant.id },
+        { typ: accessTokenType, lifetimeMs: config.access_token_lifetime * 1000 },
+      ),
+    async refresh(grant, generation) {
+      const keyId = grant.keyIds[generation]
+      const mac = keyId && (await macOf(grant.id, generation, grant.salt, keyId))
+      return mac && `pr_${grant.id}.${generation}.${keyId}.${mac}`
+    },
+    code: (grant, secret) => `pc_${grant.id}.${secret}`,
+    readCode(token) {
+      const [, grantId, secret] = codeShape.exec(token) ?? []
+      return grantId && secret ? { kind: 'code', grantId, secret } : undefined
+    },
+    readRefresh(token) {
+      const [, grantId, generation, keyId, mac] = refreshShape.exec(token) ?? []
+      return grantId && generation && keyId && mac ? { kind: 'refresh', grantId, generation: Number(generation), keyId, mac } : undefined
+    },
+    // An unknown grant costs the same work as a wrong secret, so that time tells nothing (hostile case G21).
+    holdsCode: async (grant, { secret }) => sameText(await digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
+    async holdsRefresh(grant, { grantId, generation, keyId, mac }) {
+      const expected = await macOf(grantId, generation, grant?.salt ?? '-'.repeat(22), keyId)
+      return sameText(mac, expected ?? '-'.repeat(43)) && grant !== undefined && expected !== undefined && generation <= grant.generation
+    },
+    async readAccess(token) {
+      const claims = await signer.verify(token, accessTokenType)
+      return claims && typeof claims['gid'] === 'string' && typeof claims.aud === 'string' ? (claims as unknown as AccessClaims) : undefined
+    },
+  }
+}
