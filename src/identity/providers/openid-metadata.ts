@@ -10,8 +10,14 @@ const stepMs = 9_000
 const requestMs = 5_000
 const refetchMs = 30_000
 
+interface Exchange {
+  readonly method: string
+  readonly headers: Record<string, string>
+  readonly body?: URLSearchParams | undefined
+}
+
 export interface Through {
-  readonly [oauth.customFetch]: ReturnType<typeof asFetch>
+  readonly [oauth.customFetch]: (url: string, exchange: Exchange) => Promise<Response>
   readonly [oauth.allowInsecureRequests]: boolean
 }
 
@@ -23,7 +29,11 @@ export const throughGuard = (outbound: Outbound, now: () => number, issuer: stri
     if (left <= 0) throw new Refusal('outbound.failed', 'the identity provider took too long')
     return outbound(url, { ...options, timeoutMs: Math.min(requestMs, left), maxBytes: 262_144 })
   }
-  return { [oauth.customFetch]: asFetch(within), [oauth.allowInsecureRequests]: issuer.startsWith('http:') }
+  const fetch = asFetch(within)
+  return {
+    [oauth.customFetch]: (url, { method, headers, body }) => fetch(url, { method, headers, ...(body ? { body } : {}) }),
+    [oauth.allowInsecureRequests]: issuer.startsWith('http:'),
+  }
 }
 
 export interface Metadata {
