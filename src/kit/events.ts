@@ -1,0 +1,12 @@
+// Server-sent events as far as a relay needs them (WHATWG HTML §9.2): is it a stream, and where may a comment stand.
+
+export const isEventStream = (contentType: string | undefined): boolean => contentType !== undefined && /^\s*text\/event-stream\s*(?:;|$)/i.test(contentType)
+
+/**
+ * Whether what has been sent so far ends with a line feed: a comment line may follow then, even inside an event. A carriage return is
+ * not enough, because the line feed that completes it may be in the next piece.
+ */
+export const endsLine = (piece: Uint8Array): boolean => piece.length > 0 && piece[piece.length - 1] === 0x0a
+
+/** A comment, ignored by every client, that keeps idle connections open and shows when a peer is gone. */
+export const keepAliveComment = ': keep-alive\n\n'

@@ -1,0 +1,78 @@
+// What the gateway reads of a message: for each element of the body its kind, method, name and id. The rest passes untouched.
+import { Refusal } from '../kit/refusal.ts'
+import { parseStrictJson } from './strict-json.ts'
+
+export type RpcId = string | number | null
+
+/** Members of `params._meta` that carry the revision's envelope (2026-07-28 basic/index). */
+export const metaKeys = { version: 'io.modelcontextprotocol/protocolVersion', capabilities: 'io.modelcontextprotocol/clientCapabilities' } as const
+
+/** The member of `params` that `Mcp-Name` mirrors (2026-07-28 transports/streamable-http; tasks extension). */
+const nameSources = new Map([
+  ['tools/call', 'name'],
+  ['prompts/get', 'name'],
+  ['resources/read', 'uri'],
+  ['tasks/get', 'taskId'],
+  ['tasks/update', 'taskId'],
+  ['tasks/cancel', 'taskId'],
+])
+
+/** What else is named by a member of `params`, for policy and records only. */
+const otherNames = new Map([
+  ['resources/subscribe', 'uri'],
+  ['resources/unsubscribe', 'uri'],
+])
+
+export interface Message {
+  readonly kind: 'request' | 'notification' | 'response'
+  readonly method: string | undefined
+  /** The tool, prompt, resource or task that the method is about. */
+  readonly name: string | undefined
+  /** True when `Mcp-Name` must mirror `name` (it has one of the mirrored methods). */
+  readonly mirrored: boolean
+  /** Undefined when the message carries none, or one that is no legal id. */
+  readonly id: RpcId | undefined
+  readonly meta: Readonly<Record<string, unknown>> | undefined
+}
+
+export interface Envelope {
+  readonly batch: boolean
+  readonly messages: readonly Message[]
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const legalId = (id: unknown): RpcId | undefined => (typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)) || id === null ? id : undefined)
+
+const readMessage = (value: unknown): Message => {
+  if (!isObject(value)) throw new Refusal('mcp.invalid', 'an element is not an object')
+  const { method } = value
+  if (method !== undefined && typeof method !== 'string') throw new Refusal('mcp.invalid', 'method is not a string')
+  const id = legalId(value['id'])
+  if (method === undefined) return { kind: 'response', method, name: undefined, mirrored: false, id, meta: undefined }
+  const params = isObject(value['params']) ? value['params'] : undefined
+  const source = nameSources.get(method)
+  const name = params?.[source ?? otherNames.get(method) ?? '']
+  const meta = params?.['_meta']
+  return {
+    kind: 'id' in value ? 'request' : 'notification',
+    method,
+    name: typeof name === 'string' ? name : undefined,
+    mirrored: source !== undefined,
+    id,
+    meta: isObject(meta) ? meta : undefined,
+  }
+}
+
+/**
+ * Reads a request body: one message, or an array of them where the revision has batches. Every element is read, so that every element can be judged.
+ * Throws `mcp.parse` (-32700) and `mcp.invalid` (-32600).
+ */
+export const readEnvelope = (body: Uint8Array): Envelope => {
+  const value = parseStrictJson(body)
+  if (!Array.isArray(value)) return { batch: false, messages: [readMessage(value)] }
+  return { batch: true, messages: value.map(readMessage) }
+}
+
+/** The id an error about this body belongs to: the request's own, or null (JSON-RPC 2.0 §5). */
+export const errorId = (envelope: Envelope): RpcId => (envelope.batch ? null : (envelope.messages[0]?.id ?? null))

@@ -1,0 +1,104 @@
+// The fast way of a proxied call on Node: raw request in, decision, upstream, raw response out. No web objects where nobody needs them.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { Refusal } from '../kit/refusal.ts'
+import type { Admission, Admit, Answer, Head, ReadBody, Refuse } from '../ports/calls.ts'
+import type { Visit } from '../ports/runtime.ts'
+import { proceed } from './hygiene.ts'
+import { createUpstreams } from './upstream.ts'
+
+export interface ForwardDeps {
+  readonly admit: Admit
+  readonly refuse: Refuse
+  readonly now: () => number
+}
+
+export interface Forward {
+  /** Takes one proxied request all the way. Never throws. */
+  serve(request: IncomingMessage, response: ServerResponse, visit: Visit): void
+  /** Resolves when the calls that are going have ended and the idle upstream connections are closed. */
+  close(): Promise<void>
+}
+
+const hostOf = (rawHeaders: readonly string[]): string | undefined => {
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string
+    if (name.length === 4 && (name === 'Host' || name.toLowerCase() === 'host')) return rawHeaders[i + 1]
+  }
+  return undefined
+}
+
+/** Collects a body of at most `max` bytes; one chunk, the common case, is not copied. */
+const readBody = (request: IncomingMessage, response: ServerResponse, max: number): Promise<Uint8Array> =>
+  new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    request.on('data', (chunk: Buffer) => {
+      size += chunk.length
+      if (size <= max) chunks.push(chunk)
+      else reject(new Refusal('request.too-large', `more than ${max} bytes`))
+    })
+    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)))
+    // Without an end the body was cut off, and nothing of it may be acted on.
+    request.on('close', () => reject(new Refusal('request.malformed', 'the body was cut off')))
+    proceed(request, response)
+  })
+
+const sendAnswer = (response: ServerResponse, { status, headers, body }: Answer): void => {
+  if (response.headersSent || response.destroyed) return
+  response.writeHead(status, (status === 204 ? headers : [...headers, 'Content-Length', String(Buffer.byteLength(body))]) as string[])
+  response.end(status === 204 ? undefined : body)
+}
+
+/** A service in this process speaks web standards; its answer is poured into the response with back-pressure. */
+const serveLocal = async (admission: Admission, response: ServerResponse): Promise<void> => {
+  const gone = new AbortController()
+  response.on('close', () => gone.abort())
+  const answer = await admission.byFetch(fetch, gone.signal)
+  const head: string[] = []
+  for (const [name, value] of answer.headers) head.push(name, value)
+  response.writeHead(answer.status, head)
+  if (!answer.body) {
+    response.end()
+    return
+  }
+  response.flushHeaders()
+  for await (const chunk of answer.body) {
+    if (response.write(chunk) || response.destroyed) continue
+    await new Promise((resolve) => {
+      response.once('drain', resolve)
+      response.once('close', resolve)
+    })
+  }
+  response.end()
+}
+
+export const createForward = ({ admit, refuse, now }: ForwardDeps): Forward => {
+  const upstreams = createUpstreams({ now })
+  const carry = (admitted: Admission | Answer, request: IncomingMessage, response: ServerResponse, visit: Visit): void => {
+    if (admitted.kind === 'answer') {
+      sendAnswer(response, admitted)
+      return
+    }
+    if (response.destroyed) {
+      admitted.end({ result: 'aborted', status: 0, bytesOut: 0 })
+      return
+    }
+    const failed = (error: unknown): void => {
+      if (response.headersSent) response.destroy()
+      else sendAnswer(response, refuse(error, { rawHeaders: request.rawHeaders, requestId: visit.requestId, rpcId: admitted.rpcId }))
+    }
+    if (admitted.upstream.kind === 'http') upstreams.send(admitted, response, failed)
+    else serveLocal(admitted, response).catch(failed)
+  }
+  return {
+    serve(request, response, visit) {
+      const { rawHeaders } = request
+      const head: Head = { method: request.method ?? '', target: request.url ?? '/', host: hostOf(rawHeaders), rawHeaders, ip: visit.ip, requestId: visit.requestId }
+      const read: ReadBody = (max) => readBody(request, response, max)
+      admit(head, read)
+        .then((admitted) => carry(admitted, request, response, visit))
+        .catch((error: unknown) => sendAnswer(response, refuse(error, { rawHeaders, requestId: visit.requestId })))
+    },
+    close: () => upstreams.close(),
+  }
+}

@@ -1,0 +1,87 @@
+// A proxied call between the two who share it: the proxy room decides (`Admit`), the door copies bytes. Header lists are flat: name, value, name, value…
+import type { RefusalCode } from '../kit/refusal.ts'
+import type { Refusal } from '../kit/refusal.ts'
+import type { Principal } from './people.ts'
+import type { Address } from './services.ts'
+
+/** A request as the door received it, before anything is believed. */
+export interface Head {
+  readonly method: string
+  /** Origin form as sent: path and query (RFC 9112 §3.2.1). */
+  readonly target: string
+  readonly host: string | undefined
+  readonly rawHeaders: readonly string[]
+  readonly ip: string
+  readonly requestId: string
+}
+
+/** The whole body; rejects with `request.too-large` above `max` bytes. */
+export type ReadBody = (max: number) => Promise<Uint8Array>
+
+/** An answer made by the gateway itself. */
+export interface Answer {
+  readonly kind: 'answer'
+  readonly status: number
+  readonly headers: readonly string[]
+  readonly body: string
+}
+
+/** The head of a relayed answer, as the caller gets it. */
+export interface AnswerHead {
+  readonly status: number
+  /** The upstream's `Content-Length`, if any, is among them. */
+  readonly headers: readonly string[]
+  /** A stream of server-sent events: each piece is passed on as it comes. */
+  readonly events: boolean
+}
+
+export type Upstream =
+  | { readonly kind: 'http'; readonly origin: string; readonly path: string }
+  | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response>; readonly url: string }
+
+/** How a call ended, told by the one who carried it. */
+export interface Outcome {
+  readonly result: 'answered' | 'failed' | 'aborted'
+  /** HTTP status the caller saw; 0 when none was sent. */
+  readonly status: number
+  readonly code?: RefusalCode
+  readonly bytesOut: number
+  /** Epoch ms of the first byte of the answer. */
+  readonly answeredAt?: number
+}
+
+/** Why an upstream gave no answer. */
+export type UpstreamFault = 'timeout' | 'unreachable' | 'busy' | 'answer'
+
+/** A call that may go: where, with what, and what must be done when the answer comes and when it is over. */
+export interface Admission {
+  readonly kind: 'admission'
+  readonly address: Address
+  readonly principal: Principal | undefined
+  readonly upstream: Upstream
+  readonly method: string
+  /** For the upstream, without `Host` and `Content-Length`. */
+  readonly headers: readonly string[]
+  readonly body: Uint8Array | undefined
+  /** Milliseconds until the first byte of the answer. */
+  readonly timeoutMs: number
+  /** The JSON-RPC request that an error about this call belongs to. */
+  readonly rpcId: string | number | null
+  /** The caller's head for the upstream's. Throws (or rejects with) `upstream.*`. */
+  answer(status: number, rawHeaders: readonly string[]): AnswerHead | Promise<AnswerHead>
+  /** The refusal to draw when the upstream gave no answer. */
+  fault(what: UpstreamFault, why: string): Refusal
+  /** Exactly once, when the last byte is sent or nothing more will be: frees the caller's place and writes the record. */
+  end(outcome: Outcome): void
+  /** Carries the call out with fetch, `end` included: for services in this process, and for runtimes without a faster way. Rejects with `upstream.*`. */
+  byFetch(fetch: typeof globalThis.fetch, signal: AbortSignal | undefined): Promise<Response>
+}
+
+/** One call's decision: an admission to carry out, or an answer that is complete already (a preflight's). Throws `Refusal`. */
+export type Admit = (head: Head, readBody: ReadBody) => Promise<Admission | Answer>
+
+/** Draws anything thrown on the MCP surface. What is no Refusal is a fault: 500, a request id, and the reason in the log alone. */
+export type Refuse = (
+  error: unknown,
+  about: { readonly rawHeaders: readonly string[]; readonly requestId: string; /** Where the refusal does not say. */ readonly rpcId?: string | number | null },
+) => Answer

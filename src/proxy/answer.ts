@@ -1,0 +1,78 @@
+// What the caller hears of an upstream's answer: status and fields as they came, minus what belongs to another hop, another origin or another login.
+import { isEventStream } from '../kit/events.ts'
+import { hopByHop } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { AnswerHead } from '../ports/calls.ts'
+
+/**
+ * Never relayed: fields of one hop; cookies and storage of our origin; another server's login (RFC 9110 §11.6.1), cross-origin rules
+ * and network promises, which hold for the whole origin and not for one service of it.
+ */
+const dropped = new Set([
+  ...hopByHop,
+  ...['set-cookie', 'set-cookie2', 'clear-site-data', 'www-authenticate', 'proxy-authentication-info', 'authentication-info', 'service-worker-allowed', 'x-request-id'],
+  ...['strict-transport-security', 'public-key-pins', 'alt-svc', 'nel', 'report-to', 'reporting-endpoints', 'refresh', 'x-accel-redirect', 'x-sendfile', 'x-content-type-options', 'x-accel-buffering'],
+])
+
+type Action = 'forward' | 'drop' | 'type' | 'session'
+
+const classify = (name: string): Action => {
+  const lower = name.toLowerCase()
+  if (lower === 'content-type') return 'type'
+  if (lower === 'mcp-session-id') return 'session'
+  return dropped.has(lower) || lower.startsWith('access-control-') || lower.startsWith('cross-origin-') ? 'drop' : 'forward'
+}
+
+/** Answers that a browser would not render; everything else is put in a sandbox, since it arrives under the gateway's own origin. */
+const inert = /^\s*(?:application\/json|text\/event-stream)\s*(?:;|$)/i
+
+export interface Relayed extends AnswerHead {
+  /** The session id the upstream told, if any. */
+  readonly session: string | undefined
+}
+
+const refuseStatus = (status: number, service: string): void => {
+  if (status === 401 || status === 407) throw new Refusal('upstream.credential', `${service} answered ${status}`)
+  if (status >= 300 && status < 400 && status !== 304) throw new Refusal('upstream.redirect', `${service} answered ${status}`)
+  if (status < 200 || status > 599) throw new Refusal('upstream.answer', `${service} answered ${status}`)
+}
+
+/**
+ * A relay for all services: maps an upstream's head to ours. Throws `upstream.credential` for its 401 (a client would take it for ours
+ * and log in again), `upstream.redirect` for every 3xx (nothing is followed, nobody is sent elsewhere).
+ */
+export const createRelay = (): ((status: number, rawHeaders: readonly string[], about: { readonly service: string; readonly modern: boolean; readonly extra: readonly string[] }) => Relayed) => {
+  const known = new Map<string, Action>()
+  const actionOf = (name: string): Action => {
+    const before = known.get(name)
+    if (before !== undefined) return before
+    const action = classify(name)
+    if (known.size < 1000 && name.length <= 64) known.set(name, action)
+    return action
+  }
+  return (status, rawHeaders, { service, modern, extra }) => {
+    refuseStatus(status, service)
+    const headers: string[] = []
+    let type: string | undefined
+    let session: string | undefined
+    for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+      const name = rawHeaders[i] as string
+      const value = rawHeaders[i + 1] as string
+      const action = actionOf(name)
+      if (action === 'drop') continue
+      if (action === 'type') type = value
+      if (action === 'session') {
+        // 2026-07-28 has no sessions; an id there would only mislead.
+        if (modern) continue
+        session = value
+      }
+      headers.push(name, value)
+    }
+    const events = isEventStream(type)
+    if (events) headers.push('X-Accel-Buffering', 'no')
+    headers.push('X-Content-Type-Options', 'nosniff')
+    if (type !== undefined && !inert.test(type)) headers.push('Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'")
+    for (const field of extra) headers.push(field)
+    return { status, headers, events, session }
+  }
+}

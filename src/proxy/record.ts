@@ -1,0 +1,48 @@
+// What is written down of a call: who, where, which method and name, how it ended. Never a body, a token or an argument.
+import type { RefusalCode } from '../kit/refusal.ts'
+import type { Envelope } from '../mcp/envelope.ts'
+import { personKey } from '../ports/people.ts'
+import type { Principal } from '../ports/people.ts'
+import type { AuditEvent } from '../ports/rooms.ts'
+import type { Knock } from './knock.ts'
+
+/** Elements of a batch beyond this many are counted, not listed. */
+const listed = 20
+const cut = (text: string | undefined): string | undefined => (text === undefined ? undefined : text.slice(0, 256))
+
+export interface Ending {
+  readonly result: 'answered' | 'failed' | 'aborted' | 'refused'
+  /** HTTP status the caller saw; 0 when none was sent. */
+  readonly status: number
+  readonly code?: RefusalCode | undefined
+  /** Milliseconds from the request to the first byte of the answer, and to its end. */
+  readonly firstByteMs?: number | undefined
+  readonly durationMs: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+}
+
+export const callEvent = (call: Knock, principal: Principal | undefined, envelope: Envelope | undefined, ending: Ending): AuditEvent => {
+  const { head, address } = call
+  const first = envelope?.messages[0]
+  return {
+    event: 'call',
+    request: head.requestId,
+    ip: head.ip,
+    service: address.service.id,
+    person: principal && personKey(principal.person),
+    client: principal?.clientId,
+    grant: principal?.grantId,
+    http: head.method,
+    method: cut(first?.method),
+    name: cut(first?.name),
+    ...(envelope?.batch ? { batch: envelope.messages.length, calls: envelope.messages.slice(0, listed).map((message) => ({ method: cut(message.method), name: cut(message.name) })) } : {}),
+    result: ending.result,
+    status: ending.status,
+    code: ending.code,
+    first_byte_ms: ending.firstByteMs,
+    duration_ms: ending.durationMs,
+    bytes_in: ending.bytesIn,
+    bytes_out: ending.bytesOut,
+  }
+}

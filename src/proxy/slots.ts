@@ -1,0 +1,22 @@
+// How many calls one caller has going at once: nobody's thousand calls stand in the way of another's ten (security.md R9).
+import { Refusal } from '../kit/refusal.ts'
+
+/** Takes a place for a caller; the function it returns gives it back, once. Throws `calls.limited` when all are taken. */
+export type TakeSlot = (caller: string) => () => void
+
+export const createSlots = (most: number): TakeSlot => {
+  const taken = new Map<string, number>()
+  return (caller) => {
+    const before = taken.get(caller) ?? 0
+    if (before >= most) throw new Refusal('calls.limited', `${caller} has ${before} calls going`, { headers: { 'retry-after': '1' } })
+    taken.set(caller, before + 1)
+    let given = false
+    return () => {
+      if (given) return
+      given = true
+      const left = (taken.get(caller) ?? 1) - 1
+      if (left > 0) taken.set(caller, left)
+      else taken.delete(caller)
+    }
+  }
+}
