@@ -1,28 +1,33 @@
-// The guarded outbound function in the shape that protocol libraries expect of a fetch.
+// The guarded outbound function in the shape of `fetch`, for libraries that ask for one.
 
-/** Structure of `Outbound` in ports/runtime.ts. */
+// ports/runtime.ts `Outbound` fits.
 type Guarded = (
   url: string,
-  options?: { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly body?: string },
+  options: { readonly method: string; readonly headers: Readonly<Record<string, string>>; readonly body?: string },
 ) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
 
-interface Init {
-  readonly method?: string
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: string | URLSearchParams | null | undefined
-}
+export type Fetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
 
-// Fetch §2.2.3: a Response with one of these must not have a body.
-const bodiless = new Set([101, 103, 204, 205, 304])
+// Fetch standard: a Response with one of these has no body.
+const withoutBody: readonly number[] = [204, 205, 304]
 
-/** A fetch for `customFetch` of oauth4webapi and jose: text and form bodies only, redirects are never followed, time and size are the guard's. */
+const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const end = (): void => reject(signal.reason as Error)
+    if (signal.aborted) end()
+    else signal.addEventListener('abort', end, { once: true })
+  })
+
+/**
+ * `fetch` with text bodies through the guard: redirects come back as they are, whatever `redirect` says, and bodies arrive whole. Rejects with the guard's `Refusal`,
+ * or with the reason of an aborted signal; the exchange itself then still ends within the guard's own time limit.
+ */
 export const asFetch =
-  (outbound: Guarded) =>
-  async (url: string, init: Init = {}): Promise<Response> => {
-    const { status, headers, body } = await outbound(url, {
-      ...(init.method === undefined ? {} : { method: init.method }),
-      ...(init.headers === undefined ? {} : { headers: init.headers }),
-      ...(init.body === undefined || init.body === null ? {} : { body: init.body.toString() }),
-    })
-    return new Response(bodiless.has(status) ? null : body, { status, headers })
+  (outbound: Guarded): Fetch =>
+  async (input, init) => {
+    const request = new Request(input, init)
+    const text = await request.text()
+    const exchange = outbound(request.url, { method: request.method, headers: Object.fromEntries(request.headers), ...(text === '' ? {} : { body: text }) })
+    const { status, headers, body } = await Promise.race([exchange, aborted(request.signal)])
+    return new Response(withoutBody.includes(status) ? null : body, { status, headers })
   }
