@@ -186,9 +186,23 @@ export const createUpstreams = ({ now }: { readonly now: () => number }): Upstre
       if (upstream.kind !== 'http') throw new TypeError('not an HTTP upstream')
       const lane = laneOf(upstream.origin, method === 'GET')
       const exchange: Exchange = {
-        ...{ admission, reply: createReply(response), controller: undefined, answeredAt: undefined, failed, lane, deadlines, now },
-        ...{ deadline: now() + admission.timeoutMs, comment: Infinity, late, idle },
-        ...{ onRequestStart, onResponseStart, onResponseData, onResponseEnd, onResponseError },
+        admission,
+        reply: createReply(response),
+        controller: undefined,
+        answeredAt: undefined,
+        failed,
+        lane,
+        deadlines,
+        now,
+        deadline: now() + admission.timeoutMs,
+        comment: Infinity,
+        late,
+        idle,
+        onRequestStart,
+        onResponseStart,
+        onResponseData,
+        onResponseEnd,
+        onResponseError,
       }
       lane.going++
       if (lane.going > lane.most) {

@@ -18,6 +18,9 @@ export interface Head {
 /** The whole body; rejects with `request.too-large` above `max` bytes. */
 export type ReadBody = (max: number) => Promise<Uint8Array>
 
+/** A fetch without the guard of `Outbound`: for addresses that the operator configured. */
+export type Fetch = typeof globalThis.fetch
+
 /** An answer made by the gateway itself. */
 export interface Answer {
   readonly kind: 'answer'
@@ -74,7 +77,7 @@ export interface Admission {
   /** Exactly once, when the last byte is sent or nothing more will be: frees the caller's place and writes the record. */
   end(outcome: Outcome): void
   /** Carries the call out with fetch, `end` included: for services in this process, and for runtimes without a faster way. Rejects with `upstream.*`. */
-  byFetch(fetch: typeof globalThis.fetch, signal: AbortSignal | undefined): Promise<Response>
+  byFetch(fetch: Fetch, signal: AbortSignal | undefined): Promise<Response>
 }
 
 /** One call's decision: an admission to carry out, or an answer that is complete already (a preflight's). Throws `Refusal`. */

@@ -16,9 +16,6 @@ export interface Person {
   readonly groups: readonly string[]
 }
 
-/** `provider:subject`, the one key under which anything of a person is kept. */
-export const personKey = (person: Pick<Person, 'provider' | 'subject'>): string => `${person.provider}:${person.subject}`
-
 /** What a valid access token stands for at one resource. */
 export interface Principal {
   readonly person: Person

@@ -10,8 +10,9 @@ import type { AnswerHead } from '../ports/calls.ts'
  */
 const dropped = new Set([
   ...hopByHop,
-  ...['set-cookie', 'set-cookie2', 'clear-site-data', 'www-authenticate', 'proxy-authentication-info', 'authentication-info', 'service-worker-allowed', 'x-request-id'],
-  ...['strict-transport-security', 'public-key-pins', 'alt-svc', 'nel', 'report-to', 'reporting-endpoints', 'refresh', 'x-accel-redirect', 'x-sendfile', 'x-content-type-options', 'x-accel-buffering'],
+  ...`set-cookie set-cookie2 clear-site-data www-authenticate proxy-authentication-info authentication-info service-worker-allowed x-request-id
+    strict-transport-security public-key-pins alt-svc nel report-to reporting-endpoints refresh x-accel-redirect x-sendfile
+    x-content-type-options x-accel-buffering`.split(/\s+/),
 ])
 
 type Action = 'forward' | 'drop' | 'type' | 'session'

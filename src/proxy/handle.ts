@@ -2,22 +2,20 @@
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { unsupportedVersion } from '../mcp/agreement.ts'
-import { isModern, publishedVersions } from '../mcp/revisions.ts'
-import type { Admit, Answer, Head, ReadBody } from '../ports/calls.ts'
+import { publishedVersions } from '../mcp/revisions.ts'
+import type { Admit, Answer, ReadBody } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Audit, Guard, Signer } from '../ports/rooms.ts'
-import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { Cors } from './cors.ts'
-import { createFront } from './front.ts'
+import { createKnock } from './knock.ts'
 import type { Knock } from './knock.ts'
+import { readRpcId } from './message.ts'
 import { createOpening } from './opening.ts'
-import { createPlaces } from './place.ts'
-import { createMcpSessions } from './sessions.ts'
-import { isNormalQuery } from './target.ts'
+import type { OpeningDeps } from './opening.ts'
 
 export interface AdmitDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'store'>
+  readonly runtime: OpeningDeps['runtime']
   readonly config: Pick<Config, 'allowed_hosts' | 'protocol_versions' | 'max_concurrent_calls' | 'max_open_streams'>
   readonly directory: Directory
   readonly guard: Guard
@@ -35,25 +33,11 @@ const checkMethod = ({ head, inbound }: Knock): void => {
   if (head.method !== 'POST' && (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0'))) throw new Refusal('request.malformed', `${head.method} with a body`)
 }
 
-export const createAdmit = (deps: AdmitDeps): Admit => {
-  const { runtime, config, directory, guard, signer, cors, record } = deps
-  const front = createFront({ config, directory })
-  const placeOf = createPlaces({ directory, signer, now: runtime.now })
+/** Throws RangeError for a configuration whose identity headers cannot be sent. */
+export const createAdmit = ({ runtime, config, directory, guard, signer, cors, record }: AdmitDeps): Admit => {
+  const knock = createKnock({ config, directory, signer, cors, now: runtime.now })
   const supported = config.protocol_versions ?? publishedVersions
-  const open = createOpening({ runtime, config, cors, record, supported, sessions: createMcpSessions({ runtime, record }) })
-
-  const knock = (head: Head): Knock => {
-    front.host(head.host)
-    const mark = head.target.indexOf('?')
-    const query = mark === -1 ? '' : head.target.slice(mark + 1)
-    const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark))
-    if (!located || !isNormalQuery(query)) throw new Refusal('route.unknown', head.target.slice(0, 200))
-    const place = placeOf(located.address.service)
-    const inbound = place.read(head.rawHeaders)
-    if (inbound.origin !== undefined && !cors.allows(inbound.origin, !located.address.service.authRequired)) throw new Refusal('request.origin', inbound.origin.slice(0, 200))
-    const version = inbound.versions[0]
-    return { head, address: located.address, rest: located.rest, query, place, inbound, modern: version !== undefined && isModern(version), startedAt: runtime.now() }
-  }
+  const open = createOpening({ runtime, config, cors, record, supported })
 
   const preflight = ({ head, inbound }: Knock): Answer => ({
     kind: 'answer',
@@ -69,7 +53,7 @@ export const createAdmit = (deps: AdmitDeps): Admit => {
     const requested = call.inbound.versions.join(', ')
     if (call.head.method !== 'POST') return unsupportedVersion(requested, supported)
     const id = await Promise.resolve(whoIs(call))
-      .then(() => open.rpcId(call, readBody))
+      .then(() => readRpcId(call, readBody))
       .catch(() => null)
     return unsupportedVersion(requested, supported, id)
   }
@@ -81,6 +65,6 @@ export const createAdmit = (deps: AdmitDeps): Admit => {
     if (versions.length > 1 || (versions.length === 1 && !supported.includes(versions[0] as string))) throw await unsupported(call, readBody)
     checkMethod(call)
     const principal = await whoIs(call)
-    return open.admit(call, principal, readBody)
+    return open(call, principal, readBody)
   }
 }

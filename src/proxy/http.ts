@@ -1,12 +1,12 @@
 // Carrying an admission out with fetch: Workers, tests in process, and services that live in this process on every runtime.
 import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, Admit, Answer, AnswerHead, Head, Outcome, Refuse } from '../ports/calls.ts'
+import type { Admission, Admit, Answer, AnswerHead, Fetch, Head, Outcome, Refuse } from '../ports/calls.ts'
 import type { Visit } from '../ports/runtime.ts'
 
 export interface FetchDeps {
   /** For upstreams of kind `http`; a global fetch, never the guarded one: the operator configured the address. */
-  readonly fetch: typeof fetch
+  readonly fetch: Fetch
   readonly now: () => number
   /** Aborts when the caller is gone. */
   readonly signal?: AbortSignal | undefined
@@ -116,7 +116,7 @@ export const answerResponse = (answer: Answer): Response => new Response(bodiles
 export interface FetchProxyDeps {
   readonly admit: Admit
   readonly refuse: Refuse
-  readonly fetch: typeof fetch
+  readonly fetch: Fetch
 }
 
 /** The whole proxied call as web standards. `rawTarget`: path and query as sent, where the runtime still has them. Never rejects. */

@@ -1,6 +1,6 @@
 // What the server behind the gateway learns of the caller: headers by preset, a free map, and a signed assertion.
 import { encodeBase64, utf8 } from '../kit/bytes.ts'
-import { personKey } from '../ports/people.ts'
+import { personKey } from '../kit/person-key.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Service } from '../ports/services.ts'

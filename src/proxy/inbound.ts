@@ -1,9 +1,6 @@
 // One pass over a request's header fields: what the gateway itself reads, and what may go on to the server behind it.
 import { hopByHop, trimWhitespace } from '../kit/http.ts'
 
-/** What happens to a field. The captured ones are read by name below. */
-type Action = 'forward' | 'drop' | 'authorization' | 'origin' | 'version' | 'session' | 'resume' | 'method' | 'name' | 'connection' | 'type' | 'encoding' | 'length' | 'chunked' | 'preflight'
-
 export interface Inbound {
   /** Flat list of what may be forwarded as it is, in its order; `Mcp-Session-Id` and `Last-Event-ID` are not among it. */
   forward: string[]
@@ -11,6 +8,7 @@ export interface Inbound {
   origin: string | undefined
   /** Distinct values of `MCP-Protocol-Version`. */
   readonly versions: string[]
+  /** Distinct values of `Mcp-Session-Id`. */
   readonly sessions: string[]
   resume: string | undefined
   method: string | undefined
@@ -19,44 +17,70 @@ export interface Inbound {
   encoding: string | undefined
   length: string | undefined
   chunked: boolean
+  connection: string | undefined
   requestedMethod: string | undefined
   requestedHeaders: string | undefined
 }
 
+/** What one field does to the reading. */
+type Action = (into: Inbound, name: string, value: string) => void
+
+const joined = (before: string | undefined, value: string): string => (before === undefined ? value : `${before}, ${value}`)
+
+const forward: Action = (into, name, value) => void into.forward.push(name, value)
+const drop: Action = () => undefined
+
 const captured = new Map<string, Action>([
-  ['authorization', 'authorization'],
-  ['origin', 'origin'],
-  ['mcp-protocol-version', 'version'],
-  ['mcp-session-id', 'session'],
-  ['last-event-id', 'resume'],
-  ['mcp-method', 'method'],
-  ['mcp-name', 'name'],
-  ['connection', 'connection'],
-  ['content-type', 'type'],
-  ['content-encoding', 'encoding'],
-  ['content-length', 'length'],
-  ['transfer-encoding', 'chunked'],
-  ['access-control-request-method', 'preflight'],
-  ['access-control-request-headers', 'preflight'],
+  ['authorization', (into, _, value) => void into.authorization.push(value)],
+  ['origin', (into, _, value) => void (into.origin = joined(into.origin, value))],
+  ['mcp-protocol-version', (into, _, value) => void (into.versions.includes(value) || into.versions.push(value))],
+  ['mcp-session-id', (into, _, value) => void (into.sessions.includes(value) || into.sessions.push(value))],
+  ['last-event-id', (into, _, value) => void (into.resume = joined(into.resume, value))],
+  ['connection', (into, _, value) => void (into.connection = joined(into.connection, value))],
+  ['content-encoding', (into, _, value) => void (into.encoding = joined(into.encoding, value))],
+  ['content-length', (into, _, value) => void (into.length = value)],
+  ['transfer-encoding', (into) => void (into.chunked = true)],
+  ['access-control-request-method', (into, _, value) => void (into.requestedMethod = value)],
+  ['access-control-request-headers', (into, _, value) => void (into.requestedHeaders = joined(into.requestedHeaders, value))],
+  [
+    'mcp-method',
+    (into, name, value) => {
+      into.method = joined(into.method, value)
+      into.forward.push(name, value)
+    },
+  ],
+  [
+    'mcp-name',
+    (into, name, value) => {
+      into.name = joined(into.name, value)
+      into.forward.push(name, value)
+    },
+  ],
+  [
+    'content-type',
+    (into, name, value) => {
+      into.type = joined(into.type, value)
+      into.forward.push(name, value)
+    },
+  ],
 ])
 
 /** Names that carry an identity, an address, a credential or a routing decision somewhere in the wild: only the gateway may speak in them (docs/reference/headers.md). */
-const dropped = new Set([
-  ...hopByHop,
-  ...['host', 'expect', 'cookie', 'cookie2', 'forwarded', 'via', 'referer'],
-  ...['x-real-ip', 'x-client-ip', 'true-client-ip', 'cf-connecting-ip', 'cf-connecting-ipv6', 'fastly-client-ip', 'x-cluster-client-ip', 'client-ip', 'x-request-id', 'cf-worker', 'x-host'],
-  ...['remote-user', 'remote-name', 'remote-email', 'remote-groups', 'user', 'username', 'groups', 'roles', 'x-user', 'x-username', 'x-email', 'x-name', 'x-groups', 'x-group', 'x-roles', 'x-role', 'x-userid', 'x-userinfo'],
-  ...['x-sub', 'x-subject', 'x-principal', 'x-identity', 'x-account', 'x-admin', 'x-permissions', 'x-scope', 'x-scopes', 'x-login'],
-  ...['x-mcp-identity', 'mcp-init-host', 'router-key', 'x-api-userinfo', 'x-jwt-assertion', 'x-access-token', 'x-id-token', 'x-token', 'client-cert', 'client-cert-chain'],
-  ...['x-http-method', 'x-http-method-override', 'x-method-override', 'x-original-url', 'x-original-uri', 'x-original-host', 'x-original-method', 'x-rewrite-url', 'x-override-url'],
-  ...['x-serverless-authorization', 'x-endpoint-api-userinfo', 'x-apigateway-api-userinfo', 'x-consumer-id', 'x-consumer-username', 'x-consumer-custom-id', 'x-credential-identifier'],
-])
+export const droppedNames: readonly string[] = `host expect cookie cookie2 forwarded via referer x-request-id x-host
+  x-real-ip x-client-ip true-client-ip cf-connecting-ip cf-connecting-ipv6 fastly-client-ip x-cluster-client-ip client-ip cf-worker
+  remote-user remote-name remote-email remote-groups user username groups roles x-user x-username x-userid x-userinfo x-email x-name x-login
+  x-groups x-group x-roles x-role x-sub x-subject x-principal x-identity x-account x-admin x-permissions x-scope x-scopes
+  x-mcp-identity mcp-init-host router-key x-api-userinfo x-jwt-assertion x-access-token x-id-token x-token client-cert client-cert-chain
+  x-http-method x-http-method-override x-method-override x-original-url x-rewrite-url x-override-url
+  x-serverless-authorization x-endpoint-api-userinfo x-apigateway-api-userinfo x-consumer-id x-consumer-username x-consumer-custom-id
+  x-credential-identifier`.split(/\s+/)
 
-const droppedPrefixes = [
-  ...['x-user-', 'x-auth-', 'x-remote-', 'x-forwarded-', 'x-authenticated-', 'x-authorization-', 'x-identity-', 'x-original-', 'x-rewrite-', 'x-verified-', 'x-webauth-', 'x-token-', 'x-claim-', 'x-jwt-'],
-  ...['proxy-', 'remote-', 'sec-', 'access-control-', 'cf-access-', 'x-amzn-oidc-', 'x-goog-authenticated-', 'x-goog-iap-', 'x-ms-client-', 'x-ms-token-', 'x-pomerium-', 'x-authentik-', 'x-vouch-'],
-  ...['x-authelia-', 'x-keycloak-', 'x-okta-', 'x-azure-', 'oidc-', 'x-oidc-', 'tailscale-', 'teleport-', 'ssl-client-', 'x-ssl-', 'x-client-cert', 'x-envoy-', 'x-postern-', 'x-mcp-user', 'x-impersonate-', 'impersonate-'],
-]
+export const droppedPrefixes: readonly string[] = `x-user- x-auth- x-remote- x-forwarded- x-authenticated- x-authorization- x-identity- x-original- x-rewrite-
+  x-verified- x-webauth- x-token- x-claim- x-jwt- x-impersonate- impersonate- x-mcp-user x-postern- proxy- remote- sec- access-control-
+  cf-access- x-amzn-oidc- x-goog-authenticated- x-goog-iap- x-ms-client- x-ms-token- x-pomerium- x-authentik- x-vouch- x-authelia- x-keycloak-
+  x-okta- x-azure- oidc- x-oidc- tailscale- teleport- ssl-client- x-ssl- x-client-cert x-envoy-`.split(/\s+/)
+
+const dropped = new Set([...hopByHop, ...droppedNames])
 
 /** One spelling for all that servers take for the same name: CGI and WSGI read `_` as `-`, every case is one. */
 export const normalName = (name: string): string => name.toLowerCase().replaceAll('_', '-')
@@ -66,8 +90,8 @@ const classify = (name: string, reserved: ReadonlySet<string>): Action => {
   if (exact) return exact
   const normal = normalName(name)
   // A captured name in another spelling (`Mcp_Session_Id`, `Content_Length`) is never what the gateway judged.
-  if (captured.has(normal) || dropped.has(normal) || reserved.has(normal)) return 'drop'
-  return droppedPrefixes.some((prefix) => normal.startsWith(prefix)) ? 'drop' : 'forward'
+  if (captured.has(normal) || dropped.has(normal) || reserved.has(normal)) return drop
+  return droppedPrefixes.some((prefix) => normal.startsWith(prefix)) ? drop : forward
 }
 
 const empty = (): Inbound => ({
@@ -83,21 +107,20 @@ const empty = (): Inbound => ({
   encoding: undefined,
   length: undefined,
   chunked: false,
+  connection: undefined,
   requestedMethod: undefined,
   requestedHeaders: undefined,
 })
 
-const joined = (before: string | undefined, value: string): string => (before === undefined ? value : `${before}, ${value}`)
-
 /** RFC 9110 §7.6.1: what `Connection` lists belongs to this hop, whoever wrote it. */
-const withoutListed = (forward: string[], connection: string): string[] => {
+const withoutListed = (fields: readonly string[], connection: string): string[] => {
   const listed = new Set(connection.split(',').map((name) => normalName(trimWhitespace(name))))
-  return forward.filter((_, i) => !listed.has(normalName(forward[i - (i % 2)] as string)))
+  return fields.filter((_, i) => !listed.has(normalName(fields[i - (i % 2)] as string)))
 }
 
 /**
  * A reader for one service. `reserved` are further names (normal form) that only the gateway may send there: those of the configured
- * identity headers. Names seen before are remembered, at most 1,000 of them.
+ * identity headers. What a name means is remembered, for at most 1,000 names.
  */
 export const createInbound = (reserved: ReadonlySet<string>): ((rawHeaders: readonly string[]) => Inbound) => {
   const known = new Map<string, Action>()
@@ -108,64 +131,14 @@ export const createInbound = (reserved: ReadonlySet<string>): ((rawHeaders: read
     if (known.size < 1000 && name.length <= 64) known.set(name, action)
     return action
   }
-
-  const capture = (into: Inbound, action: Action, name: string, value: string): void => {
-    switch (action) {
-      case 'authorization':
-        into.authorization.push(value)
-        return
-      case 'origin':
-        into.origin = joined(into.origin, value)
-        return
-      case 'version':
-        if (!into.versions.includes(value)) into.versions.push(value)
-        return
-      case 'session':
-        if (!into.sessions.includes(value)) into.sessions.push(value)
-        return
-      case 'resume':
-        into.resume = joined(into.resume, value)
-        return
-      case 'method':
-        into.method = joined(into.method, value)
-        break
-      case 'name':
-        into.name = joined(into.name, value)
-        break
-      case 'type':
-        into.type = joined(into.type, value)
-        break
-      case 'encoding':
-        into.encoding = joined(into.encoding, value)
-        return
-      case 'length':
-        into.length = value
-        return
-      case 'chunked':
-        into.chunked = true
-        return
-      case 'preflight':
-        if (name.length === 'access-control-request-method'.length) into.requestedMethod = value
-        else into.requestedHeaders = joined(into.requestedHeaders, value)
-        return
-      default:
-        return
-    }
-    into.forward.push(name, value)
-  }
-
   return (rawHeaders) => {
     const into = empty()
-    let connection: string | undefined
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
       const name = rawHeaders[i] as string
-      const value = rawHeaders[i + 1] as string
-      const action = actionOf(name)
-      if (action === 'forward') into.forward.push(name, value)
-      else if (action === 'connection') connection = joined(connection, value)
-      else if (action !== 'drop') capture(into, action, name, value)
+      actionOf(name)(into, name, rawHeaders[i + 1] as string)
     }
     if (into.versions.length === 1) into.forward.push('MCP-Protocol-Version', into.versions[0] as string)
+    const { connection } = into
     if (connection !== undefined && connection !== 'keep-alive' && connection !== 'close') into.forward = withoutListed(into.forward, connection)
     return into
   }

@@ -1,8 +1,16 @@
-// A request that has been read and routed; nobody has been asked yet who it is.
+// A request at the door: read, found its service, and come from where it may. Nobody has been asked yet who it is.
+import type { Config } from '../config/schema.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { isModern } from '../mcp/revisions.ts'
 import type { Head } from '../ports/calls.ts'
-import type { Address } from '../ports/services.ts'
+import type { Signer } from '../ports/rooms.ts'
+import type { Address, Directory } from '../ports/services.ts'
+import type { Cors } from './cors.ts'
+import { createFront } from './front.ts'
 import type { Inbound } from './inbound.ts'
+import { createPlaces } from './place.ts'
 import type { Place } from './place.ts'
+import { isNormalQuery } from './target.ts'
 
 export interface Knock {
   readonly head: Head
@@ -16,4 +24,31 @@ export interface Knock {
   readonly modern: boolean
   /** Epoch ms. */
   readonly startedAt: number
+}
+
+export interface KnockDeps {
+  readonly config: Pick<Config, 'allowed_hosts'>
+  readonly directory: Directory
+  readonly signer: Signer
+  readonly cors: Cors
+  readonly now: () => number
+}
+
+/** Throws `request.host`, `request.host-unknown`, `route.unknown` or `request.origin`, in this order. */
+export const createKnock = ({ config, directory, signer, cors, now }: KnockDeps): ((head: Head) => Knock) => {
+  const front = createFront({ config, directory })
+  const placeOf = createPlaces({ directory, signer, now })
+  return (head) => {
+    front.host(head.host)
+    const mark = head.target.indexOf('?')
+    const query = mark === -1 ? '' : head.target.slice(mark + 1)
+    const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark))
+    if (!located || !isNormalQuery(query)) throw new Refusal('route.unknown', head.target.slice(0, 200))
+    const { service } = located.address
+    const place = placeOf(service)
+    const inbound = place.read(head.rawHeaders)
+    if (inbound.origin !== undefined && !cors.allows(inbound.origin, !service.authRequired)) throw new Refusal('request.origin', inbound.origin.slice(0, 200))
+    const version = inbound.versions[0]
+    return { head, address: located.address, rest: located.rest, query, place, inbound, modern: version !== undefined && isModern(version), startedAt: now() }
+  }
 }

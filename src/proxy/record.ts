@@ -1,7 +1,7 @@
 // What is written down of a call: who, where, which method and name, how it ended. Never a body, a token or an argument.
 import type { RefusalCode } from '../kit/refusal.ts'
+import { personKey } from '../kit/person-key.ts'
 import type { Envelope } from '../mcp/envelope.ts'
-import { personKey } from '../ports/people.ts'
 import type { Principal } from '../ports/people.ts'
 import type { AuditEvent } from '../ports/rooms.ts'
 import type { Knock } from './knock.ts'

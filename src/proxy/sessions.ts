@@ -1,7 +1,7 @@
 // Whose session is it: `Mcp-Session-Id` of an upstream, bound to the person and client it was first told to (security best practices, session hijacking).
 import { encodeBase64url, sha256 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { personKey } from '../ports/people.ts'
+import { personKey } from '../kit/person-key.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'

@@ -1,0 +1,40 @@
+// The body of a call: read within its bounds, in one encoding, and in agreement with the headers.
+import { Refusal } from '../kit/refusal.ts'
+import { checkAgreement } from '../mcp/agreement.ts'
+import { errorId, readEnvelope } from '../mcp/envelope.ts'
+import type { Envelope, RpcId } from '../mcp/envelope.ts'
+import type { ReadBody } from '../ports/calls.ts'
+import type { Knock } from './knock.ts'
+
+const charset = /;\s*charset\s*=\s*"?([^";,\s]*)/i
+
+/** What the gateway reads as one thing must not be another thing to the upstream. */
+const checkEncoding = ({ inbound }: Knock): void => {
+  if (inbound.encoding !== undefined && inbound.encoding.toLowerCase() !== 'identity') throw new Refusal('request.encoding', inbound.encoding.slice(0, 80))
+  const named = inbound.type === undefined ? undefined : charset.exec(inbound.type)?.[1]?.toLowerCase()
+  if (named !== undefined && named !== 'utf-8' && named !== 'utf8') throw new Refusal('request.encoding', named.slice(0, 80))
+}
+
+const bodyOf = ({ inbound, address }: Knock, readBody: ReadBody): Promise<Uint8Array> => {
+  const { maxBodyBytes } = address.service
+  if (inbound.length !== undefined && !(Number(inbound.length) <= maxBodyBytes)) throw new Refusal('request.too-large', `announces ${inbound.length.slice(0, 20)} bytes`)
+  return readBody(maxBodyBytes)
+}
+
+export interface Received {
+  readonly body: Uint8Array
+  readonly envelope: Envelope
+}
+
+/** Throws `request.encoding`, `request.too-large` and what the envelope and its agreement with the headers throw. */
+export const receive = async (call: Knock, readBody: ReadBody, supported: readonly string[]): Promise<Received> => {
+  checkEncoding(call)
+  const body = await bodyOf(call, readBody)
+  const envelope = readEnvelope(body)
+  const { versions, method, name } = call.inbound
+  checkAgreement(envelope, { version: versions[0], method, name }, supported)
+  return { body, envelope }
+}
+
+/** The id that an error about this call's body belongs to. */
+export const readRpcId = async (call: Knock, readBody: ReadBody): Promise<RpcId> => errorId(readEnvelope(await bodyOf(call, readBody)))
