@@ -6,7 +6,7 @@ import { authorizeChecks, emptyDraft, tellClient } from './authorize-checks.ts'
 import type { Clients } from './clients.ts'
 import { endpoints } from './endpoints.ts'
 import type { Flows } from './flows.ts'
-import { readForm, readQuery } from './form.ts'
+import { ownNavigation, readForm, readQuery } from './form.ts'
 import { seeOther } from './respond.ts'
 
 export interface AuthorizeDeps {
@@ -17,9 +17,6 @@ export interface AuthorizeDeps {
   readonly sessions: Sessions
   readonly limit: Limit
 }
-
-/** Whether the person navigated here themselves or from a page of ours (Fetch Metadata); absent counts as another site. */
-export const ownNavigation = (request: Request): boolean => ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
 
 export const createAuthorize = ({ runtime, directory, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
   const checks = authorizeChecks({ clients, directory })

@@ -1,8 +1,8 @@
 // An authorization request between its arrival and its answer: a sealed record, spent once, tied by a cookie to the browser that began it.
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Mark } from '../ports/store.ts'
 
 /** A validated authorization request. */
 export interface AuthorizationRequest {
@@ -34,7 +34,7 @@ export interface Flow extends AuthorizationRequest {
 
 export interface ReadFlow {
   readonly flow: Flow
-  readonly mark: Mark
+  readonly mark: string
 }
 
 export interface Flows {
@@ -57,7 +57,6 @@ const prefix = '__Host-postern-flow-'
 const attributes = 'Path=/; Secure; HttpOnly; SameSite=Lax'
 const idShape = /^[\w-]{32}$/
 
-const keyOf = (id: string): string => `flow:${id}`
 const cookieName = (id: string): string => prefix + id.slice(0, 8)
 const dropCookie = (name: string): string => `${name}=; Max-Age=0; ${attributes}`
 
@@ -77,23 +76,18 @@ const flowCookies = (browser: Request): readonly FlowCookie[] =>
     .map(([, name = '', at = '', secret = '']) => ({ name, secret, at: Number.parseInt(at, 36) || 0 }))
     .toSorted((a, b) => b.at - a.at)
 
-export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'> }): Flows => {
-  const seal = (flow: Flow): Promise<string> => runtime.keys.seal(JSON.stringify(flow), keyOf(flow.id))
+export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'> }): Flows => {
+  const records = createRecords<Flow>(runtime, 'flow:')
   const cookiesFor = (id: string, secret: string, browser: Request): readonly string[] => {
     const at = Math.floor(runtime.now() / 1000).toString(36)
     const tooMany = flowCookies(browser).slice(maxCookies - 1).map(({ name }) => dropCookie(name))
     return [...tooMany, `${cookieName(id)}=${at}.${secret}; Max-Age=${flowMs / 1000}; ${attributes}`]
   }
 
-  const read = async (id: string): Promise<ReadFlow | undefined> => {
-    const entry = idShape.test(id) ? await runtime.store.get(keyOf(id)) : undefined
-    const text = entry && (await runtime.keys.open(entry.value, keyOf(id)))
-    return entry && text ? { flow: JSON.parse(text) as Flow, mark: entry.mark } : undefined
-  }
-
   const judge = async (id: string, browser: Request): Promise<ReadFlow | Refusal> => {
-    const found = await read(id)
-    if (!found) return new Refusal('flow.expired', 'no such flow')
+    const kept = idShape.test(id) ? await records.get(id) : undefined
+    if (!kept) return new Refusal('flow.expired', 'no such flow')
+    const found = { flow: kept.value, mark: kept.mark }
     // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
     const sent = flowCookies(browser).filter(({ name }) => name === cookieName(id))
     if (sent.length !== 1 || !sameText(await digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', `${sent.length} cookies for the flow`)
@@ -105,7 +99,7 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
       const id = encodeBase64url(runtime.random(24))
       const secret = encodeBase64url(runtime.random(24))
       const flow: Flow = { ...request, id, createdAt: runtime.now(), browser: await digest(secret), answered: false }
-      await runtime.store.put(keyOf(id), await seal(flow), { ttlMs: flowMs, only: 'absent' })
+      await records.put(id, flow, { ttlMs: flowMs, only: 'absent' })
       return { id, cookies: cookiesFor(id, secret, browser) }
     },
     async of(id, browser) {
@@ -119,7 +113,7 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
     },
     async spend({ flow, mark }) {
       const left = Math.max(1, flow.createdAt + flowMs - runtime.now())
-      return (await runtime.store.put(keyOf(flow.id), await seal({ ...flow, answered: true }), { ttlMs: left, only: mark })) !== undefined
+      return (await records.put(flow.id, { ...flow, answered: true }, { ttlMs: left, only: mark })) !== undefined
     },
     forget: (id) => dropCookie(cookieName(id)),
   }

@@ -42,6 +42,9 @@ export const onlyMethod = (request: Request, ...methods: readonly string[]): voi
   if (!methods.includes(request.method)) throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })
 }
 
+/** Whether the person navigated here themselves or from a page of ours (Fetch Metadata, Sec-Fetch-Site); a browser that does not say counts as sent by another site. */
+export const ownNavigation = (request: Request): boolean => ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
+
 /** RFC 6749 §5.1: answers that carry tokens are kept by no cache. */
 export const noStore = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
 

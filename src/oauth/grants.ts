@@ -2,11 +2,11 @@
 import type { Config } from '../config/schema.ts'
 import { digest, encodeBase64url } from '../kit/bytes.ts'
 import { createOnce } from '../kit/once.ts'
+import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Mark } from '../ports/store.ts'
 
 export interface Grant {
   readonly id: string
@@ -42,7 +42,7 @@ export interface Grant {
 /** A grant as it was read, with the version a change must find. */
 export interface ReadGrant {
   readonly grant: Grant
-  readonly mark: Mark
+  readonly mark: string
 }
 
 export type NewGrant = Pick<Grant, 'person' | 'clientId' | 'clientName' | 'redirectUri' | 'redirectSent' | 'resource' | 'scopes' | 'challenge' | 'refreshable' | 'authTime'>
@@ -75,8 +75,6 @@ export const absoluteMs = 365 * 86_400_000
 /** Generations remembered within the grace; beyond it a client loops. */
 const maxRemembered = 200
 
-const keyOf = (id: string): string => `grant:${id}`
-
 /** Generation `t` of a grant that is at `grant.generation` (security.md rule 3; RFC 9700 §4.14.2). */
 export const judgeRefresh = (grant: Pick<Grant, 'generation' | 'usedAt'>, t: number, now: number, graceMs: number): RefreshVerdict => {
   if (t === grant.generation) return 'advance'
@@ -87,108 +85,123 @@ export const judgeRefresh = (grant: Pick<Grant, 'generation' | 'usedAt'>, t: num
 }
 
 export interface GrantsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
   readonly record: Audit
 }
 
-export const createGrants = ({ runtime, config, record }: GrantsDeps): Grants => {
+// The client's tag makes all grants of one client neighbours in the store, so that they are found without an index that could disagree with them.
+const tagOf = async (clientId: string): Promise<string> => (await digest(`client ${clientId}`)).slice(0, 8)
+
+const newGrant = async (grant: NewGrant, { runtime, config }: GrantsDeps): Promise<{ readonly grant: Grant; readonly secret: string }> => {
+  const now = runtime.now()
+  const secret = encodeBase64url(runtime.random(24))
+  const made: Grant = {
+    ...grant,
+    id: (await tagOf(grant.clientId)) + encodeBase64url(runtime.random(18)),
+    state: 'code',
+    codeDigest: await digest(secret),
+    codeExpiresAt: now + config.code_lifetime * 1000,
+    salt: encodeBase64url(runtime.random(16)),
+    generation: 0,
+    usedAt: {},
+    keyIds: { 0: runtime.keys.current },
+    createdAt: now,
+  }
+  return { grant: made, secret }
+}
+
+/** The grant after its newest refresh token was presented at `now`; what lies beyond the grace is forgotten. */
+export const movedOn = (grant: Grant, now: number, graceMs: number, keyId: string): Grant => {
+  const next = grant.generation + 1
+  const used = Object.entries({ ...grant.usedAt, [grant.generation]: now }).filter(([, at]) => at === now || now - at < graceMs)
+  const usedAt = Object.fromEntries(used.slice(-maxRemembered))
+  const keyIds = Object.fromEntries(Object.entries({ ...grant.keyIds, [next]: keyId }).filter(([made]) => made in usedAt || Number(made) >= grant.generation))
+  return { ...grant, generation: next, usedAt, keyIds }
+}
+
+/** Answers that may be `liveForMs` old, with one read for however many ask. */
+const createLive = (now: () => number, read: Grants['read']) => {
   const once = createOnce()
   const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
-  const graceMs = config.refresh_grace * 1000
+  const ask = async (id: string): Promise<Grant | undefined> => {
+    const at = now()
+    const found = await read(id)
+    const grant = found?.grant.state === 'live' ? found.grant : undefined
+    seen.delete(id)
+    if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
+    seen.set(id, { grant, at })
+    return grant
+  }
+  return {
+    live: async (id: string): Promise<Grant | undefined> => {
+      const known = seen.get(id)
+      return known && now() - known.at < liveForMs ? known.grant : once(id, () => ask(id))
+    },
+    forget: (id: string) => seen.delete(id),
+  }
+}
+
+/** How long the record is kept after a change, ms. */
+const ttlOf = ({ state, refreshable }: Grant, config: GrantsDeps['config']): number => {
   const accessMs = config.access_token_lifetime * 1000
-  const idleMs = Math.max(config.refresh_token_lifetime * 1000, accessMs)
+  if (state === 'code') return config.code_lifetime * 1000
+  // A revoked grant is kept while a token of it may still be shown; an absent one means the same.
+  if (state === 'revoked' || !refreshable) return accessMs + 60_000
+  return Math.max(config.refresh_token_lifetime * 1000, accessMs)
+}
 
-  const ttlOf = (grant: Grant): number => {
-    if (grant.state === 'code') return config.code_lifetime * 1000
-    // A revoked grant is kept while a token of it may still be shown; an absent one means the same.
-    if (grant.state === 'revoked' || !grant.refreshable) return accessMs + 60_000
-    return idleMs
-  }
-
-  const seal = (grant: Grant): Promise<string> => runtime.keys.seal(JSON.stringify(grant), keyOf(grant.id))
-
+export const createGrants = (deps: GrantsDeps): Grants => {
+  const { runtime, config, record } = deps
+  const records = createRecords<Grant>(runtime, 'grant:')
   const read: Grants['read'] = async (id) => {
-    const entry = await runtime.store.get(keyOf(id))
-    const text = entry && (await runtime.keys.open(entry.value, keyOf(id)))
-    return entry && text ? { grant: JSON.parse(text) as Grant, mark: entry.mark } : undefined
+    const kept = await records.get(id)
+    return kept && { grant: kept.value, mark: kept.mark }
   }
-
-  const swap = async (grant: Grant, mark: Mark): Promise<boolean> => (await runtime.store.put(keyOf(grant.id), await seal(grant), { ttlMs: ttlOf(grant), only: mark })) !== undefined
-
-  // The client's tag makes all grants of one client neighbours in the store, so that they can be found without an index that could disagree with them.
-  const tagOf = async (clientId: string): Promise<string> => (await digest(`client ${clientId}`)).slice(0, 8)
+  const { live, forget } = createLive(() => runtime.now(), read)
+  const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
   const revoke: Grants['revoke'] = async (id, reason) => {
     for (;;) {
       const found = await read(id)
       if (!found || found.grant.state === 'revoked') return
-      if (!(await swap({ ...found.grant, state: 'revoked', revokedReason: reason }, found.mark))) continue
-      seen.delete(id)
-      record({ event: 'grant.revoked', grant: id, client: found.grant.clientId, person: `${found.grant.person.provider}:${found.grant.person.subject}`, resource: found.grant.resource, reason })
+      const { grant, mark } = found
+      if (!(await swap({ ...grant, state: 'revoked', revokedReason: reason }, mark))) continue
+      forget(id)
+      record({ event: 'grant.revoked', grant: id, client: grant.clientId, person: `${grant.person.provider}:${grant.person.subject}`, resource: grant.resource, reason })
       return
     }
   }
 
   return {
     read,
+    live,
     revoke,
-    async create(grant) {
-      const now = runtime.now()
-      const secret = encodeBase64url(runtime.random(24))
-      const made: Grant = {
-        ...grant,
-        id: (await tagOf(grant.clientId)) + encodeBase64url(runtime.random(18)),
-        state: 'code',
-        codeDigest: await digest(secret),
-        codeExpiresAt: now + config.code_lifetime * 1000,
-        salt: encodeBase64url(runtime.random(16)),
-        generation: 0,
-        usedAt: {},
-        keyIds: { 0: runtime.keys.current },
-        createdAt: now,
-      }
-      await runtime.store.put(keyOf(made.id), await seal(made), { ttlMs: ttlOf(made), only: 'absent' })
-      return { grant: made, secret }
-    },
-    async live(id) {
-      const known = seen.get(id)
-      if (known && runtime.now() - known.at < liveForMs) return known.grant
-      return once(id, async () => {
-        const at = runtime.now()
-        const found = await read(id)
-        const grant = found?.grant.state === 'live' ? found.grant : undefined
-        seen.delete(id)
-        if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
-        seen.set(id, { grant, at })
-        return grant
-      })
+    async create(wanted) {
+      const made = await newGrant(wanted, deps)
+      await records.put(made.grant.id, made.grant, { ttlMs: ttlOf(made.grant, config), only: 'absent' })
+      return made
     },
     redeem: ({ grant, mark }) => swap({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark),
     async advance({ grant, mark }) {
-      const now = runtime.now()
-      const next = grant.generation + 1
-      const recent = Object.entries({ ...grant.usedAt, [grant.generation]: now }).filter(([, at]) => now - at < graceMs || at === now).slice(-maxRemembered)
-      const usedAt = Object.fromEntries(recent)
-      const keyIds = Object.fromEntries(Object.entries({ ...grant.keyIds, [next]: runtime.keys.current }).filter(([made]) => made in usedAt || Number(made) >= grant.generation))
-      const moved: Grant = { ...grant, generation: next, usedAt, keyIds }
+      const moved = movedOn(grant, runtime.now(), config.refresh_grace * 1000, runtime.keys.current)
       return (await swap(moved, mark)) ? moved : undefined
     },
     async discard(id) {
-      await runtime.store.take(keyOf(id))
+      await records.take(id)
     },
     async revokeOfClient(clientId, reason) {
-      const prefix = keyOf(await tagOf(clientId))
+      const neighbours = createRecords<Grant>(runtime, `grant:${await tagOf(clientId)}`)
+      const page = 100
       let count = 0
       for (let after: string | undefined; ; ) {
-        const page = await runtime.store.list(prefix, { limit: 100, ...(after !== undefined && { after }) })
-        for (const { key } of page) {
-          const found = await read(key.slice(keyOf('').length))
-          if (found?.grant.clientId !== clientId) continue
-          await revoke(found.grant.id, reason)
+        const found = await neighbours.list({ limit: page, ...(after !== undefined && { after }) })
+        for (const { value } of found) {
+          if (value.clientId !== clientId) continue
+          await revoke(value.id, reason)
           count++
         }
-        after = page.at(-1)?.key
+        after = found.at(-1)?.id
         if (after === undefined) return count
       }
     },

@@ -2,14 +2,13 @@
 import { decodeJwt } from 'jose'
 import { Refusal } from '../kit/refusal.ts'
 import type { RefusalCode } from '../kit/refusal.ts'
-import type { Guard } from '../ports/rooms.ts'
+import type { Guard, Signer } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import { resourceMetadataUrl } from './endpoints.ts'
 import type { Grants } from './grants.ts'
 import { accessTokenType, subjectOf } from './tokens.ts'
 import type { AccessClaims } from './tokens.ts'
-import type { Signer } from '../ports/rooms.ts'
 
 export interface GuardDeps {
   readonly runtime: Pick<Runtime, 'now'>
@@ -28,41 +27,40 @@ const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
 
 const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, "'")}"`
 
-export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): Guard => {
+/** Verified tokens and their claims, the least recently used forgotten first. */
+const createVerify = (signer: Signer, now: () => number) => {
   const verified = new Map<string, AccessClaims>()
-
-  const refuse = (code: RefusalCode, why: string, address: Address, origin: string): Refusal => {
-    const { row, say } = new Refusal(code)
-    // RFC 6750 §3.1: no error when no credentials were sent.
-    const error = code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
-    const parts = [...error, `resource_metadata=${quoted(resourceMetadataUrl(origin, address.path))}`, `scope=${quoted(address.service.scopes.join(' '))}`]
-    return new Refusal(code, why, { headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` } })
-  }
-
-  const verify = async (token: string): Promise<AccessClaims | undefined> => {
+  return async (token: string): Promise<AccessClaims | undefined> => {
     const known = verified.get(token)
-    if (known) {
-      verified.delete(token)
-      if (known.exp * 1000 <= runtime.now()) return undefined
-      verified.set(token, known)
-      return known
-    }
-    const claims = (await signer.verify(token, accessTokenType)) as AccessClaims | undefined
+    verified.delete(token)
+    if (known && known.exp * 1000 <= now()) return undefined
+    const claims = known ?? ((await signer.verify(token, accessTokenType)) as AccessClaims | undefined)
     if (!claims) return undefined
     if (verified.size >= maxVerified) verified.delete(verified.keys().next().value as string)
     verified.set(token, claims)
     return claims
   }
+}
 
-  /** Only words the refusal: nothing is decided by what an unverified token says of itself. */
-  const hasExpired = (token: string): boolean => {
-    try {
-      return (decodeJwt(token).exp ?? Infinity) * 1000 <= runtime.now()
-    } catch {
-      return false
-    }
+/** Only words the refusal: nothing is decided by what an unverified token says of itself. */
+const hasExpired = (token: string, now: number): boolean => {
+  try {
+    return (decodeJwt(token).exp ?? Infinity) * 1000 <= now
+  } catch {
+    return false
   }
+}
 
+// RFC 6750 §3: no error when no credentials were sent; otherwise the registered code and a sentence.
+const refuse = (code: RefusalCode, why: string, address: Address, origin: string): Refusal => {
+  const { row, say } = new Refusal(code)
+  const error = code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
+  const parts = [...error, `resource_metadata=${quoted(resourceMetadataUrl(origin, address.path))}`, `scope=${quoted(address.service.scopes.join(' '))}`]
+  return new Refusal(code, why, { headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` } })
+}
+
+export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): Guard => {
+  const verify = createVerify(signer, () => runtime.now())
   return async (authorization, address, origin = directory.issuer) => {
     const no = (code: RefusalCode, why: string) => refuse(code, why, address, origin)
     const [header] = authorization
@@ -71,7 +69,7 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
     const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
     if (token === undefined) throw no('token.malformed', 'not one bearer token')
     const claims = await verify(token)
-    if (!claims) throw hasExpired(token) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
+    if (!claims) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
     // RFC 8707 §2: a token works where it was asked for and nowhere else.
     if (claims.aud !== address.resource) throw no('token.audience', `${claims.aud} at ${address.resource}`)
     const grant = await grants.live(claims.gid)

@@ -1,6 +1,6 @@
 // Dynamic registrations (RFC 7591) at rest: one sealed record a client, gone when it lies unused for too long, renewed by use.
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
-import type { Mark } from '../ports/store.ts'
+import { createRecords } from '../kit/records.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Client } from './client.ts'
 import type { ClientMetadata } from './client-metadata.ts'
@@ -20,9 +20,9 @@ export interface Registration {
 export interface Registrations {
   /** Keeps new metadata under a new id. The secrets are told here once and kept as digests. */
   create(metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string; readonly accessToken: string }>
-  read(id: string): Promise<{ readonly registration: Registration; readonly mark: Mark } | undefined>
+  read(id: string): Promise<{ readonly registration: Registration; readonly mark: string } | undefined>
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
-  replace(read: { readonly registration: Registration; readonly mark: Mark }, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
+  replace(read: { readonly registration: Registration; readonly mark: string }, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
   remove(id: string): Promise<void>
   /** Sets the expiry back; at most one write a day and client. */
   renew(id: string): Promise<void>
@@ -34,7 +34,6 @@ export interface Registrations {
 
 const renewEveryMs = 86_400_000
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
-const keyOf = (id: string): string => `client:${id}`
 const needsSecret = (metadata: ClientMetadata): boolean => metadata.token_endpoint_auth_method === 'client_secret_basic' || metadata.token_endpoint_auth_method === 'client_secret_post'
 
 export const registeredClient = async ({ id, metadata, secretDigest }: Registration): Promise<Client> => ({
@@ -50,9 +49,9 @@ export const registeredClient = async ({ id, metadata, secretDigest }: Registrat
   digest: await digest(JSON.stringify(metadata)),
 })
 
-export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>; readonly lifetimeMs: number }): Registrations => {
+export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>; readonly lifetimeMs: number }): Registrations => {
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
-  const seal = (registration: Registration): Promise<string> => runtime.keys.seal(JSON.stringify(registration), keyOf(registration.id))
+  const records = createRecords<Registration>(runtime, 'client:')
   const secretFor = async (metadata: ClientMetadata) => {
     if (!needsSecret(metadata)) return {}
     const secret = encodeBase64url(runtime.random(32))
@@ -60,9 +59,8 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
   }
 
   const read: Registrations['read'] = async (id) => {
-    const entry = idShape.test(id) ? await runtime.store.get(keyOf(id)) : undefined
-    const text = entry && (await runtime.keys.open(entry.value, keyOf(id)))
-    return entry && text ? { registration: JSON.parse(text) as Registration, mark: entry.mark } : undefined
+    const kept = idShape.test(id) ? await records.get(id) : undefined
+    return kept && { registration: kept.value, mark: kept.mark }
   }
 
   return {
@@ -79,25 +77,25 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
         issuedAt: now,
         renewedAt: now,
       }
-      await runtime.store.put(keyOf(registration.id), await seal(registration), { ...ttl, only: 'absent' })
+      await records.put(registration.id, registration, { ...ttl, only: 'absent' })
       return { registration, accessToken, ...(secret && { secret }) }
     },
     async replace({ registration, mark }, metadata) {
       const { secretDigest: former, ...rest } = registration
       const made = former && needsSecret(metadata) ? { secretDigest: former } : await secretFor(metadata)
       const next: Registration = { ...rest, metadata, ...(made.secretDigest && { secretDigest: made.secretDigest }), renewedAt: runtime.now() }
-      const written = await runtime.store.put(keyOf(next.id), await seal(next), { ...ttl, only: mark })
-      return written && { registration: next, ...('secret' in made && made.secret && { secret: made.secret }) }
+      const written = await records.put(next.id, next, { ...ttl, only: mark })
+      return written === undefined ? undefined : { registration: next, ...('secret' in made && made.secret && { secret: made.secret }) }
     },
     async remove(id) {
-      await runtime.store.take(keyOf(id))
+      await records.take(id)
     },
     async renew(id) {
       const found = lifetimeMs > 0 ? await read(id) : undefined
       const now = runtime.now()
       if (!found || now - found.registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
       // Only over the version just read: a client deleted meanwhile stays deleted.
-      await runtime.store.put(keyOf(id), await seal({ ...found.registration, renewedAt: now }), { ...ttl, only: found.mark })
+      await records.put(id, { ...found.registration, renewedAt: now }, { ...ttl, only: found.mark })
     },
     expiresAt: (registration) => (lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0),
     admits: async (registration, accessToken) => sameText(await digest(accessToken), registration.accessDigest),

@@ -1,5 +1,6 @@
 // Answers that a person gave before: per person, client, redirect URI and resource, for the client as it described itself then, and for the scopes allowed then.
 import { digest } from '../kit/bytes.ts'
+import { createRecords } from '../kit/records.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Client } from './client.ts'
@@ -25,25 +26,25 @@ interface Answer {
 
 const rememberMs = 30 * 86_400_000
 
-export const createRemembered = ({ runtime }: { readonly runtime: Pick<Runtime, 'store' | 'keys'> }): Remembered => {
-  const keyOf = async ({ person, client, flow }: Question): Promise<string> =>
-    `consent:${await digest(JSON.stringify([person.provider, person.subject, client.id, flow.redirectUri, flow.resource]))}`
+export interface RememberedDeps {
+  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log'>
+}
+
+export const createRemembered = ({ runtime }: RememberedDeps): Remembered => {
+  const records = createRecords<Answer>(runtime, 'consent:')
+  const idOf = ({ person, client, flow }: Question): Promise<string> => digest(JSON.stringify([person.provider, person.subject, client.id, flow.redirectUri, flow.resource]))
 
   const scopes: Remembered['scopes'] = async (question) => {
-    const key = await keyOf(question)
-    const entry = await runtime.store.get(key)
-    const text = entry && (await runtime.keys.open(entry.value, key))
-    const answer = text ? (JSON.parse(text) as Answer) : undefined
+    const answer = (await records.get(await idOf(question)))?.value
     return answer?.client === question.client.digest ? answer.scopes : []
   }
 
   return {
     scopes,
     async keep(question) {
-      const key = await keyOf(question)
       const allowed = [...new Set([...(await scopes(question)), ...question.flow.scopes])]
       const answer: Answer = { client: question.client.digest, scopes: allowed }
-      await runtime.store.put(key, await runtime.keys.seal(JSON.stringify(answer), key), { ttlMs: rememberMs })
+      await records.put(await idOf(question), answer, { ttlMs: rememberMs })
     },
   }
 }

@@ -1,0 +1,66 @@
+// What follows from a decision: a grant and its code, or a no, sent back to the client once.
+import { Refusal } from '../kit/refusal.ts'
+import { judgeRedirectUri } from '../kit/urls.ts'
+import type { Pages } from '../ports/pages.ts'
+import type { Audit } from '../ports/rooms.ts'
+import type { Visit } from '../ports/runtime.ts'
+import { clientView, mayRefresh } from './client.ts'
+import type { Clients } from './clients.ts'
+import type { Flows } from './flows.ts'
+import type { Grants } from './grants.ts'
+import type { Question } from './question.ts'
+import { seeOther } from './respond.ts'
+import { subjectOf } from './tokens.ts'
+import type { Tokens } from './tokens.ts'
+
+export interface DecisionsDeps {
+  readonly clients: Clients
+  readonly grants: Grants
+  readonly tokens: Tokens
+  readonly flows: Flows
+  readonly pages: Pages
+  readonly record: Audit
+  readonly respond: (redirectUri: string, params: Readonly<Record<string, string | undefined>>) => string
+}
+
+export interface Decisions {
+  /** Both throw `flow.used` when the flow was answered meanwhile. */
+  allow(question: Question, visit: Visit, how: 'asked' | 'remembered'): Promise<Response>
+  deny(question: Question, visit: Visit): Promise<Response>
+}
+
+export const createDecisions = ({ clients, grants, tokens, flows, pages, record, respond }: DecisionsDeps): Decisions => {
+  /** An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect (RFC 8252 §8.1). */
+  const send = ({ flow, client }: Question, params: Readonly<Record<string, string>>, visit: Visit): Response => {
+    const href = respond(flow.redirectUri, { ...params, state: flow.state })
+    if (judgeRedirectUri(flow.redirectUri) !== 'native') return seeOther(href, [flows.forget(flow.id)])
+    const page = pages.goBack({ client: clientView(client), href }, visit.requestId)
+    page.headers.append('set-cookie', flows.forget(flow.id))
+    return page
+  }
+
+  const facts = ({ flow, client, person }: Question, visit: Visit) => ({ client: client.id, person: subjectOf({ person }), resource: flow.resource, scopes: flow.scopes, ip: visit.ip, request_id: visit.requestId })
+
+  return {
+    // The grant is made before the flow is spent: what fails in between can be tried again, and of two answers at once the loser's code never leaves this process.
+    async allow(question, visit, how) {
+      const { flow, client, session, person, read } = question
+      const { redirectUri, redirectSent, resource, scopes, challenge } = flow
+      const refreshable = mayRefresh(client, scopes)
+      const { grant, secret } = await grants.create({ person, clientId: client.id, clientName: client.name, redirectUri, redirectSent, resource, scopes, challenge, refreshable, authTime: session.signedInAt })
+      if (!(await flows.spend(read))) {
+        await grants.discard(grant.id)
+        throw new Refusal('flow.used')
+      }
+      if (client.kind === 'dynamic') await clients.registrations.renew(client.id)
+      record({ event: 'consent.allowed', how, grant: grant.id, ...facts(question, visit) })
+      return send(question, { code: tokens.code(grant, secret) }, visit)
+    },
+    async deny(question, visit) {
+      if (!(await flows.spend(question.read))) throw new Refusal('flow.used')
+      record({ event: 'consent.denied', ...facts(question, visit) })
+      const { row, say } = new Refusal('consent.denied')
+      return send(question, { error: row.oauth, error_description: say }, visit)
+    },
+  }
+}

@@ -1,0 +1,41 @@
+// What the two grants of the token endpoint have in common: their surroundings, the resource rule and the answer.
+import type { Config } from '../config/schema.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Audit } from '../ports/rooms.ts'
+import type { Runtime, Visit } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import type { Client } from './client.ts'
+import { jsonAnswer } from './form.ts'
+import type { Grant, Grants } from './grants.ts'
+import { subjectOf } from './tokens.ts'
+import type { Tokens } from './tokens.ts'
+
+export interface ExchangeDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly config: Pick<Config, 'refresh_grace'>
+  readonly directory: Directory
+  readonly grants: Grants
+  readonly tokens: Tokens
+  readonly record: Audit
+}
+
+/** A token request of an authenticated client. */
+export interface TokenRequest {
+  readonly client: Client
+  readonly form: URLSearchParams
+  readonly visit: Visit
+}
+
+export type Exchange = (request: TokenRequest) => Promise<Response>
+
+/** What the audit trail keeps of a grant. */
+export const factsOf = (grant: Grant, { visit }: TokenRequest) => ({ grant: grant.id, client: grant.clientId, person: subjectOf(grant), resource: grant.resource, ip: visit.ip, request_id: visit.requestId })
+
+/** RFC 8707 §2.2: the same resource again, or none. */
+export const sameResource = (form: URLSearchParams, grant: Grant, directory: Directory): void => {
+  for (const named of form.getAll('resource').filter(Boolean)) if (directory.resolve(named)?.resource !== grant.resource) throw new Refusal('resource.mismatch', named.slice(0, 500))
+}
+
+/** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */
+export const tokenAnswer = (tokens: Tokens, access: string, scopes: readonly string[], refresh: string | undefined): Response =>
+  jsonAnswer({ access_token: access, token_type: 'Bearer', expires_in: tokens.expiresIn, ...(refresh !== undefined && { refresh_token: refresh }), scope: scopes.join(' ') })

@@ -1,0 +1,93 @@
+// The signing keys at rest and in memory: made once by whichever process is first, rotated ahead of need, known well enough to work while the store is down.
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
+import type { JWK } from 'jose'
+import { createOnce } from '../kit/once.ts'
+import { createRecords } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Runtime } from '../ports/runtime.ts'
+
+export const algorithm = 'ES256'
+
+export interface SigningKey {
+  readonly kid: string
+  /** Private P-256 key (RFC 7518 §6.2). */
+  readonly jwk: JWK
+  /** Epoch ms. */
+  readonly createdAt: number
+  /** Signs from this time on; published before, so that every verifier knows it when its first token appears. */
+  readonly signsFrom: number
+}
+
+export interface KeySet {
+  /** The keys in use, oldest first; from memory when that is younger than `maxAgeMs` (default a minute), or when the store cannot answer. */
+  current(maxAgeMs?: number): Promise<readonly SigningKey[]>
+}
+
+export interface KeySetDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log'>
+  readonly rotationMs: number
+  /** Longest life of a token: so long a former key stays published after its successor began to sign. */
+  readonly overlapMs: number
+}
+
+/** A process that has not looked for this long looks again. */
+const staleMs = 60_000
+/** Longer than `staleMs`: when a key begins to sign, every process has read it, and so have most caches of the JWKS. */
+const publishAheadMs = 600_000
+/** How long a failed read is not repeated. */
+const retryMs = 1_000
+const leewayMs = 60_000
+
+/** The keys still needed at `now`, oldest first: none whose successor has been signing for longer than any token lives. */
+export const keysInUse = <Key extends { readonly signsFrom: number }>(keys: readonly Key[], now: number, overlapMs: number): readonly Key[] => {
+  const sorted = keys.toSorted((a, b) => a.signsFrom - b.signsFrom)
+  return sorted.filter((_, i) => now < (sorted[i + 1]?.signsFrom ?? Infinity) + overlapMs + leewayMs)
+}
+
+/** The one that signs at `now`: the newest that has begun. */
+export const signingKey = <Key extends { readonly signsFrom: number }>(keys: readonly Key[], now: number): Key | undefined =>
+  keys.filter((key) => key.signsFrom <= now).toSorted((a, b) => b.signsFrom - a.signsFrom)[0]
+
+const makeKey = async (now: number, signsFrom: number): Promise<SigningKey> => {
+  const { privateKey } = await generateKeyPair(algorithm, { extractable: true })
+  const jwk = await exportJWK(privateKey)
+  return { kid: (await calculateJwkThumbprint(jwk)).slice(0, 16), jwk, createdAt: now, signsFrom }
+}
+
+export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): KeySet => {
+  const once = createOnce()
+  const records = createRecords<readonly SigningKey[]>(runtime, 'signing-keys')
+  let loaded: { readonly keys: readonly SigningKey[]; readonly readAt: number } | undefined
+
+  /** Adds a key when there is none or the newest is due; of processes that try at once one wins and the others read what it wrote. */
+  const refresh = async (): Promise<readonly SigningKey[]> => {
+    for (;;) {
+      const now = runtime.now()
+      const kept = await records.get('')
+      const known = keysInUse(kept?.value ?? [], now, overlapMs)
+      const newest = known.at(-1)
+      if (newest && now < newest.createdAt + rotationMs) return known
+      // The very first key signs at once, whatever the clocks of other processes say.
+      const keys = [...known, await makeKey(now, newest ? now + publishAheadMs : 0)]
+      if (await records.put('', keys, { only: kept?.mark ?? 'absent' })) return keys
+    }
+  }
+
+  return {
+    async current(maxAgeMs = staleMs) {
+      const known = loaded
+      const readAt = runtime.now()
+      if (known && readAt - known.readAt < maxAgeMs) return known.keys
+      try {
+        const keys = await once('refresh', refresh)
+        loaded = { keys, readAt }
+        return keys
+      } catch (thrown) {
+        if (!known || !(thrown instanceof Refusal)) throw thrown
+        runtime.log('warn', 'signing-keys.from-memory', { why: thrown.why })
+        loaded = { keys: known.keys, readAt: readAt - staleMs + retryMs }
+        return known.keys
+      }
+    },
+  }
+}

@@ -1,0 +1,87 @@
+// The question of one authorization flow: which client asks whom for what. Established anew for the page that shows it and for the answer to it.
+import { Refusal } from '../kit/refusal.ts'
+import { judgeRedirectUri, redirectHost, redirectMatches } from '../kit/urls.ts'
+import type { ConsentView } from '../ports/pages.ts'
+import type { Person } from '../ports/people.ts'
+import type { DescribeFlow, Session } from '../ports/rooms.ts'
+import type { Address, Directory } from '../ports/services.ts'
+import { tellClient } from './authorize-checks.ts'
+import { type Client, clientView, mayRefresh } from './client.ts'
+import type { Clients } from './clients.ts'
+import type { Flow, Flows, ReadFlow } from './flows.ts'
+
+export interface Question {
+  readonly read: ReadFlow
+  readonly flow: Flow
+  readonly client: Client
+  readonly address: Address
+  readonly session: Session
+  readonly person: Person
+}
+
+export interface Questions {
+  /** Throws `redirect.mismatch`, `resource.unknown` or `person.wrong-provider` when the flow makes no sense any more, or not for this person. */
+  pose(read: ReadFlow, session: Session): Promise<Question>
+  readonly describe: DescribeFlow
+}
+
+export interface QuestionsDeps {
+  readonly directory: Directory
+  readonly clients: Clients
+  readonly flows: Flows
+}
+
+/** Signing in for a flow, and back to it; `again` asks although a session exists. */
+export const loginPath = (flow: string, again: boolean): string => `/login?flow=${flow}${again ? '&again=1' : ''}`
+
+const wrongProvider = ({ id }: Flow, { service }: Address, person: Person): Refusal =>
+  new Refusal('person.wrong-provider', `${person.provider} at ${service.id}`, {
+    page: {
+      facts: [{ name: 'Signed in as', value: person.email ?? person.login ?? person.subject }, { name: 'Service', value: service.name }],
+      onward: { label: 'Use another account', href: loginPath(id, true) },
+    },
+  })
+
+/** What the person is shown. `known`: scopes they allowed before; `refreshMs`: how long the client stays signed in unused. */
+export const consentView = ({ flow, client, address, person }: Question, known: readonly string[], csrf: string, refreshMs: number): ConsentView => {
+  const { id, name, description } = address.service
+  const kind = judgeRedirectUri(flow.redirectUri)
+  return {
+    client: clientView(client),
+    redirect: { uri: flow.redirectUri, host: redirectHost(flow.redirectUri), loopback: kind === 'loopback', native: kind === 'native' },
+    service: { id, name, description, resource: address.resource },
+    person,
+    scopes: flow.scopes.map((scope) => ({ name: scope, fresh: !known.includes(scope) })),
+    ...(mayRefresh(client, flow.scopes) && { staysMs: refreshMs }),
+    flow: flow.id,
+    csrf,
+    switchAccount: loginPath(flow.id, true),
+  }
+}
+
+export const createQuestions = ({ directory, clients, flows }: QuestionsDeps): Questions => {
+  const subject = async (flow: Flow): Promise<{ readonly client: Client; readonly address: Address }> => {
+    const client = await clients.find(flow.clientId, 'authorize')
+    // What the client says of itself may have changed since the request; its present word counts.
+    if (!client.redirectUris.some((registered) => redirectMatches(registered, flow.redirectUri))) throw new Refusal('redirect.mismatch', `${client.id}: ${flow.redirectUri}`)
+    const address = directory.resolve(flow.resource)
+    if (!address) throw tellClient(flow, 'resource.unknown', flow.resource)
+    return { client, address }
+  }
+
+  return {
+    async pose(read, session) {
+      const { flow } = read
+      const { person } = session
+      const { client, address } = await subject(flow)
+      const { provider } = address.service
+      if (provider !== undefined && provider !== person.provider) throw wrongProvider(flow, address, person)
+      return { read, flow, client, address, session, person }
+    },
+    async describe(id, request) {
+      const flow = await flows.peek(id, request)
+      const found = flow && (await subject(flow))
+      return found && { client: clientView(found.client), address: found.address }
+    },
+  }
+}
