@@ -43,6 +43,7 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'LOCAL_PASSWORD', key: 'local_users', note: 'With LOCAL_USER; at least 8 characters.' },
   { name: 'DOWNSTREAM_MCP_URL', key: 'mcp_services', note: 'The URL of one MCP server, served at `/mcp` (and as the service `downstream`).' },
   { name: 'MCP_CONFIG_PATH', note: 'The configuration file, when no `--config` is given.' },
+  { name: 'POSTERN_CONFIG', note: 'The configuration itself, as YAML or JSON text, when neither `--config` nor MCP_CONFIG_PATH names a file.' },
   { name: 'POSTERN_STATE', note: 'The state directory, when no `--state` is given.' },
   { name: 'NODE_ENV', note: '`production` refuses storage that is lost at exit.' },
 ]
@@ -51,7 +52,7 @@ export const environmentNames: readonly EnvironmentName[] = [
 export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'BASE_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'DOMAIN_ROOT', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVERS', 'MCP_SERVER_ALLOWLIST', 'TOKEN_ENCRYPTION_KEY']
 
 const prefix = 'POSTERN_'
-const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'DOWNSTREAM_MCP_URL', 'MCP_CONFIG_PATH', 'POSTERN_STATE', 'NODE_ENV'])
+const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'DOWNSTREAM_MCP_URL', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
 
 const holdsSecret = (path: Path): boolean => {
   const shape = shapeAt(path)

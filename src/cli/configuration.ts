@@ -1,0 +1,117 @@
+// The configuration as this process finds it: which file, which variables, which secret files. The loading itself is in config/.
+import { readFileSync, statSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import type { Environment, SecretFile } from '../config/environment.ts'
+import type { Fault, Origin } from '../config/fault.ts'
+import type { Flags } from '../config/flags.ts'
+import { secretFilesFor } from '../config/layers.ts'
+import { type Loaded, loadConfig } from '../config/load.ts'
+
+export interface Wanted {
+  /** `--config`. */
+  readonly file?: string | undefined
+  readonly flags: Flags
+}
+
+/** The result of loading, and the file it came from as people name it. */
+export type Configured = Loaded & { readonly file?: string }
+
+const most = 1_048_576
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  ENOTDIR: 'there is no such file',
+  EACCES: 'this user may not read it',
+  EPERM: 'this user may not read it',
+  EISDIR: 'it is a directory',
+}
+
+const reason = (error: unknown): string => {
+  const { code = '' } = error as NodeJS.ErrnoException
+  return reasons[code] ?? (error instanceof TypeError ? 'it is not UTF-8 text' : code || 'it cannot be read')
+}
+
+/** A text file, UTF-8 and of bounded size; throws what the file system or the decoder says. */
+const readText = (path: string): string => {
+  if (statSync(path).size > most) throw Object.assign(new Error('too large'), { code: 'it is larger than 1 MiB' })
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path))
+}
+
+/** Looked through in this order when no file is named; the first that exists is taken. `shown` is how people name it. */
+export const searchPath = (env: Environment, home: string = homedir()): readonly { readonly path: string; readonly shown: string }[] => {
+  const xdg = env['XDG_CONFIG_HOME']
+  const own = xdg?.startsWith('/') ? { path: join(xdg, 'postern', 'config.yaml') } : { path: join(home, '.config', 'postern', 'config.yaml'), shown: '~/.config/postern/config.yaml' }
+  return [
+    ...['postern.yaml', 'config.yaml', 'config.yml'].map((name) => ({ path: name, shown: name })),
+    { shown: own.path, ...own },
+    { path: join(home, '.mcp-gateway', 'config.yaml'), shown: '~/.mcp-gateway/config.yaml' },
+    { path: '/etc/mcp-gateway/config.yaml', shown: '/etc/mcp-gateway/config.yaml' },
+  ]
+}
+
+interface Source {
+  readonly shown: string
+  readonly text: string
+  /** Where it can be opened; absent for text that came in a variable. */
+  readonly path?: string
+}
+
+type Found = Source | { readonly fault: Fault } | undefined
+
+const named = (path: string, origin: Origin): Found => {
+  try {
+    return { shown: path, path, text: readText(path) }
+  } catch (error) {
+    return { fault: { key: '', origin, what: `${path} cannot be read: ${reason(error)}` } }
+  }
+}
+
+const searched = (env: Environment): Found => {
+  for (const { path, shown } of searchPath(env)) {
+    try {
+      return { shown, path, text: readText(path) }
+    } catch (error) {
+      if (reason(error) === reasons['ENOENT']) continue
+      return { fault: { key: '', origin: { from: 'file', path: shown, line: 1, column: 1, variables: [] }, what: `the file cannot be read: ${reason(error)}` } }
+    }
+  }
+  return undefined
+}
+
+const find = (file: string | undefined, env: Environment): Found => {
+  if (file !== undefined) return named(file, { from: 'flag', name: '--config' })
+  if (env['MCP_CONFIG_PATH']) return named(env['MCP_CONFIG_PATH'], { from: 'environment', name: 'MCP_CONFIG_PATH' })
+  return env['POSTERN_CONFIG'] ? { shown: 'POSTERN_CONFIG', text: env['POSTERN_CONFIG'] } : searched(env)
+}
+
+const secretsOf = async (env: Environment, file: { path: string; text: string } | undefined): Promise<Record<string, SecretFile>> => {
+  const wanted = await secretFilesFor({ file, env })
+  return Object.fromEntries(
+    wanted.map(({ variable, path }): [string, SecretFile] => {
+      try {
+        return [variable, { text: readText(path) }]
+      } catch (error) {
+        return [variable, { problem: reason(error) }]
+      }
+    }),
+  )
+}
+
+/** A file with secrets in it that every account of the machine can read is told, not refused: on a laptop it is the usual state. */
+const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
+  const [first] = secretKeys
+  if (first === undefined || source.path === undefined || process.platform === 'win32' || (statSync(source.path).mode & 0o004) === 0) return []
+  const origin: Origin = { from: 'file', path: source.shown, line: 1, column: 1, variables: [] }
+  return [{ key: '', origin, what: `holds secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and every user of this computer can read it: chmod 600 ${source.shown}` }]
+}
+
+/** Finds the file, reads what it and the variables refer to, and loads. */
+export const loadConfiguration = async ({ file, flags }: Wanted, env: Environment): Promise<Configured> => {
+  const found = find(file, env)
+  if (found && 'fault' in found) return { ok: false, faults: [found.fault], warnings: [] }
+  const text = found ? { path: found.shown, text: found.text } : undefined
+  const loaded = await loadConfig({ file: text, env, flags, secrets: await secretsOf(env, text) })
+  if (!found) return loaded
+  return loaded.ok ? { ...loaded, warnings: [...loaded.warnings, ...openToAll(found, loaded.writtenSecrets)], file: found.shown } : { ...loaded, file: found.shown }
+}

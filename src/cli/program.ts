@@ -1,0 +1,123 @@
+// The command line: verbs, flags, help. Each verb loads its own code, so that `postern version` does not load a gateway.
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
+import { suggest } from '../config/suggest.ts'
+import { UsageError, print, printJson } from './answer.ts'
+import type { Wanted } from './configuration.ts'
+import { stateDirectory } from './state.ts'
+import { versionOf, versionText } from './version.ts'
+
+interface Given {
+  readonly config?: string
+  readonly state?: string
+  readonly host?: string
+  readonly port?: string
+  readonly publicUrl?: string
+  readonly debug?: boolean
+  readonly logLevel?: string
+  readonly json?: boolean
+}
+
+const port = (text: string): string => {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) throw new InvalidArgumentError('It must be a number from 0 to 65535.')
+  return text
+}
+
+const option = ({ option: form, note, choices }: { readonly option: string; readonly note: string; readonly choices?: readonly string[] }): Option => {
+  const made = new Option(form, note)
+  if (form.startsWith('--port')) return made.argParser(port)
+  return choices ? made.choices(choices) : made
+}
+
+const wantedOf = ({ config, host, port, publicUrl, debug, logLevel }: Given): Wanted => {
+  const flags: Flags = { host, port, issuer: publicUrl, debug, log_level: logLevel }
+  return { file: config, flags }
+}
+
+/** What to say of a word that is no verb of this command. */
+const noVerb = (command: Command, word: string): UsageError => {
+  const verbs = command.commands.map((known) => known.name())
+  const path = command.parent ? `postern ${command.name()}` : 'postern'
+  const meant = suggest(word, verbs)
+  return new UsageError(meant === undefined ? `There is no command ${JSON.stringify(`${path} ${word}`)}; there are: ${verbs.join(', ')}.` : `There is no command ${JSON.stringify(`${path} ${word}`)}, did you mean "${path} ${meant}"?`)
+}
+
+const serve = async (given: Given): Promise<void> => {
+  const { loadOrThrow } = await import('./config-verbs.ts')
+  const { config, warnings } = await loadOrThrow(wantedOf(given), process.env)
+  const { faultText } = await import('../config/fault.ts')
+  const { start } = await import('./start.ts')
+  await start({
+    config,
+    warnings: warnings.map(faultText),
+    stateDir: stateDirectory(given.state, process.env),
+    tty: process.stdout.isTTY,
+    logLevel: config.debug ? 'debug' : config.log_level,
+  })
+}
+
+const adminLink = async (given: Given): Promise<void> => {
+  const { loadOrThrow } = await import('./config-verbs.ts')
+  const { config } = await loadOrThrow(wantedOf(given), process.env)
+  const { adminLink: mint } = await import('./admin.ts')
+  const link = await mint({ config, stateDir: stateDirectory(given.state, process.env) })
+  if (given.json) printJson({ login_link: link })
+  else print(link)
+}
+
+const showVersion = (given: Given): void => {
+  const version = versionOf()
+  if (given.json) printJson(version)
+  else print(versionText(version))
+}
+
+/** The whole command tree. Flags stand before or after the verb; where a verb has no use for one it is ignored. */
+export const createProgram = (): Command => {
+  const program = new Command('postern')
+    .description('One door in front of any number of MCP servers.')
+    .version(versionText(versionOf()), '-V, --version', 'Print the version.')
+    .helpOption('-h, --help', 'Print this help.')
+    .helpCommand(false)
+    .allowExcessArguments(true)
+    .showSuggestionAfterError(true)
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: () => undefined })
+    .exitOverride()
+  for (const flag of [...otherFlags, ...configFlags]) program.addOption(option(flag))
+  program.option('--json', 'Print results and errors as JSON.')
+  const group = (name: string, about: string): Command =>
+    verb(program, name, about)
+      .helpCommand(false)
+      .allowExcessArguments(true)
+      .action((_, command: Command) => {
+        const [word] = command.args
+        throw word === undefined ? new UsageError(`postern ${name} needs one of: ${command.commands.map((known) => known.name()).join(', ')}.`) : noVerb(command, word)
+      })
+  const verb = (parent: Command, name: string, about: string): Command => parent.command(name).description(about).copyInheritedSettings(program).allowExcessArguments(false)
+
+  verb(program, 'serve', 'Start the gateway (also without a command).').action((_, command: Command) => serve(command.optsWithGlobals<Given>()))
+  verb(program, 'validate', 'Check the configuration without starting anything.').action(async (_, command: Command) => {
+    const given = command.optsWithGlobals<Given>()
+    await (await import('./config-verbs.ts')).validate(wantedOf(given), process.env, given.json === true)
+  })
+  const config = group('config', 'Look at the configuration: schema, explain.')
+  verb(config, 'schema', 'Print the JSON Schema of the configuration file, for editors.').action(async () => (await import('./config-verbs.ts')).printSchema())
+  verb(config, 'explain', 'Print each key, its value and where that came from; secrets are masked.')
+    .argument('[key]', 'A key or a section, e.g. cors or mcp_services.calculator.url.')
+    .action(async (key: string | undefined, _, command: Command) => {
+      const given = command.optsWithGlobals<Given>()
+      await (await import('./config-verbs.ts')).explainConfig(key, wantedOf(given), process.env, given.json === true)
+    })
+  verb(program, 'hash-password', 'Read a password and print the hash for local_users.').action(async (_, command: Command) => {
+    await (await import('./hash-password.ts')).hashPassword(command.optsWithGlobals<Given>().json === true)
+  })
+  const admin = group('admin', 'Administer a gateway on this computer: link.')
+  verb(admin, 'link', 'Print a new one-time login link for the built-in person.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
+  verb(program, 'version', 'Print the version.').action((_, command: Command) => showVersion(command.optsWithGlobals<Given>()))
+
+  return program.action(async (given: Given, command: Command) => {
+    const [word] = command.args
+    if (word !== undefined) throw noVerb(command, word)
+    await serve(given)
+  })
+}

@@ -1,0 +1,53 @@
+// File, environment and flags, laid one over the other into one tree.
+import type { ConfigFile, Read } from './document.ts'
+import { type Effective, type Environment, type SecretFile, overlayEnvironment, secretFileVariables } from './environment.ts'
+import type { Fault, Path } from './fault.ts'
+import type { Flags } from './flags.ts'
+import { overlayFlags } from './overlay-flags.ts'
+import { didYouMean } from './suggest.ts'
+import { type Tree, createTree } from './tree.ts'
+
+export interface LoadInput {
+  readonly file?: ConfigFile | undefined
+  readonly env: Environment
+  readonly flags?: Flags | undefined
+  /** What the door read for the variables that `secretFilesFor` named, by variable name. */
+  readonly secrets?: Readonly<Record<string, SecretFile>> | undefined
+}
+
+// The YAML reader is loaded only where there is a file: a first start has none, and should be quick.
+const read = async (file: ConfigFile | undefined, lookup: (name: string) => string | undefined, hint?: (name: string) => string): Promise<Read> =>
+  file ? (await import('./document.ts')).readDocument(file, lookup, hint) : { tree: createTree(), faults: [], lost: [] }
+
+/** The variables `NAME_FILE` whose files are to be read before loading, with the paths they hold. */
+export const secretFilesFor = async (input: Pick<LoadInput, 'file' | 'env'>): Promise<readonly { readonly variable: string; readonly path: string }[]> => {
+  const names = new Set<string>()
+  await read(input.file, (name) => (names.add(name), input.env[name]))
+  return secretFileVariables(input.env, names)
+}
+
+export interface Layers {
+  readonly tree: Tree
+  readonly faults: readonly Fault[]
+  readonly warnings: readonly Fault[]
+  readonly lost: readonly Path[]
+}
+
+/** File, then environment, then flags, one over the other. */
+export const layer = async (input: LoadInput, env: Effective): Promise<Layers> => {
+  const referenced = new Set<string>()
+  const lookup = (name: string): string | undefined => {
+    referenced.add(name)
+    return env.values.get(name)?.text
+  }
+  const file = await read(input.file, lookup, (name) => didYouMean(name, env.values.keys()))
+  const environment = overlayEnvironment(file.tree, env, referenced)
+  const flags = overlayFlags(file.tree, input.flags ?? {})
+  const parts = [file, environment, flags]
+  return {
+    tree: file.tree,
+    faults: [...env.faults, ...parts.flatMap((part) => part.faults)],
+    warnings: environment.warnings,
+    lost: parts.flatMap((part) => part.lost),
+  }
+}
