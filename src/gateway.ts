@@ -25,14 +25,15 @@ import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/pages.ts'
 import { createLimit } from './policy/rate.ts'
+import type { Admit, Refuse } from './ports/calls.ts'
 import type { Runtime, Visit } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
 import { createFront } from './proxy/front.ts'
-import { type Admit, createAdmit } from './proxy/handle.ts'
+import { createAdmit } from './proxy/handle.ts'
 import { createFetchProxy } from './proxy/http.ts'
 import { createDirectory } from './proxy/locate.ts'
-import { createRefuse, type Refuse } from './proxy/refuse.ts'
+import { createRefuse } from './proxy/refuse.ts'
 import { createRoutes } from './routes.ts'
 import { createStatus } from './status.ts'
 
@@ -112,7 +113,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
 
   const front = createFront({ config, directory })
   const refuse = createRefuse({ cors, log: runtime.log })
-  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record: (call) => record({ event: 'call', ...call }) })
+  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record })
   const status = createStatus({ runtime, config, directory, sessions, pages, draining: options.draining ?? (() => false) })
 
   const routes = createRoutes({

@@ -98,7 +98,7 @@ const judgeGrants = (members: Members): readonly GrantType[] | MetadataFault => 
   return grantTypes.filter((known) => asked.includes(known))
 }
 
-const isFault = (value: unknown): value is MetadataFault => typeof value === 'object' && value !== null && 'at' in value
+const isFault = (value: unknown): value is MetadataFault => typeof value === 'object' && value !== null && Object.hasOwn(value, 'say')
 
 /** Judges client metadata. Members that are null count as absent, unknown ones are ignored; `fallback` is the method of a client that names none. */
 export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judged => {

@@ -1,9 +1,7 @@
 // Guarded outbound fetch on Workers. The platform reaches the public internet only; literal private addresses and names of machines are refused here as well.
 import { Refusal } from '../kit/refusal.ts'
-import { isAddress, isGlobalAddress, isLocalName } from '../kit/addresses.ts'
+import { refusedHost } from '../kit/addresses.ts'
 import type { Outbound } from '../ports/runtime.ts'
-
-const refusedHost = (host: string): boolean => (isAddress(host) ? !isGlobalAddress(host) : isLocalName(host))
 
 const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> => {
   const parts: Uint8Array[] = []

@@ -1,0 +1,102 @@
+// `npm run races`: one code and one refresh token, spent by fifty at once, two hundred times, against one process and against two on one SQLite file.
+import { createServer, type AddressInfo } from 'node:net'
+import { createBrowser } from '../test/houses/browser.ts'
+import { allow, authorizeUrl, type Client, person, redeem, refresh, register, type Tokens } from '../test/houses/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
+import { openUpstream } from '../test/houses/upstream.ts'
+
+const rounds = Number(process.env['ROUNDS'] ?? 200)
+const parallel = 50
+
+interface Round {
+  readonly statuses: readonly number[]
+  readonly bodies: readonly Tokens[]
+}
+
+/** One process of the gateway and the port it really listens on. */
+interface Door {
+  readonly gateway: PosternProcess
+  readonly port: number
+}
+
+/** The one gateway, reached through the given process's own port. */
+const through = (doors: readonly Door[], i: number) => {
+  const { port } = doors[i % doors.length] as Door
+  const { gateway } = doors[0] as Door
+  return { origin: gateway.origin, fetch: (url: string, init?: RequestInit) => gateway.fetch(url.replace(/:\d+\//, `:${port}/`), init) }
+}
+
+/** Fires all at once, spread over the processes in turn. */
+const volley = async (doors: readonly Door[], shoot: (house: ReturnType<typeof through>) => Promise<Response>): Promise<Round> => {
+  const answers = await Promise.all(Array.from({ length: parallel }, (_, i) => shoot(through(doors, i))))
+  return { statuses: answers.map(({ status }) => status), bodies: (await Promise.all(answers.map((answer) => answer.json()))) as Tokens[] }
+}
+
+const tally = (statuses: readonly number[]): string => {
+  const counts = new Map<number, number>()
+  for (const status of statuses) counts.set(status, (counts.get(status) ?? 0) + 1)
+  return [...counts].map(([status, count]) => `${count} × ${status}`).join(', ')
+}
+
+const codeRounds = async (doors: readonly Door[], client: Client): Promise<{ wrong: string[]; last: Tokens }> => {
+  const first = through(doors, 0)
+  const browser = createBrowser(first.fetch, first.origin)
+  const wrong: string[] = []
+  let last: Tokens | undefined
+  for (let round = 0; round < rounds; round++) {
+    const asking = authorizeUrl(first, client)
+    const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
+    const { statuses, bodies } = await volley(doors, (house) => redeem(house, client, code, asking.verifier))
+    if (statuses.filter((status) => status === 200).length !== 1 || statuses.some((status) => status !== 200 && status !== 400)) wrong.push(`round ${round}: ${tally(statuses)}`)
+    last = bodies[statuses.indexOf(200)] ?? last
+  }
+  return { wrong, last: last as Tokens }
+}
+
+const refreshRounds = async (doors: readonly Door[], client: Client, tokens: Tokens): Promise<string[]> => {
+  const wrong: string[] = []
+  let current = tokens.refresh_token
+  for (let round = 0; round < rounds; round++) {
+    const { statuses, bodies } = await volley(doors, (house) => refresh(house, client, current))
+    const successors = new Set(bodies.map(({ refresh_token }) => refresh_token))
+    if (statuses.some((status) => status !== 200) || successors.size !== 1) wrong.push(`round ${round}: ${tally(statuses)}, ${successors.size} successors`)
+    current = [...successors][0] as string
+  }
+  return wrong
+}
+
+const freePort = async (): Promise<number> => {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+const race = async (processes: number, upstream: string): Promise<boolean> => {
+  const state = temporaryState()
+  const config = { local_users: [person], mcp_services: { echo: { url: upstream } } }
+  const first = await startProcess({ config, stateDir: state.dir })
+  const doors: Door[] = [{ gateway: first, port: Number(new URL(first.origin).port) }]
+  while (doors.length < processes) {
+    const port = await freePort()
+    doors.push({ gateway: await startProcess({ config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] }, stateDir: state.dir, port }), port })
+  }
+  try {
+    const client = await register(first)
+    const codes = await codeRounds(doors, client)
+    const refreshes = await refreshRounds(doors, client, codes.last)
+    const where = `${processes} process${processes === 1 ? '' : 'es'} on one SQLite file`
+    console.log(`${where}: one code, ${parallel} parallel exchanges, ${rounds} rounds: ${codes.wrong.length === 0 ? 'exactly one 200 per round' : codes.wrong.join('; ')}`)
+    console.log(`${where}: one refresh token, ${parallel} parallel refreshes, ${rounds} rounds: ${refreshes.length === 0 ? `${parallel} × 200 and one successor per round` : refreshes.join('; ')}`)
+    return codes.wrong.length === 0 && refreshes.length === 0
+  } finally {
+    await Promise.all(doors.map(({ gateway }) => gateway.end()))
+    state.remove()
+  }
+}
+
+const upstream = await openUpstream()
+const verdicts = [await race(1, upstream.url), await race(2, upstream.url)]
+await upstream.close()
+process.exitCode = verdicts.every(Boolean) ? 0 : 1

@@ -1,0 +1,80 @@
+// Postern as its user runs it: a process of its own, on a free port, in a state directory of its own.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+export interface Listening {
+  readonly event: 'listening'
+  readonly url: string
+  readonly login_link?: string
+  readonly mcp: readonly { readonly service: string; readonly url: string }[]
+  readonly ready_ms: number
+}
+
+export interface PosternProcess {
+  readonly origin: string
+  readonly first: Listening
+  readonly pid: number
+  /** Every line of standard output and standard error so far. */
+  readonly lines: string[]
+  readonly fetch: (url: string, init?: RequestInit) => Promise<Response>
+  /** Ends it with a signal and answers its exit code (null when the signal killed it). */
+  end(signal?: NodeJS.Signals): Promise<number | null>
+}
+
+export interface ProcessOptions {
+  /** The configuration file's object, written as JSON (JSON is YAML). */
+  readonly config?: Readonly<Record<string, unknown>>
+  readonly stateDir: string
+  readonly port?: number
+  readonly env?: Readonly<Record<string, string>>
+  readonly flags?: readonly string[]
+  /** What runs it; the checkout's own command line when absent. */
+  readonly command?: readonly string[]
+}
+
+const checkout = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+export const temporaryState = (): { readonly dir: string; remove(): void } => {
+  const dir = mkdtempSync(join(tmpdir(), 'postern-state-'))
+  return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) }
+}
+
+const exited = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.once('exit', (code) => resolve(code)))
+
+/** Resolves when the process says it is listening; rejects with what it printed when it ends before. */
+export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], command = [process.execPath, checkout] }: ProcessOptions): Promise<PosternProcess> => {
+  const file = join(stateDir, 'config.json')
+  if (config) writeFileSync(file, JSON.stringify(config))
+  const [program = '', ...words] = command
+  const child = spawn(program, [...words, ...(config ? ['--config', file] : []), '--state', stateDir, '--port', String(port), ...flags], {
+    env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd: stateDir,
+  })
+  const lines: string[] = []
+  const ended = exited(child)
+  const first = await new Promise<Listening>((resolve, reject) => {
+    createInterface({ input: child.stderr }).on('line', (line) => lines.push(line))
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      lines.push(line)
+      if (line.startsWith('{"event":"listening"')) resolve(JSON.parse(line) as Listening)
+    })
+    void ended.then((code) => reject(new Error(`postern ended with ${code} before it listened:\n${lines.join('\n')}`)))
+    child.once('error', reject)
+  })
+  return {
+    origin: first.url,
+    first,
+    pid: child.pid as number,
+    lines,
+    fetch: (url, init) => fetch(url, { redirect: 'manual', ...init }),
+    end(signal = 'SIGTERM') {
+      child.kill(signal)
+      return ended
+    },
+  }
+}
