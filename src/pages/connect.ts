@@ -58,6 +58,7 @@ export const connectPage = (gateway: Gateway, view: ConnectView, requestId: stri
 ${about(view.service)}
 <p>Browsers cannot use it. Give this URL to an app that speaks MCP${view.service.authRequired && '; it will bring you here to sign in and to say yes'}.</p>
 ${mcpUrl(view.service)}
+<h2>Connect a client</h2>
 ${cards(view.service, view.reachable)}
 <p><a href="/">All your services</a></p>
 </div>`

@@ -20,19 +20,20 @@ if (decision) addEventListener('focus', () => decision.classList.toggle('again')
 // Copy buttons.
 for (const text of document.querySelectorAll('.copy')) {
   const button = document.createElement('button')
+  const name = (label, said) => { button.textContent = label; button.setAttribute('aria-label', said) }
+  const rest = () => name('Copy', 'Copy ' + (text.dataset.what || 'text'))
   button.type = 'button'
   button.className = 'slim'
-  button.textContent = 'Copy'
-  button.setAttribute('aria-label', 'Copy ' + (text.dataset.what || 'text'))
+  rest()
   button.addEventListener('click', async () => {
     try {
       await navigator.clipboard.writeText(text.textContent)
-      button.textContent = 'Copied'
+      name('Copied', 'Copied')
     } catch {
       getSelection().selectAllChildren(text)
-      button.textContent = 'Press Ctrl+C'
+      name('Press Ctrl+C', 'Selected. Press Control C to copy.')
     }
-    setTimeout(() => { button.textContent = 'Copy' }, 2000)
+    setTimeout(rest, 2000)
   })
   const row = document.createElement('div')
   row.className = 'copyable'
