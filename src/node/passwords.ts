@@ -11,11 +11,9 @@ const runScrypt = promisify<Uint8Array, Uint8Array, number, object, Buffer>(scry
 const today = { m: 19_456, t: 2, p: 1 } as const
 const version = 19
 
-const isArgon2id = (phc: Phc | undefined): phc is Phc => {
-  const { m = 0, t = 0, p = 0 } = phc?.params ?? {}
-  // Bounds of what a stored string may make the gateway compute: 1 GiB, 64 passes.
-  return phc?.id === 'argon2id' && phc.version === version && p >= 1 && p <= 16 && m >= 8 * p && m <= 1_048_576 && t >= 1 && t <= 64
-}
+// Bounds of what a stored string may make the gateway compute: 1 GiB, 64 passes.
+const isArgon2id = ({ id, version: v, params: { m = 0, t = 0, p = 0 } }: Phc): boolean =>
+  id === 'argon2id' && v === version && p >= 1 && p <= 16 && m >= 8 * p && m <= 1_048_576 && t >= 1 && t <= 64
 
 const derive = (password: string, { params: { m = 0, t = 0, p = 0 }, salt, hash }: Phc): Promise<Buffer> =>
   runArgon2('argon2id', { message: password, nonce: salt, memory: m, passes: t, parallelism: p, tagLength: hash.length })
@@ -29,15 +27,17 @@ export const createPasswords = (): Passwords => {
     },
     async verify(password, text) {
       const phc = parsePhc(text)
-      if (isScrypt(phc)) return verifyByScrypt(runScrypt, password, phc)
-      if (isArgon2id(phc)) return timingSafeEqual(await derive(password, phc), phc.hash)
+      if (phc && isScrypt(phc)) return verifyByScrypt(runScrypt, password, phc)
+      if (phc && isArgon2id(phc)) return timingSafeEqual(await derive(password, phc), phc.hash)
       // A string nobody can verify costs what any other does.
       await derive(password, fresh())
       return false
     },
     outdated(text) {
       const phc = parsePhc(text)
-      return !isArgon2id(phc) || (phc.params['m'] ?? 0) < today.m || (phc.params['t'] ?? 0) < today.t || phc.hash.length < 32
+      if (!phc || !isArgon2id(phc)) return true
+      const { m = 0, t = 0 } = phc.params
+      return m < today.m || t < today.t || phc.hash.length < 32
     },
   }
 }

@@ -1,0 +1,10 @@
+// The one function of nodejs_compat that the worker door uses, so that its type check knows nothing else of Node.
+declare module 'node:crypto' {
+  export function scrypt(
+    password: Uint8Array,
+    salt: Uint8Array,
+    keylen: number,
+    cost: { readonly N: number; readonly r: number; readonly p: number; readonly maxmem: number },
+    answer: (error: Error | null, key: Uint8Array) => void,
+  ): void
+}
