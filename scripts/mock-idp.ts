@@ -43,6 +43,9 @@ const claimsOf = ({ login, claims }: Account): Record<string, unknown> => ({
   ...claims,
 })
 
+/** Who signed in last with a subject: two logins may be one person. */
+const bySubject = new Map<string, Account>()
+
 const client = { client_id: 'postern', client_secret: 'mock-client-secret-for-development' }
 const callbacks = ['localhost', '127.0.0.1', '[::1]'].flatMap((name) => ['/oauth/callback', '/callback', '/oauth/callback/mock'].map((path) => `http://${name}${path}`))
 
@@ -59,9 +62,9 @@ const configuration = async () => {
     pkce: { required: () => true },
     ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 3600, IdToken: 600, Interaction: 600, Session: 3600 },
     interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
-    findAccount: (_: unknown, id: string) => {
-      const account = accountOf(id)
-      return account && { accountId: id, claims: () => ({ ...claimsOf(account) }) }
+    findAccount: (_: unknown, sub: string) => {
+      const account = bySubject.get(sub)
+      return account && { accountId: sub, claims: () => ({ ...claimsOf(account) }) }
     },
     loadExistingGrant: async ({ oidc }: Context) => {
       const grant = new provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId })
@@ -98,13 +101,17 @@ const readForm = async (request: IncomingMessage): Promise<URLSearchParams> => {
 }
 
 const interact = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-  const { uid } = await provider.interactionDetails(request, response)
+  const { uid, prompt } = await provider.interactionDetails(request, response)
+  // Native clients are always asked for consent; here whoever signs in consents.
+  if (prompt.name === 'consent') return provider.interactionFinished(request, response, { consent: {} }, { mergeWithLastSubmission: true })
   if (request.method !== 'POST') return page(response, uid)
   const form = await readForm(request)
   if (form.get('decision') === 'cancel') return provider.interactionFinished(request, response, { error: 'access_denied', error_description: 'The person cancelled.' })
   const account = accountOf(form.get('login') ?? '')
   if (!account || (account.password !== undefined && account.password !== form.get('password'))) return page(response, uid, 'Unknown login or wrong password.')
-  return provider.interactionFinished(request, response, { login: { accountId: account.login } })
+  const subject = String(claimsOf(account)['sub'])
+  bySubject.set(subject, account)
+  return provider.interactionFinished(request, response, { login: { accountId: subject } })
 }
 
 const serve = (request: IncomingMessage, response: ServerResponse): void => {

@@ -47,7 +47,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     const session = await sessions.of(request)
     if (!session || session.signedInAt < (flow.signedInSince ?? 0)) {
       if (flow.silent) throw tellClient(flow, 'login.required', 'prompt=none without a fresh session')
-      return seeOther(loginPath(flow.id, session !== undefined))
+      return seeOther(loginPath(flow.id, flow.signedInSince === undefined ? undefined : 'login'))
     }
     const question = await questions.pose(read, session)
     const known = await remembered.scopes(question)

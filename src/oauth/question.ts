@@ -31,14 +31,14 @@ export interface QuestionsDeps {
   readonly flows: Flows
 }
 
-/** Signing in for a flow, and back to it; `again` asks although a session exists. */
-export const loginPath = (flow: string, again: boolean): string => `/login?flow=${flow}${again ? '&again=1' : ''}`
+/** Signing in for a flow, and back to it; `again` asks although a session exists: for a fresh sign-in, or for another account. */
+export const loginPath = (flow: string, again?: 'login' | 'switch'): string => `/login?flow=${flow}${again === 'switch' ? '&switch=1' : again === 'login' ? '&prompt=login' : ''}`
 
 const wrongProvider = ({ id }: Flow, { service }: Address, person: Person): Refusal =>
   new Refusal('person.wrong-provider', `${person.provider} at ${service.id}`, {
     page: {
       facts: [{ name: 'Signed in as', value: person.email ?? person.login ?? person.subject }, { name: 'Service', value: service.name }],
-      onward: { label: 'Use another account', href: loginPath(id, true) },
+      onward: { label: 'Use another account', href: loginPath(id, 'switch') },
     },
   })
 
@@ -55,7 +55,7 @@ export const consentView = ({ flow, client, address, person }: Question, known: 
     ...(mayRefresh(client, flow.scopes) && { staysMs: refreshMs }),
     flow: flow.id,
     csrf,
-    switchAccount: loginPath(flow.id, true),
+    switchAccount: loginPath(flow.id, 'switch'),
   }
 }
 

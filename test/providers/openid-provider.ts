@@ -45,3 +45,13 @@ export const signInAtProvider = async (url: string, login: string, options: { re
   }
   throw new Error(`no way back from the provider; last at ${next}`)
 }
+
+/** The provider that lies (hostile-provider.ts), in a process of its own: `{url}/{lie}` is an issuer. */
+export const hostileProvider = (): Promise<RunningProvider> => runProvider('test/providers/hostile-provider.ts', {})
+
+/** One redirect of a provider that asks nobody anything: the URL of the gateway's callback. */
+export const straightBack = async (url: string): Promise<string> => {
+  const response = await fetch(url, { redirect: 'manual' })
+  await response.body?.cancel()
+  return response.headers.get('location') ?? ''
+}

@@ -1,0 +1,131 @@
+// What a lying, failing or careless identity provider must never achieve.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { asJson, codeOf, heardBy, leave, signedIn } from '../providers/leaving.ts'
+import { hostileProvider, providerConfig, straightBack } from '../providers/openid-provider.ts'
+import type { RunningProvider } from '../providers/process.ts'
+import { createBrowser, type Browser } from '../houses/browser.ts'
+import { houses, type House } from '../houses/houses.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+let liar: RunningProvider
+let upstream: Upstream
+beforeAll(async () => {
+  ;[liar, upstream] = await Promise.all([hostileProvider(), openUpstream()])
+})
+afterAll(async () => {
+  await Promise.all([liar.close(), upstream.close()])
+})
+
+/** Lies in an ID token: each is believed by nobody. */
+const forged = (
+  'alg-none hs256 wrong-aud two-auds no-aud wrong-iss expired no-exp not-yet future wrong-nonce no-nonce wrong-azp ' +
+  'no-sub empty-sub number-sub long-sub crlf-sub unknown-kid other-key cut-signature odd-signature altered not-a-jwt'
+)
+  .split(' ')
+  .map((lie) => `id-${lie}`)
+
+const untrusted = [...forged, 'discovery-none', 'answer-other-iss', 'answer-no-iss', 'answer-no-code', 'token-no-id', 'type-odd', 'type-missing', 'userinfo-other-sub', 'jwks-elsewhere', 'token-invalid-grant']
+const failing = ['500', '503-json', 'html', 'huge', 'reset', 'redirect', 'gzip-bomb', 'array', 'null', 'cut', 'invalid-client'].map((failure) => `token-${failure}`)
+const odd = ['expires-negative', 'expires-text', 'expires-zero', 'expires-huge', 'expires-null', 'refresh-empty', 'refresh-null', 'scope-list']
+
+describe.each(houses)('%s', (_, open) => {
+  let house: House
+  let browser: Browser
+  const lies = [...untrusted, ...failing, ...odd, 'truth', 'rotating', 'answer-script', 'answer-server-error', 'answer-odd-error', 'userinfo-500', 'userinfo-other-email', 'token-stall']
+  const beforehand = ['discovery-other-issuer', 'discovery-javascript', 'discovery-http', 'discovery-500', 'discovery-html', 'discovery-huge', 'discovery-reset', 'discovery-redirect', 'discovery-array']
+
+
+  beforeAll(async () => {
+    const lying = Object.fromEntries([...lies, ...beforehand].map((lie) => [lie, { ...providerConfig(liar), name: lie, issuer: `${liar.url}/${lie}` }]))
+    house = await open({ upstream: upstream.url, config: { oauth_providers: lying } })
+  })
+  afterAll(() => house.close())
+  const fresh = (): Browser => (browser = createBrowser(house.fetch, house.origin))
+  const through = async (lie: string): Promise<string> => straightBack(await leave(browser, lie))
+
+  test.each(untrusted)('never signs anybody in on %s [hostile F5]', async (lie) => {
+    fresh()
+    const refused = await browser.go(await through(lie), asJson)
+    expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([400, 'provider.untrusted', false])
+  })
+
+  test.each(failing)('never leaves a person without a way on when the provider answers %s [hostile F7]', async (lie) => {
+    fresh()
+    const started = Date.now()
+    const callback = await through(lie)
+    const refused = await browser.go(callback)
+    expect([400, 503]).toContain(refused.status)
+    expect(refused.body).toContain('href="/login"')
+    expect(refused.body).not.toContain('<script>alert')
+    expect(signedIn(browser)).toBe(false)
+    expect(Date.now() - started).toBeLessThan(10_000)
+    // The same person can go again at once.
+    expect((await browser.go(await through('truth'))).status).toBe(200)
+  })
+
+  test('never waits longer than ten seconds for a provider that says nothing [hostile F7]', { timeout: 15_000 }, async () => {
+    fresh()
+    const callback = await through('token-stall')
+    const started = Date.now()
+    const refused = await browser.go(callback, asJson)
+    expect([refused.status, codeOf(refused)]).toEqual([503, 'provider.unreachable'])
+    expect(Date.now() - started).toBeLessThan(10_000)
+  })
+
+  test.each(odd)('never loses its way over %s: the person is in, or is told [hostile F8]', async (lie) => {
+    fresh()
+    const page = await browser.go(await through(lie))
+    expect([200, 400]).toContain(page.status)
+    expect(signedIn(browser)).toBe(page.status === 200)
+  })
+
+  test('never believes userinfo about an address that the signed token does not name as verified', async () => {
+    fresh()
+    const home = await browser.go(await through('userinfo-other-email'))
+    expect(home.status).toBe(200)
+    expect(home.body).not.toContain('ana@corp.test')
+  })
+
+  test('never asks for keys again and again: a rotated key costs one look, strangers cost none [hostile F5]', async () => {
+    fresh()
+    expect((await browser.go(await through('rotating'))).status).toBe(200)
+    const { jwks } = await heardBy(liar, 'rotating')
+    fresh()
+    expect((await browser.go(await through('rotating'))).status).toBe(200)
+    expect((await heardBy(liar, 'rotating')).jwks).toBe(jwks + 1)
+    for (let i = 0; i < 5; i++) {
+      fresh()
+      await browser.go(await through('rotating'), asJson)
+    }
+    expect((await heardBy(liar, 'rotating')).jwks).toBe(jwks + 1)
+  })
+
+  test.each(['answer-script', 'answer-odd-error', 'answer-server-error'])('never draws what %s wrote [hostile F3]', async (lie) => {
+    fresh()
+    const page = await browser.go(await through(lie))
+    expect([403, 503]).toContain(page.status)
+    for (const text of ['alert(1)', 'javascript:', '<img']) expect(page.body).not.toContain(text)
+    expect(signedIn(browser)).toBe(false)
+  })
+
+  test.each(beforehand)('never sends a browser away on %s [hostile Q2]', async (lie) => {
+    fresh()
+    const page = await browser.submit(await browser.go('/login'), `/login/${lie}`, {})
+    expect([400, 503]).toContain(page.status)
+    expect(page.headers.get('location')).toBeNull()
+    expect(page.body).toContain('href="/login"')
+  })
+
+  test('never writes a state, a code, a verifier or a token of the provider to the log [hostile V1]', async () => {
+    fresh()
+    const callback = await through('truth')
+    await browser.go(callback)
+    const cookie = browser.cookies.get('__Host-postern-session') ?? '-'
+    fresh()
+    await browser.go(await through('id-wrong-nonce'))
+    const { token, authorize } = await heardBy(liar, 'truth')
+    const secrets = [...token, ...authorize].flatMap(({ code, code_verifier, state, nonce }) => [code_verifier, state, nonce, code && code.length > 8 ? code : undefined]).filter((text) => text !== undefined && text !== '')
+    const log = JSON.stringify(house.log)
+    for (const secret of [...secrets, 'upstream-access-token', liar.clientSecret, cookie]) expect(log).not.toContain(secret)
+  })
+})

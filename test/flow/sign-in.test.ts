@@ -1,0 +1,156 @@
+// People sign in: with a password, and through a real OpenID provider over HTTP, on the way to an MCP client's consent page and for themselves.
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openIdProvider, providerConfig, signInAtProvider } from '../providers/openid-provider.ts'
+import type { RunningProvider } from '../providers/process.ts'
+import { createBrowser, type Browser, type Page } from '../houses/browser.ts'
+import { houses, type House, type HouseOptions } from '../houses/houses.ts'
+import { allow, authorizeUrl, person, redeem, register } from '../houses/login.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+const people = [
+  { login: 'operator', claims: { sub: '1001', name: 'Olga Operator', email: 'olga@corp.test', groups: ['admins', 'staff'], picture: 'https://img.test/o.png' } },
+  { login: 'outsider', claims: { sub: '1002', email: 'out@else.test' } },
+  { login: 'renamed', claims: { sub: '1001', name: 'Olga Renamed', email: 'olga.new@corp.test', groups: [] } },
+]
+
+let idp: RunningProvider
+let upstream: Upstream
+beforeAll(async () => {
+  ;[idp, upstream] = await Promise.all([openIdProvider(people), openUpstream()])
+})
+afterAll(async () => {
+  await Promise.all([idp.close(), upstream.close()])
+})
+
+const viaProvider = async (browser: Browser, page: Page, login: string, id = 'sso'): Promise<Page> => {
+  const out = await browser.submit(page, `/login/${id}`, {})
+  return browser.go(await signInAtProvider(out.url, login))
+}
+
+describe.each(houses)('%s', (_, open) => {
+  const inHouse = async (config: HouseOptions['config'], work: (house: House, browser: Browser) => Promise<void>): Promise<void> => {
+    const house = await open({ upstream: upstream.url, ...(config ? { config } : {}) })
+    try {
+      await work(house, createBrowser(house.fetch, house.origin))
+    } finally {
+      await house.close()
+    }
+  }
+  const withProvider = (more: object = {}, rest: object = {}) => ({ local_users: [], oauth_providers: { sso: { ...providerConfig(idp), ...more } }, ...rest })
+
+  test('a person with a password comes home, and signs out again', () =>
+    inHouse({}, async (_house, browser) => {
+      const home = await browser.submit(await browser.go('/login'), '/login', person)
+      expect(home.status).toBe(200)
+      expect(home.body).toContain('Ana Example')
+      const out = await browser.submit(home, '/logout', {})
+      expect(new URL(out.url).pathname).toBe('/login')
+      expect([...browser.cookies.keys()]).not.toContain('__Host-postern-session')
+    }))
+
+  test('a person of the provider is met on the consent page of the client that made them sign in', () =>
+    inHouse(withProvider(), async (house, browser) => {
+      const client = await register(house, { client_name: 'Sign-in test client' })
+      const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
+      const login = await browser.go(asking.url)
+      expect(login.body).toContain('Sign-in test client')
+      expect(login.body).toContain('Company SSO')
+      const consent = await viaProvider(browser, login, 'operator')
+      expect(new URL(consent.url).pathname).toBe('/oauth/consent')
+      expect(consent.body).toContain('olga@corp.test')
+      const back = new URL((await browser.submit(consent, '/oauth/consent', { decision: 'allow' })).url)
+      expect(back.searchParams.get('state')).toBe(asking.state)
+      expect((await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)).status).toBe(200)
+    }))
+
+  test('the upstream learns who the provider said is calling', () =>
+    inHouse(withProvider(), async (house, browser) => {
+      const client = await register(house)
+      const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
+      await viaProvider(browser, await browser.go(asking.url), 'operator')
+      const back = await allow(browser, asking.url)
+      const { access_token } = (await (await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)).json()) as { access_token: string }
+      const call = { jsonrpc: '2.0', id: 1, method: 'tools/list' }
+      await house.fetch(`${house.origin}/echo/mcp`, { method: 'POST', body: JSON.stringify(call), headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' } })
+      expect(upstream.heard.at(-1)?.headers).toMatchObject({ 'x-user-sub': '1001', 'x-user-provider': 'sso', 'x-user-email': 'olga@corp.test', 'x-user-login': 'operator' })
+    }))
+
+  test('one who is known by the subject stays the same person when name and address change [hostile F9]', () =>
+    inHouse(withProvider(), async (house, browser) => {
+      await viaProvider(browser, await browser.go('/login'), 'operator')
+      const other = createBrowser(house.fetch, house.origin)
+      await viaProvider(other, await other.go('/login'), 'renamed')
+      const signIns = house.log.filter(({ event }) => event === 'sign-in').map(({ fields }) => fields['person'])
+      expect(signIns).toEqual(['sso:1001', 'sso:1001'])
+    }))
+
+  test('the page offers the providers in the order of the configuration, and passwords where there are some', () =>
+    inHouse({ oauth_providers: { second: { ...providerConfig(idp), name: 'Second SSO' }, first: { ...providerConfig(idp), name: 'First SSO' } } }, async (_house, browser) => {
+      const { body } = await browser.go('/login')
+      expect(body.indexOf('Second SSO')).toBeGreaterThan(0)
+      expect(body.indexOf('First SSO')).toBeGreaterThan(body.indexOf('Second SSO'))
+      expect(body).toContain('name="password"')
+    }))
+
+  test('a service that insists on one provider is offered that one alone', () =>
+    inHouse({ oauth_providers: { sso: providerConfig(idp), other: { ...providerConfig(idp), name: 'Other SSO' } }, mcp_services: { pinned: { url: upstream.url, oauth_provider: 'sso' } } }, async (house, browser) => {
+      await browser.submit(await browser.go('/login'), '/login', person)
+      const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/pinned/mcp` })
+      const refused = await browser.go(asking.url)
+      expect(refused.status).toBe(403)
+      const [, onward = ''] = /href="(\/login\?[^"]*flow=[^"]*)"/.exec(refused.body) ?? []
+      const login = await browser.go(onward.replaceAll('&amp;', '&'))
+      expect(login.body).toContain('Company SSO')
+      expect(login.body).not.toContain('Other SSO')
+      expect(login.body).not.toContain('name="password"')
+      expect(new URL((await viaProvider(browser, login, 'operator')).url).pathname).toBe('/oauth/consent')
+    }))
+
+  test('a client that wants a fresh sign-in gets one, from the provider too [hostile D15]', () =>
+    inHouse(withProvider(), async (house, browser) => {
+      await viaProvider(browser, await browser.go('/login'), 'operator')
+      const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/echo/mcp`, prompt: 'login' })
+      house.advance(1000)
+      for (const visitor of [browser, createBrowser(house.fetch, house.origin)]) {
+        const out = await visitor.submit(await visitor.go(asking.url), '/login/sso', {})
+        expect(new URL(out.url).searchParams.get('prompt')).toBe('login')
+        expect(new URL((await visitor.go(await signInAtProvider(out.url, 'operator'))).url).pathname).toBe('/oauth/consent')
+      }
+    }))
+
+  test('an account that may not come in is named, nothing is issued, and another one is a click away [hostile D22]', () =>
+    inHouse(withProvider({ allowed_domains: ['corp.test'] }), async (house, browser) => {
+      const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/echo/mcp` })
+      const refused = await viaProvider(browser, await browser.go(asking.url), 'outsider')
+      expect(refused.status).toBe(403)
+      expect(refused.body).toContain('out@else.test')
+      expect(refused.body).toContain('corp.test')
+      expect([...browser.cookies.keys()]).not.toContain('__Host-postern-session')
+      const [, onward = ''] = /href="(\/login\?[^"]*switch=1)"/.exec(refused.body) ?? []
+      const again = await browser.go(onward.replaceAll('&amp;', '&'))
+      const out = await browser.submit(again, '/login/sso', {})
+      expect(new URL(out.url).searchParams.get('prompt')).toBe('login')
+      const consent = await browser.go(await signInAtProvider(out.url, 'operator'))
+      expect(new URL(consent.url).pathname).toBe('/oauth/consent')
+    }))
+
+  test('who cancels at the provider reads so, and can sign in again [hostile F3]', () =>
+    inHouse(withProvider(), async (_house, browser) => {
+      const out = await browser.submit(await browser.go('/login'), '/login/sso', {})
+      const page = await browser.go(await signInAtProvider(out.url, 'operator', { cancel: true }))
+      expect(page.status).toBe(403)
+      expect(page.body).toContain('href="/login"')
+      expect((await viaProvider(browser, await browser.go('/login'), 'operator')).status).toBe(200)
+    }))
+
+  test('every one of the three callback paths brings a person home', () =>
+    inHouse(withProvider(), async (house) => {
+      for (const path of ['/oauth/callback', '/callback', '/oauth/callback/sso']) {
+        const browser = createBrowser(house.fetch, house.origin)
+        const out = await browser.submit(await browser.go('/login'), '/login/sso', {})
+        const callback = new URL(await signInAtProvider(out.url, 'operator'))
+        callback.pathname = path
+        expect((await browser.go(callback.href)).body).toContain('Olga Operator')
+      }
+    }))
+})
