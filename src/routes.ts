@@ -1,6 +1,5 @@
 // Every address of the plain way, as one table, and the one place where refusals become answers.
 import { Hono } from 'hono'
-import { bodyLimit } from 'hono/body-limit'
 import { asRefusal, drawRefusal, type Surface } from './answers.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import { Refusal } from './kit/refusal.ts'
@@ -53,7 +52,7 @@ export interface Route {
   readonly onIssuer?: boolean
 }
 
-/** OAuth endpoints accept 64 kB, pages the same: nothing legitimate comes near it. */
+/** OAuth endpoints accept 64 kB, pages the same: nothing legitimate comes near it. Bodies of unsaid length are bounded where they are read. */
 const maxBodyBytes = 65_536
 
 const wellKnown = (name: string): string[] => [`/.well-known/${name}`, `/.well-known/${name}/*`, `/:service/mcp/.well-known/${name}`]
@@ -103,6 +102,7 @@ const answerRoute = async (route: Route, request: Request, visit: Visit, options
     const asked = { ...(origin === undefined ? {} : { origin }), ...(method === undefined ? {} : { method }), ...(headers === undefined ? {} : { headers }) }
     return new Response(null, { status: 204, headers: pairs(options.cors.preflight(asked)) })
   }
+  if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw new Refusal('request.too-large', `over ${maxBodyBytes} bytes`, { headers: { connection: 'close' } })
   const handler = route.on[(request.method === 'HEAD' ? 'GET' : request.method) as keyof Route['on']]
   if (!handler) throw new Refusal('request.method', request.method, { headers: { allow: Object.keys(route.on).join(', ') } })
   const home = route.onIssuer ? homeward(request, options.directory) : undefined
@@ -138,9 +138,7 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
       return finish(refused(thrown, route.surface, request, visit), request, visit, route.cors)
     }
   }
-  const tooLarge = (surface: Surface) =>
-    bodyLimit({ maxSize: maxBodyBytes, onError: (c) => finish(refused(new Refusal('request.too-large', `over ${maxBodyBytes} bytes`), surface, c.req.raw, (c.env as Env['Bindings']).visit), c.req.raw, (c.env as Env['Bindings']).visit, false) })
-  for (const route of routeTable(options)) for (const path of route.paths) app.all(path, tooLarge(route.surface), (c) => serve(route, c.req.raw, c.env.visit))
+  for (const route of routeTable(options)) for (const path of route.paths) app.all(path, (c) => serve(route, c.req.raw, c.env.visit))
   app.all('*', async (c) => {
     const { path } = c.req
     const found = handlers.assets(path)

@@ -72,9 +72,14 @@ export const createSignInPage = ({ sessions, people, offers, browsers, arrive, p
       const known = await browsers.known(request, username)
       // Counted by browser where that is known, else by address: a stranger who guesses slows down themselves, never the owner of the name.
       if (known === undefined) await limit('sign-in-address', visit.ip)
-      await limit('sign-in', known ?? `${visit.ip} ${await digest(username)}`)
+      const guesser = known ?? `${visit.ip} ${await digest(username)}`
+      await limit('sign-in', guesser)
       const person = await people.check(username, form.get('password') ?? '', known !== undefined)
-      if (person) return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
+      if (person) {
+        await limit.forgive('sign-in', guesser)
+        if (known === undefined) await limit.forgive('sign-in-address', visit.ip)
+        return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
+      }
       record({ event: 'sign-in.failed', provider: 'local', ip: visit.ip, request_id: visit.requestId })
       return draw({ aim, offer, request, requestId: visit.requestId, problem: 'Invalid credentials. Check the username and the password, then try again.', username })
     },

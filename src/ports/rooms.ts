@@ -44,8 +44,14 @@ export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonl
  */
 export type Guard = (authorization: readonly string[], address: Address, origin?: string) => Promise<Principal>
 
-/** Counts one use of `kind` by `key`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
-export type Limit = (kind: 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address', key: string) => Promise<void>
+export type PaceKind = 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address'
+
+export interface Limit {
+  /** Counts one use of `kind` by `key`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
+  (kind: PaceKind, key: string): Promise<void>
+  /** Takes one counted use back: it was no guess. */
+  forgive(kind: PaceKind, key: string): Promise<void>
+}
 
 /** One thing that happened, for the audit trail. Facts are JSON values; never a token, code, cookie or password. */
 export interface AuditEvent {

@@ -70,10 +70,13 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     providers: new Map(providers.map((provider) => [provider.id, provider])),
     pages: createPages({ issuer: origin, version: '0' }),
     describeFlow,
-    limit: async (kind, key) => {
-      limited.push(`${kind} ${key}`)
-      await limit?.(kind, key)
-    },
+    limit: Object.assign(
+      async (kind: string, key: string) => {
+        limited.push(`${kind} ${key}`)
+        await limit?.(kind, key)
+      },
+      { forgive: () => Promise.resolve() },
+    ),
     record: (event) => void events.push(event),
     origins: [origin],
   })

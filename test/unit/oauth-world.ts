@@ -1,0 +1,176 @@
+// The authorization server alone: a store, a clock that is a number, clients' documents on a web of the test's own, and a browser that is a cookie jar.
+import { createDirectory } from '../../src/proxy/locate.ts'
+import { createPages } from '../../src/pages/pages.ts'
+import { configSchema, type ConfigInput } from '../../src/config/schema.ts'
+import { digest, encodeBase64url } from '../../src/kit/bytes.ts'
+import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
+import { Refusal } from '../../src/kit/refusal.ts'
+import { createAuthorize } from '../../src/oauth/authorize.ts'
+import { createClientDocuments } from '../../src/oauth/client-document.ts'
+import { createClients } from '../../src/oauth/clients.ts'
+import { createConsent } from '../../src/oauth/consent.ts'
+import { createFlows } from '../../src/oauth/flows.ts'
+import { createGrants } from '../../src/oauth/grants.ts'
+import { createGuard } from '../../src/oauth/guard.ts'
+import { createIntrospect } from '../../src/oauth/introspect.ts'
+import { createManage } from '../../src/oauth/manage.ts'
+import { createMetadata } from '../../src/oauth/metadata.ts'
+import { createRegister } from '../../src/oauth/register.ts'
+import { authorizationResponse } from '../../src/oauth/respond.ts'
+import { createRevoke } from '../../src/oauth/revoke.ts'
+import { createSigner } from '../../src/oauth/signing-keys.ts'
+import { createToken } from '../../src/oauth/token.ts'
+import { createTokens } from '../../src/oauth/tokens.ts'
+import type { Person } from '../../src/ports/people.ts'
+import type { Handler, Session } from '../../src/ports/rooms.ts'
+import type { Outbound, Runtime } from '../../src/ports/runtime.ts'
+import type { Service } from '../../src/ports/services.ts'
+import type { Store } from '../../src/ports/store.ts'
+import { createMemoryStore } from '../../src/stores/memory.ts'
+
+export const origin = 'https://gw.test'
+export const resource = `${origin}/echo/mcp`
+export const visit = { requestId: 'r1', ip: '192.0.2.1' }
+export const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
+export const ana: Person = { provider: 'local', subject: 'ana', login: 'ana', email: 'ana@example.com', groups: [] }
+
+const service = (id: string, more: Partial<Service> = {}): Service => ({
+  id,
+  name: id,
+  description: '',
+  upstream: { kind: 'http', url: `https://${id}.upstream.test/mcp` },
+  authRequired: true,
+  scopes: ['mcp'],
+  timeoutMs: 1000,
+  maxBodyBytes: 1000,
+  identity: { preset: 'all', headers: {}, assertion: true },
+  ...more,
+})
+
+export interface WorldOptions {
+  readonly config?: ConfigInput
+  /** Services by id; absent: `echo` alone. */
+  readonly services?: Readonly<Record<string, Partial<Service>>>
+  readonly store?: (now: () => number) => Store
+  readonly keys?: KeyRing
+  readonly origins?: readonly string[]
+}
+
+/** One page of the outer web: what a GET of its URL answers, or how it fails. */
+export type WebPage = { readonly status?: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'down' | 'refused'
+
+/** A web the test writes: pages by URL, and every request made. Obeys `maxBytes` as the guarded outbound does. */
+const createWeb = () => {
+  const pages = new Map<string, WebPage>()
+  const asked: string[] = []
+  const outbound: Outbound = (url, { maxBytes = 1_048_576 } = {}) => {
+    asked.push(url)
+    const page = pages.get(url) ?? { status: 404 }
+    if (page === 'down') return Promise.reject(new Refusal('outbound.failed', 'connection reset'))
+    if (page === 'refused') return Promise.reject(new Refusal('outbound.refused', 'not global unicast'))
+    const body = new TextEncoder().encode(typeof page.body === 'string' ? page.body : JSON.stringify(page.body ?? '')) as Uint8Array<ArrayBuffer>
+    if (body.length > maxBytes) return Promise.reject(new Refusal('outbound.failed', 'too large'))
+    return Promise.resolve({ status: page.status ?? 200, headers: new Headers({ 'content-type': 'application/json', ...page.headers }), body })
+  }
+  return { pages, asked, outbound }
+}
+
+const memoryCache = (now: () => number) => {
+  const kept = new Map<string, { readonly value: string; readonly until: number }>()
+  return {
+    get: (key: string) => Promise.resolve((kept.get(key)?.until ?? 0) > now() ? kept.get(key)?.value : undefined),
+    put: (key: string, value: string, { ttlMs }: { readonly ttlMs: number }) => Promise.resolve(void kept.set(key, { value, until: now() + ttlMs })),
+  }
+}
+
+/** What a handler did: its answer, or its refusal. */
+export interface Outcome {
+  readonly status: number
+  readonly code?: string
+  readonly refusal?: Refusal
+  readonly headers: Headers
+  readonly body: Record<string, unknown>
+  readonly text: string
+  /** Where the browser is sent, refusals told by redirect included. */
+  readonly location?: URL
+}
+
+export const createWorld = async ({ config: input = {}, services = { echo: {} }, store: makeStore, keys, origins = [origin] }: WorldOptions = {}) => {
+  const config = configSchema.parse(input)
+  const clock = { now: Date.UTC(2026, 0, 1) }
+  const now = (): number => clock.now
+  const web = createWeb()
+  const events: Record<string, unknown>[] = []
+  const store = (makeStore ?? ((time) => createMemoryStore({ now: time })))(now)
+  const runtime: Runtime = {
+    now,
+    random,
+    outbound: web.outbound,
+    defer: () => undefined,
+    log: (level, event, fields) => void events.push({ level, event, ...fields }),
+    store,
+    cache: memoryCache(now),
+    keys: keys ?? (await createKeyRing([random(32)], random)),
+    passwords: { hash: Promise.reject.bind(Promise), verify: () => Promise.resolve(false), outdated: () => false },
+    about: { version: '0', runtime: 'test' },
+  }
+  const directory = createDirectory({ issuer: origin, origins, services: Object.entries(services).map(([id, more]) => service(id, more)) })
+  const who: { session: Session | undefined } = { session: undefined }
+  const signIn = (person: Person = ana): void => void (who.session = { id: `session of ${person.subject}`, person, signedInAt: clock.now, csrf: '' })
+  const sessions = { of: () => Promise.resolve(who.session) }
+  const pages = createPages({ issuer: origin, version: '0' })
+  const limit = Object.assign(() => Promise.resolve(), { forgive: () => Promise.resolve() })
+  const record = (event: Record<string, unknown>) => void events.push(event)
+  const signer = createSigner({ runtime, issuer: origin, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
+  const clients = createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory })
+  const grants = createGrants({ runtime, config, record })
+  const tokens = createTokens({ runtime, config, signer })
+  const flows = createFlows({ runtime })
+  const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record })
+  const handlers = {
+    ...createMetadata({ config, directory, signer }),
+    register: createRegister({ runtime, config, directory, clients, limit, record }),
+    manage: createManage({ runtime, config, directory, clients, grants, record }),
+    authorize: createAuthorize({ runtime, directory, clients, flows, sessions, limit }),
+    consentPage: consent.page,
+    decide: consent.decide,
+    token: createToken({ runtime, config, directory, clients, grants, tokens, limit, record }),
+    revoke: createRevoke({ clients, grants, tokens, limit, record }),
+    introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
+  }
+  const guard = createGuard({ runtime, directory, signer, grants })
+  return { config, clock, runtime, store, web, events, directory, who, signIn, signer, clients, grants, tokens, flows, consent, handlers, guard }
+}
+
+export type World = Awaited<ReturnType<typeof createWorld>>
+
+/** Runs a handler and says what came of it, a refusal as the hall would draw it. */
+export const run = async (handler: Handler, request: Request): Promise<Outcome> => {
+  const outcome = (response: Response, text: string, more: Partial<Outcome>): Outcome => {
+    const location = response.headers.get('location')
+    const json = /json/.test(response.headers.get('content-type') ?? '') ? (JSON.parse(text) as Record<string, unknown>) : {}
+    return { status: response.status, headers: response.headers, body: json, text, ...(location === null ? {} : { location: new URL(location, origin) }), ...more }
+  }
+  try {
+    const response = await handler(request, visit)
+    return outcome(response, await response.text(), {})
+  } catch (thrown) {
+    if (!(thrown instanceof Refusal)) throw thrown
+    const { redirect, headers } = thrown.detail
+    const body = { error: thrown.row.oauth, error_description: thrown.say }
+    const drawn = redirect
+      ? new Response(null, { status: 303, headers: { location: authorizationResponse(origin)(redirect.uri, { ...body, state: redirect.state }) } })
+      : Response.json(body, { status: thrown.row.status, ...(headers && { headers }) })
+    return outcome(drawn, JSON.stringify(body), { code: thrown.code, refusal: thrown })
+  }
+}
+
+export const get = (path: string, headers: Record<string, string> = {}): Request => new Request(new URL(path, origin), { headers })
+export const post = (path: string, fields: Record<string, string> | URLSearchParams | string, headers: Record<string, string> = {}): Request =>
+  new Request(new URL(path, origin), { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }, body: typeof fields === 'string' ? fields : new URLSearchParams(fields).toString() })
+export const postJson = (path: string, body: unknown, headers: Record<string, string> = {}): Request =>
+  new Request(new URL(path, origin), { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: typeof body === 'string' ? body : JSON.stringify(body) })
+
+export const verifier = 'v'.repeat(43)
+export const challengeOf = (text: string): Promise<string> => digest(text)
+export const nonce = (): string => encodeBase64url(random(12))

@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest'
+import { createLimit, paces } from '../../src/policy/rate.ts'
+
+const refused = (work: Promise<void>): Promise<string> =>
+  work.then(
+    () => 'counted',
+    (error: { code: string }) => error.code,
+  )
+
+describe('a pace', () => {
+  it('refuses the guess after the last with the time to wait [hostile P5]', async () => {
+    const limit = createLimit({ loopback: true })
+    for (let i = 0; i < paces['sign-in'].points; i++) await limit('sign-in', 'ana')
+    await expect(limit('sign-in', 'ana')).rejects.toMatchObject({ code: 'rate.limited', detail: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) as string } } })
+    expect(await refused(limit('sign-in', 'ben'))).toBe('counted')
+  })
+
+  it('does not count a sign-in that was no guess', async () => {
+    const limit = createLimit({ loopback: true })
+    for (let i = 0; i < 50; i++) {
+      await limit('sign-in', 'ana')
+      await limit.forgive('sign-in', 'ana')
+    }
+    expect(await refused(limit('sign-in', 'ana'))).toBe('counted')
+  })
+
+  it('leaves registrations on a loopback gateway uncounted, where everybody has one address', async () => {
+    const [local, open] = [createLimit({ loopback: true }), createLimit({ loopback: false })]
+    for (let i = 0; i < paces.register.points; i++) await Promise.all([local('register', '127.0.0.1'), open('register', '192.0.2.1')])
+    expect(await refused(local('register', '127.0.0.1'))).toBe('counted')
+    expect(await refused(open('register', '192.0.2.1'))).toBe('rate.limited')
+  })
+})
