@@ -8,18 +8,21 @@ import { leadsToClient } from './untrusted.ts'
 export interface GoBackView {
   readonly client: ClientView
   readonly href: string
-  readonly allowed?: boolean
 }
+
+/** Whether the way back carries a no (RFC 6749 §4.1.2.1). */
+const refused = (href: string): boolean => new URLSearchParams(href.split('?', 2)[1] ?? '').has('error')
 
 export const goBackPage = (gateway: Gateway, view: GoBackView, requestId: string): Response => {
   const client = clientName(view.client).text
   const safe = leadsToClient(view.href)
-  const said = view.allowed === false ? html`${unreachedIcon}<span>You said no. ${named(client)} got no access.</span>` : html`${okIcon}<span>You said yes.</span>`
+  const no = refused(view.href)
+  const said = no ? html`${unreachedIcon}<span>${named(client)} got no access.</span>` : html`${okIcon}<span>${named(client)} may go on.</span>`
   const way = html`<a class="button primary" href="${view.href}" rel="noreferrer">Return to ${named(client)}</a>
 <p class="muted">Your browser should open the app by itself and may ask you first. After that you can close this page.</p>`
   const body = html`<div class="card stack">
 <h1 tabindex="-1" autofocus>Back to ${named(client)}</h1>
-<p class="badge ${view.allowed === false ? 'plain' : 'ok'}">${said}</p>
+<p class="badge ${no ? 'plain' : 'ok'}">${said}</p>
 ${safe ? way : html`<p>The address this app gave for the way back is not one a browser may open. Nothing was sent to it. Start again from the app, and tell its maker.</p>`}
 </div>`
   // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which browsers stop at schemes they do not know.

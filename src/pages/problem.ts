@@ -17,23 +17,37 @@ const states = { ok: 'worked', failed: 'failed here', unreached: 'not reached' }
 
 const hop = ({ name, state }: Hop): Markup => html`<li class="${state}"><span class="dot">${dots[state]}</span><span class="name">${name}</span><span class="state">${states[state]}</span></li>`
 
-/** Marks where one value leaves the other: a redirect URI that is off by one character is hard to see otherwise. */
-const marked = (value: string, other: string): Markup => {
+interface Shared {
+  readonly start: number
+  readonly end: number
+}
+
+/** How many characters two texts share at the start and, beyond that, at the end. */
+const shared = (a: string, b: string): Shared => {
+  const most = Math.min(a.length, b.length)
   let start = 0
-  while (start < value.length && value[start] === other[start]) start++
+  while (start < most && a[start] === b[start]) start++
   let end = 0
-  while (end < value.length - start && end < other.length - start && value.at(-1 - end) === other.at(-1 - end)) end++
-  return html`${value.slice(0, start)}<mark>${value.slice(start, value.length - end)}</mark>${value.slice(value.length - end)}`
+  while (end < most - start && a.at(-1 - end) === b.at(-1 - end)) end++
+  return { start, end }
+}
+
+/** Marks where a value leaves the one that comes closest to it: a redirect URI that is off by a character is hard to see otherwise. */
+const marked = (value: string, others: readonly string[]): Drawable => {
+  const [closest] = others.map((other) => shared(value, other)).toSorted((a, b) => b.start + b.end - (a.start + a.end))
+  if (!closest) return value
+  const end = value.length - closest.end
+  return html`${value.slice(0, closest.start)}<mark>${value.slice(closest.start, end)}</mark>${value.slice(end)}`
 }
 
 const factValue = (value: string): string => (/^[a-z][a-z0-9+.-]*:/i.test(value) ? readAddress(value).slice(0, 600) : readText(value, 300))
 
 const factList = (facts: ProblemView['facts']): Drawable => {
   if (facts.length === 0) return undefined
-  const shown = facts.slice(0, 12).map(({ name, value }) => ({ name: readText(name, 60), value: factValue(value) }))
-  const [first, second] = shown
-  const compared = shown.length === 2 && first && second && first.value !== second.value ? marked(second.value, first.value) : undefined
-  return html`<dl class="facts">${shown.map((fact, i) => html`<div><dt>${fact.name}</dt><dd><code>${i === 1 && compared ? compared : fact.value}</code></dd></div>`)}</dl>`
+  // The last fact is the one at fault; of a long list before it a part will do.
+  const shown = [...facts.slice(0, -1).slice(0, 11), ...facts.slice(-1)].map(({ name, value }) => ({ name: readText(name, 60), value: factValue(value) }))
+  const registered = shown.filter(({ name }) => name === 'Registered').map(({ value }) => value)
+  return html`<dl class="facts">${shown.map(({ name, value }) => html`<div><dt>${name}</dt><dd><code>${name === 'Asked for' ? marked(value, registered) : value}</code></dd></div>`)}</dl>`
 }
 
 const recipeList = (recipes: ProblemView['recipes']): Drawable =>

@@ -99,9 +99,9 @@ export interface Pages {
   home(view: HomeView, requestId: string): Response
   connect(view: ConnectView, requestId: string): Response
   /**
-   * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by a button. `allowed: false` after Cancel.
+   * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by a button.
    * An `href` that would run or read something in this browser (`javascript:`, `data:`, `file:` …) is not linked.
    */
-  goBack(view: { readonly client: ClientView; readonly href: string; readonly allowed?: boolean }, requestId: string): Response
+  goBack(view: { readonly client: ClientView; readonly href: string }, requestId: string): Response
   problem(view: ProblemView): Response
 }

@@ -104,10 +104,17 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
   connect: () => pages.connect({ service: served, reachable: true }, requestId),
   'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }, requestId),
   'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.acme.example` }, requestId),
-  'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s`, allowed: false }, requestId),
+  'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s` }, requestId),
   'go-back-unsafe': () => pages.goBack({ client: { ...cursor, name: hostileNames.markup }, href: 'javascript:alert(document.domain)' }, requestId),
   ...Object.fromEntries((Object.keys(problems) as RefusalCode[]).map((code) => [`problem-${code}`, problemState(pages, code)])),
-  'problem-redirect-facts': problemState(pages, 'redirect.mismatch', { facts: [{ name: 'Registered', value: 'http://127.0.0.1/callback' }, { name: 'Sent', value: 'http://127.0.0.1:49152/callbacks' }] }),
+  'problem-redirect-facts': problemState(pages, 'redirect.mismatch', {
+    facts: [
+      { name: 'Client', value: 'c_7Q4zM1' },
+      { name: 'Registered', value: 'https://app.example/oauth/callback' },
+      { name: 'Registered', value: 'http://127.0.0.1/callback' },
+      { name: 'Asked for', value: 'http://127.0.0.1/callbacks' },
+    ],
+  }),
   'problem-hostile': problemState(pages, 'person.not-allowed', { what: hostileNames.markup, facts: [{ name: hostileNames.override, value: hostileNames.unbroken }, { name: 'Sent', value: `https://x/${hostileNames.markup}` }], onward: { label: 'On', href: '//evil.example' } }),
   'problem-unknown': () => pages.problem({ ...problemFor('future.code', 'A sentence of a code that this catalogue does not know.'), status: 400, facts: [], requestId }),
 })

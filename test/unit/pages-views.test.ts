@@ -149,3 +149,9 @@ describe('the way back to an app', () => {
 test('durations are said in words', () => {
   expect([30 * 86_400_000, 86_400_000, 3_600_000, 5_400_000, 300_000, 20_000, 10 * 86_400_000 + 5].map(inWords)).toEqual(['30 days', '1 day', '1 hour', '90 minutes', '5 minutes', '1 minute', '10 days'])
 })
+
+test('a redirect URI that is not registered is shown beside those that are, with the difference marked', async () => {
+  const shown = (await states['problem-redirect-facts']?.().text()) ?? ''
+  expect(shown).toContain('<code>http://127.0.0.1/callback<mark>s</mark></code>')
+  expect(shown).toContain('https://app.example/oauth/callback')
+})
