@@ -11,25 +11,29 @@ export interface FrontOptions {
 }
 
 export interface Front {
-  /** Throws `request.host` for a malformed value and `request.host-unknown` for a name the gateway does not go by. */
-  host(host: string | undefined): void
+  /** The origin that this Host means. Throws `request.host` for a malformed value and `request.host-unknown` for a name the gateway does not go by. */
+  host(host: string | undefined): string
 }
 
 export const createFront = ({ config, directory }: FrontOptions): Front => {
-  const whole = new Set<string>()
+  const whole = new Map<string, string>()
   const anyPort = new Set<string>()
   for (const origin of directory.origins) {
     const authority = origin.slice(origin.indexOf('://') + 3).toLowerCase()
-    whole.add(authority)
-    if (!/:\d+$/.test(authority)) whole.add(`${authority}:${origin.startsWith('https:') ? 443 : 80}`)
+    whole.set(authority, origin)
+    if (!/:\d+$/.test(authority)) whole.set(`${authority}:${origin.startsWith('https:') ? 443 : 80}`, origin)
   }
-  for (const entry of config.allowed_hosts) (/:\d+$/.test(entry) ? whole : anyPort).add(entry.toLowerCase())
+  const issuer = directory.origins[0] as string
+  for (const entry of config.allowed_hosts) {
+    if (/:\d+$/.test(entry)) whole.set(entry.toLowerCase(), issuer)
+    else anyPort.add(entry.toLowerCase())
+  }
   return {
     host(host) {
-      if (host !== undefined && whole.has(host)) return
       if (host === undefined || !isHost(host)) throw new Refusal('request.host', String(host).slice(0, 80))
       const name = host.toLowerCase()
-      if (whole.has(name) || anyPort.has(name.replace(/:\d+$/, ''))) return
+      const origin = whole.get(name) ?? (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
+      if (origin !== undefined) return origin
       throw new Refusal('request.host-unknown', name)
     },
   }

@@ -46,7 +46,7 @@ export const createAdmit = ({ runtime, config, directory, guard, signer, cors, r
     body: '',
   })
 
-  const whoIs = ({ address, inbound }: Knock): Principal | undefined | Promise<Principal> => (address.service.authRequired ? guard(inbound.authorization, address) : undefined)
+  const whoIs = ({ address, inbound, origin }: Knock): Principal | undefined | Promise<Principal> => (address.service.authRequired ? guard(inbound.authorization, address, origin) : undefined)
 
   /** The refusal of a revision, with the id of the request where the caller may be listened to that far. */
   const unsupported = async (call: Knock, readBody: ReadBody): Promise<Refusal> => {

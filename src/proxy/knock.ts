@@ -14,6 +14,8 @@ import { isNormalQuery } from './target.ts'
 
 export interface Knock {
   readonly head: Head
+  /** The origin of ours that the caller used. */
+  readonly origin: string
   readonly address: Address
   /** What follows the endpoint's path: `''` or `/rest`. */
   readonly rest: string
@@ -39,7 +41,7 @@ export const createKnock = ({ config, directory, signer, cors, now }: KnockDeps)
   const front = createFront({ config, directory })
   const placeOf = createPlaces({ directory, signer, now })
   return (head) => {
-    front.host(head.host)
+    const origin = front.host(head.host)
     const mark = head.target.indexOf('?')
     const query = mark === -1 ? '' : head.target.slice(mark + 1)
     const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark))
@@ -49,6 +51,6 @@ export const createKnock = ({ config, directory, signer, cors, now }: KnockDeps)
     const inbound = place.read(head.rawHeaders)
     if (inbound.origin !== undefined && !cors.allows(inbound.origin, !service.authRequired)) throw new Refusal('request.origin', inbound.origin.slice(0, 200))
     const version = inbound.versions[0]
-    return { head, address: located.address, rest: located.rest, query, place, inbound, modern: version !== undefined && isModern(version), startedAt: now() }
+    return { head, origin, address: located.address, rest: located.rest, query, place, inbound, modern: version !== undefined && isModern(version), startedAt: now() }
   }
 }
