@@ -1,16 +1,13 @@
 // Everything the core asks of Node: clock, randomness, storage, guarded outbound connections, passwords, the log.
 import { randomFillSync } from 'node:crypto'
-import { join } from 'node:path'
 import type { Config } from '../config/schema.ts'
 import { createKeyRing } from '../kit/keyring.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
-import type { Store } from '../ports/store.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
-import { createMemoryStore } from '../stores/memory.ts'
 import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { rootSecrets } from './root-secret.ts'
-import { openSqliteStore } from './sqlite.ts'
+import { openStore } from './store.ts'
 
 export interface NodeRuntime extends Runtime {
   /** Ends what the runtime holds open: the database file, timers. */
@@ -26,11 +23,6 @@ interface NodeRuntimeOptions {
   readonly now?: () => number
 }
 
-const openStore = (config: Config, stateDir: string, now: () => number): { store: Store; close: () => void } => {
-  if (config.storage.type === 'memory') return { store: createMemoryStore({ now }), close: () => undefined }
-  return openSqliteStore(join(stateDir, 'postern.db'), { now })
-}
-
 /** Origins the operator wrote into the configuration: the guard lets exactly these be private or plain http. */
 const configuredOrigins = (config: Config): string[] => Object.values(config.oauth_providers).flatMap(({ issuer }) => (issuer === undefined ? [] : [new URL(issuer).origin]))
 
@@ -38,7 +30,7 @@ const configuredOrigins = (config: Config): string[] => Object.values(config.oau
 export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now() }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
   const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random)
-  const { store, close } = openStore(config, stateDir, now)
+  const { store, close } = openStore({ config, stateDir, now, log })
   const pending = new Set<Promise<unknown>>()
   return {
     now,
