@@ -104,7 +104,7 @@ export const authorizeChecks = ({ clients, directory }: { readonly clients: Clie
     const named = draft.params.getAll('resource').filter(Boolean)
     const found = named.length === 0 ? [directory.only] : named.map((resource) => directory.resolve(resource))
     const [address] = found
-    if (!address || found.some((other) => other?.resource !== address.resource)) throw tellClient(draft, 'resource.unknown', named.join(' ').slice(0, 500))
+    if (!address || found.some((other) => other?.service.id !== address.service.id)) throw tellClient(draft, 'resource.unknown', named.join(' ').slice(0, 500))
     if (!address.service.authRequired) throw tellClient(draft, 'resource.unknown', `${address.service.id} needs no token`)
     draft.address = address
   }

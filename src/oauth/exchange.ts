@@ -31,9 +31,11 @@ export type Exchange = (request: TokenRequest) => Promise<Response>
 /** What the audit trail keeps of a grant. */
 export const factsOf = (grant: Grant, { visit }: TokenRequest) => ({ grant: grant.id, client: grant.clientId, person: subjectOf(grant), resource: grant.resource, ip: visit.ip, request_id: visit.requestId })
 
-/** RFC 8707 §2.2: the same resource again, or none. */
+/** RFC 8707 §2.2: the same resource again, under whichever address of its service, or none. */
 export const sameResource = (form: URLSearchParams, grant: Grant, directory: Directory): void => {
-  for (const named of form.getAll('resource').filter(Boolean)) if (directory.resolve(named)?.resource !== grant.resource) throw new Refusal('resource.mismatch', named.slice(0, 500))
+  const service = directory.resolve(grant.resource)?.service.id
+  for (const named of form.getAll('resource').filter(Boolean))
+    if (service === undefined || directory.resolve(named)?.service.id !== service) throw new Refusal('resource.mismatch', named.slice(0, 500))
 }
 
 /** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */

@@ -70,8 +70,8 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
     if (token === undefined) throw no('token.malformed', 'not one bearer token')
     const claims = await verify(token)
     if (!claims) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
-    // RFC 8707 §2: a token works where it was asked for and nowhere else.
-    if (claims.aud !== address.resource) throw no('token.audience', `${claims.aud} at ${address.resource}`)
+    // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
+    if (!directory.addresses.some(({ service, resource }) => resource === claims.aud && service.id === address.service.id)) throw no('token.audience', `${claims.aud} at ${address.resource}`)
     const grant = await grants.live(claims.gid)
     if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`)
     const scopes = claims.scope.split(' ')
