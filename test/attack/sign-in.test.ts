@@ -5,7 +5,7 @@ import { hostileProvider, openIdProvider, providerConfig, signInAtProvider, stra
 import type { RunningProvider } from '../providers/process.ts'
 import { createBrowser, type Browser } from '../houses/browser.ts'
 import { houses, type House } from '../houses/houses.ts'
-import { authorizeUrl, register } from '../houses/login.ts'
+import { authorizeUrl, person, register } from '../houses/login.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 let idp: RunningProvider
@@ -115,6 +115,21 @@ describe.each(houses)('%s', (_, open) => {
     const used = await browser.go(doubled, asJson)
     expect([used.status, codeOf(used)]).toEqual([400, 'login.state-unknown'])
     expect((await heardBy(liar, 'truth')).token).toHaveLength(before + 1)
+  })
+
+  test('never lets a stranger guess on, nor lock the owner of the name out [hostile P5]', async () => {
+    const own = fresh()
+    const login = await own.go('/login')
+    expect((await own.submit(login, '/login', person)).status).toBe(200)
+    const stranger = fresh()
+    const page = await stranger.go('/login')
+    const guesses = []
+    for (let i = 0; i < 12; i++) guesses.push((await stranger.submit(page, '/login', { username: person.username, password: `guess ${i}` })).status)
+    expect(new Set(guesses)).toEqual(new Set([401, 429]))
+    expect(guesses.at(-1)).toBe(429)
+    expect((await stranger.submit(page, '/login', person)).status).toBe(429)
+    own.cookies.delete('__Host-postern-session')
+    expect((await own.submit(await own.go('/login'), '/login', person)).status).toBe(200)
   })
 
   test('never redeems one state twice, however many ask at once', async () => {
