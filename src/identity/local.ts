@@ -37,7 +37,7 @@ const personOf = (user: User): Person => ({
   ...(user.email === undefined ? {} : { email: user.email }),
 })
 
-/** Plain passwords are hashed once, before the first check, and forgotten with the configuration object. */
+/** Plain passwords of the configuration are hashed once, before the first check, so that every check costs the same. */
 export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeople => {
   let hashes: Promise<readonly string[]> | undefined
   const ready = (): Promise<readonly string[]> =>
