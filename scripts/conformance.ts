@@ -2,11 +2,11 @@
 // then its authorization-server mode. Fails on any difference, and when the reference server itself no longer passes.
 // `--command "node bin/postern.mjs"` tries another build than the source.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { allow, obtainToken } from './harness/authorize.ts'
 import { createBrowser } from './harness/browser.ts'
+import { freePort } from './harness/free-port.ts'
 import { ensurePeer, root } from './harness/peers.ts'
 import { person, type Running, startPostern } from './harness/postern.ts'
 import { type Started, startProcess } from './harness/process.ts'
@@ -126,15 +126,6 @@ const compareServers = async (suite: Suite, reference: string, postern: Running)
   for (const note of notes) console.log(`✗ ${note}`)
   return notes.length === 0
 }
-
-const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const server = createServer().once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
 
 /** The suite prints an authorization URL and waits; we are the browser. Both scenarios and the check for client metadata documents must succeed. */
 const checkAuthorizationServer = async (suite: Suite, postern: Running, resource?: string): Promise<readonly string[]> => {

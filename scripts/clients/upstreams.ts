@@ -1,0 +1,41 @@
+// Real MCP servers that speak HTTP, started on free ports.
+import { join } from 'node:path'
+import { freePort } from '../harness/free-port.ts'
+import { root } from '../harness/peers.ts'
+import { type Started, startProcess } from '../harness/process.ts'
+import { findProgram } from '../system-programs.mjs'
+import type { Upstream } from './trial.ts'
+
+export interface RunningUpstream extends Upstream {
+  readonly url: string
+  readonly stop: () => Promise<void>
+}
+
+const start = async (upstream: Upstream, origin: string, ready: RegExp, started: Started): Promise<RunningUpstream> => {
+  await started.until(ready, 20_000)
+  return { ...upstream, url: `${origin}/mcp`, stop: () => started.stop() }
+}
+
+const everything = async (peers: string): Promise<RunningUpstream> => {
+  const port = await freePort()
+  const started = startProcess(process.execPath, { args: [join(peers, 'node_modules/.bin/mcp-server-everything'), 'streamableHttp'], env: { PATH: process.env['PATH'], PORT: String(port) } })
+  return start({ service: 'everything', tool: 'echo', input: { message: 'through the gate' }, answer: /through the gate/, revision: '2025-11-25' }, `http://127.0.0.1:${port}`, /listening/i, started)
+}
+
+const playwright = async (peers: string): Promise<RunningUpstream> => {
+  const port = await freePort()
+  const args = ['--headless', '--no-sandbox', '--isolated', '--executable-path', findProgram('chromium') ?? 'chromium', '--port', String(port)]
+  const started = startProcess(process.execPath, { args: [join(peers, 'node_modules/.bin/playwright-mcp'), ...args] })
+  // It answers to the name it was given and no other, which is localhost by default.
+  const page = 'data:text/html,<title>Behind the gate</title>'
+  return start({ service: 'playwright', tool: 'browser_navigate', input: { url: page }, answer: /Behind the gate/, revision: '2025-11-25' }, `http://localhost:${port}`, /listening/i, started)
+}
+
+/** The reference server of our own stands for the upstreams that speak 2026-07-28: no published one does. */
+const reference = async (): Promise<RunningUpstream> => {
+  const port = await freePort()
+  const started = startProcess(process.execPath, { args: [join(root, 'test/reference/server.ts'), '--port', String(port)], cwd: root })
+  return start({ service: 'reference', tool: 'test_simple_text', input: {}, answer: /simple text response/, revision: '2026-07-28' }, `http://127.0.0.1:${port}`, /listening/, started)
+}
+
+export const startUpstreams = (peers: string): Promise<RunningUpstream[]> => Promise.all([everything(peers), playwright(peers), reference()])
