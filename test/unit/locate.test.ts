@@ -1,0 +1,84 @@
+// From a path or a resource indicator to one address, and never to two.
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { Service } from '../../src/ports/services.ts'
+import { createDirectory, isNormalPath } from '../../src/proxy/locate.ts'
+
+const service = (id: string): Service => ({
+  id,
+  name: id,
+  description: '',
+  upstream: { kind: 'http', url: `http://127.0.0.1:1/${id}` },
+  authRequired: true,
+  scopes: ['mcp'],
+  timeoutMs: 1000,
+  maxBodyBytes: 1024,
+  identity: { preset: 'all', headers: {}, assertion: false },
+})
+
+const issuer = 'https://gw.test'
+const directory = createDirectory({ issuer, origins: [issuer], services: [service('demo'), service('other')], defaultService: 'demo' })
+
+describe('a path', () => {
+  it('leads to the address it names, with what follows the endpoint', () => {
+    expect(directory.locate('/demo/mcp')).toMatchObject({ address: { path: '/demo/mcp', resource: 'https://gw.test/demo/mcp' }, rest: '' })
+    expect(directory.locate('/demo/mcp/')).toMatchObject({ address: { path: '/demo/mcp' }, rest: '' })
+    expect(directory.locate('/other/mcp/a/b%20c')).toMatchObject({ address: { path: '/other/mcp' }, rest: '/a/b%20c' })
+    expect(directory.locate('/mcp')).toMatchObject({ address: { path: '/mcp', resource: 'https://gw.test/mcp', service: { id: 'demo' } } })
+    expect(directory.locate('/mcp/messages')).toMatchObject({ address: { path: '/mcp' }, rest: '/messages' })
+  })
+
+  it('that is not in normal form leads nowhere: what is judged is what is forwarded [hostile J4, K11]', () => {
+    const tricks = [
+      ...['/demo//mcp', '//demo/mcp', '/demo/mcp//', '/demo/mcp//x', '/demo/./mcp', '/demo/../demo/mcp', '/demo/mcp/..', '/demo/mcp/../../other/mcp', '/demo/mcp/.', '/demo/mcp/./x'],
+      ...['/DEMO/mcp', '/demo/MCP', '/demo/mcp;x', '/demo;x/mcp', '/demo/mcp/..;/admin', '/demo%2fmcp', '/demo%2Fmcp', '/demo/%6dcp', '/demo/mcp%00', '/demo/mcp/%2e%2e/x', '/demo/mcp/%2E', '/demo/mcp/x%5cy'],
+      ...['/demo\\mcp', '/demo/mcp\\', '/demo/mcp/%c0%ae%c0%ae', '/demo/mcp/%ff', '/demo/mcp/%252e', '/demo/mcp/%', '/demo/mcp/%2', '/demo/mcp/%zz', '/demo/mcp%23', '/demo/mcp%3fx', '/demo/mcp/\u00e9', '/demo/mcp/\u0000', '/demo/mcp /x'],
+      ...['demo/mcp', '', '/', '/demo', '/demo/', '/nope/mcp', '/demo/mcpx', '/demo/mcp-x', 'http://gw.test/demo/mcp', '/demo/mcp?x', '/demo/mcp#x', `/demo/mcp/${'a'.repeat(5000)}`],
+    ]
+    for (const path of tricks) expect([path, directory.locate(path)]).toEqual([path, undefined])
+  })
+
+  it('below an endpoint into .well-known is the gateway’s own', () => {
+    for (const path of ['/demo/mcp/.well-known', '/demo/mcp/.well-known/openid-configuration', '/mcp/.well-known/oauth-authorization-server']) expect(directory.locate(path)).toBeUndefined()
+    expect(directory.locate('/demo/mcp/.well-knownx')).toBeDefined()
+  })
+
+  it('is normal only when no URL parser changes it', () => {
+    const path = fc.array(fc.constantFrom('/', 'a', 'B', '.', '..', '%2e', '%2F', '%20', '%41', ';', '\\', '%5C', '~', '?', '#', ' ', '\u00e9', '%c3%a9', ':', '@', '//'), { maxLength: 8 }).map((parts) => `/${parts.join('')}`)
+    fc.assert(
+      fc.property(path, (text) => {
+        fc.pre(isNormalPath(text))
+        const url = new URL(text, 'http://base.test')
+        expect(url.href).toBe(`http://base.test${text}`)
+        expect(url.pathname).toBe(text)
+        expect(new URL(decodeURIComponent(text).replaceAll('?', '%3F'), 'http://base.test').pathname.split('/').length).toBe(text.split('/').length)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
+describe('a resource indicator', () => {
+  const local = createDirectory({ issuer: 'http://localhost:8080', origins: ['http://localhost:8080', 'http://127.0.0.1:8080', 'http://[::1]:8080'], services: [service('demo')] })
+
+  it('names the same address in every spelling of its URL [A10]', () => {
+    for (const resource of ['https://gw.test/demo/mcp', 'https://gw.test/demo/mcp/', 'HTTPS://GW.test/demo/mcp', 'https://gw.test:443/demo/mcp']) expect(directory.resolve(resource)?.path).toBe('/demo/mcp')
+    for (const resource of ['http://127.0.0.1:8080/mcp', 'http://[::1]:8080/mcp', 'http://LOCALHOST:8080/mcp/']) expect(local.resolve(resource)?.path).toBe('/mcp')
+  })
+
+  it('that is anything else names nothing', () => {
+    const others = [
+      ...['https://evil.test/demo/mcp', 'http://gw.test/demo/mcp', 'https://gw.test:444/demo/mcp', 'https://gw.test:80/demo/mcp', 'https://gw.test/demo/mcp//', 'https://gw.test/DEMO/mcp', 'https://gw.test/demo/mcp?x=1', 'https://gw.test/demo/mcp#x'],
+      ...['https://user@gw.test/demo/mcp', 'https://gw.test', 'https://gw.test/', '/demo/mcp', 'demo', '', 'https:gw.test/demo/mcp', 'https://gw.test/demo/../demo/mcp', 'https://gw.test\\demo\\mcp', ' https://gw.test/demo/mcp', 'https://gw.test.evil.test/demo/mcp'],
+      `https://gw.test/${'a'.repeat(3000)}`,
+    ]
+    for (const resource of others) expect([resource, directory.resolve(resource)]).toEqual([resource, undefined])
+  })
+
+  it('is not needed where one service is meant', () => {
+    expect(directory.only?.path).toBe('/demo/mcp')
+    expect(local.only?.path).toBe('/demo/mcp')
+    expect(createDirectory({ issuer, origins: [issuer], services: [service('a'), service('b')] }).only).toBeUndefined()
+    expect(createDirectory({ issuer, origins: [issuer], services: [service('a'), service('b')] }).locate('/mcp')).toBeUndefined()
+  })
+})
