@@ -1,4 +1,4 @@
-// Guarded outbound exchanges on Node (security.md rule 11): the address that is connected to is the address that was judged.
+// Guarded outbound exchanges on Node: the address that is connected to is the address that was judged.
 import { lookup as systemLookup } from 'node:dns/promises'
 import type { LookupFunction } from 'node:net'
 import { buildConnector, Client, fetch, type Response } from 'undici'

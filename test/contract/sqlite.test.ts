@@ -78,7 +78,7 @@ describe('a SQLite file', () => {
     return (await coming)[0] as unknown
   }
 
-  test('two processes that race for one record: one winner a round, for takes, first writes and compare-and-sets [G3]', async () => {
+  test('two processes that race for one record: one winner a round, for takes, first writes and compare-and-sets [hostile G3]', async () => {
     const two = [child(), child()]
     await Promise.all(two.map((one) => answer(one)))
     const { store, close } = openSqliteStore(path, { now })
@@ -98,7 +98,7 @@ describe('a SQLite file', () => {
     expect(ready).toEqual(['ready', 'ready', 'ready', 'ready'])
   })
 
-  test('what a process was told is written survives its kill -9 [T1]', async () => {
+  test('what a process was told is written survives its kill -9 [hostile T1]', async () => {
     const writer = child()
     await answer(writer)
     let acknowledged = 0
@@ -116,7 +116,7 @@ describe('a SQLite file', () => {
     close()
   })
 
-  test.skipIf(process.platform === 'win32')('the file, its journal and its folder are for their owner alone, whatever the umask [U8]', async () => {
+  test.skipIf(process.platform === 'win32')('the file, its journal and its folder are for their owner alone, whatever the umask [hostile U8]', async () => {
     const { store, close } = openSqliteStore(path, { now })
     await store.put('k', 'v')
     expect(statSync(join(dir, 'state')).mode & 0o777).toBe(0o700)
@@ -141,7 +141,7 @@ describe('a SQLite file', () => {
     after.close()
   })
 
-  test('a file locked by somebody else is a storage outage, over as soon as the lock is [S13]', async () => {
+  test('a file locked by somebody else is a storage outage, over as soon as the lock is [hostile S13]', async () => {
     const { store, close } = openSqliteStore(path, { now, busyTimeoutMs: 20 })
     const holder = new DatabaseSync(path)
     holder.exec('BEGIN IMMEDIATE')
@@ -154,7 +154,7 @@ describe('a SQLite file', () => {
     close()
   })
 
-  test('a full disk is a storage outage that loses nothing and ends when there is room [S13]', async () => {
+  test('a full disk is a storage outage that loses nothing and ends when there is room [hostile S13]', async () => {
     const driver = openSqlite(path)
     const store = createSqlStore(driver, { now })
     const mark = (await store.put('grant', 'whole'))!
@@ -169,7 +169,7 @@ describe('a SQLite file', () => {
     driver.close()
   })
 
-  test('a database that became read-only is a storage outage for writers; readers are still answered [S13]', async () => {
+  test('a database that became read-only is a storage outage for writers; readers are still answered [hostile S13]', async () => {
     const driver = openSqlite(path)
     const store = createSqlStore(driver, { now })
     await store.put('k', 'v')

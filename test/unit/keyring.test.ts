@@ -21,13 +21,13 @@ describe('sealing', () => {
     expect(a).toMatch(new RegExp(`^s1\\.${ring.current}\\.[A-Za-z0-9_-]+$`))
   })
 
-  test('never opens under another context [S11]', async () => {
+  test('never opens under another context [hostile S11]', async () => {
     const ring = await ringOf(recent)
     const sealed = await ring.seal('secret', 'grant:1')
     for (const context of ['grant:2', 'session:1', '', 'grant:1 ', 'GRANT:1']) expect(await ring.open(sealed, context)).toBeUndefined()
   })
 
-  test('never opens after one character was changed, cut or added, wherever [S11]', async () => {
+  test('never opens after one character was changed, cut or added, wherever [hostile S11]', async () => {
     const ring = await ringOf(recent)
     const sealed = await ring.seal('secret', 'grant:1')
     for (let i = 0; i < sealed.length; i++) {

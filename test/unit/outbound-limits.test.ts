@@ -36,7 +36,7 @@ describe('what an exchange may do', () => {
     expect(got.headers).toBeInstanceOf(Headers)
   })
 
-  test('a redirect is an answer, never followed [C5] [Q1]', async () => {
+  test('a redirect is an answer, never followed', async () => {
     const inside = await trap()
     for (const status of [301, 302, 303, 307, 308]) {
       const origin = await serve((_, response) => response.writeHead(status, { location: `http://127.0.0.1:${inside.port}/` }).end())
@@ -92,7 +92,7 @@ describe('what an exchange may do', () => {
   })
 })
 
-describe('time and size are capped [C8] [F7]', () => {
+describe('time and size are capped [hostile C8, F7]', () => {
   const cap = 5 * 1024
   const limited = (origin: string, timeoutMs = 2000) => createOutbound({ allowOrigins: [origin] })(origin, { maxBytes: cap, timeoutMs })
 

@@ -16,7 +16,7 @@ afterEach(() => {
 })
 
 describe('where the gateway may be sent', () => {
-  test.each(vectors.ssrf_hosts)('never to %s: nothing is connected to, not one byte is sent [C4] [Q1]', async (host) => {
+  test.each(vectors.ssrf_hosts)('never to %s: nothing is connected to, not one byte is sent [hostile C4]', async (host) => {
     const local = await trap()
     // A resolver that knows no better: every name leads to this machine, as with nip.io.
     const { lookup } = answering('127.0.0.1', '169.254.169.254', '::1')
@@ -28,7 +28,7 @@ describe('where the gateway may be sent', () => {
 
   test.each([
     '0.0.0.0', '10.1.2.3', '100.64.0.1', '127.0.0.1', '169.254.169.254', '172.16.0.1', '192.0.0.1', '192.168.0.1', '198.18.0.1', '224.0.0.1', '240.0.0.1', '255.255.255.255', '::', '::1', 'fc00::1', 'fe80::1', 'fe80::1%lo', 'fec0::1', 'ff02::1', '64:ff9b::a9fe:a9fe', '64:ff9b:1::1', '2002:7f00:1::', '::ffff:7f00:1', '::ffff:127.0.0.1', '::7f00:1', '::127.0.0.1', '::ffff:0:7f00:1', 'fe80::5efe:7f00:1', '2001:0:1::1',
-  ])('never to a name that resolves to %s [C4]', async (address) => {
+  ])('never to a name that resolves to %s [hostile C4]', async (address) => {
     const local = await trap()
     const { lookup, asked } = answering(address)
     await expect(createOutbound({ allowOrigins: [], lookup })(`https://cimd.example:${local.port}/c.json`)).rejects.toMatchObject(refused)
@@ -45,7 +45,7 @@ describe('where the gateway may be sent', () => {
     await expect(outbound(`https://${host}/`)).rejects.not.toMatchObject(refused)
   })
 
-  test('a name is resolved once, and a second answer that points inside is never asked for (rebinding) [C6]', async () => {
+  test('a name is resolved once, and a second answer that points inside is never asked for (rebinding) [hostile C6]', async () => {
     const local = await trap()
     const answers = [['198.51.100.1'], ['127.0.0.1']]
     const asked: string[] = []
@@ -58,7 +58,7 @@ describe('where the gateway may be sent', () => {
     expect(local.seen.connections).toBe(0)
   })
 
-  test('of a name with a public and a private address only the public one is a place to go [C6]', async () => {
+  test('of a name with a public and a private address only the public one is a place to go [hostile C6]', async () => {
     expect(await globalAddresses('two.example', answering('127.0.0.1', '1.1.1.1', '::1', '10.0.0.1', '2606:4700::1111').lookup)).toEqual([
       { address: '1.1.1.1', family: 4 },
       { address: '2606:4700::1111', family: 6 },
@@ -98,7 +98,7 @@ describe('where the gateway may be sent', () => {
     expect(await bodyOf(createOutbound({ allowOrigins: [named], lookup: answering('127.0.0.1').lookup }), named)).toBe(new URL(named).host)
   })
 
-  test('proxies named in the environment are not used [Q5]', async () => {
+  test('proxies named in the environment are not used [hostile Q5]', async () => {
     const proxy = await trap()
     for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'http_proxy', 'https_proxy', 'all_proxy']) vi.stubEnv(name, `http://127.0.0.1:${proxy.port}`)
     vi.stubEnv('NODE_USE_ENV_PROXY', '1')

@@ -70,7 +70,7 @@ describe('a record that cannot be read', () => {
     ['moved from another record', async () => keys.seal(JSON.stringify(grant), 'grant:2')],
     ['moved from another kind', async () => keys.seal(JSON.stringify(grant), 'session:1')],
   ]
-  test.each(spoil)('because it was %s is absent to every operation, and the log says so once a read [S11]', async (_, change) => {
+  test.each(spoil)('because it was %s is absent to every operation, and the log says so once a read [hostile S11]', async (_, change) => {
     await grants.put('1', grant)
     await grants.put('2', grant)
     await store.put('grant:1', await change((await store.get('grant:1'))!.value))
@@ -87,7 +87,7 @@ describe('a record that cannot be read', () => {
   })
 })
 
-test('a rotated root still opens what the old one sealed; what is written then is sealed with the new [T9]', async () => {
+test('a rotated root still opens what the old one sealed; what is written then is sealed with the new [hostile T9]', async () => {
   await recordsWith(await createKeyRing([older], random)).put('1', grant)
   const rotated = await createKeyRing([secret, older], random)
   const kept = (await recordsWith(rotated).get('1'))!
