@@ -114,7 +114,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const front = createFront({ config, directory })
   const refuse = createRefuse({ cors, log: runtime.log })
   const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record })
-  const status = createStatus({ runtime, config, directory, sessions, pages, draining: options.draining ?? (() => false) })
+  const status = createStatus({ runtime, directory, sessions, pages, draining: options.draining ?? (() => false) })
 
   const routes = createRoutes({
     handlers: {

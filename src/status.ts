@@ -1,5 +1,4 @@
 // What the gateway says of itself: health, readiness, the services, and the front door as JSON or page.
-import type { Config } from './config/schema.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Handler, Sessions } from './ports/rooms.ts'
@@ -20,7 +19,6 @@ export interface Status {
 
 interface StatusOptions {
   readonly runtime: Runtime
-  readonly config: Config
   readonly directory: Directory
   readonly sessions: Sessions
   readonly pages: Pages
@@ -48,7 +46,7 @@ const isPublic = (origin: string): boolean => {
   return protocol === 'https:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)
 }
 
-export const createStatus = ({ runtime, config, directory, sessions, pages, draining }: StatusOptions): Status => {
+export const createStatus = ({ runtime, directory, sessions, pages, draining }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined => directory.addresses.find((address) => address.service.id === id && address.path !== '/mcp') ?? directory.addresses.find((address) => address.service.id === id)
@@ -72,7 +70,7 @@ export const createStatus = ({ runtime, config, directory, sessions, pages, drai
     async health() {
       const healthy = await probe()
       return json(
-        { status: healthy ? 'healthy' : 'degraded', timestamp: new Date(runtime.now()).toISOString(), version: runtime.about.version, storage: { healthy, backend_type: config.storage.type } },
+        { status: healthy ? 'healthy' : 'degraded', timestamp: new Date(runtime.now()).toISOString(), version: runtime.about.version, storage: { healthy, backend_type: runtime.about.storage } },
         healthy ? 200 : 503,
       )
     },

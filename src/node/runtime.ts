@@ -45,7 +45,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     cache: createMemoryCache({ now, most: 1000 }),
     keys,
     passwords: createPasswords(),
-    about: { version, runtime: `node ${process.versions.node}` },
+    about: { version, runtime: `node ${process.versions.node}`, storage: config.storage.type },
     async close() {
       await Promise.allSettled(pending)
       close()

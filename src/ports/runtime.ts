@@ -44,8 +44,8 @@ export interface Runtime {
   readonly cache: Cache
   readonly keys: KeyRing
   readonly passwords: Passwords
-  /** Version of the product and of the runtime, for `/health` and the start block. */
-  readonly about: { readonly version: string; readonly runtime: string }
+  /** Version of the product, the runtime and its storage by name, for `/health` and the start block. */
+  readonly about: { readonly version: string; readonly runtime: string; readonly storage: string }
 }
 
 /** What a door knows of one request beyond its bytes. */

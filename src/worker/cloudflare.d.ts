@@ -10,8 +10,8 @@ interface DurableObjectId {
 }
 
 /** One object: its fetch handler, and every public method of its class as a call that answers a promise. */
-type DurableObjectStub<T = unknown> = { fetch(request: Request): Promise<Response> } & {
-  [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never
+type DurableObjectStub<T = unknown> = {
+  [K in Exclude<keyof T, 'fetch' | 'alarm'>]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never
 }
 
 interface DurableObjectNamespace<T = unknown> {

@@ -1,6 +1,7 @@
 // The Workers door: the configuration once an isolate, then every request both ways through the one gateway.
 import { waitUntil } from 'cloudflare:workers'
 import packageJson from '../../package.json' with { type: 'json' }
+import { faultText } from '../config/fault.ts'
 import { loadConfig } from '../config/load.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
@@ -31,12 +32,12 @@ const demo = (): Service => {
 type Made = { readonly gateway: Gateway } | { readonly faults: readonly string[] }
 
 const make = async (env: Environment, url: URL): Promise<Made> => {
-  const loaded = loadConfig({
+  const loaded = await loadConfig({
     ...(env.POSTERN_CONFIG === undefined ? {} : { file: { path: 'POSTERN_CONFIG', text: env.POSTERN_CONFIG } }),
     env: variables(env),
     flags: loopback(url) ? { issuer: url.origin } : {},
   })
-  if (!loaded.ok) return { faults: loaded.faults.map(String) }
+  if (!loaded.ok) return { faults: loaded.faults.map(faultText) }
   const { config } = loaded
   if (config.issuer === undefined) return { faults: ['issuer – the public URL of this Worker is not set. Set the variable MCP_ISSUER, e.g. https://mcp.example.com.'] }
   if (config.session_secret === undefined) return { faults: ['session_secret – this Worker has no root secret. Run: wrangler secret put SESSION_SECRET (32 characters or more).'] }

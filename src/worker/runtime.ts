@@ -44,6 +44,6 @@ export const createWorkerRuntime = async ({ config, env, logLevel, waitUntil, ve
     cache: kv ? createKvCache(kv) : createMemoryCache({ now, most: 1000 }),
     keys: await createKeyRing(secrets, random),
     passwords: createPasswords(),
-    about: { version, runtime: 'workers' },
+    about: { version, runtime: 'workers', storage: 'durable-object' },
   }
 }

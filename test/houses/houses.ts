@@ -1,7 +1,9 @@
 // The houses in which every flow and attack runs: in process, behind a node socket, in workerd. One configuration, one set of tests.
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
@@ -30,7 +32,13 @@ export interface HouseOptions {
   readonly upstream: string
 }
 
-const secret = 'flow-test-root-secret-0123456789abcdef'
+// The runner's own children are told the same by scripts/dev.mjs: nothing is sent anywhere and no outside name is asked.
+process.env['WRANGLER_SEND_METRICS'] = 'false'
+process.env['CLOUDFLARE_CF_FETCH_ENABLED'] = 'false'
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
+
+const secret = randomBytes(32).toString('base64url')
 
 export const configOf = ({ config = {}, upstream }: HouseOptions): ConfigInput => ({
   session_secret: secret,
@@ -90,8 +98,25 @@ export const openOnSocket = async (options: HouseOptions): Promise<House> => {
   }
 }
 
-/** Every house that flows run in; workerd joins through test/workers. */
+/** The Workers door in workerd, with its Durable Objects; the bundle is what a deployment would upload. */
+export const openInWorkerd = async (options: HouseOptions): Promise<House> => {
+  const { createTestHarness } = await import('wrangler')
+  const harness = createTestHarness({ root: checkout, workers: [{ configPath: 'wrangler.jsonc', vars: { POSTERN_CONFIG: JSON.stringify(configOf(options)), LOG_LEVEL: 'warn' } }] })
+  const { url } = await harness.listen()
+  return {
+    origin: url.origin,
+    log: [],
+    advance: () => {
+      throw new Error('the clock of workerd cannot be moved; skip this test there')
+    },
+    fetch: (target, init) => fetch(target, { redirect: 'manual', ...init }),
+    close: () => harness.close(),
+  }
+}
+
+/** Every house that flows and attacks run in. */
 export const houses = [
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
+  ['in workerd', openInWorkerd],
 ] as const

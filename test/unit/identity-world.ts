@@ -58,7 +58,7 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     cache: { get: () => Promise.resolve(undefined), put: () => Promise.resolve() },
     keys: await createKeyRing([random(32)], random),
     passwords,
-    about: { version: '0', runtime: 'test' },
+    about: { version: '0', runtime: 'test', storage: 'memory' },
   }
   const sessions = createSessions({ runtime, idleMs: 3_600_000, absoluteMs: 28_800_000 })
   const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.length === 0 })

@@ -112,7 +112,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     cache: memoryCache(now),
     keys: keys ?? (await createKeyRing([random(32)], random)),
     passwords: { hash: Promise.reject.bind(Promise), verify: () => Promise.resolve(false), outdated: () => false },
-    about: { version: '0', runtime: 'test' },
+    about: { version: '0', runtime: 'test', storage: 'memory' },
   }
   const directory = createDirectory({ issuer: origin, origins, services: Object.entries(services).map(([id, more]) => service(id, more)) })
   const who: { session: Session | undefined } = { session: undefined }
