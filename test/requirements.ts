@@ -68,11 +68,7 @@ export const requirements = {
 export type RequirementId = keyof typeof requirements
 
 /** Due now and without a test so far. The gate fails for an entry that has one: this list only shrinks. */
-export const pending: readonly RequirementId[] = [
-  ...(['A1', 'A2', 'A3', 'A4', 'A5', 'A6', 'A7', 'A8', 'A9', 'A10', 'A11', 'A12', 'A13', 'A15'] as const),
-  ...(['B1', 'B2', 'B3', 'B4', 'B5', 'B6', 'B7'] as const),
-  ...(['C1', 'C2', 'C3', 'C4', 'C7', 'C8', 'C10', 'C13', 'C14', 'C15', 'C16', 'C22'] as const),
-]
+export const pending: readonly RequirementId[] = ['A2', 'A3', 'A12', 'A15', 'B3', 'C13']
 
 /** Not offered yet: what comes with stdio, older and newer transports, and machine clients. */
-export const later: readonly RequirementId[] = ['A16', 'B8', 'C5', 'C6', 'C9', 'C11', 'C12', 'C17', 'C18', 'C19', 'C20', 'C21']
+export const later: readonly RequirementId[] = ['A16', 'B8', 'C5', 'C6', 'C11', 'C12', 'C17', 'C18', 'C19', 'C20', 'C21']
