@@ -224,5 +224,3 @@ export const hostile = {
   V2: 'codes in access logs',
   V3: 'log lines forged',
 } as const satisfies Record<string, string>
-
-export type HostileId = keyof typeof hostile
