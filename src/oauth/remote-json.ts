@@ -58,7 +58,7 @@ export const createRemoteJson = ({ runtime, directory }: RemoteJsonDeps): Remote
   const once = createOnce()
   // Bounded: the oldest failure makes room. Failures live in this process alone, so that nobody can poison another's.
   const failures = new Map<string, Failure & { readonly until: number }>()
-  const hostOf = (url: string) => new URL(url).hostname
+  const hostOf = (url: string) => new URL(url).hostname.replace(/\.$/, '')
   // A document of ours or of a server behind us would make the gateway vouch for itself, or wait for itself.
   const own = new Set([...directory.origins.map(hostOf), ...directory.services.flatMap(({ upstream }) => (upstream.kind === 'http' ? [hostOf(upstream.url)] : []))])
 

@@ -1,0 +1,129 @@
+// Signing keys: one set for all processes, rotated without a failure, kept in memory when the store is gone. And the rule of refresh generations, alone.
+import { describe, expect, it } from 'vitest'
+import { createKeyRing } from '../../src/kit/keyring.ts'
+import { Refusal } from '../../src/kit/refusal.ts'
+import { judgeRefresh, movedOn, type Grant } from '../../src/oauth/grants.ts'
+import { keysInUse, signingKey } from '../../src/oauth/key-set.ts'
+import { createSigner } from '../../src/oauth/signing-keys.ts'
+import type { Store } from '../../src/ports/store.ts'
+import { createMemoryStore } from '../../src/stores/memory.ts'
+import { random } from './oauth-world.ts'
+
+const day = 86_400_000
+const hour = 3_600_000
+
+const setUp = async () => {
+  const clock = { now: Date.UTC(2026, 0, 1) }
+  const state = { down: false }
+  const inner = createMemoryStore({ now: () => clock.now })
+  const guarded = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => (...args: Args): Promise<T> => (state.down ? Promise.reject(new Refusal('storage.unavailable', 'down')) : work(...args))
+  const store: Store = { get: guarded(inner.get), put: guarded(inner.put), take: guarded(inner.take), list: guarded(inner.list) }
+  const secret = random(32)
+  const logged: string[] = []
+  const process = async (keys = [secret]) =>
+    createSigner({ runtime: { now: () => clock.now, random, store, keys: await createKeyRing(keys, random), log: (_, event) => void logged.push(event) }, issuer: 'https://gw.test', rotationMs: 90 * day, overlapMs: hour })
+  return { clock, state, store, process, secret, logged }
+}
+const token = (signer: Awaited<ReturnType<Awaited<ReturnType<typeof setUp>>['process']>>) => signer.sign({ sub: 'x' }, { typ: 'at+jwt', lifetimeMs: hour })
+
+describe('the signer', () => {
+  it('makes one key, whoever starts first, and seals it', async () => {
+    const { process, store } = await setUp()
+    const [a, b] = [await process(), await process()]
+    const sets = await Promise.all([a.jwks(), b.jwks(), a.jwks(), b.jwks()])
+    expect(new Set(sets.map((set) => JSON.stringify(set))).size).toBe(1)
+    expect(sets[0]?.keys).toEqual([expect.objectContaining({ kty: 'EC', crv: 'P-256', alg: 'ES256', use: 'sig' })])
+    expect(JSON.stringify(sets)).not.toContain('"d"')
+    expect((await store.get('signing-keys'))?.value).toMatch(/^s1\./)
+    expect(await b.verify(await token(a), 'at+jwt')).toMatchObject({ sub: 'x', iss: 'https://gw.test' })
+  })
+
+  it('tells types, issuers and times apart', async () => {
+    const { process, clock } = await setUp()
+    const signer = await process()
+    const jwt = await token(signer)
+    expect(await signer.verify(jwt, 'JWT')).toBeUndefined()
+    expect(await signer.verify(`${jwt}x`, 'at+jwt')).toBeUndefined()
+    clock.now -= 59_000
+    expect(await signer.verify(jwt, 'at+jwt')).toBeDefined()
+    clock.now -= 10_000
+    expect(await signer.verify(jwt, 'at+jwt')).toBeUndefined()
+    clock.now += 69_000 + hour
+    expect(await signer.verify(jwt, 'at+jwt')).toBeUndefined()
+  })
+
+  it('[hostile T9] rotates without a moment in which a process does not know the key of another', async () => {
+    const { process, clock } = await setUp()
+    const [a, b] = [await process(), await process()]
+    const kids = new Set<string>()
+    await a.jwks()
+    clock.now += 90 * day - hour
+    for (let minute = 0; minute < 180; minute++) {
+      clock.now += 60_000
+      const [fromA, fromB] = [await token(a), await token(b)]
+      kids.add(JSON.stringify(fromA.split('.')[0]))
+      expect([await a.verify(fromB, 'at+jwt'), await b.verify(fromA, 'at+jwt')]).toEqual([expect.objectContaining({ sub: 'x' }), expect.objectContaining({ sub: 'x' })])
+    }
+    expect(kids.size).toBe(2)
+    expect((await a.jwks()).keys).toHaveLength(1)
+  })
+
+  it('works from memory while the store is down, and says so; a process that never saw it cannot', async () => {
+    const { process, clock, state, logged } = await setUp()
+    const known = await process()
+    const jwt = await token(known)
+    state.down = true
+    clock.now += 10 * 60_000
+    expect(await known.verify(jwt, 'at+jwt')).toBeDefined()
+    expect(await known.verify(await token(known), 'at+jwt')).toBeDefined()
+    expect(logged).toContain('signing-keys.from-memory')
+    const fresh = await process()
+    await expect(fresh.jwks()).rejects.toMatchObject({ code: 'storage.unavailable' })
+    await expect(fresh.verify(jwt, 'at+jwt')).rejects.toMatchObject({ code: 'storage.unavailable' })
+  })
+
+  it('starts anew when nobody can open the old keys any more, and keeps them through a change of the root secret', async () => {
+    const { process, secret, logged } = await setUp()
+    const jwt = await token(await process())
+    const next = random(32)
+    expect(await (await process([next, secret])).verify(jwt, 'at+jwt')).toBeDefined()
+    expect(logged).not.toContain('record.unreadable')
+    const lost = await process([next])
+    expect(await lost.verify(jwt, 'at+jwt')).toBeUndefined()
+    expect(await lost.verify(await token(lost), 'at+jwt')).toBeDefined()
+    expect(logged).toContain('record.unreadable')
+  })
+})
+
+describe('keys', () => {
+  it('are kept until no token of theirs can live', () => {
+    const keys = [{ signsFrom: 0 }, { signsFrom: 1_000_000 }]
+    expect(signingKey(keys, 999_999)).toBe(keys[0])
+    expect(signingKey(keys, 1_000_000)).toBe(keys[1])
+    expect(keysInUse(keys, 1_000_000 + hour, hour)).toEqual(keys)
+    expect(keysInUse(keys, 1_000_000 + hour + 60_000, hour)).toEqual([keys[1]])
+  })
+})
+
+describe('a presented generation', () => {
+  const grace = 60_000
+  const grant = (generation: number, usedAt: Record<number, number>) => ({ generation, usedAt })
+
+  it('moves the grant on when it is the newest', () => expect(judgeRefresh(grant(3, {}), 3, 0, grace)).toBe('advance'))
+  it('gets its successor again while nobody used that, however late', () => expect(judgeRefresh(grant(3, { 2: 0 }), 2, 1e12, grace)).toBe('repeat'))
+  it('gets it again for the grace after that was used', () => {
+    expect(judgeRefresh(grant(3, { 1: 0, 2: 1000 }), 1, 60_999, grace)).toBe('repeat')
+    expect(judgeRefresh(grant(3, { 1: 0, 2: 1000 }), 1, 61_000, grace)).toBe('reuse')
+  })
+  it('is a reuse when its successor was used too long ago to be remembered', () => expect(judgeRefresh(grant(9, {}), 1, 0, grace)).toBe('reuse'))
+  it('is remembered no longer than the grace, and its key as long as it may be asked for', () => {
+    const start = { generation: 0, usedAt: {}, keyIds: { 0: 'a' } } as unknown as Grant
+    const one = movedOn(start, 1000, grace, 'b')
+    const two = movedOn(one, 2000, grace, 'c')
+    expect([two.generation, two.usedAt, two.keyIds]).toEqual([2, { 0: 1000, 1: 2000 }, { 0: 'a', 1: 'b', 2: 'c' }])
+    const three = movedOn(two, 100_000, grace, 'd')
+    expect([three.usedAt, three.keyIds]).toEqual([{ 2: 100_000 }, { 2: 'c', 3: 'd' }])
+    const busy = Array.from({ length: 500 }).reduce<Grant>((grown) => movedOn(grown, 5000, grace, 'k'), start)
+    expect(Object.keys(busy.usedAt)).toHaveLength(200)
+  })
+})
