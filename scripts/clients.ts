@@ -3,7 +3,8 @@
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { claudeCode } from './clients/claude-code.ts'
-import { codex } from './clients/codex.ts'
+import { codexClients } from './clients/codex.ts'
+import { serveDocuments } from './clients/documents.ts'
 import { inspector } from './clients/inspector.ts'
 import { mcpRemote } from './clients/mcp-remote.ts'
 import { sdkClients } from './clients/sdk.ts'
@@ -18,7 +19,7 @@ import { table } from './harness/table.ts'
 
 const { values } = parseArgs({ options: { command: { type: 'string' }, client: { type: 'string', default: '' }, upstream: { type: 'string', default: '' } } })
 
-const clients = [...sdkClients, mcpRemote, inspector, claudeCode, codex].filter(({ name }) => name.toLowerCase().includes(values.client.toLowerCase()))
+const clients = [...sdkClients, mcpRemote, inspector, claudeCode, ...codexClients].filter(({ name }) => name.toLowerCase().includes(values.client.toLowerCase()))
 
 /** Longest time for one client at one upstream. */
 const limitMs = 90_000
@@ -56,7 +57,9 @@ const main = async (): Promise<boolean> => {
   const peers = await ensurePeer('clients')
   const installed = values.command === undefined ? await installPackage() : undefined
   const upstreams = await startUpstreams(peers)
+  const documents = await serveDocuments()
   const postern = await startPostern({
+    env: documents.env,
     command: installed?.command ?? (values.command?.split(' ') as [string, ...string[]] | undefined) ?? [process.execPath, join(root, 'src/cli/main.ts')],
     config: { mcp_services: Object.fromEntries(upstreams.map(({ service, url }) => [service, { url }])), local_users: [person] },
   })
@@ -72,6 +75,7 @@ const main = async (): Promise<boolean> => {
     await chromium.close()
     await postern.stop()
     for (const upstream of upstreams) await upstream.stop()
+    documents.stop()
     installed?.remove()
   }
   console.log(`\n${table([['client', 'upstream', 'shown', 'seconds'], ...results.map(({ row }) => row)])}\n`)

@@ -5,6 +5,11 @@ import type { ClientTrial } from './trial.ts'
 
 const quoted = (words: readonly string[]): string => words.map((word) => `'${word.replaceAll('\'', `'\\''`)}'`).join(' ')
 
+const byDocument = (url: string): string => {
+  if (new URL(url).searchParams.get('client_id')?.startsWith('https://claude.ai/') !== true) throw new Error(`no metadata document in ${url}`)
+  return url
+}
+
 export const claudeCode: ClientTrial = {
   name: 'Claude Code 2.1',
   run: async ({ url, home, peers, allow }) => {
@@ -15,7 +20,7 @@ export const claudeCode: ClientTrial = {
     await claude(['mcp', 'add', '--transport', 'http', 'trial', url])
     const login = startProcess('script', { args: ['-qefc', quoted([...wrapper, 'mcp', 'login', 'trial']), '/dev/null'], env, cwd: home.path })
     try {
-      await Promise.race([home.opened().then(allow), login.exited])
+      await Promise.race([home.opened().then(byDocument).then(allow), login.exited])
       const code = await login.exited
       if (code !== 0) throw new Error(`login ended with ${code}:\n${login.output().slice(-2000)}`)
     } finally {
@@ -23,6 +28,6 @@ export const claudeCode: ClientTrial = {
     }
     const list = (await claude(['mcp', 'list'])).stdout()
     if (!/trial:.*Connected/.test(list)) throw new Error(`claude mcp list says:\n${list}`)
-    return 'logged in, ✔ Connected'
+    return 'logged in by metadata document, ✔ Connected'
   },
 }

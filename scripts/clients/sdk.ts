@@ -8,6 +8,7 @@ interface Report {
   readonly first: string
   readonly second: string
   readonly refreshed: boolean
+  readonly rotated: boolean
   readonly visits: number
 }
 
@@ -22,7 +23,7 @@ const sdk = (name: string, major: '1' | '2', mode: 'legacy' | 'auto'): ClientTri
       const report = JSON.parse(line) as Report
       expectAnswer(trial, report.first)
       expectAnswer(trial, report.second)
-      if (!report.refreshed || report.visits !== 1) throw new Error(`not refreshed in silence: ${line}`)
+      if (!report.refreshed || !report.rotated || report.visits !== 1) throw new Error(`not refreshed in silence: ${line}`)
       const expected = mode === 'auto' ? upstream.revision : '2025-11-25'
       if (report.version !== expected) throw new Error(`spoke ${report.version}, not ${expected}`)
       return `${report.version}, called, refreshed, called`
