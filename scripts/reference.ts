@@ -1,6 +1,7 @@
 // The reference pages that are made from the code. `npm run docs` writes them, and a test fails when a page and the code differ.
-import { z } from 'zod'
-import { configSchema } from '../src/config/schema.ts'
+import { cliReference } from '../src/cli/reference.ts'
+import { configJsonSchema } from '../src/config/json-schema.ts'
+import { configReference } from '../src/config/reference.ts'
 import { refusals } from '../src/kit/refusal.ts'
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
@@ -19,52 +20,10 @@ const refusalsPage = (): string =>
     ),
   )
 
-interface Field {
-  readonly type?: string
-  readonly description?: string
-  readonly default?: unknown
-  readonly enum?: readonly unknown[]
-  readonly minimum?: number
-  readonly maximum?: number
-  readonly minLength?: number
-  readonly properties?: Record<string, Field>
-  readonly required?: readonly string[]
-  readonly additionalProperties?: Field | boolean
-  readonly items?: Field
-}
-
-const limits = ({ minimum, maximum, minLength }: Field): string => {
-  if (minimum !== undefined && maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER) return `, ${minimum} to ${maximum}`
-  if (minimum !== undefined && minimum > Number.MIN_SAFE_INTEGER) return `, at least ${minimum}`
-  return minLength !== undefined && minLength > 1 ? `, at least ${minLength} characters` : ''
-}
-
-const kindOf = (field: Field): string => {
-  if (field.enum) return field.enum.map((value) => `\`${JSON.stringify(value)}\``).join(' or ')
-  if (field.type === 'array') return `list of ${field.items?.type ?? 'values'}`
-  if (field.type === 'object') return 'map'
-  return `${field.type ?? 'any'}${limits(field)}`
-}
-
-const rowsOf = (field: Field, path: string): string[][] =>
-  Object.entries(field.properties ?? {}).flatMap(([name, child]) => {
-    const key = path === '' ? name : `${path}.${name}`
-    const fallback = child.default === undefined || (child.properties && child.type === 'object') ? '' : `\`${JSON.stringify(child.default)}\``
-    const row = [`\`${key}\``, kindOf(child), field.required?.includes(name) ? 'required' : fallback, child.description ?? '']
-    const nested = typeof child.additionalProperties === 'object' ? rowsOf(child.additionalProperties, `${key}.{id}`) : []
-    const listed = child.items ? rowsOf(child.items, `${key}[]`) : []
-    return [row, ...rowsOf(child, key), ...nested, ...listed]
-  })
-
-const configPage = (): string =>
-  made(
-    'Configuration',
-    'Every key of `config.yaml`. `postern config schema` prints the same as JSON Schema for editors, and `postern validate` checks a file against it.',
-    table(['key', 'value', 'default', 'meaning'], rowsOf(z.toJSONSchema(configSchema, { io: 'input' }) as Field, '')),
-  )
-
 /** Path from the root of the repository → what must stand there. */
 export const referencePages = (): Readonly<Record<string, string>> => ({
   'docs/reference/refusals.md': refusalsPage(),
-  'docs/reference/config.md': configPage(),
+  'docs/reference/config.md': configReference(),
+  'docs/reference/cli.md': cliReference(),
+  'postern.schema.json': `${JSON.stringify(configJsonSchema(), null, 2)}\n`,
 })

@@ -1,16 +1,9 @@
 // `postern validate`, `postern config schema`, `postern config explain`: everything about the configuration without starting anything.
-import type { Environment } from '../config/environment.ts'
+import type { Environment } from '../config/environment-names.ts'
 import { type Explained, explain, explainAll } from '../config/explain.ts'
 import { configJsonSchema } from '../config/json-schema.ts'
-import { ConfigError, UsageError, faultData, print, printJson, printWarnings } from './answer.ts'
-import { type Configured, type Wanted, loadConfiguration } from './configuration.ts'
-
-/** The configuration; throws `ConfigError` with every fault. */
-export const loadOrThrow = async (wanted: Wanted, env: Environment): Promise<Configured & { readonly ok: true }> => {
-  const loaded = await loadConfiguration(wanted, env)
-  if (!loaded.ok) throw new ConfigError(loaded.faults)
-  return loaded
-}
+import { UsageError, faultData, print, printJson, printWarnings } from './answer.ts'
+import { type Wanted, loadOrThrow } from './configuration.ts'
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
 

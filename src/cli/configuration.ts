@@ -2,11 +2,12 @@
 import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import type { Environment, SecretFile } from '../config/environment.ts'
+import type { Environment, SecretFile } from '../config/environment-names.ts'
 import type { Fault, Origin } from '../config/fault.ts'
 import type { Flags } from '../config/flags.ts'
 import { secretFilesFor } from '../config/layers.ts'
 import { type Loaded, loadConfig } from '../config/load.ts'
+import { ConfigError } from './answer.ts'
 
 export interface Wanted {
   /** `--config`. */
@@ -114,4 +115,11 @@ export const loadConfiguration = async ({ file, flags }: Wanted, env: Environmen
   const loaded = await loadConfig({ file: text, env, flags, secrets: await secretsOf(env, text) })
   if (!found) return loaded
   return loaded.ok ? { ...loaded, warnings: [...loaded.warnings, ...openToAll(found, loaded.writtenSecrets)], file: found.shown } : { ...loaded, file: found.shown }
+}
+
+/** The configuration; throws `ConfigError` with every fault. */
+export const loadOrThrow = async (wanted: Wanted, env: Environment): Promise<Configured & { readonly ok: true }> => {
+  const loaded = await loadConfiguration(wanted, env)
+  if (!loaded.ok) throw new ConfigError(loaded.faults)
+  return loaded
 }

@@ -1,5 +1,6 @@
 // The command line: verbs, flags, help. Each verb loads its own code, so that `postern version` does not load a gateway.
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { faultText } from '../config/fault.ts'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { suggest } from '../config/suggest.ts'
 import { UsageError, print, printJson } from './answer.ts'
@@ -43,9 +44,8 @@ const noVerb = (command: Command, word: string): UsageError => {
 }
 
 const serve = async (given: Given): Promise<void> => {
-  const { loadOrThrow } = await import('./config-verbs.ts')
+  const { loadOrThrow } = await import('./configuration.ts')
   const { config, warnings } = await loadOrThrow(wantedOf(given), process.env)
-  const { faultText } = await import('../config/fault.ts')
   const { start } = await import('./start.ts')
   await start({
     config,
@@ -57,7 +57,7 @@ const serve = async (given: Given): Promise<void> => {
 }
 
 const adminLink = async (given: Given): Promise<void> => {
-  const { loadOrThrow } = await import('./config-verbs.ts')
+  const { loadOrThrow } = await import('./configuration.ts')
   const { config } = await loadOrThrow(wantedOf(given), process.env)
   const { adminLink: mint } = await import('./admin.ts')
   const link = await mint({ config, stateDir: stateDirectory(given.state, process.env) })

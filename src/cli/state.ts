@@ -1,7 +1,7 @@
 // Where the gateway keeps what it must not lose: keys and the database.
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import type { Environment } from '../config/environment.ts'
+import type { Environment } from '../config/environment-names.ts'
 
 /**
  * The absolute path of the state directory: `--state`, POSTERN_STATE, `$XDG_STATE_HOME/postern`, `~/.local/state/postern`.

@@ -1,6 +1,6 @@
 // What the rules look at: the configuration as written, with defaults, minus everything already at fault, so that one mistake is told once
 // and hides no other.
-import { type Fault, type Origin, type Path, keyText } from './fault.ts'
+import { type Fault, type Origin, type Path, keyText, printable } from './fault.ts'
 import { shapeAt } from './shape.ts'
 import { type Tree, isBranch } from './tree.ts'
 
@@ -8,6 +8,8 @@ export interface Draft {
   /** Whether something was written there, right or wrong. */
   has(...path: Path): boolean
   text(...path: Path): string | undefined
+  /** The text as a sentence may repeat it, in quotes; what a variable supplied is named, not shown. */
+  said(...path: Path): string
   number(...path: Path): number | undefined
   flag(...path: Path): boolean
   /** Texts of a list, each with its path. */
@@ -50,6 +52,11 @@ export const createDraft = (tree: Tree, lost: readonly Path[], options: { readon
   }
   return {
     ...base,
+    said: (...path) => {
+      const origin = tree.written(path)?.value
+      const variables = origin?.from === 'file' ? origin.variables : []
+      return variables.length > 0 ? `the value of ${variables.map((name) => `\${${name}}`).join(', ')}` : `"${printable(base.text(...path) ?? '')}"`
+    },
     number: (...path) => {
       const found = value(path)
       return typeof found === 'number' ? found : undefined

@@ -1,106 +1,11 @@
-// Which environment variables mean what, and how they are laid over the file.
+// The environment laid over the file.
 import { type Coerced, coerce } from './coerce.ts'
+import { type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, pathOf, prefix, secretFileVariables, unusedNames } from './environment-names.ts'
 import { type Fault, type Path, keyText } from './fault.ts'
 import { logLevels } from './schema.ts'
-import { type Shape, rootShape, shapeAt } from './shape.ts'
+import { type Shape, shapeAt } from './shape.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, isBranch } from './tree.ts'
-
-export type Environment = Readonly<Record<string, string | undefined>>
-
-/** What a door read for a variable `NAME_FILE`. */
-export type SecretFile = { readonly text: string } | { readonly problem: string }
-
-export interface EnvironmentName {
-  readonly name: string
-  /** The key it sets; absent where it does something else. */
-  readonly key?: string
-  readonly note: string
-}
-
-/** Names with a fixed meaning; of two for the same key the later one in this list wins. */
-export const environmentNames: readonly EnvironmentName[] = [
-  { name: 'PORT', key: 'port', note: 'What hosting platforms set.' },
-  { name: 'MCP_GATEWAY_PORT', key: 'port', note: '' },
-  { name: 'HOST', key: 'host', note: 'Read only when it is an IP address or `localhost`: some shells put the machine’s name there.' },
-  { name: 'MCP_GATEWAY_HOST', key: 'host', note: '' },
-  { name: 'MCP_ISSUER', key: 'issuer', note: '' },
-  { name: 'MCP_DEBUG', key: 'debug', note: '' },
-  { name: 'LOG_LEVEL', key: 'log_level', note: 'In any case; `warning`, `trace`, `critical` and `fatal` are understood.' },
-  { name: 'SESSION_SECRET', key: 'session_secret', note: 'All names of the root secret that are set must agree.' },
-  { name: 'GATEWAY_JWT_SECRET', key: 'session_secret', note: 'The root secret.' },
-  { name: 'COOKIE_ENCRYPTION_KEY', key: 'session_secret', note: 'The root secret.' },
-  { name: 'MCP_SESSION_SECRET', key: 'session_secret', note: 'The root secret.' },
-  { name: 'ACCESS_TOKEN_LIFETIME', key: 'access_token_lifetime', note: '' },
-  { name: 'REFRESH_TOKEN_LIFETIME', key: 'refresh_token_lifetime', note: '' },
-  { name: 'SESSION_TIMEOUT', key: 'session_timeout', note: '' },
-  { name: 'CLIENT_LIFETIME', key: 'client_lifetime', note: '' },
-  { name: 'MCP_PROTOCOL_VERSIONS_SUPPORTED', key: 'protocol_versions', note: 'A list.' },
-  { name: 'MCP_PROTOCOL_VERSION', key: 'protocol_versions', note: 'One revision; narrows the list to it.' },
-  { name: 'ALLOWED_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
-  { name: 'MCP_CORS_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
-  { name: 'LOCAL_USER', key: 'local_users', note: 'With LOCAL_PASSWORD: one more local user, or a new password for the one of that name.' },
-  { name: 'LOCAL_PASSWORD', key: 'local_users', note: 'With LOCAL_USER; at least 8 characters.' },
-  { name: 'DOWNSTREAM_MCP_URL', key: 'mcp_services', note: 'The URL of one MCP server, served at `/mcp` (and as the service `downstream`).' },
-  { name: 'MCP_CONFIG_PATH', note: 'The configuration file, when no `--config` is given.' },
-  { name: 'POSTERN_CONFIG', note: 'The configuration itself, as YAML or JSON text, when neither `--config` nor MCP_CONFIG_PATH names a file.' },
-  { name: 'POSTERN_STATE', note: 'The state directory, when no `--state` is given.' },
-  { name: 'NODE_ENV', note: '`production` refuses storage that is lost at exit.' },
-]
-
-/** Names of the documents this gateway grew from that mean something this version does not do; setting one is worth a warning. */
-export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'BASE_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'DOMAIN_ROOT', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVERS', 'MCP_SERVER_ALLOWLIST', 'TOKEN_ENCRYPTION_KEY']
-
-const prefix = 'POSTERN_'
-const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'DOWNSTREAM_MCP_URL', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
-
-const holdsSecret = (path: Path): boolean => {
-  const shape = shapeAt(path)
-  return shape !== undefined && (shape.secret || shape.below(0)?.secret === true)
-}
-
-/** `MY_SERVICE` → the key that is written so in the file (`my-service`), or `my_service`. */
-const sameName = (part: string, known: readonly string[]): string => known.find((key) => key.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_') === part) ?? part.toLowerCase()
-
-type Found = { readonly path: Path } | { readonly unknown: string; readonly known: readonly string[] }
-
-/** `POSTERN_CORS__ALLOW_ORIGINS` → `cors.allow_origins`. Ids of services and providers are matched with those of the file; list entries are numbers. */
-const pathOf = (name: string, tree: Tree | undefined): Found => {
-  const path: (string | number)[] = []
-  let shape: Shape | undefined = rootShape
-  for (const part of name.slice(prefix.length).split('__')) {
-    const written = tree?.get(path)
-    const present = isBranch(written) ? Object.keys(written) : []
-    const before: Shape | undefined = shape
-    const key: string | number = before?.kind === 'list' && /^\d{1,3}$/.test(part) ? Number(part) : sameName(part, before?.kind === 'object' ? before.names : present)
-    shape = part === '' || key === '$schema' ? undefined : before?.below(key)
-    const stem = `${prefix}${path.map((step) => `${String(step).toUpperCase()}__`).join('')}`
-    if (!shape) return { unknown: `${stem}${part}`, known: (before?.names ?? []).filter((known) => known !== '$schema').map((known) => `${stem}${known.toUpperCase()}`) }
-    path.push(key)
-  }
-  return { path }
-}
-
-const isSecretName = (name: string): boolean => {
-  if (name === 'LOCAL_PASSWORD') return true
-  const fixed = environmentNames.find((known) => known.name === name)?.key
-  if (fixed !== undefined) return !elsewhere.has(name) && holdsSecret(fixed.split('.'))
-  const found = name.startsWith(prefix) ? pathOf(name, undefined) : undefined
-  return found !== undefined && 'path' in found && holdsSecret(found.path)
-}
-
-/**
- * The variables `NAME_FILE` whose files a door must read: those that stand beside a secret's name, and those beside a name that the file
- * refers to as `${NAME}` and that is not set itself. Any other `…_FILE` is somebody else's.
- */
-export const secretFileVariables = (env: Environment, referenced: Iterable<string>): readonly { readonly variable: string; readonly path: string }[] => {
-  const wanted = new Set(referenced)
-  return Object.entries(env).flatMap(([variable, path]) => {
-    const name = variable.replace(/_FILE$/, '')
-    const ours = name !== variable && path && (isSecretName(name) || (wanted.has(name) && env[name] === undefined))
-    return ours ? [{ variable, path }] : []
-  })
-}
 
 export interface Effective {
   /** Variables with the contents of `NAME_FILE` in place, and the variable each came from. */
@@ -158,9 +63,11 @@ const put = (desk: Desk, name: string, path: Path, from: string, text: string): 
   const key = keyText(path)
   const result = shape ? read(name, text, shape) : undefined
   if (result === undefined) return
-  const last = path.at(-1)
-  const list = typeof last === 'number' ? desk.tree.get(path.slice(0, -1)) : undefined
-  if (typeof last === 'number' && last > (Array.isArray(list) ? list.length : 0)) desk.faults.push(about(from, key, 'leaves a gap in the list: count from 0'))
+  const gap = path.some((part, i) => {
+    const list = typeof part === 'number' ? desk.tree.get(path.slice(0, i)) : undefined
+    return typeof part === 'number' && part > (Array.isArray(list) ? list.length : 0)
+  })
+  if (gap) desk.faults.push(about(from, key, 'leaves a gap in the list: entries count from 0'))
   else if ('value' in result) desk.tree.set(path, result.value, { from: 'environment', name: from })
   else {
     desk.faults.push(about(from, key, result.what))
@@ -192,11 +99,18 @@ const fixed = (desk: Desk): void => {
   }
 }
 
+/** A whole section before single keys in it, entries of a list in their order. */
+const sections = (a: string, b: string): number => {
+  const [left, right] = [a.split('__'), b.split('__')]
+  const at = left.findIndex((part, i) => part !== right[i])
+  const [x, y] = [left[at], right[at]]
+  if (at < 0 || x === undefined || y === undefined) return left.length - right.length
+  return /^\d+$/.test(x) && /^\d+$/.test(y) ? Number(x) - Number(y) : x < y ? -1 : 1
+}
+
 const mechanical = (desk: Desk): void => {
   const names = [...desk.values.keys()].filter((name) => name.startsWith(prefix) && !elsewhere.has(name))
-  const depth = (name: string): number => name.split('__').length
-  // A whole section first, then single keys in it.
-  for (const name of names.sort((a, b) => depth(a) - depth(b) || (a < b ? -1 : 1))) {
+  for (const name of names.sort(sections)) {
     const { text, from } = desk.values.get(name) as { text: string; from: string }
     if (isSecretName(name.replace(/_FILE$/, '')) && name.endsWith('_FILE')) continue
     const found = pathOf(name, desk.tree)

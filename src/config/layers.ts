@@ -1,6 +1,7 @@
 // File, environment and flags, laid one over the other into one tree.
 import type { ConfigFile, Read } from './document.ts'
-import { type Effective, type Environment, type SecretFile, overlayEnvironment, secretFileVariables } from './environment.ts'
+import { type Environment, type SecretFile, secretFileVariables } from './environment-names.ts'
+import { type Effective, overlayEnvironment } from './environment.ts'
 import type { Fault, Path } from './fault.ts'
 import type { Flags } from './flags.ts'
 import { overlayFlags } from './overlay-flags.ts'

@@ -35,7 +35,7 @@ const provider = (draft: Draft, report: Report, id: string): void => {
   const known = draft.keys('oauth_providers')
   if (wanted === undefined || known.includes(wanted)) return
   const there = known.length > 0 ? `there are: ${known.map((name) => printable(name)).join(', ')}` : 'there are none'
-  report.fault(path, `"${printable(wanted)}" is not in oauth_providers (${there})${didYouMean(wanted, known)}`)
+  report.fault(path, `${draft.said(...path)} is not in oauth_providers (${there})${didYouMean(wanted, known)}`)
 }
 
 // Written by the gateway or the HTTP stack, or bearing a credential; mcp-* are the protocol's own.
@@ -63,7 +63,7 @@ const services: Rule = (draft, report) => {
 const defaultService: Rule = (draft, report) => {
   const wanted = draft.text('default_service')
   const known = draft.keys('mcp_services')
-  if (wanted !== undefined && !known.includes(wanted)) report.fault(['default_service'], `"${printable(wanted)}" is not in mcp_services${didYouMean(wanted, known)}`)
+  if (wanted !== undefined && !known.includes(wanted)) report.fault(['default_service'], `${draft.said('default_service')} is not in mcp_services${didYouMean(wanted, known)}`)
 }
 
 export const serviceRules: readonly Rule[] = [ids, services, defaultService]

@@ -1,0 +1,172 @@
+// Environment variables over the file: every name, every form, and secrets from files.
+import { describe, expect, it } from 'vitest'
+import { environmentNames, secretFileVariables } from '../../src/config/environment-names.ts'
+import { secretFilesFor } from '../../src/config/layers.ts'
+import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
+
+const secret = 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A'
+const other = 'Zw4mP8rTy6Kd2Xs9Lb5Vn3Hg7Jf1Qc0E'
+
+describe('an environment variable with a fixed name', () => {
+  it.each([
+    ['PORT', '9001', { port: 9001 }],
+    ['MCP_GATEWAY_PORT', '9002', { port: 9002 }],
+    ['HOST', '127.0.0.1', { host: '127.0.0.1' }],
+    ['MCP_GATEWAY_HOST', 'localhost', { host: 'localhost' }],
+    ['MCP_ISSUER', 'http://localhost:8080', { issuer: 'http://localhost:8080' }],
+    ['MCP_DEBUG', '1', { debug: true }],
+    ['MCP_DEBUG', 'False', { debug: false }],
+    ['LOG_LEVEL', 'WARNING', { log_level: 'warn' }],
+    ['SESSION_SECRET', secret, { session_secret: secret }],
+    ['GATEWAY_JWT_SECRET', secret, { session_secret: secret }],
+    ['COOKIE_ENCRYPTION_KEY', secret, { session_secret: secret }],
+    ['MCP_SESSION_SECRET', secret, { session_secret: secret }],
+    ['ACCESS_TOKEN_LIFETIME', '86400', { access_token_lifetime: 86_400 }],
+    ['REFRESH_TOKEN_LIFETIME', '2592000', { refresh_token_lifetime: 2_592_000 }],
+    ['SESSION_TIMEOUT', '3600', { session_timeout: 3600 }],
+    ['CLIENT_LIFETIME', '0', { client_lifetime: 0 }],
+    ['MCP_PROTOCOL_VERSION', '2025-06-18', { protocol_versions: ['2025-06-18'] }],
+    ['MCP_PROTOCOL_VERSIONS_SUPPORTED', '2025-06-18,2025-03-26', { protocol_versions: ['2025-06-18', '2025-03-26'] }],
+    ['ALLOWED_ORIGINS', 'https://a.example', { cors: { allow_origins: ['https://a.example'] } }],
+    ['MCP_CORS_ORIGINS', 'https://a.example, https://b.example', { cors: { allow_origins: ['https://a.example', 'https://b.example'] } }],
+    ['DOWNSTREAM_MCP_URL', 'https://upstream.example/mcp', { mcp_services: { downstream: { url: 'https://upstream.example/mcp', auth_required: true } }, default_service: 'downstream' }],
+  ])('%s=%s', async (name, text, wanted) => {
+    expect(await configOf('', { env: { [name]: text } })).toMatchObject(wanted)
+    expect(environmentNames.map((known) => known.name)).toContain(name)
+  })
+
+  it('counts as absent when it is empty', async () => {
+    const env = Object.fromEntries(environmentNames.map(({ name }) => [name, '']))
+    expect(await configOf('', { env })).toEqual(await configOf(''))
+  })
+
+  it('gives way to a more particular one: POSTERN_PORT, MCP_GATEWAY_PORT, PORT', async () => {
+    const env = { PORT: '1', MCP_GATEWAY_PORT: '2', POSTERN_PORT: '3' }
+    expect((await configOf('', { env })).port).toBe(3)
+    expect((await configOf('', { env: { ...env, POSTERN_PORT: undefined } })).port).toBe(2)
+  })
+
+  it('says its own name when it is wrong', async () => {
+    expect(await faultsOf('', { env: { PORT: 'eighty', MCP_DEBUG: 'maybe', LOG_LEVEL: 'loud', ACCESS_TOKEN_LIFETIME: '1' } })).toEqual([
+      'environment PORT port – must be a number',
+      'environment MCP_DEBUG debug – must be true or false',
+      'environment LOG_LEVEL log_level – "loud" does not exist here; possible: debug, info, warn, error',
+      'environment ACCESS_TOKEN_LIFETIME access_token_lifetime – must be from 60 to 86400 seconds',
+    ])
+  })
+
+  it('HOST that is the machine’s name, as shells set it, is not an address to listen on', async () => expect(await configOf('', { env: { HOST: 'laptop' } })).toMatchObject({ host: '127.0.0.1' }))
+
+  it('MCP_PROTOCOL_VERSION narrows the supported list, and must be in it', async () => {
+    const env = { MCP_PROTOCOL_VERSION: '2025-06-18', MCP_PROTOCOL_VERSIONS_SUPPORTED: '2025-06-18,2025-03-26' }
+    expect((await configOf('', { env })).protocol_versions).toEqual(['2025-06-18'])
+    expect(await faultsOf('', { env: { ...env, MCP_PROTOCOL_VERSION: '2024-11-05' } })).toEqual(['environment MCP_PROTOCOL_VERSION protocol_versions – is not one of MCP_PROTOCOL_VERSIONS_SUPPORTED'])
+  })
+
+  it('root secrets under several names must agree [hostile U1]', async () => {
+    expect(await configOf('', { env: { SESSION_SECRET: secret, GATEWAY_JWT_SECRET: secret } })).toMatchObject({ session_secret: secret })
+    const faults = await faultsOf('', { env: { SESSION_SECRET: secret, GATEWAY_JWT_SECRET: other } })
+    expect(faults).toEqual(['environment GATEWAY_JWT_SECRET session_secret – differs from SESSION_SECRET; both are the root secret, so keep one'])
+  })
+
+  it('that means something elsewhere and nothing here is told', async () => {
+    expect(await warningsOf('', { env: { ALLOWED_GITHUB_USERS: 'a,b' } })).toEqual(['environment ALLOWED_GITHUB_USERS – is set, but this version does nothing with it'])
+    expect(await warningsOf('allowed_hosts: ["${BASE_DOMAIN}"]\n', { env: { BASE_DOMAIN: 'example.com' } })).toEqual([])
+  })
+})
+
+describe('LOCAL_USER and LOCAL_PASSWORD', () => {
+  const env = { LOCAL_USER: 'alex', LOCAL_PASSWORD: 'correct-horse' }
+
+  it('add a person', async () => expect((await configOf('', { env })).local_users).toEqual([{ username: 'alex', password: 'correct-horse', groups: [] }]))
+
+  it('add to the people of the file, or give one of them a new password', async () => {
+    const hash = "'$argon2id$v=19$m=1,t=1,p=1$YQ$YQ'"
+    const text = `local_users:\n  - { username: kim, password_hash: ${hash} }\n  - { username: alex, password_hash: ${hash}, email: alex@example.com }\n`
+    expect((await configOf(text, { env })).local_users).toMatchObject([{ username: 'kim' }, { username: 'alex', password: 'correct-horse', email: 'alex@example.com' }])
+    expect((await configOf(text, { env })).local_users[1]).not.toHaveProperty('password_hash')
+    expect((await configOf(text, { env: { ...env, LOCAL_USER: 'sam' } })).local_users.map((user) => user.username)).toEqual(['kim', 'alex', 'sam'])
+  })
+
+  it('belong together', async () => {
+    expect(await faultsOf('', { env: { LOCAL_USER: 'alex' } })).toEqual(['environment LOCAL_USER local_users – is set without LOCAL_PASSWORD: set both, or neither'])
+    expect(await faultsOf('', { env: { LOCAL_PASSWORD: 'x' } })).toEqual(['environment LOCAL_PASSWORD local_users – is set without LOCAL_USER: set both, or neither'])
+  })
+
+  it('follow the rules for passwords', async () => {
+    expect(await faultsOf('', { env: { ...env, LOCAL_PASSWORD: 'short' } })).toEqual(['environment LOCAL_PASSWORD local_users[0].password – must be at least 8 characters long'])
+    expect(await faultsOf('', { env: { ...env, LOCAL_PASSWORD: 'changeme' } })).toEqual([expect.stringMatching(/the first that anybody tries/)])
+  })
+
+  it('let somebody sign in to a public gateway [hostile U12]', async () => expect(await faultsOf('issuer: https://mcp.example.com\n', { env })).toEqual([]))
+})
+
+describe('a POSTERN_ variable', () => {
+  it.each([
+    ['POSTERN_PORT', '9001', { port: 9001 }],
+    ['POSTERN_CORS__ALLOW_ORIGINS', 'https://a.example,https://b.example', { cors: { allow_origins: ['https://a.example', 'https://b.example'] } }],
+    ['POSTERN_CORS__ALLOW_ORIGINS', '["https://a.example"]', { cors: { allow_origins: ['https://a.example'] } }],
+    ['POSTERN_CORS', '{"allow_origins":["https://a.example"]}', { cors: { allow_origins: ['https://a.example'], allow_credentials: false } }],
+    ['POSTERN_MCP_SERVICES__CALCULATOR__URL', 'http://localhost:1/mcp', { mcp_services: { calculator: { url: 'http://localhost:1/mcp' } } }],
+    ['POSTERN_MCP_SERVICES', '{"a-b":{"url":"http://localhost:1/mcp"}}', { mcp_services: { 'a-b': { url: 'http://localhost:1/mcp' } } }],
+    ['POSTERN_STORAGE__TYPE', 'memory', { storage: { type: 'memory' } }],
+    ['POSTERN_PREVIOUS_SECRETS', `${secret},${other}`, { previous_secrets: [secret, other] }],
+  ])('%s=%s', async (name, text, wanted) => expect(await configOf('', { env: { [name]: text } })).toMatchObject(wanted))
+
+  it('sets every single key there is', async () => {
+    const env = { POSTERN_LOCAL_USERS__0__USERNAME: 'alex', POSTERN_LOCAL_USERS__0__PASSWORD: 'correct-horse', POSTERN_LOCAL_USERS__0__GROUPS: 'a,b', POSTERN_LOCAL_USERS__1: '{"username":"kim","password":"correct-donkey"}' }
+    expect((await configOf('', { env })).local_users).toMatchObject([{ username: 'alex', groups: ['a', 'b'] }, { username: 'kim' }])
+  })
+
+  it('finds ids as the file writes them', async () => {
+    const text = 'mcp_services:\n  my-service: { url: "http://localhost:1/mcp" }\nclients:\n  My.App: { name: A, redirect_uris: ["https://a.example"] }\n'
+    const config = await configOf(text, { env: { POSTERN_MCP_SERVICES__MY_SERVICE__TIMEOUT: '5', POSTERN_CLIENTS__MY_APP__NAME: 'B' } })
+    expect(config.mcp_services).toMatchObject({ 'my-service': { timeout: 5 } })
+    expect(config.clients).toMatchObject({ 'My.App': { name: 'B' } })
+  })
+
+  it('sets a whole section before a single key in it, whichever comes first', async () => {
+    const env = { POSTERN_MCP_SERVICES__A__TIMEOUT: '7', POSTERN_MCP_SERVICES: '{"a":{"url":"http://localhost:1/mcp"}}' }
+    expect((await configOf('', { env })).mcp_services['a']).toMatchObject({ url: 'http://localhost:1/mcp', timeout: 7 })
+  })
+
+  it('that means nothing is told, with the one that was meant', async () => {
+    expect(await warningsOf('', { env: { POSTERN_PROT: '1', POSTERN_CORS__ALLOW_ORIGIN: 'x', POSTERN_XYZZY: '1', POSTERN_STAT: '/x' } })).toEqual([
+      'environment POSTERN_CORS__ALLOW_ORIGIN – has no meaning here, did you mean "POSTERN_CORS__ALLOW_ORIGINS"?',
+      'environment POSTERN_PROT – has no meaning here, did you mean "POSTERN_PORT"?',
+      'environment POSTERN_STAT – has no meaning here, did you mean "POSTERN_STATE"?',
+      'environment POSTERN_XYZZY – has no meaning here',
+    ])
+    expect(await warningsOf('', { env: { POSTERN_STATE: '/x', POSTERN_CONFIG: 'x' } })).toEqual([])
+  })
+
+  it('says its own name when it is wrong', async () => {
+    expect(await faultsOf('', { env: { POSTERN_LOCAL_USERS__5__USERNAME: 'a', POSTERN_CORS: 'x', POSTERN_MCP_SERVICES__A__TIMEOUT: '5' } })).toEqual([
+      'environment POSTERN_CORS cors – must be a JSON object in { }',
+      'environment POSTERN_LOCAL_USERS__5__USERNAME local_users[5].username – leaves a gap in the list: entries count from 0',
+      expect.stringMatching(/^environment POSTERN_MCP_SERVICES__A__TIMEOUT mcp_services\.a\.url – is missing/),
+    ])
+  })
+})
+
+describe('a secret from a file', () => {
+  it('is read for every secret’s name, and for names that the file mentions', async () => {
+    const env = { SESSION_SECRET_FILE: '/run/a', LOCAL_PASSWORD_FILE: '/run/b', POSTERN_OAUTH_PROVIDERS__WORK__CLIENT_SECRET_FILE: '/run/c', GOOGLE_CLIENT_SECRET_FILE: '/run/d', SSL_CERT_FILE: '/etc/e', BASH_FILE: '', POSTERN_PORT_FILE: '/run/f' }
+    const text = 'oauth_providers:\n  google: { client_id: a, client_secret: "${GOOGLE_CLIENT_SECRET}" }\n# ${SSL_CERT}\n'
+    const wanted = await secretFilesFor({ file: { path: 'config.yaml', text }, env })
+    expect(wanted.map(({ variable }) => variable)).toEqual(['SESSION_SECRET_FILE', 'LOCAL_PASSWORD_FILE', 'POSTERN_OAUTH_PROVIDERS__WORK__CLIENT_SECRET_FILE', 'GOOGLE_CLIENT_SECRET_FILE'])
+    expect(secretFileVariables({ GOOGLE_CLIENT_SECRET: 'set', GOOGLE_CLIENT_SECRET_FILE: '/run/d' }, ['GOOGLE_CLIENT_SECRET'])).toEqual([])
+  })
+
+  it('counts like the variable, without the line end', async () => {
+    const loaded = await load('', { env: { SESSION_SECRET_FILE: '/run/a' }, secrets: { SESSION_SECRET_FILE: { text: `${secret}\n` } } })
+    expect(loaded).toMatchObject({ ok: true, config: { session_secret: secret }, sources: { session_secret: { from: 'environment', name: 'SESSION_SECRET_FILE' } } })
+  })
+
+  it('cannot stand beside the variable, cannot be missing, and needs a runtime with files', async () => {
+    const env = { SESSION_SECRET_FILE: '/run/secret-path' }
+    expect(await faultsOf('', { env: { ...env, SESSION_SECRET: secret }, secrets: { SESSION_SECRET_FILE: { text: secret } } })).toEqual(['environment SESSION_SECRET_FILE – SESSION_SECRET is set too: keep one of the two'])
+    expect(await faultsOf('', { env, secrets: { SESSION_SECRET_FILE: { problem: 'there is no such file' } } })).toEqual(['environment SESSION_SECRET_FILE – the file it names cannot be read: there is no such file'])
+    expect(await faultsOf('', { env })).toEqual(['environment SESSION_SECRET_FILE – files cannot be read on this runtime: set the variable without _FILE'])
+  })
+})

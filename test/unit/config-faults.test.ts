@@ -1,0 +1,154 @@
+// Everything that can be wrong with a configuration, each at its line and column.
+import { describe, expect, it } from 'vitest'
+import { faultsOf, warningsOf } from './config-world.ts'
+
+const secret = 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A'
+const publicly = 'issuer: https://mcp.example.com\nlocal_users: [{ username: alex, password: correct-horse }]\n'
+const service = (rest: string): string => `mcp_services:\n  a:\n    url: http://localhost:3001/mcp\n${rest}`
+
+type Wanted = readonly [place: string, part: string]
+/** Title, file, then place and key with a part of the sentence, for every fault there is. */
+type Row = readonly [string, string, ...Wanted[]]
+
+const told = async (text: string, wanted: readonly Wanted[]): Promise<void> => {
+  const faults = await faultsOf(text)
+  expect(faults.map((fault) => fault.split(' – ')[0])).toEqual(wanted.map(([place]) => place))
+  for (const [i, [, part]] of wanted.entries()) expect(faults[i]).toContain(part)
+}
+
+describe('what cannot be read', () => {
+  const rows: readonly Row[] = [
+    ['a tab in the indentation', 'cors:\n\tallow_origins: []\n', ['config.yaml:2:1', 'YAML is indented with spaces']],
+    ['an open quote', 'host: "local\nport: 1\n', ['config.yaml:3:1', 'a closing quote']],
+    ['two colons on a line', 'host: a: b\n', ['config.yaml:1:7', 'put the value in quotes']],
+    ['a value that starts with @', 'host: @home\n', ['config.yaml:1:7', 'put it in quotes']],
+    ['a variable inside brackets', 'allowed_hosts: [${A}, b]\n', ['config.yaml:1:18', 'must be in quotes']],
+    ['bad indentation', 'cors:\n  allow_credentials: true\n allow_methods: [GET]\n', ['config.yaml:3:1', 'indentation']],
+    ['two documents', 'port: 1\n---\nport: 2\n', ['config.yaml:2:1', 'one document']],
+    ['a tag', 'port: !number 1\n', ['config.yaml:1:7', 'tags']],
+    ['a list instead of keys', '- port: 1\n', ['config.yaml:1:1', 'must hold keys and values']],
+    ['a bare word', 'port\n', ['config.yaml:1:1', 'must hold keys and values']],
+    ['a wrong escape', 'host: "a\\q"\n', ['config.yaml:1:9', 'escape']],
+    ['too deep a nesting', `a: ${'['.repeat(3000)}`, ['config.yaml:1:', '']],
+  ]
+  for (const [title, text, [place, part] = ['', '']] of rows) {
+    it(title, async () => {
+      const faults = await faultsOf(text)
+      expect(faults).toHaveLength(1)
+      expect(faults[0]?.slice(0, place.length)).toBe(place)
+      expect(faults[0]).toContain(part)
+    })
+  }
+})
+
+describe('what is written wrongly', () => {
+  const rows: readonly Row[] = [
+    ['an unknown key', 'prot: 1\n', ['config.yaml:1:1 prot', 'unknown key, did you mean "port"?']],
+    ['an unknown key in capitals', 'sessionSecret: x\n', ['config.yaml:1:1 sessionSecret', 'did you mean "session_secret"?']],
+    ['a key by another product’s name', 'publicUrl: https://x.example\nservers: {}\n', ['config.yaml:1:1 publicUrl', 'did you mean "issuer"?'], ['config.yaml:2:1 servers', 'did you mean "mcp_services"?']],
+    ['a client’s mcpServers block', 'mcpServers:\n  a: { command: npx }\n', ['config.yaml:1:1 mcpServers', 'did you mean "mcp_services"?']],
+    ['a key like nothing', 'xyzzy: 1\n', ['config.yaml:1:1 xyzzy', 'unknown key; possible here: host, port, issuer']],
+    ['a misspelt required key, told once', 'mcp_services:\n  a:\n    ulr: http://localhost:1\n', ['config.yaml:3:5 mcp_services.a.ulr', 'did you mean "url"?']],
+    ['a missing required key', 'mcp_services:\n  a: { name: A }\n', ['config.yaml:2:3 mcp_services.a.url', 'is missing: The MCP server']],
+    ['a key written twice', 'port: 1\nhost: localhost\nport: 2\n', ['config.yaml:3:1 port', 'is there twice; the first is in line 1']],
+    ['a service written twice', `${service('')}  a:\n    url: http://localhost:2/mcp\n`, ['config.yaml:4:3 mcp_services.a', 'is there twice']],
+    ['a number in quotes', 'port: "80"\n', ['config.yaml:1:7 port', 'stands without quotes']],
+    ['a number out of range', 'port: 70000\n', ['config.yaml:1:7 port', 'must be from 0 to 65535']],
+    ['a fraction', 'port: 1.5\n', ['config.yaml:1:7 port', 'must be a whole number from 0 to 65535']],
+    ['a lifetime of nothing [hostile U11]', 'access_token_lifetime: 0\n', ['config.yaml:1:24 access_token_lifetime', 'must be from 60 to 86400 seconds']],
+    ['a negative lifetime [hostile U11]', 'refresh_token_lifetime: -1\n', ['config.yaml:1:25 refresh_token_lifetime', 'must be from 300 to 31536000 seconds']],
+    ['a lifetime of ten years [hostile U11]', 'refresh_token_lifetime: 315360000\n', ['config.yaml:1:25 refresh_token_lifetime', 'must be from 300']],
+    ['yes for true', 'debug: yes\n', ['config.yaml:1:8 debug', 'must be true or false']],
+    ['a number for text', 'oauth_providers:\n  google: { client_id: 12345 }\n', ['config.yaml:2:24 oauth_providers.google.client_id', 'stands in quotes']],
+    ['text for a list', service('    scopes: read\n'), ['config.yaml:4:13 mcp_services.a.scopes', 'must be a list']],
+    ['an empty list of scopes', service('    scopes: []\n'), ['config.yaml:4:13 mcp_services.a.scopes', 'at least one entry']],
+    ['a scope with a space', service('    scopes: ["read all"]\n'), ['config.yaml:4:14 mcp_services.a.scopes[0]', 'one word']],
+    ['a list for an object', 'cors: [a]\n', ['config.yaml:1:7 cors', 'keys and values of its own']],
+    ['a key without a value', 'host:\nport: 1\n', ['config.yaml:1:6 host', 'has no value']],
+    ['a value that does not exist', service('    identity: { preset: seed9 }\n'), ['config.yaml:4:25 mcp_services.a.identity.preset', '"seed9" does not exist here; possible: all, seed1']],
+    ['no URL', 'mcp_services:\n  a: { url: "localhost:3001" }\n', ['config.yaml:2:13 mcp_services.a.url', 'http:// or https:// URL']],
+    ['an id with capitals', 'mcp_services:\n  My Service: { url: "http://localhost:1/mcp" }\n', ['config.yaml:2:3 mcp_services["My Service"]', 'did you mean "my-service"?']],
+    ['a variable that is not set', 'port: ${THE_PORT}\n', ['config.yaml:1:7 port', 'environment variable THE_PORT is not set']],
+    ['a variable that does not fit', 'port: ${THE_PORT:-x}\n', ['config.yaml:1:7 port', 'must be a number (it comes from ${THE_PORT})']],
+    ['an alias of nothing', 'cors: *nothing\n', ['config.yaml:1:7 cors', 'anchor that does not stand above']],
+    ['a merge key with a word', 'cors:\n  <<: word\n', ['config.yaml:2:7 cors["<<"]', 'must name a mapping']],
+    ['an MCP revision that is none', 'protocol_versions: [latest]\n', ['config.yaml:1:21 protocol_versions[0]', 'revision is a date']],
+    ['a wrong e-mail address', 'local_users:\n  - { username: a, password: correct-horse, email: nobody }\n', ['config.yaml:2:52 local_users[0].email', 'must be an e-mail address']],
+  ]
+  for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
+})
+
+describe('what would be unsafe', () => {
+  const rows: readonly Row[] = [
+    ['listening beyond loopback without a public URL', 'host: 0.0.0.0\nlocal_users: [{ username: a, password: correct-horse }]\n', ['config.yaml:1:7 host', 'the public URL must be pinned: set issuer']],
+    ['a public URL without TLS [hostile U2]', publicly.replace('https', 'http'), ['config.yaml:1:9 issuer', 'write "https://mcp.example.com"']],
+    ['a public URL with a path [hostile U2]', publicly.replace('.com', '.com/auth'), ['config.yaml:1:9 issuer', 'write "https://mcp.example.com"']],
+    ['a public URL with a query [hostile U2]', publicly.replace('.com', '.com?a=b'), ['config.yaml:1:9 issuer', 'query or a fragment']],
+    ['a public URL in capitals [hostile U2]', publicly.replace('mcp', 'MCP'), ['config.yaml:1:9 issuer', 'canonical form: "https://mcp.example.com"']],
+    ['a public URL with its default port [hostile U2]', publicly.replace('.com', '.com:443'), ['config.yaml:1:9 issuer', 'canonical form']],
+    ['a public URL with a password [hostile U2]', publicly.replace('//', '//u:p@'), ['config.yaml:1:9 issuer', 'user name or password']],
+    ['a sample secret [hostile U1]', 'session_secret: your-dev-secret-change-in-production\n', ['config.yaml:1:17 session_secret', 'sample text']],
+    ['a sample secret of the other document [hostile U1]', 'session_secret: your_jwt_secret_at_least_32_chars\n', ['config.yaml:1:17 session_secret', 'sample text']],
+    ['a short secret [hostile U1]', 'session_secret: Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0\n', ['config.yaml:1:17 session_secret', 'shorter than 32 characters: put random text there']],
+    ['a secret of one letter [hostile U1]', `session_secret: ${'x'.repeat(40)}\n`, ['config.yaml:1:17 session_secret', 'repeats a few characters']],
+    ['a sample secret with debug in public [hostile U1]', `${publicly}debug: true\nsession_secret: change-me-change-me-change-me-now\n`, ['config.yaml:4:17 session_secret', 'sample text']],
+    ['a former secret that is known [hostile U1]', `previous_secrets: [your-dev-secret-change-in-production]\n`, ['config.yaml:1:20 previous_secrets[0]', 'remove it']],
+    ['one secret for two purposes [hostile U1]', `session_secret: ${secret}\nclients:\n  app: { name: App, redirect_uris: ["https://app.example/cb"], token_endpoint_auth_method: client_secret_basic, client_secret: ${secret} }\n`, ['config.yaml:3:128 clients.app.client_secret', 'the same text as session_secret']],
+    ['a service called like an address of the gateway [hostile U5]', 'mcp_services:\n  token: { url: "http://localhost:1/mcp" }\n', ['config.yaml:2:3 mcp_services.token', 'address of the gateway itself']],
+    ['a service called .well-known [hostile U5]', 'mcp_services:\n  .well-known: { url: "http://localhost:1/mcp" }\n', ['config.yaml:2:3 mcp_services[".well-known"]', 'cannot be'], ['config.yaml:2:3 mcp_services[".well-known"]', 'cannot be']],
+    ['a service called .. [hostile U5]', 'mcp_services:\n  "..": { url: "http://localhost:1/mcp" }\n', ['config.yaml:2:3 mcp_services[".."]', 'lower-case letters']],
+    ['a service that is the gateway itself', 'mcp_services:\n  a: { url: "http://127.0.0.1:8080/mcp" }\n', ['config.yaml:2:13 mcp_services.a.url', 'this gateway itself']],
+    ['a password in a service’s URL', 'mcp_services:\n  a: { url: "http://u:p@localhost:1/mcp" }\n', ['config.yaml:2:13 mcp_services.a.url', 'user name or password']],
+    ['a provider that does not exist', service('    oauth_provider: gogle\noauth_providers: { google: { client_id: a } }\n'), ['config.yaml:4:21 mcp_services.a.oauth_provider', '"gogle" is not in oauth_providers (there are: google), did you mean "google"?']],
+    ['a provider where there is none', service('    oauth_provider: google\n'), ['config.yaml:4:21 mcp_services.a.oauth_provider', 'there are none']],
+    ['a default service that does not exist', `default_service: b\n${service('')}`, ['config.yaml:1:18 default_service', '"b" is not in mcp_services']],
+    ['a provider of unknown issuer', 'oauth_providers:\n  okta: { client_id: a }\n', ['config.yaml:2:3 oauth_providers.okta', 'needs an issuer']],
+    ['plain OAuth endpoints', 'oauth_providers:\n  github: { client_id: a, token_url: "https://x.example" }\n', ['config.yaml:2:3 oauth_providers.github', 'no OpenID Connect'], ['config.yaml:2:27 oauth_providers.github.token_url', 'OpenID Connect providers']],
+    ['a provider without TLS', 'oauth_providers:\n  work: { client_id: a, issuer: "http://login.example.com" }\n', ['config.yaml:2:33 oauth_providers.work.issuer', 'must use https']],
+    ['a mock provider behind a public gateway [hostile U12]', `${publicly}oauth_providers:\n  mock: { client_id: a, issuer: "http://localhost:4000" }\n`, ['config.yaml:4:33 oauth_providers.mock.issuer', 'public gateway']],
+    ['a provider that is asked for no identity', 'oauth_providers:\n  google: { client_id: a, scopes: [email] }\n', ['config.yaml:2:35 oauth_providers.google.scopes', 'must contain "openid"']],
+    ['parameters that the sign-in sets', 'oauth_providers:\n  google: { client_id: a, extra_params: { state: x } }\n', ['config.yaml:2:43 oauth_providers.google.extra_params.state', 'the sign-in itself']],
+    ['an empty allow-list', 'oauth_providers:\n  google: { client_id: a, allowed_emails: [] }\n', ['config.yaml:2:43 oauth_providers.google.allowed_emails', 'at least one entry']],
+    ['a domain among e-mail addresses', 'oauth_providers:\n  google: { client_id: a, allowed_emails: [example.com], allowed_domains: ["@example.com"] }\n', ['config.yaml:2:44 oauth_providers.google.allowed_emails[0]', 'allowed_domains'], ['config.yaml:2:76 oauth_providers.google.allowed_domains[0]', 'no @']],
+    ['nobody who could sign in to a public gateway [hostile U12]', `issuer: https://mcp.example.com\n${service('')}`, ['config.yaml:1:9 issuer', 'nobody could sign in: add oauth_providers or local_users']],
+    ['any origin with credentials', 'cors:\n  allow_credentials: true\n', ['config.yaml:2:22 cors.allow_credentials', 'name the origins in cors.allow_origins']],
+    ['patterns and null as origins', 'cors:\n  allow_origins: ["https://*.example.com", "null", "https://a.example/", "app"]\n', ['config.yaml:2:19 cors.allow_origins[0]', 'patterns'], ['config.yaml:2:44 cors.allow_origins[1]', 'sandboxed'], ['config.yaml:2:52 cors.allow_origins[2]', '"https://a.example"'], ['config.yaml:2:74 cors.allow_origins[3]', 'scheme and host']],
+    ['everybody as a trusted proxy [hostile U11]', 'trusted_proxies: [0.0.0.0/0, "::/0", 10.0.0.0/8, 10.0.0.0/7, proxy, "::ffff:0:0/96", "10.0.0.1/"]\n', ['config.yaml:1:19 trusted_proxies[0]', 'at most a /8'], ['config.yaml:1:30 trusted_proxies[1]', 'at most a /7'], ['config.yaml:1:50 trusted_proxies[3]', 'at most a /8'], ['config.yaml:1:62 trusted_proxies[4]', 'CIDR'], ['config.yaml:1:69 trusted_proxies[5]', 'IPv4'], ['config.yaml:1:86 trusted_proxies[6]', 'CIDR']],
+    ['wildcard hosts', 'allowed_hosts: ["*.example.com", "https://x.example", ok.example, "ok.example:8443"]\n', ['config.yaml:1:17 allowed_hosts[0]', 'rebinding'], ['config.yaml:1:34 allowed_hosts[1]', 'without scheme']],
+    ['refresh tokens that end first [hostile U11]', 'access_token_lifetime: 7200\nrefresh_token_lifetime: 3600\n', ['config.yaml:2:25 refresh_token_lifetime', 'must be at least access_token_lifetime']],
+    ['a short and a common password', 'local_users:\n  - { username: a, password: short }\n  - { username: b, password: password123 }\n  - { username: somebody, password: Somebody }\n', ['config.yaml:2:30 local_users[0].password', 'at least 8'], ['config.yaml:3:30 local_users[1].password', 'the first that anybody tries'], ['config.yaml:4:37 local_users[2].password', 'must not be the user name']],
+    ['a person without a password, and one with two', "local_users:\n  - { username: a }\n  - { username: b, password: correct-horse, password_hash: '$argon2id$v=19$m=1,t=1,p=1$YQ$YQ' }\n", ['config.yaml:2:5 local_users[0]', 'needs password_hash'], ['config.yaml:3:5 local_users[1]', 'keep one']],
+    ['two people of one name', 'local_users:\n  - { username: Alex, password: correct-horse }\n  - { username: alex, password: correct-donkey }\n', ['config.yaml:3:17 local_users[1].username', 'local_users[0] too']],
+    ['redirect URIs that registration would refuse', 'clients:\n  app: { name: App, redirect_uris: ["http://app.example/cb", "https://*.example/cb", "https://a.example/#x", "javascript:alert(1)", "http://localhost/cb", "cursor://x/cb"] }\n', ['config.yaml:2:37 clients.app.redirect_uris[0]', 'must use https'], ['config.yaml:2:62 clients.app.redirect_uris[1]', 'wildcards'], ['config.yaml:2:86 clients.app.redirect_uris[2]', 'fragment'], ['config.yaml:2:110 clients.app.redirect_uris[3]', 'scheme']],
+    ['a client whose credentials do not fit', `clients:\n  a: { name: A, redirect_uris: ["https://a.example"], token_endpoint_auth_method: client_secret_post }\n  b: { name: B, redirect_uris: ["https://a.example"], client_secret: ${secret} }\n  c: { name: C, redirect_uris: ["https://a.example"], token_endpoint_auth_method: private_key_jwt }\n`, ['config.yaml:2:3 clients.a', 'needs client_secret'], ['config.yaml:3:55 clients.b.client_secret', 'does nothing'], ['config.yaml:4:3 clients.c', 'needs jwks_uri or jwks']],
+    ['a private key among public ones', 'clients:\n  a: { name: A, redirect_uris: ["https://a.example"], token_endpoint_auth_method: private_key_jwt, jwks: { keys: [{ kty: EC, d: abc }] } }\n', ['config.yaml:2:126 clients.a.jwks.keys[0].d', 'is a private key']],
+    ['headers that the gateway writes itself', service('    identity: { headers: { Authorization: "x", X-Mcp-Identity: "y", X-Fine: "z" } }\n'), ['config.yaml:4:28 mcp_services.a.identity.headers.Authorization', 'writes itself'], ['config.yaml:4:48 mcp_services.a.identity.headers.X-Mcp-Identity', 'writes itself']],
+    ['a header with a line break', service('    identity: { headers: { X-A: "a\\r\\nb" } }\n'), ['config.yaml:4:33 mcp_services.a.identity.headers.X-A', 'line breaks']],
+  ]
+  for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
+
+  it('memory in production, which NODE_ENV says [hostile U9]', async () => {
+    const text = 'storage: { type: memory }\n'
+    expect(await faultsOf(text, { env: { NODE_ENV: 'production' } })).toEqual([expect.stringMatching(/^config\.yaml:1:18 storage\.type – memory loses every sign-in at exit/)])
+    expect(await faultsOf(text)).toEqual([])
+  })
+})
+
+describe('what is allowed with a word of warning', () => {
+  const rows: readonly (readonly [string, string, string])[] = [
+    ['a public URL whose port nobody listens on', 'issuer: http://localhost:8080\nport: 9000\n', 'config.yaml:1:9 issuer – names port 8080, but the gateway listens on 9000'],
+    ['debug on a public gateway', `${publicly}debug: true\n`, 'config.yaml:3:8 debug – is on although the gateway is public'],
+    ['everybody with an account at Google', 'issuer: https://mcp.example.com\noauth_providers:\n  google: { client_id: a }\n', 'config.yaml:3:11 oauth_providers.google – lets in everybody'],
+    ['registrations that end before their refresh tokens', 'client_lifetime: 3600\n', 'config.yaml:1:18 client_lifetime – lets registrations'],
+  ]
+  it.each(rows)('%s', async (_, text, wanted) => {
+    expect(await faultsOf(text)).toEqual([])
+    expect((await warningsOf(text)).map((line) => line.slice(0, wanted.length))).toEqual([wanted])
+  })
+
+  it('nothing, where everything is as it should be', async () => {
+    const text = `${publicly}host: 0.0.0.0\nsession_secret: ${secret}\nprevious_secrets: [Zq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0B]\nallowed_hosts: ["mcp.internal:8443", "[::1]:8080"]\ntrusted_proxies: [10.0.0.0/8, 192.168.1.7, "fc00::/7"]\ncors: { allow_origins: ["https://app.example.com", "chrome-extension://abcdef"], allow_credentials: true }\n${service('    scopes: [read]\n')}`
+    expect(await faultsOf(text)).toEqual([])
+    expect(await warningsOf(text)).toEqual([])
+  })
+})
