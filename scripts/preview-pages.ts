@@ -4,7 +4,7 @@ import { createAssets } from '../src/pages/assets.ts'
 import { createPages } from '../src/pages/pages.ts'
 import { pageStates } from '../test/pages/states.ts'
 
-const pages = createPages({ issuer: 'https://mcp.acme.example', version: '0.1.0' })
+const pages = createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' })
 const assets = createAssets()
 const states = pageStates(pages)
 

@@ -55,14 +55,14 @@ main { width: 100%; margin: 8px auto 0; padding: 0 16px; flex: 1 0 auto; }
 
 /* controls */
 button, .button {
-  display: inline-flex; align-items: center; justify-content: center; min-height: 44px; padding: 8px 16px; width: 100%;
+  display: inline-block; vertical-align: middle; min-height: 44px; padding: 11px 16px; width: 100%;
   border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text);
-  font: 600 16px/1.25 var(--sans); text-align: center; text-decoration: none; cursor: pointer; transition: background-color 120ms, border-color 120ms;
+  font: 600 16px/20px var(--sans); text-align: center; text-decoration: none; overflow-wrap: anywhere; cursor: pointer; transition: background-color 120ms, border-color 120ms;
 }
 button:hover, .button:hover { background: var(--sunk); color: var(--text); }
 .primary { background: var(--primary); border-color: var(--primary); color: var(--on-primary); }
 .primary:hover { background: var(--primary-hover); border-color: var(--primary-hover); color: var(--on-primary); }
-.slim { width: auto; min-height: 32px; padding: 4px 12px; font-size: 14px; font-weight: 500; }
+.slim { width: auto; min-height: 32px; padding: 5px 12px; font-size: 14px; font-weight: 500; }
 form[data-sent] button { opacity: 0.6; cursor: progress; }
 label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; }
 input {
@@ -137,7 +137,7 @@ details p { font-size: 14px; }
 .url { font-size: 14px; }
 .copyable { position: relative; }
 .copyable > .copy { padding-inline-end: 84px; }
-.copyable > button { position: absolute; top: 4px; inset-inline-end: 4px; min-height: 28px; padding: 0 10px; font-size: 13px; border-color: var(--line); }
+.copyable > button { position: absolute; top: 4px; inset-inline-end: 4px; min-height: 28px; padding: 3px 10px; font-size: 13px; border-color: var(--line); }
 .links { display: flex; flex-wrap: wrap; gap: 8px; }
 .client ol { padding-inline-start: 20px; font-size: 14px; }
 .client p { font-size: 14px; }

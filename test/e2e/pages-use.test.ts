@@ -110,7 +110,7 @@ describe('around it', () => {
       })
     })
     await page.goto(`${stage.gateway}/go-back`)
-    expect(await asked).toBe('cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.acme.example')
+    expect(await asked).toBe('cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com')
     await close()
   })
 

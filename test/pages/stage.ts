@@ -6,7 +6,7 @@ import { createAssets } from '../../src/pages/assets.ts'
 import { createPages } from '../../src/pages/pages.ts'
 import { pageStates } from './states.ts'
 
-const states = pageStates(createPages({ issuer: 'https://mcp.acme.example', version: '0.1.0' }))
+const states = pageStates(createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' }))
 
 export const stateNames: readonly string[] = Object.keys(states)
 

@@ -8,11 +8,11 @@ export const requestId = '01JZ8Q4T6V9KX2M7'
 export const claude: ClientView = { id: 'https://claude.ai/oauth/claude-code-client-metadata', name: 'Claude Code', kind: 'document', host: 'claude.ai' }
 const chatGpt: ClientView = { id: 'https://chatgpt.com/oauth/client.json', name: 'ChatGPT', kind: 'document', host: 'chatgpt.com' }
 const cursor: ClientView = { id: 'c_7Q4zM1', name: 'Cursor', kind: 'dynamic' }
-const portal: ClientView = { id: 'acme-portal', name: 'Acme Portal', kind: 'registered' }
+const portal: ClientView = { id: 'team-portal', name: 'Team Portal', kind: 'registered' }
 
-export const ana = { provider: 'google', subject: '1138', name: 'Ana Lima', email: 'ana.lima@acme.example', groups: ['engineering'] }
+export const ana = { provider: 'google', subject: '1138', name: 'Ana Example', email: 'ana@example.com', groups: ['engineering'] }
 
-export const jira = { id: 'jira', name: 'Jira tools', description: 'Issues, boards and comments of the Acme Jira.', resource: 'https://mcp.acme.example/jira/mcp' }
+export const jira = { id: 'jira', name: 'Jira tools', description: 'Issues, boards and comments of the team.', resource: 'https://mcp.example.com/jira/mcp' }
 
 export const consent: ConsentView = {
   client: chatGpt,
@@ -48,7 +48,7 @@ export const hostile = (name: string): ConsentView => ({
   client: { id: `x"><b>${name}`.slice(0, 400), name, kind: 'dynamic' },
   redirect: { uri: `https://claude.ai.${'long-'.repeat(30)}evil.example/cb?${'a=%22%3E&'.repeat(150)}"><script>`, host: `claude.ai.${'long-'.repeat(30)}evil.example`, loopback: false, native: false },
   service: { ...jira, name: `Jira ${name}`.slice(0, 3000), description: name },
-  person: { ...ana, name, email: `${name}@acme.example` },
+  person: { ...ana, name, email: `${name}@example.com` },
   scopes: [{ name: 'mcp', fresh: true }, { name: `"><i>${name}`.slice(0, 200), fresh: true }],
 })
 
@@ -69,7 +69,7 @@ const consentStates = (pages: Pages) => {
     'consent-document': show(consent),
     'consent-loopback': show({ ...consent, client: claude, redirect: loopback }),
     'consent-dynamic-native': show({ ...consent, client: cursor, redirect: native }),
-    'consent-registered': show({ ...consent, client: portal, redirect: { ...consent.redirect, uri: 'https://portal.acme.example/oauth/done', host: 'portal.acme.example' } }),
+    'consent-registered': show({ ...consent, client: portal, redirect: { ...consent.redirect, uri: 'https://portal.example.com/oauth/done', host: 'portal.example.com' } }),
     'consent-step-up': show({ ...consent, scopes: [{ name: 'mcp', fresh: false }, { name: 'jira:write', fresh: true }, { name: 'offline_access', fresh: true }] }),
     'consent-short': (() => {
       const { staysMs: _, ...rest } = consent
@@ -87,7 +87,7 @@ const loginStates = (pages: Pages) => {
     'login-password': show({ ...login, password: true }),
     'login-password-wrong': show({ ...login, asking, password: true, problem: 'Invalid credentials. Check the username and the password, then try again.', username: 'ana' }),
     'login-provider': show({ ...login, asking, providers: [google] }),
-    'login-everything': show({ ...login, asking, providers: [google, { id: 'entra', name: 'Acme Entra ID' }], password: true, link: true }),
+    'login-everything': show({ ...login, asking, providers: [google, { id: 'entra', name: 'Entra ID' }], password: true, link: true }),
     'login-link': show({ ...login, asking: { client: claude, service: 'Demo' }, link: true }),
     'login-nobody': show(login),
     'login-hostile': show({ ...login, asking: { client: { id: 'x', name: hostileNames.markup, kind: 'dynamic' }, service: hostileNames.unbroken }, providers: [{ id: 'a/b"', name: hostileNames.markup }], password: true, problem: hostileNames.markup, username: hostileNames.markup }),
@@ -99,11 +99,11 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
   ...consentStates(pages),
   ...loginStates(pages),
   'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }, requestId),
-  'home-many': () => pages.home({ ...home, services: [served, { ...demo, url: 'https://mcp.acme.example/demo/mcp' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.acme.example/docs/mcp', authRequired: false }] }, requestId),
+  'home-many': () => pages.home({ ...home, services: [served, { ...demo, url: 'https://mcp.example.com/demo/mcp' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }, requestId),
   'home-none': () => pages.home({ ...home, services: [] }, requestId),
   connect: () => pages.connect({ service: served, reachable: true }, requestId),
   'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }, requestId),
-  'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.acme.example` }, requestId),
+  'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com` }, requestId),
   'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s` }, requestId),
   'go-back-unsafe': () => pages.goBack({ client: { ...cursor, name: hostileNames.markup }, href: 'javascript:alert(document.domain)' }, requestId),
   ...Object.fromEntries((Object.keys(problems) as RefusalCode[]).map((code) => [`problem-${code}`, problemState(pages, code)])),

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { connectCards, shellWord } from '../../src/kit/connect-cards.ts'
 
 const name = 'jira'
-const url = 'https://mcp.acme.example/jira/mcp?team=a&b=ü+1'
+const url = 'https://mcp.example.com/jira/mcp?team=a&b=ü+1'
 const cards = new Map(connectCards({ name, url, reachable: true }).map((card) => [card.id, card]))
 
 const link = (id: string, start: string): URL => {

@@ -5,7 +5,7 @@ import { createPages } from '../../src/pages/pages.ts'
 import { inWords } from '../../src/pages/shell.ts'
 import { claude, consent, hostile, hostileNames, pageStates, requestId } from '../pages/states.ts'
 
-const pages = createPages({ issuer: 'https://mcp.acme.example', version: '0.1.0' })
+const pages = createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' })
 const states = pageStates(pages)
 const assets = createAssets()
 
@@ -50,7 +50,7 @@ describe('the consent page', () => {
 
   test('shows who asks, where the answer goes, for what, as whom and for how long, in that order [E1] [C1]', async () => {
     const shown = await text()
-    const order = ['Verified domain', 'ChatGPT', 'Answer goes to', '>chatgpt.com<', 'Jira tools', 'ana.lima@acme.example', 'Switch account', 'Use its tools', '30 days', 'value="allow"', 'value="deny"', 'Why am I seeing this?']
+    const order = ['Verified domain', 'ChatGPT', 'Answer goes to', '>chatgpt.com<', 'Jira tools', 'ana@example.com', 'Switch account', 'Use its tools', '30 days', 'value="allow"', 'value="deny"', 'Why am I seeing this?']
     let at = shown.indexOf('<main')
     for (const part of order) {
       const next = shown.indexOf(part, at)
@@ -133,7 +133,7 @@ describe('the sign-in page', () => {
 describe('the way back to an app', () => {
   test('opens by itself and by a button', async () => {
     const shown = (await states['go-back']?.().text()) ?? ''
-    const href = 'cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&amp;state=s&amp;iss=https%3A%2F%2Fmcp.acme.example'
+    const href = 'cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&amp;state=s&amp;iss=https%3A%2F%2Fmcp.example.com'
     expect(shown).toContain(`<meta http-equiv="refresh" content="0; url=${href}">`)
     expect(shown).toContain(`href="${href}"`)
     expect(shown).toContain('Return to <bdi>Cursor</bdi>')
