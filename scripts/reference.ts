@@ -3,6 +3,7 @@ import { cliReference } from '../src/cli/reference.ts'
 import { configJsonSchema } from '../src/config/json-schema.ts'
 import { configReference } from '../src/config/reference.ts'
 import { refusals } from '../src/kit/refusal.ts'
+import { type Handlers, routeTable } from '../src/routes.ts'
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
@@ -20,9 +21,21 @@ const refusalsPage = (): string =>
     ),
   )
 
+/** Any handler, however deep: the page needs the table, not what it calls. */
+const anyHandler: unknown = new Proxy(() => undefined, { get: () => anyHandler })
+
+const endpointsPage = (): string => {
+  const routes = routeTable({ handlers: anyHandler as Handlers, registration: true })
+  const rows = routes.map(({ paths, on, what, cors }) => [paths.map((path) => `\`${path}\``).join('<br>'), Object.keys(on).join(' '), what, cors ? 'yes' : 'no'])
+  const mcp = ['`/:service/mcp` and everything below it<br>`/mcp` for the default service', 'POST GET DELETE', 'The MCP server, behind a bearer token (Streamable HTTP). A browser that opens it gets a page that says how to connect', 'yes']
+  const assets = ['`/assets/*` `/favicon.ico`', 'GET', 'Stylesheet, icon and copy buttons of the pages', 'no']
+  return made('Endpoints', 'Every address of the gateway. HEAD is answered where GET is; preflights where other origins may read.', table(['path', 'methods', 'what', 'other origins may read'], [...rows, mcp, assets]))
+}
+
 /** Path from the root of the repository → what must stand there. */
 export const referencePages = (): Readonly<Record<string, string>> => ({
   'docs/reference/refusals.md': refusalsPage(),
+  'docs/reference/endpoints.md': endpointsPage(),
   'docs/reference/config.md': configReference(),
   'docs/reference/cli.md': cliReference(),
   'postern.schema.json': `${JSON.stringify(configJsonSchema(), null, 2)}\n`,

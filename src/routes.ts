@@ -42,6 +42,8 @@ interface RoutesOptions {
 
 export interface Route {
   readonly paths: readonly string[]
+  /** What stands there, for docs/reference/endpoints.md. */
+  readonly what: string
   readonly surface: Surface
   /** Browser clients of other origins may read the answer (protocol.md A12, C22); never pages. */
   readonly cors: boolean
@@ -59,30 +61,30 @@ const wellKnown = (name: string): string[] => [`/.well-known/${name}`, `/.well-k
 
 /** The table. Root aliases serve clients that fall back to default endpoints (protocol.md A15). */
 export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'handlers' | 'registration'>): readonly Route[] => [
-  { paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')], surface: 'json', cors: true, on: { GET: h.metadata.authorizationServer } },
-  { paths: wellKnown('oauth-protected-resource'), surface: 'json', cors: true, on: { GET: h.metadata.protectedResource } },
-  { paths: ['/oauth/jwks', '/jwks'], surface: 'json', cors: true, on: { GET: h.metadata.jwks } },
-  { paths: ['/oauth/authorize', '/authorize'], surface: 'page', cors: false, on: { GET: h.authorize, POST: h.authorize }, onIssuer: true },
-  { paths: ['/oauth/consent'], surface: 'page', cors: false, on: { GET: h.consent.page, POST: h.consent.decide } },
-  { paths: ['/oauth/token', '/token'], surface: 'oauth', cors: true, on: { POST: h.token } },
+  { paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')], what: 'Authorization server metadata (RFC 8414)', surface: 'json', cors: true, on: { GET: h.metadata.authorizationServer } },
+  { paths: wellKnown('oauth-protected-resource'), what: 'Protected resource metadata of an MCP address (RFC 9728); ?service_id= names one at the root', surface: 'json', cors: true, on: { GET: h.metadata.protectedResource } },
+  { paths: ['/oauth/jwks', '/jwks'], what: 'Public signing keys (RFC 7517)', surface: 'json', cors: true, on: { GET: h.metadata.jwks } },
+  { paths: ['/oauth/authorize', '/authorize'], what: 'Authorization endpoint (RFC 6749, RFC 7636, RFC 8707, RFC 9207)', surface: 'page', cors: false, on: { GET: h.authorize, POST: h.authorize }, onIssuer: true },
+  { paths: ['/oauth/consent'], what: 'The consent page and its answer: flow, csrf, decision=allow or deny', surface: 'page', cors: false, on: { GET: h.consent.page, POST: h.consent.decide } },
+  { paths: ['/oauth/token', '/token'], what: 'Token endpoint: authorization_code and refresh_token', surface: 'oauth', cors: true, on: { POST: h.token } },
   ...(registration
     ? ([
-        { paths: ['/oauth/register', '/register'], surface: 'oauth', cors: true, on: { POST: h.register } },
-        { paths: ['/oauth/register/:id', '/register/:id'], surface: 'oauth', cors: true, on: { GET: h.manage, PUT: h.manage, DELETE: h.manage } },
+        { paths: ['/oauth/register', '/register'], what: 'Dynamic client registration (RFC 7591), JSON or form', surface: 'oauth', cors: true, on: { POST: h.register } },
+        { paths: ['/oauth/register/:id', '/register/:id'], what: 'Management of a registration by its registration access token (RFC 7592)', surface: 'oauth', cors: true, on: { GET: h.manage, PUT: h.manage, DELETE: h.manage } },
       ] as const)
     : []),
-  { paths: ['/oauth/revoke', '/revoke'], surface: 'oauth', cors: true, on: { POST: h.revoke } },
-  { paths: ['/oauth/introspect', '/introspect'], surface: 'oauth', cors: true, on: { POST: h.introspect } },
-  { paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'], surface: 'page', cors: false, on: { GET: h.signIn.callback } },
-  { paths: ['/login'], surface: 'page', cors: false, on: { GET: h.signIn.page, POST: h.signIn.password }, onIssuer: true },
-  { paths: ['/login/:provider'], surface: 'page', cors: false, on: { POST: h.signIn.begin } },
-  { paths: ['/logout'], surface: 'page', cors: false, on: { POST: h.signIn.logout } },
-  { paths: ['/'], surface: 'page', cors: false, on: { GET: (request, visit) => (new URL(request.url).searchParams.has('t') ? h.signIn.link : h.status.front)(request, visit) }, onIssuer: true },
-  { paths: ['/health'], surface: 'json', cors: false, on: { GET: h.status.health }, anyHost: true },
-  { paths: ['/healthz'], surface: 'json', cors: false, on: { GET: h.status.live }, anyHost: true },
-  { paths: ['/readyz'], surface: 'json', cors: false, on: { GET: h.status.ready }, anyHost: true },
-  { paths: ['/services'], surface: 'json', cors: true, on: { GET: h.status.services } },
-  { paths: ['/services/:id'], surface: 'json', cors: true, on: { GET: h.status.service } },
+  { paths: ['/oauth/revoke', '/revoke'], what: 'Token revocation (RFC 7009)', surface: 'oauth', cors: true, on: { POST: h.revoke } },
+  { paths: ['/oauth/introspect', '/introspect'], what: 'Token introspection (RFC 7662)', surface: 'oauth', cors: true, on: { POST: h.introspect } },
+  { paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'], what: 'Where identity providers send people back; the first is the one to register with them', surface: 'page', cors: false, on: { GET: h.signIn.callback } },
+  { paths: ['/login'], what: 'Sign-in: the page, and username and password', surface: 'page', cors: false, on: { GET: h.signIn.page, POST: h.signIn.password }, onIssuer: true },
+  { paths: ['/login/:provider'], what: 'Starts the sign-in at an identity provider', surface: 'page', cors: false, on: { POST: h.signIn.begin } },
+  { paths: ['/logout'], what: 'Ends the browser session', surface: 'page', cors: false, on: { POST: h.signIn.logout } },
+  { paths: ['/'], what: 'JSON about the gateway for programs, the signed-in person’s services for browsers; ?t= opens a one-time login link', surface: 'page', cors: false, on: { GET: (request, visit) => (new URL(request.url).searchParams.has('t') ? h.signIn.link : h.status.front)(request, visit) }, onIssuer: true },
+  { paths: ['/health'], what: 'Status, version and storage; 503 when the storage does not answer', surface: 'json', cors: false, on: { GET: h.status.health }, anyHost: true },
+  { paths: ['/healthz'], what: 'The process is alive', surface: 'json', cors: false, on: { GET: h.status.live }, anyHost: true },
+  { paths: ['/readyz'], what: 'Ready for requests: 503 while draining or without storage', surface: 'json', cors: false, on: { GET: h.status.ready }, anyHost: true },
+  { paths: ['/services'], what: 'The services by id', surface: 'json', cors: true, on: { GET: h.status.services } },
+  { paths: ['/services/:id'], what: 'One service', surface: 'json', cors: true, on: { GET: h.status.service } },
 ]
 
 type Env = { Bindings: { visit: Visit } }
@@ -146,7 +148,7 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
     const mcp = directory.locate(path) !== undefined
     const surface: Surface = mcp || (c.req.header('accept') ?? '').includes('text/html') ? 'page' : 'json'
     const nowhere: Handler = () => Promise.reject(new Refusal('route.unknown', path))
-    return serve({ paths: [path], surface, cors: !mcp, on: mcp ? { GET: handlers.status.connect } : { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere } }, c.req.raw, c.env.visit)
+    return serve({ paths: [path], what: '', surface, cors: !mcp, on: mcp ? { GET: handlers.status.connect } : { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere } }, c.req.raw, c.env.visit)
   })
   return async (request, visit) => app.fetch(request, { visit })
 }

@@ -21,6 +21,8 @@ export interface LogLine {
 export interface House extends LoginHouse {
   /** What the gateway logged so far; empty in workerd, whose log goes to its own process. */
   readonly log: readonly LogLine[]
+  /** Where the SQLite file lies, on the socket. */
+  readonly stateDir?: string
   /** Moves the gateway's clock (in process and on the socket). */
   advance(ms: number): void
   close(): Promise<void>
@@ -88,6 +90,7 @@ export const openOnSocket = async (options: HouseOptions): Promise<House> => {
   return {
     origin,
     log,
+    stateDir,
     advance,
     fetch: (url, init) => fetch(url, { redirect: 'manual', ...init }),
     async close() {
