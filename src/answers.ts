@@ -36,7 +36,8 @@ const challenged = (refusal: Refusal): boolean => refusal.row.status === 401 || 
 
 /** The answer to a refusal. Redirectable authorization errors go to the client only when the room validated its redirect URI. */
 export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
-  const headers = refusal.detail.headers ?? {}
+  // RFC 9110 §10.2.3: who finds us unable is told when to try again; official clients keep their session then.
+  const headers = { ...(refusal.row.status === 503 && { 'retry-after': '1' }), ...refusal.detail.headers }
   const { redirect } = refusal.detail
   if (redirect) {
     const params = { ...oauthBody(refusal), ...(redirect.state === undefined ? {} : { state: redirect.state }) }
