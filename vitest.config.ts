@@ -19,7 +19,7 @@ export default defineConfig({
     teardownTimeout: 10_000,
     projects: [
       { extends: true, test: { name: 'unit', include: filesIn('unit', 'contract', 'docs', 'house'), pool: 'threads', testTimeout: 10_000, sequence: { groupOrder: 0 } } },
-      { extends: true, test: { name: 'flow', include: filesIn('flow', 'attack'), pool: 'forks', testTimeout: 20_000, sequence: { groupOrder: 0 } } },
+      { extends: true, test: { name: 'flow', include: filesIn('flow', 'attack'), pool: 'forks', testTimeout: 30_000, sequence: { groupOrder: 0 } } },
       // The built artifact, other processes, browsers: after the rest, one file at a time.
       { extends: true, test: { name: 'e2e', include: filesIn('e2e'), pool: 'forks', testTimeout: 90_000, hookTimeout: 120_000, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
