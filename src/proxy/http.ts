@@ -1,5 +1,5 @@
 // Carrying an admission out with fetch: Workers, tests in process, and services that live in this process on every runtime.
-import { readBounded } from '../kit/http.ts'
+import { fieldOf, readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Admit, Answer, AnswerHead, Fetch, Head, Outcome, Refuse } from '../ports/calls.ts'
 import type { Visit } from '../ports/runtime.ts'
@@ -34,8 +34,8 @@ const ask = ({ upstream, method, headers, body }: Omit<Admission, 'byFetch'>, de
   return deps.fetch(`${upstream.origin}${upstream.path}`, init)
 }
 
-/** The upstream's body with an ending: whichever comes first of its last byte, its failure, and the caller's leaving. */
-const relayed = (source: ReadableStream<Uint8Array>, ended: (result: Outcome['result'], bytes: number) => void, leave: () => void): ReadableStream<Uint8Array> => {
+/** The upstream's body with an ending: whichever comes first of its last byte (`length` says which, where known), its failure, and the caller's leaving. */
+const relayed = (source: ReadableStream<Uint8Array>, length: number, ended: (result: Outcome['result'], bytes: number) => void, leave: () => void): ReadableStream<Uint8Array> => {
   const reader = source.getReader()
   let bytes = 0
   return new ReadableStream<Uint8Array>({
@@ -49,6 +49,9 @@ const relayed = (source: ReadableStream<Uint8Array>, ended: (result: Outcome['re
         }
         bytes += value.byteLength
         controller.enqueue(value)
+        if (bytes !== length) return
+        ended('answered', bytes)
+        controller.close()
       } catch (error) {
         // Cut off, never closed: a truncated answer must not look complete.
         ended('failed', bytes)
@@ -99,7 +102,8 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
       ended({ result: 'answered', status: head.status, bytesOut: 0, answeredAt })
       return new Response(null, { status: head.status, headers: headersOf(head.headers) })
     }
-    const body = relayed(response.body, (result, bytesOut) => ended({ result, status: head.status, bytesOut, answeredAt }), leave)
+    const length = Number(fieldOf(head.headers, 'content-length') ?? Number.NaN)
+    const body = relayed(response.body, length, (result, bytesOut) => ended({ result, status: head.status, bytesOut, answeredAt }), leave)
     return new Response(body, { status: head.status, headers: headersOf(head.headers) })
   } catch (error) {
     const gone = deps.signal?.aborted === true

@@ -1,7 +1,7 @@
 // Under which names the gateway answers, and which pages may call it.
 import { describe, expect, it } from 'vitest'
 import { configSchema } from '../../src/config/schema.ts'
-import { Refusal } from '../../src/kit/refusal.ts'
+import type { Refusal } from '../../src/kit/refusal.ts'
 import { createCors } from '../../src/proxy/cors.ts'
 import { createFront } from '../../src/proxy/front.ts'
 

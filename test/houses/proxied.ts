@@ -1,0 +1,105 @@
+// A house with an upstream whose answers a test can hold back, and two people who call it.
+import type { ServerResponse } from 'node:http'
+import type { House, HouseOptions } from './houses.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from './people.ts'
+import { type Heard, openUpstream, type Upstream } from './upstream.ts'
+
+/** A tool call; `hold` and the `status-…` names make the upstream behave. */
+export const call = (name = 'whoami', id: unknown = 7) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: {} } })
+
+const modernMeta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
+export const modernCall = (name = 'whoami', id: unknown = 7) => ({ ...call(name, id), params: { name, arguments: {}, _meta: modernMeta } })
+export const modernHeaders = (name = 'whoami') => ({ 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': name })
+
+/** Waits for something that happens elsewhere, at most five seconds. */
+export const until = async (condition: () => boolean, what: string): Promise<void> => {
+  const deadline = Date.now() + 5000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+export interface Proxied {
+  readonly house: House
+  readonly upstream: Upstream
+  /** Ana and Yamada at the service `echo`. */
+  readonly caller: Caller
+  readonly other: Caller
+  /** Answers that the test itself writes, in the order the calls came. */
+  readonly held: ServerResponse[]
+  /** The last request the upstream heard. */
+  heard(): Heard | undefined
+  /** Ana at another service. */
+  at(service: string): Promise<Caller>
+  /** Forgets what was heard and held. */
+  clear(): void
+  close(): Promise<void>
+}
+
+interface Asked {
+  readonly id?: unknown
+  readonly method?: string
+  readonly params?: { readonly name?: string }
+}
+
+const scripts: Readonly<Record<string, (response: ServerResponse) => void>> = {
+  'status-401': (response) => response.writeHead(401, { 'www-authenticate': 'Bearer realm="theirs"', 'set-cookie': 'a=b' }).end('no'),
+  'status-302': (response) => response.writeHead(302, { location: 'http://169.254.169.254/' }).end(),
+  'status-403': (response) => response.writeHead(403, { 'www-authenticate': 'Bearer error="insufficient_scope"', 'content-type': 'application/json' }).end('{}'),
+  html: (response) => response.writeHead(200, { 'content-type': 'text/html', 'set-cookie': '__Host-postern-session=stolen' }).end('<script>1</script>'),
+}
+
+const openScripted = (held: ServerResponse[]): Promise<Upstream> => {
+  let sessions = 0
+  return openUpstream((request, response, body) => {
+    const { id = null, method, params } = (body.startsWith('{') ? JSON.parse(body) : {}) as Asked
+    const what = params?.name ?? ''
+    if (what === 'hold' || request.method === 'GET') held.push(response)
+    else if (what in scripts) scripts[what]?.(response)
+    else if (method?.startsWith('notifications/')) response.writeHead(202).end()
+    else {
+      if (method === 'initialize') response.setHeader('mcp-session-id', `session-${++sessions}`)
+      response.setHeader('content-type', 'application/json')
+      response.end(body.startsWith('[') ? body : JSON.stringify({ jsonrpc: '2.0', id, result: { headers: request.headers, url: request.url } }))
+    }
+  })
+}
+
+export const openProxied = async (open: (options: HouseOptions) => Promise<House>): Promise<Proxied> => {
+  const held: ServerResponse[] = []
+  const upstream = await openScripted(held)
+  const base = upstream.url.replace('/mcp', '')
+  const house = await open({
+    upstream: upstream.url,
+    config: {
+      local_users: [ana, yamada],
+      cors: { allow_origins: ['https://app.example'] },
+      max_concurrent_calls: 8,
+      mcp_services: {
+        slow: { name: 'Slow Server', url: `${base}/slow`, timeout: 250 },
+        gone: { name: 'Gone Server', url: 'http://127.0.0.1:9/mcp?key=secret' },
+        open: { name: 'Open', url: `${base}/open`, auth_required: false, max_body: 2048 },
+      },
+    },
+  })
+  const resource = `${house.origin}/echo/mcp`
+  return {
+    house,
+    upstream,
+    held,
+    caller: callerOf(house, resource, await tokenOf(house, ana, resource)),
+    other: callerOf(house, resource, await tokenOf(house, yamada, resource)),
+    heard: () => upstream.heard.at(-1),
+    at: async (service) => callerOf(house, `${house.origin}/${service}/mcp`, await tokenOf(house, ana, `${house.origin}/${service}/mcp`)),
+    clear() {
+      upstream.heard.length = 0
+      held.length = 0
+    },
+    async close() {
+      for (const response of held) response.destroy()
+      await house.close()
+      await upstream.close()
+    },
+  }
+}
