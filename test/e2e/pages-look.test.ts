@@ -54,7 +54,7 @@ describe('every page in every state', () => {
     await close()
   })
 
-  test('asks nobody else for anything, breaks no policy of its own, and runs nothing of a stranger [P3]', { timeout: 120_000 }, async () => {
+  test('asks nobody else for anything, breaks no policy of its own, and runs nothing of a stranger [hostile P3]', { timeout: 120_000 }, async () => {
     const { page, close } = await stage.open('consent-document')
     const bad: string[] = []
     page.on('request', (request) => {

@@ -28,7 +28,7 @@ describe('the consent page', () => {
     await close()
   })
 
-  test('has an Allow and a Cancel of equal size, and waits for a person: focus is on the heading and Enter sends nothing [E1]', async () => {
+  test('has an Allow and a Cancel of equal size, and waits for a person: focus is on the heading and Enter sends nothing [hostile E1]', async () => {
     const { page, close } = await stage.open('consent-document')
     const [allow, cancel] = await Promise.all(['Allow', 'Cancel'].map((name) => page.getByRole('button', { name }).boundingBox()))
     expect([allow?.width, allow?.height]).toEqual([cancel?.width, cancel?.height])
@@ -44,7 +44,7 @@ describe('the consent page', () => {
   test.each([
     ['Allow', 'allow'],
     ['Cancel', 'deny'],
-  ])('sends the answer of %s through to the client of another origin without JavaScript, and names its own origin [E2] [E5]', async (button, decision) => {
+  ])('sends the answer of %s through to the client of another origin without JavaScript, and names its own origin [hostile E2, E5]', async (button, decision) => {
     const { page, close } = await stage.open('consent-document', { javaScriptEnabled: false })
     await page.getByRole('button', { name: button }).click()
     await page.waitForURL(`${stage.client}/callback?code=c&state=s`)
@@ -61,7 +61,7 @@ describe('the consent page', () => {
     await close()
   })
 
-  test('takes no click in its first half second, nor in the half second after its window came to the front [E21]', async () => {
+  test('takes no click in its first half second, nor in the half second after its window came to the front [hostile E21]', async () => {
     const { page, close } = await stage.open('consent-document')
     const pointers = (currentTime: number) =>
       page.evaluate((time) => {
@@ -80,7 +80,7 @@ describe('the consent page', () => {
     await close()
   })
 
-  test('does not appear in a frame [E2] [E21]', async () => {
+  test('does not appear in a frame [hostile E2, E21]', async () => {
     const { page, close } = await stage.open(`${stage.client}/frame`)
     const frame = page.frames()[1]
     expect(await frame?.locator('.decision').count()).toBe(0)

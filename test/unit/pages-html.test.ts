@@ -6,7 +6,7 @@ import { html, htmlResponse, htmlText, pageHeaders, trusted, type Drawable } fro
 const unescape = (text: string): string => text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&amp;', '&')
 
 describe('the template', () => {
-  test('never lets a value end its text or its attribute, and loses nothing of it [P3]', () => {
+  test('never lets a value end its text or its attribute, and loses nothing of it [hostile P3]', () => {
     assert(
       property(string({ unit: 'binary' }), (value) => {
         const drawn = htmlText(html`${value}`)
@@ -29,7 +29,7 @@ describe('the template', () => {
 })
 
 describe('the headers of a page', () => {
-  test('forbid frames, inline code and everything foreign [E2] [E21]', () => {
+  test('forbid frames, inline code and everything foreign [hostile E2, E21]', () => {
     const policy = pageHeaders['Content-Security-Policy'] ?? ''
     expect(policy).toContain("default-src 'none'")
     expect(policy).toContain("frame-ancestors 'none'")
@@ -38,7 +38,7 @@ describe('the headers of a page', () => {
     expect(pageHeaders).toMatchObject({ 'X-Frame-Options': 'DENY', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'same-origin', 'Cache-Control': 'no-store' })
   })
 
-  test('leave form-action out, because Chrome would stop the answer to the client with it [E2]', () => {
+  test('leave form-action out, because Chrome would stop the answer to the client with it [hostile E2]', () => {
     expect(pageHeaders['Content-Security-Policy']).not.toContain('form-action')
   })
 

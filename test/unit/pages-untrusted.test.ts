@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { leadsToClient, ownPath, readAddress, readName, readText } from '../../src/pages/untrusted.ts'
 import { hostileNames } from '../pages/states.ts'
 
-describe('a name that a client gave itself [B10]', () => {
+describe('a name that a client gave itself [hostile B10]', () => {
   test('is shown as it is when it is honest, in any script', () => {
     for (const name of ['Claude Code', 'ChatGPT', 'Ünïcödé Ltd.', 'Яндекс Музыка', '山田 太郎', 'مساعد البرمجة', 'Ελληνικά', 'C++ (v2)']) expect(readName(name, 'x')).toEqual({ text: name.normalize('NFKC'), cautions: [] })
   })
@@ -62,12 +62,12 @@ describe('an address', () => {
     expect(readAddress('https://a.example/\u202Ecb é \uD800')).toBe('https://a.example/%E2%80%AEcb%20%C3%A9%20%EF%BF%BD')
   })
 
-  test('of this gateway never leads to another [P8]', () => {
+  test('of this gateway never leads to another [hostile P8]', () => {
     expect(ownPath('/login?flow=f&switch=1')).toBe('/login?flow=f&switch=1')
     for (const href of ['//evil.example', '/\\evil.example', '/\t/evil.example', 'https:evil.example', 'javascript:alert(1)', '', 'login', '/\u2028/x']) expect(ownPath(href)).toBe('/')
   })
 
-  test('that leads back to a client never runs or reads something here [F3]', () => {
+  test('that leads back to a client never runs or reads something here [hostile F3]', () => {
     for (const href of ['cursor://anysphere.cursor-mcp/oauth/callback?code=a&state=javascript:b', 'com.example.app:/cb?code=a', 'http://127.0.0.1:9/cb?x=1']) expect(leadsToClient(href)).toBe(true)
     for (const href of ['javascript:alert(1)', 'JavaScript://x/%0aalert(1)', 'data:text/html,x', 'file:///etc/passwd', 'blob:https://x/y', 'vbscript:x', 'intent://x#Intent;end', 'ms-msdt:/id', 'x', '//evil', '']) expect(leadsToClient(href)).toBe(false)
   })

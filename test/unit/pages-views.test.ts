@@ -48,7 +48,7 @@ describe('every page', () => {
 describe('the consent page', () => {
   const text = (view = consent): Promise<string> => pages.consent(view, requestId).text()
 
-  test('shows who asks, where the answer goes, for what, as whom and for how long, in that order [E1] [C1]', async () => {
+  test('shows who asks, where the answer goes, for what, as whom and for how long, in that order [A7] [hostile E1, C1]', async () => {
     const shown = await text()
     const order = ['Verified domain', 'ChatGPT', 'Answer goes to', '>chatgpt.com<', 'Jira tools', 'ana@example.com', 'Switch account', 'Use its tools', '30 days', 'value="allow"', 'value="deny"', 'Why am I seeing this?']
     let at = shown.indexOf('<main')
@@ -59,7 +59,7 @@ describe('the consent page', () => {
     }
   })
 
-  test('carries the flow and the token against forgery, and asks the question once [E4]', async () => {
+  test('carries the flow and the token against forgery, and asks the question once [hostile E4]', async () => {
     const shown = await text()
     expect(shown).toContain('<form method="post" action="/oauth/consent"')
     expect(shown).toContain('<input type="hidden" name="flow" value="f_Zk3">')
@@ -73,7 +73,7 @@ describe('the consent page', () => {
     expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'document' } })).toContain('Unverified')
   })
 
-  test('warns of an app on this computer, of an app scheme, and of an answer that leaves the verified domain', async () => {
+  test('warns of an app on this computer, of an app scheme, and of an answer that leaves the verified domain [A7]', async () => {
     const loopback = { uri: 'http://127.0.0.1:33418/', host: '127.0.0.1:33418', loopback: true, native: false }
     expect(await text({ ...consent, client: claude, redirect: loopback })).toContain('An app on this computer (127.0.0.1). Continue only if you just started it.')
     expect(await text({ ...consent, redirect: { uri: 'cursor://x/cb', host: 'cursor:', loopback: false, native: true } })).toContain('An app on this device that opens cursor: links.')
@@ -99,7 +99,7 @@ describe('the consent page', () => {
     expect(await text()).not.toMatch(/revoke|dashboard|settings/i)
   })
 
-  test.each(Object.entries(hostileNames))('draws a hostile name inert and short: %s [B10] [P3]', async (_kind, name) => {
+  test.each(Object.entries(hostileNames))('draws a hostile name inert and short: %s [hostile B10, P3]', async (_kind, name) => {
     const shown = await text(hostile(name))
     expect(shown.length).toBeLessThan(24_000)
     expect(shown).not.toMatch(/[\u200B\u200E\u200F\u202A-\u202E\u2060\u2066-\u2069\u00AD]/)
@@ -108,7 +108,7 @@ describe('the consent page', () => {
 })
 
 describe('the sign-in page', () => {
-  test('answers 401 when the last attempt failed, and keeps the username [P5]', async () => {
+  test('answers 401 when the last attempt failed, and keeps the username [hostile P5]', async () => {
     const response = states['login-password-wrong']?.()
     expect(response?.status).toBe(401)
     const shown = (await response?.text()) ?? ''
@@ -139,7 +139,7 @@ describe('the way back to an app', () => {
     expect(shown).toContain('Return to <bdi>Cursor</bdi>')
   })
 
-  test('never links a scheme that would run here [F3]', async () => {
+  test('never links a scheme that would run here [hostile F3]', async () => {
     const shown = (await states['go-back-unsafe']?.().text()) ?? ''
     expect(shown).not.toContain('javascript:')
     expect(shown).not.toContain('http-equiv="refresh"')

@@ -1,0 +1,108 @@
+// One person's way through the whole gateway in a real browser without JavaScript: asked to sign in, asked for consent, sent back, signed out.
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openOnSocket, type House } from '../houses/houses.ts'
+import { authorizeUrl, person, redeem, register } from '../houses/login.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+let upstream: Upstream
+/** The client's own end: hears the answer. */
+let client: { readonly server: Server; readonly redirectUri: string }
+let house: House
+let browser: Browser
+let context: BrowserContext
+let page: Page
+
+beforeAll(async () => {
+  upstream = await openUpstream()
+  client = await new Promise((resolve) => {
+    const server = createServer((_, response) => response.end('Thank you'))
+    server.listen(0, '127.0.0.1', () => resolve({ server, redirectUri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/cb` }))
+  })
+  house = await openOnSocket({ upstream: upstream.url })
+  browser = await chromium.launch({
+    executablePath: '/usr/bin/chromium',
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  })
+  context = await browser.newContext({ javaScriptEnabled: false })
+  page = await context.newPage()
+  page.setDefaultTimeout(15_000)
+})
+
+afterAll(async () => {
+  await browser.close()
+  await house.close()
+  await upstream.close()
+  client.server.close()
+})
+
+const enrol = (name: string) => register(house, { client_name: name, redirect_uris: [client.redirectUri] })
+
+/** Presses a button whose answer leaves for the client, and tells where it went. */
+const leave = async (name: string): Promise<URL> => {
+  await page.getByRole('button', { name }).click()
+  await page.waitForURL(`${client.redirectUri}**`)
+  return new URL(page.url())
+}
+
+test('a person signs in with a password, allows a client, and the code that arrives there is good [A14]', async () => {
+  const journey = await enrol('Journey')
+  const asking = authorizeUrl(house, journey, { resource: `${house.origin}/echo/mcp` })
+  await page.goto(asking.url)
+  expect(await page.locator('main').innerText()).toContain('Journey wants to use Echo – sign in to continue.')
+  await page.getByLabel('Username').fill(person.username)
+  await page.getByLabel('Password').fill('not the password')
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  expect(await page.getByRole('alert').innerText()).toContain('Invalid credentials')
+  await page.getByLabel('Password').fill(person.password)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('heading', { name: 'Let Journey use Echo?' }).waitFor()
+  expect(await page.locator('main').innerText()).toMatch(/127\.0\.0\.1:\d+[\s\S]*An app on this computer[\s\S]*ana@example\.com/)
+  const back = await leave('Allow')
+  expect(Object.fromEntries(back.searchParams)).toMatchObject({ state: asking.state, iss: house.origin })
+  expect((await redeem(house, journey, back.searchParams.get('code') ?? '', asking.verifier)).status).toBe(200)
+})
+
+test('Cancel tells the client so, and the question cannot be answered twice [hostile E6]', async () => {
+  const asking = authorizeUrl(house, await enrol('Cancelled'), { resource: `${house.origin}/echo/mcp` })
+  await page.goto(asking.url)
+  const question = page.url()
+  const back = await leave('Cancel')
+  expect(Object.fromEntries(back.searchParams)).toMatchObject({ error: 'access_denied', state: asking.state, iss: house.origin })
+  await page.goto(question)
+  expect(await page.getByRole('heading', { level: 1 }).innerText()).toMatch(/Already answered|This question has expired|Started in another browser/)
+  expect(await page.locator('main').innerText()).toMatch(/If you ask for help, give this: \S+ · \S+/)
+})
+
+test('another account can be chosen, and the question waits for it', async () => {
+  await page.goto(authorizeUrl(house, await enrol('Switching'), { resource: `${house.origin}/echo/mcp` }).url)
+  await page.getByRole('link', { name: 'Switch account' }).click()
+  await page.getByLabel('Username').fill(person.username)
+  await page.getByLabel('Password').fill(person.password)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+  await page.getByRole('heading', { name: 'Let Switching use Echo?' }).waitFor()
+})
+
+test('never redirects for an unknown client or redirect URI; the page says how to go on [A13] [hostile D2, B21]', async () => {
+  const known = await enrol('Known')
+  const unknown = await page.goto(authorizeUrl(house, { ...known, id: 'client_gone' }).url)
+  expect(unknown?.status()).toBe(400)
+  expect(await page.locator('main').innerText()).toContain('rm -rf ~/.mcp-auth')
+  const elsewhere = await page.goto(authorizeUrl(house, { ...known, redirectUri: `${known.redirectUri}s` }).url)
+  expect(elsewhere?.status()).toBe(400)
+  expect(await page.locator('mark').innerText()).toBe('s')
+})
+
+test('an MCP URL opened in the browser shows how to connect a client, and the services page does the same until the person signs out', async () => {
+  await page.goto(`${house.origin}/echo/mcp`)
+  expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Echo is an MCP server')
+  expect(upstream.heard).toHaveLength(0)
+  await page.getByRole('link', { name: 'All your services' }).click()
+  expect(await page.locator('main').innerText()).toContain(`claude mcp add --transport http echo ${house.origin}/echo/mcp`)
+  await page.getByRole('button', { name: 'Sign out' }).click()
+  await page.getByLabel('Username').waitFor()
+  await page.goto(house.origin)
+  await page.getByLabel('Username').waitFor()
+})
