@@ -41,7 +41,7 @@ export const createJsonLog = (level: LogLevel): NodeLog => {
   }
 }
 
-// oxlint-disable-next-line no-control-regex -- escape sequences in a field must not drive the terminal
+// Escape sequences in a field must not drive the terminal.
 const plain = (value: unknown): string => String(value).replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, ' ').slice(0, 300)
 
 /** For a person at a terminal: warnings and errors, and everything with `debug`. */

@@ -1,3 +1,4 @@
+// The pace limits: what counts against whom, what each kind of caller may do, and when a refused one may try again.
 import { describe, expect, it } from 'vitest'
 import { createLimit, paces } from '../../src/policy/rate.ts'
 
