@@ -87,11 +87,13 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
   const judge = async (id: string, browser: Request): Promise<ReadFlow | Refusal> => {
     const kept = idShape.test(id) ? await records.get(id) : undefined
     if (!kept) return new Refusal('flow.expired', 'no such flow')
+    // Before the cookie, which is gone once the answer was given: a second click or the back button should hear what happened, not of another browser.
+    if (kept.value.answered) return new Refusal('flow.used')
     const found = { flow: kept.value, mark: kept.mark }
     // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
     const sent = flowCookies(browser).filter(({ name }) => name === cookieName(id))
     if (sent.length !== 1 || !sameText(await digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', `${sent.length} cookies for the flow`)
-    return found.flow.answered ? new Refusal('flow.used') : found
+    return found
   }
 
   return {
