@@ -1,9 +1,10 @@
 // What the package promises whoever installs it: exact versions, no install script in production, one idea of the oldest Node.
 import { describe, expect, it } from 'vitest'
-import { readRoot } from './sources.ts'
+import { readRoot, sourcesIn } from './sources.ts'
 
 interface Manifest {
   readonly engines: { readonly node: string }
+  readonly exports: Record<string, string | Record<string, string>>
   readonly scripts: Record<string, string>
   readonly dependencies: Record<string, string>
   readonly optionalDependencies: Record<string, string>
@@ -34,6 +35,12 @@ describe('the package', () => {
 
   it('locks a Node for every platform it names', () => {
     for (const [name, version] of Object.entries(manifest.optionalDependencies)) expect(lock.packages[`node_modules/${name}`]?.version).toBe(version)
+  })
+
+  it('ships what it names: every entry has a source that the build turns into it', () => {
+    const entries = [...Object.values(manifest.exports).flatMap((entry) => (typeof entry === 'string' ? [] : Object.values(entry))), './dist/cli/main.js']
+    const sources = new Set(sourcesIn('src', '.ts').map(({ path }) => path))
+    expect(entries.filter((entry) => !sources.has(entry.replace(/^\.\/dist\//, 'src/').replace(/(\.d\.ts|\.js)$/, '.ts')))).toEqual([])
   })
 
   it('replaces the shell when it starts, so that a signal to npm reaches the gateway', () => expect(manifest.scripts.start).toMatch(/^exec node /))
