@@ -68,7 +68,7 @@ export const requirements = {
 export type RequirementId = keyof typeof requirements
 
 /** Due now and without a test so far. The gate fails for an entry that has one: this list only shrinks. */
-export const pending: readonly RequirementId[] = ['A12', 'A15', 'C13']
+export const pending: readonly RequirementId[] = ['C13']
 
 /** Not offered yet: what comes with stdio, older and newer transports, and machine clients. */
 export const later: readonly RequirementId[] = ['A16', 'B8', 'C5', 'C6', 'C11', 'C12', 'C17', 'C18', 'C19', 'C20', 'C21']
