@@ -38,6 +38,8 @@ const refuseSocket = (socket: Duplex, status: string): void => {
 }
 
 const waiting = new WeakSet<IncomingMessage>()
+/** Connections whose last request was refused for its form: whatever else came on them is not answered (RFC 9112 §11.2). */
+const refused = new WeakSet<Duplex>()
 
 /** `Expect: 100-continue`: tells the client to send its body, once the caller has been let in (RFC 9110 §10.1.1). Nothing for a client that does not wait. */
 export const proceed = (request: IncomingMessage, response: ServerResponse): void => {
@@ -48,7 +50,7 @@ export const harden = (server: Server, options: { readonly maxConnections?: numb
   server.maxConnections = options.maxConnections ?? mostConnections
   server.maxHeadersCount = mostHeaders
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (error.code === 'ECONNRESET') socket.destroy()
+    if (error.code === 'ECONNRESET' || refused.has(socket)) socket.destroy()
     else refuseSocket(socket, parseErrors[error.code ?? ''] ?? '400 Bad Request')
   })
   server.on('checkContinue', (request, response) => {
@@ -89,8 +91,7 @@ const scan = (rawHeaders: readonly string[]): Seen => {
   return seen
 }
 
-/** Undefined for a request that may be routed. Whatever comes back is drawn and its connection closed. */
-export const inspect = (request: IncomingMessage): Refusal | undefined => {
+const faultOf = (request: IncomingMessage): Refusal | undefined => {
   const { method = '', url = '' } = request
   if (request.httpVersionMajor !== 1) return new Refusal('request.malformed', `HTTP/${request.httpVersion}`)
   if (!knownMethods.has(method)) return new Refusal('request.method', method.slice(0, 20), { headers: { allow: [...knownMethods].join(', ') } })
@@ -101,4 +102,11 @@ export const inspect = (request: IncomingMessage): Refusal | undefined => {
   if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\')) return new Refusal('request.malformed', `target ${url.slice(0, 80)}`)
   if (/[^\x21-\x7e]|#/.test(url)) return new Refusal('request.malformed', 'target outside visible ASCII')
   return undefined
+}
+
+/** Undefined for a request that may be routed. Whatever comes back is drawn and its connection closed. */
+export const inspect = (request: IncomingMessage): Refusal | undefined => {
+  const fault = faultOf(request)
+  if (fault) refused.add(request.socket)
+  return fault
 }

@@ -6,7 +6,7 @@ import { getRequestListener } from '@hono/node-server'
 import type { Gateway } from '../gateway.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { createForward } from './forward.ts'
-import { harden, inspect, serverOptions } from './hygiene.ts'
+import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
 import { createVisitor } from './visitor.ts'
 
 export interface Listening {
@@ -51,6 +51,7 @@ const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: D
       return
     }
     visits.set(request, visit)
+    proceed(request, response)
     void plain(request, response)
   }
   return { door, close: () => forward.close() }
