@@ -6,44 +6,52 @@ import { UsageError, print, printJson } from './answer.ts'
 
 const interrupted = '\u0003'
 const endOfInput = '\u0004'
+const erase = new Set(['\u007f', '\b'])
 
-/** One line from the terminal without showing it. Control-C ends the process as a signal would. */
-const askUnseen = (question: string): Promise<string> =>
-  new Promise((resolve) => {
-    const { stdin, stderr } = process
-    let line = ''
-    const done = (): void => {
-      stdin.off('data', take)
-      stdin.setRawMode(false)
-      stdin.pause()
+/** One line of what is typed; undefined when it ends with Control-C. Keys typed ahead stay for the next line. */
+const lineOf = async (keys: AsyncIterator<string>): Promise<string | undefined> => {
+  const line: string[] = []
+  for (let next = await keys.next(); !next.done; next = await keys.next()) {
+    const key = next.value
+    if (key === interrupted) return undefined
+    if (key === '\r' || key === '\n' || key === endOfInput) break
+    if (erase.has(key)) line.pop()
+    else line.push(key)
+  }
+  return line.join('')
+}
+
+async function* keysOf(input: NodeJS.ReadStream): AsyncGenerator<string> {
+  for await (const chunk of input) yield* String(chunk)
+}
+
+/** Asks each question and takes the answers unseen: the terminal's echo is off before the first question shows and until the last answer is in. */
+const askUnseen = async (questions: readonly string[]): Promise<readonly string[]> => {
+  const { stdin, stderr } = process
+  stdin.setEncoding('utf8')
+  stdin.setRawMode(true)
+  const keys = keysOf(stdin)
+  const answers: string[] = []
+  try {
+    for (const question of questions) {
+      stderr.write(question)
+      const answer = await lineOf(keys)
       stderr.write('\n')
+      // What a shell shows for a program that Control-C ended: 128 and the number of SIGINT.
+      if (answer === undefined) process.exit(130)
+      answers.push(answer)
     }
-    const take = (chunk: string): void => {
-      for (const key of chunk) {
-        if (key === interrupted) {
-          done()
-          process.kill(process.pid, 'SIGINT')
-          return
-        }
-        if (key === '\r' || key === '\n' || key === endOfInput) {
-          done()
-          resolve(line)
-          return
-        }
-        line = key === '\u007f' || key === '\b' ? [...line].slice(0, -1).join('') : line + key
-      }
-    }
-    stderr.write(question)
-    stdin.setRawMode(true)
-    stdin.setEncoding('utf8')
-    stdin.on('data', take)
-    stdin.resume()
-  })
+    return answers
+  } finally {
+    stdin.setRawMode(false)
+    await keys.return(undefined)
+  }
+}
 
 const read = async (): Promise<string> => {
   if (!process.stdin.isTTY) return (await text(process.stdin)).replace(/\r?\n$/, '')
-  const password = await askUnseen('Password: ')
-  if ((await askUnseen('Once more: ')) !== password) throw new UsageError('The two passwords differ; nothing was hashed.')
+  const [password = '', again] = await askUnseen(['Password: ', 'Once more: '])
+  if (again !== password) throw new UsageError('The two passwords differ; nothing was hashed.')
   return password
 }
 

@@ -5,7 +5,7 @@ import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { suggest } from '../config/suggest.ts'
 import { UsageError, print, printJson } from './answer.ts'
 import type { Wanted } from './configuration.ts'
-import { stateDirectory } from './state.ts'
+import { openStateDirectory, stateDirectory } from './state.ts'
 import { versionOf, versionText } from './version.ts'
 
 interface Given {
@@ -60,7 +60,9 @@ const adminLink = async (given: Given): Promise<void> => {
   const { loadOrThrow } = await import('./configuration.ts')
   const { config } = await loadOrThrow(wantedOf(given), process.env)
   const { adminLink: mint } = await import('./admin.ts')
-  const link = await mint({ config, stateDir: stateDirectory(given.state, process.env) })
+  const stateDir = stateDirectory(given.state, process.env)
+  openStateDirectory(stateDir)
+  const link = await mint({ config, stateDir })
   if (given.json) printJson({ login_link: link })
   else print(link)
 }

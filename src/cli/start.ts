@@ -1,5 +1,5 @@
 // `postern serve`: brings the gateway up, says where it is, and takes it down again in order.
-import { accessSync, chmodSync, constants, mkdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import type { Config } from '../config/schema.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
@@ -10,6 +10,7 @@ import type { LogLevel } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { startBlock } from './block.ts'
 import { StartRefused } from './start-refused.ts'
+import { openStateDirectory } from './state.ts'
 
 export interface StartOptions {
   readonly config: Config
@@ -26,18 +27,6 @@ const drainMs = 30_000
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '::1', '[::1]'])
 
 const version = (): string => (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
-
-const prepareState = (stateDir: string): boolean => {
-  try {
-    const made = mkdirSync(stateDir, { recursive: true, mode: 0o700 })
-    accessSync(stateDir, constants.R_OK | constants.W_OK | constants.X_OK)
-    if (made !== undefined) chmodSync(stateDir, 0o700)
-    return made !== undefined
-  } catch (error) {
-    const reason = (error as NodeJS.ErrnoException).code === 'ENOTDIR' || (error as NodeJS.ErrnoException).code === 'EEXIST' ? 'it is not a directory' : 'it cannot be written'
-    throw new StartRefused('state.unwritable', `The state directory ${stateDir} cannot be used: ${reason}. Name another one with --state DIR or POSTERN_STATE.`)
-  }
-}
 
 const sayWhyNot = (error: unknown, host: string, port: number): Error => {
   const { code } = error as NodeJS.ErrnoException
@@ -106,7 +95,7 @@ const bringUp = async ({ config, stateDir }: StartOptions, nodeLog: NodeLog, dra
 
 /** Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws `StartRefused` when it cannot start. */
 export const start = async (options: StartOptions): Promise<void> => {
-  const fresh = prepareState(options.stateDir)
+  const fresh = openStateDirectory(options.stateDir)
   const nodeLog = options.tty ? createTerminalLog(options.logLevel) : createJsonLog(options.logLevel)
   let ending = false
   const { gateway, listening, runtime, load } = await bringUp(options, nodeLog, () => ending)

@@ -1,7 +1,9 @@
 // Where the gateway keeps what it must not lose: keys and the database.
+import { accessSync, chmodSync, constants, mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Environment } from '../config/environment-names.ts'
+import { StartRefused } from './start-refused.ts'
 
 /**
  * The absolute path of the state directory: `--state`, POSTERN_STATE, `$XDG_STATE_HOME/postern`, `~/.local/state/postern`.
@@ -12,4 +14,18 @@ export const stateDirectory = (flag: string | undefined, env: Environment, home:
   if (named) return resolve(named)
   const xdg = env['XDG_STATE_HOME']
   return join(xdg?.startsWith('/') ? xdg : join(home, '.local', 'state'), 'postern')
+}
+
+/** Makes sure the directory is there, for its owner alone, and can be written. True when this call made it. Throws `StartRefused`. */
+export const openStateDirectory = (path: string): boolean => {
+  try {
+    const made = mkdirSync(path, { recursive: true, mode: 0o700 })
+    accessSync(path, constants.R_OK | constants.W_OK | constants.X_OK)
+    if (made !== undefined) chmodSync(path, 0o700)
+    return made !== undefined
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException
+    const reason = code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a directory' : 'it cannot be written'
+    throw new StartRefused('state.unwritable', `The state directory ${path} cannot be used: ${reason}. Name another one with --state DIR or POSTERN_STATE.`)
+  }
 }
