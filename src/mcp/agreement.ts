@@ -42,10 +42,12 @@ const isPlain = (value: unknown): boolean => typeof value === 'object' && value 
 /** A revision that is not let through: code, sentence and data of 2026-07-28 basic/versioning, in the words of the first gateway. */
 export const unsupportedVersion = (requested: string, supported: readonly string[], rpcId: Message['id'] = null): Refusal => {
   const shown = requested.slice(0, 64).replaceAll(/[^\x20-\x7e]/g, '?')
+  // The data is for clients that name a revision on each request: they may try again with one that works so, and no other (basic/versioning).
+  const modern = supported.filter(isModern)
   return new Refusal('mcp.version', '', {
     say: `Unsupported MCP protocol version: ${shown}. Supported versions: ${supported.join(', ')}`,
     rpcId: rpcId ?? null,
-    rpcData: { supported, requested: shown },
+    rpcData: { supported: modern.length > 0 ? modern : supported, requested: shown },
   })
 }
 

@@ -69,7 +69,7 @@ describe.each(houses)('%s', (house_, open) => {
       const response = await caller.post(call('whoami', 'id-1'), { 'mcp-protocol-version': version })
       expect(response.status).toBe(400)
       const supported = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']
-      expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 'id-1', error: { code: -32022, message: `Unsupported MCP protocol version: ${version}. Supported versions: ${supported.join(', ')}`, data: { supported, requested: version } } })
+      expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 'id-1', error: { code: -32022, message: `Unsupported MCP protocol version: ${version}. Supported versions: ${supported.join(', ')}`, data: { supported: ['2026-07-28'], requested: version } } })
       expect((await callerOf(house, caller.url, '').post(call(), { 'mcp-protocol-version': version })).status).toBe(400)
     }
     expect(upstream.heard).toEqual([])

@@ -75,7 +75,7 @@ describe('a 2026-07-28 request', () => {
   })
 
   it('names the supported revisions when its own is not among them [C8]', () => {
-    expect(ours(disagreements.at(-1)![1])?.data).toEqual({ supported: publishedVersions, requested: '2099-01-01' })
+    expect(ours(disagreements.at(-1)![1])?.data).toEqual({ supported: publishedVersions.filter(isModern), requested: '2099-01-01' })
   })
 
   it.each([
