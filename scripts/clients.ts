@@ -9,12 +9,12 @@ import { inspector } from './clients/inspector.ts'
 import { mcpRemote } from './clients/mcp-remote.ts'
 import { sdkClients } from './clients/sdk.ts'
 import type { ClientTrial, Upstream } from './clients/trial.ts'
-import { startUpstreams } from './clients/upstreams.ts'
+import { demo, startUpstreams } from './clients/upstreams.ts'
 import { type Chromium, openChromium } from './harness/chromium.ts'
 import { createHome } from './harness/home.ts'
 import { installPackage } from './harness/package.ts'
 import { ensurePeer, root } from './harness/peers.ts'
-import { person, startPostern } from './harness/postern.ts'
+import { person, type Running, startPostern } from './harness/postern.ts'
 import { table } from './harness/table.ts'
 
 const { values } = parseArgs({ options: { command: { type: 'string' }, client: { type: 'string', default: '' }, upstream: { type: 'string', default: '' } } })
@@ -58,22 +58,22 @@ const main = async (): Promise<boolean> => {
   const installed = values.command === undefined ? await installPackage() : undefined
   const upstreams = await startUpstreams(peers)
   const documents = await serveDocuments()
-  const postern = await startPostern({
-    env: documents.env,
-    command: installed?.command ?? (values.command?.split(' ') as [string, ...string[]] | undefined) ?? [process.execPath, join(root, 'src/cli/main.ts')],
-    config: { mcp_services: Object.fromEntries(upstreams.map(({ service, url }) => [service, { url }])), local_users: [person] },
-  })
+  const command = installed?.command ?? (values.command?.split(' ') as [string, ...string[]] | undefined) ?? [process.execPath, join(root, 'src/cli/main.ts')]
+  const begin = (services: Readonly<Record<string, { readonly url: string }>>): Promise<Running> =>
+    startPostern({ env: documents.env, command, config: { mcp_services: services, local_users: [person] } })
+  const gateways = await Promise.all([begin({}), begin(Object.fromEntries(upstreams.map(({ service, url }) => [service, { url }])))])
+  const places = [{ upstream: demo, gateway: gateways[0] }, ...upstreams.map((upstream) => ({ upstream, gateway: gateways[1] }))]
   const chromium = await openChromium()
   const results: Result[] = []
   try {
     for (const client of clients) {
-      for (const upstream of upstreams) {
-        if (upstream.service.includes(values.upstream)) results.push(await attempt(client, upstream, postern.url, peers, chromium))
+      for (const { upstream, gateway } of places) {
+        if (upstream.service.includes(values.upstream)) results.push(await attempt(client, upstream, gateway.url, peers, chromium))
       }
     }
   } finally {
     await chromium.close()
-    await postern.stop()
+    for (const gateway of gateways) await gateway.stop()
     for (const upstream of upstreams) await upstream.stop()
     documents.stop()
     installed?.remove()

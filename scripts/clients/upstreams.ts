@@ -38,4 +38,7 @@ const reference = async (): Promise<RunningUpstream> => {
   return start({ service: 'reference', tool: 'test_simple_text', input: {}, answer: /simple text response/, revision: '2026-07-28' }, `http://127.0.0.1:${port}`, /listening/, started)
 }
 
+/** Inside Postern when it is given no service: what everybody meets first. */
+export const demo: Upstream = { service: 'demo', tool: 'whoami', input: {}, answer: /You are Ada\./, revision: '2026-07-28' }
+
 export const startUpstreams = (peers: string): Promise<RunningUpstream[]> => Promise.all([everything(peers), playwright(peers), reference()])
