@@ -89,6 +89,23 @@ export const refusals = {
   'token.audience': row(401, 'invalid_token', 1401, 'The access token is for another service. Ask for one with this resource.'),
   'token.revoked': row(401, 'invalid_token', 1401, 'The access behind this token was revoked or has ended. Sign in again.'),
   'scope.insufficient': row(403, 'insufficient_scope', 1403, 'The access token lacks a scope that this service needs.'),
+  // the proxied call (src/mcp, src/proxy)
+  'request.origin': row(403, 'access_denied', 1403, 'Unauthorized origin'),
+  'request.encoding': row(415, 'invalid_request', 1415, 'Send the body as JSON in UTF-8, without a Content-Encoding.'),
+  'mcp.parse': row(400, 'invalid_request', -32700, 'The body is not JSON in UTF-8.'),
+  'mcp.invalid': row(400, 'invalid_request', -32600, 'The body is not a JSON-RPC message.'),
+  'mcp.version': row(400, 'invalid_request', -32022, 'Unsupported MCP protocol version.'),
+  'mcp.headers': row(400, 'invalid_request', -32020, 'The headers and the body of the request disagree.'),
+  'mcp.envelope': row(400, 'invalid_request', -32602, 'The request lacks members of params._meta that its protocol version requires.'),
+  'session.unknown': row(404, 'invalid_request', 1404, 'There is no such session here. Start a new one with initialize.'),
+  'calls.limited': row(429, 'temporarily_unavailable', 1429, 'Too many calls at once. Wait for one to finish, then try again.'),
+  'upstream.timeout': row(504, 'temporarily_unavailable', 1504, 'The MCP server did not answer in time.'),
+  'upstream.unreachable': row(502, 'temporarily_unavailable', 1502, 'The MCP server cannot be reached.'),
+  'upstream.busy': row(503, 'temporarily_unavailable', 1503, 'The MCP server has as many connections as the gateway opens. Try again in a moment.'),
+  'upstream.answer': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave an answer that is not HTTP.'),
+  'upstream.credential': row(502, 'temporarily_unavailable', 1502, 'The MCP server did not accept the gateway. Its operator must give the gateway access.'),
+  'upstream.redirect': row(502, 'temporarily_unavailable', 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'),
+  'upstream.session': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave a session id that is malformed or belongs to somebody else.'),
 } as const satisfies Record<string, Row>
 
 export type RefusalCode = keyof typeof refusals
