@@ -13,11 +13,13 @@ const ids: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) if (reservedIds.has(id)) report.key(['mcp_services', id], `cannot be called "${id}": that is an address of the gateway itself`)
 }
 
-/** Whether a call to that URL would come back to this gateway. */
+/** Whether a call to that URL would come back to this gateway, by its public URL or by the port it listens on. */
 const isSelf = (draft: Draft, url: URL): boolean => {
   const issuer = urlOf(draft.text('issuer') ?? '')
   if (issuer && issuer.origin === url.origin) return true
-  return url.protocol === 'http:' && isLoopbackUrl(url.href) && Number(url.port || 80) === draft.number('port')
+  // A loopback issuer names the port in use; on Workers the key `port` says nothing.
+  const port = issuer && isLoopbackUrl(issuer.href) ? Number(issuer.port || 80) : draft.number('port')
+  return url.protocol === 'http:' && isLoopbackUrl(url.href) && Number(url.port || 80) === port
 }
 
 const place = (draft: Draft, report: Report, id: string): void => {

@@ -98,6 +98,7 @@ describe('what would be unsafe', () => {
     ['a service called .well-known [hostile U5]', 'mcp_services:\n  .well-known: { url: "http://localhost:1/mcp" }\n', ['config.yaml:2:3 mcp_services[".well-known"]', 'cannot be'], ['config.yaml:2:3 mcp_services[".well-known"]', 'cannot be']],
     ['a service called .. [hostile U5]', 'mcp_services:\n  "..": { url: "http://localhost:1/mcp" }\n', ['config.yaml:2:3 mcp_services[".."]', 'lower-case letters']],
     ['a service that is the gateway itself', 'mcp_services:\n  a: { url: "http://127.0.0.1:8080/mcp" }\n', ['config.yaml:2:13 mcp_services.a.url', 'this gateway itself']],
+    ['a service that is the gateway itself by another name', 'issuer: http://localhost:9000\nport: 9000\nmcp_services:\n  a: { url: "http://[::1]:9000/mcp" }\n  b: { url: "http://localhost:8080/mcp" }\n', ['config.yaml:4:13 mcp_services.a.url', 'this gateway itself']],
     ['a password in a service’s URL', 'mcp_services:\n  a: { url: "http://u:p@localhost:1/mcp" }\n', ['config.yaml:2:13 mcp_services.a.url', 'user name or password']],
     ['a provider that does not exist', service('    oauth_provider: gogle\noauth_providers: { google: { client_id: a } }\n'), ['config.yaml:4:21 mcp_services.a.oauth_provider', '"gogle" is not in oauth_providers (there are: google), did you mean "google"?']],
     ['a provider where there is none', service('    oauth_provider: google\n'), ['config.yaml:4:21 mcp_services.a.oauth_provider', 'there are none']],
