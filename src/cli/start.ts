@@ -100,12 +100,14 @@ export const start = async (options: StartOptions): Promise<void> => {
   let ending = false
   const { gateway, listening, runtime, load } = await bringUp(options, nodeLog, () => ending)
   const link = gateway.links.enabled && (fresh || !options.tty) ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}` : undefined
+  // Before anybody is told that the gateway listens: whoever reads that may end it at once.
+  const signal = untilSignal()
   const readyMs = Math.round(performance.now())
   startBlock({ ...options, gateway, about: runtime.about, link, fresh, readyMs })
   for (const warning of options.warnings) nodeLog.log('warn', 'config.warning', { message: warning })
   const stopKeys = options.tty && gateway.links.enabled ? (await import('./keys.ts')).listenKeys(gateway) : () => undefined
   setTimeout(() => void load(), 200).unref()
-  await untilSignal()
+  await signal
   ending = true
   stopKeys()
   await listening.drain(drainMs)
