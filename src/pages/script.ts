@@ -6,6 +6,8 @@ for (const form of document.forms) {
   form.addEventListener('submit', (event) => {
     if ('sent' in form.dataset) event.preventDefault()
     form.dataset.sent = ''
+    // Unless no answer came.
+    setTimeout(() => { delete form.dataset.sent }, 10_000)
   })
 }
 // A page that comes back from the browser's memory may be sent again.
