@@ -100,10 +100,10 @@ const judgeGrants = (members: Members): readonly GrantType[] | MetadataFault => 
 
 const isFault = (value: unknown): value is MetadataFault => typeof value === 'object' && value !== null && Object.hasOwn(value, 'say')
 
-/** Judges client metadata. Members that are null count as absent, unknown ones are ignored; `fallback` is the method of a client that names none. */
+/** Judges client metadata. Members that are null or empty count as absent (clients send them so), unknown ones are ignored; `fallback` is the method of a client that names none. */
 export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judged => {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) return fault('The metadata must be a JSON object.')
-  const entries = Object.entries(input).filter(([, value]) => value !== null)
+  const entries = Object.entries(input).filter(([, value]) => value !== null && value !== '' && !(Array.isArray(value) && value.length === 0))
   if (entries.length > limits.members) return fault('The metadata has too many members.')
   const members: Members = Object.fromEntries(entries)
   const redirects = judgeRedirects(members['redirect_uris'])

@@ -61,6 +61,9 @@ const refuse = (code: RefusalCode, why: string, address: Address, origin: string
 
 export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): Guard => {
   const verify = createVerify(signer, () => runtime.now())
+  // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
+  const isFor = (audience: string, { resource, service }: Address): boolean =>
+    audience === resource || directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)
   return async (authorization, address, origin = directory.issuer) => {
     const no = (code: RefusalCode, why: string) => refuse(code, why, address, origin)
     const [header] = authorization
@@ -70,8 +73,7 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
     if (token === undefined) throw no('token.malformed', 'not one bearer token')
     const claims = await verify(token)
     if (!claims) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
-    // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
-    if (!directory.addresses.some(({ service, resource }) => resource === claims.aud && service.id === address.service.id)) throw no('token.audience', `${claims.aud} at ${address.resource}`)
+    if (!isFor(claims.aud, address)) throw no('token.audience', `${claims.aud} at ${address.resource}`)
     const grant = await grants.live(claims.gid)
     if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`)
     const scopes = claims.scope.split(' ')

@@ -1,6 +1,7 @@
 // What clients read first: one document, true in every field, wherever they look for it, and one per protected address.
 import { describe, expect, it } from 'vitest'
-import { endpoints } from '../../src/oauth/endpoints.ts'
+import { endpoints, type Endpoint } from '../../src/oauth/endpoints.ts'
+import { routeTable } from '../../src/routes.ts'
 import { createWorld, get, origin, post, postJson, resource, run, type World } from './oauth-world.ts'
 
 const authorizationServer = (world: World, path: string) => run(world.handlers.authorizationServer, get(path))
@@ -51,6 +52,16 @@ describe('the metadata of the authorization server', () => {
     for (const method of body['token_endpoint_auth_methods_supported'] as string[]) {
       const sent = { redirect_uris: ['https://a.test/'], token_endpoint_auth_method: method, ...(method === 'private_key_jwt' && { jwks_uri: 'https://a.test/jwks' }) }
       expect((await run(world.handlers.register, postJson('/oauth/register', sent))).body['token_endpoint_auth_method']).toBe(method)
+    }
+  })
+
+  it('stands on the same table of endpoints as the routes: paths, aliases and methods', () => {
+    const anything: unknown = new Proxy(() => undefined, { get: () => anything })
+    const routes = routeTable({ handlers: anything as Parameters<typeof routeTable>[0]['handlers'], registration: true })
+    const shown = (path: string) => (path.endsWith('/') ? `${path}:id` : path)
+    for (const [name, { path, alias, methods }] of Object.entries(endpoints) as [string, Endpoint][]) {
+      const route = routes.find(({ paths }) => paths.includes(shown(path)))
+      expect([name, route?.paths, Object.keys(route?.on ?? {})]).toEqual([name, [shown(path), ...(alias === undefined ? [] : [shown(alias)])], methods])
     }
   })
 

@@ -122,9 +122,11 @@ describe('a registration', () => {
     for (const body of ['', '{', '[]', 'null', '"x"', '{"redirect_uris":"https://app.test/cb"}', '{"redirect_uris":[1]}', '{}']) expect((await send(world, body)).status).toBe(400)
   })
 
-  it('treats null members as absent', async () => {
+  it('treats null and empty members as absent', async () => {
     const world = await createWorld()
     expect(await send(world, { ...base, client_uri: null, contacts: null, jwks: null, jwks_uri: null, scope: null, grant_types: null, application_type: null })).toMatchObject({ status: 201 })
+    const empty = await send(world, { redirect_uris: ['https://app.test/cb'], client_name: '', logo_uri: '', jwks_uri: '', scope: '', token_endpoint_auth_method: '', grant_types: [], response_types: [], contacts: [] })
+    expect(empty).toMatchObject({ status: 201, body: { token_endpoint_auth_method: 'client_secret_basic', grant_types: ['authorization_code', 'refresh_token'] } })
   })
 
   it('keeps no secret that could be read from a dump', async () => {
