@@ -15,6 +15,7 @@ import { createHome } from './harness/home.ts'
 import { installPackage } from './harness/package.ts'
 import { ensurePeer, root } from './harness/peers.ts'
 import { person, type Running, startPostern } from './harness/postern.ts'
+import { leavingNothing } from './harness/process.ts'
 import { table } from './harness/table.ts'
 
 const { values } = parseArgs({ options: { command: { type: 'string' }, client: { type: 'string', default: '' }, upstream: { type: 'string', default: '' } } })
@@ -42,7 +43,7 @@ const attempt = async (client: ClientTrial, upstream: Upstream, issuer: string, 
   const began = performance.now()
   const seconds = (): string => ((performance.now() - began) / 1000).toFixed(1)
   try {
-    const shown = await within(client.run({ upstream, url: `${issuer}/${upstream.service}/mcp`, home, peers, allow }))
+    const shown = await leavingNothing(() => within(client.run({ upstream, url: `${issuer}/${upstream.service}/mcp`, home, peers, allow })))
     console.error(`✓ ${client.name} · ${upstream.service}: ${shown} (${seconds()} s)`)
     return { row: [client.name, upstream.service, shown, seconds()], passed: true }
   } catch (error) {

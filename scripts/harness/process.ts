@@ -25,6 +25,16 @@ export interface StartOptions {
 
 const running = new Set<ChildProcess>()
 
+/** Ends whatever the work started and left running, for instance because nobody waited for it any longer. */
+export const leavingNothing = async <T>(work: () => Promise<T>): Promise<T> => {
+  const before = new Set(running)
+  try {
+    return await work()
+  } finally {
+    for (const child of running) if (!before.has(child)) signal(child, 'SIGKILL')
+  }
+}
+
 const signal = (child: ChildProcess, name: NodeJS.Signals): void => {
   try {
     // Each child leads a group of its own, so that what it started ends with it.
