@@ -1,5 +1,5 @@
 // How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749 §3.1, §3.2).
-import { utf8Text } from '../kit/bytes.ts'
+import { digest, utf8Text } from '../kit/bytes.ts'
 import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 
@@ -37,6 +37,12 @@ export const one = (params: URLSearchParams, name: string): string | undefined =
   if (values.length > 1) throw new Refusal('request.repeated', name, { say: `The parameter ${name} was sent more than once.` })
   return values[0] || undefined
 }
+
+/**
+ * What token requests are counted by: the address and the client that the form names. Many people share the address of a hosted client, and nobody may use up
+ * another's share by naming its id; two characters of a digest keep whoever makes ids up from filling the counter's memory.
+ */
+export const paceKey = async (ip: string, form: URLSearchParams): Promise<string> => `${ip} ${(await digest(form.get('client_id') ?? '')).slice(0, 2)}`
 
 export const onlyMethod = (request: Request, ...methods: readonly string[]): void => {
   if (!methods.includes(request.method)) throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })

@@ -4,7 +4,7 @@ import type { Handler, Limit } from '../ports/rooms.ts'
 import type { Directory } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
-import { jsonAnswer, one, onlyMethod, readForm } from './form.ts'
+import { jsonAnswer, one, onlyMethod, paceKey, readForm } from './form.ts'
 import type { Grant, Grants } from './grants.ts'
 import { subjectOf } from './tokens.ts'
 import type { Tokens } from './tokens.ts'
@@ -43,7 +43,7 @@ export const createIntrospect = ({ directory, clients, grants, tokens, limit }: 
   return async (request, visit) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', `${visit.ip} ${form.get('client_id') ?? ''}`)
+    await limit('token', await paceKey(visit.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
     if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })

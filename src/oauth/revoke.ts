@@ -3,7 +3,7 @@ import type { Audit, Handler, Limit } from '../ports/rooms.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { noStore, one, onlyMethod, readForm } from './form.ts'
+import { noStore, one, onlyMethod, paceKey, readForm } from './form.ts'
 import type { Grants } from './grants.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -32,7 +32,7 @@ export const createRevoke =
   async (request, visit) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', `${visit.ip} ${form.get('client_id') ?? ''}`)
+    await limit('token', await paceKey(visit.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
     if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })

@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Limit } from '../ports/rooms.ts'
 import type { Clients } from './clients.ts'
 import type { Exchange, ExchangeDeps } from './exchange.ts'
-import { one, onlyMethod, readForm } from './form.ts'
+import { one, onlyMethod, paceKey, readForm } from './form.ts'
 import { createRedeem } from './redeem.ts'
 import { createRefresh } from './refresh.ts'
 
@@ -20,8 +20,7 @@ export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => 
   return async (request, visit) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    // Counted per address and client: many people share the address of a hosted client, and nobody may use up another's share by naming its id.
-    await limit('token', `${visit.ip} ${form.get('client_id') ?? ''}`)
+    await limit('token', await paceKey(visit.ip, form))
     const type = one(form, 'grant_type')
     if (type === undefined) throw new Refusal('request.malformed', 'no grant_type', { say: 'grant_type is required.' })
     const client = await clients.authenticate(request, form)
