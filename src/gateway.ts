@@ -26,6 +26,7 @@ import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/pages.ts'
 import { createLimit } from './policy/rate.ts'
 import type { Admit, Refuse } from './ports/calls.ts'
+import type { Fetch } from './ports/calls.ts'
 import type { Runtime, Visit } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
@@ -59,7 +60,7 @@ export interface Gateway {
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
   fetch(request: Request, visit: Visit): Promise<Response>
   /** Both ways as web standards, for runtimes without the fast pipe. `path` is the raw request path where the runtime has it. Never rejects. */
-  handle(request: Request, visit: Visit, fetchUpstream: typeof fetch, path?: string): Promise<Response>
+  handle(request: Request, visit: Visit, fetchUpstream: Fetch, path?: string): Promise<Response>
   /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
   warm(): Promise<void>
 }

@@ -1,6 +1,6 @@
 // `postern admin link`: a new one-time login link for the built-in person, from the state directory of a gateway that runs or will run.
 import type { Config } from '../config/schema.ts'
-import { createLoginLinks } from '../identity/login-link.ts'
+import { createGateway } from '../gateway.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import { StartRefused } from './start-refused.ts'
 
@@ -11,8 +11,8 @@ export const adminLink = async ({ config, stateDir }: { readonly config: Config;
   if (config.storage.type !== 'sqlite') throw new StartRefused('link.memory', 'With storage.type memory a link can only come from the running gateway: press l in its terminal.')
   const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' })
   try {
-    const secret = await createLoginLinks({ runtime, enabled }).mint()
-    return `${config.issuer ?? `http://localhost:${config.port}`}/?t=${secret}`
+    const gateway = createGateway({ config, runtime, issuer: config.issuer ?? `http://localhost:${config.port}` })
+    return `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`
   } finally {
     await runtime.close()
   }

@@ -7,8 +7,14 @@ const help = '  l  a new login link      q  stop      h  this help\n'
 export const listenKeys = (gateway: Gateway): (() => void) => {
   const { stdin, stdout } = process
   if (!stdin.isTTY) return () => undefined
+  const printLink = (): void => {
+    gateway.links.mint().then(
+      (secret) => stdout.write(`  Login link  ${gateway.directory.issuer}/?t=${secret}   (works once, 15 min)\n`),
+      () => stdout.write('  The link could not be made: the storage does not answer.\n'),
+    )
+  }
   const press = (key: string): void => {
-    if (key === 'l') void gateway.links.mint().then((secret) => stdout.write(`  Login link  ${gateway.directory.issuer}/?t=${secret}   (works once, 15 min)\n`))
+    if (key === 'l') printLink()
     else if (key === 'h') stdout.write(help)
     else if (key === 'q' || key === '\u0003') process.kill(process.pid, 'SIGINT')
   }

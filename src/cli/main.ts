@@ -1,27 +1,8 @@
-// The door for people: reads the command line, runs a verb, ends with its exit code.
-import { CommanderError } from 'commander'
-import { UsageError, printError, sayError } from './answer.ts'
-import { createProgram } from './program.ts'
+// The first file Node reads: keeps compiled code beside the package, so that every start but the first skips compiling, and goes on to the command line.
+import { enableCompileCache } from 'node:module'
+import { fileURLToPath } from 'node:url'
 
-const argv = process.argv.slice(2)
+// Inside the package, not in a directory for everybody's temporary files: what is loaded from there is run. Where it cannot be written Node goes on without.
+enableCompileCache(fileURLToPath(new URL('../../node_modules/.cache/postern', import.meta.url)))
 
-/** commander's own complaint as one sentence; undefined for help and version, which are no complaints. */
-const usage = (error: CommanderError): UsageError | undefined => {
-  if (error.exitCode === 0) return undefined
-  const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ').replace(/\.$/, '')
-  return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`)
-}
-
-// A reader that has seen enough (`postern config schema | head`) is no fault.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
-
-try {
-  await createProgram().parseAsync(argv, { from: 'user' })
-} catch (error) {
-  const told = error instanceof CommanderError ? usage(error) : error
-  if (told !== undefined) {
-    const said = sayError(told, argv.includes('--debug'))
-    printError(said, argv.includes('--json'))
-    process.exitCode = said.exit
-  }
-}
+await import('./run.ts')

@@ -52,7 +52,8 @@ const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: D
     }
     visits.set(request, visit)
     proceed(request, response)
-    void plain(request, response)
+    // The plain way answers its own faults; what is left is a socket that died.
+    plain(request, response).catch(() => response.destroy())
   }
   return { door, close: () => forward.close() }
 }

@@ -1,0 +1,27 @@
+// The command line: runs a verb, ends with its exit code.
+import { CommanderError } from 'commander'
+import { UsageError, printError, sayError } from './answer.ts'
+import { createProgram } from './program.ts'
+
+const argv = process.argv.slice(2)
+
+/** commander's own complaint as one sentence; undefined for help and version, which are no complaints. */
+const usage = (error: CommanderError): UsageError | undefined => {
+  if (error.exitCode === 0) return undefined
+  const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ').replace(/\.$/, '')
+  return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`)
+}
+
+// A reader that has seen enough (`postern config schema | head`) is no fault.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1))
+
+try {
+  await createProgram().parseAsync(argv, { from: 'user' })
+} catch (error) {
+  const told = error instanceof CommanderError ? usage(error) : error
+  if (told !== undefined) {
+    const said = sayError(told, argv.includes('--debug'))
+    printError(said, argv.includes('--json'))
+    process.exitCode = said.exit
+  }
+}
