@@ -43,12 +43,12 @@ const origins = (config: Config, port: number): { issuer: string; aliases: strin
   return { issuer, aliases: local.includes(issuer) ? local.filter((origin) => origin !== issuer) : [] }
 }
 
-/** The demo server, in this process, loaded when it is first needed (or shortly after start). */
-const demoService = (runtime: NodeRuntime, about: string): { service: Service; load: () => Promise<unknown> } => {
+/** The demo server, in this process; its code (a third of everything's memory) is loaded by the first request that needs it. */
+const demoService = (runtime: NodeRuntime, about: string): Service => {
   let made: Promise<(request: Request) => Promise<Response>> | undefined
   const sessionId = (): string => Buffer.from(runtime.random(16)).toString('hex')
   const load = () => (made ??= import('../demo/demo.ts').then(({ createDemo }) => createDemo({ version: about, sessionId })))
-  const service: Service = {
+  return {
     id: 'demo',
     name: 'Demo',
     description: 'A small MCP server inside this gateway, to try it with.',
@@ -59,7 +59,6 @@ const demoService = (runtime: NodeRuntime, about: string): { service: Service; l
     maxBodyBytes: 4_194_304,
     identity: { preset: 'all', headers: {}, assertion: true },
   }
-  return { service, load }
 }
 
 const untilSignal = (): Promise<void> =>
@@ -77,7 +76,6 @@ interface Up {
   readonly gateway: Gateway
   readonly listening: Listening
   readonly runtime: NodeRuntime
-  readonly load: () => Promise<unknown>
 }
 
 const bringUp = async ({ config, stateDir }: StartOptions, nodeLog: NodeLog, draining: () => boolean): Promise<Up> => {
@@ -87,10 +85,10 @@ const bringUp = async ({ config, stateDir }: StartOptions, nodeLog: NodeLog, dra
     throw sayWhyNot(error, config.host, config.port)
   })
   const demo = Object.keys(config.mcp_services).length === 0 ? demoService(runtime, about) : undefined
-  const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services: demo ? [demo.service] : [], draining })
+  const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services: demo ? [demo] : [], draining })
   await gateway.warm()
   listening.open(gateway)
-  return { gateway, listening, runtime, load: demo?.load ?? (() => Promise.resolve()) }
+  return { gateway, listening, runtime }
 }
 
 /** Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws `StartRefused` when it cannot start. */
@@ -98,7 +96,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   const fresh = openStateDirectory(options.stateDir)
   const nodeLog = options.tty ? createTerminalLog(options.logLevel) : createJsonLog(options.logLevel)
   let ending = false
-  const { gateway, listening, runtime, load } = await bringUp(options, nodeLog, () => ending)
+  const { gateway, listening, runtime } = await bringUp(options, nodeLog, () => ending)
   const link = gateway.links.enabled && (fresh || !options.tty) ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}` : undefined
   // Before anybody is told that the gateway listens: whoever reads that may end it at once.
   const signal = untilSignal()
@@ -106,7 +104,6 @@ export const start = async (options: StartOptions): Promise<void> => {
   startBlock({ ...options, gateway, about: runtime.about, link, fresh, readyMs })
   for (const warning of options.warnings) nodeLog.log('warn', 'config.warning', { message: warning })
   const stopKeys = options.tty && gateway.links.enabled ? (await import('./keys.ts')).listenKeys(gateway) : () => undefined
-  setTimeout(() => void load(), 200).unref()
   await signal
   ending = true
   stopKeys()
