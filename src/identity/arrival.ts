@@ -1,4 +1,5 @@
 // The last step of every way in: a fresh session, a line in the trail, and on to where the person was going.
+import { personKey } from '../kit/person-key.ts'
 import type { Person } from '../ports/people.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Visit } from '../ports/runtime.ts'
@@ -27,6 +28,6 @@ export const createArrival =
   ({ sessions, record }: { readonly sessions: BrowserSessions; readonly record: Audit }): Arrive =>
   async ({ person, aim, request, visit, cookies = [] }) => {
     const session = await sessions.start(person, request)
-    record({ event: 'sign-in', person: `${person.provider}:${person.subject}`, provider: person.provider, ip: visit.ip, request_id: visit.requestId })
+    record({ event: 'sign-in', person: personKey(person), provider: person.provider, ip: visit.ip, request_id: visit.requestId })
     return seeOther(destination(aim), [session, ...cookies])
   }

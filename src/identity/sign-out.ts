@@ -1,4 +1,5 @@
 // Ends a browser's session. Grants of clients live on: they have their own way to end.
+import { personKey } from '../kit/person-key.ts'
 import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler } from '../ports/rooms.ts'
@@ -21,6 +22,6 @@ export const createSignOut =
     const session = await sessions.of(request)
     if (session && !sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('login.form', 'csrf does not belong to the session')
     const cookie = await sessions.end(request)
-    if (session) record({ event: 'sign-out', person: `${session.person.provider}:${session.person.subject}`, ip: visit.ip, request_id: visit.requestId })
+    if (session) record({ event: 'sign-out', person: personKey(session.person), ip: visit.ip, request_id: visit.requestId })
     return seeOther('/login', [cookie])
   }

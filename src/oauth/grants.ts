@@ -1,5 +1,6 @@
 // Grants: one person's permission for one client at one resource. One sealed record each, and every change of state is one compare-and-set of it.
 import type { Config } from '../config/schema.ts'
+import { personKey } from '../kit/person-key.ts'
 import { digest, encodeBase64url } from '../kit/bytes.ts'
 import { createOnce } from '../kit/once.ts'
 import { createRecords } from '../kit/records.ts'
@@ -168,7 +169,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       const { grant, mark } = found
       if (!(await swap({ ...grant, state: 'revoked', revokedReason: reason }, mark))) continue
       forget(id)
-      record({ event: 'grant.revoked', grant: id, client: grant.clientId, person: `${grant.person.provider}:${grant.person.subject}`, resource: grant.resource, reason })
+      record({ event: 'grant.revoked', grant: id, client: grant.clientId, person: personKey(grant.person), resource: grant.resource, reason })
       return
     }
   }

@@ -1,5 +1,6 @@
 // The three kinds of token and their shapes: authorization code, refresh token, access token. Each kind has its own prefix or type, so none passes for another.
 import type { Config } from '../config/schema.ts'
+import { personKey } from '../kit/person-key.ts'
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -50,7 +51,7 @@ export interface Tokens {
   readAccess(token: string): Promise<AccessClaims | undefined>
 }
 
-export const subjectOf = (grant: Pick<Grant, 'person'>): string => `${grant.person.provider}:${grant.person.subject}`
+export const subjectOf = (grant: Pick<Grant, 'person'>): string => personKey(grant.person)
 
 const codeShape = /^pc_([\w-]{32})\.([\w-]{32})$/
 const refreshShape = /^pr_([\w-]{32})\.(0|[1-9]\d{0,8})\.([\da-f]{8})\.([\w-]{43})$/
