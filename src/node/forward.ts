@@ -32,14 +32,20 @@ const readBody = (request: IncomingMessage, response: ServerResponse, max: numbe
   new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
+    let whole = false
     request.on('data', (chunk: Buffer) => {
       size += chunk.length
       if (size <= max) chunks.push(chunk)
       else reject(new Refusal('request.too-large', `more than ${max} bytes`))
     })
-    request.on('end', () => resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)))
+    request.on('end', () => {
+      whole = true
+      resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+    })
     // Without an end the body was cut off, and nothing of it may be acted on.
-    request.on('close', () => reject(new Refusal('request.malformed', 'the body was cut off')))
+    request.on('close', () => {
+      if (!whole) reject(new Refusal('request.malformed', 'the body was cut off'))
+    })
     proceed(request, response)
   })
 

@@ -1,6 +1,6 @@
 // The log on Node: JSON lines on standard output off a terminal, short lines on standard error at one. Buffered, flushed when the process ends.
-import pino from 'pino'
 import type { Log, LogLevel } from '../ports/runtime.ts'
+import { createLineWriter } from './line-writer.ts'
 
 const order: Readonly<Record<LogLevel, number>> = { debug: 20, info: 30, warn: 40, error: 50 }
 
@@ -12,32 +12,31 @@ export interface NodeLog {
   flush(): void
 }
 
-/** One JSON line an event: `{"level":"info","ts":"2026-…Z","event":"call",…}`. Strings are escaped, so no field can forge a line. */
+const redacted = (fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
+  for (const name of secretNames) if (name in fields) return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, secretNames.includes(key) ? '[redacted]' : value]))
+  return fields
+}
+
+/**
+ * One JSON line an event: `{"level":"info","ts":"2026-…Z","event":"call",…}`. Strings are escaped, so no field can forge a line. Lines are
+ * put together here because every call writes one, and written in large pieces by a writer that never blocks.
+ */
 export const createJsonLog = (level: LogLevel): NodeLog => {
-  const destination = pino.destination({ dest: 1, sync: false, minLength: 8192 })
-  const logger = pino(
-    {
-      level,
-      base: null,
-      messageKey: 'event',
-      timestamp: () => `,"ts":"${new Date().toISOString()}"`,
-      formatters: { level: (label) => ({ level: label }) },
-      redact: { paths: secretNames, censor: '[redacted]' },
-    },
-    destination,
-  )
-  const pulse = setInterval(() => destination.flush(), 200)
-  pulse.unref()
+  const writer = createLineWriter(1)
+  let time = 0
+  let stamp = ''
   return {
-    log: (lineLevel, event, fields = {}) => logger[lineLevel](fields, event),
-    flush: () => {
-      clearInterval(pulse)
-      try {
-        destination.flushSync()
-      } catch {
-        // Nobody reads standard output any more (EPIPE, EAGAIN): there is nowhere left to say it.
+    log: (lineLevel, event, fields = {}) => {
+      if (order[lineLevel] < order[level]) return
+      const now = Date.now()
+      if (now !== time) {
+        time = now
+        stamp = new Date(now).toISOString()
       }
+      const rest = JSON.stringify(redacted(fields)).slice(1)
+      writer.write(`{"level":"${lineLevel}","ts":"${stamp}","event":${JSON.stringify(event)}${rest === '}' ? '' : ','}${rest}\n`)
     },
+    flush: () => writer.flushSync(),
   }
 }
 

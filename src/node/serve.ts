@@ -1,5 +1,4 @@
 // The Node door: one node:http server for both ways. A proxied address goes down the fast pipe, the rest the plain way.
-import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
@@ -7,6 +6,7 @@ import type { Gateway } from '../gateway.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { createForward } from './forward.ts'
 import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
+import { createRequestIds } from './request-ids.ts'
 import { createVisitor } from './visitor.ts'
 
 export interface Listening {
@@ -35,18 +35,22 @@ type Door = (request: IncomingMessage, response: ServerResponse) => void
 const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; close(): Promise<void> } => {
   const visitor = createVisitor(options.trustedProxies)
   const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now })
+  const nextId = createRequestIds()
+  const behindProxies = options.trustedProxies.length > 0
   const visits = new WeakMap<IncomingMessage, Visit>()
   const plain = getRequestListener((request, env) => gateway.fetch(request, visits.get((env as { incoming: IncomingMessage }).incoming) as Visit), { overrideGlobalObjects: false })
   const door: Door = (request, response) => {
-    const { headers } = request
-    const visit: Visit = { requestId: randomBytes(12).toString('base64url'), ip: visitor(request.socket.remoteAddress, headers['x-forwarded-for'] as string | undefined) }
+    // `request.headers` builds an object of all fields; most calls are decided without one.
+    const visit: Visit = { requestId: nextId(), ip: visitor(request.socket.remoteAddress, behindProxies ? (request.headers['x-forwarded-for'] as string | undefined) : undefined) }
     const refusal = inspect(request)
     if (refusal) {
       const answer = gateway.refuse(refusal, { rawHeaders: request.rawHeaders, requestId: visit.requestId })
       response.writeHead(answer.status, [...answer.headers, 'connection', 'close']).end(answer.body)
       return
     }
-    if (gateway.proxied(request.method ?? '', pathOf(request.url ?? '/'), headers.accept, headers.authorization !== undefined)) {
+    const { method = '', url = '/' } = request
+    const fields = method === 'POST' ? undefined : request.headers
+    if (gateway.proxied(method, pathOf(url), fields?.accept, fields?.authorization !== undefined)) {
       forward.serve(request, response, visit)
       return
     }

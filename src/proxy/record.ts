@@ -39,7 +39,7 @@ export const callEvent = (call: Knock, principal: Principal | undefined, envelop
     ...(envelope?.batch ? { batch: envelope.messages.length, calls: envelope.messages.slice(0, listed).map((message) => ({ method: cut(message.method), name: cut(message.name) })) } : {}),
     result: ending.result,
     status: ending.status,
-    code: ending.code,
+    refusal: ending.code,
     first_byte_ms: ending.firstByteMs,
     duration_ms: ending.durationMs,
     bytes_in: ending.bytesIn,

@@ -13,7 +13,7 @@ export const createRefuse =
   ({ cors, log }: { readonly cors: Cors; readonly log: Log }): Refuse =>
   (error, { rawHeaders, requestId, rpcId = null }) => {
     const refusal = error instanceof Refusal ? error : new Refusal('fault')
-    if (error instanceof Refusal) log('debug', 'refused', { request: requestId, code: refusal.code, why: refusal.why })
+    if (error instanceof Refusal) log('debug', 'refused', { request: requestId, refusal: refusal.code, why: refusal.why })
     else log('error', 'fault', { request: requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
     const { row, detail } = refusal
     // Seed 001: a plain sentence, no JSON.
