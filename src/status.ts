@@ -1,5 +1,6 @@
 // What the gateway says of itself: health, readiness, the services, and the front door as JSON or page.
 import { Refusal } from './kit/refusal.ts'
+import { createOnce } from './kit/once.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Handler, Sessions } from './ports/rooms.ts'
 import type { Runtime } from './ports/runtime.ts'
@@ -29,16 +30,17 @@ const json = (body: unknown, status = 200): Response => Response.json(body, { st
 
 /** The storage answers or it does not; asked at most once a second however many probes come. */
 const createProbe = (runtime: Runtime): (() => Promise<boolean>) => {
-  let last: { readonly at: number; readonly healthy: Promise<boolean> } | undefined
-  return () => {
-    if (last && runtime.now() - last.at < 1000) return last.healthy
-    const healthy = runtime.store.get('health:probe').then(
+  let last: { readonly at: number; readonly healthy: boolean } | undefined
+  const once = createOnce(runtime)
+  const ask = async (): Promise<boolean> => {
+    const healthy = await runtime.store.get('health:probe').then(
       () => true,
       () => false,
     )
     last = { at: runtime.now(), healthy }
     return healthy
   }
+  return async () => (last && runtime.now() - last.at < 1000 ? last.healthy : once('health', ask))
 }
 
 const isPublic = (origin: string): boolean => {
@@ -49,8 +51,15 @@ const isPublic = (origin: string): boolean => {
 export const createStatus = ({ runtime, directory, sessions, pages, draining }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
-  const main = (id: string): Address | undefined => directory.addresses.find((address) => address.service.id === id && address.path !== '/mcp') ?? directory.addresses.find((address) => address.service.id === id)
-  const view = ({ service, resource }: Address): ConnectView['service'] => ({ id: service.id, name: service.name, description: service.description, url: resource, authRequired: service.authRequired })
+  const main = (id: string): Address | undefined =>
+    directory.addresses.find((address) => address.service.id === id && address.path !== '/mcp') ?? directory.addresses.find((address) => address.service.id === id)
+  const view = ({ service, resource }: Address): ConnectView['service'] => ({
+    id: service.id,
+    name: service.name,
+    description: service.description,
+    url: resource,
+    authRequired: service.authRequired,
+  })
   const describe = (id: string) => {
     const address = main(id)
     const service = address?.service
@@ -70,7 +79,12 @@ export const createStatus = ({ runtime, directory, sessions, pages, draining }: 
     async health() {
       const healthy = await probe()
       return json(
-        { status: healthy ? 'healthy' : 'degraded', timestamp: new Date(runtime.now()).toISOString(), version: runtime.about.version, storage: { healthy, backend_type: runtime.about.storage } },
+        {
+          status: healthy ? 'healthy' : 'degraded',
+          timestamp: new Date(runtime.now()).toISOString(),
+          version: runtime.about.version,
+          storage: { healthy, backend_type: runtime.about.storage },
+        },
         healthy ? 200 : 503,
       )
     },

@@ -3,17 +3,34 @@
 /** Runs `work` unless a run for this key is under way, whose outcome is shared then. Nothing is kept: not the answer, not the error. */
 export type Once = <T>(key: string, work: () => Promise<T>) => Promise<T>
 
-/** A key must always stand for the same kind of work: callers that share a run share its type. */
-export const createOnce = (): Once => {
-  const running = new Map<string, Promise<unknown>>()
+// The runtime's part in it; ports/runtime.ts fits.
+interface Lasting {
+  now(): number
+  /** Lets work end although the request that began it is over. */
+  defer(work: Promise<unknown>): void
+}
+
+/** Longer than any work takes that somebody waits for. */
+const lostMs = 20_000
+
+/**
+ * A key must always stand for the same kind of work: callers that share a run share its type. A run outlives the request that began it: on Workers, work that is
+ * cut off with its request never settles, and whoever shares it waits for ever. Should that happen all the same (the time of the deferred is bounded), a run is
+ * taken for lost after 20 s and the next to ask begins another.
+ */
+export const createOnce = ({ now, defer }: Lasting): Once => {
+  const running = new Map<string, { readonly run: Promise<unknown>; readonly since: number }>()
   return <T>(key: string, work: () => Promise<T>): Promise<T> => {
     const known = running.get(key)
-    if (known) return known as Promise<T>
+    if (known && now() - known.since < lostMs) return known.run as Promise<T>
     // async: work that throws before its first await must reject like any other.
     const run = (async () => work())()
-    const forget = (): void => void running.delete(key)
-    running.set(key, run)
-    run.then(forget, forget)
+    const entry = { run, since: now() }
+    const forget = (): void => {
+      if (running.get(key) === entry) running.delete(key)
+    }
+    running.set(key, entry)
+    defer(run.then(forget, forget))
     return run
   }
 }

@@ -53,7 +53,7 @@ const verifyWith = async (keys: JSONWebKeySet, assertion: string, client: Client
   )
 
 export interface AssertionDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'outbound' | 'cache'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'outbound' | 'cache' | 'defer'>
   readonly directory: Directory
 }
 

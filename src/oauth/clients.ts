@@ -21,7 +21,7 @@ export interface Clients {
 }
 
 export interface ClientsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache' | 'defer'>
   readonly config: Pick<Config, 'clients' | 'client_lifetime'>
   readonly documents: ClientDocuments
   readonly directory: Directory

@@ -86,7 +86,7 @@ export const judgeRefresh = (grant: Pick<Grant, 'generation' | 'usedAt'>, t: num
 }
 
 export interface GrantsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer'>
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
   readonly record: Audit
 }
@@ -122,8 +122,9 @@ export const movedOn = (grant: Grant, now: number, graceMs: number, keyId: strin
 }
 
 /** Answers that may be `liveForMs` old, with one read for however many ask. */
-const createLive = (now: () => number, read: Grants['read']) => {
-  const once = createOnce()
+const createLive = (runtime: Pick<Runtime, 'now' | 'defer'>, read: Grants['read']) => {
+  const { now } = runtime
+  const once = createOnce(runtime)
   const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
   const ask = async (id: string): Promise<Grant | undefined> => {
     const at = now()
@@ -159,7 +160,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     const kept = await records.get(id)
     return kept && { grant: kept.value, mark: kept.mark }
   }
-  const { live, forget } = createLive(() => runtime.now(), read)
+  const { live, forget } = createLive(runtime, read)
   const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
   const revoke: Grants['revoke'] = async (id, reason) => {

@@ -24,7 +24,7 @@ export interface KeySet {
 }
 
 export interface KeySetDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer'>
   readonly rotationMs: number
   /** Longest life of a token: so long a former key stays published after its successor began to sign. */
   readonly overlapMs: number
@@ -55,7 +55,7 @@ const makeKey = async (now: number, signsFrom: number): Promise<SigningKey> => {
 }
 
 export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): KeySet => {
-  const once = createOnce()
+  const once = createOnce(runtime)
   const records = createRecords<readonly SigningKey[]>(runtime, 'signing-keys')
   let loaded: { readonly keys: readonly SigningKey[]; readonly readAt: number } | undefined
 

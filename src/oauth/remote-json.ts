@@ -50,12 +50,12 @@ export const freshnessOf = (headers: Headers, now: number): number | undefined =
 const isJson = (contentType: string | null): boolean => /^application\/(?:json|[\w.-]+\+json)$/.test(mediaTypeOf(contentType).type)
 
 export interface RemoteJsonDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'cache'>
+  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'cache' | 'defer'>
   readonly directory: Directory
 }
 
 export const createRemoteJson = ({ runtime, directory }: RemoteJsonDeps): RemoteJson => {
-  const once = createOnce()
+  const once = createOnce(runtime)
   // Bounded: the oldest failure makes room. Failures live in this process alone, so that nobody can poison another's.
   const failures = new Map<string, Failure & { readonly until: number }>()
   const hostOf = (url: string) => new URL(url).hostname.replace(/\.$/, '')

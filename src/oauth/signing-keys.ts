@@ -9,7 +9,7 @@ import { algorithm, createKeySet, signingKey } from './key-set.ts'
 import type { KeySet, KeySetDeps, SigningKey } from './key-set.ts'
 
 export interface SignerDeps extends KeySetDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer'>
   readonly issuer: string
 }
 

@@ -3,15 +3,28 @@ import type { RecordObject } from './object.ts'
 
 export interface Environment {
   /** The Durable Object that keeps everything strong. */
-  readonly STORE: DurableObjectNamespace<RecordObject>
-  /** Workers KV, a cache only; any of these names. */
+  readonly STORE?: DurableObjectNamespace<RecordObject>
+  /** Workers KV, a cache only; either name, or none. */
   readonly OAUTH_KV?: KVNamespace
   readonly SESSIONS?: KVNamespace
-  /** The configuration, as YAML or JSON text. */
-  readonly POSTERN_CONFIG?: string
+  /** The configuration: YAML or JSON text, or the object itself in `vars` of wrangler.jsonc. */
+  readonly POSTERN_CONFIG?: string | object
   readonly [name: string]: unknown
 }
 
-/** Variables and secrets alone, as the configuration loader reads them. */
+const name = 'POSTERN_CONFIG'
+
+/** The configuration's text; JSON is YAML. */
+export const configText = (env: Environment): string | undefined => {
+  const { [name]: config } = env
+  return config === undefined || config === '' || typeof config === 'string' ? config || undefined : JSON.stringify(config, undefined, 2)
+}
+
+/** Variables and secrets alone, as the configuration loader reads them. Numbers and flags in `vars` are what they would be as text. */
 export const variables = (env: Environment): Readonly<Record<string, string>> =>
-  Object.fromEntries(Object.entries(env).flatMap(([name, value]) => (typeof value === 'string' && name !== 'POSTERN_CONFIG' ? [[name, value]] : [])))
+  Object.fromEntries(
+    Object.entries(env).flatMap(([key, value]) => {
+      if (key === name) return []
+      return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [[key, String(value)]] : []
+    }),
+  )

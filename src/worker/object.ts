@@ -1,20 +1,31 @@
 // The Durable Object: one shard of the records, each operation one SQL statement on its own database.
 import { DurableObject } from 'cloudflare:workers'
-import type { Entry, ListOptions, Mark, PutOptions, Store } from '../ports/store.ts'
+import type { Entry, ListOptions, Mark, PutOptions, SweptStore } from '../ports/store.ts'
 import { createSqlStore, type SqlDriver } from '../stores/sql.ts'
 
-const hourMs = 3_600_000
+/** Expired records are absent at once; their space comes back within the hour. */
+const sweepMs = 3_600_000
+const batch = 1000
+const expiring = 'SELECT 1 FROM records WHERE expires_at IS NOT NULL LIMIT 1'
 
 const driverOf = (sql: SqlStorage): SqlDriver => ({
   all: (text, values) => sql.exec<Record<string, string | number | null>>(text, ...values).toArray(),
 })
 
 export class RecordObject extends DurableObject {
-  readonly #store: Store & { sweep(limit: number): Promise<number> }
+  readonly #store: SweptStore
+  readonly #driver: SqlDriver
+  #alarmed = false
 
   constructor(ctx: DurableObjectState, env: unknown) {
     super(ctx, env)
-    this.#store = createSqlStore(driverOf(ctx.storage.sql), { now: () => Date.now() })
+    this.#driver = driverOf(ctx.storage.sql)
+    this.#store = createSqlStore(this.#driver, { now: () => this.now() })
+  }
+
+  /** Epoch ms; the machine's clock unless a test moves it. */
+  protected now(): number {
+    return Date.now()
   }
 
   read(key: string): Promise<Entry | undefined> {
@@ -23,8 +34,7 @@ export class RecordObject extends DurableObject {
 
   async write(key: string, value: string, options: PutOptions): Promise<Mark | undefined> {
     const mark = await this.#store.put(key, value, options)
-    // Expired rows leave once an hour; they are absent to every operation long before.
-    if (options.ttlMs !== undefined && (await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + hourMs)
+    if (options.ttlMs !== undefined && !this.#alarmed) this.ctx.waitUntil(this.#alarm())
     return mark
   }
 
@@ -36,8 +46,17 @@ export class RecordObject extends DurableObject {
     return this.#store.list(prefix, options)
   }
 
+  /** The platform calls again after an error, later each time. */
   override async alarm(): Promise<void> {
-    const swept = await this.#store.sweep(1000)
-    await this.ctx.storage.setAlarm(Date.now() + (swept === 1000 ? 1000 : hourMs))
+    this.#alarmed = false
+    const swept = await this.#store.sweep(batch)
+    if (swept === batch) await this.#alarm(1000)
+    else if ((await this.#driver.all(expiring, [])).length > 0) await this.#alarm()
+  }
+
+  async #alarm(inMs = sweepMs): Promise<void> {
+    this.#alarmed = true
+    // The platform's own clock: alarms are its business.
+    if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + inMs)
   }
 }

@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
@@ -11,6 +10,7 @@ import { serve } from '../../src/node/serve.ts'
 import type { Log } from '../../src/ports/runtime.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
+import { startWorkerd } from './workerd.ts'
 
 export interface LogLine {
   readonly level: string
@@ -19,11 +19,11 @@ export interface LogLine {
 }
 
 export interface House extends LoginHouse {
-  /** What the gateway logged so far; empty in workerd, whose log goes to its own process. */
+  /** What the gateway logged so far. */
   readonly log: readonly LogLine[]
   /** Where the SQLite file lies, on the socket. */
   readonly stateDir?: string
-  /** Moves the gateway's clock (in process and on the socket). */
+  /** Moves the gateway's clock. */
   advance(ms: number): void
   close(): Promise<void>
 }
@@ -33,12 +33,6 @@ export interface HouseOptions {
   /** Upstream of the service `echo`; more services go into `config.mcp_services`. */
   readonly upstream: string
 }
-
-// The runner's own children are told the same by scripts/dev.mjs: nothing is sent anywhere and no outside name is asked.
-process.env['WRANGLER_SEND_METRICS'] = 'false'
-process.env['CLOUDFLARE_CF_FETCH_ENABLED'] = 'false'
-
-const checkout = fileURLToPath(new URL('../..', import.meta.url))
 
 const secret = randomBytes(32).toString('base64url')
 
@@ -101,19 +95,37 @@ export const openOnSocket = async (options: HouseOptions): Promise<House> => {
   }
 }
 
-/** The Workers door in workerd, with its Durable Objects; the bundle is what a deployment would upload. */
+/** What a Worker logged, as the other houses keep it. */
+const logOf = (lines: readonly string[]): LogLine[] =>
+  lines.flatMap((line) => {
+    if (!line.startsWith('{"level":')) return []
+    const { level, event, ...fields } = JSON.parse(line) as { level: string; event: string }
+    return [{ level, event, fields }]
+  })
+
+/** The Workers door in workerd, with its Durable Objects; the code is what a deployment would upload, but for a clock that moves. */
 export const openInWorkerd = async (options: HouseOptions): Promise<House> => {
-  const { createTestHarness } = await import('wrangler')
-  const harness = createTestHarness({ root: checkout, workers: [{ configPath: 'wrangler.jsonc', vars: { POSTERN_CONFIG: JSON.stringify(configOf(options)), LOG_LEVEL: 'warn' } }] })
-  const { url } = await harness.listen()
+  const workerd = await startWorkerd({ vars: { POSTERN_CONFIG: { log_level: 'debug', ...configOf(options) } } })
+  let ahead = 0
+  let moved: Promise<unknown> = Promise.resolve()
   return {
-    origin: url.origin,
-    log: [],
-    advance: () => {
-      throw new Error('the clock of workerd cannot be moved; skip this test there')
+    origin: options.config?.issuer ?? workerd.origin,
+    get log() {
+      return logOf(workerd.lines)
     },
-    fetch: (target, init) => fetch(target, { redirect: 'manual', ...init }),
-    close: () => harness.close(),
+    advance(ms) {
+      ahead += ms
+      moved = fetch(`${workerd.origin}/__clock?ahead=${ahead}`)
+    },
+    async fetch(target, init) {
+      await moved
+      const response = await fetch(target, { redirect: 'manual', ...init })
+      // The log comes by another pipe: what was written before the answer is read after one more turn.
+      await new Promise((resolve) => setImmediate(resolve))
+      await new Promise((resolve) => setImmediate(resolve))
+      return response
+    },
+    close: () => workerd.close(),
   }
 }
 

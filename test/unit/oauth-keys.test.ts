@@ -21,7 +21,7 @@ const setUp = async () => {
   const secret = random(32)
   const logged: string[] = []
   const process = async (keys = [secret]) =>
-    createSigner({ runtime: { now: () => clock.now, random, store, keys: await createKeyRing(keys, random), log: (_, event) => void logged.push(event) }, issuer: 'https://gw.test', rotationMs: 90 * day, overlapMs: hour })
+    createSigner({ runtime: { now: () => clock.now, defer: () => undefined, random, store, keys: await createKeyRing(keys, random), log: (_, event) => void logged.push(event) }, issuer: 'https://gw.test', rotationMs: 90 * day, overlapMs: hour })
   return { clock, state, store, process, secret, logged }
 }
 const token = (signer: Awaited<ReturnType<Awaited<ReturnType<typeof setUp>>['process']>>) => signer.sign({ sub: 'x' }, { typ: 'at+jwt', lifetimeMs: hour })

@@ -1,0 +1,106 @@
+// The Workers door: the configuration once an isolate, then every request both ways through the one gateway.
+import { waitUntil } from 'cloudflare:workers'
+import type { Config } from '../config/schema.ts'
+import { createGateway, type Gateway } from '../gateway.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
+import type { Visit } from '../ports/runtime.ts'
+import { type Configured, lacksIssuer, type Lack, readConfiguration } from './configured.ts'
+import { demoService } from './demo.ts'
+import type { Environment } from './environment.ts'
+import { createLog } from './log.ts'
+import { isLoopback, loopbackOrigins, type Origins } from './loopback.ts'
+import { createWorkerRuntime } from './runtime.ts'
+import { answerFailed, answerUnready } from './unready.ts'
+
+export interface DoorOptions {
+  /** Epoch ms; the machine's clock unless a test moves it. */
+  readonly now: () => number
+}
+
+export interface Door {
+  fetch(request: Request, env: Environment): Promise<Response>
+}
+
+type Found = { readonly gateway: Gateway } | { readonly lacks: readonly Lack[] }
+
+/** A developer's computer has a port or two; who invents more shall not fill the isolate with gateways. */
+const mostLoopback = 4
+
+const randomId = (): string => encodeBase64url(crypto.getRandomValues(new Uint8Array(12)))
+
+const visitOf = (request: Request): Visit => ({ requestId: randomId(), ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1' })
+
+/** A pinned issuer as it is written; on loopback its other names beside it. */
+const originsOf = (url: URL, pinned: string | undefined): Origins => {
+  if (!isLoopback(url)) return { issuer: pinned ?? url.origin, aliases: [] }
+  const { issuer, aliases } = loopbackOrigins(url)
+  return pinned === undefined ? { issuer, aliases } : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
+}
+
+const makeGateway = async (config: Config, origins: Origins, env: Environment, now: () => number): Promise<Found> => {
+  try {
+    const runtime = await createWorkerRuntime({ config, env, now, waitUntil })
+    const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
+    return { gateway: createGateway({ config, runtime, ...origins, services }) }
+  } catch (error) {
+    // What a room says of a configuration that it cannot work with; anything else may pass.
+    if (error instanceof RangeError) return { lacks: [{ text: error.message, open: false }] }
+    throw error
+  }
+}
+
+/**
+ * What is kept for later requests are finished values alone, never a promise: a request that is cut off takes its unfinished work with it, and whoever
+ * waited for that would wait for ever. A failure is not kept either; a configuration at fault is, because it does not change while the isolate lives.
+ */
+export const createDoor = ({ now }: DoorOptions): Door => {
+  let configured: Configured | undefined
+  const gateways = new Map<string, Found>()
+  const told = new Set<string>()
+
+  /** The same fault is told once, however many requests meet it. */
+  const tell = ({ text }: Lack): void => {
+    if (!told.has(text) && told.size < 100) createLog('error')('error', 'config.fault', { message: text })
+    told.add(text)
+  }
+
+  const configuration = async (env: Environment): Promise<Configured> => {
+    if (configured) return configured
+    const read = await readConfiguration(env)
+    if ('lacks' in read) for (const lack of read.lacks) tell(lack)
+    else if (!configured) for (const message of read.warnings) createLog(read.config.log_level)('warn', 'config.warning', { message })
+    return (configured ??= read)
+  }
+
+  /** The gateway of the pinned issuer, or that of this loopback port; a public one is never guessed from what a request says. */
+  const find = async (env: Environment, url: URL): Promise<Found> => {
+    const known = await configuration(env)
+    if ('lacks' in known) return known
+    const { config } = known
+    if (config.issuer === undefined && !isLoopback(url)) return { lacks: [lacksIssuer(url.origin)] }
+    const origins = originsOf(config.issuer === undefined ? url : new URL(config.issuer), config.issuer)
+    const made = gateways.get(origins.issuer)
+    if (made) return made
+    const found = await makeGateway(config, origins, env, now)
+    if (gateways.size >= mostLoopback) gateways.clear()
+    if (!gateways.has(origins.issuer)) gateways.set(origins.issuer, found)
+    return gateways.get(origins.issuer) ?? found
+  }
+
+  return {
+    async fetch(request, env) {
+      const url = new URL(request.url)
+      const visit = visitOf(request)
+      const found = await find(env, url).catch((error: unknown) => {
+        createLog('error')('error', 'start.failed', { why: error instanceof Error ? (error.stack ?? error.message) : String(error), request_id: visit.requestId })
+        return undefined
+      })
+      if (!found) return answerFailed(visit.requestId)
+      if ('lacks' in found) {
+        for (const lack of found.lacks) tell(lack)
+        return answerUnready(found.lacks, { request, requestId: visit.requestId, loopback: isLoopback(url) })
+      }
+      return found.gateway.handle(request, visit, (input, init) => fetch(input, init))
+    },
+  }
+}

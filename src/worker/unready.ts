@@ -1,0 +1,34 @@
+// What a Worker answers that cannot serve yet: why, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
+import type { Lack } from './configured.ts'
+
+const headers = { 'cache-control': 'no-store', 'retry-after': '60', 'access-control-allow-origin': '*', 'x-content-type-options': 'nosniff' }
+
+const what = 'This gateway is not configured yet.'
+const rest = 'There is more to put right. Its operator finds all of it in the log of this Worker (npx wrangler tail).'
+
+interface Asked {
+  readonly request: Request
+  readonly requestId: string
+  /** Whether the one who asks sits at the operator's own computer. */
+  readonly loopback: boolean
+}
+
+/** A plain list for browsers, JSON for programs. */
+export const answerUnready = (lacks: readonly Lack[], { request, requestId, loopback }: Asked): Response => {
+  const shown = lacks.filter(({ open }) => open || loopback).map(({ text }) => text)
+  const faults = shown.length < lacks.length ? [...shown, rest] : shown
+  const init = { status: 503, headers: { ...headers, 'x-request-id': requestId } }
+  if ((request.headers.get('accept') ?? '').includes('text/html'))
+    return new Response(`${what}\n\n${faults.map((text) => `- ${text}\n`).join('')}`, {
+      ...init,
+      headers: { ...init.headers, 'content-type': 'text/plain; charset=utf-8' },
+    })
+  return Response.json({ error: 'temporarily_unavailable', error_description: what, faults, request_id: requestId }, init)
+}
+
+/** Something else than the configuration failed; the next request tries again. */
+export const answerFailed = (requestId: string): Response =>
+  Response.json(
+    { error: 'temporarily_unavailable', error_description: 'The gateway could not start. Try again in a moment.', request_id: requestId },
+    { status: 503, headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId } },
+  )

@@ -1,0 +1,104 @@
+// workerd as a process of its own, with a Worker, its Durable Objects on disk, and nothing between it and the test.
+import { spawn } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { bundleWorker } from './bundle.ts'
+
+export interface WorkerdOptions {
+  /** The Worker's main file, from the checkout. Default: the deployed one with a clock that moves. */
+  readonly entry?: string
+  /** Variables and secrets: in workerd they are the same. */
+  readonly vars?: Readonly<Record<string, unknown>>
+  /** Where the Durable Objects keep their databases; a folder of its own, removed at the end, when absent. */
+  readonly disk?: string
+  /** Without it the Worker has no STORE. Default true. */
+  readonly objects?: boolean
+}
+
+export interface Workerd {
+  readonly origin: string
+  /** Every line the Worker and the runtime wrote so far. */
+  readonly lines: readonly string[]
+  /** Ends the process, at once with SIGKILL. */
+  close(signal?: NodeJS.Signals): Promise<void>
+}
+
+const checkout = fileURLToPath(new URL('../..', import.meta.url))
+
+// wrangler brings the runtime; the path of its program for this platform is all that is wanted.
+const fromWrangler = createRequire(join(checkout, 'node_modules', 'wrangler', 'package.json'))
+const program = (fromWrangler('workerd') as { readonly default: string }).default
+
+/** JSON with its comments; no string in that file holds two slashes but the schema's name, which has none before it. */
+const wranglerConfig = JSON.parse(readFileSync(join(checkout, 'wrangler.jsonc'), 'utf8').replaceAll(/^\s*\/\/.*$/gm, '')) as {
+  readonly compatibility_date: string
+  readonly compatibility_flags: readonly string[]
+}
+
+const quoted = (text: string): string => JSON.stringify(text)
+
+const bindings = ({ vars = {}, objects = true }: WorkerdOptions): string =>
+  [
+    ...(objects ? ['(name = "STORE", durableObjectNamespace = "RecordObject")'] : []),
+    ...Object.entries(vars).map(([name, value]) =>
+      typeof value === 'string' ? `(name = ${quoted(name)}, text = ${quoted(value)})` : `(name = ${quoted(name)}, json = ${quoted(JSON.stringify(value))})`,
+    ),
+  ].join(',\n    ')
+
+/** workerd's own configuration language (workerd.capnp). Loopback is the internet of a test. */
+const configuration = (options: WorkerdOptions): string => `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .worker),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    (name = "disk", disk = (path = "disk", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+);
+const worker :Workerd.Worker = (
+  modules = [(name = "worker.js", esModule = embed "worker.js")],
+  compatibilityDate = ${quoted(wranglerConfig.compatibility_date)},
+  compatibilityFlags = [${wranglerConfig.compatibility_flags.map(quoted).join(', ')}],
+  durableObjectNamespaces = [(className = "RecordObject", uniqueKey = "records", enableSql = true)],
+  durableObjectStorage = (localDisk = "disk"),
+  bindings = [
+    ${bindings(options)}
+  ],
+);
+`
+
+/** Resolves when it listens; rejects with what it printed when it does not. */
+export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Workerd> => {
+  const bundle = await bundleWorker(options.entry ?? 'test/workers/entry.ts')
+  const folder = mkdtempSync(join(tmpdir(), 'postern-workerd-'))
+  const disk = options.disk ?? join(folder, 'disk')
+  mkdirSync(disk, { recursive: true })
+  copyFileSync(bundle, join(folder, 'worker.js'))
+  writeFileSync(join(folder, 'config.capnp'), configuration(options))
+  const child = spawn(program, ['serve', join(folder, 'config.capnp'), `--directory-path=disk=${disk}`, '--control-fd=3'], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
+  const lines: string[] = []
+  const [, out, error, control] = child.stdio
+  for (const stream of [out, error]) createInterface({ input: stream as NodeJS.ReadableStream }).on('line', (line) => lines.push(line))
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const port = await new Promise<number>((resolve, reject) => {
+    createInterface({ input: control as NodeJS.ReadableStream }).on('line', (line) => {
+      const message = JSON.parse(line) as { event: string; port?: number }
+      if (message.event === 'listen' && message.port !== undefined) resolve(message.port)
+    })
+    child.once('error', reject)
+    void ended.then(() => reject(new Error(`workerd ended before it listened:\n${lines.join('\n')}`)))
+  })
+  return {
+    origin: `http://localhost:${port}`,
+    lines,
+    async close(signal = 'SIGTERM') {
+      child.kill(signal)
+      await ended
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}

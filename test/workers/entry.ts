@@ -1,0 +1,25 @@
+// The Worker as it is deployed, with a clock that a test moves: POST /__clock?ahead=<ms>.
+import { createDoor } from '../../src/worker/door.ts'
+import type { Environment } from '../../src/worker/environment.ts'
+import { RecordObject as Deployed } from '../../src/worker/object.ts'
+
+// The objects live in the isolate of their Worker, so one clock is theirs too.
+let ahead = 0
+const now = (): number => Date.now() + ahead
+
+export class RecordObject extends Deployed {
+  protected override now(): number {
+    return now()
+  }
+}
+
+const door = createDoor({ now })
+
+export default {
+  fetch(request: Request, env: Environment): Promise<Response> {
+    const url = new URL(request.url)
+    if (url.pathname !== '/__clock') return door.fetch(request, env)
+    ahead = Number(url.searchParams.get('ahead'))
+    return Promise.resolve(new Response('moved'))
+  },
+}
