@@ -6,9 +6,7 @@ import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
 import { call, openProxied, type Proxied, until } from '../houses/proxied.ts'
 import type { Upstream } from '../houses/upstream.ts'
 
-describe.each(houses)('%s', (house_, open) => {
-  // The development server stands on both sides of workerd: it follows redirects, answers 500 for what it cannot reach and hides who hung up.
-  const lenient = house_ === 'in workerd'
+describe.each(houses)('%s', (_, open) => {
   let proxied: Proxied
   let house: House
   let upstream: Upstream
@@ -119,7 +117,7 @@ describe.each(houses)('%s', (house_, open) => {
     expect(preflight.headers.get('access-control-allow-headers')).toContain('mcp-param-region')
   })
 
-  it.skipIf(lenient)('writes one record of a call, with names and numbers and without what was said', async () => {
+  it('writes one record of a call, with names and numbers and without what was said', async () => {
     const before = house.log.length
     await (await caller.post({ ...call('whoami'), params: { name: 'whoami', arguments: { secret: 'do not log' } } })).text()
     await until(() => house.log.slice(before).some(({ event }) => event === 'call'), 'the record')

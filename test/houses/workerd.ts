@@ -23,7 +23,7 @@ export interface Workerd {
   readonly origin: string
   /** Every line the Worker and the runtime wrote so far. */
   readonly lines: readonly string[]
-  /** Ends the process, at once with SIGKILL. */
+  /** Ends the process; SIGTERM lets it finish what it answers, which an open stream never is. Default SIGKILL. */
   close(signal?: NodeJS.Signals): Promise<void>
 }
 
@@ -95,7 +95,7 @@ export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Worker
   return {
     origin: `http://localhost:${port}`,
     lines,
-    async close(signal = 'SIGTERM') {
+    async close(signal = 'SIGKILL') {
       child.kill(signal)
       await ended
       rmSync(folder, { recursive: true, force: true })
