@@ -51,6 +51,8 @@ interface DurableObjectState {
   blockConcurrencyWhile<T>(callback: () => Promise<T>): Promise<T>
   acceptWebSocket(socket: WebSocket, tags?: readonly string[]): void
   getWebSockets(tag?: string): WebSocket[]
+  /** Ends the object at once; what was written stays. */
+  abort(reason?: string): void
 }
 
 interface KVNamespace {

@@ -2,16 +2,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { Store } from '../ports/store.ts'
 import type { RecordObject } from './object.ts'
-
-/** Fixed for ever: changing it would move every key to another object. */
-const shards = 16
-
-/** FNV-1a; any even spread will do, nothing depends on it but load. */
-export const shardOf = (key: string): number => {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) % shards
-}
+import { shardOf, shards } from './shard.ts'
 
 const unavailable = (error: unknown): Refusal =>
   new Refusal('storage.unavailable', error instanceof Error ? error.message : String(error), { headers: { 'retry-after': '1' } })

@@ -1,0 +1,117 @@
+// Durable Objects keep the contract, sharded, in workerd; and what becomes of records when an object, or the whole runtime, ends.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Refusal, type RefusalCode } from '../../src/kit/refusal.ts'
+import type { Store } from '../../src/ports/store.ts'
+import { shardOf } from '../../src/worker/shard.ts'
+import { startWorkerd, type Workerd } from '../houses/workerd.ts'
+import { storeContract } from './store.ts'
+
+let workerd: Workerd
+let disk: string
+const start = async (): Promise<void> => {
+  workerd = await startWorkerd({ entry: 'test/workers/store.ts', disk })
+}
+beforeAll(async () => {
+  disk = mkdtempSync(join(tmpdir(), 'postern-objects-'))
+  await start()
+}, 60_000)
+afterAll(async () => {
+  await workerd.close()
+  rmSync(disk, { recursive: true })
+})
+
+let spaces = 0
+
+/** A store of its own in the one namespace, called over HTTP. */
+const spaceOf = (space = `space-${++spaces}`) => {
+  const ask = async <T>(call: string, ...args: readonly unknown[]): Promise<T> => {
+    const response = await fetch(workerd.origin, { method: 'POST', body: JSON.stringify({ space, call, args }) })
+    const { answer, refused, why, fault } = (await response.json()) as { answer: T; refused?: RefusalCode; why?: string; fault?: string }
+    if (refused) throw new Refusal(refused, why)
+    if (fault) throw new Error(fault)
+    return answer
+  }
+  const store: Store = {
+    get: (key) => ask('get', key),
+    put: (key, value, options = {}) => ask('put', key, value, options),
+    take: (key) => ask('take', key),
+    list: (prefix, options = {}) => ask('list', prefix, options),
+  }
+  return { space, store, ask }
+}
+
+storeContract('Durable Objects', () => {
+  const { store, ask } = spaceOf()
+  return { store, other: store, advance: (ms) => ask('advance', ms) }
+})
+
+describe('records in Durable Objects', () => {
+  const keys = Array.from({ length: 120 }, (_, i) => `grant:${String(i).padStart(3, '0')}`)
+  const inside = (space: ReturnType<typeof spaceOf>): Promise<readonly { rows: number; alarmInMs: number | null }[]> =>
+    Promise.all(Array.from({ length: 16 }, (_, shard) => space.ask<{ rows: number; alarmInMs: number | null }>('inside', shard)))
+
+  test('spread over all sixteen objects and come back as one list', async () => {
+    const space = spaceOf()
+    await Promise.all(keys.map((key) => space.store.put(key, `v ${key}`)))
+    const rows = (await inside(space)).map((object) => object.rows)
+    expect(rows.every((count) => count > 0)).toBe(true)
+    expect(rows.reduce((sum, count) => sum + count)).toBe(120)
+    expect((await space.store.list('grant:', { limit: 1000 })).map(({ key }) => key)).toEqual(keys)
+    expect((await space.store.list('grant:', { after: 'grant:049', limit: 60 })).map(({ key }) => key)).toEqual(keys.slice(50, 110))
+  })
+
+  test('stay where they are: a key’s object never changes from version to version', () => {
+    expect(['signing-keys', 'grant:a', 'grant:b', 'session:x', 'client:y', 'flow:z', ''].map(shardOf)).toEqual([3, 12, 5, 13, 15, 5, 5])
+  })
+
+  test('outlive their object, and the kill of the whole runtime right after the answer', async () => {
+    const space = spaceOf()
+    const marks = await Promise.all(keys.map((key) => space.store.put(key, key)))
+    await space.ask('breaks', shardOf(keys[0] as string)).catch(() => undefined)
+    expect(await space.store.get(keys[0] as string)).toEqual({ value: keys[0], mark: marks[0] })
+    const last = await space.store.put('grant:last', 'written')
+    await workerd.close('SIGKILL')
+    await start()
+    expect(await space.store.get('grant:last')).toEqual({ value: 'written', mark: last })
+    expect(await Promise.all(keys.map((key) => space.store.get(key)))).toEqual(keys.map((key, i) => ({ value: key, mark: marks[i] })))
+    // A version read before is still the version after.
+    expect(await space.store.put(keys[1] as string, 'on', { only: marks[1] as NonNullable<(typeof marks)[1]> })).toBeDefined()
+  })
+
+  test('of 50 takers, half of whom arrive while the object ends, no two receive one record', async () => {
+    const space = spaceOf()
+    for (let round = 0; round < 5; round++) {
+      await space.store.put('code', String(round))
+      const shard = shardOf('code')
+      const answers = await Promise.allSettled([
+        ...Array.from({ length: 25 }, () => space.store.take('code')),
+        space.ask('breaks', shard),
+        ...Array.from({ length: 25 }, () => space.store.take('code')),
+      ])
+      const won = answers.filter((one) => one.status === 'fulfilled' && one.value !== undefined && one.value !== null)
+      expect(won.length).toBeLessThanOrEqual(1)
+      for (const one of answers) if (one.status === 'rejected' && one.reason instanceof Refusal) expect(one.reason.code).toBe('storage.unavailable')
+      await space.store.take('code')
+    }
+  })
+
+  test('leave their space within the hour after they expired, and an object with nothing to forget sets no alarm', async () => {
+    const space = spaceOf()
+    const shard = shardOf('flow:1')
+    await space.store.put('flow:1', 'x', { ttlMs: 1000 })
+    expect((await inside(space))[shard]).toEqual({ rows: 1, alarmInMs: expect.closeTo(3_600_000, -4) as number })
+    expect((await inside(space)).filter(({ alarmInMs }) => alarmInMs !== null)).toHaveLength(1)
+    await space.ask('advance', 1000)
+    expect((await inside(space))[shard]?.rows).toBe(1)
+    await space.ask('due', shard)
+    expect((await inside(space))[shard]).toEqual({ rows: 0, alarmInMs: null })
+    // And the next one that will expire sets it again.
+    await space.store.put('flow:1', 'x', { ttlMs: 5_000_000 })
+    expect((await inside(space))[shard]?.alarmInMs).not.toBeNull()
+    await space.ask('due', shard)
+    expect((await inside(space))[shard]).toEqual({ rows: 1, alarmInMs: expect.closeTo(3_600_000, -4) as number })
+  })
+})

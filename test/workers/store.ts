@@ -1,0 +1,60 @@
+// The Store of the Workers house behind one address, for the contract that every backend keeps: POST { space, call, args }. Its clock stands still unless it is moved.
+import { Refusal } from '../../src/kit/refusal.ts'
+import { RecordObject as Deployed } from '../../src/worker/object.ts'
+import { createObjectStore } from '../../src/worker/store.ts'
+
+let time = 1_700_000_000_000
+
+export class RecordObject extends Deployed {
+  protected override now(): number {
+    return time
+  }
+
+  /** Rows in the database, expired ones too; and when the next alarm is set for, from now. */
+  async inside(): Promise<{ rows: number; alarmInMs: number | null }> {
+    const [row] = this.ctx.storage.sql.exec<{ n: number }>('SELECT count(*) AS n FROM records').toArray()
+    const alarm = await this.ctx.storage.getAlarm()
+    return { rows: row?.n ?? 0, alarmInMs: alarm === null ? null : alarm - Date.now() }
+  }
+
+  /** What the platform does when the alarm is due. */
+  async due(): Promise<void> {
+    await this.ctx.storage.deleteAlarm()
+    await this.alarm()
+  }
+
+  /** A failure inside the object, of the kind that its errors say to try again. */
+  async breaks(): Promise<void> {
+    this.ctx.abort('broken by a test')
+  }
+}
+
+interface Asked {
+  readonly space: string
+  readonly call: string
+  readonly args: readonly unknown[]
+}
+
+const perform = async ({ space, call, args }: Asked, namespace: DurableObjectNamespace<RecordObject>): Promise<unknown> => {
+  if (call === 'advance') return void (time += Number(args[0]))
+  const [shard, ...rest] = args
+  const object = namespace.getByName(`${space}-${String(shard)}`)
+  if (call === 'inside') return object.inside()
+  if (call === 'due') return object.due()
+  if (call === 'breaks') return object.breaks()
+  // Straight to one object, whatever the key: records that the hash would have put elsewhere.
+  if (call === 'write') return object.write(String(rest[0]), String(rest[1]), {})
+  const store = createObjectStore(namespace as DurableObjectNamespace<never>, space)
+  const method = store[call as keyof typeof store] as (...args: readonly unknown[]) => Promise<unknown>
+  return method(...args)
+}
+
+export default {
+  async fetch(request: Request, env: { readonly STORE: DurableObjectNamespace<RecordObject> }): Promise<Response> {
+    try {
+      return Response.json({ answer: await perform((await request.json()) as Asked, env.STORE) })
+    } catch (error) {
+      return Response.json(error instanceof Refusal ? { refused: error.code, why: error.why } : { fault: String(error) })
+    }
+  },
+}
