@@ -85,7 +85,8 @@ const checkOne = (message: Message, headers: StandardHeaders, supported: readonl
   if (claimed) {
     checkEnvelope(message, headers, claim)
     if (typeof claim === 'string' && isModern(claim) && !supported.includes(claim)) throw unsupportedVersion(claim, supported, message.id)
-    if (message.kind === 'request') checkMirrors(message, headers)
+    // A revision of the past in the envelope has no mirrors to check; refusing it is its server's affair.
+    if (message.kind === 'request' && typeof claim === 'string' && isModern(claim)) checkMirrors(message, headers)
     return
   }
   if (!headerModern) return

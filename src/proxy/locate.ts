@@ -4,9 +4,9 @@ import type { Address, Directory, Service } from '../ports/services.ts'
 /**
  * A path is routed, authorised and forwarded in one spelling only: ASCII segments without empty, dot or `;` segments, and without
  * percent-encodings that another parser could undo into structure (`%2f %5c %2e %25 %23 %3f %3b`, controls) or need not have been used (letters,
- * digits, `-._~`; RFC 3986 §6.2.2.2). One slash may end it. Everything else is simply not there.
+ * digits, `-._~`; RFC 3986 §6.2.2.2). Dots with spaces behind them are dots to parsers that trim. One slash may end it. Everything else is simply not there.
  */
-const normalForm = /^(?:\/(?!\.{1,2}(?:\/|$))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-Ca-c]|3[ACDEacde]|40|5[BbDdEe]|60|7[B-Db-d]|[89A-Fa-f][0-9A-Fa-f]))+)+\/?$/
+const normalForm = /^(?:\/(?!\.(?:\.|%20)*(?:\/|$))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-Ca-c]|3[ACDEacde]|40|5[BbDdEe]|60|7[B-Db-d]|[89A-Fa-f][0-9A-Fa-f]))+)+\/?$/
 
 const hasWholeCharacters = (path: string): boolean => {
   if (!path.includes('%')) return true
