@@ -75,7 +75,7 @@ const service = z
 const localUser = z
   .strictObject({
     username: z.string().min(1).max(128).describe('What the person types.'),
-    password: secret('Plain password, 8 to 1000 characters; hashed when the gateway starts. Prefer password_hash.').optional(),
+    password: secret('Plain password, 8 to 1000 characters. Prefer password_hash.').optional(),
     password_hash: z
       .string()
       .regex(/^\$(argon2id|scrypt)\$[A-Za-z0-9+/=,$.-]+$/, 'must be a PHC string, $argon2id$… or $scrypt$…, as printed by `postern hash-password`; put it in single quotes')

@@ -1,5 +1,5 @@
 // People whose passwords are in the configuration.
-import { sha256 } from '../kit/bytes.ts'
+import { sameBytes, sha256 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Config } from '../config/schema.ts'
 import type { Person } from '../ports/people.ts'
@@ -37,11 +37,16 @@ const personOf = (user: User): Person => ({
   ...(user.email === undefined ? {} : { email: user.email }),
 })
 
-/** Plain passwords of the configuration are hashed once, before the first check, so that every check costs the same. */
+/**
+ * Every check costs one slow hash, whoever it is about. A plain password needs none to be compared (who reads the configuration has it), so its hash is
+ * made for the time it takes alone: nothing is prepared before the first check, which on Workers would be seconds in each new isolate.
+ */
 export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeople => {
-  let hashes: Promise<readonly string[]> | undefined
-  const ready = (): Promise<readonly string[]> =>
-    (hashes ??= Promise.all(users.map(async (user) => user.password_hash ?? runtime.passwords.hash(normal(user.password ?? '')))))
+  const fits = async ({ password, password_hash: hash }: User, given: string): Promise<boolean> => {
+    if (hash !== undefined) return runtime.passwords.verify(given, hash)
+    const [wanted, got] = await Promise.all([sha256(normal(password ?? '')), sha256(given), runtime.passwords.hash(given)])
+    return password !== undefined && sameBytes(wanted, got)
+  }
 
   let inHand = 0
   const unhurried = async (known: boolean, work: () => Promise<boolean>): Promise<boolean> => {
@@ -57,14 +62,13 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
   return {
     any: users.length > 0,
     async check(username, password, known) {
-      const stored = await ready()
-      if (stored.length === 0) return undefined
+      if (users.length === 0) return undefined
       const name = normal(username)
-      const index = users.findIndex((user) => normal(user.username) === name)
+      const user = users.find((one) => normal(one.username) === name)
       // Nobody's name still costs one hash, with the parameters of somebody's, always the same somebody's for that name: time tells nothing.
-      const stand = ((await sha256(name))[0] ?? 0) % stored.length
-      const right = await unhurried(known, () => runtime.passwords.verify(normal(password).slice(0, longest), stored[index < 0 ? stand : index] as string))
-      const user = users[index]
+      const stand = users[((await sha256(name))[0] ?? 0) % users.length]
+      const measured = user ?? stand
+      const right = await unhurried(known, async () => measured !== undefined && (await fits(measured, normal(password).slice(0, longest))))
       return right && user && password.length <= longest ? personOf(user) : undefined
     },
   }

@@ -57,14 +57,14 @@ describe('a password', () => {
     expect(await sessions.of(jar.request('/'))).toBeUndefined()
   })
 
-  test('costs one hash for a name that nobody has, always of the same strength [hostile P5]', async () => {
-    const { typed, passwords } = await atTheDoor()
-    await typed('ana', 'x')
-    expect(passwords.verified).toEqual(['$plain$correct horse'])
-    await typed('nobody', 'x')
-    await typed('nobody', 'y')
-    expect(passwords.verified).toHaveLength(3)
-    expect(passwords.verified[1]).toBe(passwords.verified[2])
+  test('costs one hash, whoever it is about, and nothing before the first is asked for [hostile P5]', async () => {
+    const { typed, passwords } = await atTheDoor({ config: { local_users: [{ username: 'ana', password: 'correct horse' }] } })
+    for (const name of ['ana', 'nobody', 'no body']) await typed(name, 'x')
+    expect([passwords.hashed, passwords.verified]).toEqual([['x', 'x', 'x'], []])
+    const kept = await atTheDoor({ config: { local_users: ['$scrypt$ln=14$YW5h$aGFzaA', '$scrypt$ln=15$Ym8$aGFzaA'].map((hash, i) => ({ username: `u${i}`, password_hash: hash })) } })
+    for (const name of ['u1', 'nobody', 'nobody']) await kept.typed(name, 'x')
+    expect([kept.passwords.hashed.length, kept.passwords.verified.length, kept.passwords.verified[0]]).toEqual([0, 3, '$scrypt$ln=15$Ym8$aGFzaA'])
+    expect(kept.passwords.verified[1]).toBe(kept.passwords.verified[2])
   })
 
   test('of somebody else never fits, even when the unknown name is measured against it', async () => {

@@ -18,11 +18,16 @@ export const origin = 'http://localhost:8080'
 const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
 
 /** Counts what was hashed; as quick as tests should be. */
-export const countingPasswords = (): Passwords & { readonly verified: string[] } => {
+export const countingPasswords = (): Passwords & { readonly verified: string[]; readonly hashed: string[] } => {
   const verified: string[] = []
+  const hashed: string[] = []
   return {
     verified,
-    hash: (password) => Promise.resolve(`$plain$${password}`),
+    hashed,
+    hash: (password) => {
+      hashed.push(password)
+      return Promise.resolve(`$plain$${password}`)
+    },
     verify: (password, phc) => {
       verified.push(phc)
       return Promise.resolve(phc === `$plain$${password}`)
