@@ -10,10 +10,21 @@ export interface Aim {
   readonly again?: 'login' | 'switch'
 }
 
+/**
+ * Places that no sign-in returns to: an authorization that another site's link began would follow our own form and so look like the person's own wish
+ * (Sec-Fetch-Site), and the others have no page to return to. A flow has its own field.
+ */
+const notAPage = /^\/(?:(?:oauth|authorize|callback|login|logout)(?:[/?]|$)|\?|[^?]*%)/
+
+const pageOf = (raw: string): string | undefined => {
+  const path = sameOriginPath(raw)
+  return path === undefined || notAPage.test(path) ? undefined : path
+}
+
 /** Reads the aim from a query or a form; whatever is not one is dropped. */
 export const aimOf = (fields: { get(name: string): string | null | undefined }): Aim => {
   const flow = fields.get('flow')
-  const returnTo = sameOriginPath(fields.get('return_to') ?? '')
+  const returnTo = pageOf(fields.get('return_to') ?? '')
   const again = fields.get('switch') === '1' ? 'switch' : fields.get('prompt') === 'login' ? 'login' : undefined
   return {
     ...(flow && /^[A-Za-z0-9_-]{1,128}$/.test(flow) ? { flow } : {}),

@@ -1,14 +1,16 @@
 // The gateway's own cookies: all `__Host-` (RFC 6265bis §4.1.3.2), so no other host of the domain can plant one.
+import { trimWhitespace } from '../kit/http.ts'
 
 /**
  * The value of the one cookie with that name; undefined when it is absent or sent more than once
- * (which of two values the server meant cannot be known, so neither counts).
+ * (which of two values the server meant cannot be known, so neither counts). Names are taken as they are but for spaces and tabs: to a browser a name that
+ * begins with U+00A0 does not begin with `__Host-`, and any host of the domain may plant it.
  */
 export const readCookie = (request: Request, name: string): string | undefined => {
   const found: string[] = []
   for (const pair of (request.headers.get('cookie') ?? '').split(';')) {
     const at = pair.indexOf('=')
-    if (at > 0 && pair.slice(0, at).trim() === name) found.push(pair.slice(at + 1).trim())
+    if (at > 0 && trimWhitespace(pair.slice(0, at)) === name) found.push(trimWhitespace(pair.slice(at + 1)))
   }
   return found.length === 1 && found[0] !== '' ? found[0] : undefined
 }

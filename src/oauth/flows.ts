@@ -67,11 +67,11 @@ interface FlowCookie {
   readonly at: number
 }
 
-/** The flow cookies a browser sent, newest first. The time in them only decides which is dropped. */
+/** The flow cookies a browser sent, newest first. The time in them only decides which is dropped. Around them spaces and tabs alone: see identity/cookies.ts. */
 const flowCookies = (browser: Request): readonly FlowCookie[] =>
   (browser.headers.get('cookie') ?? '')
     .split(';')
-    .map((pair) => /^\s*(__Host-postern-flow-[\w-]{8})=([0-9a-z]*)\.([\w-]*)\s*$/.exec(pair))
+    .map((pair) => /^[ \t]*(__Host-postern-flow-[\w-]{8})=([0-9a-z]{0,10})\.([\w-]*)[ \t]*$/.exec(pair))
     .filter((found) => found !== null)
     .map(([, name = '', at = '', secret = '']) => ({ name, secret, at: Number.parseInt(at, 36) || 0 }))
     .toSorted((a, b) => b.at - a.at)
