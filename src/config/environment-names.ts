@@ -28,6 +28,7 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'GATEWAY_JWT_SECRET', key: 'session_secret', note: 'The root secret.' },
   { name: 'COOKIE_ENCRYPTION_KEY', key: 'session_secret', note: 'The root secret.' },
   { name: 'MCP_SESSION_SECRET', key: 'session_secret', note: 'The root secret.' },
+  { name: 'TOKEN_ENCRYPTION_KEY', key: 'token_encryption_key', note: 'Seals what is stored; e.g. 64 hexadecimal digits.' },
   { name: 'ACCESS_TOKEN_LIFETIME', key: 'access_token_lifetime', note: '' },
   { name: 'REFRESH_TOKEN_LIFETIME', key: 'refresh_token_lifetime', note: '' },
   { name: 'SESSION_TIMEOUT', key: 'session_timeout', note: '' },
@@ -38,6 +39,9 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'MCP_CORS_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
   { name: 'LOCAL_USER', key: 'local_users', note: 'With LOCAL_PASSWORD: one more local user, or a new password for the one of that name.' },
   { name: 'LOCAL_PASSWORD', key: 'local_users', note: 'With LOCAL_USER; at least 8 characters.' },
+  { name: 'CF_ACCESS_TEAM_DOMAIN', key: 'oauth_providers', note: 'With the next two: people sign in with Cloudflare Access, as the provider `cloudflare-access`. E.g. `myteam.cloudflareaccess.com`.' },
+  { name: 'CF_ACCESS_CLIENT_ID', key: 'oauth_providers', note: 'Of the Access application (SaaS, OIDC).' },
+  { name: 'CF_ACCESS_CLIENT_SECRET', key: 'oauth_providers', note: 'Of the Access application.' },
   { name: 'DOWNSTREAM_MCP_URL', key: 'mcp_services', note: 'The URL of one MCP server, served at `/mcp` (and as the service `downstream`).' },
   { name: 'MCP_CONFIG_PATH', note: 'The configuration file, when no `--config` is given.' },
   { name: 'POSTERN_CONFIG', note: 'The configuration itself, as YAML or JSON text, when neither `--config` nor MCP_CONFIG_PATH names a file.' },
@@ -46,12 +50,12 @@ export const environmentNames: readonly EnvironmentName[] = [
 ]
 
 /** Names of the documents this gateway grew from that mean something this version does not do; setting one is worth a warning. */
-export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'BASE_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'DOMAIN_ROOT', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVERS', 'MCP_SERVER_ALLOWLIST', 'TOKEN_ENCRYPTION_KEY']
+export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'BASE_DOMAIN', 'DOMAIN_ROOT', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVERS', 'MCP_SERVER_ALLOWLIST']
 
 /** Begins every name that is made from a key. */
 export const prefix = 'POSTERN_'
 /** Names that are not simply one key's value. */
-export const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'DOWNSTREAM_MCP_URL', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
+export const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET', 'DOWNSTREAM_MCP_URL', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
 
 const holdsSecret = (path: Path): boolean => {
   const shape = shapeAt(path)
@@ -82,7 +86,7 @@ export const pathOf = (name: string, tree: Tree | undefined): Found => {
 
 /** Whether the variable holds a secret, so that `NAME_FILE` means something. */
 export const isSecretName = (name: string): boolean => {
-  if (name === 'LOCAL_PASSWORD') return true
+  if (name === 'LOCAL_PASSWORD' || name === 'CF_ACCESS_CLIENT_SECRET') return true
   const fixed = environmentNames.find((known) => known.name === name)?.key
   if (fixed !== undefined) return !elsewhere.has(name) && holdsSecret(fixed.split('.'))
   const found = name.startsWith(prefix) ? pathOf(name, undefined) : undefined

@@ -26,7 +26,8 @@ export const effective = (env: Environment, secrets: Readonly<Record<string, Sec
     else if ('problem' in file) faults.push(about(variable, '', `the file it names cannot be read: ${file.problem}`))
     else values.set(name, { text: file.text.replace(/\r?\n$/, ''), from: variable })
   }
-  for (const { variable } of secretFileVariables(env, [])) if (!Object.hasOwn(secrets, variable)) faults.push(about(variable, '', 'files cannot be read on this runtime: set the variable without _FILE'))
+  for (const { variable } of secretFileVariables(env, []))
+    if (!Object.hasOwn(secrets, variable)) faults.push(about(variable, '', 'files cannot be read on this runtime: set the variable without _FILE'))
   return { values, faults }
 }
 
@@ -80,7 +81,8 @@ const agreeOnRoot = (desk: Desk): void => {
   const names = [...environmentNames.filter((known) => known.key === 'session_secret').map((known) => known.name), `${prefix}SESSION_SECRET`]
   const [first, ...others] = names.flatMap((name) => (desk.values.get(name)?.text ? [desk.values.get(name)] : []))
   for (const other of others) {
-    if (other?.text !== first?.text) desk.faults.push(about(other?.from ?? '', 'session_secret', `differs from ${first?.from ?? ''}; both are the root secret, so keep one`))
+    if (other?.text !== first?.text)
+      desk.faults.push(about(other?.from ?? '', 'session_secret', `differs from ${first?.from ?? ''}; both are the root secret, so keep one`))
   }
 }
 
@@ -137,6 +139,33 @@ const localUser = (desk: Desk): void => {
   desk.tree.set(['local_users', at, 'password'], password.text, { from: 'environment', name: password.from })
 }
 
+/** The application in Cloudflare Access as an identity provider; its issuer is its own, not the team's (Access for SaaS, OIDC). A file that uses the variables itself is left to do so. */
+const cloudflareAccess = (desk: Desk, referenced: ReadonlySet<string>): void => {
+  const names = ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET'] as const
+  const found = names.flatMap((name) => (desk.values.get(name)?.text ? [{ name, ...(desk.values.get(name) as { text: string; from: string }) }] : []))
+  const [team, id, secret] = found
+  if (!team || names.some((name) => referenced.has(name))) return
+  if (!id || !secret) {
+    const missing = names.filter((name) => !found.some((one) => one.name === name)).join(' and ')
+    desk.faults.push(about(team.from, 'oauth_providers', `is set without ${missing}: set all three, or none`))
+    return
+  }
+  const domain = team.text
+    .trim()
+    .replace(/^https:\/\//, '')
+    .replace(/\/$/, '')
+  if (!/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(domain)) {
+    desk.faults.push(about(team.from, 'oauth_providers', 'must be the domain of the team, e.g. "myteam.cloudflareaccess.com"'))
+    return
+  }
+  const path = ['oauth_providers', 'cloudflare-access']
+  const by = (name: string) => ({ from: 'environment', name }) as const
+  if (desk.tree.get([...path, 'name']) === undefined) desk.tree.set([...path, 'name'], 'Cloudflare Access', by(team.from))
+  desk.tree.set([...path, 'issuer'], `https://${domain.toLowerCase()}/cdn-cgi/access/sso/oidc/${encodeURIComponent(id.text.trim())}`, by(team.from))
+  desk.tree.set([...path, 'client_id'], id.text.trim(), by(id.from))
+  desk.tree.set([...path, 'client_secret'], secret.text, by(secret.from))
+}
+
 const downstream = (desk: Desk): void => {
   const url = desk.values.get('DOWNSTREAM_MCP_URL')
   if (!url?.text) return
@@ -151,7 +180,9 @@ export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced
   fixed(desk)
   mechanical(desk)
   localUser(desk)
+  cloudflareAccess(desk, referenced)
   downstream(desk)
-  for (const name of unusedNames) if (values.get(name)?.text && !referenced.has(name)) desk.warnings.push(about(name, '', 'is set, but this version does nothing with it'))
+  for (const name of unusedNames)
+    if (values.get(name)?.text && !referenced.has(name)) desk.warnings.push(about(name, '', 'is set, but this version does nothing with it'))
   return desk
 }

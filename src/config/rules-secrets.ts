@@ -29,6 +29,12 @@ const root: Rule = (draft, report) => {
   else report.fault(['session_secret'], `${weak}: ${cure}`)
 }
 
+const sealing: Rule = (draft, report) => {
+  const secret = draft.text('token_encryption_key')
+  const weak = secret === undefined ? undefined : weakness(secret)
+  if (weak) report.fault(['token_encryption_key'], `${weak}: put random text there (openssl rand -hex 32), or leave it out and session_secret seals`)
+}
+
 const previous: Rule = (draft, report) => {
   for (const { value, path } of draft.texts('previous_secrets')) {
     const weak = weakness(value)
@@ -45,16 +51,18 @@ const clientSecrets: Rule = (draft, report) => {
   }
 }
 
+const rootKeys = new Set<unknown>(['session_secret', 'token_encryption_key', 'previous_secrets'])
+
 /** One secret, one purpose: whoever learns a password or a client's secret must not hold the root with it. */
 const onePurpose: Rule = (draft, report) => {
   const first = new Map<string, Path>()
-  const roots = draft.secrets().filter(({ path }) => path[0] === 'session_secret' || path[0] === 'previous_secrets')
+  const roots = draft.secrets().filter(({ path }) => rootKeys.has(path[0]))
   for (const { value, path } of [...roots, ...draft.secrets().filter((secret) => !roots.some((known) => known.path === secret.path))]) {
     const before = first.get(value)
-    const isRoot = path[0] === 'session_secret' || path[0] === 'previous_secrets'
+    const isRoot = rootKeys.has(path[0])
     if (before) report.fault(path, `is the same text as ${keyText(before)}: every secret has one purpose`)
     else if (isRoot) first.set(value, path)
   }
 }
 
-export const secretRules: readonly Rule[] = [root, previous, clientSecrets, onePurpose]
+export const secretRules: readonly Rule[] = [root, sealing, previous, clientSecrets, onePurpose]

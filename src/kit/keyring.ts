@@ -8,7 +8,7 @@ interface Root {
 }
 
 export interface KeyRing {
-  /** The id that `mac` and `seal` use now. */
+  /** The id that `mac` uses now. */
   readonly current: string
   /**
    * AES-256-GCM over the text. `context` is authenticated with it (purpose, owner, record key), so a sealed value moved to another place does not open.
@@ -36,14 +36,19 @@ const hkdf = (purpose: string): HkdfParams => ({ name: 'HKDF', hash: 'SHA-256', 
 
 /**
  * A ring over root secrets of at least 32 bytes each, newest first: the first seals and authenticates, the others only open what they once sealed.
- * Throws RangeError for a shorter secret or an empty list.
+ * With `sealing` that secret seals instead of the first. Throws RangeError for a shorter secret or an empty list.
  */
-export const createKeyRing = async (secrets: readonly Uint8Array<ArrayBuffer>[], random: (n: number) => Uint8Array<ArrayBuffer>): Promise<KeyRing> => {
+export const createKeyRing = async (
+  secrets: readonly Uint8Array<ArrayBuffer>[],
+  random: (n: number) => Uint8Array<ArrayBuffer>,
+  sealing?: Uint8Array<ArrayBuffer>,
+): Promise<KeyRing> => {
   if (secrets.length === 0) throw new RangeError('a key ring needs at least one root secret')
-  if (secrets.some((secret) => secret.length < 32)) throw new RangeError('a root secret needs at least 32 bytes')
+  if ([...secrets, ...(sealing ? [sealing] : [])].some((secret) => secret.length < 32)) throw new RangeError('a root secret needs at least 32 bytes')
   const roots = await Promise.all(secrets.map(importRoot))
   const byId = new Map(roots.map((root) => [root.id, root]))
   const current = roots[0] as Root
+  const sealer = sealing ? await importRoot(sealing) : current
   const derived = new Map<string, Promise<CryptoKey>>()
   const keyFor = (root: Root, purpose: string, use: 'seal' | 'mac'): Promise<CryptoKey> => {
     const name = `${use}/${purpose}/${root.id}`
@@ -60,16 +65,16 @@ export const createKeyRing = async (secrets: readonly Uint8Array<ArrayBuffer>[],
     current: current.id,
     async seal(text, context) {
       const iv = random(ivBytes)
-      const key = await keyFor(current, 'record', 'seal')
+      const key = await keyFor(sealer, 'record', 'seal')
       const box = new Uint8Array(await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: utf8(context) }, key, utf8(text)))
       const joined = new Uint8Array(iv.length + box.length)
       joined.set(iv)
       joined.set(box, iv.length)
-      return `s1.${current.id}.${encodeBase64url(joined)}`
+      return `s1.${sealer.id}.${encodeBase64url(joined)}`
     },
     async open(sealed, context) {
       const [version, id = '', body = '', ...rest] = sealed.split('.')
-      const root = byId.get(id)
+      const root = id === sealer.id ? sealer : byId.get(id)
       const bytes = decodeBase64url(body)
       if (version !== 's1' || rest.length > 0 || !root || !bytes || bytes.length < ivBytes + tagBytes) return undefined
       const key = await keyFor(root, 'record', 'seal')

@@ -1,6 +1,7 @@
 // Everything the core asks of Node: clock, randomness, storage, guarded outbound connections, passwords, the log.
 import { randomFillSync } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
+import { utf8 } from '../kit/bytes.ts'
 import { createKeyRing } from '../kit/keyring.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
@@ -29,7 +30,7 @@ const configuredOrigins = (config: Config): string[] => Object.values(config.oau
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
 export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now() }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
-  const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random)
+  const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random, config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key))
   const { store, close } = openStore({ config, stateDir, now, log })
   const pending = new Set<Promise<unknown>>()
   return {

@@ -34,7 +34,7 @@ export const createWorkerRuntime = async ({ config, env, now, waitUntil }: Worke
     log,
     store: createObjectStore(env.STORE),
     cache: kv ? createKvCache(kv, log) : createMemoryCache({ now, most: 1000 }),
-    keys: await createKeyRing([config.session_secret, ...config.previous_secrets].map(utf8), random),
+    keys: await createKeyRing([config.session_secret, ...config.previous_secrets].map(utf8), random, config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)),
     passwords: createPasswords(),
     about: { version: packageJson.version, runtime: 'workers', storage: 'durable-object' },
   }

@@ -75,6 +75,39 @@ describe('an environment variable with a fixed name', () => {
   })
 })
 
+describe('CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET', () => {
+  const env = { CF_ACCESS_TEAM_DOMAIN: 'myteam.cloudflareaccess.com', CF_ACCESS_CLIENT_ID: 'a1b2c3', CF_ACCESS_CLIENT_SECRET: 'of-the-application' }
+  const issuer = 'https://myteam.cloudflareaccess.com/cdn-cgi/access/sso/oidc/a1b2c3'
+
+  it('are an identity provider whose issuer is the application’s own', async () => {
+    expect((await configOf('', { env })).oauth_providers).toMatchObject({ 'cloudflare-access': { name: 'Cloudflare Access', issuer, client_id: 'a1b2c3', client_secret: 'of-the-application' } })
+    for (const domain of ['https://myteam.cloudflareaccess.com/', ' MyTeam.CloudflareAccess.com']) expect((await configOf('', { env: { ...env, CF_ACCESS_TEAM_DOMAIN: domain } })).oauth_providers).toMatchObject({ 'cloudflare-access': { issuer } })
+  })
+
+  it('leave what the file says of the provider, and a file that uses them itself alone', async () => {
+    expect((await configOf('oauth_providers:\n  cloudflare-access: { name: Staff, client_id: x, allowed_groups: [staff] }\n', { env })).oauth_providers).toMatchObject({ 'cloudflare-access': { name: 'Staff', issuer, client_id: 'a1b2c3', allowed_groups: ['staff'] } })
+    const own = 'oauth_providers:\n  access: { issuer: "https://${CF_ACCESS_TEAM_DOMAIN}/x", client_id: "${CF_ACCESS_CLIENT_ID}" }\n'
+    expect(Object.keys((await configOf(own, { env })).oauth_providers)).toEqual(['access'])
+  })
+
+  it('belong together, and the domain is a domain', async () => {
+    expect(await faultsOf('', { env: { CF_ACCESS_CLIENT_ID: 'x' } })).toEqual(['environment CF_ACCESS_CLIENT_ID oauth_providers – is set without CF_ACCESS_TEAM_DOMAIN and CF_ACCESS_CLIENT_SECRET: set all three, or none'])
+    for (const domain of ['myteam', 'https://myteam.cloudflareaccess.com/cdn-cgi', 'a b.com']) {
+      expect(await faultsOf('', { env: { ...env, CF_ACCESS_TEAM_DOMAIN: domain } })).toEqual(['environment CF_ACCESS_TEAM_DOMAIN oauth_providers – must be the domain of the team, e.g. "myteam.cloudflareaccess.com"'])
+    }
+  })
+})
+
+describe('TOKEN_ENCRYPTION_KEY', () => {
+  const key = '5f2b8c1d9e7a4063b1c8d2e5f6a790314b8d7c2e9f1a6053d4e8b7c2a1f09563'
+
+  it('is a secret of its own, as strong as the root and not the same', async () => {
+    expect((await configOf('', { env: { TOKEN_ENCRYPTION_KEY: key } })).token_encryption_key).toBe(key)
+    expect(await faultsOf('', { env: { TOKEN_ENCRYPTION_KEY: key.slice(0, 31) } })).toEqual([expect.stringContaining('TOKEN_ENCRYPTION_KEY token_encryption_key – is shorter than 32 characters')])
+    expect(await faultsOf('', { env: { TOKEN_ENCRYPTION_KEY: key, SESSION_SECRET: key } })).toEqual([expect.stringContaining('every secret has one purpose')])
+  })
+})
+
 describe('LOCAL_USER and LOCAL_PASSWORD', () => {
   const env = { LOCAL_USER: 'alex', LOCAL_PASSWORD: 'correct-horse' }
 

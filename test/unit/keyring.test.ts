@@ -48,6 +48,32 @@ describe('sealing', () => {
   })
 })
 
+describe('a sealing secret of its own', () => {
+  test('seals in place of the root: nothing sealed with it opens for whoever holds the root alone', async () => {
+    const ring = await createKeyRing([recent], random, stranger)
+    const sealed = await ring.seal('secret', 'grant:1')
+    expect(await ring.open(sealed, 'grant:1')).toBe('secret')
+    expect(await (await ringOf(recent)).open(sealed, 'grant:1')).toBeUndefined()
+    expect(sealed).toContain(`s1.${(await ringOf(stranger)).current}.`)
+  })
+
+  test('opens what the root sealed before there was one, and what a former one sealed', async () => {
+    const before = await (await ringOf(recent)).seal('kept', 'grant:1')
+    const former = await (await createKeyRing([recent], random, old)).seal('kept too', 'grant:1')
+    const ring = await createKeyRing([recent, old], random, stranger)
+    expect([await ring.open(before, 'grant:1'), await ring.open(former, 'grant:1')]).toEqual(['kept', 'kept too'])
+  })
+
+  test('authenticates nothing: that stays with the root', async () => {
+    const [plain, ring] = [await ringOf(recent), await createKeyRing([recent], random, stranger)]
+    expect(ring.current).toBe(plain.current)
+    expect(await ring.mac('refresh', 'text')).toEqual(await plain.mac('refresh', 'text'))
+    expect(await ring.mac('refresh', 'text', (await ringOf(stranger)).current)).toBeUndefined()
+  })
+
+  test('is as long as a root', async () => expect(createKeyRing([recent], random, random(31))).rejects.toThrow(RangeError))
+})
+
 describe('rotation', () => {
   test('a ring that still holds the old root opens what the old one sealed, and seals with the new', async () => {
     const before = await ringOf(old)
