@@ -1,7 +1,7 @@
 // `postern hash-password`: a password from the terminal (unseen) or from standard input, as the PHC string that local_users take.
 import { text } from 'node:stream/consumers'
 import { passwordFault } from '../config/rules-people.ts'
-import { createPasswords } from '../node/passwords.ts'
+import { createPasswords, hashForWorkers } from '../node/passwords.ts'
 import { UsageError, print, printJson } from './answer.ts'
 
 const interrupted = '\u0003'
@@ -56,12 +56,12 @@ const read = async (): Promise<string> => {
 }
 
 /** Prints the hash. Throws `UsageError` for a password that local_users would refuse. */
-export const hashPassword = async (json: boolean): Promise<void> => {
+export const hashPassword = async ({ json, scrypt }: { readonly json: boolean; readonly scrypt: boolean }): Promise<void> => {
   const password = await read()
   const wrong = passwordFault(password)
   if (wrong) throw new UsageError(`The password ${wrong}.`)
   // Composed, as sign-in compares it (identity/local.ts): keyboards differ in how they write an é.
-  const hash = await createPasswords().hash(password.normalize('NFC'))
+  const hash = await (scrypt ? hashForWorkers : createPasswords().hash)(password.normalize('NFC'))
   if (json) printJson({ password_hash: hash })
   else print(hash)
 }

@@ -110,9 +110,12 @@ export const createProgram = (): Command => {
       const given = command.optsWithGlobals<Given>()
       await (await import('./config-verbs.ts')).explainConfig(key, wantedOf(given), process.env, given.json === true)
     })
-  verb(program, 'hash-password', 'Read a password and print the hash for local_users.').action(async (_, command: Command) => {
-    await (await import('./hash-password.ts')).hashPassword(command.optsWithGlobals<Given>().json === true)
-  })
+  verb(program, 'hash-password', 'Read a password and print the hash for local_users; with --scrypt one that Workers can verify too.')
+    .option('--scrypt', 'scrypt in place of argon2id, which Workers do not have.')
+    .action(async (_, command: Command) => {
+      const given = command.optsWithGlobals<Given & { readonly scrypt?: true }>()
+      await (await import('./hash-password.ts')).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
+    })
   const admin = group('admin', 'Administer a gateway on this computer: link.')
   verb(admin, 'link', 'Print a new one-time login link for the built-in person.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
   verb(program, 'version', 'Print the version.').action((_, command: Command) => showVersion(command.optsWithGlobals<Given>()))

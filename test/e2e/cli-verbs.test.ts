@@ -61,6 +61,7 @@ describe('postern hash-password', () => {
     expect(ran.out).toMatch(/^\$argon2id\$v=19\$m=\d+,t=\d+,p=\d+\$[\w+/]+\$[\w+/]+\n$/)
     expect(await createPasswords().verify('correct horse battery', ran.out.trim())).toBe(true)
     expect(JSON.parse((await postern(place, ['hash-password', '--json'], { input: 'correct horse battery' })).out)).toEqual({ password_hash: expect.stringMatching(/^\$argon2id\$/) as unknown })
+    expect((await postern(place, ['hash-password', '--scrypt'], { input: 'correct horse battery' })).out).toMatch(/^\$scrypt\$ln=14,r=8,p=1\$/)
   })
 
   it('hashes what the configuration accepts as a password, and nothing else', async () => {
