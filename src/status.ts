@@ -94,7 +94,7 @@ export const createStatus = ({ runtime, directory, sessions, pages, draining }: 
       return (await probe()) ? json({ ok: true }) : json({ ok: false, reason: 'storage' }, 503)
     },
     services: () => Promise.resolve(json({ services: Object.fromEntries(directory.services.map(({ id }) => [id, describe(id)])) })),
-    service: (request) => Promise.resolve(json(describe(decodeURIComponent(new URL(request.url).pathname.slice('/services/'.length))))),
+    service: (request) => Promise.resolve(json(describe(new URL(request.url).pathname.slice('/services/'.length)))),
     connect(request, visit) {
       const found = directory.locate(new URL(request.url).pathname)
       if (!found) throw new Refusal('route.unknown')

@@ -83,7 +83,7 @@ export const authorizeChecks = ({ clients, directory }: { readonly clients: Clie
   const clientKnown: Check = async (draft) => {
     const id = one(draft.params, 'client_id')
     if (id === undefined) throw new Refusal('client.unknown', 'no client_id')
-    draft.client = await clients.find(id, 'authorize')
+    draft.client = await clients.find(id)
   }
 
   const redirectRegistered: Check = (draft) => {

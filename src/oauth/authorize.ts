@@ -18,12 +18,15 @@ export interface AuthorizeDeps {
   readonly limit: Limit
 }
 
+/** Bytes of a request by form: what a request line would have held, because it is kept until the person answers and goes back in one (`state`). */
+const maxRequest = 16_384
+
 export const createAuthorize = ({ runtime, directory, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
   const checks = authorizeChecks({ clients, directory })
   return async (request, visit) => {
     await limit('authorize', visit.ip)
     // RFC 6749 §3.1 allows POST; its query is never read, so the two cannot be played against each other.
-    const params = request.method === 'POST' ? await readForm(request) : readQuery(request)
+    const params = request.method === 'POST' ? await readForm(request, maxRequest) : readQuery(request)
     const draft = emptyDraft(params, runtime.now())
     for (const check of checks) await check(draft)
     const silent = draft.prompt.has('none')

@@ -1,5 +1,5 @@
 // What a client may say of itself (RFC 7591 §2): the one judge for registrations and for metadata documents. What it returns is what is enforced.
-import type { JSONWebKeySet } from 'jose'
+import type { JSONWebKeySet, JWK } from 'jose'
 import { judgeRedirectUri } from '../kit/urls.ts'
 import { authMethods, grantTypes } from './client.ts'
 import type { AuthMethod, GrantType } from './client.ts'
@@ -57,12 +57,24 @@ const webUrl = (value: unknown): string | undefined => {
 
 const strings = (value: unknown): readonly string[] | undefined => (Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined)
 
-/** A set of public asymmetric keys; undefined when a member is not one (RFC 7517, RFC 7518 §6). */
+// RFC 7518 §6: what a key type needs to verify with, and what only its owner may have.
+const keyMembers: Readonly<Record<string, readonly string[]>> = { RSA: ['n', 'e'], EC: ['crv', 'x', 'y'], OKP: ['crv', 'x'] }
+const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+
+/** A public asymmetric key with the members that verifying needs; whatever else came with it (certificates, remarks) is left out. */
+const publicKey = (value: unknown): JWK | undefined => {
+  const key: Members = typeof value === 'object' && value !== null ? (value as Members) : {}
+  const needed = keyMembers[String(key['kty'])]
+  if (!needed || privateMembers.some((name) => name in key) || needed.some((name) => typeof key[name] !== 'string')) return undefined
+  return Object.fromEntries(['kty', ...needed, 'kid', 'alg', 'use'].flatMap((name) => (typeof key[name] === 'string' ? [[name, key[name]]] : []))) as unknown as JWK
+}
+
+/** A set of public keys; undefined when a member is not one (RFC 7517 §5). */
 const publicKeys = (value: unknown): JSONWebKeySet | undefined => {
-  const keys = (value as { keys?: unknown } | null)?.keys
-  if (!Array.isArray(keys) || keys.length === 0 || keys.length > limits.keys) return undefined
-  const fine = keys.every((key: unknown) => typeof key === 'object' && key !== null && ['RSA', 'EC', 'OKP'].includes(String((key as Members)['kty'])) && !('d' in key) && !('k' in key))
-  return fine ? (value as JSONWebKeySet) : undefined
+  const given = (value as { keys?: unknown } | null)?.keys
+  if (!Array.isArray(given) || given.length === 0 || given.length > limits.keys) return undefined
+  const keys = given.map(publicKey).filter((key) => key !== undefined)
+  return keys.length === given.length ? { keys } : undefined
 }
 
 const judgeRedirects = (value: unknown): readonly string[] | MetadataFault => {

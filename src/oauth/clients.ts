@@ -13,9 +13,9 @@ import { createRegistrations, registeredClient } from './registrations.ts'
 import type { Registrations } from './registrations.ts'
 
 export interface Clients {
-  /** The client with this id. Throws `client.unknown` or `client.document` on the authorize leg, `client.auth` or `client.document-unreachable` on the token leg. */
-  find(id: string, leg: Leg): Promise<Client>
-  /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth`. */
+  /** The client with this id, for the legs on which a person looks on. Throws `client.unknown` or `client.document`. */
+  find(id: string): Promise<Client>
+  /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth` or `client.document-unreachable`. */
   authenticate(request: Request, form: URLSearchParams): Promise<Client>
   readonly registrations: Registrations
 }
@@ -78,7 +78,7 @@ const credentialsOf = (request: Request, form: URLSearchParams): Credentials => 
   if (basic) return basic
   if (secret !== undefined) return { id, method: 'client_secret_post', secrets: [secret] }
   if (assertion === undefined) return { id, method: 'none', secrets: [] }
-  if (type !== assertionType) throw unauthenticated(`client_assertion_type ${type}`, false)
+  if (type !== assertionType) throw unauthenticated(`client_assertion_type ${type?.slice(0, 100)}`, false)
   return { id: id ?? subjectOf(assertion), method: 'private_key_jwt', secrets: [], assertion }
 }
 
@@ -102,13 +102,19 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   const prove = createProveAssertion({ runtime, directory })
   const configured = new Map(Object.entries(config.clients))
 
-  const find: Clients['find'] = async (id, leg) => {
+  const known = async (id: string, leg: Leg): Promise<Client | undefined> => {
     const entry = configured.get(id)
     if (entry) return configuredClient(id, entry)
     if (/^https?:/i.test(id)) return documents.resolve(id, leg)
     const found = await registrations.read(id)
-    if (found) return registeredClient(found.registration)
-    throw new Refusal(leg === 'authorize' ? 'client.unknown' : 'client.auth', `unknown client ${id.slice(0, 200)}`, leg === 'authorize' ? { page: { facts: [{ name: 'Client', value: id.slice(0, 200) }] } } : {})
+    return found && registeredClient(found.registration)
+  }
+
+  const find: Clients['find'] = async (id) => {
+    const client = await known(id, 'authorize')
+    const shown = id.slice(0, 200)
+    if (!client) throw new Refusal('client.unknown', `unknown client ${shown}`, { page: { facts: [{ name: 'Client', value: shown }] } })
+    return client
   }
 
   const checkSecret = async (client: Client, { secrets }: Credentials, withBasic: boolean): Promise<void> => {
@@ -120,7 +126,8 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     const credentials = credentialsOf(request, form)
     const withBasic = request.headers.get('authorization') !== null
     if (credentials.id === undefined) throw unauthenticated('no client_id', withBasic)
-    const client = await find(credentials.id, 'token')
+    const client = await known(credentials.id, 'token')
+    if (!client) throw unauthenticated(`unknown client ${credentials.id.slice(0, 200)}`, withBasic)
     // An assertion of a client that has keys is always checked, also where it may come without one.
     const proven = credentials.assertion !== undefined && (client.jwks ?? client.jwksUri) !== undefined
     if (!proven && credentials.method !== client.authMethod) throw unauthenticated(`${client.id} uses ${client.authMethod}, not ${credentials.method}`, withBasic)

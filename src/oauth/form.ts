@@ -24,11 +24,11 @@ const strict = (params: URLSearchParams): URLSearchParams => {
 export const readQuery = (request: Request): URLSearchParams => strict(new URL(request.url).searchParams)
 
 /** The parameters of a form body; nothing is ever read from the query beside it. */
-export const readForm = async (request: Request): Promise<URLSearchParams> => {
+export const readForm = async (request: Request, maxBytes = maxOAuthBody): Promise<URLSearchParams> => {
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   if (type !== 'application/x-www-form-urlencoded' || charset !== 'utf-8')
     throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, { say: 'Send application/x-www-form-urlencoded in UTF-8.' })
-  return strict(new URLSearchParams(utf8Text(await readBounded(request.body, maxOAuthBody))))
+  return strict(new URLSearchParams(utf8Text(await readBounded(request.body, maxBytes))))
 }
 
 /** The value of a parameter; undefined when absent or empty; a repeated one is refused. */

@@ -61,7 +61,7 @@ export const consentView = ({ flow, client, address, person }: Question, known: 
 
 export const createQuestions = ({ directory, clients, flows }: QuestionsDeps): Questions => {
   const subject = async (flow: Flow): Promise<{ readonly client: Client; readonly address: Address }> => {
-    const client = await clients.find(flow.clientId, 'authorize')
+    const client = await clients.find(flow.clientId)
     // What the client says of itself may have changed since the request; its present word counts.
     if (!client.redirectUris.some((registered) => redirectMatches(registered, flow.redirectUri))) throw new Refusal('redirect.mismatch', `${client.id}: ${flow.redirectUri}`)
     const address = directory.resolve(flow.resource)

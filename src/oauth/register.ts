@@ -24,11 +24,21 @@ export interface RegisterDeps {
 
 const lists = ['redirect_uris', 'grant_types', 'response_types', 'contacts']
 
-/** A form says lists by repetition or by spaces; no URI contains one. */
-const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> =>
-  Object.fromEntries([...new Set(form.keys())].map((name) => [name, lists.includes(name) ? form.getAll(name).flatMap((value) => value.split(' ').filter(Boolean)) : form.get(name)]))
+const maxFields = 200
 
 const malformed = (say: string) => new Refusal('registration.metadata', say, { say })
+
+/** A form says lists by repetition or by spaces; no URI contains one. */
+const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> => {
+  if (form.size > maxFields) throw malformed('The metadata has too many members.')
+  const values = (name: string): unknown => {
+    const sent = form.getAll(name)
+    if (lists.includes(name)) return sent.flatMap((value) => value.split(' ').filter(Boolean))
+    if (sent.length > 1) throw malformed('A member was sent more than once.')
+    return sent[0]
+  }
+  return Object.fromEntries([...new Set(form.keys())].map((name) => [name, values(name)]))
+}
 
 /** The metadata of a registration request, judged; what is returned is what will be enforced. Throws `registration.*`. */
 export const readClientMetadata = async (request: Request): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
