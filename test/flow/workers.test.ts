@@ -1,0 +1,157 @@
+// What a deployment to Workers says and does before and beyond what every house does: the public URL, and what it lacks.
+import { afterEach, describe, expect, it } from 'vitest'
+import { ask } from '../houses/ask.ts'
+import { startWorkerd, type Workerd, type WorkerdOptions } from '../houses/workerd.ts'
+
+const secret = 'q3Vt8Zx1Lw6Bn4Rk9Yp2Hs7Dg5Fj0Cm_eU'
+const key = '5f2b8c1d9e7a4063b1c8d2e5f6a790314b8d7c2e9f1a6053d4e8b7c2a1f09563'
+const somebody = { LOCAL_USER: 'ana', LOCAL_PASSWORD: 'correct horse battery' }
+
+let workerd: Workerd
+const start = async (vars: Record<string, unknown>, more: WorkerdOptions = {}): Promise<string> => {
+  workerd = await startWorkerd({ vars, ...more })
+  return workerd.origin
+}
+const logged = (event: string): Record<string, unknown>[] =>
+  workerd.lines
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line) as Record<string, unknown>)
+    .filter((line) => line['event'] === event)
+afterEach(() => workerd.close())
+
+describe('the public URL of a Worker', () => {
+  it('is never guessed from a request: without MCP_ISSUER a public name answers 503 and why, no challenge and no metadata [users.md 5.3]', async () => {
+    const origin = await start({ SESSION_SECRET: secret, ...somebody })
+    const host = 'postern.example.workers.dev'
+    for (const path of [
+      '/',
+      '/.well-known/oauth-authorization-server',
+      '/.well-known/oauth-protected-resource/demo/mcp',
+      '/demo/mcp',
+      '/oauth/authorize',
+      '/login',
+      '/health',
+    ]) {
+      const told = await ask(origin, path, { host })
+      expect([path, told.status, told.headers['www-authenticate'], told.headers['retry-after'], told.headers['cache-control']]).toEqual([
+        path,
+        503,
+        undefined,
+        '60',
+        'no-store',
+      ])
+      expect(told.headers['x-request-id']).toMatch(/^[\w-]{16}$/)
+      const { error, faults } = JSON.parse(told.body) as { error: string; faults: string[] }
+      expect([error, faults.length, faults[0]]).toEqual([
+        'temporarily_unavailable',
+        1,
+        expect.stringContaining(`Set the variable MCP_ISSUER to it in wrangler.jsonc (if this is the address that people will use: "http://${host}")`),
+      ])
+    }
+    const post = await ask(origin, '/demo/mcp', { host, method: 'POST', 'content-type': 'application/json' }, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+    expect([post.status, post.headers['www-authenticate']]).toEqual([503, undefined])
+    const page = await ask(origin, '/', { host, accept: 'text/html' })
+    expect([page.status, page.headers['content-type']]).toEqual([503, 'text/plain; charset=utf-8'])
+    expect(page.body).toMatch(/^This gateway is not configured yet\.\n\n- issuer – the public URL of this Worker is not set\./)
+    expect(logged('config.fault')).toHaveLength(1)
+  })
+
+  it('is localhost with the port that was used, whichever loopback name a developer types first', async () => {
+    const origin = await start({ SESSION_SECRET: secret, ...somebody })
+    const issuerAt = async (host: string): Promise<unknown> =>
+      (JSON.parse((await ask(origin, '/.well-known/oauth-authorization-server', { host })).body) as { issuer: string }).issuer
+    const { port } = new URL(origin)
+    expect(await issuerAt(`127.0.0.1:${port}`)).toBe(origin)
+    expect(await issuerAt('localhost:9999')).toBe('http://localhost:9999')
+    expect(await issuerAt(`[::1]:${port}`)).toBe(origin)
+    for (let other = 5000; other < 5012; other++) expect(await issuerAt(`localhost:${other}`)).toBe(`http://localhost:${other}`)
+    expect(await issuerAt(`localhost:${port}`)).toBe(origin)
+  })
+
+  it('when pinned is the only one, and no Host makes another', async () => {
+    const origin = await start({ SESSION_SECRET: secret, ...somebody, MCP_ISSUER: 'https://mcp.example.com' })
+    const metadata = await ask(origin, '/.well-known/oauth-authorization-server', { host: 'mcp.example.com' })
+    expect(JSON.parse(metadata.body)).toMatchObject({ issuer: 'https://mcp.example.com', token_endpoint: 'https://mcp.example.com/oauth/token' })
+    for (const host of ['localhost', '127.0.0.1:8787', 'evil.test', 'mcp.example.com.evil.test']) {
+      for (const path of ['/.well-known/oauth-authorization-server', '/demo/mcp', '/login'])
+        expect([host, path, (await ask(origin, path, { host })).status]).toEqual([host, path, 421])
+    }
+  })
+})
+
+describe('a Worker that lacks something', () => {
+  const faultsOf = async (vars: Record<string, unknown>, more: WorkerdOptions = {}): Promise<readonly string[]> => {
+    const told = await ask(await start(vars, more), '/')
+    expect([told.status, told.headers['www-authenticate']]).toEqual([503, undefined])
+    return (JSON.parse(told.body) as { faults: string[] }).faults
+  }
+
+  it('says which secret, which binding, which person, all at once, and logs each once', async () => {
+    expect(await faultsOf({}, { objects: false })).toEqual([
+      expect.stringMatching(/^STORE – .*wrangler\.jsonc/),
+      expect.stringMatching(/^session_secret – .*wrangler secret put SESSION_SECRET/),
+      expect.stringMatching(/^local_users – nobody could sign in/),
+    ])
+    await ask(workerd.origin, '/')
+    expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual(['STORE', 'sessi', 'local'])
+  })
+
+  it('refuses hashes that Workers cannot verify, with the command that makes one', async () => {
+    const argon2 = '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc'
+    const large = '$scrypt$ln=17,r=8,p=1$MFOUQpLJDXp+cxc4tmeITQ$Wiao42LZ68/cag98W2ggv6FjPRdgHtr4yP0p7JMXMw0'
+    const faults = await faultsOf({
+      SESSION_SECRET: secret,
+      POSTERN_CONFIG: {
+        local_users: [
+          { username: 'ana', password_hash: argon2 },
+          { username: 'bo', password_hash: large },
+        ],
+      },
+    })
+    expect(faults).toEqual([
+      'local_users[0].password_hash – is an argon2id hash, which Workers cannot verify. Make one that they can with: postern hash-password --scrypt',
+      'local_users[1].password_hash – is not a hash that Workers can verify (scrypt, at most 32 MiB). Make one that they can with: postern hash-password --scrypt',
+    ])
+  })
+
+  it('refuses two root secrets that differ, weak ones, and one secret for two purposes', async () => {
+    expect(await faultsOf({ SESSION_SECRET: secret, COOKIE_ENCRYPTION_KEY: key, ...somebody })).toEqual([
+      'environment COOKIE_ENCRYPTION_KEY session_secret – differs from SESSION_SECRET; both are the root secret, so keep one',
+    ])
+    await workerd.close()
+    expect(await faultsOf({ SESSION_SECRET: 'change-me-change-me-change-me-change-me', TOKEN_ENCRYPTION_KEY: 'short', ...somebody })).toEqual([
+      expect.stringContaining('SESSION_SECRET session_secret – is sample text'),
+      expect.stringContaining('TOKEN_ENCRYPTION_KEY token_encryption_key – is shorter than 32'),
+    ])
+    await workerd.close()
+    expect(await faultsOf({ SESSION_SECRET: key, TOKEN_ENCRYPTION_KEY: key, ...somebody })).toEqual([expect.stringContaining('every secret has one purpose')])
+  })
+
+  it('tells strangers what is to be set up, and what is wrong inside to its operator’s log alone', async () => {
+    const origin = await start({
+      SESSION_SECRET: secret,
+      MCP_ISSUER: 'https://mcp.example.com',
+      LOCAL_USER: 'ana',
+      LOCAL_PASSWORD: 'changeme',
+      POSTERN_CONFIG: 'local_user: []\n',
+    })
+    const told = await ask(origin, '/', { host: 'mcp.example.com' })
+    expect(JSON.parse(told.body)).toMatchObject({ faults: [expect.stringContaining('log of this Worker')] })
+    expect(told.body).not.toMatch(/local_user|ana|tries/)
+    expect(logged('config.fault').map(({ message }) => message)).toEqual([
+      expect.stringContaining('POSTERN_CONFIG:1:1 local_user – unknown key, did you mean "local_users"?'),
+      expect.stringContaining('LOCAL_PASSWORD local_users[0].password'),
+    ])
+  })
+
+  it('starts once what failed passes, for a failure is kept by nobody', async () => {
+    const origin = await start({ SESSION_SECRET: secret, ...somebody }, { entry: 'test/workers/failing.ts' })
+    const first = await ask(origin, '/health')
+    expect([first.status, JSON.parse(first.body)]).toEqual([503, expect.objectContaining({ error: 'temporarily_unavailable' })])
+    expect(first.body).not.toContain('binding is away')
+    expect((await ask(origin, '/health')).status).toBe(503)
+    expect((await ask(origin, '/health')).status).toBe(200)
+    expect(logged('start.failed')).toHaveLength(2)
+    expect(logged('start.failed')[0]?.['why']).toContain('binding is away')
+  })
+})
