@@ -35,20 +35,23 @@ const forgetOld = (): void => {
  * Rejects with what wrangler printed.
  */
 export const bundleWorker = async (entry: string): Promise<string> => {
-  const folder = join(cache, stampOf(entry))
+  const stamp = stampOf(entry)
+  const folder = join(cache, stamp)
   const file = join(folder, `${basename(entry, '.ts')}.js`)
   if (existsSync(file)) return file
   mkdirSync(cache, { recursive: true })
   forgetOld()
   // Under a name of its own, then in place at once: another test file may be building the same.
   const draft = mkdtempSync(join(cache, 'draft-'))
-  const wrangler = join(checkout, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
-  await promisify(execFile)(process.execPath, [wrangler, 'deploy', entry, '--dry-run', '--outdir', draft], { cwd: checkout, env: { ...process.env, ...wranglerEnv } })
   try {
-    renameSync(draft, folder)
+    const wrangler = join(checkout, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
+    await promisify(execFile)(process.execPath, [wrangler, 'deploy', entry, '--dry-run', '--outdir', draft], { cwd: checkout, env: { ...process.env, ...wranglerEnv } })
+    if (stampOf(entry) !== stamp) return await bundleWorker(entry)
+    if (!existsSync(file)) renameSync(draft, folder)
   } catch (error) {
     if (!existsSync(file)) throw error
-    rmSync(draft, { recursive: true })
+  } finally {
+    rmSync(draft, { recursive: true, force: true })
   }
   return file
 }
