@@ -89,7 +89,8 @@ export const createProveAssertion = ({ runtime, directory }: AssertionDeps): Pro
     // One audience (RFC 7523bis): an assertion that names several servers could be taken from one to another.
     const audience = Array.isArray(claims.aud) && claims.aud.length === 1 ? claims.aud[0] : claims.aud
     if (typeof audience !== 'string' || !audiences.has(audience)) throw new Refusal('client.auth', 'the assertion is for another server')
-    const key = `jti:${await digest(JSON.stringify([client.id, claims.jti ?? assertion]))}`
+    // Without an id it is known by what was signed: the signature itself has several spellings (RFC 4648 §3.5; ECDSA: s and n − s).
+    const key = `jti:${await digest(JSON.stringify([client.id, claims.jti ?? assertion.slice(0, assertion.lastIndexOf('.'))]))}`
     const first = await runtime.store.put(key, '1', { ttlMs: Math.max(1, expiresAt - now) + 2 * leewayMs, only: 'absent' })
     if (!first) throw new Refusal('client.auth', 'the assertion was used before')
   }

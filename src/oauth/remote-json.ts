@@ -84,7 +84,8 @@ export const createRemoteJson = ({ runtime, directory }: RemoteJsonDeps): Remote
     })
     if (answer instanceof Refusal) return fail(url, answer.code === 'outbound.refused' ? 'bad' : 'down', answer.message)
     if (answer.status === 404 || answer.status === 410) return fail(url, 'gone', `status ${answer.status}`)
-    if (answer.status === 429 || answer.status >= 500) return fail(url, 'down', `status ${answer.status}`)
+    // 403 and its like speak of us (a filter in front of the host, a pace), not of the document.
+    if (answer.status >= 400) return fail(url, 'down', `status ${answer.status}`)
     if (answer.status !== 200) return fail(url, 'bad', `status ${answer.status}`)
     if (!isJson(answer.headers.get('content-type'))) return fail(url, 'bad', 'not application/json')
     const text = utf8Text(answer.body)

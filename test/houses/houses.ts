@@ -7,7 +7,7 @@ import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { serve } from '../../src/node/serve.ts'
-import type { Log } from '../../src/ports/runtime.ts'
+import type { Log, Outbound } from '../../src/ports/runtime.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
 import { startWorkerd } from './workerd.ts'
@@ -32,6 +32,8 @@ export interface HouseOptions {
   readonly config?: ConfigInput
   /** Upstream of the service `echo`; more services go into `config.mcp_services`. */
   readonly upstream: string
+  /** In place of the guarded outbound function (in process and on the socket). */
+  readonly outbound?: Outbound
 }
 
 const secret = randomBytes(32).toString('base64url')
@@ -50,7 +52,8 @@ const made = async (options: HouseOptions, stateDir: string) => {
   const log: LogLine[] = []
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
   let ahead = 0
-  const runtime = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead })
+  const own = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead })
+  const runtime = options.outbound ? { ...own, outbound: options.outbound } : own
   return { config, log, runtime, advance: (ms: number) => void (ahead += ms) }
 }
 

@@ -208,6 +208,16 @@ describe('a client with a key', () => {
     expect((await send(world, code, await assertion(world, key))).status).toBe(200)
   })
 
+  it('[hostile C12] without an id is used once too, in whatever spelling of its signature', async () => {
+    const { world, key } = await setUp()
+    const used = await assertion(world, key, { jti: undefined })
+    // RS256: 256 bytes leave four bits of the last character unused, and verifiers overlook them.
+    const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+    const respelt = used.slice(0, -1) + alphabet[alphabet.indexOf(used.at(-1) ?? '') + 1]
+    expect((await send(world, 'pc_x', used)).body['error']).toBe('invalid_grant')
+    for (const again of [used, respelt, `${used}=`]) expect((await send(world, 'pc_x', again)).body['error']).toBe('invalid_client')
+  })
+
   it('may rotate its keys: an unknown key id is looked up once more, at most every half minute', async () => {
     const { world, key } = await setUp()
     expect((await send(world, await codeFor(world, client), await assertion(world, key))).status).toBe(200)
