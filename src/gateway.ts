@@ -93,7 +93,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const services = [...(options.services ?? []), ...configuredServices(config)]
   const directory = createDirectory({ issuer, origins, services, defaultService: config.default_service })
   const record = createRecord({ log: runtime.log })
-  const limit = createLimit({ loopback: isLoopback(issuer) })
+  const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
   const pages = createPages({ issuer, version: runtime.about.version })
 

@@ -1,5 +1,4 @@
 // How often somebody may ask, in one table: what is counted, per what, and how many in how long.
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { Refusal } from '../kit/refusal.ts'
 import type { Limit, PaceKind } from '../ports/rooms.ts'
 
@@ -22,23 +21,61 @@ export const paces = {
   'sign-in-address': { points: 100, seconds: 60, always: true },
 } as const satisfies Record<PaceKind, Pace>
 
+interface Window {
+  used: number
+  /** Epoch ms at which the count begins anew. */
+  readonly until: number
+}
+
+/** Keys counted at a time for one kind; a stranger who invents more displaces the oldest, never the memory. */
+const mostKeys = 50_000
+
+/**
+ * Counts in fixed windows. No timer empties it: on Workers a timer ends with the request that set it. All windows of a kind are equally long, so those that are over
+ * stand first in the order of their making.
+ */
+const createWindows = (now: () => number, { points, seconds }: Pace) => {
+  const windows = new Map<string, Window>()
+  const forgetOver = (at: number): void => {
+    for (const [key, { until }] of windows) {
+      if (until > at && windows.size < mostKeys) return
+      windows.delete(key)
+    }
+  }
+  return {
+    /** Milliseconds to wait when this one is too many, undefined when it is not. */
+    use(key: string): number | undefined {
+      const at = now()
+      const known = windows.get(key)
+      if (known && known.until > at) return ++known.used > points ? known.until - at : undefined
+      windows.delete(key)
+      forgetOver(at)
+      windows.set(key, { used: 1, until: at + seconds * 1000 })
+      return undefined
+    },
+    giveBack(key: string): void {
+      const known = windows.get(key)
+      if (known && known.used > 0) known.used--
+    },
+  }
+}
+
+export interface LimitDeps {
+  readonly now: () => number
+  readonly loopback: boolean
+}
+
 /** Counts in this process. Throws `rate.limited` with `Retry-After` (RFC 9110 §10.2.3) when the pace is exceeded. */
-export const createLimit = ({ loopback }: { readonly loopback: boolean }): Limit => {
-  const limiters = new Map(
+export const createLimit = ({ now, loopback }: LimitDeps): Limit => {
+  const kinds = new Map(
     Object.entries(paces as Record<string, Pace>)
       .filter(([, pace]) => pace.always || !loopback)
-      .map(([kind, pace]) => [kind, new RateLimiterMemory({ keyPrefix: kind, points: pace.points, duration: pace.seconds })]),
+      .map(([kind, pace]) => [kind, createWindows(now, pace)]),
   )
   const count = async (kind: PaceKind, key: string): Promise<void> => {
-    const limiter = limiters.get(kind)
-    if (!limiter) return
-    const verdict = await limiter.consume(key).catch((reason: unknown) => reason)
-    if (!(verdict instanceof RateLimiterRes)) throw verdict
-    if (verdict.consumedPoints <= limiter.points) return
-    throw new Refusal('rate.limited', `${kind} by ${key}`, { headers: { 'retry-after': String(Math.max(1, Math.ceil(verdict.msBeforeNext / 1000))) } })
+    const wait = kinds.get(kind)?.use(key)
+    if (wait !== undefined) throw new Refusal('rate.limited', `${kind} by ${key}`, { headers: { 'retry-after': String(Math.max(1, Math.ceil(wait / 1000))) } })
   }
-  const forgive: Limit['forgive'] = async (kind, key) => {
-    await limiters.get(kind)?.reward(key)
-  }
+  const forgive: Limit['forgive'] = async (kind, key) => kinds.get(kind)?.giveBack(key)
   return Object.assign(count, { forgive })
 }
