@@ -1,5 +1,5 @@
 // The schema for editors: JSON Schema 2020-12 of the file, with every description, made from the one schema.
-import { z } from 'zod'
+import * as z from 'zod'
 import { configSchema } from './schema.ts'
 
 type Node = Record<string, unknown>

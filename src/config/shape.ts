@@ -1,5 +1,6 @@
 // What the schema says about one key: which kind of value, what may stand below it, whether it is secret. Read off the zod schema, so that it is said once.
-import { type core, z } from 'zod'
+import * as z from 'zod'
+import type { core } from 'zod'
 import { configSchema } from './schema.ts'
 import type { Path } from './fault.ts'
 

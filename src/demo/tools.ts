@@ -1,6 +1,6 @@
 // The tools of the demo server: who is calling, a slow one, a large one, and one that only looks dangerous.
 import type { McpServer } from '@modelcontextprotocol/server'
-import { z } from 'zod'
+import * as z from 'zod'
 import { decodeBase64url, utf8Text } from '../kit/bytes.ts'
 
 const readOnly = { readOnlyHint: true, destructiveHint: false, idempotentHint: true, openWorldHint: false } as const
