@@ -1,6 +1,7 @@
 // What `postern` prints when it is up: a short block for a person, one JSON line for a program.
 import type { Gateway } from '../gateway.ts'
 import { connectCards } from '../kit/connect-cards.ts'
+import type { Address } from '../ports/services.ts'
 
 export interface StartFacts {
   readonly gateway: Gateway
@@ -13,7 +14,8 @@ export interface StartFacts {
   /** Milliseconds since the process began. */
   readonly readyMs: number
   readonly tty: boolean
-  readonly warnings: readonly string[]
+  /** Whether keys pressed at the terminal are heard. */
+  readonly keys: boolean
 }
 
 const tilde = (path: string): string => (process.env['HOME'] && path.startsWith(`${process.env['HOME']}/`) ? `~${path.slice(process.env['HOME'].length)}` : path)
@@ -24,12 +26,15 @@ const paint = (code: number, text: string): string => (colour() ? `\u001B[${code
 
 const isLocal = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
+/** Where each service is reached: its own address, not also the default one. */
+const places = ({ directory }: Gateway): readonly Address[] => directory.services.flatMap((service) => directory.addresses.find((address) => address.service.id === service.id) ?? [])
+
 /** What a program reads: the first line of its standard output. */
 export const listeningEvent = ({ gateway, about, stateDir, link, readyMs }: StartFacts): Readonly<Record<string, unknown>> => ({
   event: 'listening',
   url: gateway.directory.issuer,
   ...(link === undefined ? {} : { login_link: link }),
-  mcp: gateway.directory.addresses.map(({ service, resource }) => ({ service: service.id, url: resource })),
+  mcp: places(gateway).map(({ service, resource }) => ({ service: service.id, url: resource })),
   version: about.version,
   runtime: about.runtime,
   state: stateDir,
@@ -53,9 +58,10 @@ const commands = (name: string, url: string): string[] => {
 const personBlock = (facts: StartFacts): string[] => {
   const { gateway, about, link } = facts
   const { directory } = gateway
-  const first = directory.addresses[0]
-  const addresses = directory.addresses.map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
-  const next = link === undefined && gateway.links.enabled ? 'press l for a login link · postern validate · press h for keys' : 'postern config schema · postern validate · press h for keys'
+  const [first] = places(gateway)
+  const addresses = places(gateway).map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
+  const newLink = facts.keys ? 'press l for a login link' : 'postern admin link'
+  const next = [link === undefined && gateway.links.enabled ? newLink : 'postern config schema', 'postern validate', ...(facts.keys ? ['press h for keys'] : [])].join(' · ')
   return [
     `${paint(1, `postern ${about.version}`)} · ${about.runtime} · state ${tilde(facts.stateDir)}${facts.fresh ? ' (new)' : ''}   ready in ${facts.readyMs} ms`,
     '',

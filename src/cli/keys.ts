@@ -3,21 +3,24 @@ import type { Gateway } from '../gateway.ts'
 
 const help = '  l  a new login link      q  stop      h  this help\n'
 
-/** Listens on standard input; returns the function that gives the terminal back. */
+/** Listens on standard input, which is a terminal in the foreground; returns the function that gives it back. */
 export const listenKeys = (gateway: Gateway): (() => void) => {
   const { stdin, stdout } = process
-  if (!stdin.isTTY) return () => undefined
   const printLink = (): void => {
     gateway.links.mint().then(
       (secret) => stdout.write(`  Login link  ${gateway.directory.issuer}/?t=${secret}   (works once, 15 min)\n`),
       () => stdout.write('  The link could not be made: the storage does not answer.\n'),
     )
   }
-  const press = (key: string): void => {
-    if (key === 'l') printLink()
-    else if (key === 'h') stdout.write(help)
-    else if (key === 'q' || key === '\u0003') process.kill(process.pid, 'SIGINT')
+  const press = (text: string): void => {
+    for (const key of text) {
+      if (key === 'l' && gateway.links.enabled) printLink()
+      else if (key === 'h') stdout.write(gateway.links.enabled ? help : help.slice(help.indexOf('q') - 2))
+      else if (key === 'q' || key === '\u0003') process.kill(process.pid, 'SIGINT')
+    }
   }
+  // A terminal that is gone reads as a fault; SIGHUP says so too.
+  stdin.on('error', () => undefined)
   stdin.setRawMode(true)
   stdin.setEncoding('utf8')
   stdin.on('data', press)

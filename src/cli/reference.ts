@@ -39,6 +39,7 @@ JSON, \`{"error":{"code","message",…}}\`; configuration faults are in \`error.
 | 0 | done; for \`serve\`: stopped in order |
 | 1 | failed; for \`serve\`: the start was refused, and starting again changes nothing |
 | 2 | the command line was wrong; for \`serve\`: stopped by a second signal before its work was done |
+| 3 | for \`serve\`: stopped, but calls that did not end in time were cut off, or by a fault |
 
 ## State
 

@@ -112,7 +112,7 @@ const storage = z
 export const configSchema = z
   .strictObject({
     $schema: z.string().optional().describe('JSON Schema of this file, for editors.'),
-    host: text('Address to listen on.').default('127.0.0.1'),
+    host: text('Address to listen on; `localhost` is both of this computer’s own, 127.0.0.1 and ::1.').default('localhost'),
     port: z.number().int().min(0).max(65_535).default(8080).describe('Port to listen on; 0 takes a free one.'),
     issuer: httpUrl().optional().describe('The public URL: scheme and host (and port), no path. Needed when the host is not loopback.'),
     session_secret: secret('Root secret, at least 32 characters; everything sealed and signed is derived from it. Absent: generated in the state directory.').optional(),

@@ -4,6 +4,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Admit, Answer, Head, ReadBody, Refuse } from '../ports/calls.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { proceed } from './hygiene.ts'
+import { createLocalServices } from './local-service.ts'
 import { createUpstreams } from './upstream.ts'
 
 export interface ForwardDeps {
@@ -15,8 +16,8 @@ export interface ForwardDeps {
 export interface Forward {
   /** Takes one proxied request all the way. Never throws. */
   serve(request: IncomingMessage, response: ServerResponse, visit: Visit): void
-  /** Resolves when the calls that are going have ended and the idle upstream connections are closed. */
-  close(): Promise<void>
+  /** Ends the streams that clients hold open with GET, and the idle upstream connections; calls that are going finish. */
+  close(): void
 }
 
 const hostOf = (rawHeaders: readonly string[]): string | undefined => {
@@ -55,31 +56,9 @@ const sendAnswer = (response: ServerResponse, { status, headers, body }: Answer)
   response.end(status === 204 ? undefined : body)
 }
 
-/** A service in this process speaks web standards; its answer is poured into the response with back-pressure. */
-const serveLocal = async (admission: Admission, response: ServerResponse): Promise<void> => {
-  const gone = new AbortController()
-  response.on('close', () => gone.abort())
-  const answer = await admission.byFetch(fetch, gone.signal)
-  const head: string[] = []
-  for (const [name, value] of answer.headers) head.push(name, value)
-  response.writeHead(answer.status, head)
-  if (!answer.body) {
-    response.end()
-    return
-  }
-  response.flushHeaders()
-  for await (const chunk of answer.body) {
-    if (response.write(chunk) || response.destroyed) continue
-    await new Promise((resolve) => {
-      response.once('drain', resolve)
-      response.once('close', resolve)
-    })
-  }
-  response.end()
-}
-
 export const createForward = ({ admit, refuse, now }: ForwardDeps): Forward => {
   const upstreams = createUpstreams({ now })
+  const locals = createLocalServices()
   const carry = (admitted: Admission | Answer, request: IncomingMessage, response: ServerResponse, visit: Visit): void => {
     if (admitted.kind === 'answer') {
       sendAnswer(response, admitted)
@@ -94,7 +73,7 @@ export const createForward = ({ admit, refuse, now }: ForwardDeps): Forward => {
       else sendAnswer(response, refuse(error, { rawHeaders: request.rawHeaders, requestId: visit.requestId, rpcId: admitted.rpcId }))
     }
     if (admitted.upstream.kind === 'http') upstreams.send(admitted, response, failed)
-    else serveLocal(admitted, response).catch(failed)
+    else locals.serve(admitted, response).catch(failed)
   }
   return {
     serve(request, response, visit) {
@@ -105,6 +84,9 @@ export const createForward = ({ admit, refuse, now }: ForwardDeps): Forward => {
         .then((admitted) => carry(admitted, request, response, visit))
         .catch((error: unknown) => sendAnswer(response, refuse(error, { rawHeaders, requestId: visit.requestId })))
     },
-    close: () => upstreams.close(),
+    close() {
+      upstreams.close()
+      locals.close()
+    },
   }
 }

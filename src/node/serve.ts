@@ -1,21 +1,22 @@
 // The Node door: one node:http server for both ways. A proxied address goes down the fast pipe, the rest the plain way.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { getRequestListener } from '@hono/node-server'
 import type { Gateway } from '../gateway.ts'
+import { fieldOf } from '../kit/http.ts'
 import type { Visit } from '../ports/runtime.ts'
+import { createDrain } from './drain.ts'
 import { createForward } from './forward.ts'
 import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
+import { listen } from './listen.ts'
 import { createRequestIds } from './request-ids.ts'
 import { createVisitor } from './visitor.ts'
 
 export interface Listening {
-  readonly host: string
   readonly port: number
   /** Gives the server its gateway. Requests that came earlier wait for it. */
   open(gateway: Gateway): void
-  /** Stops listening, lets calls finish, ends idle streams, and resolves when the last is gone or `graceMs` is over. */
-  drain(graceMs: number): Promise<void>
+  /** Stops listening, lets calls finish, ends idle streams. Resolves with true when all was finished, with false when what was left after `graceMs` was cut off. */
+  drain(graceMs: number): Promise<boolean>
 }
 
 interface ServeOptions {
@@ -32,7 +33,7 @@ const pathOf = (target: string): string => {
 
 type Door = (request: IncomingMessage, response: ServerResponse) => void
 
-const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; close(): Promise<void> } => {
+const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; close(): void } => {
   const visitor = createVisitor(options.trustedProxies)
   const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now })
   const nextId = createRequestIds()
@@ -50,7 +51,8 @@ const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: D
     }
     const { method = '', url = '/' } = request
     const fields = method === 'POST' ? undefined : request.headers
-    if (gateway.proxied(method, pathOf(url), fields?.accept, fields?.authorization !== undefined)) {
+    const host = gateway.directory.hosted ? fieldOf(request.rawHeaders, 'host') : undefined
+    if (gateway.proxied(method, pathOf(url), fields?.accept, fields?.authorization !== undefined, host)) {
       forward.serve(request, response, visit)
       return
     }
@@ -62,28 +64,22 @@ const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: D
   return { door, close: () => forward.close() }
 }
 
-const listening = (server: Server, host: string, port: number): Promise<AddressInfo> =>
-  new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ host, port }, () => {
-      server.off('error', reject)
-      resolve(server.address() as AddressInfo)
-    })
-  })
-
-/** Binds the address; rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL) when it cannot. */
+/** Binds the address; `localhost` means both loopback addresses. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL) when it cannot. */
 export const serve = async (options: ServeOptions): Promise<Listening> => {
   let ready: (door: Door) => void
   const opened = new Promise<Door>((resolve) => {
     ready = resolve
   })
   let current: Door = (request, response) => void opened.then((door) => door(request, response))
-  let closeForward = (): Promise<void> => Promise.resolve()
-  const server = createServer(serverOptions, (request, response) => current(request, response))
-  harden(server)
-  const { address, port } = await listening(server, options.host, options.port)
+  let closeForward = (): void => undefined
+  const leaving = createDrain()
+  const port = await listen(options.host, options.port, () => {
+    const server = createServer(serverOptions, (request, response) => current(request, response))
+    harden(server)
+    leaving.watch(server)
+    return server
+  })
   return {
-    host: address,
     port,
     open(gateway) {
       const { door, close } = createDoor(gateway, options)
@@ -91,13 +87,14 @@ export const serve = async (options: ServeOptions): Promise<Listening> => {
       current = door
       ready(door)
     },
-    async drain(graceMs) {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      server.closeIdleConnections()
-      const deadline = setTimeout(() => server.closeAllConnections(), graceMs)
-      await closeForward()
-      await closed
-      clearTimeout(deadline)
+    drain(graceMs) {
+      const door = current
+      current = (request, response) => {
+        response.shouldKeepAlive = false
+        door(request, response)
+      }
+      closeForward()
+      return leaving.drain(graceMs)
     },
   }
 }

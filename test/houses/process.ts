@@ -18,6 +18,8 @@ export interface PosternProcess {
   readonly origin: string
   readonly first: Listening
   readonly pid: number
+  /** Its standard output and error, to be closed under it. */
+  readonly child: ChildProcess
   /** Every line of standard output and standard error so far. */
   readonly lines: string[]
   readonly fetch: (url: string, init?: RequestInit) => Promise<Response>
@@ -29,7 +31,8 @@ export interface ProcessOptions {
   /** The configuration file's object, written as JSON (JSON is YAML). */
   readonly config?: Readonly<Record<string, unknown>>
   readonly stateDir: string
-  readonly port?: number
+  /** Default 0, a free one; null leaves it to the environment and the configuration. */
+  readonly port?: number | null
   readonly env?: Readonly<Record<string, string>>
   readonly flags?: readonly string[]
   /** What runs it; the checkout's own command line when absent. */
@@ -50,7 +53,7 @@ export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags
   const file = join(stateDir, 'config.json')
   if (config) writeFileSync(file, JSON.stringify(config))
   const [program = '', ...words] = command
-  const child = spawn(program, [...words, ...(config ? ['--config', file] : []), '--state', stateDir, '--port', String(port), ...flags], {
+  const child = spawn(program, [...words, ...(config ? ['--config', file] : []), '--state', stateDir, ...(port === null ? [] : ['--port', String(port)]), ...flags], {
     env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: stateDir,
@@ -70,6 +73,7 @@ export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags
     origin: first.url,
     first,
     pid: child.pid as number,
+    child,
     lines,
     fetch: (url, init) => fetch(url, { redirect: 'manual', ...init }),
     end(signal = 'SIGTERM') {

@@ -55,7 +55,7 @@ describe('an environment variable with a fixed name', () => {
     ])
   })
 
-  it('HOST that is the machine’s name, as shells set it, is not an address to listen on', async () => expect(await configOf('', { env: { HOST: 'laptop' } })).toMatchObject({ host: '127.0.0.1' }))
+  it('HOST that is the machine’s name, as shells set it, is not an address to listen on', async () => expect(await configOf('', { env: { HOST: 'laptop' } })).toMatchObject({ host: 'localhost' }))
 
   it('MCP_PROTOCOL_VERSION narrows the supported list, and must be in it', async () => {
     const env = { MCP_PROTOCOL_VERSION: '2025-06-18', MCP_PROTOCOL_VERSIONS_SUPPORTED: '2025-06-18,2025-03-26' }

@@ -62,7 +62,7 @@ describe('a configuration as the document prints it', () => {
 describe('a configuration', () => {
   it('may be absent, empty, or nothing but comments', async () => {
     const standard = await configOf('')
-    expect(standard).toMatchObject({ host: '127.0.0.1', port: 8080, access_token_lifetime: 3600, refresh_token_lifetime: 2_592_000, code_lifetime: 300, session_timeout: 3600, client_lifetime: 7_776_000, refresh_grace: 60 })
+    expect(standard).toMatchObject({ host: 'localhost', port: 8080, access_token_lifetime: 3600, refresh_token_lifetime: 2_592_000, code_lifetime: 300, session_timeout: 3600, client_lifetime: 7_776_000, refresh_grace: 60 })
     expect(await configOf('# nothing but ${UNSET}\n')).toEqual(standard)
     expect(await configOf('---\n')).toEqual(standard)
   })

@@ -1,0 +1,72 @@
+// From a configuration to a gateway that listens, or one sentence that says why there is none.
+import { readFileSync } from 'node:fs'
+import type { Config } from '../config/schema.ts'
+import { createGateway, type Gateway } from '../gateway.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { createNodeRuntime, type NodeRuntime } from '../node/runtime.ts'
+import { type Listening, serve } from '../node/serve.ts'
+import type { Log } from '../ports/runtime.ts'
+import { demoService } from './demo-service.ts'
+import { StartRefused } from './start-refused.ts'
+
+export interface Up {
+  readonly gateway: Gateway
+  readonly listening: Listening
+  readonly runtime: NodeRuntime
+}
+
+export interface BringUpOptions {
+  readonly config: Config
+  readonly stateDir: string
+  readonly log: Log
+  /** True while the process finishes its last requests. */
+  readonly draining: () => boolean
+}
+
+const loopbackHosts = new Set(['localhost', '127.0.0.1', '::1'])
+
+const version = (): string => (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+
+/** The issuer and the other names of the same loopback place. */
+const origins = (config: Config, port: number): { issuer: string; aliases: string[] } => {
+  // As URLs write them: without the port where it is the scheme's own.
+  const origin = (name: string): string => new URL(`http://${name}:${port}`).origin
+  const local = ['localhost', '127.0.0.1', '[::1]'].map(origin)
+  const host = config.host.replaceAll(/[[\]]/g, '')
+  const issuer = config.issuer ?? origin(host === '127.0.0.1' || !loopbackHosts.has(host) ? 'localhost' : host === '::1' ? '[::1]' : host)
+  return { issuer, aliases: local.includes(issuer) ? local.filter((other) => other !== issuer) : [] }
+}
+
+const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
+  const { code, address } = error as NodeJS.ErrnoException & { readonly address?: string }
+  if (code === 'EADDRINUSE') return new StartRefused('port.taken', `Port ${port} on ${address ?? host} is taken by another process. Choose another with --port or PORT, or 0 for a free one.`)
+  if (code === 'EACCES') return new StartRefused('port.forbidden', `This user may not listen on port ${port}. Choose one above 1023 with --port or PORT.`)
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') return new StartRefused('host.unknown', `${host} is not an address of this machine. Set --host to one that is, or 0.0.0.0 for all.`)
+  return error
+}
+
+const whyNoState = (error: unknown): unknown => {
+  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartRefused('storage.unusable', `The database cannot be used: ${error.why}. Repair it, put a backup in its place, or name another state directory with --state.`)
+  const { code, path, message } = error as NodeJS.ErrnoException
+  if (code === 'ERR_ROOT_SECRET') return new StartRefused('state.unusable', message)
+  return code !== undefined && path !== undefined ? new StartRefused('state.unusable', `${path} cannot be used (${code}). Repair it, or name another state directory with --state.`) : error
+}
+
+/** Resolves when requests are answered. Throws `StartRefused`. */
+export const bringUp = async ({ config, stateDir, log, draining }: BringUpOptions): Promise<Up> => {
+  const about = version()
+  const runtime = await createNodeRuntime({ config, stateDir, log, version: about }).catch((error: unknown) => {
+    throw whyNoState(error)
+  })
+  const { host, port, trusted_proxies: trustedProxies } = config
+  const listening = await serve({ host, port, trustedProxies, now: () => runtime.now() }).catch((error: unknown) => {
+    throw whyNotListening(error, config)
+  })
+  const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
+  const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services, draining })
+  await gateway.warm().catch((error: unknown) => {
+    throw whyNoState(error)
+  })
+  listening.open(gateway)
+  return { gateway, listening, runtime }
+}
