@@ -146,7 +146,7 @@ export const configSchema = z
     refresh_grace: seconds('How long a refresh token still answers with its successor after that successor was used.', 60, 0, 3600),
     code_lifetime: seconds('Lifetime of authorization codes.', 300, 10, 600),
     session_timeout: seconds('How long a browser session may lie unused; it ends after 8 hours in any case.', 3600, 60, 28_800),
-    client_lifetime: seconds('How long a dynamic registration lives unused; 0 keeps it for ever.', 7_776_000, 0),
+    client_lifetime: seconds('How long a dynamic registration lives unused once somebody has signed in with it; 0 keeps it for ever. One that nobody ever signed in with ends after a day.', 7_776_000, 0),
     key_rotation: seconds('How often the signing key changes; the former one stays published while its tokens live.', 7_776_000, 3600),
     max_concurrent_calls: z.number().int().min(1).max(1_000_000).default(64).describe('Calls one person (or, without login, one address) may have going at once in this process; more are answered 429.'),
     max_open_streams: z.number().int().min(1).max(1_000_000).default(64).describe('GET streams one person (or, without login, one address) may hold open at once in this process; more are answered 429.'),

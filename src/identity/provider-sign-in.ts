@@ -55,6 +55,7 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
       const id = lastSegment(request)
       const provider = (await offers(aim, request)).providers.find((candidate) => candidate.id === id)
       if (!provider) throw new Refusal('provider.unknown', id, { page: signInAgain(aim) })
+      await limit('kept-flows', '')
       const state = encodeBase64url(runtime.random(32))
       const { url, trip } = await provider.begin({ state, again: aim.again, retry: loginPath(aim) })
       const browser = await browsers.bind(request)

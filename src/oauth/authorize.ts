@@ -2,11 +2,11 @@
 import type { Handler, Limit, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { authorizeChecks, emptyDraft, tellClient } from './authorize-checks.ts'
+import { authorizeChecks, type Draft, emptyDraft, tellClient } from './authorize-checks.ts'
 import type { Clients } from './clients.ts'
 import { endpoints } from './endpoints.ts'
-import type { Flows } from './flows.ts'
-import { ownNavigation, readForm, readQuery } from './form.ts'
+import type { AuthorizationRequest, Flows } from './flows.ts'
+import { ownNavigation, readForm, readQuery, takeSpace } from './form.ts'
 import { seeOther } from './respond.ts'
 
 export interface AuthorizeDeps {
@@ -21,6 +21,21 @@ export interface AuthorizeDeps {
 /** Bytes of a request by form: what a request line would have held, because it is kept until the person answers and goes back in one (`state`). */
 const maxRequest = 16_384
 
+/** What the checks have established, as it is kept. */
+const requestOf = (draft: Draft, silent: boolean, ownNavigation: boolean): AuthorizationRequest => ({
+  clientId: draft.client.id,
+  redirectUri: draft.redirectUri,
+  redirectSent: draft.redirectSent,
+  ...(draft.state !== undefined && { state: draft.state }),
+  challenge: draft.challenge,
+  resource: draft.address.resource,
+  scopes: draft.scopes,
+  ask: draft.prompt.has('consent'),
+  silent,
+  ...(draft.signedInSince !== undefined && { signedInSince: draft.signedInSince }),
+  ownNavigation,
+})
+
 export const createAuthorize = ({ runtime, directory, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
   const checks = authorizeChecks({ clients, directory })
   return async (request, visit) => {
@@ -30,23 +45,11 @@ export const createAuthorize = ({ runtime, directory, clients, flows, sessions, 
     const draft = emptyDraft(params, runtime.now())
     for (const check of checks) await check(draft)
     const silent = draft.prompt.has('none')
-    if (silent && !(await sessions.of(request))) throw tellClient(draft, 'login.required', 'prompt=none without a session')
-    const { id, cookies } = await flows.open(
-      {
-        clientId: draft.client.id,
-        redirectUri: draft.redirectUri,
-        redirectSent: draft.redirectSent,
-        ...(draft.state !== undefined && { state: draft.state }),
-        challenge: draft.challenge,
-        resource: draft.address.resource,
-        scopes: draft.scopes,
-        ask: draft.prompt.has('consent'),
-        silent,
-        ...(draft.signedInSince !== undefined && { signedInSince: draft.signedInSince }),
-        ownNavigation: ownNavigation(request),
-      },
-      request,
-    )
+    const known = (await sessions.of(request)) !== undefined
+    if (silent && !known) throw tellClient(draft, 'login.required', 'prompt=none without a session')
+    const asked = requestOf(draft, silent, ownNavigation(request))
+    if (!known) await takeSpace(limit, { of: 'authorize', record: asked, ip: visit.ip })
+    const { id, cookies } = await flows.open(asked, request)
     return seeOther(`${endpoints.consent.path}?flow=${id}`, cookies)
   }
 }

@@ -32,7 +32,7 @@ export type Judged = { readonly metadata: ClientMetadata; readonly fault?: never
 
 type Members = Readonly<Record<string, unknown>>
 
-const limits = { members: 200, redirectUris: 50, uri: 2048, name: 200, text: 200, list: 20, keys: 20 } as const
+const limits = { members: 200, redirectUris: 50, uri: 2048, name: 200, text: 200, list: 20, keys: 20, whole: 16_384 } as const
 
 const fault = (say: string, at: MetadataFault['at'] = 'metadata'): { readonly fault: MetadataFault } => ({ fault: { at, say } })
 
@@ -141,5 +141,6 @@ export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judge
     software_version: text(members['software_version']),
   }
   const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
-  return { metadata: { redirect_uris: redirects, ...auth, grant_types: grants, response_types: ['code'], ...known } }
+  const metadata: ClientMetadata = { redirect_uris: redirects, ...auth, grant_types: grants, response_types: ['code'], ...known }
+  return JSON.stringify(metadata).length > limits.whole ? fault('The metadata is larger than 16 KiB.') : { metadata }
 }

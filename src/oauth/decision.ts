@@ -47,12 +47,12 @@ export const createDecisions = ({ clients, grants, tokens, flows, pages, record,
       const { flow, client, session, person, read } = question
       const { redirectUri, redirectSent, resource, scopes, challenge } = flow
       const refreshable = mayRefresh(client, scopes)
+      if (client.kind === 'dynamic') await clients.registrations.use(client.id)
       const { grant, secret } = await grants.create({ person, clientId: client.id, clientName: client.name, redirectUri, redirectSent, resource, scopes, challenge, refreshable, authTime: session.signedInAt })
       if (!(await flows.spend(read))) {
         await grants.discard(grant.id)
         throw new Refusal('flow.used')
       }
-      if (client.kind === 'dynamic') await clients.registrations.renew(client.id)
       record({ event: 'consent.allowed', how, grant: grant.id, ...facts(question, visit) })
       return send(question, { code: tokens.code(grant, secret) }, visit)
     },

@@ -2,6 +2,7 @@
 import { digest, utf8Text } from '../kit/bytes.ts'
 import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { Limit } from '../ports/rooms.ts'
 
 /** Largest body of an OAuth endpoint, bytes. */
 export const maxOAuthBody = 65_536
@@ -43,6 +44,23 @@ export const one = (params: URLSearchParams, name: string): string | undefined =
  * another's share by naming its id; two characters of a digest keep whoever makes ids up from filling the counter's memory.
  */
 export const paceKey = async (ip: string, form: URLSearchParams): Promise<string> => `${ip} ${(await digest(form.get('client_id') ?? '')).slice(0, 2)}`
+
+/** What is about to be kept for somebody who has neither a session nor a grant. */
+export interface Newcomer {
+  readonly of: 'register' | 'authorize'
+  readonly record: unknown
+  readonly ip: string
+}
+
+/**
+ * What strangers can make the store hold is counted by its size, per address and in all: a flood meets its end before the store does. Throws `rate.limited` when
+ * there is no space left for newcomers. Their address was counted for the request itself already, which pays for the first KiB.
+ */
+export const takeSpace = async (limit: Limit, { of, record, ip }: Newcomer): Promise<void> => {
+  const size = Math.ceil(JSON.stringify(record).length / 1024)
+  if (size > 1) await limit(of, ip, size - 1)
+  await limit(of === 'register' ? 'kept-registrations' : 'kept-flows', '', size)
+}
 
 export const onlyMethod = (request: Request, ...methods: readonly string[]): void => {
   if (!methods.includes(request.method)) throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })

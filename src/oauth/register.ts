@@ -10,7 +10,7 @@ import { judgeClientMetadata } from './client-metadata.ts'
 import type { ClientMetadata } from './client-metadata.ts'
 import type { Clients } from './clients.ts'
 import { endpoints } from './endpoints.ts'
-import { jsonAnswer, maxOAuthBody, mediaTypeOf, onlyMethod } from './form.ts'
+import { jsonAnswer, maxOAuthBody, mediaTypeOf, onlyMethod, takeSpace } from './form.ts'
 import type { Registration, Registrations } from './registrations.ts'
 
 export interface RegisterDeps {
@@ -85,6 +85,7 @@ export const createRegister =
     onlyMethod(request, 'POST')
     await limit('register', visit.ip)
     const { metadata } = await readClientMetadata(request)
+    await takeSpace(limit, { of: 'register', record: metadata, ip: visit.ip })
     const { registrations } = clients
     const { registration, secret, accessToken } = await registrations.create(metadata)
     record({ event: 'client.registered', client: registration.id, name: metadata.client_name ?? null, redirect_uris: metadata.redirect_uris, method: metadata.token_endpoint_auth_method, ip: visit.ip, request_id: visit.requestId })

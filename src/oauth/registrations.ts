@@ -12,6 +12,8 @@ export interface Registration {
   readonly secretDigest?: string
   /** Digest of the registration access token (RFC 7592 §3). */
   readonly accessDigest: string
+  /** Nobody has allowed this client anything yet. */
+  readonly unused?: true
   /** Epoch ms. */
   readonly issuedAt: number
   readonly renewedAt: number
@@ -24,15 +26,21 @@ export interface Registrations {
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
   replace(read: { readonly registration: Registration; readonly mark: string }, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
   remove(id: string): Promise<void>
-  /** Sets the expiry back; at most one write a day and client. */
+  /** Somebody allowed the client something: from now on it lives as long as it is used. */
+  use(id: string): Promise<void>
+  /** Sets the expiry of a client in use back; at most one write a day and client. */
   renew(id: string): Promise<void>
-  /** Epoch seconds at which an unused registration ends; 0: never (RFC 7591 §3.2.1). */
+  /** Epoch seconds at which a registration in use ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
   expiresAt(registration: Registration): number
   /** Whether this is the registration's access token. */
   admits(registration: Registration, accessToken: string): Promise<boolean>
 }
 
 const renewEveryMs = 86_400_000
+/** How long a registration waits for its first sign-in: every address on the internet may make some, and nobody ever comes back to most of them. */
+export const unusedMs = 86_400_000
+/** Every lost compare-and-set means that somebody else won one, so this many in a row mean that something is broken. */
+const maxAttempts = 10
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
 const needsSecret = (metadata: ClientMetadata): boolean => metadata.token_endpoint_auth_method === 'client_secret_basic' || metadata.token_endpoint_auth_method === 'client_secret_post'
 
@@ -49,14 +57,23 @@ export const registeredClient = async ({ id, metadata, secretDigest }: Registrat
   digest: await digest(JSON.stringify(metadata)),
 })
 
+/** How long the record is kept from `now`; an unused one is not prolonged by being replaced. */
+const ttlAt = ({ unused, issuedAt }: Registration, lifetimeMs: number, now: number): { readonly ttlMs?: number } => {
+  const waits = Math.max(1, issuedAt + unusedMs - now)
+  if (unused) return { ttlMs: lifetimeMs > 0 ? Math.min(lifetimeMs, waits) : waits }
+  return lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
+}
+
+interface Secret {
+  readonly secret?: string
+  readonly secretDigest?: string
+}
+const withDigest = async (secret: string): Promise<Secret> => ({ secret, secretDigest: await digest(secret) })
+
 export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>; readonly lifetimeMs: number }): Registrations => {
-  const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
+  const ttlOf = (registration: Registration) => ttlAt(registration, lifetimeMs, runtime.now())
   const records = createRecords<Registration>(runtime, 'client:')
-  const secretFor = async (metadata: ClientMetadata) => {
-    if (!needsSecret(metadata)) return {}
-    const secret = encodeBase64url(runtime.random(32))
-    return { secret, secretDigest: await digest(secret) }
-  }
+  const secretFor = async (metadata: ClientMetadata): Promise<Secret> => (needsSecret(metadata) ? withDigest(encodeBase64url(runtime.random(32))) : {})
 
   const read: Registrations['read'] = async (id) => {
     const kept = idShape.test(id) ? await records.get(id) : undefined
@@ -74,28 +91,39 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
         metadata,
         ...(secretDigest && { secretDigest }),
         accessDigest: await digest(accessToken),
+        unused: true,
         issuedAt: now,
         renewedAt: now,
       }
-      await records.put(registration.id, registration, { ...ttl, only: 'absent' })
+      await records.put(registration.id, registration, { ...ttlOf(registration), only: 'absent' })
       return { registration, accessToken, ...(secret && { secret }) }
     },
     async replace({ registration, mark }, metadata) {
       const { secretDigest: former, ...rest } = registration
-      const made = former && needsSecret(metadata) ? { secretDigest: former } : await secretFor(metadata)
+      const made: Secret = former && needsSecret(metadata) ? { secretDigest: former } : await secretFor(metadata)
       const next: Registration = { ...rest, metadata, ...(made.secretDigest && { secretDigest: made.secretDigest }), renewedAt: runtime.now() }
-      const written = await records.put(next.id, next, { ...ttl, only: mark })
-      return written === undefined ? undefined : { registration: next, ...('secret' in made && made.secret && { secret: made.secret }) }
+      const written = await records.put(next.id, next, { ...ttlOf(next), only: mark })
+      return written === undefined ? undefined : { registration: next, ...(made.secret && { secret: made.secret }) }
     },
     async remove(id) {
       await records.take(id)
     },
+    async use(id) {
+      for (let attempt = 0; attempt < maxAttempts; attempt++) {
+        const found = await read(id)
+        if (!found?.registration.unused) return
+        const { unused: _, ...used } = { ...found.registration, renewedAt: runtime.now() }
+        if (await records.put(id, used, { ...ttlOf(used), only: found.mark })) return
+      }
+    },
     async renew(id) {
       const found = lifetimeMs > 0 ? await read(id) : undefined
       const now = runtime.now()
-      if (!found || now - found.registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
+      // The id alone is no secret: whoever knows it must not keep a registration alive that nobody uses.
+      if (!found || found.registration.unused || now - found.registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
       // Only over the version just read: a client deleted meanwhile stays deleted.
-      await records.put(id, { ...found.registration, renewedAt: now }, { ...ttl, only: found.mark })
+      const renewed = { ...found.registration, renewedAt: now }
+      await records.put(id, renewed, { ...ttlOf(renewed), only: found.mark })
     },
     expiresAt: (registration) => (lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0),
     admits: async (registration, accessToken) => sameText(await digest(accessToken), registration.accessDigest),

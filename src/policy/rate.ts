@@ -11,7 +11,8 @@ interface Pace {
 
 /**
  * Generous where many people share one egress address (hosted clients register and redeem for everybody from a handful of addresses),
- * strict where a password is guessed.
+ * strict where a password is guessed. The kinds `kept-…` bound what strangers can make the store hold, in KiB whoever they are: beyond it the newest are refused, and
+ * nobody who has a grant or a session is ever asked. Each is larger than what one address may use of it.
  */
 export const paces = {
   register: { points: 600, seconds: 60 },
@@ -19,6 +20,8 @@ export const paces = {
   token: { points: 6000, seconds: 60 },
   'sign-in': { points: 10, seconds: 60, always: true },
   'sign-in-address': { points: 100, seconds: 60, always: true },
+  'kept-registrations': { points: 50_000, seconds: 3600, always: true },
+  'kept-flows': { points: 60_000, seconds: 600, always: true },
 } as const satisfies Record<PaceKind, Pace>
 
 interface Window {
@@ -44,13 +47,16 @@ const createWindows = (now: () => number, { points, seconds }: Pace) => {
   }
   return {
     /** Milliseconds to wait when this one is too many, undefined when it is not. */
-    use(key: string): number | undefined {
+    use(key: string, cost: number): number | undefined {
       const at = now()
       const known = windows.get(key)
-      if (known && known.until > at) return ++known.used > points ? known.until - at : undefined
+      if (known && known.until > at) {
+        known.used += cost
+        return known.used > points ? known.until - at : undefined
+      }
       windows.delete(key)
       forgetOver(at)
-      windows.set(key, { used: 1, until: at + seconds * 1000 })
+      windows.set(key, { used: cost, until: at + seconds * 1000 })
       return undefined
     },
     giveBack(key: string): void {
@@ -72,8 +78,8 @@ export const createLimit = ({ now, loopback }: LimitDeps): Limit => {
       .filter(([, pace]) => pace.always || !loopback)
       .map(([kind, pace]) => [kind, createWindows(now, pace)]),
   )
-  const count = async (kind: PaceKind, key: string): Promise<void> => {
-    const wait = kinds.get(kind)?.use(key)
+  const count = async (kind: PaceKind, key: string, cost = 1): Promise<void> => {
+    const wait = kinds.get(kind)?.use(key, cost)
     if (wait !== undefined) throw new Refusal('rate.limited', `${kind} by ${key}`, { headers: { 'retry-after': String(Math.max(1, Math.ceil(wait / 1000))) } })
   }
   const forgive: Limit['forgive'] = async (kind, key) => kinds.get(kind)?.giveBack(key)

@@ -44,11 +44,11 @@ export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonl
  */
 export type Guard = (authorization: readonly string[], address: Address, origin?: string) => Promise<Principal>
 
-export type PaceKind = 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address'
+export type PaceKind = 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address' | 'kept-registrations' | 'kept-flows'
 
 export interface Limit {
-  /** Counts one use of `kind` by `key`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
-  (kind: PaceKind, key: string): Promise<void>
+  /** Counts one use (or what it costs) of `kind` by `key`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
+  (kind: PaceKind, key: string, cost?: number): Promise<void>
   /** Takes one counted use back: it was no guess. */
   forgive(kind: PaceKind, key: string): Promise<void>
 }

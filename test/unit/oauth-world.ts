@@ -22,7 +22,7 @@ import { createSigner } from '../../src/oauth/signing-keys.ts'
 import { createToken } from '../../src/oauth/token.ts'
 import { createTokens } from '../../src/oauth/tokens.ts'
 import type { Person } from '../../src/ports/people.ts'
-import type { Handler, Session } from '../../src/ports/rooms.ts'
+import type { Handler, Limit, Session } from '../../src/ports/rooms.ts'
 import type { Outbound, Runtime } from '../../src/ports/runtime.ts'
 import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
@@ -47,6 +47,8 @@ const service = (id: string, more: Partial<Service> = {}): Service => ({
   ...more,
 })
 
+const noLimit: Limit = Object.assign(() => Promise.resolve(), { forgive: () => Promise.resolve() })
+
 export interface WorldOptions {
   readonly config?: ConfigInput
   /** Services by id; absent: `echo` alone. */
@@ -54,6 +56,8 @@ export interface WorldOptions {
   readonly store?: (now: () => number) => Store
   readonly keys?: KeyRing
   readonly origins?: readonly string[]
+  /** Absent: nobody is ever too many. */
+  readonly limit?: Limit
 }
 
 /** One page of the outer web: what a GET of its URL answers, or how it fails. */
@@ -95,7 +99,7 @@ export interface Outcome {
   readonly location?: URL
 }
 
-export const createWorld = async ({ config: input = {}, services = { echo: {} }, store: makeStore, keys, origins = [origin] }: WorldOptions = {}) => {
+export const createWorld = async ({ config: input = {}, services = { echo: {} }, store: makeStore, keys, origins = [origin], limit = noLimit }: WorldOptions = {}) => {
   const config = configSchema.parse(input)
   const clock = { now: Date.UTC(2026, 0, 1) }
   const now = (): number => clock.now
@@ -119,7 +123,6 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   const signIn = (person: Person = ana): void => void (who.session = { id: `session of ${person.subject}`, person, signedInAt: clock.now, csrf: '' })
   const sessions = { of: () => Promise.resolve(who.session) }
   const pages = createPages({ issuer: origin, version: '0' })
-  const limit = Object.assign(() => Promise.resolve(), { forgive: () => Promise.resolve() })
   const record = (event: Record<string, unknown>) => void events.push(event)
   const signer = createSigner({ runtime, issuer: origin, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
   const clients = createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory })

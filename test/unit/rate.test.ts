@@ -34,6 +34,21 @@ describe('a pace', () => {
     expect(await refused(local('register', '127.0.0.1'))).toBe('counted')
     expect(await refused(open('register', '192.0.2.1'))).toBe('rate.limited')
   })
+  it('counts what a use costs', async () => {
+    const limit = createLimit({ now, loopback: true })
+    await limit('sign-in', 'ana', paces['sign-in'].points)
+    expect(await refused(limit('sign-in', 'ana'))).toBe('rate.limited')
+  })
+
+  it('of all strangers together is wider than that of one address, and holds on loopback too [hostile R8]', async () => {
+    const perHour = (pace: { readonly points: number; readonly seconds: number }): number => (pace.points * 3600) / pace.seconds
+    expect(perHour(paces['kept-registrations'])).toBeGreaterThan(perHour(paces.register))
+    expect(perHour(paces['kept-flows'])).toBeGreaterThan(perHour(paces.authorize))
+    const limit = createLimit({ now, loopback: true })
+    await limit('kept-flows', '', paces['kept-flows'].points)
+    expect(await refused(limit('kept-flows', ''))).toBe('rate.limited')
+  })
+
   it('begins anew when its minute is over, and says how much of it is left', async () => {
     const limit = createLimit({ now, loopback: true })
     for (let i = 0; i < paces['sign-in'].points; i++) await limit('sign-in', 'ana')

@@ -1,0 +1,101 @@
+// What strangers may make the store hold: registrations that nobody uses end soon, and a flood of newcomers ends before the store does.
+import { describe, expect, it } from 'vitest'
+import { createLimit, paces } from '../../src/policy/rate.ts'
+import type { Limit } from '../../src/ports/rooms.ts'
+import { ask, codeFor, decide, exchange, logIn, refresh, register, toConsent } from './oauth-steps.ts'
+import { createWorld, origin, post, postJson, run, type World } from './oauth-world.ts'
+
+const day = 86_400_000
+const kept = async (world: World) => (await world.store.list('client:')).length
+
+describe('a registration that nobody has signed in with', () => {
+  it('[A8] [hostile R8] ends after a day, whatever is sent with its id and however it is replaced', async () => {
+    const world = await createWorld()
+    const client = await register(world)
+    world.clock.now += day - 60_000
+    await ask(world, client)
+    await refresh(world, client, 'pr_x')
+    await run(world.handlers.token, post('/oauth/token', { grant_type: 'authorization_code', code: 'pc_x', code_verifier: 'v'.repeat(43), client_id: client.id }))
+    const sent = { client_id: client.id, redirect_uris: [client.redirectUri], token_endpoint_auth_method: 'none' }
+    const put = new Request(`${origin}/oauth/register/${client.id}`, { method: 'PUT', headers: { authorization: `Bearer ${client.access}`, 'content-type': 'application/json' }, body: JSON.stringify(sent) })
+    expect((await run(world.handlers.manage, put)).status).toBe(200)
+    world.clock.now += 60_001
+    expect((await ask(world, client)).code).toBe('client.unknown')
+    expect(await refresh(world, client, 'pr_x')).toMatchObject({ status: 401, body: { error: 'invalid_client' } })
+  })
+
+  it('ends after a day too where registrations are kept for ever, and earlier where they live for less', async () => {
+    for (const [client_lifetime, ms] of [[0, day], [3600, 3_600_000]] as const) {
+      const world = await createWorld({ config: { client_lifetime } })
+      const client = await register(world)
+      world.clock.now += ms - 1
+      expect((await ask(world, client)).code).toBeUndefined()
+      world.clock.now += 2
+      expect((await ask(world, client)).code).toBe('client.unknown')
+    }
+  })
+
+  it('lives its whole life from the moment somebody allows it something, even at the last minute', async () => {
+    const world = await createWorld({ config: { client_lifetime: 30 * 86_400 } })
+    world.signIn()
+    const client = await register(world)
+    world.clock.now += day - 1000
+    const asked = await toConsent(world, client)
+    await decide(world, asked, 'allow')
+    world.clock.now += 20 * day
+    expect((await ask(world, client)).code).toBeUndefined()
+    world.clock.now += 11 * day
+    expect((await ask(world, client)).code).toBe('client.unknown')
+  })
+
+  it('gains nothing by a no', async () => {
+    const world = await createWorld()
+    world.signIn()
+    const client = await register(world)
+    await decide(world, await toConsent(world, client), 'deny')
+    world.clock.now += day + 1
+    expect((await ask(world, client)).code).toBe('client.unknown')
+  })
+})
+
+const fill = (limit: Limit, kind: 'kept-registrations' | 'kept-flows') => limit(kind, '', paces[kind].points).catch(() => undefined)
+
+describe('a flood of newcomers', () => {
+  const flooded = async () => {
+    const limit = createLimit({ now: () => 0, loopback: false })
+    const world = await createWorld({ limit })
+    const session = await logIn(world)
+    world.who.session = undefined
+    return { world, limit, ...session }
+  }
+
+  it('[hostile R8] of registrations hits who registers next, and nobody who has a grant', async () => {
+    const { world, limit, client, ...tokens } = await flooded()
+    await fill(limit, 'kept-registrations')
+    const before = await kept(world)
+    expect(await run(world.handlers.register, postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'] }))).toMatchObject({ status: 429, code: 'rate.limited' })
+    expect(await kept(world)).toBe(before)
+    expect((await refresh(world, client, tokens.refresh)).status).toBe(200)
+    expect((await exchange(world, client, await codeFor(world, client))).status).toBe(200)
+  })
+
+  it('[hostile R8] of authorization requests hits browsers without a session, and nobody who is signed in or refreshes', async () => {
+    const { world, limit, client, ...tokens } = await flooded()
+    await fill(limit, 'kept-flows')
+    expect((await ask(world, client)).code).toBe('rate.limited')
+    expect(await world.store.list('flow:')).toHaveLength(1)
+    expect((await refresh(world, client, tokens.refresh)).status).toBe(200)
+    world.signIn()
+    expect((await exchange(world, client, await codeFor(world, client))).status).toBe(200)
+  })
+
+  it('is counted by size, for the address as for all, and one registration is at most 16 KiB', async () => {
+    const { world } = await flooded()
+    const uris = (n: number) => Array.from({ length: n }, (_, i) => `https://app.test/${i}/${'x'.repeat(1000)}`)
+    const send = (n: number) => run(world.handlers.register, postJson('/oauth/register', { redirect_uris: uris(n), token_endpoint_auth_method: 'none' }))
+    expect((await send(17)).body['error']).toBe('invalid_client_metadata')
+    let made = 0
+    while ((await send(14)).status === 201) made++
+    expect(made).toBe(Math.floor((paces.register.points - 2) / 15))
+  })
+})
