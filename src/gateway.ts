@@ -35,6 +35,8 @@ import { createAdmit } from './proxy/handle.ts'
 import { createFetchProxy } from './proxy/http.ts'
 import { createDirectory } from './proxy/locate.ts'
 import { createRefuse } from './proxy/refuse.ts'
+import { placementOf } from './placement.ts'
+import { hostOf } from './route.ts'
 import { createRoutes } from './routes.ts'
 import { createStatus } from './status.ts'
 
@@ -54,7 +56,7 @@ export interface Gateway {
   readonly directory: Directory
   readonly links: LoginLinks
   /** Whether a raw request path and method go the proxied way; a person's browser that opens an MCP address gets a page instead. */
-  proxied(method: string, path: string, accept: string | undefined, authorized: boolean): boolean
+  proxied(method: string, path: string, accept: string | undefined, authorized: boolean, /** The Host header; needed where `directory.hosted`. */ host?: string): boolean
   readonly admit: Admit
   readonly refuse: Refuse
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
@@ -65,22 +67,6 @@ export interface Gateway {
   warm(): Promise<void>
 }
 
-const withPath = (url: string): string => (new URL(url).pathname === '/' ? new URL('/mcp', url).href : url)
-
-const configuredServices = (config: Config): Service[] =>
-  Object.entries(config.mcp_services).map(([id, service]) => ({
-    id,
-    name: service.name ?? id,
-    description: service.description,
-    upstream: { kind: 'http', url: withPath(service.url) },
-    ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
-    authRequired: service.auth_required,
-    scopes: service.scopes,
-    timeoutMs: service.timeout,
-    maxBodyBytes: service.max_body,
-    identity: service.identity,
-  }))
-
 /** A browser that navigates, not a client that streams: it asks for HTML and shows no token (users.md 4.12). */
 const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
   (method === 'GET' || method === 'HEAD') && !authorized && accept !== undefined && accept.includes('text/html') && !accept.includes('text/event-stream')
@@ -90,8 +76,7 @@ const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, runtime, issuer } = options
   const origins = [issuer, ...(options.aliases ?? [])]
-  const services = [...(options.services ?? []), ...configuredServices(config)]
-  const directory = createDirectory({ issuer, origins, services, defaultService: config.default_service })
+  const directory = createDirectory({ issuer, origins, ...placementOf(config, options.services ?? []) })
   const record = createRecord({ log: runtime.log })
   const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
@@ -140,7 +125,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     redirectTo: authorizationResponse(issuer),
   })
 
-  const proxied: Gateway['proxied'] = (method, path, accept, authorized) => directory.locate(path) !== undefined && !navigates(method, accept, authorized)
+  const proxied: Gateway['proxied'] = (method, path, accept, authorized, host) => directory.locate(path, host) !== undefined && !navigates(method, accept, authorized)
   return {
     directory,
     links,
@@ -149,7 +134,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     refuse,
     fetch: routes,
     handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
-      const plain = !proxied(request.method, path, request.headers.get('accept') ?? undefined, request.headers.has('authorization'))
+      const plain = !proxied(request.method, path, request.headers.get('accept') ?? undefined, request.headers.has('authorization'), hostOf(request))
       return plain ? routes(request, visit) : createFetchProxy({ admit, refuse, fetch: fetchUpstream })(request, visit)
     },
     async warm() {

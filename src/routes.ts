@@ -1,6 +1,8 @@
 // Every address of the plain way, as one table, and the one place where refusals become answers.
 import { Hono } from 'hono'
 import { asRefusal, drawRefusal, type Surface } from './answers.ts'
+import { defaultEndpoints } from './default-endpoints.ts'
+import { hostOf, type Route } from './route.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Consent } from './oauth/consent.ts'
@@ -40,20 +42,6 @@ interface RoutesOptions {
   readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
 }
 
-export interface Route {
-  readonly paths: readonly string[]
-  /** What stands there, for docs/reference/endpoints.md. */
-  readonly what: string
-  readonly surface: Surface
-  /** Browser clients of other origins may read the answer (protocol.md A12, C22); never pages. */
-  readonly cors: boolean
-  readonly on: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
-  /** Reached by any Host: probes come by address. */
-  readonly anyHost?: boolean
-  /** Cookies live on the issuer's host, so a person who came by another name of it is sent there first. */
-  readonly onIssuer?: boolean
-}
-
 /** OAuth endpoints accept 64 kB, pages the same: nothing legitimate comes near it. Bodies of unsaid length are bounded where they are read. */
 const maxBodyBytes = 65_536
 
@@ -61,8 +49,8 @@ const wellKnown = (name: string): string[] => [`/.well-known/${name}`, `/.well-k
 
 /** The table. Root aliases serve clients that fall back to default endpoints (protocol.md A15). */
 export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'handlers' | 'registration'>): readonly Route[] => [
-  { paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')], what: 'Authorization server metadata (RFC 8414)', surface: 'json', cors: true, on: { GET: h.metadata.authorizationServer } },
-  { paths: wellKnown('oauth-protected-resource'), what: 'Protected resource metadata of an MCP address (RFC 9728); ?service_id= names one at the root', surface: 'json', cors: true, on: { GET: h.metadata.protectedResource } },
+  { paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')], what: 'Authorization server metadata (RFC 8414)', surface: 'json', cors: true, on: { GET: h.metadata.authorizationServer }, everyHost: true },
+  { paths: wellKnown('oauth-protected-resource'), what: 'Protected resource metadata of an MCP address (RFC 9728); ?service_id= names one at the root', surface: 'json', cors: true, on: { GET: h.metadata.protectedResource }, everyHost: true },
   { paths: ['/oauth/jwks', '/jwks'], what: 'Public signing keys (RFC 7517)', surface: 'json', cors: true, on: { GET: h.metadata.jwks } },
   { paths: ['/oauth/authorize', '/authorize'], what: 'Authorization endpoint (RFC 6749, RFC 7636, RFC 8707, RFC 9207)', surface: 'page', cors: false, on: { GET: h.authorize, POST: h.authorize }, onIssuer: true },
   { paths: ['/oauth/consent'], what: 'The consent page and its answer: flow, csrf, decision=allow or deny', surface: 'page', cors: false, on: { GET: h.consent.page, POST: h.consent.decide } },
@@ -117,7 +105,6 @@ const pairs = (flat: readonly string[]): [string, string][] => flat.flatMap((nam
 /** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
 export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
   const { handlers, directory, cors, front, pages, log } = options
-  const app = new Hono<Env>()
   const finish = (response: Response, request: Request, visit: Visit, open: boolean): Response => {
     const answer = new Response(response.body, response)
     answer.headers.set('x-request-id', visit.requestId)
@@ -134,21 +121,33 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
   }
   const serve = async (route: Route, request: Request, visit: Visit): Promise<Response> => {
     try {
-      if (!route.anyHost) front.host(request.headers.get('host') ?? new URL(request.url).host)
+      if (!route.anyHost) front.host(hostOf(request))
       return finish(await answerRoute(route, request, visit, options), request, visit, route.cors)
     } catch (thrown) {
       return finish(refused(thrown, route.surface, request, visit), request, visit, route.cors)
     }
   }
-  for (const route of routeTable(options)) for (const path of route.paths) app.all(path, (c) => serve(route, c.req.raw, c.env.visit))
-  app.all('*', async (c) => {
-    const { path } = c.req
+  const rest = async (request: Request, visit: Visit): Promise<Response> => {
+    const path = new URL(request.url).pathname
     const found = handlers.assets(path)
-    if (found && c.req.method === 'GET') return finish(found, c.req.raw, c.env.visit, false)
-    const mcp = directory.locate(path) !== undefined
-    const surface: Surface = mcp || (c.req.header('accept') ?? '').includes('text/html') ? 'page' : 'json'
+    if (found && request.method === 'GET') return finish(found, request, visit, false)
+    const mcp = directory.locate(path, hostOf(request)) !== undefined
+    const surface: Surface = mcp || (request.headers.get('accept') ?? '').includes('text/html') ? 'page' : 'json'
     const nowhere: Handler = () => Promise.reject(new Refusal('route.unknown', path))
-    return serve({ paths: [path], what: '', surface, cors: !mcp, on: mcp ? { GET: handlers.status.connect } : { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere } }, c.req.raw, c.env.visit)
-  })
-  return async (request, visit) => app.fetch(request, { visit })
+    return serve({ paths: [path], what: '', surface, cors: !mcp, on: mcp ? { GET: handlers.status.connect } : { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere } }, request, visit)
+  }
+  const open = (routes: readonly Route[]): Hono<Env> => {
+    const app = new Hono<Env>()
+    for (const route of routes) for (const path of route.paths) app.all(path, (c) => serve(route, c.req.raw, c.env.visit))
+    return app.all('*', (c) => rest(c.req.raw, c.env.visit))
+  }
+  const table = routeTable(options)
+  const app = open(table)
+  const hosted = open([...table.filter((route) => route.everyHost || route.anyHost), ...defaultEndpoints(directory)])
+  return async (request, visit) => {
+    const host = directory.hosted ? hostOf(request) : undefined
+    if (host === undefined || !directory.host(host)) return app.fetch(request, { visit })
+    // A server's own paths come first at its host, whatever they are called.
+    return directory.locate(new URL(request.url).pathname, host) ? rest(request, visit) : hosted.fetch(request, { visit })
+  }
 }

@@ -5,6 +5,7 @@ import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Handler, Sessions } from './ports/rooms.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory } from './ports/services.ts'
+import { hostOf } from './route.ts'
 
 export interface Status {
   /** `GET /`: JSON for programs, the signed-in person's services for browsers. */
@@ -96,7 +97,7 @@ export const createStatus = ({ runtime, directory, sessions, pages, draining }: 
     services: () => Promise.resolve(json({ services: Object.fromEntries(directory.services.map(({ id }) => [id, describe(id)])) })),
     service: (request) => Promise.resolve(json(describe(new URL(request.url).pathname.slice('/services/'.length)))),
     connect(request, visit) {
-      const found = directory.locate(new URL(request.url).pathname)
+      const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown')
       return Promise.resolve(pages.connect({ service: view(found.address), reachable }, visit.requestId))
     },

@@ -22,6 +22,8 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'HOST', key: 'host', note: 'Read only when it is an IP address or `localhost`: some shells put the machine’s name there.' },
   { name: 'MCP_GATEWAY_HOST', key: 'host', note: '' },
   { name: 'MCP_ISSUER', key: 'issuer', note: '' },
+  { name: 'DOMAIN_ROOT', key: 'domain_root', note: '' },
+  { name: 'BASE_DOMAIN', key: 'base_domain', note: '' },
   { name: 'MCP_DEBUG', key: 'debug', note: '' },
   { name: 'LOG_LEVEL', key: 'log_level', note: 'In any case; `warning`, `trace`, `critical` and `fatal` are understood.' },
   { name: 'SESSION_SECRET', key: 'session_secret', note: 'All names of the root secret that are set must agree.' },
@@ -50,7 +52,7 @@ export const environmentNames: readonly EnvironmentName[] = [
 ]
 
 /** Names of the documents this gateway grew from that mean something this version does not do; setting one is worth a warning. */
-export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'BASE_DOMAIN', 'DOMAIN_ROOT', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVERS', 'MCP_SERVER_ALLOWLIST']
+export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVERS', 'MCP_SERVER_ALLOWLIST']
 
 /** Begins every name that is made from a key. */
 export const prefix = 'POSTERN_'

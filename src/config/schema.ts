@@ -9,6 +9,11 @@ const seconds = (description: string, fallback: number, least = 1, most = 31_536
 const secret = (description: string) => z.string().min(1).describe(description).meta({ writeOnly: true })
 const idForm = 'use lower-case letters, digits, - and _ (at most 63 characters, a letter or digit first)'
 const serviceId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, idForm)
+const domain = (description: string) =>
+  z
+    .string()
+    .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/, 'must be a domain in lower case, without scheme, wildcard or port')
+    .describe(description)
 const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a whole http:// or https:// URL' })
 
 export const identityPresets = ['all', 'seed1', 'seed2', 'seed3', 'seed4', 'none'] as const
@@ -60,6 +65,11 @@ const service = z
     name: text('Display name.').optional(),
     description: z.string().default('').describe('One sentence for the consent page.'),
     url: httpUrl().describe('The MCP server. Without a path, `/mcp` is added.'),
+    alias: z
+      .string()
+      .regex(/^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?$/, 'must be part of a DNS label: lower-case letters, digits and hyphens, at most 59 characters')
+      .optional()
+      .describe('A short name under `domain_root`: `{alias}-enc.{domain_root}`. For servers whose domain has more than 36 bytes, or none.'),
     oauth_provider: text('The identity provider that people of this service sign in with. Absent: any configured one.').optional(),
     auth_required: z.boolean().default(true).describe('false makes the service public: no login, no token, no identity.'),
     scopes: z
@@ -131,6 +141,16 @@ export const configSchema = z
       .optional()
       .describe('MCP revisions that are let through. Absent: every published one.'),
     default_service: text('The service at `/mcp`. Absent: the only one, when there is one.').optional(),
+    domain_root: domain('Below this domain each server is reached at the host that encodes its own: `{base32(domain)}-enc.{domain_root}`, under the path it has there.').optional(),
+    base_domain: domain('Below this domain each service is reached at a host of its own: `https://{service}.{base_domain}/mcp`; an `_` in the id is written `-`.').optional(),
+    hosts: z
+      .record(z.string().regex(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/, 'must be a host or host:port in lower case, without scheme and path'), z.string().min(1))
+      .default({})
+      .describe('Services by exact host (host or host:port): `mcp.example.com: jira` serves `jira` at `https://mcp.example.com/mcp`.'),
+    admins: z
+      .array(z.string().regex(/^([a-z0-9][a-z0-9_-]{0,62}:.+|[^@\s:]+@[^@\s]+)$/, 'must be provider:subject, e.g. "local:ana", or a verified e-mail address'))
+      .default([])
+      .describe('People who may add and remove services while the gateway runs: `provider:subject` (`local:ana`), or a verified e-mail address. The built-in person of a gateway without people of its own is one.'),
     cors: cors.prefault({}),
     oauth_providers: z.record(serviceId, provider).default({}).describe('Identity providers by id.'),
     mcp_services: z.record(serviceId, service).default({}).describe('MCP servers by id; the id is the path: `/{id}/mcp`.'),

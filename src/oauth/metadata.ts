@@ -2,7 +2,7 @@
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Signer } from '../ports/rooms.ts'
-import type { Address, Directory } from '../ports/services.ts'
+import type { Address, Directory, ServiceHost } from '../ports/services.ts'
 import { authMethods, grantTypes } from './client.ts'
 import { assertionAlgorithms } from './client-assertion.ts'
 import { endpoints, wellKnown } from './endpoints.ts'
@@ -33,6 +33,9 @@ const subjectPath = (pathname: string, names: readonly string[]): string | undef
   }
   return undefined
 }
+
+/** The Host header as it came; some runtimes keep it in the URL alone. */
+const hostOf = (request: Request): string => request.headers.get('host') ?? new URL(request.url).host
 
 const byName = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
 
@@ -76,12 +79,16 @@ const resourceMetadata = (directory: Directory, resource: string, scopes: readon
 })
 
 export const createMetadata = ({ config, directory, signer }: MetadataDeps): Metadata => {
-  const document = authorizationServerMetadata({ config, directory })
   const isProtected = ({ service }: Address): boolean => service.authRequired
   // Whatever is not here is answered alike, so that names cannot be guessed.
   const nothing = () => new Refusal('route.unknown', 'no metadata under that name')
-  const byPath = (path: string): Address => {
-    const found = directory.addresses.find((address) => address.path === path && isProtected(address))
+  const byPath = (path: string, host: string): Address => {
+    const found = directory.locate(path, host)
+    if (!found || found.rest !== '' || !isProtected(found.address)) throw nothing()
+    return found.address
+  }
+  const first = ({ addresses }: ServiceHost): Address => {
+    const found = addresses.find(isProtected)
     if (!found) throw nothing()
     return found
   }
@@ -93,10 +100,15 @@ export const createMetadata = ({ config, directory, signer }: MetadataDeps): Met
 
   return {
     async authorizationServer(request) {
-      const path = subjectPath(new URL(request.url).pathname, [wellKnown.authorizationServer, wellKnown.openid])
+      const { pathname } = new URL(request.url)
+      const host = hostOf(request)
+      const path = subjectPath(pathname, [wellKnown.authorizationServer, wellKnown.openid])
       if (path === undefined) throw nothing()
-      if (path !== '') byPath(path)
-      return publish(document)
+      if (path !== '') byPath(path, host)
+      const document = authorizationServerMetadata({ config, directory })
+      const there = directory.host(host)
+      // Only clients of MCP 2025-03-26 look for it at the host of a service; they know no `resource`, and this detour adds it.
+      return publish(there ? { ...document, authorization_endpoint: there.origin + endpoints.authorize.alias } : document)
     },
     async protectedResource(request) {
       const url = new URL(request.url)
@@ -104,8 +116,14 @@ export const createMetadata = ({ config, directory, signer }: MetadataDeps): Met
       const origin = directory.origins.find((known) => known === url.origin) ?? directory.issuer
       const path = subjectPath(url.pathname, [wellKnown.protectedResource])
       if (path === undefined) throw nothing()
+      const host = hostOf(request)
+      const there = directory.host(host)
+      if (there) {
+        const { resource, service } = path === '' ? first(there) : byPath(path, host)
+        return publish(resourceMetadata(directory, resource, service.scopes, service.name))
+      }
       const id = url.searchParams.get('service_id')
-      const address = path !== '' ? byPath(path) : id !== null ? byService(id) : directory.only
+      const address = path !== '' ? byPath(path, host) : id !== null ? byService(id) : directory.only
       if (address && isProtected(address)) return publish(resourceMetadata(directory, origin + address.path, address.service.scopes, address.service.name))
       if (address) throw nothing()
       const scopes = new Set(directory.addresses.filter(isProtected).flatMap(({ service }) => service.scopes))

@@ -60,7 +60,7 @@ ${about(view.service)}
 ${mcpUrl(view.service)}
 <h2>Connect a client</h2>
 ${cards(view.service, view.reachable)}
-<p><a href="/">All your services</a></p>
+<p><a href="${gateway.issuer}/">All your services</a></p>
 </div>`
   return page(gateway, { title: name, width: 'wide', body, requestId, headers: isolated })
 }

@@ -8,6 +8,8 @@ export interface Service {
   readonly id: string
   readonly name: string
   readonly description: string
+  /** Short name of its encoded host: `{alias}-enc.{domain_root}`. */
+  readonly alias?: string
   /** Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), or a handler that lives in this process. */
   readonly upstream: { readonly kind: 'http'; readonly url: string } | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
@@ -25,13 +27,21 @@ export interface Service {
 /** One address under which a service is reached: its own canonical resource URL and metadata. */
 export interface Address {
   readonly service: Service
-  /** Path of the MCP endpoint below the origin, no trailing slash: `/demo/mcp`, or `/mcp` for the default service. */
+  /** Path of the MCP endpoint below the origin, no trailing slash: `/demo/mcp`, or `/mcp` for the default service and at a host of the service's own. */
   readonly path: string
-  /** `{issuer}{path}`: the audience of tokens for this address (RFC 8707 §2, RFC 9728 §1.2). */
+  /** Origin and path: the audience of tokens for this address (RFC 8707 §2, RFC 9728 §1.2). The origin is the issuer, or a host of the service's own. */
   readonly resource: string
 }
 
-/** All services and where they are. Pure look-ups; no I/O. */
+/** A host that belongs to services and not to the gateway's own pages. */
+export interface ServiceHost {
+  /** No trailing slash. */
+  readonly origin: string
+  /** At least one; several where one domain has several servers. */
+  readonly addresses: readonly Address[]
+}
+
+/** All services and where they are. Pure look-ups; no I/O. The answers change when services do, so nobody keeps them beyond a request. */
 export interface Directory {
   /** The public origin, no trailing slash: issuer of the authorization server and base of every resource. */
   readonly issuer: string
@@ -47,6 +57,15 @@ export interface Directory {
    * undefined for everything else.
    */
   resolve(resource: string): Address | undefined
-  /** The address a raw request path (no query) falls under, with what follows its endpoint (`''` or `/rest`); undefined when none does or the path is not in normal form. */
-  locate(path: string): { readonly address: Address; readonly rest: string } | undefined
+  /** Whether any service has a host of its own; where none has, `locate` needs no host. */
+  readonly hosted: boolean
+  /** The host that a Host header (any case, default port or not) names, when it belongs to services. */
+  host(host: string): ServiceHost | undefined
+  /** For a host under `domain_root` or `base_domain`: why nobody is reached there, for the log. Undefined elsewhere. */
+  unknownHost(host: string): string | undefined
+  /**
+   * The address a raw request path (no query) falls under, with what follows its endpoint (`''` or `/rest`); undefined when none does or the path is not in
+   * normal form. `host`: the Host header; on a host of services only their addresses are found, everywhere else only those by path.
+   */
+  locate(path: string, host?: string): { readonly address: Address; readonly rest: string } | undefined
 }

@@ -3,15 +3,19 @@ import type { Config } from '../config/schema.ts'
 import { isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Directory } from '../ports/services.ts'
+import { spellings } from './host-addresses.ts'
 
 export interface FrontOptions {
   /** `allowed_hosts`: further `host` or `host:port`; one without a port holds for every port. */
   readonly config: Pick<Config, 'allowed_hosts'>
-  readonly directory: Pick<Directory, 'origins'>
+  readonly directory: Pick<Directory, 'origins' | 'host' | 'unknownHost'>
 }
 
 export interface Front {
-  /** The origin that this Host means. Throws `request.host` for a malformed value and `request.host-unknown` for a name the gateway does not go by. */
+  /**
+   * The origin that this Host means: one of the gateway's, or that of a service's own host. Throws `request.host` for a malformed value, `route.unknown` for a
+   * host below one of the services' domains at which there is no service, and `request.host-unknown` for any other name the gateway does not go by.
+   */
   host(host: string | undefined): string
 }
 
@@ -19,9 +23,7 @@ export const createFront = ({ config, directory }: FrontOptions): Front => {
   const whole = new Map<string, string>()
   const anyPort = new Set<string>()
   for (const origin of directory.origins) {
-    const authority = origin.slice(origin.indexOf('://') + 3).toLowerCase()
-    whole.set(authority, origin)
-    if (!/:\d+$/.test(authority)) whole.set(`${authority}:${origin.startsWith('https:') ? 443 : 80}`, origin)
+    for (const spelling of spellings(origin)) whole.set(spelling, origin)
   }
   const issuer = directory.origins[0] as string
   for (const entry of config.allowed_hosts) {
@@ -32,8 +34,10 @@ export const createFront = ({ config, directory }: FrontOptions): Front => {
     host(host) {
       if (host === undefined || !isHost(host)) throw new Refusal('request.host', String(host).slice(0, 80))
       const name = host.toLowerCase()
-      const origin = whole.get(name) ?? (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
+      const origin = whole.get(name) ?? directory.host(name)?.origin ?? (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
       if (origin !== undefined) return origin
+      const nobody = directory.unknownHost(name)
+      if (nobody !== undefined) throw new Refusal('route.unknown', nobody)
       throw new Refusal('request.host-unknown', name)
     },
   }

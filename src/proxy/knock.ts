@@ -44,7 +44,7 @@ export const createKnock = ({ config, directory, signer, cors, now }: KnockDeps)
     const origin = front.host(head.host)
     const mark = head.target.indexOf('?')
     const query = mark === -1 ? '' : head.target.slice(mark + 1)
-    const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark))
+    const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark), head.host)
     if (!located || !isNormalQuery(query)) throw new Refusal('route.unknown', head.target.slice(0, 200))
     const { service } = located.address
     const place = placeOf(service)

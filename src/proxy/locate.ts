@@ -1,5 +1,6 @@
-// Where services are: from a request path or a resource indicator to one address. Pure look-ups over what the configuration says.
-import type { Address, Directory, Service } from '../ports/services.ts'
+// Where services are: from a host and path or a resource indicator to one address. Pure look-ups over what is configured at the moment.
+import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
+import { hostAddresses, type HostNames, unknownHost } from './host-addresses.ts'
 
 /**
  * A path is routed, authorised and forwarded in one spelling only: ASCII segments without empty, dot or `;` segments, and without
@@ -35,30 +36,20 @@ const splitUrl = (url: string): { readonly origin: string; readonly path: string
 
 const withoutSlash = (path: string): string => (path.endsWith('/') ? path.slice(0, -1) : path)
 
-export interface DirectoryOptions {
-  readonly issuer: string
-  readonly origins: readonly string[]
-  readonly services: readonly Service[]
-  /** Id of the service at `/mcp`. Absent: the only service, when there is one. */
-  readonly defaultService?: string | undefined
+interface Located {
+  readonly address: Address
+  readonly rest: string
 }
 
-export const createDirectory = ({ issuer, origins, services, defaultService }: DirectoryOptions): Directory => {
-  const byId = new Map(services.map((service) => [service.id, service]))
-  const at = (service: Service, path: string): Address => ({ service, path, resource: `${issuer}${path}` })
-  const main = defaultService === undefined ? (services.length === 1 ? services[0] : undefined) : byId.get(defaultService)
-  const addresses = [...services.map((service) => at(service, `/${service.id}/mcp`)), ...(main ? [at(main, '/mcp')] : [])]
+/** Addresses of one origin by path: the exact one, or the longest above the path. */
+const createFinder = (addresses: readonly Address[]): ((path: string) => Located | undefined) => {
+  const exact = new Map(addresses.flatMap((address) => [address.path, `${address.path}/`].map((path) => [path, { address, rest: '' }] as const)))
   const byPath = new Map(addresses.map((address) => [address.path, address]))
-  const bySlash = new Map(addresses.map((address) => [`${address.path}/`, address]))
-  const known = new Set(origins.map((origin) => origin.toLowerCase()))
-  const exact = new Map([...byPath, ...bySlash].map(([path, address]) => [path, { address, rest: '' }]))
-
-  const locateBelow = (path: string): { readonly address: Address; readonly rest: string } | undefined => {
+  const most = Math.max(0, ...addresses.map(({ path }) => path.length))
+  const below = (path: string): Located | undefined => {
     if (!isNormalPath(path)) return undefined
-    const second = path.indexOf('/', 1)
-    const third = second === -1 ? -1 : path.indexOf('/', second + 1)
-    for (const end of [second, third]) {
-      const address = end > 0 ? byPath.get(path.slice(0, end)) : undefined
+    for (let end = path.lastIndexOf('/', most); end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const address = byPath.get(path.slice(0, end))
       if (!address) continue
       const rest = path.slice(end)
       // Metadata below an endpoint is the gateway's own to answer (RFC 9728 §3.1 as clients probe it).
@@ -66,19 +57,95 @@ export const createDirectory = ({ issuer, origins, services, defaultService }: D
     }
     return undefined
   }
+  return (path) => exact.get(path) ?? below(path)
+}
+
+/** What may change while the gateway runs. */
+export interface Placement extends HostNames {
+  readonly services: readonly Service[]
+  /** Id of the service at `/mcp`. Absent: the only service, when there is one. */
+  readonly defaultService?: string | undefined
+}
+
+export interface DirectoryOptions extends Placement {
+  readonly issuer: string
+  readonly origins: readonly string[]
+}
+
+export interface LivingDirectory extends Directory {
+  /** Services and hosts as they are from now on. */
+  replace(placement: Placement): void
+}
+
+interface Drawn {
+  readonly placement: Placement
+  readonly addresses: readonly Address[]
+  readonly only: Address | undefined
+  readonly byId: ReadonlyMap<string, Service>
+  readonly byPath: ReadonlyMap<string, Address>
+  readonly byResource: ReadonlyMap<string, Address>
+  readonly byHost: ReadonlyMap<string, ServiceHost>
+  readonly find: (path: string) => Located | undefined
+  readonly findAt: ReadonlyMap<ServiceHost, (path: string) => Located | undefined>
+}
+
+const draw = (issuer: string, origins: readonly string[], placement: Placement): Drawn => {
+  const { services, defaultService } = placement
+  const byId = new Map(services.map((service) => [service.id, service]))
+  const at = (service: Service, path: string): Address => ({ service, path, resource: `${issuer}${path}` })
+  const main = defaultService === undefined ? (services.length === 1 ? services[0] : undefined) : byId.get(defaultService)
+  const paths = [...services.map((service) => at(service, `/${service.id}/mcp`)), ...(main ? [at(main, '/mcp')] : [])]
+  const { addresses, byHost } = hostAddresses(issuer, origins, services, placement)
+  const byPath = new Map(paths.map((address) => [address.path, address]))
+  return {
+    placement,
+    addresses: [...paths, ...addresses],
+    only: main ? byPath.get(`/${main.id}/mcp`) : undefined,
+    byId,
+    byPath,
+    byResource: new Map(addresses.map((address) => [address.resource, address])),
+    byHost,
+    find: createFinder(paths),
+    findAt: new Map([...byHost.values()].map((host) => [host, createFinder(host.addresses)])),
+  }
+}
+
+export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOptions): LivingDirectory => {
+  const known = new Set(origins.map((origin) => origin.toLowerCase()))
+  let map = draw(issuer, origins, placement)
+  const hostOf = (host: string): ServiceHost | undefined => map.byHost.get(host) ?? map.byHost.get(host.toLowerCase())
 
   return {
     issuer,
     origins,
-    services,
-    addresses,
-    only: main ? byPath.get(`/${main.id}/mcp`) : undefined,
-    service: (id) => byId.get(id),
+    get services() {
+      return map.placement.services
+    },
+    get addresses() {
+      return map.addresses
+    },
+    get only() {
+      return map.only
+    },
+    get hosted() {
+      return map.byHost.size > 0
+    },
+    service: (id) => map.byId.get(id),
+    host: hostOf,
+    unknownHost: (host) => (hostOf(host) ? undefined : unknownHost(host, map.placement)),
     resolve(resource) {
       if (resource.length > 2048) return undefined
       const url = splitUrl(resource)
-      return url && known.has(url.origin) ? byPath.get(withoutSlash(url.path)) : undefined
+      if (!url) return undefined
+      const path = withoutSlash(url.path)
+      return known.has(url.origin) ? map.byPath.get(path) : map.byResource.get(`${url.origin}${path}`)
     },
-    locate: (path) => exact.get(path) ?? locateBelow(path),
+    locate(path, host) {
+      const there = host === undefined || map.byHost.size === 0 ? undefined : hostOf(host)
+      return there ? map.findAt.get(there)?.(path) : map.find(path)
+    },
+    replace(next) {
+      map = draw(issuer, origins, next)
+    },
   }
 }

@@ -22,11 +22,14 @@ export interface PlacesOptions {
 
 /** Throws RangeError for a service whose identity headers cannot be sent. */
 export const createPlaces = ({ directory, signer, now }: PlacesOptions): ((service: Service) => Place) => {
-  const places = new Map(
-    directory.services.map((service) => {
-      const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, now })
-      return [service, { identity, read: createInbound(identity.reserved), target: createTarget(service) }] as const
-    }),
-  )
-  return (service) => places.get(service) as Place
+  const places = new WeakMap<Service, Place>()
+  const make = (service: Service): Place => {
+    const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, now })
+    const place = { identity, read: createInbound(identity.reserved), target: createTarget(service) }
+    places.set(service, place)
+    return place
+  }
+  // What the configuration says is judged at the start; services that come later are judged when they come.
+  for (const service of directory.services) make(service)
+  return (service) => places.get(service) ?? make(service)
 }

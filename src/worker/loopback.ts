@@ -2,7 +2,7 @@
 
 const names = ['localhost', '127.0.0.1', '[::1]']
 
-export const isLoopback = (url: URL): boolean => names.includes(url.hostname)
+export const isLoopback = (url: URL): boolean => names.includes(url.hostname) || url.hostname.endsWith('.localhost')
 
 export interface Origins {
   readonly issuer: string

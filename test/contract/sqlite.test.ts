@@ -1,7 +1,7 @@
 // SQLite keeps the contract: one connection, two connections, two processes on one file; and what happens when the disk does not play along.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -152,6 +152,52 @@ describe('a SQLite file', () => {
     expect(await store.put('k', 'v')).toBeDefined()
     holder.close()
     close()
+  })
+
+  test('a lock that is gone in time is only waited for, and nothing else waits with it [hostile S13]', async () => {
+    const { store, close } = openSqliteStore(path, { now, busyTimeoutMs: 60_000 })
+    await store.put('other', 'v')
+    const holder = new DatabaseSync(path)
+    holder.exec('BEGIN IMMEDIATE')
+    const waiting = Array.from({ length: 50 }, (_, i) => store.put(`k${i}`, 'v', { only: 'absent' }))
+    const before = performance.now()
+    expect((await store.get('other'))?.value).toBe('v')
+    expect(performance.now() - before).toBeLessThan(1_000)
+    holder.exec('COMMIT')
+    expect((await Promise.all(waiting)).filter((mark) => mark === undefined)).toEqual([])
+    holder.close()
+    close()
+  })
+
+  test('a file that is locked when a process starts is opened all the same', async () => {
+    openSqliteStore(path, { now }).close()
+    const holder = new DatabaseSync(path)
+    holder.exec('BEGIN IMMEDIATE')
+    const { store, close } = openSqliteStore(path, { now, busyTimeoutMs: 20 })
+    expect(await store.get('k')).toBeUndefined()
+    await expect(store.put('k', 'v')).rejects.toMatchObject(refused)
+    holder.exec('COMMIT')
+    expect(await store.put('k', 'v')).toBeDefined()
+    holder.close()
+    close()
+  })
+
+  test.skipIf(process.platform === 'win32')('a file that is removed, moved away or replaced while it is open is a storage outage, over when it is back [hostile S13]', async () => {
+    const { store, close } = openSqliteStore(path, { now })
+    await store.put('k', 'v')
+    renameSync(path, `${path}.away`)
+    await expect(store.put('k', 'lost')).rejects.toMatchObject({ ...refused, why: expect.stringContaining(path) as string })
+    await expect(store.get('k')).rejects.toMatchObject(refused)
+    writeFileSync(path, 'another')
+    await expect(store.put('k', 'lost')).rejects.toMatchObject(refused)
+    expect(readFileSync(path, 'utf8')).toBe('another')
+    renameSync(`${path}.away`, path)
+    expect((await store.get('k'))?.value).toBe('v')
+    expect(await store.put('k', 'w')).toBeDefined()
+    close()
+    const again = openSqliteStore(path, { now })
+    expect((await again.store.get('k'))?.value).toBe('w')
+    again.close()
   })
 
   test('a full disk is a storage outage that loses nothing and ends when there is room [hostile S13]', async () => {

@@ -53,7 +53,7 @@ describe('the variables of the gateways before', () => {
     })
     expect([answer.status, upstream.heard.at(-1)?.headers['x-user-sub']]).toEqual([200, 'ana'])
     expect(logged('config.warning').map(({ message }) => message)).toEqual(
-      ['DOMAIN_ROOT', 'MCP_SERVERS'].map((name) => `environment ${name} – is set, but this version does nothing with it`),
+      ['MCP_SERVERS'].map((name) => `environment ${name} – is set, but this version does nothing with it`),
     )
     expect((await (await fetch(`${origin}/services`)).text()) + (await (await fetch(origin)).text())).not.toContain('example.com')
   })

@@ -4,6 +4,7 @@ import { configSchema } from '../../src/config/schema.ts'
 import type { Refusal } from '../../src/kit/refusal.ts'
 import { createCors } from '../../src/proxy/cors.ts'
 import { createFront } from '../../src/proxy/front.ts'
+import { createDirectory } from '../../src/proxy/locate.ts'
 
 const publicOrigin = ['https://gw.example']
 const loopback = ['http://localhost:8080', 'http://127.0.0.1:8080', 'http://[::1]:8080']
@@ -13,7 +14,7 @@ const valueOf = (flat: readonly string[], name: string): string | undefined => f
 describe('the Host', () => {
   const verdict = (host: string | undefined, allowed: string[] = [], origins: readonly string[] = publicOrigin): string => {
     try {
-      return createFront({ config: { allowed_hosts: allowed }, directory: { origins } }).host(host)
+      return createFront({ config: { allowed_hosts: allowed }, directory: createDirectory({ issuer: origins[0] as string, origins, services: [] }) }).host(host)
     } catch (error) {
       return (error as Refusal).code
     }

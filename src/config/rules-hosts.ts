@@ -1,0 +1,56 @@
+// Services at hosts of their own: no name may mean two of them, or one of them and the gateway.
+import { isDomain, mostDomainBytes } from '../kit/encoded-host.ts'
+import type { Draft, Rule } from './draft.ts'
+import { printable } from './fault.ts'
+import { urlOf } from './hosts.ts'
+import { didYouMean } from './suggest.ts'
+
+/** Host names, without port, that are the gateway's own. */
+const ownNames = (draft: Draft): ReadonlySet<string> => {
+  const issuer = urlOf(draft.text('issuer') ?? '')?.hostname
+  return new Set([...(issuer === undefined ? [] : [issuer]), ...draft.texts('allowed_hosts').map(({ value }) => value.toLowerCase().replace(/:\d+$/, ''))])
+}
+
+const hostMap: Rule = (draft, report) => {
+  const known = draft.keys('mcp_services')
+  const own = ownNames(draft)
+  for (const host of draft.keys('hosts')) {
+    const wanted = draft.text('hosts', host)
+    const name = host.replace(/:\d+$/, '')
+    if (own.has(name) || name === 'localhost' || /^[\d.]+$/.test(name)) report.key(['hosts', host], 'is a name of the gateway itself: services are reached there by path, e.g. /jira/mcp')
+    if (wanted !== undefined && !known.includes(wanted)) report.fault(['hosts', host], `${draft.said('hosts', host)} is not in mcp_services${didYouMean(wanted, known)}`)
+  }
+}
+
+const baseDomain: Rule = (draft, report) => {
+  const base = draft.text('base_domain')
+  if (base === undefined) return
+  const own = ownNames(draft)
+  const taken = new Map<string, string>()
+  for (const id of draft.keys('mcp_services')) {
+    const label = id.replaceAll('_', '-')
+    const before = taken.get(label)
+    if (own.has(`${label}.${base}`)) report.key(['mcp_services', id], `cannot be called "${id}": ${label}.${base} is the gateway itself`)
+    if (before !== undefined) report.key(['mcp_services', id], `cannot stand beside "${printable(before)}": both would be ${label}.${base}`)
+    if (label.endsWith('-enc') && draft.text('domain_root') === base) report.key(['mcp_services', id], 'cannot end with "-enc": under domain_root such names stand for domains')
+    taken.set(label, id)
+  }
+}
+
+const encoded: Rule = (draft, report) => {
+  const root = draft.text('domain_root')
+  const aliases = new Map<string, string>()
+  for (const id of draft.keys('mcp_services')) {
+    const path = ['mcp_services', id, 'alias']
+    const alias = draft.text(...path)
+    const before = alias === undefined ? undefined : aliases.get(alias)
+    if (before !== undefined) report.fault(path, `is the alias of "${printable(before)}" too`)
+    if (alias !== undefined) aliases.set(alias, id)
+    if (alias !== undefined && root === undefined) report.warn(path, 'does nothing without domain_root')
+    const domain = urlOf(draft.text('mcp_services', id, 'url') ?? '')?.hostname ?? ''
+    if (root === undefined || alias !== undefined || !isDomain(domain) || domain.length <= mostDomainBytes) continue
+    report.warn(['mcp_services', id, 'url'], `has a domain of ${domain.length} bytes, and ${mostDomainBytes} fit into one DNS label: give the service an alias to reach it under ${root}`)
+  }
+}
+
+export const hostRules: readonly Rule[] = [hostMap, baseDomain, encoded]
