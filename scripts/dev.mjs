@@ -6,16 +6,37 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const file = `${root}.dev.vars`
+const flags = process.argv.slice(2)
 
 if (!existsSync(file)) {
   const password = randomBytes(9).toString('base64url')
   writeFileSync(file, `LOCAL_USER=owner\nLOCAL_PASSWORD=${password}\nSESSION_SECRET=${randomBytes(32).toString('base64url')}\n`, { mode: 0o600 })
 }
-const sign = Object.fromEntries(readFileSync(file, 'utf8').split('\n').flatMap((line) => (line.includes('=') ? [[line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]] : [])))
-if (sign.LOCAL_USER) process.stdout.write(`\n  Sign in as ${sign.LOCAL_USER} with the password in .dev.vars (LOCAL_PASSWORD)\n  MCP server  http://localhost:8787/demo/mcp\n\n`)
+const pairs = readFileSync(file, 'utf8').split('\n').map((line) => /^\s*([A-Z_]+)\s*=\s*"?(.*?)"?\s*$/.exec(line))
+const vars = Object.fromEntries(pairs.flatMap((pair) => (pair ? [[pair[1], pair[2]]] : [])))
+
+const config = readFileSync(`${root}wrangler.jsonc`, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|(?<=^|[\s,{[])\/\/.*$/gm, '')
+const has = (name) => new RegExp(`"${name}"\\s*:`).test(config)
+const given = (flag) => flags.some((word) => word === flag || word.startsWith(`${flag}=`))
+
+const at = flags.findIndex((word) => word === '--port' || word.startsWith('--port='))
+const port = Number(at < 0 ? (/"port"\s*:\s*(\d+)/.exec(config)?.[1] ?? 8787) : flags[at].includes('=') ? flags[at].slice('--port='.length) : flags[at + 1])
+const url = `http://localhost:${port}`
+
+// What a deployment pins is its public URL; here the Worker is this computer's alone.
+const local = [
+  ...(has('MCP_ISSUER') && !vars.MCP_ISSUER && port > 0 ? ['--var', `MCP_ISSUER:${url}`] : []),
+  // With routes wrangler would tell the Worker that it was called by the route's name.
+  ...((has('route') || has('routes')) && !given('--host') && port > 0 ? ['--host', `localhost:${port}`] : []),
+]
+
+if (port > 0) process.stdout.write(`\n  Postern     ${url}/\n`)
+if (port > 0 && !vars.DOWNSTREAM_MCP_URL && !vars.POSTERN_CONFIG && !has('DOWNSTREAM_MCP_URL') && !has('POSTERN_CONFIG')) process.stdout.write(`  MCP server  ${url}/demo/mcp\n`)
+if (vars.LOCAL_USER) process.stdout.write(`  Sign in as ${vars.LOCAL_USER} with the password in .dev.vars (LOCAL_PASSWORD)\n`)
+process.stdout.write('\n')
 
 const wrangler = fileURLToPath(new URL('../node_modules/wrangler/bin/wrangler.js', import.meta.url))
-const child = spawn(process.execPath, [wrangler, 'dev', ...process.argv.slice(2)], {
+const child = spawn(process.execPath, [wrangler, 'dev', ...flags, ...local], {
   cwd: root,
   stdio: 'inherit',
   env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },

@@ -77,10 +77,10 @@ export const refresh = ({ origin, fetch }: LoginHouse, client: Client, token: st
   fetch(`${origin}/oauth/token`, form({ grant_type: 'refresh_token', refresh_token: token, client_id: client.id, ...more }))
 
 /** A person's whole way from nothing to tokens for one service. */
-export const logIn = async (house: LoginHouse, resource = `${house.origin}/echo/mcp`, browser = createBrowser(house.fetch, house.origin)): Promise<{ client: Client; tokens: Tokens; browser: Browser }> => {
+export const logIn = async (house: LoginHouse, resource = `${house.origin}/echo/mcp`, browser = createBrowser(house.fetch, house.origin), who = person): Promise<{ client: Client; tokens: Tokens; browser: Browser }> => {
   const client = await register(house)
   const asking = authorizeUrl(house, client, { resource })
-  const back = await allow(browser, asking.url)
+  const back = await allow(browser, asking.url, who)
   const response = await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)
   if (response.status !== 200) throw new Error(`token endpoint answered ${response.status}: ${await response.text()}`)
   return { client, tokens: (await response.json()) as Tokens, browser }
