@@ -100,8 +100,7 @@ describe.each([
   test('never a consent page without the host that vouches for the client, and the host the answer goes to [hostile C1]', async () => {
     const page = await look(published({ client_name: 'Claude', logo_uri: 'https://cimd.test/logo.png' }))
     for (const text of ['Claude', 'cimd.test', '127.0.0.1:5000', 'value="allow"', 'value="deny"']) expect(page.body).toContain(text)
-    expect(page.body).not.toContain('logo.png')
-    expect(asked).toHaveLength(1)
+    expect([asked.length, page.body.includes('logo.png')]).toEqual([1, false])
   })
 
   test('never a document that names another client, by however little [hostile C2]', async () => {
