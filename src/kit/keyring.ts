@@ -17,6 +17,8 @@ export interface KeyRing {
   seal(text: string, context: string): Promise<string>
   /** The sealed text, or undefined when it was altered, moved to another context, or sealed with a root this ring does not hold. */
   open(sealed: string, context: string): Promise<string | undefined>
+  /** Whether a sealed text names the key that seals now; one that does not would be lost with a former secret. */
+  isCurrent(sealed: string): boolean
   /** HMAC-SHA-256 under a key derived for `purpose` from the root `keyId` (default: the current one); undefined when the ring lacks that root. */
   mac(purpose: string, message: string, keyId?: string): Promise<Uint8Array<ArrayBuffer> | undefined>
 }
@@ -86,6 +88,7 @@ export const createKeyRing = async (
         return undefined
       }
     },
+    isCurrent: (sealed) => sealed.split('.')[1] === sealer.id,
     async mac(purpose, message, keyId = current.id) {
       const root = byId.get(keyId)
       if (!root) return undefined

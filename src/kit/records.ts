@@ -19,7 +19,7 @@ interface SealedStore {
 
 interface RecordsDeps {
   readonly store: SealedStore
-  readonly keys: Pick<KeyRing, 'seal' | 'open'>
+  readonly keys: Pick<KeyRing, 'seal' | 'open' | 'isCurrent'>
   readonly log: (level: 'error', event: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
@@ -27,6 +27,8 @@ export interface Kept<T> {
   readonly value: T
   /** The version, for `only`. */
   readonly mark: string
+  /** Sealed with a former secret: lost with it, unless it is put again. */
+  readonly former: boolean
 }
 
 export interface Records<T> {
@@ -52,7 +54,7 @@ export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: stri
   }
   const read = async (key: string, entry: Entry | undefined): Promise<Kept<T> | undefined> => {
     const found = entry && (await opened(key, entry.value))
-    return found && { value: found.value, mark: (entry as Entry).mark }
+    return found && { value: found.value, mark: (entry as Entry).mark, former: !keys.isCurrent((entry as Entry).value) }
   }
 
   return {

@@ -34,6 +34,8 @@ export interface KeySetDeps {
 const staleMs = 60_000
 /** Longer than `staleMs`: when a key begins to sign, every process has read it, and so have most caches of the JWKS. */
 const publishAheadMs = 600_000
+/** A copy this old is still answered while it is read again. Well below `publishAheadMs`. */
+const goodEnoughMs = 300_000
 /** How long a failed read is not repeated. */
 const retryMs = 1_000
 const leewayMs = 60_000
@@ -66,28 +68,39 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       const kept = await records.get('')
       const known = keysInUse(kept?.value ?? [], now, overlapMs)
       const newest = known.at(-1)
-      if (newest && now < newest.createdAt + rotationMs) return known
+      const due = !newest || now >= newest.createdAt + rotationMs
+      // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the middle of a change would take turns otherwise.
+      const reseal = kept?.former === true && !loaded
+      if (!due && !reseal) return known
       // The very first key signs at once, whatever the clocks of other processes say.
-      const keys = [...known, await makeKey(now, newest ? now + publishAheadMs : 0)]
+      const keys = due ? [...known, await makeKey(now, newest ? now + publishAheadMs : 0)] : known
       if (await records.put('', keys, { only: kept?.mark ?? 'absent' })) return keys
     }
+  }
+
+  /** What is known stays where the store cannot answer. */
+  const reload = async (): Promise<readonly SigningKey[]> => {
+    const readAt = runtime.now()
+    try {
+      loaded = { keys: await refresh(), readAt }
+    } catch (thrown) {
+      if (!loaded || !(thrown instanceof Refusal)) throw thrown
+      runtime.log('warn', 'signing-keys.from-memory', { why: thrown.why })
+      loaded = { keys: loaded.keys, readAt: readAt - staleMs + retryMs }
+    }
+    return loaded.keys
   }
 
   return {
     async current(maxAgeMs = staleMs) {
       const known = loaded
-      const readAt = runtime.now()
-      if (known && readAt - known.readAt < maxAgeMs) return known.keys
-      try {
-        const keys = await once('refresh', refresh)
-        loaded = { keys, readAt }
-        return keys
-      } catch (thrown) {
-        if (!known || !(thrown instanceof Refusal)) throw thrown
-        runtime.log('warn', 'signing-keys.from-memory', { why: thrown.why })
-        loaded = { keys: known.keys, readAt: readAt - staleMs + retryMs }
-        return known.keys
-      }
+      const age = known ? runtime.now() - known.readAt : Infinity
+      if (known && age < maxAgeMs) return known.keys
+      const keys = once('reload', reload)
+      if (!known || maxAgeMs < staleMs || age >= goodEnoughMs) return keys
+      // Nobody waits for a slow store: whichever key signs by now has been published for longer than this copy is old.
+      runtime.defer(keys)
+      return known.keys
     },
   }
 }

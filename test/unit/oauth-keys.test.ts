@@ -82,16 +82,46 @@ describe('the signer', () => {
     await expect(fresh.verify(jwt, 'at+jwt')).rejects.toMatchObject({ code: 'storage.unavailable' })
   })
 
-  it('starts anew when nobody can open the old keys any more, and keeps them through a change of the root secret', async () => {
-    const { process, secret, logged } = await setUp()
+  it('answers from a recent copy at once while the store takes its time, and from the store what the copy does not know [hostile A17]', async () => {
+    const { process, clock, store, logged } = await setUp()
+    const slow = { get: store.get, answer: (): unknown => undefined, waits: false }
+    store.get = (key) => (slow.waits ? new Promise((resolve, reject) => (slow.answer = () => slow.get(key).then(resolve, reject))) : slow.get(key))
+    const [a, b] = [await process(), await process()]
+    const jwt = await token(a)
+    await b.jwks()
+    clock.now += 61_000
+    slow.waits = true
+    expect(await b.verify(jwt, 'at+jwt')).toBeDefined()
+    expect((await b.jwks()).keys).toHaveLength(1)
+    slow.waits = false
+    slow.answer()
+    clock.now += 10 * 60_000
+    slow.waits = true
+    const late = b.jwks()
+    slow.waits = false
+    slow.answer()
+    expect((await late).keys).toHaveLength(1)
+    expect(logged).toEqual([])
+  })
+
+  it('starts anew when nobody can open the old keys any more', async () => {
+    const { process, logged } = await setUp()
     const jwt = await token(await process())
-    const next = random(32)
-    expect(await (await process([next, secret])).verify(jwt, 'at+jwt')).toBeDefined()
-    expect(logged).not.toContain('record.unreadable')
-    const lost = await process([next])
+    const lost = await process([random(32)])
     expect(await lost.verify(jwt, 'at+jwt')).toBeUndefined()
     expect(await lost.verify(await token(lost), 'at+jwt')).toBeDefined()
     expect(logged).toContain('record.unreadable')
+  })
+
+  it('keeps the keys through a change of the root secret, and for good once a process has started with the new one [hostile T9]', async () => {
+    const { process, secret, store, logged } = await setUp()
+    const jwt = await token(await process())
+    const next = random(32)
+    const before = await store.get('signing-keys')
+    expect(await (await process([next, secret])).verify(jwt, 'at+jwt')).toBeDefined()
+    expect((await store.get('signing-keys'))?.value).not.toBe(before?.value)
+    expect(await (await process([next])).verify(jwt, 'at+jwt')).toBeDefined()
+    expect(logged).toEqual([])
   })
 })
 

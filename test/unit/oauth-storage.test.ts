@@ -94,7 +94,7 @@ describe('a record', () => {
     const code = await codeFor(world, confidential)
     const { access, refresh: token, client } = await logIn(world)
     const dump = JSON.stringify(await world.store.list('', { limit: 1000 }))
-    const secrets = [code.slice(36), token.split('.')[3], access, access.split('.')[2], confidential.secret, confidential.access, client.access, pending?.cookie.split('.')[1], 'ana', 'ana@example.com', 'Test app', 'app.test']
+    const secrets = [code.slice(36), token.split('.')[3], access, access.split('.')[2], confidential.secret, confidential.access, client.access, pending?.cookie.split('.')[1], String.raw`\"ana\"`, 'ana@example.com', 'Test app', 'app.test']
     for (const secret of secrets.filter((one) => one !== undefined)) expect(dump).not.toContain(secret)
   })
 })

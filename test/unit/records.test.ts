@@ -31,8 +31,8 @@ beforeEach(async () => {
 
 test('a record comes back as the value it was, with the mark of its version', async () => {
   const mark = await grants.put('1', grant)
-  expect(await grants.get('1')).toEqual({ value: grant, mark })
-  expect(await grants.take('1')).toEqual({ value: grant, mark })
+  expect(await grants.get('1')).toEqual({ value: grant, mark, former: false })
+  expect(await grants.take('1')).toEqual({ value: grant, mark, former: false })
   expect(await grants.get('1')).toBeUndefined()
   expect(logged).toEqual([])
 })
