@@ -7,5 +7,5 @@ const grave = new Set(['refresh.reuse', 'code.replayed', 'session.foreign', 'cal
 
 export const createRecord =
   ({ log }: { readonly log: Log }): Audit =>
-  ({ event, ...facts }) =>
-    log(grave.has(event) ? 'warn' : 'info', event, { audit: true, ...facts })
+  (event) =>
+    log(grave.has(event.event) ? 'warn' : 'info', event.event, event)

@@ -5,75 +5,79 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Deeper nesting has no use in a message and exhausts recursive parsers. */
 const deepest = 200
+/** Levels in which no member may stand twice: the message, its `params`, and what is directly in those (`arguments`, `_meta`). */
+const watched = 3
 
-/** Members that decide what a message does: of the message itself and of its `params`. Another spelling in case alone is the same member to some parsers. */
-const structural: readonly ReadonlyMap<string, string>[] = [
-  new Map(),
-  new Map(['jsonrpc', 'id', 'method', 'params', 'result', 'error'].map((name) => [name, name])),
-  new Map(['name', 'uri', 'arguments', 'taskId', '_meta'].map((name) => [name.toLowerCase(), name])),
-]
+type Names = ReadonlyMap<string, string>
+const names = (...list: readonly string[]): Names => new Map(list.map((name) => [name.toLowerCase(), name]))
+
+/** Members that decide what a message does. Some parsers take a spelling that differs in case alone for the same member. */
+const ofMessage = names('jsonrpc', 'id', 'method', 'params', 'result', 'error')
+const ofParams = names('name', 'uri', 'arguments', 'taskId', '_meta')
+const ofMeta = names('io.modelcontextprotocol/protocolVersion', 'io.modelcontextprotocol/clientCapabilities')
 
 const ambiguous = (why: string): Refusal => new Refusal('mcp.invalid', why, { say: 'The message names a member twice, or in a spelling that servers may read differently.' })
 
-/** Index just behind the string that opens at `open` (the index of its quote). The text is known to be valid JSON. */
+/** Index of the quote that closes the string opened at `open`. The text is known to be valid JSON. */
 const stringEnd = (text: string, open: number): number => {
   let close = text.indexOf('"', open + 1)
   for (;;) {
     let slashes = 0
     while (text.charCodeAt(close - 1 - slashes) === 0x5c) slashes++
-    if (slashes % 2 === 0) return close + 1
+    if (slashes % 2 === 0) return close
     close = text.indexOf('"', close + 1)
   }
 }
 
-const keyOf = (quoted: string): string => (quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1))
-
-/**
- * RFC 8259 §4 leaves members named twice to the reader (first, last or both win), and some readers match names in any case: each such
- * message means different things to different servers. Looked for where the gateway itself reads: the message, its `params`, its `_meta`.
- */
-const refuseAmbiguity = (text: string): void => {
-  const seen: (Set<string> | undefined)[] = []
-  const lastKey: string[] = []
-  const isObject: boolean[] = []
+/** How many members the text writes down in its first levels. */
+const membersWritten = (text: string, levels: number): number => {
   let depth = 0
-  let level = -1
-  let expectKey = false
-  const base = text.trimStart().startsWith('[') ? 1 : 0
-  const watched = (): boolean => isObject[depth] === true && (level === 1 || (level === 2 && lastKey[depth - 1] === 'params') || (level === 3 && lastKey[depth - 1] === '_meta' && lastKey[depth - 2] === 'params'))
+  let members = 0
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i)
-    if (c === 0x22) {
-      const end = stringEnd(text, i)
-      if (expectKey && watched()) {
-        const key = keyOf(text.slice(i, end))
-        const folded = key.toLowerCase()
-        if (seen[depth]?.has(folded)) throw ambiguous(`member ${JSON.stringify(key.slice(0, 40))} twice`)
-        if ((structural[level]?.get(folded) ?? key) !== key) throw ambiguous(`member ${JSON.stringify(key.slice(0, 40))}`)
-        ;(seen[depth] ??= new Set()).add(folded)
-        lastKey[depth] = key
-      }
-      expectKey = false
-      i = end - 1
+    if (c === 0x22) i = stringEnd(text, i)
+    else if (c === 0x3a) {
+      // Outside strings a colon stands behind a member's name and nowhere else.
+      if (depth <= levels) members++
     } else if (c === 0x7b || c === 0x5b) {
       depth++
       if (depth > deepest) throw new Refusal('mcp.invalid', `nested deeper than ${deepest}`, { say: 'The message is nested too deeply.' })
-      level = depth - base
-      isObject[depth] = c === 0x7b
-      seen[depth] = undefined
-      lastKey[depth] = ''
-      expectKey = c === 0x7b
-    } else if (c === 0x7d || c === 0x5d) {
-      depth--
-      level = depth - base
-      expectKey = false
-    } else if (c === 0x2c) expectKey = isObject[depth] === true
+    } else if (c === 0x7d || c === 0x5d) depth--
+  }
+  return members
+}
+
+/** How many members the value has in its first levels. */
+const membersRead = (value: unknown, levels: number): number => {
+  if (typeof value !== 'object' || value === null || levels === 0) return 0
+  let members = 0
+  if (Array.isArray(value)) {
+    for (const item of value) members += membersRead(item, levels - 1)
+    return members
+  }
+  for (const name in value) members += 1 + membersRead((value as Record<string, unknown>)[name], levels - 1)
+  return members
+}
+
+const checkSpelling = (value: unknown, exact: Names): void => {
+  if (typeof value !== 'object' || value === null) return
+  for (const name in value) {
+    const meant = exact.get(name.toLowerCase())
+    if (meant !== undefined && meant !== name) throw ambiguous(`member ${JSON.stringify(name.slice(0, 40))}`)
   }
 }
 
+const checkMessage = (message: unknown): void => {
+  checkSpelling(message, ofMessage)
+  const params = (message as { params?: unknown } | null)?.params
+  checkSpelling(params, ofParams)
+  checkSpelling((params as { _meta?: unknown } | null | undefined)?._meta, ofMeta)
+}
+
 /**
- * The value of a JSON text in UTF-8. Throws `mcp.parse` for what is not JSON and `mcp.invalid` for what parsers read differently: members
- * named twice (or in another case) in a message, its `params` or its `_meta`, and nesting beyond 200 levels.
+ * The value of a JSON text in UTF-8. Throws `mcp.parse` for what is not JSON and `mcp.invalid` for what parsers read differently: nesting
+ * beyond 200 levels; a member named twice in the first three levels of a message (RFC 8259 §4 leaves the choice among them to the reader);
+ * one of the members that decide what a message does, in another case.
  */
 export const parseStrictJson = (bytes: Uint8Array): unknown => {
   let text: string
@@ -84,6 +88,9 @@ export const parseStrictJson = (bytes: Uint8Array): unknown => {
   } catch (error) {
     throw new Refusal('mcp.parse', error instanceof Error ? error.name : '')
   }
-  refuseAmbiguity(text)
+  const levels = Array.isArray(value) ? watched + 1 : watched
+  if (membersWritten(text, levels) !== membersRead(value, levels)) throw ambiguous('a member twice')
+  if (Array.isArray(value)) for (const message of value) checkMessage(message)
+  else checkMessage(value)
   return value
 }

@@ -12,6 +12,8 @@ export interface Timed {
 export interface Deadlines {
   add(item: Timed): void
   delete(item: Timed): void
+  /** All that are watched at the moment. */
+  each(visit: (item: Timed) => void): void
 }
 
 const tickMs = 100
@@ -36,5 +38,8 @@ export const createDeadlines = (now: () => number): Deadlines => {
       timer ??= setInterval(tick, tickMs).unref()
     },
     delete: (item) => void items.delete(item),
+    each(visit) {
+      for (const item of [...items]) visit(item)
+    },
   }
 }

@@ -1,5 +1,5 @@
 // Lines to a file descriptor in large pieces, without ever waiting for the reader.
-import { write, writeSync } from 'node:fs'
+import { fstatSync, write, writeSync } from 'node:fs'
 
 export interface LineWriter {
   /** The text ends with a line feed. */
@@ -14,16 +14,31 @@ const longestWaitMs = 200
 /** A reader that has stopped reading costs this much memory and then lines. */
 const mostHeld = 16_777_216
 
+const writeAll = (fd: number, piece: Buffer): void => {
+  try {
+    for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at)
+  } catch {
+    // Nobody reads any more, or the disk is full (EPIPE, EAGAIN, ENOSPC): there is nowhere left to say it.
+  }
+}
+
 export const createLineWriter = (fd: number): LineWriter => {
+  // A file takes a piece faster than a thread could be asked to write it.
+  const isFile = fstatSync(fd).isFile()
   let held = ''
   let lost = 0
   let writing: Buffer | undefined
 
   const next = (): void => {
     if (writing || held === '') return
-    writing = Buffer.from(held)
+    const piece = Buffer.from(held)
     held = lost === 0 ? '' : `{"level":"warn","event":"log.lost","lines":${lost}}\n`
     lost = 0
+    if (isFile) {
+      writeAll(fd, piece)
+      return
+    }
+    writing = piece
     send()
   }
   const send = (): void => {
@@ -56,11 +71,7 @@ export const createLineWriter = (fd: number): LineWriter => {
       const rest = Buffer.concat([writing ?? Buffer.alloc(0), Buffer.from(held)])
       writing = undefined
       held = ''
-      try {
-        for (let at = 0; at < rest.length; ) at += writeSync(fd, rest, at)
-      } catch {
-        // Nobody reads any more (EPIPE, EAGAIN): there is nowhere left to say it.
-      }
+      writeAll(fd, rest)
     },
   }
 }

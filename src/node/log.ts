@@ -33,8 +33,10 @@ export const createJsonLog = (level: LogLevel): NodeLog => {
         time = now
         stamp = new Date(now).toISOString()
       }
-      const rest = JSON.stringify(redacted(fields)).slice(1)
-      writer.write(`{"level":"${lineLevel}","ts":"${stamp}","event":${JSON.stringify(event)}${rest === '}' ? '' : ','}${rest}\n`)
+      const facts = JSON.stringify(redacted(fields)).slice(1)
+      // What is recorded for the audit trail names its event itself.
+      const mark = fields['event'] === event ? '"audit":true' : `"event":${JSON.stringify(event)}`
+      writer.write(`{"level":"${lineLevel}","ts":"${stamp}",${mark}${facts === '}' ? '' : ','}${facts}\n`)
     },
     flush: () => writer.flushSync(),
   }
@@ -50,7 +52,7 @@ export const createTerminalLog = (level: LogLevel): NodeLog => {
     log: (lineLevel, event, fields = {}) => {
       if (order[lineLevel] < least) return
       const facts = Object.entries(fields)
-        .filter(([name]) => !secretNames.includes(name) && name !== 'audit')
+        .filter(([name]) => !secretNames.includes(name) && name !== 'event')
         .map(([name, value]) => `${name}=${plain(typeof value === 'object' ? JSON.stringify(value) : value)}`)
       process.stderr.write(`${lineLevel === 'error' ? '✖' : lineLevel === 'warn' ? '⚠' : '·'} ${event} ${facts.join(' ')}\n`)
     },

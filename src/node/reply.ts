@@ -20,6 +20,9 @@ export interface Reply {
 
 export const createReply = (response: ServerResponse): Reply => ({ response, head: undefined, begun: false, over: false, bytes: 0, held: undefined, scheduled: false, atLine: true })
 
+/** Up to this size an answer is joined with its head. */
+const smallBody = 16_384
+
 const bodiless = (status: number): boolean => status === 204 || status === 304
 
 const begin = (reply: Reply, head: AnswerHead): void => {
@@ -88,7 +91,9 @@ export const finish = (reply: Reply): void => {
     reply.begun = true
     response.writeHead(head.status, (framed ? head.headers : [...head.headers, 'Content-Length', String(length)]) as string[])
   }
-  if (held) response.end(held)
+  // As text it travels in one write with the head; latin1 keeps every byte.
+  if (held && held.length <= smallBody) response.end(held.toString('latin1'), 'latin1')
+  else if (held) response.end(held)
   else response.end()
   reply.held = undefined
   reply.head = undefined

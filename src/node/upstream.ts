@@ -1,31 +1,33 @@
-// One exchange with an upstream over a pooled connection: undici's dispatch with raw headers and a small handler, no stream objects.
+// One exchange with an upstream: request out on a pooled connection, answer relayed as it comes, time limits, and an end in every case.
 import type { ServerResponse } from 'node:http'
-import { Pool } from 'undici'
-import type { Dispatcher } from 'undici'
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, AnswerHead, Outcome, UpstreamFault } from '../ports/calls.ts'
+import type { Admission, AnswerHead, Outcome } from '../ports/calls.ts'
+import { createConnections } from './connections.ts'
+import type { Connection, Connections, Tenant } from './connections.ts'
 import { createDeadlines } from './deadlines.ts'
 import type { Deadlines, Timed } from './deadlines.ts'
 import { comment, createReply, cut, finish, start, write } from './reply.ts'
 import type { Reply } from './reply.ts'
+import { createRequestHead } from './request-head.ts'
 
-type Controller = Dispatcher.DispatchController
-
-/** Connections to one upstream origin that are not shared between calls and streams. */
+/** Calls and streams have lanes of their own: a call never waits behind streams. */
 interface Lane {
-  readonly pool: Pool
+  readonly connections: Connections
   readonly most: number
   going: number
 }
 
-interface Exchange extends Timed, Dispatcher.DispatchHandler {
+interface Exchange extends Timed, Tenant {
   /** Undefined once the exchange is over. */
   admission: Admission | undefined
   readonly reply: Reply
-  controller: Controller | undefined
+  connection: Connection | undefined
   answeredAt: number | undefined
-  failed: ((error: unknown) => void) | undefined
+  failedTo: ((error: unknown) => void) | undefined
+  /** What came while the head's consequences were being written down. */
+  early: Buffer[] | undefined
+  earlyEnd: boolean
   readonly lane: Lane
   readonly deadlines: Deadlines
   readonly now: () => number
@@ -37,47 +39,35 @@ const mostStreams = 16_384
 /** A comment goes out on an event stream that has been silent for this long (ms). */
 const commentMs = 15_000
 
-const timeoutCodes = new Set(['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT', 'ETIMEDOUT'])
-const garbledCodes = new Set(['UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_RES_EXCEEDED_MAX_SIZE'])
-
-const faultOf = (error: Error & { readonly code?: string }): UpstreamFault => {
-  const code = error.code ?? ''
-  if (timeoutCodes.has(code)) return 'timeout'
-  return code.startsWith('HPE_') || garbledCodes.has(code) ? 'answer' : 'unreachable'
-}
-
-const texts = (raw: readonly (Buffer | string)[]): string[] => {
-  const out: string[] = []
-  for (const part of raw) out.push(typeof part === 'string' ? part : part.toString('latin1'))
-  return out
-}
-
 /** Over, in whichever way came first. Every reference is cut, so that nothing of a finished call lives on in older garbage. */
 const settle = (exchange: Exchange, outcome: Outcome): void => {
   const { admission } = exchange
   if (!admission) return
   exchange.admission = undefined
-  exchange.failed = undefined
-  exchange.controller = undefined
+  exchange.failedTo = undefined
+  exchange.connection = undefined
   exchange.deadlines.delete(exchange)
   exchange.lane.going--
   admission.end(outcome)
 }
 
+const told = ({ answeredAt }: Exchange): { readonly answeredAt: number } | undefined => (answeredAt === undefined ? undefined : { answeredAt })
+
 const fail = (exchange: Exchange, error: unknown): void => {
-  const { failed, reply, controller, answeredAt } = exchange
-  if (!exchange.admission) return
+  const { admission, failedTo, reply, connection } = exchange
+  if (!admission) return
   const refusal = error instanceof Refusal ? error : undefined
-  settle(exchange, { result: 'failed', status: reply.begun ? (reply.head?.status ?? 0) : (refusal?.row.status ?? 500), ...(refusal ? { code: refusal.code } : {}), bytesOut: reply.bytes, ...(answeredAt === undefined ? {} : { answeredAt }) })
-  controller?.abort(error instanceof Error ? error : new Error('failed'))
-  if (reply.begun) cut(reply)
-  else {
-    reply.over = true
-    failed?.(error)
+  settle(exchange, { result: 'failed', status: reply.begun ? (reply.head?.status ?? 0) : (refusal?.row.status ?? 500), ...(refusal ? { code: refusal.code } : {}), bytesOut: reply.bytes, ...told(exchange) })
+  connection?.abandon()
+  if (reply.begun) {
+    cut(reply)
+    return
   }
+  reply.over = true
+  failedTo?.(error)
 }
 
-const relay = (exchange: Exchange, admission: Admission, head: AnswerHead): void => {
+const begin = (exchange: Exchange, admission: Admission, head: AnswerHead): void => {
   const time = exchange.now()
   exchange.answeredAt = time
   exchange.deadline = head.events ? Infinity : time + admission.timeoutMs
@@ -85,61 +75,78 @@ const relay = (exchange: Exchange, admission: Admission, head: AnswerHead): void
   start(exchange.reply, head)
 }
 
-function onRequestStart(this: Exchange, controller: Controller): void {
-  // The caller may have left while a connection was being made.
-  if (this.admission) this.controller = controller
-  else controller.abort(new Error('caller left'))
+const catchUp = (exchange: Exchange, admission: Admission, head: AnswerHead): void => {
+  if (!exchange.admission) return
+  const { early, earlyEnd, connection } = exchange
+  exchange.early = undefined
+  begin(exchange, admission, head)
+  for (const piece of early ?? []) exchange.data(piece)
+  if (earlyEnd) exchange.end(false)
+  else connection?.resume()
 }
 
-function onResponseStart(this: Exchange, controller: Controller, status: number): void {
+function head(this: Exchange, status: number, headers: string[]): void {
   const { admission } = this
-  if (!admission || status < 200) return
-  // What this throws comes back through onResponseError.
-  const head = admission.answer(status, texts(controller.rawHeaders as (Buffer | string)[]))
-  if (!(head instanceof Promise)) {
-    relay(this, admission, head)
+  if (!admission) return
+  let ready: AnswerHead | Promise<AnswerHead>
+  try {
+    ready = admission.answer(status, headers)
+  } catch (error) {
+    // A refusal of this answer, not of the connection's bytes.
+    fail(this, error)
     return
   }
-  controller.pause()
-  head.then(
-    (ready) => {
-      if (!this.admission) return
-      relay(this, admission, ready)
-      controller.resume()
-    },
+  if (!(ready instanceof Promise)) {
+    begin(this, admission, ready)
+    return
+  }
+  this.early = []
+  this.connection?.pause()
+  ready.then(
+    (made) => catchUp(this, admission, made),
     (error: unknown) => fail(this, error),
   )
 }
 
-function onResponseData(this: Exchange, controller: Controller, chunk: Buffer): void {
-  const { reply } = this
-  const going = write(reply, chunk)
-  if (this.comment !== Infinity) this.comment = this.now() + commentMs
-  if (going) {
-    if (this.deadline !== Infinity) this.deadline = this.now() + (this.admission?.timeoutMs ?? 0)
+function data(this: Exchange, piece: Buffer): void {
+  const { reply, admission } = this
+  if (!admission) return
+  if (this.early) {
+    this.early.push(piece)
     return
   }
+  const going = write(reply, piece)
+  if (this.comment !== Infinity) this.comment = this.now() + commentMs
+  else this.deadline = this.now() + admission.timeoutMs
+  if (going) return
   // A slow reader is no fault of the upstream's: its time stands still meanwhile.
-  const { deadline } = this
   this.deadline = Infinity
-  controller.pause()
+  this.connection?.pause()
   reply.response.once('drain', () => {
-    if (deadline !== Infinity) this.deadline = this.now() + (this.admission?.timeoutMs ?? 0)
-    controller.resume()
+    if (!this.admission) return
+    if (this.comment === Infinity) this.deadline = this.now() + this.admission.timeoutMs
+    this.connection?.resume()
   })
 }
 
-function onResponseEnd(this: Exchange): void {
-  const { reply, answeredAt } = this
+function end(this: Exchange): void {
+  // The connection serves others from here on.
+  this.connection = undefined
+  if (this.early) {
+    this.earlyEnd = true
+    return
+  }
+  const { reply } = this
   const status = reply.head?.status ?? 0
   finish(reply)
-  settle(this, { result: 'answered', status, bytesOut: reply.bytes, ...(answeredAt === undefined ? {} : { answeredAt }) })
+  settle(this, { result: 'answered', status, bytesOut: reply.bytes, ...told(this) })
 }
 
-function onResponseError(this: Exchange, _controller: Controller | undefined, error: Error): void {
+function failed(this: Exchange, error: Error & { readonly code?: string }): void {
   const { admission } = this
   if (!admission) return
-  fail(this, error instanceof Refusal ? error : admission.fault(faultOf(error), error.message))
+  const what = error instanceof SyntaxError ? 'answer' : error.code === 'ETIMEDOUT' ? 'timeout' : 'unreachable'
+  fail(this, admission.fault(what, error.message))
 }
 
 function late(this: Exchange): void {
@@ -154,43 +161,55 @@ function idle(this: Exchange): void {
 /** The caller closed the connection: the upstream hears of it at once (2026-07-28 transports: closing the stream is cancelling). */
 function left(this: Exchange): void {
   if (!this.admission) return
-  const { controller, reply } = this
-  settle(this, { result: 'aborted', status: reply.begun ? (reply.head?.status ?? 0) : 0, bytesOut: reply.bytes })
+  const { connection, reply } = this
+  settle(this, { result: 'aborted', status: reply.begun ? (reply.head?.status ?? 0) : 0, bytesOut: reply.bytes, ...told(this) })
   reply.over = true
   reply.head = undefined
-  controller?.abort(new Error('caller left'))
+  connection?.abandon()
+}
+
+/** Ends an event stream between two events, as a server that goes away does; its client opens it again elsewhere. */
+const conclude = (exchange: Exchange): void => {
+  const { reply, connection } = exchange
+  if (!reply.head?.events || !exchange.admission) return
+  const { status } = reply.head
+  finish(reply)
+  settle(exchange, { result: 'answered', status, bytesOut: reply.bytes, ...told(exchange) })
+  connection?.abandon()
 }
 
 export interface Upstreams {
-  /** Sends an admitted call of kind `http` and relays its answer into the response. `failed` is told when nothing could be relayed. */
-  send(admission: Admission, response: ServerResponse, failed: (error: unknown) => void): void
-  /** Resolves when the calls that are going have ended and the idle connections are closed. */
-  close(): Promise<void>
+  /** Sends an admitted call of kind `http` and relays its answer into the response. `failedTo` is told when nothing could be relayed. */
+  send(admission: Admission, response: ServerResponse, failedTo: (error: unknown) => void): void
+  /** Ends the streams that clients hold open with GET and the connections that are free; calls that are going finish. */
+  close(): void
 }
 
 export const createUpstreams = ({ now }: { readonly now: () => number }): Upstreams => {
   const deadlines = createDeadlines(now)
+  const requestHead = createRequestHead()
   const lanes = new Map<string, Lane>()
   const laneOf = (origin: string, streams: boolean): Lane => {
     const key = streams ? `streams ${origin}` : origin
     const before = lanes.get(key)
     if (before) return before
-    const pool = new Pool(origin, { pipelining: 1, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: 4000, maxHeaderSize: 32_768, allowH2: false, connectTimeout: 10_000 })
-    const lane = { pool, going: 0, most: streams ? mostStreams : mostCalls }
+    const lane: Lane = { connections: createConnections(origin, now), going: 0, most: streams ? mostStreams : mostCalls }
     lanes.set(key, lane)
     return lane
   }
   return {
-    send(admission, response, failed) {
-      const { upstream, method, headers, body } = admission
+    send(admission, response, failedTo) {
+      const { upstream, method, body } = admission
       if (upstream.kind !== 'http') throw new TypeError('not an HTTP upstream')
       const lane = laneOf(upstream.origin, method === 'GET')
       const exchange: Exchange = {
         admission,
         reply: createReply(response),
-        controller: undefined,
+        connection: undefined,
         answeredAt: undefined,
-        failed,
+        failedTo,
+        early: undefined,
+        earlyEnd: false,
         lane,
         deadlines,
         now,
@@ -198,11 +217,10 @@ export const createUpstreams = ({ now }: { readonly now: () => number }): Upstre
         comment: Infinity,
         late,
         idle,
-        onRequestStart,
-        onResponseStart,
-        onResponseData,
-        onResponseEnd,
-        onResponseError,
+        head,
+        data,
+        end,
+        failed,
       }
       lane.going++
       if (lane.going > lane.most) {
@@ -211,10 +229,14 @@ export const createUpstreams = ({ now }: { readonly now: () => number }): Upstre
       }
       deadlines.add(exchange)
       response.on('close', left.bind(exchange))
-      lane.pool.dispatch({ path: upstream.path, method: method as Dispatcher.HttpMethod, headers: headers as string[], body: body === undefined ? null : (body as Buffer) }, exchange)
+      exchange.connection = lane.connections.take(exchange)
+      exchange.connection.send(requestHead(admission, upstream), body)
     },
-    async close() {
-      await Promise.all([...lanes.values()].map((lane) => lane.pool.close()))
+    close() {
+      for (const [key, lane] of lanes) {
+        lane.connections.close()
+        if (key.startsWith('streams ')) deadlines.each((item) => (item as Exchange).lane === lane && conclude(item as Exchange))
+      }
     },
   }
 }

@@ -2,11 +2,12 @@
 import { decodeJwt } from 'jose'
 import { Refusal } from '../kit/refusal.ts'
 import type { RefusalCode } from '../kit/refusal.ts'
+import type { Principal } from '../ports/people.ts'
 import type { Guard, Signer } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import { resourceMetadataUrl } from './endpoints.ts'
-import type { Grants } from './grants.ts'
+import type { Grant, Grants } from './grants.ts'
 import { accessTokenType, subjectOf } from './tokens.ts'
 import type { AccessClaims } from './tokens.ts'
 
@@ -27,19 +28,45 @@ const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
 
 const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, "'")}"`
 
-/** Verified tokens and their claims, the least recently used forgotten first. */
+/** A header that carried a good token: its claims, and the principal of the grant as it was read last. */
+interface Known {
+  readonly claims: AccessClaims
+  /** Epoch ms at which this entry was last moved to the young end. */
+  touchedAt: number
+  grant?: Grant
+  principal?: Principal
+}
+
+/** How often using a token moves it to the young end of the list. */
+const touchMs = 1000
+
+/** Headers with verified tokens, the least recently used forgotten first. Undefined for a header whose token is not (or no longer) good. */
 const createVerify = (signer: Signer, now: () => number) => {
-  const verified = new Map<string, AccessClaims>()
-  return async (token: string): Promise<AccessClaims | undefined> => {
-    const known = verified.get(token)
-    verified.delete(token)
-    if (known && known.exp * 1000 <= now()) return undefined
-    const claims = known ?? ((await signer.verify(token, accessTokenType)) as AccessClaims | undefined)
+  const verified = new Map<string, Known>()
+  const verify = async (header: string, token: string): Promise<Known | undefined> => {
+    const claims = (await signer.verify(token, accessTokenType)) as AccessClaims | undefined
     if (!claims) return undefined
+    const known: Known = { claims, touchedAt: now() }
     if (verified.size >= maxVerified) verified.delete(verified.keys().next().value as string)
-    verified.set(token, claims)
-    return claims
+    verified.set(header, known)
+    return known
   }
+  const recall = (header: string): Known | undefined => {
+    const known = verified.get(header)
+    if (!known) return undefined
+    const time = now()
+    if (known.claims.exp * 1000 <= time) {
+      verified.delete(header)
+      return undefined
+    }
+    if (time - known.touchedAt > touchMs) {
+      known.touchedAt = time
+      verified.delete(header)
+      verified.set(header, known)
+    }
+    return known
+  }
+  return { recall, verify }
 }
 
 /** Only words the refusal: nothing is decided by what an unverified token says of itself. */
@@ -60,7 +87,7 @@ const refuse = (code: RefusalCode, why: string, address: Address, origin: string
 }
 
 export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): Guard => {
-  const verify = createVerify(signer, () => runtime.now())
+  const { recall, verify } = createVerify(signer, () => runtime.now())
   // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
   const isFor = (audience: string, { resource, service }: Address): boolean =>
     audience === resource || directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)
@@ -69,17 +96,24 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
     const [header] = authorization
     if (header === undefined) throw no('token.missing', 'no Authorization header')
     if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
-    const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
-    if (token === undefined) throw no('token.malformed', 'not one bearer token')
-    const claims = await verify(token)
-    if (!claims) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
+    let known = recall(header)
+    if (!known) {
+      const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
+      if (token === undefined) throw no('token.malformed', 'not one bearer token')
+      known = await verify(header, token)
+      if (!known) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
+    }
+    const { claims } = known
     if (!isFor(claims.aud, address)) throw no('token.audience', `${claims.aud} at ${address.resource}`)
     const grant = await grants.live(claims.gid)
+    // The same reading of the grant has been judged before.
+    if (grant && grant === known.grant && known.principal) return known.principal
     if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`)
     const scopes = claims.scope.split(' ')
     const missing = address.service.scopes.filter((scope) => !scopes.includes(scope))
     if (missing.length > 0) throw no('scope.insufficient', `lacks ${missing.join(' ')}`)
-    return {
+    known.grant = grant
+    known.principal = {
       person: grant.person,
       clientId: grant.clientId,
       clientName: grant.clientName,
@@ -88,5 +122,6 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
       resource: grant.resource,
       expiresAt: claims.exp * 1000,
     }
+    return known.principal
   }
 }

@@ -2,6 +2,7 @@
 import type { RefusalCode } from '../kit/refusal.ts'
 import type { Refusal } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
+import type { Carry } from './bridge.ts'
 import type { Address } from './services.ts'
 
 /** A request as the door received it, before anything is believed. */
@@ -39,8 +40,10 @@ export interface AnswerHead {
 }
 
 export type Upstream =
-  | { readonly kind: 'http'; readonly origin: string; readonly path: string }
+  /** `host`: what the Host header says, port included where it is not the default. `path`: with the query. */
+  | { readonly kind: 'http'; readonly origin: string; readonly host: string; readonly path: string }
   | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response>; readonly url: string }
+  | { readonly kind: 'bridge'; readonly carry: Carry }
 
 /** How a call ended, told by the one who carried it. */
 export interface Outcome {
@@ -63,8 +66,10 @@ export interface Admission {
   readonly principal: Principal | undefined
   readonly upstream: Upstream
   readonly method: string
-  /** For the upstream, without `Host` and `Content-Length`. */
+  /** For the upstream, without `Host` and `Content-Length`; `identity` follows them, so that nothing the caller sent stands behind it. */
   readonly headers: readonly string[]
+  /** What the upstream is told of the caller. One list serves many calls of a person, so what is made of it may be kept with it. */
+  readonly identity: readonly string[]
   readonly body: Uint8Array | undefined
   /** Milliseconds until the first byte of the answer. */
   readonly timeoutMs: number

@@ -2,7 +2,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import { errorId } from '../mcp/envelope.ts'
 import type { Envelope } from '../mcp/envelope.ts'
-import type { Admission } from '../ports/calls.ts'
+import type { Admission, Upstream } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -19,6 +19,8 @@ export interface AdmissionDeps {
   readonly cors: Cors
   readonly record: Audit
   readonly sessions: McpSessions
+  /** Where a call goes that the straight way does not carry. */
+  readonly detour: (passed: Passed) => Upstream | undefined
 }
 
 /** A call all of whose checks have passed. */
@@ -40,18 +42,17 @@ const faultWords = {
   answer: ['upstream.answer', undefined],
 } as const
 
-/** What came and may go on, then what only the gateway says, so that nothing the caller sent stands after it. */
-const fieldsOf = ({ call, session, identity }: Passed): readonly string[] => {
+/** What came and may go on, then what only the gateway says. */
+const fieldsOf = ({ call, session }: Passed): readonly string[] => {
   const { inbound, modern, head } = call
   const fields = inbound.forward
   if (session !== undefined) fields.push('Mcp-Session-Id', session)
   if (!modern && inbound.resume !== undefined) fields.push('Last-Event-ID', inbound.resume)
   fields.push('X-Request-Id', head.requestId)
-  for (const field of identity) fields.push(field)
   return fields
 }
 
-export const createAdmission = ({ runtime, cors, record, sessions }: AdmissionDeps): ((passed: Passed) => Admission) => {
+export const createAdmission = ({ runtime, cors, record, sessions, detour }: AdmissionDeps): ((passed: Passed) => Admission) => {
   const { now } = runtime
   const relay = createRelay()
 
@@ -64,15 +65,16 @@ export const createAdmission = ({ runtime, cors, record, sessions }: AdmissionDe
   }
 
   return (passed) => {
-    const { call, principal, body, envelope, release } = passed
+    const { call, principal, body, envelope, identity, release } = passed
     const { service } = call.address
     const admission: Admission = {
       kind: 'admission',
       address: call.address,
       principal,
-      upstream: call.place.target.upstream(call.rest, call.query),
+      upstream: detour(passed) ?? call.place.target.upstream(call.rest, call.query),
       method: call.head.method,
       headers: fieldsOf(passed),
+      identity,
       body,
       timeoutMs: service.timeoutMs,
       rpcId: envelope === undefined ? null : errorId(envelope),

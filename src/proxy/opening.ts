@@ -20,16 +20,18 @@ export interface OpeningDeps extends Omit<AdmissionDeps, 'runtime' | 'sessions'>
   readonly supported: readonly string[]
 }
 
+const nobody: readonly string[] = []
+
 /** The one session a request names; a revision without sessions has none, whatever the header says (2026-07-28 transports). */
-const sessionOf = ({ inbound, modern }: Knock): string | undefined => {
-  if (modern || inbound.sessions.length === 0) return undefined
+const sessionOf = ({ inbound, modern, address }: Knock): string | undefined => {
+  if (modern || address.transport === 'sse' || inbound.sessions.length === 0) return undefined
   if (inbound.sessions.length > 1) throw new Refusal('request.malformed', 'two Mcp-Session-Id')
   return inbound.sessions[0]
 }
 
-export const createOpening = ({ runtime, config, cors, record, supported }: OpeningDeps): ((call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission>) => {
+export const createOpening = ({ runtime, config, cors, record, supported, detour }: OpeningDeps): ((call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission>) => {
   const sessions = createMcpSessions({ runtime, record })
-  const admission = createAdmission({ runtime, cors, record, sessions })
+  const admission = createAdmission({ runtime, cors, record, sessions, detour })
   const callSlot = createSlots(config.max_concurrent_calls)
   const streamSlot = createSlots(config.max_open_streams)
 
@@ -37,7 +39,7 @@ export const createOpening = ({ runtime, config, cors, record, supported }: Open
     const session = sessionOf(call)
     if (session !== undefined && principal) await sessions.check(session, call.address.service, principal)
     const received = call.head.method === 'POST' ? await receive(call, readBody, supported) : undefined
-    const about = principal ? call.place.identity.headers(principal) : []
+    const about = principal ? call.place.identity.headers(principal) : nobody
     return admission({ call, principal, session, ...received, identity: about instanceof Promise ? await about : about, release })
   }
 

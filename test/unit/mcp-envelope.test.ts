@@ -63,6 +63,9 @@ describe('a message that parsers read differently', () => {
     '{"id":1,"method":"tools/call","params":{"name":"a","Name":"b"}}',
     '{"id":1,"method":"tools/call","params":{"name":"a"},"params":{"name":"b"}}',
     '{"id":1,"method":"tools/call","params":{"_meta":{"x":1,"x":2},"name":"a"}}',
+    '{"id":1,"method":"tools/call","params":{"name":"a","arguments":{"path":"/tmp","path":"/etc"}}}',
+    '{"id":1,"method":"tools/call","params":{"name":"a","ARGUMENTS":{}}}',
+    '{"id":1,"method":"x","params":{"_meta":{"io.modelcontextprotocol/protocolversion":"2026-07-28"}}}',
     '[{"id":1,"method":"ping"},{"id":2,"method":"ping","method":"tools/call"}]',
     ' \n[ {"id":2,"method":"tools/call","params":{"name":"a","name":"b"}}]',
   ]
@@ -70,12 +73,13 @@ describe('a message that parsers read differently', () => {
     expect(codeOf(() => read(body))).toBe('mcp.invalid')
   })
 
-  it('is not confused with members that may repeat: those inside arguments and results, and text that looks like members', () => {
+  it('is not confused with members that may repeat: those deep inside arguments and results, and text that looks like members', () => {
     const fine = [
-      { id: 1, method: 'tools/call', params: { name: 'a', arguments: { name: 1, Name: 2, method: 'x', params: { name: 1, _meta: { a: 1 } } } } },
+      { id: 1, method: 'tools/call', params: { name: 'a', arguments: { name: 1, Name: 2, method: 'x', deep: { a: 1 }, params: { name: 1, _meta: { a: 1 } } } } },
       { id: 1, result: { method: 'x', Method: 'y' } },
       { id: 1, method: 'x', params: { text: '"method":"y","method":"z"', other: '\\","method":"' } },
       { id: 1, method: 'x', params: [{ name: 1 }, { name: 2 }] },
+      '{"id":1,"method":"x","params":{"arguments":{"deep":{"a":1,"a":2}}}}',
     ]
     for (const body of fine) expect(codeOf(() => read(body))).toBe('passed')
   })
@@ -92,9 +96,6 @@ describe('strict JSON', () => {
     fc.assert(
       fc.property(benign, (value) => {
         const text = JSON.stringify(value)
-        // Members that differ in case alone are the one thing it refuses that JSON.stringify writes; they need a member at the top.
-        const keys = typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : []
-        fc.pre(new Set(keys.map((key) => key.toLowerCase())).size === keys.length && !Array.isArray(value))
         expect(parseStrictJson(utf8(text))).toEqual(JSON.parse(text))
       }),
     )
