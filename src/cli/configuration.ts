@@ -7,6 +7,7 @@ import type { Fault, Origin } from '../config/fault.ts'
 import type { Flags } from '../config/flags.ts'
 import { secretFilesFor } from '../config/layers.ts'
 import { type Loaded, loadConfig } from '../config/load.ts'
+import { knownRevisions } from '../known-revisions.ts'
 import { ConfigError } from './answer.ts'
 
 export interface Wanted {
@@ -112,7 +113,7 @@ export const loadConfiguration = async ({ file, flags }: Wanted, env: Environmen
   const found = find(file, env)
   if (found && 'fault' in found) return { ok: false, faults: [found.fault], warnings: [] }
   const text = found ? { path: found.shown, text: found.text } : undefined
-  const loaded = await loadConfig({ file: text, env, flags, secrets: await secretsOf(env, text) })
+  const loaded = await loadConfig({ file: text, env, flags, secrets: await secretsOf(env, text), revisions: knownRevisions })
   if (!found) return loaded
   return loaded.ok ? { ...loaded, warnings: [...loaded.warnings, ...openToAll(found, loaded.writtenSecrets)], file: found.shown } : { ...loaded, file: found.shown }
 }

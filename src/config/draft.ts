@@ -20,6 +20,8 @@ export interface Draft {
   /** Every secret that was written, with its path. */
   secrets(): readonly { readonly value: string; readonly path: Path }[]
   readonly production: boolean
+  /** The revisions of MCP that there are; undefined when nobody said. */
+  readonly revisions: readonly string[] | undefined
   /** Whether the gateway's public URL is this computer: every relaxation for development asks this and nothing else. */
   readonly loopback: boolean
 }
@@ -38,7 +40,7 @@ export type Rule = (draft: Draft, report: Report) => void
 const startsWith = (path: Path, start: Path): boolean => start.every((part, i) => path[i] === part)
 
 /** `lost`: paths already at fault; nothing at or below them is shown. */
-export const createDraft = (tree: Tree, lost: readonly Path[], options: { readonly production: boolean; readonly loopback: (draft: Pick<Draft, 'text' | 'has'>) => boolean }): Draft => {
+export const createDraft = (tree: Tree, lost: readonly Path[], options: { readonly production: boolean; readonly revisions?: readonly string[] | undefined; readonly loopback: (draft: Pick<Draft, 'text' | 'has'>) => boolean }): Draft => {
   const value = (path: Path): unknown => {
     if (lost.some((bad) => startsWith(path, bad))) return undefined
     return tree.get(path) ?? shapeAt(path)?.fallback
@@ -85,6 +87,7 @@ export const createDraft = (tree: Tree, lost: readonly Path[], options: { readon
         return typeof text === 'string' ? [{ value: text, path }] : []
       }),
     production: options.production,
+    revisions: options.revisions,
     loopback: options.loopback(base),
   }
 }

@@ -14,6 +14,8 @@ export interface LoadInput {
   readonly flags?: Flags | undefined
   /** What the door read for the variables that `secretFilesFor` named, by variable name. */
   readonly secrets?: Readonly<Record<string, SecretFile>> | undefined
+  /** The revisions of MCP that this gateway knows; whoever loads names them, because this room does not know the protocol. Absent: every date counts. */
+  readonly revisions?: readonly string[] | undefined
 }
 
 // The YAML reader is loaded only where there is a file: a first start has none, and should be quick.

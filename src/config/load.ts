@@ -50,7 +50,7 @@ export const loadConfig = async (input: LoadInput): Promise<Loaded> => {
   if (unread) return { ok: false, faults: inOrder(early), warnings: noticed }
   const parsed = configSchema.safeParse(tree.root)
   const worded = wordIssues(parsed.error?.issues ?? [], tree, lost)
-  const draft = createDraft(tree, [...lost, ...worded.lost], { production: input.env['NODE_ENV'] === 'production', loopback: isLoopbackDraft })
+  const draft = createDraft(tree, [...lost, ...worded.lost], { production: input.env['NODE_ENV'] === 'production', revisions: input.revisions, loopback: isLoopbackDraft })
   const report = createReport(tree)
   for (const rule of rules) rule(draft, report)
   const faults = inOrder([...early, ...worded.faults, ...report.faults])

@@ -1,5 +1,6 @@
 // Pre-registered OAuth clients: what the registration endpoint would refuse is refused here too.
 import type { Draft, Report, Rule } from './draft.ts'
+import { judgeRedirectUri } from '../kit/urls.ts'
 import { isLoopbackHost, urlOf } from './hosts.ts'
 
 const scripts = /^(javascript|data|vbscript|file|blob|about|view-source|filesystem|ws|wss|ftp):/i
@@ -11,7 +12,9 @@ const redirect = (value: string): string | undefined => {
   if (value.includes('#')) return 'must not have a fragment (RFC 6749 §3.1.2)'
   if (scripts.test(value)) return 'has a scheme that cannot take an answer'
   if (url.username || url.password) return 'must not hold a user name or password'
-  return url.protocol === 'http:' && !isLoopbackHost(url.hostname) ? 'must use https; http is for loopback hosts only' : undefined
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must use https; http is for loopback hosts only'
+  // What is left is judged as every request is: one that it could never match would be found out by the first person who signs in.
+  return judgeRedirectUri(value) === undefined ? 'is no redirect URI that a request could match: use https, http on localhost, 127.0.0.1 or [::1], or an app scheme such as com.example.app:/callback; written in normal form, in ASCII' : undefined
 }
 
 const authentication = (draft: Draft, report: Report, id: string): void => {

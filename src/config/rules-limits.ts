@@ -1,4 +1,4 @@
-// Lifetimes that contradict one another, and storage that does not survive.
+// Lifetimes that contradict one another, storage that does not survive, and revisions of MCP that nobody published.
 import type { Rule } from './draft.ts'
 
 const lifetimes: Rule = (draft, report) => {
@@ -16,4 +16,10 @@ const storage: Rule = (draft, report) => {
   if (draft.production && draft.text('storage', 'type') === 'memory') report.fault(['storage', 'type'], 'memory loses every sign-in at exit, which NODE_ENV=production does not allow: use sqlite')
 }
 
-export const limitRules: readonly Rule[] = [lifetimes, storage]
+const revisions: Rule = (draft, report) => {
+  const { revisions: known } = draft
+  if (!known) return
+  for (const { value, path } of draft.texts('protocol_versions')) if (!known.includes(value)) report.fault(path, `${draft.said(...path)} is no revision that this gateway knows; possible: ${known.join(', ')}`)
+}
+
+export const limitRules: readonly Rule[] = [lifetimes, storage, revisions]

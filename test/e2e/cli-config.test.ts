@@ -88,6 +88,12 @@ describe('postern validate', () => {
     expect(errorOf(await postern(place, ['validate'], { env: { SESSION_SECRET_FILE: '/nowhere/at/all' } }))).toMatchObject({ message: 'environment SESSION_SECRET_FILE – the file it names cannot be read: there is no such file' })
   })
 
+  it('knows the revisions of MCP that there are, for a start as for a check', async () => {
+    const env = { MCP_PROTOCOL_VERSIONS_SUPPORTED: '2025-06-18,2031-01-01' }
+    const message = 'environment MCP_PROTOCOL_VERSIONS_SUPPORTED protocol_versions[1] – "2031-01-01" is no revision that this gateway knows; possible: 2026-07-28, 2025-11-25, 2025-06-18, 2025-03-26, 2024-11-05'
+    for (const verb of ['validate', 'serve']) expect(errorOf(await postern(place, [verb], { env }))).toMatchObject({ code: 'config.invalid', message })
+  })
+
   it('accepts the example of the repository', async () => expect((await postern(place, ['validate', '-c', join(root, 'examples/config.yaml')])).code).toBe(0))
 })
 

@@ -73,6 +73,7 @@ describe('what is written wrongly', () => {
     ['an alias of nothing', 'cors: *nothing\n', ['config.yaml:1:7 cors', 'anchor that does not stand above']],
     ['a merge key with a word', 'cors:\n  <<: word\n', ['config.yaml:2:7 cors["<<"]', 'must name a mapping']],
     ['an MCP revision that is none', 'protocol_versions: [latest]\n', ['config.yaml:1:21 protocol_versions[0]', 'revision is a date']],
+    ['an MCP revision that was never published', 'protocol_versions: ["2025-06-18", "2025-06-19"]\n', ['config.yaml:1:35 protocol_versions[1]', '"2025-06-19" is no revision that this gateway knows; possible: 2026-07-28, 2025-11-25, 2025-06-18, 2025-03-26, 2024-11-05']],
     ['a wrong e-mail address', 'local_users:\n  - { username: a, password: correct-horse, email: nobody }\n', ['config.yaml:2:52 local_users[0].email', 'must be an e-mail address']],
   ]
   for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
@@ -127,6 +128,13 @@ describe('what would be unsafe', () => {
     ['a header with a line break', service('    identity: { headers: { X-A: "a\\r\\nb" } }\n'), ['config.yaml:4:33 mcp_services.a.identity.headers.X-A', 'line breaks']],
   ]
   for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
+
+  it('redirect URIs that no request could ever match', async () => {
+    const of = (uri: string) => faultsOf(`clients: { app: { name: App, redirect_uris: [${JSON.stringify(uri)}] } }\n`)
+    const useless = ['http://127.0.0.2/cb', 'http://app.localhost/cb', 'https://app.example/a/../cb', 'https://app.example/%2e%2e/cb', 'https://bücher.example/cb', 'http://[0:0:0:0:0:0:0:1]/cb', 'https://127.1/cb', 'mailto:a@b.example', 'https://app.example\\cb', 'https://app.example/a b', 'app:cb']
+    for (const uri of useless) expect([uri, await of(uri)]).toEqual([uri, [expect.stringMatching(/^config\.yaml:1:46 clients\.app\.redirect_uris\[0\] – is no redirect URI that a request could match: use https/)]])
+    for (const uri of ['http://[::1]:5000/cb', 'http://localhost', 'https://app.example:8443/cb?x=1', 'https://xn--bcher-kva.example/cb', 'cursor://anysphere.cursor-mcp/oauth/callback', 'com.example.app:/cb']) expect([uri, await of(uri)]).toEqual([uri, []])
+  })
 
   it('memory in production, which NODE_ENV says [hostile U9]', async () => {
     const text = 'storage: { type: memory }\n'

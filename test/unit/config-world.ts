@@ -4,6 +4,7 @@ import { faultText } from '../../src/config/fault.ts'
 import type { Flags } from '../../src/config/flags.ts'
 import { type Loaded, loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/schema.ts'
+import { knownRevisions } from '../../src/known-revisions.ts'
 
 export interface Around {
   readonly env?: Environment
@@ -13,7 +14,7 @@ export interface Around {
 
 /** A configuration file called config.yaml; an empty text means that there is none. */
 export const load = (text: string, around: Around = {}): Promise<Loaded> =>
-  loadConfig({ ...(text === '' ? {} : { file: { path: 'config.yaml', text } }), env: around.env ?? {}, flags: around.flags, secrets: around.secrets })
+  loadConfig({ ...(text === '' ? {} : { file: { path: 'config.yaml', text } }), env: around.env ?? {}, flags: around.flags, secrets: around.secrets, revisions: knownRevisions })
 
 /** The faults as lines; empty when it loads. */
 export const faultsOf = async (text: string, around: Around = {}): Promise<readonly string[]> => {
