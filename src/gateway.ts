@@ -33,8 +33,10 @@ import { createCors } from './proxy/cors.ts'
 import { createFront } from './proxy/front.ts'
 import { createAdmit } from './proxy/handle.ts'
 import { createFetchProxy } from './proxy/http.ts'
+import { createDetour } from './proxy/detour.ts'
 import { createDirectory } from './proxy/locate.ts'
 import { createRefuse } from './proxy/refuse.ts'
+import { createWatch } from './proxy/watch.ts'
 import { placementOf } from './placement.ts'
 import { hostOf } from './route.ts'
 import { createRoutes } from './routes.ts'
@@ -99,7 +101,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
 
   const front = createFront({ config, directory })
   const refuse = createRefuse({ cors, log: runtime.log })
-  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record })
+  const watch = createWatch({ guard })
+  const detour = createDetour({ runtime, config, watch, record })
+  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record, detour: detour.upstream })
   const status = createStatus({ runtime, directory, sessions, pages, draining: options.draining ?? (() => false) })
 
   const routes = createRoutes({

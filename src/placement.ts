@@ -3,14 +3,16 @@ import type { Config } from './config/schema.ts'
 import type { Service } from './ports/services.ts'
 import type { Placement } from './proxy/locate.ts'
 
-const withPath = (url: string): string => (new URL(url).pathname === '/' ? new URL('/mcp', url).href : url)
+/** A WebSocket server is asked for exactly what is configured. */
+const withPath = (url: string, transport: string): string =>
+  new URL(url).pathname === '/' && !/^wss?:/.test(url) ? new URL(transport === 'sse' ? '/sse' : '/mcp', url).href : url
 
 export const serviceOf = (id: string, service: Config['mcp_services'][string]): Service => ({
   id,
   name: service.name ?? id,
   description: service.description,
   ...(service.alias === undefined ? {} : { alias: service.alias }),
-  upstream: { kind: 'http', url: withPath(service.url) },
+  upstream: { kind: 'http', url: withPath(service.url, service.transport), transport: service.transport },
   ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
   authRequired: service.auth_required,
   scopes: service.scopes,

@@ -64,7 +64,13 @@ const service = z
   .strictObject({
     name: text('Display name.').optional(),
     description: z.string().default('').describe('One sentence for the consent page.'),
-    url: httpUrl().describe('The MCP server. Without a path, `/mcp` is added.'),
+    url: z
+      .url({ protocol: /^(https?|wss?)$/, error: 'must be a whole http(s):// or ws(s):// URL' })
+      .describe('The MCP server: `http(s)://`, without a path `/mcp` is added (`/sse` where the transport is `sse`); or `ws(s)://` for a WebSocket server.'),
+    transport: z
+      .enum(['auto', 'streamable', 'sse'])
+      .default('auto')
+      .describe('What an http(s) server speaks: Streamable HTTP, or HTTP+SSE of MCP 2024-11-05. `auto` finds out when the first session begins.'),
     alias: z
       .string()
       .regex(/^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?$/, 'must be part of a DNS label: lower-case letters, digits and hyphens, at most 59 characters')
@@ -168,6 +174,7 @@ export const configSchema = z
     session_timeout: seconds('How long a browser session may lie unused; it ends after 8 hours in any case.', 3600, 60, 28_800),
     client_lifetime: seconds('How long a dynamic registration lives unused once somebody has signed in with it; 0 keeps it for ever. One that nobody ever signed in with ends after a day.', 7_776_000, 0),
     key_rotation: seconds('How often the signing key changes; the former one stays published while its tokens live.', 7_776_000, 3600),
+    heartbeat: seconds('How often a comment goes out on an idle HTTP+SSE stream, and a ping on a WebSocket; one that meets silence twice is closed.', 15, 1, 600),
     max_concurrent_calls: z.number().int().min(1).max(1_000_000).default(64).describe('Calls one person (or, without login, one address) may have going at once in this process; more are answered 429.'),
     max_open_streams: z.number().int().min(1).max(1_000_000).default(64).describe('GET streams one person (or, without login, one address) may hold open at once in this process; more are answered 429.'),
   })

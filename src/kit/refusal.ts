@@ -97,6 +97,11 @@ export const refusals = {
   'mcp.version': row(400, 'invalid_request', -32022, 'Unsupported MCP protocol version.'),
   'mcp.headers': row(400, 'invalid_request', -32020, 'The headers and the body of the request disagree.'),
   'mcp.envelope': row(400, 'invalid_request', -32602, 'The request lacks members of params._meta that its protocol version requires.'),
+  // lines: HTTP+SSE and WebSocket (src/proxy)
+  'session.missing': row(400, 'invalid_request', 1400, 'Mcp-Session-Id is required. Start with initialize.'),
+  'session.listening': row(409, 'invalid_request', 1409, 'This session has a stream open already.'),
+  'upgrade.malformed': row(400, 'invalid_request', 1400, 'This is not a WebSocket handshake.'),
+  'upgrade.version': row(426, 'invalid_request', 1426, 'Only version 13 of the WebSocket protocol is spoken here.'),
   'session.unknown': row(404, 'invalid_request', 1404, 'There is no such session here. Start a new one with initialize.'),
   'calls.limited': row(429, 'temporarily_unavailable', 1429, 'Too many calls at once. Wait for one to finish, then try again.'),
   'upstream.timeout': row(504, 'temporarily_unavailable', 1504, 'The MCP server did not answer in time.'),

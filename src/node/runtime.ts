@@ -5,6 +5,7 @@ import { utf8 } from '../kit/bytes.ts'
 import { createKeyRing } from '../kit/keyring.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
+import { createLines } from './lines.ts'
 import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { rootSecrets } from './root-secret.ts'
@@ -37,6 +38,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     now,
     random,
     outbound: createOutbound({ allowOrigins: configuredOrigins(config) }),
+    lines: createLines(),
     defer(work) {
       const settled = work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })).finally(() => pending.delete(settled))
       pending.add(settled)

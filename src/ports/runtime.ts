@@ -1,5 +1,6 @@
 // Everything a room may ask of the world outside. Made once at the door; no room reads a clock, a socket, the environment or a global of its runtime.
 import type { KeyRing } from '../kit/keyring.ts'
+import type { Lines } from './lines.ts'
 import type { Cache, Store } from './store.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -37,6 +38,7 @@ export interface Runtime {
   /** n bytes of a cryptographic random source. */
   random(n: number): Uint8Array<ArrayBuffer>
   readonly outbound: Outbound
+  readonly lines: Lines
   /** Work that may end after the answer is sent (waitUntil on Workers). */
   defer(work: Promise<unknown>): void
   readonly log: Log

@@ -11,7 +11,7 @@ export interface Service {
   /** Short name of its encoded host: `{alias}-enc.{domain_root}`. */
   readonly alias?: string
   /** Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), or a handler that lives in this process. */
-  readonly upstream: { readonly kind: 'http'; readonly url: string } | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
+  readonly upstream: { readonly kind: 'http'; /** http(s), or ws(s) for a WebSocket server. */ readonly url: string; /** Absent or `auto`: found out by the first session. */ readonly transport?: 'auto' | 'streamable' | 'sse' } | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
   readonly provider?: string
   readonly authRequired: boolean
@@ -29,6 +29,8 @@ export interface Address {
   readonly service: Service
   /** Path of the MCP endpoint below the origin, no trailing slash: `/demo/mcp`, or `/mcp` for the default service and at a host of the service's own. */
   readonly path: string
+  /** The clients met here: those of Streamable HTTP, or (`sse`) of HTTP+SSE as in MCP 2024-11-05. */
+  readonly transport?: 'sse'
   /** Origin and path: the audience of tokens for this address (RFC 8707 §2, RFC 9728 §1.2). The origin is the issuer, or a host of the service's own. */
   readonly resource: string
 }

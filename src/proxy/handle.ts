@@ -22,6 +22,7 @@ export interface AdmitDeps {
   readonly signer: Signer
   readonly cors: Cors
   readonly record: Audit
+  readonly detour: OpeningDeps['detour']
 }
 
 const methods = new Set(['GET', 'POST', 'DELETE'])
@@ -34,10 +35,10 @@ const checkMethod = ({ head, inbound }: Knock): void => {
 }
 
 /** Throws RangeError for a configuration whose identity headers cannot be sent. */
-export const createAdmit = ({ runtime, config, directory, guard, signer, cors, record }: AdmitDeps): Admit => {
+export const createAdmit = ({ runtime, config, directory, guard, signer, cors, record, detour }: AdmitDeps): Admit => {
   const knock = createKnock({ config, directory, signer, cors, now: runtime.now })
   const supported = config.protocol_versions ?? publishedVersions
-  const open = createOpening({ runtime, config, cors, record, supported })
+  const open = createOpening({ runtime, config, cors, record, supported, detour })
 
   const preflight = ({ head, inbound }: Knock): Answer => ({
     kind: 'answer',

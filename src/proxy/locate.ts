@@ -94,7 +94,9 @@ const draw = (issuer: string, origins: readonly string[], placement: Placement):
   const byId = new Map(services.map((service) => [service.id, service]))
   const at = (service: Service, path: string): Address => ({ service, path, resource: `${issuer}${path}` })
   const main = defaultService === undefined ? (services.length === 1 ? services[0] : undefined) : byId.get(defaultService)
-  const paths = [...services.map((service) => at(service, `/${service.id}/mcp`)), ...(main ? [at(main, '/mcp')] : [])]
+  const streamable = [...services.map((service) => at(service, `/${service.id}/mcp`)), ...(main ? [at(main, '/mcp')] : [])]
+  const legacy = [...services.map((service) => at(service, `/${service.id}/sse`)), ...(main ? [at(main, '/sse')] : [])].map((address) => ({ ...address, transport: 'sse' as const }))
+  const paths: readonly Address[] = [...streamable, ...legacy]
   const { addresses, byHost } = hostAddresses(issuer, origins, services, placement)
   const byPath = new Map(paths.map((address) => [address.path, address]))
   return {

@@ -69,6 +69,26 @@ interface Fetcher {
   fetch(request: Request): Promise<Response>
 }
 
+/** The runtime's own WebSocket: it answers pings by itself, and must be accepted before it speaks. */
+interface WorkerSocket {
+  accept(): void
+  send(text: string): void
+  close(code?: number, reason?: string): void
+  addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void
+  addEventListener(type: 'close', listener: (event: { readonly code: number; readonly reason: string }) => void): void
+  addEventListener(type: 'error', listener: () => void): void
+}
+
+declare const WebSocketPair: new () => { readonly 0: WorkerSocket; readonly 1: WorkerSocket }
+
+interface Response {
+  readonly webSocket: WorkerSocket | null
+}
+
+interface ResponseInit {
+  webSocket?: WorkerSocket | null
+}
+
 declare module 'cloudflare:workers' {
   export abstract class DurableObject<Env = unknown> {
     protected readonly ctx: DurableObjectState

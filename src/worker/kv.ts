@@ -1,6 +1,7 @@
 // Workers KV as a Cache. It is eventually consistent and has no compare-and-set, so it can be nothing more.
 import type { Log } from '../ports/runtime.ts'
 import type { Cache } from '../ports/store.ts'
+import { createMemoryCache } from '../stores/memory-cache.ts'
 
 /** The shortest lifetime that KV keeps (developers.cloudflare.com/kv/api/write-key-value-pairs). */
 const leastMs = 60_000
@@ -17,3 +18,7 @@ export const createKvCache = (namespace: KVNamespace, log: Log): Cache => {
     },
   }
 }
+
+/** The deployment's KV namespace, or memory of this isolate where there is none. */
+export const createCache = (namespace: KVNamespace | undefined, { log, now }: { readonly log: Log; readonly now: () => number }): Cache =>
+  namespace ? createKvCache(namespace, log) : createMemoryCache({ now, most: 1000 })

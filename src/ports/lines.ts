@@ -1,0 +1,57 @@
+// Conversations with MCP servers that are no exchange of one request for one answer: a line carries whole JSON-RPC messages both ways until it ends.
+import type { Fetch } from './calls.ts'
+
+/** One end of a line. */
+export interface Line {
+  /** Hands one message over. Rejects with `upstream.*`, or `session.unknown` when the other end has forgotten the conversation. */
+  send(message: string, headers: readonly string[]): Promise<void>
+  close(): void
+}
+
+export interface LineEvents {
+  /** One message. Until a promise it returns is settled, nothing more is read. */
+  message(text: string): void | Promise<void>
+  /** Once, unless it was closed by us; nothing follows. */
+  ended(why: string): void
+}
+
+/** Opens a line. `headers`: flat list for the request that opens it. Rejects with `upstream.*`. */
+export type Dial = (about: { readonly headers: readonly string[]; readonly timeoutMs: number }, events: LineEvents) => Promise<Line>
+
+/** A WebSocket as its runtime hands it over, already open (RFC 6455). */
+export interface Socket {
+  /** Resolves when it will take more. */
+  send(text: string): void | Promise<void>
+  /** `code`: one that may be sent (RFC 6455 §7.4). */
+  close(code: number, reason: string): void
+  /** Ends it without a handshake: nobody answers at the other end. */
+  cut(): void
+  /** Sends a ping; absent where the runtime pings by itself. */
+  readonly ping?: () => void
+  /** Stops reading, and goes on; absent where the runtime cannot. */
+  readonly pause?: () => void
+  readonly resume?: () => void
+}
+
+/** What is heard on a socket. */
+export interface SocketEvents {
+  text(message: string): void
+  binary(): void
+  /** Anything that shows that the other end lives: a pong. */
+  alive(): void
+  /** Once; `code` 1006 when it broke off, 1005 when none was told. */
+  closed(code: number, reason: string): void
+}
+
+/** Opens a WebSocket to a configured `ws(s)://` URL with subprotocol `mcp`. Rejects with any error, `status` on it when the server answered without 101. */
+export type DialSocket = (
+  url: string,
+  about: { readonly headers: readonly string[]; readonly timeoutMs: number; /** Largest message, bytes. */ readonly maxBytes: number },
+  events: SocketEvents,
+) => Promise<Socket>
+
+/** Connections to servers that the operator configured: unguarded, without a limit on how long an answer streams. */
+export interface Lines {
+  readonly fetch: Fetch
+  readonly socket: DialSocket
+}

@@ -1,0 +1,48 @@
+// Calls that the straight way does not carry: clients of HTTP+SSE, and servers that speak it or a WebSocket.
+import type { Config } from '../config/schema.ts'
+import type { Upstream } from '../ports/calls.ts'
+import type { Audit } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Service } from '../ports/services.ts'
+import type { Passed } from './admission.ts'
+import { createLegacyFront } from './legacy-sse.ts'
+import { createReach } from './reach.ts'
+import type { Reach } from './reach.ts'
+import type { Watch } from './watch.ts'
+
+export interface DetourDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines'>
+  readonly config: Pick<Config, 'max_concurrent_calls' | 'max_open_streams' | 'heartbeat'>
+  readonly watch: Watch
+  readonly record: Audit
+}
+
+export interface Detour {
+  /** Where an admitted call goes instead; undefined for the straight way. */
+  upstream(passed: Passed): Upstream | undefined
+  readonly reach: (service: Service) => Reach
+}
+
+export const createDetour = ({ runtime, config, watch, record }: DetourDeps): Detour => {
+  const keepAliveMs = config.heartbeat * 1000
+  const reaches = new Map<Service, Reach>()
+  const reach = (service: Service): Reach => {
+    const made = reaches.get(service) ?? createReach(service, { runtime, most: config.max_open_streams, keepAliveMs })
+    reaches.set(service, made)
+    return made
+  }
+  const front = createLegacyFront({ runtime, reach, watch, record, keepAliveMs, most: config.max_concurrent_calls })
+  return {
+    reach,
+    upstream(passed) {
+      const { call, principal, envelope } = passed
+      const { address } = call
+      if (address.transport === 'sse') return front.upstream(passed)
+      if (address.service.upstream.kind !== 'http' || call.rest !== '') return undefined
+      const opening = envelope !== undefined && envelope.messages[0]?.method === 'initialize'
+      const way = reach(address.service)
+      if (!way.needed(opening)) return undefined
+      return { kind: 'local', url: 'http://line.invalid/mcp', handle: (request) => way.ask(request, principal) }
+    },
+  }
+}

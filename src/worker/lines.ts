@@ -1,0 +1,18 @@
+// Connections on which servers speak for as long as they like, on Workers: plain fetch, and WebSockets that fetch opens.
+import type { DialSocket, Lines } from '../ports/lines.ts'
+import { socketOf } from './upgrade.ts'
+
+const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
+  const fields = new Headers({ upgrade: 'websocket', 'sec-websocket-protocol': 'mcp' })
+  for (let i = 0; i + 1 < headers.length; i += 2) fields.append(headers[i] as string, headers[i + 1] as string)
+  const response = await fetch(url.replace(/^ws/, 'http'), { headers: fields, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
+  if (!response.webSocket) {
+    await response.body?.cancel()
+    throw Object.assign(new Error(`answered ${response.status}`), { status: response.status })
+  }
+  const socket = socketOf(response.webSocket, events)
+  response.webSocket.accept()
+  return socket
+}
+
+export const createLines = (): Lines => ({ fetch: (input, init) => fetch(input, init), socket: dial })
