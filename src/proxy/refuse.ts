@@ -13,7 +13,8 @@ export const createRefuse =
   ({ cors, log }: { readonly cors: Cors; readonly log: Log }): Refuse =>
   (error, { rawHeaders, requestId, rpcId = null }) => {
     const refusal = error instanceof Refusal ? error : new Refusal('fault')
-    if (error instanceof Refusal) log('debug', 'refused', { request: requestId, refusal: refusal.code, why: refusal.why })
+    // An outage of the storage is the operator's; what an upstream did is in the record of the call.
+    if (error instanceof Refusal) log(refusal.code === 'storage.unavailable' ? 'error' : 'debug', 'refused', { request: requestId, refusal: refusal.code, why: refusal.why })
     else log('error', 'fault', { request: requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
     const { row, detail } = refusal
     // Seed 001: a plain sentence, no JSON.
@@ -40,7 +41,8 @@ export const createRefuse =
         'nosniff',
         'X-Request-Id',
         requestId,
-        ...Object.entries(detail.headers ?? {}).flat(),
+        // RFC 9110 §10.2.3: who finds us unable is told when to try again.
+        ...Object.entries({ ...(row.status === 503 && { 'retry-after': '1' }), ...detail.headers }).flat(),
         ...cors.answer(fieldOf(rawHeaders, 'origin')),
         ...(closing.has(refusal.code) ? ['Connection', 'close'] : []),
       ],
