@@ -10,7 +10,7 @@ import type { Environment } from './environment.ts'
 import { createLog } from './log.ts'
 import { isLoopback, loopbackOrigins, type Origins } from './loopback.ts'
 import { createWorkerRuntime } from './runtime.ts'
-import { answerFailed, answerUnready } from './unready.ts'
+import { answerFailed, answerMalformed, answerUnready } from './unready.ts'
 
 export interface DoorOptions {
   /** Epoch ms; the machine's clock unless a test moves it. */
@@ -89,8 +89,10 @@ export const createDoor = ({ now }: DoorOptions): Door => {
 
   return {
     async fetch(request, env) {
-      const url = new URL(request.url)
       const visit = visitOf(request)
+      // Two Host fields, or one that is no host: the runtime writes into the URL what came.
+      if (!URL.canParse(request.url)) return answerMalformed(visit.requestId)
+      const url = new URL(request.url)
       const found = await find(env, url).catch((error: unknown) => {
         createLog('error')('error', 'start.failed', { why: error instanceof Error ? (error.stack ?? error.message) : String(error), request_id: visit.requestId })
         return undefined

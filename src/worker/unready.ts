@@ -1,4 +1,5 @@
-// What a Worker answers that cannot serve yet: why, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
+// What a Worker answers before there is a gateway to answer: why it cannot serve yet, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
+import { Refusal } from '../kit/refusal.ts'
 import type { Lack } from './configured.ts'
 
 const headers = { 'cache-control': 'no-store', 'retry-after': '60', 'access-control-allow-origin': '*', 'x-content-type-options': 'nosniff' }
@@ -32,3 +33,11 @@ export const answerFailed = (requestId: string): Response =>
     { error: 'temporarily_unavailable', error_description: 'The gateway could not start. Try again in a moment.', request_id: requestId },
     { status: 503, headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId } },
   )
+
+export const answerMalformed = (requestId: string): Response => {
+  const { row, say } = new Refusal('request.host')
+  return Response.json(
+    { error: row.oauth, error_description: say, request_id: requestId },
+    { status: row.status, headers: { 'cache-control': 'no-store', 'x-request-id': requestId } },
+  )
+}

@@ -1,4 +1,5 @@
 // What a deployment to Workers says and does before and beyond what every house does: the public URL, and what it lacks.
+import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { ask } from '../houses/ask.ts'
 import { startWorkerd, type Workerd, type WorkerdOptions } from '../houses/workerd.ts'
@@ -76,6 +77,23 @@ describe('the public URL of a Worker', () => {
       for (const path of ['/.well-known/oauth-authorization-server', '/demo/mcp', '/login'])
         expect([host, path, (await ask(origin, path, { host })).status]).toEqual([host, path, 421])
     }
+  })
+
+  it('is nothing that two Host fields, or one that is no host, could be taken for [hostile A6, A7]', async () => {
+    const origin = await start({ SESSION_SECRET: secret, ...somebody })
+    const { port } = new URL(origin)
+    const statusOf = (...hosts: readonly string[]): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const socket = connect(Number(port), '127.0.0.1', () =>
+          socket.write(`GET /health HTTP/1.1\r\n${hosts.map((host) => `Host: ${host}\r\n`).join('')}Connection: close\r\n\r\n`),
+        )
+        socket.once('data', (data) => (socket.destroy(), resolve(String(data).slice(9, 12))))
+        socket.once('error', reject)
+      })
+    expect(await statusOf(`localhost:${port}`)).toBe('200')
+    for (const hosts of [[`localhost:${port}`, 'evil.test'], ['localhost, evil.test'], ['a b'], ['localhost:99999']])
+      expect([hosts, await statusOf(...hosts)]).toEqual([hosts, '400'])
+    expect(workerd.lines.filter((line) => line.includes('xception'))).toEqual([])
   })
 })
 

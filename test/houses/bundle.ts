@@ -22,7 +22,7 @@ const stampOf = (entry: string): string => {
   for (const folder of ['src', 'test/workers']) {
     for (const file of readdirSync(join(checkout, folder), { recursive: true, withFileTypes: true })) if (file.isFile()) add(join(file.parentPath, file.name))
   }
-  for (const file of ['package.json', 'package-lock.json', 'wrangler.jsonc']) add(join(checkout, file))
+  for (const file of [entry, 'package.json', 'package-lock.json', 'wrangler.jsonc']) add(join(checkout, file))
   return hash.digest('hex').slice(0, 20)
 }
 

@@ -21,6 +21,7 @@ export interface WorkerdOptions {
 
 export interface Workerd {
   readonly origin: string
+  readonly pid: number
   /** Every line the Worker and the runtime wrote so far. */
   readonly lines: readonly string[]
   /** Ends the process; SIGTERM lets it finish what it answers, which an open stream never is. Default SIGKILL. */
@@ -94,6 +95,7 @@ export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Worker
   })
   return {
     origin: `http://localhost:${port}`,
+    pid: child.pid as number,
     lines,
     async close(signal = 'SIGKILL') {
       child.kill(signal)

@@ -1,0 +1,8 @@
+// The measure of the Workers house: a Worker that passes every request on and does nothing else.
+export { RecordObject } from '../../src/worker/object.ts'
+
+export default {
+  fetch(request: Request, env: { readonly UPSTREAM: string }): Promise<Response> {
+    return fetch(new Request(`${env.UPSTREAM}/json`, request))
+  },
+}
