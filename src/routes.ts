@@ -115,7 +115,7 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
   const refused = (thrown: unknown, surface: Surface, request: Request, visit: Visit): Response => {
     const refusal = asRefusal(thrown, surface === 'oauth')
     const path = new URL(request.url).pathname
-    log(refusal.row.status >= 500 ? 'error' : 'info', 'refused', { code: refusal.code, why: refusal.why, method: request.method, path, status: refusal.row.status, request_id: visit.requestId, ip: visit.ip })
+    log(refusal.row.status >= 500 ? 'error' : 'info', 'refused', { refusal: refusal.code, why: refusal.why, method: request.method, path, status: refusal.row.status, request_id: visit.requestId, ip: visit.ip })
     const problem = (drawn: Refusal, requestId: string) => ({ ...problemFor(drawn.code, drawn.say), ...drawn.detail.page, facts: drawn.detail.page?.facts ?? [], status: drawn.row.status, requestId })
     return drawRefusal(refusal, { surface, requestId: visit.requestId, accept: request.headers.get('accept') ?? '', pages, problemFor: problem, redirectTo: options.redirectTo })
   }

@@ -131,3 +131,6 @@ export const sameOriginPath = (raw: string): string | undefined => {
   const url = new URL(raw, 'https://here.invalid')
   return url.origin === 'https://here.invalid' && `${url.pathname}${url.search}${url.hash}` === raw ? raw : undefined
 }
+
+/** An address as pages and logs may repeat it, bounded: a code, a token or a key may stand in its query or fragment. */
+export const withoutQuery = (uri: string): string => uri.slice(0, 300).replace(/[?#].*$/s, '?…')

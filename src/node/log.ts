@@ -1,4 +1,5 @@
 // The log on Node: JSON lines on standard output off a terminal, short lines on standard error at one. Buffered, flushed when the process ends.
+import { jsonLine } from '../kit/json-line.ts'
 import type { Log, LogLevel } from '../ports/runtime.ts'
 import { createLineWriter } from './line-writer.ts'
 
@@ -33,7 +34,7 @@ export const createJsonLog = (level: LogLevel): NodeLog => {
         time = now
         stamp = new Date(now).toISOString()
       }
-      const facts = JSON.stringify(redacted(fields)).slice(1)
+      const facts = jsonLine(redacted(fields)).slice(1)
       // What is recorded for the audit trail names its event itself.
       const mark = fields['event'] === event ? '"audit":true' : `"event":${JSON.stringify(event)}`
       writer.write(`{"level":"${lineLevel}","ts":"${stamp}",${mark}${facts === '}' ? '' : ','}${facts}\n`)
@@ -42,8 +43,8 @@ export const createJsonLog = (level: LogLevel): NodeLog => {
   }
 }
 
-// Escape sequences in a field must not drive the terminal.
-const plain = (value: unknown): string => String(value).replaceAll(/[\u0000-\u001F\u007F-\u009F]/g, ' ').slice(0, 300)
+// Escape sequences in a field must not drive the terminal, nor characters that turn the reading direction or end a line.
+const plain = (value: unknown): string => String(value).replaceAll(/[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/g, ' ').slice(0, 300)
 
 /** For a person at a terminal: warnings and errors, and everything with `debug`. */
 export const createTerminalLog = (level: LogLevel): NodeLog => {

@@ -2,7 +2,7 @@
 // client's, an error may only be shown to the person (RFC 6749 §4.1.2.1); afterwards it is told to the client.
 import { Refusal } from '../kit/refusal.ts'
 import type { RefusalCode, RefusalDetail } from '../kit/refusal.ts'
-import { redirectMatches } from '../kit/urls.ts'
+import { redirectMatches, withoutQuery } from '../kit/urls.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
@@ -92,8 +92,9 @@ export const authorizeChecks = ({ clients, directory }: { readonly clients: Clie
     // OAuth 2.1 §4.1.1: it may be left out where only one was ever registered.
     const redirectUri = sent ?? (redirectUris.length === 1 ? redirectUris[0] : undefined)
     if (redirectUri === undefined || !redirectUris.some((registered) => redirectMatches(registered, redirectUri))) {
-      const facts = [{ name: 'Client', value: id }, ...redirectUris.map((value) => ({ name: 'Registered', value })), { name: 'Asked for', value: sent ?? '(none)' }]
-      throw new Refusal('redirect.mismatch', `${id}: ${sent}`, { page: { facts } })
+      const asked = sent === undefined ? '(none)' : withoutQuery(sent)
+      const facts = [{ name: 'Client', value: id }, ...redirectUris.map((value) => ({ name: 'Registered', value })), { name: 'Asked for', value: asked }]
+      throw new Refusal('redirect.mismatch', `${id}: ${asked}`, { page: { facts } })
     }
     draft.redirectUri = redirectUri
     draft.redirectSent = sent !== undefined
@@ -104,7 +105,7 @@ export const authorizeChecks = ({ clients, directory }: { readonly clients: Clie
     const named = draft.params.getAll('resource').filter(Boolean)
     const found = named.length === 0 ? [directory.only] : named.map((resource) => directory.resolve(resource))
     const [address] = found
-    if (!address || found.some((other) => other?.service.id !== address.service.id)) throw tellClient(draft, 'resource.unknown', named.join(' ').slice(0, 500))
+    if (!address || found.some((other) => other?.service.id !== address.service.id)) throw tellClient(draft, 'resource.unknown', named.slice(0, 5).map(withoutQuery).join(' '))
     if (!address.service.authRequired) throw tellClient(draft, 'resource.unknown', `${address.service.id} needs no token`)
     draft.address = address
   }

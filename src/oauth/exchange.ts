@@ -1,6 +1,7 @@
 // What the two grants of the token endpoint have in common: their surroundings, the resource rule and the answer.
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { withoutQuery } from '../kit/urls.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Runtime, Visit } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -35,7 +36,7 @@ export const factsOf = (grant: Grant, { visit }: TokenRequest) => ({ grant: gran
 export const sameResource = (form: URLSearchParams, grant: Grant, directory: Directory): void => {
   const service = directory.resolve(grant.resource)?.service.id
   for (const named of form.getAll('resource').filter(Boolean))
-    if (service === undefined || directory.resolve(named)?.service.id !== service) throw new Refusal('resource.mismatch', named.slice(0, 500))
+    if (service === undefined || directory.resolve(named)?.service.id !== service) throw new Refusal('resource.mismatch', withoutQuery(named))
 }
 
 /** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */

@@ -1,6 +1,7 @@
 // grant_type=authorization_code (RFC 6749 §4.1.3): everything is checked, then one compare-and-set both spends the code and makes the grant live.
 import { digest, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { withoutQuery } from '../kit/urls.ts'
 import { factsOf, sameResource, tokenAnswer } from './exchange.ts'
 import type { Exchange, ExchangeDeps } from './exchange.ts'
 import { one } from './form.ts'
@@ -20,7 +21,7 @@ export const createRedeem = ({ runtime, directory, grants, tokens, record }: Exc
   if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'no such code')
   const { grant } = read
   if (grant.clientId !== client.id) throw new Refusal('code.unknown', `code of ${grant.clientId} sent by ${client.id}`)
-  if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', `${redirectUri}`.slice(0, 500))
+  if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
   // RFC 7636 §4.6.
   if (!verifierShape.test(verifier) || !sameText(await digest(verifier), grant.challenge)) throw new Refusal('pkce.verifier', 'challenge differs')
   const now = runtime.now()
