@@ -1,5 +1,6 @@
 // The hall: makes every room, hands each the functions it needs, and offers the doors one gateway.
 import { createRecord } from './audit/record.ts'
+import { type Bridges, createBridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
 import { createLocalPeople } from './identity/local.ts'
 import { createLoginLinks, type LoginLinks } from './identity/login-link.ts'
@@ -65,6 +66,8 @@ export interface Gateway {
   fetch(request: Request, visit: Visit): Promise<Response>
   /** Both ways as web standards, for runtimes without the fast pipe. `path` is the raw request path where the runtime has it. Never rejects. */
   handle(request: Request, visit: Visit, fetchUpstream: Fetch, path?: string): Promise<Response>
+  /** The processes of services that are commands. To be closed when the gateway is. */
+  readonly bridges: Bridges
   /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
   warm(): Promise<void>
 }
@@ -78,7 +81,8 @@ const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, runtime, issuer } = options
   const origins = [issuer, ...(options.aliases ?? [])]
-  const directory = createDirectory({ issuer, origins, ...placementOf(config, options.services ?? []) })
+  const bridges = createBridges(runtime)
+  const directory = createDirectory({ issuer, origins, ...placementOf(config, options.services ?? [], bridges) })
   const record = createRecord({ log: runtime.log })
   const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
@@ -133,6 +137,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   return {
     directory,
     links,
+    bridges,
     proxied,
     admit,
     refuse,

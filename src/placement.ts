@@ -1,4 +1,5 @@
 // From the configuration to the services and the hosts they are reached at.
+import type { Bridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
 import type { Service } from './ports/services.ts'
 import type { Placement } from './proxy/locate.ts'
@@ -7,23 +8,26 @@ import type { Placement } from './proxy/locate.ts'
 const withPath = (url: string, transport: string): string =>
   new URL(url).pathname === '/' && !/^wss?:/.test(url) ? new URL(transport === 'sse' ? '/sse' : '/mcp', url).href : url
 
-export const serviceOf = (id: string, service: Config['mcp_services'][string]): Service => ({
+/** A bridge keeps its own time limits, and words them; this one is for a bridge that does not. */
+const timeoutOf = ({ command, timeout, start_timeout: start }: Config['mcp_services'][string]): number => (command === undefined ? timeout : 2 * (timeout + start) + 10_000)
+
+export const serviceOf = (id: string, service: Config['mcp_services'][string], bridges: Bridges): Service => ({
   id,
   name: service.name ?? id,
   description: service.description,
   ...(service.alias === undefined ? {} : { alias: service.alias }),
-  upstream: { kind: 'http', url: withPath(service.url, service.transport), transport: service.transport },
+  upstream: service.url === undefined ? bridges.of(id, service) : { kind: 'http', url: withPath(service.url, service.transport), transport: service.transport },
   ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
   authRequired: service.auth_required,
   scopes: service.scopes,
-  timeoutMs: service.timeout,
+  timeoutMs: timeoutOf(service),
   maxBodyBytes: service.max_body,
   identity: service.identity,
 })
 
 /** `first`: services that the door brings itself. */
-export const placementOf = (config: Config, first: readonly Service[]): Placement => ({
-  services: [...first, ...Object.entries(config.mcp_services).map(([id, service]) => serviceOf(id, service))],
+export const placementOf = (config: Config, first: readonly Service[], bridges: Bridges): Placement => ({
+  services: [...first, ...Object.entries(config.mcp_services).map(([id, service]) => serviceOf(id, service, bridges))],
   defaultService: config.default_service,
   hosts: config.hosts,
   domainRoot: config.domain_root,

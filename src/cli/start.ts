@@ -21,6 +21,8 @@ export interface StartOptions {
 
 /** Longest wait for calls in flight after SIGTERM; with what follows it fits into the 30 s after which Kubernetes and others kill. */
 const drainMs = 28_000
+/** Longest wait for calls of servers that are commands; ending one takes up to eight seconds more. */
+const serversMs = 20_000
 /** Longest wait for what is still written down after the last answer. */
 const afterwardsMs = 1_500
 
@@ -40,8 +42,8 @@ const behindTheFirst = (log: Log): { readonly log: Log; release(): void } => {
 }
 
 /** Answers the exit code. */
-const takeDown = async ({ listening, runtime }: Up): Promise<number> => {
-  const clean = await listening.drain(drainMs)
+const takeDown = async ({ listening, runtime, gateway }: Up): Promise<number> => {
+  const [clean] = await Promise.all([listening.drain(drainMs), gateway.bridges.close(serversMs)])
   const closed = await Promise.race([runtime.close().then(() => true), new Promise<false>((resolve) => void setTimeout(resolve, afterwardsMs, false).unref())])
   return clean && closed ? exitCodes.inOrder : exitCodes.unclean
 }

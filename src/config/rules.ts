@@ -2,10 +2,11 @@
 import type { Rule } from './draft.ts'
 import { addressRules } from './rules-address.ts'
 import { clientRules } from './rules-clients.ts'
+import { commandRules } from './rules-commands.ts'
 import { hostRules } from './rules-hosts.ts'
 import { limitRules } from './rules-limits.ts'
 import { peopleRules } from './rules-people.ts'
 import { secretRules } from './rules-secrets.ts'
 import { serviceRules } from './rules-services.ts'
 
-export const rules: readonly Rule[] = [...addressRules, ...secretRules, ...peopleRules, ...serviceRules, ...hostRules, ...clientRules, ...limitRules]
+export const rules: readonly Rule[] = [...addressRules, ...secretRules, ...peopleRules, ...serviceRules, ...commandRules, ...hostRules, ...clientRules, ...limitRules]

@@ -2,6 +2,7 @@
 // Structure, types and bounds are here; rules that join several keys are in the rules-*.ts beside it.
 // As a namespace: a bundler then leaves out what is not used, half a megabyte of languages among it.
 import * as z from 'zod'
+import { commandKeys } from './command-keys.ts'
 
 const text = (description: string) => z.string().min(1).describe(description)
 const seconds = (description: string, fallback: number, least = 1, most = 31_536_000) => z.number().int().min(least).max(most).default(fallback).describe(`${description} Seconds.`)
@@ -66,7 +67,9 @@ const service = z
     description: z.string().default('').describe('One sentence for the consent page.'),
     url: z
       .url({ protocol: /^(https?|wss?)$/, error: 'must be a whole http(s):// or ws(s):// URL' })
+      .optional()
       .describe('The MCP server: `http(s)://`, without a path `/mcp` is added (`/sse` where the transport is `sse`); or `ws(s)://` for a WebSocket server.'),
+    ...commandKeys,
     transport: z
       .enum(['auto', 'streamable', 'sse'])
       .default('auto')

@@ -111,6 +111,13 @@ export const refusals = {
   'upstream.credential': row(502, 'temporarily_unavailable', 1502, 'The MCP server did not accept the gateway. Its operator must give the gateway access.'),
   'upstream.redirect': row(502, 'temporarily_unavailable', 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'),
   'upstream.session': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave a session id that is malformed or belongs to somebody else.'),
+  // servers that are commands on this computer (src/bridge)
+  'request.accept': row(406, 'invalid_request', 1406, 'Accept both application/json and text/event-stream.'),
+  'mcp.legacy': row(400, 'invalid_request', 1400, 'This MCP server speaks older revisions only. Begin with initialize.'),
+  'process.ended': row(502, 'temporarily_unavailable', 1502, 'The MCP server ended before it answered.'),
+  'process.resting': row(503, 'temporarily_unavailable', 1503, 'The MCP server failed a moment ago. Try again soon.'),
+  'process.limit': row(503, 'temporarily_unavailable', 1503, 'As many MCP servers run as the gateway may start. Try again in a moment.'),
+  'process.unsupported': row(501, 'temporarily_unavailable', 1501, 'This gateway runs where it cannot start a command.'),
 } as const satisfies Record<string, Row>
 
 export type RefusalCode = keyof typeof refusals

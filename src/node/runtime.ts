@@ -9,6 +9,7 @@ import { createLines } from './lines.ts'
 import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { rootSecrets } from './root-secret.ts'
+import { createNodeSpawn } from './spawn.ts'
 import { openStore } from './store.ts'
 
 export interface NodeRuntime extends Runtime {
@@ -33,6 +34,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
   const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
   const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random, config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key))
   const { store, close } = openStore({ config, stateDir, now, log })
+  const processes = createNodeSpawn({ stateDir })
   const pending = new Set<Promise<unknown>>()
   return {
     now,
@@ -48,9 +50,11 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     cache: createMemoryCache({ now, most: 1000 }),
     keys,
     passwords: createPasswords(),
+    spawn: processes.spawn,
     about: { version, runtime: `node ${process.versions.node}`, storage: config.storage.type },
     async close() {
       await Promise.allSettled(pending)
+      processes.close()
       close()
     },
   }

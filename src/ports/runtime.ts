@@ -1,6 +1,7 @@
 // Everything a room may ask of the world outside. Made once at the door; no room reads a clock, a socket, the environment or a global of its runtime.
 import type { KeyRing } from '../kit/keyring.ts'
 import type { Lines } from './lines.ts'
+import type { SpawnServer } from './spawn.ts'
 import type { Cache, Store } from './store.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
@@ -46,6 +47,8 @@ export interface Runtime {
   readonly cache: Cache
   readonly keys: KeyRing
   readonly passwords: Passwords
+  /** Starts servers that are commands; absent where there are no processes. */
+  readonly spawn?: SpawnServer
   /** Version of the product, the runtime and its storage by name, for `/health` and the start block. */
   readonly about: { readonly version: string; readonly runtime: string; readonly storage: string }
 }

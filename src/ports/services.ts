@@ -1,4 +1,5 @@
 // A service is an MCP server behind the gateway; an address is one place where it is reached.
+import type { Carry } from './bridge.ts'
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */
 export type IdentityPreset = 'all' | 'seed1' | 'seed2' | 'seed3' | 'seed4' | 'none'

@@ -37,6 +37,10 @@ export const createTarget = (service: Service): Target => {
     const base = 'http://local.invalid/mcp'
     return { shown: 'this process', upstream: (rest, query) => ({ kind: 'local', handle, url: `${base}${rest}${query === '' ? '' : `?${cleaned(query, new Set())}`}` }) }
   }
+  if (service.upstream.kind === 'bridge') {
+    const bridge: Upstream = { kind: 'bridge', carry: service.upstream.carry }
+    return { shown: 'its command', upstream: () => bridge }
+  }
   const url = new URL(service.upstream.url)
   const own = url.search.slice(1)
   const reserved = new Set(own.split('&').map((pair) => nameOf(pair) ?? ''))

@@ -35,6 +35,7 @@ const table: Readonly<Record<string, Partial<Record<Target, Leave>>>> = {
   identity: room,
   'identity/providers': room,
   connections: room,
+  bridge: room,
   policy: room,
   proxy: room,
   pages: room,
@@ -95,7 +96,7 @@ describe('the walls between the rooms', () => {
     const folders = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
       .map((entry) => entry.parentPath.slice(join(root, 'src').length + 1))
-    const rooms = ['oauth', 'identity', 'connections', 'proxy', 'policy', 'audit', 'pages']
+    const rooms = ['oauth', 'identity', 'connections', 'proxy', 'bridge', 'policy', 'audit', 'pages']
     const unknown = [...new Set(folders)].filter((folder) => !(folder in table) && !(folder.split('/').length === 2 && rooms.includes(folder.split('/')[0] as string)))
     expect(unknown).toEqual([])
   })

@@ -1,0 +1,93 @@
+// The stdio bridge of one service: Streamable HTTP of every revision on one side, a command's standard input and output on the other.
+import { Refusal } from '../kit/refusal.ts'
+import type { BridgeCall, BridgeReply, Carry } from '../ports/bridge.ts'
+import type { Log } from '../ports/runtime.ts'
+import type { ProcessPlan, SpawnServer } from '../ports/spawn.ts'
+import { checkRequest, isModernCall, readMessages } from './http-rules.ts'
+import { createHousekeeping } from './housekeeping.ts'
+import { createLegacy } from './legacy.ts'
+import { createModern } from './modern.ts'
+import { createOwners } from './owners.ts'
+import { createPool, type Pool } from './pool.ts'
+
+export interface BridgeOptions {
+  /** Display name, for sentences that callers read. */
+  readonly name: string
+  /** What is started; `owner` is filled in. */
+  readonly plan: Omit<ProcessPlan, 'owner'>
+  /** One process for everybody instead of one for each person. */
+  readonly shared: boolean
+  /** All milliseconds. */
+  readonly timeoutMs: number
+  readonly startMs: number
+  readonly sessionIdleMs: number
+  readonly sleepMs: number
+  readonly holdMs: number
+  readonly maxProcesses: number
+  readonly maxProcessesPerPerson: number
+}
+
+export interface BridgeDeps {
+  readonly spawn: SpawnServer
+  readonly now: () => number
+  readonly random: (n: number) => Uint8Array
+  readonly log: Log
+  readonly about: { readonly version: string }
+}
+
+export interface Bridge {
+  readonly carry: Carry
+  /** The processes that run, for the operator. */
+  readonly processes: Pool['list']
+  /** Looks after streams, silence and idleness; runs by itself while there are processes. */
+  tick(): void
+  /** Refuses what comes, lets calls that are going finish for `graceMs`, and ends every process. Resolves when all are gone. */
+  close(graceMs: number): Promise<void>
+}
+
+export const createBridge = (options: BridgeOptions, { spawn, now, random, log, about }: BridgeDeps): Bridge => {
+  const { plan, shared } = options
+  const stray = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
+  const pool = createPool({
+    spawn,
+    now,
+    plan: (owner) => ({ ...plan, owner }),
+    limits: { perPerson: shared ? options.maxProcesses : options.maxProcessesPerPerson, total: options.maxProcesses, waitMs: options.startMs },
+    tell: (level, event, facts) => log(level, event, { service: plan.service, ...facts }),
+  })
+  const modern = createModern({ pool, now, about, startMs: options.startMs, shared, stray })
+  const legacy = createLegacy({ pool, now, random, startMs: options.startMs, sessionMs: options.sessionIdleMs, holdMs: options.holdMs, stray })
+  const ownerOf = createOwners(shared)
+
+  const clock = createHousekeeping({ legacy, modern, pool, now, timeoutMs: options.timeoutMs, sleepMs: options.sleepMs })
+
+  const route = async (owner: string, call: BridgeCall): Promise<BridgeReply> => {
+    checkRequest(call)
+    if (call.method === 'GET') return legacy.get(owner, call)
+    if (call.method === 'DELETE') return legacy.delete(owner, call)
+    const { batch, messages } = readMessages(call.body ?? new Uint8Array())
+    const [first] = messages
+    return !batch && first && isModernCall(first, call.headers) ? modern.handle(owner, first, call) : legacy.post(owner, messages, batch, call)
+  }
+
+  /** Refusals that lie in the server speak its name. */
+  const named = (error: unknown): never => {
+    if (error instanceof Refusal && error.code === 'upstream.timeout' && error.detail.say === undefined) throw new Refusal('upstream.timeout', error.why, { ...error.detail, say: `Request to ${options.name} timed out` })
+    throw error
+  }
+
+  return {
+    async carry(call) {
+      const owner = await ownerOf(call.principal)
+      call.signal.throwIfAborted()
+      clock.run()
+      return route(owner, call).catch(named)
+    },
+    processes: pool.list,
+    tick: clock.tick,
+    async close(graceMs) {
+      await pool.close(graceMs)
+      clock.stop()
+    },
+  }
+}

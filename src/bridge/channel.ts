@@ -1,0 +1,180 @@
+// One server's process as JSON-RPC: calls go out under ids of our own, and each answer and progress report finds the caller it belongs to.
+import { Refusal } from '../kit/refusal.ts'
+import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../ports/spawn.ts'
+import { type Id, isId, kindOf, metaOf, oneLine, paramsOf, readLine, type Rpc, withId } from './rpc.ts'
+
+export interface CallEvents {
+  /** The answer under the caller's id. Nothing follows. */
+  answer(text: string, message: Rpc): void
+  /** A progress report under the caller's token. */
+  progress(text: string): void
+  /** No answer will come. */
+  failed(refusal: Refusal): void
+  /** Silence is no fault: a stream of notifications that may never come. */
+  readonly patient?: boolean
+}
+
+export interface ChannelEvents {
+  notification(message: Rpc, text: string): void
+  request(message: Rpc, text: string): void
+  /** The process is over; its calls have failed already. */
+  ended(end: ProcessEnd): void
+}
+
+export interface Channel {
+  /** Sends a request under a new id, which is returned. Throws `upstream.busy` when the process leaves too much unread, `process.ended` when it is over. */
+  call(message: Rpc, events: CallEvents): number
+  /** Sends a notification or a response. What the process does not read any more is dropped. */
+  send(message: Rpc): void
+  /** Tells the server that nobody waits any longer, and forgets the call (MCP cancellation; an answer that crosses it is dropped). */
+  cancel(id: number, reason: string): void
+  /** While anybody holds it, nothing more is read of what the server writes. */
+  hold(who: object): void
+  release(who: object): void
+  /** Fails the calls of which nothing was heard for longer than `silenceMs`, and tells the server. */
+  expire(silenceMs: number): void
+  /** Calls without an answer. */
+  pending(): number
+  /** Epoch ms of the last message in either direction. */
+  usedAt(): number
+  readonly startedAt: number
+  end(): ProcessEnd | undefined
+  /** Answered something at least once. */
+  spoke(): boolean
+  readonly process: ServerProcess
+  /** Ends the process in order; `process.stop()` says when it is gone. */
+  stop(): void
+}
+
+export interface ChannelDeps {
+  readonly spawn: SpawnServer
+  readonly now: () => number
+  /** What a line was that belongs to nobody. */
+  readonly stray: (what: string) => void
+}
+
+interface Pending extends CallEvents {
+  readonly clientId: Id
+  readonly token: Id | undefined
+  heardAt: number
+}
+
+type Calls = Map<number, Pending>
+
+/** The same request under our id; the progress token becomes that id too, so that it is unique among everybody's (basic/utilities/progress). */
+const outgoing = (message: Rpc, id: number, token: Id | undefined): string => {
+  if (token === undefined) return JSON.stringify({ ...message, id })
+  return JSON.stringify({ ...message, id, params: { ...paramsOf(message), _meta: { ...metaOf(message), progressToken: id } } })
+}
+
+/** Reads lines and hands each message to whom it is for. `answered` hears that the server has answered something. */
+const createEar = (calls: Calls, { now, stray }: ChannelDeps, events: ChannelEvents, answered: () => void): ((line: string) => void) => {
+  const answer = (message: Rpc, text: string): void => {
+    const id = message['id'] as number
+    const call = calls.get(id)
+    if (!call) return stray('an answer to no call')
+    calls.delete(id)
+    answered()
+    call.answer(withId(text, message, call.clientId), message)
+  }
+  const notification = (message: Rpc, text: string): void => {
+    if (message['method'] !== 'notifications/progress') return events.notification(message, text)
+    const params = paramsOf(message)
+    const call = calls.get(params['progressToken'] as number)
+    if (call?.token === undefined) return stray('progress of no call')
+    call.heardAt = now()
+    call.progress(JSON.stringify({ ...message, params: { ...params, progressToken: call.token } }))
+  }
+  const hear = (value: unknown, line?: string): void => {
+    const kind = kindOf(value)
+    if (kind === undefined) return stray('a line that is no JSON-RPC message')
+    const message = value as Rpc
+    const text = line === undefined ? JSON.stringify(message) : oneLine(line, message)
+    if (kind === 'response') answer(message, text)
+    else if (kind === 'notification') notification(message, text)
+    else events.request(message, text)
+  }
+  return (line) => {
+    const read = readLine(line)
+    if (!read) return stray('a line that is no JSON')
+    // Servers of 2025-03-26 may write arrays (basic/index, batching); each element goes its own way.
+    if (Array.isArray(read.value)) for (const message of read.value as readonly unknown[]) hear(message)
+    else hear(read.value, line)
+  }
+}
+
+const createHolders = (child: ServerProcess): Pick<Channel, 'hold' | 'release'> => {
+  const holders = new Set<object>()
+  return {
+    hold(who) {
+      if (holders.size === 0) child.pause()
+      holders.add(who)
+    },
+    release(who) {
+      if (holders.delete(who) && holders.size === 0) child.resume()
+    },
+  }
+}
+
+const expire = (calls: Calls, before: number, cancel: Channel['cancel']): void => {
+  for (const [id, call] of calls) {
+    if (call.patient || call.heardAt > before) continue
+    cancel(id, 'timeout')
+    call.failed(new Refusal('upstream.timeout', 'it said nothing about the call for too long'))
+  }
+}
+
+export const createChannel = (plan: ProcessPlan, deps: ChannelDeps, events: ChannelEvents): Channel => {
+  const { spawn, now, stray } = deps
+  const calls: Calls = new Map()
+  const state = { nextId: 1, usedAt: now(), spoke: false, end: undefined as ProcessEnd | undefined }
+  const startedAt = state.usedAt
+  const hear = createEar(calls, deps, events, () => (state.spoke = true))
+  const line = (text: string): void => {
+    state.usedAt = now()
+    hear(text)
+  }
+  const child = spawn(plan, {
+    line,
+    garbage: (bytes) => stray(`${bytes} bytes that are no UTF-8`),
+    ended(how) {
+      state.end = how
+      const lost = [...calls.values()]
+      calls.clear()
+      for (const call of lost) call.failed(new Refusal('process.ended', how.why, { say: how.say }))
+      events.ended(how)
+    },
+  })
+
+  const cancel: Channel['cancel'] = (id, reason) => {
+    if (calls.delete(id) && !state.end) child.send(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason } }))
+  }
+
+  return {
+    ...createHolders(child),
+    cancel,
+    call(message, handlers) {
+      const { end } = state
+      if (end) throw new Refusal('process.ended', end.why, { say: end.say })
+      const id = state.nextId++
+      const { progressToken } = metaOf(message)
+      const token = isId(progressToken) ? progressToken : undefined
+      state.usedAt = now()
+      if (!child.send(outgoing(message, id, token))) throw new Refusal('upstream.busy', 'its input is full', { headers: { 'retry-after': '1' } })
+      calls.set(id, { ...handlers, clientId: message['id'] as Id, token, heardAt: state.usedAt })
+      return id
+    },
+    send(message) {
+      state.usedAt = now()
+      if (!state.end) child.send(JSON.stringify(message))
+    },
+    expire: (silenceMs) => expire(calls, now() - silenceMs, cancel),
+    pending: () => calls.size,
+    usedAt: () => state.usedAt,
+    end: () => state.end,
+    spoke: () => state.spoke,
+    startedAt,
+    process: child,
+    stop: () => void child.stop().catch(() => undefined),
+  }
+}

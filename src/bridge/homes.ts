@@ -1,0 +1,127 @@
+// One process for each person who calls in 2026-07-28, once it is known that the server speaks it (SEP-2567: the key is the authenticated principal).
+import { Refusal } from '../kit/refusal.ts'
+import type { Channel } from './channel.ts'
+import { type Era, ownMeta, probe } from './era.ts'
+import { createPersonal, type Personal } from './personal.ts'
+import type { Pool } from './pool.ts'
+import { createTools, type Tools } from './tools.ts'
+
+/** A server once found to be of before may have been replaced since: it is asked again. */
+const legacyMs = 600_000
+/** Whoever waits for a process leaves its making to those who come later. */
+const never = new AbortController().signal
+
+export interface Home {
+  readonly personal: Personal
+  readonly tools: Tools
+  readonly channel: Channel
+}
+
+export interface HomesOptions {
+  readonly pool: Pool
+  readonly now: () => number
+  readonly about: { readonly version: string }
+  /** Longest wait for a process to say anything, milliseconds. */
+  readonly startMs: number
+  readonly shared: boolean
+  readonly stray: (what: string) => void
+}
+
+export interface Homes {
+  /** This owner's process, begun when there is none. Rejects with `mcp.legacy` when the server speaks older revisions only, and as `Pool.start` does. */
+  of(owner: string): Promise<Home>
+  readonly settled: Iterable<Home>
+}
+
+type Make = (owner: string, probing: boolean, forget: (home: Home) => void) => Promise<Home>
+
+const createMake =
+  ({ pool, now, about, shared, stray }: HomesOptions): Make =>
+  async (owner, probing, forget) => {
+    const home: { channel?: Channel; whole?: Home } = {}
+    const own = (): Channel => home.channel as Channel
+    const personal = createPersonal({ channel: own, alone: !shared, stray })
+    const over = (): void => {
+      if (home.whole) forget(home.whole)
+    }
+    const channel = await pool.start(
+      owner,
+      {
+        ...personal.events,
+        idle: () => (home.channel?.pending() === 0 ? now() - home.channel.usedAt() : 0),
+        busy: () => personal.calls > 0,
+        leave() {
+          over()
+          personal.close()
+          home.channel?.stop()
+        },
+        ended: over,
+      },
+      never,
+      probing,
+    )
+    home.channel = channel
+    home.whole = { personal, channel, tools: createTools({ channel: own, now, meta: ownMeta(about) }) }
+    return home.whole
+  }
+
+export const createHomes = (options: HomesOptions): Homes => {
+  const { now, about, startMs } = options
+  const make = createMake(options)
+  const homes = new Map<string, Promise<Home>>()
+  const settled = new Map<string, Home>()
+  let verdict: { readonly era: Era; readonly until: number } | undefined
+  /** The process that is being asked; everybody else waits for what it says. */
+  const asking: { now?: Promise<unknown> } = {}
+
+  const begin = (owner: string, probing: boolean): Promise<Home> =>
+    make(owner, probing, (home) => {
+      if (settled.get(owner) !== home) return
+      settled.delete(owner)
+      homes.delete(owner)
+    })
+
+  /** Asks on a process of its own; a server of this era goes on living in it. */
+  const ask = async (owner: string): Promise<Home | undefined> => {
+    const home = await begin(owner, true)
+    const era = await probe(home.channel, { about, startMs }).catch((error: unknown) => {
+      home.channel.stop()
+      throw error
+    })
+    verdict = { era, until: era === 'legacy' ? now() + legacyMs : Number.POSITIVE_INFINITY }
+    if (era === 'modern') return home
+    home.channel.stop()
+    return undefined
+  }
+
+  const enter = async (owner: string): Promise<Home> => {
+    while (asking.now) await asking.now.catch(() => undefined)
+    if (!verdict || now() >= verdict.until) {
+      const asked = ask(owner)
+      asking.now = asked
+      const home = await asked.finally(() => delete asking.now)
+      if (home) return home
+    }
+    if (verdict?.era === 'legacy') throw new Refusal('mcp.legacy', 'probed')
+    return begin(owner, false)
+  }
+
+  return {
+    of(owner) {
+      const known = homes.get(owner)
+      if (known) return known
+      const made = enter(owner)
+      homes.set(owner, made)
+      made.then(
+        (home) => {
+          // It may have ended between its first word and this moment.
+          if (home.channel.end()) homes.delete(owner)
+          else settled.set(owner, home)
+        },
+        () => homes.delete(owner),
+      )
+      return made
+    },
+    settled: { [Symbol.iterator]: () => settled.values() },
+  }
+}

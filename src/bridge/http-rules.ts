@@ -1,0 +1,46 @@
+// What HTTP asks of a request before anything of it is read: in front of a command the gateway itself is the MCP endpoint (streamable-http of every revision).
+import { fieldOf } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { metaKeys } from '../mcp/envelope.ts'
+import { isModern } from '../mcp/revisions.ts'
+import { parseStrictJson } from '../mcp/strict-json.ts'
+import type { BridgeCall } from '../ports/bridge.ts'
+import { kindOf, metaOf, type Rpc } from './rpc.ts'
+
+const accepts = (accept: string | undefined, type: string): boolean =>
+  accept === undefined || accept.split(',').some((part) => [type, `${type.slice(0, type.indexOf('/'))}/*`, '*/*'].includes((part.split(';')[0] as string).trim().toLowerCase()))
+
+/** The header alone, where there is no body or its message carries no envelope. */
+const modernHeader = (headers: readonly string[]): boolean => {
+  const version = fieldOf(headers, 'mcp-protocol-version')
+  return version !== undefined && isModern(version.trim())
+}
+
+/** Whether a message is served without a session: its envelope says so or, where it has none, the header (2026-07-28 basic/versioning). */
+export const isModernCall = (message: Rpc, headers: readonly string[]): boolean => {
+  const claim = metaOf(message)[metaKeys.version]
+  return typeof claim === 'string' ? isModern(claim) : message['method'] !== 'initialize' && modernHeader(headers)
+}
+
+/** Throws `request.method`, `request.accept` or `request.media-type`. */
+export const checkRequest = ({ method, headers }: BridgeCall): void => {
+  const accept = fieldOf(headers, 'accept')
+  if (method === 'POST') {
+    const type = (fieldOf(headers, 'content-type') ?? '').split(';')[0]?.trim().toLowerCase()
+    if (type !== 'application/json') throw new Refusal('request.media-type', `Content-Type ${String(type).slice(0, 80)}`, { say: 'Send the message as application/json.' })
+    if (!accepts(accept, 'application/json') || !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', String(accept).slice(0, 80))
+    return
+  }
+  // Streams by GET and sessions that end by DELETE belong to the revisions before 2026-07-28.
+  if (modernHeader(headers)) throw new Refusal('request.method', `${method} in a revision without sessions`, { headers: { allow: 'POST' } })
+  if (method === 'GET' && !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', String(accept).slice(0, 80))
+}
+
+/** The messages of a body, each known to be one. Throws `mcp.parse` and `mcp.invalid`. */
+export const readMessages = (body: Uint8Array): { readonly batch: boolean; readonly messages: readonly Rpc[] } => {
+  const value = parseStrictJson(body)
+  const messages = (Array.isArray(value) ? value : [value]) as readonly unknown[]
+  if (messages.length === 0) throw new Refusal('mcp.invalid', 'an empty batch')
+  for (const message of messages) if (kindOf(message) === undefined) throw new Refusal('mcp.invalid', 'no JSON-RPC message')
+  return { batch: Array.isArray(value), messages: messages as readonly Rpc[] }
+}

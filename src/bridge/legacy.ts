@@ -1,0 +1,99 @@
+// The endpoint for clients of 2025 and before: sessions begun by `initialize`, each with a process of its own, POST, GET and DELETE (2025-11-25 transports).
+import { encodeBase64url } from '../kit/bytes.ts'
+import { fieldOf } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { revisions } from '../mcp/revisions.ts'
+import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
+import { introduce, lodge, type Lodging } from './lodging.ts'
+import type { Pool } from './pool.ts'
+import { type Id, kindOf, type Rpc } from './rpc.ts'
+
+export interface LegacyOptions {
+  readonly pool: Pool
+  readonly now: () => number
+  readonly random: (n: number) => Uint8Array
+  /** Longest wait for the answer to `initialize`, milliseconds. */
+  readonly startMs: number
+  /** A session without a call or a stream for this long ends, milliseconds. */
+  readonly sessionMs: number
+  /** Event streams of calls are let go of after this long, for clients that know how to take them up again; 0 holds them. Milliseconds. */
+  readonly holdMs: number
+  readonly stray: (what: string) => void
+}
+
+export interface Legacy {
+  /** A POST of one message or a batch. Rejects with `Refusal`. */
+  post(owner: string, messages: readonly Rpc[], batch: boolean, call: BridgeCall): Promise<BridgeReply>
+  get(owner: string, call: BridgeCall): Promise<BridgeReply>
+  delete(owner: string, call: BridgeCall): Promise<BridgeReply>
+  tick(comment: boolean): void
+  /** Fails calls during which a server said nothing; where it waits for the client itself, `waitMs` counts. */
+  expire(silenceMs: number, waitMs: number): void
+}
+
+/** A call that is answered sooner than this is answered in one piece. */
+const graceMs = 100
+/** From this revision on, streams begin with an event that has only an id (2025-11-25 transports, sending messages). */
+const priming = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version
+const batching = new Set(revisions.filter(({ batches }) => batches).map(({ version }) => version))
+
+const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[]): void => {
+  if (!batch && fieldOf(headers, 'mcp-session-id') === undefined) return
+  throw new Refusal('mcp.invalid', 'initialize in a batch or a session', { say: 'Send initialize by itself and without a session.', rpcId: message['id'] as Id })
+}
+
+export const createLegacy = ({ pool, now, random, startMs, sessionMs, holdMs, stray }: LegacyOptions): Legacy => {
+  const sessions = new Map<string, Lodging>()
+  const forget = ({ id }: Lodging): void => {
+    if (id !== undefined) sessions.delete(id)
+  }
+  const deps = { pool, now, stray, forget, primes: (version: string) => version >= priming }
+
+  const find = (owner: string, headers: readonly string[]): Lodging => {
+    const id = fieldOf(headers, 'mcp-session-id')
+    if (id === undefined) throw new Refusal('session.missing')
+    const lodging = sessions.get(id)
+    if (!lodging || lodging.owner !== owner) throw new Refusal('session.unknown', lodging ? 'of another owner' : 'ended, or never begun here')
+    lodging.session.touch()
+    return lodging
+  }
+
+  const accepted = (lodging: Lodging): string => {
+    const id = encodeBase64url(random(24))
+    lodging.id = id
+    sessions.set(id, lodging)
+    return id
+  }
+
+  return {
+    async post(owner, messages, batch, call) {
+      const first = messages.find((message) => message['method'] === 'initialize' && kindOf(message) === 'request')
+      if (first) {
+        checkInitialize(first, batch, call.headers)
+        return introduce({ lodging: await lodge(owner, call.signal, deps), message: first, call, startMs, accepted })
+      }
+      const { session } = find(owner, call.headers)
+      if (batch && !batching.has(session.version ?? '')) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version ?? ''} has no batches: send one message a request.` })
+      return session.post(messages, batch, call.signal)
+    },
+    async get(owner, call) {
+      const reply = find(owner, call.headers).session.streams.stand(call.signal, fieldOf(call.headers, 'last-event-id'))
+      if (!reply) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'This Last-Event-ID is not one of this session.' })
+      return reply
+    },
+    async delete(owner, call) {
+      find(owner, call.headers).leave()
+      return { status: 204, headers: [], body: '' }
+    },
+    tick(comment) {
+      const limit = now() - sessionMs
+      for (const { session, channel, leave } of sessions.values()) {
+        session.streams.tick(graceMs, holdMs, comment)
+        if (!session.streams.connected && channel.pending() === 0 && Math.max(session.touchedAt, channel.usedAt()) <= limit) leave()
+      }
+    },
+    expire(silenceMs, waitMs) {
+      for (const { session, channel } of sessions.values()) channel.expire(session.asked > 0 ? waitMs : silenceMs)
+    },
+  }
+}

@@ -1,0 +1,94 @@
+// The processes of one service: begun when there is a place, kept from being begun too soon after a failure, ended when idle.
+import { Refusal } from '../kit/refusal.ts'
+import type { ProcessEnd, ProcessPlan, SpawnServer } from '../ports/spawn.ts'
+import { type Channel, createChannel } from './channel.ts'
+import { createPlaces, type Lodger, type Place, type PlaceLimits } from './places.ts'
+import { createRest } from './rest.ts'
+
+/** A process that served this long before it failed is begun again at once. */
+const steadyMs = 60_000
+
+export interface PoolDeps {
+  readonly spawn: SpawnServer
+  readonly now: () => number
+  readonly plan: (owner: string) => ProcessPlan
+  readonly limits: PlaceLimits
+  /** For the operator: a process began or ended, or said something that belongs to nobody. */
+  readonly tell: (level: 'debug' | 'info' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
+}
+
+export interface RunningProcess {
+  readonly owner: string
+  readonly pid: number | undefined
+  /** Epoch ms. */
+  readonly startedAt: number
+  /** Calls without an answer. */
+  readonly pending: number
+  /** The last it wrote to standard error. */
+  readonly stderr: string
+}
+
+export interface Pool {
+  /**
+   * A process for this owner, as soon as there is a place. Rejects with `process.limit` when there is none in time, `process.resting`
+   * soon after failures. `probe`: its failure says nothing about the next.
+   */
+  start(owner: string, lodger: Lodger, signal: AbortSignal, probe?: boolean): Promise<Channel>
+  /** Serves the queue, and ends who has been idle for longer than `idleMs`. */
+  tick(idleMs: number): void
+  readonly size: number
+  list(): readonly RunningProcess[]
+  /** Starts nothing more, lets processes finish the calls they have for `graceMs`, and ends them; resolves when all are gone. */
+  close(graceMs: number): Promise<void>
+}
+
+const listed = ({ owner, channel }: Place): readonly RunningProcess[] =>
+  channel ? [{ owner, pid: channel.process.pid, startedAt: channel.startedAt, pending: channel.pending(), stderr: channel.process.stderr() }] : []
+
+export const createPool = ({ spawn, now, plan, limits, tell }: PoolDeps): Pool => {
+  const places = createPlaces(limits, now)
+  const rest = createRest(now)
+  let closed = false
+
+  const begin = (place: Place, probe: boolean): Channel => {
+    const { owner, lodger } = place
+    const ended = (end: ProcessEnd): void => {
+      const calm = end.kind === 'stopped' || probe
+      if (end.kind === 'stopped') rest.forget(owner)
+      else if (!probe) rest.failed(owner, end, channel.spoke() && now() - channel.startedAt >= steadyMs)
+      tell(calm ? 'debug' : 'warn', 'process.ended', { owner, pid: channel.process.pid, why: end.why, lived_ms: now() - channel.startedAt })
+      lodger.ended(end)
+      places.give(place)
+    }
+    const stray = (what: string): void => tell('debug', 'process.stray', { owner, pid: channel.process.pid, what })
+    const channel: Channel = createChannel(plan(owner), { spawn, now, stray }, { ...lodger, ended })
+    place.channel = channel
+    tell('debug', 'process.started', { owner, pid: channel.process.pid })
+    return channel
+  }
+
+  return {
+    async start(owner, lodger, signal, probe = false) {
+      if (closed) throw new Refusal('process.limit', 'the gateway is ending')
+      if (!probe) rest.check(owner)
+      return begin(await places.take(owner, lodger, signal), probe)
+    },
+    tick(idleMs) {
+      for (const place of places.all) if (place.lodger.idle() >= idleMs) places.dismiss(place)
+      places.serve()
+    },
+    get size() {
+      return places.all.size
+    },
+    list: () => [...places.all].flatMap(listed),
+    async close(graceMs) {
+      closed = true
+      places.close()
+      for (const until = now() + graceMs; places.all.size > 0 && now() < until; ) {
+        for (const place of places.all) if (!place.lodger.busy()) places.dismiss(place)
+        await new Promise((done) => void setTimeout(done, 50))
+      }
+      await Promise.all([...places.all].flatMap(({ channel }) => (channel ? [channel.process.stop()] : [])))
+    },
+  }
+}

@@ -1,0 +1,54 @@
+// JSON-RPC messages as lines: what a line is, and the same message under another id (JSON-RPC 2.0 §4, §5; MCP transports, stdio).
+
+export type Id = string | number
+export type Rpc = Readonly<Record<string, unknown>>
+
+export type Kind = 'request' | 'notification' | 'response'
+
+export const isRecord = (value: unknown): value is Rpc => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+export const isId = (value: unknown): value is Id => typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))
+
+/** What a value is as a message; undefined for what is none. A response without a usable id belongs to nobody, so it is none either. */
+export const kindOf = (value: unknown): Kind | undefined => {
+  if (!isRecord(value) || value['jsonrpc'] !== '2.0') return undefined
+  const { id, method, params } = value
+  if (method === undefined) return isId(id) && (isRecord(value['result']) || isRecord(value['error'])) ? 'response' : undefined
+  if (typeof method !== 'string' || (params !== undefined && !isRecord(params))) return undefined
+  if (id === undefined) return 'notification'
+  return isId(id) ? 'request' : undefined
+}
+
+export const paramsOf = (message: Rpc): Rpc => (isRecord(message['params']) ? message['params'] : {})
+export const metaOf = (message: Rpc): Rpc => {
+  const meta = paramsOf(message)['_meta']
+  return isRecord(meta) ? meta : {}
+}
+
+/** The value of one line; undefined when the line is no JSON. */
+export const readLine = (line: string): { readonly value: unknown } | undefined => {
+  try {
+    return { value: JSON.parse(line) as unknown }
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The text of an answer under another id. Large results are not written anew where the id stands at a place that can only be the
+ * message's own: just before the last brace, or in the beginning that most servers write.
+ */
+export const withId = (text: string, message: Rpc, id: Id): string => {
+  const [from, to] = [JSON.stringify(message['id']), JSON.stringify(id)]
+  const tail = `,"id":${from}}`
+  const head = `{"jsonrpc":"2.0","id":${from},`
+  if (text.endsWith(tail)) return `${text.slice(0, -tail.length)},"id":${to}}`
+  if (text.startsWith(head)) return `{"jsonrpc":"2.0","id":${to},${text.slice(head.length)}`
+  return JSON.stringify({ ...message, id })
+}
+
+/** One line for a message: its own text where that can be told from the lines around it (a carriage return ends a line of an event stream too). */
+export const oneLine = (text: string, message: unknown): string => (/[\r\n]/.test(text) ? JSON.stringify(message) : text)
+
+export const errorText = (id: Id | null, code: number, message: string, data?: unknown): string =>
+  JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } })

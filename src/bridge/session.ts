@@ -1,0 +1,90 @@
+// One session of a client of 2025 and the server process it has to itself: calls, notifications and answers one way, and everything the server says the other.
+import type { BridgeReply } from '../ports/bridge.ts'
+import type { Channel, ChannelEvents } from './channel.ts'
+import { isId, kindOf, paramsOf, type Rpc } from './rpc.ts'
+import { createSessionCalls, gather, keyOf } from './session-calls.ts'
+import { createStreams, type Streams } from './streams.ts'
+
+/** Requests of the server that wait for the client at once. */
+const mostAsked = 256
+
+export interface Session {
+  /** Filled in by the answer to `initialize`. */
+  version: string | undefined
+  readonly streams: Streams
+  /** What the session's process says goes here. */
+  readonly events: ChannelEvents
+  /** One message, or the elements of a batch, that a client posted. */
+  post(messages: readonly Rpc[], batch: boolean, signal: AbortSignal): Promise<BridgeReply>
+  /** Requests of the server that the client has not answered. */
+  readonly asked: number
+  touch(): void
+  /** Epoch ms of the last request of the client. */
+  readonly touchedAt: number
+}
+
+export interface SessionOptions {
+  readonly now: () => number
+  readonly channel: () => Channel
+  /** Whether clients of a version understand a stream that begins with an event that has only an id. */
+  readonly primes: (version: string) => boolean
+  readonly stray: (what: string) => void
+}
+
+export const createSession = ({ now, channel, primes, stray }: SessionOptions): Session => {
+  const calls = createSessionCalls(channel)
+  const asked = new Set<string>()
+  let touchedAt = now()
+
+  const take = (message: Rpc): void => {
+    if (message['method'] === 'notifications/cancelled') calls.cancel(message)
+    else if (kindOf(message) !== 'response' || asked.delete(keyOf(message['id']))) channel().send(message)
+    else stray('an answer of the client to no question')
+  }
+
+  const session: Session = {
+    version: undefined,
+    streams: createStreams({
+      now,
+      primes: () => session.version !== undefined && primes(session.version),
+      hold: (who) => channel().hold(who),
+      release: (who) => channel().release(who),
+    }),
+    events: {
+      request(message, text) {
+        if (asked.size >= mostAsked) {
+          channel().send({ jsonrpc: '2.0', id: message['id'], error: { code: 1429, message: 'Too many requests wait for the client.' } })
+          return
+        }
+        asked.add(keyOf(message['id']))
+        session.streams.tell(text, true)
+      },
+      notification(message, text) {
+        const { method } = message
+        const { requestId } = paramsOf(message)
+        if (method === 'notifications/cancelled' && isId(requestId)) asked.delete(keyOf(requestId))
+        session.streams.tell(text, method === 'notifications/message' || method === 'notifications/cancelled')
+      },
+      ended: () => session.streams.close(),
+    },
+    async post(messages, batch, signal) {
+      touchedAt = now()
+      const count = messages.filter((message) => kindOf(message) === 'request').length
+      const way = count === 0 ? undefined : session.streams.way(signal)
+      const finish = way && gather(way, batch, count)
+      for (const message of messages) {
+        if (way && finish && kindOf(message) === 'request') calls.call(message, way, finish, batch)
+        else take(message)
+      }
+      return way ? way.reply : { status: 202, headers: [], body: '' }
+    },
+    get asked() {
+      return asked.size
+    },
+    touch: () => void (touchedAt = now()),
+    get touchedAt() {
+      return touchedAt
+    },
+  }
+  return session
+}

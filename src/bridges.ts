@@ -1,0 +1,61 @@
+// The services that are commands on this computer, each behind a bridge of its own.
+import { createBridge, type Bridge } from './bridge/bridge.ts'
+import type { Config } from './config/schema.ts'
+import { Refusal } from './kit/refusal.ts'
+import type { Runtime } from './ports/runtime.ts'
+import type { Service } from './ports/services.ts'
+
+type ServiceConfig = Config['mcp_services'][string]
+
+export interface Bridges {
+  /** The bridge of a command, made when first asked for. */
+  of(id: string, service: ServiceConfig): Service['upstream']
+  /** The processes that run, by service, for the operator. */
+  processes(): readonly (ReturnType<Bridge['processes']>[number] & { readonly service: string })[]
+  /** Lets calls that are going finish for `graceMs`, then ends every process. Resolves when all are gone. */
+  close(graceMs: number): Promise<void>
+}
+
+const bridgeOf = (id: string, service: ServiceConfig & { readonly command: string }, runtime: Runtime): Bridge | undefined =>
+  runtime.spawn &&
+  createBridge(
+    {
+      name: service.name ?? id,
+      plan: {
+        service: id,
+        command: service.command,
+        args: service.args,
+        env: service.env,
+        cwd: service.cwd,
+        sandbox: service.sandbox,
+        network: service.sandbox_network,
+        read: service.sandbox_read,
+        write: service.sandbox_write,
+      },
+      shared: service.shared,
+      timeoutMs: service.timeout,
+      startMs: service.start_timeout,
+      sessionIdleMs: service.session_idle * 1000,
+      sleepMs: service.sleep_after * 1000,
+      holdMs: service.reconnect_after,
+      maxProcesses: service.max_processes,
+      maxProcessesPerPerson: service.max_processes_per_person,
+    },
+    { spawn: runtime.spawn, now: runtime.now, random: runtime.random, log: runtime.log, about: runtime.about },
+  )
+
+export const createBridges = (runtime: Runtime): Bridges => {
+  const bridges = new Map<string, Bridge>()
+  return {
+    of(id, service) {
+      const { command } = service
+      const bridge = command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime)
+      if (bridge) bridges.set(id, bridge)
+      return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported'))) }
+    },
+    processes: () => [...bridges].flatMap(([service, bridge]) => bridge.processes().map((process) => ({ ...process, service }))),
+    async close(graceMs) {
+      await Promise.all([...bridges.values()].map((bridge) => bridge.close(graceMs)))
+    },
+  }
+}

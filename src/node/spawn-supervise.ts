@@ -1,0 +1,120 @@
+// A started process until nothing of it is left: its lines, its complaints, its end, and the end of what it started.
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import type { ProcessEnd, ProcessEvents, ServerProcess } from '../ports/spawn.ts'
+import { anythingLeft, signalAll } from './spawn-group.ts'
+import type { Guard } from './spawn-guard.ts'
+import { createLines } from './spawn-lines.ts'
+import { endOf } from './spawn-words.ts'
+
+/** Unread input beyond which a process is given no more. */
+const mostUnread = 16_777_216
+const keptStderr = 65_536
+/** After its input ended, a process has this long to end by itself; then after SIGTERM; then it is killed. Together well below ten seconds. */
+const closeMs = 2000
+const termMs = 2500
+const killMs = 3000
+const lookMs = 50
+/** Something it started may hold its output open for ever; what it said before it ended is in the pipe already. */
+const drainMs = 500
+
+const later = (ms: number): Promise<void> => new Promise((done) => void setTimeout(done, ms))
+
+/** A process that never began. Told later, as any other end. */
+export const unborn = (end: ProcessEnd, events: ProcessEvents): ServerProcess => {
+  queueMicrotask(() => events.ended(end))
+  return { pid: undefined, send: () => false, pause: () => undefined, resume: () => undefined, stderr: () => '', stop: () => Promise.resolve() }
+}
+
+export interface Charge {
+  readonly command: string
+  readonly mark: string
+  readonly events: ProcessEvents
+  /** Absent where the process cannot outlive the gateway anyway. */
+  readonly guard: Guard | undefined
+}
+
+interface Life {
+  over: boolean
+  /** Why it ended, where we are the reason. */
+  reason: ProcessEnd | undefined
+  /** What it wrote to standard error last. */
+  complained: string
+}
+
+/** Ends its input, and then the process and what it started; each step only as long as anything is left. */
+const end = async (pid: number | undefined, mark: string, life: Life, stdin: { end(): void }): Promise<void> => {
+  const gone = (): boolean => life.over && (pid === undefined || !anythingLeft(pid, mark))
+  const within = async (ms: number): Promise<boolean> => {
+    for (let waited = 0; waited < ms && !gone(); waited += lookMs) await later(lookMs)
+    return gone()
+  }
+  stdin.end()
+  if (await within(closeMs)) return
+  if (pid !== undefined) signalAll(pid, mark, 'SIGTERM')
+  if (await within(termMs)) return
+  if (pid !== undefined) signalAll(pid, mark, 'SIGKILL')
+  await within(killMs)
+}
+
+const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events }: Charge, life: Life, ended: (end: ProcessEnd) => void): void => {
+  const { pid, stdin, stdout, stderr } = child
+  const lines = createLines(events.line, events.garbage)
+  stdout.on('data', (piece: Buffer) => {
+    if (life.over || life.reason?.kind === 'flood' || lines.push(piece)) return
+    life.reason = { kind: 'flood', say: 'The MCP server wrote a message of more than 10 MB and was ended.', why: `${command} wrote a line of more than 10 MB on standard output` }
+    if (pid !== undefined) signalAll(pid, mark, 'SIGKILL')
+  })
+  stderr.setEncoding('utf8').on('data', (text: string) => {
+    life.complained = (life.complained + text).slice(-keptStderr)
+    events.complained?.(text)
+  })
+  // The end of a pipe is told by the end of the process.
+  for (const stream of [stdin, stdout, stderr]) stream.on('error', () => undefined)
+  child.on('error', (error: NodeJS.ErrnoException) => ended({ kind: 'refused', say: 'The MCP server could not be started.', why: `${command}: ${error.message}` }))
+  child.on('exit', (code, signal) => {
+    const finish = (): void => ended(endOf(command, code, signal, life.complained))
+    child.once('close', finish)
+    setTimeout(finish, drainMs).unref()
+  })
+}
+
+/** Looks after a process that was just spawned with three pipes and, but on Windows, as the leader of a group. */
+export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge): ServerProcess => {
+  const { command, mark, events, guard } = charge
+  const { pid, stdin, stdout } = child
+  // Without a free file descriptor there is a process object and nothing to talk to.
+  if (!(stdin as unknown)) {
+    child.on('error', () => undefined)
+    return unborn({ kind: 'refused', say: 'The MCP server could not be started: the gateway has too many files open.', why: `${command}: no file descriptor is free (EMFILE)` }, events)
+  }
+  const life: Life = { over: false, reason: undefined, complained: '' }
+  let stopping: Promise<void> | undefined
+  const ended = (how: ProcessEnd): void => {
+    if (life.over) return
+    life.over = true
+    if (pid !== undefined) {
+      // What it left behind has nobody to talk to any more.
+      signalAll(pid, mark, 'SIGKILL')
+      guard?.forget(pid)
+    }
+    events.ended(life.reason ?? how)
+  }
+  if (pid !== undefined) guard?.watch(pid, mark)
+  listen(child, charge, life, ended)
+  return {
+    pid,
+    send(line) {
+      if (life.over || life.reason || stdin.destroyed || stdin.writableLength > mostUnread) return false
+      stdin.write(`${line}\n`)
+      return true
+    },
+    pause: () => void stdout.pause(),
+    resume: () => void stdout.resume(),
+    stderr: () => life.complained,
+    stop() {
+      life.reason ??= { kind: 'stopped', say: 'The MCP server was stopped.', why: 'stopped' }
+      stopping ??= end(pid, mark, life, stdin)
+      return stopping
+    },
+  }
+}

@@ -1,0 +1,85 @@
+// Why a server's process did not start, or ended, in words that help: for the caller without details, for the operator with what it wrote last.
+import { accessSync, constants, statSync } from 'node:fs'
+import { delimiter, isAbsolute, join, resolve } from 'node:path'
+import type { ProcessEnd } from '../ports/spawn.ts'
+
+/** What brings a command that is missing. */
+const homes: Readonly<Record<string, string>> = {
+  npx: 'npx comes with Node.js; where asdf, nvm or Volta manage it, put the directory of the real npx in PATH before the gateway starts',
+  node: 'install Node.js, or give its full path',
+  npm: 'npm comes with Node.js',
+  bunx: 'bunx comes with Bun (https://bun.sh)',
+  uvx: 'uvx comes with uv (https://docs.astral.sh/uv)',
+  uv: 'install uv (https://docs.astral.sh/uv)',
+  python: 'many systems only have python3',
+  docker: 'install Docker, and let this user use it',
+  deno: 'install Deno (https://deno.com)',
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() === true
+
+const mayRun = (path: string): boolean => {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+export type Found = { readonly path: string } | { readonly end: ProcessEnd }
+
+const refused = (say: string, why: string): Found => ({ end: { kind: 'refused', say, why } })
+
+/** The program a command means, as a shell would find it: a path relative to `cwd`, or a name in `PATH`. */
+export const findCommand = (command: string, path: string, cwd: string, suffixes: readonly string[] = ['']): Found => {
+  const say = 'The MCP server could not be started: its command was not found.'
+  const inPlaces = (places: readonly string[]): readonly string[] => places.flatMap((place) => suffixes.map((suffix) => place + suffix)).filter(isFile)
+  const named = /[/\\]/.test(command)
+  const found = named ? inPlaces([isAbsolute(command) ? command : resolve(cwd, command)]) : inPlaces(path.split(delimiter).filter(Boolean).map((folder) => join(folder, command)))
+  const program = found.find(mayRun)
+  if (program !== undefined) return { path: program }
+  if (found[0] !== undefined) return refused('The MCP server could not be started: its command may not be run by this user.', `${found[0]} is not executable for this user (EACCES): chmod +x it, or name its interpreter as the command`)
+  const hint = homes[command]
+  if (named) return refused(say, `there is no program ${command} (ENOENT)`)
+  if (command.includes(' ')) return refused(say, `there is no program called "${command}" (ENOENT): the command is one program; what follows it belongs into args`)
+  return refused(say, `${command} is not in PATH (ENOENT)${hint === undefined ? '' : `: ${hint}`}; PATH is ${path}`)
+}
+
+/** Known complaints on standard error, and what they mean. */
+const complaints: readonly (readonly [RegExp, string])[] = [
+  [/npm (?:ERR!|error) code E404|404 Not Found - GET/i, 'npm knows no such package'],
+  [/npm (?:ERR!|error) code (?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT)/i, 'npm could not reach its registry'],
+  [/could not determine executable to run/i, 'the package has no program of that name'],
+  [/No version is set for command|asdf: /i, 'asdf has no version for this command: set one for the user of the gateway, or name the program itself'],
+  [/ERR_MODULE_NOT_FOUND|Cannot find module/i, 'a file or package it needs is missing'],
+  [/ERR_UNSUPPORTED|EBADENGINE|SyntaxError: /i, 'it may need another version of its runtime'],
+  [/EADDRINUSE/i, 'a port it wants is taken'],
+  [/EACCES|Permission denied/i, 'it may not use a file it needs'],
+  [/EROFS|Read-only file system/i, 'it wants to write outside its home: name the place under sandbox_write'],
+  [/ENOSPC/i, 'the disk is full'],
+  [/heap out of memory|MemoryError/i, 'it ran out of memory'],
+  [/api[_ -]?key|token|credential/i, 'it may lack a key that belongs into env'],
+]
+
+const lastLine = (stderr: string): string => stderr.trimEnd().split('\n').findLast((line) => line.trim() !== '')?.trim().slice(0, 300) ?? ''
+
+const howItWent = (code: number | null, signal: string | null): string => {
+  if (signal === 'SIGKILL') return 'was killed (SIGKILL), by the system for want of memory or by somebody'
+  if (signal !== null) return `was ended by ${signal}`
+  if (code === 126) return 'ended with code 126: something it runs is not executable'
+  if (code === 127) return 'ended with code 127: something it runs was not found'
+  return code === 0 ? 'ended by itself' : `ended with code ${code}`
+}
+
+/** The end of a process that we did not ask for. */
+export const endOf = (command: string, code: number | null, signal: string | null, stderr: string): ProcessEnd => {
+  const how = howItWent(code, signal)
+  const meaning = complaints.find(([pattern]) => pattern.test(stderr))?.[1]
+  const last = lastLine(stderr)
+  return {
+    kind: 'exit',
+    say: `The MCP server ${how.split(':')[0]}.`,
+    why: `${command} ${how}${meaning === undefined || code === 0 ? '' : `; ${meaning}`}${last === '' ? '' : `; it last wrote: ${last}`}`,
+  }
+}

@@ -1,0 +1,71 @@
+// Server processes on Node: started without a shell, with a home and a group of their own, watched to their end, and ended with all they started.
+import { randomBytes } from 'node:crypto'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import crossSpawn from 'cross-spawn'
+import type { ProcessEnd, ProcessPlan, SpawnServer } from '../ports/spawn.ts'
+import { environmentFor, homeFor } from './spawn-environment.ts'
+import { createGuard } from './spawn-guard.ts'
+import { findBubblewrap, type Isolation, sandboxArguments } from './spawn-sandbox.ts'
+import { supervise, unborn } from './spawn-supervise.ts'
+import { findCommand } from './spawn-words.ts'
+
+export interface NodeSpawn {
+  readonly spawn: SpawnServer
+  /** What isolates servers whose plan leaves it open, or why nothing does. */
+  isolation(): Isolation
+  /** Ends the guard; to be called when the last process is gone. */
+  close(): void
+}
+
+export interface NodeSpawnOptions {
+  readonly stateDir: string
+  readonly env?: Readonly<Record<string, string | undefined>>
+  readonly platform?: string
+}
+
+type Ready = { readonly program: string; readonly args: readonly string[]; readonly env: Record<string, string>; readonly cwd: string; readonly isolated: boolean } | { readonly end: ProcessEnd }
+
+const refuse = (say: string, why: string): Ready => ({ end: { kind: 'refused', say: `The MCP server could not be started: ${say}.`, why } })
+
+export const createNodeSpawn = ({ stateDir, env = process.env, platform = process.platform }: NodeSpawnOptions): NodeSpawn => {
+  let found: Isolation | undefined
+  const isolation = (): Isolation => (found ??= findBubblewrap(env['PATH'] ?? '', platform))
+  const guard = createGuard()
+
+  const prepare = (plan: ProcessPlan, mark: string): Ready => {
+    const home = homeFor(resolve(stateDir), plan)
+    const cwd = plan.cwd === undefined ? home : resolve(plan.cwd)
+    if (!existsSync(cwd)) return refuse('its working directory does not exist', `cwd ${cwd} does not exist`)
+    const environment = environmentFor(env, home, mark, plan.env, platform)
+    const path = environment['PATH'] ?? ''
+    const command = findCommand(plan.command, path, cwd, platform === 'win32' ? ['', ...(environment['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : [''])
+    if ('end' in command) return command
+    const plain = { program: command.path, args: plan.args, env: environment, cwd, isolated: false }
+    if (plan.sandbox === 'none') return plain
+    const wrap = isolation()
+    if ('program' in wrap) {
+      const own = sandboxArguments({ plan, program: command.path, path, home, cwd, hidden: [resolve(stateDir)] })
+      return { ...plain, program: wrap.program, args: [...own, command.path, ...plan.args], isolated: true }
+    }
+    return plan.sandbox === 'auto' ? plain : refuse('it is to be isolated, and this computer cannot', wrap.missing)
+  }
+
+  return {
+    isolation,
+    spawn(plan, events) {
+      const mark = randomBytes(12).toString('hex')
+      let ready: Ready
+      try {
+        ready = prepare(plan, mark)
+      } catch (error) {
+        ready = refuse('its home cannot be made', String(error))
+      }
+      if ('end' in ready) return unborn(ready.end, events)
+      const child = crossSpawn(ready.program, [...ready.args], { cwd: ready.isolated ? '/' : ready.cwd, env: ready.env, stdio: 'pipe', detached: platform !== 'win32', windowsHide: true })
+      return supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, events, guard: ready.isolated ? undefined : guard })
+    },
+    close: () => guard.close(),
+  }
+}

@@ -1,0 +1,40 @@
+// A call that is carried to a server without HTTP, and its answer, as plain data: no web objects where nobody needs them.
+import type { Principal } from './people.ts'
+
+/** An admitted call for a server that is reached without HTTP: what of the request may be believed, as plain data. */
+export interface BridgeCall {
+  readonly method: string
+  /** Flat list: name, value, name, value… */
+  readonly headers: readonly string[]
+  readonly body: Uint8Array | undefined
+  readonly principal: Principal | undefined
+  /** Aborts when the caller is gone before an answer began. */
+  readonly signal: AbortSignal
+}
+
+/** Where an answer goes that comes piece by piece. */
+export interface Sink {
+  /** False when the reader is slower than the writer: `drained` says when it has caught up. */
+  write(text: string): boolean
+  /** The answer is complete. */
+  end(): void
+  /** The answer will never be complete, and must not look so. */
+  cut(): void
+}
+
+/** What the one who writes an answer is told by the one who sends it. */
+export interface Source {
+  drained(): void
+  /** The caller left. */
+  gone(): void
+}
+
+export interface BridgeReply {
+  readonly status: number
+  readonly headers: readonly string[]
+  /** Whole, or begun: called once, and written to the sink from then on. */
+  readonly body: string | ((sink: Sink) => Source)
+}
+
+/** Rejects with `Refusal`. */
+export type Carry = (call: BridgeCall) => Promise<BridgeReply>

@@ -1,0 +1,57 @@
+// A server's process as a bridge sees it: lines in, lines out, an end. The Node door starts them; other runtimes have none.
+
+/** What the operator configured, and for whom the process is. Command lines come from nowhere else (security best practices, stdio). */
+export interface ProcessPlan {
+  /** Id of the service. */
+  readonly service: string
+  /** Whose process it is: letters, digits, - and _, the same for the same person. It gets a home of its own. */
+  readonly owner: string
+  readonly command: string
+  readonly args: readonly string[]
+  /** Beside the few names that every process gets (docs/reference/stdio.md). */
+  readonly env: Readonly<Record<string, string>>
+  /** Absent: its home. */
+  readonly cwd: string | undefined
+  readonly sandbox: 'auto' | 'bubblewrap' | 'none'
+  /** In a sandbox: whether it has the network, and which places beside its home it may read or write. */
+  readonly network: boolean
+  readonly read: readonly string[]
+  readonly write: readonly string[]
+}
+
+/** How a process ended, or why it never began. */
+export interface ProcessEnd {
+  /** `refused`: it was never started; `flood`: it wrote a line beyond every bound; `stopped`: we ended it. */
+  readonly kind: 'refused' | 'exit' | 'flood' | 'stopped'
+  /** For whoever called: a sentence without paths, arguments or output. */
+  readonly say: string
+  /** For the operator: with what it wrote last. */
+  readonly why: string
+}
+
+export interface ProcessEvents {
+  /** One line of standard output without its line feed, well-formed UTF-8. */
+  line(text: string): void
+  /** A line that was no UTF-8 text. */
+  garbage(bytes: number): void
+  /** A piece of standard error, for the operator's log. */
+  complained?(text: string): void
+  /** Exactly once; nothing follows. */
+  ended(end: ProcessEnd): void
+}
+
+export interface ServerProcess {
+  readonly pid: number | undefined
+  /** Writes one line. False, and nothing is written, when it has left too much unread, or is over. */
+  send(line: string): boolean
+  /** Stops reading what it writes, and goes on; back-pressure reaches the process through its pipe. */
+  pause(): void
+  resume(): void
+  /** The last 64 KiB it wrote to standard error. */
+  stderr(): string
+  /** Closes its input, waits, then ends it and all it started. Resolves when nothing of it is left, within ten seconds. */
+  stop(): Promise<void>
+}
+
+/** Starts a process. Never throws: what goes wrong is told by `ended`, later than this call returns. */
+export type SpawnServer = (plan: ProcessPlan, events: ProcessEvents) => ServerProcess
