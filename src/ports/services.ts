@@ -1,5 +1,6 @@
 // A service is an MCP server behind the gateway; an address is one place where it is reached.
 import type { Carry } from './bridge.ts'
+import type { UpstreamAuth } from './upstream-auth.ts'
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */
 export type IdentityPreset = 'all' | 'seed1' | 'seed2' | 'seed3' | 'seed4' | 'none'
@@ -11,8 +12,11 @@ export interface Service {
   readonly description: string
   /** Short name of its encoded host: `{alias}-enc.{domain_root}`. */
   readonly alias?: string
-  /** Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), or a handler that lives in this process. */
-  readonly upstream: { readonly kind: 'http'; /** http(s), or ws(s) for a WebSocket server. */ readonly url: string; /** Absent or `auto`: found out by the first session. */ readonly transport?: 'auto' | 'streamable' | 'sse' } | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
+  /** Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), a handler that lives in this process, or a server behind a bridge (a command). */
+  readonly upstream:
+    | { readonly kind: 'http'; /** http(s), or ws(s) for a WebSocket server. */ readonly url: string; /** Absent or `auto`: found out by the first session. */ readonly transport?: 'auto' | 'streamable' | 'sse' }
+    | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
+    | { readonly kind: 'bridge'; readonly carry: Carry }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
   readonly provider?: string
   readonly authRequired: boolean
@@ -22,6 +26,8 @@ export interface Service {
   readonly timeoutMs: number
   /** Largest request body, bytes. */
   readonly maxBodyBytes: number
+  /** How the upstream is signed in to; absent: nothing is known of that. */
+  readonly auth?: UpstreamAuth
   readonly identity: { readonly preset: IdentityPreset; readonly headers: Readonly<Record<string, string>>; readonly assertion: boolean }
 }
 

@@ -84,8 +84,6 @@ describe('in workerd', () => {
     const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x', arguments: { text: randomBytes(1_500_000).toString('hex') } } })
     const answer = await house.fetch(resource(), rpc(tokens.access_token, {}, { body }))
     expect(((await answer.json()) as { result: unknown }).result).toEqual({ sha256: createHash('sha256').update(body).digest('hex') })
-    const over = await house.fetch(resource(), rpc(tokens.access_token, {}, { body: body.replace('"x"', `"${'x'.repeat(1_300_000)}"`) }))
-    expect(over.status).toBe(413)
     const large = await house.fetch(`${resource()}/large`, rpc(tokens.access_token, { id: 1, method: 'tools/list' }))
     let size = 0
     for await (const part of large.body ?? []) size += part.byteLength
