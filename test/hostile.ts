@@ -224,3 +224,5 @@ export const hostile = {
   V2: 'codes in access logs',
   V3: 'log lines forged',
 } as const satisfies Record<string, string>
+
+export type HostileId = keyof typeof hostile

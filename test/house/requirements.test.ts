@@ -1,8 +1,9 @@
-// Keeps requirements and tests together: no test cites an id that does not exist, and no requirement that is due stands without a test.
+// Keeps requirements, hostile cases and tests together: no test cites an id that does not exist, and none that is due stands without a test.
 import { describe, expect, it } from 'vitest'
 import { hostile } from '../hostile.ts'
+import * as cases from '../hostile-due.ts'
 import { later, pending, requirements } from '../requirements.ts'
-import { sourcesIn } from './sources.ts'
+import { readRoot, sourcesIn } from './sources.ts'
 
 interface Citation {
   readonly id: string
@@ -53,6 +54,28 @@ describe('requirements and tests', () => {
 
   it('have a sentence and a source each', () => {
     for (const [id, { sentence, source }] of Object.entries(requirements)) expect(`${id} ${sentence} (${source})`).toMatch(/^\w+ [A-Z].{20,}\. \(.{5,}\)$/)
+  })
+})
+
+describe('hostile cases and tests', () => {
+  const cited = new Set(citations.filter((citation) => citation.runs && citation.hostile).map(({ id }) => id))
+  const excused: readonly string[] = [...Object.keys(cases.later), ...Object.keys(cases.measured), ...cases.pending]
+  const optional = new Set<string>([...cases.should, ...cases.whereOffered])
+
+  it('leave no case that must hold, and applies, without a test that cites it', () => {
+    expect(Object.keys(hostile).filter((id) => !cited.has(id) && !optional.has(id) && !excused.includes(id))).toEqual([])
+  })
+
+  it('keep no excuse for a case that has a test: take these out of later, measured or pending in test/hostile-due.ts', () => {
+    expect(excused.filter((id) => cited.has(id))).toEqual([])
+  })
+
+  it('know each excuse once and each listed case, name a reason, and a command that exists', () => {
+    expect(new Set(excused).size).toBe(excused.length)
+    expect([...excused, ...optional].filter((id) => !(id in hostile))).toEqual([])
+    const { scripts } = JSON.parse(readRoot('package.json')) as { scripts: Record<string, string> }
+    for (const [id, command] of Object.entries(cases.measured)) expect([id, command.replace('npm run ', '') in scripts]).toEqual([id, true])
+    for (const [id, reason] of Object.entries(cases.later)) expect([id, reason.length > 10]).toEqual([id, true])
   })
 })
 

@@ -1,0 +1,37 @@
+// Which of the hostile cases must hold, and which are not due yet, and why.
+import type { HostileId } from './hostile.ts'
+
+/** Should hold, and no release waits for them; every other case must hold. */
+export const should: readonly HostileId[] = ['A18', 'B20', 'G21', 'J16', 'P11', 'T11']
+
+/** Hold where the feature exists. */
+export const whereOffered: readonly HostileId[] = ['B23', 'L10', 'O2', 'O3', 'O4', 'O7', 'O8', 'S16']
+
+/** Cases of what the gateway does not offer yet, each with the feature it comes with. The gate fails for an entry that has a test. */
+export const later: Readonly<Partial<Record<HostileId, string>>> = {
+  H15: 'servers that have a sign-in of their own',
+  H16: 'servers that have a sign-in of their own',
+  Q3: 'servers that have a sign-in of their own',
+  T3: 'servers that have a sign-in of their own',
+  J15: 'lists that are trimmed for a person',
+  N1: 'the stdio bridge',
+  N3: 'the stdio bridge',
+  N4: 'the stdio bridge',
+  N7: 'the stdio bridge',
+  N8: 'the stdio bridge',
+  N9: 'the stdio bridge',
+  N10: 'the stdio bridge',
+  Q4: 'tools made from other HTTP interfaces',
+  S5: 'storage in Redis',
+  S9: 'storage in Redis',
+  S12: 'storage in Redis',
+  U10: 'a configuration that is read again while the gateway runs',
+}
+
+/** Cases that need more time or load than a test may have, each with the command that measures them. */
+export const measured: Readonly<Partial<Record<HostileId, string>>> = {
+  T10: 'npm run fuzz',
+}
+
+/** Due now and without a test so far. The gate fails for an entry that has one: this list only shrinks. */
+export const pending: readonly HostileId[] = ['M3', 'M4', 'M6', 'M15', 'R1', 'R2', 'R10', 'S7', 'T8', 'T12']
