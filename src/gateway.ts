@@ -2,8 +2,10 @@
 import { createRecord } from './audit/record.ts'
 import { type Bridges, createBridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
+import { createConnections } from './connections/connections.ts'
+import { createEncode } from './encode.ts'
 import { createLocalPeople } from './identity/local.ts'
-import { createLoginLinks, type LoginLinks } from './identity/login-link.ts'
+import { createLoginLinks, owner, type LoginLinks } from './identity/login-link.ts'
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
@@ -38,10 +40,13 @@ import { createDetour } from './proxy/detour.ts'
 import { createDirectory } from './proxy/locate.ts'
 import { createRefuse } from './proxy/refuse.ts'
 import { createWatch } from './proxy/watch.ts'
-import { placementOf } from './placement.ts'
+import { createServiceMaker, placementOf } from './placement.ts'
 import { hostOf } from './route.ts'
 import { createRoutes } from './routes.ts'
+import { createIsAdmin } from './services/admins.ts'
+import { createServicesApi } from './services-api.ts'
 import { createStatus } from './status.ts'
+import { createSupply, type Supply } from './supply.ts'
 
 export interface GatewayOptions {
   readonly config: Config
@@ -58,6 +63,8 @@ export interface GatewayOptions {
 export interface Gateway {
   readonly directory: Directory
   readonly links: LoginLinks
+  /** Services that come and go while the gateway runs. */
+  readonly supply: Supply
   /** Whether a raw request path and method go the proxied way; a person's browser that opens an MCP address gets a page instead. */
   proxied(method: string, path: string, accept: string | undefined, authorized: boolean, /** The Host header; needed where `directory.hosted`. */ host?: string): boolean
   readonly admit: Admit
@@ -76,13 +83,19 @@ export interface Gateway {
 const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
   (method === 'GET' || method === 'HEAD') && !authorized && accept !== undefined && accept.includes('text/html') && !accept.includes('text/event-stream')
 
+/** Longest that a request may be served by what this process knew of the services before. */
+const freshMs = 500
+
 const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, runtime, issuer } = options
   const origins = [issuer, ...(options.aliases ?? [])]
   const bridges = createBridges(runtime)
-  const directory = createDirectory({ issuer, origins, ...placementOf(config, options.services ?? [], bridges) })
+  const first = options.services ?? []
+  const serviceOf = createServiceMaker(bridges)
+  const directory = createDirectory({ issuer, origins, ...placementOf(config, first, serviceOf) })
+  const supply = createSupply({ config, runtime, directory, first, serviceOf })
   const record = createRecord({ log: runtime.log })
   const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
@@ -96,18 +109,20 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const tokens = createTokens({ runtime, config, signer })
   const flows = createFlows({ runtime })
   const guard = createGuard({ runtime, directory, signer, grants })
-  const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record })
+  const connections = createConnections({ runtime, directory, sessions, pages, limit, record })
+  const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
 
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
   const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
   const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: consent.describeFlow, limit, record, origins })
 
+  const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)
   const front = createFront({ config, directory })
   const refuse = createRefuse({ cors, log: runtime.log })
   const watch = createWatch({ guard })
   const detour = createDetour({ runtime, config, watch, record })
-  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record, detour: detour.upstream })
+  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record, detour: detour.upstream, credentials: connections.credentials })
   const status = createStatus({ runtime, directory, sessions, pages, draining: options.draining ?? (() => false) })
 
   const routes = createRoutes({
@@ -117,11 +132,14 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       manage: createManage({ runtime, config, directory, clients, grants, record }),
       authorize: createAuthorize({ runtime, directory, clients, flows, sessions, limit }),
       consent,
+      connections,
       token: createToken({ runtime, config, directory, clients, grants, tokens, limit, record }),
       revoke: createRevoke({ clients, grants, tokens, limit, record }),
       introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
       signIn,
       status,
+      services: createServicesApi({ supply, sessions, isAdmin, origins, record }),
+      encode: createEncode({ domainRoot: () => supply.config().domain_root, directory, pages }),
       assets: createAssets(),
     },
     registration: config.dynamic_registration,
@@ -137,17 +155,19 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   return {
     directory,
     links,
+    supply,
     bridges,
     proxied,
     admit,
     refuse,
     fetch: routes,
-    handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
+    async handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
+      await supply.fresh(freshMs)
       const plain = !proxied(request.method, path, request.headers.get('accept') ?? undefined, request.headers.has('authorization'), hostOf(request))
       return plain ? routes(request, visit) : createFetchProxy({ admit, refuse, fetch: fetchUpstream })(request, visit)
     },
     async warm() {
-      await signer.jwks()
+      await Promise.all([signer.jwks(), supply.refresh()])
     },
   }
 }

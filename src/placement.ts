@@ -4,14 +4,12 @@ import type { Config } from './config/schema.ts'
 import type { Service } from './ports/services.ts'
 import type { Placement } from './proxy/locate.ts'
 
-/** A WebSocket server is asked for exactly what is configured. */
-const withPath = (url: string, transport: string): string =>
-  new URL(url).pathname === '/' && !/^wss?:/.test(url) ? new URL(transport === 'sse' ? '/sse' : '/mcp', url).href : url
+export const withPath = (url: string, transport: Config['mcp_services'][string]['transport']): string => (new URL(url).pathname === '/' && !/^wss?:/.test(url) ? new URL(transport === 'sse' ? '/sse' : '/mcp', url).href : url)
 
 /** A bridge keeps its own time limits, and words them; this one is for a bridge that does not. */
 const timeoutOf = ({ command, timeout, start_timeout: start }: Config['mcp_services'][string]): number => (command === undefined ? timeout : 2 * (timeout + start) + 10_000)
 
-export const serviceOf = (id: string, service: Config['mcp_services'][string], bridges: Bridges): Service => ({
+const serviceOf = (id: string, service: Config['mcp_services'][string], bridges: Bridges): Service => ({
   id,
   name: service.name ?? id,
   description: service.description,
@@ -22,12 +20,28 @@ export const serviceOf = (id: string, service: Config['mcp_services'][string], b
   scopes: service.scopes,
   timeoutMs: timeoutOf(service),
   maxBodyBytes: service.max_body,
+  auth: service.upstream_auth,
   identity: service.identity,
 })
 
+export type ServiceMaker = (id: string, service: Config['mcp_services'][string]) => Service
+
+/** Makes services, and the same one again for the same words, so that what belongs to a service (its processes, its streams) outlives a change of others. */
+export const createServiceMaker = (bridges: Bridges): ServiceMaker => {
+  const made = new Map<string, { readonly words: string; readonly service: Service }>()
+  return (id, config) => {
+    const words = JSON.stringify(config)
+    const before = made.get(id)
+    if (before?.words === words) return before.service
+    const service = serviceOf(id, config, bridges)
+    made.set(id, { words, service })
+    return service
+  }
+}
+
 /** `first`: services that the door brings itself. */
-export const placementOf = (config: Config, first: readonly Service[], bridges: Bridges): Placement => ({
-  services: [...first, ...Object.entries(config.mcp_services).map(([id, service]) => serviceOf(id, service, bridges))],
+export const placementOf = (config: Config, first: readonly Service[], make: ServiceMaker): Placement => ({
+  services: [...first, ...Object.entries(config.mcp_services).map(([id, service]) => make(id, service))],
   defaultService: config.default_service,
   hosts: config.hosts,
   domainRoot: config.domain_root,

@@ -8,5 +8,6 @@ import { limitRules } from './rules-limits.ts'
 import { peopleRules } from './rules-people.ts'
 import { secretRules } from './rules-secrets.ts'
 import { serviceRules } from './rules-services.ts'
+import { upstreamRules } from './rules-upstream.ts'
 
-export const rules: readonly Rule[] = [...addressRules, ...secretRules, ...peopleRules, ...serviceRules, ...commandRules, ...hostRules, ...clientRules, ...limitRules]
+export const rules: readonly Rule[] = [...addressRules, ...secretRules, ...peopleRules, ...serviceRules, ...upstreamRules, ...commandRules, ...hostRules, ...clientRules, ...limitRules]

@@ -3,6 +3,7 @@
 // As a namespace: a bundler then leaves out what is not used, half a megabyte of languages among it.
 import * as z from 'zod'
 import { commandKeys } from './command-keys.ts'
+import { upstreamAuthKeys } from './upstream-keys.ts'
 
 const text = (description: string) => z.string().min(1).describe(description)
 const seconds = (description: string, fallback: number, least = 1, most = 31_536_000) => z.number().int().min(least).max(most).default(fallback).describe(`${description} Seconds.`)
@@ -89,6 +90,7 @@ const service = z
     timeout: z.number().int().min(1).max(3_600_000).default(30_000).describe('Longest wait for the first byte of an answer. Milliseconds.'),
     max_body: z.number().int().min(1024).max(1_073_741_824).default(4_194_304).describe('Largest request body. Bytes.'),
     identity: identity.prefault({}),
+    upstream_auth: upstreamAuthKeys,
   })
   .describe('An MCP server behind the gateway.')
 

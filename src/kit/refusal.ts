@@ -118,6 +118,27 @@ export const refusals = {
   'process.resting': row(503, 'temporarily_unavailable', 1503, 'The MCP server failed a moment ago. Try again soon.'),
   'process.limit': row(503, 'temporarily_unavailable', 1503, 'As many MCP servers run as the gateway may start. Try again in a moment.'),
   'process.unsupported': row(501, 'temporarily_unavailable', 1501, 'This gateway runs where it cannot start a command.'),
+  // accounts at upstreams (src/connections)
+  'upstream.consent': row(403, 'access_denied', 1403, 'The MCP server asks for an account of yours there. Connect it in your browser, then try again.'),
+  'upstream.scope': row(403, 'access_denied', 1403, 'The MCP server asks for a permission that its own sign-in does not give to the account you connected.'),
+  'connection.unreachable': row(503, 'temporarily_unavailable', 1503, 'The sign-in of the MCP server does not answer as it should. Try again in a moment.'),
+  'connection.untrusted': row(502, 'access_denied', 1502, 'What the MCP server and its sign-in say of themselves does not fit together, so nothing was sent there.'),
+  'connection.enrolment': row(502, 'unauthorized_client', 1502, 'The sign-in of the MCP server does not accept this gateway. The operator must register the gateway there and configure the client id.'),
+  'connection.denied': row(403, 'access_denied', 1403, 'The sign-in of the MCP server said no, so no account was connected.'),
+  'connection.state': row(400, 'invalid_request', 1400, 'This connecting is not known here: it was finished already, or took longer than ten minutes.'),
+  'connection.other-browser': row(403, 'access_denied', 1403, 'This connecting was started in another browser, or by somebody else, so no account was connected.'),
+  'connection.other-person': row(403, 'access_denied', 1403, 'This link is for another person than the one who is signed in here.'),
+  'connection.form': row(403, 'access_denied', 1403, 'The form did not come from the page that this gateway showed you, so nothing was done. Open the page again.'),
+  'connection.unknown': row(404, 'invalid_request', 1404, 'There is no service of that name here to connect an account to.'),
+  // services that come and go while the gateway runs (src/services)
+  'admin.required': row(403, 'access_denied', 1403, 'This is for administrators: people listed under admins in the configuration.'),
+  'admin.form': row(403, 'access_denied', 1403, 'The request did not come from a page of this gateway: send its X-CSRF-Token from its own origin.'),
+  'service.invalid': row(400, 'invalid_request', 1400, 'Such a service cannot be added.'),
+  'service.taken': row(409, 'invalid_request', 1409, 'There is a service of that name already.'),
+  'service.unknown': row(404, 'invalid_request', 1404, 'There is no such service.'),
+  'service.configured': row(409, 'invalid_request', 1409, 'This service is written in the configuration file: change it there.'),
+  'service.unusable': row(422, 'invalid_request', 1422, 'Nothing there can be used as an MCP server.'),
+  'encode.domain': row(400, 'invalid_request', 1400, 'Missing domain parameter'),
 } as const satisfies Record<string, Row>
 
 export type RefusalCode = keyof typeof refusals
@@ -132,6 +153,8 @@ export interface RefusalDetail {
   readonly rpcData?: unknown
   /** Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a validated redirect URI. */
   readonly redirect?: { readonly uri: string; readonly state?: string }
+  /** Where the person connects an account before the call can work, and to what (`upstream.consent`). The proxy says it in the form that the client's revision has. */
+  readonly connect?: { readonly url: string; readonly service: string }
   /** What the problem page says beyond the sentence: a title, steps, facts worth showing, and a way on inside this gateway (same-origin path). */
   readonly page?: {
     readonly title?: string

@@ -26,9 +26,6 @@ interface NodeRuntimeOptions {
   readonly now?: () => number
 }
 
-/** Origins the operator wrote into the configuration: the guard lets exactly these be private or plain http. */
-const configuredOrigins = (config: Config): string[] => Object.values(config.oauth_providers).flatMap(({ issuer }) => (issuer === undefined ? [] : [new URL(issuer).origin]))
-
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
 export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now() }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
@@ -39,7 +36,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
   return {
     now,
     random,
-    outbound: createOutbound({ allowOrigins: configuredOrigins(config) }),
+    outbound: createOutbound({ allowOrigins: [] }),
     lines: createLines(),
     defer(work) {
       const settled = work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })).finally(() => pending.delete(settled))

@@ -3,7 +3,6 @@ import type { RefusalCode } from '../kit/refusal.ts'
 import type { Refusal } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
 import type { Carry } from './bridge.ts'
-import type { Carry } from './bridge.ts'
 import type { Address } from './services.ts'
 
 /** A request as the door received it, before anything is believed. */
@@ -44,7 +43,6 @@ export type Upstream =
   /** `host`: what the Host header says, port included where it is not the default. `path`: with the query. */
   | { readonly kind: 'http'; readonly origin: string; readonly host: string; readonly path: string }
   | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response>; readonly url: string }
-  | { readonly kind: 'bridge'; readonly carry: Carry }
   | { readonly kind: 'bridge'; readonly carry: Carry }
 
 /** How a call ended, told by the one who carried it. */

@@ -23,6 +23,8 @@ export interface ConsentView {
   readonly staysMs?: number
   /** Lifetime of one access token, ms; said when the client will not be able to stay signed in. */
   readonly accessMs?: number
+  /** The upstream that will ask the person too, after Allow. */
+  readonly upstream?: { readonly host: string }
   readonly flow: string
   readonly csrf: string
   /** Same-origin path (GET) to sign in as somebody else and come back to this question. */
@@ -57,6 +59,44 @@ export interface HomeView {
 export interface ConnectView {
   readonly service: { readonly id: string; readonly name: string; readonly description: string; readonly url: string; readonly authRequired: boolean }
   readonly reachable: boolean
+}
+
+export interface EncodeView {
+  /** What was typed. */
+  readonly asked: string
+  readonly domain?: string
+  /** Encoded host, and the URL to give a client (of a server that was added), or the origin it would have. */
+  readonly host?: string
+  readonly url?: string
+  readonly registered?: boolean
+  /** Why there is no host, as a sentence. */
+  readonly problem?: string
+}
+
+/** A person's accounts at the server behind a service. */
+export interface ConnectUpstreamView {
+  readonly service: { readonly id: string; readonly name: string; readonly description: string }
+  /** Host of the upstream. */
+  readonly host: string
+  readonly person: Person
+  readonly csrf: string
+  readonly switchAccount: string
+  /** Same-origin path of what waits for the account: an authorization, mostly. */
+  readonly returnTo?: string
+  readonly accounts: readonly {
+    readonly name: string
+    /** Of the authorization server. */
+    readonly issuer: string
+    readonly scopes: readonly string[]
+    /** Scopes that the upstream asked for beyond those. */
+    readonly wanted: readonly string[]
+    /** Epoch ms. */
+    readonly connectedAt: number
+    /** It has to be connected again. */
+    readonly ended: boolean
+    /** Calls are made with it. */
+    readonly chosen: boolean
+  }[]
 }
 
 /** Who has to do something before it works. `nobody`: it passes by itself. */
@@ -98,6 +138,8 @@ export interface Pages {
   login(view: LoginView, requestId: string): Response
   home(view: HomeView, requestId: string): Response
   connect(view: ConnectView, requestId: string): Response
+  connectUpstream(view: ConnectUpstreamView, requestId: string): Response
+  encode(view: EncodeView, requestId: string): Response
   /**
    * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by a button.
    * An `href` that would run or read something in this browser (`javascript:`, `data:`, `file:` …) is not linked.

@@ -4,7 +4,6 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Admit, Answer, AnswerHead, Fetch, Head, Outcome, Refuse } from '../ports/calls.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { bridgeResponse } from './bridged.ts'
-import { bridgeResponse } from './bridged.ts'
 
 export interface FetchDeps {
   /** For upstreams of kind `http`; a global fetch, never the guarded one: the operator configured the address. */
@@ -30,7 +29,6 @@ const flatOf = (headers: Headers, decoded: boolean): string[] => {
 
 const ask = ({ upstream, method, headers, identity, body, principal }: Omit<Admission, 'byFetch'>, deps: FetchDeps, signal: AbortSignal): Promise<Response> => {
   const init = { method, headers: headersOf([...headers, ...identity]), signal, redirect: 'manual' as const, ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }) }
-  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, principal, signal }).then(bridgeResponse)
   if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, principal, signal }).then(bridgeResponse)
   if (upstream.kind === 'local') return upstream.handle(new Request(upstream.url, init))
   // fetch undoes a Content-Encoding behind our back, and the caller's Accept-Encoding was not about that.
@@ -92,8 +90,6 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
   try {
     if (deps.signal?.aborted) leave()
     const response = await ask(admission, deps, left.signal).catch((error: unknown) => {
-      // A bridge knows better than the transport what went wrong.
-      if (error instanceof Refusal) throw error
       // A bridge knows better than the transport what went wrong.
       if (error instanceof Refusal) throw error
       throw admission.fault(late ? 'timeout' : 'unreachable', error instanceof Error ? `${error.message} ${error.cause instanceof Error ? error.cause.message : ''}` : '')

@@ -39,6 +39,7 @@ const table: Readonly<Record<string, Partial<Record<Target, Leave>>>> = {
   policy: room,
   proxy: room,
   pages: room,
+  services: room,
   audit: { ...room, room: 'yes' },
   stores: { kit: 'yes', ports: 'types', stores: 'yes' },
   '': { kit: 'yes', ports: 'yes', config: 'yes', mcp: 'yes', room: 'yes', hall: 'yes' },
@@ -96,7 +97,7 @@ describe('the walls between the rooms', () => {
     const folders = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
       .map((entry) => entry.parentPath.slice(join(root, 'src').length + 1))
-    const rooms = ['oauth', 'identity', 'connections', 'proxy', 'bridge', 'policy', 'audit', 'pages']
+    const rooms = ['oauth', 'identity', 'connections', 'proxy', 'bridge', 'policy', 'audit', 'pages', 'services']
     const unknown = [...new Set(folders)].filter((folder) => !(folder in table) && !(folder.split('/').length === 2 && rooms.includes(folder.split('/')[0] as string)))
     expect(unknown).toEqual([])
   })
