@@ -14,6 +14,7 @@ import type { Log, Visit } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
 import type { Cors } from './proxy/cors.ts'
 import type { Front } from './proxy/front.ts'
+import type { ServicesApi } from './services-api.ts'
 import type { Status } from './status.ts'
 
 export interface Handlers {
@@ -27,6 +28,8 @@ export interface Handlers {
   readonly introspect: Handler
   readonly signIn: SignIn
   readonly status: Status
+  readonly services: ServicesApi
+  readonly encode: Handler
   readonly assets: (path: string) => Response | undefined
 }
 
@@ -73,6 +76,9 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
   { paths: ['/readyz'], what: 'Ready for requests: 503 while draining or without storage', surface: 'json', cors: false, on: { GET: h.status.ready }, anyHost: true },
   { paths: ['/services'], what: 'The services by id', surface: 'json', cors: true, on: { GET: h.status.services } },
   { paths: ['/services/:id'], what: 'One service', surface: 'json', cors: true, on: { GET: h.status.service } },
+  { paths: ['/encode'], what: 'The host that encodes a server’s domain, as JSON or page; ?domain=', surface: 'page', cors: false, on: { GET: h.encode } },
+  { paths: ['/api/services'], what: 'For administrators: the services, and adding one (session cookie, X-CSRF-Token)', surface: 'json', cors: false, on: { GET: h.services.list, POST: h.services.add } },
+  { paths: ['/api/services/:id'], what: 'For administrators: one service, and removing one that was added', surface: 'json', cors: false, on: { GET: h.services.show, DELETE: h.services.remove } },
 ]
 
 type Env = { Bindings: { visit: Visit } }

@@ -2,9 +2,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { faultText } from '../config/fault.ts'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
+import type { Config } from '../config/schema.ts'
 import { suggest } from '../config/suggest.ts'
 import { UsageError, print, printJson } from './answer.ts'
 import type { Wanted } from './configuration.ts'
+import type { AddOptions } from './services.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import { versionOf, versionText } from './version.ts'
 
@@ -67,6 +69,37 @@ const adminLink = async (given: Given): Promise<void> => {
   else print(link)
 }
 
+/** What every verb of `postern services` needs. */
+const servicesPlace = async (given: Given): Promise<{ readonly config: Config; readonly stateDir: string; readonly json: boolean }> => {
+  const { loadOrThrow } = await import('./configuration.ts')
+  const { config } = await loadOrThrow(wantedOf(given), process.env)
+  const stateDir = stateDirectory(given.state, process.env)
+  openStateDirectory(stateDir)
+  return { config, stateDir, json: given.json === true }
+}
+
+const addServiceVerbs = (services: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
+  const load = () => import('./services.ts')
+  verb(services, 'ls', 'List the services: those of the configuration, and those that were added.').action(async (_, command: Command) =>
+    (await load()).listServices(await servicesPlace(command.optsWithGlobals<Given>())),
+  )
+  verb(services, 'show', 'Show one service and its addresses.')
+    .argument('<id>')
+    .action(async (id: string, _, command: Command) => (await load()).showService(await servicesPlace(command.optsWithGlobals<Given>()), id))
+  verb(services, 'add', 'Look at an MCP server step by step, and serve it from now on, without a restart.')
+    .argument('<id>', 'Its name here and in its path.')
+    .argument('<url>', 'Its MCP endpoint; without a path, /mcp is added.')
+    .option('--name <text>', 'Display name.')
+    .option('--description <text>', 'One sentence for the consent page.')
+    .option('--alias <label>', 'Short name of its encoded host.')
+    .option('--public', 'Nobody signs in for it.')
+    .option('--force', 'Add it although nothing useful answers there yet.')
+    .action(async (id: string, url: string, options: AddOptions, command: Command) => (await load()).addService(await servicesPlace(command.optsWithGlobals<Given>()), id, url, options))
+  verb(services, 'rm', 'Remove a service that was added; its open streams end.')
+    .argument('<id>')
+    .action(async (id: string, _, command: Command) => (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id))
+}
+
 const showVersion = (given: Given): void => {
   const version = versionOf()
   if (given.json) printJson(version)
@@ -118,6 +151,7 @@ export const createProgram = (): Command => {
     })
   const admin = group('admin', 'Administer a gateway on this computer: link.')
   verb(admin, 'link', 'Print a new one-time login link for the built-in person.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
+  addServiceVerbs(group('services', 'Add and remove MCP servers while the gateway runs: ls, show, add, rm.'), verb)
   verb(program, 'version', 'Print the version.').action((_, command: Command) => showVersion(command.optsWithGlobals<Given>()))
 
   return program.action(async (given: Given, command: Command) => {

@@ -3,6 +3,8 @@ import type { Server, ServerResponse } from 'node:http'
 import { Server as NetServer, type Socket } from 'node:net'
 
 export interface Drain {
+  /** The answers that are being given at the moment. */
+  answers(): readonly ServerResponse[]
   /** To be told of each server before it listens. */
   watch(server: Server): void
   /**
@@ -33,6 +35,7 @@ export const createDrain = (): Drain => {
     for (const socket of sockets) if (!answerOn(socket) && which(socket)) socket.destroy()
   }
   return {
+    answers: () => [...sockets].flatMap((socket) => answerOn(socket) ?? []),
     watch(server) {
       servers.push(server)
       server.on('connection', (socket) => {

@@ -9,6 +9,7 @@ import { createForward } from './forward.ts'
 import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
 import { listen } from './listen.ts'
 import { createRequestIds } from './request-ids.ts'
+import { retire } from './retire.ts'
 import { createVisitor } from './visitor.ts'
 
 export interface Listening {
@@ -25,6 +26,9 @@ interface ServeOptions {
   readonly trustedProxies: readonly string[]
   readonly now: () => number
 }
+
+/** How often this process looks whether another one added or removed a service. */
+const watchMs = 400
 
 const pathOf = (target: string): string => {
   const query = target.indexOf('?')
@@ -83,7 +87,12 @@ export const serve = async (options: ServeOptions): Promise<Listening> => {
     port,
     open(gateway) {
       const { door, close } = createDoor(gateway, options)
-      closeForward = close
+      const watching = setInterval(() => void gateway.supply.refresh(), watchMs).unref()
+      gateway.supply.onGone((gone, locate) => retire(leaving.answers, gone, locate))
+      closeForward = () => {
+        clearInterval(watching)
+        close()
+      }
       current = door
       ready(door)
     },

@@ -2,6 +2,7 @@
 import type { Pages } from '../ports/pages.ts'
 import { connectPage, homePage } from './connect.ts'
 import { consentPage } from './consent.ts'
+import { encodePage } from './encode.ts'
 import { goBackPage } from './go-back.ts'
 import { loginPage } from './login.ts'
 import { problemPage } from './problem.ts'
@@ -12,6 +13,7 @@ export const createPages = (gateway: Gateway): Pages => ({
   login: (view, requestId) => loginPage(gateway, view, requestId),
   home: (view, requestId) => homePage(gateway, view, requestId),
   connect: (view, requestId) => connectPage(gateway, view, requestId),
+  encode: (view, requestId) => encodePage(gateway, view, requestId),
   goBack: (view, requestId) => goBackPage(gateway, view, requestId),
   problem: (view) => problemPage(gateway, view),
 })

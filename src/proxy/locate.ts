@@ -73,8 +73,8 @@ export interface DirectoryOptions extends Placement {
 }
 
 export interface LivingDirectory extends Directory {
-  /** Services and hosts as they are from now on. */
-  replace(placement: Placement): void
+  /** Services and hosts as they are from now on. Answers how paths were found until now. */
+  replace(placement: Placement): Directory['locate']
 }
 
 interface Drawn {
@@ -112,10 +112,17 @@ const draw = (issuer: string, origins: readonly string[], placement: Placement):
   }
 }
 
+const hostIn = ({ byHost }: Drawn, host: string): ServiceHost | undefined => byHost.get(host) ?? byHost.get(host.toLowerCase())
+
+const locateIn = (map: Drawn, path: string, host: string | undefined): Located | undefined => {
+  const there = host === undefined || map.byHost.size === 0 ? undefined : hostIn(map, host)
+  return there ? map.findAt.get(there)?.(path) : map.find(path)
+}
+
 export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOptions): LivingDirectory => {
   const known = new Set(origins.map((origin) => origin.toLowerCase()))
   let map = draw(issuer, origins, placement)
-  const hostOf = (host: string): ServiceHost | undefined => map.byHost.get(host) ?? map.byHost.get(host.toLowerCase())
+  const hostOf = (host: string): ServiceHost | undefined => hostIn(map, host)
 
   return {
     issuer,
@@ -142,12 +149,11 @@ export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOpti
       const path = withoutSlash(url.path)
       return known.has(url.origin) ? map.byPath.get(path) : map.byResource.get(`${url.origin}${path}`)
     },
-    locate(path, host) {
-      const there = host === undefined || map.byHost.size === 0 ? undefined : hostOf(host)
-      return there ? map.findAt.get(there)?.(path) : map.find(path)
-    },
+    locate: (path, host) => locateIn(map, path, host),
     replace(next) {
+      const before = map
       map = draw(issuer, origins, next)
+      return (path, host) => locateIn(before, path, host)
     },
   }
 }

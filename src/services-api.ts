@@ -1,0 +1,102 @@
+// Services over HTTP, for the pages of administrators: their session, their form token, this gateway's own origin, JSON.
+import { readBounded } from './kit/http.ts'
+import { sameText, utf8Text } from './kit/bytes.ts'
+import { personKey } from './kit/person-key.ts'
+import { Refusal } from './kit/refusal.ts'
+import type { Person } from './ports/people.ts'
+import type { Audit, Handler, Session, Sessions } from './ports/rooms.ts'
+import type { Supply } from './supply.ts'
+
+export interface ServicesApi {
+  /** GET /api/services */
+  readonly list: Handler
+  /** POST /api/services: `{ id, service: { url, … }, check?: true }`; with `check` nothing is kept. */
+  readonly add: Handler
+  /** GET /api/services/:id */
+  readonly show: Handler
+  /** DELETE /api/services/:id */
+  readonly remove: Handler
+}
+
+export interface ServicesApiDeps {
+  readonly supply: Supply
+  readonly sessions: Sessions
+  readonly isAdmin: (person: Person) => boolean
+  /** The gateway's own. */
+  readonly origins: readonly string[]
+  readonly record: Audit
+}
+
+const json = (body: unknown, status = 200): Response => Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
+
+const mostBytes = 65_536
+const idForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown>>> => {
+  // Forms of other sites can send text/plain and forms, never this (Fetch, CORS-safelisted request headers).
+  if (!/^application\/json\s*(?:;|$)/i.test(request.headers.get('content-type') ?? '')) throw new Refusal('request.media-type', request.headers.get('content-type')?.slice(0, 80))
+  let body: unknown
+  try {
+    body = JSON.parse(utf8Text(await readBounded(request.body, mostBytes)))
+  } catch (error) {
+    if (error instanceof Refusal) throw error
+    throw new Refusal('request.malformed', 'not JSON', { say: 'The body is not JSON.' })
+  }
+  if (!isObject(body)) throw new Refusal('request.malformed', 'not an object', { say: 'The body must be a JSON object.' })
+  return body
+}
+
+export const createServicesApi = ({ supply, sessions, isAdmin, origins, record }: ServicesApiDeps): ServicesApi => {
+  const admin = async (request: Request): Promise<Session> => {
+    const session = await sessions.of(request)
+    if (!session) throw new Refusal('login.required', 'no session')
+    if (!isAdmin(session.person)) throw new Refusal('admin.required', personKey(session.person))
+    return session
+  }
+  const ownForm = (request: Request, { csrf }: Session): void => {
+    const origin = request.headers.get('origin')
+    const site = request.headers.get('sec-fetch-site')
+    if (origin !== null && !origins.includes(origin)) throw new Refusal('admin.form', `Origin ${origin.slice(0, 200)}`)
+    if (site !== null && site !== 'same-origin' && site !== 'none') throw new Refusal('admin.form', `Sec-Fetch-Site ${site.slice(0, 40)}`)
+    if (!sameText(request.headers.get('x-csrf-token') ?? '', csrf)) throw new Refusal('admin.form', 'csrf')
+  }
+  const idOf = (request: Request): string => {
+    const id = new URL(request.url).pathname.slice('/api/services/'.length)
+    if (!idForm.test(id)) throw new Refusal('service.unknown', id.slice(0, 80))
+    return id
+  }
+  return {
+    async list(request) {
+      await admin(request)
+      return json({ services: await supply.list() })
+    },
+    async show(request) {
+      await admin(request)
+      const id = idOf(request)
+      const found = (await supply.list()).find((service) => service.id === id)
+      if (!found) throw new Refusal('service.unknown', id)
+      return json(found)
+    },
+    async add(request, visit) {
+      const session = await admin(request)
+      ownForm(request, session)
+      const { id, service, check } = await bodyOf(request)
+      if (typeof id !== 'string' || !idForm.test(id) || !isObject(service)) throw new Refusal('service.invalid', 'id or service', { say: 'Send {"id": "…", "service": {"url": "https://…"}}; an id has lower-case letters, digits, - and _.' })
+      const by = personKey(session.person)
+      const steps = await (check === true ? supply.check({ id, service, by }) : supply.add({ id, service, by }))
+      if (check === true) return json({ id, steps })
+      record({ event: 'service.added', service: id, person: by, ip: visit.ip, request: visit.requestId })
+      return json({ id, steps }, 201)
+    },
+    async remove(request, visit) {
+      const session = await admin(request)
+      ownForm(request, session)
+      const id = idOf(request)
+      await supply.remove(id)
+      record({ event: 'service.removed', service: id, person: personKey(session.person), ip: visit.ip, request: visit.requestId })
+      return new Response(null, { status: 204 })
+    },
+  }
+}

@@ -1,0 +1,55 @@
+// Services that were added while the gateway runs: one sealed record each, and one mark by which every process sees that something changed.
+import { createRecords } from '../kit/records.ts'
+import type { Runtime } from '../ports/runtime.ts'
+
+export interface Registered {
+  /** As in `mcp_services` of the configuration; checked when it was added, and parsed again by whoever reads it. */
+  readonly service: Readonly<Record<string, unknown>>
+  /** Person key, or `cli`. */
+  readonly addedBy: string
+  /** Epoch ms. */
+  readonly addedAt: number
+}
+
+export interface Registry {
+  /** In order of id. */
+  all(): Promise<readonly (Registered & { readonly id: string })[]>
+  /** False when the id is taken. */
+  add(id: string, registered: Registered): Promise<boolean>
+  /** False when there was none. */
+  remove(id: string): Promise<boolean>
+  /** Changes whenever a service was added or removed. Undefined while none ever was. */
+  version(): Promise<string | undefined>
+}
+
+const page = 100
+const versionKey = 'services-version'
+
+export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Registry => {
+  const records = createRecords<Registered>(runtime, 'service:')
+  const changed = async (): Promise<void> => void (await runtime.store.put(versionKey, '{}'))
+  return {
+    async all() {
+      const found: (Registered & { readonly id: string })[] = []
+      for (let after: string | undefined; ; ) {
+        const some = await records.list({ limit: page, ...(after === undefined ? {} : { after }) })
+        found.push(...some.map(({ id, value }) => ({ id, ...value })))
+        after = some.at(-1)?.id
+        if (some.length < page) return found
+      }
+    },
+    async add(id, registered) {
+      if ((await records.put(id, registered, { only: 'absent' })) === undefined) return false
+      await changed()
+      return true
+    },
+    async remove(id) {
+      if (!(await records.take(id))) return false
+      await changed()
+      return true
+    },
+    async version() {
+      return (await runtime.store.get(versionKey))?.mark
+    },
+  }
+}
