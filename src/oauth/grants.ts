@@ -153,11 +153,22 @@ const ttlOf = ({ state, refreshable }: Grant, config: GrantsDeps['config']): num
   return Math.max(config.refresh_token_lifetime * 1000, accessMs)
 }
 
+/** The time of a look-up must not tell whether there is such a grant (hostile case G21): where there is none, as much is opened and read in vain. */
+const createDecoy = ({ keys }: Pick<Runtime, 'keys'>): (() => Promise<void>) => {
+  let sealed: string | undefined
+  return async () => {
+    sealed ??= await keys.seal(JSON.stringify({ grant: 'x'.repeat(900) }), 'decoy')
+    JSON.parse((await keys.open(sealed, 'decoy')) ?? '')
+  }
+}
+
 export const createGrants = (deps: GrantsDeps): Grants => {
   const { runtime, config, record } = deps
   const records = createRecords<Grant>(runtime, 'grant:')
+  const openDecoy = createDecoy(runtime)
   const read: Grants['read'] = async (id) => {
     const kept = await records.get(id)
+    if (!kept) await openDecoy()
     return kept && { grant: kept.value, mark: kept.mark }
   }
   const { live, forget } = createLive(runtime, read)
