@@ -40,6 +40,7 @@ import { createDetour } from './proxy/detour.ts'
 import { createDirectory } from './proxy/locate.ts'
 import { createRefuse } from './proxy/refuse.ts'
 import { createWatch } from './proxy/watch.ts'
+import { createAdmitSocket, type AdmitSocket } from './proxy/websocket.ts'
 import { createServiceMaker, placementOf } from './placement.ts'
 import { hostOf } from './route.ts'
 import { createRoutes } from './routes.ts'
@@ -69,6 +70,8 @@ export interface Gateway {
   proxied(method: string, path: string, accept: string | undefined, authorized: boolean, /** The Host header; needed where `directory.hosted`. */ host?: string): boolean
   readonly admit: Admit
   readonly refuse: Refuse
+  /** The proxied way of a WebSocket handshake. */
+  readonly admitSocket: AdmitSocket
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
   fetch(request: Request, visit: Visit): Promise<Response>
   /** Both ways as web standards, for runtimes without the fast pipe. `path` is the raw request path where the runtime has it. Never rejects. */
@@ -160,6 +163,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     proxied,
     admit,
     refuse,
+    admitSocket: createAdmitSocket({ lines: runtime.lines, config, directory, guard, signer, cors, now: runtime.now, watch, record, reach: detour.reach }),
     fetch: routes,
     async handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
       await supply.fresh(freshMs)

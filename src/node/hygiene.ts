@@ -46,7 +46,13 @@ export const proceed = (request: IncomingMessage, response: ServerResponse): voi
   if (waiting.delete(request) && !response.headersSent) response.writeContinue()
 }
 
-export const harden = (server: Server, options: { readonly maxConnections?: number } = {}): void => {
+interface Hardening {
+  readonly maxConnections?: number
+  /** Takes a request for another protocol; false leaves it to be refused. */
+  readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean
+}
+
+export const harden = (server: Server, options: Hardening = {}): void => {
   server.maxConnections = options.maxConnections ?? mostConnections
   server.maxHeadersCount = mostHeaders
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -61,7 +67,9 @@ export const harden = (server: Server, options: { readonly maxConnections?: numb
     response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end()
   })
   // Without a listener Node would answer an upgrade as if it had not been asked for; what follows on the socket is not HTTP any more.
-  server.on('upgrade', (_request, socket) => refuseSocket(socket, '400 Bad Request'))
+  server.on('upgrade', (request, socket, head) => {
+    if (!options.upgrade?.(request, socket, head)) refuseSocket(socket, '400 Bad Request')
+  })
   server.on('connect', (_request, socket) => refuseSocket(socket, '405 Method Not Allowed'))
 }
 

@@ -8,9 +8,9 @@ import { createDrain } from './drain.ts'
 import { createForward } from './forward.ts'
 import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
 import { listen } from './listen.ts'
-import { createRequestIds } from './request-ids.ts'
+import { createUpgrade } from './upgrade.ts'
 import { retire } from './retire.ts'
-import { createVisitor } from './visitor.ts'
+import { createVisits } from './visits.ts'
 
 export interface Listening {
   readonly port: number
@@ -36,17 +36,16 @@ const pathOf = (target: string): string => {
 }
 
 type Door = (request: IncomingMessage, response: ServerResponse) => void
+type UpgradeDoor = NonNullable<NonNullable<Parameters<typeof harden>[1]>['upgrade']>
 
-const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; close(): void } => {
-  const visitor = createVisitor(options.trustedProxies)
+const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; readonly upgrade: UpgradeDoor; close(): void } => {
+  const visitOf = createVisits(options.trustedProxies)
   const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now })
-  const nextId = createRequestIds()
-  const behindProxies = options.trustedProxies.length > 0
+  const upgrades = createUpgrade(gateway)
   const visits = new WeakMap<IncomingMessage, Visit>()
   const plain = getRequestListener((request, env) => gateway.fetch(request, visits.get((env as { incoming: IncomingMessage }).incoming) as Visit), { overrideGlobalObjects: false })
   const door: Door = (request, response) => {
-    // `request.headers` builds an object of all fields; most calls are decided without one.
-    const visit: Visit = { requestId: nextId(), ip: visitor(request.socket.remoteAddress, behindProxies ? (request.headers['x-forwarded-for'] as string | undefined) : undefined) }
+    const visit = visitOf(request)
     const refusal = inspect(request)
     if (refusal) {
       const answer = gateway.refuse(refusal, { rawHeaders: request.rawHeaders, requestId: visit.requestId })
@@ -65,7 +64,14 @@ const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: D
     // The plain way answers its own faults; what is left is a socket that died.
     plain(request, response).catch(() => response.destroy())
   }
-  return { door, close: () => forward.close() }
+  return {
+    door,
+    upgrade: (request, socket, head) => upgrades.serve(request, socket, head, visitOf(request)),
+    close() {
+      forward.close()
+      upgrades.close()
+    },
+  }
 }
 
 /** Binds the address; `localhost` means both loopback addresses. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL) when it cannot. */
@@ -75,18 +81,20 @@ export const serve = async (options: ServeOptions): Promise<Listening> => {
     ready = resolve
   })
   let current: Door = (request, response) => void opened.then((door) => door(request, response))
+  let currentUpgrade: UpgradeDoor = () => false
   let closeForward = (): void => undefined
   const leaving = createDrain()
   const port = await listen(options.host, options.port, () => {
     const server = createServer(serverOptions, (request, response) => current(request, response))
-    harden(server)
+    harden(server, { upgrade: (request, socket, head) => currentUpgrade(request, socket, head) })
     leaving.watch(server)
     return server
   })
   return {
     port,
     open(gateway) {
-      const { door, close } = createDoor(gateway, options)
+      const { door, upgrade, close } = createDoor(gateway, options)
+      currentUpgrade = upgrade
       const watching = setInterval(() => void gateway.supply.refresh(), watchMs).unref()
       gateway.supply.onGone((gone, locate) => retire(leaving.answers, gone, locate))
       closeForward = () => {

@@ -7,6 +7,7 @@ import type { Service } from '../ports/services.ts'
 import { createLegacyDial } from './legacy-sse-dial.ts'
 import { createLineServer } from './line-server.ts'
 import type { LineServer } from './line-server.ts'
+import { carried } from './carried.ts'
 import { ownerOf } from './owner.ts'
 import { createSocketDial } from './websocket-dial.ts'
 
@@ -49,11 +50,12 @@ const mayBeLegacy = new Set([400, 404, 405])
 export const createReach = (service: Service, { runtime, most, keepAliveMs }: ReachDeps): Reach => {
   const { upstream } = service
   if (upstream.kind === 'local') return { ask: (request) => upstream.handle(request), needed: () => false }
+  if (upstream.kind === 'bridge') return { ask: (request, principal) => carried(upstream.carry, request, principal), needed: () => false }
   const { url } = upstream
   const { fetch } = runtime.lines
   const over = (dial: Dial): LineServer => createLineServer({ runtime, dial, timeoutMs: service.timeoutMs, keepAliveMs, most })
   if (/^wss?:/.test(url)) {
-    const server = over(createSocketDial({ socket: runtime.lines.socket, url, service: service.id, maxBytes: mostMessageBytes }))
+    const server = over(createSocketDial({ socket: runtime.lines.socket, url, service: service.id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs }))
     return { ask: (request, principal) => server(request, ownerOf(principal)), needed: () => true }
   }
   const legacy = over(createLegacyDial({ fetch, url, service: service.id, maxBytes: mostMessageBytes }))

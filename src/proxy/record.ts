@@ -22,6 +22,34 @@ export interface Ending {
   readonly bytesOut: number
 }
 
+/** What is written down of a WebSocket: that it was opened, each message by method and name, and how it ended. */
+export const socketEvent = (
+  { head, address }: Knock,
+  principal: Principal | undefined,
+  { what, envelope, code, reason, messages, durationMs }: {
+    readonly what: 'opened' | 'message' | 'closed'
+    readonly envelope?: Envelope
+    readonly code?: number
+    readonly reason?: string
+    readonly messages?: number
+    readonly durationMs?: number
+  },
+): AuditEvent => ({
+  event: `websocket.${what}`,
+  request: head.requestId,
+  ip: head.ip,
+  service: address.service.id,
+  person: principal && personKey(principal.person),
+  client: principal?.clientId,
+  grant: principal?.grantId,
+  method: cut(envelope?.messages[0]?.method),
+  name: cut(envelope?.messages[0]?.name),
+  code,
+  reason,
+  messages,
+  duration_ms: durationMs,
+})
+
 export const callEvent = (call: Knock, principal: Principal | undefined, envelope: Envelope | undefined, ending: Ending): AuditEvent => {
   const { head, address } = call
   const first = envelope?.messages[0]

@@ -1,14 +1,15 @@
 // A line to a server behind a WebSocket: one JSON-RPC message in each text frame, subprotocol `mcp` (the custom transport that SDKs and bridges share).
-import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Dial, DialSocket, Socket } from '../ports/lines.ts'
 import { refusalOf } from './legacy-sse-dial.ts'
+import { createBeat, holdBack } from './websocket-beat.ts'
 
 export interface SocketDialDeps {
   readonly socket: DialSocket
   readonly url: string
   readonly service: string
   readonly maxBytes: number
+  readonly heartbeatMs: number
 }
 
 /** Fields of a POST that mean nothing on a handshake. */
@@ -28,51 +29,31 @@ export const handshakeRefusal = (error: unknown, service: string): Refusal => {
   return new Refusal(code === 'ETIMEDOUT' ? 'upstream.timeout' : 'upstream.unreachable', `${service}: ${code ?? message ?? String(error)}`)
 }
 
-/** A ping goes out this often; a second one that meets the same silence ends the line. */
-export const pingMs = 20_000
-
-export const createSocketDial = ({ socket: open, url, service, maxBytes }: SocketDialDeps): Dial => async ({ headers, timeoutMs }, events) => {
+export const createSocketDial = ({ socket: open, url, service, maxBytes, heartbeatMs }: SocketDialDeps): Dial => async ({ headers, timeoutMs }, events) => {
   let closed = false
-  let alive = true
-  let behind = Promise.resolve()
+  let socket: Socket | undefined
+  // One after the other: a slow reader of one message holds the next.
+  let behind: Promise<unknown> = Promise.resolve()
   const over = (why: string): void => {
-    clearInterval(timer)
+    beat.stop()
     if (closed) return
     closed = true
     events.ended(why)
   }
-  let socket: Socket | undefined
-  const timer = setInterval(() => {
-    if (!socket?.ping) return
-    if (!alive) {
-      socket.cut()
-      over(`${service} answers no ping`)
-      return
-    }
-    alive = false
-    socket.ping()
-  }, pingMs)
+  const beat = createBeat(heartbeatMs, () => socket, () => over(`${service} answers no ping`))
+  const text = (message: string): void => {
+    beat.alive()
+    behind = behind.then(() => events.message(message)).catch(() => undefined)
+    holdBack(socket, behind.then(() => undefined))
+  }
+  const binary = (): void => {
+    socket?.close(1003, 'text only')
+    over(`${service} sent a binary frame`)
+  }
   try {
-    socket = await open(url, { headers: handshakeFields(headers), timeoutMs, maxBytes }, {
-      text(message) {
-        alive = true
-        behind = behind.then(async () => {
-          const slow = events.message(message)
-          if (!slow) return
-          socket?.pause?.()
-          await slow
-          socket?.resume?.()
-        })
-      },
-      binary() {
-        socket?.close(1003, 'text only')
-        over(`${service} sent a binary frame`)
-      },
-      alive: () => void (alive = true),
-      closed: (code) => over(`${service} closed with ${code}`),
-    })
+    socket = await open(url, { headers: handshakeFields(headers), timeoutMs, maxBytes }, { text, binary, alive: beat.alive, closed: (code) => over(`${service} closed with ${code}`) })
   } catch (error) {
-    clearInterval(timer)
+    beat.stop()
     closed = true
     throw handshakeRefusal(error, service)
   }
@@ -80,11 +61,10 @@ export const createSocketDial = ({ socket: open, url, service, maxBytes }: Socke
   return {
     async send(message) {
       if (closed) throw new Refusal('session.unknown', `${service}: the socket is closed`)
-      if (utf8(message).byteLength > maxBytes) throw new Refusal('request.too-large')
-      await made.send(message.includes('\n') ? JSON.stringify(JSON.parse(message)) : message)
+      await made.send(message)
     },
     close() {
-      clearInterval(timer)
+      beat.stop()
       closed = true
       made.close(1000, '')
     },

@@ -1,0 +1,87 @@
+// The server's side of a tunnel: a WebSocket of its own, or a session of Streamable HTTP.
+import type { Lines, Socket } from '../ports/lines.ts'
+import type { Principal } from '../ports/people.ts'
+import type { Service } from '../ports/services.ts'
+import type { Knock } from './knock.ts'
+import { createLineClient } from './line-client.ts'
+import { mostMessageBytes } from './reach.ts'
+import type { Reach } from './reach.ts'
+import { messagesOf } from './rpc-text.ts'
+import { createBeat, holdBack } from './websocket-beat.ts'
+import { handshakeFields, handshakeRefusal } from './websocket-dial.ts'
+
+export interface FarDeps {
+  readonly lines: Lines
+  readonly reach: (service: Service) => Reach
+  readonly heartbeatMs: number
+  /** Messages without an answer, where each is a call of its own. */
+  readonly most: number
+}
+
+export interface Opening {
+  readonly call: Knock
+  readonly principal: Principal | undefined
+  /** Flat list of what the server behind is told. */
+  readonly headers: readonly string[]
+  readonly release: () => void
+}
+
+export interface Far {
+  /** A promise while the server takes no more. Throws `calls.limited`. */
+  send(text: string): void | Promise<void>
+  close(code: number, reason: string): void
+}
+
+export interface FarEvents {
+  tell(text: string): void | Promise<void>
+  /** The server closed, or was lost (1006). */
+  closed(code: number, reason: string): void
+}
+
+const overSocket = async (url: string, { lines, heartbeatMs }: FarDeps, { call, headers }: Opening, events: FarEvents): Promise<Far> => {
+  const { id, timeoutMs } = call.address.service
+  let socket: Socket | undefined
+  const closed = (code: number, reason: string): void => {
+    beat.stop()
+    events.closed(code, reason)
+  }
+  const beat = createBeat(heartbeatMs, () => socket, () => events.closed(1006, 'The server behind answers no ping.'))
+  const text = (message: string): void => {
+    beat.alive()
+    holdBack(socket, events.tell(message))
+  }
+  const binary = (): void => {
+    socket?.close(1003, '')
+    closed(1011, 'The server behind sent a binary frame.')
+  }
+  try {
+    socket = await lines.socket(url, { headers: handshakeFields(headers), timeoutMs, maxBytes: mostMessageBytes }, { text, binary, alive: beat.alive, closed })
+  } catch (error) {
+    beat.stop()
+    throw handshakeRefusal(error, id)
+  }
+  const open = socket
+  return {
+    send: (text) => open.send(text),
+    close(code, reason) {
+      beat.stop()
+      open.close(code, reason)
+    },
+  }
+}
+
+export const createFar = (deps: FarDeps, about: Opening, events: FarEvents): Promise<Far> => {
+  const { call, principal, headers } = about
+  const { service } = call.address
+  const { upstream } = service
+  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return overSocket(upstream.url, deps, about, events)
+  const client = createLineClient({
+    ask: ({ method, headers: fields, body, signal }) => deps.reach(service).ask(new Request('http://line.invalid/mcp', { method, headers: fields, signal, ...(body === undefined ? {} : { body }) }), principal),
+    tell: events.tell,
+    service: service.id,
+    timeoutMs: service.timeoutMs,
+    maxBytes: mostMessageBytes,
+    most: deps.most,
+  })
+  return Promise.resolve({ send: (text) => client.receive(messagesOf(text), headers), close: () => client.close() })
+}

@@ -1,0 +1,120 @@
+// A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by one session of Streamable HTTP.
+import { utf8 } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { readEnvelope } from '../mcp/envelope.ts'
+import type { Envelope } from '../mcp/envelope.ts'
+import type { Socket, SocketEvents } from '../ports/lines.ts'
+import type { Audit } from '../ports/rooms.ts'
+import { socketEvent } from './record.ts'
+import { errorText } from './rpc-text.ts'
+import type { Watch } from './watch.ts'
+import { closeCode, createBeat, holdBack } from './websocket-beat.ts'
+import { createFar } from './websocket-far.ts'
+import type { Far, FarDeps, Opening } from './websocket-far.ts'
+
+export interface TunnelDeps extends FarDeps {
+  readonly watch: Watch
+  readonly record: Audit
+  readonly now: () => number
+  readonly heartbeatMs: number
+}
+
+export interface Tunnel {
+  /** Largest message of the client, bytes. */
+  readonly maxBytes: number
+  /** What the client's socket hears. */
+  readonly events: SocketEvents
+  /** Called once, when the handshake has been answered. */
+  attach(client: Socket): void
+  /** The handshake came to nothing, or this process ends. */
+  shut(code: number, reason: string): void
+}
+
+/** More than this at once, and then more than so many a second, is no conversation. */
+const burst = 1000
+const perSecond = 200
+
+const createPace = (now: () => number): (() => boolean) => {
+  let left = burst
+  let at = now()
+  return () => {
+    const time = now()
+    left = Math.min(burst, left + ((time - at) * perSecond) / 1000)
+    at = time
+    return --left >= 0
+  }
+}
+
+/** The message of a frame. Throws `mcp.parse` and `mcp.invalid`; a frame has one message, so an array is none. */
+const read = (text: string): Envelope => {
+  const envelope = readEnvelope(utf8(text))
+  if (envelope.batch) throw new Refusal('mcp.invalid', 'an array in a frame')
+  return envelope
+}
+
+/** Both ends of a tunnel: whichever closes first closes the other, once. */
+const createEnds = ({ record, now }: TunnelDeps, { call, principal, release }: Opening) => {
+  const ends: { client?: Socket; far?: Far; over: boolean; messages: number; readonly last: (() => void)[] } = { over: false, messages: 0, last: [release] }
+  const finish = (code: number, reason: string): boolean => {
+    if (ends.over) return false
+    ends.over = true
+    for (const work of ends.last) work()
+    record(socketEvent(call, principal, { what: 'closed', code, reason: reason.slice(0, 120), messages: ends.messages, durationMs: now() - call.startedAt }))
+    return true
+  }
+  const shut = (code: number, reason: string): void => {
+    if (!finish(code, reason)) return
+    ends.client?.close(closeCode(code), reason)
+    ends.far?.close(code === 4401 ? 1000 : closeCode(code), '')
+  }
+  /** The client has closed, or was lost. */
+  const left = (code: number, reason: string): void => {
+    if (finish(code, reason)) ends.far?.close(closeCode(code === 1006 ? 1001 : code), reason)
+  }
+  return { ends, shut, left }
+}
+
+export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<Tunnel>) => {
+  const { watch, record, now, heartbeatMs } = deps
+  return async (opening) => {
+    const { call, principal } = opening
+    const { ends, shut, left } = createEnds(deps, opening)
+    const paced = createPace(now)
+    const early: string[] = []
+    const tell = (text: string): void | Promise<void> => {
+      if (ends.client) return ends.client.send(text)
+      early.push(text)
+    }
+    const far = await createFar(deps, opening, { tell, closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason) })
+    ends.far = far
+    const beat = createBeat(heartbeatMs, () => ends.client, () => shut(1011, 'No answer to a ping.'))
+    ends.last.push(beat.stop, watch(call, () => shut(4401, 'The access has ended.')))
+
+    const take = (text: string): void => {
+      beat.alive()
+      if (ends.over) return
+      if (!paced()) {
+        shut(1008, 'Too many messages.')
+        return
+      }
+      ends.messages++
+      try {
+        const envelope = read(text)
+        record(socketEvent(call, principal, { what: 'message', envelope }))
+        holdBack(ends.client, far.send(text), () => shut(1011, 'The server behind is gone.'))
+      } catch (error) {
+        holdBack(ends.client, tell(errorText(error instanceof Refusal ? error : new Refusal('fault'), null)))
+      }
+    }
+    record(socketEvent(call, principal, { what: 'opened' }))
+    return {
+      maxBytes: call.address.service.maxBodyBytes,
+      events: { text: take, binary: () => shut(1003, 'Text frames only.'), alive: beat.alive, closed: left },
+      attach(socket) {
+        ends.client = socket
+        for (const text of early.splice(0)) holdBack(undefined, socket.send(text))
+      },
+      shut,
+    }
+  }
+}

@@ -1,0 +1,48 @@
+// A real MCP server behind a WebSocket on loopback: it answers every request with what it was told in the handshake.
+import type { IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type WebSocket, WebSocketServer } from 'ws'
+
+export interface SocketUpstream {
+  readonly url: string
+  /** Handshakes so far. */
+  readonly heard: { readonly headers: IncomingHttpHeaders; readonly url: string }[]
+  readonly open: Set<WebSocket>
+  /** Close codes in the order in which sockets closed. */
+  readonly closed: number[]
+  close(): Promise<void>
+}
+
+/** `autoPong: false` plays a peer that has vanished. */
+export const openSocketUpstream = async ({ autoPong = true }: { readonly autoPong?: boolean } = {}): Promise<SocketUpstream> => {
+  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong })
+  const open = new Set<WebSocket>()
+  const closed: number[] = []
+  const heard: SocketUpstream['heard'] = []
+  server.on('connection', (socket, { headers, url = '' }) => {
+    heard.push({ headers, url })
+    open.add(socket)
+    socket.on('close', (code) => {
+      open.delete(socket)
+      closed.push(code)
+    })
+    socket.on('message', (data: Buffer) => {
+      const { id, method, params } = JSON.parse(data.toString('utf8')) as { id?: unknown; method: string; params?: { protocolVersion?: string } }
+      if (id === undefined) return
+      const result = method === 'initialize' ? { protocolVersion: params?.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
+      socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }))
+    })
+  })
+  await new Promise((resolve) => server.once('listening', resolve))
+  return {
+    url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/message`,
+    heard,
+    open,
+    closed,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of open) socket.terminate()
+        server.close(() => resolve())
+      }),
+  }
+}
