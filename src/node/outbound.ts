@@ -3,6 +3,7 @@ import { lookup as systemLookup } from 'node:dns/promises'
 import type { LookupFunction } from 'node:net'
 import type { Response } from 'undici'
 import { isAddress, isGlobalAddress, refusedHost } from '../kit/addresses.ts'
+import { atOrigin } from '../kit/origins.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Outbound, OutboundOptions } from '../ports/runtime.ts'
 
@@ -73,8 +74,8 @@ const reason = (error: unknown): string => {
 export const createOutbound = ({ allowOrigins, lookup = (host) => systemLookup(host, { all: true }), connectTo = {}, ca }: OutboundDeps): Outbound => {
   const allowed = new Set(allowOrigins.map((origin) => new URL(origin).origin))
 
-  const addressesOf = async (url: URL): Promise<readonly ResolvedAddress[]> => {
-    const free = allowed.has(url.origin)
+  const addressesOf = async (url: URL, origins: readonly string[]): Promise<readonly ResolvedAddress[]> => {
+    const free = allowed.has(url.origin) || atOrigin(url, origins)
     if (!free && url.protocol !== 'https:') throw new Refusal('outbound.refused', `${url.origin} is plain http`)
     // The resolver is not asked about literals, so these are judged here and nowhere else.
     if (!free && refusedHost(url.hostname)) throw new Refusal('outbound.refused', `${url.hostname} is not a public host`)
@@ -89,7 +90,7 @@ export const createOutbound = ({ allowOrigins, lookup = (host) => systemLookup(h
     const { buildConnector, Client, fetch } = await load()
     const signal = AbortSignal.timeout(timeoutMs)
     const detour = connectTo[`${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`]
-    const addresses = detour ? [] : await unlessAborted(signal, addressesOf(url))
+    const addresses = detour ? [] : await unlessAborted(signal, addressesOf(url, origins))
     const connector = buildConnector({ lookup: answerLookup(addresses), timeout: timeoutMs, allowH2: false, maxCachedSessions: 0, ...(ca === undefined ? {} : { ca }) })
     const client = new Client(url.origin, { pipelining: 0, connect: (to, done) => connector(detour ? { ...to, hostname: detour.address, port: String(detour.port) } : to, done) })
     try {

@@ -1,6 +1,7 @@
 // Guarded outbound fetch on Workers. The platform reaches the public internet only; literal private addresses and names of machines are refused here as well.
 import { Refusal } from '../kit/refusal.ts'
 import { refusedHost } from '../kit/addresses.ts'
+import { atOrigin } from '../kit/origins.ts'
 import type { Outbound } from '../ports/runtime.ts'
 
 const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> => {
@@ -22,10 +23,10 @@ const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Ar
 
 export const createOutbound = ({ allowOrigins }: { readonly allowOrigins: readonly string[] }): Outbound => {
   const allowed = new Set(allowOrigins)
-  return async (raw, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576 } = {}) => {
+  return async (raw, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576, origins = [] } = {}) => {
     const url = URL.canParse(raw) ? new URL(raw) : undefined
     if (!url || url.username || url.password) throw new Refusal('outbound.refused', 'not a plain URL')
-    if (!allowed.has(url.origin) && (url.protocol !== 'https:' || refusedHost(url.hostname))) throw new Refusal('outbound.refused', url.origin)
+    if (!allowed.has(url.origin) && !atOrigin(url, origins) && (url.protocol !== 'https:' || refusedHost(url.hostname))) throw new Refusal('outbound.refused', url.origin)
     try {
       const response = await fetch(url, { method, headers, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs), ...(body === undefined ? {} : { body }) })
       return { status: response.status, headers: response.headers, body: await readAtMost(response, maxBytes) }

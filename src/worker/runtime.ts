@@ -28,7 +28,7 @@ export const createWorkerRuntime = async ({ config, env, now, waitUntil }: Worke
   return {
     now,
     random,
-    outbound: createOutbound({ allowOrigins: Object.values(config.oauth_providers).flatMap(({ issuer }) => (issuer === undefined ? [] : [new URL(issuer).origin])) }),
+    outbound: createOutbound({ allowOrigins: [] }),
     lines: createLines(),
     defer: (work) => waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,

@@ -1,7 +1,9 @@
 // What must never come of the authorization server, whoever tries: another site, another client, another browser, an old link, a bent request.
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createBrowser, type Browser, type Page } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
+import { type House, houses, openInProcess } from '../houses/houses.ts'
 import { allow, authorizeUrl, form, logIn, person, redeem, refresh, register } from '../houses/login.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
@@ -175,4 +177,23 @@ describe.each(houses)('%s', (_, open) => {
     expect(page.body).toContain('value="allow"')
     expect(page.body).not.toMatch(/<script>alert|<img src=x/)
   })
+})
+
+test('never a request to the operator’s own identity provider because a client names it [hostile C4]', async () => {
+  let connections = 0
+  const idp = createServer((socket) => {
+    connections++
+    socket.destroy()
+  })
+  await once(idp.listen(0, '127.0.0.1'), 'listening')
+  const issuer = `https://127.0.0.1:${(idp.address() as AddressInfo).port}`
+  const house = await openInProcess({ upstream: 'http://localhost:9/mcp', config: { oauth_providers: { company: { issuer, client_id: 'x', client_secret: 'y' } } } })
+  const browser = createBrowser(house.fetch, house.origin)
+  for (const id of [`${issuer}/c.json`, `${issuer}/logout?all=1`]) expect((await browser.go(authorizeUrl(house, { id, redirectUri: 'http://127.0.0.1:5000/cb' }).url)).status).toBe(400)
+  expect(connections).toBe(0)
+  // The sign-in itself goes there.
+  await browser.submit(await browser.go('/login'), '/login/company', {})
+  expect(connections).toBe(1)
+  await house.close()
+  idp.close()
 })

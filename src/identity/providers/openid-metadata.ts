@@ -27,7 +27,8 @@ export const throughGuard = (outbound: Outbound, now: () => number, issuer: stri
   const within: Outbound = (url, options) => {
     const left = deadline - now()
     if (left <= 0) throw new Refusal('outbound.failed', 'the identity provider took too long')
-    return outbound(url, { ...options, timeoutMs: Math.min(requestMs, left), maxBytes: 262_144 })
+    // The operator wrote this provider's origin down: it may be anywhere, and nothing else may.
+    return outbound(url, { ...options, timeoutMs: Math.min(requestMs, left), maxBytes: 262_144, origins: [new URL(issuer).origin] })
   }
   const fetch = asFetch(within)
   return {
