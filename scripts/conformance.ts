@@ -1,6 +1,7 @@
 // `npm run conformance`: the MCP conformance suite against the reference server directly and through Postern, compared check by check;
 // then its authorization-server mode. Fails on any difference, and when the reference server itself no longer passes.
-// `--command "node bin/postern.mjs"` tries another build than the source.
+// `--command "node bin/postern.mjs"` tries another build than the source. `--stdio`: behind Postern the reference server is a command on
+// standard input and output, compared with the same server over HTTP directly (`npm run conformance:stdio`).
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -43,7 +44,7 @@ interface Outcome {
   readonly scenarios: ReadonlyMap<string, readonly Check[]>
 }
 
-const results = join(root, 'results', 'conformance')
+const results = join(root, 'results', process.argv.includes('--stdio') ? 'conformance-stdio' : 'conformance')
 
 const emptied = (folder: string): string => {
   rmSync(folder, { recursive: true, force: true })
@@ -152,7 +153,10 @@ const checkAuthorizationServer = async (suite: Suite, postern: Running, resource
   return [name, `${passed} / 2`, documents, passed === 2 && documents === 'SUCCESS' ? 'yes' : 'NO']
 }
 
-const { values } = parseArgs({ options: { command: { type: 'string' } } })
+const { values } = parseArgs({ options: { command: { type: 'string' }, stdio: { type: 'boolean', default: false } } })
+
+/** As a command, it cannot ask for its event stream to be closed; the gateway is told to let go of streams instead, so that taking them up again is tried too. */
+const asCommand = { command: process.execPath, args: [join(root, 'test/reference/server.ts'), '--stdio'], reconnect_after: 50 }
 
 const main = async (): Promise<boolean> => {
   const suite = createSuite(await ensurePeer('conformance'))
@@ -161,13 +165,14 @@ const main = async (): Promise<boolean> => {
   const postern = await startPostern({
     ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }),
     config: {
-      mcp_services: { reference: { url: upstream } },
+      mcp_services: { reference: values.stdio ? asCommand : { url: upstream } },
       local_users: [person],
       clients: { conformance: { name: 'Conformance suite', redirect_uris: ['http://127.0.0.1/callback'] } },
     },
   })
   try {
     const same = await compareServers(suite, upstream, postern)
+    if (values.stdio) return same
     const rows = [await checkAuthorizationServer(suite, postern), await checkAuthorizationServer(suite, postern, `${postern.url}/reference/mcp`)]
     console.log(`\n${table([['authorization server', 'scenarios', 'client metadata documents', 'passes'], ...rows])}\n`)
     return same && rows.every((row) => row.at(-1) === 'yes')

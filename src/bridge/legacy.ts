@@ -31,7 +31,7 @@ export interface Legacy {
   expire(silenceMs: number, waitMs: number): void
 }
 
-/** A call that is answered sooner than this is answered in one piece. */
+/** A call that is answered sooner than this is answered in one piece; where streams are let go of, every call has one from the start. */
 const graceMs = 100
 /** From this revision on, streams begin with an event that has only an id (2025-11-25 transports, sending messages). */
 const priming = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version
@@ -47,7 +47,7 @@ export const createLegacy = ({ pool, now, random, startMs, sessionMs, holdMs, st
   const forget = ({ id }: Lodging): void => {
     if (id !== undefined) sessions.delete(id)
   }
-  const deps = { pool, now, stray, forget, primes: (version: string) => version >= priming }
+  const deps = { pool, now, stray, forget, primes: (version: string) => version >= priming, atOnce: holdMs > 0 }
 
   const find = (owner: string, headers: readonly string[]): Lodging => {
     const id = fieldOf(headers, 'mcp-session-id')

@@ -20,15 +20,17 @@ export interface LodgingDeps {
   readonly pool: Pool
   readonly now: () => number
   readonly primes: (version: string) => boolean
+  /** Every call of a client that is primed gets an event stream, however soon it is answered. */
+  readonly atOnce: boolean
   readonly stray: (what: string) => void
   /** The session is over, for whatever reason. */
   readonly forget: (lodging: Lodging) => void
 }
 
 /** A process with nobody in it yet but this session. Rejects as `Pool.start` does. */
-export const lodge = async (owner: string, signal: AbortSignal, { pool, now, primes, stray, forget }: LodgingDeps): Promise<Lodging> => {
+export const lodge = async (owner: string, signal: AbortSignal, { pool, now, primes, atOnce, stray, forget }: LodgingDeps): Promise<Lodging> => {
   const home: { channel?: Channel; lodging?: Lodging } = {}
-  const session = createSession({ now, channel: () => home.channel as Channel, primes, stray })
+  const session = createSession({ now, channel: () => home.channel as Channel, primes, atOnce, stray })
   const over = (): void => {
     session.streams.close()
     if (home.lodging) forget(home.lodging)

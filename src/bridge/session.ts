@@ -28,10 +28,12 @@ export interface SessionOptions {
   readonly channel: () => Channel
   /** Whether clients of a version understand a stream that begins with an event that has only an id. */
   readonly primes: (version: string) => boolean
+  /** Streams for every call of such a client, and not only for those that take a while. */
+  readonly atOnce: boolean
   readonly stray: (what: string) => void
 }
 
-export const createSession = ({ now, channel, primes, stray }: SessionOptions): Session => {
+export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOptions): Session => {
   const calls = createSessionCalls(channel)
   const asked = new Set<string>()
   let touchedAt = now()
@@ -47,6 +49,7 @@ export const createSession = ({ now, channel, primes, stray }: SessionOptions): 
     streams: createStreams({
       now,
       primes: () => session.version !== undefined && primes(session.version),
+      atOnce,
       hold: (who) => channel().hold(who),
       release: (who) => channel().release(who),
     }),

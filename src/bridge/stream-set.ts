@@ -21,6 +21,8 @@ export interface StreamSetOptions {
   readonly now: () => number
   /** Whether clients of this session know events that carry an id alone (2025-11-25, a stream begins with one). Read when a stream opens. */
   readonly primes: () => boolean
+  /** Such clients get a stream for every call. */
+  readonly atOnce: boolean
   /** The server behind should wait, because this reader is slow; and go on. */
   readonly hold: (who: object) => void
   readonly release: (who: object) => void

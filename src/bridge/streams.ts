@@ -52,9 +52,10 @@ const createKept = (): Kept => {
   }
 }
 
-const createWay = (set: StreamSet, signal: AbortSignal): Way => {
+const createWay = (set: StreamSet, signal: AbortSignal, atOnce: boolean): Way => {
   const stream = set.create(false)
   const { reply } = set.attach(stream, signal)
+  if (atOnce) set.open(stream)
   return {
     reply,
     tell: (data) => set.write(stream, data),
@@ -82,7 +83,7 @@ export const createStreams = (options: StreamSetOptions): Streams => {
   const set = createStreamSet(options)
   const kept = createKept()
   return {
-    way: (signal) => createWay(set, signal),
+    way: (signal) => createWay(set, signal, options.atOnce && primes()),
     stand(signal, lastEventId) {
       const behind = lastEventId === undefined ? { stream: set.create(true), told: [] } : set.behind(lastEventId)
       if (!behind) return undefined
