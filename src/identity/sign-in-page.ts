@@ -72,7 +72,7 @@ export const createSignInPage = ({ sessions, people, offers, browsers, arrive, p
       const known = await browsers.known(request, username)
       // Counted by browser where that is known, else by address: a stranger who guesses slows down themselves, never the owner of the name.
       if (known === undefined) await limit('sign-in-address', visit.ip)
-      const guesser = known ?? `${visit.ip} ${await digest(username)}`
+      const guesser = known ?? `${visit.ip} ${await digest(username.normalize('NFC'))}`
       await limit('sign-in', guesser)
       const person = await people.check(username, form.get('password') ?? '', known !== undefined)
       if (person) {

@@ -13,7 +13,7 @@ describe.each(houses)('%s', (_, open) => {
   let house: House
   beforeAll(async () => {
     upstream = await openUpstream()
-    house = await open({ upstream: upstream.url, config: { mcp_services: { second: { url: upstream.url } } } })
+    house = await open({ upstream: upstream.url, config: { local_users: [person, { username: 'zo\u00E9', password: 'battery horse correct' }], mcp_services: { second: { url: upstream.url } } } })
   })
   afterAll(async () => {
     await house.close()
@@ -180,6 +180,14 @@ describe.each(houses)('%s', (_, open) => {
     for (const params of changed) expect([params, (await browser.go(authorizeUrl(house, client, { resource, ...params }).url)).body.includes('value="allow"')]).toEqual([params, true])
     const twin = await register(house, { redirect_uris: ['http://127.0.0.1:5000/cb', 'https://app.example/cb'] })
     expect((await browser.go(authorizeUrl(house, twin, { resource }).url)).body).toContain('value="allow"')
+  })
+
+  test('never more guesses for a name that can be spelt in several ways [hostile P5]', async () => {
+    const browser = fresh()
+    const page = await browser.go('/login')
+    const statuses: number[] = []
+    for (let i = 0; i < 11; i++) statuses.push((await browser.submit(page, '/login', { username: i % 2 === 0 ? 'zo\u00E9' : 'zoe\u0301', password: `guess ${i}` })).status)
+    expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), 429])
   })
 
   test('never a script from what a person or a link typed [hostile P3]', async () => {
