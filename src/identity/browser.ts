@@ -1,10 +1,10 @@
 // What ties a sign-in to the browser it began in, before there is a session: one cookie, and forms that prove they came from our page.
-import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { digest, encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { readCookie, setCookie } from './cookies.ts'
 import { readForm, type Form } from './form.ts'
-import { macText } from './mac.ts'
+import { isMacText, macText } from './mac.ts'
 
 const bindingCookie = '__Host-postern-login'
 const knownCookie = '__Host-postern-known'
@@ -48,7 +48,7 @@ export const createBrowsers = ({ runtime, origins }: BrowsersDeps): Browsers => 
     const value = readCookie(request, bindingCookie)
     return value && /^[A-Za-z0-9_-]{43}$/.test(value) ? value : undefined
   }
-  const knownMac = (username: string, nonce: string): Promise<string> => macText(runtime.keys, 'known-browser', `${nonce}.${username}`)
+  const knownMessage = (username: string, nonce: string): string => `${nonce}.${username}`
 
   return {
     async bind(request) {
@@ -65,17 +65,16 @@ export const createBrowsers = ({ runtime, origins }: BrowsersDeps): Browsers => 
       const form = await readForm(request)
       const value = binding(request)
       if (!value) throw foreign('no binding cookie')
-      if (!sameText(form.get('csrf') ?? '', await macText(runtime.keys, 'login-csrf', value))) throw foreign('csrf does not belong to the binding cookie')
+      if (!(await isMacText(runtime.keys, 'login-csrf', value, form.get('csrf') ?? ''))) throw foreign('csrf does not belong to the binding cookie')
       return form
     },
     async known(request, username) {
-      const [nonce, proof] = (readCookie(request, knownCookie) ?? '').split('.')
-      if (!nonce || !proof) return undefined
-      return sameText(proof, await knownMac(username, nonce)) ? nonce : undefined
+      const [nonce = '', ...proof] = (readCookie(request, knownCookie) ?? '').split('.')
+      return (await isMacText(runtime.keys, 'known-browser', knownMessage(username, nonce), proof.join('.'))) ? nonce : undefined
     },
     async remember(username) {
       const nonce = encodeBase64url(runtime.random(16))
-      return setCookie(knownCookie, `${nonce}.${await knownMac(username, nonce)}`, knownMs)
+      return setCookie(knownCookie, `${nonce}.${await macText(runtime.keys, 'known-browser', knownMessage(username, nonce))}`, knownMs)
     },
   }
 }

@@ -4,7 +4,6 @@ import type { Person } from '../ports/people.ts'
 import type { Session, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { dropCookie, readCookie, setCookie } from './cookies.ts'
-import { macText } from './mac.ts'
 
 export const sessionCookie = '__Host-postern-session'
 
@@ -13,6 +12,8 @@ interface SessionRecord {
   readonly signedInAt: number
   /** When the idle clock was last set back. */
   readonly seenAt: number
+  /** What forms of this session must carry. */
+  readonly csrf: string
 }
 
 export interface BrowserSessions extends Sessions {
@@ -60,7 +61,7 @@ export const createSessions = ({ runtime, idleMs, absoluteMs }: SessionsDeps): B
       // Only over the version just read: a session that ended meanwhile stays ended.
       await runtime.store.put(keyOf(id), await sealed(id, slid), { ttlMs: ttl(slid, now), only: entry.mark })
     }
-    return { id, person: record.person, signedInAt: record.signedInAt, csrf: await macText(runtime.keys, 'session-csrf', id) }
+    return { id, person: record.person, signedInAt: record.signedInAt, csrf: record.csrf }
   }
 
   const forget = async (request: Request): Promise<void> => {
@@ -75,7 +76,7 @@ export const createSessions = ({ runtime, idleMs, absoluteMs }: SessionsDeps): B
       const secret = encodeBase64url(runtime.random(32))
       const id = await digest(secret)
       const now = runtime.now()
-      const record = { person, signedInAt: now, seenAt: now }
+      const record = { person, signedInAt: now, seenAt: now, csrf: encodeBase64url(runtime.random(32)) }
       await runtime.store.put(keyOf(id), await sealed(id, record), { ttlMs: ttl(record, now), only: 'absent' })
       return setCookie(sessionCookie, secret, absoluteMs)
     },

@@ -1,6 +1,6 @@
 // The question to the person, and its answer: shown only in the browser that began the flow, decided once, remembered only where nobody else can use the memory.
 import type { Config } from '../config/schema.ts'
-import { encodeBase64url, sameText } from '../kit/bytes.ts'
+import { digest, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { DescribeFlow, Handler, Session, Sessions } from '../ports/rooms.ts'
 import { tellClient } from './authorize-checks.ts'
@@ -25,13 +25,13 @@ export interface Consent {
 }
 
 export const createConsent = (deps: ConsentDeps): Consent => {
-  const { runtime, config, directory, sessions, pages, flows } = deps
+  const { config, directory, sessions, pages, flows } = deps
   const remembered = createRemembered(deps)
   const questions = createQuestions(deps)
   const decisions = createDecisions({ ...deps, respond: authorizationResponse(directory.issuer) })
 
   /** Proves that the form came from the page that this browser's session was shown for this flow. */
-  const csrfOf = async (flow: Flow, session: Session): Promise<string> => encodeBase64url((await runtime.keys.mac('consent', `${flow.id}.${session.id}`)) ?? new Uint8Array())
+  const csrfOf = (flow: Flow, session: Session): Promise<string> => digest(`consent.${flow.id}.${session.csrf}`)
 
   // RFC 9700 §4.7: a page of another site can send this form, but neither from here nor with the flow's cookie, the session's and their common token.
   const fromOurPage = (request: Request): void => {

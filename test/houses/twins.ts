@@ -1,0 +1,62 @@
+// Two gateways of one issuer on one SQLite file, as two processes would be, each with a clock and secrets of its own; requests reach them as a balancer would send them.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
+import { createGateway } from '../../src/gateway.ts'
+import { createNodeRuntime } from '../../src/node/runtime.ts'
+import type { LoginHouse } from './login.ts'
+import { person } from './login.ts'
+
+export interface Twin extends LoginHouse {
+  readonly log: { readonly level: string; readonly event: string; readonly fields: Readonly<Record<string, unknown>> }[]
+  close(): Promise<void>
+}
+
+export interface Twins {
+  /** Starts a gateway on the shared file. `ahead`: how far its clock is before the others', ms. */
+  open(config: ConfigInput, ahead?: number): Promise<Twin>
+  /** Moves everybody's clock. */
+  advance(ms: number): void
+  /** A house whose requests go to these in turn. */
+  inTurn(...twins: readonly Twin[]): LoginHouse
+  close(): Promise<void>
+}
+
+const origin = 'http://localhost:8080'
+
+export const createTwins = (upstream: string): Twins => {
+  const stateDir = mkdtempSync(join(tmpdir(), 'postern-twins-'))
+  const open: Twin[] = []
+  let shift = 0
+  return {
+    advance: (ms) => void (shift += ms),
+    async open(input, ahead = 0) {
+      const config = configSchema.parse({ local_users: [person], ...input, mcp_services: { echo: { url: upstream } } })
+      const log: Twin['log'] = []
+      const runtime = await createNodeRuntime({ config, stateDir, version: '0.0.0-test', now: () => Date.now() + shift + ahead, log: (level, event, fields = {}) => void log.push({ level, event, fields }) })
+      const gateway = createGateway({ config, runtime, issuer: origin })
+      await gateway.warm()
+      let count = 0
+      const twin: Twin = {
+        origin,
+        log,
+        fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), { requestId: `request-${count++}`, ip: '127.0.0.1' }, fetch),
+        async close() {
+          await runtime.close()
+          open.splice(open.indexOf(twin), 1)
+        },
+      }
+      open.push(twin)
+      return twin
+    },
+    inTurn(...twins) {
+      let next = 0
+      return { origin, fetch: (url, init) => (twins[next++ % twins.length] as Twin).fetch(url, init) }
+    },
+    async close() {
+      for (const twin of [...open]) await twin.close()
+      rmSync(stateDir, { recursive: true, force: true })
+    },
+  }
+}
