@@ -46,13 +46,24 @@ const create = (path: string): void => {
   if (process.platform !== 'win32') sync(dirname(path), 'r')
 }
 
+/** The file's secret, where a configuration has taken its place: what it sealed still opens, until it is deleted. */
+const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
+  try {
+    const secret = read(path)
+    return secret ? [secret] : []
+  } catch (error) {
+    if (codeOf(error) === 'ERR_ROOT_SECRET') return []
+    throw error
+  }
+}
+
 /**
- * Root secrets, newest first: the configured one and its predecessors, or the one in `<state>/root.key` (32 random bytes, mode 0600, made at the first start).
- * Two processes that start together agree on one.
+ * Root secrets, newest first: the configured one and its predecessors, then the one in `<state>/root.key` (32 random bytes, mode 0600), which is made at the first start
+ * without a configured one. Two processes that start together agree on one.
  */
 export const rootSecrets = (stateDir: string, secret: string | undefined, previous: readonly string[]): readonly Uint8Array<ArrayBuffer>[] => {
-  if (secret !== undefined) return [secret, ...previous].map(configured)
   const path = join(stateDir, 'root.key')
+  if (secret !== undefined) return [...[secret, ...previous].map(configured), ...superseded(path)]
   const known = read(path)
   if (known) return [known, ...previous.map(configured)]
   create(path)

@@ -49,6 +49,13 @@ describe('a root secret', () => {
     expect(readdirSync(dir)).toEqual([])
   })
 
+  test('of the file goes on to open what it sealed when the configuration has one of its own', () => {
+    const [own] = rootSecrets(dir, undefined, [])
+    expect(rootSecrets(dir, 'n'.repeat(32), ['o'.repeat(32)]).at(-1)).toEqual(own)
+    writeFileSync(join(dir, 'root.key'), 'cut')
+    expect(rootSecrets(dir, 'n'.repeat(32), [])).toHaveLength(1)
+  })
+
   test('stands before former ones of the configuration', () => {
     expect(rootSecrets(dir, undefined, ['o'.repeat(32)]).map(({ length }) => length)).toEqual([32, 32])
   })
