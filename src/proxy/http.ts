@@ -14,6 +14,8 @@ export interface FetchDeps {
 }
 
 const bodiless = new Set([204, 205, 304])
+/** An answer of known length up to here comes in one piece: a stream of our own would cost as much again, and nobody can use half a JSON message. */
+const wholeBytes = 65_536
 
 const headersOf = (flat: readonly string[]): Headers => {
   const headers = new Headers()
@@ -107,6 +109,13 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
       return new Response(null, { status: head.status, headers: headersOf(head.headers) })
     }
     const length = Number(fieldOf(head.headers, 'content-length') ?? Number.NaN)
+    if (length <= wholeBytes && !head.events) {
+      const whole = await response.arrayBuffer().catch((error: unknown) => {
+        throw admission.fault('answer', String(error))
+      })
+      ended({ result: 'answered', status: head.status, bytesOut: whole.byteLength, answeredAt })
+      return new Response(whole, { status: head.status, headers: headersOf(head.headers) })
+    }
     const body = relayed(response.body, length, (result, bytesOut) => ended({ result, status: head.status, bytesOut, answeredAt }), leave)
     return new Response(body, { status: head.status, headers: headersOf(head.headers) })
   } catch (error) {
@@ -127,6 +136,14 @@ export interface FetchProxyDeps {
   readonly fetch: Fetch
 }
 
+/** At one go where the length is said and fits: HTTP holds the caller to it. */
+const readBody = async (request: Request, max: number): Promise<Uint8Array> => {
+  if (!(Number(request.headers.get('content-length') ?? Number.NaN) <= max)) return readBounded(request.body, max)
+  const whole = new Uint8Array(await request.arrayBuffer())
+  if (whole.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
+  return whole
+}
+
 /** The whole proxied call as web standards. `rawTarget`: path and query as sent, where the runtime still has them. Never rejects. */
 export const createFetchProxy =
   ({ admit, refuse, fetch }: FetchProxyDeps) =>
@@ -143,7 +160,7 @@ export const createFetchProxy =
     }
     let rpcId: Admission['rpcId'] = null
     try {
-      const admitted = await admit(head, (max) => readBounded(request.body, max))
+      const admitted = await admit(head, (max) => readBody(request, max))
       if (admitted.kind === 'answer') return answerResponse(admitted)
       rpcId = admitted.rpcId
       return await admitted.byFetch(fetch, request.signal)

@@ -10,6 +10,7 @@ import type { Environment } from './environment.ts'
 import { createLog } from './log.ts'
 import { isLoopback, loopbackOrigins, type Origins } from './loopback.ts'
 import { createWorkerRuntime } from './runtime.ts'
+import { upgrade } from './upgrade.ts'
 import { answerFailed, answerMalformed, answerUnready } from './unready.ts'
 
 export interface DoorOptions {
@@ -78,13 +79,13 @@ export const createDoor = ({ now }: DoorOptions): Door => {
     if ('lacks' in known) return known
     const { config } = known
     if (config.issuer === undefined && !isLoopback(url)) return { lacks: [lacksIssuer(url.origin)] }
-    const origins = originsOf(config.issuer === undefined ? url : new URL(config.issuer), config.issuer)
-    const made = gateways.get(origins.issuer)
+    const key = config.issuer ?? `${url.protocol}${url.port}`
+    const made = gateways.get(key)
     if (made) return made
-    const found = await makeGateway(config, origins, env, now)
+    const found = await makeGateway(config, originsOf(config.issuer === undefined ? url : new URL(config.issuer), config.issuer), env, now)
     if (gateways.size >= mostLoopback) gateways.clear()
-    if (!gateways.has(origins.issuer)) gateways.set(origins.issuer, found)
-    return gateways.get(origins.issuer) ?? found
+    if (!gateways.has(key)) gateways.set(key, found)
+    return gateways.get(key) ?? found
   }
 
   return {
@@ -102,6 +103,7 @@ export const createDoor = ({ now }: DoorOptions): Door => {
         for (const lack of found.lacks) tell(lack)
         return answerUnready(found.lacks, { request, requestId: visit.requestId, loopback: isLoopback(url) })
       }
+      if (request.headers.get('upgrade')?.toLowerCase() === 'websocket') return upgrade(found.gateway, request, visit)
       return found.gateway.handle(request, visit, (input, init) => fetch(input, init))
     },
   }
