@@ -3,8 +3,8 @@ import type { ServerResponse } from 'node:http'
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, AnswerHead, Outcome } from '../ports/calls.ts'
-import { createConnections } from './connections.ts'
-import type { Connection, Connections, Tenant } from './connections.ts'
+import { abandon, closePool, createPool, send, take } from './connections.ts'
+import type { Connection, Pool, Tenant } from './connections.ts'
 import { createDeadlines } from './deadlines.ts'
 import type { Deadlines, Timed } from './deadlines.ts'
 import { comment, createReply, cut, finish, start, write } from './reply.ts'
@@ -13,7 +13,7 @@ import { createRequestHead } from './request-head.ts'
 
 /** Calls and streams have lanes of their own: a call never waits behind streams. */
 interface Lane {
-  readonly connections: Connections
+  readonly pool: Pool
   readonly most: number
   going: number
 }
@@ -58,7 +58,7 @@ const fail = (exchange: Exchange, error: unknown): void => {
   if (!admission) return
   const refusal = error instanceof Refusal ? error : undefined
   settle(exchange, { result: 'failed', status: reply.begun ? (reply.head?.status ?? 0) : (refusal?.row.status ?? 500), ...(refusal ? { code: refusal.code } : {}), bytesOut: reply.bytes, ...told(exchange) })
-  connection?.abandon()
+  if (connection) abandon(connection)
   if (reply.begun) {
     cut(reply)
     return
@@ -82,7 +82,7 @@ const catchUp = (exchange: Exchange, admission: Admission, head: AnswerHead): vo
   begin(exchange, admission, head)
   for (const piece of early ?? []) exchange.data(piece)
   if (earlyEnd) exchange.end(false)
-  else connection?.resume()
+  else connection?.socket.resume()
 }
 
 function head(this: Exchange, status: number, headers: string[]): void {
@@ -101,7 +101,7 @@ function head(this: Exchange, status: number, headers: string[]): void {
     return
   }
   this.early = []
-  this.connection?.pause()
+  this.connection?.socket.pause()
   ready.then(
     (made) => catchUp(this, admission, made),
     (error: unknown) => fail(this, error),
@@ -121,11 +121,11 @@ function data(this: Exchange, piece: Buffer): void {
   if (going) return
   // A slow reader is no fault of the upstream's: its time stands still meanwhile.
   this.deadline = Infinity
-  this.connection?.pause()
+  this.connection?.socket.pause()
   reply.response.once('drain', () => {
     if (!this.admission) return
     if (this.comment === Infinity) this.deadline = this.now() + this.admission.timeoutMs
-    this.connection?.resume()
+    this.connection?.socket.resume()
   })
 }
 
@@ -165,7 +165,7 @@ function left(this: Exchange): void {
   settle(this, { result: 'aborted', status: reply.begun ? (reply.head?.status ?? 0) : 0, bytesOut: reply.bytes, ...told(this) })
   reply.over = true
   reply.head = undefined
-  connection?.abandon()
+  if (connection) abandon(connection)
 }
 
 /** Ends an event stream between two events, as a server that goes away does; its client opens it again elsewhere. */
@@ -175,7 +175,7 @@ const conclude = (exchange: Exchange): void => {
   const { status } = reply.head
   finish(reply)
   settle(exchange, { result: 'answered', status, bytesOut: reply.bytes, ...told(exchange) })
-  connection?.abandon()
+  if (connection) abandon(connection)
 }
 
 export interface Upstreams {
@@ -193,7 +193,7 @@ export const createUpstreams = ({ now }: { readonly now: () => number }): Upstre
     const key = streams ? `streams ${origin}` : origin
     const before = lanes.get(key)
     if (before) return before
-    const lane: Lane = { connections: createConnections(origin, now), going: 0, most: streams ? mostStreams : mostCalls }
+    const lane: Lane = { pool: createPool(origin, now), going: 0, most: streams ? mostStreams : mostCalls }
     lanes.set(key, lane)
     return lane
   }
@@ -229,12 +229,12 @@ export const createUpstreams = ({ now }: { readonly now: () => number }): Upstre
       }
       deadlines.add(exchange)
       response.on('close', left.bind(exchange))
-      exchange.connection = lane.connections.take(exchange)
-      exchange.connection.send(requestHead(admission, upstream), body)
+      exchange.connection = take(lane.pool, exchange)
+      send(exchange.connection, requestHead(admission, upstream), body)
     },
     close() {
       for (const [key, lane] of lanes) {
-        lane.connections.close()
+        closePool(lane.pool)
         if (key.startsWith('streams ')) deadlines.each((item) => (item as Exchange).lane === lane && conclude(item as Exchange))
       }
     },
