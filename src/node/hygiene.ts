@@ -3,6 +3,7 @@ import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'nod
 import type { Duplex } from 'node:stream'
 import { isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { connectionCap } from './connection-cap.ts'
 
 /** For `createServer`. A head has 15 s to arrive and 16 KiB of room, a body 30 s; answers may stream for ever. */
 export const serverOptions: ServerOptions = {
@@ -19,8 +20,6 @@ export const serverOptions: ServerOptions = {
   rejectNonStandardBodyWrites: false,
 }
 
-/** Fewer sockets than this at once; those beyond wait for none and are closed. */
-const mostConnections = 20_000
 const mostHeaders = 200
 
 const parseErrors: Readonly<Record<string, string>> = {
@@ -47,13 +46,14 @@ export const proceed = (request: IncomingMessage, response: ServerResponse): voi
 }
 
 interface Hardening {
+  /** Those beyond it wait for none and are closed. Default: as many as the process has files for. */
   readonly maxConnections?: number
   /** Takes a request for another protocol; false leaves it to be refused. */
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean
 }
 
 export const harden = (server: Server, options: Hardening = {}): void => {
-  server.maxConnections = options.maxConnections ?? mostConnections
+  server.maxConnections = options.maxConnections ?? connectionCap()
   server.maxHeadersCount = mostHeaders
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || refused.has(socket)) socket.destroy()
