@@ -1,15 +1,10 @@
 // The Workers door: the configuration once an isolate, then every request both ways through the one gateway.
-import { waitUntil } from 'cloudflare:workers'
-import type { Config } from '../config/schema.ts'
-import { createGateway, type Gateway } from '../gateway.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
-import type { Visit } from '../ports/runtime.ts'
 import { type Configured, lacksIssuer, type Lack, readConfiguration } from './configured.ts'
-import { demoService } from './demo.ts'
 import type { Environment } from './environment.ts'
 import { createLog } from './log.ts'
-import { isLoopback, loopbackOrigins, type Origins } from './loopback.ts'
-import { createWorkerRuntime } from './runtime.ts'
+import { isLoopback } from './loopback.ts'
+import { type Found, makeGateway } from './make.ts'
 import { upgrade } from './upgrade.ts'
 import { answerFailed, answerMalformed, answerUnready } from './unready.ts'
 
@@ -22,33 +17,14 @@ export interface Door {
   fetch(request: Request, env: Environment): Promise<Response>
 }
 
-type Found = { readonly gateway: Gateway } | { readonly lacks: readonly Lack[] }
-
 /** A developer's computer has a port or two; who invents more shall not fill the isolate with gateways. */
 const mostLoopback = 4
+
+type Visit = Parameters<Gateway['fetch']>[1]
 
 const randomId = (): string => encodeBase64url(crypto.getRandomValues(new Uint8Array(12)))
 
 const visitOf = (request: Request): Visit => ({ requestId: randomId(), ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1' })
-
-/** A pinned issuer as it is written; on loopback its other names beside it. */
-const originsOf = (url: URL, pinned: string | undefined): Origins => {
-  if (!isLoopback(url)) return { issuer: pinned ?? url.origin, aliases: [] }
-  const { issuer, aliases } = loopbackOrigins(url)
-  return pinned === undefined ? { issuer, aliases } : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
-}
-
-const makeGateway = async (config: Config, origins: Origins, env: Environment, now: () => number): Promise<Found> => {
-  try {
-    const runtime = await createWorkerRuntime({ config, env, now, waitUntil })
-    const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
-    return { gateway: createGateway({ config, runtime, ...origins, services }) }
-  } catch (error) {
-    // What a room says of a configuration that it cannot work with; anything else may pass.
-    if (error instanceof RangeError) return { lacks: [{ text: error.message, open: false }] }
-    throw error
-  }
-}
 
 /**
  * What is kept for later requests are finished values alone, never a promise: a request that is cut off takes its unfinished work with it, and whoever
@@ -82,7 +58,7 @@ export const createDoor = ({ now }: DoorOptions): Door => {
     const key = config.issuer ?? `${url.protocol}${url.port}`
     const made = gateways.get(key)
     if (made) return made
-    const found = await makeGateway(config, originsOf(config.issuer === undefined ? url : new URL(config.issuer), config.issuer), env, now)
+    const found = await makeGateway({ config, env, url, now })
     if (gateways.size >= mostLoopback) gateways.clear()
     if (!gateways.has(key)) gateways.set(key, found)
     return gateways.get(key) ?? found

@@ -1,0 +1,38 @@
+// One gateway for one place: its names, its runtime, its services.
+import { waitUntil } from 'cloudflare:workers'
+import type { Config } from '../config/schema.ts'
+import { createGateway, type Gateway } from '../gateway.ts'
+import type { Lack } from './configured.ts'
+import { demoService } from './demo.ts'
+import type { Environment } from './environment.ts'
+import { isLoopback, loopbackOrigins, type Origins } from './loopback.ts'
+import { createWorkerRuntime } from './runtime.ts'
+
+export type Found = { readonly gateway: Gateway } | { readonly lacks: readonly Lack[] }
+
+/** A pinned issuer as it is written; on loopback its other names beside it. */
+const originsOf = (url: URL, pinned: string | undefined): Origins => {
+  if (!isLoopback(url)) return { issuer: pinned ?? url.origin, aliases: [] }
+  const { issuer, aliases } = loopbackOrigins(url)
+  return pinned === undefined ? { issuer, aliases } : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
+}
+
+interface Place {
+  readonly config: Config
+  readonly env: Environment
+  /** Where the request came to; it counts on loopback alone, when no issuer is pinned. */
+  readonly url: URL
+  readonly now: () => number
+}
+
+/** Rejects with whatever may pass; what a room says of a configuration that it cannot work with will not. */
+export const makeGateway = async ({ config, env, url, now }: Place): Promise<Found> => {
+  try {
+    const runtime = await createWorkerRuntime({ config, env, now, waitUntil })
+    const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
+    return { gateway: createGateway({ config, runtime, ...originsOf(config.issuer === undefined ? url : new URL(config.issuer), config.issuer), services }) }
+  } catch (error) {
+    if (error instanceof RangeError) return { lacks: [{ text: error.message, open: false }] }
+    throw error
+  }
+}
