@@ -24,7 +24,7 @@ const valuesOf = ({ person }: Principal): Values => {
 }
 
 /** Header names of each preset, and the value that each carries. */
-const presets: Readonly<Record<Exclude<Service['identity']['preset'], 'seed4' | 'none'>, readonly (readonly [string, keyof Values])[]>> = {
+export const presets: Readonly<Record<Exclude<Service['identity']['preset'], 'seed4' | 'none'>, readonly (readonly [string, keyof Values])[]>> = {
   all: [
     ['X-User-Id', 'id'],
     ['X-User-Sub', 'sub'],
