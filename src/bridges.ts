@@ -5,6 +5,9 @@ import { Refusal } from './kit/refusal.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Service } from './ports/services.ts'
 
+/** What is left of a removed service ends within five seconds. */
+const goneMs = 3000
+
 type ServiceConfig = Config['mcp_services'][string]
 
 export interface Bridges {
@@ -12,6 +15,8 @@ export interface Bridges {
   of(id: string, service: ServiceConfig): Service['upstream']
   /** The processes that run, by service, for the operator. */
   processes(): readonly (ReturnType<Bridge['processes']>[number] & { readonly service: string })[]
+  /** Ends the processes of a service that is gone; calls that are going get a moment. */
+  end(service: Service): void
   /** Lets calls that are going finish for `graceMs`, then ends every process. Resolves when all are gone. */
   close(graceMs: number): Promise<void>
 }
@@ -45,17 +50,23 @@ const bridgeOf = (id: string, service: ServiceConfig & { readonly command: strin
   )
 
 export const createBridges = (runtime: Runtime): Bridges => {
-  const bridges = new Map<string, Bridge>()
+  const bridges = new Map<Bridge['carry'], { readonly service: string; readonly bridge: Bridge }>()
   return {
     of(id, service) {
       const { command } = service
       const bridge = command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime)
-      if (bridge) bridges.set(id, bridge)
+      if (bridge) bridges.set(bridge.carry, { service: id, bridge })
       return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported'))) }
     },
-    processes: () => [...bridges].flatMap(([service, bridge]) => bridge.processes().map((process) => ({ ...process, service }))),
+    processes: () => [...bridges.values()].flatMap(({ service, bridge }) => bridge.processes().map((process) => ({ ...process, service }))),
+    end({ upstream }) {
+      const gone = upstream.kind === 'bridge' ? bridges.get(upstream.carry) : undefined
+      if (!gone || upstream.kind !== 'bridge') return
+      bridges.delete(upstream.carry)
+      runtime.defer(gone.bridge.close(goneMs))
+    },
     async close(graceMs) {
-      await Promise.all([...bridges.values()].map((bridge) => bridge.close(graceMs)))
+      await Promise.all([...bridges.values()].map(({ bridge }) => bridge.close(graceMs)))
     },
   }
 }

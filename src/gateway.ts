@@ -99,6 +99,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const serviceOf = createServiceMaker(bridges)
   const directory = createDirectory({ issuer, origins, ...placementOf(config, first, serviceOf) })
   const supply = createSupply({ config, runtime, directory, first, serviceOf })
+  supply.onGone((gone) => gone.forEach((service) => bridges.end(service)))
   const record = createRecord({ log: runtime.log })
   const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })

@@ -25,7 +25,6 @@ export const later: Readonly<Partial<Record<HostileId, string>>> = {
   S5: 'storage in Redis',
   S9: 'storage in Redis',
   S12: 'storage in Redis',
-  U10: 'a configuration that is read again while the gateway runs',
 }
 
 /** Cases that need more time or load than a test may have, each with the command that measures them. */

@@ -17,7 +17,7 @@ export interface Wanted {
 }
 
 /** The result of loading, and the file it came from as people name it. */
-export type Configured = Loaded & { readonly file?: string }
+export type Configured = Loaded & { readonly file?: string; /** Where it can be opened. */ readonly path?: string }
 
 const most = 1_048_576
 
@@ -115,7 +115,8 @@ export const loadConfiguration = async ({ file, flags }: Wanted, env: Environmen
   const text = found ? { path: found.shown, text: found.text } : undefined
   const loaded = await loadConfig({ file: text, env, flags, secrets: await secretsOf(env, text), revisions: knownRevisions })
   if (!found) return loaded
-  return loaded.ok ? { ...loaded, warnings: [...loaded.warnings, ...openToAll(found, loaded.writtenSecrets)], file: found.shown } : { ...loaded, file: found.shown }
+  const named = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
+  return loaded.ok ? { ...loaded, warnings: [...loaded.warnings, ...openToAll(found, loaded.writtenSecrets)], ...named } : { ...loaded, ...named }
 }
 
 /** The configuration; throws `ConfigError` with every fault. */

@@ -46,11 +46,12 @@ const noVerb = (command: Command, word: string): UsageError => {
 }
 
 const serve = async (given: Given): Promise<void> => {
-  const { loadOrThrow } = await import('./configuration.ts')
-  const { config, warnings } = await loadOrThrow(wantedOf(given), process.env)
+  const { loadConfiguration, loadOrThrow } = await import('./configuration.ts')
+  const { config, warnings, file, path } = await loadOrThrow(wantedOf(given), process.env)
   const { start } = await import('./start.ts')
   await start({
     config,
+    source: { file, path, load: () => loadConfiguration(wantedOf(given), process.env) },
     warnings: warnings.map(faultText),
     stateDir: stateDirectory(given.state, process.env),
     tty: process.stdout.isTTY,

@@ -11,10 +11,12 @@ export interface Asked {
   /** Whether there is a terminal, whose going away (SIGHUP) ends what it began. */
   readonly terminal: boolean
   readonly log: NodeLog
+  /** What SIGHUP asks of a gateway without a terminal: to read its configuration again. */
+  readonly again: () => void
 }
 
 /** Resolves with the first SIGTERM or SIGINT. A second one ends the process at once with exit code 2. */
-export const untilAsked = ({ terminal, log }: Asked): Promise<void> =>
+export const untilAsked = ({ terminal, log, again }: Asked): Promise<void> =>
   new Promise((resolve) => {
     let since: number | undefined
     const end = (): void => {
@@ -28,7 +30,7 @@ export const untilAsked = ({ terminal, log }: Asked): Promise<void> =>
     }
     process.on('SIGTERM', end)
     process.on('SIGINT', end)
-    process.on('SIGHUP', () => (terminal ? end() : log.log('info', 'signal.ignored', { signal: 'SIGHUP', message: 'Nothing is read again while the gateway runs; restart it after a change.' })))
+    process.on('SIGHUP', () => (terminal ? end() : again()))
   })
 
 /** Whoever stopped reading what a running gateway prints wanted to hear no more; its clients still want to be served. */

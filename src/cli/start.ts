@@ -7,11 +7,14 @@ import type { Log, LogLevel } from '../ports/runtime.ts'
 import { startBlock } from './block.ts'
 import { bringUp, type Up } from './bring-up.ts'
 import { inForeground } from './foreground.ts'
+import { type Source, watchConfiguration } from './reload.ts'
 import { exitCodes, outliveReaders, tellFaults, untilAsked } from './signals.ts'
 import { openStateDirectory } from './state.ts'
 
 export interface StartOptions {
   readonly config: Config
+  /** Where the configuration came from, to be read again. */
+  readonly source: Source
   readonly warnings: readonly string[]
   readonly stateDir: string
   /** Whether a person reads the output. */
@@ -65,7 +68,8 @@ export const start = async (options: StartOptions): Promise<void> => {
   outliveReaders()
   tellFaults(nodeLog)
   // Before anybody is told that the gateway listens: whoever reads that may end it at once.
-  const asked = untilAsked({ terminal: tty, log: nodeLog })
+  const reload = watchConfiguration({ source: options.source, supply: gateway.supply, started: config, log })
+  const asked = untilAsked({ terminal: tty, log: nodeLog, again: () => void reload.now() })
   const keys = tty && process.stdin.isTTY && inForeground()
   startBlock({ stateDir, tty, gateway, about: runtime.about, link, fresh, keys, readyMs: Math.round(performance.now()) })
   release()
@@ -74,6 +78,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   await asked
   ending = true
   stopKeys()
+  reload.stop()
   process.exitCode = await takeDown(up)
   nodeLog.flush()
   // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.

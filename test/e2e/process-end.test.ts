@@ -199,6 +199,6 @@ describe('a gateway that nobody watches any more', () => {
       expect(await works()).toBe(404)
     }
     expect(await gateway.end()).toBe(0)
-    expect(gateway.lines.some((line) => line.includes('signal.ignored'))).toBe(true)
+    expect(gateway.lines.some((line) => line.includes('config.unchanged'))).toBe(true)
   })
 })

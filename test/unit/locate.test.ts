@@ -58,6 +58,51 @@ describe('a path', () => {
   })
 })
 
+describe('a host of services', () => {
+  const at = (id: string, url: string, alias?: string): Service => ({ ...service(id), upstream: { kind: 'http', url }, ...(alias === undefined ? {} : { alias }) })
+  const hosted = createDirectory({
+    issuer,
+    origins: [issuer],
+    services: [at('jira', 'https://mcp.atlassian.com/v1/mcp'), at('jira_sse', 'https://mcp.atlassian.com/v1/sse'), at('long', `https://${'a'.repeat(40)}.com/x/`, 'short'), at('other', 'http://127.0.0.1:9/mcp')],
+    hosts: { 'mcp.acme.test': 'other', 'mcp.acme.test:8443': 'jira', 'gw.test': 'other' },
+    domainRoot: 'root.test',
+    baseDomain: 'base.test',
+  })
+  const atlassian = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.root.test'
+
+  it('leads to its service under the path it has there, in every spelling of the host', () => {
+    for (const [host, path, resource] of [
+      ['mcp.acme.test', '/mcp', 'https://mcp.acme.test/mcp'],
+      ['mcp.acme.test:8443', '/mcp/', 'https://mcp.acme.test:8443/mcp'],
+      [atlassian, '/v1/mcp', `https://${atlassian}/v1/mcp`],
+      [`${atlassian.toUpperCase()}:443`, '/v1/sse/below', `https://${atlassian}/v1/sse`],
+      ['short-enc.root.test', '/x', 'https://short-enc.root.test/x'],
+      ['jira-sse.base.test', '/mcp', 'https://jira-sse.base.test/mcp'],
+    ] as const) {
+      expect([host, path, hosted.locate(path, host)?.address.resource]).toEqual([host, path, resource])
+      expect(hosted.resolve(resource)?.resource).toBe(resource)
+    }
+  })
+
+  it('serves nothing else, and the gateway’s own host is never given away', () => {
+    for (const [host, path] of [[atlassian, '/mcp'], [atlassian, '/jira/mcp'], [atlassian, '/v1/mcp/../sse'], ['mcp.acme.test', '/other/mcp'], ['jira.base.test', '/v1/mcp'], ['short-enc.root.test', '/']] as const) {
+      expect([host, path, hosted.locate(path, host)]).toEqual([host, path, undefined])
+    }
+    expect(hosted.locate('/mcp', 'gw.test')).toBeUndefined()
+    expect(hosted.locate('/jira/mcp', 'gw.test')?.address.resource).toBe('https://gw.test/jira/mcp')
+    expect(hosted.host('gw.test')).toBeUndefined()
+    expect(hosted.unknownHost('mv3gs3boorsxg5a-enc.root.test')).toContain('no service')
+    expect(hosted.unknownHost('evil.test')).toBeUndefined()
+  })
+
+  it('is there as soon as its service is, and gone with it', () => {
+    const living = createDirectory({ issuer, origins: [issuer], services: [service('a')], baseDomain: 'base.test' })
+    const before = living.replace({ services: [service('b')], baseDomain: 'base.test' })
+    expect([living.locate('/mcp', 'b.base.test')?.address.service.id, living.locate('/a/mcp'), living.service('a')]).toEqual(['b', undefined, undefined])
+    expect([before('/mcp', 'a.base.test')?.address.service.id, living.host('a.base.test')]).toEqual(['a', undefined])
+  })
+})
+
 describe('a resource indicator', () => {
   const local = createDirectory({ issuer: 'http://localhost:8080', origins: ['http://localhost:8080', 'http://127.0.0.1:8080', 'http://[::1]:8080'], services: [service('demo')] })
 

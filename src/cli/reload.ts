@@ -1,0 +1,93 @@
+// The configuration file is read again when it changes and on SIGHUP. What can change while the gateway runs does; everything else waits for a start, and is named.
+import { unwatchFile, watchFile } from 'node:fs'
+import { setTimeout as pause } from 'node:timers/promises'
+import { faultText } from '../config/fault.ts'
+import type { Config } from '../config/schema.ts'
+import type { Log } from '../ports/runtime.ts'
+import type { Supply } from '../supply.ts'
+import type { Configured } from './configuration.ts'
+
+export interface Source {
+  /** Where the file lies; absent when there is none, and then nothing is watched. */
+  readonly path: string | undefined
+  /** As people name it. */
+  readonly file: string | undefined
+  load(): Promise<Configured>
+}
+
+export interface Reload {
+  /** Reads everything again now. Never rejects. */
+  now(): Promise<void>
+  stop(): void
+}
+
+export interface ReloadDeps {
+  readonly source: Source
+  readonly supply: Supply
+  /** As it was at the start. */
+  readonly started: Config
+  readonly log: Log
+}
+
+/** Keys that change while the gateway runs: which services there are, where they are reached, who may change them. */
+export const liveKeys = ['mcp_services', 'default_service', 'hosts', 'domain_root', 'base_domain', 'admins'] as const satisfies readonly (keyof Config)[]
+
+const watchMs = 1000
+/** Editors and copies write in pieces; a file is read when it has been left alone for a moment. */
+const settleMs = 250
+
+const live = new Set<string>(liveKeys)
+const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+const changed = (from: Config, to: Config): string[] => [...new Set([...Object.keys(from), ...Object.keys(to)])].filter((key) => !same(from[key as keyof Config], to[key as keyof Config]))
+
+const pick = (config: Config): Partial<Config> => Object.fromEntries(liveKeys.filter((key) => config[key] !== undefined).map((key) => [key, config[key]]))
+
+const withLive = (started: Config, next: Config): Config => {
+  const kept = Object.fromEntries(Object.entries(started).filter(([key]) => !live.has(key)))
+  return { ...kept, ...pick(next) } as Config
+}
+
+const difference = (from: Config['mcp_services'], to: Config['mcp_services']) => ({
+  added: Object.keys(to).filter((id) => !(id in from)),
+  removed: Object.keys(from).filter((id) => !(id in to)),
+  changed: Object.keys(to).filter((id) => id in from && !same(from[id], to[id])),
+})
+
+/** Watches the file until it is stopped. */
+export const watchConfiguration = ({ source, supply, started, log }: ReloadDeps): Reload => {
+  let going: Promise<void> = Promise.resolve()
+
+  const read = async (): Promise<void> => {
+    const loaded = await source.load()
+    // Without its file the gateway would go on with another one, or with none: that is a mistake, not a wish.
+    if (loaded.file !== source.file) {
+      log('error', 'config.refused', { message: `${source.file ?? 'the configuration file'} is not there; the configuration stays as it was` })
+      return
+    }
+    if (!loaded.ok) {
+      for (const fault of loaded.faults) log('error', 'config.refused', { message: `${faultText(fault)} (the configuration stays as it was)` })
+      return
+    }
+    for (const warning of loaded.warnings) log('warn', 'config.warning', { message: faultText(warning) })
+    const waiting = changed(started, loaded.config).filter((key) => !live.has(key))
+    if (waiting.length > 0) log('warn', 'config.needs-restart', { keys: waiting, message: `Changed, but only a start can change it: ${waiting.join(', ')}` })
+    const before = supply.config()
+    const next = withLive(started, loaded.config)
+    const keys = changed(before, next)
+    if (keys.length > 0) supply.reconfigure(next)
+    log('info', keys.length > 0 ? 'config.reloaded' : 'config.unchanged', { keys, ...difference(before.mcp_services, next.mcp_services) })
+  }
+
+  const now = (): Promise<void> => (going = going.then(read).catch((error: unknown) => log('error', 'config.refused', { message: String(error) })))
+  const { path } = source
+  const onChange = (): void => void pause(settleMs, undefined, { ref: false }).then(now)
+  // Polled, because editors, volumes and symbolic links replace files in ways that events of the file system do not show alike.
+  if (path !== undefined) watchFile(path, { interval: watchMs, persistent: false }, onChange)
+  return {
+    now,
+    stop() {
+      if (path !== undefined) unwatchFile(path, onChange)
+    },
+  }
+}

@@ -1,0 +1,94 @@
+// The configuration file changes while the gateway runs: what is right takes effect, what is wrong leaves everything as it was.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { rename } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { call, until } from '../houses/proxied.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createPlace, type Place } from './cli-process.ts'
+
+const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
+
+interface Line {
+  readonly event: string
+  readonly message?: string
+  readonly keys?: readonly string[]
+  readonly added?: readonly string[]
+  readonly removed?: readonly string[]
+}
+
+let place: Place
+let upstream: Upstream
+let child: ChildProcess
+let origin: string
+const lines: Line[] = []
+
+const write = (services: Readonly<Record<string, string>>, more = ''): string =>
+  place.write('postern.yaml', `${more}mcp_services:\n${Object.entries(services).map(([id, path]) => `  ${id}: { url: "${new URL(upstream.url).origin}${path}", auth_required: false }\n`).join('')}`)
+
+const post = async (path: string): Promise<number> =>
+  (await fetch(`${origin}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(call()) })).status
+
+const told = async (event: string, since: number): Promise<Line> => {
+  await until(() => lines.slice(since).some((line) => line.event === event), event)
+  return lines.slice(since).find((line) => line.event === event) as Line
+}
+
+beforeAll(async () => {
+  place = createPlace()
+  upstream = await openUpstream((request, response, body) => {
+    if (request.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': open\n\n')
+    else response.writeHead(200, { 'content-type': 'application/json' }).end(body)
+  })
+  write({ one: '/one', two: '/two' })
+  child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'inherit'] })
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => lines.push(JSON.parse(text) as Line))
+  await until(() => lines.length > 0, 'the gateway')
+  origin = (lines[0] as unknown as { url: string }).url
+}, 60_000)
+afterAll(async () => {
+  await new Promise<void>((resolve) => {
+    child.once('exit', () => resolve())
+    child.kill('SIGTERM')
+  })
+  await upstream.close()
+  place.remove()
+})
+
+it('keeps the old one when the new one is wrong, and says what is wrong with it [hostile U10]', async () => {
+  const since = lines.length
+  place.write('postern.yaml', 'mcp_services:\n  one: { ulr: "http://127.0.0.1:1/mcp" }\n')
+  child.kill('SIGHUP')
+  expect((await told('config.refused', since)).message).toContain('unknown key, did you mean "url"?')
+  expect(await post('/one/mcp')).toBe(200)
+  expect(await post('/two/mcp')).toBe(200)
+})
+
+it('adds, removes and moves services, ends the streams of those that are gone, and restarts nothing [hostile U10]', async () => {
+  const since = lines.length
+  const [kept, gone] = await Promise.all(['one', 'two'].map((id) => fetch(`${origin}/${id}/mcp`, { headers: { accept: 'text/event-stream' } })))
+  let ended = false
+  let keptEnded = false
+  gone?.text().then(() => (ended = true), () => (ended = true))
+  const leaving = kept?.body?.getReader()
+  void leaving?.closed.then(() => (keptEnded = true), () => (keptEnded = true))
+  write({ one: '/one', three: '/three' }, 'base_domain: gw.localhost\nlog_level: debug\naccess_token_lifetime: 600\n')
+  // The change itself is enough: nobody sends a signal.
+  const reloaded = await told('config.reloaded', since)
+  expect(reloaded.keys?.toSorted()).toEqual(['base_domain', 'mcp_services'])
+  expect(reloaded).toMatchObject({ added: ['three'], removed: ['two'] })
+  expect((await told('config.needs-restart', since)).keys?.toSorted()).toEqual(['access_token_lifetime', 'log_level'])
+  expect([await post('/one/mcp'), await post('/two/mcp'), await post('/three/mcp')]).toEqual([200, 404, 200])
+  await until(() => ended, 'the stream of the removed service to end')
+  expect(keptEnded).toBe(false)
+  await leaving?.cancel()
+}, 20_000)
+
+it('stays as it was when the file disappears', async () => {
+  const since = lines.length
+  await rename(`${place.path}/postern.yaml`, `${place.path}/away`)
+  child.kill('SIGHUP')
+  expect((await told('config.refused', since)).message).toContain('postern.yaml is not there')
+  expect(await post('/three/mcp')).toBe(200)
+})
