@@ -164,7 +164,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     proxied,
     admit,
     refuse,
-    admitSocket: createAdmitSocket({ lines: runtime.lines, config, directory, guard, signer, cors, now: runtime.now, watch, record, reach: detour.reach }),
+    admitSocket: createAdmitSocket({ lines: runtime.lines, defer: runtime.defer, config, directory, guard, signer, cors, now: runtime.now, watch, record, reach: detour.reach }),
     fetch: routes,
     async handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
       await supply.fresh(freshMs)

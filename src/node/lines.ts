@@ -29,5 +29,5 @@ export const createLines = (): Lines => {
   let loading: ReturnType<typeof load> | undefined
   const ask = async (input: string, init: object) => (await (loading ??= load()))(input, init)
   // The two libraries' types of the same standard differ in name.
-  return { fetch: ask as unknown as Lines['fetch'], socket: dial }
+  return { fetch: ask as unknown as Lines['fetch'], socket: dial, lasting: true }
 }

@@ -54,4 +54,6 @@ export type DialSocket = (
 export interface Lines {
   readonly fetch: Fetch
   readonly socket: DialSocket
+  /** Whether a line outlives the request that opened it, so that later requests may use it. On Workers nothing does. */
+  readonly lasting: boolean
 }

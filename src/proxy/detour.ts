@@ -1,5 +1,6 @@
 // Calls that the straight way does not carry: clients of HTTP+SSE, and servers that speak it or a WebSocket.
 import type { Config } from '../config/schema.ts'
+import { Refusal } from '../kit/refusal.ts'
 import type { Upstream } from '../ports/calls.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -11,7 +12,7 @@ import type { Reach } from './reach.ts'
 import type { Watch } from './watch.ts'
 
 export interface DetourDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines' | 'defer'>
   readonly config: Pick<Config, 'max_concurrent_calls' | 'max_open_streams' | 'heartbeat'>
   readonly watch: Watch
   readonly record: Audit
@@ -23,9 +24,13 @@ export interface Detour {
   readonly reach: (service: Service) => Reach
 }
 
+/** Whether a server is known to speak on a line. */
+const onLine = (upstream: Service['upstream']): boolean => upstream.kind === 'http' && (upstream.transport === 'sse' || /^wss?:/.test(upstream.url))
+
 export const createDetour = ({ runtime, config, watch, record }: DetourDeps): Detour => {
   const keepAliveMs = config.heartbeat * 1000
-  const reaches = new Map<Service, Reach>()
+  const { lasting } = runtime.lines
+  const reaches = new WeakMap<Service, Reach>()
   const reach = (service: Service): Reach => {
     const made = reaches.get(service) ?? createReach(service, { runtime, most: config.max_open_streams, keepAliveMs })
     reaches.set(service, made)
@@ -37,8 +42,10 @@ export const createDetour = ({ runtime, config, watch, record }: DetourDeps): De
     upstream(passed) {
       const { call, principal, envelope } = passed
       const { address } = call
-      if (address.transport === 'sse') return front.upstream(passed)
-      if (address.service.upstream.kind !== 'http' || call.rest !== '') return undefined
+      if (address.transport === 'sse' && lasting) return front.upstream(passed)
+      const { upstream } = address.service
+      if (!lasting && (address.transport === 'sse' || onLine(upstream))) throw new Refusal('line.unsupported', address.path)
+      if (upstream.kind !== 'http' || call.rest !== '' || !lasting) return undefined
       const opening = envelope !== undefined && envelope.messages[0]?.method === 'initialize'
       const way = reach(address.service)
       if (!way.needed(opening)) return undefined

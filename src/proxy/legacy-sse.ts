@@ -17,7 +17,7 @@ type Call = Passed['call']
 type Service = Call['address']['service']
 
 export interface LegacyDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'defer'>
   readonly reach: (service: Service) => Reach
   /** Ends what is open when the caller may not come in any more; what it returns stops watching. */
   readonly watch: (call: Call, end: () => void) => () => void
@@ -64,6 +64,7 @@ export const createLegacyFront = ({ runtime, reach, watch, record, keepAliveMs, 
       service: service.id,
       timeoutMs: service.timeoutMs,
       maxBytes: mostMessageBytes,
+      defer: runtime.defer,
       most,
     })
     const unwatch = watch(call, () => stream.end())

@@ -16,6 +16,8 @@ export interface LineClientDeps {
   readonly timeoutMs: number
   /** Largest message of the server, bytes. */
   readonly maxBytes: number
+  /** For what is said when the client is gone already. */
+  readonly defer: (work: Promise<unknown>) => void
   /** Messages whose answer is not there yet. */
   readonly most: number
 }
@@ -181,7 +183,7 @@ export const createLineClient = (deps: LineClientDeps): LineClient => {
       if (signal.aborted) return
       const bye = talk.session === undefined ? undefined : { method: 'DELETE', headers: fieldsOf(talk) }
       gone.abort()
-      if (bye) deps.ask({ ...bye, signal: AbortSignal.timeout(deps.timeoutMs) }).then((response) => response.body?.cancel(), () => undefined)
+      if (bye) deps.defer(deps.ask({ ...bye, signal: AbortSignal.timeout(deps.timeoutMs) }).then((response) => response.body?.cancel(), () => undefined))
     },
   }
 }

@@ -14,6 +14,7 @@ export interface FarDeps {
   readonly lines: Lines
   readonly reach: (service: Service) => Reach
   readonly heartbeatMs: number
+  readonly defer: (work: Promise<unknown>) => void
   /** Messages without an answer, where each is a call of its own. */
   readonly most: number
 }
@@ -81,6 +82,7 @@ export const createFar = (deps: FarDeps, about: Opening, events: FarEvents): Pro
     service: service.id,
     timeoutMs: service.timeoutMs,
     maxBytes: mostMessageBytes,
+    defer: deps.defer,
     most: deps.most,
   })
   return Promise.resolve({ send: (text) => client.receive(messagesOf(text), headers), close: () => client.close() })

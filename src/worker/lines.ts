@@ -15,4 +15,4 @@ const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
   return socket
 }
 
-export const createLines = (): Lines => ({ fetch: (input, init) => fetch(input, init), socket: dial })
+export const createLines = (): Lines => ({ fetch: (input, init) => fetch(input, init), socket: dial, lasting: false })

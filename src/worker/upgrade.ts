@@ -1,8 +1,10 @@
-// WebSockets on Workers: the runtime answers pings by itself and tells nothing of them.
+// WebSockets on Workers: the runtime answers and sends pings by itself, and tells nothing of them.
+import type { Gateway } from '../gateway.ts'
+import { Refusal } from '../kit/refusal.ts'
 import type { Socket, SocketEvents } from '../ports/lines.ts'
+import type { Visit } from '../ports/runtime.ts'
 
-const sendable = (code: number): boolean => code === 1000 || (code >= 3000 && code <= 4999) || (code > 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code))
-
+/** A socket that is listened to from here on; it must be accepted before it speaks. */
 export const socketOf = (ws: WorkerSocket, events: SocketEvents): Socket => {
   let over = false
   const closed = (code: number, reason: string): void => {
@@ -10,24 +12,61 @@ export const socketOf = (ws: WorkerSocket, events: SocketEvents): Socket => {
     over = true
     events.closed(code, reason)
   }
-  ws.addEventListener('message', ({ data }) => {
-    if (typeof data === 'string') events.text(data)
-    else events.binary()
-  })
-  ws.addEventListener('close', ({ code, reason }) => closed(code, reason))
-  ws.addEventListener('error', () => closed(1006, ''))
   const end = (code: number, reason: string): void => {
     try {
-      ws.close(sendable(code) ? code : 1000, reason)
+      ws.close(code, reason)
     } catch {
       // Closed already.
     }
   }
+  ws.addEventListener('message', ({ data }) => {
+    if (typeof data === 'string') events.text(data)
+    else events.binary()
+  })
+  ws.addEventListener('close', ({ code, reason }) => {
+    closed(code, reason)
+    // The handshake of closing is the program's to finish here.
+    end(code === 1005 || code === 1006 ? 1000 : code, reason)
+  })
+  ws.addEventListener('error', () => closed(1006, ''))
   return {
     send(text) {
       if (!over) ws.send(text)
     },
     close: end,
     cut: () => end(1011, ''),
+  }
+}
+
+const check = (request: Request): void => {
+  const protocols = request.headers.get('sec-websocket-protocol')
+  if (request.method !== 'GET') throw new Refusal('upgrade.malformed', request.method)
+  if (protocols !== null && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'subprotocols without mcp')
+}
+
+const within = (text: string, maxBytes: number): boolean => text.length <= maxBytes && (text.length * 3 <= maxBytes || new TextEncoder().encode(text).byteLength <= maxBytes)
+
+/** Decided first, then the server behind is reached, then 101. Never rejects. */
+export const upgrade = async ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>, request: Request, { ip, requestId }: Visit): Promise<Response> => {
+  const rawHeaders = [...request.headers].flat()
+  try {
+    check(request)
+    const url = new URL(request.url)
+    const tunnel = await admitSocket({ method: 'GET', target: `${url.pathname}${url.search}`, host: request.headers.get('host') ?? url.host, rawHeaders, ip, requestId })
+    const { 0: theirs, 1: ours } = new WebSocketPair()
+    const text = (message: string): void => {
+      if (within(message, tunnel.maxBytes)) tunnel.events.text(message)
+      else tunnel.shut(1009, 'The message is too large.')
+    }
+    const socket = socketOf(ours, { ...tunnel.events, text })
+    ours.accept()
+    tunnel.attach(socket)
+    const headers = request.headers.has('sec-websocket-protocol') ? { 'sec-websocket-protocol': 'mcp' } : undefined
+    return new Response(null, { status: 101, webSocket: theirs, ...(headers && { headers }) })
+  } catch (error) {
+    const { status, headers: flat, body } = refuse(error, { rawHeaders, requestId })
+    const headers = new Headers()
+    for (let i = 0; i + 1 < flat.length; i += 2) headers.append(flat[i] as string, flat[i + 1] as string)
+    return new Response(body, { status, headers })
   }
 }

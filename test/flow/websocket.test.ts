@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type ClientOptions, WebSocket } from 'ws'
-import { type House, openOnSocket } from '../houses/houses.ts'
+import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
 import { form, logIn } from '../houses/login.ts'
 import { ana, tokenOf } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
@@ -16,160 +16,203 @@ interface Spoken {
   readonly closing: Promise<{ readonly code: number; readonly reason: string }>
 }
 
-let house: House
-let upstream: Upstream
-let server: SocketUpstream
-let deaf: SocketUpstream
-let token = ''
+describe.each([
+  ['on a node socket', openOnSocket],
+  ['in workerd', openInWorkerd],
+] as const)('WebSocket %s', (houseName, open) => {
+  let house: House
+  let upstream: Upstream
+  let server: SocketUpstream
+  let deaf: SocketUpstream
+  let token = ''
+  const lasting = houseName !== 'in workerd'
 
-const at = (path: string): string => `${house.origin.replace('http', 'ws')}${path}`
+  const at = (path: string): string => `${house.origin.replace('http', 'ws')}${path}`
 
-/** Rejects with the status of a refused handshake. */
-const dial = (path: string, headers: Record<string, string> = { authorization: `Bearer ${token}` }, options: ClientOptions = {}, protocols: string[] = ['mcp']): Promise<Spoken> =>
-  new Promise((resolve, reject) => {
-    const socket = new WebSocket(at(path), protocols, { headers, ...options })
-    const said: Spoken['said'] = []
-    const closing = new Promise<{ code: number; reason: string }>((closed) => void socket.once('close', (code, reason) => closed({ code, reason: reason.toString('utf8') })))
-    socket.on('message', (data: Buffer) => void said.push(JSON.parse(data.toString('utf8')) as Spoken['said'][number]))
-    socket.once('open', () => resolve({ socket, said, closing }))
-    socket.on('error', () => undefined)
-    socket.once('unexpected-response', (_request, response: IncomingMessage) => {
-      reject(Object.assign(new Error(String(response.statusCode)), { headers: response.headers }))
-      socket.terminate()
+  /** Rejects with the status of a refused handshake. */
+  const dial = (
+    path: string,
+    headers: Record<string, string> = { authorization: `Bearer ${token}` },
+    options: ClientOptions = {},
+    protocols: string[] = ['mcp'],
+  ): Promise<Spoken> =>
+    new Promise((resolve, reject) => {
+      const socket = new WebSocket(at(path), protocols, { headers, ...options })
+      const said: Spoken['said'] = []
+      const closing = new Promise<{ code: number; reason: string }>(
+        (closed) => void socket.once('close', (code, reason) => closed({ code, reason: reason.toString('utf8') })),
+      )
+      socket.on('message', (data: Buffer) => void said.push(JSON.parse(data.toString('utf8')) as Spoken['said'][number]))
+      socket.once('open', () => resolve({ socket, said, closing }))
+      socket.on('error', () => undefined)
+      socket.once('unexpected-response', (_request, response: IncomingMessage) => {
+        reject(Object.assign(new Error(String(response.statusCode)), { headers: response.headers }))
+        socket.terminate()
+      })
     })
+
+  const whoami = { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'whoami', arguments: {} } }
+
+  beforeAll(async () => {
+    server = await openSocketUpstream()
+    deaf = await openSocketUpstream({ autoPong: false })
+    upstream = await openUpstream((request, response, body) => {
+      if (request.method !== 'POST') return void response.writeHead(request.method === 'DELETE' ? 200 : 405).end()
+      const { id, method, params } = JSON.parse(body) as { id?: unknown; method: string; params?: { protocolVersion?: string } }
+      if (id === undefined) return void response.writeHead(202).end()
+      if (method === 'initialize') response.setHeader('mcp-session-id', 'theirs')
+      const result =
+        method === 'initialize'
+          ? { protocolVersion: params?.protocolVersion, capabilities: {}, serverInfo: { name: 's', version: '1' } }
+          : { content: [{ type: 'text', text: JSON.stringify(request.headers) }] }
+      response.setHeader('content-type', 'application/json').end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+    })
+    house = await open({
+      upstream: upstream.url,
+      config: {
+        heartbeat: 1,
+        cors: { allow_origins: ['https://app.example'] },
+        mcp_services: { sock: { url: `${server.url}?key=1`, max_body: 2048 }, deaf: { url: deaf.url }, gone: { url: 'ws://127.0.0.1:9/x' } },
+      },
+    })
+    token = await tokenOf(house, ana, `${house.origin}/sock/mcp`)
+  })
+  afterAll(async () => {
+    await house?.close()
+    await Promise.all([server?.close(), deaf?.close(), upstream?.close()])
   })
 
-const whoami = { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'whoami', arguments: {} } }
+  describe('a WebSocket', () => {
+    it.each(['/sock/mcp', '/sock/ws'])('at %s leads to the WebSocket server, which meets the person and never the token [C21, B5]', async (path) => {
+      const { socket, said, closing } = await dial(path, { authorization: `Bearer ${token}`, 'x-user-email': 'root@example.com', cookie: 'a=b' })
+      expect(socket.protocol).toBe('mcp')
+      socket.send(JSON.stringify(whoami))
+      await until(() => said.length > 0, 'an answer')
+      const told = JSON.parse(said[0]?.result?.content?.[0]?.text ?? '{}') as Record<string, string>
+      expect(told).toMatchObject({ 'x-user-email': 'ana@example.com', 'sec-websocket-protocol': 'mcp' })
+      expect([told['authorization'], told['cookie'], server.heard.at(-1)?.url]).toEqual([undefined, undefined, '/message?key=1'])
+      socket.close(4000, 'done')
+      expect(await closing).toEqual({ code: 4000, reason: 'done' })
+      await until(() => server.closed.includes(4000), 'the server’s end')
+    })
 
-beforeAll(async () => {
-  server = await openSocketUpstream()
-  deaf = await openSocketUpstream({ autoPong: false })
-  upstream = await openUpstream((request, response, body) => {
-    if (request.method !== 'POST') return void response.writeHead(request.method === 'DELETE' ? 200 : 405).end()
-    const { id, method, params } = JSON.parse(body) as { id?: unknown; method: string; params?: { protocolVersion?: string } }
-    if (id === undefined) return void response.writeHead(202).end()
-    if (method === 'initialize') response.setHeader('mcp-session-id', 'theirs')
-    const result = method === 'initialize' ? { protocolVersion: params?.protocolVersion, capabilities: {}, serverInfo: { name: 's', version: '1' } } : { content: [{ type: 'text', text: JSON.stringify(request.headers) }] }
-    response.setHeader('content-type', 'application/json').end(JSON.stringify({ jsonrpc: '2.0', id, result }))
-  })
-  house = await openOnSocket({
-    upstream: upstream.url,
-    config: {
-      heartbeat: 1,
-      cors: { allow_origins: ['https://app.example'] },
-      mcp_services: { sock: { url: `${server.url}?key=1`, max_body: 2048 }, deaf: { url: deaf.url }, gone: { url: 'ws://127.0.0.1:9/x' } },
-    },
-  })
-  token = await tokenOf(house, ana, `${house.origin}/sock/mcp`)
-})
-afterAll(async () => {
-  await house?.close()
-  await Promise.all([server?.close(), deaf?.close(), upstream?.close()])
-})
+    it('leads to a server of Streamable HTTP as well, by a session there that ends with it [C21]', async () => {
+      const { socket, said } = await dial('/echo/ws', { authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/echo/mcp`)}` })
+      socket.send(
+        JSON.stringify({
+          jsonrpc: '2.0',
+          id: 1,
+          method: 'initialize',
+          params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+        }),
+      )
+      socket.send(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' }))
+      socket.send(JSON.stringify(whoami))
+      await until(() => said.length === 2, 'two answers')
+      expect(JSON.parse(said[1]?.result?.content?.[0]?.text ?? '')).toMatchObject({
+        'mcp-session-id': 'theirs',
+        'mcp-protocol-version': '2025-11-25',
+        'x-user-id': 'ana',
+      })
+      socket.close()
+      await until(() => upstream.heard.at(-1)?.method === 'DELETE', 'the end of the session')
+    })
 
-describe('a WebSocket', () => {
-  it.each(['/sock/mcp', '/sock/ws'])('at %s leads to the WebSocket server, which meets the person and never the token [C21, B5]', async (path) => {
-    const { socket, said, closing } = await dial(path, { authorization: `Bearer ${token}`, 'x-user-email': 'root@example.com', cookie: 'a=b' })
-    expect(socket.protocol).toBe('mcp')
-    socket.send(JSON.stringify(whoami))
-    await until(() => said.length > 0, 'an answer')
-    const told = JSON.parse(said[0]?.result?.content?.[0]?.text ?? '{}') as Record<string, string>
-    expect(told).toMatchObject({ 'x-user-email': 'ana@example.com', 'sec-websocket-protocol': 'mcp' })
-    expect([told['authorization'], told['cookie'], server.heard.at(-1)?.url]).toEqual([undefined, undefined, '/message?key=1'])
-    socket.close(4000, 'done')
-    expect(await closing).toEqual({ code: 4000, reason: 'done' })
-    await until(() => server.closed.includes(4000), 'the server’s end')
-  })
+    it.runIf(lasting)('server is met by clients of Streamable HTTP too [C21]', async () => {
+      const client = new Client({ name: 'flow', version: '1' })
+      await client.connect(new StreamableHTTPClientTransport(new URL(`${house.origin}/sock/mcp`), { requestInit: { headers: { authorization: `Bearer ${token}` } } }))
+      const answer = (await client.callTool({ name: 'whoami', arguments: {} })) as { content: { text: string }[] }
+      expect(answer.content[0]?.text).toContain('ana@example.com')
+      await client.close()
+    })
 
-  it('leads to a server of Streamable HTTP as well, by a session there that ends with it [C21]', async () => {
-    const { socket, said } = await dial('/echo/ws', { authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/echo/mcp`)}` })
-    socket.send(JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } } }))
-    socket.send(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' }))
-    socket.send(JSON.stringify(whoami))
-    await until(() => said.length === 2, 'two answers')
-    expect(JSON.parse(said[1]?.result?.content?.[0]?.text ?? '')).toMatchObject({ 'mcp-session-id': 'theirs', 'mcp-protocol-version': '2025-11-25', 'x-user-id': 'ana' })
-    socket.close()
-    await until(() => upstream.heard.at(-1)?.method === 'DELETE', 'the end of the session')
-  })
+    it.each([
+      ['without a token', {}, [], '401'],
+      ['from a foreign origin', { origin: 'https://evil.example' }, [], '403'],
+      ['for another subprotocol', {}, ['graphql-ws'], '400'],
+    ])('%s is refused before the server behind hears anything [B2, B6, C21, hostile O2]', async (what, headers: Record<string, string>, protocols: string[], status) => {
+      const before = server.heard.length
+      const refused = dial(
+        '/sock/mcp',
+        what === 'without a token' ? {} : { authorization: `Bearer ${token}`, ...headers },
+        {},
+        protocols.length > 0 ? protocols : ['mcp'],
+      )
+      await expect(refused).rejects.toThrow(status)
+      if (status === '401')
+        expect((await refused.catch((error: unknown) => error as { headers: Record<string, string> })) as unknown).toMatchObject({
+          headers: { 'www-authenticate': expect.stringContaining('/.well-known/oauth-protected-resource/sock/mcp') as string },
+        })
+      expect(server.heard.length).toBe(before)
+    })
 
-  it('server is met by clients of Streamable HTTP too [C21]', async () => {
-    const client = new Client({ name: 'flow', version: '1' })
-    await client.connect(new StreamableHTTPClientTransport(new URL(`${house.origin}/sock/mcp`), { requestInit: { headers: { authorization: `Bearer ${token}` } } }))
-    const answer = (await client.callTool({ name: 'whoami', arguments: {} })) as { content: { text: string }[] }
-    expect(answer.content[0]?.text).toContain('ana@example.com')
-    await client.close()
-  })
+    it('with its token in the query has none [hostile O3]', async () => {
+      await expect(dial(`/sock/mcp?access_token=${token}`, {})).rejects.toThrow('401')
+      expect(JSON.stringify(house.log)).not.toContain(token)
+    })
 
-  it.each([
-    ['without a token', {}, [], '401'],
-    ['from a foreign origin', { origin: 'https://evil.example' }, [], '403'],
-    ['for another subprotocol', {}, ['graphql-ws'], '400'],
-  ])('%s is refused before the server behind hears anything [B2, B6, C21, hostile O2]', async (what, headers: Record<string, string>, protocols: string[], status) => {
-    const before = server.heard.length
-    const refused = dial('/sock/mcp', what === 'without a token' ? {} : { authorization: `Bearer ${token}`, ...headers }, {}, protocols.length > 0 ? protocols : ['mcp'])
-    await expect(refused).rejects.toThrow(status)
-    if (status === '401') expect((await refused.catch((error: unknown) => error as { headers: Record<string, string> })) as unknown).toMatchObject({ headers: { 'www-authenticate': expect.stringContaining('/.well-known/oauth-protected-resource/sock/mcp') as string } })
-    expect(server.heard.length).toBe(before)
-  })
+    it('to a server that is not there is answered 502, and one to nowhere 404', async () => {
+      await expect(dial('/gone/mcp', { authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/gone/mcp`)}` })).rejects.toThrow('502')
+      await expect(dial('/nowhere/ws')).rejects.toThrow('404')
+    })
 
-  it('with its token in the query has none [hostile O3]', async () => {
-    await expect(dial(`/sock/mcp?access_token=${token}`, {})).rejects.toThrow('401')
-    expect(JSON.stringify(house.log)).not.toContain(token)
-  })
+    it('carries one JSON-RPC message in each text frame and nothing else [C21]', async () => {
+      const { socket, said, closing } = await dial('/sock/ws')
+      socket.send('{')
+      socket.send('[]')
+      await until(() => said.length === 2, 'two errors')
+      expect(said.map(({ error }) => error?.code)).toEqual([-32_700, -32_600])
+      socket.send(Buffer.from('{}'))
+      expect((await closing).code).toBe(1003)
+      const large = await dial('/sock/ws')
+      large.socket.send('x'.repeat(4096))
+      expect((await large.closing).code).toBe(1009)
+    })
 
-  it('to a server that is not there is answered 502, and one to nowhere 404', async () => {
-    await expect(dial('/gone/mcp', { authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/gone/mcp`)}` })).rejects.toThrow('502')
-    await expect(dial('/nowhere/ws')).rejects.toThrow('404')
-  })
+    it('that sends more than a conversation needs is closed', async () => {
+      const { socket, closing } = await dial('/sock/ws')
+      for (let i = 0; i < 3000; i++) socket.send('{"jsonrpc":"2.0","method":"notifications/x"}')
+      expect((await closing).code).toBe(1008)
+    })
 
-  it('carries one JSON-RPC message in each text frame and nothing else [C21]', async () => {
-    const { socket, said, closing } = await dial('/sock/ws')
-    socket.send('{')
-    socket.send('[]')
-    await until(() => said.length === 2, 'two errors')
-    expect(said.map(({ error }) => error?.code)).toEqual([-32_700, -32_600])
-    socket.send(Buffer.from('{}'))
-    expect((await closing).code).toBe(1003)
-    const large = await dial('/sock/ws')
-    large.socket.send('x'.repeat(4096))
-    expect((await large.closing).code).toBe(1009)
-  })
+    it('closes within five seconds when the access is revoked, and so does the one behind it [hostile O4]', async () => {
+      const { client, tokens } = await logIn(house, `${house.origin}/sock/mcp`)
+      const { closing } = await dial('/sock/mcp', { authorization: `Bearer ${tokens.access_token}` })
+      const open = server.open.size
+      await house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+      const from = Date.now()
+      expect((await closing).code).toBe(4401)
+      expect(Date.now() - from).toBeLessThan(5000)
+      await until(() => server.open.size < open, 'the server’s end')
+    })
 
-  it('that sends more than a conversation needs is closed', async () => {
-    const { socket, closing } = await dial('/sock/ws')
-    for (let i = 0; i < 3000; i++) socket.send('{"jsonrpc":"2.0","method":"notifications/x"}')
-    expect((await closing).code).toBe(1008)
-  })
+    it('whose server closes is closed with the same code', async () => {
+      const { closing } = await dial('/sock/mcp')
+      for (const socket of server.open) socket.close(4321, 'bye')
+      expect(await closing).toEqual({ code: 4321, reason: 'bye' })
+    })
 
-  it('closes within five seconds when the access is revoked, and so does the one behind it [hostile O4]', async () => {
-    const { client, tokens } = await logIn(house, `${house.origin}/sock/mcp`)
-    const { closing } = await dial('/sock/mcp', { authorization: `Bearer ${tokens.access_token}` })
-    const open = server.open.size
-    await house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
-    const from = Date.now()
-    expect((await closing).code).toBe(4401)
-    expect(Date.now() - from).toBeLessThan(5000)
-    await until(() => server.open.size < open, 'the server’s end')
-  })
+    it.runIf(lasting)('that nobody answers any more is closed at both ends [hostile O7]', async () => {
+      const closed = server.closed.length
+      const vanished = await dial('/sock/mcp', undefined, { autoPong: false })
+      await vanished.closing
+      await until(() => server.closed.length > closed, 'the server’s end')
+      const { closing } = await dial('/deaf/mcp', { authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/deaf/mcp`)}` })
+      expect((await closing).code).toBe(1011)
+    })
 
-  it('whose server closes is closed with the same code', async () => {
-    const { closing } = await dial('/sock/mcp')
-    for (const socket of server.open) socket.close(4321, 'bye')
-    expect(await closing).toEqual({ code: 4321, reason: 'bye' })
-  })
-
-  it('that nobody answers any more is closed at both ends [hostile O7]', async () => {
-    const closed = server.closed.length
-    const vanished = await dial('/sock/mcp', undefined, { autoPong: false })
-    await vanished.closing
-    await until(() => server.closed.length > closed, 'the server’s end')
-    const { closing } = await dial('/deaf/mcp', { authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/deaf/mcp`)}` })
-    expect((await closing).code).toBe(1011)
+    it.runIf(!lasting)('is the only way to a line on Workers: sessions of HTTP+SSE are refused in words', async () => {
+    for (const path of ['/sock/sse', '/sock/mcp']) {
+      const refused = await house.fetch(`${house.origin}${path}`, { headers: { accept: 'text/event-stream', authorization: `Bearer ${token}` } })
+      expect([path, refused.status]).toEqual([path, 501])
+      expect(await refused.text()).toContain('On Workers')
+    }
   })
 
   it('is written down by method and name, never by content', () => {
-    const text = JSON.stringify(house.log)
-    for (const word of ['websocket.opened', 'websocket.message', 'tools/call', 'websocket.closed']) expect(text).toContain(word)
-    expect(text).not.toContain('arguments')
+      const text = JSON.stringify(house.log)
+      for (const word of ['websocket.opened', 'websocket.message', 'tools/call', 'websocket.closed']) expect(text).toContain(word)
+      expect(text).not.toContain('arguments')
+    })
   })
 })
