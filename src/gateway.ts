@@ -6,6 +6,7 @@ import { createConnections } from './connections/connections.ts'
 import { createEncode } from './encode.ts'
 import { createLocalPeople } from './identity/local.ts'
 import { createLoginLinks, owner, type LoginLinks } from './identity/login-link.ts'
+import { createPresent } from './identity/present.ts'
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
@@ -105,20 +106,22 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
   const pages = createPages({ issuer, version: runtime.about.version })
 
-  const sessions = createSessions({ runtime, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 })
+  const people = createLocalPeople({ runtime, users: config.local_users })
+  const providers = createProviders({ runtime, config, issuer })
+  const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
+  const present = createPresent({ people, providers, links, directory })
+
+  const sessions = createSessions({ runtime, present, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 })
   const signer = createSigner({ runtime, issuer, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
   const documents = createClientDocuments({ runtime, directory })
   const clients = createClients({ runtime, config, documents, directory })
-  const grants = createGrants({ runtime, config, record })
+  const grants = createGrants({ runtime, config, record, present })
   const tokens = createTokens({ runtime, config, signer })
   const flows = createFlows({ runtime })
   const guard = createGuard({ runtime, directory, signer, grants })
   const connections = createConnections({ runtime, directory, sessions, pages, limit, record })
   const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
 
-  const people = createLocalPeople({ runtime, users: config.local_users })
-  const providers = createProviders({ runtime, config, issuer })
-  const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
   const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: consent.describeFlow, limit, record, origins })
 
   const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)

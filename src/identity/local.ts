@@ -8,6 +8,8 @@ import type { Runtime } from '../ports/runtime.ts'
 export interface LocalPeople {
   /** Whether anybody signs in with a password. */
   readonly any: boolean
+  /** The person as the configuration describes them now. */
+  find(username: string): Person | undefined
   /**
    * The person, when username and password belong together; an unknown username takes as long as a wrong password.
    * `known`: the username signed in from this browser before, so a crowd of strangers does not keep it out. Throws `rate.limited`.
@@ -61,6 +63,10 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
 
   return {
     any: users.length > 0,
+    find(username) {
+      const user = users.find((candidate) => candidate.username === username)
+      return user && personOf(user)
+    },
     async check(username, password, known) {
       if (users.length === 0) return undefined
       const name = normal(username)

@@ -1,7 +1,7 @@
 // A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or simply too old).
 import { digest, encodeBase64url } from '../kit/bytes.ts'
 import type { Person } from '../ports/people.ts'
-import type { Session, Sessions } from '../ports/rooms.ts'
+import type { Present, Session, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { dropCookie, readCookie, setCookie } from './cookies.ts'
 
@@ -25,6 +25,7 @@ export interface BrowserSessions extends Sessions {
 
 export interface SessionsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>
+  readonly present: Present
   /** A session unused for this long is over. */
   readonly idleMs: number
   /** A session older than this is over, however busy. */
@@ -34,7 +35,7 @@ export interface SessionsDeps {
 const keyOf = (id: string): string => `session:${id}`
 
 /** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
-export const createSessions = ({ runtime, idleMs, absoluteMs }: SessionsDeps): BrowserSessions => {
+export const createSessions = ({ runtime, present, idleMs, absoluteMs }: SessionsDeps): BrowserSessions => {
   // Sliding the expiry with every request would turn every page view into a write.
   const slideEveryMs = Math.min(60_000, Math.floor(idleMs / 4))
 
@@ -54,14 +55,15 @@ export const createSessions = ({ runtime, idleMs, absoluteMs }: SessionsDeps): B
     if (!text) return undefined
     const record = JSON.parse(text) as SessionRecord
     const now = runtime.now()
-    // Shorter lifetimes in a new configuration hold for old sessions too.
-    if (now >= record.seenAt + idleMs || now >= record.signedInAt + absoluteMs) return undefined
+    const person = present(record.person)
+    // Shorter lifetimes in a new configuration hold for old sessions too, and so does who is in it.
+    if (!person || now >= record.seenAt + idleMs || now >= record.signedInAt + absoluteMs) return undefined
     if (now >= record.seenAt + slideEveryMs) {
       const slid = { ...record, seenAt: now }
       // Only over the version just read: a session that ended meanwhile stays ended.
       await runtime.store.put(keyOf(id), await sealed(id, slid), { ttlMs: ttl(slid, now), only: entry.mark })
     }
-    return { id, person: record.person, signedInAt: record.signedInAt, csrf: record.csrf }
+    return { id, person, signedInAt: record.signedInAt, csrf: record.csrf }
   }
 
   const forget = async (request: Request): Promise<void> => {

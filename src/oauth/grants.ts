@@ -3,10 +3,10 @@ import type { Config } from '../config/schema.ts'
 import { personKey } from '../kit/person-key.ts'
 import { digest, encodeBase64url } from '../kit/bytes.ts'
 import { createOnce } from '../kit/once.ts'
-import { createRecords } from '../kit/records.ts'
+import { createRecords, type Records } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
-import type { Audit } from '../ports/rooms.ts'
+import type { Audit, Present } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
 export interface Grant {
@@ -89,6 +89,7 @@ export interface GrantsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer'>
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
   readonly record: Audit
+  readonly present: Present
 }
 
 // The client's tag makes all grants of one client neighbours in the store, so that they are found without an index that could disagree with them.
@@ -162,21 +163,39 @@ const createDecoy = ({ keys }: Pick<Runtime, 'keys'>): (() => Promise<void>) => 
   }
 }
 
-export const createGrants = (deps: GrantsDeps): Grants => {
-  const { runtime, config, record } = deps
-  const records = createRecords<Grant>(runtime, 'grant:')
+/** The grant with its person as the configuration knows them now. Of whom it admits no more, it is worth nothing, and nothing is written: who returns has it back. */
+const asOfNow = (grant: Grant, present: Present): Grant => {
+  const person = present(grant.person, grant.resource)
+  return person ? { ...grant, person } : { ...grant, state: 'revoked', revokedReason: 'person_not_admitted' }
+}
+
+/** A grant as it is kept, and as it counts now. */
+const createReads = (records: Records<Grant>, { runtime, present }: GrantsDeps): { readonly readKept: Grants['read']; readonly read: Grants['read'] } => {
   const openDecoy = createDecoy(runtime)
-  const read: Grants['read'] = async (id) => {
+  const readKept: Grants['read'] = async (id) => {
     const kept = await records.get(id)
     if (!kept) await openDecoy()
     return kept && { grant: kept.value, mark: kept.mark }
   }
+  return {
+    readKept,
+    async read(id) {
+      const kept = await readKept(id)
+      return kept && { grant: asOfNow(kept.grant, present), mark: kept.mark }
+    },
+  }
+}
+
+export const createGrants = (deps: GrantsDeps): Grants => {
+  const { runtime, config, record } = deps
+  const records = createRecords<Grant>(runtime, 'grant:')
+  const { read, readKept } = createReads(records, deps)
   const { live, forget } = createLive(runtime, read)
   const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
   const revoke: Grants['revoke'] = async (id, reason) => {
     for (;;) {
-      const found = await read(id)
+      const found = await readKept(id)
       if (!found || found.grant.state === 'revoked') return
       const { grant, mark } = found
       if (!(await swap({ ...grant, state: 'revoked', revokedReason: reason }, mark))) continue

@@ -34,6 +34,12 @@ export interface Sessions {
   of(request: Request): Promise<Session | undefined>
 }
 
+/**
+ * The person as the configuration of today knows them, from what was kept when they signed in; undefined when it admits them no more (removed, or kept out by a
+ * rule that was written since), there at all or at that resource.
+ */
+export type Present = (person: Person, resource?: string) => Person | undefined
+
 /** What sign-in may know of the authorization flow that made it necessary. */
 export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonly client: ClientView; readonly address: Address } | undefined>
 

@@ -111,7 +111,7 @@ test('a session that ends while a page slides its expiry stays ended', async () 
   clock.now += 2 * minute
   // The slowest page there can be: the session ends between its read and its write.
   const meanwhile = { ...store, get: async (key: string) => Promise.all([store.get(key), sessions.end(jar.request('/'))]).then(([entry]) => entry) }
-  const late = createSessions({ runtime: { ...runtime, store: meanwhile }, idleMs: 3_600_000, absoluteMs: 28_800_000 })
+  const late = createSessions({ runtime: { ...runtime, store: meanwhile }, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })
   await late.of(jar.request('/'))
   expect(await store.list('session:')).toEqual([])
 })

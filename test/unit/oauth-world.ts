@@ -121,13 +121,13 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   }
   const directory = createDirectory({ issuer: origin, origins, services: Object.entries(services).map(([id, more]) => service(id, more)) })
   const who: { session: Session | undefined } = { session: undefined }
-  const signIn = (person: Person = ana): void => void (who.session = { id: `session of ${person.subject}`, person, signedInAt: clock.now, csrf: '' })
+  const signIn = (person: Person = ana): void => void (who.session = { id: `session of ${person.subject}`, person, signedInAt: clock.now, csrf: `csrf of ${person.subject}` })
   const sessions = { of: () => Promise.resolve(who.session) }
   const pages = createPages({ issuer: origin, version: '0' })
   const record = (event: Record<string, unknown>) => void events.push(event)
   const signer = createSigner({ runtime, issuer: origin, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
   const clients = createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory })
-  const grants = createGrants({ runtime, config, record })
+  const grants = createGrants({ runtime, config, record, present: (person) => person })
   const tokens = createTokens({ runtime, config, signer })
   const flows = createFlows({ runtime })
   const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record })
