@@ -8,7 +8,8 @@ import { promisify } from 'node:util'
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url))
 const cache = join(checkout, 'node_modules', '.cache', 'postern-worker')
-const dayMs = 86_400_000
+const kept = 20
+const inUseMs = 600_000
 
 /** Nothing is sent anywhere, and no outside name is asked. */
 export const wranglerEnv = { WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', CI: 'true' }
@@ -26,8 +27,10 @@ const stampOf = (entry: string): string => {
   return hash.digest('hex').slice(0, 20)
 }
 
+/** The newest stay, and what another run may be about to start. */
 const forgetOld = (): void => {
-  for (const name of readdirSync(cache)) if (statSync(join(cache, name)).mtimeMs < Date.now() - dayMs) rmSync(join(cache, name), { recursive: true, force: true })
+  const made = readdirSync(cache).map((name) => ({ path: join(cache, name), at: statSync(join(cache, name), { throwIfNoEntry: false })?.mtimeMs ?? Infinity }))
+  for (const { path, at } of made.toSorted((one, other) => other.at - one.at).slice(kept)) if (at < Date.now() - inUseMs) rmSync(path, { recursive: true, force: true })
 }
 
 /**
@@ -47,6 +50,7 @@ export const bundleWorker = async (entry: string): Promise<string> => {
     const wrangler = join(checkout, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
     await promisify(execFile)(process.execPath, [wrangler, 'deploy', entry, '--dry-run', '--outdir', draft], { cwd: checkout, env: { ...process.env, ...wranglerEnv } })
     if (stampOf(entry) !== stamp) return await bundleWorker(entry)
+    rmSync(join(draft, `${basename(entry, '.ts')}.js.map`), { force: true })
     if (!existsSync(file)) renameSync(draft, folder)
   } catch (error) {
     if (!existsSync(file)) throw error

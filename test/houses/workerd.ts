@@ -85,6 +85,9 @@ export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Worker
   const [, out, error, control] = child.stdio
   for (const stream of [out, error]) createInterface({ input: stream as NodeJS.ReadableStream }).on('line', (line) => lines.push(line))
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  // A test that fails before it can close takes nothing with it otherwise.
+  const last = (): void => void child.kill('SIGKILL')
+  process.once('exit', last)
   const port = await new Promise<number>((resolve, reject) => {
     createInterface({ input: control as NodeJS.ReadableStream }).on('line', (line) => {
       const message = JSON.parse(line) as { event: string; port?: number }
@@ -98,6 +101,7 @@ export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Worker
     pid: child.pid as number,
     lines,
     async close(signal = 'SIGKILL') {
+      process.off('exit', last)
       child.kill(signal)
       await ended
       rmSync(folder, { recursive: true, force: true })
