@@ -3,6 +3,7 @@ import { Hono } from 'hono'
 import { asRefusal, drawRefusal, type Surface } from './answers.ts'
 import { defaultEndpoints } from './default-endpoints.ts'
 import { hostOf, type Route } from './route.ts'
+import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Consent } from './oauth/consent.ts'
@@ -23,6 +24,7 @@ export interface Handlers {
   readonly manage: Handler
   readonly authorize: Handler
   readonly consent: Consent
+  readonly connections: Connections
   readonly token: Handler
   readonly revoke: Handler
   readonly introspect: Handler
@@ -66,7 +68,11 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
     : []),
   { paths: ['/oauth/revoke', '/revoke'], what: 'Token revocation (RFC 7009)', surface: 'oauth', cors: true, on: { POST: h.revoke } },
   { paths: ['/oauth/introspect', '/introspect'], what: 'Token introspection (RFC 7662)', surface: 'oauth', cors: true, on: { POST: h.introspect } },
-  { paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'], what: 'Where identity providers send people back; the first is the one to register with them', surface: 'page', cors: false, on: { GET: h.signIn.callback } },
+  { paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'], what: 'Where identity providers send people back; the first is the one to register with them', surface: 'page', cors: false, on: { GET: (request, visit) => (h.connections.isReturn(request) ? h.connections.callback : h.signIn.callback)(request, visit) } },
+  { paths: ['/connect/callback'], what: 'Where authorization servers of upstreams send people back', surface: 'page', cors: false, on: { GET: h.connections.callback } },
+  { paths: ['/connect/:service'], what: 'A person’s accounts at the server behind a service: connect, choose, disconnect', surface: 'page', cors: false, on: { GET: h.connections.page, POST: h.connections.act }, onIssuer: true },
+  { paths: ['/oauth/start'], what: 'The same page; ?server= names the service, or the host of its server', surface: 'page', cors: false, on: { GET: h.connections.start }, onIssuer: true },
+  { paths: ['/oauth/client-metadata.json'], what: 'What the gateway is as a client of upstreams’ authorization servers (client id metadata document)', surface: 'json', cors: true, on: { GET: h.connections.document } },
   { paths: ['/login'], what: 'Sign-in: the page, and username and password', surface: 'page', cors: false, on: { GET: h.signIn.page, POST: h.signIn.password }, onIssuer: true },
   { paths: ['/login/:provider'], what: 'Starts the sign-in at an identity provider', surface: 'page', cors: false, on: { POST: h.signIn.begin } },
   { paths: ['/logout'], what: 'Ends the browser session', surface: 'page', cors: false, on: { POST: h.signIn.logout } },

@@ -6,7 +6,7 @@ import { didYouMean } from './suggest.ts'
 
 /** First path segments that are the gateway's own (seed-promises section 2, row 3), compared exactly. */
 export const reservedIds: ReadonlySet<string> = new Set(
-  'oauth authorize token register callback revoke introspect verify jwks services health healthz readyz login logout encode admin account storage docs success sse mcp metrics assets .well-known'.split(' '),
+  'oauth connect authorize token register callback revoke introspect verify jwks services health healthz readyz login logout encode admin account storage docs success sse mcp metrics assets .well-known'.split(' '),
 )
 
 const ids: Rule = (draft, report) => {
@@ -41,7 +41,7 @@ const provider = (draft: Draft, report: Report, id: string): void => {
 }
 
 // Written by the gateway or the HTTP stack, or bearing a credential; mcp-* are the protocol's own.
-const ownHeaders = /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
+export const ownHeaders = /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
 
 const headers = (draft: Draft, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'identity', 'headers']

@@ -33,6 +33,8 @@ export interface Message {
   /** Undefined when the message carries none, or one that is no legal id. */
   readonly id: RpcId | undefined
   readonly meta: Readonly<Record<string, unknown>> | undefined
+  /** `params.requestState` (2026-07-28, multi-round-trip requests). */
+  readonly state: string | undefined
 }
 
 export interface Envelope {
@@ -49,11 +51,12 @@ const readMessage = (value: unknown): Message => {
   const { method } = value
   if (method !== undefined && typeof method !== 'string') throw new Refusal('mcp.invalid', 'method is not a string')
   const id = legalId(value['id'])
-  if (method === undefined) return { kind: 'response', method, name: undefined, mirrored: false, id, meta: undefined }
+  if (method === undefined) return { kind: 'response', method, name: undefined, mirrored: false, id, meta: undefined, state: undefined }
   const params = isObject(value['params']) ? value['params'] : undefined
   const source = nameSources.get(method)
   const name = params?.[source ?? otherNames.get(method) ?? '']
   const meta = params?.['_meta']
+  const state = params?.['requestState']
   return {
     kind: 'id' in value ? 'request' : 'notification',
     method,
@@ -61,6 +64,7 @@ const readMessage = (value: unknown): Message => {
     mirrored: source !== undefined,
     id,
     meta: isObject(meta) ? meta : undefined,
+    state: typeof state === 'string' ? state : undefined,
   }
 }
 

@@ -26,3 +26,8 @@ const oldestModern = '2026-07-28'
 
 /** Revisions are dates, so later ones compare greater; one published after this gateway counts as modern too. */
 export const isModern = (version: string): boolean => version >= oldestModern
+
+const urlElicitation = '2025-11-25'
+
+/** Whether a client of that revision knows the error -32042, by which a server says that the person has to open a URL first (2025-11-25 elicitation); later ones must not be sent it. */
+export const namesUrlElicitationError = (version: string): boolean => version >= urlElicitation && !isModern(version)

@@ -56,6 +56,11 @@ const sendAnswer = (response: ServerResponse, { status, headers, body }: Answer)
   response.end(status === 204 ? undefined : body)
 }
 
+/** A try that another one follows: the caller heard nothing of it. */
+const follow = (again: Promise<Admission | Answer>, carry: (next: Admission | Answer) => void, refused: (error: unknown) => void): void => {
+  again.then(carry).catch(refused)
+}
+
 export const createForward = ({ admit, refuse, now }: ForwardDeps): Forward => {
   const upstreams = createUpstreams({ now })
   const locals = createLocalServices()
@@ -68,9 +73,12 @@ export const createForward = ({ admit, refuse, now }: ForwardDeps): Forward => {
       admitted.end({ result: 'aborted', status: 0, bytesOut: 0 })
       return
     }
+    const refused = (error: unknown): void => sendAnswer(response, refuse(error, { rawHeaders: request.rawHeaders, requestId: visit.requestId, rpcId: admitted.rpcId }))
     const failed = (error: unknown): void => {
+      const again = response.headersSent ? undefined : admitted.again()
       if (response.headersSent) response.destroy()
-      else sendAnswer(response, refuse(error, { rawHeaders: request.rawHeaders, requestId: visit.requestId, rpcId: admitted.rpcId }))
+      else if (again) follow(again, (next) => carry(next, request, response, visit), refused)
+      else refused(error)
     }
     if (admitted.upstream.kind === 'http') upstreams.send(admitted, response, failed)
     else locals.serve(admitted, response).catch(failed)

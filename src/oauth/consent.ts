@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts'
 import { digest, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { ConnectStep } from '../ports/connections.ts'
 import type { DescribeFlow, Handler, Session, Sessions } from '../ports/rooms.ts'
 import { tellClient } from './authorize-checks.ts'
 import { type DecisionsDeps, createDecisions } from './decision.ts'
@@ -14,6 +15,8 @@ import { authorizationResponse, seeOther } from './respond.ts'
 export interface ConsentDeps extends QuestionsDeps, RememberedDeps, Omit<DecisionsDeps, 'respond'> {
   readonly config: Pick<Config, 'refresh_token_lifetime'>
   readonly sessions: Sessions
+  /** The account that a person may have to connect before the service is of use. */
+  readonly upstream: ConnectStep
 }
 
 export interface Consent {
@@ -25,7 +28,7 @@ export interface Consent {
 }
 
 export const createConsent = (deps: ConsentDeps): Consent => {
-  const { config, directory, sessions, pages, flows } = deps
+  const { config, directory, sessions, pages, flows, upstream } = deps
   const remembered = createRemembered(deps)
   const questions = createQuestions(deps)
   const decisions = createDecisions({ ...deps, respond: authorizationResponse(directory.issuer) })
@@ -50,11 +53,14 @@ export const createConsent = (deps: ConsentDeps): Consent => {
       return seeOther(loginPath(flow.id, flow.signedInSince === undefined ? undefined : 'login'))
     }
     const question = await questions.pose(read, session)
+    // Back from connecting an account: the answer was given, in this browser, by this person.
+    if (flows.allowedBy(flow, session.person)) return decisions.allow(question, visit, 'asked')
     const known = await remembered.scopes(question)
-    const settled = !flow.ask && flow.ownNavigation && ownNavigation(request) && flow.scopes.every((scope) => known.includes(scope))
+    const ahead = flow.silent ? undefined : await upstream.ahead(question.address, session.person)
+    const settled = !ahead && !flow.ask && flow.ownNavigation && ownNavigation(request) && flow.scopes.every((scope) => known.includes(scope))
     if (settled) return decisions.allow(question, visit, 'remembered')
     if (flow.silent) throw tellClient(flow, 'consent.required', 'prompt=none without a remembered answer')
-    return pages.consent(consentView(question, known, await csrfOf(flow, session), config.refresh_token_lifetime * 1000), visit.requestId)
+    return pages.consent(consentView(question, known, await csrfOf(flow, session), config.refresh_token_lifetime * 1000, ahead), visit.requestId)
   }
 
   const decide: Handler = async (request, visit) => {
@@ -70,7 +76,10 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     if (decision === 'deny') return decisions.deny(question, visit)
     if (decision !== 'allow') throw new Refusal('request.malformed', 'decision', { say: 'The answer must be allow or deny.' })
     await remembered.keep(question)
-    return decisions.allow(question, visit, 'asked')
+    if (!(await upstream.ahead(question.address, session.person))) return decisions.allow(question, visit, 'asked')
+    // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they said yes to this client.
+    if (!(await flows.allow(read, session.person))) throw new Refusal('flow.used')
+    return upstream.begin({ address: question.address, session, returnTo: `/oauth/consent?flow=${read.flow.id}`, visit })
   }
 
   return { page, decide, describeFlow: questions.describe }

@@ -1,7 +1,9 @@
 // An authorization request between its arrival and its answer: a sealed record, spent once, tied by a cookie to the browser that began it.
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { personKey } from '../kit/person-key.ts'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
 /** A validated authorization request. */
@@ -30,6 +32,8 @@ export interface Flow extends AuthorizationRequest {
   /** Digest of the cookie's secret. */
   readonly browser: string
   readonly answered: boolean
+  /** Key of the person who said yes already and is away to connect an upstream account; their answer is not asked for twice. */
+  readonly allowed?: string
 }
 
 export interface ReadFlow {
@@ -44,6 +48,10 @@ export interface Flows {
   of(id: string, browser: Request): Promise<ReadFlow>
   /** The same for who only wants to know: undefined where `of` refuses. */
   peek(id: string, browser: Request): Promise<Flow | undefined>
+  /** Notes the yes of a person who has a step to take before it counts; false when the flow was changed meanwhile. */
+  allow(read: ReadFlow, person: Person): Promise<boolean>
+  /** Whether this person said yes so. */
+  allowedBy(flow: Flow, person: Person): boolean
   /** Marks the flow answered; false when somebody else did so first. */
   spend(read: ReadFlow): Promise<boolean>
   /** `Set-Cookie` value that removes the flow's cookie. */
@@ -96,6 +104,11 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
     return found
   }
 
+  const replace = async (flow: Flow, mark: string): Promise<boolean> => {
+    const left = Math.max(1, flow.createdAt + flowMs - runtime.now())
+    return (await records.put(flow.id, flow, { ttlMs: left, only: mark })) !== undefined
+  }
+
   return {
     async open(request, browser) {
       const id = encodeBase64url(runtime.random(24))
@@ -113,10 +126,9 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
       const found = await judge(id, browser)
       return found instanceof Refusal ? undefined : found.flow
     },
-    async spend({ flow, mark }) {
-      const left = Math.max(1, flow.createdAt + flowMs - runtime.now())
-      return (await records.put(flow.id, { ...flow, answered: true }, { ttlMs: left, only: mark })) !== undefined
-    },
+    allow: ({ flow, mark }, person) => replace({ ...flow, allowed: personKey(person) }, mark),
+    allowedBy: ({ allowed }, person) => allowed === personKey(person),
+    spend: ({ flow, mark }) => replace({ ...flow, answered: true }, mark),
     forget: (id) => dropCookie(cookieName(id)),
   }
 }

@@ -1,6 +1,7 @@
 // The question of one authorization flow: which client asks whom for what. Established anew for the page that shows it and for the answer to it.
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri, redirectHost, redirectMatches } from '../kit/urls.ts'
+import type { UpstreamStep } from '../ports/connections.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { DescribeFlow, Session } from '../ports/rooms.ts'
@@ -43,7 +44,7 @@ const wrongProvider = ({ id }: Flow, { service }: Address, person: Person): Refu
   })
 
 /** What the person is shown. `known`: scopes they allowed before; `refreshMs`: how long the client stays signed in unused. */
-export const consentView = ({ flow, client, address, person }: Question, known: readonly string[], csrf: string, refreshMs: number): ConsentView => {
+export const consentView = ({ flow, client, address, person }: Question, known: readonly string[], csrf: string, refreshMs: number, upstream?: UpstreamStep): ConsentView => {
   const { id, name, description } = address.service
   const kind = judgeRedirectUri(flow.redirectUri)
   return {
@@ -53,6 +54,7 @@ export const consentView = ({ flow, client, address, person }: Question, known: 
     person,
     scopes: flow.scopes.map((scope) => ({ name: scope, fresh: !known.includes(scope) })),
     ...(mayRefresh(client, flow.scopes) && { staysMs: refreshMs }),
+    ...(upstream && { upstream }),
     flow: flow.id,
     csrf,
     switchAccount: loginPath(flow.id, 'switch'),

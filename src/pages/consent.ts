@@ -79,6 +79,7 @@ ${row('Service', html`<strong>${named(service)}</strong>${description && html`<d
 ${row('You are', html`<div class="who"><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></div>`)}
 ${row('It may', access(view.scopes))}
 ${row('How long', howLong(view, client.text))}
+${view.upstream && row('Next', html`<strong>${named(readAddress(view.upstream.host))}</strong> will ask you too, on its own pages. That is needed once.`)}
 </dl>
 ${post('/oauth/consent', { flow: view.flow, csrf: view.csrf }, html`<button class="primary" name="decision" value="allow">Allow</button><button name="decision" value="deny">Cancel</button>`, 'decision')}
 ${why(view, client.text, service, gateway)}

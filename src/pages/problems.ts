@@ -27,6 +27,7 @@ const brokeHere: readonly Hop[] = [
 
 const provider = brokeAt('Sign-in provider')
 const appSite = brokeAt('The app’s website')
+const upstream = brokeAt('Its sign-in')
 const signIn = { label: 'Open the sign-in page', href: '/login' }
 const home = { label: 'Your services', href: '/' }
 
@@ -109,6 +110,26 @@ export const problems = {
   'flow.used': { title: 'Already answered', who: 'you', steps: ['If the app says it is connected, close this page.', 'If it does not, go back to it and connect again.'] },
   'consent.form': { title: 'Nothing was decided', who: 'you', steps: ['Open the question again from the app, and answer it on that page.', 'If another site sent you here, close this page.'] },
   'consent.required': startAgain('You have to be asked first'),
+
+  'connection.unreachable': { title: 'The sign-in of the MCP server does not answer', who: 'nobody', steps: ['Wait a moment, then try again.', tellAdmin], hops: upstream },
+  'connection.untrusted': {
+    title: 'The sign-in of the MCP server cannot be trusted',
+    who: 'admin',
+    steps: ['No code and no token was sent anywhere.', 'Administrator: the log says under the reference below what does not fit. Where it is right all the same, say so under `upstream_auth` of the service.'],
+    hops: upstream,
+  },
+  'connection.enrolment': {
+    title: 'The MCP server does not know this gateway',
+    who: 'admin',
+    steps: ['Administrator: register the gateway with that authorization server, with the redirect URI `{this gateway}/connect/callback`, and write `client_id` (and `issuer`) under `upstream_auth` of the service.'],
+    hops: upstream,
+  },
+  'connection.denied': { title: 'No account was connected', who: 'you', steps: ['If you cancelled, try again.', 'If you did not, ask the operator of the MCP server whether your account may use it.'], hops: upstream },
+  'connection.state': startAgain('This connecting is over'),
+  'connection.other-browser': { title: 'Started in another browser', who: 'you', steps: ['Nothing was connected.', 'Start again in the browser in which you are signed in here.', 'If somebody sent you a link to this page, close it: they may have wanted to give you an account of theirs.'] },
+  'connection.other-person': { title: 'This link is for somebody else', who: 'you', steps: ['Sign in as the person who uses the app, or connect an account of your own from your services.'], onward: home },
+  'connection.form': badForm,
+  'connection.unknown': { title: 'No such service', who: 'you', steps: ['Your services page lists those that there are.'], onward: home },
 } as const satisfies Partial<Record<RefusalCode, Problem>>
 
 const entries: Readonly<Partial<Record<string, Problem>>> = problems

@@ -79,6 +79,11 @@ export interface Admission {
   answer(status: number, rawHeaders: readonly string[]): AnswerHead | Promise<AnswerHead>
   /** The refusal to draw when the upstream gave no answer. */
   fault(what: UpstreamFault, why: string): Refusal
+  /**
+   * Asked once a carrier has failed, before the caller heard anything: what is to be carried (or answered) instead. Undefined: nothing, the error is to be drawn.
+   * Rejects with the refusal to draw instead of it.
+   */
+  again(): Promise<Admission | Answer> | undefined
   /** Exactly once, when the last byte is sent or nothing more will be: frees the caller's place and writes the record. */
   end(outcome: Outcome): void
   /** Carries the call out with fetch, `end` included: for services in this process, and for runtimes without a faster way. Rejects with `upstream.*`. */

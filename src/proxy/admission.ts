@@ -1,46 +1,26 @@
 // The admission itself: what the upstream will read, and what follows from its answer.
 import { Refusal } from '../kit/refusal.ts'
 import { errorId } from '../mcp/envelope.ts'
-import type { Envelope } from '../mcp/envelope.ts'
-import type { Admission, Upstream } from '../ports/calls.ts'
-import type { Principal } from '../ports/people.ts'
+import type { Admission, Answer, Upstream } from '../ports/calls.ts'
 import type { Audit } from '../ports/rooms.ts'
-import type { Runtime } from '../ports/runtime.ts'
 import { createRelay } from './answer.ts'
-import type { Relayed } from './answer.ts'
 import type { Cors } from './cors.ts'
+import { createFinish, faultOf, refusedOutcome } from './ending.ts'
 import { forwardByFetch } from './http.ts'
-import type { Knock } from './knock.ts'
-import { callEvent } from './record.ts'
+import { learn } from './learn.ts'
+import type { Passed } from './passed.ts'
 import type { McpSessions } from './sessions.ts'
+import type { Showing, Try } from './showing.ts'
 
 export interface AdmissionDeps {
-  readonly runtime: Pick<Runtime, 'now'>
+  readonly runtime: { now(): number }
   readonly cors: Cors
   readonly record: Audit
   readonly sessions: McpSessions
   /** Where a call goes that the straight way does not carry. */
   readonly detour: (passed: Passed) => Upstream | undefined
+  readonly showing: Showing
 }
-
-/** A call all of whose checks have passed. */
-export interface Passed {
-  readonly call: Knock
-  readonly principal: Principal | undefined
-  readonly session: string | undefined
-  readonly body?: Uint8Array
-  readonly envelope?: Envelope
-  /** Flat list of identity fields. */
-  readonly identity: readonly string[]
-  readonly release: () => void
-}
-
-const faultWords = {
-  timeout: ['upstream.timeout', (name: string) => `Request to ${name} timed out`],
-  unreachable: ['upstream.unreachable', (name: string, at: string) => `Cannot connect to ${name} at ${at}`],
-  busy: ['upstream.busy', undefined],
-  answer: ['upstream.answer', undefined],
-} as const
 
 /** What came and may go on, then what only the gateway says. */
 const fieldsOf = ({ call, session }: Passed): readonly string[] => {
@@ -52,49 +32,59 @@ const fieldsOf = ({ call, session }: Passed): readonly string[] => {
   return fields
 }
 
-export const createAdmission = ({ runtime, cors, record, sessions, detour }: AdmissionDeps): ((passed: Passed) => Admission) => {
-  const { now } = runtime
+export const createAdmission = ({ runtime, cors, record, sessions, detour, showing }: AdmissionDeps): ((tried: Try) => Admission) => {
+  const now = (): number => runtime.now()
   const relay = createRelay()
+  const finish = createFinish({ now, record })
 
-  /** What an answer says of sessions is kept before the caller hears it. Undefined when there is nothing to wait for. */
-  const learn = ({ call, principal, session }: Passed, head: Relayed): Promise<void> | undefined => {
-    if (!principal) return undefined
-    const { service } = call.address
-    if (call.head.method === 'DELETE' && session !== undefined && head.status < 300) return sessions.forget(session, service)
-    return head.session !== undefined && head.session !== session ? sessions.learn(head.session, service, principal) : undefined
-  }
+  /** The second try, or what the caller is told instead. The place is kept, and the record written, by whichever it is. */
+  const second = ({ passed, declined }: Try, fields: readonly string[], credential: Promise<NonNullable<Try['credential']>>): Promise<Admission | Answer> =>
+    credential
+      .then((next): Admission | Answer => admit({ passed, credential: next, last: true, declined }, fields))
+      .catch((error: unknown) => {
+        finish(passed, refusedOutcome(error))
+        return showing.refuse({ passed, declined }, error)
+      })
 
-  return (passed) => {
-    const { call, principal, body, envelope, identity, release } = passed
+  const admit = (tried: Try, fields: readonly string[]): Admission => {
+    const { passed, credential } = tried
+    const { call, principal, body, envelope, identity } = passed
     const { service } = call.address
+    let next: Promise<Admission | Answer> | undefined
     const admission: Admission = {
       kind: 'admission',
       address: call.address,
       principal,
       upstream: detour(passed) ?? call.place.target.upstream(call.rest, call.query),
       method: call.head.method,
-      headers: fieldsOf(passed),
+      headers: credential === undefined ? fields : [...fields, ...credential.headers],
       identity,
       body,
       timeoutMs: service.timeoutMs,
       rpcId: envelope === undefined ? null : errorId(envelope),
       answer(status, rawHeaders) {
+        const another = showing.again(tried, status, rawHeaders)
+        if (another) {
+          next = second(tried, fields, another)
+          // Whoever carries this call asks for it, and hears what became of it.
+          next.catch(() => undefined)
+          throw new Refusal('upstream.credential', `${service.id} answered ${status}`)
+        }
         const extra = ['X-Request-Id', call.head.requestId, ...(call.inbound.origin === undefined ? [] : cors.answer(call.inbound.origin))]
         const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, extra })
-        const learning = learn(passed, head)
+        const learning = learn(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)
       },
-      fault(what, why) {
-        const [code, words] = faultWords[what]
-        return new Refusal(code, `${service.id}: ${why}`, words === undefined ? {} : { say: words(service.name, call.place.target.shown) })
-      },
-      end({ answeredAt, ...outcome }) {
-        release()
-        const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
-        record(callEvent(call, principal, envelope, { ...outcome, firstByteMs, durationMs: now() - call.startedAt, bytesIn: body?.byteLength ?? 0 }))
+      fault: (what, why) => faultOf(call, what, why),
+      again: () => next,
+      end(outcome) {
+        // A try that is followed by another is no end.
+        if (next === undefined) finish(passed, outcome)
       },
       byFetch: (fetch, signal) => forwardByFetch(admission, { fetch, now, signal }),
     }
     return admission
   }
+
+  return (tried) => admit(tried, fieldsOf(tried.passed))
 }

@@ -23,6 +23,7 @@ export interface AdmitDeps {
   readonly cors: Cors
   readonly record: Audit
   readonly detour: OpeningDeps['detour']
+  readonly credentials?: OpeningDeps['credentials']
 }
 
 const methods = new Set(['GET', 'POST', 'DELETE'])
@@ -35,10 +36,10 @@ const checkMethod = ({ head, inbound }: Knock): void => {
 }
 
 /** Throws RangeError for a configuration whose identity headers cannot be sent. */
-export const createAdmit = ({ runtime, config, directory, guard, signer, cors, record, detour }: AdmitDeps): Admit => {
-  const knock = createKnock({ config, directory, signer, cors, now: runtime.now })
+export const createAdmit = ({ runtime, config, directory, guard, signer, cors, record, detour, credentials }: AdmitDeps): Admit => {
+  const knock = createKnock({ config, directory, signer, cors, credentials, now: runtime.now })
   const supported = config.protocol_versions ?? publishedVersions
-  const open = createOpening({ runtime, config, cors, record, supported, detour })
+  const open = createOpening({ runtime, config, cors, record, supported, detour, credentials })
 
   const preflight = ({ head, inbound }: Knock): Answer => ({
     kind: 'answer',

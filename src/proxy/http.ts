@@ -136,6 +136,15 @@ export interface FetchProxyDeps {
   readonly fetch: Fetch
 }
 
+/** What follows a try that failed: another one, an answer, or its error. */
+const another =
+  (admitted: Admission) =>
+  async (error: unknown): Promise<{ readonly next: Admission | Answer }> => {
+    const again = admitted.again()
+    if (again) return { next: await again }
+    throw error
+  }
+
 /** At one go where the length is said and fits: HTTP holds the caller to it. */
 const readBody = async (request: Request, max: number): Promise<Uint8Array> => {
   if (!(Number(request.headers.get('content-length') ?? Number.NaN) <= max)) return readBounded(request.body, max)
@@ -160,10 +169,13 @@ export const createFetchProxy =
     }
     let rpcId: Admission['rpcId'] = null
     try {
-      const admitted = await admit(head, (max) => readBody(request, max))
-      if (admitted.kind === 'answer') return answerResponse(admitted)
-      rpcId = admitted.rpcId
-      return await admitted.byFetch(fetch, request.signal)
+      for (let admitted = await admit(head, (max) => readBody(request, max)); ; ) {
+        if (admitted.kind === 'answer') return answerResponse(admitted)
+        rpcId = admitted.rpcId
+        const tried: Response | { readonly next: Admission | Answer } = await admitted.byFetch(fetch, request.signal).catch(another(admitted))
+        if (tried instanceof Response) return tried
+        admitted = tried.next
+      }
     } catch (error) {
       return answerResponse(refuse(error, { rawHeaders, requestId: visit.requestId, rpcId }))
     }

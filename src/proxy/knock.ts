@@ -3,6 +3,7 @@ import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { isModern } from '../mcp/revisions.ts'
 import type { Head } from '../ports/calls.ts'
+import type { Credentials } from '../ports/connections.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import type { Cors } from './cors.ts'
@@ -33,13 +34,14 @@ export interface KnockDeps {
   readonly directory: Directory
   readonly signer: Signer
   readonly cors: Cors
+  readonly credentials?: Pick<Credentials, 'names'> | undefined
   readonly now: () => number
 }
 
 /** Throws `request.host`, `request.host-unknown`, `route.unknown` or `request.origin`, in this order. */
-export const createKnock = ({ config, directory, signer, cors, now }: KnockDeps): ((head: Head) => Knock) => {
+export const createKnock = ({ config, directory, signer, cors, credentials, now }: KnockDeps): ((head: Head) => Knock) => {
   const front = createFront({ config, directory })
-  const placeOf = createPlaces({ directory, signer, now })
+  const placeOf = createPlaces({ directory, signer, credentials, now })
   return (head) => {
     const origin = front.host(head.host)
     const mark = head.target.indexOf('?')

@@ -2,19 +2,18 @@
 import type { Config } from '../config/schema.ts'
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, ReadBody } from '../ports/calls.ts'
+import type { Admission, Answer, ReadBody } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { createAdmission } from './admission.ts'
-import type { AdmissionDeps } from './admission.ts'
 import type { Knock } from './knock.ts'
 import { receive } from './message.ts'
 import { callEvent } from './record.ts'
 import { createMcpSessions } from './sessions.ts'
+import { createShown, type ShownDeps } from './shown.ts'
 import { createSlots } from './slots.ts'
 
-export interface OpeningDeps extends Omit<AdmissionDeps, 'runtime' | 'sessions'> {
-  readonly runtime: Pick<Runtime, 'now' | 'store'>
+export interface OpeningDeps extends Omit<ShownDeps, 'runtime' | 'sessions'> {
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys'>
   readonly config: Pick<Config, 'max_concurrent_calls' | 'max_open_streams'>
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
@@ -29,18 +28,18 @@ const sessionOf = ({ inbound, modern, address }: Knock): string | undefined => {
   return inbound.sessions[0]
 }
 
-export const createOpening = ({ runtime, config, cors, record, supported, detour }: OpeningDeps): ((call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission>) => {
+export const createOpening = ({ runtime, config, cors, record, supported, detour, credentials }: OpeningDeps): ((call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission | Answer>) => {
   const sessions = createMcpSessions({ runtime, record })
-  const admission = createAdmission({ runtime, cors, record, sessions, detour })
+  const shown = createShown({ runtime, cors, record, sessions, detour, credentials })
   const callSlot = createSlots(config.max_concurrent_calls)
   const streamSlot = createSlots(config.max_open_streams)
 
-  const prepare = async (call: Knock, principal: Principal | undefined, readBody: ReadBody, release: () => void): Promise<Admission> => {
+  const prepare = async (call: Knock, principal: Principal | undefined, readBody: ReadBody, release: () => void): Promise<Admission | Answer> => {
     const session = sessionOf(call)
     if (session !== undefined && principal) await sessions.check(session, call.address.service, principal)
     const received = call.head.method === 'POST' ? await receive(call, readBody, supported) : undefined
     const about = principal ? call.place.identity.headers(principal) : nobody
-    return admission({ call, principal, session, ...received, identity: about instanceof Promise ? await about : about, release })
+    return shown({ call, principal, session, ...received, identity: about instanceof Promise ? await about : about, release })
   }
 
   return async (call, principal, readBody) => {

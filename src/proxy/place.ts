@@ -1,9 +1,10 @@
 // One service as the proxy knows it: everything that can be worked out before the first call comes.
+import type { Credentials } from '../ports/connections.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Directory, Service } from '../ports/services.ts'
 import { createIdentity } from './identity.ts'
 import type { Identity } from './identity.ts'
-import { createInbound } from './inbound.ts'
+import { createInbound, normalName } from './inbound.ts'
 import type { Inbound } from './inbound.ts'
 import { createTarget } from './target.ts'
 import type { Target } from './target.ts'
@@ -17,15 +18,18 @@ export interface Place {
 export interface PlacesOptions {
   readonly directory: Directory
   readonly signer: Signer
+  readonly credentials?: Pick<Credentials, 'names'> | undefined
   readonly now: () => number
 }
 
 /** Throws RangeError for a service whose identity headers cannot be sent. */
-export const createPlaces = ({ directory, signer, now }: PlacesOptions): ((service: Service) => Place) => {
+export const createPlaces = ({ directory, signer, credentials, now }: PlacesOptions): ((service: Service) => Place) => {
   const places = new WeakMap<Service, Place>()
   const make = (service: Service): Place => {
     const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, now })
-    const place = { identity, read: createInbound(identity.reserved), target: createTarget(service) }
+    const shown = credentials?.names(service).map(normalName) ?? []
+    const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
+    const place = { identity, read: createInbound(reserved), target: createTarget(service) }
     places.set(service, place)
     return place
   }

@@ -1,0 +1,76 @@
+// How upstreams are signed in to: which keys go together, and to whom a credential may be shown.
+import type { Draft, Report, Rule } from './draft.ts'
+import { printable } from './fault.ts'
+import { isLoopbackUrl, urlOf } from './hosts.ts'
+import { isOriginPattern } from '../kit/origins.ts'
+import { ownHeaders } from './rules-services.ts'
+
+/** Keys by the type that reads them; `type` and `allow_origins` belong to all. */
+const signIn = ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'client_id', 'client_secret', 'token_endpoint_auth_method', 'scopes', 'resource', 'allow_origins']
+const readBy: Readonly<Record<string, readonly string[]>> = {
+  auto: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
+  none: [],
+  static: ['token', 'headers'],
+  oauth: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
+  idp_token: [],
+  client_credentials: [...signIn, 'private_key'],
+}
+
+const belongs = (draft: Draft, report: Report, path: readonly string[], type: string): void => {
+  for (const key of draft.keys(...path)) {
+    if (key === 'type' || (readBy[type] ?? []).includes(key)) continue
+    const types = Object.keys(readBy).filter((name) => readBy[name]?.includes(key))
+    if (types.length > 0) report.key([...path, key], `has no meaning with type: ${printable(type)}; it belongs to ${types.join(', ')}`)
+  }
+}
+
+const statics = (draft: Draft, report: Report, path: readonly string[]): void => {
+  const names = draft.keys(...path, 'headers')
+  if (draft.text(...path, 'token') === undefined && names.length === 0) report.key([...path, 'type'], 'static needs token or headers')
+  for (const name of names) {
+    if (name.toLowerCase() === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(name)) report.key([...path, 'headers', name], 'is a header that the gateway or the protocol writes itself')
+    if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, 'headers', name) ?? '')) report.fault([...path, 'headers', name], 'must not hold line breaks or other control characters')
+  }
+}
+
+const urls = (draft: Draft, report: Report, path: readonly string[]): void => {
+  for (const key of ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'redirect_uri']) {
+    const url = urlOf(draft.text(...path, key) ?? '')
+    if (!url) continue
+    if (url.username || url.password) report.fault([...path, key], 'must not hold a user name or password')
+    if (url.hash) report.fault([...path, key], 'must not have a fragment (#…)')
+    // Codes and secrets travel there.
+    if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback) report.fault([...path, key], 'must be https')
+  }
+  for (const { value, path: here } of draft.texts(...path, 'allow_origins'))
+    if (!isOriginPattern(value)) report.fault(here, 'must be an origin, e.g. "https://auth.example.com", or a loopback host with any port, "http://localhost:*"')
+}
+
+const client = (draft: Draft, report: Report, path: readonly string[], type: string): void => {
+  const [id, secret, key, method, issuer, token] = ['client_id', 'client_secret', 'private_key', 'token_endpoint_auth_method', 'issuer', 'token_endpoint'].map((name) => draft.text(...path, name))
+  const authorization = draft.text(...path, 'authorization_endpoint')
+  // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP: credentials belong to their issuer).
+  if (id !== undefined && issuer === undefined && token === undefined) report.key([...path, 'client_id'], 'needs issuer (or both endpoints): it must be said to which authorization server it belongs')
+  if (id === undefined && secret !== undefined) report.key([...path, 'client_secret'], 'needs client_id')
+  if (authorization !== undefined && token === undefined) report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
+  if (type !== 'client_credentials' && token !== undefined && authorization === undefined) report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
+  if (type !== 'client_credentials' && token !== undefined && id === undefined) report.key([...path, 'token_endpoint'], 'needs client_id: without discovery there is nowhere to register')
+  if (method === 'private_key_jwt' && key === undefined) report.key([...path, 'token_endpoint_auth_method'], 'private_key_jwt needs private_key, with type: client_credentials')
+  if ((method === 'client_secret_basic' || method === 'client_secret_post') && secret === undefined) report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
+  if (type === 'client_credentials' && (id === undefined || (secret === undefined && key === undefined))) report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
+}
+
+const upstreams: Rule = (draft, report) => {
+  for (const id of draft.keys('mcp_services')) {
+    const path = ['mcp_services', id, 'upstream_auth']
+    const type = draft.text(...path, 'type') ?? 'auto'
+    belongs(draft, report, path, type)
+    if (type === 'static') statics(draft, report, path)
+    urls(draft, report, path)
+    client(draft, report, path, type)
+    const open = draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
+    if (open && (type === 'oauth' || type === 'idp_token')) report.fault([...path, 'type'], `${type} needs auth_required: without a login there is nobody to connect an account`)
+  }
+}
+
+export const upstreamRules: readonly Rule[] = [upstreams]

@@ -1,0 +1,131 @@
+// The accounts that people connected, one record for a person and a service: what is known of each account, and its tokens, sealed once more for person, service, issuer
+// and account, so that no mistake in the record can show one server another server's token.
+import { digest } from '../kit/bytes.ts'
+import { personKey } from '../kit/person-key.ts'
+import { createRecords } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { ClientAuthMethod } from '../ports/upstream-auth.ts'
+import type { Person } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
+
+/** Whose: a person, or the gateway itself at services that it signs in to with credentials of its own. */
+export type Owner = Person | 'gateway'
+
+/** What is kept of a token answer. Never in a log, a page or an answer. */
+export interface Secrets {
+  readonly access: string
+  readonly refresh?: string
+  /** Of the client that the tokens belong to. */
+  readonly clientSecret?: string
+}
+
+/** Somebody is asking for new tokens, and until when that is believed (epoch ms). Written before the request goes out. */
+export interface Lease {
+  readonly fence: number
+  readonly until: number
+}
+
+export interface Account {
+  /** What the person calls it. */
+  readonly name: string
+  readonly issuer: string
+  readonly tokenEndpoint: string
+  readonly revocationEndpoint?: string
+  readonly clientId: string
+  readonly method: ClientAuthMethod
+  readonly resource?: string
+  /** Asked for, and granted. */
+  readonly asked: readonly string[]
+  readonly granted: readonly string[]
+  /** Scopes that the upstream asked for beyond those, to be asked for at the next connecting. */
+  readonly wanted?: readonly string[]
+  readonly connectedAt: number
+  /** Epoch ms; absent: nobody said, and the token is good until it is refused. */
+  readonly expiresAt?: number
+  /** When the tokens came, epoch ms. */
+  readonly since: number
+  /** One more with each new set of tokens. */
+  readonly generation: number
+  readonly refreshable: boolean
+  readonly lease?: Lease
+  /** Why the account has to be connected again. */
+  readonly ended?: string
+  /** `Secrets`, sealed. */
+  readonly sealed: string
+}
+
+/** All of a person's accounts at one service; the default is the one that calls are made with. */
+export interface Accounts {
+  readonly chosen: string
+  readonly list: readonly Account[]
+}
+
+export interface Kept {
+  readonly accounts: Accounts
+  readonly mark: string
+}
+
+export interface AccountStore {
+  /** The id of the record, also the key for everything that is done once for it. */
+  idOf(owner: Owner, service: string): Promise<string>
+  read(id: string): Promise<Kept | undefined>
+  /** Only over the version read (`absent`: only where there is none); the new mark, undefined when somebody else wrote meanwhile. */
+  write(id: string, accounts: Accounts, over: string): Promise<string | undefined>
+  /** Reads, changes, writes, until nobody came between. `change` answers undefined to leave everything as it is. */
+  change(id: string, change: (accounts: Accounts | undefined) => Promise<Accounts | undefined> | Accounts | undefined): Promise<void>
+  seal(id: string, account: Pick<Account, 'issuer' | 'name'>, secrets: Secrets): Promise<string>
+  /** Undefined when the sealed text is not of this account. */
+  open(id: string, account: Account): Promise<Secrets | undefined>
+}
+
+/** Unused for longer than this, an account is forgotten. */
+const keepMs = 400 * 86_400_000
+const attempts = 10
+
+const ownerKey = (owner: Owner): string => (owner === 'gateway' ? 'gateway:' : personKey(owner))
+
+export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log'> }): AccountStore => {
+  const records = createRecords<Accounts>(runtime, 'connection:')
+  const contextOf = (id: string, { issuer, name }: Pick<Account, 'issuer' | 'name'>): string => `upstream-token\n${id}\n${issuer}\n${name}`
+
+  const read: AccountStore['read'] = async (id) => {
+    const kept = await records.get(id)
+    return kept && { accounts: kept.value, mark: kept.mark }
+  }
+  const write: AccountStore['write'] = (id, accounts, over) => records.put(id, accounts, { only: over, ttlMs: keepMs })
+
+  return {
+    idOf: async (owner, service) => `${await digest(ownerKey(owner))}:${service}`,
+    read,
+    write,
+    async change(id, change) {
+      for (let i = 0; i < attempts; i++) {
+        const kept = await read(id)
+        const changed = await change(kept?.accounts)
+        if (changed === undefined || (await write(id, changed, kept?.mark ?? 'absent')) !== undefined) return
+      }
+      throw new Refusal('storage.unavailable', `connection record ${id} changes too often`)
+    },
+    seal: (id, account, secrets) => runtime.keys.seal(JSON.stringify(secrets), contextOf(id, account)),
+    async open(id, account) {
+      const text = await runtime.keys.open(account.sealed, contextOf(id, account))
+      return text === undefined ? undefined : (JSON.parse(text) as Secrets)
+    },
+  }
+}
+
+/** The account that calls are made with, or the named one. */
+export const accountIn = (accounts: Accounts | undefined, name?: string): Account | undefined => accounts?.list.find((account) => account.name === (name ?? accounts.chosen))
+
+/** With the account in place of the one of its name, or as the last. */
+export const withAccount = (accounts: Accounts | undefined, account: Account): Accounts => {
+  const list = accounts?.list ?? []
+  const known = list.some(({ name }) => name === account.name)
+  return { chosen: accounts?.chosen || account.name, list: known ? list.map((other) => (other.name === account.name ? account : other)) : [...list, account] }
+}
+
+/** Without it; the first of the others is chosen where it was. */
+export const withoutAccount = (accounts: Accounts, name: string): Accounts => {
+  const list = accounts.list.filter((account) => account.name !== name)
+  return { chosen: accounts.chosen === name ? (list[0]?.name ?? '') : accounts.chosen, list }
+}

@@ -1,0 +1,84 @@
+// Out to the upstream's authorization server: found, enrolled with, and asked with PKCE, `resource` and a state of this browser session.
+import type * as oauth from 'oauth4webapi'
+import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { personKey } from '../kit/person-key.ts'
+import type { Audit, Session } from '../ports/rooms.ts'
+import type { Runtime, Visit } from '../ports/runtime.ts'
+import { type Account, type AccountStore, accountIn } from './accounts.ts'
+import { discover } from './discover.ts'
+import type { Enrolments } from './enrol.ts'
+import { signInRefusal } from './faults.ts'
+import { type Trips, withOnward } from './trips.ts'
+import { type Upstream, untrusted } from './upstream.ts'
+import { createWeb } from './web.ts'
+
+export interface Departure {
+  readonly upstream: Upstream
+  readonly session: Session
+  /** What the person calls the account. */
+  readonly account: string
+  /** A path of this gateway. */
+  readonly returnTo: string
+  readonly visit: Visit
+}
+
+/** Where to send the browser, after the person agreed. Throws `connection.*`. */
+export type Depart = (departure: Departure) => Promise<string>
+
+interface DepartDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound'>
+  readonly accounts: AccountStore
+  readonly enrolments: Enrolments
+  readonly trips: Trips
+  readonly record: Audit
+}
+
+/**
+ * What to ask for. A step up asks for what was granted and what is wanted beside it, or the new token could do less than the old one (MCP Scope Challenge Handling);
+ * offline_access is added only where the server has it (MCP Authorization, Refresh Tokens) and beside other scopes, since alone it would ask for nothing else.
+ */
+export const scopesFor = (as: oauth.AuthorizationServer, found: readonly string[] | undefined, written: boolean, before: Account | undefined): readonly string[] => {
+  const step = before?.wanted ? [...before.asked, ...before.granted, ...before.wanted] : undefined
+  const scopes = new Set(step ?? found)
+  if (scopes.size > 0 && !written && as.scopes_supported?.includes('offline_access')) scopes.add('offline_access')
+  return [...scopes]
+}
+
+export const createDepart = ({ runtime, accounts, enrolments, trips, record }: DepartDeps): Depart => {
+  const start: Depart = async ({ upstream, session, account, returnTo, visit }) => {
+    const web = createWeb(runtime, upstream)
+    const { as, resource, scopes } = await discover(upstream, web).catch((error: unknown) => {
+      throw signInRefusal(error, upstream, 'code')
+    })
+    const { authorization_endpoint: endpoint } = as
+    if (endpoint === undefined) throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
+    const known = await accounts.read(await accounts.idOf(session.person, upstream.id))
+    const before = accountIn(known?.accounts, account)
+    const asked = scopesFor(as, scopes, upstream.auth.scopes !== undefined, before?.issuer === as.issuer ? before : undefined)
+    const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web)
+    const verifier = encodeBase64url(runtime.random(32))
+    const person = personKey(session.person)
+    const state = await trips.start({ person, session: session.id, service: upstream.id, account, as, enrolment, ...(resource !== undefined && { resource }), asked, verifier, returnTo })
+    record({ event: 'connection.begun', service: upstream.id, issuer: as.issuer, how: enrolment.how, person, ip: visit.ip, request_id: visit.requestId })
+    const query = {
+      // The operator's own parameters come first: they may add, never replace.
+      ...upstream.auth.extra_params,
+      response_type: 'code',
+      client_id: enrolment.clientId,
+      redirect_uri: enrolment.redirectUri,
+      ...(asked.length > 0 && { scope: asked.join(' ') }),
+      ...(resource !== undefined && { resource }),
+      state,
+      code_challenge: await digest(verifier),
+      code_challenge_method: 'S256',
+    }
+    const url = new URL(endpoint)
+    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
+    return url.href
+  }
+
+  return (departure) =>
+    start(departure).catch((thrown: unknown) => {
+      throw withOnward(thrown, { service: departure.upstream.id, returnTo: departure.returnTo })
+    })
+}

@@ -1,0 +1,86 @@
+// From an upstream's refusal to the authorization server that can help: what it says of itself, in the order that MCP gives, with the ways of 2025-03-26 at the end.
+import type * as oauth from 'oauth4webapi'
+import { publishedVersions } from '../mcp/revisions.ts'
+import { metaKeys } from '../mcp/envelope.ts'
+import { issuerUrl, readAuthorizationServer } from './authorization-server.ts'
+import { type Challenge, readChallenge } from './challenge.ts'
+import { readResourceMetadata } from './resource-metadata.ts'
+import { type Upstream, untrusted } from './upstream.ts'
+import type { Web } from './web.ts'
+
+export interface Discovered {
+  readonly as: oauth.AuthorizationServer
+  /** What goes into `resource`; undefined where the operator wants none sent. */
+  readonly resource: string | undefined
+  /** Scopes worth asking for, best source first (MCP Authorization, Scope Selection): the operator's, the challenge's, the metadata's; undefined: the server's default. */
+  readonly scopes: readonly string[] | undefined
+}
+
+/**
+ * Asks the upstream for something that changes nothing, without a token: a server that wants one says so, and says what it wants. Undefined: it wants none, or
+ * cannot be asked.
+ */
+export const readUpstreamChallenge = async ({ url }: Upstream, web: Web): Promise<Challenge | undefined> => {
+  const [version = ''] = publishedVersions
+  const method = 'tools/list'
+  const params = { _meta: { [metaKeys.version]: version, [metaKeys.capabilities]: {} } }
+  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': version, 'mcp-method': method }
+  const answer = await web.ask(url.href, { headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }) }).catch(() => undefined)
+  if (answer?.status !== 401) return undefined
+  return readChallenge(answer.authenticate) ?? { metadata: undefined, scopes: undefined, error: undefined }
+}
+
+/** MCP 2025-03-26: the origin of the MCP server is its authorization server, with metadata at the root or, without any, endpoints at default paths. */
+const fallback = async (upstream: Upstream, web: Web): Promise<oauth.AuthorizationServer> => {
+  const { origin } = upstream.url
+  const read = await readAuthorizationServer(upstream, origin, web)
+  if (read) return read
+  return { issuer: origin, authorization_endpoint: `${origin}/authorize`, token_endpoint: `${origin}/token`, registration_endpoint: `${origin}/register`, code_challenge_methods_supported: ['S256'] }
+}
+
+/** Both endpoints written by the operator: nothing is asked, nothing can be lied about. */
+const configured = ({ auth }: Upstream): oauth.AuthorizationServer | undefined => {
+  const { authorization_endpoint: authorization, token_endpoint: token, revocation_endpoint: revocation } = auth
+  if (token === undefined || (authorization === undefined && auth.type !== 'client_credentials')) return undefined
+  return {
+    issuer: auth.issuer ?? new URL(token).origin,
+    token_endpoint: token,
+    code_challenge_methods_supported: ['S256'],
+    ...(authorization !== undefined && { authorization_endpoint: authorization }),
+    ...(revocation !== undefined && { revocation_endpoint: revocation }),
+  }
+}
+
+const firstServer = async (upstream: Upstream, issuers: readonly string[], web: Web): Promise<oauth.AuthorizationServer> => {
+  let refusal: Error | undefined
+  for (const issuer of issuers) {
+    try {
+      const as = await readAuthorizationServer(upstream, issuer, web)
+      if (as) return as
+    } catch (error) {
+      // The next one in the server's list may do; what is wrong with the first is told when none does.
+      refusal ??= error instanceof Error ? error : new Error(String(error))
+    }
+  }
+  throw refusal ?? untrusted(upstream, `no authorization server metadata at ${issuers.join(' ').slice(0, 300)}`)
+}
+
+/**
+ * Throws `connection.untrusted` for what contradicts itself, is not what it should be about, or cannot protect a code; `connection.unreachable` for what does not answer.
+ * `challenge`: the upstream's refusal, where one is at hand.
+ */
+export const discover = async (upstream: Upstream, web: Web, challenge?: Challenge): Promise<Discovered> => {
+  const { auth, url } = upstream
+  const own = auth.resource ?? url.href
+  const written = configured(upstream)
+  if (written) return { as: written, resource: own === '' ? undefined : own, scopes: auth.scopes }
+  const asked = challenge ?? (await readUpstreamChallenge(upstream, web))
+  const metadata = await readResourceMetadata(upstream, asked, web)
+  const issuers = auth.issuer === undefined ? metadata?.authorizationServers : [auth.issuer]
+  // D3: credentials that the operator got from one server are shown to no other.
+  if (auth.issuer !== undefined && metadata && !metadata.authorizationServers.some((issuer) => issuerUrl(upstream, issuer).href === issuerUrl(upstream, auth.issuer ?? '').href))
+    throw untrusted(upstream, `it now trusts ${metadata.authorizationServers.join(' ').slice(0, 300)}, not the configured ${auth.issuer}`)
+  const as = issuers ? await firstServer(upstream, issuers, web) : await fallback(upstream, web)
+  const resource = auth.resource ?? metadata?.resource ?? own
+  return { as, resource: resource === '' ? undefined : resource, scopes: auth.scopes ?? asked?.scopes ?? metadata?.scopes }
+}

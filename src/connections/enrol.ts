@@ -1,0 +1,160 @@
+// How the gateway becomes a client of an upstream's authorization server: as the operator registered it, by its own metadata document, or by registering itself.
+import * as oauth from 'oauth4webapi'
+import { digest } from '../kit/bytes.ts'
+import { createOnce } from '../kit/once.ts'
+import { createRecords } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { ClientAuthMethod } from '../ports/upstream-auth.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import { signInRefusal } from './faults.ts'
+import { type Upstream, untrusted } from './upstream.ts'
+import type { Web } from './web.ts'
+
+/** Who we are to one authorization server. */
+export interface Enrolment {
+  readonly clientId: string
+  readonly method: ClientAuthMethod
+  readonly secret?: string
+  readonly redirectUri: string
+  readonly how: 'configured' | 'document' | 'registered'
+}
+
+interface Registration {
+  readonly clientId: string
+  readonly method: ClientAuthMethod
+  readonly secret?: string
+  readonly redirectUri: string
+  /** Epoch ms; absent: the secret does not expire. */
+  readonly until?: number
+}
+
+export interface Enrolments {
+  /** Throws `connection.enrolment` when there is no way, `connection.untrusted` and `connection.unreachable`. */
+  at(as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Enrolment>
+  /** The authorization server no longer knows this client: the next one to ask registers anew. */
+  forget(issuer: string, upstream: Upstream, clientId: string): Promise<void>
+}
+
+interface EnrolmentsDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer'>
+  readonly issuer: string
+}
+
+export const callbackPath = '/connect/callback'
+export const documentPath = '/oauth/client-metadata.json'
+
+const isHttps = (url: string): boolean => url.startsWith('https://')
+
+/** What we say of ourselves, in a registration and in our document. */
+export const clientMetadata = (issuer: string) => {
+  const { host } = new URL(issuer)
+  return {
+    client_name: `Postern at ${host}`,
+    client_uri: issuer,
+    redirect_uris: [`${issuer}${callbackPath}`],
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    // SEP-837: a redirect to this computer is a native client's, everything else a web client's.
+    application_type: isHttps(issuer) ? 'web' : 'native',
+  }
+}
+
+const known: readonly ClientAuthMethod[] = ['client_secret_basic', 'client_secret_post', 'none']
+const isMethod = (value: unknown): value is ClientAuthMethod => known.some((method) => method === value)
+
+/** The strongest method that both sides have; RFC 8414 §2: a server that lists none means client_secret_basic. */
+const methodFor = (as: oauth.AuthorizationServer, secret: boolean): ClientAuthMethod => {
+  const offered = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic', 'none']
+  return known.find((method) => offered.includes(method) && (secret ? method !== 'none' : true)) ?? (secret ? 'client_secret_basic' : 'none')
+}
+
+const noWay = (upstream: Upstream, as: oauth.AuthorizationServer, redirectUri: string): Refusal =>
+  new Refusal('connection.enrolment', `${upstream.name}: ${as.issuer} neither reads client metadata documents nor registers clients`, {
+    page: {
+      facts: [
+        { name: 'MCP server', value: upstream.name },
+        { name: 'Authorization server', value: as.issuer },
+        { name: 'Redirect URI', value: redirectUri },
+      ],
+    },
+  })
+
+/** RFC 7591. `issuer`: ours. */
+const register = async (issuer: string, as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Registration> => {
+  const wanted = methodFor(as, false)
+  const metadata = { ...clientMetadata(issuer), token_endpoint_auth_method: wanted, ...(scopes && { scope: scopes.join(' ') }) }
+  const answer = await oauth
+    .dynamicClientRegistrationRequest(as, metadata, web.through)
+    .then((response) => oauth.processDynamicClientRegistrationResponse(response))
+    .catch((error: unknown) => {
+      throw signInRefusal(error, upstream, 'registration')
+    })
+  const { client_id: clientId, client_secret: secret, client_secret_expires_at: expires } = answer
+  const said: unknown = answer.token_endpoint_auth_method
+  // RFC 7591 §3.2.1: the answer holds what was registered; one that is silent took what was asked.
+  const method = isMethod(said) ? said : wanted
+  if (method !== 'none' && (typeof secret !== 'string' || secret === '')) throw untrusted(upstream, `${as.issuer} registered ${method} and gave no secret`)
+  return {
+    clientId,
+    method,
+    redirectUri: `${issuer}${callbackPath}`,
+    ...(method !== 'none' && typeof secret === 'string' && { secret }),
+    ...(typeof expires === 'number' && expires > 0 && { until: expires * 1000 }),
+  }
+}
+
+export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolments => {
+  const records = createRecords<Registration>(runtime, 'upstream-client:')
+  const once = createOnce(runtime)
+  const idOf = (as: string, upstream: Upstream): Promise<string> => digest(JSON.stringify([as, upstream.id]))
+
+  /** One registration for all people of a service, kept until the server forgets it or its secret runs out. */
+  const registered = async (as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Registration> => {
+    const id = await idOf(as.issuer, upstream)
+    const kept = await records.get(id)
+    const usable = kept && kept.value.redirectUri === `${issuer}${callbackPath}` && (kept.value.until === undefined || kept.value.until > runtime.now() + 600_000)
+    if (usable) return kept.value
+    return once(id, async () => {
+      const fresh = await register(issuer, as, upstream, scopes, web)
+      const mark = await records.put(id, fresh, { only: kept?.mark ?? 'absent' })
+      // Another process was faster: one client is enough.
+      return mark === undefined ? ((await records.get(id))?.value ?? fresh) : fresh
+    })
+  }
+
+  return {
+    async at(as, upstream, scopes, web) {
+      const { auth } = upstream
+      const redirectUri = auth.redirect_uri ?? `${issuer}${callbackPath}`
+      if (auth.client_id !== undefined) {
+        const { client_secret: secret } = auth
+        const method = auth.token_endpoint_auth_method ?? (auth.private_key === undefined ? methodFor(as, secret !== undefined) : 'private_key_jwt')
+        return { clientId: auth.client_id, method: secret === undefined && method !== 'private_key_jwt' ? 'none' : method, redirectUri, how: 'configured', ...(secret !== undefined && { secret }) }
+      }
+      const document = auth.client_metadata_url ?? `${issuer}${documentPath}`
+      if (as.client_id_metadata_document_supported === true && isHttps(document)) return { clientId: document, method: 'none', redirectUri: `${issuer}${callbackPath}`, how: 'document' }
+      if (as.registration_endpoint === undefined) throw noWay(upstream, as, redirectUri)
+      return { ...(await registered(as, upstream, scopes, web)), how: 'registered' }
+    },
+    async forget(as, upstream, clientId) {
+      const id = await idOf(as, upstream)
+      const kept = await records.get(id)
+      if (kept?.value.clientId === clientId) await records.take(id)
+    },
+  }
+}
+
+/** The client authentication that goes with an enrolment. `privateKey`: PKCS #8, PEM. */
+export const authenticationOf = async ({ method, secret = '' }: Pick<Enrolment, 'method' | 'secret'>, privateKey: CryptoKey | undefined): Promise<oauth.ClientAuth> => {
+  switch (method) {
+    case 'client_secret_basic':
+      return oauth.ClientSecretBasic(secret)
+    case 'client_secret_post':
+      return oauth.ClientSecretPost(secret)
+    case 'private_key_jwt':
+      if (privateKey === undefined) throw new Refusal('fault', 'private_key_jwt without a key')
+      return oauth.PrivateKeyJwt(privateKey)
+    case 'none':
+      return oauth.None()
+  }
+}

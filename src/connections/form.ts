@@ -1,0 +1,38 @@
+// The form of the connect page: read within bounds, and only from our own page in the session it was shown to.
+import { sameText, utf8Text } from '../kit/bytes.ts'
+import { readBounded } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { sameOriginPath } from '../kit/urls.ts'
+import type { Session } from '../ports/rooms.ts'
+
+const largest = 16_384
+
+/** The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7). */
+export const readOwnForm = async (request: Request, session: Session, origins: readonly string[]): Promise<ReadonlyMap<string, string>> => {
+  const [origin, site] = [request.headers.get('origin'), request.headers.get('sec-fetch-site')]
+  if (origin !== null && !origins.includes(origin)) throw new Refusal('connection.form', `Origin ${origin}`)
+  if (site !== null && site !== 'same-origin' && site !== 'none') throw new Refusal('connection.form', `Sec-Fetch-Site ${site}`)
+  const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
+  if (type !== 'application/x-www-form-urlencoded') throw new Refusal('request.media-type', type)
+  const form = new Map<string, string>()
+  for (const [name, value] of new URLSearchParams(utf8Text(await readBounded(request.body, largest)))) {
+    if (form.has(name)) throw new Refusal('request.malformed', `field ${name.slice(0, 40)} sent twice`)
+    form.set(name, value)
+  }
+  if (!sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('connection.form', 'csrf')
+  return form
+}
+
+/** What a person may call an account; the first one needs no name. */
+export const accountName = (text: string | undefined): string => {
+  const name = (text ?? '').trim()
+  if (name === '') return 'default'
+  if (name.length > 60 || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) throw new Refusal('request.malformed', 'account name', { say: 'The name of an account has at most 60 characters.' })
+  return name
+}
+
+/** A page of this gateway to go on to: the authorization that waits, or a page of people's own. */
+export const onwardPath = (raw: string | null | undefined): string | undefined => {
+  const path = sameOriginPath(raw ?? '')
+  return path !== undefined && /^\/(?:$|connect\/|oauth\/consent\?flow=[\w-]+$)/.test(path) ? path : undefined
+}

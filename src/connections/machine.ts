@@ -1,0 +1,92 @@
+// The gateway's own sign-in to an upstream (client credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and what renews any kept token.
+import { createOnce } from '../kit/once.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import { type Account, type AccountStore, accountIn, withAccount } from './accounts.ts'
+import { discover } from './discover.ts'
+import type { Enrolments } from './enrol.ts'
+import { signInRefusal } from './faults.ts'
+import type { AskAnew } from './renewals.ts'
+import { renewedAccount } from './succession.ts'
+import { exchangeCredentials, exchangeRefresh, type Granted, type Party } from './tokens.ts'
+import type { Upstream } from './upstream.ts'
+import { createWeb } from './web.ts'
+
+interface MachineDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer'>
+  readonly accounts: AccountStore
+  readonly enrolments: Enrolments
+}
+
+/** Shorter than a lease (renewals.ts). */
+const askMs = 8_000
+
+const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({ issuer, token_endpoint: tokenEndpoint, ...(revocationEndpoint !== undefined && { revocation_endpoint: revocationEndpoint }) })
+
+/** Whom an account's tokens come from, as whom. A secret that the operator changed counts from the next request on. */
+export const partyOf = (account: Account, upstream: Upstream, clientSecret: string | undefined): Party => {
+  const configured = upstream.auth.client_id === account.clientId ? upstream.auth.client_secret : undefined
+  const secret = configured ?? clientSecret
+  return { as: serverOf(account), enrolment: { clientId: account.clientId, method: account.method, ...(secret !== undefined && { secret }) }, upstream, resource: account.resource }
+}
+
+/** `upstreamOf`: the upstream of a record's service; undefined when it is no longer configured. */
+export const createAsk =
+  ({ runtime, upstreamFor }: { readonly runtime: MachineDeps['runtime']; readonly upstreamFor: (service: string) => Upstream | undefined }): AskAnew =>
+  (id, account, secrets) => {
+    const upstream = upstreamFor(id.slice(id.indexOf(':') + 1))
+    if (!upstream) return undefined
+    const party = partyOf(account, upstream, secrets.clientSecret)
+    const { through } = createWeb(runtime, upstream, askMs)
+    if (upstream.auth.type === 'client_credentials') return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
+    return secrets.refresh === undefined ? undefined : exchangeRefresh(party, secrets.refresh, through)
+  }
+
+/** Signs the gateway in where it is not yet, or not any more. */
+export const createMachine = ({ runtime, accounts, enrolments }: MachineDeps): ((upstream: Upstream) => Promise<void>) => {
+  const once = createOnce(runtime)
+
+  const accountFrom = async (upstream: Upstream, id: string): Promise<{ account: Account; granted: Granted; secret: string | undefined }> => {
+    const web = createWeb(runtime, upstream)
+    const { as, resource, scopes } = await discover(upstream, web)
+    const enrolment = await enrolments.at(as, upstream, scopes, web)
+    const granted = await exchangeCredentials({ as, enrolment, upstream, resource }, scopes, web.through).catch((error: unknown) => {
+      throw signInRefusal(error, upstream, 'machine')
+    })
+    const now = runtime.now()
+    const account: Account = {
+      name: 'gateway',
+      issuer: as.issuer,
+      tokenEndpoint: as.token_endpoint ?? '',
+      clientId: enrolment.clientId,
+      method: enrolment.method,
+      ...(resource !== undefined && { resource }),
+      asked: scopes ?? [],
+      granted: scopes ?? [],
+      connectedAt: now,
+      since: now,
+      generation: 0,
+      refreshable: true,
+      sealed: '',
+    }
+    const known = accountIn((await accounts.read(id))?.accounts, 'gateway')
+    return { account: { ...account, generation: known?.generation ?? 0 }, granted, secret: enrolment.secret }
+  }
+
+  /** A sign-in that failed is not tried again with every call. */
+  const failed = new Map<string, { readonly until: number; readonly error: unknown }>()
+  const restMs = 5_000
+
+  return (upstream) =>
+    once(upstream.id, async () => {
+      const before = failed.get(upstream.id)
+      if (before && before.until > runtime.now()) throw before.error
+      const id = await accounts.idOf('gateway', upstream.id)
+      const { account, granted, secret } = await accountFrom(upstream, id).catch((error: unknown) => {
+        failed.set(upstream.id, { until: runtime.now() + restMs, error })
+        throw error
+      })
+      failed.delete(upstream.id)
+      const sealed = await accounts.seal(id, account, { access: granted.access, ...(secret !== undefined && { clientSecret: secret }) })
+      await accounts.change(id, (current) => withAccount(current, renewedAccount(account, granted, sealed, runtime.now())))
+    })
+}

@@ -1,0 +1,65 @@
+// Whether a person has to connect an account before a service is of use to them, asked while they sign in to it.
+import { Refusal } from '../kit/refusal.ts'
+import type { ConnectStep } from '../ports/connections.ts'
+import type { Session } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { AccountStore } from './accounts.ts'
+import type { Depart } from './depart.ts'
+import { readUpstreamChallenge } from './discover.ts'
+import type { Place, Show } from './show.ts'
+import { seeOther } from './trips.ts'
+import { isPersonal, type Upstream } from './upstream.ts'
+import type { Wallet } from './wallet.ts'
+import { createWeb } from './web.ts'
+
+interface StepDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'log'>
+  readonly accounts: AccountStore
+  readonly show: Show
+  readonly wallet: Wallet
+  readonly depart: Depart
+}
+
+/** A page waits for the answer; a server that is slower is found out about by its first call. */
+const probeMs = 2_500
+/** How long a server that asked for nothing is not asked again. */
+const openMs = 300_000
+
+export const createStep = ({ runtime, accounts, show, wallet, depart }: StepDeps): ConnectStep => {
+  const open = new WeakMap<Place, number>()
+
+  /** What nobody wrote down, the server says itself: it wants a token or it does not. */
+  const guarded = async (place: Place, upstream: Upstream): Promise<boolean> => {
+    if (upstream.auth.type === 'oauth' || place.guarded) return true
+    if ((open.get(place) ?? 0) > runtime.now()) return false
+    place.guarded = (await readUpstreamChallenge(upstream, createWeb(runtime, upstream, probeMs))) !== undefined
+    if (!place.guarded) open.set(place, runtime.now() + openMs)
+    return place.guarded
+  }
+
+  /** The account that is to be connected: the one that calls are made with, or the first. */
+  const chosen = async ({ person }: Session, upstream: Upstream): Promise<string> =>
+    (await accounts.read(await accounts.idOf(person, upstream.id)))?.accounts.chosen || 'default'
+
+  return {
+    // What cannot be found out now is no reason to keep anybody from signing in.
+    async ahead({ service }, person) {
+      const place = show.place(service)
+      const { upstream } = place
+      if (!upstream || !isPersonal(upstream) || !service.authRequired) return undefined
+      try {
+        if (!(await guarded(place, upstream))) return undefined
+        const { kind } = await wallet.draw(person, upstream.id)
+        return kind === 'none' || kind === 'ended' ? { host: upstream.url.host } : undefined
+      } catch (error) {
+        runtime.log('warn', 'upstream.step-unknown', { service: service.id, why: error instanceof Error ? error.message : String(error) })
+        return undefined
+      }
+    },
+    async begin({ address, session, returnTo, visit }) {
+      const { upstream } = show.place(address.service)
+      if (!upstream) throw new Refusal('connection.unknown', address.service.id)
+      return seeOther(await depart({ upstream, session, account: await chosen(session, upstream), returnTo, visit }))
+    },
+  }
+}

@@ -1,0 +1,66 @@
+// Token answers as they come in the wild, made what RFC 6749 §5 says, so that one reader understands them all.
+
+const withBody = (response: Response, status: number, body: unknown): Response => {
+  const headers = new Headers(response.headers)
+  headers.set('content-type', 'application/json')
+  // The library would read the challenge of a 401 instead of the error in its body.
+  headers.delete('www-authenticate')
+  return new Response(JSON.stringify(body), { status, headers })
+}
+
+type Members = Record<string, unknown>
+
+const membersOf = (text: string, type: string): Members | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Members) : undefined
+  } catch {
+    // Before RFC 6749 such answers were forms, and some servers still send them.
+    return type.startsWith('application/x-www-form-urlencoded') ? Object.fromEntries(new URLSearchParams(text)) : undefined
+  }
+}
+
+/** Longest believed lifetime of an access token, seconds; a larger number is an error or a way to say "for ever". */
+const longest = 315_360_000
+
+/** Seconds, from numbers and from numbers as text. Undefined where the answer says nothing that makes sense: then a token is good until it is refused. */
+export const lifetimeOf = (value: unknown): number | undefined => {
+  const seconds = typeof value === 'string' && value.trim() !== '' ? Number(value) : value
+  if (typeof seconds !== 'number' || !Number.isFinite(seconds) || seconds < 1) return undefined
+  return Math.min(Math.floor(seconds), longest)
+}
+
+// RFC 6749 §7.1: a type we do not know is a token we cannot use. These are words for a bearer token, or for nothing at all.
+const bearerWords = new Set(['bearer', 'user', 'bot', 'access_token', ''])
+const textOf = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
+
+/** Of a token answer, the members that mean something, in the types that the RFC gives them. */
+const tidied = (members: Members): Members => {
+  const type = textOf(members['token_type'])?.toLowerCase() ?? ''
+  const kept: Members = { ...members, token_type: bearerWords.has(type) ? 'bearer' : type }
+  for (const name of ['refresh_token', 'scope', 'id_token']) {
+    const text = textOf(members[name])
+    delete kept[name]
+    if (text !== undefined) kept[name] = text
+  }
+  delete kept['expires_in']
+  const seconds = lifetimeOf(members['expires_in'])
+  if (seconds !== undefined) kept['expires_in'] = seconds
+  // Validated by nobody here, and not needed: who the person is the gateway knows itself.
+  delete kept['id_token']
+  return kept
+}
+
+/**
+ * An answer of a token, registration or revocation endpoint in its standard form: an error sent with 200 becomes 400 (RFC 6749 §5.2), a registration sent with
+ * 200 becomes 201 (RFC 7591 §3.2.1), odd members become standard ones or go. What is not JSON is left as it is, and refused by the reader.
+ */
+export const normalized = async (response: Response): Promise<Response> => {
+  const text = await response.text()
+  const members = membersOf(text, (response.headers.get('content-type') ?? '').toLowerCase())
+  if (!members) return new Response(text === '' ? null : text, { status: response.status, headers: response.headers })
+  if (response.status === 200 && textOf(members['error']) !== undefined && members['access_token'] === undefined) return withBody(response, 400, members)
+  if ((response.status === 200 || response.status === 201) && textOf(members['client_id']) !== undefined && members['access_token'] === undefined) return withBody(response, 201, members)
+  if (response.status === 200 || (response.status === 201 && members['access_token'] !== undefined)) return withBody(response, 200, tidied(members))
+  return withBody(response, response.status, members)
+}

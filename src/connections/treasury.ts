@@ -1,0 +1,41 @@
+// Everything that keeps, renews and shows tokens, joined.
+import type { Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { type AccountStore, createAccountStore } from './accounts.ts'
+import { type AskPerson, createAskPerson } from './ask-person.ts'
+import { createDeposit, type Deposit } from './deposit.ts'
+import { createEnrolments, type Enrolments } from './enrol.ts'
+import { createAsk, createMachine } from './machine.ts'
+import { createRenewals } from './renewals.ts'
+import { createShow, type Show } from './show.ts'
+import { type Upstream, upstreamOf } from './upstream.ts'
+import { createWallet, type Wallet } from './wallet.ts'
+
+export interface TreasuryDeps {
+  readonly runtime: Runtime
+  readonly directory: Directory
+}
+
+export interface Treasury {
+  readonly accounts: AccountStore
+  readonly enrolments: Enrolments
+  readonly wallet: Wallet
+  readonly deposit: Deposit
+  readonly show: Show
+  readonly ask: AskPerson
+  readonly upstreamFor: (service: string) => Upstream | undefined
+}
+
+export const createTreasury = ({ runtime, directory }: TreasuryDeps): Treasury => {
+  const accounts = createAccountStore({ runtime })
+  const upstreamFor = (id: string): Upstream | undefined => {
+    const service = directory.service(id)
+    return service && upstreamOf(service)
+  }
+  const enrolments = createEnrolments({ runtime, issuer: directory.issuer })
+  const renewals = createRenewals({ runtime, accounts, ask: createAsk({ runtime, upstreamFor }) })
+  const wallet = createWallet({ runtime, accounts, renewals })
+  const ask = createAskPerson({ runtime, issuer: directory.issuer })
+  const show = createShow({ wallet, ask, machine: createMachine({ runtime, accounts, enrolments }) })
+  return { accounts, enrolments, wallet, deposit: createDeposit({ runtime, accounts, wallet }), show, ask, upstreamFor }
+}

@@ -1,0 +1,84 @@
+// The round trip to an upstream's authorization server: what must be the same when the browser is back, and that it is the browser that went.
+import type * as oauth from 'oauth4webapi'
+import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { personKey } from '../kit/person-key.ts'
+import { createRecords } from '../kit/records.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Person } from '../ports/people.ts'
+import type { Audit, Sessions } from '../ports/rooms.ts'
+import type { Runtime, Visit } from '../ports/runtime.ts'
+import { connectPath } from './ask-person.ts'
+import type { Enrolment } from './enrol.ts'
+
+/** `connect-state:{digest of state}`, sealed. */
+export interface Trip {
+  readonly person: string
+  /** The browser session that went out. */
+  readonly session: string
+  readonly service: string
+  readonly account: string
+  readonly as: oauth.AuthorizationServer
+  readonly enrolment: Enrolment
+  readonly resource?: string
+  readonly asked: readonly string[]
+  /** PKCE code verifier (RFC 7636 §4.1). */
+  readonly verifier: string
+  /** A path of this gateway. */
+  readonly returnTo: string
+}
+
+export interface Trips {
+  /** Keeps a trip, and answers its state: 256 bits of chance, of which only a digest is kept. */
+  start(trip: Trip): Promise<string>
+  /** The trip, for the browser session that began it, once. Throws `connection.state` and `connection.other-browser`. */
+  end(state: string, request: Request, visit: Visit): Promise<{ readonly trip: Trip; readonly person: Person }>
+}
+
+interface TripsDeps {
+  readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log'>
+  readonly sessions: Sessions
+  readonly record: Audit
+}
+
+const tripMs = 600_000
+/** Tells states of ours from those of identity providers, which may come to the same address. */
+const statePrefix = 'up_'
+export const isTripState = (state: string): boolean => state.startsWith(statePrefix)
+
+type Leg = Pick<Trip, 'service' | 'returnTo'>
+
+/** A way on for the problem pages of a trip: the page that it started from, with where it was to lead. */
+const onwardTo = ({ service, returnTo }: Leg, label = 'Try again') => ({ label, href: `${connectPath(service)}?return_to=${encodeURIComponent(returnTo)}` })
+
+/** Whatever was thrown, as a refusal whose page leads on. */
+export const withOnward = (thrown: unknown, leg: Leg): Refusal => {
+  const refusal = thrown instanceof Refusal ? thrown : new Refusal('fault', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
+  return new Refusal(refusal.code, refusal.why, { ...refusal.detail, page: { ...refusal.detail.page, onward: onwardTo(leg) } })
+}
+
+export const createTrips = ({ runtime, sessions, record }: TripsDeps): Trips => {
+  const records = createRecords<Trip>(runtime, 'connect-state:')
+  return {
+    async start(trip) {
+      const state = `${statePrefix}${encodeBase64url(runtime.random(32))}`
+      await records.put(await digest(state), trip, { ttlMs: tripMs, only: 'absent' })
+      return state
+    },
+    async end(state, request, visit) {
+      const key = await digest(state)
+      const kept = await records.get(key)
+      if (!kept) throw new Refusal('connection.state', 'unknown or expired state')
+      const session = await sessions.of(request)
+      if (session?.id !== kept.value.session || personKey(session.person) !== kept.value.person) {
+        record({ event: 'callback.other-browser', reason: 'connect_browser_mismatch', service: kept.value.service, request_id: visit.requestId })
+        throw new Refusal('connection.other-browser', 'another session, or none', { page: { onward: onwardTo(kept.value, 'Connect in this browser') } })
+      }
+      // Single use, whatever follows: of two parallel callbacks one goes on.
+      if (!(await records.take(key))) throw new Refusal('connection.state', 'state was used already')
+      return { trip: kept.value, person: session.person }
+    },
+  }
+}
+
+/** 303 (never 307: RFC 9700 §4.12), kept by no cache, telling the next site nothing. */
+export const seeOther = (location: string): Response => new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' } })

@@ -1,0 +1,39 @@
+// An upstream as this room knows it: where it is, what the operator wrote about its sign-in, and which origins that makes the operator's own.
+import { Refusal } from '../kit/refusal.ts'
+import type { UpstreamAuth } from '../ports/upstream-auth.ts'
+import type { Service } from '../ports/services.ts'
+
+export interface Upstream {
+  /** Id of the service. */
+  readonly id: string
+  readonly name: string
+  /** The MCP endpoint. */
+  readonly url: URL
+  readonly auth: UpstreamAuth
+  /** Origins that may be private or plain http, because the operator wrote them for this upstream; what an upstream says of itself never joins them. */
+  readonly origins: readonly string[]
+}
+
+const silent: UpstreamAuth = { type: 'auto', headers: {}, extra_params: {}, allow_origins: [] }
+
+/** Undefined for a service that is not reached over HTTP: nobody signs in to it. */
+export const upstreamOf = (service: Service): Upstream | undefined => {
+  if (service.upstream.kind !== 'http') return undefined
+  const { auth = silent } = service
+  // A WebSocket server signs people in like any other: over HTTP, at the same place.
+  const url = service.upstream.url.replace(/^ws/, 'http')
+  const written = [url, auth.issuer, auth.authorization_endpoint, auth.token_endpoint, auth.revocation_endpoint]
+  const origins = [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
+  return { id: service.id, name: service.name, url: new URL(url), auth, origins }
+}
+
+/** Whether people may have accounts there that calls are made with. */
+export const isPersonal = ({ auth }: Upstream): boolean => auth.type === 'oauth' || auth.type === 'auto'
+
+/** What the upstream, or the authorization server it names, says cannot be believed. Nothing is sent there. */
+export const untrusted = ({ name }: Pick<Upstream, 'name'>, why: string): Refusal =>
+  new Refusal('connection.untrusted', `${name}: ${why}`, { page: { facts: [{ name: 'MCP server', value: name }] } })
+
+/** The upstream's authorization server does not answer as it should; it may later. */
+export const unreachable = ({ name }: Pick<Upstream, 'name'>, why: string): Refusal =>
+  new Refusal('connection.unreachable', `${name}: ${why}`, { headers: { 'retry-after': '5' }, page: { facts: [{ name: 'MCP server', value: name }] } })

@@ -1,0 +1,93 @@
+// The token that a call is made with: from memory for half a second, else from the store, renewed before it ends.
+import { createOnce } from '../kit/once.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import { type Account, type AccountStore, accountIn, type Owner } from './accounts.ts'
+import type { Renewals } from './renewals.ts'
+
+export interface Held {
+  readonly kind: 'token'
+  /** Where memory keeps it, and the record. */
+  readonly key: string
+  readonly id: string
+  readonly access: string
+  readonly account: Account
+}
+
+/** `none`: no account. `ended`: it has to be connected again. `later`: its token has run out, and no other can be had right now. */
+export type Drawn = Held | { readonly kind: 'none' } | { readonly kind: 'ended' | 'later'; readonly why: string }
+
+export interface Wallet {
+  /** At once when it was asked for a moment ago. */
+  draw(owner: Owner, service: string): Drawn | Promise<Drawn>
+  /** After the server refused this token: the next one. */
+  redraw(held: Held): Promise<Drawn>
+  /** What was drawn does not count any more: an account was connected, chosen or removed in this process. */
+  forget(owner: Owner, service: string): void
+}
+
+interface WalletDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'defer'>
+  readonly accounts: AccountStore
+  readonly renewals: Renewals
+}
+
+/** Another process may have changed an account: it is heard of within this time, as with grants. */
+const freshMs = 500
+const mostKept = 20_000
+/** A token is renewed this long before it ends, or in the last quarter of a short life. */
+const earlyMs = 300_000
+/** Closer to its end than this, a token may be refused on the way. */
+const tightMs = 5_000
+
+/** How long before its end a token is renewed: early enough for a long call, late enough that a short-lived one serves at all. */
+export const marginOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number => Math.min(earlyMs, (expiresAt - since) / 4)
+
+const keyOf = (owner: Owner, service: string): string => `${owner === 'gateway' ? 'gateway' : `${owner.provider}\n${owner.subject}`}\n${service}`
+
+export const createWallet = ({ runtime, accounts, renewals }: WalletDeps): Wallet => {
+  const kept = new Map<string, { readonly drawn: Drawn; readonly until: number }>()
+  const once = createOnce(runtime)
+
+  const renewed = async (key: string, id: string, account: Account): Promise<Drawn> => {
+    const result = await renewals.renew(id, account.name, account.generation)
+    return result.kind === 'token' ? { kind: 'token', key, id, access: result.access, account: result.account } : result
+  }
+
+  const read = async (key: string, owner: Owner, service: string): Promise<Drawn> => {
+    const id = await accounts.idOf(owner, service)
+    const account = accountIn((await accounts.read(id))?.accounts)
+    if (!account) return { kind: 'none' }
+    if (account.ended !== undefined) return { kind: 'ended', why: account.ended }
+    const left = (account.expiresAt ?? Infinity) - runtime.now()
+    // A token without a successor is used to its end; the server has the last word.
+    if (left <= (account.refreshable ? tightMs : 0)) return renewed(key, id, account)
+    const secrets = await accounts.open(id, account)
+    if (!secrets) return renewed(key, id, account)
+    if (account.refreshable && left <= marginOf(account)) runtime.defer(renewals.renew(id, account.name, account.generation))
+    return { kind: 'token', key, id, access: secrets.access, account }
+  }
+
+  const remember = (key: string, drawn: Drawn): Drawn => {
+    if (kept.size >= mostKept) kept.delete(kept.keys().next().value as string)
+    const ends = drawn.kind === 'token' ? (drawn.account.expiresAt ?? Infinity) - tightMs : Infinity
+    kept.set(key, { drawn, until: Math.min(runtime.now() + freshMs, ends) })
+    return drawn
+  }
+
+  return {
+    draw(owner, service) {
+      const key = keyOf(owner, service)
+      const before = kept.get(key)
+      if (before && before.until > runtime.now()) return before.drawn
+      kept.delete(key)
+      return once(key, async () => remember(key, await read(key, owner, service)))
+    },
+    async redraw({ key, id, account }) {
+      kept.delete(key)
+      return renewed(key, id, account)
+    },
+    forget(owner, service) {
+      kept.delete(keyOf(owner, service))
+    },
+  }
+}

@@ -1,0 +1,70 @@
+// A person's accounts at the server behind a service: connect one, choose which one calls are made with, disconnect (users.md 4.8).
+import { html, type Markup } from '../kit/html.ts'
+import type { ConnectUpstreamView } from '../ports/pages.ts'
+import { account as personOf, caution, named, page, post, type Gateway } from './shell.ts'
+import { okIcon } from './icons.ts'
+import { ownPath, readAddress, readName, readText } from './untrusted.ts'
+
+type Account = ConnectUpstreamView['accounts'][number]
+
+/** `2026-07-28`: the same everywhere, and no clock is asked. */
+const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
+
+const words = (scopes: readonly string[]): Markup => html`${scopes.slice(0, 12).map((scope, i) => html`${i > 0 && ', '}<code>${readAddress(scope).slice(0, 80)}</code>`)}${scopes.length > 12 && html` and ${scopes.length - 12} more`}`
+
+const button = (view: ConnectUpstreamView, fields: Readonly<Record<string, string>>, label: string, primary = false): Markup =>
+  post(
+    `/connect/${view.service.id}`,
+    { csrf: view.csrf, ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }), ...fields },
+    html`<button class="${primary ? 'primary' : 'slim'}">${label}</button>`,
+  )
+
+const state = (one: Account, alone: boolean): Markup => {
+  if (one.ended) return html`<span class="chip old">Has to be connected again</span>`
+  if (one.wanted.length > 0) return html`<span class="chip new">Asks for more</span>`
+  return one.chosen && !alone ? html`<span class="chip new">Used for calls</span>` : html`<span class="badge ok">${okIcon}<span>Connected</span></span>`
+}
+
+const accountBlock = (view: ConnectUpstreamView, one: Account): Markup => {
+  const name = readName(one.name, 'default').text
+  const needed = one.ended || one.wanted.length > 0
+  return html`<section class="client tight">
+<div class="line"><h2>${named(name)}</h2>${state(one, view.accounts.length === 1)}</div>
+<p class="muted">Connected on ${day(one.connectedAt)} at ${named(URL.parse(one.issuer)?.host ?? readAddress(one.issuer))}.</p>
+${one.scopes.length > 0 && html`<p class="muted">Access: ${words(one.scopes)}</p>`}
+${one.wanted.length > 0 && html`<p>The server also asks for ${words(one.wanted)}.</p>`}
+<div class="links">${button(view, { action: 'connect', account: one.name }, 'Connect again', needed && one.chosen)}${!one.chosen && button(view, { action: 'choose', account: one.name }, 'Use for calls')}${button(view, { action: 'disconnect', account: one.name }, 'Disconnect')}</div>
+</section>`
+}
+
+const another = (view: ConnectUpstreamView): Markup => html`<details class="tight"><summary>Connect another account</summary>
+${post(
+  `/connect/${view.service.id}`,
+  { csrf: view.csrf, action: 'connect', ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }) },
+  html`<div><label for="account">What you call it</label><input id="account" name="account" maxlength="60" required autocomplete="off"></div><button class="slim">Connect</button>`,
+  'stack',
+)}</details>`
+
+const introduction = (service: string, host: string): Markup => html`<p>${named(service)} asks each person for an account of their own at <strong>${named(host)}</strong>. It will ask you on its own pages what you allow. This gateway then keeps the access for you, sealed, uses it only for your own calls to ${named(service)}, and never shows it to the apps you connect.</p>`
+
+export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView, requestId: string): Response => {
+  const service = readName(view.service.name, view.service.id).text
+  const host = readAddress(view.host)
+  const person = personOf(view.person)
+  const none = view.accounts.length === 0
+  const description = readText(view.service.description, 200)
+  const live = view.accounts.some((one) => one.chosen && !one.ended && one.wanted.length === 0)
+  const body = html`<div class="card stack">
+<h1 tabindex="-1" autofocus>${none ? html`Connect your ${named(service)} account` : html`Your accounts at ${named(service)}`}</h1>
+${description && html`<p class="muted">${named(description)}</p>`}
+${introduction(service, host)}
+<p class="who"><span>You are <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`} here.</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
+${none && button(view, { action: 'connect' }, `Continue to ${host}`, true)}
+${view.accounts.map((one) => accountBlock(view, one))}
+${!none && !live && caution('Calls do not work until the account that they are made with is connected again.')}
+${live && view.returnTo === undefined && html`<p>You can go back to the app now.</p>`}
+${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live ? 'Go on' : 'Go on without it'}</a></p>`}
+${!none && another(view)}
+</div>`
+  return page(gateway, { title: `${service} account`, width: 'middle', body, requestId })
+}

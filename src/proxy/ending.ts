@@ -1,0 +1,37 @@
+// How a call ends, in the words of refusals and of the trail.
+import { Refusal } from '../kit/refusal.ts'
+import type { Outcome, UpstreamFault } from '../ports/calls.ts'
+import type { Audit } from '../ports/rooms.ts'
+import type { Knock } from './knock.ts'
+import type { Passed } from './passed.ts'
+import { callEvent } from './record.ts'
+
+const faultWords = {
+  timeout: ['upstream.timeout', (name: string) => `Request to ${name} timed out`],
+  unreachable: ['upstream.unreachable', (name: string, at: string) => `Cannot connect to ${name} at ${at}`],
+  busy: ['upstream.busy', undefined],
+  answer: ['upstream.answer', undefined],
+} as const
+
+/** Why an upstream gave no answer. */
+export const faultOf = ({ address: { service }, place }: Knock, what: UpstreamFault, why: string): Refusal => {
+  const [code, words] = faultWords[what]
+  return new Refusal(code, `${service.id}: ${why}`, words === undefined ? {} : { say: words(service.name, place.target.shown) })
+}
+
+/** How a call ended that was answered without the upstream's word. */
+export const refusedOutcome = (error: unknown): Outcome => {
+  const refusal = error instanceof Refusal ? error : new Refusal('fault')
+  return { result: 'failed', status: refusal.row.status, code: refusal.code, bytesOut: 0 }
+}
+
+/** Frees the caller's place and writes the record; once for a call. */
+export type Finish = (passed: Passed, outcome: Outcome) => void
+
+export const createFinish =
+  ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
+  ({ call, principal, envelope, body, release }, { answeredAt, ...outcome }) => {
+    release()
+    const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
+    record(callEvent(call, principal, envelope, { ...outcome, firstByteMs, durationMs: now() - call.startedAt, bytesIn: body?.byteLength ?? 0 }))
+  }

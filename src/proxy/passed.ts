@@ -1,0 +1,15 @@
+// A call all of whose checks have passed: what the one who carries it has to know.
+import type { Envelope } from '../mcp/envelope.ts'
+import type { Principal } from '../ports/people.ts'
+import type { Knock } from './knock.ts'
+
+export interface Passed {
+  readonly call: Knock
+  readonly principal: Principal | undefined
+  readonly session: string | undefined
+  readonly body?: Uint8Array
+  readonly envelope?: Envelope
+  /** Flat list of identity fields. */
+  readonly identity: readonly string[]
+  readonly release: () => void
+}
