@@ -138,7 +138,6 @@ export interface Pages {
   login(view: LoginView, requestId: string): Response
   home(view: HomeView, requestId: string): Response
   connect(view: ConnectView, requestId: string): Response
-  encode(view: EncodeView, requestId: string): Response
   connectUpstream(view: ConnectUpstreamView, requestId: string): Response
   encode(view: EncodeView, requestId: string): Response
   /**
