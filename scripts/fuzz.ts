@@ -36,7 +36,7 @@ const header = fc.tuple(fc.constantFrom('authorization', 'content-type', 'accept
 const rpc = fc.oneof(fc.json(), fc.record({ jsonrpc: fc.constantFrom('2.0', '1.0'), id: fc.oneof(fc.integer(), fc.string(), fc.constant(null)), method: fc.oneof(fc.constantFrom('tools/call', 'initialize', 'tools/list', 'server/discover'), fc.string()), params: fc.jsonValue() }).map((value) => JSON.stringify(value)))
 const shot: fc.Arbitrary<Shot> = fc.record({
   method: fc.constantFrom('GET', 'POST', 'POST', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'HEAD'),
-  path: fc.tuple(fc.constantFrom(...paths), fc.oneof({ weight: 6, arbitrary: fc.constant('') }, { weight: 1, arbitrary: nasty.map((text) => encodeURI(text.toWellFormed())) }), fc.oneof(fc.constant(''), encoded.map((query) => `?${query}`))).map((parts) => parts.join('').replaceAll(/[^\x21-\x7E]/g, '')),
+  path: fc.tuple(fc.constantFrom(...paths), fc.oneof({ weight: 6, arbitrary: fc.constant('') }, { weight: 1, arbitrary: nasty.map((text) => encodeURI(text.toWellFormed())) }, { weight: 1, arbitrary: fc.constantFrom('%', '%ff', '/%ff', '/%c0%af', '/%00', '%zz', '/%E0%A4%A') }), fc.oneof(fc.constant(''), encoded.map((query) => `?${query}`))).map((parts) => parts.join('').replaceAll(/[^\x21-\x7E]/g, '')),
   headers: fc.array(header, { maxLength: 6 }),
   body: fc.oneof(fc.constant(''), encoded, rpc, fc.string({ maxLength: 300 })),
 })
