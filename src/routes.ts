@@ -98,7 +98,16 @@ const homeward = (request: Request, directory: Directory): string | undefined =>
   return `${directory.issuer}${url.pathname}${url.search}`
 }
 
+/** Requests that a server in front may have read otherwise than we would: no address of ours is percent-encoded, and no body compressed. */
+const refuseAmbiguous = (request: Request): void => {
+  const { pathname } = new URL(request.url)
+  if (pathname.includes('%')) throw new Refusal('route.unknown', pathname)
+  const coding = request.headers.get('content-encoding')
+  if (coding !== null && coding.toLowerCase() !== 'identity') throw new Refusal('request.encoding', coding.slice(0, 40), { say: 'Send the body without a Content-Encoding.' })
+}
+
 const answerRoute = async (route: Route, request: Request, visit: Visit, options: RoutesOptions): Promise<Response> => {
+  refuseAmbiguous(request)
   if (route.cors && request.method === 'OPTIONS') {
     const [origin, method, headers] = ['origin', 'access-control-request-method', 'access-control-request-headers'].map((name) => request.headers.get(name) ?? undefined)
     const asked = { ...(origin === undefined ? {} : { origin }), ...(method === undefined ? {} : { method }), ...(headers === undefined ? {} : { headers }) }

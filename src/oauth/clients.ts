@@ -71,6 +71,8 @@ const subjectOf = (assertion: string): string | undefined => {
 /** What was presented. More than one method in one request is refused (RFC 6749 §2.3). */
 const credentialsOf = (request: Request, form: URLSearchParams): Credentials => {
   const header = request.headers.get('authorization') ?? ''
+  // Neither Basic nor Bearer credentials hold a comma: several fields were sent, and which one counts would be a guess (RFC 9110 §5.3).
+  if (header.includes(',')) throw new Refusal('token.repeated', 'Authorization holds a comma')
   const [id, secret, assertion, type] = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'].map((name) => one(form, name))
   const basic = /^basic(?: |$)/i.test(header) ? basicCredentials(header) : undefined
   if ([basic, secret, assertion].filter(Boolean).length > 1 || (basic && id !== undefined && id !== basic.id))

@@ -56,6 +56,21 @@ describe.each(houses)('%s', (_, open) => {
     expect(good.status).toBe(200)
   })
 
+  test('never a request that the next server would read differently: compressed, with two authorizations, or at an address written in another way [hostile G15]', async () => {
+    const client = await register(house)
+    const { code, verifier } = await codeFor(client)
+    const body = new URLSearchParams({ grant_type: 'authorization_code', code, redirect_uri: client.redirectUri, client_id: client.id, code_verifier: verifier }).toString()
+    const bent: [number, string, Record<string, string>][] = [
+      ...['gzip', 'deflate', 'br', 'x', 'identity, gzip'].map((coding): [number, string, Record<string, string>] => [415, '/oauth/token', { 'content-encoding': coding }]),
+      ...['Bearer x, Basic eDp5', 'Basic eDp5, Bearer x', 'Bearer x, Bearer y'].map((authorization): [number, string, Record<string, string>] => [400, '/oauth/token', { authorization }]),
+      ...['/oauth/%74oken', '/%6fauth/token', '/oauth%2ftoken', '/tok%65n', '/oauth/token/', '/oauth//token', '/oauth/token;x', '/OAuth/Token', '/oauth/x/..;/token'].map((path): [number, string, Record<string, string>] => [404, path, {}]),
+    ]
+    for (const [status, path, headers] of bent) expect([path, headers, ...(await told(await send(path, body, headers)))]).toEqual([path, headers, status, 'invalid_request'])
+    for (const path of ['/oauth/%61uthorize', '/log%69n', '/%2ewell-known/oauth-authorization-server', '/oauth/%72egister/x', '/h%65alth']) expect([path, (await at(path)).status]).toEqual([path, 404])
+    // Some clients send the token of before along; it says nothing here.
+    expect((await send('/oauth/token', body, { authorization: 'Bearer x', 'content-encoding': 'identity' })).status).toBe(200)
+  })
+
   test('never an error for parameters without a value, which count as left out', async () => {
     const client = await register(house)
     const empty = { scope: '', prompt: '', max_age: '', nonce: '', response_mode: '', request: '', request_uri: '', registration: '', display: '' }
