@@ -3,7 +3,10 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /** A further program is one more row. `variable` names an environment variable that points at another copy. */
-export const programs = [{ name: 'chromium', path: '/usr/bin/chromium', package: 'chromium', variable: 'POSTERN_CHROMIUM', suites: 'tests in a browser' }]
+export const programs = [
+  { name: 'chromium', path: '/usr/bin/chromium', package: 'chromium', variable: 'POSTERN_CHROMIUM', suites: 'tests in a browser' },
+  { name: 'bwrap', path: '/usr/bin/bwrap', package: 'bubblewrap', variable: 'POSTERN_BWRAP', suites: 'tests of isolated servers' },
+]
 
 /** Absolute path of the program, or undefined when it is not on this machine. */
 export const findProgram = (name, env = process.env) => {

@@ -14,13 +14,6 @@ export const later: Readonly<Partial<Record<HostileId, string>>> = {
   Q3: 'servers that have a sign-in of their own',
   T3: 'servers that have a sign-in of their own',
   J15: 'lists that are trimmed for a person',
-  N1: 'the stdio bridge',
-  N3: 'the stdio bridge',
-  N4: 'the stdio bridge',
-  N7: 'the stdio bridge',
-  N8: 'the stdio bridge',
-  N9: 'the stdio bridge',
-  N10: 'the stdio bridge',
   Q4: 'tools made from other HTTP interfaces',
   S5: 'storage in Redis',
   S9: 'storage in Redis',
@@ -33,4 +26,4 @@ export const measured: Readonly<Partial<Record<HostileId, string>>> = {
 }
 
 /** Due now and without a test so far. The gate fails for an entry that has one: this list only shrinks. */
-export const pending: readonly HostileId[] = ['M3', 'M4', 'M6', 'M15', 'R1', 'R2', 'R10', 'S7', 'T8', 'T12']
+export const pending: readonly HostileId[] = ['M3', 'M4', 'M6', 'R1', 'R2', 'R10', 'S7', 'T8', 'T12']

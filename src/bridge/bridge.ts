@@ -49,6 +49,7 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
   const { plan, shared } = options
   const stray = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
   const pool = createPool({
+    name: options.name,
     spawn,
     now,
     plan: (owner) => ({ ...plan, owner }),

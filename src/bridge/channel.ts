@@ -47,6 +47,8 @@ export interface Channel {
 }
 
 export interface ChannelDeps {
+  /** Display name of the service, for sentences that callers read. */
+  readonly name: string
   readonly spawn: SpawnServer
   readonly now: () => number
   /** What a line was that belongs to nobody. */
@@ -116,11 +118,11 @@ const createHolders = (child: ServerProcess): Pick<Channel, 'hold' | 'release'> 
   }
 }
 
-const expire = (calls: Calls, before: number, cancel: Channel['cancel']): void => {
+const expire = (calls: Calls, before: number, name: string, cancel: Channel['cancel']): void => {
   for (const [id, call] of calls) {
     if (call.patient || call.heardAt > before) continue
     cancel(id, 'timeout')
-    call.failed(new Refusal('upstream.timeout', 'it said nothing about the call for too long'))
+    call.failed(new Refusal('upstream.timeout', 'it said nothing about the call for too long', { say: `Request to ${name} timed out` }))
   }
 }
 
@@ -168,7 +170,7 @@ export const createChannel = (plan: ProcessPlan, deps: ChannelDeps, events: Chan
       state.usedAt = now()
       if (!state.end) child.send(JSON.stringify(message))
     },
-    expire: (silenceMs) => expire(calls, now() - silenceMs, cancel),
+    expire: (silenceMs) => expire(calls, now() - silenceMs, deps.name, cancel),
     pending: () => calls.size,
     usedAt: () => state.usedAt,
     end: () => state.end,

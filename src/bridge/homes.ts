@@ -15,6 +15,8 @@ export interface Home {
   readonly personal: Personal
   readonly tools: Tools
   readonly channel: Channel
+  /** The process is what it was asked to be, and lives on. */
+  settle(): void
 }
 
 export interface HomesOptions {
@@ -38,7 +40,7 @@ type Make = (owner: string, probing: boolean, forget: (home: Home) => void) => P
 const createMake =
   ({ pool, now, about, shared, stray }: HomesOptions): Make =>
   async (owner, probing, forget) => {
-    const home: { channel?: Channel; whole?: Home } = {}
+    const home: { channel?: Channel; whole?: Home; probing: boolean } = { probing }
     const own = (): Channel => home.channel as Channel
     const personal = createPersonal({ channel: own, alone: !shared, stray })
     const over = (): void => {
@@ -56,17 +58,28 @@ const createMake =
           home.channel?.stop()
         },
         ended: over,
+        probing: () => home.probing,
       },
       never,
-      probing,
     )
     home.channel = channel
-    home.whole = { personal, channel, tools: createTools({ channel: own, now, meta: ownMeta(about) }) }
+    home.whole = { personal, channel, tools: createTools({ channel: own, now, meta: ownMeta(about) }), settle: () => void (home.probing = false) }
     return home.whole
   }
 
+/** What the process is; one of this era goes on living, another is ended. */
+const ask = async (home: Home, options: HomesOptions): Promise<{ readonly era: Era; readonly home: Home | undefined }> => {
+  const era = await probe(home.channel, options).catch((error: unknown) => {
+    home.channel.stop()
+    throw error
+  })
+  if (era === 'modern') home.settle()
+  else home.channel.stop()
+  return { era, home: era === 'modern' ? home : undefined }
+}
+
 export const createHomes = (options: HomesOptions): Homes => {
-  const { now, about, startMs } = options
+  const { now } = options
   const make = createMake(options)
   const homes = new Map<string, Promise<Home>>()
   const settled = new Map<string, Home>()
@@ -81,25 +94,13 @@ export const createHomes = (options: HomesOptions): Homes => {
       homes.delete(owner)
     })
 
-  /** Asks on a process of its own; a server of this era goes on living in it. */
-  const ask = async (owner: string): Promise<Home | undefined> => {
-    const home = await begin(owner, true)
-    const era = await probe(home.channel, { about, startMs }).catch((error: unknown) => {
-      home.channel.stop()
-      throw error
-    })
-    verdict = { era, until: era === 'legacy' ? now() + legacyMs : Number.POSITIVE_INFINITY }
-    if (era === 'modern') return home
-    home.channel.stop()
-    return undefined
-  }
-
   const enter = async (owner: string): Promise<Home> => {
     while (asking.now) await asking.now.catch(() => undefined)
     if (!verdict || now() >= verdict.until) {
-      const asked = ask(owner)
+      const asked = begin(owner, true).then((home) => ask(home, options))
       asking.now = asked
-      const home = await asked.finally(() => delete asking.now)
+      const { era, home } = await asked.finally(() => delete asking.now)
+      verdict = { era, until: era === 'legacy' ? now() + legacyMs : Number.POSITIVE_INFINITY }
       if (home) return home
     }
     if (verdict?.era === 'legacy') throw new Refusal('mcp.legacy', 'probed')

@@ -38,7 +38,7 @@ const jsonHeaders = ['Content-Type', 'application/json', 'Cache-Control', 'no-st
 interface Deferred {
   readonly reply: Promise<BridgeReply>
   resolve(reply: BridgeReply): void
-  reject(refusal: Refusal): void
+  reject(error: unknown): void
 }
 
 const deferred = (): Deferred => {
@@ -60,7 +60,10 @@ export const createOutlet = (events: OutletEvents, signal: AbortSignal): Outlet 
     return true
   }
   const leave = (): void => {
-    if (close()) events.gone()
+    if (!close()) return
+    // Nobody waits for the answer any more; whoever carries the call does.
+    reject(signal.reason)
+    events.gone()
   }
   const outflow = createOutflow({ slow: events.slow, caughtUp: events.caughtUp, gone: leave })
   signal.addEventListener('abort', leave, { once: true })

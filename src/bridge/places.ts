@@ -23,6 +23,8 @@ export interface Lodger extends ChannelEvents {
   busy(): boolean
   /** Its process is to be ended. */
   leave(): void
+  /** True while the process is only asked what it is: that it fails says nothing about the next. */
+  readonly probing?: () => boolean
 }
 
 export interface Place {

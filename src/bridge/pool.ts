@@ -9,6 +9,8 @@ import { createRest } from './rest.ts'
 const steadyMs = 60_000
 
 export interface PoolDeps {
+  /** Display name of the service. */
+  readonly name: string
   readonly spawn: SpawnServer
   readonly now: () => number
   readonly plan: (owner: string) => ProcessPlan
@@ -31,9 +33,9 @@ export interface RunningProcess {
 export interface Pool {
   /**
    * A process for this owner, as soon as there is a place. Rejects with `process.limit` when there is none in time, `process.resting`
-   * soon after failures. `probe`: its failure says nothing about the next.
+   * soon after failures.
    */
-  start(owner: string, lodger: Lodger, signal: AbortSignal, probe?: boolean): Promise<Channel>
+  start(owner: string, lodger: Lodger, signal: AbortSignal): Promise<Channel>
   /** Serves the queue, and ends who has been idle for longer than `idleMs`. */
   tick(idleMs: number): void
   readonly size: number
@@ -45,14 +47,15 @@ export interface Pool {
 const listed = ({ owner, channel }: Place): readonly RunningProcess[] =>
   channel ? [{ owner, pid: channel.process.pid, startedAt: channel.startedAt, pending: channel.pending(), stderr: channel.process.stderr() }] : []
 
-export const createPool = ({ spawn, now, plan, limits, tell }: PoolDeps): Pool => {
+export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): Pool => {
   const places = createPlaces(limits, now)
   const rest = createRest(now)
   let closed = false
 
-  const begin = (place: Place, probe: boolean): Channel => {
+  const begin = (place: Place): Channel => {
     const { owner, lodger } = place
     const ended = (end: ProcessEnd): void => {
+      const probe = lodger.probing?.() === true
       const calm = end.kind === 'stopped' || probe
       if (end.kind === 'stopped') rest.forget(owner)
       else if (!probe) rest.failed(owner, end, channel.spoke() && now() - channel.startedAt >= steadyMs)
@@ -61,17 +64,17 @@ export const createPool = ({ spawn, now, plan, limits, tell }: PoolDeps): Pool =
       places.give(place)
     }
     const stray = (what: string): void => tell('debug', 'process.stray', { owner, pid: channel.process.pid, what })
-    const channel: Channel = createChannel(plan(owner), { spawn, now, stray }, { ...lodger, ended })
+    const channel: Channel = createChannel(plan(owner), { name, spawn, now, stray }, { ...lodger, ended })
     place.channel = channel
     tell('debug', 'process.started', { owner, pid: channel.process.pid })
     return channel
   }
 
   return {
-    async start(owner, lodger, signal, probe = false) {
+    async start(owner, lodger, signal) {
       if (closed) throw new Refusal('process.limit', 'the gateway is ending')
-      if (!probe) rest.check(owner)
-      return begin(await places.take(owner, lodger, signal), probe)
+      if (lodger.probing?.() !== true) rest.check(owner)
+      return begin(await places.take(owner, lodger, signal))
     },
     tick(idleMs) {
       for (const place of places.all) if (place.lodger.idle() >= idleMs) places.dismiss(place)

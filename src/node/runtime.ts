@@ -51,7 +51,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     about: { version, runtime: `node ${process.versions.node}`, storage: config.storage.type },
     async close() {
       await Promise.allSettled(pending)
-      processes.close()
+      await processes.close()
       close()
     },
   }

@@ -109,6 +109,7 @@ export const sandboxArguments = (input: SandboxInput): readonly string[] => {
     ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--tmpfs', '/run/user'],
     ...binds('--ro-bind', more),
     ...binds('--bind', [home, ...plan.write.map((place) => resolve(place))]),
-    ...['--chdir', cwd, '--'],
+    // What is left is the memory that the mounts stand in.
+    ...['--remount-ro', '/', '--chdir', cwd, '--'],
   ]
 }

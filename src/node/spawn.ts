@@ -4,7 +4,7 @@ import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import crossSpawn from 'cross-spawn'
-import type { ProcessEnd, ProcessPlan, SpawnServer } from '../ports/spawn.ts'
+import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../ports/spawn.ts'
 import { environmentFor, homeFor } from './spawn-environment.ts'
 import { createGuard } from './spawn-guard.ts'
 import { findBubblewrap, type Isolation, sandboxArguments } from './spawn-sandbox.ts'
@@ -15,8 +15,8 @@ export interface NodeSpawn {
   readonly spawn: SpawnServer
   /** What isolates servers whose plan leaves it open, or why nothing does. */
   isolation(): Isolation
-  /** Ends the guard; to be called when the last process is gone. */
-  close(): void
+  /** Ends every process and then the guard. Resolves when all are gone. */
+  close(): Promise<void>
 }
 
 export interface NodeSpawnOptions {
@@ -33,6 +33,7 @@ export const createNodeSpawn = ({ stateDir, env = process.env, platform = proces
   let found: Isolation | undefined
   const isolation = (): Isolation => (found ??= findBubblewrap(env['PATH'] ?? '', platform))
   const guard = createGuard()
+  const running = new Set<ServerProcess>()
 
   const prepare = (plan: ProcessPlan, mark: string): Ready => {
     const home = homeFor(resolve(stateDir), plan)
@@ -64,8 +65,17 @@ export const createNodeSpawn = ({ stateDir, env = process.env, platform = proces
       }
       if ('end' in ready) return unborn(ready.end, events)
       const child = crossSpawn(ready.program, [...ready.args], { cwd: ready.isolated ? '/' : ready.cwd, env: ready.env, stdio: 'pipe', detached: platform !== 'win32', windowsHide: true })
-      return supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, events, guard: ready.isolated ? undefined : guard })
+      const ended = (end: ProcessEnd): void => {
+        running.delete(supervised)
+        events.ended(end)
+      }
+      const supervised = supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, events: { ...events, ended }, guard: ready.isolated ? undefined : guard })
+      running.add(supervised)
+      return supervised
     },
-    close: () => guard.close(),
+    async close() {
+      await Promise.all([...running].map((child) => child.stop()))
+      guard.close()
+    },
   }
 }

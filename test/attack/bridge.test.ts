@@ -1,0 +1,246 @@
+// What servers on standard input and output, and those who call them, try; and what never comes of it.
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createNodeSpawn } from '../../src/node/spawn.ts'
+import { eventsOf, isAlive, lastOf, openWorld, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
+
+const open: World[] = []
+const world = (options?: WorldOptions): World => {
+  const made = openWorld(options)
+  open.push(made)
+  return made
+}
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((each) => each.close()))
+}, 30_000)
+
+const begun = async (client: StdioClient): Promise<StdioClient> => {
+  await client.initialize()
+  return client
+}
+
+describe('a command line', () => {
+  it('never meets a shell [hostile N1]', async () => {
+    const { client, stateDir } = world({ flags: ['; touch touched', '$(touch touched)', '`touch touched`', '| touch touched', '&& touch touched', '\n touch touched'], plan: { env: { PAYLOAD: '$(touch touched)' } } })
+    const ana = await begun(client('ana'))
+    const { cwd } = saidBy(await ana.tool('where'))
+    expect(saidBy(await ana.tool('environment'))['PAYLOAD']).toBe('$(touch touched)')
+    expect([existsSync(join(String(cwd), 'touched')), existsSync('touched'), existsSync(join(stateDir, 'touched'))]).toEqual([false, false, false])
+  })
+
+  it('never hands down what the gateway or another service knows [hostile N4]', async () => {
+    const env = { PATH: process.env['PATH'], LANG: 'C.UTF-8', HOME: '/root', SESSION_SECRET: 'secret', AWS_SECRET_ACCESS_KEY: 'secret', NODE_OPTIONS: '', npm_config__auth: 'secret', POSTERN_STATE: '/elsewhere' }
+    const { client, stateDir } = world({ env, plan: { env: { API_KEY: 'own' } } })
+    const seen = saidBy(await (await begun(client('ana'))).tool('environment'))
+    expect(Object.keys(seen).sort()).toEqual(['API_KEY', 'HOME', 'LANG', 'PATH', 'POSTERN_PROCESS'])
+    expect(seen['HOME']).toMatch(new RegExp(`^${stateDir}/processes/small/[0-9a-f]{32}$`))
+  })
+})
+
+describe('two people', () => {
+  const interleaved = async (one: StdioClient, two: StdioClient, call: (who: StdioClient, name: string, n: number) => Promise<Record<string, unknown>>): Promise<number> => {
+    let crossings = 0
+    for (let round = 0; round < 20; round++) {
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, (_, n) => {
+          const [who, name] = n % 2 === 0 ? ([one, 'ana'] as const) : ([two, 'bea'] as const)
+          // The same ids for both, at the same moment.
+          return call(who, name, n >> 1).then((answer) => answer['name'] === name && answer['n'] === n >> 1)
+        }),
+      )
+      crossings += answers.filter((right) => !right).length
+    }
+    return crossings
+  }
+
+  it('never hear one another, in sessions, with the same ids, a thousand times interleaved [hostile M5] [hostile N7]', async () => {
+    const { client } = world()
+    const [ana, bea] = [await begun(client('ana')), await begun(client('bea'))]
+    expect(await interleaved(ana, bea, async (who, name, n) => saidBy(await who.tool('echo', { name, n }, n)))).toBe(0)
+    const pids = await Promise.all([ana, bea].map(async (who) => saidBy(await who.tool('echo'))['pid']))
+    expect(new Set(pids).size).toBe(2)
+  })
+
+  it('never hear one another on one shared server of 2026-07-28, not even its progress, log and subscriptions [hostile M5] [hostile N7]', async () => {
+    const { client } = world({ flags: ['--modern'], bridge: { shared: true } })
+    const [ana, bea] = [client('ana'), client('bea')]
+    expect(await interleaved(ana, bea, async (who, name, n) => saidBy(await who.modernTool('echo', { name, n }, n)))).toBe(0)
+    const level = { progressToken: 1, 'io.modelcontextprotocol/logLevel': 'info' }
+    const [mine, hers] = await Promise.all([
+      ana.modern('tools/call', { name: 'log', arguments: { text: 'of ana' }, _meta: level }),
+      bea.modern('tools/call', { name: 'progress', arguments: { steps: 1 }, _meta: level }),
+    ])
+    expect((await eventsOf(mine).rest()).map(({ message }) => message.params?.['data'] ?? message.id)).toEqual(['of ana', 1])
+    expect((await eventsOf(hers).rest()).map(({ message }) => message.params?.['progress'] ?? message.id)).toEqual([1, 1])
+  })
+
+  it('never use the session of the other, whatever they know of it [hostile N7]', async () => {
+    const { client } = world()
+    const [ana, bea] = [await begun(client('ana')), client('bea')]
+    for (const method of ['GET', 'DELETE'] as const) expect((await bea.fetch(method, undefined, ana.session)).status).toBe(404)
+    expect((await bea.fetch('POST', { jsonrpc: '2.0', id: 1, method: 'ping' }, ana.session)).status).toBe(404)
+    expect(saidBy(await ana.tool('echo', { still: 1 }))).toMatchObject({ still: 1 })
+  })
+
+  it('never share a home [hostile N7]', async () => {
+    const { client } = world()
+    const homes = await Promise.all(['ana', 'bea', 'ana'].map(async (who) => saidBy(await (await begun(client(who))).tool('where'))['home']))
+    expect(homes[0]).toBe(homes[2])
+    expect(homes[1]).not.toBe(homes[0])
+  })
+})
+
+describe('a server', () => {
+  it('never fills the memory with a line that does not end; it is ended and the caller told [hostile N8]', async () => {
+    const { client, bridge, log } = world()
+    const ana = await begun(client('ana'))
+    const pid = bridge.processes()[0]?.pid ?? 0
+    const before = process.memoryUsage.rss()
+    const answer = await ana.tool('endless')
+    expect(answer.error).toEqual({ code: 1502, message: 'The MCP server wrote a message of more than 10 MB and was ended.' })
+    expect(process.memoryUsage.rss() - before).toBeLessThan(200_000_000)
+    await until(() => !isAlive(pid), 'its end')
+    expect(log.some(({ event }) => event === 'process.ended')).toBe(true)
+    expect((await ana.tool('echo')).error?.code).toBe(1404)
+    expect((await begun(ana)).session['mcp-session-id']).toBeDefined()
+  })
+
+  it('never keeps a message of ten million characters from its caller', async () => {
+    const ana = await begun(world().client('ana'))
+    expect(String(saidBy(await ana.tool('large', { bytes: 10_000_000 }))['text'])).toHaveLength(10_000_000)
+  })
+
+  it('never holds a caller by saying nothing [hostile N8]', async () => {
+    const { client, advance, bridge } = world({ flags: ['--modern'], bridge: { timeoutMs: 5000 } })
+    const ana = await begun(client('ana'))
+    await ana.modernTool('echo')
+    const [legacy, modern] = [ana.tool('hang'), ana.modernTool('hang')]
+    await until(() => bridge.processes().every(({ pending }) => pending === 1), 'the calls')
+    advance(5001)
+    expect([(await legacy).error, (await modern).error]).toEqual([
+      { code: 1504, message: 'Request to Small timed out' },
+      { code: 1504, message: 'Request to Small timed out' },
+    ])
+    expect(Object.values(saidBy(await ana.modernTool('cancelled')))).toHaveLength(1)
+  })
+
+  it('never makes a client wait for a start that does not end [hostile N8]', async () => {
+    const { client, bridge } = world({ flags: ['--mute'], bridge: { startMs: 1000 } })
+    expect((await client('ana').initialize()).error).toEqual({ code: 1504, message: 'Request to Small timed out' })
+    expect((await (await client('ana').modern('tools/list')).json()) as object).toMatchObject({ error: { code: 1504 } })
+    await until(() => bridge.processes().length === 0, 'the end of both')
+  })
+
+  it('never has a cut answer taken for a whole one [hostile N8]', async () => {
+    const { client } = world({ flags: ['--modern'] })
+    const ana = client('ana')
+    const answer = await ana.modern('tools/call', { name: 'die-mid-answer', arguments: {} })
+    expect([answer.status, (await lastOf(answer)).error?.message]).toEqual([502, 'The MCP server was killed (SIGKILL), by the system for want of memory or by somebody.'])
+    await begun(ana)
+    expect((await ana.tool('die-mid-answer')).error?.code).toBe(1502)
+  })
+
+  it('never reaches a client with what is no message: banners, other JSON, half UTF-8, carriage returns, answers to nobody [C17] [hostile N8]', async () => {
+    const ana = await begun(world().client('ana'))
+    for (const tool of ['garbage', 'strangers', 'carriage-returns', 'twice', 'pieces', 'batch'] as const) {
+      const response = await ana.fetch('POST', { jsonrpc: '2.0', id: tool, method: 'tools/call', params: { name: tool, arguments: { text: 'plain' } } }, ana.session)
+      const text = await response.clone().text()
+      expect(text).not.toMatch(/ready|secret|nobody|\uFFFD/)
+      expect(text).not.toContain('\r')
+      expect((await lastOf(response)).id).toBe(tool)
+    }
+    expect(saidBy(await ana.tool('echo', { n: 1 }))).toMatchObject({ n: 1 })
+  })
+
+  it('never leaves anything behind: what it started in other groups ends with it, and it itself within ten seconds however stubborn [hostile N8]', async () => {
+    const { client, bridge } = world({ flags: ['--stubborn'] })
+    const ana = await begun(client('ana'))
+    const pids = [bridge.processes()[0]?.pid ?? 0, ...(saidBy(await ana.tool('fork'))['left'] as number[])]
+    expect(pids.every(isAlive)).toBe(true)
+    const asked = Date.now()
+    await ana.fetch('DELETE', undefined, ana.session)
+    await until(() => !pids.some(isAlive), 'all of them', 10_000)
+    expect(Date.now() - asked).toBeLessThan(10_000)
+  }, 20_000)
+
+  it('never drowns the gateway or another caller in notifications, however slowly its own caller reads [hostile M15]', async () => {
+    const { client, bridge } = world()
+    const [ana, bea] = [await begun(client('ana')), await begun(client('bea'))]
+    const flooded = await ana.fetch('POST', { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'endless-notifications', arguments: {} } }, ana.session)
+    const reader = flooded.body!.getReader()
+    await reader.read()
+    const before = process.memoryUsage.rss()
+    for (let n = 0; n < 200; n++) expect(saidBy(await bea.tool('echo', { n }))).toMatchObject({ n })
+    expect(process.memoryUsage.rss() - before).toBeLessThan(200_000_000)
+    expect(bridge.processes()).toHaveLength(2)
+    await reader.cancel()
+  }, 30_000)
+
+  it('never makes the gateway keep what it does not read [hostile N8]', async () => {
+    const { client, bridge } = world({ flags: ['--modern'] })
+    const ana = client('ana')
+    await ana.modernTool('echo')
+    const pid = bridge.processes()[0]?.pid ?? 0
+    process.kill(pid, 'SIGSTOP')
+    const leaving = new AbortController()
+    const answers: Promise<Response>[] = []
+    for (let n = 0; n < 24; n++) answers.push(ana.modern('tools/call', { name: 'echo', arguments: { text: 'x'.repeat(1_000_000) } }, { signal: leaving.signal }))
+    const refused = await Promise.race(answers)
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1'])
+    leaving.abort()
+    await Promise.allSettled(answers)
+    process.kill(pid, 'SIGCONT')
+  })
+
+  it('never makes a crash a loop: it rests longer after each, and says why [hostile N8]', async () => {
+    const { client, advance, log } = world({ flags: ['--crash'] })
+    const ana = client('ana')
+    const codes: unknown[] = []
+    for (let n = 0; n < 4; n++) codes.push((await ana.initialize()).error?.message)
+    expect(codes).toEqual(['The MCP server ended with code 1.', 'The MCP server ended with code 1.', 'The MCP server ended with code 1. It is tried again in a moment.', 'The MCP server ended with code 1. It is tried again in a moment.'])
+    expect(log.filter(({ event }) => event === 'process.started')).toHaveLength(2)
+    // The operator reads what it wrote; the caller does not.
+    expect(log.findLast(({ event }) => event === 'process.ended')?.fields['why']).toMatch(/ended with code 1; it may lack a key that belongs into env; it last wrote: cannot start: API_KEY is missing$/)
+    advance(600)
+    await ana.initialize()
+    expect(log.filter(({ event }) => event === 'process.started')).toHaveLength(3)
+    // Somebody else's failures are somebody else's.
+    expect((await client('bea').initialize()).error?.message).toBe('The MCP server ended with code 1.')
+  })
+})
+
+describe('many at once', () => {
+  it('never have more processes than allowed: fifty people start at the same moment, all are served in their turn [hostile N8]', async () => {
+    const { client, bridge } = world({ bridge: { maxProcesses: 5, startMs: 60_000 } })
+    let most = 0
+    const everybody = Array.from({ length: 50 }, async (_, n) => {
+      const somebody = client(`person-${n}`)
+      expect((await somebody.initialize()).error).toBeUndefined()
+      most = Math.max(most, bridge.processes().length)
+      expect(saidBy(await somebody.tool('echo', { n }))).toMatchObject({ n })
+      await somebody.fetch('DELETE', undefined, somebody.session)
+    })
+    await Promise.all(everybody)
+    expect(most).toBeLessThanOrEqual(5)
+  }, 90_000)
+
+  it('never leave a zombie, after a thousand beginnings and ends [hostile N8]', async () => {
+    const { stateDir } = world()
+    const { spawn: start, close } = createNodeSpawn({ stateDir })
+    const plan = { service: 'cycles', owner: 'nobody', command: 'cat', args: [], env: {}, cwd: undefined, sandbox: 'none', network: true, read: [], write: [] } as const
+    const pids: number[] = []
+    const cycle = async (): Promise<void> => {
+      const child = start(plan, { line: () => undefined, garbage: () => undefined, ended: () => undefined })
+      pids.push(child.pid ?? 0)
+      await child.stop()
+    }
+    for (let round = 0; round < 40; round++) await Promise.all(Array.from({ length: 25 }, cycle))
+    expect(pids).toHaveLength(1000)
+    expect(pids.filter(isAlive)).toEqual([])
+    const states = execFileSync('ps', ['-o', 'stat=', '--ppid', String(process.pid)], { encoding: 'utf8' }).split('\n')
+    expect(states.filter((state) => state.startsWith('Z'))).toEqual([])
+    await close()
+  }, 90_000)
+})
