@@ -86,7 +86,7 @@ const forward = (request: IncomingMessage, response: ServerResponse, headers: st
     call.response = undefined
     call.controller?.abort(new Error('left'))
   })
-  pool.dispatch({ path: (request.url ?? '/').replace(/^\/bench\/mcp/, '/'), method: request.method as Dispatcher.HttpMethod, headers, body }, call)
+  pool.dispatch({ path: request.url ?? '/', method: request.method as Dispatcher.HttpMethod, headers, body }, call)
 }
 
 const refuse = (response: ServerResponse, status: number): void => void response.writeHead(status, { 'content-length': 0 }).end()

@@ -15,8 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ROOM 65536
-struct conn { int fd; size_t used; size_t body; char *data; };
+#define MOST (4 << 20)
+struct conn { int fd; size_t used, room; char *data; };
 
 static char *json, *sse, *idle, *big;
 static size_t json_len, sse_len, idle_len, big_len;
@@ -61,13 +61,13 @@ static int serve(struct conn *c) {
   for (;;) {
     c->data[c->used] = 0;
     char *end = memmem(c->data, c->used, "\r\n\r\n", 4);
-    if (!end) return c->used < ROOM - 1;
+    if (!end) return c->used < MOST;
     size_t head = end + 4 - c->data, body = 0;
     *end = 0;
     char *length = strcasestr(c->data, "\r\ncontent-length:");
     if (length) body = strtoul(length + 17, NULL, 10);
     *end = '\r';
-    if (head + body > ROOM - 1) return 0;
+    if (head + body > MOST) return 0;
     if (c->used < head + body) return 1;
     answer(c->fd, c->data);
     memmove(c->data, c->data + head + body, c->used - head - body);
@@ -102,13 +102,15 @@ int main(int argc, char **argv) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         c = calloc(1, sizeof *c);
         c->fd = fd;
-        c->data = malloc(ROOM);
+        c->room = 4096;
+        c->data = malloc(c->room);
         event.events = EPOLLIN;
         event.data.ptr = c;
         epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
         continue;
       }
-      ssize_t got = recv(c->fd, c->data + c->used, ROOM - 1 - c->used, 0);
+      if (c->room - c->used < 2048) c->data = realloc(c->data, c->room *= 4);
+      ssize_t got = recv(c->fd, c->data + c->used, c->room - 1 - c->used, 0);
       if (got > 0) c->used += got;
       if (got <= 0 || !serve(c)) {
         close(c->fd);

@@ -1,0 +1,76 @@
+// Calls a second, latency and processor time of each candidate, turn by turn, every answer checked.
+import { execFile } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { root } from '../scripts/harness/peers.ts'
+import type { Candidate, Workload } from './candidates.ts'
+import { cpuUs, placed } from './machine.ts'
+
+export interface Measured {
+  readonly perSecond: number
+  /** Milliseconds. */
+  readonly p50: number
+  readonly p99: number
+  /** Processor time of the gateway for one call, microseconds. */
+  readonly cpu: number
+}
+
+export interface Load {
+  readonly workload: Workload
+  readonly connections: number
+  readonly rounds: number
+  readonly seconds: number
+  /** Bytes of the request body; about 250 when absent. */
+  readonly bodyBytes?: number
+  readonly folder: string
+}
+
+const message = 'The quick brown fox jumps over the lazy dog and back again, over and over, until the body has about two hundred and fifty bytes in all.'
+
+export const body = (bytes = 0): string => {
+  const of = (text: string): string => JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: { message: text } } })
+  const small = of(message)
+  return bytes <= small.length ? small : of(message + 'x'.repeat(bytes - small.length))
+}
+
+const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0
+
+const headersOf = (token: string): Record<string, string> => ({ 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2025-11-25', authorization: `Bearer ${token}` })
+
+/** The answer that every later one must equal; it must be a JSON-RPC result. */
+const expectedOf = async (candidate: Candidate, load: Load): Promise<string> => {
+  const response = await fetch(candidate.url(load.workload) ?? '', { method: 'POST', headers: headersOf(candidate.token(load.workload)), body: body(load.bodyBytes) })
+  const text = await response.text()
+  if (response.status !== 200 || !text.includes('"result"')) throw new Error(`${candidate.name} answered ${response.status}: ${text.slice(0, 300)}`)
+  return text
+}
+
+const turn = async (candidate: Candidate, load: Load, seconds: number): Promise<Measured> => {
+  const files = { EXPECT: join(load.folder, 'expected'), BODY: join(load.folder, 'body') }
+  const args = ['-t1', `-c${load.connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', join(root, 'bench/load.lua'), candidate.url(load.workload) ?? '']
+  const [program, all] = placed('load', 'wrk', args)
+  const cpu = (): number => candidate.pids.reduce((sum, pid) => sum + cpuUs(pid), 0)
+  const before = cpu()
+  const { stdout } = await promisify(execFile)(program, all, { env: { ...process.env, ...files, TOKEN: candidate.token(load.workload) } })
+  const spent = cpu() - before
+  const told = JSON.parse(stdout.slice(stdout.indexOf('{"requests"'))) as { requests: number; seconds: number; p50: number; p99: number; wrong: number; broken: number }
+  if (told.wrong > 0 || told.broken > 0) throw new Error(`${candidate.name} gave ${told.wrong} wrong answers and broke ${told.broken} of ${told.requests}`)
+  return { perSecond: told.requests / told.seconds, p50: told.p50 / 1000, p99: told.p99 / 1000, cpu: spent / told.requests }
+}
+
+/** Medians over the rounds. A turn that is not counted comes first, so that the first second of nobody is. */
+export const measure = async (candidates: readonly Candidate[], load: Load): Promise<Map<string, Measured>> => {
+  const able = candidates.filter((candidate) => candidate.url(load.workload) !== undefined)
+  const turns = new Map<string, Measured[]>(able.map(({ name }) => [name, []]))
+  writeFileSync(join(load.folder, 'body'), body(load.bodyBytes))
+  for (let round = -1; round < load.rounds; round++) {
+    for (const candidate of able) {
+      writeFileSync(join(load.folder, 'expected'), await expectedOf(candidate, load))
+      const measured = await turn(candidate, load, round < 0 ? Math.min(2, load.seconds) : load.seconds)
+      if (round >= 0) turns.get(candidate.name)?.push(measured)
+    }
+  }
+  const of = (all: readonly Measured[], key: keyof Measured): number => median(all.map((one) => one[key]))
+  return new Map([...turns].map(([name, all]) => [name, { perSecond: of(all, 'perSecond'), p50: of(all, 'p50'), p99: of(all, 'p99'), cpu: of(all, 'cpu') }]))
+}
