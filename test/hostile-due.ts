@@ -26,4 +26,4 @@ export const measured: Readonly<Partial<Record<HostileId, string>>> = {
 }
 
 /** Due now and without a test so far. The gate fails for an entry that has one: this list only shrinks. */
-export const pending: readonly HostileId[] = ['M3', 'M4', 'M6', 'R1', 'R2', 'R10', 'S7', 'T8', 'T12']
+export const pending: readonly HostileId[] = ['M3', 'M4', 'M6', 'R1', 'R2', 'S7', 'T12']
