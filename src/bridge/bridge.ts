@@ -57,7 +57,7 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
     tell: (level, event, facts) => log(level, event, { service: plan.service, ...facts }),
   })
   const modern = createModern({ pool, now, about, startMs: options.startMs, shared, stray })
-  const legacy = createLegacy({ pool, now, random, startMs: options.startMs, sessionMs: options.sessionIdleMs, holdMs: options.holdMs, stray })
+  const legacy = createLegacy({ pool, now, random, about, shared, startMs: options.startMs, sessionMs: options.sessionIdleMs, holdMs: options.holdMs, stray })
   const ownerOf = createOwners(shared)
 
   const clock = createHousekeeping({ legacy, modern, pool, now, timeoutMs: options.timeoutMs, sleepMs: options.sleepMs })

@@ -53,6 +53,8 @@ export interface ChannelDeps {
   readonly now: () => number
   /** What a line was that belongs to nobody. */
   readonly stray: (what: string) => void
+  /** What it wrote to standard error. */
+  readonly complained: (text: string) => void
 }
 
 interface Pending extends CallEvents {
@@ -139,6 +141,7 @@ export const createChannel = (plan: ProcessPlan, deps: ChannelDeps, events: Chan
   const child = spawn(plan, {
     line,
     garbage: (bytes) => stray(`${bytes} bytes that are no UTF-8`),
+    complained: deps.complained,
     ended(how) {
       state.end = how
       const lost = [...calls.values()]

@@ -6,12 +6,16 @@ import { revisions } from '../mcp/revisions.ts'
 import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import { introduce, lodge, type Lodging } from './lodging.ts'
 import type { Pool } from './pool.ts'
+import { createShared } from './shared.ts'
 import { type Id, kindOf, type Rpc } from './rpc.ts'
 
 export interface LegacyOptions {
   readonly pool: Pool
   readonly now: () => number
   readonly random: (n: number) => Uint8Array
+  readonly about: { readonly version: string }
+  /** One process for the sessions of everybody. */
+  readonly shared: boolean
   /** Longest wait for the answer to `initialize`, milliseconds. */
   readonly startMs: number
   /** A session without a call or a stream for this long ends, milliseconds. */
@@ -42,12 +46,13 @@ const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[
   throw new Refusal('mcp.invalid', 'initialize in a batch or a session', { say: 'Send initialize by itself and without a session.', rpcId: message['id'] as Id })
 }
 
-export const createLegacy = ({ pool, now, random, startMs, sessionMs, holdMs, stray }: LegacyOptions): Legacy => {
+export const createLegacy = ({ pool, now, random, about, shared, startMs, sessionMs, holdMs, stray }: LegacyOptions): Legacy => {
   const sessions = new Map<string, Lodging>()
   const forget = ({ id }: Lodging): void => {
     if (id !== undefined) sessions.delete(id)
   }
   const deps = { pool, now, stray, forget, primes: (version: string) => version >= priming, atOnce: holdMs > 0 }
+  const house = shared ? createShared('shared', { ...deps, about, startMs }) : undefined
 
   const find = (owner: string, headers: readonly string[]): Lodging => {
     const id = fieldOf(headers, 'mcp-session-id')
@@ -70,7 +75,7 @@ export const createLegacy = ({ pool, now, random, startMs, sessionMs, holdMs, st
       const first = messages.find((message) => message['method'] === 'initialize' && kindOf(message) === 'request')
       if (first) {
         checkInitialize(first, batch, call.headers)
-        return introduce({ lodging: await lodge(owner, call.signal, deps), message: first, call, startMs, accepted })
+        return introduce({ lodging: house?.lodge() ?? (await lodge(owner, call.signal, deps)), message: first, call, startMs, accepted })
       }
       const { session } = find(owner, call.headers)
       if (batch && !batching.has(session.version ?? '')) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version ?? ''} has no batches: send one message a request.` })
@@ -93,6 +98,7 @@ export const createLegacy = ({ pool, now, random, startMs, sessionMs, holdMs, st
       }
     },
     expire(silenceMs, waitMs) {
+      house?.expire(silenceMs)
       for (const { session, channel } of sessions.values()) channel.expire(session.asked > 0 ? waitMs : silenceMs)
     },
   }

@@ -9,7 +9,7 @@ import { createSession, type Session } from './session.ts'
 export interface Lodging {
   readonly owner: string
   readonly session: Session
-  readonly channel: Channel
+  readonly channel: Pick<Channel, 'call' | 'pending' | 'usedAt' | 'expire'>
   /** Filled in when the session has a name. */
   id: string | undefined
   /** Ends session and process. */

@@ -7,6 +7,8 @@ import { createRest } from './rest.ts'
 
 /** A process that served this long before it failed is begun again at once. */
 const steadyMs = 60_000
+/** Characters of one piece of standard error that are logged. */
+const mostLogged = 2000
 
 export interface PoolDeps {
   /** Display name of the service. */
@@ -64,7 +66,8 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
       places.give(place)
     }
     const stray = (what: string): void => tell('debug', 'process.stray', { owner, pid: channel.process.pid, what })
-    const channel: Channel = createChannel(plan(owner), { name, spawn, now, stray }, { ...lodger, ended })
+    const complained = (text: string): void => tell('debug', 'process.stderr', { owner, pid: channel.process.pid, text: text.slice(0, mostLogged).trimEnd() })
+    const channel: Channel = createChannel(plan(owner), { name, spawn, now, stray, complained }, { ...lodger, ended })
     place.channel = channel
     tell('debug', 'process.started', { owner, pid: channel.process.pid })
     return channel

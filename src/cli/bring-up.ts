@@ -7,6 +7,7 @@ import { createNodeRuntime, type NodeRuntime } from '../node/runtime.ts'
 import { type Listening, serve } from '../node/serve.ts'
 import type { Log } from '../ports/runtime.ts'
 import { demoService } from './demo-service.ts'
+import { sayIsolation } from './isolation.ts'
 import { StartRefused } from './start-refused.ts'
 
 export interface Up {
@@ -67,6 +68,7 @@ export const bringUp = async ({ config, stateDir, log, draining }: BringUpOption
   await gateway.warm().catch((error: unknown) => {
     throw whyNoState(error)
   })
+  sayIsolation(config, runtime)
   listening.open(gateway)
   return { gateway, listening, runtime }
 }

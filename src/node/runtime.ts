@@ -10,11 +10,14 @@ import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { rootSecrets } from './root-secret.ts'
 import { createNodeSpawn } from './spawn.ts'
+import type { Isolation } from './spawn-sandbox.ts'
 import { openStore } from './store.ts'
 
 export interface NodeRuntime extends Runtime {
   /** Ends what the runtime holds open: the database file, timers. */
   close(): Promise<void>
+  /** What isolates servers that are commands, or why nothing does. */
+  isolation(): Isolation
 }
 
 interface NodeRuntimeOptions {
@@ -48,6 +51,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     keys,
     passwords: createPasswords(),
     spawn: processes.spawn,
+    isolation: processes.isolation,
     about: { version, runtime: `node ${process.versions.node}`, storage: config.storage.type },
     async close() {
       await Promise.allSettled(pending)

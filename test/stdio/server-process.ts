@@ -21,6 +21,7 @@ let asked = 0
 const cancelled: unknown[] = []
 let initialized = false
 const listeners = new Map<number | string, unknown>()
+const subscribed: unknown[] = []
 
 const ask = (method: string, params: unknown): Promise<Message> =>
   new Promise((resolve) => {
@@ -94,6 +95,10 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     for (const id of listeners.keys()) say({ jsonrpc: '2.0', method: 'notifications/tools/list_changed', params: { _meta: { 'io.modelcontextprotocol/subscriptionId': id } } })
     return { announced: true }
   },
+  change: ({ uri }) => {
+    say({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri } })
+    return { subscribed: [...subscribed] }
+  },
   complain: ({ text }) => {
     process.stderr.write(`${String(text)}\n`)
     return { complained: true }
@@ -133,6 +138,10 @@ const answer = async (message: Message): Promise<object | undefined> => {
     return { result: { protocolVersion: wanted < newest ? wanted : version, capabilities: { tools: { listChanged: true }, logging: {} }, serverInfo: { name: 'small', version: '1' } } }
   }
   if (method === 'ping') return { result: {} }
+  if (method === 'resources/subscribe' || method === 'resources/unsubscribe') {
+    subscribed.push(`${method.slice(10)} ${String(params['uri'])}`)
+    return { result: {} }
+  }
   if (method === 'server/discover') return { result: { resultType: 'complete', supportedVersions: [newest], capabilities: { tools: { listChanged: true } }, ttlMs: 0, cacheScope: 'public' } }
   if (method === 'tools/list') return { result: complete({ tools: listed, ttlMs: 60_000, cacheScope: 'public' }, isModern) }
   if (method === 'subscriptions/listen') {
