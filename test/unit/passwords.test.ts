@@ -13,7 +13,7 @@ const unpadded = (bytes: Uint8Array): string => encodeBase64(bytes).replaceAll('
 const scryptVector = `$scrypt$ln=14,r=8,p=1$${unpadded(new TextEncoder().encode('SodiumChloride'))}$${unpadded(Uint8Array.from(rfc7914.match(/../g)!, (pair) => Number.parseInt(pair, 16)))}`
 
 describe.each([
-  ['Node (argon2id)', node, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/],
+  ['Node (argon2id)', node, /^\$argon2id\$v=19\$m=47104,t=1,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/],
   ['Workers (scrypt)', worker, /^\$scrypt\$ln=14,r=8,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/],
 ])('on %s', (_, passwords, shape) => {
   test('a password verifies against its own hash and no other does', async () => {
@@ -47,7 +47,8 @@ test('the hashes of other implementations verify', async () => {
 test('weaker parameters than today\'s are outdated, stronger ones are not', () => {
   const argon2 = (params: string): string => argon2Vector.replace('m=65536,t=2,p=1', params)
   expect(node.outdated(argon2Vector)).toBe(false)
-  for (const weak of [argon2('m=19455,t=2,p=1'), argon2('m=19456,t=1,p=1'), argon2Vector.replace('v=19', 'v=16'), scryptVector, 'none']) expect(node.outdated(weak), weak).toBe(true)
+  for (const recommended of ['m=47104,t=1,p=1', 'm=19456,t=2,p=1', 'm=12288,t=3,p=1', 'm=9216,t=4,p=1', 'm=7168,t=5,p=1']) expect(node.outdated(argon2(recommended)), recommended).toBe(false)
+  for (const weak of [argon2('m=7167,t=60,p=1'), argon2('m=19456,t=1,p=1'), argon2Vector.replace('v=19', 'v=16'), scryptVector, 'none']) expect(node.outdated(weak), weak).toBe(true)
   expect(worker.outdated(scryptVector)).toBe(false)
   expect(worker.outdated(scryptVector.replace('ln=14', 'ln=15'))).toBe(false)
   for (const weak of [scryptVector.replace('ln=14', 'ln=13'), scryptVector.replace('r=8', 'r=4'), argon2Vector]) expect(worker.outdated(weak), weak).toBe(true)
@@ -61,4 +62,11 @@ test('a PHC string is read as it is written', () => {
   expect(formatPhc(parsePhc(argon2Vector)!)).toBe(argon2Vector)
   expect(parsePhc(argon2Vector)).toMatchObject({ id: 'argon2id', version: 19, params: { m: 65536, t: 2, p: 1 }, salt: decodeBase64('c29tZXNhbHQ=') })
   for (const text of ['$argon2id$v=19$m=1$c29t$CTFhFdXPJO1aFaMaO6Mm5Q', '$argon2id$v=19$$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5Q', '$argon2id$v=19$m=1x$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5Q', `${argon2Vector}\n`, `x${argon2Vector}`]) expect(parsePhc(text), text).toBeUndefined()
+})
+
+test('however many sign in at once, each hears of their own password', async () => {
+  const people = Array.from({ length: 7 }, (_, i) => `password ${i}`)
+  const hashes = await Promise.all(people.map((password) => node.hash(password)))
+  const answers = await Promise.all(people.flatMap((password, i) => [node.verify(password, hashes[i] as string), node.verify(password, hashes[(i + 1) % 7] as string)]))
+  expect(answers).toEqual(people.flatMap(() => [true, false]))
 })
