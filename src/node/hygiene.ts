@@ -63,12 +63,14 @@ export const harden = (server: Server, options: Hardening = {}): void => {
     waiting.add(request)
     server.emit('request', request, response)
   })
-  server.on('checkExpectation', (_request, response) => {
+  server.on('checkExpectation', (request, response) => {
+    refused.add(request.socket)
     response.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end()
   })
   // Without a listener Node would answer an upgrade as if it had not been asked for; what follows on the socket is not HTTP any more.
   server.on('upgrade', (request, socket, head) => {
-    if (!options.upgrade?.(request, socket, head)) refuseSocket(socket, '400 Bad Request')
+    // An answer to HEAD has no body, and nobody shakes hands with it.
+    if (request.method === 'HEAD' || !options.upgrade?.(request, socket, head)) refuseSocket(socket, '400 Bad Request')
   })
   server.on('connect', (_request, socket) => refuseSocket(socket, '405 Method Not Allowed'))
 }

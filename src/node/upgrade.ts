@@ -1,7 +1,6 @@
 // WebSocket handshakes on Node (RFC 6455 §4.2): decided first, then the server behind is reached, then 101.
 import { STATUS_CODES, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { WebSocketServer } from 'ws'
 import type { Gateway } from '../gateway.ts'
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -38,6 +37,8 @@ export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
   const open = new Set<(code: number, reason: string) => void>()
   const answer = async (request: IncomingMessage, socket: Duplex, head: Buffer, visit: Visit): Promise<void> => {
     check(request)
+    // Loaded by the first handshake.
+    const { WebSocketServer } = await import('ws')
     const { rawHeaders } = request
     const tunnel = await admitSocket({ method: 'GET', target: request.url ?? '/', host: fieldOf(rawHeaders, 'host'), rawHeaders, ip: visit.ip, requestId: visit.requestId })
     if (socket.destroyed) {

@@ -1,0 +1,31 @@
+// Bytes that fuzzing found: what one connection may say to the real server, and how often it may answer.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openOnSocket, type House } from '../houses/houses.ts'
+import { sendRaw } from '../houses/raw.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+let upstream: Upstream
+let house: House
+let port: number
+beforeAll(async () => {
+  upstream = await openUpstream()
+  house = await openOnSocket({ upstream: upstream.url })
+  port = Number(new URL(house.origin).port)
+})
+afterAll(async () => {
+  await house.close()
+  await upstream.close()
+})
+
+describe('never says anything more on a connection after "Connection: close" (RFC 9112 §9.6)', () => {
+  const host = () => `Host: localhost:${port}\r\n`
+  it.each([
+    ['an expectation that nobody meets, and a body', () => `DELETE /health HTTP/1.1\r\n${host()}Expect: more\r\n\r\nflow=x\r\n\r\n`, 417],
+    ['two Host headers, and a body', () => `DELETE /health HTTP/1.1\r\n${host()}Host: x\r\n\r\nflow=x\r\n\r\n`, 400],
+    ['a handshake by HEAD', () => `HEAD /echo/mcp HTTP/1.1\r\n${host()}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`, 400],
+  ])('to %s [hostile K6]', async (_, bytes, status) => {
+    const { text, statuses, closed } = await sendRaw(port, bytes())
+    expect([statuses, closed]).toEqual([[status], true])
+    if (bytes().startsWith('HEAD')) expect(text).toMatch(/\r\n\r\n$/)
+  })
+})
