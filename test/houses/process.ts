@@ -37,6 +37,8 @@ export interface ProcessOptions {
   readonly flags?: readonly string[]
   /** What runs it; the checkout's own command line when absent. */
   readonly command?: readonly string[]
+  /** Told of the process as soon as there is one, long before it listens. */
+  readonly born?: (child: ChildProcess) => void
 }
 
 const checkout = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
@@ -49,7 +51,7 @@ export const temporaryState = (): { readonly dir: string; remove(): void } => {
 const exited = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.once('exit', (code) => resolve(code)))
 
 /** Resolves when the process says it is listening; rejects with what it printed when it ends before. */
-export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], command = [process.execPath, checkout] }: ProcessOptions): Promise<PosternProcess> => {
+export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], command = [process.execPath, checkout], born }: ProcessOptions): Promise<PosternProcess> => {
   const file = join(stateDir, 'config.json')
   if (config) writeFileSync(file, JSON.stringify(config))
   const [program = '', ...words] = command
@@ -58,6 +60,7 @@ export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd: stateDir,
   })
+  born?.(child)
   const lines: string[] = []
   const ended = exited(child)
   const first = await new Promise<Listening>((resolve, reject) => {
