@@ -9,10 +9,6 @@ export const whereOffered: readonly HostileId[] = ['B23', 'L10', 'O2', 'O3', 'O4
 
 /** Cases of what the gateway does not offer yet, each with the feature it comes with. The gate fails for an entry that has a test. */
 export const later: Readonly<Partial<Record<HostileId, string>>> = {
-  H15: 'servers that have a sign-in of their own',
-  H16: 'servers that have a sign-in of their own',
-  Q3: 'servers that have a sign-in of their own',
-  T3: 'servers that have a sign-in of their own',
   J15: 'lists that are trimmed for a person',
   Q4: 'tools made from other HTTP interfaces',
   S5: 'storage in Redis',

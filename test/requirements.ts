@@ -63,6 +63,25 @@ export const requirements = {
   C20: requirement('Clients of one era reach servers of the other, as far as their features have a counterpart.', 'MCP 2026-07-28 Versioning'),
   C21: requirement('WebSocket carries one JSON-RPC message a text frame, is authenticated at the upgrade, and closes when its token ends.', 'MCP Transports, Custom Transports; RFC 6455'),
   C22: requirement('Browser clients may send and read the headers of every revision, and a preflight needs no token.', 'Fetch, CORS protocol; MCP 2026-07-28 Streamable HTTP'),
+  // D. Client of upstreams
+  D1: requirement(
+    'An upstream is found by its challenge, then its well-known places; its metadata must be about it, its authorization server must be who it says it is, and servers of 2025-03-26 are found by their origin.',
+    'MCP Authorization Server Discovery; RFC 9728 §3.3, §5.1; RFC 8414 §3; MCP 2025-03-26 Authorization, Fallbacks',
+  ),
+  D2: requirement(
+    'An authorization server without S256 is refused; the resource goes into every request, the state is single use, and the issuer of an answer is compared as text before anything else in it counts.',
+    'MCP Security Considerations; RFC 8707 §2; RFC 9207 §2.4',
+  ),
+  D3: requirement(
+    'The gateway is known to a server as the operator registered it, by its metadata document or by registering itself, and credentials are kept for one person, upstream and issuer and shown to no other.',
+    'MCP Client Registration; Authorization Server Binding',
+  ),
+  D4: requirement('Scopes come from the challenge, then the metadata, or are left out; a step up asks for what was granted too, once.', 'MCP Authorization, Scope Selection Strategy, Scope Challenge Handling, Refresh Tokens'),
+  D5: requirement('What an upstream names is fetched only at public https addresses, and a browser is sent only to web addresses of the issuer.', 'MCP Security Best Practices, SSRF; Security Considerations'),
+  D6: requirement('A person connects an account on a page of the gateway, as the person of the token, and a client is told so in the form of its revision.', 'MCP 2025-11-25 Elicitation, URL mode; 2026-07-28 Multi Round-Trip Requests'),
+  D7: requirement('Tokens of upstreams lie sealed, are renewed once however many ask, and the successor is kept before it is used; a refused token is renewed once, then the person is asked.', 'RFC 6749 §6; RFC 9700 §4.14; MCP Security Considerations, Token Theft'),
+  D8: requirement('What is found out about an upstream without a token says nothing about its revision.', 'MCP TypeScript SDK, Gateways; 2026-07-28 Versioning'),
+  D9: requirement('The gateway signs in to an upstream as itself, by a secret or a key.', 'RFC 6749 §4.4; RFC 7523 §2.2; MCP authorization extensions'),
 } as const satisfies Record<string, Requirement>
 
 export type RequirementId = keyof typeof requirements
@@ -71,4 +90,4 @@ export type RequirementId = keyof typeof requirements
 export const pending: readonly RequirementId[] = ['C13']
 
 /** Not offered yet: what comes with stdio, older and newer transports, and machine clients. */
-export const later: readonly RequirementId[] = ['A16', 'C20']
+export const later: readonly RequirementId[] = ['A16', 'C20', 'D8']

@@ -9,7 +9,7 @@ export interface Challenge {
 }
 
 const longest = 8192
-const piece = /[\s,]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/y
+const piece = /[\s,=]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/y
 
 /** Words of a scope value, each of the characters that RFC 6749 §3.3 allows. */
 export const scopeWords = (text: string): readonly string[] => [...new Set(text.split(' '))].filter((word) => /^[\x21\x23-\x5B\x5D-\x7E]+$/.test(word)).slice(0, 100)

@@ -47,7 +47,7 @@ export const createReturn = ({ runtime, trips, deposit, enrolments, upstreamFor,
     if (!upstream) throw new Refusal('connection.unknown', trip.service)
     const granted = await redeem(trip, upstream, answer, state).catch((thrown: unknown) => {
       const refusal = withOnward(thrown, trip)
-      record({ event: 'connection.failed', code: refusal.code, ...facts })
+      record({ event: 'connection.failed', refusal: refusal.code, ...facts })
       throw refusal
     })
     await deposit(trip, person, granted)

@@ -44,7 +44,7 @@ interface Asked {
 }
 
 const scripts: Readonly<Record<string, (response: ServerResponse) => void>> = {
-  'status-401': (response) => response.writeHead(401, { 'www-authenticate': 'Bearer realm="theirs"', 'set-cookie': 'a=b' }).end('no'),
+  'status-401': (response) => response.writeHead(401, { 'www-authenticate': 'Basic realm="theirs"', 'set-cookie': 'a=b' }).end('no'),
   'status-302': (response) => response.writeHead(302, { location: 'http://169.254.169.254/' }).end(),
   'status-403': (response) => response.writeHead(403, { 'www-authenticate': 'Bearer error="insufficient_scope"', 'content-type': 'application/json' }).end('{}'),
   html: (response) => response.writeHead(200, { 'content-type': 'text/html', 'set-cookie': '__Host-postern-session=stolen' }).end('<script>1</script>'),
