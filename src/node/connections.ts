@@ -6,6 +6,8 @@ import type { AnswerSink, ResponseReader } from './response-reader.ts'
 
 /** Whom a connection serves right now. `failed` is told instead of the end, at most once; nothing follows either. */
 export interface Tenant extends AnswerSink {
+  /** All that was delivered at once has been told, and the end was not among it. Pieces told before are gone after this. */
+  turn(): void
   failed(error: Error & { readonly code?: string }): void
 }
 
@@ -44,10 +46,24 @@ export const createPool = (origin: string, now: () => number): Pool => {
   return { tls, host, port: port === '' ? (tls ? 443 : 80) : Number(port), now, free: [], closed: false, session: undefined, sweep: undefined }
 }
 
-const open = ({ tls, host, port, session }: Pool): Socket => {
+/** One piece of memory for what every plain connection reads: each read is dealt with before the next one begins. */
+const readBuffer = Buffer.allocUnsafeSlow(65_536)
+
+const open = ({ tls, host, port, session }: Pool, deliver: (piece: Buffer) => void): Socket => {
   const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }
-  if (!tls) return connectPlain(options)
-  return connectTls({ ...options, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}), ...(session ? { session } : {}) })
+  if (!tls) {
+    return connectPlain({
+      ...options,
+      onread: {
+        buffer: readBuffer,
+        callback(length) {
+          deliver(length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length))
+          return true
+        },
+      },
+    })
+  }
+  return connectTls({ ...options, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}), ...(session ? { session } : {}) }).on('data', deliver)
 }
 
 const drop = (connection: Connection): void => {
@@ -94,8 +110,18 @@ const release = (connection: Connection, reusable: boolean): void => {
   pool.sweep ??= setInterval(closeIdle, 1000, pool).unref()
 }
 
+const deliver = (connection: Connection, piece: Buffer): void => {
+  try {
+    if (connection.reader) feed(connection.reader, piece)
+  } catch (error) {
+    fail(connection, error as Error)
+    return
+  }
+  connection.tenant?.turn()
+}
+
 const make = (pool: Pool): Connection => {
-  const socket = open(pool)
+  const socket = open(pool, (piece) => deliver(connection, piece))
   const connection: Connection = { pool, socket, reader: undefined, tenant: undefined, usableUntil: 0 }
   const reader = createResponseReader({
     head: (status, headers) => connection.tenant?.head(status, headers),
@@ -107,13 +133,6 @@ const make = (pool: Pool): Connection => {
     },
   })
   connection.reader = reader
-  socket.on('data', (piece: Buffer) => {
-    try {
-      feed(reader, piece)
-    } catch (error) {
-      fail(connection, error as Error)
-    }
-  })
   socket.on('end', () => {
     if (connection.tenant && !feedEnd(reader)) fail(connection, closed('the other side closed'))
     else drop(connection)

@@ -1,6 +1,7 @@
 // Writing one answer to Node's response: as one piece when it is there at once, unbuffered otherwise, with back-pressure and an honest end.
 import type { ServerResponse } from 'node:http'
 import { endsLine, keepAliveComment } from '../kit/events.ts'
+import { fieldOf } from '../kit/http.ts'
 import type { AnswerHead } from '../ports/calls.ts'
 
 export interface Reply {
@@ -11,67 +12,54 @@ export interface Reply {
   begun: boolean
   over: boolean
   bytes: number
-  /** Arrived in this turn of the event loop, not yet written. */
+  /** Delivered together with the head, not yet written. */
   held: Buffer | undefined
-  scheduled: boolean
   /** What was sent so far ends with a line, so that a comment may follow. */
   atLine: boolean
 }
 
-export const createReply = (response: ServerResponse): Reply => ({ response, head: undefined, begun: false, over: false, bytes: 0, held: undefined, scheduled: false, atLine: true })
+export const createReply = (response: ServerResponse): Reply => ({ response, head: undefined, begun: false, over: false, bytes: 0, held: undefined, atLine: true })
 
-/** Up to this size an answer is joined with its head. */
-const smallBody = 16_384
+/** Up to this size a piece is joined with its head. */
+const smallPiece = 16_384
 
 const bodiless = (status: number): boolean => status === 204 || status === 304
 
-const begin = (reply: Reply, head: AnswerHead): void => {
-  reply.begun = true
-  reply.response.writeHead(head.status, head.headers as string[])
-}
+/** Pieces lie in memory that the next read overwrites; what Node may still have to send is a copy. As text a small one travels in one write with its head. */
+const put = (response: ServerResponse, piece: Buffer, joined: boolean): boolean =>
+  joined && piece.length <= smallPiece ? response.write(piece.toString('latin1'), 'latin1') : response.write(Buffer.from(piece))
 
-/** Writes what is held; false when the client reads more slowly than the upstream speaks. */
-const flush = (reply: Reply): boolean => {
-  const { head, held, response } = reply
-  if (reply.over || !head) return true
-  if (!reply.begun) {
-    begin(reply, head)
-    if (!held) response.flushHeaders()
-  }
-  if (!held) return true
-  reply.held = undefined
-  return response.write(held)
-}
-
-const flushLater = (reply: Reply): void => {
-  reply.scheduled = false
-  flush(reply)
-}
-
-const schedule = (reply: Reply): void => {
-  if (reply.scheduled) return
-  reply.scheduled = true
-  // The parser hands over head, body and end of a small answer in one go, before the next tick comes.
-  process.nextTick(flushLater, reply)
-}
-
+/** The head of the answer. It is written with what was delivered together with it, by `flush` or `finish`. */
 export const start = (reply: Reply, head: AnswerHead): void => {
   reply.head = head
-  schedule(reply)
+}
+
+/** Nothing more was delivered at once: what waits goes out. False when the source should pause until the response drains. */
+export const flush = (reply: Reply): boolean => {
+  const { head, held, response } = reply
+  if (reply.over || !head || (reply.begun && !held)) return true
+  const joined = !reply.begun
+  if (!reply.begun) {
+    reply.begun = true
+    response.writeHead(head.status, head.headers as string[])
+  }
+  reply.held = undefined
+  if (held) return put(response, held, joined)
+  response.flushHeaders()
+  return true
 }
 
 /** False when the source should pause until the response drains. */
-export const write = (reply: Reply, chunk: Buffer): boolean => {
+export const write = (reply: Reply, piece: Buffer): boolean => {
   if (reply.over) return true
-  reply.bytes += chunk.length
-  if (reply.head?.events) reply.atLine = endsLine(chunk)
+  reply.bytes += piece.length
+  if (reply.head?.events) reply.atLine = endsLine(piece)
   if (!reply.begun && !reply.held) {
-    reply.held = chunk
-    schedule(reply)
+    reply.held = piece
     return true
   }
-  if (reply.held) flush(reply)
-  return reply.response.write(chunk)
+  flush(reply)
+  return put(reply.response, piece, false)
 }
 
 /** A comment on an idle event stream, where one may stand. */
@@ -85,15 +73,13 @@ export const finish = (reply: Reply): void => {
   if (reply.over || !head) return
   reply.over = true
   if (!reply.begun) {
-    const length = held ? held.length : 0
     // Complete before its first byte was sent: the length is known, whatever the framing on the other side was.
-    const framed = bodiless(head.status) || head.headers.some((name, i) => i % 2 === 0 && name.length === 14 && name.toLowerCase() === 'content-length')
+    const framed = bodiless(head.status) || fieldOf(head.headers, 'content-length') !== undefined
     reply.begun = true
-    response.writeHead(head.status, (framed ? head.headers : [...head.headers, 'Content-Length', String(length)]) as string[])
+    response.writeHead(head.status, (framed ? head.headers : [...head.headers, 'Content-Length', String(held ? held.length : 0)]) as string[])
   }
-  // As text it travels in one write with the head; latin1 keeps every byte.
-  if (held && held.length <= smallBody) response.end(held.toString('latin1'), 'latin1')
-  else if (held) response.end(held)
+  if (held && held.length <= smallPiece) response.end(held.toString('latin1'), 'latin1')
+  else if (held) response.end(Buffer.from(held))
   else response.end()
   reply.held = undefined
   reply.head = undefined

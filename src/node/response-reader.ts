@@ -6,6 +6,7 @@ import type { Framing, ResponseHead } from './response-head.ts'
 export interface AnswerSink {
   /** `headers`: flat list, names and values as sent. */
   head(status: number, headers: string[]): void
+  /** The piece is valid until the call returns, or until `turn`. */
   data(piece: Buffer): void
   /** `reusable`: the connection may carry another request. */
   end(reusable: boolean): void
@@ -83,7 +84,8 @@ const takeHead = (reader: ResponseReader, piece: Buffer, at: number): number => 
   const end = whole.indexOf('\r\n\r\n', Math.max(0, before - 3), 'latin1')
   if (end === -1 || end > headLimit) {
     if (whole.length > headLimit) throw garbled('head too long')
-    reader.held = whole
+    // A copy: the next read overwrites the piece.
+    reader.held = reader.held ? whole : Buffer.from(whole)
     return piece.length
   }
   reader.held = undefined

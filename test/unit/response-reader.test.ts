@@ -27,7 +27,12 @@ const read = (pieces: readonly (string | Buffer)[], end = false): Read => {
   })
   expectAnswer(reader)
   try {
-    for (const piece of pieces) feed(reader, typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)
+    for (const piece of pieces) {
+      // As from a socket: the memory of one read is that of the next.
+      const memory = typeof piece === 'string' ? Buffer.from(piece, 'latin1') : Buffer.from(piece)
+      feed(reader, memory)
+      memory.fill('#')
+    }
     if (end) whole = feedEnd(reader)
   } catch (thrown) {
     error = (thrown as Error).name
