@@ -18,9 +18,18 @@ const ofMeta = names('io.modelcontextprotocol/protocolVersion', 'io.modelcontext
 
 const ambiguous = (why: string): Refusal => new Refusal('mcp.invalid', why, { say: 'The message names a member twice, or in a spelling that servers may read differently.' })
 
+/** Short strings are read through, long ones searched. */
+const shortString = 48
+
 /** Index of the quote that closes the string opened at `open`. The text is known to be valid JSON. */
 const stringEnd = (text: string, open: number): number => {
-  let close = text.indexOf('"', open + 1)
+  let at = open + 1
+  for (const stop = at + shortString; at < stop; at++) {
+    const c = text.charCodeAt(at)
+    if (c === 0x22) return at
+    if (c === 0x5c) at++
+  }
+  let close = text.indexOf('"', at)
   for (;;) {
     let slashes = 0
     while (text.charCodeAt(close - 1 - slashes) === 0x5c) slashes++
@@ -62,6 +71,8 @@ const membersRead = (value: unknown, levels: number): number => {
 const checkSpelling = (value: unknown, exact: Names): void => {
   if (typeof value !== 'object' || value === null) return
   for (const name in value) {
+    // Most names are written as they should be.
+    if (exact.get(name) === name) continue
     const meant = exact.get(name.toLowerCase())
     if (meant !== undefined && meant !== name) throw ambiguous(`member ${JSON.stringify(name.slice(0, 40))}`)
   }

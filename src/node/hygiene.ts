@@ -101,12 +101,22 @@ const scan = (rawHeaders: readonly string[]): Seen => {
   return seen
 }
 
+/** Host values seen to be well formed: most requests carry the same one. */
+const seenHosts = new Set<string>()
+
+const wellFormed = (host: string): boolean => {
+  if (seenHosts.has(host)) return true
+  if (!isHost(host)) return false
+  if (seenHosts.size < 100) seenHosts.add(host)
+  return true
+}
+
 const faultOf = (request: IncomingMessage): Refusal | undefined => {
   const { method = '', url = '' } = request
   if (request.httpVersionMajor !== 1) return new Refusal('request.malformed', `HTTP/${request.httpVersion}`)
   if (!knownMethods.has(method)) return new Refusal('request.method', method.slice(0, 20), { headers: { allow: [...knownMethods].join(', ') } })
   const { hosts, host, coding, lengths } = scan(request.rawHeaders)
-  if (hosts !== 1 || !isHost(host)) return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
+  if (hosts !== 1 || !wellFormed(host)) return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || lengths > 0)) return new Refusal('request.malformed', `Transfer-Encoding ${coding.slice(0, 40)}`)
   // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
   if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\')) return new Refusal('request.malformed', `target ${url.slice(0, 80)}`)

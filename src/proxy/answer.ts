@@ -27,6 +27,19 @@ const classify = (name: string): Action => {
 /** Answers that a browser would not render; everything else is put in a sandbox, since it arrives under the gateway's own origin. */
 const inert = /^\s*(?:application\/json|text\/event-stream)\s*(?:;|$)/i
 
+interface Kind {
+  readonly events: boolean
+  /** What the gateway adds to such an answer: flat list. */
+  readonly added: readonly string[]
+}
+
+const readKind = (type: string | undefined): Kind => {
+  const events = isEventStream(type)
+  const added = [...(events ? ['X-Accel-Buffering', 'no'] : []), 'X-Content-Type-Options', 'nosniff']
+  if (type !== undefined && !inert.test(type)) added.push('Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'")
+  return { events, added }
+}
+
 export interface Relayed extends AnswerHead {
   /** The session id the upstream told, if any. */
   readonly session: string | undefined
@@ -51,6 +64,14 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
     if (known.size < 1000 && name.length <= 64) known.set(name, action)
     return action
   }
+  const kinds = new Map<string | undefined, Kind>()
+  const kindOf = (type: string | undefined): Kind => {
+    const before = kinds.get(type)
+    if (before !== undefined) return before
+    const kind = readKind(type)
+    if (kinds.size < 200 && (type?.length ?? 0) <= 200) kinds.set(type, kind)
+    return kind
+  }
   return (status, rawHeaders, { service, modern, extra }) => {
     refuseStatus(status, service)
     const headers: string[] = []
@@ -69,10 +90,8 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
       }
       headers.push(name, value)
     }
-    const events = isEventStream(type)
-    if (events) headers.push('X-Accel-Buffering', 'no')
-    headers.push('X-Content-Type-Options', 'nosniff')
-    if (type !== undefined && !inert.test(type)) headers.push('Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'")
+    const { events, added } = kindOf(type)
+    for (const field of added) headers.push(field)
     for (const field of extra) headers.push(field)
     return { status, headers, events, session }
   }

@@ -32,6 +32,8 @@ export const createFront = ({ config, directory }: FrontOptions): Front => {
   }
   return {
     host(host) {
+      const known = host === undefined ? undefined : whole.get(host)
+      if (known !== undefined) return known
       if (host === undefined || !isHost(host)) throw new Refusal('request.host', String(host).slice(0, 80))
       const name = host.toLowerCase()
       const origin = whole.get(name) ?? directory.host(name)?.origin ?? (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
