@@ -22,16 +22,18 @@ export interface PosternOptions {
   /** How to start it; default: the source of this checkout. */
   readonly command?: readonly [program: string, ...args: string[]]
   readonly env?: Readonly<Record<string, string>>
+  /** Arguments that must stand behind all others. */
+  readonly after?: readonly string[]
 }
 
 /** Starts it and waits for its first line, `{"event":"listening",…}`. */
-export const startPostern = async ({ config, command = [process.execPath, join(root, 'src/cli/main.ts')], env }: PosternOptions): Promise<Running> => {
+export const startPostern = async ({ config, command = [process.execPath, join(root, 'src/cli/main.ts')], env, after = [] }: PosternOptions): Promise<Running> => {
   const home = mkdtempSync(join(tmpdir(), 'postern-'))
   const file = join(home, 'config.yaml')
   if (config) writeFileSync(file, JSON.stringify(config, null, 2))
   const [program, ...args] = command
   const started = startProcess(program, {
-    args: [...args, '--state', join(home, 'state'), '--port', '0', ...(config ? ['--config', file] : [])],
+    args: [...args, '--state', join(home, 'state'), '--port', '0', ...(config ? ['--config', file] : []), ...after],
     env: { PATH: process.env['PATH'], HOME: home, ...env },
     cwd: root,
   })

@@ -61,7 +61,7 @@ const personBlock = (facts: StartFacts): string[] => {
   const [first] = places(gateway)
   const addresses = places(gateway).map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
   const newLink = facts.keys ? 'press l for a login link' : 'postern admin link'
-  const next = [link === undefined && gateway.links.enabled ? newLink : 'postern config schema', 'postern validate', ...(facts.keys ? ['press h for keys'] : [])].join(' · ')
+  const next = [link === undefined && gateway.links.enabled ? newLink : first?.service.id === 'demo' ? 'postern wrap -- npx -y @modelcontextprotocol/server-filesystem .' : 'postern config schema', 'postern validate', ...(facts.keys ? ['press h for keys'] : [])].join(' · ')
   return [
     `${paint(1, `postern ${about.version}`)} · ${about.runtime} · state ${tilde(facts.stateDir)}${facts.fresh ? ' (new)' : ''}   ready in ${facts.readyMs} ms`,
     '',

@@ -9,6 +9,7 @@ import type { Wanted } from './configuration.ts'
 import type { AddOptions } from './services.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import { versionOf, versionText } from './version.ts'
+import type { WrapOptions } from './wrap.ts'
 
 interface Given {
   readonly config?: string
@@ -45,18 +46,35 @@ const noVerb = (command: Command, word: string): UsageError => {
   return new UsageError(meant === undefined ? `There is no command ${JSON.stringify(`${path} ${word}`)}; there are: ${verbs.join(', ')}.` : `There is no command ${JSON.stringify(`${path} ${word}`)}, did you mean "${path} ${meant}"?`)
 }
 
-const serve = async (given: Given): Promise<void> => {
+const serve = async (given: Given, more: Flags = {}): Promise<void> => {
   const { loadConfiguration, loadOrThrow } = await import('./configuration.ts')
-  const { config, warnings, file, path } = await loadOrThrow(wantedOf(given), process.env)
+  const wanted = { ...wantedOf(given), flags: { ...wantedOf(given).flags, ...more } }
+  const { config, warnings, file, path } = await loadOrThrow(wanted, process.env)
   const { start } = await import('./start.ts')
   await start({
     config,
-    source: { file, path, load: () => loadConfiguration(wantedOf(given), process.env) },
+    source: { file, path, load: () => loadConfiguration(wanted, process.env) },
     warnings: warnings.map(faultText),
     stateDir: stateDirectory(given.state, process.env),
     tty: process.stdout.isTTY,
     logLevel: config.debug ? 'debug' : config.log_level,
+    showStderr: more.wrapped !== undefined && process.stdout.isTTY,
   })
+}
+
+const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
+
+const addWrap = (program: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
+  verb(program, 'wrap', 'Serve one command on this computer: postern wrap -- npx -y some-server.')
+    .argument('<command...>', 'The command and its arguments, after --.')
+    .option('--name <id>', 'Its name in the path; otherwise made from the command.')
+    .option('-e, --env <name[=value]>', 'A variable for it, from here or with this value; may stand several times.', several)
+    .option('--cwd <dir>', 'Its working directory; otherwise this one, unless that is a home.')
+    .option('--read <path>', 'A further place it may read; may stand several times.', several)
+    .option('--write <path>', 'A place it may change; may stand several times.', several)
+    .option('--no-network', 'Without the network.')
+    .option('--no-sandbox', 'Without isolation.')
+    .action(async (words: string[], options: WrapOptions, command: Command) => serve(command.optsWithGlobals<Given>(), (await import('./wrap.ts')).wrapped(words, options, process.env, process.cwd())))
 }
 
 const adminLink = async (given: Given): Promise<void> => {
@@ -132,6 +150,7 @@ export const createProgram = (): Command => {
   const verb = (parent: Command, name: string, about: string): Command => parent.command(name).description(about).copyInheritedSettings(program).allowExcessArguments(false)
 
   verb(program, 'serve', 'Start the gateway (also without a command).').action((_, command: Command) => serve(command.optsWithGlobals<Given>()))
+  addWrap(program, verb)
   verb(program, 'validate', 'Check the configuration without starting anything.').action(async (_, command: Command) => {
     const given = command.optsWithGlobals<Given>()
     await (await import('./config-verbs.ts')).validate(wantedOf(given), process.env, given.json === true)

@@ -9,7 +9,9 @@ const argv = process.argv.slice(2)
 const usage = (error: CommanderError): UsageError | undefined => {
   if (error.exitCode === 0) return undefined
   const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ').replace(/\.$/, '')
-  return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`)
+  // An option of the wrapped command was taken for one of ours.
+  const hint = error.code === 'commander.unknownOption' && argv.includes('wrap') && !argv.includes('--') ? ' Put -- before the command: postern wrap -- npx -y some-server.' : ''
+  return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}.${hint}`)
 }
 
 // A reader that has seen enough (`postern config schema | head`) is no fault.

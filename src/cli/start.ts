@@ -8,6 +8,7 @@ import { startBlock } from './block.ts'
 import { bringUp, type Up } from './bring-up.ts'
 import { inForeground } from './foreground.ts'
 import { type Source, watchConfiguration } from './reload.ts'
+import { withStderr } from './server-stderr.ts'
 import { exitCodes, outliveReaders, tellFaults, untilAsked } from './signals.ts'
 import { openStateDirectory } from './state.ts'
 
@@ -20,6 +21,8 @@ export interface StartOptions {
   /** Whether a person reads the output. */
   readonly tty: boolean
   readonly logLevel: LogLevel
+  /** Shows what servers that are commands write to standard error. */
+  readonly showStderr?: boolean
 }
 
 /** Longest wait for calls in flight after SIGTERM; with what follows it fits into the 30 s after which Kubernetes and others kill. */
@@ -56,7 +59,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   const { config, stateDir, tty, logLevel } = options
   const fresh = openState(stateDir)
   const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
-  const { log, release } = behindTheFirst(nodeLog.log)
+  const { log, release } = behindTheFirst(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
   let ending = false
   const up = await bringUp({ config, stateDir, log, draining: () => ending }).catch((error: unknown) => {
     release()
@@ -71,10 +74,11 @@ export const start = async (options: StartOptions): Promise<void> => {
   const reload = watchConfiguration({ source: options.source, supply: gateway.supply, started: config, log })
   const asked = untilAsked({ terminal: tty, log: nodeLog, again: () => void reload.now() })
   const keys = tty && process.stdin.isTTY && inForeground()
+  // Before the block says that they are there.
+  const stopKeys = keys ? (await import('./keys.ts')).listenKeys(gateway) : () => undefined
   startBlock({ stateDir, tty, gateway, about: runtime.about, link, fresh, keys, readyMs: Math.round(performance.now()) })
   release()
   for (const message of options.warnings) log('warn', 'config.warning', { message })
-  const stopKeys = keys ? (await import('./keys.ts')).listenKeys(gateway) : () => undefined
   await asked
   ending = true
   stopKeys()

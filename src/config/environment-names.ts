@@ -45,6 +45,7 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'CF_ACCESS_CLIENT_ID', key: 'oauth_providers', note: 'Of the Access application (SaaS, OIDC).' },
   { name: 'CF_ACCESS_CLIENT_SECRET', key: 'oauth_providers', note: 'Of the Access application.' },
   { name: 'DOWNSTREAM_MCP_URL', key: 'mcp_services', note: 'The URL of one MCP server, served at `/mcp` (and as the service `downstream`).' },
+  { name: 'MCP_SERVER_CMD', key: 'mcp_services', note: 'A command and its arguments, e.g. `npx -y some-server`: an MCP server on this computer, served at `/mcp` (and as the service `server`). Quotes hold words together; no shell reads it.' },
   { name: 'MCP_CONFIG_PATH', note: 'The configuration file, when no `--config` is given.' },
   { name: 'POSTERN_CONFIG', note: 'The configuration itself, as YAML or JSON text, when neither `--config` nor MCP_CONFIG_PATH names a file.' },
   { name: 'POSTERN_STATE', note: 'The state directory, when no `--state` is given.' },
@@ -57,7 +58,7 @@ export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'JWT_PRIV
 /** Begins every name that is made from a key. */
 export const prefix = 'POSTERN_'
 /** Names that are not simply one key's value. */
-export const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET', 'DOWNSTREAM_MCP_URL', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
+export const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET', 'DOWNSTREAM_MCP_URL', 'MCP_SERVER_CMD', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
 
 const holdsSecret = (path: Path): boolean => {
   const shape = shapeAt(path)

@@ -174,6 +174,18 @@ const downstream = (desk: Desk): void => {
   if (desk.tree.get(['default_service']) === undefined) desk.tree.set(['default_service'], 'downstream', origin)
 }
 
+/** Seed 004's container: one command line, split at spaces; quotes hold words together, and nothing else is understood, because no shell ever reads it. */
+const serverCommand = (desk: Desk): void => {
+  const line = desk.values.get('MCP_SERVER_CMD')
+  if (!line?.text) return
+  const words = [...line.text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, bare]) => double ?? single ?? bare ?? '')
+  const origin = { from: 'environment', name: line.from } as const
+  const [command = '', ...args] = words
+  desk.tree.set(['mcp_services', 'server', 'command'], command, origin)
+  desk.tree.set(['mcp_services', 'server', 'args'], args, origin)
+  if (desk.tree.get(['default_service']) === undefined) desk.tree.set(['default_service'], 'server', origin)
+}
+
 /** Lays the environment over the tree. `referenced`: names that the file used itself, so that they are not called useless. */
 export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced: ReadonlySet<string>): Overlay => {
   const desk: Desk = { tree, values, faults: [], warnings: [], lost: [] }
@@ -182,6 +194,7 @@ export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced
   localUser(desk)
   cloudflareAccess(desk, referenced)
   downstream(desk)
+  serverCommand(desk)
   for (const name of unusedNames)
     if (values.get(name)?.text && !referenced.has(name)) desk.warnings.push(about(name, '', 'is set, but this version does nothing with it'))
   return desk

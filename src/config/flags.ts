@@ -8,10 +8,12 @@ export interface Flags {
   readonly issuer?: string | undefined
   readonly debug?: boolean | undefined
   readonly log_level?: string | undefined
+  /** A service that the command line itself describes (`postern wrap`). */
+  readonly wrapped?: { readonly id: string; readonly service: Readonly<Record<string, unknown>> } | undefined
 }
 
 export interface ConfigFlag {
-  readonly key: keyof Flags
+  readonly key: Exclude<keyof Flags, 'wrapped'>
   /** As the parser wants it. */
   readonly option: string
   readonly note: string

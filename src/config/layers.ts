@@ -4,6 +4,7 @@ import { type Environment, type SecretFile, secretFileVariables } from './enviro
 import { type Effective, overlayEnvironment } from './environment.ts'
 import type { Fault, Path } from './fault.ts'
 import type { Flags } from './flags.ts'
+import { adoptMcpServers } from './mcp-servers.ts'
 import { overlayFlags } from './overlay-flags.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, createTree } from './tree.ts'
@@ -44,12 +45,14 @@ export const layer = async (input: LoadInput, env: Effective): Promise<Layers> =
     return env.values.get(name)?.text
   }
   const file = await read(input.file, lookup, (name) => didYouMean(name, env.values.keys()))
+  // Before the environment, so that its names find these services as any other.
+  const adopted = adoptMcpServers(file.tree)
   const environment = overlayEnvironment(file.tree, env, referenced)
   const flags = overlayFlags(file.tree, input.flags ?? {})
   const parts = [file, environment, flags]
   return {
     tree: file.tree,
-    faults: [...env.faults, ...parts.flatMap((part) => part.faults)],
+    faults: [...env.faults, ...adopted, ...parts.flatMap((part) => part.faults)],
     warnings: environment.warnings,
     lost: parts.flatMap((part) => part.lost),
   }

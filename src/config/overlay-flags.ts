@@ -9,6 +9,7 @@ import type { Tree } from './tree.ts'
 export const overlayFlags = (tree: Tree, flags: Flags): { readonly faults: readonly Fault[]; readonly lost: readonly Path[] } => {
   const faults: Fault[] = []
   const lost: Path[] = []
+  if (flags.wrapped) tree.set(['mcp_services', flags.wrapped.id], flags.wrapped.service, { from: 'flag', name: 'wrap' })
   for (const { option, key } of configFlags) {
     const given = flags[key]
     const shape = shapeAt([key])

@@ -3,6 +3,7 @@
 // As a namespace: a bundler then leaves out what is not used, half a megabyte of languages among it.
 import * as z from 'zod'
 import { commandKeys } from './command-keys.ts'
+import { mcpServersKeys } from './mcp-servers.ts'
 import { upstreamAuthKeys } from './upstream-keys.ts'
 
 const text = (description: string) => z.string().min(1).describe(description)
@@ -165,6 +166,7 @@ export const configSchema = z
     cors: cors.prefault({}),
     oauth_providers: z.record(serviceId, provider).default({}).describe('Identity providers by id.'),
     mcp_services: z.record(serviceId, service).default({}).describe('MCP servers by id; the id is the path: `/{id}/mcp`.'),
+    mcpServers: mcpServersKeys,
     local_users: z.array(localUser).default([]).describe('People who sign in with a password kept here.'),
     clients: z
       .record(z.string().regex(/^[A-Za-z0-9._~-]{1,128}$/, 'use letters, digits, - . _ ~ (at most 128 characters)'), client)

@@ -16,7 +16,8 @@ export interface SubstituteOptions {
 }
 
 const forms = 'use ${NAME}, ${NAME:-default} or ${NAME:?message}; $${…} stands for the characters themselves'
-const expression = /^([A-Za-z_][A-Za-z0-9_]*)(?::([-?])([\s\S]*))?$/
+// `env:` is what Cursor and VS Code write before a name.
+const expression = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::([-?])([\s\S]*))?$/
 
 /** Position of the `}` that closes the `${` before `from`, nested ones skipped; -1 when there is none. */
 const closing = (text: string, from: number): number => {

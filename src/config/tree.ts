@@ -20,6 +20,8 @@ export interface Tree {
   /** Puts a value, making objects on the way; what stood there and below it is forgotten. False where something else than an object or list is in the way. */
   set(path: Path, value: unknown, origin: Origin): boolean
   get(path: Path): unknown
+  /** Takes a key of the root out, and forgets where it and what is below it stood. */
+  drop(key: string): void
   /** Paths of everything written, in the order of writing. */
   paths(): readonly Path[]
 }
@@ -90,6 +92,10 @@ export const createTree = (): Tree => {
       return true
     },
     get: (path) => path.reduce<unknown>(child, root),
+    drop(key) {
+      forget([key])
+      delete root[key]
+    },
     paths: () => [...places.values()].map((place) => place.path),
   }
 }

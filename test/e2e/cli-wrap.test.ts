@@ -1,0 +1,35 @@
+// `postern wrap -- …` as a process: the same first line as ever, and a server behind it that people can call.
+import { afterAll, describe, expect, it } from 'vitest'
+import { obtainToken } from '../../scripts/harness/authorize.ts'
+import { person, startPostern } from '../../scripts/harness/postern.ts'
+import { serverScript } from '../stdio/world.ts'
+import { createPlace, postern } from './cli-process.ts'
+
+describe('postern wrap', () => {
+  const place = createPlace()
+  afterAll(() => place.remove())
+
+  it('serves one command with the printed block of every start', async () => {
+    const main = new URL('../../src/cli/main.ts', import.meta.url).pathname
+    const running = await startPostern({
+      config: { local_users: [person] },
+      command: [process.execPath, main, 'wrap', '--no-sandbox', '--name', 'small', '-e', 'MODE=test'],
+      after: ['--', process.execPath, serverScript],
+    })
+    try {
+      const token = await obtainToken(`${running.url}/small/mcp`)
+      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+      const post = (body: object, more: Record<string, string> = {}) => fetch(`${running.url}/small/mcp`, { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...body }) })
+      const begun = await post({ method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } })
+      const answer = (await (await post({ method: 'tools/call', params: { name: 'environment', arguments: {} } }, { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' })).json()) as { result: { content: { text: string }[] } }
+      expect(JSON.parse(answer.result.content[0]!.text)).toMatchObject({ MODE: 'test' })
+    } finally {
+      await running.stop()
+    }
+  })
+
+  it('says where the command begins when its options are taken for its own', async () => {
+    const { code, err } = await postern(place, ['wrap', 'npx', '-y', 'some-server'])
+    expect([code, err]).toEqual([2, expect.stringContaining('postern wrap -- ')])
+  })
+})

@@ -1,0 +1,80 @@
+// Services that are commands, and the block that clients keep of theirs.
+import { describe, expect, it } from 'vitest'
+import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
+
+const claude = JSON.stringify(
+  {
+    mcpServers: {
+      filesystem: { command: 'npx', args: ['-y', '@modelcontextprotocol/server-filesystem', '/data'] },
+      'Brave Search': { command: 'npx', args: ['-y', 'brave'], env: { API_KEY: '${env:BRAVE}', MODE: 'x' }, autoApprove: ['search'], disabledTools: [] },
+      remote: { type: 'http', url: 'https://mcp.example.com/mcp', headers: { 'X-Api-Key': 'k-123' } },
+      old: { type: 'sse', url: 'https://old.example.com' },
+      cursor: { serverUrl: 'https://cursor.example.com/mcp' },
+      off: { command: 'nothing', disabled: true },
+    },
+  },
+  null,
+  2,
+)
+
+describe('a block mcpServers', () => {
+  it('is taken unchanged: each entry is a service', async () => {
+    const { mcp_services: services } = await configOf(claude, { env: { BRAVE: 'secret-1' } })
+    expect(Object.keys(services)).toEqual(['filesystem', 'brave-search', 'remote', 'old', 'cursor'])
+    expect(services['filesystem']).toMatchObject({ command: 'npx', args: ['-y', '@modelcontextprotocol/server-filesystem', '/data'], shared: false, sandbox: 'auto' })
+    expect(services['brave-search']).toMatchObject({ name: 'Brave Search', env: { API_KEY: 'secret-1', MODE: 'x' } })
+    expect(services['remote']).toMatchObject({ url: 'https://mcp.example.com/mcp', transport: 'streamable', upstream_auth: { type: 'static', headers: { 'X-Api-Key': 'k-123' } } })
+    expect(services['old']).toMatchObject({ url: 'https://old.example.com', transport: 'sse' })
+    expect(services['cursor']).toMatchObject({ url: 'https://cursor.example.com/mcp' })
+  })
+
+  it('stands beside settings of the gateway for the same service, and the environment finds it', async () => {
+    const text = ['mcpServers:', '  memory: { command: npx, args: [-y, server-memory] }', 'mcp_services:', '  memory: { shared: true, name: Memory }'].join('\n')
+    const { mcp_services: services } = await configOf(text, { env: { POSTERN_MCP_SERVICES__MEMORY__SESSION_IDLE: '60' } })
+    expect(services['memory']).toMatchObject({ command: 'npx', shared: true, name: 'Memory', session_idle: 60 })
+  })
+
+  it('is told where it is wrong: names, members, and that something is missing', async () => {
+    const text = ['mcpServers:', '  "***": { command: a }', '  My Server: { command: a }', '  my-server: { command: b }', '  list: [1]', '  mcp: { command: c }', '  number: { command: 7 }', '  nothing: {}'].join('\n')
+    expect(await faultsOf(text)).toEqual([
+      'config.yaml:2:3 mcpServers["***"] – has a name without letters or digits: its address is made from it',
+      'config.yaml:4:3 mcpServers.my-server – would have the same address as "My Server": /my-server/mcp',
+      'config.yaml:5:3 mcpServers.list – must hold keys and values of its own',
+      'config.yaml:6:3 mcp_services.mcp – cannot be called "mcp": that is an address of the gateway itself',
+      'config.yaml:7:22 mcp_services.number.command – must be text, so it stands in quotes',
+      'config.yaml:8:3 mcp_services.nothing.url – is missing: The MCP server. A command in its place is one on this computer',
+    ])
+  })
+
+  it('keeps the secrets of its servers out of what is shown', async () => {
+    const loaded = await load(claude, { env: { BRAVE: 'secret-1' } })
+    expect(loaded.ok && loaded.writtenSecrets).toEqual(['mcp_services.brave-search.env.MODE', 'mcp_services.remote.upstream_auth.headers.X-Api-Key'])
+  })
+})
+
+describe('a service', () => {
+  const faults = (service: string) => faultsOf(`mcp_services:\n  a: ${service}`)
+
+  it('is a URL or a command, not both and not neither', async () => {
+    expect(await faults('{ command: x, url: "https://a.example/mcp" }')).toEqual(['config.yaml:3:6 mcp_services.a.command – stands beside url: a service is one or the other'].map((line) => line.replace('3:6', '2:8')))
+    expect(await faults('{}')).toEqual(['config.yaml:2:3 mcp_services.a.url – is missing: The MCP server. A command in its place is one on this computer'])
+    expect(await faults('{ url: "https://a.example/mcp", args: [x], shared: true }')).toEqual([
+      'config.yaml:2:38 mcp_services.a.args – means something only beside command',
+      'config.yaml:2:49 mcp_services.a.shared – means something only beside command',
+    ])
+    expect(await faults('{ command: x, transport: sse }')).toEqual(['config.yaml:2:20 mcp_services.a.transport – means something only beside url'])
+  })
+
+  it('without login needs one process for everybody, because nobody can be told apart', async () => {
+    expect(await faults('{ command: x, auth_required: false }')).toEqual([
+      'config.yaml:2:35 mcp_services.a.auth_required – leaves nobody to tell apart: a command without login needs shared: true, one process for everybody',
+    ])
+    expect(await faults('{ command: x, auth_required: false, shared: true }')).toEqual([])
+  })
+
+  it('gets no headers on standard input, and no mark but the gateway’s', async () => {
+    expect(await warningsOf('mcp_services:\n  a: { command: x, identity: { preset: all } }')).toEqual(['config.yaml:2:30 mcp_services.a.identity – has no effect: a command on standard input and output gets no headers'])
+    expect(await faults('{ command: x, env: { POSTERN_PROCESS: y } }')).toEqual(['config.yaml:2:27 mcp_services.a.env.POSTERN_PROCESS – is a name that the gateway writes itself'])
+    expect(await warningsOf('mcp_services:\n  a: { command: x, sandbox: none, sandbox_read: [/data] }')).toEqual(['config.yaml:2:49 mcp_services.a.sandbox_read – has no effect beside sandbox: none'])
+  })
+})
