@@ -1,5 +1,5 @@
 // Every page in every state worth looking at, as data: the browser tests walk it, the preview serves it.
-import type { ClientView, ConsentView, HomeView, LoginView, Pages } from '../../src/ports/pages.ts'
+import type { ClientView, ConnectUpstreamView, ConsentView, HomeView, LoginView, Pages } from '../../src/ports/pages.ts'
 import { problemFor, problems } from '../../src/pages/problems.ts'
 import { refusals, type RefusalCode } from '../../src/kit/refusal.ts'
 
@@ -60,6 +60,27 @@ const served = { ...jira, url: jira.resource, authRequired: true }
 const demo = { id: 'demo', name: 'Demo', description: 'A small MCP server to try things with.', url: 'http://localhost:8080/demo/mcp', authRequired: true }
 const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true }
 
+const connected = { name: 'default', issuer: 'https://auth.jira.example.com', scopes: ['read:issues', 'write:issues', 'offline_access'], wanted: [], connectedAt: Date.UTC(2026, 10, 3), ended: false, chosen: true }
+const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
+
+const connectStates = (pages: Pages) => {
+  const show = (view: Partial<ConnectUpstreamView>) => () => pages.connectUpstream({ ...connecting, ...view }, requestId)
+  return {
+    'connect-upstream-first': show({ returnTo: '/oauth/consent?flow=f_Zk3' }),
+    'connect-upstream-one': show({ accounts: [connected] }),
+    'connect-upstream-several': show({ accounts: [connected, { ...connected, name: 'Work', chosen: false, scopes: [] }] }),
+    'connect-upstream-ended': show({ accounts: [{ ...connected, ended: true }], returnTo: '/oauth/consent?flow=f_Zk3' }),
+    'connect-upstream-wanted': show({ accounts: [{ ...connected, wanted: ['admin:issues'] }] }),
+    'connect-upstream-hostile': show({
+      service: { ...jira, name: hostileNames.markup, description: hostileNames.lines },
+      host: `${'long-'.repeat(30)}evil.example`,
+      person: { ...ana, name: hostileNames.override },
+      accounts: [{ ...connected, name: hostileNames.markup, issuer: `https://x/"><script>`, scopes: Array.from({ length: 40 }, () => '"><i>scope'), wanted: [hostileNames.unbroken] }],
+      returnTo: '//evil.example',
+    }),
+  }
+}
+
 const problemState = (pages: Pages, code: RefusalCode, more: Partial<Parameters<Pages['problem']>[0]> = {}) => () =>
   pages.problem({ ...problemFor(code, refusals[code].say), status: refusals[code].status, facts: [], requestId, ...more })
 
@@ -70,6 +91,7 @@ const consentStates = (pages: Pages) => {
     'consent-loopback': show({ ...consent, client: claude, redirect: loopback }),
     'consent-dynamic-native': show({ ...consent, client: cursor, redirect: native }),
     'consent-registered': show({ ...consent, client: portal, redirect: { ...consent.redirect, uri: 'https://portal.example.com/oauth/done', host: 'portal.example.com' } }),
+    'consent-upstream': show({ ...consent, upstream: { host: 'mcp.jira.example.com' } }),
     'consent-step-up': show({ ...consent, scopes: [{ name: 'mcp', fresh: false }, { name: 'jira:write', fresh: true }, { name: 'offline_access', fresh: true }] }),
     'consent-short': (() => {
       const { staysMs: _, ...rest } = consent
@@ -98,6 +120,7 @@ const loginStates = (pages: Pages) => {
 export const pageStates = (pages: Pages): Readonly<Record<string, () => Response>> => ({
   ...consentStates(pages),
   ...loginStates(pages),
+  ...connectStates(pages),
   'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }, requestId),
   'home-many': () => pages.home({ ...home, services: [served, { ...demo, url: 'https://mcp.example.com/demo/mcp' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }, requestId),
   'home-none': () => pages.home({ ...home, services: [] }, requestId),

@@ -18,7 +18,7 @@ describe('every page', () => {
     expect(text).not.toMatch(/<style|<script(?! src="\/assets\/postern\.[0-9a-f]{8}\.js" defer><\/script>)|\son[a-z]+="|\sstyle="|javascript:(?!alert\(document)/)
     // The only thing fetched is ours.
     for (const [, source = ''] of text.matchAll(/\ssrc="([^"]*)"|<link [^>]*href="([^"]*)"/g)) expect(source).toMatch(/^(\/assets\/|$)/)
-    for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g)) expect(action).toMatch(/^\/(oauth\/consent|login(\/[^"/]+)?|logout)$/)
+    for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g)) expect(action).toMatch(/^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|connect\/[^"/]+)$/)
     // Hostile markup is text.
     expect(text).not.toMatch(/<img|<b>|<i>|<script>/)
     // One heading of the first level, and it holds the focus unless a field does.
