@@ -11,7 +11,7 @@ export const encodePage = (gateway: Gateway, view: EncodeView, requestId: string
 <code class="copy url" data-what="URL">${breakable(readAddress(registered ? url : (host ?? '')))}</code>
 ${!registered && caution('Nobody is served there yet: an administrator adds the server first. Only servers that were added are ever reached.')}`
   const body = html`<div class="card stack">
-<h1 tabindex="-1">The URL of an MCP server</h1>
+<h1 tabindex="-1" autofocus>The URL of an MCP server</h1>
 <form method="get" action="/encode" class="stack">
 <label for="domain">Domain of the server</label>
 <input id="domain" name="domain" value="${asked.slice(0, 300)}" placeholder="mcp.example.com" autocomplete="off" autocapitalize="none" spellcheck="false" required>

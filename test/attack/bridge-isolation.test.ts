@@ -26,7 +26,7 @@ const begun = async (client: StdioClient): Promise<StdioClient> => {
 
 const bubblewrap = findProgram('bwrap') !== undefined
 
-describe('the end of the gateway', () => {
+describe('never after the end of the gateway', () => {
   it.each(['none', ...(bubblewrap ? ['bubblewrap'] : [])])('never leaves a server running, not even when it is killed (sandbox: %s) [hostile N10]', async (sandbox) => {
     const gateway = spawn(process.execPath, [fileURLToPath(new URL('../stdio/gateway-process.ts', import.meta.url)), sandbox], { stdio: ['ignore', 'pipe', 'inherit'] })
     const line = await new Promise<string>((resolve) => gateway.stdout.once('data', (text: Buffer) => resolve(text.toString())))
@@ -41,7 +41,7 @@ describe('the end of the gateway', () => {
   }, 30_000)
 })
 
-describe.skipIf(!bubblewrap && !inCI())('an isolated server', () => {
+describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () => {
   const isolated = (options: WorldOptions = {}): World => world({ ...options, plan: { sandbox: 'bubblewrap', ...options.plan } })
   const failure = async (client: StdioClient, tool: string, args: object): Promise<string> => JSON.stringify((await client.tool(tool, args)).result)
 

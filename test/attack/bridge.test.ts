@@ -21,7 +21,7 @@ const begun = async (client: StdioClient): Promise<StdioClient> => {
   return client
 }
 
-describe('a command line', () => {
+describe('never by its command line: a child', () => {
   it('never meets a shell [hostile N1]', async () => {
     const { client, stateDir } = world({ flags: ['; touch touched', '$(touch touched)', '`touch touched`', '| touch touched', '&& touch touched', '\n touch touched'], plan: { env: { PAYLOAD: '$(touch touched)' } } })
     const ana = await begun(client('ana'))
@@ -39,7 +39,7 @@ describe('a command line', () => {
   })
 })
 
-describe('two people', () => {
+describe('never across people: two of them', () => {
   const interleaved = async (one: StdioClient, two: StdioClient, call: (who: StdioClient, name: string, n: number) => Promise<Record<string, unknown>>): Promise<number> => {
     let crossings = 0
     for (let round = 0; round < 20; round++) {
@@ -92,7 +92,7 @@ describe('two people', () => {
   })
 })
 
-describe('a server', () => {
+describe('never at the expense of others: a server', () => {
   it('never fills the memory with a line that does not end; it is ended and the caller told [hostile N8]', async () => {
     const { client, bridge, log } = world()
     const ana = await begun(client('ana'))
@@ -211,7 +211,7 @@ describe('a server', () => {
   })
 })
 
-describe('many at once', () => {
+describe('never without bounds: many at once', () => {
   it('never have more processes than allowed: fifty people start at the same moment, all are served in their turn [hostile N8]', async () => {
     const { client, bridge } = world({ bridge: { maxProcesses: 5, startMs: 60_000 } })
     let most = 0

@@ -25,7 +25,7 @@ describe('postern version', () => {
 describe('a command line that is wrong', () => {
   it.each([
     [['valdate'], 'There is no command "postern valdate", did you mean "postern validate"?'],
-    [['xyzzy'], 'There is no command "postern xyzzy"; there are: serve, validate, config, hash-password, admin, version.'],
+    [['xyzzy'], 'There is no command "postern xyzzy"; there are: serve, wrap, validate, config, hash-password, admin, services, version.'],
     [['config', 'explian'], 'There is no command "postern config explian", did you mean "postern config explain"?'],
     [['admin'], 'postern admin needs one of: link.'],
     [['--prot', '80'], "Unknown option '--prot' (Did you mean --port?)."],

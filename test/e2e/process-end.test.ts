@@ -17,7 +17,7 @@ let held: ServerResponse[]
 let asked: () => void
 
 const port = (): number => Number(new URL(gateway.origin).port)
-const config = () => ({ local_users: [person], mcp_services: { echo: { url: upstream.url } } })
+const config = () => ({ local_users: [person], mcp_services: { echo: { url: upstream.url, upstream_auth: { type: 'none' } } } })
 
 beforeEach(async () => {
   state = temporaryState()

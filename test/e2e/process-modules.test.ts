@@ -45,7 +45,7 @@ it('the first call of the demo loads it', async () => {
 
 it('a login and a proxied call need neither the outbound client nor the MCP SDK', async () => {
   const upstream = await openUpstream()
-  const loaded = await loadedBy({ config: { local_users: [person], mcp_services: { echo: { url: upstream.url } } } }, async (gateway) => {
+  const loaded = await loadedBy({ config: { local_users: [person], mcp_services: { echo: { url: upstream.url, upstream_auth: { type: 'none' } } } } }, async (gateway) => {
     const { tokens } = await logIn(gateway)
     const response = await gateway.fetch(`${gateway.origin}/echo/mcp`, { method: 'POST', headers: { authorization: `Bearer ${tokens.access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }) })
     expect(response.status).toBe(200)

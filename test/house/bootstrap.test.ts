@@ -36,7 +36,7 @@ const clone = async (programs = '[]'): Promise<Clone> => {
   await Promise.all([mkdir(join(path, 'scripts')), mkdir(join(path, 'bin'))])
   await copyFile(join(root, 'scripts/bootstrap.mjs'), join(path, 'scripts/bootstrap.mjs'))
   const table = await readFile(join(root, 'scripts/system-programs.mjs'), 'utf8')
-  await writeFile(join(path, 'scripts/system-programs.mjs'), table.replace(/export const programs = .*/, `export const programs = ${programs}`))
+  await writeFile(join(path, 'scripts/system-programs.mjs'), table.replace(/export const programs = \[[\s\S]*?\n\]/, `export const programs = ${programs}`))
   await writeFile(join(path, 'package.json'), '{ "type": "module" }')
   await writeFile(join(path, 'package-lock.json'), '{ "lockfileVersion": 3 }')
   await writeFile(join(path, 'npm-cli.js'), npm)

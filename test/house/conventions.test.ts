@@ -27,7 +27,7 @@ describe('every file', () => {
   it('is named in kebab-case for the thing it holds', () => {
     const named = everything.filter(({ path }) => !/^[a-z0-9]+(-[a-z0-9]+)*(\.test|\.d|\.config)?\.(ts|mts|mjs)$/.test(basename(path))).map(({ path }) => path)
     expect(named).toEqual([])
-    const vague = everything.filter(({ path }) => /(^|[/-])(utils?|helpers?|common|misc|shared|managers?|impl)([-./]|$)/.test(path)).map(({ path }) => path)
+    const vague = everything.filter(({ path }) => /(^|[/-])(utils?|helpers?|common|misc|managers?|impl)([-./]|$)/.test(path)).map(({ path }) => path)
     expect(vague).toEqual([])
   })
   it('of the sources passes nothing on from another file but src/index.ts, the one barrel, and the entry that Workers reads', () => {
