@@ -21,8 +21,10 @@ export const fireRequest = ({ hostname, port }: Place, { method, path, headers, 
     if (framing === 'cut' && !bodiless) fields.push(['content-length', String(Buffer.byteLength(body) + 10)])
     const sent = httpRequest({ hostname, port, method, path, headers: fields.flat(), timeout: limitMs, agent: false, setHost: false })
     sent.once('response', (response) => {
-      response.resume()
       response.once('close', () => resolve(response.statusCode ?? 0))
+      // An event stream that was granted stays open for as long as somebody listens.
+      if (response.headers['content-type']?.startsWith('text/event-stream')) response.destroy()
+      else response.resume()
     })
     for (const event of ['upgrade', 'connect'] as const)
       sent.once(event, (response, socket) => {

@@ -9,15 +9,14 @@ import { createLines } from './lines.ts'
 import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { rootSecrets } from './root-secret.ts'
-import { createNodeSpawn } from './spawn.ts'
-import type { Isolation } from './spawn-sandbox.ts'
+import { createNodeSpawn, type NodeSpawn } from './spawn.ts'
 import { openStore } from './store.ts'
 
 export interface NodeRuntime extends Runtime {
   /** Ends what the runtime holds open: the database file, timers. */
   close(): Promise<void>
   /** What isolates servers that are commands, or why nothing does. */
-  isolation(): Isolation
+  readonly isolation: NodeSpawn['isolation']
 }
 
 interface NodeRuntimeOptions {

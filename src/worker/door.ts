@@ -1,5 +1,6 @@
 // The Workers door: the configuration once an isolate, then every request both ways through the one gateway.
 import { encodeBase64url } from '../kit/bytes.ts'
+import type { Visit } from '../ports/runtime.ts'
 import { type Configured, lacksIssuer, type Lack, readConfiguration } from './configured.ts'
 import type { Environment } from './environment.ts'
 import { createLog } from './log.ts'
@@ -19,8 +20,6 @@ export interface Door {
 
 /** A developer's computer has a port or two; who invents more shall not fill the isolate with gateways. */
 const mostLoopback = 4
-
-type Visit = Parameters<Gateway['fetch']>[1]
 
 const randomId = (): string => encodeBase64url(crypto.getRandomValues(new Uint8Array(12)))
 
