@@ -96,9 +96,10 @@ test('never redirects for an unknown client or redirect URI; the page says how t
 })
 
 test('an MCP URL opened in the browser shows how to connect a client, and the services page does the same until the person signs out', async () => {
+  const before = upstream.heard.length
   await page.goto(`${house.origin}/echo/mcp`)
   expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Echo is an MCP server')
-  expect(upstream.heard).toHaveLength(0)
+  expect(upstream.heard).toHaveLength(before)
   await page.getByRole('link', { name: 'All your services' }).click()
   expect(await page.locator('main').innerText()).toContain(`claude mcp add --transport http echo ${house.origin}/echo/mcp`)
   await page.getByRole('button', { name: 'Sign out' }).click()
