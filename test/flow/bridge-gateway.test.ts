@@ -4,6 +4,7 @@ import { type House, houses } from '../houses/houses.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
+import { itWhere } from '../houses/it-where.ts'
 
 const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } }
 const echo = (args: object, id: number) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'echo', arguments: args } })
@@ -27,11 +28,11 @@ describe.each(houses)('%s', (where, open) => {
     await upstream.close()
   }, 30_000)
 
-  it.runIf(where === 'in workerd')('says that this runtime starts no commands', async () => {
+  itWhere(where === 'in workerd')('says that this runtime starts no commands', async () => {
     expect([(await caller.post(initialize)).status, ((await (await caller.post(initialize)).json()) as { error: { message: string } }).error.message]).toEqual([501, 'This gateway runs where it cannot start a command.'])
   })
 
-  it.skipIf(where === 'in workerd')('is called like any other service, with sessions bound to person and client [C5] [B7]', async () => {
+  itWhere(where !== 'in workerd')('is called like any other service, with sessions bound to person and client [C5] [B7]', async () => {
     const begun = await caller.post(initialize)
     const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
     expect([begun.status, begun.headers.get('content-type'), begun.headers.get('x-request-id') !== null]).toEqual([200, 'application/json', true])
@@ -43,7 +44,7 @@ describe.each(houses)('%s', (where, open) => {
     expect((await caller.post(echo({}, 7), session)).status).toBe(404)
   })
 
-  it.skipIf(where === 'in workerd')('streams, and hears when its caller hangs up [C1] [C10]', async () => {
+  itWhere(where !== 'in workerd')('streams, and hears when its caller hangs up [C1] [C10]', async () => {
     const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {}, progressToken: 1 }
     const modern = (name: string, args: object) =>
       [{ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args, _meta: meta } }, { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': name }] as const
@@ -60,7 +61,7 @@ describe.each(houses)('%s', (where, open) => {
     expect(JSON.parse(await cancelled())).toHaveLength(1)
   })
 
-  it.skipIf(where === 'in workerd')('says in words why a command does not start', async () => {
+  itWhere(where !== 'in workerd')('says in words why a command does not start', async () => {
     const url = `${house.origin}/gone/mcp`
     const answer = await callerOf(house, url, await tokenOf(house, ana, url)).post(initialize)
     expect([answer.status, ((await answer.json()) as { error: { message: string } }).error.message]).toEqual([502, 'The MCP server could not be started: its command was not found.'])

@@ -9,6 +9,7 @@ import { ana, tokenOf } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
 import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { itWhere } from '../houses/it-where.ts'
 
 interface Spoken {
   readonly socket: WebSocket
@@ -118,7 +119,7 @@ describe.each([
       await until(() => upstream.heard.at(-1)?.method === 'DELETE', 'the end of the session')
     })
 
-    it.runIf(lasting)('server is met by clients of Streamable HTTP too [C21]', async () => {
+    itWhere(lasting)('server is met by clients of Streamable HTTP too [C21]', async () => {
       const client = new Client({ name: 'flow', version: '1' })
       await client.connect(new StreamableHTTPClientTransport(new URL(`${house.origin}/sock/mcp`), { requestInit: { headers: { authorization: `Bearer ${token}` } } }))
       const answer = (await client.callTool({ name: 'whoami', arguments: {} })) as { content: { text: string }[] }
@@ -192,7 +193,7 @@ describe.each([
       expect(await closing).toEqual({ code: 4321, reason: 'bye' })
     })
 
-    it.runIf(lasting)('that nobody answers any more is closed at both ends [hostile O7]', async () => {
+    itWhere(lasting)('that nobody answers any more is closed at both ends [hostile O7]', async () => {
       const closed = server.closed.length
       const vanished = await dial('/sock/mcp', undefined, { autoPong: false })
       await vanished.closing
@@ -201,7 +202,7 @@ describe.each([
       expect((await closing).code).toBe(1011)
     })
 
-    it.runIf(!lasting)('is the only way to a line on Workers: sessions of HTTP+SSE are refused in words', async () => {
+    itWhere(!lasting)('is the only way to a line on Workers: sessions of HTTP+SSE are refused in words', async () => {
     for (const path of ['/sock/sse', '/sock/mcp']) {
       const refused = await house.fetch(`${house.origin}${path}`, { headers: { accept: 'text/event-stream', authorization: `Bearer ${token}` } })
       expect([path, refused.status]).toEqual([path, 501])
