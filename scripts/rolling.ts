@@ -19,7 +19,7 @@ const upstream = await openUpstream()
 const state = temporaryState()
 const ports = [await freePort(), await freePort()] as const
 const origin = `http://localhost:${ports[0]}`
-const config = { issuer: origin, allowed_hosts: [`localhost:${ports[1]}`], local_users: [person], mcp_services: { echo: { url: upstream.url } } }
+const config = { issuer: origin, allowed_hosts: [`localhost:${ports[1]}`], local_users: [person], max_concurrent_calls: 1000, mcp_services: { echo: { url: upstream.url } } }
 const begin = (which: 0 | 1): Promise<PosternProcess> => startProcess({ config, stateDir: state.dir, port: ports[which] })
 const processes = [await begin(0), await begin(1)]
 
@@ -123,7 +123,7 @@ await pause(1000)
 for (let i = 0; i < restarts * 2; i++) {
   const which = (i % 2) as 0 | 1
   const before = performance.now()
-  exits.push(await (processes[which] as PosternProcess).end())
+  exits.push(await (processes[which] as PosternProcess).end('SIGTERM'))
   drains.push(performance.now() - before)
   processes[which] = await begin(which)
   await pause(1000)
@@ -134,7 +134,7 @@ const seconds = (performance.now() - began) / 1000
 // Somebody who never speaks is no reason to wait for at the end.
 const silent = connect(ports[0], '127.0.0.1')
 silent.on('error', () => undefined)
-for (const one of processes) exits.push(await one.end())
+for (const one of processes) exits.push(await one.end('SIGTERM'))
 await upstream.close()
 state.remove()
 

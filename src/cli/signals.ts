@@ -16,21 +16,21 @@ export interface Asked {
 }
 
 /** Resolves with the first SIGTERM or SIGINT. A second one ends the process at once with exit code 2. */
-export const untilAsked = ({ terminal, log, again }: Asked): Promise<void> =>
+export const untilAsked = ({ terminal, log, again }: Asked): Promise<NodeJS.Signals> =>
   new Promise((resolve) => {
     let since: number | undefined
-    const end = (): void => {
+    const end = (signal: NodeJS.Signals): void => {
       const now = performance.now()
       if (since !== undefined && now - since > sameGestureMs) {
         log.flush()
         process.exit(exitCodes.forced)
       }
       since ??= now
-      resolve()
+      resolve(signal)
     }
     process.on('SIGTERM', end)
     process.on('SIGINT', end)
-    process.on('SIGHUP', () => (terminal ? end() : again()))
+    process.on('SIGHUP', () => (terminal ? end('SIGHUP') : again()))
   })
 
 /** Whoever stopped reading what a running gateway prints wanted to hear no more; its clients still want to be served. */

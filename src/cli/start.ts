@@ -29,6 +29,8 @@ export interface StartOptions {
 const drainMs = 28_000
 /** Longest wait for calls of servers that are commands; ending one takes up to eight seconds more. */
 const serversMs = 20_000
+/** A program that ends us (SIGTERM) has balancers and clients in mind that come back a moment later on connections they hold; a person at a terminal (SIGINT) waits. */
+const lingerMs = 2_000
 /** Longest wait for what is still written down after the last answer. */
 const afterwardsMs = 1_500
 
@@ -48,8 +50,8 @@ const behindTheFirst = (log: Log): { readonly log: Log; release(): void } => {
 }
 
 /** Answers the exit code. */
-const takeDown = async ({ listening, runtime, gateway }: Up): Promise<number> => {
-  const [clean] = await Promise.all([listening.drain(drainMs), gateway.bridges.close(serversMs)])
+const takeDown = async ({ listening, runtime, gateway }: Up, signal: NodeJS.Signals): Promise<number> => {
+  const [clean] = await Promise.all([listening.drain({ graceMs: drainMs, lingerMs: signal === 'SIGTERM' ? lingerMs : 0 }), gateway.bridges.close(serversMs)])
   const closed = await Promise.race([runtime.close().then(() => true), new Promise<false>((resolve) => void setTimeout(resolve, afterwardsMs, false).unref())])
   return clean && closed ? exitCodes.inOrder : exitCodes.unclean
 }
@@ -79,11 +81,11 @@ export const start = async (options: StartOptions): Promise<void> => {
   startBlock({ stateDir, tty, gateway, about: runtime.about, link, fresh, keys, readyMs: Math.round(performance.now()) })
   release()
   for (const message of options.warnings) log('warn', 'config.warning', { message })
-  await asked
+  const signal = await asked
   ending = true
   stopKeys()
   reload.stop()
-  process.exitCode = await takeDown(up)
+  process.exitCode = await takeDown(up, signal)
   nodeLog.flush()
   // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.
   process.exit()

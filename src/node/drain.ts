@@ -11,18 +11,36 @@ export interface Drain {
    * Stops listening and resolves with true when all connections have ended by themselves, with false when those left after `graceMs` were cut off. Who answers the
    * requests marks those that begin meanwhile as the last of their connection.
    */
-  drain(graceMs: number): Promise<boolean>
+  drain(times: DrainTimes): Promise<boolean>
 }
 
-/**
- * A connection between two requests stays open for this long: its client, which cannot know, may be sending the next one, and is answered with
- * `Connection: close`. Closing at once would lose requests that no client may repeat by itself (RFC 9110 §9.2.2).
- */
-const lingerMs = 500
+export interface DrainTimes {
+  readonly graceMs: number
+  /**
+   * How long a connection between two requests, or before its first, stays open (default: not at all). Its client, which cannot know, may be sending the next one, and
+   * is answered with `Connection: close`. Closing at once would lose requests that no client may repeat by itself (RFC 9110 §9.2.2).
+   */
+  readonly lingerMs?: number
+}
+
 const tickMs = 50
+const quietMs = 1
+const mostTurns = 100
 
 /** The answer that is being given on a connection, as node:http notes it on the socket. */
 const answerOn = (socket: Socket): ServerResponse | undefined => (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
+
+/**
+ * A connection that the system has made and not handed over yet dies with the listening socket. So that is closed in a turn of the event loop which took what there was
+ * and had next to nothing else to do.
+ */
+const quietTurn = async (): Promise<void> => {
+  for (let turn = 0; turn < mostTurns; turn++) {
+    const before = performance.now()
+    await new Promise((resolve) => void setImmediate(resolve))
+    if (turn > 0 && performance.now() - before < quietMs) return
+  }
+}
 
 const stopListening = (server: Server): Promise<void> =>
   // Not http's own close(), which would also close the connections that are between two requests.
@@ -31,8 +49,8 @@ const stopListening = (server: Server): Promise<void> =>
 export const createDrain = (): Drain => {
   const servers: Server[] = []
   const sockets = new Set<Socket>()
-  const closeSilent = (which: (socket: Socket) => boolean): void => {
-    for (const socket of sockets) if (!answerOn(socket) && which(socket)) socket.destroy()
+  const closeSilent = (): void => {
+    for (const socket of sockets) if (!answerOn(socket)) socket.destroy()
   }
   return {
     answers: () => [...sockets].flatMap((socket) => answerOn(socket) ?? []),
@@ -43,19 +61,18 @@ export const createDrain = (): Drain => {
         socket.once('close', () => sockets.delete(socket))
       })
     },
-    async drain(graceMs) {
+    async drain({ graceMs, lingerMs = 0 }) {
+      await quietTurn()
       const closed = Promise.all(servers.map(stopListening))
       for (const socket of sockets) {
         const answer = answerOn(socket)
         if (answer && !answer.headersSent) answer.shouldKeepAlive = false
       }
-      // Browsers open connections ahead of need; nobody misses those.
-      closeSilent(({ bytesRead }) => bytesRead === 0)
       const began = performance.now()
       let clean = true
       const tick = setInterval(() => {
         const time = performance.now() - began
-        if (time >= lingerMs) closeSilent(() => true)
+        if (time >= lingerMs) closeSilent()
         if (time < graceMs) return
         clean &&= sockets.size === 0
         for (const socket of sockets) socket.destroy()

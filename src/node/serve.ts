@@ -4,7 +4,7 @@ import { getRequestListener } from '@hono/node-server'
 import type { Gateway } from '../gateway.ts'
 import { fieldOf } from '../kit/http.ts'
 import type { Visit } from '../ports/runtime.ts'
-import { createDrain } from './drain.ts'
+import { createDrain, type DrainTimes } from './drain.ts'
 import { createForward } from './forward.ts'
 import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
 import { listen } from './listen.ts'
@@ -17,7 +17,7 @@ export interface Listening {
   /** Gives the server its gateway. Requests that came earlier wait for it. */
   open(gateway: Gateway): void
   /** Stops listening, lets calls finish, ends idle streams. Resolves with true when all was finished, with false when what was left after `graceMs` was cut off. */
-  drain(graceMs: number): Promise<boolean>
+  drain(times: DrainTimes): Promise<boolean>
 }
 
 interface ServeOptions {
@@ -104,14 +104,14 @@ export const serve = async (options: ServeOptions): Promise<Listening> => {
       current = door
       ready(door)
     },
-    drain(graceMs) {
+    drain(times) {
       const door = current
       current = (request, response) => {
         response.shouldKeepAlive = false
         door(request, response)
       }
       closeForward()
-      return leaving.drain(graceMs)
+      return leaving.drain(times)
     },
   }
 }

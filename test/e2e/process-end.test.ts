@@ -71,7 +71,7 @@ describe('SIGTERM', () => {
     const [waiting, streaming] = [held.slice(0, 20), held.slice(20)]
     for (const response of streaming) response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: {"jsonrpc":"2.0","method":"notifications/message"}\n\n')
     const open = (await Promise.all(streams)).map((response) => text(response))
-    const exit = gateway.end()
+    const exit = gateway.end('SIGTERM')
     await stopsListening()
     // The streams end while the calls are still going; an answer that was cut off would reject.
     for (const stream of await Promise.all(open)) expect(stream).toMatch(/^data: .*\n\n$/)
@@ -91,7 +91,7 @@ describe('SIGTERM', () => {
     await asks(1)
     held[0]?.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: {"progress":1}\n\n')
     const stream = text(await streaming)
-    const exit = gateway.end()
+    const exit = gateway.end('SIGTERM')
     await stopsListening()
     uploading.end(message.slice(10))
     await asks(2)
@@ -109,7 +109,7 @@ describe('SIGTERM', () => {
       return [response.statusCode, response.headers.connection]
     }
     expect(await ask()).toEqual([200, 'keep-alive'])
-    const exit = gateway.end()
+    const exit = gateway.end('SIGTERM')
     await stopsListening()
     expect(await ask()).toEqual([200, 'close'])
     expect(await exit).toBe(0)
@@ -123,7 +123,7 @@ describe('SIGTERM', () => {
     await text(await answered(request(`${gateway.origin}/healthz`, { agent: false }).end()))
     const closed = silent.map((socket) => once(socket as Socket, 'close'))
     const before = performance.now()
-    expect(await gateway.end()).toBe(0)
+    expect(await gateway.end('SIGTERM')).toBe(0)
     expect(performance.now() - before).toBeLessThan(5_000)
     await Promise.all(closed)
   })
@@ -140,13 +140,13 @@ describe('SIGTERM', () => {
     const stream = await fetch(url, { headers: { ...headersFor(tokens), accept: 'text/event-stream', 'mcp-session-id': session } })
     expect([session === '', stream.status]).toEqual([false, 200])
     const whole = stream.text()
-    expect(await gateway.end()).toBe(0)
+    expect(await gateway.end('SIGTERM')).toBe(0)
     await expect(whole).resolves.toEqual(expect.any(String))
   })
 
   it('right after the first line of output ends in order', async () => {
     for (let round = 0; round < 5; round++) {
-      expect(await gateway.end()).toBe(0)
+      expect(await gateway.end('SIGTERM')).toBe(0)
       gateway = await startProcess({ config: config(), stateDir: state.dir })
     }
   })

@@ -91,7 +91,7 @@ export const openOnSocket = async (options: HouseOptions): Promise<House> => {
     advance,
     fetch: (url, init) => fetch(url, { redirect: 'manual', ...init }),
     async close() {
-      await listening.drain(1000)
+      await listening.drain({ graceMs: 1000 })
       await runtime.close()
       rmSync(stateDir, { recursive: true, force: true })
     },

@@ -23,7 +23,7 @@ export interface PosternProcess {
   /** Every line of standard output and standard error so far. */
   readonly lines: string[]
   readonly fetch: (url: string, init?: RequestInit) => Promise<Response>
-  /** Ends it with a signal and answers its exit code (null when the signal killed it). */
+  /** Ends it with a signal (default SIGINT, which waits for no client to come back) and answers its exit code (null when the signal killed it). */
   end(signal?: NodeJS.Signals): Promise<number | null>
 }
 
@@ -79,7 +79,7 @@ export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags
     child,
     lines,
     fetch: (url, init) => fetch(url, { redirect: 'manual', ...init }),
-    end(signal = 'SIGTERM') {
+    end(signal = 'SIGINT') {
       child.kill(signal)
       return ended
     },

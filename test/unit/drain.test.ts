@@ -31,8 +31,17 @@ describe('a server that is taken down', () => {
     await once(idle, 'connect')
     await text(await ask())
     const closed = once(idle, 'close')
-    expect(await drain.drain(60_000)).toBe(true)
+    expect(await drain.drain({ graceMs: 60_000 })).toBe(true)
     await closed
+  })
+
+  test('answers who comes back on a connection it held, for a while', async () => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    await text(await ask(agent))
+    const down = drain.drain({ graceMs: 60_000, lingerMs: 60_000 })
+    expect(await text(await ask(agent))).toBe('whole')
+    agent.destroy()
+    expect(await down).toBe(true)
   })
 
   test('waits for an answer that is being written, and closes its connection behind it', async () => {
@@ -40,7 +49,7 @@ describe('a server that is taken down', () => {
     let writing: ServerResponse | undefined
     answer = (response) => void (writing = response).write('first, ')
     const whole = text(await ask(agent))
-    const down = drain.drain(60_000)
+    const down = drain.drain({ graceMs: 60_000 })
     writing?.end('last')
     expect([await whole, await down]).toEqual(['first, last', true])
   })
@@ -48,7 +57,7 @@ describe('a server that is taken down', () => {
   test('cuts off what is not finished in time, and says so', async () => {
     answer = (response) => void response.write('first, ')
     const cut = text(await ask()).catch((error: NodeJS.ErrnoException) => error.code)
-    expect([await drain.drain(100), await cut]).toEqual([false, 'ECONNRESET'])
+    expect([await drain.drain({ graceMs: 100 }), await cut]).toEqual([false, 'ECONNRESET'])
   })
 
   test('of several none is forgotten, one that never listened included', async () => {
@@ -57,7 +66,7 @@ describe('a server that is taken down', () => {
     drain.watch(createServer())
     other.listen(0, '127.0.0.1')
     await once(other, 'listening')
-    expect(await drain.drain(60_000)).toBe(true)
+    expect(await drain.drain({ graceMs: 60_000 })).toBe(true)
     expect([server.listening, other.listening]).toEqual([false, false])
   })
 })
