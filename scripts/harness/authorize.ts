@@ -23,8 +23,8 @@ const json = async (response: Response): Promise<Record<string, unknown>> => {
   return JSON.parse(text) as Record<string, unknown>
 }
 
-/** An access token for one MCP endpoint, got the way every MCP client gets one: challenge, metadata, registration, PKCE, code. */
-export const obtainToken = async (mcpUrl: string, name = 'Postern harness'): Promise<string> => {
+/** An access token for one MCP endpoint, got the way every MCP client gets one: challenge, metadata, registration, PKCE, code. `walk` is what the person does. */
+export const obtainToken = async (mcpUrl: string, name = 'Postern harness', walk: (browser: Browser, url: string) => Promise<string> = allow): Promise<string> => {
   const challenge = await fetch(mcpUrl, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' })
   const resourceMetadata = /resource_metadata="([^"]+)"/.exec(challenge.headers.get('www-authenticate') ?? '')?.[1]
   if (challenge.status !== 401 || resourceMetadata === undefined) throw new Error(`${mcpUrl} answered ${challenge.status} without a usable challenge`)
@@ -45,7 +45,7 @@ export const obtainToken = async (mcpUrl: string, name = 'Postern harness'): Pro
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
   })
-  const answer = new URL(await allow(createBrowser(issuer), `${metadata.authorization_endpoint}?${query}`)).searchParams
+  const answer = new URL(await walk(createBrowser(issuer), `${metadata.authorization_endpoint}?${query}`)).searchParams
   const code = answer.get('code')
   if (code === null || answer.get('state') !== query.get('state')) throw new Error(`The client was answered ${answer}`)
   const body = new URLSearchParams({ grant_type: 'authorization_code', client_id: clientId, redirect_uri: redirectUri, code, code_verifier: verifier, resource })

@@ -23,7 +23,7 @@ export interface Discovered {
 export const readUpstreamChallenge = async ({ url }: Upstream, web: Web): Promise<Challenge | undefined> => {
   const [version = ''] = publishedVersions
   const method = 'tools/list'
-  const params = { _meta: { [metaKeys.version]: version, [metaKeys.capabilities]: {} } }
+  const params = { _meta: { [metaKeys.version]: version, [metaKeys.client]: { name: 'Postern', version: '1' }, [metaKeys.capabilities]: {} } }
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': version, 'mcp-method': method }
   const answer = await web.ask(url.href, { headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }) }).catch(() => undefined)
   if (answer?.status !== 401) return undefined

@@ -144,11 +144,18 @@ export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolment
   }
 }
 
+/** RFC 6749 §2.3.1 and appendix B, escaping no more than a form does: servers that forget to decode still understand most names. */
+const formEncoded = (text: string): string => new URLSearchParams([['', text]]).toString().slice(1)
+const basic =
+  (secret: string): oauth.ClientAuth =>
+  (_as, { client_id: id }, _body, headers) =>
+    headers.set('authorization', `Basic ${btoa(`${formEncoded(id)}:${formEncoded(secret)}`)}`)
+
 /** The client authentication that goes with an enrolment. `privateKey`: PKCS #8, PEM. */
 export const authenticationOf = async ({ method, secret = '' }: Pick<Enrolment, 'method' | 'secret'>, privateKey: CryptoKey | undefined): Promise<oauth.ClientAuth> => {
   switch (method) {
     case 'client_secret_basic':
-      return oauth.ClientSecretBasic(secret)
+      return basic(secret)
     case 'client_secret_post':
       return oauth.ClientSecretPost(secret)
     case 'private_key_jwt':

@@ -5,7 +5,7 @@ import { parseStrictJson } from './strict-json.ts'
 export type RpcId = string | number | null
 
 /** Members of `params._meta` that carry the revision's envelope (2026-07-28 basic/index). */
-export const metaKeys = { version: 'io.modelcontextprotocol/protocolVersion', capabilities: 'io.modelcontextprotocol/clientCapabilities' } as const
+export const metaKeys = { version: 'io.modelcontextprotocol/protocolVersion', client: 'io.modelcontextprotocol/clientInfo', capabilities: 'io.modelcontextprotocol/clientCapabilities' } as const
 
 /** The member of `params` that `Mcp-Name` mirrors (2026-07-28 transports/streamable-http; tasks extension). */
 const nameSources = new Map([

@@ -108,6 +108,8 @@ describe('a token answer', () => {
     expect(await read({ access_token: 'a', token_type: 'DPoP' })).toEqual([200, { access_token: 'a', token_type: 'dpop' }])
     expect(await read('access_token=a&scope=repo&token_type=bearer', 200, 'application/x-www-form-urlencoded')).toEqual([200, { access_token: 'a', token_type: 'bearer', scope: 'repo' }])
     expect(await read({ client_id: 'c', redirect_uris: [] })).toEqual([201, { client_id: 'c', redirect_uris: [] }])
+    expect(await read({ client_id: 'c', client_secret: 's' }, 201)).toEqual([201, { client_id: 'c', client_secret: 's', client_secret_expires_at: 0 }])
+    expect(await read({ client_id: 'c', client_secret: 's', client_secret_expires_at: '1900000000' }, 201)).toEqual([201, { client_id: 'c', client_secret: 's', client_secret_expires_at: 1_900_000_000 }])
   })
 
   it('lives for a time that makes sense, or nobody knows how long [hostile F8]', () => {
