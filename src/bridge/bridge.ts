@@ -71,10 +71,11 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
     return !batch && first && isModernCall(first, call.headers) ? modern.handle(owner, first, call) : legacy.post(owner, messages, batch, call)
   }
 
-  /** Refusals that lie in the server speak its name. */
+  /** A start that took too long: the caller reads the server's name, and the operator what it complained of. */
   const named = (error: unknown): never => {
-    if (error instanceof Refusal && error.code === 'upstream.timeout' && error.detail.say === undefined) throw new Refusal('upstream.timeout', error.why, { ...error.detail, say: `Request to ${options.name} timed out` })
-    throw error
+    if (!(error instanceof Refusal) || error.code !== 'upstream.timeout' || error.detail.say !== undefined) throw error
+    log('warn', 'process.late', { service: plan.service, why: error.why })
+    throw new Refusal('upstream.timeout', error.why, { ...error.detail, say: `Request to ${options.name} timed out` })
   }
 
   return {

@@ -63,6 +63,6 @@ export const probe = (channel: Channel, { about, startMs }: ProbeOptions): Promi
         const alive = (): void => done(() => resolve('legacy'))
         channel.call({ jsonrpc: '2.0', id: 0, method: 'ping' }, { answer: () => void timers.push(setTimeout(alive, 500)), progress: () => undefined, failed: () => undefined, patient: true })
       }, patienceMs),
-      setTimeout(() => done(() => reject(new Refusal('upstream.timeout', 'said nothing after its start'))), startMs),
+      setTimeout(() => done(() => reject(new Refusal('upstream.timeout', `said nothing after its start${channel.process.complaint()}`))), startMs),
     )
   })

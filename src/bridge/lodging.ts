@@ -10,6 +10,8 @@ export interface Lodging {
   readonly owner: string
   readonly session: Session
   readonly channel: Pick<Channel, 'call' | 'pending' | 'usedAt' | 'expire'>
+  /** Of its process (`ServerProcess.complaint`). */
+  complaint(): string
   /** Filled in when the session has a name. */
   id: string | undefined
   /** Ends session and process. */
@@ -51,7 +53,7 @@ export const lodge = async (owner: string, signal: AbortSignal, { pool, now, pri
     signal,
   )
   home.channel = channel
-  home.lodging = { owner, session, channel, id: undefined, leave }
+  home.lodging = { owner, session, channel, id: undefined, leave, complaint: channel.process.complaint }
   return home.lodging
 }
 
@@ -81,7 +83,7 @@ export const introduce = ({ lodging, message, call, startMs, accepted }: Introdu
     way.fail(refusal, errorText(message['id'] as Id, refusal.row.rpc, refusal.say))
     leave()
   }
-  const late = setTimeout(() => failed(new Refusal('upstream.timeout', 'no answer to initialize')), startMs)
+  const late = setTimeout(() => failed(new Refusal('upstream.timeout', `no answer to initialize${lodging.complaint()}`)), startMs)
   call.signal.addEventListener('abort', leave, { once: true })
   if (call.signal.aborted) leave()
   const answer = (text: string, { result }: Rpc): void => {

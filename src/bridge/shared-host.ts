@@ -49,7 +49,7 @@ const audience = (guests: ReadonlySet<Guest>, message: Rpc): readonly Guest[] =>
 
 const introduce = (channel: Channel, { about, startMs }: SharedHostOptions): Promise<Rpc> =>
   new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Refusal('upstream.timeout', 'no answer to initialize')), startMs)
+    const late = setTimeout(() => reject(new Refusal('upstream.timeout', `no answer to initialize${channel.process.complaint()}`)), startMs)
     const params = { protocolVersion: offered, capabilities: {}, clientInfo: { name: 'postern', version: about.version } }
     const refused = (message: Rpc): Refusal => new Refusal('process.ended', `initialize was answered ${JSON.stringify(message['error']).slice(0, 200)}`, { say: 'The MCP server does not speak a revision that can be shared.' })
     channel.call(

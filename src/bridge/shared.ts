@@ -130,7 +130,7 @@ export const createShared = (owner: string, { pool, now, about, startMs, primes,
       session.streams.close()
       forget(lodging)
     }
-    const lodging: Lodging = { owner, session, channel, id: undefined, leave }
+    const lodging: Lodging = { owner, session, channel, id: undefined, leave, complaint: () => host.running()?.channel.process.complaint() ?? '' }
     host.guests.add(guest)
     lodgings.add(lodging)
     if (lodgings.size > mostSessions) [...lodgings].sort((a, b) => a.session.touchedAt - b.session.touchedAt)[0]?.leave()

@@ -69,7 +69,7 @@ export interface SandboxInput {
   readonly hidden: readonly string[]
 }
 
-/** What the process needs to read beside the system: its program, that program's interpreter, scripts and folders named in its arguments, and its working directory. */
+/** What the process needs to read beside the system: its program, that program's interpreter, what its arguments and variables name, and its working directory. */
 export const readablePlaces = ({ plan, program, path, cwd }: Omit<SandboxInput, 'home' | 'hidden'>): readonly string[] => {
   const places: string[] = []
   for (const file of [program, interpreterOf(real(program), path)]) {
@@ -84,6 +84,8 @@ export const readablePlaces = ({ plan, program, path, cwd }: Omit<SandboxInput, 
     if (found?.isFile()) places.push(packageOf(file), packageOf(real(file)))
     else if (found?.isDirectory() && isAbsolute(arg)) places.push(file)
   }
+  // Certificates, configuration and key files are often named by a variable.
+  for (const value of Object.values(plan.env)) if (isAbsolute(value) && existsSync(value)) places.push(value)
   places.push(cwd, ...plan.read.map((place) => resolve(place)))
   return places
 }

@@ -1,14 +1,14 @@
 // A started process until nothing of it is left: its lines, its complaints, its end, and the end of what it started.
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import type { ProcessEnd, ProcessEvents, ServerProcess } from '../ports/spawn.ts'
+import { type Complaints, createComplaints } from './spawn-complaints.ts'
 import { anythingLeft, signalAll } from './spawn-group.ts'
 import type { Guard } from './spawn-guard.ts'
 import { createLines } from './spawn-lines.ts'
-import { endOf } from './spawn-words.ts'
+import { complaintOf, endOf } from './spawn-words.ts'
 
 /** Unread input beyond which a process is given no more. */
 const mostUnread = 16_777_216
-const keptStderr = 65_536
 /** After its input ended, a process has this long to end by itself; then after SIGTERM; then it is killed. Together well below ten seconds. */
 const closeMs = 2000
 const termMs = 2500
@@ -22,12 +22,14 @@ const later = (ms: number): Promise<void> => new Promise((done) => void setTimeo
 /** A process that never began. Told later, as any other end. */
 export const unborn = (end: ProcessEnd, events: ProcessEvents): ServerProcess => {
   queueMicrotask(() => events.ended(end))
-  return { pid: undefined, send: () => false, pause: () => undefined, resume: () => undefined, stderr: () => '', stop: () => Promise.resolve() }
+  return { pid: undefined, send: () => false, pause: () => undefined, resume: () => undefined, stderr: () => '', complaint: () => '', stop: () => Promise.resolve() }
 }
 
 export interface Charge {
   readonly command: string
   readonly mark: string
+  /** What the operator configured; its values are kept out of logs. */
+  readonly env: Readonly<Record<string, string>>
   readonly events: ProcessEvents
   /** Absent where the process cannot outlive the gateway anyway. */
   readonly guard: Guard | undefined
@@ -37,8 +39,7 @@ interface Life {
   over: boolean
   /** Why it ended, where we are the reason. */
   reason: ProcessEnd | undefined
-  /** What it wrote to standard error last. */
-  complained: string
+  readonly complaints: Complaints
 }
 
 /** Ends its input, and then the process and what it started; each step only as long as anything is left. */
@@ -64,15 +65,15 @@ const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events }
     life.reason = { kind: 'flood', say: 'The MCP server wrote a message of more than 10 MB and was ended.', why: `${command} wrote a line of more than 10 MB on standard output` }
     if (pid !== undefined) signalAll(pid, mark, 'SIGKILL')
   })
-  stderr.setEncoding('utf8').on('data', (text: string) => {
-    life.complained = (life.complained + text).slice(-keptStderr)
-    events.complained?.(text)
-  })
+  stderr.setEncoding('utf8').on('data', life.complaints.push)
   // The end of a pipe is told by the end of the process.
   for (const stream of [stdin, stdout, stderr]) stream.on('error', () => undefined)
   child.on('error', (error: NodeJS.ErrnoException) => ended({ kind: 'refused', say: 'The MCP server could not be started.', why: `${command}: ${error.message}` }))
   child.on('exit', (code, signal) => {
-    const finish = (): void => ended(endOf(command, code, signal, life.complained))
+    const finish = (): void => {
+      life.complaints.end()
+      ended(endOf(command, code, signal, life.complaints.text()))
+    }
     child.once('close', finish)
     setTimeout(finish, drainMs).unref()
   })
@@ -80,14 +81,14 @@ const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events }
 
 /** Looks after a process that was just spawned with three pipes and, but on Windows, as the leader of a group. */
 export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge): ServerProcess => {
-  const { command, mark, events, guard } = charge
+  const { command, mark, env, events, guard } = charge
   const { pid, stdin, stdout } = child
   // Without a free file descriptor there is a process object and nothing to talk to.
   if (!(stdin as unknown)) {
     child.on('error', () => undefined)
     return unborn({ kind: 'refused', say: 'The MCP server could not be started: the gateway has too many files open.', why: `${command}: no file descriptor is free (EMFILE)` }, events)
   }
-  const life: Life = { over: false, reason: undefined, complained: '' }
+  const life: Life = { over: false, reason: undefined, complaints: createComplaints(env, (text) => events.complained?.(text)) }
   let stopping: Promise<void> | undefined
   const ended = (how: ProcessEnd): void => {
     if (life.over) return
@@ -110,7 +111,8 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
     },
     pause: () => void stdout.pause(),
     resume: () => void stdout.resume(),
-    stderr: () => life.complained,
+    stderr: life.complaints.text,
+    complaint: () => complaintOf(life.complaints.text()),
     stop() {
       life.reason ??= { kind: 'stopped', say: 'The MCP server was stopped.', why: 'stopped' }
       stopping ??= end(pid, mark, life, stdin)

@@ -49,6 +49,7 @@ export const findCommand = (command: string, path: string, cwd: string, suffixes
 /** Known complaints on standard error, and what they mean. */
 const complaints: readonly (readonly [RegExp, string])[] = [
   [/npm (?:ERR!|error) code E404|404 Not Found - GET/i, 'npm knows no such package'],
+  [/SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT|CERTIFICATE_VERIFY_FAILED|unable to verify the first certificate/i, 'it does not trust a certificate on its way: behind a proxy that opens TLS, put NODE_EXTRA_CA_CERTS (or SSL_CERT_FILE) into env'],
   [/npm (?:ERR!|error) code (?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT)/i, 'npm could not reach its registry'],
   [/could not determine executable to run/i, 'the package has no program of that name'],
   [/No version is set for command|asdf: /i, 'asdf has no version for this command: set one for the user of the gateway, or name the program itself'],
@@ -59,8 +60,15 @@ const complaints: readonly (readonly [RegExp, string])[] = [
   [/EROFS|Read-only file system/i, 'it wants to write outside its home: name the place under sandbox_write'],
   [/ENOSPC/i, 'the disk is full'],
   [/heap out of memory|MemoryError/i, 'it ran out of memory'],
-  [/api[_ -]?key|token|credential/i, 'it may lack a key that belongs into env'],
+  [/(?:api[_ -]?key|token|credentials?)\b.{0,40}\b(?:missing|required|not set|not provided|not found)|\b(?:missing|requires?|set|provide)\b.{0,40}(?:api[_ -]?key|token|credentials?)/i, 'it may lack a key that belongs into env'],
 ]
+
+/** What a process complained of last and what that means where it is known, to be put behind a reason; empty when it did not. */
+export const complaintOf = (stderr: string): string => {
+  const meaning = complaints.find(([pattern]) => pattern.test(stderr))?.[1]
+  const last = lastLine(stderr)
+  return `${meaning === undefined ? '' : `; ${meaning}`}${last === '' ? '' : `; it last wrote: ${last}`}`
+}
 
 const lastLine = (stderr: string): string => stderr.trimEnd().split('\n').findLast((line) => line.trim() !== '')?.trim().slice(0, 300) ?? ''
 
@@ -75,11 +83,9 @@ const howItWent = (code: number | null, signal: string | null): string => {
 /** The end of a process that we did not ask for. */
 export const endOf = (command: string, code: number | null, signal: string | null, stderr: string): ProcessEnd => {
   const how = howItWent(code, signal)
-  const meaning = complaints.find(([pattern]) => pattern.test(stderr))?.[1]
-  const last = lastLine(stderr)
   return {
     kind: 'exit',
     say: `The MCP server ${how.split(':')[0]}.`,
-    why: `${command} ${how}${meaning === undefined || code === 0 ? '' : `; ${meaning}`}${last === '' ? '' : `; it last wrote: ${last}`}`,
+    why: `${command} ${how}${code === 0 ? '' : complaintOf(stderr)}`,
   }
 }

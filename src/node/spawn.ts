@@ -69,7 +69,7 @@ export const createNodeSpawn = ({ stateDir, env = process.env, platform = proces
         running.delete(supervised)
         events.ended(end)
       }
-      const supervised = supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, events: { ...events, ended }, guard: ready.isolated ? undefined : guard })
+      const supervised = supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, env: plan.env, events: { ...events, ended }, guard: ready.isolated ? undefined : guard })
       running.add(supervised)
       return supervised
     },

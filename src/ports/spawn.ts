@@ -8,7 +8,7 @@ export interface ProcessPlan {
   readonly owner: string
   readonly command: string
   readonly args: readonly string[]
-  /** Beside the few names that every process gets (docs/reference/stdio.md). */
+  /** Beside the few names that every process gets (docs/guide/commands.md). */
   readonly env: Readonly<Record<string, string>>
   /** Absent: its home. */
   readonly cwd: string | undefined
@@ -34,7 +34,7 @@ export interface ProcessEvents {
   line(text: string): void
   /** A line that was no UTF-8 text. */
   garbage(bytes: number): void
-  /** A piece of standard error, for the operator's log. */
+  /** Whole lines of standard error, for the operator's log; configured values are written as their names. */
   complained?(text: string): void
   /** Exactly once; nothing follows. */
   ended(end: ProcessEnd): void
@@ -47,8 +47,10 @@ export interface ServerProcess {
   /** Stops reading what it writes, and goes on; back-pressure reaches the process through its pipe. */
   pause(): void
   resume(): void
-  /** The last 64 KiB it wrote to standard error. */
+  /** The last 64 KiB it wrote to standard error, as `complained` tells it. */
   stderr(): string
+  /** What it wrote last, and what that means where it is known, to be put behind a reason for the operator; empty when it wrote nothing. */
+  complaint(): string
   /** Closes its input, waits, then ends it and all it started. Resolves when nothing of it is left, within ten seconds. */
   stop(): Promise<void>
 }

@@ -1,6 +1,6 @@
 // A small MCP server on standard input and output that does what it is told, well or badly: each tool is one behaviour, each flag another nature.
 // Flags: --modern (speaks 2026-07-28 too), --modern-only, --mute (answers nothing), --deaf (reads nothing), --touchy (ends on a request before initialize),
-// --ignore (leaves unknown requests alone), --stubborn (outlives its input and SIGTERM), --slow=<ms> (takes its time to start), --crash (ends at once).
+// --murmur (complains at its start), --ignore (leaves unknown requests alone), --stubborn (outlives its input and SIGTERM), --slow=<ms> (takes its time to start), --crash (ends at once).
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
@@ -51,7 +51,7 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
   write: ({ path }) => import('node:fs').then(({ writeFileSync }) => (writeFileSync(String(path), 'written'), { wrote: path })),
   read: ({ path }) => import('node:fs').then(({ readFileSync }) => ({ text: readFileSync(String(path), 'utf8') })),
   reach: ({ url }) => fetch(String(url)).then((answer) => ({ status: answer.status })),
-  exit: () => process.exit(3),
+  exit: ({ words = '' }) => void process.stderr.write(words as string, () => process.exit(3)),
   'die-mid-answer': (_, { id }) => {
     out(`{"jsonrpc":"2.0","id":${JSON.stringify(id)},"result":{"content":[{"type":"text","te`)
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), 20)
@@ -101,6 +101,13 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
   },
   complain: ({ text }) => {
     process.stderr.write(`${String(text)}\n`)
+    return { complained: true }
+  },
+  'complain-in-pieces': async ({ pieces }) => {
+    for (const piece of pieces as string[]) {
+      process.stderr.write(piece)
+      await later(20)
+    }
     return { complained: true }
   },
   elicit: async ({ question }) => ({ answer: await ask('elicitation/create', { message: question, requestedSchema: { type: 'object', properties: {} } }) }),
@@ -170,6 +177,7 @@ const take = async (line: string): Promise<void> => {
   if (outcome && !flags.has('--mute')) say({ jsonrpc: '2.0', id: message.id, ...outcome })
 }
 
+if (flags.has('--murmur')) process.stderr.write('waiting for a license\n')
 if (flags.has('--crash')) {
   process.stderr.write('cannot start: API_KEY is missing\n')
   process.exit(1)

@@ -1,0 +1,49 @@
+// Many people, starts and ends at once in front of servers on standard input and output; and what never comes of it.
+import { execFileSync } from 'node:child_process'
+import { afterEach, describe, expect, it } from 'vitest'
+import { createNodeSpawn } from '../../src/node/spawn.ts'
+import { isAlive, openWorld, saidBy, type World, type WorldOptions } from '../stdio/world.ts'
+
+const open: World[] = []
+const world = (options?: WorldOptions): World => {
+  const made = openWorld(options)
+  open.push(made)
+  return made
+}
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((each) => each.close()))
+}, 30_000)
+
+describe('never without bounds: many at once', () => {
+  it('never have more processes than allowed: fifty people start at the same moment, all are served in their turn [hostile N8]', async () => {
+    const { client, bridge } = world({ bridge: { maxProcesses: 5, startMs: 60_000 } })
+    let most = 0
+    const everybody = Array.from({ length: 50 }, async (_, n) => {
+      const somebody = client(`person-${n}`)
+      expect((await somebody.initialize()).error).toBeUndefined()
+      most = Math.max(most, bridge.processes().length)
+      expect(saidBy(await somebody.tool('echo', { n }))).toMatchObject({ n })
+      await somebody.fetch('DELETE', undefined, somebody.session)
+    })
+    await Promise.all(everybody)
+    expect(most).toBeLessThanOrEqual(5)
+  }, 90_000)
+
+  it('never leave a zombie, after a thousand beginnings and ends [hostile N8]', async () => {
+    const { stateDir } = world()
+    const { spawn: start, close } = createNodeSpawn({ stateDir })
+    const plan = { service: 'cycles', owner: 'nobody', command: 'cat', args: [], env: {}, cwd: undefined, sandbox: 'none', network: true, read: [], write: [] } as const
+    const pids: number[] = []
+    const cycle = async (): Promise<void> => {
+      const child = start(plan, { line: () => undefined, garbage: () => undefined, ended: () => undefined })
+      pids.push(child.pid ?? 0)
+      await child.stop()
+    }
+    for (let round = 0; round < 40; round++) await Promise.all(Array.from({ length: 25 }, cycle))
+    expect(pids).toHaveLength(1000)
+    expect(pids.filter(isAlive)).toEqual([])
+    const states = execFileSync('ps', ['-o', 'stat=', '--ppid', String(process.pid)], { encoding: 'utf8' }).split('\n')
+    expect(states.filter((state) => state.startsWith('Z'))).toEqual([])
+    await close()
+  }, 90_000)
+})
