@@ -1,7 +1,7 @@
 // One server's process as JSON-RPC: calls go out under ids of our own, and each answer and progress report finds the caller it belongs to.
 import { Refusal } from '../kit/refusal.ts'
 import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../ports/spawn.ts'
-import { type Id, isId, kindOf, metaOf, oneLine, paramsOf, readLine, type Rpc, withId } from './rpc.ts'
+import { type Id, isId, kindOf, metaOf, oneLine, paramsOf, readLine, type Rpc, withId } from '../mcp/rpc.ts'
 
 export interface CallEvents {
   /** The answer under the caller's id. Nothing follows. */

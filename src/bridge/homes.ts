@@ -1,7 +1,8 @@
 // One process for each person who calls in 2026-07-28, once it is known that the server speaks it (SEP-2567: the key is the authenticated principal).
 import { Refusal } from '../kit/refusal.ts'
 import type { Channel } from './channel.ts'
-import { type Era, ownMeta, probe } from './era.ts'
+import { envelopeOf, type Era, ownClient } from '../mcp/era.ts'
+import { probe } from './era.ts'
 import { createPersonal, type Personal } from './personal.ts'
 import type { Pool } from './pool.ts'
 import { createTools, type Tools } from './tools.ts'
@@ -63,7 +64,7 @@ const createMake =
       never,
     )
     home.channel = channel
-    home.whole = { personal, channel, tools: createTools({ channel: own, now, meta: ownMeta(about) }), settle: () => void (home.probing = false) }
+    home.whole = { personal, channel, tools: createTools({ channel: own, now, meta: envelopeOf(ownClient(about)) }), settle: () => void (home.probing = false) }
     return home.whole
   }
 

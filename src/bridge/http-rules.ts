@@ -5,7 +5,7 @@ import { metaKeys } from '../mcp/envelope.ts'
 import { isModern } from '../mcp/revisions.ts'
 import { parseStrictJson } from '../mcp/strict-json.ts'
 import type { BridgeCall } from '../ports/bridge.ts'
-import { kindOf, metaOf, type Rpc } from './rpc.ts'
+import { kindOf, metaOf, type Rpc } from '../mcp/rpc.ts'
 
 const accepts = (accept: string | undefined, type: string): boolean =>
   accept === undefined || accept.split(',').some((part) => [type, `${type.slice(0, type.indexOf('/'))}/*`, '*/*'].includes((part.split(';')[0] as string).trim().toLowerCase()))

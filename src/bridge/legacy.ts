@@ -7,7 +7,7 @@ import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import { introduce, lodge, type Lodging } from './lodging.ts'
 import type { Pool } from './pool.ts'
 import { createShared } from './shared.ts'
-import { type Id, kindOf, type Rpc } from './rpc.ts'
+import { type Id, kindOf, type Rpc } from '../mcp/rpc.ts'
 
 export interface LegacyOptions {
   readonly pool: Pool

@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import type { Channel } from './channel.ts'
 import type { Pool } from './pool.ts'
-import { errorText, type Id, isRecord, type Rpc } from './rpc.ts'
+import { errorText, type Id, isRecord, type Rpc } from '../mcp/rpc.ts'
 import { createSession, type Session } from './session.ts'
 
 export interface Lodging {

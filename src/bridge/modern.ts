@@ -2,7 +2,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import { createHomes, type HomesOptions } from './homes.ts'
-import { kindOf, type Rpc } from './rpc.ts'
+import { kindOf, type Rpc } from '../mcp/rpc.ts'
 
 export interface Modern {
   /** One message of a client of this era. Rejects with `Refusal`. */

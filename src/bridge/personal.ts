@@ -3,18 +3,10 @@ import type { Refusal } from '../kit/refusal.ts'
 import type { BridgeReply } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
 import { createOutlet, type Outlet } from './outlet.ts'
-import { errorText, type Id, isId, isRecord, metaOf, paramsOf, type Rpc } from './rpc.ts'
+import { errorText, type Id, isId, isRecord, metaOf, paramsOf, type Rpc, statusOf } from '../mcp/rpc.ts'
 
 const subscriptionId = 'io.modelcontextprotocol/subscriptionId'
 const logLevel = 'io.modelcontextprotocol/logLevel'
-
-/** HTTP status of a JSON-RPC error that comes before anything streams (2026-07-28 streamable-http, protocol version header; basic/index, _meta). */
-const statusOf = (message: Rpc): number => {
-  const { error } = message
-  if (!isRecord(error)) return 200
-  if (error['code'] === -32601) return 404
-  return [-32700, -32600, -32020, -32021, -32022].includes(error['code'] as number) ? 400 : 200
-}
 
 interface Going {
   readonly clientId: Id

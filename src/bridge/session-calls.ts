@@ -1,7 +1,7 @@
 // The calls of one session that are going: answered on their way back, cancelled by the client's own id.
 import { Refusal } from '../kit/refusal.ts'
 import type { Channel } from './channel.ts'
-import { errorText, type Id, paramsOf, type Rpc } from './rpc.ts'
+import { errorText, type Id, paramsOf, type Rpc } from '../mcp/rpc.ts'
 import type { Way } from './streams.ts'
 
 /** Takes the answer to one call, or that there will be none. */

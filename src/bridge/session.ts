@@ -1,7 +1,7 @@
 // One session of a client of 2025 and the server process it has to itself: calls, notifications and answers one way, and everything the server says the other.
 import type { BridgeReply } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
-import { isId, kindOf, paramsOf, type Rpc } from './rpc.ts'
+import { isId, kindOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
 import { createSessionCalls, gather, keyOf } from './session-calls.ts'
 import { createStreams, type Streams } from './streams.ts'
 

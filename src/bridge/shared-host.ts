@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { revisions } from '../mcp/revisions.ts'
 import type { Channel } from './channel.ts'
 import type { Pool } from './pool.ts'
-import { isRecord, paramsOf, type Rpc } from './rpc.ts'
+import { isRecord, paramsOf, type Rpc } from '../mcp/rpc.ts'
 
 /** The revision the gateway offers to servers of before 2026-07-28. */
 const offered = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version

@@ -2,7 +2,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { CallEvents, Channel } from './channel.ts'
 import type { Lodging, LodgingDeps } from './lodging.ts'
-import { type Id, paramsOf, type Rpc, withId } from './rpc.ts'
+import { type Id, paramsOf, type Rpc, withId } from '../mcp/rpc.ts'
 import { createSession } from './session.ts'
 import { createSharedHost, type Guest, type Host, type SharedHost } from './shared-host.ts'
 

@@ -28,16 +28,6 @@ interface Sealed {
   readonly inner: Json
 }
 
-/** `JSON.parse` and `JSON.rawJSON` as ECMAScript has them since 2025 (JSON.parse source text access). */
-const exact = JSON as unknown as {
-  parse(text: string, reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown): unknown
-  rawJSON(text: string): unknown
-}
-
-/** A request that is written again digit by digit as it was: arguments may hold numbers that no double can. */
-export const parseExactly = (body: Uint8Array): unknown =>
-  exact.parse(new TextDecoder().decode(body), (_key, value, { source }) => (typeof value === 'number' && source !== undefined && String(value) !== source ? exact.rawJSON(source) : value))
-
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** One text for one value, whatever the order of its members. */

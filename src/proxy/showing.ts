@@ -1,13 +1,14 @@
 // What the upstream of one call is shown, and what happens when it refuses that: another credential, once, or the question to the person.
 import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { parseExactly } from '../mcp/exact-json.ts'
 import type { Answer } from '../ports/calls.ts'
 import type { Credential, Credentials } from '../ports/connections.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { createConnectFirst } from './connect-first.ts'
 import type { Cors } from './cors.ts'
 import type { Passed } from './passed.ts'
-import { createRequestStates, isOwnState, parseExactly } from './request-state.ts'
+import { createRequestStates, isOwnState } from './request-state.ts'
 
 export interface ShowingDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys'>

@@ -1,7 +1,7 @@
 // `Mcp-Param-*` headers of a tool call say what the arguments say (2026-07-28 streamable-http, custom headers): the bridge reads the body, so it checks.
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { decodeMirrored } from '../mcp/agreement.ts'
+import { decodeMirrored } from './agreement.ts'
 import { type Id, isRecord, type Rpc } from './rpc.ts'
 
 const prefix = 'mcp-param-'

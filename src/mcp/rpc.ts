@@ -52,3 +52,11 @@ export const oneLine = (text: string, message: unknown): string => (/[\r\n]/.tes
 
 export const errorText = (id: Id | null, code: number, message: string, data?: unknown): string =>
   JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } })
+
+/** HTTP status of a JSON-RPC error that comes before anything streams (2026-07-28 streamable-http, protocol version header; basic/index, _meta). */
+export const statusOf = (message: Rpc): number => {
+  const { error } = message
+  if (!isRecord(error)) return 200
+  if (error['code'] === -32601) return 404
+  return [-32700, -32600, -32020, -32021, -32022].includes(error['code'] as number) ? 400 : 200
+}
