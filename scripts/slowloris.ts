@@ -178,9 +178,13 @@ const crowd = async (): Promise<void> => {
     )
     answers.set(status, (answers.get(status) ?? 0) + 1)
   }
+  const anew = (): Promise<number> => gateway.fetch(`${gateway.origin}/healthz`, { headers: { connection: 'close' } }).then(({ status }) => status, () => 0)
+  const newcomers: number[] = []
+  for (let i = 0; i < 100; i++) newcomers.push(await anew())
   await Promise.all(idle.map(({ closedAfter }) => closedAfter))
-  const afterwards = await Promise.all(Array.from({ length: 20 }, () => gateway.fetch(`${gateway.origin}/healthz`, { headers: { connection: 'close' } }).then(({ status }) => status, () => 0)))
+  const afterwards = await Promise.all(Array.from({ length: 20 }, anew))
   verdicts.claim([...answers.keys()].every((status) => status === 200), '2,000 silent connections to a process of 1,024 files: who is connected is served', [...answers].map(([status, times]) => `${times} × ${status}`).join(', '))
+  verdicts.claim(newcomers.every((status) => status === 200), 'so is who comes anew', `${newcomers.filter((status) => status === 200).length} of ${newcomers.length}`)
   verdicts.claim(afterwards.every((status) => status === 200), 'and when they are cut off everybody is', `${afterwards.filter((status) => status === 200).length} of ${afterwards.length}`)
   const code = await gateway.end()
   verdicts.claim(code === 0, 'the gateway ends in order afterwards', `exit code ${code}`)

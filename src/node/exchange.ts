@@ -109,16 +109,19 @@ function head(this: Exchange, status: number, headers: string[]): void {
   )
 }
 
+/** Whoever takes nothing of an answer for this long (ms) gets no more of it. Streams of events are for those who wait. */
+const stalledMs = 29_000
+
 /** A slow reader is no fault of the upstream's: its time stands still meanwhile. */
 const waitFor = (exchange: Exchange): void => {
   if (exchange.waiting) return
   exchange.waiting = true
-  exchange.deadline = Infinity
+  exchange.deadline = exchange.reply.head?.events ? Infinity : exchange.now() + stalledMs
   exchange.connection?.socket.pause()
   exchange.reply.response.once('drain', () => {
     exchange.waiting = false
     if (!exchange.admission) return
-    if (exchange.comment === Infinity) exchange.deadline = exchange.now() + exchange.admission.timeoutMs
+    if (!exchange.reply.head?.events) exchange.deadline = exchange.now() + exchange.admission.timeoutMs
     exchange.connection?.socket.resume()
   })
 }
@@ -160,7 +163,8 @@ function failed(this: Exchange, error: Error & { readonly code?: string }): void
 }
 
 function late(this: Exchange): void {
-  if (this.admission) fail(this, this.admission.fault('timeout', `nothing for ${this.admission.timeoutMs} ms`))
+  if (this.waiting) this.reply.response.destroy()
+  else if (this.admission) fail(this, this.admission.fault('timeout', `nothing for ${this.admission.timeoutMs} ms`))
 }
 
 function idle(this: Exchange): void {

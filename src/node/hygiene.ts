@@ -4,11 +4,12 @@ import type { Duplex } from 'node:stream'
 import { isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { connectionCap } from './connection-cap.ts'
+import { makeRoom } from './make-room.ts'
 
-/** For `createServer`. A head has 15 s to arrive and 16 KiB of room, a body 30 s; answers may stream for ever. */
+/** For `createServer`. A head has 15 s to arrive and 16 KiB of room, a body 30 s, each with what a busy machine is late; answers may stream for ever. */
 export const serverOptions: ServerOptions = {
-  headersTimeout: 14_000,
-  requestTimeout: 29_000,
+  headersTimeout: 13_000,
+  requestTimeout: 28_000,
   connectionsCheckingInterval: 1000,
   keepAliveTimeout: 65_000,
   maxHeaderSize: 16_384,
@@ -46,14 +47,14 @@ export const proceed = (request: IncomingMessage, response: ServerResponse): voi
 }
 
 interface Hardening {
-  /** Those beyond it wait for none and are closed. Default: as many as the process has files for. */
+  /** Beyond it who came makes room for who comes. Default: as many as the process has files for. */
   readonly maxConnections?: number
   /** Takes a request for another protocol; false leaves it to be refused. */
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean
 }
 
 export const harden = (server: Server, options: Hardening = {}): void => {
-  server.maxConnections = options.maxConnections ?? connectionCap()
+  makeRoom(server, options.maxConnections ?? connectionCap())
   server.maxHeadersCount = mostHeaders
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || refused.has(socket)) socket.destroy()

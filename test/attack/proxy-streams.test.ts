@@ -85,6 +85,41 @@ describe('never buffers without bound', () => {
   })
 })
 
+describe('never holds an answer for somebody who does not take it', () => {
+  it('longer than half a minute; a stream of events waits for its reader [hostile R1]', async () => {
+    const { house, caller, held } = proxied
+    const { host, port } = new URL(house.origin)
+    const body = JSON.stringify(call('hold'))
+    const ended: string[] = []
+    const size = 33_554_432
+    const begin = async (type: string): Promise<Socket> => {
+      const before = held.length
+      const slow = connect(Number(port), '127.0.0.1').pause()
+      slow.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+      await until(() => held.length > before, 'the call')
+      held[before]!.writeHead(200, { 'content-type': type, 'content-length': size }).end(Buffer.alloc(size, 0x0a))
+      held[before]!.on('close', () => ended.push(type))
+      return slow
+    }
+    const [whole, stream] = [await begin('application/json'), await begin('text/event-stream')]
+    const taken = (): number => held.reduce((sum, { socket }) => sum + (socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0), 0)
+    let [last, since] = [taken(), Date.now()]
+    await until(() => {
+      if (taken() !== last) [last, since] = [taken(), Date.now()]
+      return Date.now() - since > 300
+    }, 'the gateway to take no more')
+    house.advance(30_000)
+    await until(() => ended.length > 0, 'the end of the answer')
+    await until(() => house.log.some(({ event, fields }) => event === 'call' && fields['result'] === 'aborted'), 'the record')
+    expect(ended).toEqual(['application/json'])
+    let read = 0
+    stream.on('data', (piece: Buffer) => void (read += piece.length)).resume()
+    await until(() => read > size, 'the whole stream')
+    whole.destroy()
+    stream.destroy()
+  })
+})
+
 describe('never lets an upstream that breaks off look like one that finished', () => {
   it('in the middle of an event stream [hostile M13]', async () => {
     const { caller, held } = proxied
