@@ -53,14 +53,15 @@ const configuration = async () => {
   const { privateKey } = await generateKeyPair('RS256', { extractable: true })
   return {
     // Native clients may use any port on loopback (RFC 8252 §7.3); which port the gateway took is not known here.
-    clients: [{ ...client, application_type: 'native', redirect_uris: callbacks, grant_types: ['authorization_code'], response_types: ['code'] }],
+    clients: [{ ...client, application_type: 'native', redirect_uris: callbacks, grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] }],
     jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomBytes(8).toString('hex') }] },
     cookies: { keys: [randomBytes(32).toString('hex')] },
     claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username', 'picture', 'groups'] },
     scopes: ['openid', 'email', 'profile'],
     features: { devInteractions: { enabled: false } },
     pkce: { required: () => true },
-    ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 3600, IdToken: 600, Interaction: 600, Session: 3600 },
+    issueRefreshToken: () => true,
+    ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 3600, IdToken: 600, Interaction: 600, RefreshToken: 3600, Session: 3600 },
     interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
     findAccount: (_: unknown, sub: string) => {
       const account = bySubject.get(sub)

@@ -119,10 +119,10 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const tokens = createTokens({ runtime, config, signer })
   const flows = createFlows({ runtime })
   const guard = createGuard({ runtime, directory, signer, grants })
-  const connections = createConnections({ runtime, directory, sessions, pages, limit, record })
+  const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
   const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
 
-  const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: consent.describeFlow, limit, record, origins })
+  const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: consent.describeFlow, keepTokens: connections.keepTokens, limit, record, origins })
 
   const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)
   const front = createFront({ config, directory })

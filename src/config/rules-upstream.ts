@@ -69,6 +69,7 @@ const upstreams: Rule = (draft, report) => {
     urls(draft, report, path)
     client(draft, report, path, type)
     const open = draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
+    if (type === 'idp_token' && draft.keys('oauth_providers').length === 0) report.fault([...path, 'type'], 'idp_token needs oauth_providers: without one nobody has such a token')
     if (open && (type === 'oauth' || type === 'idp_token')) report.fault([...path, 'type'], `${type} needs auth_required: without a login there is nobody to connect an account`)
   }
 }

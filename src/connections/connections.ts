@@ -1,5 +1,5 @@
 // The room as a whole: what other rooms and the hall get of it.
-import type { ConnectStep, Credentials } from '../ports/connections.ts'
+import type { ConnectStep, Credentials, KeepTokens } from '../ports/connections.ts'
 import type { Handler } from '../ports/rooms.ts'
 import { type ActDeps, createAct } from './act.ts'
 import { createCredentials } from './credentials.ts'
@@ -19,6 +19,7 @@ export interface Connections extends ConnectPage {
   readonly act: Handler
   readonly credentials: Credentials
   readonly step: ConnectStep
+  readonly keepTokens: KeepTokens
   /** GET /connect/callback */
   readonly callback: Handler
   /** Whether a request to an address where identity providers answer too carries a state of ours. */
@@ -35,6 +36,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
   return {
     ...createConnectPage(joined),
     act: createAct({ ...joined, depart, disconnect: createDisconnect(joined) }),
+    keepTokens: treasury.keepTokens,
     credentials: createCredentials(treasury),
     step: createStep({ ...joined, depart }),
     callback: createReturn({ ...joined, trips }),

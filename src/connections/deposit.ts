@@ -2,13 +2,17 @@
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type Account, type Accounts, type AccountStore, accountIn, type Secrets, withAccount } from './accounts.ts'
+import type { Enrolment } from './enrol.ts'
 import { renewedAccount } from './succession.ts'
 import type { Granted } from './tokens.ts'
 import type { Trip } from './trips.ts'
 import type { Wallet } from './wallet.ts'
 
+/** What is kept of a trip. */
+export type Journey = Pick<Trip, 'service' | 'account' | 'as' | 'resource' | 'asked'> & { readonly enrolment: Pick<Enrolment, 'clientId' | 'method' | 'secret'> }
+
 /** Keeps the tokens of a trip as the account it was made for; they replace those of the account of that name. */
-export type Deposit = (trip: Trip, person: Person, granted: Granted) => Promise<void>
+export type Deposit = (trip: Journey, person: Person, granted: Granted) => Promise<void>
 
 export interface DepositDeps {
   readonly runtime: Pick<Runtime, 'now'>
@@ -17,7 +21,7 @@ export interface DepositDeps {
 }
 
 /** The account as it is before its first tokens. */
-const fresh = ({ account, as, enrolment, resource, asked }: Trip, before: Account | undefined, refreshable: boolean, now: number): Account => ({
+const fresh = ({ account, as, enrolment, resource, asked }: Journey, before: Account | undefined, refreshable: boolean, now: number): Account => ({
   name: account,
   issuer: as.issuer,
   tokenEndpoint: as.token_endpoint ?? '',

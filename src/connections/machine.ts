@@ -8,7 +8,7 @@ import { signInRefusal } from './faults.ts'
 import type { AskAnew } from './renewals.ts'
 import { renewedAccount } from './succession.ts'
 import { exchangeCredentials, exchangeRefresh, type Granted, type Party } from './tokens.ts'
-import type { Upstream } from './upstream.ts'
+import type { Partner, Upstream } from './upstream.ts'
 import { createWeb } from './web.ts'
 
 interface MachineDeps {
@@ -23,21 +23,21 @@ const askMs = 8_000
 const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({ issuer, token_endpoint: tokenEndpoint, ...(revocationEndpoint !== undefined && { revocation_endpoint: revocationEndpoint }) })
 
 /** Whom an account's tokens come from, as whom. A secret that the operator changed counts from the next request on. */
-export const partyOf = (account: Account, upstream: Upstream, clientSecret: string | undefined): Party => {
+export const partyOf = (account: Account, upstream: Partner, clientSecret: string | undefined): Party => {
   const configured = upstream.auth.client_id === account.clientId ? upstream.auth.client_secret : undefined
   const secret = configured ?? clientSecret
   return { as: serverOf(account), enrolment: { clientId: account.clientId, method: account.method, ...(secret !== undefined && { secret }) }, upstream, resource: account.resource }
 }
 
-/** `upstreamOf`: the upstream of a record's service; undefined when it is no longer configured. */
+/** `partnerFor`: whose account a record's is; undefined when that is no longer configured. */
 export const createAsk =
-  ({ runtime, upstreamFor }: { readonly runtime: MachineDeps['runtime']; readonly upstreamFor: (service: string) => Upstream | undefined }): AskAnew =>
+  ({ runtime, partnerFor }: { readonly runtime: MachineDeps['runtime']; readonly partnerFor: (service: string) => Partner | undefined }): AskAnew =>
   (id, account, secrets) => {
-    const upstream = upstreamFor(id.slice(id.indexOf(':') + 1))
-    if (!upstream) return undefined
-    const party = partyOf(account, upstream, secrets.clientSecret)
-    const { through } = createWeb(runtime, upstream, askMs)
-    if (upstream.auth.type === 'client_credentials') return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
+    const partner = partnerFor(id.slice(id.indexOf(':') + 1))
+    if (!partner) return undefined
+    const party = partyOf(account, partner, secrets.clientSecret)
+    const { through } = createWeb(runtime, partner, askMs)
+    if (partner.auth.type === 'client_credentials') return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
     return secrets.refresh === undefined ? undefined : exchangeRefresh(party, secrets.refresh, through)
   }
 

@@ -5,6 +5,7 @@ import type { Person, Principal } from '../ports/people.ts'
 import type { Service } from '../ports/services.ts'
 import type { UpstreamAuth } from '../ports/upstream-auth.ts'
 import type { AskPerson } from './ask-person.ts'
+import { providerService } from './keep-tokens.ts'
 import { unreachable, type Upstream, upstreamOf } from './upstream.ts'
 import type { Drawn, Held, Wallet } from './wallet.ts'
 
@@ -46,8 +47,9 @@ const shownOf = (held: Held): Shown => ({ headers: bearer(held.access), held })
 const fixedOf = ({ type, token, headers }: UpstreamAuth): Credential | undefined =>
   type === 'static' ? { headers: [...(token === undefined ? [] : bearer(token)), ...Object.entries(headers).flat()] } : undefined
 
-/** The tokens of an identity provider lie beside those of services; no service has such an id. */
-export const providerService = (provider: string): string => `idp:${provider}`
+/** Somebody who signed in with a password of this gateway has no token that could be shown. */
+const noProvider = ({ id, name }: Upstream): Refusal =>
+  new Refusal('upstream.credential', `${id}: no identity provider`, { say: `${name} is shown the token of an identity provider, and you signed in with a password. Sign in with the provider.` })
 
 export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
   // A service that was changed is another object, so nothing outlives the words it was made of.
@@ -77,6 +79,7 @@ export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
 
   const personal = (upstream: Upstream, person: Person): Credential | undefined | Promise<Credential | undefined> => {
     const { type } = upstream.auth
+    if (type === 'idp_token' && person.provider === 'local') throw noProvider(upstream)
     const found = wallet.draw(person, type === 'idp_token' ? providerService(person.provider) : upstream.id)
     // Nothing was written about this upstream: whether it wants an account is its own business, call by call.
     const resolve = (value: Drawn): Credential | undefined | Promise<Credential> =>

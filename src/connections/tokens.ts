@@ -4,7 +4,7 @@ import * as oauth from 'oauth4webapi'
 import type { Secrets } from './accounts.ts'
 import { scopeWords } from './challenge.ts'
 import { authenticationOf, type Enrolment } from './enrol.ts'
-import type { Upstream } from './upstream.ts'
+import type { Partner } from './upstream.ts'
 import type { Through } from './web.ts'
 
 /** Tokens as they came. */
@@ -21,7 +21,7 @@ export interface Granted {
 export interface Party {
   readonly as: oauth.AuthorizationServer
   readonly enrolment: Pick<Enrolment, 'clientId' | 'method' | 'secret'>
-  readonly upstream: Upstream
+  readonly upstream: Partner
   readonly resource: string | undefined
 }
 

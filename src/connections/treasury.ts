@@ -5,6 +5,7 @@ import { type AccountStore, createAccountStore } from './accounts.ts'
 import { type AskPerson, createAskPerson } from './ask-person.ts'
 import { createDeposit, type Deposit } from './deposit.ts'
 import { createEnrolments, type Enrolments } from './enrol.ts'
+import { createKeepTokens, providerPartner, type ProviderSettings } from './keep-tokens.ts'
 import { createAsk, createMachine } from './machine.ts'
 import { createRenewals } from './renewals.ts'
 import { createShow, type Show } from './show.ts'
@@ -13,6 +14,7 @@ import { createWallet, type Wallet } from './wallet.ts'
 
 export interface TreasuryDeps {
   readonly runtime: Runtime
+  readonly config: ProviderSettings
   readonly directory: Directory
 }
 
@@ -21,21 +23,23 @@ export interface Treasury {
   readonly enrolments: Enrolments
   readonly wallet: Wallet
   readonly deposit: Deposit
+  readonly keepTokens: ReturnType<typeof createKeepTokens>
   readonly show: Show
   readonly ask: AskPerson
   readonly upstreamFor: (service: string) => Upstream | undefined
 }
 
-export const createTreasury = ({ runtime, directory }: TreasuryDeps): Treasury => {
+export const createTreasury = ({ runtime, config, directory }: TreasuryDeps): Treasury => {
   const accounts = createAccountStore({ runtime })
   const upstreamFor = (id: string): Upstream | undefined => {
     const service = directory.service(id)
     return service && upstreamOf(service)
   }
   const enrolments = createEnrolments({ runtime, issuer: directory.issuer })
-  const renewals = createRenewals({ runtime, accounts, ask: createAsk({ runtime, upstreamFor }) })
+  const renewals = createRenewals({ runtime, accounts, ask: createAsk({ runtime, partnerFor: (service) => upstreamFor(service) ?? providerPartner(config, service) }) })
   const wallet = createWallet({ runtime, accounts, renewals })
   const ask = createAskPerson({ runtime, issuer: directory.issuer })
   const show = createShow({ wallet, ask, machine: createMachine({ runtime, accounts, enrolments }) })
-  return { accounts, enrolments, wallet, deposit: createDeposit({ runtime, accounts, wallet }), show, ask, upstreamFor }
+  const deposit = createDeposit({ runtime, accounts, wallet })
+  return { accounts, enrolments, wallet, deposit, keepTokens: createKeepTokens({ directory, deposit }), show, ask, upstreamFor }
 }

@@ -14,7 +14,10 @@ export interface Upstream {
   readonly origins: readonly string[]
 }
 
-const silent: UpstreamAuth = { type: 'auto', headers: {}, extra_params: {}, allow_origins: [] }
+/** Whom tokens come from, as far as asking goes: what was written about it, and where that makes requests legal. */
+export type Partner = Pick<Upstream, 'auth' | 'origins'>
+
+export const silent: UpstreamAuth = { type: 'auto', headers: {}, extra_params: {}, allow_origins: [] }
 
 /** Undefined for a service that is not reached over HTTP: nobody signs in to it. */
 export const upstreamOf = (service: Service): Upstream | undefined => {
@@ -23,7 +26,8 @@ export const upstreamOf = (service: Service): Upstream | undefined => {
   // A WebSocket server signs people in like any other: over HTTP, at the same place.
   const url = service.upstream.url.replace(/^ws/, 'http')
   const written = [url, auth.issuer, auth.authorization_endpoint, auth.token_endpoint, auth.revocation_endpoint]
-  const origins = [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
+  // Who added it from elsewhere wrote for the people of the gateway, not for its network.
+  const origins = service.upstream.publicOnly ? [] : [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
   return { id: service.id, name: service.name, url: new URL(url), auth, origins }
 }
 

@@ -1,6 +1,7 @@
 // The round trip to an identity provider: out only by a form of ours, back only into the browser that went.
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { KeepTokens } from '../ports/connections.ts'
 import type { Audit, Handler, Limit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { aimOf, loginPath, type Aim } from './aim.ts'
@@ -26,6 +27,7 @@ export interface ProviderSignInDeps {
   readonly offers: Offers
   readonly browsers: Browsers
   readonly arrive: Arrive
+  readonly keepTokens: KeepTokens
   readonly limit: Limit
   readonly record: Audit
 }
@@ -34,7 +36,7 @@ const lastSegment = (request: Request): string => new URL(request.url).pathname.
 
 const signInAgain = (aim: Aim, label = 'Sign in again') => ({ onward: { label, href: loginPath(aim) } })
 
-export const createProviderSignIn = ({ runtime, providers, offers, browsers, arrive, limit, record }: ProviderSignInDeps): { readonly begin: Handler; readonly callback: Handler } => {
+export const createProviderSignIn = ({ runtime, providers, offers, browsers, arrive, keepTokens, limit, record }: ProviderSignInDeps): { readonly begin: Handler; readonly callback: Handler } => {
   const read = async (key: string): Promise<TripRecord | undefined> => {
     const entry = await runtime.store.get(key)
     const text = entry && (await runtime.keys.open(entry.value, key))
@@ -77,9 +79,10 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
       await refuseOtherBrowser(request, kept, visit.requestId)
       // Single use, whatever follows: of two parallel callbacks one goes on.
       if (!(await runtime.store.take(key))) throw new Refusal('login.state-unknown', 'state was used already', { page: signInAgain({}) })
-      const person = await provider.finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) })
+      const { person, tokens } = await provider.finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) })
       const bar = provider.bars(person)
       if (bar) throw notAllowed(person.email ?? person.login ?? person.subject, bar, kept.aim)
+      await keepTokens({ ...tokens, person })
       return arrive({ person, aim: kept.aim, request, visit })
     },
   }

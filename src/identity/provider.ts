@@ -1,4 +1,5 @@
 // What an identity provider is to the sign-in: somewhere to send the browser, and a person that comes back.
+import type { ProviderTokens } from '../ports/connections.ts'
 import type { Person } from '../ports/people.ts'
 
 /** Secrets of one round trip; sealed in the store until the browser comes back. */
@@ -16,6 +17,12 @@ export interface Bar {
   readonly hint: string
 }
 
+/** Whom a provider vouches for, and what it gave us to speak to others in that person's name. */
+export interface Vouched {
+  readonly person: Person
+  readonly tokens: Omit<ProviderTokens, 'person'>
+}
+
 export interface IdentityProvider {
   readonly id: string
   /** What the button says. */
@@ -26,7 +33,7 @@ export interface IdentityProvider {
    */
   begin(options: { readonly state: string; readonly again?: 'login' | 'switch' | undefined; readonly retry: string }): Promise<{ readonly url: string; readonly trip: RoundTrip }>
   /** The person that the provider vouches for. Throws `provider.denied`, `provider.unreachable` or `provider.untrusted`. */
-  finish(options: { readonly answer: URLSearchParams; readonly state: string; readonly trip: RoundTrip; readonly retry: string }): Promise<Person>
+  finish(options: { readonly answer: URLSearchParams; readonly state: string; readonly trip: RoundTrip; readonly retry: string }): Promise<Vouched>
   /** What keeps this person out; undefined when nothing does. */
   bars(person: Person): Bar | undefined
 }

@@ -1,4 +1,5 @@
 // Everything about signing in and out, joined: the page, passwords, providers, the link of the terminal.
+import type { KeepTokens } from '../ports/connections.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Audit, DescribeFlow, Handler, Limit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -16,6 +17,7 @@ export interface SignInDeps extends OffersDeps {
   readonly sessions: BrowserSessions
   readonly pages: Pages
   readonly describeFlow: DescribeFlow
+  readonly keepTokens: KeepTokens
   readonly limit: Limit
   readonly record: Audit
   /** Origins that are this gateway. */

@@ -130,6 +130,7 @@ const idToken = async (lie: string, nonce: string): Promise<string> => {
 
 const tokenMembers: Record<string, Claims> = {
   'expires-negative': { expires_in: -1 },
+  'expires-soon': { expires_in: 60 },
   'expires-text': { expires_in: '3600' },
   'expires-zero': { expires_in: 0 },
   'expires-huge': { expires_in: 1e18 },

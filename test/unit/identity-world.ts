@@ -76,6 +76,7 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     providers: new Map(providers.map((provider) => [provider.id, provider])),
     pages: createPages({ issuer: origin, version: '0' }),
     describeFlow,
+    keepTokens: () => Promise.resolve(),
     limit: Object.assign(
       async (kind: string, key: string) => {
         limited.push(`${kind} ${key}`)

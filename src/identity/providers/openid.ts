@@ -4,6 +4,7 @@ import type { Config } from '../../config/schema.ts'
 import { digest, encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Runtime } from '../../ports/runtime.ts'
+import type { ClientAuthMethod } from '../../ports/upstream-auth.ts'
 import type { IdentityProvider, RoundTrip } from '../provider.ts'
 import { providerRefusal } from './openid-faults.ts'
 import { createMetadata, throughGuard, type Through } from './openid-metadata.ts'
@@ -49,20 +50,23 @@ const claimsOf = (tokens: oauth.TokenEndpointResponse, clientId: string, nowMs: 
   return claims
 }
 
-const authenticationFor = (secret: string | undefined, as: oauth.AuthorizationServer): oauth.ClientAuth => {
-  if (secret === undefined) return oauth.None()
+const methodFor = (secret: string | undefined, as: oauth.AuthorizationServer): ClientAuthMethod => {
+  if (secret === undefined) return 'none'
   const methods = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
-  return methods.includes('client_secret_basic') || !methods.includes('client_secret_post') ? oauth.ClientSecretBasic(secret) : oauth.ClientSecretPost(secret)
+  return methods.includes('client_secret_basic') || !methods.includes('client_secret_post') ? 'client_secret_basic' : 'client_secret_post'
 }
 
-interface Vouched {
+const authenticationBy = (method: ClientAuthMethod, secret = ''): oauth.ClientAuth =>
+  method === 'none' ? oauth.None() : method === 'client_secret_post' ? oauth.ClientSecretPost(secret) : oauth.ClientSecretBasic(secret)
+
+interface Said {
   readonly claims: oauth.IDToken
   readonly accessToken: string
   readonly groupsClaim: string
 }
 
 /** The ID token's claims, completed by userinfo (OpenID Connect Core §5.3) where it lacks the address or the groups. */
-const completed = async (as: oauth.AuthorizationServer, client: oauth.Client, { claims, accessToken, groupsClaim }: Vouched, through: Through): Promise<Claims> => {
+const completed = async (as: oauth.AuthorizationServer, client: oauth.Client, { claims, accessToken, groupsClaim }: Said, through: Through): Promise<Claims> => {
   const addressed = claims['email'] !== undefined && claims['email_verified'] !== undefined
   if ((addressed && claims[groupsClaim] !== undefined) || as.userinfo_endpoint === undefined) return claims
   const response = await oauth.userInfoRequest(as, client, accessToken, through)
@@ -70,6 +74,8 @@ const completed = async (as: oauth.AuthorizationServer, client: oauth.Client, { 
   // The signed token wins; an address and the word that it is verified come from one source, never one from each.
   return { ...more, ...claims, ...(addressed ? {} : { email: more.email, email_verified: more.email_verified }) }
 }
+
+const tokensOf = ({ access_token: accessToken, refresh_token: refreshToken, expires_in: expiresIn, scope }: oauth.TokenEndpointResponse) => ({ accessToken, refreshToken, expiresIn, scope })
 
 interface Query {
   readonly settings: OpenIdSettings
@@ -119,12 +125,13 @@ export const createOpenIdProvider = ({ runtime, id, settings, redirectUri }: Ope
         const step = through()
         const as = await metadata.get(step)
         const params = oauth.validateAuthResponse(as, client, answer, state)
-        const authentication = authenticationFor(settings.client_secret, as)
-        const response = await oauth.authorizationCodeGrantRequest(as, client, authentication, params, redirectUri, trip.verifier, step)
+        const method = methodFor(settings.client_secret, as)
+        const response = await oauth.authorizationCodeGrantRequest(as, client, authenticationBy(method, settings.client_secret), params, redirectUri, trip.verifier, step)
         const tokens = await oauth.processAuthorizationCodeResponse(as, client, response, { expectedNonce: trip.nonce, requireIdToken: true })
         await metadata.verify(as, response, step)
-        const vouched = { claims: claimsOf(tokens, settings.client_id, runtime.now()), accessToken: tokens.access_token, groupsClaim: settings.groups_claim }
-        return personFrom(await completed(as, client, vouched, step), id, settings.groups_claim)
+        const said = { claims: claimsOf(tokens, settings.client_id, runtime.now()), accessToken: tokens.access_token, groupsClaim: settings.groups_claim }
+        const person = personFrom(await completed(as, client, said, step), id, settings.groups_claim)
+        return { person, tokens: { ...tokensOf(tokens), provider: id, issuer: as.issuer, tokenEndpoint: as.token_endpoint ?? '', clientId: settings.client_id, method } }
       } catch (thrown) {
         throw providerRefusal(thrown, retry)
       }
