@@ -45,6 +45,7 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'CF_ACCESS_CLIENT_ID', key: 'oauth_providers', note: 'Of the Access application (SaaS, OIDC).' },
   { name: 'CF_ACCESS_CLIENT_SECRET', key: 'oauth_providers', note: 'Of the Access application.' },
   { name: 'DOWNSTREAM_MCP_URL', key: 'mcp_services', note: 'The URL of one MCP server, served at `/mcp` (and as the service `downstream`).' },
+  { name: 'MCP_SERVERS', key: 'mcp_services', note: 'A JSON list of remote servers with the OAuth client registered for each: `domain`, `name`, `authzEndpoint`, `tokenEndpoint`, `clientId`, `clientSecret`, `scopes` (with spaces between), `redirectUri`; only `domain` is needed. Each becomes a service whose id is its name in lower case, with `upstream_auth.type: oauth`.' },
   { name: 'MCP_SERVER_CMD', key: 'mcp_services', note: 'A command and its arguments, e.g. `npx -y some-server`: an MCP server on this computer, served at `/mcp` (and as the service `server`). Quotes hold words together; no shell reads it.' },
   { name: 'MCP_CONFIG_PATH', note: 'The configuration file, when no `--config` is given.' },
   { name: 'POSTERN_CONFIG', note: 'The configuration itself, as YAML or JSON text, when neither `--config` nor MCP_CONFIG_PATH names a file.' },
@@ -53,12 +54,12 @@ export const environmentNames: readonly EnvironmentName[] = [
 ]
 
 /** Names of the documents this gateway grew from that mean something this version does not do; setting one is worth a warning. */
-export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVERS', 'MCP_SERVER_ALLOWLIST']
+export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVER_ALLOWLIST']
 
 /** Begins every name that is made from a key. */
 export const prefix = 'POSTERN_'
 /** Names that are not simply one key's value. */
-export const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET', 'DOWNSTREAM_MCP_URL', 'MCP_SERVER_CMD', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
+export const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET', 'DOWNSTREAM_MCP_URL', 'MCP_SERVERS', 'MCP_SERVER_CMD', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
 
 const holdsSecret = (path: Path): boolean => {
   const shape = shapeAt(path)
@@ -89,7 +90,7 @@ export const pathOf = (name: string, tree: Tree | undefined): Found => {
 
 /** Whether the variable holds a secret, so that `NAME_FILE` means something. */
 export const isSecretName = (name: string): boolean => {
-  if (name === 'LOCAL_PASSWORD' || name === 'CF_ACCESS_CLIENT_SECRET') return true
+  if (name === 'MCP_SERVERS' || name === 'LOCAL_PASSWORD' || name === 'CF_ACCESS_CLIENT_SECRET') return true
   const fixed = environmentNames.find((known) => known.name === name)?.key
   if (fixed !== undefined) return !elsewhere.has(name) && holdsSecret(fixed.split('.'))
   const found = name.startsWith(prefix) ? pathOf(name, undefined) : undefined

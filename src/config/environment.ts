@@ -3,6 +3,7 @@ import { type Coerced, coerce } from './coerce.ts'
 import { type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, pathOf, prefix, secretFileVariables, unusedNames } from './environment-names.ts'
 import { type Fault, type Path, keyText } from './fault.ts'
 import { logLevels } from './schema.ts'
+import { adoptServerList } from './server-list.ts'
 import { type Shape, shapeAt } from './shape.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, isBranch } from './tree.ts'
@@ -189,6 +190,9 @@ const serverCommand = (desk: Desk): void => {
 /** Lays the environment over the tree. `referenced`: names that the file used itself, so that they are not called useless. */
 export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced: ReadonlySet<string>): Overlay => {
   const desk: Desk = { tree, values, faults: [], warnings: [], lost: [] }
+  // First, so that the names made from keys find these services as any other.
+  const servers = values.get('MCP_SERVERS')
+  if (servers?.text && !referenced.has('MCP_SERVERS')) adoptServerList(tree, servers, desk)
   fixed(desk)
   mechanical(desk)
   localUser(desk)

@@ -25,7 +25,7 @@ export const mcpServersKeys = z
   .describe('Servers as Claude Desktop, Cursor and others configure them, taken unchanged: each becomes a service, its name in lower case the id. Settings of the gateway for it stand in `mcp_services.<id>`.')
 
 /** `Brave Search` → `brave-search`; empty when nothing of the name can stay. */
-const idOf = (name: string): string =>
+export const idOf = (name: string): string =>
   name
     .toLowerCase()
     .replaceAll(/[^a-z0-9_-]+/g, '-')

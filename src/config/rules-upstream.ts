@@ -42,6 +42,8 @@ const urls = (draft: Draft, report: Report, path: readonly string[]): void => {
     // Codes and secrets travel there.
     if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback) report.fault([...path, key], 'must be https')
   }
+  const back = urlOf(draft.text(...path, 'redirect_uri') ?? '')
+  if (back && !/^\/(connect\/callback|(oauth\/)?callback)$/.test(back.pathname)) report.warn([...path, 'redirect_uri'], 'is no address where this gateway takes answers: /connect/callback and /oauth/callback are')
   for (const { value, path: here } of draft.texts(...path, 'allow_origins'))
     if (!isOriginPattern(value)) report.fault(here, 'must be an origin, e.g. "https://auth.example.com", or a loopback host with any port, "http://localhost:*"')
 }

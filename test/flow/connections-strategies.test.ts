@@ -2,7 +2,7 @@
 import { createLocalJWKSet, decodeJwt, exportPKCS8, generateKeyPair, jwtVerify } from 'jose'
 import type { JSONWebKeySet } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Browser, createBrowser } from '../houses/browser.ts'
+import { createBrowser } from '../houses/browser.ts'
 import { logInThrough } from '../houses/connecting.ts'
 import { type FarServer, openFarServer } from '../houses/far-server.ts'
 import { type House, houses } from '../houses/houses.ts'

@@ -75,6 +75,51 @@ describe('an environment variable with a fixed name', () => {
   })
 })
 
+describe('MCP_SERVERS', () => {
+  const atlassian = { domain: 'mcp.atlassian.com', name: 'Atlassian MCP', authzEndpoint: 'https://auth.atlassian.com/oauth/authorize', tokenEndpoint: 'https://auth.atlassian.com/oauth/token', clientId: 'your-client-id', scopes: 'read:jira-work write:jira-work' }
+  const env = (list: unknown) => ({ env: { MCP_SERVERS: typeof list === 'string' ? list : JSON.stringify(list) } })
+
+  it('is a list of servers, each with the client that was registered for it', async () => {
+    const more = { domain: 'LocalHost:4001', clientId: 'b', clientSecret: 'c', authzEndpoint: 'http://localhost:4000/a', tokenEndpoint: 'http://localhost:4000/t', scopes: '', redirectUri: 'http://localhost:8080/oauth/callback' }
+    expect((await configOf('', env([atlassian, more, { domain: 'mcp.example.com' }]))).mcp_services).toMatchObject({
+      'atlassian-mcp': {
+        name: 'Atlassian MCP',
+        url: 'https://mcp.atlassian.com',
+        upstream_auth: { type: 'oauth', authorization_endpoint: atlassian.authzEndpoint, token_endpoint: atlassian.tokenEndpoint, client_id: 'your-client-id', scopes: ['read:jira-work', 'write:jira-work'] },
+      },
+      'localhost-4001': { url: 'http://localhost:4001', upstream_auth: { client_secret: 'c', redirect_uri: 'http://localhost:8080/oauth/callback' } },
+      'mcp-example-com': { url: 'https://mcp.example.com', upstream_auth: { type: 'oauth' } },
+    })
+  })
+
+  it('adds to the services of the file and is found by their names, and may come from a file of its own', async () => {
+    const text = 'mcp_services:\n  atlassian-mcp: { description: Tickets, url: "https://old.example/mcp" }\n'
+    const config = await configOf(text, { env: { POSTERN_MCP_SERVICES__ATLASSIAN_MCP__TIMEOUT: '5', MCP_SERVERS_FILE: '/run/x' }, secrets: { MCP_SERVERS_FILE: { text: JSON.stringify([atlassian]) } } })
+    expect(config.mcp_services['atlassian-mcp']).toMatchObject({ description: 'Tickets', url: 'https://mcp.atlassian.com', timeout: 5 })
+  })
+
+  it.each([
+    ['not JSON', 'mcp_services – must be a JSON list'],
+    ['{"domain":"a.example"}', 'mcp_services – must be a JSON list'],
+    [['a.example'], 'mcp_services[0] – must be an object'],
+    [[{ name: 'A' }], 'mcp_services[0] – needs domain'],
+    [[{ domain: 'https://a.example/mcp' }], 'mcp_services[0] – needs domain'],
+    [[{ domain: 'evil@a.example' }], 'mcp_services[0] – needs domain'],
+    [[{ domain: 'a.example' }, { domain: 'b.example', name: 'A example' }], 'mcp_services[1] – would have the same address as another'],
+    [[{ domain: 'a.example', name: '日本' }], 'mcp_services[0] – has a name without letters'],
+    [[{ ...atlassian, tokenEndpoint: undefined }], 'mcp_services.atlassian-mcp.upstream_auth.authorization_endpoint – needs token_endpoint'],
+    [[{ ...atlassian, tokenEndpoint: 'http://auth.example/token' }], 'mcp_services.atlassian-mcp.upstream_auth.token_endpoint – must be https'],
+  ])('that is %j is told by its name, and not repeated', async (list, what) => {
+    const faults = await faultsOf('issuer: https://mcp.example.com\nlocal_users: [{ username: a, password: correct-horse }]\n', env(list))
+    expect(faults).toContainEqual(expect.stringContaining(`environment MCP_SERVERS ${what}`))
+    expect(faults.join()).not.toContain('your-client-id')
+  })
+
+  it('warns of members that mean nothing, and of answers that would come to no address of this gateway', async () => {
+    expect(await warningsOf('', env([{ ...atlassian, redirectUri: 'https://gw.example/cb', icon: 'x' }]))).toEqual([expect.stringContaining('MCP_SERVERS mcp_services[0] – holds a member that means nothing here'), expect.stringContaining('redirect_uri – is no address where this gateway takes answers')])
+  })
+})
+
 describe('CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET', () => {
   const env = { CF_ACCESS_TEAM_DOMAIN: 'myteam.cloudflareaccess.com', CF_ACCESS_CLIENT_ID: 'a1b2c3', CF_ACCESS_CLIENT_SECRET: 'of-the-application' }
   const issuer = 'https://myteam.cloudflareaccess.com/cdn-cgi/access/sso/oidc/a1b2c3'
