@@ -24,7 +24,7 @@ describe.each(houses)('never %s', (_name, open) => {
     await other.close()
   })
   beforeEach(() => {
-    Object.assign(far.script, usual, { absent: new Set(), instead: new Map() })
+    Object.assign(far.script, usual, { absent: new Set(), instead: new Map(), before: new Map() })
     far.asked.length = 0
     far.calls.length = 0
   })

@@ -12,6 +12,8 @@ export interface FarScript {
   absent: Set<string>
   /** Answers that stand in the place of the usual ones, by path. */
   instead: Map<string, (request: { readonly body: URLSearchParams; readonly json: Json; readonly headers: IncomingMessage['headers']; readonly n: number }) => Reply | undefined>
+  /** Work between what happens at a path and its answer. */
+  before: Map<string, () => Promise<unknown>>
   prm: (usual: Json) => Json
   metadata: (usual: Json) => Json
   /** Parameters of the way back to the client. */
@@ -73,7 +75,7 @@ const send = (response: ServerResponse, { status = 200, headers = {}, body }: Re
 const prmPath = '/.well-known/oauth-protected-resource/mcp'
 
 export const openFarServer = async (): Promise<FarServer> => {
-  const script: FarScript = { absent: new Set(), instead: new Map(), prm: (usual) => usual, metadata: (usual) => usual, answer: (usual) => usual, grants: (scope) => scope, tokens: (usual) => usual, challenge: (usual) => usual, needs: () => [] }
+  const script: FarScript = { absent: new Set(), instead: new Map(), before: new Map(), prm: (usual) => usual, metadata: (usual) => usual, answer: (usual) => usual, grants: (scope) => scope, tokens: (usual) => usual, challenge: (usual) => usual, needs: () => [] }
   const asked: { path: string; fields: Record<string, string>; headers: IncomingMessage['headers'] }[] = []
   const calls: { token: string; message: Json; headers: IncomingMessage['headers'] }[] = []
   const codes = new Map<string, Grant>()
@@ -153,14 +155,16 @@ export const openFarServer = async (): Promise<FarServer> => {
     }
   }
   const server = createServer((request, response) => {
-    void read(request).then((body) => {
+    void read(request).then(async (body) => {
       const { pathname, searchParams } = new URL(request.url ?? '/', origin)
       const form = new URLSearchParams((request.headers['content-type'] ?? '').startsWith('application/x-www-form-urlencoded') ? body : '')
       const json = objectOf(body)
       asked.push({ path: pathname, fields: Object.fromEntries([...searchParams, ...form]), headers: request.headers })
       const count = asked.filter(({ path }) => path === pathname).length
       const instead = script.absent.has(pathname) ? { status: 404, body: {} } : script.instead.get(pathname)?.({ body: form, json, headers: request.headers, n: count })
-      send(response, instead ?? usual(pathname, searchParams, form, json, request))
+      const reply = instead ?? usual(pathname, searchParams, form, json, request)
+      await script.before.get(pathname)?.()
+      send(response, reply)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -1,0 +1,104 @@
+// People's accounts at upstreams, with real processes: behind a second gateway of the same kind, from the server list of the first one, and in two processes on one SQLite file.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePort } from '../../scripts/harness/free-port.ts'
+import { createBrowser } from '../houses/browser.ts'
+import { connectAt, linkIn, logInThrough, through, type Way } from '../houses/connecting.ts'
+import { type FarServer, openFarServer } from '../houses/far-server.ts'
+import type { House } from '../houses/houses.ts'
+import { allow, person } from '../houses/login.ts'
+import { callerOf } from '../houses/people.ts'
+import { type PosternProcess, type ProcessOptions, startProcess, temporaryState } from '../houses/process.ts'
+import { call, until } from '../houses/proxied.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+const states: ReturnType<typeof temporaryState>[] = []
+const running: PosternProcess[] = []
+const fresh = (): string => {
+  const state = temporaryState()
+  states.push(state)
+  return state.dir
+}
+const start = async (options: ProcessOptions): Promise<PosternProcess> => {
+  const started = await startProcess(options)
+  running.push(started)
+  return started
+}
+const houseOf = ({ origin, fetch }: PosternProcess): House => ({ origin, fetch, log: [], advance: () => undefined, close: () => Promise.resolve() })
+const people = { local_users: [person] }
+
+let far: FarServer
+let echo: Upstream
+beforeAll(async () => {
+  ;[far, echo] = await Promise.all([openFarServer(), openUpstream()])
+})
+afterAll(async () => {
+  await Promise.all(running.map((each) => each.end()))
+  await Promise.all([far.close(), echo.close()])
+  for (const state of states) state.remove()
+})
+
+describe('a gateway behind a gateway', () => {
+  it('is signed in to by each person once, called as them, and told when they leave [D1, D3]', async () => {
+    const back = await start({ config: { ...people, mcp_services: { echo: { url: echo.url } } }, stateDir: fresh() })
+    const front = await start({ config: { ...people, mcp_services: { behind: { name: 'Behind', url: `${back.origin}/echo/mcp` } } }, stateDir: fresh() })
+    const there = createBrowser(back.fetch, back.origin)
+    const way: Way = async (url) => (await allow(there, url, person)).href
+    const house = houseOf(front)
+    const { caller, browser, consent } = await logInThrough(house, 'behind', { way })
+    expect(consent.body).toContain(`${new URL(back.origin).host}</bdi></strong> will ask you too`)
+    const answer = (await (await caller.post(call())).json()) as { result: { headers: Record<string, string> } }
+    // The second gateway says who is calling; what the first one's client sent stays with the first.
+    expect(answer.result.headers).toMatchObject({ 'x-user-id': 'ana' })
+    expect(JSON.stringify(echo.heard)).not.toContain(caller.token)
+    const page = await browser.go('/connect/behind')
+    await browser.submit(page, '/connect/behind', { action: 'disconnect', account: 'default' })
+    await until(() => back.lines.some((line) => /"(token|grant)\.revoked"/.test(line)), 'the revocation')
+    const link = linkIn(await (await caller.post(call())).text())
+    expect(link).toContain(`${front.origin}/connect/behind`)
+    const again = await connectAt(house, link, { browser, way })
+    expect([again.status, (await caller.post(call())).status]).toEqual([200, 200])
+    expect([...front.lines, ...back.lines].join('\n')).not.toContain(caller.token)
+  })
+})
+
+describe('the server list of the first gateway', () => {
+  it('is enough: its client is used as it was registered, with its scopes and its redirect URI', async () => {
+    const port = await freePort()
+    const servers = [{ domain: new URL(far.url).host, name: 'Far', authzEndpoint: `${far.origin}/authorize`, tokenEndpoint: `${far.origin}/token`, clientId: 'listed', clientSecret: 'the-secret-of-the-list', scopes: 'read write', redirectUri: `http://localhost:${port}/oauth/callback` }]
+    const gateway = await start({ config: people, stateDir: fresh(), port, env: { MCP_SERVERS: JSON.stringify(servers) } })
+    far.asked.length = 0
+    const { caller } = await logInThrough(houseOf(gateway), 'far')
+    expect(await (await caller.post(call())).text()).toMatch(/access-\d+/)
+    const [out, code] = far.asked.filter(({ path }) => path !== '/mcp')
+    expect([out?.path, code?.path]).toEqual(['/authorize', '/token'])
+    expect(out?.fields).toMatchObject({ client_id: 'listed', scope: 'read write', redirect_uri: servers[0]?.redirectUri })
+    expect(atob((code?.headers.authorization ?? '').slice(6))).toBe('listed:the-secret-of-the-list')
+    expect(gateway.lines.join('\n')).not.toContain('the-secret-of-the-list')
+  })
+})
+
+describe('two processes on one SQLite file', () => {
+  it('renew a refused token with one request, however many calls of either wait [D7] [hostile H15]', async () => {
+    const stateDir = fresh()
+    const config = { ...people, mcp_services: { far: { url: far.url, upstream_auth: { type: 'oauth' } } } }
+    const first = await start({ config, stateDir })
+    const port = await freePort()
+    const second = await start({ config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] }, stateDir, port })
+    const house = houseOf(first)
+    const { caller } = await logInThrough(house, 'far', { way: through })
+    const other = callerOf(house, caller.url.replace(/:\d+\//, `:${port}/`), caller.token)
+    expect([(await caller.post(call())).status, (await other.post(call())).status]).toEqual([200, 200])
+    for (let round = 0; round < 3; round++) {
+      far.expire()
+      const before = far.count('/token', 'refresh_token')
+      // Slow enough that every call of both processes comes while the answer is on its way.
+      far.script.before.set('/token', () => new Promise((resolve) => void setTimeout(resolve, 300)))
+      const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? caller : other).post(call())))
+      const texts = await Promise.all(answers.map((answer) => answer.text()))
+      expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
+      expect(new Set(texts.map((text) => /access-\d+/.exec(text)?.[0])).size).toBe(1)
+      expect(far.count('/token', 'refresh_token') - before).toBe(1)
+    }
+    expect(second.lines.join('\n')).not.toMatch(/access-\d|refresh-\d/)
+  })
+})
