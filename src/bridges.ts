@@ -15,8 +15,8 @@ export interface Bridges {
   of(id: string, service: ServiceConfig): Service['upstream']
   /** The processes that run, by service, for the operator. */
   processes(): readonly (ReturnType<Bridge['processes']>[number] & { readonly service: string })[]
-  /** Ends the processes of a service that is gone; calls that are going get a moment. */
-  end(service: Service): void
+  /** Ends the processes of what a service that is gone stood in front of; calls that are going get a moment. */
+  end(upstream: Service['upstream']): void
   /** Lets calls that are going finish for `graceMs`, then ends every process. Resolves when all are gone. */
   close(graceMs: number): Promise<void>
 }
@@ -59,7 +59,7 @@ export const createBridges = (runtime: Runtime): Bridges => {
       return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported'))) }
     },
     processes: () => [...bridges.values()].flatMap(({ service, bridge }) => bridge.processes().map((process) => ({ ...process, service }))),
-    end({ upstream }) {
+    end(upstream) {
       const gone = upstream.kind === 'bridge' ? bridges.get(upstream.carry) : undefined
       if (!gone || upstream.kind !== 'bridge') return
       bridges.delete(upstream.carry)

@@ -32,12 +32,14 @@ export const createEncode = ({ domainRoot: rootNow, directory, pages }: EncodeDe
     const long = `This domain has ${domain.length} bytes, and ${mostDomainBytes} fit into one DNS label. Give its service a short alias in the configuration.`
     const served = directory.services.filter(({ upstream }) => upstream.kind === 'http' && new URL(upstream.url).hostname === domain)
     const mine = directory.addresses.filter((address) => served.includes(address.service) && new URL(address.resource).hostname.endsWith(`-enc.${domainRoot}`))
-    const host = label === undefined ? mine.map(({ resource }) => new URL(resource).hostname)[0] : `${label}.${domainRoot}`
+    // Its own host where it has it; several servers of one domain that each have an alias are met there alone.
+    const best = mine.find(({ resource }) => new URL(resource).hostname === `${label}.${domainRoot}`) ?? mine[0]
+    const host = best ? new URL(best.resource).hostname : label === undefined ? undefined : `${label}.${domainRoot}`
     return {
       asked,
       domain,
-      ...(host === undefined ? { problem: long } : { host, url: mine[0]?.resource ?? originOf(directory.issuer, host) }),
-      registered: mine.length > 0,
+      ...(host === undefined ? { problem: long } : { host, url: best?.resource ?? originOf(directory.issuer, host) }),
+      registered: best !== undefined,
     }
   }
   return async (request, visit) => {

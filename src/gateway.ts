@@ -49,6 +49,7 @@ import { createIsAdmin } from './services/admins.ts'
 import { createServicesApi } from './services-api.ts'
 import { createStatus } from './status.ts'
 import { createSupply, type Supply } from './supply.ts'
+import { createTry } from './trial.ts'
 
 export interface GatewayOptions {
   readonly config: Config
@@ -99,8 +100,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const first = options.services ?? []
   const serviceOf = createServiceMaker(bridges)
   const directory = createDirectory({ issuer, origins, ...placementOf(config, first, serviceOf) })
-  const supply = createSupply({ config, runtime, directory, first, serviceOf })
-  supply.onGone((gone) => gone.forEach((service) => bridges.end(service)))
+  const supply = createSupply({ config, runtime, directory, first, serviceOf, attempt: createTry(bridges) })
+  supply.onGone((gone) => gone.forEach(({ upstream }) => bridges.end(upstream)))
   const record = createRecord({ log: runtime.log })
   const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })

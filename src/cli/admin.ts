@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts'
 import { createGateway } from '../gateway.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
+import { issuerOf } from './running.ts'
 import { StartRefused } from './start-refused.ts'
 
 /** Resolves with the whole URL. Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
@@ -9,9 +10,11 @@ export const adminLink = async ({ config, stateDir }: { readonly config: Config;
   const enabled = config.local_users.length === 0 && Object.keys(config.oauth_providers).length === 0
   if (!enabled) throw new StartRefused('link.disabled', 'Login links are for the built-in person, and this configuration names its own people. Sign in with one of them.')
   if (config.storage.type !== 'sqlite') throw new StartRefused('link.memory', 'With storage.type memory a link can only come from the running gateway: press l in its terminal.')
+  const issuer = issuerOf(config, stateDir)
+  if (issuer === undefined) throw new StartRefused('link.port', 'The port is chosen when the gateway starts, so the link can be made once it runs.')
   const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' })
   try {
-    const gateway = createGateway({ config, runtime, issuer: config.issuer ?? `http://localhost:${config.port}` })
+    const gateway = createGateway({ config, runtime, issuer })
     return `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`
   } finally {
     await runtime.close()

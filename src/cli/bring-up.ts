@@ -8,12 +8,15 @@ import { type Listening, serve } from '../node/serve.ts'
 import type { Log } from '../ports/runtime.ts'
 import { demoService } from './demo-service.ts'
 import { sayIsolation } from './isolation.ts'
+import { noteRunning } from './running.ts'
 import { StartRefused } from './start-refused.ts'
 
 export interface Up {
   readonly gateway: Gateway
   readonly listening: Listening
   readonly runtime: NodeRuntime
+  /** Commands beside it do not find it any more. */
+  readonly forget: () => void
 }
 
 export interface BringUpOptions {
@@ -70,5 +73,5 @@ export const bringUp = async ({ config, stateDir, log, draining }: BringUpOption
   })
   sayIsolation(config, runtime)
   listening.open(gateway)
-  return { gateway, listening, runtime }
+  return { gateway, listening, runtime, forget: noteRunning(stateDir, gateway.directory.issuer) }
 }

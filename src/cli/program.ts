@@ -6,7 +6,7 @@ import type { Config } from '../config/schema.ts'
 import { suggest } from '../config/suggest.ts'
 import { UsageError, print, printJson } from './answer.ts'
 import type { Wanted } from './configuration.ts'
-import type { AddOptions } from './services.ts'
+import type { AddOptions } from './services-add.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import { versionOf, versionText } from './version.ts'
 import type { WrapOptions } from './wrap.ts'
@@ -107,13 +107,13 @@ const addServiceVerbs = (services: Command, verb: (parent: Command, name: string
     .action(async (id: string, _, command: Command) => (await load()).showService(await servicesPlace(command.optsWithGlobals<Given>()), id))
   verb(services, 'add', 'Look at an MCP server step by step, and serve it from now on, without a restart.')
     .argument('<id>', 'Its name here and in its path.')
-    .argument('<url>', 'Its MCP endpoint; without a path, /mcp is added.')
+    .argument('<server...>', 'Its MCP endpoint (without a path, /mcp is added), or a command on this computer and its arguments, after --.')
     .option('--name <text>', 'Display name.')
     .option('--description <text>', 'One sentence for the consent page.')
     .option('--alias <label>', 'Short name of its encoded host.')
     .option('--public', 'Nobody signs in for it.')
     .option('--force', 'Add it although nothing useful answers there yet.')
-    .action(async (id: string, url: string, options: AddOptions, command: Command) => (await load()).addService(await servicesPlace(command.optsWithGlobals<Given>()), id, url, options))
+    .action(async (id: string, words: string[], options: AddOptions, command: Command) => (await import('./services-add.ts')).addService(await servicesPlace(command.optsWithGlobals<Given>()), id, words, options))
   verb(services, 'rm', 'Remove a service that was added; its open streams end.')
     .argument('<id>')
     .action(async (id: string, _, command: Command) => (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id))

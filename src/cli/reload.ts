@@ -30,7 +30,7 @@ export interface ReloadDeps {
 }
 
 /** Keys that change while the gateway runs: which services there are, where they are reached, who may change them. */
-export const liveKeys = ['mcp_services', 'default_service', 'hosts', 'domain_root', 'base_domain', 'admins'] as const satisfies readonly (keyof Config)[]
+export const liveKeys = ['mcp_services', 'default_service', 'hosts', 'domain_root', 'base_domain', 'admins', 'admin_commands'] as const satisfies readonly (keyof Config)[]
 
 const watchMs = 1000
 /** Editors and copies write in pieces; a file is read when it has been left alone for a moment. */

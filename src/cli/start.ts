@@ -85,6 +85,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   ending = true
   stopKeys()
   reload.stop()
+  up.forget()
   process.exitCode = await takeDown(up, signal)
   nodeLog.flush()
   // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.

@@ -1,5 +1,6 @@
 // Services at hosts of their own: no name may mean two of them, or one of them and the gateway.
 import { isDomain, mostDomainBytes } from '../kit/encoded-host.ts'
+import { type Encodable, encodedPlaces } from '../kit/encoded-places.ts'
 import type { Draft, Rule } from './draft.ts'
 import { printable } from './fault.ts'
 import { urlOf } from './hosts.ts'
@@ -11,10 +12,23 @@ const ownNames = (draft: Draft): ReadonlySet<string> => {
   return new Set([...(issuer === undefined ? [] : [issuer]), ...draft.texts('allowed_hosts').map(({ value }) => value.toLowerCase().replace(/:\d+$/, ''))])
 }
 
+/** The Host as its origin has it: without the port that is the scheme's own, and with the issuer's where none is written. */
+const originOf = (draft: Draft, host: string): string | undefined => {
+  const issuer = urlOf(draft.text('issuer') ?? '')
+  const port = issuer?.port ?? ''
+  return urlOf(`${issuer?.protocol ?? 'http:'}//${/:\d+$/.test(host) || port === '' ? host : `${host}:${port}`}`)?.origin
+}
+
 const hostMap: Rule = (draft, report) => {
   const known = draft.keys('mcp_services')
   const own = ownNames(draft)
+  const origins = new Map<string | undefined, string>()
   for (const host of draft.keys('hosts')) {
+    const origin = originOf(draft, host)
+    const before = origins.get(origin)
+    if (origin === undefined) report.key(['hosts', host], 'has a port that does not exist')
+    else if (before !== undefined) report.key(['hosts', host], `is the same place as "${printable(before)}"`)
+    else origins.set(origin, host)
     const wanted = draft.text('hosts', host)
     const name = host.replace(/:\d+$/, '')
     if (own.has(name) || name === 'localhost' || /^[\d.]+$/.test(name)) report.key(['hosts', host], 'is a name of the gateway itself: services are reached there by path, e.g. /jira/mcp')
@@ -37,6 +51,24 @@ const baseDomain: Rule = (draft, report) => {
   }
 }
 
+/** A server as it will be reached, its endpoint's path included. */
+const serverOf = (draft: Draft, id: string): Encodable[] => {
+  const url = urlOf(draft.text('mcp_services', id, 'url') ?? '')
+  if (!url) return []
+  if (url.pathname === '/' && draft.text('mcp_services', id, 'transport') === 'sse') url.pathname = '/sse'
+  return [{ id, url, alias: draft.text('mcp_services', id, 'alias') }]
+}
+
+const apart: Rule = (draft, report) => {
+  const root = draft.text('domain_root')
+  if (root === undefined) return
+  for (const { id, label, path, by } of encodedPlaces(draft.keys('mcp_services').flatMap((each) => serverOf(draft, each))).clashes) {
+    // Two of one alias are told as such.
+    if (label === `${draft.text('mcp_services', id, 'alias') ?? ''}-enc` && draft.text('mcp_services', by, 'alias') === draft.text('mcp_services', id, 'alias')) continue
+    report.fault(['mcp_services', id, 'url'], `would be reached at the host and path of "${printable(by)}", ${label}.${root}${path}: give one of them an alias`)
+  }
+}
+
 const encoded: Rule = (draft, report) => {
   const root = draft.text('domain_root')
   const aliases = new Map<string, string>()
@@ -53,4 +85,4 @@ const encoded: Rule = (draft, report) => {
   }
 }
 
-export const hostRules: readonly Rule[] = [hostMap, baseDomain, encoded]
+export const hostRules: readonly Rule[] = [hostMap, baseDomain, encoded, apart]

@@ -163,6 +163,10 @@ export const configSchema = z
       .array(z.string().regex(/^([a-z0-9][a-z0-9_-]{0,62}:.+|[^@\s:]+@[^@\s]+)$/, 'must be provider:subject, e.g. "local:ana", or a verified e-mail address'))
       .default([])
       .describe('People who may add and remove services while the gateway runs: `provider:subject` (`local:ana`), or a verified e-mail address. The built-in person of a gateway without people of its own is one.'),
+    admin_commands: z
+      .boolean()
+      .default(false)
+      .describe('Whether administrators may add services that are commands, too. A command runs on this computer, so without this only whoever sits there adds one: `postern services add`, or this file.'),
     cors: cors.prefault({}),
     oauth_providers: z.record(serviceId, provider).default({}).describe('Identity providers by id.'),
     mcp_services: z.record(serviceId, service).default({}).describe('MCP servers by id; the id is the path: `/{id}/mcp`.'),

@@ -1,6 +1,7 @@
 // Connections to upstreams: one request at a time on each, kept open between requests, the most recently used first.
-import { connect as connectPlain, isIP, type Socket } from 'node:net'
+import { connect as connectPlain, isIP, type LookupFunction, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { refuseInner } from './public-hosts.ts'
 import { createResponseReader, expectAnswer, feed, feedEnd } from './response-reader.ts'
 import type { AnswerSink, ResponseReader } from './response-reader.ts'
 
@@ -25,6 +26,8 @@ export interface Pool {
   readonly host: string
   readonly port: number
   readonly now: () => number
+  /** What finds the host's addresses in place of the system's resolver; it decides where the pool may connect to. */
+  readonly lookup: LookupFunction | undefined
   /** Free connections, the last used last. */
   readonly free: Connection[]
   closed: boolean
@@ -39,18 +42,20 @@ const mostIdle = 256
 /** A body up to this size travels in one write with its head. */
 const smallBody = 16_384
 
-export const createPool = (origin: string, now: () => number): Pool => {
+/** `lookup`: for an origin that may be on public addresses alone (`publicLookup`). */
+export const createPool = (origin: string, now: () => number, lookup?: LookupFunction): Pool => {
   const { protocol, hostname, port } = new URL(origin)
   const tls = protocol === 'https:'
   const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
-  return { tls, host, port: port === '' ? (tls ? 443 : 80) : Number(port), now, free: [], closed: false, session: undefined, sweep: undefined }
+  return { tls, host, port: port === '' ? (tls ? 443 : 80) : Number(port), now, lookup, free: [], closed: false, session: undefined, sweep: undefined }
 }
 
 /** One piece of memory for what every plain connection reads: each read is dealt with before the next one begins. */
 const readBuffer = Buffer.allocUnsafeSlow(65_536)
 
-const open = ({ tls, host, port, session }: Pool, deliver: (piece: Buffer) => void): Socket => {
-  const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }
+const open = ({ tls, host, port, lookup, session }: Pool, deliver: (piece: Buffer) => void): Socket => {
+  if (lookup) refuseInner(host)
+  const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, ...(lookup ? { lookup } : {}) }
   if (!tls) {
     return connectPlain({
       ...options,
@@ -143,7 +148,7 @@ const make = (pool: Pool): Connection => {
   return connection
 }
 
-/** A connection that is free, or being made. */
+/** A connection that is free, or being made. Throws `outbound.refused` where the pool may not connect to such a host. */
 export const take = (pool: Pool, tenant: Tenant): Connection => {
   const time = pool.now()
   let connection = pool.free.pop()

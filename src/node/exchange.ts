@@ -158,6 +158,10 @@ function end(this: Exchange): void {
 function failed(this: Exchange, error: Error & { readonly code?: string }): void {
   const { admission } = this
   if (!admission) return
+  if (error instanceof Refusal) {
+    fail(this, error)
+    return
+  }
   const what = error instanceof SyntaxError ? 'answer' : error.code === 'ETIMEDOUT' ? 'timeout' : 'unreachable'
   fail(this, admission.fault(what, error.message))
 }

@@ -5,12 +5,14 @@ import type { Admission, Admit, Answer, Head, ReadBody, Refuse } from '../ports/
 import type { Visit } from '../ports/runtime.ts'
 import { proceed } from './hygiene.ts'
 import { createLocalServices } from './local-service.ts'
+import type { Lookup } from './outbound.ts'
 import { createUpstreams } from './upstream.ts'
 
 export interface ForwardDeps {
   readonly admit: Admit
   readonly refuse: Refuse
   readonly now: () => number
+  readonly lookup?: Lookup | undefined
 }
 
 export interface Forward {
@@ -61,8 +63,8 @@ const follow = (again: Promise<Admission | Answer>, carry: (next: Admission | An
   again.then(carry).catch(refused)
 }
 
-export const createForward = ({ admit, refuse, now }: ForwardDeps): Forward => {
-  const upstreams = createUpstreams({ now })
+export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forward => {
+  const upstreams = createUpstreams({ now, lookup })
   const locals = createLocalServices()
   const carry = (admitted: Admission | Answer, request: IncomingMessage, response: ServerResponse, visit: Visit): void => {
     if (admitted.kind === 'answer') {

@@ -1,5 +1,5 @@
 // Guarded outbound exchanges on Node: the address that is connected to is the address that was judged.
-import { lookup as systemLookup } from 'node:dns/promises'
+import { lookup as resolve } from 'node:dns/promises'
 import type { LookupFunction } from 'node:net'
 import type { Response } from 'undici'
 import { isAddress, isGlobalAddress, refusedHost } from '../kit/addresses.ts'
@@ -14,6 +14,8 @@ interface ResolvedAddress {
 
 /** All addresses of a name, asked once an exchange. */
 export type Lookup = (host: string) => Promise<readonly ResolvedAddress[]>
+
+export const systemLookup: Lookup = (host) => resolve(host, { all: true })
 
 export interface OutboundDeps {
   /** Origins that the operator wrote into the configuration: these, exactly, may be plain http and anywhere. */
@@ -71,7 +73,7 @@ const reason = (error: unknown): string => {
 }
 
 /** One exchange, one connection: nothing is kept alive, so no answer belongs to a name that meant another place when the connection was made. */
-export const createOutbound = ({ allowOrigins, lookup = (host) => systemLookup(host, { all: true }), connectTo = {}, ca }: OutboundDeps): Outbound => {
+export const createOutbound = ({ allowOrigins, lookup = systemLookup, connectTo = {}, ca }: OutboundDeps): Outbound => {
   const allowed = new Set(allowOrigins.map((origin) => new URL(origin).origin))
 
   const addressesOf = async (url: URL, origins: readonly string[]): Promise<readonly ResolvedAddress[]> => {

@@ -6,7 +6,7 @@ import { createKeyRing } from '../kit/keyring.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
 import { createLines } from './lines.ts'
-import { createOutbound } from './outbound.ts'
+import { createOutbound, type Lookup } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
 import { rootSecrets } from './root-secret.ts'
 import { createNodeSpawn, type NodeSpawn } from './spawn.ts'
@@ -26,10 +26,12 @@ interface NodeRuntimeOptions {
   readonly version: string
   /** Epoch ms; the machine's clock unless a test moves it. */
   readonly now?: () => number
+  /** Names to addresses wherever that decides whether the gateway goes there; the system's resolver unless a test answers. */
+  readonly lookup?: Lookup | undefined
 }
 
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
-export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now() }: NodeRuntimeOptions): Promise<NodeRuntime> => {
+export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now(), lookup }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
   const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random, config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key))
   const { store, close } = openStore({ config, stateDir, now, log })
@@ -38,8 +40,8 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
   return {
     now,
     random,
-    outbound: createOutbound({ allowOrigins: [] }),
-    lines: createLines(),
+    outbound: createOutbound({ allowOrigins: [], ...(lookup ? { lookup } : {}) }),
+    lines: createLines(lookup),
     defer(work) {
       const settled = work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })).finally(() => pending.delete(settled))
       pending.add(settled)

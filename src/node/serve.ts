@@ -5,7 +5,7 @@ import type { Gateway } from '../gateway.ts'
 import { fieldOf } from '../kit/http.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { createDrain, type DrainTimes } from './drain.ts'
-import { createForward } from './forward.ts'
+import { createForward, type ForwardDeps } from './forward.ts'
 import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
 import { listen } from './listen.ts'
 import { createUpgrade } from './upgrade.ts'
@@ -25,6 +25,8 @@ interface ServeOptions {
   readonly port: number
   readonly trustedProxies: readonly string[]
   readonly now: () => number
+  /** Resolver for servers that may be on public addresses alone; default: the system's. */
+  readonly lookup?: ForwardDeps['lookup']
 }
 
 /** How often this process looks whether another one added or removed a service. */
@@ -40,7 +42,7 @@ type UpgradeDoor = NonNullable<NonNullable<Parameters<typeof harden>[1]>['upgrad
 
 const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; readonly upgrade: UpgradeDoor; close(): void } => {
   const visitOf = createVisits(options.trustedProxies)
-  const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now })
+  const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now, lookup: options.lookup })
   const upgrades = createUpgrade(gateway)
   const visits = new WeakMap<IncomingMessage, Visit>()
   const plain = getRequestListener((request, env) => gateway.fetch(request, visits.get((env as { incoming: IncomingMessage }).incoming) as Visit), { overrideGlobalObjects: false })

@@ -1,10 +1,12 @@
 // Calls to upstreams over HTTP: a lane of pooled connections for each, bounded, and one exchange for each call.
 import type { ServerResponse } from 'node:http'
-import type { Admission } from '../ports/calls.ts'
+import type { Admission, Upstream } from '../ports/calls.ts'
 import { closePool, createPool, send, take } from './connections.ts'
 import { createDeadlines } from './deadlines.ts'
 import { conclude, createExchange, fail } from './exchange.ts'
 import type { Exchange, Lane } from './exchange.ts'
+import type { Lookup } from './outbound.ts'
+import { publicLookup } from './public-hosts.ts'
 import { createRequestHead } from './request-head.ts'
 
 /** More than this at once to one origin are refused, not queued: an upstream that hangs fills its own lane alone (security.md R10). */
@@ -17,15 +19,22 @@ export interface Upstreams {
   close(): void
 }
 
-export const createUpstreams = ({ now }: { readonly now: () => number }): Upstreams => {
+export interface UpstreamsDeps {
+  readonly now: () => number
+  /** Resolver for origins that may be on public addresses alone; default: the system's. */
+  readonly lookup?: Lookup | undefined
+}
+
+export const createUpstreams = ({ now, lookup }: UpstreamsDeps): Upstreams => {
   const deadlines = createDeadlines(now)
   const requestHead = createRequestHead()
   const lanes = new Map<string, Lane>()
-  const laneOf = (origin: string, streams: boolean): Lane => {
-    const key = streams ? `streams ${origin}` : origin
+  const onlyPublic = publicLookup(lookup)
+  const laneOf = ({ origin, publicOnly }: Extract<Upstream, { kind: 'http' }>, streams: boolean): Lane => {
+    const key = `${streams ? 'streams ' : ''}${publicOnly ? 'public ' : ''}${origin}`
     const before = lanes.get(key)
     if (before) return before
-    const lane: Lane = { pool: createPool(origin, now), going: 0, most: streams ? mostStreams : mostCalls }
+    const lane: Lane = { pool: createPool(origin, now, publicOnly ? onlyPublic : undefined), going: 0, most: streams ? mostStreams : mostCalls }
     lanes.set(key, lane)
     return lane
   }
@@ -33,7 +42,7 @@ export const createUpstreams = ({ now }: { readonly now: () => number }): Upstre
     send(admission, response, failedTo) {
       const { upstream, method, body } = admission
       if (upstream.kind !== 'http') throw new TypeError('not an HTTP upstream')
-      const lane = laneOf(upstream.origin, method === 'GET')
+      const lane = laneOf(upstream, method === 'GET')
       const exchange = createExchange({ admission, response, failedTo, lane, deadlines, now })
       if (lane.going > lane.most) {
         fail(exchange, admission.fault('busy', `${lane.most} connections`))

@@ -50,10 +50,15 @@ export type DialSocket = (
   events: SocketEvents,
 ) => Promise<Socket>
 
-/** Connections to servers that the operator configured: unguarded, without a limit on how long an answer streams. */
-export interface Lines {
+export interface LineTools {
   readonly fetch: Fetch
   readonly socket: DialSocket
+}
+
+/** Connections to servers that the operator configured: unguarded, without a limit on how long an answer streams. */
+export interface Lines extends LineTools {
+  /** The same for servers that somebody added from elsewhere: to public addresses alone. Reject with `outbound.refused` as well. */
+  readonly publicOnly: LineTools
   /** Whether a line outlives the request that opened it, so that later requests may use it. On Workers nothing does. */
   readonly lasting: boolean
 }

@@ -14,7 +14,15 @@ export interface Service {
   readonly alias?: string
   /** Where calls go: an HTTP(S) MCP endpoint (absolute URL, path included), a handler that lives in this process, or a server behind a bridge (a command). */
   readonly upstream:
-    | { readonly kind: 'http'; /** http(s), or ws(s) for a WebSocket server. */ readonly url: string; /** Absent or `auto`: found out by the first session. */ readonly transport?: 'auto' | 'streamable' | 'sse' }
+    | {
+        readonly kind: 'http'
+        /** http(s), or ws(s) for a WebSocket server. */
+        readonly url: string
+        /** Absent or `auto`: found out by the first session. */
+        readonly transport?: 'auto' | 'streamable' | 'sse'
+        /** Somebody added it from elsewhere: every connection goes to a public address or nowhere, whatever the name resolves to by then. */
+        readonly publicOnly?: true
+      }
     | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
     | { readonly kind: 'bridge'; readonly carry: Carry }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */

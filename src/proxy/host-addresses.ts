@@ -1,5 +1,6 @@
 // Services at hosts of their own: which host means which service, and under which path.
-import { domainOfLabel, labelOfAlias, labelOfDomain } from '../kit/encoded-host.ts'
+import { domainOfLabel } from '../kit/encoded-host.ts'
+import { encodedPlaces, type EncodedPlaces } from '../kit/encoded-places.ts'
 import type { Address, Service, ServiceHost } from '../ports/services.ts'
 
 export interface HostNames {
@@ -9,33 +10,40 @@ export interface HostNames {
   readonly baseDomain?: string | undefined
 }
 
-/** The path under which a server's own clients know it; a host that stands for its domain keeps it. */
-const ownPath = ({ upstream }: Service): string => {
-  const path = upstream.kind === 'http' ? new URL(upstream.url).pathname.replace(/\/+$/, '') : ''
-  return path === '' ? '/mcp' : path
-}
-
-const domainOf = ({ upstream }: Service): string => (upstream.kind === 'http' ? new URL(upstream.url).hostname : '')
-
+/** One service at one host. `transport`: what the server's own clients speak at `path`. */
 interface Named {
+  readonly kind: 'exact' | 'encoded' | 'below'
   readonly host: string
   readonly service: Service
   readonly path: string
+  readonly transport?: Address['transport']
 }
 
+/** At an encoded host a server that ends in `/sse` is met there by the clients of HTTP+SSE it was made for. */
+const spoken = ({ upstream }: Service, path: string): Pick<Named, 'transport'> =>
+  path.endsWith('/sse') && upstream.kind === 'http' && upstream.transport !== 'streamable' ? { transport: 'sse' } : {}
+
+const encodedOf = (services: readonly Service[]): EncodedPlaces =>
+  encodedPlaces(services.flatMap(({ id, alias, upstream }) => (upstream.kind === 'http' ? [{ id, url: new URL(upstream.url), alias }] : [])))
+
 /** In the order in which they win: what the operator wrote, what encodes a domain, what follows from an id. */
-const namesOf = (services: readonly Service[], { hosts = {}, domainRoot, baseDomain }: HostNames): readonly Named[] => {
-  const exact = Object.entries(hosts).flatMap(([host, id]) => services.filter((service) => service.id === id).map((service) => ({ host, service, path: '/mcp' })))
-  const encoded = services.flatMap((service) => {
-    const labels = domainRoot === undefined ? [] : [labelOfDomain(domainOf(service)), service.alias === undefined ? undefined : labelOfAlias(service.alias)]
-    return labels.flatMap((label) => (label === undefined ? [] : [{ host: `${label}.${domainRoot}`, service, path: ownPath(service) }]))
+const namesOf = (services: readonly Service[], { hosts = {}, domainRoot, baseDomain }: HostNames, places: EncodedPlaces['places']): readonly Named[] => {
+  const byId = new Map(services.map((service) => [service.id, service]))
+  const exact = Object.entries(hosts).flatMap(([host, id]): Named[] => services.filter((service) => service.id === id).map((service) => ({ kind: 'exact', host, service, path: '/mcp' })))
+  const encoded = places.map(({ id, label, path }): Named => {
+    const service = byId.get(id) as Service
+    return { kind: 'encoded', host: `${label}.${domainRoot}`, service, path, ...spoken(service, path) }
   })
-  const below = services.flatMap((service) => {
+  const below = services.flatMap((service): Named[] => {
     const label = service.id.replaceAll('_', '-')
-    return baseDomain === undefined || label.endsWith('-') ? [] : [{ host: `${label}.${baseDomain}`, service, path: '/mcp' }]
+    return baseDomain === undefined || label.endsWith('-') ? [] : [{ kind: 'below', host: `${label}.${baseDomain}`, service, path: '/mcp' }]
   })
   return [...exact, ...encoded, ...below]
 }
+
+/** Where the clients of the other transport are met: the sibling of the endpoint, as `/sse` is of `/mcp`. */
+const sibling = ({ path, transport }: Named): Pick<Address, 'path' | 'transport'> =>
+  transport === 'sse' ? { path: path.replace(/\/sse$/, '/mcp') } : { path: path.endsWith('/mcp') ? path.replace(/\/mcp$/, '/sse') : '/sse', transport: 'sse' }
 
 /** `host` and `host:port` as a Host header may write them, for an origin. */
 export const spellings = (origin: string): readonly string[] => {
@@ -47,28 +55,44 @@ export interface HostAddresses {
   readonly addresses: readonly Address[]
   /** By every spelling of a Host header, in lower case. */
   readonly byHost: ReadonlyMap<string, ServiceHost>
+  readonly clashes: EncodedPlaces['clashes']
+}
+
+interface Made {
+  readonly origin: string
+  readonly kind: Named['kind']
+  /** Whose host it is, in the order of their claims. */
+  readonly named: Named[]
+}
+
+const addressesOf = ({ origin, named }: Made): Address[] => {
+  const addresses: Address[] = []
+  // What a server itself has comes before what follows from the paths of others.
+  for (const { service, path, transport } of [...named, ...named.map((each) => ({ service: each.service, transport: undefined, ...sibling(each) }))]) {
+    if (!addresses.some((address) => address.path === path)) addresses.push({ service, path, resource: `${origin}${path}`, ...(transport === undefined ? {} : { transport }) })
+  }
+  return addresses
 }
 
 /**
- * Scheme and, where a host names none, port are the issuer's. Hosts of the issuer itself are never given away. Of two services with one host and one path the
- * first in the order of the configuration is reached there; hosts by exact name or id belong to one service alone.
+ * Scheme and, where a host names none, port are the issuer's. Hosts of the issuer itself are never given away. Hosts by exact name or id belong to one service alone,
+ * encoded ones to every server of their domain.
  */
 export const hostAddresses = (issuer: string, origins: readonly string[], services: readonly Service[], names: HostNames): HostAddresses => {
   const { protocol, port } = new URL(issuer)
   const own = new Set(origins.flatMap(spellings))
-  const made = new Map<string, { origin: string; addresses: Address[]; paths: boolean }>()
-  for (const { host, service, path } of namesOf(services, names)) {
+  const made = new Map<string, Made>()
+  const { places: encoded, clashes } = encodedOf(names.domainRoot === undefined ? [] : services)
+  for (const named of namesOf(services, names, encoded)) {
+    const { host, kind } = named
     const { origin } = new URL(`${protocol}//${/:\d+$/.test(host) || port === '' ? host : `${host}:${port}`}`)
     if (spellings(origin).some((spelling) => own.has(spelling))) continue
-    const encodes = names.domainRoot !== undefined && host.endsWith(`-enc.${names.domainRoot}`)
-    const there = made.get(origin) ?? { origin, addresses: [], paths: encodes }
-    if (there.addresses.length > 0 && !(there.paths && encodes)) continue
-    if (there.addresses.some((address) => address.path === path)) continue
-    there.addresses.push({ service, path, resource: `${origin}${path}` })
-    made.set(origin, there)
+    const there = made.get(origin)
+    if (!there) made.set(origin, { origin, kind, named: [named] })
+    else if (there.kind === 'encoded' && kind === 'encoded') there.named.push(named)
   }
-  const places = [...made.values()].map(({ origin, addresses }): ServiceHost => ({ origin, addresses }))
-  return { addresses: places.flatMap(({ addresses }) => addresses), byHost: new Map(places.flatMap((place) => spellings(place.origin).map((host) => [host, place] as const))) }
+  const places = [...made.values()].map((each): ServiceHost => ({ origin: each.origin, addresses: addressesOf(each) }))
+  return { clashes, addresses: places.flatMap(({ addresses }) => addresses), byHost: new Map(places.flatMap((place) => spellings(place.origin).map((host) => [host, place] as const))) }
 }
 
 /** For the operator's log: what a host under one of the domains would have meant. Undefined for a host that is not below them. */

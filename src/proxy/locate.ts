@@ -1,4 +1,5 @@
 // Where services are: from a host and path or a resource indicator to one address. Pure look-ups over what is configured at the moment.
+import type { EncodedPlaces } from '../kit/encoded-places.ts'
 import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
 import { hostAddresses, type HostNames, unknownHost } from './host-addresses.ts'
 
@@ -73,6 +74,8 @@ export interface DirectoryOptions extends Placement {
 }
 
 export interface LivingDirectory extends Directory {
+  /** Services that would be at the encoded host and path of another one, and are not. */
+  readonly clashes: EncodedPlaces['clashes']
   /** Services and hosts as they are from now on. Answers how paths were found until now. */
   replace(placement: Placement): Directory['locate']
 }
@@ -85,6 +88,7 @@ interface Drawn {
   readonly byPath: ReadonlyMap<string, Address>
   readonly byResource: ReadonlyMap<string, Address>
   readonly byHost: ReadonlyMap<string, ServiceHost>
+  readonly clashes: EncodedPlaces['clashes']
   readonly find: (path: string) => Located | undefined
   readonly findAt: ReadonlyMap<ServiceHost, (path: string) => Located | undefined>
 }
@@ -97,7 +101,7 @@ const draw = (issuer: string, origins: readonly string[], placement: Placement):
   const streamable = [...services.map((service) => at(service, `/${service.id}/mcp`)), ...(main ? [at(main, '/mcp')] : [])]
   const legacy = [...services.map((service) => at(service, `/${service.id}/sse`)), ...(main ? [at(main, '/sse')] : [])].map((address) => ({ ...address, transport: 'sse' as const }))
   const paths: readonly Address[] = [...streamable, ...legacy]
-  const { addresses, byHost } = hostAddresses(issuer, origins, services, placement)
+  const { addresses, byHost, clashes } = hostAddresses(issuer, origins, services, placement)
   const byPath = new Map(paths.map((address) => [address.path, address]))
   return {
     placement,
@@ -107,6 +111,7 @@ const draw = (issuer: string, origins: readonly string[], placement: Placement):
     byPath,
     byResource: new Map(addresses.map((address) => [address.resource, address])),
     byHost,
+    clashes,
     find: createFinder(paths),
     findAt: new Map([...byHost.values()].map((host) => [host, createFinder(host.addresses)])),
   }
@@ -135,6 +140,9 @@ export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOpti
     },
     get only() {
       return map.only
+    },
+    get clashes() {
+      return map.clashes
     },
     get hosted() {
       return map.byHost.size > 0

@@ -52,10 +52,10 @@ export const createReach = (service: Service, { runtime, most, keepAliveMs }: Re
   if (upstream.kind === 'local') return { ask: (request) => upstream.handle(request), needed: () => false }
   if (upstream.kind === 'bridge') return { ask: (request, principal) => carried(upstream.carry, request, principal), needed: () => false }
   const { url } = upstream
-  const { fetch } = runtime.lines
+  const { fetch, socket } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
   const over = (dial: Dial): LineServer => createLineServer({ runtime, dial, timeoutMs: service.timeoutMs, keepAliveMs, most })
   if (/^wss?:/.test(url)) {
-    const server = over(createSocketDial({ socket: runtime.lines.socket, url, service: service.id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs }))
+    const server = over(createSocketDial({ socket, url, service: service.id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs }))
     return { ask: (request, principal) => server(request, ownerOf(principal)), needed: () => true }
   }
   const legacy = over(createLegacyDial({ fetch, url, service: service.id, maxBytes: mostMessageBytes }))

@@ -45,13 +45,14 @@ export const createTarget = (service: Service): Target => {
   const own = url.search.slice(1)
   const reserved = new Set(own.split('&').map((pair) => nameOf(pair) ?? ''))
   const trimmed = url.pathname.endsWith('/') ? url.pathname.slice(0, -1) : url.pathname
-  const plain: Upstream = { kind: 'http', origin: url.origin, host: url.host, path: `${url.pathname}${url.search}` }
+  const place = { kind: 'http', origin: url.origin, host: url.host, ...(service.upstream.publicOnly ? { publicOnly: true as const } : {}) } as const
+  const plain: Upstream = { ...place, path: `${url.pathname}${url.search}` }
   return {
     shown: `${url.origin}${url.pathname}`,
     upstream(rest, query) {
       if (rest === '' && query === '') return plain
       const whole = [own, cleaned(query, reserved)].filter(Boolean).join('&')
-      return { kind: 'http', origin: url.origin, host: url.host, path: `${rest === '' ? url.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}` }
+      return { ...place, path: `${rest === '' ? url.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}` }
     },
   }
 }

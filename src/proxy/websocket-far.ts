@@ -39,7 +39,9 @@ export interface FarEvents {
   closed(code: number, reason: string): void
 }
 
-const overSocket = async (url: string, { lines, heartbeatMs }: FarDeps, { call, headers }: Opening, events: FarEvents): Promise<Far> => {
+type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
+
+const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatMs }: FarDeps, { call, headers }: Opening, events: FarEvents): Promise<Far> => {
   const { id, timeoutMs } = call.address.service
   let socket: Socket | undefined
   const closed = (code: number, reason: string): void => {
@@ -56,7 +58,7 @@ const overSocket = async (url: string, { lines, heartbeatMs }: FarDeps, { call, 
     closed(1011, 'The server behind sent a binary frame.')
   }
   try {
-    socket = await lines.socket(url, { headers: handshakeFields(headers), timeoutMs, maxBytes: mostMessageBytes }, { text, binary, alive: beat.alive, closed })
+    socket = await (publicOnly ? lines.publicOnly : lines).socket(url, { headers: handshakeFields(headers), timeoutMs, maxBytes: mostMessageBytes }, { text, binary, alive: beat.alive, closed })
   } catch (error) {
     beat.stop()
     throw handshakeRefusal(error, id)
@@ -75,7 +77,7 @@ export const createFar = (deps: FarDeps, about: Opening, events: FarEvents): Pro
   const { call, principal, headers } = about
   const { service } = call.address
   const { upstream } = service
-  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return overSocket(upstream.url, deps, about, events)
+  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return overSocket(upstream, deps, about, events)
   const client = createLineClient({
     ask: ({ method, headers: fields, body, signal }) => deps.reach(service).ask(new Request('http://line.invalid/mcp', { method, headers: fields, signal, ...(body === undefined ? {} : { body }) }), principal),
     tell: events.tell,

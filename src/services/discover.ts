@@ -50,6 +50,8 @@ const shown = (text: unknown): string => (typeof text === 'string' ? text.replac
 
 const sayWhy = (error: unknown): string => {
   if (!(error instanceof Refusal)) throw error
+  // A command says itself what is the matter.
+  if (!error.code.startsWith('outbound.')) return error.say
   return error.code === 'outbound.refused'
     ? 'The gateway does not go there by itself: only public https addresses. A server on a private network is added on the gateway’s own computer, with postern services add or in the configuration file.'
     : 'Nothing answers there, or not in time.'
@@ -106,7 +108,7 @@ export const discover = async (url: string, outbound: Outbound, told: (step: Ste
     tell('reachable', 'no', sayWhy(error))
     return steps
   }
-  tell('reachable', 'yes', `It answers (${opened.status}).`)
+  tell('reachable', 'yes', opened.status === 200 ? 'It answers.' : `It answers with status ${opened.status}.`)
   if (wantsToken(opened)) {
     const oauth = /resource_metadata=/i.test(opened.headers.get('www-authenticate') ?? '')
     tell('mcp', oauth ? 'yes' : 'unknown', oauth ? 'It announces the authorization of an MCP server.' : 'It answers nobody without a token, so this cannot be seen.')

@@ -9,6 +9,8 @@ export interface Registered {
   readonly addedBy: string
   /** Epoch ms. */
   readonly addedAt: number
+  /** It may be on a private network: somebody at the gateway's own computer said so. Otherwise every connection to it goes to a public address. */
+  readonly anywhere?: true
 }
 
 export interface Registry {

@@ -1,5 +1,5 @@
 // Connections on which servers speak for as long as they like, on Workers: plain fetch, and WebSockets that fetch opens.
-import type { DialSocket, Lines } from '../ports/lines.ts'
+import type { DialSocket, Lines, LineTools } from '../ports/lines.ts'
 import { socketOf } from './upgrade.ts'
 
 const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
@@ -15,4 +15,8 @@ const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
   return socket
 }
 
-export const createLines = (): Lines => ({ fetch: (input, init) => fetch(input, init), socket: dial, lasting: false })
+export const createLines = (): Lines => {
+  const tools: LineTools = { fetch: (input, init) => fetch(input, init), socket: dial }
+  // Cloudflare's network reaches the public internet alone; names and literal addresses were judged when the server was added.
+  return { ...tools, publicOnly: tools, lasting: false }
+}

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
+import type { Lookup } from '../../src/node/outbound.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { serve } from '../../src/node/serve.ts'
 import type { Log, Outbound } from '../../src/ports/runtime.ts'
@@ -34,6 +35,8 @@ export interface HouseOptions {
   readonly upstream: string
   /** In place of the guarded outbound function (in process and on the socket). */
   readonly outbound?: Outbound
+  /** Names to addresses, wherever that decides where the gateway goes (in process and on the socket). */
+  readonly lookup?: Lookup
 }
 
 const secret = randomBytes(32).toString('base64url')
@@ -52,7 +55,7 @@ const made = async (options: HouseOptions, stateDir: string) => {
   const log: LogLine[] = []
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
   let ahead = 0
-  const own = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead })
+  const own = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead, lookup: options.lookup })
   const runtime = options.outbound ? { ...own, outbound: options.outbound } : own
   return { config, log, runtime, advance: (ms: number) => void (ahead += ms) }
 }
@@ -80,7 +83,7 @@ export const openInProcess = async (options: HouseOptions): Promise<House> => {
 export const openOnSocket = async (options: HouseOptions): Promise<House> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made(options, stateDir)
-  const listening = await serve({ host: '127.0.0.1', port: 0, trustedProxies: config.trusted_proxies, now: () => runtime.now() })
+  const listening = await serve({ host: '127.0.0.1', port: 0, trustedProxies: config.trusted_proxies, now: () => runtime.now(), lookup: options.lookup })
   const origin = config.issuer ?? `http://localhost:${listening.port}`
   const aliases = [`http://127.0.0.1:${listening.port}`, `http://[::1]:${listening.port}`]
   listening.open(createGateway({ config, runtime, issuer: origin, aliases }))

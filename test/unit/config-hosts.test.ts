@@ -31,6 +31,24 @@ describe('hosts of services', () => {
     for (const name of ['.well-known', 'token', 'admin', '..', 'encode']) expect(await faultsOf(two('a', `"${name}"`))).not.toEqual([])
   })
 
+  it('that encode a domain never mean two servers, and no two names are one place [hostile U5]', async () => {
+    const two = (a: string, b: string): string => `domain_root: example.com\nmcp_services:\n  a: { auth_required: false, ${a} }\n  b: { auth_required: false, ${b} }\n`
+    const jira = 'url: "https://mcp.atlassian.com/v1/mcp"'
+    const label = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc'
+    expect(await faultsOf(two(jira, jira))).toEqual([expect.stringContaining(`b.url – would be reached at the host and path of "a", ${label}.example.com/v1/mcp: give one of them an alias`)])
+    expect(await faultsOf(two(jira, `${jira.replace('atlassian.com', 'ATLASSIAN.com:8443')}`))).toHaveLength(1)
+    for (const other of [`${jira}, alias: jira`, jira.replace('/v1/mcp', '/v1/sse'), jira.replace('mcp.', 'mcp2.')]) expect(await faultsOf(two(jira, other))).toEqual([])
+    expect(await faultsOf(two(`${jira}, alias: x`, `${jira}, alias: y`))).toEqual([])
+    expect(await faultsOf(two(`${jira}, alias: x`, `${jira}, alias: x`))).toEqual([expect.stringContaining('is the alias of "a" too')])
+    // An alias may spell a domain.
+    expect(await faultsOf(two(jira, `url: "https://other.example.com/v1/mcp", alias: ${label.replace('-enc', '')}`))).toEqual([expect.stringContaining('would be reached at the host and path of "a"')])
+    expect(await faultsOf(two(jira, jira).replace('domain_root: example.com\n', ''))).toEqual([])
+    const hosts = (a: string, b: string): string => services(`issuer: https://gw.example.com\nhosts:\n  ${a}: jira\n  "${b}": jira\n`)
+    expect(await faultsOf(hosts('mcp.example.com', 'mcp.example.com:443'))).toEqual([expect.stringContaining('is the same place as "mcp.example.com"')])
+    expect(await faultsOf(hosts('mcp.example.com', 'mcp.example.com:8443'))).toEqual([])
+    expect(await faultsOf(hosts('mcp.example.com', 'mcp2.example.com:99999'))).toEqual([expect.stringContaining('has a port that does not exist')])
+  })
+
   it('that encode a domain have room for 36 bytes of it, and an alias helps beyond', async () => {
     const long = (alias: string): string => `domain_root: example.com\nmcp_services:\n  long:\n    url: https://${'a'.repeat(33)}.com/mcp\n    auth_required: false\n${alias}`
     expect(await warningsOf(long(''))).toEqual([expect.stringContaining('has a domain of 37 bytes, and 36 fit into one DNS label: give the service an alias')])

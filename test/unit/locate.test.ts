@@ -59,16 +59,24 @@ describe('a path', () => {
 })
 
 describe('a host of services', () => {
-  const at = (id: string, url: string, alias?: string): Service => ({ ...service(id), upstream: { kind: 'http', url }, ...(alias === undefined ? {} : { alias }) })
+  const named = (id: string, url: string, alias?: string, transport: 'auto' | 'streamable' = 'auto'): Service => ({ ...service(id), upstream: { kind: 'http', url, transport }, ...(alias === undefined ? {} : { alias }) })
+  const label = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc'
   const hosted = createDirectory({
     issuer,
     origins: [issuer],
-    services: [at('jira', 'https://mcp.atlassian.com/v1/mcp'), at('jira_sse', 'https://mcp.atlassian.com/v1/sse'), at('long', `https://${'a'.repeat(40)}.com/x/`, 'short'), at('other', 'http://127.0.0.1:9/mcp')],
+    services: [
+      named('jira', 'https://mcp.atlassian.com/v1/mcp'),
+      named('jira_sse', 'https://mcp.atlassian.com/v1/sse'),
+      named('long', `https://${'a'.repeat(40)}.com/x/`, 'short'),
+      named('other', 'http://127.0.0.1:9/mcp'),
+      named('legacy', 'http://127.0.0.1:9/deep/sse', 'only'),
+      named('modern', 'http://127.0.0.1:9/sse', 'new', 'streamable'),
+    ],
     hosts: { 'mcp.acme.test': 'other', 'mcp.acme.test:8443': 'jira', 'gw.test': 'other' },
     domainRoot: 'root.test',
     baseDomain: 'base.test',
   })
-  const atlassian = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.root.test'
+  const atlassian = `${label}.root.test`
 
   it('leads to its service under the path it has there, in every spelling of the host', () => {
     for (const [host, path, resource] of [
@@ -82,6 +90,37 @@ describe('a host of services', () => {
       expect([host, path, hosted.locate(path, host)?.address.resource]).toEqual([host, path, resource])
       expect(hosted.resolve(resource)?.resource).toBe(resource)
     }
+  })
+
+  it('meets the clients of either transport, and what a server has itself comes before what follows from another’s path [C6]', () => {
+    for (const [host, path, transport, id] of [
+      ['mcp.acme.test', '/sse/message', 'sse', 'other'],
+      ['jira-sse.base.test', '/sse', 'sse', 'jira_sse'],
+      // Of one domain with both, each has its own.
+      [atlassian, '/v1/sse', 'sse', 'jira_sse'],
+      [atlassian, '/v1/mcp', undefined, 'jira'],
+      ['short-enc.root.test', '/sse', 'sse', 'long'],
+      ['only-enc.root.test', '/deep/sse', 'sse', 'legacy'],
+      ['only-enc.root.test', '/deep/mcp', undefined, 'legacy'],
+      ['new-enc.root.test', '/sse', undefined, 'modern'],
+    ] as const) {
+      const found = hosted.locate(path, host)?.address
+      expect([host, path, found?.transport, found?.service.id]).toEqual([host, path, transport, id])
+    }
+  })
+
+  it('that encodes a domain stands for the one server that has nothing else, and for nobody when each of several has an alias', () => {
+    const url = 'https://mcp.atlassian.com/v1/mcp'
+    const at = (...services: Service[]) => createDirectory({ issuer, origins: [issuer], services, domainRoot: 'root.test' })
+    const work = named('work', url, 'work')
+    const home = named('home', url, 'home')
+    const plain = named('plain', url)
+    const idOf = (directory: ReturnType<typeof at>, host: string) => directory.locate('/v1/mcp', `${host}.root.test`)?.address.service.id
+    expect([idOf(at(work), 'work-enc'), idOf(at(work), label)]).toEqual(['work', 'work'])
+    expect([idOf(at(work, plain), 'work-enc'), idOf(at(work, plain), label), at(work, plain).clashes]).toEqual(['work', 'plain', []])
+    expect([idOf(at(work, home), 'work-enc'), idOf(at(work, home), 'home-enc'), idOf(at(work, home), label), at(work, home).clashes]).toEqual(['work', 'home', undefined, []])
+    const both = at(plain, named('again', url))
+    expect([idOf(both, label), both.clashes]).toEqual(['plain', [{ id: 'again', label, path: '/v1/mcp', by: 'plain' }]])
   })
 
   it('serves nothing else, and the gateway’s own host is never given away', () => {

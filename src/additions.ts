@@ -1,0 +1,75 @@
+// A service somebody wants to add while the gateway runs: what is wrong with it beside all others, and what stands there, before anybody relies on it.
+import { faultText } from './config/fault.ts'
+import { loadConfig } from './config/load.ts'
+import { type Config, configSchema } from './config/schema.ts'
+import { Refusal } from './kit/refusal.ts'
+import { type Added, withPath } from './placement.ts'
+import type { Outbound, Runtime } from './ports/runtime.ts'
+import type { Directory } from './ports/services.ts'
+import { discover, type Step } from './services/discover.ts'
+import type { Try } from './trial.ts'
+
+export type ServiceConfig = Config['mcp_services'][string]
+
+export interface Addition {
+  readonly id: string
+  /** As in `mcp_services` of the configuration. */
+  readonly service: Readonly<Record<string, unknown>>
+  /** Person key, or `cli`. */
+  readonly by: string
+  /** Whoever adds it sits at the gateway's own computer and may run programs there anyway. */
+  readonly commands?: boolean
+  /** The same for a server on a private network, and with what it is looked at; without it the runtime's guarded outbound is used, and public addresses alone are ever connected to. */
+  readonly anywhere?: Outbound
+  readonly told?: (step: Step) => void
+  /** Keeps it even when nothing useful answers there yet. */
+  readonly force?: boolean
+}
+
+export interface Around {
+  readonly config: Config
+  readonly added: readonly Added[]
+  readonly directory: Directory
+  readonly runtime: Pick<Runtime, 'outbound'>
+  readonly attempt: Try
+}
+
+export const parsed = (id: string, service: unknown): ServiceConfig | undefined => configSchema.safeParse({ mcp_services: { [id]: service } }).data?.mcp_services[id]
+
+/** Where the service's endpoint is, path included. */
+const upstreamUrl = ({ url = '', transport }: ServiceConfig): string => (URL.canParse(url) ? withPath(url, transport) : url)
+
+/** Text that came from a loaded configuration stands for itself when it is loaded again. */
+const literal = (value: unknown): unknown => {
+  if (typeof value === 'string') return value.replaceAll('${', '$${')
+  if (Array.isArray(value)) return value.map(literal)
+  return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, literal(part)])) : value
+}
+
+/** What is wrong with such a service beside all others, as sentences: the very rules of the configuration file. */
+const faultsOf = async (id: string, service: object, { config, added, directory }: Around): Promise<readonly string[]> => {
+  const { session_secret: _, previous_secrets: __, mcp_services: others, ...rest } = config
+  const registered = Object.fromEntries(added.map((each) => [each.id, literal(each.config)]))
+  const document = { ...(literal(rest) as object), issuer: directory.issuer, mcp_services: { ...registered, ...(literal(others) as object), [id]: service } }
+  const loaded = await loadConfig({ file: { path: id, text: JSON.stringify(document) }, env: {} })
+  const own = loaded.ok ? [] : loaded.faults.filter(({ key }) => key === '' || key === `mcp_services.${id}` || key.startsWith(`mcp_services.${id}.`) || key.startsWith(`mcp_services.${id}[`))
+  return own.map((fault) => faultText({ ...fault, origin: { from: 'default' } }))
+}
+
+const noCommand = 'A command is a program on the gateway’s computer. It is added there, with postern services add or in the configuration file; with admin_commands: true administrators may add one too.'
+
+/** Throws `service.invalid` and `service.taken`. */
+export const look = async ({ id, service, commands, anywhere, told = () => undefined }: Addition, around: Around): Promise<readonly Step[]> => {
+  if ('command' in service && !commands && !around.config.admin_commands) throw new Refusal('service.invalid', `${id}: command`, { say: noCommand })
+  if (around.directory.service(id)) throw new Refusal('service.taken', id)
+  const wrong = await faultsOf(id, service, around)
+  const config = parsed(id, service)
+  if (wrong.length > 0 || !config) throw new Refusal('service.invalid', wrong.join('; '), wrong.length > 0 ? { say: wrong.join(' ') } : {})
+  if (config.command === undefined) return discover(upstreamUrl(config), anywhere ?? around.runtime.outbound, told)
+  const { outbound, end } = around.attempt(id, config)
+  try {
+    return await discover('http://command.invalid/mcp', outbound, told)
+  } finally {
+    end()
+  }
+}
