@@ -26,7 +26,8 @@ export const upstreamOf = (service: Service): Upstream | undefined => {
   // A WebSocket server signs people in like any other: over HTTP, at the same place.
   const url = service.upstream.url.replace(/^ws/, 'http')
   const written = [url, auth.issuer, auth.authorization_endpoint, auth.token_endpoint, auth.revocation_endpoint]
-  const origins = [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
+  // Who added it from elsewhere wrote for the people of the gateway, not for its network.
+  const origins = service.upstream.publicOnly ? [] : [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
   return { id: service.id, name: service.name, url: new URL(url), auth, origins }
 }
 
