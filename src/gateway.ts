@@ -1,5 +1,6 @@
 // The hall: makes every room, hands each the functions it needs, and offers the doors one gateway.
 import { createRecord } from './audit/record.ts'
+import { createBerth } from './berth.ts'
 import { type Bridges, createBridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
@@ -31,17 +32,17 @@ import { createPages } from './pages/pages.ts'
 import { createLimit } from './policy/rate.ts'
 import type { Admit, Refuse } from './ports/calls.ts'
 import type { Fetch } from './ports/calls.ts'
+import type { Berth } from './ports/lines.ts'
 import type { Runtime, Visit } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
 import { createFront } from './proxy/front.ts'
-import { createAdmit } from './proxy/handle.ts'
-import { createFetchProxy } from './proxy/http.ts'
-import { createDetour } from './proxy/detour.ts'
+import { createFetchProxy } from './proxy/fetch-proxy.ts'
+import { createKnock } from './proxy/knock.ts'
 import { createDirectory } from './proxy/locate.ts'
 import { createRefuse } from './proxy/refuse.ts'
-import { createWatch } from './proxy/watch.ts'
-import { createAdmitSocket, type AdmitSocket } from './proxy/websocket.ts'
+import { createWays } from './proxy/ways.ts'
+import type { AdmitSocket } from './proxy/websocket.ts'
 import { createServiceMaker, placementOf } from './placement.ts'
 import { hostOf } from './route.ts'
 import { createRoutes } from './routes.ts'
@@ -74,6 +75,8 @@ export interface Gateway {
   readonly refuse: Refuse
   /** The proxied way of a WebSocket handshake. */
   readonly admitSocket: AdmitSocket
+  /** The place of one session, for whoever keeps it alive: its id is that of the session. */
+  berth(id: string): Berth
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
   fetch(request: Request, visit: Visit): Promise<Response>
   /** Both ways as web standards, for runtimes without the fast pipe. `path` is the raw request path where the runtime has it. Never rejects. */
@@ -128,9 +131,11 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)
   const front = createFront({ config, directory })
   const refuse = createRefuse({ cors, log: runtime.log })
-  const watch = createWatch({ guard })
-  const detour = createDetour({ runtime, config, watch, record })
-  const admit = createAdmit({ runtime, config, directory, guard, signer, cors, record, detour: detour.upstream, credentials: connections.credentials })
+  const fresh = (): Promise<void> => supply.fresh(freshMs)
+  const served = (service: Service): Promise<boolean> => fresh().then(() => directory.service(service.id) === service)
+  const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, now: runtime.now })
+  const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served }
+  const { admit, admitSocket, moved } = createWays(shared)
   const status = createStatus({ runtime, directory, sessions, pages, draining: options.draining ?? (() => false) })
 
   const routes = createRoutes({
@@ -168,12 +173,13 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     proxied,
     admit,
     refuse,
-    admitSocket: createAdmitSocket({ lines: runtime.lines, defer: runtime.defer, config, directory, guard, signer, cors, now: runtime.now, watch, record, reach: detour.reach }),
+    admitSocket,
+    berth: (id) => createBerth({ ...shared, directory, refuse, fresh }, id),
     fetch: routes,
     async handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
-      await supply.fresh(freshMs)
+      await fresh()
       const plain = !proxied(request.method, path, request.headers.get('accept') ?? undefined, request.headers.has('authorization'), hostOf(request))
-      return plain ? routes(request, visit) : createFetchProxy({ admit, refuse, fetch: fetchUpstream })(request, visit)
+      return plain ? routes(request, visit) : createFetchProxy({ admit, refuse, fetch: fetchUpstream, moved })(request, visit)
     },
     async warm() {
       await Promise.all([signer.jwks(), supply.refresh()])

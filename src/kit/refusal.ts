@@ -100,7 +100,6 @@ export const refusals = {
   // lines: HTTP+SSE and WebSocket (src/proxy)
   'session.missing': row(400, 'invalid_request', 1400, 'Mcp-Session-Id is required. Start with initialize.'),
   'session.listening': row(409, 'invalid_request', 1409, 'This session has a stream open already.'),
-  'line.unsupported': row(501, 'temporarily_unavailable', 1501, 'On Workers this is reached by a WebSocket alone: sessions of HTTP+SSE, and of servers that speak it or a WebSocket, need a process that stays.'),
   'upgrade.malformed': row(400, 'invalid_request', 1400, 'This is not a WebSocket handshake.'),
   'upgrade.version': row(426, 'invalid_request', 1426, 'Only version 13 of the WebSocket protocol is spoken here.'),
   'session.unknown': row(404, 'invalid_request', 1404, 'There is no such session here. Start a new one with initialize.'),
@@ -156,6 +155,8 @@ export interface RefusalDetail {
   readonly redirect?: { readonly uri: string; readonly state?: string }
   /** Where the person connects an account before the call can work, and to what (`upstream.consent`). The proxy says it in the form that the client's revision has. */
   readonly connect?: { readonly url: string; readonly service: string }
+  /** The answer of an upstream that refused what it was shown: status, and every WWW-Authenticate field. */
+  readonly refused?: { readonly status: number; readonly authenticate: readonly string[] }
   /** What the problem page says beyond the sentence: a title, steps, facts worth showing, and a way on inside this gateway (same-origin path). */
   readonly page?: {
     readonly title?: string

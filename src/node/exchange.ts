@@ -28,19 +28,20 @@ export interface Exchange extends Timed, Tenant {
   earlyEnd: boolean
   /** The response has more to send than its reader takes. */
   waiting: boolean
+  /** Ends the question whether the caller may still hear this stream. */
+  unwatch: (() => void) | undefined
   readonly lane: Lane
   readonly deadlines: Deadlines
   readonly now: () => number
 }
-
-/** A comment goes out on an event stream that has been silent for this long (ms). */
-const commentMs = 15_000
 
 /** Over, in whichever way came first. Every reference is cut, so that nothing of a finished call lives on in older garbage. */
 const settle = (exchange: Exchange, outcome: Outcome): void => {
   const { admission } = exchange
   if (!admission) return
   exchange.admission = undefined
+  exchange.unwatch?.()
+  exchange.unwatch = undefined
   exchange.failedTo = undefined
   exchange.connection = undefined
   exchange.deadlines.delete(exchange)
@@ -64,11 +65,28 @@ export const fail = (exchange: Exchange, error: unknown): void => {
   failedTo?.(error)
 }
 
+/** Ends an event stream between two events, as a server that goes away does; its client opens it again elsewhere. */
+export const conclude = (exchange: Exchange): void => {
+  const { reply, connection } = exchange
+  if (!reply.head?.events || !exchange.admission) return
+  const { status } = reply.head
+  finish(reply)
+  settle(exchange, { result: 'answered', status, bytesOut: reply.bytes, ...told(exchange) })
+  if (connection) abandon(connection)
+}
+
+/** Its caller may not hear it any more. A stream that is listened to may end at any time; an answer that lacks its rest must not look whole. */
+const dismiss = (exchange: Exchange): void => {
+  if (exchange.admission?.method === 'GET') conclude(exchange)
+  else fail(exchange, new Refusal('token.revoked', 'the access or the service ended'))
+}
+
 const begin = (exchange: Exchange, admission: Admission, head: AnswerHead): void => {
   const time = exchange.now()
   exchange.answeredAt = time
   exchange.deadline = head.events ? Infinity : time + admission.timeoutMs
-  if (head.events && fieldOf(head.headers, 'content-encoding') === undefined) exchange.comment = time + commentMs
+  if (head.events && fieldOf(head.headers, 'content-encoding') === undefined) exchange.comment = time + admission.keepAliveMs
+  if (head.events) exchange.unwatch = admission.watch?.(() => dismiss(exchange))
   start(exchange.reply, head)
 }
 
@@ -133,7 +151,7 @@ function data(this: Exchange, piece: Buffer): void {
     this.early.push(Buffer.from(piece))
     return
   }
-  if (this.comment !== Infinity) this.comment = this.now() + commentMs
+  if (this.comment !== Infinity) this.comment = this.now() + admission.keepAliveMs
   else this.deadline = this.now() + admission.timeoutMs
   if (!write(reply, piece)) waitFor(this)
 }
@@ -172,7 +190,7 @@ function late(this: Exchange): void {
 }
 
 function idle(this: Exchange): void {
-  this.comment = this.now() + commentMs
+  this.comment = this.now() + (this.admission?.keepAliveMs ?? Infinity)
   comment(this.reply)
 }
 
@@ -183,16 +201,6 @@ function left(this: Exchange): void {
   settle(this, { result: 'aborted', status: reply.begun ? (reply.head?.status ?? 0) : 0, bytesOut: reply.bytes, ...told(this) })
   reply.over = true
   reply.head = undefined
-  if (connection) abandon(connection)
-}
-
-/** Ends an event stream between two events, as a server that goes away does; its client opens it again elsewhere. */
-export const conclude = (exchange: Exchange): void => {
-  const { reply, connection } = exchange
-  if (!reply.head?.events || !exchange.admission) return
-  const { status } = reply.head
-  finish(reply)
-  settle(exchange, { result: 'answered', status, bytesOut: reply.bytes, ...told(exchange) })
   if (connection) abandon(connection)
 }
 
@@ -216,6 +224,7 @@ export const createExchange = ({ admission, response, failedTo, lane, deadlines,
     early: undefined,
     earlyEnd: false,
     waiting: false,
+    unwatch: undefined,
     lane,
     deadlines,
     now,

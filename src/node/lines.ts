@@ -20,7 +20,8 @@ const dial =
       ws.once('open', () => resolve(socket))
       ws.once('unexpected-response', (_request, response) => {
         response.destroy()
-        reject(Object.assign(new Error(`answered ${response.statusCode}`), { status: response.statusCode ?? 0 }))
+        const { 'www-authenticate': field } = response.headers
+        reject(Object.assign(new Error(`answered ${response.statusCode}`), { status: response.statusCode ?? 0, authenticate: field === undefined ? [] : [field] }))
         ws.terminate()
       })
       ws.once('error', (error: Error) => reject(/timed out/.test(error.message) ? Object.assign(error, { code: 'ETIMEDOUT' }) : error))
@@ -60,4 +61,4 @@ const guarded = ({ fetch, socket }: LineTools): LineTools => ({
 })
 
 /** `lookup`: resolver for servers that may be on public addresses alone; default: the system's. */
-export const createLines = (lookup?: Lookup): Lines => ({ ...tools({}), publicOnly: guarded(tools({ lookup: publicLookup(lookup) })), lasting: true })
+export const createLines = (lookup?: Lookup): Lines => ({ ...tools({}), publicOnly: guarded(tools({ lookup: publicLookup(lookup) })) })

@@ -14,6 +14,8 @@ export interface Head {
   readonly rawHeaders: readonly string[]
   readonly ip: string
   readonly requestId: string
+  /** Made by the gateway of a message that came on a line: what the line holds already (its place, its watch, its record) is not counted twice. */
+  readonly within?: true
 }
 
 /** The whole body; rejects with `request.too-large` above `max` bytes. */
@@ -73,6 +75,13 @@ export interface Admission {
   readonly body: Uint8Array | undefined
   /** Milliseconds until the first byte of the answer. */
   readonly timeoutMs: number
+  /** How long an event stream is silent before a comment goes out on it, ms. */
+  readonly keepAliveMs: number
+  /**
+   * Asked by whoever begins to relay an event stream: calls `end` once when its caller may not hear it any more. What it returns stops the watch. Absent: somebody
+   * else watches.
+   */
+  readonly watch?: (end: () => void) => () => void
   /** The JSON-RPC request that an error about this call belongs to. */
   readonly rpcId: string | number | null
   /** The caller's head for the upstream's. Throws (or rejects with) `upstream.*`. */

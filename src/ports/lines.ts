@@ -43,7 +43,7 @@ export interface SocketEvents {
   closed(code: number, reason: string): void
 }
 
-/** Opens a WebSocket to a configured `ws(s)://` URL with subprotocol `mcp`. Rejects with any error, `status` on it when the server answered without 101. */
+/** Opens a WebSocket to a configured `ws(s)://` URL with subprotocol `mcp`. Rejects with any error; when the server answered without 101, `status` is on it, and `authenticate`: its WWW-Authenticate fields. */
 export type DialSocket = (
   url: string,
   about: { readonly headers: readonly string[]; readonly timeoutMs: number; /** Largest message, bytes. */ readonly maxBytes: number },
@@ -59,6 +59,29 @@ export interface LineTools {
 export interface Lines extends LineTools {
   /** The same for servers that somebody added from elsewhere: to public addresses alone. Reject with `outbound.refused` as well. */
   readonly publicOnly: LineTools
-  /** Whether a line outlives the request that opened it, so that later requests may use it. On Workers nothing does. */
-  readonly lasting: boolean
+  /** Where nothing outlives the request that made it (Workers): places where sessions stay. Absent: this process is such a place itself. */
+  readonly berths?: Berths | undefined
+}
+
+/** What somebody who keeps a session must know of a call that was let in elsewhere. */
+export interface BerthCall {
+  /** Id of the service. */
+  readonly service: string
+  /** Whose sessions it may use. */
+  readonly owner: string
+}
+
+/** The place of one session. */
+export interface Berth {
+  /** A request of an HTTP+SSE client, all its checks still ahead. Never rejects. */
+  client(request: Request, visit: { readonly requestId: string; readonly ip: string }): Promise<Response>
+  /** A call to a server on a line; it has been let in. Rejects with `Refusal`. */
+  server(request: Request, about: BerthCall): Promise<Response>
+}
+
+export interface Berths {
+  /** A new one, with an id that nobody guesses. */
+  make(): Berth
+  /** The one with that id; undefined where none can have it. */
+  at(id: string): Berth | undefined
 }

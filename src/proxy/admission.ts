@@ -2,23 +2,27 @@
 import { Refusal } from '../kit/refusal.ts'
 import { errorId } from '../mcp/envelope.ts'
 import type { Admission, Answer, Upstream } from '../ports/calls.ts'
-import type { Audit } from '../ports/rooms.ts'
 import { createRelay } from './answer.ts'
 import type { Cors } from './cors.ts'
 import { createFinish, faultOf, refusedOutcome } from './ending.ts'
 import { forwardByFetch } from './http.ts'
 import { learn } from './learn.ts'
 import type { Passed } from './passed.ts'
-import type { McpSessions } from './sessions.ts'
+import { noticing } from './rebuff.ts'
 import type { Showing, Try } from './showing.ts'
+import type { Watch } from './watch.ts'
+
+type Sessions = Parameters<typeof learn>[0]
 
 export interface AdmissionDeps {
   readonly runtime: { now(): number }
   readonly cors: Cors
-  readonly record: Audit
-  readonly sessions: McpSessions
+  readonly record: Parameters<typeof createFinish>[0]['record']
+  readonly sessions: Sessions
   /** Where a call goes that the straight way does not carry. */
   readonly detour: (passed: Passed) => Upstream | undefined
+  readonly watch: Watch
+  readonly keepAliveMs: number
   readonly showing: Showing
 }
 
@@ -39,7 +43,13 @@ const fieldsOf = ({ call, session, principal }: Passed): readonly string[] => {
   return fields
 }
 
-export const createAdmission = ({ runtime, cors, record, sessions, detour, showing }: AdmissionDeps): ((tried: Try) => Admission) => {
+/** Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the token was good. */
+const listens = ({ call, envelope }: Passed): boolean => call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
+
+/** What the gateway says on every answer. */
+const added = ({ head, inbound: { origin } }: Passed['call'], cors: Cors): readonly string[] => ['X-Request-Id', head.requestId, ...(origin === undefined ? [] : cors.answer(origin))]
+
+export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs }: AdmissionDeps): ((tried: Try) => Admission) => {
   const now = (): number => runtime.now()
   const relay = createRelay()
   const finish = createFinish({ now, record })
@@ -58,27 +68,31 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
     const { call, principal, body, envelope, identity } = passed
     const { service } = call.address
     let next: Promise<Admission | Answer> | undefined
+    /** Whether another try follows. */
+    const follows = (status: number, rawHeaders: readonly string[]): boolean => {
+      const another = showing.again(tried, status, rawHeaders)
+      if (!another) return false
+      next = second(tried, fields, another)
+      // Whoever carries this call asks for it, and hears what became of it.
+      next.catch(() => undefined)
+      return true
+    }
     const admission: Admission = {
       kind: 'admission',
       address: call.address,
       principal,
-      upstream: detour(passed) ?? call.place.target.upstream(call.rest, call.query),
+      upstream: noticing(detour(passed), follows) ?? call.place.target.upstream(call.rest, call.query),
       method: call.head.method,
       headers: credential === undefined ? fields : [...fields, ...credential.headers],
       identity,
       body,
       timeoutMs: service.timeoutMs,
+      keepAliveMs,
+      ...(call.head.within || call.address.transport === 'sse' ? {} : { watch: (end) => watch.caller(call, end, !listens(passed)) }),
       rpcId: envelope === undefined ? null : errorId(envelope),
       answer(status, rawHeaders) {
-        const another = showing.again(tried, status, rawHeaders)
-        if (another) {
-          next = second(tried, fields, another)
-          // Whoever carries this call asks for it, and hears what became of it.
-          next.catch(() => undefined)
-          throw new Refusal('upstream.credential', `${service.id} answered ${status}`)
-        }
-        const extra = ['X-Request-Id', call.head.requestId, ...(call.inbound.origin === undefined ? [] : cors.answer(call.inbound.origin))]
-        const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, extra })
+        if (follows(status, rawHeaders)) throw new Refusal('upstream.credential', `${service.id} answered ${status}`)
+        const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, extra: added(call, cors) })
         const learning = learn(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)
       },

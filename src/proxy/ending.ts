@@ -25,13 +25,19 @@ export const refusedOutcome = (error: unknown): Outcome => {
   return { result: 'failed', status: refusal.row.status, code: refusal.code, bytesOut: 0 }
 }
 
+/** A message taken for a line is written down as the call that is made of it; the line's own listening and its farewell are nobody's calls. */
+const isHalf = ({ call: { head, address } }: Passed, { status }: Outcome): boolean =>
+  head.within ? head.method !== 'POST' : address.transport === 'sse' && head.method === 'POST' && status === 202
+
 /** Frees the caller's place and writes the record; once for a call. */
 export type Finish = (passed: Passed, outcome: Outcome) => void
 
 export const createFinish =
   ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
-  ({ call, principal, envelope, body, release }, { answeredAt, ...outcome }) => {
+  (passed, { answeredAt, ...outcome }) => {
+    const { call, principal, envelope, body, release } = passed
     release()
+    if (isHalf(passed, outcome)) return
     const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
     record(callEvent(call, principal, envelope, { ...outcome, firstByteMs, durationMs: now() - call.startedAt, bytesIn: body?.byteLength ?? 0 }))
   }

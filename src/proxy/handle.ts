@@ -1,29 +1,21 @@
 // The decision about one proxied call, as an ordered list of checks. The upstream hears nothing before the last of them has passed.
-import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { unsupportedVersion } from '../mcp/agreement.ts'
-import { publishedVersions } from '../mcp/revisions.ts'
-import type { Admit, Answer, ReadBody } from '../ports/calls.ts'
+import type { Admit, Answer, Head, ReadBody } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
-import type { Audit, Guard, Signer } from '../ports/rooms.ts'
-import type { Directory } from '../ports/services.ts'
+import type { Guard } from '../ports/rooms.ts'
 import type { Cors } from './cors.ts'
-import { createKnock } from './knock.ts'
 import type { Knock } from './knock.ts'
 import { readRpcId } from './message.ts'
-import { createOpening } from './opening.ts'
-import type { OpeningDeps } from './opening.ts'
+import type { Open } from './opening.ts'
 
 export interface AdmitDeps {
-  readonly runtime: OpeningDeps['runtime']
-  readonly config: Pick<Config, 'allowed_hosts' | 'protocol_versions' | 'max_concurrent_calls' | 'max_open_streams'>
-  readonly directory: Directory
+  readonly knock: (head: Head) => Knock
   readonly guard: Guard
-  readonly signer: Signer
   readonly cors: Cors
-  readonly record: Audit
-  readonly detour: OpeningDeps['detour']
-  readonly credentials?: OpeningDeps['credentials']
+  readonly open: Open
+  /** Revisions that are let through, newest first. */
+  readonly supported: readonly string[]
 }
 
 const methods = new Set(['GET', 'POST', 'DELETE'])
@@ -35,12 +27,7 @@ const checkMethod = ({ head, inbound }: Knock): void => {
   if (head.method !== 'POST' && (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0'))) throw new Refusal('request.malformed', `${head.method} with a body`)
 }
 
-/** Throws RangeError for a configuration whose identity headers cannot be sent. */
-export const createAdmit = ({ runtime, config, directory, guard, signer, cors, record, detour, credentials }: AdmitDeps): Admit => {
-  const knock = createKnock({ config, directory, signer, cors, credentials, now: runtime.now })
-  const supported = config.protocol_versions ?? publishedVersions
-  const open = createOpening({ runtime, config, cors, record, supported, detour, credentials })
-
+export const createAdmit = ({ knock, guard, cors, open, supported }: AdmitDeps): Admit => {
   const preflight = ({ head, inbound }: Knock): Answer => ({
     kind: 'answer',
     status: 204,

@@ -1,9 +1,9 @@
 // Carrying an admission out with fetch: Workers, tests in process, and services that live in this process on every runtime.
-import { fieldOf, readBounded } from '../kit/http.ts'
+import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, Admit, Answer, AnswerHead, Fetch, Head, Outcome, Refuse } from '../ports/calls.ts'
-import type { Visit } from '../ports/runtime.ts'
+import type { Admission, Answer, AnswerHead, Fetch, Outcome } from '../ports/calls.ts'
 import { bridgeResponse } from './bridged.ts'
+import { relayEvents } from './relay-events.ts'
 
 export interface FetchDeps {
   /** For upstreams of kind `http`; a global fetch, never the guarded one: the operator configured the address. */
@@ -23,7 +23,7 @@ const headersOf = (flat: readonly string[]): Headers => {
   return headers
 }
 
-const flatOf = (headers: Headers, decoded: boolean): string[] => {
+export const flatOf = (headers: Headers, decoded: boolean): string[] => {
   const flat: string[] = []
   for (const [name, value] of headers) if (!decoded || (name !== 'content-encoding' && name !== 'content-length')) flat.push(name, value)
   return flat
@@ -38,8 +38,16 @@ const ask = ({ upstream, method, headers, identity, body, principal }: Omit<Admi
   return deps.fetch(`${upstream.origin}${upstream.path}`, init)
 }
 
-/** The upstream's body with an ending: whichever comes first of its last byte (`length` says which, where known), its failure, and the caller's leaving. */
-const relayed = (source: ReadableStream<Uint8Array>, length: number, ended: (result: Outcome['result'], bytes: number) => void, leave: () => void): ReadableStream<Uint8Array> => {
+interface Relaying {
+  readonly source: ReadableStream<Uint8Array>
+  /** Number of bytes, where known. */
+  readonly length: number
+  readonly ended: (result: Outcome['result'], bytes: number) => void
+  readonly leave: () => void
+}
+
+/** The upstream's body with an ending: whichever comes first of its last byte, its failure, and the caller's leaving. */
+const relayed = ({ source, length, ended, leave }: Relaying): ReadableStream<Uint8Array> => {
   const reader = source.getReader()
   let bytes = 0
   return new ReadableStream<Uint8Array>({
@@ -85,10 +93,12 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
     admission.end(outcome)
   }
   let late = false
-  const timer = setTimeout(() => {
+  const expire = (): void => {
     late = true
     left.abort()
-  }, admission.timeoutMs)
+  }
+  // A bridge tells a slow start and a server that waits for its client from silence; it keeps the time itself.
+  const timer = admission.upstream.kind === 'bridge' ? undefined : setTimeout(expire, admission.timeoutMs)
   try {
     if (deps.signal?.aborted) leave()
     const response = await ask(admission, deps, left.signal).catch((error: unknown) => {
@@ -116,7 +126,8 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
       ended({ result: 'answered', status: head.status, bytesOut: whole.byteLength, answeredAt })
       return new Response(whole, { status: head.status, headers: headersOf(head.headers) })
     }
-    const body = relayed(response.body, length, (result, bytesOut) => ended({ result, status: head.status, bytesOut, answeredAt }), leave)
+    const relaying = { source: response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status: head.status, bytesOut, answeredAt }), leave }
+    const body = head.events ? relayEvents(relaying, admission, head) : relayed(relaying)
     return new Response(body, { status: head.status, headers: headersOf(head.headers) })
   } catch (error) {
     const gone = deps.signal?.aborted === true
@@ -129,54 +140,3 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
 }
 
 export const answerResponse = (answer: Answer): Response => new Response(bodiless.has(answer.status) ? null : answer.body, { status: answer.status, headers: headersOf(answer.headers) })
-
-export interface FetchProxyDeps {
-  readonly admit: Admit
-  readonly refuse: Refuse
-  readonly fetch: Fetch
-}
-
-/** What follows a try that failed: another one, an answer, or its error. */
-const another =
-  (admitted: Admission) =>
-  async (error: unknown): Promise<{ readonly next: Admission | Answer }> => {
-    const again = admitted.again()
-    if (again) return { next: await again }
-    throw error
-  }
-
-/** At one go where the length is said and fits: HTTP holds the caller to it. */
-const readBody = async (request: Request, max: number): Promise<Uint8Array> => {
-  if (!(Number(request.headers.get('content-length') ?? Number.NaN) <= max)) return readBounded(request.body, max)
-  const whole = new Uint8Array(await request.arrayBuffer())
-  if (whole.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
-  return whole
-}
-
-/** The whole proxied call as web standards. `rawTarget`: path and query as sent, where the runtime still has them. Never rejects. */
-export const createFetchProxy =
-  ({ admit, refuse, fetch }: FetchProxyDeps) =>
-  async (request: Request, visit: Visit, rawTarget?: string): Promise<Response> => {
-    const url = new URL(request.url)
-    const rawHeaders = flatOf(request.headers, false)
-    const head: Head = {
-      method: request.method,
-      target: rawTarget ?? `${url.pathname}${url.search}`,
-      host: request.headers.get('host') ?? url.host,
-      rawHeaders,
-      ip: visit.ip,
-      requestId: visit.requestId,
-    }
-    let rpcId: Admission['rpcId'] = null
-    try {
-      for (let admitted = await admit(head, (max) => readBody(request, max)); ; ) {
-        if (admitted.kind === 'answer') return answerResponse(admitted)
-        rpcId = admitted.rpcId
-        const tried: Response | { readonly next: Admission | Answer } = await admitted.byFetch(fetch, request.signal).catch(another(admitted))
-        if (tried instanceof Response) return tried
-        admitted = tried.next
-      }
-    } catch (error) {
-      return answerResponse(refuse(error, { rawHeaders, requestId: visit.requestId, rpcId }))
-    }
-  }

@@ -28,12 +28,19 @@ export const headersFor = (flat: readonly string[], more: Readonly<Record<string
   return headers
 }
 
-/** What a status that is no success means to the caller; the same as in every other answer of an upstream. */
-export const refusalOf = (status: number, service: string): Refusal => {
+/** What a status that is no success means to the caller; the same as in every other answer of an upstream. `authenticate`: its WWW-Authenticate fields. */
+export const refusalOf = (status: number, service: string, authenticate: readonly string[] = []): Refusal => {
   const why = `${service} answered ${status}`
-  if (status === 401 || status === 407) return new Refusal('upstream.credential', why)
+  if (status === 401 || status === 407) return new Refusal('upstream.credential', why, { refused: { status, authenticate } })
+  if (status === 403) return new Refusal('upstream.answer', why, { refused: { status, authenticate } })
   if (status >= 300 && status < 400) return new Refusal('upstream.redirect', why)
   return new Refusal('upstream.answer', why)
+}
+
+/** As one field; who reads it takes the first Bearer challenge in it. */
+const challengesOf = (headers: Headers): readonly string[] => {
+  const field = headers.get('www-authenticate')
+  return field === null ? [] : [field]
 }
 
 /** On the server's own origin, whatever it says: a message is never sent elsewhere. */
@@ -51,7 +58,7 @@ const post = async ({ fetch, service }: LegacyDialDeps, endpoint: string, messag
   // Read, so that the connection serves again; what it says is no message.
   await readBounded(response.body, 65_536).catch(() => undefined)
   if (response.status === 404) throw new Refusal('session.unknown', `${service} has forgotten the session`)
-  if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service)
+  if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service, challengesOf(response.headers))
 }
 
 /** The body of the event stream. */
@@ -59,7 +66,7 @@ const ask = async ({ fetch, url, service }: LegacyDialDeps, headers: readonly st
   const response = await fetch(url, { headers: headersFor(headers, { accept: 'text/event-stream', 'cache-control': 'no-store' }), redirect: 'manual', signal })
   if (response.status === 200 && response.body && isEventStream(response.headers.get('content-type') ?? undefined)) return response.body
   await response.body?.cancel().catch(() => undefined)
-  throw response.status === 200 ? new Refusal('upstream.answer', `${service} answered without an event stream`) : refusalOf(response.status, service)
+  throw response.status === 200 ? new Refusal('upstream.answer', `${service} answered without an event stream`) : refusalOf(response.status, service, challengesOf(response.headers))
 }
 
 export const createLegacyDial = (deps: LegacyDialDeps): Dial => {

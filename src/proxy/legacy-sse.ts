@@ -1,26 +1,26 @@
 // Clients of 2024-11-05 (transports, HTTP with SSE): an event stream that names where to POST, messages taken with 202, answers on the stream.
-import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Upstream } from '../ports/calls.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Passed } from './passed.ts'
 import { createEventWriter } from './event-writer.ts'
 import { createLineClient } from './line-client.ts'
 import type { LineClient } from './line-client.ts'
+import { mostMessageBytes } from './line-server.ts'
+import type { AskOwn } from './own-calls.ts'
 import { foreign, ownerOf } from './owner.ts'
-import { mostMessageBytes } from './reach.ts'
-import type { Reach } from './reach.ts'
+import type { Passed } from './passed.ts'
 import { messagesOf } from './rpc-text.ts'
+import type { Watch } from './watch.ts'
 
-type Call = Passed['call']
-type Service = Call['address']['service']
+type Service = Passed['call']['address']['service']
 
 export interface LegacyDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'defer'>
-  readonly reach: (service: Service) => Reach
-  /** Ends what is open when the caller may not come in any more; what it returns stops watching. */
-  readonly watch: (call: Call, end: () => void) => () => void
+  readonly runtime: Pick<Runtime, 'defer'>
+  readonly ask: AskOwn
+  /** An id for the next session, which nobody guesses. */
+  readonly nextId: () => string
+  readonly watch: Watch
   readonly record: Audit
   readonly keepAliveMs: number
   /** Messages of one client whose answer is not there yet. */
@@ -34,21 +34,22 @@ interface Session {
 }
 
 /** Where messages are POSTed, below the address of the stream: under the same resource, so the same token opens it. */
-const messagePath = '/message'
+export const messagePath = '/message'
 
-const flat = (headers: Headers): string[] => [...headers].flat()
+/** The session that a request to it names. */
+export const sessionIn = (query: string): string => new URLSearchParams(query).get('sessionId') ?? ''
 
 export interface LegacyFront {
   /** Where an admitted call at an HTTP+SSE address goes. Throws `request.method`, `route.unknown`, `session.unknown` and `calls.limited`. */
   upstream(passed: Passed): Upstream
 }
 
-export const createLegacyFront = ({ runtime, reach, watch, record, keepAliveMs, most }: LegacyDeps): LegacyFront => {
+export const createLegacyFront = ({ runtime, ask, nextId, watch, record, keepAliveMs, most }: LegacyDeps): LegacyFront => {
   const sessions = new Map<string, Session>()
 
   const open = ({ call, principal }: Passed) => (request: Request): Promise<Response> => {
     const { service, path } = call.address
-    const id = encodeBase64url(runtime.random(32))
+    const id = nextId()
     const ended = (): void => {
       sessions.delete(id)
       unwatch()
@@ -56,18 +57,19 @@ export const createLegacyFront = ({ runtime, reach, watch, record, keepAliveMs, 
     }
     const stream = createEventWriter({ keepAliveMs, gone: ended })
     const client = createLineClient({
-      ask: ({ method, headers, body, signal }) => reach(service).ask(new Request('http://line.invalid/mcp', { method, headers, signal, ...(body === undefined ? {} : { body }) }), principal),
+      ask,
       tell(message) {
         stream.write(message, { event: 'message' })
         return stream.room()
       },
+      lost: () => stream.end(),
       service: service.id,
       timeoutMs: service.timeoutMs,
       maxBytes: mostMessageBytes,
       defer: runtime.defer,
       most,
     })
-    const unwatch = watch(call, () => stream.end())
+    const unwatch = watch.caller(call, () => stream.end())
     request.signal.addEventListener('abort', () => stream.end(), { once: true })
     sessions.set(id, { owner: ownerOf(principal), service, client })
     // A path alone: on the origin the client used, whichever of ours that is.
@@ -76,13 +78,13 @@ export const createLegacyFront = ({ runtime, reach, watch, record, keepAliveMs, 
   }
 
   const take = ({ call, principal, body = new Uint8Array() }: Passed) => {
-    const { service } = call.address
-    const session = sessions.get(new URLSearchParams(call.query).get('sessionId') ?? '')
+    const { head, query, address } = call
+    const session = sessions.get(sessionIn(query))
     if (!session) throw new Refusal('session.unknown', 'no stream with that id in this process')
-    if (session.owner !== ownerOf(principal) || session.service !== service) throw foreign(record, service.id, principal)
+    if (session.owner !== ownerOf(principal) || session.service !== address.service) throw foreign(record, address.service.id, principal)
     const spoken = messagesOf(new TextDecoder().decode(body))
-    return (request: Request): Promise<Response> => {
-      session.client.receive(spoken, flat(request.headers))
+    return (): Promise<Response> => {
+      session.client.receive(spoken, { head, path: address.path })
       return Promise.resolve(new Response('Accepted', { status: 202, headers: { 'content-type': 'text/plain; charset=utf-8' } }))
     }
   }

@@ -1,17 +1,19 @@
-// A client on a line (an event stream with POSTs beside it, or a WebSocket) in front of a server that speaks Streamable HTTP: one session there for each line here.
+// A client on a line (an event stream with POSTs beside it, or a WebSocket) in front of a service as Streamable HTTP: one session there for each line here.
 import { isEventStream } from '../kit/events.ts'
 import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { readEvents } from './event-reader.ts'
-import { headersFor, refusalOf } from './legacy-sse-dial.ts'
+import { refusalOf } from './legacy-sse-dial.ts'
+import type { AskOwn, Bearer, OwnCall } from './own-calls.ts'
 import { errorText, isRequest, keyOf, messagesOf, versionOf } from './rpc-text.ts'
 import type { Spoken } from './rpc-text.ts'
 
 export interface LineClientDeps {
-  /** One Streamable HTTP request to the service. Rejects with `upstream.*`. */
-  readonly ask: (request: { readonly method: string; readonly headers: Headers; readonly body?: string; readonly signal: AbortSignal }) => Promise<Response>
+  readonly ask: AskOwn
   /** To the client; a promise holds the server's stream back. */
   readonly tell: (message: string) => void | Promise<void>
+  /** The server has forgotten the session: nothing more can be said on this line. */
+  readonly lost: () => void
   readonly service: string
   readonly timeoutMs: number
   /** Largest message of the server, bytes. */
@@ -23,8 +25,8 @@ export interface LineClientDeps {
 }
 
 export interface LineClient {
-  /** Takes the client's messages; answers come by `tell`. `headers`: flat list of what the server is told of this call. Throws `calls.limited`. */
-  receive(messages: readonly Spoken[], headers: readonly string[]): void
+  /** Takes the client's messages; answers come by `tell`. Throws `calls.limited`. */
+  receive(messages: readonly Spoken[], bearer: Bearer): void
   /** The client is gone: nothing goes on, and the server forgets the session. */
   close(): void
 }
@@ -51,53 +53,27 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
     )
   })
 
-const accept = 'application/json, text/event-stream'
 const reopenMs = [1000, 2000, 5000, 15_000, 30_000] as const
 
 interface Talk {
   session: string | undefined
   version: string | undefined
-  /** What the server is told of the caller, as of the last message. */
-  about: readonly string[]
+  /** Who sent the last message. */
+  bearer: Bearer | undefined
 }
 
-const fieldsOf = ({ session, version, about }: Talk, more: Readonly<Record<string, string>> = {}): Headers =>
-  headersFor(about, {
-    accept,
-    ...more,
-    ...(session === undefined ? {} : { 'mcp-session-id': session }),
-    ...(version === undefined ? {} : { 'mcp-protocol-version': version }),
-  })
-
-/** A deadline for the head of an answer; its body may stream for ever. */
-const createAsk =
-  ({ ask, service, timeoutMs }: LineClientDeps, signal: AbortSignal) =>
-  async (init: { readonly method: string; readonly headers: Headers; readonly body?: string }): Promise<Response> => {
-    const waiting = new AbortController()
-    const late = setTimeout(() => waiting.abort(), timeoutMs)
-    try {
-      return await ask({ ...init, signal: AbortSignal.any([signal, waiting.signal]) })
-    } catch (error) {
-      if (error instanceof Refusal) throw error
-      if (waiting.signal.aborted) throw new Refusal('upstream.timeout', `${service}: nothing for ${timeoutMs} ms`)
-      throw new Refusal('upstream.unreachable', `${service}: ${error instanceof Error ? error.message : String(error)}`)
-    } finally {
-      clearTimeout(late)
-    }
-  }
-
-type Asked = ReturnType<typeof createAsk>
+type Asked = (call: Pick<OwnCall, 'method' | 'body' | 'resume'>, bearer: Bearer) => Promise<Response>
 type Pass = (text: string, call: Call) => Promise<void>
 
 /** What the server says of its own accord, as long as the client is there. */
 const createListen =
   ({ asked, pass, talk, maxBytes, signal }: { readonly asked: Asked; readonly pass: Pass; readonly talk: Talk; readonly maxBytes: number; readonly signal: AbortSignal }) =>
-  async (): Promise<void> => {
+  async (first: Bearer): Promise<void> => {
     let failures = 0
     let resume: string | undefined
     while (!signal.aborted && failures < reopenMs.length) {
       try {
-        const response = await asked({ method: 'GET', headers: fieldsOf(talk, { accept: 'text/event-stream', ...(resume === undefined ? {} : { 'last-event-id': resume }) }) })
+        const response = await asked({ method: 'GET', resume }, talk.bearer ?? first)
         if (!isStream(response)) {
           await response.body?.cancel()
           return
@@ -115,9 +91,8 @@ const createListen =
   }
 
 /** Carries messages to the server, and what it says back, until `signal`. */
-const createCarry = (deps: LineClientDeps, talk: Talk, signal: AbortSignal) => {
-  const { tell, service, maxBytes } = deps
-  const asked = createAsk(deps, signal)
+const createCarry = ({ ask, tell, lost, service, maxBytes }: LineClientDeps, talk: Talk, signal: AbortSignal) => {
+  const asked: Asked = (call, bearer) => ask(bearer, { ...call, session: talk.session, version: talk.version, signal })
 
   /** Tells the client, and strikes what was answered off the list. */
   const pass: Pass = async (text, call) => {
@@ -135,6 +110,8 @@ const createCarry = (deps: LineClientDeps, talk: Talk, signal: AbortSignal) => {
     if (isStream(response)) await readEvents(response.body, maxBytes, ({ data }) => pass(data, call))
     else {
       const text = new TextDecoder().decode(await readBounded(response.body, maxBytes))
+      // 404 for a session is its end (MCP 2025-11-25 transports, Session Management).
+      if (response.status === 404 && talk.session !== undefined) throw new Refusal('session.unknown', `${service} has forgotten the session`)
       // An error of the server in its own words, whatever its status.
       if (messagesOf(text).some(({ message }) => message['jsonrpc'] === '2.0')) await pass(text, call)
       else if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service)
@@ -144,18 +121,19 @@ const createCarry = (deps: LineClientDeps, talk: Talk, signal: AbortSignal) => {
 
   const listen = createListen({ asked, pass, talk, maxBytes, signal })
 
-  return async ({ message, text }: Spoken, about: readonly string[]): Promise<void> => {
+  return async ({ message, text }: Spoken, bearer: Bearer): Promise<void> => {
     const call: Call = { open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []), opens: message['method'] === 'initialize' }
-    talk.about = about
+    talk.bearer = bearer
     try {
-      const response = await asked({ method: 'POST', headers: fieldsOf(talk, { 'content-type': 'application/json' }), body: text })
+      const response = await asked({ method: 'POST', body: text }, bearer)
       if (call.opens) talk.session = response.headers.get('mcp-session-id') ?? undefined
       await answers(response, call)
-      if (message['method'] === 'notifications/initialized') listen().catch(() => undefined)
+      if (message['method'] === 'notifications/initialized') listen(bearer).catch(() => undefined)
     } catch (error) {
       if (signal.aborted) return
       const refusal = error instanceof Refusal ? error : new Refusal('upstream.answer', String(error))
       for (const id of call.open.values()) await tell(errorText(refusal, id))
+      if (refusal.code === 'session.unknown') lost()
     }
   }
 }
@@ -163,27 +141,29 @@ const createCarry = (deps: LineClientDeps, talk: Talk, signal: AbortSignal) => {
 export const createLineClient = (deps: LineClientDeps): LineClient => {
   const gone = new AbortController()
   const { signal } = gone
-  const talk: Talk = { session: undefined, version: undefined, about: [] }
+  const talk: Talk = { session: undefined, version: undefined, bearer: undefined }
   const deliver = createCarry(deps, talk, signal)
   let going = 0
   // What follows `initialize` waits for its answer, which names the session.
   let ready: Promise<unknown> = Promise.resolve()
 
   return {
-    receive(messages, about) {
+    receive(messages, bearer) {
       if (going + messages.length > deps.most) throw new Refusal('calls.limited', `${going} messages are on their way`, { headers: { 'retry-after': '1' } })
       for (const spoken of messages) {
         going++
         const opens = spoken.message['method'] === 'initialize'
-        const work = ready.then(() => deliver(spoken, about)).finally(() => void going--)
+        const work = ready.then(() => deliver(spoken, bearer)).finally(() => void going--)
         if (opens) ready = work
       }
     },
     close() {
       if (signal.aborted) return
-      const bye = talk.session === undefined ? undefined : { method: 'DELETE', headers: fieldsOf(talk) }
       gone.abort()
-      if (bye) deps.defer(deps.ask({ ...bye, signal: AbortSignal.timeout(deps.timeoutMs) }).then((response) => response.body?.cancel(), () => undefined))
+      const { session, version, bearer } = talk
+      if (session === undefined || !bearer) return
+      const bye = { method: 'DELETE' as const, session, version, signal: AbortSignal.timeout(deps.timeoutMs) }
+      deps.defer(deps.ask(bearer, bye).then((response) => response.body?.cancel(), () => undefined))
     },
   }
 }

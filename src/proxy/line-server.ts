@@ -3,37 +3,47 @@ import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Dial } from '../ports/lines.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { Service } from '../ports/services.ts'
 import { createConversation } from './line-conversation.ts'
 import type { Conversation } from './line-conversation.ts'
 import { messagesOf } from './rpc-text.ts'
+import type { Watch } from './watch.ts'
 
 export interface LineServerDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random'>
+  readonly service: Service
   readonly dial: Dial
-  readonly timeoutMs: number
+  readonly watch: Watch
   readonly keepAliveMs: number
   /** Lines that one owner may hold open at once. */
   readonly most: number
 }
 
-/** Answers one request of a Streamable HTTP client. `owner`: whose sessions it may use; the caller has been let in already. Rejects with `Refusal`. */
-export type LineServer = (request: Request, owner: string) => Promise<Response>
+/**
+ * Answers one request of a Streamable HTTP client. `owner`: whose sessions it may use; the caller has been let in already. `id`: of the session, should it open
+ * one. Rejects with `Refusal`.
+ */
+export type LineServer = (request: Request, owner: string, id?: string) => Promise<Response>
+
+/** Largest message of a server on a line, bytes. */
+export const mostMessageBytes = 67_108_864
 
 /** A session that nobody used for this long is over. */
 const idleMs = 1_800_000
-const sweepMs = 60_000
+
+/** Ours alone begin like this: by it a session is known for one on a line where nobody remembers it. */
+const mark = 'line-'
+export const lineSession = (id: string): string => `${mark}${id}`
+/** The id in a session on a line; undefined for the sessions of others. */
+export const lineIdOf = (session: string): string | undefined => (session.startsWith(mark) ? session.slice(mark.length) : undefined)
 
 const flat = (headers: Headers): string[] => [...headers].flat()
 
-export const createLineServer = ({ runtime, dial, timeoutMs, keepAliveMs, most }: LineServerDeps): LineServer => {
+/** Whether these messages begin a session. */
+export const opensSession = (text: string): boolean => messagesOf(text).some(({ message }) => message['method'] === 'initialize')
+
+export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, most }: LineServerDeps): LineServer => {
   const conversations = new Map<string, Conversation>()
-  let swept = runtime.now()
-  const sweep = (): void => {
-    const time = runtime.now()
-    if (time - swept < sweepMs) return
-    swept = time
-    for (const conversation of conversations.values()) if (conversation.idleSince() < time - idleMs) conversation.close()
-  }
   const find = (request: Request, owner: string): Conversation => {
     const id = request.headers.get('mcp-session-id')
     if (id === null) throw new Refusal('session.missing')
@@ -41,18 +51,27 @@ export const createLineServer = ({ runtime, dial, timeoutMs, keepAliveMs, most }
     if (!conversation || conversation.owner !== owner) throw new Refusal('session.unknown', 'no line for it in this process')
     return conversation
   }
-  const begin = async (request: Request, owner: string): Promise<Conversation> => {
+  const begin = async (request: Request, owner: string, id: string): Promise<Conversation> => {
     let own = 0
     for (const conversation of conversations.values()) if (conversation.owner === owner) own++
     if (own >= most) throw new Refusal('calls.limited', `${owner} has ${own} lines open`, { headers: { 'retry-after': '5' } })
-    const id = encodeBase64url(runtime.random(32))
-    const conversation = createConversation({ id, owner, now: runtime.now, keepAliveMs, over: () => void conversations.delete(id) })
-    conversation.use(await dial({ headers: flat(request.headers), timeoutMs }, conversation))
+    if (conversations.has(id)) throw new Refusal('session.unknown', 'the place of this session is taken')
+    const over = (): void => {
+      conversations.delete(id)
+      unwatch()
+    }
+    const conversation = createConversation({ id, owner, now: runtime.now, keepAliveMs, over })
     conversations.set(id, conversation)
-    return conversation
+    const unwatch = watch.service(service, conversation.close, () => conversation.idleSince() < runtime.now() - idleMs)
+    try {
+      conversation.use(await dial({ headers: flat(request.headers), timeoutMs: service.timeoutMs }, conversation))
+      return conversation
+    } catch (error) {
+      conversation.close()
+      throw error
+    }
   }
-  return async (request, owner) => {
-    sweep()
+  return async (request, owner, id = encodeBase64url(runtime.random(32))) => {
     if (request.method === 'GET') return find(request, owner).listen(request.signal)
     if (request.method === 'DELETE') {
       find(request, owner).close()
@@ -60,9 +79,8 @@ export const createLineServer = ({ runtime, dial, timeoutMs, keepAliveMs, most }
     }
     const text = await request.text()
     const messages = messagesOf(text)
-    const opens = messages.some(({ message }) => message['method'] === 'initialize')
-    if (!opens) return find(request, owner).post(messages, flat(request.headers), request.signal)
-    const conversation = await begin(request, owner)
+    if (!opensSession(text)) return find(request, owner).post(messages, flat(request.headers), request.signal)
+    const conversation = await begin(request, owner, lineSession(id))
     try {
       return await conversation.post(messages, flat(request.headers), request.signal)
     } catch (error) {

@@ -10,11 +10,13 @@ import { receive } from './message.ts'
 import { callEvent } from './record.ts'
 import { createMcpSessions } from './sessions.ts'
 import { createShown, type ShownDeps } from './shown.ts'
-import { createSlots } from './slots.ts'
+import { createSlots, type TakeSlot } from './slots.ts'
 
 export interface OpeningDeps extends Omit<ShownDeps, 'runtime' | 'sessions'> {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys'>
-  readonly config: Pick<Config, 'max_concurrent_calls' | 'max_open_streams'>
+  readonly config: Pick<Config, 'max_concurrent_calls'>
+  /** Places of open streams, WebSockets among them. */
+  readonly streamSlot: TakeSlot
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
 }
@@ -28,11 +30,17 @@ const sessionOf = ({ inbound, modern, address }: Knock): string | undefined => {
   return inbound.sessions[0]
 }
 
-export const createOpening = ({ runtime, config, cors, record, supported, detour, credentials }: OpeningDeps): ((call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission | Answer>) => {
+/** What a line asks for besides its messages takes no place: the line has one. */
+const free = (): void => undefined
+
+/** From a caller who is known to what becomes of the call. Rejects with `Refusal`. */
+export type Open = (call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission | Answer>
+
+export const createOpening = ({ runtime, config, streamSlot, supported, ...deps }: OpeningDeps): Open => {
+  const { record } = deps
   const sessions = createMcpSessions({ runtime, record })
-  const shown = createShown({ runtime, cors, record, sessions, detour, credentials })
+  const shown = createShown({ ...deps, runtime, sessions })
   const callSlot = createSlots(config.max_concurrent_calls)
-  const streamSlot = createSlots(config.max_open_streams)
 
   const prepare = async (call: Knock, principal: Principal | undefined, readBody: ReadBody, release: () => void): Promise<Admission | Answer> => {
     const session = sessionOf(call)
@@ -43,7 +51,8 @@ export const createOpening = ({ runtime, config, cors, record, supported, detour
   }
 
   return async (call, principal, readBody) => {
-    const release = (call.head.method === 'GET' ? streamSlot : callSlot)(principal ? personKey(principal.person) : `ip:${call.head.ip}`)
+    const { method, within, ip } = call.head
+    const release = within && method !== 'POST' ? free : (method === 'GET' ? streamSlot : callSlot)(principal ? personKey(principal.person) : `ip:${ip}`)
     try {
       return await prepare(call, principal, readBody, release)
     } catch (error) {

@@ -1,31 +1,30 @@
-// Any service as Streamable HTTP, for clients on a line: whatever it speaks itself, one request and one answer.
+// A server that may speak on a line (HTTP+SSE or a WebSocket), as Streamable HTTP: which of its calls go that way, and the way itself.
 import { readBounded } from '../kit/http.ts'
-import type { Dial, Lines } from '../ports/lines.ts'
-import type { Principal } from '../ports/people.ts'
+import type { Lines } from '../ports/lines.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { createLegacyDial } from './legacy-sse-dial.ts'
-import { createLineServer } from './line-server.ts'
+import { createAwayServer } from './line-away.ts'
+import { createLineServer, lineIdOf, mostMessageBytes } from './line-server.ts'
 import type { LineServer } from './line-server.ts'
-import { carried } from './carried.ts'
-import { ownerOf } from './owner.ts'
+import type { Watch } from './watch.ts'
 import { createSocketDial } from './websocket-dial.ts'
 
 export interface Reach {
-  /** One request of Streamable HTTP; its URL is of no account. Rejects with `upstream.*` and `session.*`. */
-  ask(request: Request, principal: Principal | undefined): Promise<Response>
-  /** Whether calls of Streamable clients must go this way; with `opening`, whether this one must, which opens a session. */
-  needed(opening: boolean): boolean
+  /** One admitted request of Streamable HTTP; its URL is of no account. Rejects with `upstream.*` and `session.*`. */
+  readonly ask: LineServer
+  /** The sessions on a line alone, whatever is known of the server. */
+  readonly server: LineServer
+  /** Whether a call must go this way: one of that session, or one that opens a session. */
+  needed(session: string | undefined, opening: boolean): boolean
 }
 
 export interface ReachDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines'>
+  readonly watch: Watch
   readonly most: number
   readonly keepAliveMs: number
 }
-
-/** Largest message of a server on a line, bytes. */
-export const mostMessageBytes = 67_108_864
 
 const overFetch = async (fetch: Lines['fetch'], url: string, request: Request, body: string | undefined): Promise<Response> => {
   const headers = new Headers(request.headers)
@@ -47,22 +46,25 @@ const isModernError = (text: string): boolean => {
 
 const mayBeLegacy = new Set([400, 404, 405])
 
-export const createReach = (service: Service, { runtime, most, keepAliveMs }: ReachDeps): Reach => {
-  const { upstream } = service
-  if (upstream.kind === 'local') return { ask: (request) => upstream.handle(request), needed: () => false }
-  if (upstream.kind === 'bridge') return { ask: (request, principal) => carried(upstream.carry, request, principal), needed: () => false }
+const isLine = (session: string | null | undefined): boolean => typeof session === 'string' && lineIdOf(session) !== undefined
+
+/** Undefined for a service that is no server elsewhere. */
+export const createReach = (service: Service, { runtime, watch, most, keepAliveMs }: ReachDeps): Reach | undefined => {
+  const { upstream, id } = service
+  if (upstream.kind !== 'http') return undefined
   const { url } = upstream
+  const { berths } = runtime.lines
   const { fetch, socket } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
-  const over = (dial: Dial): LineServer => createLineServer({ runtime, dial, timeoutMs: service.timeoutMs, keepAliveMs, most })
-  if (/^wss?:/.test(url)) {
-    const server = over(createSocketDial({ socket, url, service: service.id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs }))
-    return { ask: (request, principal) => server(request, ownerOf(principal)), needed: () => true }
-  }
-  const legacy = over(createLegacyDial({ fetch, url, service: service.id, maxBytes: mostMessageBytes }))
+  const overSocket = /^wss?:/.test(url)
+  const dial = overSocket
+    ? createSocketDial({ socket, url, service: id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs })
+    : createLegacyDial({ fetch, url, service: id, maxBytes: mostMessageBytes })
+  const server = berths ? createAwayServer(id, berths) : createLineServer({ runtime, service, dial, watch, keepAliveMs, most })
+  if (overSocket) return { ask: server, server, needed: () => true }
   let transport = upstream.transport ?? 'auto'
 
   /** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */
-  const find = async (request: Request, principal: Principal | undefined): Promise<Response> => {
+  const find: LineServer = async (request, owner) => {
     const body = await request.text()
     const answer = await overFetch(fetch, url, request, body)
     if (!mayBeLegacy.has(answer.status)) {
@@ -73,7 +75,7 @@ export const createReach = (service: Service, { runtime, most, keepAliveMs }: Re
     const again = (): Response => new Response(said, { status: answer.status, headers: answer.headers })
     if (isModernError(new TextDecoder().decode(said))) return again()
     try {
-      const opened = await legacy(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), ownerOf(principal))
+      const opened = await server(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), owner)
       transport = 'sse'
       return opened
     } catch {
@@ -83,12 +85,8 @@ export const createReach = (service: Service, { runtime, most, keepAliveMs }: Re
   }
 
   return {
-    needed: (opening) => transport === 'sse' || (transport === 'auto' && opening),
-    async ask(request, principal) {
-      if (transport === 'sse') return legacy(request, ownerOf(principal))
-      const body = request.method === 'POST' ? await request.text() : undefined
-      const opening = transport === 'auto' && body !== undefined && body.includes('"initialize"')
-      return opening ? find(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), principal) : overFetch(fetch, url, request, body)
-    },
+    server,
+    needed: (session, opening) => transport === 'sse' || isLine(session) || (transport === 'auto' && opening),
+    ask: (request, owner) => (transport === 'sse' || isLine(request.headers.get('mcp-session-id')) ? server : find)(request, owner),
   }
 }

@@ -51,7 +51,8 @@ export const createShowing = ({ runtime, cors, credentials }: ShowingDeps): Show
       if (!principal || !body || envelope?.batch !== false || !isOwnState(first?.state)) return undefined
       return states.open(parseExactly(body) as Readonly<Record<string, unknown>>, principal, call.address.service.id).then(({ message, declined }) => ({ passed: { ...passed, body: utf8(JSON.stringify(message)) }, declined }))
     },
-    credential: ({ call, principal }) => credentials?.of(call.address, principal),
+    // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that does.
+    credential: ({ call, principal }) => (call.address.transport === 'sse' ? undefined : credentials?.of(call.address, principal)),
     again({ passed: { call, principal }, credential, last }, status, rawHeaders) {
       if (!credentials || (status !== 401 && status !== 403)) return undefined
       return credentials.after({ address: call.address, principal, shown: credential, status, authenticate: challenges(rawHeaders), last })

@@ -24,8 +24,8 @@ export const handshakeFields = (flat: readonly string[]): string[] => {
 /** What went wrong with a handshake, as the caller may hear it. */
 export const handshakeRefusal = (error: unknown, service: string): Refusal => {
   if (error instanceof Refusal) return error
-  const { status, code, message } = error as { readonly status?: number; readonly code?: string; readonly message?: string }
-  if (status !== undefined) return refusalOf(status, service)
+  const { status, authenticate, code, message } = error as { readonly status?: number; readonly authenticate?: readonly string[]; readonly code?: string; readonly message?: string }
+  if (status !== undefined) return refusalOf(status, service, authenticate)
   return new Refusal(code === 'ETIMEDOUT' ? 'upstream.timeout' : 'upstream.unreachable', `${service}: ${code ?? message ?? String(error)}`)
 }
 

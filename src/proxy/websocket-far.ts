@@ -1,18 +1,22 @@
 // The server's side of a tunnel: a WebSocket of its own, or a session of Streamable HTTP.
+import { Refusal } from '../kit/refusal.ts'
 import type { Lines, Socket } from '../ports/lines.ts'
 import type { Principal } from '../ports/people.ts'
+import type { Credential, Credentials } from '../ports/connections.ts'
 import type { Service } from '../ports/services.ts'
 import type { Knock } from './knock.ts'
 import { createLineClient } from './line-client.ts'
-import { mostMessageBytes } from './reach.ts'
-import type { Reach } from './reach.ts'
+import { mostMessageBytes } from './line-server.ts'
+import type { AskOwn } from './own-calls.ts'
 import { messagesOf } from './rpc-text.ts'
 import { createBeat, holdBack } from './websocket-beat.ts'
 import { handshakeFields, handshakeRefusal } from './websocket-dial.ts'
 
 export interface FarDeps {
   readonly lines: Lines
-  readonly reach: (service: Service) => Reach
+  /** What a WebSocket server is shown of the caller's right to be there. */
+  readonly credentials: Pick<Credentials, 'of' | 'after'>
+  readonly ask: AskOwn
   readonly heartbeatMs: number
   readonly defer: (work: Promise<unknown>) => void
   /** Messages without an answer, where each is a call of its own. */
@@ -73,19 +77,40 @@ const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatM
   }
 }
 
-export const createFar = (deps: FarDeps, about: Opening, events: FarEvents): Promise<Far> => {
-  const { call, principal, headers } = about
+/** As in a call over HTTP: what a refused handshake was shown is followed by another credential, once, or by the question to the person. */
+const shown = async (upstream: HttpUpstream, deps: FarDeps, opening: Opening, events: FarEvents): Promise<Far> => {
+  const { call, principal, headers } = opening
+  const attempt = (credential: Credential | undefined): Promise<Far> =>
+    overSocket(upstream, deps, credential === undefined ? opening : { ...opening, headers: [...headers, ...credential.headers] }, events)
+  const rebuffed = (error: unknown, credential: Credential | undefined, last: boolean): Promise<Credential> => {
+    const refused = error instanceof Refusal ? error.detail.refused : undefined
+    const next = refused && deps.credentials.after({ address: call.address, principal, shown: credential, ...refused, last })
+    if (!next) throw error
+    return next
+  }
+  const first = await deps.credentials.of(call.address, principal)
+  try {
+    return await attempt(first)
+  } catch (error) {
+    const second = await rebuffed(error, first, false)
+    return attempt(second).catch(async (again: unknown) => attempt(await rebuffed(again, second, true)))
+  }
+}
+
+export const createFar = (deps: FarDeps, opening: Opening, events: FarEvents): Promise<Far> => {
+  const { call } = opening
   const { service } = call.address
   const { upstream } = service
-  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return overSocket(upstream, deps, about, events)
+  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return shown(upstream, deps, opening, events)
   const client = createLineClient({
-    ask: ({ method, headers: fields, body, signal }) => deps.reach(service).ask(new Request('http://line.invalid/mcp', { method, headers: fields, signal, ...(body === undefined ? {} : { body }) }), principal),
+    ask: deps.ask,
     tell: events.tell,
+    lost: () => events.closed(1011, 'The server behind has forgotten the session.'),
     service: service.id,
     timeoutMs: service.timeoutMs,
     maxBytes: mostMessageBytes,
     defer: deps.defer,
     most: deps.most,
   })
-  return Promise.resolve({ send: (text) => client.receive(messagesOf(text), headers), close: () => client.close() })
+  return Promise.resolve({ send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }), close: () => client.close() })
 }

@@ -88,7 +88,7 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
     const far = await createFar(deps, opening, { tell, closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason) })
     ends.far = far
     const beat = createBeat(heartbeatMs, () => ends.client, () => shut(1011, 'No answer to a ping.'))
-    ends.last.push(beat.stop, watch(call, () => shut(4401, 'The access has ended.')))
+    ends.last.push(beat.stop, watch.caller(call, (why) => (why === 'access' ? shut(4401, 'The access has ended.') : shut(1001, 'The service is gone, or another one now.'))))
 
     const take = (text: string): void => {
       beat.alive()

@@ -5,15 +5,17 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Head } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Guard } from '../ports/rooms.ts'
-import { createKnock } from './knock.ts'
-import type { Knock, KnockDeps } from './knock.ts'
-import { createSlots } from './slots.ts'
+import type { Knock } from './knock.ts'
+import type { TakeSlot } from './slots.ts'
 import { createTunnel } from './websocket-tunnel.ts'
 import type { Tunnel, TunnelDeps } from './websocket-tunnel.ts'
 
-export interface AdmitSocketDeps extends KnockDeps, Omit<TunnelDeps, 'heartbeatMs' | 'most'> {
-  readonly config: Pick<Config, 'allowed_hosts' | 'max_concurrent_calls' | 'max_open_streams' | 'heartbeat'>
+export interface AdmitSocketDeps extends Omit<TunnelDeps, 'most'> {
+  readonly config: Pick<Config, 'max_concurrent_calls'>
+  readonly knock: (head: Head) => Knock
   readonly guard: Guard
+  /** A WebSocket takes the place of an open stream. */
+  readonly streamSlot: TakeSlot
 }
 
 /** Resolves when the server behind is there, so that the handshake may be answered with 101. Rejects with `Refusal`. */
@@ -23,10 +25,8 @@ export type AdmitSocket = (head: Head) => Promise<Tunnel>
 const streamable = (target: string): string => target.replace(/^((?:\/[^/?]+)?)\/ws(?=$|\?)/, '$1/mcp')
 
 export const createAdmitSocket = (deps: AdmitSocketDeps): AdmitSocket => {
-  const { config, guard } = deps
-  const knock = createKnock(deps)
-  const slot = createSlots(config.max_open_streams)
-  const connect = createTunnel({ ...deps, heartbeatMs: config.heartbeat * 1000, most: config.max_concurrent_calls })
+  const { config, knock, guard, streamSlot } = deps
+  const connect = createTunnel({ ...deps, most: config.max_concurrent_calls })
 
   const fields = async (call: Knock, principal: Principal | undefined): Promise<string[]> => {
     const about = principal ? await call.place.identity.headers(principal) : []
@@ -38,7 +38,7 @@ export const createAdmitSocket = (deps: AdmitSocketDeps): AdmitSocket => {
     const { address, inbound, origin, rest } = call
     if (rest !== '' || address.transport === 'sse') throw new Refusal('route.unknown', head.target.slice(0, 200))
     const principal = address.service.authRequired ? await guard(inbound.authorization, address, origin) : undefined
-    const release = slot(principal ? personKey(principal.person) : `ip:${head.ip}`)
+    const release = streamSlot(principal ? personKey(principal.person) : `ip:${head.ip}`)
     try {
       return await connect({ call, principal, headers: await fields(call, principal), release })
     } catch (error) {

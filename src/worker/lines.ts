@@ -8,7 +8,8 @@ const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
   const response = await fetch(url.replace(/^ws/, 'http'), { headers: fields, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
   if (!response.webSocket) {
     await response.body?.cancel()
-    throw Object.assign(new Error(`answered ${response.status}`), { status: response.status })
+    const authenticate = response.headers.get('www-authenticate')
+    throw Object.assign(new Error(`answered ${response.status}`), { status: response.status, authenticate: authenticate === null ? [] : [authenticate] })
   }
   const socket = socketOf(response.webSocket, events)
   response.webSocket.accept()
@@ -18,5 +19,5 @@ const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
 export const createLines = (): Lines => {
   const tools: LineTools = { fetch: (input, init) => fetch(input, init), socket: dial }
   // Cloudflare's network reaches the public internet alone; names and literal addresses were judged when the server was added.
-  return { ...tools, publicOnly: tools, lasting: false }
+  return { ...tools, publicOnly: tools }
 }

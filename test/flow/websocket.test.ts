@@ -202,15 +202,7 @@ describe.each([
       expect((await closing).code).toBe(1011)
     })
 
-    itWhere(!lasting)('is the only way to a line on Workers: sessions of HTTP+SSE are refused in words', async () => {
-    for (const path of ['/sock/sse', '/sock/mcp']) {
-      const refused = await house.fetch(`${house.origin}${path}`, { headers: { accept: 'text/event-stream', authorization: `Bearer ${token}` } })
-      expect([path, refused.status]).toEqual([path, 501])
-      expect(await refused.text()).toContain('On Workers')
-    }
-  })
-
-  it('is written down by method and name, never by content', () => {
+    it('is written down by method and name, never by content', () => {
       const text = JSON.stringify(house.log)
       for (const word of ['websocket.opened', 'websocket.message', 'tools/call', 'websocket.closed']) expect(text).toContain(word)
       expect(text).not.toContain('arguments')

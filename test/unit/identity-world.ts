@@ -57,7 +57,7 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     now,
     random,
     outbound: unreachable,
-    lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) }, lasting: true },
+    lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) } },
     defer: () => undefined,
     log: () => undefined,
     store,

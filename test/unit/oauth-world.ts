@@ -115,7 +115,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     store,
     cache: memoryCache(now),
     keys: keys ?? (await createKeyRing([random(32)], random)),
-    lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) }, lasting: true },
+    lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) } },
     passwords: { hash: Promise.reject.bind(Promise), verify: () => Promise.resolve(false), outdated: () => false },
     about: { version: '0', runtime: 'test', storage: 'memory' },
   }

@@ -1,0 +1,36 @@
+// The place of one session: the proxied ways of this gateway for that session alone, for whoever keeps it alive between requests.
+import { Refusal } from './kit/refusal.ts'
+import type { Refuse } from './ports/calls.ts'
+import type { Berth } from './ports/lines.ts'
+import type { Runtime } from './ports/runtime.ts'
+import type { Directory } from './ports/services.ts'
+import { createFetchProxy } from './proxy/fetch-proxy.ts'
+import { createWays, type WaysDeps } from './proxy/ways.ts'
+
+export interface BerthDeps extends Omit<WaysDeps, 'berth'> {
+  readonly runtime: Runtime
+  readonly directory: Directory
+  readonly refuse: Refuse
+  /** Sees to it that the services are those of this moment. */
+  readonly fresh: () => Promise<void>
+}
+
+/** `id`: of the session. */
+export const createBerth = (deps: BerthDeps, id: string): Berth => {
+  const { runtime, directory, refuse, fresh } = deps
+  const { berths: _, ...lines } = runtime.lines
+  const ways = createWays({ ...deps, runtime: { ...runtime, lines }, berth: id })
+  const client = createFetchProxy({ admit: ways.admit, refuse, fetch: lines.fetch })
+  return {
+    async client(request, visit) {
+      await fresh()
+      return client(request, visit)
+    },
+    async server(request, about) {
+      await fresh()
+      const service = directory.service(about.service)
+      if (!service) throw new Refusal('session.unknown', `no service ${about.service}`)
+      return ways.server(service, request, about)
+    },
+  }
+}

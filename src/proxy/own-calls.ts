@@ -1,0 +1,59 @@
+// A message that came on a line, as a call of its own at the service's Streamable HTTP address: every check, credential, second try and record of a call holds for it too.
+import { utf8 } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Admission, Admit, Fetch, Head } from '../ports/calls.ts'
+import type { Lines } from '../ports/lines.ts'
+import { carryOut } from './carry-out.ts'
+
+export interface OwnCallsDeps {
+  readonly admit: Admit
+  readonly lines: Lines
+}
+
+/** Whose message it is: the request that opened the line, or that brought the message. */
+export interface Bearer {
+  readonly head: Head
+  /** Of the address that was used. */
+  readonly path: string
+}
+
+export interface OwnCall {
+  readonly method: 'POST' | 'GET' | 'DELETE'
+  readonly session: string | undefined
+  /** Revision that the session settled on. */
+  readonly version: string | undefined
+  /** Id of the last event heard, when a stream is opened again. */
+  readonly resume?: string | undefined
+  readonly body?: string
+  readonly signal: AbortSignal
+}
+
+/** Rejects with every refusal of a call. */
+export type AskOwn = (bearer: Bearer, call: OwnCall) => Promise<Response>
+
+/** What described the other request's body, session and answer; the call says its own. */
+const replaced = new Set(
+  'accept accept-encoding content-type content-length content-encoding transfer-encoding expect mcp-session-id mcp-protocol-version mcp-method mcp-name last-event-id'.split(' '),
+)
+
+const fieldsOf = (came: readonly string[], { method, session, version, resume }: OwnCall): string[] => {
+  const fields: string[] = []
+  for (let i = 0; i + 1 < came.length; i += 2) if (!replaced.has((came[i] as string).toLowerCase())) fields.push(came[i] as string, came[i + 1] as string)
+  fields.push('Accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream')
+  if (method === 'POST') fields.push('Content-Type', 'application/json')
+  if (session !== undefined) fields.push('Mcp-Session-Id', session)
+  if (version !== undefined) fields.push('MCP-Protocol-Version', version)
+  if (resume !== undefined) fields.push('Last-Event-ID', resume)
+  return fields
+}
+
+export const createOwnCalls = ({ admit, lines }: OwnCallsDeps): AskOwn => {
+  const fetchFor = ({ upstream }: Admission): Fetch => (upstream.kind === 'http' && upstream.publicOnly ? lines.publicOnly : lines).fetch
+  return ({ head: came, path }, call) => {
+    const bytes = utf8(call.body ?? '')
+    const readBody = (max: number): Promise<Uint8Array> =>
+      bytes.byteLength > max ? Promise.reject(new Refusal('request.too-large', `more than ${max} bytes`)) : Promise.resolve(bytes)
+    const head: Head = { ...came, method: call.method, target: path.replace(/\/sse$/, '/mcp'), rawHeaders: fieldsOf(came.rawHeaders, call), within: true }
+    return carryOut({ admit, head, readBody, fetchFor, signal: call.signal })
+  }
+}

@@ -1,0 +1,35 @@
+// Every way to a service: a call over HTTP, a WebSocket, a line of HTTP+SSE, each judged by the same checks; here, or in the berth of one session.
+import type { Admit } from '../ports/calls.ts'
+import type { Credentials } from '../ports/connections.ts'
+import { type Calls, type CallsDeps, createCalls } from './calls.ts'
+import { createMoved } from './moved.ts'
+import { createSlots } from './slots.ts'
+import { createWatch, type WatchDeps } from './watch.ts'
+import { type AdmitSocket, createAdmitSocket } from './websocket.ts'
+
+export interface WaysDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'keepAliveMs'>, WatchDeps {
+  readonly config: CallsDeps['config'] & { readonly heartbeat: number }
+  readonly credentials: Credentials
+}
+
+export interface Ways {
+  readonly admit: Admit
+  readonly admitSocket: AdmitSocket
+  /** Requests about sessions that live elsewhere; absent where all live here. */
+  readonly moved: ReturnType<typeof createMoved> | undefined
+  readonly server: Calls['server']
+}
+
+export const createWays = (deps: WaysDeps): Ways => {
+  const { lines, defer, now } = deps.runtime
+  const watch = createWatch(deps)
+  const streamSlot = createSlots(deps.config.max_open_streams)
+  const keepAliveMs = deps.config.heartbeat * 1000
+  const { admit, ask, server } = createCalls({ ...deps, watch, streamSlot, keepAliveMs })
+  return {
+    admit,
+    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, watch, ask, streamSlot, heartbeatMs: keepAliveMs }),
+    moved: lines.berths && createMoved({ ...deps, berths: lines.berths, streamSlot }),
+    server,
+  }
+}
