@@ -62,7 +62,7 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
 
   const clock = createHousekeeping({ legacy, modern, pool, now, timeoutMs: options.timeoutMs, sleepMs: options.sleepMs })
 
-  const route = async (owner: string, call: BridgeCall): Promise<BridgeReply> => {
+  const route = (owner: string, call: BridgeCall): Promise<BridgeReply> => {
     checkRequest(call)
     if (call.method === 'GET') return legacy.get(owner, call)
     if (call.method === 'DELETE') return legacy.delete(owner, call)
@@ -80,10 +80,15 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
 
   return {
     async carry(call) {
-      const owner = await ownerOf(call.principal)
+      const found = ownerOf(call.principal)
+      const owner = typeof found === 'string' ? found : await found
       call.signal.throwIfAborted()
       clock.run()
-      return route(owner, call).catch(named)
+      try {
+        return await route(owner, call)
+      } catch (error) {
+        return named(error)
+      }
     },
     processes: pool.list,
     tick: clock.tick,

@@ -57,7 +57,8 @@ export interface ChannelDeps {
   readonly complained: (text: string) => void
 }
 
-interface Pending extends CallEvents {
+interface Pending {
+  readonly events: CallEvents
   readonly clientId: Id
   readonly token: Id | undefined
   heardAt: number
@@ -79,7 +80,7 @@ const createEar = (calls: Calls, { now, stray }: ChannelDeps, events: ChannelEve
     if (!call) return stray('an answer to no call')
     calls.delete(id)
     answered()
-    call.answer(withId(text, message, call.clientId), message)
+    call.events.answer(withId(text, message, call.clientId), message)
   }
   const notification = (message: Rpc, text: string): void => {
     if (message['method'] !== 'notifications/progress') return events.notification(message, text)
@@ -87,7 +88,7 @@ const createEar = (calls: Calls, { now, stray }: ChannelDeps, events: ChannelEve
     const call = calls.get(params['progressToken'] as number)
     if (call?.token === undefined) return stray('progress of no call')
     call.heardAt = now()
-    call.progress(JSON.stringify({ ...message, params: { ...params, progressToken: call.token } }))
+    call.events.progress(JSON.stringify({ ...message, params: { ...params, progressToken: call.token } }))
   }
   const hear = (value: unknown, line?: string): void => {
     const kind = kindOf(value)
@@ -122,9 +123,9 @@ const createHolders = (child: ServerProcess): Pick<Channel, 'hold' | 'release'> 
 
 const expire = (calls: Calls, before: number, name: string, cancel: Channel['cancel']): void => {
   for (const [id, call] of calls) {
-    if (call.patient || call.heardAt > before) continue
+    if (call.events.patient || call.heardAt > before) continue
     cancel(id, 'timeout')
-    call.failed(new Refusal('upstream.timeout', 'it said nothing about the call for too long', { say: `Request to ${name} timed out` }))
+    call.events.failed(new Refusal('upstream.timeout', 'it said nothing about the call for too long', { say: `Request to ${name} timed out` }))
   }
 }
 
@@ -146,7 +147,7 @@ export const createChannel = (plan: ProcessPlan, deps: ChannelDeps, events: Chan
       state.end = how
       const lost = [...calls.values()]
       calls.clear()
-      for (const call of lost) call.failed(new Refusal('process.ended', how.why, { say: how.say }))
+      for (const call of lost) call.events.failed(new Refusal('process.ended', how.why, { say: how.say }))
       events.ended(how)
     },
   })
@@ -166,7 +167,7 @@ export const createChannel = (plan: ProcessPlan, deps: ChannelDeps, events: Chan
       const token = isId(progressToken) ? progressToken : undefined
       state.usedAt = now()
       if (!child.send(outgoing(message, id, token))) throw new Refusal('upstream.busy', 'its input is full', { headers: { 'retry-after': '1' } })
-      calls.set(id, { ...handlers, clientId: message['id'] as Id, token, heardAt: state.usedAt })
+      calls.set(id, { events: handlers, clientId: message['id'] as Id, token, heardAt: state.usedAt })
       return id
     },
     send(message) {

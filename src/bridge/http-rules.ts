@@ -7,8 +7,12 @@ import { parseStrictJson } from '../mcp/strict-json.ts'
 import type { BridgeCall } from '../ports/bridge.ts'
 import { kindOf, metaOf, type Rpc } from '../mcp/rpc.ts'
 
+/** As the transport asks for it, and nearly every client writes it. */
+const usual = 'application/json, text/event-stream'
+
 const accepts = (accept: string | undefined, type: string): boolean =>
-  accept === undefined || accept.split(',').some((part) => [type, `${type.slice(0, type.indexOf('/'))}/*`, '*/*'].includes((part.split(';')[0] as string).trim().toLowerCase()))
+  accept === undefined ||
+  accept === usual || accept.split(',').some((part) => [type, `${type.slice(0, type.indexOf('/'))}/*`, '*/*'].includes((part.split(';')[0] as string).trim().toLowerCase()))
 
 /** The header alone, where there is no body or its message carries no envelope. */
 const modernHeader = (headers: readonly string[]): boolean => {
@@ -26,7 +30,8 @@ export const isModernCall = (message: Rpc, headers: readonly string[]): boolean 
 export const checkRequest = ({ method, headers }: BridgeCall): void => {
   const accept = fieldOf(headers, 'accept')
   if (method === 'POST') {
-    const type = (fieldOf(headers, 'content-type') ?? '').split(';')[0]?.trim().toLowerCase()
+    const given = fieldOf(headers, 'content-type') ?? ''
+    const type = given === 'application/json' ? given : given.split(';')[0]?.trim().toLowerCase()
     if (type !== 'application/json') throw new Refusal('request.media-type', `Content-Type ${String(type).slice(0, 80)}`, { say: 'Send the message as application/json.' })
     if (!accepts(accept, 'application/json') || !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', String(accept).slice(0, 80))
     return

@@ -26,7 +26,7 @@ export interface LegacyOptions {
 }
 
 export interface Legacy {
-  /** A POST of one message or a batch. Rejects with `Refusal`. */
+  /** A POST of one message or a batch. Throws and rejects with `Refusal`. */
   post(owner: string, messages: readonly Rpc[], batch: boolean, call: BridgeCall): Promise<BridgeReply>
   get(owner: string, call: BridgeCall): Promise<BridgeReply>
   delete(owner: string, call: BridgeCall): Promise<BridgeReply>
@@ -70,12 +70,15 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
     return id
   }
 
+  const begin = async (owner: string, message: Rpc, call: BridgeCall): Promise<BridgeReply> =>
+    introduce({ lodging: house?.lodge() ?? (await lodge(owner, call.signal, deps)), message, call, startMs, accepted })
+
   return {
-    async post(owner, messages, batch, call) {
+    post(owner, messages, batch, call) {
       const first = messages.find((message) => message['method'] === 'initialize' && kindOf(message) === 'request')
       if (first) {
         checkInitialize(first, batch, call.headers)
-        return introduce({ lodging: house?.lodge() ?? (await lodge(owner, call.signal, deps)), message: first, call, startMs, accepted })
+        return begin(owner, first, call)
       }
       const { session } = find(owner, call.headers)
       if (batch && !batching.has(session.version ?? '')) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version ?? ''} has no batches: send one message a request.` })

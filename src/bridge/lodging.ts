@@ -1,6 +1,6 @@
 // A session together with its process, from the first `initialize` to the end of either: the process is the session's whole life.
 import { Refusal } from '../kit/refusal.ts'
-import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
+import type { BridgeCall, BridgeReply, Leave } from '../ports/bridge.ts'
 import type { Channel } from './channel.ts'
 import type { Pool } from './pool.ts'
 import { errorText, type Id, isRecord, type Rpc } from '../mcp/rpc.ts'
@@ -30,7 +30,7 @@ export interface LodgingDeps {
 }
 
 /** A process with nobody in it yet but this session. Rejects as `Pool.start` does. */
-export const lodge = async (owner: string, signal: AbortSignal, { pool, now, primes, atOnce, stray, forget }: LodgingDeps): Promise<Lodging> => {
+export const lodge = async (owner: string, signal: Leave, { pool, now, primes, atOnce, stray, forget }: LodgingDeps): Promise<Lodging> => {
   const home: { channel?: Channel; lodging?: Lodging } = {}
   const session = createSession({ now, channel: () => home.channel as Channel, primes, atOnce, stray })
   const over = (): void => {

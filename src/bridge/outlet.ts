@@ -1,8 +1,8 @@
 // The answer to one HTTP request while it comes into being: one JSON object when the last message is also the first, an event stream otherwise
 // (Streamable HTTP, sending messages to the server).
 import type { Refusal } from '../kit/refusal.ts'
-import type { BridgeReply } from '../ports/bridge.ts'
-import { createOutflow } from './outflow.ts'
+import type { BridgeReply, Leave } from '../ports/bridge.ts'
+import { createOutflow, type Outflow } from './outflow.ts'
 
 export interface OutletEvents {
   /** The caller left, or was given up, before the answer was complete. */
@@ -49,14 +49,16 @@ const deferred = (): Deferred => {
 }
 
 /** `signal` aborts when the caller leaves before an answer began. */
-export const createOutlet = (events: OutletEvents, signal: AbortSignal): Outlet => {
+export const createOutlet = (events: OutletEvents, signal: Leave): Outlet => {
   const { reply, resolve, reject } = deferred()
   let state: Outlet['state'] = 'waiting'
+  // Most calls are answered in one piece and never need it.
+  let outflow: Outflow | undefined
   const close = (): boolean => {
     if (state === 'over') return false
     state = 'over'
     signal.removeEventListener('abort', leave)
-    outflow.caughtUp()
+    outflow?.caughtUp()
     return true
   }
   const leave = (): void => {
@@ -65,12 +67,12 @@ export const createOutlet = (events: OutletEvents, signal: AbortSignal): Outlet 
     reject(signal.reason)
     events.gone()
   }
-  const outflow = createOutflow({ slow: events.slow, caughtUp: events.caughtUp, gone: leave })
   signal.addEventListener('abort', leave, { once: true })
 
   const open = (): void => {
     if (state !== 'waiting') return
     state = 'streaming'
+    outflow = createOutflow({ slow: events.slow, caughtUp: events.caughtUp, gone: leave })
     resolve({ status: 200, headers: streamHeaders, body: outflow.attach })
   }
 
@@ -79,22 +81,21 @@ export const createOutlet = (events: OutletEvents, signal: AbortSignal): Outlet 
     open,
     event(data, id, retryMs) {
       open()
-      if (state === 'streaming') outflow.write(frame(data, id, retryMs))
+      if (state === 'streaming') outflow?.write(frame(data, id, retryMs))
     },
     json(text, status = 200, headers = []) {
       if (state === 'waiting' && close()) resolve({ status, headers: [...jsonHeaders, ...headers], body: text })
     },
     end() {
-      const streaming = state === 'streaming'
       if (!close()) return
-      if (streaming) outflow.end()
+      if (outflow) outflow.end()
       else resolve({ status: 202, headers: [], body: '' })
     },
     refuse(refusal) {
       if (state === 'waiting' && close()) reject(refusal)
     },
     comment() {
-      if (state === 'streaming') outflow.comment()
+      if (state === 'streaming') outflow?.comment()
     },
     get state() {
       return state

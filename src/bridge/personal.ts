@@ -1,6 +1,6 @@
 // The process that serves one person's calls of 2026-07-28: any number at once, each with its own way back.
 import type { Refusal } from '../kit/refusal.ts'
-import type { BridgeReply } from '../ports/bridge.ts'
+import type { BridgeReply, Leave } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
 import { createOutlet, type Outlet } from './outlet.ts'
 import { errorText, type Id, isId, isRecord, metaOf, paramsOf, type Rpc, statusOf } from '../mcp/rpc.ts'
@@ -18,7 +18,7 @@ interface Going {
 export interface Personal {
   readonly events: ChannelEvents
   /** Carries one request. */
-  request(message: Rpc, signal: AbortSignal): Promise<BridgeReply>
+  request(message: Rpc, signal: Leave): Promise<BridgeReply>
   comment(): void
   /** Calls without an answer; subscriptions, which have none to wait for, are not counted. */
   readonly calls: number
@@ -86,7 +86,7 @@ const quieted = ({ logging }: Desk, message: Rpc): Rpc => {
   return { ...message, params: { ...paramsOf(message), _meta: meta } }
 }
 
-const request = (desk: Desk, message: Rpc, signal: AbortSignal): Promise<BridgeReply> => {
+const request = (desk: Desk, message: Rpc, signal: Leave): Promise<BridgeReply> => {
   const { channel, alone, going } = desk
   const clientId = message['id'] as Id
   const listens = message['method'] === 'subscriptions/listen'

@@ -1,5 +1,6 @@
 // The places that processes of a service have: so many in all and for one person, so many starting at once; whoever finds none waits in a queue.
 import { Refusal } from '../kit/refusal.ts'
+import type { Leave } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
 
 /** Processes that start at the same moment; a start counts until the server has said something, at most this long. */
@@ -37,7 +38,7 @@ export interface Place {
 
 export interface Places {
   /** A place, as soon as there is one. Rejects with `process.limit` when there is none in time, or when the caller leaves. */
-  take(owner: string, lodger: Lodger, signal: AbortSignal): Promise<Place>
+  take(owner: string, lodger: Lodger, signal: Leave): Promise<Place>
   give(place: Place): void
   /** Asks the lodger to leave, once. */
   dismiss(place: Place): void

@@ -1,5 +1,6 @@
 // The processes of one service: begun when there is a place, kept from being begun too soon after a failure, ended when idle.
 import { Refusal } from '../kit/refusal.ts'
+import type { Leave } from '../ports/bridge.ts'
 import type { ProcessEnd, ProcessPlan, SpawnServer } from '../ports/spawn.ts'
 import { type Channel, createChannel } from './channel.ts'
 import { createPlaces, type Lodger, type Place, type PlaceLimits } from './places.ts'
@@ -37,7 +38,7 @@ export interface Pool {
    * A process for this owner, as soon as there is a place. Rejects with `process.limit` when there is none in time, `process.resting`
    * soon after failures.
    */
-  start(owner: string, lodger: Lodger, signal: AbortSignal): Promise<Channel>
+  start(owner: string, lodger: Lodger, signal: Leave): Promise<Channel>
   /** Serves the queue, and ends who has been idle for longer than `idleMs`. */
   tick(idleMs: number): void
   readonly size: number

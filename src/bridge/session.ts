@@ -1,10 +1,11 @@
 // One session of a client of 2025 and the server process it has to itself: calls, notifications and answers one way, and everything the server says the other.
-import type { BridgeReply } from '../ports/bridge.ts'
+import type { BridgeReply, Leave } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
 import { isId, kindOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
 import { createSessionCalls, gather, keyOf } from './session-calls.ts'
 import { createStreams, type Streams } from './streams.ts'
 
+const accepted: BridgeReply = { status: 202, headers: [], body: '' }
 /** Requests of the server that wait for the client at once. */
 const mostAsked = 256
 
@@ -15,7 +16,7 @@ export interface Session {
   /** What the session's process says goes here. */
   readonly events: ChannelEvents
   /** One message, or the elements of a batch, that a client posted. */
-  post(messages: readonly Rpc[], batch: boolean, signal: AbortSignal): Promise<BridgeReply>
+  post(messages: readonly Rpc[], batch: boolean, signal: Leave): Promise<BridgeReply>
   /** Requests of the server that the client has not answered. */
   readonly asked: number
   touch(): void
@@ -70,16 +71,17 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
       },
       ended: () => session.streams.close(),
     },
-    async post(messages, batch, signal) {
+    post(messages, batch, signal) {
       touchedAt = now()
-      const count = messages.filter((message) => kindOf(message) === 'request').length
+      let count = 0
+      for (const message of messages) if (kindOf(message) === 'request') count++
       const way = count === 0 ? undefined : session.streams.way(signal)
       const finish = way && gather(way, batch, count)
       for (const message of messages) {
         if (way && finish && kindOf(message) === 'request') calls.call(message, way, finish, batch)
         else take(message)
       }
-      return way ? way.reply : { status: 202, headers: [], body: '' }
+      return way ? way.reply : Promise.resolve(accepted)
     },
     get asked() {
       return asked.size

@@ -1,4 +1,5 @@
 // The event streams of one session and what was said on each: a stream outlives the connection it is read on (2025-11-25 transports, resumability).
+import type { Leave } from '../ports/bridge.ts'
 import { createHistory } from './history.ts'
 import { createOutlet, type Outlet } from './outlet.ts'
 
@@ -31,7 +32,7 @@ export interface StreamSetOptions {
 export interface StreamSet {
   create(standing: boolean): Stream
   /** Reads the stream on this connection from now on; one that read it before ends. */
-  attach(stream: Stream, signal: AbortSignal): Outlet
+  attach(stream: Stream, signal: Leave): Outlet
   /** Begins the event stream, unless an answer has begun. */
   open(stream: Stream): void
   write(stream: Stream, data: string): void

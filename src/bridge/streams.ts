@@ -1,6 +1,6 @@
 // On which stream of a session a message goes: exactly one (2025-11-25 transports, multiple connections).
 import type { Refusal } from '../kit/refusal.ts'
-import type { BridgeReply } from '../ports/bridge.ts'
+import type { BridgeReply, Leave } from '../ports/bridge.ts'
 import { createStreamSet, type StreamSet, type StreamSetOptions } from './stream-set.ts'
 
 /** Messages kept for a client that has no stream open; the oldest go first. */
@@ -20,9 +20,9 @@ export interface Way {
 }
 
 export interface Streams {
-  way(signal: AbortSignal): Way
+  way(signal: Leave): Way
   /** A GET: a new standing stream, or the one that `lastEventId` belongs to, from there. Undefined for an id that was never given out. */
-  stand(signal: AbortSignal, lastEventId: string | undefined): Promise<BridgeReply> | undefined
+  stand(signal: Leave, lastEventId: string | undefined): Promise<BridgeReply> | undefined
   /** A message of the server's own accord: with the calls first (`related`), or on a standing stream first. */
   tell(data: string, related: boolean): void
   /** Opens streams for calls that take longer than `graceMs`, comments on idle ones, and lets go of those held longer than `holdMs` (0: never). */
@@ -52,7 +52,7 @@ const createKept = (): Kept => {
   }
 }
 
-const createWay = (set: StreamSet, signal: AbortSignal, atOnce: boolean): Way => {
+const createWay = (set: StreamSet, signal: Leave, atOnce: boolean): Way => {
   const stream = set.create(false)
   const { reply } = set.attach(stream, signal)
   if (atOnce) set.open(stream)

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Admit, Answer, Head, ReadBody, Refuse } from '../ports/calls.ts'
 import type { Visit } from '../ports/runtime.ts'
+import { createBridgeCalls, isBridged } from './bridge-calls.ts'
 import { proceed } from './hygiene.ts'
 import { createLocalServices } from './local-service.ts'
 import type { Lookup } from './outbound.ts'
@@ -66,6 +67,7 @@ const follow = (again: Promise<Admission | Answer>, carry: (next: Admission | An
 export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forward => {
   const upstreams = createUpstreams({ now, lookup })
   const locals = createLocalServices()
+  const bridged = createBridgeCalls({ now })
   const carry = (admitted: Admission | Answer, request: IncomingMessage, response: ServerResponse, visit: Visit): void => {
     if (admitted.kind === 'answer') {
       sendAnswer(response, admitted)
@@ -83,6 +85,7 @@ export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forw
       else refused(error)
     }
     if (admitted.upstream.kind === 'http') upstreams.send(admitted, response, failed)
+    else if (isBridged(admitted)) bridged.serve(admitted, response, failed)
     else locals.serve(admitted, response).catch(failed)
   }
   return {
@@ -97,6 +100,7 @@ export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forw
     close() {
       upstreams.close()
       locals.close()
+      bridged.close()
     },
   }
 }

@@ -1,5 +1,6 @@
 // A started process until nothing of it is left: its lines, its complaints, its end, and the end of what it started.
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import type { Writable } from 'node:stream'
 import type { ProcessEnd, ProcessEvents, ServerProcess } from '../ports/spawn.ts'
 import { type Complaints, createComplaints } from './spawn-complaints.ts'
 import { anythingLeft, signalAll } from './spawn-group.ts'
@@ -42,14 +43,41 @@ interface Life {
   readonly complaints: Complaints
 }
 
+interface Input {
+  /** False when too much of what was written before is unread. */
+  write(line: string): boolean
+  end(): void
+}
+
+/** Lines that are written in one turn of the loop travel together: one write for them all here, one read there. */
+const createInput = (stdin: Writable): Input => {
+  let lines = ''
+  const flush = (): void => {
+    if (lines !== '' && !stdin.destroyed) stdin.write(lines)
+    lines = ''
+  }
+  return {
+    write(line) {
+      if (stdin.destroyed || stdin.writableLength + lines.length > mostUnread) return false
+      if (lines === '') setImmediate(flush)
+      lines += `${line}\n`
+      return true
+    },
+    end() {
+      flush()
+      stdin.end()
+    },
+  }
+}
+
 /** Ends its input, and then the process and what it started; each step only as long as anything is left. */
-const end = async (pid: number | undefined, mark: string, life: Life, stdin: { end(): void }): Promise<void> => {
+const end = async (pid: number | undefined, mark: string, life: Life, input: { end(): void }): Promise<void> => {
   const gone = (): boolean => life.over && (pid === undefined || !anythingLeft(pid, mark))
   const within = async (ms: number): Promise<boolean> => {
     for (let waited = 0; waited < ms && !gone(); waited += lookMs) await later(lookMs)
     return gone()
   }
-  stdin.end()
+  input.end()
   if (await within(closeMs)) return
   if (pid !== undefined) signalAll(pid, mark, 'SIGTERM')
   if (await within(termMs)) return
@@ -88,6 +116,7 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
     child.on('error', () => undefined)
     return unborn({ kind: 'refused', say: 'The MCP server could not be started: the gateway has too many files open.', why: `${command}: no file descriptor is free (EMFILE)` }, events)
   }
+  const input = createInput(stdin)
   const life: Life = { over: false, reason: undefined, complaints: createComplaints(env, (text) => events.complained?.(text)) }
   let stopping: Promise<void> | undefined
   const ended = (how: ProcessEnd): void => {
@@ -105,9 +134,7 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
   return {
     pid,
     send(line) {
-      if (life.over || life.reason || stdin.destroyed || stdin.writableLength > mostUnread) return false
-      stdin.write(`${line}\n`)
-      return true
+      return !life.over && !life.reason && input.write(line)
     },
     pause: () => void stdout.pause(),
     resume: () => void stdout.resume(),
@@ -115,7 +142,7 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
     complaint: () => complaintOf(life.complaints.text()),
     stop() {
       life.reason ??= { kind: 'stopped', say: 'The MCP server was stopped.', why: 'stopped' }
-      stopping ??= end(pid, mark, life, stdin)
+      stopping ??= end(pid, mark, life, input)
       return stopping
     },
   }

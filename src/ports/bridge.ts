@@ -1,6 +1,15 @@
 // A call that is carried to a server without HTTP, and its answer, as plain data: no web objects where nobody needs them.
 import type { Principal } from './people.ts'
 
+/** What of an AbortSignal is needed to know whether a caller is still there; a door may bring a lighter one. */
+export interface Leave {
+  readonly aborted: boolean
+  readonly reason: unknown
+  throwIfAborted(): void
+  addEventListener(type: 'abort', leave: () => void, options?: { readonly once: boolean }): void
+  removeEventListener(type: 'abort', leave: () => void): void
+}
+
 /** An admitted call for a server that is reached without HTTP: what of the request may be believed, as plain data. */
 export interface BridgeCall {
   readonly method: string
@@ -9,7 +18,7 @@ export interface BridgeCall {
   readonly body: Uint8Array | undefined
   readonly principal: Principal | undefined
   /** Aborts when the caller is gone before an answer began. */
-  readonly signal: AbortSignal
+  readonly signal: Leave
 }
 
 /** Where an answer goes that comes piece by piece. */

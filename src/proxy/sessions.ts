@@ -26,64 +26,73 @@ export interface McpSessions {
 }
 
 interface Bound {
+  /** In the storage. */
+  readonly key: string
   readonly owner: string
   readonly writtenAt: number
+  /** Who `owner` is. */
+  readonly person: string
+  readonly client: string
 }
+
+type Stored = Pick<Bound, 'key' | 'owner' | 'writtenAt'>
 
 export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<Runtime, 'now' | 'store'>; readonly record: Audit }): McpSessions => {
   const { store, now } = runtime
   const memory = new Map<string, Bound>()
-  const remember = (key: string, bound: Bound): void => {
-    memory.delete(key)
+  const placeOf = (id: string, service: Service): string => `${service.id} ${id}`
+  const remember = (place: string, stored: Stored, principal: Principal): void => {
+    memory.delete(place)
     if (memory.size >= remembered) memory.delete(memory.keys().next().value as string)
-    memory.set(key, bound)
+    memory.set(place, { ...stored, person: personKey(principal.person), client: principal.clientId })
   }
   const keyOf = async (id: string, service: Service): Promise<string> => `mcp-session:${service.id}:${encodeBase64url(await sha256(id))}`
   // A digest, so that the record tells nobody who it was.
   const ownerOf = async (principal: Principal): Promise<string> => encodeBase64url(await sha256(JSON.stringify([personKey(principal.person), principal.clientId])))
 
-  const write = async (key: string, owner: string): Promise<boolean> => {
-    const mark = await store.put(key, owner, { ttlMs: lifetimeMs, only: 'absent' })
-    if (mark === undefined) return (await store.get(key))?.value === owner
-    remember(key, { owner, writtenAt: now() })
-    return true
-  }
-
   /** Moves the expiry, unless the session was ended meanwhile. */
-  const slide = async (key: string, bound: Bound): Promise<void> => {
+  const slide = async (place: string, { key, owner }: Stored, principal: Principal): Promise<void> => {
     const entry = await store.get(key)
-    if (entry?.value !== bound.owner) {
-      memory.delete(key)
+    if (entry?.value !== owner) {
+      memory.delete(place)
       throw new Refusal('session.unknown', 'ended elsewhere')
     }
-    await store.put(key, bound.owner, { ttlMs: lifetimeMs, only: entry.mark })
-    remember(key, { owner: bound.owner, writtenAt: now() })
+    await store.put(key, owner, { ttlMs: lifetimeMs, only: entry.mark })
+    remember(place, { key, owner, writtenAt: now() }, principal)
+  }
+
+  const checkStored = async (id: string, service: Service, principal: Principal): Promise<void> => {
+    const place = placeOf(id, service)
+    const known = memory.get(place)
+    const key = known?.key ?? (await keyOf(id, service))
+    const stored: Stored | undefined = known ?? (await store.get(key).then((entry) => entry && { key, owner: entry.value, writtenAt: 0 }))
+    if (!stored) throw new Refusal('session.unknown', 'never given out here, or ended')
+    if (stored.owner !== (await ownerOf(principal))) {
+      record({ event: 'session.foreign', service: service.id, person: personKey(principal.person), client: principal.clientId, session: key.slice(-43) })
+      throw new Refusal('session.unknown', 'bound to somebody else')
+    }
+    if (now() - stored.writtenAt > slideMs) await slide(place, stored, principal)
   }
 
   return {
     async check(id, service, principal) {
       if (!legal.test(id)) throw new Refusal('session.unknown', 'malformed')
-      const key = await keyOf(id, service)
-      const entry = memory.has(key) ? undefined : await store.get(key)
-      const bound = memory.get(key) ?? (entry && { owner: entry.value, writtenAt: 0 })
-      if (!bound) throw new Refusal('session.unknown', 'never given out here, or ended')
-      if (bound.owner !== (await ownerOf(principal))) {
-        record({ event: 'session.foreign', service: service.id, person: personKey(principal.person), client: principal.clientId, session: key.slice(-43) })
-        throw new Refusal('session.unknown', 'bound to somebody else')
-      }
-      if (now() - bound.writtenAt > slideMs) await slide(key, bound)
+      const known = memory.get(placeOf(id, service))
+      // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a digest.
+      if (known && known.client === principal.clientId && known.person === personKey(principal.person) && now() - known.writtenAt <= slideMs) return
+      await checkStored(id, service, principal)
     },
     async learn(id, service, principal) {
       if (!legal.test(id)) throw new Refusal('upstream.session', 'session id is not visible ASCII')
-      const key = await keyOf(id, service)
-      const owner = await ownerOf(principal)
-      if (memory.get(key)?.owner === owner) return
-      if (!(await write(key, owner))) throw new Refusal('upstream.session', 'gave the same session id to two callers')
+      const [place, key, owner] = [placeOf(id, service), await keyOf(id, service), await ownerOf(principal)]
+      if (memory.get(place)?.owner === owner) return
+      const mark = await store.put(key, owner, { ttlMs: lifetimeMs, only: 'absent' })
+      if (mark !== undefined) remember(place, { key, owner, writtenAt: now() }, principal)
+      else if ((await store.get(key))?.value !== owner) throw new Refusal('upstream.session', 'gave the same session id to two callers')
     },
     async forget(id, service) {
-      const key = await keyOf(id, service)
-      memory.delete(key)
-      await store.take(key)
+      memory.delete(placeOf(id, service))
+      await store.take(await keyOf(id, service))
     },
   }
 }

@@ -1,0 +1,174 @@
+// Calls to a server that is a command: its answer goes from the bridge to the socket as text, without web objects in between.
+import type { ServerResponse } from 'node:http'
+import { Refusal } from '../kit/refusal.ts'
+import type { BridgeReply, Leave, Sink, Source } from '../ports/bridge.ts'
+import type { Admission, AnswerHead, Upstream } from '../ports/calls.ts'
+
+export type BridgeAdmission = Admission & { readonly upstream: Extract<Upstream, { kind: 'bridge' }> }
+
+export const isBridged = (admission: Admission): admission is BridgeAdmission => admission.upstream.kind === 'bridge'
+
+export interface BridgeCalls {
+  /** Carries out an admitted call; `failed` hears when nothing could be answered. */
+  serve(admission: BridgeAdmission, response: ServerResponse, failed: (error: unknown) => void): void
+  /** Ends the streams that clients hold open with GET; calls that are going finish. */
+  close(): void
+}
+
+interface Carried {
+  readonly admission: BridgeAdmission
+  readonly response: ServerResponse
+  /** Whoever writes the answer, while it streams. */
+  source: Source | undefined
+  status: number
+  bytes: number
+  answeredAt: number | undefined
+  over: boolean
+}
+
+/** An AbortSignal is an EventTarget, and costs as much as the rest of a call here. */
+interface Leaving extends Leave {
+  leave(): void
+}
+
+const createLeaving = (): Leaving => {
+  let listeners: (() => void)[] = []
+  let left: Error | undefined
+  return {
+    get aborted() {
+      return left !== undefined
+    },
+    get reason() {
+      return left
+    },
+    throwIfAborted() {
+      if (left) throw left
+    },
+    addEventListener: (_, leave) => void listeners.push(leave),
+    removeEventListener(_, leave) {
+      listeners = listeners.filter((one) => one !== leave)
+    },
+    leave() {
+      left = new Error('The caller left.')
+      for (const listener of listeners.splice(0)) listener()
+    },
+  }
+}
+
+const settle = (carried: Carried, result: 'answered' | 'failed' | 'aborted'): void => {
+  if (carried.over) return
+  carried.over = true
+  carried.source = undefined
+  const { admission, status, bytes, answeredAt } = carried
+  admission.end({ result, status, bytesOut: bytes, ...(answeredAt === undefined ? {} : { answeredAt }) })
+}
+
+const whole = (carried: Carried, { status, headers }: AnswerHead, body: string): void => {
+  const { response } = carried
+  if (status === 204) {
+    response.writeHead(status, headers as string[])
+    response.end()
+  } else {
+    carried.bytes = Buffer.byteLength(body)
+    // As text it travels in one write with its head.
+    response.writeHead(status, [...headers, 'Content-Length', String(carried.bytes)])
+    response.end(body)
+  }
+  settle(carried, 'answered')
+}
+
+const sinkOf = (carried: Carried): Sink => {
+  const { response } = carried
+  return {
+    write(text) {
+      carried.bytes += Buffer.byteLength(text)
+      return response.write(text)
+    },
+    end() {
+      settle(carried, 'answered')
+      response.end()
+    },
+    cut() {
+      // Ended without an end: what was cut off must not look complete (RFC 9112 §8).
+      settle(carried, 'failed')
+      response.destroy()
+    },
+  }
+}
+
+const stream = (carried: Carried, { status, headers }: AnswerHead, body: (sink: Sink) => Source): void => {
+  const { response } = carried
+  response.writeHead(status, headers as string[])
+  // What the server has said already goes out with the head; where it has said nothing, the head alone tells the caller that it is heard.
+  const source = body(sinkOf(carried))
+  if (carried.over) return
+  response.flushHeaders()
+  carried.source = source
+  response.on('drain', () => carried.source?.drained())
+}
+
+/** Ends a stream between two events, as a server that goes away does; its client opens it again elsewhere. */
+const conclude = (carried: Carried): void => {
+  const { source, response } = carried
+  if (!source) return
+  settle(carried, 'answered')
+  source.gone()
+  response.end()
+}
+
+const deliver = (carried: Carried, head: AnswerHead, { body }: BridgeReply): void => {
+  // The caller left while the head's consequences were written down.
+  if (carried.over) {
+    if (typeof body !== 'string') body({ write: () => true, end: () => undefined, cut: () => undefined }).gone()
+    return
+  }
+  carried.status = head.status
+  if (typeof body === 'string') whole(carried, head, body)
+  else stream(carried, head, body)
+}
+
+export const createBridgeCalls = ({ now }: { readonly now: () => number }): BridgeCalls => {
+  const listening = new Set<Carried>()
+
+  const refused = (carried: Carried, failed: (error: unknown) => void, error: unknown): void => {
+    if (carried.over) return
+    carried.over = true
+    const refusal = error instanceof Refusal ? error : undefined
+    carried.admission.end({ result: 'failed', status: refusal?.row.status ?? 500, ...(refusal ? { code: refusal.code } : {}), bytesOut: 0 })
+    failed(error)
+  }
+
+  return {
+    serve(admission, response, failed) {
+      const { method, headers, body, principal, upstream } = admission
+      const carried: Carried = { admission, response, source: undefined, status: 0, bytes: 0, answeredAt: undefined, over: false }
+      const leaving = createLeaving()
+      response.on('close', () => {
+        listening.delete(carried)
+        if (carried.over) return
+        const { source } = carried
+        settle(carried, 'aborted')
+        if (source) source.gone()
+        else leaving.leave()
+      })
+      const answer = (reply: BridgeReply): void => {
+        carried.answeredAt = now()
+        const go = (head: AnswerHead): void => {
+          deliver(carried, head, reply)
+          if (method === 'GET' && carried.source) listening.add(carried)
+        }
+        const head = admission.answer(reply.status, reply.headers)
+        if (head instanceof Promise) head.then(go).catch((error: unknown) => refused(carried, failed, error))
+        else go(head)
+      }
+      upstream
+        .carry({ method, headers, body, principal, signal: leaving })
+        .then(answer)
+        .catch((error: unknown) => refused(carried, failed, error))
+    },
+    close() {
+      for (const carried of listening) conclude(carried)
+      listening.clear()
+    },
+  }
+}
