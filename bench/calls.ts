@@ -46,17 +46,45 @@ const expectedOf = async (candidate: Candidate, load: Load): Promise<string> => 
   return text
 }
 
-const turn = async (candidate: Candidate, load: Load, seconds: number): Promise<Measured> => {
-  const files = { EXPECT: join(load.folder, 'expected'), BODY: join(load.folder, 'body') }
-  const args = ['-t1', `-c${load.connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', join(root, 'bench/load.lua'), candidate.url(load.workload) ?? '']
+export interface Turn {
+  readonly name: string
+  readonly url: string
+  readonly pids: readonly number[]
+  readonly connections: number
+  readonly seconds: number
+  /** Below bench/. */
+  readonly script: string
+  readonly env: Readonly<Record<string, string>>
+}
+
+/** One run of wrk. Throws when an answer was wrong or broken. */
+export const drive = async ({ name, url, pids, connections, seconds, script, env }: Turn): Promise<Measured> => {
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', join(root, 'bench', script), url]
   const [program, all] = placed('load', 'wrk', args)
-  const cpu = (): number => candidate.pids.reduce((sum, pid) => sum + cpuUs(pid), 0)
+  const cpu = (): number => pids.reduce((sum, pid) => sum + cpuUs(pid), 0)
   const before = cpu()
-  const { stdout } = await promisify(execFile)(program, all, { env: { ...process.env, ...files, TOKEN: candidate.token(load.workload) } })
+  const { stdout } = await promisify(execFile)(program, all, { env: { ...process.env, ...env } })
   const spent = cpu() - before
   const told = JSON.parse(stdout.slice(stdout.indexOf('{"requests"'))) as { requests: number; seconds: number; p50: number; p99: number; wrong: number; broken: number }
-  if (told.wrong > 0 || told.broken > 0) throw new Error(`${candidate.name} gave ${told.wrong} wrong answers and broke ${told.broken} of ${told.requests}`)
+  if (told.wrong > 0 || told.broken > 0) throw new Error(`${name} gave ${told.wrong} wrong answers and broke ${told.broken} of ${told.requests}`)
   return { perSecond: told.requests / told.seconds, p50: told.p50 / 1000, p99: told.p99 / 1000, cpu: spent / told.requests }
+}
+
+const turn = (candidate: Candidate, { workload, connections, folder }: Load, seconds: number): Promise<Measured> =>
+  drive({
+    name: candidate.name,
+    url: candidate.url(workload) ?? '',
+    pids: candidate.pids,
+    connections,
+    seconds,
+    script: 'load.lua',
+    env: { EXPECT: join(folder, 'expected'), BODY: join(folder, 'body'), TOKEN: candidate.token(workload) },
+  })
+
+/** Of each figure by itself. */
+export const mediansOf = (turns: ReadonlyMap<string, readonly Measured[]>): Map<string, Measured> => {
+  const of = (all: readonly Measured[], key: keyof Measured): number => median(all.map((one) => one[key]))
+  return new Map([...turns].map(([name, all]) => [name, { perSecond: of(all, 'perSecond'), p50: of(all, 'p50'), p99: of(all, 'p99'), cpu: of(all, 'cpu') }]))
 }
 
 /** Medians over the rounds. A turn that is not counted comes first, so that the first second of nobody is. */
@@ -71,6 +99,5 @@ export const measure = async (candidates: readonly Candidate[], load: Load): Pro
       if (round >= 0) turns.get(candidate.name)?.push(measured)
     }
   }
-  const of = (all: readonly Measured[], key: keyof Measured): number => median(all.map((one) => one[key]))
-  return new Map([...turns].map(([name, all]) => [name, { perSecond: of(all, 'perSecond'), p50: of(all, 'p50'), p99: of(all, 'p99'), cpu: of(all, 'cpu') }]))
+  return mediansOf(turns)
 }

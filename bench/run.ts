@@ -1,5 +1,5 @@
 // `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one run on this machine.
-// Options: --rounds 3 --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams --streams 5000 --without nginx,caddy
+// Options: --rounds 3 --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio --streams 5000 --without nginx,caddy
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { table } from '../scripts/harness/table.ts'
 import { measure, type Load, type Measured } from './calls.ts'
 import { type Candidate, direct, startCaddy, startHaproxy, startMinimal, startNginx, startPostern, startUpstream } from './candidates.ts'
 import { has, machine } from './machine.ts'
+import { measureBridges, startBridges, stdioServers } from './stdio.ts'
 import { streamBytes } from './streams.ts'
 
 const { values } = parseArgs({
@@ -15,7 +16,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '1,32,256' },
-    only: { type: 'string', default: 'streams,calls,answers,bodies' },
+    only: { type: 'string', default: 'streams,calls,answers,bodies,stdio' },
     streams: { type: 'string', default: '5000' },
     without: { type: 'string', default: '' },
   },
@@ -31,11 +32,10 @@ for (const program of ['wrk', 'cc']) {
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-bench-'))
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-const measureName = 'minimal proxy'
 const count = (n: number): string => Math.round(n).toLocaleString('en-US')
 
 /** One table: a row a candidate, with its ratio to the measure. */
-const show = (title: string, results: ReadonlyMap<string, Measured>, candidates: readonly Candidate[]): void => {
+const show = (title: string, results: ReadonlyMap<string, Measured>, candidates: readonly Pick<Candidate, 'name' | 'job'>[], measureName = 'minimal proxy'): void => {
   const base = results.get(measureName)
   const rows = candidates.flatMap(({ name, job }) => {
     const one = results.get(name)
@@ -46,37 +46,54 @@ const show = (title: string, results: ReadonlyMap<string, Measured>, candidates:
 }
 
 console.log(machine())
-const upstream = await startUpstream(folder)
-const postern = await startPostern(folder, upstream.origin)
-const token = postern.token('json')
-const minimal = await startMinimal(upstream.origin, 'job', token)
-const peers = await Promise.all([
-  without.has('bare') ? undefined : startMinimal(upstream.origin, 'bare', token),
-  without.has('nginx') ? undefined : startNginx(folder, upstream.origin, token),
-  without.has('haproxy') ? undefined : startHaproxy(folder, upstream.origin, postern),
-  without.has('caddy') ? undefined : startCaddy(folder, upstream.origin, token),
-  without.has('nginx') ? undefined : startNginx(folder, upstream.origin, undefined),
-])
-const candidates: readonly Candidate[] = [direct(upstream.origin, upstream.process), postern, minimal, ...peers.filter((peer) => peer !== undefined)]
-const pair = [postern, minimal]
-const load = (more: Partial<Load>): Load => ({ workload: 'json', connections: 32, rounds: Number(values.rounds), seconds: Number(values.seconds), folder, ...more })
 
-// First, while no gateway has memory to spare from other work.
-if (sections.has('streams')) {
-  const rows: string[][] = []
-  for (const candidate of pair) rows.push([candidate.name, (((await streamBytes(candidate, Number(values.streams))) ?? 0) / 1024).toFixed(1)])
-  console.log(`\n${count(Number(values.streams))} open event streams that say nothing\n${table([['candidate', 'resident kB a stream'], ...rows])}`)
+const overHttp = async (): Promise<void> => {
+  const upstream = await startUpstream(folder)
+  const postern = await startPostern(folder, upstream.origin)
+  const token = postern.token('json')
+  const minimal = await startMinimal(upstream.origin, 'job', token)
+  const peers = await Promise.all([
+    without.has('bare') ? undefined : startMinimal(upstream.origin, 'bare', token),
+    without.has('nginx') ? undefined : startNginx(folder, upstream.origin, token),
+    without.has('haproxy') ? undefined : startHaproxy(folder, upstream.origin, postern),
+    without.has('caddy') ? undefined : startCaddy(folder, upstream.origin, token),
+    without.has('nginx') ? undefined : startNginx(folder, upstream.origin, undefined),
+  ])
+  const candidates: readonly Candidate[] = [direct(upstream.origin, upstream.process), postern, minimal, ...peers.filter((peer) => peer !== undefined)]
+  const pair = [postern, minimal]
+  const load = (more: Partial<Load>): Load => ({ workload: 'json', connections: 32, rounds: Number(values.rounds), seconds: Number(values.seconds), folder, ...more })
+
+  // First, while no gateway has memory to spare from other work.
+  if (sections.has('streams')) {
+    const rows: string[][] = []
+    for (const candidate of pair) rows.push([candidate.name, (((await streamBytes(candidate, Number(values.streams))) ?? 0) / 1024).toFixed(1)])
+    console.log(`\n${count(Number(values.streams))} open event streams that say nothing\n${table([['candidate', 'resident kB a stream'], ...rows])}`)
+  }
+
+  if (sections.has('calls')) {
+    for (const connections of values.connections.split(',').map(Number)) show(`tools/call, JSON answer, ${connections} connections`, await measure(candidates, load({ connections })), candidates)
+  }
+  if (sections.has('answers')) {
+    show('tools/call, answered as an event stream, 32 connections', await measure(candidates, load({ workload: 'sse' })), candidates)
+    show('tools/call, answer of 64 kB, 32 connections', await measure(pair, load({ workload: 'big' })), pair)
+  }
+  if (sections.has('bodies')) {
+    for (const bodyBytes of [4096, 65_536]) show(`tools/call of ${bodyBytes / 1024} kB, 32 connections`, await measure(pair, load({ bodyBytes })), pair)
+  }
+  for (const candidate of candidates) await candidate.stop()
+  await upstream.process.stop()
 }
 
-if (sections.has('calls')) {
-  for (const connections of values.connections.split(',').map(Number)) show(`tools/call, JSON answer, ${connections} connections`, await measure(candidates, load({ connections })), candidates)
+const overStdio = async (): Promise<void> => {
+  for (const [what, command] of await stdioServers()) {
+    const place = mkdtempSync(join(folder, 'stdio-'))
+    const bridges = await startBridges(place, command)
+    for (const connections of values.connections.split(',').map(Number)) {
+      show(`tools/call to one warm process of ${what}, ${connections} connections`, await measureBridges(bridges, { connections, rounds: Number(values.rounds), seconds: Number(values.seconds) }), bridges, 'minimal bridge')
+    }
+    await Promise.all(bridges.map(({ process: running }) => running.stop()))
+  }
 }
-if (sections.has('answers')) {
-  show('tools/call, answered as an event stream, 32 connections', await measure(candidates, load({ workload: 'sse' })), candidates)
-  show('tools/call, answer of 64 kB, 32 connections', await measure(pair, load({ workload: 'big' })), pair)
-}
-if (sections.has('bodies')) {
-  for (const bodyBytes of [4096, 65_536]) show(`tools/call of ${bodyBytes / 1024} kB, 32 connections`, await measure(pair, load({ bodyBytes })), pair)
-}
-for (const candidate of candidates) await candidate.stop()
-await upstream.process.stop()
+
+if (['streams', 'calls', 'answers', 'bodies'].some((section) => sections.has(section))) await overHttp()
+if (sections.has('stdio')) await overStdio()
