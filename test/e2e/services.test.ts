@@ -1,26 +1,50 @@
-// A service added and removed from the command line while the gateway runs as another process.
+// Services that are added and removed from the command line while the gateway runs as two other processes on one state directory.
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { call, until } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { serverScript } from '../stdio/world.ts'
 import { createPlace, errorOf, type Place, postern } from './cli-process.ts'
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
+interface Running {
+  readonly origin: string
+  stop(): Promise<void>
+}
+
 let place: Place
 let upstream: Upstream
-let origin: string
-let stop: () => Promise<void>
+let gateways: readonly Running[]
 
 const answers: Readonly<Record<string, unknown>> = {
   initialize: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'calc', version: '2.0' } },
   'tools/list': { tools: [{ name: 'add' }, { name: 'wipe', annotations: { destructiveHint: true } }] },
 }
 
-const post = async (path: string): Promise<number> =>
+const post = async (origin: string, path: string): Promise<number> =>
   (await fetch(`${origin}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(call()) })).status
+
+const start = async (): Promise<Running> => {
+  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'ignore'] })
+  const line = await new Promise<string>((resolve) => createInterface({ input: child.stdout }).once('line', resolve))
+  return {
+    origin: (JSON.parse(line) as { url: string }).url,
+    stop: () =>
+      new Promise((resolve) => {
+        child.once('exit', () => resolve())
+        child.kill('SIGINT')
+      }),
+  }
+}
+
+/** Waits, at most a second, until every process answers so. */
+const everywhere = async (path: string, status: number): Promise<void> => {
+  const since = performance.now()
+  for (const { origin } of gateways) while ((await post(origin, path)) !== status) expect(performance.now() - since).toBeLessThan(1000)
+}
 
 beforeAll(async () => {
   place = createPlace()
@@ -33,50 +57,68 @@ beforeAll(async () => {
     if (id === undefined) response.writeHead(202).end()
     else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result: answers[method] ?? {} }))
   })
-  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'ignore'] })
-  const [line] = await new Promise<string[]>((resolve) => createInterface({ input: child.stdout }).once('line', (text) => resolve([text])))
-  origin = (JSON.parse(line ?? '{}') as { url: string }).url
-  stop = () =>
-    new Promise((resolve) => {
-      child.once('exit', () => resolve())
-      child.kill('SIGTERM')
-    })
+  gateways = [await start(), await start()]
 }, 60_000)
 afterAll(async () => {
-  await stop()
+  await Promise.all(gateways.map(({ stop }) => stop()))
   await upstream.close()
   place.remove()
 })
 
 const services = (...args: string[]) => postern(place, ['services', ...args, '--state', 'state', '--json'])
 
-it('is looked at step by step, served within a second in the other process, listed, and gone with its open streams within five', async () => {
-  expect(await post('/calc/mcp')).toBe(404)
+it('is looked at step by step, served within a second in both processes, listed, and gone with its open streams within five', async () => {
+  for (const { origin } of gateways) expect(await post(origin, '/calc/mcp')).toBe(404)
   const added = await services('add', 'calc', upstream.url, '--public', '--name', 'Calculator')
   expect([added.code, added.err]).toEqual([0, ''])
-  const { steps } = JSON.parse(added.out) as { steps: { step: string; result: string; say: string }[] }
+  const { steps, url } = JSON.parse(added.out) as { url: string; steps: { step: string; result: string; say: string }[] }
   expect(steps.map(({ step, result }) => `${step} ${result}`)).toEqual(['reachable yes', 'mcp yes', 'authorization no', 'tools yes'])
   expect(steps.at(-1)?.say).toBe('2 tools found, 1 destructive: add, wipe.')
-  const since = performance.now()
-  while ((await post('/calc/mcp')) !== 200) expect(performance.now() - since).toBeLessThan(1000)
-  expect(JSON.parse((await services('ls')).out)).toMatchObject({ services: [{ id: 'calc', name: 'Calculator', url: upstream.url, from: 'registered', addedBy: 'cli' }] })
+  // Where it is really served: nobody else knows a free port.
+  expect(url).toBe(`${gateways[1]?.origin}/calc/mcp`)
+  await everywhere('/calc/mcp', 200)
+  expect(JSON.parse((await services('ls')).out)).toMatchObject({ services: [{ id: 'calc', name: 'Calculator', url: upstream.url, from: 'registered', addedBy: 'cli', network: 'anywhere' }] })
   expect(errorOf(await services('add', 'calc', upstream.url))).toMatchObject({ code: 'service.taken' })
 
-  const stream = await fetch(`${origin}/calc/mcp`, { headers: { accept: 'text/event-stream' } })
-  let ended = false
-  const reading = stream.text().then(() => (ended = true), () => (ended = true))
+  const streams = await Promise.all(gateways.map(({ origin }) => fetch(`${origin}/calc/mcp`, { headers: { accept: 'text/event-stream' } })))
+  let ended = 0
+  for (const stream of streams) stream.text().then(() => ended++, () => ended++)
   expect((await services('rm', 'calc')).code).toBe(0)
-  await until(() => ended, 'the stream to end')
-  await reading
-  expect(await post('/calc/mcp')).toBe(404)
+  await until(() => ended === 2, 'both streams to end')
+  for (const { origin } of gateways) expect(await post(origin, '/calc/mcp')).toBe(404)
   expect(errorOf(await services('rm', 'calc'))).toMatchObject({ code: 'service.unknown' })
+}, 60_000)
+
+it('may be a command on this computer: started, asked, listed without its arguments, served', async () => {
+  const added = await postern(place, ['services', 'add', 'local', '--state', 'state', '--', process.execPath, serverScript, '--token=secret'])
+  expect([added.code, added.out.split('\n').map((line) => line.replace(/[^ -~]/g, '?'))]).toEqual([
+    0,
+    ['? It answers.', expect.stringMatching(/^\? It speaks MCP 20/), '? It wants no token: only the gateway?s login protects it.', expect.stringMatching(/^\? \d+ tools? found/), `? local is served at ${gateways[1]?.origin}/local/mcp`, ''],
+  ])
+  const listed = await services('ls')
+  expect(JSON.parse(listed.out)).toMatchObject({ services: [{ id: 'local', command: process.execPath, from: 'registered' }] })
+  expect(listed.out).not.toContain('secret')
+  await everywhere('/local/mcp', 401)
+  expect(errorOf(await services('add', 'broken', '--', process.execPath, '--eval', 'process.exit(3)'))).toMatchObject({ code: 'service.unusable', message: expect.stringContaining('ended') })
+  expect((await services('rm', 'local')).code).toBe(0)
 }, 60_000)
 
 it('is not kept when nothing answers, when the configuration would refuse it, or when it belongs to the configuration', async () => {
   expect(errorOf(await services('add', 'nobody', 'http://127.0.0.1:9/mcp'))).toMatchObject({ code: 'service.unusable' })
   expect(errorOf(await services('add', 'oauth', upstream.url))).toMatchObject({ code: 'service.invalid' })
+  expect(errorOf(await services('add', 'itself', `${gateways[1]?.origin}/demo/mcp`))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('is this gateway itself') })
+  expect(errorOf(await services('add', 'two', upstream.url, upstream.url))).toMatchObject({ code: 'usage' })
   expect(JSON.parse((await services('ls')).out)).toEqual({ services: [] })
-  place.write('written.yaml', `mcp_services:\n  fixed: { url: "${upstream.url}", auth_required: false }\n`)
-  const removed = await postern(place, ['services', 'rm', 'fixed', '--state', 'state', '--json', '--config', 'written.yaml'])
-  expect(errorOf(removed)).toMatchObject({ code: 'service.configured' })
+  place.write('written.yaml', `domain_root: example.com\nmcp_services:\n  fixed: { url: "${upstream.url}", auth_required: false, alias: fix }\n`)
+  const written = ['--config', 'written.yaml', '--state', 'state', '--json']
+  expect(errorOf(await postern(place, ['services', 'rm', 'fixed', ...written]))).toMatchObject({ code: 'service.configured' })
+  expect(errorOf(await postern(place, ['services', 'add', 'again', upstream.url, '--alias', 'fix', ...written]))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('is the alias of "fixed" too') })
+}, 60_000)
+
+it('is named by its path alone while no gateway runs whose port is chosen at the start', async () => {
+  const other = ['--state', 'elsewhere', '--port', '0']
+  expect((await postern(place, ['services', 'add', 'calc', upstream.url, ...other])).out).toContain('calc is served at /calc/mcp\n')
+  expect((await postern(place, ['services', 'show', 'calc', ...other.slice(0, 2)])).out).toContain('http://localhost:8080/calc/mcp')
+  expect(errorOf(await postern(place, ['admin', 'link', ...other, '--json']))).toMatchObject({ code: 'link.port' })
+  expect((await postern(place, ['admin', 'link', '--state', 'state'])).out).toContain(`${gateways[1]?.origin}/?t=`)
 }, 60_000)
