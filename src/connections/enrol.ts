@@ -7,7 +7,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { ClientAuthMethod } from '../ports/upstream-auth.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { signInRefusal } from './faults.ts'
-import { type Upstream, untrusted } from './upstream.ts'
+import type { Upstream } from './upstream.ts'
 import type { Web } from './web.ts'
 
 /** Who we are to one authorization server. */
@@ -91,9 +91,8 @@ const register = async (issuer: string, as: oauth.AuthorizationServer, upstream:
     })
   const { client_id: clientId, client_secret: secret, client_secret_expires_at: expires } = answer
   const said: unknown = answer.token_endpoint_auth_method
-  // RFC 7591 §3.2.1: the answer holds what was registered; one that is silent took what was asked.
-  const method = isMethod(said) ? said : wanted
-  if (method !== 'none' && (typeof secret !== 'string' || secret === '')) throw untrusted(upstream, `${as.issuer} registered ${method} and gave no secret`)
+  // RFC 7591 §3.2.1: the answer holds what was registered; one that is silent took what was asked, and a client without a secret is a public one, whatever it repeats.
+  const method = typeof secret !== 'string' || secret === '' ? 'none' : isMethod(said) ? said : wanted
   return {
     clientId,
     method,
