@@ -21,8 +21,8 @@ export interface AdmitSocketDeps extends Omit<TunnelDeps, 'most'> {
 /** Resolves when the server behind is there, so that the handshake may be answered with 101. Rejects with `Refusal`. */
 export type AdmitSocket = (head: Head) => Promise<Tunnel>
 
-/** `/{service}/ws` is another name of `/{service}/mcp` for clients that want a path of their own. */
-const streamable = (target: string): string => target.replace(/^((?:\/[^/?]+)?)\/ws(?=$|\?)/, '$1/mcp')
+/** `…/ws` is another name of `…/mcp` for clients that want a path of their own. */
+const streamable = (target: string): string => target.replace(/^((?:\/[^/?]+)*)\/ws(?=$|\?)/, '$1/mcp')
 
 export const createAdmitSocket = (deps: AdmitSocketDeps): AdmitSocket => {
   const { config, knock, guard, streamSlot } = deps
