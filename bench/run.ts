@@ -1,5 +1,5 @@
 // `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one run on this machine.
-// Options: --rounds 3 --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio --streams 5000 --without nginx,caddy
+// Options: --rounds 3 --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth --streams 5000 --without nginx,caddy
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import { table } from '../scripts/harness/table.ts'
 import { measure, type Load, type Measured } from './calls.ts'
 import { type Candidate, direct, startCaddy, startHaproxy, startMinimal, startNginx, startPostern, startUpstream } from './candidates.ts'
 import { has, machine } from './machine.ts'
+import { measureOAuth } from './oauth.ts'
 import { measureBridges, startBridges, stdioServers } from './stdio.ts'
 import { streamBytes } from './streams.ts'
 
@@ -16,7 +17,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '1,32,256' },
-    only: { type: 'string', default: 'streams,calls,answers,bodies,stdio' },
+    only: { type: 'string', default: 'oauth,streams,calls,answers,bodies,stdio' },
     streams: { type: 'string', default: '5000' },
     without: { type: 'string', default: '' },
   },
@@ -46,6 +47,8 @@ const show = (title: string, results: ReadonlyMap<string, Measured>, candidates:
 }
 
 console.log(machine())
+if (sections.delete('oauth')) await measureOAuth({ folder, rounds: Number(values.rounds), seconds: Number(values.seconds) })
+if (sections.size === 0) process.exit(0)
 
 const overHttp = async (): Promise<void> => {
   const upstream = await startUpstream(folder)

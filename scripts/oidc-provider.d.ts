@@ -1,4 +1,4 @@
-// The part of oidc-provider that the mock provider uses; the package brings no types.
+// The part of oidc-provider that the mock provider and the benchmark use; the package brings no types.
 declare module 'oidc-provider' {
   import type { IncomingMessage, ServerResponse } from 'node:http'
 
@@ -10,6 +10,7 @@ declare module 'oidc-provider' {
 
   export interface Grant {
     addOIDCScope(scope: string): void
+    addResourceScope(resource: string, scope: string): void
     save(): Promise<string>
   }
 
