@@ -32,7 +32,7 @@ export interface Enrolments {
   /** Throws `connection.enrolment` when there is no way, `connection.untrusted` and `connection.unreachable`. */
   at(as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Enrolment>
   /** The authorization server no longer knows this client: the next one to ask registers anew. */
-  forget(issuer: string, upstream: Upstream, clientId: string): Promise<void>
+  forget(issuer: string, service: string, clientId: string): Promise<void>
 }
 
 interface EnrolmentsDeps {
@@ -105,11 +105,11 @@ const register = async (issuer: string, as: oauth.AuthorizationServer, upstream:
 export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolments => {
   const records = createRecords<Registration>(runtime, 'upstream-client:')
   const once = createOnce(runtime)
-  const idOf = (as: string, upstream: Upstream): Promise<string> => digest(JSON.stringify([as, upstream.id]))
+  const idOf = (as: string, service: string): Promise<string> => digest(JSON.stringify([as, service]))
 
   /** One registration for all people of a service, kept until the server forgets it or its secret runs out. */
   const registered = async (as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Registration> => {
-    const id = await idOf(as.issuer, upstream)
+    const id = await idOf(as.issuer, upstream.id)
     const kept = await records.get(id)
     const usable = kept && kept.value.redirectUri === `${issuer}${callbackPath}` && (kept.value.until === undefined || kept.value.until > runtime.now() + 600_000)
     if (usable) return kept.value
@@ -135,8 +135,8 @@ export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolment
       if (as.registration_endpoint === undefined) throw noWay(upstream, as, redirectUri)
       return { ...(await registered(as, upstream, scopes, web)), how: 'registered' }
     },
-    async forget(as, upstream, clientId) {
-      const id = await idOf(as, upstream)
+    async forget(as, service, clientId) {
+      const id = await idOf(as, service)
       const kept = await records.get(id)
       if (kept?.value.clientId === clientId) await records.take(id)
     },

@@ -1,10 +1,10 @@
 // The gateway's own sign-in to an upstream (client credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and what renews any kept token.
 import { createOnce } from '../kit/once.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { type Account, type AccountStore, accountIn, withAccount } from './accounts.ts'
+import { type Account, type AccountStore, accountIn, type Secrets, withAccount } from './accounts.ts'
 import { discover } from './discover.ts'
 import type { Enrolments } from './enrol.ts'
-import { signInRefusal } from './faults.ts'
+import { errorOf, signInRefusal } from './faults.ts'
 import type { AskAnew } from './renewals.ts'
 import { renewedAccount } from './succession.ts'
 import { exchangeCredentials, exchangeRefresh, type Granted, type Party } from './tokens.ts'
@@ -29,17 +29,30 @@ export const partyOf = (account: Account, upstream: Partner, clientSecret: strin
   return { as: serverOf(account), enrolment: { clientId: account.clientId, method: account.method, ...(secret !== undefined && { secret }) }, upstream, resource: account.resource }
 }
 
-/** `partnerFor`: whose account a record's is; undefined when that is no longer configured. */
-export const createAsk =
-  ({ runtime, partnerFor }: { readonly runtime: MachineDeps['runtime']; readonly partnerFor: (service: string) => Partner | undefined }): AskAnew =>
-  (id, account, secrets) => {
-    const partner = partnerFor(id.slice(id.indexOf(':') + 1))
-    if (!partner) return undefined
+interface AskDeps {
+  readonly runtime: MachineDeps['runtime']
+  readonly enrolments: Enrolments
+  /** Whose account a record's is; undefined when that is no longer configured. */
+  readonly partnerFor: (service: string) => Partner | undefined
+}
+
+export const createAsk = ({ runtime, enrolments, partnerFor }: AskDeps): AskAnew => {
+  const exchange = (account: Account, partner: Partner, secrets: Secrets): Promise<Granted> | undefined => {
     const party = partyOf(account, partner, secrets.clientSecret)
     const { through } = createWeb(runtime, partner, askMs)
     if (partner.auth.type === 'client_credentials') return exchangeCredentials(party, account.asked.length > 0 ? account.asked : undefined, through)
     return secrets.refresh === undefined ? undefined : exchangeRefresh(party, secrets.refresh, through)
   }
+  return (id, account, secrets) => {
+    const service = id.slice(id.indexOf(':') + 1)
+    const partner = partnerFor(service)
+    return partner && exchange(account, partner, secrets)?.catch(async (thrown: unknown) => {
+      // Whoever connects next would be sent away as a client that nobody knows there.
+      if (errorOf(thrown) === 'invalid_client') await enrolments.forget(account.issuer, service, account.clientId)
+      throw thrown
+    })
+  }
+}
 
 /** Signs the gateway in where it is not yet, or not any more. */
 export const createMachine = ({ runtime, accounts, enrolments }: MachineDeps): ((upstream: Upstream) => Promise<void>) => {

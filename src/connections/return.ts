@@ -32,7 +32,7 @@ export const createReturn = ({ runtime, trips, deposit, enrolments, upstreamFor,
       throw answerRefusal(thrown, upstream)
     }
     return exchangeCode({ as, enrolment, upstream, resource }, validated, enrolment.redirectUri, trip.verifier, createWeb(runtime, upstream).through).catch(async (thrown: unknown) => {
-      if (errorOf(thrown) === 'invalid_client' && enrolment.how === 'registered') await enrolments.forget(as.issuer, upstream, enrolment.clientId)
+      if (errorOf(thrown) === 'invalid_client' && enrolment.how === 'registered') await enrolments.forget(as.issuer, upstream.id, enrolment.clientId)
       throw signInRefusal(thrown, upstream, 'code')
     })
   }

@@ -36,7 +36,7 @@ export const createTreasury = ({ runtime, config, directory }: TreasuryDeps): Tr
     return service && upstreamOf(service)
   }
   const enrolments = createEnrolments({ runtime, issuer: directory.issuer })
-  const renewals = createRenewals({ runtime, accounts, ask: createAsk({ runtime, partnerFor: (service) => upstreamFor(service) ?? providerPartner(config, service) }) })
+  const renewals = createRenewals({ runtime, accounts, ask: createAsk({ runtime, enrolments, partnerFor: (service) => upstreamFor(service) ?? providerPartner(config, service) }) })
   const wallet = createWallet({ runtime, accounts, renewals })
   const ask = createAskPerson({ runtime, issuer: directory.issuer })
   const show = createShow({ wallet, ask, machine: createMachine({ runtime, accounts, enrolments }) })

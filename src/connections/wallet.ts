@@ -36,8 +36,8 @@ const freshMs = 500
 const mostKept = 20_000
 /** A token is renewed this long before it ends, or in the last quarter of a short life. */
 const earlyMs = 300_000
-/** Closer to its end than this, a token may be refused on the way. */
-const tightMs = 5_000
+/** Closer to its end than this, a token may be refused on the way; one that lives for seconds is used nearly to its end. */
+const tightOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number => Math.min(5_000, (expiresAt - since) / 8)
 
 /** How long before its end a token is renewed: early enough for a long call, late enough that a short-lived one serves at all. */
 export const marginOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number => Math.min(earlyMs, (expiresAt - since) / 4)
@@ -60,7 +60,7 @@ export const createWallet = ({ runtime, accounts, renewals }: WalletDeps): Walle
     if (account.ended !== undefined) return { kind: 'ended', why: account.ended }
     const left = (account.expiresAt ?? Infinity) - runtime.now()
     // A token without a successor is used to its end; the server has the last word.
-    if (left <= (account.refreshable ? tightMs : 0)) return renewed(key, id, account)
+    if (left <= (account.refreshable ? tightOf(account) : 0)) return renewed(key, id, account)
     const secrets = await accounts.open(id, account)
     if (!secrets) return renewed(key, id, account)
     if (account.refreshable && left <= marginOf(account)) runtime.defer(renewals.renew(id, account.name, account.generation))
@@ -69,7 +69,7 @@ export const createWallet = ({ runtime, accounts, renewals }: WalletDeps): Walle
 
   const remember = (key: string, drawn: Drawn): Drawn => {
     if (kept.size >= mostKept) kept.delete(kept.keys().next().value as string)
-    const ends = drawn.kind === 'token' ? (drawn.account.expiresAt ?? Infinity) - tightMs : Infinity
+    const ends = drawn.kind === 'token' ? (drawn.account.expiresAt ?? Infinity) - tightOf(drawn.account) : Infinity
     kept.set(key, { drawn, until: Math.min(runtime.now() + freshMs, ends) })
     return drawn
   }

@@ -141,18 +141,6 @@ describe.each(houses)('never %s', (_name, open) => {
     }
   })
 
-  it('never has a hundred calls ask for what is refused: one refresh, and one clear answer each [hostile H15]', async () => {
-    const { caller } = await logInThrough(house, 'near')
-    far.revoke()
-    const before = far.count('/token', 'refresh_token')
-    const answers = await Promise.all(Array.from({ length: 40 }, () => caller.post(call(), { 'mcp-protocol-version': '2025-06-18' })))
-    const texts = await Promise.all(answers.map((answer) => answer.text()))
-    expect(texts.every((text) => text.includes(`${house.origin}/connect/near?for=`))).toBe(true)
-    expect([answers.every(({ status }) => status === 200), far.count('/token', 'refresh_token') - before]).toEqual([true, 1])
-    await caller.post(call())
-    expect(far.count('/token', 'refresh_token') - before).toBe(1)
-  })
-
   it('never shows one server’s credentials to another: after a change of authorization server it registers and asks anew [D3]', async () => {
     const { caller, browser } = await logInThrough(house, 'far')
     expect((await caller.post(call())).status).toBe(200)
