@@ -10,12 +10,16 @@ interface DurableObjectId {
 }
 
 /** One object: its fetch handler, and every public method of its class as a call that answers a promise. */
-type DurableObjectStub<T = unknown> = {
+type DurableObjectStub<T = unknown> = Fetcher & {
   [K in Exclude<keyof T, 'fetch' | 'alarm'>]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never
 }
 
 interface DurableObjectNamespace<T = unknown> {
   idFromName(name: string): DurableObjectId
+  /** Drawn at random; nobody can guess it. */
+  newUniqueId(): DurableObjectId
+  /** Throws for a text that is no id of this namespace. */
+  idFromString(id: string): DurableObjectId
   get(id: DurableObjectId): DurableObjectStub<T>
   getByName(name: string): DurableObjectStub<T>
 }

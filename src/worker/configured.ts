@@ -42,6 +42,9 @@ const lacksOf = (config: Config, env: Environment): readonly Lack[] => [
   ...(env.STORE === undefined
     ? [step('STORE – the Durable Object binding is missing. Keep durable_objects and migrations as they are in the wrangler.jsonc of this project.')]
     : []),
+  ...(env.LINES === undefined
+    ? [step('LINES – the Durable Object binding is missing. Keep durable_objects and migrations as they are in the wrangler.jsonc of this project.')]
+    : []),
   ...(config.session_secret === undefined
     ? [step('session_secret – this Worker has no root secret. Run: npx wrangler secret put SESSION_SECRET (random text, e.g. of: openssl rand -hex 32)')]
     : []),

@@ -1,5 +1,6 @@
 // The Workers door: the configuration once an isolate, then every request both ways through the one gateway.
 import { encodeBase64url } from '../kit/bytes.ts'
+import type { Berth } from '../ports/lines.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { type Configured, lacksIssuer, type Lack, readConfiguration } from './configured.ts'
 import type { Environment } from './environment.ts'
@@ -16,6 +17,8 @@ export interface DoorOptions {
 
 export interface Door {
   fetch(request: Request, env: Environment): Promise<Response>
+  /** For the object of a session with that id, at the gateway that a request to `url` reaches. Rejects where there is none. */
+  berth(env: Environment, url: URL, id: string): Promise<Berth>
 }
 
 /** A developer's computer has a port or two; who invents more shall not fill the isolate with gateways. */
@@ -64,6 +67,11 @@ export const createDoor = ({ now }: DoorOptions): Door => {
   }
 
   return {
+    async berth(env, url, id) {
+      const found = await find(env, url)
+      if ('lacks' in found) throw new RangeError(found.lacks.map(({ text }) => text).join('\n'))
+      return found.gateway.berth(id)
+    },
     async fetch(request, env) {
       const visit = visitOf(request)
       // Two Host fields, or one that is no host: the runtime writes into the URL what came.

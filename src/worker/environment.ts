@@ -4,6 +4,8 @@ import type { RecordObject } from './object.ts'
 export interface Environment {
   /** The Durable Object that keeps everything strong. */
   readonly STORE?: DurableObjectNamespace<RecordObject>
+  /** The Durable Objects in which sessions of HTTP+SSE, and of servers that speak it or a WebSocket, live. */
+  readonly LINES?: DurableObjectNamespace
   /** Workers KV, a cache only; either name, or none. */
   readonly OAUTH_KV?: KVNamespace
   readonly SESSIONS?: KVNamespace

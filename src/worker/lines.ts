@@ -1,5 +1,6 @@
 // Connections on which servers speak for as long as they like, on Workers: plain fetch, and WebSockets that fetch opens.
 import type { DialSocket, Lines, LineTools } from '../ports/lines.ts'
+import { createBerths } from './berths.ts'
 import { socketOf } from './upgrade.ts'
 
 const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
@@ -16,8 +17,9 @@ const dial: DialSocket = async (url, { headers, timeoutMs }, events) => {
   return socket
 }
 
-export const createLines = (): Lines => {
+/** `sessions`: where those live that have to stay. `url`: one of this gateway. */
+export const createLines = (sessions: DurableObjectNamespace, url: string): Lines => {
   const tools: LineTools = { fetch: (input, init) => fetch(input, init), socket: dial }
   // Cloudflare's network reaches the public internet alone; names and literal addresses were judged when the server was added.
-  return { ...tools, publicOnly: tools }
+  return { ...tools, publicOnly: tools, berths: createBerths(sessions, url) }
 }

@@ -28,9 +28,10 @@ interface Place {
 /** Rejects with whatever may pass; what a room says of a configuration that it cannot work with will not. */
 export const makeGateway = async ({ config, env, url, now }: Place): Promise<Found> => {
   try {
-    const runtime = await createWorkerRuntime({ config, env, now, waitUntil })
+    const at = config.issuer === undefined ? url : new URL(config.issuer)
+    const runtime = await createWorkerRuntime({ config, env, url: at, now, waitUntil })
     const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
-    return { gateway: createGateway({ config, runtime, ...originsOf(config.issuer === undefined ? url : new URL(config.issuer), config.issuer), services }) }
+    return { gateway: createGateway({ config, runtime, ...originsOf(at, config.issuer), services }) }
   } catch (error) {
     if (error instanceof RangeError) return { lacks: [{ text: error.message, open: false }] }
     throw error

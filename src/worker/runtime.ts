@@ -15,21 +15,23 @@ import { createObjectStore } from './store.ts'
 interface WorkerRuntimeOptions {
   readonly config: Config
   readonly env: Environment
+  /** One of this gateway. */
+  readonly url: URL
   /** Epoch ms. */
   readonly now: () => number
   readonly waitUntil: (work: Promise<unknown>) => void
 }
 
-/** Throws RangeError when the deployment has no root secret or no STORE binding: on Workers neither can be made at the first request. */
-export const createWorkerRuntime = async ({ config, env, now, waitUntil }: WorkerRuntimeOptions): Promise<Runtime> => {
-  if (config.session_secret === undefined || env.STORE === undefined) throw new RangeError('a Worker needs SESSION_SECRET and the binding STORE')
+/** Throws RangeError when the deployment has no root secret or lacks a binding: on Workers neither can be made at the first request. */
+export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: WorkerRuntimeOptions): Promise<Runtime> => {
+  if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined) throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
   const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
   const log = createLog(config.debug ? 'debug' : config.log_level)
   return {
     now,
     random,
     outbound: createOutbound({ allowOrigins: [] }),
-    lines: createLines(),
+    lines: createLines(env.LINES, url.href),
     defer: (work) => waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,
     store: createObjectStore(env.STORE),

@@ -1,16 +1,11 @@
 // Clients and servers of MCP 2024-11-05 (HTTP with SSE) through the gateway, in each combination with those of Streamable HTTP. The clients are the official SDK's.
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
+import { type House, houses } from '../houses/houses.ts'
 import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
 import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
-
-const houses = [
-  ['in process', openInProcess],
-  ['on a node socket', openOnSocket],
-] as const
 
 const connect = async (house: House, path: string, token: string): Promise<Client> => {
   const client = new Client({ name: 'flow', version: '1' }, { capabilities: { roots: {} } })

@@ -26,7 +26,6 @@ describe.each([
   let server: SocketUpstream
   let deaf: SocketUpstream
   let token = ''
-  const lasting = houseName !== 'in workerd'
 
   const at = (path: string): string => `${house.origin.replace('http', 'ws')}${path}`
 
@@ -119,7 +118,7 @@ describe.each([
       await until(() => upstream.heard.at(-1)?.method === 'DELETE', 'the end of the session')
     })
 
-    itWhere(lasting)('server is met by clients of Streamable HTTP too [C21]', async () => {
+    it('server is met by clients of Streamable HTTP too [C21]', async () => {
       const client = new Client({ name: 'flow', version: '1' })
       await client.connect(new StreamableHTTPClientTransport(new URL(`${house.origin}/sock/mcp`), { requestInit: { headers: { authorization: `Bearer ${token}` } } }))
       const answer = (await client.callTool({ name: 'whoami', arguments: {} })) as { content: { text: string }[] }
@@ -193,7 +192,7 @@ describe.each([
       expect(await closing).toEqual({ code: 4321, reason: 'bye' })
     })
 
-    itWhere(lasting)('that nobody answers any more is closed at both ends [hostile O7]', async () => {
+    itWhere(houseName !== 'in workerd')('that nobody answers any more is closed at both ends [hostile O7]', async () => {
       const closed = server.closed.length
       const vanished = await dial('/sock/mcp', undefined, { autoPong: false })
       await vanished.closing

@@ -107,11 +107,12 @@ describe('a Worker that lacks something', () => {
   it('says which secret, which binding, which person, all at once, and logs each once', async () => {
     expect(await faultsOf({}, { objects: false })).toEqual([
       expect.stringMatching(/^STORE – .*wrangler\.jsonc/),
+      expect.stringMatching(/^LINES – .*wrangler\.jsonc/),
       expect.stringMatching(/^session_secret – .*wrangler secret put SESSION_SECRET/),
       expect.stringMatching(/^local_users – nobody could sign in/),
     ])
     await ask(workerd.origin, '/')
-    expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual(['STORE', 'sessi', 'local'])
+    expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual(['STORE', 'LINES', 'sessi', 'local'])
   })
 
   it('refuses hashes that Workers cannot verify, with the command that makes one', async () => {

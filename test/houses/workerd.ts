@@ -15,7 +15,7 @@ export interface WorkerdOptions {
   readonly vars?: Readonly<Record<string, unknown>>
   /** Where the Durable Objects keep their databases; a folder of its own, removed at the end, when absent. */
   readonly disk?: string
-  /** Without it the Worker has no STORE. Default true. */
+  /** Without them the Worker has neither STORE nor LINES. Default true. */
   readonly objects?: boolean
 }
 
@@ -44,7 +44,7 @@ const quoted = (text: string): string => JSON.stringify(text)
 
 const bindings = ({ vars = {}, objects = true }: WorkerdOptions): string =>
   [
-    ...(objects ? ['(name = "STORE", durableObjectNamespace = "RecordObject")'] : []),
+    ...(objects ? ['(name = "STORE", durableObjectNamespace = "RecordObject")', '(name = "LINES", durableObjectNamespace = "LineObject")'] : []),
     ...Object.entries(vars).map(([name, value]) =>
       typeof value === 'string' ? `(name = ${quoted(name)}, text = ${quoted(value)})` : `(name = ${quoted(name)}, json = ${quoted(JSON.stringify(value))})`,
     ),
@@ -64,7 +64,7 @@ const worker :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],
   compatibilityDate = ${quoted(wranglerConfig.compatibility_date)},
   compatibilityFlags = [${wranglerConfig.compatibility_flags.map(quoted).join(', ')}],
-  durableObjectNamespaces = [(className = "RecordObject", uniqueKey = "records", enableSql = true)],
+  durableObjectNamespaces = [(className = "RecordObject", uniqueKey = "records", enableSql = true), (className = "LineObject", uniqueKey = "lines", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [
     ${bindings(options)}

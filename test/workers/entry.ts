@@ -1,6 +1,7 @@
 // The Worker as it is deployed, with a clock that a test moves: POST /__clock?ahead=<ms>.
 import { createDoor } from '../../src/worker/door.ts'
 import type { Environment } from '../../src/worker/environment.ts'
+import { createLineObject } from '../../src/worker/line-object.ts'
 import { RecordObject as Deployed } from '../../src/worker/object.ts'
 
 // The objects live in the isolate of their Worker, so one clock is theirs too.
@@ -14,6 +15,8 @@ export class RecordObject extends Deployed {
 }
 
 const door = createDoor({ now })
+
+export const LineObject = createLineObject(door)
 
 export default {
   fetch(request: Request, env: Environment): Promise<Response> {

@@ -1,6 +1,8 @@
 // The Cache on Workers KV behind an address: /put?key&value&ttl, /get?key, /log for what it told.
 import { createKvCache } from '../../src/worker/kv.ts'
 
+export { LineObject } from './no-lines.ts'
+
 const events: string[] = []
 
 export { RecordObject } from '../../src/worker/object.ts'

@@ -2,6 +2,8 @@
 import { DurableObject, waitUntil } from 'cloudflare:workers'
 import { createOnce } from '../../src/kit/once.ts'
 
+export { LineObject } from './no-lines.ts'
+
 export class RecordObject extends DurableObject {
   async slow(): Promise<string> {
     await new Promise((resolve) => setTimeout(resolve, 600))

@@ -3,6 +3,8 @@ import { Refusal } from '../../src/kit/refusal.ts'
 import { RecordObject as Deployed } from '../../src/worker/object.ts'
 import { createObjectStore } from '../../src/worker/store.ts'
 
+export { LineObject } from './no-lines.ts'
+
 let time = 1_700_000_000_000
 
 export class RecordObject extends Deployed {
