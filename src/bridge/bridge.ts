@@ -66,9 +66,9 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
     checkRequest(call)
     if (call.method === 'GET') return legacy.get(owner, call)
     if (call.method === 'DELETE') return legacy.delete(owner, call)
-    const { batch, messages } = readMessages(call.body ?? new Uint8Array())
+    const { batch, messages } = readMessages(call)
     const [first] = messages
-    return !batch && first && isModernCall(first, call.headers) ? modern.handle(owner, first, call) : legacy.post(owner, messages, batch, call)
+    return !batch && first && isModernCall(first.message, call.headers) ? modern.handle(owner, first, call) : legacy.post(owner, messages, batch, call)
   }
 
   /** A start that took too long: the caller reads the server's name, and the operator what it complained of. */

@@ -1,7 +1,7 @@
 // One server's process as JSON-RPC: calls go out under ids of our own, and each answer and progress report finds the caller it belongs to.
 import { Refusal } from '../kit/refusal.ts'
 import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../ports/spawn.ts'
-import { type Id, isId, kindOf, metaOf, oneLine, paramsOf, readLine, type Rpc, withId } from '../mcp/rpc.ts'
+import { forWriting, type Id, isId, kindOf, metaOf, oneLine, paramsOf, readLine, type Rpc, type Said, withId } from '../mcp/rpc.ts'
 
 export interface CallEvents {
   /** The answer under the caller's id. Nothing follows. */
@@ -23,9 +23,9 @@ export interface ChannelEvents {
 
 export interface Channel {
   /** Sends a request under a new id, which is returned. Throws `upstream.busy` when the process leaves too much unread, `process.ended` when it is over. */
-  call(message: Rpc, events: CallEvents): number
+  call(said: Said, events: CallEvents): number
   /** Sends a notification or a response. What the process does not read any more is dropped. */
-  send(message: Rpc): void
+  send(said: Said): void
   /** Tells the server that nobody waits any longer, and forgets the call (MCP cancellation; an answer that crosses it is dropped). */
   cancel(id: number, reason: string): void
   /** While anybody holds it, nothing more is read of what the server writes. */
@@ -67,9 +67,10 @@ interface Pending {
 type Calls = Map<number, Pending>
 
 /** The same request under our id; the progress token becomes that id too, so that it is unique among everybody's (basic/utilities/progress). */
-const outgoing = (message: Rpc, id: number, token: Id | undefined): string => {
-  if (token === undefined) return JSON.stringify({ ...message, id })
-  return JSON.stringify({ ...message, id, params: { ...paramsOf(message), _meta: { ...metaOf(message), progressToken: id } } })
+const outgoing = ({ message, text }: Said, id: number, token: Id | undefined): string => {
+  if (token === undefined) return withId(oneLine(text, message), message, id)
+  const whole = forWriting(text, message)
+  return JSON.stringify({ ...whole, id, params: { ...paramsOf(whole), _meta: { ...metaOf(whole), progressToken: id } } })
 }
 
 /** Reads lines and hands each message to whom it is for. `answered` hears that the server has answered something. */
@@ -88,13 +89,14 @@ const createEar = (calls: Calls, { now, stray }: ChannelDeps, events: ChannelEve
     const call = calls.get(params['progressToken'] as number)
     if (call?.token === undefined) return stray('progress of no call')
     call.heardAt = now()
-    call.events.progress(JSON.stringify({ ...message, params: { ...params, progressToken: call.token } }))
+    const whole = forWriting(text, message)
+    call.events.progress(JSON.stringify({ ...whole, params: { ...paramsOf(whole), progressToken: call.token } }))
   }
-  const hear = (value: unknown, line?: string): void => {
+  const hear = (value: unknown, line: string): void => {
     const kind = kindOf(value)
     if (kind === undefined) return stray('a line that is no JSON-RPC message')
     const message = value as Rpc
-    const text = line === undefined ? JSON.stringify(message) : oneLine(line, message)
+    const text = oneLine(line, message)
     if (kind === 'response') answer(message, text)
     else if (kind === 'notification') notification(message, text)
     else events.request(message, text)
@@ -103,8 +105,9 @@ const createEar = (calls: Calls, { now, stray }: ChannelDeps, events: ChannelEve
     const read = readLine(line)
     if (!read) return stray('a line that is no JSON')
     // Servers of 2025-03-26 may write arrays (basic/index, batching); each element goes its own way.
-    if (Array.isArray(read.value)) for (const message of read.value as readonly unknown[]) hear(message)
-    else hear(read.value, line)
+    if (!Array.isArray(read.value)) return hear(read.value, line)
+    const whole = forWriting(line, read.value) as readonly unknown[]
+    read.value.forEach((message, at) => hear(message, JSON.stringify(whole[at])))
   }
 }
 
@@ -159,20 +162,21 @@ export const createChannel = (plan: ProcessPlan, deps: ChannelDeps, events: Chan
   return {
     ...createHolders(child),
     cancel,
-    call(message, handlers) {
+    call(said, handlers) {
       const { end } = state
       if (end) throw new Refusal('process.ended', end.why, { say: end.say })
       const id = state.nextId++
+      const { message } = said
       const { progressToken } = metaOf(message)
       const token = isId(progressToken) ? progressToken : undefined
       state.usedAt = now()
-      if (!child.send(outgoing(message, id, token))) throw new Refusal('upstream.busy', 'its input is full', { headers: { 'retry-after': '1' } })
+      if (!child.send(outgoing(said, id, token))) throw new Refusal('upstream.busy', 'its input is full', { headers: { 'retry-after': '1' } })
       calls.set(id, { events: handlers, clientId: message['id'] as Id, token, heardAt: state.usedAt })
       return id
     },
-    send(message) {
+    send({ message, text }) {
       state.usedAt = now()
-      if (!state.end) child.send(JSON.stringify(message))
+      if (!state.end) child.send(oneLine(text, message))
     },
     expire: (silenceMs) => expire(calls, now() - silenceMs, deps.name, cancel),
     pending: () => calls.size,

@@ -1,6 +1,7 @@
 // Which era a server speaks, found out on a process that nothing else depends on (2026-07-28 basic/transports/stdio, backward compatibility).
 import { Refusal } from '../kit/refusal.ts'
 import { envelopeOf, type Era, eraOf, ownClient } from '../mcp/era.ts'
+import { saying } from '../mcp/rpc.ts'
 import type { Channel } from './channel.ts'
 
 /** How long a server may leave `server/discover` alone before it is asked something that every older one answers. */
@@ -26,7 +27,7 @@ export const probe = (channel: Channel, { about, startMs }: ProbeOptions): Promi
     const ended = (refusal: Refusal): void => done(() => (channel.end()?.kind === 'exit' ? resolve('legacy') : reject(refusal)))
     const meta = { _meta: envelopeOf(ownClient(about)) }
     try {
-      channel.call({ jsonrpc: '2.0', id: 0, method: 'server/discover', params: meta }, { answer: (_, message) => done(() => resolve(eraOf(message))), progress: () => undefined, failed: ended, patient: true })
+      channel.call(saying({ jsonrpc: '2.0', id: 0, method: 'server/discover', params: meta }), { answer: (_, message) => done(() => resolve(eraOf(message))), progress: () => undefined, failed: ended, patient: true })
     } catch (error) {
       reject(error as Error)
       return
@@ -36,7 +37,7 @@ export const probe = (channel: Channel, { about, startMs }: ProbeOptions): Promi
       setTimeout(() => {
         if (channel.end()) return
         const alive = (): void => done(() => resolve('legacy'))
-        channel.call({ jsonrpc: '2.0', id: 0, method: 'ping' }, { answer: () => void timers.push(setTimeout(alive, 500)), progress: () => undefined, failed: () => undefined, patient: true })
+        channel.call(saying({ jsonrpc: '2.0', id: 0, method: 'ping' }), { answer: () => void timers.push(setTimeout(alive, 500)), progress: () => undefined, failed: () => undefined, patient: true })
       }, patienceMs),
       setTimeout(() => done(() => reject(new Refusal('upstream.timeout', `said nothing after its start${channel.process.complaint()}`))), startMs),
     )

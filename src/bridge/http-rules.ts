@@ -3,9 +3,9 @@ import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { metaKeys } from '../mcp/envelope.ts'
 import { isModern } from '../mcp/revisions.ts'
-import { parseStrictJson } from '../mcp/strict-json.ts'
+import { forWriting, kindOf, metaOf, type Rpc, type Said } from '../mcp/rpc.ts'
+import { readStrictJson } from '../mcp/strict-json.ts'
 import type { BridgeCall } from '../ports/bridge.ts'
-import { kindOf, metaOf, type Rpc } from '../mcp/rpc.ts'
 
 /** As the transport asks for it, and nearly every client writes it. */
 const usual = 'application/json, text/event-stream'
@@ -41,11 +41,16 @@ export const checkRequest = ({ method, headers }: BridgeCall): void => {
   if (method === 'GET' && !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', String(accept).slice(0, 80))
 }
 
+const checked = (value: unknown): Rpc => {
+  if (kindOf(value) === undefined) throw new Refusal('mcp.invalid', 'no JSON-RPC message')
+  return value as Rpc
+}
+
 /** The messages of a body, each known to be one. Throws `mcp.parse` and `mcp.invalid`. */
-export const readMessages = (body: Uint8Array): { readonly batch: boolean; readonly messages: readonly Rpc[] } => {
-  const value = parseStrictJson(body)
-  const messages = (Array.isArray(value) ? value : [value]) as readonly unknown[]
-  if (messages.length === 0) throw new Refusal('mcp.invalid', 'an empty batch')
-  for (const message of messages) if (kindOf(message) === undefined) throw new Refusal('mcp.invalid', 'no JSON-RPC message')
-  return { batch: Array.isArray(value), messages: messages as readonly Rpc[] }
+export const readMessages = ({ body = new Uint8Array(), json = readStrictJson(body) }: Pick<BridgeCall, 'body' | 'json'>): { readonly batch: boolean; readonly messages: readonly Said[] } => {
+  const { text, value } = json
+  if (!Array.isArray(value)) return { batch: false, messages: [{ message: checked(value), text }] }
+  if (value.length === 0) throw new Refusal('mcp.invalid', 'an empty batch')
+  const whole = forWriting(text, value) as readonly unknown[]
+  return { batch: true, messages: value.map((message: unknown, at) => ({ message: checked(message), text: JSON.stringify(whole[at]) })) }
 }

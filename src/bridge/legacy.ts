@@ -7,7 +7,7 @@ import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import { introduce, lodge, type Lodging } from './lodging.ts'
 import type { Pool } from './pool.ts'
 import { createShared } from './shared.ts'
-import { type Id, kindOf, type Rpc } from '../mcp/rpc.ts'
+import { type Id, kindOf, type Rpc, type Said } from '../mcp/rpc.ts'
 
 export interface LegacyOptions {
   readonly pool: Pool
@@ -27,7 +27,7 @@ export interface LegacyOptions {
 
 export interface Legacy {
   /** A POST of one message or a batch. Throws and rejects with `Refusal`. */
-  post(owner: string, messages: readonly Rpc[], batch: boolean, call: BridgeCall): Promise<BridgeReply>
+  post(owner: string, messages: readonly Said[], batch: boolean, call: BridgeCall): Promise<BridgeReply>
   get(owner: string, call: BridgeCall): Promise<BridgeReply>
   delete(owner: string, call: BridgeCall): Promise<BridgeReply>
   tick(comment: boolean): void
@@ -70,14 +70,14 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
     return id
   }
 
-  const begin = async (owner: string, message: Rpc, call: BridgeCall): Promise<BridgeReply> =>
-    introduce({ lodging: house?.lodge() ?? (await lodge(owner, call.signal, deps)), message, call, startMs, accepted })
+  const begin = async (owner: string, said: Said, call: BridgeCall): Promise<BridgeReply> =>
+    introduce({ lodging: house?.lodge() ?? (await lodge(owner, call.signal, deps)), said, call, startMs, accepted })
 
   return {
     post(owner, messages, batch, call) {
-      const first = messages.find((message) => message['method'] === 'initialize' && kindOf(message) === 'request')
+      const first = messages.find(({ message }) => message['method'] === 'initialize' && kindOf(message) === 'request')
       if (first) {
-        checkInitialize(first, batch, call.headers)
+        checkInitialize(first.message, batch, call.headers)
         return begin(owner, first, call)
       }
       const { session } = find(owner, call.headers)

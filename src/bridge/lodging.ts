@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { BridgeCall, BridgeReply, Leave } from '../ports/bridge.ts'
 import type { Channel } from './channel.ts'
 import type { Pool } from './pool.ts'
-import { errorText, type Id, isRecord, type Rpc } from '../mcp/rpc.ts'
+import { errorText, type Id, isRecord, type Rpc, type Said } from '../mcp/rpc.ts'
 import { createSession, type Session } from './session.ts'
 
 export interface Lodging {
@@ -59,7 +59,7 @@ export const lodge = async (owner: string, signal: Leave, { pool, now, primes, a
 
 export interface Introduction {
   readonly lodging: Lodging
-  readonly message: Rpc
+  readonly said: Said
   readonly call: BridgeCall
   /** Longest wait for the answer, milliseconds. */
   readonly startMs: number
@@ -68,7 +68,7 @@ export interface Introduction {
 }
 
 /** Sends `initialize`. The session begins with the server's yes; without one nothing is left behind. */
-export const introduce = ({ lodging, message, call, startMs, accepted }: Introduction): Promise<BridgeReply> => {
+export const introduce = ({ lodging, said, call, startMs, accepted }: Introduction): Promise<BridgeReply> => {
   const { session, channel } = lodging
   const way = session.streams.way(call.signal)
   const over = (): void => {
@@ -80,7 +80,7 @@ export const introduce = ({ lodging, message, call, startMs, accepted }: Introdu
     lodging.leave()
   }
   const failed = (refusal: Refusal): void => {
-    way.fail(refusal, errorText(message['id'] as Id, refusal.row.rpc, refusal.say))
+    way.fail(refusal, errorText(said.message['id'] as Id, refusal.row.rpc, refusal.say))
     leave()
   }
   const late = setTimeout(() => failed(new Refusal('upstream.timeout', `no answer to initialize${lodging.complaint()}`)), startMs)
@@ -99,7 +99,7 @@ export const introduce = ({ lodging, message, call, startMs, accepted }: Introdu
     way.answer(text, 200, ['Mcp-Session-Id', accepted(lodging)])
   }
   try {
-    channel.call(message, { answer, progress: way.tell, failed, patient: true })
+    channel.call(said, { answer, progress: way.tell, failed, patient: true })
   } catch (error) {
     failed(error as Refusal)
   }

@@ -2,11 +2,11 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import { createHomes, type HomesOptions } from './homes.ts'
-import { kindOf, type Rpc } from '../mcp/rpc.ts'
+import { kindOf, type Said } from '../mcp/rpc.ts'
 
 export interface Modern {
   /** One message of a client of this era. Rejects with `Refusal`. */
-  handle(owner: string, message: Rpc, call: BridgeCall): Promise<BridgeReply>
+  handle(owner: string, said: Said, call: BridgeCall): Promise<BridgeReply>
   comment(): void
   /** Fails calls during which a server said nothing. */
   expire(silenceMs: number): void
@@ -15,7 +15,8 @@ export interface Modern {
 export const createModern = (options: HomesOptions): Modern => {
   const homes = createHomes(options)
   return {
-    async handle(owner, message, call) {
+    async handle(owner, said, call) {
+      const { message } = said
       const kind = kindOf(message)
       // Clients of this revision have nothing to answer (streamable-http, sending messages).
       if (kind === 'response') throw new Refusal('mcp.invalid', 'a response', { say: 'This revision of MCP has no responses of clients.' })
@@ -23,14 +24,14 @@ export const createModern = (options: HomesOptions): Modern => {
       call.signal.throwIfAborted()
       if (kind === 'notification') {
         // Cancelling is closing the stream here, and an id alone does not say which of a person's clients it was.
-        if (message['method'] !== 'notifications/cancelled') channel.send(message)
+        if (message['method'] !== 'notifications/cancelled') channel.send(said)
         return { status: 202, headers: [], body: '' }
       }
       if (message['method'] === 'tools/call') {
         await tools.check(message, call.headers)
         call.signal.throwIfAborted()
       }
-      return personal.request(message, call.signal)
+      return personal.request(said, call.signal)
     },
     comment() {
       for (const { personal } of homes.settled) personal.comment()

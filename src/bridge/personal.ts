@@ -3,7 +3,7 @@ import type { Refusal } from '../kit/refusal.ts'
 import type { BridgeReply, Leave } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
 import { createOutlet, type Outlet } from './outlet.ts'
-import { errorText, type Id, isId, isRecord, metaOf, paramsOf, type Rpc, statusOf } from '../mcp/rpc.ts'
+import { errorText, forWriting, type Id, isId, isRecord, metaOf, paramsOf, type Rpc, type Said, saying, statusOf } from '../mcp/rpc.ts'
 
 const subscriptionId = 'io.modelcontextprotocol/subscriptionId'
 const logLevel = 'io.modelcontextprotocol/logLevel'
@@ -18,7 +18,7 @@ interface Going {
 export interface Personal {
   readonly events: ChannelEvents
   /** Carries one request. */
-  request(message: Rpc, signal: Leave): Promise<BridgeReply>
+  request(said: Said, signal: Leave): Promise<BridgeReply>
   comment(): void
   /** Calls without an answer; subscriptions, which have none to wait for, are not counted. */
   readonly calls: number
@@ -66,7 +66,8 @@ const told = (desk: Desk, message: Rpc, text: string): void => {
   if (id !== undefined) {
     const found = subscription(desk, id)
     if (!found) return stray('a notification of no subscription')
-    found.outlet.event(JSON.stringify({ ...message, params: withSubscription(paramsOf(message), found.clientId) }))
+    const whole = forWriting(text, message)
+    found.outlet.event(JSON.stringify({ ...whole, params: withSubscription(paramsOf(whole), found.clientId) }))
   } else if (message['method'] === 'notifications/message' && logging !== undefined) going.get(logging)?.outlet.event(text)
   else if (message['method'] === 'notifications/cancelled') {
     // The server has torn a subscription down; it cancels nothing else (basic/patterns/cancellation).
@@ -80,14 +81,16 @@ const told = (desk: Desk, message: Rpc, text: string): void => {
 }
 
 /** A server may leave log messages out, and must not send them to another call; so while one call is told of them, a second asks for none. */
-const quieted = ({ logging }: Desk, message: Rpc): Rpc => {
-  if (logging === undefined || !(logLevel in metaOf(message))) return message
-  const { [logLevel]: _level, ...meta } = metaOf(message)
-  return { ...message, params: { ...paramsOf(message), _meta: meta } }
+const quieted = ({ logging }: Desk, said: Said): Said => {
+  if (logging === undefined || !(logLevel in metaOf(said.message))) return said
+  const whole = forWriting(said.text, said.message)
+  const { [logLevel]: _level, ...meta } = metaOf(whole)
+  return saying({ ...whole, params: { ...paramsOf(whole), _meta: meta } })
 }
 
-const request = (desk: Desk, message: Rpc, signal: Leave): Promise<BridgeReply> => {
+const request = (desk: Desk, said: Said, signal: Leave): Promise<BridgeReply> => {
   const { channel, alone, going } = desk
+  const { message } = said
   const clientId = message['id'] as Id
   const listens = message['method'] === 'subscriptions/listen'
   const state = { id: 0 }
@@ -103,7 +106,7 @@ const request = (desk: Desk, message: Rpc, signal: Leave): Promise<BridgeReply> 
     },
     signal,
   )
-  const sent = quieted(desk, message)
+  const sent = quieted(desk, said)
   state.id = channel().call(sent, {
     patient: listens,
     progress: (text) => outlet.event(text),
@@ -121,7 +124,7 @@ const request = (desk: Desk, message: Rpc, signal: Leave): Promise<BridgeReply> 
     },
   })
   going.set(state.id, { clientId, outlet, listens })
-  if (isId(metaOf(sent)[logLevel])) desk.logging = state.id
+  if (isId(metaOf(sent.message)[logLevel])) desk.logging = state.id
   return outlet.reply
 }
 
@@ -129,13 +132,13 @@ export const createPersonal = (options: PersonalOptions): Personal => {
   const desk: Desk = { ...options, going: new Map(), logging: undefined }
   const { going, channel, stray } = desk
   return {
-    request: (message, signal) => request(desk, message, signal),
+    request: (said, signal) => request(desk, said, signal),
     events: {
       notification: (message, text) => told(desk, message, text),
       // This revision has no requests of servers; an older habit is answered, so that the server does not wait for ever.
       request(message) {
         stray('a request of the server')
-        channel().send({ jsonrpc: '2.0', id: message['id'], error: { code: -32601, message: 'Method not found' } })
+        channel().send(saying({ jsonrpc: '2.0', id: message['id'], error: { code: -32601, message: 'Method not found' } }))
       },
       ended: () => undefined,
     },

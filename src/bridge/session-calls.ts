@@ -1,7 +1,7 @@
 // The calls of one session that are going: answered on their way back, cancelled by the client's own id.
 import { Refusal } from '../kit/refusal.ts'
 import type { Channel } from './channel.ts'
-import { errorText, type Id, paramsOf, type Rpc } from '../mcp/rpc.ts'
+import { errorText, type Id, paramsOf, type Rpc, type Said } from '../mcp/rpc.ts'
 import type { Way } from './streams.ts'
 
 /** Takes the answer to one call, or that there will be none. */
@@ -9,7 +9,7 @@ type Finish = (text: string | undefined) => void
 
 export interface SessionCalls {
   /** Sends one request; `finish` as `gather` made it. */
-  call(message: Rpc, way: Way, finish: Finish, batch: boolean): void
+  call(said: Said, way: Way, finish: Finish, batch: boolean): void
   /** The client waits no longer; servers do not answer a cancelled call, so nothing of it is left (basic/utilities/cancellation). */
   cancel(notification: Rpc): void
 }
@@ -33,8 +33,8 @@ export const keyOf = (id: unknown): string => JSON.stringify(id) ?? ''
 export const createSessionCalls = (channel: () => Channel): SessionCalls => {
   const going = new Map<string, { readonly id: number; readonly finish: Finish }>()
   return {
-    call(message, way, finish, batch) {
-      const clientId = message['id'] as Id
+    call(said, way, finish, batch) {
+      const clientId = said.message['id'] as Id
       const key = keyOf(clientId)
       let id = 0
       const done = (): void => {
@@ -51,7 +51,7 @@ export const createSessionCalls = (channel: () => Channel): SessionCalls => {
         finish(text)
       }
       try {
-        id = channel().call(message, { answer, progress: way.tell, failed })
+        id = channel().call(said, { answer, progress: way.tell, failed })
         going.set(key, { id, finish })
       } catch (error) {
         if (!(error instanceof Refusal)) throw error

@@ -1,7 +1,7 @@
 // One session of a client of 2025 and the server process it has to itself: calls, notifications and answers one way, and everything the server says the other.
 import type { BridgeReply, Leave } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
-import { isId, kindOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
+import { isId, kindOf, paramsOf, type Said, saying } from '../mcp/rpc.ts'
 import { createSessionCalls, gather, keyOf } from './session-calls.ts'
 import { createStreams, type Streams } from './streams.ts'
 
@@ -16,7 +16,7 @@ export interface Session {
   /** What the session's process says goes here. */
   readonly events: ChannelEvents
   /** One message, or the elements of a batch, that a client posted. */
-  post(messages: readonly Rpc[], batch: boolean, signal: Leave): Promise<BridgeReply>
+  post(messages: readonly Said[], batch: boolean, signal: Leave): Promise<BridgeReply>
   /** Requests of the server that the client has not answered. */
   readonly asked: number
   touch(): void
@@ -39,9 +39,10 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
   const asked = new Set<string>()
   let touchedAt = now()
 
-  const take = (message: Rpc): void => {
+  const take = (said: Said): void => {
+    const { message } = said
     if (message['method'] === 'notifications/cancelled') calls.cancel(message)
-    else if (kindOf(message) !== 'response' || asked.delete(keyOf(message['id']))) channel().send(message)
+    else if (kindOf(message) !== 'response' || asked.delete(keyOf(message['id']))) channel().send(said)
     else stray('an answer of the client to no question')
   }
 
@@ -57,7 +58,7 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
     events: {
       request(message, text) {
         if (asked.size >= mostAsked) {
-          channel().send({ jsonrpc: '2.0', id: message['id'], error: { code: 1429, message: 'Too many requests wait for the client.' } })
+          channel().send(saying({ jsonrpc: '2.0', id: message['id'], error: { code: 1429, message: 'Too many requests wait for the client.' } }))
           return
         }
         asked.add(keyOf(message['id']))
@@ -74,12 +75,12 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
     post(messages, batch, signal) {
       touchedAt = now()
       let count = 0
-      for (const message of messages) if (kindOf(message) === 'request') count++
+      for (const { message } of messages) if (kindOf(message) === 'request') count++
       const way = count === 0 ? undefined : session.streams.way(signal)
       const finish = way && gather(way, batch, count)
-      for (const message of messages) {
-        if (way && finish && kindOf(message) === 'request') calls.call(message, way, finish, batch)
-        else take(message)
+      for (const said of messages) {
+        if (way && finish && kindOf(said.message) === 'request') calls.call(said, way, finish, batch)
+        else take(said)
       }
       return way ? way.reply : Promise.resolve(accepted)
     },

@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { revisions } from '../mcp/revisions.ts'
 import type { Channel } from './channel.ts'
 import type { Pool } from './pool.ts'
-import { isRecord, paramsOf, type Rpc } from '../mcp/rpc.ts'
+import { isRecord, paramsOf, type Rpc, saying } from '../mcp/rpc.ts'
 
 /** The revision the gateway offers to servers of before 2026-07-28. */
 const offered = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version
@@ -53,7 +53,7 @@ const introduce = (channel: Channel, { about, startMs }: SharedHostOptions): Pro
     const params = { protocolVersion: offered, capabilities: {}, clientInfo: { name: 'postern', version: about.version } }
     const refused = (message: Rpc): Refusal => new Refusal('process.ended', `initialize was answered ${JSON.stringify(message['error']).slice(0, 200)}`, { say: 'The MCP server does not speak a revision that can be shared.' })
     channel.call(
-      { jsonrpc: '2.0', id: 0, method: 'initialize', params },
+      saying({ jsonrpc: '2.0', id: 0, method: 'initialize', params }),
       {
         answer(_, message) {
           clearTimeout(late)
@@ -85,7 +85,7 @@ export const createSharedHost = (options: SharedHostOptions): SharedHost => {
       {
         request(message) {
           const answer = message['method'] === 'ping' ? { result: {} } : { error: { code: -32601, message: 'This server is shared: there is no one client to ask.' } }
-          state.channel?.send({ jsonrpc: '2.0', id: message['id'], ...answer })
+          state.channel?.send(saying({ jsonrpc: '2.0', id: message['id'], ...answer }))
         },
         notification(message, text) {
           const hearing = audience(guests, message)
@@ -107,9 +107,9 @@ export const createSharedHost = (options: SharedHostOptions): SharedHost => {
       channel.stop()
       throw error
     })
-    channel.send({ jsonrpc: '2.0', method: 'notifications/initialized' })
+    channel.send(saying({ jsonrpc: '2.0', method: 'notifications/initialized' }))
     for (const uri of new Set([...guests].flatMap(({ resources }) => [...resources]))) {
-      channel.call({ jsonrpc: '2.0', id: 0, method: 'resources/subscribe', params: { uri } }, { answer: () => undefined, progress: () => undefined, failed: () => undefined })
+      channel.call(saying({ jsonrpc: '2.0', id: 0, method: 'resources/subscribe', params: { uri } }), { answer: () => undefined, progress: () => undefined, failed: () => undefined })
     }
     state.host = { channel, introduction }
     return state.host

@@ -2,7 +2,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { CallEvents, Channel } from './channel.ts'
 import type { Lodging, LodgingDeps } from './lodging.ts'
-import { type Id, paramsOf, type Rpc, withId } from '../mcp/rpc.ts'
+import { type Id, paramsOf, type Rpc, type Said, saying, withId } from '../mcp/rpc.ts'
 import { createSession } from './session.ts'
 import { createSharedHost, type Guest, type Host, type SharedHost } from './shared-host.ts'
 
@@ -68,22 +68,23 @@ const createLine = (line: Line): Pick<Channel, 'call' | 'send' | 'cancel' | 'hol
     },
   })
 
-  const carry = async (id: number, message: Rpc, events: CallEvents): Promise<void> => {
+  const carry = async (id: number, said: Said, events: CallEvents): Promise<void> => {
     const at = await host.get()
     const call = calls.get(id)
     if (!call) return
+    const { message } = said
     const here = answeredHere(line, at, message)
-    if (here === undefined) call.sent = { channel: at.channel, id: at.channel.call(message, events) }
+    if (here === undefined) call.sent = { channel: at.channel, id: at.channel.call(said, events) }
     else events.answer(withId(here, message, message['id'] as Id), JSON.parse(here) as Rpc)
   }
 
   return {
-    call(message, events) {
+    call(said, events) {
       const id = ++ids
       usedAt = now()
       calls.set(id, {})
       const own = settled(id, events)
-      carry(id, message, own).catch((error: unknown) => own.failed(error instanceof Refusal ? error : new Refusal('fault', String(error))))
+      carry(id, said, own).catch((error: unknown) => own.failed(error instanceof Refusal ? error : new Refusal('fault', String(error))))
       return id
     },
     cancel(id, reason) {
@@ -91,10 +92,10 @@ const createLine = (line: Line): Pick<Channel, 'call' | 'send' | 'cancel' | 'hol
       calls.delete(id)
       call?.sent?.channel.cancel(call.sent.id, reason)
     },
-    send(message) {
+    send(said) {
       usedAt = now()
       // The gateway introduced itself, and there are no roots.
-      if (!['notifications/initialized', 'notifications/roots/list_changed'].includes(String(message['method']))) host.running()?.channel.send(message)
+      if (!['notifications/initialized', 'notifications/roots/list_changed'].includes(String(said.message['method']))) host.running()?.channel.send(said)
     },
     // One slow reader is nobody else's delay; the outlet gives it up instead.
     hold: () => undefined,
@@ -124,7 +125,7 @@ export const createShared = (owner: string, { pool, now, about, startMs, primes,
     const leave = (): void => {
       if (!lodgings.delete(lodging)) return
       for (const uri of host.running() ? guest.resources : []) {
-        channel.call({ jsonrpc: '2.0', id: 0, method: 'resources/unsubscribe', params: { uri } }, { answer: () => undefined, progress: () => undefined, failed: () => undefined })
+        channel.call(saying({ jsonrpc: '2.0', id: 0, method: 'resources/unsubscribe', params: { uri } }), { answer: () => undefined, progress: () => undefined, failed: () => undefined })
       }
       host.guests.delete(guest)
       session.streams.close()

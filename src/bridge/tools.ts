@@ -1,7 +1,7 @@
 // The tools of one server process as far as their calls carry mirrored headers; asked for when the first call comes, and again when what is known is old.
 import type { Channel } from './channel.ts'
 import { mirrorRefusal, mirrorsOf, mismatchOf, paramHeaders, type ToolMirrors } from '../mcp/mirrors.ts'
-import { type Id, isRecord, paramsOf, type Rpc } from '../mcp/rpc.ts'
+import { type Id, isRecord, paramsOf, type Rpc, saying } from '../mcp/rpc.ts'
 
 const mostPages = 50
 const [leastMs, usualMs, mostMs] = [10_000, 60_000, 300_000]
@@ -31,7 +31,7 @@ export const createTools = ({ channel, now, meta }: ToolsOptions): Tools => {
     new Promise((resolve, reject) => {
       const params = { ...(cursor === undefined ? {} : { cursor }), _meta: meta }
       channel().call(
-        { jsonrpc: '2.0', id: 0, method: 'tools/list', params },
+        saying({ jsonrpc: '2.0', id: 0, method: 'tools/list', params }),
         { answer: (_, { result }) => resolve(isRecord(result) ? result : {}), progress: () => undefined, failed: reject },
       )
     })

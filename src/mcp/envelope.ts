@@ -72,8 +72,10 @@ const readMessage = (value: unknown): Message => {
  * Reads a request body: one message, or an array of them where the revision has batches. Every element is read, so that every element can be judged.
  * Throws `mcp.parse` (-32700) and `mcp.invalid` (-32600).
  */
-export const readEnvelope = (body: Uint8Array): Envelope => {
-  const value = parseStrictJson(body)
+export const readEnvelope = (body: Uint8Array): Envelope => envelopeOf(parseStrictJson(body))
+
+/** The same of a body that was read already (`readStrictJson`). Throws `mcp.invalid`. */
+export const envelopeOf = (value: unknown): Envelope => {
   if (!Array.isArray(value)) return { batch: false, messages: [readMessage(value)] }
   return { batch: true, messages: value.map(readMessage) }
 }

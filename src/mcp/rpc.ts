@@ -1,4 +1,5 @@
 // JSON-RPC messages as lines: what a line is, and the same message under another id (JSON-RPC 2.0 §4, §5; MCP transports, stdio).
+import { parseExactText } from './exact-json.ts'
 
 export type Id = string | number
 export type Rpc = Readonly<Record<string, unknown>>
@@ -34,8 +35,23 @@ export const readLine = (line: string): { readonly value: unknown } | undefined 
   }
 }
 
+/** One message, for reading and for writing. */
+export interface Said {
+  readonly message: Rpc
+  readonly text: string
+}
+
+/** A message of the gateway's own. */
+export const saying = (message: Rpc): Said => ({ message, text: JSON.stringify(message) })
+
+/** Numbers that a double may not write as they were. */
+const peculiar = /\d{16}|\d[.eE]|-0/
+
+/** The value of this text, to be changed and written anew: its numbers are written as they were. For reading there is the value itself. */
+export const forWriting = <Value extends object>(text: string, value: Value): Value => (peculiar.test(text) ? (parseExactText(text) as Value) : value)
+
 /**
- * The text of an answer under another id. Large results are not written anew where the id stands at a place that can only be the
+ * The text of a message under another id. Large ones are not written anew where the id stands at a place that can only be the
  * message's own: just before the last brace, or in the beginning that most servers write.
  */
 export const withId = (text: string, message: Rpc, id: Id): string => {
@@ -44,11 +60,11 @@ export const withId = (text: string, message: Rpc, id: Id): string => {
   const head = `{"jsonrpc":"2.0","id":${from},`
   if (text.endsWith(tail)) return `${text.slice(0, -tail.length)},"id":${to}}`
   if (text.startsWith(head)) return `{"jsonrpc":"2.0","id":${to},${text.slice(head.length)}`
-  return JSON.stringify({ ...message, id })
+  return JSON.stringify({ ...forWriting(text, message), id })
 }
 
 /** One line for a message: its own text where that can be told from the lines around it (a carriage return ends a line of an event stream too). */
-export const oneLine = (text: string, message: unknown): string => (/[\r\n]/.test(text) ? JSON.stringify(message) : text)
+export const oneLine = (text: string, message: Rpc): string => (/[\r\n]/.test(text) ? JSON.stringify(forWriting(text, message)) : text)
 
 export const errorText = (id: Id | null, code: number, message: string, data?: unknown): string =>
   JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } })

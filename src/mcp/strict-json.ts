@@ -86,11 +86,11 @@ const checkMessage = (message: unknown): void => {
 }
 
 /**
- * The value of a JSON text in UTF-8. Throws `mcp.parse` for what is not JSON and `mcp.invalid` for what parsers read differently: nesting
+ * The text and value of JSON in UTF-8. Throws `mcp.parse` for what is not JSON and `mcp.invalid` for what parsers read differently: nesting
  * beyond 200 levels; a member named twice in the first three levels of a message (RFC 8259 §4 leaves the choice among them to the reader);
  * one of the members that decide what a message does, in another case.
  */
-export const parseStrictJson = (bytes: Uint8Array): unknown => {
+export const readStrictJson = (bytes: Uint8Array): { readonly text: string; readonly value: unknown } => {
   let text: string
   let value: unknown
   try {
@@ -103,5 +103,8 @@ export const parseStrictJson = (bytes: Uint8Array): unknown => {
   if (membersWritten(text, levels) !== membersRead(value, levels)) throw ambiguous('a member twice')
   if (Array.isArray(value)) for (const message of value) checkMessage(message)
   else checkMessage(value)
-  return value
+  return { text, value }
 }
+
+/** The value alone. */
+export const parseStrictJson = (bytes: Uint8Array): unknown => readStrictJson(bytes).value

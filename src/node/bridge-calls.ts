@@ -1,8 +1,8 @@
 // Calls to a server that is a command: its answer goes from the bridge to the socket as text, without web objects in between.
 import type { ServerResponse } from 'node:http'
-import { Refusal } from '../kit/refusal.ts'
+import { Refusal, type RefusalCode } from '../kit/refusal.ts'
 import type { BridgeReply, Leave, Sink, Source } from '../ports/bridge.ts'
-import type { Admission, AnswerHead, Upstream } from '../ports/calls.ts'
+import type { Admission, AnswerHead, Outcome, Upstream } from '../ports/calls.ts'
 
 export type BridgeAdmission = Admission & { readonly upstream: Extract<Upstream, { kind: 'bridge' }> }
 
@@ -20,47 +20,49 @@ interface Carried {
   readonly response: ServerResponse
   /** Whoever writes the answer, while it streams. */
   source: Source | undefined
+  /** Ends the watch over its caller's access, while it streams. */
+  unwatch: (() => void) | undefined
   status: number
   bytes: number
   answeredAt: number | undefined
   over: boolean
 }
 
-/** An AbortSignal is an EventTarget, and costs as much as the rest of a call here. */
+/** An AbortSignal is an EventTarget, and would cost as much as the rest of what is done for a call here. */
 interface Leaving extends Leave {
-  leave(): void
+  aborted: boolean
+  reason: Error | undefined
+  listeners: (() => void)[]
 }
 
-const createLeaving = (): Leaving => {
-  let listeners: (() => void)[] = []
-  let left: Error | undefined
-  return {
-    get aborted() {
-      return left !== undefined
-    },
-    get reason() {
-      return left
-    },
-    throwIfAborted() {
-      if (left) throw left
-    },
-    addEventListener: (_, leave) => void listeners.push(leave),
-    removeEventListener(_, leave) {
-      listeners = listeners.filter((one) => one !== leave)
-    },
-    leave() {
-      left = new Error('The caller left.')
-      for (const listener of listeners.splice(0)) listener()
-    },
-  }
+function throwIfAborted(this: Leaving): void {
+  if (this.reason) throw this.reason
 }
 
-const settle = (carried: Carried, result: 'answered' | 'failed' | 'aborted'): void => {
+function addEventListener(this: Leaving, _: 'abort', leave: () => void): void {
+  this.listeners.push(leave)
+}
+
+function removeEventListener(this: Leaving, _: 'abort', leave: () => void): void {
+  const at = this.listeners.indexOf(leave)
+  if (at !== -1) this.listeners.splice(at, 1)
+}
+
+const createLeaving = (): Leaving => ({ aborted: false, reason: undefined, listeners: [], throwIfAborted, addEventListener, removeEventListener })
+
+const leave = (leaving: Leaving): void => {
+  leaving.aborted = true
+  leaving.reason = new Error('The caller left.')
+  for (const listener of leaving.listeners.splice(0)) listener()
+}
+
+const settle = (carried: Carried, result: Outcome['result'], code?: RefusalCode): void => {
   if (carried.over) return
   carried.over = true
   carried.source = undefined
+  carried.unwatch?.()
   const { admission, status, bytes, answeredAt } = carried
-  admission.end({ result, status, bytesOut: bytes, ...(answeredAt === undefined ? {} : { answeredAt }) })
+  admission.end({ result, status, bytesOut: bytes, ...(answeredAt === undefined ? {} : { answeredAt }), ...(code === undefined ? {} : { code }) })
 }
 
 const whole = (carried: Carried, { status, headers }: AnswerHead, body: string): void => {
@@ -96,17 +98,6 @@ const sinkOf = (carried: Carried): Sink => {
   }
 }
 
-const stream = (carried: Carried, { status, headers }: AnswerHead, body: (sink: Sink) => Source): void => {
-  const { response } = carried
-  response.writeHead(status, headers as string[])
-  // What the server has said already goes out with the head; where it has said nothing, the head alone tells the caller that it is heard.
-  const source = body(sinkOf(carried))
-  if (carried.over) return
-  response.flushHeaders()
-  carried.source = source
-  response.on('drain', () => carried.source?.drained())
-}
-
 /** Ends a stream between two events, as a server that goes away does; its client opens it again elsewhere. */
 const conclude = (carried: Carried): void => {
   const { source, response } = carried
@@ -114,6 +105,27 @@ const conclude = (carried: Carried): void => {
   settle(carried, 'answered')
   source.gone()
   response.end()
+}
+
+/** Its caller may not hear it any more. What was asked is not taken for answered. */
+const dismiss = (carried: Carried): void => {
+  const { source, response, admission } = carried
+  if (admission.method === 'GET') return conclude(carried)
+  settle(carried, 'failed', 'token.revoked')
+  source?.gone()
+  response.destroy()
+}
+
+const stream = (carried: Carried, { status, headers }: AnswerHead, body: (sink: Sink) => Source): void => {
+  const { response, admission } = carried
+  response.writeHead(status, headers as string[])
+  // What the server has said already goes out with the head; where it has said nothing, the head alone tells the caller that it is heard.
+  const source = body(sinkOf(carried))
+  if (carried.over) return
+  response.flushHeaders()
+  carried.source = source
+  carried.unwatch = admission.watch?.(() => dismiss(carried))
+  response.on('drain', () => carried.source?.drained())
 }
 
 const deliver = (carried: Carried, head: AnswerHead, { body }: BridgeReply): void => {
@@ -140,8 +152,8 @@ export const createBridgeCalls = ({ now }: { readonly now: () => number }): Brid
 
   return {
     serve(admission, response, failed) {
-      const { method, headers, body, principal, upstream } = admission
-      const carried: Carried = { admission, response, source: undefined, status: 0, bytes: 0, answeredAt: undefined, over: false }
+      const { method, headers, body, json, principal, upstream } = admission
+      const carried: Carried = { admission, response, source: undefined, unwatch: undefined, status: 0, bytes: 0, answeredAt: undefined, over: false }
       const leaving = createLeaving()
       response.on('close', () => {
         listening.delete(carried)
@@ -149,7 +161,7 @@ export const createBridgeCalls = ({ now }: { readonly now: () => number }): Brid
         const { source } = carried
         settle(carried, 'aborted')
         if (source) source.gone()
-        else leaving.leave()
+        else leave(leaving)
       })
       const answer = (reply: BridgeReply): void => {
         carried.answeredAt = now()
@@ -162,7 +174,7 @@ export const createBridgeCalls = ({ now }: { readonly now: () => number }): Brid
         else go(head)
       }
       upstream
-        .carry({ method, headers, body, principal, signal: leaving })
+        .carry({ method, headers, body, json, principal, signal: leaving })
         .then(answer)
         .catch((error: unknown) => refused(carried, failed, error))
     },

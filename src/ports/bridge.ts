@@ -1,6 +1,11 @@
 // A call that is carried to a server without HTTP, and its answer, as plain data: no web objects where nobody needs them.
 import type { Principal } from './people.ts'
 
+export interface JsonBody {
+  readonly text: string
+  readonly value: unknown
+}
+
 /** What of an AbortSignal is needed to know whether a caller is still there; a door may bring a lighter one. */
 export interface Leave {
   readonly aborted: boolean
@@ -16,6 +21,8 @@ export interface BridgeCall {
   /** Flat list: name, value, name, value… */
   readonly headers: readonly string[]
   readonly body: Uint8Array | undefined
+  /** What the body says, where it has been read already (mcp/strict-json.ts). */
+  readonly json?: JsonBody | undefined
   readonly principal: Principal | undefined
   /** Aborts when the caller is gone before an answer began. */
   readonly signal: Leave

@@ -2,7 +2,7 @@
 import type { RefusalCode } from '../kit/refusal.ts'
 import type { Refusal } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
-import type { Carry } from './bridge.ts'
+import type { Carry, JsonBody } from './bridge.ts'
 import type { Address } from './services.ts'
 
 /** A request as the door received it, before anything is believed. */
@@ -73,6 +73,8 @@ export interface Admission {
   /** What the upstream is told of the caller. One list serves many calls of a person, so what is made of it may be kept with it. */
   readonly identity: readonly string[]
   readonly body: Uint8Array | undefined
+  /** What the body says, for bridges. */
+  readonly json?: JsonBody | undefined
   /** Milliseconds until the first byte of the answer. */
   readonly timeoutMs: number
   /** How long an event stream is silent before a comment goes out on it, ms. */

@@ -65,8 +65,7 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
 
   const admit = (tried: Try, fields: readonly string[]): Admission => {
     const { passed, credential } = tried
-    const { call, principal, body, envelope, identity } = passed
-    const { service } = call.address
+    const { call, principal, body, json, envelope, identity } = passed
     let next: Promise<Admission | Answer> | undefined
     /** Whether another try follows. */
     const follows = (status: number, rawHeaders: readonly string[]): boolean => {
@@ -86,13 +85,14 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
       headers: credential === undefined ? fields : [...fields, ...credential.headers],
       identity,
       body,
-      timeoutMs: service.timeoutMs,
+      json,
+      timeoutMs: call.address.service.timeoutMs,
       keepAliveMs,
       ...(call.head.within || call.address.transport === 'sse' ? {} : { watch: (end) => watch.caller(call, end, !listens(passed)) }),
       rpcId: envelope === undefined ? null : errorId(envelope),
       answer(status, rawHeaders) {
-        if (follows(status, rawHeaders)) throw new Refusal('upstream.credential', `${service.id} answered ${status}`)
-        const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, extra: added(call, cors) })
+        if (follows(status, rawHeaders)) throw new Refusal('upstream.credential', `${call.address.service.id} answered ${status}`)
+        const head = relay(status, rawHeaders, { service: call.address.service.id, modern: call.modern, extra: added(call, cors) })
         const learning = learn(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)
       },

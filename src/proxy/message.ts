@@ -1,8 +1,10 @@
 // The body of a call: read within its bounds, in one encoding, and in agreement with the headers.
 import { Refusal } from '../kit/refusal.ts'
 import { checkAgreement } from '../mcp/agreement.ts'
-import { errorId, readEnvelope } from '../mcp/envelope.ts'
+import { envelopeOf, errorId, readEnvelope } from '../mcp/envelope.ts'
 import type { Envelope, RpcId } from '../mcp/envelope.ts'
+import { readStrictJson } from '../mcp/strict-json.ts'
+import type { JsonBody } from '../ports/bridge.ts'
 import type { ReadBody } from '../ports/calls.ts'
 import type { Knock } from './knock.ts'
 
@@ -24,16 +26,19 @@ const bodyOf = ({ inbound, address }: Knock, readBody: ReadBody): Promise<Uint8A
 export interface Received {
   readonly body: Uint8Array
   readonly envelope: Envelope
+  /** For bridges, which write the message anew. */
+  readonly json?: JsonBody
 }
 
 /** Throws `request.encoding`, `request.too-large` and what the envelope and its agreement with the headers throw. */
 export const receive = async (call: Knock, readBody: ReadBody, supported: readonly string[]): Promise<Received> => {
   checkEncoding(call)
   const body = await bodyOf(call, readBody)
-  const envelope = readEnvelope(body)
+  const json = readStrictJson(body)
+  const envelope = envelopeOf(json.value)
   const { versions, method, name } = call.inbound
   checkAgreement(envelope, { version: versions[0], method, name }, supported)
-  return { body, envelope }
+  return call.address.service.upstream.kind === 'bridge' ? { body, envelope, json } : { body, envelope }
 }
 
 /** The id that an error about this call's body belongs to. */

@@ -1,5 +1,6 @@
 // A call all of whose checks have passed: what the one who carries it has to know.
 import type { Envelope } from '../mcp/envelope.ts'
+import type { JsonBody } from '../ports/bridge.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Knock } from './knock.ts'
 
@@ -9,6 +10,7 @@ export interface Passed {
   readonly session: string | undefined
   readonly body?: Uint8Array
   readonly envelope?: Envelope
+  readonly json?: JsonBody | undefined
   /** Flat list of identity fields. */
   readonly identity: readonly string[]
   readonly release: () => void

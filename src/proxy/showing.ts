@@ -49,7 +49,7 @@ export const createShowing = ({ runtime, cors, credentials }: ShowingDeps): Show
       const { principal, envelope, body, call } = passed
       const first = envelope?.messages[0]
       if (!principal || !body || envelope?.batch !== false || !isOwnState(first?.state)) return undefined
-      return states.open(parseExactly(body) as Readonly<Record<string, unknown>>, principal, call.address.service.id).then(({ message, declined }) => ({ passed: { ...passed, body: utf8(JSON.stringify(message)) }, declined }))
+      return states.open(parseExactly(body) as Readonly<Record<string, unknown>>, principal, call.address.service.id).then(({ message, declined }) => ({ passed: { ...passed, body: utf8(JSON.stringify(message)), json: undefined }, declined }))
     },
     // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that does.
     credential: ({ call, principal }) => (call.address.transport === 'sse' ? undefined : credentials?.of(call.address, principal)),

@@ -56,6 +56,21 @@ describe('a client of 2025 or before', () => {
     expect((await ana.fetch('POST', { jsonrpc: '2.0', id: question?.message.id, result }, ana.session)).status).toBe(202)
   })
 
+  it('has its numbers passed on digit by digit, in both directions, however a message is written [C14]', async () => {
+    const bea = world().client('bea')
+    await bea.initialize('2025-03-26')
+    const numbers = '[12345678901234567890,1.0,-0,1E2]'
+    const call = (id: string) => `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"raw","arguments":{"n":${numbers}}}}`
+    for (const body of [call('7'), call(' 7'), call('7').replaceAll(',', ',\n '), `[${call('7')}]`, call('7').replace('"arguments"', '"_meta":{"progressToken":1},"arguments"')]) {
+      const answer = (await (await bea.fetch('POST', body, bea.session)).json()) as object
+      const { line } = saidBy((Array.isArray(answer) ? answer[0] : answer) as Parameters<typeof saidBy>[0])
+      expect(String(line)).toContain(`"n":${numbers}`)
+      expect(String(line)).not.toMatch(/"id":\s*7/)
+    }
+    const told = await (await bea.fetch('POST', { jsonrpc: '2.0', id: 'x', method: 'tools/call', params: { name: 'numbers' } }, bea.session)).text()
+    expect(told).toContain(`"structuredContent":${numbers}`)
+  })
+
   it('cancels a call by its own id; its stream ends and the server is told [C5]', async () => {
     const ana = world().client('ana')
     await ana.initialize()

@@ -18,6 +18,8 @@ const later = (ms: number): Promise<void> => new Promise((done) => void setTimeo
 
 const waiting = new Map<number, (answer: Message) => void>()
 let asked = 0
+/** The last line, as it came. */
+let heard = ''
 const cancelled: unknown[] = []
 let initialized = false
 const listeners = new Map<number | string, unknown>()
@@ -39,6 +41,8 @@ const flood = (piece: string): void => {
 /** What a tool answers with; undefined when it answers for itself, or not at all. */
 const tools: Record<string, (args: Record<string, unknown>, message: Message) => unknown> = {
   echo: (args) => ({ pid: process.pid, ...args }),
+  raw: () => ({ line: heard }),
+  numbers: (_, { id }) => void out(`{"id" : ${JSON.stringify(id)}, "result":{"content":[],"structuredContent":[12345678901234567890,1.0,-0,1E2]},\r"jsonrpc":"2.0"}\n`),
   environment: () => process.env,
   where: () => ({ cwd: process.cwd(), home: process.env['HOME'] }),
   cancelled: () => cancelled,
@@ -163,6 +167,7 @@ const answer = async (message: Message): Promise<object | undefined> => {
 }
 
 const take = async (line: string): Promise<void> => {
+  heard = line
   const message = JSON.parse(line) as Message
   if (message.method === undefined) {
     waiting.get(Number(message.id))?.(message)
