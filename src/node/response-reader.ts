@@ -84,6 +84,7 @@ const takeHead = (reader: ResponseReader, piece: Buffer, at: number): number => 
   const end = whole.indexOf('\r\n\r\n', Math.max(0, before - 3), 'latin1')
   if (end === -1 || end > headLimit) {
     if (whole.length > headLimit) throw garbled('head too long')
+    if (whole.length >= 5 && whole.toString('latin1', 0, 5) !== 'HTTP/') throw garbled('no HTTP')
     // A copy: the next read overwrites the piece.
     reader.held = reader.held ? whole : Buffer.from(whole)
     return piece.length

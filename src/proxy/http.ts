@@ -44,16 +44,30 @@ interface Relaying {
   readonly length: number
   readonly ended: (result: Outcome['result'], bytes: number) => void
   readonly leave: () => void
+  /** Longest silence between two pieces, ms; absent where somebody else keeps the time. */
+  readonly silentMs?: number | undefined
+}
+
+/** Waits for a piece no longer than that. A reader of ours that takes its time asks for none, so its slowness does not count. */
+const inTime = async <T>(piece: Promise<T>, silentMs: number | undefined): Promise<T> => {
+  if (silentMs === undefined) return piece
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new Refusal('upstream.timeout', `nothing for ${silentMs} ms`)), silentMs)
+  try {
+    return await Promise.race([piece, late])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** The upstream's body with an ending: whichever comes first of its last byte, its failure, and the caller's leaving. */
-const relayed = ({ source, length, ended, leave }: Relaying): ReadableStream<Uint8Array> => {
+const relayed = ({ source, length, ended, leave, silentMs }: Relaying): ReadableStream<Uint8Array> => {
   const reader = source.getReader()
   let bytes = 0
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
       try {
-        const { done, value } = await reader.read()
+        const { done, value } = await inTime(reader.read(), silentMs)
         if (done) {
           ended('answered', bytes)
           controller.close()
@@ -68,6 +82,7 @@ const relayed = ({ source, length, ended, leave }: Relaying): ReadableStream<Uin
         // Cut off, never closed: a truncated answer must not look complete.
         ended('failed', bytes)
         controller.error(error)
+        leave()
       }
     },
     async cancel(reason) {
@@ -98,7 +113,8 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
     left.abort()
   }
   // A bridge tells a slow start and a server that waits for its client from silence; it keeps the time itself.
-  const timer = admission.upstream.kind === 'bridge' ? undefined : setTimeout(expire, admission.timeoutMs)
+  const silentMs = admission.upstream.kind === 'bridge' ? undefined : admission.timeoutMs
+  const timer = silentMs === undefined ? undefined : setTimeout(expire, silentMs)
   try {
     if (deps.signal?.aborted) leave()
     const response = await ask(admission, deps, left.signal).catch((error: unknown) => {
@@ -120,13 +136,14 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
     }
     const length = Number(fieldOf(head.headers, 'content-length') ?? Number.NaN)
     if (length <= wholeBytes && !head.events) {
-      const whole = await response.arrayBuffer().catch((error: unknown) => {
-        throw admission.fault('answer', String(error))
+      const whole = await inTime(response.arrayBuffer(), silentMs).catch((error: unknown) => {
+        leave()
+        throw admission.fault(error instanceof Refusal ? 'timeout' : 'answer', String(error))
       })
       ended({ result: 'answered', status: head.status, bytesOut: whole.byteLength, answeredAt })
       return new Response(whole, { status: head.status, headers: headersOf(head.headers) })
     }
-    const relaying = { source: response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status: head.status, bytesOut, answeredAt }), leave }
+    const relaying = { source: response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status: head.status, bytesOut, answeredAt }), leave, silentMs }
     const body = head.events ? relayEvents(relaying, admission, head) : relayed(relaying)
     return new Response(body, { status: head.status, headers: headersOf(head.headers) })
   } catch (error) {
