@@ -90,4 +90,4 @@ export type RequirementId = keyof typeof requirements
 export const pending: readonly RequirementId[] = ['C13']
 
 /** Not offered yet: what comes with stdio, older and newer transports, and machine clients. */
-export const later: readonly RequirementId[] = ['A16', 'C20', 'D8']
+export const later: readonly RequirementId[] = ['A16', 'C20']

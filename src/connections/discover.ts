@@ -16,18 +16,25 @@ export interface Discovered {
   readonly scopes: readonly string[] | undefined
 }
 
+/** `open`: it asks for nothing. `unknown`: it does not say, or nobody was there to say it. */
+export type Probed = Challenge | 'open' | 'unknown'
+
+/** An endpoint of HTTP+SSE or of a WebSocket has no POST, and often says so before it asks who is there. */
+const wantsGet = new Set([400, 404, 405, 406, 426])
+
 /**
- * Asks the upstream for something that changes nothing, without a token: a server that wants one says so, and says what it wants. Undefined: it wants none, or
- * cannot be asked.
+ * Asks the upstream for something that changes nothing, without a token: a server that wants one says so, and says what it wants. Whatever else it answers is about
+ * this question and nobody's verdict on its revision or transport (MCP SDK, Gateways).
  */
-export const readUpstreamChallenge = async ({ url }: Upstream, web: Web): Promise<Challenge | undefined> => {
+export const probe = async ({ url }: Upstream, web: Web): Promise<Probed> => {
   const [version = ''] = publishedVersions
   const method = 'tools/list'
   const params = { _meta: { [metaKeys.version]: version, [metaKeys.client]: { name: 'Postern', version: '1' }, [metaKeys.capabilities]: {} } }
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': version, 'mcp-method': method }
-  const answer = await web.ask(url.href, { headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }) }).catch(() => undefined)
-  if (answer?.status !== 401) return undefined
-  return readChallenge(answer.authenticate) ?? { metadata: undefined, scopes: undefined, error: undefined }
+  const posted = await web.ask(url.href, { method: 'POST', headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }) }).catch(() => undefined)
+  const answer = posted && wantsGet.has(posted.status) ? await web.ask(url.href, { method: 'GET', headers: { accept: 'text/event-stream' } }).catch(() => undefined) : posted
+  if (answer?.status === 401) return readChallenge(answer.authenticate) ?? { metadata: undefined, scopes: undefined, error: undefined }
+  return answer === undefined || answer.status >= 500 || answer.status === 429 ? 'unknown' : 'open'
 }
 
 /** MCP 2025-03-26: the origin of the MCP server is its authorization server, with metadata at the root or, without any, endpoints at default paths. */
@@ -74,7 +81,8 @@ export const discover = async (upstream: Upstream, web: Web, challenge?: Challen
   const own = auth.resource ?? url.href
   const written = configured(upstream)
   if (written) return { as: written, resource: own === '' ? undefined : own, scopes: auth.scopes }
-  const asked = challenge ?? (await readUpstreamChallenge(upstream, web))
+  const probed = challenge ?? (await probe(upstream, web))
+  const asked = typeof probed === 'string' ? undefined : probed
   const metadata = await readResourceMetadata(upstream, asked, web)
   const issuers = auth.issuer === undefined ? metadata?.authorizationServers : [auth.issuer]
   // D3: credentials that the operator got from one server are shown to no other.

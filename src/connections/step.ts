@@ -5,7 +5,7 @@ import type { Session } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { AccountStore } from './accounts.ts'
 import type { Depart } from './depart.ts'
-import { readUpstreamChallenge } from './discover.ts'
+import { probe } from './discover.ts'
 import type { Place, Show } from './show.ts'
 import { seeOther } from './trips.ts'
 import { isPersonal, type Upstream } from './upstream.ts'
@@ -24,6 +24,8 @@ interface StepDeps {
 const probeMs = 2_500
 /** How long a server that asked for nothing is not asked again. */
 const openMs = 300_000
+/** The same for one that said nothing, or was not there: the next login but a moment later asks it anew. */
+const unknownMs = 10_000
 
 export const createStep = ({ runtime, accounts, show, wallet, depart }: StepDeps): ConnectStep => {
   const open = new WeakMap<Place, number>()
@@ -32,8 +34,9 @@ export const createStep = ({ runtime, accounts, show, wallet, depart }: StepDeps
   const guarded = async (place: Place, upstream: Upstream): Promise<boolean> => {
     if (upstream.auth.type === 'oauth' || place.guarded) return true
     if ((open.get(place) ?? 0) > runtime.now()) return false
-    place.guarded = (await readUpstreamChallenge(upstream, createWeb(runtime, upstream, probeMs))) !== undefined
-    if (!place.guarded) open.set(place, runtime.now() + openMs)
+    const probed = await probe(upstream, createWeb(runtime, upstream, probeMs))
+    place.guarded = typeof probed !== 'string'
+    if (!place.guarded) open.set(place, runtime.now() + (probed === 'open' ? openMs : unknownMs))
     return place.guarded
   }
 

@@ -30,7 +30,7 @@ export interface Web {
   /** A JSON object at a URL. `absent`: there is none (4xx, a redirect, or something that is not JSON); `down`: nobody knows (5xx, 429, no connection). Throws `outbound.refused`. */
   document(url: string): Promise<Found>
   /** Status and WWW-Authenticate fields of a request's answer. */
-  ask(url: string, request: { readonly headers: Readonly<Record<string, string>>; readonly body: string }): Promise<{ readonly status: number; readonly authenticate: readonly string[] }>
+  ask(url: string, request: { readonly method: 'GET' | 'POST'; readonly headers: Readonly<Record<string, string>>; readonly body?: string }): Promise<{ readonly status: number; readonly authenticate: readonly string[] }>
   readonly through: Through
 }
 
@@ -62,8 +62,8 @@ export const createWeb = ({ now, outbound }: Pick<Runtime, 'now' | 'outbound'>, 
       const document = answer.status === 200 ? objectOf(utf8Text(answer.body)) : undefined
       return document ? { kind: 'document', document } : { kind: 'absent', why: `${url} answered ${answer.status}${answer.status === 200 ? ' with something that is not JSON' : ''}` }
     },
-    async ask(url, { headers, body }) {
-      const answer = await within(url, { method: 'POST', headers, body })
+    async ask(url, { method, headers, body }) {
+      const answer = await within(url, { method, headers, headOnly: true, ...(body !== undefined && { body }) })
       const field = answer.headers.get('www-authenticate')
       return { status: answer.status, authenticate: field === null ? [] : [field] }
     },

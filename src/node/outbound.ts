@@ -88,7 +88,7 @@ export const createOutbound = ({ allowOrigins, lookup = systemLookup, connectTo 
   // Loaded by the first exchange, which a gateway that only hands calls on may never make: an eighth of the memory at the start, and of its time.
   const load = () => import('undici')
 
-  const exchange = async (url: URL, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576, origins = [] }: OutboundOptions) => {
+  const exchange = async (url: URL, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576, headOnly = false, origins = [] }: OutboundOptions) => {
     const { buildConnector, Client, fetch } = await load()
     const signal = AbortSignal.timeout(timeoutMs)
     const detour = connectTo[`${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`]
@@ -100,7 +100,7 @@ export const createOutbound = ({ allowOrigins, lookup = systemLookup, connectTo 
       const answer = new Headers([...response.headers])
       // What follows is decoded and whole; these would say otherwise.
       for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) answer.delete(name)
-      return { status: response.status, headers: answer, body: await readAtMost(response, maxBytes) }
+      return { status: response.status, headers: answer, body: headOnly ? new Uint8Array() : await readAtMost(response, maxBytes) }
     } finally {
       await client.destroy()
     }

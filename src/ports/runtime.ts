@@ -24,6 +24,8 @@ export interface OutboundOptions {
   readonly timeoutMs?: number
   /** Largest decoded body, bytes. Default 1 MiB. */
   readonly maxBytes?: number
+  /** Nobody wants the body, which may be a stream without an end: it is left, and comes as none. */
+  readonly headOnly?: boolean
   /** Origins that the operator wrote down for the very thing this exchange is about (kit/origins.ts): these may be plain http and anywhere. Never from anybody else's word. */
   readonly origins?: readonly string[]
 }

@@ -1,5 +1,6 @@
 // A server that may speak on a line (HTTP+SSE or a WebSocket), as Streamable HTTP: which of its calls go that way, and the way itself.
 import { readBounded } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
 import type { Lines } from '../ports/lines.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
@@ -78,7 +79,9 @@ export const createReach = (service: Service, { runtime, watch, most, keepAliveM
       const opened = await server(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), owner)
       transport = 'sse'
       return opened
-    } catch {
+    } catch (error) {
+      // One that asks who is there says nothing of what it speaks: whoever called is shown to it, and it is asked anew.
+      if (error instanceof Refusal && error.detail.refused) throw error
       // No server of 2024-11-05 either: its first answer stands.
       return again()
     }

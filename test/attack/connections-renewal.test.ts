@@ -5,7 +5,7 @@ import { createBrowser } from '../houses/browser.ts'
 import { type FarServer, openFarServer } from '../houses/far-server.ts'
 import { type House, houses } from '../houses/houses.ts'
 import { ana, type Caller, yamada } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
+import { call, until } from '../houses/proxied.ts'
 
 type Reply = { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: Record<string, unknown> | string }
 
@@ -106,7 +106,9 @@ describe.each(houses)('never %s', (_name, open) => {
     const mine = await textOf(olga)
     far.script.instead.set('/mcp', ({ headers }) => (mine.includes((headers.authorization ?? 'none').slice(7)) ? { status: 401, body: { error: 'no' } } : undefined))
     far.script.instead.set('/token', () => ({ status: 400, body: { error: 'invalid_grant' } }))
-    far.script.before.set('/token', () => new Promise((resolve) => void setTimeout(resolve, 200)))
+    // The answer waits for all of them.
+    const before = far.count('/mcp')
+    far.script.before.set('/token', () => until(() => far.count('/mcp') >= before + 100, 'a hundred calls'))
     const texts = await Promise.all(Array.from({ length: 100 }, () => textOf(olga)))
     expect(new Set(texts.map(linkIn)).size).toBe(1)
     expect(texts.map(linkIn)[0]).toContain(`${house.origin}/connect/far?for=`)

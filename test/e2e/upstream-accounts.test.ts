@@ -91,8 +91,9 @@ describe('two processes on one SQLite file', () => {
     for (let round = 0; round < 3; round++) {
       far.expire()
       const before = far.count('/token', 'refresh_token')
-      // Slow enough that every call of both processes comes while the answer is on its way.
-      far.script.before.set('/token', () => new Promise((resolve) => void setTimeout(resolve, 300)))
+      // The answer waits for every call of both processes.
+      const calls = far.count('/mcp')
+      far.script.before.set('/token', () => until(() => far.count('/mcp') >= calls + 100, 'a hundred calls'))
       const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? caller : other).post(call())))
       const texts = await Promise.all(answers.map((answer) => answer.text()))
       expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))

@@ -39,6 +39,8 @@ export interface FarServer {
   count(path: string, grant?: string): number
   /** Calls that were let in: the token, and the message. */
   readonly calls: { readonly token: string; readonly message: Json; readonly headers: IncomingMessage['headers'] }[]
+  /** Whether a token is one of its own that lives. */
+  isGood(token: string): boolean
   /** Access tokens die; refresh tokens live. */
   expire(): void
   /** All tokens die. */
@@ -176,6 +178,7 @@ export const openFarServer = async (): Promise<FarServer> => {
     asked,
     calls,
     count: (path, grant) => asked.filter((one) => one.path === path && (grant === undefined || one.fields['grant_type'] === grant)).length,
+    isGood: (token) => accesses.has(token),
     expire: () => accesses.clear(),
     revoke() {
       accesses.clear()

@@ -22,8 +22,8 @@ interface Message {
   readonly result?: unknown
 }
 
-/** `endpoint`: what the first event says, for servers that lie. */
-export const openLegacyUpstream = async (endpoint: (session: string) => string = (session) => `/messages?session=${session}`): Promise<LegacyUpstream> => {
+/** `endpoint`: what the first event says, for servers that lie. `guard`: the challenge, or a status (0: none, and the connection is cut), for requests that it does not let in. */
+export const openLegacyUpstream = async (endpoint: (session: string) => string = (session) => `/messages?session=${session}`, guard: (headers: IncomingHttpHeaders) => string | number | undefined = () => undefined): Promise<LegacyUpstream> => {
   const streams = new Map<string, ServerResponse>()
   const heard: LegacyUpstream['heard'] = []
   const waiting: unknown[] = []
@@ -34,6 +34,12 @@ export const openLegacyUpstream = async (endpoint: (session: string) => string =
   const server = createServer((request, response) => {
     heard.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers })
     const url = new URL(request.url ?? '/', 'http://here')
+    // As a router in front of it: what is not there is not there for anybody.
+    const known = (request.method === 'GET') === (url.pathname === '/sse')
+    const refusal = guard(request.headers)
+    if (refusal === 0) return void response.destroy()
+    if (typeof refusal === 'number') return void response.writeHead(refusal).end('{}')
+    if (refusal !== undefined && known) return void response.writeHead(401, { 'www-authenticate': refusal }).end('who are you?')
     if (request.method === 'GET' && url.pathname === '/sse') {
       const session = randomUUID()
       response.writeHead(200, { 'content-type': 'text/event-stream' })
