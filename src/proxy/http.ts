@@ -93,6 +93,12 @@ const relayed = ({ source, length, ended, leave, silentMs }: Relaying): Readable
   })
 }
 
+const named = (error: Refusal, { fault }: Pick<Admission, 'fault'>): Refusal => {
+  if (error.detail.say !== undefined) return error
+  if (error.code === 'upstream.timeout') return fault('timeout', error.why)
+  return error.code === 'upstream.unreachable' ? fault('unreachable', error.why) : error
+}
+
 /**
  * Sends an admitted call and relays the answer as it comes. Rejects with `upstream.*` when there is none; ends the admission in every case.
  */
@@ -118,8 +124,8 @@ export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps
   try {
     if (deps.signal?.aborted) leave()
     const response = await ask(admission, deps, left.signal).catch((error: unknown) => {
-      // A bridge knows better than the transport what went wrong.
-      if (error instanceof Refusal) throw error
+      // A bridge and a line know better than the transport what went wrong; what is said of it names the server in the same words everywhere.
+      if (error instanceof Refusal) throw named(error, admission)
       throw admission.fault(late ? 'timeout' : 'unreachable', error instanceof Error ? `${error.message} ${error.cause instanceof Error ? error.cause.message : ''}` : '')
     })
     clearTimeout(timer)
