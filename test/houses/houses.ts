@@ -8,7 +8,8 @@ import { createGateway } from '../../src/gateway.ts'
 import type { Lookup } from '../../src/node/outbound.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { serve } from '../../src/node/serve.ts'
-import type { Log, Outbound } from '../../src/ports/runtime.ts'
+import type { Log, Outbound, Runtime } from '../../src/ports/runtime.ts'
+import { createRegistry } from '../../src/services/registry.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
 import { startWorkerd } from './workerd.ts'
@@ -27,6 +28,11 @@ export interface House extends LoginHouse {
   /** Moves the gateway's clock. */
   advance(ms: number): void
   close(): Promise<void>
+}
+
+export interface LivingHouse extends House {
+  /** Adds a service while the gateway runs, as somebody at its own computer does; without one, removes it. */
+  supply(id: string, service?: Readonly<Record<string, unknown>>): Promise<void>
 }
 
 export interface HouseOptions {
@@ -48,6 +54,13 @@ export const configOf = ({ config = {}, upstream }: HouseOptions): ConfigInput =
   mcp_services: { echo: { name: 'Echo', url: upstream, description: 'Says what it heard.' }, ...config.mcp_services },
 })
 
+const supplier =
+  (runtime: Runtime): LivingHouse['supply'] =>
+  async (id, service) => {
+    const registry = createRegistry(runtime)
+    await (service ? registry.add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true }) : registry.remove(id))
+  }
+
 const quietVisit = (n: number) => ({ requestId: `request-${n}`, ip: '127.0.0.1' })
 
 const made = async (options: HouseOptions, stateDir: string) => {
@@ -61,7 +74,7 @@ const made = async (options: HouseOptions, stateDir: string) => {
 }
 
 /** The core alone, called with Request and answered with Response; memory store. */
-export const openInProcess = async (options: HouseOptions): Promise<House> => {
+export const openInProcess = async (options: HouseOptions): Promise<LivingHouse> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made({ ...options, config: { storage: { type: 'memory' }, ...options.config } }, stateDir)
   const origin = config.issuer ?? 'http://localhost:8080'
@@ -71,6 +84,7 @@ export const openInProcess = async (options: HouseOptions): Promise<House> => {
     origin,
     log,
     advance,
+    supply: supplier(runtime),
     fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), quietVisit(count++), fetch),
     async close() {
       await runtime.close()
@@ -80,7 +94,7 @@ export const openInProcess = async (options: HouseOptions): Promise<House> => {
 }
 
 /** The Node door on a real socket, SQLite in a directory of its own. */
-export const openOnSocket = async (options: HouseOptions): Promise<House> => {
+export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made(options, stateDir)
   const listening = await serve({ host: '127.0.0.1', port: 0, trustedProxies: config.trusted_proxies, now: () => runtime.now(), lookup: options.lookup })
@@ -92,6 +106,7 @@ export const openOnSocket = async (options: HouseOptions): Promise<House> => {
     log,
     stateDir,
     advance,
+    supply: supplier(runtime),
     fetch: (url, init) => fetch(url, { redirect: 'manual', ...init }),
     async close() {
       await listening.drain({ graceMs: 1000 })
@@ -110,7 +125,7 @@ const logOf = (lines: readonly string[]): LogLine[] =>
   })
 
 /** The Workers door in workerd, with its Durable Objects; the code is what a deployment would upload, but for a clock that moves. */
-export const openInWorkerd = async (options: HouseOptions): Promise<House> => {
+export const openInWorkerd = async (options: HouseOptions): Promise<LivingHouse> => {
   const workerd = await startWorkerd({ vars: { POSTERN_CONFIG: { log_level: 'debug', ...configOf(options) } } })
   let ahead = 0
   let moved: Promise<unknown> = Promise.resolve()
@@ -122,6 +137,9 @@ export const openInWorkerd = async (options: HouseOptions): Promise<House> => {
     advance(ms) {
       ahead += ms
       moved = fetch(`${workerd.origin}/__clock?ahead=${ahead}`)
+    },
+    async supply(id, service) {
+      await fetch(`${workerd.origin}/__service?id=${id}`, { method: 'POST', body: JSON.stringify(service ?? null) })
     },
     async fetch(target, init) {
       await moved

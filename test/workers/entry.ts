@@ -1,8 +1,13 @@
-// The Worker as it is deployed, with a clock that a test moves: POST /__clock?ahead=<ms>.
+// The Worker as it is deployed, with a clock that a test moves, and services that come and go as if somebody typed them at the gateway's own computer:
+// POST /__clock?ahead=<ms>, POST /__service?id=<id> with the service, or null to remove it.
+import { waitUntil } from 'cloudflare:workers'
+import { createRegistry } from '../../src/services/registry.ts'
+import { readConfiguration } from '../../src/worker/configured.ts'
 import { createDoor } from '../../src/worker/door.ts'
 import type { Environment } from '../../src/worker/environment.ts'
 import { createLineObject } from '../../src/worker/line-object.ts'
 import { RecordObject as Deployed } from '../../src/worker/object.ts'
+import { createWorkerRuntime } from '../../src/worker/runtime.ts'
 
 // The objects live in the isolate of their Worker, so one clock is theirs too.
 let ahead = 0
@@ -18,12 +23,22 @@ const door = createDoor({ now })
 
 export const LineObject = createLineObject(door)
 
+const supply = async (env: Environment, url: URL, service: Readonly<Record<string, unknown>> | null): Promise<Response> => {
+  const configured = await readConfiguration(env)
+  if ('lacks' in configured) return new Response('not configured', { status: 503 })
+  const registry = createRegistry(await createWorkerRuntime({ config: configured.config, env, url, now, waitUntil }))
+  const id = url.searchParams.get('id') ?? ''
+  await (service ? registry.add(id, { service, addedBy: 'cli', addedAt: now(), anywhere: true }) : registry.remove(id))
+  return new Response('supplied')
+}
+
 export default {
-  fetch(request: Request, env: Environment): Promise<Response> {
+  async fetch(request: Request, env: Environment): Promise<Response> {
     // What is no URL is the door's to refuse.
+    if (/\/__service\?id=/.test(request.url)) return supply(env, new URL(request.url), (await request.json()) as Readonly<Record<string, unknown>> | null)
     const moved = /\/__clock\?ahead=(\d+)$/.exec(request.url)
     if (!moved) return door.fetch(request, env)
     ahead = Number(moved[1])
-    return Promise.resolve(new Response('moved'))
+    return new Response('moved')
   },
 }

@@ -1,0 +1,108 @@
+// Whatever a client holds open ends within five seconds when its grant is revoked, its token expires, or its service goes: streams of both transports, subscriptions and sockets.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
+import { houses, type LivingHouse } from '../houses/houses.ts'
+import { form, logIn } from '../houses/login.ts'
+import { callerOf } from '../houses/people.ts'
+import { until } from '../houses/proxied.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+const lifetime = 600
+const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'a', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} }
+const subscription = { jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params: { _meta: meta, notifications: { toolsListChanged: true } } }
+const modern = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' }
+
+describe.each(houses)('%s, what is open', (name, open) => {
+  let house: LivingHouse
+  let upstream: Upstream
+  /** Streams of the server behind. */
+  let listening = 0
+  let calling = 0
+
+  beforeAll(async () => {
+    upstream = await openUpstream((request, response, body) => {
+      if (request.method === 'DELETE') return void response.writeHead(200).end()
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+      const slow = body.includes('tools/call')
+      if (slow) calling++
+      else listening++
+      response.on('close', () => (slow ? calling-- : listening--))
+    })
+    house = await open({ upstream: upstream.url, config: { access_token_lifetime: lifetime, heartbeat: 1 } })
+  }, 60_000)
+  afterAll(async () => {
+    await house?.close()
+    await upstream?.close()
+  })
+
+  const socketTo = (path: string, token: string): Promise<{ readonly ended: Promise<unknown> }> =>
+    new Promise((resolve, reject) => {
+      const socket = new WebSocket(`${house.origin.replace('http', 'ws')}${path}`, ['mcp'], { headers: { authorization: `Bearer ${token}` } })
+      const ended = new Promise((closed) => void socket.once('close', closed))
+      socket.once('open', () => resolve({ ended }))
+      socket.once('error', reject)
+    })
+
+  /** One of everything; what they resolve with is how each ended. */
+  const openAll = async (service: string) => {
+    const resource = `${house.origin}/${service}/mcp`
+    const { client, tokens } = await logIn(house, resource)
+    const caller = callerOf(house, resource, tokens.access_token)
+    const before = listening
+    const streams = await Promise.all([caller.get(), callerOf(house, `${house.origin}/${service}/sse`, tokens.access_token).get(), caller.post(subscription, modern)])
+    expect(streams.map(({ status }) => status)).toEqual([200, 200, 200])
+    const ends = streams.map((stream) => stream.text().then(() => 'ended', () => 'cut'))
+    const sockets = name === 'in process' ? [] : [(await socketTo(`/${service}/ws`, tokens.access_token)).ended]
+    await until(() => listening === before + 2, 'the server’s streams')
+    return { client, tokens, caller, ended: Promise.all([...ends, ...sockets]), upstreamEnded: () => until(() => listening === before, 'the end of the server’s streams') }
+  }
+
+  const within = async (work: Promise<unknown>): Promise<unknown> => {
+    const from = Date.now()
+    const answer = await work
+    expect(Date.now() - from).toBeLessThan(5000)
+    return answer
+  }
+  const socket = name === 'in process' ? [] : ['any']
+  const all = (code: number) => ['ended', 'ended', 'cut', ...socket.map(() => code)]
+
+  it('ends when the grant is revoked, at the server behind too [hostile O4]', async () => {
+    const { client, tokens, ended, upstreamEnded } = await openAll('echo')
+    await house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+    expect(await within(ended)).toEqual(all(4401))
+    await upstreamEnded()
+  }, 15_000)
+
+  it('ends when the token expires, but not the call that began before', async () => {
+    const { caller, ended, upstreamEnded } = await openAll('echo')
+    const before = calling
+    const gone = new AbortController()
+    const call = await caller.post({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'slow', arguments: {} } }, {}, { signal: gone.signal })
+    await until(() => calling === before + 1, 'the call')
+    house.advance(lifetime * 1000 + 1000)
+    expect(await within(ended)).toEqual(all(4401))
+    await upstreamEnded()
+    expect(calling).toBe(before + 1)
+    const from = Date.now()
+    gone.abort()
+    await until(() => calling === before, 'the end of the call at the server')
+    // workerd alone hears of it when it writes on, at the next heartbeat; Cloudflare's network tells it at once (enable_request_signal).
+    expect(Date.now() - from).toBeLessThan(name === 'in workerd' ? 3000 : 1000)
+    await expect(call.text()).rejects.toThrow()
+  }, 15_000)
+
+  it('ends when its service is removed, and nothing of another service does [hostile U10]', async () => {
+    await house.supply('passing', { url: upstream.url })
+    // Every process sees it within a second.
+    while ((await house.fetch(`${house.origin}/services/passing`)).status !== 200) await new Promise((resolve) => setImmediate(resolve))
+    const kept = await openAll('echo')
+    const { ended, upstreamEnded } = await openAll('passing')
+    let over = false
+    kept.ended.then(() => (over = true)).catch(() => undefined)
+    await house.supply('passing')
+    expect(await within(ended)).toEqual([expect.any(String), expect.any(String), 'cut', ...socket.map(() => 1001)])
+    await upstreamEnded()
+    expect(over).toBe(false)
+    expect((await house.fetch(`${house.origin}/passing/mcp`, { method: 'POST' })).status).toBe(404)
+  }, 20_000)
+})
