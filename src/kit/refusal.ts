@@ -111,6 +111,12 @@ export const refusals = {
   'upstream.credential': row(502, 'temporarily_unavailable', 1502, 'The MCP server did not accept the gateway. Its operator must give the gateway access.'),
   'upstream.redirect': row(502, 'temporarily_unavailable', 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'),
   'upstream.session': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave a session id that is malformed or belongs to somebody else.'),
+  // clients and servers of different eras (src/proxy)
+  'mcp.method': row(404, 'invalid_request', -32601, 'The MCP server behind this address speaks older revisions and has nothing that answers this method.'),
+  'era.state': row(400, 'invalid_request', -32602, 'requestState is not of this request, or too old. Make the call again without it.'),
+  'era.declined': row(403, 'access_denied', 1403, 'The MCP server needs what was declined.'),
+  'era.input': row(400, 'invalid_request', 1400, 'The MCP server asks for something that this client cannot be asked for.'),
+  'era.unbridged': row(400, 'invalid_request', -32601, 'The MCP server behind this address speaks a newer revision, which has nothing that answers this method.'),
   // servers that are commands on this computer (src/bridge)
   'request.accept': row(406, 'invalid_request', 1406, 'Accept both application/json and text/event-stream.'),
   'mcp.legacy': row(400, 'invalid_request', 1400, 'This MCP server speaks older revisions only. Begin with initialize.'),

@@ -1,5 +1,5 @@
 // Header and body of a 2026-07-28 request say the same thing, or nobody acts on either (transports/streamable-http, server validation; SEP-2243).
-import { decodeBase64 } from '../kit/bytes.ts'
+import { decodeBase64, encodeBase64, utf8 } from '../kit/bytes.ts'
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { errorId, metaKeys } from './envelope.ts'
@@ -31,6 +31,10 @@ export const decodeMirrored = (value: string): string | undefined => {
     return undefined
   }
 }
+
+/** A value as it may stand in a header: itself, or behind the sentinel where it would be read as something else. */
+export const encodeMirrored = (value: string): string =>
+  /^(?! )[\x20-\x7e]*(?<! )$/.test(value) && !(value.startsWith(sentinelStart) && value.endsWith(sentinelEnd)) ? value : `${sentinelStart}${encodeBase64(utf8(value))}${sentinelEnd}`
 
 const mismatch = (header: string, message: Message): Refusal => new Refusal('mcp.headers', header, { say: `The ${header} header is missing, malformed or disagrees with the body.`, rpcId: message.id ?? null })
 

@@ -1,14 +1,15 @@
-// `Mcp-Param-*` headers of a tool call say what the arguments say (2026-07-28 streamable-http, custom headers): the bridge reads the body, so it checks.
+// `Mcp-Param-*` headers of a tool call say what the arguments say (2026-07-28 streamable-http, custom headers): whoever reads the body checks them, and whoever sends it writes them.
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { decodeMirrored } from './agreement.ts'
+import { decodeMirrored, encodeMirrored } from './agreement.ts'
+import { askedVersion } from './era.ts'
 import { type Id, isRecord, type Rpc } from './rpc.ts'
 
 const prefix = 'mcp-param-'
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /** One annotated parameter: the header's name in lower case, and where the value stands in the arguments. */
-interface Mirror {
+export interface Mirror {
   readonly header: string
   readonly path: readonly string[]
 }
@@ -74,3 +75,35 @@ export const mismatchOf = (mirrors: readonly Mirror[], args: unknown, headers: R
 
 export const mirrorRefusal = (header: string, id: Id): Refusal =>
   new Refusal('mcp.headers', header, { say: `The ${header.replace(prefix, 'Mcp-Param-')} header is missing, malformed or disagrees with the body.`, rpcId: id })
+
+/** The headers of a call with these arguments: flat list. What is no primitive has none. */
+export const mirroredHeaders = (mirrors: readonly Mirror[], args: unknown): string[] =>
+  mirrors.flatMap(({ header, path }) => {
+    const value = valueAt(args, path)
+    return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [header, encodeMirrored(String(value))] : []
+  })
+
+/** Values that are data and no schemas. */
+const data = new Set(['const', 'enum', 'default', 'examples'])
+
+const annotations = (schema: unknown, depth = 0): number => {
+  if (depth > 64 || typeof schema !== 'object' || schema === null) return 0
+  if (Array.isArray(schema)) return schema.reduce<number>((sum, part) => sum + annotations(part, depth + 1), 0)
+  return Object.entries(schema).reduce((sum, [name, part]) => sum + (name === 'x-mcp-header' && typeof part !== 'object' ? 1 : data.has(name) ? 0 : annotations(part, depth + 1)), 0)
+}
+
+/** Whether a client may call the tool: each annotation is well-formed, unique, and on a parameter that has one place (SEP-2243, client behaviour). */
+export const isUsable = (tool: unknown): boolean => {
+  if (!isRecord(tool) || !isRecord(tool['inputSchema'])) return true
+  const written = annotations(tool['inputSchema'])
+  return written === 0 || mirrorsOf([tool]).get(String(tool['name']))?.length === written
+}
+
+/** The member that `Mcp-Name` mirrors. */
+const named: Readonly<Record<string, string>> = { 'tools/call': 'name', 'prompts/get': 'name', 'resources/read': 'uri' }
+
+/** The headers that repeat a request's body in 2026-07-28 (streamable-http, standard headers). */
+export const standardHeaders = (method: string, params: Rpc): (readonly [string, string])[] => {
+  const name = params[named[method] ?? '']
+  return [['mcp-protocol-version', askedVersion], ['mcp-method', method], ...(typeof name === 'string' ? [['mcp-name', encodeMirrored(name)] as const] : [])]
+}

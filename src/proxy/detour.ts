@@ -1,9 +1,10 @@
-// Calls that the straight way does not carry: clients of HTTP+SSE, and servers that speak it or a WebSocket.
+// Calls that the straight way does not carry: clients of HTTP+SSE, servers that speak it or a WebSocket, and clients and servers of different eras.
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Upstream } from '../ports/calls.ts'
 import type { BerthCall } from '../ports/lines.ts'
 import type { Service } from '../ports/services.ts'
+import { createEraWays, type EraWaysDeps } from './era-ways.ts'
 import { createLegacyFront } from './legacy-sse.ts'
 import type { LegacyDeps } from './legacy-sse.ts'
 import { ownerOf } from './owner.ts'
@@ -12,8 +13,8 @@ import { createReach } from './reach.ts'
 import type { Reach, ReachDeps } from './reach.ts'
 
 export interface DetourDeps extends Pick<LegacyDeps, 'watch' | 'record' | 'ask' | 'keepAliveMs'> {
-  readonly runtime: LegacyDeps['runtime'] & ReachDeps['runtime']
-  readonly config: { readonly max_concurrent_calls: number; readonly max_open_streams: number }
+  readonly runtime: LegacyDeps['runtime'] & ReachDeps['runtime'] & EraWaysDeps['runtime']
+  readonly config: EraWaysDeps['config'] & { readonly max_concurrent_calls: number; readonly max_open_streams: number }
   /** The id of the one session that may live here; absent: any number, with ids of their own. */
   readonly berth?: string | undefined
 }
@@ -34,11 +35,14 @@ export const createDetour = ({ runtime, config, watch, record, ask, keepAliveMs,
   }
   const nextId = (): string => berth ?? encodeBase64url(runtime.random(32))
   const front = createLegacyFront({ runtime, ask, nextId, watch, record, keepAliveMs, most: config.max_concurrent_calls })
+  const eras = createEraWays({ runtime, config, keepAliveMs, reachOf })
   return {
     upstream(passed) {
       const { call, principal, envelope, session } = passed
       const { address } = call
       if (address.transport === 'sse') return front.upstream(passed)
+      const crossing = eras.upstream(passed)
+      if (crossing) return crossing
       const way = call.rest === '' ? reachOf(address.service) : undefined
       if (!way?.needed(session, envelope?.messages[0]?.method === 'initialize')) return undefined
       return { kind: 'local', url: 'http://line.invalid/mcp', handle: (request) => way.ask(request, ownerOf(principal)) }

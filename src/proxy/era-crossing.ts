@@ -1,0 +1,82 @@
+// A server for clients of both eras of MCP, whichever it speaks itself. A call of the era that the server speaks is none of this way's: it goes straight.
+import { metaKeys } from '../mcp/envelope.ts'
+import { parseExactText } from '../mcp/exact-json.ts'
+import { isModern } from '../mcp/revisions.ts'
+import { isRecord, metaOf, type Rpc } from '../mcp/rpc.ts'
+import type { Principal } from '../ports/people.ts'
+import type { Caller, EraAsk } from './era-exchange.ts'
+import type { Newer } from './era-newer.ts'
+import type { Older } from './era-older.ts'
+import { isOlderSession } from './era-older-sessions.ts'
+import type { Scout } from './era-scout.ts'
+import type { Verdicts } from './era-verdicts.ts'
+import { ownerOf } from './owner.ts'
+
+/** A call as far as it matters here. */
+export interface Approach {
+  readonly principal: Principal | undefined
+  /** Of a revision without sessions. */
+  readonly modern: boolean
+  readonly session: string | undefined
+  /** Of the first message. */
+  readonly method: string | undefined
+}
+
+export interface Crossing {
+  /** Whether this call goes this way: the server is not known to speak its era, or known not to. */
+  needed(approach: Approach): boolean
+  /** One request of Streamable HTTP, of either era. Rejects with `Refusal`. */
+  readonly ask: EraAsk
+}
+
+export interface CrossingDeps {
+  /** The server itself. */
+  readonly straight: EraAsk
+  readonly verdicts: Verdicts
+  readonly scout: Scout
+  readonly older: Older
+  readonly newer: Newer
+}
+
+const parse = (text: string): { readonly batch: boolean; readonly messages: readonly Rpc[] } => {
+  const value = parseExactText(text)
+  return { batch: Array.isArray(value), messages: (Array.isArray(value) ? (value as readonly unknown[]) : [value]).filter(isRecord) }
+}
+
+/** The era of a message: its own word, or the header's where it has none (basic/versioning). */
+const claimsModern = (message: Rpc, headers: Headers): boolean => {
+  const claim = metaOf(message)[metaKeys.version]
+  if (typeof claim === 'string') return isModern(claim)
+  return message['method'] !== 'initialize' && isModern(headers.get('mcp-protocol-version') ?? '')
+}
+
+export const createCrossing = ({ straight, verdicts, scout, older, newer }: CrossingDeps): Crossing => {
+  const post = async (request: Request, caller: Caller): Promise<Response> => {
+    const session = request.headers.get('mcp-session-id') ?? undefined
+    const body = await request.text()
+    const { batch, messages } = parse(body)
+    const [first] = messages
+    const send = (): Promise<Response> => straight(new Request(request.url, { method: 'POST', headers: request.headers, signal: request.signal, body }), caller.principal)
+    if (isOlderSession(session)) return older.post(caller, session, messages, batch)
+    if (!first || batch) return send()
+    if (claimsModern(first, request.headers)) return verdicts.speaks(caller.owner, true) === false ? newer.handle(caller, first) : scout.newer(caller, first, send)
+    if (first['method'] !== 'initialize') return send()
+    if (verdicts.speaks(caller.owner, false) !== false) return scout.older(caller, first, send)
+    return (await older.begin(caller, first)) ?? send()
+  }
+
+  return {
+    needed({ principal, modern, session, method }) {
+      if (modern) return verdicts.speaks(ownerOf(principal), true) !== true
+      if (session !== undefined) return isOlderSession(session)
+      return method === 'initialize' && verdicts.speaks(ownerOf(principal), false) !== true
+    },
+    async ask(request, principal) {
+      const caller: Caller = { principal, owner: ownerOf(principal), url: request.url, headers: request.headers, signal: request.signal }
+      if (request.method === 'POST') return post(request, caller)
+      const session = request.headers.get('mcp-session-id') ?? undefined
+      if (!isOlderSession(session)) return straight(request, principal)
+      return request.method === 'DELETE' ? older.end(caller, session) : older.get(caller, session)
+    },
+  }
+}

@@ -1,0 +1,83 @@
+// What the gateway itself asks of a server in the other era's words, and the messages of its answers.
+import { isEventStream } from '../kit/events.ts'
+import { readBounded } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { parseExactText } from '../mcp/exact-json.ts'
+import { isRecord, type Rpc } from '../mcp/rpc.ts'
+import type { Principal } from '../ports/people.ts'
+import { readEvents } from './event-reader.ts'
+
+/** One request of Streamable HTTP to the server, whatever it is behind. Rejects with `upstream.*` and what its network says. */
+export type EraAsk = (request: Request, principal: Principal | undefined) => Promise<Response>
+
+/** The caller of whose requests these are made: what the server is told of them, and when they leave. */
+export interface Caller {
+  readonly principal: Principal | undefined
+  /** Whose sessions these are; empty where nobody signs in. */
+  readonly owner: string
+  /** The server's address, with what the caller's own query adds to it. */
+  readonly url: string
+  /** Fields of the caller's own request, identity and credential included. */
+  readonly headers: Headers
+  readonly signal: AbortSignal
+}
+
+/** Largest message of a server, bytes. */
+const mostBytes = 67_108_864
+
+const ownFields = new Set(['accept', 'accept-encoding', 'content-type', 'content-length', 'last-event-id'])
+
+/** What the server is told of the caller, and then what this request is. The caller's own MCP headers are about another request. */
+const fieldsOf = (headers: Headers, more: readonly (readonly [string, string])[]): Headers => {
+  const fields = new Headers()
+  for (const [name, value] of headers) if (!ownFields.has(name) && !name.startsWith('mcp-')) fields.append(name, value)
+  for (const [name, value] of more) fields.append(name, value)
+  return fields
+}
+
+export const createTell =
+  (ask: EraAsk) =>
+  ({ principal, url, headers, signal }: Pick<Caller, 'principal' | 'url' | 'headers' | 'signal'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
+    const fields = fieldsOf(headers, [['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'], ...(body === undefined ? [] : [['content-type', 'application/json'] as const]), ...more])
+    return ask(new Request(url, { method, headers: fields, signal, ...(body === undefined ? {} : { body }) }), principal)
+  }
+
+export type Tell = ReturnType<typeof createTell>
+
+/** Answers that say nothing about MCP and are the caller's to see: a login that is wanted, a server in trouble. Never a verdict on what it speaks. */
+export const isForeign = ({ status }: Response): boolean => status === 401 || status === 403 || status === 407 || status === 408 || status === 429 || status >= 500 || (status >= 300 && status < 400)
+
+const messages = (text: string): readonly Rpc[] => {
+  try {
+    const value = parseExactText(text)
+    return (Array.isArray(value) ? (value as readonly unknown[]) : [value]).filter(isRecord)
+  } catch {
+    // No JSON, so no message.
+    return []
+  }
+}
+
+/** Deals with each message of an answer, in order; resolves at its end. Numbers in them are written again as they came. */
+export const hear = async (response: Response, deal: (message: Rpc) => void | Promise<void>): Promise<void> => {
+  if (!response.body) return
+  if (isEventStream(response.headers.get('content-type') ?? undefined)) {
+    await readEvents(response.body, mostBytes, async ({ data }) => {
+      for (const message of messages(data)) await deal(message)
+    })
+    return
+  }
+  for (const message of messages(new TextDecoder().decode(await readBounded(response.body, mostBytes)))) await deal(message)
+}
+
+/** The one answer to a request of the gateway's own; undefined when there is none. */
+export const answerOf = async (response: Response, id: string): Promise<Rpc | undefined> => {
+  let found: Rpc | undefined
+  await hear(response, (message) => {
+    if (message['method'] === undefined && (message['id'] === id || isRecord(message['error']))) found ??= message
+  })
+  return found
+}
+
+export const nothing = (response: Response): Promise<unknown> => response.body?.cancel().catch(() => undefined) ?? Promise.resolve()
+
+export const asRefusal = (error: unknown, service: string): Refusal => (error instanceof Refusal ? error : new Refusal('upstream.unreachable', `${service}: ${error instanceof Error ? error.message : String(error)}`))

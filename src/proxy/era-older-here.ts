@@ -1,0 +1,48 @@
+// Requests of clients of 2025 and before that a server of 2026-07-28 has no method for: what the gateway answers in its place, and what it does not.
+import { Refusal } from '../kit/refusal.ts'
+import { errorText, type Id, paramsOf, type Rpc } from '../mcp/rpc.ts'
+import { isLevel } from '../mcp/translate.ts'
+import type { OlderListen } from './era-older-listen.ts'
+import type { OlderSessions } from './era-older-sessions.ts'
+
+export interface OlderHereDeps {
+  readonly sessions: Pick<OlderSessions, 'change'>
+  readonly listen: Pick<OlderListen, 'changed'>
+  readonly lasting: boolean
+}
+
+/** The answer as text; undefined for what the server answers. */
+export type OlderHere = (id: string, message: Rpc) => Promise<string> | string | undefined
+
+const unbridged = /^(?:tasks\/.*|server\/discover|subscriptions\/.*|notifications\/.*)$/
+const watching = /^resources\/(?:un)?subscribe$/
+const mostWatched = 256
+
+const empty = (message: Rpc): string => JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: {} })
+
+export const createOlderHere = ({ sessions, listen, lasting }: OlderHereDeps): OlderHere => {
+  const watch = async (id: string, message: Rpc): Promise<string> => {
+    const { uri } = paramsOf(message)
+    const stays = message['method'] === 'resources/subscribe'
+    const session = await sessions.change(id, ({ watched }) => {
+      const others = watched.filter((one) => one !== uri)
+      if (stays && others.length >= mostWatched) throw new Refusal('calls.limited', `${mostWatched} resources are watched`)
+      return { watched: stays ? [...others, String(uri)] : others }
+    })
+    listen.changed(id, session)
+    return empty(message)
+  }
+
+  return (id, message) => {
+    const method = String(message['method'])
+    const failed = (code: number, say: string): string => errorText(message['id'] as Id, code, say)
+    if (method === 'ping') return empty(message)
+    if (method === 'initialize') return failed(-32_600, 'The session has begun already.')
+    if (method === 'logging/setLevel') {
+      const { level } = paramsOf(message)
+      return isLevel(level) ? sessions.change(id, () => ({ level })).then(() => empty(message)) : failed(-32_602, 'There is no such level.')
+    }
+    if (lasting && watching.test(method)) return watch(id, message)
+    return unbridged.test(method) || watching.test(method) ? failed(-32_601, new Refusal('era.unbridged').say) : undefined
+  }
+}

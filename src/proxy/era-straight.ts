@@ -1,0 +1,33 @@
+// A server itself, as Streamable HTTP in the words that it speaks, wherever it is: what the way between the eras stands on.
+import type { Runtime } from '../ports/runtime.ts'
+import type { Service } from '../ports/services.ts'
+import { carried } from './carried.ts'
+import type { EraAsk } from './era-exchange.ts'
+import { ownerOf } from './owner.ts'
+import type { Reach } from './reach.ts'
+
+export interface StraightDeps {
+  readonly runtime: Pick<Runtime, 'lines'>
+  /** The way to a server that may speak on a line. */
+  readonly reachOf: (service: Service) => Reach | undefined
+}
+
+/** Undefined for a service in this process: it is made with the product, and speaks what its clients do. */
+export const createStraight = (service: Service, { runtime, reachOf }: StraightDeps): EraAsk | undefined => {
+  const { upstream } = service
+  if (upstream.kind === 'local') return undefined
+  if (upstream.kind === 'bridge') return (request, principal) => carried(upstream.carry, request, principal)
+  const { fetch } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
+  return async (request, principal) => {
+    const body = request.method === 'POST' ? await request.text() : undefined
+    const init = { method: request.method, signal: request.signal, ...(body === undefined ? {} : { body }) }
+    const reach = reachOf(service)
+    if (reach?.needed(request.headers.get('mcp-session-id') ?? undefined, body?.includes('"initialize"') === true)) {
+      return reach.ask(new Request('http://line.invalid/mcp', { ...init, headers: request.headers }), ownerOf(principal))
+    }
+    const headers = new Headers(request.headers)
+    // fetch undoes a Content-Encoding behind our back.
+    headers.set('accept-encoding', 'identity')
+    return fetch(request.url, { ...init, headers, redirect: 'manual' })
+  }
+}
