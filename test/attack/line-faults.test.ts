@@ -33,7 +33,7 @@ const openServer = async (inner: string): Promise<{ readonly origin: string; clo
   const server: Server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://here')
     if (pathname === '/away') return void response.writeHead(307, { location: inner }).end()
-    if (pathname === '/silent') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+    if (pathname === '/silent') return response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     if (pathname === '/nothing') return
     if (pathname === '/elsewhere') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`event: endpoint\ndata: ${inner}messages\n\n`)
     if (request.method === 'GET') {

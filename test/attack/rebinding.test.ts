@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { createOutbound, globalAddresses, type Lookup } from '../../src/node/outbound.ts'
 import { signInAs } from '../houses/administrator.ts'
 import { type House, openOnSocket } from '../houses/houses.ts'
+import { underAnyName } from '../houses/named.ts'
 import { ana, callerOf } from '../houses/people.ts'
 import { call } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
@@ -49,11 +50,16 @@ it('never leads inside when its name is resolved again, by call, by stream, by s
   const added = await admin.ask('POST', '/api/services', { id: 'turning', service: { url: `https://turning.example:${port}/mcp`, auth_required: false } })
   expect([added.status, asked.length > 0]).toEqual([201, true])
   expect(JSON.parse((await admin.ask('GET', '/api/services/turning')).body)).toMatchObject({ network: 'public' })
+  // What was approved is served at its encoded host as well.
+  const encoded = (await (await house.fetch(`${house.origin}/encode?domain=turning.example`)).json()) as { url: string; registered: boolean }
+  const fetch = underAnyName(house, true)
+  expect([encoded.registered, encoded.url]).toEqual([true, expect.stringContaining('-enc.root.localhost:')])
   for (const address of ['127.0.0.1', '::ffff:127.0.0.1', '169.254.169.254', '10.0.0.1']) {
     answers = [address]
     const caller = callerOf(house, `${house.origin}/turning/mcp`, '')
     const refused = { jsonrpc: '2.0', error: { code: 1502, message: 'The gateway does not connect to that address.' } }
     for (const answer of [await caller.post(call()), await caller.post({ ...call(), method: 'initialize' }), await caller.get()]) expect([answer.status, await answer.json()]).toMatchObject([502, refused])
+    expect((await callerOf({ ...house, fetch }, encoded.url, '').post(call())).status).toBe(502)
     const stream = await callerOf(house, `${house.origin}/turning/sse`, '').get()
     const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader()
     const endpoint = /data: (\S+)/.exec((await reader?.read())?.value ?? '')?.[1] ?? ''
