@@ -29,10 +29,15 @@ export const flatOf = (headers: Headers, decoded: boolean): string[] => {
   return flat
 }
 
-const ask = ({ upstream, method, headers, identity, body, principal }: Omit<Admission, 'byFetch'>, deps: FetchDeps, signal: AbortSignal): Promise<Response> => {
+const ask = ({ upstream, method, headers, identity, body, json, principal }: Omit<Admission, 'byFetch'>, deps: FetchDeps, signal: AbortSignal): Promise<Response> => {
   const init = { method, headers: headersOf([...headers, ...identity]), signal, redirect: 'manual' as const, ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }) }
-  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, principal, signal }).then(bridgeResponse)
-  if (upstream.kind === 'local') return upstream.handle(new Request(upstream.url, init))
+  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, json, principal, signal }).then(bridgeResponse)
+  if (upstream.kind === 'local') {
+    const request = new Request(upstream.url, init)
+    // Its signal follows ours only while somebody holds the Request, and a service that streams for hours may hold the signal alone.
+    signal.addEventListener('abort', () => void request, { once: true })
+    return upstream.handle(request)
+  }
   // fetch undoes a Content-Encoding behind our back, and the caller's Accept-Encoding was not about that.
   init.headers.set('accept-encoding', 'identity')
   return deps.fetch(`${upstream.origin}${upstream.path}`, init)

@@ -85,7 +85,12 @@ export const openInProcess = async (options: HouseOptions): Promise<LivingHouse>
     log,
     advance,
     supply: supplier(runtime),
-    fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), quietVisit(count++), fetch),
+    fetch(url, init) {
+      const request = new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } })
+      // As a runtime holds a request while it is answered: its signal follows the caller's no longer than it lives.
+      init?.signal?.addEventListener('abort', () => void request, { once: true })
+      return gateway.handle(request, quietVisit(count++), fetch)
+    },
     async close() {
       await runtime.close()
       rmSync(stateDir, { recursive: true, force: true })

@@ -85,9 +85,11 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     }
   },
   batch: (args, { id }) => void out(`${JSON.stringify([{ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'in a batch' } }, { jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: JSON.stringify(args) }] } }])}\n`),
-  progress: async ({ steps }, message) => {
+  progress: async ({ steps, slowly }, message) => {
     const token = (message.params?.['_meta'] as Record<string, unknown> | undefined)?.['progressToken']
     for (let step = 1; step <= Number(steps); step++) say({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: token, progress: step, total: steps } })
+    // The SDK's client forgets who wanted to hear of progress once the answer is there, whatever waits in its own queue.
+    if (slowly) await later(50)
     return { token }
   },
   log: ({ text }) => {
