@@ -39,6 +39,7 @@ const viewOf = (upstream: Upstream, description: string, session: Session, kept:
     scopes: account.granted,
     wanted: account.wanted ?? [],
     connectedAt: account.connectedAt,
+    renewedAt: account.since,
     ended: account.ended !== undefined,
     chosen: account.name === kept?.chosen,
   })),

@@ -1,5 +1,5 @@
 // A person's accounts at the server behind a service: connect one, choose which one calls are made with, disconnect (users.md 4.8).
-import { html, type Markup } from '../kit/html.ts'
+import { type Drawable, html, type Markup } from '../kit/html.ts'
 import type { ConnectUpstreamView } from '../ports/pages.ts'
 import { account as personOf, caution, named, page, post, type Gateway } from './shell.ts'
 import { okIcon } from './icons.ts'
@@ -19,22 +19,36 @@ const button = (view: ConnectUpstreamView, fields: Readonly<Record<string, strin
     html`<button class="${primary ? 'primary' : 'slim'}">${label}</button>`,
   )
 
+/** The first account needs no name of its own, and `default` is a word for programs. */
+const nameOf = (one: Account): string => (one.name === 'default' ? 'Your account' : readName(one.name, 'Your account').text)
+
 const state = (one: Account, alone: boolean): Markup => {
-  if (one.ended) return html`<span class="chip old">Has to be connected again</span>`
-  if (one.wanted.length > 0) return html`<span class="chip new">Asks for more</span>`
-  return one.chosen && !alone ? html`<span class="chip new">Used for calls</span>` : html`<span class="badge ok">${okIcon}<span>Connected</span></span>`
+  if (one.ended) return html`<span class="badge warn">Has to be connected again</span>`
+  if (one.wanted.length > 0) return html`<span class="badge warn">Asks for more</span>`
+  return one.chosen || alone ? html`<span class="badge ok">${okIcon}<span>${alone ? 'Connected' : 'Used for calls'}</span></span>` : html`<span class="chip old">Connected</span>`
+}
+
+const history = ({ connectedAt, renewedAt, issuer }: Account): Markup => {
+  const [first, last] = [day(connectedAt), day(renewedAt)]
+  return html`Connected on <time>${first}</time> at ${named(URL.parse(issuer)?.host ?? readAddress(issuer))}${last !== first && html`, last renewed on <time>${last}</time>`}.`
 }
 
 const accountBlock = (view: ConnectUpstreamView, one: Account): Markup => {
-  const name = readName(one.name, 'default').text
   const needed = one.ended || one.wanted.length > 0
   return html`<section class="client tight">
-<div class="line"><h2>${named(name)}</h2>${state(one, view.accounts.length === 1)}</div>
-<p class="muted">Connected on ${day(one.connectedAt)} at ${named(URL.parse(one.issuer)?.host ?? readAddress(one.issuer))}.</p>
+<div class="line"><h2>${named(nameOf(one))}</h2>${state(one, view.accounts.length === 1)}</div>
+<p class="muted">${history(one)}</p>
 ${one.scopes.length > 0 && html`<p class="muted">Access: ${words(one.scopes)}</p>`}
 ${one.wanted.length > 0 && html`<p>The server also asks for ${words(one.wanted)}.</p>`}
-<div class="links">${button(view, { action: 'connect', account: one.name }, 'Connect again', needed && one.chosen)}${!one.chosen && button(view, { action: 'choose', account: one.name }, 'Use for calls')}${button(view, { action: 'disconnect', account: one.name }, 'Disconnect')}</div>
+<div class="links">${button(view, { action: 'connect', account: one.name }, one.wanted.length > 0 && !one.ended ? 'Allow more' : 'Connect again', needed && one.chosen)}${!one.chosen && button(view, { action: 'choose', account: one.name }, 'Use for calls')}${button(view, { action: 'disconnect', account: one.name }, 'Disconnect')}</div>
 </section>`
+}
+
+/** What is the matter with the account that calls are made with, before anything else is said. */
+const trouble = ({ accounts }: ConnectUpstreamView): Drawable => {
+  const used = accounts.find((one) => one.chosen)
+  if (used?.ended) return caution('Calls do not work until this account is connected again.')
+  return used && used.wanted.length > 0 && caution('Some calls do not work until you allow the server’s further request.')
 }
 
 const another = (view: ConnectUpstreamView): Markup => html`<details class="tight"><summary>Connect another account</summary>
@@ -55,16 +69,16 @@ export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView,
   const description = readText(view.service.description, 200)
   const live = view.accounts.some((one) => one.chosen && !one.ended && one.wanted.length === 0)
   const body = html`<div class="card stack">
-<h1 tabindex="-1" autofocus>${none ? html`Connect your ${named(service)} account` : html`Your accounts at ${named(service)}`}</h1>
+<h1 tabindex="-1" autofocus>${none ? html`Connect your ${named(service)} account` : html`Your ${view.accounts.length > 1 ? 'accounts' : 'account'} at ${named(service)}`}</h1>
 ${description && html`<p class="muted">${named(description)}</p>`}
-${introduction(service, host)}
+${none && introduction(service, host)}
+${trouble(view)}
+${live && view.returnTo === undefined && html`<p>Calls work now. You can go back to the app.</p>`}
 <p class="who"><span>You are <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`} here.</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
 ${none && button(view, { action: 'connect' }, `Continue to ${host}`, true)}
 ${view.accounts.map((one) => accountBlock(view, one))}
-${!none && !live && caution('Calls do not work until the account that they are made with is connected again.')}
-${live && view.returnTo === undefined && html`<p>You can go back to the app now.</p>`}
 ${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live ? 'Go on' : 'Go on without it'}</a></p>`}
-${!none && another(view)}
+${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>What this account is for</summary>${introduction(service, host)}</details></div>`}
 </div>`
   return page(gateway, { title: `${service} account`, width: 'middle', body, requestId })
 }

@@ -138,9 +138,10 @@ details p { font-size: 14px; }
 .copyable { position: relative; }
 .copyable > .copy { padding-inline-end: 84px; }
 .copyable > button { position: absolute; top: 4px; inset-inline-end: 4px; min-height: 28px; padding: 3px 10px; font-size: 13px; border-color: var(--line); }
-.links { display: flex; flex-wrap: wrap; gap: 8px; }
+.links { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
 .client ol { padding-inline-start: 20px; font-size: 14px; }
 .client p { font-size: 14px; }
+time { white-space: nowrap; }
 
 @media (max-width: 560px) {
   .top, .foot { padding-inline: 12px; }

@@ -92,6 +92,8 @@ export interface ConnectUpstreamView {
     readonly wanted: readonly string[]
     /** Epoch ms. */
     readonly connectedAt: number
+    /** When the tokens in use came, epoch ms. */
+    readonly renewedAt: number
     /** It has to be connected again. */
     readonly ended: boolean
     /** Calls are made with it. */

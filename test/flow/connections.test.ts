@@ -135,7 +135,7 @@ describe.each(houses)('%s', (_name, open) => {
     expect(far.calls.every(({ message }) => !JSON.stringify(message).includes('postern'))).toBe(true)
 
     const page = await connectAt(house, link, { who: yamada, browser, fields: {} })
-    expect([page.status, page.body]).toEqual([200, expect.stringContaining('You can go back to the app now')])
+    expect([page.status, page.body]).toEqual([200, expect.stringContaining('You can go back to the app.')])
     const retry = { ...asking, id: 8, params: { ...asking.params, requestState: result.requestState, inputResponses: { postern_connect: { action: 'accept' } } } }
     expect(await (await caller.post(retry, modernHeaders())).json()).toMatchObject({ id: 8, result: { content: [{ type: 'text' }] } })
     expect(JSON.stringify(far.calls.at(-1)?.message)).not.toMatch(/requestState|inputResponses/)
