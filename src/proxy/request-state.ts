@@ -48,6 +48,9 @@ const paramsOf = (message: Json): Json => (isObject(message['params']) ? message
 const without = (params: Json, names: readonly string[]): Json => Object.fromEntries(Object.entries(params).filter(([name]) => !names.includes(name)))
 const only = (params: Json, names: readonly string[]): Json => Object.fromEntries(Object.entries(params).filter(([name]) => names.includes(name)))
 
+/** One text for one request, whatever the round trip it is in. */
+export const canonicalRequest = (message: Json): string => JSON.stringify([message['method'], canonical(without(paramsOf(message), [...roundTrip, '_meta']))])
+
 const bad = (why: string, message: Json): Refusal => {
   const { id } = message
   return new Refusal('mcp.invalid', why, { say: 'requestState is not of this request, or too old. Make the call again without it.', rpcId: typeof id === 'string' || typeof id === 'number' ? id : null })
@@ -55,7 +58,7 @@ const bad = (why: string, message: Json): Refusal => {
 
 export const createRequestStates = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'keys'> }): RequestStates => {
   const contextOf = ({ person }: Principal, service: string): string => `request-state\n${service}\n${personKey(person)}`
-  const requestOf = (message: Json): Promise<string> => digest(JSON.stringify([message['method'], canonical(without(paramsOf(message), [...roundTrip, '_meta']))]))
+  const requestOf = (message: Json): Promise<string> => digest(canonicalRequest(message))
 
   return {
     async seal(message, principal, service) {
