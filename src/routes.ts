@@ -77,7 +77,7 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
   { paths: ['/login/:provider'], what: 'Starts the sign-in at an identity provider', surface: 'page', cors: false, on: { POST: h.signIn.begin } },
   { paths: ['/logout'], what: 'Ends the browser session', surface: 'page', cors: false, on: { POST: h.signIn.logout } },
   { paths: ['/'], what: 'JSON about the gateway for programs, the signed-in person’s services for browsers; ?t= opens a one-time login link', surface: 'page', cors: false, on: { GET: (request, visit) => (new URL(request.url).searchParams.has('t') ? h.signIn.link : h.status.front)(request, visit) }, onIssuer: true },
-  { paths: ['/health'], what: 'Status, version and storage; 503 when the storage does not answer', surface: 'json', cors: false, on: { GET: h.status.health }, anyHost: true },
+  { paths: ['/health'], what: 'Status, version and storage, and for a gateway with one command (or ?server=) serverId and userId; 503 when the storage does not answer or the command cannot be started', surface: 'json', cors: false, on: { GET: h.status.health }, anyHost: true },
   { paths: ['/healthz'], what: 'The process is alive', surface: 'json', cors: false, on: { GET: h.status.live }, anyHost: true },
   { paths: ['/readyz'], what: 'Ready for requests: 503 while draining or without storage', surface: 'json', cors: false, on: { GET: h.status.ready }, anyHost: true },
   { paths: ['/services'], what: 'The services by id', surface: 'json', cors: true, on: { GET: h.status.services } },
@@ -85,6 +85,7 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
   { paths: ['/encode'], what: 'The host that encodes a server’s domain, as JSON or page; ?domain=', surface: 'page', cors: false, on: { GET: h.encode } },
   { paths: ['/api/services'], what: 'For administrators: the services, and adding one (session cookie, X-CSRF-Token)', surface: 'json', cors: false, on: { GET: h.services.list, POST: h.services.add } },
   { paths: ['/api/services/:id'], what: 'For administrators: one service, and removing one that was added', surface: 'json', cors: false, on: { GET: h.services.show, DELETE: h.services.remove } },
+  { paths: ['/api/processes'], what: 'For administrators: the processes of services that are commands, those that failed last, and what each wrote to standard error', surface: 'json', cors: false, on: { GET: h.services.processes } },
 ]
 
 type Env = { Bindings: { visit: Visit } }
@@ -127,11 +128,10 @@ const pairs = (flat: readonly string[]): [string, string][] => flat.flatMap((nam
 export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
   const { handlers, directory, cors, front, pages, log } = options
   const finish = (response: Response, request: Request, visit: Visit, open: boolean): Response => {
-    const answer = new Response(response.body, response)
-    answer.headers.set('x-request-id', visit.requestId)
-    answer.headers.set('x-content-type-options', 'nosniff')
-    if (open) for (const [name, value] of pairs(cors.answer(request.headers.get('origin') ?? undefined))) answer.headers.append(name, value)
-    return answer
+    response.headers.set('x-request-id', visit.requestId)
+    response.headers.set('x-content-type-options', 'nosniff')
+    if (open) for (const [name, value] of pairs(cors.answer(request.headers.get('origin') ?? undefined))) response.headers.append(name, value)
+    return response
   }
   const refused = (thrown: unknown, surface: Surface, request: Request, visit: Visit): Response => {
     const refusal = asRefusal(thrown, surface === 'oauth')

@@ -1,6 +1,6 @@
 // The form of the connect page: read within bounds, and only from our own page in the session it was shown to.
 import { sameText, utf8Text } from '../kit/bytes.ts'
-import { readBounded } from '../kit/http.ts'
+import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Session } from '../ports/rooms.ts'
@@ -15,7 +15,7 @@ export const readOwnForm = async (request: Request, session: Session, origins: r
   const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/x-www-form-urlencoded') throw new Refusal('request.media-type', type)
   const form = new Map<string, string>()
-  for (const [name, value] of new URLSearchParams(utf8Text(await readBounded(request.body, largest)))) {
+  for (const [name, value] of new URLSearchParams(utf8Text(await readWhole(request, largest)))) {
     if (form.has(name)) throw new Refusal('request.malformed', `field ${name.slice(0, 40)} sent twice`)
     form.set(name, value)
   }

@@ -1,6 +1,6 @@
 // Reads the small forms of the sign-in pages.
 import { utf8Text } from '../kit/bytes.ts'
-import { readBounded } from '../kit/http.ts'
+import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 
 /** Field name → its one value. */
@@ -13,7 +13,7 @@ export const readForm = async (request: Request): Promise<Form> => {
   const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/x-www-form-urlencoded') throw new Refusal('request.media-type', type)
   const form = new Map<string, string>()
-  for (const [name, value] of new URLSearchParams(utf8Text(await readBounded(request.body, largest)))) {
+  for (const [name, value] of new URLSearchParams(utf8Text(await readWhole(request, largest)))) {
     if (form.has(name)) throw new Refusal('request.malformed', `field ${name.slice(0, 40)} sent twice`)
     form.set(name, value)
   }

@@ -60,3 +60,11 @@ export const readBounded = async (body: ReadableStream<Uint8Array> | null, max: 
   }
   return whole
 }
+
+/** The same of a request. At one go where the length is said and fits: HTTP holds the caller to it. */
+export const readWhole = async (request: Request, max: number): Promise<Uint8Array<ArrayBuffer>> => {
+  if (!(Number(request.headers.get('content-length') ?? Number.NaN) <= max)) return readBounded(request.body, max)
+  const whole = new Uint8Array(await request.arrayBuffer())
+  if (whole.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
+  return whole
+}

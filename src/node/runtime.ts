@@ -1,14 +1,11 @@
 // Everything the core asks of Node: clock, randomness, storage, guarded outbound connections, passwords, the log.
-import { randomFillSync } from 'node:crypto'
 import type { Config } from '../config/schema.ts'
-import { utf8 } from '../kit/bytes.ts'
-import { createKeyRing } from '../kit/keyring.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
+import { es256, openKeys, randomBytes } from './keys.ts'
 import { createLines } from './lines.ts'
 import { createOutbound, type Lookup } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
-import { rootSecrets } from './root-secret.ts'
 import { createNodeSpawn, type NodeSpawn } from './spawn.ts'
 import { openStore } from './store.ts'
 
@@ -32,14 +29,13 @@ interface NodeRuntimeOptions {
 
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
 export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now(), lookup }: NodeRuntimeOptions): Promise<NodeRuntime> => {
-  const random = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
-  const keys = await createKeyRing(rootSecrets(stateDir, config.session_secret, config.previous_secrets), random, config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key))
+  const keys = await openKeys(stateDir, config)
   const { store, close } = openStore({ config, stateDir, now, log })
   const processes = createNodeSpawn({ stateDir })
   const pending = new Set<Promise<unknown>>()
   return {
     now,
-    random,
+    random: randomBytes,
     outbound: createOutbound({ allowOrigins: [], ...(lookup ? { lookup } : {}) }),
     lines: createLines(lookup),
     defer(work) {
@@ -50,6 +46,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     store,
     cache: createMemoryCache({ now, most: 1000 }),
     keys,
+    es256,
     passwords: createPasswords(),
     spawn: processes.spawn,
     isolation: processes.isolation,

@@ -82,7 +82,7 @@ export const createClientDocuments = (deps: RemoteJsonDeps): ClientDocuments => 
       grantTypes: metadata.grant_types,
       ...(metadata.jwks && { jwks: metadata.jwks }),
       ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
-      digest: await digest(text),
+      digest: () => digest(text),
     }
   }
   return { resolve }

@@ -10,7 +10,7 @@ import { assertionType, createProveAssertion } from './client-assertion.ts'
 import type { ClientDocuments } from './client-document.ts'
 import { one } from './form.ts'
 import { createRegistrations, registeredClient } from './registrations.ts'
-import type { Registrations } from './registrations.ts'
+import type { ReadRegistration, Registrations } from './registrations.ts'
 
 export interface Clients {
   /** The client with this id, for the legs on which a person looks on. Throws `client.unknown` or `client.document`. */
@@ -96,7 +96,7 @@ const configuredClient = async (id: string, entry: Configured): Promise<Client> 
   ...(entry.client_secret !== undefined && { secretDigest: await digest(entry.client_secret) }),
   ...(entry.jwks && { jwks: entry.jwks as NonNullable<Client['jwks']> }),
   ...(entry.jwks_uri !== undefined && { jwksUri: entry.jwks_uri }),
-  digest: await digest(JSON.stringify(entry)),
+  digest: () => digest(JSON.stringify(entry)),
 })
 
 export const createClients = ({ runtime, config, documents, directory }: ClientsDeps): Clients => {
@@ -104,19 +104,19 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   const prove = createProveAssertion({ runtime, directory })
   const configured = new Map(Object.entries(config.clients))
 
-  const known = async (id: string, leg: Leg): Promise<Client | undefined> => {
+  const known = async (id: string, leg: Leg): Promise<{ readonly client: Client; readonly registered?: ReadRegistration } | undefined> => {
     const entry = configured.get(id)
-    if (entry) return configuredClient(id, entry)
-    if (/^https?:/i.test(id)) return documents.resolve(id, leg)
-    const found = await registrations.read(id)
-    return found && registeredClient(found.registration)
+    if (entry) return { client: await configuredClient(id, entry) }
+    if (/^https?:/i.test(id)) return { client: await documents.resolve(id, leg) }
+    const registered = await registrations.read(id)
+    return registered && { client: registeredClient(registered.registration), registered }
   }
 
   const find: Clients['find'] = async (id) => {
-    const client = await known(id, 'authorize')
+    const found = await known(id, 'authorize')
     const shown = id.slice(0, 200)
-    if (!client) throw new Refusal('client.unknown', `unknown client ${shown}`, { page: { facts: [{ name: 'Client', value: shown }] } })
-    return client
+    if (!found) throw new Refusal('client.unknown', `unknown client ${shown}`, { page: { facts: [{ name: 'Client', value: shown }] } })
+    return found.client
   }
 
   const checkSecret = async (client: Client, { secrets }: Credentials, withBasic: boolean): Promise<void> => {
@@ -128,14 +128,15 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     const credentials = credentialsOf(request, form)
     const withBasic = request.headers.get('authorization') !== null
     if (credentials.id === undefined) throw unauthenticated('no client_id', withBasic)
-    const client = await known(credentials.id, 'token')
-    if (!client) throw unauthenticated(`unknown client ${credentials.id.slice(0, 200)}`, withBasic)
+    const found = await known(credentials.id, 'token')
+    if (!found) throw unauthenticated(`unknown client ${credentials.id.slice(0, 200)}`, withBasic)
+    const { client, registered } = found
     // An assertion of a client that has keys is always checked, also where it may come without one.
     const proven = credentials.assertion !== undefined && (client.jwks ?? client.jwksUri) !== undefined
     if (!proven && credentials.method !== client.authMethod) throw unauthenticated(`${client.id} uses ${client.authMethod}, not ${credentials.method}`, withBasic)
     if (credentials.assertion !== undefined) await prove(client, credentials.assertion)
     else if (client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
-    if (client.kind === 'dynamic') await registrations.renew(client.id)
+    if (registered) await registrations.renew(registered)
     return client
   }
 

@@ -1,6 +1,6 @@
 // How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749 §3.1, §3.2).
 import { digest, utf8Text } from '../kit/bytes.ts'
-import { readBounded } from '../kit/http.ts'
+import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Limit } from '../ports/rooms.ts'
 
@@ -29,7 +29,7 @@ export const readForm = async (request: Request, maxBytes = maxOAuthBody): Promi
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   if (type !== 'application/x-www-form-urlencoded' || charset !== 'utf-8')
     throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, { say: 'Send application/x-www-form-urlencoded in UTF-8.' })
-  return strict(new URLSearchParams(utf8Text(await readBounded(request.body, maxBytes))))
+  return strict(new URLSearchParams(utf8Text(await readWhole(request, maxBytes))))
 }
 
 /** The value of a parameter; undefined when absent or empty; a repeated one is refused. */

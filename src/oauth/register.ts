@@ -1,7 +1,7 @@
 // Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP 2026-07-28 and still what many clients do.
 import type { Config } from '../config/schema.ts'
 import { utf8Text } from '../kit/bytes.ts'
-import { readBounded } from '../kit/http.ts'
+import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, Limit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -45,7 +45,7 @@ export const readClientMetadata = async (request: Request): Promise<{ readonly m
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   const isForm = type === 'application/x-www-form-urlencoded'
   if (charset !== 'utf-8' || (!isForm && type !== 'application/json')) throw malformed('Send application/json in UTF-8.')
-  const text = utf8Text(await readBounded(request.body, maxOAuthBody))
+  const text = utf8Text(await readWhole(request, maxOAuthBody))
   const sent = isForm ? formMetadata(new URLSearchParams(text)) : parseJson(text)
   // RFC 7591 §2: without a method the client has a secret and sends it by Basic.
   const { metadata, fault } = judgeClientMetadata(sent, 'client_secret_basic')

@@ -19,17 +19,23 @@ export interface Registration {
   readonly renewedAt: number
 }
 
+/** A registration as it was read, with the version a change must find. */
+export interface ReadRegistration {
+  readonly registration: Registration
+  readonly mark: string
+}
+
 export interface Registrations {
   /** Keeps new metadata under a new id. The secrets are told here once and kept as digests. */
   create(metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string; readonly accessToken: string }>
-  read(id: string): Promise<{ readonly registration: Registration; readonly mark: string } | undefined>
+  read(id: string): Promise<ReadRegistration | undefined>
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
-  replace(read: { readonly registration: Registration; readonly mark: string }, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
+  replace(read: ReadRegistration, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
   remove(id: string): Promise<void>
   /** Somebody allowed the client something: from now on it lives as long as it is used. */
   use(id: string): Promise<void>
   /** Sets the expiry of a client in use back; at most one write a day and client. */
-  renew(id: string): Promise<void>
+  renew(read: ReadRegistration): Promise<void>
   /** Epoch seconds at which a registration in use ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
   expiresAt(registration: Registration): number
   /** Whether this is the registration's access token. */
@@ -44,7 +50,7 @@ const maxAttempts = 10
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
 const needsSecret = (metadata: ClientMetadata): boolean => metadata.token_endpoint_auth_method === 'client_secret_basic' || metadata.token_endpoint_auth_method === 'client_secret_post'
 
-export const registeredClient = async ({ id, metadata, secretDigest }: Registration): Promise<Client> => ({
+export const registeredClient = ({ id, metadata, secretDigest }: Registration): Client => ({
   id,
   name: metadata.client_name ?? 'An app without a name',
   kind: 'dynamic',
@@ -54,7 +60,7 @@ export const registeredClient = async ({ id, metadata, secretDigest }: Registrat
   ...(secretDigest && { secretDigest }),
   ...(metadata.jwks && { jwks: metadata.jwks }),
   ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
-  digest: await digest(JSON.stringify(metadata)),
+  digest: () => digest(JSON.stringify(metadata)),
 })
 
 /** How long the record is kept from `now`; an unused one is not prolonged by being replaced. */
@@ -116,14 +122,13 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
         if (await records.put(id, used, { ...ttlOf(used), only: found.mark })) return
       }
     },
-    async renew(id) {
-      const found = lifetimeMs > 0 ? await read(id) : undefined
+    async renew({ registration, mark }) {
       const now = runtime.now()
       // The id alone is no secret: whoever knows it must not keep a registration alive that nobody uses.
-      if (!found || found.registration.unused || now - found.registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
-      // Only over the version just read: a client deleted meanwhile stays deleted.
-      const renewed = { ...found.registration, renewedAt: now }
-      await records.put(id, renewed, { ...ttlOf(renewed), only: found.mark })
+      if (lifetimeMs <= 0 || registration.unused || now - registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
+      // Only over the version that was read: a client deleted meanwhile stays deleted.
+      const renewed = { ...registration, renewedAt: now }
+      await records.put(renewed.id, renewed, { ...ttlOf(renewed), only: mark })
     },
     expiresAt: (registration) => (lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0),
     admits: async (registration, accessToken) => sameText(await digest(accessToken), registration.accessDigest),

@@ -36,14 +36,14 @@ export const createRemembered = ({ runtime }: RememberedDeps): Remembered => {
 
   const scopes: Remembered['scopes'] = async (question) => {
     const answer = (await records.get(await idOf(question)))?.value
-    return answer?.client === question.client.digest ? answer.scopes : []
+    return answer?.client === (await question.client.digest()) ? answer.scopes : []
   }
 
   return {
     scopes,
     async keep(question) {
       const allowed = [...new Set([...(await scopes(question)), ...question.flow.scopes])]
-      const answer: Answer = { client: question.client.digest, scopes: allowed }
+      const answer: Answer = { client: await question.client.digest(), scopes: allowed }
       await records.put(await idOf(question), answer, { ttlMs: rememberMs })
     },
   }

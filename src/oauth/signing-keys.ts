@@ -1,7 +1,7 @@
 // Signs and verifies the gateway's own JWTs (RFC 7519): ES256, a type for each purpose, keys that rotate underneath.
-import { SignJWT, importJWK, jwtVerify } from 'jose'
+import { importJWK, jwtVerify } from 'jose'
 import type { JWK, JWTPayload } from 'jose'
-import { encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url, utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -9,7 +9,7 @@ import { algorithm, createKeySet, signingKey } from './key-set.ts'
 import type { KeySet, KeySetDeps, SigningKey } from './key-set.ts'
 
 export interface SignerDeps extends KeySetDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'es256'>
   readonly issuer: string
 }
 
@@ -20,15 +20,25 @@ const maxImported = 50
 
 const publicPart = ({ kid, jwk }: SigningKey): JWK => ({ kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, kid, alg: algorithm, use: 'sig' }) as JWK
 
-const createImport = (): ((name: string, jwk: JWK) => Promise<CryptoKey>) => {
-  const imported = new Map<string, Promise<CryptoKey>>()
-  return (name, jwk) => {
-    const made = imported.get(name) ?? (importJWK(jwk, algorithm) as Promise<CryptoKey>)
+/** What is made of a key, once for each. */
+const createImport = <T>(make: (jwk: JWK) => T): ((kid: string, jwk: JWK) => T) => {
+  const imported = new Map<string, T>()
+  return (kid, jwk) => {
+    const made = imported.get(kid) ?? make(jwk)
     if (imported.size >= maxImported) imported.clear()
-    imported.set(name, made)
+    imported.set(kid, made)
     return made
   }
 }
+
+type Sign = (data: Uint8Array<ArrayBuffer>) => Uint8Array | Promise<Uint8Array>
+
+const signByWebCrypto = async (jwk: JWK): Promise<Sign> => {
+  const key = (await importJWK(jwk, algorithm)) as CryptoKey
+  return async (data) => new Uint8Array(await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, key, data))
+}
+
+const part = (json: object): string => encodeBase64url(utf8(JSON.stringify(json)))
 
 /** The public key with this id. One we do not know may have been made elsewhere: looked up again, at most every 30 s. */
 const createFind = (keySet: KeySet, now: () => number) => {
@@ -44,13 +54,14 @@ const createFind = (keySet: KeySet, now: () => number) => {
 export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
   const { runtime } = deps
   const keySet = createKeySet(deps)
-  const importKey = createImport()
+  const signWith = createImport<Sign | Promise<Sign>>(runtime.es256 ?? signByWebCrypto)
+  const importKey = createImport((jwk) => importJWK(jwk, algorithm) as Promise<CryptoKey>)
   const find = createFind(keySet, () => runtime.now())
 
   const verifierOf = async ({ kid }: { kid?: string }): Promise<CryptoKey> => {
     const key = kid === undefined ? undefined : await find(kid)
     if (!key) throw new Error('unknown key')
-    return importKey(`${key.kid} public`, publicPart(key))
+    return importKey(key.kid, publicPart(key))
   }
 
   return {
@@ -60,12 +71,11 @@ export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
       const key = signingKey(await keySet.current(), now)
       if (!key) throw new Refusal('storage.unavailable', 'no signing key')
       const iat = Math.floor(now / 1000)
-      return new SignJWT({ ...claims, jti: encodeBase64url(runtime.random(16)) })
-        .setProtectedHeader({ alg: algorithm, typ, kid: key.kid })
-        .setIssuer(issuer)
-        .setIssuedAt(iat)
-        .setExpirationTime(iat + Math.ceil(lifetimeMs / 1000))
-        .sign(await importKey(`${key.kid} private`, key.jwk))
+      const payload = { ...claims, jti: encodeBase64url(runtime.random(16)), iss: issuer, iat, exp: iat + Math.ceil(lifetimeMs / 1000) }
+      // RFC 7515 §7.1.
+      const signed = `${part({ alg: algorithm, typ, kid: key.kid })}.${part(payload)}`
+      const signature = await (await signWith(key.kid, key.jwk))(utf8(signed))
+      return `${signed}.${encodeBase64url(signature)}`
     },
     async verify(token, typ) {
       const now = runtime.now()

@@ -1,6 +1,5 @@
 // The whole proxied call as web standards: for Workers, for tests in process, and for places where sessions stay.
-import { readBounded } from '../kit/http.ts'
-import { Refusal } from '../kit/refusal.ts'
+import { readWhole } from '../kit/http.ts'
 import type { Admission, Admit, Fetch, Head, Refuse } from '../ports/calls.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { carryOut } from './carry-out.ts'
@@ -12,14 +11,6 @@ export interface FetchProxyDeps {
   readonly fetch: Fetch
   /** The answer of somebody else who keeps the session of this request; undefined for a request that is ours. Rejects with what the caller is refused. */
   readonly moved?: ((head: Head, request: Request) => Promise<Response | undefined>) | undefined
-}
-
-/** At one go where the length is said and fits: HTTP holds the caller to it. */
-const readBody = async (request: Request, max: number): Promise<Uint8Array> => {
-  if (!(Number(request.headers.get('content-length') ?? Number.NaN) <= max)) return readBounded(request.body, max)
-  const whole = new Uint8Array(await request.arrayBuffer())
-  if (whole.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
-  return whole
 }
 
 /** `rawTarget`: path and query as sent, where the runtime still has them. Never rejects. */
@@ -40,7 +31,7 @@ export const createFetchProxy =
     const admitted = (admission: Admission): void => void (rpcId = admission.rpcId)
     try {
       const elsewhere = await moved?.(head, request)
-      return elsewhere ?? (await carryOut({ admit, head, readBody: (max) => readBody(request, max), fetchFor: () => fetch, signal: request.signal, admitted }))
+      return elsewhere ?? (await carryOut({ admit, head, readBody: (max) => readWhole(request, max), fetchFor: () => fetch, signal: request.signal, admitted }))
     } catch (error) {
       return answerResponse(refuse(error, { rawHeaders, requestId: visit.requestId, rpcId }))
     }

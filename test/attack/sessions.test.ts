@@ -92,7 +92,7 @@ const expectRandom = (ids: readonly string[], length: number): void => {
   for (let at = 0; at < length; at++) expect(new Set(ids.map((id) => id[at])).size).toBeGreaterThan(7)
 }
 
-describe('sessions of a command', () => {
+describe('never mixed up: sessions of a command', () => {
   it('never hear events of one another, whichever event ids their clients come back with [hostile M3, M4]', async () => {
     const world = openWorld()
     const [ana, bo] = [world.client('ana'), world.client('bo')]

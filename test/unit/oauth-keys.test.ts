@@ -1,7 +1,9 @@
 // Signing keys: one set for all processes, rotated without a failure, kept in memory when the store is gone. And the rule of refresh generations, alone.
+import { createLocalJWKSet, exportJWK, generateKeyPair, jwtVerify, type JSONWebKeySet } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
+import { es256 } from '../../src/node/keys.ts'
 import { judgeRefresh, movedOn, type Grant } from '../../src/oauth/grants.ts'
 import { keysInUse, signingKey } from '../../src/oauth/key-set.ts'
 import { createSigner } from '../../src/oauth/signing-keys.ts'
@@ -36,6 +38,23 @@ describe('the signer', () => {
     expect(JSON.stringify(sets)).not.toContain('"d"')
     expect((await store.get('signing-keys'))?.value).toMatch(/^s1\./)
     expect(await b.verify(await token(a), 'at+jwt')).toMatchObject({ sub: 'x', iss: 'https://gw.test' })
+  })
+
+  it('signs what every verifier takes, also where the runtime signs by itself, whatever the numbers of the signature are', async () => {
+    const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
+    const sign = es256(await exportJWK(privateKey))
+    // Every 256th number begins with a zero and is a byte shorter in DER; every second has one more.
+    for (let i = 0; i < 1000; i++) {
+      const data = crypto.getRandomValues(new Uint8Array(40))
+      const signature = sign(data)
+      expect([signature.length, await crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, publicKey, new Uint8Array(signature), data)]).toEqual([64, true])
+    }
+    const { process, clock, store, secret } = await setUp()
+    const other = createSigner({ runtime: { now: () => clock.now, defer: () => undefined, random, store, keys: await createKeyRing([secret], random), log: () => undefined, es256 }, issuer: 'https://gw.test', rotationMs: 90 * day, overlapMs: hour })
+    const jwt = await token(other)
+    expect(await (await process()).verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x', iss: 'https://gw.test' })
+    const { payload, protectedHeader } = await jwtVerify(jwt, createLocalJWKSet((await other.jwks()) as JSONWebKeySet), { issuer: 'https://gw.test', typ: 'at+jwt', currentDate: new Date(clock.now) })
+    expect([protectedHeader.alg, (payload.exp ?? 0) - (payload.iat ?? 0)]).toEqual(['ES256', hour / 1000])
   })
 
   it('tells types, issuers and times apart', async () => {
