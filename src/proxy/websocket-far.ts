@@ -50,7 +50,8 @@ const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatM
   let socket: Socket | undefined
   const closed = (code: number, reason: string): void => {
     beat.stop()
-    events.closed(code, reason)
+    // A handshake that came to nothing is told by the error, and another may follow.
+    if (socket) events.closed(code, reason)
   }
   const beat = createBeat(heartbeatMs, () => socket, () => events.closed(1006, 'The server behind answers no ping.'))
   const text = (message: string): void => {

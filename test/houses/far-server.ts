@@ -120,7 +120,8 @@ export const openFarServer = async (): Promise<FarServer> => {
     const missing = script.needs(message).filter((scope) => !grant.scope.split(' ').includes(scope))
     if (missing.length > 0) return refuse(403, `, error="insufficient_scope", scope="${missing.join(' ')}"`)
     calls.push({ token: key, message, headers: request.headers })
-    return { body: { jsonrpc: '2.0', id: message['id'] ?? null, result: { content: [{ type: 'text', text: key }] } } }
+    const result = message['method'] === 'initialize' ? { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'far', version: '1' } } : { content: [{ type: 'text', text: key }] }
+    return { body: { jsonrpc: '2.0', id: message['id'] ?? null, result } }
   }
   const metadata = (): Json =>
     script.metadata({

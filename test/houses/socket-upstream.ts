@@ -13,9 +13,11 @@ export interface SocketUpstream {
   close(): Promise<void>
 }
 
-/** `autoPong: false` plays a peer that has vanished. */
-export const openSocketUpstream = async ({ autoPong = true }: { readonly autoPong?: boolean } = {}): Promise<SocketUpstream> => {
-  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong })
+/** `autoPong: false` plays a peer that has vanished. `allows`: of a handshake's Authorization; the others are answered 401. */
+export const openSocketUpstream = async ({ autoPong = true, allows = () => true }: { readonly autoPong?: boolean; readonly allows?: (authorization: string | undefined) => boolean } = {}): Promise<SocketUpstream> => {
+  const verifyClient: WebSocket.VerifyClientCallbackAsync = ({ req }, tell) =>
+    allows(req.headers.authorization) ? tell(true) : tell(false, 401, 'no', { 'www-authenticate': 'Bearer error="invalid_token"' })
+  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong, verifyClient })
   const open = new Set<WebSocket>()
   const closed: number[] = []
   const heard: SocketUpstream['heard'] = []
