@@ -4,6 +4,7 @@ import { rename } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { call, until } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { createPlace, type Place } from './cli-process.ts'
@@ -71,6 +72,13 @@ it('adds, removes and moves services, ends the streams of those that are gone, a
   let ended = false
   let keptEnded = false
   gone?.text().then(() => (ended = true), () => (ended = true))
+  // Of whatever transport they are, and at whichever address.
+  let others = 0
+  const stream = await fetch(`${origin}/two/sse`, { headers: { accept: 'text/event-stream' } })
+  stream.text().then(() => others++, () => others++)
+  const sockets = ['/one/ws', '/two/ws'].map((path) => new WebSocket(`${origin.replace('http', 'ws')}${path}`, ['mcp']))
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => void socket.once('open', resolve))))
+  sockets[1]?.on('close', () => others++)
   const leaving = kept?.body?.getReader()
   void leaving?.closed.then(() => (keptEnded = true), () => (keptEnded = true))
   write({ one: '/one', three: '/three' }, 'base_domain: gw.localhost\nlog_level: debug\naccess_token_lifetime: 600\n')
@@ -80,9 +88,26 @@ it('adds, removes and moves services, ends the streams of those that are gone, a
   expect(reloaded).toMatchObject({ added: ['three'], removed: ['two'] })
   expect((await told('config.needs-restart', since)).keys?.toSorted()).toEqual(['access_token_lifetime', 'log_level'])
   expect([await post('/one/mcp'), await post('/two/mcp'), await post('/three/mcp')]).toEqual([200, 404, 200])
-  await until(() => ended, 'the stream of the removed service to end')
-  expect(keptEnded).toBe(false)
+  await until(() => ended && others === 2, 'the streams and the socket of the removed service to end')
+  expect([keptEnded, sockets[0]?.readyState]).toEqual([false, WebSocket.OPEN])
+  sockets[0]?.close()
   await leaving?.cancel()
+}, 20_000)
+
+it('keeps the old one when two servers would be at one encoded host, and takes the new one when an alias sets them apart', async () => {
+  const jira = (more = '') => `{ url: "https://mcp.atlassian.com/v1/mcp", auth_required: false${more} }`
+  const text = (more = '') => `domain_root: gw.localhost\nmcp_services:\n  three: { url: "${new URL(upstream.url).origin}/three", auth_required: false }\n  work: ${jira()}\n  home: ${jira(more)}\n`
+  let since = lines.length
+  place.write('postern.yaml', text())
+  child.kill('SIGHUP')
+  expect((await told('config.refused', since)).message).toContain('would be reached at the host and path of "work"')
+  expect(await post('/work/mcp')).toBe(404)
+  since = lines.length
+  place.write('postern.yaml', text(', alias: home'))
+  child.kill('SIGHUP')
+  expect((await told('config.reloaded', since)).keys?.toSorted()).toEqual(['base_domain', 'domain_root', 'mcp_services'])
+  const encoded = (await (await fetch(`${origin}/encode?domain=mcp.atlassian.com`)).json()) as { registered: boolean }
+  expect(encoded.registered).toBe(true)
 }, 20_000)
 
 it('stays as it was when the file disappears', async () => {
