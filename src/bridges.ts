@@ -13,8 +13,8 @@ type ServiceConfig = Config['mcp_services'][string]
 export interface Bridges {
   /** The bridge of a command, made when first asked for. */
   of(id: string, service: ServiceConfig): Service['upstream']
-  /** The processes that run, by service, for the operator. */
-  processes(): readonly (ReturnType<Bridge['processes']>[number] & { readonly service: string })[]
+  /** For the operator, service by service: whether its command can be started, the processes that run, and those that failed last. */
+  all(): readonly (Pick<Bridge, 'fit' | 'processes' | 'failures'> & { readonly service: string })[]
   /** Ends the processes of what a service that is gone stood in front of; calls that are going get a moment. */
   end(upstream: Service['upstream']): void
   /** Lets calls that are going finish for `graceMs`, then ends every process. Resolves when all are gone. */
@@ -58,7 +58,7 @@ export const createBridges = (runtime: Runtime): Bridges => {
       if (bridge) bridges.set(bridge.carry, { service: id, bridge })
       return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported'))) }
     },
-    processes: () => [...bridges.values()].flatMap(({ service, bridge }) => bridge.processes().map((process) => ({ ...process, service }))),
+    all: () => [...bridges.values()].map(({ service, bridge: { fit, processes, failures } }) => ({ service, fit, processes, failures })),
     end(upstream) {
       const gone = upstream.kind === 'bridge' ? bridges.get(upstream.carry) : undefined
       if (!gone || upstream.kind !== 'bridge') return

@@ -136,7 +136,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, now: runtime.now })
   const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served }
   const { admit, admitSocket, moved } = createWays(shared)
-  const status = createStatus({ runtime, directory, sessions, pages, draining: options.draining ?? (() => false) })
+  const status = createStatus({ runtime, directory, sessions, pages, draining: options.draining ?? (() => false), commands: bridges.all })
 
   const routes = createRoutes({
     handlers: {
@@ -151,7 +151,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
       signIn,
       status,
-      services: createServicesApi({ supply, sessions, isAdmin, origins, record }),
+      services: createServicesApi({ supply, sessions, isAdmin, origins, record, bridges }),
       encode: createEncode({ domainRoot: () => supply.config().domain_root, directory, pages }),
       assets: createAssets(),
     },

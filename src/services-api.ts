@@ -1,4 +1,5 @@
 // Services over HTTP, for the pages of administrators: their session, their form token, this gateway's own origin, JSON.
+import type { Bridges } from './bridges.ts'
 import { readBounded } from './kit/http.ts'
 import { sameText, utf8Text } from './kit/bytes.ts'
 import { personKey } from './kit/person-key.ts'
@@ -16,6 +17,8 @@ export interface ServicesApi {
   readonly show: Handler
   /** DELETE /api/services/:id */
   readonly remove: Handler
+  /** GET /api/processes: of services that are commands, with what each wrote to standard error last. */
+  readonly processes: Handler
 }
 
 export interface ServicesApiDeps {
@@ -25,9 +28,12 @@ export interface ServicesApiDeps {
   /** The gateway's own. */
   readonly origins: readonly string[]
   readonly record: Audit
+  readonly bridges: Pick<Bridges, 'all'>
 }
 
 const json = (body: unknown, status = 200): Response => Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
+
+const timeOf = (ms: number): string => new Date(ms).toISOString()
 
 const mostBytes = 65_536
 const idForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
@@ -48,7 +54,7 @@ const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown
   return body
 }
 
-export const createServicesApi = ({ supply, sessions, isAdmin, origins, record }: ServicesApiDeps): ServicesApi => {
+export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, bridges }: ServicesApiDeps): ServicesApi => {
   const admin = async (request: Request): Promise<Session> => {
     const session = await sessions.of(request)
     if (!session) throw new Refusal('login.required', 'no session')
@@ -71,6 +77,14 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record }
     async list(request) {
       await admin(request)
       return json({ services: await supply.list() })
+    },
+    async processes(request) {
+      await admin(request)
+      const list = bridges.all().flatMap(({ service, processes, failures }) => [
+        ...processes().map(({ owner, pid, startedAt, pending, stderr }) => ({ service, owner, pid, started_at: timeOf(startedAt), pending, stderr })),
+        ...failures().map(({ owner, pid, startedAt, endedAt, why, stderr }) => ({ service, owner, pid, started_at: timeOf(startedAt), ended_at: timeOf(endedAt), why, stderr })),
+      ])
+      return json({ processes: list })
     },
     async show(request) {
       await admin(request)

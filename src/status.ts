@@ -25,6 +25,8 @@ interface StatusOptions {
   readonly sessions: Sessions
   readonly pages: Pages
   readonly draining: () => boolean
+  /** Services that are commands, and whether each can be started. */
+  readonly commands: () => readonly { readonly service: string; readonly fit: boolean }[]
 }
 
 const json = (body: unknown, status = 200): Response => Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
@@ -49,7 +51,7 @@ const isPublic = (origin: string): boolean => {
   return protocol === 'https:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)
 }
 
-export const createStatus = ({ runtime, directory, sessions, pages, draining }: StatusOptions): Status => {
+export const createStatus = ({ runtime, directory, sessions, pages, draining, commands }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined =>
@@ -61,6 +63,14 @@ export const createStatus = ({ runtime, directory, sessions, pages, draining }: 
     url: resource,
     authRequired: service.authRequired,
   })
+  /** Seed 004, `/health`: the command that is asked about, or the only one there is. */
+  const serverOf = (named: string | null) => {
+    const all = commands()
+    if (named === null) return all.length === 1 ? all[0] : undefined
+    const found = all.find(({ service }) => service === named)
+    if (!found) throw new Refusal('route.unknown', `server ${named.slice(0, 80)}`, { say: `Server '${named.slice(0, 64)}' not found` })
+    return found
+  }
   const describe = (id: string) => {
     const address = main(id)
     const service = address?.service
@@ -77,17 +87,13 @@ export const createStatus = ({ runtime, directory, sessions, pages, draining }: 
       const services = directory.services.flatMap((service) => main(service.id) ?? []).map(view)
       return pages.home({ person: session.person, csrf: session.csrf, services, reachable }, visit.requestId)
     },
-    async health() {
-      const healthy = await probe()
-      return json(
-        {
-          status: healthy ? 'healthy' : 'degraded',
-          timestamp: new Date(runtime.now()).toISOString(),
-          version: runtime.about.version,
-          storage: { healthy, backend_type: runtime.about.storage },
-        },
-        healthy ? 200 : 503,
-      )
+    async health(request) {
+      const server = serverOf(new URL(request.url).searchParams.get('server'))
+      const stored = await probe()
+      const healthy = stored && server?.fit !== false
+      const about = { timestamp: new Date(runtime.now()).toISOString(), version: runtime.about.version, storage: { healthy: stored, backend_type: runtime.about.storage } }
+      const session = server && stored ? await sessions.of(request) : undefined
+      return json({ status: healthy ? 'healthy' : 'degraded', ...about, ...(server && { serverId: server.service, userId: session?.person.subject ?? null }) }, healthy ? 200 : 503)
     },
     live: () => Promise.resolve(json({ ok: true })),
     async ready() {

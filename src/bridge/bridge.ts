@@ -37,8 +37,11 @@ export interface BridgeDeps {
 
 export interface Bridge {
   readonly carry: Carry
-  /** The processes that run, for the operator. */
+  /** For the operator: the processes that run, and those that failed last. */
   readonly processes: Pool['list']
+  readonly failures: Pool['failures']
+  /** Whether its command can be started, as far as is known. */
+  readonly fit: boolean
   /** Looks after streams, silence and idleness; runs by itself while there are processes. */
   tick(): void
   /** Refuses what comes, lets calls that are going finish for `graceMs`, and ends every process. Resolves when all are gone. */
@@ -91,6 +94,10 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
       }
     },
     processes: pool.list,
+    failures: pool.failures,
+    get fit() {
+      return pool.fit
+    },
     tick: clock.tick,
     async close(graceMs) {
       await pool.close(graceMs)

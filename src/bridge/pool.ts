@@ -10,6 +10,8 @@ import { createRest } from './rest.ts'
 const steadyMs = 60_000
 /** Characters of one piece of standard error that are logged. */
 const mostLogged = 2000
+/** Processes that failed, kept for the operator with what they wrote last. */
+const mostFailed = 8
 
 export interface PoolDeps {
   /** Display name of the service. */
@@ -33,6 +35,12 @@ export interface RunningProcess {
   readonly stderr: string
 }
 
+export interface FailedProcess extends Omit<RunningProcess, 'pending'> {
+  /** Epoch ms. */
+  readonly endedAt: number
+  readonly why: string
+}
+
 export interface Pool {
   /**
    * A process for this owner, as soon as there is a place. Rejects with `process.limit` when there is none in time, `process.resting`
@@ -43,17 +51,28 @@ export interface Pool {
   tick(idleMs: number): void
   readonly size: number
   list(): readonly RunningProcess[]
+  /** The last few that ended by themselves, the newest last. */
+  failures(): readonly FailedProcess[]
+  /** False after a process that could not start, or ended or was given up without a word; until one speaks. */
+  readonly fit: boolean
   /** Starts nothing more, lets processes finish the calls they have for `graceMs`, and ends them; resolves when all are gone. */
   close(graceMs: number): Promise<void>
 }
 
-const listed = ({ owner, channel }: Place): readonly RunningProcess[] =>
-  channel ? [{ owner, pid: channel.process.pid, startedAt: channel.startedAt, pending: channel.pending(), stderr: channel.process.stderr() }] : []
+const known = (owner: string, { process, startedAt }: Channel) => ({ owner, pid: process.pid, startedAt, stderr: process.stderr() })
 
 export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): Pool => {
   const places = createPlaces(limits, now)
   const rest = createRest(now)
+  const failed: FailedProcess[] = []
+  let fit = true
   let closed = false
+
+  /** A server of before may end when it is asked what it is; one that is stopped early has had no time to speak. */
+  const judge = (channel: Channel, { kind }: ProcessEnd, probe: boolean): void => {
+    if (channel.spoke()) fit = true
+    else if (kind === 'stopped' ? now() - channel.startedAt >= limits.waitMs : kind === 'refused' || !probe) fit = false
+  }
 
   const begin = (place: Place): Channel => {
     const { owner, lodger } = place
@@ -62,6 +81,8 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
       const calm = end.kind === 'stopped' || probe
       if (end.kind === 'stopped') rest.forget(owner)
       else if (!probe) rest.failed(owner, end, channel.spoke() && now() - channel.startedAt >= steadyMs)
+      judge(channel, end, probe)
+      if (!calm && failed.push({ ...known(owner, channel), endedAt: now(), why: end.why }) > mostFailed) failed.shift()
       tell(calm ? 'debug' : 'warn', 'process.ended', { owner, pid: channel.process.pid, why: end.why, lived_ms: now() - channel.startedAt })
       lodger.ended(end)
       places.give(place)
@@ -87,7 +108,11 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
     get size() {
       return places.all.size
     },
-    list: () => [...places.all].flatMap(listed),
+    get fit() {
+      return fit || [...places.all].some(({ channel }) => channel?.spoke() === true)
+    },
+    list: () => [...places.all].flatMap(({ owner, channel }) => (channel ? [{ ...known(owner, channel), pending: channel.pending() }] : [])),
+    failures: () => failed,
     async close(graceMs) {
       closed = true
       places.close()

@@ -178,8 +178,8 @@ const downstream = (desk: Desk): void => {
 /** Seed 004's container: one command line, split at spaces; quotes hold words together, and nothing else is understood, because no shell ever reads it. */
 const serverCommand = (desk: Desk): void => {
   const line = desk.values.get('MCP_SERVER_CMD')
-  if (!line?.text) return
-  const words = [...line.text.matchAll(/"([^"]*)"|'([^']*)'|(\S+)/g)].map(([, double, single, bare]) => double ?? single ?? bare ?? '')
+  if (!line?.text?.trim()) return
+  const words = [...line.text.matchAll(/(?:"[^"]*"|'[^']*'|\S)+/g)].map(([word]) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, '$1$2'))
   const origin = { from: 'environment', name: line.from } as const
   const [command = '', ...args] = words
   desk.tree.set(['mcp_services', 'server', 'command'], command, origin)

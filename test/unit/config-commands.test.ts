@@ -1,5 +1,6 @@
 // Services that are commands, and the block that clients keep of theirs.
 import { describe, expect, it } from 'vitest'
+import { readFileSync } from 'node:fs'
 import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
 
 const claude = JSON.stringify(
@@ -49,6 +50,37 @@ describe('a block mcpServers', () => {
   it('keeps the secrets of its servers out of what is shown', async () => {
     const loaded = await load(claude, { env: { BRAVE: 'secret-1' } })
     expect(loaded.ok && loaded.writtenSecrets).toEqual(['mcp_services.brave-search.env.MODE', 'mcp_services.remote.upstream_auth.headers.X-Api-Key'])
+  })
+})
+
+describe('MCP_SERVER_CMD', () => {
+  it.each([
+    ['npx -y some-server', ['npx', '-y', 'some-server']],
+    [`  "/opt/my server/run"\t--name='two words' --flag="a b"c '' $HOME; `, ['/opt/my server/run', '--name=two words', '--flag=a bc', '', '$HOME;']],
+    [`it's`, [`it's`]],
+  ])('%s is a command at /mcp, split at spaces and read by no shell', async (line, [command, ...args]) => {
+    expect(await configOf('', { env: { MCP_SERVER_CMD: line } })).toMatchObject({ default_service: 'server', mcp_services: { server: { command, args, shared: false } } })
+  })
+
+  it('leaves the configuration’s own default where it is, and is nothing when it is blank', async () => {
+    expect((await configOf('default_service: a\nmcp_services:\n  a: { command: x }', { env: { MCP_SERVER_CMD: 'b' } })).default_service).toBe('a')
+    expect((await configOf('', { env: { MCP_SERVER_CMD: '  ' } })).mcp_services).toEqual((await configOf('')).mcp_services)
+  })
+})
+
+describe('examples/servers.yaml', () => {
+  it('is five well-known servers in a block as clients keep it, with what only the gateway knows beside it', async () => {
+    const text = readFileSync(new URL('../../examples/servers.yaml', import.meta.url), 'utf8')
+    const { mcp_services: services } = await configOf(text, { env: { FILES: '/srv/files' } })
+    expect(Object.entries(services).map(([id, { command, args }]) => [id, command, args[1]?.replace(/@[\d.]+$/, '')])).toEqual([
+      ['everything', 'npx', '@modelcontextprotocol/server-everything'],
+      ['filesystem', 'npx', '@modelcontextprotocol/server-filesystem'],
+      ['memory', 'npx', '@modelcontextprotocol/server-memory'],
+      ['sequential-thinking', 'npx', '@modelcontextprotocol/server-sequential-thinking'],
+      ['playwright', 'npx', '@playwright/mcp'],
+    ])
+    expect(services['filesystem']).toMatchObject({ cwd: '/srv/files', sandbox_write: ['/srv/files'] })
+    expect(await warningsOf(text)).toEqual([])
   })
 })
 

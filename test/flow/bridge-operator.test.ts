@@ -1,0 +1,86 @@
+// What whoever runs the gateway sees of services that are commands: their health, their processes, and what those wrote to standard error.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type Browser, createBrowser } from '../houses/browser.ts'
+import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { serverScript } from '../stdio/world.ts'
+
+const houses = [
+  ['in process', openInProcess],
+  ['on a node socket', openOnSocket],
+] as const
+
+const small = { command: process.execPath, args: [serverScript], sandbox: 'none' as const }
+const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } }
+
+describe.each(houses)('%s', (_name, open) => {
+  let house: House
+  let upstream: Upstream
+  const signIn = async (who: typeof ana): Promise<Browser> => {
+    const browser = createBrowser(house.fetch, house.origin)
+    await browser.submit(await browser.go(`${house.origin}/login`), '/login', { username: who.username, password: who.password })
+    return browser
+  }
+  const asked = async (path: string, browser?: Browser): Promise<[number, Record<string, unknown>]> => {
+    const { status, body } = browser ? await browser.go(`${house.origin}${path}`, { headers: { accept: 'application/json' } }) : await house.fetch(`${house.origin}${path}`).then(async (answer) => ({ status: answer.status, body: await answer.text() }))
+    return [status, JSON.parse(body) as Record<string, unknown>]
+  }
+  const callerAt = async (id: string): Promise<Caller> => callerOf(house, `${house.origin}/${id}/mcp`, await tokenOf(house, ana, `${house.origin}/${id}/mcp`))
+
+  beforeAll(async () => {
+    upstream = await openUpstream((_, response) => response.end('{}'))
+    const gone = { command: 'no-such-program', sandbox: 'none' as const }
+    const crash = { ...small, args: [serverScript, '--crash'] }
+    house = await open({ upstream: upstream.url, config: { admins: ['local:ana'], local_users: [ana, yamada], mcp_services: { small, gone, crash } } })
+  }, 60_000)
+  afterAll(async () => {
+    await house?.close()
+    await upstream?.close()
+  }, 30_000)
+
+  it('is told by /health whether a command can be started, and as whom it asks (seed 004)', async () => {
+    expect(await asked('/health?server=gone')).toEqual([200, expect.objectContaining({ status: 'healthy', serverId: 'gone', userId: null })])
+    for (const id of ['gone', 'crash']) await (await (await callerAt(id)).post(initialize)).text()
+    for (const id of ['gone', 'crash']) expect(await asked(`/health?server=${id}`)).toEqual([503, expect.objectContaining({ status: 'degraded', serverId: id, userId: null, timestamp: expect.any(String) as string })])
+    await (await (await callerAt('small')).post(initialize)).text()
+    expect(await asked('/health?server=small', await signIn(yamada))).toEqual([200, expect.objectContaining({ status: 'healthy', serverId: 'small', userId: 'yamada' })])
+    // Where there are several, the gateway's own health is not that of one of them.
+    const [status, health] = await asked('/health')
+    expect([status, health['status'], 'serverId' in health]).toEqual([200, 'healthy', false])
+    expect((await asked('/health?server=echo'))[0]).toBe(404)
+  })
+
+  it('reads what a server wrote to standard error, also when it is gone; nobody but an administrator does', async () => {
+    const caller = await callerAt('small')
+    const begun = await caller.post(initialize)
+    const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
+    await (await caller.post({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'complain', arguments: { text: 'the disk is slow' } } }, session)).text()
+    await (await (await callerAt('crash')).post(initialize)).text()
+    const admin = await signIn(ana)
+    const processes = async () => (await asked('/api/processes', admin))[1]['processes'] as Record<string, unknown>[]
+    for (let tries = 0; tries < 500 && !JSON.stringify(await processes()).includes('the disk is slow'); tries++);
+    const all = await processes()
+    expect(all.find(({ stderr }) => stderr === 'the disk is slow\n')).toMatchObject({ service: 'small', owner: expect.stringMatching(/^[0-9a-f]{32}$/) as string, pid: expect.any(Number) as number, pending: 0 })
+    expect(all.find(({ service }) => service === 'crash')).toMatchObject({ why: expect.stringContaining('ended with code 1; it may lack a key') as string, stderr: 'cannot start: API_KEY is missing\n', ended_at: expect.any(String) as string })
+    expect((await asked('/api/processes'))[0]).toBe(401)
+    expect((await asked('/api/processes', await signIn(yamada)))[0]).toBe(403)
+  })
+})
+
+describe('a gateway in front of one command', () => {
+  it('has the health of that command (seed 004)', async () => {
+    const upstream = await openUpstream((_, response) => response.end('{}'))
+    const house = await openInProcess({ upstream: upstream.url, config: { local_users: [ana], mcp_services: { server: { command: 'no-such-program', sandbox: 'none' } } } })
+    const url = `${house.origin}/server/mcp`
+    const health = async () => {
+      const answer = await house.fetch(`${house.origin}/health`)
+      return [answer.status, (await answer.json()) as unknown]
+    }
+    expect(await health()).toEqual([200, expect.objectContaining({ status: 'healthy', serverId: 'server', userId: null })])
+    await (await callerOf(house, url, await tokenOf(house, ana, url)).post(initialize)).text()
+    expect(await health()).toEqual([503, expect.objectContaining({ status: 'degraded', serverId: 'server', userId: null })])
+    await house.close()
+    await upstream.close()
+  })
+})
