@@ -1,13 +1,18 @@
-// `npm run lines`: real clients and servers of HTTP+SSE and WebSocket through Postern: SDK 1's transports, mcp-remote, server-everything in its `sse` mode, and
-// server-memory behind supergateway's WebSocket bridge. Prints one line for each pair; ends with 1 when one fails.
+// `npm run lines`: real clients and servers of HTTP+SSE and WebSocket through Postern: SDK 1's transports, mcp-remote (with a token, and with a login in Chromium), server-everything in its `sse` mode, and
+// server-memory behind supergateway's WebSocket bridge. Prints one line for each pair; ends with 1 when one fails. --workers: in workerd.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { WebSocket } from 'ws'
-import { openOnSocket } from '../test/houses/houses.ts'
+import { openInWorkerd, openOnSocket } from '../test/houses/houses.ts'
 import { ana, tokenOf } from '../test/houses/people.ts'
+import { mcpRemote } from './clients/mcp-remote.ts'
+import type { Upstream } from './clients/trial.ts'
+import { openChromium } from './harness/chromium.ts'
 import { freePort } from './harness/free-port.ts'
+import { createHome } from './harness/home.ts'
 import { ensurePeer } from './harness/peers.ts'
+import { person } from './harness/postern.ts'
 import { run, startProcess } from './harness/process.ts'
 
 interface Talk {
@@ -39,9 +44,9 @@ const answers = async (url: string): Promise<void> => {
   throw new Error(`nothing at ${url}`)
 }
 await Promise.all([answers(`http://127.0.0.1:${ssePort}/`), answers(`http://127.0.0.1:${wsPort}/`)])
-const house = await openOnSocket({
+const house = await (process.argv.includes('--workers') ? openInWorkerd : openOnSocket)({
   upstream: 'http://127.0.0.1:9/mcp',
-  config: { local_users: [ana], mcp_services: { everything: { url: `http://127.0.0.1:${ssePort}/sse` }, memory: { url: `ws://127.0.0.1:${wsPort}/message` } } },
+  config: { local_users: [ana, person], mcp_services: { everything: { url: `http://127.0.0.1:${ssePort}/sse` }, memory: { url: `ws://127.0.0.1:${wsPort}/message` } } },
 })
 
 // SDK 1 gives its WebSocket no headers, and browsers' WebSocket takes none: the program around it brings one that does.
@@ -83,15 +88,38 @@ const remote = async (): Promise<string> => {
   return 'connected by SSE, listed the tools'
 }
 
+const chromium = await openChromium()
+const tools: Readonly<Record<string, Upstream>> = {
+  everything: { service: 'everything', tool: 'echo', input: { message: 'hello' }, answer: /Echo: hello/, revision: '2025-11-25' },
+  memory: { service: 'memory', tool: 'read_graph', input: {}, answer: /entities/, revision: '2025-11-25' },
+}
+
+/** As people start it: it finds out the transport, registers, opens the browser, and calls with the token it got. */
+const login = async (service: string): Promise<string> => {
+  const home = createHome()
+  try {
+    await mcpRemote.run({ upstream: tools[service] as Upstream, url: `${house.origin}/${service}/sse`, home, peers: clients, allow: chromium.allow })
+    return 'signed in with Chromium, called by SSE'
+  } finally {
+    home.remove()
+  }
+}
+
 const pairs = ['everything', 'memory'].flatMap((service) => Object.keys(transports).map((client) => [`${client} → ${service}`, () => talk(client, service)] as const))
 let failed = 0
-for (const [name, attempt] of [...pairs, ['mcp-remote --transport sse-only → everything', remote] as const]) {
+const remotes = [
+  ['mcp-remote --transport sse-only → everything', remote],
+  ['mcp-remote and a browser → everything', () => login('everything')],
+  ['mcp-remote and a browser → memory', () => login('memory')],
+] as const
+for (const [name, attempt] of [...pairs, ...remotes]) {
   const said = await attempt().catch((error: unknown) => {
     failed++
     return `FAILED ${error instanceof Error ? error.message : String(error)}`
   })
   process.stdout.write(`${name.padEnd(46)} ${said}\n`)
 }
+await chromium.close()
 await house.close()
 await Promise.all(servers.map((server) => server.stop()))
 process.exitCode = failed === 0 ? 0 : 1
