@@ -2,7 +2,7 @@
 // Starts the command line on a Node that is new enough: this one, or the pinned one installed beside the package. Plain JavaScript that Node 20 can run.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
+import module from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -34,7 +34,7 @@ const pinnedNode = () => {
   const name = pinned[`${process.platform}-${process.arch}`]
   if (name === undefined) return undefined
   try {
-    const manifest = createRequire(import.meta.url).resolve(`${name}/package.json`)
+    const manifest = module.createRequire(import.meta.url).resolve(`${name}/package.json`)
     const path = join(dirname(manifest), 'bin', process.platform === 'win32' ? 'node.exe' : 'node')
     return existsSync(path) ? path : undefined
   } catch {
@@ -59,8 +59,11 @@ const become = (node) => {
 }
 
 if (main === undefined) fail('This copy of Postern is not built. In a checkout run: npm run build')
-if (isEnough(process.versions.node)) await import(pathToFileURL(main).href)
-else {
+if (isEnough(process.versions.node)) {
+  // Before the first file with types is read: with what was kept of the last start Node does not even load what strips them (10 MB).
+  module.enableCompileCache?.(join(root, 'node_modules/.cache/postern'))
+  await import(pathToFileURL(main).href)
+} else {
   const node = pinnedNode()
   if (node === undefined) {
     fail(`Postern needs Node ${least.join('.')} or newer, this is ${process.versions.node}, and no Node came with the package for ${process.platform} ${process.arch}. Install a newer Node from https://nodejs.org.`)

@@ -2,9 +2,10 @@
 //   start   what the gateway needs            tools   everything from npm (lint, types, build)
 //   test    tools, and the system programs    system  the system programs alone
 // Writes to stderr only: the standard output belongs to the program that follows.
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, lstatSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, lstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { inCI, missingPrograms } from './system-programs.mjs'
@@ -89,16 +90,30 @@ const takeLock = () => {
   return false
 }
 
-/** One install at a time, however many scripts start together in a fresh clone. */
+/** A start for nobody, once: what it compiles is kept, so that the first start for somebody is as quick, and as small, as all that follow. */
+const warmUp = () => {
+  const node = join(modules, '.bin/node')
+  if (!existsSync(node)) return
+  const state = mkdtempSync(join(tmpdir(), 'postern-first-'))
+  const child = spawn(node, [join(root, 'bin/postern.mjs'), '--port', '0', '--state', state], { stdio: ['ignore', 'pipe', 'ignore'], timeout: 15_000 })
+  child.stdout.once('data', () => child.kill('SIGINT'))
+  // Whatever goes wrong here says so itself when the start is for somebody.
+  child.once('error', () => undefined)
+  child.once('close', () => rmSync(state, { recursive: true, force: true }))
+}
+
+/** True when it installed. One install at a time, however many scripts start together in a fresh clone. */
 const ensureInstalled = (scope) => {
-  if (satisfied(scope)) return
+  if (satisfied(scope)) return false
   const pause = new Int32Array(new SharedArrayBuffer(4))
   for (let waited = 0; !takeLock(); waited += 200) {
     if (waited === 0) say('Another script is installing the dependencies; waiting for it …')
     if (waited > 600_000) fail(`${lock} has been held for ten minutes. Remove it if nothing is being installed.`)
     Atomics.wait(pause, 0, 0, 200)
   }
-  if (!satisfied(scope)) install(scope)
+  if (satisfied(scope)) return false
+  install(scope)
+  return true
 }
 
 const apt = (...args) => spawnSync('apt-get', args, { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }).status === 0
@@ -123,5 +138,5 @@ const ensurePrograms = (mode) => {
 
 const mode = process.argv[2]
 if (!['start', 'tools', 'test', 'system'].includes(mode)) fail('usage: node scripts/bootstrap.mjs start|tools|test|system')
-if (mode !== 'system') ensureInstalled(mode === 'start' ? 'prod' : 'all')
+if (mode !== 'system' && ensureInstalled(mode === 'start' ? 'prod' : 'all')) warmUp()
 if (mode === 'test' || mode === 'system') ensurePrograms(mode)
