@@ -4,14 +4,13 @@ import type { Leave } from '../ports/bridge.ts'
 import type { ProcessEnd, ProcessPlan, SpawnServer } from '../ports/spawn.ts'
 import { type Channel, createChannel } from './channel.ts'
 import { createPlaces, type Lodger, type Place, type PlaceLimits } from './places.ts'
+import { createFailures, type FailedProcess, known, type KnownProcess } from './failures.ts'
 import { createRest } from './rest.ts'
 
 /** A process that served this long before it failed is begun again at once. */
 const steadyMs = 60_000
 /** Characters of one piece of standard error that are logged. */
 const mostLogged = 2000
-/** Processes that failed, kept for the operator with what they wrote last. */
-const mostFailed = 8
 
 export interface PoolDeps {
   /** Display name of the service. */
@@ -24,21 +23,9 @@ export interface PoolDeps {
   readonly tell: (level: 'debug' | 'info' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
 }
 
-export interface RunningProcess {
-  readonly owner: string
-  readonly pid: number | undefined
-  /** Epoch ms. */
-  readonly startedAt: number
+export interface RunningProcess extends KnownProcess {
   /** Calls without an answer. */
   readonly pending: number
-  /** The last it wrote to standard error. */
-  readonly stderr: string
-}
-
-export interface FailedProcess extends Omit<RunningProcess, 'pending'> {
-  /** Epoch ms. */
-  readonly endedAt: number
-  readonly why: string
 }
 
 export interface Pool {
@@ -53,26 +40,17 @@ export interface Pool {
   list(): readonly RunningProcess[]
   /** The last few that ended by themselves, the newest last. */
   failures(): readonly FailedProcess[]
-  /** False after a process that could not start, or ended or was given up without a word; until one speaks. */
+  /** Whether the command can be started, as far as is known. */
   readonly fit: boolean
   /** Starts nothing more, lets processes finish the calls they have for `graceMs`, and ends them; resolves when all are gone. */
   close(graceMs: number): Promise<void>
 }
 
-const known = (owner: string, { process, startedAt }: Channel) => ({ owner, pid: process.pid, startedAt, stderr: process.stderr() })
-
 export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): Pool => {
   const places = createPlaces(limits, now)
   const rest = createRest(now)
-  const failed: FailedProcess[] = []
-  let fit = true
+  const failures = createFailures(now, limits.waitMs)
   let closed = false
-
-  /** A server of before may end when it is asked what it is; one that is stopped early has had no time to speak. */
-  const judge = (channel: Channel, { kind }: ProcessEnd, probe: boolean): void => {
-    if (channel.spoke()) fit = true
-    else if (kind === 'stopped' ? now() - channel.startedAt >= limits.waitMs : kind === 'refused' || !probe) fit = false
-  }
 
   const begin = (place: Place): Channel => {
     const { owner, lodger } = place
@@ -81,8 +59,7 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
       const calm = end.kind === 'stopped' || probe
       if (end.kind === 'stopped') rest.forget(owner)
       else if (!probe) rest.failed(owner, end, channel.spoke() && now() - channel.startedAt >= steadyMs)
-      judge(channel, end, probe)
-      if (!calm && failed.push({ ...known(owner, channel), endedAt: now(), why: end.why }) > mostFailed) failed.shift()
+      failures.ended(owner, channel, end, probe)
       tell(calm ? 'debug' : 'warn', 'process.ended', { owner, pid: channel.process.pid, why: end.why, lived_ms: now() - channel.startedAt })
       lodger.ended(end)
       places.give(place)
@@ -109,10 +86,10 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
       return places.all.size
     },
     get fit() {
-      return fit || [...places.all].some(({ channel }) => channel?.spoke() === true)
+      return failures.fit || [...places.all].some(({ channel }) => channel?.spoke() === true)
     },
     list: () => [...places.all].flatMap(({ owner, channel }) => (channel ? [{ ...known(owner, channel), pending: channel.pending() }] : [])),
-    failures: () => failed,
+    failures: () => failures.all,
     async close(graceMs) {
       closed = true
       places.close()
