@@ -115,7 +115,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
   const present = createPresent({ people, providers, links, directory })
 
-  const sessions = createSessions({ runtime, present, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 })
+  const sessions = createSessions({ runtime, present, issuer, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 })
   const signer = createSigner({ runtime, issuer, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
   const documents = createClientDocuments({ runtime, directory })
   const clients = createClients({ runtime, config, documents, directory })

@@ -5,7 +5,14 @@ import type { Present, Session, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { dropCookie, readCookie, setCookie } from './cookies.ts'
 
-export const sessionCookie = '__Host-postern-session'
+/**
+ * Browsers keep cookies by host, whatever the port (RFC 6265 §8.5): on this computer, where gateways stand beside one another, each has a name of its own, or signing in
+ * to one, to connect an account there, would sign the person out of the other.
+ */
+export const sessionCookieOf = (issuer: string): string => {
+  const { hostname, port } = new URL(issuer)
+  return ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && port !== '' ? `__Host-postern-session-${port}` : '__Host-postern-session'
+}
 
 interface SessionRecord {
   readonly person: Person
@@ -26,6 +33,8 @@ export interface BrowserSessions extends Sessions {
 export interface SessionsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>
   readonly present: Present
+  /** The public origin. */
+  readonly issuer: string
   /** A session unused for this long is over. */
   readonly idleMs: number
   /** A session older than this is over, however busy. */
@@ -35,12 +44,13 @@ export interface SessionsDeps {
 const keyOf = (id: string): string => `session:${id}`
 
 /** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
-export const createSessions = ({ runtime, present, idleMs, absoluteMs }: SessionsDeps): BrowserSessions => {
+export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }: SessionsDeps): BrowserSessions => {
+  const cookie = sessionCookieOf(issuer)
   // Sliding the expiry with every request would turn every page view into a write.
   const slideEveryMs = Math.min(60_000, Math.floor(idleMs / 4))
 
   const idOf = async (request: Request): Promise<string | undefined> => {
-    const secret = readCookie(request, sessionCookie)
+    const secret = readCookie(request, cookie)
     // 32 random bytes are 43 characters; anything else was never ours and costs no look-up.
     return secret?.length === 43 ? digest(secret) : undefined
   }
@@ -80,11 +90,11 @@ export const createSessions = ({ runtime, present, idleMs, absoluteMs }: Session
       const now = runtime.now()
       const record = { person, signedInAt: now, seenAt: now, csrf: encodeBase64url(runtime.random(32)) }
       await runtime.store.put(keyOf(id), await sealed(id, record), { ttlMs: ttl(record, now), only: 'absent' })
-      return setCookie(sessionCookie, secret, absoluteMs)
+      return setCookie(cookie, secret, absoluteMs)
     },
     async end(request) {
       await forget(request)
-      return dropCookie(sessionCookie)
+      return dropCookie(cookie)
     },
   }
 }

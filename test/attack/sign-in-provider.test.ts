@@ -120,7 +120,7 @@ describe.each(houses)('%s', (_, open) => {
     fresh()
     const callback = await through('truth')
     await browser.go(callback)
-    const cookie = browser.cookies.get('__Host-postern-session') ?? '-'
+    const cookie = browser.cookies.get(browser.session) ?? '-'
     fresh()
     await browser.go(await through('id-wrong-nonce'))
     const { token, authorize } = await heardBy(liar, 'truth')

@@ -47,7 +47,7 @@ describe('a start off a terminal', () => {
     const { first, lines, fetch } = await begin()
     expect(lines[0]).toBe(JSON.stringify(first))
     expect(first).toMatchObject({ event: 'listening', url: expect.stringMatching(/^http:\/\/localhost:\d+$/) as unknown, mcp: [{ service: 'demo', url: `${first.url}/demo/mcp` }] })
-    const signsIn = async () => (await fetch(first.login_link as string)).headers.getSetCookie().some((line) => line.startsWith('__Host-postern-session='))
+    const signsIn = async () => (await fetch(first.login_link as string)).headers.getSetCookie().some((line) => line.startsWith(`__Host-postern-session-${new URL(first.url).port}=`))
     expect([await signsIn(), await signsIn()]).toEqual([true, false])
   })
 

@@ -41,10 +41,12 @@ describe('a gateway behind a gateway', () => {
   it('is signed in to by each person once, called as them, and told when they leave [D1, D3]', async () => {
     const back = await start({ config: { ...people, mcp_services: { echo: { url: echo.url } } }, stateDir: fresh() })
     const front = await start({ config: { ...people, mcp_services: { behind: { name: 'Behind', url: `${back.origin}/echo/mcp` } } }, stateDir: fresh() })
-    const there = createBrowser(back.fetch, back.origin)
+    // One browser, which keeps cookies by host and not by port.
+    const browser = createBrowser(front.fetch, front.origin)
+    const there = createBrowser(back.fetch, back.origin, browser.cookies)
     const way: Way = async (url) => (await allow(there, url, person)).href
     const house = houseOf(front)
-    const { caller, browser, consent } = await logInThrough(house, 'behind', { way })
+    const { caller, consent } = await logInThrough(house, 'behind', { way, browser })
     expect(consent.body).toContain(`${new URL(back.origin).host}</bdi></strong> will ask you too`)
     const answer = (await (await caller.post(call())).json()) as { result: { headers: Record<string, string> } }
     // The second gateway says who is calling; what the first one's client sent stays with the first.

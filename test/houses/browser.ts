@@ -1,4 +1,5 @@
 // A browser for flow tests: a cookie jar, redirects, and forms as the pages wrote them. No JavaScript, as the pages promise to work without.
+import { sessionCookieOf } from '../../src/identity/session.ts'
 export type Fetch = (url: string, init?: RequestInit) => Promise<Response>
 
 export interface Page {
@@ -12,6 +13,8 @@ export interface Page {
 
 export interface Browser {
   readonly cookies: Map<string, string>
+  /** The name of the cookie that says who is signed in. */
+  readonly session: string
   /** Follows redirects inside the gateway; a redirect to another origin ends the walk and is the page's `url` with status 0. */
   go(url: string, init?: RequestInit): Promise<Page>
   submit(page: Page, actionPath: string, fields: Record<string, string>): Promise<Page>
@@ -40,9 +43,8 @@ const pageOf = async (url: string, response: Response): Promise<Page> => {
   return { url, status: response.status, headers: response.headers, body, form: (path) => formOf(body, url, path) }
 }
 
-/** `fetch` must not follow redirects and must answer for the gateway's origin. */
-export const createBrowser = (fetch: Fetch, origin: string): Browser => {
-  const cookies = new Map<string, string>()
+/** `fetch` must not follow redirects and must answer for the gateway's origin. `cookies`: those of another gateway on the same host, whose browser this is too. */
+export const createBrowser = (fetch: Fetch, origin: string, cookies = new Map<string, string>()): Browser => {
   const remember = (response: Response): void => {
     for (const line of response.headers.getSetCookie()) {
       const [pair = '', ...attributes] = line.split(';')
@@ -74,6 +76,7 @@ export const createBrowser = (fetch: Fetch, origin: string): Browser => {
   }
   return {
     cookies,
+    session: sessionCookieOf(origin),
     go,
     submit(page, actionPath, fields) {
       const { action, fields: hidden } = page.form(actionPath)

@@ -6,7 +6,7 @@ export const asJson = { headers: { accept: 'application/json' } }
 /** The code of the refusal that was answered to a request with `asJson`. */
 export const codeOf = (page: Page): unknown => (JSON.parse(page.body) as { code: unknown }).code
 
-export const signedIn = (browser: Browser): boolean => browser.cookies.has('__Host-postern-session')
+export const signedIn = (browser: Browser): boolean => browser.cookies.has(browser.session)
 
 /** Presses the provider's button on the sign-in page at `at`; answers the URL at the provider. */
 export const leave = async (browser: Browser, id: string, at = '/login'): Promise<string> => {

@@ -1,6 +1,6 @@
 // A browser's session: what it is made of, when it ends.
 import { expect, test } from 'vitest'
-import { createSessions } from '../../src/identity/session.ts'
+import { createSessions, sessionCookieOf } from '../../src/identity/session.ts'
 import type { Person } from '../../src/ports/people.ts'
 import { createJar, createWorld, origin } from './identity-world.ts'
 
@@ -20,7 +20,7 @@ const signedIn = async () => {
 
 test('a session cookie belongs to this host alone, is out of reach of scripts, and does not travel with cross-site posts', async () => {
   const { cookie } = await signedIn()
-  expect(cookie).toMatch(/^__Host-postern-session=[A-Za-z0-9_-]{43}; /)
+  expect(cookie).toMatch(/^__Host-postern-session-8080=[A-Za-z0-9_-]{43}; /)
   for (const attribute of ['Path=/', 'Secure', 'HttpOnly', 'SameSite=Lax', 'Max-Age=28800']) expect(cookie.split('; ')).toContain(attribute)
   expect(cookie).not.toMatch(/domain/i)
 })
@@ -40,7 +40,7 @@ test('a dump of the store holds neither the cookie nor the person [hostile S11]'
   const records = await store.list('')
   expect(records.map(({ key }) => key)).toEqual([expect.stringMatching(/^session:[A-Za-z0-9_-]{43}$/)])
   const dump = JSON.stringify(records)
-  expect(dump).not.toContain(jar.cookies.get('__Host-postern-session'))
+  expect(dump).not.toContain(jar.cookies.get('__Host-postern-session-8080'))
   expect(dump).not.toContain('ana')
 })
 
@@ -64,15 +64,15 @@ test('a new sign-in has a new id, and the former one is dead [hostile E20]', asy
 test('a session cookie that somebody planted is not taken over at sign-in [hostile E20]', async () => {
   const { sessions } = await createWorld()
   const planted = 'A'.repeat(43)
-  const cookie = await sessions.start(ana, new Request(origin, { headers: { cookie: `__Host-postern-session=${planted}` } }))
+  const cookie = await sessions.start(ana, new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${planted}` } }))
   expect(cookie).not.toContain(planted)
-  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session=${planted}` } }))).toBeUndefined()
+  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${planted}` } }))).toBeUndefined()
 })
 
 test('two session cookies are none: which of them counts is not guessed', async () => {
   const { sessions, jar } = await signedIn()
-  const value = jar.cookies.get('__Host-postern-session')
-  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session=${value}; __Host-postern-session=${value}` } }))).toBeUndefined()
+  const value = jar.cookies.get('__Host-postern-session-8080')
+  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${value}; __Host-postern-session-8080=${value}` } }))).toBeUndefined()
 })
 
 test('a session unused for an hour is over, and use keeps it', async () => {
@@ -111,16 +111,25 @@ test('a session that ends while a page slides its expiry stays ended', async () 
   clock.now += 2 * minute
   // The slowest page there can be: the session ends between its read and its write.
   const meanwhile = { ...store, get: async (key: string) => Promise.all([store.get(key), sessions.end(jar.request('/'))]).then(([entry]) => entry) }
-  const late = createSessions({ runtime: { ...runtime, store: meanwhile }, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })
+  const late = createSessions({ runtime: { ...runtime, store: meanwhile }, issuer: origin, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })
   await late.of(jar.request('/'))
   expect(await store.list('session:')).toEqual([])
+})
+
+test('the cookie has a name of its own for each gateway on this computer, whose ports browsers do not tell apart', () => {
+  expect(['http://localhost:8080', 'http://127.0.0.1:3000', 'http://[::1]:1', 'http://localhost', 'https://gw.example.com', 'https://gw.example.com:8443'].map(sessionCookieOf)).toEqual([
+    '__Host-postern-session-8080',
+    '__Host-postern-session-3000',
+    '__Host-postern-session-1',
+    ...Array.from({ length: 3 }, () => '__Host-postern-session'),
+  ])
 })
 
 test('signing out ends the session and removes the cookie', async () => {
   const { sessions, store, jar } = await signedIn()
   const before = jar.request('/')
   const cookie = await sessions.end(before)
-  expect(cookie).toBe('__Host-postern-session=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax')
+  expect(cookie).toBe('__Host-postern-session-8080=; Max-Age=0; Path=/; Secure; HttpOnly; SameSite=Lax')
   expect(await sessions.of(before)).toBeUndefined()
   expect(await store.list('session:')).toEqual([])
 })

@@ -1,5 +1,6 @@
 // Signing in with a password or the terminal's link, and signing out: the rules, without a network.
 import { describe, expect, test } from 'vitest'
+import { sessionCookieOf } from '../../src/identity/session.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { DescribeFlow } from '../../src/ports/rooms.ts'
 import { codeOf, createJar, createWorld, hiddenOf, origin, refusalOf, visit, type WorldOptions } from './identity-world.ts'
@@ -89,7 +90,7 @@ describe('a password', () => {
   test('typed in a browser that this name used before has a count of its own', async () => {
     const { typed, jar, limited } = await atTheDoor()
     jar.keep(await typed('ana', 'correct horse'))
-    jar.cookies.delete('__Host-postern-session')
+    jar.cookies.delete(sessionCookieOf(origin))
     limited.length = 0
     await typed('ana', 'wrong')
     expect(limited).toEqual([expect.stringMatching(/^sign-in [A-Za-z0-9_-]{22}$/)])

@@ -66,7 +66,7 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     passwords,
     about: { version: '0', runtime: 'test', storage: 'memory' },
   }
-  const sessions = createSessions({ runtime, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })
+  const sessions = createSessions({ runtime, issuer: origin, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })
   const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.length === 0 })
   const signIn = createSignIn({
     runtime,
