@@ -80,6 +80,12 @@ export const bridgedClient = (capabilities: unknown): Rpc => {
   return found
 }
 
+/** What a server is told of a client whose answers cannot be waited for: URLs alone, which can be said in an error (-32042). */
+export const unaskedClient = (capabilities: Rpc): Rpc => {
+  const { elicitation } = capabilities
+  return isRecord(elicitation) && isRecord(elicitation['url']) ? { elicitation: { url: {} } } : {}
+}
+
 /** The capability that a question to the client needs; undefined for what is no question of both eras. */
 export const capabilityFor = (method: unknown): 'roots' | 'sampling' | 'elicitation' | undefined =>
   method === 'roots/list' ? 'roots' : method === 'sampling/createMessage' ? 'sampling' : method === 'elicitation/create' ? 'elicitation' : undefined

@@ -1,8 +1,9 @@
 // One call of a client of 2026-07-28 at a server of before: the server's questions become input requests (2026-07-28 multi-round-trip requests), and the call waits here
 // for the client's next try.
 import { Refusal } from '../kit/refusal.ts'
+import { metaKeys } from '../mcp/envelope.ts'
 import { errorText, isRecord, metaOf, paramsOf, type Id, type Rpc, statusOf } from '../mcp/rpc.ts'
-import { bridgedServer, isHeard, isLevel, logLevelKey, mayAsk, serverInfoKey, takes, toModern, toModernError, withoutEnvelope } from '../mcp/translate.ts'
+import { bridgedClient, bridgedServer, isHeard, isLevel, logLevelKey, mayAsk, serverInfoKey, takes, toModern, toModernError, withoutEnvelope } from '../mcp/translate.ts'
 import { asRefusal, type Caller, hear, isForeign, nothing, type Tell } from './era-exchange.ts'
 import type { EraReply } from './era-reply.ts'
 import type { FarSession } from './era-sessions.ts'
@@ -54,7 +55,7 @@ const outgoing = ({ message, name }: NewerCallOptions): string => {
 const inputRequired = ({ about }: FarSession, id: Id, wanted: Rpc): Rpc => ({ jsonrpc: '2.0', id, result: { resultType: 'input_required', ...wanted, _meta: { [serverInfoKey]: about.server } } })
 
 /** The server's last word in the client's revision. */
-const finalOf = ({ session, message }: NewerCallOptions, answer: Rpc, id: Id, client: Rpc): Rpc => {
+const finalOf = ({ session, message }: NewerCallOptions, answer: Rpc, id: Id): Rpc => {
   const { result, error } = answer
   if (isRecord(result)) return { jsonrpc: '2.0', id, result: toModern(String(message['method']), result, session.about.server) }
   const said = isRecord(error) ? error : { code: -32_603, message: 'The MCP server gave an answer that is none.' }
@@ -62,6 +63,7 @@ const finalOf = ({ session, message }: NewerCallOptions, answer: Rpc, id: Id, cl
   // A URL that the person has to open first is an input request, and the same call again (2025-11-25 elicitation, URL mode).
   const list = isRecord(said['data']) && Array.isArray(said['data']['elicitations']) ? (said['data']['elicitations'] as unknown[]).filter(isRecord) : []
   const questions = list.map((params) => ({ method: 'elicitation/create', params: { ...params, mode: 'url' } }))
+  const client = bridgedClient(metaOf(message)[metaKeys.capabilities])
   if (questions.length === 0 || !questions.every((question) => takes(client, question))) return { jsonrpc: '2.0', id, error: { ...said, code: 1403 } }
   return inputRequired(session, id, { inputRequests: Object.fromEntries(questions.map((question, i) => [`url-${i + 1}`, question])) })
 }
@@ -99,7 +101,7 @@ const settle = (options: NewerCallOptions, going: Going): void => {
   if (!going.last || !going.reply || going.done) return
   going.done = true
   const { reply } = going
-  const answer = finalOf(options, going.last, going.message['id'] as Id, options.session.capabilities)
+  const answer = finalOf(options, going.last, going.message['id'] as Id)
   reply.answer(JSON.stringify(answer), statusOf(answer))
   options.over()
 }

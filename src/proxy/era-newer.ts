@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { metaKeys } from '../mcp/envelope.ts'
 import { askedVersion, ownClient } from '../mcp/era.ts'
 import { type Id, isRecord, kindOf, metaOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
-import { bridgedClient, bridgedServer, modernResult } from '../mcp/translate.ts'
+import { bridgedClient, bridgedServer, modernResult, unaskedClient } from '../mcp/translate.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Caller, Tell } from './era-exchange.ts'
 import { givenState, isHeldState } from './era-held.ts'
@@ -23,8 +23,8 @@ export interface NewerDeps {
 export interface Newer {
   /** The session that such calls are made in. A Response: what the server said instead, for the caller; undefined: it is no server of before. */
   begin(caller: Caller, message: Rpc): Promise<FarSession | Response | undefined>
-  /** One message. Rejects with `Refusal`. */
-  handle(caller: Caller, message: Rpc): Promise<Response>
+  /** One message; in that session, where it was begun already. Rejects with `Refusal`. */
+  handle(caller: Caller, message: Rpc, session?: FarSession): Promise<Response>
 }
 
 /** What of the older revisions has no counterpart: it was never advertised, and does not exist here. */
@@ -47,8 +47,9 @@ export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: Ne
   const begin: Newer['begin'] = (caller, message) => {
     const meta = metaOf(message)
     const named = meta[metaKeys.client]
+    const declared = bridgedClient(meta[metaKeys.capabilities])
     // Where nothing can wait for the next try, the server is told that nobody can be asked.
-    return sessions.get(caller, isRecord(named) ? named : ownClient(about), lasting ? bridgedClient(meta[metaKeys.capabilities]) : {})
+    return sessions.get(caller, isRecord(named) ? named : ownClient(about), lasting ? declared : unaskedClient(declared))
   }
 
   const carry = createNewerCarry({ tell, sessions, service, random, keepAliveMs, lasting, begin })
@@ -62,8 +63,8 @@ export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: Ne
     return json({ jsonrpc: '2.0', id: message['id'], result: modernResult('server/discover', result, server) })
   }
 
-  const request = async (caller: Caller, message: Rpc, method: string): Promise<Response> => {
-    const session = await begin(caller, message)
+  const request = async (caller: Caller, message: Rpc, method: string, begun: FarSession | undefined): Promise<Response> => {
+    const session = begun ?? (await begin(caller, message))
     if (session instanceof Response) return session
     if (session === undefined) throw new Refusal('upstream.session', `${service} begins no session`)
     if (method === 'server/discover') return discover(caller, session, message)
@@ -72,8 +73,9 @@ export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: Ne
 
   return {
     begin,
-    async handle(caller, message) {
+    async handle(caller, message, session) {
       const kind = kindOf(message)
+      if (kind === undefined) throw new Refusal('mcp.invalid', 'no JSON-RPC message')
       if (kind === 'response') throw new Refusal('mcp.invalid', 'a response', { say: 'This revision of MCP has no responses of clients.' })
       // Nothing that clients of this revision announce is known to the other (cancelling is closing the stream).
       if (kind !== 'request') return new Response(null, { status: 202 })
@@ -82,7 +84,7 @@ export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: Ne
       if (isHeldState(state)) return carry.resume(caller, message, state)
       if (unbridged.test(method) || (method === 'subscriptions/listen' && !hears(caller))) throw new Refusal('mcp.method', method, { rpcId: message['id'] as Id })
       if (declined(message)) throw new Refusal('era.declined', method, { rpcId: message['id'] as Id })
-      return request(caller, message, method)
+      return request(caller, message, method, session)
     },
   }
 }

@@ -3,7 +3,7 @@ import { encodeBase64url } from '../kit/bytes.ts'
 import { envelopeOf, eraOf, offeredVersion } from '../mcp/era.ts'
 import { standardHeaders } from '../mcp/mirrors.ts'
 import { isRecord, paramsOf, type Rpc } from '../mcp/rpc.ts'
-import { bridgedClient, bridgedServer, serverInfoKey } from '../mcp/translate.ts'
+import { bridgedClient, bridgedServer, serverInfoKey, unaskedClient } from '../mcp/translate.ts'
 import { answerOf, type Caller, isForeign, type Tell } from './era-exchange.ts'
 import type { OlderSessions } from './era-older-sessions.ts'
 
@@ -27,13 +27,6 @@ const noticesOf = (capabilities: Rpc): Rpc => {
   return Object.fromEntries(names.map((name) => [`${name}ListChanged`, true]))
 }
 
-/** Where answers cannot be waited for, the server is told of URLs alone: those can be said in an error (-32042). */
-const askable = (declared: Rpc, lasting: boolean): Rpc => {
-  if (lasting) return declared
-  const { elicitation } = declared
-  return isRecord(elicitation) && isRecord(elicitation['url']) ? { elicitation: { url: {} } } : {}
-}
-
 const infoOf = (result: Rpc, service: string): Rpc => {
   const meta = result['_meta']
   const info = isRecord(meta) ? meta[serverInfoKey] : undefined
@@ -43,7 +36,7 @@ const infoOf = (result: Rpc, service: string): Rpc => {
 export const createOlderBegin = ({ tell, random, service, sessions, lasting, versions }: OlderBeginDeps): OlderBegin => async (caller, message) => {
   const { protocolVersion, capabilities, clientInfo } = paramsOf(message)
   const client = isRecord(clientInfo) ? clientInfo : { name: 'unknown', version: '0' }
-  const declared = askable(bridgedClient(capabilities), lasting)
+  const declared = lasting ? bridgedClient(capabilities) : unaskedClient(bridgedClient(capabilities))
   const name = encodeBase64url(random(12))
   const params = { _meta: envelopeOf(client, declared) }
   const response = await tell(caller, standardHeaders('server/discover', params), JSON.stringify({ jsonrpc: '2.0', id: name, method: 'server/discover', params }))

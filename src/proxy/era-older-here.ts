@@ -24,12 +24,12 @@ export const createOlderHere = ({ sessions, listen, lasting }: OlderHereDeps): O
   const watch = async (id: string, message: Rpc): Promise<string> => {
     const { uri } = paramsOf(message)
     const stays = message['method'] === 'resources/subscribe'
-    const session = await sessions.change(id, ({ watched }) => {
+    await sessions.change(id, ({ watched }) => {
       const others = watched.filter((one) => one !== uri)
       if (stays && others.length >= mostWatched) throw new Refusal('calls.limited', `${mostWatched} resources are watched`)
       return { watched: stays ? [...others, String(uri)] : others }
     })
-    listen.changed(id, session)
+    listen.changed(id)
     return empty(message)
   }
 

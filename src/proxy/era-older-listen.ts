@@ -10,10 +10,10 @@ import { type Caller, hear, isForeign, nothing, type Tell } from './era-exchange
 import type { OlderSession } from './era-older-sessions.ts'
 
 export interface OlderListen {
-  /** The stream. Throws `request.method` where there is nothing that could be said on it. */
-  open(id: string, session: OlderSession, caller: Caller): Promise<Response>
+  /** The stream. `load`: the session as it is at the moment. Throws `request.method` where there is nothing that could be said on it. */
+  open(id: string, caller: Caller, load: () => Promise<OlderSession>): Promise<Response>
   /** What the session watches is another list now. */
-  changed(id: string, session: OlderSession): void
+  changed(id: string): void
   /** The session is over. */
   end(id: string): void
 }
@@ -25,8 +25,9 @@ export interface OlderListenDeps {
 }
 
 interface Listener {
-  readonly renew: (session: OlderSession) => void
-  readonly stop: () => void
+  /** Subscribes to what is watched now, in place of what was before. Resolves to what the server answered instead. */
+  renew(): Promise<Response | undefined>
+  stop(): void
 }
 
 const plain = (message: Rpc): Rpc => {
@@ -45,8 +46,9 @@ const subscribe = ({ tell, random }: OlderListenDeps, session: OlderSession, cal
 }
 
 /** The stream of one GET: what the subscription says, and the next one's when what is watched changes. */
-const createListener = (deps: OlderListenDeps, caller: Caller, left: () => void): Listener & { readonly body: ReadableStream<Uint8Array>; readonly take: (response: Response | undefined, stop: AbortController) => void } => {
+const createListener = (deps: OlderListenDeps, caller: Caller, load: () => Promise<OlderSession>, left: () => void): Listener & { readonly body: ReadableStream<Uint8Array> } => {
   let current: AbortController | undefined
+  let turns = 0
   const stream = createEventWriter({
     keepAliveMs: deps.keepAliveMs,
     gone() {
@@ -54,14 +56,9 @@ const createListener = (deps: OlderListenDeps, caller: Caller, left: () => void)
       left()
     },
   })
-  const take = (response: Response | undefined, stop: AbortController): void => {
-    const before = current
-    current = stop
-    before?.abort()
-    if (stream.over) stop.abort()
-    if (!response) return
+  const take = (response: Response, stop: AbortController): void => {
     const over = (): void => {
-      // Replaced by another subscription, or the client opens a stream again.
+      // Replaced by another subscription; or the client opens a stream again.
       if (current === stop) stream.end()
     }
     hear(response, (message) => {
@@ -72,14 +69,20 @@ const createListener = (deps: OlderListenDeps, caller: Caller, left: () => void)
   }
   return {
     body: stream.body,
-    take,
     stop: stream.end,
-    renew(changed) {
+    async renew() {
+      const turn = ++turns
       const stop = new AbortController()
-      subscribe(deps, changed, caller, stop.signal).then(
-        (response) => take(response, stop),
-        () => stream.end(),
-      )
+      const response = await load().then((session) => subscribe(deps, session, caller, stop.signal))
+      if (turn !== turns || stream.over) {
+        stop.abort()
+        return undefined
+      }
+      if (response && !response.ok) return response
+      current?.abort()
+      current = stop
+      if (response) take(response, stop)
+      return undefined
     },
   }
 }
@@ -88,28 +91,34 @@ export const createOlderListen = (deps: OlderListenDeps): OlderListen => {
   const listeners = new Map<string, Set<Listener>>()
   const silent = (why: string): Refusal => new Refusal('request.method', why, { headers: { allow: 'POST, DELETE' } })
   return {
-    async open(id, session, caller) {
-      if (Object.keys(session.notices).length === 0 && !session.watchable) throw silent('the server says nothing of its own accord')
-      const stop = new AbortController()
-      const first = await subscribe(deps, session, caller, stop.signal)
-      if (first && isForeign(first)) return first
-      if (first && !first.ok) {
-        await nothing(first)
-        throw silent(`subscriptions/listen was answered ${first.status}`)
-      }
+    async open(id, caller, load) {
+      const { notices, watchable } = await load()
+      if (Object.keys(notices).length === 0 && !watchable) throw silent('the server says nothing of its own accord')
       const own = listeners.get(id) ?? new Set<Listener>()
       listeners.set(id, own)
-      const listener = createListener(deps, caller, () => {
+      const listener = createListener(deps, caller, load, () => {
         own.delete(listener)
         if (own.size === 0) listeners.delete(id)
       })
+      // Before it subscribes: what changes meanwhile makes it subscribe again.
       own.add(listener)
       if (caller.signal.aborted) listener.stop()
       else caller.signal.addEventListener('abort', listener.stop, { once: true })
-      listener.take(first, stop)
-      return new Response(listener.body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' } })
+      const refused = await listener.renew().catch((error: unknown) => {
+        listener.stop()
+        throw error
+      })
+      if (!refused) return new Response(listener.body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' } })
+      listener.stop()
+      if (isForeign(refused)) return refused
+      await nothing(refused)
+      throw silent(`subscriptions/listen was answered ${refused.status}`)
     },
-    changed: (id, session) => listeners.get(id)?.forEach(({ renew }) => renew(session)),
-    end: (id) => listeners.get(id)?.forEach(({ stop }) => stop()),
+    changed(id) {
+      for (const { renew, stop } of listeners.get(id) ?? []) renew().then((refused) => refused && stop(), stop)
+    },
+    end(id) {
+      for (const { stop } of listeners.get(id) ?? []) stop()
+    },
   }
 }

@@ -48,7 +48,7 @@ export const createOlder = (deps: OlderDeps): Older => {
       if (batch && !batching.has(session.version)) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version} has no batches: send one message a request.` })
       return post(caller, id, session, messages)
     },
-    get: async (caller, id) => listen.open(id, await sessions.find(id, caller.owner), caller),
+    get: (caller, id) => listen.open(id, caller, () => sessions.find(id, caller.owner)),
     async end(caller, id) {
       await sessions.find(id, caller.owner)
       await sessions.end(id)

@@ -90,7 +90,7 @@ export const createScout = ({ tell, about, verdicts, crossNewer, beginOlder }: S
       // No server of before either: its own answer stands, unless somebody has to sign in there first.
       if (session === undefined || session instanceof Response) return session ?? whole
       verdicts.note(caller.owner, true, false)
-      return crossNewer.handle(caller, message)
+      return crossNewer.handle(caller, message, session)
     },
     async older(caller, message, send) {
       const response = await send()
