@@ -124,9 +124,10 @@ describe('never at the expense of others: a server', () => {
     expect((await begun(ana)).session['mcp-session-id']).toBeDefined()
   })
 
-  it('never keeps a message of ten million characters from its caller', async () => {
+  it('never keeps a message of ten million characters from its caller, nor one from the server', async () => {
     const ana = await begun(world().client('ana'))
     expect(String(saidBy(await ana.tool('large', { bytes: 10_000_000 }))['text'])).toHaveLength(10_000_000)
+    expect(String(saidBy(await ana.tool('echo', { text: 'y'.repeat(10_000_000) }))['text'])).toHaveLength(10_000_000)
   })
 
   it('never holds a caller by saying nothing [hostile N8]', async () => {

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { obtainToken } from '../../scripts/harness/authorize.ts'
 import { person, startPostern } from '../../scripts/harness/postern.ts'
 import { serverScript } from '../stdio/world.ts'
-import { createPlace, postern } from './cli-process.ts'
+import { createPlace, postern, posternOnTerminal } from './cli-process.ts'
 
 describe('postern wrap', () => {
   const place = createPlace()
@@ -26,6 +26,14 @@ describe('postern wrap', () => {
     } finally {
       await running.stop()
     }
+  })
+
+  it('prints the block of every start on a terminal: the one server, and how clients come to it', async () => {
+    const answers = [['press h for keys', 'q']] as const
+    const { code, screen } = await posternOnTerminal(place, ['wrap', '--port', '0', '--state', 'state', '--', 'npx', '-y', '@modelcontextprotocol/server-memory'], { env: { NO_COLOR: '1' }, answers })
+    expect(code).toBe(0)
+    expect(screen).toMatch(/^postern \d+\.\d+\.\d+ · node [\d.]+ · state .* \(new\) {3}ready in \d+ ms\n\n {2}Dashboard {5}http:\/\/localhost:\d+\/\?t=[\w-]{43} {3}\(one-time link, 15 min\)\n {2}MCP server {4}http:\/\/localhost:\d+\/memory\/mcp\n/)
+    expect(screen).toMatch(/\n {2}Claude Code {3}claude mcp add --transport http memory http:\/\/localhost:\d+\/memory\/mcp\n {2}VS Code .*\n {2}Inspector .*\/memory\/mcp --transport http\n/)
   })
 
   it('says where the command begins when its options are taken for its own', async () => {

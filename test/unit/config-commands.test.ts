@@ -23,6 +23,8 @@ describe('a block mcpServers', () => {
     const { mcp_services: services } = await configOf(claude, { env: { BRAVE: 'secret-1' } })
     expect(Object.keys(services)).toEqual(['filesystem', 'brave-search', 'remote', 'old', 'cursor'])
     expect(services['filesystem']).toMatchObject({ command: 'npx', args: ['-y', '@modelcontextprotocol/server-filesystem', '/data'], shared: false, sandbox: 'auto' })
+    // Seeds 002 and 004: two clocks.
+    expect(services['filesystem']).toMatchObject({ session_idle: 300, sleep_after: 600, max_processes: 64, max_processes_per_person: 8 })
     expect(services['brave-search']).toMatchObject({ name: 'Brave Search', env: { API_KEY: 'secret-1', MODE: 'x' } })
     expect(services['remote']).toMatchObject({ url: 'https://mcp.example.com/mcp', transport: 'streamable', upstream_auth: { type: 'static', headers: { 'X-Api-Key': 'k-123' } } })
     expect(services['old']).toMatchObject({ url: 'https://old.example.com', transport: 'sse' })
