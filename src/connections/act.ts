@@ -1,4 +1,4 @@
-// What the buttons of the connect page do: connect, choose, disconnect.
+// What the buttons of the connect page do: connect (anew as a client, too), choose, disconnect.
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, Limit, Session, Sessions } from '../ports/rooms.ts'
@@ -34,13 +34,15 @@ interface Order {
 /** Answers where the browser goes next. */
 type Action = (order: Order) => Promise<string>
 
-/** POST /connect/:service with csrf, action=connect|disconnect|choose, account and return_to */
+/** POST /connect/:service with csrf, action=connect|anew|disconnect|choose, account and return_to */
 export const createAct = ({ directory, sessions, accounts, wallet, depart, disconnect, limit, record }: ActDeps): Handler => {
+  const connect = async ({ returnTo, ...order }: Order, anew: boolean): Promise<string> => {
+    await limit('authorize', order.visit.ip)
+    return depart({ ...order, returnTo: returnTo ?? pagePath(order.upstream.id), anew })
+  }
   const actions: Readonly<Record<string, Action>> = {
-    async connect({ returnTo, ...order }) {
-      await limit('authorize', order.visit.ip)
-      return depart({ ...order, returnTo: returnTo ?? pagePath(order.upstream.id) })
-    },
+    connect: (order) => connect(order, false),
+    anew: (order) => connect(order, true),
     async disconnect({ upstream, session, account, returnTo, visit }) {
       await disconnect(session.person, upstream, account)
       record({ event: 'connection.removed', service: upstream.id, account, person: personKey(session.person), ip: visit.ip, request_id: visit.requestId })

@@ -20,6 +20,8 @@ export interface Departure {
   /** A path of this gateway. */
   readonly returnTo: string
   readonly visit: Visit
+  /** The server no longer knew the gateway when the person came there. */
+  readonly anew?: boolean
 }
 
 /** Where to send the browser, after the person agreed. Throws `connection.*`. */
@@ -45,7 +47,7 @@ export const scopesFor = (as: oauth.AuthorizationServer, found: readonly string[
 }
 
 export const createDepart = ({ runtime, accounts, enrolments, trips, record }: DepartDeps): Depart => {
-  const start: Depart = async ({ upstream, session, account, returnTo, visit }) => {
+  const start: Depart = async ({ upstream, session, account, returnTo, visit, anew }) => {
     const web = createWeb(runtime, upstream)
     const { as, resource, scopes } = await discover(upstream, web).catch((error: unknown) => {
       throw signInRefusal(error, upstream, 'code')
@@ -55,7 +57,7 @@ export const createDepart = ({ runtime, accounts, enrolments, trips, record }: D
     const known = await accounts.read(await accounts.idOf(session.person, upstream.id))
     const before = accountIn(known?.accounts, account)
     const asked = scopesFor(as, scopes, upstream.auth.scopes !== undefined, before?.issuer === as.issuer ? before : undefined)
-    const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web)
+    const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web, anew)
     const verifier = encodeBase64url(runtime.random(32))
     const person = personKey(session.person)
     const state = await trips.start({ person, session: session.id, service: upstream.id, account, as, enrolment, ...(resource !== undefined && { resource }), asked, verifier, returnTo })

@@ -29,8 +29,8 @@ interface Registration {
 }
 
 export interface Enrolments {
-  /** Throws `connection.enrolment` when there is no way, `connection.untrusted` and `connection.unreachable`. */
-  at(as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Enrolment>
+  /** `anew`: a registration that is kept does not count. Throws `connection.enrolment` when there is no way, `connection.untrusted` and `connection.unreachable`. */
+  at(as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web, anew?: boolean): Promise<Enrolment>
   /** The authorization server no longer knows this client: the next one to ask registers anew. */
   forget(issuer: string, service: string, clientId: string): Promise<void>
 }
@@ -108,10 +108,10 @@ export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolment
   const idOf = (as: string, service: string): Promise<string> => digest(JSON.stringify([as, service]))
 
   /** One registration for all people of a service, kept until the server forgets it or its secret runs out. */
-  const registered = async (as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Registration> => {
+  const registered: (...asked: Parameters<Enrolments['at']>) => Promise<Registration> = async (as, upstream, scopes, web, anew = false) => {
     const id = await idOf(as.issuer, upstream.id)
     const kept = await records.get(id)
-    const usable = kept && kept.value.redirectUri === `${issuer}${callbackPath}` && (kept.value.until === undefined || kept.value.until > runtime.now() + 600_000)
+    const usable = kept && !anew && kept.value.redirectUri === `${issuer}${callbackPath}` && (kept.value.until === undefined || kept.value.until > runtime.now() + 600_000)
     if (usable) return kept.value
     return once(id, async () => {
       const fresh = await register(issuer, as, upstream, scopes, web)
@@ -122,7 +122,7 @@ export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolment
   }
 
   return {
-    async at(as, upstream, scopes, web) {
+    async at(as, upstream, scopes, web, anew) {
       const { auth } = upstream
       const redirectUri = auth.redirect_uri ?? `${issuer}${callbackPath}`
       if (auth.client_id !== undefined) {
@@ -133,7 +133,7 @@ export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolment
       const document = auth.client_metadata_url ?? `${issuer}${documentPath}`
       if (as.client_id_metadata_document_supported === true && isHttps(document)) return { clientId: document, method: 'none', redirectUri: `${issuer}${callbackPath}`, how: 'document' }
       if (as.registration_endpoint === undefined) throw noWay(upstream, as, redirectUri)
-      return { ...(await registered(as, upstream, scopes, web)), how: 'registered' }
+      return { ...(await registered(as, upstream, scopes, web, anew)), how: 'registered' }
     },
     async forget(as, service, clientId) {
       const id = await idOf(as, service)

@@ -29,6 +29,7 @@ export interface ConnectPageDeps {
 const viewOf = (upstream: Upstream, description: string, session: Session, kept: Accounts | undefined, returnTo: string | undefined): ConnectUpstreamView => ({
   service: { id: upstream.id, name: upstream.name, description },
   host: upstream.url.host,
+  introduces: upstream.auth.client_id === undefined,
   person: session.person,
   csrf: session.csrf,
   switchAccount: signInPath(connectPath(upstream.id), true),

@@ -59,6 +59,11 @@ ${post(
   'stack',
 )}</details>`
 
+/** Servers lose the clients that registered with them, and then send nobody back: only the person can say so. */
+const unknownThere = (view: ConnectUpstreamView, host: string): Markup => html`<details class="tight"><summary>It says that it does not know this app</summary>
+<p>Servers sometimes forget the apps that introduced themselves. This gateway can do so once more.</p>
+${button(view, { action: 'anew', ...(view.accounts.length > 0 && { account: view.accounts.find((one) => one.chosen)?.name ?? '' }) }, `Introduce it anew and continue to ${host}`)}</details>`
+
 const introduction = (service: string, host: string): Markup => html`<p>${named(service)} asks each person for an account of their own at <strong>${named(host)}</strong>. It will ask you on its own pages what you allow. This gateway then keeps the access for you, sealed, uses it only for your own calls to ${named(service)}, and never shows it to the apps you connect.</p>`
 
 export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView, requestId: string): Response => {
@@ -78,6 +83,7 @@ ${live && view.returnTo === undefined && html`<p>Calls work now. You can go back
 ${none && button(view, { action: 'connect' }, `Continue to ${host}`, true)}
 ${view.accounts.map((one) => accountBlock(view, one))}
 ${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live ? 'Go on' : 'Go on without it'}</a></p>`}
+${!live && view.introduces && unknownThere(view, host)}
 ${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>What this account is for</summary>${introduction(service, host)}</details></div>`}
 </div>`
   return page(gateway, { title: `${service} account`, width: 'middle', body, requestId })

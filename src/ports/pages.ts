@@ -78,6 +78,8 @@ export interface ConnectUpstreamView {
   readonly service: { readonly id: string; readonly name: string; readonly description: string }
   /** Host of the upstream. */
   readonly host: string
+  /** Nobody registered the gateway there: it introduces itself. */
+  readonly introduces: boolean
   readonly person: Person
   readonly csrf: string
   readonly switchAccount: string

@@ -120,6 +120,15 @@ describe.each(houses)('%s', (_name, open) => {
       const page = await connect('secretless')
       expect([page.status, asked('/token')?.['client_id'], far.asked.findLast(({ path }) => path === '/token')?.headers.authorization]).toEqual([200, 'without-a-secret', undefined])
     })
+    it('and once more when a person says that the server has forgotten it [D3]', async () => {
+      await connect()
+      const known = asked('/authorize')?.['client_id']
+      const page = await connectAt(house, `${house.origin}/connect/auto`, { fields: { action: 'anew', account: `account ${++names}` } })
+      expect([page.status, far.count('/authorize'), asked('/authorize')?.['client_id'] === known]).toEqual([200, 2, false])
+      const later = asked('/authorize')?.['client_id']
+      await connect()
+      expect(asked('/authorize')?.['client_id']).toBe(later)
+    })
     it('or not at all, and then the operator is told what to do [D3]', async () => {
       far.script.metadata = ({ registration_endpoint: _, ...metadata }) => metadata
       const page = await connect()

@@ -61,7 +61,7 @@ const demo = { id: 'demo', name: 'Demo', description: 'A small MCP server to try
 const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true }
 
 const connected = { name: 'default', issuer: 'https://auth.jira.example.com', scopes: ['read:issues', 'write:issues', 'offline_access'], wanted: [], connectedAt: Date.UTC(2026, 10, 3), renewedAt: Date.UTC(2026, 10, 19), ended: false, chosen: true }
-const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
+const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', introduces: true, person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
 
 const connectStates = (pages: Pages) => {
   const show = (view: Partial<ConnectUpstreamView>) => () => pages.connectUpstream({ ...connecting, ...view }, requestId)
