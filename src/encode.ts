@@ -3,7 +3,7 @@ import { labelOfDomain, mostDomainBytes, isDomain } from './kit/encoded-host.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { EncodeView, Pages } from './ports/pages.ts'
 import type { Handler } from './ports/rooms.ts'
-import type { Directory } from './ports/services.ts'
+import type { Address, Directory, Service } from './ports/services.ts'
 
 export interface EncodeDeps {
   readonly domainRoot: () => string | undefined
@@ -23,24 +23,33 @@ const originOf = (issuer: string, host: string): string => {
   return `${protocol}//${host}${port === '' ? '' : `:${port}`}`
 }
 
+const hostOf = ({ resource }: Address): string => new URL(resource).hostname
+
+/** Where the service is met at a host that encodes: at its domain's own where it has that, else at its alias. */
+const servedAs = ({ id, name }: Service, own: string, addresses: readonly Address[]): NonNullable<EncodeView['served']> => {
+  const host = addresses.some((address) => hostOf(address) === own) ? own : addresses[0] && hostOf(addresses[0])
+  const there = addresses.filter((address) => hostOf(address) === host)
+  const [streamable, sse] = [undefined, 'sse'].map((transport) => there.find((address) => address.transport === transport)?.resource)
+  return streamable === undefined ? [] : [{ id, name, url: streamable, sse }]
+}
+
 export const createEncode = ({ domainRoot: rootNow, directory, pages }: EncodeDeps): Handler => {
+  const servedAt = (domain: string, own: string, root: string): NonNullable<EncodeView['served']> => {
+    const encoded = directory.addresses.filter((address) => hostOf(address).endsWith(`-enc.${root}`))
+    const servers = directory.services.filter(({ upstream }) => upstream.kind === 'http' && new URL(upstream.url).hostname === domain)
+    return servers.flatMap((service) => servedAs(service, own, encoded.filter((address) => address.service === service)))
+  }
   const view = (asked: string, domainRoot = rootNow()): EncodeView => {
     if (domainRoot === undefined) throw new Refusal('route.unknown', 'no domain_root', { say: 'Encoded hosts need domain_root (DOMAIN_ROOT) in the configuration.' })
     const domain = domainIn(asked)
     if (domain === undefined) return { asked, problem: 'That is no public domain. Write it like mcp.example.com.' }
     const label = labelOfDomain(domain)
-    const long = `This domain has ${domain.length} bytes, and ${mostDomainBytes} fit into one DNS label. Give its service a short alias in the configuration.`
-    const served = directory.services.filter(({ upstream }) => upstream.kind === 'http' && new URL(upstream.url).hostname === domain)
-    const mine = directory.addresses.filter((address) => served.includes(address.service) && new URL(address.resource).hostname.endsWith(`-enc.${domainRoot}`))
-    // Its own host where it has it; several servers of one domain that each have an alias are met there alone.
-    const best = mine.find(({ resource }) => new URL(resource).hostname === `${label}.${domainRoot}`) ?? mine[0]
-    const host = best ? new URL(best.resource).hostname : label === undefined ? undefined : `${label}.${domainRoot}`
-    return {
-      asked,
-      domain,
-      ...(host === undefined ? { problem: long } : { host, url: best?.resource ?? originOf(directory.issuer, host) }),
-      registered: best !== undefined,
+    const served = servedAt(domain, `${label ?? ''}.${domainRoot}`, domainRoot)
+    const [first] = served
+    if (first === undefined && label === undefined) {
+      return { asked, domain, problem: `This domain has ${domain.length} bytes, and ${mostDomainBytes} fit into one DNS label. Give its service a short alias in the configuration.` }
     }
+    return { asked, domain, served, host: first === undefined ? `${label ?? ''}.${domainRoot}` : new URL(first.url).hostname }
   }
   return async (request, visit) => {
     const asked = new URL(request.url).searchParams.get('domain')?.trim() ?? ''
@@ -50,7 +59,7 @@ export const createEncode = ({ domainRoot: rootNow, directory, pages }: EncodeDe
     const found = view(asked)
     if (page) return pages.encode(found, visit.requestId)
     if (found.problem !== undefined) throw new Refusal('encode.domain', found.problem, { say: found.problem })
-    const { domain, host, url, registered } = found
-    return Response.json({ domain, host, url, registered }, { headers: { 'cache-control': 'no-store' } })
+    const { domain, host = '', served = [] } = found
+    return Response.json({ domain, host, url: served[0]?.url ?? originOf(directory.issuer, host), registered: served.length > 0, services: served.map(({ id, url, sse }) => ({ id, url, sse })) }, { headers: { 'cache-control': 'no-store' } })
   }
 }

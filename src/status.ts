@@ -25,6 +25,8 @@ interface StatusOptions {
   readonly sessions: Sessions
   readonly pages: Pages
   readonly draining: () => boolean
+  /** Whether domains have hosts here that stand for them. */
+  readonly encodes: () => boolean
   /** Services that are commands, and whether each can be started. */
   readonly commands: () => readonly { readonly service: string; readonly fit: boolean }[]
 }
@@ -51,7 +53,13 @@ const isPublic = (origin: string): boolean => {
   return protocol === 'https:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)
 }
 
-export const createStatus = ({ runtime, directory, sessions, pages, draining, commands }: StatusOptions): Status => {
+/** The clients on the page speak Streamable HTTP, whichever address of the service somebody opened. */
+const streamable = ({ addresses }: Directory, opened: Address): Address => {
+  const { origin } = new URL(opened.resource)
+  return [opened, ...addresses].find(({ service, transport, resource }) => service === opened.service && transport === undefined && new URL(resource).origin === origin) ?? opened
+}
+
+export const createStatus = ({ runtime, directory, sessions, pages, encodes, draining, commands }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined =>
@@ -85,7 +93,7 @@ export const createStatus = ({ runtime, directory, sessions, pages, draining, co
       const session = await sessions.of(request)
       if (!session) return new Response(null, { status: 303, headers: { location: '/login', 'cache-control': 'no-store' } })
       const services = directory.services.flatMap((service) => main(service.id) ?? []).map(view)
-      return pages.home({ person: session.person, csrf: session.csrf, services, reachable }, visit.requestId)
+      return pages.home({ person: session.person, csrf: session.csrf, services, reachable, encodes: encodes() }, visit.requestId)
     },
     async health(request) {
       const server = serverOf(new URL(request.url).searchParams.get('server'))
@@ -105,7 +113,7 @@ export const createStatus = ({ runtime, directory, sessions, pages, draining, co
     connect(request, visit) {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown')
-      return Promise.resolve(pages.connect({ service: view(found.address), reachable }, visit.requestId))
+      return Promise.resolve(pages.connect({ service: view(streamable(directory, found.address)), reachable }, visit.requestId))
     },
   }
 }

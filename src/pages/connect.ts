@@ -38,7 +38,7 @@ ${alone ? cards(service, reachable) : html`<details><summary>Connect a client</s
 </section>`
 
 const nothingYet = html`<section class="card stack"><h2>No MCP server yet</h2>
-<p>The administrator adds one under <code>mcp_services</code> in the configuration; it appears here after a restart.</p></section>`
+<p>An administrator adds one with <code>postern services add</code>, or under <code>mcp_services</code> in the configuration; it appears here without a restart.</p></section>`
 
 export const homePage = (gateway: Gateway, view: HomeView, requestId: string): Response => {
   const person = account(view.person)
@@ -47,6 +47,7 @@ export const homePage = (gateway: Gateway, view: HomeView, requestId: string): R
 <div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
 ${view.services.length > 0 && html`<p class="muted">Give an app one of these URLs. It opens this gateway in your browser, where you say yes or no.</p>`}
 ${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
+${view.encodes && html`<p><a href="/encode">Find the URL of a server by its domain</a></p>`}
 </div>`
   return page(gateway, { title: 'Your services', width: 'wide', body, requestId, headers: isolated, foot: ` · Postern ${gateway.version}` })
 }

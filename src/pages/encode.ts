@@ -1,24 +1,39 @@
 // The URL generator: a server's domain in, the URL to give a client out.
-import { html, isolated } from '../kit/html.ts'
+import { type Drawable, html, isolated, type Markup } from '../kit/html.ts'
 import type { EncodeView } from '../ports/pages.ts'
 import { failedIcon } from './icons.ts'
-import { breakable, caution, page, type Gateway } from './shell.ts'
-import { readAddress } from './untrusted.ts'
+import { breakable, caution, named, page, type Gateway } from './shell.ts'
+import { readAddress, readName } from './untrusted.ts'
+
+type Served = NonNullable<EncodeView['served']>[number]
+
+const copyable = (url: string): Markup => html`<code class="copy url" data-what="URL">${breakable(readAddress(url))}</code>`
+
+const older = ({ sse }: Served): Drawable => sse !== undefined && html`<p class="muted">For clients of HTTP+SSE: <code>${breakable(readAddress(sse))}</code></p>`
+
+const servedBlock = (served: readonly Served[]): Markup => {
+  const [first, ...others] = served as readonly [Served, ...Served[]]
+  if (others.length === 0) return html`<section class="tight"><h2>Give this URL to a client</h2>${copyable(first.url)}${older(first)}</section>`
+  return html`<h2>Give one of these URLs to a client</h2>${served.map((each) => html`<section class="tight"><h3>${named(readName(each.name, each.id).text)}</h3>${copyable(each.url)}${older(each)}</section>`)}`
+}
+
+const nobodyBlock = (host: string): Markup => html`<section class="tight"><h2>Nobody is served there yet</h2>
+<p>Its host would be <code>${breakable(readAddress(host))}</code>.</p>
+${caution('An administrator adds the server first, with postern services add or in the configuration. Only servers that were added are ever reached.')}</section>`
 
 export const encodePage = (gateway: Gateway, view: EncodeView, requestId: string): Response => {
-  const { asked, host, url, registered, problem } = view
-  const result = url !== undefined && html`<h2>${registered ? 'Give this URL to a client' : 'Its host would be'}</h2>
-<code class="copy url" data-what="URL">${breakable(readAddress(registered ? url : (host ?? '')))}</code>
-${!registered && caution('Nobody is served there yet: an administrator adds the server first. Only servers that were added are ever reached.')}`
+  const { asked, host, served = [], problem } = view
+  const wrong = problem !== undefined && html` aria-invalid="true" aria-describedby="problem"`
   const body = html`<div class="card stack">
-<h1 tabindex="-1" autofocus>The URL of an MCP server</h1>
+<h1 tabindex="-1"${asked !== '' && ' autofocus'}>The URL of an MCP server</h1>
+<p>Servers that were added here are reached at hosts that stand for their domains. Write the domain as it is in the server’s own URL.</p>
 <form method="get" action="/encode" class="stack">
-<label for="domain">Domain of the server</label>
-<input id="domain" name="domain" value="${asked.slice(0, 300)}" placeholder="mcp.example.com" autocomplete="off" autocapitalize="none" spellcheck="false" required>
-${problem !== undefined && html`<p class="note bad" role="alert">${failedIcon}<span>${problem}</span></p>`}
-<button>Show its URL</button>
+<div><label for="domain">Domain of the server</label>
+<input id="domain" name="domain" value="${asked.slice(0, 300)}" placeholder="mcp.example.com" autocomplete="off" autocapitalize="none" spellcheck="false" required${asked === '' && ' autofocus'}${wrong}></div>
+${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${problem}</span></p>`}
+<button${host === undefined && html` class="primary"`}>Show its URL</button>
 </form>
-${result}
+${host !== undefined && (served.length > 0 ? servedBlock(served) : nobodyBlock(host))}
 </div>`
   return page(gateway, { title: 'The URL of an MCP server', width: 'middle', body, requestId, headers: isolated, ...(problem === undefined ? {} : { status: 400 }) })
 }

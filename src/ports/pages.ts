@@ -54,6 +54,8 @@ export interface HomeView {
   readonly services: readonly { readonly id: string; readonly name: string; readonly description: string; readonly url: string; readonly authRequired: boolean }[]
   /** False on a loopback gateway: claude.ai and ChatGPT connect from the internet and cannot reach it. */
   readonly reachable: boolean
+  /** Whether a server's domain has a host here that stands for it: then the page leads to where that is found out. */
+  readonly encodes: boolean
 }
 
 export interface ConnectView {
@@ -65,10 +67,10 @@ export interface EncodeView {
   /** What was typed. */
   readonly asked: string
   readonly domain?: string
-  /** Encoded host, and the URL to give a client (of a server that was added), or the origin it would have. */
+  /** The host that stands for the domain, or would. */
   readonly host?: string
-  readonly url?: string
-  readonly registered?: boolean
+  /** Who is served at encoded hosts of the domain: the URL to give a client, and the one for clients of HTTP+SSE. Empty: nobody. */
+  readonly served?: readonly { readonly id: string; readonly name: string; readonly url: string; readonly sse: string | undefined }[]
   /** Why there is no host, as a sentence. */
   readonly problem?: string
 }

@@ -1,6 +1,8 @@
 // The URL generator: a server's domain in, its encoded host out, as JSON and as a page. Encoding a domain makes nothing reachable.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { signInAs } from '../houses/administrator.ts'
 import { type House, houses } from '../houses/houses.ts'
+import { person } from '../houses/login.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const atlassian = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.root.localhost'
@@ -33,12 +35,12 @@ describe.each(houses)('%s', (_, open) => {
 
   it('encodes any public domain, alone or in a URL, and says whether anybody is served there', async () => {
     const origin = (host: string): string => house.origin.replace('localhost', host)
-    const registered = { domain: 'mcp.atlassian.com', host: atlassian, url: `${origin(atlassian)}/v1/mcp`, registered: true }
+    const registered = { domain: 'mcp.atlassian.com', host: atlassian, url: `${origin(atlassian)}/v1/mcp`, registered: true, services: [{ id: 'jira', url: `${origin(atlassian)}/v1/mcp`, sse: `${origin(atlassian)}/v1/sse` }] }
     for (const asked of ['mcp.atlassian.com', 'MCP.Atlassian.COM', 'https://mcp.atlassian.com/v1/sse?x=1', '%20mcp.atlassian.com%20', 'https%3A%2F%2Fmcp.atlassian.com%3A8443']) expect([asked, await json(`?domain=${asked}`)]).toEqual([asked, registered])
-    expect(await json('?domain=evil.test')).toEqual({ domain: 'evil.test', host: 'mv3gs3boorsxg5a-enc.root.localhost', url: origin('mv3gs3boorsxg5a-enc.root.localhost'), registered: false })
+    expect(await json('?domain=evil.test')).toEqual({ domain: 'evil.test', host: 'mv3gs3boorsxg5a-enc.root.localhost', url: origin('mv3gs3boorsxg5a-enc.root.localhost'), registered: false, services: [] })
     // A domain too long for a label, and one that stands for nobody because each of its servers has a name of its own.
     expect(await json(`?domain=${'a'.repeat(40)}.com`)).toMatchObject({ host: 'long-enc.root.localhost', registered: true })
-    expect(await json('?domain=two.example.com')).toMatchObject({ host: 'work-enc.root.localhost', registered: true })
+    expect(await json('?domain=two.example.com')).toMatchObject({ host: 'work-enc.root.localhost', services: [{ id: 'work', url: `${origin('work-enc.root.localhost')}/mcp` }, { id: 'home', url: `${origin('home-enc.root.localhost')}/mcp` }] })
     expect(upstream.heard).toEqual([])
   })
 
@@ -63,6 +65,16 @@ describe.each(houses)('%s', (_, open) => {
     expect(await page(`?domain=${'b'.repeat(33)}.com`)).toMatchObject({ status: 400, text: expect.stringContaining('37 bytes') })
     const bent = await encode(`?domain=${encodeURIComponent('"><script>alert(1)</script>')}`, 'text/html')
     expect([bent.status, (await bent.text()).includes('<script>alert')]).toEqual([400, false])
+  })
+
+  it('is found from the page of a signed-in person, where there are encoded hosts', async () => {
+    for (const [at, found] of [[house, true], [plain, false]] as const) {
+      const { browser } = await signInAs(at, person)
+      expect((await browser.go(`${at.origin}/`)).body.includes('href="/encode"')).toBe(found)
+    }
+    // What is opened in a browser names the endpoint that the clients on its page speak to, whichever of the two it was.
+    const opened = await house.fetch(`${house.origin}/jira/sse`, { headers: { accept: 'text/html' } })
+    expect([opened.status, (await opened.text()).replaceAll(/<[^>]*>/g, '').includes(`${house.origin}/jira/mcp`)]).toEqual([200, true])
   })
 
   it('is not there without a domain to encode under', async () => {

@@ -58,7 +58,7 @@ const google = { id: 'google', name: 'Google' }
 
 const served = { ...jira, url: jira.resource, authRequired: true }
 const demo = { id: 'demo', name: 'Demo', description: 'A small MCP server to try things with.', url: 'http://localhost:8080/demo/mcp', authRequired: true }
-const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true }
+const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true, encodes: false }
 
 const connected = { name: 'default', issuer: 'https://auth.jira.example.com', scopes: ['read:issues', 'write:issues', 'offline_access'], wanted: [], connectedAt: Date.UTC(2026, 10, 3), renewedAt: Date.UTC(2026, 10, 19), ended: false, chosen: true }
 const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', introduces: true, person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
@@ -116,19 +116,23 @@ const loginStates = (pages: Pages) => {
   }
 }
 
+const encodedHost = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.example.com'
+const atlassian = { id: 'jira', name: 'Jira tools', url: `https://${encodedHost}/v1/mcp`, sse: `https://${encodedHost}/v1/sse` }
+
 /** State name → a fresh response for it. */
 export const pageStates = (pages: Pages): Readonly<Record<string, () => Response>> => ({
   ...consentStates(pages),
   ...loginStates(pages),
   ...connectStates(pages),
   'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }, requestId),
-  'home-many': () => pages.home({ ...home, services: [served, { ...demo, url: 'https://mcp.example.com/demo/mcp' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }, requestId),
+  'home-many': () => pages.home({ ...home, encodes: true, services: [served, { ...demo, url: 'https://mcp.example.com/demo/mcp' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }, requestId),
   'home-none': () => pages.home({ ...home, services: [] }, requestId),
   connect: () => pages.connect({ service: served, reachable: true }, requestId),
   'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }, requestId),
   encode: () => pages.encode({ asked: '' }, requestId),
-  'encode-served': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.example.com', url: 'https://nvrxaltborwgc43tnfqw4ltdn5wq-enc.example.com/v1/mcp', registered: true }, requestId),
-  'encode-not-served': () => pages.encode({ asked: 'evil.test', domain: 'evil.test', host: 'mv3gs3boorsxg5a-enc.example.com', url: 'https://mv3gs3boorsxg5a-enc.example.com', registered: false }, requestId),
+  'encode-served': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian] }, requestId),
+  'encode-several': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian, { id: 'other', name: hostileNames.markup, url: 'https://other-enc.example.com/v1/mcp', sse: undefined }] }, requestId),
+  'encode-not-served': () => pages.encode({ asked: 'evil.test', domain: 'evil.test', host: 'mv3gs3boorsxg5a-enc.example.com', served: [] }, requestId),
   'encode-hostile': () => pages.encode({ asked: hostileNames.markup, problem: 'That is no public domain. Write it like mcp.example.com.' }, requestId),
   'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com` }, requestId),
   'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s` }, requestId),
