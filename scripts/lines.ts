@@ -90,8 +90,8 @@ const remote = async (): Promise<string> => {
 
 const chromium = await openChromium()
 const tools: Readonly<Record<string, Upstream>> = {
-  everything: { service: 'everything', tool: 'echo', input: { message: 'hello' }, answer: /Echo: hello/, revision: '2025-11-25' },
-  memory: { service: 'memory', tool: 'read_graph', input: {}, answer: /entities/, revision: '2025-11-25' },
+  everything: { service: 'everything', tool: 'echo', input: { message: 'hello' }, answer: /Echo: hello/ },
+  memory: { service: 'memory', tool: 'read_graph', input: {}, answer: /entities/ },
 }
 
 /** As people start it: it finds out the transport, registers, opens the browser, and calls with the token it got. */

@@ -8,8 +8,6 @@ export interface Upstream {
   readonly input: Readonly<Record<string, unknown>>
   /** Matches the text of the answer. */
   readonly answer: RegExp
-  /** Revision the upstream speaks at most. */
-  readonly revision: string
 }
 
 export interface Trial {

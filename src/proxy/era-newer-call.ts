@@ -2,6 +2,7 @@
 // for the client's next try.
 import { Refusal } from '../kit/refusal.ts'
 import { metaKeys } from '../mcp/envelope.ts'
+import { mirrorsOf } from '../mcp/mirrors.ts'
 import { errorText, isRecord, metaOf, paramsOf, type Id, type Rpc, statusOf } from '../mcp/rpc.ts'
 import { bridgedClient, bridgedServer, isHeard, isLevel, logLevelKey, mayAsk, serverInfoKey, takes, toModern, toModernError, withoutEnvelope } from '../mcp/translate.ts'
 import { asRefusal, type Caller, hear, isForeign, nothing, type Tell } from './era-exchange.ts'
@@ -57,7 +58,10 @@ const inputRequired = ({ about }: FarSession, id: Id, wanted: Rpc): Rpc => ({ js
 /** The server's last word in the client's revision. */
 const finalOf = ({ session, message }: NewerCallOptions, answer: Rpc, id: Id): Rpc => {
   const { result, error } = answer
-  if (isRecord(result)) return { jsonrpc: '2.0', id, result: toModern(String(message['method']), result, session.about.server) }
+  if (isRecord(result)) {
+    if (message['method'] === 'tools/list') for (const [name, mirrors] of mirrorsOf(result['tools'])) session.mirrors.set(name, mirrors)
+    return { jsonrpc: '2.0', id, result: toModern(String(message['method']), result, session.about.server) }
+  }
   const said = isRecord(error) ? error : { code: -32_603, message: 'The MCP server gave an answer that is none.' }
   if (said['code'] !== -32_042) return { jsonrpc: '2.0', id, error: toModernError(said) }
   // A URL that the person has to open first is an input request, and the same call again (2025-11-25 elicitation, URL mode).

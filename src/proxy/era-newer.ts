@@ -2,6 +2,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import { metaKeys } from '../mcp/envelope.ts'
 import { askedVersion, ownClient } from '../mcp/era.ts'
+import { mirrorRefusal, mismatchOf, paramHeaders } from '../mcp/mirrors.ts'
 import { type Id, isRecord, kindOf, metaOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
 import { bridgedClient, bridgedServer, modernResult, unaskedClient } from '../mcp/translate.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -39,6 +40,13 @@ const declined = (message: Rpc): boolean => {
   return said.length > 0 && said.every((response) => isRecord(response) && (response['action'] === 'decline' || response['action'] === 'cancel'))
 }
 
+/** Whoever acts on the body of a call checks the headers that repeat its parameters (streamable-http, server validation). Throws `mcp.headers`. */
+const checkMirrors = ({ headers }: Caller, { mirrors }: FarSession, message: Rpc): void => {
+  const { name, arguments: args } = paramsOf(message)
+  const header = mismatchOf(mirrors.get(String(name)) ?? [], args, paramHeaders([...headers].flat()))
+  if (header !== undefined) throw mirrorRefusal(header, message['id'] as Id)
+}
+
 export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: NewerDeps): Newer => {
   const { random, about } = runtime
   const sessions = createFarSessions({ runtime, tell, service, lasting })
@@ -68,6 +76,7 @@ export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: Ne
     if (session instanceof Response) return session
     if (session === undefined) throw new Refusal('upstream.session', `${service} begins no session`)
     if (method === 'server/discover') return discover(caller, session, message)
+    if (method === 'tools/call') checkMirrors(caller, session, message)
     return method === 'subscriptions/listen' ? listening(caller, session, message) : carry.call(caller, session, message)
   }
 

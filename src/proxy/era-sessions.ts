@@ -2,6 +2,7 @@
 import { digest } from '../kit/bytes.ts'
 import { createOnce } from '../kit/once.ts'
 import { createRecords } from '../kit/records.ts'
+import type { Mirror } from '../mcp/mirrors.ts'
 import type { Rpc } from '../mcp/rpc.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type Caller, nothing, type Tell } from './era-exchange.ts'
@@ -18,6 +19,8 @@ export interface FarSession {
   level: string | undefined
   /** Fields of a request in this session. */
   readonly fields: ReturnType<typeof sessionFields>
+  /** The tools that were listed, as far as their calls carry mirrored headers. */
+  readonly mirrors: Map<string, readonly Mirror[]>
   /** The latest caller, in whose name the gateway speaks for itself. */
   caller: Caller
 }
@@ -89,7 +92,7 @@ const createMake =
     }
     const fields = sessionFields(about)
     const stream = lasting && caller.owner !== '' ? createEraStream({ get: (signal) => tell({ ...session.caller, signal }, fields), unheard: (message) => unheard(session, message) }) : undefined
-    const session: FarSession = { about, capabilities, fields, level: undefined, stream, caller }
+    const session: FarSession = { about, capabilities, fields, level: undefined, stream, mirrors: new Map(), caller }
     return session
   }
 

@@ -1,6 +1,6 @@
 // What crosses between the eras of MCP, as it stands on the wire, in every house.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, beginLegacy, type EraWorld, lastOf, openEras, textOf } from '../houses/eras.ts'
+import { askModern, beginLegacy, type EraWorld, lastOf, modernMeta, openEras, textOf } from '../houses/eras.ts'
 import { houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
 import { until } from '../houses/proxied.ts'
@@ -61,6 +61,16 @@ describe.each(houses)('Between the eras %s', (where, open) => {
     expect((await caller.post(batch, session)).status).toBe(400)
     expect((await caller.delete(session)).status).toBe(200)
     expect((await caller.post({ jsonrpc: '2.0', id: 3, method: 'ping' }, session)).status).toBe(404)
+  })
+
+  it('headers that repeat a parameter are checked where a server of before is behind [C8, C9, C20]', async () => {
+    const caller = await world.at('older')
+    await (await askModern(caller, 'tools/list')).text()
+    const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'test_custom_headers' }
+    const call = (more: Record<string, string>) => caller.post({ jsonrpc: '2.0', id: 4, method: 'tools/call', params: { name: 'test_custom_headers', arguments: { region: 'eu' }, _meta: modernMeta() } }, { ...headers, ...more })
+    const wrong = await call({ 'mcp-param-region': 'us' })
+    expect([wrong.status, (await lastOf(wrong)).error.code]).toEqual([400, -32_020])
+    expect((await lastOf(await call({ 'mcp-param-region': 'eu' }))).result).toMatchObject({ resultType: 'complete' })
   })
 
   itWhere(lasting)('a try that brings no answer is asked again, and one too many is refused [C12, C20]', async () => {

@@ -35,15 +35,15 @@ const createEvents = (): EventStore => {
   }
 }
 
-/** `(request) => response`; answers on loopback host names only, as a local server must. */
-export const createReferenceEndpoint = (): ((request: Request) => Promise<Response>) => {
+/** `(request) => response`; answers on loopback host names only, as a local server must. `newerOnly`: speaks 2026-07-28 and nothing before. */
+export const createReferenceEndpoint = (newerOnly = false): ((request: Request) => Promise<Response>) => {
   const key = randomBytes(32)
   const announce = (change: Change): void => {
     if (change === 'tools') modern.notify.toolsChanged()
     else if (change === 'prompts') modern.notify.promptsChanged()
     else modern.notify.resourceUpdated(watchedUri)
   }
-  const modern = createMcpHandler(() => createReference({ key, announce }), { legacy: 'stateless' })
+  const modern = createMcpHandler(() => createReference({ key, announce }), { legacy: newerOnly ? 'reject' : 'stateless' })
   const sessions = createLegacySessions({
     create: async () => createReference({ key }),
     sessionId: randomUUID,
@@ -53,6 +53,6 @@ export const createReferenceEndpoint = (): ((request: Request) => Promise<Respon
     const refused = hostHeaderValidationResponse(request, localhostAllowedHostnames()) ?? originValidationResponse(request, localhostAllowedOrigins())
     if (refused) return refused
     if (new URL(request.url).pathname !== '/mcp') return new Response('Not found', { status: 404 })
-    return ((await isLegacyRequest(request)) ? await sessions(request) : undefined) ?? modern.fetch(request)
+    return (!newerOnly && (await isLegacyRequest(request)) ? await sessions(request) : undefined) ?? modern.fetch(request)
   }
 }
