@@ -114,6 +114,9 @@ export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime
   }
 }
 
+/** The service of a record. */
+export const serviceOf = (id: string): string => id.slice(id.indexOf(':') + 1)
+
 /** The account that calls are made with, or the named one. */
 export const accountIn = (accounts: Accounts | undefined, name?: string): Account | undefined => accounts?.list.find((account) => account.name === (name ?? accounts.chosen))
 

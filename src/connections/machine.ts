@@ -1,13 +1,13 @@
-// The gateway's own sign-in to an upstream (client credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and what renews any kept token.
+// The gateway's own sign-in to an upstream (client credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and what renews, and takes back, any kept token.
 import { createOnce } from '../kit/once.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { type Account, type AccountStore, accountIn, type Secrets, withAccount } from './accounts.ts'
+import { type Account, type AccountStore, accountIn, type Secrets, serviceOf, withAccount } from './accounts.ts'
 import { discover } from './discover.ts'
 import type { Enrolments } from './enrol.ts'
 import { errorOf, signInRefusal } from './faults.ts'
 import type { AskAnew } from './renewals.ts'
 import { renewedAccount } from './succession.ts'
-import { exchangeCredentials, exchangeRefresh, type Granted, type Party } from './tokens.ts'
+import { exchangeCredentials, exchangeRefresh, type Granted, type Party, revokeTokens } from './tokens.ts'
 import type { Partner, Upstream } from './upstream.ts'
 import { createWeb } from './web.ts'
 
@@ -44,7 +44,7 @@ export const createAsk = ({ runtime, enrolments, partnerFor }: AskDeps): AskAnew
     return secrets.refresh === undefined ? undefined : exchangeRefresh(party, secrets.refresh, through)
   }
   return (id, account, secrets) => {
-    const service = id.slice(id.indexOf(':') + 1)
+    const service = serviceOf(id)
     const partner = partnerFor(service)
     return partner && exchange(account, partner, secrets)?.catch(async (thrown: unknown) => {
       // Whoever connects next would be sent away as a client that nobody knows there.
@@ -53,6 +53,18 @@ export const createAsk = ({ runtime, enrolments, partnerFor }: AskDeps): AskAnew
     })
   }
 }
+
+/** Takes tokens out of the world where their server lets us (RFC 7009). `whose`: for the log. Never rejects for what the server does. */
+export type Revoke = (whose: string, account: Account, secrets: Secrets, partner: Partner) => Promise<void>
+
+export const createRevoke =
+  ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'log'> }): Revoke =>
+  async (whose, account, secrets, partner) => {
+    if (account.revocationEndpoint === undefined) return
+    await revokeTokens(partyOf(account, partner, secrets.clientSecret), secrets, createWeb(runtime, partner).through).catch((error: unknown) =>
+      runtime.log('warn', 'upstream.not-revoked', { connection: whose, issuer: account.issuer, why: error instanceof Error ? error.message : String(error) }),
+    )
+  }
 
 /** Signs the gateway in where it is not yet, or not any more. */
 export const createMachine = ({ runtime, accounts, enrolments }: MachineDeps): ((upstream: Upstream) => Promise<void>) => {

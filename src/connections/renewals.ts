@@ -15,10 +15,14 @@ export interface Renewals {
   renew(id: string, name: string, generation: number): Promise<Renewed>
 }
 
+/** Tokens that came for an account which was disconnected meanwhile: nobody will ever use them. */
+export type Discard = (id: string, account: Account, secrets: Secrets) => Promise<void>
+
 interface RenewalsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'defer' | 'log'>
   readonly accounts: AccountStore
   readonly ask: AskAnew
+  readonly discard: Discard
 }
 
 const patienceMs = 10_000
@@ -47,7 +51,7 @@ const createRest = (now: () => number) => {
 type Perform = (id: string, account: Account, secrets: Secrets, fence: number) => Promise<Renewed>
 
 /** One request under a lease that is ours, and what is written down of its answer. */
-const createPerform = ({ runtime, accounts, ask }: RenewalsDeps, succession: Succession, rest: ReturnType<typeof createRest>): Perform => {
+const createPerform = ({ runtime, accounts, ask, discard }: RenewalsDeps, succession: Succession, rest: ReturnType<typeof createRest>): Perform => {
   const failed = async (id: string, account: Account, fence: number, thrown: unknown): Promise<Renewed> => {
     const error = errorOf(thrown)
     if (isPermanent(error)) return succession.end(id, account, error ?? '')
@@ -69,7 +73,8 @@ const createPerform = ({ runtime, accounts, ask }: RenewalsDeps, succession: Suc
     }
     // RFC 6749 §6: an answer without a new refresh token leaves the old one in place.
     const next: Secrets = { ...secrets, access: granted.access, ...(granted.refresh !== undefined && { refresh: granted.refresh }) }
-    await succession.persist(id, account, renewedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()))
+    const kept = await succession.persist(id, account, renewedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()))
+    if (!kept) runtime.defer(discard(id, account, next))
     return succession.newer(id, account, { kind: 'ended', why: 'disconnected meanwhile' })
   }
 }

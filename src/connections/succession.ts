@@ -14,8 +14,8 @@ export interface Succession {
   /** The lease, ours from the moment it is written over the version that was read; undefined when somebody else wrote first. */
   lease(id: string, kept: Kept, account: Account): Promise<number | undefined>
   release(id: string, account: Account, fence: number): Promise<void>
-  /** Kept before anybody uses it. Rejects with `storage.unavailable`; then it waits in memory for `rescue`. */
-  persist(id: string, before: Account, after: Account): Promise<void>
+  /** Kept before anybody uses it; false: the account is gone. Rejects with `storage.unavailable`; then it waits in memory for `rescue`. */
+  persist(id: string, before: Account, after: Account): Promise<boolean>
   /** Writes down what an earlier `persist` could not. */
   rescue(id: string, name: string): Promise<void>
   end(id: string, account: Account, why: string): Promise<Renewed>
@@ -49,28 +49,31 @@ const withoutLease = (account: Account): Account => {
   return rest
 }
 
-/** The current account, when it is still the one of that generation. */
-const unchanged = (accounts: Accounts | undefined, { name, generation, issuer }: Account): Account | undefined => {
+/** The current account, when it is still the one of that generation; another of its name, connected since, is not. */
+const unchanged = (accounts: Accounts | undefined, { name, generation, issuer, connectedAt }: Account): Account | undefined => {
   const current = accountIn(accounts, name)
-  return current?.generation === generation && current.issuer === issuer ? current : undefined
+  return current?.generation === generation && current.issuer === issuer && current.connectedAt === connectedAt ? current : undefined
 }
 
 const createPersistence = (accounts: AccountStore): Pick<Succession, 'persist' | 'rescue'> => {
   /** Tokens that could not be written down: without them the account would be lost, since the server has replaced the old ones. */
   const unsaved = new Map<string, { readonly before: Account; readonly after: Account }>()
 
-  const save = (id: string, before: Account, after: Account): Promise<void> =>
-    accounts.change(id, (current) => {
+  const save = async (id: string, before: Account, after: Account): Promise<boolean> => {
+    let kept = false
+    await accounts.change(id, (current) => {
       const same = unchanged(current, before)
+      kept = same !== undefined
       return same && withAccount(current, { ...after, ...(same.wanted && { wanted: same.wanted }) })
     })
+    return kept
+  }
 
   return {
     async persist(id, before, after) {
       for (let i = 0; ; i++) {
         try {
-          await save(id, before, after)
-          return
+          return await save(id, before, after)
         } catch (error) {
           if (i + 1 >= saveAttempts) {
             unsaved.set(`${id}\n${before.name}`, { before, after })

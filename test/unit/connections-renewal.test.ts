@@ -2,7 +2,7 @@
 import * as oauth from 'oauth4webapi'
 import { describe, expect, it } from 'vitest'
 import { type Account, createAccountStore, accountIn, withAccount } from '../../src/connections/accounts.ts'
-import { type AskAnew, createRenewals } from '../../src/connections/renewals.ts'
+import { type AskAnew, createRenewals, type Discard } from '../../src/connections/renewals.ts'
 import { createWallet, type Held } from '../../src/connections/wallet.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
@@ -18,7 +18,7 @@ const refused = async (error: string, status = 400): Promise<never> => {
 }
 
 /** One store, any number of processes at it, and an authorization server that is a function. */
-const createScene = async (ask: AskAnew, options: { readonly store?: (store: Store) => Store; readonly refresh?: string | undefined } = {}) => {
+const createScene = async (ask: AskAnew, options: { readonly store?: (store: Store) => Store; readonly refresh?: string | undefined; readonly discard?: Discard } = {}) => {
   const clock = { now: 1_000_000_000_000 }
   const keys = await createKeyRing([random(32)], random)
   const memory = createMemoryStore({ now: () => clock.now })
@@ -26,7 +26,7 @@ const createScene = async (ask: AskAnew, options: { readonly store?: (store: Sto
   const processAt = (store: Store) => {
     const runtime = { now: () => clock.now, defer: (work: Promise<unknown>) => void work.catch(() => undefined), log: (_level: string, event: string) => void logged.push(event), store, keys }
     const accounts = createAccountStore({ runtime })
-    const renewals = createRenewals({ runtime, accounts, ask })
+    const renewals = createRenewals({ runtime, accounts, ask, discard: options.discard ?? (() => Promise.resolve()) })
     return { accounts, renewals, wallet: createWallet({ runtime, accounts, renewals }) }
   }
   const first = processAt(options.store?.(memory) ?? memory)
@@ -144,6 +144,30 @@ describe('a refusal', () => {
     expect(await kept()).not.toHaveProperty('lease')
     clock.now += 1500
     expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
+  })
+})
+
+describe('an account that is disconnected while its tokens are renewed', () => {
+  it.each(['for good', 'and connected anew'])('%s: what comes then is given back, and is nobody’s', async (how) => {
+    const discarded: unknown[] = []
+    const scene = await createScene(
+      async () => {
+        const { second, id, clock } = scene
+        const before = accountIn((await second.accounts.read(id))?.accounts) as Account
+        const anew: Account = { ...before, connectedAt: clock.now, since: clock.now, expiresAt: clock.now + hour }
+        const { lease: _, ...rest } = anew
+        const sealed = await second.accounts.seal(id, anew, { access: 'access-new', refresh: 'refresh-new' })
+        await second.accounts.change(id, () => (how === 'for good' ? { chosen: '', list: [] } : withAccount(undefined, { ...rest, sealed })))
+        return { access: 'access-late', refresh: 'refresh-late', lifetimeMs: hour }
+      },
+      { discard: async (_id, _account, secrets) => void discarded.push(secrets) },
+    )
+    const { clock, first, second } = scene
+    clock.now += hour
+    await first.wallet.draw(ana, 'far')
+    expect(discarded).toEqual([{ access: 'access-late', refresh: 'refresh-late' }])
+    clock.now += 1000
+    expect(await second.wallet.draw(ana, 'far')).toMatchObject(how === 'for good' ? { kind: 'none' } : { access: 'access-new' })
   })
 })
 
