@@ -21,7 +21,7 @@ const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, publicO
   authRequired: service.auth_required,
   scopes: service.scopes,
   timeoutMs: timeoutOf(service),
-  maxBodyBytes: service.max_body,
+  maxBodyBytes: service.max_body ?? (service.command === undefined ? 4_194_304 : 10_485_760),
   auth: service.upstream_auth,
   identity: service.identity,
 })

@@ -44,6 +44,14 @@ describe.each(houses)('%s', (where, open) => {
     expect((await caller.post(echo({}, 7), session)).status).toBe(404)
   })
 
+  itWhere(where !== 'in workerd')('takes messages as long as the longest line, and no longer', async () => {
+    const begun = await caller.post(initialize)
+    const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
+    expect((await (await caller.post(echo({ text: 'x'.repeat(10_000_000) }, 7), session)).text()).match(/x+/g)?.map(({ length }) => length)).toContain(10_000_000)
+    expect((await caller.post(echo({ text: 'x'.repeat(10_485_760) }, 7), session)).status).toBe(413)
+    await caller.delete(session)
+  })
+
   itWhere(where !== 'in workerd')('streams, and hears when its caller hangs up [C1] [C10]', async () => {
     const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {}, progressToken: 1 }
     const modern = (name: string, args: object) =>
