@@ -55,6 +55,7 @@ export interface HostAddresses {
   readonly addresses: readonly Address[]
   /** By every spelling of a Host header, in lower case. */
   readonly byHost: ReadonlyMap<string, ServiceHost>
+  /** Services that are not at a host that another one (`by`) has; `label` is the host, or its first label. */
   readonly clashes: EncodedPlaces['clashes']
 }
 
@@ -82,17 +83,21 @@ export const hostAddresses = (issuer: string, origins: readonly string[], servic
   const { protocol, port } = new URL(issuer)
   const own = new Set(origins.flatMap(spellings))
   const made = new Map<string, Made>()
+  const hidden: EncodedPlaces['clashes'][number][] = []
   const { places: encoded, clashes } = encodedOf(names.domainRoot === undefined ? [] : services)
   for (const named of namesOf(services, names, encoded)) {
     const { host, kind } = named
     const { origin } = new URL(`${protocol}//${/:\d+$/.test(host) || port === '' ? host : `${host}:${port}`}`)
     if (spellings(origin).some((spelling) => own.has(spelling))) continue
     const there = made.get(origin)
+    const [first] = there?.named ?? []
     if (!there) made.set(origin, { origin, kind, named: [named] })
     else if (there.kind === 'encoded' && kind === 'encoded') there.named.push(named)
+    // What the operator wrote under `hosts` is meant to win.
+    else if (kind === 'below' && there.kind === kind && first) hidden.push({ id: named.service.id, label: host, path: named.path, by: first.service.id })
   }
   const places = [...made.values()].map((each): ServiceHost => ({ origin: each.origin, addresses: addressesOf(each) }))
-  return { clashes, addresses: places.flatMap(({ addresses }) => addresses), byHost: new Map(places.flatMap((place) => spellings(place.origin).map((host) => [host, place] as const))) }
+  return { clashes: [...clashes, ...hidden], addresses: places.flatMap(({ addresses }) => addresses), byHost: new Map(places.flatMap((place) => spellings(place.origin).map((host) => [host, place] as const))) }
 }
 
 /** For the operator's log: what a host under one of the domains would have meant. Undefined for a host that is not below them. */

@@ -74,7 +74,7 @@ export interface DirectoryOptions extends Placement {
 }
 
 export interface LivingDirectory extends Directory {
-  /** Services that would be at the encoded host and path of another one, and are not. */
+  /** Services that would be at the host and path of another one, and are not. */
   readonly clashes: EncodedPlaces['clashes']
   /** Services and hosts as they are from now on. Answers how paths were found until now. */
   replace(placement: Placement): Directory['locate']

@@ -123,6 +123,12 @@ describe('a host of services', () => {
     expect([idOf(both, label), both.clashes]).toEqual(['plain', [{ id: 'again', label, path: '/v1/mcp', by: 'plain' }]])
   })
 
+  it('belongs to the first of two that would be called alike, and it is known which of them is not there', () => {
+    const alike = createDirectory({ issuer, origins: [issuer], services: [service('a_b'), service('a-b')], baseDomain: 'base.test' })
+    expect([alike.locate('/mcp', 'a-b.base.test')?.address.service.id, alike.clashes]).toEqual(['a_b', [{ id: 'a-b', label: 'a-b.base.test', path: '/mcp', by: 'a_b' }]])
+    expect(hosted.clashes).toEqual([])
+  })
+
   it('serves nothing else, and the gateway’s own host is never given away', () => {
     for (const [host, path] of [[atlassian, '/mcp'], [atlassian, '/jira/mcp'], [atlassian, '/v1/mcp/../sse'], ['mcp.acme.test', '/other/mcp'], ['jira.base.test', '/v1/mcp'], ['short-enc.root.test', '/']] as const) {
       expect([host, path, hosted.locate(path, host)]).toEqual([host, path, undefined])
