@@ -133,7 +133,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const refuse = createRefuse({ cors, log: runtime.log })
   const fresh = (): Promise<void> => supply.fresh(freshMs)
   const served = (service: Service): Promise<boolean> => fresh().then(() => directory.service(service.id) === service)
-  const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, now: runtime.now })
+  const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
   const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served }
   const { admit, admitSocket, moved } = createWays(shared)
   const status = createStatus({ runtime, directory, sessions, pages, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), commands: bridges.all })

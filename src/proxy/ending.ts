@@ -1,5 +1,7 @@
 // How a call ends, in the words of refusals and of the trail.
 import { Refusal } from '../kit/refusal.ts'
+import type { RefusalCode } from '../kit/refusal.ts'
+import { errorId } from '../mcp/envelope.ts'
 import type { Outcome, UpstreamFault } from '../ports/calls.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Knock } from './knock.ts'
@@ -19,6 +21,15 @@ export const faultOf = ({ address: { service }, place }: Knock, what: UpstreamFa
   return new Refusal(code, `${service.id}: ${why}`, words === undefined ? {} : { say: words(service.name, place.target.shown) })
 }
 
+/** The refusal of a call to a server that is known to be away; nothing was sent there. */
+export const awayOf = ({ call: { address, place }, envelope }: Passed): Refusal => {
+  const { service } = address
+  const say = faultWords.unreachable[1](service.name, place.target.shown)
+  return new Refusal('upstream.unreachable', `${service.id}: answered neither the last calls nor a look since`, { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } })
+}
+
+const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>(['upstream.timeout', 'upstream.unreachable'])
+
 /** How a call ended that was answered without the upstream's word. */
 export const refusedOutcome = (error: unknown): Outcome => {
   const refusal = error instanceof Refusal ? error : new Refusal('fault')
@@ -37,6 +48,7 @@ export const createFinish =
   (passed, { answeredAt, ...outcome }) => {
     const { call, principal, envelope, body, release } = passed
     release()
+    if (answeredAt === undefined && silent.has(outcome.code)) call.place.health?.missed(now() - call.startedAt)
     if (isHalf(passed, outcome)) return
     const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
     record(callEvent(call, principal, envelope, { ...outcome, firstByteMs, durationMs: now() - call.startedAt, bytesIn: body?.byteLength ?? 0 }))

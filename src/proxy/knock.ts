@@ -10,7 +10,7 @@ import type { Cors } from './cors.ts'
 import { createFront } from './front.ts'
 import type { Inbound } from './inbound.ts'
 import { createPlaces } from './place.ts'
-import type { Place } from './place.ts'
+import type { Place, PlacesOptions } from './place.ts'
 import { isNormalQuery } from './target.ts'
 
 export interface Knock {
@@ -35,13 +35,14 @@ export interface KnockDeps {
   readonly signer: Signer
   readonly cors: Cors
   readonly credentials?: Pick<Credentials, 'names'> | undefined
+  readonly lines: PlacesOptions['lines']
   readonly now: () => number
 }
 
 /** Throws `request.host`, `request.host-unknown`, `route.unknown` or `request.origin`, in this order. */
-export const createKnock = ({ config, directory, signer, cors, credentials, now }: KnockDeps): ((head: Head) => Knock) => {
+export const createKnock = ({ config, directory, signer, cors, credentials, lines, now }: KnockDeps): ((head: Head) => Knock) => {
   const front = createFront({ config, directory })
-  const placeOf = createPlaces({ directory, signer, credentials, now })
+  const placeOf = createPlaces({ directory, signer, credentials, lines, now })
   return (head) => {
     const origin = front.host(head.host)
     const mark = head.target.indexOf('?')

@@ -1,7 +1,9 @@
 // One service as the proxy knows it: everything that can be worked out before the first call comes.
 import type { Credentials } from '../ports/connections.ts'
+import type { Lines } from '../ports/lines.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Directory, Service } from '../ports/services.ts'
+import { type Health, healthOf } from './health.ts'
 import { createIdentity } from './identity.ts'
 import type { Identity } from './identity.ts'
 import { createInbound, normalName } from './inbound.ts'
@@ -13,23 +15,26 @@ export interface Place {
   readonly read: (rawHeaders: readonly string[]) => Inbound
   readonly identity: Identity
   readonly target: Target
+  /** Of an HTTP server. */
+  readonly health: Health | undefined
 }
 
 export interface PlacesOptions {
   readonly directory: Directory
   readonly signer: Signer
   readonly credentials?: Pick<Credentials, 'names'> | undefined
+  readonly lines: Lines
   readonly now: () => number
 }
 
 /** Throws RangeError for a service whose identity headers cannot be sent. */
-export const createPlaces = ({ directory, signer, credentials, now }: PlacesOptions): ((service: Service) => Place) => {
+export const createPlaces = ({ directory, signer, credentials, lines, now }: PlacesOptions): ((service: Service) => Place) => {
   const places = new WeakMap<Service, Place>()
   const make = (service: Service): Place => {
     const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, now })
     const shown = credentials?.names(service).map(normalName) ?? []
     const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
-    const place = { identity, read: createInbound(reserved), target: createTarget(service) }
+    const place = { identity, read: createInbound(reserved), target: createTarget(service), health: healthOf(service, { lines, now }) }
     places.set(service, place)
     return place
   }

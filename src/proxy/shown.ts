@@ -1,7 +1,7 @@
 // The last step to an admission: what the upstream is to see of the call, and what it is shown of the caller's right to make it.
 import type { Admission, Answer } from '../ports/calls.ts'
 import { type AdmissionDeps, createAdmission } from './admission.ts'
-import { createFinish, refusedOutcome } from './ending.ts'
+import { awayOf, createFinish, refusedOutcome } from './ending.ts'
 import type { Passed } from './passed.ts'
 import { createShowing, type ShowingDeps } from './showing.ts'
 
@@ -16,6 +16,9 @@ export const createShown = (deps: ShownDeps): ((came: Passed) => Promise<Admissi
   return async (came) => {
     const unwrapping = showing.unwrap(came)
     const { passed, declined } = unwrapping === undefined ? { passed: came, declined: false } : await unwrapping
+    const well = came.call.place.health?.gate() ?? true
+    // Before a credential is taken, or even renewed, for nothing.
+    if (well !== true && !(await well)) throw awayOf(passed)
     try {
       const credential = showing.credential(passed)
       // Most services are shown nothing, and what is shown is mostly at hand: no call waits for what it need not wait for.
