@@ -21,8 +21,11 @@ export interface Head {
 /** The whole body; rejects with `request.too-large` above `max` bytes. */
 export type ReadBody = (max: number) => Promise<Uint8Array>
 
-/** A fetch without the guard of `Outbound`: for addresses that the operator configured. */
-export type Fetch = typeof globalThis.fetch
+/**
+ * A fetch without the guard of `Outbound`: for addresses that the operator configured. `endsWithRequest`: the runtime itself ends what is still going when the
+ * request that it was begun for has been answered, or its caller is gone; an AbortController a call, which costs a good part of it on Workers, is then not needed.
+ */
+export type Fetch = typeof globalThis.fetch & { readonly endsWithRequest?: boolean }
 
 /** An answer made by the gateway itself. */
 export interface Answer {

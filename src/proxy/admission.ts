@@ -5,7 +5,7 @@ import type { Admission, Answer, Upstream } from '../ports/calls.ts'
 import { createRelay } from './answer.ts'
 import type { Cors } from './cors.ts'
 import { createFinish, faultOf, refusedOutcome } from './ending.ts'
-import { forwardByFetch } from './http.ts'
+import { createForward } from './http.ts'
 import { learn } from './learn.ts'
 import type { Passed } from './passed.ts'
 import { noticing } from './rebuff.ts'
@@ -51,7 +51,7 @@ const added = ({ head, inbound: { origin } }: Passed['call'], cors: Cors): reado
 
 export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs }: AdmissionDeps): ((tried: Try) => Admission) => {
   const now = (): number => runtime.now()
-  const relay = createRelay()
+  const [relay, forward] = [createRelay(), createForward()]
   const finish = createFinish({ now, record })
 
   /** The second try, or what the caller is told instead. The place is kept, and the record written, by whichever it is. */
@@ -102,7 +102,7 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
         // A try that is followed by another is no end.
         if (next === undefined) finish(passed, outcome)
       },
-      byFetch: (fetch, signal) => forwardByFetch(admission, { fetch, now, signal }),
+      byFetch: (fetch, signal) => forward(admission, { fetch, now, signal }),
     }
     return admission
   }

@@ -18,7 +18,7 @@ export const createFetchProxy =
   ({ admit, refuse, fetch, moved }: FetchProxyDeps) =>
   async (request: Request, visit: Visit, rawTarget?: string): Promise<Response> => {
     const url = new URL(request.url)
-    const rawHeaders = flatOf(request.headers, false)
+    const rawHeaders = flatOf(request.headers)
     const head: Head = {
       method: request.method,
       target: rawTarget ?? `${url.pathname}${url.search}`,

@@ -2,7 +2,10 @@
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Answer, AnswerHead, Fetch, Outcome } from '../ports/calls.ts'
+import type { Service } from '../ports/services.ts'
 import { bridgeResponse } from './bridged.ts'
+import { createMold, headersOf, type Mold } from './mold.ts'
+import { createPatience, endless, type Patience } from './patience.ts'
 import { relayEvents } from './relay-events.ts'
 
 export interface FetchDeps {
@@ -13,34 +16,53 @@ export interface FetchDeps {
   readonly signal?: AbortSignal | undefined
 }
 
+type Carried = Omit<Admission, 'byFetch'>
+
+/** For what is sent to upstreams, and for what callers are told. */
+interface Molds {
+  readonly sent: Mold
+  readonly told: Mold
+}
+
 const bodiless = new Set([204, 205, 304])
 /** An answer of known length up to here comes in one piece: a stream of our own would cost as much again, and nobody can use half a JSON message. */
 const wholeBytes = 65_536
 
-const headersOf = (flat: readonly string[]): Headers => {
-  const headers = new Headers()
-  for (let i = 0; i + 1 < flat.length; i += 2) if (flat[i]?.toLowerCase() !== 'connection') headers.append(flat[i] as string, flat[i + 1] as string)
-  return headers
-}
-
-export const flatOf = (headers: Headers, decoded: boolean): string[] => {
+export const flatOf = (headers: Headers): string[] => {
   const flat: string[] = []
-  for (const [name, value] of headers) if (!decoded || (name !== 'content-encoding' && name !== 'content-length')) flat.push(name, value)
+  for (const [name, value] of headers) flat.push(name, value)
   return flat
 }
 
-const ask = ({ upstream, method, headers, identity, body, json, principal }: Omit<Admission, 'byFetch'>, deps: FetchDeps, signal: AbortSignal): Promise<Response> => {
-  const init = { method, headers: headersOf([...headers, ...identity]), signal, redirect: 'manual' as const, ...(body === undefined ? {} : { body: body as Uint8Array<ArrayBuffer> }) }
-  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, json, principal, signal }).then(bridgeResponse)
+/** What fetch has undone behind our back is not said of what it handed over. */
+const decoded = (flat: readonly string[]): readonly string[] =>
+  fieldOf(flat, 'content-encoding') === undefined ? flat : flat.filter((_, i) => !['content-encoding', 'content-length'].includes((flat[i - (i % 2)] as string).toLowerCase()))
+
+/** The caller's Accept-Encoding was about the way to the caller; on the way to us fetch undoes any encoding. */
+const plain = ({ headers, identity }: Pick<Admission, 'headers' | 'identity'>): string[] => {
+  const flat: string[] = []
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] as string
+    if (name.length !== 15 || name.toLowerCase() !== 'accept-encoding') flat.push(name, headers[i + 1] as string)
+  }
+  flat.push(...identity, 'accept-encoding', 'identity')
+  return flat
+}
+
+const ask = (admission: Carried, fetch: Fetch, molds: Molds, signal: AbortSignal | undefined): Promise<Response> => {
+  const { upstream, method, headers, identity, body, json, principal } = admission
+  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, json, principal, signal: signal ?? new AbortController().signal }).then(bridgeResponse)
+  const init: RequestInit = { method, redirect: 'manual' }
+  if (signal) init.signal = signal
+  if (body) init.body = body as Uint8Array<ArrayBuffer>
   if (upstream.kind === 'local') {
-    const request = new Request(upstream.url, init)
+    const request = new Request(upstream.url, { ...init, headers: headersOf([...headers, ...identity]) })
     // Its signal follows ours only while somebody holds the Request, and a service that streams for hours may hold the signal alone.
-    signal.addEventListener('abort', () => void request, { once: true })
+    signal?.addEventListener('abort', () => void request, { once: true })
     return upstream.handle(request)
   }
-  // fetch undoes a Content-Encoding behind our back, and the caller's Accept-Encoding was not about that.
-  init.headers.set('accept-encoding', 'identity')
-  return deps.fetch(`${upstream.origin}${upstream.path}`, init)
+  init.headers = molds.sent(plain(admission))
+  return fetch(`${upstream.origin}${upstream.path}`, init)
 }
 
 interface Relaying {
@@ -88,6 +110,7 @@ const relayed = ({ source, length, ended, leave, silentMs }: Relaying): Readable
         ended('failed', bytes)
         controller.error(error)
         leave()
+        reader.cancel().catch(() => undefined)
       }
     },
     async cancel(reason) {
@@ -104,66 +127,101 @@ const named = (error: Refusal, { fault }: Pick<Admission, 'fault'>): Refusal => 
   return error.code === 'upstream.unreachable' ? fault('unreachable', error.why) : error
 }
 
+interface Carrying extends FetchDeps {
+  readonly admission: Carried
+  readonly molds: Molds
+  readonly leave: () => void
+  readonly ended: (outcome: Outcome) => void
+  readonly patience: Patience
+  readonly silentMs: number | undefined
+}
+
+const headOf = async (response: Response, admission: Carried): Promise<AnswerHead> => {
+  const flat = flatOf(response.headers)
+  try {
+    return await admission.answer(response.status, admission.upstream.kind === 'http' ? decoded(flat) : flat)
+  } catch (error) {
+    await response.body?.cancel().catch(() => undefined)
+    throw error
+  }
+}
+
+const relay = async (response: Response, { admission, molds, leave, ended, patience, silentMs, now }: Carrying): Promise<Response> => {
+  const head = await headOf(response, admission)
+  const { status } = head
+  const answeredAt = now()
+  const answer = (body: ArrayBuffer | ReadableStream<Uint8Array> | null): Response => new Response(body, { status, headers: molds.told(head.headers) })
+  if (!response.body || bodiless.has(status)) {
+    ended({ result: 'answered', status, bytesOut: 0, answeredAt })
+    return answer(null)
+  }
+  const length = Number(fieldOf(head.headers, 'content-length') ?? Number.NaN)
+  if (length <= wholeBytes && !head.events) {
+    const whole = await patience.wait(response.arrayBuffer()).catch((error: unknown) => {
+      leave()
+      throw admission.fault(error instanceof Refusal ? 'timeout' : 'answer', String(error))
+    })
+    ended({ result: 'answered', status, bytesOut: whole.byteLength, answeredAt })
+    return answer(whole)
+  }
+  patience.stop()
+  const relaying = { source: response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status, bytesOut, answeredAt }), leave, silentMs }
+  return answer(head.events ? relayEvents(relaying, admission, head) : relayed(relaying))
+}
+
+/** A bridge and a line know better than the transport what went wrong; what is said of it names the server in the same words everywhere. */
+const noAnswer =
+  (admission: Carried) =>
+  (error: unknown): never => {
+    if (error instanceof Refusal) throw named(error, admission)
+    throw admission.fault('unreachable', error instanceof Error ? `${error.message} ${error.cause instanceof Error ? error.cause.message : ''}` : '')
+  }
+
+/** The signal that a call ends by, and how to end it. Where the runtime ends it by itself, the caller's own signal says all. */
+const leaving = (admission: Carried, { fetch, signal }: FetchDeps): { readonly signal: AbortSignal | undefined; readonly leave: () => void; readonly forget: () => void } => {
+  if (fetch.endsWithRequest && admission.upstream.kind === 'http') return { signal, leave: () => undefined, forget: () => undefined }
+  const left = new AbortController()
+  const leave = (): void => left.abort()
+  signal?.addEventListener('abort', leave, { once: true })
+  if (signal?.aborted) leave()
+  return { signal: left.signal, leave, forget: () => signal?.removeEventListener('abort', leave) }
+}
+
 /**
  * Sends an admitted call and relays the answer as it comes. Rejects with `upstream.*` when there is none; ends the admission in every case.
  */
-export const forwardByFetch = async (admission: Omit<Admission, 'byFetch'>, deps: FetchDeps): Promise<Response> => {
-  const left = new AbortController()
-  const leave = (): void => left.abort()
-  deps.signal?.addEventListener('abort', leave, { once: true })
-  let over = false
-  const ended = (outcome: Outcome): void => {
-    if (over) return
-    over = true
-    deps.signal?.removeEventListener('abort', leave)
-    admission.end(outcome)
+export const createForward = (): ((admission: Carried, deps: FetchDeps) => Promise<Response>) => {
+  // Fields differ least among the calls to one service.
+  const known = new WeakMap<Service, Molds>()
+  const moldsOf = (service: Service): Molds => {
+    const molds = known.get(service) ?? { sent: createMold(), told: createMold() }
+    known.set(service, molds)
+    return molds
   }
-  let late = false
-  const expire = (): void => {
-    late = true
-    left.abort()
-  }
-  // A bridge tells a slow start and a server that waits for its client from silence; it keeps the time itself.
-  const silentMs = admission.upstream.kind === 'bridge' ? undefined : admission.timeoutMs
-  const timer = silentMs === undefined ? undefined : setTimeout(expire, silentMs)
-  try {
-    if (deps.signal?.aborted) leave()
-    const response = await ask(admission, deps, left.signal).catch((error: unknown) => {
-      // A bridge and a line know better than the transport what went wrong; what is said of it names the server in the same words everywhere.
-      if (error instanceof Refusal) throw named(error, admission)
-      throw admission.fault(late ? 'timeout' : 'unreachable', error instanceof Error ? `${error.message} ${error.cause instanceof Error ? error.cause.message : ''}` : '')
-    })
-    clearTimeout(timer)
-    const head: AnswerHead = await Promise.resolve()
-      .then(() => admission.answer(response.status, flatOf(response.headers, admission.upstream.kind === 'http' && response.headers.has('content-encoding'))))
-      .catch(async (error: unknown) => {
-        await response.body?.cancel().catch(() => undefined)
-        throw error
-      })
-    const answeredAt = deps.now()
-    if (!response.body || bodiless.has(head.status)) {
-      ended({ result: 'answered', status: head.status, bytesOut: 0, answeredAt })
-      return new Response(null, { status: head.status, headers: headersOf(head.headers) })
+  return async (admission, deps) => {
+    const molds = moldsOf(admission.address.service)
+    const { signal, leave, forget } = leaving(admission, deps)
+    let over = false
+    const ended = (outcome: Outcome): void => {
+      if (over) return
+      over = true
+      forget()
+      admission.end(outcome)
     }
-    const length = Number(fieldOf(head.headers, 'content-length') ?? Number.NaN)
-    if (length <= wholeBytes && !head.events) {
-      const whole = await inTime(response.arrayBuffer(), silentMs).catch((error: unknown) => {
-        leave()
-        throw admission.fault(error instanceof Refusal ? 'timeout' : 'answer', String(error))
-      })
-      ended({ result: 'answered', status: head.status, bytesOut: whole.byteLength, answeredAt })
-      return new Response(whole, { status: head.status, headers: headersOf(head.headers) })
+    // A bridge tells a slow start and a server that waits for its client from silence; it keeps the time itself.
+    const silentMs = admission.upstream.kind === 'bridge' ? undefined : admission.timeoutMs
+    const patience = silentMs === undefined ? endless : createPatience(silentMs, deps.now, leave)
+    try {
+      const response = await patience.wait(ask(admission, deps.fetch, molds, signal)).catch(noAnswer(admission))
+      return await relay(response, { ...deps, admission, molds, leave, ended, patience, silentMs })
+    } catch (error) {
+      const gone = deps.signal?.aborted === true
+      const refusal = error instanceof Refusal ? error : undefined
+      ended({ result: gone ? 'aborted' : 'failed', status: gone ? 0 : (refusal?.row.status ?? 500), ...(refusal && !gone ? { code: refusal.code } : {}), bytesOut: 0 })
+      throw error
+    } finally {
+      patience.stop()
     }
-    const relaying = { source: response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status: head.status, bytesOut, answeredAt }), leave, silentMs }
-    const body = head.events ? relayEvents(relaying, admission, head) : relayed(relaying)
-    return new Response(body, { status: head.status, headers: headersOf(head.headers) })
-  } catch (error) {
-    const gone = deps.signal?.aborted === true
-    const refusal = error instanceof Refusal ? error : undefined
-    ended({ result: gone ? 'aborted' : 'failed', status: gone ? 0 : (refusal?.row.status ?? 500), ...(refusal && !gone ? { code: refusal.code } : {}), bytesOut: 0 })
-    throw error
-  } finally {
-    clearTimeout(timer)
   }
 }
 

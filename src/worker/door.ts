@@ -1,6 +1,7 @@
 // The Workers door: the configuration once an isolate, then every request both ways through the one gateway.
 import { encodeBase64url } from '../kit/bytes.ts'
 import type { Berth } from '../ports/lines.ts'
+import type { Fetch } from '../ports/calls.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { type Configured, lacksIssuer, type Lack, readConfiguration } from './configured.ts'
 import type { Environment } from './environment.ts'
@@ -25,6 +26,8 @@ export interface Door {
 const mostLoopback = 4
 
 const randomId = (): string => encodeBase64url(crypto.getRandomValues(new Uint8Array(12)))
+
+const fetchUpstream: Fetch = Object.assign((input: RequestInfo | URL, init?: RequestInit) => fetch(input, init), { endsWithRequest: true })
 
 const visitOf = (request: Request): Visit => ({ requestId: randomId(), ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1' })
 
@@ -87,7 +90,7 @@ export const createDoor = ({ now }: DoorOptions): Door => {
         return answerUnready(found.lacks, { request, requestId: visit.requestId, loopback: isLoopback(url) })
       }
       if (request.headers.get('upgrade')?.toLowerCase() === 'websocket') return upgrade(found.gateway, request, visit)
-      return found.gateway.handle(request, visit, (input, init) => fetch(input, init))
+      return found.gateway.handle(request, visit, fetchUpstream)
     },
   }
 }

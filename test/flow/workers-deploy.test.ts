@@ -38,6 +38,7 @@ describe('the bundle', () => {
       'main',
       'compatibility_date',
       'compatibility_flags',
+      'keep_names',
       'observability',
       'durable_objects',
       'migrations',

@@ -1,0 +1,62 @@
+// What is shared among the calls of one isolate, and what a call leaves behind: header objects are used again, and the runtime ends what a call began.
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { openInWorkerd } from '../houses/houses.ts'
+import { call, openProxied, type Proxied, until } from '../houses/proxied.ts'
+
+let proxied: Proxied
+beforeAll(async () => {
+  proxied = await openProxied(openInWorkerd)
+}, 60_000)
+afterAll(() => proxied.close())
+beforeEach(() => proxied.clear())
+
+/** How many of the answers that the test writes are still waited for. */
+const countOpen = (held: Proxied['held']): (() => number) => {
+  let open = 0
+  const seen = new Set<unknown>()
+  return () => {
+    for (const response of held) {
+      if (seen.has(response)) continue
+      seen.add(response)
+      open++
+      response.on('close', () => open--)
+    }
+    return open
+  }
+}
+
+describe('never leaves a request to an upstream open in workerd', () => {
+  it('that took too long, with its answer or with the rest of it [hostile R10]', async () => {
+    const slow = await proxied.at('slow')
+    const { held } = proxied
+    const open = countOpen(held)
+    const stuck = Array.from({ length: 6 }, () => slow.post(call('hold')))
+    await until(() => held.length === 6, 'six calls')
+    expect(open()).toBe(6)
+    held[0]!.writeHead(200, { 'content-type': 'application/json' }).write('{"half":')
+    held[1]!.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' }).write('{"half":')
+    const answers = await Promise.all(stuck)
+    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 504, 504, 504, 504, 504])
+    await expect(answers.find(({ status }) => status === 200)!.text()).rejects.toThrow()
+    await Promise.all(answers.map((answer) => answer.text().catch(() => undefined)))
+    await until(() => open() === 0, 'every upstream request to end')
+  })
+})
+
+it('never tells an upstream of one caller what another sent or is, and never one caller what another was answered, however they alternate', async () => {
+  const { caller, other } = proxied
+  const people = [
+    { who: caller, email: 'ana@example.com' },
+    { who: other, email: 'taro@example.com' },
+  ] as const
+  const ask = async (i: number): Promise<void> => {
+    const { who, email } = people[i % 2]!
+    // Same fields, other values; now and then a field more, or some that are not theirs to send.
+    const extra: Record<string, string> = i % 5 === 0 ? { 'x-note': `note-${i}` } : i % 7 === 0 ? { 'x-user-email': 'mallory@example.com' } : {}
+    const response = await who.post(call('whoami', i), { 'x-trace': `trace-${i}`, ...extra })
+    const { id, result } = (await response.json()) as { id: number; result: { headers: Record<string, string> } }
+    expect([id, result.headers['x-trace'], result.headers['x-user-email'], result.headers['x-request-id']]).toEqual([i, `trace-${i}`, email, response.headers.get('x-request-id')])
+    expect(result.headers['x-note']).toBe(i % 5 === 0 ? `note-${i}` : undefined)
+  }
+  for (let round = 0; round < 10; round++) await Promise.all(Array.from({ length: 12 }, (_, i) => ask(round * 12 + i)))
+})
