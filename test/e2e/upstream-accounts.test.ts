@@ -1,4 +1,6 @@
 // People's accounts at upstreams, with real processes: behind a second gateway of the same kind, from the server list of the first one, and in two processes on one SQLite file.
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../scripts/harness/free-port.ts'
 import { createBrowser } from '../houses/browser.ts'
@@ -103,5 +105,42 @@ describe('two processes on one SQLite file', () => {
       expect(far.count('/token', 'refresh_token') - before).toBe(1)
     }
     expect(second.lines.join('\n')).not.toMatch(/access-\d|refresh-\d/)
+  })
+})
+
+describe('what an account is made of', () => {
+  it('is in no log at any level, in no answer, and readable in no file: tokens, codes, verifiers, states, secrets [D7] [hostile V1]', async () => {
+    const stateDir = fresh()
+    const secret = 'the-secret-of-the-registered-client'
+    const upstream_auth = { type: 'oauth', issuer: far.origin, client_id: 'registered', client_secret: secret }
+    const gateway = await start({ config: { ...people, debug: true, log_level: 'debug', mcp_services: { far: { url: far.url, upstream_auth } } }, stateDir })
+    far.script.before.clear()
+    far.asked.length = 0
+    const said: string[] = []
+    const house = { ...houseOf(gateway), fetch: async (url: string, init?: RequestInit) => {
+      const answer = await gateway.fetch(url, init)
+      said.push(await answer.clone().text())
+      return answer
+    } }
+    const { caller, browser } = await logInThrough(house, 'far')
+    const used = /access-\d+/.exec(await (await caller.post(call())).text())?.[0] ?? ''
+    said.length = 0
+    far.expire()
+    far.script.tokens = () => ({ error: 'server_error', access_token: undefined, note: 'access-0' })
+    expect((await caller.post(call())).status).toBe(503)
+    far.script.tokens = (usual) => usual
+    far.revoke()
+    await connectAt(house, `${gateway.origin}/connect/far`, { browser, fields: { action: 'connect' } })
+    far.script.answer = (usual) => ({ ...usual, iss: 'https://evil.test' })
+    expect((await connectAt(house, `${gateway.origin}/connect/far`, { browser, fields: { action: 'connect' } })).status).toBe(502)
+    far.script.answer = (usual) => usual
+    await browser.submit(await browser.go('/connect/far'), '/connect/far', { action: 'disconnect', account: 'default' })
+    await until(() => far.count('/revoke') >= 2, 'the revocation')
+    await gateway.end()
+    const secrets = [...new Set(far.asked.flatMap(({ fields }) => ['code', 'code_verifier', 'state', 'refresh_token', 'token'].flatMap((name) => fields[name] ?? []))), used, secret]
+    expect(secrets.length).toBeGreaterThan(8)
+    const files = readdirSync(stateDir, { recursive: true, encoding: 'utf8' }).filter((name) => name !== 'config.json').map((name) => join(stateDir, name)).filter((path) => statSync(path).isFile())
+    const places = [['the log', gateway.lines.join('\n')], ['an answer', said.join('\n')], ...files.map((path) => [path, readFileSync(path, 'latin1')])] as const
+    expect(places.flatMap(([place, text]) => secrets.filter((one) => new RegExp(`(?<![\\w-])${one}(?![\\w-])`).test(text)).map((one) => `${one} in ${place}`))).toEqual([])
   })
 })
