@@ -6,7 +6,8 @@ import { Refusal } from './kit/refusal.ts'
 import { type Added, withPath } from './placement.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
-import { discover, type Step } from './services/discover.ts'
+import { discover } from './services/discover.ts'
+import type { Step } from './services/step.ts'
 import type { Try } from './trial.ts'
 
 export type ServiceConfig = Config['mcp_services'][string]
@@ -30,7 +31,7 @@ export interface Around {
   readonly config: Config
   readonly added: readonly Added[]
   readonly directory: Directory
-  readonly runtime: Pick<Runtime, 'outbound'>
+  readonly runtime: Pick<Runtime, 'outbound' | 'lines'>
   readonly attempt: Try
 }
 
@@ -65,10 +66,15 @@ export const look = async ({ id, service, commands, anywhere, told = () => undef
   const wrong = await faultsOf(id, service, around)
   const config = parsed(id, service)
   if (wrong.length > 0 || !config) throw new Refusal('service.invalid', wrong.join('; '), wrong.length > 0 ? { say: wrong.join(' ') } : {})
-  if (config.command === undefined) return discover(upstreamUrl(config), anywhere ?? around.runtime.outbound, told)
+  if (config.command === undefined) {
+    const { outbound, lines } = around.runtime
+    // Without TLS only where somebody at the gateway's own computer says so, as over HTTP.
+    if (!anywhere && /^ws:/i.test(config.url ?? '')) throw new Refusal('service.unusable', `${id}: ws`, { say: 'A WebSocket server is added from elsewhere with wss:// alone.' })
+    return discover(upstreamUrl(config), anywhere ? { outbound: anywhere, lines } : { outbound, lines: lines.publicOnly }, told)
+  }
   const { outbound, end } = around.attempt(id, config)
   try {
-    return await discover('http://command.invalid/mcp', outbound, told)
+    return await discover('http://command.invalid/mcp', { outbound }, told)
   } finally {
     end()
   }

@@ -6,8 +6,9 @@ import { type Added, placementOf, type ServiceMaker } from './placement.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Service } from './ports/services.ts'
 import type { LivingDirectory, Placement } from './proxy/locate.ts'
-import { isUsable, type Step } from './services/discover.ts'
+import { isUsable } from './services/discover.ts'
 import { createRegistry, type Registry } from './services/registry.ts'
+import type { Step } from './services/step.ts'
 import type { Try } from './trial.ts'
 
 export interface SuppliedService {

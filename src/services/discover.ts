@@ -1,40 +1,21 @@
 // What stands at a URL, found out step by step before anybody relies on it: does it answer, does it speak MCP, does it want a token, which tools has it.
 import { utf8Text } from '../kit/bytes.ts'
-import { Refusal } from '../kit/refusal.ts'
+import type { LineTools } from '../ports/lines.ts'
 import type { Outbound } from '../ports/runtime.ts'
-
-export interface Step {
-  readonly step: 'reachable' | 'mcp' | 'authorization' | 'tools'
-  /** `no` ends the discovery; `unknown` does not. */
-  readonly result: 'yes' | 'no' | 'unknown'
-  /** For whoever adds the service; one sentence. */
-  readonly say: string
-}
+import { lookAtEvents, lookAtSocket, type Tell } from './discover-lines.ts'
+import { client, initialize, isObject, type Message, parse, sayServer, sayWhy, shown, type Step, toolsOf } from './step.ts'
 
 interface Answer {
   readonly status: number
   readonly headers: Headers
-  readonly message: Readonly<Record<string, unknown>> | undefined
+  readonly message: Message | undefined
 }
 
-const version = '2025-11-25'
 const modern = '2026-07-28'
-const client = { name: 'postern', version: '1' }
 const modernMeta = { 'io.modelcontextprotocol/protocolVersion': modern, 'io.modelcontextprotocol/clientInfo': client, 'io.modelcontextprotocol/clientCapabilities': {} }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
-
-const parse = (text: string): Readonly<Record<string, unknown>> | undefined => {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isObject(value) && value['jsonrpc'] === '2.0' ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** The response among the events of a stream, or the body itself. */
-const messageOf = (type: string, text: string): Readonly<Record<string, unknown>> | undefined => {
+const messageOf = (type: string, text: string): Message | undefined => {
   if (!type.includes('text/event-stream')) return parse(text)
   const events = text.split(/\r?\n\r?\n/).map((event) =>
     event
@@ -43,18 +24,6 @@ const messageOf = (type: string, text: string): Readonly<Record<string, unknown>
       .join('\n'),
   )
   return events.map(parse).find((message) => message !== undefined && ('result' in message || 'error' in message))
-}
-
-/** What may be shown of a stranger's text: visible ASCII, cut. */
-const shown = (text: unknown): string => (typeof text === 'string' ? text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 80) : '')
-
-const sayWhy = (error: unknown): string => {
-  if (!(error instanceof Refusal)) throw error
-  // A command says itself what is the matter.
-  if (!error.code.startsWith('outbound.')) return error.say
-  return error.code === 'outbound.refused'
-    ? 'The gateway does not go there by itself: only public https addresses. A server on a private network is added on the gateway’s own computer, with postern services add or in the configuration file.'
-    : 'Nothing answers there, or not in time.'
 }
 
 interface Talk {
@@ -72,67 +41,79 @@ const ask = async ({ url, outbound }: Talk, body: object, headers: Readonly<Reco
   return { status: answer.status, headers: answer.headers, message: messageOf(answer.headers.get('content-type') ?? '', utf8Text(answer.body)) }
 }
 
-const toolsOf = ({ message }: Answer): Step => {
-  const { tools } = isObject(message?.['result']) ? message['result'] : {}
-  if (!Array.isArray(tools)) return { step: 'tools', result: 'unknown', say: 'It did not list its tools.' }
-  const names = tools.slice(0, 5).flatMap((tool) => (isObject(tool) ? [shown(tool['name'])] : []))
-  const destructive = tools.filter((tool) => isObject(tool) && isObject(tool['annotations']) && tool['annotations']['destructiveHint'] === true).length
-  const more = tools.length > names.length ? ', …' : ''
-  return { step: 'tools', result: 'yes', say: `${tools.length} tool${tools.length === 1 ? '' : 's'} found${destructive > 0 ? `, ${destructive} destructive` : ''}${names.length > 0 ? `: ${names.join(', ')}${more}` : ''}.` }
-}
-
 const listLegacy = async (talk: Talk, opened: Answer, negotiated: string): Promise<Step> => {
   const session = opened.headers.get('mcp-session-id')
   const headers = { 'mcp-protocol-version': negotiated, ...(session === null ? {} : { 'mcp-session-id': session }) }
   await ask(talk, { jsonrpc: '2.0', method: 'notifications/initialized' }, headers)
-  const listed = toolsOf(await ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: {} }, headers))
+  const listed = toolsOf((await ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: {} }, headers)).message)
   // RFC-less courtesy of the transport: a session nobody will use is ended.
   if (session !== null) await talk.outbound(talk.url, { method: 'DELETE', headers }).catch(() => undefined)
   return listed
 }
 
+/** What a server without Streamable HTTP answers to its first question (MCP 2025-11-25 transports, Backwards Compatibility). */
+const mayBeLegacy = new Set([400, 404, 405])
+
 const wantsToken = ({ status }: Answer): boolean => status === 401 || status === 403
 
+const tokenSteps = ({ headers }: Answer, tell: Tell): void => {
+  const oauth = /resource_metadata=/i.test(headers.get('www-authenticate') ?? '')
+  tell('mcp', oauth ? 'yes' : 'unknown', oauth ? 'It announces the authorization of an MCP server.' : 'It answers nobody without a token, so this cannot be seen.')
+  tell(
+    'authorization',
+    'yes',
+    oauth ? 'It wants a token of its own: each person connects an account there.' : 'It wants a token of its own. Give the gateway one under upstream_auth, or calls end with a refusal.',
+  )
+}
+
+const toolStep = async (talk: Talk, opened: Answer, result: Message | undefined): Promise<Step> => {
+  try {
+    if (result) return await listLegacy(talk, opened, shown(result['protocolVersion']) || modern)
+    return toolsOf((await ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: { _meta: modernMeta } }, { 'mcp-protocol-version': modern, 'mcp-method': 'tools/list' })).message)
+  } catch {
+    return { step: 'tools', result: 'unknown', say: 'It did not list its tools.' }
+  }
+}
+
+const lookAtHttp = async (talk: Talk, lines: LineTools | undefined, tell: Tell): Promise<void> => {
+  let opened: Answer
+  try {
+    opened = await ask(talk, initialize)
+  } catch (error) {
+    tell('reachable', 'no', sayWhy(error))
+    return
+  }
+  tell('reachable', 'yes', opened.status === 200 ? 'It answers.' : `It answers with status ${opened.status}.`)
+  if (wantsToken(opened)) tokenSteps(opened, tell)
+  else if (opened.status >= 300 && opened.status < 400) tell('mcp', 'no', 'It redirects, and the gateway follows no redirect: give the final URL.')
+  else if (opened.message) {
+    const result = isObject(opened.message['result']) ? opened.message['result'] : undefined
+    tell('mcp', 'yes', `${sayServer(result, modern)}.`)
+    tell('authorization', 'no', 'It wants no token: only the gateway’s login protects it.')
+    const { step, result: found, say } = await toolStep(talk, opened, result)
+    tell(step, found, say)
+  } else if (lines && mayBeLegacy.has(opened.status) && (await lookAtEvents(talk.url, lines))) {
+    tell('mcp', 'yes', 'It speaks MCP 2024-11-05 (HTTP+SSE).')
+    tell('authorization', 'no', 'It wants no token: only the gateway’s login protects it.')
+    tell('tools', 'unknown', 'Its tools are listed when somebody connects.')
+  } else tell('mcp', 'no', 'It does not speak MCP at this URL.')
+}
+
+export interface Means {
+  readonly outbound: Outbound
+  /** For servers on a line; absent where there can be none. */
+  readonly lines?: LineTools
+}
+
 /** Says each step as it is known. Ends after the first `no`; a server that wants a token ends it too, because nobody has one yet. */
-export const discover = async (url: string, outbound: Outbound, told: (step: Step) => void): Promise<readonly Step[]> => {
+export const discover = async (url: string, { outbound, lines }: Means, told: (step: Step) => void): Promise<readonly Step[]> => {
   const steps: Step[] = []
-  const tell = (step: Step['step'], result: Step['result'], say: string): void => {
+  const tell: Tell = (step, result, say) => {
     steps.push({ step, result, say })
     told({ step, result, say })
   }
-  const talk = { url, outbound }
-  let opened: Answer
-  try {
-    opened = await ask(talk, { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: version, capabilities: {}, clientInfo: client } })
-  } catch (error) {
-    tell('reachable', 'no', sayWhy(error))
-    return steps
-  }
-  tell('reachable', 'yes', opened.status === 200 ? 'It answers.' : `It answers with status ${opened.status}.`)
-  if (wantsToken(opened)) {
-    const oauth = /resource_metadata=/i.test(opened.headers.get('www-authenticate') ?? '')
-    tell('mcp', oauth ? 'yes' : 'unknown', oauth ? 'It announces the authorization of an MCP server.' : 'It answers nobody without a token, so this cannot be seen.')
-    tell('authorization', 'yes', 'It wants a token of its own. Until the gateway has one for it, calls end with a refusal.')
-    return steps
-  }
-  if (opened.status >= 300 && opened.status < 400) {
-    tell('mcp', 'no', 'It redirects, and the gateway follows no redirect: give the final URL.')
-    return steps
-  }
-  const result = isObject(opened.message?.['result']) ? opened.message['result'] : undefined
-  if (!opened.message) {
-    tell('mcp', 'no', 'It does not speak MCP (Streamable HTTP) at this URL.')
-    return steps
-  }
-  const info = isObject(result?.['serverInfo']) ? result['serverInfo'] : {}
-  const negotiated = shown(result?.['protocolVersion']) || modern
-  tell('mcp', 'yes', `It speaks MCP ${negotiated}${shown(info['name']) ? `: ${shown(info['name'])} ${shown(info['version'])}`.trimEnd() : ''}.`)
-  tell('authorization', 'no', 'It wants no token: only the gateway’s login protects it.')
-  const tools = await (result
-    ? listLegacy(talk, opened, negotiated)
-    : ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: { _meta: modernMeta } }, { 'mcp-protocol-version': modern, 'mcp-method': 'tools/list' }).then(toolsOf)
-  ).catch((): Step => ({ step: 'tools', result: 'unknown', say: 'It did not list its tools.' }))
-  tell(tools.step, tools.result, tools.say)
+  if (lines && /^wss?:/i.test(url)) await lookAtSocket(url, lines, tell)
+  else await lookAtHttp({ url, outbound }, lines, tell)
   return steps
 }
 

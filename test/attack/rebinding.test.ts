@@ -31,6 +31,7 @@ beforeAll(async () => {
     // What stands at the name while it means a public address.
     outbound: async (url, options = {}) => {
       if (!new URL(url).hostname.endsWith('.example')) return guarded(url, options)
+      if (url.endsWith('/sse')) return { status: 405, headers: new Headers(), body: new Uint8Array() }
       await globalAddresses(new URL(url).hostname, lookup)
       if (options.body === undefined) return { status: 404, headers: new Headers(), body: new Uint8Array() }
       const { id } = JSON.parse(options.body) as { id?: unknown }
@@ -70,6 +71,22 @@ it('never leads inside when its name is resolved again, by call, by stream, by s
   expect(seen).toEqual({ connections: 0, bytes: 0 })
   // The operator reads what happened.
   expect(house.log.filter(({ event, fields }) => event === 'refused' && String(fields['why']).includes('turning.example resolves to')).length).toBeGreaterThan(0)
+})
+
+it('never looks inside for a server on a line, though a first look outside invites to it', async () => {
+  const { port, seen } = await listeners.trap()
+  const admin = await signInAs(house, ana)
+  answers = ['127.0.0.1']
+  for (const [url, say] of [
+    [`https://line.example:${port}/sse`, 'It does not speak MCP at this URL.'],
+    [`wss://line.example:${port}/`, 'The gateway does not go there by itself'],
+    [`wss://127.0.0.1:${port}/`, 'The gateway does not go there by itself'],
+    [`ws://line.example:${port}/`, 'with wss:// alone'],
+  ] as const) {
+    const answer = await admin.ask('POST', '/api/services', { id: 'line', service: { url } })
+    expect([url, answer.status, JSON.parse(answer.body)]).toMatchObject([url, 422, { code: 'service.unusable', error_description: expect.stringContaining(say) }])
+  }
+  expect(seen).toEqual({ connections: 0, bytes: 0 })
 })
 
 it('never makes the gateway believe addresses inside because the addition names them as its sign-in', async () => {

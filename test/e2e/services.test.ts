@@ -3,7 +3,9 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { openLegacyUpstream } from '../houses/legacy-upstream.ts'
 import { call, until } from '../houses/proxied.ts'
+import { openSocketUpstream } from '../houses/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 import { createPlace, errorOf, type Place, postern } from './cli-process.ts'
@@ -101,6 +103,22 @@ it('may be a command on this computer: started, asked, listed without its argume
   await everywhere('/local/mcp', 401)
   expect(errorOf(await services('add', 'broken', '--', process.execPath, '--eval', 'process.exit(3)'))).toMatchObject({ code: 'service.unusable', message: expect.stringContaining('ended') })
   expect((await services('rm', 'local')).code).toBe(0)
+}, 60_000)
+
+it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => {
+  const [legacy, sockets] = [await openLegacyUpstream(), await openSocketUpstream()]
+  const stepsOf = async (id: string, url: string) => ((JSON.parse((await services('add', id, url, '--public')).out) as { steps: { step: string; result: string; say: string }[] }).steps.map(({ step, result, say }) => `${step} ${result}: ${say}`))
+  expect(await stepsOf('old', legacy.url)).toEqual(['reachable yes: It answers with status 405.', 'mcp yes: It speaks MCP 2024-11-05 (HTTP+SSE).', 'authorization no: It wants no token: only the gateway’s login protects it.', 'tools unknown: Its tools are listed when somebody connects.'])
+  expect((await stepsOf('socket', sockets.url)).slice(0, 3)).toEqual(['reachable yes: It answers.', 'mcp yes: It speaks MCP 2025-11-25: s 1 on a WebSocket.', 'authorization no: It wants no token: only the gateway’s login protects it.'])
+  // Known everywhere: a call without a session is told so, by the server itself while nobody has found out which kind it is.
+  for (const [id, status] of [['old', 405], ['socket', 400]] as const) await everywhere(`/${id}/mcp`, status)
+  const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } } }
+  for (const id of ['old', 'socket']) {
+    const answer = await fetch(`${gateways[0]?.origin}/${id}/mcp`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(initialize) })
+    expect([id, answer.status, await answer.text()]).toEqual([id, 200, expect.stringContaining('"serverInfo"')])
+    expect((await services('rm', id)).code).toBe(0)
+  }
+  await Promise.all([legacy.close(), sockets.close()])
 }, 60_000)
 
 it('is not kept when nothing answers, when the configuration would refuse it, or when it belongs to the configuration', async () => {

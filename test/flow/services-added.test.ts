@@ -67,10 +67,10 @@ describe.each(houses)('%s', (where, open) => {
 
   itWhere(where !== 'in workerd')('is kept when it wants a token of its own, and not when it redirects or speaks something else', async () => {
     const add = (path: string) => ask('POST', '/api/services', { id: 'try', service: { url: `https://far.example${path}` } })
-    expect(await add('/wants')).toMatchObject({ status: 201, body: { steps: [{ step: 'reachable', say: 'It answers with status 401.' }, { step: 'mcp', result: 'yes' }, { step: 'authorization', result: 'yes', say: expect.stringContaining('It wants a token of its own') }] } })
+    expect(await add('/wants')).toMatchObject({ status: 201, body: { steps: [{ step: 'reachable', say: 'It answers with status 401.' }, { step: 'mcp', result: 'yes' }, { step: 'authorization', result: 'yes', say: 'It wants a token of its own: each person connects an account there.' }] } })
     expect((await ask('DELETE', '/api/services/try')).status).toBe(204)
     expect(await add('/moved')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It redirects, and the gateway follows no redirect: give the final URL.' } })
-    expect(await add('/page')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It does not speak MCP (Streamable HTTP) at this URL.' } })
+    expect(await add('/page')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It does not speak MCP at this URL.' } })
   })
 
   itWhere(where !== 'in workerd')('may be a command where the operator says so: started, asked, ended, and started again for whoever calls it', async () => {
