@@ -42,9 +42,14 @@ interface Going {
   reply: EraReply | undefined
   /** What the server asked and nobody answered, by key. */
   readonly questions: Map<string, Rpc>
+  /** Until what the server asks at the same moment is all there. */
+  gathering: ReturnType<typeof setTimeout> | undefined
   last: Rpc | undefined
   done: boolean
 }
+
+/** What is asked within this time is asked together. */
+const gatherMs = 10
 
 const outgoing = ({ message, name }: NewerCallOptions): string => {
   const { inputResponses: _given, requestState: _state, _meta, ...params } = paramsOf(message)
@@ -81,6 +86,8 @@ const question = ({ method, params }: Rpc): Rpc => {
 /** What the client was asked, so that it tries again with the answers. */
 const ask = (options: NewerCallOptions, going: Going): void => {
   const { reply, message, questions, last, done } = going
+  clearTimeout(going.gathering)
+  going.gathering = undefined
   if (!reply || done || last || questions.size === 0) return
   const state = options.hold()
   if (state === undefined) {
@@ -137,7 +144,8 @@ const deal = (options: NewerCallOptions, going: Going, message: Rpc): void | Pro
     if (method === 'ping') return void post(options, going, { id, result: {} })
     if (!mayAsk.has(String(options.message['method'])) || !takes(session.capabilities, message)) return refuse(options, going, message)
     going.questions.set(`ask-${JSON.stringify(id)}`, message)
-    return ask(options, going)
+    going.gathering ??= setTimeout(() => ask(options, going), gatherMs)
+    return undefined
   }
   if (method === 'notifications/progress' && params['progressToken'] === name && 'progressToken' in asked) return going.reply?.tell(JSON.stringify({ ...message, params: { ...params, progressToken: asked['progressToken'] } }))
   if (method === 'notifications/message') {
@@ -184,7 +192,7 @@ const send = async (options: NewerCallOptions, going: Going, leaving: AbortContr
 }
 
 export const createNewerCall = (options: NewerCallOptions): NewerCall => {
-  const going: Going = { caller: options.caller, message: options.message, reply: options.reply, questions: new Map(), last: undefined, done: false }
+  const going: Going = { caller: options.caller, message: options.message, reply: options.reply, questions: new Map(), gathering: undefined, last: undefined, done: false }
   const leaving = new AbortController()
   return {
     run: () =>
@@ -213,6 +221,7 @@ export const createNewerCall = (options: NewerCallOptions): NewerCall => {
     cancel() {
       if (going.done) return
       going.done = true
+      clearTimeout(going.gathering)
       // To servers of before a connection that ends is no cancellation (2025-11-25 transports).
       post(options, going, { method: 'notifications/cancelled', params: { requestId: options.name, reason: 'the client left' } }).finally(() => leaving.abort()).catch(() => undefined)
       options.over()

@@ -35,15 +35,18 @@ const createEvents = (): EventStore => {
   }
 }
 
-/** `(request) => response`; answers on loopback host names only, as a local server must. `newerOnly`: speaks 2026-07-28 and nothing before. */
-export const createReferenceEndpoint = (newerOnly = false): ((request: Request) => Promise<Response>) => {
+/**
+ * `(request) => response`; answers on loopback host names only, as a local server must. `only`: speaks 2026-07-28 and nothing
+ * before, or nothing but what was before.
+ */
+export const createReferenceEndpoint = (only?: 'newer' | 'older'): ((request: Request) => Promise<Response>) => {
   const key = randomBytes(32)
   const announce = (change: Change): void => {
     if (change === 'tools') modern.notify.toolsChanged()
     else if (change === 'prompts') modern.notify.promptsChanged()
     else modern.notify.resourceUpdated(watchedUri)
   }
-  const modern = createMcpHandler(() => createReference({ key, announce }), { legacy: newerOnly ? 'reject' : 'stateless' })
+  const modern = createMcpHandler(() => createReference({ key, announce }), { legacy: only === 'newer' ? 'reject' : 'stateless' })
   const sessions = createLegacySessions({
     create: async () => createReference({ key }),
     sessionId: randomUUID,
@@ -53,6 +56,9 @@ export const createReferenceEndpoint = (newerOnly = false): ((request: Request) 
     const refused = hostHeaderValidationResponse(request, localhostAllowedHostnames()) ?? originValidationResponse(request, localhostAllowedOrigins())
     if (refused) return refused
     if (new URL(request.url).pathname !== '/mcp') return new Response('Not found', { status: 404 })
-    return (!newerOnly && (await isLegacyRequest(request)) ? await sessions(request) : undefined) ?? modern.fetch(request)
+    const legacy = only !== 'newer' && (await isLegacyRequest(request)) ? await sessions(request) : undefined
+    // In the words of SDK 1 for what belongs to no session.
+    if (only === 'older') return legacy ?? Response.json({ jsonrpc: '2.0', id: null, error: { code: -32000, message: 'Bad Request: No valid session ID provided' } }, { status: 400 })
+    return legacy ?? modern.fetch(request)
   }
 }

@@ -1,4 +1,4 @@
-// The reference server as a process: `node test/reference/server.ts [--port N] [--newer-only]` on http://127.0.0.1:N/mcp, or `--stdio`.
+// The reference server as a process: `node test/reference/server.ts [--port N] [--only newer|older]` on http://127.0.0.1:N/mcp, or `--stdio`.
 import { serve } from '@hono/node-server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
 import { randomBytes } from 'node:crypto'
@@ -7,13 +7,13 @@ import { parseArgs } from 'node:util'
 import { createReferenceEndpoint } from './endpoint.ts'
 import { createReference } from './reference.ts'
 
-const { values } = parseArgs({ options: { port: { type: 'string', default: process.env.PORT ?? '0' }, stdio: { type: 'boolean', default: false }, 'newer-only': { type: 'boolean', default: false } } })
+const { values } = parseArgs({ options: { port: { type: 'string', default: process.env.PORT ?? '0' }, stdio: { type: 'boolean', default: false }, only: { type: 'string' } } })
 
 if (values.stdio) {
   const key = randomBytes(32)
   serveStdio(() => createReference({ key }))
 } else {
   const listening = ({ port }: AddressInfo): void => console.log(JSON.stringify({ event: 'listening', url: `http://127.0.0.1:${port}/mcp` }))
-  const server = serve({ fetch: createReferenceEndpoint(values['newer-only']), port: Number(values.port), hostname: '127.0.0.1' }, listening)
+  const server = serve({ fetch: createReferenceEndpoint(values.only === 'newer' || values.only === 'older' ? values.only : undefined), port: Number(values.port), hostname: '127.0.0.1' }, listening)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => server.close(() => process.exit(0)))
 }
