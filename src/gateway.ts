@@ -173,7 +173,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     proxied,
     admit,
     refuse,
-    admitSocket,
+    admitSocket: (head) => fresh().then(() => admitSocket(head)),
     berth: (id) => createBerth({ ...shared, directory, refuse, fresh }, id),
     fetch: routes,
     async handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
