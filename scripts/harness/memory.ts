@@ -14,13 +14,13 @@ export interface Memory {
 /** Options for `startProcess`, and the question; figures in MiB. */
 export const watchMemory = (dir: string) => {
   const report = join(dir, 'memory.jsonl')
-  const lines = (): string[] => (existsSync(report) ? readFileSync(report, 'utf8').trimEnd().split('\n') : [])
+  const lines = (): string[] => (existsSync(report) ? readFileSync(report, 'utf8').split('\n').filter(Boolean) : [])
   return {
     options: {
       command: [process.execPath, '--expose-gc', '--import', file('./memory-on-signal.ts'), file('../../src/cli/main.ts')],
       env: { MEMORY_REPORT: report },
     },
-    async of(gateway: PosternProcess): Promise<Memory> {
+    async of(gateway: Pick<PosternProcess, 'pid'>): Promise<Memory> {
       const before = lines().length
       process.kill(gateway.pid, 'SIGUSR2')
       while (lines().length === before) await new Promise((resolve) => setTimeout(resolve, 20))
