@@ -22,4 +22,4 @@ export const measured: Readonly<Partial<Record<HostileId, string>>> = {
 }
 
 /** Due now and without a test so far. The gate fails for an entry that has one: this list only shrinks. */
-export const pending: readonly HostileId[] = ['S7']
+export const pending: readonly HostileId[] = []

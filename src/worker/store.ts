@@ -1,6 +1,7 @@
 // The Store of the Workers house: every key lives in one of a fixed number of Durable Objects, so each operation stays one atomic step and load spreads.
 import { Refusal } from '../kit/refusal.ts'
 import type { Store } from '../ports/store.ts'
+import { createBoundedStore } from '../stores/bounded.ts'
 import type { RecordObject } from './object.ts'
 import { shardOf, shards } from './shard.ts'
 
@@ -28,7 +29,7 @@ export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject
     }
   }
 
-  return {
+  return createBoundedStore({
     get: (key) => attempt(() => object(shardOf(key)).read(key), true),
     put: (key, value, options = {}) => attempt(() => object(shardOf(key)).write(key, value, options), false),
     take: (key) => attempt(() => object(shardOf(key)).remove(key), false),
@@ -40,5 +41,5 @@ export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject
         .sort((a, b) => (a.key < b.key ? -1 : 1))
         .slice(0, limit)
     },
-  }
+  })
 }

@@ -9,6 +9,7 @@ import type { Lookup } from '../../src/node/outbound.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { serve } from '../../src/node/serve.ts'
 import type { Log, Outbound, Runtime } from '../../src/ports/runtime.ts'
+import type { Store } from '../../src/ports/store.ts'
 import { createRegistry } from '../../src/services/registry.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
@@ -41,6 +42,8 @@ export interface HouseOptions {
   readonly upstream: string
   /** In place of the guarded outbound function (in process and on the socket). */
   readonly outbound?: Outbound
+  /** In place of the store, made of it (in process and on the socket). */
+  readonly store?: (inner: Store) => Store
   /** Names to addresses, wherever that decides where the gateway goes (in process and on the socket). */
   readonly lookup?: Lookup
 }
@@ -69,7 +72,7 @@ const made = async (options: HouseOptions, stateDir: string) => {
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
   let ahead = 0
   const own = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead, lookup: options.lookup })
-  const runtime = options.outbound ? { ...own, outbound: options.outbound } : own
+  const runtime = { ...own, ...(options.outbound && { outbound: options.outbound }), ...(options.store && { store: options.store(own.store) }) }
   return { config, log, runtime, advance: (ms: number) => void (ahead += ms) }
 }
 

@@ -1,5 +1,5 @@
 // The Worker as it is deployed, with a clock that a test moves, and services that come and go as if somebody typed them at the gateway's own computer:
-// POST /__clock?ahead=<ms>, POST /__service?id=<id> with the service, or null to remove it.
+// POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes of the store take>, POST /__service?id=<id> with the service, or null to remove it.
 import { waitUntil } from 'cloudflare:workers'
 import { createRegistry } from '../../src/services/registry.ts'
 import { readConfiguration } from '../../src/worker/configured.ts'
@@ -11,11 +11,25 @@ import { createWorkerRuntime } from '../../src/worker/runtime.ts'
 
 // The objects live in the isolate of their Worker, so one clock is theirs too.
 let ahead = 0
+/** How long an operation of the store takes at least. */
+let slowMs = 0
+const slowly = async <T>(work: () => Promise<T>): Promise<T> => {
+  if (slowMs > 0) await new Promise((resolve) => setTimeout(resolve, slowMs))
+  return work()
+}
 const now = (): number => Date.now() + ahead
 
 export class RecordObject extends Deployed {
   protected override now(): number {
     return now()
+  }
+
+  override read(key: string): ReturnType<Deployed['read']> {
+    return slowly(() => super.read(key))
+  }
+
+  override write(...what: Parameters<Deployed['write']>): ReturnType<Deployed['write']> {
+    return slowly(() => super.write(...what))
   }
 }
 
@@ -36,6 +50,11 @@ export default {
   async fetch(request: Request, env: Environment): Promise<Response> {
     // What is no URL is the door's to refuse.
     if (/\/__service\?id=/.test(request.url)) return supply(env, new URL(request.url), (await request.json()) as Readonly<Record<string, unknown>> | null)
+    const slow = /\/__slow\?ms=(\d+)$/.exec(request.url)
+    if (slow) {
+      slowMs = Number(slow[1])
+      return new Response('slow')
+    }
     const moved = /\/__clock\?ahead=(\d+)$/.exec(request.url)
     if (!moved) return door.fetch(request, env)
     ahead = Number(moved[1])

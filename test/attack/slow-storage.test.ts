@@ -1,0 +1,81 @@
+// A store that takes two seconds for everything: who asks hears within a second that it is so, nobody is sent away for it, and nothing is lost by it.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Store } from '../../src/ports/store.ts'
+import { createBoundedStore } from '../../src/stores/bounded.ts'
+import { createBrowser } from '../houses/browser.ts'
+import { type House, houses } from '../houses/houses.ts'
+import { allow, authorizeUrl, logIn, redeem, refresh } from '../houses/login.ts'
+import { callerOf } from '../houses/people.ts'
+import { call } from '../houses/proxied.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+/** Operations are held while `slow` says so, and carried out when they are let go. */
+const createHeld = () => {
+  const held: (() => void)[] = []
+  const state = { slow: false }
+  const around = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => async (...args: Args): Promise<T> => {
+    if (state.slow) await new Promise<void>((resolve) => void held.push(resolve))
+    return work(...args)
+  }
+  return {
+    store: (inner: Store): Store => ({ get: around(inner.get), put: around(inner.put), take: around(inner.take), list: around(inner.list) }),
+    set(slow: boolean) {
+      state.slow = slow
+      if (!slow) for (const go of held.splice(0)) go()
+    },
+  }
+}
+
+describe.each(houses)('%s', (where, open) => {
+  let house: House
+  let upstream: Upstream
+  const held = createHeld()
+  /** In workerd the objects of the store are slow themselves. */
+  const slowDown = async (slow: boolean): Promise<void> => {
+    held.set(slow)
+    if (where === 'in workerd') await house.fetch(`${house.origin}/__slow?ms=${slow ? 2000 : 0}`)
+  }
+  beforeAll(async () => {
+    upstream = await openUpstream()
+    house = await open({ upstream: upstream.url, store: (inner) => createBoundedStore(held.store(inner)) })
+  }, 120_000)
+  afterAll(async () => {
+    await house.close()
+    await upstream.close()
+  })
+
+  it('never has anybody wait for it longer than a second, never takes a token for a bad one, and never spends a code in vain [hostile S7]', async () => {
+    const { client, tokens, browser } = await logIn(house)
+    const asking = authorizeUrl(house, client)
+    const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
+    const caller = callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token)
+    expect((await caller.post(call())).status).toBe(200)
+    await slowDown(true)
+    // What is known of the grant is older than half a second now.
+    house.advance(1_000)
+    const timed = async (work: Promise<Response>): Promise<readonly [number, number, string]> => {
+      const since = performance.now()
+      const response = await work
+      return [response.status, performance.now() - since, await response.text()]
+    }
+    const [exchanged, refreshed, called, page, metadata, keys] = await Promise.all([
+      timed(redeem(house, client, code, asking.verifier)),
+      timed(refresh(house, client, tokens.refresh_token)),
+      timed(caller.post(call())),
+      createBrowser(house.fetch, house.origin).go(authorizeUrl(house, client).url),
+      timed(house.fetch(`${house.origin}/.well-known/oauth-authorization-server`)),
+      timed(house.fetch(`${house.origin}/oauth/jwks`)),
+    ])
+    for (const [status, took, text] of [exchanged, refreshed]) {
+      expect([status, JSON.parse(text)]).toEqual([503, { error: 'temporarily_unavailable', error_description: expect.any(String) as string }])
+      expect(took).toBeLessThan(1_900)
+    }
+    expect([called[0], (JSON.parse(called[2]) as { error: { code: number } }).error.code]).toEqual([503, 1503])
+    expect([page.status, page.body.includes('cannot reach its storage')]).toEqual([503, true])
+    for (const [status, took] of [metadata, keys]) expect([status, took < 1_900]).toEqual([200, true])
+    await slowDown(false)
+    expect((await redeem(house, client, code, asking.verifier)).status).toBe(200)
+    expect((await refresh(house, client, tokens.refresh_token)).status).toBe(200)
+    expect((await caller.post(call())).status).toBe(200)
+  })
+})

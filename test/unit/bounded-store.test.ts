@@ -1,0 +1,62 @@
+// A store that is slow, or never answers: how long its callers wait, and how many of them.
+import { describe, expect, it } from 'vitest'
+import { Refusal } from '../../src/kit/refusal.ts'
+import type { Store } from '../../src/ports/store.ts'
+import { createBoundedStore } from '../../src/stores/bounded.ts'
+import { createMemoryStore } from '../../src/stores/memory.ts'
+
+const whyOf = (work: Promise<unknown>): Promise<string> => work.then(() => 'answered', (error: unknown) => (error instanceof Refusal ? `${error.code}: ${error.why}` : String(error)))
+
+/** Operations are carried out when `release` says so. */
+const held = () => {
+  const inner = createMemoryStore({ now: () => 0 })
+  let open: (() => void)[] = []
+  const hold = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => (...args: Args): Promise<T> => new Promise<void>((resolve) => void open.push(resolve)).then(() => work(...args))
+  const store: Store = { get: hold(inner.get), put: hold(inner.put), take: hold(inner.take), list: hold(inner.list) }
+  return {
+    store,
+    waiting: () => open.length,
+    release() {
+      for (const go of open.splice(0)) go()
+      open = []
+    },
+  }
+}
+
+describe('a store held to its time', () => {
+  it('is given up by every operation after it, and none is tried again [hostile S7]', async () => {
+    const { store, waiting } = held()
+    const { get, put, take, list } = createBoundedStore(store, { timeoutMs: 20 })
+    const whys = await Promise.all([get('a'), put('a', '1'), take('a'), list('a')].map(whyOf))
+    expect(whys).toEqual(['get', 'put', 'take', 'list'].map((what) => `storage.unavailable: ${what} took longer than 20 ms`))
+    expect(waiting()).toBe(4)
+  })
+
+  it('answers at once what came in time, and bothers nobody with what comes too late', async () => {
+    const { store, release } = held()
+    const bounded = createBoundedStore(store, { timeoutMs: 20 })
+    expect(await whyOf(bounded.put('a', '1'))).toContain('took longer')
+    release()
+    const reading = bounded.get('a')
+    release()
+    expect((await reading)?.value).toBe('1')
+  })
+
+  it('has no more than so many wait, refuses the others at once, and takes them again afterwards [hostile S7]', async () => {
+    const { store, release, waiting } = held()
+    const bounded = createBoundedStore(store, { most: 3, timeoutMs: 10_000 })
+    const going = [1, 2, 3].map((n) => bounded.get(`k${n}`))
+    expect(await whyOf(bounded.get('k4'))).toBe('storage.unavailable: 3 operations wait for the storage already')
+    expect(waiting()).toBe(3)
+    release()
+    expect(await Promise.all(going)).toEqual([undefined, undefined, undefined])
+    const again = bounded.get('k4')
+    release()
+    expect(await again).toBeUndefined()
+  })
+
+  it('says what the store itself says', async () => {
+    const broken = createBoundedStore({ ...createMemoryStore({ now: () => 0 }), get: () => Promise.reject(new Refusal('storage.unavailable', 'connection lost')) })
+    expect(await whyOf(broken.get('a'))).toBe('storage.unavailable: connection lost')
+  })
+})
