@@ -136,7 +136,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
   const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served }
   const { admit, admitSocket, moved } = createWays(shared)
-  const status = createStatus({ runtime, directory, sessions, pages, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), commands: bridges.all })
+  const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), commands: bridges.all })
 
   const routes = createRoutes({
     handlers: {

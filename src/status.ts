@@ -1,6 +1,7 @@
 // What the gateway says of itself: health, readiness, the services, and the front door as JSON or page.
 import { Refusal } from './kit/refusal.ts'
 import { createOnce } from './kit/once.ts'
+import type { ConnectStep } from './ports/connections.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Handler, Sessions } from './ports/rooms.ts'
 import type { Runtime } from './ports/runtime.ts'
@@ -24,6 +25,7 @@ interface StatusOptions {
   readonly directory: Directory
   readonly sessions: Sessions
   readonly pages: Pages
+  readonly standing: ConnectStep['standing']
   readonly draining: () => boolean
   /** Whether domains have hosts here that stand for them. */
   readonly encodes: () => boolean
@@ -59,7 +61,7 @@ const streamable = ({ addresses }: Directory, opened: Address): Address => {
   return [opened, ...addresses].find(({ service, transport, resource }) => service === opened.service && transport === undefined && new URL(resource).origin === origin) ?? opened
 }
 
-export const createStatus = ({ runtime, directory, sessions, pages, encodes, draining, commands }: StatusOptions): Status => {
+export const createStatus = ({ runtime, directory, sessions, pages, standing, encodes, draining, commands }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined =>
@@ -92,7 +94,8 @@ export const createStatus = ({ runtime, directory, sessions, pages, encodes, dra
       if (!accept.includes('text/html')) return json({ name: 'Postern', version: runtime.about.version, issuer: directory.issuer, services: directory.services.length })
       const session = await sessions.of(request)
       if (!session) return new Response(null, { status: 303, headers: { location: '/login', 'cache-control': 'no-store' } })
-      const services = directory.services.flatMap((service) => main(service.id) ?? []).map(view)
+      const shown = directory.services.flatMap((service) => main(service.id) ?? [])
+      const services = await Promise.all(shown.map(async (address) => ({ ...view(address), account: await standing(address.service, session.person) })))
       return pages.home({ person: session.person, csrf: session.csrf, services, reachable, encodes: encodes() }, visit.requestId)
     },
     async health(request) {

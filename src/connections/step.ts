@@ -1,9 +1,9 @@
 // Whether a person has to connect an account before a service is of use to them, asked while they sign in to it.
 import { Refusal } from '../kit/refusal.ts'
 import type { ConnectStep } from '../ports/connections.ts'
-import type { Session } from '../ports/rooms.ts'
+import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { AccountStore } from './accounts.ts'
+import { accountIn, type Accounts, type AccountStore } from './accounts.ts'
 import type { Depart } from './depart.ts'
 import { probe } from './discover.ts'
 import type { Place, Show } from './show.ts'
@@ -40,9 +40,7 @@ export const createStep = ({ runtime, accounts, show, wallet, depart }: StepDeps
     return place.guarded
   }
 
-  /** The account that is to be connected: the one that calls are made with, or the first. */
-  const chosen = async ({ person }: Session, upstream: Upstream): Promise<string> =>
-    (await accounts.read(await accounts.idOf(person, upstream.id)))?.accounts.chosen || 'default'
+  const kept = async (person: Person, upstream: Upstream): Promise<Accounts | undefined> => (await accounts.read(await accounts.idOf(person, upstream.id)))?.accounts
 
   return {
     // What cannot be found out now is no reason to keep anybody from signing in.
@@ -59,10 +57,20 @@ export const createStep = ({ runtime, accounts, show, wallet, depart }: StepDeps
         return undefined
       }
     },
+    async standing(service, person) {
+      const place = show.place(service)
+      const { upstream } = place
+      if (!upstream || !isPersonal(upstream) || !service.authRequired) return undefined
+      const used = accountIn(await kept(person, upstream))
+      if (!used) return upstream.auth.type === 'oauth' || place.guarded ? 'missing' : undefined
+      return used.ended === undefined && used.wanted === undefined ? 'live' : 'ended'
+    },
     async begin({ address, session, returnTo, visit }) {
       const { upstream } = show.place(address.service)
       if (!upstream) throw new Refusal('connection.unknown', address.service.id)
-      return seeOther(await depart({ upstream, session, account: await chosen(session, upstream), returnTo, visit }))
+      // The account that calls are made with, or the first.
+      const account = (await kept(session.person, upstream))?.chosen || 'default'
+      return seeOther(await depart({ upstream, session, account, returnTo, visit }))
     },
   }
 }

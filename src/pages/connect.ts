@@ -1,9 +1,9 @@
 // What a signed-in person finds at `/`, and what a browser finds at an MCP URL: how to connect each client to a service.
 import { connectCards, type ConnectCard } from '../kit/connect-cards.ts'
-import { html, isolated, type Markup } from '../kit/html.ts'
+import { type Drawable, html, isolated, type Markup } from '../kit/html.ts'
 import type { ConnectView, HomeView } from '../ports/pages.ts'
 import { infoIcon } from './icons.ts'
-import { account, breakable, initial, named, page, post, type Gateway } from './shell.ts'
+import { account as personOf, breakable, caution, initial, named, page, post, type Gateway } from './shell.ts'
 import { readAddress, readName, readText } from './untrusted.ts'
 
 type ServiceView = ConnectView['service']
@@ -30,9 +30,25 @@ const about = (service: ServiceView): Markup => {
   return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>This service is public: it asks nobody to sign in and does not learn who calls.</span></p>`}`
 }
 
-const serviceBlock = (service: ServiceView, reachable: boolean, alone: boolean): Markup => html`<section class="card stack">
+const accountWords = {
+  missing: ['It asks for an account of yours there.', 'Connect it'],
+  live: ['Your account there is connected.', 'See your accounts'],
+  ended: ['Your account there needs you before all calls work.', 'See to it'],
+} as const
+
+/** Where the person stands with a server that has a login of its own, and the way to their accounts. */
+const accountLine = ({ id, account }: HomeView['services'][number]): Drawable => {
+  if (account === undefined) return undefined
+  const [say, label] = accountWords[account]
+  const link = html`<a href="/connect/${id}">${label}</a>`
+  if (account === 'live') return html`<p class="muted">${say} ${link}</p>`
+  return account === 'ended' ? caution(html`${say} ${link}`) : html`<p class="note info">${infoIcon}<span>${say} ${link}</span></p>`
+}
+
+const serviceBlock = (service: HomeView['services'][number], reachable: boolean, alone: boolean): Markup => html`<section class="card stack">
 <h2>${named(readName(service.name, service.id).text)}</h2>
 ${about(service)}
+${accountLine(service)}
 ${mcpUrl(service)}
 ${alone ? cards(service, reachable) : html`<details><summary>Connect a client</summary>${cards(service, reachable)}</details>`}
 </section>`
@@ -41,7 +57,7 @@ const nothingYet = html`<section class="card stack"><h2>No MCP server yet</h2>
 <p>An administrator adds one with <code>postern services add</code>, or under <code>mcp_services</code> in the configuration; it appears here without a restart.</p></section>`
 
 export const homePage = (gateway: Gateway, view: HomeView, requestId: string): Response => {
-  const person = account(view.person)
+  const person = personOf(view.person)
   const body = html`<div class="stack" data-signed-in>
 <div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
 <div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>

@@ -1,4 +1,5 @@
 // What other rooms ask of the connections room: the credential of each call, and the upstream's own question as a step of a login.
+import type { Standing } from './pages.ts'
 import type { Person, Principal } from './people.ts'
 import type { Session } from './rooms.ts'
 import type { Visit } from './runtime.ts'
@@ -44,6 +45,8 @@ export interface UpstreamStep {
 export interface ConnectStep {
   /** Undefined: nothing to connect, or connected already, or it cannot be found out right now. Never rejects. */
   ahead(address: Address, person: Person): Promise<UpstreamStep | undefined>
+  /** Undefined where no account is asked for, as far as is known; nobody is asked. */
+  standing(service: Service, person: Person): Promise<Standing | undefined>
   /** Sends the browser there; it comes back to `returnTo`, a path of this gateway. Only after the person agreed. Throws `upstream.*`. */
   begin(to: { readonly address: Address; readonly session: Session; readonly returnTo: string; readonly visit: Visit }): Promise<Response>
 }

@@ -48,10 +48,21 @@ export interface LoginView {
   readonly status?: number
 }
 
+/** How a person stands with a server that asks each person for an account: none connected, one that calls are made with, or one that needs them. */
+export type Standing = 'missing' | 'live' | 'ended'
+
 export interface HomeView {
   readonly person: Person
   readonly csrf: string
-  readonly services: readonly { readonly id: string; readonly name: string; readonly description: string; readonly url: string; readonly authRequired: boolean }[]
+  readonly services: readonly {
+    readonly id: string
+    readonly name: string
+    readonly description: string
+    readonly url: string
+    readonly authRequired: boolean
+    /** How the person stands with a server that asks for an account of theirs. */
+    readonly account?: Standing | undefined
+  }[]
   /** False on a loopback gateway: claude.ai and ChatGPT connect from the internet and cannot reach it. */
   readonly reachable: boolean
   /** Whether a server's domain has a host here that stands for it: then the page leads to where that is found out. */

@@ -69,7 +69,9 @@ test('the upstream’s own login is a step of the client’s, and everybody is w
 })
 
 test('the page of accounts shows it, takes a second one under a name, and gives both back [D6]', async () => {
-  await page.goto(`${front.origin}/connect/behind`)
+  await page.goto(`${front.origin}/`)
+  expect(await main()).toContain('Your account there is connected.')
+  await page.getByRole('link', { name: 'See your accounts' }).click()
   expect(await main()).toMatch(/Your account at Behind[\s\S]*Calls work now[\s\S]*Connected/)
   await page.getByText('Connect another account').click()
   await page.getByLabel('What you call it').fill('Work')
@@ -84,6 +86,8 @@ test('the page of accounts shows it, takes a second one under a name, and gives 
     await page.getByRole('button', { name: 'Disconnect' }).first().click()
     await page.getByRole('heading', { name: heading }).waitFor()
   }
+  await page.goto(`${front.origin}/`)
+  expect(await main()).toContain('It asks for an account of yours there. Connect it')
 })
 
 test('the link in an answer leads to a working call again, and tells everybody else that it is not theirs [D6]', async () => {

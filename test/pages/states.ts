@@ -125,7 +125,7 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
   ...loginStates(pages),
   ...connectStates(pages),
   'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }, requestId),
-  'home-many': () => pages.home({ ...home, encodes: true, services: [served, { ...demo, url: 'https://mcp.example.com/demo/mcp' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }, requestId),
+  'home-many': () => pages.home({ ...home, encodes: true, services: [{ ...served, account: 'ended' }, { ...served, id: 'drive', name: 'Drive', account: 'live' }, { ...demo, url: 'https://mcp.example.com/demo/mcp', account: 'missing' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }, requestId),
   'home-none': () => pages.home({ ...home, services: [] }, requestId),
   connect: () => pages.connect({ service: served, reachable: true }, requestId),
   'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }, requestId),

@@ -130,7 +130,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   const grants = createGrants({ runtime, config, record, present: (person) => person })
   const tokens = createTokens({ runtime, config, signer })
   const flows = createFlows({ runtime })
-  const upstream = { ahead: () => Promise.resolve(undefined), begin: () => Promise.reject(new Refusal('connection.unknown')) }
+  const upstream = { ahead: () => Promise.resolve(undefined), standing: () => Promise.resolve(undefined), begin: () => Promise.reject(new Refusal('connection.unknown')) }
   const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record, upstream })
   const handlers = {
     ...createMetadata({ config, directory, signer }),
