@@ -3,8 +3,10 @@ import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@mode
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type House, houses } from '../houses/houses.ts'
 import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
+import { logIn } from '../houses/login.ts'
 import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
+import { createTwins, type Twin } from '../houses/twins.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const connect = async (house: House, path: string, token: string): Promise<Client> => {
@@ -147,4 +149,23 @@ describe.each(houses)('HTTP+SSE %s', (_name, open) => {
     expect((await caller.delete(session)).status).toBe(200)
     expect((await caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, session)).status).toBe(404)
   })
+})
+
+it('a session on a line is unknown in every other process, and after a restart, so that its client begins anew [hostile M16]', async () => {
+  const legacy = await openLegacyUpstream()
+  // Nothing says what the server speaks: only the process that began the session has found out.
+  const twins = createTwins(legacy.url)
+  const shared = { session_secret: 'rZ8pWq3mVx1nLk6tYb9cGh2sDf5jAe7u' }
+  const [one, other] = [await twins.open(shared), await twins.open(shared)]
+  const { tokens } = await logIn(one)
+  const post = (house: Twin, message: unknown, session: Record<string, string> = {}): Promise<Response> => callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token).post(message, session)
+  const begun = await post(one, { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } } })
+  const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' }
+  expect(await begun.text()).toContain('serverInfo')
+  const heard = legacy.heard.length
+  expect((await post(other, { jsonrpc: '2.0', id: 2, method: 'ping' }, session)).status).toBe(404)
+  expect(legacy.heard.length).toBe(heard)
+  expect(await (await post(one, { jsonrpc: '2.0', id: 2, method: 'ping' }, session)).text()).toContain('"id":2')
+  await twins.close()
+  await legacy.close()
 })

@@ -3,8 +3,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
 import { houses, type LivingHouse } from '../houses/houses.ts'
 import { form, logIn } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
+import { type Caller, callerOf } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
+import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const lifetime = 600
@@ -15,6 +17,8 @@ const modern = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscripti
 describe.each(houses)('%s, what is open', (name, open) => {
   let house: LivingHouse
   let upstream: Upstream
+  let legacy: LegacyUpstream
+  let sock: SocketUpstream
   /** Streams of the server behind. */
   let listening = 0
   let calling = 0
@@ -28,11 +32,13 @@ describe.each(houses)('%s, what is open', (name, open) => {
       else listening++
       response.on('close', () => (slow ? calling-- : listening--))
     })
+    legacy = await openLegacyUpstream()
+    sock = await openSocketUpstream()
     house = await open({ upstream: upstream.url, config: { access_token_lifetime: lifetime, heartbeat: 1 } })
   }, 60_000)
   afterAll(async () => {
     await house?.close()
-    await upstream?.close()
+    await Promise.all([upstream?.close(), legacy?.close(), sock?.close()])
   })
 
   const socketTo = (path: string, token: string): Promise<{ readonly ended: Promise<unknown> }> =>
@@ -91,10 +97,35 @@ describe.each(houses)('%s, what is open', (name, open) => {
     await expect(call.text()).rejects.toThrow()
   }, 15_000)
 
+  /** Every process sees it within a second. */
+  const supplied = async (id: string, service: Readonly<Record<string, unknown>>): Promise<void> => {
+    await house.supply(id, service)
+    while ((await house.fetch(`${house.origin}/services/${id}`)).status !== 200) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  it('at a server on a line ends when the service is removed, or is another one now [hostile U10]', async () => {
+    const open = { auth_required: false }
+    await supplied('passing_old', { url: legacy.url, transport: 'sse', ...open })
+    await supplied('passing_sock', { url: sock.url, ...open })
+    const callers = ['passing_old', 'passing_sock'].map((id) => callerOf(house, `${house.origin}/${id}/mcp`, ''))
+    const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'a', version: '1' } } }
+    const begin = async (caller: Caller): Promise<Record<string, string>> => {
+      const begun = await caller.post(initialize)
+      expect(await begun.text()).toContain('serverInfo')
+      return { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' }
+    }
+    const sessions = await Promise.all(callers.map(begin))
+    expect([legacy.streams.size, sock.open.size]).toEqual([1, 1])
+    await house.supply('passing_old')
+    await house.supply('passing_sock')
+    await house.supply('passing_sock', { url: sock.url, ...open, description: 'Another one.' })
+    await within(until(() => legacy.streams.size === 0 && sock.open.size === 0, 'the end of both lines'))
+    const answers = await Promise.all(callers.map((caller, i) => caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, sessions[i])))
+    expect(answers.map(({ status }) => status)).toEqual([404, 404])
+  }, 15_000)
+
   it('ends when its service is removed, and nothing of another service does [hostile U10]', async () => {
-    await house.supply('passing', { url: upstream.url })
-    // Every process sees it within a second.
-    while ((await house.fetch(`${house.origin}/services/passing`)).status !== 200) await new Promise((resolve) => setImmediate(resolve))
+    await supplied('passing', { url: upstream.url })
     const kept = await openAll('echo')
     const { ended, upstreamEnded } = await openAll('passing')
     let over = false

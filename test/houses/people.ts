@@ -1,7 +1,7 @@
 // Two people of one gateway, each with their own client, and the calls they make.
 import { createBrowser } from './browser.ts'
 import type { House } from './houses.ts'
-import { allow, authorizeUrl, redeem, register } from './login.ts'
+import { allow, authorizeUrl, type LoginHouse, redeem, register } from './login.ts'
 
 export interface Somebody {
   readonly username: string
@@ -32,7 +32,7 @@ export interface Caller {
 }
 
 /** Calls of one token at one URL, with the headers that every MCP client sends. */
-export const callerOf = (house: House, url: string, token: string): Caller => {
+export const callerOf = (house: LoginHouse, url: string, token: string): Caller => {
   const auth: Record<string, string> = token === '' ? {} : { authorization: `Bearer ${token}` }
   return {
     token,
