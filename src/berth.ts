@@ -1,10 +1,11 @@
 // The place of one session: the proxied ways of this gateway for that session alone, for whoever keeps it alive between requests.
+import { arrivedAt } from './kit/arrived.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Refuse } from './ports/calls.ts'
 import type { Berth } from './ports/lines.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
-import { createFetchProxy } from './proxy/fetch-proxy.ts'
+import { createFetchProxy, headOf } from './proxy/fetch-proxy.ts'
 import { createWays, type WaysDeps } from './proxy/ways.ts'
 
 export interface BerthDeps extends Omit<WaysDeps, 'berth'> {
@@ -20,11 +21,11 @@ export const createBerth = (deps: BerthDeps, id: string): Berth => {
   const { runtime, directory, refuse, fresh } = deps
   const { berths: _, ...lines } = runtime.lines
   const ways = createWays({ ...deps, runtime: { ...runtime, lines }, berth: id })
-  const client = createFetchProxy({ admit: ways.admit, refuse, fetch: lines.fetch })
+  const client = createFetchProxy({ admit: ways.admit, refuse })
   return {
     async client(request, visit) {
       await fresh()
-      return client(request, visit)
+      return client(request, headOf(request, visit, arrivedAt(request.url)), lines.fetch)
     },
     async server(request, about) {
       await fresh()

@@ -28,6 +28,8 @@ import { createSigner } from './oauth/signing-keys.ts'
 import { createToken } from './oauth/token.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
+import { type Arrived, arrivedAt } from './kit/arrived.ts'
+import { fieldOf } from './kit/http.ts'
 import { createPages } from './pages/pages.ts'
 import { createLimit } from './policy/rate.ts'
 import type { Admit, Refuse } from './ports/calls.ts'
@@ -37,14 +39,13 @@ import type { Runtime, Visit } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
 import { createFront } from './proxy/front.ts'
-import { createFetchProxy } from './proxy/fetch-proxy.ts'
+import { createFetchProxy, headOf } from './proxy/fetch-proxy.ts'
 import { createKnock } from './proxy/knock.ts'
 import { createDirectory } from './proxy/locate.ts'
 import { createRefuse } from './proxy/refuse.ts'
 import { createWays } from './proxy/ways.ts'
 import type { AdmitSocket } from './proxy/websocket.ts'
 import { createServiceMaker, placementOf } from './placement.ts'
-import { hostOf } from './route.ts'
 import { createRoutes } from './routes.ts'
 import { createIsAdmin } from './services/admins.ts'
 import { createServicesApi } from './services-api.ts'
@@ -79,8 +80,8 @@ export interface Gateway {
   berth(id: string): Berth
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
   fetch(request: Request, visit: Visit): Promise<Response>
-  /** Both ways as web standards, for runtimes without the fast pipe. `path` is the raw request path where the runtime has it. Never rejects. */
-  handle(request: Request, visit: Visit, fetchUpstream: Fetch, path?: string): Promise<Response>
+  /** Both ways as web standards, for runtimes without the fast pipe. `at`: what the request's URL says, where that has been read. Never rejects. */
+  handle(request: Request, visit: Visit, fetchUpstream: Fetch, at?: Arrived): Promise<Response>
   /** The processes of services that are commands. To be closed when the gateway is. */
   readonly bridges: Bridges
   /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
@@ -131,11 +132,12 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)
   const front = createFront({ config, directory })
   const refuse = createRefuse({ cors, log: runtime.log })
-  const fresh = (): Promise<void> => supply.fresh(freshMs)
+  const fresh = async (): Promise<void> => supply.fresh(freshMs)
   const served = (service: Service): Promise<boolean> => fresh().then(() => directory.service(service.id) === service)
   const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
   const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served }
   const { admit, admitSocket, moved } = createWays(shared)
+  const callByFetch = createFetchProxy({ admit, refuse, moved })
   const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), commands: bridges.all })
 
   const routes = createRoutes({
@@ -176,10 +178,12 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     admitSocket: (head) => fresh().then(() => admitSocket(head)),
     berth: (id) => createBerth({ ...shared, directory, refuse, fresh }, id),
     fetch: routes,
-    async handle(request, visit, fetchUpstream, path = new URL(request.url).pathname) {
-      await fresh()
-      const plain = !proxied(request.method, path, request.headers.get('accept') ?? undefined, request.headers.has('authorization'), hostOf(request))
-      return plain ? routes(request, visit) : createFetchProxy({ admit, refuse, fetch: fetchUpstream, moved })(request, visit)
+    async handle(request, visit, fetchUpstream, at = arrivedAt(request.url)) {
+      const refreshing = supply.fresh(freshMs)
+      if (refreshing) await refreshing
+      const head = headOf(request, visit, at)
+      const [accept, authorized] = [fieldOf(head.rawHeaders, 'accept'), fieldOf(head.rawHeaders, 'authorization') !== undefined]
+      return proxied(head.method, at.path, accept, authorized, head.host) ? callByFetch(request, head, fetchUpstream) : routes(request, visit)
     },
     async warm() {
       await Promise.all([signer.jwks(), supply.refresh()])

@@ -40,7 +40,7 @@ export interface Supply {
   /** The configuration that holds at the moment; keys that only a start changes are as they were at the start. */
   config(): Config
   /** `refresh`, unless that was done less than `mostMs` ago: for runtimes without timers between requests. */
-  fresh(mostMs: number): Promise<void>
+  fresh(mostMs: number): Promise<void> | undefined
   /** Another configuration: its services and hosts from now on. */
   reconfigure(config: Config): void
   /** Told with the services that are gone, right after they are. */
@@ -136,10 +136,7 @@ export const createSupply = ({ config: started, runtime, directory, first, servi
 
   return {
     config: () => config,
-    async fresh(mostMs) {
-      if (runtime.now() - checkedAt < mostMs) return
-      await refresh()
-    },
+    fresh: (mostMs) => (runtime.now() - checkedAt < mostMs ? undefined : refresh()),
     reconfigure(next) {
       config = next
       apply()

@@ -44,12 +44,9 @@ const until = (response: Response, over: () => void): Response => {
   return new Response(body, { status: response.status, headers: response.headers })
 }
 
-/** Undefined for every request that no session of that kind is about. Rejects as the decision about a call does. */
-export const createMoved =
-  ({ berths, knock, guard, streamSlot }: MovedDeps) =>
-  async (head: Head, request: Request): Promise<Response | undefined> => {
-    // Most calls are none of these, and pay for one look at their path.
-    if (!/\/sse(?:[/?]|$)/.test(head.target)) return undefined
+/** Undefined for every request that no session of that kind is about; most are seen to be none of these by their path alone. Rejects as the decision about a call does. */
+export const createMoved = ({ berths, knock, guard, streamSlot }: MovedDeps): ((head: Head, request: Request) => Promise<Response | undefined> | undefined) => {
+  const ask = async (head: Head, request: Request): Promise<Response | undefined> => {
     const call = knock(head)
     const { address, inbound, origin, rest } = call
     if (address.transport !== 'sse') return undefined
@@ -65,3 +62,5 @@ export const createMoved =
       throw error
     }
   }
+  return (head, request) => (/\/sse(?:[/?]|$)/.test(head.target) ? ask(head, request) : undefined)
+}
