@@ -116,6 +116,7 @@ describe.each(houses)('never %s', (_name, open) => {
     ['no access token', { body: { token_type: 'bearer' } }, 503],
     ['a token bound to a key', { body: { access_token: 'a', token_type: 'DPoP' } }, 503],
     ['500', { status: 500, body: { error: 'invalid_grant' } }, 503],
+    ['ten million characters', { body: `{"access_token":"a","token_type":"Bearer","x":"${'x'.repeat(10_000_000)}"}` }, 503],
     ['a redirect', { status: 302, headers: { location: 'https://evil.test/' }, body: '' }, 503],
     ['another client', { status: 401, headers: { 'www-authenticate': 'Basic' }, body: { error: 'invalid_client' } }, 502],
   ])('never takes %s for tokens', async (_what, answer, status) => {
