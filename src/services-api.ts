@@ -54,6 +54,12 @@ const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown
   return body
 }
 
+const idOf = (request: Request): string => {
+  const id = new URL(request.url).pathname.slice('/api/services/'.length)
+  if (!idForm.test(id)) throw new Refusal('service.unknown', id.slice(0, 80))
+  return id
+}
+
 export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, bridges }: ServicesApiDeps): ServicesApi => {
   const admin = async (request: Request): Promise<Session> => {
     const session = await sessions.of(request)
@@ -68,11 +74,8 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, 
     if (site !== null && site !== 'same-origin' && site !== 'none') throw new Refusal('admin.form', `Sec-Fetch-Site ${site.slice(0, 40)}`)
     if (!sameText(request.headers.get('x-csrf-token') ?? '', csrf)) throw new Refusal('admin.form', 'csrf')
   }
-  const idOf = (request: Request): string => {
-    const id = new URL(request.url).pathname.slice('/api/services/'.length)
-    if (!idForm.test(id)) throw new Refusal('service.unknown', id.slice(0, 80))
-    return id
-  }
+  /** What may be told of a service: no argument and no query, which may hold a key. */
+  const told = async (id: string) => (await supply.list()).find((service) => service.id === id)
   return {
     async list(request) {
       await admin(request)
@@ -89,7 +92,7 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, 
     async show(request) {
       await admin(request)
       const id = idOf(request)
-      const found = (await supply.list()).find((service) => service.id === id)
+      const found = await told(id)
       if (!found) throw new Refusal('service.unknown', id)
       return json(found)
     },
@@ -101,15 +104,16 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, 
       const by = personKey(session.person)
       const steps = await (check === true ? supply.check({ id, service, by }) : supply.add({ id, service, by }))
       if (check === true) return json({ id, steps })
-      record({ event: 'service.added', service: id, person: by, ip: visit.ip, request: visit.requestId })
+      record({ event: 'service.added', service: id, person: by, ip: visit.ip, request: visit.requestId, after: await told(id) })
       return json({ id, steps }, 201)
     },
     async remove(request, visit) {
       const session = await admin(request)
       ownForm(request, session)
       const id = idOf(request)
+      const before = await told(id)
       await supply.remove(id)
-      record({ event: 'service.removed', service: id, person: personKey(session.person), ip: visit.ip, request: visit.requestId })
+      record({ event: 'service.removed', service: id, person: personKey(session.person), ip: visit.ip, request: visit.requestId, before })
       return new Response(null, { status: 204 })
     },
   }

@@ -82,18 +82,24 @@ const rowsOf = ({ mcp_services: written }: Config, all: Awaited<ReturnType<Regis
 
 type GoneListener = Parameters<Supply['onGone']>[0]
 
-const replace = (directory: LivingDirectory, placement: Placement, listeners: readonly GoneListener[]): void => {
+const replace = (directory: LivingDirectory, placement: Placement, listeners: readonly GoneListener[]): LivingDirectory => {
   const before = directory.services
   const locate = directory.replace(placement)
   const now = new Set(directory.services)
   const gone = before.filter((service) => !now.has(service))
   if (gone.length > 0) for (const listener of listeners) listener(gone, locate)
+  return directory
 }
 
 /** The configuration may have taken a name or a host of those that were added, since they were. */
 const tellShadowed = ({ log }: Pick<Runtime, 'log'>, { clashes }: LivingDirectory, named: readonly Added[]): void => {
   for (const { id } of named) log('warn', 'service.shadowed', { service: id, why: 'the configuration has one of that name, which is served in its place' })
   for (const { id, by, label } of clashes) log('warn', 'service.shadowed', { service: id, why: `${label} stands for ${by}, which is served there in its place` })
+}
+
+const tellChanged = ({ log }: Pick<Runtime, 'log'>, before: readonly Added[], now: readonly Added[]): void => {
+  const missing = (some: readonly Added[], others: readonly Added[]): string[] => some.filter(({ id }) => !others.some((other) => other.id === id)).map(({ id }) => id)
+  log('info', 'services.changed', { added: missing(now, before), removed: missing(before, now) })
 }
 
 const readAll = async (registry: Registry, { log }: Pick<Runtime, 'log'>): Promise<readonly Added[]> =>
@@ -112,18 +118,17 @@ export const createSupply = ({ config: started, runtime, directory, first, servi
   let checkedAt = Number.NEGATIVE_INFINITY
   let failing = false
 
-  const apply = (): void => {
-    replace(directory, placementOf(config, first, serviceOf, added), listeners)
-    tellShadowed(runtime, directory, added.filter(({ id }) => Object.hasOwn(config.mcp_services, id)))
-  }
+  const apply = (): void => tellShadowed(runtime, replace(directory, placementOf(config, first, serviceOf, added), listeners), added.filter(({ id }) => Object.hasOwn(config.mcp_services, id)))
 
   const load = async (): Promise<void> => {
     const version = await registry.version()
     failing = false
     if (version === seen) return
+    const before = added
     added = await readAll(registry, runtime)
     seen = version
     apply()
+    tellChanged(runtime, before, added)
   }
 
   const refresh = async (): Promise<void> => {

@@ -52,17 +52,16 @@ const baseDomain: Rule = (draft, report) => {
 }
 
 /** A server as it will be reached, its endpoint's path included. */
-const serverOf = (draft: Draft, id: string): Encodable[] => {
+const serverOf = (draft: Draft, id: string): Encodable => {
   const url = urlOf(draft.text('mcp_services', id, 'url') ?? '')
-  if (!url) return []
-  if (url.pathname === '/' && draft.text('mcp_services', id, 'transport') === 'sse') url.pathname = '/sse'
-  return [{ id, url, alias: draft.text('mcp_services', id, 'alias') }]
+  if (url?.pathname === '/' && draft.text('mcp_services', id, 'transport') === 'sse') url.pathname = '/sse'
+  return { id, url, alias: draft.text('mcp_services', id, 'alias') }
 }
 
 const apart: Rule = (draft, report) => {
   const root = draft.text('domain_root')
   if (root === undefined) return
-  for (const { id, label, path, by } of encodedPlaces(draft.keys('mcp_services').flatMap((each) => serverOf(draft, each))).clashes) {
+  for (const { id, label, path, by } of encodedPlaces(draft.keys('mcp_services').map((each) => serverOf(draft, each))).clashes) {
     // Two of one alias are told as such.
     if (label === `${draft.text('mcp_services', id, 'alias') ?? ''}-enc` && draft.text('mcp_services', by, 'alias') === draft.text('mcp_services', id, 'alias')) continue
     report.fault(['mcp_services', id, 'url'], `would be reached at the host and path of "${printable(by)}", ${label}.${root}${path}: give one of them an alias`)

@@ -3,8 +3,8 @@ import { labelOfAlias, labelOfDomain } from './encoded-host.ts'
 
 export interface Encodable {
   readonly id: string
-  /** The MCP endpoint, path included. */
-  readonly url: URL
+  /** The MCP endpoint, path included; undefined for a server that is at no URL. */
+  readonly url: URL | undefined
   readonly alias: string | undefined
 }
 
@@ -24,7 +24,7 @@ export interface EncodedPlaces {
 }
 
 /** A host that stands for a server's domain keeps the path its own clients know. */
-const pathOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, '') || '/mcp'
+const pathOf = (url: URL | undefined): string => url?.pathname.replace(/\/+$/, '') || '/mcp'
 
 interface Claim extends EncodedPlace {
   /** The server has a host of its own besides, and leaves the one of its domain to others. */
@@ -33,7 +33,7 @@ interface Claim extends EncodedPlace {
 
 const claimsOf = ({ id, url, alias }: Encodable): readonly Claim[] => {
   const path = pathOf(url)
-  const domain = labelOfDomain(url.hostname)
+  const domain = url && labelOfDomain(url.hostname)
   return [
     ...(domain === undefined ? [] : [{ id, label: domain, path, yields: alias !== undefined }]),
     ...(alias === undefined ? [] : [{ id, label: labelOfAlias(alias), path, yields: false }]),

@@ -24,7 +24,7 @@ const spoken = ({ upstream }: Service, path: string): Pick<Named, 'transport'> =
   path.endsWith('/sse') && upstream.kind === 'http' && upstream.transport !== 'streamable' ? { transport: 'sse' } : {}
 
 const encodedOf = (services: readonly Service[]): EncodedPlaces =>
-  encodedPlaces(services.flatMap(({ id, alias, upstream }) => (upstream.kind === 'http' ? [{ id, url: new URL(upstream.url), alias }] : [])))
+  encodedPlaces(services.map(({ id, alias, upstream }) => ({ id, url: upstream.kind === 'http' ? new URL(upstream.url) : undefined, alias })))
 
 /** In the order in which they win: what the operator wrote, what encodes a domain, what follows from an id. */
 const namesOf = (services: readonly Service[], { hosts = {}, domainRoot, baseDomain }: HostNames, places: EncodedPlaces['places']): readonly Named[] => {

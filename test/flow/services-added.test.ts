@@ -43,7 +43,7 @@ describe.each(houses)('%s', (where, open) => {
     await upstream.close()
   })
 
-  itWhere(where !== 'in workerd')('is looked at step by step, and kept only when somebody asks for that', async () => {
+  itWhere(where !== 'in workerd')('is looked at step by step, and kept only when somebody asks for that [hostile P11]', async () => {
     const service = { url: 'https://far.example/mcp?key=secret', name: 'Far away' }
     const steps = [
       { step: 'reachable', result: 'yes', say: 'It answers.' },
@@ -57,11 +57,18 @@ describe.each(houses)('%s', (where, open) => {
     expect(await ask('GET', '/api/services/far')).toMatchObject({ status: 200, body: { id: 'far', name: 'Far away', url: 'https://far.example/mcp', from: 'registered', addedBy: 'local:ana', network: 'public' } })
     expect(JSON.stringify((await ask('GET', '/api/services')).body)).not.toContain('secret')
     expect((await callerOf(house, `${house.origin}/far/mcp`, '').post(initialize)).status).toBe(401)
-    expect(house.log.filter(({ event }) => event === 'service.added').map(({ fields }) => [fields['service'], fields['person']])).toEqual([['far', 'local:ana']])
     // The same domain and path once more would be at the same encoded host.
     expect(await ask('POST', '/api/services', { id: 'again', service: { url: 'https://far.example/mcp' } })).toMatchObject({ status: 400, body: { code: 'service.invalid', error_description: expect.stringContaining("would be reached at the host and path of 'far'") } })
     expect((await ask('POST', '/api/services', { id: 'again', service: { url: 'https://far.example/mcp', alias: 'again' } })).status).toBe(201)
     for (const id of ['again', 'far']) expect((await ask('DELETE', `/api/services/${id}`)).status).toBe(204)
+    // The trail says who changed what from what to what, and no key.
+    const about = { id: 'far', url: 'https://far.example/mcp', network: 'public' }
+    const trail = house.log.filter(({ event, fields }) => /^service\.(added|removed)$/.test(event) && fields['service'] === 'far')
+    expect(trail.map(({ event, fields }) => ({ ...fields, event }))).toMatchObject([
+      { event: 'service.added', person: 'local:ana', after: about },
+      { event: 'service.removed', person: 'local:ana', before: about },
+    ])
+    expect(JSON.stringify(house.log)).not.toContain('key=secret')
     expect((await callerOf(house, `${house.origin}/far/mcp`, '').post(initialize)).status).toBe(404)
   })
 

@@ -40,6 +40,8 @@ describe('hosts of services', () => {
     for (const other of [`${jira}, alias: jira`, jira.replace('/v1/mcp', '/v1/sse'), jira.replace('mcp.', 'mcp2.')]) expect(await faultsOf(two(jira, other))).toEqual([])
     expect(await faultsOf(two(`${jira}, alias: x`, `${jira}, alias: y`))).toEqual([])
     expect(await faultsOf(two(`${jira}, alias: x`, `${jira}, alias: x`))).toEqual([expect.stringContaining('is the alias of "a" too')])
+    // A command has no domain, and an alias may be all there is.
+    expect(await faultsOf(two('command: a, alias: x', 'command: b, alias: y').replaceAll('auth_required: false, ', ''))).toEqual([])
     // An alias may spell a domain.
     expect(await faultsOf(two(jira, `url: "https://other.example.com/v1/mcp", alias: ${label.replace('-enc', '')}`))).toEqual([expect.stringContaining('would be reached at the host and path of "a"')])
     expect(await faultsOf(two(jira, jira).replace('domain_root: example.com\n', ''))).toEqual([])

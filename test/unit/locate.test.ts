@@ -71,6 +71,7 @@ describe('a host of services', () => {
       named('other', 'http://127.0.0.1:9/mcp'),
       named('legacy', 'http://127.0.0.1:9/deep/sse', 'only'),
       named('modern', 'http://127.0.0.1:9/sse', 'new', 'streamable'),
+      { ...service('command'), alias: 'tool', upstream: { kind: 'bridge', carry: () => Promise.reject(new Error('not called')) } },
     ],
     hosts: { 'mcp.acme.test': 'other', 'mcp.acme.test:8443': 'jira', 'gw.test': 'other' },
     domainRoot: 'root.test',
@@ -103,6 +104,8 @@ describe('a host of services', () => {
       ['only-enc.root.test', '/deep/sse', 'sse', 'legacy'],
       ['only-enc.root.test', '/deep/mcp', undefined, 'legacy'],
       ['new-enc.root.test', '/sse', undefined, 'modern'],
+      // A server that has no domain.
+      ['tool-enc.root.test', '/mcp', undefined, 'command'],
     ] as const) {
       const found = hosted.locate(path, host)?.address
       expect([host, path, found?.transport, found?.service.id]).toEqual([host, path, transport, id])
