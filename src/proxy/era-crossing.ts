@@ -4,7 +4,7 @@ import { parseExactText } from '../mcp/exact-json.ts'
 import { isModern } from '../mcp/revisions.ts'
 import { isRecord, metaOf, type Rpc } from '../mcp/rpc.ts'
 import type { Principal } from '../ports/people.ts'
-import type { Caller, EraAsk } from './era-exchange.ts'
+import { type Caller, type EraAsk, requestOf } from './era-exchange.ts'
 import type { Newer } from './era-newer.ts'
 import type { Older } from './era-older.ts'
 import { isOlderSession } from './era-older-sessions.ts'
@@ -56,7 +56,7 @@ export const createCrossing = ({ straight, verdicts, scout, older, newer }: Cros
     const body = await request.text()
     const { batch, messages } = parse(body)
     const [first] = messages
-    const send = (): Promise<Response> => straight(new Request(request.url, { method: 'POST', headers: request.headers, signal: request.signal, body }), caller.principal)
+    const send = (): Promise<Response> => straight(requestOf(request.url, { method: 'POST', headers: request.headers, signal: request.signal, body }), caller.principal)
     if (isOlderSession(session)) return older.post(caller, session, messages, batch)
     if (!first || batch) return send()
     if (claimsModern(first, request.headers)) return verdicts.speaks(caller.owner, true) === false ? newer.handle(caller, first) : scout.newer(caller, first, send)

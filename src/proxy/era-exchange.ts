@@ -35,11 +35,18 @@ const fieldsOf = (headers: Headers, more: readonly (readonly [string, string])[]
   return fields
 }
 
+/** A Request whose signal follows this one for as long as anybody listens: by itself it does so only while somebody holds the Request. */
+export const requestOf = (url: string, init: { readonly method: string; readonly headers: Headers; readonly signal: AbortSignal; readonly body?: string }): Request => {
+  const request = new Request(url, init)
+  init.signal.addEventListener('abort', () => void request, { once: true })
+  return request
+}
+
 export const createTell =
   (ask: EraAsk) =>
   ({ principal, url, headers, signal }: Pick<Caller, 'principal' | 'url' | 'headers' | 'signal'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
     const fields = fieldsOf(headers, [['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'], ...(body === undefined ? [] : [['content-type', 'application/json'] as const]), ...more])
-    return ask(new Request(url, { method, headers: fields, signal, ...(body === undefined ? {} : { body }) }), principal)
+    return ask(requestOf(url, { method, headers: fields, signal, ...(body === undefined ? {} : { body }) }), principal)
   }
 
 export type Tell = ReturnType<typeof createTell>

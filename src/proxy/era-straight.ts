@@ -2,7 +2,7 @@
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { carried } from './carried.ts'
-import type { EraAsk } from './era-exchange.ts'
+import { type EraAsk, requestOf } from './era-exchange.ts'
 import { ownerOf } from './owner.ts'
 import type { Reach } from './reach.ts'
 
@@ -23,7 +23,7 @@ export const createStraight = (service: Service, { runtime, reachOf }: StraightD
     const init = { method: request.method, signal: request.signal, ...(body === undefined ? {} : { body }) }
     const reach = reachOf(service)
     if (reach?.needed(request.headers.get('mcp-session-id') ?? undefined, body?.includes('"initialize"') === true)) {
-      return reach.ask(new Request('http://line.invalid/mcp', { ...init, headers: request.headers }), ownerOf(principal))
+      return reach.ask(requestOf('http://line.invalid/mcp', { ...init, headers: request.headers }), ownerOf(principal))
     }
     const headers = new Headers(request.headers)
     // fetch undoes a Content-Encoding behind our back.
