@@ -108,7 +108,7 @@ describe.each(houses)('%s', (where, open) => {
   })
 })
 
-describe('on a node socket', () => {
+describe('never depends on an upstream that will not be connected to, on a node socket', () => {
   const withService = async (url: string, use: (anybody: Caller) => Promise<void>): Promise<void> => {
     const house = await openOnSocket({ upstream: url, config: { mcp_services: { raw: { name: 'Raw', url, timeout: 300, auth_required: false } } } })
     try {
