@@ -21,7 +21,7 @@ export interface Bridges {
   close(graceMs: number): Promise<void>
 }
 
-const bridgeOf = (id: string, service: ServiceConfig & { readonly command: string }, runtime: Runtime): Bridge | undefined =>
+const bridgeOf = (id: string, service: ServiceConfig & { readonly command: string }, runtime: Runtime, keepAliveMs: number): Bridge | undefined =>
   runtime.spawn &&
   createBridge(
     {
@@ -43,18 +43,20 @@ const bridgeOf = (id: string, service: ServiceConfig & { readonly command: strin
       sessionIdleMs: service.session_idle * 1000,
       sleepMs: service.sleep_after * 1000,
       holdMs: service.reconnect_after,
+      keepAliveMs,
       maxProcesses: service.max_processes,
       maxProcessesPerPerson: service.max_processes_per_person,
     },
     { spawn: runtime.spawn, now: runtime.now, random: runtime.random, log: runtime.log, about: runtime.about },
   )
 
-export const createBridges = (runtime: Runtime): Bridges => {
+/** `keepAliveMs`: how often a comment goes out on an idle stream. */
+export const createBridges = (runtime: Runtime, keepAliveMs: number): Bridges => {
   const bridges = new Map<Bridge['carry'], { readonly service: string; readonly bridge: Bridge }>()
   return {
     of(id, service) {
       const { command } = service
-      const bridge = command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime)
+      const bridge = command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime, keepAliveMs)
       if (bridge) bridges.set(bridge.carry, { service: id, bridge })
       return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported'))) }
     },

@@ -100,7 +100,7 @@ const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, runtime, issuer } = options
   const origins = [issuer, ...(options.aliases ?? [])]
-  const bridges = createBridges(runtime)
+  const bridges = createBridges(runtime, config.heartbeat * 1000)
   const first = options.services ?? []
   const serviceOf = createServiceMaker(bridges)
   const directory = createDirectory({ issuer, origins, ...placementOf(config, first, serviceOf) })

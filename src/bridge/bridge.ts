@@ -23,6 +23,7 @@ export interface BridgeOptions {
   readonly sessionIdleMs: number
   readonly sleepMs: number
   readonly holdMs: number
+  readonly keepAliveMs: number
   readonly maxProcesses: number
   readonly maxProcessesPerPerson: number
 }
@@ -63,7 +64,7 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
   const legacy = createLegacy({ pool, now, random, about, shared, startMs: options.startMs, sessionMs: options.sessionIdleMs, holdMs: options.holdMs, stray })
   const ownerOf = createOwners(shared)
 
-  const clock = createHousekeeping({ legacy, modern, pool, now, timeoutMs: options.timeoutMs, sleepMs: options.sleepMs })
+  const clock = createHousekeeping({ legacy, modern, pool, now, timeoutMs: options.timeoutMs, sleepMs: options.sleepMs, keepAliveMs: options.keepAliveMs })
 
   const route = (owner: string, call: BridgeCall): Promise<BridgeReply> => {
     checkRequest(call)

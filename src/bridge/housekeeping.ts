@@ -5,7 +5,6 @@ import type { Pool } from './pool.ts'
 
 const tickMs = 100
 const houseMs = 1000
-const commentMs = 15_000
 /** A server that waits for its client waits this long: there may be a person to ask. */
 const askMs = 600_000
 
@@ -18,6 +17,8 @@ export interface HousekeepingOptions {
   readonly timeoutMs: number
   /** A process unused for this long is ended, milliseconds. */
   readonly sleepMs: number
+  /** How often a comment goes out on an idle stream, milliseconds. */
+  readonly keepAliveMs: number
 }
 
 export interface Housekeeping {
@@ -27,7 +28,7 @@ export interface Housekeeping {
   stop(): void
 }
 
-export const createHousekeeping = ({ legacy, modern, pool, now, timeoutMs, sleepMs }: HousekeepingOptions): Housekeeping => {
+export const createHousekeeping = ({ legacy, modern, pool, now, timeoutMs, sleepMs, keepAliveMs }: HousekeepingOptions): Housekeeping => {
   let timer: ReturnType<typeof setInterval> | undefined
   let housedAt = 0
   let commentedAt = now()
@@ -37,7 +38,7 @@ export const createHousekeeping = ({ legacy, modern, pool, now, timeoutMs, sleep
   }
   const tick = (): void => {
     const time = now()
-    const comment = time - commentedAt >= commentMs
+    const comment = time - commentedAt >= keepAliveMs
     legacy.tick(comment)
     if (comment) {
       commentedAt = time

@@ -168,6 +168,7 @@ export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, sp
       sessionIdleMs: 300_000,
       sleepMs: 600_000,
       holdMs: 0,
+      keepAliveMs: 15_000,
       maxProcesses: 64,
       maxProcessesPerPerson: 8,
       ...options,
