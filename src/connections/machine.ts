@@ -17,8 +17,8 @@ interface MachineDeps {
   readonly enrolments: Enrolments
 }
 
-/** Shorter than a lease (renewals.ts). */
-const askMs = 8_000
+/** Shorter than a lease (succession.ts). */
+const askMs = 5_000
 
 const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({ issuer, token_endpoint: tokenEndpoint, ...(revocationEndpoint !== undefined && { revocation_endpoint: revocationEndpoint }) })
 

@@ -24,8 +24,8 @@ export interface Succession {
   tokenOf(id: string, account: Account): Promise<Renewed>
 }
 
-/** Longer than a request (8 s) and the writing of its answer take. */
-const leaseMs = 20_000
+/** Longer than a request (5 s) and the writing of its answer take, shorter than a caller waits (10 s): when a process dies at it, whoever waits goes on after it. */
+const leaseMs = 9_000
 const pauseMs = 100
 const saveAttempts = 5
 
