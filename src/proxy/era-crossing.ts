@@ -50,7 +50,19 @@ const claimsModern = (message: Rpc, headers: Headers): boolean => {
   return message['method'] !== 'initialize' && isModern(headers.get('mcp-protocol-version') ?? '')
 }
 
+/** Asked for every call, so it is worked out once for each principal. */
+const createOwners = (): ((principal: Principal | undefined) => string) => {
+  const known = new WeakMap<Principal, string>()
+  return (principal) => {
+    if (!principal) return ''
+    const owner = known.get(principal) ?? ownerOf(principal)
+    known.set(principal, owner)
+    return owner
+  }
+}
+
 export const createCrossing = ({ straight, verdicts, scout, older, newer }: CrossingDeps): Crossing => {
+  const owners = createOwners()
   const post = async (request: Request, caller: Caller): Promise<Response> => {
     const session = request.headers.get('mcp-session-id') ?? undefined
     const body = await request.text()
@@ -67,12 +79,12 @@ export const createCrossing = ({ straight, verdicts, scout, older, newer }: Cros
 
   return {
     needed({ principal, modern, session, method }) {
-      if (modern) return verdicts.speaks(ownerOf(principal), true) !== true
+      if (modern) return verdicts.speaks(owners(principal), true) !== true
       if (session !== undefined) return isOlderSession(session)
-      return method === 'initialize' && verdicts.speaks(ownerOf(principal), false) !== true
+      return method === 'initialize' && verdicts.speaks(owners(principal), false) !== true
     },
     async ask(request, principal) {
-      const caller: Caller = { principal, owner: ownerOf(principal), url: request.url, headers: request.headers, signal: request.signal }
+      const caller: Caller = { principal, owner: owners(principal), url: request.url, headers: request.headers, signal: request.signal }
       if (request.method === 'POST') return post(request, caller)
       const session = request.headers.get('mcp-session-id') ?? undefined
       if (!isOlderSession(session)) return straight(request, principal)

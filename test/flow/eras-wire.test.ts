@@ -94,6 +94,16 @@ describe.each(houses)('Between the eras %s', (where, open) => {
     expect(textOf(result)).toContain('simple text response')
   })
 
+  itWhere(lasting)('a session that nobody used for half an hour is given up at the server, and begun again when it is needed [C20]', async () => {
+    const caller = await world.at('older')
+    await (await askModern(caller, 'prompts/list')).text()
+    const [used] = world.older.heard.flatMap(({ headers, message }) => (message?.['method'] === 'prompts/list' ? [headers.get('mcp-session-id')] : [])).slice(-1)
+    world.house.advance(31 * 60_000)
+    expect((await lastOf(await askModern(caller, 'resources/list'))).result).toMatchObject({ resultType: 'complete' })
+    await until(() => world.older.heard.some(({ http, headers }) => http === 'DELETE' && headers.get('mcp-session-id') === used), 'the end of the session')
+    expect(world.older.heard.findLast(({ message }) => message?.['method'] === 'resources/list')?.headers.get('mcp-session-id')).not.toBe(used)
+  })
+
   it('people who are not told apart have a session for each call [C20]', async () => {
     const caller = await world.at('open')
     const before = world.older.heard.length
