@@ -2,7 +2,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
+import { type House, houses } from '../houses/houses.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { call } from '../houses/proxied.ts'
 import { createListeners } from '../unit/listeners.ts'
@@ -65,10 +65,7 @@ const openServer = async (inner: string): Promise<{ readonly origin: string; clo
   }
 }
 
-describe.each([
-  ['in process', openInProcess],
-  ['on a node socket', openOnSocket],
-] as const)('%s', (_, open) => {
+describe.each(houses)('%s', (_, open) => {
   let house: House
   let server: Awaited<ReturnType<typeof openServer>>
   let inside: Awaited<ReturnType<typeof listeners.trap>>
@@ -91,7 +88,7 @@ describe.each([
     })
     const url = `${house.origin}/old/mcp`
     for (const who of [ana, yamada]) callers.set(who, callerOf(house, url, await tokenOf(house, who, url)))
-  })
+  }, 120_000)
   afterAll(async () => {
     await house.close()
     server.close()
