@@ -20,6 +20,8 @@ export interface Caller {
   /** Fields of the caller's own request, identity and credential included. */
   readonly headers: Headers
   readonly signal: AbortSignal
+  /** Whether the server waits for somebody, so that its silence is no fault. */
+  readonly waits?: () => boolean
 }
 
 /** Largest message of a server, bytes. */
@@ -42,11 +44,37 @@ export const requestOf = (url: string, init: { readonly method: string; readonly
   return request
 }
 
+export interface TellDeps {
+  readonly ask: EraAsk
+  /** Id of the service. */
+  readonly service: string
+  /** Milliseconds until the first byte of an answer. */
+  readonly timeoutMs: number
+}
+
+/** A deadline for the first byte; it stands still while `waits` says that the server itself waits for somebody. */
+const createDeadline = ({ service, timeoutMs }: TellDeps, waits: (() => boolean) | undefined) => {
+  const late = new AbortController()
+  const expire = (): void => {
+    if (waits?.()) timer = setTimeout(expire, timeoutMs)
+    else late.abort(new Refusal('upstream.timeout', `${service}: nothing for ${timeoutMs} ms`))
+  }
+  let timer = setTimeout(expire, timeoutMs)
+  return { signal: late.signal, stop: () => clearTimeout(timer) }
+}
+
 export const createTell =
-  (ask: EraAsk) =>
-  ({ principal, url, headers, signal }: Pick<Caller, 'principal' | 'url' | 'headers' | 'signal'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
+  (deps: TellDeps) =>
+  async ({ principal, url, headers, signal, waits }: Pick<Caller, 'principal' | 'url' | 'headers' | 'signal' | 'waits'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
     const fields = fieldsOf(headers, [['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'], ...(body === undefined ? [] : [['content-type', 'application/json'] as const]), ...more])
-    return ask(requestOf(url, { method, headers: fields, signal, ...(body === undefined ? {} : { body }) }), principal)
+    const deadline = createDeadline(deps, waits)
+    try {
+      return await deps.ask(requestOf(url, { method, headers: fields, signal: AbortSignal.any([signal, deadline.signal]), ...(body === undefined ? {} : { body }) }), principal)
+    } catch (error) {
+      throw deadline.signal.aborted ? deadline.signal.reason : error
+    } finally {
+      deadline.stop()
+    }
   }
 
 export type Tell = ReturnType<typeof createTell>

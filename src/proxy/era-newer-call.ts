@@ -175,7 +175,7 @@ const send = async (options: NewerCallOptions, going: Going, leaving: AbortContr
   const { tell, session, service } = options
   await level(options, going)
   if (going.done) return undefined
-  const response = await tell({ ...going.caller, signal: leaving.signal }, session.fields, outgoing(options))
+  const response = await tell({ ...going.caller, signal: leaving.signal, waits: () => going.questions.size > 0 || going.reply === undefined }, session.fields, outgoing(options))
   if (await isLost(response, options)) {
     await nothing(response)
     return 'lost'

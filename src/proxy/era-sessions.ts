@@ -1,7 +1,7 @@
 // Sessions that the gateway keeps at servers of 2025 and before for clients that have none: one for a person by one client and what it can be asked, and nobody else's.
 import { digest } from '../kit/bytes.ts'
 import { createOnce } from '../kit/once.ts'
-import { createRecords } from '../kit/records.ts'
+import { createRecords, type Records } from '../kit/records.ts'
 import type { Mirror } from '../mcp/mirrors.ts'
 import type { Rpc } from '../mcp/rpc.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -50,6 +50,13 @@ const slideMs = 300_000
 /** Sessions at one server in this process; the one unused for longest ends. */
 const most = 1000
 const sweepMs = 60_000
+
+/** As it is stored. */
+interface KeptSession {
+  readonly about: Introduction
+  /** Epoch ms of its last use by any process, a few minutes late at most. */
+  readonly usedAt: number
+}
 
 interface Open {
   readonly session: FarSession
@@ -115,16 +122,24 @@ const use = async (entry: Open, caller: Caller, now: number, write: (about: Intr
   return entry.session
 }
 
+/** Ends a session that is idle here. Another process may use it still; then it is only this one's that is over. */
+const giveUp = async (key: string, session: FarSession, { records, leave, now }: { readonly records: Records<KeptSession>; readonly leave: (session: FarSession) => void; readonly now: number }): Promise<void> => {
+  session.stream?.close()
+  const kept = await records.get(key)
+  if (kept && kept.value.usedAt > now - idleMs) return
+  if (kept?.value.about.id === session.about.id) await records.take(key)
+  leave(session)
+}
+
 export const createFarSessions = (deps: FarSessionsDeps): FarSessions => {
   const { runtime, tell, service } = deps
   const { now } = runtime
-  const records = createRecords<Introduction>(runtime, 'era-session:')
+  const records = createRecords<KeptSession>(runtime, 'era-session:')
   const once = createOnce(runtime)
   const make = createMake(deps)
   const leave = createLeave(deps)
   const shelf = createShelf(now, (key, session) => {
-    leave(session)
-    runtime.defer(records.take(key).catch(() => undefined))
+    runtime.defer(giveUp(key, session, { records, leave, now: now() }).catch(() => undefined))
   })
 
   /** Another address is another server. */
@@ -133,16 +148,16 @@ export const createFarSessions = (deps: FarSessionsDeps): FarSessions => {
 
   const begin = async (key: string, caller: Caller, client: Rpc, capabilities: Rpc): Promise<Open | Response | undefined> => {
     const kept = await records.get(key)
-    if (kept) return shelf.enter(key, make(kept.value, capabilities, caller))
+    if (kept) return shelf.enter(key, make(kept.value.about, capabilities, caller))
     // It serves whoever asks after this caller too, so their leaving does not end it.
     const about = await introduce(tell, service, { ...caller, signal: AbortSignal.timeout(30_000) }, { client, capabilities })
     if (about === undefined || about instanceof Response) return about
     const session = make(about, capabilities, caller)
-    if ((await records.put(key, about, { ttlMs: idleMs, only: 'absent' })) !== undefined) return shelf.enter(key, session)
+    if ((await records.put(key, { about, usedAt: now() }, { ttlMs: idleMs, only: 'absent' })) !== undefined) return shelf.enter(key, session)
     // Another process was first.
     leave(session)
     const theirs = await records.get(key)
-    return theirs && shelf.enter(key, make(theirs.value, capabilities, caller))
+    return theirs && shelf.enter(key, make(theirs.value.about, capabilities, caller))
   }
 
   return {
@@ -156,7 +171,7 @@ export const createFarSessions = (deps: FarSessionsDeps): FarSessions => {
       const key = await keyOf(caller, capabilities)
       const found = shelf.open.get(key) ?? (await once(key, () => begin(key, caller, client, capabilities)))
       // Whoever shared the work shares its outcome, and a body is read once.
-      return found === undefined || found instanceof Response ? found?.clone() : use(found, caller, now(), (about) => records.put(key, about, { ttlMs: idleMs }))
+      return found === undefined || found instanceof Response ? found?.clone() : use(found, caller, now(), (about) => records.put(key, { about, usedAt: now() }, { ttlMs: idleMs }))
     },
     async lost(session) {
       session.stream?.close()
@@ -164,7 +179,7 @@ export const createFarSessions = (deps: FarSessionsDeps): FarSessions => {
       if (key === undefined) return
       shelf.open.delete(key)
       const kept = await records.get(key)
-      if (kept?.value.id === session.about.id) await records.take(key)
+      if (kept?.value.about.id === session.about.id) await records.take(key)
     },
     done(session) {
       if (session.caller.owner === '') leave(session)

@@ -23,7 +23,7 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     ;[newer, older] = await Promise.all([openOddNewer(), openOddOlder()])
     const command = (flag: string) => ({ command: process.execPath, args: [program, flag], sandbox: 'none' as const })
     const commands = lasting ? { 'newer-command': command('--modern-only'), 'older-command': command('--plain') } : {}
-    house = await open({ upstream: newer.url, config: { local_users: [ana], mcp_services: { older: { url: older.url, upstream_auth: { type: 'none' } }, ...commands } } })
+    house = await open({ upstream: newer.url, config: { local_users: [ana], mcp_services: { older: { url: older.url, upstream_auth: { type: 'none' } }, hasty: { name: 'Hasty', url: older.url, timeout: 250 }, ...commands } } })
     ;[toNewer, toOlder] = [await at('echo'), await at('older')]
   }, 120_000)
   afterAll(async () => {
@@ -63,6 +63,11 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     leaving.abort()
     await calling
     await until(() => older.heard.some(({ body }) => body.includes('"notifications/cancelled"')), 'its cancellation')
+  })
+
+  it('a server that says nothing is waited for as long as anywhere else [C15, C20]', async () => {
+    const late = await askModern(await at('hasty'), 'tools/call', { name: 'hang', arguments: {} })
+    expect([late.status, (await lastOf(late)).error.message]).toEqual([504, 'Request to Hasty timed out'])
   })
 
   itWhere(lasting)('a call that a client of 2025 cancels ends at a server of 2026-07-28 [C10, C20]', async () => {
