@@ -26,7 +26,7 @@ export interface Socket {
   close(code: number, reason: string): void
   /** Ends it without a handshake: nobody answers at the other end. */
   cut(): void
-  /** Sends a ping; absent where the runtime pings by itself. */
+  /** Sends a ping; absent where the runtime sends none. */
   readonly ping?: () => void
   /** Stops reading, and goes on; absent where the runtime cannot. */
   readonly pause?: () => void

@@ -42,7 +42,7 @@ export const createSocketDial = ({ socket: open, url, service, maxBytes, heartbe
   }
   const beat = createBeat(heartbeatMs, () => socket, () => over(`${service} answers no ping`))
   const text = (message: string): void => {
-    beat.alive()
+    if (beat.hear(message)) return
     behind = behind.then(() => events.message(message)).catch(() => undefined)
     holdBack(socket, behind.then(() => undefined))
   }

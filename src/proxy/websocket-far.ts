@@ -55,8 +55,7 @@ const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatM
   }
   const beat = createBeat(heartbeatMs, () => socket, () => events.closed(1006, 'The server behind answers no ping.'))
   const text = (message: string): void => {
-    beat.alive()
-    holdBack(socket, events.tell(message))
+    if (!beat.hear(message)) holdBack(socket, events.tell(message))
   }
   const binary = (): void => {
     socket?.close(1003, '')

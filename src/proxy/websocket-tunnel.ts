@@ -91,8 +91,7 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
     ends.last.push(beat.stop, watch.caller(call, (why) => (why === 'access' ? shut(4401, 'The access has ended.') : shut(1001, 'The service is gone, or another one now.'))))
 
     const take = (text: string): void => {
-      beat.alive()
-      if (ends.over) return
+      if (beat.hear(text) || ends.over) return
       if (!paced()) {
         shut(1008, 'Too many messages.')
         return

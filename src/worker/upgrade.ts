@@ -1,4 +1,4 @@
-// WebSockets on Workers: the runtime answers and sends pings by itself, and tells nothing of them.
+// WebSockets on Workers: the runtime answers pings by itself, and sends none.
 import type { Gateway } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Socket, SocketEvents } from '../ports/lines.ts'

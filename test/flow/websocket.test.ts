@@ -35,6 +35,7 @@ describe.each([
     headers: Record<string, string> = { authorization: `Bearer ${token}` },
     options: ClientOptions = {},
     protocols: string[] = ['mcp'],
+    beats = false,
   ): Promise<Spoken> =>
     new Promise((resolve, reject) => {
       const socket = new WebSocket(at(path), protocols, { headers, ...options })
@@ -42,7 +43,11 @@ describe.each([
       const closing = new Promise<{ code: number; reason: string }>(
         (closed) => void socket.once('close', (code, reason) => closed({ code, reason: reason.toString('utf8') })),
       )
-      socket.on('message', (data: Buffer) => void said.push(JSON.parse(data.toString('utf8')) as Spoken['said'][number]))
+      socket.on('message', (data: Buffer) => {
+        const message = JSON.parse(data.toString('utf8')) as Spoken['said'][number] & { readonly method?: string }
+        if (message.method !== 'ping') said.push(message)
+        else if (beats) socket.send(JSON.stringify({ jsonrpc: '2.0', id: message.id, result: {} }))
+      })
       socket.once('open', () => resolve({ socket, said, closing }))
       socket.on('error', () => undefined)
       socket.once('unexpected-response', (_request, response: IncomingMessage) => {
@@ -200,6 +205,27 @@ describe.each([
       const { closing } = await dial('/deaf/mcp', { authorization: `Bearer ${await tokenOf(house, ana, `${house.origin}/deaf/mcp`)}` })
       expect((await closing).code).toBe(1011)
     })
+
+    itWhere(houseName === 'in workerd')('is kept alive by the ping of MCP where there are no ping frames, and one that answers no more is closed at both ends [hostile O7]', async () => {
+      const closed = server.closed.length
+      const quiet = await dial('/sock/ws')
+      const talking = await dial('/sock/ws', undefined, {}, ['mcp'], true)
+      let beats = 0
+      talking.socket.on('message', (data: Buffer) => {
+        beats++
+        // From the third on it has vanished.
+        if (beats === 2) talking.socket.removeAllListeners('message')
+        expect(JSON.parse(data.toString('utf8'))).toMatchObject({ method: 'ping', id: expect.stringMatching(/^postern-beat-\d+$/) as string })
+      })
+      expect((await talking.closing).code).toBe(1011)
+      expect(beats).toBe(2)
+      await until(() => server.closed.length === closed + 1, 'the server’s end')
+      // Who never answered one may not know them.
+      expect(quiet.socket.readyState).toBe(quiet.socket.OPEN)
+      quiet.socket.send(JSON.stringify(whoami))
+      await until(() => quiet.said.length === 1, 'an answer')
+      quiet.socket.close()
+    }, 15_000)
 
     it('is written down by method and name, never by content', () => {
       const text = JSON.stringify(house.log)
