@@ -136,6 +136,7 @@ A start that would be unsafe does not happen. The message names the key and the 
 | \`cors\` | the origin \`*\` together with \`allow_credentials: true\`; patterns; \`null\` |
 | \`trusted_proxies\` | ranges wider than /8 (IPv4) or /7 (IPv6) |
 | \`oauth_providers\` | an unknown id without \`issuer\`; http beyond loopback, or on loopback behind a public gateway |
+| \`hosts\`, \`domain_root\`, \`base_domain\` | a host that would mean two services, or one and the gateway: a name of the gateway, one place written twice, ids that make one label, two servers of one domain and path, an \`alias\` twice; a service whose server is at such a host |
 | \`mcp_services\` | ids that are addresses of the gateway; an \`oauth_provider\` that does not exist; a \`url\` that is the gateway itself; neither or both of \`url\` and \`command\`; a \`command\` without login that is not \`shared\`; in \`upstream_auth\`, keys of another \`type\`, a \`client_id\` without the server it belongs to, \`idp_token\` without \`oauth_providers\` |
 | \`local_users\` | two of one name; passwords that are short or among the first anybody tries |
 | \`clients\` | redirect URIs with wildcards, fragments or http beyond loopback; private keys in \`jwks\`; credentials that do not fit the method |

@@ -84,4 +84,17 @@ const encoded: Rule = (draft, report) => {
   }
 }
 
-export const hostRules: readonly Rule[] = [hostMap, baseDomain, encoded, apart]
+/** A server at a host that means one of the services would be asked by itself, for ever. */
+const circle: Rule = (draft, report) => {
+  const [root, base] = [draft.text('domain_root'), draft.text('base_domain')]
+  const ids = draft.keys('mcp_services')
+  const hosts = [...draft.keys('hosts'), ...(base === undefined ? [] : ids.map((id) => `${id.replaceAll('_', '-')}.${base}`))]
+  const own = new Set(hosts.map((host) => originOf(draft, host)))
+  for (const id of ids) {
+    const path = ['mcp_services', id, 'url']
+    const url = urlOf(draft.text(...path)?.replace(/^ws/i, 'http') ?? '')
+    if (url && (own.has(url.origin) || (root !== undefined && url.hostname.endsWith(`-enc.${root}`)))) report.fault(path, 'is a host of this gateway itself: calls would go round in a circle')
+  }
+}
+
+export const hostRules: readonly Rule[] = [hostMap, baseDomain, encoded, apart, circle]

@@ -80,7 +80,7 @@ const service = z
       .string()
       .regex(/^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?$/, 'must be part of a DNS label: lower-case letters, digits and hyphens, at most 59 characters')
       .optional()
-      .describe('A short name under `domain_root`: `{alias}-enc.{domain_root}`. For servers whose domain has more than 36 bytes, or none.'),
+      .describe('A short name under `domain_root`: `{alias}-enc.{domain_root}`. For servers whose domain has more than 36 bytes, or none, and for several services in front of one server.'),
     oauth_provider: text('The identity provider that people of this service sign in with. Absent: any configured one.').optional(),
     auth_required: z.boolean().default(true).describe('false makes the service public: no login, no token, no identity.'),
     scopes: z

@@ -51,6 +51,14 @@ describe('hosts of services', () => {
     expect(await faultsOf(hosts('mcp.example.com', 'mcp2.example.com:99999'))).toEqual([expect.stringContaining('has a port that does not exist')])
   })
 
+  it('are never where a server is: calls would go round in a circle [hostile C17]', async () => {
+    const at = (url: string): string => `issuer: https://gw.example.com\ndomain_root: enc.example.com\nbase_domain: svc.example.com\nhosts:\n  mcp.example.com: one\nmcp_services:\n  one: { url: "https://upstream.example.com/mcp", auth_required: false }\n  o_o: { url: "${url}", auth_required: false }\n`
+    for (const url of ['https://mcp.example.com/mcp', 'https://MCP.example.com:443/x', 'https://one.svc.example.com/mcp', 'https://o-o.svc.example.com/', 'wss://one.svc.example.com/ws', 'https://anything-enc.enc.example.com/mcp', 'https://gw.example.com/one/mcp']) {
+      expect([url, await faultsOf(at(url))]).toEqual([url, [expect.stringContaining('calls would go round in a circle')]])
+    }
+    for (const url of ['https://mcp.example.com:8443/mcp', 'https://two.svc.example.com/mcp', 'https://svc.example.com/mcp', 'https://x.enc.example.com/mcp']) expect([url, await faultsOf(at(url))]).toEqual([url, []])
+  })
+
   it('that encode a domain have room for 36 bytes of it, and an alias helps beyond', async () => {
     const long = (alias: string): string => `domain_root: example.com\nmcp_services:\n  long:\n    url: https://${'a'.repeat(33)}.com/mcp\n    auth_required: false\n${alias}`
     expect(await warningsOf(long(''))).toEqual([expect.stringContaining('has a domain of 37 bytes, and 36 fit into one DNS label: give the service an alias')])
