@@ -28,6 +28,8 @@ export interface Lease {
 export interface Account {
   /** What the person calls it. */
   readonly name: string
+  /** Origin of the MCP server that it is for; absent for tokens of identity providers, which are for any server of the operator's choice. */
+  readonly at?: string
   readonly issuer: string
   readonly tokenEndpoint: string
   readonly revocationEndpoint?: string
@@ -113,6 +115,9 @@ export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime
     },
   }
 }
+
+/** Whether the service has come to mean another server since the account was connected: its tokens are not for that one. */
+export const isElsewhere = ({ at }: Pick<Account, 'at'>, origin: string): boolean => at !== undefined && at !== origin
 
 /** The service of a record. */
 export const serviceOf = (id: string): string => id.slice(id.indexOf(':') + 1)

@@ -60,7 +60,7 @@ export const createDepart = ({ runtime, accounts, enrolments, trips, record }: D
     const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web, anew)
     const verifier = encodeBase64url(runtime.random(32))
     const person = personKey(session.person)
-    const state = await trips.start({ person, session: session.id, service: upstream.id, account, as, enrolment, ...(resource !== undefined && { resource }), asked, verifier, returnTo })
+    const state = await trips.start({ person, session: session.id, service: upstream.id, account, at: upstream.origin, as, enrolment, ...(resource !== undefined && { resource }), asked, verifier, returnTo })
     record({ event: 'connection.begun', service: upstream.id, issuer: as.issuer, how: enrolment.how, person, ip: visit.ip, request_id: visit.requestId })
     const query = {
       // The operator's own parameters come first: they may add, never replace.

@@ -9,7 +9,7 @@ import type { Trip } from './trips.ts'
 import type { Wallet } from './wallet.ts'
 
 /** What is kept of a trip. */
-export type Journey = Pick<Trip, 'service' | 'account' | 'as' | 'resource' | 'asked'> & { readonly enrolment: Pick<Enrolment, 'clientId' | 'method' | 'secret'> }
+export type Journey = Pick<Trip, 'service' | 'account' | 'as' | 'resource' | 'asked'> & Partial<Pick<Trip, 'at'>> & { readonly enrolment: Pick<Enrolment, 'clientId' | 'method' | 'secret'> }
 
 /** Keeps the tokens of a trip as the account it was made for; they replace those of the account of that name. */
 export type Deposit = (trip: Journey, person: Person, granted: Granted) => Promise<void>
@@ -21,8 +21,9 @@ export interface DepositDeps {
 }
 
 /** The account as it is before its first tokens. */
-const fresh = ({ account, as, enrolment, resource, asked }: Journey, before: Account | undefined, refreshable: boolean, now: number): Account => ({
+const fresh = ({ account, at, as, enrolment, resource, asked }: Journey, before: Account | undefined, refreshable: boolean, now: number): Account => ({
   name: account,
+  ...(at !== undefined && { at }),
   issuer: as.issuer,
   tokenEndpoint: as.token_endpoint ?? '',
   ...(as.revocation_endpoint !== undefined && { revocationEndpoint: as.revocation_endpoint }),

@@ -24,7 +24,9 @@ const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({ 
 
 /** Whom an account's tokens come from, as whom. A secret that the operator changed counts from the next request on. */
 export const partyOf = (account: Account, upstream: Partner, clientSecret: string | undefined): Party => {
-  const configured = upstream.auth.client_id === account.clientId ? upstream.auth.client_secret : undefined
+  const { client_id: id, issuer = account.issuer, token_endpoint: endpoint = account.tokenEndpoint, client_secret: written } = upstream.auth
+  // What was written since for another server is not shown to this one (MCP: credentials belong to their issuer).
+  const configured = id === account.clientId && issuer === account.issuer && endpoint === account.tokenEndpoint ? written : undefined
   const secret = configured ?? clientSecret
   return { as: serverOf(account), enrolment: { clientId: account.clientId, method: account.method, ...(secret !== undefined && { secret }) }, upstream, resource: account.resource }
 }
@@ -80,6 +82,7 @@ export const createMachine = ({ runtime, accounts, enrolments }: MachineDeps): (
     const now = runtime.now()
     const account: Account = {
       name: 'gateway',
+      at: upstream.origin,
       issuer: as.issuer,
       tokenEndpoint: as.token_endpoint ?? '',
       clientId: enrolment.clientId,

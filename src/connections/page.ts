@@ -4,7 +4,7 @@ import type { ConnectUpstreamView, Pages } from '../ports/pages.ts'
 import type { Handler, Session, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import type { Accounts, AccountStore } from './accounts.ts'
+import { type Accounts, type AccountStore, isElsewhere } from './accounts.ts'
 import { connectPath, ownerMark } from './ask-person.ts'
 import { onwardPath } from './form.ts'
 import { signInPath, upstreamAt } from './page-place.ts'
@@ -41,7 +41,7 @@ const viewOf = (upstream: Upstream, description: string, session: Session, kept:
     wanted: account.wanted ?? [],
     connectedAt: account.connectedAt,
     renewedAt: account.since,
-    ended: account.ended !== undefined,
+    ended: account.ended !== undefined || isElsewhere(account, upstream.origin),
     chosen: account.name === kept?.chosen,
   })),
 })

@@ -54,7 +54,10 @@ type Perform = (id: string, account: Account, secrets: Secrets, fence: number) =
 const createPerform = ({ runtime, accounts, ask, discard }: RenewalsDeps, succession: Succession, rest: ReturnType<typeof createRest>): Perform => {
   const failed = async (id: string, account: Account, fence: number, thrown: unknown): Promise<Renewed> => {
     const error = errorOf(thrown)
-    if (isPermanent(error)) return succession.end(id, account, error ?? '')
+    if (isPermanent(error)) {
+      runtime.log('warn', 'upstream.account-ended', { connection: id, issuer: account.issuer, why: error })
+      return succession.end(id, account, error ?? '')
+    }
     const why = error ?? said(thrown)
     rest.begin(`${id}\n${account.name}`, why)
     runtime.log('warn', 'upstream.refresh-failed', { connection: id, issuer: account.issuer, why })

@@ -4,6 +4,7 @@ import type { Credential } from '../ports/connections.ts'
 import type { Person, Principal } from '../ports/people.ts'
 import type { Service } from '../ports/services.ts'
 import type { UpstreamAuth } from '../ports/upstream-auth.ts'
+import { isElsewhere } from './accounts.ts'
 import type { AskPerson } from './ask-person.ts'
 import { providerService } from './keep-tokens.ts'
 import { unreachable, type Upstream, upstreamOf } from './upstream.ts'
@@ -44,6 +45,10 @@ export interface Show {
 const bearer = (token: string): readonly string[] => ['Authorization', `Bearer ${token}`]
 const shownOf = (held: Held): Shown => ({ headers: bearer(held.access), held })
 
+/** As if it had ended: what was drawn is for a server that the service meant before. */
+const forHere = ({ id, origin }: Upstream, drawn: Drawn): Drawn =>
+  drawn.kind === 'token' && isElsewhere(drawn.account, origin) ? { kind: 'ended', why: `${id} was at ${drawn.account.at} when the account was connected` } : drawn
+
 const fixedOf = ({ type, token, headers }: UpstreamAuth): Credential | undefined =>
   type === 'static' ? { headers: [...(token === undefined ? [] : bearer(token)), ...Object.entries(headers).flat()] } : undefined
 
@@ -60,7 +65,8 @@ export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
     return { upstream, fixed: upstream && fixedOf(upstream.auth), names, guarded: false }
   }
 
-  const drawn: Show['drawn'] = async (upstream, person, found) => {
+  const drawn: Show['drawn'] = async (upstream, person, given) => {
+    const found = forHere(upstream, given)
     if (found.kind === 'token') return shownOf(found)
     if (found.kind === 'later') throw unreachable(upstream, found.why)
     const why = found.kind === 'ended' ? found.why : found.kind
@@ -70,7 +76,7 @@ export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
   }
 
   const own: Show['own'] = async (upstream) => {
-    const before = await wallet.draw('gateway', upstream.id)
+    const before = forHere(upstream, await wallet.draw('gateway', upstream.id))
     if (before.kind === 'token' || before.kind === 'later') return drawn(upstream, undefined, before)
     await machine(upstream)
     wallet.forget('gateway', upstream.id)
@@ -82,8 +88,10 @@ export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
     if (type === 'idp_token' && person.provider === 'local') throw noProvider(upstream)
     const found = wallet.draw(person, type === 'idp_token' ? providerService(person.provider) : upstream.id)
     // Nothing was written about this upstream: whether it wants an account is its own business, call by call.
-    const resolve = (value: Drawn): Credential | undefined | Promise<Credential> =>
-      value.kind === 'token' ? shownOf(value) : value.kind === 'none' && type === 'auto' ? undefined : drawn(upstream, person, value)
+    const resolve = (given: Drawn): Credential | undefined | Promise<Credential> => {
+      const value = forHere(upstream, given)
+      return value.kind === 'token' ? shownOf(value) : value.kind === 'none' && type === 'auto' ? undefined : drawn(upstream, person, value)
+    }
     return found instanceof Promise ? found.then(resolve) : resolve(found)
   }
 

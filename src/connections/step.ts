@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { ConnectStep } from '../ports/connections.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { accountIn, type Accounts, type AccountStore } from './accounts.ts'
+import { accountIn, type Accounts, type AccountStore, isElsewhere } from './accounts.ts'
 import type { Depart } from './depart.ts'
 import { probe } from './discover.ts'
 import type { Place, Show } from './show.ts'
@@ -50,8 +50,9 @@ export const createStep = ({ runtime, accounts, show, wallet, depart }: StepDeps
       if (!upstream || !isPersonal(upstream) || !service.authRequired) return undefined
       try {
         if (!(await guarded(place, upstream))) return undefined
-        const { kind } = await wallet.draw(person, upstream.id)
-        return kind === 'none' || kind === 'ended' ? { host: upstream.url.host } : undefined
+        const drawn = await wallet.draw(person, upstream.id)
+        const missing = drawn.kind === 'none' || drawn.kind === 'ended' || (drawn.kind === 'token' && isElsewhere(drawn.account, upstream.origin))
+        return missing ? { host: upstream.url.host } : undefined
       } catch (error) {
         runtime.log('warn', 'upstream.step-unknown', { service: service.id, why: error instanceof Error ? error.message : String(error) })
         return undefined
@@ -63,7 +64,7 @@ export const createStep = ({ runtime, accounts, show, wallet, depart }: StepDeps
       if (!upstream || !isPersonal(upstream) || !service.authRequired) return undefined
       const used = accountIn(await kept(person, upstream))
       if (!used) return upstream.auth.type === 'oauth' || place.guarded ? 'missing' : undefined
-      return used.ended === undefined && used.wanted === undefined ? 'live' : 'ended'
+      return used.ended === undefined && used.wanted === undefined && !isElsewhere(used, upstream.origin) ? 'live' : 'ended'
     },
     async begin({ address, session, returnTo, visit }) {
       const { upstream } = show.place(address.service)

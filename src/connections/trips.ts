@@ -17,6 +17,8 @@ export interface Trip {
   readonly session: string
   readonly service: string
   readonly account: string
+  /** Origin of the MCP server. */
+  readonly at: string
   readonly as: oauth.AuthorizationServer
   readonly enrolment: Enrolment
   readonly resource?: string

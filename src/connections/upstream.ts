@@ -9,6 +9,8 @@ export interface Upstream {
   readonly name: string
   /** The MCP endpoint. */
   readonly url: URL
+  /** Of the endpoint: what an account is for, whatever the service is called. */
+  readonly origin: string
   readonly auth: UpstreamAuth
   /** Origins that may be private or plain http, because the operator wrote them for this upstream; what an upstream says of itself never joins them. */
   readonly origins: readonly string[]
@@ -24,11 +26,11 @@ export const upstreamOf = (service: Service): Upstream | undefined => {
   if (service.upstream.kind !== 'http') return undefined
   const { auth = silent } = service
   // A WebSocket server signs people in like any other: over HTTP, at the same place.
-  const url = service.upstream.url.replace(/^ws/, 'http')
-  const written = [url, auth.issuer, auth.authorization_endpoint, auth.token_endpoint, auth.revocation_endpoint]
+  const url = new URL(service.upstream.url.replace(/^ws/, 'http'))
+  const written = [url.href, auth.issuer, auth.authorization_endpoint, auth.token_endpoint, auth.revocation_endpoint]
   // Who added it from elsewhere wrote for the people of the gateway, not for its network.
   const origins = service.upstream.publicOnly ? [] : [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
-  return { id: service.id, name: service.name, url: new URL(url), auth, origins }
+  return { id: service.id, name: service.name, url, origin: url.origin, auth, origins }
 }
 
 /** Whether people may have accounts there that calls are made with. */

@@ -108,6 +108,27 @@ describe('two processes on one SQLite file', () => {
   })
 })
 
+describe('a server that took the place of another', () => {
+  it('is shown nothing of the other’s: people are asked to connect there [D3] [hostile K1]', async () => {
+    const stateDir = fresh()
+    const there = await openFarServer()
+    const configWith = (url: string, issuer: string, secret: string) => ({ ...people, mcp_services: { moved: { url, upstream_auth: { type: 'oauth', issuer, client_id: 'gateway', client_secret: secret } } } })
+    const before = await start({ config: configWith(far.url, far.origin, 'the-secret-for-the-first-server'), stateDir })
+    const { caller } = await logInThrough(houseOf(before), 'moved')
+    expect((await caller.post(call())).status).toBe(200)
+    await before.end()
+    const after = await start({ config: configWith(there.url, there.origin, 'the-secret-for-the-second-one'), stateDir, port: Number(new URL(before.origin).port) })
+    far.asked.length = 0
+    expect(linkIn(await (await caller.post(call())).text())).toContain(`${after.origin}/connect/moved`)
+    const page = await connectAt(houseOf(after), `${after.origin}/connect/moved`, { fields: {} })
+    expect([page.status, (await caller.post(call())).status]).toEqual([200, 200])
+    expect(JSON.stringify(there.asked)).not.toMatch(/the-secret-for-the-first/)
+    expect(there.asked.filter(({ path, headers }) => path === '/mcp' && headers.authorization !== undefined).every(({ headers }) => there.isGood((headers.authorization ?? '').slice(7)))).toBe(true)
+    expect(far.asked).toEqual([])
+    await there.close()
+  })
+})
+
 describe('what an account is made of', () => {
   it('is in no log at any level, in no answer, and readable in no file: tokens, codes, verifiers, states, secrets [D7] [hostile V1]', async () => {
     const stateDir = fresh()

@@ -114,14 +114,14 @@ describe('a token', () => {
 describe('a refusal', () => {
   it.each(['invalid_grant', 'invalid_client'])('%s ends the account, and nobody asks again', async (code) => {
     let asked = 0
-    const { clock, first, second, kept } = await createScene(() => {
+    const { clock, first, second, kept, logged } = await createScene(() => {
       asked++
       return refused(code)
     })
     clock.now += hour
     const drawn = await Promise.all(Array.from({ length: 100 }, () => Promise.resolve(first.wallet.draw(ana, 'far'))))
     expect(drawn.map((one) => one.kind)).toEqual(drawn.map(() => 'ended'))
-    expect([asked, (await kept())?.ended]).toEqual([1, code])
+    expect([asked, (await kept())?.ended, logged]).toEqual([1, code, ['upstream.account-ended']])
     clock.now += hour
     expect(await second.wallet.draw(ana, 'far')).toEqual({ kind: 'ended', why: code })
     expect(asked).toBe(1)
