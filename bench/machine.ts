@@ -20,6 +20,11 @@ export type Place = 'gateway' | 'load'
 export const placed = (place: Place, program: string, args: readonly string[]): [string, string[]] =>
   pinning ? ['taskset', ['-c', place === 'gateway' ? '0' : '1', program, ...args]] : [program, [...args]]
 
+/** The same for a process that runs already, with all its threads. */
+export const pin = (place: Place, pid: number): void => {
+  if (pinning) execFileSync('taskset', ['-a', '-c', '-p', place === 'gateway' ? '0' : '1', String(pid)], { stdio: 'ignore' })
+}
+
 const running = new Set<ChildProcess>()
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL')

@@ -1,5 +1,5 @@
 // `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one run on this machine.
-// Options: --rounds 3 --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth --streams 5000 --without nginx,caddy
+// Options: --rounds 3 --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,13 +11,14 @@ import { has, machine } from './machine.ts'
 import { measureOAuth } from './oauth.ts'
 import { measureBridges, startBridges, stdioServers } from './stdio.ts'
 import { streamBytes } from './streams.ts'
+import { plainWorker, startWorkers } from './workers.ts'
 
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '1,32,256' },
-    only: { type: 'string', default: 'oauth,streams,calls,answers,bodies,stdio' },
+    only: { type: 'string', default: 'oauth,streams,calls,answers,bodies,stdio,workers' },
     streams: { type: 'string', default: '5000' },
     without: { type: 'string', default: '' },
   },
@@ -100,3 +101,14 @@ const overStdio = async (): Promise<void> => {
 
 if (['streams', 'calls', 'answers', 'bodies'].some((section) => sections.has(section))) await overHttp()
 if (sections.has('stdio')) await overStdio()
+if (sections.has('workers')) {
+  const upstream = await startUpstream(folder)
+  const workers = await startWorkers(folder, upstream.origin)
+  const load = { workload: 'json' as const, connections: 32, rounds: Number(values.rounds), seconds: Number(values.seconds), folder }
+  const results = await measure(workers, load)
+  show('tools/call on Workers (workerd), JSON answer, 32 connections', results, workers, plainWorker)
+  // A runtime of one thread: what a call costs is what it may serve, also where the computer has other work.
+  const shares = workers.map(({ name }) => `${name} ${((results.get(plainWorker)?.cpu ?? 0) / (results.get(name)?.cpu ?? 1)).toFixed(2)}`)
+  console.log(`\nThe plain Worker’s processor time for a call, divided by that of each: ${shares.join(' · ')}`)
+  await Promise.all([...workers.map(({ stop }) => stop()), upstream.process.stop()])
+}

@@ -15,6 +15,8 @@ export interface WorkerdOptions {
   readonly vars?: Readonly<Record<string, unknown>>
   /** Where the Durable Objects keep their databases; a folder of its own, removed at the end, when absent. */
   readonly disk?: string
+  /** Where its standard output goes instead of `lines`: a file descriptor. */
+  readonly stdout?: number
   /** Without them the Worker has neither STORE nor LINES. Default true. */
   readonly objects?: boolean
 }
@@ -80,10 +82,10 @@ export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Worker
   mkdirSync(disk, { recursive: true })
   copyFileSync(bundle, join(folder, 'worker.js'))
   writeFileSync(join(folder, 'config.capnp'), configuration(options))
-  const child = spawn(program, ['serve', join(folder, 'config.capnp'), `--directory-path=disk=${disk}`, '--control-fd=3'], { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
+  const child = spawn(program, ['serve', join(folder, 'config.capnp'), `--directory-path=disk=${disk}`, '--control-fd=3'], { stdio: ['ignore', options.stdout ?? 'pipe', 'pipe', 'pipe'] })
   const lines: string[] = []
   const [, out, error, control] = child.stdio
-  for (const stream of [out, error]) createInterface({ input: stream as NodeJS.ReadableStream }).on('line', (line) => lines.push(line))
+  for (const stream of [out, error]) if (stream) createInterface({ input: stream as NodeJS.ReadableStream }).on('line', (line) => lines.push(line))
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   // A test that fails before it can close takes nothing with it otherwise.
   const last = (): void => void child.kill('SIGKILL')
