@@ -31,9 +31,9 @@ const modernCodes: ReadonlySet<unknown> = new Set([-32_020, -32_021])
 const mostBytes = 67_108_864
 const discoverId = 'postern-discover'
 
-/** A refusal of the stdio bridge is that of a server of before. */
+/** A command that speaks older revisions, and a line without a session, refuse as a server of before does. */
 const asLegacy = (error: unknown): Response => {
-  if (error instanceof Refusal && error.code === 'mcp.legacy') return Response.json({ jsonrpc: '2.0', id: null, error: { code: -32_000, message: error.say } }, { status: 400 })
+  if (error instanceof Refusal && (error.code === 'mcp.legacy' || error.code === 'session.missing')) return Response.json({ jsonrpc: '2.0', id: null, error: { code: -32_000, message: error.say } }, { status: 400 })
   throw error
 }
 

@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askModern, beginLegacy, lastOf, textOf } from '../houses/eras.ts'
 import { type House, houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
 import { type OddServer, openOddNewer, openOddOlder } from '../houses/odd-servers.ts'
+import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
 
@@ -14,21 +16,24 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
   let house: House
   let newer: OddServer
   let older: OddServer
+  let sse: LegacyUpstream
+  let socket: SocketUpstream
   let toNewer: Caller
   let toOlder: Caller
   const lasting = where !== 'in workerd'
   const at = async (service: string): Promise<Caller> => callerOf(house, `${house.origin}/${service}/mcp`, await tokenOf(house, ana, `${house.origin}/${service}/mcp`))
 
   beforeAll(async () => {
-    ;[newer, older] = await Promise.all([openOddNewer(), openOddOlder()])
+    ;[newer, older, sse, socket] = await Promise.all([openOddNewer(), openOddOlder(), openLegacyUpstream(), openSocketUpstream()])
     const command = (flag: string) => ({ command: process.execPath, args: [program, flag], sandbox: 'none' as const })
     const commands = lasting ? { 'newer-command': command('--modern-only'), 'older-command': command('--plain') } : {}
-    house = await open({ upstream: newer.url, config: { local_users: [ana], mcp_services: { older: { url: older.url, upstream_auth: { type: 'none' } }, hasty: { name: 'Hasty', url: older.url, timeout: 250 }, ...commands } } })
+    const lines = { named: { url: sse.url, transport: 'sse' as const }, found: { url: sse.url }, socket: { url: socket.url } }
+    house = await open({ upstream: newer.url, config: { local_users: [ana], mcp_services: { older: { url: older.url, upstream_auth: { type: 'none' } }, hasty: { name: 'Hasty', url: older.url, timeout: 250 }, ...lines, ...commands } } })
     ;[toNewer, toOlder] = [await at('echo'), await at('older')]
   }, 120_000)
   afterAll(async () => {
     await house?.close()
-    await Promise.all([newer?.close(), older?.close()])
+    await Promise.all([newer?.close(), older?.close(), sse?.close(), socket?.close()])
   }, 30_000)
 
   it('a URL that the person has to open is asked for in the client’s own way, and the call made again goes on [C20]', async () => {
@@ -107,6 +112,14 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
       older.trouble = undefined
       expect((await lastOf(await askModern(fresh, 'tools/list'))).result).toMatchObject({ resultType: 'complete' })
     }
+  })
+
+  it.each(['named', 'found', 'socket'])('a server on a line (%s) serves clients of 2026-07-28 [C6, C20, C21]', async (service) => {
+    const caller = await at(service)
+    const { result } = await lastOf(await askModern(caller, 'server/discover'))
+    expect(result).toMatchObject({ resultType: 'complete', capabilities: { tools: {} } })
+    const called = await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))
+    expect(textOf(called.result)).toContain('ana')
   })
 
   itWhere(lasting)('a command of one era serves clients of the other [C18, C20]', async () => {
