@@ -29,7 +29,9 @@ export type LineServer = (request: Request, owner: string, id?: string) => Promi
 export const mostMessageBytes = 67_108_864
 
 /** A session that nobody used for this long is over. */
-const idleMs = 1_800_000
+export const idleMs = 1_800_000
+
+export const tooMany = (owner: string, open: number): Refusal => new Refusal('calls.limited', `${owner} has ${open} lines open`, { headers: { 'retry-after': '5' } })
 
 /** Ours alone begin like this: by it a session is known for one on a line where nobody remembers it. */
 const mark = 'line-'
@@ -54,7 +56,7 @@ export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, m
   const begin = async (request: Request, owner: string, id: string): Promise<Conversation> => {
     let own = 0
     for (const conversation of conversations.values()) if (conversation.owner === owner) own++
-    if (own >= most) throw new Refusal('calls.limited', `${owner} has ${own} lines open`, { headers: { 'retry-after': '5' } })
+    if (own >= most) throw tooMany(owner, own)
     if (conversations.has(id)) throw new Refusal('session.unknown', 'the place of this session is taken')
     const over = (): void => {
       conversations.delete(id)

@@ -60,7 +60,7 @@ export const createReach = (service: Service, { runtime, watch, most, keepAliveM
   const dial = overSocket
     ? createSocketDial({ socket, url, service: id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs })
     : createLegacyDial({ fetch, url, service: id, maxBytes: mostMessageBytes })
-  const server = berths ? createAwayServer(id, berths) : createLineServer({ runtime, service, dial, watch, keepAliveMs, most })
+  const server = berths ? createAwayServer(id, { berths, now: runtime.now, most }) : createLineServer({ runtime, service, dial, watch, keepAliveMs, most })
   if (overSocket) return { ask: server, server, needed: () => true }
   let transport = upstream.transport ?? 'auto'
 

@@ -48,7 +48,7 @@ describe.each(houses)('HTTP+SSE %s', (_name, open) => {
     liar = await openLegacyUpstream(() => 'http://169.254.169.254/messages')
     house = await open({
       upstream: streamable.url,
-      config: { local_users: [ana, yamada], mcp_services: { old: { url: legacy.url, transport: 'sse' }, found: { url: legacy.url }, liar: { url: liar.url, transport: 'sse' } } },
+      config: { local_users: [ana, yamada], max_open_streams: 24, mcp_services: { old: { url: legacy.url, transport: 'sse' }, found: { url: legacy.url }, liar: { url: liar.url, transport: 'sse' } } },
     })
   })
   afterAll(async () => {
@@ -136,6 +136,18 @@ describe.each(houses)('HTTP+SSE %s', (_name, open) => {
     const before = liar.heard.length
     await expect(connect(house, '/liar/mcp', token)).rejects.toThrow()
     expect(liar.heard.slice(before).map(({ method }) => method)).toEqual(['GET'])
+  })
+
+  it('one person’s sessions at a server on a line are bounded, and one that is ended makes room', async () => {
+    const caller = callerOf(house, `${house.origin}/old/mcp`, await tokenOf(house, ana, `${house.origin}/old/mcp`))
+    const begin = () => caller.post({ jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } } })
+    const begun = await Promise.all(Array.from({ length: 24 }, begin))
+    await Promise.all(begun.map((answer) => answer.text()))
+    expect((await begin()).status).toBe(429)
+    expect((await caller.delete({ 'mcp-session-id': begun[0]?.headers.get('mcp-session-id') ?? '' })).status).toBe(200)
+    const again = await begin()
+    expect(await again.text()).toContain('serverInfo')
+    await Promise.all([...begun.slice(1), again].map((answer) => caller.delete({ 'mcp-session-id': answer.headers.get('mcp-session-id') ?? '' })))
   })
 
   it('a session of a legacy server belongs to the person and client who began it [B7]', async () => {

@@ -219,7 +219,7 @@ describe.each([
       })
       expect((await talking.closing).code).toBe(1011)
       expect(beats).toBe(2)
-      await until(() => server.closed.length === closed + 1, 'the server’s end')
+      await until(() => server.closed.length > closed, 'the server’s end')
       // Who never answered one may not know them.
       expect(quiet.socket.readyState).toBe(quiet.socket.OPEN)
       quiet.socket.send(JSON.stringify(whoami))
