@@ -1,9 +1,10 @@
 // Clients of one era of MCP in front of servers of the other, in every house. The clients are the official SDK's, the servers the reference server with one era taken away.
-import { Client } from '@modelcontextprotocol/client'
+import { Client, SSEClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { askModern, type EraWorld, openEras, textOf } from '../houses/eras.ts'
 import { houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
+import { ana, tokenOf } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
 
 const clientOf = (mode: 'legacy' | 'auto', more: object = {}): Client => {
@@ -107,6 +108,16 @@ describe.each(houses)('Eras %s', (where, open) => {
     // The subscription is told to the server before its changes are.
     for (let tries = 0; tries < 50 && updated.length === 0; tries++) await client.callTool({ name: 'test_trigger_resource_update', arguments: {} })
     expect(updated[0]).toBe('test://watched-resource')
+    await client.close()
+  })
+
+  it('a client of 2024 on an event stream meets a server of 2026-07-28, and is asked what that wants to know [C6, C20]', async () => {
+    const url = `${world.house.origin}/newer/sse`
+    const token = await tokenOf(world.house, ana, url)
+    const client = clientOf('legacy')
+    await client.connect(new SSEClientTransport(new URL(url), { fetch: world.house.fetch as typeof fetch, requestInit: { headers: { authorization: `Bearer ${token}` } } }))
+    expect(textOf(await client.callTool({ name: 'test_simple_text', arguments: {} }))).toContain('simple text response')
+    expect(textOf(await client.callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } }))).toContain('"username":"ana"')
     await client.close()
   })
 
