@@ -1,21 +1,24 @@
 // Where the gateway of a state directory is at the moment, for commands beside it: a free port is known to nobody else.
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Config } from '../config/schema.ts'
 
 interface Running {
   readonly url: string
   readonly pid: number
+  /** Epoch ms. */
+  readonly since: number
 }
 
-const fileIn = (stateDir: string): string => join(stateDir, 'running.json')
+const notesIn = (stateDir: string): string => join(stateDir, 'running')
+const noteOf = (stateDir: string, pid: number): string => join(notesIn(stateDir), `${pid}.json`)
 
-const read = (stateDir: string): Running | undefined => {
+const read = (path: string): Running | undefined => {
   try {
-    const { url, pid } = JSON.parse(readFileSync(fileIn(stateDir), 'utf8')) as Partial<Running>
-    return typeof url === 'string' && URL.canParse(url) && Number.isSafeInteger(pid) ? { url, pid: pid as number } : undefined
+    const { url, pid, since } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Running>
+    return typeof url === 'string' && URL.canParse(url) && Number.isSafeInteger(pid) && Number.isFinite(since) ? { url, pid: pid as number, since: since as number } : undefined
   } catch {
-    // None was written, or only half.
+    // Gone meanwhile, or written only half.
     return undefined
   }
 }
@@ -30,18 +33,31 @@ const isAlive = ({ pid }: Running): boolean => {
   }
 }
 
-/** Notes where this process listens; what it returns takes the note back. Of several processes on one state directory the last that started is the one to name. */
-export const noteRunning = (stateDir: string, url: string): (() => void) => {
-  writeFileSync(fileIn(stateDir), JSON.stringify({ url, pid: process.pid }), { mode: 0o600 })
-  return () => {
-    if (read(stateDir)?.pid === process.pid) rmSync(fileIn(stateDir), { force: true })
+const notes = (stateDir: string): readonly Running[] => {
+  try {
+    return readdirSync(notesIn(stateDir)).flatMap((name) => read(join(notesIn(stateDir), name)) ?? [])
+  } catch {
+    // No gateway ever ran here.
+    return []
   }
 }
 
-/** The issuer of that gateway, whether it runs or will run. Undefined when only its start will tell: the port is chosen then. */
+/** Notes where this process listens, and drops the notes of those that ended without a word; what it returns takes the note back. */
+export const noteRunning = (stateDir: string, url: string): (() => void) => {
+  try {
+    for (const note of notes(stateDir)) if (!isAlive(note)) rmSync(noteOf(stateDir, note.pid), { force: true })
+    mkdirSync(notesIn(stateDir), { recursive: true, mode: 0o700 })
+    writeFileSync(noteOf(stateDir, process.pid), JSON.stringify({ url, pid: process.pid, since: Date.now() }), { mode: 0o600 })
+  } catch {
+    // A full disk keeps no gateway from serving; commands then name the configured port.
+  }
+  return () => rmSync(noteOf(stateDir, process.pid), { force: true })
+}
+
+/** The issuer of that gateway, whether it runs or will run; of several processes the last that started is named. Undefined when only a start will tell: the port is chosen then. */
 export const issuerOf = ({ issuer, port }: Config, stateDir: string): string | undefined => {
   if (issuer !== undefined) return issuer
-  const running = read(stateDir)
-  if (running && isAlive(running)) return running.url
+  const [latest] = notes(stateDir).filter(isAlive).toSorted((a, b) => b.since - a.since)
+  if (latest) return latest.url
   return port === 0 ? undefined : `http://localhost:${port}`
 }
