@@ -49,6 +49,8 @@ const slow = (port: number, begin: string, dribble: string): Slow => {
   const socket = connect(port, '127.0.0.1')
   const began = performance.now()
   let timer: NodeJS.Timeout | undefined
+  // A connection for which the other side's queue was full is one at this end alone, and nobody ever closes it.
+  const given = setTimeout(() => void socket.destroy(), bodyMs + 5_000)
   socket.on('error', () => undefined)
   socket.once('connect', () => {
     if (begin !== '') socket.write(begin)
@@ -59,6 +61,7 @@ const slow = (port: number, begin: string, dribble: string): Slow => {
   const closedAfter = new Promise<number>((resolve) =>
     socket.once('close', () => {
       clearInterval(timer)
+      clearTimeout(given)
       resolve(performance.now() - began)
     }),
   )
@@ -181,7 +184,8 @@ const crowd = async (): Promise<void> => {
   const anew = (): Promise<number> => gateway.fetch(`${gateway.origin}/healthz`, { headers: { connection: 'close' } }).then(({ status }) => status, () => 0)
   const newcomers: number[] = []
   for (let i = 0; i < 100; i++) newcomers.push(await anew())
-  await Promise.all(idle.map(({ closedAfter }) => closedAfter))
+  await Promise.race([Promise.all(idle.map(({ closedAfter }) => closedAfter)), pause(headMs)])
+  for (const { socket } of idle) socket.destroy()
   const afterwards = await Promise.all(Array.from({ length: 20 }, anew))
   verdicts.claim([...answers.keys()].every((status) => status === 200), '2,000 silent connections to a process of 1,024 files: who is connected is served', [...answers].map(([status, times]) => `${times} × ${status}`).join(', '))
   verdicts.claim(newcomers.every((status) => status === 200), 'so is who comes anew', `${newcomers.filter((status) => status === 200).length} of ${newcomers.length}`)
