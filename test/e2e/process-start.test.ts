@@ -65,7 +65,7 @@ describe('a start off a terminal', () => {
     expect(mode(dir)).toBe('700')
     const files = readdirSync(dir)
     expect(files).toEqual(expect.arrayContaining(['postern.db', 'root.key']))
-    expect(files.map((name) => `${name} ${mode(join(dir, name))}`)).toEqual(files.map((name) => `${name} 600`))
+    expect(files.map((name) => `${name} ${mode(join(dir, name))}`)).toEqual(files.map((name) => `${name} ${name === 'running' ? '700' : '600'}`))
   })
 
   it('takes the port from the flag, else from PORT', async () => {
