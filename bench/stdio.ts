@@ -97,18 +97,22 @@ export interface BridgeLoad {
   readonly seconds: number
 }
 
-/** Medians over the rounds; a turn that is not counted comes first. */
+/** Medians over the rounds, all in one session and so with one process; a turn that is not counted comes first. */
 export const measureBridges = async (candidates: readonly BridgeCandidate[], { connections, rounds, seconds }: BridgeLoad): Promise<Map<string, Measured>> => {
   const turns = new Map<string, Measured[]>(candidates.map(({ name }) => [name, []]))
+  const sessions = new Map<string, string>()
+  for (const candidate of candidates) sessions.set(candidate.name, await beginSession(candidate))
   for (let round = -1; round < rounds; round++) {
-    for (const candidate of candidates) {
-      // A session of its own for each turn: what was cut off at the end of the one before is nobody's any more.
-      const SESSION = await beginSession(candidate)
-      const { name, url, token: TOKEN } = candidate
-      const measured = await drive({ name, url, pids: [candidate.process.pid], connections, seconds: round < 0 ? Math.min(2, seconds) : seconds, script: 'stdio.lua', env: { TOKEN, SESSION, BASE: String((round + 1) * 1_000_000) } })
-      if (SESSION !== '') await (await fetch(url, { method: 'DELETE', headers: headersOf(candidate, SESSION) })).text()
+    for (const { name, url, token: TOKEN, process: { pid } } of candidates) {
+      // Ids of their own for each turn: what was cut off at the end of the one before is nobody's any more.
+      const env = { TOKEN, SESSION: sessions.get(name) ?? '', BASE: String((round + 1) * 1_000_000) }
+      const measured = await drive({ name, url, pids: [pid], connections, seconds: round < 0 ? Math.min(2, seconds) : seconds, script: 'stdio.lua', env })
       if (round >= 0) turns.get(name)?.push(measured)
     }
+  }
+  for (const candidate of candidates) {
+    const session = sessions.get(candidate.name) ?? ''
+    if (session !== '') await (await fetch(candidate.url, { method: 'DELETE', headers: headersOf(candidate, session) })).text()
   }
   return mediansOf(turns)
 }
