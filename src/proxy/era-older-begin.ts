@@ -21,6 +21,15 @@ export interface OlderBeginDeps {
 /** A foreign Response: what the server answered instead, for the caller; undefined: it is no server of 2026-07-28. */
 export type OlderBegin = (caller: Caller, message: Rpc) => Promise<Response | undefined>
 
+const mostClient = 4096
+
+/** What a client says of itself is sent with each of its requests, so it is kept, and has a limit: name and version alone where it says more. */
+const clientOf = (info: unknown): Rpc => {
+  if (!isRecord(info)) return { name: 'unknown', version: '0' }
+  if (JSON.stringify(info).length <= mostClient) return info
+  return { name: String(info['name']).slice(0, 256), version: String(info['version']).slice(0, 256) }
+}
+
 /** What of a server's lists can change, as a subscription names it. */
 const noticesOf = (capabilities: Rpc): Rpc => {
   const names = ['tools', 'prompts', 'resources'].filter((name) => isRecord(capabilities[name]) && capabilities[name]['listChanged'] === true)
@@ -35,7 +44,7 @@ const infoOf = (result: Rpc, service: string): Rpc => {
 
 export const createOlderBegin = ({ tell, random, service, sessions, lasting, versions }: OlderBeginDeps): OlderBegin => async (caller, message) => {
   const { protocolVersion, capabilities, clientInfo } = paramsOf(message)
-  const client = isRecord(clientInfo) ? clientInfo : { name: 'unknown', version: '0' }
+  const client = clientOf(clientInfo)
   const declared = lasting ? bridgedClient(capabilities) : unaskedClient(bridgedClient(capabilities))
   const name = encodeBase64url(random(12))
   const params = { _meta: envelopeOf(client, declared) }

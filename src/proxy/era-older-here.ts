@@ -12,37 +12,39 @@ export interface OlderHereDeps {
 }
 
 /** The answer as text; undefined for what the server answers. */
-export type OlderHere = (id: string, message: Rpc) => Promise<string> | string | undefined
+export type OlderHere = (id: string, owner: string, message: Rpc) => Promise<string> | string | undefined
 
 const unbridged = /^(?:tasks\/.*|server\/discover|subscriptions\/.*|notifications\/.*)$/
 const watching = /^resources\/(?:un)?subscribe$/
 const mostWatched = 256
+const mostUri = 2048
 
 const empty = (message: Rpc): string => JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: {} })
 
 export const createOlderHere = ({ sessions, listen, lasting }: OlderHereDeps): OlderHere => {
-  const watch = async (id: string, message: Rpc): Promise<string> => {
+  const watch = async (id: string, owner: string, message: Rpc): Promise<string> => {
     const { uri } = paramsOf(message)
+    if (typeof uri !== 'string' || uri.length > mostUri) return errorText(message['id'] as Id, -32_602, 'uri is missing, or too long.')
     const stays = message['method'] === 'resources/subscribe'
-    await sessions.change(id, ({ watched }) => {
+    await sessions.change(id, owner, ({ watched }) => {
       const others = watched.filter((one) => one !== uri)
       if (stays && others.length >= mostWatched) throw new Refusal('calls.limited', `${mostWatched} resources are watched`)
-      return { watched: stays ? [...others, String(uri)] : others }
+      return { watched: stays ? [...others, uri] : others }
     })
     listen.changed(id)
     return empty(message)
   }
 
-  return (id, message) => {
+  return (id, owner, message) => {
     const method = String(message['method'])
     const failed = (code: number, say: string): string => errorText(message['id'] as Id, code, say)
     if (method === 'ping') return empty(message)
     if (method === 'initialize') return failed(-32_600, 'The session has begun already.')
     if (method === 'logging/setLevel') {
       const { level } = paramsOf(message)
-      return isLevel(level) ? sessions.change(id, () => ({ level })).then(() => empty(message)) : failed(-32_602, 'There is no such level.')
+      return isLevel(level) ? sessions.change(id, owner, () => ({ level })).then(() => empty(message)) : failed(-32_602, 'There is no such level.')
     }
-    if (lasting && watching.test(method)) return watch(id, message)
+    if (lasting && watching.test(method)) return watch(id, owner, message)
     return unbridged.test(method) || watching.test(method) ? failed(-32_601, new Refusal('era.unbridged').say) : undefined
   }
 }

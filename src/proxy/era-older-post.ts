@@ -38,7 +38,7 @@ export const createOlderPost = (deps: OlderPostDeps): OlderPost => {
     const stop = new AbortController()
     going.set(key, stop)
     try {
-      return (await here(id, message)) ?? (await runOlderCall(deps, { caller: { ...caller, signal: AbortSignal.any([caller.signal, stop.signal]) }, id, session, message, say: reply.tell }))
+      return (await here(id, caller.owner, message)) ?? (await runOlderCall(deps, { caller: { ...caller, signal: AbortSignal.any([caller.signal, stop.signal]) }, id, session, message, say: reply.tell }))
     } catch (error) {
       // Cancelled by the client itself: there is no answer (2025-11-25 cancellation).
       if (stop.signal.aborted) return undefined

@@ -24,49 +24,105 @@ export interface OlderSession {
   readonly writtenAt: number
 }
 
+type New = Omit<OlderSession, 'writtenAt'>
+
 export interface OlderSessions {
-  /** Keeps it; its id. */
-  begin(session: Omit<OlderSession, 'writtenAt'>): Promise<string>
+  /** Keeps it; its id. The one that this owner used longest ago ends where there are too many. */
+  begin(session: New): Promise<string>
   /** Throws `session.unknown` for what is not this owner's. */
   find(id: string, owner: string): Promise<OlderSession>
   /** Writes a change down. */
-  change(id: string, change: (session: OlderSession) => Partial<OlderSession>): Promise<OlderSession>
-  end(id: string): Promise<void>
+  change(id: string, owner: string, change: (session: OlderSession) => Partial<OlderSession>): Promise<OlderSession>
+  end(id: string, owner: string): Promise<void>
+}
+
+/** `T` by a name that only its owner can have said. */
+interface Shelf {
+  read(name: string): Promise<{ readonly value: OlderSession; readonly mark?: string } | undefined>
+  /** False when it changed meanwhile. */
+  write(name: string, value: OlderSession, mark?: string): Promise<boolean>
+  remove(name: string): Promise<unknown>
+  /** Of an owner, at most this many. */
+  list(owner: string, limit: number): Promise<readonly { readonly name: string; readonly value: OlderSession }[]>
 }
 
 const prefix = 'postern-era-'
 /** A session unused for this long is unknown. */
 const lifetimeMs = 24 * 3_600_000
 const slideMs = 3_600_000
+const mostEach = 32
+/** People who are not told apart have this many together. */
+const mostStrangers = 1000
 
 export const isOlderSession = (id: string | undefined): id is string => id?.startsWith(prefix) === true
 
-export const createOlderSessions = (runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>): OlderSessions => {
+const createKept = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Shelf => {
   const records = createRecords<OlderSession>(runtime, 'era-client:')
+  return {
+    read: records.get,
+    write: async (name, value, mark) => (await records.put(name, value, { ttlMs: lifetimeMs, ...(mark === undefined ? {} : { only: mark }) })) !== undefined,
+    remove: records.take,
+    async list(owner, limit) {
+      const found = await records.list({ after: `${owner}:`, limit })
+      return found.flatMap(({ id, value }) => (id.startsWith(`${owner}:`) ? [{ name: id, value }] : []))
+    },
+  }
+}
+
+/** Strangers write nothing into the store: theirs are in the memory of this process, and begun again where they are not. */
+const createRemembered = (): Shelf => {
+  const sessions = new Map<string, OlderSession>()
+  return {
+    async read(name) {
+      const value = sessions.get(name)
+      return value && { value }
+    },
+    async write(name, value) {
+      sessions.delete(name)
+      if (sessions.size >= mostStrangers) sessions.delete(sessions.keys().next().value as string)
+      sessions.set(name, value)
+      return true
+    },
+    remove: async (name) => sessions.delete(name),
+    list: async () => [],
+  }
+}
+
+export const createOlderSessions = (runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>): OlderSessions => {
+  const [kept, remembered] = [createKept(runtime), createRemembered()]
+  const shelfOf = (owner: string): Shelf => (owner === '' ? remembered : kept)
+  const nameOf = async (id: string, owner: string): Promise<string> => `${await digest(owner)}:${await digest(id)}`
   const unknown = (why: string): Refusal => new Refusal('session.unknown', why)
-  const change: OlderSessions['change'] = async (id, make) => {
-    const key = await digest(id)
+
+  const change: OlderSessions['change'] = async (id, owner, make) => {
+    const [shelf, name] = [shelfOf(owner), await nameOf(id, owner)]
     for (let tries = 0; tries < 8; tries++) {
-      const kept = await records.get(key)
-      if (!kept) throw unknown('ended meanwhile')
-      const next = { ...kept.value, ...make(kept.value), writtenAt: runtime.now() }
-      if ((await records.put(key, next, { ttlMs: lifetimeMs, only: kept.mark })) !== undefined) return next
+      const found = await shelf.read(name)
+      if (!found) throw unknown('ended meanwhile')
+      const next = { ...found.value, ...make(found.value), writtenAt: runtime.now() }
+      if (await shelf.write(name, next, found.mark)) return next
     }
     throw new Refusal('storage.unavailable', 'a session changed eight times while it was written')
   }
+
   return {
     change,
     async begin(session) {
+      const { owner } = session
+      const shelf = shelfOf(owner)
+      // Some more than that may be there, where several began at the same moment.
+      const own = [...(await shelf.list(await digest(owner), 2 * mostEach))].sort((a, b) => b.value.writtenAt - a.value.writtenAt)
+      for (const { name } of own.slice(mostEach - 1)) await shelf.remove(name)
       const id = prefix + encodeBase64url(runtime.random(32))
-      await records.put(await digest(id), { ...session, writtenAt: runtime.now() }, { ttlMs: lifetimeMs })
+      await shelf.write(await nameOf(id, owner), { ...session, writtenAt: runtime.now() })
       return id
     },
     async find(id, owner) {
-      const kept = await records.get(await digest(id))
-      if (!kept) throw unknown('never begun here, or ended')
-      if (kept.value.owner !== owner) throw unknown('bound to somebody else')
-      return runtime.now() - kept.value.writtenAt > slideMs ? change(id, () => ({})) : kept.value
+      const found = await shelfOf(owner).read(await nameOf(id, owner))
+      // The name holds the owner, so somebody else's is not found.
+      if (!found || found.value.owner !== owner) throw unknown('never begun here by this caller, or ended')
+      return runtime.now() - found.value.writtenAt > slideMs ? change(id, owner, () => ({})) : found.value
     },
-    end: async (id) => void (await records.take(await digest(id))),
+    end: async (id, owner) => void (await shelfOf(owner).remove(await nameOf(id, owner))),
   }
 }

@@ -51,7 +51,7 @@ export const createOlder = (deps: OlderDeps): Older => {
     get: (caller, id) => listen.open(id, caller, () => sessions.find(id, caller.owner)),
     async end(caller, id) {
       await sessions.find(id, caller.owner)
-      await sessions.end(id)
+      await sessions.end(id, caller.owner)
       listen.end(id)
       return new Response(null, { status: 200 })
     },

@@ -84,4 +84,15 @@ describe.each(houses)('Between the eras %s', (where, open) => {
     expect(results.filter((result) => result.includes('input_required')).length).toBeLessThanOrEqual(16)
     expect(results.at(-1)).toContain('cannot be asked')
   })
+
+  it('never does one client keep more than 32 sessions, however many it begins, nor at any length [C20]', async () => {
+    const caller = callerOf(world.house, `${world.house.origin}/newer/mcp`, await tokenOf(world.house, ana, `${world.house.origin}/newer/mcp`))
+    const first = await beginLegacy(caller)
+    const long = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: { experimental: { x: { y: 'z'.repeat(100_000) } } }, clientInfo: { name: 'n'.repeat(100_000), version: '1' } } }
+    expect(await (await caller.post(long)).text()).toContain('serverInfo')
+    for (let n = 0; n < 32; n++) await (await beginLegacy(caller)).begun.text()
+    expect((await caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, first.session)).status).toBe(404)
+    const last = await beginLegacy(caller)
+    expect((await caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, last.session)).status).toBe(200)
+  })
 })
