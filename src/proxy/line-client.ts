@@ -4,8 +4,8 @@ import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { readEvents } from './event-reader.ts'
 import { refusalOf } from './legacy-sse-dial.ts'
-import type { AskOwn, Bearer, OwnCall } from './own-calls.ts'
-import { errorText, isRequest, keyOf, messagesOf, versionOf } from './rpc-text.ts'
+import { type AskOwn, type Bearer, claimedVersion, type OwnCall } from './own-calls.ts'
+import { cancelledId, errorText, isRequest, keyOf, messagesOf, versionOf } from './rpc-text.ts'
 import type { Spoken } from './rpc-text.ts'
 
 export interface LineClientDeps {
@@ -62,7 +62,7 @@ interface Talk {
   bearer: Bearer | undefined
 }
 
-type Asked = (call: Pick<OwnCall, 'method' | 'body' | 'resume'>, bearer: Bearer) => Promise<Response>
+type Asked = (call: Pick<OwnCall, 'method' | 'body' | 'message' | 'resume'> & { readonly signal?: AbortSignal }, bearer: Bearer) => Promise<Response>
 type Pass = (text: string, call: Call) => Promise<void>
 
 /** What the server says of its own accord, as long as the client is there. */
@@ -92,7 +92,9 @@ const createListen =
 
 /** Carries messages to the server, and what it says back, until `signal`. */
 const createCarry = ({ ask, tell, lost, service, maxBytes }: LineClientDeps, talk: Talk, signal: AbortSignal) => {
-  const asked: Asked = (call, bearer) => ask(bearer, { ...call, session: talk.session, version: talk.version, signal })
+  const asked: Asked = (call, bearer) => ask(bearer, { signal, ...call, session: talk.session, version: talk.version })
+  /** Requests of 2026-07-28 that go on, by id: over HTTP, closing one is how it is cancelled. */
+  const closable = new Map<string, AbortController>()
 
   /** Tells the client, and strikes what was answered off the list. */
   const pass: Pass = async (text, call) => {
@@ -124,16 +126,24 @@ const createCarry = ({ ask, tell, lost, service, maxBytes }: LineClientDeps, tal
   return async ({ message, text }: Spoken, bearer: Bearer): Promise<void> => {
     const call: Call = { open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []), opens: message['method'] === 'initialize' }
     talk.bearer = bearer
+    const cancelled = message['method'] === 'notifications/cancelled' ? closable.get(keyOf(cancelledId(message))) : undefined
+    if (cancelled) return cancelled.abort()
+    const modern = claimedVersion(message) !== undefined && isRequest(message)
+    const closing = new AbortController()
+    const key = keyOf(message['id'])
+    if (modern) closable.set(key, closing)
     try {
-      const response = await asked({ method: 'POST', body: text }, bearer)
+      const response = await asked({ method: 'POST', body: text, message, ...(modern ? { signal: AbortSignal.any([signal, closing.signal]) } : {}) }, bearer)
       if (call.opens) talk.session = response.headers.get('mcp-session-id') ?? undefined
       await answers(response, call)
       if (message['method'] === 'notifications/initialized') listen(bearer).catch(() => undefined)
     } catch (error) {
-      if (signal.aborted) return
+      if (signal.aborted || closing.signal.aborted) return
       const refusal = error instanceof Refusal ? error : new Refusal('upstream.answer', String(error))
       for (const id of call.open.values()) await tell(errorText(refusal, id))
       if (refusal.code === 'session.unknown') lost()
+    } finally {
+      if (closable.get(key) === closing) closable.delete(key)
     }
   }
 }

@@ -37,7 +37,8 @@ export const receive = async (call: Knock, readBody: ReadBody, supported: readon
   const json = readStrictJson(body)
   const envelope = envelopeOf(json.value)
   const { versions, method, name } = call.inbound
-  checkAgreement(envelope, { version: versions[0], method, name }, supported)
+  // A POST of HTTP+SSE is a frame on a line; what it carries is judged as the call that is made of it.
+  if (call.address.transport !== 'sse') checkAgreement(envelope, { version: versions[0], method, name }, supported)
   return call.address.service.upstream.kind === 'bridge' ? { body, envelope, json } : { body, envelope }
 }
 

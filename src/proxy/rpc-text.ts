@@ -35,6 +35,9 @@ export const progressOf = (message: Rpc): unknown => metaOf(message['params'])?.
 /** The token that a progress report is for. */
 export const reportedOf = (message: Rpc): unknown => (message['method'] === 'notifications/progress' && isObject(message['params']) ? message['params']['progressToken'] : undefined)
 
+/** The request that a cancellation is about. */
+export const cancelledId = (message: Rpc): unknown => (isObject(message['params']) ? message['params']['requestId'] : undefined)
+
 /** The revision that an answer to `initialize` settles on. */
 export const versionOf = (message: Rpc): string | undefined => {
   const { result } = message
