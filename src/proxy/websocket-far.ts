@@ -35,6 +35,8 @@ export interface Far {
   /** A promise while the server takes no more. Throws `calls.limited`. */
   send(text: string): void | Promise<void>
   close(code: number, reason: string): void
+  /** Each message is a call, which is written down as such. */
+  readonly calls?: true
 }
 
 export interface FarEvents {
@@ -112,5 +114,5 @@ export const createFar = (deps: FarDeps, opening: Opening, events: FarEvents): P
     defer: deps.defer,
     most: deps.most,
   })
-  return Promise.resolve({ send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }), close: () => client.close() })
+  return Promise.resolve({ send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }), close: () => client.close(), calls: true })
 }

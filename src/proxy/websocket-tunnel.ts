@@ -99,7 +99,7 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
       ends.messages++
       try {
         const envelope = read(text)
-        record(socketEvent(call, principal, { what: 'message', envelope }))
+        if (!far.calls) record(socketEvent(call, principal, { what: 'message', envelope }))
         holdBack(ends.client, far.send(text), () => shut(1011, 'The server behind is gone.'))
       } catch (error) {
         holdBack(ends.client, tell(errorText(error instanceof Refusal ? error : new Refusal('fault'), null)))
