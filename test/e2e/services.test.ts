@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { createBrowser } from '../houses/browser.ts'
 import { openLegacyUpstream } from '../houses/legacy-upstream.ts'
 import { call, until } from '../houses/proxied.ts'
 import { openSocketUpstream } from '../houses/socket-upstream.ts'
@@ -14,6 +15,8 @@ const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url))
 
 interface Running {
   readonly origin: string
+  /** Signs the built-in person in. */
+  readonly link: string
   stop(): Promise<void>
 }
 
@@ -32,8 +35,10 @@ const post = async (origin: string, path: string): Promise<number> =>
 const start = async (): Promise<Running> => {
   const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'ignore'] })
   const line = await new Promise<string>((resolve) => createInterface({ input: child.stdout }).once('line', resolve))
+  const { url: origin, login_link: link } = JSON.parse(line) as { url: string; login_link: string }
   return {
-    origin: (JSON.parse(line) as { url: string }).url,
+    origin,
+    link,
     stop: () =>
       new Promise((resolve) => {
         child.once('exit', () => resolve())
@@ -131,6 +136,19 @@ it('is not kept when nothing answers, when the configuration would refuse it, or
   const written = ['--config', 'written.yaml', '--state', 'state', '--json']
   expect(errorOf(await postern(place, ['services', 'rm', 'fixed', ...written]))).toMatchObject({ code: 'service.configured' })
   expect(errorOf(await postern(place, ['services', 'add', 'again', upstream.url, '--alias', 'fix', ...written]))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('is the alias of "fixed" too') })
+}, 60_000)
+
+it('is added over HTTP by the built-in person of a gateway without people of its own', async () => {
+  const [, { origin, link }] = gateways as [Running, Running]
+  const browser = createBrowser((url, init) => fetch(url, { redirect: 'manual', ...init }), origin)
+  const listed = () => browser.go(`${origin}/api/services`, { headers: { accept: 'application/json' } })
+  expect((await listed()).status).toBe(401)
+  const home = await browser.go(link)
+  expect([(await listed()).status, JSON.parse((await listed()).body)]).toEqual([200, { services: [] }])
+  const csrf = /name="csrf" value="([^"]+)"/.exec(home.body)?.[1] ?? ''
+  const added = await browser.go(`${origin}/api/services`, { method: 'POST', headers: { origin, 'content-type': 'application/json', 'x-csrf-token': csrf }, body: JSON.stringify({ id: 'inner', service: { url: upstream.url } }) })
+  // What the command may, a browser may not: this server is on the gateway's own network.
+  expect([added.status, JSON.parse(added.body)]).toMatchObject([422, { code: 'service.unusable', error_description: expect.stringContaining('only public https addresses') }])
 }, 60_000)
 
 it('is named by its path alone while no gateway runs whose port is chosen at the start', async () => {
