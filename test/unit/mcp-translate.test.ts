@@ -1,3 +1,4 @@
+// Headers that repeat a body, and results, errors and capabilities of one era of MCP in the words of the other.
 import { describe, expect, it } from 'vitest'
 import { decodeMirrored, encodeMirrored } from '../../src/mcp/agreement.ts'
 import { isUsable, mirroredHeaders, mirrorsOf, standardHeaders } from '../../src/mcp/mirrors.ts'
