@@ -2,7 +2,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { Store } from '../ports/store.ts'
 
-export interface Bounds {
+interface Bounds {
   /** Longest wait for one operation, ms. Default 800: its client hears of it within a second. */
   readonly timeoutMs?: number
   /** Operations that wait at once; beyond it they are refused at once. Default 1000. */
