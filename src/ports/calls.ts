@@ -83,10 +83,10 @@ export interface Admission {
   /** How long an event stream is silent before a comment goes out on it, ms. */
   readonly keepAliveMs: number
   /**
-   * Asked by whoever begins to relay an event stream: calls `end` once when its caller may not hear it any more. What it returns stops the watch. Absent: somebody
-   * else watches.
+   * Asked by whoever begins to relay an event stream: calls `end` once when its caller may not hear it any more. What it returns stops the watch. Undefined:
+   * somebody else watches.
    */
-  readonly watch?: (end: () => void) => () => void
+  readonly watch: ((end: () => void) => () => void) | undefined
   /** The JSON-RPC request that an error about this call belongs to. */
   readonly rpcId: string | number | null
   /** The caller's head for the upstream's. Throws (or rejects with) `upstream.*`. */

@@ -113,7 +113,7 @@ describe.each(houses)('%s, a stream', (name, open) => {
       const from = Date.now()
       answer.write(event(step(n)))
       await until(() => liner.heard().includes(`"data":${n}`), 'the message')
-      expect(Date.now() - from).toBeLessThan(250)
+      expect(Date.now() - from).toBeLessThan(500)
     }
     answer.end(event({ id: 2, result: { content: [] } }))
     await until(() => liner.heard().includes('"id":2'), 'the answer')
