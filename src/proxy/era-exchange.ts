@@ -71,6 +71,8 @@ export const createTell =
     try {
       return await deps.ask(requestOf(url, { method, headers: fields, signal: AbortSignal.any([signal, deadline.signal]), ...(body === undefined ? {} : { body }) }), principal)
     } catch (error) {
+      // Lines and commands refuse a session that is over; servers elsewhere answer so.
+      if (error instanceof Refusal && error.code === 'session.unknown') return new Response(null, { status: error.row.status })
       throw deadline.signal.aborted ? deadline.signal.reason : error
     } finally {
       deadline.stop()

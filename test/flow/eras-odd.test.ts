@@ -120,6 +120,13 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     expect(result).toMatchObject({ resultType: 'complete', capabilities: { tools: {} } })
     const called = await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))
     expect(textOf(called.result)).toContain('ana')
+    for (const line of [...sse.streams.values()]) line.destroy()
+    for (const line of socket.open) line.terminate()
+    await until(() => sse.streams.size + socket.open.size === 0, 'the end of the lines')
+    let again = ''
+    // A call on a line whose end is still on its way here is lost with it; the next begins another.
+    for (let tries = 0; tries < 20 && again === ''; tries++) again = JSON.stringify((await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))).result ?? '').replace('""', '')
+    expect(again).toContain('ana')
   })
 
   itWhere(lasting)('a command of one era serves clients of the other [C18, C20]', async () => {
@@ -128,6 +135,9 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     expect(JSON.parse(textOf(result))).toMatchObject({ n: 1 })
     const discovered = await lastOf(await askModern(command, 'server/discover'))
     expect(discovered.result).toMatchObject({ supportedVersions: ['2026-07-28'], resultType: 'complete' })
+    // The process ends and its session with it; whoever has none notices nothing of that.
+    expect((await lastOf(await askModern(command, 'tools/call', { name: 'exit', arguments: {} }))).error.message).toContain('ended')
+    expect(textOf((await lastOf(await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 3 } }))).result)).toContain('"n":3')
     const newerCommand = await at('newer-command')
     const { begun, session } = await beginLegacy(newerCommand)
     expect(begun.status).toBe(200)
