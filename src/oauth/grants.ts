@@ -2,12 +2,12 @@
 import type { Config } from '../config/schema.ts'
 import { personKey } from '../kit/person-key.ts'
 import { digest, encodeBase64url } from '../kit/bytes.ts'
-import { createOnce } from '../kit/once.ts'
 import { createRecords, type Records } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
 import type { Audit, Present } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import { createLive } from './live.ts'
 
 export interface Grant {
   readonly id: string
@@ -57,6 +57,8 @@ export interface Grants {
   read(id: string): Promise<ReadGrant | undefined>
   /** The grant if it is live; what it answers may be 500 ms old, and many askers share one read. */
   live(id: string): Promise<Grant | undefined>
+  /** The same where it is known without asking; undefined where it is not. */
+  lately(id: string): Grant | undefined
   /** code → live; false when the record changed since it was read. */
   redeem(read: ReadGrant): Promise<boolean>
   /** The generation that answers generation `t`: moves the grant on when `t` is the newest. Undefined when the record changed since it was read. */
@@ -69,8 +71,6 @@ export interface Grants {
   revokeOfClient(clientId: string, reason: string): Promise<number>
 }
 
-const liveForMs = 500
-const maxLive = 10_000
 /** However often it is refreshed: after a year the person is asked again. */
 export const absoluteMs = 365 * 86_400_000
 /** Generations remembered within the grace; beyond it a client loops. */
@@ -122,29 +122,6 @@ export const movedOn = (grant: Grant, now: number, graceMs: number, keyId: strin
   return { ...grant, generation: next, usedAt, keyIds }
 }
 
-/** Answers that may be `liveForMs` old, with one read for however many ask. */
-const createLive = (runtime: Pick<Runtime, 'now' | 'defer'>, read: Grants['read']) => {
-  const { now } = runtime
-  const once = createOnce(runtime)
-  const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
-  const ask = async (id: string): Promise<Grant | undefined> => {
-    const at = now()
-    const found = await read(id)
-    const grant = found?.grant.state === 'live' ? found.grant : undefined
-    seen.delete(id)
-    if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
-    seen.set(id, { grant, at })
-    return grant
-  }
-  return {
-    live: async (id: string): Promise<Grant | undefined> => {
-      const known = seen.get(id)
-      return known && now() - known.at < liveForMs ? known.grant : once(id, () => ask(id))
-    },
-    forget: (id: string) => seen.delete(id),
-  }
-}
-
 /** How long the record is kept after a change, ms. */
 const ttlOf = ({ state, refreshable }: Grant, config: GrantsDeps['config']): number => {
   const accessMs = config.access_token_lifetime * 1000
@@ -190,7 +167,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const { runtime, config, record } = deps
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
-  const { live, forget } = createLive(runtime, read)
+  const { live, lately, forget } = createLive(runtime, read)
   const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
   const revoke: Grants['revoke'] = async (id, reason) => {
@@ -208,6 +185,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   return {
     read,
     live,
+    lately,
     revoke,
     async create(wanted) {
       const made = await newGrant(wanted, deps)

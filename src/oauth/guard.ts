@@ -15,7 +15,7 @@ export interface GuardDeps {
   readonly runtime: Pick<Runtime, 'now'>
   readonly directory: Directory
   readonly signer: Signer
-  readonly grants: Pick<Grants, 'live'>
+  readonly grants: Pick<Grants, 'live' | 'lately'>
 }
 
 /** Longest credentials looked at, characters; ours have about 700. */
@@ -91,7 +91,13 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
   // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
   const isFor = (audience: string, { resource, service }: Address): boolean =>
     audience === resource || directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)
-  return async (authorization, address, origin = directory.issuer) => {
+  /** The principal whom the same header and the same reading of its grant have shown before. */
+  const remembered = (header: string | undefined, address: Address): Principal | undefined => {
+    const known = header === undefined ? undefined : recall(header)
+    if (!known?.principal || !isFor(known.claims.aud, address)) return undefined
+    return known.grant === grants.lately(known.claims.gid) ? known.principal : undefined
+  }
+  const judge = async (authorization: readonly string[], address: Address, origin: string): Promise<Principal> => {
     const no = (code: RefusalCode, why: string) => refuse(code, why, address, origin)
     const [header] = authorization
     if (header === undefined) throw no('token.missing', 'no Authorization header')
@@ -123,5 +129,9 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
       expiresAt: claims.exp * 1000,
     }
     return known.principal
+  }
+  return (authorization, address, origin = directory.issuer) => {
+    const principal = authorization.length === 1 ? remembered(authorization[0], address) : undefined
+    return principal ? Promise.resolve(principal) : judge(authorization, address, origin)
   }
 }
