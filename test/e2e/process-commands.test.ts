@@ -31,7 +31,7 @@ describe('SIGTERM to a gateway with commands', () => {
     const ofTool = async (name: string): Promise<number> => {
       const params = { name, arguments: {}, _meta: meta }
       const said = (await (await caller.post({ jsonrpc: '2.0', id: 2, method: 'tools/call', params }, modern('tools/call', name))).json()) as { result: { content: { text: string }[] } }
-      return Number((JSON.parse(said.result.content[0]?.text ?? '{}') as { pid: number }).pid)
+      return (JSON.parse(said.result.content[0]?.text ?? '{}') as { pid: number }).pid
     }
     const pid = await ofTool('echo')
     const call = caller.post({ jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: 'wait', arguments: { ms: 1000 } } }, session)
