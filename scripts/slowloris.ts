@@ -10,9 +10,9 @@ import { openUpstream } from '../test/houses/upstream.ts'
 import { createVerdicts } from './harness/verdict.ts'
 
 const sockets = Number(process.env['SOCKETS'] ?? 2000)
-/** Promised ends of a head and of a body (15 s and 30 s), and what a busy machine may add, ms. */
-const headMs = 15_000 + 2_000
-const bodyMs = 30_000 + 2_000
+/** Promised ends of a head and of a body, ms. */
+const headMs = 15_000
+const bodyMs = 30_000
 const goodPerSecond = 50
 /** A dribbling client sends a byte this often, ms: often enough that no limit on silence would help. */
 const dribbleMs = 2_000

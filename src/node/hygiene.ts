@@ -8,8 +8,8 @@ import { makeRoom } from './make-room.ts'
 
 /** For `createServer`. A head has 15 s to arrive and 16 KiB of room, a body 30 s, each with what a busy machine is late; answers may stream for ever. */
 export const serverOptions: ServerOptions = {
-  headersTimeout: 13_000,
-  requestTimeout: 28_000,
+  headersTimeout: 12_000,
+  requestTimeout: 27_000,
   connectionsCheckingInterval: 1000,
   keepAliveTimeout: 65_000,
   maxHeaderSize: 16_384,
