@@ -63,7 +63,7 @@ export const drive = async ({ name, url, pids, connections, seconds, script, env
   const [program, all] = placed('load', 'wrk', args)
   const cpu = (): number => pids.reduce((sum, pid) => sum + cpuUs(pid), 0)
   const before = cpu()
-  const { stdout } = await promisify(execFile)(program, all, { env: { ...process.env, ...env } })
+  const { stdout } = await promisify(execFile)(program, all, { env: { ...process.env, REPORT: join(root, 'bench/report.lua'), ...env } })
   const spent = cpu() - before
   const told = JSON.parse(stdout.slice(stdout.indexOf('{"requests"'))) as { requests: number; seconds: number; p50: number; p99: number; wrong: number; broken: number }
   if (told.wrong > 0 || told.broken > 0) throw new Error(`${name} gave ${told.wrong} wrong answers and broke ${told.broken} of ${told.requests}`)

@@ -1,4 +1,5 @@
 -- tools/call under ids of their own, sent over and over by wrk; an answer must be one of those that are awaited, and say what was asked for under its id.
+dofile(os.getenv("REPORT"))
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Accept"] = "application/json, text/event-stream"
@@ -12,9 +13,6 @@ local base = tonumber(os.getenv("BASE"))
 local awaited = {}
 local sent = 0
 
-local threads = {}
-function setup(thread) table.insert(threads, thread) end
-function init() wrong = 0 end
 function request()
   sent = sent + 1
   awaited[base + sent] = true
@@ -24,11 +22,4 @@ function response(status, headers, text)
   local id = tonumber(string.match(text, '"id":(%d+)'))
   local said = tonumber(string.match(text, '"text":"Echo: (%d+) '))
   if status ~= 200 or id == nil or id ~= said or not awaited[id] then wrong = wrong + 1 else awaited[id] = nil end
-end
-function done(summary, latency)
-  local total = 0
-  for _, thread in ipairs(threads) do total = total + thread:get("wrong") end
-  local errors = summary.errors
-  io.write(string.format('{"requests":%d,"seconds":%.6f,"p50":%.1f,"p99":%.1f,"wrong":%d,"broken":%d}\n', summary.requests, summary.duration / 1e6,
-    latency:percentile(50), latency:percentile(99), total, errors.connect + errors.read + errors.write + errors.timeout))
 end

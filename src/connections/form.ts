@@ -1,24 +1,16 @@
 // The form of the connect page: read within bounds, and only from our own page in the session it was shown to.
-import { sameText, utf8Text } from '../kit/bytes.ts'
-import { readWhole } from '../kit/http.ts'
+import { sameText } from '../kit/bytes.ts'
+import { type Form, readForm } from '../kit/form.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Session } from '../ports/rooms.ts'
 
-const largest = 16_384
-
 /** The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7). */
-export const readOwnForm = async (request: Request, session: Session, origins: readonly string[]): Promise<ReadonlyMap<string, string>> => {
+export const readOwnForm = async (request: Request, session: Session, origins: readonly string[]): Promise<Form> => {
   const [origin, site] = [request.headers.get('origin'), request.headers.get('sec-fetch-site')]
   if (origin !== null && !origins.includes(origin)) throw new Refusal('connection.form', `Origin ${origin}`)
   if (site !== null && site !== 'same-origin' && site !== 'none') throw new Refusal('connection.form', `Sec-Fetch-Site ${site}`)
-  const type = (request.headers.get('content-type') ?? '').split(';')[0]?.trim().toLowerCase()
-  if (type !== 'application/x-www-form-urlencoded') throw new Refusal('request.media-type', type)
-  const form = new Map<string, string>()
-  for (const [name, value] of new URLSearchParams(utf8Text(await readWhole(request, largest)))) {
-    if (form.has(name)) throw new Refusal('request.malformed', `field ${name.slice(0, 40)} sent twice`)
-    form.set(name, value)
-  }
+  const form = await readForm(request)
   if (!sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('connection.form', 'csrf')
   return form
 }

@@ -3,7 +3,7 @@ import { digest, encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { readCookie, setCookie } from './cookies.ts'
-import { readForm, type Form } from './form.ts'
+import { readForm, type Form } from '../kit/form.ts'
 import { isMacText, macText } from './mac.ts'
 
 const bindingCookie = '__Host-postern-login'

@@ -5,7 +5,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler } from '../ports/rooms.ts'
 import { seeOther } from './arrival.ts'
 import { refuseForeign } from './browser.ts'
-import { readForm } from './form.ts'
+import { readForm } from '../kit/form.ts'
 import type { BrowserSessions } from './session.ts'
 
 export interface SignOutDeps {

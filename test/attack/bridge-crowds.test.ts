@@ -1,18 +1,11 @@
 // Many people, starts and ends at once in front of servers on standard input and output; and what never comes of it.
 import { execFileSync } from 'node:child_process'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createNodeSpawn } from '../../src/node/spawn.ts'
-import { isAlive, openWorld, saidBy, type World, type WorldOptions } from '../stdio/world.ts'
+import { isAlive, saidBy } from '../stdio/world.ts'
+import { useWorlds } from '../stdio/worlds.ts'
 
-const open: World[] = []
-const world = (options?: WorldOptions): World => {
-  const made = openWorld(options)
-  open.push(made)
-  return made
-}
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((each) => each.close()))
-}, 30_000)
+const world = useWorlds()
 
 describe('never without bounds: many at once', () => {
   it('never have more processes than allowed: fifty people start at the same moment, all are served in their turn [hostile N8]', async () => {

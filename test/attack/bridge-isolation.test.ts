@@ -4,25 +4,13 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { findProgram, inCI } from '../../scripts/system-programs.mjs'
 import { marked } from '../../src/node/spawn-group.ts'
-import { isAlive, openWorld, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
+import { isAlive, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
+import { begun, useWorlds } from '../stdio/worlds.ts'
 
-const open: World[] = []
-const world = (options?: WorldOptions): World => {
-  const made = openWorld(options)
-  open.push(made)
-  return made
-}
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((each) => each.close()))
-}, 30_000)
-
-const begun = async (client: StdioClient): Promise<StdioClient> => {
-  await client.initialize()
-  return client
-}
+const world = useWorlds()
 
 const bubblewrap = findProgram('bwrap') !== undefined
 

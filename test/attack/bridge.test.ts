@@ -1,23 +1,11 @@
 // What servers on standard input and output, and those who call them, try; and what never comes of it.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, it } from 'vitest'
-import { eventsOf, isAlive, lastOf, openWorld, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
+import { describe, expect, it } from 'vitest'
+import { eventsOf, isAlive, lastOf, saidBy, type StdioClient, until } from '../stdio/world.ts'
+import { begun, useWorlds } from '../stdio/worlds.ts'
 
-const open: World[] = []
-const world = (options?: WorldOptions): World => {
-  const made = openWorld(options)
-  open.push(made)
-  return made
-}
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((each) => each.close()))
-}, 30_000)
-
-const begun = async (client: StdioClient): Promise<StdioClient> => {
-  await client.initialize()
-  return client
-}
+const world = useWorlds()
 
 describe('never by its command line: a child', () => {
   it('never meets a shell [hostile N1]', async () => {

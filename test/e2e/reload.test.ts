@@ -96,12 +96,12 @@ it('adds, removes and moves services, ends the streams of those that are gone, a
 
 it('keeps the old one when two servers would be at one encoded host, and takes the new one when an alias sets them apart', async () => {
   const jira = (more = '') => `{ url: "https://mcp.atlassian.com/v1/mcp", auth_required: false${more} }`
-  const text = (more = '') => `domain_root: gw.localhost\nmcp_services:\n  three: { url: "${new URL(upstream.url).origin}/three", auth_required: false }\n  work: ${jira()}\n  home: ${jira(more)}\n`
+  const text = (more = '') => `domain_root: gw.localhost\nmcp_services:\n  three: { url: "${new URL(upstream.url).origin}/three", auth_required: false }\n  office: ${jira()}\n  home: ${jira(more)}\n`
   let since = lines.length
   place.write('postern.yaml', text())
   child.kill('SIGHUP')
-  expect((await told('config.refused', since)).message).toContain('would be reached at the host and path of "work"')
-  expect(await post('/work/mcp')).toBe(404)
+  expect((await told('config.refused', since)).message).toContain('would be reached at the host and path of "office"')
+  expect(await post('/office/mcp')).toBe(404)
   since = lines.length
   place.write('postern.yaml', text(', alias: home'))
   child.kill('SIGHUP')

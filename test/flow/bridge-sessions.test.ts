@@ -1,16 +1,9 @@
 // A server on standard input and output, as clients of 2025 and before meet it: sessions on one HTTP endpoint.
-import { afterEach, describe, expect, it } from 'vitest'
-import { eventsOf, openWorld, saidBy, until, type World, type WorldOptions } from '../stdio/world.ts'
+import { describe, expect, it } from 'vitest'
+import { eventsOf, saidBy, until } from '../stdio/world.ts'
+import { useWorlds } from '../stdio/worlds.ts'
 
-const open: World[] = []
-const world = (options?: WorldOptions): World => {
-  const made = openWorld(options)
-  open.push(made)
-  return made
-}
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((each) => each.close()))
-}, 30_000)
+const world = useWorlds()
 
 describe('a client of 2025 or before', () => {
   it.each(['2024-11-05', '2025-03-26', '2025-06-18', '2025-11-25'])('of %s gets a session, answers under its own ids, and a 404 after DELETE [C2] [C19]', async (version) => {

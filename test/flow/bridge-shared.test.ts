@@ -1,16 +1,10 @@
 // One process for everybody, where the operator says so: sessions of many people on it, none of which hears anything of another.
-import { afterEach, describe, expect, it } from 'vitest'
-import { eventsOf, openWorld, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
+import { describe, expect, it } from 'vitest'
+import { eventsOf, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
+import { useWorlds } from '../stdio/worlds.ts'
 
-const open: World[] = []
-const shared = (options: WorldOptions = {}): World => {
-  const made = openWorld({ ...options, bridge: { shared: true, ...options.bridge } })
-  open.push(made)
-  return made
-}
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((each) => each.close()))
-}, 30_000)
+const world = useWorlds()
+const shared = (options: WorldOptions = {}): World => world({ ...options, bridge: { shared: true, ...options.bridge } })
 
 const pidOf = async (client: StdioClient): Promise<unknown> => saidBy(await client.tool('echo'))['pid']
 

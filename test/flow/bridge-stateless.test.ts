@@ -1,16 +1,9 @@
 // A server on standard input and output, as clients of 2026-07-28 meet it, and the life of its processes.
-import { afterEach, describe, expect, it } from 'vitest'
-import { eventsOf, isAlive, lastOf, openWorld, saidBy, until, type World, type WorldOptions } from '../stdio/world.ts'
+import { describe, expect, it } from 'vitest'
+import { eventsOf, isAlive, lastOf, saidBy, until } from '../stdio/world.ts'
+import { useWorlds } from '../stdio/worlds.ts'
 
-const open: World[] = []
-const world = (options?: WorldOptions): World => {
-  const made = openWorld(options)
-  open.push(made)
-  return made
-}
-afterEach(async () => {
-  await Promise.all(open.splice(0).map((each) => each.close()))
-}, 30_000)
+const world = useWorlds()
 
 describe('a client of 2026-07-28', () => {
   it('needs no session, gets its own ids and tokens back, and 404 for unknown methods [C7] [C19]', async () => {

@@ -1,7 +1,7 @@
-// Reads the small forms of the sign-in pages.
-import { utf8Text } from '../kit/bytes.ts'
-import { readWhole } from '../kit/http.ts'
-import { Refusal } from '../kit/refusal.ts'
+// Reads the small forms of our own pages.
+import { utf8Text } from './bytes.ts'
+import { readWhole } from './http.ts'
+import { Refusal } from './refusal.ts'
 
 /** Field name → its one value. */
 export type Form = ReadonlyMap<string, string>
