@@ -1,6 +1,7 @@
 // The metadata of an authorization server (RFC 8414, OpenID Connect Discovery): read where MCP says, and believed only as far as it speaks of itself.
 import type * as oauth from 'oauth4webapi'
 import { atOrigin, sameSite } from '../kit/origins.ts'
+import { sameIssuer } from '../kit/urls.ts'
 import type { Upstream } from './upstream.ts'
 import { unreachable, untrusted } from './upstream.ts'
 import type { Web } from './web.ts'
@@ -41,8 +42,8 @@ const texts = (value: unknown): string[] | undefined => (Array.isArray(value) ? 
 
 const judge = (upstream: Upstream, issuer: string, document: Readonly<Record<string, unknown>>): oauth.AuthorizationServer => {
   const named = document['issuer']
-  // RFC 8414 §3.3: identical. A root URL with and without its slash is one place, and the metadata's own form is what `iss` is compared with.
-  if (typeof named !== 'string' || (named !== issuer && `${named}/` !== issuer)) throw untrusted(upstream, `the authorization server at ${issuer.slice(0, 200)} calls itself ${JSON.stringify(named)?.slice(0, 200)}`)
+  // RFC 8414 §3.3: identical, as far as two texts can be. The metadata's own form is what `iss` is compared with.
+  if (typeof named !== 'string' || !sameIssuer(named, issuer)) throw untrusted(upstream, `the authorization server at ${issuer.slice(0, 200)} calls itself ${JSON.stringify(named)?.slice(0, 200)}`)
   const at = issuerUrl(upstream, named)
   const methods = texts(document['code_challenge_methods_supported'])
   // MCP Security Considerations, Authorization Code Protection: without the member there is no PKCE, and a client must refuse.

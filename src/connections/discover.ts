@@ -2,7 +2,8 @@
 import type * as oauth from 'oauth4webapi'
 import { publishedVersions } from '../mcp/revisions.ts'
 import { metaKeys } from '../mcp/envelope.ts'
-import { issuerUrl, readAuthorizationServer } from './authorization-server.ts'
+import { readAuthorizationServer } from './authorization-server.ts'
+import { sameIssuer } from '../kit/urls.ts'
 import { type Challenge, readChallenge } from './challenge.ts'
 import { readResourceMetadata } from './resource-metadata.ts'
 import { type Upstream, untrusted } from './upstream.ts'
@@ -86,7 +87,7 @@ export const discover = async (upstream: Upstream, web: Web, challenge?: Challen
   const metadata = await readResourceMetadata(upstream, asked, web)
   const issuers = auth.issuer === undefined ? metadata?.authorizationServers : [auth.issuer]
   // D3: credentials that the operator got from one server are shown to no other.
-  if (auth.issuer !== undefined && metadata && !metadata.authorizationServers.some((issuer) => issuerUrl(upstream, issuer).href === issuerUrl(upstream, auth.issuer ?? '').href))
+  if (auth.issuer !== undefined && metadata && !metadata.authorizationServers.some((issuer) => sameIssuer(issuer, auth.issuer ?? '')))
     throw untrusted(upstream, `it now trusts ${metadata.authorizationServers.join(' ').slice(0, 300)}, not the configured ${auth.issuer}`)
   const as = issuers ? await firstServer(upstream, issuers, web) : await fallback(upstream, web)
   const resource = auth.resource ?? metadata?.resource ?? own

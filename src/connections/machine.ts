@@ -1,5 +1,6 @@
 // The gateway's own sign-in to an upstream (client credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and what renews, and takes back, any kept token.
 import { createOnce } from '../kit/once.ts'
+import { sameIssuer } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { type Account, type AccountStore, accountIn, type Secrets, serviceOf, withAccount } from './accounts.ts'
 import { discover } from './discover.ts'
@@ -26,7 +27,7 @@ const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({ 
 export const partyOf = (account: Account, upstream: Partner, clientSecret: string | undefined): Party => {
   const { client_id: id, issuer = account.issuer, token_endpoint: endpoint = account.tokenEndpoint, client_secret: written } = upstream.auth
   // What was written since for another server is not shown to this one (MCP: credentials belong to their issuer).
-  const configured = id === account.clientId && issuer === account.issuer && endpoint === account.tokenEndpoint ? written : undefined
+  const configured = id === account.clientId && sameIssuer(issuer, account.issuer) && endpoint === account.tokenEndpoint ? written : undefined
   const secret = configured ?? clientSecret
   return { as: serverOf(account), enrolment: { clientId: account.clientId, method: account.method, ...(secret !== undefined && { secret }) }, upstream, resource: account.resource }
 }

@@ -115,6 +115,18 @@ export const canonicalResource = (raw: string): string | undefined => {
 }
 
 /**
+ * Whether two texts name one issuer. Equal after RFC 3986 §6.2.2.1 and §6.2.3: case of scheme and host, the default port,
+ * and one slash at the end, on either side. RFC 8414 §3.1 drops that slash from the address of the metadata, so both
+ * spellings have one document. The rest of the path counts byte for byte, and a text that is no http(s) URL equals only
+ * itself. Not for the `iss` of an authorization response, which RFC 9207 §2.4 compares as text.
+ */
+export const sameIssuer = (a: string, b: string): boolean => {
+  if (a === b) return true
+  const canonical = canonicalResource(a)
+  return canonical !== undefined && canonical === canonicalResource(b)
+}
+
+/**
  * The URL of a client's metadata document (draft-ietf-oauth-client-id-metadata-document §3), or undefined when a client_id cannot be one: https with a path, already in the
  * normal form of the URL parser, no fragment, userinfo or dot segments. Names in punycode are refused: the host is all that vouches for the client, and it must read as it is written.
  */

@@ -1,7 +1,7 @@
 // Redirect URIs, resources, metadata documents and places to return to.
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { canonicalResource, judgeRedirectUri, metadataDocumentUrl, redirectHost, redirectMatches, sameOriginPath, withParams } from '../../src/kit/urls.ts'
+import { canonicalResource, judgeRedirectUri, metadataDocumentUrl, redirectHost, redirectMatches, sameIssuer, sameOriginPath, withParams } from '../../src/kit/urls.ts'
 import vectors from '../data/redirect-uris.json' with { type: 'json' }
 
 describe('redirect URIs that may be registered', () => {
@@ -103,6 +103,25 @@ describe('canonical resources (RFC 8707 §2)', () => {
       const once = canonicalResource(raw)
       return once === undefined || canonicalResource(once) === once
     }))
+  })
+})
+
+describe('two texts for one issuer', () => {
+  const host = 'https://login.example'
+  test.each([
+    [host, `${host}/`], [`${host}/tenant`, `${host}/tenant/`], [host, 'HTTPS://Login.EXAMPLE'], [host, `${host}:443/`],
+    [`${host}:443/tenant/`, `${host}/tenant`], ['http://127.0.0.1:80', 'http://127.0.0.1/'], ['a:text', 'a:text'],
+  ])('%s and %s are one, whichever comes first', (a, b) => {
+    expect([sameIssuer(a, b), sameIssuer(b, a)]).toStrictEqual([true, true])
+  })
+  test.each([
+    ['http://login.example', host], [`${host}:8443`, host], ['https://login.example.evil.test', host],
+    [`${host}/tenant`, host], [`${host}/tenant`, `${host}/Tenant`], [`${host}/tenant`, `${host}/tenant//`],
+    [`${host}//`, host], [`${host}/a/../tenant`, `${host}/tenant`], [`${host}/%74enant`, `${host}/tenant`],
+    [`${host}/?`, host], [`${host}#`, host], ['https://u@login.example', host], [` ${host}`, host], ['', '/'],
+    ['https://lоgin.example', host], [`${host}.`, host], ['https://0x7f.1', 'https://127.0.0.1'],
+  ])('%j and %s are two, whichever comes first', (a, b) => {
+    expect([sameIssuer(a, b), sameIssuer(b, a)]).toStrictEqual([false, false])
   })
 })
 
