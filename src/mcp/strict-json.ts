@@ -7,14 +7,35 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 const deepest = 200
 /** Levels in which no member may stand twice: the message, its `params`, and what is directly in those (`arguments`, `_meta`). */
 const watched = 3
+const mostInBatch = 100
+
+/** A message has a handful of members in its watched levels, a call of a tool with a flat form some hundreds. */
+const mostMembers = 20_000
+
+const beyondAscii = /[^\0-\x7f]/
+const separators = /[-_]/g
+
+/**
+ * A member's name as a tolerant parser compares it. Go's encoding/json takes names that are equal under Unicode simple case folding, so `ſ` (U+017F) is an s and
+ * `K` (U+212A) a k; others fold `ı` and `İ` too.
+ */
+const fold = (name: string): string =>
+  beyondAscii.test(name) ? name.toUpperCase().toLowerCase().replaceAll('\u0307', '') : name.toLowerCase()
 
 type Names = ReadonlyMap<string, string>
-const names = (...list: readonly string[]): Names => new Map(list.map((name) => [name.toLowerCase(), name]))
+const names = (...list: readonly string[]): Names => new Map(list.map((name) => [fold(name), name]))
 
-/** Members that decide what a message does. Some parsers take a spelling that differs in case alone for the same member. */
+/** Members that decide what a message does, at each level that the gateway judges. */
 const ofMessage = names('jsonrpc', 'id', 'method', 'params', 'result', 'error')
-const ofParams = names('name', 'uri', 'arguments', 'taskId', '_meta')
-const ofMeta = names('io.modelcontextprotocol/protocolVersion', 'io.modelcontextprotocol/clientCapabilities')
+const ofParams = names(
+  ...['name', 'uri', 'arguments', 'taskId', '_meta', 'ref', 'cursor', 'requestId', 'requestState', 'inputResponses'],
+  ...['protocolVersion', 'clientInfo', 'capabilities'],
+)
+const ofRef = names('type', 'name', 'uri')
+const ofMeta = names(
+  ...['protocolVersion', 'clientInfo', 'clientCapabilities'].map((name) => `io.modelcontextprotocol/${name}`),
+  'progressToken',
+)
 
 const ambiguous = (why: string): Refusal => new Refusal('mcp.invalid', why, { say: 'The message names a member twice, or in a spelling that servers may read differently.' })
 
@@ -73,7 +94,9 @@ const checkSpelling = (value: unknown, exact: Names): void => {
   for (const name in value) {
     // Most names are written as they should be.
     if (exact.get(name) === name) continue
-    const meant = exact.get(name.toLowerCase())
+    const folded = fold(name)
+    // Servers that know a member in snake case as well (Python's models, Go's json/v2) take `task_id` for `taskId`.
+    const meant = exact.get(folded) ?? exact.get(folded.replaceAll(separators, ''))
     if (meant !== undefined && meant !== name) throw ambiguous(`member ${JSON.stringify(name.slice(0, 40))}`)
   }
 }
@@ -82,13 +105,22 @@ const checkMessage = (message: unknown): void => {
   checkSpelling(message, ofMessage)
   const params = (message as { params?: unknown } | null)?.params
   checkSpelling(params, ofParams)
-  checkSpelling((params as { _meta?: unknown } | null | undefined)?._meta, ofMeta)
+  const { _meta: meta, ref } = (params ?? {}) as { readonly _meta?: unknown; readonly ref?: unknown }
+  checkSpelling(meta, ofMeta)
+  checkSpelling(ref, ofRef)
+}
+
+/** JSON-RPC 2.0 §6 knows no empty batch. Each message of a batch costs as much as one that came alone, so their number is bounded. */
+const checkBatch = ({ length }: readonly unknown[]): void => {
+  if (length === 0) throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must have at least one message.' })
+  if (length <= mostInBatch) return
+  throw new Refusal('mcp.invalid', `${length} messages`, { say: `A batch has at most ${mostInBatch} messages; this one has ${length}.` })
 }
 
 /**
  * The text and value of JSON in UTF-8. Throws `mcp.parse` for what is not JSON and `mcp.invalid` for what parsers read differently: nesting
  * beyond 200 levels; a member named twice in the first three levels of a message (RFC 8259 §4 leaves the choice among them to the reader);
- * one of the members that decide what a message does, in another case.
+ * one of the members that decide what a message does, in another spelling that a tolerant parser takes for it. A batch has at most 100 messages.
  */
 export const readStrictJson = (bytes: Uint8Array): { readonly text: string; readonly value: unknown } => {
   let text: string
@@ -99,8 +131,11 @@ export const readStrictJson = (bytes: Uint8Array): { readonly text: string; read
   } catch (error) {
     throw new Refusal('mcp.parse', error instanceof Error ? error.name : '')
   }
+  if (Array.isArray(value)) checkBatch(value)
   const levels = Array.isArray(value) ? watched + 1 : watched
-  if (membersWritten(text, levels) !== membersRead(value, levels)) throw ambiguous('a member twice')
+  const members = membersWritten(text, levels)
+  if (members > mostMembers) throw new Refusal('mcp.invalid', `${members} members`, { say: `The message has more than ${mostMembers} members.` })
+  if (members !== membersRead(value, levels)) throw ambiguous('a member twice')
   if (Array.isArray(value)) for (const message of value) checkMessage(message)
   else checkMessage(value)
   return { text, value }

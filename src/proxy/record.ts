@@ -6,8 +6,6 @@ import type { Principal } from '../ports/people.ts'
 import type { AuditEvent } from '../ports/rooms.ts'
 import type { Knock } from './knock.ts'
 
-/** Elements of a batch beyond this many are counted, not listed. */
-const listed = 20
 const cut = (text: string | undefined): string | undefined => (text === undefined ? undefined : text.slice(0, 256))
 
 export interface Ending {
@@ -64,7 +62,7 @@ export const callEvent = (call: Knock, principal: Principal | undefined, envelop
     http: head.method,
     method: cut(first?.method),
     name: cut(first?.name),
-    ...(envelope?.batch ? { batch: envelope.messages.length, calls: envelope.messages.slice(0, listed).map((message) => ({ method: cut(message.method), name: cut(message.name) })) } : {}),
+    ...(envelope?.batch ? { batch: envelope.messages.length, calls: envelope.messages.map((message) => ({ method: cut(message.method), name: cut(message.name) })) } : {}),
     result: ending.result,
     status: ending.status,
     refusal: ending.code,

@@ -125,4 +125,13 @@ describe.each(houses)('%s', (_, open) => {
     expect(record.fields).toMatchObject({ service: 'echo', person: 'local:ana', http: 'POST', method: 'tools/call', name: 'whoami', result: 'answered', status: 200 })
     for (const word of ['do not log', caller.token]) expect(JSON.stringify(house.log)).not.toContain(word)
   })
+
+  it('writes down every message of a batch, the hundredth as well as the first [C4]', async () => {
+    const before = house.log.length
+    const batch = Array.from({ length: 100 }, (_, id) => call(`tool-${id}`, id))
+    expect((await caller.post(batch, { 'mcp-protocol-version': '2025-03-26' })).status).toBe(200)
+    await until(() => house.log.slice(before).some(({ event }) => event === 'call'), 'the record')
+    const record = house.log.slice(before).find(({ event }) => event === 'call')!
+    expect(record.fields).toMatchObject({ batch: 100, calls: batch.map(({ method, params: { name } }) => ({ method, name })) })
+  })
 })

@@ -109,6 +109,24 @@ describe.each(houses)('%s', (house_, open) => {
     expect(heard()?.body).toBe(JSON.stringify(batch))
   })
 
+  it('refuses a batch of more than a hundred messages, and an empty one, before the server hears of it [C4]', async () => {
+    const answers = [Array.from({ length: 101 }, (_, id) => call('a', id)), `[${'{},'.repeat(135_299)}{}]`, []]
+    for (const [index, size] of [101, 135_300, 0].entries()) {
+      const answer = await caller.post(answers[index], { 'mcp-protocol-version': '2025-03-26' })
+      expect(answer.status).toBe(400)
+      const message = size === 0 ? 'A batch must have at least one message.' : `A batch has at most 100 messages; this one has ${size}.`
+      expect(await answer.json()).toMatchObject({ jsonrpc: '2.0', id: null, error: { code: -32600, message } })
+    }
+    expect(upstream.heard).toEqual([])
+  })
+
+  it.each(['param\u017f', 'PARAMS'])('refuses a message with "%s" beside "params", which a server might take for it [C14]', async (name) => {
+    const text = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"},"${name}":{"name":"drop"}}`
+    const answer = await caller.post(text)
+    expect([answer.status, (await answer.json() as { error: { code: number } }).error.code]).toEqual([400, -32600])
+    expect(upstream.heard).toEqual([])
+  })
+
   it('passes schemas and unknown members through untouched [C14]', async () => {
     const odd = '{"jsonrpc":"2.0","id":1,"method":"x/unknown","params":{"schema":{"$ref":"http://127.0.0.1:9/evil.json","$defs":{"a":{}}},"n":1.0,"big":12345678901234567890}}'
     await caller.post(odd)

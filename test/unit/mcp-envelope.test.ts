@@ -69,7 +69,29 @@ describe('a message that parsers read differently', () => {
     '[{"id":1,"method":"ping"},{"id":2,"method":"ping","method":"tools/call"}]',
     ' \n[ {"id":2,"method":"tools/call","params":{"name":"a","name":"b"}}]',
   ]
-  it.each(twice)('is refused: %s', (body) => {
+  // Pairs that Go's encoding/json, Java's and .NET's case-insensitive readers or Python's models by alias take for one member.
+  const folded = [
+    '{"id":1,"method":"tools/call","params":{"name":"a"},"param\u017f":{"name":"b"}}',
+    '{"id":1,"method":"tools/call","params":{"name":"a"},"param\\u017f":{"name":"b"}}',
+    '{"id":1,"method":"tools/call","param\u017f":{"name":"b"}}',
+    '{"id":1,"method":"ping","re\u017fult":{}}',
+    '{"id":1,"j\u017fonrpc":"2.0","method":"ping"}',
+    '{"id":1,"\u0130d":2,"method":"ping"}',
+    '{"id":1,"\u0131d":2,"method":"ping"}',
+    '{"id":1,"method":"tools/call","params":{"name":"a","argument\u017f":{}}}',
+    '{"id":1,"method":"tasks/get","params":{"taskId":"a","ta\u017fkId":"b"}}',
+    '{"id":1,"method":"tasks/get","params":{"taskId":"a","tas\u212aId":"b"}}',
+    '{"id":1,"method":"tasks/get","params":{"taskId":"a","task_id":"b"}}',
+    '{"id":1,"method":"tasks/get","params":{"taskId":"a","task-Id":"b"}}',
+    '{"id":1,"method":"x","params":{"name":"a","reque\u017ftState":"b"}}',
+    '{"id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","protocolver\u017fion":"2024-11-05"}}',
+    '{"id":1,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"a","Name":"b"}}}',
+    '{"id":1,"method":"x","params":{"_meta":{"io.modelcontextprotocol/protocolVer\u017fion":"2026-07-28"}}}',
+    '{"id":1,"method":"x","params":{"_meta":{"io.modelcontextprotocol/clientinfo":{}}}}',
+    '{"id":1,"method":"x","params":{"_meta":{"progress_token":1}}}',
+    '[{"id":1,"method":"ping"},{"id":2,"method":"ping","param\u017f":{"name":"b"}}]',
+  ]
+  it.each([...twice, ...folded])('is refused: %s', (body) => {
     expect(codeOf(() => read(body))).toBe('mcp.invalid')
   })
 
@@ -84,6 +106,28 @@ describe('a message that parsers read differently', () => {
     for (const body of fine) expect(codeOf(() => read(body))).toBe('passed')
   })
 
+  it('is refused as a batch of none or of more than a hundred messages, in words (JSON-RPC 2.0 §6)', () => {
+    const batch = (length: number) => JSON.stringify(Array.from({ length }, (_, id) => ({ jsonrpc: '2.0', id, method: 'ping' })))
+    const said = (body: string): string | undefined => {
+      try {
+        return void read(body)
+      } catch (error) {
+        return (error as Refusal).say
+      }
+    }
+    expect(said('[]')).toBe('A batch must have at least one message.')
+    expect(said(batch(100))).toBeUndefined()
+    expect(said(batch(101))).toBe('A batch has at most 100 messages; this one has 101.')
+    expect(said(`[${'{},'.repeat(1_300_000)}{}]`)).toBe('A batch has at most 100 messages; this one has 1300001.')
+  })
+
+  it('is refused with more members than any message has, and quickly', () => {
+    const members = (count: number) => `{"id":1,"method":"x","params":{${Array.from({ length: count }, (_, i) => `"${i.toString(36)}":0`).join(',')}}}`
+    expect(codeOf(() => read(members(19_997)))).toBe('passed')
+    expect(codeOf(() => read(members(19_998)))).toBe('mcp.invalid')
+    expect(codeOf(() => read(members(400_000)))).toBe('mcp.invalid')
+  })
+
   it('is refused when it nests deeper than any reader should follow', () => {
     expect(codeOf(() => read(`{"id":1,"method":"x","params":${'['.repeat(500)}${']'.repeat(500)}}`))).toBe('mcp.invalid')
     expect(codeOf(() => read(`{"id":1,"method":"x","params":${'['.repeat(150)}${']'.repeat(150)}}`))).toBe('passed')
@@ -92,7 +136,7 @@ describe('a message that parsers read differently', () => {
 
 describe('strict JSON', () => {
   it('reads every value that JSON.stringify writes, as JSON.parse does', () => {
-    const benign = fc.jsonValue({ maxDepth: 6 }).filter((value) => !/"(jsonrpc|id|method|params|result|error|name|uri|arguments|taskid|_meta)":/i.test(JSON.stringify(value)))
+    const benign = fc.jsonValue({ maxDepth: 6 }).filter((value) => !(Array.isArray(value) && value.length === 0) && !/"(jsonrpc|id|method|params|result|error|name|uri|arguments|taskid|_meta|ref|cursor|type)":/i.test(JSON.stringify(value)))
     fc.assert(
       fc.property(benign, (value) => {
         const text = JSON.stringify(value)
