@@ -12,3 +12,12 @@ export const findProgram: (name: string, env?: Readonly<Record<string, string | 
 export const missingPrograms: (env?: Readonly<Record<string, string | undefined>>) => readonly SystemProgram[]
 /** True where a skipped suite is a failure. */
 export const inCI: (env?: Readonly<Record<string, string | undefined>>) => boolean
+export interface FoundBrowser {
+  readonly path: string
+  /** Further arguments that this browser needs. */
+  readonly args: readonly string[]
+  /** Further environment variables that this browser needs. */
+  readonly env: Readonly<Record<string, string>>
+}
+/** The browser for tests, or undefined when this machine has none. */
+export const findBrowser: (env?: Readonly<Record<string, string | undefined>>) => FoundBrowser | undefined

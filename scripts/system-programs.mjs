@@ -20,3 +20,9 @@ export const missingPrograms = (env = process.env) => programs.filter((program) 
 
 /** True where a skipped suite is a failure. */
 export const inCI = (env = process.env) => ![undefined, '', '0', 'false'].includes(env.CI)
+
+/** The browser for tests: where it is, and what it needs besides. Undefined when this machine has none. */
+export const findBrowser = (env = process.env) => {
+  const path = findProgram('chromium', env)
+  return path === undefined ? undefined : { path, args: [], env: {} }
+}

@@ -109,11 +109,7 @@ const refuseAmbiguous = (request: Request): void => {
 
 const answerRoute = async (route: Route, request: Request, visit: Visit, options: RoutesOptions): Promise<Response> => {
   refuseAmbiguous(request)
-  if (route.cors && request.method === 'OPTIONS') {
-    const [origin, method, headers] = ['origin', 'access-control-request-method', 'access-control-request-headers'].map((name) => request.headers.get(name) ?? undefined)
-    const asked = { ...(origin === undefined ? {} : { origin }), ...(method === undefined ? {} : { method }), ...(headers === undefined ? {} : { headers }) }
-    return new Response(null, { status: 204, headers: pairs(options.cors.preflight(asked)) })
-  }
+  if (route.cors && request.method === 'OPTIONS') return new Response(null, { status: 204 })
   if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw new Refusal('request.too-large', `over ${maxBodyBytes} bytes`, { headers: { connection: 'close' } })
   const handler = route.on[(request.method === 'HEAD' ? 'GET' : request.method) as keyof Route['on']]
   if (!handler) throw new Refusal('request.method', request.method, { headers: { allow: Object.keys(route.on).join(', ') } })
@@ -127,10 +123,20 @@ const pairs = (flat: readonly string[]): [string, string][] => flat.flatMap((nam
 /** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
 export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
   const { handlers, directory, cors, front, pages, log } = options
-  const finish = (response: Response, request: Request, visit: Visit, open: boolean): Response => {
+  /** The only place where CORS fields are written: each once, whatever the handler said. */
+  const crossOrigin = ({ method, headers }: Request, on: Route['on']): [string, string][] => {
+    const origin = headers.get('origin') ?? undefined
+    if (method !== 'OPTIONS') return pairs(cors.answer(origin))
+    const asked = headers.get('access-control-request-headers') ?? undefined
+    return pairs(cors.preflight({ origin, headers: asked, methods: [...Object.keys(on), 'OPTIONS'] }))
+  }
+  const finish = (response: Response, request: Request, visit: Visit, open?: Route['on']): Response => {
     response.headers.set('x-request-id', visit.requestId)
     response.headers.set('x-content-type-options', 'nosniff')
-    if (open) for (const [name, value] of pairs(cors.answer(request.headers.get('origin') ?? undefined))) response.headers.append(name, value)
+    for (const [name, value] of open ? crossOrigin(request, open) : []) {
+      if (name === 'Vary') response.headers.append(name, value)
+      else response.headers.set(name, value)
+    }
     return response
   }
   const refused = (thrown: unknown, surface: Surface, request: Request, visit: Visit): Response => {
@@ -141,17 +147,18 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
     return drawRefusal(refusal, { surface, requestId: visit.requestId, accept: request.headers.get('accept') ?? '', pages, problemFor: problem, redirectTo: options.redirectTo })
   }
   const serve = async (route: Route, request: Request, visit: Visit): Promise<Response> => {
+    const open = route.cors ? route.on : undefined
     try {
       if (!route.anyHost) front.host(hostOf(request))
-      return finish(await answerRoute(route, request, visit, options), request, visit, route.cors)
+      return finish(await answerRoute(route, request, visit, options), request, visit, open)
     } catch (thrown) {
-      return finish(refused(thrown, route.surface, request, visit), request, visit, route.cors)
+      return finish(refused(thrown, route.surface, request, visit), request, visit, open)
     }
   }
   const rest = async (request: Request, visit: Visit): Promise<Response> => {
     const path = new URL(request.url).pathname
     const found = handlers.assets(path)
-    if (found && request.method === 'GET') return finish(found, request, visit, false)
+    if (found && request.method === 'GET') return finish(found, request, visit)
     const mcp = directory.locate(path, hostOf(request)) !== undefined
     const surface: Surface = mcp || (request.headers.get('accept') ?? '').includes('text/html') ? 'page' : 'json'
     const nowhere: Handler = () => Promise.reject(new Refusal('route.unknown', path))

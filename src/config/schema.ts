@@ -26,14 +26,27 @@ export const personPlaceholders = ['id', 'sub', 'login', 'email', 'name', 'provi
 
 const cors = z
   .strictObject({
-    allow_origins: z.array(z.string()).default(['*']).describe('Origins of browser clients, exact (`https://app.example`), or `*` for any.'),
+    allow_origins: z
+      .array(z.string())
+      .default(['*'])
+      .describe(
+        'Origins of browser clients, exact (`https://app.example`), or `*` for any. `*` does not count for a service ' +
+          'with `auth_required: false`: list each origin that may call it. A gateway at a loopback address also ' +
+          'serves pages of loopback origins there.',
+      ),
     allow_credentials: z.boolean().default(false).describe('Answer `Access-Control-Allow-Credentials: true`. Refused together with the origin `*`.'),
-    allow_methods: z.array(z.string()).default(['GET', 'POST', 'DELETE', 'OPTIONS']).describe('Methods named in preflight answers.'),
+    allow_methods: z
+      .array(z.string())
+      .default(['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS'])
+      .describe('Methods named in preflight answers. Each address names those that it has.'),
     allow_headers: z
       .array(z.string())
       .default(['Authorization', 'Content-Type', 'Accept', 'MCP-Protocol-Version', 'Mcp-Session-Id', 'Mcp-Method', 'Mcp-Name', 'Last-Event-ID'])
       .describe('Request headers named in preflight answers; `*` reflects what was asked. `Mcp-Param-*` is always reflected.'),
-    expose_headers: z.array(z.string()).default(['WWW-Authenticate', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'X-Request-Id']).describe('Response headers a browser client may read.'),
+    expose_headers: z
+      .array(z.string())
+      .default(['WWW-Authenticate', 'Mcp-Session-Id', 'MCP-Protocol-Version', 'Retry-After', 'X-Request-Id'])
+      .describe('Response headers a browser client may read.'),
   })
   .describe('Cross-origin access for browser clients.')
 

@@ -47,7 +47,11 @@ const fieldsOf = ({ call, session, principal }: Passed): readonly string[] => {
 const listens = ({ call, envelope }: Passed): boolean => call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
 
 /** What the gateway says on every answer. */
-const added = ({ head, inbound: { origin } }: Passed['call'], cors: Cors): readonly string[] => ['X-Request-Id', head.requestId, ...(origin === undefined ? [] : cors.answer(origin))]
+const added = ({ head, inbound, address }: Passed['call'], cors: Cors): readonly string[] => {
+  const { origin } = inbound
+  const fields = origin === undefined ? [] : cors.answer(origin, !address.service.authRequired)
+  return ['X-Request-Id', head.requestId, ...fields]
+}
 
 export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs }: AdmissionDeps): ((tried: Try) => Admission) => {
   const now = (): number => runtime.now()

@@ -77,7 +77,11 @@ export const createConnectFirst = ({ runtime, states, cors }: ConnectFirstDeps):
     return {
       kind: 'answer',
       status: 200,
-      headers: ['Content-Type', 'application/json', 'Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff', 'X-Request-Id', call.head.requestId, ...cors.answer(call.inbound.origin)],
+      headers: [
+        ...['Content-Type', 'application/json', 'Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff'],
+        ...['X-Request-Id', call.head.requestId],
+        ...cors.answer(call.inbound.origin, !call.address.service.authRequired),
+      ],
       body: JSON.stringify(envelope.batch ? answers : answers[0]),
     }
   }

@@ -19,7 +19,8 @@ export interface AdmitDeps {
 }
 
 const methods = new Set(['GET', 'POST', 'DELETE'])
-const allow = 'GET, POST, DELETE, OPTIONS'
+const allowed = [...methods, 'OPTIONS']
+const allow = allowed.join(', ')
 
 const checkMethod = ({ head, inbound }: Knock): void => {
   if (!methods.has(head.method)) throw new Refusal('request.method', head.method.slice(0, 20), { headers: { allow } })
@@ -28,10 +29,21 @@ const checkMethod = ({ head, inbound }: Knock): void => {
 }
 
 export const createAdmit = ({ knock, guard, cors, open, supported }: AdmitDeps): Admit => {
-  const preflight = ({ head, inbound }: Knock): Answer => ({
+  const preflight = ({ head, inbound, address }: Knock): Answer => ({
     kind: 'answer',
     status: 204,
-    headers: ['Allow', allow, 'X-Request-Id', head.requestId, ...cors.preflight({ origin: inbound.origin, method: inbound.requestedMethod, headers: inbound.requestedHeaders })],
+    headers: [
+      'Allow',
+      allow,
+      'X-Request-Id',
+      head.requestId,
+      ...cors.preflight({
+        origin: inbound.origin,
+        headers: inbound.requestedHeaders,
+        methods: allowed,
+        open: !address.service.authRequired,
+      }),
+    ],
     body: '',
   })
 

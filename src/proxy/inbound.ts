@@ -18,7 +18,6 @@ export interface Inbound {
   length: string | undefined
   chunked: boolean
   connection: string | undefined
-  requestedMethod: string | undefined
   requestedHeaders: string | undefined
 }
 
@@ -40,7 +39,6 @@ const captured = new Map<string, Action>([
   ['content-encoding', (into, _, value) => void (into.encoding = joined(into.encoding, value))],
   ['content-length', (into, _, value) => void (into.length = value)],
   ['transfer-encoding', (into) => void (into.chunked = true)],
-  ['access-control-request-method', (into, _, value) => void (into.requestedMethod = value)],
   ['access-control-request-headers', (into, _, value) => void (into.requestedHeaders = joined(into.requestedHeaders, value))],
   [
     'mcp-method',
@@ -108,7 +106,6 @@ const empty = (): Inbound => ({
   length: undefined,
   chunked: false,
   connection: undefined,
-  requestedMethod: undefined,
   requestedHeaders: undefined,
 })
 

@@ -43,7 +43,8 @@ export const createRefuse =
         requestId,
         // RFC 9110 §10.2.3: who finds us unable is told when to try again.
         ...Object.entries({ ...(row.status === 503 && { 'retry-after': '1' }), ...detail.headers }).flat(),
-        ...cors.answer(fieldOf(rawHeaders, 'origin')),
+        // A page of that origin is told nothing, not even that it was refused.
+        ...(plain ? ['Vary', 'Origin'] : cors.answer(fieldOf(rawHeaders, 'origin'))),
         ...(closing.has(refusal.code) ? ['Connection', 'close'] : []),
       ],
       body,

@@ -55,19 +55,27 @@ describe('the Origin', () => {
     for (const origin of ['http://localhost.evil.test:1', 'http://evil.test?localhost', 'null']) expect(corsOf(list, loopback, true).allows(origin)).toBe(false)
   })
 
-  it('may be any where the list says *, except at a local service that asks for no token', () => {
+  it('may be any where the list says *, except at a service that asks for no token', () => {
     for (const origin of ['https://evil.test', 'null']) {
       expect(corsOf().allows(origin)).toBe(true)
-      expect(corsOf().allows(origin, true)).toBe(true)
+      expect(corsOf().allows(origin, true)).toBe(false)
+      expect(corsOf({}, ['http://192.168.1.5:8080']).allows(origin, true)).toBe(false)
       expect(corsOf({}, loopback).allows(origin)).toBe(true)
       expect(corsOf({}, loopback).allows(origin, true)).toBe(false)
     }
     expect(corsOf({}, loopback).allows('http://localhost:6274', true)).toBe(true)
     expect(corsOf({ allow_origins: ['*', 'https://app.example'] }, loopback).allows('https://app.example', true)).toBe(true)
+    expect(corsOf({ allow_origins: ['*', 'https://app.example'] }).allows('https://app.example', true)).toBe(true)
+    expect(corsOf().allows('http://localhost:6274', true)).toBe(false)
+    // Where it may call, the answer names it: what is said to one page is not said to every other.
+    expect(corsOf().answer('https://evil.test', true)).toEqual(['Vary', 'Origin'])
+    expect(corsOf({ allow_origins: ['*', 'https://app.example'] }).answer('https://app.example', true).slice(0, 2)).toEqual(['Access-Control-Allow-Origin', 'https://app.example'])
   })
 })
 
 describe('CORS', () => {
+  const methods = ['GET', 'POST', 'DELETE', 'OPTIONS']
+
   it('lets browser clients read what the protocol needs [C22]', () => {
     const answer = corsOf().answer('https://app.example')
     expect(valueOf(answer, 'access-control-allow-origin')).toBe('*')
@@ -80,17 +88,17 @@ describe('CORS', () => {
     expect(valueOf(cors.answer('https://app.example'), 'access-control-allow-origin')).toBe('https://app.example')
     expect(valueOf(cors.answer('https://app.example'), 'access-control-allow-credentials')).toBe('true')
     for (const origin of [undefined, 'https://evil.test', 'null']) expect(cors.answer(origin)).toEqual(['Vary', 'Origin'])
-    for (const origin of [undefined, 'https://evil.test']) expect(cors.preflight({ origin, method: 'POST', headers: 'authorization' })).toEqual(['Vary', 'Origin'])
+    for (const origin of [undefined, 'https://evil.test']) expect(cors.preflight({ origin, headers: 'authorization', methods })).toEqual(['Vary', 'Origin'])
   })
 
   it('answers preflights with the names of the protocol and reflects Mcp-Param-* [C22]', () => {
-    const asked = corsOf().preflight({ origin: 'https://app.example', method: 'POST', headers: 'authorization, mcp-param-region, Mcp-Param-x_y, mcp-param-a b, x-evil' })
+    const asked = corsOf().preflight({ origin: 'https://app.example', methods, headers: 'authorization, mcp-param-region, Mcp-Param-x_y, mcp-param-a b, x-evil' })
     const allowed = (valueOf(asked, 'access-control-allow-headers') ?? '').split(', ')
     for (const name of ['Authorization', 'Content-Type', 'Accept', 'MCP-Protocol-Version', 'Mcp-Session-Id', 'Mcp-Method', 'Mcp-Name', 'Last-Event-ID', 'mcp-param-region', 'Mcp-Param-x_y']) expect(allowed).toContain(name)
     expect(allowed).not.toContain('x-evil')
     expect(allowed.join()).not.toContain('a b')
     expect(valueOf(asked, 'access-control-allow-methods')).toBe('GET, POST, DELETE, OPTIONS')
-    const every = corsOf({ allow_headers: ['*'] }).preflight({ origin: 'https://app.example', headers: 'x-anything, x y, a\r\nb, ok' })
+    const every = corsOf({ allow_headers: ['*'] }).preflight({ origin: 'https://app.example', methods, headers: 'x-anything, x y, a\r\nb, ok' })
     expect(valueOf(every, 'access-control-allow-headers')).toBe('x-anything, ok')
   })
 })
