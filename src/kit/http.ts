@@ -41,14 +41,19 @@ export const isHost = (host: string): boolean => {
   return host.length <= 262 && hostForm.test(host) && (port === undefined || Number(port) <= 65_535)
 }
 
-/** The whole body, or `request.too-large` as soon as it grows beyond `max` bytes. */
-export const readBounded = async (body: ReadableStream<Uint8Array> | null, max: number): Promise<Uint8Array<ArrayBuffer>> => {
+/** The whole body, or `request.too-large` as soon as it grows beyond `max` bytes. `grow` is told of its size before a piece is kept. */
+export const readBounded = async (
+  body: ReadableStream<Uint8Array> | null,
+  max: number,
+  grow?: (bytes: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> => {
   const chunks: Uint8Array[] = []
   let size = 0
   if (body) {
     for await (const chunk of body) {
       size += chunk.byteLength
       if (size > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
+      grow?.(size)
       chunks.push(chunk)
     }
   }
@@ -62,8 +67,10 @@ export const readBounded = async (body: ReadableStream<Uint8Array> | null, max: 
 }
 
 /** The same of a request. At one go where the length is said and fits: HTTP holds the caller to it. */
-export const readWhole = async (request: Request, max: number): Promise<Uint8Array<ArrayBuffer>> => {
-  if (!(Number(request.headers.get('content-length') ?? Number.NaN) <= max)) return readBounded(request.body, max)
+export const readWhole = async (request: Request, max: number, grow?: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> => {
+  const length = Number(request.headers.get('content-length') ?? Number.NaN)
+  if (!(length <= max)) return readBounded(request.body, max, grow)
+  grow?.(length)
   const whole = new Uint8Array(await request.arrayBuffer())
   if (whole.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
   return whole

@@ -104,6 +104,7 @@ export const refusals = {
   'upgrade.version': row(426, 'invalid_request', 1426, 'Only version 13 of the WebSocket protocol is spoken here.'),
   'session.unknown': row(404, 'invalid_request', 1404, 'There is no such session here. Start a new one with initialize.'),
   'calls.limited': row(429, 'temporarily_unavailable', 1429, 'Too many calls at once. Wait for one to finish, then try again.'),
+  'calls.bytes': row(503, 'temporarily_unavailable', 1503, 'The gateway holds as much data of unfinished calls as it can. Try again in a moment.'),
   'upstream.timeout': row(504, 'temporarily_unavailable', 1504, 'The MCP server did not answer in time.'),
   'upstream.unreachable': row(502, 'temporarily_unavailable', 1502, 'The MCP server cannot be reached.'),
   'upstream.busy': row(503, 'temporarily_unavailable', 1503, 'The MCP server has as many connections as the gateway opens. Try again in a moment.'),

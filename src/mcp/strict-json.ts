@@ -59,22 +59,32 @@ const stringEnd = (text: string, open: number): number => {
   }
 }
 
-/** How many members the text writes down in its first levels. */
-const membersWritten = (text: string, levels: number): number => {
+interface Written {
+  /** Members in the first levels. */
+  readonly members: number
+  /** Values in all levels, about. */
+  readonly values: number
+}
+
+/** What the text writes down. */
+const written = (text: string, levels: number): Written => {
   let depth = 0
   let members = 0
+  let values = 0
   for (let i = 0; i < text.length; i++) {
     const c = text.charCodeAt(i)
     if (c === 0x22) i = stringEnd(text, i)
     else if (c === 0x3a) {
       // Outside strings a colon stands behind a member's name and nowhere else.
       if (depth <= levels) members++
-    } else if (c === 0x7b || c === 0x5b) {
+    } else if (c === 0x2c) values++
+    else if (c === 0x7b || c === 0x5b) {
+      values++
       depth++
       if (depth > deepest) throw new Refusal('mcp.invalid', `nested deeper than ${deepest}`, { say: 'The message is nested too deeply.' })
     } else if (c === 0x7d || c === 0x5d) depth--
   }
-  return members
+  return { members, values }
 }
 
 /** How many members the value has in its first levels. */
@@ -117,12 +127,19 @@ const checkBatch = ({ length }: readonly unknown[]): void => {
   throw new Refusal('mcp.invalid', `${length} messages`, { say: `A batch has at most ${mostInBatch} messages; this one has ${length}.` })
 }
 
+export interface StrictJson {
+  readonly text: string
+  readonly value: unknown
+  /** How many values it is made of, about: what it costs in memory. */
+  readonly values: number
+}
+
 /**
  * The text and value of JSON in UTF-8. Throws `mcp.parse` for what is not JSON and `mcp.invalid` for what parsers read differently: nesting
  * beyond 200 levels; a member named twice in the first three levels of a message (RFC 8259 §4 leaves the choice among them to the reader);
  * one of the members that decide what a message does, in another spelling that a tolerant parser takes for it. A batch has at most 100 messages.
  */
-export const readStrictJson = (bytes: Uint8Array): { readonly text: string; readonly value: unknown } => {
+export const readStrictJson = (bytes: Uint8Array): StrictJson => {
   let text: string
   let value: unknown
   try {
@@ -133,12 +150,12 @@ export const readStrictJson = (bytes: Uint8Array): { readonly text: string; read
   }
   if (Array.isArray(value)) checkBatch(value)
   const levels = Array.isArray(value) ? watched + 1 : watched
-  const members = membersWritten(text, levels)
+  const { members, values } = written(text, levels)
   if (members > mostMembers) throw new Refusal('mcp.invalid', `${members} members`, { say: `The message has more than ${mostMembers} members.` })
   if (members !== membersRead(value, levels)) throw ambiguous('a member twice')
   if (Array.isArray(value)) for (const message of value) checkMessage(message)
   else checkMessage(value)
-  return { text, value }
+  return { text, value, values }
 }
 
 /** The value alone. */

@@ -32,15 +32,27 @@ const hostOf = (rawHeaders: readonly string[]): string | undefined => {
 }
 
 /** Collects a body of at most `max` bytes; one chunk, the common case, is not copied. */
-const readBody = (request: IncomingMessage, response: ServerResponse, max: number): Promise<Uint8Array> =>
+const readBody = (request: IncomingMessage, response: ServerResponse, max: number, grow: (bytes: number) => void): Promise<Uint8Array> =>
   new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
     let whole = false
+    let refused = false
+    const refuse = (error: Error): void => {
+      refused = true
+      chunks.length = 0
+      reject(error)
+    }
     request.on('data', (chunk: Buffer) => {
+      if (refused) return
       size += chunk.length
-      if (size <= max) chunks.push(chunk)
-      else reject(new Refusal('request.too-large', `more than ${max} bytes`))
+      if (size > max) return refuse(new Refusal('request.too-large', `more than ${max} bytes`))
+      try {
+        grow(size)
+        chunks.push(chunk)
+      } catch (error) {
+        refuse(error as Error)
+      }
     })
     request.on('end', () => {
       whole = true
@@ -92,7 +104,7 @@ export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forw
     serve(request, response, visit) {
       const { rawHeaders } = request
       const head: Head = { method: request.method ?? '', target: request.url ?? '/', host: hostOf(rawHeaders), rawHeaders, ip: visit.ip, requestId: visit.requestId }
-      const read: ReadBody = (max) => readBody(request, response, max)
+      const read: ReadBody = (max, grow) => readBody(request, response, max, grow)
       admit(head, read)
         .then((admitted) => carry(admitted, request, response, visit))
         .catch((error: unknown) => sendAnswer(response, refuse(error, { rawHeaders, requestId: visit.requestId })))

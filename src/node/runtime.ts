@@ -1,4 +1,5 @@
 // Everything the core asks of Node: clock, randomness, storage, guarded outbound connections, passwords, the log.
+import { getHeapStatistics } from 'node:v8'
 import type { Config } from '../config/schema.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
@@ -50,6 +51,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     passwords: createPasswords(),
     spawn: processes.spawn,
     isolation: processes.isolation,
+    bodyBytes: getHeapStatistics().heap_size_limit / 4,
     about: { version, runtime: `node ${process.versions.node}`, storage: config.storage.type },
     async close() {
       await Promise.allSettled(pending)

@@ -18,8 +18,11 @@ export interface Head {
   readonly within?: true
 }
 
-/** The whole body; rejects with `request.too-large` above `max` bytes. */
-export type ReadBody = (max: number) => Promise<Uint8Array>
+/**
+ * The whole body; rejects with `request.too-large` above `max` bytes. `grow`: told how many bytes have come so far, before more are kept; what it throws is the
+ * rejection.
+ */
+export type ReadBody = (max: number, grow: (bytes: number) => void) => Promise<Uint8Array>
 
 /**
  * A fetch without the guard of `Outbound`: for addresses that the operator configured. `endsWithRequest`: the runtime itself ends what is still going when the

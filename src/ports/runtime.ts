@@ -55,6 +55,8 @@ export interface Runtime {
   readonly passwords: Passwords
   /** Starts servers that are commands; absent where there are no processes. */
   readonly spawn?: SpawnServer
+  /** How much of what callers send may be kept in memory while their calls are going, in all: a part of what this process may use. Bytes. */
+  readonly bodyBytes: number
   /** Version of the product, the runtime and its storage by name, for `/health` and the start block. */
   readonly about: { readonly version: string; readonly runtime: string; readonly storage: string }
 }

@@ -12,7 +12,7 @@ import type { Passed } from './passed.ts'
 import { createReach } from './reach.ts'
 import type { Reach, ReachDeps } from './reach.ts'
 
-export interface DetourDeps extends Pick<LegacyDeps, 'watch' | 'record' | 'ask' | 'keepAliveMs'> {
+export interface DetourDeps extends Pick<LegacyDeps, 'watch' | 'record' | 'ask' | 'keepAliveMs' | 'budget'> {
   readonly runtime: LegacyDeps['runtime'] & ReachDeps['runtime'] & EraWaysDeps['runtime']
   readonly config: EraWaysDeps['config'] & { readonly max_concurrent_calls: number; readonly max_open_streams: number }
   /** The id of the one session that may live here; absent: any number, with ids of their own. */
@@ -26,7 +26,7 @@ export interface Detour {
   server(service: Service, request: Request, about: BerthCall): Promise<Response>
 }
 
-export const createDetour = ({ runtime, config, watch, record, ask, keepAliveMs, berth }: DetourDeps): Detour => {
+export const createDetour = ({ runtime, config, watch, record, ask, keepAliveMs, budget, berth }: DetourDeps): Detour => {
   const reaches = new WeakMap<Service, { readonly reach: Reach | undefined }>()
   const reachOf = (service: Service): Reach | undefined => {
     const made = reaches.get(service) ?? { reach: createReach(service, { runtime, watch, most: config.max_open_streams, keepAliveMs }) }
@@ -34,7 +34,7 @@ export const createDetour = ({ runtime, config, watch, record, ask, keepAliveMs,
     return made.reach
   }
   const nextId = (): string => berth ?? encodeBase64url(runtime.random(32))
-  const front = createLegacyFront({ runtime, ask, nextId, watch, record, keepAliveMs, most: config.max_concurrent_calls })
+  const front = createLegacyFront({ runtime, ask, nextId, watch, record, keepAliveMs, most: config.max_concurrent_calls, budget })
   const eras = createEraWays({ runtime, config, keepAliveMs, reachOf })
   return {
     upstream(passed) {

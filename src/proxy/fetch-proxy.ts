@@ -28,7 +28,7 @@ export const createFetchProxy =
     try {
       const moving = moved?.(head, request)
       const elsewhere = moving && (await moving)
-      return elsewhere ?? (await carryOut({ admit, head, readBody: (max) => readWhole(request, max), fetchFor: () => fetch, signal: request.signal, admitted }))
+      return elsewhere ?? (await carryOut({ admit, head, readBody: (max, grow) => readWhole(request, max, grow), fetchFor: () => fetch, signal: request.signal, admitted }))
     } catch (error) {
       return answerResponse(refuse(error, { rawHeaders: head.rawHeaders, requestId: head.requestId, rpcId }))
     }

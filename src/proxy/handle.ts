@@ -4,6 +4,7 @@ import { unsupportedVersion } from '../mcp/agreement.ts'
 import type { Admit, Answer, Head, ReadBody } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Guard } from '../ports/rooms.ts'
+import type { BodyBudget } from './body-budget.ts'
 import type { Cors } from './cors.ts'
 import type { Knock } from './knock.ts'
 import { readRpcId } from './message.ts'
@@ -14,6 +15,7 @@ export interface AdmitDeps {
   readonly guard: Guard
   readonly cors: Cors
   readonly open: Open
+  readonly budget: BodyBudget
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
 }
@@ -28,7 +30,7 @@ const checkMethod = ({ head, inbound }: Knock): void => {
   if (head.method !== 'POST' && (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0'))) throw new Refusal('request.malformed', `${head.method} with a body`)
 }
 
-export const createAdmit = ({ knock, guard, cors, open, supported }: AdmitDeps): Admit => {
+export const createAdmit = ({ knock, guard, cors, open, budget, supported }: AdmitDeps): Admit => {
   const preflight = ({ head, inbound, address }: Knock): Answer => ({
     kind: 'answer',
     status: 204,
@@ -54,7 +56,7 @@ export const createAdmit = ({ knock, guard, cors, open, supported }: AdmitDeps):
     const requested = call.inbound.versions.join(', ')
     if (call.head.method !== 'POST') return unsupportedVersion(requested, supported)
     const id = await Promise.resolve(whoIs(call))
-      .then(() => readRpcId(call, readBody))
+      .then(() => readRpcId(call, readBody, budget))
       .catch(() => null)
     return unsupportedVersion(requested, supported, id)
   }

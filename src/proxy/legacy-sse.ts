@@ -5,7 +5,7 @@ import type { Audit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { createEventWriter } from './event-writer.ts'
 import { createLineClient } from './line-client.ts'
-import type { LineClient } from './line-client.ts'
+import type { LineClient, LineClientDeps } from './line-client.ts'
 import { mostMessageBytes } from './line-server.ts'
 import type { AskOwn } from './own-calls.ts'
 import { foreign, ownerOf } from './owner.ts'
@@ -25,6 +25,7 @@ export interface LegacyDeps {
   readonly keepAliveMs: number
   /** Messages of one client whose answer is not there yet. */
   readonly most: number
+  readonly budget: LineClientDeps['budget']
 }
 
 interface Session {
@@ -44,7 +45,7 @@ export interface LegacyFront {
   upstream(passed: Passed): Upstream
 }
 
-export const createLegacyFront = ({ runtime, ask, nextId, watch, record, keepAliveMs, most }: LegacyDeps): LegacyFront => {
+export const createLegacyFront = ({ runtime, ask, nextId, watch, record, keepAliveMs, most, budget }: LegacyDeps): LegacyFront => {
   const sessions = new Map<string, Session>()
 
   const open = ({ call, principal }: Passed) => (request: Request): Promise<Response> => {
@@ -68,6 +69,9 @@ export const createLegacyFront = ({ runtime, ask, nextId, watch, record, keepAli
       maxBytes: mostMessageBytes,
       defer: runtime.defer,
       most,
+      budget,
+      principal,
+      ip: call.head.ip,
     })
     const unwatch = watch.caller(call, () => stream.end())
     request.signal.addEventListener('abort', () => stream.end(), { once: true })

@@ -2,6 +2,8 @@
 import { isEventStream } from '../kit/events.ts'
 import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { Principal } from '../ports/people.ts'
+import type { BodyBudget } from './body-budget.ts'
 import { readEvents } from './event-reader.ts'
 import { refusalOf } from './legacy-sse-dial.ts'
 import { type AskOwn, type Bearer, claimedVersion, type OwnCall } from './own-calls.ts'
@@ -22,10 +24,14 @@ export interface LineClientDeps {
   readonly defer: (work: Promise<unknown>) => void
   /** Messages whose answer is not there yet. */
   readonly most: number
+  /** What messages without an answer keep in memory is counted here, for this caller. */
+  readonly budget: BodyBudget
+  readonly principal: Principal | undefined
+  readonly ip: string
 }
 
 export interface LineClient {
-  /** Takes the client's messages; answers come by `tell`. Throws `calls.limited`. */
+  /** Takes the client's messages; answers come by `tell`. Throws `calls.limited` and `calls.bytes`. */
   receive(messages: readonly Spoken[], bearer: Bearer): void
   /** The client is gone: nothing goes on, and the server forgets the session. */
   close(): void
@@ -161,9 +167,14 @@ export const createLineClient = (deps: LineClientDeps): LineClient => {
     receive(messages, bearer) {
       if (going + messages.length > deps.most) throw new Refusal('calls.limited', `${going} messages are on their way`, { headers: { 'retry-after': '1' } })
       for (const spoken of messages) {
+        const holding = deps.budget.open(deps.principal, deps.ip)
+        holding.grow(spoken.text.length)
         going++
         const opens = spoken.message['method'] === 'initialize'
-        const work = ready.then(() => deliver(spoken, bearer)).finally(() => void going--)
+        const work = ready.then(() => deliver(spoken, bearer)).finally(() => {
+          going--
+          holding.release()
+        })
         if (opens) ready = work
       }
     },

@@ -6,6 +6,7 @@ import type { Envelope, RpcId } from '../mcp/envelope.ts'
 import { readStrictJson } from '../mcp/strict-json.ts'
 import type { JsonBody } from '../ports/bridge.ts'
 import type { ReadBody } from '../ports/calls.ts'
+import { type BodyBudget, type Holding, weightOf } from './body-budget.ts'
 import type { Knock } from './knock.ts'
 
 const charset = /;\s*charset\s*=\s*"?([^";,\s]*)/i
@@ -17,10 +18,10 @@ const checkEncoding = ({ inbound }: Knock): void => {
   if (named !== undefined && named !== 'utf-8' && named !== 'utf8') throw new Refusal('request.encoding', named.slice(0, 80))
 }
 
-const bodyOf = ({ inbound, address }: Knock, readBody: ReadBody): Promise<Uint8Array> => {
+const bodyOf = ({ inbound, address }: Knock, readBody: ReadBody, holding: Holding): Promise<Uint8Array> => {
   const { maxBodyBytes } = address.service
   if (inbound.length !== undefined && !(Number(inbound.length) <= maxBodyBytes)) throw new Refusal('request.too-large', `announces ${inbound.length.slice(0, 20)} bytes`)
-  return readBody(maxBodyBytes)
+  return readBody(maxBodyBytes, holding.grow)
 }
 
 export interface Received {
@@ -30,11 +31,12 @@ export interface Received {
   readonly json?: JsonBody
 }
 
-/** Throws `request.encoding`, `request.too-large` and what the envelope and its agreement with the headers throw. */
-export const receive = async (call: Knock, readBody: ReadBody, supported: readonly string[]): Promise<Received> => {
+/** Throws `request.encoding`, `request.too-large`, `calls.bytes` and what the envelope and its agreement with the headers throw. */
+export const receive = async (call: Knock, readBody: ReadBody, holding: Holding, supported: readonly string[]): Promise<Received> => {
   checkEncoding(call)
-  const body = await bodyOf(call, readBody)
+  const body = await bodyOf(call, readBody, holding)
   const json = readStrictJson(body)
+  holding.grow(weightOf(body.byteLength, json.values))
   const envelope = envelopeOf(json.value)
   const { versions, method, name } = call.inbound
   // A POST of HTTP+SSE is a frame on a line; what it carries is judged as the call that is made of it.
@@ -43,4 +45,11 @@ export const receive = async (call: Knock, readBody: ReadBody, supported: readon
 }
 
 /** The id that an error about this call's body belongs to. */
-export const readRpcId = async (call: Knock, readBody: ReadBody): Promise<RpcId> => errorId(readEnvelope(await bodyOf(call, readBody)))
+export const readRpcId = async (call: Knock, readBody: ReadBody, budget: BodyBudget): Promise<RpcId> => {
+  const holding = budget.open(undefined, call.head.ip)
+  try {
+    return errorId(readEnvelope(await bodyOf(call, readBody, holding)))
+  } finally {
+    holding.release()
+  }
+}

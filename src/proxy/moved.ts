@@ -1,11 +1,10 @@
 // Clients of HTTP+SSE where this process keeps no session: to the berth where theirs lives. There the request is judged in full; here, whether it may have one.
-import { personKey } from '../kit/person-key.ts'
 import type { Head } from '../ports/calls.ts'
 import type { Berths } from '../ports/lines.ts'
 import type { Guard } from '../ports/rooms.ts'
 import type { Knock } from './knock.ts'
 import { messagePath, sessionIn } from './legacy-sse.ts'
-import type { TakeSlot } from './slots.ts'
+import { callerKey, type TakeSlot } from './slots.ts'
 
 export interface MovedDeps {
   readonly berths: Berths
@@ -54,7 +53,7 @@ export const createMoved = ({ berths, knock, guard, streamSlot }: MovedDeps): ((
     if (head.method === 'POST' && rest === messagePath) return berths.at(sessionIn(call.query))?.client(request, visit)
     if (head.method !== 'GET' || rest !== '') return undefined
     const principal = address.service.authRequired ? await guard(inbound.authorization, address, origin) : undefined
-    const release = streamSlot(principal ? personKey(principal.person) : `ip:${head.ip}`)
+    const release = streamSlot(callerKey(principal, head.ip))
     try {
       return until(await berths.make().client(request, visit), release)
     } catch (error) {

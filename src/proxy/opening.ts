@@ -1,22 +1,23 @@
 // From a caller who is known to an admission: a place among the calls that are going, the session, the body, and who it is in the upstream's words.
 import type { Config } from '../config/schema.ts'
-import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Answer, ReadBody } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { BodyBudget, Holding } from './body-budget.ts'
 import type { Knock } from './knock.ts'
 import { receive } from './message.ts'
 import { callEvent } from './record.ts'
 import { createMcpSessions } from './sessions.ts'
 import { createShown, type ShownDeps } from './shown.ts'
-import { createSlots, type TakeSlot } from './slots.ts'
+import { callerKey, createSlots, type TakeSlot } from './slots.ts'
 
 export interface OpeningDeps extends Omit<ShownDeps, 'runtime' | 'sessions'> {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys'>
   readonly config: Pick<Config, 'max_concurrent_calls'>
   /** Places of open streams, WebSockets among them. */
   readonly streamSlot: TakeSlot
+  readonly budget: BodyBudget
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
 }
@@ -33,31 +34,43 @@ const sessionOf = ({ inbound, modern, address }: Knock): string | undefined => {
 /** What a line asks for besides its messages takes no place: the line has one. */
 const free = (): void => undefined
 
+/** What a call takes while it is going. */
+interface Taken {
+  readonly slot: () => void
+  readonly holding: Holding
+}
+
+const giveBack = ({ slot, holding }: Taken): void => {
+  slot()
+  holding.release()
+}
+
 /** From a caller who is known to what becomes of the call. Rejects with `Refusal`. */
 export type Open = (call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission | Answer>
 
-export const createOpening = ({ runtime, config, streamSlot, supported, ...deps }: OpeningDeps): Open => {
+export const createOpening = ({ runtime, config, streamSlot, budget, supported, ...deps }: OpeningDeps): Open => {
   const { record } = deps
   const sessions = createMcpSessions({ runtime, record })
   const shown = createShown({ ...deps, runtime, sessions })
   const callSlot = createSlots(config.max_concurrent_calls)
 
-  const prepare = async (call: Knock, principal: Principal | undefined, readBody: ReadBody, release: () => void): Promise<Admission | Answer> => {
+  const prepare = async (call: Knock, principal: Principal | undefined, readBody: ReadBody, { slot, holding }: Taken): Promise<Admission | Answer> => {
     const session = sessionOf(call)
     if (session !== undefined && principal) await sessions.check(session, call.address.service, principal)
-    const received = call.head.method === 'POST' ? await receive(call, readBody, supported) : undefined
+    const received = call.head.method === 'POST' ? await receive(call, readBody, holding, supported) : undefined
     const about = principal ? call.place.identity.headers(principal) : nobody
-    return shown({ call, principal, session, ...received, identity: about instanceof Promise ? await about : about, release })
+    return shown({ call, principal, session, ...received, identity: about instanceof Promise ? await about : about, release: () => giveBack({ slot, holding }) })
   }
 
   return async (call, principal, readBody) => {
     const { method, within, ip } = call.head
-    const release = within && method !== 'POST' ? free : (method === 'GET' ? streamSlot : callSlot)(principal ? personKey(principal.person) : `ip:${ip}`)
+    const slot = within && method !== 'POST' ? free : (method === 'GET' ? streamSlot : callSlot)(callerKey(principal, ip))
+    const taken = { slot, holding: budget.open(principal, ip) }
     try {
-      return await prepare(call, principal, readBody, release)
+      return await prepare(call, principal, readBody, taken)
     } catch (error) {
       // The caller is known, so what they were refused belongs in the trail; the place they held goes back.
-      release()
+      giveBack(taken)
       const refusal = error instanceof Refusal ? error : new Refusal('fault')
       record(callEvent(call, principal, undefined, { result: 'refused', status: refusal.row.status, code: refusal.code, durationMs: runtime.now() - call.startedAt, bytesIn: 0, bytesOut: 0 }))
       throw error

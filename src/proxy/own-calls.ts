@@ -4,7 +4,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { metaKeys } from '../mcp/envelope.ts'
 import { standardHeaders } from '../mcp/mirrors.ts'
 import { metaOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
-import type { Admission, Admit, Fetch, Head } from '../ports/calls.ts'
+import type { Admission, Admit, Fetch, Head, ReadBody } from '../ports/calls.ts'
 import type { Lines } from '../ports/lines.ts'
 import { carryOut } from './carry-out.ts'
 
@@ -68,8 +68,11 @@ export const createOwnCalls = ({ admit, lines }: OwnCallsDeps): AskOwn => {
   const fetchFor = ({ upstream }: Admission): Fetch => (upstream.kind === 'http' && upstream.publicOnly ? lines.publicOnly : lines).fetch
   return ({ head: came, path }, call) => {
     const bytes = utf8(call.body ?? '')
-    const readBody = (max: number): Promise<Uint8Array> =>
-      bytes.byteLength > max ? Promise.reject(new Refusal('request.too-large', `more than ${max} bytes`)) : Promise.resolve(bytes)
+    const readBody: ReadBody = async (max, grow) => {
+      if (bytes.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
+      grow(bytes.byteLength)
+      return bytes
+    }
     const head: Head = { ...came, method: call.method, target: path.replace(/\/sse$/, '/mcp'), rawHeaders: fieldsOf(came.rawHeaders, call), within: true }
     return carryOut({ admit, head, readBody, fetchFor, signal: call.signal })
   }

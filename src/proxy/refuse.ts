@@ -7,7 +7,7 @@ import type { Log } from '../ports/runtime.ts'
 import type { Cors } from './cors.ts'
 
 /** Refusals after which the rest of the request is not read, or not to be trusted: the connection ends (RFC 9112 §9.6). */
-const closing: ReadonlySet<RefusalCode> = new Set(['request.malformed', 'request.host', 'request.timeout', 'request.too-large'])
+const closing: ReadonlySet<RefusalCode> = new Set(['request.malformed', 'request.host', 'request.timeout', 'request.too-large', 'calls.bytes'])
 
 export const createRefuse =
   ({ cors, log }: { readonly cors: Cors; readonly log: Log }): Refuse =>

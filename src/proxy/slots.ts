@@ -1,5 +1,11 @@
 // How many calls one caller has going at once: nobody's thousand calls stand in the way of another's ten (security.md R9).
+import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { Principal } from '../ports/people.ts'
+
+/** Whom calls are counted for: the person, or the address where nobody signs in. */
+export const callerKey = (principal: Principal | undefined, ip: string): string =>
+  principal ? personKey(principal.person) : `ip:${ip}`
 
 /** Takes a place for a caller; the function it returns gives it back, once. Throws `calls.limited` when all are taken. */
 export type TakeSlot = (caller: string) => () => void

@@ -1,15 +1,18 @@
 // Every way to a service: a call over HTTP, a WebSocket, a line of HTTP+SSE, each judged by the same checks; here, or in the berth of one session.
 import type { Admit } from '../ports/calls.ts'
 import type { Credentials } from '../ports/connections.ts'
+import { createBodyBudget } from './body-budget.ts'
 import { type Calls, type CallsDeps, createCalls } from './calls.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import { createMoved } from './moved.ts'
 import { createSlots } from './slots.ts'
 import { createWatch, type WatchDeps } from './watch.ts'
 import { type AdmitSocket, createAdmitSocket } from './websocket.ts'
 
-export interface WaysDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'keepAliveMs'>, WatchDeps {
+export interface WaysDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'budget' | 'keepAliveMs'>, WatchDeps {
   readonly config: CallsDeps['config'] & { readonly heartbeat: number }
   readonly credentials: Credentials
+  readonly runtime: CallsDeps['runtime'] & Pick<Runtime, 'bodyBytes'>
 }
 
 export interface Ways {
@@ -24,11 +27,12 @@ export const createWays = (deps: WaysDeps): Ways => {
   const { lines, defer, now } = deps.runtime
   const watch = createWatch(deps)
   const streamSlot = createSlots(deps.config.max_open_streams)
+  const budget = createBodyBudget(deps.runtime.bodyBytes)
   const keepAliveMs = deps.config.heartbeat * 1000
-  const { admit, ask, server } = createCalls({ ...deps, watch, streamSlot, keepAliveMs })
+  const { admit, ask, server } = createCalls({ ...deps, watch, streamSlot, budget, keepAliveMs })
   return {
     admit,
-    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, watch, ask, streamSlot, heartbeatMs: keepAliveMs }),
+    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, watch, ask, streamSlot, budget, heartbeatMs: keepAliveMs }),
     moved: lines.berths && createMoved({ ...deps, berths: lines.berths, streamSlot }),
     server,
   }

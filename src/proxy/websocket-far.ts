@@ -5,7 +5,7 @@ import type { Principal } from '../ports/people.ts'
 import type { Credential, Credentials } from '../ports/connections.ts'
 import type { Service } from '../ports/services.ts'
 import type { Knock } from './knock.ts'
-import { createLineClient } from './line-client.ts'
+import { createLineClient, type LineClientDeps } from './line-client.ts'
 import { mostMessageBytes } from './line-server.ts'
 import type { AskOwn } from './own-calls.ts'
 import { messagesOf } from './rpc-text.ts'
@@ -21,6 +21,7 @@ export interface FarDeps {
   readonly defer: (work: Promise<unknown>) => void
   /** Messages without an answer, where each is a call of its own. */
   readonly most: number
+  readonly budget: LineClientDeps['budget']
 }
 
 export interface Opening {
@@ -100,7 +101,7 @@ const shown = async (upstream: HttpUpstream, deps: FarDeps, opening: Opening, ev
 }
 
 export const createFar = (deps: FarDeps, opening: Opening, events: FarEvents): Promise<Far> => {
-  const { call } = opening
+  const { call, principal } = opening
   const { service } = call.address
   const { upstream } = service
   if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return shown(upstream, deps, opening, events)
@@ -113,6 +114,9 @@ export const createFar = (deps: FarDeps, opening: Opening, events: FarEvents): P
     maxBytes: mostMessageBytes,
     defer: deps.defer,
     most: deps.most,
+    budget: deps.budget,
+    principal,
+    ip: call.head.ip,
   })
   return Promise.resolve({ send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }), close: () => client.close(), calls: true })
 }

@@ -1,12 +1,11 @@
 // The decision about one WebSocket: the checks of a proxied call, made before the handshake is answered (security.md O2–O8; the framing is in docs/reference/transports.md).
 import type { Config } from '../config/schema.ts'
-import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Head } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Guard } from '../ports/rooms.ts'
 import type { Knock } from './knock.ts'
-import type { TakeSlot } from './slots.ts'
+import { callerKey, type TakeSlot } from './slots.ts'
 import { createTunnel } from './websocket-tunnel.ts'
 import type { Tunnel, TunnelDeps } from './websocket-tunnel.ts'
 
@@ -38,7 +37,7 @@ export const createAdmitSocket = (deps: AdmitSocketDeps): AdmitSocket => {
     const { address, inbound, origin, rest } = call
     if (rest !== '' || address.transport === 'sse') throw new Refusal('route.unknown', head.target.slice(0, 200))
     const principal = address.service.authRequired ? await guard(inbound.authorization, address, origin) : undefined
-    const release = streamSlot(principal ? personKey(principal.person) : `ip:${head.ip}`)
+    const release = streamSlot(callerKey(principal, head.ip))
     try {
       return await connect({ call, principal, headers: await fields(call, principal), release })
     } catch (error) {

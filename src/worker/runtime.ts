@@ -38,6 +38,8 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
     cache: createCache(env.OAUTH_KV ?? env.SESSIONS, { log, now }),
     keys: await createKeyRing([config.session_secret, ...config.previous_secrets].map(utf8), random, config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)),
     passwords: createPasswords(),
+    // An isolate has 128 MiB for everything, the code included.
+    bodyBytes: 32 * 1024 * 1024,
     about: { version: packageJson.version, runtime: 'workers', storage: 'durable-object' },
   }
 }

@@ -64,6 +64,7 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     cache: { get: () => Promise.resolve(undefined), put: () => Promise.resolve() },
     keys: await createKeyRing([random(32)], random),
     passwords,
+    bodyBytes: 1 << 26,
     about: { version: '0', runtime: 'test', storage: 'memory' },
   }
   const sessions = createSessions({ runtime, issuer: origin, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })

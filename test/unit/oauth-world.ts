@@ -117,6 +117,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     keys: keys ?? (await createKeyRing([random(32)], random)),
     lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) } },
     passwords: { hash: Promise.reject.bind(Promise), verify: () => Promise.resolve(false), outdated: () => false },
+    bodyBytes: 1 << 26,
     about: { version: '0', runtime: 'test', storage: 'memory' },
   }
   const directory = createDirectory({ issuer: origin, origins, services: Object.entries(services).map(([id, more]) => service(id, more)) })
