@@ -4,6 +4,7 @@ import { createGateway } from '../gateway.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import { issuerOf } from './running.ts'
 import { StartRefused } from './start-refused.ts'
+import { whyNoState } from './state.ts'
 
 /** Resolves with the whole URL. Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
 export const adminLink = async ({ config, stateDir }: { readonly config: Config; readonly stateDir: string }): Promise<string> => {
@@ -12,7 +13,9 @@ export const adminLink = async ({ config, stateDir }: { readonly config: Config;
   if (config.storage.type !== 'sqlite') throw new StartRefused('link.memory', 'With storage.type memory a link can only come from the running gateway: press l in its terminal.')
   const issuer = issuerOf(config, stateDir)
   if (issuer === undefined) throw new StartRefused('link.port', 'The port is chosen when the gateway starts, so the link can be made once it runs.')
-  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' })
+  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch((error: unknown) => {
+    throw whyNoState(error)
+  })
   try {
     const gateway = createGateway({ config, runtime, issuer })
     return `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`

@@ -2,7 +2,6 @@
 import { readFileSync } from 'node:fs'
 import type { Config } from '../config/schema.ts'
 import { createGateway, type Gateway } from '../gateway.ts'
-import { Refusal } from '../kit/refusal.ts'
 import { createNodeRuntime, type NodeRuntime } from '../node/runtime.ts'
 import { type Listening, serve } from '../node/serve.ts'
 import type { Log } from '../ports/runtime.ts'
@@ -10,6 +9,7 @@ import { demoService } from './demo-service.ts'
 import { sayIsolation } from './isolation.ts'
 import { noteRunning } from './running.ts'
 import { StartRefused } from './start-refused.ts'
+import { whyNoState } from './state.ts'
 
 export interface Up {
   readonly gateway: Gateway
@@ -47,13 +47,6 @@ const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
   if (code === 'EACCES') return new StartRefused('port.forbidden', `This user may not listen on port ${port}. Choose one above 1023 with --port or PORT.`)
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') return new StartRefused('host.unknown', `${host} is not an address of this machine. Set --host to one that is, or 0.0.0.0 for all.`)
   return error
-}
-
-const whyNoState = (error: unknown): unknown => {
-  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartRefused('storage.unusable', `The database cannot be used: ${error.why}. Repair it, put a backup in its place, or name another state directory with --state.`)
-  const { code, path, message } = error as NodeJS.ErrnoException
-  if (code === 'ERR_ROOT_SECRET') return new StartRefused('state.unusable', message)
-  return code !== undefined && path !== undefined ? new StartRefused('state.unusable', `${path} cannot be used (${code}). Repair it, or name another state directory with --state.`) : error
 }
 
 /** Resolves when requests are answered. Throws `StartRefused`. */

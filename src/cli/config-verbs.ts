@@ -2,14 +2,19 @@
 import type { Environment } from '../config/environment-names.ts'
 import { type Explained, explain, explainAll } from '../config/explain.ts'
 import { configJsonSchema } from '../config/json-schema.ts'
+import type { Fault } from '../config/fault.ts'
+import { exposedAmong, type ExposedFile, exposedText, secretFiles } from '../node/file-modes.ts'
 import { UsageError, faultData, print, printJson, printWarnings } from './answer.ts'
 import { type Wanted, loadOrThrow } from './configuration.ts'
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
 
+const exposedFault = (file: ExposedFile): Fault => ({ key: file.path, origin: { from: 'default' }, what: exposedText(file) })
+
 /** Says that the configuration loads, and what it would do. Throws `ConfigError` with every fault otherwise. */
-export const validate = async (wanted: Wanted, env: Environment, json: boolean): Promise<void> => {
-  const { config, warnings, file } = await loadOrThrow(wanted, env)
+export const validate = async (wanted: Wanted, env: Environment, json: boolean, stateDir: string): Promise<void> => {
+  const { config, file, ...loaded } = await loadOrThrow(wanted, env)
+  const warnings = [...loaded.warnings, ...exposedAmong(secretFiles(stateDir)).map(exposedFault)]
   const services = Object.keys(config.mcp_services)
   const providers = Object.keys(config.oauth_providers)
   if (json) {

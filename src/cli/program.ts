@@ -153,7 +153,7 @@ export const createProgram = (): Command => {
   addWrap(program, verb)
   verb(program, 'validate', 'Check the configuration without starting anything.').action(async (_, command: Command) => {
     const given = command.optsWithGlobals<Given>()
-    await (await import('./config-verbs.ts')).validate(wantedOf(given), process.env, given.json === true)
+    await (await import('./config-verbs.ts')).validate(wantedOf(given), process.env, given.json === true, stateDirectory(given.state, process.env))
   })
   const config = group('config', 'Look at the configuration: schema, explain.')
   verb(config, 'schema', 'Print the JSON Schema of the configuration file, for editors.').action(async () => (await import('./config-verbs.ts')).printSchema())

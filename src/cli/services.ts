@@ -7,6 +7,7 @@ import type { SuppliedService } from '../supply.ts'
 import { print, printJson } from './answer.ts'
 import { issuerOf } from './running.ts'
 import { StartRefused } from './start-refused.ts'
+import { whyNoState } from './state.ts'
 
 export interface Place {
   readonly config: Config
@@ -20,7 +21,9 @@ const unknownIssuer = 'http://localhost:0'
 /** The very rules and records of the running gateway, without its socket. Refusals are told in their own words. */
 export const atGateway = async <T>({ config, stateDir }: Place, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
   if (config.storage.type !== 'sqlite') throw new StartRefused('services.memory', 'With storage.type memory nothing is shared with the running gateway: write the service into the configuration file, which is read again while it runs.')
-  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' })
+  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch((error: unknown) => {
+    throw whyNoState(error)
+  })
   try {
     const gateway = createGateway({ config, runtime, issuer: issuerOf(config, stateDir) ?? unknownIssuer })
     await gateway.supply.refresh()

@@ -3,6 +3,7 @@ import { accessSync, chmodSync, constants, mkdirSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Environment } from '../config/environment-names.ts'
+import { Refusal } from '../kit/refusal.ts'
 import { StartRefused } from './start-refused.ts'
 
 /**
@@ -28,4 +29,14 @@ export const openStateDirectory = (path: string): boolean => {
     const reason = code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a directory' : 'it cannot be written'
     throw new StartRefused('state.unwritable', `The state directory ${path} cannot be used: ${reason}. Name another one with --state DIR or POSTERN_STATE.`)
   }
+}
+
+/** Why the state directory cannot be used, in one sentence; anything else stays what it is. */
+export const whyNoState = (error: unknown): unknown => {
+  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartRefused('storage.unusable', `The database cannot be used: ${error.why}. Repair it, put a backup in its place, or name another state directory with --state.`)
+  if (error instanceof Refusal && error.code === 'storage.sealed') return new StartRefused('state.sealed', `The database cannot be opened: ${error.why}.`)
+  const { code, path, message } = error as NodeJS.ErrnoException
+  if (code === 'ERR_STATE_SEALED') return new StartRefused('state.sealed', message)
+  if (code === 'ERR_ROOT_SECRET') return new StartRefused('state.unusable', message)
+  return code !== undefined && path !== undefined ? new StartRefused('state.unusable', `${path} cannot be used (${code}). Repair it, or name another state directory with --state.`) : error
 }

@@ -2,8 +2,9 @@
 // and account, so that no mistake in the record can show one server another server's token.
 import { digest } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
-import { createRecords } from '../kit/records.ts'
+import { createRecords, misfitOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { sealedRefusal } from '../kit/sealed-with.ts'
 import type { ClientAuthMethod } from '../ports/upstream-auth.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -111,7 +112,11 @@ export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime
     seal: (id, account, secrets) => runtime.keys.seal(JSON.stringify(secrets), contextOf(id, account)),
     async open(id, account) {
       const text = await runtime.keys.open(account.sealed, contextOf(id, account))
-      return text === undefined ? undefined : (JSON.parse(text) as Secrets)
+      if (text !== undefined) return JSON.parse(text) as Secrets
+      const misfit = await misfitOfRecord(runtime, contextOf(id, account), account.sealed)
+      // Damaged tokens are replaced by connecting again; those whose key is missing come back with the key.
+      if (misfit?.kind === 'foreign') throw sealedRefusal(misfit)
+      return undefined
     },
   }
 }

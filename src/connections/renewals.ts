@@ -116,7 +116,7 @@ export const createRenewals = (deps: RenewalsDeps): Renewals => {
     renew: (id, name, generation) =>
       once(`${id}\n${name}\n${generation}`, () =>
         run(id, name, generation).catch((error: unknown) => {
-          if (error instanceof Refusal && error.code === 'storage.unavailable') throw error
+          if (error instanceof Refusal && error.code.startsWith('storage.')) throw error
           runtime.log('error', 'upstream.refresh-failed', { connection: id, why: error instanceof Error ? (error.stack ?? error.message) : String(error) })
           return { kind: 'later', why: said(error) } as const
         }),

@@ -1,6 +1,8 @@
 // The round trip to an identity provider: out only by a form of ours, back only into the browser that went.
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { misfitOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { sealedRefusal } from '../kit/sealed-with.ts'
 import type { KeepTokens } from '../ports/connections.ts'
 import type { Audit, Handler, Limit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -22,7 +24,7 @@ interface TripRecord {
 }
 
 export interface ProviderSignInDeps {
-  readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys'>
+  readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log'>
   readonly providers: ReadonlyMap<string, IdentityProvider>
   readonly offers: Offers
   readonly browsers: Browsers
@@ -40,7 +42,11 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
   const read = async (key: string): Promise<TripRecord | undefined> => {
     const entry = await runtime.store.get(key)
     const text = entry && (await runtime.keys.open(entry.value, key))
-    return text ? (JSON.parse(text) as TripRecord) : undefined
+    if (entry && text === undefined) {
+      const misfit = await misfitOfRecord(runtime, key, entry.value)
+      if (misfit) throw sealedRefusal(misfit)
+    }
+    return text === undefined ? undefined : (JSON.parse(text) as TripRecord)
   }
 
   const refuseOtherBrowser = async (request: Request, trip: TripRecord, requestId: string): Promise<void> => {

@@ -1,5 +1,7 @@
 // A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or simply too old).
 import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { misfitOfRecord } from '../kit/records.ts'
+import { sealedRefusal } from '../kit/sealed-with.ts'
 import type { Person } from '../ports/people.ts'
 import type { Present, Session, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -31,7 +33,7 @@ export interface BrowserSessions extends Sessions {
 }
 
 export interface SessionsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>
   readonly present: Present
   /** The public origin. */
   readonly issuer: string
@@ -42,6 +44,14 @@ export interface SessionsDeps {
 }
 
 const keyOf = (id: string): string => `session:${id}`
+
+/** A damaged session is mended by signing in again; one whose key is missing comes back with the key. */
+const openSession = async (runtime: SessionsDeps['runtime'], key: string, sealed: string): Promise<string | undefined> => {
+  const text = await runtime.keys.open(sealed, key)
+  const misfit = text === undefined ? await misfitOfRecord(runtime, key, sealed) : undefined
+  if (misfit?.kind === 'foreign') throw sealedRefusal(misfit)
+  return text
+}
 
 /** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
 export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }: SessionsDeps): BrowserSessions => {
@@ -61,7 +71,7 @@ export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }:
   const of = async (request: Request): Promise<Session | undefined> => {
     const id = await idOf(request)
     const entry = id && (await runtime.store.get(keyOf(id)))
-    const text = id && entry && (await runtime.keys.open(entry.value, keyOf(id)))
+    const text = id && entry && (await openSession(runtime, keyOf(id), entry.value))
     if (!text) return undefined
     const record = JSON.parse(text) as SessionRecord
     const now = runtime.now()
@@ -84,12 +94,13 @@ export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }:
   return {
     of,
     async start(person, request) {
-      await forget(request)
       const secret = encodeBase64url(runtime.random(32))
       const id = await digest(secret)
       const now = runtime.now()
       const record = { person, signedInAt: now, seenAt: now, csrf: encodeBase64url(runtime.random(32)) }
-      await runtime.store.put(keyOf(id), await sealed(id, record), { ttlMs: ttl(record, now), only: 'absent' })
+      const text = await sealed(id, record)
+      await forget(request)
+      await runtime.store.put(keyOf(id), text, { ttlMs: ttl(record, now), only: 'absent' })
       return setCookie(cookie, secret, absoluteMs)
     },
     async end(request) {

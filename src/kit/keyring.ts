@@ -20,6 +20,8 @@ export interface KeyRing {
   open(sealed: string, context: string): Promise<string | undefined>
   /** Whether a sealed text names the key that seals now; one that does not would be lost with a former secret. */
   isCurrent(sealed: string): boolean
+  /** Whether the ring holds the root with this id, for opening. */
+  holds(keyId: string): boolean
   /** HMAC-SHA-256 under a key derived for `purpose` from the root `keyId` (default: the current one); undefined when the ring lacks that root. */
   mac(purpose: string, message: string, keyId?: string): Promise<Uint8Array<ArrayBuffer> | undefined>
 }
@@ -71,6 +73,7 @@ export const createKeyRing = async (
       if (version !== 's1' || rest.length > 0 || !root) return undefined
       return (await sealingOf(root, 'record')).open(body, context)
     },
+    holds: (keyId) => keyId === sealer.id || byId.has(keyId),
     isCurrent: (sealed) => sealed.split('.')[1] === sealer.id,
     async mac(purpose, message, keyId = current.id) {
       const root = byId.get(keyId)

@@ -1,5 +1,6 @@
-// Typed records in a Store, sealed by the key ring: what a room keeps as values, and finds again as values or not at all.
+// Typed records in a Store, sealed by the key ring: values go in, and values come out.
 import type { KeyRing } from './keyring.ts'
+import { fitOf, type Misfit, misfitOf, misfitText, sealedRefusal } from './sealed-with.ts'
 
 // The store's side of a record, as far as it matters here; ports/store.ts fits.
 interface Entry {
@@ -19,7 +20,7 @@ interface SealedStore {
 
 interface RecordsDeps {
   readonly store: SealedStore
-  readonly keys: Pick<KeyRing, 'seal' | 'open' | 'isCurrent'>
+  readonly keys: Pick<KeyRing, 'seal' | 'open' | 'holds' | 'mac' | 'isCurrent'>
   readonly log: (level: 'error', event: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
@@ -37,42 +38,63 @@ export interface Records<T> {
   put(id: string, value: T, options?: PutOptions): Promise<string | undefined>
   /** Atomic read-and-delete: of parallel takers one receives the record. */
   take(id: string): Promise<Kept<T> | undefined>
-  /** Readable records in ascending order of id; an unreadable one leaves a gap, never an error. */
+  /** Records in ascending order of id; a damaged one leaves a gap. */
   list(options?: { readonly after?: string; readonly limit?: number }): Promise<readonly { readonly id: string; readonly value: T }[]>
 }
 
+type Unreadable = Pick<RecordsDeps, 'store' | 'log'> & { readonly keys: Pick<KeyRing, 'open' | 'holds' | 'mac'> }
+
 /**
- * Records of one kind under `{prefix}{id}`, JSON sealed with the full key as context: a value that was moved, altered, cut or sealed with a root this ring does not hold
- * is absent to every operation (a put where absent replaces it) and leaves one `record.unreadable` in the log. `T` is JSON, and whoever changes its shape reads both.
+ * Why this text of a record does not open, which is told in the log. Undefined when its key was retired on purpose: the secrets at hand open the marker
+ * of the store, so they are the right ones, and whoever removed a former secret wanted to lose what only that one opened.
+ */
+export const misfitOfRecord = async ({ store, keys, log }: Unreadable, key: string, text: string): Promise<Misfit | undefined> => {
+  const misfit = await misfitOf(key, text, keys)
+  if (!misfit) return undefined
+  const retired = misfit.kind === 'foreign' && (await fitOf(store, keys)) === 'fits'
+  log('error', 'record.unreadable', { key, why: retired ? `${misfitText(misfit)} any more` : misfitText(misfit) })
+  return retired ? undefined : misfit
+}
+
+/**
+ * Records of one kind under `{prefix}{id}`, JSON sealed with the full key as context. A record that does not open is not absent: every operation
+ * rejects with `Refusal('storage.sealed')` and leaves it as it is, because the right secret, or a backup, brings it back. Only what was sealed
+ * with a retired key counts as absent. `T` is JSON, and whoever changes its shape reads both.
  */
 export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: string): Records<T> => {
-  const opened = async (key: string, text: string): Promise<{ readonly value: T } | undefined> => {
+  const opened = async (key: string, text: string): Promise<{ readonly value: T } | Misfit | undefined> => {
     const json = await keys.open(text, key)
-    if (json !== undefined) return { value: JSON.parse(json) as T }
-    log('error', 'record.unreadable', { key })
-    return undefined
+    return json === undefined ? misfitOfRecord({ store, keys, log }, key, text) : { value: JSON.parse(json) as T }
   }
   const read = async (key: string, entry: Entry | undefined): Promise<Kept<T> | undefined> => {
     const found = entry && (await opened(key, entry.value))
+    if (found && 'kind' in found) throw sealedRefusal(found)
     return found && { value: found.value, mark: (entry as Entry).mark, former: !keys.isCurrent((entry as Entry).value) }
   }
+  const get = async (key: string): Promise<Kept<T> | undefined> => read(key, await store.get(key))
 
   return {
-    get: async (id) => read(prefix + id, await store.get(prefix + id)),
+    get: (id) => get(prefix + id),
     async put(id, value, options = {}) {
       const key = prefix + id
       const sealed = await keys.seal(JSON.stringify(value), key)
       const mark = await store.put(key, sealed, options)
       if (mark !== undefined || options.only !== 'absent') return mark
-      // Something is there. If nobody can read it, it must not keep the place for ever.
+      // Something is there. What a retired key sealed must not keep the place for ever.
       const entry = await store.get(key)
       return entry && !(await read(key, entry)) ? store.put(key, sealed, { ...options, only: entry.mark }) : undefined
     },
-    take: async (id) => read(prefix + id, await store.take(prefix + id)),
+    async take(id) {
+      // Looked at first: what does not open is not destroyed.
+      return (await get(prefix + id)) && read(prefix + id, await store.take(prefix + id))
+    },
     async list({ after, limit } = {}) {
       const rows = await store.list(prefix, { ...(after === undefined ? {} : { after: prefix + after }), ...(limit === undefined ? {} : { limit }) })
       const found = await Promise.all(rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await opened(key, value) })))
-      return found.flatMap(({ id, kept }) => (kept ? [{ id, value: kept.value }] : []))
+      return found.flatMap(({ id, kept }) => {
+        if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
+        return kept && 'value' in kept ? [{ id, value: kept.value }] : []
+      })
     },
   }
 }

@@ -25,6 +25,7 @@ export const refusals = {
   'route.unknown': row(404, 'invalid_request', 1404, 'There is nothing at this address.'),
   'rate.limited': row(429, 'temporarily_unavailable', 1429, 'Too many requests. Wait a moment, then try again.'),
   'storage.unavailable': row(503, 'temporarily_unavailable', 1503, 'The gateway cannot reach its storage right now. Try again in a moment.'),
+  'storage.sealed': row(503, 'temporarily_unavailable', 1503, 'The gateway cannot open what it has stored. The operator must put back the secret that it was sealed with.'),
   'fault': row(500, 'server_error', -32603, 'The gateway made a mistake. The operator can find it by the request id.'),
   // outbound
   'outbound.refused': row(502, 'invalid_request', 1502, 'The gateway does not connect to that address.'),

@@ -1,7 +1,8 @@
 // The gateway's own root secret: made once, kept in the state directory for its owner's eyes only.
 import { randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, fsyncSync, linkSync, openSync, readFileSync, renameSync, statSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, linkSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { closeToOthers } from './file-modes.ts'
 
 /** Bytes of the configured secret. Any text of 32 characters or more is accepted; the key ring derives keys from it. */
 const configured = (secret: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(secret, 'utf8'))
@@ -10,7 +11,7 @@ const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoExc
 
 const read = (path: string): Uint8Array<ArrayBuffer> | undefined => {
   try {
-    if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, 0o600)
+    closeToOthers([path])
     const secret = Buffer.from(readFileSync(path, 'utf8').trim(), 'base64url')
     if (secret.length >= 32) return new Uint8Array(secret)
   } catch (error) {
@@ -59,13 +60,15 @@ const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
 
 /**
  * Root secrets, newest first: the configured one and its predecessors, then the one in `<state>/root.key` (32 random bytes, mode 0600), which is made at the first start
- * without a configured one. Two processes that start together agree on one.
+ * without a configured one. Two processes that start together agree on one. `make: false`: something was sealed already, so a new one would be of no use; without
+ * a secret the list is empty then.
  */
-export const rootSecrets = (stateDir: string, secret: string | undefined, previous: readonly string[]): readonly Uint8Array<ArrayBuffer>[] => {
+export const rootSecrets = (stateDir: string, secret: string | undefined, previous: readonly string[], make = true): readonly Uint8Array<ArrayBuffer>[] => {
   const path = join(stateDir, 'root.key')
   if (secret !== undefined) return [...[secret, ...previous].map(configured), ...superseded(path)]
   const known = read(path)
   if (known) return [known, ...previous.map(configured)]
+  if (!make) return previous.map(configured)
   create(path)
   return [read(path) as Uint8Array<ArrayBuffer>, ...previous.map(configured)]
 }

@@ -2,6 +2,7 @@
 import { getHeapStatistics } from 'node:v8'
 import type { Config } from '../config/schema.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
+import { closedText, closeToOthers, secretFiles } from './file-modes.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
 import { es256, openKeys, randomBytes } from './keys.ts'
 import { createLines } from './lines.ts'
@@ -30,8 +31,13 @@ interface NodeRuntimeOptions {
 
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
 export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now(), lookup }: NodeRuntimeOptions): Promise<NodeRuntime> => {
-  const keys = await openKeys(stateDir, config)
+  const exposed = closeToOthers(secretFiles(stateDir))
   const { store, close } = openStore({ config, stateDir, now, log })
+  const keys = await openKeys(stateDir, config, store).catch((error: unknown) => {
+    close()
+    throw error
+  })
+  for (const file of exposed) log('warn', 'state.exposed', { message: closedText(file) })
   const processes = createNodeSpawn({ stateDir })
   const pending = new Set<Promise<unknown>>()
   return {

@@ -1,10 +1,11 @@
 // The driver of stores/sql.ts on node:sqlite: one file that any number of processes on this machine share.
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import { Refusal } from '../kit/refusal.ts'
 import type { SweptStore } from '../ports/store.ts'
+import { closeToOthers } from './file-modes.ts'
 import { createSqlStore, schema, type SqlDriver, type SqlValue } from '../stores/sql.ts'
 
 export interface SqliteOptions {
@@ -45,7 +46,7 @@ const unavailable = (path: string, error: unknown): unknown => {
 const claim = (path: string): void => {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   closeSync(openSync(path, 'a', 0o600))
-  if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, 0o600)
+  closeToOthers([path, `${path}-wal`, `${path}-shm`])
 }
 
 const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSync => {

@@ -4,6 +4,7 @@ import type { JWK } from 'jose'
 import { createOnce } from '../kit/once.ts'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { markerKey } from '../kit/sealed-with.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
 export const algorithm = 'ES256'
@@ -16,6 +17,8 @@ export interface SigningKey {
   readonly createdAt: number
   /** Signs from this time on; published before, so that every verifier knows it when its first token appears. */
   readonly signsFrom: number
+  /** The id of the root secret that was current when the set was written last; on the newest key (kit/sealed-with.ts). */
+  readonly root?: string
 }
 
 export interface KeySet {
@@ -56,9 +59,13 @@ const makeKey = async (now: number, signsFrom: number): Promise<SigningKey> => {
   return { kid: (await calculateJwkThumbprint(jwk)).slice(0, 16), jwk, createdAt: now, signsFrom }
 }
 
+/** With the id of the current root on the newest key alone. */
+const rooted = (keys: readonly SigningKey[], root: string): readonly SigningKey[] =>
+  keys.map(({ root: _, ...key }, i) => (i === keys.length - 1 ? { ...key, root } : key))
+
 export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): KeySet => {
   const once = createOnce(runtime)
-  const records = createRecords<readonly SigningKey[]>(runtime, 'signing-keys')
+  const records = createRecords<readonly SigningKey[]>(runtime, markerKey)
   let loaded: { readonly keys: readonly SigningKey[]; readonly readAt: number } | undefined
 
   /** Adds a key when there is none or the newest is due; of processes that try at once one wins and the others read what it wrote. */
@@ -70,10 +77,10 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       const newest = known.at(-1)
       const due = !newest || now >= newest.createdAt + rotationMs
       // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the middle of a change would take turns otherwise.
-      const reseal = kept?.former === true && !loaded
+      const reseal = !loaded && (kept?.former === true || newest?.root !== runtime.keys.current)
       if (!due && !reseal) return known
       // The very first key signs at once, whatever the clocks of other processes say.
-      const keys = due ? [...known, await makeKey(now, newest ? now + publishAheadMs : 0)] : known
+      const keys = rooted(due ? [...known, await makeKey(now, newest ? now + publishAheadMs : 0)] : known, runtime.keys.current)
       if (await records.put('', keys, { only: kept?.mark ?? 'absent' })) return keys
     }
   }

@@ -2,6 +2,7 @@
 import type { Config } from '../config/schema.ts'
 import { personKey } from '../kit/person-key.ts'
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { fitOf, markerKey, sealedRefusal } from '../kit/sealed-with.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Grant } from './grants.ts'
@@ -56,10 +57,15 @@ export const subjectOf = (grant: Pick<Grant, 'person'>): string => personKey(gra
 const codeShape = /^pc_([\w-]{32})\.([\w-]{32})$/
 const refreshShape = /^pr_([\w-]{32})\.(0|[1-9]\d{0,8})\.([\da-f]{8})\.([\w-]{43})$/
 
-export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pick<Runtime, 'keys'>; readonly config: Pick<Config, 'access_token_lifetime'>; readonly signer: Signer }): Tokens => {
+export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pick<Runtime, 'keys' | 'store'>; readonly config: Pick<Config, 'access_token_lifetime'>; readonly signer: Signer }): Tokens => {
   const macOf = async (grantId: string, generation: number, salt: string, keyId: string | undefined): Promise<string | undefined> => {
     const mac = await runtime.keys.mac('refresh', `${grantId}.${generation}.${salt}`, keyId)
     return mac && encodeBase64url(mac)
+  }
+  /** A generation that the grant knows under a key that is not here: its token is not wrong, it cannot be judged, unless that key was retired on purpose. */
+  const mustJudge = async (): Promise<void> => {
+    const fit = await fitOf(runtime.store, runtime.keys)
+    if (fit !== 'fits') throw sealedRefusal(fit === 'empty' ? { key: markerKey, kind: 'damaged' } : fit)
   }
   return {
     expiresIn: config.access_token_lifetime,
@@ -71,6 +77,7 @@ export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pi
     async refresh(grant, generation) {
       const keyId = grant.keyIds[generation]
       const mac = keyId && (await macOf(grant.id, generation, grant.salt, keyId))
+      if (keyId && mac === undefined) await mustJudge()
       return mac && `pr_${grant.id}.${generation}.${keyId}.${mac}`
     },
     code: (grant, secret) => `pc_${grant.id}.${secret}`,
@@ -86,6 +93,7 @@ export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pi
     holdsCode: async (grant, { secret }) => sameText(await digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
     async holdsRefresh(grant, { grantId, generation, keyId, mac }) {
       const expected = await macOf(grantId, generation, grant?.salt ?? '-'.repeat(22), keyId)
+      if (expected === undefined && grant && grant.keyIds[generation] === keyId) await mustJudge()
       return sameText(mac, expected ?? '-'.repeat(43)) && grant !== undefined && expected !== undefined && generation <= grant.generation
     },
     async readAccess(token) {

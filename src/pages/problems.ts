@@ -70,6 +70,12 @@ export const problems = {
   'route.unknown': { title: 'Nothing here', who: 'you', steps: ['Check the address. MCP servers are at addresses that end in `/mcp`; your services page lists them.'], onward: home },
   'rate.limited': { title: 'Too many tries', who: 'nobody', steps: ['Wait a minute, then try once more.'] },
   'storage.unavailable': { title: 'The gateway cannot reach its storage', who: 'nobody', steps: [later, tellAdmin], hops: brokeAt('Its storage') },
+  'storage.sealed': {
+    title: 'The gateway cannot open its stored data',
+    who: 'admin',
+    steps: ['Nothing is lost: your apps stay connected and work again once this is repaired.', 'Administrator: the log names the missing key (`record.unreadable`).'],
+    hops: brokeAt('Its storage'),
+  },
   fault: { title: 'The gateway made a mistake', who: 'admin', steps: ['Try again once.', 'If it happens again, give the administrator the reference below: it finds the record in the log.'], hops: brokeHere },
   'outbound.refused': { title: 'An address that this gateway does not visit', who: 'app', steps: ['Tell the maker of the app, or the administrator, what stands above.'], hops: brokeAt('Another server') },
   'outbound.failed': { title: 'Another server did not answer', who: 'nobody', steps: [later, tellAdmin], hops: brokeAt('Another server') },

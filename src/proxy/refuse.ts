@@ -14,7 +14,7 @@ export const createRefuse =
   (error, { rawHeaders, requestId, rpcId = null }) => {
     const refusal = error instanceof Refusal ? error : new Refusal('fault')
     // An outage of the storage is the operator's; what an upstream did is in the record of the call.
-    if (error instanceof Refusal) log(refusal.code === 'storage.unavailable' ? 'error' : 'debug', 'refused', { request: requestId, refusal: refusal.code, why: refusal.why })
+    if (error instanceof Refusal) log(refusal.code.startsWith('storage.') ? 'error' : 'debug', 'refused', { request: requestId, refusal: refusal.code, why: refusal.why })
     else log('error', 'fault', { request: requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
     const { row, detail } = refusal
     // Seed 001: a plain sentence, no JSON.

@@ -25,10 +25,11 @@ export interface Registry {
 }
 
 const page = 100
+const prefix = 'service:'
 const versionKey = 'services-version'
 
 export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Registry => {
-  const records = createRecords<Registered>(runtime, 'service:')
+  const records = createRecords<Registered>(runtime, prefix)
   const changed = async (): Promise<void> => void (await runtime.store.put(versionKey, '{}'))
   return {
     async all() {
@@ -46,7 +47,8 @@ export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>)
       return true
     },
     async remove(id) {
-      if (!(await records.take(id))) return false
+      // Whether it can be read or not: a damaged one is removed like any other.
+      if (!(await runtime.store.take(`${prefix}${id}`))) return false
       await changed()
       return true
     },

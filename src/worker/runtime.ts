@@ -1,12 +1,11 @@
 // Everything the core asks of Workers.
 import packageJson from '../../package.json' with { type: 'json' }
 import type { Config } from '../config/schema.ts'
-import { utf8 } from '../kit/bytes.ts'
-import { createKeyRing } from '../kit/keyring.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Environment } from './environment.ts'
 import { createCache } from './kv.ts'
 import { createLog } from './log.ts'
+import { openKeys } from './keys.ts'
 import { createLines } from './lines.ts'
 import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
@@ -27,6 +26,7 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
   if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined) throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
   const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
   const log = createLog(config.debug ? 'debug' : config.log_level)
+  const store = createObjectStore(env.STORE)
   return {
     now,
     random,
@@ -34,9 +34,9 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
     lines: createLines(env.LINES, url.href),
     defer: (work) => waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,
-    store: createObjectStore(env.STORE),
+    store,
     cache: createCache(env.OAUTH_KV ?? env.SESSIONS, { log, now }),
-    keys: await createKeyRing([config.session_secret, ...config.previous_secrets].map(utf8), random, config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)),
+    keys: await openKeys(config.session_secret, config, { random, store }),
     passwords: createPasswords(),
     // An isolate has 128 MiB for everything, the code included.
     bodyBytes: 32 * 1024 * 1024,

@@ -244,6 +244,6 @@ describe('what lies in the store', () => {
     expect(await second.accounts.open(await second.accounts.idOf(ana, 'near'), account)).toBeUndefined()
     const [row] = rows
     await memory.put(`connection:${await second.accounts.idOf({ ...ana, subject: 'bob' }, 'far')}`, row?.value ?? '')
-    expect(await second.accounts.read(await second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'))).toBeUndefined()
+    await expect(second.accounts.read(await second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'))).rejects.toMatchObject({ code: 'storage.sealed' })
   })
 })

@@ -123,13 +123,16 @@ describe('the signer', () => {
     expect(logged).toEqual([])
   })
 
-  it('starts anew when nobody can open the old keys any more', async () => {
-    const { process, logged } = await setUp()
+  it('leaves keys that another secret sealed as they are: neither verifies nor signs until that secret is back', async () => {
+    const { process, logged, store } = await setUp()
     const jwt = await token(await process())
+    const before = await store.get('signing-keys')
     const lost = await process([random(32)])
-    expect(await lost.verify(jwt, 'at+jwt')).toBeUndefined()
-    expect(await lost.verify(await token(lost), 'at+jwt')).toBeDefined()
+    await expect(lost.verify(jwt, 'at+jwt')).rejects.toMatchObject({ code: 'storage.sealed' })
+    await expect(token(lost)).rejects.toMatchObject({ code: 'storage.sealed' })
     expect(logged).toContain('record.unreadable')
+    expect(await store.get('signing-keys')).toEqual(before)
+    expect(await (await process()).verify(jwt, 'at+jwt')).toBeDefined()
   })
 
   it('keeps the keys through a change of the root secret, and for good once a process has started with the new one [hostile T9]', async () => {

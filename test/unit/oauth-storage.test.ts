@@ -1,6 +1,6 @@
 // What the authorization server does to its store, and what the store can do to it: outages, lost answers, altered records, and a thief with a dump.
 import { describe, expect, it } from 'vitest'
-import { createKeyRing } from '../../src/kit/keyring.ts'
+import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
@@ -70,7 +70,7 @@ describe('while storage is down', () => {
 })
 
 describe('a record', () => {
-  it('[hostile S11] that was altered, or moved to the place of another, counts as absent and leaves a line in the log', async () => {
+  it('[hostile S11] that was altered, or moved to the place of another, is an outage and no verdict, and leaves a line in the log', async () => {
     const world = await createWorld()
     const mine = await logIn(world)
     world.signIn({ provider: 'local', subject: 'bob', groups: [] })
@@ -80,10 +80,10 @@ describe('a record', () => {
     const keyOf = (token: string) => `grant:${token.slice(3, 35)}`
     const value = records.find(({ key }) => key === keyOf(mine.refresh))?.value ?? ''
     await world.store.put(keyOf(theirs.refresh), value)
-    expect((await refresh(world, theirs.client, theirs.refresh)).body['error']).toBe('invalid_grant')
-    await expect(live(world, theirs.access)).rejects.toMatchObject({ code: 'token.revoked' })
+    expect(await refresh(world, theirs.client, theirs.refresh)).toMatchObject({ status: 503, code: 'storage.sealed', body: { error: 'temporarily_unavailable' } })
+    await expect(live(world, theirs.access)).rejects.toMatchObject({ code: 'storage.sealed' })
     await world.store.put(keyOf(mine.refresh), `${value.slice(0, -3)}AAA`)
-    await expect(live(world, mine.access)).rejects.toMatchObject({ code: 'token.revoked' })
+    await expect(live(world, mine.access)).rejects.toMatchObject({ code: 'storage.sealed' })
     expect(world.events.filter(({ event }) => event === 'record.unreadable').length).toBeGreaterThan(0)
   })
 
@@ -96,6 +96,37 @@ describe('a record', () => {
     const dump = JSON.stringify(await world.store.list('', { limit: 1000 }))
     const secrets = [code.slice(36), token.split('.')[3], access, access.split('.')[2], confidential.secret, confidential.access, client.access, pending?.cookie.split('.')[1], String.raw`\"ana\"`, 'ana@example.com', 'Test app', 'app.test']
     for (const secret of secrets.filter((one) => one !== undefined)) expect(dump).not.toContain(secret)
+  })
+})
+
+describe('never', () => {
+  const now = Date.UTC(2026, 0, 1)
+  /** A world in which somebody is logged in, and the same store in the hands of a gateway with another secret. */
+  const lockedOut = async (sealing?: Uint8Array<ArrayBuffer>) => {
+    const shared = createMemoryStore({ now: () => now })
+    const [right, wrong] = await Promise.all([random(32), random(32)].map((secret) => createKeyRing([secret], random, sealing)))
+    const inside = await createWorld({ store: () => shared, keys: right as KeyRing })
+    const { client, access, refresh: token } = await logIn(inside)
+    const code = await codeFor(inside, client)
+    return { shared, inside, outside: await createWorld({ store: () => shared, keys: wrong as KeyRing }), client, access, token, code }
+  }
+
+  it('calls a client, a code or a token unknown because the secret of the store is missing, and never writes over a record', async () => {
+    const { shared, inside, outside, client, access, token, code } = await lockedOut()
+    const before = await shared.list('', { limit: 1000 })
+    outside.signIn()
+    const attempts = [await exchange(outside, client, code), await refresh(outside, client, token), await revoke(outside, { token, client_id: client.id }), await ask(outside, client)]
+    expect(attempts.map(({ status, code: why, body }) => [status, why, body['error']])).toEqual(attempts.map(() => [503, 'storage.sealed', 'temporarily_unavailable']))
+    await expect(live(outside, access)).rejects.toMatchObject({ code: 'storage.sealed' })
+    expect(await shared.list('', { limit: 1000 })).toEqual(before)
+    expect((await exchange(inside, client, code)).status).toBe(200)
+    expect((await refresh(inside, client, token)).status).toBe(200)
+  })
+
+  it('calls a refresh token unknown because its root is missing, where another secret opens the records', async () => {
+    const { outside, client, token } = await lockedOut(random(32))
+    expect(await refresh(outside, client, token)).toMatchObject({ status: 503, code: 'storage.sealed' })
+    expect(await run(outside.handlers.introspect, post('/oauth/introspect', { token, client_id: client.id }))).toMatchObject({ status: 503, code: 'storage.sealed' })
   })
 })
 

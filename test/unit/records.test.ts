@@ -1,7 +1,8 @@
-// Sealed records: what comes back is what was kept, or nothing.
+// Sealed records: what comes back is what was kept, or a refusal.
 import { beforeEach, describe, expect, test } from 'vitest'
 import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
 import { createRecords, type Records } from '../../src/kit/records.ts'
+import { markerKey } from '../../src/kit/sealed-with.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 
@@ -70,20 +71,47 @@ describe('a record that cannot be read', () => {
     ['moved from another record', async () => keys.seal(JSON.stringify(grant), 'grant:2')],
     ['moved from another kind', async () => keys.seal(JSON.stringify(grant), 'session:1')],
   ]
-  test.each(spoil)('because it was %s is absent to every operation, and the log says so once a read [hostile S11]', async (_, change) => {
+  const sealed = { code: 'storage.sealed' }
+  const whyOf: Readonly<Record<string, RegExp>> = { 'sealed by a key nobody holds': /^grant:1 belongs to key [\da-f]{8}, which this gateway does not have$/ }
+  test.each(spoil)('because it was %s is refused to every operation and stays as it is, and the log says so once a read [hostile S11]', async (how, change) => {
+    await grants.put('1', grant)
+    await grants.put('2', grant)
+    const text = await change((await store.get('grant:1'))!.value)
+    await store.put('grant:1', text)
+    await expect(grants.get('1')).rejects.toMatchObject(sealed)
+    expect(logged).toEqual([['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(whyOf[how] ?? /^grant:1 was altered or damaged$/) as unknown }]])
+    await expect(grants.take('1')).rejects.toMatchObject(sealed)
+    await expect(grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).rejects.toMatchObject(sealed)
+    expect((await store.get('grant:1'))?.value).toBe(text)
+  })
+  test.each(spoil.filter(([how]) => how !== 'sealed by a key nobody holds'))('because it was %s leaves a gap in a list', async (_, change) => {
     await grants.put('1', grant)
     await grants.put('2', grant)
     await store.put('grant:1', await change((await store.get('grant:1'))!.value))
-    expect(await grants.get('1')).toBeUndefined()
-    expect(logged).toEqual([['error', 'record.unreadable', { key: 'grant:1' }]])
     expect((await grants.list()).map(({ id }) => id)).toEqual(['2'])
+  })
+  test('because its key is missing is no gap in a list', async () => {
+    await recordsWith(await createKeyRing([foreign], random)).put('1', grant)
+    await expect(grants.list()).rejects.toMatchObject(sealed)
+  })
+})
+
+describe('a record sealed with a key that was retired', () => {
+  beforeEach(async () => {
+    await recordsWith(await createKeyRing([older], random)).put('1', grant)
+    await createRecords<readonly object[]>({ store, keys, log: () => undefined }, markerKey).put('', [{ root: keys.current }])
+  })
+  test('counts as absent, because the secrets at hand are the ones of this store [hostile T9]', async () => {
+    expect(await grants.get('1')).toBeUndefined()
+    expect(await grants.take('1')).toBeUndefined()
+    expect(await grants.list()).toEqual([])
+    expect(logged.at(-1)).toEqual(['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(/^grant:1 belongs to key [\da-f]{8}, which this gateway does not have any more$/) as unknown }])
     expect(await grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).toBeDefined()
     expect((await grants.get('1'))?.value.person).toBe('new')
   })
-  test('goes when it is taken, and is nobody\'s', async () => {
-    await store.put('grant:1', 'spoilt')
-    expect(await grants.take('1')).toBeUndefined()
-    expect(await store.get('grant:1')).toBeUndefined()
+  test('does not, where the marker names another root than the ones at hand', async () => {
+    await createRecords<readonly object[]>({ store, keys, log: () => undefined }, markerKey).put('', [{ root: 'ffffffff' }])
+    await expect(grants.get('1')).rejects.toMatchObject({ code: 'storage.sealed' })
   })
 })
 

@@ -1,0 +1,53 @@
+// Files that hold the gateway's secrets and everything it keeps: closed to everybody but their owner, and told when they were not.
+import { chmodSync, statSync } from 'node:fs'
+
+/** The mode bits by which anybody but the owner may read or write. */
+const others = 0o077
+const mayRead = 0o044
+
+export interface ExposedFile {
+  readonly path: string
+  /** As `ls` and `chmod` count them, e.g. `644`. */
+  readonly mode: string
+}
+
+const modeOf = (path: string): number | undefined => {
+  const found = process.platform === 'win32' ? undefined : statSync(path, { throwIfNoEntry: false })
+  return found && found.mode & 0o777
+}
+
+/** Those of the files that somebody else may read. Nothing is changed. */
+export const exposedAmong = (paths: readonly string[]): readonly ExposedFile[] =>
+  paths.flatMap((path) => {
+    const mode = modeOf(path) ?? 0
+    return (mode & mayRead) === 0 ? [] : [{ path, mode: mode.toString(8).padStart(3, '0') }]
+  })
+
+/** Closes the files to everybody else; answers those that somebody else could read until now. Where the system does not allow the change, they stay as they are. */
+export const closeToOthers = (paths: readonly string[]): readonly ExposedFile[] => {
+  const exposed = exposedAmong(paths)
+  for (const path of paths) {
+    if (((modeOf(path) ?? 0) & others) === 0) continue
+    try {
+      chmodSync(path, 0o600)
+    } catch (error) {
+      // Another owner, or a read-only file system. Whoever put the file there is told by the warning.
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'EPERM' && code !== 'EROFS' && code !== 'EACCES') throw error
+    }
+  }
+  return exposed
+}
+
+/** The files of a state directory that nobody else may read. SQLite writes beside the database what is on its way into it. */
+export const secretFiles = (stateDir: string): readonly string[] => ['root.key', 'postern.db', 'postern.db-wal', 'postern.db-shm'].map((name) => `${stateDir}/${name}`)
+
+/** One sentence for the operator: what is wrong, and what to type. */
+export const exposedText = ({ path, mode }: ExposedFile): string =>
+  `holds secrets and other users of this computer can read it (mode ${mode}): chmod 600 ${path}`
+
+/** The same after `closeToOthers`. */
+export const closedText = (file: ExposedFile): string =>
+  exposedAmong([file.path]).length > 0
+    ? `${file.path} ${exposedText(file)}`
+    : `${file.path} holds secrets and other users of this computer could read it (mode ${file.mode}). It is closed now (mode 600). If somebody may have read it, replace the root secret.`
