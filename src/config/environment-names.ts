@@ -17,10 +17,12 @@ export interface EnvironmentName {
 
 /** Names with a fixed meaning; of two for the same key the later one in this list wins. */
 export const environmentNames: readonly EnvironmentName[] = [
+  { name: 'MCP_PROXY_PORT', key: 'port', note: '' },
   { name: 'PORT', key: 'port', note: 'What hosting platforms set.' },
   { name: 'MCP_GATEWAY_PORT', key: 'port', note: '' },
   { name: 'HOST', key: 'host', note: 'Read only when it is an IP address or `localhost`: some shells put the machine’s name there.' },
   { name: 'MCP_GATEWAY_HOST', key: 'host', note: '' },
+  { name: 'GW_BASE_URL', key: 'issuer', note: '' },
   { name: 'MCP_ISSUER', key: 'issuer', note: '' },
   { name: 'DOMAIN_ROOT', key: 'domain_root', note: '' },
   { name: 'BASE_DOMAIN', key: 'base_domain', note: '' },
@@ -35,15 +37,27 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'REFRESH_TOKEN_LIFETIME', key: 'refresh_token_lifetime', note: '' },
   { name: 'SESSION_TIMEOUT', key: 'session_timeout', note: '' },
   { name: 'CLIENT_LIFETIME', key: 'client_lifetime', note: '' },
+  { name: 'SSE_HEARTBEAT_MS', key: 'heartbeat', note: 'Milliseconds, rounded to whole seconds.' },
   { name: 'MCP_PROTOCOL_VERSIONS_SUPPORTED', key: 'protocol_versions', note: 'A list.' },
   { name: 'MCP_PROTOCOL_VERSION', key: 'protocol_versions', note: 'One revision; narrows the list to it.' },
   { name: 'ALLOWED_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
   { name: 'MCP_CORS_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
   { name: 'LOCAL_USER', key: 'local_users', note: 'With LOCAL_PASSWORD: one more local user, or a new password for the one of that name.' },
   { name: 'LOCAL_PASSWORD', key: 'local_users', note: 'With LOCAL_USER; at least 8 characters.' },
+  { name: 'GOOGLE_CLIENT_ID', key: 'oauth_providers', note: 'With the next: people sign in with Google, as the provider `google`.' },
+  { name: 'GOOGLE_CLIENT_SECRET', key: 'oauth_providers', note: 'With GOOGLE_CLIENT_ID.' },
+  { name: 'OKTA_DOMAIN', key: 'oauth_providers', note: 'With the next two: people sign in with Okta, as the provider `okta`, whose issuer is `https://{OKTA_DOMAIN}`. E.g. `example.okta.com`.' },
+  { name: 'OKTA_CLIENT_ID', key: 'oauth_providers', note: 'With OKTA_DOMAIN.' },
+  { name: 'OKTA_CLIENT_SECRET', key: 'oauth_providers', note: 'With OKTA_DOMAIN.' },
   { name: 'CF_ACCESS_TEAM_DOMAIN', key: 'oauth_providers', note: 'With the next two: people sign in with Cloudflare Access, as the provider `cloudflare-access`. E.g. `myteam.cloudflareaccess.com`.' },
   { name: 'CF_ACCESS_CLIENT_ID', key: 'oauth_providers', note: 'Of the Access application (SaaS, OIDC).' },
   { name: 'CF_ACCESS_CLIENT_SECRET', key: 'oauth_providers', note: 'Of the Access application.' },
+  { name: 'ACCESS_CLIENT_ID', key: 'oauth_providers', note: 'With ACCESS_CLIENT_SECRET and at least one of the three URLs below: the same provider, described by the endpoints of the Access application.' },
+  { name: 'ACCESS_CLIENT_SECRET', key: 'oauth_providers', note: 'With ACCESS_CLIENT_ID.' },
+  { name: 'ACCESS_AUTHORIZATION_URL', key: 'oauth_providers', note: 'The issuer is read off it: `https://myteam.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/authorization`.' },
+  { name: 'ACCESS_TOKEN_URL', key: 'oauth_providers', note: 'Ends in `/token`.' },
+  { name: 'ACCESS_JWKS_URL', key: 'oauth_providers', note: 'Ends in `/jwks`.' },
+  { name: 'AUTH_TYPE', key: 'oauth_providers', note: '`cloudflare-access`: that provider must be configured, and nobody else may be able to sign in. `mock`: nobody may be configured. Any other value refuses the start.' },
   { name: 'DOWNSTREAM_MCP_URL', key: 'mcp_services', note: 'The URL of one MCP server, served at `/mcp` (and as the service `downstream`).' },
   { name: 'MCP_SERVERS', key: 'mcp_services', note: 'A JSON list of remote servers with the OAuth client registered for each: `domain`, `name`, `authzEndpoint`, `tokenEndpoint`, `clientId`, `clientSecret`, `scopes` (with spaces between), `redirectUri`; only `domain` is needed. Each becomes a service whose id is its name in lower case, with `upstream_auth.type: oauth`.' },
   { name: 'MCP_SERVER_CMD', key: 'mcp_services', note: 'A command and its arguments, e.g. `npx -y some-server`: an MCP server on this computer, served at `/mcp` (and as the service `server`). Quotes hold words together; no shell reads it.' },
@@ -51,15 +65,17 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'POSTERN_CONFIG', note: 'The configuration itself, as YAML or JSON text, when neither `--config` nor MCP_CONFIG_PATH names a file.' },
   { name: 'POSTERN_STATE', note: 'The state directory, when no `--state` is given.' },
   { name: 'NODE_ENV', note: '`production` refuses storage that is lost at exit.' },
+  { name: 'ENVIRONMENT', note: '`production`, as NODE_ENV.' },
 ]
-
-/** Names of the documents this gateway grew from that mean something this version does not do; setting one is worth a warning. */
-export const unusedNames: readonly string[] = ['ALLOWED_GITHUB_USERS', 'JWT_PRIVATE_KEY_B64', 'MCP_SERVER_ALLOWLIST']
 
 /** Begins every name that is made from a key. */
 export const prefix = 'POSTERN_'
 /** Names that are not simply one key's value. */
-export const elsewhere = new Set(['LOCAL_USER', 'LOCAL_PASSWORD', 'CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET', 'DOWNSTREAM_MCP_URL', 'MCP_SERVERS', 'MCP_SERVER_CMD', 'MCP_CONFIG_PATH', 'POSTERN_CONFIG', 'POSTERN_STATE', 'NODE_ENV'])
+export const elsewhere: ReadonlySet<string> = new Set(environmentNames.filter(({ name, key }) => key === undefined || ['oauth_providers', 'mcp_services', 'local_users'].includes(key) || name.startsWith('POSTERN_')).map(({ name }) => name))
+/** Names that begin like those made from keys, and are none: the two above, the mark of a process, and where the tests find programs. */
+export const ownNames: ReadonlySet<string> = new Set(['POSTERN_CONFIG', 'POSTERN_STATE', 'POSTERN_PROCESS', 'POSTERN_CHROMIUM', 'POSTERN_BWRAP'])
+
+const providerSecrets: ReadonlySet<string> = new Set(['GOOGLE_CLIENT_SECRET', 'OKTA_CLIENT_SECRET', 'CF_ACCESS_CLIENT_SECRET', 'ACCESS_CLIENT_SECRET'])
 
 const holdsSecret = (path: Path): boolean => {
   const shape = shapeAt(path)
@@ -90,7 +106,7 @@ export const pathOf = (name: string, tree: Tree | undefined): Found => {
 
 /** Whether the variable holds a secret, so that `NAME_FILE` means something. */
 export const isSecretName = (name: string): boolean => {
-  if (name === 'MCP_SERVERS' || name === 'LOCAL_PASSWORD' || name === 'CF_ACCESS_CLIENT_SECRET') return true
+  if (name === 'MCP_SERVERS' || name === 'LOCAL_PASSWORD' || providerSecrets.has(name)) return true
   const fixed = environmentNames.find((known) => known.name === name)?.key
   if (fixed !== undefined) return !elsewhere.has(name) && holdsSecret(fixed.split('.'))
   const found = name.startsWith(prefix) ? pathOf(name, undefined) : undefined

@@ -1,7 +1,9 @@
 // The environment laid over the file.
 import { type Coerced, coerce } from './coerce.ts'
-import { type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, pathOf, prefix, secretFileVariables, unusedNames } from './environment-names.ts'
+import { type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, ownNames, pathOf, prefix, secretFileVariables } from './environment-names.ts'
+import { overlayProviders } from './environment-providers.ts'
 import { type Fault, type Path, keyText } from './fault.ts'
+import { answerOtherNames, isServiceLink } from './other-gateways.ts'
 import { logLevels } from './schema.ts'
 import { adoptServerList } from './server-list.ts'
 import { type Shape, shapeAt } from './shape.ts'
@@ -37,12 +39,18 @@ const levels: Readonly<Record<string, string>> = { warning: 'warn', trace: 'debu
 const read = (name: string, text: string, shape: Shape): Coerced | undefined => {
   if (name === 'HOST' && !/^(localhost|\d+\.\d+\.\d+\.\d+|\[?[\da-f:]*:[\da-f:.]*\]?)$/i.test(text.trim())) return undefined
   if (name === 'MCP_PROTOCOL_VERSION') return { value: [text.trim()] }
+  if (name === 'SSE_HEARTBEAT_MS') {
+    const time = coerce(text, shape)
+    return 'value' in time && typeof time.value === 'number' ? { value: Math.max(time.value > 0 ? 1 : 0, Math.round(time.value / 1000)) } : time
+  }
   if (shape.kind === 'choice' && shape.names.join() === logLevels.join()) {
     const level = text.trim().toLowerCase()
     return { value: levels[level] ?? level }
   }
   return coerce(text, shape)
 }
+
+const fixedNames = new Set(environmentNames.map(({ name }) => name))
 
 export interface Overlay {
   readonly faults: readonly Fault[]
@@ -98,7 +106,7 @@ const fixed = (desk: Desk): void => {
   narrows(desk)
   for (const { name, key } of environmentNames) {
     const found = desk.values.get(name)
-    if (key !== undefined && !elsewhere.has(name) && found?.text) put(desk, name, key.split('.'), found.from, found.text)
+    if (key !== undefined && !elsewhere.has(name) && found?.text && !isServiceLink(name, found.text)) put(desk, name, key.split('.'), found.from, found.text)
   }
 }
 
@@ -112,14 +120,14 @@ const sections = (a: string, b: string): number => {
 }
 
 const mechanical = (desk: Desk): void => {
-  const names = [...desk.values.keys()].filter((name) => name.startsWith(prefix) && !elsewhere.has(name))
+  const names = [...desk.values].flatMap(([name, { text }]) => (name.startsWith(prefix) && !ownNames.has(name) && !isServiceLink(name, text) ? [name] : []))
   for (const name of names.sort(sections)) {
     const { text, from } = desk.values.get(name) as { text: string; from: string }
     if (isSecretName(name.replace(/_FILE$/, '')) && name.endsWith('_FILE')) continue
     const found = pathOf(name, desk.tree)
     if ('path' in found) {
       if (text !== '') put(desk, name, found.path, from, text)
-    } else desk.warnings.push(about(name, '', `has no meaning here${didYouMean(found.unknown, [...found.known, `${prefix}STATE`])}`))
+    } else desk.faults.push(about(name, '', `is not a known setting${didYouMean(found.unknown, [...found.known, `${prefix}STATE`])}`))
   }
 }
 
@@ -138,33 +146,6 @@ const localUser = (desk: Desk): void => {
   const { password_hash: _, ...rest } = (known < 0 ? {} : users[known]) as Record<string, unknown>
   desk.tree.set(['local_users', at], { ...rest, username: user.text }, { from: 'environment', name: user.from })
   desk.tree.set(['local_users', at, 'password'], password.text, { from: 'environment', name: password.from })
-}
-
-/** The application in Cloudflare Access as an identity provider; its issuer is its own, not the team's (Access for SaaS, OIDC). A file that uses the variables itself is left to do so. */
-const cloudflareAccess = (desk: Desk, referenced: ReadonlySet<string>): void => {
-  const names = ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET'] as const
-  const found = names.flatMap((name) => (desk.values.get(name)?.text ? [{ name, ...(desk.values.get(name) as { text: string; from: string }) }] : []))
-  const [team, id, secret] = found
-  if (!team || names.some((name) => referenced.has(name))) return
-  if (!id || !secret) {
-    const missing = names.filter((name) => !found.some((one) => one.name === name)).join(' and ')
-    desk.faults.push(about(team.from, 'oauth_providers', `is set without ${missing}: set all three, or none`))
-    return
-  }
-  const domain = team.text
-    .trim()
-    .replace(/^https:\/\//, '')
-    .replace(/\/$/, '')
-  if (!/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(domain)) {
-    desk.faults.push(about(team.from, 'oauth_providers', 'must be the domain of the team, e.g. "myteam.cloudflareaccess.com"'))
-    return
-  }
-  const path = ['oauth_providers', 'cloudflare-access']
-  const by = (name: string) => ({ from: 'environment', name }) as const
-  if (desk.tree.get([...path, 'name']) === undefined) desk.tree.set([...path, 'name'], 'Cloudflare Access', by(team.from))
-  desk.tree.set([...path, 'issuer'], `https://${domain.toLowerCase()}/cdn-cgi/access/sso/oidc/${encodeURIComponent(id.text.trim())}`, by(team.from))
-  desk.tree.set([...path, 'client_id'], id.text.trim(), by(id.from))
-  desk.tree.set([...path, 'client_secret'], secret.text, by(secret.from))
 }
 
 const downstream = (desk: Desk): void => {
@@ -196,10 +177,16 @@ export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced
   fixed(desk)
   mechanical(desk)
   localUser(desk)
-  cloudflareAccess(desk, referenced)
+  overlayProviders(desk, referenced)
   downstream(desk)
   serverCommand(desk)
-  for (const name of unusedNames)
-    if (values.get(name)?.text && !referenced.has(name)) desk.warnings.push(about(name, '', 'is set, but this version does nothing with it'))
+  const services = tree.get(['mcp_services'])
+  const others = answerOtherNames(
+    [...values].map(([name, { text }]) => [name, text] as const),
+    (name) => fixedNames.has(name) || referenced.has(name),
+    { storage: tree.written(['storage', 'type']) !== undefined, services: isBranch(services) ? Object.keys(services) : [] },
+  )
+  desk.faults.push(...others.faults)
+  desk.warnings.push(...others.warnings)
   return desk
 }

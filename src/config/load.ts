@@ -1,6 +1,6 @@
 // Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no process: the door reads those.
 import { createDraft, createReport } from './draft.ts'
-import { effective } from './environment.ts'
+import { type Effective, effective } from './environment.ts'
 import { type Fault, type Origin, type Path, inOrder, keyText } from './fault.ts'
 import { type LoadInput, layer } from './layers.ts'
 import { rules } from './rules.ts'
@@ -38,6 +38,8 @@ const sourcesOf = (config: Config, tree: Tree): Sources =>
 const writtenSecrets = (tree: Tree, config: Config): readonly string[] =>
   tree.paths().flatMap((path) => (isSecret(path) && tree.written(path)?.literal && !(path[0] === 'session_secret' && config.session_secret === undefined) ? [keyText(path)] : []))
 
+const isProduction = ({ values }: Effective): boolean => ['NODE_ENV', 'ENVIRONMENT'].some((name) => values.get(name)?.text.trim().toLowerCase() === 'production')
+
 /**
  * Loads the configuration: flags over environment over file over defaults. All faults are found at once; none repeats a secret's value.
  * Never throws and never rejects for anything the input holds.
@@ -50,7 +52,7 @@ export const loadConfig = async (input: LoadInput): Promise<Loaded> => {
   if (unread) return { ok: false, faults: inOrder(early), warnings: noticed }
   const parsed = configSchema.safeParse(tree.root)
   const worded = wordIssues(parsed.error?.issues ?? [], tree, lost)
-  const draft = createDraft(tree, [...lost, ...worded.lost], { production: input.env['NODE_ENV'] === 'production', revisions: input.revisions, loopback: isLoopbackDraft })
+  const draft = createDraft(tree, [...lost, ...worded.lost], { production: isProduction(env), revisions: input.revisions, loopback: isLoopbackDraft })
   const report = createReport(tree)
   for (const rule of rules) rule(draft, report)
   const faults = inOrder([...early, ...worded.faults, ...report.faults])

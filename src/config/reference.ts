@@ -1,6 +1,7 @@
 // docs/reference/config.md, made from the schema and the tables of names and flags, so that it cannot say anything else than the code.
-import { environmentNames, unusedNames } from './environment-names.ts'
+import { environmentNames } from './environment-names.ts'
 import { configFlags, flagName, otherFlags } from './flags.ts'
+import { otherNames } from './other-gateways.ts'
 import { reservedIds } from './rules-services.ts'
 import { type Shape, rootShape, shapeAt } from './shape.ts'
 
@@ -113,7 +114,7 @@ const environmentHead = `
 Every key has a name made from it: \`POSTERN_\` and the key in capitals, \`__\` between levels. Lists are written with commas or as JSON, whole sections as
 JSON; ids of services, providers and clients are matched with those of the file (\`my-service\` is \`MY_SERVICE\`), entries of lists are numbers.
 \`POSTERN_PORT\`, \`POSTERN_CORS__ALLOW_ORIGINS\`, \`POSTERN_MCP_SERVICES__CALCULATOR__URL\`, \`POSTERN_LOCAL_USERS__0__PASSWORD\`. An unknown
-\`POSTERN_\` name is told as a warning. An empty variable counts as absent.
+\`POSTERN_\` name refuses the start, as an unknown key of the file does. An empty variable counts as absent.
 
 **Secrets from files.** Every name of a secret may have \`_FILE\` added and then holds the path of a file with the secret
 (\`SESSION_SECRET_FILE=/run/secrets/session\`); so may every name that the file mentions as \`\${NAME}\`. One line end at the end of the file is dropped.
@@ -154,6 +155,21 @@ const environmentTable = (): string =>
     environmentNames.map(({ name, key, note }) => [`\`${name}\``, key === undefined ? '' : `\`${key}\``, note || (shapeAt((key ?? '').split('.'))?.description ?? '')]),
   )
 
+const otherNamesSection = (): string => {
+  const effect = { access: 'refuses the start', store: 'refuses the start, unless `storage.type` is set', replaced: 'warning' } as const
+  const rows = otherNames.map(({ shown, kind, what }) => [shown, effect[kind], `${what.charAt(0).toUpperCase()}${what.slice(1)}.`])
+  return `
+
+### Variables of other gateways
+
+These names are documented by gateways that people move from. None is ignored in silence: what would restrict access, or asks for a store, refuses the start, and the
+rest is answered with a warning. A name that the file uses as \`\${NAME}\` is the file's own. What Kubernetes sets for a service of the same name
+(\`REDIS_PORT=tcp://…\`, \`POSTERN_SERVICE_HOST\`) is not taken for a setting.
+
+${table(['name', 'effect', 'what is said'], rows)}
+`
+}
+
 const flagTable = (): string =>
   table(
     ['flag', 'key', 'what it does'],
@@ -172,7 +188,7 @@ export const configReference = (): string =>
     '\n',
     environmentHead,
     environmentTable(),
-    `\n\nNames that mean something elsewhere and nothing here; setting one is told as a warning: ${unusedNames.map((name) => `\`${name}\``).join(', ')}.\n`,
+    otherNamesSection(),
     `\n## Flags\n\nThey stand before or after the verb. ${flagName('--json')} prints results and errors as JSON.\n\n`,
     flagTable(),
     '\n',

@@ -7,6 +7,16 @@ export const knownIssuers: Readonly<Record<string, { readonly issuer: string; re
   google: { issuer: 'https://accounts.google.com', name: 'Google' },
 }
 
+/** Identity providers at which anybody in the world may make an account: to be let in by one of them says nothing about a person. */
+const openIssuers =
+  /^https:\/\/(?:accounts\.google\.com|(?:login\.microsoftonline\.com|sts\.windows\.net)\/(?:common|consumers|organizations|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/.*)?|gitlab\.com|appleid\.apple\.com|www\.facebook\.com|(?:api\.)?login\.yahoo\.com|www\.linkedin\.com(?:\/oauth)?|id\.twitch\.tv\/oauth2|slack\.com|discord\.com|login\.salesforce\.com|access\.line\.me|www\.paypal\.com|bitbucket\.org|oauth\.telegram\.org|orcid\.org)\/?$/i
+
+/** Whether whoever has an account at the provider, and anybody can have one, gets in. */
+const admitsEverybody = (draft: Draft, id: string): boolean => {
+  const issuer = draft.text('oauth_providers', id, 'issuer') ?? knownIssuers[id]?.issuer
+  return issuer !== undefined && openIssuers.test(urlOf(issuer)?.href ?? '')
+}
+
 const providerIssuer = (draft: Draft, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'issuer']
   if (!draft.has(...path)) {
@@ -27,15 +37,22 @@ const providerIssuer = (draft: Draft, report: Report, id: string): void => {
 // What the sign-in itself sets (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
 const ownParameters = new Set(['response_type', 'response_mode', 'client_id', 'client_secret', 'redirect_uri', 'scope', 'state', 'nonce', 'code_challenge', 'code_challenge_method', 'request', 'request_uri'])
 
+const allowKeys = ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const
+const everybody = '*'
+/** Keys of a provider that decide who gets in; one level too deep they would only be sent along. */
+const notParameters: ReadonlySet<string> = new Set([...allowKeys, 'groups_claim', 'scopes', 'email_verified'])
+
 const allowLists = (draft: Draft, report: Report, id: string): void => {
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
-    if (value !== '*' && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an e-mail address, or "*" for everybody; whole domains go into allowed_domains')
+    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an e-mail address, or "*" for everybody; whole domains go into allowed_domains')
   }
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_domains')) {
-    if (!/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value)) report.fault(path, 'must be a domain, e.g. "example.com"; no @, no wildcard')
+    if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value)) report.fault(path, 'must be a domain, e.g. "example.com", or "*" for any; no @, no other wildcard')
   }
-  const listed = ['allowed_emails', 'allowed_domains', 'allowed_groups'].some((key) => draft.has('oauth_providers', id, key))
-  if (!listed && !draft.loopback && knownIssuers[id]) report.warn(['oauth_providers', id], 'lets in everybody who has an account there: set allowed_domains or allowed_emails, or write allowed_emails: ["*"] when that is meant')
+  const listed = allowKeys.some((key) => draft.has('oauth_providers', id, key))
+  if (!listed && !draft.loopback && admitsEverybody(draft, id)) {
+    report.key(['oauth_providers', id], 'would let in everybody who has an account there, on a public gateway: set allowed_domains, allowed_emails or allowed_groups, or write allowed_emails: ["*"] if that is intended')
+  }
 }
 
 const providers: Rule = (draft, report) => {
@@ -46,6 +63,7 @@ const providers: Rule = (draft, report) => {
     if (draft.has(...path, 'scopes') && scopes.length > 0 && !scopes.some(({ value }) => value === 'openid')) report.fault([...path, 'scopes'], 'must contain "openid", or the provider sends no identity')
     for (const name of draft.keys(...path, 'extra_params')) {
       if (ownParameters.has(name)) report.key([...path, 'extra_params', name], 'is set by the sign-in itself')
+      else if (notParameters.has(name)) report.key([...path, 'extra_params', name], `is a setting of the provider, not a parameter: move it up to oauth_providers.${id}.${name}`)
     }
     allowLists(draft, report, id)
   }

@@ -59,9 +59,9 @@ const provider = z
     scopes: z.array(z.string()).min(1).default(['openid', 'email', 'profile']).describe('Scopes asked of the provider; `openid` must be among them.'),
     extra_params: z.record(z.string(), z.string()).default({}).describe('Further parameters of the authorization request, e.g. `prompt: select_account`.'),
     groups_claim: text('ID-token or userinfo claim that holds the groups.').default('groups'),
-    allowed_emails: z.array(z.string()).min(1).optional().describe('Verified e-mail addresses that may sign in; `*` for everybody. Absent: everybody the provider lets in.'),
-    allowed_domains: z.array(z.string()).min(1).optional().describe('Verified e-mail domains that may sign in, exact. Absent: any.'),
-    allowed_groups: z.array(z.string()).min(1).optional().describe('Groups of which a person must have one. Absent: any.'),
+    allowed_emails: z.array(z.string()).min(1).optional().describe('Verified e-mail addresses that may sign in; `*` for everybody. Absent: everybody the provider lets in, which a public gateway refuses where anybody can have an account (Google, for example).'),
+    allowed_domains: z.array(z.string()).min(1).optional().describe('Verified e-mail domains that may sign in, exact; `*` for any. Absent: any.'),
+    allowed_groups: z.array(z.string()).min(1).optional().describe('Groups of which a person must have one; `*` for any. Absent: any.'),
   })
   .describe('An OpenID Connect identity provider.')
 

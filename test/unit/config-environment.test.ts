@@ -68,11 +68,6 @@ describe('an environment variable with a fixed name', () => {
     const faults = await faultsOf('', { env: { SESSION_SECRET: secret, GATEWAY_JWT_SECRET: other } })
     expect(faults).toEqual(['environment GATEWAY_JWT_SECRET session_secret – differs from SESSION_SECRET; both are the root secret, so keep one'])
   })
-
-  it('that means something elsewhere and nothing here is told', async () => {
-    expect(await warningsOf('', { env: { ALLOWED_GITHUB_USERS: 'a,b' } })).toEqual(['environment ALLOWED_GITHUB_USERS – is set, but this version does nothing with it'])
-    expect(await warningsOf('allowed_hosts: ["${BASE_DOMAIN}"]\n', { env: { BASE_DOMAIN: 'example.com' } })).toEqual([])
-  })
 })
 
 describe('MCP_SERVERS', () => {
@@ -208,14 +203,14 @@ describe('a POSTERN_ variable', () => {
     expect((await configOf('', { env })).mcp_services['a']).toMatchObject({ url: 'http://localhost:1/mcp', timeout: 7 })
   })
 
-  it('that means nothing is told, with the one that was meant', async () => {
-    expect(await warningsOf('', { env: { POSTERN_PROT: '1', POSTERN_CORS__ALLOW_ORIGIN: 'x', POSTERN_XYZZY: '1', POSTERN_STAT: '/x' } })).toEqual([
-      'environment POSTERN_CORS__ALLOW_ORIGIN – has no meaning here, did you mean "POSTERN_CORS__ALLOW_ORIGINS"?',
-      'environment POSTERN_PROT – has no meaning here, did you mean "POSTERN_PORT"?',
-      'environment POSTERN_STAT – has no meaning here, did you mean "POSTERN_STATE"?',
-      'environment POSTERN_XYZZY – has no meaning here',
+  it('that means nothing refuses the start, with the one that was meant', async () => {
+    expect(await faultsOf('', { env: { POSTERN_PROT: '1', POSTERN_CORS__ALLOW_ORIGIN: 'x', POSTERN_XYZZY: '1', POSTERN_STAT: '/x' } })).toEqual([
+      'environment POSTERN_CORS__ALLOW_ORIGIN – is not a known setting, did you mean "POSTERN_CORS__ALLOW_ORIGINS"?',
+      'environment POSTERN_PROT – is not a known setting, did you mean "POSTERN_PORT"?',
+      'environment POSTERN_STAT – is not a known setting, did you mean "POSTERN_STATE"?',
+      'environment POSTERN_XYZZY – is not a known setting',
     ])
-    expect(await warningsOf('', { env: { POSTERN_STATE: '/x', POSTERN_CONFIG: 'x' } })).toEqual([])
+    expect(await faultsOf('', { env: { POSTERN_STATE: '/x', POSTERN_CONFIG: 'x', POSTERN_PROCESS: 'x', POSTERN_BWRAP: '/x', POSTERN_CHROMIUM: '/x' } })).toEqual([])
   })
 
   it('says its own name when it is wrong', async () => {
@@ -229,11 +224,11 @@ describe('a POSTERN_ variable', () => {
 
 describe('a secret from a file', () => {
   it('is read for every secret’s name, and for names that the file mentions', async () => {
-    const env = { SESSION_SECRET_FILE: '/run/a', LOCAL_PASSWORD_FILE: '/run/b', POSTERN_OAUTH_PROVIDERS__WORK__CLIENT_SECRET_FILE: '/run/c', GOOGLE_CLIENT_SECRET_FILE: '/run/d', SSL_CERT_FILE: '/etc/e', BASH_FILE: '', POSTERN_PORT_FILE: '/run/f' }
-    const text = 'oauth_providers:\n  google: { client_id: a, client_secret: "${GOOGLE_CLIENT_SECRET}" }\n# ${SSL_CERT}\n'
+    const env = { SESSION_SECRET_FILE: '/run/a', LOCAL_PASSWORD_FILE: '/run/b', POSTERN_OAUTH_PROVIDERS__WORK__CLIENT_SECRET_FILE: '/run/c', LOGIN_SECRET_FILE: '/run/d', SSL_CERT_FILE: '/etc/e', BASH_FILE: '', POSTERN_PORT_FILE: '/run/f' }
+    const text = 'oauth_providers:\n  google: { client_id: a, client_secret: "${LOGIN_SECRET}" }\n# ${SSL_CERT}\n'
     const wanted = await secretFilesFor({ file: { path: 'config.yaml', text }, env })
-    expect(wanted.map(({ variable }) => variable)).toEqual(['SESSION_SECRET_FILE', 'LOCAL_PASSWORD_FILE', 'POSTERN_OAUTH_PROVIDERS__WORK__CLIENT_SECRET_FILE', 'GOOGLE_CLIENT_SECRET_FILE'])
-    expect(secretFileVariables({ GOOGLE_CLIENT_SECRET: 'set', GOOGLE_CLIENT_SECRET_FILE: '/run/d' }, ['GOOGLE_CLIENT_SECRET'])).toEqual([])
+    expect(wanted.map(({ variable }) => variable)).toEqual(['SESSION_SECRET_FILE', 'LOCAL_PASSWORD_FILE', 'POSTERN_OAUTH_PROVIDERS__WORK__CLIENT_SECRET_FILE', 'LOGIN_SECRET_FILE'])
+    expect(secretFileVariables({ LOGIN_SECRET: 'set', LOGIN_SECRET_FILE: '/run/d' }, ['LOGIN_SECRET'])).toEqual([])
   })
 
   it('counts like the variable, without the line end', async () => {

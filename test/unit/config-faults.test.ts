@@ -108,6 +108,10 @@ describe('what would be unsafe', () => {
     ['a provider without TLS', 'oauth_providers:\n  work: { client_id: a, issuer: "http://login.example.com" }\n', ['config.yaml:2:33 oauth_providers.work.issuer', 'must use https']],
     ['a mock provider behind a public gateway [hostile U12]', `${publicly}oauth_providers:\n  mock: { client_id: a, issuer: "http://localhost:4000" }\n`, ['config.yaml:4:33 oauth_providers.mock.issuer', 'public gateway']],
     ['a provider that is asked for no identity', 'oauth_providers:\n  google: { client_id: a, scopes: [email] }\n', ['config.yaml:2:35 oauth_providers.google.scopes', 'must contain "openid"']],
+    ['everybody with an account at Google', 'issuer: https://mcp.example.com\noauth_providers:\n  google: { client_id: a }\n', ['config.yaml:3:3 oauth_providers.google', 'would let in everybody who has an account there, on a public gateway: set allowed_domains, allowed_emails or allowed_groups, or write allowed_emails: ["*"] if that is intended']],
+    ['everybody with an account at Microsoft', 'issuer: https://mcp.example.com\noauth_providers:\n  entra: { issuer: "https://login.microsoftonline.com/common/v2.0", client_id: a }\n', ['config.yaml:3:3 oauth_providers.entra', 'would let in everybody']],
+    ['Google under another id', 'issuer: https://mcp.example.com\noauth_providers:\n  work: { issuer: "https://accounts.google.com/", client_id: a }\n', ['config.yaml:3:3 oauth_providers.work', 'would let in everybody']],
+    ['a list of people one level too deep', 'oauth_providers:\n  google: { client_id: a, extra_params: { allowed_domains: example.com } }\n', ['config.yaml:2:43 oauth_providers.google.extra_params.allowed_domains', 'move it up to oauth_providers.google.allowed_domains']],
     ['parameters that the sign-in sets', 'oauth_providers:\n  google: { client_id: a, extra_params: { state: x } }\n', ['config.yaml:2:43 oauth_providers.google.extra_params.state', 'the sign-in itself']],
     ['an empty allow-list', 'oauth_providers:\n  google: { client_id: a, allowed_emails: [] }\n', ['config.yaml:2:43 oauth_providers.google.allowed_emails', 'at least one entry']],
     ['a domain among e-mail addresses', 'oauth_providers:\n  google: { client_id: a, allowed_emails: [example.com], allowed_domains: ["@example.com"] }\n', ['config.yaml:2:44 oauth_providers.google.allowed_emails[0]', 'allowed_domains'], ['config.yaml:2:76 oauth_providers.google.allowed_domains[0]', 'no @']],
@@ -147,7 +151,6 @@ describe('what is allowed with a word of warning', () => {
   const rows: readonly (readonly [string, string, string])[] = [
     ['a public URL whose port nobody listens on', 'issuer: http://localhost:8080\nport: 9000\n', 'config.yaml:1:9 issuer – names port 8080, but the gateway listens on 9000'],
     ['debug on a public gateway', `${publicly}debug: true\n`, 'config.yaml:3:8 debug – is on although the gateway is public'],
-    ['everybody with an account at Google', 'issuer: https://mcp.example.com\noauth_providers:\n  google: { client_id: a }\n', 'config.yaml:3:11 oauth_providers.google – lets in everybody'],
     ['registrations that end before their refresh tokens', 'client_lifetime: 3600\n', 'config.yaml:1:18 client_lifetime – lets registrations'],
   ]
   it.each(rows)('%s', async (_, text, wanted) => {

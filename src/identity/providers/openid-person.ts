@@ -57,9 +57,9 @@ export const barOf = (person: Person, rules: Rules): Bar | undefined => {
   if (emails && !emails.includes('*') && (email === undefined || !emails.includes(email)))
     return { why: 'not in allowed_emails', hint: email === undefined ? 'Accounts with a verified e-mail address.' : 'Accounts on a list that the operator keeps.' }
   const domains = rules.allowed_domains?.map(folded)
-  if (domains && (email === undefined || !domains.includes(email.slice(email.indexOf('@') + 1))))
+  if (domains && !domains.includes('*') && (email === undefined || !domains.includes(email.slice(email.indexOf('@') + 1))))
     return { why: 'not in allowed_domains', hint: `Accounts with a verified e-mail address at ${rules.allowed_domains?.join(', ')}.` }
-  if (rules.allowed_groups && !rules.allowed_groups.some((group) => person.groups.includes(group)))
+  if (rules.allowed_groups && !rules.allowed_groups.some((group) => group === '*' || person.groups.includes(group)))
     return { why: 'in none of allowed_groups', hint: 'Members of certain groups.' }
   return undefined
 }

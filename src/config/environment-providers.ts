@@ -1,0 +1,138 @@
+// Identity providers that a few variables describe, without a file: Google, Okta, Cloudflare Access, and AUTH_TYPE, which chooses among them.
+import type { Effective } from './environment.ts'
+import type { Fault } from './fault.ts'
+import { urlOf } from './hosts.ts'
+import { type Tree, isBranch } from './tree.ts'
+
+export interface ProviderDesk {
+  readonly tree: Tree
+  readonly values: Effective['values']
+  readonly faults: Fault[]
+  readonly warnings: Fault[]
+}
+
+interface Found {
+  readonly name: string
+  readonly text: string
+  readonly from: string
+}
+
+const about = (name: string, what: string): Fault => ({ key: 'oauth_providers', origin: { from: 'environment', name }, what })
+
+const count = (n: number): string => (n === 2 ? 'both, or neither' : `all ${n === 3 ? 'three' : String(n)}, or none`)
+
+/** The variables in order, when every one is set; a part of them is a fault. A file that uses them itself is left to do so. */
+const together = ({ values, faults }: ProviderDesk, referenced: ReadonlySet<string>, names: readonly string[]): readonly Found[] | undefined => {
+  const found = names.flatMap((name): Found[] => {
+    const value = values.get(name)
+    return value?.text ? [{ name, text: value.text.trim(), from: value.from }] : []
+  })
+  const [first] = found
+  if (!first || names.some((name) => referenced.has(name))) return undefined
+  if (found.length === names.length) return found
+  const missing = names.filter((name) => !found.some((one) => one.name === name))
+  faults.push(about(first.from, `is set without ${missing.join(' and ')}: set ${count(names.length)}`))
+  return undefined
+}
+
+interface Provider {
+  readonly id: string
+  readonly name: string
+  readonly issuer?: { readonly text: string; readonly from: string }
+  readonly client: Found
+  readonly secret: Found
+}
+
+const set = ({ tree }: ProviderDesk, { id, name, issuer, client, secret }: Provider): void => {
+  const path = ['oauth_providers', id]
+  const by = (from: string) => ({ from: 'environment', name: from }) as const
+  if (tree.get([...path, 'name']) === undefined) tree.set([...path, 'name'], name, by(client.from))
+  if (issuer) tree.set([...path, 'issuer'], issuer.text, by(issuer.from))
+  tree.set([...path, 'client_id'], client.text, by(client.from))
+  tree.set([...path, 'client_secret'], secret.text, by(secret.from))
+}
+
+const google = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+  const [client, secret] = together(desk, referenced, ['GOOGLE_CLIENT_ID', 'GOOGLE_CLIENT_SECRET']) ?? []
+  if (client && secret) set(desk, { id: 'google', name: 'Google', client, secret })
+}
+
+/** A host name as people copy it, with or without the scheme; undefined for anything more. */
+const domainOf = (text: string): string | undefined => {
+  const domain = text.replace(/^https:\/\//, '').replace(/\/$/, '')
+  return /^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(domain) ? domain.toLowerCase() : undefined
+}
+
+/** The issuer of the organization's own authorization server; one of a custom server is written in the file. */
+const okta = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+  const [domain, client, secret] = together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
+  if (!domain || !client || !secret) return
+  const host = domainOf(domain.text)
+  if (host === undefined) desk.faults.push(about(domain.from, 'must be the domain of the organization, e.g. "example.okta.com"'))
+  else set(desk, { id: 'okta', name: 'Okta', issuer: { text: `https://${host}`, from: domain.from }, client, secret })
+}
+
+/** The application in Cloudflare Access; its issuer is its own, not the team's (Access for SaaS, OIDC). */
+const cloudflareAccess = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+  const [team, client, secret] = together(desk, referenced, ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET']) ?? []
+  if (!team || !client || !secret) return
+  const domain = domainOf(team.text)
+  if (domain === undefined) {
+    desk.faults.push(about(team.from, 'must be the domain of the team, e.g. "myteam.cloudflareaccess.com"'))
+    return
+  }
+  const issuer = `https://${domain}/cdn-cgi/access/sso/oidc/${encodeURIComponent(client.text)}`
+  set(desk, { id: 'cloudflare-access', name: 'Cloudflare Access', issuer: { text: issuer, from: team.from }, client, secret })
+}
+
+/** The endpoints that Cloudflare shows for such an application all lie below its issuer. */
+const issuerOf = (endpoint: string): string | undefined => {
+  const url = urlOf(endpoint)
+  if (url?.protocol !== 'https:' || url.search || url.hash) return undefined
+  const path = /^(\/cdn-cgi\/access\/sso\/oidc\/[^/]+)\/(?:authorization|token|jwks|userinfo)$/.exec(url.pathname)?.[1]
+  return path === undefined ? undefined : `${url.origin}${path}`
+}
+
+const accessUrls = ['ACCESS_AUTHORIZATION_URL', 'ACCESS_TOKEN_URL', 'ACCESS_JWKS_URL'] as const
+
+/** The same application, described by its endpoints. */
+const accessEndpoints = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+  const urls = accessUrls.flatMap((name) => (desk.values.get(name)?.text ? [name] : []))
+  const [client, secret, ...endpoints] = together(desk, referenced, ['ACCESS_CLIENT_ID', 'ACCESS_CLIENT_SECRET', ...(urls.length > 0 ? urls : [accessUrls[0]])]) ?? []
+  const [first] = endpoints
+  if (!client || !secret || !first) return
+  const issuer = issuerOf(first.text)
+  const odd = endpoints.find(({ text }) => issuerOf(text) === undefined || issuerOf(text) !== issuer)
+  if (issuer === undefined || odd)
+    desk.faults.push(about((odd ?? first).from, 'must be an endpoint of one Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; set oauth_providers.<id>.issuer for any other provider'))
+  else if (desk.values.get('CF_ACCESS_CLIENT_ID')?.text) desk.faults.push(about(client.from, 'is set beside CF_ACCESS_CLIENT_ID: keep one of the two sets of variables'))
+  else set(desk, { id: 'cloudflare-access', name: 'Cloudflare Access', issuer: { text: issuer, from: first.from }, client, secret })
+}
+
+const size = (value: unknown): number => (Array.isArray(value) ? value.length : isBranch(value) ? Object.keys(value).length : 0)
+
+/** AUTH_TYPE says who gets in, so a value that is not exactly what happens refuses the start. */
+const authType = ({ tree, values, faults, warnings }: ProviderDesk): void => {
+  const type = values.get('AUTH_TYPE')
+  const wanted = type?.text.trim()
+  if (!type || !wanted) return
+  const fault = (what: string): void => void faults.push(about(type.from, what))
+  const providers = Object.keys(isBranch(tree.get(['oauth_providers'])) ? (tree.get(['oauth_providers']) as object) : {})
+  const people = size(tree.get(['local_users']))
+  if (wanted === 'cloudflare-access') {
+    if (!providers.includes(wanted)) fault('is cloudflare-access, but no such provider is configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET')
+    else if (providers.length > 1 || people > 0) fault('is cloudflare-access, but other people can sign in too: remove the other oauth_providers and local_users, or the variable')
+  } else if (wanted === 'github') fault('is github, and people cannot sign in with GitHub directly: GitHub has no OpenID Connect issuer. Add an entry with an issuer to oauth_providers, and remove the variable')
+  else if (wanted !== 'mock') fault('is not read in this form: configure who signs in under oauth_providers (each entry with an issuer) or local_users, and remove the variable')
+  else if (providers.length > 0 || people > 0) fault('is mock, but oauth_providers or local_users say who signs in: remove the variable')
+  else warnings.push(about(type.from, 'mock is not read: a gateway on this computer without oauth_providers and local_users has one built-in person, who signs in with the link from the terminal'))
+}
+
+/** Lays the providers that the variables describe over the tree. `referenced`: names that the file uses itself. */
+export const overlayProviders = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+  google(desk, referenced)
+  okta(desk, referenced)
+  cloudflareAccess(desk, referenced)
+  accessEndpoints(desk, referenced)
+  if (!referenced.has('AUTH_TYPE')) authType(desk)
+}

@@ -1,0 +1,211 @@
+// Every configuration name that the documents of other gateways print: it works, or refuses the start, or is answered with the key that takes its place.
+import { describe, expect, it } from 'vitest'
+import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
+
+const secret = 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A'
+const access = 'https://team.cloudflareaccess.com/cdn-cgi/access/sso/oidc/app1'
+const application = { ACCESS_CLIENT_ID: 'app1', ACCESS_CLIENT_SECRET: 'of-the-application' }
+const cloudflare = { CF_ACCESS_TEAM_DOMAIN: 'team.cloudflareaccess.com', CF_ACCESS_CLIENT_ID: 'app1', CF_ACCESS_CLIENT_SECRET: 'of-the-application' }
+const cloudflareProvider = { 'cloudflare-access': { name: 'Cloudflare Access', issuer: access, client_id: 'app1', client_secret: 'of-the-application' } }
+const google = { GOOGLE_CLIENT_ID: 'g', GOOGLE_CLIENT_SECRET: 'gs' }
+const okta = { OKTA_DOMAIN: 'example.okta.com', OKTA_CLIENT_ID: 'o', OKTA_CLIENT_SECRET: 'os' }
+
+/** Name, a value that its document prints, what comes of it, and the names it stands beside. */
+const works: readonly (readonly [name: string, text: string, wanted: object, beside?: Readonly<Record<string, string>>])[] = [
+  ['MCP_GATEWAY_HOST', 'localhost', { host: 'localhost' }],
+  ['MCP_GATEWAY_PORT', '8081', { port: 8081 }],
+  ['MCP_DEBUG', 'true', { debug: true }],
+  ['MCP_ISSUER', 'http://localhost:8081', { issuer: 'http://localhost:8081' }],
+  ['MCP_SESSION_SECRET', secret, { session_secret: secret }],
+  ['GOOGLE_CLIENT_ID', 'g', { oauth_providers: { google: { issuer: 'https://accounts.google.com', client_id: 'g', client_secret: 'gs' } } }, google],
+  ['GOOGLE_CLIENT_SECRET', 'gs', { oauth_providers: { google: { client_secret: 'gs' } } }, google],
+  ['OKTA_DOMAIN', 'https://Example.okta.com/', { oauth_providers: { okta: { name: 'Okta', issuer: 'https://example.okta.com', client_id: 'o', client_secret: 'os' } } }, okta],
+  ['OKTA_CLIENT_ID', 'o', { oauth_providers: { okta: { client_id: 'o' } } }, okta],
+  ['OKTA_CLIENT_SECRET', 'os', { oauth_providers: { okta: { client_secret: 'os' } } }, okta],
+  ['LOCAL_USER', 'alex', { local_users: [{ username: 'alex' }] }, { LOCAL_PASSWORD: 'correct-horse' }],
+  ['LOCAL_PASSWORD', 'correct-horse', { local_users: [{ password: 'correct-horse' }] }, { LOCAL_USER: 'alex' }],
+  ['SESSION_SECRET', secret, { session_secret: secret }],
+  ['TOKEN_ENCRYPTION_KEY', secret, { token_encryption_key: secret }],
+  ['MCP_SERVERS', '[{"domain":"mcp.example.com"}]', { mcp_services: { 'mcp-example-com': { url: 'https://mcp.example.com' } } }],
+  ['DOMAIN_ROOT', 'copernicusone.com', { domain_root: 'copernicusone.com' }],
+  ['LOG_LEVEL', 'info', { log_level: 'info' }],
+  ['GW_BASE_URL', 'http://localhost:3000', { issuer: 'http://localhost:3000' }],
+  ['PORT', '3000', { port: 3000 }],
+  ['HOST', '127.0.0.1', { host: '127.0.0.1' }],
+  ['ALLOWED_ORIGINS', 'https://a.example', { cors: { allow_origins: ['https://a.example'] } }],
+  ['SSE_HEARTBEAT_MS', '12000', { heartbeat: 12 }],
+  ['GATEWAY_JWT_SECRET', secret, { session_secret: secret }],
+  ['BASE_DOMAIN', 'localhost', { base_domain: 'localhost' }],
+  ['ACCESS_TOKEN_LIFETIME', '86400', { access_token_lifetime: 86_400 }],
+  ['REFRESH_TOKEN_LIFETIME', '2592000', { refresh_token_lifetime: 2_592_000 }],
+  ['SESSION_TIMEOUT', '3600', { session_timeout: 3600 }],
+  ['MCP_PROTOCOL_VERSION', '2025-06-18', { protocol_versions: ['2025-06-18'] }],
+  ['CLIENT_LIFETIME', '0', { client_lifetime: 0 }],
+  ['MCP_CORS_ORIGINS', 'https://a.example', { cors: { allow_origins: ['https://a.example'] } }],
+  ['MCP_PROTOCOL_VERSIONS_SUPPORTED', '2025-06-18,2025-03-26', { protocol_versions: ['2025-06-18', '2025-03-26'] }],
+  ['CF_ACCESS_TEAM_DOMAIN', 'team.cloudflareaccess.com', { oauth_providers: cloudflareProvider }, cloudflare],
+  ['CF_ACCESS_CLIENT_ID', 'app1', { oauth_providers: cloudflareProvider }, cloudflare],
+  ['CF_ACCESS_CLIENT_SECRET', 'of-the-application', { oauth_providers: cloudflareProvider }, cloudflare],
+  ['COOKIE_ENCRYPTION_KEY', secret, { session_secret: secret }],
+  ['DOWNSTREAM_MCP_URL', 'https://up.example/mcp', { default_service: 'downstream', mcp_services: { downstream: { url: 'https://up.example/mcp' } } }],
+  ['ACCESS_CLIENT_ID', 'app1', { oauth_providers: cloudflareProvider }, { ...application, ACCESS_TOKEN_URL: `${access}/token` }],
+  ['ACCESS_CLIENT_SECRET', 'of-the-application', { oauth_providers: cloudflareProvider }, { ...application, ACCESS_TOKEN_URL: `${access}/token` }],
+  ['ACCESS_AUTHORIZATION_URL', `${access}/authorization`, { oauth_providers: cloudflareProvider }, application],
+  ['ACCESS_TOKEN_URL', `${access}/token`, { oauth_providers: cloudflareProvider }, { ...application, ACCESS_AUTHORIZATION_URL: `${access}/authorization` }],
+  ['ACCESS_JWKS_URL', `${access}/jwks`, { oauth_providers: cloudflareProvider }, { ...application, ACCESS_TOKEN_URL: `${access}/token` }],
+  ['AUTH_TYPE', 'cloudflare-access', { oauth_providers: cloudflareProvider }, cloudflare],
+  ['MCP_SERVER_CMD', 'npx -y x', { mcp_services: { server: { command: 'npx', args: ['-y', 'x'] } } }],
+  ['MCP_PROXY_PORT', '8082', { port: 8082 }],
+]
+
+const github = 'people cannot sign in with GitHub directly: GitHub has no OpenID Connect issuer. Add an entry with an issuer to oauth_providers (an identity provider such as Dex, Keycloak or Auth0 can sign people in with GitHub behind it), and remove the variable'
+const instead = 'which this version does not have: it keeps everything in an embedded database. Remove the variable, or set storage.type to sqlite to say that the embedded database is meant'
+const servers = 'restricts which servers are reached, and is not read here: the gateway serves only the services in mcp_services. List those, and remove the variable'
+const byName = 'restricts access by its name, and is not read here: set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups for people, cors.allow_origins (or ALLOWED_ORIGINS) for origins, allowed_hosts for hosts, and remove the variable'
+const origins = 'restricts origins by its name, and is not read here: set cors.allow_origins (or ALLOWED_ORIGINS), and remove the variable'
+
+const refuses: readonly (readonly [name: string, text: string, fault: string])[] = [
+  ['GITHUB_CLIENT_ID', 'x', github],
+  ['GITHUB_CLIENT_SECRET', 'x', github],
+  ['ALLOWED_GITHUB_USERS', 'a,b', 'restricts sign-in to GitHub accounts, and people cannot sign in with GitHub here. List who may sign in under oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, and remove the variable'],
+  ['MCP_SERVER_ALLOWLIST', 'mcp.example.com', servers],
+  ...['URL', 'HOST', 'PORT', 'PASSWORD', 'SSL', 'DB', 'CA_CERTS', 'MAX_CONNECTIONS'].map((name) => [`REDIS_${name}`, '6379', `asks for storage in Redis, ${instead}`] as const),
+  ...['URL', 'TOKEN', 'MOUNT_POINT', 'PATH_PREFIX', 'AUTH_METHOD', 'VERIFY_SSL', 'TIMEOUT', 'NAMESPACE', 'ROLE_ID', 'SECRET_ID', 'K8S_ROLE'].map((name) => [`VAULT_${name}`, 'x', `asks for storage in Vault, ${instead}`] as const),
+  // Spellings that nobody documents, and that mean the same.
+  ['GITHUB_OAUTH_CLIENT_ID', 'x', github],
+  ['ALLOWED_GITHUB_USER', 'a', byName],
+  ['ALLOWED_EMAILS', 'a@example.com', byName],
+  ['ALLOWED_ORIGIN', 'https://a.example', byName],
+  ['MCP_SERVERS_ALLOWLIST', 'x', servers],
+  ['MCP_CORS_ORIGIN', 'https://a.example', origins],
+  ['CORS_ORIGINS', 'https://a.example', origins],
+]
+
+const tests = 'belongs to the test suite of another gateway, and no key takes its place: remove it'
+const signing = 'is not read: access tokens are signed with ES256, and the keys are generated, rotated and sealed under session_secret'
+const upstream = 'is not read: set authorization_endpoint, token_endpoint, client_id, client_secret and scopes in mcp_services.<id>.upstream_auth, or list the server in MCP_SERVERS'
+const clients = 'is not read: clients keep their own credentials. To register a client in advance, add it to clients'
+const health = 'is not read: set the interval in whatever asks /healthz. How long a server may take to answer is mcp_services.<id>.timeout'
+const token = 'is not read: to send a Cloudflare Access service token, set CF-Access-Client-Id and CF-Access-Client-Secret in mcp_services.<id>.upstream_auth.headers, with type: static'
+
+const answered: readonly (readonly [name: string, warning: string])[] = [
+  ['JWT_PRIVATE_KEY_B64', signing],
+  ['JWT_ALGORITHM', signing],
+  ['COOKIE_SECURE', 'is not read: cookies are Secure whenever issuer is an https URL'],
+  ['ACME_EMAIL', 'is not read: the gateway does not request certificates. A reverse proxy in front of it ends TLS, and issuer is its https URL'],
+  ...['AUTHORIZATION_ENDPOINT', 'TOKEN_ENDPOINT', 'CLIENT_ID', 'CLIENT_SECRET', 'SCOPES'].map((name) => [`UPSTREAM_${name}`, upstream] as const),
+  ['REDIRECT_URI', 'is not read: set mcp_services.<id>.upstream_auth.redirect_uri, or redirectUri in MCP_SERVERS'],
+  ['UPSTREAM_API_BASE', 'is not read: set the URL of the server as mcp_services.<id>.url'],
+  ['SERVICE_CLIENT_ID', token],
+  ['SERVICE_CLIENT_SECRET', token],
+  ['GITHUB_PAT', 'is not read: to send a token to a server, set mcp_services.<id>.upstream_auth.token, with type: static'],
+  ...['JWT_TOKEN', 'CLIENT_ID', 'CLIENT_SECRET', 'ACCESS_TOKEN', 'REFRESH_TOKEN'].map((name) => [`GATEWAY_OAUTH_${name}`, clients] as const),
+  ['MCP_CLIENT_ACCESS_TOKEN', clients],
+  ['MCP_FETCH_ENABLED', 'is not read: a service is served when mcp_services lists it'],
+  ['MCP_EVERYTHING_TESTS_ENABLED', tests],
+  ['MCP_FETCH_URLS', 'is not read: set the URL of the server as mcp_services.<id>.url'],
+  ...['HTTP_TIMEOUT', 'MAX_RETRIES', 'RETRY_DELAY', 'CALLBACK_URL', 'CLIENT_NAME', 'CLIENT_SCOPE', 'REDIRECT_URI', 'INVALID_REDIRECT_URI'].map((name) => [`TEST_${name}`, tests] as const),
+  ['HEALTH_CHECK_TIMEOUT', health],
+  ['HEALTH_CHECK_INTERVAL', health],
+  ['COMPOSE_BAKE', 'is read by Docker Compose, and no key takes its place: remove it from the environment of the gateway'],
+]
+
+describe('a variable of another gateway', () => {
+  it.each(works)('%s=%s works', async (name, text, wanted, beside = {}) => {
+    const env = { ...beside, [name]: text }
+    expect(await configOf('', { env })).toMatchObject(wanted)
+    expect(await warningsOf('', { env })).toEqual(name === 'GW_BASE_URL' ? [expect.stringContaining('names port 3000')] : name === 'MCP_ISSUER' ? [expect.stringContaining('names port 8081')] : [])
+  })
+
+  it.each(refuses)('never is passed over where it restricts access or asks for a store: %s=%s', async (name, text, fault) => {
+    expect(await faultsOf('', { env: { [name]: text } })).toEqual([`environment ${name} – ${fault}`])
+    expect(await faultsOf('', { env: { [`${name}_FILE`]: '/run/secrets/x' } })).toEqual([`environment ${name}_FILE – ${fault}`])
+    expect(await faultsOf('', { env: { [name]: '' } })).toEqual([])
+  })
+
+  it.each(answered)('%s is answered', async (name, warning) => {
+    expect(await faultsOf('', { env: { [name]: 'x' } })).toEqual([])
+    expect(await warningsOf('', { env: { [name]: 'x' } })).toEqual([`environment ${name} – ${warning}`])
+  })
+
+  it('ENVIRONMENT=production does as NODE_ENV does', async () => {
+    for (const name of ['ENVIRONMENT', 'NODE_ENV']) expect(await faultsOf('storage: { type: memory }\n', { env: { [name]: 'production' } })).toEqual([expect.stringContaining('memory loses every sign-in at exit')])
+    expect(await faultsOf('storage: { type: memory }\n', { env: { ENVIRONMENT: 'development' } })).toEqual([])
+  })
+
+  it('that the file itself uses is the file’s own', async () => {
+    const text = 'oauth_providers:\n  dex: { issuer: "https://dex.example.com", client_id: "${GITHUB_CLIENT_ID}", client_secret: "${GITHUB_CLIENT_SECRET}" }\nallowed_hosts: ["${ALLOWED_HOST}"]\n'
+    const loaded = await load(text, { env: { GITHUB_CLIENT_ID: 'a', GITHUB_CLIENT_SECRET: 'b', ALLOWED_HOST: 'mcp.example.com' } })
+    expect(loaded).toMatchObject({ ok: true, warnings: [] })
+  })
+
+  it('that asks for a store gives way to storage.type', async () => {
+    const env = { REDIS_URL: 'redis://localhost:6379', POSTERN_STORAGE__TYPE: 'sqlite' }
+    expect(await faultsOf('', { env })).toEqual([])
+    expect(await warningsOf('', { env })).toEqual(['environment REDIS_URL – is not used: storage.type says where the gateway keeps its data'])
+  })
+
+  it('that switches a configured service off never leaves it on', async () => {
+    const text = 'mcp_services:\n  my-fetch: { url: "http://localhost:1/mcp" }\n'
+    expect(await faultsOf(text, { env: { MCP_MY_FETCH_ENABLED: 'false' } })).toEqual(['environment MCP_MY_FETCH_ENABLED mcp_services.my-fetch – says that "my-fetch" is off, but mcp_services lists it: remove it there, or remove the variable'])
+    expect(await faultsOf(text, { env: { MCP_MY_FETCH_ENABLED: 'true' } })).toEqual([])
+  })
+
+  it('that Kubernetes made is no setting', async () => {
+    const link = 'tcp://10.0.0.7:6379'
+    const env = { REDIS_PORT: link, REDIS_SERVICE_HOST: '10.0.0.7', REDIS_PORT_6379_TCP_ADDR: '10.0.0.7', POSTERN_PORT: link, POSTERN_SERVICE_HOST: '10.0.0.8', POSTERN_SERVICE_PORT_HTTP: '80', POSTERN_PORT_80_TCP: link, MCP_GATEWAY_PORT: link }
+    expect(await load('', { env })).toMatchObject({ ok: true, config: { port: 8080 }, warnings: [] })
+  })
+})
+
+describe('variables that describe an identity provider', () => {
+  it('belong together', async () => {
+    expect(await faultsOf('', { env: { GOOGLE_CLIENT_ID: 'g' } })).toEqual(['environment GOOGLE_CLIENT_ID oauth_providers – is set without GOOGLE_CLIENT_SECRET: set both, or neither'])
+    expect(await faultsOf('', { env: { OKTA_CLIENT_SECRET: 'x' } })).toEqual(['environment OKTA_CLIENT_SECRET oauth_providers – is set without OKTA_DOMAIN and OKTA_CLIENT_ID: set all three, or none'])
+    expect(await faultsOf('', { env: { ACCESS_CLIENT_ID: 'x' } })).toEqual(['environment ACCESS_CLIENT_ID oauth_providers – is set without ACCESS_CLIENT_SECRET and ACCESS_AUTHORIZATION_URL: set all three, or none'])
+    expect(await faultsOf('', { env: { ACCESS_JWKS_URL: `${access}/jwks` } })).toEqual(['environment ACCESS_JWKS_URL oauth_providers – is set without ACCESS_CLIENT_ID and ACCESS_CLIENT_SECRET: set all three, or none'])
+  })
+
+  it.each(['https://team.cloudflareaccess.com/cdn-cgi/access/certs', 'http://team.cloudflareaccess.com/cdn-cgi/access/sso/oidc/app1/token', 'https://idp.example/token', 'x'])('never make an issuer of %s', async (url) => {
+    expect(await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: url } })).toEqual([expect.stringMatching(/^environment ACCESS_TOKEN_URL oauth_providers – must be an endpoint of one Cloudflare Access application/)])
+  })
+
+  it('never mix two applications', async () => {
+    expect(await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: `${access}/token`, ACCESS_JWKS_URL: `${access}2/jwks` } })).toEqual([expect.stringContaining('ACCESS_JWKS_URL oauth_providers – must be an endpoint of one')])
+    expect(await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: `${access}/token`, ...cloudflare } })).toEqual(['environment ACCESS_CLIENT_ID oauth_providers – is set beside CF_ACCESS_CLIENT_ID: keep one of the two sets of variables'])
+  })
+
+  it('never let in every Google account of the world on a public gateway [hostile U12]', async () => {
+    const env = { ...google, MCP_ISSUER: 'https://mcp.example.com' }
+    expect(await faultsOf('', { env })).toEqual([expect.stringMatching(/^environment GOOGLE_CLIENT_ID oauth_providers\.google – would let in everybody who has an account there/)])
+    for (const list of ['ALLOWED_EMAILS', 'ALLOWED_DOMAINS', 'ALLOWED_GROUPS']) expect(await faultsOf('', { env: { ...env, [`POSTERN_OAUTH_PROVIDERS__GOOGLE__${list}`]: '*' } })).toEqual([])
+  })
+
+  it('AUTH_TYPE never promises what does not happen', async () => {
+    const people = { LOCAL_USER: 'alex', LOCAL_PASSWORD: 'correct-horse' }
+    const fault = (env: Record<string, string>) => faultsOf('', { env })
+    expect(await fault({ AUTH_TYPE: 'cloudflare-access' })).toEqual(['environment AUTH_TYPE oauth_providers – is cloudflare-access, but no such provider is configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET'])
+    expect(await fault({ AUTH_TYPE: 'cloudflare-access', ...cloudflare, ...people })).toEqual(['environment AUTH_TYPE oauth_providers – is cloudflare-access, but other people can sign in too: remove the other oauth_providers and local_users, or the variable'])
+    expect(await fault({ AUTH_TYPE: 'github' })).toEqual(['environment AUTH_TYPE oauth_providers – is github, and people cannot sign in with GitHub directly: GitHub has no OpenID Connect issuer. Add an entry with an issuer to oauth_providers, and remove the variable'])
+    expect(await fault({ AUTH_TYPE: 'saml' })).toEqual(['environment AUTH_TYPE oauth_providers – is not read in this form: configure who signs in under oauth_providers (each entry with an issuer) or local_users, and remove the variable'])
+    expect(await fault({ AUTH_TYPE: 'mock', ...people })).toEqual(['environment AUTH_TYPE oauth_providers – is mock, but oauth_providers or local_users say who signs in: remove the variable'])
+    expect(await warningsOf('', { env: { AUTH_TYPE: 'mock' } })).toEqual(['environment AUTH_TYPE oauth_providers – mock is not read: a gateway on this computer without oauth_providers and local_users has one built-in person, who signs in with the link from the terminal'])
+  })
+})
+
+describe('a key of another gateway’s file', () => {
+  const provider = (key: string) => `oauth_providers:\n  github: { issuer: "https://dex.example.com", client_id: a, ${key}: "https://github.com/x" }\n`
+
+  it.each(['authorization_url', 'token_url', 'userinfo_url'])('%s is refused with what takes its place', async (key) => {
+    expect(await faultsOf(provider(key))).toEqual([expect.stringMatching(new RegExp(`oauth_providers\\.github\\.${key} – unknown key; this version signs people in with OpenID Connect providers, which it finds by their issuer$`))])
+  })
+
+  it.each([
+    ['storage: { type: redis }', 'storage.type – "redis" does not exist here; possible: sqlite, memory'],
+    ['storage: { type: vault, vault: { url: "https://v.example" } }', 'storage.type – "vault" does not exist here; possible: sqlite, memory'],
+    ['storage: { redis: { host: localhost } }', 'storage.redis – unknown key; the storage types that exist are sqlite and memory'],
+    ['oauth_providers: { github: { client_id: a, client_secret: b } }', 'oauth_providers.github – needs an issuer'],
+  ])('never is passed over: %s', async (text, fault) => {
+    expect((await faultsOf(`${text}\n`)).join('\n')).toContain(fault)
+  })
+})
