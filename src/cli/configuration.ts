@@ -1,44 +1,26 @@
 // The configuration as this process finds it: which file, which variables, which secret files. The loading itself is in config/.
-import { readFileSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment, SecretFile } from '../config/environment-names.ts'
 import type { Fault, Origin } from '../config/fault.ts'
 import type { Flags } from '../config/flags.ts'
 import { secretFilesFor } from '../config/layers.ts'
-import { type Loaded, loadConfig } from '../config/load.ts'
+import { type Loaded, inFile, loadConfig } from '../config/load.ts'
 import { knownRevisions } from '../known-revisions.ts'
 import { ConfigError } from './answer.ts'
+import { readVariables } from './env-file.ts'
+import { cannotRead as reason, isOpenToAll, readText } from './files.ts'
 
 export interface Wanted {
   /** `--config`. */
   readonly file?: string | undefined
+  /** `--env-file`. */
+  readonly envFile?: string | undefined
   readonly flags: Flags
 }
 
 /** The result of loading, and the file it came from as people name it. */
-export type Configured = Loaded & { readonly file?: string; /** Where it can be opened. */ readonly path?: string }
-
-const most = 1_048_576
-
-const reasons: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  ENOTDIR: 'there is no such file',
-  EACCES: 'this user may not read it',
-  EPERM: 'this user may not read it',
-  EISDIR: 'it is a directory',
-}
-
-const reason = (error: unknown): string => {
-  const { code = '' } = error as NodeJS.ErrnoException
-  return reasons[code] ?? (error instanceof TypeError ? 'it is not UTF-8 text' : code || 'it cannot be read')
-}
-
-/** A text file, UTF-8 and of bounded size; throws what the file system or the decoder says. */
-const readText = (path: string): string => {
-  if (statSync(path).size > most) throw Object.assign(new Error('too large'), { code: 'it is larger than 1 MiB' })
-  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path))
-}
+export type Configured = Loaded & { readonly file?: string; /** Where it can be opened. */ readonly path?: string; /** With the variables of `.env`. */ readonly env: Environment }
 
 /** Looked through in this order when no file is named; the first that exists is taken. `shown` is how people name it. */
 export const searchPath = (env: Environment, home: string = homedir()): readonly { readonly path: string; readonly shown: string }[] => {
@@ -61,7 +43,7 @@ interface Source {
 
 type Found = Source | { readonly fault: Fault } | undefined
 
-const named = (path: string, origin: Origin): Found => {
+const fileAt = (path: string, origin: Origin): Found => {
   try {
     return { shown: path, path, text: readText(path) }
   } catch (error) {
@@ -74,7 +56,7 @@ const searched = (env: Environment): Found => {
     try {
       return { shown, path, text: readText(path) }
     } catch (error) {
-      if (reason(error) === reasons['ENOENT']) continue
+      if (reason(error) === reason({ code: 'ENOENT' })) continue
       return { fault: { key: '', origin: { from: 'file', path: shown, line: 1, column: 1, variables: [] }, what: `the file cannot be read: ${reason(error)}` } }
     }
   }
@@ -82,8 +64,8 @@ const searched = (env: Environment): Found => {
 }
 
 const find = (file: string | undefined, env: Environment): Found => {
-  if (file !== undefined) return named(file, { from: 'flag', name: '--config' })
-  if (env['MCP_CONFIG_PATH']) return named(env['MCP_CONFIG_PATH'], { from: 'environment', name: 'MCP_CONFIG_PATH' })
+  if (file !== undefined) return fileAt(file, { from: 'flag', name: '--config' })
+  if (env['MCP_CONFIG_PATH']) return fileAt(env['MCP_CONFIG_PATH'], { from: 'environment', name: 'MCP_CONFIG_PATH' })
   return env['POSTERN_CONFIG'] ? { shown: 'POSTERN_CONFIG', text: env['POSTERN_CONFIG'] } : searched(env)
 }
 
@@ -103,20 +85,22 @@ const secretsOf = async (env: Environment, file: { path: string; text: string } 
 /** A file with secrets in it that every account of the machine can read is told, not refused: on a laptop it is the usual state. */
 const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
   const [first] = secretKeys
-  if (first === undefined || source.path === undefined || process.platform === 'win32' || (statSync(source.path).mode & 0o004) === 0) return []
+  if (first === undefined || source.path === undefined || !isOpenToAll(source.path)) return []
   const origin: Origin = { from: 'file', path: source.shown, line: 1, column: 1, variables: [] }
   return [{ key: '', origin, what: `holds secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and every user of this computer can read it: chmod 600 ${source.shown}` }]
 }
 
-/** Finds the file, reads what it and the variables refer to, and loads. */
-export const loadConfiguration = async ({ file, flags }: Wanted, env: Environment): Promise<Configured> => {
+/** Finds the files, reads what they and the variables refer to, and loads. `real`: the variables that the process was started with. */
+export const loadConfiguration = async ({ file, envFile, flags }: Wanted, real: Environment): Promise<Configured> => {
+  const { env, file: environmentFile, warnings } = readVariables(envFile, real)
   const found = find(file, env)
-  if (found && 'fault' in found) return { ok: false, faults: [found.fault], warnings: [] }
+  if (found && 'fault' in found) return { ok: false, faults: [{ ...found.fault, origin: inFile(found.fault.origin, environmentFile) }], warnings, env }
   const text = found ? { path: found.shown, text: found.text } : undefined
-  const loaded = await loadConfig({ file: text, env, flags, secrets: await secretsOf(env, text), revisions: knownRevisions })
-  if (!found) return loaded
-  const named = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
-  return loaded.ok ? { ...loaded, warnings: [...loaded.warnings, ...openToAll(found, loaded.writtenSecrets)], ...named } : { ...loaded, ...named }
+  const loaded = await loadConfig({ file: text, env, environmentFile, flags, secrets: await secretsOf(env, text), revisions: knownRevisions })
+  const told = { ...loaded, env, warnings: [...loaded.warnings, ...warnings] }
+  if (!found) return told
+  const place = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
+  return told.ok ? { ...told, warnings: [...told.warnings, ...openToAll(found, told.writtenSecrets)], ...place } : { ...told, ...place }
 }
 
 /** The configuration; throws `ConfigError` with every fault. */

@@ -13,6 +13,7 @@ import type { WrapOptions } from './wrap.ts'
 
 interface Given {
   readonly config?: string
+  readonly envFile?: string
   readonly state?: string
   readonly host?: string
   readonly port?: string
@@ -33,9 +34,9 @@ const option = ({ option: form, note, choices }: { readonly option: string; read
   return choices ? made.choices(choices) : made
 }
 
-const wantedOf = ({ config, host, port, publicUrl, debug, logLevel }: Given): Wanted => {
+const wantedOf = ({ config, envFile, host, port, publicUrl, debug, logLevel }: Given): Wanted => {
   const flags: Flags = { host, port, issuer: publicUrl, debug, log_level: logLevel }
-  return { file: config, flags }
+  return { file: config, envFile, flags }
 }
 
 /** What to say of a word that is no verb of this command. */
@@ -49,13 +50,13 @@ const noVerb = (command: Command, word: string): UsageError => {
 const serve = async (given: Given, more: Flags = {}): Promise<void> => {
   const { loadConfiguration, loadOrThrow } = await import('./configuration.ts')
   const wanted = { ...wantedOf(given), flags: { ...wantedOf(given).flags, ...more } }
-  const { config, warnings, file, path } = await loadOrThrow(wanted, process.env)
+  const { config, warnings, file, path, env } = await loadOrThrow(wanted, process.env)
   const { start } = await import('./start.ts')
   await start({
     config,
     source: { file, path, load: () => loadConfiguration(wanted, process.env) },
     warnings: warnings.map(faultText),
-    stateDir: stateDirectory(given.state, process.env),
+    stateDir: stateDirectory(given.state, env),
     tty: process.stdout.isTTY,
     logLevel: config.debug ? 'debug' : config.log_level,
     showStderr: more.wrapped !== undefined && process.stdout.isTTY,
@@ -74,14 +75,18 @@ const addWrap = (program: Command, verb: (parent: Command, name: string, about: 
     .option('--write <path>', 'A place it may change; may stand several times.', several)
     .option('--no-network', 'Without the network.')
     .option('--no-sandbox', 'Without isolation.')
-    .action(async (words: string[], options: WrapOptions, command: Command) => serve(command.optsWithGlobals<Given>(), (await import('./wrap.ts')).wrapped(words, options, process.env, process.cwd())))
+    .action(async (words: string[], options: WrapOptions, command: Command) => {
+      const given = command.optsWithGlobals<Given>()
+      const [{ wrapped }, { readVariables }] = await Promise.all([import('./wrap.ts'), import('./env-file.ts')])
+      await serve(given, wrapped(words, options, readVariables(given.envFile, process.env).env, process.cwd()))
+    })
 }
 
 const adminLink = async (given: Given): Promise<void> => {
   const { loadOrThrow } = await import('./configuration.ts')
-  const { config } = await loadOrThrow(wantedOf(given), process.env)
+  const { config, env } = await loadOrThrow(wantedOf(given), process.env)
   const { adminLink: mint } = await import('./admin.ts')
-  const stateDir = stateDirectory(given.state, process.env)
+  const stateDir = stateDirectory(given.state, env)
   openStateDirectory(stateDir)
   const link = await mint({ config, stateDir })
   if (given.json) printJson({ login_link: link })
@@ -91,8 +96,8 @@ const adminLink = async (given: Given): Promise<void> => {
 /** What every verb of `postern services` needs. */
 const servicesPlace = async (given: Given): Promise<{ readonly config: Config; readonly stateDir: string; readonly json: boolean }> => {
   const { loadOrThrow } = await import('./configuration.ts')
-  const { config } = await loadOrThrow(wantedOf(given), process.env)
-  const stateDir = stateDirectory(given.state, process.env)
+  const { config, env } = await loadOrThrow(wantedOf(given), process.env)
+  const stateDir = stateDirectory(given.state, env)
   openStateDirectory(stateDir)
   return { config, stateDir, json: given.json === true }
 }

@@ -1,5 +1,5 @@
 // Which environment variables mean what: the fixed names, the names made from keys, and which of them may come from a file.
-import type { Path } from './fault.ts'
+import type { Fault, Path } from './fault.ts'
 import { type Shape, rootShape, shapeAt } from './shape.ts'
 import { type Tree, isBranch } from './tree.ts'
 
@@ -7,6 +7,12 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 /** What a door read for a variable `NAME_FILE`. */
 export type SecretFile = { readonly text: string } | { readonly problem: string }
+
+export interface Effective {
+  /** Variables with the contents of `NAME_FILE` in place, and the variable each came from. */
+  readonly values: ReadonlyMap<string, { readonly text: string; readonly from: string }>
+  readonly faults: readonly Fault[]
+}
 
 export interface EnvironmentName {
   readonly name: string

@@ -1,5 +1,5 @@
 // Identity providers that a few variables describe, without a file: Google, Okta, Cloudflare Access, and AUTH_TYPE, which chooses among them.
-import type { Effective } from './environment.ts'
+import type { Effective } from './environment-names.ts'
 import type { Fault } from './fault.ts'
 import { urlOf } from './hosts.ts'
 import { type Tree, isBranch } from './tree.ts'

@@ -1,6 +1,6 @@
 // The environment laid over the file.
 import { type Coerced, coerce } from './coerce.ts'
-import { type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, ownNames, pathOf, prefix, secretFileVariables } from './environment-names.ts'
+import { type Effective, type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, ownNames, pathOf, prefix, secretFileVariables } from './environment-names.ts'
 import { overlayProviders } from './environment-providers.ts'
 import { type Fault, type Path, keyText } from './fault.ts'
 import { answerOtherNames, isServiceLink } from './other-gateways.ts'
@@ -9,12 +9,6 @@ import { adoptServerList } from './server-list.ts'
 import { type Shape, shapeAt } from './shape.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, isBranch } from './tree.ts'
-
-export interface Effective {
-  /** Variables with the contents of `NAME_FILE` in place, and the variable each came from. */
-  readonly values: ReadonlyMap<string, { readonly text: string; readonly from: string }>
-  readonly faults: readonly Fault[]
-}
 
 const about = (name: string, key: string, what: string): Fault => ({ key, origin: { from: 'environment', name }, what })
 

@@ -6,7 +6,8 @@ export type Path = readonly (string | number)[]
 /** Where a value was written. Lines and columns count from 1. */
 export type Origin =
   | { readonly from: 'flag'; readonly name: string }
-  | { readonly from: 'environment'; readonly name: string }
+  /** `file`: the file of variables that holds it. */
+  | { readonly from: 'environment'; readonly name: string; readonly file?: string }
   | { readonly from: 'file'; readonly path: string; readonly line: number; readonly column: number; readonly variables: readonly string[] }
   | { readonly from: 'default' }
 
@@ -36,10 +37,12 @@ export const keyText = (path: Path): string =>
     return text ? `${text}.${part}` : part
   }, '')
 
-/** `config.yaml:3:7`, `environment PORT`, `flag --port`, `default`. */
+/** `config.yaml:3:7`, `environment PORT`, `.env PORT`, `flag --port`, `default`. */
 export const originText = (origin: Origin): string => {
   if (origin.from === 'file') return `${origin.path}:${origin.line}:${origin.column}`
-  return origin.from === 'default' ? 'default' : `${origin.from} ${printable(origin.name, 120)}`
+  if (origin.from === 'default') return 'default'
+  const layer = origin.from === 'environment' ? (origin.file ?? origin.from) : origin.from
+  return `${layer} ${printable(origin.name, 120)}`
 }
 
 /** The fault as one line: `config.yaml:3:7 mcp_services.a.ulr – unknown key, did you mean "url"?` */

@@ -32,6 +32,7 @@ export const configFlags: readonly ConfigFlag[] = [
 /** Flags that are no configuration. */
 export const otherFlags: readonly { readonly option: string; readonly note: string }[] = [
   { option: '-c, --config <file>', note: 'The configuration file.' },
+  { option: '--env-file <file>', note: 'A file of variables, in place of .env in the working directory; variables that are really set win.' },
   { option: '--state <dir>', note: 'The state directory: keys and the database.' },
 ]
 

@@ -1,7 +1,7 @@
 // File, environment and flags, laid one over the other into one tree.
 import type { ConfigFile, Read } from './document.ts'
-import { type Environment, type SecretFile, secretFileVariables } from './environment-names.ts'
-import { type Effective, overlayEnvironment } from './environment.ts'
+import { type Effective, type Environment, type SecretFile, secretFileVariables } from './environment-names.ts'
+import { overlayEnvironment } from './environment.ts'
 import type { Fault, Path } from './fault.ts'
 import type { Flags } from './flags.ts'
 import { adoptMcpServers } from './mcp-servers.ts'
@@ -9,9 +9,18 @@ import { overlayFlags } from './overlay-flags.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, createTree } from './tree.ts'
 
+/** A file of variables that the runtime read; so that what is said of one names the file. */
+export interface EnvironmentFile {
+  readonly shown: string
+  /** The variables that came from it. */
+  readonly names: ReadonlySet<string>
+}
+
 export interface LoadInput {
   readonly file?: ConfigFile | undefined
+  /** With the variables of `environmentFile` in it. */
   readonly env: Environment
+  readonly environmentFile?: EnvironmentFile | undefined
   readonly flags?: Flags | undefined
   /** What the door read for the variables that `secretFilesFor` named, by variable name. */
   readonly secrets?: Readonly<Record<string, SecretFile>> | undefined

@@ -1,6 +1,7 @@
 // Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no process: the door reads those.
 import { createDraft, createReport } from './draft.ts'
-import { type Effective, effective } from './environment.ts'
+import type { Effective } from './environment-names.ts'
+import { effective } from './environment.ts'
 import { type Fault, type Origin, type Path, inOrder, keyText } from './fault.ts'
 import { type LoadInput, layer } from './layers.ts'
 import { rules } from './rules.ts'
@@ -24,6 +25,17 @@ export type Loaded =
     }
   | { readonly ok: false; readonly faults: readonly Fault[]; readonly warnings: readonly Fault[] }
 
+/** Names the file of variables where the origin only says environment. */
+export const inFile = (origin: Origin, file: LoadInput['environmentFile']): Origin => (origin.from === 'environment' && file?.names.has(origin.name) ? { ...origin, file: file.shown } : origin)
+
+const withFile = (loaded: Loaded, file: LoadInput['environmentFile']): Loaded => {
+  if (!file) return loaded
+  const told = (faults: readonly Fault[]): readonly Fault[] => faults.map((fault) => ({ ...fault, origin: inFile(fault.origin, file) }))
+  const warnings = told(loaded.warnings)
+  if (!loaded.ok) return { ...loaded, faults: told(loaded.faults), warnings }
+  return { ...loaded, warnings, sources: Object.fromEntries(Object.entries(loaded.sources).map(([key, origin]) => [key, inFile(origin, file)])) }
+}
+
 const leaves = (value: unknown, path: Path): readonly Path[] => (isBranch(value) && Object.keys(value).length > 0 ? Object.keys(value).flatMap((key) => leaves(value[key], [...path, key])) : [path])
 
 const sourcesOf = (config: Config, tree: Tree): Sources =>
@@ -44,7 +56,9 @@ const isProduction = ({ values }: Effective): boolean => ['NODE_ENV', 'ENVIRONME
  * Loads the configuration: flags over environment over file over defaults. All faults are found at once; none repeats a secret's value.
  * Never throws and never rejects for anything the input holds.
  */
-export const loadConfig = async (input: LoadInput): Promise<Loaded> => {
+export const loadConfig = async (input: LoadInput): Promise<Loaded> => withFile(await loadLayers(input), input.environmentFile)
+
+const loadLayers = async (input: LoadInput): Promise<Loaded> => {
   const env = effective(input.env, input.secrets ?? {})
   const { tree, faults: early, warnings: noticed, lost } = await layer(input, env)
   const unread = early.find((fault) => fault.origin.from === 'file' && fault.key === '')

@@ -78,7 +78,7 @@ export const otherNames: readonly OtherName[] = [...exact, ...near]
  * What Kubernetes sets for a service of the same name (`POSTERN_PORT=tcp://…`, `POSTERN_SERVICE_HOST`): it was not written by the operator.
  * https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables
  */
-export const isServiceLink = (name: string, text: string): boolean => (/_PORT$/.test(name) && /^(?:tcp|udp|sctp):\/\//i.test(text)) || /_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)$/.test(name)
+export const isServiceLink = (name: string, text: string): boolean => (name.endsWith('_PORT') && /^(?:tcp|udp|sctp):\/\//i.test(text)) || /_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_[A-Z]+)?)$/.test(name)
 
 const switchedOff = (text: string): boolean => /^(?:0|false|no|off)$/i.test(text.trim())
 

@@ -71,7 +71,7 @@ const head = `<!-- Made from the code by "npm run docs"; edit the code instead. 
 Postern starts without any configuration. What it is told comes from, in this order, first one wins:
 
 1. flags of the command line,
-2. environment variables,
+2. environment variables, then those of [\`.env\`](#environment-variables),
 3. one YAML (or JSON) file,
 4. defaults.
 
@@ -115,6 +115,11 @@ Every key has a name made from it: \`POSTERN_\` and the key in capitals, \`__\` 
 JSON; ids of services, providers and clients are matched with those of the file (\`my-service\` is \`MY_SERVICE\`), entries of lists are numbers.
 \`POSTERN_PORT\`, \`POSTERN_CORS__ALLOW_ORIGINS\`, \`POSTERN_MCP_SERVICES__CALCULATOR__URL\`, \`POSTERN_LOCAL_USERS__0__PASSWORD\`. An unknown
 \`POSTERN_\` name refuses the start, as an unknown key of the file does. An empty variable counts as absent.
+
+**The file .env.** Variables may stand in a file, \`NAME=value\` one a line, as Docker Compose and others write it: \`.env\` in the working directory, or the file that
+\`--env-file FILE\` names in its place. A variable that is really set wins over the file, an empty one too. A line that is neither a variable nor a comment refuses the start.
+Like the configuration file, it is told when it holds secrets and every user of this computer can read it: \`chmod 600 .env\`. The file is read again with
+the configuration. Workers have no such file: \`wrangler\` reads \`.dev.vars\`.
 
 **Secrets from files.** Every name of a secret may have \`_FILE\` added and then holds the path of a file with the secret
 (\`SESSION_SECRET_FILE=/run/secrets/session\`); so may every name that the file mentions as \`\${NAME}\`. One line end at the end of the file is dropped.

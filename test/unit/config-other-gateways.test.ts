@@ -111,7 +111,7 @@ const answered: readonly (readonly [name: string, warning: string])[] = [
 ]
 
 describe('a variable of another gateway', () => {
-  it.each(works)('%s=%s works', async (name, text, wanted, beside = {}) => {
+  it.each([...works.map(([name, text, wanted, beside = {}]) => ({ name, text, wanted, beside }))])('$name=$text works', async ({ name, text, wanted, beside }) => {
     const env = { ...beside, [name]: text }
     expect(await configOf('', { env })).toMatchObject(wanted)
     expect(await warningsOf('', { env })).toEqual(name === 'GW_BASE_URL' ? [expect.stringContaining('names port 3000')] : name === 'MCP_ISSUER' ? [expect.stringContaining('names port 8081')] : [])

@@ -97,6 +97,11 @@ describe('an allow-list', () => {
     expect(barOf(vouched({ groups: ['Admins'] }), { allowed_groups: ['admins'] })).toBeDefined()
   })
 
+  test('`*` in a list admits whoever the provider lets in, and leaves the other lists as they are', () => {
+    for (const key of ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const) expect(barOf({ provider: 'p', subject: 's', groups: [] }, { [key]: ['*'] })).toBeUndefined()
+    expect(barOf({ provider: 'p', subject: 's', groups: ['x'] }, { allowed_domains: ['*'], allowed_groups: ['admins'] })).toMatchObject({ why: 'in none of allowed_groups' })
+  })
+
   test('narrows another: every list that is written must admit the person', () => {
     const both = { allowed_emails: ['ana@corp.test', 'bo@else.test'], allowed_domains: ['corp.test'] }
     expect(barOf(vouched({}), both)).toBeUndefined()

@@ -1,0 +1,73 @@
+// The file .env: variables for this process, beside those that it was started with. A variable that is really set wins.
+import { statSync } from 'node:fs'
+import { parseEnv } from 'node:util'
+import { type Environment, isSecretName } from '../config/environment-names.ts'
+import type { Fault, Origin } from '../config/fault.ts'
+import type { EnvironmentFile } from '../config/layers.ts'
+import { ConfigError } from './answer.ts'
+import { cannotRead, isOpenToAll, readText } from './files.ts'
+
+/** Looked for in the working directory when no `--env-file` is given. */
+export const usualFile = '.env'
+
+export interface Variables {
+  /** The variables of the process, and those of the file that the process lacks. */
+  readonly env: Environment
+  /** Which of them the file supplied; absent without a file. */
+  readonly file?: EnvironmentFile
+  readonly warnings: readonly Fault[]
+}
+
+const at = (path: string): Origin => ({ from: 'file', path, line: 1, column: 1, variables: [] })
+
+/** Undefined where no file was named and there is none; a folder of that name is somebody's virtual environment. Throws `ConfigError`. */
+const textOf = (named: string | undefined): string | undefined => {
+  const path = named ?? usualFile
+  try {
+    if (named === undefined && statSync(path).isDirectory()) return undefined
+    return readText(path)
+  } catch (error) {
+    const why = cannotRead(error)
+    if (named === undefined && why === cannotRead({ code: 'ENOENT' })) return undefined
+    throw new ConfigError([{ key: '', origin: named === undefined ? at(path) : { from: 'flag', name: '--env-file' }, what: `${path} cannot be read: ${why}` }])
+  }
+}
+
+/** What is neither a variable nor a comment would be dropped by the parser without a word; continuation lines of a quoted value are none. */
+const misreadLine = (text: string): number | undefined => {
+  let quote = ''
+  for (const [i, line] of text.split(/\r\n?|\n/).entries()) {
+    if (quote) {
+      if (line.includes(quote)) quote = ''
+      continue
+    }
+    if (/^\s*(?:#|$)/.test(line)) continue
+    const value = /^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.-]*\s*=\s*(.*)$/.exec(line)?.[1]
+    if (value === undefined) return i + 1
+    const open = /^["'`]/.exec(value)?.[0] ?? ''
+    if (open && !value.slice(1).includes(open) && text.split(/\r\n?|\n/).slice(i + 1).some((rest) => rest.includes(open))) quote = open
+  }
+  return undefined
+}
+
+const openSecrets = (path: string, names: readonly string[]): Fault[] => {
+  const secret = names.find((name) => isSecretName(name) || /SECRET|PASSWORD|TOKEN|KEY|CREDENTIAL/.test(name))
+  if (secret === undefined || !isOpenToAll(path)) return []
+  return [{ key: '', origin: at(path), what: `holds secrets (${secret}) and every user of this computer can read it: chmod 600 ${path}` }]
+}
+
+/** Reads the file that was named, or `.env` in the working directory. Throws `ConfigError` for one that cannot be used. */
+export const readVariables = (named: string | undefined, real: Environment): Variables => {
+  const text = textOf(named)
+  if (text === undefined) return { env: real, warnings: [] }
+  const path = named ?? usualFile
+  const line = misreadLine(text)
+  if (line !== undefined) throw new ConfigError([{ key: '', origin: { from: 'file', path, line, column: 1, variables: [] }, what: 'this line is neither NAME=value nor a comment' }])
+  const parsed = Object.entries(parseEnv(text.replace(/^\ufeff/, '')))
+  const supplied = parsed.filter(([name]) => real[name] === undefined)
+  return {
+    env: { ...real, ...Object.fromEntries(supplied) },
+    file: { shown: path, names: new Set(supplied.map(([name]) => name)) },
+    warnings: openSecrets(path, parsed.map(([name]) => name)),
+  }
+}
