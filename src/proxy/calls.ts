@@ -1,14 +1,12 @@
 // Calls over HTTP, joined: the decision, the ways beside the straight one, and what a line makes of its messages, which are calls again.
-import { publishedVersions } from '../mcp/revisions.ts'
 import type { Admit } from '../ports/calls.ts'
 import { createDetour, type Detour, type DetourDeps } from './detour.ts'
 import { type AdmitDeps, createAdmit } from './handle.ts'
 import { createOpening, type OpeningDeps } from './opening.ts'
 import { type AskOwn, createOwnCalls } from './own-calls.ts'
 
-export interface CallsDeps extends Omit<DetourDeps, 'ask'>, Omit<OpeningDeps, 'detour' | 'supported' | 'config' | 'runtime'>, Pick<AdmitDeps, 'knock' | 'guard'> {
+export interface CallsDeps extends Omit<DetourDeps, 'ask'>, Omit<OpeningDeps, 'detour' | 'runtime'>, Pick<AdmitDeps, 'knock' | 'guard'> {
   readonly runtime: DetourDeps['runtime'] & OpeningDeps['runtime']
-  readonly config: DetourDeps['config'] & { readonly protocol_versions?: readonly string[] | undefined }
 }
 
 export interface Calls {
@@ -21,7 +19,6 @@ export const createCalls = (deps: CallsDeps): Calls => {
   const admit: Admit = (head, readBody) => decide(head, readBody)
   const ask = createOwnCalls({ admit, lines: deps.runtime.lines })
   const { upstream, server } = createDetour({ ...deps, ask })
-  const supported = deps.config.protocol_versions ?? publishedVersions
-  const decide = createAdmit({ ...deps, open: createOpening({ ...deps, supported, detour: upstream }), supported })
+  const decide = createAdmit({ ...deps, open: createOpening({ ...deps, detour: upstream }) })
   return { admit, ask, server }
 }

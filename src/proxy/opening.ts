@@ -1,5 +1,4 @@
 // From a caller who is known to an admission: a place among the calls that are going, the session, the body, and who it is in the upstream's words.
-import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Answer, ReadBody } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
@@ -10,13 +9,13 @@ import { receive } from './message.ts'
 import { callEvent } from './record.ts'
 import { createMcpSessions } from './sessions.ts'
 import { createShown, type ShownDeps } from './shown.ts'
-import { callerKey, createSlots, type TakeSlot } from './slots.ts'
+import { callerKey, type TakeSlot } from './slots.ts'
 
 export interface OpeningDeps extends Omit<ShownDeps, 'runtime' | 'sessions'> {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys'>
-  readonly config: Pick<Config, 'max_concurrent_calls'>
   /** Places of open streams, WebSockets among them. */
   readonly streamSlot: TakeSlot
+  readonly callSlot: TakeSlot
   readonly budget: BodyBudget
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
@@ -48,11 +47,10 @@ const giveBack = ({ slot, holding }: Taken): void => {
 /** From a caller who is known to what becomes of the call. Rejects with `Refusal`. */
 export type Open = (call: Knock, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission | Answer>
 
-export const createOpening = ({ runtime, config, streamSlot, budget, supported, ...deps }: OpeningDeps): Open => {
+export const createOpening = ({ runtime, streamSlot, callSlot, budget, supported, ...deps }: OpeningDeps): Open => {
   const { record } = deps
   const sessions = createMcpSessions({ runtime, record })
   const shown = createShown({ ...deps, runtime, sessions })
-  const callSlot = createSlots(config.max_concurrent_calls)
 
   const prepare = async (call: Knock, principal: Principal | undefined, readBody: ReadBody, { slot, holding }: Taken): Promise<Admission | Answer> => {
     const session = sessionOf(call)

@@ -24,11 +24,13 @@ export interface Ending {
 export const socketEvent = (
   { head, address }: Knock,
   principal: Principal | undefined,
-  { what, envelope, code, reason, messages, durationMs }: {
+  { what, envelope, code, reason, refusal, messages, durationMs }: {
     readonly what: 'opened' | 'message' | 'closed'
     readonly envelope?: Envelope
     readonly code?: number
     readonly reason?: string
+    /** Why the server did not hear the message. */
+    readonly refusal?: RefusalCode
     readonly messages?: number
     readonly durationMs?: number
   },
@@ -44,6 +46,7 @@ export const socketEvent = (
   name: cut(envelope?.messages[0]?.name),
   code,
   reason,
+  refusal,
   messages,
   duration_ms: durationMs,
 })

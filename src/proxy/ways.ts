@@ -1,4 +1,5 @@
 // Every way to a service: a call over HTTP, a WebSocket, a line of HTTP+SSE, each judged by the same checks; here, or in the berth of one session.
+import { publishedVersions } from '../mcp/revisions.ts'
 import type { Admit } from '../ports/calls.ts'
 import type { Credentials } from '../ports/connections.ts'
 import { createBodyBudget } from './body-budget.ts'
@@ -9,8 +10,8 @@ import { createSlots } from './slots.ts'
 import { createWatch, type WatchDeps } from './watch.ts'
 import { type AdmitSocket, createAdmitSocket } from './websocket.ts'
 
-export interface WaysDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'budget' | 'keepAliveMs'>, WatchDeps {
-  readonly config: CallsDeps['config'] & { readonly heartbeat: number }
+export interface WaysDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'callSlot' | 'budget' | 'supported' | 'keepAliveMs'>, WatchDeps {
+  readonly config: CallsDeps['config'] & { readonly heartbeat: number; readonly protocol_versions?: readonly string[] | undefined }
   readonly credentials: Credentials
   readonly runtime: CallsDeps['runtime'] & Pick<Runtime, 'bodyBytes'>
 }
@@ -26,13 +27,15 @@ export interface Ways {
 export const createWays = (deps: WaysDeps): Ways => {
   const { lines, defer, now } = deps.runtime
   const watch = createWatch(deps)
+  const supported = deps.config.protocol_versions ?? publishedVersions
   const streamSlot = createSlots(deps.config.max_open_streams)
+  const callSlot = createSlots(deps.config.max_concurrent_calls)
   const budget = createBodyBudget(deps.runtime.bodyBytes)
   const keepAliveMs = deps.config.heartbeat * 1000
-  const { admit, ask, server } = createCalls({ ...deps, watch, streamSlot, budget, keepAliveMs })
+  const { admit, ask, server } = createCalls({ ...deps, watch, streamSlot, callSlot, budget, supported, keepAliveMs })
   return {
     admit,
-    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, watch, ask, streamSlot, budget, heartbeatMs: keepAliveMs }),
+    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, watch, ask, streamSlot, callSlot, budget, supported, heartbeatMs: keepAliveMs }),
     moved: lines.berths && createMoved({ ...deps, berths: lines.berths, streamSlot }),
     server,
   }

@@ -1,18 +1,19 @@
 // A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by one session of Streamable HTTP.
 import { utf8 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { readEnvelope } from '../mcp/envelope.ts'
+import { errorId, readEnvelope } from '../mcp/envelope.ts'
 import type { Envelope } from '../mcp/envelope.ts'
 import type { Socket, SocketEvents } from '../ports/lines.ts'
 import type { Audit } from '../ports/rooms.ts'
 import { socketEvent } from './record.ts'
 import { errorText } from './rpc-text.ts'
 import type { Watch } from './watch.ts'
+import { createMessages, type MessagesDeps } from './websocket-messages.ts'
 import { closeCode, createBeat, holdBack } from './websocket-beat.ts'
 import { createFar } from './websocket-far.ts'
 import type { Far, FarDeps, Opening } from './websocket-far.ts'
 
-export interface TunnelDeps extends FarDeps {
+export interface TunnelDeps extends FarDeps, Omit<MessagesDeps, 'now'> {
   readonly watch: Watch
   readonly record: Audit
   readonly now: () => number
@@ -52,6 +53,49 @@ const read = (text: string): Envelope => {
   return envelope
 }
 
+/** Refusals after which this socket has no right to be open: what its handshake was let in for has ended. */
+const endsAccess = (refusal: Refusal): boolean => refusal.row.status === 401 || refusal.code.startsWith('token.')
+
+/**
+ * Takes each message of the client to the WebSocket server, in order, once it has been judged. `bytes` of what waits are counted for the caller. Throws `calls.bytes`.
+ */
+const createDirect = (deps: TunnelDeps, opening: Opening, far: () => Far, ended: () => void) => {
+  const { record, budget } = deps
+  const { call, principal } = opening
+  const messages = createMessages(deps, opening)
+  let before: Promise<unknown> = Promise.resolve()
+
+  const pass = async (envelope: Envelope, text: string): Promise<Refusal | undefined> => {
+    try {
+      await messages.admit(envelope, text)
+      record(socketEvent(call, principal, { what: 'message', envelope }))
+      await far().send(text)
+      return undefined
+    } catch (error) {
+      const refusal = error instanceof Refusal ? error : new Refusal('fault')
+      record(socketEvent(call, principal, { what: 'message', envelope, refusal: refusal.code }))
+      return refusal
+    }
+  }
+
+  return {
+    messages,
+    send(envelope: Envelope, text: string, tell: (text: string) => void | Promise<void>): Promise<void> {
+      const holding = budget.open(principal, call.head.ip)
+      holding.grow(2 * text.length)
+      const sent = before
+        .then(() => pass(envelope, text))
+        .then(async (refusal) => {
+          if (refusal && envelope.messages[0]?.kind === 'request') await tell(errorText(refusal, errorId(envelope)))
+          if (refusal && endsAccess(refusal)) ended()
+        })
+        .finally(holding.release)
+      before = sent.catch(() => undefined)
+      return sent
+    },
+  }
+}
+
 /** Both ends of a tunnel: whichever closes first closes the other, once. */
 const createEnds = ({ record, now }: TunnelDeps, { call, principal, release }: Opening) => {
   const ends: { client?: Socket; far?: Far; over: boolean; messages: number; readonly last: (() => void)[] } = { over: false, messages: 0, last: [release] }
@@ -82,9 +126,12 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
     const paced = createPace(now)
     const early: string[] = []
     const tell = (text: string): void | Promise<void> => {
+      direct.messages.heard(text)
       if (ends.client) return ends.client.send(text)
       early.push(text)
     }
+    const direct = createDirect(deps, opening, () => far, () => shut(4401, 'The access has ended.'))
+    ends.last.push(direct.messages.end)
     const far = await createFar(deps, opening, { tell, closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason) })
     ends.far = far
     const beat = createBeat(heartbeatMs, () => ends.client, () => shut(1011, 'No answer to a ping.'))
@@ -99,8 +146,7 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
       ends.messages++
       try {
         const envelope = read(text)
-        if (!far.calls) record(socketEvent(call, principal, { what: 'message', envelope }))
-        holdBack(ends.client, far.send(text), () => shut(1011, 'The server behind is gone.'))
+        holdBack(ends.client, far.calls ? far.send(text) : direct.send(envelope, text, tell), () => shut(1011, 'The server behind is gone.'))
       } catch (error) {
         holdBack(ends.client, tell(errorText(error instanceof Refusal ? error : new Refusal('fault'), null)))
       }

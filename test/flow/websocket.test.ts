@@ -1,8 +1,7 @@
 // WebSocket through the gateway on a real socket: clients and servers of it, and each with those of Streamable HTTP.
-import type { IncomingMessage } from 'node:http'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type ClientOptions, WebSocket } from 'ws'
+import type { ClientOptions } from 'ws'
 import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
 import { form, logIn } from '../houses/login.ts'
 import { ana, tokenOf } from '../houses/people.ts'
@@ -10,12 +9,7 @@ import { until } from '../houses/proxied.ts'
 import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { itWhere } from '../houses/it-where.ts'
-
-interface Spoken {
-  readonly socket: WebSocket
-  readonly said: { readonly id?: unknown; readonly result?: { readonly content?: { readonly text: string }[] }; readonly error?: { readonly code: number } }[]
-  readonly closing: Promise<{ readonly code: number; readonly reason: string }>
-}
+import { dialSocket, type Spoken } from '../houses/socket-client.ts'
 
 describe.each([
   ['on a node socket', openOnSocket],
@@ -29,32 +23,13 @@ describe.each([
 
   const at = (path: string): string => `${house.origin.replace('http', 'ws')}${path}`
 
-  /** Rejects with the status of a refused handshake. */
   const dial = (
     path: string,
     headers: Record<string, string> = { authorization: `Bearer ${token}` },
     options: ClientOptions = {},
     protocols: string[] = ['mcp'],
     beats = false,
-  ): Promise<Spoken> =>
-    new Promise((resolve, reject) => {
-      const socket = new WebSocket(at(path), protocols, { headers, ...options })
-      const said: Spoken['said'] = []
-      const closing = new Promise<{ code: number; reason: string }>(
-        (closed) => void socket.once('close', (code, reason) => closed({ code, reason: reason.toString('utf8') })),
-      )
-      socket.on('message', (data: Buffer) => {
-        const message = JSON.parse(data.toString('utf8')) as Spoken['said'][number] & { readonly method?: string }
-        if (message.method !== 'ping') said.push(message)
-        else if (beats) socket.send(JSON.stringify({ jsonrpc: '2.0', id: message.id, result: {} }))
-      })
-      socket.once('open', () => resolve({ socket, said, closing }))
-      socket.on('error', () => undefined)
-      socket.once('unexpected-response', (_request, response: IncomingMessage) => {
-        reject(Object.assign(new Error(String(response.statusCode)), { headers: response.headers }))
-        socket.terminate()
-      })
-    })
+  ): Promise<Spoken> => dialSocket(at(path), { headers, ...options }, protocols, beats)
 
   const whoami = { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'whoami', arguments: {} } }
 

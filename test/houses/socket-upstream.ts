@@ -7,6 +7,8 @@ export interface SocketUpstream {
   readonly url: string
   /** Handshakes so far. */
   readonly heard: { readonly headers: IncomingHttpHeaders; readonly url: string }[]
+  /** Every message, as it came. */
+  readonly said: string[]
   readonly open: Set<WebSocket>
   /** Close codes in the order in which sockets closed. */
   readonly closed: number[]
@@ -20,6 +22,7 @@ export const openSocketUpstream = async ({ autoPong = true, allows = () => true 
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong, verifyClient })
   const open = new Set<WebSocket>()
   const closed: number[] = []
+  const said: string[] = []
   const heard: SocketUpstream['heard'] = []
   server.on('connection', (socket, { headers, url = '' }) => {
     heard.push({ headers, url })
@@ -29,8 +32,10 @@ export const openSocketUpstream = async ({ autoPong = true, allows = () => true 
       closed.push(code)
     })
     socket.on('message', (data: Buffer) => {
-      const { id, method, params } = JSON.parse(data.toString('utf8')) as { id?: unknown; method: string; params?: { protocolVersion?: string } }
-      if (id === undefined) return
+      const text = data.toString('utf8')
+      said.push(text)
+      const { id, method, params } = JSON.parse(text) as { id?: unknown; method: string; params?: { protocolVersion?: string; name?: string } }
+      if (id === undefined || params?.name === 'hang') return
       const result = method === 'initialize' ? { protocolVersion: params?.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
       socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }))
     })
@@ -39,6 +44,7 @@ export const openSocketUpstream = async ({ autoPong = true, allows = () => true 
   return {
     url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}/message`,
     heard,
+    said,
     open,
     closed,
     close: () =>
