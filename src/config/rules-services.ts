@@ -43,13 +43,19 @@ const provider = (draft: Draft, report: Report, id: string): void => {
 // Written by the gateway or the HTTP stack, or bearing a credential; mcp-* are the protocol's own.
 export const ownHeaders = /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
 
+/** Header names have no capitals, and servers in CGI's tradition read `_` for `-`. */
+export const sameHeader = (name: string): string => name.toLowerCase().replaceAll('_', '-')
+
 const headers = (draft: Draft, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'identity', 'headers']
-  const seen = new Set<string>()
+  const fixed = new Map(draft.keys('mcp_services', id, 'upstream_auth', 'headers').map((name) => [sameHeader(name), name]))
+  const seen = new Map<string, string>()
   for (const name of draft.keys(...path)) {
-    if (ownHeaders.test(name)) report.key([...path, name], 'is a header that the gateway or the protocol writes itself')
-    if (seen.has(name.toLowerCase())) report.key([...path, name], 'is there twice; header names have no capitals')
-    seen.add(name.toLowerCase())
+    const [same, before] = [sameHeader(name), seen.get(sameHeader(name))]
+    if (ownHeaders.test(same)) report.key([...path, name], 'is a header that the gateway or the protocol writes itself')
+    if (before !== undefined) report.key([...path, name], `is the same header as "${before}" above, because header names have no capitals: keep one`)
+    if (fixed.has(same)) report.key([...path, name], `has a second value in upstream_auth.headers ("${fixed.get(same) as string}"): keep one of the two`)
+    seen.set(same, name)
     if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, name) ?? '')) report.fault([...path, name], 'must not hold line breaks or other control characters')
   }
 }

@@ -3,7 +3,8 @@ import type { Draft, Report, Rule } from './draft.ts'
 import { printable } from './fault.ts'
 import { isLoopbackUrl, urlOf } from './hosts.ts'
 import { isOriginPattern } from '../kit/origins.ts'
-import { ownHeaders } from './rules-services.ts'
+import { bearerFault, headerValueFault } from './header-values.ts'
+import { ownHeaders, sameHeader } from './rules-services.ts'
 
 /** Keys by the type that reads them; `type` and `allow_origins` belong to all. */
 const signIn = ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'client_id', 'client_secret', 'token_endpoint_auth_method', 'scopes', 'resource', 'allow_origins']
@@ -26,10 +27,19 @@ const belongs = (draft: Draft, report: Report, path: readonly string[], type: st
 
 const statics = (draft: Draft, report: Report, path: readonly string[]): void => {
   const names = draft.keys(...path, 'headers')
-  if (draft.text(...path, 'token') === undefined && names.length === 0) report.key([...path, 'type'], 'static needs token or headers')
+  const token = draft.text(...path, 'token')
+  if (token === undefined && names.length === 0 && !draft.has(...path, 'token')) report.key([...path, 'type'], 'static needs token or headers')
+  const wrong = token === undefined ? undefined : bearerFault(token)
+  if (wrong) report.fault([...path, 'token'], wrong)
+  const seen = new Map<string, string>()
   for (const name of names) {
-    if (name.toLowerCase() === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(name)) report.key([...path, 'headers', name], 'is a header that the gateway or the protocol writes itself')
-    if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, 'headers', name) ?? '')) report.fault([...path, 'headers', name], 'must not hold line breaks or other control characters')
+    const here = [...path, 'headers', name]
+    const [same, before] = [sameHeader(name), seen.get(sameHeader(name))]
+    if (same === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(same)) report.key(here, 'is a header that the gateway or the protocol writes itself')
+    if (before !== undefined) report.key(here, `is the same header as "${before}" above, because header names have no capitals: keep one`)
+    seen.set(same, name)
+    const value = headerValueFault(draft.text(...here) ?? '')
+    if (value) report.fault(here, value)
   }
 }
 

@@ -4,21 +4,22 @@ import { personKey } from '../kit/person-key.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Service } from '../ports/services.ts'
-import { headerGroups, headerText } from './header-text.ts'
+import { boundedText, headerGroups, headerText, isAscii } from './header-text.ts'
 import { normalName } from './inbound.ts'
 
 type Values = Readonly<Record<'id' | 'sub' | 'login' | 'email' | 'name' | 'provider' | 'avatar' | 'groups', string | undefined>>
 
-const valuesOf = ({ person }: Principal): Values => {
-  const id = headerText(person.subject, 1024)
+/** Bounded, not yet encoded. */
+const textsOf = ({ person }: Principal): Values => {
+  const id = boundedText(person.subject, 1024)
   return {
     id,
     sub: id,
-    login: headerText(person.login, 256),
-    email: headerText(person.email, 320),
-    name: headerText(person.name, 256, true),
-    provider: headerText(person.provider, 64),
-    avatar: headerText(person.avatar, 2048),
+    login: boundedText(person.login, 256),
+    email: boundedText(person.email, 320),
+    name: boundedText(person.name, 256, true),
+    provider: boundedText(person.provider, 64),
+    avatar: boundedText(person.avatar, 2048),
     groups: headerGroups(person.groups),
   }
 }
@@ -58,14 +59,20 @@ export const presets: Readonly<Record<Exclude<Service['identity']['preset'], 'se
 const unwritable = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'te', 'trailer', 'upgrade', 'expect', 'keep-alive', 'cookie', 'x-mcp-identity', 'x-request-id'])
 
 /** Fills `${…}`; undefined when a value it needs is absent. */
-const fill = (template: string, values: Values): string | undefined => {
+const filled = (template: string, values: Values): string | undefined => {
   let missing = false
   const text = template.replaceAll(/\$\{([a-z]+)\}/g, (_, name: string) => {
     const value = values[name as keyof Values]
     if (value === undefined) missing = true
     return value ?? ''
   })
-  return missing ? undefined : headerText(text, 8192)
+  return missing ? undefined : text
+}
+
+/** A configured header's value. The whole is encoded, once: encoded pieces of it would say `%25` for `%`. */
+const fill = (template: string, values: Values, groups: readonly string[]): string | undefined => {
+  const text = filled(template, values)
+  return headerText(text === undefined || isAscii(text) ? text : filled(template, { ...values, groups: headerGroups(groups, true) }), 8192)
 }
 
 /** Seed 4's `X-User-Context`: base64 of a JSON object. */
@@ -74,16 +81,20 @@ const context = (principal: Principal, service: Service): string | undefined => 
   return value.length <= 8192 ? value : undefined
 }
 
-const plainHeaders = (service: Service, principal: Principal): string[] => {
-  const values = valuesOf(principal)
+/** `taken`: names (normal form) that the configuration gives a value of its own, which then is the only one. */
+const plainHeaders = (service: Service, principal: Principal, taken: ReadonlySet<string>): string[] => {
+  const values = textsOf(principal)
   const { preset } = service.identity
   const out: string[] = []
   const add = (name: string, value: string | undefined): void => {
     if (value !== undefined) out.push(name, value)
   }
-  if (preset === 'seed4') add('X-User-Context', context(principal, service))
-  else if (preset !== 'none') for (const [name, key] of presets[preset]) add(name, values[key])
-  for (const [name, template] of Object.entries(service.identity.headers)) add(name, fill(template, values))
+  const ofPreset = (name: string, value: () => string | undefined): void => {
+    if (!taken.has(normalName(name))) add(name, value())
+  }
+  if (preset === 'seed4') ofPreset('X-User-Context', () => context(principal, service))
+  else if (preset !== 'none') for (const [name, key] of presets[preset]) ofPreset(name, () => (key === 'groups' ? values.groups : headerText(values[key], 8192)))
+  for (const [name, template] of Object.entries(service.identity.headers)) add(name, fill(template, values, principal.person.groups))
   return out
 }
 
@@ -103,14 +114,17 @@ export interface IdentityOptions {
   /** Canonical resource of the service: the assertion's audience. */
   readonly audience: string
   readonly signer: Signer
+  /** Names (normal form) of headers that the service gets with one value for everybody. */
+  readonly fixed?: readonly string[]
   readonly now: () => number
 }
 
 /** Throws RangeError when a configured identity header is one that frames the message. */
-export const createIdentity = ({ service, audience, signer, now }: IdentityOptions): Identity => {
+export const createIdentity = ({ service, audience, signer, fixed = [], now }: IdentityOptions): Identity => {
   const configured = Object.keys(service.identity.headers).map(normalName)
   const bad = configured.find((name) => unwritable.has(name))
   if (bad !== undefined) throw new RangeError(`mcp_services.${service.id}.identity.headers: ${bad} cannot carry an identity`)
+  const taken = new Set([...configured, ...fixed])
   // A grant's person and scopes never change, so its headers are made once and signed again when the assertion ages.
   const made = new Map<string, { readonly headers: readonly string[]; readonly until: number }>()
 
@@ -139,7 +153,7 @@ export const createIdentity = ({ service, audience, signer, now }: IdentityOptio
   }
 
   const make = async (principal: Principal, key: string): Promise<readonly string[]> => {
-    const headers = plainHeaders(service, principal)
+    const headers = plainHeaders(service, principal, taken)
     if (service.identity.assertion) headers.push('X-MCP-Identity', await assertion(principal))
     if (made.size >= 10_000) made.delete(made.keys().next().value as string)
     made.set(key, { headers, until: now() + reuseMs })

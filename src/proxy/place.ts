@@ -31,8 +31,8 @@ export interface PlacesOptions {
 export const createPlaces = ({ directory, signer, credentials, lines, now }: PlacesOptions): ((service: Service) => Place) => {
   const places = new WeakMap<Service, Place>()
   const make = (service: Service): Place => {
-    const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, now })
     const shown = credentials?.names(service).map(normalName) ?? []
+    const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, fixed: shown, now })
     const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
     const place = { identity, read: createInbound(reserved), target: createTarget(service), health: healthOf(service, { lines, now }) }
     places.set(service, place)

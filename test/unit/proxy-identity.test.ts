@@ -52,6 +52,22 @@ describe('a preset', () => {
   })
 })
 
+describe('a configured header', () => {
+  it('takes the place of the preset’s of that name, in any spelling', async () => {
+    const { of } = identityOf('all', { 'x-user-ID': 'mock_user_${id}', X_User_Groups: 'none', 'X-User-Avatar': '${avatar}' })
+    const { avatar: _, ...faceless } = ana
+    expect(await of(principal(faceless))).toEqual(['X-User-Sub', '123456', 'X-User-Email', 'ana@example.com', 'X-User-Name', 'Ana Example', 'X-User-Login', 'ana', 'X-User-Provider', 'google', 'x-user-ID', 'mock_user_123456', 'X_User_Groups', 'none'])
+    expect(await identityOf('seed4', { 'X-User-Context': '${id}' }).of()).toEqual(['X-User-Context', '123456'])
+  })
+
+  it('is encoded once', async () => {
+    const { of } = identityOf('none', { A: '${name}', B: '${provider}: ${name}', C: '${groups}', D: '${name}/${groups}', E: "UTF-8''${login}" })
+    const values = await of(principal({ ...ana, name: 'José', groups: ['Büro', '100%', 'a,b'] }))
+    expect(values).toEqual(['A', "UTF-8''Jos%C3%A9", 'B', "UTF-8''google%3A%20Jos%C3%A9", 'C', 'B%C3%BCro,100%25,a%2Cb', 'D', "UTF-8''Jos%C3%A9%2FB%C3%BCro%2C100%2525%2Ca%252Cb", 'E', "UTF-8''UTF-8%27%27ana"])
+    expect(decodeURIComponent((values[7] ?? '').slice(7))).toBe('José/Büro,100%25,a%2Cb')
+  })
+})
+
 describe('the assertion', () => {
   it('is a short JWT about the person for this service, shown again for 20 s and signed anew after that', async () => {
     const { of, signed, pass } = identityOf('none', {}, true)
