@@ -51,6 +51,8 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
   const rest = createRest(now)
   const failures = createFailures(now, limits.waitMs)
   let closed = false
+  /** What isolation keeps from its processes is told once. */
+  let said: string | undefined
 
   const begin = (place: Place): Channel => {
     const { owner, lodger } = place
@@ -68,7 +70,10 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
     const complained = (text: string): void => tell('debug', 'process.stderr', { owner, pid: channel.process.pid, text: text.slice(0, mostLogged).trimEnd() })
     const channel: Channel = createChannel(plan(owner), { name, spawn, now, stray, complained }, { ...lodger, ended })
     place.channel = channel
-    tell('debug', 'process.started', { owner, pid: channel.process.pid })
+    const { pid, isolation } = channel.process
+    tell('debug', 'process.started', { owner, pid, ...(isolation === undefined ? {} : { isolation }) })
+    if (isolation !== undefined && isolation !== said) tell('info', 'process.isolated', { message: isolation })
+    said = isolation
     return channel
   }
 

@@ -22,6 +22,7 @@ export interface Up {
 export interface BringUpOptions {
   readonly config: Config
   readonly stateDir: string
+  readonly privateFiles: readonly string[]
   readonly log: Log
   /** True while the process finishes its last requests. */
   readonly draining: () => boolean
@@ -50,9 +51,9 @@ const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
 }
 
 /** Resolves when requests are answered. Throws `StartRefused`. */
-export const bringUp = async ({ config, stateDir, log, draining }: BringUpOptions): Promise<Up> => {
+export const bringUp = async ({ config, stateDir, privateFiles, log, draining }: BringUpOptions): Promise<Up> => {
   const about = version()
-  const runtime = await createNodeRuntime({ config, stateDir, log, version: about }).catch((error: unknown) => {
+  const runtime = await createNodeRuntime({ config, stateDir, privateFiles, log, version: about }).catch((error: unknown) => {
     throw whyNoState(error)
   })
   const { host, port, trusted_proxies: trustedProxies } = config

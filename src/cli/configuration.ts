@@ -20,7 +20,8 @@ export interface Wanted {
 }
 
 /** The result of loading, and the file it came from as people name it. */
-export type Configured = Loaded & { readonly file?: string; /** Where it can be opened. */ readonly path?: string; /** With the variables of `.env`. */ readonly env: Environment }
+/** `path`: where the file can be opened. `env`: with the variables of `.env`. `privateFiles`: what was read for variables `NAME_FILE`. */
+export type Configured = Loaded & { readonly file?: string; readonly path?: string; readonly env: Environment; readonly privateFiles: readonly string[] }
 
 /** Looked through in this order when no file is named; the first that exists is taken. `shown` is how people name it. */
 export const searchPath = (env: Environment, home: string = homedir()): readonly { readonly path: string; readonly shown: string }[] => {
@@ -69,9 +70,10 @@ const find = (file: string | undefined, env: Environment): Found => {
   return env['POSTERN_CONFIG'] ? { shown: 'POSTERN_CONFIG', text: env['POSTERN_CONFIG'] } : searched(env)
 }
 
-const secretsOf = async (env: Environment, file: { path: string; text: string } | undefined): Promise<Record<string, SecretFile>> => {
-  const wanted = await secretFilesFor({ file, env })
-  return Object.fromEntries(
+type Wants = Awaited<ReturnType<typeof secretFilesFor>>
+
+const secretsOf = (wanted: Wants): Record<string, SecretFile> =>
+  Object.fromEntries(
     wanted.map(({ variable, path }): [string, SecretFile] => {
       try {
         return [variable, { text: readText(path) }]
@@ -80,7 +82,6 @@ const secretsOf = async (env: Environment, file: { path: string; text: string } 
       }
     }),
   )
-}
 
 /** A file with secrets in it that every account of the machine can read is told, not refused: on a laptop it is the usual state. */
 const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
@@ -94,10 +95,11 @@ const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
 export const loadConfiguration = async ({ file, envFile, flags }: Wanted, real: Environment): Promise<Configured> => {
   const { env, file: environmentFile, warnings } = readVariables(envFile, real)
   const found = find(file, env)
-  if (found && 'fault' in found) return { ok: false, faults: [{ ...found.fault, origin: inFile(found.fault.origin, environmentFile) }], warnings, env }
+  if (found && 'fault' in found) return { ok: false, faults: [{ ...found.fault, origin: inFile(found.fault.origin, environmentFile) }], warnings, env, privateFiles: [] }
   const text = found ? { path: found.shown, text: found.text } : undefined
-  const loaded = await loadConfig({ file: text, env, environmentFile, flags, secrets: await secretsOf(env, text), revisions: knownRevisions })
-  const told = { ...loaded, env, warnings: [...loaded.warnings, ...warnings] }
+  const wanted = await secretFilesFor({ file: text, env })
+  const loaded = await loadConfig({ file: text, env, environmentFile, flags, secrets: secretsOf(wanted), revisions: knownRevisions })
+  const told = { ...loaded, env, privateFiles: wanted.map(({ path }) => path), warnings: [...loaded.warnings, ...warnings] }
   if (!found) return told
   const place = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
   return told.ok ? { ...told, warnings: [...told.warnings, ...openToAll(found, told.writtenSecrets)], ...place } : { ...told, ...place }

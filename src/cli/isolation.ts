@@ -4,6 +4,18 @@ import type { NodeRuntime } from '../node/runtime.ts'
 
 const named = (ids: readonly string[]): string => (ids.length > 5 ? `${ids.slice(0, 5).join(', ')} and ${ids.length - 5} more` : ids.join(', '))
 
+const loopback = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/
+
+/** An isolated command shares the network of the computer, and so reaches what listens on its loopback addresses only. */
+const sayLoopback = (services: Config['mcp_services'], log: NodeRuntime['log']): void => {
+  const online = Object.entries(services).filter(([, { command, sandbox, sandbox_network: network }]) => command !== undefined && sandbox !== 'none' && network)
+  if (online.length === 0) return
+  const local = Object.entries(services).filter(([, { url }]) => url !== undefined && loopback.test(new URL(url).hostname))
+  const what = local.length === 0 ? 'programs that listen on loopback addresses of this computer' : `programs that listen on loopback addresses of this computer, ${named(local.map(([id]) => id))} among them`
+  const message = `${named(online.map(([id]) => id))} can reach ${what}: bubblewrap cannot take that away without the whole network. Set sandbox_network: false where a command needs no network.`
+  log(local.length === 0 ? 'info' : 'warn', 'process.loopback', { services: online.map(([id]) => id), message })
+}
+
 /** A warning for every kind of service that is not, or cannot be, isolated as its configuration leaves open or demands. */
 export const sayIsolation = ({ mcp_services: services }: Config, { isolation, log }: Pick<NodeRuntime, 'isolation' | 'log'>): void => {
   const commands = Object.entries(services).filter(([, { command }]) => command !== undefined)
@@ -11,9 +23,12 @@ export const sayIsolation = ({ mcp_services: services }: Config, { isolation, lo
   const [open, isolated] = [of('auto'), of('bubblewrap')]
   if (open.length + isolated.length === 0) return
   const found = isolation()
-  if ('program' in found) return
+  if ('program' in found) {
+    sayLoopback(services, log)
+    return
+  }
   if (open.length > 0) {
-    const message = `${named(open)} will run without isolation, with the files and rights of this user: ${found.missing}. sandbox: none says that this is meant.`
+    const message = `${named(open)} will run without isolation, with the files and rights of this user: ${found.missing}. Set \`sandbox: none\` to silence this warning.`
     log('warn', 'process.unisolated', { services: open, message })
   }
   if (isolated.length > 0) log('warn', 'process.unisolated', { services: isolated, message: `${named(isolated)} cannot start: isolation is demanded (sandbox: bubblewrap) and ${found.missing}.` })

@@ -1,4 +1,5 @@
 // The command line: verbs, flags, help. Each verb loads its own code, so that `postern version` does not load a gateway.
+import { resolve } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { faultText } from '../config/fault.ts'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
@@ -50,13 +51,14 @@ const noVerb = (command: Command, word: string): UsageError => {
 const serve = async (given: Given, more: Flags = {}): Promise<void> => {
   const { loadConfiguration, loadOrThrow } = await import('./configuration.ts')
   const wanted = { ...wantedOf(given), flags: { ...wantedOf(given).flags, ...more } }
-  const { config, warnings, file, path, env } = await loadOrThrow(wanted, process.env)
+  const { config, warnings, file, path, env, privateFiles } = await loadOrThrow(wanted, process.env)
   const { start } = await import('./start.ts')
   await start({
     config,
     source: { file, path, load: () => loadConfiguration(wanted, process.env) },
     warnings: warnings.map(faultText),
     stateDir: stateDirectory(given.state, env),
+    privateFiles: [path ?? [], ...privateFiles, wanted.envFile ?? [], '.env'].flat().map((name) => resolve(name)),
     tty: process.stdout.isTTY,
     logLevel: config.debug ? 'debug' : config.log_level,
     showStderr: more.wrapped !== undefined && process.stdout.isTTY,

@@ -24,9 +24,9 @@ export const commandKeys = {
     .enum(['auto', 'bubblewrap', 'none'])
     .default('auto')
     .describe('Isolation of the command: `bubblewrap` insists on it, `auto` isolates where bubblewrap can be used and says so where not, `none` does without.'),
-  sandbox_network: z.boolean().default(true).describe('In isolation: whether the command has the network.'),
-  sandbox_read: z.array(z.string().min(1)).default([]).describe('In isolation: further files and folders it may read. Programs, its working directory and what its arguments name are there already.'),
-  sandbox_write: z.array(z.string().min(1)).default([]).describe('In isolation: files and folders it may change, beside its home and /tmp.'),
+  sandbox_network: z.boolean().default(true).describe('In isolation: whether the command has the network. With it the command also reaches programs that listen on loopback addresses of this computer.'),
+  sandbox_read: z.array(z.string().min(1)).default([]).describe('In isolation: further files and folders it may read. Programs, its working directory and what its arguments name are there already. The state directory, the configuration file and `.env` never are.'),
+  sandbox_write: z.array(z.string().min(1)).default([]).describe('In isolation: files and folders it may change, beside its home and /tmp. Each has to exist.'),
   start_timeout: milliseconds('Longest wait for the command to start and answer for the first time.', 60_000, 1000, 3_600_000),
   session_idle: seconds('How long a session of a client of 2025 or before may lie unused without an open stream; then it ends, and its process with it.', 300, 1),
   sleep_after: seconds('How long a process may lie unused before it is ended; the next call starts another.', 600, 1),

@@ -21,6 +21,8 @@ export interface NodeRuntime extends Runtime {
 interface NodeRuntimeOptions {
   readonly config: Config
   readonly stateDir: string
+  /** The configuration and the files it was read from: isolated servers never see them. */
+  readonly privateFiles?: readonly string[]
   readonly log: Log
   readonly version: string
   /** Epoch ms; the machine's clock unless a test moves it. */
@@ -30,7 +32,7 @@ interface NodeRuntimeOptions {
 }
 
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
-export const createNodeRuntime = async ({ config, stateDir, log, version, now = () => Date.now(), lookup }: NodeRuntimeOptions): Promise<NodeRuntime> => {
+export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], log, version, now = () => Date.now(), lookup }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
   const { store, close } = openStore({ config, stateDir, now, log })
   const keys = await openKeys(stateDir, config, store).catch((error: unknown) => {
@@ -38,7 +40,7 @@ export const createNodeRuntime = async ({ config, stateDir, log, version, now = 
     throw error
   })
   for (const file of exposed) log('warn', 'state.exposed', { message: closedText(file) })
-  const processes = createNodeSpawn({ stateDir })
+  const processes = createNodeSpawn({ stateDir, privateFiles })
   const pending = new Set<Promise<unknown>>()
   return {
     now,

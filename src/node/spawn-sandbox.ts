@@ -1,8 +1,12 @@
 // Isolation by bubblewrap: a server sees the programs of this computer, read-only, its own home and what the operator names; nothing else of the disk, no other process.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
-import { basename, delimiter, dirname, isAbsolute, join, resolve, sep } from 'node:path'
+import { existsSync, statSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { ProcessPlan } from '../ports/spawn.ts'
+import { homeDirectories } from './sandbox-homes.ts'
+import { type Hidden, layMounts } from './sandbox-mounts.ts'
+import { type Link, resolvePath, within } from './sandbox-paths.ts'
+import { isSteered, readablePlaces } from './sandbox-places.ts'
 import { findCommand } from './spawn-words.ts'
 
 /** Programs, libraries and what they need to know of the system; no secrets are kept there. */
@@ -24,38 +28,12 @@ export const findBubblewrap = (path: string, platform: string = process.platform
   return { missing: `bubblewrap may not make namespaces here (${(tried.stderr ?? '').trim().split('\n')[0]?.slice(0, 200) ?? 'it did not answer'})` }
 }
 
-const within = (path: string, place: string): boolean => path === place || path.startsWith(place.endsWith(sep) ? place : place + sep)
-
-const real = (path: string): string => {
-  try {
-    return realpathSync(path)
-  } catch {
-    return path
-  }
-}
-
-/** The package a program or script belongs to: the nearest folder above with a `package.json`, or the folder it lies in; `node_modules` as a whole where it is in one. */
-const packageOf = (file: string): string => {
-  const parts = file.split(sep)
-  const modules = parts.indexOf('node_modules')
-  if (modules > 0) return parts.slice(0, modules + 1).join(sep)
-  for (let at = dirname(file); at !== dirname(at); at = dirname(at)) if (existsSync(join(at, 'package.json')) || existsSync(join(at, 'pyproject.toml'))) return at
-  return dirname(file)
-}
-
-/** Where an interpreter that lies outside the system's folders keeps what belongs to it: `<prefix>/bin/node` needs `<prefix>`. */
-const prefixOf = (program: string): string => (basename(dirname(program)) === 'bin' ? dirname(dirname(program)) : packageOf(program))
-
-/** The interpreter in the first line of a script (`#!/usr/bin/env node`), if it is one. */
-const interpreterOf = (program: string, path: string): string | undefined => {
-  try {
-    const [, first = '', second = ''] = /^#!\s*(\S+)[ \t]*(?:-S\s*)?(\S*)/.exec(readFileSync(program, { encoding: 'latin1', flag: 'r' }).slice(0, 200)) ?? []
-    if (basename(first) !== 'env') return first || undefined
-    const found = findCommand(second, path, '/')
-    return 'path' in found ? found.path : undefined
-  } catch {
-    return undefined
-  }
+/** What no isolated server may see, whatever leads there. */
+export interface Secrets {
+  /** The state directory: keys, the database, and everybody's homes. */
+  readonly stateDir: string
+  /** The configuration and the files it names, `.env`; some may not exist. */
+  readonly files: readonly string[]
 }
 
 export interface SandboxInput {
@@ -63,55 +41,101 @@ export interface SandboxInput {
   /** Absolute path of the program. */
   readonly program: string
   readonly path: string
+  /** Its own home, without symbolic links. */
   readonly home: string
   readonly cwd: string
-  /** Places that must stay unseen whatever leads there. */
-  readonly hidden: readonly string[]
+  readonly secrets: Secrets
 }
 
-/** What the process needs to read beside the system: its program, that program's interpreter, what its arguments and variables name, and its working directory. */
-export const readablePlaces = ({ plan, program, path, cwd }: Omit<SandboxInput, 'home' | 'hidden'>): readonly string[] => {
-  const places: string[] = []
-  for (const file of [program, interpreterOf(real(program), path)]) {
-    if (file === undefined) continue
-    places.push(dirname(file), prefixOf(real(file)), packageOf(real(file)))
-    if (dirname(file) !== dirname(real(file))) places.push(prefixOf(file))
-  }
-  for (const folder of path.split(delimiter)) if (isAbsolute(folder)) places.push(basename(dirname(folder)) === 'node_modules' ? dirname(folder) : folder)
-  for (const arg of plan.args) {
-    const file = isAbsolute(arg) ? arg : resolve(cwd, arg)
-    const found = arg === '' || arg.startsWith('-') ? undefined : statSync(file, { throwIfNoEntry: false })
-    if (found?.isFile()) places.push(packageOf(file), packageOf(real(file)))
-    else if (found?.isDirectory() && isAbsolute(arg)) places.push(file)
-  }
-  // Certificates, configuration and key files are often named by a variable.
-  for (const value of Object.values(plan.env)) if (isAbsolute(value) && existsSync(value)) places.push(value)
-  places.push(cwd, ...plan.read.map((place) => resolve(place)))
-  return places
+export interface Sandbox {
+  /** The arguments of bubblewrap before the program's own. */
+  readonly args: readonly string[]
+  /** What it would see but for isolation; for the operator. */
+  readonly masked: readonly string[]
+  /** As soon as one of these files is another, the process has to end. */
+  readonly watched: readonly string[]
 }
 
-/** Too much to show because one program lies in it. */
-const isBroad = (place: string, hidden: readonly string[]): boolean =>
-  ['/', '/home', '/root', '/etc', '/var', '/tmp', '/run', '/proc', '/sys', '/dev', '/srv', '/mnt', '/media', '/data'].includes(place) || /^\/home\/[^/]+(\/\.local)?$/.test(place) || hidden.some((secret) => within(secret, place) || within(place, secret))
+/** Why a server cannot be isolated as configured: what is to be seen is hidden. */
+export interface Forbidden {
+  readonly forbidden: string
+}
 
-/** The arguments of bubblewrap before the program's own. */
-export const sandboxArguments = (input: SandboxInput): readonly string[] => {
-  const { plan, home, cwd, hidden } = input
-  const shown = [...system, ...knowledge.map((name) => `/etc/${name}`)].filter((place) => existsSync(place))
-  const asked = new Set([cwd, ...plan.read.map((place) => resolve(place))])
-  const more = [...new Set(readablePlaces(input))].filter((place) => place !== home && !shown.some((known) => within(place, known)) && (asked.has(place) || !isBroad(place, hidden)) && existsSync(place))
-  // Folders before what lies in them, or the later mount would cover the earlier one.
-  const binds = (flag: string, places: readonly string[]): readonly string[] => [...places].sort().flatMap((place) => [flag, place, place])
-  return [
-    '--die-with-parent',
-    ...['--unshare-user', '--unshare-ipc', '--unshare-pid', '--unshare-uts', '--unshare-cgroup-try'],
-    ...(plan.network ? [] : ['--unshare-net']),
-    ...['--uid', '65534', '--gid', '65534', '--hostname', 'postern'],
-    ...binds('--ro-bind', shown),
-    ...['--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--tmpfs', '/run/user'],
-    ...binds('--ro-bind', more),
-    ...binds('--bind', [home, ...plan.write.map((place) => resolve(place))]),
-    // What is left is the memory that the mounts stand in.
-    ...['--remount-ro', '/', '--chdir', cwd, '--'],
+interface Known extends Hidden {
+  /** Symbolic links on the way to what is hidden. */
+  readonly links: readonly Link[]
+}
+
+const hiddenOf = ({ stateDir, files }: Secrets): Known => {
+  const state = resolvePath(stateDir)
+  // A folder called .env is somebody's virtual environment.
+  const found = files.filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile())
+  const known = found.map((file) => ({ name: join(resolvePath(dirname(resolve(file))).real, basename(file)), ...resolvePath(file) }))
+  return {
+    folders: [state.real],
+    files: [...new Set(known.flatMap(({ name, real }) => [name, real]))].filter((file) => !within(file, state.real)),
+    links: [...state.links, ...known.flatMap(({ links }) => links)],
+  }
+}
+
+const whatIs = (place: string, { stateDir }: Secrets): string => (within(place, resolvePath(stateDir).real) ? `the gateway's state directory ${stateDir}` : "the gateway's configuration")
+
+/** A place that the operator named, or that the command cannot do without, and that is hidden. */
+const conflict = ({ plan, program, cwd, home, secrets }: SandboxInput, hidden: Known, write: readonly string[]): string | undefined => {
+  const isHidden = (place: string): boolean => {
+    const { real } = resolvePath(place)
+    return !within(real, home) && (hidden.files.includes(real) || hidden.folders.some((folder) => within(real, folder)))
+  }
+  const needed: readonly (readonly [string, string])[] = [
+    ['command', program],
+    ['cwd', cwd],
+    ...plan.args.flatMap((arg) => (arg.startsWith('-') || arg === '' || !statSync(resolve(cwd, arg), { throwIfNoEntry: false })?.isFile() ? [] : [['args', resolve(cwd, arg)] as const])),
+    ...plan.read.map((place) => ['sandbox_read', resolve(place)] as const),
+    ...plan.write.map((place) => ['sandbox_write', resolve(place)] as const),
   ]
+  const found = needed.find(([, place]) => isHidden(place))
+  if (found) return `${found[0]} names ${found[1]}, which isolation hides because it is part of ${whatIs(resolvePath(found[1]).real, secrets)}: move it elsewhere, or set sandbox: none`
+  if (write.includes('/')) return 'sandbox_write names /: name the folders that the command may change, or set sandbox: none'
+  const missing = plan.write.find((place) => !existsSync(place))
+  if (missing !== undefined) return `sandbox_write names ${resolve(missing)}, which does not exist: create it`
+  const link = hidden.links.find(({ at }) => write.some((place) => within(at, place)))
+  return link && `sandbox_write would let it change ${link.at}, a symbolic link that leads to ${whatIs(resolvePath(link.at).real, secrets)}: name a folder that does not hold the link`
+}
+
+/** Places that may be changed, as they really are; one that another one holds is there already. */
+const writablePlaces = (plan: ProcessPlan): readonly string[] => {
+  const places = plan.write.map((place) => resolve(place)).filter((place) => existsSync(place))
+  const outer = places.filter((place) => !places.some((other) => other !== place && resolvePath(other).real !== resolvePath(place).real && isSteered(place, [resolvePath(other).real])))
+  return [...new Set(outer.map((place) => resolvePath(place).real))]
+}
+
+/** How bubblewrap is to be called for a server, or why what is configured cannot be. Throws what the file system says. */
+export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
+  const { plan, program, path, home, cwd, secrets } = input
+  const hidden = hiddenOf(secrets)
+  const write = writablePlaces(plan)
+  const forbidden = conflict(input, hidden, write)
+  if (forbidden !== undefined) return { forbidden }
+  const writable = [home, ...write]
+  const homes = homeDirectories()
+  const isSecret = (place: string): boolean => hidden.files.includes(place) || hidden.folders.some((folder) => within(place, folder))
+  const asked = [cwd, ...plan.read.map((place) => resolve(place))].filter((place) => !isSteered(place, writable))
+  const read = [...readablePlaces({ plan, program, path, cwd, writable, homes }), ...asked].filter((place) => !isSecret(resolvePath(place).real))
+  const empty = join(resolve(secrets.stateDir), 'processes', '.hidden')
+  writeFileSync(empty, '')
+  const shown = [...system, ...knowledge.map((name) => `/etc/${name}`)]
+  const mounts = layMounts({ system: shown, homes, read, write, home, hidden, empty })
+  return {
+    masked: mounts.masked,
+    watched: mounts.watched,
+    args: [
+      '--die-with-parent',
+      ...['--unshare-user', '--unshare-ipc', '--unshare-pid', '--unshare-uts', '--unshare-cgroup-try'],
+      ...(plan.network ? [] : ['--unshare-net']),
+      ...['--uid', '65534', '--gid', '65534', '--hostname', 'postern'],
+      ...mounts.args,
+      // What is left is the memory that the mounts stand in.
+      ...['--remount-ro', '/', '--chdir', resolvePath(cwd).real, '--'],
+    ],
+  }
 }

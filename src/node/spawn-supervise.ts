@@ -34,6 +34,8 @@ export interface Charge {
   readonly events: ProcessEvents
   /** Absent where the process cannot outlive the gateway anyway. */
   readonly guard: Guard | undefined
+  /** What isolation keeps from it, for the operator. */
+  readonly isolation?: string
 }
 
 interface Life {
@@ -85,7 +87,7 @@ const end = async (pid: number | undefined, mark: string, life: Life, input: { e
   await within(killMs)
 }
 
-const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events }: Charge, life: Life, ended: (end: ProcessEnd) => void): void => {
+const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, isolation }: Charge, life: Life, ended: (end: ProcessEnd) => void): void => {
   const { pid, stdin, stdout, stderr } = child
   const lines = createLines(events.line, events.garbage)
   stdout.on('data', (piece: Buffer) => {
@@ -100,7 +102,7 @@ const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events }
   child.on('exit', (code, signal) => {
     const finish = (): void => {
       life.complaints.end()
-      ended(endOf(command, code, signal, life.complaints.text()))
+      ended(endOf(command, code, signal, life.complaints.text(), isolation))
     }
     child.once('close', finish)
     setTimeout(finish, drainMs).unref()
@@ -139,6 +141,7 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
     pause: () => void stdout.pause(),
     resume: () => void stdout.resume(),
     stderr: life.complaints.text,
+    ...(charge.isolation === undefined ? {} : { isolation: charge.isolation }),
     complaint: () => complaintOf(life.complaints.text()),
     stop() {
       life.reason ??= { kind: 'stopped', say: 'The MCP server was stopped.', why: 'stopped' }

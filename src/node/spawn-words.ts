@@ -2,6 +2,7 @@
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, isAbsolute, join, resolve } from 'node:path'
 import type { ProcessEnd } from '../ports/spawn.ts'
+import { lastError } from './spawn-last-error.ts'
 
 /** What brings a command that is missing. */
 const homes: Readonly<Record<string, string>> = {
@@ -63,14 +64,16 @@ const complaints: readonly (readonly [RegExp, string])[] = [
   [/(?:api[_ -]?key|token|credentials?)\b.{0,40}\b(?:missing|required|not set|not provided|not found)|\b(?:missing|requires?|set|provide)\b.{0,40}(?:api[_ -]?key|token|credentials?)/i, 'it may lack a key that belongs into env'],
 ]
 
+/** Where a read-only place is named, which: `EROFS: read-only file system, open '/x'`, `[Errno 30] Read-only file system: '/x'`. */
+const readOnlyPlace = (stderr: string): string | undefined => /(?:EROFS|Read-only file system)[^\n]{0,80}?['"]([^'"\n]{1,200})['"]/.exec(stderr)?.[1]
+
 /** What a process complained of last and what that means where it is known, to be put behind a reason; empty when it did not. */
 export const complaintOf = (stderr: string): string => {
   const meaning = complaints.find(([pattern]) => pattern.test(stderr))?.[1]
-  const last = lastLine(stderr)
-  return `${meaning === undefined ? '' : `; ${meaning}`}${last === '' ? '' : `; it last wrote: ${last}`}`
+  const place = readOnlyPlace(stderr)
+  const last = lastError(stderr)
+  return `${meaning === undefined ? '' : `; ${meaning}`}${place === undefined ? '' : ` (${place})`}${last === '' ? '' : `; it last wrote: ${last}`}`
 }
-
-const lastLine = (stderr: string): string => stderr.trimEnd().split('\n').findLast((line) => line.trim() !== '')?.trim().slice(0, 300) ?? ''
 
 const howItWent = (code: number | null, signal: string | null): string => {
   if (signal === 'SIGKILL') return 'was killed (SIGKILL), by the system for want of memory or by somebody'
@@ -80,12 +83,20 @@ const howItWent = (code: number | null, signal: string | null): string => {
   return code === 0 ? 'ended by itself' : `ended with code ${code}`
 }
 
-/** The end of a process that we did not ask for. */
-export const endOf = (command: string, code: number | null, signal: string | null, stderr: string): ProcessEnd => {
+/** What isolation keeps from a process, as a sentence of the operator's log. */
+export const isolationNote = (masked: readonly string[]): string => {
+  const named = masked.length > 5 ? `${masked.slice(0, 5).join(', ')} and ${masked.length - 5} more` : masked.join(', ')
+  return `isolated: ${masked.length === 0 ? '' : `${named} hidden; `}read-only but for its home, /tmp and sandbox_write; unseen but for the system, its own package and sandbox_read`
+}
+
+/** The end of a process that we did not ask for. `isolation`: what was kept from it. */
+export const endOf = (command: string, code: number | null, signal: string | null, stderr: string, isolation?: string): ProcessEnd => {
   const how = howItWent(code, signal)
+  const short = how.split(':')[0]
+  const kept = isolation === undefined || code === 0 ? undefined : isolation
   return {
     kind: 'exit',
-    say: `The MCP server ${how.split(':')[0]}.`,
-    why: `${command} ${how}${code === 0 ? '' : complaintOf(stderr)}`,
+    say: `The MCP server ${short}${kept === undefined ? '' : ' in isolation'}.`,
+    why: `${command} ${how}${code === 0 ? '' : complaintOf(stderr)}${kept === undefined ? '' : `; it ran ${kept}`}`,
   }
 }

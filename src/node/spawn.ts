@@ -1,15 +1,16 @@
 // Server processes on Node: started without a shell, with a home and a group of their own, watched to their end, and ended with all they started.
 import { randomBytes } from 'node:crypto'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, realpathSync } from 'node:fs'
 import { resolve } from 'node:path'
 import crossSpawn from 'cross-spawn'
 import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../ports/spawn.ts'
 import { environmentFor, homeFor } from './spawn-environment.ts'
 import { createGuard } from './spawn-guard.ts'
-import { findBubblewrap, type Isolation, sandboxArguments } from './spawn-sandbox.ts'
+import { findBubblewrap, type Isolation, layOutSandbox, type Sandbox } from './spawn-sandbox.ts'
 import { supervise, unborn } from './spawn-supervise.ts'
-import { findCommand } from './spawn-words.ts'
+import { watchReplaced } from './sandbox-watch.ts'
+import { findCommand, isolationNote } from './spawn-words.ts'
 
 export interface NodeSpawn {
   readonly spawn: SpawnServer
@@ -21,34 +22,37 @@ export interface NodeSpawn {
 
 export interface NodeSpawnOptions {
   readonly stateDir: string
+  /** The configuration and what it was read from, absent files too: isolated servers never see them. */
+  readonly privateFiles?: readonly string[]
   readonly env?: Readonly<Record<string, string | undefined>>
   readonly platform?: string
 }
 
-type Ready = { readonly program: string; readonly args: readonly string[]; readonly env: Record<string, string>; readonly cwd: string; readonly isolated: boolean } | { readonly end: ProcessEnd }
+type Ready = { readonly program: string; readonly args: readonly string[]; readonly env: Record<string, string>; readonly cwd: string; readonly sandbox: Sandbox | undefined } | { readonly end: ProcessEnd }
 
 const refuse = (say: string, why: string): Ready => ({ end: { kind: 'refused', say: `The MCP server could not be started: ${say}.`, why } })
 
-export const createNodeSpawn = ({ stateDir, env = process.env, platform = process.platform }: NodeSpawnOptions): NodeSpawn => {
+export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env, platform = process.platform }: NodeSpawnOptions): NodeSpawn => {
   let found: Isolation | undefined
   const isolation = (): Isolation => (found ??= findBubblewrap(env['PATH'] ?? '', platform))
   const guard = createGuard()
   const running = new Set<ServerProcess>()
 
   const prepare = (plan: ProcessPlan, mark: string): Ready => {
-    const home = homeFor(resolve(stateDir), plan)
+    const home = realpathSync(homeFor(resolve(stateDir), plan))
     const cwd = plan.cwd === undefined ? home : resolve(plan.cwd)
     if (!existsSync(cwd)) return refuse('its working directory does not exist', `cwd ${cwd} does not exist`)
     const environment = environmentFor(env, home, mark, plan.env, platform)
     const path = environment['PATH'] ?? ''
     const command = findCommand(plan.command, path, cwd, platform === 'win32' ? ['', ...(environment['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : [''])
     if ('end' in command) return command
-    const plain = { program: command.path, args: plan.args, env: environment, cwd, isolated: false }
+    const plain = { program: command.path, args: plan.args, env: environment, cwd, sandbox: undefined }
     if (plan.sandbox === 'none') return plain
     const wrap = isolation()
     if ('program' in wrap) {
-      const own = sandboxArguments({ plan, program: command.path, path, home, cwd, hidden: [resolve(stateDir)] })
-      return { ...plain, program: wrap.program, args: [...own, command.path, ...plan.args], isolated: true }
+      const sandbox = layOutSandbox({ plan, program: command.path, path, home, cwd, secrets: { stateDir, files: privateFiles } })
+      if ('forbidden' in sandbox) return refuse('isolation hides or protects a file it was configured with', sandbox.forbidden)
+      return { ...plain, program: wrap.program, args: [...sandbox.args, command.path, ...plan.args], sandbox }
     }
     return plan.sandbox === 'auto' ? plain : refuse('it is to be isolated, and this computer cannot', wrap.missing)
   }
@@ -61,15 +65,22 @@ export const createNodeSpawn = ({ stateDir, env = process.env, platform = proces
       try {
         ready = prepare(plan, mark)
       } catch (error) {
-        ready = refuse('its home cannot be made', String(error))
+        ready = refuse('its home or its isolation cannot be made', String(error))
       }
       if ('end' in ready) return unborn(ready.end, events)
-      const child = crossSpawn(ready.program, [...ready.args], { cwd: ready.isolated ? '/' : ready.cwd, env: ready.env, stdio: 'pipe', detached: platform !== 'win32', windowsHide: true })
+      const { sandbox } = ready
+      const child = crossSpawn(ready.program, [...ready.args], { cwd: sandbox ? '/' : ready.cwd, env: ready.env, stdio: 'pipe', detached: platform !== 'win32', windowsHide: true })
+      const unwatch = sandbox && watchReplaced(sandbox.watched, () => {
+        supervised.stop().catch(() => undefined)
+        child.kill('SIGKILL')
+      })
       const ended = (end: ProcessEnd): void => {
+        unwatch?.()
         running.delete(supervised)
         events.ended(end)
       }
-      const supervised = supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, env: plan.env, events: { ...events, ended }, guard: ready.isolated ? undefined : guard })
+      const kept = sandbox ? { guard: undefined, isolation: isolationNote(sandbox.masked) } : { guard }
+      const supervised = supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, env: plan.env, events: { ...events, ended }, ...kept })
       running.add(supervised)
       return supervised
     },

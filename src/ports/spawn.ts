@@ -42,6 +42,8 @@ export interface ProcessEvents {
 
 export interface ServerProcess {
   readonly pid: number | undefined
+  /** Of an isolated process: what isolation keeps from it, for the operator. */
+  readonly isolation?: string
   /** Writes one line. False, and nothing is written, when it has left too much unread, or is over. */
   send(line: string): boolean
   /** Stops reading what it writes, and goes on; back-pressure reaches the process through its pipe. */

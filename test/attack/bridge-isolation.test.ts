@@ -1,10 +1,11 @@
 // Servers in isolation, and what is left of any server when the gateway is gone.
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { findProgram, inCI } from '../../scripts/system-programs.mjs'
 import { marked } from '../../src/node/spawn-group.ts'
 import { isAlive, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
@@ -53,8 +54,8 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
       await ana.tool('write', { path })
       expect(existsSync(path)).toBe(false)
     }
-    const given = join(stateDir, 'given')
-    mkdirSync(given)
+    const given = mkdtempSync(join(tmpdir(), 'postern-given-'))
+    onTestFinished(() => rmSync(given, { recursive: true }))
     const wider = await begun(isolated({ plan: { write: [given] } }).client('ana'))
     await wider.tool('write', { path: join(given, 'file') })
     expect(readFileSync(join(given, 'file'), 'utf8')).toBe('written')

@@ -1,5 +1,9 @@
 // How a gateway with commands behind it ends as a process: calls finish, streams and subscriptions end in order, and no process is left.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { randomBytes } from 'node:crypto'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { findProgram, inCI } from '../../scripts/system-programs.mjs'
 import { logIn, person } from '../houses/login.ts'
 import { callerOf } from '../houses/people.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
@@ -44,5 +48,32 @@ describe('SIGTERM to a gateway with commands', () => {
     expect(await subscription.text()).toMatch(/"id":"sub","result":\{"resultType":"complete"[\s\S]*\n\n$/)
     expect(await exit).toBe(0)
     await until(() => !isAlive(pid), 'the end of its process')
+  }, 30_000)
+})
+
+describe.skipIf(findProgram('bwrap') === undefined && !inCI())('an isolated command of a gateway that is installed below /opt', () => {
+  it('never reads the configuration, the files it names, or .env beside its script [B8]', async () => {
+    const folder = mkdtempSync('/opt/postern-e2e-')
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const at = (name: string): string => join(folder, name)
+    copyFileSync(serverScript, at('server.ts'))
+    writeFileSync(at('package.json'), '{"type":"module"}')
+    writeFileSync(at('secret.txt'), randomBytes(32).toString('base64'))
+    writeFileSync(at('.env'), '# secret\n')
+    writeFileSync(at('postern.json'), JSON.stringify({ mcp_services: { small: { command: process.execPath, args: [at('server.ts')], shared: true, auth_required: false, sandbox: 'bubblewrap' } } }))
+    mkdirSync(at('state'))
+    const gateway = await startProcess({ stateDir: at('state'), cwd: folder, flags: ['--config', 'postern.json'], env: { SESSION_SECRET_FILE: at('secret.txt') } })
+    onTestFinished(() => gateway.end().then(() => undefined))
+    const post = (body: object, headers: Record<string, string> = {}) =>
+      fetch(`${gateway.origin}/small/mcp`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...headers },
+        body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...body }),
+      })
+    const begun = await post({ method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } } })
+    const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' }
+    const read = async (path: string): Promise<string> => (await post({ method: 'tools/call', params: { name: 'read', arguments: { path } } }, session)).text()
+    expect(await read(at('package.json'))).toContain('module')
+    for (const name of ['postern.json', 'secret.txt', '.env', 'state/root.key', 'state/postern.db']) expect([name, await read(at(name))]).toEqual([name, expect.stringContaining('ENOENT')])
   }, 30_000)
 })

@@ -35,6 +35,8 @@ export interface ProcessOptions {
   readonly port?: number | null
   readonly env?: Readonly<Record<string, string>>
   readonly flags?: readonly string[]
+  /** Its working directory; otherwise the state directory. */
+  readonly cwd?: string
   /** What runs it; the checkout's own command line when absent. */
   readonly command?: readonly string[]
   /** Told of the process as soon as there is one, long before it listens. */
@@ -51,14 +53,14 @@ export const temporaryState = (): { readonly dir: string; remove(): void } => {
 const exited = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.once('exit', (code) => resolve(code)))
 
 /** Resolves when the process says it is listening; rejects with what it printed when it ends before. */
-export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], command = [process.execPath, checkout], born }: ProcessOptions): Promise<PosternProcess> => {
+export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], cwd = stateDir, command = [process.execPath, checkout], born }: ProcessOptions): Promise<PosternProcess> => {
   const file = join(stateDir, 'config.json')
   if (config) writeFileSync(file, JSON.stringify(config))
   const [program = '', ...words] = command
   const child = spawn(program, [...words, ...(config ? ['--config', file] : []), '--state', stateDir, ...(port === null ? [] : ['--port', String(port)]), ...flags], {
     env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    cwd: stateDir,
+    cwd,
   })
   born?.(child)
   const lines: string[] = []

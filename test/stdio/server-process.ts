@@ -53,6 +53,7 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
   },
   large: ({ bytes }) => ({ text: 'x'.repeat(Number(bytes)) }),
   write: ({ path }) => import('node:fs').then(({ writeFileSync }) => (writeFileSync(String(path), 'written'), { wrote: path })),
+  move: ({ from, to }) => import('node:fs').then(({ renameSync }) => (renameSync(String(from), String(to)), { moved: from })),
   read: ({ path }) => import('node:fs').then(({ readFileSync }) => ({ text: readFileSync(String(path), 'utf8') })),
   reach: ({ url }) => fetch(String(url)).then((answer) => ({ status: answer.status })),
   exit: ({ words = '' }) => void process.stderr.write(words as string, () => process.exit(3)),

@@ -20,6 +20,10 @@ export interface WorldOptions {
   readonly bridge?: Partial<Omit<BridgeOptions, 'plan'>>
   /** The environment of the gateway itself. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Where the gateway keeps its state; otherwise a folder of its own. */
+  readonly stateDir?: string
+  /** The configuration and what it was read from. */
+  readonly privateFiles?: readonly string[]
   /** Instead of real processes. */
   readonly spawn?: SpawnServer
 }
@@ -154,9 +158,9 @@ const principalOf = (subject: string): Principal => ({
   expiresAt: Number.MAX_SAFE_INTEGER,
 })
 
-export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, spawn }: WorldOptions = {}): World => {
-  const stateDir = mkdtempSync(join(tmpdir(), 'postern-stdio-'))
-  const processes = createNodeSpawn({ stateDir, ...(env && { env }) })
+export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, spawn, privateFiles = [], ...world }: WorldOptions = {}): World => {
+  const stateDir = world.stateDir ?? mkdtempSync(join(tmpdir(), 'postern-stdio-'))
+  const processes = createNodeSpawn({ stateDir, privateFiles, ...(env && { env }) })
   const log: World['log'] = []
   let ahead = 0
   const bridge = createBridge(

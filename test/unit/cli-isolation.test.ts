@@ -13,7 +13,7 @@ const missing = { missing: 'bubblewrap is not installed (Debian and Ubuntu: apt 
 describe('the start', () => {
   it('says plainly which commands will run without isolation, why, and how to say that this is meant', async () => {
     expect(await said('  a: { command: x }\n  b: { command: y }\n  c: { command: z, sandbox: none }\n  d: { url: "https://d.example/mcp" }', missing)).toEqual([
-      ['warn', 'process.unisolated', 'a, b will run without isolation, with the files and rights of this user: bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap). sandbox: none says that this is meant.'],
+      ['warn', 'process.unisolated', 'a, b will run without isolation, with the files and rights of this user: bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap). Set `sandbox: none` to silence this warning.'],
     ])
   })
 
@@ -23,8 +23,19 @@ describe('the start', () => {
     ])
   })
 
-  it('says nothing where there is isolation, nothing to isolate, or none wanted', async () => {
-    expect(await said('  a: { command: x }', { program: '/usr/bin/bwrap' })).toEqual([])
+  it('says that isolated commands reach loopback addresses: louder where another service listens there', async () => {
+    const bwrap = { program: '/usr/bin/bwrap' }
+    const end = 'bubblewrap cannot take that away without the whole network. Set sandbox_network: false where a command needs no network.'
+    expect(await said('  a: { command: x }\n  b: { command: y, sandbox_network: false }\n  c: { command: z, sandbox: none }\n  d: { url: "https://d.example/mcp" }', bwrap)).toEqual([
+      ['info', 'process.loopback', `a can reach programs that listen on loopback addresses of this computer: ${end}`],
+    ])
+    expect(await said('  a: { command: x }\n  d: { url: "http://127.0.0.1:3000/mcp" }\n  e: { url: "http://localhost:3001/mcp" }', bwrap)).toEqual([
+      ['warn', 'process.loopback', `a can reach programs that listen on loopback addresses of this computer, d, e among them: ${end}`],
+    ])
+  })
+
+  it('says nothing where isolation is whole, nothing to isolate, or none wanted', async () => {
+    expect(await said('  a: { command: x, sandbox_network: false }', { program: '/usr/bin/bwrap' })).toEqual([])
     expect(await said('  a: { command: x, sandbox: none }', missing)).toEqual([])
     expect(await said('', missing)).toEqual([])
   })
