@@ -60,3 +60,22 @@ it('never tells an upstream of one caller what another sent or is, and never one
   }
   for (let round = 0; round < 10; round++) await Promise.all(Array.from({ length: 12 }, (_, i) => ask(round * 12 + i)))
 })
+
+it('never keeps more of one caller’s unfinished calls than their share of an isolate, while others are served [hostile R9]', async () => {
+  const { caller, other, held } = proxied
+  const large = { ...call('hold'), params: { name: 'hold', arguments: { text: 'x'.repeat(3 * 1024 * 1024) } } }
+  const first = caller.post(large)
+  await until(() => held.length === 1, 'the first large call')
+  const second = await caller.post(large)
+  expect([second.status, second.headers.get('retry-after')]).toEqual([503, '1'])
+  expect(await second.json()).toMatchObject({ error: { code: 1503, message: 'The gateway holds as much data of unfinished calls as it can. Try again in a moment.' } })
+  expect((await caller.post(call('whoami'))).status).toBe(200)
+  const others = other.post(large)
+  await until(() => held.length === 2, 'the large call of somebody else')
+  for (const response of held) response.writeHead(200, { 'content-type': 'application/json' }).end('{"jsonrpc":"2.0","id":7,"result":{}}')
+  expect([(await first).status, (await others).status]).toEqual([200, 200])
+  const again = caller.post(large)
+  await until(() => held.length === 3, 'the large call, asked again')
+  held[2]!.writeHead(200, { 'content-type': 'application/json' }).end('{"jsonrpc":"2.0","id":7,"result":{}}')
+  expect((await again).status).toBe(200)
+})
