@@ -1,11 +1,12 @@
 // `npm run races`: one code and one refresh token, spent by fifty at once, two hundred times, against one process and against two on one SQLite file; and upstream tokens
-// that fifty calls at once find refused (upstream-races.ts).
+// that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
 import { createBrowser } from '../test/houses/browser.ts'
 import { allow, authorizeUrl, type Client, person, redeem, refresh, register, type Tokens } from '../test/houses/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
 import { openUpstream } from '../test/houses/upstream.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
+import { raceLateRepeats } from './late-repeats.ts'
 import { raceUpstreams } from './upstream-races.ts'
 
 const rounds = Number(process.env['ROUNDS'] ?? 200)
@@ -101,4 +102,5 @@ await race(1, upstream.url)
 await race(2, upstream.url)
 await upstream.close()
 await raceUpstreams(verdicts, rounds, parallel)
+await raceLateRepeats(verdicts, rounds)
 verdicts.end()

@@ -6,6 +6,7 @@ import type { Fault, Origin } from '../config/fault.ts'
 import type { Flags } from '../config/flags.ts'
 import { secretFilesFor } from '../config/layers.ts'
 import { type Loaded, inFile, loadConfig } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
 import { knownRevisions } from '../known-revisions.ts'
 import { ConfigError } from './answer.ts'
 import { readVariables } from './env-file.ts'
@@ -91,6 +92,21 @@ const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
   return [{ key: '', origin, what: `holds secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and every user of this computer can read it: chmod 600 ${source.shown}` }]
 }
 
+/**
+ * Postern speaks plain http, so an https issuer means that something in front ends TLS, and every connection comes from there. Refresh tokens are judged by
+ * the network they come from, and so is much else; whoever is not told the callers' addresses sees one caller.
+ */
+const behindUnknownProxy = ({ issuer, trusted_proxies: proxies, refresh_late_repeat: lateRepeat }: Config): Fault[] =>
+  issuer?.startsWith('https:') && proxies.length === 0 && lateRepeat === 'by-network'
+    ? [
+        {
+          key: 'trusted_proxies',
+          origin: { from: 'default' },
+          what: 'is empty, so all callers seem to come from the proxy in front and count as one network: a stolen refresh token that is used in step with its client is written to the log (refresh.repeated) and not stopped. List the address of the proxy',
+        },
+      ]
+    : []
+
 /** Finds the files, reads what they and the variables refer to, and loads. `real`: the variables that the process was started with. */
 export const loadConfiguration = async ({ file, envFile, flags }: Wanted, real: Environment): Promise<Configured> => {
   const { env, file: environmentFile, warnings } = readVariables(envFile, real)
@@ -99,7 +115,7 @@ export const loadConfiguration = async ({ file, envFile, flags }: Wanted, real: 
   const text = found ? { path: found.shown, text: found.text } : undefined
   const wanted = await secretFilesFor({ file: text, env })
   const loaded = await loadConfig({ file: text, env, environmentFile, flags, secrets: secretsOf(wanted), revisions: knownRevisions })
-  const told = { ...loaded, env, privateFiles: wanted.map(({ path }) => path), warnings: [...loaded.warnings, ...warnings] }
+  const told = { ...loaded, env, privateFiles: wanted.map(({ path }) => path), warnings: [...loaded.warnings, ...(loaded.ok ? behindUnknownProxy(loaded.config) : []), ...warnings] }
   if (!found) return told
   const place = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
   return told.ok ? { ...told, warnings: [...told.warnings, ...openToAll(found, told.writtenSecrets)], ...place } : { ...told, ...place }

@@ -20,6 +20,7 @@ const domain = (description: string) =>
 const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a whole http:// or https:// URL' })
 
 export const identityPresets = ['all', 'seed1', 'seed2', 'seed3', 'seed4', 'none'] as const
+export const lateRepeats = ['by-network', 'allow', 'refuse'] as const
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
 /** What a value of `identity.headers` may say about the person. */
 export const personPlaceholders = ['id', 'sub', 'login', 'email', 'name', 'provider', 'avatar', 'groups'] as const
@@ -193,7 +194,22 @@ export const configSchema = z
     storage: storage.prefault({}),
     access_token_lifetime: seconds('Lifetime of access tokens.', 3600, 60, 86_400),
     refresh_token_lifetime: seconds('How long a refresh token may lie unused.', 2_592_000, 300),
-    refresh_grace: seconds('How long a refresh token still answers with its successor after that successor was used.', 60, 0, 3600),
+    refresh_grace: seconds(
+      'How long a refresh token that is presented again answers with the same successor, counted from its own first use and from that of the successor.',
+      60,
+      0,
+      3600,
+    ),
+    refresh_late_repeat: z
+      .enum(lateRepeats)
+      .default('by-network')
+      .describe(
+        'What happens when a refresh token comes again after `refresh_grace` and its successor is still unused: ' +
+          'the answer was lost, or the token was stolen. `by-network`: the network that presented it first (IPv4 address, ' +
+          'IPv6 /64) gets the same successor; any other gets a new one in place of the unused one, and whoever then ' +
+          'presents the replaced one from elsewhere ends the grant. `allow`: everybody gets the same successor. ' +
+          '`refuse`: the grant ends. Under `by-network`, clients that authenticate are allowed wherever they are.',
+      ),
     code_lifetime: seconds('Lifetime of authorization codes.', 300, 10, 600),
     session_timeout: seconds('How long a browser session may lie unused; it ends after 8 hours in any case.', 3600, 60, 28_800),
     client_lifetime: seconds('How long a dynamic registration lives unused once somebody has signed in with it; 0 keeps it for ever. One that nobody ever signed in with ends after a day.', 7_776_000, 0),

@@ -85,6 +85,21 @@ export const isGlobalAddress = (host: string): boolean => {
   return address !== undefined && (address.length === 4 ? isGlobal4(address) : isGlobal6(address))
 }
 
+const hex = (bytes: Bytes): string => bytes.map((byte) => byte.toString(16).padStart(2, '0')).join('')
+
+/**
+ * The network that an address belongs to, as text to compare: an IPv4 address, also one carried in IPv6; the /64 of an IPv6 address, which one subscriber has
+ * (RFC 6177 §2); `loopback`. What is no address stands for itself.
+ */
+export const networkOf = (address: string): string => {
+  const bytes = bytesOf(address.replace(/%.*$/, ''))
+  if (!bytes) return address
+  const [, at] = bytes.length === 16 ? (carriers.find(([prefix]) => within(bytes, prefix)) ?? []) : []
+  const four = bytes.length === 4 ? bytes : at === undefined ? undefined : bytes.slice(at, at + 4)
+  if (four) return four[0] === 127 ? 'loopback' : four.join('.')
+  return hex(bytes) === '1'.padStart(32, '0') ? 'loopback' : `${hex(bytes.slice(0, 8))}/64`
+}
+
 // RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476, ICANN's .internal, and what home routers and cloud providers answer for.
 const localSuffix = /(?:^|\.)(?:localhost|local|localdomain|internal|intranet|private|corp|home|lan|home\.arpa|alt|onion)$/
 

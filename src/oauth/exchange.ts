@@ -12,8 +12,8 @@ import { subjectOf } from './tokens.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface ExchangeDeps {
-  readonly runtime: Pick<Runtime, 'now'>
-  readonly config: Pick<Config, 'refresh_grace'>
+  readonly runtime: Pick<Runtime, 'now' | 'keys'>
+  readonly config: Pick<Config, 'refresh_grace' | 'refresh_late_repeat'>
   readonly directory: Directory
   readonly grants: Grants
   readonly tokens: Tokens

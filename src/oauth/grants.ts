@@ -8,8 +8,9 @@ import type { Person } from '../ports/people.ts'
 import type { Audit, Present } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { createLive } from './live.ts'
+import { movedOn, replacedNewest, type Rotation, type Step } from './rotation.ts'
 
-export interface Grant {
+export interface Grant extends Rotation {
   readonly id: string
   /** `code`: allowed, the code not yet redeemed. `live`: tokens are out. `revoked`: nothing of it works any more. */
   readonly state: 'code' | 'live' | 'revoked'
@@ -28,12 +29,6 @@ export interface Grant {
   readonly refreshable: boolean
   /** Goes into every refresh token's MAC, so that none can be computed from the grant's id. */
   readonly salt: string
-  /** The newest refresh token handed out. */
-  readonly generation: number
-  /** When each generation was first presented, epoch ms; older than the grace they are dropped. */
-  readonly usedAt: Readonly<Record<number, number>>
-  /** The root key under which each generation was made: the same parent yields the same successor after a rotation of roots too. */
-  readonly keyIds: Readonly<Record<number, string>>
   readonly createdAt: number
   readonly authTime: number
   readonly redeemedAt?: number
@@ -48,9 +43,6 @@ export interface ReadGrant {
 
 export type NewGrant = Pick<Grant, 'person' | 'clientId' | 'clientName' | 'redirectUri' | 'redirectSent' | 'resource' | 'scopes' | 'challenge' | 'refreshable' | 'authTime'>
 
-/** What presenting refresh generation `t` of a live grant means now. */
-export type RefreshVerdict = 'advance' | 'repeat' | 'reuse'
-
 export interface Grants {
   /** Keeps a new grant in state `code` and answers it with the code's secret. */
   create(grant: NewGrant): Promise<{ readonly grant: Grant; readonly secret: string }>
@@ -61,8 +53,10 @@ export interface Grants {
   lately(id: string): Grant | undefined
   /** code → live; false when the record changed since it was read. */
   redeem(read: ReadGrant): Promise<boolean>
-  /** The generation that answers generation `t`: moves the grant on when `t` is the newest. Undefined when the record changed since it was read. */
-  advance(read: ReadGrant): Promise<Grant | undefined>
+  /** The newest refresh token was presented: the grant with the next one. Undefined when the record changed since it was read. */
+  advance(read: ReadGrant, by: string): Promise<Grant | undefined>
+  /** The grant with another successor of `parent` in place of the unused one. Undefined when the record changed since it was read. */
+  replace(read: ReadGrant, parent: number, by: string): Promise<Grant | undefined>
   /** Ends the grant, whatever it is at the moment. */
   revoke(id: string, reason: string): Promise<void>
   /** Removes a grant nobody heard of. */
@@ -73,18 +67,6 @@ export interface Grants {
 
 /** However often it is refreshed: after a year the person is asked again. */
 export const absoluteMs = 365 * 86_400_000
-/** Generations remembered within the grace; beyond it a client loops. */
-const maxRemembered = 200
-
-/** Generation `t` of a grant that is at `grant.generation` (security.md rule 3; RFC 9700 §4.14.2). */
-export const judgeRefresh = (grant: Pick<Grant, 'generation' | 'usedAt'>, t: number, now: number, graceMs: number): RefreshVerdict => {
-  if (t === grant.generation) return 'advance'
-  // The successor was handed out, perhaps into a lost connection. As long as nobody used it the parent may ask again; afterwards only for the grace.
-  if (t + 1 === grant.generation) return 'repeat'
-  const used = grant.usedAt[t + 1]
-  return used !== undefined && now - used < graceMs ? 'repeat' : 'reuse'
-}
-
 export interface GrantsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer'>
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
@@ -111,15 +93,6 @@ const newGrant = async (grant: NewGrant, { runtime, config }: GrantsDeps): Promi
     createdAt: now,
   }
   return { grant: made, secret }
-}
-
-/** The grant after its newest refresh token was presented at `now`; what lies beyond the grace is forgotten. */
-export const movedOn = (grant: Grant, now: number, graceMs: number, keyId: string): Grant => {
-  const next = grant.generation + 1
-  const used = Object.entries({ ...grant.usedAt, [grant.generation]: now }).filter(([, at]) => at === now || now - at < graceMs)
-  const usedAt = Object.fromEntries(used.slice(-maxRemembered))
-  const keyIds = Object.fromEntries(Object.entries({ ...grant.keyIds, [next]: keyId }).filter(([made]) => made in usedAt || Number(made) >= grant.generation))
-  return { ...grant, generation: next, usedAt, keyIds }
 }
 
 /** How long the record is kept after a change, ms. */
@@ -168,6 +141,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
   const { live, lately, forget } = createLive(runtime, read)
+  const stepBy = (by: string): Step => ({ now: runtime.now(), graceMs: config.refresh_grace * 1000, keyId: runtime.keys.current, by })
   const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
   const revoke: Grants['revoke'] = async (id, reason) => {
@@ -193,8 +167,12 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       return made
     },
     redeem: ({ grant, mark }) => swap({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark),
-    async advance({ grant, mark }) {
-      const moved = movedOn(grant, runtime.now(), config.refresh_grace * 1000, runtime.keys.current)
+    async advance({ grant, mark }, by) {
+      const moved = movedOn(grant, stepBy(by))
+      return (await swap(moved, mark)) ? moved : undefined
+    },
+    async replace({ grant, mark }, parent, by) {
+      const moved = replacedNewest(grant, parent, stepBy(by))
       return (await swap(moved, mark)) ? moved : undefined
     },
     async discard(id) {

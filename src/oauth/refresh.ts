@@ -1,10 +1,14 @@
 // grant_type=refresh_token (RFC 6749 §6): rotation that a lost answer or a parallel process cannot break, and that a thief cannot outlive.
 import { Refusal } from '../kit/refusal.ts'
+import type { Client } from './client.ts'
 import { factsOf, sameResource, tokenAnswer } from './exchange.ts'
-import type { Exchange, ExchangeDeps } from './exchange.ts'
+import type { Exchange, ExchangeDeps, TokenRequest } from './exchange.ts'
 import { one } from './form.ts'
-import { endedRefusal, judgeRefresh } from './grants.ts'
-import type { Grant } from './grants.ts'
+import { endedRefusal } from './grants.ts'
+import type { Grant, ReadGrant } from './grants.ts'
+import { networkFor } from './networks.ts'
+import { judgeRefresh, type LateRepeat } from './rotation.ts'
+import type { RefreshClaim } from './tokens.ts'
 
 /** Every lost compare-and-set means that somebody else won one, so this many in a row mean that something is broken. */
 const maxAttempts = 100
@@ -18,34 +22,59 @@ const narrowed = (form: URLSearchParams, grant: Grant): readonly string[] => {
   return kept.length > 0 ? kept : grant.scopes
 }
 
-export const createRefresh = ({ runtime, config, directory, grants, tokens, record }: ExchangeDeps): Exchange => async (request) => {
-  const { client, form } = request
-  const presented = one(form, 'refresh_token')
-  if (presented === undefined) throw new Refusal('request.malformed', 'no refresh_token', { say: 'refresh_token is required.' })
-  const claim = tokens.readRefresh(presented)
-  if (!claim) throw new Refusal('refresh.unknown', 'not a refresh token')
-  for (let attempt = 0; attempt < maxAttempts; attempt++) {
-    const read = await grants.read(claim.grantId)
-    if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read) throw new Refusal('refresh.unknown', 'no such refresh token')
-    const { grant } = read
-    if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `token of ${grant.clientId} sent by ${client.id}`)
-    const now = runtime.now()
-    const ended = endedRefusal(grant, now)
-    if (ended) throw ended
-    sameResource(form, grant, directory)
-    const scopes = narrowed(form, grant)
-    const verdict = judgeRefresh(grant, claim.generation, now, config.refresh_grace * 1000)
-    if (verdict === 'reuse') {
-      await grants.revoke(grant.id, 'refresh_reuse')
-      record({ event: 'refresh.reuse', reason: 'refresh_reuse', generation: claim.generation, latest: grant.generation, ...factsOf(grant, request) })
-      throw new Refusal('refresh.reuse', `generation ${claim.generation} of ${grant.generation}`)
-    }
-    const moved = verdict === 'advance' ? await grants.advance(read) : grant
-    if (!moved) continue
-    const successor = await tokens.refresh(moved, claim.generation + 1)
-    if (successor === undefined) throw new Refusal('refresh.unknown', 'the root key of the successor is gone')
-    return tokenAnswer(tokens, await tokens.access(grant, scopes), scopes, successor)
-  }
-  throw new Refusal('storage.unavailable', 'the grant changed under every attempt')
+/** A client that proves who it is at each request is known by that, wherever it is. */
+const lateRepeatOf = (client: Client, configured: LateRepeat): LateRepeat => (configured === 'by-network' && client.authMethod !== 'none' ? 'allow' : configured)
+
+/** A grant as it was read for one request, and what the request is in its eyes. */
+interface Reading {
+  readonly read: ReadGrant
+  readonly claim: RefreshClaim
+  readonly request: TokenRequest
 }
 
+export const createRefresh = ({ runtime, config, directory, grants, tokens, record }: ExchangeDeps): Exchange => {
+  /** The grant and the generation that answer the presented one, everything changed that must be; undefined when somebody else changed the grant first. */
+  const succeed = async ({ read, claim, request }: Reading): Promise<{ readonly grant: Grant; readonly successor: number } | undefined> => {
+    const { grant } = read
+    const network = await networkFor(runtime.keys, grant, request.visit.ip)
+    const lateRepeat = lateRepeatOf(request.client, config.refresh_late_repeat)
+    const verdict = judgeRefresh(grant, { generation: claim.generation, now: runtime.now(), graceMs: config.refresh_grace * 1000, lateRepeat, isHere: network.is })
+    const facts = { generation: claim.generation, latest: grant.generation, ...factsOf(grant, request) }
+    if (verdict.kind === 'reuse') {
+      await grants.revoke(grant.id, 'refresh_reuse')
+      record({ event: 'refresh.reuse', reason: 'refresh_reuse', ...facts })
+      throw new Refusal('refresh.reuse', `generation ${claim.generation} of ${grant.generation}`)
+    }
+    if (verdict.kind === 'repeat') {
+      if (verdict.late) record({ event: 'refresh.repeated', reason: 'same_successor', ...facts })
+      return { grant, successor: verdict.successor }
+    }
+    const moved = verdict.kind === 'advance' ? await grants.advance(read, network.digest) : await grants.replace(read, verdict.parent, network.digest)
+    if (moved && verdict.kind === 'replace') record({ event: 'refresh.repeated', reason: 'successor_replaced', ...facts })
+    return moved && { grant: moved, successor: moved.generation }
+  }
+
+  return async (request) => {
+    const { client, form } = request
+    const presented = one(form, 'refresh_token')
+    if (presented === undefined) throw new Refusal('request.malformed', 'no refresh_token', { say: 'refresh_token is required.' })
+    const claim = tokens.readRefresh(presented)
+    if (!claim) throw new Refusal('refresh.unknown', 'not a refresh token')
+    for (let attempt = 0; attempt < maxAttempts; attempt++) {
+      const read = await grants.read(claim.grantId)
+      if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read) throw new Refusal('refresh.unknown', 'no such refresh token')
+      const { grant } = read
+      if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `token of ${grant.clientId} sent by ${client.id}`)
+      const ended = endedRefusal(grant, runtime.now())
+      if (ended) throw ended
+      sameResource(form, grant, directory)
+      const scopes = narrowed(form, grant)
+      const found = await succeed({ read, claim, request })
+      if (!found) continue
+      const successor = await tokens.refresh(found.grant, found.successor)
+      if (successor === undefined) throw new Refusal('refresh.unknown', 'the root key of the successor is gone')
+      return tokenAnswer(tokens, await tokens.access(grant, scopes), scopes, successor)
+    }
+    throw new Refusal('storage.unavailable', 'the grant changed under every attempt')
+  }
+}

@@ -55,6 +55,22 @@ describe('the configuration file', () => {
   })
 })
 
+describe('a proxy in front that is not trusted', () => {
+  const cost =
+    '⚠ trusted_proxies – is empty, so all callers seem to come from the proxy in front and count as one network: a stolen refresh token that is used ' +
+    'in step with its client is written to the log (refresh.repeated) and not stopped. List the address of the proxy\n'
+  const people = 'local_users: [{ username: ana, password: correct-horse }]\n'
+  it.each([
+    ['is told with its cost where the public URL is https', 'issuer: https://mcp.example.com\n', cost],
+    ['is not there when its address is listed', 'issuer: https://mcp.example.com\ntrusted_proxies: [192.0.2.1]\n', ''],
+    ['costs nothing where networks do not count', 'issuer: https://mcp.example.com\nrefresh_late_repeat: refuse\n', ''],
+    ['is not there on loopback', '', ''],
+  ])('%s', async (_, text, told) => {
+    place.write('config.yaml', text + people)
+    expect((await postern(place, ['validate'])).err).toBe(told)
+  })
+})
+
 describe('postern validate', () => {
   it('says that the printed configuration is valid, and warns of its sample secret', async () => {
     place.write('config.yaml', printed.quickStart)

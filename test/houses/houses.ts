@@ -13,6 +13,7 @@ import type { Store } from '../../src/ports/store.ts'
 import { createRegistry } from '../../src/services/registry.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
+import { addressIn } from './networks.ts'
 import { startWorkerd } from './workerd.ts'
 
 export interface LogLine {
@@ -64,7 +65,7 @@ const supplier =
     await (service ? registry.add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true }) : registry.remove(id))
   }
 
-const quietVisit = (n: number) => ({ requestId: `request-${n}`, ip: '127.0.0.1' })
+const quietVisit = (n: number, init: RequestInit | undefined) => ({ requestId: `request-${n}`, ip: addressIn(init) })
 
 const made = async (options: HouseOptions, stateDir: string) => {
   const config = configSchema.parse(configOf(options))
@@ -92,7 +93,7 @@ export const openInProcess = async (options: HouseOptions): Promise<LivingHouse>
       const request = new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } })
       // As a runtime holds a request while it is answered: its signal follows the caller's no longer than it lives.
       init?.signal?.addEventListener('abort', () => void request, { once: true })
-      return gateway.handle(request, quietVisit(count++), fetch)
+      return gateway.handle(request, quietVisit(count++, init), fetch)
     },
     async close() {
       await runtime.close()

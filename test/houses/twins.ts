@@ -7,6 +7,7 @@ import { createGateway } from '../../src/gateway.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
+import { addressIn } from './networks.ts'
 
 export interface Twin extends LoginHouse {
   readonly log: { readonly level: string; readonly event: string; readonly fields: Readonly<Record<string, unknown>> }[]
@@ -41,7 +42,7 @@ export const createTwins = (upstream: string): Twins => {
       const twin: Twin = {
         origin,
         log,
-        fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), { requestId: `request-${count++}`, ip: '127.0.0.1' }, fetch),
+        fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), { requestId: `request-${count++}`, ip: addressIn(init) }, fetch),
         async close() {
           await runtime.close()
           open.splice(open.indexOf(twin), 1)

@@ -1,6 +1,6 @@
 // Which addresses are global unicast.
 import { describe, expect, test } from 'vitest'
-import { isAddress, isGlobalAddress, isLocalName } from '../../src/kit/addresses.ts'
+import { isAddress, isGlobalAddress, isLocalName, networkOf } from '../../src/kit/addresses.ts'
 import vectors from '../data/outbound-hosts.json' with { type: 'json' }
 
 const hostOf = (host: string): string => new URL(`https://${host}/`).hostname
@@ -41,4 +41,21 @@ describe('names of this machine', () => {
     expect(isLocalName(name)).toBe(true),
   )
   test.each(['example.com', 'localhost.example.com', 'local.dev', 'internal.example', '127.0.0.1.nip.io', 'notlocalhost.net', 'claude.ai'])('%s is not', (name) => expect(isLocalName(name)).toBe(false))
+})
+
+describe('the network of a caller', () => {
+  test.each([
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['64:ff9b::192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2::1', '20010db800010002/64'],
+    ['2001:DB8:1:2:ffff:ffff:ffff:ffff', '20010db800010002/64'],
+    ['2001:db8:1:3::1', '20010db800010003/64'],
+    ['fe80::1%eth0', 'fe80000000000000/64'],
+    ['127.0.0.1', 'loopback'],
+    ['127.8.8.8', 'loopback'],
+    ['::1', 'loopback'],
+    ['', ''],
+    ['unknown', 'unknown'],
+  ])('of %s is %s', (address, network) => expect(networkOf(address)).toBe(network))
 })

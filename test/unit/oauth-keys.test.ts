@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { es256 } from '../../src/node/keys.ts'
-import { judgeRefresh, movedOn, type Grant } from '../../src/oauth/grants.ts'
 import { keysInUse, signingKey } from '../../src/oauth/key-set.ts'
 import { createSigner } from '../../src/oauth/signing-keys.ts'
 import type { Store } from '../../src/ports/store.ts'
@@ -154,28 +153,5 @@ describe('keys', () => {
     expect(signingKey(keys, 1_000_000)).toBe(keys[1])
     expect(keysInUse(keys, 1_000_000 + hour, hour)).toEqual(keys)
     expect(keysInUse(keys, 1_000_000 + hour + 60_000, hour)).toEqual([keys[1]])
-  })
-})
-
-describe('a presented generation', () => {
-  const grace = 60_000
-  const grant = (generation: number, usedAt: Record<number, number>) => ({ generation, usedAt })
-
-  it('moves the grant on when it is the newest', () => expect(judgeRefresh(grant(3, {}), 3, 0, grace)).toBe('advance'))
-  it('gets its successor again while nobody used that, however late', () => expect(judgeRefresh(grant(3, { 2: 0 }), 2, 1e12, grace)).toBe('repeat'))
-  it('gets it again for the grace after that was used', () => {
-    expect(judgeRefresh(grant(3, { 1: 0, 2: 1000 }), 1, 60_999, grace)).toBe('repeat')
-    expect(judgeRefresh(grant(3, { 1: 0, 2: 1000 }), 1, 61_000, grace)).toBe('reuse')
-  })
-  it('is a reuse when its successor was used too long ago to be remembered', () => expect(judgeRefresh(grant(9, {}), 1, 0, grace)).toBe('reuse'))
-  it('is remembered no longer than the grace, and its key as long as it may be asked for', () => {
-    const start = { generation: 0, usedAt: {}, keyIds: { 0: 'a' } } as unknown as Grant
-    const one = movedOn(start, 1000, grace, 'b')
-    const two = movedOn(one, 2000, grace, 'c')
-    expect([two.generation, two.usedAt, two.keyIds]).toEqual([2, { 0: 1000, 1: 2000 }, { 0: 'a', 1: 'b', 2: 'c' }])
-    const three = movedOn(two, 100_000, grace, 'd')
-    expect([three.usedAt, three.keyIds]).toEqual([{ 2: 100_000 }, { 2: 'c', 3: 'd' }])
-    const busy = Array.from({ length: 500 }).reduce<Grant>((grown) => movedOn(grown, 5000, grace, 'k'), start)
-    expect(Object.keys(busy.usedAt)).toHaveLength(200)
   })
 })

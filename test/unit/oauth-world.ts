@@ -151,14 +151,14 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
 export type World = Awaited<ReturnType<typeof createWorld>>
 
 /** Runs a handler and says what came of it, a refusal as the hall would draw it. */
-export const run = async (handler: Handler, request: Request): Promise<Outcome> => {
+export const run = async (handler: Handler, request: Request, ip = visit.ip): Promise<Outcome> => {
   const outcome = (response: Response, text: string, more: Partial<Outcome>): Outcome => {
     const location = response.headers.get('location')
     const json = /json/.test(response.headers.get('content-type') ?? '') ? (JSON.parse(text) as Record<string, unknown>) : {}
     return { status: response.status, headers: response.headers, body: json, text, ...(location === null ? {} : { location: new URL(location, origin) }), ...more }
   }
   try {
-    const response = await handler(request, visit)
+    const response = await handler(request, { ...visit, ip })
     return outcome(response, await response.text(), {})
   } catch (thrown) {
     if (!(thrown instanceof Refusal)) throw thrown
