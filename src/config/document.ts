@@ -1,8 +1,9 @@
 // A YAML (or JSON) file becomes a tree of values that know their line and column. What the YAML library would say is said in our words:
 // its messages quote the text, and the text holds secrets.
-import { type Document, type ErrorCode, LineCounter, type Node, type YAMLError, type YAMLMap, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
+import { Document, type ErrorCode, LineCounter, type Node, type YAMLError, type YAMLMap, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
 import { coerce } from './coerce.ts'
 import { type Fault, type Origin, type Path, keyText } from './fault.ts'
+import { type JsonText, meantAsJson, readJsonc, syntaxOf } from './jsonc.ts'
 import { shapeAt } from './shape.ts'
 import { substitute } from './substitute.ts'
 import { type Branch, type Tree, branch, createTree } from './tree.ts'
@@ -160,10 +161,47 @@ function valueOf(reader: Reader, node: Node | null | undefined, path: Path, key:
     return items
   }
   const value = isScalar(node) ? node.value : null
+  if (isScalar(node) && (typeof value === 'number' || typeof value === 'boolean')) reader.tree.noteSource(path, node.source ?? String(value))
   if (typeof value === 'string') return scalar(reader, value, path, key, startOf(node))
   // An empty section (`cors:` with everything below commented out) is an absent one.
   const kind = value === null ? shapeAt(path)?.kind : undefined
   return kind === 'object' || kind === 'record' || kind === 'list' ? undefined : value
+}
+
+interface Parsed extends Partial<Pick<JsonText, 'wrong'>> {
+  readonly document: Document
+  readonly contents: Node | null
+  readonly errors: readonly YAMLError[]
+}
+
+const isToml = ({ path, text }: ConfigFile): boolean => /\.toml$/i.test(path) || /^\[mcp_servers\.[^\]]+\]\s*$/m.test(text)
+
+const parseYaml = (file: ConfigFile, lines: LineCounter): Parsed => {
+  const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: '1.2' }) as Document
+  const parsed = { document, contents: document.contents as Node | null, errors: [...document.errors, ...document.warnings] }
+  if (!isToml(file)) return parsed
+  return { ...parsed, wrong: { offset: 0, what: 'is TOML, which is not read here: write each [mcp_servers.<name>] table of Codex as an entry of mcpServers, in JSON or YAML' } }
+}
+
+const parseJson = (text: string, lines: LineCounter): Parsed => {
+  for (let at = 0; at >= 0; at = text.indexOf('\n', at) + 1 || -1) lines.addNewLine(at)
+  // A byte order mark is what PowerShell begins a file with.
+  return { document: new Document(), errors: [], ...readJsonc(text.replace(/^\ufeff/, ' ')) }
+}
+
+/** JSON with comments, or YAML; a file that is neither is told in the words of what it was meant to be. */
+const parse = (file: ConfigFile, lines: LineCounter): Parsed => {
+  const syntax = syntaxOf(file.path, file.text)
+  if (syntax === 'yaml') return parseYaml(file, lines)
+  const jsonLines = new LineCounter()
+  const json = parseJson(file.text, jsonLines)
+  const take = (): Parsed => {
+    lines.lineStarts = jsonLines.lineStarts
+    return json
+  }
+  if (syntax === 'json' || !json.wrong) return take()
+  const yaml = parseYaml(file, lines)
+  return yaml.errors.length > 0 && meantAsJson(file.text) ? take() : yaml
 }
 
 /** The file as a tree. `lookup` answers for `${NAME}`; `hint` may add to the sentence about a name that is not set. Never throws. */
@@ -172,15 +210,16 @@ export const readDocument = (file: ConfigFile, lookup: (name: string) => string 
   const empty = (what: string): Read => ({ tree: createTree(), faults: [{ key: '', origin: { from: 'file', path: file.path, line: 1, column: 1, variables: [] }, what }], lost: [] })
   if (file.text.length > mostBytes) return empty('the file is larger than 1 MiB')
   try {
-    const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: '1.2' })
+    const { document, contents, errors, wrong } = parse(file, lines)
     const place: Reader['place'] = (offset, variables = []) => {
       const { line, col } = lines.linePos(offset ?? 0)
       return { from: 'file', path: file.path, line: Math.max(1, line), column: Math.max(1, col), variables }
     }
-    const reader: Reader = { file, document: document as Document, tree: createTree(), faults: [], lost: [], lookup, hint, place, nodes: 0 }
-    syntaxFaults(reader, [...document.errors, ...document.warnings])
+    const reader: Reader = { file, document, tree: createTree(), faults: [], lost: [], lookup, hint, place, nodes: 0 }
+    if (wrong) return { tree: createTree(), faults: [{ key: '', origin: place(wrong.offset), what: wrong.what }], lost: [] }
+    syntaxFaults(reader, errors)
     if (reader.faults.length > 0) return { tree: createTree(), faults: reader.faults, lost: [] }
-    const root = document.contents as Node | null
+    const root = contents
     if (isMap(root)) Object.assign(reader.tree.root, mapping(reader, root, [], 0))
     else if (root !== null && !(isScalar(root) && root.value === null)) fault(reader, [], place(startOf(root)), 'the file must hold keys and values, e.g. port: 8080')
     return { tree: reader.tree, faults: reader.faults, lost: reader.lost }

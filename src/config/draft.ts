@@ -5,8 +5,12 @@ import { shapeAt } from './shape.ts'
 import { type Tree, isBranch } from './tree.ts'
 
 export interface Draft {
-  /** Whether something was written there, right or wrong. */
+  /** Whether something was written there, right or wrong, or misspelt. */
   has(...path: Path): boolean
+  /** Whether the key at the path was written under another name, which is told as a fault: what is missing is missing because of it. */
+  misspelt(...path: Path): boolean
+  /** Whether the path, or one above it, is at fault already. */
+  lost(...path: Path): boolean
   text(...path: Path): string | undefined
   /** The text as a sentence may repeat it, in quotes; what a variable supplied is named, not shown. */
   said(...path: Path): string
@@ -40,13 +44,13 @@ export type Rule = (draft: Draft, report: Report) => void
 const startsWith = (path: Path, start: Path): boolean => start.every((part, i) => path[i] === part)
 
 /** `lost`: paths already at fault; nothing at or below them is shown. */
-export const createDraft = (tree: Tree, lost: readonly Path[], options: { readonly production: boolean; readonly revisions?: readonly string[] | undefined; readonly loopback: (draft: Pick<Draft, 'text' | 'has'>) => boolean }): Draft => {
-  const value = (path: Path): unknown => {
-    if (lost.some((bad) => startsWith(path, bad))) return undefined
-    return tree.get(path) ?? shapeAt(path)?.fallback
-  }
+export const createDraft = (tree: Tree, lost: readonly Path[], options: { readonly misspelt?: readonly Path[]; readonly production: boolean; readonly revisions?: readonly string[] | undefined; readonly loopback: (draft: Pick<Draft, 'text' | 'has'>) => boolean }): Draft => {
+  const isLost = (path: Path): boolean => lost.some((bad) => startsWith(path, bad))
+  const value = (path: Path): unknown => (isLost(path) ? undefined : (tree.get(path) ?? shapeAt(path)?.fallback))
+  const meant = new Set((options.misspelt ?? []).map(keyText))
+  const misspelt = (...path: Path): boolean => meant.has(keyText(path))
   const base = {
-    has: (...path: Path): boolean => tree.written(path) !== undefined,
+    has: (...path: Path): boolean => tree.written(path) !== undefined || misspelt(...path),
     text: (...path: Path): string | undefined => {
       const found = value(path)
       return typeof found === 'string' ? found : undefined
@@ -54,6 +58,8 @@ export const createDraft = (tree: Tree, lost: readonly Path[], options: { readon
   }
   return {
     ...base,
+    misspelt,
+    lost: (...path) => isLost(path),
     said: (...path) => {
       const origin = tree.written(path)?.value
       const variables = origin?.from === 'file' ? origin.variables : []
@@ -69,16 +75,16 @@ export const createDraft = (tree: Tree, lost: readonly Path[], options: { readon
       if (!Array.isArray(found)) return []
       return found.flatMap((_, i) => {
         const here = [...path, i]
-        const text: unknown = lost.some((bad) => startsWith(here, bad)) ? undefined : found[i]
+        const text: unknown = isLost(here) ? undefined : found[i]
         return typeof text === 'string' ? [{ value: text, path: here }] : []
       })
     },
     keys: (...path) => {
-      const found = tree.get(path)
+      const found = isLost(path) ? undefined : tree.get(path)
       return isBranch(found) ? Object.keys(found) : []
     },
     positions: (...path) => {
-      const found = tree.get(path)
+      const found = isLost(path) ? undefined : tree.get(path)
       return Array.isArray(found) ? [...found.keys()] : []
     },
     secrets: () =>

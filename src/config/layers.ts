@@ -4,7 +4,7 @@ import { type Effective, type Environment, type SecretFile, secretFileVariables 
 import { overlayEnvironment } from './environment.ts'
 import type { Fault, Path } from './fault.ts'
 import type { Flags } from './flags.ts'
-import { adoptMcpServers } from './mcp-servers.ts'
+import { adoptClientFiles, writtenTexts } from './client-files.ts'
 import { overlayFlags } from './overlay-flags.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, createTree } from './tree.ts'
@@ -55,14 +55,15 @@ export const layer = async (input: LoadInput, env: Effective): Promise<Layers> =
   }
   const file = await read(input.file, lookup, (name) => didYouMean(name, env.values.keys()))
   // Before the environment, so that its names find these services as any other.
-  const adopted = adoptMcpServers(file.tree)
+  const adopted = adoptClientFiles(file.tree, lookup)
   const environment = overlayEnvironment(file.tree, env, referenced)
   const flags = overlayFlags(file.tree, input.flags ?? {})
-  const parts = [file, environment, flags]
+  writtenTexts(file.tree)
+  const parts = [file, adopted, environment, flags]
   return {
     tree: file.tree,
-    faults: [...env.faults, ...adopted, ...parts.flatMap((part) => part.faults)],
-    warnings: environment.warnings,
+    faults: [...env.faults, ...parts.flatMap((part) => part.faults)],
+    warnings: [...adopted.warnings, ...environment.warnings],
     lost: parts.flatMap((part) => part.lost),
   }
 }

@@ -72,7 +72,7 @@ Postern starts without any configuration. What it is told comes from, in this or
 
 1. flags of the command line,
 2. environment variables, then those of [\`.env\`](#environment-variables),
-3. one YAML (or JSON) file,
+3. one file, YAML or JSON (with comments and trailing commas),
 4. defaults.
 
 \`postern config explain\` prints every key with its value and where that came from; \`postern validate\` checks everything without
@@ -108,6 +108,35 @@ numbers, true or false, and lists (\`a,b\` or JSON). Inside \`[ ]\` and \`{ }\`,
 filled in. In \`identity.headers\` the names of the person's properties are not variables. YAML anchors, aliases and \`<<\` work.
 `
 
+const clientFiles = `
+### Files of MCP clients
+
+The file of a client is taken as it is, under any of the names above or with \`--config\`. Each server becomes a service, and its name in lower case the id. Settings of the
+gateway for it stand in \`mcp_services.<id>\` of the same file, or in variables.
+
+| client | where its servers stand |
+| --- | --- |
+| Claude Desktop, Claude Code, Cursor, Cline, Roo Code, Windsurf, Gemini CLI, Copilot CLI, LibreChat | \`mcpServers\` |
+| Continue | \`mcpServers\`, a list |
+| VS Code | \`servers\` (\`mcp.json\`), \`mcp.servers\` (settings) |
+| opencode | \`mcp\` |
+| Zed | \`context_servers\` |
+
+Numbers and flags in \`args\`, \`env\` and \`headers\` are the text they were written as. \`headers\` become \`upstream_auth\` of type \`static\`. An entry with \`disabled: true\` or
+\`enabled: false\` is left out. A name that is an address of the gateway gets a free id (\`docs\` is served at \`/docs-server/mcp\`), and the log says so. Other settings of the client in the same file
+are named in one warning and not read.
+
+| in the file | what happens |
+| --- | --- |
+| \`\${input:some-key}\` (VS Code asks its user) | the environment variable SOME_KEY takes its place; the start is refused without it |
+| \`\${userHome}\`, \`\${/}\`, \`\${env:NAME}\`, \`{env:NAME}\` | filled in |
+| \`\${workspaceFolder}\` and what else only an editor knows, \`{file:…}\`, \`envFile\` | the start is refused, with what to write |
+| \`{{…}}\` in a header (LibreChat fills it in for each person) | the header is left out, with a warning; \`identity\` tells the server who calls |
+| \`includeTools\`, \`excludeTools\`, \`disabledTools\`, \`oauth\` | not applied, with a warning |
+| a server that a Zed extension starts; the TOML of Codex | the start is refused, with what to write |
+| a setting of this gateway in an entry, such as \`auth_required\` | the start is refused, with the place where it belongs |
+`
+
 const environmentHead = `
 ## Environment variables
 
@@ -141,15 +170,15 @@ A start that would be unsafe does not happen. The message names the key and the 
 | \`issuer\` | http beyond loopback; a path, query or fragment; any spelling but the canonical one (a trailing slash is dropped) |
 | \`cors\` | the origin \`*\` together with \`allow_credentials: true\`; patterns; \`null\` |
 | \`trusted_proxies\` | ranges wider than /8 (IPv4) or /7 (IPv6) |
-| \`oauth_providers\` | an unknown id without \`issuer\`; http beyond loopback, or on loopback behind a public gateway |
+| \`oauth_providers\` | an unknown id without \`issuer\`; http beyond loopback, or on loopback behind a public gateway; on a public gateway, a provider at which anybody can have an account (Google, Microsoft for any tenant and others) without \`allowed_emails\`, \`allowed_domains\` or \`allowed_groups\` |
 | \`hosts\`, \`domain_root\`, \`base_domain\` | a host that would mean two services, or one and the gateway: a name of the gateway, one place written twice, ids that make one label, two servers of one domain and path, an \`alias\` twice; a service whose server is at such a host |
-| \`mcp_services\` | ids that are addresses of the gateway; an \`oauth_provider\` that does not exist; a \`url\` that is the gateway itself; neither or both of \`url\` and \`command\`; a \`command\` without login that is not \`shared\`; in \`upstream_auth\`, keys of another \`type\`, a \`client_id\` without the server it belongs to, \`idp_token\` without \`oauth_providers\` |
+| \`mcp_services\` | ids that are addresses of the gateway; an \`oauth_provider\` that does not exist; a \`url\` that is the gateway itself; neither or both of \`url\` and \`command\`; a \`command\` without login that is not \`shared\`; two values for one header; header values that HTTP cannot send; in \`upstream_auth\`, keys of another \`type\`, a \`client_id\` without the server it belongs to, \`idp_token\` without \`oauth_providers\` |
 | \`local_users\` | two of one name; passwords that are short or among the first anybody tries |
 | \`clients\` | redirect URIs with wildcards, fragments or http beyond loopback; private keys in \`jwks\`; credentials that do not fit the method |
 | \`refresh_token_lifetime\` | shorter than \`access_token_lifetime\` |
 | \`storage.type\` | \`memory\` with NODE_ENV=production |
 | sign-in | a public gateway on which nobody could sign in |
-| anything | unknown keys, keys written twice, variables that are not set |
+| anything | unknown keys, unknown \`POSTERN_\` variables, keys written twice, variables that are not set |
 
 Ids that services cannot have: ${[...reservedIds].map((id) => `\`${id}\``).join(', ')}.
 `
@@ -188,6 +217,7 @@ export const configReference = (): string =>
     searchedFiles.map((file, i) => `${i + 1}. \`${file}\``).join('\n'),
     '\n',
     variables,
+    clientFiles,
     '\n## Keys\n\n',
     keys(),
     '\n',

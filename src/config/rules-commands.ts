@@ -29,6 +29,11 @@ const people = (draft: Draft, report: Report, id: string): void => {
   for (const name of ownNames) if (draft.has(...path, 'env', name)) report.key([...path, 'env', name], 'is a name that the gateway writes itself')
 }
 
+/** A shell would expand it, and no shell reads it. */
+const homes = (draft: Draft, report: Report, id: string): void => {
+  for (const { value, path } of draft.texts('mcp_services', id, 'args')) if (/^~(?:\/|$)/.test(value)) report.warn(path, 'begins with ~, which is passed to the command as it stands: write the whole path, or ${HOME}')
+}
+
 const isolation = (draft: Draft, report: Report, id: string): void => {
   const path = ['mcp_services', id]
   if (draft.text(...path, 'sandbox') !== 'none') return
@@ -37,9 +42,11 @@ const isolation = (draft: Draft, report: Report, id: string): void => {
 
 const commands: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) {
+    if (draft.lost('mcp_services', id)) continue
     either(draft, report, id)
     people(draft, report, id)
     isolation(draft, report, id)
+    homes(draft, report, id)
   }
 }
 

@@ -32,7 +32,7 @@ const hostMap: Rule = (draft, report) => {
     const wanted = draft.text('hosts', host)
     const name = host.replace(/:\d+$/, '')
     if (own.has(name) || name === 'localhost' || /^[\d.]+$/.test(name)) report.key(['hosts', host], 'is a name of the gateway itself: services are reached there by path, e.g. /jira/mcp')
-    if (wanted !== undefined && !known.includes(wanted)) report.fault(['hosts', host], `${draft.said('hosts', host)} is not in mcp_services${didYouMean(wanted, known)}`)
+    if (wanted !== undefined && !known.includes(wanted) && !draft.misspelt('mcp_services')) report.fault(['hosts', host], `${draft.said('hosts', host)} is not in mcp_services${didYouMean(wanted, known)}`)
   }
 }
 

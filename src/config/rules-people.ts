@@ -101,6 +101,7 @@ const localUsers: Rule = (draft, report) => {
 const aWayIn: Rule = (draft, report) => {
   if (draft.loopback || draft.keys('oauth_providers').length > 0 || draft.positions('local_users').length > 0) return
   if (draft.has('issuer') && draft.text('issuer') === undefined) return
+  if (['oauth_providers', 'local_users'].some((key) => draft.misspelt(key))) return
   const services = draft.keys('mcp_services')
   const open = services.length > 0 && services.every((id) => draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required'))
   if (!open) report.fault(draft.has('issuer') ? ['issuer'] : ['host'], 'is public, and nobody could sign in: add oauth_providers or local_users (the built-in person exists on loopback only)')

@@ -35,7 +35,7 @@ const provider = (draft: Draft, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'oauth_provider']
   const wanted = draft.text(...path)
   const known = draft.keys('oauth_providers')
-  if (wanted === undefined || known.includes(wanted)) return
+  if (wanted === undefined || known.includes(wanted) || draft.misspelt('oauth_providers')) return
   const there = known.length > 0 ? `there are: ${known.map((name) => printable(name)).join(', ')}` : 'there are none'
   report.fault(path, `${draft.said(...path)} is not in oauth_providers (${there})${didYouMean(wanted, known)}`)
 }
@@ -71,7 +71,7 @@ const services: Rule = (draft, report) => {
 const defaultService: Rule = (draft, report) => {
   const wanted = draft.text('default_service')
   const known = draft.keys('mcp_services')
-  if (wanted !== undefined && !known.includes(wanted)) report.fault(['default_service'], `${draft.said('default_service')} is not in mcp_services${didYouMean(wanted, known)}`)
+  if (wanted !== undefined && !known.includes(wanted) && !draft.misspelt('mcp_services')) report.fault(['default_service'], `${draft.said('default_service')} is not in mcp_services${didYouMean(wanted, known)}`)
 }
 
 export const serviceRules: readonly Rule[] = [ids, services, defaultService]

@@ -28,7 +28,7 @@ const belongs = (draft: Draft, report: Report, path: readonly string[], type: st
 const statics = (draft: Draft, report: Report, path: readonly string[]): void => {
   const names = draft.keys(...path, 'headers')
   const token = draft.text(...path, 'token')
-  if (token === undefined && names.length === 0 && !draft.has(...path, 'token')) report.key([...path, 'type'], 'static needs token or headers')
+  if (token === undefined && names.length === 0 && !draft.has(...path, 'token') && !draft.has(...path, 'headers')) report.key([...path, 'type'], 'static needs token or headers')
   const wrong = token === undefined ? undefined : bearerFault(token)
   if (wrong) report.fault([...path, 'token'], wrong)
   const seen = new Map<string, string>()
@@ -59,17 +59,17 @@ const urls = (draft: Draft, report: Report, path: readonly string[]): void => {
 }
 
 const client = (draft: Draft, report: Report, path: readonly string[], type: string): void => {
-  const [id, secret, key, method, issuer, token] = ['client_id', 'client_secret', 'private_key', 'token_endpoint_auth_method', 'issuer', 'token_endpoint'].map((name) => draft.text(...path, name))
-  const authorization = draft.text(...path, 'authorization_endpoint')
+  const there = (name: string): boolean => draft.has(...path, name)
+  const method = draft.text(...path, 'token_endpoint_auth_method')
   // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP: credentials belong to their issuer).
-  if (id !== undefined && issuer === undefined && token === undefined) report.key([...path, 'client_id'], 'needs issuer (or both endpoints): it must be said to which authorization server it belongs')
-  if (id === undefined && secret !== undefined) report.key([...path, 'client_secret'], 'needs client_id')
-  if (authorization !== undefined && token === undefined) report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
-  if (type !== 'client_credentials' && token !== undefined && authorization === undefined) report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
-  if (type !== 'client_credentials' && token !== undefined && id === undefined) report.key([...path, 'token_endpoint'], 'needs client_id: without discovery there is nowhere to register')
-  if (method === 'private_key_jwt' && key === undefined) report.key([...path, 'token_endpoint_auth_method'], 'private_key_jwt needs private_key, with type: client_credentials')
-  if ((method === 'client_secret_basic' || method === 'client_secret_post') && secret === undefined) report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
-  if (type === 'client_credentials' && (id === undefined || (secret === undefined && key === undefined))) report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
+  if (there('client_id') && !there('issuer') && !there('token_endpoint')) report.key([...path, 'client_id'], 'needs issuer (or both endpoints): it must be said to which authorization server it belongs')
+  if (!there('client_id') && there('client_secret')) report.key([...path, 'client_secret'], 'needs client_id')
+  if (there('authorization_endpoint') && !there('token_endpoint')) report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
+  if (type !== 'client_credentials' && there('token_endpoint') && !there('authorization_endpoint')) report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
+  if (type !== 'client_credentials' && there('token_endpoint') && !there('client_id')) report.key([...path, 'token_endpoint'], 'needs client_id: without discovery there is nowhere to register')
+  if (method === 'private_key_jwt' && !there('private_key')) report.key([...path, 'token_endpoint_auth_method'], 'private_key_jwt needs private_key, with type: client_credentials')
+  if ((method === 'client_secret_basic' || method === 'client_secret_post') && !there('client_secret')) report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
+  if (type === 'client_credentials' && (!there('client_id') || (!there('client_secret') && !there('private_key')))) report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
 }
 
 const upstreams: Rule = (draft, report) => {
@@ -81,7 +81,7 @@ const upstreams: Rule = (draft, report) => {
     urls(draft, report, path)
     client(draft, report, path, type)
     const open = draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
-    if (type === 'idp_token' && draft.keys('oauth_providers').length === 0) report.fault([...path, 'type'], 'idp_token needs oauth_providers: without one nobody has such a token')
+    if (type === 'idp_token' && draft.keys('oauth_providers').length === 0 && !draft.misspelt('oauth_providers')) report.fault([...path, 'type'], 'idp_token needs oauth_providers: without one nobody has such a token')
     if (open && (type === 'oauth' || type === 'idp_token')) report.fault([...path, 'type'], `${type} needs auth_required: without a login there is nobody to connect an account`)
   }
 }

@@ -1,11 +1,16 @@
 // MCP_SERVERS, the JSON list of the first gateway of this kind: remote servers, each with the OAuth client that was registered for it. Each becomes a service.
 import type { Fault } from './fault.ts'
 import { idOf } from './mcp-servers.ts'
+import { reservedIds } from './rules-services.ts'
+import { shapeAt } from './shape.ts'
 import { type Branch, type Tree, isBranch } from './tree.ts'
 
 /** Members of an entry, and the keys of `upstream_auth` that they set. */
 const members: Readonly<Record<string, string>> = { authzEndpoint: 'authorization_endpoint', tokenEndpoint: 'token_endpoint', clientId: 'client_id', clientSecret: 'client_secret', redirectUri: 'redirect_uri' }
 const known = ['domain', 'name', 'scopes', ...Object.keys(members)]
+
+/** Passed over, one of these would restrict nobody. */
+const ownKeys: ReadonlySet<string> = new Set((shapeAt(['mcp_services', 'id'])?.names ?? []).filter((key) => !known.includes(key) && key !== 'description' && key !== 'url'))
 
 const wordsOf = (value: unknown): unknown => {
   const words = typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value
@@ -49,13 +54,18 @@ export const adoptServerList = (tree: Tree, { text, from }: { readonly text: str
     if (url === undefined) return fault(at, 'needs domain, a host name such as "mcp.example.com", without https:// and without a path')
     if (id === '' || seen.has(id)) return fault(at, id === '' ? 'has a name without letters or digits: its address is made from it' : `would have the same address as another: /${id}/mcp`)
     seen.add(id)
-    const set = (path: readonly string[], value: unknown): void => void (value !== undefined && value !== null && value !== '' && tree.set(['mcp_services', id, ...path], value, origin))
+    const key = reservedIds.has(id) ? `${id}-server` : id
+    if (key !== id) warnings.push({ key: `mcp_services${at}`, origin, what: `is served at /${key}/mcp, because /${id} is an address of the gateway itself` })
+    const set = (path: readonly string[], value: unknown): void => void (value !== undefined && value !== null && value !== '' && tree.set(['mcp_services', key, ...path], value, origin))
     set(['url'], url)
     set(['name'], entry['name'])
     set(['upstream_auth', 'type'], 'oauth')
-    for (const [member, key] of Object.entries(members)) set(['upstream_auth', key], entry[member])
+    for (const [member, name] of Object.entries(members)) set(['upstream_auth', name], entry[member])
     set(['upstream_auth', 'scopes'], wordsOf(entry['scopes']))
-    for (const name of Object.keys(entry)) if (!known.includes(name)) warnings.push({ key: `mcp_services${at}`, origin, what: `holds a member that means nothing here; it may hold ${known.join(', ')}` })
+    for (const name of Object.keys(entry)) {
+      if (ownKeys.has(name)) faults.push({ key: `mcp_services${at}`, origin, what: `holds ${name}, which is a setting of this gateway and is not read here: write it as mcp_services.${key}.${name}` })
+      else if (!known.includes(name)) warnings.push({ key: `mcp_services${at}`, origin, what: `holds a member that means nothing here; it may hold ${known.join(', ')}` })
+    }
   }
   list.forEach((entry: unknown, i) => (isBranch(entry) ? adopt(entry, `[${i}]`) : fault(`[${i}]`, 'must be an object with domain, name and so on')))
 }

@@ -19,6 +19,22 @@ const forms = 'use ${NAME}, ${NAME:-default} or ${NAME:?message}; $${…} stands
 // `env:` is what Cursor and VS Code write before a name.
 const expression = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::([-?])([\s\S]*))?$/
 
+/** What VS Code and Cursor fill in themselves, and nobody else can. */
+const editorWords = /^(?:workspaceFolder|workspaceRoot|workspaceFolderBasename|file|fileBasename|fileDirname|relativeFile|cwd|userHome|pathSeparator|\/|(?:command|config|workspaceFolder):.*)$/
+
+/** What an editor would fill in: as a value, as the variable that takes its place, or as what to write instead; undefined for anything else. */
+const editorValue = (inside: string, lookup: (name: string) => string | undefined): { readonly text: string } | { readonly fault: string } | undefined => {
+  const input = /^input:([\w.-]+)$/.exec(inside)?.[1]
+  if (input !== undefined) {
+    const name = input.replaceAll(/[^A-Za-z0-9]+/g, '_').replace(/^(?=\d)/, '_').toUpperCase()
+    const text = lookup(name)
+    return text === undefined ? { fault: `holds \${input:${input}}, which VS Code asks its user for: set the environment variable ${name}, which takes its place` } : { text }
+  }
+  if (!editorWords.test(inside)) return undefined
+  const own = inside === 'userHome' ? (lookup('HOME') ?? lookup('USERPROFILE')) : inside === 'pathSeparator' || inside === '/' ? '/' : undefined
+  return own === undefined ? { fault: `holds \${${inside}}, which only the editor knows: write the value itself` } : { text: own }
+}
+
 /** Position of the `}` that closes the `${` before `from`, nested ones skipped; -1 when there is none. */
 const closing = (text: string, from: number): number => {
   let depth = 1
@@ -40,6 +56,12 @@ export const substitute = (text: string, lookup: (name: string) => string | unde
   const variables: string[] = []
   const faults: string[] = []
   const fill = (inside: string): string => {
+    const known = lookup(inside) === undefined ? editorValue(inside, lookup) : undefined
+    if (known) {
+      variables.push(inside)
+      if ('fault' in known) faults.push(known.fault)
+      return 'text' in known ? known.text : ''
+    }
     const [, name = '', operator, rest = ''] = expression.exec(inside) ?? []
     if (!name || depth > 4) {
       faults.push(`holds an expression that is not understood: ${forms}`)

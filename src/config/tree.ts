@@ -7,6 +7,8 @@ export interface Written {
   readonly value: Origin
   /** Taken literally from a file: no variable, no flag. */
   readonly literal: boolean
+  /** A number or a flag as it was written, `1.10`. */
+  readonly source?: string
 }
 
 export type Branch = Record<string, unknown>
@@ -17,6 +19,8 @@ export interface Tree {
   /** The nearest thing written at or above the path. */
   nearest(path: Path): { readonly path: Path; readonly written: Written } | undefined
   note(path: Path, written: Written): void
+  /** Adds how the number or flag at the path was written; something is noted there already. */
+  noteSource(path: Path, source: string): void
   /** Puts a value, making objects on the way; what stood there and below it is forgotten. False where something else than an object or list is in the way. */
   set(path: Path, value: unknown, origin: Origin): boolean
   get(path: Path): unknown
@@ -62,6 +66,10 @@ export const createTree = (): Tree => {
   return {
     root,
     note,
+    noteSource(path, source) {
+      const found = places.get(name(path))
+      if (found) note(path, { ...found.written, source })
+    },
     written: (path) => places.get(name(path))?.written,
     nearest: (path) => {
       for (let n = path.length; n >= 0; n--) {

@@ -112,13 +112,15 @@ export interface Worded {
   readonly faults: readonly Fault[]
   /** Paths at fault. */
   readonly lost: readonly Path[]
+  /** Keys that stand there under another name. */
+  readonly misspelt: readonly Path[]
 }
 
 /** Faults for the issues of one parse. `lost`: paths that were at fault before and are absent because of it. */
 export const wordIssues = (issues: readonly core.$ZodIssue[], tree: Tree, lost: readonly Path[]): Worded => {
   const faults: Fault[] = []
   const found: Path[] = []
-  const known = new Set(lost.map(keyText))
+  const isKnown = (path: Path): boolean => lost.some((bad) => bad.every((part, i) => path[i] === part))
   const isMissing = (issue: core.$ZodIssue): boolean => issue.code === 'invalid_type' && tree.get(issue.path as Path) === undefined
   const missing = new Map<string, Set<string>>()
   for (const issue of issues.filter(isMissing)) {
@@ -132,9 +134,9 @@ export const wordIssues = (issues: readonly core.$ZodIssue[], tree: Tree, lost: 
   }
   const add = (path: Path, part: 'key' | 'value', what: string): void => {
     found.push(path)
-    if (!known.has(keyText(path))) faults.push({ key: keyText(path), origin: place(path, part), what })
+    if (!isKnown(path)) faults.push({ key: keyText(path), origin: place(path, part), what })
   }
-  const meant = new Set<string>()
+  const meant = new Map<string, Path>()
   for (const issue of issues) {
     if (issue.code !== 'unrecognized_keys') continue
     const above = issue.path as Path
@@ -142,7 +144,7 @@ export const wordIssues = (issues: readonly core.$ZodIssue[], tree: Tree, lost: 
     for (const key of issue.keys) {
       const path = [...above, key]
       const said = unknownKey(path, shape, missing.get(keyText(above)) ?? new Set())
-      if (said.meant !== undefined) meant.add(keyText([...above, said.meant]))
+      if (said.meant !== undefined) meant.set(keyText([...above, said.meant]), [...above, said.meant])
       add(path, 'key', said.what)
     }
   }
@@ -156,6 +158,6 @@ export const wordIssues = (issues: readonly core.$ZodIssue[], tree: Tree, lost: 
       else found.push(path)
     } else add(path, issue.code === 'invalid_key' ? 'key' : 'value', sentence(issue, path, shape, tree.get(path), tree.written(path)?.value))
   }
-  return { faults, lost: found }
+  return { faults, lost: found, misspelt: [...meant.values()] }
 }
 

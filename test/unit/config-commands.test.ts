@@ -42,8 +42,7 @@ describe('a block mcpServers', () => {
     expect(await faultsOf(text)).toEqual([
       'config.yaml:2:3 mcpServers["***"] – has a name without letters or digits: its address is made from it',
       'config.yaml:4:3 mcpServers.my-server – would have the same address as "My Server": /my-server/mcp',
-      'config.yaml:5:3 mcpServers.list – must hold keys and values of its own',
-      'config.yaml:6:3 mcp_services.mcp – cannot be called "mcp": that is an address of the gateway itself',
+      'config.yaml:5:3 mcpServers.list – must be a mapping: a command with args, or a url',
       'config.yaml:7:22 mcp_services.number.command – must be text, so it stands in quotes',
       'config.yaml:8:3 mcp_services.nothing.url – is missing: The MCP server. A command in its place is one on this computer',
     ])

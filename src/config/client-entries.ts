@@ -1,0 +1,159 @@
+// One MCP server as a client keeps it, in the words of each client, made a service of ours.
+import { type Fault, type Origin, type Path, keyText } from './fault.ts'
+import { suggest } from './suggest.ts'
+import { type Tree, isBranch } from './tree.ts'
+
+/** What reading an entry needs and gathers. */
+export interface Desk {
+  readonly tree: Tree
+  readonly lookup: (name: string) => string | undefined
+  /** Keys of a service of ours. */
+  readonly serviceKeys: readonly string[]
+  readonly faults: Fault[]
+  readonly warnings: Fault[]
+}
+
+/** Keys that clients have, too, with a meaning that is theirs or the same. */
+const shared = new Set(['name', 'description', 'url', 'command', 'args', 'env', 'cwd', 'transport', 'timeout'])
+/** Clients' own business: approvals, looks, waits. */
+const theirs = new Set(
+  'type transportType serverUrl httpUrl headers environment disabled enabled source settings title icon iconPath trust autoApprove alwaysAllow tools includeTools excludeTools enabledTools disabledTools oauth requiresOAuth authProviderType targetAudience customUserVars startup chatMenu serverInstructions instructions initTimeout gallery version dev watchPaths fromGalleryId envFile metadata note retries sandboxEnabled'.split(
+    ' ',
+  ),
+)
+/** Choices of tools, which only the client makes. */
+const choices = ['includeTools', 'excludeTools', 'enabledTools', 'disabledTools', 'tools']
+/** Keys that decide who gets in, where somebody may have looked for them here. */
+const access = ['auth_required', 'oauth_provider', 'upstream_auth', 'allowed_emails', 'allowed_domains', 'allowed_groups', 'admins']
+
+/** How to reach a server over HTTP, where the entry says so. */
+const transports: Readonly<Record<string, string>> = { sse: 'sse', http: 'streamable', 'streamable-http': 'streamable', streamablehttp: 'streamable', streamable_http: 'streamable', streamable: 'streamable' }
+
+/** A key of ours in an entry is not read there; passed over, it would restrict nobody. */
+const misplaced = (key: string, serviceKeys: readonly string[]): string | undefined => {
+  if (theirs.has(key) || shared.has(key)) return undefined
+  const plain = (word: string): string => word.toLowerCase().replaceAll(/[_-]/g, '')
+  return [...serviceKeys, ...access].find((own) => !shared.has(own) && plain(own) === plain(key)) ?? suggest(key, access)
+}
+
+interface Entry {
+  readonly own: Readonly<Record<string, unknown>>
+  readonly from: Path
+  readonly to: Path
+  readonly origin: Origin
+}
+
+const copy = ({ tree }: Desk, from: Path, to: Path, origin: Origin): void => {
+  const value = tree.get(from)
+  tree.set(to, value, tree.written(from)?.value ?? origin)
+  const note = (source: Path, target: Path, part: unknown): void => {
+    const written = tree.written(source)
+    if (written) tree.note(target, written)
+    if (Array.isArray(part)) part.forEach((element, i) => note([...source, i], [...target, i], element))
+    else if (isBranch(part)) for (const key of Object.keys(part)) note([...source, key], [...target, key], part[key])
+  }
+  note(from, to, value)
+}
+
+/** What stands in mcp_services was written for this gateway, and counts. */
+const take = (desk: Desk, { from, to, origin }: Entry, at: Path, key: string): void => {
+  const value = desk.tree.get([...from, ...at])
+  if (value !== undefined && value !== null && desk.tree.get([...to, key]) === undefined) copy(desk, [...from, ...at], [...to, key], origin)
+}
+
+/** `npx`; opencode: `[npx, -y, x]`; Zed: `{ path, args, env }`. */
+const takeCommand = (desk: Desk, entry: Entry): void => {
+  const { command } = entry.own
+  if (isBranch(command)) {
+    take(desk, entry, ['command', 'path'], 'command')
+    for (const key of ['args', 'env']) take(desk, entry, ['command', key], key)
+  } else if (Array.isArray(command)) {
+    take(desk, entry, ['command', 0], 'command')
+    if (desk.tree.get([...entry.to, 'args']) !== undefined) return
+    desk.tree.set([...entry.to, 'args'], command.slice(1), entry.origin)
+    command.slice(1).forEach((_, i) => {
+      const written = desk.tree.written([...entry.from, 'command', i + 1])
+      if (written) desk.tree.note([...entry.to, 'args', i], written)
+    })
+  } else take(desk, entry, ['command'], 'command')
+}
+
+const takeTransport = (desk: Desk, { own, from, to, origin }: Entry): void => {
+  const key = ['type', 'transport', 'transportType'].find((name) => typeof own[name] === 'string')
+  const transport = key === undefined ? undefined : transports[String(own[key]).toLowerCase()]
+  // Gemini: `httpUrl` is a Streamable HTTP server.
+  const wanted = transport ?? (typeof own['httpUrl'] === 'string' ? 'streamable' : undefined)
+  if (wanted === undefined || own['command'] !== undefined || desk.tree.get([...to, 'transport']) !== undefined) return
+  desk.tree.set([...to, 'transport'], wanted, desk.tree.written([...from, key ?? 'httpUrl'])?.value ?? origin)
+}
+
+/** LibreChat fills `{{…}}` for each person; sent as it stands it would be a lie. */
+const isPerPerson = (value: unknown): boolean => typeof value === 'string' && /\{\{[^{}]+\}\}/.test(value)
+
+const takeHeaders = (desk: Desk, { own, from, to, origin }: Entry): void => {
+  if (!isBranch(own['headers']) || desk.tree.get([...to, 'upstream_auth']) !== undefined) return
+  for (const [name, value] of Object.entries(own['headers'])) {
+    const at = [...from, 'headers', name]
+    if (isPerPerson(value)) desk.warnings.push({ key: keyText(at), origin: desk.tree.written(at)?.value ?? origin, what: 'is left out: {{…}} is filled in by the client for each person. The gateway tells the server who calls with the headers of identity' })
+    else {
+      desk.tree.set([...to, 'upstream_auth', 'type'], 'static', origin)
+      copy(desk, at, [...to, 'upstream_auth', 'headers', name], origin)
+    }
+  }
+}
+
+/** opencode writes `{env:NAME}` and `{file:path}` into texts. */
+const fillBraces = (desk: Desk, entry: Entry): void => {
+  const walk = (value: unknown, path: Path): void => {
+    if (Array.isArray(value)) value.forEach((part, i) => walk(part, [...path, i]))
+    else if (isBranch(value)) for (const key of Object.keys(value)) walk(value[key], [...path, key])
+    if (typeof value !== 'string' || !/\{(?:env|file):[^{}]+\}/.test(value)) return
+    const origin = desk.tree.written(path)?.value ?? entry.origin
+    const fault = (what: string): string => {
+      desk.faults.push({ key: keyText(path), origin, what })
+      return ''
+    }
+    const text = value.replaceAll(/\{(env|file):([^{}]+)\}/g, (_, kind: string, name: string) =>
+      kind === 'file' ? fault('holds {file:…}, which is not read here: set an environment variable and write {env:NAME}') : (desk.lookup(name) ?? fault(`environment variable ${name} is not set`)),
+    )
+    desk.tree.set(path, text, origin.from === 'file' ? { ...origin, variables: ['env'] } : origin)
+  }
+  walk(entry.own, entry.from)
+}
+
+/** What the entry asks for and the gateway does not do. */
+const judge = (desk: Desk, { own, from, to, origin }: Entry): void => {
+  const at = (key: string): Origin => desk.tree.written([...from, key])?.key ?? origin
+  const fault = (key: string, what: string): void => void desk.faults.push({ key: keyText([...from, key]), origin: at(key), what })
+  const warn = (key: string, what: string): void => void desk.warnings.push({ key: keyText([...from, key]), origin: at(key), what })
+  for (const key of Object.keys(own)) {
+    const meant = misplaced(key, desk.serviceKeys)
+    if (meant === undefined) continue
+    const place = desk.serviceKeys.includes(meant) ? `${keyText([...to])}.${meant}` : meant === 'admins' ? 'admins, at the top' : `oauth_providers.<id>.${meant}`
+    fault(key, `is a setting of this gateway and is not read here: write it as ${place}`)
+  }
+  const { envFile, source, oauth } = own
+  if (typeof envFile === 'string') fault('envFile', 'is not read here: write the variables under env, or start the gateway with --env-file and write ${NAME}')
+  if (source === 'extension' || (own['settings'] !== undefined && own['command'] === undefined && own['url'] === undefined)) fault(source === undefined ? 'settings' : 'source', 'is a server that a Zed extension starts: write its command')
+  for (const key of choices) {
+    const chosen = own[key]
+    if (Array.isArray(chosen) && chosen.length > 0 && !chosen.includes('*')) warn(key, 'is a choice of the client, and is not applied here: the gateway offers every tool of this server')
+  }
+  if (isBranch(oauth) && Object.keys(oauth).length > 0) warn('oauth', `is not taken: the gateway registers itself at the server. To use this client, write it as ${keyText([...to])}.upstream_auth`)
+}
+
+/** Makes a service of the entry. */
+export const adoptEntry = (desk: Desk, name: string, from: Path, id: string, origin: Origin): void => {
+  const to: Path = ['mcp_services', id]
+  const { tree } = desk
+  fillBraces(desk, { own: tree.get(from) as Record<string, unknown>, from, to, origin })
+  const entry: Entry = { own: tree.get(from) as Record<string, unknown>, from, to, origin }
+  judge(desk, entry)
+  if (tree.get(to) === undefined) tree.set(to, {}, origin)
+  takeCommand(desk, entry)
+  for (const [member, key] of [['args', 'args'], ['env', 'env'], ['environment', 'env'], ['cwd', 'cwd'], ['url', 'url'], ['serverUrl', 'url'], ['httpUrl', 'url']] as const) take(desk, entry, [member], key)
+  takeTransport(desk, entry)
+  takeHeaders(desk, entry)
+  for (const key of ['name', 'description']) if (typeof entry.own[key] === 'string' && entry.own[key] !== '') take(desk, entry, [key], key)
+  if (name !== id && tree.get([...to, 'name']) === undefined) tree.set([...to, 'name'], name, origin)
+}
