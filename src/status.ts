@@ -61,17 +61,6 @@ const streamable = ({ addresses }: Directory, opened: Address): Address => {
   return [opened, ...addresses].find(({ service, transport, resource }) => service === opened.service && transport === undefined && new URL(resource).origin === origin) ?? opened
 }
 
-/** Nobody is told of some services alone, or that one is not there, while not all of them are known. */
-const complete = (directory: Directory): Directory => {
-  directory.assertComplete()
-  return directory
-}
-
-const unknownService = (directory: Directory, id: string): Refusal => {
-  complete(directory)
-  return new Refusal('route.unknown', `service ${id}`, { say: `Service '${id.slice(0, 64)}' not found` })
-}
-
 export const createStatus = ({ runtime, directory, sessions, pages, standing, encodes, draining, commands }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
@@ -95,7 +84,7 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
   const describe = (id: string) => {
     const address = main(id)
     const service = address?.service
-    if (!address || !service) throw unknownService(directory, id)
+    if (!address || !service) throw new Refusal('route.unknown', `service ${id}`, { say: `Service '${id.slice(0, 64)}' not found` })
     const provider = service.provider === undefined ? {} : { oauth_provider: service.provider }
     return { name: service.name, url: address.resource, auth_required: service.authRequired, scopes: service.scopes, ...provider }
   }
@@ -122,8 +111,8 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
       if (draining()) return json({ ok: false, reason: 'draining' }, 503)
       return (await probe()) ? json({ ok: true }) : json({ ok: false, reason: 'storage' }, 503)
     },
-    services: async () => json({ services: Object.fromEntries(complete(directory).services.map(({ id }) => [id, describe(id)])) }),
-    service: async (request) => json(describe(new URL(request.url).pathname.slice('/services/'.length))),
+    services: () => Promise.resolve(json({ services: Object.fromEntries(directory.services.map(({ id }) => [id, describe(id)])) })),
+    service: (request) => Promise.resolve(json(describe(new URL(request.url).pathname.slice('/services/'.length)))),
     connect(request, visit) {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown')

@@ -43,15 +43,22 @@ const badEnvelope = (message: Message, missing: readonly string[]): Refusal =>
 
 const isPlain = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** A revision that is not let through: code, sentence and data of 2026-07-28 basic/versioning, in the words of the first gateway. */
-export const unsupportedVersion = (requested: string, supported: readonly string[], rpcId: Message['id'] = null): Refusal => {
+/**
+ * A revision that is not let through: code, sentence and data of 2026-07-28 basic/versioning, in the words of the first gateway. `perRequest`: the client names a
+ * revision on each request; it is told only those that can be named so, because it may try again with any of the list.
+ */
+export const unsupportedVersion = (
+  requested: string,
+  supported: readonly string[],
+  { rpcId = null, perRequest }: { readonly rpcId?: Message['id']; readonly perRequest: boolean },
+): Refusal => {
   const shown = requested.slice(0, 64).replaceAll(/[^\x20-\x7e]/g, '?')
-  // The data is for clients that name a revision on each request: they may try again with one that works so, and no other (basic/versioning).
-  const modern = supported.filter(isModern)
+  const modern = perRequest ? supported.filter(isModern) : []
+  const list = modern.length > 0 ? modern : supported
   return new Refusal('mcp.version', '', {
-    say: `Unsupported MCP protocol version: ${shown}. Supported versions: ${supported.join(', ')}`,
+    say: `Unsupported MCP protocol version: ${shown}. Supported versions: ${list.join(', ')}`,
     rpcId: rpcId ?? null,
-    rpcData: { supported: modern.length > 0 ? modern : supported, requested: shown },
+    rpcData: { supported: list, requested: shown },
   })
 }
 
@@ -88,7 +95,7 @@ const checkOne = (message: Message, headers: StandardHeaders, supported: readonl
   }
   if (claimed) {
     checkEnvelope(message, headers, claim)
-    if (typeof claim === 'string' && isModern(claim) && !supported.includes(claim)) throw unsupportedVersion(claim, supported, message.id)
+    if (typeof claim === 'string' && isModern(claim) && !supported.includes(claim)) throw unsupportedVersion(claim, supported, { rpcId: message.id, perRequest: true })
     // A revision of the past in the envelope has no mirrors to check; refusing it is its server's affair.
     if (message.kind === 'request' && typeof claim === 'string' && isModern(claim)) checkMirrors(message, headers)
     return

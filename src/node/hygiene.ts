@@ -2,6 +2,7 @@
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { isHost } from '../kit/http.ts'
+import { isRoutablePath } from '../kit/paths.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { connectionCap } from './connection-cap.ts'
 import { makeRoom } from './make-room.ts'
@@ -78,6 +79,9 @@ export const harden = (server: Server, options: Hardening = {}): void => {
 
 const knownMethods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
 
+/** Answered to whoever asks, under any name. */
+const healthPaths = new Set(['/health', '/healthz', '/readyz'])
+
 interface Seen {
   hosts: number
   host: string
@@ -112,16 +116,33 @@ const wellFormed = (host: string): boolean => {
   return true
 }
 
+/** Paths seen to be routable: clients call the same few. */
+const seenPaths = new Set<string>()
+
+/** A path that a parser would change is at no address of ours, and a proxy in front may have let it pass as another one. */
+const routable = (target: string): boolean => {
+  const query = target.indexOf('?')
+  const path = query === -1 ? target : target.slice(0, query)
+  if (seenPaths.has(path)) return true
+  if (!isRoutablePath(path)) return false
+  if (seenPaths.size < 1000 && path.length < 200) seenPaths.add(path)
+  return true
+}
+
 const faultOf = (request: IncomingMessage): Refusal | undefined => {
   const { method = '', url = '' } = request
   if (request.httpVersionMajor !== 1) return new Refusal('request.malformed', `HTTP/${request.httpVersion}`)
   if (!knownMethods.has(method)) return new Refusal('request.method', method.slice(0, 20), { headers: { allow: [...knownMethods].join(', ') } })
   const { hosts, host, coding, lengths } = scan(request.rawHeaders)
-  if (hosts !== 1 || !wellFormed(host)) return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
+  // HAProxy and others ask whether the process is well by HTTP/1.0, which needs no Host (RFC 9112 §3.2).
+  const probe = hosts === 0 && request.httpVersionMinor === 0 && method !== 'POST' && healthPaths.has(url)
+  if (probe) request.headers.host = 'localhost'
+  else if (hosts !== 1 || !wellFormed(host)) return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || lengths > 0)) return new Refusal('request.malformed', `Transfer-Encoding ${coding.slice(0, 40)}`)
   // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
   if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\')) return new Refusal('request.malformed', `target ${url.slice(0, 80)}`)
   if (/[^\x21-\x7e]|#/.test(url)) return new Refusal('request.malformed', 'target outside visible ASCII')
+  if (!routable(url)) return new Refusal('route.unknown', `path ${url.slice(0, 80)}`)
   return undefined
 }
 

@@ -97,9 +97,7 @@ export const serve = async (options: ServeOptions): Promise<Listening> => {
     open(gateway) {
       const { door, upgrade, close } = createDoor(gateway, options)
       currentUpgrade = upgrade
-      const look = (): void => void gateway.supply.refresh()
-      look()
-      const watching = setInterval(look, watchMs).unref()
+      const watching = setInterval(() => void gateway.supply.refresh(), watchMs).unref()
       gateway.supply.onGone((gone, locate) => retire(leaving.answers, gone, locate))
       closeForward = () => {
         clearInterval(watching)

@@ -11,7 +11,7 @@ const racingMs = 2_000
 
 const verifierShape = /^[A-Za-z0-9\-._~]{43,128}$/
 
-export const createRedeem = ({ runtime, find, grants, tokens, record }: ExchangeDeps): Exchange => async (request) => {
+export const createRedeem = ({ runtime, directory, grants, tokens, record }: ExchangeDeps): Exchange => async (request) => {
   const { client, form } = request
   const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) => one(form, name))
   if (code === undefined) throw new Refusal('request.malformed', 'no code', { say: 'code is required.' })
@@ -34,7 +34,7 @@ export const createRedeem = ({ runtime, find, grants, tokens, record }: Exchange
     throw new Refusal('code.spent', `grant is ${grant.state}`)
   }
   if (now >= grant.codeExpiresAt) throw new Refusal('code.expired')
-  await sameResource(form, grant, find)
+  sameResource(form, grant, directory)
   // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
   const [access, refresh] = await Promise.all([tokens.access(grant, grant.scopes), grant.refreshable ? tokens.refresh(grant, 0) : undefined])
   if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'lost the race')

@@ -8,7 +8,7 @@ import { spellings } from './host-addresses.ts'
 export interface FrontOptions {
   /** `allowed_hosts`: further `host` or `host:port`; one without a port holds for every port. */
   readonly config: Pick<Config, 'allowed_hosts'>
-  readonly directory: Pick<Directory, 'origins' | 'host' | 'unknownHost' | 'assertComplete'>
+  readonly directory: Pick<Directory, 'origins' | 'host' | 'unknownHost'>
 }
 
 export interface Front {
@@ -25,7 +25,13 @@ export const createFront = ({ config, directory }: FrontOptions): Front => {
   for (const origin of directory.origins) {
     for (const spelling of spellings(origin)) whole.set(spelling, origin)
   }
+  // A proxy in front may send the name without the port. It is the name that protects against rebinding.
+  for (const origin of directory.origins) {
+    const name = (spellings(origin)[0] as string).replace(/:\d+$/, '')
+    if (!whole.has(name)) whole.set(name, origin)
+  }
   const issuer = directory.origins[0] as string
+  const publicHost = new URL(issuer).host
   for (const entry of config.allowed_hosts) {
     if (/:\d+$/.test(entry)) whole.set(entry.toLowerCase(), issuer)
     else anyPort.add(entry.toLowerCase())
@@ -38,10 +44,11 @@ export const createFront = ({ config, directory }: FrontOptions): Front => {
       const name = host.toLowerCase()
       const origin = whole.get(name) ?? directory.host(name)?.origin ?? (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
       if (origin !== undefined) return origin
-      directory.assertComplete()
       const nobody = directory.unknownHost(name)
       if (nobody !== undefined) throw new Refusal('route.unknown', nobody)
-      throw new Refusal('request.host-unknown', name)
+      throw new Refusal('request.host-unknown', `${name} instead of ${publicHost}`, {
+        say: `This gateway is served as ${publicHost}, and the request came for ${name}. Let the proxy in front send the Host header that it received, or add ${name} to allowed_hosts.`,
+      })
     },
   }
 }

@@ -20,9 +20,10 @@ export interface AdmitDeps {
   readonly supported: readonly string[]
 }
 
-const methods = new Set(['GET', 'POST', 'DELETE'])
-const allowed = [...methods, 'OPTIONS']
-const allow = allowed.join(', ')
+const methods = new Set(['GET', 'HEAD', 'POST', 'DELETE'])
+const allow = [...methods, 'OPTIONS'].join(', ')
+/** HEAD needs no permission (Fetch, CORS-safelisted methods). */
+const preflighted = ['GET', 'POST', 'DELETE', 'OPTIONS']
 
 const checkMethod = ({ head, inbound }: Knock): void => {
   if (!methods.has(head.method)) throw new Refusal('request.method', head.method.slice(0, 20), { headers: { allow } })
@@ -42,9 +43,20 @@ export const createAdmit = ({ knock, guard, cors, open, budget, supported }: Adm
       ...cors.preflight({
         origin: inbound.origin,
         headers: inbound.requestedHeaders,
-        methods: allowed,
+        methods: preflighted,
         open: !address.service.authRequired,
       }),
+    ],
+    body: '',
+  })
+
+  /** A probe (RFC 9110 §9.3.2): whoever may open the stream hears its head, and the server is not asked for one that nobody reads. */
+  const headOfStream = ({ head, inbound }: Knock): Answer => ({
+    kind: 'answer',
+    status: 200,
+    headers: [
+      ...['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store', 'X-Request-Id', head.requestId],
+      ...cors.answer(inbound.origin),
     ],
     body: '',
   })
@@ -54,11 +66,13 @@ export const createAdmit = ({ knock, guard, cors, open, budget, supported }: Adm
   /** The refusal of a revision, with the id of the request where the caller may be listened to that far. */
   const unsupported = async (call: Knock, readBody: ReadBody): Promise<Refusal> => {
     const requested = call.inbound.versions.join(', ')
-    if (call.head.method !== 'POST') return unsupportedVersion(requested, supported)
+    // Only clients of 2026-07-28 and later send it.
+    const perRequest = call.inbound.method !== undefined
+    if (call.head.method !== 'POST') return unsupportedVersion(requested, supported, { perRequest })
     const id = await Promise.resolve(whoIs(call))
       .then(() => readRpcId(call, readBody, budget))
       .catch(() => null)
-    return unsupportedVersion(requested, supported, id)
+    return unsupportedVersion(requested, supported, { rpcId: id, perRequest })
   }
 
   return async (head, readBody) => {
@@ -66,8 +80,10 @@ export const createAdmit = ({ knock, guard, cors, open, budget, supported }: Adm
     if (head.method === 'OPTIONS') return preflight(call)
     const { versions } = call.inbound
     if (versions.length > 1 || (versions.length === 1 && !supported.includes(versions[0] as string))) throw await unsupported(call, readBody)
-    checkMethod(call)
+    // A probe without a token finds the way to one, whatever its method.
     const principal = await whoIs(call)
+    checkMethod(call)
+    if (head.method === 'HEAD') return headOfStream(call)
     return open(call, principal, readBody)
   }
 }

@@ -1,28 +1,8 @@
 // Where services are: from a host and path or a resource indicator to one address. Pure look-ups over what is configured at the moment.
-import { Refusal } from '../kit/refusal.ts'
 import type { EncodedPlaces } from '../kit/encoded-places.ts'
+import { isNormalPath } from '../kit/paths.ts'
 import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
 import { hostAddresses, type HostNames, unknownHost } from './host-addresses.ts'
-
-/**
- * A path is routed, authorised and forwarded in one spelling only: ASCII segments without empty, dot or `;` segments, and without
- * percent-encodings that another parser could undo into structure (`%2f %5c %2e %25 %23 %3f %3b`, controls) or need not have been used (letters,
- * digits, `-._~`; RFC 3986 §6.2.2.2). Dots with spaces behind them are dots to parsers that trim. One slash may end it. Everything else is simply not there.
- */
-const normalForm = /^(?:\/(?!\.(?:\.|%20)*(?:\/|$))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-Ca-c]|3[ACDEacde]|40|5[BbDdEe]|60|7[B-Db-d]|[89A-Fa-f][0-9A-Fa-f]))+)+\/?$/
-
-const hasWholeCharacters = (path: string): boolean => {
-  if (!path.includes('%')) return true
-  try {
-    decodeURIComponent(path)
-    return true
-  } catch {
-    // Overlong or broken UTF-8 behind the percent signs.
-    return false
-  }
-}
-
-export const isNormalPath = (path: string): boolean => path.length <= 4096 && normalForm.test(path) && hasWholeCharacters(path)
 
 const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\\\s]+)(\/[^?#\\\s]*)?$/i
 
@@ -70,17 +50,11 @@ export interface Placement extends HostNames {
 }
 
 export interface DirectoryOptions extends Placement {
-  /** Services were added elsewhere, perhaps, and have not been read yet. */
-  readonly incomplete?: boolean
   readonly issuer: string
   readonly origins: readonly string[]
 }
 
 export interface LivingDirectory extends Directory {
-  /** Whether this very service is among them. */
-  serves(service: Service): boolean
-  /** The services that were added are known from now on. */
-  complete(): void
   /** Services that would be at the host and path of another one, and are not. */
   readonly clashes: EncodedPlaces['clashes']
   /** Services and hosts as they are from now on. Answers how paths were found until now. */
@@ -131,17 +105,9 @@ const locateIn = (map: Drawn, path: string, host: string | undefined): Located |
   return there ? map.findAt.get(there)?.(path) : map.find(path)
 }
 
-export const createDirectory = ({ issuer, origins, incomplete = false, ...placement }: DirectoryOptions): LivingDirectory => {
-  const own = new Set(origins.map((origin) => origin.toLowerCase()))
+export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOptions): LivingDirectory => {
+  const known = new Set(origins.map((origin) => origin.toLowerCase()))
   let map = draw(issuer, origins, placement)
-  let known = !incomplete
-  const assertComplete = (): void => {
-    if (!known) throw new Refusal('storage.unavailable', 'the services that were added could not be read yet', { headers: { 'retry-after': '1' } })
-  }
-  const found = <T>(one: T | undefined): T | undefined => {
-    if (one === undefined) assertComplete()
-    return one
-  }
   const hostOf = (host: string): ServiceHost | undefined => hostIn(map, host)
 
   return {
@@ -162,10 +128,7 @@ export const createDirectory = ({ issuer, origins, incomplete = false, ...placem
     get hosted() {
       return map.byHost.size > 0
     },
-    assertComplete,
-    complete: () => void (known = true),
-    serves: (service) => map.byId.get(service.id) === service,
-    service: (id) => found(map.byId.get(id)),
+    service: (id) => map.byId.get(id),
     host: hostOf,
     unknownHost: (host) => (hostOf(host) ? undefined : unknownHost(host, map.placement)),
     resolve(resource) {
@@ -173,7 +136,7 @@ export const createDirectory = ({ issuer, origins, incomplete = false, ...placem
       const url = splitUrl(resource)
       if (!url) return undefined
       const path = withoutSlash(url.path)
-      return found(own.has(url.origin) ? map.byPath.get(path) : map.byResource.get(`${url.origin}${path}`))
+      return known.has(url.origin) ? map.byPath.get(path) : map.byResource.get(`${url.origin}${path}`)
     },
     locate: (path, host) => locateIn(map, path, host),
     replace(next) {

@@ -26,12 +26,11 @@ export interface Registry {
 
 const page = 100
 const prefix = 'service:'
-/** The record that every addition and removal writes anew. */
-export const servicesRecord = 'services-version'
+const versionKey = 'services-version'
 
 export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Registry => {
   const records = createRecords<Registered>(runtime, prefix)
-  const changed = async (): Promise<void> => void (await runtime.store.put(servicesRecord, '{}'))
+  const changed = async (): Promise<void> => void (await runtime.store.put(versionKey, '{}'))
   return {
     async all() {
       const found: (Registered & { readonly id: string })[] = []
@@ -54,7 +53,7 @@ export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>)
       return true
     },
     async version() {
-      return (await runtime.store.get(servicesRecord))?.mark
+      return (await runtime.store.get(versionKey))?.mark
     },
   }
 }

@@ -10,7 +10,7 @@ import { createFind, createTell, mostLoopback } from './find.ts'
 import { createLog } from './log.ts'
 import { isLoopback } from './loopback.ts'
 import { upgrade } from './upgrade.ts'
-import { answerFailed, answerMalformed, answerUnready } from './unready.ts'
+import { answerFailed, answerUnready, refuseUnroutable } from './unready.ts'
 
 export interface DoorOptions {
   /** Epoch ms; the machine's clock unless a test moves it. */
@@ -73,8 +73,8 @@ export const createDoor = ({ now }: DoorOptions): Door => {
   const nextId = createIds()
 
   const meet = async (request: Request, env: Environment, visit: Visit): Promise<Response> => {
-    // Two Host fields, or one that is no host: the runtime writes into the URL what came.
-    if (!URL.canParse(request.url)) return answerMalformed(visit.requestId)
+    const unroutable = refuseUnroutable(request.url, visit.requestId)
+    if (unroutable) return unroutable
     const url = new URL(request.url)
     const found = await find(env, url).catch((error: unknown) => {
       createLog('error')('error', 'start.failed', { why: error instanceof Error ? (error.stack ?? error.message) : String(error), request_id: visit.requestId })

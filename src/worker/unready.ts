@@ -1,4 +1,5 @@
 // What a Worker answers before there is a gateway to answer: why it cannot serve yet, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
+import { isRoutablePath, writtenPath } from '../kit/paths.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Lack } from './configured.ts'
 
@@ -34,8 +35,12 @@ export const answerFailed = (requestId: string): Response =>
     { status: 503, headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId } },
   )
 
-export const answerMalformed = (requestId: string): Response => {
-  const { row, say } = new Refusal('request.host')
+/** The answer to a URL that no gateway is asked about. */
+export const refuseUnroutable = (url: string, requestId: string): Response | undefined => {
+  // Two Host fields, or one that is no host: the runtime writes into the URL what came. It leaves dot segments in it, too.
+  const code = !URL.canParse(url) ? 'request.host' : isRoutablePath(writtenPath(url)) ? undefined : 'route.unknown'
+  if (code === undefined) return undefined
+  const { row, say } = new Refusal(code)
   return Response.json(
     { error: row.oauth, error_description: say, request_id: requestId },
     { status: row.status, headers: { 'cache-control': 'no-store', 'x-request-id': requestId } },

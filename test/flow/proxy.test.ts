@@ -64,10 +64,14 @@ describe.each(houses)('%s', (house_, open) => {
 
   it('refuses an unknown revision in the words of the first gateway, and passes a known or a missing one unchanged [C2] [hostile J14]', async () => {
     for (const version of ['1999-01-01', '2025-06-19', 'x']) {
-      const response = await caller.post(call('whoami', 'id-1'), { 'mcp-protocol-version': version })
-      expect(response.status).toBe(400)
-      const supported = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']
-      expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 'id-1', error: { code: -32022, message: `Unsupported MCP protocol version: ${version}. Supported versions: ${supported.join(', ')}`, data: { supported: ['2026-07-28'], requested: version } } })
+      const all = ['2026-07-28', '2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05']
+      // A client that sends Mcp-Method names a revision on each request, and may try again only with one that can be named so.
+      for (const [fields, supported] of [[{}, all], [{ 'mcp-method': 'tools/call' }, ['2026-07-28']]] as const) {
+        const response = await caller.post(call('whoami', 'id-1'), { 'mcp-protocol-version': version, ...fields })
+        expect(response.status).toBe(400)
+        const message = `Unsupported MCP protocol version: ${version}. Supported versions: ${supported.join(', ')}`
+        expect(await response.json()).toMatchObject({ jsonrpc: '2.0', id: 'id-1', error: { code: -32022, message, data: { supported, requested: version } } })
+      }
       expect((await callerOf(house, caller.url, '').post(call(), { 'mcp-protocol-version': version })).status).toBe(400)
     }
     expect(upstream.heard).toEqual([])
@@ -191,12 +195,25 @@ describe.each(houses)('%s', (house_, open) => {
     await expect(body).rejects.toThrow()
   })
 
+  it.each(['GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'PATCH'])('answers a %s without a token by the way to one [B1] [hostile A10]', async (method) => {
+    const response = await house.fetch(`${house.origin}/echo/mcp`, { method })
+    const challenge = response.headers.get('www-authenticate')
+    expect([response.status, challenge]).toEqual([401, `Bearer resource_metadata="${house.origin}/.well-known/oauth-protected-resource/echo/mcp", scope="mcp"`])
+    expect(upstream.heard).toEqual([])
+  })
+
+  it('answers HEAD with the head of the stream that GET would open, and does not ask the server (RFC 9110 §9.3.2)', async () => {
+    const response = await house.fetch(caller.url, { method: 'HEAD', headers: { authorization: `Bearer ${caller.token}` } })
+    expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([200, 'text/event-stream', ''])
+    expect(upstream.heard).toEqual([])
+  })
+
   it('refuses bodies beyond the service’s bound, and methods that MCP does not have [hostile R3, K15]', async () => {
     const anybody = callerOf(house, `${house.origin}/open/mcp`, '')
     expect((await anybody.post(call('x'.repeat(3000)))).status).toBe(413)
-    for (const method of ['PUT', 'PATCH', 'HEAD']) {
+    for (const method of ['PUT', 'PATCH']) {
       const response = await house.fetch(anybody.url, { method })
-      expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET, POST, DELETE, OPTIONS'])
+      expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET, HEAD, POST, DELETE, OPTIONS'])
     }
     expect((await anybody.post(JSON.stringify(call()), { 'content-type': 'application/json; charset=utf-16' })).status).toBe(415)
     expect((await anybody.post(JSON.stringify(call()), { 'content-encoding': 'gzip' })).status).toBe(415)

@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { Service } from '../../src/ports/services.ts'
-import { createDirectory, isNormalPath } from '../../src/proxy/locate.ts'
+import { isNormalPath } from '../../src/kit/paths.ts'
+import { createDirectory } from '../../src/proxy/locate.ts'
 
 const service = (id: string): Service => ({
   id,

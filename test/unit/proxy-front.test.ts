@@ -23,13 +23,15 @@ describe('the Host', () => {
   it('is one of the gateway’s names, in any case and with the default port or without [B6]', () => {
     for (const host of ['gw.example', 'GW.example', 'gw.example:443']) expect(verdict(host)).toBe('https://gw.example')
     for (const host of ['localhost:8080', '127.0.0.1:8080', '[::1]:8080']) expect(verdict(host, [], loopback)).toBe(`http://${host}`)
+    // nginx's $host has no port.
+    for (const host of ['localhost', '127.0.0.1', '[::1]']) expect(verdict(host, [], loopback)).toBe(`http://${host}:8080`)
     expect(verdict('inner:9000', ['inner:9000'])).toBe('https://gw.example')
     for (const host of ['inner', 'inner:1', 'INNER:65535']) expect(verdict(host, ['inner'])).toBe('https://gw.example')
   })
 
   it('that is another name is unknown', () => {
     for (const host of ['evil.test', 'gw.example.evil.test', 'gw.example:80', 'gw.example:8443', 'localhost', '127.0.0.1']) expect(verdict(host)).toBe('request.host-unknown')
-    for (const host of ['localhost', 'localhost:8081', '127.0.0.1', 'localhost.evil.test:8080']) expect(verdict(host, [], loopback)).toBe('request.host-unknown')
+    for (const host of ['localhost:8081', '127.0.0.1:80', 'localhost.evil.test', 'localhost.evil.test:8080']) expect(verdict(host, [], loopback)).toBe('request.host-unknown')
     expect(verdict('inner', ['inner:9000'])).toBe('request.host-unknown')
   })
 
