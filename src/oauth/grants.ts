@@ -65,6 +65,8 @@ export interface Grants {
   revokeOfClient(clientId: string, reason: string): Promise<number>
 }
 
+/** How long an expired code is still known as one: whoever comes late hears that, and not that there never was such a code. */
+export const knownAfterMs = 600_000
 /** However often it is refreshed: after a year the person is asked again. */
 export const absoluteMs = 365 * 86_400_000
 export interface GrantsDeps {
@@ -98,7 +100,7 @@ const newGrant = async (grant: NewGrant, { runtime, config }: GrantsDeps): Promi
 /** How long the record is kept after a change, ms. */
 const ttlOf = ({ state, refreshable }: Grant, config: GrantsDeps['config']): number => {
   const accessMs = config.access_token_lifetime * 1000
-  if (state === 'code') return config.code_lifetime * 1000
+  if (state === 'code') return config.code_lifetime * 1000 + knownAfterMs
   // A revoked grant is kept while a token of it may still be shown; an absent one means the same.
   if (state === 'revoked' || !refreshable) return accessMs + 60_000
   return Math.max(config.refresh_token_lifetime * 1000, accessMs)

@@ -3,42 +3,62 @@ import { digest, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import { factsOf, sameResource, tokenAnswer } from './exchange.ts'
-import type { Exchange, ExchangeDeps } from './exchange.ts'
+import type { Exchange, ExchangeDeps, TokenRequest } from './exchange.ts'
 import { one } from './form.ts'
+import type { Grant } from './grants.ts'
 
 /** Two exchanges of one code at the same moment come from one impatient client; later ones from somebody who found the code (RFC 9700 §2.1.1). */
 const racingMs = 2_000
 
 const verifierShape = /^[A-Za-z0-9\-._~]{43,128}$/
 
-export const createRedeem = ({ runtime, directory, grants, tokens, record }: ExchangeDeps): Exchange => async (request) => {
-  const { client, form } = request
-  const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) => one(form, name))
-  if (code === undefined) throw new Refusal('request.malformed', 'no code', { say: 'code is required.' })
-  if (verifier === undefined) throw new Refusal('request.malformed', 'no code_verifier', { say: 'code_verifier is required.' })
-  const claim = tokens.readCode(code)
-  const read = claim && (await grants.read(claim.grantId))
-  if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'no such code')
-  const { grant } = read
-  if (grant.clientId !== client.id) throw new Refusal('code.unknown', `code of ${grant.clientId} sent by ${client.id}`)
-  if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
-  // RFC 7636 §4.6.
-  if (!verifierShape.test(verifier) || !sameText(await digest(verifier), grant.challenge)) throw new Refusal('pkce.verifier', 'challenge differs')
-  const now = runtime.now()
-  if (grant.state !== 'code') {
-    // Whoever holds the verifier too is no bystander: the code or the whole client was stolen.
-    if (grant.state === 'live' && now - (grant.redeemedAt ?? 0) > racingMs) {
-      await grants.revoke(grant.id, 'code_replayed')
-      record({ event: 'code.replayed', ...factsOf(grant, request) })
-    }
-    throw new Refusal('code.spent', `grant is ${grant.state}`)
-  }
-  if (now >= grant.codeExpiresAt) throw new Refusal('code.expired')
-  sameResource(form, grant, directory)
-  // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
-  const [access, refresh] = await Promise.all([tokens.access(grant, grant.scopes), grant.refreshable ? tokens.refresh(grant, 0) : undefined])
-  if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'lost the race')
-  record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
-  return tokenAnswer(tokens, access, grant.scopes, refresh)
+/** A token request for a code, its parameters read. */
+interface Redemption {
+  readonly request: TokenRequest
+  readonly redirectUri: string | undefined
+  /** Of the code_verifier that was sent (RFC 7636 §4.6); undefined when that has not the shape of one. */
+  readonly challenge: string | undefined
 }
 
+export const createRedeem = ({ runtime, directory, grants, tokens, record }: ExchangeDeps): Exchange => {
+  /**
+   * The code was used before. Whoever holds the verifier too is no bystander, whatever else the request says: the code or the whole client was stolen, and what the
+   * first use brought ends with it (OAuth 2.1 §4.1.3).
+   */
+  const endReplayed = async (grant: Grant, request: TokenRequest): Promise<void> => {
+    if (grant.state !== 'live' || runtime.now() - (grant.redeemedAt ?? 0) <= racingMs) return
+    await grants.revoke(grant.id, 'code_replayed')
+    record({ event: 'code.replayed', ...factsOf(grant, request), ...(request.client.id !== grant.clientId && { sent_by: request.client.id }) })
+  }
+
+  /** Throws unless this code of this grant may be redeemed so, now. */
+  const check = async (grant: Grant, { request, redirectUri, challenge }: Redemption): Promise<void> => {
+    const { client, form } = request
+    const proven = challenge !== undefined && sameText(challenge, grant.challenge)
+    if (grant.state !== 'code' && proven) await endReplayed(grant, request)
+    if (grant.clientId !== client.id) throw new Refusal('code.unknown', `code of ${grant.clientId} sent by ${client.id}`)
+    if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
+    if (!proven) throw new Refusal('pkce.verifier', 'challenge differs')
+    if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
+    if (runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired')
+    sameResource(form, grant, directory)
+  }
+
+  return async (request) => {
+    const { form } = request
+    const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) => one(form, name))
+    if (code === undefined) throw new Refusal('request.malformed', 'no code', { say: 'code is required.' })
+    if (verifier === undefined) throw new Refusal('request.malformed', 'no code_verifier', { say: 'code_verifier is required.' })
+    const challenge = verifierShape.test(verifier) ? await digest(verifier) : undefined
+    const claim = tokens.readCode(code)
+    const read = claim && (await grants.read(claim.grantId))
+    if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'no such code')
+    const { grant } = read
+    await check(grant, { request, redirectUri, challenge })
+    // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
+    const [access, refresh] = await Promise.all([tokens.access(grant, grant.scopes), grant.refreshable ? tokens.refresh(grant, 0) : undefined])
+    if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'lost the race')
+    record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
+    return tokenAnswer(tokens, access, grant.scopes, refresh)
+  }
+}
