@@ -48,6 +48,7 @@ import type { AdmitSocket } from './proxy/websocket.ts'
 import { createServiceMaker, placementOf } from './placement.ts'
 import { createRoutes } from './routes.ts'
 import { createIsAdmin } from './services/admins.ts'
+import { createServicesList } from './services-list.ts'
 import { createServicesApi } from './services-api.ts'
 import { createStatus } from './status.ts'
 import { createSupply, type Supply } from './supply.ts'
@@ -153,6 +154,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
       signIn,
       status,
+      servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
       services: createServicesApi({ supply, sessions, isAdmin, origins, record, bridges }),
       encode: createEncode({ domainRoot: () => supply.config().domain_root, directory, pages }),
       assets: createAssets(),

@@ -15,6 +15,7 @@ import type { Log, Visit } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
 import type { Cors } from './proxy/cors.ts'
 import type { Front } from './proxy/front.ts'
+import type { ServicesList } from './services-list.ts'
 import type { ServicesApi } from './services-api.ts'
 import type { Status } from './status.ts'
 
@@ -30,6 +31,7 @@ export interface Handlers {
   readonly introspect: Handler
   readonly signIn: SignIn
   readonly status: Status
+  readonly servicesList: ServicesList
   readonly services: ServicesApi
   readonly encode: Handler
   readonly assets: (path: string) => Response | undefined
@@ -80,8 +82,8 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
   { paths: ['/health'], what: 'Status, version and storage, and for a gateway with one command (or ?server=) serverId and userId; 503 when the storage does not answer or the command cannot be started', surface: 'json', cors: false, on: { GET: h.status.health }, anyHost: true },
   { paths: ['/healthz'], what: 'The process is alive', surface: 'json', cors: false, on: { GET: h.status.live }, anyHost: true },
   { paths: ['/readyz'], what: 'Ready for requests: 503 while draining or without storage', surface: 'json', cors: false, on: { GET: h.status.ready }, anyHost: true },
-  { paths: ['/services'], what: 'The services by id', surface: 'json', cors: true, on: { GET: h.status.services } },
-  { paths: ['/services/:id'], what: 'One service', surface: 'json', cors: true, on: { GET: h.status.service } },
+  { paths: ['/services'], what: 'The services by id; their addresses for a signed-in person, or at a gateway on a loopback address', surface: 'json', cors: true, on: { GET: h.servicesList.services } },
+  { paths: ['/services/:id'], what: 'One service, told in the same way', surface: 'json', cors: true, on: { GET: h.servicesList.service } },
   { paths: ['/encode'], what: 'The host that encodes a server’s domain, as JSON or page; ?domain=', surface: 'page', cors: false, on: { GET: h.encode } },
   { paths: ['/api/services'], what: 'For administrators: the services, and adding one (session cookie, X-CSRF-Token)', surface: 'json', cors: false, on: { GET: h.services.list, POST: h.services.add } },
   { paths: ['/api/services/:id'], what: 'For administrators: one service, and removing one that was added', surface: 'json', cors: false, on: { GET: h.services.show, DELETE: h.services.remove } },

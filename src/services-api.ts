@@ -2,6 +2,8 @@
 import type { Bridges } from './bridges.ts'
 import { readBounded } from './kit/http.ts'
 import { sameText, utf8Text } from './kit/bytes.ts'
+import { readMediaType } from './kit/media-type.ts'
+import { foreignSender } from './kit/own-page.ts'
 import { personKey } from './kit/person-key.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Person } from './ports/people.ts'
@@ -42,7 +44,10 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown>>> => {
   // Forms of other sites can send text/plain and forms, never this (Fetch, CORS-safelisted request headers).
-  if (!/^application\/json\s*(?:;|$)/i.test(request.headers.get('content-type') ?? '')) throw new Refusal('request.media-type', request.headers.get('content-type')?.slice(0, 80))
+  const type = request.headers.get('content-type') ?? ''
+  if (readMediaType(type)?.essence !== 'application/json') {
+    throw new Refusal('request.media-type', type.slice(0, 80))
+  }
   let body: unknown
   try {
     body = JSON.parse(utf8Text(await readBounded(request.body, mostBytes)))
@@ -62,16 +67,14 @@ const idOf = (request: Request): string => {
 
 export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, bridges }: ServicesApiDeps): ServicesApi => {
   const admin = async (request: Request): Promise<Session> => {
+    const foreign = foreignSender(request, origins)
+    if (foreign !== undefined) throw new Refusal('admin.form', foreign)
     const session = await sessions.of(request)
     if (!session) throw new Refusal('login.required', 'no session')
     if (!isAdmin(session.person)) throw new Refusal('admin.required', personKey(session.person))
     return session
   }
   const ownForm = (request: Request, { csrf }: Session): void => {
-    const origin = request.headers.get('origin')
-    const site = request.headers.get('sec-fetch-site')
-    if (origin !== null && !origins.includes(origin)) throw new Refusal('admin.form', `Origin ${origin.slice(0, 200)}`)
-    if (site !== null && site !== 'same-origin' && site !== 'none') throw new Refusal('admin.form', `Sec-Fetch-Site ${site.slice(0, 40)}`)
     if (!sameText(request.headers.get('x-csrf-token') ?? '', csrf)) throw new Refusal('admin.form', 'csrf')
   }
   /** What may be told of a service: no argument and no query, which may hold a key. */

@@ -7,6 +7,7 @@ import type { Handler, Sessions } from './ports/rooms.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory } from './ports/services.ts'
 import { hostOf } from './route.ts'
+import { isLoopback, mainAddress } from './services-list.ts'
 
 export interface Status {
   /** `GET /`: JSON for programs, the signed-in person's services for browsers. */
@@ -14,8 +15,6 @@ export interface Status {
   readonly health: Handler
   readonly live: Handler
   readonly ready: Handler
-  readonly services: Handler
-  readonly service: Handler
   /** An MCP address opened in a browser. */
   readonly connect: Handler
 }
@@ -50,10 +49,7 @@ const createProbe = (runtime: Runtime): (() => Promise<boolean>) => {
   return async () => (last && runtime.now() - last.at < 1000 ? last.healthy : once('health', ask))
 }
 
-const isPublic = (origin: string): boolean => {
-  const { protocol, hostname } = new URL(origin)
-  return protocol === 'https:' && !['localhost', '127.0.0.1', '[::1]'].includes(hostname)
-}
+const isPublic = (origin: string): boolean => origin.startsWith('https:') && !isLoopback(origin)
 
 /** The clients on the page speak Streamable HTTP, whichever address of the service somebody opened. */
 const streamable = ({ addresses }: Directory, opened: Address): Address => {
@@ -64,8 +60,7 @@ const streamable = ({ addresses }: Directory, opened: Address): Address => {
 export const createStatus = ({ runtime, directory, sessions, pages, standing, encodes, draining, commands }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
-  const main = (id: string): Address | undefined =>
-    directory.addresses.find((address) => address.service.id === id && address.path !== '/mcp') ?? directory.addresses.find((address) => address.service.id === id)
+  const main = (id: string): Address | undefined => mainAddress(directory, id)
   const view = ({ service, resource }: Address): ConnectView['service'] => ({
     id: service.id,
     name: service.name,
@@ -80,13 +75,6 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
     const found = all.find(({ service }) => service === named)
     if (!found) throw new Refusal('route.unknown', `server ${named.slice(0, 80)}`, { say: `Server '${named.slice(0, 64)}' not found` })
     return found
-  }
-  const describe = (id: string) => {
-    const address = main(id)
-    const service = address?.service
-    if (!address || !service) throw new Refusal('route.unknown', `service ${id}`, { say: `Service '${id.slice(0, 64)}' not found` })
-    const provider = service.provider === undefined ? {} : { oauth_provider: service.provider }
-    return { name: service.name, url: address.resource, auth_required: service.authRequired, scopes: service.scopes, ...provider }
   }
   return {
     async front(request, visit) {
@@ -111,8 +99,6 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
       if (draining()) return json({ ok: false, reason: 'draining' }, 503)
       return (await probe()) ? json({ ok: true }) : json({ ok: false, reason: 'storage' }, 503)
     },
-    services: () => Promise.resolve(json({ services: Object.fromEntries(directory.services.map(({ id }) => [id, describe(id)])) })),
-    service: (request) => Promise.resolve(json(describe(new URL(request.url).pathname.slice('/services/'.length)))),
     connect(request, visit) {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown')

@@ -1,5 +1,6 @@
 // What HTTP asks of a request before anything of it is read: in front of a command the gateway itself is the MCP endpoint (streamable-http of every revision).
 import { fieldOf } from '../kit/http.ts'
+import { readMediaType } from '../kit/media-type.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { metaKeys } from '../mcp/envelope.ts'
 import { isModern } from '../mcp/revisions.ts'
@@ -30,9 +31,11 @@ export const isModernCall = (message: Rpc, headers: readonly string[]): boolean 
 export const checkRequest = ({ method, headers }: BridgeCall): void => {
   const accept = fieldOf(headers, 'accept')
   if (method === 'POST') {
-    const given = fieldOf(headers, 'content-type') ?? ''
-    const type = given === 'application/json' ? given : given.split(';')[0]?.trim().toLowerCase()
-    if (type !== 'application/json') throw new Refusal('request.media-type', `Content-Type ${String(type).slice(0, 80)}`, { say: 'Send the message as application/json.' })
+    const type = fieldOf(headers, 'content-type') ?? ''
+    if (type !== 'application/json' && readMediaType(type)?.essence !== 'application/json') {
+      const say = 'Send the message with Content-Type: application/json.'
+      throw new Refusal('request.media-type', `Content-Type ${type.slice(0, 80)}`, { say })
+    }
     if (!accepts(accept, 'application/json') || !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', String(accept).slice(0, 80))
     return
   }

@@ -1,15 +1,15 @@
 // The form of the connect page: read within bounds, and only from our own page in the session it was shown to.
 import { sameText } from '../kit/bytes.ts'
 import { type Form, readForm } from '../kit/form.ts'
+import { foreignSender } from '../kit/own-page.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Session } from '../ports/rooms.ts'
 
 /** The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7). */
 export const readOwnForm = async (request: Request, session: Session, origins: readonly string[]): Promise<Form> => {
-  const [origin, site] = [request.headers.get('origin'), request.headers.get('sec-fetch-site')]
-  if (origin !== null && !origins.includes(origin)) throw new Refusal('connection.form', `Origin ${origin}`)
-  if (site !== null && site !== 'same-origin' && site !== 'none') throw new Refusal('connection.form', `Sec-Fetch-Site ${site}`)
+  const foreign = foreignSender(request, origins)
+  if (foreign !== undefined) throw new Refusal('connection.form', foreign)
   const form = await readForm(request)
   if (!sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('connection.form', 'csrf')
   return form

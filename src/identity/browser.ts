@@ -1,5 +1,6 @@
 // What ties a sign-in to the browser it began in, before there is a session: one cookie, and forms that prove they came from our page.
 import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { foreignSender } from '../kit/own-page.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { readCookie, setCookie } from './cookies.ts'
@@ -30,17 +31,12 @@ export interface BrowsersDeps {
   readonly origins: readonly string[]
 }
 
-const hostOf = (url: string): string | undefined => (URL.canParse(url) ? new URL(url).host : undefined)
-
 const foreign = (why: string): Refusal => new Refusal('login.form', why, { page: { onward: { label: 'Sign in', href: '/login' } } })
 
 /** Throws `login.form` when the browser says that another site sent the request (Fetch Metadata; RFC 6454 §7.3: `null` is another site). */
 export const refuseForeign = (request: Request, origins: readonly string[]): void => {
-  const site = request.headers.get('sec-fetch-site')
-  if (site !== null && site !== 'same-origin' && site !== 'none') throw foreign(`sec-fetch-site ${site}`)
-  const origin = request.headers.get('origin')
-  if (origin === null || origins.includes(origin) || hostOf(origin) === hostOf(request.url)) return
-  throw foreign(`origin ${origin}`)
+  const sender = foreignSender(request, origins)
+  if (sender !== undefined) throw foreign(sender)
 }
 
 export const createBrowsers = ({ runtime, origins }: BrowsersDeps): Browsers => {

@@ -1,6 +1,9 @@
 // Server-sent events as far as a relay needs them (WHATWG HTML §9.2): is it a stream, and where may a comment stand.
+import { readMediaType } from './media-type.ts'
 
-export const isEventStream = (contentType: string | undefined): boolean => contentType !== undefined && /^\s*text\/event-stream\s*(?:;|$)/i.test(contentType)
+export const isEventStream = (contentType: string | undefined): boolean =>
+  contentType === 'text/event-stream' ||
+  (contentType !== undefined && readMediaType(contentType)?.essence === 'text/event-stream')
 
 /**
  * Whether what has been sent so far ends with a line feed: a comment line may follow then, even inside an event. A carriage return is

@@ -110,6 +110,12 @@ export const refusals = {
   'upstream.unreachable': row(502, 'temporarily_unavailable', 1502, 'The MCP server cannot be reached.'),
   'upstream.busy': row(503, 'temporarily_unavailable', 1503, 'The MCP server has as many connections as the gateway opens. Try again in a moment.'),
   'upstream.answer': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave an answer that is not HTTP.'),
+  'upstream.media-type': row(
+    502,
+    'temporarily_unavailable',
+    1502,
+    'The MCP server answered with a Content-Type that MCP does not use. Its operator must mend it.',
+  ),
   'upstream.credential': row(502, 'temporarily_unavailable', 1502, 'The MCP server did not accept the gateway. Its operator must give the gateway access.'),
   'upstream.redirect': row(502, 'temporarily_unavailable', 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'),
   'upstream.session': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave a session id that is malformed or belongs to somebody else.'),

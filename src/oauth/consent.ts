@@ -7,7 +7,7 @@ import type { DescribeFlow, Handler, Session, Sessions } from '../ports/rooms.ts
 import { tellClient } from './authorize-checks.ts'
 import { type DecisionsDeps, createDecisions } from './decision.ts'
 import type { Flow } from './flows.ts'
-import { one, ownNavigation, readForm, readQuery } from './form.ts'
+import { fromOurPage, one, ownNavigation, readForm, readQuery } from './form.ts'
 import { type QuestionsDeps, consentView, createQuestions, loginPath } from './question.ts'
 import { type RememberedDeps, createRemembered } from './remembered.ts'
 import { authorizationResponse, seeOther } from './respond.ts'
@@ -36,14 +36,6 @@ export const createConsent = (deps: ConsentDeps): Consent => {
   /** Proves that the form came from the page that this browser's session was shown for this flow. */
   const csrfOf = (flow: Flow, session: Session): Promise<string> => digest(`consent.${flow.id}.${session.csrf}`)
 
-  // RFC 9700 §4.7: a page of another site can send this form, but neither from here nor with the flow's cookie, the session's and their common token.
-  const fromOurPage = (request: Request): void => {
-    const origin = request.headers.get('origin')
-    const site = request.headers.get('sec-fetch-site')
-    if (origin !== null && !directory.origins.includes(origin)) throw new Refusal('consent.form', `Origin ${origin}`)
-    if (site !== null && site !== 'same-origin' && site !== 'none') throw new Refusal('consent.form', `Sec-Fetch-Site ${site}`)
-  }
-
   const page: Handler = async (request, visit) => {
     const read = await flows.of(one(readQuery(request), 'flow') ?? '', request)
     const { flow } = read
@@ -64,7 +56,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
   }
 
   const decide: Handler = async (request, visit) => {
-    fromOurPage(request)
+    fromOurPage(request, directory.origins)
     const form = await readForm(request)
     const read = await flows.of(one(form, 'flow') ?? '', request)
     const session = await sessions.of(request)

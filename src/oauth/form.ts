@@ -1,6 +1,8 @@
 // How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749 §3.1, §3.2).
 import { digest, utf8Text } from '../kit/bytes.ts'
+import { isUtf8, readMediaType } from '../kit/media-type.ts'
 import { readWhole } from '../kit/http.ts'
+import { foreignSender } from '../kit/own-page.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Limit } from '../ports/rooms.ts'
 
@@ -8,11 +10,11 @@ import type { Limit } from '../ports/rooms.ts'
 export const maxOAuthBody = 65_536
 const maxParameters = 100
 
-/** Media type in lower case and charset (`utf-8` when absent) of a Content-Type. */
+/** Media type and charset of a Content-Type, in lower case: `utf-8` when absent, `type` empty for what is no media type. */
 export const mediaTypeOf = (header: string | null): { readonly type: string; readonly charset: string } => {
-  const [type = '', ...parameters] = (header ?? '').toLowerCase().split(';')
-  const charset = parameters.map((p) => p.trim()).find((p) => p.startsWith('charset='))?.slice(8).replaceAll('"', '')
-  return { type: type.trim(), charset: charset ?? 'utf-8' }
+  const media = readMediaType(header ?? '')
+  const charset = !media || isUtf8(media) ? 'utf-8' : String(media.parameters.get('charset'))
+  return { type: media?.essence ?? '', charset }
 }
 
 const strict = (params: URLSearchParams): URLSearchParams => {
@@ -68,6 +70,15 @@ export const onlyMethod = (request: Request, ...methods: readonly string[]): voi
 
 /** Whether the person navigated here themselves or from a page of ours (Fetch Metadata, Sec-Fetch-Site); a browser that does not say counts as sent by another site. */
 export const ownNavigation = (request: Request): boolean => ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
+
+/**
+ * Throws `consent.form` for a form that another site sent (RFC 9700 §4.7). It also lacks the flow's cookie, the session's and their
+ * common token.
+ */
+export const fromOurPage = (request: Request, origins: readonly string[]): void => {
+  const foreign = foreignSender(request, origins)
+  if (foreign !== undefined) throw new Refusal('consent.form', foreign)
+}
 
 /** RFC 6749 §5.1: answers that carry tokens are kept by no cache. */
 export const noStore = { 'cache-control': 'no-store', pragma: 'no-cache' } as const

@@ -1,6 +1,6 @@
 // What the caller hears of an upstream's answer: status and fields as they came, minus what belongs to another hop, another origin or another login.
-import { isEventStream } from '../kit/events.ts'
 import { hopByHop } from '../kit/http.ts'
+import { type MediaType, readMediaType } from '../kit/media-type.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { AnswerHead } from '../ports/calls.ts'
 
@@ -12,6 +12,8 @@ const dropped = new Set([
   ...hopByHop,
   ...`set-cookie set-cookie2 clear-site-data www-authenticate proxy-authentication-info authentication-info service-worker-allowed x-request-id
     strict-transport-security public-key-pins alt-svc nel report-to reporting-endpoints refresh x-accel-redirect x-sendfile
+    accept-ch critical-ch set-login sec-session-registration secure-session-registration speculation-rules
+    use-as-dictionary
     x-content-type-options x-accel-buffering`.split(/\s+/),
 ])
 
@@ -24,20 +26,36 @@ const classify = (name: string): Action => {
   return dropped.has(lower) || lower.startsWith('access-control-') || lower.startsWith('cross-origin-') ? 'drop' : 'forward'
 }
 
-/** Answers that a browser would not render; everything else is put in a sandbox, since it arrives under the gateway's own origin. */
-const inert = /^\s*(?:application\/json|text\/event-stream)\s*(?:;|$)/i
+/** What servers of MCP answer with, and what they and the web servers before them say errors in. */
+const answers: ReadonlySet<string> = new Set(['application/json', 'text/event-stream', 'text/plain'])
+const forErrors = ['application/problem+json', 'text/html', 'application/xml', 'text/xml']
+const errors: ReadonlySet<string> = new Set([...answers, ...forErrors])
 
 interface Kind {
   readonly events: boolean
+  /** Statuses from here on may have it; Infinity for none. */
+  readonly from: number
   /** What the gateway adds to such an answer: flat list. */
   readonly added: readonly string[]
 }
 
+/** An answer arrives under the gateway's own origin. Whatever it is, a browser that opens it runs nothing of it. */
+const inert = [
+  ...['X-Content-Type-Options', 'nosniff'],
+  ...['Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'"],
+]
+
+/** The least status that may have this type; 202, 204 and the end of a session have no body, hence none. */
+const leastStatus = (type: string | undefined, media: MediaType | undefined): number => {
+  if (type === undefined) return 200
+  if (!media) return Infinity
+  return answers.has(media.essence) ? 200 : errors.has(media.essence) ? 400 : Infinity
+}
+
 const readKind = (type: string | undefined): Kind => {
-  const events = isEventStream(type)
-  const added = [...(events ? ['X-Accel-Buffering', 'no'] : []), 'X-Content-Type-Options', 'nosniff']
-  if (type !== undefined && !inert.test(type)) added.push('Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'")
-  return { events, added }
+  const media = type === undefined ? undefined : readMediaType(type)
+  const events = media?.essence === 'text/event-stream'
+  return { events, from: leastStatus(type, media), added: [...(events ? ['X-Accel-Buffering', 'no'] : []), ...inert] }
 }
 
 export interface Relayed extends AnswerHead {
@@ -53,7 +71,8 @@ const refuseStatus = (status: number, service: string): void => {
 
 /**
  * A relay for all services: maps an upstream's head to ours. Throws `upstream.credential` for its 401 (a client would take it for ours
- * and log in again), `upstream.redirect` for every 3xx (nothing is followed, nobody is sent elsewhere).
+ * and log in again), `upstream.redirect` for every 3xx (nothing is followed, nobody is sent elsewhere), and
+ * `upstream.media-type` for a Content-Type that servers of MCP do not use.
  */
 export const createRelay = (): ((status: number, rawHeaders: readonly string[], about: { readonly service: string; readonly modern: boolean; readonly extra: readonly string[] }) => Relayed) => {
   const known = new Map<string, Action>()
@@ -82,7 +101,8 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
       const value = rawHeaders[i + 1] as string
       const action = actionOf(name)
       if (action === 'drop') continue
-      if (action === 'type') type = value
+      // Of two, one reader takes the first and another the last.
+      if (action === 'type') type = type === undefined ? value : `${type}, ${value}`
       if (action === 'session') {
         // 2026-07-28 has no sessions; an id there would only mislead.
         if (modern) continue
@@ -90,7 +110,11 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
       }
       headers.push(name, value)
     }
-    const { events, added } = kindOf(type)
+    const { events, from, added } = kindOf(type)
+    if (status < from) {
+      const why = `${service} answered ${status} with Content-Type ${String(type).slice(0, 200)}`
+      throw new Refusal('upstream.media-type', why)
+    }
     for (const field of added) headers.push(field)
     for (const field of extra) headers.push(field)
     return { status, headers, events, session }

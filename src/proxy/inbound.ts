@@ -6,6 +6,8 @@ export interface Inbound {
   forward: string[]
   readonly authorization: string[]
   origin: string | undefined
+  /** `Sec-Fetch-Site`. */
+  site: string | undefined
   /** Distinct values of `MCP-Protocol-Version`. */
   readonly versions: string[]
   /** Distinct values of `Mcp-Session-Id`. */
@@ -32,6 +34,7 @@ const drop: Action = () => undefined
 const captured = new Map<string, Action>([
   ['authorization', (into, _, value) => void into.authorization.push(value)],
   ['origin', (into, _, value) => void (into.origin = joined(into.origin, value))],
+  ['sec-fetch-site', (into, _, value) => void (into.site = value)],
   ['mcp-protocol-version', (into, _, value) => void (into.versions.includes(value) || into.versions.push(value))],
   ['mcp-session-id', (into, _, value) => void (into.sessions.includes(value) || into.sessions.push(value))],
   ['last-event-id', (into, _, value) => void (into.resume = joined(into.resume, value))],
@@ -96,6 +99,7 @@ const empty = (): Inbound => ({
   forward: [],
   authorization: [],
   origin: undefined,
+  site: undefined,
   versions: [],
   sessions: [],
   resume: undefined,

@@ -5,7 +5,7 @@ import { isModern } from '../mcp/revisions.ts'
 import type { Head } from '../ports/calls.ts'
 import type { Credentials } from '../ports/connections.ts'
 import type { Signer } from '../ports/rooms.ts'
-import type { Address, Directory } from '../ports/services.ts'
+import type { Address, Directory, Service } from '../ports/services.ts'
 import type { Cors } from './cors.ts'
 import { createFront } from './front.ts'
 import type { Inbound } from './inbound.ts'
@@ -39,6 +39,20 @@ export interface KnockDeps {
   readonly now: () => number
 }
 
+/**
+ * A page says its origin; elements of a page (`<script>`, `<iframe>`, `<object>`) say only that they come from another
+ * site. These carry no token, so that they matter at services without login alone.
+ */
+const checkOrigin = ({ origin, site }: Inbound, { authRequired, id }: Service, cors: Cors): void => {
+  if (origin === undefined) {
+    if (authRequired || site === undefined || site === 'same-origin' || site === 'none') return
+    throw new Refusal('request.origin', `Sec-Fetch-Site ${site.slice(0, 40)} at ${id}, which needs no login`)
+  }
+  if (cors.allows(origin, !authRequired)) return
+  const hint = authRequired ? '' : `; ${id} needs no login: list the origin in cors.allow_origins ("*" does not count)`
+  throw new Refusal('request.origin', `${origin.slice(0, 200)}${hint}`)
+}
+
 /** Throws `request.host`, `request.host-unknown`, `route.unknown` or `request.origin`, in this order. */
 export const createKnock = ({ config, directory, signer, cors, credentials, lines, now }: KnockDeps): ((head: Head) => Knock) => {
   const front = createFront({ config, directory })
@@ -52,7 +66,7 @@ export const createKnock = ({ config, directory, signer, cors, credentials, line
     const { service } = located.address
     const place = placeOf(service)
     const inbound = place.read(head.rawHeaders)
-    if (inbound.origin !== undefined && !cors.allows(inbound.origin, !service.authRequired)) throw new Refusal('request.origin', inbound.origin.slice(0, 200))
+    checkOrigin(inbound, service, cors)
     const version = inbound.versions[0]
     return { head, origin, address: located.address, rest: located.rest, query, place, inbound, modern: version !== undefined && isModern(version), startedAt: now() }
   }

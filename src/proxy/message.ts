@@ -1,5 +1,6 @@
 // The body of a call: read within its bounds, in one encoding, and in agreement with the headers.
 import { Refusal } from '../kit/refusal.ts'
+import { isUtf8, readMediaType } from '../kit/media-type.ts'
 import { checkAgreement } from '../mcp/agreement.ts'
 import { envelopeOf, errorId, readEnvelope } from '../mcp/envelope.ts'
 import type { Envelope, RpcId } from '../mcp/envelope.ts'
@@ -9,13 +10,23 @@ import type { ReadBody } from '../ports/calls.ts'
 import { type BodyBudget, type Holding, weightOf } from './body-budget.ts'
 import type { Knock } from './knock.ts'
 
-const charset = /;\s*charset\s*=\s*"?([^";,\s]*)/i
+const mediaType = (type: string | undefined): Refusal =>
+  new Refusal('request.media-type', `Content-Type ${String(type).slice(0, 80)}`, {
+    say: 'Send the message with Content-Type: application/json.',
+    headers: { 'accept-post': 'application/json' },
+  })
 
-/** What the gateway reads as one thing must not be another thing to the upstream. */
+/**
+ * What the gateway reads as one thing must not be another thing to the upstream. Nor may a form of another site reach
+ * it: browsers send `application/json` across origins only after a preflight (Fetch, CORS-safelisted request-header).
+ */
 const checkEncoding = ({ inbound }: Knock): void => {
   if (inbound.encoding !== undefined && inbound.encoding.toLowerCase() !== 'identity') throw new Refusal('request.encoding', inbound.encoding.slice(0, 80))
-  const named = inbound.type === undefined ? undefined : charset.exec(inbound.type)?.[1]?.toLowerCase()
-  if (named !== undefined && named !== 'utf-8' && named !== 'utf8') throw new Refusal('request.encoding', named.slice(0, 80))
+  const { type } = inbound
+  if (type === 'application/json') return
+  const media = type === undefined ? undefined : readMediaType(type)
+  if (media?.essence !== 'application/json') throw mediaType(type)
+  if (!isUtf8(media)) throw new Refusal('request.encoding', String(type).slice(0, 80))
 }
 
 const bodyOf = ({ inbound, address }: Knock, readBody: ReadBody, holding: Holding): Promise<Uint8Array> => {
@@ -31,8 +42,16 @@ export interface Received {
   readonly json?: JsonBody
 }
 
-/** Throws `request.encoding`, `request.too-large`, `calls.bytes` and what the envelope and its agreement with the headers throw. */
-export const receive = async (call: Knock, readBody: ReadBody, holding: Holding, supported: readonly string[]): Promise<Received> => {
+/**
+ * Throws `request.encoding`, `request.media-type`, `request.too-large`, `calls.bytes`, and what the envelope and its
+ * agreement with the headers throw.
+ */
+export const receive = async (
+  call: Knock,
+  readBody: ReadBody,
+  holding: Holding,
+  supported: readonly string[],
+): Promise<Received> => {
   checkEncoding(call)
   const body = await bodyOf(call, readBody, holding)
   const json = readStrictJson(body)

@@ -1,4 +1,5 @@
 // Servers that speak on a line, looked at before they are added: HTTP+SSE (MCP 2024-11-05) and WebSockets.
+import { isEventStream } from '../kit/events.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { LineTools, Socket } from '../ports/lines.ts'
 import { initialize, isObject, type Message, parse, sayServer, sayWhy, type Step, toolsOf } from './step.ts'
@@ -15,7 +16,7 @@ export const lookAtEvents = async (url: string, { fetch }: LineTools): Promise<b
   const late = setTimeout(() => leaving.abort(), patienceMs)
   try {
     const answer = await fetch(url, { headers: { accept: 'text/event-stream', 'accept-encoding': 'identity' }, redirect: 'manual', signal: leaving.signal })
-    if (answer.status !== 200 || !answer.body || !/^text\/event-stream/i.test(answer.headers.get('content-type') ?? '')) return false
+    if (answer.status !== 200 || !answer.body || !isEventStream(answer.headers.get('content-type') ?? undefined)) return false
     let text = ''
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
     for (let read = await reader.read(); !read.done && text.length < mostFirst; read = await reader.read()) {

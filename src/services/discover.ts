@@ -1,5 +1,6 @@
 // What stands at a URL, found out step by step before anybody relies on it: does it answer, does it speak MCP, does it want a token, which tools has it.
 import { utf8Text } from '../kit/bytes.ts'
+import { isEventStream } from '../kit/events.ts'
 import type { LineTools } from '../ports/lines.ts'
 import type { Outbound } from '../ports/runtime.ts'
 import { lookAtEvents, lookAtSocket, type Tell } from './discover-lines.ts'
@@ -16,7 +17,7 @@ const modernMeta = { 'io.modelcontextprotocol/protocolVersion': modern, 'io.mode
 
 /** The response among the events of a stream, or the body itself. */
 const messageOf = (type: string, text: string): Message | undefined => {
-  if (!type.includes('text/event-stream')) return parse(text)
+  if (!isEventStream(type)) return parse(text)
   const events = text.split(/\r?\n\r?\n/).map((event) =>
     event
       .split(/\r?\n/)

@@ -137,7 +137,7 @@ describe('never lets framing carry what headers may not', () => {
   })
 
   it('an identity hidden behind Connection, nor does Connection remove the gateway’s own [hostile K2]', async () => {
-    const answer = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\nConnection: X-User-Email, Authorization, x-mcp-identity, keep-alive\r\nX-User-Email: root@evil.test\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    const answer = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}\r\nConnection: X-User-Email, Authorization, x-mcp-identity, keep-alive\r\nX-User-Email: root@evil.test\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     expect(answer.statuses[0]).toBe(200)
     expect(upstream.heard[0]?.headers).toMatchObject({ 'x-user-email': 'ana@example.com', 'x-mcp-identity': expect.stringMatching(/^ey/) })
     expect(upstream.heard[0]?.headers).not.toHaveProperty('authorization')
@@ -147,15 +147,15 @@ describe('never lets framing carry what headers may not', () => {
     const names = ['X-User-Email', 'x-user-email', 'X_User_Email', 'X-User_Email', 'X_USER-EMAIL', 'X-User-Email ', 'Mcp_Session_Id', 'X-Forwarded_User']
     const legal = names.filter((name) => !name.endsWith(' '))
     const lines = legal.map((name) => `${name}: root@evil.test`).join('\r\n')
-    await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\n${lines}\r\nX-User-Email: \t root@evil.test \t\r\nX-User-Name:\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}\r\n${lines}\r\nX-User-Email: \t root@evil.test \t\r\nX-User-Name:\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     expect(JSON.stringify(upstream.heard[0]?.rawHeaders)).not.toContain('root@evil.test')
     expect(upstream.heard[0]?.rawHeaders.filter((name) => /^x.user.email$/i.test(name))).toEqual(['X-User-Email'])
   })
 
   it('the rights of one pipelined request to the next [hostile K5]', async () => {
-    const anonymous = `POST /open/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
-    const guarded = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
-    const allowed = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
+    const anonymous = `POST /open/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    const guarded = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    const allowed = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`
     const answer = await sendRaw(port, anonymous + guarded + allowed)
     expect(answer.statuses).toEqual([200, 401, 200])
     expect(upstream.heard.map(({ headers }) => headers['x-user-id'])).toEqual([undefined, 'ana'])
@@ -176,12 +176,12 @@ describe('never lets framing carry what headers may not', () => {
 
 describe('never asks for a body it will not take', () => {
   it('from a caller it does not know [hostile K6]', async () => {
-    const head = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n`
+    const head = `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: ${body.length}\r\n`
     const refused = await sendRaw(port, `${head}\r\n`, { enough: (text) => text.includes('\r\n\r\n') })
     expect(refused.statuses).toEqual([401])
     const asked = await sendRaw(port, `${head}Authorization: Bearer ${token}\r\n\r\n`, { enough: (text) => text.includes('\r\n\r\n') })
     expect(asked.statuses).toEqual([100])
-    const other = await sendRaw(port, `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nExpect: 200-maybe\r\nContent-Length: 0\r\n\r\n`)
+    const other = await sendRaw(port, `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nExpect: 200-maybe\r\nContent-Length: 0\r\n\r\n`)
     expect(other.statuses).toEqual([417])
     expect(upstream.heard).toEqual([])
   })
@@ -206,13 +206,13 @@ describe('never gives a caller its token back, nor an upstream', () => {
   it('for any malformed credential [B4] [hostile J1, L8]', async () => {
     const bad = ['Bearer garbage', `bearer  x${token}`, 'Bearer', 'Bearer ', `Basic ${Buffer.from('a:b').toString('base64')}`, `Bearer ${token},${token}`, `Bearer ${'a'.repeat(9000)}`, `Bearer ${token.slice(0, -3)}`, token]
     for (const value of bad) {
-      const answer = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nUser-Agent: kube-probe/1.0\r\nAuthorization: ${value}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+      const answer = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nUser-Agent: kube-probe/1.0\r\nAuthorization: ${value}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
       expect([value.slice(0, 20), answer.statuses[0]]).toEqual([value.slice(0, 20), 401])
       expect(answer.text).not.toContain(token)
     }
-    const twice = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${token}\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    const twice = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${token}\r\nAuthorization: Bearer ${token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     expect(twice.statuses[0]).toBe(400)
-    const lower = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nauthorization: bearer ${token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    const lower = await send(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nauthorization: bearer ${token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     expect(lower.statuses[0]).toBe(200)
     expect(upstream.heard).toHaveLength(1)
     expect(JSON.stringify(upstream.heard)).not.toContain(token)

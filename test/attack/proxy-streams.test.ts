@@ -42,7 +42,7 @@ describe('never keeps anything of a call whose caller has left', () => {
     for (let i = 0; i < 20; i++) {
       await new Promise<void>((resolve) => {
         const socket = connect(Number(port), '127.0.0.1', () => {
-          socket.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${proxied.caller.token}\r\nContent-Length: 100\r\n\r\n{"jsonrpc"`)
+          socket.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${proxied.caller.token}\r\nContent-Length: 100\r\n\r\n{"jsonrpc"`)
           setImmediate(() => socket.destroy())
         })
         socket.on('close', () => resolve())
@@ -61,7 +61,7 @@ describe('never buffers without bound', () => {
     const { host, port } = new URL(house.origin)
     const body = JSON.stringify(call('hold'))
     const slow: Socket = connect(Number(port), '127.0.0.1')
-    slow.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    slow.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
     slow.pause()
     await until(() => held.length === 1, 'the call')
     const response = held[0]!
@@ -95,7 +95,7 @@ describe('never holds an answer for somebody who does not take it', () => {
     const begin = async (type: string): Promise<Socket> => {
       const before = held.length
       const slow = connect(Number(port), '127.0.0.1').pause()
-      slow.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+      slow.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
       await until(() => held.length > before, 'the call')
       held[before]!.writeHead(200, { 'content-type': type, 'content-length': size }).end(Buffer.alloc(size, 0x0a))
       held[before]!.on('close', () => ended.push(type))

@@ -157,8 +157,7 @@ describe.each(houses)('%s', (house_, open) => {
     const forbidden = await caller.post(call('status-403'))
     expect([forbidden.status, forbidden.headers.get('www-authenticate'), await forbidden.text()]).toEqual([403, null, '{}'])
     const page = await caller.post(call('html'))
-    expect([page.status, page.headers.get('set-cookie'), await page.text()]).toEqual([200, null, '<script>1</script>'])
-    expect(page.headers.get('content-security-policy')).toContain('sandbox')
+    expect([page.status, page.headers.get('set-cookie'), (await page.text()).includes('<script>')]).toEqual([502, null, false])
   })
 
   it('follows no redirect of an upstream and sends nobody after it [hostile K7]', async () => {

@@ -37,6 +37,10 @@ describe('the target of a call', () => {
 })
 
 describe('the answer of an upstream', () => {
+  const inert = [
+    ...['X-Content-Type-Options', 'nosniff'],
+    ...['Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'"],
+  ]
   const relay = createRelay()
   const about = { service: 'demo', modern: false, extra: ['X-Request-Id', 'r1'] }
   const codeOf = (status: number): string => {
@@ -52,7 +56,7 @@ describe('the answer of an upstream', () => {
     const sent = ['Content-Type', 'application/json', 'Content-Length', '2', 'Mcp-Session-Id', 's', 'ETag', '"x"', 'X-Thing', '1', 'Cache-Control', 'private']
     const dropped = ['Connection', 'x', 'Keep-Alive', '1', 'Transfer-Encoding', 'chunked', 'Set-Cookie', 'a=b', 'WWW-Authenticate', 'Bearer', 'Access-Control-Allow-Origin', '*', 'access-control-anything', '1', 'Strict-Transport-Security', 'x', 'Clear-Site-Data', '"*"', 'Alt-Svc', 'h3=":1"', 'Trailer', 'x', 'X-Request-Id', 'theirs', 'Refresh', '0;url=x', 'Cross-Origin-Opener-Policy', 'x']
     const head = relay(200, [...sent, ...dropped], about)
-    expect(head.headers).toEqual([...sent, 'X-Content-Type-Options', 'nosniff', 'X-Request-Id', 'r1'])
+    expect(head.headers).toEqual([...sent, ...inert, 'X-Request-Id', 'r1'])
     expect(head).toMatchObject({ status: 200, events: false, session: 's' })
   })
 
@@ -62,9 +66,16 @@ describe('the answer of an upstream', () => {
     expect(head.headers.join(': ')).toContain('X-Accel-Buffering: no')
   })
 
-  it('that a browser would render is put in a sandbox', () => {
-    expect(relay(200, ['content-type', 'text/html'], about).headers.join(': ')).toContain("Content-Security-Policy: sandbox; default-src 'none'")
-    expect(relay(200, ['content-type', 'application/json; charset=utf-8'], about).headers).not.toContain('Content-Security-Policy')
+  it('is put in a sandbox, whatever its type', () => {
+    for (const [status, type] of [[200, 'application/json; charset=utf-8'], [404, 'text/html']] as const) {
+      expect(relay(status, ['content-type', type], about).headers).toEqual(['content-type', type, ...inert, 'X-Request-Id', 'r1'])
+    }
+  })
+
+  it('has one media type, of those that servers of MCP use', () => {
+    for (const fields of [['content-type', 'text/html'], ['content-type', 'application/json', 'Content-Type', 'application/json']]) {
+      expect(() => relay(200, fields, about)).toThrow('upstream.media-type')
+    }
   })
 
   it('carries no session on a revision that has none [C7]', () => {
