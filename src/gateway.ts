@@ -29,7 +29,7 @@ import { createToken } from './oauth/token.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { type Arrived, arrivedAt } from './kit/arrived.ts'
-import { fieldOf } from './kit/http.ts'
+import { fieldOf, transportSecurity } from './kit/http.ts'
 import { createPages } from './pages/pages.ts'
 import { createLimit } from './policy/rate.ts'
 import type { Admit, Refuse } from './ports/calls.ts'
@@ -132,11 +132,12 @@ export const createGateway = (options: GatewayOptions): Gateway => {
 
   const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)
   const front = createFront({ config, directory })
-  const refuse = createRefuse({ cors, log: runtime.log })
+  const always = transportSecurity(issuer)
+  const refuse = createRefuse({ cors, log: runtime.log, always })
   const fresh = async (): Promise<void> => supply.fresh(freshMs)
   const served = (service: Service): Promise<boolean> => fresh().then(() => directory.service(service.id) === service)
   const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
-  const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served }
+  const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served, always }
   const { admit, admitSocket, moved } = createWays(shared)
   const callByFetch = createFetchProxy({ admit, refuse, moved })
   const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), commands: bridges.all })

@@ -5,6 +5,7 @@ import { defaultEndpoints } from './default-endpoints.ts'
 import { hostOf, type Route } from './route.ts'
 import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
+import { transportSecurity } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Consent } from './oauth/consent.ts'
 import type { Metadata } from './oauth/metadata.ts'
@@ -109,6 +110,14 @@ const refuseAmbiguous = (request: Request): void => {
   if (coding !== null && coding.toLowerCase() !== 'identity') throw new Refusal('request.encoding', coding.slice(0, 40), { say: 'Send the body without a Content-Encoding.' })
 }
 
+/** What came over plain http to an https gateway: a page is one redirect away, anything else may have lost a secret already. */
+const overHttps = ({ method, url }: Request, { plainHttp }: Visit, origin: string | undefined): Response | undefined => {
+  if (origin === undefined || !plainHttp || !origin.startsWith('https:')) return undefined
+  const { pathname, search } = new URL(url)
+  if (method !== 'GET' && method !== 'HEAD') throw new Refusal('request.plain-http', `${method} ${pathname}`)
+  return new Response(null, { status: 308, headers: { location: `${origin}${pathname}${search}`, 'cache-control': 'no-store' } })
+}
+
 const answerRoute = async (route: Route, request: Request, visit: Visit, options: RoutesOptions): Promise<Response> => {
   refuseAmbiguous(request)
   if (route.cors && request.method === 'OPTIONS') return new Response(null, { status: 204 })
@@ -125,6 +134,7 @@ const pairs = (flat: readonly string[]): [string, string][] => flat.flatMap((nam
 /** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
 export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
   const { handlers, directory, cors, front, pages, log } = options
+  const always = pairs(transportSecurity(directory.issuer))
   /** The only place where CORS fields are written: each once, whatever the handler said. */
   const crossOrigin = ({ method, headers }: Request, on: Route['on']): [string, string][] => {
     const origin = headers.get('origin') ?? undefined
@@ -133,6 +143,7 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
     return pairs(cors.preflight({ origin, headers: asked, methods: [...Object.keys(on), 'OPTIONS'] }))
   }
   const finish = (response: Response, request: Request, visit: Visit, open?: Route['on']): Response => {
+    for (const [name, value] of always) response.headers.set(name, value)
     response.headers.set('x-request-id', visit.requestId)
     response.headers.set('x-content-type-options', 'nosniff')
     for (const [name, value] of open ? crossOrigin(request, open) : []) {
@@ -151,8 +162,8 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
   const serve = async (route: Route, request: Request, visit: Visit): Promise<Response> => {
     const open = route.cors ? route.on : undefined
     try {
-      if (!route.anyHost) front.host(hostOf(request))
-      return finish(await answerRoute(route, request, visit, options), request, visit, open)
+      const origin = route.anyHost ? undefined : front.host(hostOf(request))
+      return finish(overHttps(request, visit, origin) ?? (await answerRoute(route, request, visit, options)), request, visit, open)
     } catch (thrown) {
       return finish(refused(thrown, route.surface, request, visit), request, visit, open)
     }

@@ -10,6 +10,10 @@ export const trimWhitespace = (value: string): string => {
   return start === 0 && end === value.length ? value : value.slice(start, end)
 }
 
+/** RFC 6797 §6.1: for a year, browsers use https for this host, whatever a link says. Nothing for an issuer of plain http, which is loopback. */
+export const transportSecurity = (issuer: string): readonly string[] =>
+  issuer.startsWith('https:') ? ['Strict-Transport-Security', 'max-age=31536000'] : []
+
 /** The first value of a field in a flat list; the name in lower case. */
 export const fieldOf = (headers: readonly string[], name: string): string | undefined => {
   for (let i = 0; i + 1 < headers.length; i += 2) {

@@ -22,6 +22,7 @@ export const refusals = {
   'request.media-type': row(415, 'invalid_request', 1415, 'The Content-Type is not supported here.'),
   'request.too-large': row(413, 'invalid_request', 1413, 'The request is larger than this endpoint accepts.'),
   'request.timeout': row(408, 'invalid_request', 1408, 'The request did not arrive in time.'),
+  'request.plain-http': row(400, 'invalid_request', 1400, 'This gateway is reached by https only. Use its https URL. A token that was sent without encryption should be revoked.'),
   'route.unknown': row(404, 'invalid_request', 1404, 'There is nothing at this address.'),
   'rate.limited': row(429, 'temporarily_unavailable', 1429, 'Too many requests. Wait a moment, then try again.'),
   'storage.unavailable': row(503, 'temporarily_unavailable', 1503, 'The gateway cannot reach its storage right now. Try again in a moment.'),

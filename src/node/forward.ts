@@ -103,7 +103,7 @@ export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forw
   return {
     serve(request, response, visit) {
       const { rawHeaders } = request
-      const head: Head = { method: request.method ?? '', target: request.url ?? '/', host: hostOf(rawHeaders), rawHeaders, ip: visit.ip, requestId: visit.requestId }
+      const head: Head = { method: request.method ?? '', target: request.url ?? '/', host: hostOf(rawHeaders), rawHeaders, ip: visit.ip, requestId: visit.requestId, plainHttp: visit.plainHttp }
       const read: ReadBody = (max, grow) => readBody(request, response, max, grow)
       admit(head, read)
         .then((admitted) => carry(admitted, request, response, visit))

@@ -40,7 +40,7 @@ export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
     // Loaded by the first handshake.
     const { WebSocketServer } = await import('ws')
     const { rawHeaders } = request
-    const tunnel = await admitSocket({ method: 'GET', target: request.url ?? '/', host: fieldOf(rawHeaders, 'host'), rawHeaders, ip: visit.ip, requestId: visit.requestId })
+    const tunnel = await admitSocket({ method: 'GET', target: request.url ?? '/', host: fieldOf(rawHeaders, 'host'), rawHeaders, ip: visit.ip, requestId: visit.requestId, plainHttp: visit.plainHttp })
     if (socket.destroyed) {
       tunnel.shut(1006, 'left before the handshake')
       return

@@ -14,15 +14,24 @@ const listed = (entries: readonly string[]): BlockList => {
   return list
 }
 
-/** `(peer, X-Forwarded-For) → address`: walks the header from the right, past trusted proxies only; anything malformed ends the walk. */
-export const createVisitor = (trustedProxies: readonly string[]): ((peer: string | undefined, forwardedFor: string | undefined) => string) => {
+export interface Visitor {
+  /** `(peer, X-Forwarded-For) → address`: walks the header from the right, past trusted proxies only; anything malformed ends the walk. */
+  address(peer: string | undefined, forwardedFor: string | undefined): string
+  /** Whether the peer is a proxy that the operator listed. */
+  trusts(peer: string | undefined): boolean
+}
+
+export const createVisitor = (trustedProxies: readonly string[]): Visitor => {
   const trusted = listed(trustedProxies)
   const trusts = (address: string): boolean => isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
-  return (peer, forwardedFor) => {
-    let address = bare(peer ?? '')
-    if (trustedProxies.length === 0) return address
-    const hops = (forwardedFor ?? '').split(',').map((hop) => bare(hop.trim()))
-    for (let hop = hops.pop(); hop !== undefined && trusts(address) && isIP(hop) !== 0; hop = hops.pop()) address = hop
-    return address
+  return {
+    address(peer, forwardedFor) {
+      let address = bare(peer ?? '')
+      if (trustedProxies.length === 0) return address
+      const hops = (forwardedFor ?? '').split(',').map((hop) => bare(hop.trim()))
+      for (let hop = hops.pop(); hop !== undefined && trusts(address) && isIP(hop) !== 0; hop = hops.pop()) address = hop
+      return address
+    },
+    trusts: (peer) => trusts(bare(peer ?? '')),
   }
 }

@@ -14,6 +14,8 @@ export interface Head {
   readonly rawHeaders: readonly string[]
   readonly ip: string
   readonly requestId: string
+  /** As of the request's context (`Visit`). */
+  readonly plainHttp?: boolean | undefined
   /** Made by the gateway of a message that came on a line: what the line holds already (its place, its watch, its record) is not counted twice. */
   readonly within?: true
 }

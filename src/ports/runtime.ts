@@ -67,4 +67,6 @@ export interface Visit {
   readonly requestId: string
   /** The peer's address, or the first untrusted one behind configured proxies. */
   readonly ip: string
+  /** The caller's own connection is known to be without encryption: the runtime ends TLS itself, or a trusted proxy said so. */
+  readonly plainHttp?: boolean
 }

@@ -23,6 +23,8 @@ export interface AdmissionDeps {
   readonly detour: (passed: Passed) => Upstream | undefined
   readonly watch: Watch
   readonly keepAliveMs: number
+  /** Flat list of fields of every answer. */
+  readonly always: readonly string[]
   readonly showing: Showing
 }
 
@@ -47,13 +49,13 @@ const fieldsOf = ({ call, session, principal }: Passed): readonly string[] => {
 const listens = ({ call, envelope }: Passed): boolean => call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
 
 /** What the gateway says on every answer. */
-const added = ({ head, inbound, address }: Passed['call'], cors: Cors): readonly string[] => {
+const added = ({ head, inbound, address }: Passed['call'], cors: Cors, always: readonly string[]): readonly string[] => {
   const { origin } = inbound
   const fields = origin === undefined ? [] : cors.answer(origin, !address.service.authRequired)
-  return ['X-Request-Id', head.requestId, ...fields]
+  return ['X-Request-Id', head.requestId, ...always, ...fields]
 }
 
-export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs }: AdmissionDeps): ((tried: Try) => Admission) => {
+export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs, always }: AdmissionDeps): ((tried: Try) => Admission) => {
   const now = (): number => runtime.now()
   const [relay, forward] = [createRelay(), createForward()]
   const finish = createFinish({ now, record })
@@ -96,7 +98,7 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
       rpcId: envelope === undefined ? null : errorId(envelope),
       answer(status, rawHeaders) {
         if (follows(status, rawHeaders)) throw new Refusal('upstream.credential', `${call.address.service.id} answered ${status}`)
-        const head = relay(status, rawHeaders, { service: call.address.service.id, modern: call.modern, extra: added(call, cors) })
+        const head = relay(status, rawHeaders, { service: call.address.service.id, modern: call.modern, extra: added(call, cors, always) })
         const learning = learn(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)
       },

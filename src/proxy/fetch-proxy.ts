@@ -13,10 +13,10 @@ export interface FetchProxyDeps {
   readonly moved?: ((head: Head, request: Request) => Promise<Response | undefined> | undefined) | undefined
 }
 
-export const headOf = ({ method, headers }: Request, { ip, requestId }: Visit, { target, host }: Arrived): Head => {
+export const headOf = ({ method, headers }: Request, { ip, requestId, plainHttp }: Visit, { target, host }: Arrived): Head => {
   const rawHeaders = flatOf(headers)
   // Some runtimes keep the Host in the URL alone.
-  return { method, target, host: fieldOf(rawHeaders, 'host') ?? host, rawHeaders, ip, requestId }
+  return { method, target, host: fieldOf(rawHeaders, 'host') ?? host, rawHeaders, ip, requestId, plainHttp }
 }
 
 /** Never rejects. */

@@ -57,8 +57,10 @@ const checkOrigin = ({ origin, site }: Inbound, { authRequired, id }: Service, c
 export const createKnock = ({ config, directory, signer, cors, credentials, lines, now }: KnockDeps): ((head: Head) => Knock) => {
   const front = createFront({ config, directory })
   const placeOf = createPlaces({ directory, signer, credentials, lines, now })
+  const encrypted = directory.issuer.startsWith('https:')
   return (head) => {
     const origin = front.host(head.host)
+    if (encrypted && head.plainHttp === true) throw new Refusal('request.plain-http', head.target.slice(0, 200))
     const mark = head.target.indexOf('?')
     const query = mark === -1 ? '' : head.target.slice(mark + 1)
     const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark), head.host)

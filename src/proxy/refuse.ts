@@ -10,7 +10,7 @@ import type { Cors } from './cors.ts'
 const closing: ReadonlySet<RefusalCode> = new Set(['request.malformed', 'request.host', 'request.timeout', 'request.too-large', 'calls.bytes'])
 
 export const createRefuse =
-  ({ cors, log }: { readonly cors: Cors; readonly log: Log }): Refuse =>
+  ({ cors, log, always }: { readonly cors: Cors; readonly log: Log; /** Flat list of fields of every answer. */ readonly always: readonly string[] }): Refuse =>
   (error, { rawHeaders, requestId, rpcId = null }) => {
     const refusal = error instanceof Refusal ? error : new Refusal('fault')
     // An outage of the storage is the operator's; what an upstream did is in the record of the call.
@@ -41,6 +41,7 @@ export const createRefuse =
         'nosniff',
         'X-Request-Id',
         requestId,
+        ...always,
         // RFC 9110 §10.2.3: who finds us unable is told when to try again.
         ...Object.entries({ ...(row.status === 503 && { 'retry-after': '1' }), ...detail.headers }).flat(),
         // A page of that origin is told nothing, not even that it was refused.

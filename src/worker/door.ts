@@ -97,7 +97,7 @@ export const createDoor = ({ now }: DoorOptions): Door => {
       return found.gateway.berth(id)
     },
     fetch(request, env) {
-      const visit = { requestId: nextId(), ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1' }
+      const visit = { requestId: nextId(), ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1', plainHttp: request.url.startsWith('http:') }
       const known = memory.recall(request.url)
       return known ? pass(known, request, visit) : meet(request, env, visit)
     },

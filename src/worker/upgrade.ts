@@ -47,12 +47,12 @@ const check = (request: Request): void => {
 const within = (text: string, maxBytes: number): boolean => text.length <= maxBytes && (text.length * 3 <= maxBytes || new TextEncoder().encode(text).byteLength <= maxBytes)
 
 /** Decided first, then the server behind is reached, then 101. Never rejects. */
-export const upgrade = async ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>, request: Request, { ip, requestId }: Visit): Promise<Response> => {
+export const upgrade = async ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>, request: Request, { ip, requestId, plainHttp }: Visit): Promise<Response> => {
   const rawHeaders = [...request.headers].flat()
   try {
     check(request)
     const url = new URL(request.url)
-    const tunnel = await admitSocket({ method: 'GET', target: `${url.pathname}${url.search}`, host: request.headers.get('host') ?? url.host, rawHeaders, ip, requestId })
+    const tunnel = await admitSocket({ method: 'GET', target: `${url.pathname}${url.search}`, host: request.headers.get('host') ?? url.host, rawHeaders, ip, requestId, plainHttp })
     const { 0: theirs, 1: ours } = new WebSocketPair()
     const text = (message: string): void => {
       if (within(message, tunnel.maxBytes)) tunnel.events.text(message)

@@ -71,7 +71,7 @@ describe('the public URL of a Worker', () => {
 
   it('when pinned is the only one, and no Host makes another', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody, MCP_ISSUER: 'https://mcp.example.com' })
-    const metadata = await ask(origin, '/.well-known/oauth-authorization-server', { host: 'mcp.example.com' })
+    const metadata = await ask(origin, '/.well-known/oauth-authorization-server', { host: 'mcp.example.com', 'x-scheme': 'https' })
     expect(JSON.parse(metadata.body)).toMatchObject({ issuer: 'https://mcp.example.com', token_endpoint: 'https://mcp.example.com/oauth/token' })
     for (const host of ['localhost', '127.0.0.1:8787', 'evil.test', 'mcp.example.com.evil.test']) {
       for (const path of ['/.well-known/oauth-authorization-server', '/demo/mcp', '/login'])

@@ -25,6 +25,8 @@ export interface LogLine {
 export interface House extends LoginHouse {
   /** What the gateway logged so far. */
   readonly log: readonly LogLine[]
+  /** Where it listens, which an issuer does not say. */
+  readonly listens?: string
   /** Where the SQLite file lies, on the socket. */
   readonly stateDir?: string
   /** Moves the gateway's clock. */
@@ -112,6 +114,7 @@ export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> 
   listening.open(createGateway({ config, runtime, issuer: origin, aliases }))
   return {
     origin,
+    listens: `http://127.0.0.1:${listening.port}`,
     log,
     stateDir,
     advance,
@@ -140,6 +143,7 @@ export const openInWorkerd = async (options: HouseOptions): Promise<LivingHouse>
   let moved: Promise<unknown> = Promise.resolve()
   return {
     origin: options.config?.issuer ?? workerd.origin,
+    listens: workerd.origin,
     get log() {
       return logOf(workerd.lines)
     },

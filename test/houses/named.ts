@@ -23,5 +23,5 @@ export const underAnyName =
   (house: House, listens: boolean): Fetch =>
   (url, init) => {
     const wanted = new URL(url)
-    return listens && wanted.host !== new URL(house.origin).host ? exchange(house.origin, wanted, init) : house.fetch(url, init)
+    return listens && wanted.host !== new URL(house.listens ?? house.origin).host ? exchange(house.listens ?? house.origin, wanted, init) : house.fetch(url, init)
   }

@@ -52,7 +52,7 @@ const bindings = ({ vars = {}, objects = true }: WorkerdOptions): string =>
     ),
   ].join(',\n    ')
 
-/** workerd's own configuration language (workerd.capnp). Loopback is the internet of a test. */
+/** workerd's own configuration language (workerd.capnp). Loopback is the internet of a test, and a request says in `X-Scheme` whether it came by https. */
 const configuration = (options: WorkerdOptions): string => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
@@ -60,7 +60,7 @@ const config :Workerd.Config = (
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
     (name = "disk", disk = (path = "disk", writable = true)),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (forwardedProtoHeader = "X-Scheme"), service = "main")],
 );
 const worker :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],

@@ -92,7 +92,7 @@ describe('the answer of an upstream', () => {
 
 describe('a refusal', () => {
   const lines: unknown[] = []
-  const refuse = createRefuse({ cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }), log: (...line) => void lines.push(line) })
+  const refuse = createRefuse({ always: [], cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }), log: (...line) => void lines.push(line) })
   const about = { rawHeaders: ['Origin', 'https://app.test'], requestId: 'r1', rpcId: 7 }
 
   it('is one JSON-RPC error with its request’s id, readable across origins, with a code outside the reserved range [C15]', () => {

@@ -4,8 +4,8 @@ import { createVisitor } from '../../src/node/visitor.ts'
 
 it('is the peer while no proxy is trusted, whatever the header says', () => {
   const visitor = createVisitor([])
-  expect(visitor('203.0.113.9', '10.0.0.1')).toBe('203.0.113.9')
-  expect(visitor('::ffff:203.0.113.9', undefined)).toBe('203.0.113.9')
+  expect(visitor.address('203.0.113.9', '10.0.0.1')).toBe('203.0.113.9')
+  expect(visitor.address('::ffff:203.0.113.9', undefined)).toBe('203.0.113.9')
 })
 
 it('is the first address from the right that no trusted proxy has', () => {
@@ -29,6 +29,6 @@ it('is the first address from the right that no trusted proxy has', () => {
     ['10.0.0.1', '', '10.0.0.1'],
     ['10.0.0.1', undefined, '10.0.0.1'],
   ] as const) {
-    expect([peer, header, visitor(peer, header)]).toEqual([peer, header, address])
+    expect([peer, header, visitor.address(peer, header)]).toEqual([peer, header, address])
   }
 })
