@@ -10,6 +10,8 @@ export interface Route {
   /** Browser clients of other origins may read the answer (protocol.md A12, C22); never pages. */
   readonly cors: boolean
   readonly on: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
+  /** A GET begins, continues or finishes something, so that HEAD and a prefetch must not reach it. */
+  readonly acts?: boolean
   /** Reached by any Host: probes come by address. */
   readonly anyHost?: boolean
   /** Also at hosts that belong to services; everything else of the plain way is at the issuer alone. */

@@ -5,6 +5,7 @@ import { defaultEndpoints } from './default-endpoints.ts'
 import { hostOf, type Route } from './route.ts'
 import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
+import { isAskedAhead } from './kit/asked-ahead.ts'
 import { transportSecurity } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Consent } from './oauth/consent.ts'
@@ -60,8 +61,8 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
   { paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')], what: 'Authorization server metadata (RFC 8414)', surface: 'json', cors: true, on: { GET: h.metadata.authorizationServer }, everyHost: true },
   { paths: wellKnown('oauth-protected-resource'), what: 'Protected resource metadata of an MCP address (RFC 9728); ?service_id= names one at the root', surface: 'json', cors: true, on: { GET: h.metadata.protectedResource }, everyHost: true },
   { paths: ['/oauth/jwks', '/jwks'], what: 'Public signing keys (RFC 7517)', surface: 'json', cors: true, on: { GET: h.metadata.jwks } },
-  { paths: ['/oauth/authorize', '/authorize'], what: 'Authorization endpoint (RFC 6749, RFC 7636, RFC 8707, RFC 9207)', surface: 'page', cors: false, on: { GET: h.authorize, POST: h.authorize }, onIssuer: true },
-  { paths: ['/oauth/consent'], what: 'The consent page and its answer: flow, csrf, decision=allow or deny', surface: 'page', cors: false, on: { GET: h.consent.page, POST: h.consent.decide } },
+  { paths: ['/oauth/authorize', '/authorize'], what: 'Authorization endpoint (RFC 6749, RFC 7636, RFC 8707, RFC 9207)', surface: 'page', cors: false, acts: true, on: { GET: h.authorize, POST: h.authorize }, onIssuer: true },
+  { paths: ['/oauth/consent'], what: 'The consent page and its answer: flow, csrf, decision=allow or deny', surface: 'page', cors: false, acts: true, on: { GET: h.consent.page, POST: h.consent.decide } },
   { paths: ['/oauth/token', '/token'], what: 'Token endpoint: authorization_code and refresh_token', surface: 'oauth', cors: true, on: { POST: h.token } },
   ...(registration
     ? ([
@@ -71,12 +72,12 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
     : []),
   { paths: ['/oauth/revoke', '/revoke'], what: 'Token revocation (RFC 7009)', surface: 'oauth', cors: true, on: { POST: h.revoke } },
   { paths: ['/oauth/introspect', '/introspect'], what: 'Token introspection (RFC 7662)', surface: 'oauth', cors: true, on: { POST: h.introspect } },
-  { paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'], what: 'Where identity providers send people back; the first is the one to register with them', surface: 'page', cors: false, on: { GET: (request, visit) => (h.connections.isReturn(request) ? h.connections.callback : h.signIn.callback)(request, visit) } },
-  { paths: ['/connect/callback'], what: 'Where authorization servers of upstreams send people back', surface: 'page', cors: false, on: { GET: h.connections.callback } },
-  { paths: ['/connect/:service'], what: 'A person’s accounts at the server behind a service: connect, choose, disconnect', surface: 'page', cors: false, on: { GET: h.connections.page, POST: h.connections.act }, onIssuer: true },
-  { paths: ['/oauth/start'], what: 'The same page; ?server= names the service, or the host of its server', surface: 'page', cors: false, on: { GET: h.connections.start }, onIssuer: true },
+  { paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'], what: 'Where identity providers send people back; the first is the one to register with them', surface: 'page', cors: false, acts: true, on: { GET: (request, visit) => (h.connections.isReturn(request) ? h.connections.callback : h.signIn.callback)(request, visit) } },
+  { paths: ['/connect/callback'], what: 'Where authorization servers of upstreams send people back', surface: 'page', cors: false, acts: true, on: { GET: h.connections.callback } },
+  { paths: ['/connect/:service'], what: 'A person’s accounts at the server behind a service: connect, choose, disconnect', surface: 'page', cors: false, acts: true, on: { GET: h.connections.page, POST: h.connections.act }, onIssuer: true },
+  { paths: ['/oauth/start'], what: 'The same page; ?server= names the service, or the host of its server', surface: 'page', cors: false, acts: true, on: { GET: h.connections.start }, onIssuer: true },
   { paths: ['/oauth/client-metadata.json'], what: 'What the gateway is as a client of upstreams’ authorization servers (client id metadata document)', surface: 'json', cors: true, on: { GET: h.connections.document } },
-  { paths: ['/login'], what: 'Sign-in: the page, and username and password', surface: 'page', cors: false, on: { GET: h.signIn.page, POST: h.signIn.password }, onIssuer: true },
+  { paths: ['/login'], what: 'Sign-in: the page, and username and password', surface: 'page', cors: false, acts: true, on: { GET: h.signIn.page, POST: h.signIn.password }, onIssuer: true },
   { paths: ['/login/:provider'], what: 'Starts the sign-in at an identity provider', surface: 'page', cors: false, on: { POST: h.signIn.begin } },
   { paths: ['/logout'], what: 'Ends the browser session', surface: 'page', cors: false, on: { POST: h.signIn.logout } },
   { paths: ['/'], what: 'JSON about the gateway for programs, the signed-in person’s services for browsers; ?t= opens a one-time login link', surface: 'page', cors: false, on: { GET: (request, visit) => (new URL(request.url).searchParams.has('t') ? h.signIn.link : h.status.front)(request, visit) }, onIssuer: true },
@@ -118,10 +119,15 @@ const overHttps = ({ method, url }: Request, { plainHttp }: Visit, origin: strin
   return new Response(null, { status: 308, headers: { location: `${origin}${pathname}${search}`, 'cache-control': 'no-store' } })
 }
 
+/** Nothing happens before the person comes: the browser throws this answer away and asks again (HTML, speculative loading). */
+const unasked = ({ method }: Request): Response =>
+  new Response(null, { status: method === 'HEAD' ? 200 : 503, headers: { 'cache-control': 'no-store' } })
+
 const answerRoute = async (route: Route, request: Request, visit: Visit, options: RoutesOptions): Promise<Response> => {
   refuseAmbiguous(request)
   if (route.cors && request.method === 'OPTIONS') return new Response(null, { status: 204 })
   if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes) throw new Refusal('request.too-large', `over ${maxBodyBytes} bytes`, { headers: { connection: 'close' } })
+  if (route.acts && ['GET', 'HEAD'].includes(request.method) && isAskedAhead(request)) return unasked(request)
   const handler = route.on[(request.method === 'HEAD' ? 'GET' : request.method) as keyof Route['on']]
   if (!handler) throw new Refusal('request.method', request.method, { headers: { allow: Object.keys(route.on).join(', ') } })
   const home = route.onIssuer ? homeward(request, options.directory) : undefined

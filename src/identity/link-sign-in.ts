@@ -1,4 +1,5 @@
 // What opening the terminal's one-time link does.
+import { isAskedAhead } from '../kit/asked-ahead.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { DescribeFlow, Handler, Limit } from '../ports/rooms.ts'
 import type { Arrive } from './arrival.ts'
@@ -17,7 +18,7 @@ export const createLinkSignIn =
   ({ links, describeFlow, arrive, limit }: LinkSignInDeps): Handler =>
   async (request, visit) => {
     // A preview of the link (mail scanners ask by HEAD, browsers by prefetch) must not use it up.
-    if (request.method !== 'GET' || /prefetch/.test(request.headers.get('sec-purpose') ?? '')) throw new Refusal('request.method', 'login link', { headers: { allow: 'GET' } })
+    if (request.method !== 'GET' || isAskedAhead(request)) throw new Refusal('request.method', 'login link', { headers: { allow: 'GET' } })
     await limit('sign-in-address', visit.ip)
     if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? ''))) throw new Refusal('login.link-spent', 'unknown, used or expired')
     const flow = readCookie(request, pendingCookie)
