@@ -1,6 +1,7 @@
 // The hall: makes every room, hands each the functions it needs, and offers the doors one gateway.
 import { createRecord } from './audit/record.ts'
 import { createBerth } from './berth.ts'
+import { createCatchUp } from './catch-up.ts'
 import { type Bridges, createBridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
@@ -35,6 +36,7 @@ import { createLimit } from './policy/rate.ts'
 import type { Admit, Refuse } from './ports/calls.ts'
 import type { Fetch } from './ports/calls.ts'
 import type { Berth } from './ports/lines.ts'
+import type { Principal } from './ports/people.ts'
 import type { Runtime, Visit } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
@@ -93,9 +95,6 @@ export interface Gateway {
 const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
   (method === 'GET' || method === 'HEAD') && !authorized && accept !== undefined && accept.includes('text/html') && !accept.includes('text/event-stream')
 
-/** Longest that a request may be served by what this process knew of the services before. */
-const freshMs = 500
-
 const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
 export const createGateway = (options: GatewayOptions): Gateway => {
@@ -104,8 +103,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const bridges = createBridges(runtime, config.heartbeat * 1000)
   const first = options.services ?? []
   const serviceOf = createServiceMaker(bridges)
-  const directory = createDirectory({ issuer, origins, ...placementOf(config, first, serviceOf) })
+  const directory = createDirectory({ issuer, origins, incomplete: true, ...placementOf(config, first, serviceOf) })
   const supply = createSupply({ config, runtime, directory, first, serviceOf, attempt: createTry(bridges) })
+  const catchUp = createCatchUp({ directory, supply, defer: runtime.defer })
   supply.onGone((gone) => gone.forEach(({ upstream }) => bridges.end(upstream)))
   const record = createRecord({ log: runtime.log })
   const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
@@ -126,7 +126,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const flows = createFlows({ runtime })
   const guard = createGuard({ runtime, directory, signer, grants })
   const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
-  const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
+  const consent = createConsent({ runtime, config, directory, find: catchUp.find, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
 
   const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: consent.describeFlow, keepTokens: connections.keepTokens, limit, record, origins })
 
@@ -134,10 +134,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const front = createFront({ config, directory })
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const fresh = async (): Promise<void> => supply.fresh(freshMs)
-  const served = (service: Service): Promise<boolean> => fresh().then(() => directory.service(service.id) === service)
   const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
-  const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, served, always }
+  const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
+  const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, alive, serving: supply.serving, always }
   const { admit, admitSocket, moved } = createWays(shared)
   const callByFetch = createFetchProxy({ admit, refuse, moved })
   const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), commands: bridges.all })
@@ -147,10 +146,10 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       metadata: createMetadata({ config, directory, signer }),
       register: createRegister({ runtime, config, directory, clients, limit, record }),
       manage: createManage({ runtime, config, directory, clients, grants, record }),
-      authorize: createAuthorize({ runtime, directory, clients, flows, sessions, limit }),
+      authorize: createAuthorize({ runtime, directory, find: catchUp.find, clients, flows, sessions, limit }),
       consent,
       connections,
-      token: createToken({ runtime, config, directory, clients, grants, tokens, limit, record }),
+      token: createToken({ runtime, config, find: catchUp.find, clients, grants, tokens, limit, record }),
       revoke: createRevoke({ clients, grants, tokens, limit, record }),
       introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
       signIn,
@@ -178,12 +177,15 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     proxied,
     admit,
     refuse,
-    admitSocket: (head) => fresh().then(() => admitSocket(head)),
-    berth: (id) => createBerth({ ...shared, directory, refuse, fresh }, id),
+    admitSocket: async (head) => {
+      await catchUp.request(head.target.split('?', 1)[0] as string, head.host)
+      return admitSocket(head)
+    },
+    berth: (id) => createBerth({ ...shared, directory, refuse, catchUp }, id),
     fetch: routes,
     async handle(request, visit, fetchUpstream, at = arrivedAt(request.url)) {
-      const refreshing = supply.fresh(freshMs)
-      if (refreshing) await refreshing
+      const catchingUp = catchUp.request(at.path, at.host)
+      if (catchingUp) await catchingUp
       const head = headOf(request, visit, at)
       const [accept, authorized] = [fieldOf(head.rawHeaders, 'accept'), fieldOf(head.rawHeaders, 'authorization') !== undefined]
       return proxied(head.method, at.path, accept, authorized, head.host) ? callByFetch(request, head, fetchUpstream) : routes(request, visit)

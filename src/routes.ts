@@ -137,6 +137,13 @@ const answerRoute = async (route: Route, request: Request, visit: Visit, options
 
 const pairs = (flat: readonly string[]): [string, string][] => flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? ''] as [string, string]] : []))
 
+const nowhereIn =
+  (directory: Directory, path: string): Handler =>
+  async () => {
+    directory.assertComplete()
+    throw new Refusal('route.unknown', path)
+  }
+
 /** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
 export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
   const { handlers, directory, cors, front, pages, log } = options
@@ -180,7 +187,7 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
     if (found && request.method === 'GET') return finish(found, request, visit)
     const mcp = directory.locate(path, hostOf(request)) !== undefined
     const surface: Surface = mcp || (request.headers.get('accept') ?? '').includes('text/html') ? 'page' : 'json'
-    const nowhere: Handler = () => Promise.reject(new Refusal('route.unknown', path))
+    const nowhere = nowhereIn(directory, path)
     return serve({ paths: [path], what: '', surface, cors: !mcp, on: mcp ? { GET: handlers.status.connect } : { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere } }, request, visit)
   }
   const open = (routes: readonly Route[]): Hono<Env> => {

@@ -29,6 +29,17 @@ export const mainAddress = ({ addresses }: Directory, id: string): Address | und
   return own.find(({ path }) => path !== '/mcp') ?? own[0]
 }
 
+/** Nobody is told of some services alone, or that one is not there, while not all of them are known. */
+const complete = (directory: Directory): Directory => {
+  directory.assertComplete()
+  return directory
+}
+
+const unknownService = (directory: Directory, id: string): Refusal => {
+  complete(directory)
+  return new Refusal('route.unknown', `service ${id}`, { say: `Service '${id.slice(0, 64)}' not found` })
+}
+
 export const createServicesList = ({ directory, sessions, allows }: ServicesListOptions): ServicesList => {
   /** A signed-in person is no stranger, nor is anybody at the computer that the gateway runs on. */
   const isStranger = async (request: Request): Promise<boolean> => {
@@ -40,9 +51,7 @@ export const createServicesList = ({ directory, sessions, allows }: ServicesList
   const describe = (id: string, stranger: boolean) => {
     const address = mainAddress(directory, id)
     const service = address?.service
-    if (!address || !service) {
-      throw new Refusal('route.unknown', `service ${id}`, { say: `Service '${id.slice(0, 64)}' not found` })
-    }
+    if (!address || !service) throw unknownService(directory, id)
     return {
       name: service.name,
       ...(stranger ? {} : { url: address.resource }),
@@ -54,7 +63,7 @@ export const createServicesList = ({ directory, sessions, allows }: ServicesList
   return {
     async services(request) {
       const stranger = await isStranger(request)
-      return json({ services: Object.fromEntries(directory.services.map(({ id }) => [id, describe(id, stranger)])) })
+      return json({ services: Object.fromEntries(complete(directory).services.map(({ id }) => [id, describe(id, stranger)])) })
     },
     async service(request) {
       const id = new URL(request.url).pathname.slice('/services/'.length)

@@ -1,11 +1,13 @@
 // Which services there are at the moment: those of the configuration, and those an administrator added while the gateway runs. One place puts them into the directory.
-import { type Addition, look, parsed, type ServiceConfig } from './additions.ts'
+import { createAdded } from './added.ts'
+import { type Addition, type Around, look, parsed, type ServiceConfig } from './additions.ts'
 import type { Config } from './config/schema.ts'
 import { Refusal } from './kit/refusal.ts'
 import { type Added, placementOf, type ServiceMaker } from './placement.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Service } from './ports/services.ts'
 import type { LivingDirectory, Placement } from './proxy/locate.ts'
+import type { Serving } from './proxy/watch.ts'
 import { isUsable } from './services/discover.ts'
 import { createRegistry, type Registry } from './services/registry.ts'
 import type { Step } from './services/step.ts'
@@ -41,6 +43,10 @@ export interface Supply {
   config(): Config
   /** `refresh`, unless that was done less than `mostMs` ago: for runtimes without timers between requests. */
   fresh(mostMs: number): Promise<void> | undefined
+  /** Whether any service was ever added, as far as this process knows; undefined while it could not find out. */
+  readonly grows: boolean | undefined
+  /** Which services there are, for those who hold one open. */
+  readonly serving: Serving
   /** Another configuration: its services and hosts from now on. */
   reconfigure(config: Config): void
   /** Told with the services that are gone, right after they are. */
@@ -97,62 +103,42 @@ const tellShadowed = ({ log }: Pick<Runtime, 'log'>, { clashes }: LivingDirector
   for (const { id, by, label } of clashes) log('warn', 'service.shadowed', { service: id, why: `${label} stands for ${by}, which is served there in its place` })
 }
 
-const tellChanged = ({ log }: Pick<Runtime, 'log'>, before: readonly Added[], now: readonly Added[]): void => {
-  const missing = (some: readonly Added[], others: readonly Added[]): string[] => some.filter(({ id }) => !others.some((other) => other.id === id)).map(({ id }) => id)
-  log('info', 'services.changed', { added: missing(now, before), removed: missing(before, now) })
-}
-
-const readAll = async (registry: Registry, { log }: Pick<Runtime, 'log'>): Promise<readonly Added[]> =>
-  (await registry.all()).flatMap(({ id, service, anywhere }): Added[] => {
-    const config = parsed(id, service)
-    if (!config) log('error', 'service.unreadable', { service: id, why: 'this version cannot read how it was registered' })
-    return config ? [{ id, config, publicOnly: anywhere !== true }] : []
-  })
-
 export const createSupply = ({ config: started, runtime, directory, first, serviceOf, attempt }: SupplyDeps): Supply => {
   const registry = createRegistry(runtime)
   const listeners: GoneListener[] = []
   let config = started
-  let added: readonly Added[] = []
-  let seen: string | undefined
-  let checkedAt = Number.NEGATIVE_INFINITY
-  let failing = false
-
-  const apply = (): void => tellShadowed(runtime, replace(directory, placementOf(config, first, serviceOf, added), listeners), added.filter(({ id }) => Object.hasOwn(config.mcp_services, id)))
-
-  const load = async (): Promise<void> => {
-    const version = await registry.version()
-    failing = false
-    if (version === seen) return
-    const before = added
-    added = await readAll(registry, runtime)
-    seen = version
-    apply()
-    tellChanged(runtime, before, added)
-  }
-
-  const refresh = async (): Promise<void> => {
-    checkedAt = runtime.now()
-    await load().catch((error: unknown) => {
-      if (!failing) runtime.log('warn', 'services.refresh-failed', { why: String(error) })
-      failing = true
-    })
+  const apply = (added: readonly Added[]): void =>
+    tellShadowed(
+      runtime,
+      replace(directory, placementOf(config, first, serviceOf, added), listeners),
+      added.filter(({ id }) => Object.hasOwn(config.mcp_services, id)),
+    )
+  const fixed = (service: Service): boolean => first.includes(service) || Object.hasOwn(config.mcp_services, service.id)
+  const added = createAdded({ registry, runtime, directory, apply, fixed })
+  const { load, refresh, serving } = added
+  const around = async (): Promise<Around> => {
+    if (added.grows === undefined) await load()
+    return { config, added: added.all, directory, runtime, attempt }
   }
 
   return {
     config: () => config,
-    fresh: (mostMs) => (runtime.now() - checkedAt < mostMs ? undefined : refresh()),
+    fresh: added.fresh,
     reconfigure(next) {
       config = next
-      apply()
+      apply(added.all)
     },
     onGone: (listener) => void listeners.push(listener),
     refresh,
+    get grows() {
+      return added.grows
+    },
+    serving,
     list: async () => rowsOf(config, await registry.all()),
-    check: (addition) => look(addition, { config, added, directory, runtime, attempt }),
+    check: async (addition) => look(addition, await around()),
     async add(addition) {
       const { id, service, by, anywhere, force = false } = addition
-      const steps = await look(addition, { config, added, directory, runtime, attempt })
+      const steps = await look(addition, await around())
       if (!force && !isUsable(steps)) throw new Refusal('service.unusable', `${id}: ${steps.at(-1)?.say ?? ''}`, { say: steps.at(-1)?.say ?? '' })
       if (!(await registry.add(id, { service, addedBy: by, addedAt: runtime.now(), ...(anywhere ? { anywhere: true } : {}) }))) throw new Refusal('service.taken', id)
       await load()

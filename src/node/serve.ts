@@ -97,7 +97,9 @@ export const serve = async (options: ServeOptions): Promise<Listening> => {
     open(gateway) {
       const { door, upgrade, close } = createDoor(gateway, options)
       currentUpgrade = upgrade
-      const watching = setInterval(() => void gateway.supply.refresh(), watchMs).unref()
+      const look = (): void => void gateway.supply.refresh()
+      look()
+      const watching = setInterval(look, watchMs).unref()
       gateway.supply.onGone((gone, locate) => retire(leaving.answers, gone, locate))
       closeForward = () => {
         clearInterval(watching)

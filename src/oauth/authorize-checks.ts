@@ -3,7 +3,7 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { RefusalCode, RefusalDetail } from '../kit/refusal.ts'
 import { redirectMatches, withoutQuery } from '../kit/urls.ts'
-import type { Address, Directory } from '../ports/services.ts'
+import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
 import { one } from './form.ts'
@@ -78,8 +78,14 @@ const promptAndAge: Check = (draft) => {
   else if (maxAge !== undefined) draft.signedInSince = draft.now - Number(maxAge) * 1000
 }
 
+export interface AuthorizeChecksDeps {
+  readonly clients: Clients
+  readonly directory: Pick<Directory, 'only'>
+  readonly find: FindAddress
+}
+
 /** The checks in their order. The first two decide where an error may be shown. */
-export const authorizeChecks = ({ clients, directory }: { readonly clients: Clients; readonly directory: Directory }): readonly Check[] => {
+export const authorizeChecks = ({ clients, directory, find }: AuthorizeChecksDeps): readonly Check[] => {
   const clientKnown: Check = async (draft) => {
     const id = one(draft.params, 'client_id')
     if (id === undefined) throw new Refusal('client.unknown', 'no client_id')
@@ -101,9 +107,9 @@ export const authorizeChecks = ({ clients, directory }: { readonly clients: Clie
   }
 
   // RFC 8707 §2. Without one the request means the only service there is: several clients in use never send it.
-  const resourceKnown: Check = (draft) => {
+  const resourceKnown: Check = async (draft) => {
     const named = draft.params.getAll('resource').filter(Boolean)
-    const found = named.length === 0 ? [directory.only] : named.map((resource) => directory.resolve(resource))
+    const found = named.length === 0 ? [directory.only] : await Promise.all(named.map(find))
     const [address] = found
     if (!address || found.some((other) => other?.service.id !== address.service.id)) throw tellClient(draft, 'resource.unknown', named.slice(0, 5).map(withoutQuery).join(' '))
     if (!address.service.authRequired) throw tellClient(draft, 'resource.unknown', `${address.service.id} needs no token`)

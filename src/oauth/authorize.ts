@@ -1,7 +1,7 @@
 // The authorization endpoint (RFC 6749 §3.1): a request passes the checks, becomes a flow tied to this browser, and the person is asked.
 import type { Handler, Limit, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Directory } from '../ports/services.ts'
+import type { Directory, FindAddress } from '../ports/services.ts'
 import { authorizeChecks, type Draft, emptyDraft, tellClient } from './authorize-checks.ts'
 import type { Clients } from './clients.ts'
 import { endpoints } from './endpoints.ts'
@@ -12,6 +12,7 @@ import { seeOther } from './respond.ts'
 export interface AuthorizeDeps {
   readonly runtime: Pick<Runtime, 'now'>
   readonly directory: Directory
+  readonly find: FindAddress
   readonly clients: Clients
   readonly flows: Flows
   readonly sessions: Sessions
@@ -36,8 +37,8 @@ const requestOf = (draft: Draft, silent: boolean, ownNavigation: boolean): Autho
   ownNavigation,
 })
 
-export const createAuthorize = ({ runtime, directory, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
-  const checks = authorizeChecks({ clients, directory })
+export const createAuthorize = ({ runtime, directory, find, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
+  const checks = authorizeChecks({ clients, directory, find })
   return async (request, visit) => {
     await limit('authorize', visit.ip)
     // RFC 6749 §3.1 allows POST; its query is never read, so the two cannot be played against each other.

@@ -4,7 +4,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Runtime, Visit } from '../ports/runtime.ts'
-import type { Directory } from '../ports/services.ts'
+import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import { jsonAnswer } from './form.ts'
 import type { Grant, Grants } from './grants.ts'
@@ -14,7 +14,7 @@ import type { Tokens } from './tokens.ts'
 export interface ExchangeDeps {
   readonly runtime: Pick<Runtime, 'now' | 'keys'>
   readonly config: Pick<Config, 'refresh_grace' | 'refresh_late_repeat'>
-  readonly directory: Directory
+  readonly find: FindAddress
   readonly grants: Grants
   readonly tokens: Tokens
   readonly record: Audit
@@ -33,10 +33,11 @@ export type Exchange = (request: TokenRequest) => Promise<Response>
 export const factsOf = (grant: Grant, { visit }: TokenRequest) => ({ grant: grant.id, client: grant.clientId, person: subjectOf(grant), resource: grant.resource, ip: visit.ip, request_id: visit.requestId })
 
 /** RFC 8707 §2.2: the same resource again, under whichever address of its service, or none. */
-export const sameResource = (form: URLSearchParams, grant: Grant, directory: Directory): void => {
-  const service = directory.resolve(grant.resource)?.service.id
-  for (const named of form.getAll('resource').filter(Boolean))
-    if (service === undefined || directory.resolve(named)?.service.id !== service) throw new Refusal('resource.mismatch', withoutQuery(named))
+export const sameResource = async (form: URLSearchParams, grant: Grant, find: FindAddress): Promise<void> => {
+  const asked = form.getAll('resource').filter(Boolean)
+  const service = asked.length > 0 ? (await find(grant.resource))?.service.id : undefined
+  for (const named of asked)
+    if (service === undefined || (await find(named))?.service.id !== service) throw new Refusal('resource.mismatch', withoutQuery(named))
 }
 
 /** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */

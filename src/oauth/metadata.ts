@@ -81,7 +81,10 @@ const resourceMetadata = (directory: Directory, resource: string, scopes: readon
 export const createMetadata = ({ config, directory, signer }: MetadataDeps): Metadata => {
   const isProtected = ({ service }: Address): boolean => service.authRequired
   // Whatever is not here is answered alike, so that names cannot be guessed.
-  const nothing = () => new Refusal('route.unknown', 'no metadata under that name')
+  const nothing = (): Refusal => {
+    directory.assertComplete()
+    return new Refusal('route.unknown', 'no metadata under that name')
+  }
   const byPath = (path: string, host: string): Address => {
     const found = directory.locate(path, host)
     if (!found || found.rest !== '' || !isProtected(found.address)) throw nothing()

@@ -5,7 +5,7 @@ import type { UpstreamStep } from '../ports/connections.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { DescribeFlow, Session } from '../ports/rooms.ts'
-import type { Address, Directory } from '../ports/services.ts'
+import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import { tellClient } from './authorize-checks.ts'
 import { type Client, clientView, mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
@@ -28,6 +28,7 @@ export interface Questions {
 
 export interface QuestionsDeps {
   readonly directory: Directory
+  readonly find: FindAddress
   readonly clients: Clients
   readonly flows: Flows
 }
@@ -61,12 +62,12 @@ export const consentView = ({ flow, client, address, person }: Question, known: 
   }
 }
 
-export const createQuestions = ({ directory, clients, flows }: QuestionsDeps): Questions => {
+export const createQuestions = ({ find, clients, flows }: QuestionsDeps): Questions => {
   const subject = async (flow: Flow): Promise<{ readonly client: Client; readonly address: Address }> => {
     const client = await clients.find(flow.clientId)
     // What the client says of itself may have changed since the request; its present word counts.
     if (!client.redirectUris.some((registered) => redirectMatches(registered, flow.redirectUri))) throw new Refusal('redirect.mismatch', `${client.id}: ${flow.redirectUri}`)
-    const address = directory.resolve(flow.resource)
+    const address = await find(flow.resource)
     if (!address) throw tellClient(flow, 'resource.unknown', flow.resource)
     return { client, address }
   }

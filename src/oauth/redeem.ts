@@ -20,7 +20,7 @@ interface Redemption {
   readonly challenge: string | undefined
 }
 
-export const createRedeem = ({ runtime, directory, grants, tokens, record }: ExchangeDeps): Exchange => {
+export const createRedeem = ({ runtime, find, grants, tokens, record }: ExchangeDeps): Exchange => {
   /**
    * The code was used before. Whoever holds the verifier too is no bystander, whatever else the request says: the code or the whole client was stolen, and what the
    * first use brought ends with it (OAuth 2.1 §4.1.3).
@@ -41,7 +41,7 @@ export const createRedeem = ({ runtime, directory, grants, tokens, record }: Exc
     if (!proven) throw new Refusal('pkce.verifier', 'challenge differs')
     if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
     if (runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired')
-    sameResource(form, grant, directory)
+    await sameResource(form, grant, find)
   }
 
   return async (request) => {

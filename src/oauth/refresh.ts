@@ -32,7 +32,7 @@ interface Reading {
   readonly request: TokenRequest
 }
 
-export const createRefresh = ({ runtime, config, directory, grants, tokens, record }: ExchangeDeps): Exchange => {
+export const createRefresh = ({ runtime, config, find, grants, tokens, record }: ExchangeDeps): Exchange => {
   /** The grant and the generation that answer the presented one, everything changed that must be; undefined when somebody else changed the grant first. */
   const succeed = async ({ read, claim, request }: Reading): Promise<{ readonly grant: Grant; readonly successor: number } | undefined> => {
     const { grant } = read
@@ -67,7 +67,7 @@ export const createRefresh = ({ runtime, config, directory, grants, tokens, reco
       if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `token of ${grant.clientId} sent by ${client.id}`)
       const ended = endedRefusal(grant, runtime.now())
       if (ended) throw ended
-      sameResource(form, grant, directory)
+      await sameResource(form, grant, find)
       const scopes = narrowed(form, grant)
       const found = await succeed({ read, claim, request })
       if (!found) continue

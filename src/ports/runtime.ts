@@ -2,7 +2,7 @@
 import type { KeyRing } from '../kit/keyring.ts'
 import type { Lines } from './lines.ts'
 import type { SpawnServer } from './spawn.ts'
-import type { Cache, Store } from './store.ts'
+import type { Cache, Store, Subscribe } from './store.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 /** One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. */
@@ -48,6 +48,8 @@ export interface Runtime {
   defer(work: Promise<unknown>): void
   readonly log: Log
   readonly store: Store
+  /** Absent where the storage tells nobody: it is asked again and again then. */
+  readonly subscribe?: Subscribe
   readonly cache: Cache
   readonly keys: KeyRing
   /** What signs with a private P-256 key (RFC 7518 §3.4), where the runtime has a quicker way than WebCrypto. */

@@ -58,8 +58,16 @@ export interface ServiceHost {
   readonly addresses: readonly Address[]
 }
 
-/** All services and where they are. Pure look-ups; no I/O. The answers change when services do, so nobody keeps them beyond a request. */
+/** The address that a resource indicator names, though its service was added elsewhere a moment ago. Rejects with `storage.unavailable` while nobody knows. */
+export type FindAddress = (resource: string) => Promise<Address | undefined>
+
+/**
+ * All services and where they are. Pure look-ups; no I/O. The answers change when services do, so nobody keeps them beyond a request. As long as nobody knows which
+ * services were added (the storage has not answered since the start), `service` and `resolve` throw `storage.unavailable` instead of answering that there is none.
+ */
 export interface Directory {
+  /** Throws `storage.unavailable` while nobody knows which services were added: for whoever is about to say that there is none. */
+  assertComplete(): void
   /** The public origin, no trailing slash: issuer of the authorization server and base of every resource. */
   readonly issuer: string
   /** Origins that mean the same place as the issuer (on a loopback gateway: localhost, 127.0.0.1 and [::1] with its port), issuer first. */

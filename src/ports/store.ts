@@ -38,6 +38,15 @@ export interface Store {
   list(prefix: string, options?: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]>
 }
 
+/** `changed`: the record was written or taken. `lost`: nothing more will be heard, and what happened since the last word is not known. */
+export type Notice = 'changed' | 'lost'
+
+/**
+ * Tells of changes of one record, without asking again and again: for backends that can. It only makes things cheaper and sooner; what a record says is read from
+ * the Store. Resolves with what ends it, once every later change will be told; rejects with `Refusal('storage.unavailable')`.
+ */
+export type Subscribe = (key: string, heard: (notice: Notice) => void) => Promise<() => void>
+
 /** A Store whose backend does not drop expired records by itself. */
 export interface SweptStore extends Store {
   /** Removes at most `limit` expired records and resolves with how many went; exactly `limit` means there may be more. Nothing but space depends on it. */

@@ -94,7 +94,7 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
       json,
       timeoutMs: call.address.service.timeoutMs,
       keepAliveMs,
-      watch: call.head.within || call.address.transport === 'sse' ? undefined : (end) => watch.caller(call, end, !listens(passed)),
+      watch: call.head.within || call.address.transport === 'sse' ? undefined : (end) => watch.caller(passed, end, !listens(passed)),
       rpcId: envelope === undefined ? null : errorId(envelope),
       answer(status, rawHeaders) {
         if (follows(status, rawHeaders)) throw new Refusal('upstream.credential', `${call.address.service.id} answered ${status}`)

@@ -8,7 +8,7 @@ import { spellings } from './host-addresses.ts'
 export interface FrontOptions {
   /** `allowed_hosts`: further `host` or `host:port`; one without a port holds for every port. */
   readonly config: Pick<Config, 'allowed_hosts'>
-  readonly directory: Pick<Directory, 'origins' | 'host' | 'unknownHost'>
+  readonly directory: Pick<Directory, 'origins' | 'host' | 'unknownHost' | 'assertComplete'>
 }
 
 export interface Front {
@@ -44,6 +44,7 @@ export const createFront = ({ config, directory }: FrontOptions): Front => {
       const name = host.toLowerCase()
       const origin = whole.get(name) ?? directory.host(name)?.origin ?? (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
       if (origin !== undefined) return origin
+      directory.assertComplete()
       const nobody = directory.unknownHost(name)
       if (nobody !== undefined) throw new Refusal('route.unknown', nobody)
       throw new Refusal('request.host-unknown', `${name} instead of ${publicHost}`, {

@@ -53,7 +53,7 @@ const checkOrigin = ({ origin, site }: Inbound, { authRequired, id }: Service, c
   throw new Refusal('request.origin', `${origin.slice(0, 200)}${hint}`)
 }
 
-/** Throws `request.host`, `request.host-unknown`, `route.unknown` or `request.origin`, in this order. */
+/** Throws `request.host`, `request.host-unknown`, `route.unknown` (`storage.unavailable` while the services are not known) or `request.origin`, in this order. */
 export const createKnock = ({ config, directory, signer, cors, credentials, lines, now }: KnockDeps): ((head: Head) => Knock) => {
   const front = createFront({ config, directory })
   const placeOf = createPlaces({ directory, signer, credentials, lines, now })
@@ -64,6 +64,7 @@ export const createKnock = ({ config, directory, signer, cors, credentials, line
     const mark = head.target.indexOf('?')
     const query = mark === -1 ? '' : head.target.slice(mark + 1)
     const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark), head.host)
+    if (!located) directory.assertComplete()
     if (!located || !isNormalQuery(query)) throw new Refusal('route.unknown', head.target.slice(0, 200))
     const { service } = located.address
     const place = placeOf(service)

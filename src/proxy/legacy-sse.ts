@@ -73,7 +73,7 @@ export const createLegacyFront = ({ runtime, ask, nextId, watch, record, keepAli
       principal,
       ip: call.head.ip,
     })
-    const unwatch = watch.caller(call, () => stream.end())
+    const unwatch = watch.caller({ call, principal }, () => stream.end())
     request.signal.addEventListener('abort', () => stream.end(), { once: true })
     sessions.set(id, { owner: ownerOf(principal), service, client })
     // A path alone: on the origin the client used, whichever of ours that is.

@@ -1,4 +1,5 @@
 // Where services are: from a host and path or a resource indicator to one address. Pure look-ups over what is configured at the moment.
+import { Refusal } from '../kit/refusal.ts'
 import type { EncodedPlaces } from '../kit/encoded-places.ts'
 import { isNormalPath } from '../kit/paths.ts'
 import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
@@ -50,11 +51,17 @@ export interface Placement extends HostNames {
 }
 
 export interface DirectoryOptions extends Placement {
+  /** Services were added elsewhere, perhaps, and have not been read yet. */
+  readonly incomplete?: boolean
   readonly issuer: string
   readonly origins: readonly string[]
 }
 
 export interface LivingDirectory extends Directory {
+  /** Whether this very service is among them. */
+  serves(service: Service): boolean
+  /** The services that were added are known from now on. */
+  complete(): void
   /** Services that would be at the host and path of another one, and are not. */
   readonly clashes: EncodedPlaces['clashes']
   /** Services and hosts as they are from now on. Answers how paths were found until now. */
@@ -105,9 +112,17 @@ const locateIn = (map: Drawn, path: string, host: string | undefined): Located |
   return there ? map.findAt.get(there)?.(path) : map.find(path)
 }
 
-export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOptions): LivingDirectory => {
-  const known = new Set(origins.map((origin) => origin.toLowerCase()))
+export const createDirectory = ({ issuer, origins, incomplete = false, ...placement }: DirectoryOptions): LivingDirectory => {
+  const own = new Set(origins.map((origin) => origin.toLowerCase()))
   let map = draw(issuer, origins, placement)
+  let known = !incomplete
+  const assertComplete = (): void => {
+    if (!known) throw new Refusal('storage.unavailable', 'the services that were added could not be read yet', { headers: { 'retry-after': '1' } })
+  }
+  const found = <T>(one: T | undefined): T | undefined => {
+    if (one === undefined) assertComplete()
+    return one
+  }
   const hostOf = (host: string): ServiceHost | undefined => hostIn(map, host)
 
   return {
@@ -128,7 +143,10 @@ export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOpti
     get hosted() {
       return map.byHost.size > 0
     },
-    service: (id) => map.byId.get(id),
+    assertComplete,
+    complete: () => void (known = true),
+    serves: (service) => map.byId.get(service.id) === service,
+    service: (id) => found(map.byId.get(id)),
     host: hostOf,
     unknownHost: (host) => (hostOf(host) ? undefined : unknownHost(host, map.placement)),
     resolve(resource) {
@@ -136,7 +154,7 @@ export const createDirectory = ({ issuer, origins, ...placement }: DirectoryOpti
       const url = splitUrl(resource)
       if (!url) return undefined
       const path = withoutSlash(url.path)
-      return known.has(url.origin) ? map.byPath.get(path) : map.byResource.get(`${url.origin}${path}`)
+      return found(own.has(url.origin) ? map.byPath.get(path) : map.byResource.get(`${url.origin}${path}`))
     },
     locate: (path, host) => locateIn(map, path, host),
     replace(next) {

@@ -1,60 +1,192 @@
-// Whether those who hold something open may still: asked every few seconds, because no request comes by which it would show (security.md O4, U10).
-import { Refusal } from '../kit/refusal.ts'
-import type { Guard } from '../ports/rooms.ts'
+// Whether those who hold something open may still: no request comes by which it would show (security.md O4, U10). What the storage does not answer is never taken for a yes.
+import type { Principal } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
+import type { Notice, Subscribe } from '../ports/store.ts'
 import type { Knock } from './knock.ts'
 
-/** `access`: the token or what it stands for has ended. `service`: the service is gone, or is another one now. */
-export type WatchEnd = (why: 'access' | 'service') => void
+/**
+ * `access`: the token or what it stands for has ended. `service`: the service is gone, or is another one now. `storage`: two looks
+ * in a row brought no answer, so that nobody knows.
+ */
+export type WatchEnd = (why: WatchReason) => void
+export type WatchReason = 'access' | 'service' | 'storage'
+
+/** Who holds it open, and where. */
+export interface Holder {
+  readonly call: Pick<Knock, 'address'>
+  readonly principal: Principal | undefined
+}
 
 export interface Watch {
-  /** Calls `end` once when the caller of this knock would not be let in any more; what it returns stops the watch. `late`: a token that has expired is no end. */
-  caller(call: Knock, end: WatchEnd, late?: boolean): () => void
+  /** Calls `end` once when this caller would not be let in any more; what it returns stops the watch. `late`: a token that has expired is no end. */
+  caller(holder: Holder, end: WatchEnd, late?: boolean): () => void
   /** The same for what belongs to a service. `idle`: asked as well; true is an end. */
   service(service: Service, end: () => void, idle?: () => boolean): () => void
 }
 
 export interface WatchDeps {
-  readonly guard: Guard
-  /** Whether a service is still served as it was. */
-  readonly served: (service: Service) => Promise<boolean>
+  readonly runtime: Pick<Runtime, 'now' | 'subscribe'>
+  /** Whether the grant of this principal lives. Rejects where the storage does not answer. */
+  readonly alive: (principal: Principal) => Promise<boolean>
+  readonly serving: Serving
+}
+
+/** Which services there are, for those who hold one open. */
+export interface Serving {
+  /** Whether a service is served as it was, as far as this process knows. */
+  known(service: Service): boolean
+  /** The same, asked of the storage where it must be. Rejects where that does not answer. */
+  served(service: Service): Promise<boolean>
+  /** The record by whose change it would show; undefined for a service that only a configuration changes. */
+  record(service: Service): string | undefined
+}
+
+/** What is asked about one thing that is open. */
+interface Asked {
+  /** Why it ends, as far as this process knows. */
+  here(): WatchReason | undefined
+  /** The same, asked of the storage. Rejects where that does not answer. */
+  ask(): Promise<WatchReason | undefined>
+  /** Records whose change may change the answer; none: the storage has no say. */
+  readonly records: readonly string[]
+  readonly end: WatchEnd
 }
 
 const everyMs = 2000
+/** Looks without an answer until nobody is taken for good any more. */
+const mostMissed = 2
 
-/** Asks until the answer is one, or `stop`. */
-const every = <T>(ask: () => Promise<T | undefined>, end: (answer: T) => void): (() => void) => {
+/** Where the storage tells nothing: asked every two seconds. */
+const poll = ({ here, ask, records, end }: Asked): (() => void) => {
+  let missed = 0
+  let waiting = false
   let over = false
-  const timer = setInterval(() => {
-    ask().then(
-      (answer) => {
-        if (over || answer === undefined) return
-        stop()
-        end(answer)
-      },
-      // Nothing is known; the next time tells.
-      () => undefined,
-    )
-  }, everyMs)
   const stop = (): void => {
     over = true
     clearInterval(timer)
   }
+  const settle = (why: WatchReason | undefined): void => {
+    if (over || why === undefined) return
+    stop()
+    end(why)
+  }
+  const miss = (): void => settle(++missed >= mostMissed ? 'storage' : undefined)
+  const look = async (): Promise<void> => {
+    waiting = true
+    try {
+      const why = await ask()
+      missed = 0
+      settle(why)
+    } catch {
+      miss()
+    } finally {
+      waiting = false
+    }
+  }
+  const tick = (): void => {
+    const why = here()
+    if (why !== undefined || records.length === 0) return settle(why)
+    if (waiting) return miss()
+    look().catch(() => undefined)
+  }
+  const timer = setInterval(tick, everyMs)
   return stop
 }
 
-export const createWatch = ({ guard, served }: WatchDeps): Watch => {
-  const lost = async ({ address, inbound, origin }: Knock, late: boolean): Promise<'access' | 'service' | undefined> => {
-    if (!(await served(address.service))) return 'service'
-    if (!address.service.authRequired) return undefined
-    return Promise.resolve(guard(inbound.authorization, address, origin)).then(
-      () => undefined,
-      // A storage that does not answer says nothing about the caller.
-      (error: unknown) => (error instanceof Refusal && error.row.status < 500 && !(late && error.code === 'token.expired') ? 'access' : undefined),
-    )
+/** What this process remembers of a grant or of the services is half a second old at most. */
+const freshMs = 600
+/** After a look, or a subscription, that came to nothing. */
+const againMs = 5000
+
+/** Where the storage tells of changes: it is asked once the subscriptions stand, and whenever it has told something. */
+const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() => void) => {
+  let missed = 0
+  let over = false
+  let stops: readonly (() => void)[] = []
+  /** Counts the subscriptions that were begun; only the newest are heard. */
+  let round = 0
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const drop = (): void => {
+    round++
+    for (const unsubscribe of stops) unsubscribe()
+    stops = []
   }
+  const stop = (): void => {
+    over = true
+    clearInterval(ticking)
+    clearTimeout(timer)
+    drop()
+  }
+  const settle = (why: WatchReason | undefined): void => {
+    if (over || why === undefined) return
+    stop()
+    end(why)
+  }
+  /** One thing at a time is ahead: whatever was said meanwhile is seen by the next look. */
+  const ahead = (work: () => Promise<void>, inMs: number): void => {
+    clearTimeout(timer)
+    if (!over) timer = setTimeout(() => void work().catch(miss), inMs)
+  }
+  const miss = (): void => {
+    if (++missed >= mostMissed) return settle('storage')
+    drop()
+    ahead(begin, againMs)
+  }
+  const look = async (): Promise<void> => {
+    const why = await ask()
+    missed = 0
+    settle(why)
+  }
+  const begin = async (): Promise<void> => {
+    drop()
+    const mine = round
+    const heard = (notice: Notice): void => {
+      if (over || mine !== round) return
+      if (notice === 'changed') return ahead(look, freshMs)
+      drop()
+      ahead(begin, 0)
+    }
+    const made = await Promise.allSettled(records.map((record) => subscribe(record, heard)))
+    const standing = made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    if (mine !== round) return standing.forEach((unsubscribe) => unsubscribe())
+    stops = standing
+    if (standing.length < records.length) return miss()
+    ahead(look, freshMs)
+  }
+  // Short streams cost nothing: most answers are over by then.
+  if (records.length > 0) ahead(begin, everyMs)
+  const ticking = setInterval(() => settle(here()), everyMs)
+  return stop
+}
+
+export const createWatch = ({ runtime: { now, subscribe }, alive, serving }: WatchDeps): Watch => {
+  const watch = (asked: Asked): (() => void) => (subscribe ? follow(asked, subscribe) : poll(asked))
+  const recordsOf = (service: Service, principal?: Principal): readonly string[] =>
+    [serving.record(service), principal && `grant:${principal.grantId}`].filter((record) => record !== undefined)
   return {
-    caller: (call, end, late = false) => every(() => lost(call, late), end),
-    service: (service, end, idle = () => false) => every(async () => (idle() || !(await served(service)) ? true : undefined), end),
+    caller({ call: { address: { service } }, principal }, end, late = false) {
+      return watch({
+        end,
+        records: recordsOf(service, principal),
+        here() {
+          if (!serving.known(service)) return 'service'
+          return !late && principal && principal.expiresAt <= now() ? 'access' : undefined
+        },
+        async ask() {
+          const [served, lives] = await Promise.all([serving.served(service), !principal || alive(principal)])
+          if (!served) return 'service'
+          return lives ? undefined : 'access'
+        },
+      })
+    },
+    service(service, end, idle = () => false) {
+      return watch({
+        end,
+        records: recordsOf(service),
+        here: () => (idle() || !serving.known(service) ? 'service' : undefined),
+        ask: async () => ((await serving.served(service)) ? undefined : 'service'),
+      })
+    },
   }
 }

@@ -10,10 +10,10 @@ import { createSlots } from './slots.ts'
 import { createWatch, type WatchDeps } from './watch.ts'
 import { type AdmitSocket, createAdmitSocket } from './websocket.ts'
 
-export interface WaysDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'callSlot' | 'budget' | 'supported' | 'keepAliveMs'>, WatchDeps {
+export interface WaysDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'callSlot' | 'budget' | 'supported' | 'keepAliveMs' | 'runtime'>, WatchDeps {
   readonly config: CallsDeps['config'] & { readonly heartbeat: number; readonly protocol_versions?: readonly string[] | undefined }
   readonly credentials: Credentials
-  readonly runtime: CallsDeps['runtime'] & Pick<Runtime, 'bodyBytes'>
+  readonly runtime: CallsDeps['runtime'] & WatchDeps['runtime'] & Pick<Runtime, 'bodyBytes'>
 }
 
 export interface Ways {

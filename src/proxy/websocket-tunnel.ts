@@ -7,7 +7,7 @@ import type { Socket, SocketEvents } from '../ports/lines.ts'
 import type { Audit } from '../ports/rooms.ts'
 import { socketEvent } from './record.ts'
 import { errorText } from './rpc-text.ts'
-import type { Watch } from './watch.ts'
+import type { Watch, WatchReason } from './watch.ts'
 import { createMessages, type MessagesDeps } from './websocket-messages.ts'
 import { closeCode, createBeat, holdBack } from './websocket-beat.ts'
 import { createFar } from './websocket-far.ts'
@@ -118,6 +118,12 @@ const createEnds = ({ record, now }: TunnelDeps, { call, principal, release }: O
   return { ends, shut, left }
 }
 
+const lastWords: Readonly<Record<WatchReason, readonly [code: number, reason: string]>> = {
+  access: [4401, 'The access has ended.'],
+  service: [1001, 'The service is gone, or another one now.'],
+  storage: [1013, 'The gateway cannot reach its storage. Connect again.'],
+}
+
 export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<Tunnel>) => {
   const { watch, record, now, heartbeatMs } = deps
   return async (opening) => {
@@ -135,7 +141,7 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
     const far = await createFar(deps, opening, { tell, closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason) })
     ends.far = far
     const beat = createBeat(heartbeatMs, () => ends.client, () => shut(1011, 'No answer to a ping.'))
-    ends.last.push(beat.stop, watch.caller(call, (why) => (why === 'access' ? shut(4401, 'The access has ended.') : shut(1001, 'The service is gone, or another one now.'))))
+    ends.last.push(beat.stop, watch.caller(opening, (why) => shut(...lastWords[why])))
 
     const take = (text: string): void => {
       if (beat.hear(text) || ends.over) return

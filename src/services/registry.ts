@@ -26,11 +26,12 @@ export interface Registry {
 
 const page = 100
 const prefix = 'service:'
-const versionKey = 'services-version'
+/** The record that every addition and removal writes anew. */
+export const servicesRecord = 'services-version'
 
 export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Registry => {
   const records = createRecords<Registered>(runtime, prefix)
-  const changed = async (): Promise<void> => void (await runtime.store.put(versionKey, '{}'))
+  const changed = async (): Promise<void> => void (await runtime.store.put(servicesRecord, '{}'))
   return {
     async all() {
       const found: (Registered & { readonly id: string })[] = []
@@ -53,7 +54,7 @@ export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>)
       return true
     },
     async version() {
-      return (await runtime.store.get(versionKey))?.mark
+      return (await runtime.store.get(servicesRecord))?.mark
     },
   }
 }

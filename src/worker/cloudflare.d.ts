@@ -53,8 +53,10 @@ interface DurableObjectState {
   readonly storage: DurableObjectStorage
   waitUntil(work: Promise<unknown>): void
   blockConcurrencyWhile<T>(callback: () => Promise<T>): Promise<T>
-  acceptWebSocket(socket: WebSocket, tags?: readonly string[]): void
-  getWebSockets(tag?: string): WebSocket[]
+  /** The object may leave memory while the socket stays open; what comes on it wakes the object by its `webSocket…` methods. */
+  acceptWebSocket(socket: WorkerSocket, tags?: readonly string[]): void
+  getWebSockets(tag?: string): WorkerSocket[]
+  setWebSocketAutoResponse(pair: WebSocketRequestResponsePair): void
   /** Ends the object at once; what was written stays. */
   abort(reason?: string): void
 }
@@ -83,6 +85,14 @@ interface WorkerSocket {
   addEventListener(type: 'error', listener: () => void): void
 }
 
+/** A text that the platform answers by itself on sockets that may hibernate. */
+interface WebSocketRequestResponsePair {
+  readonly request: string
+  readonly response: string
+}
+
+declare const WebSocketRequestResponsePair: new (request: string, response: string) => WebSocketRequestResponsePair
+
 declare const WebSocketPair: new () => { readonly 0: WorkerSocket; readonly 1: WorkerSocket }
 
 interface Response {
@@ -100,6 +110,9 @@ declare module 'cloudflare:workers' {
     constructor(ctx: DurableObjectState, env: Env)
     fetch?(request: Request): Response | Promise<Response>
     alarm?(): void | Promise<void>
+    webSocketMessage?(socket: WorkerSocket, message: string | ArrayBuffer): void | Promise<void>
+    webSocketClose?(socket: WorkerSocket, code: number, reason: string, clean: boolean): void | Promise<void>
+    webSocketError?(socket: WorkerSocket, error: unknown): void | Promise<void>
   }
   export const waitUntil: (work: Promise<unknown>) => void
 }

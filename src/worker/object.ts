@@ -12,6 +12,20 @@ const driverOf = (sql: SqlStorage): SqlDriver => ({
   all: (text, values) => sql.exec<Record<string, string | number | null>>(text, ...values).toArray(),
 })
 
+/** What a subscriber sends now and then, and what the platform answers for the object without waking it. */
+export const [alive, living] = ['alive?', 'alive']
+
+/** Where an object is asked, by WebSocket, to tell of every change of a record. */
+export const followUrl = (key: string): string => `https://records.invalid/follow?key=${encodeURIComponent(key)}`
+
+const close = (socket: WorkerSocket, code: number): void => {
+  try {
+    socket.close(code === 1005 || code === 1006 ? 1000 : code, '')
+  } catch {
+    // Closed already.
+  }
+}
+
 export class RecordObject extends DurableObject {
   readonly #store: SweptStore
   readonly #driver: SqlDriver
@@ -21,6 +35,35 @@ export class RecordObject extends DurableObject {
     super(ctx, env)
     this.#driver = driverOf(ctx.storage.sql)
     this.#store = createSqlStore(this.#driver, { now: () => this.now() })
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(alive, living))
+  }
+
+  /** A subscription to one record. The socket hibernates: it keeps the object neither running nor billed. */
+  override fetch(request: Request): Response {
+    const key = new URL(request.url).searchParams.get('key')
+    if (key === null || request.headers.get('upgrade') !== 'websocket') return new Response(null, { status: 400 })
+    const { 0: theirs, 1: ours } = new WebSocketPair()
+    this.ctx.acceptWebSocket(ours, [key])
+    return new Response(null, { status: 101, webSocket: theirs })
+  }
+
+  override webSocketClose(socket: WorkerSocket, code: number): void {
+    close(socket, code)
+  }
+
+  override webSocketError(socket: WorkerSocket): void {
+    close(socket, 1011)
+  }
+
+  /** Never fails what was written: who cannot be told is lost, and knows it by the silence. */
+  #tell(key: string): void {
+    for (const socket of this.ctx.getWebSockets(key)) {
+      try {
+        socket.send('changed')
+      } catch {
+        close(socket, 1011)
+      }
+    }
   }
 
   /** Epoch ms; the machine's clock unless a test moves it. */
@@ -34,12 +77,15 @@ export class RecordObject extends DurableObject {
 
   async write(key: string, value: string, options: PutOptions): Promise<Mark | undefined> {
     const mark = await this.#store.put(key, value, options)
+    if (mark !== undefined) this.#tell(key)
     if (options.ttlMs !== undefined && !this.#alarmed) this.ctx.waitUntil(this.#alarm())
     return mark
   }
 
-  remove(key: string): Promise<Entry | undefined> {
-    return this.#store.take(key)
+  async remove(key: string): Promise<Entry | undefined> {
+    const taken = await this.#store.take(key)
+    if (taken) this.#tell(key)
+    return taken
   }
 
   list(prefix: string, options: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]> {

@@ -35,6 +35,7 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
     defer: (work) => waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,
     store,
+    subscribe: store.subscribe,
     cache: createCache(env.OAUTH_KV ?? env.SESSIONS, { log, now }),
     keys: await openKeys(config.session_secret, config, { random, store }),
     passwords: createPasswords(),

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Store } from '../../src/ports/store.ts'
 import { createBoundedStore } from '../../src/stores/bounded.ts'
 import { createBrowser } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
+import { type House, houses, type LivingHouse } from '../houses/houses.ts'
 import { allow, authorizeUrl, logIn, redeem, refresh } from '../houses/login.ts'
 import { callerOf } from '../houses/people.ts'
 import { call } from '../houses/proxied.ts'
@@ -23,6 +23,15 @@ const createHeld = () => {
       state.slow = slow
       if (!slow) for (const go of held.splice(0)) go()
     },
+  }
+}
+
+/** Asks until it is so, at most five seconds. */
+const until = async (condition: () => Promise<boolean>): Promise<void> => {
+  const deadline = Date.now() + 5000
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error('waited in vain')
+    await new Promise((resolve) => setImmediate(resolve))
   }
 }
 
@@ -78,4 +87,56 @@ describe.each(houses)('%s', (where, open) => {
     expect((await refresh(house, client, tokens.refresh_token)).status).toBe(200)
     expect((await caller.post(call())).status).toBe(200)
   })
+})
+
+describe.each(houses)('%s, never says of a service that it is not there', (where, open) => {
+  let house: LivingHouse
+  let upstream: Upstream
+  const held = createHeld()
+  const slowDown = async (slow: boolean): Promise<void> => {
+    held.set(slow)
+    if (where === 'in workerd') await house.fetch(`${house.origin}/__slow?ms=${slow ? 2000 : 0}`)
+  }
+  beforeAll(async () => {
+    upstream = await openUpstream()
+    // Reads are slow from the start; what is added meanwhile is written.
+    held.set(true)
+    house = await open({
+      upstream: upstream.url,
+      store: (inner) => ({ ...createBoundedStore(held.store(inner)), put: inner.put }),
+      config: { mcp_services: { echo: { url: upstream.url, auth_required: false } } },
+    })
+    await house.supply('added', { url: upstream.url, auth_required: false })
+    await slowDown(true)
+  }, 120_000)
+  afterAll(async () => {
+    await house.close()
+    await upstream.close()
+  })
+
+  const statusOf = async (path: string, init?: RequestInit): Promise<number> => (await house.fetch(`${house.origin}${path}`, init)).status
+  const ping: RequestInit = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }),
+  }
+  const about = ['/.well-known/oauth-protected-resource/added/mcp', '/services/added', '/services', '/added/mcp', '/nowhere']
+
+  it('before it could find out which there are: 503 until then, while those of the configuration are served', async () => {
+    const from = performance.now()
+    expect(await statusOf('/echo/mcp', ping)).toBe(200)
+    expect(performance.now() - from).toBeLessThan(700)
+    expect(await Promise.all(about.map((path) => statusOf(path)))).toEqual([503, 503, 503, 503, 503])
+    const call = await house.fetch(`${house.origin}/added/mcp`, ping)
+    expect([call.status, call.headers.get('retry-after'), await call.json()]).toEqual([
+      503,
+      '1',
+      { code: 'storage.unavailable', error: 'temporarily_unavailable', error_description: expect.any(String) as string, request_id: expect.any(String) as string },
+    ])
+    await slowDown(false)
+    // Whoever looks next knows.
+    await until(async () => (await statusOf('/services/added')) === 200)
+    expect(await Promise.all(about.map((path) => statusOf(path)))).toEqual([404, 200, 200, 200, 404])
+    expect(await statusOf('/added/mcp', ping)).toBe(200)
+  }, 20_000)
 })

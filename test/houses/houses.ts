@@ -136,8 +136,13 @@ const logOf = (lines: readonly string[]): LogLine[] =>
     return [{ level, event, fields }]
   })
 
+export interface WorkerHouse extends LivingHouse {
+  /** What the Worker is asked beside its work: `__slow?ms=`, `__limit?calls=`, `__calls` (test/workers/entry.ts). */
+  tell(what: string): Promise<unknown>
+}
+
 /** The Workers door in workerd, with its Durable Objects; the code is what a deployment would upload, but for a clock that moves. */
-export const openInWorkerd = async (options: HouseOptions): Promise<LivingHouse> => {
+export const openInWorkerd = async (options: HouseOptions): Promise<WorkerHouse> => {
   const workerd = await startWorkerd({ vars: { POSTERN_CONFIG: { log_level: 'debug', ...configOf(options) } } })
   let ahead = 0
   let moved: Promise<unknown> = Promise.resolve()
@@ -162,6 +167,7 @@ export const openInWorkerd = async (options: HouseOptions): Promise<LivingHouse>
       await new Promise((resolve) => setImmediate(resolve))
       return response
     },
+    tell: async (what) => (await fetch(`${workerd.origin}/${what}`)).text(),
     close: () => workerd.close(),
   }
 }

@@ -5,12 +5,19 @@ import { join } from 'node:path'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
+import { Refusal } from '../../src/kit/refusal.ts'
+import type { Store } from '../../src/ports/store.ts'
+import { createRegistry } from '../../src/services/registry.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
 
 export interface Twin extends LoginHouse {
   readonly log: { readonly level: string; readonly event: string; readonly fields: Readonly<Record<string, unknown>> }[]
+  /** The next operations of its storage fail, so many of them. */
+  breakStorage(count: number): void
+  /** Adds a service, as somebody at this process's own computer does. */
+  supply(id: string, service: Readonly<Record<string, unknown>>): Promise<void>
   close(): Promise<void>
 }
 
@@ -26,6 +33,15 @@ export interface Twins {
 
 const origin = 'http://localhost:8080'
 
+/** The store, but for the operations of which `broken` says so. */
+const breakable = (store: Store, broken: () => boolean): Store => {
+  const around =
+    <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) =>
+    (...args: Args): Promise<T> =>
+      broken() ? Promise.reject(new Refusal('storage.unavailable', 'broken by a test')) : work(...args)
+  return { get: around(store.get), put: around(store.put), take: around(store.take), list: around(store.list) }
+}
+
 export const createTwins = (upstream: string): Twins => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-twins-'))
   const open: Twin[] = []
@@ -35,13 +51,20 @@ export const createTwins = (upstream: string): Twins => {
     async open(input, ahead = 0) {
       const config = configSchema.parse({ local_users: [person], ...input, mcp_services: { echo: { url: upstream } } })
       const log: Twin['log'] = []
-      const runtime = await createNodeRuntime({ config, stateDir, version: '0.0.0-test', now: () => Date.now() + shift + ahead, log: (level, event, fields = {}) => void log.push({ level, event, fields }) })
+      const own = await createNodeRuntime({ config, stateDir, version: '0.0.0-test', now: () => Date.now() + shift + ahead, log: (level, event, fields = {}) => void log.push({ level, event, fields }) })
+      let failing = 0
+      const store = breakable(own.store, () => failing-- > 0)
+      const runtime = { ...own, store }
       const gateway = createGateway({ config, runtime, issuer: origin })
       await gateway.warm()
       let count = 0
       const twin: Twin = {
         origin,
         log,
+        breakStorage: (count) => void (failing = count),
+        async supply(id, service) {
+          await createRegistry(runtime).add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true })
+        },
         fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), { requestId: `request-${count++}`, ip: addressIn(init) }, fetch),
         async close() {
           await runtime.close()

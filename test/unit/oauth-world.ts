@@ -121,6 +121,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     about: { version: '0', runtime: 'test', storage: 'memory' },
   }
   const directory = createDirectory({ issuer: origin, origins, services: Object.entries(services).map(([id, more]) => service(id, more)) })
+  const find = (resource: string) => Promise.resolve(directory.resolve(resource))
   const who: { session: Session | undefined } = { session: undefined }
   const signIn = (person: Person = ana): void => void (who.session = { id: `session of ${person.subject}`, person, signedInAt: clock.now, csrf: `csrf of ${person.subject}` })
   const sessions = { of: () => Promise.resolve(who.session) }
@@ -132,15 +133,15 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   const tokens = createTokens({ runtime, config, signer })
   const flows = createFlows({ runtime })
   const upstream = { ahead: () => Promise.resolve(undefined), standing: () => Promise.resolve(undefined), begin: () => Promise.reject(new Refusal('connection.unknown')) }
-  const consent = createConsent({ runtime, config, directory, clients, grants, tokens, flows, sessions, pages, record, upstream })
+  const consent = createConsent({ runtime, config, directory, find, clients, grants, tokens, flows, sessions, pages, record, upstream })
   const handlers = {
     ...createMetadata({ config, directory, signer }),
     register: createRegister({ runtime, config, directory, clients, limit, record }),
     manage: createManage({ runtime, config, directory, clients, grants, record }),
-    authorize: createAuthorize({ runtime, directory, clients, flows, sessions, limit }),
+    authorize: createAuthorize({ runtime, directory, find, clients, flows, sessions, limit }),
     consentPage: consent.page,
     decide: consent.decide,
-    token: createToken({ runtime, config, directory, clients, grants, tokens, limit, record }),
+    token: createToken({ runtime, config, find, clients, grants, tokens, limit, record }),
     revoke: createRevoke({ clients, grants, tokens, limit, record }),
     introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
   }

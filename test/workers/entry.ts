@@ -1,5 +1,6 @@
 // The Worker as it is deployed, with a clock that a test moves, and services that come and go as if somebody typed them at the gateway's own computer:
-// POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes of the store take>, POST /__service?id=<id> with the service, or null to remove it.
+// POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes of the store take>, /__limit?calls=<calls to objects that one invocation may make>, /__calls for
+// the calls to objects since it was last asked, POST /__service?id=<id> with the service, or null to remove it.
 import { waitUntil } from 'cloudflare:workers'
 import { createRegistry } from '../../src/services/registry.ts'
 import { readConfiguration } from '../../src/worker/configured.ts'
@@ -8,6 +9,7 @@ import type { Environment } from '../../src/worker/environment.ts'
 import { createLineObject } from '../../src/worker/line-object.ts'
 import { RecordObject as Deployed } from '../../src/worker/object.ts'
 import { createWorkerRuntime } from '../../src/worker/runtime.ts'
+import { invocation, limitCalls, metered, takeCalls } from './metered.ts'
 
 // The objects live in the isolate of their Worker, so one clock is theirs too.
 let ahead = 0
@@ -35,7 +37,7 @@ export class RecordObject extends Deployed {
 
 const door = createDoor({ now })
 
-export const LineObject = createLineObject(door)
+export const LineObject = createLineObject({ berth: (env, url, id) => door.berth(metered(env), url, id) })
 
 const supply = async (env: Environment, url: URL, service: Readonly<Record<string, unknown>> | null): Promise<Response> => {
   const configured = await readConfiguration(env)
@@ -55,8 +57,14 @@ export default {
       slowMs = Number(slow[1])
       return new Response('slow')
     }
+    const limit = /\/__limit\?calls=(\d+)$/.exec(request.url)
+    if (limit) {
+      limitCalls(Number(limit[1]))
+      return new Response('limited')
+    }
+    if (request.url.endsWith('/__calls')) return Response.json(takeCalls())
     const moved = /\/__clock\?ahead=(\d+)$/.exec(request.url)
-    if (!moved) return door.fetch(request, env)
+    if (!moved) return invocation(() => door.fetch(request, metered(env)))
     ahead = Number(moved[1])
     return new Response('moved')
   },

@@ -1,0 +1,54 @@
+// Two gateways on one state: what one of them ended, a stream at the other does not outlive, whether the other's storage answers or not.
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { form, logIn } from '../houses/login.ts'
+import { callerOf } from '../houses/people.ts'
+import { createTwins, type Twin, type Twins } from '../houses/twins.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+let upstream: Upstream
+let twins: Twins
+let here: Twin
+let there: Twin
+beforeEach(async () => {
+  upstream = await openUpstream((request, response) => {
+    if (request.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+    else response.writeHead(405).end()
+  })
+  twins = createTwins(upstream.url)
+  const shared = { session_secret: 'q3Vt8Zx1Lw6Bn4Rk9Yp2Hs7Dg5Fj0Cm_eU' }
+  ;[here, there] = [await twins.open(shared), await twins.open(shared)]
+})
+afterEach(async () => {
+  await twins.close()
+  await upstream.close()
+})
+
+/** How long a stream stays open from now on, ms. */
+const lasts = async (stream: Response): Promise<number> => {
+  const from = Date.now()
+  await stream.text()
+  return Date.now() - from
+}
+
+describe('never does a stream outlive the access of its caller', () => {
+  it.each([
+    ['whose gateway hears of the end', 0],
+    ['whose gateway has lost its storage', Infinity],
+  ])('%s: it ends within five seconds', async (_, broken) => {
+    const { client, tokens } = await logIn(here)
+    const stream = await callerOf(here, `${here.origin}/echo/mcp`, tokens.access_token).get()
+    expect(stream.status).toBe(200)
+    here.breakStorage(broken)
+    await there.fetch(`${there.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+    expect(await lasts(stream)).toBeLessThan(5000)
+  }, 15_000)
+
+  it('nor one to a service that may be gone, which asks for no token', async () => {
+    await here.supply('passing', { url: upstream.url, auth_required: false })
+    twins.advance(600)
+    const stream = await callerOf(here, `${here.origin}/passing/mcp`, '').get()
+    expect(stream.status).toBe(200)
+    here.breakStorage(Infinity)
+    expect(await lasts(stream)).toBeLessThan(5000)
+  }, 15_000)
+})

@@ -1,0 +1,68 @@
+// What the platform's limit on calls of one invocation does to what is open for long: never does it keep open what has ended.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { openInWorkerd, type WorkerHouse } from '../houses/houses.ts'
+import { form, logIn } from '../houses/login.ts'
+import { callerOf } from '../houses/people.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+let house: WorkerHouse
+let upstream: Upstream
+beforeAll(async () => {
+  upstream = await openUpstream((request, response) => {
+    if (request.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+    else response.writeHead(405).end()
+  })
+  house = await openInWorkerd({ upstream: upstream.url, config: { heartbeat: 1 } })
+}, 60_000)
+afterAll(async () => {
+  await house.close()
+  await upstream.close()
+})
+const calls = async (): Promise<string[]> => JSON.parse(String(await house.tell('__calls'))) as string[]
+
+/** A stream: how many heartbeats, one a second, it has brought, and how long it was open. */
+const openStream = async () => {
+  const resource = `${house.origin}/echo/mcp`
+  const { client, tokens } = await logIn(house, resource)
+  const stream = await callerOf(house, resource, tokens.access_token).get()
+  const from = Date.now()
+  const state = { beats: 0, openMs: undefined as number | undefined }
+  const read = async (): Promise<void> => {
+    for await (const piece of stream.body?.pipeThrough(new TextDecoderStream()) ?? []) state.beats += piece.split(': keep-alive').length - 1
+    state.openMs = Date.now() - from
+  }
+  const revoke = () => house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+  return { state, ended: read(), revoke }
+}
+const until = async (condition: () => boolean): Promise<void> => {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve))
+}
+
+describe('never does a stream outlive the access of its caller in workerd', () => {
+  it('however long it was open, where one invocation may make 30 calls: it makes two, and hears of the end within two seconds', async () => {
+    await house.tell('__limit?calls=30')
+    const { ended, state, revoke } = await openStream()
+    await calls()
+    // Long enough for the object to hibernate, and to be asked once whether it is still there.
+    await until(() => state.beats >= 17)
+    // One subscription, and one look once it stands; nothing else, as long as nothing changes.
+    expect(await calls()).toEqual(['fetch grant', 'read grant'])
+    const from = Date.now()
+    await revoke()
+    await ended
+    expect(Date.now() - from).toBeLessThan(2000)
+  }, 40_000)
+
+  it('nor where no call is left at all: after two looks without an answer it is over', async () => {
+    const { ended, state } = await openStream()
+    // The next call of every invocation is one too many.
+    await house.tell('__limit?calls=0')
+    try {
+      await ended
+      expect(state.openMs).toBeGreaterThan(2000)
+      expect(state.openMs).toBeLessThan(12_000)
+    } finally {
+      await house.tell('__limit?calls=30')
+    }
+  }, 40_000)
+})

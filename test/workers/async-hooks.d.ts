@@ -1,0 +1,7 @@
+// The part of node:async_hooks that tests use in workerd.
+declare module 'node:async_hooks' {
+  export class AsyncLocalStorage<T> {
+    run<R>(store: T, work: () => R): R
+    getStore(): T | undefined
+  }
+}
