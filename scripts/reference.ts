@@ -14,7 +14,16 @@ const made = (title: string, intro: string, body: string): string => `<!-- Made 
 const refusalsPage = (): string =>
   made(
     'Refusals',
-    'Every way Postern says no. The code is in the log and on error pages; a caller sees the status, and the OAuth or JSON-RPC error of the surface it used.',
+    [
+      'Every way Postern says no. A caller gets the status and the error of the surface it used, always with the code and a request ID:',
+      '',
+      '- OAuth endpoints and other JSON endpoints: `{"error", "error_description", "code", "request_id"}`.',
+      '- MCP: a JSON-RPC error whose `data` has `code` and `request_id`. Answers that carry a `WWW-Authenticate` challenge use the OAuth form instead.',
+      '- Authorization errors sent to a redirect URI: `error`, `error_description`, `state` and `iss`. The code is left out there, because a parameter named `code` is an authorization code.',
+      '- Pages: the code and the request ID are at the end of the page.',
+      '',
+      'The log has one line for every refusal, with the reason (`why`). See [Logs](../guide/production.md#logs).',
+    ].join('\n'),
     table(
       ['code', 'HTTP', 'OAuth error', 'JSON-RPC code', 'what it says'],
       Object.entries(refusals).map(([code, { status, oauth, rpc, say }]) => [`\`${code}\``, String(status), `\`${oauth}\``, String(rpc), say]),

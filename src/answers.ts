@@ -1,5 +1,6 @@
 // Turns refusals into answers: one refusal, drawn for the surface that asked (page, OAuth JSON, MCP, plain JSON).
-import { Refusal } from './kit/refusal.ts'
+import { refusalOf } from './kit/refusal-log.ts'
+import { Refusal, rpcError } from './kit/refusal.ts'
 import type { Pages, ProblemView } from './ports/pages.ts'
 
 /** Who reads the answer: a person, an OAuth client, an MCP client, or anybody who fetches JSON. */
@@ -21,14 +22,13 @@ const ascii = (text: string): string => text.replaceAll(/[^\x20-\x21\x23-\x5B\x5
 const json = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Response =>
   new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers } })
 
-/** RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description, nothing else. */
-const oauthBody = (refusal: Refusal) => ({ error: refusal.row.oauth, error_description: ascii(refusal.say) })
+/** RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description. In a redirect nothing else: there `code` means an authorization code. */
+const oauthError = (refusal: Refusal) => ({ error: refusal.row.oauth, error_description: ascii(refusal.say) })
 
-const rpcBody = (refusal: Refusal) => ({
-  jsonrpc: '2.0',
-  id: refusal.detail.rpcId ?? null,
-  error: { code: refusal.row.rpc, message: refusal.say, data: refusal.detail.rpcData ?? { code: refusal.code } },
-})
+/** RFC 6749 §5.2 leaves room for further members: what the caller can name to whoever helps them. */
+const oauthBody = (refusal: Refusal, requestId: string) => ({ ...oauthError(refusal), code: refusal.code, request_id: requestId })
+
+const rpcBody = (refusal: Refusal, requestId: string) => ({ jsonrpc: '2.0', id: refusal.detail.rpcId ?? null, error: rpcError(refusal, requestId) })
 
 const wantsPage = (accept: string): boolean => !/application\/json/.test(accept) || /text\/html/.test(accept)
 
@@ -40,28 +40,22 @@ export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
   const headers = { ...(refusal.row.status === 503 && { 'retry-after': '1' }), ...refusal.detail.headers }
   const { redirect } = refusal.detail
   if (redirect) {
-    const params = { ...oauthBody(refusal), ...(redirect.state === undefined ? {} : { state: redirect.state }) }
+    const params = { ...oauthError(refusal), ...(redirect.state === undefined ? {} : { state: redirect.state }) }
     return new Response(null, { status: 303, headers: { location: drawing.redirectTo(redirect.uri, params), 'cache-control': 'no-store', ...headers } })
   }
-  switch (drawing.surface) {
-    case 'oauth':
-      return json(refusal.row.status, oauthBody(refusal), { pragma: 'no-cache', ...headers })
-    case 'mcp':
-      return json(refusal.row.status, challenged(refusal) ? oauthBody(refusal) : rpcBody(refusal), headers)
-    case 'json':
-      return json(refusal.row.status, { ...oauthBody(refusal), code: refusal.code, request_id: drawing.requestId }, headers)
-    case 'page': {
-      if (!wantsPage(drawing.accept)) return json(refusal.row.status, { ...oauthBody(refusal), code: refusal.code, request_id: drawing.requestId }, headers)
-      const page = drawing.pages.problem(drawing.problemFor(refusal, drawing.requestId))
-      for (const [name, value] of Object.entries(headers)) page.headers.set(name, value)
-      return page
-    }
+  const { surface, requestId } = drawing
+  if (surface === 'page' && wantsPage(drawing.accept)) {
+    const page = drawing.pages.problem(drawing.problemFor(refusal, requestId))
+    for (const [name, value] of Object.entries(headers)) page.headers.set(name, value)
+    return page
   }
+  const body = surface === 'mcp' && !challenged(refusal) ? rpcBody(refusal, requestId) : oauthBody(refusal, requestId)
+  return json(refusal.row.status, body, surface === 'oauth' ? { pragma: 'no-cache', ...headers } : headers)
 }
 
 /** What was thrown, as a refusal: anything that is not one is a fault of ours (at the token endpoint a transient one, so that no client logs its person out). */
 export const asRefusal = (thrown: unknown, tokenEndpoint: boolean): Refusal => {
-  if (thrown instanceof Refusal) return thrown
-  const why = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
-  return tokenEndpoint ? new Refusal('storage.unavailable', why, { say: 'The gateway could not finish this request. Try again in a moment.', headers: { 'retry-after': '1' } }) : new Refusal('fault', why)
+  const refusal = refusalOf(thrown)
+  if (thrown instanceof Refusal || !tokenEndpoint) return refusal
+  return new Refusal('storage.unavailable', refusal.why, { say: 'The gateway could not finish this request. Try again in a moment.', headers: { 'retry-after': '1' } })
 }

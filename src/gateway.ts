@@ -37,6 +37,7 @@ import type { Admit, Refuse } from './ports/calls.ts'
 import type { Fetch } from './ports/calls.ts'
 import type { Berth } from './ports/lines.ts'
 import type { Principal } from './ports/people.ts'
+import type { Audit, AuditEvent } from './ports/rooms.ts'
 import type { Runtime, Visit } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
@@ -48,6 +49,7 @@ import { createRefuse } from './proxy/refuse.ts'
 import { createWays } from './proxy/ways.ts'
 import type { AdmitSocket } from './proxy/websocket.ts'
 import { createServiceMaker, placementOf } from './placement.ts'
+import { createKnownFacts } from './request-facts.ts'
 import { createRoutes } from './routes.ts'
 import { createIsAdmin } from './services/admins.ts'
 import { createServicesList } from './services-list.ts'
@@ -81,6 +83,8 @@ export interface Gateway {
   readonly admitSocket: AdmitSocket
   /** The place of one session, for whoever keeps it alive: its id is that of the session. */
   berth(id: string): Berth
+  /** Keeps an event of the audit trail that a door knows of. */
+  readonly record: Audit
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
   fetch(request: Request, visit: Visit): Promise<Response>
   /** Both ways as web standards, for runtimes without the fast pipe. `at`: what the request's URL says, where that has been read. Never rejects. */
@@ -94,6 +98,16 @@ export interface Gateway {
 /** A browser that navigates, not a client that streams: it asks for HTML and shows no token (users.md 4.12). */
 const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
   (method === 'GET' || method === 'HEAD') && !authorized && accept !== undefined && accept.includes('text/html') && !accept.includes('text/event-stream')
+
+/** What the audit trail keeps of a start: whatever it says afterwards was said by this version, of these services. */
+export const startedEvent = ({ directory }: Pick<Gateway, 'directory'>, { version, runtime, storage }: Runtime['about']): AuditEvent => ({
+  event: 'gateway.started',
+  version,
+  runtime,
+  storage,
+  issuer: directory.issuer,
+  services: directory.services.map(({ id }) => id),
+})
 
 const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
@@ -117,18 +131,18 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
   const present = createPresent({ people, providers, links, directory })
 
-  const sessions = createSessions({ runtime, present, issuer, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 })
+  const known = createKnownFacts(directory)
+  const sessions = known.sessions(createSessions({ runtime, present, issuer, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 }))
   const signer = createSigner({ runtime, issuer, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
-  const documents = createClientDocuments({ runtime, directory })
-  const clients = createClients({ runtime, config, documents, directory })
+  const clients = known.clients(createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory }))
   const grants = createGrants({ runtime, config, record, present })
   const tokens = createTokens({ runtime, config, signer })
-  const flows = createFlows({ runtime })
+  const flows = known.flows(createFlows({ runtime }))
   const guard = createGuard({ runtime, directory, signer, grants })
   const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
   const consent = createConsent({ runtime, config, directory, find: catchUp.find, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
 
-  const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: consent.describeFlow, keepTokens: connections.keepTokens, limit, record, origins })
+  const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: known.describeFlow(consent.describeFlow), keepTokens: connections.keepTokens, limit, record, origins })
 
   const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)
   const front = createFront({ config, directory })
@@ -149,7 +163,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       authorize: createAuthorize({ runtime, directory, find: catchUp.find, clients, flows, sessions, limit }),
       consent,
       connections,
-      token: createToken({ runtime, config, find: catchUp.find, clients, grants, tokens, limit, record }),
+      token: createToken({ runtime, config, directory, find: catchUp.find, clients, grants, tokens, limit, record }),
       revoke: createRevoke({ clients, grants, tokens, limit, record }),
       introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
       signIn,
@@ -165,6 +179,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     front,
     pages,
     log: runtime.log,
+    factsOf: known.of,
     redirectTo: authorizationResponse(issuer),
   })
 
@@ -175,6 +190,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     supply,
     bridges,
     proxied,
+    record,
     admit,
     refuse,
     admitSocket: async (head) => {

@@ -7,7 +7,9 @@ import type { Connections } from './connections/connections.ts'
 import type { SignIn } from './identity/sign-in.ts'
 import { isAskedAhead } from './kit/asked-ahead.ts'
 import { transportSecurity } from './kit/http.ts'
+import { levelOf, refusedFields } from './kit/refusal-log.ts'
 import { Refusal } from './kit/refusal.ts'
+import type { RequestFacts } from './kit/refusal.ts'
 import type { Consent } from './oauth/consent.ts'
 import type { Metadata } from './oauth/metadata.ts'
 import { problemFor } from './pages/problems.ts'
@@ -48,6 +50,8 @@ interface RoutesOptions {
   readonly front: Front
   readonly pages: Pages
   readonly log: Log
+  /** Of whose request this is, as far as is known. */
+  readonly factsOf: (request: Request) => RequestFacts
   readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
 }
 
@@ -168,7 +172,7 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
   const refused = (thrown: unknown, surface: Surface, request: Request, visit: Visit): Response => {
     const refusal = asRefusal(thrown, surface === 'oauth')
     const path = new URL(request.url).pathname
-    log(refusal.row.status >= 500 ? 'error' : 'info', 'refused', { refusal: refusal.code, why: refusal.why, method: request.method, path, status: refusal.row.status, request_id: visit.requestId, ip: visit.ip })
+    log(levelOf(refusal), 'refused', refusedFields(refusal, { ...options.factsOf(request), method: request.method, path, ip: visit.ip, requestId: visit.requestId }))
     const problem = (drawn: Refusal, requestId: string) => ({ ...problemFor(drawn.code, drawn.say), ...drawn.detail.page, facts: drawn.detail.page?.facts ?? [], status: drawn.row.status, requestId })
     return drawRefusal(refusal, { surface, requestId: visit.requestId, accept: request.headers.get('accept') ?? '', pages, problemFor: problem, redirectTo: options.redirectTo })
   }

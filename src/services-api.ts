@@ -107,7 +107,7 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, 
       const by = personKey(session.person)
       const steps = await (check === true ? supply.check({ id, service, by }) : supply.add({ id, service, by }))
       if (check === true) return json({ id, steps })
-      record({ event: 'service.added', service: id, person: by, ip: visit.ip, request: visit.requestId, after: await told(id) })
+      record({ event: 'service.added', service: id, person: by, ip: visit.ip, request_id: visit.requestId, after: await told(id) })
       return json({ id, steps }, 201)
     },
     async remove(request, visit) {
@@ -116,7 +116,7 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, 
       const id = idOf(request)
       const before = await told(id)
       await supply.remove(id)
-      record({ event: 'service.removed', service: id, person: personKey(session.person), ip: visit.ip, request: visit.requestId, before })
+      record({ event: 'service.removed', service: id, person: personKey(session.person), ip: visit.ip, request_id: visit.requestId, before })
       return new Response(null, { status: 204 })
     },
   }

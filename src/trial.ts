@@ -1,6 +1,7 @@
 // A command that is looked at before it is added: a bridge of its own, ended right after.
 import type { Bridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
+import { rpcErrorText } from './kit/refusal.ts'
 import type { Outbound } from './ports/runtime.ts'
 import { carried } from './proxy/carried.ts'
 
@@ -14,7 +15,7 @@ export const createTry =
     return {
       async outbound(url, { method = 'GET', headers = {}, body } = {}) {
         if (upstream.kind !== 'bridge') throw new TypeError('not a command')
-        const answer = await carried(upstream.carry, new Request(url, { method, headers, ...(body === undefined ? {} : { body }) }), undefined)
+        const answer = await carried(upstream.carry, new Request(url, { method, headers, ...(body === undefined ? {} : { body }) }), undefined, (refusal, id) => rpcErrorText(refusal, id, ''))
         return { status: answer.status, headers: answer.headers, body: new Uint8Array(await answer.arrayBuffer()) }
       },
       end: () => bridges.end(upstream),

@@ -2,10 +2,10 @@
 import type { Audit } from '../ports/rooms.ts'
 import type { Log } from '../ports/runtime.ts'
 
-/** Events that tell of an attack or a loss stand out in the log. */
-const grave = new Set(['refresh.reuse', 'code.replayed', 'session.foreign', 'callback.other-browser'])
+/** Events that tell of an attack or a loss stand out. */
+const grave = new Set(['refresh.reuse', 'code.replayed', 'session.foreign', 'callback.other-browser', 'sign-in.failed'])
 
 export const createRecord =
   ({ log }: { readonly log: Log }): Audit =>
   (event) =>
-    log(grave.has(event.event) ? 'warn' : 'info', event.event, event)
+    log(grave.has(event.event) ? 'warn' : 'info', event.event, event, true)

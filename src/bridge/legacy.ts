@@ -82,7 +82,7 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
       }
       const { session } = find(owner, call.headers)
       if (batch && !batching.has(session.version ?? '')) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version ?? ''} has no batches: send one message a request.` })
-      return session.post(messages, batch, call.signal)
+      return session.post(messages, batch, call)
     },
     async get(owner, call) {
       const reply = find(owner, call.headers).session.streams.stand(call.signal, fieldOf(call.headers, 'last-event-id'))

@@ -3,7 +3,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { BridgeCall, BridgeReply, Leave } from '../ports/bridge.ts'
 import type { Channel } from './channel.ts'
 import type { Pool } from './pool.ts'
-import { errorText, type Id, isRecord, type Rpc, type Said } from '../mcp/rpc.ts'
+import { isRecord, type Rpc, type Said } from '../mcp/rpc.ts'
 import { createSession, type Session } from './session.ts'
 
 export interface Lodging {
@@ -80,7 +80,7 @@ export const introduce = ({ lodging, said, call, startMs, accepted }: Introducti
     lodging.leave()
   }
   const failed = (refusal: Refusal): void => {
-    way.fail(refusal, errorText(said.message['id'] as Id, refusal.row.rpc, refusal.say))
+    way.fail(refusal, () => call.refused(refusal, said.message['id']))
     leave()
   }
   const late = setTimeout(() => failed(new Refusal('upstream.timeout', `no answer to initialize${lodging.complaint()}`)), startMs)

@@ -31,7 +31,7 @@ export const createModern = (options: HomesOptions): Modern => {
         await tools.check(message, call.headers)
         call.signal.throwIfAborted()
       }
-      return personal.request(said, call.signal)
+      return personal.request(said, call)
     },
     comment() {
       for (const { personal } of homes.settled) personal.comment()

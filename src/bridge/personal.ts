@@ -1,9 +1,9 @@
 // The process that serves one person's calls of 2026-07-28: any number at once, each with its own way back.
 import type { Refusal } from '../kit/refusal.ts'
-import type { BridgeReply, Leave } from '../ports/bridge.ts'
+import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
 import { createOutlet, type Outlet } from './outlet.ts'
-import { errorText, forWriting, type Id, isId, isRecord, metaOf, paramsOf, type Rpc, type Said, saying, statusOf } from '../mcp/rpc.ts'
+import { forWriting, type Id, isId, isRecord, metaOf, paramsOf, type Rpc, type Said, saying, statusOf } from '../mcp/rpc.ts'
 
 const subscriptionId = 'io.modelcontextprotocol/subscriptionId'
 const logLevel = 'io.modelcontextprotocol/logLevel'
@@ -18,7 +18,7 @@ interface Going {
 export interface Personal {
   readonly events: ChannelEvents
   /** Carries one request. */
-  request(said: Said, signal: Leave): Promise<BridgeReply>
+  request(said: Said, call: Pick<BridgeCall, 'signal' | 'refused'>): Promise<BridgeReply>
   comment(): void
   /** Calls without an answer; subscriptions, which have none to wait for, are not counted. */
   readonly calls: number
@@ -88,7 +88,7 @@ const quieted = ({ logging }: Desk, said: Said): Said => {
   return saying({ ...whole, params: { ...paramsOf(whole), _meta: meta } })
 }
 
-const request = (desk: Desk, said: Said, signal: Leave): Promise<BridgeReply> => {
+const request = (desk: Desk, said: Said, { signal, refused }: Pick<BridgeCall, 'signal' | 'refused'>): Promise<BridgeReply> => {
   const { channel, alone, going } = desk
   const { message } = said
   const clientId = message['id'] as Id
@@ -120,7 +120,7 @@ const request = (desk: Desk, said: Said, signal: Leave): Promise<BridgeReply> =>
       if (outlet.state === 'waiting') outlet.refuse(refusal)
       // A subscription whose server is gone just ends, without a result (basic/patterns/subscriptions, graceful closure).
       else if (listens) outlet.end()
-      else finish(outlet, errorText(clientId, refusal.row.rpc, refusal.say), 200)
+      else finish(outlet, refused(refusal, clientId), 200)
     },
   })
   going.set(state.id, { clientId, outlet, listens })
@@ -132,7 +132,7 @@ export const createPersonal = (options: PersonalOptions): Personal => {
   const desk: Desk = { ...options, going: new Map(), logging: undefined }
   const { going, channel, stray } = desk
   return {
-    request: (said, signal) => request(desk, said, signal),
+    request: (said, call) => request(desk, said, call),
     events: {
       notification: (message, text) => told(desk, message, text),
       // This revision has no requests of servers; an older habit is answered, so that the server does not wait for ever.

@@ -1,15 +1,24 @@
 // The calls of one session that are going: answered on their way back, cancelled by the client's own id.
 import { Refusal } from '../kit/refusal.ts'
+import type { SayRefused } from '../kit/refusal.ts'
 import type { Channel } from './channel.ts'
-import { errorText, type Id, paramsOf, type Rpc, type Said } from '../mcp/rpc.ts'
+import { type Id, paramsOf, type Rpc, type Said } from '../mcp/rpc.ts'
 import type { Way } from './streams.ts'
 
 /** Takes the answer to one call, or that there will be none. */
 type Finish = (text: string | undefined) => void
 
+/** How one request was posted: its way back, with whom it shares it, and how its caller is told what went wrong. */
+export interface Sent {
+  readonly way: Way
+  readonly finish: Finish
+  readonly batch: boolean
+  readonly refused: SayRefused
+}
+
 export interface SessionCalls {
   /** Sends one request; `finish` as `gather` made it. */
-  call(said: Said, way: Way, finish: Finish, batch: boolean): void
+  call(said: Said, sent: Sent): void
   /** The client waits no longer; servers do not answer a cancelled call, so nothing of it is left (basic/utilities/cancellation). */
   cancel(notification: Rpc): void
 }
@@ -33,7 +42,7 @@ export const keyOf = (id: unknown): string => JSON.stringify(id) ?? ''
 export const createSessionCalls = (channel: () => Channel): SessionCalls => {
   const going = new Map<string, { readonly id: number; readonly finish: Finish }>()
   return {
-    call(said, way, finish, batch) {
+    call(said, { way, finish, batch, refused }) {
       const clientId = said.message['id'] as Id
       const key = keyOf(clientId)
       let id = 0
@@ -42,9 +51,8 @@ export const createSessionCalls = (channel: () => Channel): SessionCalls => {
       }
       const failed = (refusal: Refusal): void => {
         done()
-        const text = errorText(clientId, refusal.row.rpc, refusal.say)
-        if (batch) finish(text)
-        else way.fail(refusal, text)
+        if (batch) finish(refused(refusal, clientId))
+        else way.fail(refusal, () => refused(refusal, clientId))
       }
       const answer = (text: string): void => {
         done()

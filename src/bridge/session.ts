@@ -1,5 +1,5 @@
 // One session of a client of 2025 and the server process it has to itself: calls, notifications and answers one way, and everything the server says the other.
-import type { BridgeReply, Leave } from '../ports/bridge.ts'
+import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
 import type { Channel, ChannelEvents } from './channel.ts'
 import { isId, kindOf, paramsOf, type Said, saying } from '../mcp/rpc.ts'
 import { createSessionCalls, gather, keyOf } from './session-calls.ts'
@@ -16,7 +16,7 @@ export interface Session {
   /** What the session's process says goes here. */
   readonly events: ChannelEvents
   /** One message, or the elements of a batch, that a client posted. */
-  post(messages: readonly Said[], batch: boolean, signal: Leave): Promise<BridgeReply>
+  post(messages: readonly Said[], batch: boolean, call: Pick<BridgeCall, 'signal' | 'refused'>): Promise<BridgeReply>
   /** Requests of the server that the client has not answered. */
   readonly asked: number
   touch(): void
@@ -72,14 +72,14 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
       },
       ended: () => session.streams.close(),
     },
-    post(messages, batch, signal) {
+    post(messages, batch, { signal, refused }) {
       touchedAt = now()
       let count = 0
       for (const { message } of messages) if (kindOf(message) === 'request') count++
       const way = count === 0 ? undefined : session.streams.way(signal)
       const finish = way && gather(way, batch, count)
       for (const said of messages) {
-        if (way && finish && kindOf(said.message) === 'request') calls.call(said, way, finish, batch)
+        if (way && finish && kindOf(said.message) === 'request') calls.call(said, { way, finish, batch, refused })
         else take(said)
       }
       return way ? way.reply : Promise.resolve(accepted)

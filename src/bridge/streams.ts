@@ -16,7 +16,8 @@ export interface Way {
   answer(data: string, status?: number, headers?: readonly string[]): void
   /** Nothing was left to answer. */
   end(): void
-  fail(refusal: Refusal, errorText: string): void
+  /** `text`: what is said on a stream that has begun. */
+  fail(refusal: Refusal, text: () => string): void
 }
 
 export interface Streams {
@@ -69,10 +70,10 @@ const createWay = (set: StreamSet, signal: Leave, atOnce: boolean): Way => {
       set.finish(stream)
     },
     end: () => set.finish(stream),
-    fail(refusal, errorText) {
+    fail(refusal, text) {
       if (stream.over) return
       if (stream.outlet?.state === 'waiting') stream.outlet.refuse(refusal)
-      else set.write(stream, errorText)
+      else set.write(stream, text())
       set.finish(stream)
     },
   }

@@ -1,7 +1,7 @@
 // From a configuration to a gateway that listens, or one sentence that says why there is none.
 import { readFileSync } from 'node:fs'
 import type { Config } from '../config/schema.ts'
-import { createGateway, type Gateway } from '../gateway.ts'
+import { createGateway, type Gateway, startedEvent } from '../gateway.ts'
 import { createNodeRuntime, type NodeRuntime } from '../node/runtime.ts'
 import { type Listening, serve } from '../node/serve.ts'
 import type { Log } from '../ports/runtime.ts'
@@ -66,6 +66,7 @@ export const bringUp = async ({ config, stateDir, privateFiles, log, draining }:
     throw whyNoState(error)
   })
   sayIsolation(config, runtime)
+  gateway.record(startedEvent(gateway, runtime.about))
   listening.open(gateway)
   return { gateway, listening, runtime, forget: noteRunning(stateDir, gateway.directory.issuer) }
 }

@@ -5,8 +5,8 @@ import type { Log } from '../ports/runtime.ts'
 /** The log, with `process.stderr` events written out whatever the level; escape sequences of the server do not reach the terminal. */
 export const withStderr =
   (log: Log, write: (text: string) => void = (text) => void process.stderr.write(text)): Log =>
-  (level, event, fields) => {
+  (level, event, fields, audit) => {
     const text = event === 'process.stderr' ? fields?.['text'] : undefined
     if (typeof text === 'string') for (const line of text.split('\n')) if (line.trim() !== '') write(`  │ ${printable(line, 500)}\n`)
-    log(level, event, fields)
+    log(level, event, fields, audit)
   }

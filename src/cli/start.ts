@@ -89,6 +89,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   reload.stop()
   up.forget()
   process.exitCode = await takeDown(up, signal)
+  gateway.record({ event: 'gateway.stopped', issuer: gateway.directory.issuer, version: runtime.about.version, signal, in_order: process.exitCode === exitCodes.inOrder })
   nodeLog.flush()
   // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.
   process.exit()

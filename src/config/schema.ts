@@ -158,7 +158,7 @@ export const configSchema = z
       .describe('Former values of session_secret, newest first; they still open what they sealed.'),
     token_encryption_key: secret('Secret of its own for sealing what is stored (AES-256-GCM), at least 32 characters. Absent: session_secret seals. A former one goes into previous_secrets.').optional(),
     debug: z.boolean().default(false).describe('More in the log; on loopback, any localhost origin is accepted.'),
-    log_level: z.enum(logLevels).default('info').describe('The least that is logged. `debug: true` logs everything.'),
+    log_level: z.enum(logLevels).default('info').describe('The least that is logged. `debug: true` logs everything. The audit trail does not depend on it.'),
     allowed_hosts: z.array(z.string()).default([]).describe('Further Host values (host or host:port) under which the gateway may be addressed.'),
     trusted_proxies: z.array(z.string()).default([]).describe('Addresses or CIDR ranges of reverse proxies whose X-Forwarded-For is believed.'),
     protocol_versions: z

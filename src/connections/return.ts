@@ -1,5 +1,6 @@
 // Back from the upstream's authorization server: the answer is checked, the code redeemed, and the tokens go into the wallet.
 import * as oauth from 'oauth4webapi'
+import { aboutRequest, whyOf } from '../kit/refusal-log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -47,8 +48,8 @@ export const createReturn = ({ runtime, trips, deposit, enrolments, upstreamFor,
     if (!upstream) throw new Refusal('connection.unknown', trip.service)
     const granted = await redeem(trip, upstream, answer, state).catch((thrown: unknown) => {
       const refusal = withOnward(thrown, trip)
-      record({ event: 'connection.failed', refusal: refusal.code, ...facts })
-      throw refusal
+      record({ event: 'connection.failed', refusal: refusal.code, why: whyOf(refusal), ...facts })
+      throw aboutRequest(refusal, { service: trip.service, person: trip.person })
     })
     await deposit(trip, person, granted)
     record({ event: 'connection.made', scopes: granted.scopes ?? trip.asked, refreshable: granted.refresh !== undefined, ...facts })

@@ -72,7 +72,7 @@ export const createTrips = ({ runtime, sessions, record }: TripsDeps): Trips => 
       if (!kept) throw new Refusal('connection.state', 'unknown or expired state')
       const session = await sessions.of(request)
       if (session?.id !== kept.value.session || personKey(session.person) !== kept.value.person) {
-        record({ event: 'callback.other-browser', reason: 'connect_browser_mismatch', service: kept.value.service, request_id: visit.requestId })
+        record({ event: 'callback.other-browser', reason: 'connect_browser_mismatch', service: kept.value.service, ip: visit.ip, request_id: visit.requestId })
         throw new Refusal('connection.other-browser', 'another session, or none', { page: { onward: onwardTo(kept.value, 'Connect in this browser') } })
       }
       // Single use, whatever follows: of two parallel callbacks one goes on.

@@ -1,5 +1,6 @@
 // The sign-in page, and what its password form does.
 import { digest } from '../kit/bytes.ts'
+import { logText } from '../kit/log-text.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Audit, Handler, Limit } from '../ports/rooms.ts'
@@ -80,7 +81,7 @@ export const createSignInPage = ({ sessions, people, offers, browsers, arrive, p
         if (known === undefined) await limit.forgive('sign-in-address', visit.ip)
         return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
       }
-      record({ event: 'sign-in.failed', provider: 'local', ip: visit.ip, request_id: visit.requestId })
+      record({ event: 'sign-in.failed', provider: 'local', user: logText(username, 128), ip: visit.ip, request_id: visit.requestId })
       return draw({ aim, offer, request, requestId: visit.requestId, problem: 'Invalid credentials. Check the username and the password, then try again.', username })
     },
   }

@@ -96,6 +96,7 @@ export const refusals = {
   'request.encoding': row(415, 'invalid_request', 1415, 'Send the body as JSON in UTF-8, without a Content-Encoding.'),
   'mcp.parse': row(400, 'invalid_request', -32700, 'The body is not JSON in UTF-8.'),
   'mcp.invalid': row(400, 'invalid_request', -32600, 'The body is not a JSON-RPC message.'),
+  'mcp.params': row(400, 'invalid_request', -32602, 'The parameters of the request are invalid.'),
   'mcp.version': row(400, 'invalid_request', -32022, 'Unsupported MCP protocol version.'),
   'mcp.headers': row(400, 'invalid_request', -32020, 'The headers and the body of the request disagree.'),
   'mcp.envelope': row(400, 'invalid_request', -32602, 'The request lacks members of params._meta that its protocol version requires.'),
@@ -165,7 +166,8 @@ export interface RefusalDetail {
   readonly headers?: Readonly<Record<string, string>>
   /** JSON-RPC request id the answer belongs to, and the error's data member. */
   readonly rpcId?: string | number | null
-  readonly rpcData?: unknown
+  readonly rpcData?: Readonly<Record<string, unknown>>
+  readonly about?: RequestFacts
   /** Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a validated redirect URI. */
   readonly redirect?: { readonly uri: string; readonly state?: string }
   /** Where the person connects an account before the call can work, and to what (`upstream.consent`). The proxy says it in the form that the client's revision has. */
@@ -179,6 +181,20 @@ export interface RefusalDetail {
     readonly facts?: readonly { readonly name: string; readonly value: string }[]
     readonly onward?: { readonly label: string; readonly href: string }
   }
+}
+
+/** Of whose request a refusal was, as far as is known; for the log, and never for the caller. */
+export interface RequestFacts {
+  /** Id of the service. */
+  readonly service?: string | undefined
+  /** Client id, as the client said it or as it was proven. */
+  readonly client?: string | undefined
+  /** Key of the person (kit/person-key.ts). */
+  readonly person?: string | undefined
+  /** Id of the identity provider. */
+  readonly provider?: string | undefined
+  /** The pending authorization. */
+  readonly flow?: string | undefined
 }
 
 /** A no with a stable code. `why` is for the operator's log and never reaches the caller. */
@@ -201,3 +217,16 @@ export class Refusal extends Error {
     return this.detail.say ?? this.row.say
   }
 }
+
+/** JSON-RPC 2.0 §5.1: what the caller can name to whoever helps them stands in `data`. */
+export const rpcError = ({ code, row, say, detail }: Refusal, requestId: string) => ({
+  code: row.rpc,
+  message: say,
+  data: { ...detail.rpcData, code, request_id: requestId },
+})
+
+/** The error that a refusal is to one JSON-RPC request. */
+export const rpcErrorText = (refusal: Refusal, id: unknown, requestId: string): string => JSON.stringify({ jsonrpc: '2.0', id: id ?? null, error: rpcError(refusal, requestId) })
+
+/** Says in the log that one request was refused on a stream that had begun, and answers the error that its caller reads there. `id`: of the JSON-RPC request. */
+export type SayRefused = (refusal: Refusal, id: unknown) => string

@@ -55,7 +55,7 @@ export const unsupportedVersion = (
   const shown = requested.slice(0, 64).replaceAll(/[^\x20-\x7e]/g, '?')
   const modern = perRequest ? supported.filter(isModern) : []
   const list = modern.length > 0 ? modern : supported
-  return new Refusal('mcp.version', '', {
+  return new Refusal('mcp.version', shown, {
     say: `Unsupported MCP protocol version: ${shown}. Supported versions: ${list.join(', ')}`,
     rpcId: rpcId ?? null,
     rpcData: { supported: list, requested: shown },

@@ -146,7 +146,7 @@ export const createBridgeCalls = ({ now }: { readonly now: () => number }): Brid
     if (carried.over) return
     carried.over = true
     const refusal = error instanceof Refusal ? error : undefined
-    carried.admission.end({ result: 'failed', status: refusal?.row.status ?? 500, ...(refusal ? { code: refusal.code } : {}), bytesOut: 0 })
+    carried.admission.end({ result: 'failed', status: refusal?.row.status ?? 500, ...(refusal ? { code: refusal.code, why: refusal.why } : {}), bytesOut: 0 })
     failed(error)
   }
 
@@ -174,7 +174,7 @@ export const createBridgeCalls = ({ now }: { readonly now: () => number }): Brid
         else go(head)
       }
       upstream
-        .carry({ method, headers, body, json, principal, signal: leaving })
+        .carry({ method, headers, body, json, principal, refused: admission.refused, signal: leaving })
         .then(answer)
         .catch((error: unknown) => refused(carried, failed, error))
     },

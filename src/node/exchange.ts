@@ -55,7 +55,7 @@ export const fail = (exchange: Exchange, error: unknown): void => {
   const { admission, failedTo, reply, connection } = exchange
   if (!admission) return
   const refusal = error instanceof Refusal ? error : undefined
-  settle(exchange, { result: 'failed', status: reply.begun ? (reply.head?.status ?? 0) : (refusal?.row.status ?? 500), ...(refusal ? { code: refusal.code } : {}), bytesOut: reply.bytes, ...told(exchange) })
+  settle(exchange, { result: 'failed', status: reply.begun ? (reply.head?.status ?? 0) : (refusal?.row.status ?? 500), ...(refusal ? { code: refusal.code, why: refusal.why } : {}), bytesOut: reply.bytes, ...told(exchange) })
   if (connection) abandon(connection)
   if (reply.begun) {
     cut(reply)

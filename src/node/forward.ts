@@ -31,6 +31,16 @@ const hostOf = (rawHeaders: readonly string[]): string | undefined => {
   return undefined
 }
 
+const headOf = ({ method = '', url = '/', rawHeaders }: IncomingMessage, { ip, requestId, plainHttp }: Visit): Head => ({
+  method,
+  target: url,
+  host: hostOf(rawHeaders),
+  rawHeaders,
+  ip,
+  requestId,
+  plainHttp,
+})
+
 /** Collects a body of at most `max` bytes; one chunk, the common case, is not copied. */
 const readBody = (request: IncomingMessage, response: ServerResponse, max: number, grow: (bytes: number) => void): Promise<Uint8Array> =>
   new Promise((resolve, reject) => {
@@ -89,7 +99,7 @@ export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forw
       admitted.end({ result: 'aborted', status: 0, bytesOut: 0 })
       return
     }
-    const refused = (error: unknown): void => sendAnswer(response, refuse(error, { rawHeaders: request.rawHeaders, requestId: visit.requestId, rpcId: admitted.rpcId }))
+    const refused = (error: unknown): void => sendAnswer(response, refuse(error, { ...headOf(request, visit), rpcId: admitted.rpcId, admitted, gone: response.destroyed }))
     const failed = (error: unknown): void => {
       const again = response.headersSent ? undefined : admitted.again()
       if (response.headersSent) response.destroy()
@@ -102,12 +112,11 @@ export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forw
   }
   return {
     serve(request, response, visit) {
-      const { rawHeaders } = request
-      const head: Head = { method: request.method ?? '', target: request.url ?? '/', host: hostOf(rawHeaders), rawHeaders, ip: visit.ip, requestId: visit.requestId, plainHttp: visit.plainHttp }
+      const head = headOf(request, visit)
       const read: ReadBody = (max, grow) => readBody(request, response, max, grow)
       admit(head, read)
         .then((admitted) => carry(admitted, request, response, visit))
-        .catch((error: unknown) => sendAnswer(response, refuse(error, { rawHeaders, requestId: visit.requestId })))
+        .catch((error: unknown) => sendAnswer(response, refuse(error, { ...head, gone: response.destroyed })))
     },
     close() {
       upstreams.close()

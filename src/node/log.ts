@@ -1,62 +1,73 @@
 // The log on Node: JSON lines on standard output off a terminal, short lines on standard error at one. Buffered, flushed when the process ends.
-import { jsonLine } from '../kit/json-line.ts'
+import { isSecretName, logLine, logOrder } from '../kit/log-line.ts'
+import type { LogFields } from '../kit/log-line.ts'
 import type { Log, LogLevel } from '../ports/runtime.ts'
 import { createLineWriter } from './line-writer.ts'
-
-const order: Readonly<Record<LogLevel, number>> = { debug: 20, info: 30, warn: 40, error: 50 }
-
-/** Field names that never reach a log, whatever a caller passes by mistake. */
-const secretNames = ['token', 'access_token', 'refresh_token', 'code', 'code_verifier', 'client_secret', 'password', 'cookie', 'authorization', 'secret', 'state', 'assertion', 't']
 
 export interface NodeLog {
   readonly log: Log
   flush(): void
 }
 
-const redacted = (fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> => {
-  for (const name of secretNames) if (name in fields) return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, secretNames.includes(key) ? '[redacted]' : value]))
-  return fields
-}
-
-/**
- * One JSON line an event: `{"level":"info","ts":"2026-…Z","event":"call",…}`. Strings are escaped, so no field can forge a line. Lines are
- * put together here because every call writes one, and written in large pieces by a writer that never blocks.
- */
-export const createJsonLog = (level: LogLevel): NodeLog => {
+/** One JSON line an event, written in large pieces by a writer that never blocks. */
+export const createJsonLog = (least: LogLevel): NodeLog => {
   const writer = createLineWriter(1)
   let time = 0
-  let stamp = ''
+  let ts = ''
   return {
-    log: (lineLevel, event, fields = {}) => {
-      if (order[lineLevel] < order[level]) return
+    log: (level, event, fields = {}, audit = false) => {
+      if (!audit && logOrder[level] < logOrder[least]) return
       const now = Date.now()
       if (now !== time) {
         time = now
-        stamp = new Date(now).toISOString()
+        ts = new Date(now).toISOString()
       }
-      const facts = jsonLine(redacted(fields)).slice(1)
-      // What is recorded for the audit trail names its event itself.
-      const mark = fields['event'] === event ? '"audit":true' : `"event":${JSON.stringify(event)}`
-      writer.write(`{"level":"${lineLevel}","ts":"${stamp}",${mark}${facts === '}' ? '' : ','}${facts}\n`)
+      writer.write(`${logLine({ level, ts, event, fields, audit })}\n`)
     },
     flush: () => writer.flushSync(),
   }
 }
 
 // Escape sequences in a field must not drive the terminal, nor characters that turn the reading direction or end a line.
-const plain = (value: unknown): string => String(value).replaceAll(/[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/g, ' ').slice(0, 300)
-
-/** For a person at a terminal: warnings and errors, and everything with `debug`. */
-export const createTerminalLog = (level: LogLevel): NodeLog => {
-  const least = Math.max(order[level], level === 'debug' ? order.debug : order.warn)
-  return {
-    log: (lineLevel, event, fields = {}) => {
-      if (order[lineLevel] < least) return
-      const facts = Object.entries(fields)
-        .filter(([name]) => !secretNames.includes(name) && name !== 'event')
-        .map(([name, value]) => `${name}=${plain(typeof value === 'object' ? JSON.stringify(value) : value)}`)
-      process.stderr.write(`${lineLevel === 'error' ? '✖' : lineLevel === 'warn' ? '⚠' : '·'} ${event} ${facts.join(' ')}\n`)
-    },
-    flush: () => undefined,
-  }
+const plain = (value: unknown): string => {
+  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
+  return text.replaceAll(/[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/g, ' ').slice(0, 300)
 }
+
+const signs: Readonly<Record<LogLevel, string>> = { error: '✖', warn: '⚠', info: '·', debug: '·' }
+
+const words = (fields: LogFields, names: readonly string[]): string =>
+  names
+    .map((name) => fields[name])
+    .filter((value) => value !== undefined && value !== null && value !== '')
+    .map(plain)
+    .join(' ')
+
+/** `502 upstream.unreachable POST /jira/mcp: connect ECONNREFUSED 127.0.0.1:9 (request 4f0c…)` */
+const refusedWords = (fields: LogFields): string =>
+  [
+    words(fields, ['status', 'refusal', 'method', 'path']),
+    fields['why'] ? `: ${plain(fields['why'])}` : '',
+    fields['request_id'] === undefined ? '' : ` (request ${plain(fields['request_id'])})`,
+  ].join('')
+
+const callWords = (fields: LogFields): string => `${words(fields, ['service', 'http', 'method', 'name', 'result', 'status'])} ${plain(fields['duration_ms'])} ms`
+
+const otherWords = (fields: LogFields): string =>
+  Object.entries(fields)
+    .filter(([name, value]) => !isSecretName(name) && name !== 'event' && value !== undefined)
+    .map(([name, value]) => `${name}=${plain(value)}`)
+    .join(' ')
+
+const wordsOf = (event: string, fields: LogFields): string => (event === 'refused' ? refusedWords(fields) : event === 'call' ? callWords(fields) : otherWords(fields))
+
+/** For a person at a terminal, at the level they asked for: one short line an event. Nobody keeps what a terminal shows, so the audit trail has no exception here. */
+export const createTerminalLog = (least: LogLevel): NodeLog => ({
+  log: (level, event, fields = {}, audit = false) => {
+    if (logOrder[level] < logOrder[least]) return
+    // A call that was refused has its own line already.
+    if (audit && event === 'call' && fields['refusal'] !== undefined) return
+    process.stderr.write(`${signs[level]} ${event} ${wordsOf(event, fields)}\n`)
+  },
+  flush: () => undefined,
+})

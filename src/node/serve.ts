@@ -50,7 +50,7 @@ const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: D
     const visit = visitOf(request)
     const refusal = inspect(request)
     if (refusal) {
-      const answer = gateway.refuse(refusal, { rawHeaders: request.rawHeaders, requestId: visit.requestId })
+      const answer = gateway.refuse(refusal, { method: request.method ?? '', target: request.url ?? '', rawHeaders: request.rawHeaders, ...visit })
       response.writeHead(answer.status, [...answer.headers, 'connection', 'close']).end(answer.body)
       return
     }

@@ -64,7 +64,7 @@ export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
       if (request.headers.upgrade?.toLowerCase() !== 'websocket') return false
       // A handshake that breaks off says nothing about anybody.
       socket.on('error', () => undefined)
-      answer(request, socket, head, visit).catch((error: unknown) => send(socket, refuse(error, { rawHeaders: request.rawHeaders, requestId: visit.requestId })))
+      answer(request, socket, head, visit).catch((error: unknown) => send(socket, refuse(error, { method: request.method ?? '', target: request.url ?? '', rawHeaders: request.rawHeaders, ...visit })))
       return true
     },
     close() {

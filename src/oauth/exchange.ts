@@ -25,6 +25,8 @@ export interface TokenRequest {
   readonly client: Client
   readonly form: URLSearchParams
   readonly visit: Visit
+  /** Whose grant it is about, as soon as that is known. */
+  readonly about: (grant: Grant) => void
 }
 
 export type Exchange = (request: TokenRequest) => Promise<Response>

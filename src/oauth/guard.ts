@@ -1,7 +1,7 @@
 // The protected resource's side of a token (RFC 6750, RFC 9728 §5): one bearer token in, the principal at that address out, or the challenge that tells the client what to do.
 import { decodeJwt } from 'jose'
 import { Refusal } from '../kit/refusal.ts'
-import type { RefusalCode } from '../kit/refusal.ts'
+import type { RefusalCode, RequestFacts } from '../kit/refusal.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Guard, Signer } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -79,11 +79,11 @@ const hasExpired = (token: string, now: number): boolean => {
 }
 
 // RFC 6750 §3: no error when no credentials were sent; otherwise the registered code and a sentence.
-const refuse = (code: RefusalCode, why: string, address: Address, origin: string): Refusal => {
+const refuse = (code: RefusalCode, why: string, { address, origin, about }: { readonly address: Address; readonly origin: string; readonly about: RequestFacts }): Refusal => {
   const { row, say } = new Refusal(code)
   const error = code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
   const parts = [...error, `resource_metadata=${quoted(resourceMetadataUrl(origin, address.path))}`, `scope=${quoted(address.service.scopes.join(' '))}`]
-  return new Refusal(code, why, { headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` } })
+  return new Refusal(code, why, { headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` }, about: { ...about, service: address.service.id } })
 }
 
 export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): Guard => {
@@ -98,7 +98,7 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
     return known.grant === grants.lately(known.claims.gid) ? known.principal : undefined
   }
   const judge = async (authorization: readonly string[], address: Address, origin: string): Promise<Principal> => {
-    const no = (code: RefusalCode, why: string) => refuse(code, why, address, origin)
+    const no = (code: RefusalCode, why: string, about: RequestFacts = {}) => refuse(code, why, { address, origin, about })
     const [header] = authorization
     if (header === undefined) throw no('token.missing', 'no Authorization header')
     if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
@@ -110,14 +110,14 @@ export const createGuard = ({ runtime, directory, signer, grants }: GuardDeps): 
       if (!known) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
     }
     const { claims } = known
-    if (!isFor(claims.aud, address)) throw no('token.audience', `${claims.aud} at ${address.resource}`)
+    if (!isFor(claims.aud, address)) throw no('token.audience', `${claims.aud} at ${address.resource}`, { client: claims.client_id })
     const grant = await grants.live(claims.gid)
     // The same reading of the grant has been judged before.
     if (grant && grant === known.grant && known.principal) return known.principal
-    if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`)
+    if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`, { client: claims.client_id, person: grant && subjectOf(grant) })
     const scopes = claims.scope.split(' ')
     const missing = address.service.scopes.filter((scope) => !scopes.includes(scope))
-    if (missing.length > 0) throw no('scope.insufficient', `lacks ${missing.join(' ')}`)
+    if (missing.length > 0) throw no('scope.insufficient', `lacks ${missing.join(' ')}`, { client: grant.clientId, person: subjectOf(grant) })
     known.grant = grant
     known.principal = {
       person: grant.person,

@@ -3,12 +3,12 @@ import type { Config } from '../config/schema.ts'
 import { digest, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler } from '../ports/rooms.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Runtime, Visit } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { Clients } from './clients.ts'
 import { noStore, onlyMethod } from './form.ts'
 import type { Grants } from './grants.ts'
-import { readClientMetadata, registrationAnswer } from './register.ts'
+import { readClientMetadata, registeredFacts, registrationAnswer } from './register.ts'
 import type { Registration } from './registrations.ts'
 
 export interface ManageDeps {
@@ -51,19 +51,20 @@ export const createManage = ({ directory, clients, grants, record }: ManageDeps)
     return replaced
   }
 
-  const remove = async ({ registration }: Read): Promise<Response> => {
+  const remove = async ({ registration }: Read, { ip, requestId }: Visit): Promise<Response> => {
     // The client first: without it no grant of it can be refreshed, whatever happens to the rest.
     await registrations.remove(registration.id)
     const ended = await grants.revokeOfClient(registration.id, 'client_deleted')
-    record({ event: 'client.deleted', client: registration.id, grants: ended })
+    record({ event: 'client.deleted', client: registration.id, grants: ended, ip, request_id: requestId })
     return new Response(null, { status: 204, headers: noStore })
   }
 
-  return async (request) => {
+  return async (request, visit) => {
     onlyMethod(request, 'GET', 'PUT', 'DELETE')
     const read = await own(request)
-    if (request.method === 'DELETE') return remove(read)
+    if (request.method === 'DELETE') return remove(read, visit)
     const { registration, secret } = request.method === 'PUT' ? await replace(read, request) : { registration: read.registration, secret: undefined }
+    if (request.method === 'PUT') record({ event: 'client.updated', ...registeredFacts(registration), ip: visit.ip, request_id: visit.requestId })
     return registrationAnswer(registration, { issuer: directory.issuer, registrations, ...(secret !== undefined && { secret }) })
   }
 }

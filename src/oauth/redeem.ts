@@ -37,6 +37,7 @@ export const createRedeem = ({ runtime, find, grants, tokens, record }: Exchange
     const proven = challenge !== undefined && sameText(challenge, grant.challenge)
     if (grant.state !== 'code' && proven) await endReplayed(grant, request)
     if (grant.clientId !== client.id) throw new Refusal('code.unknown', `code of ${grant.clientId} sent by ${client.id}`)
+    request.about(grant)
     if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
     if (!proven) throw new Refusal('pkce.verifier', 'challenge differs')
     if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)

@@ -65,6 +65,7 @@ export const createRefresh = ({ runtime, config, find, grants, tokens, record }:
       if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read) throw new Refusal('refresh.unknown', 'no such refresh token')
       const { grant } = read
       if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `token of ${grant.clientId} sent by ${client.id}`)
+      request.about(grant)
       const ended = endedRefusal(grant, runtime.now())
       if (ended) throw ended
       await sameResource(form, grant, find)
@@ -73,7 +74,9 @@ export const createRefresh = ({ runtime, config, find, grants, tokens, record }:
       if (!found) continue
       const successor = await tokens.refresh(found.grant, found.successor)
       if (successor === undefined) throw new Refusal('refresh.unknown', 'the root key of the successor is gone')
-      return tokenAnswer(tokens, await tokens.access(grant, scopes), scopes, successor)
+      const access = await tokens.access(grant, scopes)
+      record({ event: 'grant.refreshed', generation: found.successor, scopes, ...factsOf(grant, request) })
+      return tokenAnswer(tokens, access, scopes, successor)
     }
     throw new Refusal('storage.unavailable', 'the grant changed under every attempt')
   }

@@ -61,6 +61,14 @@ const parseJson = (text: string): unknown => {
   }
 }
 
+/** What the audit trail keeps of a registration. */
+export const registeredFacts = ({ id, metadata }: Registration) => ({
+  client: id,
+  name: metadata.client_name ?? null,
+  redirect_uris: metadata.redirect_uris,
+  method: metadata.token_endpoint_auth_method,
+})
+
 /** RFC 7591 §3.2.1, RFC 7592 §3. */
 export const registrationAnswer = (
   registration: Registration,
@@ -88,6 +96,6 @@ export const createRegister =
     await takeSpace(limit, { of: 'register', record: metadata, ip: visit.ip })
     const { registrations } = clients
     const { registration, secret, accessToken } = await registrations.create(metadata)
-    record({ event: 'client.registered', client: registration.id, name: metadata.client_name ?? null, redirect_uris: metadata.redirect_uris, method: metadata.token_endpoint_auth_method, ip: visit.ip, request_id: visit.requestId })
+    record({ event: 'client.registered', ...registeredFacts(registration), ip: visit.ip, request_id: visit.requestId })
     return registrationAnswer(registration, { issuer: directory.issuer, registrations, accessToken, ...(secret !== undefined && { secret }), status: 201 })
   }

@@ -1,18 +1,24 @@
 // The token endpoint (RFC 6749 §3.2): parse, pace, authenticate the client, load, check everything, and only then spend what was presented, in one atomic write.
+import { aboutRequest } from '../kit/refusal-log.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { RequestFacts } from '../kit/refusal.ts'
 import type { Handler, Limit } from '../ports/rooms.ts'
+import type { Directory } from '../ports/services.ts'
 import type { Clients } from './clients.ts'
 import type { Exchange, ExchangeDeps } from './exchange.ts'
 import { one, onlyMethod, paceKey, readForm } from './form.ts'
+import type { Grant } from './grants.ts'
 import { createRedeem } from './redeem.ts'
 import { createRefresh } from './refresh.ts'
+import { subjectOf } from './tokens.ts'
 
 export interface TokenDeps extends ExchangeDeps {
   readonly clients: Clients
   readonly limit: Limit
+  readonly directory: Pick<Directory, 'resolve'>
 }
 
-export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => {
+export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): Handler => {
   const exchanges = new Map<string, Exchange>([
     ['authorization_code', createRedeem(deps)],
     ['refresh_token', createRefresh(deps)],
@@ -26,6 +32,12 @@ export const createToken = ({ clients, limit, ...deps }: TokenDeps): Handler => 
     const client = await clients.authenticate(request, form)
     const exchange = exchanges.get(type)
     if (!exchange) throw new Refusal('grant.type', type.slice(0, 100))
-    return exchange({ client, form, visit })
+    let facts: RequestFacts = {}
+    const about = (grant: Grant): void => void (facts = { person: subjectOf(grant), service: directory.resolve(grant.resource)?.service.id })
+    try {
+      return await exchange({ client, form, visit, about })
+    } catch (error) {
+      throw error instanceof Refusal ? aboutRequest(error, facts) : error
+    }
   }
 }

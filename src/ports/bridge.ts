@@ -1,4 +1,5 @@
 // A call that is carried to a server without HTTP, and its answer, as plain data: no web objects where nobody needs them.
+import type { SayRefused } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
 
 export interface JsonBody {
@@ -24,6 +25,7 @@ export interface BridgeCall {
   /** What the body says, where it has been read already (mcp/strict-json.ts). */
   readonly json?: JsonBody | undefined
   readonly principal: Principal | undefined
+  readonly refused: SayRefused
   /** Aborts when the caller is gone before an answer began. */
   readonly signal: Leave
 }

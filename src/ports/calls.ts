@@ -1,6 +1,5 @@
 // A proxied call between the two who share it: the proxy room decides (`Admit`), the door copies bytes. Header lists are flat: name, value, name, value…
-import type { RefusalCode } from '../kit/refusal.ts'
-import type { Refusal } from '../kit/refusal.ts'
+import type { Refusal, RefusalCode, SayRefused } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
 import type { Carry, JsonBody } from './bridge.ts'
 import type { Address } from './services.ts'
@@ -61,6 +60,8 @@ export interface Outcome {
   /** HTTP status the caller saw; 0 when none was sent. */
   readonly status: number
   readonly code?: RefusalCode
+  /** Why, for the operator. */
+  readonly why?: string | undefined
   readonly bytesOut: number
   /** Epoch ms of the first byte of the answer. */
   readonly answeredAt?: number
@@ -96,6 +97,7 @@ export interface Admission {
   readonly rpcId: string | number | null
   /** The caller's head for the upstream's. Throws (or rejects with) `upstream.*`. */
   answer(status: number, rawHeaders: readonly string[]): AnswerHead | Promise<AnswerHead>
+  readonly refused: SayRefused
   /** The refusal to draw when the upstream gave no answer. */
   fault(what: UpstreamFault, why: string): Refusal
   /**
@@ -112,8 +114,15 @@ export interface Admission {
 /** One call's decision: an admission to carry out, or an answer that is complete already (a preflight's). Throws `Refusal`. */
 export type Admit = (head: Head, readBody: ReadBody) => Promise<Admission | Answer>
 
-/** Draws anything thrown on the MCP surface. What is no Refusal is a fault: 500, a request id, and the reason in the log alone. */
-export type Refuse = (
-  error: unknown,
-  about: { readonly rawHeaders: readonly string[]; readonly requestId: string; /** Where the refusal does not say. */ readonly rpcId?: string | number | null },
-) => Answer
+/** A request that is refused, as far as it was understood. */
+export interface RefusedCall extends Pick<Head, 'method' | 'target' | 'rawHeaders' | 'ip' | 'requestId'> {
+  /** Where the refusal does not say. */
+  readonly rpcId?: string | number | null
+  /** The call, where it had been let in. */
+  readonly admitted?: Pick<Admission, 'address' | 'principal'> | undefined
+  /** Nobody waits for the answer any more. */
+  readonly gone?: boolean
+}
+
+/** Draws anything thrown on the MCP surface, and says it once in the log. What is no Refusal is a fault: 500, a request id, and the reason in the log alone. */
+export type Refuse = (error: unknown, about: RefusedCall) => Answer

@@ -5,8 +5,11 @@ import type { SpawnServer } from './spawn.ts'
 import type { Cache, Store, Subscribe } from './store.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
-/** One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. */
-export type Log = (level: LogLevel, event: string, fields?: Readonly<Record<string, unknown>>) => void
+/**
+ * One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. `audit`: the event belongs to the audit trail, which
+ * is not the log and does not depend on its level (audit/record.ts alone says so).
+ */
+export type Log = (level: LogLevel, event: string, fields?: Readonly<Record<string, unknown>>, audit?: boolean) => void
 
 /** Password hashing of the runtime, PHC strings in and out. `verify` takes as long for a wrong password as for a right one. */
 export interface Passwords {

@@ -4,7 +4,7 @@ import { errorId } from '../mcp/envelope.ts'
 import type { Admission, Answer, Upstream } from '../ports/calls.ts'
 import { createRelay } from './answer.ts'
 import type { Cors } from './cors.ts'
-import { createFinish, faultOf, refusedOutcome } from './ending.ts'
+import { createFinish, faultOf, refusedOn, refusedOutcome } from './ending.ts'
 import { createForward } from './http.ts'
 import { learn } from './learn.ts'
 import type { Passed } from './passed.ts'
@@ -15,7 +15,7 @@ import type { Watch } from './watch.ts'
 type Sessions = Parameters<typeof learn>[0]
 
 export interface AdmissionDeps {
-  readonly runtime: { now(): number }
+  readonly runtime: { now(): number; readonly log: Parameters<typeof refusedOn>[0] }
   readonly cors: Cors
   readonly record: Parameters<typeof createFinish>[0]['record']
   readonly sessions: Sessions
@@ -102,6 +102,7 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
         const learning = learn(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)
       },
+      refused: refusedOn(runtime.log, call, principal),
       fault: (what, why) => faultOf(call, what, why),
       again: () => next,
       end(outcome) {
@@ -112,6 +113,5 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
     }
     return admission
   }
-
   return (tried) => admit(tried, fieldsOf(tried.passed))
 }

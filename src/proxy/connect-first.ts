@@ -57,14 +57,14 @@ export const createConnectFirst = ({ runtime, states, cors }: ConnectFirstDeps):
     const head = { jsonrpc: '2.0', id: message.id ?? null }
     const elicitation = { mode: 'url', elicitationId: encodeBase64url(runtime.random(16)), url, message: `Connect your account at ${service}` }
     const revision = revisionOf(message, raw, call)
-    const error = (code: number, data: Json): Json => ({ ...head, error: { code, message: refusal.say, data } })
+    const error = (code: number, data: Json): Json => ({ ...head, error: { code, message: refusal.say, data: { ...data, code: refusal.code, request_id: call.head.requestId } } })
     if (isModern(revision)) {
-      if (declined || !mayAsk.has(message.method ?? '') || !takesUrls(message)) return error(refusal.row.rpc, { code: refusal.code, url })
+      if (declined || !mayAsk.has(message.method ?? '') || !takesUrls(message)) return error(refusal.row.rpc, { url })
       const requestState = await states.seal(raw, principal, call.address.service.id)
       return { ...head, result: { resultType: 'input_required', inputRequests: { [inputKey]: { method: 'elicitation/create', params: elicitation } }, requestState } }
     }
     if (namesUrlElicitationError(revision)) return error(-32_042, { elicitations: [elicitation] })
-    return message.method === 'tools/call' ? { ...head, result: { content: [{ type: 'text', text: refusal.say }], isError: true } } : error(refusal.row.rpc, { code: refusal.code, url })
+    return message.method === 'tools/call' ? { ...head, result: { content: [{ type: 'text', text: refusal.say }], isError: true } } : error(refusal.row.rpc, { url })
   }
 
   return async (refusal, unanswered) => {

@@ -26,7 +26,7 @@ export interface Crossing {
   /** Whether this call goes this way: the server is not known to speak its era, or known not to. */
   needed(approach: Approach): boolean
   /** One request of Streamable HTTP, of either era. Rejects with `Refusal`. */
-  readonly ask: EraAsk
+  readonly ask: (request: Request, principal: Principal | undefined, refused: Caller['refused']) => Promise<Response>
 }
 
 export interface CrossingDeps {
@@ -83,8 +83,8 @@ export const createCrossing = ({ straight, verdicts, scout, older, newer }: Cros
       if (session !== undefined) return isOlderSession(session)
       return method === 'initialize' && verdicts.speaks(owners(principal), false) !== true
     },
-    async ask(request, principal) {
-      const caller: Caller = { principal, owner: owners(principal), url: request.url, headers: request.headers, signal: request.signal }
+    async ask(request, principal, refused) {
+      const caller: Caller = { principal, owner: owners(principal), url: request.url, headers: request.headers, signal: request.signal, refused }
       if (request.method === 'POST') return post(request, caller)
       const session = request.headers.get('mcp-session-id') ?? undefined
       if (!isOlderSession(session)) return straight(request, principal)

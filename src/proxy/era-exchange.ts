@@ -2,6 +2,7 @@
 import { isEventStream } from '../kit/events.ts'
 import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { SayRefused } from '../kit/refusal.ts'
 import { parseExactText } from '../mcp/exact-json.ts'
 import { isRecord, type Rpc } from '../mcp/rpc.ts'
 import type { Principal } from '../ports/people.ts'
@@ -20,6 +21,7 @@ export interface Caller {
   /** Fields of the caller's own request, identity and credential included. */
   readonly headers: Headers
   readonly signal: AbortSignal
+  readonly refused: SayRefused
   /** Whether the server waits for somebody, so that its silence is no fault. */
   readonly waits?: () => boolean
 }

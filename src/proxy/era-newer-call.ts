@@ -1,9 +1,9 @@
 // One call of a client of 2026-07-28 at a server of before: the server's questions become input requests (2026-07-28 multi-round-trip requests), and the call waits here
 // for the client's next try.
-import { Refusal } from '../kit/refusal.ts'
+import { Refusal, rpcError } from '../kit/refusal.ts'
 import { metaKeys } from '../mcp/envelope.ts'
 import { mirrorsOf } from '../mcp/mirrors.ts'
-import { errorText, isRecord, metaOf, paramsOf, type Id, type Rpc, statusOf } from '../mcp/rpc.ts'
+import { isRecord, metaOf, paramsOf, type Id, type Rpc, statusOf } from '../mcp/rpc.ts'
 import { bridgedClient, bridgedServer, isHeard, isLevel, logLevelKey, mayAsk, serverInfoKey, takes, toModern, toModernError, withoutEnvelope } from '../mcp/translate.ts'
 import { asRefusal, type Caller, hear, isForeign, nothing, type Tell } from './era-exchange.ts'
 import type { EraReply } from './era-reply.ts'
@@ -61,19 +61,20 @@ const outgoing = ({ message, name }: NewerCallOptions): string => {
 const inputRequired = ({ about }: FarSession, id: Id, wanted: Rpc): Rpc => ({ jsonrpc: '2.0', id, result: { resultType: 'input_required', ...wanted, _meta: { [serverInfoKey]: about.server } } })
 
 /** The server's last word in the client's revision. */
-const finalOf = ({ session, message }: NewerCallOptions, answer: Rpc, id: Id): Rpc => {
+const finalOf = ({ session, message, caller }: NewerCallOptions, answer: Rpc, id: Id): Rpc => {
+  const requestId = caller.headers.get('x-request-id') ?? ''
   const { result, error } = answer
   if (isRecord(result)) {
     if (message['method'] === 'tools/list') for (const [name, mirrors] of mirrorsOf(result['tools'])) session.mirrors.set(name, mirrors)
     return { jsonrpc: '2.0', id, result: toModern(String(message['method']), result, session.about.server) }
   }
-  const said = isRecord(error) ? error : { code: -32_603, message: 'The MCP server gave an answer that is none.' }
+  const said = isRecord(error) ? error : rpcError(new Refusal('upstream.answer', '', { say: 'The MCP server gave an answer that is none.' }), requestId)
   if (said['code'] !== -32_042) return { jsonrpc: '2.0', id, error: toModernError(said) }
   // A URL that the person has to open first is an input request, and the same call again (2025-11-25 elicitation, URL mode).
   const list = isRecord(said['data']) && Array.isArray(said['data']['elicitations']) ? (said['data']['elicitations'] as unknown[]).filter(isRecord) : []
   const questions = list.map((params) => ({ method: 'elicitation/create', params: { ...params, mode: 'url' } }))
   const client = bridgedClient(metaOf(message)[metaKeys.capabilities])
-  if (questions.length === 0 || !questions.every((question) => takes(client, question))) return { jsonrpc: '2.0', id, error: { ...said, code: 1403 } }
+  if (questions.length === 0 || !questions.every((question) => takes(client, question))) return { jsonrpc: '2.0', id, error: { ...said, code: 1403, data: { ...(isRecord(said['data']) ? said['data'] : {}), code: 'era.input', request_id: requestId } } }
   return inputRequired(session, id, { inputRequests: Object.fromEntries(questions.map((question, i) => [`url-${i + 1}`, question])) })
 }
 
@@ -122,11 +123,11 @@ const fail = (options: NewerCallOptions, going: Going, error: unknown): void => 
   const refusal = asRefusal(error, options.service)
   if (!going.reply) {
     // Between tries: the next one is told.
-    going.last = { error: { code: refusal.row.rpc, message: refusal.say } }
+    going.last = JSON.parse(going.caller.refused(refusal, null)) as Rpc
     return
   }
   going.done = true
-  going.reply.fail(error, errorText(going.message['id'] as Id, refusal.row.rpc, refusal.say))
+  going.reply.fail(error, () => going.caller.refused(refusal, going.message['id']))
   options.over()
 }
 

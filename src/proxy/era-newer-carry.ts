@@ -1,7 +1,7 @@
 // Calls of clients of 2026-07-28 in their session at a server of before: begun, begun again where the server has forgotten the session, and taken up at the client's next try.
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { errorText, type Id, type Rpc } from '../mcp/rpc.ts'
+import type { Rpc } from '../mcp/rpc.ts'
 import { mayAsk } from '../mcp/translate.ts'
 import { asRefusal, type Caller, type Tell } from './era-exchange.ts'
 import { createHeldCalls, type HeldCalls, requestOf } from './era-held.ts'
@@ -94,8 +94,7 @@ export const createNewerCarry = (deps: NewerCarryDeps): NewerCarry => {
       const reply = createEraReply({ keepAliveMs, signal: caller.signal, gone: () => journey.call?.cancel() })
       const journey: Journey = { caller, message, reply, call: undefined }
       carry(journey, session).catch((error: unknown) => {
-        const { row, say } = asRefusal(error, service)
-        reply.fail(error, errorText(message['id'] as Id, row.rpc, say))
+        reply.fail(error, () => caller.refused(asRefusal(error, service), message['id']))
       })
       return reply.response
     },

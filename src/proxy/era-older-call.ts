@@ -1,6 +1,7 @@
 // One request of a client of 2025 and before at a server of 2026-07-28: what the server needs first, the client is asked for, and the request is made again with the answers.
 import { encodeBase64url } from '../kit/bytes.ts'
-import { Refusal } from '../kit/refusal.ts'
+import { Refusal, rpcError } from '../kit/refusal.ts'
+import type { RefusalCode } from '../kit/refusal.ts'
 import { envelopeOf } from '../mcp/era.ts'
 import { standardHeaders } from '../mcp/mirrors.ts'
 import { namesUrlElicitationError } from '../mcp/revisions.ts'
@@ -83,7 +84,7 @@ const asked = async ({ questions }: OlderCallDeps, call: OlderCall, requests: Re
   const possible = questions !== undefined && list.every(([, request]) => takes(session.capabilities, request))
   if (!possible) {
     const elicitations = urls(list.map(([, request]) => request))
-    if (elicitations && elicitations.length > 0 && namesUrlElicitationError(session.version)) return errorText(message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', { elicitations })
+    if (elicitations && elicitations.length > 0 && namesUrlElicitationError(session.version)) return errorText(message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', { elicitations, code: 'era.input', request_id: caller.headers.get('x-request-id') ?? '' })
     throw new Refusal('era.input', list.map(([, request]) => String(request['method'])).join(' '))
   }
   const found: Record<string, unknown> = {}
@@ -96,10 +97,11 @@ const asked = async ({ questions }: OlderCallDeps, call: OlderCall, requests: Re
   return found
 }
 
-const errorOf = ({ message }: OlderCall, error: Rpc): Rpc => {
+const errorOf = ({ message, caller }: OlderCall, error: Rpc): Rpc => {
   // What that server lacks is what the gateway declared in this client's name (the hop is not the client's).
-  if (error['code'] === -32_021) return { code: 1400, message: 'The MCP server needs a capability that this client does not have.', ...(error['data'] === undefined ? {} : { data: error['data'] }) }
-  if (error['code'] === -32_020 || error['code'] === -32_022) return { code: 1502, message: 'The MCP server did not accept the gateway’s translation of this request.' }
+  const said = (code: RefusalCode, say: string, rpcData = {}): Rpc => rpcError(new Refusal(code, '', { say, rpcData }), caller.headers.get('x-request-id') ?? '')
+  if (error['code'] === -32_021) return said('era.input', 'The MCP server needs a capability that this client does not have.', isRecord(error['data']) ? error['data'] : {})
+  if (error['code'] === -32_020 || error['code'] === -32_022) return said('upstream.answer', 'The MCP server did not accept the gateway’s translation of this request.')
   return toLegacyError(String(message['method']), error)
 }
 
@@ -113,7 +115,8 @@ export const runOlderCall = async (deps: OlderCallDeps, call: OlderCall): Promis
     const answer = await mirroredTry(deps, call, round)
     if (answer instanceof Response) return answer
     const { result, error } = answer
-    if (!isRecord(result)) return JSON.stringify({ jsonrpc: '2.0', id, error: errorOf(call, isRecord(error) ? error : { code: -32_603, message: 'The MCP server gave an answer that is none.' }) })
+    if (!isRecord(result) && !isRecord(error)) throw new Refusal('upstream.answer', `${deps.service}: neither result nor error`, { say: 'The MCP server gave an answer that is none.' })
+    if (!isRecord(result)) return JSON.stringify({ jsonrpc: '2.0', id, error: errorOf(call, isRecord(error) ? error : {}) })
     const { resultType = 'complete', inputRequests, requestState } = result
     if (resultType === 'complete') return JSON.stringify({ jsonrpc: '2.0', id, result: toLegacy(method, result) })
     if (resultType !== 'input_required' || !mayAsk.has(method)) throw new Refusal('upstream.answer', `a result of type ${String(resultType).slice(0, 40)}`)

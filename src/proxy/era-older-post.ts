@@ -1,6 +1,6 @@
 // What a client of 2025 and before POSTs in a session of ours: requests are answered on their POST, answers go to the question they belong to.
 import { Refusal } from '../kit/refusal.ts'
-import { errorText, type Id, kindOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
+import { kindOf, paramsOf, type Rpc } from '../mcp/rpc.ts'
 import { asRefusal, type Caller } from './era-exchange.ts'
 import { type OlderCallDeps, runOlderCall } from './era-older-call.ts'
 import type { OlderHere } from './era-older-here.ts'
@@ -34,11 +34,11 @@ export const createOlderPost = (deps: OlderPostDeps): OlderPost => {
 
   const carry = async (caller: Caller, id: string, session: OlderSession, message: Rpc, reply: EraReply): Promise<string | Response | undefined> => {
     const key = keyOf(id, message['id'])
-    if (going.has(key)) return errorText(message['id'] as Id, -32_600, 'The id is in use.')
+    if (going.has(key)) return caller.refused(new Refusal('mcp.invalid', `the id ${JSON.stringify(message['id'])} is in use`, { say: 'The id is in use.' }), message['id'])
     const stop = new AbortController()
     going.set(key, stop)
     try {
-      return (await here(id, caller.owner, message)) ?? (await runOlderCall(deps, { caller: { ...caller, signal: AbortSignal.any([caller.signal, stop.signal]) }, id, session, message, say: reply.tell }))
+      return (await here(id, caller, message)) ?? (await runOlderCall(deps, { caller: { ...caller, signal: AbortSignal.any([caller.signal, stop.signal]) }, id, session, message, say: reply.tell }))
     } catch (error) {
       // Cancelled by the client itself: there is no answer (2025-11-25 cancellation).
       if (stop.signal.aborted) return undefined
@@ -62,19 +62,18 @@ export const createOlderPost = (deps: OlderPostDeps): OlderPost => {
     const reply = createEraReply({ keepAliveMs, signal: caller.signal, gone: () => left.abort() })
     const last = gather(reply, requests.length)
     for (const message of requests) {
-      const failed = (code: number, say: string): string => errorText(message['id'] as Id, code, say)
+      const failed = (refusal: Refusal): string => caller.refused(refusal, message['id'])
       carry({ ...caller, signal: left.signal }, id, session, message, reply).then(
         (said) => {
           if (!(said instanceof Response)) last(said)
           // What the server says to this caller alone: a login that is wanted, or trouble of its own.
-          else if (requests.length > 1 || !reply.pass(said)) last(failed(1502, `The MCP server answered ${said.status}.`))
+          else if (requests.length > 1 || !reply.pass(said)) last(failed(new Refusal('upstream.answer', `${service} answered ${said.status}`, { say: `The MCP server answered ${said.status}.` })))
         },
         (error: unknown) => {
-          const { row, say } = asRefusal(error, service)
-          const text = failed(row.rpc, say)
+          const refusal = asRefusal(error, service)
           // A fault of the way there has a status of its own; a refusal of what was asked is an answer to it.
-          if (requests.length === 1 && !(error instanceof Refusal && row.status < 500)) reply.fail(error, text)
-          else last(text)
+          if (requests.length === 1 && !(error instanceof Refusal && refusal.row.status < 500)) reply.fail(error, () => failed(refusal))
+          else last(failed(refusal))
         },
       )
     }

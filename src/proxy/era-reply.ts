@@ -13,7 +13,7 @@ export interface EraReply {
   /** An answer of another's making, whole. Only while nothing was said; false otherwise. */
   pass(response: Response): boolean
   /** No answer will come. `text` is what is said on a stream that has begun. */
-  fail(error: unknown, text: string): void
+  fail(error: unknown, text: () => string): void
   readonly over: boolean
 }
 
@@ -80,7 +80,7 @@ export const createEraReply = ({ keepAliveMs, signal, gone }: EraReplyOptions): 
     },
     fail(error, text) {
       if (!finish()) return
-      stream?.write(text)
+      stream?.write(text())
       stream?.end()
       if (!stream) reject(error)
     },

@@ -5,9 +5,10 @@ import { carried } from './carried.ts'
 import { type EraAsk, requestOf } from './era-exchange.ts'
 import { ownerOf } from './owner.ts'
 import type { Reach } from './reach.ts'
+import { refusedOf } from './refuse.ts'
 
 export interface StraightDeps {
-  readonly runtime: Pick<Runtime, 'lines'>
+  readonly runtime: Pick<Runtime, 'lines' | 'log'>
   /** The way to a server that may speak on a line. */
   readonly reachOf: (service: Service) => Reach | undefined
 }
@@ -16,7 +17,7 @@ export interface StraightDeps {
 export const createStraight = (service: Service, { runtime, reachOf }: StraightDeps): EraAsk | undefined => {
   const { upstream } = service
   if (upstream.kind === 'local') return undefined
-  if (upstream.kind === 'bridge') return (request, principal) => carried(upstream.carry, request, principal)
+  if (upstream.kind === 'bridge') return (request, principal) => carried(upstream.carry, request, principal, refusedOf(runtime.log, service.id, request, principal))
   const { fetch } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
   return async (request, principal) => {
     const body = request.method === 'POST' ? await request.text() : undefined

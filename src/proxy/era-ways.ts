@@ -10,6 +10,7 @@ import { createScout } from './era-scout.ts'
 import { createStraight, type StraightDeps } from './era-straight.ts'
 import { createVerdicts } from './era-verdicts.ts'
 import type { Passed } from './passed.ts'
+import { sayRefused } from './refuse.ts'
 
 export interface EraWaysDeps extends Pick<StraightDeps, 'reachOf'> {
   readonly runtime: NewerDeps['runtime'] & OlderDeps['runtime'] & StraightDeps['runtime']
@@ -49,7 +50,8 @@ export const createEraWays = (deps: EraWaysDeps): EraWays => {
       if (call.rest !== '') return undefined
       const crossing = of(call.address.service)
       if (!crossing?.needed({ principal, modern: call.modern, session, method: envelope?.messages[0]?.method })) return undefined
-      return { kind: 'local', url: urlOf(call.place.target.upstream('', call.query)), handle: (request) => crossing.ask(request, principal) }
+      const refused: Parameters<Crossing['ask']>[2] = (refusal, id) => sayRefused(deps.runtime.log, refusal, { id, head: call.head, admitted: { address: call.address, principal } })
+      return { kind: 'local', url: urlOf(call.place.target.upstream('', call.query)), handle: (request) => crossing.ask(request, principal, refused) }
     },
   }
 }

@@ -23,13 +23,13 @@ export const headOf = ({ method, headers }: Request, { ip, requestId, plainHttp 
 export const createFetchProxy =
   ({ admit, refuse, moved }: FetchProxyDeps) =>
   async (request: Request, head: Head, fetch: Fetch): Promise<Response> => {
-    let rpcId: Admission['rpcId'] = null
-    const admitted = (admission: Admission): void => void (rpcId = admission.rpcId)
+    let last: Admission | undefined
+    const admitted = (admission: Admission): void => void (last = admission)
     try {
       const moving = moved?.(head, request)
       const elsewhere = moving && (await moving)
       return elsewhere ?? (await carryOut({ admit, head, readBody: (max, grow) => readWhole(request, max, grow), fetchFor: () => fetch, signal: request.signal, admitted }))
     } catch (error) {
-      return answerResponse(refuse(error, { rawHeaders: head.rawHeaders, requestId: head.requestId, rpcId }))
+      return answerResponse(refuse(error, { ...head, rpcId: last?.rpcId ?? null, admitted: last, gone: request.signal.aborted }))
     }
   }

@@ -1,4 +1,5 @@
 // The decision about one proxied call, as an ordered list of checks. The upstream hears nothing before the last of them has passed.
+import { aboutRequest } from '../kit/refusal-log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { unsupportedVersion } from '../mcp/agreement.ts'
 import type { Admit, Answer, Head, ReadBody } from '../ports/calls.ts'
@@ -9,6 +10,7 @@ import type { Cors } from './cors.ts'
 import type { Knock } from './knock.ts'
 import { readRpcId } from './message.ts'
 import type { Open } from './opening.ts'
+import { factsOf } from './refuse.ts'
 
 export interface AdmitDeps {
   readonly knock: (head: Head) => Knock
@@ -25,10 +27,11 @@ const allow = [...methods, 'OPTIONS'].join(', ')
 /** HEAD needs no permission (Fetch, CORS-safelisted methods). */
 const preflighted = ['GET', 'POST', 'DELETE', 'OPTIONS']
 
-const checkMethod = ({ head, inbound }: Knock): void => {
-  if (!methods.has(head.method)) throw new Refusal('request.method', head.method.slice(0, 20), { headers: { allow } })
+const checkMethod = ({ head, inbound, address }: Knock, principal: Principal | undefined): void => {
+  if (!methods.has(head.method)) throw new Refusal('request.method', head.method.slice(0, 20), { headers: { allow }, about: factsOf({ address, principal }) })
   // RFC 9110 §9.3.1 and §9.3.5 give such a body no meaning, and servers disagree about reading it.
-  if (head.method !== 'POST' && (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0'))) throw new Refusal('request.malformed', `${head.method} with a body`)
+  if (head.method !== 'POST' && (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0')))
+    throw new Refusal('request.malformed', `${head.method} with a body`, { about: factsOf({ address, principal }) })
 }
 
 export const createAdmit = ({ knock, guard, cors, open, budget, supported }: AdmitDeps): Admit => {
@@ -79,10 +82,10 @@ export const createAdmit = ({ knock, guard, cors, open, budget, supported }: Adm
     const call = knock(head)
     if (head.method === 'OPTIONS') return preflight(call)
     const { versions } = call.inbound
-    if (versions.length > 1 || (versions.length === 1 && !supported.includes(versions[0] as string))) throw await unsupported(call, readBody)
+    if (versions.length > 1 || (versions.length === 1 && !supported.includes(versions[0] as string))) throw aboutRequest(await unsupported(call, readBody), { service: call.address.service.id })
     // A probe without a token finds the way to one, whatever its method.
     const principal = await whoIs(call)
-    checkMethod(call)
+    checkMethod(call, principal)
     if (head.method === 'HEAD') return headOfStream(call)
     return open(call, principal, readBody)
   }

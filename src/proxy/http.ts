@@ -51,7 +51,7 @@ const plain = ({ headers, identity }: Pick<Admission, 'headers' | 'identity'>): 
 
 const ask = (admission: Carried, fetch: Fetch, molds: Molds, signal: AbortSignal | undefined): Promise<Response> => {
   const { upstream, method, headers, identity, body, json, principal } = admission
-  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, json, principal, signal: signal ?? new AbortController().signal }).then(bridgeResponse)
+  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, json, principal, refused: admission.refused, signal: signal ?? new AbortController().signal }).then(bridgeResponse)
   const init: RequestInit = { method, redirect: 'manual' }
   if (signal) init.signal = signal
   if (body) init.body = body as Uint8Array<ArrayBuffer>
@@ -217,7 +217,7 @@ export const createForward = (): ((admission: Carried, deps: FetchDeps) => Promi
     } catch (error) {
       const gone = deps.signal?.aborted === true
       const refusal = error instanceof Refusal ? error : undefined
-      ended({ result: gone ? 'aborted' : 'failed', status: gone ? 0 : (refusal?.row.status ?? 500), ...(refusal && !gone ? { code: refusal.code } : {}), bytesOut: 0 })
+      ended({ result: gone ? 'aborted' : 'failed', status: gone ? 0 : (refusal?.row.status ?? 500), ...(refusal && !gone ? { code: refusal.code, why: refusal.why } : {}), bytesOut: 0 })
       throw error
     } finally {
       patience.stop()

@@ -46,11 +46,11 @@ export interface KnockDeps {
 const checkOrigin = ({ origin, site }: Inbound, { authRequired, id }: Service, cors: Cors): void => {
   if (origin === undefined) {
     if (authRequired || site === undefined || site === 'same-origin' || site === 'none') return
-    throw new Refusal('request.origin', `Sec-Fetch-Site ${site.slice(0, 40)} at ${id}, which needs no login`)
+    throw new Refusal('request.origin', `Sec-Fetch-Site ${site.slice(0, 40)} at ${id}, which needs no login`, { about: { service: id } })
   }
   if (cors.allows(origin, !authRequired)) return
   const hint = authRequired ? '' : `; ${id} needs no login: list the origin in cors.allow_origins ("*" does not count)`
-  throw new Refusal('request.origin', `${origin.slice(0, 200)}${hint}`)
+  throw new Refusal('request.origin', `Origin ${origin.slice(0, 200)}${hint}`, { about: { service: id } })
 }
 
 /** Throws `request.host`, `request.host-unknown`, `route.unknown` (`storage.unavailable` while the services are not known) or `request.origin`, in this order. */

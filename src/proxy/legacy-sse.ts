@@ -16,7 +16,7 @@ import type { Watch } from './watch.ts'
 type Service = Passed['call']['address']['service']
 
 export interface LegacyDeps {
-  readonly runtime: Pick<Runtime, 'defer'>
+  readonly runtime: Pick<Runtime, 'defer' | 'log'>
   readonly ask: AskOwn
   /** An id for the next session, which nobody guesses. */
   readonly nextId: () => string
@@ -63,6 +63,8 @@ export const createLegacyFront = ({ runtime, ask, nextId, watch, record, keepAli
         stream.write(message, { event: 'message' })
         return stream.room()
       },
+      log: runtime.log,
+      admitted: { address: call.address, principal },
       lost: () => stream.end(),
       service: service.id,
       timeoutMs: service.timeoutMs,
@@ -70,7 +72,6 @@ export const createLegacyFront = ({ runtime, ask, nextId, watch, record, keepAli
       defer: runtime.defer,
       most,
       budget,
-      principal,
       ip: call.head.ip,
     })
     const unwatch = watch.caller({ call, principal }, () => stream.end())

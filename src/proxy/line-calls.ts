@@ -1,12 +1,14 @@
 // The POSTs of one session that wait for answers: which stream an answer or a progress report belongs to.
 import { Refusal } from '../kit/refusal.ts'
+import type { SayRefused } from '../kit/refusal.ts'
 import { createEventWriter } from './event-writer.ts'
 import type { EventWriter } from './event-writer.ts'
-import { errorText, keyOf, progressOf } from './rpc-text.ts'
+import { keyOf, progressOf } from './rpc-text.ts'
 import type { Rpc } from './rpc-text.ts'
 
 /** One POST with requests: its stream, and what it still waits for. */
 interface Call {
+  readonly refused: SayRefused
   readonly stream: EventWriter
   /** Ids without an answer, by key. */
   readonly waiting: Map<string, unknown>
@@ -14,8 +16,8 @@ interface Call {
 }
 
 export interface LineCalls {
-  /** The stream for these requests' answers. Throws `mcp.invalid` for an id that is in use. */
-  open(requests: readonly Rpc[]): EventWriter
+  /** The stream for these requests' answers; `refused`: what is said there when none will come. Throws `mcp.invalid` for an id that is in use. */
+  open(requests: readonly Rpc[], refused: SayRefused): EventWriter
   /** Gives an answer to its call; an answer to nobody is dropped, because its caller left. */
   answer(id: unknown, text: string): Promise<void> | undefined
   /** The stream for reports under that token. */
@@ -37,10 +39,11 @@ export const createLineCalls = ({ keepAliveMs, used }: { readonly keepAliveMs: n
     used()
   }
   return {
-    open(requests) {
+    open(requests, refused) {
       const taken = requests.map((message) => keyOf(message['id'])).find((key) => byId.has(key))
       if (taken !== undefined) throw new Refusal('mcp.invalid', `the id ${taken} is in use`)
       const call: Call = {
+        refused,
         stream: createEventWriter({ keepAliveMs, gone: () => forget(call) }),
         waiting: new Map(requests.map((message) => [keyOf(message['id']), message['id']])),
         tokens: requests.flatMap((message) => (progressOf(message) === undefined ? [] : [keyOf(progressOf(message))])),
@@ -64,7 +67,7 @@ export const createLineCalls = ({ keepAliveMs, used }: { readonly keepAliveMs: n
     latest: () => [...calls].at(-1)?.stream,
     fail(refusal) {
       for (const call of calls) {
-        for (const id of call.waiting.values()) call.stream.write(errorText(refusal, id))
+        for (const id of call.waiting.values()) call.stream.write(call.refused(refusal, id))
         call.stream.end()
       }
     },

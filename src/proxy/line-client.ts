@@ -2,16 +2,21 @@
 import { isEventStream } from '../kit/events.ts'
 import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Principal } from '../ports/people.ts'
+import type { Admission } from '../ports/calls.ts'
+import type { Log } from '../ports/runtime.ts'
 import type { BodyBudget } from './body-budget.ts'
 import { readEvents } from './event-reader.ts'
 import { refusalOf } from './legacy-sse-dial.ts'
 import { type AskOwn, type Bearer, claimedVersion, type OwnCall } from './own-calls.ts'
-import { cancelledId, errorText, isRequest, keyOf, messagesOf, versionOf } from './rpc-text.ts'
+import { sayRefused } from './refuse.ts'
+import { cancelledId, isRequest, keyOf, messagesOf, versionOf } from './rpc-text.ts'
 import type { Spoken } from './rpc-text.ts'
 
 export interface LineClientDeps {
   readonly ask: AskOwn
+  readonly log: Log
+  /** To whom the line was opened. */
+  readonly admitted: Pick<Admission, 'address' | 'principal'>
   /** To the client; a promise holds the server's stream back. */
   readonly tell: (message: string) => void | Promise<void>
   /** The server has forgotten the session: nothing more can be said on this line. */
@@ -26,7 +31,6 @@ export interface LineClientDeps {
   readonly most: number
   /** What messages without an answer keep in memory is counted here, for this caller. */
   readonly budget: BodyBudget
-  readonly principal: Principal | undefined
   readonly ip: string
 }
 
@@ -97,7 +101,8 @@ const createListen =
   }
 
 /** Carries messages to the server, and what it says back, until `signal`. */
-const createCarry = ({ ask, tell, lost, service, maxBytes }: LineClientDeps, talk: Talk, signal: AbortSignal) => {
+const createCarry = (deps: LineClientDeps, talk: Talk, signal: AbortSignal) => {
+  const { ask, tell, lost, service, maxBytes } = deps
   const asked: Asked = (call, bearer) => ask(bearer, { signal, ...call, session: talk.session, version: talk.version })
   /** Requests of 2026-07-28 that go on, by id: over HTTP, closing one is how it is cancelled. */
   const closable = new Map<string, AbortController>()
@@ -146,7 +151,7 @@ const createCarry = ({ ask, tell, lost, service, maxBytes }: LineClientDeps, tal
     } catch (error) {
       if (signal.aborted || closing.signal.aborted) return
       const refusal = error instanceof Refusal ? error : new Refusal('upstream.answer', String(error))
-      for (const id of call.open.values()) await tell(errorText(refusal, id))
+      for (const id of call.open.values()) await tell(sayRefused(deps.log, refusal, { id, head: bearer.head, admitted: deps.admitted }))
       if (refusal.code === 'session.unknown') lost()
     } finally {
       if (closable.get(key) === closing) closable.delete(key)
@@ -167,7 +172,7 @@ export const createLineClient = (deps: LineClientDeps): LineClient => {
     receive(messages, bearer) {
       if (going + messages.length > deps.most) throw new Refusal('calls.limited', `${going} messages are on their way`, { headers: { 'retry-after': '1' } })
       for (const spoken of messages) {
-        const holding = deps.budget.open(deps.principal, deps.ip)
+        const holding = deps.budget.open(deps.admitted.principal, deps.ip)
         holding.grow(spoken.text.length)
         going++
         const opens = spoken.message['method'] === 'initialize'

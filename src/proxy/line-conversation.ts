@@ -1,5 +1,6 @@
 // One session over one line: answers and progress go to the call they belong to, all else to the stream that listens, or waits for one.
 import { Refusal } from '../kit/refusal.ts'
+import type { SayRefused } from '../kit/refusal.ts'
 import type { Line, LineEvents } from '../ports/lines.ts'
 import { createEventWriter } from './event-writer.ts'
 import type { EventWriter } from './event-writer.ts'
@@ -11,7 +12,7 @@ export interface Conversation extends LineEvents {
   readonly owner: string
   use(line: Line): void
   /** Rejects with what the line refuses. */
-  post(messages: readonly Spoken[], headers: readonly string[], signal: AbortSignal): Promise<Response>
+  post(messages: readonly Spoken[], request: Request): Promise<Response>
   /** The stream of what belongs to no call; one at a time. Throws `session.listening`. */
   listen(signal: AbortSignal): Response
   close(): void
@@ -24,6 +25,8 @@ export interface ConversationOptions {
   readonly owner: string
   readonly now: () => number
   readonly keepAliveMs: number
+  /** How the caller of a request is told that no answer will come. */
+  readonly refusedFor: (request: Request) => SayRefused
   readonly over: () => void
 }
 
@@ -58,7 +61,7 @@ const deliver = async (line: Line | undefined, messages: readonly Spoken[], abou
   for (const { text } of messages) await line.send(text, about)
 }
 
-export const createConversation = ({ id, owner, now, keepAliveMs, over }: ConversationOptions): Conversation => {
+export const createConversation = ({ id, owner, now, keepAliveMs, refusedFor, over }: ConversationOptions): Conversation => {
   let usedAt = now()
   let line: Line | undefined
   let listener: EventWriter | undefined
@@ -95,17 +98,17 @@ export const createConversation = ({ id, owner, now, keepAliveMs, over }: Conver
     use: (made) => void (line = made),
     message,
     ended: finish,
-    async post(messages, about, signal) {
+    async post(messages, request) {
       used()
       const requests = messages.flatMap(({ message }) => (isRequest(message) ? [message] : []))
-      const stream = requests.length > 0 ? calls.open(requests) : undefined
+      const stream = requests.length > 0 ? calls.open(requests, refusedFor(request)) : undefined
       if (stream && !listener) held.release(stream)
-      await deliver(done ? undefined : line, messages, about).catch((error: unknown) => {
+      await deliver(done ? undefined : line, messages, [...request.headers].flat()).catch((error: unknown) => {
         stream?.end()
         if (error instanceof Refusal && error.code === 'session.unknown') close()
         throw error
       })
-      return stream ? streamed(stream, id, signal) : new Response(null, { status: 202 })
+      return stream ? streamed(stream, id, request.signal) : new Response(null, { status: 202 })
     },
     listen(signal) {
       if (listener) throw new Refusal('session.listening')

@@ -6,11 +6,12 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { createConversation } from './line-conversation.ts'
 import type { Conversation } from './line-conversation.ts'
+import { refusedOf } from './refuse.ts'
 import { messagesOf } from './rpc-text.ts'
 import type { Watch } from './watch.ts'
 
 export interface LineServerDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'log'>
   readonly service: Service
   readonly dial: Dial
   readonly watch: Watch
@@ -62,7 +63,7 @@ export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, m
       conversations.delete(id)
       unwatch()
     }
-    const conversation = createConversation({ id, owner, now: runtime.now, keepAliveMs, over })
+    const conversation = createConversation({ id, owner, now: runtime.now, keepAliveMs, refusedFor: (asking) => refusedOf(runtime.log, service.id, asking), over })
     conversations.set(id, conversation)
     const unwatch = watch.service(service, conversation.close, () => conversation.idleSince() < runtime.now() - idleMs)
     try {
@@ -81,10 +82,10 @@ export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, m
     }
     const text = await request.text()
     const messages = messagesOf(text)
-    if (!opensSession(text)) return find(request, owner).post(messages, flat(request.headers), request.signal)
+    if (!opensSession(text)) return find(request, owner).post(messages, request)
     const conversation = await begin(request, owner, lineSession(id))
     try {
-      return await conversation.post(messages, flat(request.headers), request.signal)
+      return await conversation.post(messages, request)
     } catch (error) {
       conversation.close()
       throw error

@@ -6,13 +6,13 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { BodyBudget, Holding } from './body-budget.ts'
 import type { Knock } from './knock.ts'
 import { receive } from './message.ts'
-import { callEvent } from './record.ts'
+import { refusedCall } from './record.ts'
 import { createMcpSessions } from './sessions.ts'
 import { createShown, type ShownDeps } from './shown.ts'
 import { callerKey, type TakeSlot } from './slots.ts'
 
 export interface OpeningDeps extends Omit<ShownDeps, 'runtime' | 'sessions'> {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys' | 'log'>
   /** Places of open streams, WebSockets among them. */
   readonly streamSlot: TakeSlot
   readonly callSlot: TakeSlot
@@ -62,16 +62,17 @@ export const createOpening = ({ runtime, streamSlot, callSlot, budget, supported
 
   return async (call, principal, readBody) => {
     const { method, within, ip } = call.head
-    const slot = within && method !== 'POST' ? free : (method === 'GET' ? streamSlot : callSlot)(callerKey(principal, ip))
-    const taken = { slot, holding: budget.open(principal, ip) }
+    let taken: Taken | undefined
     try {
+      const slot = within && method !== 'POST' ? free : (method === 'GET' ? streamSlot : callSlot)(callerKey(principal, ip))
+      taken = { slot, holding: budget.open(principal, ip) }
       return await prepare(call, principal, readBody, taken)
     } catch (error) {
       // The caller is known, so what they were refused belongs in the trail; the place they held goes back.
-      giveBack(taken)
-      const refusal = error instanceof Refusal ? error : new Refusal('fault')
-      record(callEvent(call, principal, undefined, { result: 'refused', status: refusal.row.status, code: refusal.code, durationMs: runtime.now() - call.startedAt, bytesIn: 0, bytesOut: 0 }))
-      throw error
+      if (taken) giveBack(taken)
+      const { refusal, event } = refusedCall(call, principal, error, runtime.now())
+      record(event)
+      throw refusal
     }
   }
 }

@@ -21,7 +21,7 @@ export interface Reach {
 }
 
 export interface ReachDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines' | 'log'>
   readonly watch: Watch
   readonly most: number
   readonly keepAliveMs: number

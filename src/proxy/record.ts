@@ -1,10 +1,13 @@
 // What is written down of a call: who, where, which method and name, how it ended. Never a body, a token or an argument.
-import type { RefusalCode } from '../kit/refusal.ts'
+import { aboutRequest } from '../kit/refusal-log.ts'
+import type { Refusal, RefusalCode } from '../kit/refusal.ts'
+import { logText } from '../kit/log-text.ts'
 import { personKey } from '../kit/person-key.ts'
 import type { Envelope } from '../mcp/envelope.ts'
 import type { Principal } from '../ports/people.ts'
 import type { AuditEvent } from '../ports/rooms.ts'
 import type { Knock } from './knock.ts'
+import { factsOf } from './refuse.ts'
 
 const cut = (text: string | undefined): string | undefined => (text === undefined ? undefined : text.slice(0, 256))
 
@@ -13,6 +16,7 @@ export interface Ending {
   /** HTTP status the caller saw; 0 when none was sent. */
   readonly status: number
   readonly code?: RefusalCode | undefined
+  readonly why?: string | undefined
   /** Milliseconds from the request to the first byte of the answer, and to its end. */
   readonly firstByteMs?: number | undefined
   readonly durationMs: number
@@ -24,19 +28,21 @@ export interface Ending {
 export const socketEvent = (
   { head, address }: Knock,
   principal: Principal | undefined,
-  { what, envelope, code, reason, refusal, messages, durationMs }: {
+  { what, envelope, closeCode, reason, refusal, why, messages, durationMs }: {
     readonly what: 'opened' | 'message' | 'closed'
     readonly envelope?: Envelope
-    readonly code?: number
+    /** RFC 6455 §7.4. */
+    readonly closeCode?: number
     readonly reason?: string
     /** Why the server did not hear the message. */
     readonly refusal?: RefusalCode
+    readonly why?: string
     readonly messages?: number
     readonly durationMs?: number
   },
 ): AuditEvent => ({
   event: `websocket.${what}`,
-  request: head.requestId,
+  request_id: head.requestId,
   ip: head.ip,
   service: address.service.id,
   person: principal && personKey(principal.person),
@@ -44,9 +50,10 @@ export const socketEvent = (
   grant: principal?.grantId,
   method: cut(envelope?.messages[0]?.method),
   name: cut(envelope?.messages[0]?.name),
-  code,
+  close_code: closeCode,
   reason,
   refusal,
+  why: why ? logText(why) : undefined,
   messages,
   duration_ms: durationMs,
 })
@@ -56,7 +63,7 @@ export const callEvent = (call: Knock, principal: Principal | undefined, envelop
   const first = envelope?.messages[0]
   return {
     event: 'call',
-    request: head.requestId,
+    request_id: head.requestId,
     ip: head.ip,
     service: address.service.id,
     person: principal && personKey(principal.person),
@@ -69,9 +76,18 @@ export const callEvent = (call: Knock, principal: Principal | undefined, envelop
     result: ending.result,
     status: ending.status,
     refusal: ending.code,
+    why: ending.why ? logText(ending.why) : undefined,
     first_byte_ms: ending.firstByteMs,
     duration_ms: ending.durationMs,
     bytes_in: ending.bytesIn,
     bytes_out: ending.bytesOut,
   }
+}
+
+/** A call that was refused to a caller who is known: the refusal with what is known of them, and what is written down. */
+export const refusedCall = (call: Knock, principal: Principal | undefined, error: unknown, now: number): { readonly refusal: Refusal; readonly event: AuditEvent } => {
+  const refusal = aboutRequest(error, factsOf({ address: call.address, principal }))
+  const { code, why, row } = refusal
+  const ending: Ending = { result: 'refused', status: row.status, code, why, durationMs: now - call.startedAt, bytesIn: 0, bytesOut: 0 }
+  return { refusal, event: callEvent(call, principal, undefined, ending) }
 }

@@ -1,40 +1,64 @@
-// How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its clients need to read it.
+// How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its clients need to read it, and one line in the log.
 import { fieldOf } from '../kit/http.ts'
-import { Refusal } from '../kit/refusal.ts'
-import type { RefusalCode } from '../kit/refusal.ts'
-import type { Refuse } from '../ports/calls.ts'
+import { personKey } from '../kit/person-key.ts'
+import { levelOf, refusalOf, refusedFields } from '../kit/refusal-log.ts'
+import { rpcError, rpcErrorText } from '../kit/refusal.ts'
+import type { Refusal, RefusalCode, RequestFacts, SayRefused } from '../kit/refusal.ts'
+import type { Admission, Head, Refuse, RefusedCall } from '../ports/calls.ts'
+import type { Principal } from '../ports/people.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { Cors } from './cors.ts'
 
 /** Refusals after which the rest of the request is not read, or not to be trusted: the connection ends (RFC 9112 §9.6). */
 const closing: ReadonlySet<RefusalCode> = new Set(['request.malformed', 'request.host', 'request.timeout', 'request.too-large', 'calls.bytes'])
 
+export const factsOf = ({ address, principal }: Pick<Admission, 'address' | 'principal'>): RequestFacts => ({
+  service: address.service.id,
+  client: principal?.clientId,
+  person: principal && personKey(principal.person),
+})
+
+/** Says in the log that a call was refused; of one that nobody waits for any more, only in detail. */
+export const tellRefused = (log: Log, refusal: Refusal, { method, target, ip, requestId, admitted, gone }: Omit<RefusedCall, 'rawHeaders'>): void =>
+  log(gone ? 'debug' : levelOf(refusal), 'refused', refusedFields(refusal, { ...(admitted && factsOf(admitted)), method, path: target.split('?', 1)[0] ?? '', ip, requestId }))
+
+/** The same for one message on a stream that has begun; answers what its caller reads there. */
+export const sayRefused = (log: Log, refusal: Refusal, { id, head, admitted }: { readonly id: unknown; readonly head: Head; readonly admitted: RefusedCall['admitted'] }): string => {
+  tellRefused(log, refusal, { ...head, admitted })
+  return rpcErrorText(refusal, id, head.requestId)
+}
+
+/** The same behind an answer that is fetched like any other server's: of the caller there is what stands in the request. */
+export const refusedOf =
+  (log: Log, service: string, { method, headers }: Pick<Request, 'method' | 'headers'>, principal?: Principal): SayRefused =>
+  (refusal, id) => {
+    const requestId = headers.get('x-request-id') ?? ''
+    log(levelOf(refusal), 'refused', refusedFields(refusal, { service, client: principal?.clientId, person: principal && personKey(principal.person), method, requestId }))
+    return rpcErrorText(refusal, id, requestId)
+  }
+
+/** Seed 001: a plain sentence, no JSON. Beside a challenge (RFC 6750 §3.1) the OAuth error; everywhere else JSON-RPC. */
+const bodyOf = (refusal: Refusal, requestId: string, rpcId: RefusedCall['rpcId']): string => {
+  const { code, row, say, detail } = refusal
+  if (code === 'request.origin') return say
+  const challenge = Object.keys(detail.headers ?? {}).some((name) => name.toLowerCase() === 'www-authenticate')
+  if (challenge) return JSON.stringify({ error: row.oauth, error_description: say, code, request_id: requestId })
+  return JSON.stringify({ jsonrpc: '2.0', id: detail.rpcId ?? rpcId ?? null, error: rpcError(refusal, requestId) })
+}
+
 export const createRefuse =
   ({ cors, log, always }: { readonly cors: Cors; readonly log: Log; /** Flat list of fields of every answer. */ readonly always: readonly string[] }): Refuse =>
-  (error, { rawHeaders, requestId, rpcId = null }) => {
-    const refusal = error instanceof Refusal ? error : new Refusal('fault')
-    // An outage of the storage is the operator's; what an upstream did is in the record of the call.
-    if (error instanceof Refusal) log(refusal.code.startsWith('storage.') ? 'error' : 'debug', 'refused', { request: requestId, refusal: refusal.code, why: refusal.why })
-    else log('error', 'fault', { request: requestId, error: error instanceof Error ? (error.stack ?? error.message) : String(error) })
-    const { row, detail } = refusal
-    // Seed 001: a plain sentence, no JSON.
-    const plain = refusal.code === 'request.origin'
-    const challenge = Object.keys(detail.headers ?? {}).some((name) => name.toLowerCase() === 'www-authenticate')
-    const body = plain
-      ? refusal.say
-      : challenge
-        ? JSON.stringify({ error: row.oauth, error_description: refusal.say })
-        : JSON.stringify({
-            jsonrpc: '2.0',
-            id: detail.rpcId ?? rpcId,
-            error: { code: row.rpc, message: refusal.say, ...(detail.rpcData === undefined ? {} : { data: detail.rpcData }) },
-          })
+  (error, about) => {
+    const { rawHeaders, requestId, rpcId } = about
+    const refusal = refusalOf(error)
+    tellRefused(log, refusal, about)
+    const { row, detail, code } = refusal
     return {
       kind: 'answer',
       status: row.status,
       headers: [
         'Content-Type',
-        plain ? 'text/plain; charset=utf-8' : 'application/json',
+        code === 'request.origin' ? 'text/plain; charset=utf-8' : 'application/json',
         'Cache-Control',
         'no-store',
         'X-Content-Type-Options',
@@ -45,9 +69,9 @@ export const createRefuse =
         // RFC 9110 §10.2.3: who finds us unable is told when to try again.
         ...Object.entries({ ...(row.status === 503 && { 'retry-after': '1' }), ...detail.headers }).flat(),
         // A page of that origin is told nothing, not even that it was refused.
-        ...(plain ? ['Vary', 'Origin'] : cors.answer(fieldOf(rawHeaders, 'origin'))),
-        ...(closing.has(refusal.code) ? ['Connection', 'close'] : []),
+        ...(code === 'request.origin' ? ['Vary', 'Origin'] : cors.answer(fieldOf(rawHeaders, 'origin'))),
+        ...(closing.has(code) ? ['Connection', 'close'] : []),
       ],
-      body,
+      body: bodyOf(refusal, requestId, rpcId),
     }
   }

@@ -1,6 +1,4 @@
 // JSON-RPC messages as text: what a bridge between transports must read of them to send each where it belongs.
-import type { Refusal } from '../kit/refusal.ts'
-
 export type Rpc = Readonly<Record<string, unknown>>
 
 const isObject = (value: unknown): value is Rpc => typeof value === 'object' && value !== null && !Array.isArray(value)
@@ -43,6 +41,3 @@ export const versionOf = (message: Rpc): string | undefined => {
   const { result } = message
   return isObject(result) && typeof result['protocolVersion'] === 'string' ? result['protocolVersion'] : undefined
 }
-
-/** The error that a refusal is to the request it belongs to. */
-export const errorText = (refusal: Refusal, id: unknown): string => JSON.stringify({ jsonrpc: '2.0', id: id ?? null, error: { code: refusal.row.rpc, message: refusal.say } })

@@ -25,7 +25,7 @@ export interface Ways {
 }
 
 export const createWays = (deps: WaysDeps): Ways => {
-  const { lines, defer, now } = deps.runtime
+  const { lines, defer, now, log } = deps.runtime
   const watch = createWatch(deps)
   const supported = deps.config.protocol_versions ?? publishedVersions
   const streamSlot = createSlots(deps.config.max_open_streams)
@@ -35,7 +35,7 @@ export const createWays = (deps: WaysDeps): Ways => {
   const { admit, ask, server } = createCalls({ ...deps, watch, streamSlot, callSlot, budget, supported, keepAliveMs })
   return {
     admit,
-    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, watch, ask, streamSlot, callSlot, budget, supported, heartbeatMs: keepAliveMs }),
+    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, log, watch, ask, streamSlot, callSlot, budget, supported, heartbeatMs: keepAliveMs }),
     moved: lines.berths && createMoved({ ...deps, berths: lines.berths, streamSlot }),
     server,
   }

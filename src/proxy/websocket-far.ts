@@ -14,6 +14,7 @@ import { handshakeFields, handshakeRefusal } from './websocket-dial.ts'
 
 export interface FarDeps {
   readonly lines: Lines
+  readonly log: LineClientDeps['log']
   /** What a WebSocket server is shown of the caller's right to be there. */
   readonly credentials: Pick<Credentials, 'of' | 'after'>
   readonly ask: AskOwn
@@ -108,6 +109,8 @@ export const createFar = (deps: FarDeps, opening: Opening, events: FarEvents): P
   const client = createLineClient({
     ask: deps.ask,
     tell: events.tell,
+    log: deps.log,
+    admitted: { address: call.address, principal },
     lost: () => events.closed(1011, 'The server behind has forgotten the session.'),
     service: service.id,
     timeoutMs: service.timeoutMs,
@@ -115,7 +118,6 @@ export const createFar = (deps: FarDeps, opening: Opening, events: FarEvents): P
     defer: deps.defer,
     most: deps.most,
     budget: deps.budget,
-    principal,
     ip: call.head.ip,
   })
   return Promise.resolve({ send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }), close: () => client.close(), calls: true })

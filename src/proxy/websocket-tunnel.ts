@@ -1,12 +1,14 @@
 // A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by one session of Streamable HTTP.
 import { utf8 } from '../kit/bytes.ts'
+import { refusalOf } from '../kit/refusal-log.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { SayRefused } from '../kit/refusal.ts'
 import { errorId, readEnvelope } from '../mcp/envelope.ts'
 import type { Envelope } from '../mcp/envelope.ts'
 import type { Socket, SocketEvents } from '../ports/lines.ts'
 import type { Audit } from '../ports/rooms.ts'
 import { socketEvent } from './record.ts'
-import { errorText } from './rpc-text.ts'
+import { sayRefused } from './refuse.ts'
 import type { Watch, WatchReason } from './watch.ts'
 import { createMessages, type MessagesDeps } from './websocket-messages.ts'
 import { closeCode, createBeat, holdBack } from './websocket-beat.ts'
@@ -72,8 +74,8 @@ const createDirect = (deps: TunnelDeps, opening: Opening, far: () => Far, ended:
       await far().send(text)
       return undefined
     } catch (error) {
-      const refusal = error instanceof Refusal ? error : new Refusal('fault')
-      record(socketEvent(call, principal, { what: 'message', envelope, refusal: refusal.code }))
+      const refusal = refusalOf(error)
+      record(socketEvent(call, principal, { what: 'message', envelope, refusal: refusal.code, why: refusal.why }))
       return refusal
     }
   }
@@ -86,7 +88,8 @@ const createDirect = (deps: TunnelDeps, opening: Opening, far: () => Far, ended:
       const sent = before
         .then(() => pass(envelope, text))
         .then(async (refusal) => {
-          if (refusal && envelope.messages[0]?.kind === 'request') await tell(errorText(refusal, errorId(envelope)))
+          const said = refusal && sayRefused(deps.log, refusal, { id: errorId(envelope), head: call.head, admitted: { address: call.address, principal } })
+          if (said !== undefined && envelope.messages[0]?.kind === 'request') await tell(said)
           if (refusal && endsAccess(refusal)) ended()
         })
         .finally(holding.release)
@@ -103,7 +106,7 @@ const createEnds = ({ record, now }: TunnelDeps, { call, principal, release }: O
     if (ends.over) return false
     ends.over = true
     for (const work of ends.last) work()
-    record(socketEvent(call, principal, { what: 'closed', code, reason: reason.slice(0, 120), messages: ends.messages, durationMs: now() - call.startedAt }))
+    record(socketEvent(call, principal, { what: 'closed', closeCode: code, reason: reason.slice(0, 120), messages: ends.messages, durationMs: now() - call.startedAt }))
     return true
   }
   const shut = (code: number, reason: string): void => {
@@ -138,6 +141,7 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
     }
     const direct = createDirect(deps, opening, () => far, () => shut(4401, 'The access has ended.'))
     ends.last.push(direct.messages.end)
+    const refused: SayRefused = (refusal, id) => sayRefused(deps.log, refusal, { id, head: call.head, admitted: { address: call.address, principal } })
     const far = await createFar(deps, opening, { tell, closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason) })
     ends.far = far
     const beat = createBeat(heartbeatMs, () => ends.client, () => shut(1011, 'No answer to a ping.'))
@@ -154,7 +158,7 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
         const envelope = read(text)
         holdBack(ends.client, far.calls ? far.send(text) : direct.send(envelope, text, tell), () => shut(1011, 'The server behind is gone.'))
       } catch (error) {
-        holdBack(ends.client, tell(errorText(error instanceof Refusal ? error : new Refusal('fault'), null)))
+        holdBack(ends.client, tell(refused(refusalOf(error), null)))
       }
     }
     record(socketEvent(call, principal, { what: 'opened' }))

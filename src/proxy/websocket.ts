@@ -1,10 +1,12 @@
 // The decision about one WebSocket: the checks of a proxied call, made before the handshake is answered (security.md O2–O8; the framing is in docs/reference/transports.md).
 import type { Config } from '../config/schema.ts'
+import { aboutRequest } from '../kit/refusal-log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Head } from '../ports/calls.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Guard } from '../ports/rooms.ts'
 import type { Knock } from './knock.ts'
+import { factsOf } from './refuse.ts'
 import { callerKey, type TakeSlot } from './slots.ts'
 import { createTunnel } from './websocket-tunnel.ts'
 import type { Tunnel, TunnelDeps } from './websocket-tunnel.ts'
@@ -37,12 +39,13 @@ export const createAdmitSocket = (deps: AdmitSocketDeps): AdmitSocket => {
     const { address, inbound, origin, rest } = call
     if (rest !== '' || address.transport === 'sse') throw new Refusal('route.unknown', head.target.slice(0, 200))
     const principal = address.service.authRequired ? await guard(inbound.authorization, address, origin) : undefined
-    const release = streamSlot(callerKey(principal, head.ip))
+    let release = (): void => undefined
     try {
+      release = streamSlot(callerKey(principal, head.ip))
       return await connect({ call, principal, headers: await fields(call, principal), release })
     } catch (error) {
       release()
-      throw error
+      throw aboutRequest(error, factsOf({ address, principal }))
     }
   }
 }

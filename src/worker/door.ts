@@ -67,7 +67,7 @@ const pass = ({ gateway, at }: Known, request: Request, visit: Visit): Promise<R
   request.headers.get('upgrade')?.toLowerCase() === 'websocket' ? upgrade(gateway, request, visit) : gateway.handle(request, visit, fetchUpstream, at)
 
 export const createDoor = ({ now }: DoorOptions): Door => {
-  const tell = createTell()
+  const tell = createTell(now)
   const find = createFind(now, tell)
   const memory = createMemory()
   const nextId = createIds()
@@ -77,7 +77,7 @@ export const createDoor = ({ now }: DoorOptions): Door => {
     if (unroutable) return unroutable
     const url = new URL(request.url)
     const found = await find(env, url).catch((error: unknown) => {
-      createLog('error')('error', 'start.failed', { why: error instanceof Error ? (error.stack ?? error.message) : String(error), request_id: visit.requestId })
+      createLog('error', now)('error', 'start.failed', { why: error instanceof Error ? (error.stack ?? error.message) : String(error), request_id: visit.requestId })
       return undefined
     })
     if (!found) return answerFailed(visit.requestId)

@@ -12,10 +12,10 @@ export const mostLoopback = 4
 export type Find = (env: Environment, url: URL) => Promise<Found>
 
 /** The same fault is told once, however many requests meet it. */
-export const createTell = (): ((lack: Lack) => void) => {
+export const createTell = (now: () => number): ((lack: Lack) => void) => {
   const told = new Set<string>()
   return ({ text }) => {
-    if (!told.has(text) && told.size < 100) createLog('error')('error', 'config.fault', { message: text })
+    if (!told.has(text) && told.size < 100) createLog('error', now)('error', 'config.fault', { message: text })
     told.add(text)
   }
 }
@@ -32,7 +32,7 @@ export const createFind = (now: () => number, tell: (lack: Lack) => void): Find 
     if (configured) return configured
     const read = await readConfiguration(env)
     if ('lacks' in read) for (const lack of read.lacks) tell(lack)
-    else if (!configured) for (const message of read.warnings) createLog(read.config.log_level)('warn', 'config.warning', { message })
+    else if (!configured) for (const message of read.warnings) createLog(read.config.log_level, now)('warn', 'config.warning', { message })
     return (configured ??= read)
   }
 

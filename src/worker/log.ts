@@ -1,13 +1,11 @@
-// The log of a Worker: one JSON object an event on the console, which Workers Logs, Logpush and `wrangler tail` take as it is.
-import { jsonLine } from '../kit/json-line.ts'
+// The log of a Worker: one line an event on the console, which Workers Logs, Logpush and `wrangler tail` take as it is.
+import { logLine, logOrder } from '../kit/log-line.ts'
 import type { Log, LogLevel } from '../ports/runtime.ts'
 
-const order: Readonly<Record<LogLevel, number>> = { debug: 20, info: 30, warn: 40, error: 50 }
-
-/** Writes events of at least that level. */
+/** Writes events of at least that level, and the audit trail whatever the level. `now`: epoch ms. */
 export const createLog =
-  (least: LogLevel): Log =>
-  (level, event, fields = {}) => {
+  (least: LogLevel, now: () => number): Log =>
+  (level, event, fields = {}, audit = false) => {
     // oxlint-disable-next-line no-console -- the console is where a Worker's log goes
-    if (order[level] >= order[least]) console.log(jsonLine({ level, event, ...fields }))
+    if (audit || logOrder[level] >= logOrder[least]) console.log(logLine({ level, ts: new Date(now()).toISOString(), event, fields, audit }))
   }

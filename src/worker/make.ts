@@ -1,7 +1,7 @@
 // One gateway for one place: its names, its runtime, its services.
 import { waitUntil } from 'cloudflare:workers'
 import type { Config } from '../config/schema.ts'
-import { createGateway, type Gateway } from '../gateway.ts'
+import { createGateway, type Gateway, startedEvent } from '../gateway.ts'
 import type { Lack } from './configured.ts'
 import { demoService } from './demo.ts'
 import type { Environment } from './environment.ts'
@@ -31,7 +31,9 @@ export const makeGateway = async ({ config, env, url, now }: Place): Promise<Fou
     const at = config.issuer === undefined ? url : new URL(config.issuer)
     const runtime = await createWorkerRuntime({ config, env, url: at, now, waitUntil })
     const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
-    return { gateway: createGateway({ config, runtime, ...originsOf(at, config.issuer), services }) }
+    const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services })
+    gateway.record(startedEvent(gateway, runtime.about))
+    return { gateway }
   } catch (error) {
     if (error instanceof RangeError) return { lacks: [{ text: error.message, open: false }] }
     throw error

@@ -25,7 +25,7 @@ interface WorkerRuntimeOptions {
 export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: WorkerRuntimeOptions): Promise<Runtime> => {
   if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined) throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
   const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
-  const log = createLog(config.debug ? 'debug' : config.log_level)
+  const log = createLog(config.debug ? 'debug' : config.log_level, now)
   const store = createObjectStore(env.STORE)
   return {
     now,

@@ -64,7 +64,7 @@ export const upgrade = async ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
     const headers = request.headers.has('sec-websocket-protocol') ? { 'sec-websocket-protocol': 'mcp' } : undefined
     return new Response(null, { status: 101, webSocket: theirs, ...(headers && { headers }) })
   } catch (error) {
-    const { status, headers: flat, body } = refuse(error, { rawHeaders, requestId })
+    const { status, headers: flat, body } = refuse(error, { method: request.method, target: new URL(request.url).pathname, rawHeaders, ip, requestId })
     const headers = new Headers()
     for (let i = 0; i + 1 < flat.length; i += 2) headers.append(flat[i] as string, flat[i + 1] as string)
     return new Response(body, { status, headers })

@@ -104,7 +104,7 @@ describe('never at the expense of others: a server', () => {
     const pid = bridge.processes()[0]?.pid ?? 0
     const before = process.memoryUsage.rss()
     const answer = await ana.tool('endless')
-    expect(answer.error).toEqual({ code: 1502, message: 'The MCP server wrote a message of more than 10 MB and was ended.' })
+    expect(answer.error).toEqual({ code: 1502, message: 'The MCP server wrote a message of more than 10 MB and was ended.', data: { code: 'process.ended', request_id: 'request' } })
     expect(process.memoryUsage.rss() - before).toBeLessThan(200_000_000)
     await until(() => !isAlive(pid), 'its end')
     expect(log.some(({ event }) => event === 'process.ended')).toBe(true)
@@ -126,15 +126,15 @@ describe('never at the expense of others: a server', () => {
     await until(() => bridge.processes().every(({ pending }) => pending === 1), 'the calls')
     advance(5001)
     expect([(await legacy).error, (await modern).error]).toEqual([
-      { code: 1504, message: 'Request to Small timed out' },
-      { code: 1504, message: 'Request to Small timed out' },
+      { code: 1504, message: 'Request to Small timed out', data: { code: 'upstream.timeout', request_id: 'request' } },
+      { code: 1504, message: 'Request to Small timed out', data: { code: 'upstream.timeout', request_id: 'request' } },
     ])
     expect(Object.values(saidBy(await ana.modernTool('cancelled')))).toHaveLength(1)
   })
 
   it('never makes a client wait for a start that does not end [hostile N8]', async () => {
     const { client, bridge, log } = world({ flags: ['--mute', '--murmur'], bridge: { startMs: 1000 } })
-    expect((await client('ana').initialize()).error).toEqual({ code: 1504, message: 'Request to Small timed out' })
+    expect((await client('ana').initialize()).error).toEqual({ code: 1504, message: 'Request to Small timed out', data: { code: 'upstream.timeout', request_id: 'request' } })
     expect((await (await client('ana').modern('tools/list')).json()) as object).toMatchObject({ error: { code: 1504 } })
     // The operator reads what it was waiting for.
     const late = log.filter(({ event, level }) => event === 'process.late' && level === 'warn').map(({ fields }) => fields['why'])

@@ -22,9 +22,9 @@ const faults: Readonly<Record<string, (stream: ServerResponse) => void>> = {
 }
 
 /** What its caller hears where it is not an error on the stream. */
-const answers: Readonly<Record<string, readonly [status: number, error: object]>> = {
-  'takes no message': [504, { code: 1504, message: 'Request to Old timed out' }],
-  'redirects its messages': [502, { code: 1502, message: 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.' }],
+const answers: Readonly<Record<string, readonly [status: number, error: { readonly code: number; readonly message: string }, code: string]>> = {
+  'takes no message': [504, { code: 1504, message: 'Request to Old timed out' }, 'upstream.timeout'],
+  'redirects its messages': [502, { code: 1502, message: 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.' }, 'upstream.redirect'],
 }
 
 const openServer = async (inner: string): Promise<{ readonly origin: string; close(): void }> => {
@@ -100,14 +100,15 @@ describe.each(houses)('%s', (_, open) => {
     const [broken, whole] = await Promise.all([mine.ask(name), theirs.ask('whoami')])
     const said = await broken.text()
     expect(performance.now() - since).toBeLessThan(2000)
-    const [status, error] = answers[name] ?? [200, { code: 1502, message: 'The MCP server cannot be reached.' }]
-    expect([broken.status, JSON.parse(said.replace(/^data: /, ''))]).toEqual([status, { jsonrpc: '2.0', id: 7, error }])
+    const [status, error, code] = answers[name] ?? [200, { code: 1502, message: 'The MCP server cannot be reached.' }, 'upstream.unreachable']
+    const data = { code, request_id: broken.headers.get('x-request-id') }
+    expect([broken.status, JSON.parse(said.replace(/^data: /, ''))]).toEqual([status, { jsonrpc: '2.0', id: 7, error: { ...error, data } }])
     expect(await whole.text()).toContain('taro@example.com')
     expect(await (await theirs.ask('whoami')).text()).toContain('taro@example.com')
     // A new session of the same person works.
     expect(await (await (await session(ana)).ask('whoami')).text()).toContain('ana@example.com')
     expect(inside.seen.connections).toBe(0)
-    expect(house.log.filter(({ event }) => event === 'fault')).toEqual([])
+    expect(house.log.filter(({ fields }) => fields['refusal'] === 'fault')).toEqual([])
   })
 
   it.each([

@@ -238,7 +238,7 @@ describe('never believes an upstream that speaks two languages', () => {
       (socket) => socket.destroy(),
       async (post) => {
         const answer = await post()
-        expect([answer.status, (await answer.json()) as unknown]).toMatchObject([502, { error: { message: expect.stringMatching(/^Cannot connect to Raw at http/) } }])
+        expect([answer.status, (await answer.json()) as unknown]).toMatchObject([502, { error: { message: 'Cannot connect to Raw' } }])
       },
     )
   })

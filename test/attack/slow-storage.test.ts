@@ -76,7 +76,7 @@ describe.each(houses)('%s', (where, open) => {
       timed(house.fetch(`${house.origin}/oauth/jwks`)),
     ])
     for (const [status, took, text] of [exchanged, refreshed]) {
-      expect([status, JSON.parse(text)]).toEqual([503, { error: 'temporarily_unavailable', error_description: expect.any(String) as string }])
+      expect([status, JSON.parse(text)]).toEqual([503, { error: 'temporarily_unavailable', error_description: expect.any(String) as string, code: 'storage.unavailable', request_id: expect.any(String) as string }])
       expect(took).toBeLessThan(1_900)
     }
     expect([called[0], (JSON.parse(called[2]) as { error: { code: number } }).error.code]).toEqual([503, 1503])

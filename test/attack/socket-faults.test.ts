@@ -100,7 +100,7 @@ describe.each(houses)('%s', (where, open) => {
     const answer = await callerOf(house, `${house.origin}/${id}/mcp`, '').post(initialize)
     expect([id, answer.status, await answer.json()]).toMatchObject([id, status, { jsonrpc: '2.0', id: 1, error: { code } }])
     expect([performance.now() - since < 2000, inside.seen.connections]).toEqual([true, 0])
-    expect(house.log.filter(({ event }) => event === 'fault')).toEqual([])
+    expect(house.log.filter(({ fields }) => fields['refusal'] === 'fault')).toEqual([])
   })
 
   // Cloudflare's runtime mends the text of a frame by itself, and says nothing of it.

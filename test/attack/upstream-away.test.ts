@@ -47,7 +47,7 @@ describe.each(houses)('%s', (_, open) => {
       const answer = await who.post(call('whoami', 'mine'))
       return [answer.status, answer.headers.get('retry-after'), await answer.json()]
     }
-    const words = [502, '2', { jsonrpc: '2.0', id: 'mine', error: { code: 1502, message: `Cannot connect to Far at ${upstream.url}` } }]
+    const words = [502, '2', { jsonrpc: '2.0', id: 'mine', error: { code: 1502, message: 'Cannot connect to Far', data: { code: 'upstream.unreachable' } } }]
     expect(await refused(caller)).toMatchObject(words)
     for (let minute = 0; minute < 3; minute++) {
       house.advance(180_000)

@@ -59,7 +59,12 @@ const quoted = (word: string): string => `'${word.replaceAll("'", String.raw`'\'
 export const posternOnTerminal = (
   place: Place,
   args: readonly string[],
-  options: { readonly env?: Readonly<Record<string, string>>; readonly answers?: readonly (readonly [question: string, typed: string])[] } = {},
+  options: {
+    readonly env?: Readonly<Record<string, string>>
+    readonly answers?: readonly (readonly [question: string, typed: string])[]
+    /** Types q once this has come about. */
+    readonly until?: Promise<unknown> | undefined
+  } = {},
 ): Promise<{ readonly code: number | null; readonly screen: string }> =>
   new Promise((resolve) => {
     const command = [process.execPath, main, ...args].map(quoted).join(' ')
@@ -76,6 +81,7 @@ export const posternOnTerminal = (
       read = at + next[0].length
       child.stdin.write(next[1])
     })
+    void options.until?.then(() => child.stdin.write('q'))
     child.on('close', (code) => resolve({ code, screen: screen.replaceAll('\r\n', '\n') }))
   })
 

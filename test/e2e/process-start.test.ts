@@ -2,7 +2,7 @@
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
 import { createPlace, errorOf, type Place, postern, posternOnTerminal } from './cli-process.ts'
 
@@ -108,7 +108,41 @@ describe('localhost', () => {
   })
 })
 
+describe('the log of a process', () => {
+  it('at level warn keeps the audit trail, start and stop included, and drops what is below', async () => {
+    const { lines, fetch, origin, end } = await begin({ flags: ['--log-level', 'warn'] })
+    await fetch(`${origin}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ redirect_uris: ['http://127.0.0.1/cb'] }) })
+    await fetch(`${origin}/nowhere`)
+    expect(await end('SIGTERM')).toBe(0)
+    const events = lines.slice(1).map((line) => JSON.parse(line) as Record<string, unknown>)
+    const [started, registered, stopped] = events
+    expect(events.map(({ level, audit, event }) => [level, audit, event])).toEqual([
+      ['info', true, 'gateway.started'],
+      ['info', true, 'client.registered'],
+      ['info', true, 'gateway.stopped'],
+    ])
+    expect(started).toMatchObject({ issuer: origin, storage: 'sqlite', services: ['demo'] })
+    expect(registered).toMatchObject({ redirect_uris: ['http://127.0.0.1/cb'], request_id: expect.any(String) as unknown })
+    expect(stopped).toMatchObject({ issuer: origin, signal: 'SIGTERM', in_order: true })
+  })
+})
+
 describe('a start on a terminal', () => {
+  it.each([
+    ['info', [/^· refused 401 token\.missing POST \/demo\/mcp: no Authorization header \(request [\w-]{16}\)$/]],
+    ['warn', []],
+  ] as const)('shows refusals at level %s as the level says, one short line each', async (level, expected) => {
+    const { port, leave } = (await occupy('127.0.0.1')) as { readonly port: number; leave(): Promise<void> }
+    await leave()
+    const asked = vi.waitFor(async () => (await fetch(`http://127.0.0.1:${port}/demo/mcp`, { method: 'POST' })).status, { timeout: 30_000 })
+    const args = ['--port', String(port), '--state', 'state', '--log-level', level]
+    const { screen } = await posternOnTerminal(place, args, { env: { NO_COLOR: '1' }, until: asked })
+    expect(await asked).toBe(401)
+    const lines = screen.split('\n').filter((line) => /^[·⚠✖] refused/.test(line))
+    expect(lines).toHaveLength(expected.length)
+    expected.forEach((shape, i) => expect(lines[i]).toMatch(shape))
+  })
+
   it('shows a person where to go, and hears keys', async () => {
     const answers = [
       ['press h for keys', 'h'],

@@ -29,7 +29,7 @@ describe.each(houses)('%s', (_name, open) => {
     const challenge = response.headers.get('www-authenticate') ?? ''
     expect(challenge).toContain(`resource_metadata="${house.origin}/.well-known/oauth-protected-resource/echo/mcp"`)
     expect(challenge).not.toContain('error=')
-    expect(await response.json()).toEqual({ error: 'unauthorized', error_description: 'Authentication required for this MCP service' })
+    expect(await response.json()).toEqual({ error: 'unauthorized', error_description: 'Authentication required for this MCP service', code: 'token.missing', request_id: response.headers.get('x-request-id') })
     expect(upstream.heard).toHaveLength(0)
   })
 

@@ -70,7 +70,8 @@ describe.each(houses)('%s', (house_, open) => {
         const response = await caller.post(call('whoami', 'id-1'), { 'mcp-protocol-version': version, ...fields })
         expect(response.status).toBe(400)
         const message = `Unsupported MCP protocol version: ${version}. Supported versions: ${supported.join(', ')}`
-        expect(await response.json()).toMatchObject({ jsonrpc: '2.0', id: 'id-1', error: { code: -32022, message, data: { supported, requested: version } } })
+        const data = { supported, requested: version, code: 'mcp.version', request_id: response.headers.get('x-request-id') }
+        expect(await response.json()).toEqual({ jsonrpc: '2.0', id: 'id-1', error: { code: -32022, message, data } })
       }
       expect((await callerOf(house, caller.url, '').post(call(), { 'mcp-protocol-version': version })).status).toBe(400)
     }
@@ -141,13 +142,13 @@ describe.each(houses)('%s', (house_, open) => {
   it('answers 504 in the words of the first gateway, as a JSON-RPC error about the request [C15]', async () => {
     const slow = await (await proxied.at('slow')).post(call('hold', 'slow-1'))
     expect(slow.status).toBe(504)
-    expect(await slow.json()).toEqual({ jsonrpc: '2.0', id: 'slow-1', error: { code: 1504, message: 'Request to Slow Server timed out' } })
+    expect(await slow.json()).toEqual({ jsonrpc: '2.0', id: 'slow-1', error: { code: 1504, message: 'Request to Slow Server timed out', data: { code: 'upstream.timeout', request_id: slow.headers.get('x-request-id') } } })
   })
 
   it('answers 502 in the words of the first gateway, as a JSON-RPC error about the request [C15]', async () => {
     const gone = await (await proxied.at('gone')).post(call('whoami', 3))
     expect(gone.status).toBe(502)
-    expect(await gone.json()).toEqual({ jsonrpc: '2.0', id: 3, error: { code: 1502, message: 'Cannot connect to Gone Server at http://127.0.0.1:9/mcp' } })
+    expect(await gone.json()).toEqual({ jsonrpc: '2.0', id: 3, error: { code: 1502, message: 'Cannot connect to Gone Server', data: { code: 'upstream.unreachable', request_id: gone.headers.get('x-request-id') } } })
   })
 
   it('keeps an upstream’s login, redirects, cookies and pages to itself [hostile K7]', async () => {

@@ -132,8 +132,9 @@ export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> 
 const logOf = (lines: readonly string[]): LogLine[] =>
   lines.flatMap((line) => {
     if (!line.startsWith('{"level":')) return []
-    const { level, event, ...fields } = JSON.parse(line) as { level: string; event: string }
-    return [{ level, event, fields }]
+    const { level, ts: _, audit, event, ...fields } = JSON.parse(line) as { level: string; ts: string; audit?: true; event: string }
+    // An audit event names itself among its fields.
+    return [{ level, event, fields: audit ? { event, ...fields } : fields }]
   })
 
 export interface WorkerHouse extends LivingHouse {

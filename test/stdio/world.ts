@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { type Bridge, type BridgeOptions, createBridge } from '../../src/bridge/bridge.ts'
-import { Refusal } from '../../src/kit/refusal.ts'
+import { Refusal, rpcErrorText } from '../../src/kit/refusal.ts'
 import { createNodeSpawn, type NodeSpawn } from '../../src/node/spawn.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { ProcessPlan, SpawnServer } from '../../src/ports/spawn.ts'
@@ -110,7 +110,7 @@ export const lastOf = async (response: Response): Promise<Told['message']> => {
 
 const refused = (error: unknown): Response => {
   if (!(error instanceof Refusal)) throw error
-  return Response.json({ jsonrpc: '2.0', id: error.detail.rpcId ?? null, error: { code: error.row.rpc, message: error.say, data: error.detail.rpcData } }, { status: error.row.status, headers: { 'x-refusal': error.code, 'x-why': encodeURIComponent(error.why), ...error.detail.headers } })
+  return new Response(rpcErrorText(error, error.detail.rpcId, 'request'), { status: error.row.status, headers: { 'content-type': 'application/json', 'x-refusal': error.code, 'x-why': encodeURIComponent(error.why), ...error.detail.headers } })
 }
 
 const createClient = (bridge: Bridge, principal: Principal | undefined): StdioClient => {
@@ -123,7 +123,7 @@ const createClient = (bridge: Bridge, principal: Principal | undefined): StdioCl
     fetch(method, body, headers = {}, signal = new AbortController().signal) {
       const fields = { accept: method === 'POST' ? 'application/json, text/event-stream' : 'text/event-stream', ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers }
       const bytes = body === undefined ? undefined : new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body))
-      return bridge.carry({ method, headers: Object.entries(fields).flat(), body: bytes, principal, signal }).then(bridgeResponse).catch(refused)
+      return bridge.carry({ method, headers: Object.entries(fields).flat(), body: bytes, principal, refused: (refusal, id) => rpcErrorText(refusal, id, 'request'), signal }).then(bridgeResponse).catch(refused)
     },
     async initialize(version = '2025-11-25', params = {}) {
       session = {}

@@ -141,7 +141,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     authorize: createAuthorize({ runtime, directory, find, clients, flows, sessions, limit }),
     consentPage: consent.page,
     decide: consent.decide,
-    token: createToken({ runtime, config, find, clients, grants, tokens, limit, record }),
+    token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
     revoke: createRevoke({ clients, grants, tokens, limit, record }),
     introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
   }

@@ -93,12 +93,12 @@ describe('the answer of an upstream', () => {
 describe('a refusal', () => {
   const lines: unknown[] = []
   const refuse = createRefuse({ always: [], cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }), log: (...line) => void lines.push(line) })
-  const about = { rawHeaders: ['Origin', 'https://app.test'], requestId: 'r1', rpcId: 7 }
+  const about = { rawHeaders: ['Origin', 'https://app.test'], requestId: 'r1', rpcId: 7, method: 'POST', target: '/demo/mcp?key=1', ip: '192.0.2.1' }
 
   it('is one JSON-RPC error with its request’s id, readable across origins, with a code outside the reserved range [C15]', () => {
     const answer = refuse(new Refusal('upstream.timeout', 'why not', { say: 'Request to Demo timed out' }), about)
     expect(answer.status).toBe(504)
-    expect(JSON.parse(answer.body)).toEqual({ jsonrpc: '2.0', id: 7, error: { code: 1504, message: 'Request to Demo timed out' } })
+    expect(JSON.parse(answer.body)).toEqual({ jsonrpc: '2.0', id: 7, error: { code: 1504, message: 'Request to Demo timed out', data: { code: 'upstream.timeout', request_id: 'r1' } } })
     expect(answer.headers).toEqual(expect.arrayContaining(['Access-Control-Allow-Origin', '*', 'X-Request-Id', 'r1', 'Cache-Control', 'no-store']))
     expect(answer.body).not.toContain('why')
   })
