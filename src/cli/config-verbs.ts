@@ -1,29 +1,50 @@
 // `postern validate`, `postern config schema`, `postern config explain`: everything about the configuration without starting anything.
+import { styleText } from 'node:util'
 import type { Environment } from '../config/environment-names.ts'
 import { type Explained, explain, explainAll } from '../config/explain.ts'
+import { type Fault, printable } from '../config/fault.ts'
+import type { Config } from '../config/schema.ts'
 import { configJsonSchema } from '../config/json-schema.ts'
-import type { Fault } from '../config/fault.ts'
 import { exposedAmong, type ExposedFile, exposedText, secretFiles } from '../node/file-modes.ts'
-import { UsageError, faultData, print, printJson, printWarnings } from './answer.ts'
-import { type Wanted, loadOrThrow } from './configuration.ts'
+import { ConfigError, UsageError, faultData, print, printJson, printWarnings } from './answer.ts'
+import { type Wanted, loadOrThrow, privateFilesOf } from './configuration.ts'
+import type { Check } from '../connection-checks.ts'
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
 
 const exposedFault = (file: ExposedFile): Fault => ({ key: file.path, origin: { from: 'default' }, what: exposedText(file) })
 
-/** Says that the configuration loads, and what it would do. Throws `ConfigError` with every fault otherwise. */
-export const validate = async (wanted: Wanted, env: Environment, json: boolean, stateDir: string): Promise<void> => {
-  const { config, file, ...loaded } = await loadOrThrow(wanted, env)
-  const warnings = [...loaded.warnings, ...exposedAmong(secretFiles(stateDir)).map(exposedFault)]
-  const services = Object.keys(config.mcp_services)
-  const providers = Object.keys(config.oauth_providers)
-  if (json) {
-    printJson({ ok: true, file: file ?? null, services, identity_providers: providers, local_users: config.local_users.length, warnings: warnings.map(faultData) })
-    return
+const checkText = ({ key, ok, say }: Check): string => `${ok ? styleText('green', '✓') : styleText('red', '✗')} ${key} – ${printable(say, 600)}`
+
+export interface ValidateOptions {
+  /** Also asks for everything that the configuration names. */
+  readonly connect: boolean
+  readonly json: boolean
+  readonly stateDir: (env: Environment) => string
+}
+
+const valid = (config: Config, file: string | undefined): string => {
+  const has = [count(Object.keys(config.mcp_services).length, 'service'), count(Object.keys(config.oauth_providers).length, 'identity provider'), count(config.local_users.length, 'local user')].join(', ')
+  return file === undefined ? `Valid: no configuration file, so the defaults and the environment count (${has})` : `Valid: ${file} (${has})`
+}
+
+/** Says that the configuration loads, and what it would do. Throws `ConfigError` with every fault otherwise; answers false where a connection failed. */
+export const validate = async (wanted: Wanted, real: Environment, { connect, json, stateDir }: ValidateOptions): Promise<boolean> => {
+  const { config, file, unusable, env, path, privateFiles, ...loaded } = await loadOrThrow(wanted, real)
+  if (unusable.length > 0) throw new ConfigError(unusable)
+  const warnings = [...loaded.warnings, ...exposedAmong(secretFiles(stateDir(env))).map(exposedFault)]
+  if (!json) {
+    printWarnings(warnings)
+    print(valid(config, file))
   }
-  printWarnings(warnings)
-  const has = [count(services.length, 'service'), count(providers.length, 'identity provider'), count(config.local_users.length, 'local user')].join(', ')
-  print(file === undefined ? `Valid: no configuration file, so the defaults and the environment count (${has})` : `Valid: ${file} (${has})`)
+  const tell = (check: Check): void => void (json || print(checkText(check)))
+  const checks = connect ? await (await import('./validate-connect.ts')).connect(config, privateFilesOf(wanted, { path, privateFiles }), tell) : undefined
+  const ok = checks?.every((check) => check.ok) ?? true
+  if (json) {
+    const has = { services: Object.keys(config.mcp_services), identity_providers: Object.keys(config.oauth_providers), local_users: config.local_users.length }
+    printJson({ ok, file: file ?? null, ...has, warnings: warnings.map(faultData), ...(checks ? { checks } : {}) })
+  } else if (checks?.length === 0) print('Nothing to connect to: the configuration names no identity provider, no server and no key set.')
+  return ok
 }
 
 export const printSchema = (): void => print(JSON.stringify(configJsonSchema(), null, 2))

@@ -1,15 +1,15 @@
 // The configuration as this process finds it: which file, which variables, which secret files. The loading itself is in config/.
 import { homedir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Environment, SecretFile } from '../config/environment-names.ts'
-import type { Fault, Origin } from '../config/fault.ts'
+import { type Fault, type Origin, inOrder } from '../config/fault.ts'
 import type { Flags } from '../config/flags.ts'
 import { secretFilesFor } from '../config/layers.ts'
 import { type Loaded, inFile, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { knownRevisions } from '../known-revisions.ts'
 import { ConfigError } from './answer.ts'
-import { readVariables } from './env-file.ts'
+import { readVariables, usualFile } from './env-file.ts'
 import { cannotRead as reason, isOpenToAll, readText } from './files.ts'
 
 export interface Wanted {
@@ -21,8 +21,8 @@ export interface Wanted {
 }
 
 /** The result of loading, and the file it came from as people name it. */
-/** `path`: where the file can be opened. `env`: with the variables of `.env`. `privateFiles`: what was read for variables `NAME_FILE`. */
-export type Configured = Loaded & { readonly file?: string; readonly path?: string; readonly env: Environment; readonly privateFiles: readonly string[] }
+/** `path`: where the file can be opened. `env`: with the variables of `.env`. `privateFiles`: what was read for variables `NAME_FILE`. `unusable`: commands that cannot be started on this computer. */
+export type Configured = Loaded & { readonly file?: string; readonly path?: string; readonly env: Environment; readonly privateFiles: readonly string[]; readonly unusable: readonly Fault[] }
 
 /** Looked through in this order when no file is named; the first that exists is taken. `shown` is how people name it. */
 export const searchPath = (env: Environment, home: string = homedir()): readonly { readonly path: string; readonly shown: string }[] => {
@@ -107,15 +107,23 @@ const behindUnknownProxy = ({ issuer, trusted_proxies: proxies, refresh_late_rep
       ]
     : []
 
+/** A command line in place of a program is a fault of the file; a program that is not there may be there on another day. */
+const withCommands = async (loaded: Loaded, env: Environment): Promise<Loaded & { readonly unusable: readonly Fault[] }> => {
+  if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined)) return { ...loaded, unusable: [] }
+  const { checkCommands } = await import('./check-commands.ts')
+  const { faults, unusable } = checkCommands({ config: loaded.config, sources: loaded.sources, env })
+  return faults.length > 0 ? { ok: false, faults: inOrder(faults), warnings: loaded.warnings, unusable } : { ...loaded, unusable }
+}
+
 /** Finds the files, reads what they and the variables refer to, and loads. `real`: the variables that the process was started with. */
 export const loadConfiguration = async ({ file, envFile, flags }: Wanted, real: Environment): Promise<Configured> => {
   const { env, file: environmentFile, warnings } = readVariables(envFile, real)
   const found = find(file, env)
-  if (found && 'fault' in found) return { ok: false, faults: [{ ...found.fault, origin: inFile(found.fault.origin, environmentFile) }], warnings, env, privateFiles: [] }
+  if (found && 'fault' in found) return { ok: false, faults: [{ ...found.fault, origin: inFile(found.fault.origin, environmentFile) }], warnings, env, privateFiles: [], unusable: [] }
   const text = found ? { path: found.shown, text: found.text } : undefined
   const wanted = await secretFilesFor({ file: text, env })
   const loaded = await loadConfig({ file: text, env, environmentFile, flags, secrets: secretsOf(wanted), revisions: knownRevisions })
-  const told = { ...loaded, env, privateFiles: wanted.map(({ path }) => path), warnings: [...loaded.warnings, ...(loaded.ok ? behindUnknownProxy(loaded.config) : []), ...warnings] }
+  const told = { ...(await withCommands(loaded, env)), env, privateFiles: wanted.map(({ path }) => path), warnings: [...loaded.warnings, ...(loaded.ok ? behindUnknownProxy(loaded.config) : []), ...warnings] }
   if (!found) return told
   const place = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
   return told.ok ? { ...told, warnings: [...told.warnings, ...openToAll(found, told.writtenSecrets)], ...place } : { ...told, ...place }
@@ -127,3 +135,7 @@ export const loadOrThrow = async (wanted: Wanted, env: Environment): Promise<Con
   if (!loaded.ok) throw new ConfigError(loaded.faults)
   return loaded
 }
+
+/** Files that no isolated command may see: the configuration, what it was read from, and where it is looked for. */
+export const privateFilesOf = ({ envFile }: Wanted, { path, privateFiles }: { readonly path?: string | undefined; readonly privateFiles: readonly string[] }): readonly string[] =>
+  [path ?? [], ...privateFiles, envFile ?? [], usualFile].flat().map((name) => resolve(name))

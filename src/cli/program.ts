@@ -1,11 +1,10 @@
 // The command line: verbs, flags, help. Each verb loads its own code, so that `postern version` does not load a gateway.
-import { resolve } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { faultText } from '../config/fault.ts'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import type { Config } from '../config/schema.ts'
 import { suggest } from '../config/suggest.ts'
-import { UsageError, print, printJson } from './answer.ts'
+import { ConfigError, UsageError, print, printJson } from './answer.ts'
 import type { Wanted } from './configuration.ts'
 import type { AddOptions } from './services-add.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
@@ -49,16 +48,17 @@ const noVerb = (command: Command, word: string): UsageError => {
 }
 
 const serve = async (given: Given, more: Flags = {}): Promise<void> => {
-  const { loadConfiguration, loadOrThrow } = await import('./configuration.ts')
+  const { loadConfiguration, loadOrThrow, privateFilesOf } = await import('./configuration.ts')
   const wanted = { ...wantedOf(given), flags: { ...wantedOf(given).flags, ...more } }
-  const { config, warnings, file, path, env, privateFiles } = await loadOrThrow(wanted, process.env)
+  const { config, warnings, file, path, env, privateFiles, unusable } = await loadOrThrow(wanted, process.env)
+  if (more.wrapped && unusable.length > 0) throw new ConfigError(unusable)
   const { start } = await import('./start.ts')
   await start({
     config,
     source: { file, path, load: () => loadConfiguration(wanted, process.env) },
-    warnings: warnings.map(faultText),
+    warnings: [...warnings, ...unusable].map(faultText),
     stateDir: stateDirectory(given.state, env),
-    privateFiles: [path ?? [], ...privateFiles, wanted.envFile ?? [], '.env'].flat().map((name) => resolve(name)),
+    privateFiles: privateFilesOf(wanted, { path, privateFiles }),
     tty: process.stdout.isTTY,
     logLevel: config.debug ? 'debug' : config.log_level,
     showStderr: more.wrapped !== undefined && process.stdout.isTTY,
@@ -158,10 +158,13 @@ export const createProgram = (): Command => {
 
   verb(program, 'serve', 'Start the gateway (also without a command).').action((_, command: Command) => serve(command.optsWithGlobals<Given>()))
   addWrap(program, verb)
-  verb(program, 'validate', 'Check the configuration without starting anything.').action(async (_, command: Command) => {
-    const given = command.optsWithGlobals<Given>()
-    await (await import('./config-verbs.ts')).validate(wantedOf(given), process.env, given.json === true, stateDirectory(given.state, process.env))
-  })
+  verb(program, 'validate', 'Check the configuration without starting the gateway; with --connect also everything that it names.')
+    .option('--connect', 'Ask identity providers for their metadata and keys, and servers whether they speak MCP; start commands once.')
+    .action(async (_, command: Command) => {
+      const given = command.optsWithGlobals<Given & { readonly connect?: true }>()
+      const { validate } = await import('./config-verbs.ts')
+      if (!(await validate(wantedOf(given), process.env, { connect: given.connect === true, json: given.json === true, stateDir: (env) => stateDirectory(given.state, env) }))) process.exitCode = 1
+    })
   const config = group('config', 'Look at the configuration: schema, explain.')
   verb(config, 'schema', 'Print the JSON Schema of the configuration file, for editors.').action(async () => (await import('./config-verbs.ts')).printSchema())
   verb(config, 'explain', 'Print each key, its value and where that came from; secrets are masked.')

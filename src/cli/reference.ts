@@ -41,6 +41,13 @@ JSON, \`{"error":{"code","message",…}}\`; configuration faults are in \`error.
 | 2 | the command line was wrong; for \`serve\`: stopped by a second signal before its work was done |
 | 3 | for \`serve\`: stopped, but calls that did not end in time were cut off, or by a fault |
 
+## Validating
+
+\`postern validate\` tells every fault of the configuration at once, and every command that this computer cannot start: no such program, no permission, no such folder. \`postern serve\` starts all
+the same and warns of those; a whole command line in \`command\` refuses the start, because it works nowhere. \`postern validate --connect\` then asks for everything that the
+configuration names, one line a check: the metadata and keys of each identity provider, each server with the token or headers it gets, each authorization server, each \`jwks_uri\`. Commands are started
+once, in a state directory of their own, and ended. It ends with 0 when everything answered and with 1 otherwise; \`--json\` prints the checks as \`{key, ok, say}\`.
+
 ## State
 
 Keys and the database are in the state directory: \`--state DIR\`, \`POSTERN_STATE\`, \`$XDG_STATE_HOME/postern\`, \`~/.local/state/postern\`. It is

@@ -69,7 +69,7 @@ export const watchConfiguration = ({ source, supply, started, log }: ReloadDeps)
       for (const fault of loaded.faults) log('error', 'config.refused', { message: `${faultText(fault)} (the configuration stays as it was)` })
       return
     }
-    for (const warning of loaded.warnings) log('warn', 'config.warning', { message: faultText(warning) })
+    for (const warning of [...loaded.warnings, ...loaded.unusable]) log('warn', 'config.warning', { message: faultText(warning) })
     const waiting = changed(started, loaded.config).filter((key) => !live.has(key))
     if (waiting.length > 0) log('warn', 'config.needs-restart', { keys: waiting, message: `Changed, but only a start can change it: ${waiting.join(', ')}` })
     const before = supply.config()

@@ -1,4 +1,5 @@
 // `postern wrap -- npx -y some-server`: one command as the only service, without a configuration file.
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, parse } from 'node:path'
 import type { Flags } from '../config/flags.ts'
@@ -61,6 +62,7 @@ const isPlace = (cwd: string): boolean => cwd !== homedir() && cwd !== parse(cwd
 /** The flags that make the command a service. Throws `UsageError`. */
 export const wrapped = (words: readonly string[], options: WrapOptions, env: Readonly<Record<string, string | undefined>>, here: string): Flags => {
   const [command, ...args] = words
+  if (args.length === 0 && command !== undefined && /\s/.test(command) && !existsSync(command)) throw new UsageError('The whole command stands in one pair of quotes. Leave them out: postern wrap -- npx -y some-server.')
   const cwd = options.cwd ?? (isPlace(here) ? here : undefined)
   const isolation = options.sandbox === false ? { sandbox: 'none' } : { sandbox_network: options.network !== false, sandbox_read: options.read ?? [], sandbox_write: options.write ?? [] }
   const service = { command, args, env: variables(options.env ?? [], env), ...(cwd === undefined ? {} : { cwd }), ...isolation }

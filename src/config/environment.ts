@@ -9,6 +9,7 @@ import { adoptServerList } from './server-list.ts'
 import { type Shape, shapeAt } from './shape.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, isBranch } from './tree.ts'
+import { wordsOf } from './words.ts'
 
 const about = (name: string, key: string, what: string): Fault => ({ key, origin: { from: 'environment', name }, what })
 
@@ -154,7 +155,7 @@ const downstream = (desk: Desk): void => {
 const serverCommand = (desk: Desk): void => {
   const line = desk.values.get('MCP_SERVER_CMD')
   if (!line?.text?.trim()) return
-  const words = [...line.text.matchAll(/(?:"[^"]*"|'[^']*'|\S)+/g)].map(([word]) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, '$1$2'))
+  const words = wordsOf(line.text)
   const origin = { from: 'environment', name: line.from } as const
   const [command = '', ...args] = words
   desk.tree.set(['mcp_services', 'server', 'command'], command, origin)

@@ -57,6 +57,12 @@ const mayBeLegacy = new Set([400, 404, 405])
 
 const wantsToken = ({ status }: Answer): boolean => status === 401 || status === 403
 
+/** A status that says so, or what the gateway itself says of a command that did not answer (1000 and the HTTP status). */
+const hasFailed = ({ status, message }: Answer): boolean => {
+  const { code } = isObject(message?.['error']) ? message['error'] : {}
+  return status >= 500 || (typeof code === 'number' && code >= 1500 && code < 1600)
+}
+
 const tokenSteps = ({ headers }: Answer, tell: Tell): void => {
   const oauth = /resource_metadata=/i.test(headers.get('www-authenticate') ?? '')
   tell('mcp', oauth ? 'yes' : 'unknown', oauth ? 'It announces the authorization of an MCP server.' : 'It answers nobody without a token, so this cannot be seen.')
@@ -87,7 +93,10 @@ const lookAtHttp = async (talk: Talk, lines: LineTools | undefined, tell: Tell):
   tell('reachable', 'yes', opened.status === 200 ? 'It answers.' : `It answers with status ${opened.status}.`)
   if (wantsToken(opened)) tokenSteps(opened, tell)
   else if (opened.status >= 300 && opened.status < 400) tell('mcp', 'no', 'It redirects, and the gateway follows no redirect: give the final URL.')
-  else if (opened.message) {
+  else if (hasFailed(opened)) {
+    const { message } = isObject(opened.message?.['error']) ? opened.message['error'] : {}
+    tell('mcp', 'no', `It failed: ${shown(message) || `status ${opened.status}`}${/[.!?]$/.test(shown(message)) ? '' : '.'}`)
+  } else if (opened.message && ('result' in opened.message || 'error' in opened.message)) {
     const result = isObject(opened.message['result']) ? opened.message['result'] : undefined
     tell('mcp', 'yes', `${sayServer(result, modern)}.`)
     tell('authorization', 'no', 'It wants no token: only the gateway’s login protects it.')

@@ -1,0 +1,156 @@
+// Everything that a configuration names, asked for once: identity providers, servers, authorization servers, key sets. Each check is one sentence.
+import { createBridges } from './bridges.ts'
+import type { Config } from './config/schema.ts'
+import { providerRefusal } from './identity/providers/openid-faults.ts'
+import { createMetadata, throughGuard } from './identity/providers/openid-metadata.ts'
+import { utf8Text } from './kit/bytes.ts'
+import { Refusal } from './kit/refusal.ts'
+import { withPath } from './placement.ts'
+import type { Outbound, Runtime } from './ports/runtime.ts'
+import { discover } from './services/discover.ts'
+import type { Step } from './services/step.ts'
+import { createTry } from './trial.ts'
+
+export interface Check {
+  /** The key whose value was tried. */
+  readonly key: string
+  readonly ok: boolean
+  /** One sentence. */
+  readonly say: string
+}
+
+type Service = Config['mcp_services'][string]
+type Provider = Config['oauth_providers'][string]
+
+export interface Means {
+  readonly runtime: Runtime
+  /** Goes to these URLs wherever they are: the operator wrote them. */
+  readonly outboundTo: (...urls: readonly string[]) => Outbound
+}
+
+const stop = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`)
+
+/** Without the codes that a refusal puts before its reason. */
+const why = (error: unknown): string => (error instanceof Refusal ? error.why : error instanceof Error ? error.message : String(error)).replace(/^(?:[a-z-]+\.[a-z-]+: )+/, '')
+
+const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
+  const { status, body } = await outbound(uri)
+  if (status !== 200) throw new TypeError(`${uri} answers with status ${status}`)
+  const { keys } = JSON.parse(utf8Text(body)) as { readonly keys?: unknown }
+  if (!Array.isArray(keys) || keys.length === 0) throw new TypeError(`${uri} holds no keys`)
+  return keys.length
+}
+
+const checkProvider = async ({ runtime: { now }, outboundTo }: Means, id: string, { issuer = '', scopes }: Provider): Promise<Check> => {
+  const key = `oauth_providers.${id}`
+  try {
+    const outbound = outboundTo(issuer)
+    const as = await createMetadata(issuer, now).get(throughGuard(outbound, now, issuer))
+    if (as.authorization_endpoint === undefined || as.token_endpoint === undefined || as.jwks_uri === undefined) throw new TypeError('its metadata lacks authorization_endpoint, token_endpoint or jwks_uri')
+    const keys = await countKeys(as.jwks_uri, outboundTo(issuer, as.jwks_uri))
+    const offered = as.scopes_supported
+    const unknown = offered ? scopes.filter((scope) => !offered.includes(scope)) : []
+    const odd = unknown.length > 0 ? ` It does not list the scope${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}.` : ''
+    return { key, ok: true, say: `${issuer} publishes its metadata and ${keys} key${keys === 1 ? '' : 's'}.${odd}` }
+  } catch (error) {
+    const failure = error instanceof Refusal || !(error instanceof TypeError) ? providerRefusal(error, '/') : error
+    return { key: `${key}.issuer`, ok: false, say: stop(`${issuer} cannot be used to sign in: ${why(failure)}`) }
+  }
+}
+
+const fixedHeaders = ({ upstream_auth: { type, token, headers } }: Service): Readonly<Record<string, string>> | undefined =>
+  type === 'static' ? { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...headers } : undefined
+
+/** The same requests with the headers that the service gets, and the last reason for which one failed. */
+const watched = (outbound: Outbound, headers: Readonly<Record<string, string>> = {}): { readonly outbound: Outbound; readonly failure: () => string | undefined } => {
+  let failure: string | undefined
+  return {
+    outbound: (url, options = {}) =>
+      outbound(url, { ...options, headers: { ...options.headers, ...headers } }).catch((error: unknown) => {
+        failure = why(error)
+        throw error
+      }),
+    failure: () => failure,
+  }
+}
+
+/** The steps of the discovery as one sentence; the one that ended it alone. */
+const verdict = (steps: readonly Step[], service: Service): Omit<Check, 'key'> => {
+  const bad = steps.find(({ step, result }) => (step === 'reachable' || step === 'mcp') && result === 'no')
+  if (bad) return { ok: false, say: bad.say }
+  const wants = steps.find(({ step, result }) => step === 'authorization' && result === 'yes')
+  const { type } = service.upstream_auth
+  if (wants && type === 'static') return { ok: false, say: 'The server refuses the token or headers of upstream_auth.' }
+  if (wants && type === 'none') return { ok: false, say: 'The server wants a token, and upstream_auth.type is none.' }
+  if (wants) return { ok: true, say: type === 'auto' ? wants.say : `The server wants a token, which upstream_auth (${type}) gets for each call.` }
+  return { ok: true, say: steps.filter(({ step }) => step === 'mcp' || step === 'tools').map(({ say }) => say).join(' ') }
+}
+
+const checkUrl = async ({ runtime, outboundTo }: Means, id: string, service: Service & { readonly url: string }): Promise<Check> => {
+  const url = withPath(service.url, service.transport)
+  const key = `mcp_services.${id}.url`
+  const { outbound, failure } = watched(outboundTo(url.replace(/^ws/, 'http')), fixedHeaders(service))
+  const steps = await discover(url, { outbound, lines: runtime.lines }, () => undefined)
+  const { ok, say } = verdict(steps, service)
+  const reason = ok ? undefined : failure()
+  return { key, ok, say: `${url}: ${say}${reason === undefined ? '' : ` (${reason})`}` }
+}
+
+const checkCommand = async ({ runtime }: Means, id: string, service: Service): Promise<Check> => {
+  const bridges = createBridges(runtime, 15_000)
+  const { outbound, end } = createTry(bridges)(id, service)
+  try {
+    const steps = await discover('http://command.invalid/mcp', { outbound }, () => undefined)
+    const { ok, say } = verdict(steps, service)
+    const said = steps.find(({ result }) => result === 'no') ? bridges.all().flatMap(({ failures }) => failures())[0] : undefined
+    return { key: `mcp_services.${id}.command`, ok, say: said === undefined ? say : `${say} ${stop(said.why)}` }
+  } finally {
+    end()
+    await bridges.close(0)
+  }
+}
+
+/** Authorization servers that are named, for services that sign in somewhere. */
+const checkIssuer = async ({ outboundTo }: Means, id: string, issuer: string): Promise<Check> => {
+  const key = `mcp_services.${id}.upstream_auth.issuer`
+  const url = new URL(issuer)
+  const path = url.pathname.replace(/\/$/, '')
+  const places = [`${url.origin}/.well-known/oauth-authorization-server${path}`, `${url.origin}/.well-known/openid-configuration${path}`, `${url.origin}${path}/.well-known/openid-configuration`]
+  let last = 'nothing was asked'
+  for (const place of new Set(places)) {
+    try {
+      const { status } = await outboundTo(issuer)(place, { headers: { accept: 'application/json' } })
+      if (status === 200) return { key, ok: true, say: `${issuer} publishes its metadata.` }
+      last = `${place} answers with status ${status}`
+    } catch (error) {
+      last = why(error)
+    }
+  }
+  return { key, ok: false, say: stop(`${issuer} publishes no metadata: ${last}`) }
+}
+
+const checkKeys = async ({ outboundTo }: Means, id: string, uri: string): Promise<Check> => {
+  const key = `clients.${id}.jwks_uri`
+  try {
+    return { key, ok: true, say: `${uri} holds ${await countKeys(uri, outboundTo(uri))} keys.` }
+  } catch (error) {
+    return { key, ok: false, say: stop(`${uri} cannot be used: ${why(error)}`) }
+  }
+}
+
+/** Checks in the order of the configuration, each told as it is known. Commands are started once, and ended. */
+export const checkConnections = async (config: Config, means: Means, told: (check: Check) => void): Promise<readonly Check[]> => {
+  const checks: Check[] = []
+  const say = (check: Check): void => {
+    checks.push(check)
+    told(check)
+  }
+  for (const [id, provider] of Object.entries(config.oauth_providers)) say(await checkProvider(means, id, provider))
+  for (const [id, service] of Object.entries(config.mcp_services)) {
+    const { url, upstream_auth: auth } = service
+    say(url === undefined ? await checkCommand(means, id, service) : await checkUrl(means, id, { ...service, url }))
+    if (auth.issuer !== undefined) say(await checkIssuer(means, id, auth.issuer))
+  }
+  for (const [id, { jwks_uri: uri }] of Object.entries(config.clients)) if (uri !== undefined) say(await checkKeys(means, id, uri))
+  return checks
+}

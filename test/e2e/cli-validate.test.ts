@@ -1,0 +1,137 @@
+// `postern validate`: what a file cannot mean is told at once; with --connect everything that it names is asked for, one line a check.
+import { createServer } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { readdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { hostileProvider, openIdProvider, providerConfig } from '../providers/openid-provider.ts'
+import type { RunningProvider } from '../providers/process.ts'
+import { type Place, createPlace, errorOf, postern, posternOnTerminal } from './cli-process.ts'
+
+let place: Place
+beforeEach(() => {
+  place = createPlace()
+})
+afterEach(() => place.remove())
+
+const server = fileURLToPath(new URL('../stdio/server-process.ts', import.meta.url))
+const json = (config: object): string => place.write('postern.json', JSON.stringify(config))
+const service = (keys: object): string => json({ mcp_services: { it: keys } })
+
+/** A port at which nobody listens. */
+const deadPort = (): Promise<number> =>
+  new Promise((resolve) => {
+    const socket = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = socket.address() as { port: number }
+      socket.close(() => resolve(port))
+    })
+  })
+
+const faults = async (args: readonly string[] = ['validate', '-c', 'postern.json']): Promise<readonly string[]> => {
+  const ran = await postern(place, args, { env: { PATH: '/usr/bin:/bin' } })
+  return ran.code === 0 ? [] : ((errorOf(ran)['faults'] as readonly { key: string; message: string }[] | undefined) ?? []).map(({ key, message }) => `${key} – ${message}`)
+}
+
+describe('a command that cannot be started', () => {
+  it('is a fault: no such program, no such path, no such folder, not executable', async () => {
+    service({ command: 'no-such-program' })
+    expect(await faults()).toEqual(['mcp_services.it.command – no-such-program is not in PATH (ENOENT); PATH is /usr/bin:/bin'])
+    service({ command: '/no/such/program', args: ['x'] })
+    expect(await faults()).toEqual(['mcp_services.it.command – there is no program /no/such/program (ENOENT)'])
+    const plain = place.write('plain', 'x', 0o644)
+    service({ command: plain, cwd: '~/nowhere' })
+    expect(await faults()).toEqual([
+      expect.stringMatching(/^mcp_services\.it\.cwd – there is no folder .*; ~ is not expanded here$/),
+      `mcp_services.it.command – ${plain} is not executable for this user (EACCES): chmod +x it, or name its interpreter as the command`,
+    ])
+    service({ command: 'env', cwd: place.path })
+    expect(await faults()).toEqual([])
+  })
+
+  it.each(['env some-server --key s3cret', '/usr/bin/env "a b"', 'no-such-program --flag'])('is a whole command line: %s', async (command) => {
+    service({ command })
+    const sentence = `mcp_services.it.command – is a whole command line, and no shell reads it: write command: ${command.split(' ')[0]}, and each of the other words as an entry of args`
+    expect(await faults()).toEqual([sentence])
+    // Nothing makes that work on another day, so it does not start either.
+    expect(await faults(['serve', '-c', 'postern.json', '--port', '0'])).toEqual([sentence])
+  })
+
+  it('may have a space in its path', async () => {
+    const program = place.write('my tools/run server', '#!/bin/sh\n', 0o700)
+    service({ command: program })
+    expect(await faults()).toEqual([])
+    service({ command: 'C:\\Program Files\\nodejs\\npx.cmd', args: ['-y', 'x'] })
+    expect(await faults()).toEqual(['mcp_services.it.command – there is no program C:\\Program Files\\nodejs\\npx.cmd (ENOENT)'])
+  })
+
+  it('ends wrap at once', async () => {
+    expect(await faults(['wrap', '--port', '0', '--', 'no-such-program', 'x'])).toEqual(['mcp_services.no-such-program.command – no-such-program is not in PATH (ENOENT); PATH is /usr/bin:/bin'])
+    expect(errorOf(await postern(place, ['wrap', '--', 'npx -y some-server']))).toEqual({ code: 'usage', message: 'The whole command stands in one pair of quotes. Leave them out: postern wrap -- npx -y some-server.' })
+  })
+})
+
+describe('validate --connect', () => {
+  let idp: RunningProvider
+  let lies: RunningProvider
+  let upstream: Upstream
+  let guarded: Upstream
+  beforeAll(async () => {
+    ;[idp, lies, upstream, guarded] = await Promise.all([
+      openIdProvider(),
+      hostileProvider(),
+      openUpstream((request, response, body) => {
+        const { id, method } = JSON.parse(body || '{}') as { id?: number; method?: string }
+        const result = method === 'initialize' ? { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 'far', version: '7' } } : { tools: [{ name: 'a' }, { name: 'b' }] }
+        response.writeHead(request.method === 'DELETE' ? 200 : id === undefined ? 202 : 200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+      }),
+      openUpstream((request, response) => response.writeHead(request.headers.authorization === 'Bearer right' ? 404 : 401).end()),
+    ])
+  }, 60_000)
+  afterAll(() => Promise.all([idp.close(), lies.close(), upstream.close(), guarded.close()]))
+
+  it('asks for everything, one line a check, and ends with 0', async () => {
+    json({ oauth_providers: { company: providerConfig(idp) }, mcp_services: { far: { url: upstream.url }, near: { command: process.execPath, args: [server], sandbox: 'none' } } })
+    const before = readdirSync(tmpdir()).filter((name) => name.startsWith('postern-validate-'))
+    const { code, screen } = await posternOnTerminal(place, ['validate', '--connect', '-c', 'postern.json'], { env: { NO_COLOR: '1' } })
+    const [valid, ...checks] = screen.trim().split('\n')
+    expect(valid).toMatch(/^Valid: postern\.json \(2 services, 1 identity provider, 0 local users\)$/)
+    expect(checks).toEqual([
+      expect.stringMatching(new RegExp(`^✓ oauth_providers\\.company – ${idp.url} publishes its metadata and \\d keys?\\.`)),
+      `✓ mcp_services.far.url – ${upstream.url}: It speaks MCP 2025-11-25: far 7. 2 tools found: a, b.`,
+      expect.stringMatching(/^✓ mcp_services\.near\.command – It speaks MCP 2025-11-25: .*tools found/),
+    ])
+    expect(code).toBe(0)
+    // Nothing is left behind, here or in the state directory.
+    expect(readdirSync(tmpdir()).filter((name) => name.startsWith('postern-validate-') && !before.includes(name))).toEqual([])
+    expect(readdirSync(place.home)).not.toContain('.local')
+  }, 60_000)
+
+  it('says what each failure is, and ends with 1', async () => {
+    const port = await deadPort()
+    const nowhere = `http://127.0.0.1:${port}`
+    json({
+      oauth_providers: { gone: { issuer: nowhere, client_id: 'a' }, other: { ...providerConfig(lies), issuer: `${lies.url}/discovery-other-issuer` } },
+      mcp_services: { gone: { url: `${nowhere}/mcp` }, key: { url: guarded.url, upstream_auth: { type: 'static', token: 'wrong' } }, own: { url: upstream.url, upstream_auth: { type: 'oauth', issuer: nowhere } }, ends: { command: process.execPath, args: ['-e', 'console.error("no licence"); process.exit(3)'], sandbox: 'none' }, echo: { command: 'cat', sandbox: 'none', start_timeout: 2000 } },
+      clients: { app: { name: 'App', redirect_uris: ['https://app.example/cb'], token_endpoint_auth_method: 'private_key_jwt', jwks_uri: `https://127.0.0.1:${port}/keys` } },
+    })
+    const { code, out } = await postern(place, ['validate', '--connect', '--json', '-c', 'postern.json'])
+    const { ok, checks } = JSON.parse(out) as { ok: boolean; checks: readonly { key: string; ok: boolean; say: string }[] }
+    expect([code, ok]).toEqual([1, false])
+    expect(checks.map((check) => `${check.ok ? '✓' : '✗'} ${check.key} – ${check.say}`)).toEqual([
+      `✗ oauth_providers.gone.issuer – ${nowhere} cannot be used to sign in: ${nowhere}: ECONNREFUSED.`,
+      expect.stringMatching(new RegExp(`^✗ oauth_providers\\.other\\.issuer – ${lies.url}/discovery-other-issuer cannot be used to sign in: .*issuer`)),
+      `✗ mcp_services.gone.url – ${nowhere}/mcp: Nothing answers there, or not in time. (${nowhere}: ECONNREFUSED)`,
+      `✗ mcp_services.key.url – ${guarded.url}: The server refuses the token or headers of upstream_auth.`,
+      `✓ mcp_services.own.url – ${upstream.url}: It speaks MCP 2025-11-25: far 7. 2 tools found: a, b.`,
+      `✗ mcp_services.own.upstream_auth.issuer – ${nowhere} publishes no metadata: ${nowhere}: ECONNREFUSED.`,
+      expect.stringMatching(/^✗ mcp_services\.ends\.command – .*ended with code 3.*no licence/),
+      expect.stringMatching(/^✗ mcp_services\.echo\.command – /),
+      `✗ clients.app.jwks_uri – https://127.0.0.1:${port}/keys cannot be used: https://127.0.0.1:${port}: ECONNREFUSED.`,
+    ])
+  }, 60_000)
+
+  it('says that there is nothing to ask for', async () => {
+    expect((await postern(place, ['validate', '--connect'])).out).toBe('Valid: no configuration file, so the defaults and the environment count (0 services, 0 identity providers, 0 local users)\nNothing to connect to: the configuration names no identity provider, no server and no key set.\n')
+  })
+})
