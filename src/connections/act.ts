@@ -37,7 +37,7 @@ type Action = (order: Order) => Promise<string>
 /** POST /connect/:service with csrf, action=connect|anew|disconnect|choose, account and return_to */
 export const createAct = ({ directory, sessions, accounts, wallet, depart, disconnect, limit, record }: ActDeps): Handler => {
   const connect = async ({ returnTo, ...order }: Order, anew: boolean): Promise<string> => {
-    await limit('authorize', order.visit.ip)
+    await limit('authorize', { ip: order.visit.ip })
     return depart({ ...order, returnTo: returnTo ?? pagePath(order.upstream.id), anew })
   }
   const actions: Readonly<Record<string, Action>> = {

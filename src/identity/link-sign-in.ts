@@ -19,7 +19,7 @@ export const createLinkSignIn =
   async (request, visit) => {
     // A preview of the link (mail scanners ask by HEAD, browsers by prefetch) must not use it up.
     if (request.method !== 'GET' || isAskedAhead(request)) throw new Refusal('request.method', 'login link', { headers: { allow: 'GET' } })
-    await limit('sign-in-address', visit.ip)
+    await limit('sign-in-address', { ip: visit.ip })
     if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? ''))) throw new Refusal('login.link-spent', 'unknown, used or expired')
     const flow = readCookie(request, pendingCookie)
     const waiting = flow !== undefined && (await describeFlow(flow, request)) !== undefined

@@ -40,11 +40,11 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
   return {
     async begin(request, visit) {
       const aim = aimOf(await browsers.ownForm(request))
-      await limit('sign-in-address', visit.ip)
+      await limit('sign-in-address', { ip: visit.ip })
       const id = lastSegment(request)
       const provider = (await offers(aim, request)).providers.find((candidate) => candidate.id === id)
       if (!provider) throw new Refusal('provider.unknown', id, { page: signInAgain(aim) })
-      await limit('kept-flows', '')
+      await limit('kept-flows', { ip: visit.ip })
       const state = trips.newState()
       const { url, trip } = await provider.begin({ state, again: aim.again, retry: loginPath(aim) })
       const browser = await browsers.bind(request)

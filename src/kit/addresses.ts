@@ -92,12 +92,22 @@ const hex = (bytes: Bytes): string => bytes.map((byte) => byte.toString(16).padS
  * (RFC 6177 §2); `loopback`. What is no address stands for itself.
  */
 export const networkOf = (address: string): string => {
+  // As runtimes write it: most callers come so, and nothing has to be parsed for them.
+  if (/^\d{1,3}(?:\.\d{1,3}){3}$/.test(address)) return address.startsWith('127.') ? 'loopback' : address
   const bytes = bytesOf(address.replace(/%.*$/, ''))
   if (!bytes) return address
   const [, at] = bytes.length === 16 ? (carriers.find(([prefix]) => within(bytes, prefix)) ?? []) : []
   const four = bytes.length === 4 ? bytes : at === undefined ? undefined : bytes.slice(at, at + 4)
   if (four) return four[0] === 127 ? 'loopback' : four.join('.')
   return hex(bytes) === '1'.padStart(32, '0') ? 'loopback' : `${hex(bytes.slice(0, 8))}/64`
+}
+
+/**
+ * What one subscriber may have at most: an IPv4 address, the /48 of an IPv6 address (RFC 6177 §2). What is no address stands for itself.
+ */
+export const siteOf = (address: string): string => {
+  const network = networkOf(address)
+  return network.endsWith('/64') ? `${network.slice(0, 12)}/48` : network
 }
 
 // RFC 6761 §6, RFC 6762 §3, RFC 8375, RFC 9476, ICANN's .internal, and what home routers and cloud providers answer for.

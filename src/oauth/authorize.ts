@@ -40,7 +40,7 @@ const requestOf = (draft: Draft, silent: boolean, ownNavigation: boolean): Autho
 export const createAuthorize = ({ runtime, directory, find, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
   const checks = authorizeChecks({ clients, directory, find })
   return async (request, visit) => {
-    await limit('authorize', visit.ip)
+    await limit('authorize', { ip: visit.ip })
     // RFC 6749 §3.1 allows POST; its query is never read, so the two cannot be played against each other.
     const params = request.method === 'POST' ? await readForm(request, maxRequest) : readQuery(request)
     const draft = emptyDraft(params, runtime.now())

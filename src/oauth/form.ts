@@ -4,7 +4,7 @@ import { isUtf8, readMediaType } from '../kit/media-type.ts'
 import { readWhole } from '../kit/http.ts'
 import { foreignSender } from '../kit/own-page.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Limit } from '../ports/rooms.ts'
+import type { Counted, Limit } from '../ports/rooms.ts'
 
 /** Largest body of an OAuth endpoint, bytes. */
 export const maxOAuthBody = 65_536
@@ -45,7 +45,7 @@ export const one = (params: URLSearchParams, name: string): string | undefined =
  * What token requests are counted by: the address and the client that the form names. Many people share the address of a hosted client, and nobody may use up
  * another's share by naming its id; two characters of a digest keep whoever makes ids up from filling the counter's memory.
  */
-export const paceKey = async (ip: string, form: URLSearchParams): Promise<string> => `${ip} ${(await digest(form.get('client_id') ?? '')).slice(0, 2)}`
+export const paceKey = async (ip: string, form: URLSearchParams): Promise<Counted> => ({ ip, and: (await digest(form.get('client_id') ?? '')).slice(0, 2) })
 
 /** What is about to be kept for somebody who has neither a session nor a grant. */
 export interface Newcomer {
@@ -56,12 +56,12 @@ export interface Newcomer {
 
 /**
  * What strangers can make the store hold is counted by its size, per address and in all: a flood meets its end before the store does. Throws `rate.limited` when
- * there is no space left for newcomers. Their address was counted for the request itself already, which pays for the first KiB.
+ * their address has used its share. Their address was counted for the request itself already, which pays for the first KiB.
  */
 export const takeSpace = async (limit: Limit, { of, record, ip }: Newcomer): Promise<void> => {
   const size = Math.ceil(JSON.stringify(record).length / 1024)
-  if (size > 1) await limit(of, ip, size - 1)
-  await limit(of === 'register' ? 'kept-registrations' : 'kept-flows', '', size)
+  if (size > 1) await limit(of, { ip }, size - 1)
+  await limit(of === 'register' ? 'kept-registrations' : 'kept-flows', { ip }, size)
 }
 
 export const onlyMethod = (request: Request, ...methods: readonly string[]): void => {

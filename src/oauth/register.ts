@@ -91,7 +91,7 @@ export const createRegister =
   ({ directory, clients, limit, record }: RegisterDeps): Handler =>
   async (request, visit) => {
     onlyMethod(request, 'POST')
-    await limit('register', visit.ip)
+    await limit('register', { ip: visit.ip })
     const { metadata } = await readClientMetadata(request)
     await takeSpace(limit, { of: 'register', record: metadata, ip: visit.ip })
     const { registrations } = clients

@@ -52,11 +52,21 @@ export type Guard = (authorization: readonly string[], address: Address, origin?
 
 export type PaceKind = 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address' | 'kept-registrations' | 'kept-flows'
 
+/**
+ * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen times the number. `and` narrows an address, to a client
+ * or a username.
+ */
+export type Counted = string | { readonly ip: string; readonly and?: string }
+
 export interface Limit {
-  /** Counts one use (or what it costs) of `kind` by `key`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
-  (kind: PaceKind, key: string, cost?: number): Promise<void>
+  /** Counts one use (or what it costs) of `kind`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
+  (kind: PaceKind, who: Counted, cost?: number): Promise<void>
   /** Takes one counted use back: it was no guess. */
-  forgive(kind: PaceKind, key: string): Promise<void>
+  forgive(kind: PaceKind, who: Counted): Promise<void>
+  /** A password is tried for an account by somebody whose browser is not known. Throws `rate.limited` while the account makes strangers wait. */
+  guess(account: string, ip: string): Promise<void>
+  /** It was wrong. */
+  guessedWrong(account: string): Promise<void>
 }
 
 /** One thing that happened, for the audit trail. Facts are JSON values; never a token, code, cookie or password. */

@@ -1,6 +1,6 @@
 // The identity room alone: memory store, a clock that is a number, and a browser that is a cookie jar.
 import type { RefusalCode } from '../../src/kit/refusal.ts'
-import type { DescribeFlow } from '../../src/ports/rooms.ts'
+import type { Counted, DescribeFlow } from '../../src/ports/rooms.ts'
 import type { Outbound, Passwords, Runtime } from '../../src/ports/runtime.ts'
 import { createPages } from '../../src/pages/pages.ts'
 import { configSchema, type ConfigInput } from '../../src/config/schema.ts'
@@ -79,11 +79,12 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     describeFlow,
     keepTokens: () => Promise.resolve(),
     limit: Object.assign(
-      async (kind: string, key: string) => {
+      async (kind: string, who: Counted) => {
+        const key = typeof who === 'string' ? who : [who.ip, who.and].filter((part) => part !== undefined).join(' ')
         limited.push(`${kind} ${key}`)
         await limit?.(kind, key)
       },
-      { forgive: () => Promise.resolve() },
+      { forgive: () => Promise.resolve(), guess: () => Promise.resolve(), guessedWrong: () => Promise.resolve() },
     ),
     record: (event) => void events.push(event),
     origins: [origin],

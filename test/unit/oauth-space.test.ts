@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { createLimit, paces } from '../../src/policy/rate.ts'
 import type { Limit } from '../../src/ports/rooms.ts'
 import { ask, codeFor, decide, exchange, logIn, refresh, register, toConsent } from './oauth-steps.ts'
-import { createWorld, origin, post, postJson, run, type World } from './oauth-world.ts'
+import { createWorld, origin, post, postJson, run, visit, type World } from './oauth-world.ts'
 
 const day = 86_400_000
 const kept = async (world: World) => (await world.store.list('client:')).length
@@ -58,9 +58,23 @@ describe('a registration that nobody has signed in with', () => {
   })
 })
 
-const fill = (limit: Limit, kind: 'kept-registrations' | 'kept-flows') => limit(kind, '', paces[kind].points).catch(() => undefined)
+/** Uses up what all addresses together may have kept. */
+const fill = async (limit: Limit, kind: 'kept-registrations' | 'kept-flows', ip: string): Promise<void> => {
+  await limit(kind, { ip }, paces[kind].points - 100)
+  for (let i = 0; i < 101; i++) await limit(kind, { ip }).catch(() => undefined)
+}
 
 describe('a flood of newcomers', () => {
+  it('[hostile R8] from elsewhere hits nobody', async () => {
+    const limit = createLimit({ now: () => 0, loopback: false })
+    const world = await createWorld({ limit })
+    await fill(limit, 'kept-registrations', '2001:db8::1')
+    await fill(limit, 'kept-flows', '2001:db8::1')
+    const client = await register(world)
+    expect((await ask(world, client)).code).toBeUndefined()
+    expect(await world.store.list('flow:')).toHaveLength(1)
+  })
+
   const flooded = async () => {
     const limit = createLimit({ now: () => 0, loopback: false })
     const world = await createWorld({ limit })
@@ -69,9 +83,9 @@ describe('a flood of newcomers', () => {
     return { world, limit, ...session }
   }
 
-  it('[hostile R8] of registrations hits who registers next, and nobody who has a grant', async () => {
+  it('[hostile R8] of registrations hits the address it came from, and nobody who has a grant', async () => {
     const { world, limit, client, ...tokens } = await flooded()
-    await fill(limit, 'kept-registrations')
+    await fill(limit, 'kept-registrations', visit.ip)
     const before = await kept(world)
     expect(await run(world.handlers.register, postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'] }))).toMatchObject({ status: 429, code: 'rate.limited' })
     expect(await kept(world)).toBe(before)
@@ -79,9 +93,9 @@ describe('a flood of newcomers', () => {
     expect((await exchange(world, client, await codeFor(world, client))).status).toBe(200)
   })
 
-  it('[hostile R8] of authorization requests hits browsers without a session, and nobody who is signed in or refreshes', async () => {
+  it('[hostile R8] of authorization requests hits browsers at its address, and nobody who is signed in or refreshes', async () => {
     const { world, limit, client, ...tokens } = await flooded()
-    await fill(limit, 'kept-flows')
+    await fill(limit, 'kept-flows', visit.ip)
     expect((await ask(world, client)).code).toBe('rate.limited')
     expect(await world.store.list('flow:')).toHaveLength(1)
     expect((await refresh(world, client, tokens.refresh)).status).toBe(200)

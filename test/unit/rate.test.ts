@@ -30,9 +30,9 @@ describe('a pace', () => {
 
   it('leaves registrations on a loopback gateway uncounted, where everybody has one address', async () => {
     const [local, open] = [createLimit({ now, loopback: true }), createLimit({ now, loopback: false })]
-    for (let i = 0; i < paces.register.points; i++) await Promise.all([local('register', '127.0.0.1'), open('register', '192.0.2.1')])
-    expect(await refused(local('register', '127.0.0.1'))).toBe('counted')
-    expect(await refused(open('register', '192.0.2.1'))).toBe('rate.limited')
+    for (let i = 0; i < paces.register.points; i++) await Promise.all([local('register', { ip: '127.0.0.1' }), open('register', { ip: '192.0.2.1' })])
+    expect(await refused(local('register', { ip: '127.0.0.1' }))).toBe('counted')
+    expect(await refused(open('register', { ip: '192.0.2.1' }))).toBe('rate.limited')
   })
   it('counts what a use costs', async () => {
     const limit = createLimit({ now, loopback: true })
@@ -45,8 +45,8 @@ describe('a pace', () => {
     expect(perHour(paces['kept-registrations'])).toBeGreaterThan(perHour(paces.register))
     expect(perHour(paces['kept-flows'])).toBeGreaterThan(perHour(paces.authorize))
     const limit = createLimit({ now, loopback: true })
-    await limit('kept-flows', '', paces['kept-flows'].points)
-    expect(await refused(limit('kept-flows', ''))).toBe('rate.limited')
+    await limit('kept-flows', { ip: '192.0.2.1' }, paces['kept-flows'].points)
+    expect(await refused(limit('kept-flows', { ip: '192.0.2.1' }))).toBe('rate.limited')
   })
 
   it('begins anew when its minute is over, and says how much of it is left', async () => {
@@ -67,5 +67,99 @@ describe('a pace', () => {
     expect(await refused(limit('sign-in', 'ana'))).toBe('rate.limited')
     for (let i = 0; i < 10_000; i++) await limit('sign-in', `crowd ${i}`)
     expect(await refused(limit('sign-in', 'ana'))).toBe('counted')
+  })
+})
+
+describe('an address', () => {
+  const open = () => createLimit({ now, loopback: false })
+  it('of IPv6 is a /64, and a /48 at sixteen times the number [hostile R8]', async () => {
+    const limit = open()
+    for (let i = 0; i < paces.register.points; i++) await limit('register', { ip: `2001:db8:1:2::${i.toString(16)}` })
+    expect(await refused(limit('register', { ip: '2001:db8:1:2:ffff:ffff:ffff:ffff' }))).toBe('rate.limited')
+    for (let net = 3; net < 17; net++) await limit('register', { ip: `2001:db8:1:${net.toString(16)}::1` }, paces.register.points)
+    await refused(limit('register', { ip: '2001:db8:1:fe::1' }, paces.register.points))
+    expect(await refused(limit('register', { ip: '2001:db8:1:ff::1' }))).toBe('rate.limited')
+    expect(await refused(limit('register', { ip: '2001:db8:2:2::1' }))).toBe('counted')
+  })
+
+  it('of IPv4 is itself, also when it comes in IPv6', async () => {
+    const limit = open()
+    await limit('register', { ip: '192.0.2.1' }, paces.register.points)
+    expect(await refused(limit('register', { ip: '::ffff:192.0.2.1' }))).toBe('rate.limited')
+    expect(await refused(limit('register', { ip: '192.0.2.2' }))).toBe('counted')
+  })
+})
+
+describe('what strangers may have kept', () => {
+  const { points, seconds } = paces['kept-flows']
+  it('is never used up for others by a flood from one place, whatever its addresses [hostile R8]', async () => {
+    const limit = createLimit({ now, loopback: false })
+    let taken = 0
+    for (let i = 0; i < points / 15; i++) if ((await refused(limit('kept-flows', { ip: `2001:db8:1:${i.toString(16)}::1` }, 16))) === 'counted') taken += 16
+    expect(taken).toBe(points)
+    for (let i = 0; i < 1000; i++) expect(await refused(limit('kept-flows', { ip: `198.51.${i >> 8}.${i & 255}` }, 16))).toBe('counted')
+    expect(await refused(limit('kept-flows', { ip: '2001:db8:1::1' }))).toBe('rate.limited')
+    time += seconds * 1000
+    expect(await refused(limit('kept-flows', { ip: '2001:db8:1::1' }))).toBe('counted')
+  })
+
+  it('is shared equally by a flood from a thousand places, and others have room beside it', async () => {
+    const limit = createLimit({ now, loopback: false })
+    for (let round = 0; round < 10; round++) {
+      for (let i = 0; i < 1000; i++) await refused(limit('kept-flows', { ip: `198.18.${i >> 8}.${i & 255}` }, 10))
+    }
+    expect(await refused(limit('kept-flows', { ip: '198.18.0.1' }, 10))).toBe('rate.limited')
+    expect(await refused(limit('kept-flows', { ip: '203.0.113.1' }, 16))).toBe('counted')
+  })
+})
+
+describe('passwords for one account from many addresses', () => {
+  const bot = (i: number): string => `198.18.${(i >> 8) & 255}.${i & 255}`
+  /** Tries by a hundred networks in turn, every ten seconds; how many were let try. */
+  const attack = async (limit: ReturnType<typeof createLimit>, rounds: number): Promise<number> => {
+    let tried = 0
+    for (let round = 0; round < rounds; round++) {
+      for (let i = 0; i < 100; i++) {
+        if ((await refused(limit.guess('ana', bot(i)))) !== 'counted') continue
+        tried++
+        await limit.guessedWrong('ana')
+      }
+      time += 10_000
+    }
+    return tried
+  }
+
+  it('make each other wait longer and longer [hostile P5]', async () => {
+    const limit = createLimit({ now, loopback: false })
+    // Ten minutes each: without a delay a hundred networks try ten thousand times a minute.
+    const [first, second, third] = [await attack(limit, 60), await attack(limit, 60), await attack(limit, 60)]
+    expect(first).toBeLessThan(300)
+    expect(second).toBeLessThanOrEqual(200)
+    expect(third).toBeLessThanOrEqual(100)
+  })
+
+  it('never keep the owner out: their own network waits once, whatever the others do', async () => {
+    const limit = createLimit({ now, loopback: false })
+    await attack(limit, 180)
+    let waited = 0
+    await limit.guess('ana', '203.0.113.7').catch((error: { detail: { headers: { 'retry-after': string } } }) => {
+      waited = Number(error.detail.headers['retry-after'])
+    })
+    expect(waited).toBeGreaterThan(0)
+    expect(waited).toBeLessThanOrEqual(600)
+    await attack(limit, 60)
+    expect(await refused(limit.guess('ana', '203.0.113.7'))).toBe('counted')
+    expect(await refused(limit.guess('ben', '203.0.113.7'))).toBe('counted')
+  })
+
+  it('cost nothing while they are few, and are forgotten after an hour', async () => {
+    const limit = createLimit({ now, loopback: false })
+    for (let i = 0; i < 20; i++) {
+      expect(await refused(limit.guess('ana', bot(i)))).toBe('counted')
+      await limit.guessedWrong('ana')
+    }
+    expect(await refused(limit.guess('ana', bot(99)))).toBe('rate.limited')
+    time += 3_600_000
+    expect(await refused(limit.guess('ana', bot(100)))).toBe('counted')
   })
 })
