@@ -3,7 +3,7 @@ import { createBridge, type Bridge } from './bridge/bridge.ts'
 import type { Config } from './config/schema.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Runtime } from './ports/runtime.ts'
-import type { Service } from './ports/services.ts'
+import type { Service, ServiceState } from './ports/services.ts'
 
 /** What is left of a removed service ends within five seconds. */
 const goneMs = 3000
@@ -13,8 +13,10 @@ type ServiceConfig = Config['mcp_services'][string]
 export interface Bridges {
   /** The bridge of a command, made when first asked for. */
   of(id: string, service: ServiceConfig): Service['upstream']
-  /** For the operator, service by service: whether its command can be started, the processes that run, and those that failed last. */
-  all(): readonly (Pick<Bridge, 'fit' | 'processes' | 'failures'> & { readonly service: string })[]
+  /** For the operator, service by service: the processes that run, and those that failed last. */
+  all(): readonly (Pick<Bridge, 'processes' | 'failures'> & { readonly service: string })[]
+  /** Whether the command behind a service can be started, as far as is known. */
+  state(upstream: Service['upstream']): ServiceState
   /** Ends the processes of what a service that is gone stood in front of; calls that are going get a moment. */
   end(upstream: Service['upstream']): void
   /** Lets calls that are going finish for `graceMs`, then ends every process. Resolves when all are gone. */
@@ -60,7 +62,8 @@ export const createBridges = (runtime: Runtime, keepAliveMs: number): Bridges =>
       if (bridge) bridges.set(bridge.carry, { service: id, bridge })
       return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported'))) }
     },
-    all: () => [...bridges.values()].map(({ service, bridge: { fit, processes, failures } }) => ({ service, fit, processes, failures })),
+    all: () => [...bridges.values()].map(({ service, bridge: { processes, failures } }) => ({ service, processes, failures })),
+    state: (upstream) => (upstream.kind === 'bridge' ? bridges.get(upstream.carry)?.bridge.state : undefined) ?? 'unknown',
     end(upstream) {
       const gone = upstream.kind === 'bridge' ? bridges.get(upstream.carry) : undefined
       if (!gone || upstream.kind !== 'bridge') return

@@ -39,12 +39,13 @@ import type { Berth } from './ports/lines.ts'
 import type { Principal } from './ports/people.ts'
 import type { Audit, AuditEvent } from './ports/rooms.ts'
 import type { Runtime, Visit } from './ports/runtime.ts'
-import type { Directory, Service } from './ports/services.ts'
+import type { Directory, Service, ServiceState } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
 import { createFront } from './proxy/front.ts'
 import { createFetchProxy, headOf } from './proxy/fetch-proxy.ts'
 import { createKnock } from './proxy/knock.ts'
 import { createDirectory } from './proxy/locate.ts'
+import { createPlaces, type Place } from './proxy/place.ts'
 import { createRefuse } from './proxy/refuse.ts'
 import { createWays } from './proxy/ways.ts'
 import type { AdmitSocket } from './proxy/websocket.ts'
@@ -111,6 +112,12 @@ export const startedEvent = ({ directory }: Pick<Gateway, 'directory'>, { versio
 
 const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
+const stateOf = (service: Service, bridges: Bridges, placeOf: (service: Service) => Place): ServiceState => {
+  const { upstream } = service
+  if (upstream.kind === 'local') return 'healthy'
+  return upstream.kind === 'bridge' ? bridges.state(upstream) : (placeOf(service).health?.state ?? 'unknown')
+}
+
 export const createGateway = (options: GatewayOptions): Gateway => {
   const { config, runtime, issuer } = options
   const origins = [issuer, ...(options.aliases ?? [])]
@@ -148,12 +155,13 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const front = createFront({ config, directory })
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const knock = createKnock({ config, directory, signer, cors, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
+  const placeOf = createPlaces({ directory, signer, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
+  const knock = createKnock({ config, directory, cors, placeOf, now: runtime.now })
   const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
   const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, alive, serving: supply.serving, always }
   const { admit, admitSocket, moved } = createWays(shared)
   const callByFetch = createFetchProxy({ admit, refuse, moved })
-  const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), commands: bridges.all })
+  const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), stateOf: (service) => stateOf(service, bridges, placeOf) })
 
   const routes = createRoutes({
     handlers: {

@@ -5,13 +5,14 @@ import type { ConnectStep } from './ports/connections.ts'
 import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Handler, Sessions } from './ports/rooms.ts'
 import type { Runtime } from './ports/runtime.ts'
-import type { Address, Directory } from './ports/services.ts'
+import type { Address, Directory, Service, ServiceState } from './ports/services.ts'
 import { hostOf } from './route.ts'
 import { isLoopback, mainAddress } from './services-list.ts'
 
 export interface Status {
   /** `GET /`: JSON for programs, the signed-in person's services for browsers. */
   readonly front: Handler
+  /** Of the gateway itself, or of the service that the path or `server` names. */
   readonly health: Handler
   readonly live: Handler
   readonly ready: Handler
@@ -28,8 +29,7 @@ interface StatusOptions {
   readonly draining: () => boolean
   /** Whether domains have hosts here that stand for them. */
   readonly encodes: () => boolean
-  /** Services that are commands, and whether each can be started. */
-  readonly commands: () => readonly { readonly service: string; readonly fit: boolean }[]
+  readonly stateOf: (service: Service) => ServiceState
 }
 
 const json = (body: unknown, status = 200): Response => Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
@@ -57,7 +57,7 @@ const streamable = ({ addresses }: Directory, opened: Address): Address => {
   return [opened, ...addresses].find(({ service, transport, resource }) => service === opened.service && transport === undefined && new URL(resource).origin === origin) ?? opened
 }
 
-export const createStatus = ({ runtime, directory, sessions, pages, standing, encodes, draining, commands }: StatusOptions): Status => {
+export const createStatus = ({ runtime, directory, sessions, pages, standing, encodes, draining, stateOf }: StatusOptions): Status => {
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined => mainAddress(directory, id)
@@ -68,13 +68,17 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
     url: resource,
     authRequired: service.authRequired,
   })
-  /** Seed 004, `/health`: the command that is asked about, or the only one there is. */
-  const serverOf = (named: string | null) => {
-    const all = commands()
-    if (named === null) return all.length === 1 ? all[0] : undefined
-    const found = all.find(({ service }) => service === named)
-    if (!found) throw new Refusal('route.unknown', `server ${named.slice(0, 80)}`, { say: `Server '${named.slice(0, 64)}' not found` })
-    return found
+  const known = (id: string): Service => {
+    const service = directory.service(id)
+    if (!service) throw new Refusal('route.unknown', `service ${id.slice(0, 80)}`, { say: `Service '${id.slice(0, 64)}' not found` })
+    return service
+  }
+  /** Seed 004, `/health`: the service that is asked about; where there is one command alone, its id is told, too. */
+  const asked = (url: URL): { readonly service: Service; readonly alone: boolean } | undefined => {
+    const named = url.pathname.startsWith('/health/') ? url.pathname.slice('/health/'.length) : url.searchParams.get('server')
+    if (named !== null) return { service: known(named), alone: false }
+    const commands = directory.services.filter(({ upstream }) => upstream.kind === 'bridge')
+    return commands.length === 1 ? { service: commands[0] as Service, alone: true } : undefined
   }
   return {
     async front(request, visit) {
@@ -87,12 +91,21 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
       return pages.home({ person: session.person, csrf: session.csrf, services, reachable, encodes: encodes() }, visit.requestId)
     },
     async health(request) {
-      const server = serverOf(new URL(request.url).searchParams.get('server'))
+      const about = asked(new URL(request.url))
       const stored = await probe()
-      const healthy = stored && server?.fit !== false
-      const about = { timestamp: new Date(runtime.now()).toISOString(), version: runtime.about.version, storage: { healthy: stored, backend_type: runtime.about.storage } }
-      const session = server && stored ? await sessions.of(request) : undefined
-      return json({ status: healthy ? 'healthy' : 'degraded', ...about, ...(server && { serverId: server.service, userId: session?.person.subject ?? null }) }, healthy ? 200 : 503)
+      // The gateway is well while it can work, whatever becomes of one server: what restarts it must not depend on a caller.
+      const state = about && !about.alone ? stateOf(about.service) : 'healthy'
+      const status = stored ? state : 'degraded'
+      const session = about && stored ? await sessions.of(request) : undefined
+      const body = {
+        status,
+        timestamp: new Date(runtime.now()).toISOString(),
+        version: runtime.about.version,
+        storage: { healthy: stored, backend_type: runtime.about.storage },
+        ...(about && !about.alone ? {} : { services: Object.fromEntries(directory.services.map((service) => [service.id, { status: stateOf(service) }])) }),
+        ...(about && { serverId: about.service.id, userId: session?.person.subject ?? null }),
+      }
+      return json(body, status === 'degraded' ? 503 : 200)
     },
     live: () => Promise.resolve(json({ ok: true })),
     async ready() {

@@ -42,7 +42,7 @@ export interface Bridge {
   readonly processes: Pool['list']
   readonly failures: Pool['failures']
   /** Whether its command can be started, as far as is known. */
-  readonly fit: boolean
+  readonly state: Pool['state']
   /** Looks after streams, silence and idleness; runs by itself while there are processes. */
   tick(): void
   /** Refuses what comes, lets calls that are going finish for `graceMs`, and ends every process. Resolves when all are gone. */
@@ -96,8 +96,8 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
     },
     processes: pool.list,
     failures: pool.failures,
-    get fit() {
-      return pool.fit
+    get state() {
+      return pool.state
     },
     tick: clock.tick,
     async close(graceMs) {

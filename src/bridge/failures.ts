@@ -1,4 +1,5 @@
 // What is remembered of processes that failed: the last few for the operator, and whether the command can be started at all.
+import type { ServiceState } from '../ports/services.ts'
 import type { ProcessEnd } from '../ports/spawn.ts'
 import type { Channel } from './channel.ts'
 
@@ -27,24 +28,24 @@ export interface Failures {
   ended(owner: string, channel: Channel, end: ProcessEnd, probe: boolean): void
   /** The newest last. */
   readonly all: readonly FailedProcess[]
-  /** False after a process that could not start, or ended or was given up without a word; until another has spoken. */
-  readonly fit: boolean
+  /** `degraded` after a process that could not start, or ended or was given up without a word; until another has spoken. */
+  readonly state: ServiceState
 }
 
 /** `startMs`: how long a process has to say something. */
 export const createFailures = (now: () => number, startMs: number): Failures => {
   const all: FailedProcess[] = []
-  let fit = true
+  let state: ServiceState = 'unknown'
   return {
     all,
-    get fit() {
-      return fit
+    get state() {
+      return state
     },
     ended(owner, channel, { kind, why }, probe) {
       // A server of before may end when it is asked what it is; one that is stopped early has had no time to speak.
       const dumb = kind === 'stopped' ? now() - channel.startedAt >= startMs : kind === 'refused' || !probe
-      if (channel.spoke()) fit = true
-      else if (dumb) fit = false
+      if (channel.spoke()) state = 'healthy'
+      else if (dumb) state = 'degraded'
       if (kind === 'stopped' || probe) return
       all.push({ ...known(owner, channel), endedAt: now(), why })
       if (all.length > mostFailed) all.shift()

@@ -1,6 +1,7 @@
 // The processes of one service: begun when there is a place, kept from being begun too soon after a failure, ended when idle.
 import { Refusal } from '../kit/refusal.ts'
 import type { Leave } from '../ports/bridge.ts'
+import type { ServiceState } from '../ports/services.ts'
 import type { ProcessEnd, ProcessPlan, SpawnServer } from '../ports/spawn.ts'
 import { type Channel, createChannel } from './channel.ts'
 import { createPlaces, type Lodger, type Place, type PlaceLimits } from './places.ts'
@@ -41,7 +42,7 @@ export interface Pool {
   /** The last few that ended by themselves, the newest last. */
   failures(): readonly FailedProcess[]
   /** Whether the command can be started, as far as is known. */
-  readonly fit: boolean
+  readonly state: ServiceState
   /** Starts nothing more, lets processes finish the calls they have for `graceMs`, and ends them; resolves when all are gone. */
   close(graceMs: number): Promise<void>
 }
@@ -90,8 +91,8 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
     get size() {
       return places.all.size
     },
-    get fit() {
-      return failures.fit || [...places.all].some(({ channel }) => channel?.spoke() === true)
+    get state() {
+      return [...places.all].some(({ channel }) => channel?.spoke() === true) ? 'healthy' : failures.state
     },
     list: () => [...places.all].flatMap(({ owner, channel }) => (channel ? [{ ...known(owner, channel), pending: channel.pending() }] : [])),
     failures: () => failures.all,

@@ -39,6 +39,9 @@ export interface Service {
   readonly identity: { readonly preset: IdentityPreset; readonly headers: Readonly<Record<string, string>>; readonly assertion: boolean }
 }
 
+/** What is known of the server behind a service: nothing yet, that it answers, or that it does not. */
+export type ServiceState = 'unknown' | 'healthy' | 'degraded'
+
 /** One address under which a service is reached: its own canonical resource URL and metadata. */
 export interface Address {
   readonly service: Service

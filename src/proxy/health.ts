@@ -1,6 +1,6 @@
 // A server that is long away: who calls it hears so at once, instead of waiting as long as everybody before, and is served again soon after it is back.
 import type { Lines } from '../ports/lines.ts'
-import type { Service } from '../ports/services.ts'
+import type { Service, ServiceState } from '../ports/services.ts'
 
 export interface Health {
   /** Whether a call may go; true at once as long as there is no doubt. */
@@ -9,6 +9,8 @@ export interface Health {
   heard(): void
   /** It answered nothing, and that took this long (ms). */
   missed(tookMs: number): void
+  /** As far as calls have shown. */
+  readonly state: ServiceState
 }
 
 /** So many in a row, and nothing heard meanwhile, make a doubt. */
@@ -24,6 +26,7 @@ const againMs = 2000
  */
 export const createHealth = ({ now, look }: { readonly now: () => number; readonly look: () => Promise<unknown> }): Health => {
   let missed = 0
+  let seen = false
   let away = false
   let lookedAt = -Infinity
   let looking: Promise<boolean> | undefined
@@ -31,6 +34,7 @@ export const createHealth = ({ now, look }: { readonly now: () => number; readon
   const heard = (): void => {
     missed = 0
     away = false
+    seen = true
   }
   const found = (there: boolean): boolean => {
     if (there) heard()
@@ -55,6 +59,9 @@ export const createHealth = ({ now, look }: { readonly now: () => number; readon
       return away ? false : (looking ?? true)
     },
     heard,
+    get state() {
+      return away ? 'degraded' : seen ? 'healthy' : 'unknown'
+    },
     missed(tookMs) {
       if (tookMs >= slowMs) missed++
     },

@@ -3,14 +3,11 @@ import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { isModern } from '../mcp/revisions.ts'
 import type { Head } from '../ports/calls.ts'
-import type { Credentials } from '../ports/connections.ts'
-import type { Signer } from '../ports/rooms.ts'
 import type { Address, Directory, Service } from '../ports/services.ts'
 import type { Cors } from './cors.ts'
 import { createFront } from './front.ts'
 import type { Inbound } from './inbound.ts'
-import { createPlaces } from './place.ts'
-import type { Place, PlacesOptions } from './place.ts'
+import type { Place } from './place.ts'
 import { isNormalQuery } from './target.ts'
 
 export interface Knock {
@@ -32,10 +29,8 @@ export interface Knock {
 export interface KnockDeps {
   readonly config: Pick<Config, 'allowed_hosts'>
   readonly directory: Directory
-  readonly signer: Signer
   readonly cors: Cors
-  readonly credentials?: Pick<Credentials, 'names'> | undefined
-  readonly lines: PlacesOptions['lines']
+  readonly placeOf: (service: Service) => Place
   readonly now: () => number
 }
 
@@ -54,9 +49,8 @@ const checkOrigin = ({ origin, site }: Inbound, { authRequired, id }: Service, c
 }
 
 /** Throws `request.host`, `request.host-unknown`, `route.unknown` (`storage.unavailable` while the services are not known) or `request.origin`, in this order. */
-export const createKnock = ({ config, directory, signer, cors, credentials, lines, now }: KnockDeps): ((head: Head) => Knock) => {
+export const createKnock = ({ config, directory, cors, placeOf, now }: KnockDeps): ((head: Head) => Knock) => {
   const front = createFront({ config, directory })
-  const placeOf = createPlaces({ directory, signer, credentials, lines, now })
   const encrypted = directory.issuer.startsWith('https:')
   return (head) => {
     const origin = front.host(head.host)

@@ -19,7 +19,7 @@ export interface Place {
   readonly health: Health | undefined
 }
 
-export interface PlacesOptions {
+interface PlacesOptions {
   readonly directory: Directory
   readonly signer: Signer
   readonly credentials?: Pick<Credentials, 'names'> | undefined

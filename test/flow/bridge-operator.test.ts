@@ -39,16 +39,35 @@ describe.each(houses)('%s', (_name, open) => {
     await upstream?.close()
   }, 30_000)
 
-  it('is told by /health whether a command can be started, and as whom it asks (seed 004)', async () => {
-    expect(await asked('/health?server=gone')).toEqual([200, expect.objectContaining({ status: 'healthy', serverId: 'gone', userId: null })])
+  it('is told by /health/{service} whether a command can be started, and as whom it asks (seed 004)', async () => {
+    const about = (status: string, serverId: string, userId: string | null = null) => ({
+      status,
+      timestamp: expect.any(String) as string,
+      version: expect.any(String) as string,
+      storage: { healthy: true, backend_type: expect.any(String) as string },
+      serverId,
+      userId,
+    })
+    for (const path of ['/health/gone', '/health?server=gone']) expect(await asked(path)).toEqual([200, about('unknown', 'gone')])
     for (const id of ['gone', 'crash']) await (await (await callerAt(id)).post(initialize)).text()
-    for (const id of ['gone', 'crash']) expect(await asked(`/health?server=${id}`)).toEqual([503, expect.objectContaining({ status: 'degraded', serverId: id, userId: null, timestamp: expect.any(String) as string })])
+    for (const id of ['gone', 'crash']) for (const path of [`/health/${id}`, `/health?server=${id}`]) expect(await asked(path)).toEqual([503, about('degraded', id)])
     await (await (await callerAt('small')).post(initialize)).text()
-    expect(await asked('/health?server=small', await signIn(yamada))).toEqual([200, expect.objectContaining({ status: 'healthy', serverId: 'small', userId: 'yamada' })])
-    // Where there are several, the gateway's own health is not that of one of them.
-    const [status, health] = await asked('/health')
-    expect([status, health['status'], 'serverId' in health]).toEqual([200, 'healthy', false])
-    expect((await asked('/health?server=echo'))[0]).toBe(404)
+    expect(await asked('/health/small', await signIn(yamada))).toEqual([200, about('healthy', 'small', 'yamada')])
+    expect(await asked('/health/echo')).toEqual([200, about('unknown', 'echo')])
+    await (await (await callerAt('echo')).post(initialize)).text()
+    expect(await asked('/health?server=echo')).toEqual([200, about('healthy', 'echo')])
+    expect(await asked('/health/nothing')).toEqual([404, expect.objectContaining({ error_description: "Service 'nothing' not found" })])
+    // The gateway's own health is not that of one of them: it is not restarted because a command fails.
+    expect(await asked('/health')).toEqual([
+      200,
+      {
+        status: 'healthy',
+        timestamp: expect.any(String) as string,
+        version: expect.any(String) as string,
+        storage: { healthy: true, backend_type: expect.any(String) as string },
+        services: { echo: { status: 'healthy' }, small: { status: 'healthy' }, gone: { status: 'degraded' }, crash: { status: 'degraded' } },
+      },
+    ])
   })
 
   it('reads what a server wrote to standard error, also when it is gone; nobody but an administrator does', async () => {
@@ -69,17 +88,20 @@ describe.each(houses)('%s', (_name, open) => {
 })
 
 describe('a gateway in front of one command', () => {
-  it('has the health of that command (seed 004)', async () => {
+  it('never turns unhealthy or unready because somebody called the command and it failed (seed 004)', async () => {
     const upstream = await openUpstream((_, response) => response.end('{}'))
     const house = await openInProcess({ upstream: upstream.url, config: { local_users: [ana], mcp_services: { server: { command: 'no-such-program', sandbox: 'none' } } } })
     const url = `${house.origin}/server/mcp`
-    const health = async () => {
-      const answer = await house.fetch(`${house.origin}/health`)
+    const at = async (path: string) => {
+      const answer = await house.fetch(`${house.origin}${path}`)
       return [answer.status, (await answer.json()) as unknown]
     }
-    expect(await health()).toEqual([200, expect.objectContaining({ status: 'healthy', serverId: 'server', userId: null })])
-    await (await callerOf(house, url, await tokenOf(house, ana, url)).post(initialize)).text()
-    expect(await health()).toEqual([503, expect.objectContaining({ status: 'degraded', serverId: 'server', userId: null })])
+    const told = (status: string) => expect.objectContaining({ status: 'healthy', services: { echo: { status: 'unknown' }, server: { status } }, serverId: 'server', userId: null }) as unknown
+    expect(await at('/health')).toEqual([200, told('unknown')])
+    for (let call = 0; call < 3; call++) await (await callerOf(house, url, await tokenOf(house, ana, url)).post(initialize)).text()
+    expect(await at('/health')).toEqual([200, told('degraded')])
+    expect(await at('/readyz')).toEqual([200, { ok: true }])
+    expect((await at('/health/server'))[0]).toBe(503)
     await house.close()
     await upstream.close()
   })
