@@ -151,7 +151,6 @@ export const createGateway = (options: GatewayOptions): Gateway => {
 
   const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: known.describeFlow(consent.describeFlow), keepTokens: connections.keepTokens, limit, record, origins })
 
-  const isAdmin = createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined)
   const front = createFront({ config, directory })
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
@@ -177,7 +176,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       signIn,
       status,
       servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-      services: createServicesApi({ supply, sessions, isAdmin, origins, record, bridges }),
+      services: createServicesApi({ supply, sessions, isAdmin: createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined), origins, record, bridges }),
       encode: createEncode({ domainRoot: () => supply.config().domain_root, directory, pages }),
       assets: createAssets(),
     },

@@ -57,7 +57,39 @@ const streamable = ({ addresses }: Directory, opened: Address): Address => {
   return [opened, ...addresses].find(({ service, transport, resource }) => service === opened.service && transport === undefined && new URL(resource).origin === origin) ?? opened
 }
 
-export const createStatus = ({ runtime, directory, sessions, pages, standing, encodes, draining, stateOf }: StatusOptions): Status => {
+/** Seed 004, `/health`: the service that is asked about; where there is one command alone, its id is told, too. */
+const askedOf = (directory: Directory, url: URL): { readonly service: Service; readonly alone: boolean } | undefined => {
+  const id = url.pathname.startsWith('/health/') ? url.pathname.slice('/health/'.length) : url.searchParams.get('server')
+  if (id === null) {
+    const [command, another] = directory.services.filter(({ upstream }) => upstream.kind === 'bridge')
+    return command && !another ? { service: command, alone: true } : undefined
+  }
+  const service = directory.service(id)
+  if (!service) throw new Refusal('route.unknown', `service ${id.slice(0, 80)}`, { say: `Service '${id.slice(0, 64)}' not found` })
+  return { service, alone: false }
+}
+
+const createHealthOf = ({ runtime, directory, sessions, stateOf }: StatusOptions, probe: () => Promise<boolean>): Handler =>
+  async (request) => {
+    const about = askedOf(directory, new URL(request.url))
+    const stored = await probe()
+    // The gateway is well while it can work, whatever becomes of one server: what restarts it must not depend on a caller.
+    const state = about && !about.alone ? stateOf(about.service) : 'healthy'
+    const status = stored ? state : 'degraded'
+    const session = about && stored ? await sessions.of(request) : undefined
+    const body = {
+      status,
+      timestamp: new Date(runtime.now()).toISOString(),
+      version: runtime.about.version,
+      storage: { healthy: stored, backend_type: runtime.about.storage },
+      ...(about && !about.alone ? {} : { services: Object.fromEntries(directory.services.map((each) => [each.id, { status: stateOf(each) }])) }),
+      ...(about && { serverId: about.service.id, userId: session?.person.subject ?? null }),
+    }
+    return json(body, status === 'degraded' ? 503 : 200)
+  }
+
+export const createStatus = (options: StatusOptions): Status => {
+  const { runtime, directory, sessions, pages, standing, encodes, draining } = options
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined => mainAddress(directory, id)
@@ -68,18 +100,6 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
     url: resource,
     authRequired: service.authRequired,
   })
-  const known = (id: string): Service => {
-    const service = directory.service(id)
-    if (!service) throw new Refusal('route.unknown', `service ${id.slice(0, 80)}`, { say: `Service '${id.slice(0, 64)}' not found` })
-    return service
-  }
-  /** Seed 004, `/health`: the service that is asked about; where there is one command alone, its id is told, too. */
-  const asked = (url: URL): { readonly service: Service; readonly alone: boolean } | undefined => {
-    const named = url.pathname.startsWith('/health/') ? url.pathname.slice('/health/'.length) : url.searchParams.get('server')
-    if (named !== null) return { service: known(named), alone: false }
-    const commands = directory.services.filter(({ upstream }) => upstream.kind === 'bridge')
-    return commands.length === 1 ? { service: commands[0] as Service, alone: true } : undefined
-  }
   return {
     async front(request, visit) {
       const accept = request.headers.get('accept') ?? ''
@@ -90,23 +110,7 @@ export const createStatus = ({ runtime, directory, sessions, pages, standing, en
       const services = await Promise.all(shown.map(async (address) => ({ ...view(address), account: await standing(address.service, session.person) })))
       return pages.home({ person: session.person, csrf: session.csrf, services, reachable, encodes: encodes() }, visit.requestId)
     },
-    async health(request) {
-      const about = asked(new URL(request.url))
-      const stored = await probe()
-      // The gateway is well while it can work, whatever becomes of one server: what restarts it must not depend on a caller.
-      const state = about && !about.alone ? stateOf(about.service) : 'healthy'
-      const status = stored ? state : 'degraded'
-      const session = about && stored ? await sessions.of(request) : undefined
-      const body = {
-        status,
-        timestamp: new Date(runtime.now()).toISOString(),
-        version: runtime.about.version,
-        storage: { healthy: stored, backend_type: runtime.about.storage },
-        ...(about && !about.alone ? {} : { services: Object.fromEntries(directory.services.map((service) => [service.id, { status: stateOf(service) }])) }),
-        ...(about && { serverId: about.service.id, userId: session?.person.subject ?? null }),
-      }
-      return json(body, status === 'degraded' ? 503 : 200)
-    },
+    health: createHealthOf(options, probe),
     live: () => Promise.resolve(json({ ok: true })),
     async ready() {
       if (draining()) return json({ ok: false, reason: 'draining' }, 503)

@@ -1,7 +1,8 @@
 // The process that serves one person's calls of 2026-07-28: any number at once, each with its own way back.
 import type { Refusal } from '../kit/refusal.ts'
 import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
-import type { Channel, ChannelEvents } from './channel.ts'
+import type { Channel } from './channel.ts'
+import type { ChannelEvents } from './channel-events.ts'
 import { createOutlet, type Outlet } from './outlet.ts'
 import { forWriting, type Id, isId, isRecord, metaOf, paramsOf, type Rpc, type Said, saying, statusOf } from '../mcp/rpc.ts'
 

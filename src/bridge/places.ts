@@ -1,7 +1,8 @@
 // The places that processes of a service have: so many in all and for one person, so many starting at once; whoever finds none waits in a queue.
 import { Refusal } from '../kit/refusal.ts'
 import type { Leave } from '../ports/bridge.ts'
-import type { Channel, ChannelEvents } from './channel.ts'
+import type { Channel } from './channel.ts'
+import type { ChannelEvents } from './channel-events.ts'
 
 /** Processes that start at the same moment; a start counts until the server has said something, at most this long. */
 const mostStarting = 8

@@ -6,13 +6,11 @@ import type { ProcessEnd, ProcessPlan, SpawnServer } from '../ports/spawn.ts'
 import { type Channel, createChannel } from './channel.ts'
 import { createPlaces, type Lodger, type Place, type PlaceLimits } from './places.ts'
 import { createFailures, type FailedProcess, known, type KnownProcess } from './failures.ts'
+import { createReports, type Tell } from './reports.ts'
 import { createRest } from './rest.ts'
 
 /** A process that served this long before it failed is begun again at once. */
 const steadyMs = 60_000
-/** Characters of one piece of standard error that are logged. */
-const mostLogged = 2000
-
 export interface PoolDeps {
   /** Display name of the service. */
   readonly name: string
@@ -21,7 +19,7 @@ export interface PoolDeps {
   readonly plan: (owner: string) => ProcessPlan
   readonly limits: PlaceLimits
   /** For the operator: a process began or ended, or said something that belongs to nobody. */
-  readonly tell: (level: 'debug' | 'info' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
+  readonly tell: Tell
 }
 
 export interface RunningProcess extends KnownProcess {
@@ -51,9 +49,8 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
   const places = createPlaces(limits, now)
   const rest = createRest(now)
   const failures = createFailures(now, limits.waitMs)
+  const reports = createReports(tell, now)
   let closed = false
-  /** What isolation keeps from its processes is told once. */
-  let said: string | undefined
 
   const begin = (place: Place): Channel => {
     const { owner, lodger } = place
@@ -67,14 +64,9 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
       lodger.ended(end)
       places.give(place)
     }
-    const stray = (what: string): void => tell('debug', 'process.stray', { owner, pid: channel.process.pid, what })
-    const complained = (text: string): void => tell('debug', 'process.stderr', { owner, pid: channel.process.pid, text: text.slice(0, mostLogged).trimEnd() })
-    const channel: Channel = createChannel(plan(owner), { name, spawn, now, stray, complained }, { ...lodger, ended })
+    const channel: Channel = createChannel(plan(owner), { name, spawn, now, ...reports.of(owner, () => channel) }, { ...lodger, ended })
     place.channel = channel
-    const { pid, isolation } = channel.process
-    tell('debug', 'process.started', { owner, pid, ...(isolation === undefined ? {} : { isolation }) })
-    if (isolation !== undefined && isolation !== said) tell('info', 'process.isolated', { message: isolation })
-    said = isolation
+    reports.started(owner, channel)
     return channel
   }
 

@@ -1,6 +1,7 @@
 // One session of a client of 2025 and the server process it has to itself: calls, notifications and answers one way, and everything the server says the other.
 import type { BridgeCall, BridgeReply } from '../ports/bridge.ts'
-import type { Channel, ChannelEvents } from './channel.ts'
+import type { Channel } from './channel.ts'
+import type { ChannelEvents } from './channel-events.ts'
 import { isId, kindOf, paramsOf, type Said, saying } from '../mcp/rpc.ts'
 import { createSessionCalls, gather, keyOf } from './session-calls.ts'
 import { createStreams, type Streams } from './streams.ts'

@@ -1,6 +1,7 @@
 // Sessions of clients of 2025 and before on one shared process: each has its own ids, progress, streams and subscriptions, and none can be asked anything.
 import { Refusal } from '../kit/refusal.ts'
-import type { CallEvents, Channel } from './channel.ts'
+import type { Channel } from './channel.ts'
+import type { CallEvents } from './channel-events.ts'
 import type { Lodging, LodgingDeps } from './lodging.ts'
 import { type Id, paramsOf, type Rpc, type Said, saying, withId } from '../mcp/rpc.ts'
 import { createSession } from './session.ts'

@@ -131,6 +131,7 @@ export const refusals = {
   'request.accept': row(406, 'invalid_request', 1406, 'Accept both application/json and text/event-stream.'),
   'mcp.legacy': row(400, 'invalid_request', 1400, 'This MCP server speaks older revisions only. Begin with initialize.'),
   'process.ended': row(502, 'temporarily_unavailable', 1502, 'The MCP server ended before it answered.'),
+  'process.answer': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave an answer that is not a message of MCP.'),
   'process.resting': row(503, 'temporarily_unavailable', 1503, 'The MCP server failed a moment ago. Try again soon.'),
   'process.limit': row(503, 'temporarily_unavailable', 1503, 'As many MCP servers run as the gateway may start. Try again in a moment.'),
   'process.unsupported': row(501, 'temporarily_unavailable', 1501, 'This gateway runs where it cannot start a command.'),

@@ -12,6 +12,7 @@ export interface Complaints {
   /** Nothing more will come: a line that was begun is whole. */
   end(): void
   text(): string
+  conceal(text: string): string
 }
 
 interface Concealer {
@@ -53,5 +54,6 @@ export const createComplaints = (env: Readonly<Record<string, string>>, told: (t
     },
     end: () => take(begun.length),
     text: () => kept + conceal(begun),
+    conceal,
   }
 }

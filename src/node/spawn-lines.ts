@@ -1,14 +1,27 @@
-// Lines of a process's standard output, however the pipe cuts them: bounded, and only whole and well-formed ones.
+// Lines of a process's standard output, however the pipe cuts them: bounded, and as text whatever bytes they are.
+import type { ProcessEvents } from '../ports/spawn.ts'
 
-/** Longest line, bytes: 10 MB of message and some room for what is around it. */
-export const longestLine = 10_485_760
+/** Longest line that is passed on, bytes: screenshots and dumps as base64. */
+const longestLine = 33_554_432
+/** What is longer than this is kept as long as all such lines together are within a bound. */
+const ordinaryLine = 10_485_760
+const mostInAll = 67_108_864
+/** A line that has no end here has none. */
+const endlessLine = 67_108_864
+/** How much of both ends of a line is kept that is too long. */
+const keptEnd = 4096
+/** A message whose line feed is missing is taken after this much silence. */
+const silenceMs = 250
 
 export interface Lines {
   /** Takes a piece. False when the line that has begun is longer than any may be; nothing more is to be given then. */
   push(piece: Buffer): boolean
+  /** Nothing more will come. */
+  end(): void
 }
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+const lenientUtf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 const textOf = (bytes: Uint8Array): string | undefined => {
   try {
@@ -18,38 +31,135 @@ const textOf = (bytes: Uint8Array): string | undefined => {
   }
 }
 
-export const createLines = (line: (text: string) => void, garbage: (bytes: number) => void, longest = longestLine): Lines => {
+const isWhole = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+type Told = Pick<ProcessEvents, 'line' | 'garbage' | 'oversized'>
+
+/** Bytes that long lines of all processes may still take. */
+export interface LineBudget {
+  left: number
+}
+
+export const createLineBudget = (): LineBudget => ({ left: mostInAll })
+
+/** What one line takes of the budget. */
+const createShare = (budget: LineBudget): { mayKeep(bytes: number): boolean; giveBack(): void } => {
+  let taken = 0
+  return {
+    mayKeep(bytes) {
+      if (bytes > longestLine) return false
+      const more = Math.max(0, bytes - ordinaryLine - taken)
+      if (more > budget.left) return false
+      budget.left -= more
+      taken += more
+      return true
+    },
+    giveBack() {
+      budget.left += taken
+      taken = 0
+    },
+  }
+}
+
+/** A line that is too long, of which the ends are kept. */
+interface Excess {
+  readonly head: Buffer
+  tail: Buffer
+  /** Nothing else of it is kept. */
+  readonly begun: Buffer[]
+}
+
+const createExcess = () => {
+  let kept: Excess | undefined
+  return {
+    get open() {
+      return kept !== undefined
+    },
+    keep(begun: readonly Buffer[], piece: Buffer): Excess {
+      kept ??= {
+        head: Buffer.from(Buffer.concat([...begun, piece].slice(0, 64)).subarray(0, keptEnd)),
+        tail: Buffer.concat(begun.slice(-64)).subarray(-keptEnd),
+        begun: [],
+      }
+      kept.tail = Buffer.from(Buffer.concat([kept.tail, piece.subarray(-keptEnd)]).subarray(-keptEnd))
+      return kept
+    },
+    clear: () => void (kept = undefined),
+  }
+}
+
+/** Servers on Windows end lines with CR LF; an empty line is nothing. */
+const tell = ({ line, garbage }: Told, bytes: Buffer): void => {
+  const end = bytes.length > 0 && bytes[bytes.length - 1] === 0x0d ? bytes.length - 1 : bytes.length
+  if (end === 0) return
+  const text = textOf(bytes.subarray(0, end))
+  if (text === undefined) garbage()
+  line(text ?? lenientUtf8.decode(bytes.subarray(0, end)))
+}
+
+export const createLines = (told: Told, budget: LineBudget): Lines => {
+  const share = createShare(budget)
   let begun: Buffer[] = []
   let size = 0
-  const whole = (last: Buffer): void => {
-    const bytes = begun.length === 0 ? last : Buffer.concat([...begun, last])
+  const excess = createExcess()
+  let silence: NodeJS.Timeout | undefined
+
+  const clear = (): void => {
     begun = []
     size = 0
-    // Servers on Windows end lines with CR LF; an empty line is nothing.
-    const end = bytes.length > 0 && bytes[bytes.length - 1] === 0x0d ? bytes.length - 1 : bytes.length
-    if (end === 0) return
-    const text = textOf(bytes.subarray(0, end))
-    if (text === undefined) garbage(end)
-    else line(text)
+    excess.clear()
+    share.giveBack()
+  }
+  const end = (last: Buffer): void => {
+    if (!excess.open && share.mayKeep(size + last.length)) {
+      const bytes = begun.length === 0 ? last : Buffer.concat([...begun, last])
+      clear()
+      return tell(told, bytes)
+    }
+    const { head, tail } = excess.keep(begun, last)
+    clear()
+    told.oversized(lenientUtf8.decode(head), lenientUtf8.decode(tail))
+  }
+  /** Some servers forget the line feed of their last message. */
+  const unended = (): void => {
+    const bytes = Buffer.concat(begun)
+    if (!isWhole(lenientUtf8.decode(bytes))) return
+    clear()
+    tell(told, bytes)
+  }
+  const begin = (rest: Buffer): void => {
+    size += rest.length
+    if (!excess.open && share.mayKeep(size)) begun.push(rest)
+    else begun = excess.keep(begun, rest).begun
+    if (!excess.open && rest[rest.length - 1] === 0x7d) silence = setTimeout(unended, silenceMs).unref()
   }
   return {
     push(piece) {
+      clearTimeout(silence)
       let from = 0
-      for (;;) {
-        const at = piece.indexOf(0x0a, from)
-        if (at === -1) break
-        if (size + at - from > longest) return false
-        whole(piece.subarray(from, at))
+      for (let at = piece.indexOf(0x0a); at !== -1; at = piece.indexOf(0x0a, from)) {
+        end(piece.subarray(from, at))
         from = at + 1
       }
       if (from === piece.length) return true
-      size += piece.length - from
-      if (size > longest) {
-        begun = []
+      if (size + piece.length - from > endlessLine) {
+        clear()
         return false
       }
-      begun.push(from === 0 ? piece : piece.subarray(from))
+      begin(from === 0 ? piece : piece.subarray(from))
       return true
+    },
+    end() {
+      clearTimeout(silence)
+      if (!excess.open) unended()
+      clear()
     },
   }
 }

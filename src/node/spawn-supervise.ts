@@ -5,7 +5,7 @@ import type { ProcessEnd, ProcessEvents, ServerProcess } from '../ports/spawn.ts
 import { type Complaints, createComplaints } from './spawn-complaints.ts'
 import { anythingLeft, signalAll } from './spawn-group.ts'
 import type { Guard } from './spawn-guard.ts'
-import { createLines } from './spawn-lines.ts'
+import { createLineBudget, createLines, type LineBudget } from './spawn-lines.ts'
 import { complaintOf, endOf } from './spawn-words.ts'
 
 /** Unread input beyond which a process is given no more. */
@@ -23,7 +23,7 @@ const later = (ms: number): Promise<void> => new Promise((done) => void setTimeo
 /** A process that never began. Told later, as any other end. */
 export const unborn = (end: ProcessEnd, events: ProcessEvents): ServerProcess => {
   queueMicrotask(() => events.ended(end))
-  return { pid: undefined, send: () => false, pause: () => undefined, resume: () => undefined, stderr: () => '', complaint: () => '', stop: () => Promise.resolve() }
+  return { pid: undefined, send: () => false, pause: () => undefined, resume: () => undefined, conceal: (text) => text, stderr: () => '', complaint: () => '', stop: () => Promise.resolve() }
 }
 
 export interface Charge {
@@ -87,12 +87,12 @@ const end = async (pid: number | undefined, mark: string, life: Life, input: { e
   await within(killMs)
 }
 
-const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, isolation }: Charge, life: Life, ended: (end: ProcessEnd) => void): void => {
+const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, isolation }: Charge, budget: LineBudget, life: Life, ended: (end: ProcessEnd) => void): void => {
   const { pid, stdin, stdout, stderr } = child
-  const lines = createLines(events.line, events.garbage)
+  const lines = createLines(events, budget)
   stdout.on('data', (piece: Buffer) => {
     if (life.over || life.reason?.kind === 'flood' || lines.push(piece)) return
-    life.reason = { kind: 'flood', say: 'The MCP server wrote a message of more than 10 MB and was ended.', why: `${command} wrote a line of more than 10 MB on standard output` }
+    life.reason = { kind: 'flood', say: 'The MCP server wrote a message without an end and was ended.', why: `${command} wrote a line of more than 64 MB on standard output` }
     if (pid !== undefined) signalAll(pid, mark, 'SIGKILL')
   })
   stderr.setEncoding('utf8').on('data', life.complaints.push)
@@ -101,6 +101,7 @@ const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, 
   child.on('error', (error: NodeJS.ErrnoException) => ended({ kind: 'refused', say: 'The MCP server could not be started.', why: `${command}: ${error.message}` }))
   child.on('exit', (code, signal) => {
     const finish = (): void => {
+      lines.end()
       life.complaints.end()
       ended(endOf(command, code, signal, life.complaints.text(), isolation))
     }
@@ -110,7 +111,7 @@ const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, 
 }
 
 /** Looks after a process that was just spawned with three pipes and, but on Windows, as the leader of a group. */
-export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge): ServerProcess => {
+const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge, budget: LineBudget): ServerProcess => {
   const { command, mark, env, events, guard } = charge
   const { pid, stdin, stdout } = child
   // Without a free file descriptor there is a process object and nothing to talk to.
@@ -132,7 +133,7 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
     events.ended(life.reason ?? how)
   }
   if (pid !== undefined) guard?.watch(pid, mark)
-  listen(child, charge, life, ended)
+  listen(child, charge, budget, life, ended)
   return {
     pid,
     send(line) {
@@ -140,6 +141,7 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
     },
     pause: () => void stdout.pause(),
     resume: () => void stdout.resume(),
+    conceal: life.complaints.conceal,
     stderr: life.complaints.text,
     ...(charge.isolation === undefined ? {} : { isolation: charge.isolation }),
     complaint: () => complaintOf(life.complaints.text()),
@@ -149,4 +151,10 @@ export const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge)
       return stopping
     },
   }
+}
+
+/** What looks after all processes: their long lines have one bound. */
+export const createSupervise = (): ((child: ChildProcessWithoutNullStreams, charge: Charge) => ServerProcess) => {
+  const budget = createLineBudget()
+  return (child, charge) => supervise(child, charge, budget)
 }

@@ -8,7 +8,7 @@ import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../por
 import { environmentFor, homeFor } from './spawn-environment.ts'
 import { createGuard } from './spawn-guard.ts'
 import { findBubblewrap, type Isolation, layOutSandbox, type Sandbox } from './spawn-sandbox.ts'
-import { supervise, unborn } from './spawn-supervise.ts'
+import { createSupervise, unborn } from './spawn-supervise.ts'
 import { watchReplaced } from './sandbox-watch.ts'
 import { findCommand, isolationNote } from './spawn-words.ts'
 
@@ -37,6 +37,7 @@ export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env
   const isolation = (): Isolation => (found ??= findBubblewrap(env['PATH'] ?? '', platform))
   const guard = createGuard()
   const running = new Set<ServerProcess>()
+  const supervise = createSupervise()
 
   const prepare = (plan: ProcessPlan, mark: string): Ready => {
     const home = realpathSync(homeFor(resolve(stateDir), plan))

@@ -21,7 +21,7 @@ export interface ProcessPlan {
 
 /** How a process ended, or why it never began. */
 export interface ProcessEnd {
-  /** `refused`: it was never started; `flood`: it wrote a line beyond every bound; `stopped`: we ended it. */
+  /** `refused`: it was never started; `flood`: it wrote a line that did not end; `stopped`: we ended it. */
   readonly kind: 'refused' | 'exit' | 'flood' | 'stopped'
   /** For whoever called: a sentence without paths, arguments or output. */
   readonly say: string
@@ -30,10 +30,12 @@ export interface ProcessEnd {
 }
 
 export interface ProcessEvents {
-  /** One line of standard output without its line feed, well-formed UTF-8. */
+  /** One line of standard output without its line feed; U+FFFD stands for bytes that are no UTF-8. */
   line(text: string): void
-  /** A line that was no UTF-8 text. */
-  garbage(bytes: number): void
+  /** The next line is not wholly UTF-8. */
+  garbage(): void
+  /** A line that is too long (32 MB, or less while others are long), of which only the two ends are kept. */
+  oversized(head: string, tail: string): void
   /** Whole lines of standard error, for the operator's log; configured values are written as their names. */
   complained?(text: string): void
   /** Exactly once; nothing follows. */
@@ -49,6 +51,8 @@ export interface ServerProcess {
   /** Stops reading what it writes, and goes on; back-pressure reaches the process through its pipe. */
   pause(): void
   resume(): void
+  /** The text with values that the operator configured written as their names. */
+  conceal(text: string): string
   /** The last 64 KiB it wrote to standard error, as `complained` tells it. */
   stderr(): string
   /** What it wrote last, and what that means where it is known, to be put behind a reason for the operator; empty when it wrote nothing. */

@@ -28,7 +28,7 @@ describe('never without bounds: many at once', () => {
     const plan = { service: 'cycles', owner: 'nobody', command: 'cat', args: [], env: {}, cwd: undefined, sandbox: 'none', network: true, read: [], write: [] } as const
     const pids: number[] = []
     const cycle = async (): Promise<void> => {
-      const child = start(plan, { line: () => undefined, garbage: () => undefined, ended: () => undefined })
+      const child = start(plan, { line: () => undefined, garbage: () => undefined, oversized: () => undefined, ended: () => undefined })
       pids.push(child.pid ?? 0)
       await child.stop()
     }

@@ -104,7 +104,7 @@ describe('never at the expense of others: a server', () => {
     const pid = bridge.processes()[0]?.pid ?? 0
     const before = process.memoryUsage.rss()
     const answer = await ana.tool('endless')
-    expect(answer.error).toEqual({ code: 1502, message: 'The MCP server wrote a message of more than 10 MB and was ended.', data: { code: 'process.ended', request_id: 'request' } })
+    expect(answer.error).toEqual({ code: 1502, message: 'The MCP server wrote a message without an end and was ended.', data: { code: 'process.ended', request_id: 'request' } })
     expect(process.memoryUsage.rss() - before).toBeLessThan(200_000_000)
     await until(() => !isAlive(pid), 'its end')
     expect(log.some(({ event }) => event === 'process.ended')).toBe(true)

@@ -77,6 +77,14 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     say({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: 'first' }] } })
     return args
   },
+  /** Says what it is told, with its call's id in the place of @ID; and then, after a while, answers if it is to. */
+  utter: async ({ text = '', base64 = '', answer }, { id }) => {
+    process.stdout.write(Buffer.from(Buffer.from(String(base64), 'base64').toString('latin1').replaceAll('@ID', String(id)), 'latin1'))
+    out(String(text).replaceAll('@ID', String(id)))
+    if (answer === undefined) return undefined
+    await later(Number(answer))
+    return { answered: true }
+  },
   'carriage-returns': (args, { id }) => void out(`{\r"jsonrpc":"2.0",\r"id":${JSON.stringify(id)},\r"result":{"content":[{"type":"text","text":"\\r\\n ${String(args['text'])}"}]}}\r\n`),
   pieces: async (_, { id }) => {
     const line = Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: 'häppchen 🧩' }] } })}\n`)

@@ -52,3 +52,17 @@ describe('the end of a process', () => {
     expect(complaintOf(' \n\n')).toBe('')
   })
 })
+
+describe('the last error of a process', () => {
+  it.each([
+    ['of many lines is told whole, and not by its bracket', 'listening\nUnhandled error: [\n  {\n    "code": "custom",\n    "message": "FIELD_URL must be set"\n  }\n]\n', 'Unhandled error: [ { "code": "custom", "message": "FIELD_URL must be set" } ]'],
+    ['of Node.js is told without its stack', "/srv/x.mjs:3\n    throw new Error('x')\n    ^\n\nError: no key\n    at f (file:///srv/x.mjs:3:9)\n    at node:internal/x:1:2\n\nNode.js v24.0.0\n", 'Error: no key'],
+    ['of Python is told with what it says below', 'Traceback (most recent call last):\n  File "/srv/x.py", line 1, in <module>\n    main()\nValidationError: 1 validation error for Settings\napi_key\n  Field required\n', 'ValidationError: 1 validation error for Settings api_key Field required'],
+    ['of npm is all its lines', 'up\nnpm error code E404\nnpm error 404 no-such-package\n', 'npm error code E404 npm error 404 no-such-package'],
+    ['is the last line where nothing is called an error', 'one\ntwo\n', 'two'],
+    ['is what a bracket closes where nothing is called an error', 'up\nSettings {\n  url: undefined\n}\n', 'Settings { url: undefined }'],
+    ['that is long is told by its two ends', `Error: ${'a'.repeat(700)}z\n`, `Error: ${'a'.repeat(293)} … ${'a'.repeat(299)}z`],
+  ])('%s', (_what, stderr, told) => {
+    expect(endOf('x', 1, null, stderr).why.split('; it last wrote: ')[1]).toBe(told)
+  })
+})

@@ -1,0 +1,151 @@
+// What a server's process writes: each answer and progress report finds its call, and what cannot be read ends the call that waits for it.
+import { Refusal } from '../kit/refusal.ts'
+import { forWriting, type Id, isRecord, kindOf, oneLine, paramsOf, readLine, type Rpc, withId } from '../mcp/rpc.ts'
+import { answerLike, createTolerantReader, mendAnswer } from '../mcp/tolerant.ts'
+import type { CallEvents, ChannelEvents } from './channel-events.ts'
+import { createUnanswered, type Lost, type Unanswered } from './unanswered.ts'
+
+export interface Pending {
+  readonly events: CallEvents
+  readonly clientId: Id
+  readonly token: Id | undefined
+  heardAt: number
+}
+
+export type Calls = Map<number, Pending>
+
+export interface Incoming {
+  line(line: string): void
+  /** A line beyond every bound, of which only the two ends are known. */
+  oversized(head: string, tail: string): void
+  /** A notification was sent: careless servers answer it with an error that has no id. */
+  notified(): void
+  /** A call is over, whoever ended it. */
+  settled(id: number): void
+  close(): void
+}
+
+export interface IncomingOptions {
+  readonly now: () => number
+  /** What a line was that belongs to nobody. */
+  readonly stray: (what: string) => void
+  /** It wrote what is no message, or none that can be read. `waited`: while calls were going. */
+  readonly unreadable: (text: string, waited: boolean) => void
+  readonly calls: Calls
+  readonly events: ChannelEvents
+  /** The server has answered something. */
+  readonly answered: () => void
+}
+
+/** Our ids are numbers; some servers write them as text. */
+const numberOf = (id: unknown): number => (typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : (id as number))
+
+const beyondRepair = (): Lost => ({ refusal: new Refusal('process.answer', 'its answer is not a JSON-RPC message') })
+const tooLarge = (): Lost => ({ refusal: new Refusal('process.answer', 'its answer is larger than 32 MB, or there were several large ones at once', { say: 'The MCP server gave an answer that is larger than the gateway passes on (32 MB).' }) })
+
+const methodNotFound = -32_601
+
+/** Gives a message to whom it is for; false for what is no message. */
+type Hear = (value: unknown, line: string) => boolean
+
+const createHear = ({ calls, events, now, stray, answered }: IncomingOptions, settled: (id: number) => void): Hear => {
+  const answer = (message: Rpc, text: string): void => {
+    const id = numberOf(message['id'])
+    const call = calls.get(id)
+    if (!call) return stray('an answer to no call')
+    calls.delete(id)
+    answered()
+    // Clients refuse an answer with both members, even where one is null (JSON-RPC 2.0 §5).
+    const whole = message['error'] === null || message['result'] === null ? mendAnswer(forWriting(text, message)) : undefined
+    call.events.answer(whole ? JSON.stringify({ ...whole, id: call.clientId }) : withId(text, message, call.clientId), whole ?? message)
+    settled(id)
+  }
+  const notification = (message: Rpc, text: string): void => {
+    if (message['method'] !== 'notifications/progress') return events.notification(message, text)
+    const params = paramsOf(message)
+    const call = calls.get(numberOf(params['progressToken']))
+    if (call?.token === undefined) return stray('progress of no call')
+    call.heardAt = now()
+    const whole = forWriting(text, message)
+    call.events.progress(JSON.stringify({ ...whole, params: { ...paramsOf(whole), progressToken: call.token } }))
+  }
+  return (value, line) => {
+    const kind = kindOf(value)
+    if (kind === undefined) return false
+    const message = value as Rpc
+    const text = oneLine(line, message)
+    if (kind === 'response') answer(message, text)
+    else if (kind === 'notification') notification(message, text)
+    else events.request(message, text)
+    return true
+  }
+}
+
+const createUnansweredOf = (calls: Calls): Unanswered => {
+  const unanswered = createUnanswered((id, lost) => {
+    const call = calls.get(id)
+    if (!call) return
+    calls.delete(id)
+    if ('refusal' in lost) call.events.failed(lost.refusal)
+    else call.events.answer(JSON.stringify({ ...lost.error, id: call.clientId }), lost.error)
+    unanswered.settled(id)
+  })
+  return unanswered
+}
+
+export const createIncoming = (options: IncomingOptions): Incoming => {
+  const { calls, unreadable } = options
+  let notifications = 0
+  const unanswered = createUnansweredOf(calls)
+  const hear = createHear(options, unanswered.settled)
+
+  /** Calls that somebody waits for; streams of notifications only where there is nothing else. */
+  const waiting = (): readonly number[] => {
+    const impatient = [...calls].filter(([, call]) => !call.events.patient)
+    return (impatient.length > 0 ? impatient : [...calls]).map(([id]) => id)
+  }
+  const lose = (text: string, tail: string | undefined, lost: Lost): void => {
+    const like = answerLike(text, tail)
+    unreadable(text, calls.size > 0)
+    if (!like) return
+    const known = like.ids.filter((id) => calls.has(id))
+    // With ids that are none of ours it answers something that is over.
+    if (known.length > 0 || like.ids.length === 0) unanswered.notice(known.length > 0 ? known : waiting(), lost)
+  }
+  /** JSON that is no message as it stands. */
+  const odd = (value: unknown, text: string): void => {
+    const mended = isRecord(value) ? mendAnswer(forWriting(text, value)) : undefined
+    if (mended && hear(mended, JSON.stringify(mended))) return
+    if (!mended || !isRecord(mended['error']) || mended['id'] !== null) return lose(text, undefined, beyondRepair())
+    unreadable(text, calls.size > 0)
+    if (mended['error']['code'] === methodNotFound && notifications > 0) notifications--
+    else unanswered.notice(waiting(), { error: mended })
+  }
+  const one = (value: unknown, text: string): void => {
+    if (!hear(value, text)) odd(value, text)
+  }
+  // Servers of 2025-03-26 may write arrays (basic/index, batching); each element goes its own way.
+  const each = (value: unknown, text: string): void => {
+    if (!Array.isArray(value)) return one(value, text)
+    const whole = forWriting(text, value) as readonly unknown[]
+    value.forEach((message, at) => one(message, JSON.stringify(whole[at])))
+  }
+  const reader = createTolerantReader({ value: each, unreadable: (text) => lose(text, undefined, beyondRepair()) })
+
+  return {
+    line(line) {
+      const read = readLine(line)
+      if (read && hear(read.value, line)) {
+        if (reader.open) reader.interrupt()
+      } else if (read && !reader.open) each(read.value, line)
+      else reader.line(line)
+    },
+    oversized(head, tail) {
+      if (reader.open) reader.interrupt()
+      lose(head, tail, tooLarge())
+    },
+    notified: () => void notifications++,
+    settled: unanswered.settled,
+    close: unanswered.close,
+  }
+}

@@ -1,0 +1,58 @@
+// What the operator hears of a service's processes beside their ends: that they began, what isolation keeps from them, and what they wrote to no purpose.
+import type { Channel, ChannelDeps } from './channel.ts'
+
+/** Characters of one piece of standard error that are logged. */
+const mostLogged = 2000
+/** Characters of what cannot be read that are logged, and of what is looked through for secrets. */
+const mostQuoted = 200
+const looked = 4096
+/** Lines that are no messages are told of so often in this time; a server may write nothing else. */
+const mostTold = 10
+const windowMs = 60_000
+
+export type Tell = (level: 'debug' | 'info' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
+
+export interface Reports {
+  /** For one process, which is there by the time that anything is said. */
+  of(owner: string, channel: () => Channel): Pick<ChannelDeps, 'stray' | 'unreadable' | 'complained'>
+  started(owner: string, channel: Channel): void
+}
+
+const beginning = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim().slice(0, mostQuoted)
+
+export const createReports = (tell: Tell, now: () => number): Reports => {
+  let since = -Infinity
+  let told = 0
+  let idleTold = false
+  /** What isolation keeps from processes is told once. */
+  let isolated: string | undefined
+
+  /** Whether a line that is no message is worth a warning: while a call waits it may be the reason, otherwise the first is enough. */
+  const isNews = (waited: boolean): boolean => {
+    if (now() - since >= windowMs) {
+      since = now()
+      told = 0
+      idleTold = false
+    }
+    if (told >= mostTold || (!waited && idleTold)) return false
+    told++
+    idleTold ||= !waited
+    return true
+  }
+
+  return {
+    of: (owner, channel) => ({
+      stray: (what) => tell('debug', 'process.stray', { owner, pid: channel().process.pid, what }),
+      unreadable(text, waited) {
+        const { pid, conceal } = channel().process
+        tell(isNews(waited) ? 'warn' : 'debug', 'process.unreadable', { owner, pid, waited, text: beginning(conceal(text.slice(0, looked))) })
+      },
+      complained: (text) => tell('debug', 'process.stderr', { owner, pid: channel().process.pid, text: text.slice(0, mostLogged).trimEnd() }),
+    }),
+    started(owner, { process: { pid, isolation } }) {
+      tell('debug', 'process.started', { owner, pid, ...(isolation === undefined ? {} : { isolation }) })
+      if (isolation !== undefined && isolation !== isolated) tell('info', 'process.isolated', { message: isolation })
+      isolated = isolation
+    },
+  }
+}
