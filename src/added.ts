@@ -39,10 +39,10 @@ const missing = (some: readonly Added[], others: readonly Added[]): string[] =>
   some.filter(({ id }) => !others.some((other) => other.id === id)).map(({ id }) => id)
 
 const readAll = async (registry: Registry, { log }: Pick<Runtime, 'log'>): Promise<readonly Added[]> =>
-  (await registry.all()).flatMap(({ id, service, anywhere }): Added[] => {
+  (await registry.all()).flatMap(({ id, service, anywhere, addedAt }): Added[] => {
     const config = parsed(id, service)
     if (!config) log('error', 'service.unreadable', { service: id, why: 'this version cannot read how it was registered' })
-    return config ? [{ id, config, publicOnly: anywhere !== true }] : []
+    return config ? [{ id, config, publicOnly: anywhere !== true, addedAt }] : []
   })
 
 export const createAdded = ({ registry, runtime, directory, apply, fixed }: AddedDeps): AddedServices => {

@@ -142,7 +142,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const sessions = known.sessions(createSessions({ runtime, present, issuer, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 }))
   const signer = createSigner({ runtime, issuer, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
   const clients = known.clients(createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory }))
-  const grants = createGrants({ runtime, config, record, present })
+  const grants = createGrants({ runtime, config, record, present, find: catchUp.find })
   const tokens = createTokens({ runtime, config, signer })
   const flows = known.flows(createFlows({ runtime }))
   const guard = createGuard({ runtime, directory, signer, grants })

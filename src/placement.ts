@@ -1,6 +1,7 @@
 // From the configuration to the services and the hosts they are reached at.
 import type { Bridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
+import { generationOf } from './generation.ts'
 import type { Service } from './ports/services.ts'
 import type { Placement } from './proxy/locate.ts'
 
@@ -11,9 +12,19 @@ const timeoutOf = ({ command, timeout, start_timeout: start }: Config['mcp_servi
 
 type ServiceConfig = Config['mcp_services'][string]
 
-const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, publicOnly: boolean): Service => ({
+/** How a service came that the configuration does not name. */
+interface Origin {
+  /** As in ports/services.ts. */
+  readonly publicOnly: boolean
+  /** Epoch ms; absent for one that the configuration names. */
+  readonly addedAt?: number
+}
+
+const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, { publicOnly, addedAt }: Origin): Service => ({
   id,
   name: service.name ?? id,
+  generation: generationOf(service, addedAt),
+  ...(addedAt === undefined ? {} : { addedAt }),
   description: service.description,
   ...(service.alias === undefined ? {} : { alias: service.alias }),
   upstream: service.url === undefined ? bridges.of(id, service) : { kind: 'http', url: withPath(service.url, service.transport), transport: service.transport, ...(publicOnly ? { publicOnly } : {}) },
@@ -26,26 +37,25 @@ const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, publicO
   identity: service.identity,
 })
 
-/** `publicOnly`: as in ports/services.ts. */
-export type ServiceMaker = (id: string, service: ServiceConfig, publicOnly: boolean) => Service
+export type ServiceMaker = (id: string, service: ServiceConfig, origin: Origin) => Service
 
 /** Makes services, and the same one again for the same words, so that what belongs to a service (its processes, its streams) outlives a change of others. */
 export const createServiceMaker = (bridges: Bridges): ServiceMaker => {
   const made = new Map<string, { readonly words: string; readonly service: Service }>()
-  return (id, config, publicOnly) => {
-    const words = JSON.stringify([config, publicOnly])
+  return (id, config, origin) => {
+    const words = JSON.stringify([config, origin.publicOnly, origin.addedAt])
     const before = made.get(id)
     if (before?.words === words) return before.service
-    const service = serviceOf(id, config, bridges, publicOnly)
+    const service = serviceOf(id, config, bridges, origin)
     made.set(id, { words, service })
     return service
   }
 }
 
-export interface Added {
+export interface Added extends Origin {
   readonly id: string
   readonly config: ServiceConfig
-  readonly publicOnly: boolean
+  readonly addedAt: number
 }
 
 /**
@@ -55,8 +65,8 @@ export interface Added {
 export const placementOf = (config: Config, first: readonly Service[], make: ServiceMaker, added: readonly Added[] = []): Placement => ({
   services: [
     ...first,
-    ...Object.entries(config.mcp_services).map(([id, service]) => make(id, service, false)),
-    ...added.filter(({ id }) => !Object.hasOwn(config.mcp_services, id)).map((service) => make(service.id, service.config, service.publicOnly)),
+    ...Object.entries(config.mcp_services).map(([id, service]) => make(id, service, { publicOnly: false })),
+    ...added.filter(({ id }) => !Object.hasOwn(config.mcp_services, id)).map((service) => make(service.id, service.config, service)),
   ],
   defaultService: config.default_service,
   hosts: config.hosts,

@@ -11,6 +11,7 @@ export const demoService = (runtime: Pick<Runtime, 'random' | 'about'>): Service
   return {
     id: 'demo',
     name: 'Demo',
+    generation: 'built-in',
     description: 'A small MCP server inside this gateway, to try it with.',
     upstream: { kind: 'local', handle: async (request) => (await load())(request) },
     authRequired: true,

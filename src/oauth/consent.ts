@@ -28,13 +28,16 @@ export interface Consent {
 }
 
 export const createConsent = (deps: ConsentDeps): Consent => {
-  const { config, directory, sessions, pages, flows, upstream } = deps
+  const { config, directory, find, sessions, pages, flows, upstream } = deps
   const remembered = createRemembered(deps)
   const questions = createQuestions(deps)
   const decisions = createDecisions({ ...deps, respond: authorizationResponse(directory.issuer) })
 
-  /** Proves that the form came from the page that this browser's session was shown for this flow. */
-  const csrfOf = (flow: Flow, session: Session): Promise<string> => digest(`consent.${flow.id}.${session.csrf}`)
+  /** Proves that the form came from the page that this browser's session was shown for this flow, about this generation of the service. */
+  const csrfOf = async (flow: Flow, session: Session): Promise<string> => {
+    const generation = (await find(flow.resource))?.service.generation ?? ''
+    return digest(`consent.${flow.id}.${generation}.${session.csrf}`)
+  }
 
   const page: Handler = async (request, visit) => {
     const read = await flows.of(one(readQuery(request), 'flow') ?? '', request)
@@ -46,10 +49,10 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     }
     const question = await questions.pose(read, session)
     // Back from connecting an account: the answer was given, in this browser, by this person.
-    if (flows.allowedBy(flow, session.person)) return decisions.allow(question, visit, 'asked')
-    const known = await remembered.scopes(question)
+    if (flows.allowedBy(flow, session.person, question.address.service.generation)) return decisions.allow(question, visit, 'asked')
+    const known = await remembered.recall(question)
     const ahead = flow.silent ? undefined : await upstream.ahead(question.address, session.person)
-    const settled = !ahead && !flow.ask && flow.ownNavigation && ownNavigation(request) && flow.scopes.every((scope) => known.includes(scope))
+    const settled = !ahead && !flow.ask && flow.ownNavigation && ownNavigation(request) && known.settles
     if (settled) return decisions.allow(question, visit, 'remembered')
     if (flow.silent) throw tellClient(flow, 'consent.required', 'prompt=none without a remembered answer')
     return pages.consent(consentView(question, known, await csrfOf(flow, session), config.refresh_token_lifetime * 1000, ahead), visit.requestId)
@@ -70,7 +73,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     await remembered.keep(question)
     if (!(await upstream.ahead(question.address, session.person))) return decisions.allow(question, visit, 'asked')
     // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they said yes to this client.
-    if (!(await flows.allow(read, session.person))) throw new Refusal('flow.used')
+    if (!(await flows.allow(read, session.person, question.address.service.generation))) throw new Refusal('flow.used')
     return upstream.begin({ address: question.address, session, returnTo: `/oauth/consent?flow=${read.flow.id}`, visit })
   }
 

@@ -45,10 +45,23 @@ export const createDecisions = ({ clients, grants, tokens, flows, pages, record,
     // The grant is made before the flow is spent: what fails in between can be tried again, and of two answers at once the loser's code never leaves this process.
     async allow(question, visit, how) {
       const { flow, client, session, person, read } = question
+      const { generation } = question.address.service
       const { redirectUri, redirectSent, resource, scopes, challenge } = flow
       const refreshable = mayRefresh(client, scopes)
       if (client.kind === 'dynamic') await clients.registrations.use(client.id)
-      const { grant, secret } = await grants.create({ person, clientId: client.id, clientName: client.name, redirectUri, redirectSent, resource, scopes, challenge, refreshable, authTime: session.signedInAt })
+      const { grant, secret } = await grants.create({
+        person,
+        clientId: client.id,
+        clientName: client.name,
+        redirectUri,
+        redirectSent,
+        resource,
+        ...(generation !== undefined && { serviceGeneration: generation }),
+        scopes,
+        challenge,
+        refreshable,
+        authTime: session.signedInAt,
+      })
       if (!(await flows.spend(read))) {
         await grants.discard(grant.id)
         throw new Refusal('flow.used')

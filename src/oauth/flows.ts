@@ -32,7 +32,7 @@ export interface Flow extends AuthorizationRequest {
   /** Digest of the cookie's secret. */
   readonly browser: string
   readonly answered: boolean
-  /** Key of the person who said yes already and is away to connect an upstream account; their answer is not asked for twice. */
+  /** Who said yes already, to which generation of the service, and is away to connect an upstream account; their answer is not asked for twice. */
   readonly allowed?: string
 }
 
@@ -49,9 +49,9 @@ export interface Flows {
   /** The same for who only wants to know: undefined where `of` refuses. */
   peek(id: string, browser: Request): Promise<Flow | undefined>
   /** Notes the yes of a person who has a step to take before it counts; false when the flow was changed meanwhile. */
-  allow(read: ReadFlow, person: Person): Promise<boolean>
-  /** Whether this person said yes so. */
-  allowedBy(flow: Flow, person: Person): boolean
+  allow(read: ReadFlow, person: Person, generation?: string): Promise<boolean>
+  /** Whether this person said yes so, to this generation of the service. */
+  allowedBy(flow: Flow, person: Person, generation?: string): boolean
   /** Marks the flow answered; false when somebody else did so first. */
   spend(read: ReadFlow): Promise<boolean>
   /** `Set-Cookie` value that removes the flow's cookie. */
@@ -64,6 +64,8 @@ const maxCookies = 20
 const prefix = '__Host-postern-flow-'
 const attributes = 'Path=/; Secure; HttpOnly; SameSite=Lax'
 const idShape = /^[\w-]{32}$/
+
+const answerOf = (person: Person, generation = ''): string => `${personKey(person)}\n${generation}`
 
 const cookieName = (id: string): string => prefix + id.slice(0, 8)
 const dropCookie = (name: string): string => `${name}=; Max-Age=0; ${attributes}`
@@ -126,8 +128,8 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
       const found = await judge(id, browser)
       return found instanceof Refusal ? undefined : found.flow
     },
-    allow: ({ flow, mark }, person) => replace({ ...flow, allowed: personKey(person) }, mark),
-    allowedBy: ({ allowed }, person) => allowed === personKey(person),
+    allow: ({ flow, mark }, person, generation) => replace({ ...flow, allowed: answerOf(person, generation) }, mark),
+    allowedBy: ({ allowed }, person, generation) => allowed === answerOf(person, generation),
     spend: ({ flow, mark }) => replace({ ...flow, answered: true }, mark),
     forget: (id) => dropCookie(cookieName(id)),
   }

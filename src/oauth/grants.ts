@@ -7,6 +7,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
 import type { Audit, Present } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { FindAddress, Service } from '../ports/services.ts'
 import { createLive } from './live.ts'
 import { movedOn, replacedNewest, type Rotation, type Step } from './rotation.ts'
 
@@ -21,6 +22,8 @@ export interface Grant extends Rotation {
   readonly redirectUri: string
   readonly redirectSent: boolean
   readonly resource: string
+  /** The generation of the service that was consented to; absent in grants of 0.1.0 that were not used since. */
+  readonly serviceGeneration?: string
   readonly scopes: readonly string[]
   /** PKCE S256 challenge. */
   readonly challenge: string
@@ -41,7 +44,7 @@ export interface ReadGrant {
   readonly mark: string
 }
 
-export type NewGrant = Pick<Grant, 'person' | 'clientId' | 'clientName' | 'redirectUri' | 'redirectSent' | 'resource' | 'scopes' | 'challenge' | 'refreshable' | 'authTime'>
+export type NewGrant = Pick<Grant, 'person' | 'clientId' | 'clientName' | 'redirectUri' | 'redirectSent' | 'resource' | 'serviceGeneration' | 'scopes' | 'challenge' | 'refreshable' | 'authTime'>
 
 export interface Grants {
   /** Keeps a new grant in state `code` and answers it with the code's secret. */
@@ -74,6 +77,7 @@ export interface GrantsDeps {
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
   readonly record: Audit
   readonly present: Present
+  readonly find: FindAddress
 }
 
 // The client's tag makes all grants of one client neighbours in the store, so that they are found without an index that could disagree with them.
@@ -115,15 +119,24 @@ const createDecoy = ({ keys }: Pick<Runtime, 'keys'>): (() => Promise<void>) => 
   }
 }
 
-/** The grant with its person as the configuration knows them now. Of whom it admits no more, it is worth nothing, and nothing is written: who returns has it back. */
-const asOfNow = (grant: Grant, present: Present): Grant => {
+/** Whether another service has come under the id of the one that was consented to. */
+const isReplaced = ({ serviceGeneration, createdAt }: Grant, { generation, addedAt = 0 }: Service): boolean =>
+  serviceGeneration === undefined ? addedAt > createdAt : serviceGeneration !== generation
+
+/**
+ * The grant with its person and its service as the configuration knows them now. Where it admits that person no more, or names another service, the grant is worth
+ * nothing, and nothing is written: who returns, and what is put back, has it again.
+ */
+const asOfNow = async (grant: Grant, { present, find }: GrantsDeps): Promise<Grant> => {
+  const service = (await find(grant.resource))?.service
+  if (service && isReplaced(grant, service)) return { ...grant, state: 'revoked', revokedReason: 'service_replaced' }
   const person = present(grant.person, grant.resource)
   return person ? { ...grant, person } : { ...grant, state: 'revoked', revokedReason: 'person_not_admitted' }
 }
 
 /** A grant as it is kept, and as it counts now. */
-const createReads = (records: Records<Grant>, { runtime, present }: GrantsDeps): { readonly readKept: Grants['read']; readonly read: Grants['read'] } => {
-  const openDecoy = createDecoy(runtime)
+const createReads = (records: Records<Grant>, deps: GrantsDeps): { readonly readKept: Grants['read']; readonly read: Grants['read'] } => {
+  const openDecoy = createDecoy(deps.runtime)
   const readKept: Grants['read'] = async (id) => {
     const kept = await records.get(id)
     if (!kept) await openDecoy()
@@ -133,8 +146,20 @@ const createReads = (records: Records<Grant>, { runtime, present }: GrantsDeps):
     readKept,
     async read(id) {
       const kept = await readKept(id)
-      return kept && { grant: asOfNow(kept.grant, present), mark: kept.mark }
+      return kept && { grant: await asOfNow(kept.grant, deps), mark: kept.mark }
     },
+  }
+}
+
+/** The grants of a client, which are neighbours in the store. */
+const idsOfClient = async (runtime: GrantsDeps['runtime'], clientId: string): Promise<readonly string[]> => {
+  const neighbours = createRecords<Grant>(runtime, `grant:${await tagOf(clientId)}`)
+  const ids: string[] = []
+  for (let after: string | undefined; ; ) {
+    const found = await neighbours.list({ limit: 100, ...(after !== undefined && { after }) })
+    ids.push(...found.filter(({ value }) => value.clientId === clientId).map(({ value }) => value.id))
+    after = found.at(-1)?.id
+    if (after === undefined) return ids
   }
 }
 
@@ -143,6 +168,11 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
   const { live, lately, forget } = createLive(runtime, read)
+  /** A grant of 0.1.0 is bound to the service of today when it is used. */
+  const ofToday = async (grant: Grant): Promise<Grant> => {
+    const generation = grant.serviceGeneration === undefined ? (await deps.find(grant.resource))?.service.generation : undefined
+    return grant.serviceGeneration === undefined && generation !== undefined ? { ...grant, serviceGeneration: generation } : grant
+  }
   const stepBy = (by: string): Step => ({ now: runtime.now(), graceMs: config.refresh_grace * 1000, keyId: runtime.keys.current, by })
   const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
@@ -170,7 +200,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     },
     redeem: ({ grant, mark }) => swap({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark),
     async advance({ grant, mark }, by) {
-      const moved = movedOn(grant, stepBy(by))
+      const moved = movedOn(await ofToday(grant), stepBy(by))
       return (await swap(moved, mark)) ? moved : undefined
     },
     async replace({ grant, mark }, parent, by) {
@@ -181,19 +211,9 @@ export const createGrants = (deps: GrantsDeps): Grants => {
       await records.take(id)
     },
     async revokeOfClient(clientId, reason) {
-      const neighbours = createRecords<Grant>(runtime, `grant:${await tagOf(clientId)}`)
-      const page = 100
-      let count = 0
-      for (let after: string | undefined; ; ) {
-        const found = await neighbours.list({ limit: page, ...(after !== undefined && { after }) })
-        for (const { value } of found) {
-          if (value.clientId !== clientId) continue
-          await revoke(value.id, reason)
-          count++
-        }
-        after = found.at(-1)?.id
-        if (after === undefined) return count
-      }
+      const all = await idsOfClient(runtime, clientId)
+      for (const id of all) await revoke(id, reason)
+      return all.length
     },
   }
 }

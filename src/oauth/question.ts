@@ -10,6 +10,7 @@ import { tellClient } from './authorize-checks.ts'
 import { type Client, clientView, mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
 import type { Flow, Flows, ReadFlow } from './flows.ts'
+import type { Recollection } from './remembered.ts'
 
 export interface Question {
   readonly read: ReadFlow
@@ -44,8 +45,8 @@ const wrongProvider = ({ id }: Flow, { service }: Address, person: Person): Refu
     },
   })
 
-/** What the person is shown. `known`: scopes they allowed before; `refreshMs`: how long the client stays signed in unused. */
-export const consentView = ({ flow, client, address, person }: Question, known: readonly string[], csrf: string, refreshMs: number, upstream?: UpstreamStep): ConsentView => {
+/** What the person is shown. `known`: what they allowed before; `refreshMs`: how long the client stays signed in unused. */
+export const consentView = ({ flow, client, address, person }: Question, known: Recollection, csrf: string, refreshMs: number, upstream?: UpstreamStep): ConsentView => {
   const { id, name, description } = address.service
   const kind = judgeRedirectUri(flow.redirectUri)
   return {
@@ -53,7 +54,8 @@ export const consentView = ({ flow, client, address, person }: Question, known: 
     redirect: { uri: flow.redirectUri, host: redirectHost(flow.redirectUri), loopback: kind === 'loopback', native: kind === 'native' },
     service: { id, name, description, resource: address.resource },
     person,
-    scopes: flow.scopes.map((scope) => ({ name: scope, fresh: !known.includes(scope) })),
+    scopes: flow.scopes.map((scope) => ({ name: scope, fresh: !known.scopes.includes(scope) })),
+    ...(known.changed ? { again: 'changed' as const } : known.scopes.length > 0 && { again: 'same' as const }),
     ...(mayRefresh(client, flow.scopes) && { staysMs: refreshMs }),
     ...(upstream && { upstream }),
     flow: flow.id,

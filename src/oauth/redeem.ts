@@ -40,6 +40,7 @@ export const createRedeem = ({ runtime, find, grants, tokens, record }: Exchange
     request.about(grant)
     if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
     if (!proven) throw new Refusal('pkce.verifier', 'challenge differs')
+    if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'another service has come under that id')
     if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
     if (runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired')
     await sameResource(form, grant, find)

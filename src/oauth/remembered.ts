@@ -1,21 +1,33 @@
-// Answers that a person gave before: per person, client, redirect URI and resource, for the client as it described itself then, and for the scopes allowed then.
+// Answers that a person gave before: per person, client, redirect URI and service, for the client as it described itself then, and for the scopes allowed then.
 import { digest } from '../kit/bytes.ts'
 import { createRecords } from '../kit/records.ts'
+import { judgeRedirectUri } from '../kit/urls.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { Address } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Flow } from './flows.ts'
 
-/** What the answer was about. The redirect URI counts in full, port included: on a loopback host any program may be listening at another one (RFC 8252 §8.6). */
+/** What the answer was about. */
 export interface Question {
   readonly person: Person
   readonly client: Client
+  readonly address: Address
   readonly flow: Pick<Flow, 'redirectUri' | 'resource' | 'scopes'>
 }
 
+/** What is known of a question from before. */
+export interface Recollection {
+  /** Scopes this person allowed this client before in this constellation. */
+  readonly scopes: readonly string[]
+  /** The client says something else of itself than when it was allowed. */
+  readonly changed: boolean
+  /** Whether the person need not be asked again for these scopes. */
+  readonly settles: boolean
+}
+
 export interface Remembered {
-  /** Scopes this person already allowed this client in exactly this constellation. */
-  scopes(question: Question): Promise<readonly string[]>
+  recall(question: Question): Promise<Recollection>
   keep(question: Question): Promise<void>
 }
 
@@ -30,19 +42,36 @@ export interface RememberedDeps {
   readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log'>
 }
 
+/**
+ * Any program on a computer can listen on a loopback port or register a scheme, and take the name of a client that does not prove who it is (RFC 8252 §8.6): its
+ * person is asked each time, and what was allowed before only shows what is new. An https redirect URI leads to whoever holds the domain.
+ */
+const isProven = ({ client, flow }: Question): boolean => client.authMethod !== 'none' || judgeRedirectUri(flow.redirectUri) === 'https'
+
+/** The redirect URI counts in full where the answer stands for the person, port included. Elsewhere the port, which a client may change each time, is left out. */
+const placeOf = (question: Question): string => {
+  const { redirectUri } = question.flow
+  return isProven(question) || judgeRedirectUri(redirectUri) !== 'loopback' ? redirectUri : redirectUri.replace(/:\d+(?=[/?]|$)/, '')
+}
+
 export const createRemembered = ({ runtime }: RememberedDeps): Remembered => {
   const records = createRecords<Answer>(runtime, 'consent:')
-  const idOf = ({ person, client, flow }: Question): Promise<string> => digest(JSON.stringify([person.provider, person.subject, client.id, flow.redirectUri, flow.resource]))
+  const idOf = (question: Question): Promise<string> => {
+    const { person, client, flow, address } = question
+    return digest(JSON.stringify([person.provider, person.subject, client.id, placeOf(question), flow.resource, address.service.generation ?? '']))
+  }
 
-  const scopes: Remembered['scopes'] = async (question) => {
+  const recall: Remembered['recall'] = async (question) => {
     const answer = (await records.get(await idOf(question)))?.value
-    return answer?.client === (await question.client.digest()) ? answer.scopes : []
+    const changed = answer !== undefined && answer.client !== (await question.client.digest())
+    const scopes = answer && !changed ? answer.scopes : []
+    return { scopes, changed, settles: isProven(question) && question.flow.scopes.every((scope) => scopes.includes(scope)) }
   }
 
   return {
-    scopes,
+    recall,
     async keep(question) {
-      const allowed = [...new Set([...(await scopes(question)), ...question.flow.scopes])]
+      const allowed = [...new Set([...(await recall(question)).scopes, ...question.flow.scopes])]
       const answer: Answer = { client: await question.client.digest(), scopes: allowed }
       await records.put(await idOf(question), answer, { ttlMs: rememberMs })
     },

@@ -53,6 +53,13 @@ ${step && (scope.fresh ? html`<span class="chip new">New</span>` : html`<span cl
   }`
 }
 
+/** What has changed since the person allowed this client, in one sentence. */
+const since = ({ again, scopes }: ConsentView): string | undefined => {
+  if (again === 'changed') return 'You have allowed this app before, but it describes itself differently now.'
+  if (again === undefined) return undefined
+  return scopes.some(({ fresh }) => fresh) ? 'You have allowed this app before. It now asks for more.' : 'You have allowed this app before. Nothing has changed since.'
+}
+
 const howLong = ({ staysMs, accessMs }: ConsentView, client: string): Markup => {
   if (staysMs !== undefined) return html`Stays connected while it is used. After ${inWords(staysMs)} without use, ${named(client)} has to ask again.`
   if (accessMs !== undefined) return html`For ${inWords(accessMs)}; then ${named(client)} has to ask again.`
@@ -73,6 +80,7 @@ export const consentPage = (gateway: Gateway, view: ConsentView, requestId: stri
 <div class="head"><div class="pair" aria-hidden="true"><span class="tile">${initial(client.text)}</span>${arrow}<span class="tile service">${initial(service)}</span></div>${badge(view.client)}</div>
 <h1 tabindex="-1" autofocus>Let ${named(client.text)} use ${named(service)}?</h1>
 ${client.cautions.map(caution)}
+${since(view) && html`<p class="muted">${since(view)}</p>`}
 <dl class="rows">
 ${row('Answer goes to', goesTo(view))}
 ${row('Service', html`<strong>${named(service)}</strong>${description && html`<div>${named(description)}</div>`}<div>${address(view.service.resource)}</div>`)}

@@ -19,6 +19,8 @@ export interface ConsentView {
   readonly service: { readonly id: string; readonly name: string; readonly description: string; readonly resource: string }
   readonly person: Person
   readonly scopes: readonly { readonly name: string; readonly fresh: boolean }[]
+  /** The person allowed this client before: as it is now, or when it described itself differently. */
+  readonly again?: 'same' | 'changed'
   /** True when the client will be able to stay signed in (a refresh token will be issued), and for how many ms unused. */
   readonly staysMs?: number
   /** Lifetime of one access token, ms; said when the client will not be able to stay signed in. */

@@ -9,6 +9,10 @@ export interface Service {
   /** The path segment: `/{id}/mcp`. */
   readonly id: string
   readonly name: string
+  /** What it is, beyond its id (src/generation.ts): grants and remembered answers hold for one generation alone. */
+  readonly generation?: string
+  /** When it was added, of one that came while the gateway ran; epoch ms. */
+  readonly addedAt?: number
   readonly description: string
   /** Short name of its encoded host: `{alias}-enc.{domain_root}`. */
   readonly alias?: string

@@ -6,6 +6,7 @@ export const demoService = (version: string): Service => {
   return {
     id: 'demo',
     name: 'Demo',
+    generation: 'built-in',
     description: 'A small MCP server inside this gateway, to try it with.',
     upstream: {
       kind: 'local',

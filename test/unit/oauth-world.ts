@@ -129,7 +129,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   const record = (event: Record<string, unknown>) => void events.push(event)
   const signer = createSigner({ runtime, issuer: origin, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
   const clients = createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory })
-  const grants = createGrants({ runtime, config, record, present: (person) => person })
+  const grants = createGrants({ runtime, config, record, present: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
   const flows = createFlows({ runtime })
   const upstream = { ahead: () => Promise.resolve(undefined), standing: () => Promise.resolve(undefined), begin: () => Promise.reject(new Refusal('connection.unknown')) }
