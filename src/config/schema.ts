@@ -212,7 +212,7 @@ export const configSchema = z
       ),
     code_lifetime: seconds('Lifetime of authorization codes.', 300, 10, 600),
     session_timeout: seconds('How long a browser session may lie unused; it ends after 8 hours in any case.', 3600, 60, 28_800),
-    client_lifetime: seconds('How long a dynamic registration lives unused once somebody has signed in with it; 0 keeps it for ever. One that nobody ever signed in with ends after a day.', 7_776_000, 0),
+    client_lifetime: seconds('How long a dynamic registration lives unused, from its registration and from each use; 0 keeps it for ever. Clients are told so.', 7_776_000, 0),
     key_rotation: seconds('How often the signing key changes; the former one stays published while its tokens live.', 7_776_000, 3600),
     heartbeat: seconds('How often a comment goes out on an idle stream of events, and a ping on a WebSocket; a WebSocket that meets silence twice is closed.', 15, 1, 600),
     max_concurrent_calls: z.number().int().min(1).max(1_000_000).default(64).describe('Calls one person (or, without login, one address) may have going at once in this process; more are answered 429.'),

@@ -2,8 +2,9 @@
 
 /** Longest URL taken from a request or a registration, characters. */
 const longest = 2048
-// RFC 3986 §2: no space, control character, backslash, quote or letter beyond ASCII, and no stray percent sign.
-const uriText = /^(?:[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+$/
+// RFC 3986 §2: no space, control character, backslash, quote or letter beyond ASCII, and no stray percent sign. No encoded control character either: a NUL or
+// a line break means something else to whoever decodes it later (RFC 3986 §7.3).
+const uriText = /^(?:[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%(?![01]|7F)[0-9A-F]{2})+$/i
 const webUrl = /^(https?):\/\/((?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?(\/[^?#]*)?(\?[^#]*)?$/i
 const loopbackHosts: readonly string[] = ['localhost', '127.0.0.1', '[::1]']
 

@@ -1,6 +1,7 @@
 // Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL of a document in which the client describes itself.
 import { digest } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { parseStrictJson } from '../kit/strict-json.ts'
 import { metadataDocumentUrl } from '../kit/urls.ts'
 import type { Client, Leg } from './client.ts'
 import { judgeClientMetadata } from './client-metadata.ts'
@@ -20,10 +21,10 @@ const maxBytes = 5 * 1024
 
 const parse = (text: string): Record<string, unknown> | undefined => {
   try {
-    const value: unknown = JSON.parse(text)
+    const value: unknown = parseStrictJson(text)
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
   } catch {
-    // SyntaxError is the only thing JSON.parse throws.
+    // Not JSON, or JSON that parsers read differently (Refusal).
     return undefined
   }
 }

@@ -84,6 +84,17 @@ const credentialsOf = (request: Request, form: URLSearchParams): Credentials => 
   return { id: id ?? subjectOf(assertion), method: 'private_key_jwt', secrets: [], assertion }
 }
 
+const holdsSecret = async ({ secretDigest }: Client, { secrets }: Credentials): Promise<boolean> => {
+  const digests = await Promise.all(secrets.map(digest))
+  return secretDigest !== undefined && digests.some((one) => sameText(one, secretDigest))
+}
+
+/** Where each method has the secret (RFC 6749 §2.3.1). */
+const placeOfSecret: ReadonlyMap<AuthMethod, string> = new Map([
+  ['client_secret_basic', 'in the Authorization header, as HTTP Basic credentials'],
+  ['client_secret_post', 'as client_secret in the body, without an Authorization header'],
+])
+
 type Configured = Config['clients'][string]
 
 const configuredClient = async (id: string, entry: Configured): Promise<Client> => ({
@@ -119,9 +130,17 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     return found.client
   }
 
-  const checkSecret = async (client: Client, { secrets }: Credentials, withBasic: boolean): Promise<void> => {
-    const digests = await Promise.all(secrets.map(digest))
-    if (!client.secretDigest || !digests.some((one) => sameText(one, client.secretDigest ?? ''))) throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
+  const checkSecret = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<void> => {
+    if (!(await holdsSecret(client, credentials))) throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
+  }
+
+  /** A right secret that came in another way than was registered: which way that is helps whoever has the secret, and nobody else hears of it (RFC 7591 §2). */
+  const otherMethod = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<Refusal> => {
+    const why = `${client.id} uses ${client.authMethod}, not ${credentials.method}`
+    const place = placeOfSecret.get(client.authMethod)
+    if (place === undefined || !(await holdsSecret(client, credentials))) return unauthenticated(why, withBasic)
+    const say = `The secret is right, but this client is registered with token_endpoint_auth_method ${client.authMethod} and sent it by ${credentials.method}. Send it ${place}.`
+    return new Refusal('client.auth', why, { say, ...(withBasic && challenge) })
   }
 
   const authenticate: Clients['authenticate'] = async (request, form) => {
@@ -133,7 +152,7 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     const { client, registered } = found
     // An assertion of a client that has keys is always checked, also where it may come without one.
     const proven = credentials.assertion !== undefined && (client.jwks ?? client.jwksUri) !== undefined
-    if (!proven && credentials.method !== client.authMethod) throw unauthenticated(`${client.id} uses ${client.authMethod}, not ${credentials.method}`, withBasic)
+    if (!proven && credentials.method !== client.authMethod) throw await otherMethod(client, credentials, withBasic)
     if (credentials.assertion !== undefined) await prove(client, credentials.assertion)
     else if (client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
     if (registered) await registrations.renew(registered)

@@ -1,4 +1,4 @@
-// Token introspection (RFC 7662): what a token is worth at this moment, for its own client and for clients that can keep a secret.
+// Token introspection (RFC 7662): what a token is worth at this moment, for its own client and for clients that the operator configured.
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Limit } from '../ports/rooms.ts'
 import type { Directory } from '../ports/services.ts'
@@ -17,17 +17,22 @@ export interface IntrospectDeps {
   readonly limit: Limit
 }
 
-/** Only the operator's own clients learn a login name; everybody may register a client with a secret. */
-const username = (grant: Grant, client: Client) => (client.kind === 'registered' || client.id === grant.clientId ? { username: grant.person.login ?? grant.person.email ?? grant.person.subject } : {})
+/**
+ * Whether the client may ask about tokens of others: one that the operator configured, and that authenticates. Anybody may register a client, with a secret too;
+ * such a client asks about its own tokens alone (RFC 7662 §4).
+ */
+const asksForAll = ({ kind, authMethod }: Client): boolean => kind === 'registered' && authMethod !== 'none'
+
+const username = ({ person }: Grant): string => person.login ?? person.email ?? person.subject
 
 export const createIntrospect = ({ directory, clients, grants, tokens, limit }: IntrospectDeps): Handler => {
   const ofAccess = async (token: string, client: Client): Promise<Readonly<Record<string, unknown>> | undefined> => {
     const claims = await tokens.readAccess(token)
-    if (!claims || (client.authMethod === 'none' && client.id !== claims.client_id)) return undefined
+    if (!claims || (client.id !== claims.client_id && !asksForAll(client))) return undefined
     const grant = await grants.live(claims.gid)
     if (!grant || grant.clientId !== claims.client_id) return undefined
     const { scope, client_id, sub, aud, jti, iat, exp } = claims
-    return { active: true, scope, client_id, ...username(grant, client), token_type: 'Bearer', exp, iat, sub, aud, iss: directory.issuer, jti }
+    return { active: true, scope, client_id, username: username(grant), token_type: 'Bearer', exp, iat, sub, aud, iss: directory.issuer, jti }
   }
 
   const ofRefresh = async (token: string, client: Client): Promise<Readonly<Record<string, unknown>> | undefined> => {
@@ -37,7 +42,7 @@ export const createIntrospect = ({ directory, clients, grants, tokens, limit }: 
     const { grant } = read
     // An older generation answers only its own retry; it is not a token to count on.
     if (claim.generation < grant.generation) return undefined
-    return { active: true, scope: grant.scopes.join(' '), client_id: grant.clientId, ...username(grant, client), sub: subjectOf(grant), aud: grant.resource, iss: directory.issuer }
+    return { active: true, scope: grant.scopes.join(' '), client_id: grant.clientId, username: username(grant), sub: subjectOf(grant), aud: grant.resource, iss: directory.issuer }
   }
 
   return async (request, visit) => {

@@ -1,8 +1,8 @@
 // Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP 2026-07-28 and still what many clients do.
 import type { Config } from '../config/schema.ts'
-import { utf8Text } from '../kit/bytes.ts'
 import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { parseStrictJson, strictText } from '../kit/strict-json.ts'
 import type { Audit, Handler, Limit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -31,6 +31,8 @@ const malformed = (say: string) => new Refusal('registration.metadata', say, { s
 /** A form says lists by repetition or by spaces; no URI contains one. */
 const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> => {
   if (form.size > maxFields) throw malformed('The metadata has too many members.')
+  // The decoder writes U+FFFD for bytes that are not UTF-8.
+  for (const [name, value] of form) if (`${name}${value}`.includes('\uFFFD')) throw malformed('The body is not UTF-8.')
   const values = (name: string): unknown => {
     const sent = form.getAll(name)
     if (lists.includes(name)) return sent.flatMap((value) => value.split(' ').filter(Boolean))
@@ -45,20 +47,17 @@ export const readClientMetadata = async (request: Request): Promise<{ readonly m
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   const isForm = type === 'application/x-www-form-urlencoded'
   if (charset !== 'utf-8' || (!isForm && type !== 'application/json')) throw malformed('Send application/json in UTF-8.')
-  const text = utf8Text(await readWhole(request, maxOAuthBody))
-  const sent = isForm ? formMetadata(new URLSearchParams(text)) : parseJson(text)
+  const sent = read(await readWhole(request, maxOAuthBody), isForm)
   // RFC 7591 §2: without a method the client has a secret and sends it by Basic.
   const { metadata, fault } = judgeClientMetadata(sent, 'client_secret_basic')
   if (fault) throw new Refusal(fault.at === 'redirect' ? 'registration.redirect' : 'registration.metadata', fault.say, { say: fault.say })
   return { metadata, sent: sent as Readonly<Record<string, unknown>> }
 }
 
-const parseJson = (text: string): unknown => {
-  try {
-    return JSON.parse(text) as unknown
-  } catch {
-    throw malformed('The body is not JSON.')
-  }
+/** The members that were sent. What is registered is what every reader of the same bytes would find in them. */
+const read = (body: Uint8Array, isForm: boolean): unknown => {
+  const text = strictText(body)
+  return isForm ? formMetadata(new URLSearchParams(text)) : parseStrictJson(text)
 }
 
 /** What the audit trail keeps of a registration. */

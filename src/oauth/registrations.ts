@@ -32,19 +32,17 @@ export interface Registrations {
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
   replace(read: ReadRegistration, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
   remove(id: string): Promise<void>
-  /** Somebody allowed the client something: from now on it lives as long as it is used. */
+  /** Somebody allowed the client something: from now on its use renews it. */
   use(id: string): Promise<void>
   /** Sets the expiry of a client in use back; at most one write a day and client. */
   renew(read: ReadRegistration): Promise<void>
-  /** Epoch seconds at which a registration in use ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
+  /** Epoch seconds at which a registration ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
   expiresAt(registration: Registration): number
   /** Whether this is the registration's access token. */
   admits(registration: Registration, accessToken: string): Promise<boolean>
 }
 
 const renewEveryMs = 86_400_000
-/** How long a registration waits for its first sign-in: every address on the internet may make some, and nobody ever comes back to most of them. */
-export const unusedMs = 86_400_000
 /** Every lost compare-and-set means that somebody else won one, so this many in a row mean that something is broken. */
 const maxAttempts = 10
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
@@ -63,13 +61,6 @@ export const registeredClient = ({ id, metadata, secretDigest }: Registration): 
   digest: () => digest(JSON.stringify(metadata)),
 })
 
-/** How long the record is kept from `now`; an unused one is not prolonged by being replaced. */
-const ttlAt = ({ unused, issuedAt }: Registration, lifetimeMs: number, now: number): { readonly ttlMs?: number } => {
-  const waits = Math.max(1, issuedAt + unusedMs - now)
-  if (unused) return { ttlMs: lifetimeMs > 0 ? Math.min(lifetimeMs, waits) : waits }
-  return lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
-}
-
 interface Secret {
   readonly secret?: string
   readonly secretDigest?: string
@@ -77,7 +68,8 @@ interface Secret {
 const withDigest = async (secret: string): Promise<Secret> => ({ secret, secretDigest: await digest(secret) })
 
 export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>; readonly lifetimeMs: number }): Registrations => {
-  const ttlOf = (registration: Registration) => ttlAt(registration, lifetimeMs, runtime.now())
+  // As long as the client is told by `client_secret_expires_at` (RFC 7591 §3.2.1), whether anybody has signed in with it or not.
+  const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
   const records = createRecords<Registration>(runtime, 'client:')
   const secretFor = async (metadata: ClientMetadata): Promise<Secret> => (needsSecret(metadata) ? withDigest(encodeBase64url(runtime.random(32))) : {})
 
@@ -101,14 +93,14 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
         issuedAt: now,
         renewedAt: now,
       }
-      await records.put(registration.id, registration, { ...ttlOf(registration), only: 'absent' })
+      await records.put(registration.id, registration, { ...ttl, only: 'absent' })
       return { registration, accessToken, ...(secret && { secret }) }
     },
     async replace({ registration, mark }, metadata) {
       const { secretDigest: former, ...rest } = registration
       const made: Secret = former && needsSecret(metadata) ? { secretDigest: former } : await secretFor(metadata)
       const next: Registration = { ...rest, metadata, ...(made.secretDigest && { secretDigest: made.secretDigest }), renewedAt: runtime.now() }
-      const written = await records.put(next.id, next, { ...ttlOf(next), only: mark })
+      const written = await records.put(next.id, next, { ...ttl, only: mark })
       return written === undefined ? undefined : { registration: next, ...(made.secret && { secret: made.secret }) }
     },
     async remove(id) {
@@ -119,7 +111,7 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
         const found = await read(id)
         if (!found?.registration.unused) return
         const { unused: _, ...used } = { ...found.registration, renewedAt: runtime.now() }
-        if (await records.put(id, used, { ...ttlOf(used), only: found.mark })) return
+        if (await records.put(id, used, { ...ttl, only: found.mark })) return
       }
     },
     async renew({ registration, mark }) {
@@ -128,7 +120,7 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
       if (lifetimeMs <= 0 || registration.unused || now - registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
       // Only over the version that was read: a client deleted meanwhile stays deleted.
       const renewed = { ...registration, renewedAt: now }
-      await records.put(renewed.id, renewed, { ...ttlOf(renewed), only: mark })
+      await records.put(renewed.id, renewed, { ...ttl, only: mark })
     },
     expiresAt: (registration) => (lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0),
     admits: async (registration, accessToken) => sameText(await digest(accessToken), registration.accessDigest),

@@ -89,17 +89,21 @@ describe('introspection', () => {
     for (const { status, text } of asked) expect([status, text]).toEqual([200, '{"active":false}'])
   })
 
-  it('answers a client that can keep a secret for any access token, and names people only to the operator\'s own', async () => {
+  it('answers a client of the configuration that authenticates for any access token, and registered ones for their own alone', async () => {
     const secret = 's'.repeat(32)
-    const world = await createWorld({ config: { clients: { monitor: { name: 'Monitor', redirect_uris: ['https://m.test/'], token_endpoint_auth_method: 'client_secret_basic', client_secret: secret } } } })
+    const monitor = { name: 'Monitor', redirect_uris: ['https://m.test/'], token_endpoint_auth_method: 'client_secret_basic' as const, client_secret: secret }
+    const world = await createWorld({ config: { clients: { monitor, open: { name: 'Open', redirect_uris: ['https://o.test/'] } } } })
     const { access, refresh: token } = await logIn(world)
     const basic = { authorization: `Basic ${btoa(`monitor:${secret}`)}` }
     expect((await introspect(world, { token: access }, basic)).body).toMatchObject({ active: true, username: 'ana' })
     expect((await introspect(world, { token }, basic)).body).toEqual({ active: false })
-    const anybody = await register(world, { token_endpoint_auth_method: 'client_secret_post' })
-    const told = await introspect(world, { token: access, client_id: anybody.id, client_secret: anybody.secret ?? '' })
-    expect(told.body['active']).toBe(true)
-    expect(Object.keys(told.body)).not.toContain('username')
+    expect((await introspect(world, { token: access, client_id: 'open' })).body).toEqual({ active: false })
+    for (const method of ['client_secret_post', 'client_secret_basic', 'none']) {
+      const anybody = await register(world, { token_endpoint_auth_method: method })
+      const credentials = { client_id: anybody.id, ...(method === 'client_secret_post' && { client_secret: String(anybody.secret) }) }
+      const header = method === 'client_secret_basic' ? { authorization: `Basic ${btoa(`${anybody.id}:${anybody.secret}`)}` } : {}
+      for (const shown of [access, token]) expect((await introspect(world, { token: shown, ...credentials }, header)).body, method).toEqual({ active: false })
+    }
     expect((await introspect(world, { token: access }, { authorization: `Basic ${btoa('monitor:wrong')}` })).status).toBe(401)
     expect((await introspect(world, { token: access })).status).toBe(401)
   })

@@ -1,4 +1,4 @@
-// What strangers may make the store hold: registrations that nobody uses end soon, and a flood of newcomers ends before the store does.
+// What strangers may make the store hold: a registration lives as long as it is told, and a flood of newcomers ends before the store does.
 import { describe, expect, it } from 'vitest'
 import { createLimit, paces } from '../../src/policy/rate.ts'
 import type { Limit } from '../../src/ports/rooms.ts'
@@ -9,51 +9,61 @@ const day = 86_400_000
 const kept = async (world: World) => (await world.store.list('client:')).length
 
 describe('a registration that nobody has signed in with', () => {
-  it('[A8] [hostile R8] ends after a day, whatever is sent with its id and however it is replaced', async () => {
-    const world = await createWorld()
-    const client = await register(world)
-    world.clock.now += day - 60_000
-    await ask(world, client)
-    await refresh(world, client, 'pr_x')
-    await run(world.handlers.token, post('/oauth/token', { grant_type: 'authorization_code', code: 'pc_x', code_verifier: 'v'.repeat(43), client_id: client.id }))
-    const sent = { client_id: client.id, redirect_uris: [client.redirectUri], token_endpoint_auth_method: 'none' }
-    const put = new Request(`${origin}/oauth/register/${client.id}`, { method: 'PUT', headers: { authorization: `Bearer ${client.access}`, 'content-type': 'application/json' }, body: JSON.stringify(sent) })
-    expect((await run(world.handlers.manage, put)).status).toBe(200)
-    world.clock.now += 60_001
+  it.each([
+    ['with a secret', { token_endpoint_auth_method: 'client_secret_post' }, 90 * day],
+    ['of a public client', {}, 90 * day],
+  ])('[A8] %s lives as long as it is told, to the second, and ends then', async (_, metadata, lives) => {
+    const world = await createWorld({ config: { client_lifetime: lives / 1000 } })
+    const { body } = await run(world.handlers.register, postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'], token_endpoint_auth_method: 'none', ...metadata }))
+    expect(body['client_secret_expires_at']).toBe('client_secret' in body ? (world.clock.now + lives) / 1000 : undefined)
+    const client = { id: String(body['client_id']), redirectUri: 'https://app.test/cb' }
+    world.clock.now += lives - 1
+    expect((await ask(world, client)).code).toBeUndefined()
+    world.clock.now += 1
     expect((await ask(world, client)).code).toBe('client.unknown')
     expect(await refresh(world, client, 'pr_x')).toMatchObject({ status: 401, body: { error: 'invalid_client' } })
   })
 
-  it('ends after a day too where registrations are kept for ever, and earlier where they live for less', async () => {
-    for (const [client_lifetime, ms] of [[0, day], [3600, 3_600_000]] as const) {
-      const world = await createWorld({ config: { client_lifetime } })
-      const client = await register(world)
-      world.clock.now += ms - 1
-      expect((await ask(world, client)).code).toBeUndefined()
-      world.clock.now += 2
-      expect((await ask(world, client)).code).toBe('client.unknown')
-    }
+  it('never ends where that is what it is told: 0', async () => {
+    const world = await createWorld({ config: { client_lifetime: 0 } })
+    const { body } = await run(world.handlers.register, postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'] }))
+    expect(body['client_secret_expires_at']).toBe(0)
+    world.clock.now += 3650 * day
+    expect((await ask(world, { id: String(body['client_id']), redirectUri: 'https://app.test/cb' })).code).toBeUndefined()
   })
 
-  it('lives its whole life from the moment somebody allows it something, even at the last minute', async () => {
-    const world = await createWorld({ config: { client_lifetime: 30 * 86_400 } })
+  it('is not kept alive by whoever knows its id, nor by a no', async () => {
+    const world = await createWorld({ config: { client_lifetime: (2 * day) / 1000 } })
     world.signIn()
     const client = await register(world)
-    world.clock.now += day - 1000
-    const asked = await toConsent(world, client)
-    await decide(world, asked, 'allow')
-    world.clock.now += 20 * day
-    expect((await ask(world, client)).code).toBeUndefined()
-    world.clock.now += 11 * day
+    world.clock.now += 2 * day - 60_000
+    await decide(world, await toConsent(world, client), 'deny')
+    await refresh(world, client, 'pr_x')
+    await run(world.handlers.token, post('/oauth/token', { grant_type: 'authorization_code', code: 'pc_x', code_verifier: 'v'.repeat(43), client_id: client.id }))
+    world.clock.now += 60_001
     expect((await ask(world, client)).code).toBe('client.unknown')
   })
 
-  it('gains nothing by a no', async () => {
-    const world = await createWorld()
+  it('that its owner replaces is told anew how long it lives, and does', async () => {
+    const world = await createWorld({ config: { client_lifetime: (2 * day) / 1000 } })
+    const client = await register(world, { token_endpoint_auth_method: 'client_secret_post' })
+    world.clock.now += day
+    const sent = { client_id: client.id, redirect_uris: [client.redirectUri], token_endpoint_auth_method: 'client_secret_post' }
+    const put = new Request(`${origin}/oauth/register/${client.id}`, { method: 'PUT', headers: { authorization: `Bearer ${client.access}`, 'content-type': 'application/json' }, body: JSON.stringify(sent) })
+    expect((await run(world.handlers.manage, put)).body['client_secret_expires_at']).toBe((world.clock.now + 2 * day) / 1000)
+    world.clock.now += 2 * day - 1
+    expect((await ask(world, client)).code).toBeUndefined()
+  })
+
+  it('lives its whole life again from the moment somebody allows it something, even at the last minute', async () => {
+    const world = await createWorld({ config: { client_lifetime: 30 * 86_400 } })
     world.signIn()
     const client = await register(world)
-    await decide(world, await toConsent(world, client), 'deny')
-    world.clock.now += day + 1
+    world.clock.now += 30 * day - 1000
+    await decide(world, await toConsent(world, client), 'allow')
+    world.clock.now += 29 * day
+    expect((await ask(world, client)).code).toBeUndefined()
+    world.clock.now += 2 * day
     expect((await ask(world, client)).code).toBe('client.unknown')
   })
 })
