@@ -28,7 +28,7 @@ const quietMs = 1
 const mostTurns = 100
 
 /** The answer that is being given on a connection, as node:http notes it on the socket. */
-const answerOn = (socket: Socket): ServerResponse | undefined => (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
+export const answerOn = (socket: Socket): ServerResponse | undefined => (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 
 /**
  * A connection that the system has made and not handed over yet dies with the listening socket. So that is closed in a turn of the event loop which took what there was

@@ -50,12 +50,14 @@ export const proceed = (request: IncomingMessage, response: ServerResponse): voi
 interface Hardening {
   /** Beyond it who came makes room for who comes. Default: as many as the process has files for. */
   readonly maxConnections?: number
+  /** The network that an address belongs to; default: kit/addresses.ts. */
+  readonly networkOf?: (address: string) => string
   /** Takes a request for another protocol; false leaves it to be refused. */
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean
 }
 
 export const harden = (server: Server, options: Hardening = {}): void => {
-  makeRoom(server, options.maxConnections ?? connectionCap())
+  makeRoom(server, options.maxConnections ?? connectionCap(), options.networkOf)
   server.maxHeadersCount = mostHeaders
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || refused.has(socket)) socket.destroy()

@@ -18,13 +18,13 @@ afterEach(() => {
 })
 
 /** A server as the door makes it, with other times and numbers. */
-const opened = async (times: object, maxConnections?: number): Promise<{ readonly server: Server; readonly port: number; readonly requests: () => number }> => {
+const opened = async (times: object, maxConnections?: number, networkOf?: (address: string) => string): Promise<{ readonly server: Server; readonly port: number; readonly requests: () => number }> => {
   let requests = 0
   const server = createServer({ ...serverOptions, ...times }, (request, response) => {
     requests++
     request.on('end', () => response.end('served')).resume()
   })
-  harden(server, maxConnections === undefined ? {} : { maxConnections })
+  harden(server, { ...(maxConnections !== undefined && { maxConnections }), ...(networkOf && { networkOf }) })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   servers.push(server)
@@ -52,8 +52,8 @@ const slow = async (port: number, begin: string, dribble = ''): Promise<Slow> =>
   return { socket, closed }
 }
 
-const ask = async (port: number, agent: Agent | false): Promise<string> => {
-  const [response] = (await once(get({ port, host: '127.0.0.1', agent }), 'response')) as [IncomingMessage]
+const ask = async (port: number, agent: Agent | false, localAddress = '127.0.0.1'): Promise<string> => {
+  const [response] = (await once(get({ port, host: '127.0.0.1', agent, localAddress }), 'response')) as [IncomingMessage]
   return text(response)
 }
 
@@ -102,6 +102,25 @@ describe('never keep anybody out', () => {
     busy.socket.write('0123456789')
     await once(busy.socket, 'data')
     agent.destroy()
+  })
+
+  it('by connections between two requests: the network with the most gives one up, and nobody else does [hostile R2]', async () => {
+    const { server, port } = await opened({}, 8, (address) => address)
+    const own = new Agent({ keepAlive: true, maxSockets: 1 })
+    expect(await ask(port, own, '127.0.0.2')).toBe('served')
+    const [kept] = Object.values(own.freeSockets).flat()
+    for (let round = 0; round < 5; round++) {
+      const crowd = new Agent({ keepAlive: true, maxFreeSockets: 100 })
+      const answers = Array.from({ length: 7 }, () => ask(port, crowd, '127.0.0.3'))
+      expect(await Promise.all(answers)).toEqual(answers.map(() => 'served'))
+      // Everybody of the crowd is idle now, and holds all the room there is.
+      for (let i = 10; i < 14; i++) expect(await ask(port, false, `127.0.0.${i}`)).toBe('served')
+      expect(await connections(server)).toBeLessThanOrEqual(8)
+      crowd.destroy()
+    }
+    expect(kept?.destroyed).toBe(false)
+    expect(await ask(port, own, '127.0.0.2')).toBe('served')
+    own.destroy()
   })
 
   it('by number: beyond the cap of those that are served nobody is taken in, and nobody is put out [hostile R2]', async () => {
