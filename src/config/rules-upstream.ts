@@ -2,6 +2,8 @@
 import type { Draft, Report, Rule } from './draft.ts'
 import { printable } from './fault.ts'
 import { isLoopbackUrl, urlOf } from './hosts.ts'
+import { callbackPathOf, shareCallback } from '../kit/callback-path.ts'
+import { sameIssuer } from '../kit/urls.ts'
 import { isOriginPattern } from '../kit/origins.ts'
 import { bearerFault, headerValueFault } from './header-values.ts'
 import { ownHeaders, sameHeader } from './rules-services.ts'
@@ -53,7 +55,11 @@ const urls = (draft: Draft, report: Report, path: readonly string[]): void => {
     if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback) report.fault([...path, key], 'must be https')
   }
   const back = urlOf(draft.text(...path, 'redirect_uri') ?? '')
-  if (back && !/^\/(connect\/callback|(oauth\/)?callback)$/.test(back.pathname)) report.warn([...path, 'redirect_uri'], 'is no address where this gateway takes answers: /connect/callback and /oauth/callback are')
+  if (back && !/^\/(connect\/callback(\/[\w-]+)?|(oauth\/)?callback)$/.test(back.pathname))
+    report.warn(
+      [...path, 'redirect_uri'],
+      'is no address where this gateway takes answers: /connect/callback and /oauth/callback are, and one of its own for each authorization server',
+    )
   for (const { value, path: here } of draft.texts(...path, 'allow_origins'))
     if (!isOriginPattern(value)) report.fault(here, 'must be an origin, e.g. "https://auth.example.com", or a loopback host with any port, "http://localhost:*"')
 }
@@ -72,7 +78,57 @@ const client = (draft: Draft, report: Report, path: readonly string[], type: str
   if (type === 'client_credentials' && (!there('client_id') || (!there('client_secret') && !there('private_key')))) report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
 }
 
+interface Registered {
+  readonly id: string
+  readonly server: string
+  readonly redirectUri: string
+}
+
+/**
+ * Where answers come to. One redirect URI for two authorization servers would let each be taken for the
+ * other (RFC 9700 §4.4).
+ */
+const redirects = (draft: Draft, report: Report): void => {
+  const before: Registered[] = []
+  for (const id of draft.keys('mcp_services')) {
+    const path = ['mcp_services', id, 'upstream_auth']
+    const [client, document, issuer, token, redirectUri] = [
+      'client_id',
+      'client_metadata_url',
+      'issuer',
+      'token_endpoint',
+      'redirect_uri',
+    ].map((name) => draft.text(...path, name))
+    if (draft.text(...path, 'type') === 'client_credentials') continue
+    const server = issuer ?? urlOf(token ?? '')?.origin
+    const own = server === undefined ? '' : `${draft.text('issuer') ?? '{issuer}'}${callbackPathOf(server)}`
+    if (redirectUri === undefined) {
+      if (client !== undefined && server !== undefined)
+        report.warn(
+          [...path, 'client_id'],
+          `comes with the redirect URI ${own}: register it with ${server}. Where another one is registered there, set redirect_uri to that`,
+        )
+      continue
+    }
+    if (server === undefined || (client ?? document) === undefined) {
+      report.warn(
+        [...path, 'redirect_uri'],
+        'does nothing without client_id (or client_metadata_url) and issuer: only one authorization server can have it',
+      )
+      continue
+    }
+    const first = urlOf(redirectUri) && before.find((one) => shareCallback(one.redirectUri, redirectUri))
+    if (first && !sameIssuer(first.server, server))
+      report.warn(
+        [...path, 'redirect_uri'],
+        `serves ${first.server} (mcp_services.${first.id}) already, and one redirect URI serves one authorization server: register ${own} with ${server}, and set it here`,
+      )
+    else if (urlOf(redirectUri)) before.push({ id, server, redirectUri })
+  }
+}
+
 const upstreams: Rule = (draft, report) => {
+  redirects(draft, report)
   for (const id of draft.keys('mcp_services')) {
     const path = ['mcp_services', id, 'upstream_auth']
     const type = draft.text(...path, 'type') ?? 'auto'

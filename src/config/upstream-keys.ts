@@ -37,7 +37,7 @@ export const upstreamAuthKeys = z
       .describe('Where this gateway’s client metadata document is published, when that is not `{issuer}/oauth/client-metadata.json`.'),
     scopes: z.array(scopeWord).min(1).optional().describe('Scopes to ask for. Absent: those that the server’s refusal or its metadata names.'),
     resource: z.string().optional().describe('The `resource` parameter (RFC 8707). Absent: what the server calls itself. Empty: none is sent, for authorization servers that refuse it.'),
-    redirect_uri: httpUrl().optional().describe('The redirect URI that was registered with `client_id`, when that is not `{issuer}/connect/callback`; `{issuer}/oauth/callback` works too.'),
+    redirect_uri: httpUrl().optional().describe('The redirect URI that was registered with `client_id`, when that is not the gateway’s own for this authorization server, which `postern validate` prints: `{issuer}/connect/callback` or `{issuer}/oauth/callback`. It serves one authorization server.'),
     extra_params: z.record(z.string(), z.string()).default({}).describe('Further parameters of the authorization request, e.g. `audience`.'),
     allow_origins: z
       .array(z.string())

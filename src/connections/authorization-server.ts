@@ -1,7 +1,9 @@
 // The metadata of an authorization server (RFC 8414, OpenID Connect Discovery): read where MCP says, and believed only as far as it speaks of itself.
 import type * as oauth from 'oauth4webapi'
-import { atOrigin, sameSite } from '../kit/origins.ts'
+import { atOrigin } from '../kit/origins.ts'
+import { sameSite } from '../kit/same-site.ts'
 import { sameIssuer } from '../kit/urls.ts'
+import { errorFrom } from './faults.ts'
 import type { Upstream } from './upstream.ts'
 import { unreachable, untrusted } from './upstream.ts'
 import type { Web } from './web.ts'
@@ -23,36 +25,86 @@ export const issuerUrl = (upstream: Upstream, issuer: string): URL => {
 }
 
 /**
- * An endpoint that the metadata names. A server that sends people or codes to somebody else's endpoints takes part in a mix-up (RFC 9700 §4.4): they must be on the
- * issuer's site, or on an origin that the operator wrote.
+ * What an operator who knows better can write: then nothing is looked up, and nothing can be contradicted.
  */
-const endpoint = (upstream: Upstream, issuer: URL, name: string, value: unknown): string | undefined => {
+const byHand = ({ id, auth }: Upstream): string => {
+  const names =
+    auth.client_id === undefined
+      ? 'client_id, authorization_endpoint and token_endpoint'
+      : 'authorization_endpoint and token_endpoint'
+  return `if it is right all the same, set mcp_services.${id}.upstream_auth.${names} (in place of issuer)`
+}
+
+/** An issuer whose endpoints are published at another site by its own owner, and that everybody knows. */
+const knownPairs: Readonly<Record<string, readonly string[]>> = {
+  'https://accounts.google.com': ['https://oauth2.googleapis.com'],
+}
+
+const isUrl = (value: unknown): value is string =>
+  typeof value === 'string' && value.length <= 2048 && URL.canParse(value)
+
+/**
+ * An endpoint that the metadata names. A server that sends people or codes to somebody else's endpoints takes part in a
+ * mix-up (RFC 9700 §4.4). An issuer that the operator wrote down is believed about its own; one that an upstream names
+ * has them on its own site, or on an origin that the operator wrote.
+ */
+const endpoint = async (
+  upstream: Upstream,
+  issuer: URL,
+  name: string,
+  value: unknown,
+): Promise<string | undefined> => {
   if (value === undefined || value === null) return undefined
-  const url = typeof value === 'string' && value.length <= 2048 && URL.canParse(value) ? new URL(value) : undefined
+  const url = isUrl(value) ? new URL(value) : undefined
   const written = url !== undefined && atOrigin(url, upstream.origins)
-  if (!url || !(url.protocol === 'https:' || (url.protocol === 'http:' && written)) || url.username !== '' || url.password !== '' || url.hash !== '')
+  const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && written)
+  if (!url || !secure || url.username !== '' || url.password !== '' || url.hash !== '')
     throw untrusted(upstream, `its ${name} is no address for a browser: ${JSON.stringify(value).slice(0, 200)}`)
-  if (!written && url.host !== issuer.host && !sameSite(url.hostname, issuer.hostname))
-    throw untrusted(upstream, `${issuer.origin} names ${url.origin} as its ${name}; if that is right, write it into upstream_auth.allow_origins`)
+  const believed = written || url.host === issuer.host || byOperator(upstream, issuer) || (knownPairs[issuer.origin] ?? []).includes(url.origin)
+  if (!believed && !(await sameSite(url.hostname, issuer.hostname)))
+    throw untrusted(
+      upstream,
+      `${issuer.origin} names ${url.origin} as its ${name}; if that is right, add "${url.origin}" to mcp_services.${upstream.id}.upstream_auth.allow_origins`,
+    )
   // The text itself: some servers compare their own endpoint as the audience of assertions.
   return value as string
 }
 
+const byOperator = ({ auth }: Upstream, issuer: URL): boolean =>
+  auth.issuer !== undefined && sameIssuer(auth.issuer, issuer.href)
+
 const texts = (value: unknown): string[] | undefined => (Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : undefined)
 
-const judge = (upstream: Upstream, issuer: string, document: Readonly<Record<string, unknown>>): oauth.AuthorizationServer => {
+type Document = Readonly<Record<string, unknown>>
+
+const judge = async (
+  upstream: Upstream,
+  issuer: string,
+  document: Document,
+): Promise<oauth.AuthorizationServer> => {
   const named = document['issuer']
   // RFC 8414 §3.3: identical, as far as two texts can be. The metadata's own form is what `iss` is compared with.
-  if (typeof named !== 'string' || !sameIssuer(named, issuer)) throw untrusted(upstream, `the authorization server at ${issuer.slice(0, 200)} calls itself ${JSON.stringify(named)?.slice(0, 200)}`)
+  if (typeof named !== 'string' || !sameIssuer(named, issuer))
+    throw untrusted(
+      upstream,
+      `the authorization server at ${issuer.slice(0, 200)} calls itself ${JSON.stringify(named)?.slice(0, 200)}; ${byHand(upstream)}`,
+    )
   const at = issuerUrl(upstream, named)
   const methods = texts(document['code_challenge_methods_supported'])
+  const people = upstream.auth.type !== 'client_credentials'
   // MCP Security Considerations, Authorization Code Protection: without the member there is no PKCE, and a client must refuse.
-  if (!methods?.includes('S256') && upstream.auth.type !== 'client_credentials') throw untrusted(upstream, `${named} does not say that it supports PKCE with S256`)
-  const authorization = endpoint(upstream, at, 'authorization_endpoint', document['authorization_endpoint'])
-  const token = endpoint(upstream, at, 'token_endpoint', document['token_endpoint'])
-  if (token === undefined) throw untrusted(upstream, `${named} has no token endpoint`)
-  const registration = endpoint(upstream, at, 'registration_endpoint', document['registration_endpoint'])
-  const revocation = endpoint(upstream, at, 'revocation_endpoint', document['revocation_endpoint'])
+  if (!methods?.includes('S256') && people)
+    throw untrusted(upstream, `${named} does not say that it supports PKCE with S256; ${byHand(upstream)}`)
+  const read = (name: string): Promise<string | undefined> => endpoint(upstream, at, name, document[name])
+  const authorization = await read('authorization_endpoint')
+  const token = await read('token_endpoint')
+  const registration = await read('registration_endpoint')
+  const revocation = await read('revocation_endpoint')
+  if (token === undefined || (authorization === undefined && people))
+    throw untrusted(
+      upstream,
+      `${named} has no ${token === undefined ? 'token' : 'authorization'} endpoint; ${byHand(upstream)}`,
+    )
   const authMethods = texts(document['token_endpoint_auth_methods_supported'])
   const scopes = texts(document['scopes_supported'])
   const grants = texts(document['grant_types_supported'])
@@ -71,14 +123,35 @@ const judge = (upstream: Upstream, issuer: string, document: Readonly<Record<str
   }
 }
 
-/** Undefined when there is no metadata at any of its places. Throws `connection.untrusted` and, when nobody knows, `connection.unreachable`. */
+/** Whether the gateway can become a client there without the operator's help, or needs not. */
+const takesClients = ({ auth }: Upstream, as: oauth.AuthorizationServer): boolean =>
+  auth.client_id !== undefined ||
+  as.registration_endpoint !== undefined ||
+  as.client_id_metadata_document_supported === true
+
+/**
+ * The first document that can be used; one that takes clients is looked for before one that does not. A server's OAuth
+ * metadata and its OpenID configuration are often written by two hands, and one of them is complete.
+ * Undefined when there is none at any of its places. Throws what is wrong with the first (`connection.untrusted`) and,
+ * when nobody knows, `connection.unreachable`.
+ */
 export const readAuthorizationServer = async (upstream: Upstream, issuer: string, web: Web): Promise<oauth.AuthorizationServer | undefined> => {
   let down: string | undefined
+  let wrong: Error | undefined
+  let usable: oauth.AuthorizationServer | undefined
   for (const place of metadataPlaces(issuerUrl(upstream, issuer))) {
     const found = await web.document(place)
-    if (found.kind === 'document') return judge(upstream, issuer, found.document)
     if (found.kind === 'down') down ??= found.why
+    if (found.kind !== 'document') continue
+    const as = await judge(upstream, issuer, found.document).catch((error: unknown) => {
+      wrong ??= errorFrom(error)
+      return undefined
+    })
+    if (as && takesClients(upstream, as)) return as
+    usable ??= as
   }
+  if (usable) return usable
+  if (wrong !== undefined) throw wrong
   if (down !== undefined) throw unreachable(upstream, down)
   return undefined
 }

@@ -20,11 +20,11 @@ export interface Connections extends ConnectPage {
   readonly credentials: Credentials
   readonly step: ConnectStep
   readonly keepTokens: KeepTokens
-  /** GET /connect/callback */
+  /** GET /connect/callback/:id and /connect/callback */
   readonly callback: Handler
   /** Whether a request to an address where identity providers answer too carries a state of ours. */
   isReturn(request: Request): boolean
-  /** GET /oauth/client-metadata.json */
+  /** GET /oauth/client-metadata/:id.json and /oauth/client-metadata.json */
   readonly document: Handler
 }
 
@@ -37,7 +37,7 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
     ...createConnectPage(joined),
     act: createAct({ ...joined, depart, disconnect: createDisconnect(joined) }),
     keepTokens: treasury.keepTokens,
-    credentials: createCredentials(treasury),
+    credentials: createCredentials({ ...treasury, now: deps.runtime.now }),
     step: createStep({ ...joined, depart }),
     callback: createReturn({ ...joined, trips }),
     isReturn: (request) => isTripState(new URL(request.url).searchParams.get('state') ?? ''),

@@ -2,10 +2,11 @@
 import { Refusal } from '../kit/refusal.ts'
 import type { Credential, Credentials, Rebuff } from '../ports/connections.ts'
 import type { Person } from '../ports/people.ts'
-import { type AccountStore, accountIn, withAccount } from './accounts.ts'
+import { type AccountNeeds, credentialRefusal } from './account-needs.ts'
+import { type AccountStore, accountIn, isElsewhere, withAccount } from './accounts.ts'
 import type { AskPerson } from './ask-person.ts'
 import { type Challenge, readChallenge } from './challenge.ts'
-import type { Show, Shown } from './show.ts'
+import { accountsMs, type Place, type Show, type Shown } from './show.ts'
 import { isPersonal, type Upstream } from './upstream.ts'
 import type { Wallet } from './wallet.ts'
 
@@ -14,11 +15,53 @@ export interface CredentialsDeps {
   readonly accounts: AccountStore
   readonly wallet: Wallet
   readonly ask: AskPerson
+  readonly needs: AccountNeeds
+  readonly now: () => number
 }
 
 const isShown = (credential: Credential | undefined): credential is Shown => credential !== undefined && 'held' in credential
 
-export const createCredentials = ({ show, accounts, wallet, ask }: CredentialsDeps): Credentials => {
+/** What follows a call that was made without an account, and refused. */
+const createRefused = ({
+  show,
+  wallet,
+  needs,
+  now,
+}: Pick<CredentialsDeps, 'show' | 'wallet' | 'needs' | 'now'>) => ({
+  /** Nobody who calls can help. */
+  async operatorsMatter(upstream: Upstream, authenticate: readonly string[]): Promise<never> {
+    const need = await needs.after(upstream, authenticate)
+    throw need === 'account'
+      ? credentialRefusal(
+          upstream,
+          authenticate,
+          ', and asks each person for an account, which needs auth_required: true',
+        )
+      : need
+  },
+
+  /**
+   * A call without a token was refused: with the person's account, where the server asks for one and there
+   * is one.
+   */
+  async asked(
+    place: Place,
+    upstream: Upstream,
+    person: Person,
+    authenticate: readonly string[],
+  ): Promise<Credential> {
+    const drawn = await wallet.draw(person, upstream.id)
+    if (drawn.kind !== 'token' || isElsewhere(drawn.account, upstream.origin)) {
+      const need = await needs.after(upstream, authenticate)
+      if (need !== 'account') throw need
+    }
+    place.accountsUntil = now() + accountsMs
+    return show.drawn(upstream, person, drawn)
+  },
+})
+
+/** What follows a call that was made with an account, and refused all the same. */
+const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'accounts' | 'wallet' | 'ask'>) => {
   /** MCP Scope Challenge Handling: more is asked for once; a server that wants it even then is not asked about it again. */
   const stepUp = async (upstream: Upstream, person: Person, { held: { id, account } }: Shown, { scopes = [] }: Challenge): Promise<never> => {
     const fresh = scopes.filter((scope) => !account.asked.includes(scope) && !account.granted.includes(scope))
@@ -31,7 +74,19 @@ export const createCredentials = ({ show, accounts, wallet, ask }: CredentialsDe
   }
 
   /** A token that came a moment ago is refused like the one before: only the person can help, by connecting anew. */
-  const giveUp = async (upstream: Upstream, person: Person, { held: { id, account } }: Shown): Promise<never> => {
+  const giveUp = async (
+    upstream: Upstream,
+    person: Person,
+    { held: { id, account } }: Shown,
+    below: boolean,
+  ): Promise<never> => {
+    // The account may be good everywhere else.
+    if (below)
+      throw new Refusal(
+        'upstream.credential',
+        `${upstream.id}: a fresh token was refused below the endpoint`,
+        { say: 'The MCP server does not accept your account at this address.' },
+      )
     await accounts.change(id, (current) => {
       const same = accountIn(current, account.name)
       return same?.generation === account.generation ? withAccount(current, { ...same, ended: 'refused by the server' }) : undefined
@@ -39,7 +94,13 @@ export const createCredentials = ({ show, accounts, wallet, ask }: CredentialsDe
     wallet.forget(person, upstream.id)
     throw await ask.connectAgain(upstream, person, 'a fresh token was refused')
   }
+  return { stepUp, giveUp }
+}
 
+export const createCredentials = (deps: CredentialsDeps): Credentials => {
+  const { show, wallet } = deps
+  const { stepUp, giveUp } = createGivenUp(deps)
+  const { operatorsMatter, asked } = createRefused(deps)
   const renewed = async (upstream: Upstream, person: Person | undefined, before: Shown): Promise<Credential> => {
     const next = await wallet.redraw(before.held)
     return upstream.auth.type === 'client_credentials' && next.kind === 'ended' ? show.own(upstream) : show.drawn(upstream, person, next)
@@ -54,20 +115,22 @@ export const createCredentials = ({ show, accounts, wallet, ask }: CredentialsDe
   return {
     names: (service) => show.place(service).names,
     of: ({ service }, principal) => show.of(show.place(service), principal),
-    after({ address, principal, shown, status, authenticate, last }: Rebuff) {
+    after({ address, principal, shown, status, authenticate, below, last }: Rebuff) {
       const place = show.place(address.service)
       const { upstream } = place
       const person = principal?.person
       const before = isShown(shown) ? shown : undefined
-      if (!upstream || place.fixed) return undefined
-      if (status === 403) return afterForbidden(upstream, person, before, authenticate)
+      if (!upstream) return undefined
+      if (status === 403 && !place.fixed) return afterForbidden(upstream, person, before, authenticate)
       if (status !== 401) return undefined
-      if (last) return before && person && isPersonal(upstream) ? giveUp(upstream, person, before) : undefined
+      if (last)
+        return before && person && isPersonal(upstream)
+          ? giveUp(upstream, person, before, below)
+          : operatorsMatter(upstream, authenticate)
       if (before) return renewed(upstream, person, before)
-      // A server that wants Basic, or anything else that nobody can grant in a browser, is the operator's matter.
-      if (!person || !isPersonal(upstream) || (authenticate.length > 0 && !readChallenge(authenticate))) return undefined
-      place.guarded = true
-      return Promise.resolve(wallet.draw(person, upstream.id)).then((drawn) => show.drawn(upstream, person, drawn))
+      return person && isPersonal(upstream)
+        ? asked(place, upstream, person, authenticate)
+        : operatorsMatter(upstream, authenticate)
     },
   }
 }

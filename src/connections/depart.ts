@@ -5,9 +5,8 @@ import { personKey } from '../kit/person-key.ts'
 import type { Audit, Session } from '../ports/rooms.ts'
 import type { Runtime, Visit } from '../ports/runtime.ts'
 import { type Account, type AccountStore, accountIn } from './accounts.ts'
-import { discover } from './discover.ts'
 import type { Enrolments } from './enrol.ts'
-import { signInRefusal } from './faults.ts'
+import { findServer } from './find-server.ts'
 import { type Trips, withOnward } from './trips.ts'
 import { type Upstream, untrusted } from './upstream.ts'
 import { createWeb } from './web.ts'
@@ -49,15 +48,13 @@ export const scopesFor = (as: oauth.AuthorizationServer, found: readonly string[
 export const createDepart = ({ runtime, accounts, enrolments, trips, record }: DepartDeps): Depart => {
   const start: Depart = async ({ upstream, session, account, returnTo, visit, anew }) => {
     const web = createWeb(runtime, upstream)
-    const { as, resource, scopes } = await discover(upstream, web).catch((error: unknown) => {
-      throw signInRefusal(error, upstream, 'code')
-    })
+    const { as, resource, scopes, refuse } = await findServer(upstream, web)
     const { authorization_endpoint: endpoint } = as
     if (endpoint === undefined) throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
     const known = await accounts.read(await accounts.idOf(session.person, upstream.id))
     const before = accountIn(known?.accounts, account)
     const asked = scopesFor(as, scopes, upstream.auth.scopes !== undefined, before?.issuer === as.issuer ? before : undefined)
-    const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web, anew)
+    const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web, anew).catch(refuse)
     const verifier = encodeBase64url(runtime.random(32))
     const person = personKey(session.person)
     const state = await trips.start({ person, session: session.id, service: upstream.id, account, at: upstream.origin, as, enrolment, ...(resource !== undefined && { resource }), asked, verifier, returnTo })

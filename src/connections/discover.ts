@@ -5,20 +5,32 @@ import { metaKeys } from '../mcp/envelope.ts'
 import { readAuthorizationServer } from './authorization-server.ts'
 import { sameIssuer } from '../kit/urls.ts'
 import { type Challenge, readChallenge } from './challenge.ts'
+import { errorFrom } from './faults.ts'
 import { readResourceMetadata } from './resource-metadata.ts'
 import { type Upstream, untrusted } from './upstream.ts'
 import type { Web } from './web.ts'
 
+/** The operator, the server's refusal or metadata, or (MCP 2025-03-26) metadata at its origin, or nobody. */
+export type NamedBy = 'operator' | 'resource' | 'origin' | 'default'
+
 export interface Discovered {
   readonly as: oauth.AuthorizationServer
+  /** Who says that this is the authorization server. */
+  readonly by: NamedBy
   /** What goes into `resource`; undefined where the operator wants none sent. */
   readonly resource: string | undefined
   /** Scopes worth asking for, best source first (MCP Authorization, Scope Selection): the operator's, the challenge's, the metadata's; undefined: the server's default. */
   readonly scopes: readonly string[] | undefined
 }
 
-/** `open`: it asks for nothing. `unknown`: it does not say, or nobody was there to say it. */
-export type Probed = Challenge | 'open' | 'unknown'
+/** A refusal that says nothing of how to sign in. */
+export const unchallenged: Challenge = { metadata: undefined, scopes: undefined, error: undefined }
+
+/**
+ * The WWW-Authenticate fields of its 401. `open`: it asks for nothing. `unknown`: it does not say, or
+ * nobody was there to say it.
+ */
+export type Probed = readonly string[] | 'open' | 'unknown'
 
 /** An endpoint of HTTP+SSE or of a WebSocket has no POST, and often says so before it asks who is there. */
 const wantsGet = new Set([400, 404, 405, 406, 426])
@@ -34,16 +46,28 @@ export const probe = async ({ url }: Upstream, web: Web): Promise<Probed> => {
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': version, 'mcp-method': method }
   const posted = await web.ask(url.href, { method: 'POST', headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }) }).catch(() => undefined)
   const answer = posted && wantsGet.has(posted.status) ? await web.ask(url.href, { method: 'GET', headers: { accept: 'text/event-stream' } }).catch(() => undefined) : posted
-  if (answer?.status === 401) return readChallenge(answer.authenticate) ?? { metadata: undefined, scopes: undefined, error: undefined }
+  if (answer?.status === 401) return answer.authenticate
   return answer === undefined || answer.status >= 500 || answer.status === 429 ? 'unknown' : 'open'
 }
 
+const challengeOf = async (upstream: Upstream, web: Web): Promise<Challenge | undefined> => {
+  const probed = await probe(upstream, web)
+  return typeof probed === 'string' ? undefined : (readChallenge(probed) ?? unchallenged)
+}
+
 /** MCP 2025-03-26: the origin of the MCP server is its authorization server, with metadata at the root or, without any, endpoints at default paths. */
-const fallback = async (upstream: Upstream, web: Web): Promise<oauth.AuthorizationServer> => {
+const fallback = async (upstream: Upstream, web: Web): Promise<Pick<Discovered, 'as' | 'by'>> => {
   const { origin } = upstream.url
   const read = await readAuthorizationServer(upstream, origin, web)
-  if (read) return read
-  return { issuer: origin, authorization_endpoint: `${origin}/authorize`, token_endpoint: `${origin}/token`, registration_endpoint: `${origin}/register`, code_challenge_methods_supported: ['S256'] }
+  if (read) return { as: read, by: 'origin' }
+  const as = {
+    issuer: origin,
+    authorization_endpoint: `${origin}/authorize`,
+    token_endpoint: `${origin}/token`,
+    registration_endpoint: `${origin}/register`,
+    code_challenge_methods_supported: ['S256'],
+  }
+  return { as, by: 'default' }
 }
 
 /** Both endpoints written by the operator: nothing is asked, nothing can be lied about. */
@@ -67,7 +91,7 @@ const firstServer = async (upstream: Upstream, issuers: readonly string[], web: 
       if (as) return as
     } catch (error) {
       // The next one in the server's list may do; what is wrong with the first is told when none does.
-      refusal ??= error instanceof Error ? error : new Error(String(error))
+      refusal ??= errorFrom(error)
     }
   }
   throw refusal ?? untrusted(upstream, `no authorization server metadata at ${issuers.join(' ').slice(0, 300)}`)
@@ -81,15 +105,22 @@ export const discover = async (upstream: Upstream, web: Web, challenge?: Challen
   const { auth, url } = upstream
   const own = auth.resource ?? url.href
   const written = configured(upstream)
-  if (written) return { as: written, resource: own === '' ? undefined : own, scopes: auth.scopes }
-  const probed = challenge ?? (await probe(upstream, web))
-  const asked = typeof probed === 'string' ? undefined : probed
+  if (written)
+    return { as: written, by: 'operator', resource: own === '' ? undefined : own, scopes: auth.scopes }
+  const asked = challenge ?? (await challengeOf(upstream, web))
   const metadata = await readResourceMetadata(upstream, asked, web)
   const issuers = auth.issuer === undefined ? metadata?.authorizationServers : [auth.issuer]
   // D3: credentials that the operator got from one server are shown to no other.
   if (auth.issuer !== undefined && metadata && !metadata.authorizationServers.some((issuer) => sameIssuer(issuer, auth.issuer ?? '')))
-    throw untrusted(upstream, `it now trusts ${metadata.authorizationServers.join(' ').slice(0, 300)}, not the configured ${auth.issuer}`)
-  const as = issuers ? await firstServer(upstream, issuers, web) : await fallback(upstream, web)
+    throw untrusted(upstream, `it now trusts ${metadata.authorizationServers.join(' ').slice(0, 300)}, not ${auth.issuer}, which mcp_services.${upstream.id}.upstream_auth.issuer names`)
+  const by = auth.issuer === undefined ? 'resource' : 'operator'
+  const found = issuers
+    ? ({ as: await firstServer(upstream, issuers, web), by } as const)
+    : await fallback(upstream, web)
   const resource = auth.resource ?? metadata?.resource ?? own
-  return { as, resource: resource === '' ? undefined : resource, scopes: auth.scopes ?? asked?.scopes ?? metadata?.scopes }
+  return {
+    ...found,
+    resource: resource === '' ? undefined : resource,
+    scopes: auth.scopes ?? asked?.scopes ?? metadata?.scopes,
+  }
 }

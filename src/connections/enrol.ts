@@ -1,12 +1,14 @@
 // How the gateway becomes a client of an upstream's authorization server: as the operator registered it, by its own metadata document, or by registering itself.
 import * as oauth from 'oauth4webapi'
 import { digest } from '../kit/bytes.ts'
+import { callbackId } from '../kit/callback-path.ts'
 import { createOnce } from '../kit/once.ts'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { ClientAuthMethod } from '../ports/upstream-auth.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { signInRefusal } from './faults.ts'
+import { enrolmentRefusal, signInRefusal } from './faults.ts'
+import { createRedirectUris } from './redirect-uris.ts'
 import type { Upstream } from './upstream.ts'
 import type { Web } from './web.ts'
 
@@ -38,20 +40,25 @@ export interface Enrolments {
 interface EnrolmentsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer'>
   readonly issuer: string
+  readonly services: Parameters<typeof createRedirectUris>[0]['services']
 }
 
-export const callbackPath = '/connect/callback'
+/**
+ * The document of a client that version 0.1.0 made known. Each authorization server now reads one of its
+ * own.
+ */
 export const documentPath = '/oauth/client-metadata.json'
+export const documentRoot = '/oauth/client-metadata'
 
 const isHttps = (url: string): boolean => url.startsWith('https://')
 
 /** What we say of ourselves, in a registration and in our document. */
-export const clientMetadata = (issuer: string) => {
+export const clientMetadata = (issuer: string, redirectUri: string) => {
   const { host } = new URL(issuer)
   return {
     client_name: `Postern at ${host}`,
     client_uri: issuer,
-    redirect_uris: [`${issuer}${callbackPath}`],
+    redirect_uris: [redirectUri],
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
     // SEP-837: a redirect to this computer is a native client's, everything else a web client's.
@@ -68,26 +75,42 @@ const methodFor = (as: oauth.AuthorizationServer, secret: boolean): ClientAuthMe
   return known.find((method) => offered.includes(method) && (secret ? method !== 'none' : true)) ?? (secret ? 'client_secret_basic' : 'none')
 }
 
+const partiesOf = (as: oauth.AuthorizationServer, redirectUri: string) => [
+  { name: 'Authorization server', value: as.issuer },
+  { name: 'Redirect URI', value: redirectUri },
+]
+
 const noWay = (upstream: Upstream, as: oauth.AuthorizationServer, redirectUri: string): Refusal =>
-  new Refusal('connection.enrolment', `${upstream.name}: ${as.issuer} neither reads client metadata documents nor registers clients`, {
-    page: {
-      facts: [
-        { name: 'MCP server', value: upstream.name },
-        { name: 'Authorization server', value: as.issuer },
-        { name: 'Redirect URI', value: redirectUri },
-      ],
-    },
-  })
+  enrolmentRefusal(
+    upstream,
+    `${as.issuer} neither reads client metadata documents nor registers clients`,
+    partiesOf(as, redirectUri),
+  )
+
+interface Applicant {
+  readonly as: oauth.AuthorizationServer
+  readonly upstream: Upstream
+  readonly scopes: readonly string[] | undefined
+  readonly web: Web
+  readonly redirectUri: string
+}
 
 /** RFC 7591. `issuer`: ours. */
-const register = async (issuer: string, as: oauth.AuthorizationServer, upstream: Upstream, scopes: readonly string[] | undefined, web: Web): Promise<Registration> => {
+const register = async (
+  issuer: string,
+  { as, upstream, scopes, web, redirectUri }: Applicant,
+): Promise<Registration> => {
   const wanted = methodFor(as, false)
-  const metadata = { ...clientMetadata(issuer), token_endpoint_auth_method: wanted, ...(scopes && { scope: scopes.join(' ') }) }
+  const metadata = {
+    ...clientMetadata(issuer, redirectUri),
+    token_endpoint_auth_method: wanted,
+    ...(scopes && { scope: scopes.join(' ') }),
+  }
   const answer = await oauth
     .dynamicClientRegistrationRequest(as, metadata, web.through)
     .then((response) => oauth.processDynamicClientRegistrationResponse(response))
     .catch((error: unknown) => {
-      throw signInRefusal(error, upstream, 'registration')
+      throw signInRefusal(error, upstream, 'registration', partiesOf(as, redirectUri))
     })
   const { client_id: clientId, client_secret: secret, client_secret_expires_at: expires } = answer
   const said: unknown = answer.token_endpoint_auth_method
@@ -96,25 +119,47 @@ const register = async (issuer: string, as: oauth.AuthorizationServer, upstream:
   return {
     clientId,
     method,
-    redirectUri: `${issuer}${callbackPath}`,
+    redirectUri,
     ...(method !== 'none' && typeof secret === 'string' && { secret }),
     ...(typeof expires === 'number' && expires > 0 && { until: expires * 1000 }),
   }
 }
 
-export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolments => {
+/** As the operator registered it. */
+const configured = (
+  clientId: string,
+  redirectUri: string,
+  as: oauth.AuthorizationServer,
+  { auth }: Upstream,
+): Enrolment => {
+  const { client_secret: secret, private_key: key, token_endpoint_auth_method: written } = auth
+  const method = written ?? (key === undefined ? methodFor(as, secret !== undefined) : 'private_key_jwt')
+  const shown = secret === undefined && method !== 'private_key_jwt' ? 'none' : method
+  return {
+    clientId,
+    method: shown,
+    redirectUri,
+    how: 'configured',
+    ...(secret !== undefined && { secret }),
+  }
+}
+
+export const createEnrolments = ({ runtime, issuer, services }: EnrolmentsDeps): Enrolments => {
+  const redirectUris = createRedirectUris({ issuer, services })
   const records = createRecords<Registration>(runtime, 'upstream-client:')
   const once = createOnce(runtime)
   const idOf = (as: string, service: string): Promise<string> => digest(JSON.stringify([as, service]))
 
   /** One registration for all people of a service, kept until the server forgets it or its secret runs out. */
-  const registered: (...asked: Parameters<Enrolments['at']>) => Promise<Registration> = async (as, upstream, scopes, web, anew = false) => {
-    const id = await idOf(as.issuer, upstream.id)
+  const registered = async (applicant: Applicant, anew: boolean): Promise<Registration> => {
+    const id = await idOf(applicant.as.issuer, applicant.upstream.id)
     const kept = await records.get(id)
-    const usable = kept && !anew && kept.value.redirectUri === `${issuer}${callbackPath}` && (kept.value.until === undefined || kept.value.until > runtime.now() + 600_000)
-    if (usable) return kept.value
+    const inTime = kept?.value.until === undefined || kept.value.until > runtime.now() + 600_000
+    // One with another redirect URI is of version 0.1.0, or of a gateway that had another address. Its
+    // accounts go on.
+    if (kept && !anew && inTime && kept.value.redirectUri === applicant.redirectUri) return kept.value
     return once(id, async () => {
-      const fresh = await register(issuer, as, upstream, scopes, web)
+      const fresh = await register(issuer, applicant)
       const mark = await records.put(id, fresh, { only: kept?.mark ?? 'absent' })
       // Another process was faster: one client is enough.
       return mark === undefined ? ((await records.get(id))?.value ?? fresh) : fresh
@@ -122,18 +167,24 @@ export const createEnrolments = ({ runtime, issuer }: EnrolmentsDeps): Enrolment
   }
 
   return {
-    async at(as, upstream, scopes, web, anew) {
+    async at(as, upstream, scopes, web, anew = false) {
       const { auth } = upstream
-      const redirectUri = auth.redirect_uri ?? `${issuer}${callbackPath}`
-      if (auth.client_id !== undefined) {
-        const { client_secret: secret } = auth
-        const method = auth.token_endpoint_auth_method ?? (auth.private_key === undefined ? methodFor(as, secret !== undefined) : 'private_key_jwt')
-        return { clientId: auth.client_id, method: secret === undefined && method !== 'private_key_jwt' ? 'none' : method, redirectUri, how: 'configured', ...(secret !== undefined && { secret }) }
-      }
-      const document = auth.client_metadata_url ?? `${issuer}${documentPath}`
-      if (as.client_id_metadata_document_supported === true && isHttps(document)) return { clientId: document, method: 'none', redirectUri: `${issuer}${callbackPath}`, how: 'document' }
+      if (auth.client_id !== undefined)
+        return configured(auth.client_id, redirectUris.of(as, upstream), as, upstream)
+      // A document of its own for each: one that listed every redirect URI would let any server have people
+      // sent to all.
+      const ownDocument = `${issuer}${documentRoot}/${callbackId(as.issuer)}.json`
+      const clientId = auth.client_metadata_url ?? ownDocument
+      if (as.client_id_metadata_document_supported === true && isHttps(clientId))
+        return {
+          clientId,
+          method: 'none',
+          redirectUri: clientId === ownDocument ? redirectUris.own(as) : redirectUris.of(as, upstream),
+          how: 'document',
+        }
+      const redirectUri = redirectUris.own(as)
       if (as.registration_endpoint === undefined) throw noWay(upstream, as, redirectUri)
-      return { ...(await registered(as, upstream, scopes, web, anew)), how: 'registered' }
+      return { ...(await registered({ as, upstream, scopes, web, redirectUri }, anew)), how: 'registered' }
     },
     async forget(as, service, clientId) {
       const id = await idOf(as, service)

@@ -1,9 +1,10 @@
 // What an MCP server says of its own login (RFC 9728): which authorization servers it trusts, which scopes there are, and what it calls itself.
 import type { Challenge } from './challenge.ts'
 import { scopeWords } from './challenge.ts'
+import { errorFrom } from './faults.ts'
 import type { Upstream } from './upstream.ts'
 import { unreachable, untrusted } from './upstream.ts'
-import type { Found, Web } from './web.ts'
+import type { Web } from './web.ts'
 
 export interface ResourceMetadata {
   /** Exactly as published: it goes into `resource` unchanged (RFC 8707 §2; MCP Authorization, Canonical Server URI). */
@@ -16,7 +17,7 @@ export interface ResourceMetadata {
 const wellKnown = '/.well-known/oauth-protected-resource'
 
 /** Where the document may be: the place the challenge names, or else behind the endpoint's path, then at the root (MCP Authorization Server Discovery). */
-const places = ({ url }: Upstream, challenge: Challenge | undefined): readonly string[] => {
+export const metadataUrls = ({ url }: Pick<Upstream, 'url'>, challenge?: Challenge): readonly string[] => {
   const named = challenge?.metadata
   if (named !== undefined) return URL.canParse(named) ? [named] : []
   const path = url.pathname.replace(/\/$/, '')
@@ -46,17 +47,31 @@ const judge = (document: Readonly<Record<string, unknown>>, upstream: Upstream):
   return { resource, authorizationServers, scopes: words.length > 0 ? words : undefined }
 }
 
-/** Undefined for a server without such a document (MCP 2025-03-26). Throws `connection.untrusted`, and `connection.unreachable` when nobody knows whether there is one. */
+/**
+ * Undefined for a server without such a document (MCP 2025-03-26). Throws `connection.untrusted` where none of its
+ * documents can be used, and `connection.unreachable` when nobody knows whether there is one.
+ */
 export const readResourceMetadata = async (upstream: Upstream, challenge: Challenge | undefined, web: Web): Promise<ResourceMetadata | undefined> => {
-  const named = places(upstream, challenge)
-  let down: Found | undefined
-  for (const place of named.length > 0 ? named : places(upstream, undefined)) {
+  const named = metadataUrls(upstream, challenge)
+  let down: string | undefined
+  let wrong: Error | undefined
+  for (const place of named.length > 0 ? named : metadataUrls(upstream)) {
     const found = await web.document(place)
-    if (found.kind === 'document') return judge(found.document, upstream)
-    if (found.kind === 'down') down = found
+    if (found.kind === 'down') down = found.why
+    if (found.kind !== 'document') continue
+    try {
+      return judge(found.document, upstream)
+    } catch (error) {
+      // What is wrong with the document behind the path may be right with the one at the root.
+      wrong ??= errorFrom(error)
+    }
   }
+  if (wrong !== undefined) throw wrong
   // The challenge may be older than the server; the well-known places are the server's own.
-  if (named.length > 0 && challenge?.metadata !== undefined) return readResourceMetadata(upstream, undefined, web)
-  if (down && down.kind === 'down') throw unreachable(upstream, down.why)
-  return undefined
+  const elsewhere =
+    named.length > 0 && challenge?.metadata !== undefined
+      ? await readResourceMetadata(upstream, undefined, web)
+      : undefined
+  if (elsewhere === undefined && down !== undefined) throw unreachable(upstream, down)
+  return elsewhere
 }

@@ -21,7 +21,7 @@ interface ReturnDeps {
   readonly record: Audit
 }
 
-/** GET /connect/callback, and /oauth/callback with a state of ours. */
+/** GET /connect/callback/:id, /connect/callback, and /oauth/callback with a state of ours. */
 export const createReturn = ({ runtime, trips, deposit, enrolments, upstreamFor, record }: ReturnDeps): Handler => {
   const redeem = async (trip: Trip, upstream: Upstream, answer: URLSearchParams, state: string): Promise<Granted> => {
     const { as, enrolment, resource } = trip
@@ -34,7 +34,8 @@ export const createReturn = ({ runtime, trips, deposit, enrolments, upstreamFor,
     }
     return exchangeCode({ as, enrolment, upstream, resource }, validated, enrolment.redirectUri, trip.verifier, createWeb(runtime, upstream).through).catch(async (thrown: unknown) => {
       if (errorOf(thrown) === 'invalid_client' && enrolment.how === 'registered') await enrolments.forget(as.issuer, upstream.id, enrolment.clientId)
-      throw signInRefusal(thrown, upstream, 'code')
+      const facts = [{ name: 'Authorization server', value: as.issuer }, { name: 'Redirect URI', value: enrolment.redirectUri }]
+      throw signInRefusal(thrown, upstream, 'code', facts)
     })
   }
 

@@ -22,11 +22,21 @@ export interface Place {
   readonly fixed: Credential | undefined
   /** Header names in lower case that only the gateway may send there. */
   readonly names: readonly string[]
-  /** An upstream about which nothing was written has refused a call without a token. */
-  guarded: boolean
+  /**
+   * Until when (epoch ms) an upstream about which nothing was written is taken to ask each person for an account. Learned
+   * from what names an authorization server, never from a bare 401, and prolonged by accounts that are in use.
+   */
+  accountsUntil: number
 }
 
+/**
+ * How long that is believed. Until it lapses it costs a look at the store; afterwards a call, and its
+ * refusal.
+ */
+export const accountsMs = 600_000
+
 export interface ShowDeps {
+  readonly now: () => number
   readonly wallet: Wallet
   readonly ask: AskPerson
   /** Signs the gateway in at the upstream; rejects with `connection.*`. */
@@ -56,16 +66,18 @@ const fixedOf = ({ type, token, headers }: UpstreamAuth): Credential | undefined
 const noProvider = ({ id, name }: Upstream): Refusal =>
   new Refusal('upstream.credential', `${id}: no identity provider`, { say: `${name} is shown the token of an identity provider, and you signed in with a password. Sign in with the provider.` })
 
-export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
-  // A service that was changed is another object, so nothing outlives the words it was made of.
-  const places = new WeakMap<Service, Place>()
-  const placeOf = (service: Service): Place => {
-    const upstream = upstreamOf(service)
-    const names = upstream?.auth.type === 'static' ? Object.keys(upstream.auth.headers).map((name) => name.toLowerCase()) : []
-    return { upstream, fixed: upstream && fixedOf(upstream.auth), names, guarded: false }
-  }
+const placeOf = (service: Service): Place => {
+  const upstream = upstreamOf(service)
+  const names =
+    upstream?.auth.type === 'static'
+      ? Object.keys(upstream.auth.headers).map((name) => name.toLowerCase())
+      : []
+  return { upstream, fixed: upstream && fixedOf(upstream.auth), names, accountsUntil: 0 }
+}
 
-  const drawn: Show['drawn'] = async (upstream, person, given) => {
+const createDrawn =
+  (ask: AskPerson): Show['drawn'] =>
+  async (upstream, person, given) => {
     const found = forHere(upstream, given)
     if (found.kind === 'token') return shownOf(found)
     if (found.kind === 'later') throw unreachable(upstream, found.why)
@@ -75,6 +87,12 @@ export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
     throw await (found.kind === 'ended' ? ask.connectAgain(upstream, person, why) : ask.connect(upstream, person))
   }
 
+export const createShow = ({ now, wallet, ask, machine }: ShowDeps): Show => {
+  // A service that was changed is another object, so nothing outlives the words it was made of.
+  const places = new WeakMap<Service, Place>()
+
+  const drawn = createDrawn(ask)
+
   const own: Show['own'] = async (upstream) => {
     const before = forHere(upstream, await wallet.draw('gateway', upstream.id))
     if (before.kind === 'token' || before.kind === 'later') return drawn(upstream, undefined, before)
@@ -83,14 +101,22 @@ export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
     return drawn(upstream, undefined, await wallet.draw('gateway', upstream.id))
   }
 
-  const personal = (upstream: Upstream, person: Person): Credential | undefined | Promise<Credential | undefined> => {
+  const personal = (
+    place: Place,
+    upstream: Upstream,
+    person: Person,
+  ): Credential | undefined | Promise<Credential | undefined> => {
     const { type } = upstream.auth
     if (type === 'idp_token' && person.provider === 'local') throw noProvider(upstream)
     const found = wallet.draw(person, type === 'idp_token' ? providerService(person.provider) : upstream.id)
     // Nothing was written about this upstream: whether it wants an account is its own business, call by call.
     const resolve = (given: Drawn): Credential | undefined | Promise<Credential> => {
       const value = forHere(upstream, given)
-      return value.kind === 'token' ? shownOf(value) : value.kind === 'none' && type === 'auto' ? undefined : drawn(upstream, person, value)
+      if (value.kind === 'token') {
+        place.accountsUntil = now() + accountsMs
+        return shownOf(value)
+      }
+      return type === 'auto' && value.kind !== 'later' ? undefined : drawn(upstream, person, value)
     }
     return found instanceof Promise ? found.then(resolve) : resolve(found)
   }
@@ -103,12 +129,14 @@ export const createShow = ({ wallet, ask, machine }: ShowDeps): Show => {
       places.set(service, place)
       return place
     },
-    of({ upstream, fixed, guarded }, principal) {
+    of(place, principal) {
+      const { upstream, fixed } = place
       if (fixed || !upstream) return fixed
       const { type } = upstream.auth
-      if (type === 'none' || type === 'static' || (type === 'auto' && !guarded)) return undefined
+      if (type === 'none' || type === 'static' || (type === 'auto' && place.accountsUntil <= now()))
+        return undefined
       if (type === 'client_credentials') return own(upstream)
-      return principal && personal(upstream, principal.person)
+      return principal && personal(place, upstream, principal.person)
     },
     drawn,
     own,

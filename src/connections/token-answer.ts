@@ -51,9 +51,14 @@ const tidied = (members: Members): Members => {
   return kept
 }
 
+/** Some servers number their clients, and send the number as one. */
+const numberOf = (value: unknown): number | undefined =>
+  Number.isSafeInteger(value) ? (value as number) : undefined
+
 /** A secret without an end has none (RFC 7591 §3.2.1 wants that said with 0). */
-const registered = (members: Members): Members => {
-  const { client_secret: secret, client_secret_expires_at: end } = members
+const registered = (given: Members): Members => {
+  const members = { ...given, client_id: String(given['client_id']) }
+  const { client_secret: secret, client_secret_expires_at: end } = given
   if (textOf(secret) === undefined) return members
   const seconds = typeof end === 'string' && end.trim() !== '' ? Number(end) : end
   return { ...members, client_secret_expires_at: typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds : 0 }
@@ -68,7 +73,7 @@ export const normalized = async (response: Response): Promise<Response> => {
   const members = membersOf(text, (response.headers.get('content-type') ?? '').toLowerCase())
   if (!members) return new Response(text === '' ? null : text, { status: response.status, headers: response.headers })
   if (response.status === 200 && textOf(members['error']) !== undefined && members['access_token'] === undefined) return withBody(response, 400, members)
-  if ((response.status === 200 || response.status === 201) && textOf(members['client_id']) !== undefined && members['access_token'] === undefined) return withBody(response, 201, registered(members))
+  if ((response.status === 200 || response.status === 201) && (textOf(members['client_id']) ?? numberOf(members['client_id'])) !== undefined && members['access_token'] === undefined) return withBody(response, 201, registered(members))
   if (response.status === 200 || (response.status === 201 && members['access_token'] !== undefined)) return withBody(response, 200, tidied(members))
   return withBody(response, response.status, members)
 }

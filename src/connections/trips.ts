@@ -1,9 +1,10 @@
 // The round trip to an upstream's authorization server: what must be the same when the browser is back, and that it is the browser that went.
 import type * as oauth from 'oauth4webapi'
 import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { isCallbackOf } from '../kit/callback-path.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords } from '../kit/records.ts'
-import { Refusal } from '../kit/refusal.ts'
+import { Refusal, type RefusalCode } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
 import type { Audit, Sessions } from '../ports/rooms.ts'
 import type { Runtime, Visit } from '../ports/runtime.ts'
@@ -52,10 +53,24 @@ type Leg = Pick<Trip, 'service' | 'returnTo'>
 /** A way on for the problem pages of a trip: the page that it started from, with where it was to lead. */
 const onwardTo = ({ service, returnTo }: Leg, label = 'Try again') => ({ label, href: `${connectPath(service)}?return_to=${encodeURIComponent(returnTo)}` })
 
+/** During a login: the client gets its code all the same, and its calls say what is missing. */
+const withoutIt = (returnTo: string) =>
+  returnTo.startsWith('/oauth/consent?')
+    ? { instead: { label: 'Continue without this account', href: returnTo } }
+    : {}
+
+/** Nothing comes of trying again before somebody else has acted. */
+const lasting: ReadonlySet<RefusalCode> = new Set([
+  'upstream.credential',
+  'connection.enrolment',
+  'connection.untrusted',
+  'connection.unknown',
+])
+
 /** Whatever was thrown, as a refusal whose page leads on. */
 export const withOnward = (thrown: unknown, leg: Leg): Refusal => {
   const refusal = thrown instanceof Refusal ? thrown : new Refusal('fault', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
-  return new Refusal(refusal.code, refusal.why, { ...refusal.detail, page: { ...refusal.detail.page, onward: onwardTo(leg) } })
+  return new Refusal(refusal.code, refusal.why, { ...refusal.detail, page: { ...refusal.detail.page, onward: onwardTo(leg, lasting.has(refusal.code) ? 'Back to your account page' : undefined), ...withoutIt(leg.returnTo) } })
 }
 
 export const createTrips = ({ runtime, sessions, record }: TripsDeps): Trips => {
@@ -77,6 +92,21 @@ export const createTrips = ({ runtime, sessions, record }: TripsDeps): Trips => 
       }
       // Single use, whatever follows: of two parallel callbacks one goes on.
       if (!(await records.take(key))) throw new Refusal('connection.state', 'state was used already')
+      const { as, enrolment, service } = kept.value
+      const { pathname } = new URL(request.url)
+      // RFC 9700 §4.4.2.2: the answer of another authorization server, whose code this one must never see.
+      if (!isCallbackOf(enrolment.redirectUri, pathname)) {
+        const reason = 'redirect_uri_mismatch'
+        record({
+          event: 'callback.other-server',
+          reason,
+          service,
+          issuer: as.issuer,
+          request_id: visit.requestId,
+        })
+        const why = `an answer for ${as.issuer} came to ${pathname}, not to ${enrolment.redirectUri}`
+        throw withOnward(new Refusal('connection.untrusted', why), kept.value)
+      }
       return { trip: kept.value, person: session.person }
     },
   }

@@ -4,6 +4,7 @@ import { utf8Text } from '../kit/bytes.ts'
 import { asFetch } from '../kit/outbound-fetch.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import { endpointError } from './endpoint-error.ts'
 import { normalized } from './token-answer.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -70,7 +71,18 @@ export const createWeb = ({ now, outbound }: Pick<Runtime, 'now' | 'outbound'>, 
     through: {
       // The guard decides what may be plain http; the library's own rule knows nothing of the operator's word.
       [oauth.allowInsecureRequests]: true,
-      [oauth.customFetch]: async (url, { method, headers, body }) => normalized(await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) })),
+      [oauth.customFetch]: async (url, { method, headers, body }) => {
+        const answer = await normalized(
+          await fetch(url, { method, headers, ...(body === undefined ? {} : { body }) }),
+        )
+        if (answer.status < 300) return answer
+        throw endpointError(
+          url,
+          answer.status,
+          await answer.text(),
+          body instanceof URLSearchParams ? body : undefined,
+        )
+      },
     },
   }
 }

@@ -118,7 +118,7 @@ export const refusals = {
     1502,
     'The MCP server answered with a Content-Type that MCP does not use. Its operator must mend it.',
   ),
-  'upstream.credential': row(502, 'temporarily_unavailable', 1502, 'The MCP server did not accept the gateway. Its operator must give the gateway access.'),
+  'upstream.credential': row(502, 'temporarily_unavailable', 1502, "The MCP server refused the gateway's credentials. Its operator must set upstream_auth."),
   'upstream.redirect': row(502, 'temporarily_unavailable', 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'),
   'upstream.session': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave a session id that is malformed or belongs to somebody else.'),
   // clients and servers of different eras (src/proxy)
@@ -181,6 +181,8 @@ export interface RefusalDetail {
     readonly steps?: readonly string[]
     readonly facts?: readonly { readonly name: string; readonly value: string }[]
     readonly onward?: { readonly label: string; readonly href: string }
+    /** A second way on, for who cannot take the first. */
+    readonly instead?: { readonly label: string; readonly href: string }
   }
 }
 

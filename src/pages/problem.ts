@@ -68,6 +68,7 @@ ${view.steps.length === 1 && html`<p>${withCode(view.steps[0] ?? '')}</p>`}
 ${view.steps.length > 1 && html`<ol class="steps">${view.steps.map((step) => html`<li>${withCode(step)}</li>`)}</ol>`}
 ${recipeList(view.recipes)}
 ${view.onward && html`<a class="button primary" href="${ownPath(view.onward.href)}">${view.onward.label}</a>`}
+${view.instead && html`<p><a href="${ownPath(view.instead.href)}">${view.instead.label}</a></p>`}
 <p class="muted small">If you ask for help, give this: <code class="id">${view.code} · ${view.requestId}</code></p>
 </div>`
   return page(gateway, { title: view.title, width: 'middle', body, requestId: view.requestId, status: view.status })

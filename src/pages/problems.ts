@@ -117,6 +117,14 @@ export const problems = {
   'consent.form': { title: 'Nothing was decided', who: 'you', steps: ['Open the question again from the app, and answer it on that page.', 'If another site sent you here, close this page.'] },
   'consent.required': startAgain('You have to be asked first'),
 
+  'upstream.credential': {
+    title: 'The MCP server refused the gateway',
+    who: 'admin',
+    steps: [
+      'Administrator: set `upstream_auth` of the service, e.g. `type: static` with the `token` or `headers` that the server expects. The log says under the reference below what the server answered.',
+    ],
+    hops: brokeAt('MCP server'),
+  },
   'connection.unreachable': { title: 'The sign-in of the MCP server does not answer', who: 'nobody', steps: ['Wait a moment, then try again.', tellAdmin], hops: upstream },
   'connection.untrusted': {
     title: 'The sign-in of the MCP server cannot be trusted',
@@ -127,7 +135,9 @@ export const problems = {
   'connection.enrolment': {
     title: 'The MCP server does not know this gateway',
     who: 'admin',
-    steps: ['Administrator: register the gateway with that authorization server, with the redirect URI `{this gateway}/connect/callback`, and write `client_id` (and `issuer`) under `upstream_auth` of the service.'],
+    steps: [
+      'Administrator: register the gateway with that authorization server, with the redirect URI above, and write `client_id` (and `issuer`) under `upstream_auth` of the service.',
+    ],
     hops: upstream,
   },
   'connection.denied': { title: 'No account was connected', who: 'you', steps: ['If you cancelled, try again.', 'If you did not, ask the operator of the MCP server whether your account may use it.'], hops: upstream },

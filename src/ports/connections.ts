@@ -19,6 +19,8 @@ export interface Rebuff {
   readonly status: number
   /** Every WWW-Authenticate field of the answer. */
   readonly authenticate: readonly string[]
+  /** The call was for a path below the endpoint: what is refused there says nothing of the endpoint. */
+  readonly below: boolean
   /** There was a second try already. */
   readonly last: boolean
 }

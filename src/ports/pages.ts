@@ -146,6 +146,8 @@ export interface ProblemView {
   readonly requestId: string
   /** A way on, inside this gateway (same-origin path). */
   readonly onward?: { readonly label: string; readonly href: string }
+  /** A second way on, for who cannot take the first. */
+  readonly instead?: { readonly label: string; readonly href: string }
 }
 
 /**

@@ -55,7 +55,15 @@ export const createShowing = ({ runtime, cors, credentials }: ShowingDeps): Show
     credential: ({ call, principal }) => (call.address.transport === 'sse' ? undefined : credentials?.of(call.address, principal)),
     again({ passed: { call, principal }, credential, last }, status, rawHeaders) {
       if (!credentials || (status !== 401 && status !== 403)) return undefined
-      return credentials.after({ address: call.address, principal, shown: credential, status, authenticate: challenges(rawHeaders), last })
+      return credentials.after({
+        address: call.address,
+        principal,
+        shown: credential,
+        status,
+        authenticate: challenges(rawHeaders),
+        below: call.rest !== '',
+        last,
+      })
     },
     async refuse({ passed: { call, principal, envelope, body }, declined }, error) {
       const answer = error instanceof Refusal && principal && envelope && body ? await connectFirst(error, { call, principal, envelope, body, declined }) : undefined

@@ -88,7 +88,16 @@ const shown = async (upstream: HttpUpstream, deps: FarDeps, opening: Opening, ev
     overSocket(upstream, deps, credential === undefined ? opening : { ...opening, headers: [...headers, ...credential.headers] }, events)
   const rebuffed = (error: unknown, credential: Credential | undefined, last: boolean): Promise<Credential> => {
     const refused = error instanceof Refusal ? error.detail.refused : undefined
-    const next = refused && deps.credentials.after({ address: call.address, principal, shown: credential, ...refused, last })
+    const next =
+      refused &&
+      deps.credentials.after({
+        address: call.address,
+        principal,
+        shown: credential,
+        ...refused,
+        below: call.rest !== '',
+        last,
+      })
     if (!next) throw error
     return next
   }

@@ -1,5 +1,6 @@
 // From an upstream's refusal to its sign-in: where everything about it is found, who we are there, and whose answer is believed.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { callbackId, callbackPathOf } from '../../src/kit/callback-path.ts'
 import { connectAt, logInThrough, through } from '../houses/connecting.ts'
 import { createBrowser } from '../houses/browser.ts'
 import { type FarServer, openFarServer } from '../houses/far-server.ts'
@@ -134,12 +135,16 @@ describe.each(houses)('%s', (_name, open) => {
       const page = await connect()
       expect([page.status, far.count('/authorize')]).toEqual([502, 0])
       expect(page.body).toContain('The operator must register the gateway there')
-      expect(page.body.replaceAll('<wbr>', '')).toContain(`${house.origin}/connect/callback`)
+      expect(page.body.replaceAll('<wbr>', '')).toContain(`${house.origin}${callbackPathOf(far.origin)}`)
     })
-    it('at one address for answers, whichever service and person', async () => {
+    it('at one address for answers, whichever service and person, and no other authorization server', async () => {
       for (const service of ['auto', 'named', 'known']) await connect(service)
       await logInThrough(house, 'auto', { who: yamada })
-      expect(new Set(far.asked.filter(({ path }) => path === '/authorize').map(({ fields }) => fields['redirect_uri']))).toEqual(new Set([`${house.origin}/connect/callback`]))
+      expect(
+        new Set(
+          far.asked.filter(({ path }) => path === '/authorize').map(({ fields }) => fields['redirect_uri']),
+        ),
+      ).toEqual(new Set([`${house.origin}${callbackPathOf(far.origin)}`]))
     })
   })
 
@@ -173,6 +178,26 @@ describe.each(houses)('%s', (_name, open) => {
       next = await used()
     }
     expect([next === first, far.count('/token', 'refresh_token')]).toEqual([false, 1])
+  })
+
+  it('the gateway publishes what it is as a client, for each authorization server apart', async () => {
+    const id = callbackId(far.origin)
+    for (const [path, back] of [
+      [`/oauth/client-metadata/${id}.json`, `/connect/callback/${id}`],
+      ['/oauth/client-metadata.json', '/connect/callback'],
+    ] as const) {
+      expect(await (await house.fetch(`${house.origin}${path}`)).json()).toEqual({
+        client_id: `${house.origin}${path}`,
+        client_name: `Postern at ${new URL(house.origin).host}`,
+        client_uri: house.origin,
+        redirect_uris: [`${house.origin}${back}`],
+        grant_types: ['authorization_code', 'refresh_token'],
+        response_types: ['code'],
+        application_type: 'native',
+        token_endpoint_auth_method: 'none',
+      })
+    }
+    for (const path of [`/oauth/client-metadata/${id}`, `/oauth/client-metadata/${id}x.json`, '/oauth/client-metadata/a.json']) expect((await house.fetch(`${house.origin}${path}`)).status, path).toBe(404)
   })
 
   it('a browser that knows only the name of the server finds the page by it', async () => {

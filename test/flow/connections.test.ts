@@ -1,5 +1,6 @@
 // Upstreams with a login of their own: each person connects an account once, and calls are made with it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { callbackPathOf } from '../../src/kit/callback-path.ts'
 import { connectAt, linkIn, logInThrough, through } from '../houses/connecting.ts'
 import { type FarServer, openFarServer } from '../houses/far-server.ts'
 import { type House, houses, openOnSocket } from '../houses/houses.ts'
@@ -40,6 +41,7 @@ describe.each(houses)('%s', (_name, open) => {
               authorization_endpoint: `${far.origin}/authorize`,
               token_endpoint: `${far.origin}/token`,
               client_id: 'written',
+              redirect_uri: 'http://localhost:8080/oauth/callback',
               client_secret: 'the-secret-of-the-written-client',
               scopes: ['a', 'b'],
               extra_params: { audience: 'x', client_id: 'nobody' },
@@ -64,7 +66,12 @@ describe.each(houses)('%s', (_name, open) => {
     const answer = await caller.post(call())
     expect([answer.status, await textOf(answer)]).toEqual([200, expect.stringContaining('access-')])
     const asked = far.asked.find(({ path }) => path === '/authorize')?.fields
-    expect(asked).toMatchObject({ response_type: 'code', code_challenge_method: 'S256', resource: far.url, redirect_uri: `${house.origin}/connect/callback` })
+    expect(asked).toMatchObject({
+      response_type: 'code',
+      code_challenge_method: 'S256',
+      resource: far.url,
+      redirect_uri: `${house.origin}${callbackPathOf(far.origin)}`,
+    })
     expect(asked?.['state']).toMatch(/^up_[\w-]{43}$/)
     expect(far.asked.find(({ path, fields }) => path === '/token' && fields['grant_type'] === 'authorization_code')?.fields).toMatchObject({ resource: far.url })
     expect(JSON.stringify(far.calls)).not.toContain(caller.token)
@@ -204,19 +211,24 @@ describe.each(houses)('%s', (_name, open) => {
 
   it('uses what the operator registered, and asks nobody where that is [D3]', async () => {
     const before = far.asked.length
-    // The address of the first gateway of this kind: answers come there too.
-    const page = await connectAt(house, `${house.origin}/connect/written`, { way: async (url) => (await through(url)).replace('/connect/callback', '/oauth/callback') })
+    // The address of the first gateway of this kind, where the operator wrote it: answers come there too.
+    const page = await connectAt(house, `${house.origin}/connect/written`, {
+      way: async (url) => (await through(url)).replace('http://localhost:8080', house.origin),
+    })
     expect(page.status).toBe(200)
     const asked = far.asked.slice(before)
     expect(asked.map(({ path }) => path)).toEqual(['/authorize', '/token'])
-    expect(asked[0]?.fields).toMatchObject({ client_id: 'written', scope: 'a b', redirect_uri: `${house.origin}/connect/callback`, audience: 'x' })
+    expect(asked[0]?.fields).toMatchObject({
+      client_id: 'written',
+      scope: 'a b',
+      redirect_uri: 'http://localhost:8080/oauth/callback',
+      audience: 'x',
+    })
     const [, basic = ''] = (asked[1]?.headers.authorization ?? '').split(' ')
     expect(decodeURIComponent(atob(basic))).toBe('written:the-secret-of-the-written-client')
   })
 
-  it('publishes what it is as a client, and finds a service by id and by host', async () => {
-    const document = (await (await house.fetch(`${house.origin}/oauth/client-metadata.json`)).json()) as Record<string, unknown>
-    expect(document).toMatchObject({ client_id: `${house.origin}/oauth/client-metadata.json`, redirect_uris: [`${house.origin}/connect/callback`], token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'] })
+  it('finds a service by id and by host', async () => {
     const start = (server: string) => house.fetch(`${house.origin}/oauth/start${server}`, { redirect: 'manual' })
     expect((await start('?server=far')).headers.get('location')).toBe('/connect/far')
     expect((await start(`?server=${new URL(far.url).host}`)).headers.get('location')).toBe('/connect/far')

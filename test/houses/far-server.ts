@@ -11,7 +11,16 @@ export interface FarScript {
   /** Paths that answer 404; all others of the server's answer as below. */
   absent: Set<string>
   /** Answers that stand in the place of the usual ones, by path. */
-  instead: Map<string, (request: { readonly body: URLSearchParams; readonly json: Json; readonly headers: IncomingMessage['headers']; readonly n: number }) => Reply | undefined>
+  instead: Map<
+    string,
+    (request: {
+      readonly body: URLSearchParams
+      readonly query: URLSearchParams
+      readonly json: Json
+      readonly headers: IncomingMessage['headers']
+      readonly n: number
+    }) => Reply | undefined
+  >
   /** Work between what happens at a path and its answer. */
   before: Map<string, () => Promise<unknown>>
   prm: (usual: Json) => Json
@@ -26,6 +35,8 @@ export interface FarScript {
   challenge: (usual: string) => string | undefined
   /** Scopes that a call needs; a token with fewer gets 403. */
   needs: (call: Json) => readonly string[]
+  /** People are sent to registered redirect URIs alone (RFC 9700 §2.1), as real servers do. */
+  strict: boolean
 }
 
 export interface FarServer {
@@ -77,9 +88,22 @@ const send = (response: ServerResponse, { status = 200, headers = {}, body }: Re
 const prmPath = '/.well-known/oauth-protected-resource/mcp'
 
 export const openFarServer = async (): Promise<FarServer> => {
-  const script: FarScript = { absent: new Set(), instead: new Map(), before: new Map(), prm: (usual) => usual, metadata: (usual) => usual, answer: (usual) => usual, grants: (scope) => scope, tokens: (usual) => usual, challenge: (usual) => usual, needs: () => [] }
+  const script: FarScript = {
+    absent: new Set(),
+    instead: new Map(),
+    before: new Map(),
+    prm: (usual) => usual,
+    metadata: (usual) => usual,
+    answer: (usual) => usual,
+    grants: (scope) => scope,
+    tokens: (usual) => usual,
+    challenge: (usual) => usual,
+    needs: () => [],
+    strict: false,
+  }
   const asked: { path: string; fields: Record<string, string>; headers: IncomingMessage['headers'] }[] = []
   const calls: { token: string; message: Json; headers: IncomingMessage['headers'] }[] = []
+  const clients = new Map<string, readonly string[]>()
   const codes = new Map<string, Grant>()
   const refreshes = new Map<string, Grant>()
   const accesses = new Map<string, Grant>()
@@ -103,6 +127,9 @@ export const openFarServer = async (): Promise<FarServer> => {
     return found && proven ? issue(found) : { status: 400, body: { error: 'invalid_grant', error_description: '<script>alert(1)</script>' } }
   }
   const authorize = (query: URLSearchParams): Reply => {
+    const registered = clients.get(query.get('client_id') ?? '') ?? []
+    if (script.strict && !registered.includes(query.get('redirect_uri') ?? ''))
+      return { status: 400, body: 'not a registered redirect URI' }
     const code = `code-${++n}`
     codes.set(code, { scope: script.grants(query.get('scope') ?? ''), challenge: query.get('code_challenge') ?? '', client: query.get('client_id') ?? '', resource: query.get('resource') ?? '' })
     const back = new URL(query.get('redirect_uri') ?? '')
@@ -141,8 +168,11 @@ export const openFarServer = async (): Promise<FarServer> => {
         return { body: script.prm({ resource: `${origin}/mcp`, authorization_servers: [origin] }) }
       case '/.well-known/oauth-authorization-server':
         return { body: metadata() }
-      case '/register':
-        return { status: 201, body: { ...json, client_id: `client-${++n}` } }
+      case '/register': {
+        const id = `client-${++n}`
+        clients.set(id, json['redirect_uris'] as readonly string[])
+        return { status: 201, body: { ...json, client_id: id } }
+      }
       case '/authorize':
         return authorize(query)
       case '/token':
@@ -164,7 +194,15 @@ export const openFarServer = async (): Promise<FarServer> => {
       const json = objectOf(body)
       asked.push({ path: pathname, fields: Object.fromEntries([...searchParams, ...form]), headers: request.headers })
       const count = asked.filter(({ path }) => path === pathname).length
-      const instead = script.absent.has(pathname) ? { status: 404, body: {} } : script.instead.get(pathname)?.({ body: form, json, headers: request.headers, n: count })
+      const instead = script.absent.has(pathname)
+        ? { status: 404, body: {} }
+        : script.instead.get(pathname)?.({
+            body: form,
+            query: searchParams,
+            json,
+            headers: request.headers,
+            n: count,
+          })
       const reply = instead ?? usual(pathname, searchParams, form, json, request)
       await script.before.get(pathname)?.()
       send(response, reply)

@@ -1,5 +1,6 @@
 // Everything that can be wrong with a configuration, each at its line and column.
 import { describe, expect, it } from 'vitest'
+import { callbackPathOf } from '../../src/kit/callback-path.ts'
 import { faultsOf, warningsOf } from './config-world.ts'
 
 const secret = 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A'
@@ -172,5 +173,39 @@ describe('what is allowed with a word of warning', () => {
     const text = `${publicly}host: 0.0.0.0\nsession_secret: ${secret}\nprevious_secrets: [Zq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0B]\nallowed_hosts: ["mcp.internal:8443", "[::1]:8080"]\ntrusted_proxies: [10.0.0.0/8, 192.168.1.7, "fc00::/7"]\ncors: { allow_origins: ["https://app.example.com", "chrome-extension://abcdef"], allow_credentials: true }\n${service('    scopes: [read]\n')}`
     expect(await faultsOf(text)).toEqual([])
     expect(await warningsOf(text)).toEqual([])
+  })
+})
+
+describe('redirect URIs at upstreams', () => {
+  const one = callbackPathOf('https://one.example')
+  const two = callbackPathOf('https://two.example')
+  const service = (id: string, issuer: string, more = '') =>
+    `  ${id}: { url: "https://${id}.example/mcp", upstream_auth: { issuer: "${issuer}", client_id: x${more} } }\n`
+  const at = (uri: string) => `, redirect_uri: "${uri}"`
+
+  it('are said for each client that the operator registered', async () => {
+    const text = `issuer: https://gw.example\nmcp_services:\n${service('a', 'https://one.example')}`
+    expect((await warningsOf(text)).filter((line) => line.includes('redirect'))).toEqual([
+      `config.yaml:3:97 mcp_services.a.upstream_auth.client_id – comes with the redirect URI https://gw.example${one}: register it with https://one.example. Where another one is registered there, set redirect_uri to that`,
+    ])
+  })
+
+  it('serve one authorization server each, whichever way they and it are written', async () => {
+    const [plain, other] = ['https://gw.example/connect/callback', 'https://GW.example/connect/callback']
+    const text = `issuer: https://gw.example\nmcp_services:\n${service('a', 'https://one.example', at(plain))}${service('b', 'https://ONE.example/', at(plain))}${service('c', 'https://two.example', at(other))}${service('d', 'https://two.example', at('https://gw.example/oauth/callback'))}`
+    expect((await warningsOf(text)).filter((line) => line.includes('redirect'))).toEqual([
+      expect.stringMatching(/^config\.yaml:5:\d+ mcp_services\.c\.upstream_auth\.redirect_uri – /),
+    ])
+    expect((await warningsOf(text)).join('\n')).toContain(
+      `serves https://one.example (mcp_services.a) already, and one redirect URI serves one authorization server: register https://gw.example${two} with https://two.example, and set it here`,
+    )
+  })
+
+  it('do nothing where the authorization server is whichever the upstream names', async () => {
+    const text =
+      'mcp_services:\n  a: { url: "https://a.example/mcp", upstream_auth: { redirect_uri: "https://gw.example/connect/callback" } }\n'
+    expect((await warningsOf(text)).filter((line) => line.includes('redirect'))).toEqual([
+      expect.stringContaining('does nothing without client_id (or client_metadata_url) and issuer'),
+    ])
   })
 })

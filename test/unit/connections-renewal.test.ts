@@ -1,7 +1,7 @@
 // Renewing kept tokens: one request among processes, the successor kept before it is used, and what becomes of an account when a process dies in between.
-import * as oauth from 'oauth4webapi'
 import { describe, expect, it } from 'vitest'
 import { type Account, createAccountStore, accountIn, withAccount } from '../../src/connections/accounts.ts'
+import { endpointError } from '../../src/connections/endpoint-error.ts'
 import { type AskAnew, createRenewals, type Discard } from '../../src/connections/renewals.ts'
 import { createWallet, type Held } from '../../src/connections/wallet.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
@@ -13,8 +13,7 @@ import { ana, random } from './oauth-world.ts'
 const hour = 3_600_000
 
 const refused = async (error: string, status = 400): Promise<never> => {
-  const response = Response.json({ error }, { status })
-  throw new oauth.ResponseBodyError('refused', { cause: { error }, response })
+  throw endpointError('https://as.test/token', status, JSON.stringify({ error }))
 }
 
 /** One store, any number of processes at it, and an authorization server that is a function. */
