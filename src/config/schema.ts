@@ -84,7 +84,7 @@ const service = z
     url: z
       .url({ protocol: /^(https?|wss?)$/, error: 'must be a whole http(s):// or ws(s):// URL' })
       .optional()
-      .describe('The MCP server: `http(s)://`, without a path `/mcp` is added (`/sse` where the transport is `sse`); or `ws(s)://` for a WebSocket server.'),
+      .describe('The MCP server: `http(s)://`, or `ws(s)://` for a WebSocket server. A URL with a path, `/` included, is used as written. Without one the gateway asks `/mcp`, and `/` where nothing is at `/mcp` (`/sse` where the transport is `sse`).'),
     ...commandKeys,
     transport: z
       .enum(['auto', 'streamable', 'sse'])
@@ -190,6 +190,10 @@ export const configSchema = z
       .record(z.string().regex(/^[A-Za-z0-9._~-]{1,128}$/, 'use letters, digits, - . _ ~ (at most 128 characters)'), client)
       .default({})
       .describe('Pre-registered OAuth clients by client_id.'),
+    client_metadata_documents: z
+      .boolean()
+      .default(true)
+      .describe('Offer clients to identify themselves by the URL of a document that the gateway fetches. `false` where the gateway cannot reach the web: such clients then register.'),
     dynamic_registration: z.boolean().default(true).describe('Accept RFC 7591 registrations. Clients that publish a metadata document need none.'),
     storage: storage.prefault({}),
     access_token_lifetime: seconds('Lifetime of access tokens.', 3600, 60, 86_400),

@@ -1,5 +1,6 @@
 // Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL of a document in which the client describes itself.
 import { digest } from '../kit/bytes.ts'
+import { networkCause } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { parseStrictJson } from '../kit/strict-json.ts'
 import { metadataDocumentUrl } from '../kit/urls.ts'
@@ -12,7 +13,7 @@ import type { Remote, RemoteJsonDeps } from './remote-json.ts'
 export interface ClientDocuments {
   /**
    * The client that the document at this URL describes. On the token leg a copy that was good is used while its server is down.
-   * Throws `client.document` (authorize leg), `client.auth` or `client.document-unreachable` (token leg).
+   * Throws `client.document` (authorize leg), `client.auth` (token leg), or `client.document-unreachable`.
    */
   resolve(url: string, leg: Leg): Promise<Client>
 }
@@ -56,13 +57,21 @@ const judge = (text: string, url: string): { readonly metadata: ClientMetadata; 
 const say = {
   bad: 'The app names a metadata document as its identity, and that document cannot be used. The maker of the app must repair it.',
   gone: 'The app names a metadata document as its identity, and there is none at that address. The maker of the app must repair it.',
-  down: 'The app names a metadata document as its identity, and that document could not be fetched. Try again in a moment; if it stays so, the maker of the app must repair it.',
 } as const
+
+/** What the gateway could not reach, and why, as far as a stranger may know: no address, no software. */
+const sayUnreachable = (url: string, why: string): string => {
+  const { host } = new URL(url)
+  const status = /\bstatus (\d{3})$/.exec(why)?.[1]
+  const cause = status === undefined ? networkCause(why) : `it answered with status ${status}`
+  return `The app names a metadata document at ${host} as its identity, and this gateway could not fetch it${cause === undefined ? '' : `: ${cause}`}.`
+}
 
 const refuse = (url: string, leg: Leg, { kind, why }: NonNullable<Remote['failure']>): Refusal => {
   const reason = `${url}: ${why}`
-  if (leg === 'authorize') return new Refusal('client.document', reason, { say: say[kind], page: { facts: [{ name: 'Client', value: url }] } })
-  return kind === 'down' ? new Refusal('client.document-unreachable', reason, { headers: { 'retry-after': '5' } }) : new Refusal('client.auth', reason)
+  const page = { facts: [{ name: 'Client', value: url }] }
+  if (kind === 'down') return new Refusal('client.document-unreachable', reason, { say: sayUnreachable(url, why), headers: { 'retry-after': '5' }, ...(leg === 'authorize' && { page }) })
+  return leg === 'authorize' ? new Refusal('client.document', reason, { say: say[kind], page }) : new Refusal('client.auth', reason)
 }
 
 export const createClientDocuments = (deps: RemoteJsonDeps): ClientDocuments => {

@@ -13,7 +13,7 @@ import { createRegistrations, registeredClient } from './registrations.ts'
 import type { ReadRegistration, Registrations } from './registrations.ts'
 
 export interface Clients {
-  /** The client with this id, for the legs on which a person looks on. Throws `client.unknown` or `client.document`. */
+  /** The client with this id, for the legs on which a person looks on. Throws `client.unknown`, `client.document` or `client.document-unreachable`. */
   find(id: string): Promise<Client>
   /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth` or `client.document-unreachable`. */
   authenticate(request: Request, form: URLSearchParams): Promise<Client>
@@ -22,7 +22,7 @@ export interface Clients {
 
 export interface ClientsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache' | 'defer'>
-  readonly config: Pick<Config, 'clients' | 'client_lifetime'>
+  readonly config: Pick<Config, 'clients' | 'client_lifetime' | 'client_metadata_documents'>
   readonly documents: ClientDocuments
   readonly directory: Directory
 }
@@ -118,7 +118,8 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   const known = async (id: string, leg: Leg): Promise<{ readonly client: Client; readonly registered?: ReadRegistration } | undefined> => {
     const entry = configured.get(id)
     if (entry) return { client: await configuredClient(id, entry) }
-    if (/^https?:/i.test(id)) return { client: await documents.resolve(id, leg) }
+    // Such clients read in the metadata that they have to register.
+    if (/^https?:/i.test(id)) return config.client_metadata_documents ? { client: await documents.resolve(id, leg) } : undefined
     const registered = await registrations.read(id)
     return registered && { client: registeredClient(registered.registration), registered }
   }

@@ -17,7 +17,7 @@ export interface Metadata {
 }
 
 export interface MetadataDeps {
-  readonly config: Pick<Config, 'dynamic_registration'>
+  readonly config: Pick<Config, 'dynamic_registration' | 'client_metadata_documents'>
   readonly directory: Directory
   readonly signer: Signer
 }
@@ -64,7 +64,7 @@ export const authorizationServerMetadata = ({ config, directory }: Pick<Metadata
     introspection_endpoint_auth_signing_alg_values_supported: assertionAlgorithms,
     code_challenge_methods_supported: ['S256'],
     authorization_response_iss_parameter_supported: true,
-    client_id_metadata_document_supported: true,
+    ...(config.client_metadata_documents && { client_id_metadata_document_supported: true }),
     resource_parameter_supported: true,
   }
 }

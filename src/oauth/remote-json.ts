@@ -34,6 +34,8 @@ const day = 86_400_000
 const ages = { unstated: 600_000, longest: day, stale: 7 * day, bad: 60_000, down: 10_000 } as const
 const timeoutMs = 5_000
 const maxFailures = 1_000
+/** As every runtime's guard says it. */
+const tooLarge = /\b(?:larger|more) than \d+ bytes/
 
 /** How long an answer may be reused without asking again, ms (RFC 9111 §4.2.1; never over a day); undefined: it may not be kept at all. */
 export const freshnessOf = (headers: Headers, now: number): number | undefined => {
@@ -82,7 +84,8 @@ export const createRemoteJson = ({ runtime, directory }: RemoteJsonDeps): Remote
       if (thrown instanceof Refusal) return thrown
       throw thrown
     })
-    if (answer instanceof Refusal) return fail(url, answer.code === 'outbound.refused' ? 'bad' : 'down', answer.message)
+    // A document that is too large is its maker's to mend; what the network did is not.
+    if (answer instanceof Refusal) return fail(url, answer.code === 'outbound.refused' || tooLarge.test(answer.why) ? 'bad' : 'down', answer.why)
     if (answer.status === 404 || answer.status === 410) return fail(url, 'gone', `status ${answer.status}`)
     // 403 and its like speak of us (a filter in front of the host, a pace), not of the document.
     if (answer.status >= 400) return fail(url, 'down', `status ${answer.status}`)

@@ -98,7 +98,12 @@ export const problems = {
 
   'client.unknown': { title: 'This gateway does not know the app', who: 'you', steps: ['Let the app forget its old registration; it then registers again by itself.'], recipes: forget },
   'client.document': { title: 'The app cannot be identified', who: 'app', steps: ['Tell the maker of the app what stands above.', 'Maker: the document must be JSON at exactly its own `client_id`, with `client_name` and `redirect_uris`, at most 5 kB, without redirects.'], hops: appSite },
-  'client.document-unreachable': { title: 'The app cannot be identified right now', who: 'nobody', steps: [later, tellAdmin], hops: appSite },
+  'client.document-unreachable': {
+    title: 'The app cannot be identified right now',
+    who: 'admin',
+    steps: ['Try again in a moment.', 'Administrator: let this gateway reach that host (`HTTPS_PROXY` where a proxy leads out), or set `client_metadata_documents: false` so that apps register instead.'],
+    hops: appSite,
+  },
   'redirect.mismatch': {
     title: 'The app asked to be answered at an unknown address',
     who: 'app',

@@ -81,9 +81,9 @@ describe.each([
   const asking = (id: string, params: Record<string, string> = {}) => authorizeUrl(house, { id, redirectUri: callback }, { resource: echo(), ...params })
   const look = (id: string) => browser.go(asking(id).url)
   /** A page for the person and nothing for the client. */
-  const refusedPage = async (id: string): Promise<void> => {
+  const refusedPage = async (id: string, status = 400): Promise<void> => {
     const page = await look(id)
-    expect([id, page.status, page.headers.get('location'), page.body.includes('value="allow"')]).toEqual([id, 400, null, false])
+    expect([id, page.status, page.headers.get('location'), page.body.includes('value="allow"')]).toEqual([id, status, null, false])
   }
   const published = (more: Record<string, unknown> = {}, headers: Record<string, string> = {}, host?: string): string => {
     const url = fresh(host)
@@ -159,36 +159,36 @@ describe.each([
       [
         url(endless),
         url((response) => void response.writeHead(200, { ...head, 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(20_000_000, 0x20)))),
+      ].map((id) => refusedPage(id)),
+    )
+    await Promise.all(
+      [
         url((response) => void response.writeHead(200, head).write('{')),
         url((response) => {
-          response.writeHead(200, head)
           const drip = setInterval(() => (response.destroyed ? clearInterval(drip) : response.write(' ')), 500)
         }),
         url((response) => void response.socket?.write('HTTP/1.1 200 OK\r\nX-A: ')),
         'https://vscode.dev/c.json',
-      ].map((id) => refusedPage(id)),
+      ].map((id) => refusedPage(id, 503)),
     )
     expect(Date.now() - started).toBeLessThan(10_000)
     expect(process.memoryUsage().rss - before).toBeLessThan(64 * 1024 * 1024)
   })
 
   test('never a document that is none, nor one that a redirect names, and never a bad one kept for longer than a minute [hostile C9]', async () => {
-    const answers: Answer[] = [
-      json('<html>', { 'content-type': 'text/html' }),
-      json('{"client_id":'),
-      json([]),
-      json('null'),
-      (response) => void response.writeHead(204).end(),
-      json({}, {}, 404),
-      json({}, {}, 500),
-      (response, request) => void response.writeHead(302, { location: `https://elsewhere.test${request.url}` }).end(),
+    const answers: readonly (readonly [Answer, number?])[] = [
+      [json('<html>', { 'content-type': 'text/html' })],
+      ...['{"client_id":', [], 'null'].map((body) => [json(body)] as const),
+      [(response) => void response.writeHead(204).end()],
+      ...[404, 500].map((status) => [json({}, {}, status), status === 500 ? 503 : 400] as const),
+      [(response, request) => void response.writeHead(302, { location: `https://elsewhere.test${request.url}` }).end()],
     ]
     const spoilt = [{ redirect_uris: undefined }, { redirect_uris: [] }, { redirect_uris: callback }, { redirect_uris: ['http://app.example/cb'] }, { client_name: undefined }, { client_name: '' }, { client_name: ['x'] }, { client_secret: 'x' }, { token_endpoint_auth_method: 'client_secret_post' }, { grant_types: ['password'] }, { jwks: { keys: [{ kty: 'oct', k: 'x' }] } }]
-    for (const answer of answers) {
+    for (const [answer, status] of answers) {
       const url = fresh()
       web.set(url, answer)
       web.set(url.replace('cimd.test', 'elsewhere.test'), json(documentAt(url)))
-      await refusedPage(url)
+      await refusedPage(url, status)
     }
     expect(asked.filter((url) => url.includes('elsewhere'))).toEqual([])
     for (const more of spoilt) await refusedPage(published(more))

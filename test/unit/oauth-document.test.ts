@@ -83,15 +83,15 @@ describe('a client that names its document', () => {
     for (const status of [201, 204, 301, 404, 500]) {
       const world = await createWorld()
       world.web.pages.set(url, { status, body: document })
-      expect((await ask(world, client)).code).toBe('client.document')
+      expect([status, (await ask(world, client)).code]).toEqual([status, status === 500 ? 'client.document-unreachable' : 'client.document'])
     }
   })
 
   it('[hostile C4, C6, C8] is refused with a page when the guard forbids the connection, or it fails', async () => {
-    for (const failure of ['refused', 'down'] as const) {
+    for (const [failure, status, code] of [['refused', 400, 'client.document'], ['down', 503, 'client.document-unreachable']] as const) {
       const world = await createWorld()
       world.web.pages.set(url, failure)
-      expect(await ask(world, client)).toMatchObject({ status: 400, code: 'client.document' })
+      expect(await ask(world, client)).toMatchObject({ status, code })
     }
   })
 })
@@ -123,7 +123,7 @@ describe('the document', () => {
     world.web.pages.set(url, 'down')
     const again = await refresh(world, client, String(tokens.body['refresh_token']))
     expect(again.status).toBe(200)
-    expect((await ask(world, client)).code).toBe('client.document')
+    expect(await ask(world, client)).toMatchObject({ status: 503, code: 'client.document-unreachable' })
     const unkept = await worldWith(document, { 'cache-control': 'no-store' })
     const { body } = await exchange(unkept, client, await codeFor(unkept, client))
     for (const failure of ['down', { status: 503 }, { status: 429 }] as const) {

@@ -65,6 +65,12 @@ describe('the metadata of the authorization server', () => {
     }
   })
 
+  it('offers client metadata documents unless they are switched off', async () => {
+    expect((await authorizationServer(await createWorld(), root)).body['client_id_metadata_document_supported']).toBe(true)
+    const world = await createWorld({ config: { client_metadata_documents: false } })
+    expect(Object.keys((await authorizationServer(world, root)).body)).not.toContain('client_id_metadata_document_supported')
+  })
+
   it('does not name a registration endpoint that is switched off', async () => {
     const world = await createWorld({ config: { dynamic_registration: false } })
     expect(Object.keys((await authorizationServer(world, root)).body)).not.toContain('registration_endpoint')

@@ -61,7 +61,7 @@ export interface WorldOptions {
 }
 
 /** One page of the outer web: what a GET of its URL answers, or how it fails. */
-export type WebPage = { readonly status?: number; readonly body?: unknown; readonly headers?: Record<string, string> } | 'down' | 'refused'
+export type WebPage = { readonly status?: number; readonly body?: unknown; readonly headers?: Record<string, string> } | { readonly why: string } | 'down' | 'refused'
 
 /** A web the test writes: pages by URL, and every request made. Obeys `maxBytes` as the guarded outbound does. */
 const createWeb = () => {
@@ -71,9 +71,10 @@ const createWeb = () => {
     asked.push(url)
     const page = pages.get(url) ?? { status: 404 }
     if (page === 'down') return Promise.reject(new Refusal('outbound.failed', 'connection reset'))
+    if (typeof page === 'object' && 'why' in page) return Promise.reject(new Refusal('outbound.failed', page.why))
     if (page === 'refused') return Promise.reject(new Refusal('outbound.refused', 'not global unicast'))
     const body = new TextEncoder().encode(typeof page.body === 'string' ? page.body : JSON.stringify(page.body ?? '')) as Uint8Array<ArrayBuffer>
-    if (body.length > maxBytes) return Promise.reject(new Refusal('outbound.failed', 'too large'))
+    if (body.length > maxBytes) return Promise.reject(new Refusal('outbound.failed', `the answer is larger than ${maxBytes} bytes`))
     return Promise.resolve({ status: page.status ?? 200, headers: new Headers({ 'content-type': 'application/json', ...page.headers }), body })
   }
   return { pages, asked, outbound }
