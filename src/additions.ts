@@ -3,7 +3,7 @@ import { faultText } from './config/fault.ts'
 import { loadConfig } from './config/load.ts'
 import { type Config, configSchema } from './config/schema.ts'
 import { Refusal } from './kit/refusal.ts'
-import { type Added, withPath } from './placement.ts'
+import { type Added, isWithoutPath, withPath } from './placement.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
 import { discover } from './services/discover.ts'
@@ -40,6 +40,9 @@ export const parsed = (id: string, service: unknown): ServiceConfig | undefined 
 /** Where the service's endpoint is, path included. */
 const upstreamUrl = ({ url = '', transport }: ServiceConfig): string => (URL.canParse(url) ? withPath(url, transport) : url)
 
+/** The other place of a URL without a path. */
+const rootOf = ({ url = '', transport }: ServiceConfig): string | undefined => (URL.canParse(url) && isWithoutPath(url) && transport !== 'sse' ? new URL(url).href : undefined)
+
 /** Text that came from a loaded configuration stands for itself when it is loaded again. */
 const literal = (value: unknown): unknown => {
   if (typeof value === 'string') return value.replaceAll('${', '$${')
@@ -70,7 +73,7 @@ export const look = async ({ id, service, commands, anywhere, told = () => undef
     const { outbound, lines } = around.runtime
     // Without TLS only where somebody at the gateway's own computer says so, as over HTTP.
     if (!anywhere && /^ws:/i.test(config.url ?? '')) throw new Refusal('service.unusable', `${id}: ws`, { say: 'A WebSocket server is added from elsewhere with wss:// alone.' })
-    return discover(upstreamUrl(config), anywhere ? { outbound: anywhere, lines } : { outbound, lines: lines.publicOnly }, told)
+    return discover(upstreamUrl(config), { ...(anywhere ? { outbound: anywhere, lines } : { outbound, lines: lines.publicOnly }), elsewhere: rootOf(config) }, told)
   }
   const { outbound, end } = around.attempt(id, config)
   try {

@@ -42,6 +42,7 @@ import type { Runtime, Visit } from './ports/runtime.ts'
 import type { Directory, Service, ServiceState } from './ports/services.ts'
 import { createCors } from './proxy/cors.ts'
 import { createFront } from './proxy/front.ts'
+import { createEndpoints } from './proxy/endpoint.ts'
 import { createFetchProxy, headOf } from './proxy/fetch-proxy.ts'
 import { createKnock } from './proxy/knock.ts'
 import { createDirectory } from './proxy/locate.ts'
@@ -154,10 +155,11 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const front = createFront({ config, directory })
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const placeOf = createPlaces({ directory, signer, credentials: connections.credentials, lines: runtime.lines, now: runtime.now })
+  const endpointOf = createEndpoints(() => runtime.now())
+  const placeOf = createPlaces({ directory, signer, credentials: connections.credentials, lines: runtime.lines, endpointOf, now: runtime.now })
   const knock = createKnock({ config, directory, cors, placeOf, now: runtime.now })
   const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
-  const shared = { runtime, config, knock, guard, cors, record, credentials: connections.credentials, alive, serving: supply.serving, always }
+  const shared = { runtime, config, endpointOf, knock, guard, cors, record, credentials: connections.credentials, alive, serving: supply.serving, always }
   const { admit, admitSocket, moved } = createWays(shared)
   const callByFetch = createFetchProxy({ admit, refuse, moved })
   const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), stateOf: (service) => stateOf(service, bridges, placeOf) })

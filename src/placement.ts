@@ -5,7 +5,17 @@ import { generationOf } from './generation.ts'
 import type { Service } from './ports/services.ts'
 import type { Placement } from './proxy/locate.ts'
 
-export const withPath = (url: string, transport: Config['mcp_services'][string]['transport']): string => (new URL(url).pathname === '/' && !/^wss?:/.test(url) ? new URL(transport === 'sse' ? '/sse' : '/mcp', url).href : url)
+/** Whether an http(s) URL ends with its host (and query): a slash is a path already, and taken as written. */
+export const isWithoutPath = (url: string): boolean => /^https?:\/\/[^/?#]+(?:[?#]|$)/i.test(url)
+
+const endpointAt = (url: string, path: string): string => {
+  const endpoint = new URL(url)
+  endpoint.pathname = path
+  return endpoint.href
+}
+
+/** The endpoint that a URL means. */
+export const withPath = (url: string, transport: Config['mcp_services'][string]['transport']): string => (isWithoutPath(url) ? endpointAt(url, transport === 'sse' ? '/sse' : '/mcp') : url)
 
 /** A bridge keeps its own time limits, and words them; this one is for a bridge that does not. */
 const timeoutOf = ({ command, timeout, start_timeout: start }: Config['mcp_services'][string]): number => (command === undefined ? timeout : 2 * (timeout + start) + 10_000)
@@ -27,7 +37,7 @@ const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, { publi
   ...(addedAt === undefined ? {} : { addedAt }),
   description: service.description,
   ...(service.alias === undefined ? {} : { alias: service.alias }),
-  upstream: service.url === undefined ? bridges.of(id, service) : { kind: 'http', url: withPath(service.url, service.transport), transport: service.transport, ...(publicOnly ? { publicOnly } : {}) },
+  upstream: service.url === undefined ? bridges.of(id, service) : { kind: 'http', url: withPath(service.url, service.transport), transport: service.transport, ...(isWithoutPath(service.url) && service.transport !== 'sse' ? { withoutPath: true } : {}), ...(publicOnly ? { publicOnly } : {}) },
   ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
   authRequired: service.auth_required,
   scopes: service.scopes,

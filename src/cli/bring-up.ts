@@ -6,6 +6,7 @@ import { createNodeRuntime, type NodeRuntime } from '../node/runtime.ts'
 import { type Listening, serve } from '../node/serve.ts'
 import type { Log } from '../ports/runtime.ts'
 import { demoService } from './demo-service.ts'
+import { forwardProxies } from './forward-proxies.ts'
 import { sayIsolation } from './isolation.ts'
 import { noteRunning } from './running.ts'
 import { StartRefused } from './start-refused.ts'
@@ -53,11 +54,12 @@ const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
 /** Resolves when requests are answered. Throws `StartRefused`. */
 export const bringUp = async ({ config, stateDir, privateFiles, log, draining }: BringUpOptions): Promise<Up> => {
   const about = version()
-  const runtime = await createNodeRuntime({ config, stateDir, privateFiles, log, version: about }).catch((error: unknown) => {
+  const proxies = forwardProxies(process.env)
+  const runtime = await createNodeRuntime({ config, stateDir, privateFiles, log, version: about, proxies }).catch((error: unknown) => {
     throw whyNoState(error)
   })
   const { host, port, trusted_proxies: trustedProxies } = config
-  const listening = await serve({ host, port, trustedProxies, now: () => runtime.now() }).catch((error: unknown) => {
+  const listening = await serve({ host, port, trustedProxies, now: () => runtime.now(), proxies }).catch((error: unknown) => {
     throw whyNotListening(error, config)
   })
   const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []

@@ -4,6 +4,7 @@ import type { Addition } from '../additions.ts'
 import { createOutbound } from '../node/outbound.ts'
 import { isInner } from '../node/public-hosts.ts'
 import { print, printJson, UsageError } from './answer.ts'
+import { forwardProxies } from './forward-proxies.ts'
 import { addressesOf, atGateway, type Place } from './services.ts'
 
 export interface AddOptions {
@@ -39,7 +40,7 @@ const serverOf = (words: readonly string[]): { readonly url: string } | { readon
 const wayTo = async (url: string | undefined): Promise<Pick<Addition, 'anywhere'>> => {
   const { protocol, hostname, origin } = url !== undefined && URL.canParse(url) ? new URL(url) : new URL('https://nowhere.invalid')
   const inner = protocol === 'http:' || protocol === 'ws:' || (await isInner(hostname))
-  return inner ? { anywhere: createOutbound({ allowOrigins: [origin] }) } : {}
+  return inner ? { anywhere: createOutbound({ allowOrigins: [origin], proxies: forwardProxies(process.env) }) } : {}
 }
 
 export const addService = (place: Place, id: string, words: readonly string[], { name, description, alias, public: open, force = false }: AddOptions): Promise<void> =>

@@ -5,6 +5,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import type { SuppliedService } from '../supply.ts'
 import { print, printJson } from './answer.ts'
+import { forwardProxies } from './forward-proxies.ts'
 import { issuerOf } from './running.ts'
 import { StartRefused } from './start-refused.ts'
 import { whyNoState } from './state.ts'
@@ -21,7 +22,7 @@ const unknownIssuer = 'http://localhost:0'
 /** The very rules and records of the running gateway, without its socket. Refusals are told in their own words. */
 export const atGateway = async <T>({ config, stateDir }: Place, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
   if (config.storage.type !== 'sqlite') throw new StartRefused('services.memory', 'With storage.type memory nothing is shared with the running gateway: write the service into the configuration file, which is read again while it runs.')
-  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch((error: unknown) => {
+  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '', proxies: forwardProxies(process.env) }).catch((error: unknown) => {
     throw whyNoState(error)
   })
   try {

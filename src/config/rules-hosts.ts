@@ -53,8 +53,9 @@ const baseDomain: Rule = (draft, report) => {
 
 /** A server as it will be reached, its endpoint's path included. */
 const serverOf = (draft: Draft, id: string): Encodable => {
-  const url = urlOf(draft.text('mcp_services', id, 'url') ?? '')
-  if (url?.pathname === '/' && draft.text('mcp_services', id, 'transport') === 'sse') url.pathname = '/sse'
+  const written = draft.text('mcp_services', id, 'url') ?? ''
+  const url = urlOf(written)
+  if (url?.pathname === '/' && !/^[a-z]+:\/\/[^/?#]+\//i.test(written) && draft.text('mcp_services', id, 'transport') === 'sse') url.pathname = '/sse'
   return { id, url, alias: draft.text('mcp_services', id, 'alias') }
 }
 

@@ -39,12 +39,14 @@ const wantsGet = new Set([400, 404, 405, 406, 426])
  * Asks the upstream for something that changes nothing, without a token: a server that wants one says so, and says what it wants. Whatever else it answers is about
  * this question and nobody's verdict on its revision or transport (MCP SDK, Gateways).
  */
-export const probe = async ({ url }: Upstream, web: Web): Promise<Probed> => {
+export const probe = async ({ url, elsewhere }: Pick<Upstream, 'url' | 'elsewhere'>, web: Web): Promise<Probed> => {
   const [version = ''] = publishedVersions
   const method = 'tools/list'
   const params = { _meta: { [metaKeys.version]: version, [metaKeys.client]: { name: 'Postern', version: '1' }, [metaKeys.capabilities]: {} } }
   const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': version, 'mcp-method': method }
   const posted = await web.ask(url.href, { method: 'POST', headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }) }).catch(() => undefined)
+  const there = elsewhere && (posted?.status === 404 || posted?.status === 405) ? await probe({ url: elsewhere }, web) : 'open'
+  if (typeof there !== 'string') return there
   const answer = posted && wantsGet.has(posted.status) ? await web.ask(url.href, { method: 'GET', headers: { accept: 'text/event-stream' } }).catch(() => undefined) : posted
   if (answer?.status === 401) return answer.authenticate
   return answer === undefined || answer.status >= 500 || answer.status === 429 ? 'unknown' : 'open'

@@ -9,6 +9,8 @@ export interface Upstream {
   readonly name: string
   /** The MCP endpoint. */
   readonly url: URL
+  /** The other place where it may be, for a URL that was written without a path. */
+  readonly elsewhere?: URL | undefined
   /** Of the endpoint: what an account is for, whatever the service is called. */
   readonly origin: string
   readonly auth: UpstreamAuth
@@ -30,7 +32,8 @@ export const upstreamOf = (service: Service): Upstream | undefined => {
   const written = [url.href, auth.issuer, auth.authorization_endpoint, auth.token_endpoint, auth.revocation_endpoint]
   // Who added it from elsewhere wrote for the people of the gateway, not for its network.
   const origins = service.upstream.publicOnly ? [] : [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
-  return { id: service.id, name: service.name, url, origin: url.origin, auth, origins }
+  const elsewhere = service.upstream.withoutPath ? { elsewhere: new URL(`/${url.search}`, url) } : {}
+  return { id: service.id, name: service.name, url, ...elsewhere, origin: url.origin, auth, origins }
 }
 
 /** Whether people may have accounts there that calls are made with. */

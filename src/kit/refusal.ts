@@ -110,6 +110,7 @@ export const refusals = {
   'calls.bytes': row(503, 'temporarily_unavailable', 1503, 'The gateway holds as much data of unfinished calls as it can. Try again in a moment.'),
   'upstream.timeout': row(504, 'temporarily_unavailable', 1504, 'The MCP server did not answer in time.'),
   'upstream.unreachable': row(502, 'temporarily_unavailable', 1502, 'The MCP server cannot be reached.'),
+  'upstream.closed': row(502, 'temporarily_unavailable', 1502, 'The MCP server closed the connection before it answered. The request may have been carried out.'),
   'upstream.busy': row(503, 'temporarily_unavailable', 1503, 'The MCP server has as many connections as the gateway opens. Try again in a moment.'),
   'upstream.answer': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave an answer that is not HTTP.'),
   'upstream.media-type': row(

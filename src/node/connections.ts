@@ -1,9 +1,10 @@
 // Connections to upstreams: one request at a time on each, kept open between requests, the most recently used first.
-import { connect as connectPlain, isIP, type LookupFunction, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { type LookupFunction, Socket } from 'node:net'
+import type { ForwardProxy } from './forward-proxy.ts'
 import { refuseInner } from './public-hosts.ts'
 import { createResponseReader, expectAnswer, feed, feedEnd } from './response-reader.ts'
 import type { AnswerSink, ResponseReader } from './response-reader.ts'
+import { open, openByProxy, type UpstreamAddress } from './upstream-socket.ts'
 
 /** Whom a connection serves right now. `failed` is told instead of the end, at most once; nothing follows either. */
 export interface Tenant extends AnswerSink {
@@ -14,65 +15,56 @@ export interface Tenant extends AnswerSink {
 
 export interface Connection {
   readonly pool: Pool
-  readonly socket: Socket
+  /** Not yet the real one while a forward proxy is asked for it. */
+  socket: Socket
+  /** Writes the first request once there is a connection by way of the proxy. */
+  pending: (() => void) | undefined
+  opening: boolean
+  dropped: boolean
   reader: ResponseReader | undefined
   tenant: Tenant | undefined
   /** Epoch ms after which a free connection is not used any more. */
   usableUntil: number
+  /** Epoch ms since when it is free; undefined until it was. */
+  freeSince: number | undefined
 }
 
-export interface Pool {
-  readonly tls: boolean
-  readonly host: string
-  readonly port: number
+export interface Pool extends UpstreamAddress {
   readonly now: () => number
-  /** What finds the host's addresses in place of the system's resolver; it decides where the pool may connect to. */
-  readonly lookup: LookupFunction | undefined
+  /** Longest idleness (ms) that a connection of this server was seen to survive. */
+  proven: number
   /** Free connections, the last used last. */
   readonly free: Connection[]
   closed: boolean
-  /** Resumes TLS sessions (RFC 8446 §2.2). */
-  session: Buffer | undefined
   sweep: NodeJS.Timeout | undefined
 }
 
 /** A free connection is closed after this long (ms) unless the server said it would close sooner. Node servers wait 5 s, most others longer. */
 const idleMs = 4000
 const mostIdle = 256
+/** A server is taken to bear this much idleness, ms, before anything is known of it. */
+const assumedMs = 130
 /** A body up to this size travels in one write with its head. */
 const smallBody = 16_384
 
-/** `lookup`: for an origin that may be on public addresses alone (`publicLookup`). */
-export const createPool = (origin: string, now: () => number, lookup?: LookupFunction): Pool => {
+export interface PoolOptions {
+  readonly now: () => number
+  /** For an origin that may be on public addresses alone (`publicLookup`). */
+  readonly lookup?: LookupFunction | undefined
+  /** The forward proxy that connections go through. */
+  readonly proxy?: ForwardProxy | undefined
+}
+
+export const createPool = (origin: string, { now, lookup, proxy }: PoolOptions): Pool => {
   const { protocol, hostname, port } = new URL(origin)
   const tls = protocol === 'https:'
   const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
-  return { tls, host, port: port === '' ? (tls ? 443 : 80) : Number(port), now, lookup, free: [], closed: false, session: undefined, sweep: undefined }
-}
-
-/** One piece of memory for what every plain connection reads: each read is dealt with before the next one begins. */
-const readBuffer = Buffer.allocUnsafeSlow(65_536)
-
-const open = ({ tls, host, port, lookup, session }: Pool, deliver: (piece: Buffer) => void): Socket => {
-  if (lookup) refuseInner(host)
-  const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, ...(lookup ? { lookup } : {}) }
-  if (!tls) {
-    return connectPlain({
-      ...options,
-      onread: {
-        buffer: readBuffer,
-        callback(length) {
-          deliver(length === readBuffer.length ? readBuffer : readBuffer.subarray(0, length))
-          return true
-        },
-      },
-    })
-  }
-  return connectTls({ ...options, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}), ...(session ? { session } : {}) }).on('data', deliver)
+  return { tls, host, port: port === '' ? (tls ? 443 : 80) : Number(port), now, lookup, proxy, proven: assumedMs, free: [], closed: false, session: undefined, sweep: undefined }
 }
 
 const drop = (connection: Connection): void => {
   const { free } = connection.pool
+  connection.dropped = true
   const at = free.indexOf(connection)
   if (at !== -1) free.splice(at, 1)
   connection.socket.destroy()
@@ -89,6 +81,8 @@ const closed = (what: string): Error => Object.assign(new Error(what), { code: '
 
 const closeIdle = (pool: Pool): void => {
   const time = pool.now()
+  // Whatever is still open has shown how much idleness its server bears.
+  for (const { freeSince = time } of pool.free) if (time - freeSince > pool.proven) pool.proven = time - freeSince
   for (const connection of pool.free.filter(({ usableUntil }) => usableUntil <= time)) drop(connection)
   if (pool.free.length > 0) return
   clearInterval(pool.sweep)
@@ -110,7 +104,10 @@ const release = (connection: Connection, reusable: boolean): void => {
     drop(connection)
     return
   }
-  connection.usableUntil = pool.now() + bears
+  connection.freeSince = pool.now()
+  connection.usableUntil = connection.freeSince + bears
+  // The server's own word.
+  if (seconds !== undefined && bears > pool.proven) pool.proven = bears
   pool.free.push(connection)
   pool.sweep ??= setInterval(closeIdle, 1000, pool).unref()
 }
@@ -125,10 +122,30 @@ const deliver = (connection: Connection, piece: Buffer): void => {
   connection.tenant?.turn()
 }
 
+/** A free connection was closed by the server: so much idleness it does not bear. */
+const learnIdleness = ({ pool, freeSince, tenant }: Connection): void => {
+  if (tenant || freeSince === undefined) return
+  pool.proven = Math.min(pool.proven, pool.now() - freeSince)
+}
+
+const attach = (connection: Connection, reader: ResponseReader, socket: Socket): void => {
+  const { pool } = connection
+  connection.socket = socket
+  connection.opening = false
+  socket.on('end', () => {
+    learnIdleness(connection)
+    if (connection.tenant && !feedEnd(reader)) fail(connection, closed('the other side closed'))
+    else drop(connection)
+  })
+  socket.on('error', (error) => fail(connection, error))
+  socket.on('close', () => fail(connection, closed('the connection closed')))
+  if (pool.tls) socket.on('session', (ticket: Buffer) => void (pool.session = ticket))
+  connection.pending?.()
+  connection.pending = undefined
+}
+
 const make = (pool: Pool): Connection => {
-  const socket = open(pool, (piece) => deliver(connection, piece))
-  const connection: Connection = { pool, socket, reader: undefined, tenant: undefined, usableUntil: 0 }
-  const reader = createResponseReader({
+  const reader: ResponseReader = createResponseReader({
     head: (status, headers) => connection.tenant?.head(status, headers),
     data: (piece) => connection.tenant?.data(piece),
     end(reusable) {
@@ -137,33 +154,54 @@ const make = (pool: Pool): Connection => {
       tenant?.end(reusable)
     },
   })
-  connection.reader = reader
-  socket.on('end', () => {
-    if (connection.tenant && !feedEnd(reader)) fail(connection, closed('the other side closed'))
-    else drop(connection)
-  })
-  socket.on('error', (error) => fail(connection, error))
-  socket.on('close', () => fail(connection, closed('the connection closed')))
-  if (pool.tls) socket.on('session', (ticket: Buffer) => void (pool.session = ticket))
+  const { proxy } = pool
+  if (proxy && pool.lookup) refuseInner(pool.host)
+  const socket = proxy ? new Socket() : open(pool, (piece) => deliver(connection, piece))
+  const connection: Connection = { pool, socket, pending: undefined, opening: proxy !== undefined, dropped: false, reader, tenant: undefined, usableUntil: 0, freeSince: undefined }
+  if (!proxy) {
+    attach(connection, reader, socket)
+    return connection
+  }
+  openByProxy(pool, proxy).then(
+    (made) => {
+      if (connection.dropped) made.on('error', () => undefined).destroy()
+      else attach(connection, reader, made.on('data', (piece: Buffer) => deliver(connection, piece)))
+    },
+    (error: unknown) => fail(connection, error as Error),
+  )
   return connection
 }
 
+/** Part of the proven idleness within which a request that may not be sent twice goes on a kept connection. */
+const safePart = 0.75
+
+/** Which of the kept connections may carry a request. */
+export type Reuse =
+  /** Every one: the request may be sent again where the server was just closing it (RFC 9110 §9.2.2). */
+  | 'any'
+  /** Those that the server will surely not close in this moment. */
+  | 'safe'
+  | 'none'
+
 /** A connection that is free, or being made. Throws `outbound.refused` where the pool may not connect to such a host. */
-export const take = (pool: Pool, tenant: Tenant): Connection => {
+export const take = (pool: Pool, tenant: Tenant, reuse: Reuse = 'any'): Connection => {
   const time = pool.now()
-  let connection = pool.free.pop()
+  let connection = reuse === 'none' ? undefined : pool.free.pop()
   while (connection && (connection.usableUntil <= time || connection.socket.destroyed)) {
     drop(connection)
     connection = pool.free.pop()
+  }
+  if (connection && reuse === 'safe' && time - (connection.freeSince ?? time) > pool.proven * safePart) {
+    // Left for somebody who may try twice, or for the server to close, which shows how long it waits.
+    pool.free.push(connection)
+    connection = undefined
   }
   connection ??= make(pool)
   connection.tenant = tenant
   return connection
 }
 
-/** Writes one request: head (with its blank line) and body. */
-export const send = ({ socket, reader }: Connection, head: string, body: Uint8Array | undefined): void => {
-  if (reader) expectAnswer(reader)
+const write = ({ socket }: Connection, head: string, body: Uint8Array | undefined): void => {
   if (body === undefined || body.byteLength === 0) socket.write(head, 'latin1')
   else if (body.byteLength <= smallBody) socket.write(head + Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1'), 'latin1')
   else {
@@ -172,6 +210,13 @@ export const send = ({ socket, reader }: Connection, head: string, body: Uint8Ar
     socket.write(body)
     socket.uncork()
   }
+}
+
+/** Writes one request: head (with its blank line) and body. */
+export const send = (connection: Connection, head: string, body: Uint8Array | undefined): void => {
+  if (connection.reader) expectAnswer(connection.reader)
+  if (connection.opening) connection.pending = () => write(connection, head, body)
+  else write(connection, head, body)
 }
 
 /** Ends the exchange and the connection; the tenant hears nothing more. */

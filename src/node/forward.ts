@@ -6,6 +6,7 @@ import type { Visit } from '../ports/runtime.ts'
 import { createBridgeCalls, isBridged } from './bridge-calls.ts'
 import { proceed } from './hygiene.ts'
 import { createLocalServices } from './local-service.ts'
+import type { ForwardProxies } from './forward-proxy.ts'
 import type { Lookup } from './outbound.ts'
 import { createUpstreams } from './upstream.ts'
 
@@ -14,6 +15,8 @@ export interface ForwardDeps {
   readonly refuse: Refuse
   readonly now: () => number
   readonly lookup?: Lookup | undefined
+  /** Forward proxies on the way out; default: none. */
+  readonly proxies?: ForwardProxies | undefined
 }
 
 export interface Forward {
@@ -86,8 +89,8 @@ const follow = (again: Promise<Admission | Answer>, carry: (next: Admission | An
   again.then(carry).catch(refused)
 }
 
-export const createForward = ({ admit, refuse, now, lookup }: ForwardDeps): Forward => {
-  const upstreams = createUpstreams({ now, lookup })
+export const createForward = ({ admit, refuse, now, lookup, proxies }: ForwardDeps): Forward => {
+  const upstreams = createUpstreams({ now, lookup, proxies })
   const locals = createLocalServices()
   const bridged = createBridgeCalls({ now })
   const carry = (admitted: Admission | Answer, request: IncomingMessage, response: ServerResponse, visit: Visit): void => {

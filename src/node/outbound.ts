@@ -1,11 +1,15 @@
 // Guarded outbound exchanges on Node: the address that is connected to is the address that was judged.
 import { lookup as resolve } from 'node:dns/promises'
 import type { LookupFunction } from 'node:net'
+import type * as Undici from 'undici'
 import type { Response } from 'undici'
 import { isAddress, isGlobalAddress, refusedHost } from '../kit/addresses.ts'
 import { atOrigin } from '../kit/origins.ts'
+import { networkReason } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Outbound, OutboundOptions } from '../ports/runtime.ts'
+import { type ForwardProxies, type ForwardProxy, noProxies } from './forward-proxy.ts'
+import { openTunnel } from './tunnel.ts'
 
 interface ResolvedAddress {
   readonly address: string
@@ -26,6 +30,8 @@ export interface OutboundDeps {
   readonly connectTo?: Readonly<Record<string, { readonly address: string; readonly port: number }>>
   /** Certificates (PEM) trusted instead of the system's. */
   readonly ca?: string
+  /** Forward proxies on the way out; default: none. */
+  readonly proxies?: ForwardProxies
 }
 
 const answerLookup =
@@ -67,42 +73,63 @@ const unlessAborted = <T>(signal: AbortSignal, work: Promise<T>): Promise<T> => 
   return Promise.race([work, ended.promise])
 }
 
-const reason = (error: unknown): string => {
-  const { code, message, cause } = error as { readonly code?: string; readonly message?: string; readonly cause?: { readonly code?: string; readonly message?: string } }
-  return cause?.code ?? cause?.message ?? code ?? message ?? String(error)
+/** The dispatcher of one exchange through a forward proxy: a tunnel for https, the whole URL to the proxy for http (RFC 9112 §3.2.2). */
+const proxied = (proxy: ForwardProxy, origin: string, { buildConnector, Client, ProxyAgent }: typeof Undici, options: { readonly timeout: number; readonly ca?: string }) => {
+  if (!origin.startsWith('https:')) {
+    return new ProxyAgent({ uri: proxy.shown, proxyTunnel: false, connectTimeout: options.timeout, ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }) })
+  }
+  const connector = buildConnector({ ...options, allowH2: false, maxCachedSessions: 0 })
+  return new Client(origin, {
+    pipelining: 0,
+    connect(to, done) {
+      openTunnel(proxy, to.hostname, Number(to.port || 443)).then(
+        (httpSocket) => connector({ ...to, httpSocket }, done),
+        (error: unknown) => done(error as Error, null),
+      )
+    },
+  })
 }
 
 /** One exchange, one connection: nothing is kept alive, so no answer belongs to a name that meant another place when the connection was made. */
-export const createOutbound = ({ allowOrigins, lookup = systemLookup, connectTo = {}, ca }: OutboundDeps): Outbound => {
+export const createOutbound = ({ allowOrigins, lookup = systemLookup, connectTo = {}, ca, proxies = noProxies }: OutboundDeps): Outbound => {
   const allowed = new Set(allowOrigins.map((origin) => new URL(origin).origin))
 
-  const addressesOf = async (url: URL, origins: readonly string[]): Promise<readonly ResolvedAddress[]> => {
+  /** Where the URL may lead. `direct`: nobody else resolves the name of what the operator wrote. */
+  const addressesOf = async (url: URL, origins: readonly string[], direct: boolean): Promise<readonly ResolvedAddress[]> => {
     const free = allowed.has(url.origin) || atOrigin(url, origins)
     if (!free && url.protocol !== 'https:') throw new Refusal('outbound.refused', `${url.origin} is plain http`)
     // The resolver is not asked about literals, so these are judged here and nowhere else.
     if (!free && refusedHost(url.hostname)) throw new Refusal('outbound.refused', `${url.hostname} is not a public host`)
     if (isAddress(url.hostname)) return []
-    return free ? lookup(url.hostname) : globalAddresses(url.hostname, lookup)
+    if (free) return direct ? lookup(url.hostname) : []
+    return globalAddresses(url.hostname, lookup)
   }
 
   // Loaded by the first exchange, which a gateway that only hands calls on may never make: an eighth of the memory at the start, and of its time.
   const load = () => import('undici')
 
-  const exchange = async (url: URL, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576, headOnly = false, origins = [] }: OutboundOptions) => {
-    const { buildConnector, Client, fetch } = await load()
-    const signal = AbortSignal.timeout(timeoutMs)
+  const dispatcherOf = async (url: URL, signal: AbortSignal, { timeoutMs, origins }: { readonly timeoutMs: number; readonly origins: readonly string[] }, undici: typeof Undici) => {
     const detour = connectTo[`${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`]
-    const addresses = detour ? [] : await unlessAborted(signal, addressesOf(url, origins))
-    const connector = buildConnector({ lookup: answerLookup(addresses), timeout: timeoutMs, allowH2: false, maxCachedSessions: 0, ...(ca === undefined ? {} : { ca }) })
-    const client = new Client(url.origin, { pipelining: 0, connect: (to, done) => connector(detour ? { ...to, hostname: detour.address, port: String(detour.port) } : to, done) })
+    const proxy = detour ? undefined : proxies.for(url)
+    const addresses = detour ? [] : await unlessAborted(signal, addressesOf(url, origins, proxy === undefined))
+    const trust = ca === undefined ? {} : { ca }
+    if (proxy) return proxied(proxy, url.origin, undici, { timeout: timeoutMs, ...trust })
+    const connector = undici.buildConnector({ lookup: answerLookup(addresses), timeout: timeoutMs, allowH2: false, maxCachedSessions: 0, ...trust })
+    return new undici.Client(url.origin, { pipelining: 0, connect: (to, done) => connector(detour ? { ...to, hostname: detour.address, port: String(detour.port) } : to, done) })
+  }
+
+  const exchange = async (url: URL, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576, headOnly = false, origins = [] }: OutboundOptions) => {
+    const undici = await load()
+    const signal = AbortSignal.timeout(timeoutMs)
+    const dispatcher = await dispatcherOf(url, signal, { timeoutMs, origins }, undici)
     try {
-      const response = await fetch(url, { method, headers: { 'user-agent': 'postern', ...headers }, body: body ?? null, redirect: 'manual', signal, dispatcher: client })
+      const response = await undici.fetch(url, { method, headers: { 'user-agent': 'postern', ...headers }, body: body ?? null, redirect: 'manual', signal, dispatcher })
       const answer = new Headers([...response.headers])
       // What follows is decoded and whole; these would say otherwise.
       for (const name of ['content-encoding', 'content-length', 'transfer-encoding']) answer.delete(name)
       return { status: response.status, headers: answer, body: headOnly ? new Uint8Array() : await readAtMost(response, maxBytes) }
     } finally {
-      await client.destroy()
+      await dispatcher.destroy()
     }
   }
 
@@ -111,7 +138,7 @@ export const createOutbound = ({ allowOrigins, lookup = systemLookup, connectTo 
     try {
       return await exchange(url, options)
     } catch (error) {
-      throw error instanceof Refusal ? error : new Refusal('outbound.failed', `${url.origin}: ${reason(error)}`)
+      throw error instanceof Refusal ? error : new Refusal('outbound.failed', `${url.origin}: ${networkReason(error)}`)
     }
   }
 }

@@ -32,3 +32,9 @@ export const createRequestHead = (): ((call: Pick<Admission, 'method' | 'headers
     // A POST always says how long it is (RFC 9110 §8.6).
     `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${fields(headers)}${identityText(identity)}${body === undefined ? '' : `Content-Length: ${body.byteLength}\r\n`}\r\n`
 }
+
+/** The same head for a forward proxy that is asked for an http URL (RFC 9112 §3.2.2). */
+export const absoluteHead = (text: string, origin: string, authorization: string | undefined): string => {
+  const [target, end] = [text.indexOf(' ') + 1, text.indexOf('\r\n') + 2]
+  return `${text.slice(0, target)}${origin}${text.slice(target, end)}${authorization === undefined ? '' : `Proxy-Authorization: ${authorization}\r\n`}${text.slice(end)}`
+}

@@ -5,6 +5,7 @@ import type { Log, Runtime } from '../ports/runtime.ts'
 import { closedText, closeToOthers, secretFiles } from './file-modes.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
 import { es256, openKeys, randomBytes } from './keys.ts'
+import type { ForwardProxies } from './forward-proxy.ts'
 import { createLines } from './lines.ts'
 import { createOutbound, type Lookup } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
@@ -29,10 +30,12 @@ interface NodeRuntimeOptions {
   readonly now?: () => number
   /** Names to addresses wherever that decides whether the gateway goes there; the system's resolver unless a test answers. */
   readonly lookup?: Lookup | undefined
+  /** Forward proxies on the way out; default: none. */
+  readonly proxies?: ForwardProxies | undefined
 }
 
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
-export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], log, version, now = () => Date.now(), lookup }: NodeRuntimeOptions): Promise<NodeRuntime> => {
+export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], log, version, now = () => Date.now(), lookup, proxies }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
   const { store, close } = openStore({ config, stateDir, now, log })
   const keys = await openKeys(stateDir, config, store).catch((error: unknown) => {
@@ -45,8 +48,8 @@ export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], l
   return {
     now,
     random: randomBytes,
-    outbound: createOutbound({ allowOrigins: [], ...(lookup ? { lookup } : {}) }),
-    lines: createLines(lookup),
+    outbound: createOutbound({ allowOrigins: [], ...(lookup ? { lookup } : {}), ...(proxies ? { proxies } : {}) }),
+    lines: createLines(lookup, proxies),
     defer(work) {
       const settled = work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })).finally(() => pending.delete(settled))
       pending.add(settled)

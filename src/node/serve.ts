@@ -27,6 +27,8 @@ interface ServeOptions {
   readonly now: () => number
   /** Resolver for servers that may be on public addresses alone; default: the system's. */
   readonly lookup?: ForwardDeps['lookup']
+  /** Forward proxies on the way out; default: none. */
+  readonly proxies?: ForwardDeps['proxies']
 }
 
 /** How often this process looks whether another one added or removed a service. */
@@ -42,7 +44,7 @@ type UpgradeDoor = NonNullable<NonNullable<Parameters<typeof harden>[1]>['upgrad
 
 const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; readonly upgrade: UpgradeDoor; close(): void } => {
   const visitOf = createVisits(options.trustedProxies)
-  const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now, lookup: options.lookup })
+  const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now, lookup: options.lookup, proxies: options.proxies })
   const upgrades = createUpgrade(gateway)
   const visits = new WeakMap<IncomingMessage, Visit>()
   const plain = getRequestListener((request, env) => gateway.fetch(request, visits.get((env as { incoming: IncomingMessage }).incoming) as Visit), { overrideGlobalObjects: false })

@@ -3,11 +3,12 @@ import type { ServerResponse } from 'node:http'
 import type { Admission, Upstream } from '../ports/calls.ts'
 import { closePool, createPool, send, take } from './connections.ts'
 import { createDeadlines } from './deadlines.ts'
-import { conclude, createExchange, fail } from './exchange.ts'
-import type { Exchange, Lane } from './exchange.ts'
+import { createExchange } from './exchange.ts'
+import { conclude, type Exchange, fail, type Lane } from './exchange-state.ts'
+import { type ForwardProxies, noProxies } from './forward-proxy.ts'
 import type { Lookup } from './outbound.ts'
 import { publicLookup } from './public-hosts.ts'
-import { createRequestHead } from './request-head.ts'
+import { absoluteHead, createRequestHead } from './request-head.ts'
 
 /** More than this at once to one origin are refused, not queued: an upstream that hangs fills its own lane alone (security.md R10). */
 const mostCalls = 1024
@@ -23,9 +24,11 @@ export interface UpstreamsDeps {
   readonly now: () => number
   /** Resolver for origins that may be on public addresses alone; default: the system's. */
   readonly lookup?: Lookup | undefined
+  /** Forward proxies on the way out; default: none. */
+  readonly proxies?: ForwardProxies | undefined
 }
 
-export const createUpstreams = ({ now, lookup }: UpstreamsDeps): Upstreams => {
+export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsDeps): Upstreams => {
   const deadlines = createDeadlines(now)
   const requestHead = createRequestHead()
   const lanes = new Map<string, Lane>()
@@ -34,7 +37,7 @@ export const createUpstreams = ({ now, lookup }: UpstreamsDeps): Upstreams => {
     const key = `${streams ? 'streams ' : ''}${publicOnly ? 'public ' : ''}${origin}`
     const before = lanes.get(key)
     if (before) return before
-    const lane: Lane = { pool: createPool(origin, now, publicOnly ? onlyPublic : undefined), going: 0, most: streams ? mostStreams : mostCalls }
+    const lane: Lane = { pool: createPool(origin, { now, lookup: publicOnly ? onlyPublic : undefined, proxy: proxies.for(new URL(origin)) }), going: 0, most: streams ? mostStreams : mostCalls }
     lanes.set(key, lane)
     return lane
   }
@@ -50,8 +53,10 @@ export const createUpstreams = ({ now, lookup }: UpstreamsDeps): Upstreams => {
       }
       try {
         const text = requestHead(admission, upstream)
-        exchange.connection = take(lane.pool, exchange)
-        send(exchange.connection, text, body)
+        const { proxy, tls } = lane.pool
+        exchange.text = proxy && !tls ? absoluteHead(text, upstream.origin, proxy.authorization) : text
+        exchange.connection = take(lane.pool, exchange, admission.repeatable ? 'any' : 'safe')
+        send(exchange.connection, exchange.text, body)
       } catch (error) {
         // A fault of ours, and the call ends like any other.
         fail(exchange, error)

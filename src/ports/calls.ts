@@ -68,7 +68,7 @@ export interface Outcome {
 }
 
 /** Why an upstream gave no answer. */
-export type UpstreamFault = 'timeout' | 'unreachable' | 'busy' | 'answer'
+export type UpstreamFault = 'timeout' | 'unreachable' | 'closed' | 'busy' | 'answer'
 
 /** A call that may go: where, with what, and what must be done when the answer comes and when it is over. */
 export interface Admission {
@@ -84,6 +84,8 @@ export interface Admission {
   readonly body: Uint8Array | undefined
   /** What the body says, for bridges. */
   readonly json?: JsonBody | undefined
+  /** Whether it may be sent once more when nobody knows whether it arrived (RFC 9110 §9.2.2). */
+  readonly repeatable: boolean
   /** Milliseconds until the first byte of the answer. */
   readonly timeoutMs: number
   /** How long an event stream is silent before a comment goes out on it, ms. */

@@ -22,6 +22,8 @@ export interface Service {
         readonly kind: 'http'
         /** http(s), or ws(s) for a WebSocket server. */
         readonly url: string
+        /** The configured URL had no path: `/mcp` is assumed, and `/` is tried where that answers 404 or 405. */
+        readonly withoutPath?: true
         /** Absent or `auto`: found out by the first session. */
         readonly transport?: 'auto' | 'streamable' | 'sse'
         /** Somebody added it from elsewhere: every connection goes to a public address or nowhere, whatever the name resolves to by then. */

@@ -1,15 +1,15 @@
 // The admission itself: what the upstream will read, and what follows from its answer.
-import { Refusal } from '../kit/refusal.ts'
-import { errorId } from '../mcp/envelope.ts'
 import type { Admission, Answer, Upstream } from '../ports/calls.ts'
 import { createRelay } from './answer.ts'
 import type { Cors } from './cors.ts'
-import { createFinish, faultOf, refusedOn, refusedOutcome } from './ending.ts'
+import { createFinish, faultOf, refusedOn } from './ending.ts'
 import { createForward } from './http.ts'
 import { learn } from './learn.ts'
-import type { Passed } from './passed.ts'
-import { noticing } from './rebuff.ts'
+import { isRepeatable } from './repeatable.ts'
+import { createNextTry, superseded, upstreamFor } from './next-try.ts'
+import { type Passed, rpcIdOf } from './passed.ts'
 import type { Showing, Try } from './showing.ts'
+import { fieldsOf } from './upstream-fields.ts'
 import type { Watch } from './watch.ts'
 
 type Sessions = Parameters<typeof learn>[0]
@@ -28,23 +28,6 @@ export interface AdmissionDeps {
   readonly showing: Showing
 }
 
-/** Longer ones no server gives out. */
-const mostResume = 1024
-
-/** What came and may go on, then what only the gateway says. */
-const fieldsOf = ({ call, session, principal }: Passed): readonly string[] => {
-  const { inbound, modern, head } = call
-  const fields = inbound.forward
-  if (session !== undefined) fields.push('Mcp-Session-Id', session)
-  if (!modern && inbound.resume !== undefined) {
-    if (inbound.resume.length > mostResume) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'This Last-Event-ID is longer than any that a server gives out.' })
-    // The session says whose events they are. Without one nothing does, and anybody could ask for anybody's (2025-11-25 transports, resumability).
-    if (session !== undefined || principal === undefined) fields.push('Last-Event-ID', inbound.resume)
-  }
-  fields.push('X-Request-Id', head.requestId)
-  return fields
-}
-
 /** Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the token was good. */
 const listens = ({ call, envelope }: Passed): boolean => call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
 
@@ -60,44 +43,36 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
   const [relay, forward] = [createRelay(), createForward()]
   const finish = createFinish({ now, record })
 
-  /** The second try, or what the caller is told instead. The place is kept, and the record written, by whichever it is. */
-  const second = ({ passed, declined }: Try, fields: readonly string[], credential: Promise<NonNullable<Try['credential']>>): Promise<Admission | Answer> =>
-    credential
-      .then((next): Admission | Answer => admit({ passed, credential: next, last: true, declined }, fields))
-      .catch((error: unknown) => {
-        finish(passed, refusedOutcome(error))
-        return showing.refuse({ passed, declined }, error)
-      })
+  const nextTry = createNextTry({ showing, finish, admit: (tried, fields) => admit(tried, fields) })
 
   const admit = (tried: Try, fields: readonly string[]): Admission => {
     const { passed, credential } = tried
     const { call, principal, body, json, envelope, identity } = passed
     let next: Promise<Admission | Answer> | undefined
+    const upstream = upstreamFor(tried, detour, (status, rawHeaders) => void follows(status, rawHeaders))
     /** Whether another try follows. */
     const follows = (status: number, rawHeaders: readonly string[]): boolean => {
-      const another = showing.again(tried, status, rawHeaders)
-      if (!another) return false
-      next = second(tried, fields, another)
-      // Whoever carries this call asks for it, and hears what became of it.
-      next.catch(() => undefined)
-      return true
+      const another = nextTry(tried, fields, upstream, status, rawHeaders)
+      next = another ?? next
+      return another !== undefined
     }
     const admission: Admission = {
       kind: 'admission',
       address: call.address,
       principal,
-      upstream: noticing(detour(passed), follows) ?? call.place.target.upstream(call.rest, call.query),
+      upstream,
       method: call.head.method,
       headers: credential === undefined ? fields : [...fields, ...credential.headers],
       identity,
       body,
       json,
+      repeatable: isRepeatable(call.head.method, envelope),
       timeoutMs: call.address.service.timeoutMs,
       keepAliveMs,
       watch: call.head.within || call.address.transport === 'sse' ? undefined : (end) => watch.caller(passed, end, !listens(passed)),
-      rpcId: envelope === undefined ? null : errorId(envelope),
+      rpcId: rpcIdOf(passed),
       answer(status, rawHeaders) {
-        if (follows(status, rawHeaders)) throw new Refusal('upstream.credential', `${call.address.service.id} answered ${status}`)
+        if (follows(status, rawHeaders)) throw superseded(call.address.service.id, status)
         const head = relay(status, rawHeaders, { service: call.address.service.id, modern: call.modern, extra: added(call, cors, always) })
         const learning = learn(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)

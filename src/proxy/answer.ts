@@ -1,5 +1,5 @@
 // What the caller hears of an upstream's answer: status and fields as they came, minus what belongs to another hop, another origin or another login.
-import { hopByHop } from '../kit/http.ts'
+import { fieldOf, hopByHop } from '../kit/http.ts'
 import { type MediaType, readMediaType } from '../kit/media-type.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { AnswerHead } from '../ports/calls.ts'
@@ -63,9 +63,13 @@ export interface Relayed extends AnswerHead {
   readonly session: string | undefined
 }
 
-const refuseStatus = (status: number, service: string): void => {
+/** The Location whole, as far as a line of the log holds it, without user names; what it leads to is the operator's to see. */
+export const redirectOf = (service: string, status: number, location: string | undefined): Refusal =>
+  new Refusal('upstream.redirect', `${service} answered ${status} with ${location === undefined ? 'no Location' : `Location: ${location.replace(/\/\/[^/@]*@/, '//')}`}`)
+
+const refuseStatus = (status: number, service: string, rawHeaders: readonly string[]): void => {
   if (status === 401 || status === 407) throw new Refusal('upstream.credential', `${service} answered ${status}`)
-  if (status >= 300 && status < 400 && status !== 304) throw new Refusal('upstream.redirect', `${service} answered ${status}`)
+  if (status >= 300 && status < 400 && status !== 304) throw redirectOf(service, status, fieldOf(rawHeaders, 'location')?.slice(0, 500))
   if (status < 200 || status > 599) throw new Refusal('upstream.answer', `${service} answered ${status}`)
 }
 
@@ -92,7 +96,7 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
     return kind
   }
   return (status, rawHeaders, { service, modern, extra }) => {
-    refuseStatus(status, service)
+    refuseStatus(status, service, rawHeaders)
     const headers: string[] = []
     let type: string | undefined
     let session: string | undefined

@@ -4,6 +4,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Upstream } from '../ports/calls.ts'
 import type { BerthCall } from '../ports/lines.ts'
 import type { Service } from '../ports/services.ts'
+import type { EndpointOf } from './endpoint.ts'
 import { createEraWays, type EraWaysDeps } from './era-ways.ts'
 import { createLegacyFront } from './legacy-sse.ts'
 import type { LegacyDeps } from './legacy-sse.ts'
@@ -15,6 +16,7 @@ import type { Reach, ReachDeps } from './reach.ts'
 export interface DetourDeps extends Pick<LegacyDeps, 'watch' | 'record' | 'ask' | 'keepAliveMs' | 'budget'> {
   readonly runtime: LegacyDeps['runtime'] & ReachDeps['runtime'] & EraWaysDeps['runtime']
   readonly config: EraWaysDeps['config'] & { readonly max_concurrent_calls: number; readonly max_open_streams: number }
+  readonly endpointOf: EndpointOf
   /** The id of the one session that may live here; absent: any number, with ids of their own. */
   readonly berth?: string | undefined
 }
@@ -26,16 +28,16 @@ export interface Detour {
   server(service: Service, request: Request, about: BerthCall): Promise<Response>
 }
 
-export const createDetour = ({ runtime, config, watch, record, ask, keepAliveMs, budget, berth }: DetourDeps): Detour => {
+export const createDetour = ({ runtime, config, watch, record, ask, keepAliveMs, endpointOf, budget, berth }: DetourDeps): Detour => {
   const reaches = new WeakMap<Service, { readonly reach: Reach | undefined }>()
   const reachOf = (service: Service): Reach | undefined => {
-    const made = reaches.get(service) ?? { reach: createReach(service, { runtime, watch, most: config.max_open_streams, keepAliveMs }) }
+    const made = reaches.get(service) ?? { reach: createReach(service, { runtime, endpointOf, watch, most: config.max_open_streams, keepAliveMs }) }
     reaches.set(service, made)
     return made.reach
   }
   const nextId = (): string => berth ?? encodeBase64url(runtime.random(32))
   const front = createLegacyFront({ runtime, ask, nextId, watch, record, keepAliveMs, most: config.max_concurrent_calls, budget })
-  const eras = createEraWays({ runtime, config, keepAliveMs, reachOf })
+  const eras = createEraWays({ runtime, config, keepAliveMs, reachOf, endpointOf })
   return {
     upstream(passed) {
       const { call, principal, envelope, session } = passed

@@ -15,6 +15,7 @@ import { sayRefused } from './refuse.ts'
 const faultWords = {
   timeout: ['upstream.timeout', (name: string) => `Request to ${name} timed out`],
   unreachable: ['upstream.unreachable', (name: string) => `Cannot connect to ${name}`],
+  closed: ['upstream.closed', (name: string) => `${name} closed the connection before it answered. The request may have been carried out.`],
   busy: ['upstream.busy', undefined],
   answer: ['upstream.answer', undefined],
 } as const
@@ -33,7 +34,7 @@ export const awayOf = ({ call: { address, place }, envelope }: Passed): Refusal 
   return new Refusal('upstream.unreachable', `${service.id} at ${place.target.shown}: answered neither the last calls nor a look since`, { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } })
 }
 
-const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>(['upstream.timeout', 'upstream.unreachable'])
+const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>(['upstream.timeout', 'upstream.unreachable', 'upstream.closed'])
 
 /** How a call ended that was answered without the upstream's word. */
 export const refusedOutcome = (error: unknown): Outcome => {

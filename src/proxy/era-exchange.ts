@@ -1,6 +1,7 @@
 // What the gateway itself asks of a server in the other era's words, and the messages of its answers.
 import { isEventStream } from '../kit/events.ts'
 import { readBounded } from '../kit/http.ts'
+import { isLostConnection, networkReason } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { SayRefused } from '../kit/refusal.ts'
 import { parseExactText } from '../mcp/exact-json.ts'
@@ -119,4 +120,5 @@ export const answerOf = async (response: Response, id: string): Promise<Rpc | un
 
 export const nothing = (response: Response): Promise<unknown> => response.body?.cancel().catch(() => undefined) ?? Promise.resolve()
 
-export const asRefusal = (error: unknown, service: string): Refusal => (error instanceof Refusal ? error : new Refusal('upstream.unreachable', `${service}: ${error instanceof Error ? error.message : String(error)}`))
+export const asRefusal = (error: unknown, service: string): Refusal => 
+  error instanceof Refusal ? error : new Refusal(isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable', `${service}: ${networkReason(error)}`)

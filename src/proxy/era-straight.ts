@@ -3,6 +3,8 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { carried } from './carried.ts'
 import { type EraAsk, requestOf } from './era-exchange.ts'
+import { type EndpointOf, fetchAt } from './endpoint.ts'
+import { isRepeatableText } from './repeatable.ts'
 import { ownerOf } from './owner.ts'
 import type { Reach } from './reach.ts'
 import { refusedOf } from './refuse.ts'
@@ -11,10 +13,11 @@ export interface StraightDeps {
   readonly runtime: Pick<Runtime, 'lines' | 'log'>
   /** The way to a server that may speak on a line. */
   readonly reachOf: (service: Service) => Reach | undefined
+  readonly endpointOf: EndpointOf
 }
 
 /** Undefined for a service in this process: it is made with the product, and speaks what its clients do. */
-export const createStraight = (service: Service, { runtime, reachOf }: StraightDeps): EraAsk | undefined => {
+export const createStraight = (service: Service, { runtime, reachOf, endpointOf }: StraightDeps): EraAsk | undefined => {
   const { upstream } = service
   if (upstream.kind === 'local') return undefined
   if (upstream.kind === 'bridge') return (request, principal) => carried(upstream.carry, request, principal, refusedOf(runtime.log, service.id, request, principal))
@@ -29,6 +32,6 @@ export const createStraight = (service: Service, { runtime, reachOf }: StraightD
     const headers = new Headers(request.headers)
     // fetch undoes a Content-Encoding behind our back.
     headers.set('accept-encoding', 'identity')
-    return fetch(request.url, { ...init, headers, redirect: 'manual' })
+    return fetchAt(fetch, endpointOf(service), request.url, { ...init, headers, redirect: 'manual' }, isRepeatableText(request.method, body))
   }
 }

@@ -12,7 +12,7 @@ import { createVerdicts } from './era-verdicts.ts'
 import type { Passed } from './passed.ts'
 import { sayRefused } from './refuse.ts'
 
-export interface EraWaysDeps extends Pick<StraightDeps, 'reachOf'> {
+export interface EraWaysDeps extends Pick<StraightDeps, 'reachOf' | 'endpointOf'> {
   readonly runtime: NewerDeps['runtime'] & OlderDeps['runtime'] & StraightDeps['runtime']
   readonly config: { readonly protocol_versions?: readonly string[] | undefined }
   readonly keepAliveMs: number
@@ -23,8 +23,8 @@ export interface EraWays {
   upstream(passed: Passed): Upstream | undefined
 }
 
-const crossingOf = (service: Service, { runtime, config, keepAliveMs, reachOf }: EraWaysDeps): Crossing | undefined => {
-  const straight = createStraight(service, { runtime, reachOf })
+const crossingOf = (service: Service, { runtime, config, keepAliveMs, reachOf, endpointOf }: EraWaysDeps): Crossing | undefined => {
+  const straight = createStraight(service, { runtime, reachOf, endpointOf })
   if (!straight) return undefined
   const tell = createTell({ ask: straight, service: service.id, timeoutMs: service.timeoutMs })
   const verdicts = createVerdicts(() => runtime.now())

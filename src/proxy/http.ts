@@ -1,5 +1,6 @@
 // Carrying an admission out with fetch: Workers, tests in process, and services that live in this process on every runtime.
 import { fieldOf } from '../kit/http.ts'
+import { isLostConnection, networkReason } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Admission, Answer, AnswerHead, Fetch, Outcome } from '../ports/calls.ts'
 import type { Service } from '../ports/services.ts'
@@ -174,7 +175,15 @@ const noAnswer =
   (admission: Carried) =>
   (error: unknown): never => {
     if (error instanceof Refusal) throw named(error, admission)
-    throw admission.fault('unreachable', error instanceof Error ? `${error.message} ${error.cause instanceof Error ? error.cause.message : ''}` : '')
+    throw admission.fault(isLostConnection(error) ? 'closed' : 'unreachable', networkReason(error))
+  }
+
+/** A connection that the server was just closing carries nothing; what may be sent twice is. */
+const onceMore =
+  (signal: AbortSignal | undefined, send: () => Promise<Response>) =>
+  (error: unknown): Promise<Response> => {
+    if (signal?.aborted !== true && isLostConnection(error)) return send()
+    throw error
   }
 
 /** The signal that a call ends by, and how to end it. Where the runtime ends it by itself, the caller's own signal says all. */
@@ -212,7 +221,9 @@ export const createForward = (): ((admission: Carried, deps: FetchDeps) => Promi
     const silentMs = admission.upstream.kind === 'bridge' ? undefined : admission.timeoutMs
     const patience = silentMs === undefined ? endless : createPatience(silentMs, deps.now, leave)
     try {
-      const response = await patience.wait(ask(admission, deps.fetch, molds, signal)).catch(noAnswer(admission))
+      const send = (): Promise<Response> => ask(admission, deps.fetch, molds, signal)
+      const sent = admission.repeatable && admission.upstream.kind === 'http' ? send().catch(onceMore(signal, send)) : send()
+      const response = await patience.wait(sent).catch(noAnswer(admission))
       return await relay(response, { ...deps, admission, molds, leave, ended, patience, silentMs })
     } catch (error) {
       const gone = deps.signal?.aborted === true

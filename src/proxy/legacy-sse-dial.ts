@@ -1,9 +1,11 @@
 // A line to a server of 2024-11-05: GET opens its event stream, the `endpoint` event says where messages are POSTed (MCP 2024-11-05 transports, HTTP with SSE).
 import { isEventStream } from '../kit/events.ts'
 import { readBounded } from '../kit/http.ts'
+import { isLostConnection, networkReason } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Fetch } from '../ports/calls.ts'
 import type { Dial, Line, LineEvents } from '../ports/lines.ts'
+import { redirectOf } from './answer.ts'
 import { readEvents } from './event-reader.ts'
 
 export interface LegacyDialDeps {
@@ -29,11 +31,11 @@ export const headersFor = (flat: readonly string[], more: Readonly<Record<string
 }
 
 /** What a status that is no success means to the caller; the same as in every other answer of an upstream. `authenticate`: its WWW-Authenticate fields. */
-export const refusalOf = (status: number, service: string, authenticate: readonly string[] = []): Refusal => {
+export const refusalOf = (status: number, service: string, authenticate: readonly string[] = [], location?: string | null): Refusal => {
   const why = `${service} answered ${status}`
   if (status === 401 || status === 407) return new Refusal('upstream.credential', why, { refused: { status, authenticate } })
   if (status === 403) return new Refusal('upstream.answer', why, { refused: { status, authenticate } })
-  if (status >= 300 && status < 400) return new Refusal('upstream.redirect', why)
+  if (status >= 300 && status < 400) return redirectOf(service, status, location ?? undefined)
   return new Refusal('upstream.answer', why)
 }
 
@@ -50,7 +52,8 @@ const endpointOf = (said: string, url: string, service: string): string => {
   return endpoint.href
 }
 
-const failure = (error: unknown, service: string): Refusal => (error instanceof Refusal ? error : new Refusal('upstream.unreachable', `${service}: ${error instanceof Error ? error.message : String(error)}`))
+const failure = (error: unknown, service: string): Refusal =>
+  error instanceof Refusal ? error : new Refusal(isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable', `${service}: ${networkReason(error)}`)
 
 const post = async ({ fetch, service }: LegacyDialDeps, endpoint: string, message: string, headers: readonly string[], signal: AbortSignal): Promise<void> => {
   const init = { method: 'POST', headers: headersFor(headers, { 'content-type': 'application/json', accept: '*/*' }), body: message, redirect: 'manual' as const, signal }
@@ -66,7 +69,9 @@ const ask = async ({ fetch, url, service }: LegacyDialDeps, headers: readonly st
   const response = await fetch(url, { headers: headersFor(headers, { accept: 'text/event-stream', 'cache-control': 'no-store' }), redirect: 'manual', signal })
   if (response.status === 200 && response.body && isEventStream(response.headers.get('content-type') ?? undefined)) return response.body
   await response.body?.cancel().catch(() => undefined)
-  throw response.status === 200 ? new Refusal('upstream.answer', `${service} answered without an event stream`) : refusalOf(response.status, service, challengesOf(response.headers))
+  throw response.status === 200
+    ? new Refusal('upstream.answer', `${service} answered without an event stream`)
+    : refusalOf(response.status, service, challengesOf(response.headers), response.headers.get('location'))
 }
 
 export const createLegacyDial = (deps: LegacyDialDeps): Dial => {

@@ -1,5 +1,5 @@
 // A call all of whose checks have passed: what the one who carries it has to know.
-import type { Envelope } from '../mcp/envelope.ts'
+import { type Envelope, errorId, type RpcId } from '../mcp/envelope.ts'
 import type { JsonBody } from '../ports/bridge.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Knock } from './knock.ts'
@@ -15,3 +15,6 @@ export interface Passed {
   readonly identity: readonly string[]
   readonly release: () => void
 }
+
+/** The JSON-RPC request that an error about the call belongs to. */
+export const rpcIdOf = ({ envelope }: Passed): RpcId => (envelope === undefined ? null : errorId(envelope))

@@ -3,6 +3,7 @@ import type { Credentials } from '../ports/connections.ts'
 import type { Lines } from '../ports/lines.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Directory, Service } from '../ports/services.ts'
+import type { Endpoint, EndpointOf } from './endpoint.ts'
 import { type Health, healthOf } from './health.ts'
 import { createIdentity } from './identity.ts'
 import type { Identity } from './identity.ts'
@@ -15,6 +16,8 @@ export interface Place {
   readonly read: (rawHeaders: readonly string[]) => Inbound
   readonly identity: Identity
   readonly target: Target
+  /** Of a server over HTTP. */
+  readonly endpoint: Endpoint | undefined
   /** Of an HTTP server. */
   readonly health: Health | undefined
 }
@@ -24,17 +27,19 @@ interface PlacesOptions {
   readonly signer: Signer
   readonly credentials?: Pick<Credentials, 'names'> | undefined
   readonly lines: Lines
+  readonly endpointOf: EndpointOf
   readonly now: () => number
 }
 
 /** Throws RangeError for a service whose identity headers cannot be sent. */
-export const createPlaces = ({ directory, signer, credentials, lines, now }: PlacesOptions): ((service: Service) => Place) => {
+export const createPlaces = ({ directory, signer, credentials, lines, endpointOf, now }: PlacesOptions): ((service: Service) => Place) => {
   const places = new WeakMap<Service, Place>()
   const make = (service: Service): Place => {
     const shown = credentials?.names(service).map(normalName) ?? []
     const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, fixed: shown, now })
     const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
-    const place = { identity, read: createInbound(reserved), target: createTarget(service), health: healthOf(service, { lines, now }) }
+    const endpoint = endpointOf(service)
+    const place = { identity, read: createInbound(reserved), target: createTarget(service, endpoint), endpoint, health: healthOf(service, { lines, now }) }
     places.set(service, place)
     return place
   }

@@ -4,10 +4,12 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Lines } from '../ports/lines.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
+import { type EndpointOf, type EndpointRequest, fetchAt } from './endpoint.ts'
 import { createLegacyDial } from './legacy-sse-dial.ts'
 import { createAwayServer } from './line-away.ts'
 import { createLineServer, lineIdOf, mostMessageBytes } from './line-server.ts'
 import type { LineServer } from './line-server.ts'
+import { isRepeatableText } from './repeatable.ts'
 import type { Watch } from './watch.ts'
 import { createSocketDial } from './websocket-dial.ts'
 
@@ -22,15 +24,10 @@ export interface Reach {
 
 export interface ReachDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines' | 'log'>
+  readonly endpointOf: EndpointOf
   readonly watch: Watch
   readonly most: number
   readonly keepAliveMs: number
-}
-
-const overFetch = async (fetch: Lines['fetch'], url: string, request: Request, body: string | undefined): Promise<Response> => {
-  const headers = new Headers(request.headers)
-  headers.set('accept-encoding', 'identity')
-  return fetch(url, { method: request.method, headers, redirect: 'manual', signal: request.signal, ...(body === undefined ? {} : { body }) })
 }
 
 /** Errors by which a server of 2026-07-28 shows that it is one: it heard us, and another transport would not help (SH Backward Compatibility). */
@@ -50,16 +47,29 @@ const mayBeLegacy = new Set([400, 404, 405])
 const isLine = (session: string | null | undefined): boolean => typeof session === 'string' && lineIdOf(session) !== undefined
 
 /** Undefined for a service that is no server elsewhere. */
-export const createReach = (service: Service, { runtime, watch, most, keepAliveMs }: ReachDeps): Reach | undefined => {
+export const createReach = (service: Service, { runtime, endpointOf, watch, most, keepAliveMs }: ReachDeps): Reach | undefined => {
   const { upstream, id } = service
   if (upstream.kind !== 'http') return undefined
   const { url } = upstream
   const { berths } = runtime.lines
   const { fetch, socket } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
   const overSocket = /^wss?:/.test(url)
+  const endpoint = endpointOf(service)
+  /** Where the endpoint was found, with the redirects that lead there. */
+  const overFetch = (request: Request, body: string): Promise<Response> => {
+    const headers = new Headers(request.headers)
+    headers.set('accept-encoding', 'identity')
+    const { pathname, search } = endpoint?.current() ?? new URL(url)
+    return fetchAt(fetch, endpoint, `${new URL(url).origin}${pathname}${search}`, { method: request.method, headers, redirect: 'manual', signal: request.signal, body }, isRepeatableText(request.method, body))
+  }
+  /** For HTTP+SSE: the GET that opens the stream may be led elsewhere as well. */
+  const opening: Lines['fetch'] = (input, init) =>
+    typeof input === 'string' && init?.method === undefined
+      ? fetchAt(fetch, endpoint, input, { ...init, headers: new Headers(init?.headers) } as EndpointRequest, true)
+      : fetch(input, init)
   const dial = overSocket
     ? createSocketDial({ socket, url, service: id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs })
-    : createLegacyDial({ fetch, url, service: id, maxBytes: mostMessageBytes })
+    : createLegacyDial({ fetch: opening, url, service: id, maxBytes: mostMessageBytes })
   const server = berths ? createAwayServer(id, { berths, now: runtime.now, most }) : createLineServer({ runtime, service, dial, watch, keepAliveMs, most })
   if (overSocket) return { ask: server, server, needed: () => true }
   let transport = upstream.transport ?? 'auto'
@@ -67,7 +77,7 @@ export const createReach = (service: Service, { runtime, watch, most, keepAliveM
   /** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */
   const find: LineServer = async (request, owner) => {
     const body = await request.text()
-    const answer = await overFetch(fetch, url, request, body)
+    const answer = await overFetch(request, body)
     if (!mayBeLegacy.has(answer.status)) {
       if (answer.ok) transport = 'streamable'
       return answer

@@ -23,6 +23,8 @@ export interface Try {
   readonly credential: Credential | undefined
   readonly last: boolean
   readonly declined: boolean
+  /** Another path of the endpoint's origin that an answer led to, and how many led on before. */
+  readonly moved?: { readonly path: string; readonly times: number } | undefined
 }
 
 export interface Showing {

@@ -1,6 +1,7 @@
 // Where a call goes: the configured endpoint, what follows it in the request, and a query that carries no token.
 import type { Upstream } from '../ports/calls.ts'
 import type { Service } from '../ports/services.ts'
+import type { Endpoint, EndpointPath } from './endpoint.ts'
 
 /** The same name however it is encoded; undefined when it cannot be read. */
 const nameOf = (pair: string): string | undefined => {
@@ -31,7 +32,8 @@ export interface Target {
   upstream(rest: string, query: string): Upstream
 }
 
-export const createTarget = (service: Service): Target => {
+/** `endpoint`: where the server's endpoint is found; absent: where the URL says. */
+export const createTarget = (service: Service, endpoint?: Endpoint): Target => {
   if (service.upstream.kind === 'local') {
     const { handle } = service.upstream
     const base = 'http://local.invalid/mcp'
@@ -42,17 +44,27 @@ export const createTarget = (service: Service): Target => {
     return { shown: 'its command', upstream: () => bridge }
   }
   const url = new URL(service.upstream.url)
-  const own = url.search.slice(1)
-  const reserved = new Set(own.split('&').map((pair) => nameOf(pair) ?? ''))
-  const trimmed = url.pathname.endsWith('/') ? url.pathname.slice(0, -1) : url.pathname
   const place = { kind: 'http', origin: url.origin, host: url.host, ...(service.upstream.publicOnly ? { publicOnly: true as const } : {}) } as const
-  const plain: Upstream = { ...place, path: `${url.pathname}${url.search}` }
+  const at = (path: EndpointPath) => {
+    const own = path.search.slice(1)
+    return {
+      path,
+      own,
+      reserved: new Set(own.split('&').map((pair) => nameOf(pair) ?? '')),
+      trimmed: path.pathname.endsWith('/') ? path.pathname.slice(0, -1) : path.pathname,
+      plain: { ...place, path: `${path.pathname}${path.search}` } as Upstream,
+    }
+  }
+  let found = at({ pathname: url.pathname, search: url.search })
   return {
     shown: `${url.origin}${url.pathname}`,
     upstream(rest, query) {
-      if (rest === '' && query === '') return plain
+      const path = endpoint?.current()
+      if (path && path !== found.path) found = at(path)
+      if (rest === '' && query === '') return found.plain
+      const { own, reserved, trimmed } = found
       const whole = [own, cleaned(query, reserved)].filter(Boolean).join('&')
-      return { ...place, path: `${rest === '' ? url.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}` }
+      return { ...place, path: `${rest === '' ? found.path.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}` }
     },
   }
 }

@@ -32,6 +32,14 @@ interface Talk {
   readonly outbound: Outbound
 }
 
+/** Where a 307 or 308 leads within the origin, as calls will follow it. */
+const ledTo = (url: string, { status, headers }: { readonly status: number; readonly headers: Headers }): string | undefined => {
+  const location = headers.get('location') ?? ''
+  if ((status !== 307 && status !== 308) || !URL.canParse(location, url)) return undefined
+  const to = new URL(location, url)
+  return to.origin === new URL(url).origin && to.username === '' && to.password === '' && to.href !== url ? to.href : undefined
+}
+
 const ask = async ({ url, outbound }: Talk, body: object, headers: Readonly<Record<string, string>> = {}): Promise<Answer> => {
   const answer = await outbound(url, {
     method: 'POST',
@@ -82,17 +90,31 @@ const toolStep = async (talk: Talk, opened: Answer, result: Message | undefined)
   }
 }
 
-const lookAtHttp = async (talk: Talk, lines: LineTools | undefined, tell: Tell): Promise<void> => {
-  let opened: Answer
+/** The first answer, from wherever calls will be led: `elsewhere` is the other place of a URL without a path. */
+const openAt = async (talk: Talk, elsewhere: string | undefined): Promise<{ readonly talk: Talk; readonly opened: Answer }> => {
+  const opened = await ask(talk, initialize)
+  const led = ledTo(talk.url, opened)
+  if (led !== undefined) return { talk: { ...talk, url: led }, opened: await ask({ ...talk, url: led }, initialize) }
+  if (elsewhere === undefined || (opened.status !== 404 && opened.status !== 405)) return { talk, opened }
+  const other = { ...talk, url: elsewhere }
+  const there = await ask(other, initialize).catch(() => opened)
+  return there.message !== undefined || wantsToken(there) ? { talk: other, opened: there } : { talk, opened }
+}
+
+const redirected = ({ status, headers }: Answer): string => `It redirects (${status}) to ${(headers.get('location') ?? 'no place').slice(0, 300)}: give the final URL.`
+
+const lookAtHttp = async (asked: Talk, elsewhere: string | undefined, lines: LineTools | undefined, tell: Tell): Promise<void> => {
+  let found: Awaited<ReturnType<typeof openAt>>
   try {
-    opened = await ask(talk, initialize)
+    found = await openAt(asked, elsewhere)
   } catch (error) {
     tell('reachable', 'no', sayWhy(error))
     return
   }
+  const { talk, opened } = found
   tell('reachable', 'yes', opened.status === 200 ? 'It answers.' : `It answers with status ${opened.status}.`)
   if (wantsToken(opened)) tokenSteps(opened, tell)
-  else if (opened.status >= 300 && opened.status < 400) tell('mcp', 'no', 'It redirects, and the gateway follows no redirect: give the final URL.')
+  else if (opened.status >= 300 && opened.status < 400) tell('mcp', 'no', redirected(opened))
   else if (hasFailed(opened)) {
     const { message } = isObject(opened.message?.['error']) ? opened.message['error'] : {}
     tell('mcp', 'no', `It failed: ${shown(message) || `status ${opened.status}`}${/[.!?]$/.test(shown(message)) ? '' : '.'}`)
@@ -113,17 +135,19 @@ export interface Means {
   readonly outbound: Outbound
   /** For servers on a line; absent where there can be none. */
   readonly lines?: LineTools
+  /** The other place where the server may be, for a URL without a path. */
+  readonly elsewhere?: string | undefined
 }
 
 /** Says each step as it is known. Ends after the first `no`; a server that wants a token ends it too, because nobody has one yet. */
-export const discover = async (url: string, { outbound, lines }: Means, told: (step: Step) => void): Promise<readonly Step[]> => {
+export const discover = async (url: string, { outbound, lines, elsewhere }: Means, told: (step: Step) => void): Promise<readonly Step[]> => {
   const steps: Step[] = []
   const tell: Tell = (step, result, say) => {
     steps.push({ step, result, say })
     told({ step, result, say })
   }
   if (lines && /^wss?:/i.test(url)) await lookAtSocket(url, lines, tell)
-  else await lookAtHttp({ url, outbound }, lines, tell)
+  else await lookAtHttp({ url, outbound }, elsewhere, lines, tell)
   return steps
 }
 

@@ -8,8 +8,8 @@ import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts
 import { call } from '../houses/proxied.ts'
 import { createListeners } from '../unit/listeners.ts'
 
-/** 502 in the words of the first gateway; 504; 502 for what is no answer; an answer that is cut off before it looks whole; a redirect. */
-type Heard = 'unreachable' | 'timeout' | 'nonsense' | 'cut' | 'redirect'
+/** 502 that says a connection was made and closed; 504; 502 for what is no answer; an answer that is cut off before it looks whole; a redirect. */
+type Heard = 'closed' | 'timeout' | 'nonsense' | 'cut' | 'redirect'
 
 const events = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
 const chunk = (text: string): string => `${Buffer.byteLength(text, 'latin1').toString(16)}\r\n${text}\r\n`
@@ -23,14 +23,14 @@ const drip = (socket: Socket): void => {
 
 /** What the upstream does when a whole request has come. */
 const faults: Readonly<Record<string, readonly [Script, Heard]>> = {
-  'resets the connection': [(socket) => socket.resetAndDestroy(), 'unreachable'],
-  'closes without a word': [(socket) => socket.end(), 'unreachable'],
+  'resets the connection': [(socket) => socket.resetAndDestroy(), 'closed'],
+  'closes without a word': [(socket) => socket.end(), 'closed'],
   'says nothing': [() => undefined, 'timeout'],
   'stalls in the status line': [say('HTTP/1.1 20'), 'timeout'],
   'stalls between two header fields': [say('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n'), 'timeout'],
   'sends its header fields byte by byte': [say('HTTP/1.1 200 OK\r\nX-Slow: ', drip), 'timeout'],
   'says only that it will continue': [say('HTTP/1.1 100 Continue\r\n\r\n'), 'timeout'],
-  'resets in the header fields': [say('HTTP/1.1 200 OK\r\nContent-', (socket) => socket.resetAndDestroy()), 'unreachable'],
+  'resets in the header fields': [say('HTTP/1.1 200 OK\r\nContent-', (socket) => socket.resetAndDestroy()), 'closed'],
   'sends header fields without end': [say(`HTTP/1.1 200 OK\r\n${'X-Much: y\r\n'.repeat(20_000)}\r\n`), 'nonsense'],
   'speaks no HTTP': [say('SSH-2.0-OpenSSH_9\r\n'), 'nonsense'],
   'resets in the body': [say(half, (socket) => socket.resetAndDestroy()), 'cut'],
@@ -44,7 +44,7 @@ const faults: Readonly<Record<string, readonly [Script, Heard]>> = {
 }
 
 const refusals: Readonly<Record<Exclude<Heard, 'cut'>, readonly [status: number, code: number, message: string | RegExp]>> = {
-  unreachable: [502, 1502, 'Cannot connect to Raw'],
+  closed: [502, 1502, 'Raw closed the connection before it answered. The request may have been carried out.'],
   timeout: [504, 1504, 'Request to Raw timed out'],
   nonsense: [502, 1502, 'The MCP server gave an answer that is not HTTP.'],
   redirect: [502, 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'],

@@ -76,7 +76,7 @@ describe.each(houses)('%s', (where, open) => {
     const add = (path: string) => ask('POST', '/api/services', { id: 'try', service: { url: `https://far.example${path}` } })
     expect(await add('/wants')).toMatchObject({ status: 201, body: { steps: [{ step: 'reachable', say: 'It answers with status 401.' }, { step: 'mcp', result: 'yes' }, { step: 'authorization', result: 'yes', say: 'It wants a token of its own: each person connects an account there.' }] } })
     expect((await ask('DELETE', '/api/services/try')).status).toBe(204)
-    expect(await add('/moved')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It redirects, and the gateway follows no redirect: give the final URL.' } })
+    expect(await add('/moved')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It redirects (301) to https://elsewhere.example/mcp: give the final URL.' } })
     expect(await add('/page')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It does not speak MCP at this URL.' } })
   })
 

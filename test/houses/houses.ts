@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
+import type { ForwardProxies } from '../../src/node/forward-proxy.ts'
 import type { Lookup } from '../../src/node/outbound.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { serve } from '../../src/node/serve.ts'
@@ -49,6 +50,8 @@ export interface HouseOptions {
   readonly store?: (inner: Store) => Store
   /** Names to addresses, wherever that decides where the gateway goes (in process and on the socket). */
   readonly lookup?: Lookup
+  /** Forward proxies on the way out (on the socket; in process for all but calls). */
+  readonly proxies?: ForwardProxies
 }
 
 const secret = randomBytes(32).toString('base64url')
@@ -74,7 +77,7 @@ const made = async (options: HouseOptions, stateDir: string) => {
   const log: LogLine[] = []
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
   let ahead = 0
-  const own = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead, lookup: options.lookup })
+  const own = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead, lookup: options.lookup, proxies: options.proxies })
   const runtime = { ...own, ...(options.outbound && { outbound: options.outbound }), ...(options.store && { store: options.store(own.store) }) }
   return { config, log, runtime, advance: (ms: number) => void (ahead += ms) }
 }
@@ -108,7 +111,7 @@ export const openInProcess = async (options: HouseOptions): Promise<LivingHouse>
 export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made(options, stateDir)
-  const listening = await serve({ host: '127.0.0.1', port: 0, trustedProxies: config.trusted_proxies, now: () => runtime.now(), lookup: options.lookup })
+  const listening = await serve({ host: '127.0.0.1', port: 0, trustedProxies: config.trusted_proxies, now: () => runtime.now(), lookup: options.lookup, proxies: options.proxies })
   const origin = config.issuer ?? `http://localhost:${listening.port}`
   const aliases = [`http://127.0.0.1:${listening.port}`, `http://[::1]:${listening.port}`]
   listening.open(createGateway({ config, runtime, issuer: origin, aliases }))

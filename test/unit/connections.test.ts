@@ -19,7 +19,7 @@ const listen = async (server: Server): Promise<number> => {
   return (server.address() as AddressInfo).port
 }
 const poolOf = (origin: string): Pool => {
-  const pool = createPool(origin, () => time)
+  const pool = createPool(origin, { now: () => time })
   pools.push(pool)
   return pool
 }

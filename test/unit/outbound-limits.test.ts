@@ -88,7 +88,7 @@ describe('what an exchange may do', () => {
       await expect(createOutbound({ allowOrigins: [origin] })(origin)).rejects.toMatchObject(failed)
     }
     const unknown: Lookup = () => Promise.reject(Object.assign(new Error('getaddrinfo ENOTFOUND'), { code: 'ENOTFOUND' }))
-    await expect(createOutbound({ allowOrigins: [], lookup: unknown })('https://nowhere.example/')).rejects.toMatchObject({ ...failed, why: 'https://nowhere.example: ENOTFOUND' })
+    await expect(createOutbound({ allowOrigins: [], lookup: unknown })('https://nowhere.example/')).rejects.toMatchObject({ ...failed, why: 'https://nowhere.example: getaddrinfo ENOTFOUND' })
   })
 })
 

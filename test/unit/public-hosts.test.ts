@@ -14,7 +14,7 @@ const refused = { code: 'outbound.refused' }
 const told = (tell: (what: unknown) => void): Tenant => ({ head: () => tell('head'), data: () => undefined, turn: () => undefined, end: () => tell('end'), failed: tell })
 /** What becomes of a connection: the error, thrown or told. */
 const connecting = (origin: string, lookup: Lookup): Promise<unknown> =>
-  new Promise((resolve) => void take(createPool(origin, () => 0, publicLookup(lookup)), told(resolve))).catch((error: unknown) => error)
+  new Promise((resolve) => void take(createPool(origin, { now: () => 0, lookup: publicLookup(lookup) }), told(resolve), 'any')).catch((error: unknown) => error)
 
 it('never reach a name that resolves inside, by call, by stream or by WebSocket [hostile C4]', async () => {
   const { port, seen } = await listeners.trap()
@@ -37,7 +37,7 @@ it.each(vectors.ssrf_hosts)('never reach %s [hostile C4]', async (host) => {
 
 it('of a name with addresses inside and outside go outside', async () => {
   const connected = new Promise<unknown>((resolve) => {
-    const { socket } = take(createPool('http://two.example', () => 0, publicLookup(answering('127.0.0.1', '1.1.1.1', '10.0.0.1').lookup)), told(() => undefined))
+    const { socket } = take(createPool('http://two.example', { now: () => 0, lookup: publicLookup(answering('127.0.0.1', '1.1.1.1', '10.0.0.1').lookup) }), told(() => undefined), 'any')
     socket.on('error', () => undefined).once('lookup', (_error, address) => {
       socket.destroy()
       resolve(address)

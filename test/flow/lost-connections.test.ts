@@ -1,0 +1,100 @@
+// A kept connection that the server closes just when a call is sent: asked again on a fresh one where that may be done (RFC 9110 §9.2.2), else told as it is.
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { type AskedFor, type ByteUpstream, openByteUpstream, whole } from '../houses/byte-upstream.ts'
+import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
+import { call, modernCall, modernHeaders } from '../houses/proxied.ts'
+
+const told = 'Raw closed the connection before it answered. The request may have been carried out.'
+
+describe.each([
+  ['in process', openInProcess],
+  ['on a node socket', openOnSocket],
+] as const)('%s', (where, open) => {
+  let house: House
+  let upstream: ByteUpstream
+  let caller: Caller
+  /** Whether the next request finds its connection closed: one that has answered before, or any, where fetch keeps them as it likes. */
+  let closing = false
+  let any = false
+  let heard: AskedFor[] = []
+
+  beforeAll(async () => {
+    const answered = new WeakSet<object>()
+    upstream = await openByteUpstream((socket, asked) => {
+      if (closing && (any || answered.has(socket))) {
+        closing = false
+        socket.resetAndDestroy()
+        return
+      }
+      heard.push(asked)
+      answered.add(socket)
+      socket.write(asked.method === 'POST' ? whole(JSON.stringify({ jsonrpc: '2.0', id: asked.id, result: { tools: [], resultType: 'complete' } })) : whole('', 'text/plain', '405 No'))
+    })
+    house = await open({ upstream: `${upstream.origin}/mcp`, config: { local_users: [ana], mcp_services: { raw: { name: 'Raw', url: `${upstream.origin}/mcp`, upstream_auth: { type: 'none' } } } } })
+    const resource = `${house.origin}/raw/mcp`
+    caller = callerOf(house, resource, await tokenOf(house, ana, resource))
+  }, 60_000)
+  afterAll(async () => {
+    await house.close()
+    await upstream.close()
+  })
+  beforeEach(async () => {
+    closing = false
+    await (await caller.post({ jsonrpc: '2.0', id: 1, method: 'ping' })).text()
+    heard = []
+    closing = true
+    any = where === 'in process'
+  })
+
+  it.each(['tools/list', 'resources/list', 'prompts/list', 'ping', 'resources/read', 'completion/complete'])('asks again for %s, once, and the caller hears nothing of it', async (method) => {
+    const answer = await caller.post({ jsonrpc: '2.0', id: 2, method, params: {} })
+    expect([answer.status, await answer.json()]).toMatchObject([200, { id: 2, result: { tools: [] } }])
+    expect(heard).toHaveLength(1)
+    expect(closing).toBe(false)
+  })
+
+  it('asks again for a stream and for the end of a session', async () => {
+    expect((await caller.get()).status).toBe(405)
+    closing = true
+    expect((await caller.delete()).status).toBe(405)
+    expect(heard.map(({ method }) => method)).toEqual(['GET', 'DELETE'])
+  })
+
+  it('never sends a tool call twice, and says that it may have been carried out', async () => {
+    const answer = await caller.post(call('write', 3))
+    expect([answer.status, await answer.json()]).toMatchObject([502, { jsonrpc: '2.0', id: 3, error: { code: 1502, message: told } }])
+    expect(heard).toEqual([])
+    expect(house.log.filter(({ event }) => event === 'refused').at(-1)?.fields).toMatchObject({ refusal: 'upstream.closed' })
+  })
+
+  it('never sends a batch twice that holds a tool call', async () => {
+    const batch = [{ jsonrpc: '2.0', id: 4, method: 'tools/list' }, call('write', 5)]
+    expect((await caller.post(batch, { 'mcp-protocol-version': '2025-03-26' })).status).toBe(502)
+    expect(heard).toEqual([])
+  })
+
+  it('asks only once again: a server that closes every connection is told as such', async () => {
+    const breaking = await openByteUpstream((socket) => socket.end())
+    const other = await open({ upstream: `${breaking.origin}/mcp`, config: { local_users: [ana], mcp_services: { raw: { name: 'Raw', url: `${breaking.origin}/mcp`, auth_required: false, upstream_auth: { type: 'none' } } } } })
+    try {
+      const answer = await callerOf(other, `${other.origin}/raw/mcp`, '').post({ jsonrpc: '2.0', id: 6, method: 'tools/list' })
+      expect([answer.status, await answer.json()]).toMatchObject([502, { id: 6, error: { message: told } }])
+      // A fresh connection that fails is no matter of keeping connections; fetch does not say which it was.
+      expect(breaking.connections()).toBe(where === 'on a node socket' ? 1 : 2)
+    } finally {
+      await other.close()
+      await breaking.close()
+    }
+  })
+
+  it('does the same where it is not known yet what the server speaks', async () => {
+    any = true
+    const { _meta } = modernCall().params
+    const answer = await caller.post({ jsonrpc: '2.0', id: 7, method: 'tools/list', params: { _meta } }, { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/list' })
+    expect([answer.status, await answer.json()]).toMatchObject([200, { id: 7, result: { tools: [] } }])
+    expect([heard.length, closing]).toEqual([1, false])
+    closing = true
+    expect((await caller.post(modernCall('write'), modernHeaders('write'))).status).toBe(502)
+  })
+})
