@@ -25,6 +25,8 @@ export interface BringUpOptions {
   readonly stateDir: string
   readonly privateFiles: readonly string[]
   readonly log: Log
+  /** The variables, a `.env` file's among them. */
+  readonly env: Readonly<Record<string, string | undefined>>
   /** True while the process finishes its last requests. */
   readonly draining: () => boolean
 }
@@ -52,9 +54,9 @@ const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
 }
 
 /** Resolves when requests are answered. Throws `StartRefused`. */
-export const bringUp = async ({ config, stateDir, privateFiles, log, draining }: BringUpOptions): Promise<Up> => {
+export const bringUp = async ({ config, stateDir, privateFiles, log, env, draining }: BringUpOptions): Promise<Up> => {
   const about = version()
-  const proxies = forwardProxies(process.env)
+  const proxies = forwardProxies(env)
   const runtime = await createNodeRuntime({ config, stateDir, privateFiles, log, version: about, proxies }).catch((error: unknown) => {
     throw whyNoState(error)
   })

@@ -2,13 +2,13 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { faultText } from '../config/fault.ts'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
-import type { Config } from '../config/schema.ts'
 import { suggest } from '../config/suggest.ts'
 import { ConfigError, UsageError, print, printJson } from './answer.ts'
 import type { Wanted } from './configuration.ts'
 import type { AddOptions } from './services-add.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import { versionOf, versionText } from './version.ts'
+import type { Place } from './services.ts'
 import type { WrapOptions } from './wrap.ts'
 
 interface Given {
@@ -58,6 +58,7 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
     source: { file, path, load: () => loadConfiguration(wanted, process.env) },
     warnings: [...warnings, ...unusable].map(faultText),
     stateDir: stateDirectory(given.state, env),
+    env,
     privateFiles: privateFilesOf(wanted, { path, privateFiles }),
     tty: process.stdout.isTTY,
     logLevel: config.debug ? 'debug' : config.log_level,
@@ -96,12 +97,12 @@ const adminLink = async (given: Given): Promise<void> => {
 }
 
 /** What every verb of `postern services` needs. */
-const servicesPlace = async (given: Given): Promise<{ readonly config: Config; readonly stateDir: string; readonly json: boolean }> => {
+const servicesPlace = async (given: Given): Promise<Place> => {
   const { loadOrThrow } = await import('./configuration.ts')
   const { config, env } = await loadOrThrow(wantedOf(given), process.env)
   const stateDir = stateDirectory(given.state, env)
   openStateDirectory(stateDir)
-  return { config, stateDir, json: given.json === true }
+  return { config, stateDir, env, json: given.json === true }
 }
 
 const addServiceVerbs = (services: Command, verb: (parent: Command, name: string, about: string) => Command): void => {

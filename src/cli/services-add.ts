@@ -37,10 +37,10 @@ const serverOf = (words: readonly string[]): { readonly url: string } | { readon
 }
 
 /** Whoever runs this may open any address from this computer anyway; it is noted where that was needed, so that a public name never becomes a way inside. */
-const wayTo = async (url: string | undefined): Promise<Pick<Addition, 'anywhere'>> => {
+const wayTo = async (url: string | undefined, { env }: Place): Promise<Pick<Addition, 'anywhere'>> => {
   const { protocol, hostname, origin } = url !== undefined && URL.canParse(url) ? new URL(url) : new URL('https://nowhere.invalid')
   const inner = protocol === 'http:' || protocol === 'ws:' || (await isInner(hostname))
-  return inner ? { anywhere: createOutbound({ allowOrigins: [origin], proxies: forwardProxies(process.env) }) } : {}
+  return inner ? { anywhere: createOutbound({ allowOrigins: [origin], proxies: forwardProxies(env) }) } : {}
 }
 
 export const addService = (place: Place, id: string, words: readonly string[], { name, description, alias, public: open, force = false }: AddOptions): Promise<void> =>
@@ -48,7 +48,7 @@ export const addService = (place: Place, id: string, words: readonly string[], {
     const server = serverOf(words)
     const url = 'url' in server ? server.url : undefined
     const service = { ...server, ...(name === undefined ? {} : { name }), ...(description === undefined ? {} : { description }), ...(alias === undefined ? {} : { alias }), ...(open ? { auth_required: false } : {}) }
-    const way = await wayTo(url)
+    const way = await wayTo(url, place)
     const steps = await gateway.supply.add({ id, service, by: 'cli', commands: true, force, ...way, told: (step) => void (place.json || tell(step)) })
     const [address] = addressesOf(gateway, id)
     if (place.json) return printJson({ id, url: address, steps })

@@ -13,6 +13,8 @@ import { whyNoState } from './state.ts'
 export interface Place {
   readonly config: Config
   readonly stateDir: string
+  /** The variables, a `.env` file's among them. */
+  readonly env: Readonly<Record<string, string | undefined>>
   readonly json: boolean
 }
 
@@ -20,9 +22,9 @@ export interface Place {
 const unknownIssuer = 'http://localhost:0'
 
 /** The very rules and records of the running gateway, without its socket. Refusals are told in their own words. */
-export const atGateway = async <T>({ config, stateDir }: Place, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
+export const atGateway = async <T>({ config, stateDir, env }: Place, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
   if (config.storage.type !== 'sqlite') throw new StartRefused('services.memory', 'With storage.type memory nothing is shared with the running gateway: write the service into the configuration file, which is read again while it runs.')
-  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '', proxies: forwardProxies(process.env) }).catch((error: unknown) => {
+  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '', proxies: forwardProxies(env) }).catch((error: unknown) => {
     throw whyNoState(error)
   })
   try {

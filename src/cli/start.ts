@@ -18,6 +18,8 @@ export interface StartOptions {
   readonly source: Source
   readonly warnings: readonly string[]
   readonly stateDir: string
+  /** The variables, a `.env` file's among them. */
+  readonly env: Readonly<Record<string, string | undefined>>
   /** The configuration and what it was read from, with their whole paths: isolated servers never see them. */
   readonly privateFiles: readonly string[]
   /** Whether a person reads the output. */
@@ -65,7 +67,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
   const { log, release } = behindTheFirst(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
   let ending = false
-  const up = await bringUp({ config, stateDir, privateFiles: options.privateFiles, log, draining: () => ending }).catch((error: unknown) => {
+  const up = await bringUp({ config, stateDir, privateFiles: options.privateFiles, log, env: options.env, draining: () => ending }).catch((error: unknown) => {
     release()
     nodeLog.flush()
     throw error

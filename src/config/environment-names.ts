@@ -72,6 +72,10 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'POSTERN_STATE', note: 'The state directory, when no `--state` is given.' },
   { name: 'NODE_ENV', note: '`production` refuses storage that is lost at exit.' },
   { name: 'ENVIRONMENT', note: '`production`, as NODE_ENV.' },
+  { name: 'HTTPS_PROXY', note: 'URL of the HTTP proxy that https and wss connections leave by; lower case counts first, as for the next three.' },
+  { name: 'HTTP_PROXY', note: 'The same for http and ws.' },
+  { name: 'ALL_PROXY', note: 'The same for both, where the variable of a scheme is not set.' },
+  { name: 'NO_PROXY', note: 'Hosts, domains, addresses and ranges that are connected to directly.' },
 ]
 
 /** Begins every name that is made from a key. */
