@@ -152,10 +152,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
 
   const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: known.describeFlow(consent.describeFlow), keepTokens: connections.keepTokens, limit, record, origins })
 
-  const front = createFront({ config, directory })
+  const [front, endpointOf] = [createFront({ config, directory }), createEndpoints(() => runtime.now())]
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const endpointOf = createEndpoints(() => runtime.now())
   const placeOf = createPlaces({ directory, signer, credentials: connections.credentials, lines: runtime.lines, endpointOf, now: runtime.now })
   const knock = createKnock({ config, directory, cors, placeOf, now: runtime.now })
   const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
