@@ -45,7 +45,7 @@ const pinnedNode = () => {
 /** Hands everything over to another Node: arguments, streams, signals, and at the end its exit code. */
 const become = (node) => {
   const args = [...process.execArgv, main, ...process.argv.slice(2)]
-  const child = spawn(node, args, { stdio: 'inherit' })
+  const child = spawn(node, args, { stdio: 'inherit', env: { ...process.env, POSTERN_STARTED_AS: process.argv[1] } })
   // A terminal sends SIGINT to the whole group; a second one from here would read as impatience.
   const terminal = process.stdin.isTTY || process.stdout.isTTY
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']

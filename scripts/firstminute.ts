@@ -31,7 +31,7 @@ interface Up {
 
 const start = async (clone: string, env: Readonly<Record<string, string | undefined>>): Promise<Up> => {
   const began = performance.now()
-  const started = startProcess('npm', { args: ['start', '--', '--port', '0'], cwd: clone, env })
+  const started = startProcess('npm', { args: ['start', '--', '--port', '0', '--print-login-link'], cwd: clone, env })
   const [line] = await started.until(/^\{.*"event":"listening".*\}$/m, 300_000)
   const seconds = (performance.now() - began) / 1000
   const { mcp, login_link: loginLink, ready_ms: readyMs } = JSON.parse(line) as { mcp: { url: string }[]; login_link: string; ready_ms: number }

@@ -33,7 +33,7 @@ export const startPostern = async ({ config, command = [process.execPath, join(r
   if (config) writeFileSync(file, JSON.stringify(config, null, 2))
   const [program, ...args] = command
   const started = startProcess(program, {
-    args: [...args, '--state', join(home, 'state'), '--port', '0', ...(config ? ['--config', file] : []), ...after],
+    args: [...args, '--state', join(home, 'state'), '--port', '0', '--print-login-link', ...(config ? ['--config', file] : []), ...after],
     env: { PATH: process.env['PATH'], HOME: home, ...env },
     cwd: root,
   })

@@ -2,12 +2,19 @@
 import type { Config } from '../config/schema.ts'
 import { createGateway } from '../gateway.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
-import { issuerOf } from './running.ts'
+import { issuerOf, runningAt } from './running.ts'
 import { StartRefused } from './start-refused.ts'
 import { whyNoState } from './state.ts'
 
-/** Resolves with the whole URL. Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
-export const adminLink = async ({ config, stateDir }: { readonly config: Config; readonly stateDir: string }): Promise<string> => {
+export interface AdminLink {
+  /** The whole URL. */
+  readonly link: string
+  /** Further gateways that run on the same state directory. */
+  readonly others: readonly string[]
+}
+
+/** Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
+export const adminLink = async ({ config, stateDir }: { readonly config: Config; readonly stateDir: string }): Promise<AdminLink> => {
   const enabled = config.local_users.length === 0 && Object.keys(config.oauth_providers).length === 0
   if (!enabled) throw new StartRefused('link.disabled', 'Login links are for the built-in person, and this configuration names its own people. Sign in with one of them.')
   if (config.storage.type !== 'sqlite') throw new StartRefused('link.memory', 'With storage.type memory a link can only come from the running gateway: press l in its terminal.')
@@ -18,7 +25,8 @@ export const adminLink = async ({ config, stateDir }: { readonly config: Config;
   })
   try {
     const gateway = createGateway({ config, runtime, issuer })
-    return `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`
+    const others = config.issuer === undefined ? runningAt(stateDir).filter((url) => url !== issuer) : []
+    return { link: `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`, others }
   } finally {
     await runtime.close()
   }

@@ -65,6 +65,9 @@ export const printWarnings = (warnings: readonly Fault[]): void => {
   for (const warning of warnings) process.stderr.write(`${styleText('yellow', '⚠', { stream: process.stderr })} ${faultText(warning)}\n`)
 }
 
+/** Something that a person should know beside the result. */
+export const printNote = (text: string): void => void process.stderr.write(`${styleText('yellow', '⚠', { stream: process.stderr })} ${text}\n`)
+
 export const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
 export const printJson = (value: unknown): void => print(JSON.stringify(value))

@@ -16,6 +16,10 @@ export interface StartFacts {
   readonly tty: boolean
   /** Whether keys pressed at the terminal are heard. */
   readonly keys: boolean
+  /** A verb as a command that can be pasted here. */
+  readonly command: (verb: string) => string
+  /** The words before a verb. */
+  readonly program: string
 }
 
 const tilde = (path: string): string => (process.env['HOME'] && path.startsWith(`${process.env['HOME']}/`) ? `~${path.slice(process.env['HOME'].length)}` : path)
@@ -30,10 +34,10 @@ const isLocal = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]']
 const places = ({ directory }: Gateway): readonly Address[] => directory.services.flatMap((service) => directory.addresses.find((address) => address.service.id === service.id) ?? [])
 
 /** What a program reads: the first line of its standard output. */
-export const listeningEvent = ({ gateway, about, stateDir, link, readyMs }: StartFacts): Readonly<Record<string, unknown>> => ({
+export const listeningEvent = ({ gateway, about, stateDir, link, command, readyMs }: StartFacts): Readonly<Record<string, unknown>> => ({
   event: 'listening',
   url: gateway.directory.issuer,
-  ...(link === undefined ? {} : { login_link: link }),
+  ...(gateway.links.enabled ? (link === undefined ? { login_command: command('admin link') } : { login_link: link }) : {}),
   mcp: places(gateway).map(({ service, resource }) => ({ service: service.id, url: resource })),
   version: about.version,
   runtime: about.runtime,
@@ -60,8 +64,8 @@ const personBlock = (facts: StartFacts): string[] => {
   const { directory } = gateway
   const [first] = places(gateway)
   const addresses = places(gateway).map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
-  const newLink = facts.keys ? 'press l for a login link' : 'postern admin link'
-  const next = [link === undefined && gateway.links.enabled ? newLink : first?.service.id === 'demo' ? 'postern wrap -- npx -y @modelcontextprotocol/server-filesystem .' : 'postern config schema', 'postern validate', ...(facts.keys ? ['press h for keys'] : [])].join(' · ')
+  const newLink = facts.keys ? 'press l for a login link' : facts.command('admin link')
+  const next = [link === undefined && gateway.links.enabled ? newLink : first?.service.id === 'demo' ? `${facts.program} wrap -- npx -y @modelcontextprotocol/server-filesystem .` : `${facts.program} config schema`, facts.command('validate'), ...(facts.keys ? ['press h for keys'] : [])].join(' · ')
   return [
     `${paint(1, `postern ${about.version}`)} · ${about.runtime} · state ${tilde(facts.stateDir)}${facts.fresh ? ' (new)' : ''}   ready in ${facts.readyMs} ms`,
     '',
@@ -75,7 +79,7 @@ const personBlock = (facts: StartFacts): string[] => {
   ]
 }
 
-/** Prints the block, or the one JSON line when nobody looks. The link appears here once and in no log. */
+/** Prints the block, or the one JSON line when nobody looks. The link appears at a terminal, and elsewhere only where it was asked for: what is printed there is kept as a log. */
 export const startBlock = (facts: StartFacts): void => {
   if (!facts.tty) {
     process.stdout.write(`${JSON.stringify(listeningEvent(facts))}\n`)

@@ -24,6 +24,8 @@ export interface BringUpOptions {
   readonly config: Config
   readonly stateDir: string
   readonly privateFiles: readonly string[]
+  /** The service of `postern wrap`, which no file holds. */
+  readonly wrapped?: string | undefined
   readonly log: Log
   /** The variables, a `.env` file's among them. */
   readonly env: Readonly<Record<string, string | undefined>>
@@ -54,7 +56,7 @@ const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
 }
 
 /** Resolves when requests are answered. Throws `StartRefused`. */
-export const bringUp = async ({ config, stateDir, privateFiles, log, env, draining }: BringUpOptions): Promise<Up> => {
+export const bringUp = async ({ config, stateDir, privateFiles, wrapped, log, env, draining }: BringUpOptions): Promise<Up> => {
   const about = version()
   const proxies = forwardProxies(env)
   const runtime = await createNodeRuntime({ config, stateDir, privateFiles, log, version: about, proxies }).catch((error: unknown) => {
@@ -71,6 +73,8 @@ export const bringUp = async ({ config, stateDir, privateFiles, log, env, draini
   })
   sayIsolation(config, runtime)
   gateway.record(startedEvent(gateway, runtime.about))
+  const program = wrapped === undefined ? undefined : config.mcp_services[wrapped]?.command
+  const own = [...services.map(({ id }) => ({ id, from: 'built in' as const })), ...(wrapped === undefined ? [] : [{ id: wrapped, from: 'wrap' as const, ...(program === undefined ? {} : { command: program }) }])]
   listening.open(gateway)
-  return { gateway, listening, runtime, forget: noteRunning(stateDir, gateway.directory.issuer) }
+  return { gateway, listening, runtime, forget: noteRunning(stateDir, gateway.directory.issuer, own) }
 }

@@ -8,6 +8,7 @@ import { configJsonSchema } from '../config/json-schema.ts'
 import { exposedAmong, type ExposedFile, exposedText, secretFiles } from '../node/file-modes.ts'
 import { ConfigError, UsageError, faultData, print, printJson, printWarnings } from './answer.ts'
 import { type Wanted, loadOrThrow, privateFilesOf } from './configuration.ts'
+import { programName } from './started-as.ts'
 import type { Check } from '../connection-checks.ts'
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
@@ -38,7 +39,7 @@ export const validate = async (wanted: Wanted, real: Environment, { connect, jso
     print(valid(config, file))
   }
   const tell = (check: Check): void => void (json || print(checkText(check)))
-  const checks = connect ? await (await import('./validate-connect.ts')).connect(config, privateFilesOf(wanted, { path, privateFiles }), tell) : undefined
+  const checks = connect ? await (await import('./validate-connect.ts')).connect(config, { privateFiles: privateFilesOf(wanted, { path, privateFiles }), env }, tell) : undefined
   const ok = checks?.every((check) => check.ok) ?? true
   if (json) {
     const has = { services: Object.keys(config.mcp_services), identity_providers: Object.keys(config.oauth_providers), local_users: config.local_users.length }
@@ -55,7 +56,7 @@ const rowText = ({ key, value, from }: Explained): string => `${`${key}: ${value
 export const explainConfig = async (key: string | undefined, wanted: Wanted, env: Environment, json: boolean): Promise<void> => {
   const { config, sources } = await loadOrThrow(wanted, env)
   const { rows, meant } = key === undefined ? { rows: explainAll(config, sources), meant: undefined } : explain(config, sources, key)
-  if (rows.length === 0) throw new UsageError(`There is no key ${JSON.stringify(key)}${meant === undefined ? '. Run postern config schema for all of them.' : `, did you mean "${meant}"?`}`)
+  if (rows.length === 0) throw new UsageError(`There is no key ${JSON.stringify(key)}${meant === undefined ? `. Run ${programName(process.env)} config schema for all of them.` : `, did you mean "${meant}"?`}`)
   if (json) printJson(rows)
   else print(rows.map(rowText).join('\n'))
 }

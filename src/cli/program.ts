@@ -3,9 +3,10 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { faultText } from '../config/fault.ts'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { suggest } from '../config/suggest.ts'
-import { ConfigError, UsageError, print, printJson } from './answer.ts'
+import { ConfigError, UsageError, print, printJson, printNote } from './answer.ts'
 import type { Wanted } from './configuration.ts'
 import type { AddOptions } from './services-add.ts'
+import { commandFor, programName } from './started-as.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import { versionOf, versionText } from './version.ts'
 import type { Place } from './services.ts'
@@ -20,6 +21,7 @@ interface Given {
   readonly publicUrl?: string
   readonly debug?: boolean
   readonly logLevel?: string
+  readonly printLoginLink?: boolean
   readonly json?: boolean
 }
 
@@ -63,6 +65,10 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
     tty: process.stdout.isTTY,
     logLevel: config.debug ? 'debug' : config.log_level,
     showStderr: more.wrapped !== undefined && process.stdout.isTTY,
+    wrapped: more.wrapped?.id,
+    printLink: given.printLoginLink === true,
+    program: programName(process.env),
+    command: commandFor(process.env, given),
   })
 }
 
@@ -91,9 +97,12 @@ const adminLink = async (given: Given): Promise<void> => {
   const { adminLink: mint } = await import('./admin.ts')
   const stateDir = stateDirectory(given.state, env)
   openStateDirectory(stateDir)
-  const link = await mint({ config, stateDir })
-  if (given.json) printJson({ login_link: link })
+  const { link, others } = await mint({ config, stateDir })
+  if (given.json) printJson({ login_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
   else print(link)
+  if (others.length > 0 && !given.json) {
+    printNote(`${others.length + 1} gateways run on this state directory. The link is for ${new URL(link).origin}, which started last; it works once, at any of them: put its ?t=… behind ${others.map((url) => `${url}/`).join(' or ')} instead.`)
+  }
 }
 
 /** What every verb of `postern services` needs. */
@@ -127,10 +136,27 @@ const addServiceVerbs = (services: Command, verb: (parent: Command, name: string
     .action(async (id: string, _, command: Command) => (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id))
 }
 
+const showHelp = (program: Command, words: readonly string[]): void => {
+  let at = program
+  for (const word of words) {
+    const next = at.commands.find((command) => command.name() === word)
+    if (!next) throw noVerb(at, word)
+    at = next
+  }
+  at.outputHelp()
+}
+
 const showVersion = (given: Given): void => {
   const version = versionOf()
   if (given.json) printJson(version)
   else print(versionText(version))
+}
+
+const addAboutVerbs = (program: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
+  verb(program, 'help', 'Print the help of a command: postern help services add.')
+    .argument('[command...]')
+    .action((words: string[]) => showHelp(program, words))
+  verb(program, 'version', 'Print the version.').action((_, command: Command) => showVersion(command.optsWithGlobals<Given>()))
 }
 
 /** The whole command tree. Flags stand before or after the verb; where a verb has no use for one it is ignored. */
@@ -153,6 +179,7 @@ export const createProgram = (): Command => {
       .allowExcessArguments(true)
       .action((_, command: Command) => {
         const [word] = command.args
+        if (word === 'help') return showHelp(program, [name, ...command.args.slice(1)])
         throw word === undefined ? new UsageError(`postern ${name} needs one of: ${command.commands.map((known) => known.name()).join(', ')}.`) : noVerb(command, word)
       })
   const verb = (parent: Command, name: string, about: string): Command => parent.command(name).description(about).copyInheritedSettings(program).allowExcessArguments(false)
@@ -183,7 +210,7 @@ export const createProgram = (): Command => {
   const admin = group('admin', 'Administer a gateway on this computer: link.')
   verb(admin, 'link', 'Print a new one-time login link for the built-in person.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
   addServiceVerbs(group('services', 'Add and remove MCP servers while the gateway runs: ls, show, add, rm.'), verb)
-  verb(program, 'version', 'Print the version.').action((_, command: Command) => showVersion(command.optsWithGlobals<Given>()))
+  addAboutVerbs(program, verb)
 
   return program.action(async (given: Given, command: Command) => {
     const [word] = command.args

@@ -2,6 +2,7 @@
 import { CommanderError } from 'commander'
 import { UsageError, printError, sayError } from './answer.ts'
 import { createProgram } from './program.ts'
+import { programName } from './started-as.ts'
 
 const argv = process.argv.slice(2)
 
@@ -10,7 +11,7 @@ const usage = (error: CommanderError): UsageError | undefined => {
   if (error.exitCode === 0) return undefined
   const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ').replace(/\.$/, '')
   // An option of the wrapped command was taken for one of ours.
-  const hint = error.code === 'commander.unknownOption' && argv.includes('wrap') && !argv.includes('--') ? ' Put -- before the command: postern wrap -- npx -y some-server.' : ''
+  const hint = error.code === 'commander.unknownOption' && argv.includes('wrap') && !argv.includes('--') ? ` Put -- before the command: ${programName(process.env)} wrap -- npx -y some-server.` : ''
   return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}.${hint}`)
 }
 

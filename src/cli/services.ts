@@ -6,7 +6,8 @@ import { createNodeRuntime } from '../node/runtime.ts'
 import type { SuppliedService } from '../supply.ts'
 import { print, printJson } from './answer.ts'
 import { forwardProxies } from './forward-proxies.ts'
-import { issuerOf } from './running.ts'
+import { issuerOf, ownServices } from './running.ts'
+import { programName } from './started-as.ts'
 import { StartRefused } from './start-refused.ts'
 import { whyNoState } from './state.ts'
 
@@ -46,19 +47,32 @@ export const addressesOf = ({ directory }: Gateway, id: string): readonly string
 
 const placeOf = ({ url, command }: SuppliedService): string => url ?? command ?? ''
 
+/** Those that only running gateways have: the demo, and what `postern wrap` serves. */
+const runningOf = ({ stateDir }: Place, services: readonly SuppliedService[]) => ownServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
+
 export const listServices = (place: Place): Promise<void> =>
   atGateway(place, async ({ supply }) => {
     const services = await supply.list()
-    if (place.json) return printJson({ services })
-    if (services.length === 0) return print('No services. Add one: postern services add <id> <url>')
-    const rows = services.map((service) => [service.id, service.from, placeOf(service)])
+    const running = runningOf(place, services)
+    if (place.json) return printJson({ services: [...services, ...running] })
+    if (services.length + running.length === 0) return print(`No services. Add one: ${programName(process.env)} services add <id> <url>`)
+    const rows = [...services.map((service) => [service.id, service.from, placeOf(service)]), ...running.map(({ id, from, at, command }) => [id, from, `${command === undefined ? '' : `${command}, `}while ${at} runs`])]
     const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
     for (const row of rows) print(row.map((text, i) => text.padEnd(widths[i] ?? 0)).join('  ').trimEnd())
   })
 
 export const showService = (place: Place, id: string): Promise<void> =>
   atGateway(place, async (gateway) => {
-    const found = (await gateway.supply.list()).find((service) => service.id === id)
+    const services = await gateway.supply.list()
+    const own = runningOf(place, services).find((service) => service.id === id)
+    if (own) {
+      const { at, ...facts } = own
+      const shown = { ...facts, addresses: [`${at}/${id}/mcp`] }
+      if (place.json) return printJson(shown)
+      for (const [name, value] of Object.entries(shown)) print(`${(name === 'addresses' ? 'address' : name).padEnd(9)} ${String(value)}`)
+      return
+    }
+    const found = services.find((service) => service.id === id)
     if (!found) throw new Refusal('service.unknown', id)
     const addresses = addressesOf(gateway, id)
     if (place.json) return printJson({ ...found, addresses })
@@ -68,6 +82,8 @@ export const showService = (place: Place, id: string): Promise<void> =>
 
 export const removeService = (place: Place, id: string): Promise<void> =>
   atGateway(place, async (gateway) => {
+    const own = runningOf(place, await gateway.supply.list()).find((service) => service.id === id)
+    if (own) throw new StartRefused('service.running', `${id} belongs to the gateway that runs at ${own.at} and cannot be removed: ${own.from === 'wrap' ? 'it is gone when that gateway ends' : 'it is gone when that gateway starts with a service in its configuration'}.`)
     await gateway.supply.remove(id)
     if (place.json) printJson({ id, removed: true })
     else print(`${id} is gone; its open streams end within five seconds.`)

@@ -27,6 +27,13 @@ export interface StartOptions {
   readonly logLevel: LogLevel
   /** Shows what servers that are commands write to standard error. */
   readonly showStderr?: boolean
+  /** Id of the service that the command line itself described. */
+  readonly wrapped?: string | undefined
+  /** Puts a login link into the first line although nobody looks. */
+  readonly printLink: boolean
+  /** The words before a verb, and a verb as a whole command, to be pasted. */
+  readonly program: string
+  readonly command: (verb: string) => string
 }
 
 /** Longest wait for calls in flight after SIGTERM; with what follows it fits into the 30 s after which Kubernetes and others kill. */
@@ -67,13 +74,13 @@ export const start = async (options: StartOptions): Promise<void> => {
   const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
   const { log, release } = behindTheFirst(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
   let ending = false
-  const up = await bringUp({ config, stateDir, privateFiles: options.privateFiles, log, env: options.env, draining: () => ending }).catch((error: unknown) => {
+  const up = await bringUp({ config, stateDir, privateFiles: options.privateFiles, wrapped: options.wrapped, log, env: options.env, draining: () => ending }).catch((error: unknown) => {
     release()
     nodeLog.flush()
     throw error
   })
   const { gateway, runtime } = up
-  const link = gateway.links.enabled && (fresh || !tty) ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}` : undefined
+  const link = gateway.links.enabled && (tty ? fresh : options.printLink) ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}` : undefined
   outliveReaders()
   tellFaults(nodeLog)
   // Before anybody is told that the gateway listens: whoever reads that may end it at once.
@@ -82,7 +89,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   const keys = tty && process.stdin.isTTY && inForeground()
   // Before the block says that they are there.
   const stopKeys = keys ? (await import('./keys.ts')).listenKeys(gateway) : () => undefined
-  startBlock({ stateDir, tty, gateway, about: runtime.about, link, fresh, keys, readyMs: Math.round(performance.now()) })
+  startBlock({ stateDir, tty, gateway, about: runtime.about, link, fresh, keys, program: options.program, command: options.command, readyMs: Math.round(performance.now()) })
   release()
   for (const message of options.warnings) log('warn', 'config.warning', { message })
   const signal = await asked

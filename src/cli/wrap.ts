@@ -5,6 +5,7 @@ import { basename, dirname, parse } from 'node:path'
 import type { Flags } from '../config/flags.ts'
 import { reservedIds } from '../config/rules-services.ts'
 import { UsageError } from './answer.ts'
+import { programName } from './started-as.ts'
 
 export interface WrapOptions {
   readonly name?: string
@@ -62,7 +63,7 @@ const isPlace = (cwd: string): boolean => cwd !== homedir() && cwd !== parse(cwd
 /** The flags that make the command a service. Throws `UsageError`. */
 export const wrapped = (words: readonly string[], options: WrapOptions, env: Readonly<Record<string, string | undefined>>, here: string): Flags => {
   const [command, ...args] = words
-  if (args.length === 0 && command !== undefined && /\s/.test(command) && !existsSync(command)) throw new UsageError('The whole command stands in one pair of quotes. Leave them out: postern wrap -- npx -y some-server.')
+  if (args.length === 0 && command !== undefined && /\s/.test(command) && !existsSync(command)) throw new UsageError(`The whole command stands in one pair of quotes. Leave them out: ${programName(process.env)} wrap -- npx -y some-server.`)
   const cwd = options.cwd ?? (isPlace(here) ? here : undefined)
   const isolation = options.sandbox === false ? { sandbox: 'none' } : { sandbox_network: options.network !== false, sandbox_read: options.read ?? [], sandbox_write: options.write ?? [] }
   const service = { command, args, env: variables(options.env ?? [], env), ...(cwd === undefined ? {} : { cwd }), ...isolation }

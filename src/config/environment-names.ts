@@ -82,8 +82,8 @@ export const environmentNames: readonly EnvironmentName[] = [
 export const prefix = 'POSTERN_'
 /** Names that are not simply one key's value. */
 export const elsewhere: ReadonlySet<string> = new Set(environmentNames.filter(({ name, key }) => key === undefined || ['oauth_providers', 'mcp_services', 'local_users'].includes(key) || name.startsWith('POSTERN_')).map(({ name }) => name))
-/** Names that begin like those made from keys, and are none: the two above, the mark of a process, and where the tests find programs. */
-export const ownNames: ReadonlySet<string> = new Set(['POSTERN_CONFIG', 'POSTERN_STATE', 'POSTERN_PROCESS', 'POSTERN_CHROMIUM', 'POSTERN_BWRAP'])
+/** Names that begin like those made from keys, and are none: the two above, the mark of a process, what the launcher was started as, and where the tests find programs. */
+export const ownNames: ReadonlySet<string> = new Set(['POSTERN_CONFIG', 'POSTERN_STATE', 'POSTERN_PROCESS', 'POSTERN_STARTED_AS', 'POSTERN_CHROMIUM', 'POSTERN_BWRAP'])
 
 const providerSecrets: ReadonlySet<string> = new Set(['GOOGLE_CLIENT_SECRET', 'OKTA_CLIENT_SECRET', 'CF_ACCESS_CLIENT_SECRET', 'ACCESS_CLIENT_SECRET'])
 

@@ -34,6 +34,7 @@ export const otherFlags: readonly { readonly option: string; readonly note: stri
   { option: '-c, --config <file>', note: 'The configuration file.' },
   { option: '--env-file <file>', note: 'A file of variables, in place of .env in the working directory; variables that are really set win.' },
   { option: '--state <dir>', note: 'The state directory: keys and the database.' },
+  { option: '--print-login-link', note: 'Off a terminal: a one-time login link in the first line, for programs. Whoever reads the log can use it.' },
 ]
 
 /** `--public-url <url>` → `--public-url`. */

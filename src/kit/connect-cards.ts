@@ -86,7 +86,8 @@ const vscode = ({ name, url }: ConnectTarget): ConnectCard => {
 const inspector = ({ url }: ConnectTarget): ConnectCard => ({
   id: 'inspector',
   client: 'MCP Inspector',
-  commands: [`npx @modelcontextprotocol/inspector --server-url ${shellWord(url)} --transport http`],
+  // It needs Node 22.19: with its own beside it the line works on older ones, too, where npx would otherwise take an Inspector of long ago.
+  commands: [`npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url ${shellWord(url)} --transport http`],
   links: [],
   steps: [],
   available: true,

@@ -38,7 +38,7 @@ const goOn = ({ hidden }: LoginView): string => {
 }
 
 const link = (view: LoginView): Markup => html`<div class="note info" data-go-on="${goOn(view)}">${infoIcon}<div class="tight">
-<p>Open the sign-in link that <code>npm start</code> printed in the terminal, in this browser. It works once, within 15 minutes; <code>postern admin link</code> prints a new one.</p>
+<p>Open the sign-in link that the gateway printed in its terminal, in this browser. It works once, within 15 minutes. <code>postern admin link</code> prints a new one (<code>npm start -- admin link</code> in a clone of its source).</p>
 <p>Then go on in the page that opens, or come back here and <a href="${goOn(view)}">continue</a>.</p></div></div>`
 
 export const loginPage = (gateway: Gateway, view: LoginView, requestId: string): Response => {

@@ -82,7 +82,7 @@ export const problems = {
 
   'login.form': { title: 'Please sign in again', who: 'you', steps: ['Open the sign-in page again and use it within ten minutes. Cookies must be allowed for this site.'], onward: signIn },
   'login.required': { title: 'Sign in first', who: 'you', steps: [], onward: signIn },
-  'login.link-spent': { title: 'This sign-in link has done its work', who: 'you', steps: ['Each link works once, for 15 minutes. If you are signed in already, go on.', 'For a new one run `postern admin link` where the gateway runs.'], onward: home },
+  'login.link-spent': { title: 'This sign-in link has done its work', who: 'you', steps: ['Each link works once, for 15 minutes. If you are signed in already, go on.', 'For a new one, run `postern admin link` where the gateway runs (`npm start -- admin link` in a clone of its source).'], onward: home },
   'login.state-unknown': { title: 'This sign-in is over', who: 'you', steps: ['If you were connecting an app, go back to it and connect again.', 'Otherwise sign in again.'], onward: signIn },
   'login.other-browser': {
     title: 'Started in another browser',

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPasswords } from '../../src/node/passwords.ts'
 import { root } from '../house/tree.ts'
+import { startProcess } from '../houses/process.ts'
 import { type Place, createPlace, errorOf, postern, posternOnTerminal } from './cli-process.ts'
 
 let place: Place
@@ -25,7 +26,7 @@ describe('postern version', () => {
 describe('a command line that is wrong', () => {
   it.each([
     [['valdate'], 'There is no command "postern valdate", did you mean "postern validate"?'],
-    [['xyzzy'], 'There is no command "postern xyzzy"; there are: serve, wrap, validate, config, hash-password, admin, services, version.'],
+    [['xyzzy'], 'There is no command "postern xyzzy"; there are: serve, wrap, validate, config, hash-password, admin, services, help, version.'],
     [['config', 'explian'], 'There is no command "postern config explian", did you mean "postern config explain"?'],
     [['admin'], 'postern admin needs one of: link.'],
     [['--prot', '80'], "Unknown option '--prot' (Did you mean --port?)."],
@@ -101,6 +102,42 @@ describe('postern hash-password', () => {
     const { code, screen } = await posternOnTerminal(place, ['hash-password'], { answers, env: { NO_COLOR: '1' } })
     expect(code).toBe(2)
     expect(screen).toContain('The two passwords differ; nothing was hashed.')
+  })
+})
+
+describe('postern help', () => {
+  it('prints what --help prints, of any command', async () => {
+    for (const [words, path] of [[[], []], [['wrap'], ['wrap']], [['services', 'add'], ['services', 'add']]] as const) {
+      const help = await postern(place, ['help', ...words])
+      expect(help).toEqual(await postern(place, [...path, '--help']))
+      expect(help.code).toBe(0)
+    }
+    expect((await postern(place, ['services', 'help', 'add'])).out).toBe((await postern(place, ['services', 'add', '--help'])).out)
+    expect(errorOf(await postern(place, ['help', 'wrapp']))).toEqual({ code: 'usage', message: 'There is no command "postern wrapp", did you mean "postern wrap"?' })
+  })
+})
+
+describe('beside running gateways', () => {
+  it('services ls shows the demo and what is wrapped, and admin link says that there are two', async () => {
+    const demo = await startProcess({ stateDir: place.path })
+    const second = await startProcess({ stateDir: place.path, flags: ['wrap', '--name', 'cat', '--no-sandbox', '--', 'cat'] })
+    try {
+      const beside = (args: readonly string[]) => postern(place, [...args, '--state', place.path])
+      expect((await beside(['services', 'ls'])).out).toBe(`cat   wrap      cat, while ${second.origin} runs\ndemo  built in  while ${demo.origin} runs\n`)
+      expect(JSON.parse((await beside(['services', 'ls', '--json'])).out)).toEqual({ services: [{ id: 'cat', from: 'wrap', command: 'cat', at: second.origin }, { id: 'demo', from: 'built in', at: demo.origin }] })
+      expect((await beside(['services', 'show', 'demo'])).out).toBe(`id        demo\nfrom      built in\naddress   ${demo.origin}/demo/mcp\n`)
+      expect(errorOf(await beside(['services', 'rm', 'cat']))).toEqual({ code: 'service.running', message: `cat belongs to the gateway that runs at ${second.origin} and cannot be removed: it is gone when that gateway ends.` })
+      const link = await beside(['admin', 'link'])
+      expect(link.out).toMatch(new RegExp(`^${second.origin}/\\?t=[\\w-]{43}\n$`))
+      expect(link.err).toBe(`⚠ 2 gateways run on this state directory. The link is for ${second.origin}, which started last; it works once, at any of them: put its ?t=… behind ${demo.origin}/ instead.\n`)
+      expect(JSON.parse((await beside(['admin', 'link', '--json'])).out)).toMatchObject({ other_gateways: [demo.origin] })
+      // As the sentence says.
+      const other = await fetch(`${demo.origin}/${new URL(link.out.trim()).search}`, { redirect: 'manual' })
+      expect(other.headers.getSetCookie().join()).toContain('-session')
+    } finally {
+      await Promise.all([demo.end(), second.end()])
+    }
+    expect((await postern(place, ['services', 'ls', '--state', place.path])).out).toBe('No services. Add one: postern services add <id> <url>\n')
   })
 })
 

@@ -51,6 +51,17 @@ describe('a start off a terminal', () => {
     expect([await signsIn(), await signsIn()]).toEqual([true, false])
   })
 
+  it('never puts a login link among what is kept as a log unless it is asked to, and says how to make one', async () => {
+    const { first, lines, end, fetch, origin } = await begin({ loginLink: false, flags: ['--debug'] })
+    expect(first).not.toHaveProperty('login_link')
+    expect(first.login_command).toBe(`postern admin link --state ${state.dir}`)
+    const made = await postern(place, ['admin', 'link', '--state', state.dir])
+    await fetch(made.out.trim())
+    await fetch(`${origin}/nowhere`)
+    await end()
+    expect(lines.join('\n')).not.toMatch(/[?&]t=|[\w-]{43}/)
+  })
+
   it('prints nothing but JSON lines', async () => {
     const { lines, fetch, origin, end } = await begin({ flags: ['--debug'] })
     await fetch(`${origin}/nowhere`)

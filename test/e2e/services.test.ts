@@ -33,7 +33,7 @@ const post = async (origin: string, path: string): Promise<number> =>
   (await fetch(`${origin}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(call()) })).status
 
 const start = async (): Promise<Running> => {
-  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'ignore'] })
+  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state', '--print-login-link'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'ignore'] })
   const line = await new Promise<string>((resolve) => createInterface({ input: child.stdout }).once('line', resolve))
   const { url: origin, login_link: link } = JSON.parse(line) as { url: string; login_link: string }
   return {

@@ -10,6 +10,7 @@ export interface Listening {
   readonly event: 'listening'
   readonly url: string
   readonly login_link?: string
+  readonly login_command?: string
   readonly mcp: readonly { readonly service: string; readonly url: string }[]
   readonly ready_ms: number
 }
@@ -35,6 +36,8 @@ export interface ProcessOptions {
   readonly port?: number | null
   readonly env?: Readonly<Record<string, string>>
   readonly flags?: readonly string[]
+  /** Whether it is asked to print a login link; it is, unless this is false. */
+  readonly loginLink?: boolean
   /** Its working directory; otherwise the state directory. */
   readonly cwd?: string
   /** What runs it; the checkout's own command line when absent. */
@@ -53,11 +56,11 @@ export const temporaryState = (): { readonly dir: string; remove(): void } => {
 const exited = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.once('exit', (code) => resolve(code)))
 
 /** Resolves when the process says it is listening; rejects with what it printed when it ends before. */
-export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], cwd = stateDir, command = [process.execPath, checkout], born }: ProcessOptions): Promise<PosternProcess> => {
+export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], loginLink = true, cwd = stateDir, command = [process.execPath, checkout], born }: ProcessOptions): Promise<PosternProcess> => {
   const file = join(stateDir, 'config.json')
   if (config) writeFileSync(file, JSON.stringify(config))
   const [program = '', ...words] = command
-  const child = spawn(program, [...words, ...(config ? ['--config', file] : []), '--state', stateDir, ...(port === null ? [] : ['--port', String(port)]), ...flags], {
+  const child = spawn(program, [...words, ...(config ? ['--config', file] : []), '--state', stateDir, ...(port === null ? [] : ['--port', String(port)]), ...(loginLink ? ['--print-login-link'] : []), ...flags], {
     env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     cwd,

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
-import { issuerOf, noteRunning } from '../../src/cli/running.ts'
+import { issuerOf, noteRunning, ownServices, runningAt } from '../../src/cli/running.ts'
 import { configSchema } from '../../src/config/schema.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-running-'))
@@ -34,4 +34,13 @@ it('is nothing that a process left behind which ended without a word, nor half a
   expect(issuerOf(config(), dir)).toBe('http://localhost:8080')
   noteRunning(dir, 'http://localhost:4003')
   expect([existsSync(join(dir, 'running', `${nobody}.json`)), readdirSync(join(dir, 'running')).length]).toEqual([false, 2])
+})
+
+it('are several gateways with what only they serve, the last that started first', () => {
+  const forget = noteRunning(dir, 'http://localhost:4001', [{ id: 'files', from: 'wrap', command: 'npx' }])
+  note(process.ppid, 'http://localhost:4000', 0)
+  expect(runningAt(dir)).toEqual(['http://localhost:4001', 'http://localhost:4000'])
+  expect(ownServices(dir)).toEqual([{ id: 'files', from: 'wrap', command: 'npx', at: 'http://localhost:4001' }])
+  forget()
+  expect([runningAt(dir), ownServices(dir)]).toEqual([['http://localhost:4000'], []])
 })

@@ -47,7 +47,7 @@ describe('connection cards', () => {
     const plain = new Map(connectCards({ name: 'demo', url: 'http://localhost:8080/demo/mcp', reachable: false }).map((card) => [card.id, card.commands]))
     expect(plain.get('claude-code')).toEqual(['claude mcp add --transport http demo http://localhost:8080/demo/mcp'])
     expect(plain.get('codex')).toEqual(['codex mcp add demo --url http://localhost:8080/demo/mcp', 'codex mcp login demo'])
-    expect(plain.get('inspector')).toEqual(['npx @modelcontextprotocol/inspector --server-url http://localhost:8080/demo/mcp --transport http'])
+    expect(plain.get('inspector')).toEqual(['npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url http://localhost:8080/demo/mcp --transport http'])
   })
 
   test('claude.ai and ChatGPT say that they need a public https URL when they cannot reach the gateway', () => {
