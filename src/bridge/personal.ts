@@ -14,6 +14,8 @@ interface Going {
   readonly outlet: Outlet
   /** `subscriptions/listen`. */
   readonly listens: boolean
+  /** It has waited for a whole interval of comments. */
+  late: boolean
 }
 
 export interface Personal {
@@ -124,7 +126,7 @@ const request = (desk: Desk, said: Said, { signal, refused }: Pick<BridgeCall, '
       else finish(outlet, refused(refusal, clientId), 200)
     },
   })
-  going.set(state.id, { clientId, outlet, listens })
+  going.set(state.id, { clientId, outlet, listens, late: false })
   if (isId(metaOf(sent.message)[logLevel])) desk.logging = state.id
   return outlet.reply
 }
@@ -147,7 +149,12 @@ export const createPersonal = (options: PersonalOptions): Personal => {
       return [...going.values()].filter(({ listens }) => !listens).length
     },
     comment() {
-      for (const { outlet } of going.values()) outlet.comment()
+      for (const call of going.values()) {
+        // What stands between client and gateway is to see a sign of life: the answer becomes a stream.
+        if (call.late) call.outlet.open()
+        call.late = true
+        call.outlet.comment()
+      }
     },
     close() {
       for (const [id, { listens, clientId, outlet }] of going) {

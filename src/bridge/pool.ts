@@ -55,6 +55,7 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
   const begin = (place: Place): Channel => {
     const { owner, lodger } = place
     const ended = (end: ProcessEnd): void => {
+      starting.over()
       const probe = lodger.probing?.() === true
       const calm = end.kind === 'stopped' || probe
       if (end.kind === 'stopped') rest.forget(owner)
@@ -66,7 +67,7 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
     }
     const channel: Channel = createChannel(plan(owner), { name, spawn, now, ...reports.of(owner, () => channel) }, { ...lodger, ended })
     place.channel = channel
-    reports.started(owner, channel)
+    const starting = reports.started(owner, channel)
     return channel
   }
 

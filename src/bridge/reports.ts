@@ -9,13 +9,16 @@ const looked = 4096
 /** Lines that are no messages are told of so often in this time; a server may write nothing else. */
 const mostTold = 10
 const windowMs = 60_000
+/** A process that has not answered by then is told of: it may be downloading, or ask for something. */
+const slowMs = 10_000
 
 export type Tell = (level: 'debug' | 'info' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
 
 export interface Reports {
   /** For one process, which is there by the time that anything is said. */
   of(owner: string, channel: () => Channel): Pick<ChannelDeps, 'stray' | 'unreadable' | 'complained'>
-  started(owner: string, channel: Channel): void
+  /** Tells of a process that says nothing for long after its start, too, until `over` is called. */
+  started(owner: string, channel: Channel): { over(): void }
 }
 
 const beginning = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim().slice(0, mostQuoted)
@@ -49,10 +52,17 @@ export const createReports = (tell: Tell, now: () => number): Reports => {
       },
       complained: (text) => tell('debug', 'process.stderr', { owner, pid: channel().process.pid, text: text.slice(0, mostLogged).trimEnd() }),
     }),
-    started(owner, { process: { pid, isolation } }) {
+    started(owner, channel) {
+      const { pid, isolation } = channel.process
       tell('debug', 'process.started', { owner, pid, ...(isolation === undefined ? {} : { isolation }) })
       if (isolation !== undefined && isolation !== isolated) tell('info', 'process.isolated', { message: isolation })
       isolated = isolation
+      const timer = setTimeout(() => {
+        if (channel.spoke() || channel.end()) return
+        const message = `has not answered for ${slowMs / 1000} s since its start${channel.process.complaint() || '; it wrote nothing to standard error'}`
+        tell('warn', 'process.slow-start', { owner, pid, message })
+      }, slowMs)
+      return { over: () => clearTimeout(timer) }
     },
   }
 }

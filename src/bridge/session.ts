@@ -52,6 +52,7 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
     streams: createStreams({
       now,
       primes: () => session.version !== undefined && primes(session.version),
+      named: () => session.version !== undefined,
       atOnce,
       hold: (who) => channel().hold(who),
       release: (who) => channel().release(who),
@@ -66,8 +67,7 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
         session.streams.tell(text, true)
       },
       notification(message, text) {
-        const { method } = message
-        const { requestId } = paramsOf(message)
+        const [{ method }, { requestId }] = [message, paramsOf(message)]
         if (method === 'notifications/cancelled' && isId(requestId)) asked.delete(keyOf(requestId))
         session.streams.tell(text, method === 'notifications/message' || method === 'notifications/cancelled')
       },

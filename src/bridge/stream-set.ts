@@ -22,6 +22,8 @@ export interface StreamSetOptions {
   readonly now: () => number
   /** Whether clients of this session know events that carry an id alone (2025-11-25, a stream begins with one). Read when a stream opens. */
   readonly primes: () => boolean
+  /** Whether the session has its name: the answer that gives it is no stream. */
+  readonly named: () => boolean
   /** Such clients get a stream for every call. */
   readonly atOnce: boolean
   /** The server behind should wait, because this reader is slow; and go on. */

@@ -6,6 +6,8 @@ import { createStreamSet, type StreamSet, type StreamSetOptions } from './stream
 /** Messages kept for a client that has no stream open; the oldest go first. */
 const mostWaiting = 256
 const mostWaitingCharacters = 1_048_576
+/** A call of an older client that takes longer than this is answered as a stream. */
+const lateMs = 5000
 
 /** One call's way back to its caller. */
 export interface Way {
@@ -80,9 +82,11 @@ const createWay = (set: StreamSet, signal: Leave, atOnce: boolean): Way => {
 }
 
 export const createStreams = (options: StreamSetOptions): Streams => {
-  const { now, primes } = options
+  const { now, primes, named } = options
   const set = createStreamSet(options)
   const kept = createKept()
+  /** Clients of before 2025-11-25 know no streams that are taken up again; theirs is opened so that what stands between sees a sign of life. */
+  const opens = (waitedMs: number, graceMs: number): boolean => (primes() ? waitedMs >= graceMs : named() && waitedMs >= Math.max(graceMs, lateMs))
   return {
     way: (signal) => createWay(set, signal, options.atOnce && primes()),
     stand(signal, lastEventId) {
@@ -104,7 +108,7 @@ export const createStreams = (options: StreamSetOptions): Streams => {
     tick(graceMs, holdMs, comment) {
       for (const stream of set.all) {
         const { outlet } = stream
-        if (outlet?.state === 'waiting' && primes() && now() - stream.openedAt >= graceMs) set.open(stream)
+        if (outlet?.state === 'waiting' && opens(now() - stream.openedAt, graceMs)) set.open(stream)
         else if (outlet?.state === 'streaming' && holdMs > 0 && primes() && !stream.standing && now() - stream.attachedAt >= holdMs) {
           outlet.end()
           stream.outlet = undefined

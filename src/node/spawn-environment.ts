@@ -2,6 +2,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ProcessPlan } from '../ports/spawn.ts'
+import { npmSettings } from './spawn-npm.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -27,6 +28,7 @@ export const environmentFor = (own: Environment, home: string, mark: string, con
     if (value !== undefined) env[name] = value
   }
   env['HOME'] = home
+  Object.assign(env, npmSettings(own))
   if (platform === 'win32') Object.assign(env, { USERPROFILE: home, APPDATA: join(home, 'AppData', 'Roaming'), LOCALAPPDATA: join(home, 'AppData', 'Local'), TEMP: home, TMP: home })
   Object.assign(env, configured)
   env[markName] = mark

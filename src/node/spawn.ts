@@ -51,7 +51,7 @@ export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env
     if (plan.sandbox === 'none') return plain
     const wrap = isolation()
     if ('program' in wrap) {
-      const sandbox = layOutSandbox({ plan, program: command.path, path, home, cwd, secrets: { stateDir, files: privateFiles } })
+      const sandbox = layOutSandbox({ plan: { ...plan, env: environment }, program: command.path, path, home, cwd, secrets: { stateDir, files: privateFiles } })
       if ('forbidden' in sandbox) return refuse('isolation hides or protects a file it was configured with', sandbox.forbidden)
       return { ...plain, program: wrap.program, args: [...sandbox.args, command.path, ...plan.args], sandbox }
     }

@@ -23,7 +23,7 @@ describe('the configuration reference', () => {
   })
 
   it('names every environment variable that the sources read', () => {
-    const known = new Set([...environmentNames.map(({ name }) => name), 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'HOME', 'PATH', 'PATHEXT', 'POSTERN_STARTED_AS', 'NO_COLOR', 'FORCE_COLOR'])
+    const known = new Set([...environmentNames.map(({ name }) => name), 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'HOME', 'PATH', 'PATHEXT', 'POSTERN_STARTED_AS', 'NO_COLOR', 'FORCE_COLOR', 'NPM_CONFIG_USERCONFIG'])
     const read = [...sourcesIn('src/cli', '.ts'), ...sourcesIn('src/config', '.ts'), ...sourcesIn('src/node', '.ts')].flatMap(({ path, text }) =>
       [...text.matchAll(/\benv(?:\.|\[')([A-Z][A-Z0-9_]+)/g)].map(([, name = '']) => ({ path, name })),
     )

@@ -6,7 +6,7 @@ import { begun, useWorlds } from '../stdio/worlds.ts'
 const world = useWorlds()
 const fine = '{"jsonrpc":"2.0","id":@ID,"result":{"content":[{"type":"text","text":"fine"}]}}'
 const pretty = '{\n  "jsonrpc": "2.0",\n  "id": @ID,\n  "result": {\n    "content": [\n      {\n        "type": "text",\n        "text": "fine"\n      }\n    ]\n  }\n}\n'
-const unreadable = { code: 1502, message: 'The MCP server gave an answer that is not a message of MCP.' }
+const unreadable = { code: 1502, message: 'The MCP server gave an answer that is not a message of MCP.', data: { code: 'process.answer', request_id: 'request' } }
 
 describe('an answer of a command', () => {
   it.each<readonly [string, object]>([
@@ -87,7 +87,7 @@ describe('an answer of a command', () => {
     const { client, bridge } = world()
     const ana = await begun(client('ana'))
     const pid = bridge.processes()[0]?.pid
-    expect((await ana.tool('large', { bytes: 40_000_000 })).error).toEqual({ code: 1502, message: 'The MCP server gave an answer that is larger than the gateway passes on (32 MB).' })
+    expect((await ana.tool('large', { bytes: 40_000_000 })).error).toEqual({ code: 1502, message: 'The MCP server gave an answer that is larger than the gateway passes on (32 MB).', data: { code: 'process.answer', request_id: 'request' } })
     expect(String(saidBy(await ana.tool('large', { bytes: 12_000_000 }))['text'])).toHaveLength(12_000_000)
     expect([bridge.processes()[0]?.pid, (await ana.tool('echo')).error]).toEqual([pid, undefined])
   }, 20_000)

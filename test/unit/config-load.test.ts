@@ -11,7 +11,7 @@ describe('a configuration as the document prints it', () => {
     const config = await configOf(printed.quickStart, { env: google })
     expect(config).toMatchObject({ host: 'localhost', port: 8080, issuer: 'http://localhost:8080', debug: true })
     expect(config.oauth_providers['google']).toMatchObject({ issuer: 'https://accounts.google.com', name: 'Google', client_id: 'your-google-client-id', client_secret: 'your-google-client-secret' })
-    expect(config.mcp_services['calculator']).toMatchObject({ name: 'Calculator Service', url: 'http://localhost:3001', oauth_provider: 'google', auth_required: true, scopes: ['read', 'calculate'], timeout: 30_000 })
+    expect(config.mcp_services['calculator']).toMatchObject({ name: 'Calculator Service', url: 'http://localhost:3001', oauth_provider: 'google', auth_required: true, scopes: ['read', 'calculate'], timeout: 300_000 })
   })
 
   it('does not use its sample secret, and says so [hostile U1]', async () => {
