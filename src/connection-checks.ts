@@ -1,7 +1,7 @@
 // Everything that a configuration names, asked for once: identity providers, servers, authorization servers, key sets. Each check is one sentence.
 import { createBridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
-import { providerRefusal } from './identity/providers/openid-faults.ts'
+import { reasonOf } from './identity/providers/openid-faults.ts'
 import { createMetadata, throughGuard } from './identity/providers/openid-metadata.ts'
 import { utf8Text } from './kit/bytes.ts'
 import { Refusal } from './kit/refusal.ts'
@@ -53,8 +53,8 @@ const checkProvider = async ({ runtime: { now }, outboundTo }: Means, id: string
     const odd = unknown.length > 0 ? ` It does not list the scope${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}.` : ''
     return { key, ok: true, say: `${issuer} publishes its metadata and ${keys} key${keys === 1 ? '' : 's'}.${odd}` }
   } catch (error) {
-    const failure = error instanceof Refusal || !(error instanceof TypeError) ? providerRefusal(error, '/') : error
-    return { key: `${key}.issuer`, ok: false, say: stop(`${issuer} cannot be used to sign in: ${why(failure)}`) }
+    const failure = error instanceof Refusal || !(error instanceof TypeError) ? reasonOf(error, 'metadata')[1] : why(error)
+    return { key: `${key}.issuer`, ok: false, say: stop(`${issuer} cannot be used to sign in: ${failure}`) }
   }
 }
 

@@ -155,7 +155,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const [front, endpointOf] = [createFront({ config, directory }), createEndpoints(() => runtime.now())]
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const placeOf = createPlaces({ directory, signer, credentials: connections.credentials, lines: runtime.lines, endpointOf, now: runtime.now })
+  const placeOf = createPlaces({ config, directory, signer, credentials: connections.credentials, lines: runtime.lines, endpointOf, now: runtime.now })
   const knock = createKnock({ config, directory, cors, placeOf, now: runtime.now })
   const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
   const shared = { runtime, config, endpointOf, knock, guard, cors, record, credentials: connections.credentials, alive, serving: supply.serving, always }

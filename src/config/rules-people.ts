@@ -55,6 +55,24 @@ const allowLists = (draft: Draft, report: Report, id: string): void => {
   }
 }
 
+/** To believe any address that anybody wrote into an account of their own is to let everybody in as anybody. */
+const trustedAddresses = (draft: Draft, report: Report, id: string): void => {
+  const path = ['oauth_providers', id, 'email_verified']
+  if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
+  report.fault(path, 'must not be "trust" where anybody can have an account: they could write any address into it')
+}
+
+/** A subject is unique at its provider alone (OpenID Connect Core §5.7). */
+const severalWaysIn: Rule = (draft, report) => {
+  const ids = [...draft.keys('oauth_providers'), ...(draft.positions('local_users').length > 0 ? ['local'] : [])]
+  const [first = '', second] = ids
+  if (second === undefined) return
+  report.warn(
+    ['oauth_providers'],
+    `has several ways to sign in (${ids.join(', ')}), whose ids may be the same: servers get them as provider:subject, for example ${first}:123456; to send the bare one, set identity.headers`,
+  )
+}
+
 const providers: Rule = (draft, report) => {
   for (const id of draft.keys('oauth_providers')) {
     const path = ['oauth_providers', id]
@@ -66,6 +84,7 @@ const providers: Rule = (draft, report) => {
       else if (notParameters.has(name)) report.key([...path, 'extra_params', name], `is a setting of the provider, not a parameter: move it up to oauth_providers.${id}.${name}`)
     }
     allowLists(draft, report, id)
+    trustedAddresses(draft, report, id)
   }
 }
 
@@ -107,4 +126,4 @@ const aWayIn: Rule = (draft, report) => {
   if (!open) report.fault(draft.has('issuer') ? ['issuer'] : ['host'], 'is public, and nobody could sign in: add oauth_providers or local_users (the built-in person exists on loopback only)')
 }
 
-export const peopleRules: readonly Rule[] = [providers, localUsers, aWayIn]
+export const peopleRules: readonly Rule[] = [providers, severalWaysIn, localUsers, aWayIn]

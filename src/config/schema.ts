@@ -59,7 +59,15 @@ const provider = z
     client_secret: secret('Client secret at the provider. Absent for a public client.').optional(),
     scopes: z.array(z.string()).min(1).default(['openid', 'email', 'profile']).describe('Scopes asked of the provider; `openid` must be among them.'),
     extra_params: z.record(z.string(), z.string()).default({}).describe('Further parameters of the authorization request, e.g. `prompt: select_account`.'),
-    groups_claim: text('ID-token or userinfo claim that holds the groups.').default('groups'),
+    groups_claim: text('Claim of the ID token or of userinfo that holds the groups: its name (`groups`, `cognito:groups`), or a path (`realm_access.roles`).').default('groups'),
+    email_verified: z
+      .enum(['claim', 'trust'])
+      .optional()
+      .describe(
+        '`claim`: an e-mail address counts only where the provider sends `email_verified: true`. `trust`: it also counts where the provider says nothing of it; ' +
+          'an explicit false never counts. Danger: whoever can write any address into their account there gets in as that address, so use it only where ' +
+          'administrators give addresses out. Absent: `trust` for one tenant of Microsoft Entra (`https://login.microsoftonline.com/{tenant}/v2.0`), else `claim`.',
+      ),
     allowed_emails: z.array(z.string()).min(1).optional().describe('Verified e-mail addresses that may sign in; `*` for everybody. Absent: everybody the provider lets in, which a public gateway refuses where anybody can have an account (Google, for example).'),
     allowed_domains: z.array(z.string()).min(1).optional().describe('Verified e-mail domains that may sign in, exact; `*` for any. Absent: any.'),
     allowed_groups: z.array(z.string()).min(1).optional().describe('Groups of which a person must have one; `*` for any. Absent: any.'),

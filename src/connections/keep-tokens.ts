@@ -4,7 +4,7 @@ import type { KeepTokens } from '../ports/connections.ts'
 import type { Directory } from '../ports/services.ts'
 import { scopeWords } from './challenge.ts'
 import type { Deposit } from './deposit.ts'
-import { lifetimeOf } from './token-answer.ts'
+import { lifetimeOf } from '../kit/token-answer.ts'
 import { type Partner, silent } from './upstream.ts'
 
 export type ProviderSettings = Pick<Config, 'oauth_providers'>

@@ -4,8 +4,8 @@ import { utf8Text } from '../kit/bytes.ts'
 import { asFetch } from '../kit/outbound-fetch.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import { normalized } from '../kit/token-answer.ts'
 import { endpointError } from './endpoint-error.ts'
-import { normalized } from './token-answer.ts'
 import type { Upstream } from './upstream.ts'
 
 /** A person waits for all requests of one step together. */

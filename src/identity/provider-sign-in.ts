@@ -64,10 +64,9 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
       // Single use, whatever follows: of two parallel callbacks one goes on.
       if (!(await trips.take(state))) throw new Refusal('login.state-unknown', 'state was used already', { page: signInAgain({}) })
       const about = { provider: provider.id, flow: kept.aim.flow }
-      const { person, tokens } = await provider.finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) }).catch((error: unknown) => {
+      const { person, tokens, bar } = await provider.finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) }).catch((error: unknown) => {
         throw aboutRequest(error, about)
       })
-      const bar = provider.bars(person)
       if (bar) throw aboutRequest(notAllowed(person.email ?? person.login ?? person.subject, bar, kept.aim), { ...about, person: personKey(person) })
       await keepTokens({ ...tokens, person })
       return arrive({ person, aim: kept.aim, request, visit })

@@ -21,6 +21,8 @@ export interface Bar {
 export interface Vouched {
   readonly person: Person
   readonly tokens: Omit<ProviderTokens, 'person'>
+  /** What keeps the person out, said with what the provider told of them. */
+  readonly bar?: Bar | undefined
 }
 
 export interface IdentityProvider {

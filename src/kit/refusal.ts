@@ -41,6 +41,9 @@ export const refusals = {
   'provider.denied': row(403, 'access_denied', 1403, 'The identity provider did not let the sign-in finish.'),
   'provider.untrusted': row(400, 'access_denied', 1400, 'The answer of the identity provider did not pass its checks, so nobody was signed in.'),
   'provider.unreachable': row(503, 'temporarily_unavailable', 1503, 'The identity provider did not answer as it should. Try again in a moment.'),
+  'provider.client': row(502, 'server_error', 1502, 'The identity provider does not accept this gateway as its client, so nobody can sign in there. Contact your administrator.'),
+  'provider.issuer': row(502, 'server_error', 1502, 'The identity provider is not the one that this gateway is set up for, so nobody can sign in there. Contact your administrator.'),
+  'provider.clock': row(502, 'server_error', 1502, 'The clocks of this gateway and of the identity provider differ too much, so nobody can sign in there. Contact your administrator.'),
   'person.not-allowed': row(403, 'access_denied', 1403, 'This account may not sign in here.'),
   // clients and their registration (src/oauth)
   'client.unknown': row(400, 'invalid_client', 1400, 'This gateway does not know the app that sent you here. Its registration was removed or has expired. Remove the connector in the app and add it again.'),

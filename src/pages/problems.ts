@@ -91,8 +91,26 @@ export const problems = {
   },
   'provider.unknown': { title: 'No such way to sign in', who: 'you', steps: [], onward: signIn },
   'provider.denied': { title: 'The sign-in provider said no', who: 'you', steps: ['If you cancelled, sign in again.', 'If you did not, ask the administrator whether your account may use this gateway.'], hops: provider, onward: signIn },
-  'provider.untrusted': { title: 'The sign-in could not be trusted', who: 'admin', steps: ['Try once more.', tellAdmin, 'Often a clock is wrong, or the client id at the provider does not match the configuration.'], hops: provider, onward: signIn },
+  'provider.untrusted': { title: 'The sign-in could not be trusted', who: 'admin', steps: ['Try once more.', tellAdmin, 'The log says what did not match.'], hops: provider, onward: signIn },
   'provider.unreachable': { title: 'The sign-in provider does not answer', who: 'nobody', steps: ['Wait a moment, then sign in again.', tellAdmin], hops: provider, onward: signIn },
+  'provider.client': {
+    title: 'The sign-in provider does not accept this gateway',
+    who: 'admin',
+    steps: ['Contact your administrator, with the reference below.', 'Administrator: check `client_id`, `client_secret` and the redirect URI at the provider. The log names the provider and its error.'],
+    hops: provider,
+  },
+  'provider.issuer': {
+    title: 'The sign-in provider is not set up correctly',
+    who: 'admin',
+    steps: ['Contact your administrator, with the reference below.', 'Administrator: set `issuer` to the one that the provider publishes. The log names both.'],
+    hops: provider,
+  },
+  'provider.clock': {
+    title: 'A clock is wrong',
+    who: 'admin',
+    steps: ['Contact your administrator, with the reference below.', 'Administrator: let both computers set their clocks by NTP. The log says by how many seconds they differ.'],
+    hops: provider,
+  },
   'person.not-allowed': { title: 'This account may not sign in here', who: 'you', steps: ['Sign in with another account, if you have one that belongs here.', 'Otherwise ask the administrator to let this account in.'], onward: { label: 'Use another account', href: '/login?switch=1' } },
   'person.wrong-provider': { title: 'This service is for other accounts', who: 'you', steps: ['Sign in with an account of the kind that this service is for, or ask the administrator.'], onward: { label: 'Use another account', href: '/login?switch=1' } },
 

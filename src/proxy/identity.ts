@@ -10,8 +10,8 @@ import { normalName } from './inbound.ts'
 type Values = Readonly<Record<'id' | 'sub' | 'login' | 'email' | 'name' | 'provider' | 'avatar' | 'groups', string | undefined>>
 
 /** Bounded, not yet encoded. */
-const textsOf = ({ person }: Principal): Values => {
-  const id = boundedText(person.subject, 1024)
+const textsOf = ({ person }: Principal, qualified: boolean): Values => {
+  const id = boundedText(qualified ? personKey(person) : person.subject, 1024)
   return {
     id,
     sub: id,
@@ -76,14 +76,23 @@ const fill = (template: string, values: Values, groups: readonly string[]): stri
 }
 
 /** Seed 4's `X-User-Context`: base64 of a JSON object. */
-const context = (principal: Principal, service: Service): string | undefined => {
-  const value = encodeBase64(utf8(JSON.stringify({ userId: principal.person.subject, serverId: service.id, permissions: principal.scopes })))
+const context = (principal: Principal, service: Service, qualified: boolean): string | undefined => {
+  const userId = qualified ? personKey(principal.person) : principal.person.subject
+  const value = encodeBase64(utf8(JSON.stringify({ userId, serverId: service.id, permissions: principal.scopes })))
   return value.length <= 8192 ? value : undefined
 }
 
+interface Plain {
+  readonly service: Service
+  readonly taken: ReadonlySet<string>
+  readonly qualified: boolean
+}
+
 /** `taken`: names (normal form) that the configuration gives a value of its own, which then is the only one. */
-const plainHeaders = (service: Service, principal: Principal, taken: ReadonlySet<string>): string[] => {
-  const values = textsOf(principal)
+const plainHeaders = (principal: Principal, { service, taken, qualified }: Plain): string[] => {
+  const values = textsOf(principal, qualified)
+  // The operator's own words say what they say: there `${sub}` is the subject as the provider sent it, and `${provider}` stands beside it.
+  const bare = qualified ? textsOf(principal, false) : values
   const { preset } = service.identity
   const out: string[] = []
   const add = (name: string, value: string | undefined): void => {
@@ -92,9 +101,9 @@ const plainHeaders = (service: Service, principal: Principal, taken: ReadonlySet
   const ofPreset = (name: string, value: () => string | undefined): void => {
     if (!taken.has(normalName(name))) add(name, value())
   }
-  if (preset === 'seed4') ofPreset('X-User-Context', () => context(principal, service))
+  if (preset === 'seed4') ofPreset('X-User-Context', () => context(principal, service, qualified))
   else if (preset !== 'none') for (const [name, key] of presets[preset]) ofPreset(name, () => (key === 'groups' ? values.groups : headerText(values[key], 8192)))
-  for (const [name, template] of Object.entries(service.identity.headers)) add(name, fill(template, values, principal.person.groups))
+  for (const [name, template] of Object.entries(service.identity.headers)) add(name, fill(template, bare, principal.person.groups))
   return out
 }
 
@@ -116,11 +125,13 @@ export interface IdentityOptions {
   readonly signer: Signer
   /** Names (normal form) of headers that the service gets with one value for everybody. */
   readonly fixed?: readonly string[]
+  /** Two people may have one subject, because they sign in in different ways: ids name the way too. */
+  readonly qualified?: boolean
   readonly now: () => number
 }
 
 /** Throws RangeError when a configured identity header is one that frames the message. */
-export const createIdentity = ({ service, audience, signer, fixed = [], now }: IdentityOptions): Identity => {
+export const createIdentity = ({ service, audience, signer, fixed = [], qualified = false, now }: IdentityOptions): Identity => {
   const configured = Object.keys(service.identity.headers).map(normalName)
   const bad = configured.find((name) => unwritable.has(name))
   if (bad !== undefined) throw new RangeError(`mcp_services.${service.id}.identity.headers: ${bad} cannot carry an identity`)
@@ -153,7 +164,7 @@ export const createIdentity = ({ service, audience, signer, fixed = [], now }: I
   }
 
   const make = async (principal: Principal, key: string): Promise<readonly string[]> => {
-    const headers = plainHeaders(service, principal, taken)
+    const headers = plainHeaders(principal, { service, taken, qualified })
     if (service.identity.assertion) headers.push('X-MCP-Identity', await assertion(principal))
     if (made.size >= 10_000) made.delete(made.keys().next().value as string)
     made.set(key, { headers, until: now() + reuseMs })

@@ -1,4 +1,5 @@
 // One service as the proxy knows it: everything that can be worked out before the first call comes.
+import type { Config } from '../config/schema.ts'
 import type { Credentials } from '../ports/connections.ts'
 import type { Lines } from '../ports/lines.ts'
 import type { Signer } from '../ports/rooms.ts'
@@ -23,6 +24,8 @@ export interface Place {
 }
 
 interface PlacesOptions {
+  /** Where people sign in in more than one way, and a service takes people of more than one, their ids name the way. */
+  readonly config: Pick<Config, 'oauth_providers' | 'local_users'>
   readonly directory: Directory
   readonly signer: Signer
   readonly credentials?: Pick<Credentials, 'names'> | undefined
@@ -32,11 +35,12 @@ interface PlacesOptions {
 }
 
 /** Throws RangeError for a service whose identity headers cannot be sent. */
-export const createPlaces = ({ directory, signer, credentials, lines, endpointOf, now }: PlacesOptions): ((service: Service) => Place) => {
+export const createPlaces = ({ config, directory, signer, credentials, lines, endpointOf, now }: PlacesOptions): ((service: Service) => Place) => {
   const places = new WeakMap<Service, Place>()
+  const several = Object.keys(config.oauth_providers).length + (config.local_users.length > 0 ? 1 : 0) > 1
   const make = (service: Service): Place => {
     const shown = credentials?.names(service).map(normalName) ?? []
-    const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, fixed: shown, now })
+    const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, fixed: shown, qualified: several && service.provider === undefined, now })
     const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
     const endpoint = endpointOf(service)
     const place = { identity, read: createInbound(reserved), target: createTarget(service, endpoint), endpoint, health: healthOf(service, { lines, now }) }

@@ -73,7 +73,7 @@ export const createDoor = ({ now }: DoorOptions): Door => {
   const nextId = createIds()
 
   const meet = async (request: Request, env: Environment, visit: Visit): Promise<Response> => {
-    const unroutable = refuseUnroutable(request.url, visit.requestId)
+    const unroutable = refuseUnroutable(request, visit, createLog('info', now))
     if (unroutable) return unroutable
     const url = new URL(request.url)
     const found = await find(env, url).catch((error: unknown) => {

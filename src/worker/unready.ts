@@ -1,6 +1,8 @@
 // What a Worker answers before there is a gateway to answer: why it cannot serve yet, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
 import { isRoutablePath, writtenPath } from '../kit/paths.ts'
+import { levelOf, refusedFields } from '../kit/refusal-log.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { Log, Visit } from '../ports/runtime.ts'
 import type { Lack } from './configured.ts'
 
 const headers = { 'cache-control': 'no-store', 'retry-after': '60', 'access-control-allow-origin': '*', 'x-content-type-options': 'nosniff' }
@@ -36,13 +38,15 @@ export const answerFailed = (requestId: string): Response =>
   )
 
 /** The answer to a URL that no gateway is asked about. */
-export const refuseUnroutable = (url: string, requestId: string): Response | undefined => {
+export const refuseUnroutable = ({ method, url }: Request, { requestId, ip }: Visit, log: Log): Response | undefined => {
   // Two Host fields, or one that is no host: the runtime writes into the URL what came. It leaves dot segments in it, too.
   const code = !URL.canParse(url) ? 'request.host' : isRoutablePath(writtenPath(url)) ? undefined : 'route.unknown'
   if (code === undefined) return undefined
-  const { row, say } = new Refusal(code)
+  const refusal = new Refusal(code, url.slice(0, 200))
+  const { row, say } = refusal
+  log(levelOf(refusal), 'refused', refusedFields(refusal, { method, path: url.split('?', 1)[0], ip, requestId }))
   return Response.json(
-    { error: row.oauth, error_description: say, request_id: requestId },
+    { error: row.oauth, error_description: say, code, request_id: requestId },
     { status: row.status, headers: { 'cache-control': 'no-store', 'x-request-id': requestId } },
   )
 }

@@ -1,5 +1,5 @@
 // What a lying, failing or careless identity provider must never achieve.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { asJson, codeOf, heardBy, leave, signedIn } from '../providers/leaving.ts'
 import { hostileProvider, providerConfig, straightBack } from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'
@@ -18,20 +18,27 @@ afterAll(async () => {
 
 /** Lies in an ID token: each is believed by nobody. */
 const forged = (
-  'alg-none hs256 wrong-aud two-auds no-aud wrong-iss expired no-exp not-yet future wrong-nonce no-nonce wrong-azp ' +
+  'alg-none hs256 wrong-aud two-auds no-aud wrong-iss no-exp wrong-nonce no-nonce wrong-azp ' +
   'no-sub empty-sub number-sub long-sub crlf-sub unknown-kid other-key cut-signature odd-signature altered not-a-jwt'
 )
   .split(' ')
   .map((lie) => `id-${lie}`)
 
-const untrusted = [...forged, 'discovery-none', 'answer-other-iss', 'answer-no-iss', 'answer-no-code', 'token-no-id', 'type-odd', 'type-missing', 'userinfo-other-sub', 'jwks-elsewhere', 'token-invalid-grant']
+const untrusted = [...forged, 'discovery-none', 'answer-other-iss', 'answer-no-iss', 'answer-no-code', 'token-no-id', 'type-odd', 'userinfo-other-sub', 'jwks-elsewhere', 'token-invalid-grant']
 const failing = ['500', '503-json', 'html', 'huge', 'reset', 'redirect', 'gzip-bomb', 'array', 'null', 'cut', 'invalid-client'].map((failure) => `token-${failure}`)
-const odd = ['expires-negative', 'expires-text', 'expires-zero', 'expires-huge', 'expires-null', 'refresh-empty', 'refresh-null', 'scope-list']
+/** What only the operator can mend: code, and what the log says of it. */
+const misconfigured: readonly (readonly [lie: string, code: string, why: RegExp])[] = [
+  ['id-expired', 'provider.clock', /^id-expired: token: exp of the ID token is 36\d\d s in the past by this gateway's clock; 60 s are allowed$/],
+  ['id-not-yet', 'provider.clock', /^id-not-yet: token: nbf of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s are allowed$/],
+  ['id-future', 'provider.clock', /^id-future: token: iat of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s are allowed$/],
+  ['token-invalid-client', 'provider.client', /^token-invalid-client: token: answered 401 with error invalid_client: <script>alert\(1\)<\/script>$/],
+]
+const odd = ['type-missing', 'expires-negative', 'expires-text', 'expires-zero', 'expires-huge', 'expires-null', 'refresh-empty', 'refresh-null', 'scope-list']
 
 describe.each(houses)('%s', (_, open) => {
   let house: House
   let browser: Browser
-  const lies = [...untrusted, ...failing, ...odd, 'truth', 'rotating', 'answer-script', 'answer-server-error', 'answer-odd-error', 'userinfo-500', 'userinfo-other-email', 'token-stall']
+  const lies = [...untrusted, ...misconfigured.map(([lie]) => lie), ...failing, ...odd, 'truth', 'rotating', 'answer-script', 'answer-server-error', 'answer-odd-error', 'userinfo-500', 'userinfo-other-email', 'token-stall']
   const beforehand = ['discovery-other-issuer', 'discovery-javascript', 'discovery-http', 'discovery-500', 'discovery-html', 'discovery-huge', 'discovery-reset', 'discovery-redirect', 'discovery-array']
 
 
@@ -49,12 +56,33 @@ describe.each(houses)('%s', (_, open) => {
     expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([400, 'provider.untrusted', false])
   })
 
+  test.each(misconfigured)('never blames %s on anybody but the operator, who reads %s and why at level warn [hostile F7]', async (lie, code, why) => {
+    fresh()
+    const refused = await browser.go(await through(lie), asJson)
+    expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([502, code, false])
+    const { request_id: requestId, error_description: said } = JSON.parse(refused.body) as Record<string, string>
+    const line = () => house.log.find(({ event, fields }) => event === 'refused' && fields['request_id'] === requestId)
+    await vi.waitFor(() => expect(line()).toBeDefined())
+    expect(line()).toMatchObject({ level: 'warn', fields: { refusal: code, provider: lie, why: expect.stringMatching(why) as unknown } })
+    expect(said).toContain('Contact your administrator.')
+  })
+
+  test('never takes another issuer for the configured one, and names both', async () => {
+    fresh()
+    const page = await browser.submit(await browser.go('/login'), '/login/discovery-other-issuer', {})
+    expect(page.status).toBe(502)
+    const line = () => house.log.findLast(({ fields }) => fields['refusal'] === 'provider.issuer')
+    await vi.waitFor(() => expect(line()).toBeDefined())
+    const why = `discovery-other-issuer: metadata: the provider publishes the issuer ${liar.url}/truth, and ${liar.url}/discovery-other-issuer is configured`
+    expect(line()).toMatchObject({ level: 'warn', fields: { provider: 'discovery-other-issuer', why } })
+  })
+
   test.each(failing)('never leaves a person without a way on when the provider answers %s [hostile F7]', async (lie) => {
     fresh()
     const started = Date.now()
     const callback = await through(lie)
     const refused = await browser.go(callback)
-    expect([400, 503]).toContain(refused.status)
+    expect([400, 502, 503]).toContain(refused.status)
     expect(refused.body).toContain('href="/login"')
     expect(refused.body).not.toContain('<script>alert')
     expect(signedIn(browser)).toBe(false)
@@ -111,7 +139,7 @@ describe.each(houses)('%s', (_, open) => {
   test.each(beforehand)('never sends a browser away on %s [hostile Q2]', async (lie) => {
     fresh()
     const page = await browser.submit(await browser.go('/login'), `/login/${lie}`, {})
-    expect([400, 503]).toContain(page.status)
+    expect([400, 502, 503]).toContain(page.status)
     expect(page.headers.get('location')).toBeNull()
     expect(page.body).toContain('href="/login"')
   })

@@ -4,7 +4,8 @@ import { openIdProvider, providerConfig, signInAtProvider } from '../providers/o
 import type { RunningProvider } from '../providers/process.ts'
 import { createBrowser, type Browser, type Page } from '../houses/browser.ts'
 import { houses, type House, type HouseOptions } from '../houses/houses.ts'
-import { allow, authorizeUrl, person, redeem, register } from '../houses/login.ts'
+import { allow, authorizeUrl, logIn, person, redeem, register } from '../houses/login.ts'
+import { callerOf } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const people = [
@@ -152,5 +153,12 @@ describe.each(houses)('%s', (_, open) => {
         callback.pathname = path
         expect((await browser.go(callback.href)).body).toContain('Olga Operator')
       }
+    }))
+
+  test('where there are several ways to sign in, servers get ids that name the way', () =>
+    inHouse({ oauth_providers: { sso: providerConfig(idp) } }, async (house) => {
+      const { tokens } = await logIn(house)
+      await callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token).post({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
+      expect(upstream.heard.at(-1)?.headers).toMatchObject({ 'x-user-id': 'local:ana', 'x-user-sub': 'local:ana', 'x-user-provider': 'local' })
     }))
 })

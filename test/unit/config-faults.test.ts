@@ -209,3 +209,22 @@ describe('redirect URIs at upstreams', () => {
     ])
   })
 })
+
+describe('several ways to sign in', () => {
+  const provider = (issuer: string, more = '') => `{ issuer: ${issuer}, client_id: a, client_secret: abcdefgh${more} }`
+
+  it('are said, with what servers get', async () => {
+    const text = `oauth_providers: { one: ${provider('https://one.test')}, two: ${provider('https://two.test')} }`
+    expect((await warningsOf(text)).filter((line) => line.includes('several ways'))).toEqual([
+      'config.yaml:1:18 oauth_providers – has several ways to sign in (one, two), whose ids may be the same: servers get them as provider:subject, for example one:123456; to send the bare one, set identity.headers',
+    ])
+    expect((await warningsOf(`oauth_providers: { one: ${provider('https://one.test')} }`)).filter((line) => line.includes('several ways'))).toEqual([])
+  })
+
+  it('never believe any address of a provider where anybody can have an account', async () => {
+    expect(await faultsOf(`oauth_providers: { google: { client_id: a, client_secret: abcdefgh, email_verified: trust, allowed_domains: [example.com] } }`)).toEqual([
+      expect.stringMatching(/oauth_providers\.google\.email_verified – must not be "trust" where anybody can have an account/),
+    ])
+    expect(await faultsOf(`oauth_providers: { one: ${provider('https://one.test', ', email_verified: trust, groups_claim: realm_access.roles')} }`)).toEqual([])
+  })
+})

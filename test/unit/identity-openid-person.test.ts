@@ -1,8 +1,10 @@
 // Who an OpenID provider vouches for, and whom the operator's lists admit.
 import { describe, expect, test } from 'vitest'
-import { barOf, personFrom } from '../../src/identity/providers/openid-person.ts'
+import { barOf, claimAt, personFrom, unverifiedWords } from '../../src/identity/providers/openid-person.ts'
 
-const vouched = (claims: Record<string, unknown>) => personFrom({ sub: '7', email: 'ana@corp.test', email_verified: true, ...claims }, 'sso', 'groups')
+const settings = { issuer: 'https://idp.test', groups_claim: 'groups' }
+const said = (claims: Record<string, unknown>, more: object = {}) => personFrom({ claims: { sub: '7', email: 'ana@corp.test', email_verified: true, ...claims } }, 'sso', { ...settings, ...more })
+const vouched = (claims: Record<string, unknown>) => said(claims).person
 const rules = { allowed_domains: ['corp.test'] }
 
 describe('a person', () => {
@@ -99,7 +101,7 @@ describe('an allow-list', () => {
 
   test('`*` in a list admits whoever the provider lets in, and leaves the other lists as they are', () => {
     for (const key of ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const) expect(barOf({ provider: 'p', subject: 's', groups: [] }, { [key]: ['*'] })).toBeUndefined()
-    expect(barOf({ provider: 'p', subject: 's', groups: ['x'] }, { allowed_domains: ['*'], allowed_groups: ['admins'] })).toMatchObject({ why: 'in none of allowed_groups' })
+    expect(barOf({ provider: 'p', subject: 's', groups: ['x'] }, { allowed_domains: ['*'], allowed_groups: ['admins'] })).toMatchObject({ why: 'allowed_groups: none of its groups (x) is in it' })
   })
 
   test('narrows another: every list that is written must admit the person', () => {
@@ -107,5 +109,75 @@ describe('an allow-list', () => {
     expect(barOf(vouched({}), both)).toBeUndefined()
     expect(barOf(vouched({ email: 'bo@else.test' }), both)).toBeDefined()
     expect(barOf(vouched({ email: 'cy@corp.test' }), both)).toBeDefined()
+  })
+})
+
+describe('an address that the provider does not call verified', () => {
+  const silent = { email_verified: undefined }
+  const entra = { issuer: 'https://login.microsoftonline.com/5c1a3b0e-8a7e-4a57-9f0e-0d8f0c1f2a3b/v2.0' }
+
+  test.each([
+    ['where the operator vouches for the provider', silent, { email_verified: 'trust' }],
+    ['of one tenant of Microsoft Entra, which gives its addresses out', silent, entra],
+    ['of such a tenant by its domain', silent, { issuer: 'https://login.microsoftonline.com/corp.test/v2.0/' }],
+    ['that its tenant owns by its own word', { ...silent, xms_edov: true }, { ...entra, email_verified: 'claim' }],
+    ['but says so as text (Cognito)', { email_verified: 'true' }, {}],
+  ])('counts %s', (_, claims, more) => expect(said(claims, more).person.email).toBe('ana@corp.test'))
+
+  test.each([
+    ['by default', silent, {}],
+    ['where it says no, whoever vouches', { email_verified: false }, { email_verified: 'trust' }],
+    ['where it says something else, whoever vouches', { email_verified: 'no' }, { email_verified: 'trust' }],
+    ['of Entra for everybody', silent, { issuer: 'https://login.microsoftonline.com/common/v2.0' }],
+    ['of Entra for all organizations', silent, { issuer: 'https://login.microsoftonline.com/organizations/v2.0' }],
+    ['of Entra for private people', silent, { issuer: 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0' }],
+    ['of a host that only looks like it', silent, { issuer: 'https://login.microsoftonline.com.evil.test/corp.test/v2.0' }],
+    ['of such a tenant where the operator wants the claim', silent, { ...entra, email_verified: 'claim' }],
+    ['that some other provider calls owned', { ...silent, xms_edov: true }, {}],
+  ])('does not count %s', (_, claims, more) => expect(said(claims, more as object).person.email).toBeUndefined())
+
+  test('is named to the operator, with the key that lets it through', () => {
+    const { person, unverified } = said(silent)
+    expect(barOf(person, rules, unverified && unverifiedWords(unverified, 'sso'))?.why).toBe(
+      'allowed_domains: the provider does not say that ana@corp.test is verified (email_verified is absent); if it gives out only addresses that it has checked, set oauth_providers.sso.email_verified: trust',
+    )
+    expect(barOf(vouched({ email: 'ana@evil.test' }), rules)?.why).toBe('allowed_domains: ana@evil.test is not in it')
+  })
+
+  test('never borrows the word of userinfo for the address of the token, nor the other way round', () => {
+    const told = { claims: { sub: '7', email: 'ana@corp.test' }, userinfo: { sub: '7', email: 'other@evil.test', email_verified: true } }
+    expect(personFrom(told, 'sso', settings).person.email).toBe('other@evil.test')
+    expect(personFrom({ ...told, userinfo: { sub: '7', email_verified: true } }, 'sso', settings).person.email).toBeUndefined()
+  })
+})
+
+describe('a claim', () => {
+  const claims = {
+    'groups': ['a'],
+    'cognito:groups': ['b'],
+    'https://corp.test/roles': ['c'],
+    'realm_access': { roles: ['d'], 'a.b': ['e'] },
+    'resource_access': { 'my.app': { roles: ['f'] } },
+    'x.y': ['g'],
+    'x': { y: ['h'] },
+  }
+  test.each([
+    ['groups', ['a']],
+    ['cognito:groups', ['b']],
+    ['https://corp.test/roles', ['c']],
+    ['realm_access.roles', ['d']],
+    ['realm_access.a.b', ['e']],
+    ['resource_access.my.app.roles', ['f']],
+    ['x.y', ['g']],
+    ['nothing', undefined],
+    ['realm_access.nothing', undefined],
+    ['groups.length', undefined],
+    ['constructor.name', undefined],
+    ['realm_access.__proto__', undefined],
+  ])('is found by its name or its path: %s', (path, value) => expect(claimAt(claims, path)).toEqual(value))
+
+  test('of groups may stand in userinfo below a member that the token has too', () => {
+    const told = { claims: { sub: '7', realm_access: {} }, userinfo: { sub: '7', realm_access: { roles: ['staff'] } } }
+    expect(personFrom(told, 'sso', { ...settings, groups_claim: 'realm_access.roles' }).person.groups).toEqual(['staff'])
   })
 })

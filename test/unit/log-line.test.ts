@@ -82,6 +82,8 @@ describe('text from elsewhere', () => {
     ['https://user:pass@internal.test/x', 'https://[redacted]@internal.test/x'],
     ['redirected to https://a.test/cb?code=abcdefghij&state=12345678&x=1', 'redirected to https://a.test/cb?code=[redacted]&state=[redacted]&x=1'],
     ['{"access_token":"abc","client_secret": "d e"}', '{"access_token":[redacted],"client_secret": [redacted]}'],
+    ['api_key: sk-live-0123456789abcdef', 'api_key: [redacted]'],
+    ['idp: token: answered 401 with error invalid_client', 'idp: token: answered 401 with error invalid_client'],
     ['invalid_client: client_secret is wrong', 'invalid_client: client_secret is wrong'],
     ['published https://idp.test/, expected https://idp.test', 'published https://idp.test/, expected https://idp.test'],
   ])('%j becomes %j', (text, clean) => expect(logText(text)).toBe(clean))

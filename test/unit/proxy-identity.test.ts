@@ -10,7 +10,7 @@ import { createIdentity } from '../../src/proxy/identity.ts'
 const ana: Person = { provider: 'google', subject: '123456', login: 'ana', email: 'ana@example.com', name: 'Ana Example', avatar: 'https://example.com/ana.jpg', groups: ['staff', 'admins'] }
 const principal = (person: Person = ana, more: Partial<Principal> = {}): Principal => ({ person, clientId: 'c', clientName: 'C', grantId: 'g', scopes: ['mcp', 'read'], resource: 'r', expiresAt: 0, ...more })
 
-const identityOf = (preset: IdentityPreset, headers: Record<string, string> = {}, assertion = false) => {
+const identityOf = (preset: IdentityPreset, headers: Record<string, string> = {}, assertion = false, qualified = false) => {
   let time = 1_000_000
   const signed: unknown[] = []
   const signer: Signer = {
@@ -23,7 +23,7 @@ const identityOf = (preset: IdentityPreset, headers: Record<string, string> = {}
     jwks: () => Promise.resolve({ keys: [] }),
   }
   const service: Service = { id: 'demo', name: 'Demo', description: '', upstream: { kind: 'http', url: 'http://x' }, authRequired: true, scopes: ['mcp'], timeoutMs: 1, maxBodyBytes: 1, identity: { preset, headers, assertion } }
-  const identity = createIdentity({ service, audience: 'https://gw.test/demo/mcp', signer, now: () => time })
+  const identity = createIdentity({ service, audience: 'https://gw.test/demo/mcp', signer, qualified, now: () => time })
   return { identity, signed, pass: (ms: number) => void (time += ms), of: async (who = principal()) => [...(await identity.headers(who))] }
 }
 
@@ -37,6 +37,26 @@ describe('a preset', () => {
     ['none', []],
   ] as const)('%s writes its fields byte for byte', async (preset, expected) => {
     expect(await identityOf(preset).of()).toEqual(expected)
+  })
+
+  it.each([
+    ['all', { 'X-User-Id': 'google:123456', 'X-User-Sub': 'google:123456', 'X-User-Provider': 'google' }],
+    ['seed1', { 'x-user-id': 'google:123456' }],
+    ['seed2', { 'X-User-Id': 'google:123456', 'X-User-Name': 'ana' }],
+    ['seed3', { 'X-User-Sub': 'google:123456' }],
+    ['seed4', { 'X-User-Context': btoa('{"userId":"google:123456","serverId":"demo","permissions":["mcp","read"]}') }],
+  ] as const)('%s never has one id for two people who sign in in different ways [hostile F9]', async (preset, expected) => {
+    const sent = async (who: Person) => {
+      const flat = await identityOf(preset, {}, false, true).of(principal(who))
+      return Object.fromEntries(flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1]]] : [])))
+    }
+    expect(await sent(ana)).toMatchObject(expected)
+    const other = await sent({ ...ana, provider: 'corp' })
+    for (const name of Object.keys(expected).filter((name) => /id|sub|context/i.test(name))) if (name !== 'X-User-Provider') expect(other[name]).not.toBe((expected as Record<string, string>)[name])
+  })
+
+  it('leaves the operator’s own fields the bare subject', async () => {
+    expect(await identityOf('seed2', { 'X-User-Id': '${id}' }, false, true).of()).toEqual(['X-User-Name', 'ana', 'X-User-Id', '123456'])
   })
 
   it('leaves out what is not known of the person', async () => {

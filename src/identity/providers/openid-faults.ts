@@ -1,41 +1,93 @@
-// What can go wrong at an OpenID provider, in the words of our refusals.
+// What can go wrong at an OpenID provider, in the words of our refusals, and all that is known of it in words for the operator.
 import * as oauth from 'oauth4webapi'
 import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
 
-const refuse = (code: RefusalCode, why: string, retry: string, say?: string): Refusal =>
-  new Refusal(code, why, {
-    ...(say === undefined ? {} : { say }),
-    ...(code === 'provider.unreachable' ? { headers: { 'retry-after': '1' } } : {}),
-    page: { onward: { label: 'Try again', href: retry } },
-  })
+/** The request that failed. */
+export type Step = 'metadata' | 'authorization' | 'token' | 'keys' | 'userinfo'
 
-const unacceptable = 'The identity provider does not accept this gateway. The operator must check client_id, client_secret and the redirect URI there.'
+export interface Asked {
+  /** Id of the provider. */
+  readonly provider: string
+  readonly step: Step
+  /** The path by which the person tries again. */
+  readonly retry: string
+}
 
-// RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6; `error_description` is the provider's prose and stays out of our pages.
-const answered = (error: string, retry: string): Refusal => {
-  const why = `authorization error ${error.slice(0, 60)}`
-  if (error === 'server_error' || error === 'temporarily_unavailable') return refuse('provider.unreachable', why, retry)
-  if (error === 'unauthorized_client' || error === 'invalid_scope' || error === 'invalid_request') return refuse('provider.denied', why, retry, unacceptable)
-  return refuse('provider.denied', why, retry)
+type Json = Readonly<Record<string, unknown>>
+const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Claims whose values may stand in a log; a nonce may not. */
+const tellable = new Set(['iss', 'aud', 'azp', 'sub', 'issuer'])
+const shown = (value: unknown): string => (value === undefined ? 'nothing' : JSON.stringify(value)).slice(0, 300)
+
+/** What the library keeps beside its sentence: the answer's status, the value that came and the one that was expected. */
+const detailOf = (cause: unknown): string => {
+  if (cause instanceof Response) return ` (answered ${cause.status} ${cause.headers.get('content-type') ?? 'without a content type'})`
+  if (!isObject(cause)) return ''
+  const { claim = cause['attribute'], claims = cause['body'], expected } = cause
+  if (typeof claim !== 'string' || !isObject(claims) || !tellable.has(claim)) return ''
+  return ` (came ${shown(claims[claim])}, expected ${shown(expected)})`
+}
+
+/** Seconds by which a time in the token lies on the wrong side of now (RFC 7519 §4.1.4 to §4.1.6). */
+const skewOf = (cause: unknown): string => {
+  if (!isObject(cause) || !isObject(cause['claims']) || typeof cause['claim'] !== 'string') return ''
+  const [stamp, now] = [Number(cause['claims'][cause['claim']]), Number(cause['now'])]
+  return skewText(cause['claim'], stamp - now)
+}
+
+/** `ahead`: seconds from our now to the token's time. */
+export const skewText = (claim: string, ahead: number): string =>
+  `${claim} of the ID token is ${Math.abs(Math.round(ahead))} s in the ${ahead < 0 ? 'past' : 'future'} by this gateway's clock; 60 s are allowed`
+
+const described = ({ error, error_description: text }: { readonly error: string; readonly error_description?: string | undefined }): string =>
+  `${error.slice(0, 60)}${text ? `: ${text.slice(0, 300)}` : ''}`
+
+// RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6.
+const codeOfAnswer = (error: string): RefusalCode => {
+  if (error === 'server_error' || error === 'temporarily_unavailable') return 'provider.unreachable'
+  return error === 'unauthorized_client' || error === 'invalid_scope' || error === 'invalid_request' ? 'provider.client' : 'provider.denied'
+}
+
+// RFC 6749 §5.2: these are about the gateway, whoever the person is.
+const codeOfToken = (error: string): RefusalCode => {
+  if (error === 'invalid_client' || error === 'unauthorized_client') return 'provider.client'
+  return error === 'server_error' || error === 'temporarily_unavailable' ? 'provider.unreachable' : 'provider.untrusted'
 }
 
 // Answers that are no answer: wrong status, not JSON (a proxy's error page, an outage).
 const broken = new Set<string | undefined>([oauth.RESPONSE_IS_NOT_CONFORM, oauth.RESPONSE_IS_NOT_JSON])
 
-/** The refusal for anything that was thrown while talking to the provider. `retry` is the path by which the person tries again. */
-export const providerRefusal = (thrown: unknown, retry: string): Refusal => {
+/** Code and reason of whatever was thrown while talking to the provider. */
+export const reasonOf = (thrown: unknown, step: Step): readonly [RefusalCode, string] => {
   if (thrown instanceof Refusal) {
-    if (thrown.code.startsWith('outbound.')) return refuse(thrown.code === 'outbound.refused' ? 'provider.untrusted' : 'provider.unreachable', thrown.message, retry)
-    return thrown
+    if (thrown.code === 'outbound.refused') return ['provider.untrusted', thrown.why]
+    return [thrown.code === 'outbound.failed' ? 'provider.unreachable' : thrown.code, thrown.why]
   }
-  if (thrown instanceof oauth.AuthorizationResponseError) return answered(thrown.error, retry)
-  if (thrown instanceof oauth.WWWAuthenticateChallengeError) return refuse('provider.unreachable', 'challenged the gateway', retry, unacceptable)
-  if (thrown instanceof oauth.ResponseBodyError) {
-    const ours = thrown.error === 'invalid_client' || thrown.error === 'unauthorized_client'
-    return ours ? refuse('provider.unreachable', `token error ${thrown.error}`, retry, unacceptable) : refuse('provider.untrusted', `token error ${thrown.error.slice(0, 60)}`, retry)
+  if (thrown instanceof oauth.AuthorizationResponseError) return [codeOfAnswer(thrown.error), `error ${described(thrown)}`]
+  if (thrown instanceof oauth.ResponseBodyError) return [codeOfToken(thrown.error), `answered ${thrown.status} with error ${described(thrown)}`]
+  if (thrown instanceof oauth.WWWAuthenticateChallengeError) {
+    const schemes = thrown.cause.map(({ scheme, parameters }) => `${scheme} ${parameters.error ?? ''}`.trim()).join(', ')
+    return [step === 'token' ? 'provider.client' : 'provider.untrusted', `answered ${thrown.status} with a challenge (${schemes.slice(0, 200)})`]
   }
-  const why = thrown instanceof Error ? thrown.message : String(thrown)
-  const code = thrown instanceof oauth.OperationProcessingError ? thrown.code : undefined
+  const text = thrown instanceof Error ? thrown.message : String(thrown)
+  if (!(thrown instanceof oauth.OperationProcessingError)) return ['provider.untrusted', text]
+  if (thrown.code === oauth.JWT_TIMESTAMP_CHECK) return ['provider.clock', skewOf(thrown.cause) || text]
+  const status = thrown.cause instanceof Response ? thrown.cause.status : undefined
+  // Nobody publishes metadata below a misspelt issuer.
+  if (step === 'metadata' && status !== undefined && status >= 400 && status < 500 && status !== 429) return ['provider.issuer', `no metadata below the issuer${detailOf(thrown.cause)}`]
   // Everything else that an answer can make the library or WebCrypto throw is an answer that cannot be believed.
-  return refuse(broken.has(code) ? 'provider.unreachable' : 'provider.untrusted', why, retry)
+  return [broken.has(thrown.code) ? 'provider.unreachable' : 'provider.untrusted', `${text}${detailOf(thrown.cause)}`]
+}
+
+/** The refusal for anything that was thrown while talking to the provider. Its prose is for the log alone, never for a page. */
+export const providerRefusal = (thrown: unknown, { provider, step, retry }: Asked): Refusal => {
+  const [code, why] = reasonOf(thrown, step)
+  const detail = thrown instanceof Refusal && !thrown.code.startsWith('outbound.') ? thrown.detail : {}
+  return new Refusal(code, `${provider}: ${step}: ${why}`, {
+    ...detail,
+    about: { ...detail.about, provider },
+    ...(code === 'provider.unreachable' ? { headers: { 'retry-after': '1' } } : {}),
+    page: { onward: { label: 'Try again', href: retry }, ...detail.page },
+  })
 }

@@ -1,6 +1,8 @@
 // What an OpenID provider says of itself: read over the guarded outbound function, believed for an hour.
 import * as oauth from 'oauth4webapi'
 import { asFetch } from '../../kit/outbound-fetch.ts'
+import { normalized } from '../../kit/token-answer.ts'
+import { sameIssuer } from '../../kit/urls.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Outbound } from '../../ports/runtime.ts'
 
@@ -32,7 +34,11 @@ export const throughGuard = (outbound: Outbound, now: () => number, issuer: stri
   }
   const fetch = asFetch(within)
   return {
-    [oauth.customFetch]: (url, { method, headers, body }) => fetch(url, { method, headers, ...(body ? { body } : {}) }),
+    // Only the token endpoint is POSTed to: its answers come in the same odd forms as those of upstreams.
+    [oauth.customFetch]: async (url, { method, headers, body }) => {
+      const response = await fetch(url, { method, headers, ...(body ? { body } : {}) })
+      return method === 'POST' ? normalized(response, { keepIdToken: true }) : response
+    },
     [oauth.allowInsecureRequests]: issuer.startsWith('http:'),
   }
 }
@@ -43,13 +49,23 @@ export interface Metadata {
   verify(as: oauth.AuthorizationServer, response: Response, through: Through): Promise<void>
 }
 
+/** The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is another one. */
+const publishedIssuer = async (response: Response, issuer: string): Promise<URL> => {
+  const document: unknown = response.status === 200 ? await response.clone().json().catch(() => undefined) : undefined
+  const published = typeof document === 'object' && document !== null && 'issuer' in document ? document.issuer : undefined
+  // Whatever is no metadata at all is refused by the library, in its own words.
+  if (typeof published !== 'string') return new URL(issuer)
+  if (!sameIssuer(published, issuer)) throw new Refusal('provider.issuer', `the provider publishes the issuer ${published.slice(0, 300)}, and ${issuer} is configured`)
+  return new URL(published)
+}
+
 export const createMetadata = (issuer: string, now: () => number): Metadata => {
   let kept: { readonly as: oauth.AuthorizationServer; readonly at: number } | undefined
   let refetchedAt = -Infinity
 
   const read = async (through: Through): Promise<oauth.AuthorizationServer> => {
-    const expected = new URL(issuer)
-    const as = await oauth.processDiscoveryResponse(expected, await oauth.discoveryRequest(expected, { ...through, algorithm: 'oidc' }))
+    const response = await oauth.discoveryRequest(new URL(issuer), { ...through, algorithm: 'oidc' })
+    const as = await oauth.processDiscoveryResponse(await publishedIssuer(response, issuer), response)
     kept = { as, at: now() }
     return as
   }

@@ -6,9 +6,9 @@ import { Refusal } from '../../kit/refusal.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { ClientAuthMethod } from '../../ports/upstream-auth.ts'
 import type { IdentityProvider, RoundTrip } from '../provider.ts'
-import { providerRefusal } from './openid-faults.ts'
+import { providerRefusal, skewText, type Step } from './openid-faults.ts'
 import { createMetadata, throughGuard, type Through } from './openid-metadata.ts'
-import { barOf, personFrom, type Claims } from './openid-person.ts'
+import { barOf, type Claims, isEnough, personFrom, type Told, unverifiedWords } from './openid-person.ts'
 
 export type OpenIdSettings = Config['oauth_providers'][string] & { readonly issuer: string }
 
@@ -43,9 +43,9 @@ const claimsOf = (tokens: oauth.TokenEndpointResponse, clientId: string, nowMs: 
   const claims = oauth.getValidatedIdTokenClaims(tokens)
   if (!claims) throw new Refusal('provider.untrusted', 'no ID token')
   const audiences = [claims.aud].flat()
-  if (audiences.length !== 1 || audiences[0] !== clientId) throw new Refusal('provider.untrusted', 'ID token has further audiences')
-  if (claims.azp !== undefined && claims.azp !== clientId) throw new Refusal('provider.untrusted', 'ID token was issued to another party')
-  if (claims.iat > nowMs / 1000 + toleranceSeconds) throw new Refusal('provider.untrusted', 'ID token is from the future')
+  if (audiences.length !== 1 || audiences[0] !== clientId) throw new Refusal('provider.untrusted', `the ID token is for ${JSON.stringify(audiences).slice(0, 300)}, expected ${clientId} alone`)
+  if (claims.azp !== undefined && claims.azp !== clientId) throw new Refusal('provider.untrusted', `the ID token was issued to ${JSON.stringify(claims.azp).slice(0, 100)}, expected ${clientId}`)
+  if (claims.iat > nowMs / 1000 + toleranceSeconds) throw new Refusal('provider.clock', skewText('iat', claims.iat - nowMs / 1000))
   if (claims.sub === '' || claims.sub.length > 255 || /\p{Cc}/u.test(claims.sub)) throw new Refusal('provider.untrusted', 'sub is no identifier')
   return claims
 }
@@ -62,17 +62,15 @@ const authenticationBy = (method: ClientAuthMethod, secret = ''): oauth.ClientAu
 interface Said {
   readonly claims: oauth.IDToken
   readonly accessToken: string
-  readonly groupsClaim: string
+  /** Nothing more need be asked. */
+  readonly enough: (claims: Claims) => boolean
 }
 
 /** The ID token's claims, completed by userinfo (OpenID Connect Core §5.3) where it lacks the address or the groups. */
-const completed = async (as: oauth.AuthorizationServer, client: oauth.Client, { claims, accessToken, groupsClaim }: Said, through: Through): Promise<Claims> => {
-  const addressed = claims['email'] !== undefined && claims['email_verified'] !== undefined
-  if ((addressed && claims[groupsClaim] !== undefined) || as.userinfo_endpoint === undefined) return claims
+const completed = async (as: oauth.AuthorizationServer, client: oauth.Client, { claims, accessToken, enough }: Said, through: Through): Promise<Told> => {
+  if (enough(claims) || as.userinfo_endpoint === undefined) return { claims }
   const response = await oauth.userInfoRequest(as, client, accessToken, through)
-  const more = await oauth.processUserInfoResponse(as, client, claims.sub, response)
-  // The signed token wins; an address and the word that it is verified come from one source, never one from each.
-  return { ...more, ...claims, ...(addressed ? {} : { email: more.email, email_verified: more.email_verified }) }
+  return { claims, userinfo: await oauth.processUserInfoResponse(as, client, claims.sub, response) }
 }
 
 const tokensOf = ({ access_token: accessToken, refresh_token: refreshToken, expires_in: expiresIn, scope }: oauth.TokenEndpointResponse) => ({ accessToken, refreshToken, expiresIn, scope })
@@ -117,23 +115,30 @@ export const createOpenIdProvider = ({ runtime, id, settings, redirectUri }: Ope
         for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
         return { url: url.href, trip }
       } catch (thrown) {
-        throw providerRefusal(thrown, retry)
+        throw providerRefusal(thrown, { provider: id, step: 'metadata', retry })
       }
     },
     async finish({ answer, state, trip, retry }) {
+      let step: Step = 'metadata'
       try {
-        const step = through()
-        const as = await metadata.get(step)
+        const web = through()
+        const as = await metadata.get(web)
+        step = 'authorization'
         const params = oauth.validateAuthResponse(as, client, answer, state)
+        step = 'token'
         const method = methodFor(settings.client_secret, as)
-        const response = await oauth.authorizationCodeGrantRequest(as, client, authenticationBy(method, settings.client_secret), params, redirectUri, trip.verifier, step)
+        const response = await oauth.authorizationCodeGrantRequest(as, client, authenticationBy(method, settings.client_secret), params, redirectUri, trip.verifier, web)
         const tokens = await oauth.processAuthorizationCodeResponse(as, client, response, { expectedNonce: trip.nonce, requireIdToken: true })
-        await metadata.verify(as, response, step)
-        const said = { claims: claimsOf(tokens, settings.client_id, runtime.now()), accessToken: tokens.access_token, groupsClaim: settings.groups_claim }
-        const person = personFrom(await completed(as, client, said, step), id, settings.groups_claim)
-        return { person, tokens: { ...tokensOf(tokens), provider: id, issuer: as.issuer, tokenEndpoint: as.token_endpoint ?? '', clientId: settings.client_id, method } }
+        const claims = claimsOf(tokens, settings.client_id, runtime.now())
+        step = 'keys'
+        await metadata.verify(as, response, web)
+        step = 'userinfo'
+        const told = await completed(as, client, { claims, accessToken: tokens.access_token, enough: (known) => isEnough(known, settings) }, web)
+        const { person, unverified } = personFrom(told, id, settings)
+        const kept = { ...tokensOf(tokens), provider: id, issuer: as.issuer, tokenEndpoint: as.token_endpoint ?? '', clientId: settings.client_id, method }
+        return { person, tokens: kept, bar: barOf(person, settings, unverified && unverifiedWords(unverified, id)) }
       } catch (thrown) {
-        throw providerRefusal(thrown, retry)
+        throw providerRefusal(thrown, { provider: id, step, retry })
       }
     },
     bars: (person) => barOf(person, settings),

@@ -34,8 +34,13 @@ export const lifetimeOf = (value: unknown): number | undefined => {
 const bearerWords = new Set(['bearer', 'user', 'bot', 'access_token', ''])
 const textOf = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
 
+/** What of an answer is left out. An id_token is validated by nobody where who the person is is known already. */
+export interface Normalizing {
+  readonly keepIdToken?: boolean
+}
+
 /** Of a token answer, the members that mean something, in the types that the RFC gives them. */
-const tidied = (members: Members): Members => {
+const tidied = (members: Members, { keepIdToken }: Normalizing): Members => {
   const type = textOf(members['token_type'])?.toLowerCase() ?? ''
   const kept: Members = { ...members, token_type: bearerWords.has(type) ? 'bearer' : type }
   for (const name of ['refresh_token', 'scope', 'id_token']) {
@@ -46,8 +51,7 @@ const tidied = (members: Members): Members => {
   delete kept['expires_in']
   const seconds = lifetimeOf(members['expires_in'])
   if (seconds !== undefined) kept['expires_in'] = seconds
-  // Validated by nobody here, and not needed: who the person is the gateway knows itself.
-  delete kept['id_token']
+  if (!keepIdToken) delete kept['id_token']
   return kept
 }
 
@@ -68,12 +72,12 @@ const registered = (given: Members): Members => {
  * An answer of a token, registration or revocation endpoint in its standard form: an error sent with 200 becomes 400 (RFC 6749 §5.2), a registration sent with
  * 200 becomes 201 (RFC 7591 §3.2.1), odd members become standard ones or go. What is not JSON is left as it is, and refused by the reader.
  */
-export const normalized = async (response: Response): Promise<Response> => {
+export const normalized = async (response: Response, options: Normalizing = {}): Promise<Response> => {
   const text = await response.text()
   const members = membersOf(text, (response.headers.get('content-type') ?? '').toLowerCase())
   if (!members) return new Response(text === '' ? null : text, { status: response.status, headers: response.headers })
   if (response.status === 200 && textOf(members['error']) !== undefined && members['access_token'] === undefined) return withBody(response, 400, members)
   if ((response.status === 200 || response.status === 201) && (textOf(members['client_id']) ?? numberOf(members['client_id'])) !== undefined && members['access_token'] === undefined) return withBody(response, 201, registered(members))
-  if (response.status === 200 || (response.status === 201 && members['access_token'] !== undefined)) return withBody(response, 200, tidied(members))
+  if (response.status === 200 || (response.status === 201 && members['access_token'] !== undefined)) return withBody(response, 200, tidied(members, options))
   return withBody(response, response.status, members)
 }
