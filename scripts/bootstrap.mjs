@@ -4,11 +4,11 @@
 // Writes to stderr only: the standard output belongs to the program that follows.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, lstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, lstatSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { inCI, missingPrograms } from './system-programs.mjs'
+import { fetchedBrowser, findBrowser, inCI, missingPrograms } from './system-programs.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const modules = join(root, 'node_modules')
@@ -49,9 +49,9 @@ const satisfied = (scope) => {
 }
 
 /** The npm that runs this script, with the Node it runs on: the one inside node_modules is about to be replaced. */
-const npm = (args) => {
+const npm = (args, cwd = root) => {
   const { npm_node_execpath: node, npm_execpath: cli } = process.env
-  const options = { cwd: root, stdio: ['ignore', 2, 2] }
+  const options = { cwd, stdio: ['ignore', 2, 2] }
   if (node && cli && basename(cli).startsWith('npm')) return spawnSync(node, [cli, ...args], options)
   return spawnSync('npm', args, { ...options, shell: process.platform === 'win32' })
 }
@@ -118,7 +118,28 @@ const ensureInstalled = (scope) => {
 
 const apt = (...args) => spawnSync('apt-get', args, { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }).status === 0
 
+/** A browser from npm for a machine without one, in a folder of its own. Whatever goes wrong, the tests in a browser are skipped. */
+const fetchBrowser = () => {
+  if (findBrowser() || process.env.POSTERN_CHROMIUM) return
+  const folder = join(root, 'peers/chromium')
+  const node = join(modules, '.bin/node')
+  if (!existsSync(join(folder, 'package-lock.json')) || !existsSync(node)) return
+  say('There is no Chromium on this machine. Fetching one for the tests (once, 66 MB) …')
+  const done = npm(['ci', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts'], folder)
+  if (done.status !== 0) {
+    say('It could not be fetched; npm says why above.')
+    return
+  }
+  const place = join(folder, 'node_modules/.unpacked')
+  mkdirSync(place, { recursive: true })
+  const env = { ...process.env, TMPDIR: place, AWS_LAMBDA_JS_RUNTIME: 'nodejs24.x' }
+  const options = { cwd: folder, stdio: ['ignore', 2, 2], env, timeout: 180_000 }
+  const unpacked = spawnSync(node, ['unpack.mjs', fetchedBrowser], options)
+  if (unpacked.status !== 0) say('The Chromium that was fetched does not run here; it says why above.')
+}
+
 const ensurePrograms = (mode) => {
+  if (mode === 'test') fetchBrowser()
   const missing = missingPrograms()
   if (missing.length === 0) return
   const packages = missing.map((program) => program.package)

@@ -7,7 +7,7 @@ export interface SystemProgram {
   readonly suites: string
 }
 export const programs: readonly SystemProgram[]
-/** Absolute path of the program, or undefined when it is not on this machine. Throws RangeError for a name the table lacks. */
+/** Absolute path of the program, or undefined when it is not on this machine. A set variable alone says where. Throws RangeError for a name the table lacks. */
 export const findProgram: (name: string, env?: Readonly<Record<string, string | undefined>>) => string | undefined
 export const missingPrograms: (env?: Readonly<Record<string, string | undefined>>) => readonly SystemProgram[]
 /** True where a skipped suite is a failure. */
@@ -19,5 +19,5 @@ export interface FoundBrowser {
   /** Further environment variables that this browser needs. */
   readonly env: Readonly<Record<string, string>>
 }
-/** The browser for tests, or undefined when this machine has none. */
+/** The browser for tests: this machine's own, else the one that scripts/bootstrap.mjs fetched. */
 export const findBrowser: (env?: Readonly<Record<string, string | undefined>>) => FoundBrowser | undefined

@@ -1,6 +1,7 @@
 // Programs that some suites need and npm cannot bring: where they are, what they are called in Debian, and which suites wait for them.
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 /** A further program is one more row. `variable` names an environment variable that points at another copy. */
 export const programs = [
@@ -8,21 +9,37 @@ export const programs = [
   { name: 'bwrap', path: '/usr/bin/bwrap', package: 'bubblewrap', variable: 'POSTERN_BWRAP', suites: 'tests of isolated servers' },
 ]
 
-/** Absolute path of the program, or undefined when it is not on this machine. */
+/** Absolute path of the program, or undefined when it is not on this machine. A variable that is set says where alone. */
 export const findProgram = (name, env = process.env) => {
   const program = programs.find((row) => row.name === name)
   if (!program) throw new RangeError(`no such program in scripts/system-programs.mjs: ${name}`)
-  const places = [env[program.variable], program.path, ...(env.PATH ?? '').split(delimiter).map((folder) => folder && join(folder, program.name))]
-  return places.find((place) => place && existsSync(place))
+  const named = env[program.variable]
+  const inPath = (env.PATH ?? '').split(delimiter).map((folder) => folder && join(folder, program.name))
+  return (named ? [named] : [program.path, ...inPath]).find((place) => place && existsSync(place))
 }
 
-export const missingPrograms = (env = process.env) => programs.filter((program) => findProgram(program.name, env) === undefined)
+const isThere = ({ name }, env) => (name === 'chromium' ? findBrowser(env) : findProgram(name, env)) !== undefined
+
+export const missingPrograms = (env = process.env) => programs.filter((program) => !isThere(program, env))
 
 /** True where a skipped suite is a failure. */
 export const inCI = (env = process.env) => ![undefined, '', '0', 'false'].includes(env.CI)
 
-/** The browser for tests: where it is, and what it needs besides. Undefined when this machine has none. */
+/** How to start the browser that scripts/bootstrap.mjs fetched, written by peers/chromium/unpack.mjs. */
+export const fetchedBrowser = fileURLToPath(new URL('../peers/chromium/node_modules/.browser.json', import.meta.url))
+
+const fetched = () => {
+  try {
+    const browser = JSON.parse(readFileSync(fetchedBrowser, 'utf8'))
+    return existsSync(browser.path) ? browser : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The browser for tests: this machine's own, else the fetched one. Undefined when there is neither. */
 export const findBrowser = (env = process.env) => {
   const path = findProgram('chromium', env)
-  return path === undefined ? undefined : { path, args: [], env: {} }
+  if (path !== undefined) return { path, args: [], env: {} }
+  return env.POSTERN_CHROMIUM ? undefined : fetched()
 }

@@ -1,9 +1,10 @@
 // A person connects an account in a real browser without JavaScript: on the way of a client through two gateways that share the browser's cookies, and by the page of accounts.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { chromium, type Browser, type Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { linkIn } from '../houses/connecting.ts'
+import { launchChromium, testInBrowser } from '../houses/chromium.ts'
 import { openOnSocket, type House } from '../houses/houses.ts'
 import { authorizeUrl, person, redeem, register } from '../houses/login.ts'
 import { type Caller, callerOf } from '../houses/people.ts'
@@ -26,10 +27,7 @@ beforeAll(async () => {
     const server = createServer((_, response) => response.end('Thank you'))
     server.listen(0, '127.0.0.1', () => resolve({ server, redirectUri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/cb` }))
   })
-  browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  })
+  browser = await launchChromium()
   page = await (await browser.newContext({ javaScriptEnabled: false })).newPage()
   page.setDefaultTimeout(15_000)
 })
@@ -48,7 +46,7 @@ const signIn = async (): Promise<void> => {
 const press = (name: string | RegExp): Promise<void> => page.getByRole('button', { name }).click()
 const main = (): Promise<string> => page.locator('main').innerText()
 
-test('the upstream’s own login is a step of the client’s, and everybody is where they were before [D6]', async () => {
+testInBrowser('the upstream’s own login is a step of the client’s, and everybody is where they were before [D6]', async () => {
   const app = await register(front, { client_name: 'App', redirect_uris: [client.redirectUri] })
   const asking = authorizeUrl(front, app, { resource: `${front.origin}/behind/mcp` })
   await page.goto(asking.url)
@@ -68,7 +66,7 @@ test('the upstream’s own login is a step of the client’s, and everybody is w
   expect((await caller.post(call())).status).toBe(200)
 })
 
-test('the page of accounts shows it, takes a second one under a name, and gives both back [D6]', async () => {
+testInBrowser('the page of accounts shows it, takes a second one under a name, and gives both back [D6]', async () => {
   await page.goto(`${front.origin}/`)
   expect(await main()).toContain('Your account there is connected.')
   await page.getByRole('link', { name: 'See your accounts' }).click()
@@ -90,7 +88,7 @@ test('the page of accounts shows it, takes a second one under a name, and gives 
   expect(await main()).toContain('It asks for an account of yours there. Connect it')
 })
 
-test('the link in an answer leads to a working call again, and tells everybody else that it is not theirs [D6]', async () => {
+testInBrowser('the link in an answer leads to a working call again, and tells everybody else that it is not theirs [D6]', async () => {
   const link = linkIn(await (await caller.post(call(), { 'mcp-protocol-version': '2025-06-18' })).text())
   await page.goto(link)
   await press(`Continue to ${new URL(back.origin).host}`)

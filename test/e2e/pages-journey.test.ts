@@ -1,8 +1,9 @@
 // One person's way through the whole gateway in a real browser without JavaScript: asked to sign in, asked for consent, sent back, signed out.
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import { afterAll, beforeAll, expect } from 'vitest'
+import { launchChromium, testInBrowser } from '../houses/chromium.ts'
 import { openOnSocket, type House } from '../houses/houses.ts'
 import { authorizeUrl, person, redeem, register } from '../houses/login.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
@@ -22,10 +23,7 @@ beforeAll(async () => {
     server.listen(0, '127.0.0.1', () => resolve({ server, redirectUri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/cb` }))
   })
   house = await openOnSocket({ upstream: upstream.url })
-  browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  })
+  browser = await launchChromium()
   context = await browser.newContext({ javaScriptEnabled: false })
   page = await context.newPage()
   page.setDefaultTimeout(15_000)
@@ -47,7 +45,7 @@ const leave = async (name: string): Promise<URL> => {
   return new URL(page.url())
 }
 
-test('a person signs in with a password, allows a client, and the code that arrives there is good [A14]', async () => {
+testInBrowser('a person signs in with a password, allows a client, and the code that arrives there is good [A14]', async () => {
   const journey = await enrol('Journey')
   const asking = authorizeUrl(house, journey, { resource: `${house.origin}/echo/mcp` })
   await page.goto(asking.url)
@@ -65,7 +63,7 @@ test('a person signs in with a password, allows a client, and the code that arri
   expect((await redeem(house, journey, back.searchParams.get('code') ?? '', asking.verifier)).status).toBe(200)
 })
 
-test('Cancel tells the client so, and the question cannot be answered twice [hostile E6]', async () => {
+testInBrowser('Cancel tells the client so, and the question cannot be answered twice [hostile E6]', async () => {
   const asking = authorizeUrl(house, await enrol('Cancelled'), { resource: `${house.origin}/echo/mcp` })
   await page.goto(asking.url)
   const question = page.url()
@@ -76,7 +74,7 @@ test('Cancel tells the client so, and the question cannot be answered twice [hos
   expect(await page.locator('main').innerText()).toMatch(/If you ask for help, give this: \S+ · \S+/)
 })
 
-test('another account can be chosen, and the question waits for it', async () => {
+testInBrowser('another account can be chosen, and the question waits for it', async () => {
   await page.goto(authorizeUrl(house, await enrol('Switching'), { resource: `${house.origin}/echo/mcp` }).url)
   await page.getByRole('link', { name: 'Switch account' }).click()
   await page.getByLabel('Username').fill(person.username)
@@ -85,7 +83,7 @@ test('another account can be chosen, and the question waits for it', async () =>
   await page.getByRole('heading', { name: 'Let Switching use Echo?' }).waitFor()
 })
 
-test('never redirects for an unknown client or redirect URI; the page says how to go on [A13] [hostile D2, B21]', async () => {
+testInBrowser('never redirects for an unknown client or redirect URI; the page says how to go on [A13] [hostile D2, B21]', async () => {
   const known = await enrol('Known')
   const unknown = await page.goto(authorizeUrl(house, { ...known, id: 'client_gone' }).url)
   expect(unknown?.status()).toBe(400)
@@ -95,7 +93,7 @@ test('never redirects for an unknown client or redirect URI; the page says how t
   expect(await page.locator('mark').innerText()).toBe('s')
 })
 
-test('an MCP URL opened in the browser shows how to connect a client, and the services page does the same until the person signs out', async () => {
+testInBrowser('an MCP URL opened in the browser shows how to connect a client, and the services page does the same until the person signs out', async () => {
   const before = upstream.heard.length
   await page.goto(`${house.origin}/echo/mcp`)
   expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Echo is an MCP server')

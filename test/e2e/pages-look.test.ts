@@ -1,6 +1,7 @@
 // The pages looked at in a real browser: by axe, in both themes, at every width.
 import { AxeBuilder } from '@axe-core/playwright'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeInBrowser } from '../houses/chromium.ts'
 import { openStage, stateNames, type Stage } from '../pages/stage.ts'
 
 /** One of each kind of problem page; the others differ in words alone. */
@@ -15,7 +16,7 @@ afterAll(() => stage.close())
 const desktop = { width: 1280, height: 720 }
 const phone = { width: 390, height: 844 }
 
-describe('every page in every state', () => {
+describeInBrowser('every page in every state', () => {
   test.each([
     ['light on a desk', 'light', desktop, stateNames],
     ['dark on a desk', 'dark', desktop, looks],

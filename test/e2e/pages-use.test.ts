@@ -1,5 +1,6 @@
 // The pages used in a real browser: by keyboard and mouse, with and without JavaScript, in frames and popups.
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeInBrowser } from '../houses/chromium.ts'
 import { openStage, stateNames, type Stage } from '../pages/stage.ts'
 import { consent } from '../pages/states.ts'
 
@@ -12,7 +13,7 @@ afterAll(() => stage.close())
 const desktop = { width: 1280, height: 720 }
 const phone = { width: 390, height: 844 }
 
-describe('the consent page', () => {
+describeInBrowser('the consent page', () => {
   const ordinary = stateNames.filter((name) => /^consent-(document|loopback|dynamic|registered|step|short|elsewhere)/.test(name))
 
   test.each([
@@ -96,7 +97,7 @@ describe('the consent page', () => {
   })
 })
 
-describe('around it', () => {
+describeInBrowser('around it', () => {
   test('an app with a scheme of its own is opened by itself', async () => {
     const { page, close } = await stage.open('connect')
     const session = await page.context().newCDPSession(page)

@@ -1,6 +1,6 @@
 // A real browser for the tests that need one, and what they do where there is none.
 import { type Browser, chromium, type Page } from 'playwright-core'
-import { describe } from 'vitest'
+import { describe, test } from 'vitest'
 import { findBrowser, inCI } from '../../scripts/system-programs.mjs'
 import { person } from './login.ts'
 
@@ -8,6 +8,7 @@ const found = findBrowser()
 
 /** Suites in a browser. A machine without one skips them with their set-up; in CI they fail. */
 export const describeInBrowser = describe.skipIf(found === undefined && !inCI())
+export const testInBrowser = test.skipIf(found === undefined && !inCI())
 
 export const launchChromium = (): Promise<Browser> => {
   if (!found) throw new Error('There is no browser on this machine. Run: npm run deps:system')

@@ -1,9 +1,10 @@
 // A browser, a gateway that is nothing but its pages, and a web client on another origin.
 import { serve, type ServerType } from '@hono/node-server'
 import type { AddressInfo } from 'node:net'
-import { chromium, type BrowserContextOptions, type Page } from 'playwright-core'
+import type { BrowserContextOptions, Page } from 'playwright-core'
 import { createAssets } from '../../src/pages/assets.ts'
 import { createPages } from '../../src/pages/pages.ts'
+import { launchChromium } from '../houses/chromium.ts'
 import { pageStates } from './states.ts'
 
 const states = pageStates(createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' }))
@@ -49,10 +50,7 @@ export const openStage = async (): Promise<Stage> => {
     }
     return assets(pathname) ?? states[decodeURIComponent(pathname.slice(1))]?.() ?? new Response(null, { status: 404 })
   })
-  const browser = await chromium.launch({
-    executablePath: '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  })
+  const browser = await launchChromium()
   return {
     gateway: gateway.origin,
     client: client.origin,
