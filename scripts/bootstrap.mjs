@@ -8,7 +8,7 @@ import { closeSync, existsSync, lstatSync, mkdirSync, mkdtempSync, openSync, rea
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { fetchedBrowser, findBrowser, inCI, missingPrograms } from './system-programs.mjs'
+import { fetchedBrowser, inCI, missingPrograms } from './system-programs.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const modules = join(root, 'node_modules')
@@ -120,7 +120,8 @@ const apt = (...args) => spawnSync('apt-get', args, { stdio: ['ignore', 2, 2], e
 
 /** A browser from npm for a machine without one, in a folder of its own. Whatever goes wrong, the tests in a browser are skipped. */
 const fetchBrowser = () => {
-  if (findBrowser() || process.env.POSTERN_CHROMIUM) return
+  const browser = missingPrograms().find(({ name }) => name === 'chromium')
+  if (!browser || process.env[browser.variable]) return
   const folder = join(root, 'peers/chromium')
   const node = join(modules, '.bin/node')
   if (!existsSync(join(folder, 'package-lock.json')) || !existsSync(node)) return

@@ -1,6 +1,6 @@
 // A person at a browser: Debian's Chromium, driven through login and consent with clicks and keys.
 import { type Browser, chromium, type Page } from 'playwright-core'
-import { findProgram } from '../system-programs.mjs'
+import { findBrowser } from '../system-programs.mjs'
 import { person } from './postern.ts'
 
 export interface Chromium {
@@ -65,9 +65,14 @@ const walk = async (browser: Browser, url: string, loginLink?: string): Promise<
 }
 
 export const openChromium = async (): Promise<Chromium> => {
-  const executablePath = findProgram('chromium')
-  if (executablePath === undefined) throw new Error('Chromium is not installed. Run: npm run deps:system')
-  const browser = await chromium.launch({ executablePath, args: process.getuid?.() === 0 ? ['--no-sandbox'] : [] })
+  const found = findBrowser()
+  if (!found) throw new Error('Chromium is not installed. Run: npm run deps:system')
+  const sandboxed = process.getuid?.() !== 0 && Object.keys(found.env).length === 0
+  const browser = await chromium.launch({
+    executablePath: found.path,
+    args: [...found.args, ...(sandboxed ? [] : ['--no-sandbox'])],
+    env: { ...process.env, ...found.env },
+  })
   return {
     allow: (url, { loginLink } = {}) => walk(browser, url, loginLink),
     close: () => browser.close(),

@@ -1,5 +1,5 @@
 // scripts/bootstrap.mjs in a clone with a make-believe npm: what it installs, when it does not, and what it leaves alone.
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -129,5 +129,52 @@ describe('a program that npm cannot bring', () => {
     const { status, output } = await run('test', { CI: 'true', PATH: `${join(path, 'bin')}:${process.env.PATH}` })
     expect(status).toBe(1)
     expect(output).toMatch(/In CI nothing may be skipped|apt-get could not install x-package/)
+  })
+})
+
+describe('a machine without Chromium', () => {
+  const row = "[{ name: 'chromium', path: '/nowhere/x', package: 'x-package', variable: 'POSTERN_CHROMIUM', suites: 'tests in a browser' }]"
+  /** A clone whose install has a Node, and a browser to fetch that `unpack` makes known. */
+  const withBrowser = async (unpack: string): Promise<Clone> => {
+    const made = await clone(row)
+    await mkdir(join(made.path, 'peers/chromium'), { recursive: true })
+    await writeFile(join(made.path, 'peers/chromium/package-lock.json'), '{ "lockfileVersion": 3 }')
+    await writeFile(join(made.path, 'peers/chromium/unpack.mjs'), unpack)
+    await mkdir(join(made.path, 'node_modules/.bin'), { recursive: true })
+    await writeFile(join(made.path, 'node_modules/.package-lock.json'), '{}')
+    await symlink(process.execPath, join(made.path, 'node_modules/.bin/node'))
+    return made
+  }
+  const runs = `import { writeFileSync } from 'node:fs'
+if (!process.env.TMPDIR.endsWith('.unpacked') || !process.env.AWS_LAMBDA_JS_RUNTIME) process.exit(1)
+writeFileSync(process.argv[2], JSON.stringify({ path: process.execPath, args: [], env: {} }))`
+
+  it('fetches one from npm, once, and then misses none', async () => {
+    const { path, run } = await withBrowser(runs)
+    const first = await run('test', { PATH: '' })
+    const fetching = 'There is no Chromium on this machine. Fetching one for the tests (once, 66 MB) …\n'
+    expect(first).toEqual({ status: 0, output: fetching })
+    expect(await readFile(join(path, 'peers/chromium/npm.log'), 'utf8')).toBe('ci\n')
+    expect(await run('test', { PATH: '' })).toEqual({ status: 0, output: '' })
+  })
+
+  it('says that the tests in a browser are skipped where it does not run, and where it cannot be fetched', async () => {
+    const skipped = 'Not on this machine: chromium. Skipped without it: tests in a browser.'
+    const broken = await withBrowser("console.error('no such library'); process.exit(1)")
+    const first = await broken.run('test', { PATH: '' })
+    expect(first.status).toBe(0)
+    for (const said of ['no such library', 'does not run here', skipped]) expect(first.output).toContain(said)
+    const offline = await withBrowser(runs)
+    await writeFile(join(offline.path, 'peers/chromium/npm-fails'), '')
+    const second = await offline.run('test', { PATH: '' })
+    expect(second.status).toBe(0)
+    for (const said of ['npm error network', 'could not be fetched', skipped]) expect(second.output).toContain(said)
+  })
+
+  it('fetches none where a variable says where it is, nor for other commands than npm test', async () => {
+    const { run } = await withBrowser(runs)
+    const named = await run('test', { PATH: '', POSTERN_CHROMIUM: '/nowhere' })
+    expect([named.status, named.output.includes('Fetching')]).toEqual([0, false])
+    for (const mode of ['start', 'tools']) expect(await run(mode, { PATH: '' })).toEqual({ status: 0, output: '' })
   })
 })
