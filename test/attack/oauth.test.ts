@@ -76,7 +76,7 @@ describe.each(houses)('%s', (_, open) => {
   })
 
   test('never a silent code for another site, not even where the person allowed it before [hostile E12]', async () => {
-    const client = await register(house)
+    const client = await register(house, { redirect_uris: ['https://app.example/cb'] })
     const browser = createBrowser(house.fetch, house.origin)
     await allow(browser, authorizeUrl(house, client, { resource: resource() }).url)
     const again = await browser.go(authorizeUrl(house, client, { resource: resource() }).url)

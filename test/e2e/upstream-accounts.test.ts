@@ -109,19 +109,19 @@ describe('two processes on one SQLite file', () => {
 })
 
 describe('a server that took the place of another', () => {
-  it('is shown nothing of the other’s: people are asked to connect there [D3] [hostile K1]', async () => {
+  it('is shown nothing of the other’s: apps are let in anew, and people are asked to connect there [D3] [hostile K1]', async () => {
     const stateDir = fresh()
     const there = await openFarServer()
     const configWith = (url: string, issuer: string, secret: string) => ({ ...people, mcp_services: { moved: { url, upstream_auth: { type: 'oauth', issuer, client_id: 'gateway', client_secret: secret } } } })
     const before = await start({ config: configWith(far.url, far.origin, 'the-secret-for-the-first-server'), stateDir })
-    const { caller } = await logInThrough(houseOf(before), 'moved')
-    expect((await caller.post(call())).status).toBe(200)
+    const { caller: former } = await logInThrough(houseOf(before), 'moved')
+    expect((await former.post(call())).status).toBe(200)
     await before.end()
     const after = await start({ config: configWith(there.url, there.origin, 'the-secret-for-the-second-one'), stateDir, port: Number(new URL(before.origin).port) })
     far.asked.length = 0
-    expect(linkIn(await (await caller.post(call())).text())).toContain(`${after.origin}/connect/moved`)
-    const page = await connectAt(houseOf(after), `${after.origin}/connect/moved`, { fields: {} })
-    expect([page.status, (await caller.post(call())).status]).toEqual([200, 200])
+    expect((await former.post(call())).status).toBe(401)
+    const { caller } = await logInThrough(houseOf(after), 'moved')
+    expect([there.count('/token', 'authorization_code'), (await caller.post(call())).status]).toEqual([1, 200])
     expect(JSON.stringify(there.asked)).not.toMatch(/the-secret-for-the-first/)
     expect(there.asked.filter(({ path, headers }) => path === '/mcp' && headers.authorization !== undefined).every(({ headers }) => there.isGood((headers.authorization ?? '').slice(7)))).toBe(true)
     expect(far.asked).toEqual([])
