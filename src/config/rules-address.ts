@@ -25,7 +25,7 @@ const issuer: Rule = (draft, report) => {
   if (written === undefined || !url) return
   const wrong = spelling(written, url)
   if (wrong) report.fault(path, wrong)
-  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) report.fault(path, `must use https, or sign-ins and tokens cross the network readable: write "https://${url.host}" and let a reverse proxy end TLS`)
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) report.fault(path, `must use https, or sign-ins and tokens cross the network readable: write "https://${url.host}" and let a reverse proxy end TLS. On a home network that is a tunnel, or a certificate of your own CA: see docs/guide/production.md#on-a-home-network`)
   if (!wrong && written.endsWith('/')) report.warn(path, `is used without its trailing slash: "${url.origin}"`)
   const port = draft.number('port')
   const named = url.port === '' ? 80 : Number(url.port)

@@ -12,7 +12,7 @@ const redirect = (value: string): string | undefined => {
   if (value.includes('#')) return 'must not have a fragment (RFC 6749 §3.1.2)'
   if (scripts.test(value)) return 'has a scheme that cannot take an answer'
   if (url.username || url.password) return 'must not hold a user name or password'
-  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must use https; http is for loopback hosts only'
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must use https; http is for localhost, 127.0.0.1 and [::1] only. On a home network give the app an https address, by a tunnel or with a certificate of your own CA: see docs/guide/production.md#on-a-home-network'
   // What is left is judged as every request is: one that it could never match would be found out by the first person who signs in.
   return judgeRedirectUri(value) === undefined ? 'is no redirect URI that a request could match: use https, http on localhost, 127.0.0.1 or [::1], or an app scheme such as com.example.app:/callback; written in normal form, in ASCII' : undefined
 }

@@ -30,7 +30,7 @@ const providerIssuer = (draft: Draft, report: Report, id: string): void => {
   if (issuer === undefined || !url) return
   if (/[?#]/.test(issuer) || url.username || url.password) report.fault(path, 'must not have a query, a fragment or a password')
   if (url.protocol === 'https:') return
-  if (!isLoopbackUrl(issuer)) report.fault(path, 'must use https: who answers there decides who people are')
+  if (!isLoopbackUrl(issuer)) report.fault(path, 'must use https: who answers there decides who people are. On a home network give it an https address, with a certificate of your own CA: see docs/guide/production.md#on-a-home-network')
   else if (!draft.loopback) report.fault(path, 'is a sign-in on this computer without https, which a public gateway does not use')
 }
 

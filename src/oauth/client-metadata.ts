@@ -77,12 +77,17 @@ const publicKeys = (value: unknown): JSONWebKeySet | undefined => {
   return keys.length === given.length ? { keys } : undefined
 }
 
+/** MCP Authorization, Communication Security: redirect URIs are localhost or https. A home network has ways to be the latter, and the guide names them. */
+const plainHttp =
+  'No redirect URI can be accepted: plain http is for localhost, 127.0.0.1 and [::1] only, because the sign-in code would cross the network readable. Give the app an https address, by a tunnel or with a certificate of your own CA: see docs/guide/production.md#on-a-home-network'
+
 const judgeRedirects = (value: unknown): readonly string[] | MetadataFault => {
   const list = strings(value)
   if (!list || list.length === 0) return { at: 'redirect', say: 'redirect_uris must be an array of at least one URI.' }
   if (list.length > limits.redirectUris) return { at: 'metadata', say: `redirect_uris has more than ${limits.redirectUris} entries.` }
   // Judged one by one: an app that lists an address we refuse beside those we accept can still log in with the others (Cursor registers three kinds at once).
   const accepted = list.filter((uri) => uri.length <= limits.uri && judgeRedirectUri(uri) !== undefined)
+  if (accepted.length === 0 && list.some((uri) => /^http:\/\//i.test(uri))) return { at: 'redirect', say: plainHttp }
   return accepted.length > 0
     ? [...new Set(accepted)]
     : { at: 'redirect', say: 'No redirect URI can be accepted: use https, http on localhost, 127.0.0.1 or [::1], or an app scheme; no fragment, no credentials.' }
