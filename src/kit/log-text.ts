@@ -10,8 +10,8 @@ const credentials: readonly (readonly [RegExp, string])[] = [
   [/\beyJ[\w-]{10,}\.[\w-]+(?:\.[\w-]*)*/g, '[redacted]'],
   [/\b(Bearer|Basic|DPoP) +[A-Za-z0-9\-._~+/]{8,}=*/gi, '$1 [redacted]'],
   [/\b([a-z][a-z0-9+.-]*:\/\/)[^/\s@]+@/gi, '$1[redacted]@'],
-  [new RegExp(`(["']?\\b${secretWords}["']?\\s*[=:]\\s*)(?:"[^"]*"|'[^']*')`, 'gi'), '$1[redacted]'],
-  [new RegExp(`(\\b${secretWords}=)[A-Za-z0-9\\-._~+/%]{8,}`, 'gi'), '$1[redacted]'],
+  [new RegExp(`(["']${secretWords}["']\\s*:\\s*)(?:"[^"]*"|'[^']*')`, 'gi'), '$1[redacted]'],
+  [new RegExp(`(\\b${secretWords}=)(?:"[^"]*"|'[^']*'|[A-Za-z0-9\\-._~+/%]{8,})`, 'gi'), '$1[redacted]'],
   // After a colon prose is likelier than a secret, which is long and has a figure in it.
   [new RegExp(`(\\b${secretWords}:\\s*)(?=[A-Za-z\\-._~+/]*\\d)[A-Za-z0-9\\-._~+/]{16,}`, 'gi'), '$1[redacted]'],
 ]

@@ -58,6 +58,7 @@ export const problems = {
     who: 'admin',
     steps: ['Use the address the administrator gave you.', 'Administrator: set `issuer` to the public URL, or add this host to `allowed_hosts`.'],
   },
+  'request.plain-http': { title: 'This gateway is reached by https only', who: 'you', steps: ['Open the same address with `https://`, and send the form again there.'] },
   'request.method': { title: 'This address is not for that', who: 'you', steps: ['Start from your services, or from the app.'], onward: home },
   'request.media-type': badForm,
   'request.too-large': { title: 'Too much was sent', who: 'app', steps: [fromTheApp] },

@@ -119,15 +119,15 @@ describe('validate --connect', () => {
     const { ok, checks } = JSON.parse(out) as { ok: boolean; checks: readonly { key: string; ok: boolean; say: string }[] }
     expect([code, ok]).toEqual([1, false])
     expect(checks.map((check) => `${check.ok ? '✓' : '✗'} ${check.key} – ${check.say}`)).toEqual([
-      `✗ oauth_providers.gone.issuer – ${nowhere} cannot be used to sign in: ${nowhere}: ECONNREFUSED.`,
+      `✗ oauth_providers.gone.issuer – ${nowhere} cannot be used to sign in: ${nowhere}: connect ECONNREFUSED 127.0.0.1:${port}.`,
       expect.stringMatching(new RegExp(`^✗ oauth_providers\\.other\\.issuer – ${lies.url}/discovery-other-issuer cannot be used to sign in: .*issuer`)),
-      `✗ mcp_services.gone.url – ${nowhere}/mcp: Nothing answers there, or not in time. (${nowhere}: ECONNREFUSED)`,
+      `✗ mcp_services.gone.url – ${nowhere}/mcp: Nothing answers there, or not in time. (${nowhere}: connect ECONNREFUSED 127.0.0.1:${port})`,
       `✗ mcp_services.key.url – ${guarded.url}: The server refuses the token or headers of upstream_auth.`,
       `✓ mcp_services.own.url – ${upstream.url}: It speaks MCP 2025-11-25: far 7. 2 tools found: a, b.`,
-      `✗ mcp_services.own.upstream_auth.issuer – ${nowhere} publishes no metadata: ${nowhere}: ECONNREFUSED.`,
+      `✗ mcp_services.own.upstream_auth.issuer – ${nowhere} publishes no metadata: ${nowhere}: connect ECONNREFUSED 127.0.0.1:${port}.`,
       expect.stringMatching(/^✗ mcp_services\.ends\.command – .*ended with code 3.*no licence/),
       expect.stringMatching(/^✗ mcp_services\.echo\.command – /),
-      `✗ clients.app.jwks_uri – https://127.0.0.1:${port}/keys cannot be used: https://127.0.0.1:${port}: ECONNREFUSED.`,
+      `✗ clients.app.jwks_uri – https://127.0.0.1:${port}/keys cannot be used: https://127.0.0.1:${port}: connect ECONNREFUSED 127.0.0.1:${port}.`,
     ])
   }, 60_000)
 

@@ -84,6 +84,8 @@ describe('text from elsewhere', () => {
     ['{"access_token":"abc","client_secret": "d e"}', '{"access_token":[redacted],"client_secret": [redacted]}'],
     ['api_key: sk-live-0123456789abcdef', 'api_key: [redacted]'],
     ['idp: token: answered 401 with error invalid_client', 'idp: token: answered 401 with error invalid_client'],
+    ['token: "response" is not JSON', 'token: "response" is not JSON'],
+    ['realm="x", client_secret="hunter2"', 'realm="x", client_secret=[redacted]'],
     ['invalid_client: client_secret is wrong', 'invalid_client: client_secret is wrong'],
     ['published https://idp.test/, expected https://idp.test', 'published https://idp.test/, expected https://idp.test'],
   ])('%j becomes %j', (text, clean) => expect(logText(text)).toBe(clean))

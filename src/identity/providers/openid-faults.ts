@@ -13,6 +13,14 @@ export interface Asked {
   readonly retry: string
 }
 
+const stepWords: Readonly<Record<Step, string>> = {
+  metadata: 'metadata',
+  authorization: 'authorization response',
+  token: 'token endpoint',
+  keys: 'keys',
+  userinfo: 'userinfo endpoint',
+}
+
 type Json = Readonly<Record<string, unknown>>
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -22,12 +30,13 @@ const shown = (value: unknown): string => (value === undefined ? 'nothing' : JSO
 
 /** What the library keeps beside its sentence: the answer's status, the value that came and the one that was expected. */
 const detailOf = (cause: unknown): string => {
-  if (cause instanceof Response) return ` (answered ${cause.status} ${cause.headers.get('content-type') ?? 'without a content type'})`
   if (!isObject(cause)) return ''
   const { claim = cause['attribute'], claims = cause['body'], expected } = cause
   if (typeof claim !== 'string' || !isObject(claims) || !tellable.has(claim)) return ''
   return ` (came ${shown(claims[claim])}, expected ${shown(expected)})`
 }
+
+const answerOf = ({ status, headers }: Response): string => `answered ${status} ${headers.get('content-type') ?? 'without a content type'}`
 
 /** Seconds by which a time in the token lies on the wrong side of now (RFC 7519 §4.1.4 to §4.1.6). */
 const skewOf = (cause: unknown): string => {
@@ -75,7 +84,9 @@ export const reasonOf = (thrown: unknown, step: Step): readonly [RefusalCode, st
   if (thrown.code === oauth.JWT_TIMESTAMP_CHECK) return ['provider.clock', skewOf(thrown.cause) || text]
   const status = thrown.cause instanceof Response ? thrown.cause.status : undefined
   // Nobody publishes metadata below a misspelt issuer.
-  if (step === 'metadata' && status !== undefined && status >= 400 && status < 500 && status !== 429) return ['provider.issuer', `no metadata below the issuer${detailOf(thrown.cause)}`]
+  if (step === 'metadata' && status !== undefined && status >= 400 && status < 500 && status !== 429) return ['provider.issuer', `${answerOf(thrown.cause as Response)}: nothing is published below the configured issuer`]
+  if (thrown.code === oauth.RESPONSE_IS_NOT_CONFORM && thrown.cause instanceof Response) return ['provider.unreachable', answerOf(thrown.cause)]
+  if (thrown.code === oauth.RESPONSE_IS_NOT_JSON && thrown.cause instanceof Response) return ['provider.unreachable', `${answerOf(thrown.cause)}, and JSON was expected`]
   // Everything else that an answer can make the library or WebCrypto throw is an answer that cannot be believed.
   return [broken.has(thrown.code) ? 'provider.unreachable' : 'provider.untrusted', `${text}${detailOf(thrown.cause)}`]
 }
@@ -84,7 +95,7 @@ export const reasonOf = (thrown: unknown, step: Step): readonly [RefusalCode, st
 export const providerRefusal = (thrown: unknown, { provider, step, retry }: Asked): Refusal => {
   const [code, why] = reasonOf(thrown, step)
   const detail = thrown instanceof Refusal && !thrown.code.startsWith('outbound.') ? thrown.detail : {}
-  return new Refusal(code, `${provider}: ${step}: ${why}`, {
+  return new Refusal(code, `${provider}: ${stepWords[step]}: ${why}`, {
     ...detail,
     about: { ...detail.about, provider },
     ...(code === 'provider.unreachable' ? { headers: { 'retry-after': '1' } } : {}),
