@@ -42,9 +42,39 @@ const isModernError = (text: string): boolean => {
   }
 }
 
+/** What a server has shown is believed this long: servers are replaced, and one caller's call may have shown it. */
+const learnedMs = 600_000
 const mayBeLegacy = new Set([400, 404, 405])
 
 const isLine = (session: string | null | undefined): boolean => typeof session === 'string' && lineIdOf(session) !== undefined
+
+type Transport = 'streamable' | 'sse'
+
+/** `written`: by the operator, who is believed for ever. */
+const createTransportMemory = (written: Transport | 'auto', now: () => number) => {
+  let learned: { readonly transport: Transport; readonly until: number } | undefined
+  return {
+    speaks(): Transport | 'auto' {
+      if (written !== 'auto') return written
+      return learned !== undefined && now() < learned.until ? learned.transport : 'auto'
+    },
+    learn(transport: Transport): void {
+      learned = { transport, until: now() + learnedMs }
+    },
+    forget(): void {
+      learned = undefined
+    },
+  }
+}
+
+const orForget =
+  (server: LineServer, forget: () => void): LineServer =>
+  (request, owner) =>
+    server(request, owner).catch((error: unknown) => {
+      // It may be another server by now: the next session finds out.
+      if (error instanceof Refusal && error.code.startsWith('upstream.') && !error.detail.refused) forget()
+      throw error
+    })
 
 /** Undefined for a service that is no server elsewhere. */
 export const createReach = (service: Service, { runtime, endpointOf, watch, most, keepAliveMs }: ReachDeps): Reach | undefined => {
@@ -72,14 +102,15 @@ export const createReach = (service: Service, { runtime, endpointOf, watch, most
     : createLegacyDial({ fetch: opening, url, service: id, maxBytes: mostMessageBytes })
   const server = berths ? createAwayServer(id, { berths, now: runtime.now, most }) : createLineServer({ runtime, service, dial, watch, keepAliveMs, most })
   if (overSocket) return { ask: server, server, needed: () => true }
-  let transport = upstream.transport ?? 'auto'
+  const { speaks, learn, forget } = createTransportMemory(upstream.transport ?? 'auto', runtime.now)
+  const known = orForget(server, forget)
 
   /** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */
   const find: LineServer = async (request, owner) => {
     const body = await request.text()
     const answer = await overFetch(request, body)
     if (!mayBeLegacy.has(answer.status)) {
-      if (answer.ok) transport = 'streamable'
+      if (answer.ok) learn('streamable')
       return answer
     }
     const said = await readBounded(answer.body, 65_536).catch(() => new Uint8Array())
@@ -87,7 +118,7 @@ export const createReach = (service: Service, { runtime, endpointOf, watch, most
     if (isModernError(new TextDecoder().decode(said))) return again()
     try {
       const opened = await server(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), owner)
-      transport = 'sse'
+      learn('sse')
       return opened
     } catch (error) {
       // One that asks who is there says nothing of what it speaks: whoever called is shown to it, and it is asked anew.
@@ -99,7 +130,7 @@ export const createReach = (service: Service, { runtime, endpointOf, watch, most
 
   return {
     server,
-    needed: (session, opening) => transport === 'sse' || isLine(session) || (transport === 'auto' && opening),
-    ask: (request, owner) => (transport === 'sse' || isLine(request.headers.get('mcp-session-id')) ? server : find)(request, owner),
+    needed: (session, opening) => isLine(session) || speaks() === 'sse' || (opening && speaks() === 'auto'),
+    ask: (request, owner) => (isLine(request.headers.get('mcp-session-id')) ? server : speaks() === 'sse' ? known : find)(request, owner),
   }
 }
