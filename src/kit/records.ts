@@ -40,6 +40,8 @@ export interface Records<T> {
   take(id: string): Promise<Kept<T> | undefined>
   /** Records in ascending order of id; a damaged one leaves a gap. */
   list(options?: { readonly after?: string; readonly limit?: number }): Promise<readonly { readonly id: string; readonly value: T }[]>
+  /** All of them, so many read at once. */
+  pages(limit: number): AsyncIterable<readonly { readonly id: string; readonly value: T }[]>
 }
 
 type Unreadable = Pick<RecordsDeps, 'store' | 'log'> & { readonly keys: Pick<KeyRing, 'open' | 'holds' | 'mac'> }
@@ -73,6 +75,14 @@ export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: stri
   }
   const get = async (key: string): Promise<Kept<T> | undefined> => read(key, await store.get(key))
 
+  const openAll = async (rows: readonly { readonly key: string; readonly value: string }[]) => {
+    const found = await Promise.all(rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await opened(key, value) })))
+    return found.flatMap(({ id, kept }) => {
+      if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
+      return kept && 'value' in kept ? [{ id, value: kept.value }] : []
+    })
+  }
+
   return {
     get: (id) => get(prefix + id),
     async put(id, value, options = {}) {
@@ -88,13 +98,16 @@ export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: stri
       // Looked at first: what does not open is not destroyed.
       return (await get(prefix + id)) && read(prefix + id, await store.take(prefix + id))
     },
-    async list({ after, limit } = {}) {
-      const rows = await store.list(prefix, { ...(after === undefined ? {} : { after: prefix + after }), ...(limit === undefined ? {} : { limit }) })
-      const found = await Promise.all(rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await opened(key, value) })))
-      return found.flatMap(({ id, kept }) => {
-        if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
-        return kept && 'value' in kept ? [{ id, value: kept.value }] : []
-      })
+    list: async ({ after, limit } = {}) =>
+      openAll(await store.list(prefix, { ...(after === undefined ? {} : { after: prefix + after }), ...(limit === undefined ? {} : { limit }) })),
+    async *pages(limit) {
+      for (let after: string | undefined; ; ) {
+        const rows = await store.list(prefix, { limit, ...(after === undefined ? {} : { after }) })
+        yield await openAll(rows)
+        after = rows.at(-1)?.key
+        // Rows, not what could be read of them: a damaged one is no end.
+        if (rows.length < limit) return
+      }
     },
   }
 }

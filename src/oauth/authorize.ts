@@ -3,10 +3,12 @@ import type { Handler, Limit, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
 import { authorizeChecks, type Draft, emptyDraft, tellClient } from './authorize-checks.ts'
+import { snapshotOf } from './client.ts'
 import type { Clients } from './clients.ts'
 import { endpoints } from './endpoints.ts'
 import type { AuthorizationRequest, Flows } from './flows.ts'
 import { ownNavigation, readForm, readQuery, takeSpace } from './form.ts'
+import { loginPath } from './question.ts'
 import { seeOther } from './respond.ts'
 
 export interface AuthorizeDeps {
@@ -23,8 +25,9 @@ export interface AuthorizeDeps {
 const maxRequest = 16_384
 
 /** What the checks have established, as it is kept. */
-const requestOf = (draft: Draft, silent: boolean, ownNavigation: boolean): AuthorizationRequest => ({
+const requestOf = async (draft: Draft, silent: boolean, ownNavigation: boolean): Promise<AuthorizationRequest> => ({
   clientId: draft.client.id,
+  client: await snapshotOf(draft.client, draft.scopes),
   redirectUri: draft.redirectUri,
   redirectSent: draft.redirectSent,
   ...(draft.state !== undefined && { state: draft.state }),
@@ -44,13 +47,17 @@ export const createAuthorize = ({ runtime, directory, find, clients, flows, sess
     // RFC 6749 §3.1 allows POST; its query is never read, so the two cannot be played against each other.
     const params = request.method === 'POST' ? await readForm(request, maxRequest) : readQuery(request)
     const draft = emptyDraft(params, runtime.now())
+    const session = sessions.of(request)
+    session.catch(() => undefined)
     for (const check of checks) await check(draft)
     const silent = draft.prompt.has('none')
-    const known = (await sessions.of(request)) !== undefined
+    const known = (await session) !== undefined
     if (silent && !known) throw tellClient(draft, 'login.required', 'prompt=none without a session')
-    const asked = requestOf(draft, silent, ownNavigation(request))
+    const asked = await requestOf(draft, silent, ownNavigation(request))
     if (!known) await takeSpace(limit, { of: 'authorize', record: asked, ip: visit.ip })
     const { id, cookies } = await flows.open(asked, request)
-    return seeOther(`${endpoints.consent.path}?flow=${id}`, cookies)
+    // Whoever is not signed in would only be sent on from there.
+    const onward = known ? `${endpoints.consent.path}?flow=${id}` : loginPath(id, asked.signedInSince === undefined ? undefined : 'login')
+    return seeOther(onward, cookies)
   }
 }

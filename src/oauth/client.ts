@@ -37,3 +37,19 @@ export const clientView = (client: Client): ClientView => ({ id: client.id, name
  * A client that says nothing of grant types gets one too: the default of RFC 7591 §2 (authorization_code alone) would send its people to the browser every hour.
  */
 export const mayRefresh = (client: Client, scopes: readonly string[]): boolean => client.grantTypes.includes('refresh_token') || scopes.includes('offline_access')
+
+/** A client as an authorization request met it: what its person is shown, and by what a change since then is seen. */
+export interface ClientSnapshot extends ClientView {
+  /** Whether its grants get a refresh token. */
+  readonly refreshable: boolean
+  /** Whether it proves who it is at the token endpoint. */
+  readonly proves: boolean
+  readonly digest: string
+}
+
+export const snapshotOf = async (client: Client, scopes: readonly string[]): Promise<ClientSnapshot> => ({
+  ...clientView(client),
+  refreshable: mayRefresh(client, scopes),
+  proves: client.authMethod !== 'none',
+  digest: await client.digest(),
+})

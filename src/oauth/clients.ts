@@ -12,9 +12,14 @@ import { one } from './form.ts'
 import { createRegistrations, registeredClient } from './registrations.ts'
 import type { ReadRegistration, Registrations } from './registrations.ts'
 
+/** A client, and its registration as it was read, where it has one. */
+export interface FoundClient extends Client {
+  readonly registered?: ReadRegistration
+}
+
 export interface Clients {
   /** The client with this id, for the legs on which a person looks on. Throws `client.unknown`, `client.document` or `client.document-unreachable`. */
-  find(id: string): Promise<Client>
+  find(id: string): Promise<FoundClient>
   /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth` or `client.document-unreachable`. */
   authenticate(request: Request, form: URLSearchParams): Promise<Client>
   readonly registrations: Registrations
@@ -128,7 +133,7 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     const found = await known(id, 'authorize')
     const shown = id.slice(0, 200)
     if (!found) throw new Refusal('client.unknown', `unknown client ${shown}`, { page: { facts: [{ name: 'Client', value: shown }] } })
-    return found.client
+    return found.registered ? { ...found.client, registered: found.registered } : found.client
   }
 
   const checkSecret = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<void> => {

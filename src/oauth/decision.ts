@@ -4,11 +4,11 @@ import { judgeRedirectUri } from '../kit/urls.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Audit } from '../ports/rooms.ts'
 import type { Visit } from '../ports/runtime.ts'
-import { clientView, mayRefresh } from './client.ts'
+import { mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
 import type { Flows } from './flows.ts'
 import type { Grants } from './grants.ts'
-import type { Question } from './question.ts'
+import { type Confirmed, type Question, shownClient } from './question.ts'
 import { seeOther } from './respond.ts'
 import { subjectOf } from './tokens.ts'
 import type { Tokens } from './tokens.ts'
@@ -23,45 +23,55 @@ export interface DecisionsDeps {
   readonly respond: (redirectUri: string, params: Readonly<Record<string, string | undefined>>) => string
 }
 
+export interface Answered {
+  readonly how: 'asked' | 'remembered'
+  /** What else is written with it. */
+  readonly keep?: Promise<unknown>
+}
+
 export interface Decisions {
   /** Both throw `flow.used` when the flow was answered meanwhile. */
-  allow(question: Question, visit: Visit, how: 'asked' | 'remembered'): Promise<Response>
+  allow(question: Confirmed, visit: Visit, answer: Answered): Promise<Response>
   deny(question: Question, visit: Visit): Promise<Response>
 }
 
 export const createDecisions = ({ clients, grants, tokens, flows, pages, record, respond }: DecisionsDeps): Decisions => {
   /** An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect (RFC 8252 §8.1). */
-  const send = ({ flow, client }: Question, params: Readonly<Record<string, string>>, visit: Visit): Response => {
+  const send = ({ flow }: Question, params: Readonly<Record<string, string>>, visit: Visit): Response => {
     const href = respond(flow.redirectUri, { ...params, state: flow.state })
     if (judgeRedirectUri(flow.redirectUri) !== 'native') return seeOther(href, [flows.forget(flow.id)])
-    const page = pages.goBack({ client: clientView(client), href }, visit.requestId)
+    const page = pages.goBack({ client: shownClient(flow), href }, visit.requestId)
     page.headers.append('set-cookie', flows.forget(flow.id))
     return page
   }
 
-  const facts = ({ flow, client, person }: Question, visit: Visit) => ({ client: client.id, person: subjectOf({ person }), resource: flow.resource, scopes: flow.scopes, ip: visit.ip, request_id: visit.requestId })
+  const facts = ({ flow, person }: Question, visit: Visit) => ({ client: flow.clientId, person: subjectOf({ person }), resource: flow.resource, scopes: flow.scopes, ip: visit.ip, request_id: visit.requestId })
 
   return {
     // The grant is made before the flow is spent: what fails in between can be tried again, and of two answers at once the loser's code never leaves this process.
-    async allow(question, visit, how) {
+    async allow(question, visit, { how, keep }) {
       const { flow, client, session, person, read } = question
       const { generation } = question.address.service
       const { redirectUri, redirectSent, resource, scopes, challenge } = flow
       const refreshable = mayRefresh(client, scopes)
-      if (client.kind === 'dynamic') await clients.registrations.use(client.id)
-      const { grant, secret } = await grants.create({
-        person,
-        clientId: client.id,
-        clientName: client.name,
-        redirectUri,
-        redirectSent,
-        resource,
-        ...(generation !== undefined && { serviceGeneration: generation }),
-        scopes,
-        challenge,
-        refreshable,
-        authTime: session.signedInAt,
-      })
+      // Three records that say nothing of one another until the flow is spent: written at once, because each may be far away.
+      const [{ grant, secret }] = await Promise.all([
+        grants.create({
+          person,
+          clientId: client.id,
+          clientName: client.name,
+          redirectUri,
+          redirectSent,
+          resource,
+          ...(generation !== undefined && { serviceGeneration: generation }),
+          scopes,
+          challenge,
+          refreshable,
+          authTime: session.signedInAt,
+        }),
+        client.registered && clients.registrations.use(client.registered),
+        keep,
+      ])
       if (!(await flows.spend(read))) {
         await grants.discard(grant.id)
         throw new Refusal('flow.used')

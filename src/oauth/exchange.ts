@@ -7,7 +7,7 @@ import type { Runtime, Visit } from '../ports/runtime.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import { jsonAnswer } from './form.ts'
-import type { Grant, Grants } from './grants.ts'
+import type { Grant, Grants, ReadGrant } from './grants.ts'
 import { subjectOf } from './tokens.ts'
 import type { Tokens } from './tokens.ts'
 
@@ -24,6 +24,8 @@ export interface ExchangeDeps {
 export interface TokenRequest {
   readonly client: Client
   readonly form: URLSearchParams
+  /** The grant that the presented code or token names, read while the client was; as `grants.read` where it must be read again. */
+  readonly first: (id: string) => Promise<ReadGrant | undefined>
   readonly visit: Visit
   /** Whose grant it is about, as soon as that is known. */
   readonly about: (grant: Grant) => void

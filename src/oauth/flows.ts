@@ -5,10 +5,13 @@ import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { ClientSnapshot } from './client.ts'
 
 /** A validated authorization request. */
 export interface AuthorizationRequest {
   readonly clientId: string
+  /** The pages are drawn from it, so that one record is all they read; before anything is issued the client is asked for anew. */
+  readonly client: ClientSnapshot
   readonly redirectUri: string
   readonly redirectSent: boolean
   readonly state?: string
@@ -97,6 +100,8 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
   const judge = async (id: string, browser: Request): Promise<ReadFlow | Refusal> => {
     const kept = idShape.test(id) ? await records.get(id) : undefined
     if (!kept) return new Refusal('flow.expired', 'no such flow')
+    // Begun under a version that kept no client with it.
+    if ((kept.value.client as ClientSnapshot | undefined) === undefined) return new Refusal('flow.expired', 'kept by a former version')
     // Before the cookie, which is gone once the answer was given: a second click or the back button should hear what happened, not of another browser.
     if (kept.value.answered) return new Refusal('flow.used')
     const found = { flow: kept.value, mark: kept.mark }

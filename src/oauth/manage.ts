@@ -30,7 +30,8 @@ export const createManage = ({ directory, clients, grants, record }: ManageDeps)
   const own = async (request: Request): Promise<Read> => {
     const token = bearer.exec(request.headers.get('authorization') ?? '')?.[1]
     if (token === undefined) throw new Refusal('registration.token-missing', 'no registration access token', { headers: { 'www-authenticate': 'Bearer' } })
-    const read = await registrations.read(new URL(request.url).pathname.split('/').at(-1) ?? '')
+    const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
+    const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)
     if (!read) throw new Refusal('registration.unknown')
     if (!(await registrations.admits(read.registration, token))) throw new Refusal('registration.token-wrong', read.registration.id)
     return read
@@ -51,10 +52,13 @@ export const createManage = ({ directory, clients, grants, record }: ManageDeps)
     return replaced
   }
 
-  const remove = async ({ registration }: Read, { ip, requestId }: Visit): Promise<Response> => {
-    // The client first: without it no grant of it can be refreshed, whatever happens to the rest.
-    await registrations.remove(registration.id)
+  const remove = async (read: Read, { ip, requestId }: Visit): Promise<Response> => {
+    const { registration } = read
+    // The client first: without it no grant of it can be refreshed, whatever happens to the rest. Its record goes last, so that a DELETE that was cut short
+    // can be repeated, and goes on where it was.
+    await registrations.end(read)
     const ended = await grants.revokeOfClient(registration.id, 'client_deleted')
+    await registrations.remove(registration.id)
     record({ event: 'client.deleted', client: registration.id, grants: ended, ip, request_id: requestId })
     return new Response(null, { status: 204, headers: noStore })
   }

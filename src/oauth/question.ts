@@ -2,28 +2,33 @@
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri, redirectHost, redirectMatches } from '../kit/urls.ts'
 import type { UpstreamStep } from '../ports/connections.ts'
-import type { ConsentView } from '../ports/pages.ts'
+import type { ClientView, ConsentView } from '../ports/pages.ts'
 import type { Person } from '../ports/people.ts'
 import type { DescribeFlow, Session } from '../ports/rooms.ts'
 import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import { tellClient } from './authorize-checks.ts'
-import { type Client, clientView, mayRefresh } from './client.ts'
-import type { Clients } from './clients.ts'
+import type { Clients, FoundClient } from './clients.ts'
 import type { Flow, Flows, ReadFlow } from './flows.ts'
 import type { Recollection } from './remembered.ts'
 
 export interface Question {
   readonly read: ReadFlow
   readonly flow: Flow
-  readonly client: Client
   readonly address: Address
   readonly session: Session
   readonly person: Person
 }
 
+/** A question whose client was asked for anew: what it says of itself may have changed since the request, and its present word counts. */
+export interface Confirmed extends Question {
+  readonly client: FoundClient
+}
+
 export interface Questions {
-  /** Throws `redirect.mismatch`, `resource.unknown` or `person.wrong-provider` when the flow makes no sense any more, or not for this person. */
+  /** Throws `resource.unknown` or `person.wrong-provider` when the flow makes no sense any more, or not for this person. */
   pose(read: ReadFlow, session: Session): Promise<Question>
+  /** Throws `client.unknown`, or `redirect.mismatch` when the client does not go by that redirect URI any more. */
+  confirm(question: Question): Promise<Confirmed>
   readonly describe: DescribeFlow
 }
 
@@ -45,18 +50,20 @@ const wrongProvider = ({ id }: Flow, { service }: Address, person: Person): Refu
     },
   })
 
+export const shownClient = ({ client: { id, name, kind, host } }: Flow): ClientView => ({ id, name, kind, ...(host === undefined ? {} : { host }) })
+
 /** What the person is shown. `known`: what they allowed before; `refreshMs`: how long the client stays signed in unused. */
-export const consentView = ({ flow, client, address, person }: Question, known: Recollection, csrf: string, refreshMs: number, upstream?: UpstreamStep): ConsentView => {
+export const consentView = ({ flow, address, person }: Question, known: Recollection, csrf: string, refreshMs: number, upstream?: UpstreamStep): ConsentView => {
   const { id, name, description } = address.service
   const kind = judgeRedirectUri(flow.redirectUri)
   return {
-    client: clientView(client),
+    client: shownClient(flow),
     redirect: { uri: flow.redirectUri, host: redirectHost(flow.redirectUri), loopback: kind === 'loopback', native: kind === 'native' },
     service: { id, name, description, resource: address.resource },
     person,
     scopes: flow.scopes.map((scope) => ({ name: scope, fresh: !known.scopes.includes(scope) })),
     ...(known.changed ? { again: 'changed' as const } : known.scopes.length > 0 && { again: 'same' as const }),
-    ...(mayRefresh(client, flow.scopes) && { staysMs: refreshMs }),
+    ...(flow.client.refreshable && { staysMs: refreshMs }),
     ...(upstream && { upstream }),
     flow: flow.id,
     csrf,
@@ -65,28 +72,31 @@ export const consentView = ({ flow, client, address, person }: Question, known: 
 }
 
 export const createQuestions = ({ find, clients, flows }: QuestionsDeps): Questions => {
-  const subject = async (flow: Flow): Promise<{ readonly client: Client; readonly address: Address }> => {
-    const client = await clients.find(flow.clientId)
-    // What the client says of itself may have changed since the request; its present word counts.
-    if (!client.redirectUris.some((registered) => redirectMatches(registered, flow.redirectUri))) throw new Refusal('redirect.mismatch', `${client.id}: ${flow.redirectUri}`)
+  const addressOf = async (flow: Flow): Promise<Address> => {
     const address = await find(flow.resource)
     if (!address) throw tellClient(flow, 'resource.unknown', flow.resource)
-    return { client, address }
+    return address
   }
 
   return {
     async pose(read, session) {
       const { flow } = read
       const { person } = session
-      const { client, address } = await subject(flow)
+      const address = await addressOf(flow)
       const { provider } = address.service
       if (provider !== undefined && provider !== person.provider) throw wrongProvider(flow, address, person)
-      return { read, flow, client, address, session, person }
+      return { read, flow, address, session, person }
+    },
+    async confirm(question) {
+      const { flow } = question
+      const client = await clients.find(flow.clientId)
+      if (!client.redirectUris.some((registered) => redirectMatches(registered, flow.redirectUri)))
+        throw new Refusal('redirect.mismatch', `${client.id}: ${flow.redirectUri}`)
+      return { ...question, client }
     },
     async describe(id, request) {
       const flow = await flows.peek(id, request)
-      const found = flow && (await subject(flow))
-      return found && { client: clientView(found.client), address: found.address }
+      return flow && { client: shownClient(flow), address: await addressOf(flow) }
     },
   }
 }

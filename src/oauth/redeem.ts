@@ -53,7 +53,7 @@ export const createRedeem = ({ runtime, find, grants, tokens, record }: Exchange
     if (verifier === undefined) throw new Refusal('request.malformed', 'no code_verifier', { say: 'code_verifier is required.' })
     const challenge = verifierShape.test(verifier) ? await digest(verifier) : undefined
     const claim = tokens.readCode(code)
-    const read = claim && (await grants.read(claim.grantId))
+    const read = claim && (await request.first(claim.grantId))
     if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'no such code')
     const { grant } = read
     await check(grant, { request, redirectUri, challenge })

@@ -61,7 +61,7 @@ export const createRefresh = ({ runtime, config, find, grants, tokens, record }:
     const claim = tokens.readRefresh(presented)
     if (!claim) throw new Refusal('refresh.unknown', 'not a refresh token')
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
-      const read = await grants.read(claim.grantId)
+      const read = await (attempt === 0 ? request.first : grants.read)(claim.grantId)
       if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read) throw new Refusal('refresh.unknown', 'no such refresh token')
       const { grant } = read
       if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `token of ${grant.clientId} sent by ${client.id}`)

@@ -1,6 +1,6 @@
 // Dynamic registrations (RFC 7591) at rest: one sealed record a client, gone when it lies unused for too long, renewed by use.
 import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
-import { createRecords } from '../kit/records.ts'
+import { createRecords, type Records } from '../kit/records.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Client } from './client.ts'
 import type { ClientMetadata } from './client-metadata.ts'
@@ -12,6 +12,8 @@ export interface Registration {
   readonly secretDigest?: string
   /** Digest of the registration access token (RFC 7592 §3). */
   readonly accessDigest: string
+  /** It was deleted, and its grants are being ended: nothing but that goes on. */
+  readonly ended?: true
   /** Nobody has allowed this client anything yet. */
   readonly unused?: true
   /** Epoch ms. */
@@ -31,9 +33,13 @@ export interface Registrations {
   read(id: string): Promise<ReadRegistration | undefined>
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
   replace(read: ReadRegistration, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
+  /** One that may be ended already, for whoever deletes it. */
+  readEnded(id: string): Promise<ReadRegistration | undefined>
+  /** From now on it is unknown to everything but `readEnded`. */
+  end(read: ReadRegistration): Promise<void>
   remove(id: string): Promise<void>
   /** Somebody allowed the client something: from now on its use renews it. */
-  use(id: string): Promise<void>
+  use(read: ReadRegistration): Promise<void>
   /** Sets the expiry of a client in use back; at most one write a day and client. */
   renew(read: ReadRegistration): Promise<void>
   /** Epoch seconds at which a registration ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
@@ -43,6 +49,8 @@ export interface Registrations {
 }
 
 const renewEveryMs = 86_400_000
+/** How long somebody may take to repeat a DELETE that did not come to its end. */
+const endedMs = 86_400_000
 /** Every lost compare-and-set means that somebody else won one, so this many in a row mean that something is broken. */
 const maxAttempts = 10
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
@@ -67,19 +75,42 @@ interface Secret {
 }
 const withDigest = async (secret: string): Promise<Secret> => ({ secret, secretDigest: await digest(secret) })
 
+type PutOptions = NonNullable<Parameters<Records<Registration>['put']>[2]>
+
+const createReads = (records: Records<Registration>) => {
+  const readEnded: Registrations['readEnded'] = async (id) => {
+    const kept = idShape.test(id) ? await records.get(id) : undefined
+    return kept && { registration: kept.value, mark: kept.mark }
+  }
+  const read: Registrations['read'] = async (id) => {
+    const found = await readEnded(id)
+    return found?.registration.ended ? undefined : found
+  }
+
+  /** Writes what `next` makes of it, over the version that was read, and again over a newer one; nothing where `next` has nothing to say. */
+  const change = async (first: ReadRegistration, next: (was: Registration) => Registration | undefined, ttl: (registration: Registration) => PutOptions): Promise<void> => {
+    let found: ReadRegistration | undefined = first
+    for (let attempt = 0; attempt < maxAttempts && found; attempt++) {
+      const changed = next(found.registration)
+      if (!changed || (await records.put(changed.id, changed, { ...ttl(changed), only: found.mark }))) return
+      found = await readEnded(changed.id)
+    }
+  }
+  return { read, readEnded, change }
+}
+
 export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>; readonly lifetimeMs: number }): Registrations => {
   // As long as the client is told by `client_secret_expires_at` (RFC 7591 §3.2.1), whether anybody has signed in with it or not.
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
   const records = createRecords<Registration>(runtime, 'client:')
   const secretFor = async (metadata: ClientMetadata): Promise<Secret> => (needsSecret(metadata) ? withDigest(encodeBase64url(runtime.random(32))) : {})
 
-  const read: Registrations['read'] = async (id) => {
-    const kept = idShape.test(id) ? await records.get(id) : undefined
-    return kept && { registration: kept.value, mark: kept.mark }
-  }
+  const { read, readEnded, change } = createReads(records)
 
   return {
     read,
+    readEnded,
+    end: (first) => change(first, ({ ended, ...rest }) => (ended ? undefined : { ...rest, ended: true }), () => ({ ttlMs: endedMs })),
     async create(metadata) {
       const { secret, secretDigest } = await secretFor(metadata)
       const accessToken = `reg-${encodeBase64url(runtime.random(32))}`
@@ -106,14 +137,7 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
     async remove(id) {
       await records.take(id)
     },
-    async use(id) {
-      for (let attempt = 0; attempt < maxAttempts; attempt++) {
-        const found = await read(id)
-        if (!found?.registration.unused) return
-        const { unused: _, ...used } = { ...found.registration, renewedAt: runtime.now() }
-        if (await records.put(id, used, { ...ttl, only: found.mark })) return
-      }
-    },
+    use: (first) => change(first, ({ unused, ...rest }) => (unused ? { ...rest, renewedAt: runtime.now() } : undefined), () => ttl),
     async renew({ registration, mark }) {
       const now = runtime.now()
       // The id alone is no secret: whoever knows it must not keep a registration alive that nobody uses.

@@ -5,15 +5,13 @@ import { judgeRedirectUri } from '../kit/urls.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address } from '../ports/services.ts'
-import type { Client } from './client.ts'
 import type { Flow } from './flows.ts'
 
-/** What the answer was about. */
+/** What the answer was about; the client as the person is shown it. */
 export interface Question {
   readonly person: Person
-  readonly client: Client
   readonly address: Address
-  readonly flow: Pick<Flow, 'redirectUri' | 'resource' | 'scopes'>
+  readonly flow: Pick<Flow, 'client' | 'redirectUri' | 'resource' | 'scopes'>
 }
 
 /** What is known of a question from before. */
@@ -28,7 +26,8 @@ export interface Recollection {
 
 export interface Remembered {
   recall(question: Question): Promise<Recollection>
-  keep(question: Question): Promise<void>
+  /** Adds what was allowed now to what is `known`. */
+  keep(question: Question, known: Recollection): Promise<void>
 }
 
 interface Answer {
@@ -46,7 +45,7 @@ export interface RememberedDeps {
  * Any program on a computer can listen on a loopback port or register a scheme, and take the name of a client that does not prove who it is (RFC 8252 §8.6): its
  * person is asked each time, and what was allowed before only shows what is new. An https redirect URI leads to whoever holds the domain.
  */
-const isProven = ({ client, flow }: Question): boolean => client.authMethod !== 'none' || judgeRedirectUri(flow.redirectUri) === 'https'
+const isProven = ({ flow }: Question): boolean => flow.client.proves || judgeRedirectUri(flow.redirectUri) === 'https'
 
 /** The redirect URI counts in full where the answer stands for the person, port included. Elsewhere the port, which a client may change each time, is left out. */
 const placeOf = (question: Question): string => {
@@ -57,22 +56,21 @@ const placeOf = (question: Question): string => {
 export const createRemembered = ({ runtime }: RememberedDeps): Remembered => {
   const records = createRecords<Answer>(runtime, 'consent:')
   const idOf = (question: Question): Promise<string> => {
-    const { person, client, flow, address } = question
-    return digest(JSON.stringify([person.provider, person.subject, client.id, placeOf(question), flow.resource, address.service.generation ?? '']))
+    const { person, flow, address } = question
+    return digest(JSON.stringify([person.provider, person.subject, flow.client.id, placeOf(question), flow.resource, address.service.generation ?? '']))
   }
 
   const recall: Remembered['recall'] = async (question) => {
     const answer = (await records.get(await idOf(question)))?.value
-    const changed = answer !== undefined && answer.client !== (await question.client.digest())
+    const changed = answer !== undefined && answer.client !== question.flow.client.digest
     const scopes = answer && !changed ? answer.scopes : []
     return { scopes, changed, settles: isProven(question) && question.flow.scopes.every((scope) => scopes.includes(scope)) }
   }
 
   return {
     recall,
-    async keep(question) {
-      const allowed = [...new Set([...(await recall(question)).scopes, ...question.flow.scopes])]
-      const answer: Answer = { client: await question.client.digest(), scopes: allowed }
+    async keep(question, known) {
+      const answer: Answer = { client: question.flow.client.digest, scopes: [...new Set([...known.scopes, ...question.flow.scopes])] }
       await records.put(await idOf(question), answer, { ttlMs: rememberMs })
     },
   }

@@ -34,6 +34,8 @@ export interface Store {
   put(key: string, value: string, options?: PutOptions): Promise<Mark | undefined>
   /** Atomic read-and-delete: of any number of parallel takers exactly one receives the entry. */
   take(key: string): Promise<Entry | undefined>
+  /** The same for many keys, each a step of its own; the entries that were there, by key. For a store that asks less by it than by one `take` each; absent elsewhere. */
+  takeMany?(keys: readonly string[]): Promise<ReadonlyMap<string, Entry>>
   /** Live records whose key starts with the prefix, ascending. */
   list(prefix: string, options?: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]>
 }

@@ -14,14 +14,21 @@ type DurableObjectStub<T = unknown> = Fetcher & {
   [K in Exclude<keyof T, 'fetch' | 'alarm'>]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never
 }
 
+interface DurableObjectGetOptions {
+  /** Where the object should be made, if it is not there yet. */
+  readonly locationHint?: string
+}
+
 interface DurableObjectNamespace<T = unknown> {
   idFromName(name: string): DurableObjectId
   /** Drawn at random; nobody can guess it. */
   newUniqueId(): DurableObjectId
   /** Throws for a text that is no id of this namespace. */
   idFromString(id: string): DurableObjectId
-  get(id: DurableObjectId): DurableObjectStub<T>
-  getByName(name: string): DurableObjectStub<T>
+  get(id: DurableObjectId, options?: DurableObjectGetOptions): DurableObjectStub<T>
+  getByName(name: string, options?: DurableObjectGetOptions): DurableObjectStub<T>
+  /** The objects of one jurisdiction; a name means another object in each. */
+  jurisdiction(jurisdiction: string): DurableObjectNamespace<T>
 }
 
 type SqlValue = string | number | null | ArrayBuffer

@@ -38,6 +38,18 @@ const nobody = (config: Config): boolean =>
   Object.keys(config.oauth_providers).length === 0 &&
   (Object.keys(config.mcp_services).length === 0 || Object.values(config.mcp_services).some((service) => service.auth_required))
 
+const locations = ['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me']
+const jurisdictions = ['eu', 'us', 'fedramp', 'fedramp-high']
+
+/** A wrong word would make every call to an object fail. */
+const placeLacks = ({ LOCATION_HINT: location, JURISDICTION: jurisdiction }: Environment): readonly Lack[] => {
+  const wrong = (name: string, value: unknown, known: readonly string[]): Lack[] =>
+    value === undefined || value === '' || known.includes(value as string)
+      ? []
+      : [{ text: `${name} – is not a place of Durable Objects that this version knows. Use one of: ${known.join(', ')}.`, open: false }]
+  return [...wrong('LOCATION_HINT', location, locations), ...wrong('JURISDICTION', jurisdiction, jurisdictions)]
+}
+
 const lacksOf = (config: Config, env: Environment): readonly Lack[] => [
   ...(env.STORE === undefined
     ? [step('STORE – the Durable Object binding is missing. Keep durable_objects and migrations as they are in the wrangler.jsonc of this project.')]
@@ -45,6 +57,7 @@ const lacksOf = (config: Config, env: Environment): readonly Lack[] => [
   ...(env.LINES === undefined
     ? [step('LINES – the Durable Object binding is missing. Keep durable_objects and migrations as they are in the wrangler.jsonc of this project.')]
     : []),
+  ...placeLacks(env),
   ...(config.session_secret === undefined
     ? [step('session_secret – this Worker has no root secret. Run: npx wrangler secret put SESSION_SECRET (random text, e.g. of: openssl rand -hex 32)')]
     : []),

@@ -9,6 +9,9 @@ export interface Environment {
   /** Workers KV, a cache only; either name, or none. */
   readonly OAUTH_KV?: KVNamespace
   readonly SESSIONS?: KVNamespace
+  /** Where the objects of the records are made at the first deployment, and whose law they stay under. */
+  readonly LOCATION_HINT?: string
+  readonly JURISDICTION?: string
   /** The configuration: YAML or JSON text, or the object itself in `vars` of wrangler.jsonc. */
   readonly POSTERN_CONFIG?: string | object
   readonly [name: string]: unknown

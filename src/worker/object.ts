@@ -2,6 +2,7 @@
 import { DurableObject } from 'cloudflare:workers'
 import type { Entry, ListOptions, Mark, PutOptions, SweptStore } from '../ports/store.ts'
 import { createSqlStore, type SqlDriver } from '../stores/sql.ts'
+import { alive, living } from './follow.ts'
 
 /** Expired records are absent at once; their space comes back within the hour. */
 const sweepMs = 3_600_000
@@ -11,12 +12,6 @@ const expiring = 'SELECT 1 FROM records WHERE expires_at IS NOT NULL LIMIT 1'
 const driverOf = (sql: SqlStorage): SqlDriver => ({
   all: (text, values) => sql.exec<Record<string, string | number | null>>(text, ...values).toArray(),
 })
-
-/** What a subscriber sends now and then, and what the platform answers for the object without waking it. */
-export const [alive, living] = ['alive?', 'alive']
-
-/** Where an object is asked, by WebSocket, to tell of every change of a record. */
-export const followUrl = (key: string): string => `https://records.invalid/follow?key=${encodeURIComponent(key)}`
 
 const close = (socket: WorkerSocket, code: number): void => {
   try {
@@ -85,6 +80,16 @@ export class RecordObject extends DurableObject {
   async remove(key: string): Promise<Entry | undefined> {
     const taken = await this.#store.take(key)
     if (taken) this.#tell(key)
+    return taken
+  }
+
+  /** One call for many: each is taken as by `remove`. */
+  async removeMany(keys: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
+    const taken = new Map<string, Entry>()
+    for (const key of keys) {
+      const entry = await this.remove(key)
+      if (entry) taken.set(key, entry)
+    }
     return taken
   }
 

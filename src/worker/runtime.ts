@@ -9,7 +9,7 @@ import { openKeys } from './keys.ts'
 import { createLines } from './lines.ts'
 import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
-import { createObjectStore } from './store.ts'
+import { openStore } from './open-store.ts'
 
 interface WorkerRuntimeOptions {
   readonly config: Config
@@ -26,12 +26,13 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
   if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined) throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
   const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
   const log = createLog(config.debug ? 'debug' : config.log_level, now)
-  const store = createObjectStore(env.STORE)
+  const store = await openStore(env.STORE, env, now)
+  const { JURISDICTION: jurisdiction } = env
   return {
     now,
     random,
     outbound: createOutbound({ allowOrigins: [] }),
-    lines: createLines(env.LINES, url.href),
+    lines: createLines(jurisdiction ? env.LINES.jurisdiction(jurisdiction) : env.LINES, url.href),
     defer: (work) => waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,
     store,

@@ -1,5 +1,6 @@
 // The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays one atomic step and load spreads.
 import { Refusal } from '../kit/refusal.ts'
+import { markerKey } from '../kit/sealed-with.ts'
 import type { Store, Subscribe } from '../ports/store.ts'
 import { createBoundedStore } from '../stores/bounded.ts'
 import type { RecordObject } from './object.ts'
@@ -31,6 +32,11 @@ const storeOf = (object: Object): Store => ({
   get: (key) => attempt(() => object(shardOf(key)).read(key), true),
   put: (key, value, options = {}) => attempt(() => object(shardOf(key)).write(key, value, options), false),
   take: (key) => attempt(() => object(shardOf(key)).remove(key), false),
+  async takeMany(keys) {
+    const byShard = Map.groupBy(keys, shardOf)
+    const parts = await Promise.all([...byShard].map(([shard, some]) => attempt(() => object(shard).removeMany(some), false)))
+    return new Map(parts.flatMap((part) => [...part]))
+  },
   async list(prefix, options = {}) {
     const limit = options.limit ?? 100
     const parts = await Promise.all(
@@ -47,10 +53,41 @@ export interface ObjectStore extends Store {
   readonly subscribe: Subscribe
 }
 
-/** `space` keeps apart the records of several stores in one namespace; a deployment has one. */
-export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject>, space = 'records'): ObjectStore => {
+/** Where objects are made. Neither moves one that exists: the location is a wish for the first call, and in another jurisdiction it is another object. */
+export interface Placing {
+  readonly locationHint?: string | undefined
+  readonly jurisdiction?: string | undefined
+}
+
+interface ObjectStoreOptions extends Placing {
+  /** Keeps apart the records of several stores in one namespace; a deployment has one. Default `records`. */
+  readonly space?: string
+  /** Epoch ms. Without it the time limit does not learn the distance. */
+  readonly now?: () => number
+}
+
+/**
+ * Objects are made where they are called from first: all of them when a deployment makes its very first record, from one place, so that a login does not travel from one
+ * end of the world to the other and back. Who cannot be reached is made by whoever calls it next.
+ */
+const together = async (object: Object): Promise<void> => {
+  await Promise.allSettled(Array.from({ length: shards }, (_, shard) => object(shard).list('', { limit: 1 })))
+}
+
+export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject>, options: ObjectStoreOptions = {}): ObjectStore => {
+  const { space = 'records', now, locationHint, jurisdiction } = options
+  const there = jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction)
+  const hint = locationHint === undefined ? undefined : { locationHint }
   // A stub whose object failed stays broken, so each call gets its own.
-  const object: Object = (shard) => namespace.getByName(`${space}-${shard}`)
-  const subscribe = createSubscribe({ objectOf: (key) => object(shardOf(key)), timeoutMs: 3000 })
-  return { ...createBoundedStore(storeOf(object)), subscribe }
+  const object: Object = (shard) => there.getByName(`${space}-${shard}`, hint)
+  const store = createBoundedStore(storeOf(object), { now })
+  return {
+    ...store,
+    async put(key, value, how) {
+      const mark = await store.put(key, value, how)
+      if (key === markerKey && how?.only === 'absent' && mark !== undefined) await together(object)
+      return mark
+    },
+    subscribe: createSubscribe({ objectOf: (key) => object(shardOf(key)), timeoutMs: 3000 }),
+  }
 }

@@ -1,9 +1,12 @@
 // What the platform's limit on calls of one invocation does to what is open for long: never does it keep open what has ended.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openInWorkerd, type WorkerHouse } from '../houses/houses.ts'
-import { form, logIn } from '../houses/login.ts'
+import { createBrowser } from '../houses/browser.ts'
+import { allow, authorizeUrl, form, logIn, redeem } from '../houses/login.ts'
 import { callerOf } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+const ping = { jsonrpc: '2.0', id: 1, method: 'ping' }
 
 let house: WorkerHouse
 let upstream: Upstream
@@ -65,4 +68,35 @@ describe('never does a stream outlive the access of its caller in workerd', () =
       await house.tell('__limit?calls=30')
     }
   }, 40_000)
+})
+
+describe('never does a client that is deleted leave a grant behind', () => {
+  it('where it has 120 of them and one invocation may make 50 calls; and what was cut short goes on when it is asked again', async () => {
+    await house.tell('__limit?calls=1000000')
+    const metadata = { client_name: 'Many', redirect_uris: ['http://127.0.0.1:5000/cb'], token_endpoint_auth_method: 'none' }
+    const made = await house.fetch(`${house.origin}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(metadata) })
+    const { client_id: id, registration_access_token: token } = (await made.json()) as { client_id: string; registration_access_token: string }
+    const client = { id, redirectUri: metadata.redirect_uris[0] as string }
+    const browser = createBrowser(house.fetch, house.origin)
+    const tokens: string[] = []
+    for (let i = 0; i < 120; i++) {
+      const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
+      const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
+      tokens.push(((await (await redeem(house, client, code, asking.verifier)).json()) as { access_token: string }).access_token)
+    }
+    const remove = () => house.fetch(`${house.origin}/oauth/register/${id}`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } })
+    const statusOf = async (access: string): Promise<number> => (await callerOf(house, `${house.origin}/echo/mcp`, access).post(ping)).status
+    // Too few for the whole: the client is gone at once, and the rest when it is asked for again.
+    await house.tell('__limit?calls=25')
+    const cut = await remove()
+    expect([cut.status, cut.headers.get('retry-after')]).toEqual([503, '1'])
+    await house.tell('__limit?calls=50')
+    expect((await house.fetch(`${house.origin}/oauth/authorize?client_id=${id}`)).status).toBe(400)
+    await calls()
+    expect((await remove()).status).toBe(204)
+    expect((await calls()).length).toBeLessThanOrEqual(36)
+    house.advance(1000)
+    expect(new Set(await Promise.all(tokens.map(statusOf)))).toEqual(new Set([401]))
+    expect((await remove()).status).toBe(404)
+  }, 120_000)
 })

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Refusal, type RefusalCode } from '../../src/kit/refusal.ts'
-import type { Store } from '../../src/ports/store.ts'
+import type { Entry, Store } from '../../src/ports/store.ts'
 import { shardOf } from '../../src/worker/shard.ts'
 import { startWorkerd, type Workerd } from '../houses/workerd.ts'
 import { storeContract } from './store.ts'
@@ -38,6 +38,7 @@ const spaceOf = (space = `space-${++spaces}`) => {
     get: (key) => ask('get', key),
     put: (key, value, options = {}) => ask('put', key, value, options),
     take: (key) => ask('take', key),
+    takeMany: async (some) => new Map(await ask<[string, Entry][]>('takeMany', some)),
     list: (prefix, options = {}) => ask('list', prefix, options),
   }
   return { space, store, ask }
@@ -49,6 +50,16 @@ storeContract('Durable Objects', () => {
 })
 
 describe('records in Durable Objects', () => {
+  test('many at once are a take of each: what was there, for one of two takers', async () => {
+    const { store } = spaceOf()
+    await Promise.all(keys.map((key) => store.put(key, `v ${key}`)))
+    const answers = await Promise.all([store.takeMany?.([...keys, 'grant:none']), store.takeMany?.(keys)])
+    const taken = answers.flatMap((answer) => [...(answer ?? [])]).map(([key, { value }]) => [key, value] as const)
+    expect(taken).toHaveLength(keys.length)
+    expect(new Map(taken)).toEqual(new Map(keys.map((key) => [key, `v ${key}`])))
+    expect(await store.list('grant:')).toEqual([])
+  })
+
   const keys = Array.from({ length: 120 }, (_, i) => `grant:${String(i).padStart(3, '0')}`)
   const inside = (space: ReturnType<typeof spaceOf>): Promise<readonly { rows: number; alarmInMs: number | null }[]> =>
     Promise.all(Array.from({ length: 16 }, (_, shard) => space.ask<{ rows: number; alarmInMs: number | null }>('inside', shard)))

@@ -1,5 +1,5 @@
 // A store that is slow, or never answers: how long its callers wait, and how many of them.
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createBoundedStore } from '../../src/stores/bounded.ts'
@@ -58,5 +58,34 @@ describe('a store held to its time', () => {
   it('says what the store itself says', async () => {
     const broken = createBoundedStore({ ...createMemoryStore({ now: () => 0 }), get: () => Promise.reject(new Refusal('storage.unavailable', 'connection lost')) })
     expect(await whyOf(broken.get('a'))).toBe('storage.unavailable: connection lost')
+  })
+
+  it('gives a storage that is far away the time it needs, and one that has become slow no more', async () => {
+    vi.useFakeTimers({ now: 0 })
+    try {
+      const inner = createMemoryStore({ now: () => 0 })
+      let takesMs = 900
+      const slow: Store = { ...inner, get: (key) => new Promise<void>((resolve) => void setTimeout(resolve, takesMs)).then(() => inner.get(key)) }
+      const bounded = createBoundedStore(slow, { now: () => Date.now() })
+      const ask = async (): Promise<string> => {
+        const said = whyOf(bounded.get('a'))
+        await vi.advanceTimersByTimeAsync(10_000)
+        return said
+      }
+      expect(await ask()).toBe('answered')
+      takesMs = 2600
+      expect(await ask()).toBe('answered')
+      takesMs = 5
+      expect(await ask()).toBe('answered')
+      takesMs = 2000
+      for (let i = 0; i < 20; i++) expect(await ask()).toBe('storage.unavailable: get took longer than 800 ms')
+      // Where it stays slow, it is far away.
+      for (let i = 0; i < 20; i++) await ask()
+      expect(await ask()).toBe('answered')
+      takesMs = 9000
+      expect(await ask()).toBe('storage.unavailable: get took longer than 3000 ms')
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })

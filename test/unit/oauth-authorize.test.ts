@@ -62,7 +62,7 @@ describe('a loopback redirect URI', () => {
   it.each(['127.0.0.1', 'localhost', '[::1]'])('[A6] [hostile D4] on %s matches at any port, with the same host and path only', async (host) => {
     const world = await createWorld()
     const client = await register(world, { redirect_uris: [`http://${host}/cb`] })
-    expect((await ask(world, client, { redirect_uri: `http://${host}:49152/cb` })).location?.pathname).toBe('/oauth/consent')
+    expect((await ask(world, client, { redirect_uri: `http://${host}:49152/cb` })).location?.pathname).toBe('/login')
     const swapped = host === 'localhost' ? '127.0.0.1' : 'localhost'
     for (const other of [`http://${swapped}:49152/cb`, `http://${host}:49152/cb2`, `https://${host}:49152/cb`]) expect((await ask(world, client, { redirect_uri: other })).code).toBe('redirect.mismatch')
   })

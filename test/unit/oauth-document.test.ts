@@ -29,7 +29,7 @@ describe('a client that names its document', () => {
 
   it('[A6] [hostile D4] may come back on any port of a loopback redirect in its document', async () => {
     const world = await worldWith()
-    expect((await ask(world, { ...client, redirectUri: 'http://localhost:51234/callback' })).location?.pathname).toBe('/oauth/consent')
+    expect((await ask(world, { ...client, redirectUri: 'http://localhost:51234/callback' })).location?.pathname).toBe('/login')
     expect((await ask(world, { ...client, redirectUri: 'http://127.0.0.1:51234/callback' })).code).toBe('redirect.mismatch')
   })
 
@@ -78,7 +78,7 @@ describe('a client that names its document', () => {
       expect(world.web.asked).toHaveLength(1)
       world.web.pages.set(url, { body: document })
       world.clock.now += 60_000
-      expect((await ask(world, client)).location?.pathname).toBe('/oauth/consent')
+      expect((await ask(world, client)).location?.pathname).toBe('/login')
     }
     for (const status of [201, 204, 301, 404, 500]) {
       const world = await createWorld()

@@ -46,9 +46,10 @@ const perform = async ({ space, call, args }: Asked, namespace: DurableObjectNam
   if (call === 'breaks') return object.breaks()
   // Straight to one object, whatever the key: records that the hash would have put elsewhere.
   if (call === 'write') return object.write(String(rest[0]), String(rest[1]), {})
-  const store = createObjectStore(namespace as DurableObjectNamespace<never>, space)
+  const store = createObjectStore(namespace as DurableObjectNamespace<never>, { space })
   const method = store[call as keyof typeof store] as (...args: readonly unknown[]) => Promise<unknown>
-  return method(...args)
+  const answer = await method(...args)
+  return answer instanceof Map ? [...answer] : answer
 }
 
 export default {

@@ -1,0 +1,133 @@
+// What a call, a login and a stream cost on Workers, in calls to Durable Objects: the numbers of docs/reference/workers.md.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createBrowser } from '../houses/browser.ts'
+import { openInWorkerd, type WorkerHouse } from '../houses/houses.ts'
+import { authorizeUrl, logIn, person, redeem, refresh, register } from '../houses/login.ts'
+import { callerOf } from '../houses/people.ts'
+import { call } from '../houses/proxied.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { startWorkerd } from '../houses/workerd.ts'
+
+let house: WorkerHouse
+let upstream: Upstream
+beforeAll(async () => {
+  upstream = await openUpstream()
+  house = await openInWorkerd({ upstream: upstream.url })
+}, 60_000)
+afterAll(async () => {
+  await house.close()
+  await upstream.close()
+})
+const calls = async (): Promise<string[]> => JSON.parse(String(await house.tell('__calls'))) as string[]
+
+describe('calls to objects', () => {
+  it('of a first login, step by step: twenty-one, and three of a refresh', async () => {
+    // Signing keys are there, and it is known that no service was ever added.
+    await logIn(house)
+    await calls()
+    const resource = `${house.origin}/echo/mcp`
+    const steps: [string, readonly string[]][] = []
+    const step = async <T>(what: string, work: Promise<T>): Promise<T> => {
+      const answer = await work
+      steps.push([what, (await calls()).toSorted()])
+      return answer
+    }
+    await step('challenge', house.fetch(resource, { method: 'POST' }))
+    await step('metadata', house.fetch(`${house.origin}/.well-known/oauth-protected-resource/echo/mcp`))
+    await step('metadata', house.fetch(`${house.origin}/.well-known/oauth-authorization-server`))
+    const client = await step('register', register(house))
+    const asking = authorizeUrl(house, client, { resource })
+    const browser = createBrowser(house.fetch, house.origin)
+    const page = await step('authorize, login page', browser.go(asking.url))
+    const consent = await step('password, consent page', browser.submit(page, '/login', { ...person }))
+    const back = await step('allow', browser.submit(consent, '/oauth/consent', { decision: 'allow' }))
+    const answer = await step('redeem', redeem(house, client, new URL(back.url).searchParams.get('code') ?? '', asking.verifier))
+    const tokens = (await answer.json()) as { access_token: string; refresh_token: string }
+    await step('refresh', refresh(house, client, tokens.refresh_token))
+    expect(steps).toEqual([
+      ['challenge', []],
+      ['metadata', []],
+      ['metadata', []],
+      ['register', ['write client']],
+      ['authorize, login page', ['read client', 'read flow', 'write flow']],
+      ['password, consent page', ['read connection', 'read consent', 'read flow', 'read flow', 'read session', 'write session']],
+      ['allow', ['read client', 'read consent', 'read flow', 'read session', 'write client', 'write consent', 'write flow', 'write grant']],
+      ['redeem', ['read client', 'read grant', 'write grant']],
+      ['refresh', ['read client', 'read grant', 'write grant']],
+    ])
+  })
+
+  it('of a call: one when nobody called for half a second, none back to back, and the services beside it once in half a minute', async () => {
+    const resource = `${house.origin}/echo/mcp`
+    const { tokens } = await logIn(house, resource)
+    const caller = callerOf(house, resource, tokens.access_token)
+    const cost = async (aheadMs: number): Promise<readonly string[]> => {
+      house.advance(aheadMs)
+      await calls()
+      expect((await caller.post(call())).status).toBe(200)
+      return calls()
+    }
+    // What is read once a minute beside the work has just been read.
+    await cost(61_000)
+    for (let i = 0; i < 5; i++) expect(await cost(1000)).toEqual(['read grant'])
+    for (let i = 0; i < 5; i++) expect(await cost(0)).toEqual([])
+    expect((await cost(31_000)).toSorted()).toEqual(['read grant', 'read services-version'])
+  })
+})
+
+describe('a deployment whose objects are 900 ms away', () => {
+  it('serves a whole login, a refresh and a call', async () => {
+    const far = await openInWorkerd({ upstream: upstream.url })
+    try {
+      await far.tell('__slow?ms=900')
+      const { client, tokens } = await logIn(far)
+      expect((await refresh(far, client, tokens.refresh_token)).status).toBe(200)
+      expect((await callerOf(far, `${far.origin}/echo/mcp`, tokens.access_token).post(call())).status).toBe(200)
+    } finally {
+      await far.close()
+    }
+  }, 90_000)
+})
+
+describe('the first record of a deployment', () => {
+  it('has every object made beside it, from the same place', async () => {
+    const fresh = await openInWorkerd({ upstream: upstream.url })
+    try {
+      await fresh.fetch(`${fresh.origin}/oauth/jwks`)
+      const made = JSON.parse(String(await fresh.tell('__calls'))) as string[]
+      expect(made.filter((name) => name === 'list ')).toHaveLength(16)
+      await fresh.fetch(`${fresh.origin}/oauth/jwks`)
+      expect(JSON.parse(String(await fresh.tell('__calls')))).toEqual([])
+    } finally {
+      await fresh.close()
+    }
+  }, 60_000)
+})
+
+describe('the place of the records', () => {
+  it('is asked for with every call to an object, and a word that means no place is told at the start', async () => {
+    const placing = await startWorkerd({ entry: 'test/workers/placing.ts' })
+    try {
+      const asked = async (query: string): Promise<unknown> => (await fetch(`${placing.origin}/?${query}`)).json()
+      expect(await asked('')).toEqual([[null, 'records-12', null]])
+      expect(await asked('hint=weur')).toEqual([[null, 'records-12', { locationHint: 'weur' }]])
+      expect(await asked('hint=weur&jurisdiction=eu')).toEqual([['eu', 'records-12', { locationHint: 'weur' }]])
+    } finally {
+      await placing.close()
+    }
+    const secret = { SESSION_SECRET: 'q3Vt8Zx1Lw6Bn4Rk9Yp2Hs7Dg5Fj0Cm_eU', LOCAL_USER: 'ana', LOCAL_PASSWORD: person.password }
+    const wrong = await startWorkerd({ vars: { ...secret, LOCATION_HINT: 'europe', JURISDICTION: 'de' } })
+    try {
+      const answer = await fetch(`${wrong.origin}/`)
+      expect([answer.status, ((await answer.json()) as { faults: unknown }).faults]).toEqual([
+        503,
+        [
+          'LOCATION_HINT – is not a place of Durable Objects that this version knows. Use one of: wnam, enam, sam, weur, eeur, apac, oc, afr, me.',
+          'JURISDICTION – is not a place of Durable Objects that this version knows. Use one of: eu, us, fedramp, fedramp-high.',
+        ],
+      ])
+    } finally {
+      await wrong.close()
+    }
+  }, 60_000)
+})
