@@ -65,7 +65,7 @@ describe('a store held to its time', () => {
     try {
       const inner = createMemoryStore({ now: () => 0 })
       let takesMs = 900
-      const slow: Store = { ...inner, get: (key) => new Promise<void>((resolve) => void setTimeout(resolve, takesMs)).then(() => inner.get(key)) }
+      const slow: Store = { ...inner, get: (key) => new Promise((resolve) => void setTimeout(() => resolve(inner.get(key)), takesMs)) }
       const bounded = createBoundedStore(slow, { now: () => Date.now() })
       const ask = async (): Promise<string> => {
         const said = whyOf(bounded.get('a'))
