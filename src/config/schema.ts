@@ -110,7 +110,15 @@ const service = z
       .min(1)
       .default(['mcp'])
       .describe('Scopes a token must hold to use the service; also the default of a request that names none.'),
-    timeout: z.number().int().min(1).max(3_600_000).default(300_000).describe('Longest wait for the first byte of an answer; of a command, the longest silence during a call. Milliseconds.'),
+    timeout: z
+      .number()
+      .int()
+      .min(1)
+      .max(3_600_000)
+      .default(300_000)
+      .describe(
+        'Longest wait for the first byte of an answer; of a command, the longest silence during a call. A server that closes the connection, or a process that ends, is noticed at once. Milliseconds.',
+      ),
     max_body: z.number().int().min(1024).max(1_073_741_824).optional().describe('Largest request body. Bytes. Absent: 4194304, and for a command 10485760, which is the longest line it may write itself.'),
     identity: identity.prefault({}),
     upstream_auth: upstreamAuthKeys,

@@ -122,6 +122,7 @@ export const refusals = {
     1502,
     'The MCP server answered with a Content-Type that MCP does not use. Its operator must mend it.',
   ),
+  'upstream.message': row(502, 'temporarily_unavailable', 1502, 'The MCP server answered with something that is not a JSON-RPC message.'),
   'upstream.credential': row(502, 'temporarily_unavailable', 1502, "The MCP server refused the gateway's credentials. Its operator must set upstream_auth."),
   'upstream.redirect': row(502, 'temporarily_unavailable', 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'),
   'upstream.session': row(502, 'temporarily_unavailable', 1502, 'The MCP server gave a session id that is malformed or belongs to somebody else.'),

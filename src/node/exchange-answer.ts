@@ -1,6 +1,7 @@
 // The answer of one exchange, from its head to its end: relayed as it comes.
 import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { beginsAsJson, isRpcAnswer } from '../kit/rpc-answer.ts'
 import type { Admission, AnswerHead } from '../ports/calls.ts'
 import { conclude, type Exchange, fail, settle, told } from './exchange-state.ts'
 import { finish, flush, start, write } from './reply.ts'
@@ -17,8 +18,28 @@ const begin = (exchange: Exchange, admission: Admission, head: AnswerHead): void
   exchange.deadline = head.events ? Infinity : time + admission.timeoutMs
   if (head.events && fieldOf(head.headers, 'content-encoding') === undefined) exchange.comment = time + admission.keepAliveMs
   if (head.events) exchange.unwatch = admission.watch?.(() => dismiss(exchange))
-  start(exchange.reply, head)
+  if (head.judge) exchange.judged = { head, pieces: [], size: 0 }
+  else start(exchange.reply, head)
+  if (!head.bodiless) return
+  exchange.muted = true
+  finish(exchange.reply)
 }
+
+/** The body is here, or too large to wait for: its head, and what came of it. */
+const release = (exchange: Exchange, whole: boolean): void => {
+  const { judged } = exchange
+  if (!judged) return
+  exchange.judged = undefined
+  const body = Buffer.concat(judged.pieces)
+  start(exchange.reply, whole ? (judged.head.judge?.(body) ?? judged.head) : judged.head)
+  if (body.length > 0) write(exchange.reply, body)
+}
+
+const mostJudged = 65_536
+const nothing = new Uint8Array()
+
+/** Who failed is said in place of what is seen not to be an answer. */
+const refuseMessage = (exchange: Exchange, admission: Admission): void => fail(exchange, admission.fault('message', 'a body of JSON that is no JSON-RPC'))
 
 const catchUp = (exchange: Exchange, admission: Admission, head: AnswerHead): void => {
   if (!exchange.admission) return
@@ -82,6 +103,17 @@ function data(this: Exchange, piece: Buffer): void {
     this.early.push(Buffer.from(piece))
     return
   }
+  if (this.muted) return
+  if (this.judged) {
+    this.judged.size += piece.length
+    this.judged.pieces.push(Buffer.from(piece))
+    if (this.judged.size > mostJudged) release(this, false)
+    return
+  }
+  if (reply.head?.rpc && !reply.begun && !reply.held && !beginsAsJson(piece)) {
+    refuseMessage(this, admission)
+    return
+  }
   if (this.comment !== Infinity) this.comment = this.now() + admission.keepAliveMs
   else this.deadline = this.now() + admission.timeoutMs
   if (!write(reply, piece)) waitFor(this)
@@ -98,8 +130,13 @@ function end(this: Exchange): void {
     this.earlyEnd = true
     return
   }
-  const { reply } = this
-  const status = reply.head?.status ?? 0
+  release(this, true)
+  const { reply, admission } = this
+  if (admission && reply.head?.rpc && !reply.begun && !isRpcAnswer(reply.held ?? nothing)) {
+    refuseMessage(this, admission)
+    return
+  }
+  const status = this.muted ? 202 : (reply.head?.status ?? 0)
   finish(reply)
   settle(this, { result: 'answered', status, bytesOut: reply.bytes, ...told(this) })
 }

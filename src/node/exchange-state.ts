@@ -1,6 +1,6 @@
 // One exchange with an upstream: what is known of it, and its end, which comes once.
 import { Refusal } from '../kit/refusal.ts'
-import type { Admission, Outcome } from '../ports/calls.ts'
+import type { Admission, AnswerHead, Outcome } from '../ports/calls.ts'
 import { abandon } from './connections.ts'
 import type { Connection, Pool, Tenant } from './connections.ts'
 import type { Deadlines, Timed } from './deadlines.ts'
@@ -25,6 +25,10 @@ export interface Exchange extends Timed, Tenant {
   /** What came while the head's consequences were being written down. */
   early: Buffer[] | undefined
   earlyEnd: boolean
+  /** What came of a body that the head waits for. */
+  judged: { readonly head: AnswerHead; readonly pieces: Buffer[]; size: number } | undefined
+  /** The answer is complete for its caller; the rest of the upstream's is let go by. */
+  muted: boolean
   /** The response has more to send than its reader takes. */
   waiting: boolean
   /** Ends the question whether the caller may still hear this stream. */

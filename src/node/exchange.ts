@@ -43,7 +43,7 @@ function idle(this: Exchange): void {
 
 /** The caller closed the connection: the upstream hears of it at once (2026-07-28 transports: closing the stream is cancelling). */
 function left(this: Exchange): void {
-  if (!this.admission) return
+  if (!this.admission || this.muted) return
   const { connection, reply } = this
   settle(this, { result: 'aborted', status: reply.begun ? (reply.head?.status ?? 0) : 0, bytesOut: reply.bytes, ...told(this) })
   reply.over = true
@@ -71,6 +71,8 @@ export const createExchange = ({ admission, response, failedTo, lane, deadlines,
     failedTo,
     early: undefined,
     earlyEnd: false,
+    judged: undefined,
+    muted: false,
     waiting: false,
     unwatch: undefined,
     lane,

@@ -46,6 +46,12 @@ export interface AnswerHead {
   readonly headers: readonly string[]
   /** A stream of server-sent events: each piece is passed on as it comes. */
   readonly events: boolean
+  /** Nothing of the upstream's body is passed on. */
+  readonly bodiless?: true
+  /** The body must be JSON-RPC; what is seen not to be is refused. */
+  readonly rpc?: true
+  /** Asked with the whole body, where that is small, before anything is passed on: the head that it really has. */
+  readonly judge?: (body: Uint8Array) => AnswerHead
 }
 
 export type Upstream =
@@ -68,7 +74,7 @@ export interface Outcome {
 }
 
 /** Why an upstream gave no answer. */
-export type UpstreamFault = 'timeout' | 'unreachable' | 'closed' | 'busy' | 'answer'
+export type UpstreamFault = 'timeout' | 'unreachable' | 'closed' | 'busy' | 'answer' | 'message'
 
 /** A call that may go: where, with what, and what must be done when the answer comes and when it is over. */
 export interface Admission {

@@ -1,13 +1,13 @@
 // The admission itself: what the upstream will read, and what follows from its answer.
 import type { Admission, Answer, Upstream } from '../ports/calls.ts'
-import { createRelay } from './answer.ts'
+import { accepted, createRelay, type Relayed, unlessLost } from './answer.ts'
 import type { Cors } from './cors.ts'
 import { createFinish, faultOf, refusedOn } from './ending.ts'
 import { createForward } from './http.ts'
 import { learn } from './learn.ts'
 import { isRepeatable } from './repeatable.ts'
 import { createNextTry, superseded, upstreamFor } from './next-try.ts'
-import { type Passed, rpcIdOf } from './passed.ts'
+import { isAsking, type Passed, rpcIdOf } from './passed.ts'
 import type { Showing, Try } from './showing.ts'
 import { fieldsOf } from './upstream-fields.ts'
 import type { Watch } from './watch.ts'
@@ -42,7 +42,13 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
   const now = (): number => runtime.now()
   const [relay, forward] = [createRelay(), createForward()]
   const finish = createFinish({ now, record })
-
+  const headOf = (passed: Passed, status: number, rawHeaders: readonly string[]): Relayed => {
+    const { call, session } = passed
+    const [{ service }, asks, extra] = [call.address, isAsking(passed), added(call, cors, always)]
+    if (!asks && call.head.method === 'POST' && status >= 200 && status < 300) return accepted(extra)
+    const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, asks: asks && service.upstream.kind === 'http', extra })
+    return status === 400 && session !== undefined ? unlessLost(head, () => void sessions.forget(session, service).catch(() => undefined)) : head
+  }
   const nextTry = createNextTry({ showing, finish, admit: (tried, fields) => admit(tried, fields) })
 
   const admit = (tried: Try, fields: readonly string[]): Admission => {
@@ -73,7 +79,7 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
       rpcId: rpcIdOf(passed),
       answer(status, rawHeaders) {
         if (follows(status, rawHeaders)) throw superseded(call.address.service.id, status)
-        const head = relay(status, rawHeaders, { service: call.address.service.id, modern: call.modern, extra: added(call, cors, always) })
+        const head = headOf(passed, status, rawHeaders)
         const learning = learn(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)
       },

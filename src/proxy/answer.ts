@@ -17,12 +17,13 @@ const dropped = new Set([
     x-content-type-options x-accel-buffering`.split(/\s+/),
 ])
 
-type Action = 'forward' | 'drop' | 'type' | 'session'
+type Action = 'forward' | 'drop' | 'type' | 'session' | 'coding'
 
 const classify = (name: string): Action => {
   const lower = name.toLowerCase()
   if (lower === 'content-type') return 'type'
   if (lower === 'mcp-session-id') return 'session'
+  if (lower === 'content-encoding') return 'coding'
   return dropped.has(lower) || lower.startsWith('access-control-') || lower.startsWith('cross-origin-') ? 'drop' : 'forward'
 }
 
@@ -33,6 +34,7 @@ const errors: ReadonlySet<string> = new Set([...answers, ...forErrors])
 
 interface Kind {
   readonly events: boolean
+  readonly json: boolean
   /** Statuses from here on may have it; Infinity for none. */
   readonly from: number
   /** What the gateway adds to such an answer: flat list. */
@@ -55,7 +57,7 @@ const leastStatus = (type: string | undefined, media: MediaType | undefined): nu
 const readKind = (type: string | undefined): Kind => {
   const media = type === undefined ? undefined : readMediaType(type)
   const events = media?.essence === 'text/event-stream'
-  return { events, from: leastStatus(type, media), added: [...(events ? ['X-Accel-Buffering', 'no'] : []), ...inert] }
+  return { events, json: media?.essence === 'application/json', from: leastStatus(type, media), added: [...(events ? ['X-Accel-Buffering', 'no'] : []), ...inert] }
 }
 
 export interface Relayed extends AnswerHead {
@@ -78,7 +80,7 @@ const refuseStatus = (status: number, service: string, rawHeaders: readonly stri
  * and log in again), `upstream.redirect` for every 3xx (nothing is followed, nobody is sent elsewhere), and
  * `upstream.media-type` for a Content-Type that servers of MCP do not use.
  */
-export const createRelay = (): ((status: number, rawHeaders: readonly string[], about: { readonly service: string; readonly modern: boolean; readonly extra: readonly string[] }) => Relayed) => {
+export const createRelay = (): ((status: number, rawHeaders: readonly string[], about: { readonly service: string; readonly modern: boolean; readonly asks: boolean; readonly extra: readonly string[] }) => Relayed) => {
   const known = new Map<string, Action>()
   const actionOf = (name: string): Action => {
     const before = known.get(name)
@@ -95,11 +97,12 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
     if (kinds.size < 200 && (type?.length ?? 0) <= 200) kinds.set(type, kind)
     return kind
   }
-  return (status, rawHeaders, { service, modern, extra }) => {
+  return (status, rawHeaders, { service, modern, asks, extra }) => {
     refuseStatus(status, service, rawHeaders)
     const headers: string[] = []
     let type: string | undefined
     let session: string | undefined
+    let coded = false
     for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
       const name = rawHeaders[i] as string
       const value = rawHeaders[i + 1] as string
@@ -112,15 +115,33 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
         if (modern) continue
         session = value
       }
+      if (action === 'coding') coded = true
       headers.push(name, value)
     }
-    const { events, from, added } = kindOf(type)
+    const { events, json, from, added } = kindOf(type)
     if (status < from) {
       const why = `${service} answered ${status} with Content-Type ${String(type).slice(0, 200)}`
       throw new Refusal('upstream.media-type', why)
     }
     for (const field of added) headers.push(field)
     for (const field of extra) headers.push(field)
-    return { status, headers, events, session }
+    const rpc = asks && json && status === 200 && !coded
+    return rpc ? { status, headers, events, session, rpc } : { status, headers, events, session }
   }
 }
+
+/** To what asks for nothing (notifications, responses) every success is answered alike: 202 without a body (streamable-http, sending messages). */
+export const accepted = (extra: readonly string[]): Relayed => ({ status: 202, headers: [...inert, ...extra, 'Content-Length', '0'], events: false, session: undefined, bodiless: true })
+
+const decoder = new TextDecoder()
+const mentionsSession = (body: Uint8Array): boolean => /session/i.test(decoder.decode(body as Uint8Array<ArrayBuffer>))
+
+/** A session that the server no longer has is 404, whichever status the server says it by: clients begin anew on 404 alone (streamable-http, session management). */
+export const unlessLost = (head: Relayed, forget: () => void): Relayed => ({
+  ...head,
+  judge(body) {
+    if (!mentionsSession(body)) return head
+    forget()
+    return { ...head, status: 404 }
+  },
+})

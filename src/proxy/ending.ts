@@ -18,6 +18,7 @@ const faultWords = {
   closed: ['upstream.closed', (name: string) => `${name} closed the connection before it answered. The request may have been carried out.`],
   busy: ['upstream.busy', undefined],
   answer: ['upstream.answer', undefined],
+  message: ['upstream.message', (name: string) => `${name} answered with something that is not a JSON-RPC message.`],
 } as const
 
 /** Why an upstream gave no answer. */

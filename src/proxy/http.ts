@@ -1,12 +1,15 @@
 // Carrying an admission out with fetch: Workers, tests in process, and services that live in this process on every runtime.
-import { fieldOf } from '../kit/http.ts'
+import { fieldOf, readBounded } from '../kit/http.ts'
 import { isLostConnection, networkReason } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { beginsAsJson, isRpcAnswer } from '../kit/rpc-answer.ts'
 import type { Admission, Answer, AnswerHead, Fetch, Outcome } from '../ports/calls.ts'
 import type { Service } from '../ports/services.ts'
+import { beginBody } from './begun-body.ts'
 import { bridgeResponse } from './bridged.ts'
 import { createMold, headersOf, type Mold } from './mold.ts'
 import { createPatience, endless, type Patience } from './patience.ts'
+import { relayed } from './relay-body.ts'
 import { relayEvents } from './relay-events.ts'
 
 export interface FetchDeps {
@@ -66,62 +69,6 @@ const ask = (admission: Carried, fetch: Fetch, molds: Molds, signal: AbortSignal
   return fetch(`${upstream.origin}${upstream.path}`, init)
 }
 
-interface Relaying {
-  readonly source: ReadableStream<Uint8Array>
-  /** Number of bytes, where known. */
-  readonly length: number
-  readonly ended: (result: Outcome['result'], bytes: number) => void
-  readonly leave: () => void
-  /** Longest silence between two pieces, ms; absent where somebody else keeps the time. */
-  readonly silentMs?: number | undefined
-}
-
-/** Waits for a piece no longer than that. A reader of ours that takes its time asks for none, so its slowness does not count. */
-const inTime = async <T>(piece: Promise<T>, silentMs: number | undefined): Promise<T> => {
-  if (silentMs === undefined) return piece
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Refusal('upstream.timeout', `nothing for ${silentMs} ms`)), silentMs)
-  try {
-    return await Promise.race([piece, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
-/** The upstream's body with an ending: whichever comes first of its last byte, its failure, and the caller's leaving. */
-const relayed = ({ source, length, ended, leave, silentMs }: Relaying): ReadableStream<Uint8Array> => {
-  const reader = source.getReader()
-  let bytes = 0
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      try {
-        const { done, value } = await inTime(reader.read(), silentMs)
-        if (done) {
-          ended('answered', bytes)
-          controller.close()
-          return
-        }
-        bytes += value.byteLength
-        controller.enqueue(value)
-        if (bytes !== length) return
-        ended('answered', bytes)
-        controller.close()
-      } catch (error) {
-        // Cut off, never closed: a truncated answer must not look complete.
-        ended('failed', bytes)
-        controller.error(error)
-        leave()
-        reader.cancel().catch(() => undefined)
-      }
-    },
-    async cancel(reason) {
-      ended('aborted', bytes)
-      leave()
-      await reader.cancel(reason).catch(() => undefined)
-    },
-  })
-}
-
 const named = (error: Refusal, { fault }: Pick<Admission, 'fault'>): Refusal => {
   if (error.detail.say !== undefined) return error
   if (error.code === 'upstream.timeout') return fault('timeout', error.why)
@@ -147,26 +94,53 @@ const headOf = async (response: Response, admission: Carried): Promise<AnswerHea
   }
 }
 
+const notRpc = (admission: Carried): Refusal => admission.fault('message', 'a body of JSON that is no JSON-RPC')
+
+const unreadable =
+  (admission: Carried, leave: () => void) =>
+  (error: unknown): never => {
+    leave()
+    throw admission.fault(error instanceof Refusal && error.code === 'upstream.timeout' ? 'timeout' : 'answer', String(error))
+  }
+
 const relay = async (response: Response, { admission, molds, leave, ended, patience, silentMs, now }: Carrying): Promise<Response> => {
-  const head = await headOf(response, admission)
+  const first = await headOf(response, admission)
+  const body = first.judge && response.body ? await patience.wait(readBounded(response.body, wholeBytes)).catch(unreadable(admission, leave)) : undefined
+  const head = body && first.judge ? first.judge(body) : first
   const { status } = head
   const answeredAt = now()
   const answer = (body: ArrayBuffer | ReadableStream<Uint8Array> | null): Response => new Response(body, { status, headers: molds.told(head.headers) })
-  if (!response.body || bodiless.has(status)) {
+  if (body) {
+    ended({ result: 'answered', status, bytesOut: body.byteLength, answeredAt })
+    return answer(body.buffer)
+  }
+  if (head.bodiless) {
+    leave()
+    await response.body?.cancel().catch(() => undefined)
+  }
+  if (!response.body || head.bodiless || bodiless.has(status)) {
+    if (head.rpc) throw notRpc(admission)
     ended({ result: 'answered', status, bytesOut: 0, answeredAt })
     return answer(null)
   }
   const length = Number(fieldOf(head.headers, 'content-length') ?? Number.NaN)
   if (length <= wholeBytes && !head.events) {
-    const whole = await patience.wait(response.arrayBuffer()).catch((error: unknown) => {
-      leave()
-      throw admission.fault(error instanceof Refusal ? 'timeout' : 'answer', String(error))
-    })
+    const whole = await patience.wait(response.arrayBuffer()).catch(unreadable(admission, leave))
+    if (head.rpc && !isRpcAnswer(new Uint8Array(whole))) throw notRpc(admission)
     ended({ result: 'answered', status, bytesOut: whole.byteLength, answeredAt })
     return answer(whole)
   }
+  const begun = head.rpc && Number.isNaN(length) ? await beginBody(response.body, wholeBytes, patience.wait).catch(unreadable(admission, leave)) : undefined
+  if (begun && !(begun.all ? beginsAsJson : isRpcAnswer)(begun.first)) {
+    leave()
+    throw notRpc(admission)
+  }
+  if (begun && !begun.all) {
+    ended({ result: 'answered', status, bytesOut: begun.first.byteLength, answeredAt })
+    return answer(begun.first.buffer)
+  }
   patience.stop()
-  const relaying = { source: response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status, bytesOut, answeredAt }), leave, silentMs }
+  const relaying = { source: begun?.all ?? response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status, bytesOut, answeredAt }), leave, silentMs }
   return answer(head.events ? relayEvents(relaying, admission, head) : relayed(relaying))
 }
 
@@ -179,12 +153,10 @@ const noAnswer =
   }
 
 /** A connection that the server was just closing carries nothing; what may be sent twice is. */
-const onceMore =
-  (signal: AbortSignal | undefined, send: () => Promise<Response>) =>
-  (error: unknown): Promise<Response> => {
-    if (signal?.aborted !== true && isLostConnection(error)) return send()
-    throw error
-  }
+const onceMore = (signal: AbortSignal | undefined, send: () => Promise<Response>) => (error: unknown): Promise<Response> => {
+  if (signal?.aborted !== true && isLostConnection(error)) return send()
+  throw error
+}
 
 /** The signal that a call ends by, and how to end it. Where the runtime ends it by itself, the caller's own signal says all. */
 const leaving = (admission: Carried, { fetch, signal }: FetchDeps): { readonly signal: AbortSignal | undefined; readonly leave: () => void; readonly forget: () => void } => {

@@ -16,6 +16,7 @@ export interface Inbound {
   method: string | undefined
   name: string | undefined
   type: string | undefined
+  accept: string | undefined
   encoding: string | undefined
   length: string | undefined
   chunked: boolean
@@ -59,11 +60,11 @@ const captured = new Map<string, Action>([
   ],
   [
     'content-type',
-    (into, name, value) => {
+    (into, _, value) => {
       into.type = joined(into.type, value)
-      into.forward.push(name, value)
     },
   ],
+  ['accept', (into, _, value) => void (into.accept = joined(into.accept, value))],
 ])
 
 /** Names that carry an identity, an address, a credential or a routing decision somewhere in the wild: only the gateway may speak in them (docs/reference/headers.md). */
@@ -106,6 +107,7 @@ const empty = (): Inbound => ({
   method: undefined,
   name: undefined,
   type: undefined,
+  accept: undefined,
   encoding: undefined,
   length: undefined,
   chunked: false,

@@ -18,3 +18,10 @@ export interface Passed {
 
 /** The JSON-RPC request that an error about the call belongs to. */
 export const rpcIdOf = ({ envelope }: Passed): RpcId => (envelope === undefined ? null : errorId(envelope))
+
+/** Whether anything in it asks for an answer: a request. */
+export const isAsking = ({ envelope }: Passed): boolean => {
+  const messages = envelope?.messages ?? []
+  for (let i = 0; i < messages.length; i++) if (messages[i]?.kind === 'request') return true
+  return false
+}

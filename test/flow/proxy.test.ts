@@ -190,9 +190,10 @@ describe.each(houses)('%s', (house_, open) => {
     await until(() => proxied.held.length === 1, 'the call')
     proxied.held[0]!.writeHead(200, { 'content-type': 'application/json' })
     proxied.held[0]!.write('{"jsonrpc":"2.0","id":7,"result":{"half":')
-    const body = (await answer).text()
+    // Some runtimes wait for the whole of it, and answer 502; what has begun is cut off.
+    const whole = answer.then(async (came) => (came.status === 200 ? came.text() : Promise.reject(new Error(String(came.status)))))
     proxied.held[0]!.destroy()
-    await expect(body).rejects.toThrow()
+    await expect(whole).rejects.toThrow()
   })
 
   it.each(['GET', 'HEAD', 'POST', 'DELETE', 'PUT', 'PATCH'])('answers a %s without a token by the way to one [B1] [hostile A10]', async (method) => {

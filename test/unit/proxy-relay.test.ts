@@ -42,7 +42,7 @@ describe('the answer of an upstream', () => {
     ...['Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'"],
   ]
   const relay = createRelay()
-  const about = { service: 'demo', modern: false, extra: ['X-Request-Id', 'r1'] }
+  const about = { service: 'demo', modern: false, asks: false, extra: ['X-Request-Id', 'r1'] }
   const codeOf = (status: number): string => {
     try {
       relay(status, [], about)
