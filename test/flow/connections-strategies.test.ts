@@ -60,7 +60,7 @@ describe.each(houses)('%s', (_name, open) => {
 
   it('who is calling: a preset of headers and a free map', async () => {
     const headers = await heardAt(await callerAt('named'))
-    expect(headers).toMatchObject({ 'x-user-id': 'ana', 'x-user-email': 'ana@example.com', 'x-user-name': 'Ana Example', 'x-user-provider': 'local', 'x-tenant': 'local-ana' })
+    expect(headers).toMatchObject({ 'x-user-id': 'local:ana', 'x-user-email': 'ana@example.com', 'x-user-name': 'Ana Example', 'x-user-provider': 'local', 'x-tenant': 'local-ana' })
     expect(headers).not.toHaveProperty('authorization')
   })
 
