@@ -3,8 +3,8 @@ import { refusalOf } from './kit/refusal-log.ts'
 import { Refusal, rpcError } from './kit/refusal.ts'
 import type { Pages, ProblemView } from './ports/pages.ts'
 
-/** Who reads the answer: a person, an OAuth client, an MCP client, or anybody who fetches JSON. */
-export type Surface = 'page' | 'oauth' | 'mcp' | 'json'
+/** Who reads the answer: a person, an OAuth client, an MCP client, anybody who fetches JSON, or (`both`) a program unless it asks for a page. */
+export type Surface = 'page' | 'oauth' | 'mcp' | 'json' | 'both'
 
 export interface Drawing {
   readonly surface: Surface
@@ -44,7 +44,7 @@ export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
     return new Response(null, { status: 303, headers: { location: drawing.redirectTo(redirect.uri, params), 'cache-control': 'no-store', ...headers } })
   }
   const { surface, requestId } = drawing
-  if (surface === 'page' && wantsPage(drawing.accept)) {
+  if ((surface === 'page' && wantsPage(drawing.accept)) || (surface === 'both' && /text\/html/.test(drawing.accept))) {
     const page = drawing.pages.problem(drawing.problemFor(refusal, requestId))
     for (const [name, value] of Object.entries(headers)) page.headers.set(name, value)
     return page

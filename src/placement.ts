@@ -43,6 +43,7 @@ const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, { publi
   scopes: service.scopes,
   timeoutMs: timeoutOf(service),
   maxBodyBytes: service.max_body ?? (service.command === undefined ? 4_194_304 : 10_485_760),
+  passHeaders: service.pass_headers,
   auth: service.upstream_auth,
   identity: service.identity,
 })

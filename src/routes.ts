@@ -91,7 +91,7 @@ export const routeTable = ({ handlers: h, registration }: Pick<RoutesOptions, 'h
   { paths: ['/readyz'], what: 'Ready for requests: 503 while draining or without storage', surface: 'json', cors: false, on: { GET: h.status.ready }, anyHost: true },
   { paths: ['/services'], what: 'The services by id; their addresses for a signed-in person, or at a gateway on a loopback address', surface: 'json', cors: true, on: { GET: h.servicesList.services } },
   { paths: ['/services/:id'], what: 'One service, told in the same way', surface: 'json', cors: true, on: { GET: h.servicesList.service } },
-  { paths: ['/encode'], what: 'The host that encodes a server’s domain, as JSON or page; ?domain=', surface: 'page', cors: false, on: { GET: h.encode } },
+  { paths: ['/encode'], what: 'The host that encodes a server’s domain, as JSON or page; ?domain=', surface: 'both', cors: false, on: { GET: h.encode } },
   { paths: ['/api/services'], what: 'For administrators: the services, and adding one (session cookie, X-CSRF-Token)', surface: 'json', cors: false, on: { GET: h.services.list, POST: h.services.add } },
   { paths: ['/api/services/:id'], what: 'For administrators: one service, and removing one that was added', surface: 'json', cors: false, on: { GET: h.services.show, DELETE: h.services.remove } },
   { paths: ['/api/processes'], what: 'For administrators: the processes of services that are commands, those that failed last, and what each wrote to standard error', surface: 'json', cors: false, on: { GET: h.services.processes } },

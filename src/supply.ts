@@ -97,6 +97,14 @@ const replace = (directory: LivingDirectory, placement: Placement, listeners: re
   return directory
 }
 
+/** Said of each at the start, and of one that comes later when it does. */
+const tellPublic = ({ log }: Pick<Runtime, 'log'>, services: readonly Service[]): void => {
+  for (const { id, authRequired } of services) {
+    if (authRequired) continue
+    log('warn', 'service.public', { service: id, message: `The service "${id}" needs no login: whoever reaches this gateway can use it.` })
+  }
+}
+
 /** The configuration may have taken a name or a host of those that were added, since they were. */
 const tellShadowed = ({ log }: Pick<Runtime, 'log'>, { clashes }: LivingDirectory, named: readonly Added[]): void => {
   for (const { id } of named) log('warn', 'service.shadowed', { service: id, why: 'the configuration has one of that name, which is served in its place' })
@@ -107,12 +115,16 @@ export const createSupply = ({ config: started, runtime, directory, first, servi
   const registry = createRegistry(runtime)
   const listeners: GoneListener[] = []
   let config = started
-  const apply = (added: readonly Added[]): void =>
+  tellPublic(runtime, directory.services)
+  const apply = (added: readonly Added[]): void => {
+    const before = new Set(directory.services)
     tellShadowed(
       runtime,
       replace(directory, placementOf(config, first, serviceOf, added), listeners),
       added.filter(({ id }) => Object.hasOwn(config.mcp_services, id)),
     )
+    tellPublic(runtime, directory.services.filter((service) => !before.has(service)))
+  }
   const fixed = (service: Service): boolean => first.includes(service) || Object.hasOwn(config.mcp_services, service.id)
   const added = createAdded({ registry, runtime, directory, apply, fixed })
   const { load, refresh, serving } = added

@@ -5,7 +5,7 @@ import { shapeAt } from './shape.ts'
 
 const onlyWithCommand = Object.keys(commandKeys).filter((key) => key !== 'command')
 /** What a URL has and a command has not. */
-const onlyWithUrl = ['transport']
+const onlyWithUrl = ['transport', 'pass_headers']
 /** Written by the gateway for every process. */
 const ownNames = ['POSTERN_PROCESS']
 

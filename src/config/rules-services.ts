@@ -60,11 +60,22 @@ const headers = (draft: Draft, report: Report, id: string): void => {
   }
 }
 
+const passed = (draft: Draft, report: Report, id: string): void => {
+  const path = ['mcp_services', id, 'pass_headers']
+  const written = new Set(draft.keys('mcp_services', id, 'identity', 'headers').map(sameHeader))
+  for (const index of draft.positions(...path)) {
+    const name = sameHeader(draft.text(...path, index) ?? '')
+    if (ownHeaders.test(name)) report.fault([...path, index], 'is a header that the gateway or the protocol writes itself')
+    if (written.has(name)) report.fault([...path, index], 'is written by identity.headers: a caller must not set it')
+  }
+}
+
 const services: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) {
     place(draft, report, id)
     provider(draft, report, id)
     headers(draft, report, id)
+    passed(draft, report, id)
   }
 }
 

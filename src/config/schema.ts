@@ -121,6 +121,10 @@ const service = z
       ),
     max_body: z.number().int().min(1024).max(1_073_741_824).optional().describe('Largest request body. Bytes. Absent: 4194304, and for a command 10485760, which is the longest line it may write itself.'),
     identity: identity.prefault({}),
+    pass_headers: z
+      .array(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/, 'must be the name of a header'))
+      .default([])
+      .describe('Headers of the caller that reach this server although they speak of people or credentials, such as `X-Api-Key`.'),
     upstream_auth: upstreamAuthKeys,
   })
   .describe('An MCP server behind the gateway.')

@@ -12,4 +12,27 @@ export const isEventStream = (contentType: string | undefined): boolean =>
 export const endsLine = (piece: Uint8Array): boolean => piece.length > 0 && piece[piece.length - 1] === 0x0a
 
 /** A comment, ignored by every client, that keeps idle connections open and shows when a peer is gone. */
+/** Comments on a stream that has been silent for a whole interval, and no sooner or later. */
+export interface KeepAlive {
+  /** Something else went out. */
+  wrote(): void
+  stop(): void
+}
+
+/** `comment` is called after `everyMs` of silence, and again after as much more. */
+export const createKeepAlive = (everyMs: number, comment: () => void): KeepAlive => {
+  const beat = (): void => {
+    timer = setTimeout(beat, everyMs)
+    comment()
+  }
+  let timer = setTimeout(beat, everyMs)
+  return {
+    wrote() {
+      clearTimeout(timer)
+      timer = setTimeout(beat, everyMs)
+    },
+    stop: () => clearTimeout(timer),
+  }
+}
+
 export const keepAliveComment = ': keep-alive\n\n'

@@ -53,6 +53,7 @@ export const refusals = {
   'registration.metadata': row(400, 'invalid_client_metadata', 1400, 'The registration request is malformed.'),
   'registration.redirect': row(400, 'invalid_redirect_uri', 1400, 'No redirect URI can be accepted: use https, http on a loopback host, or an app scheme; no fragment, no credentials.'),
   'registration.token-missing': row(401, 'invalid_token', 1401, 'Send the registration access token as a bearer token.'),
+  'registration.token-invalid': row(401, 'invalid_token', 1401, 'This is not a registration access token of this gateway. Send the registration_access_token of the registration.'),
   'registration.token-wrong': row(403, 'access_denied', 1403, 'This registration access token does not belong to this client.'),
   'registration.unknown': row(404, 'invalid_request', 1404, 'There is no such client registration.'),
   // authorization requests (src/oauth)

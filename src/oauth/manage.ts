@@ -28,7 +28,10 @@ export const createManage = ({ directory, clients, grants, record }: ManageDeps)
   const { registrations } = clients
 
   const own = async (request: Request): Promise<Read> => {
-    const token = bearer.exec(request.headers.get('authorization') ?? '')?.[1]
+    const sent = request.headers.get('authorization')
+    const token = bearer.exec(sent ?? '')?.[1]
+    // RFC 7592 §2.1: as of any bearer token that is not valid (RFC 6750 §3.1).
+    if (token === undefined && sent !== null) throw new Refusal('registration.token-invalid', 'not the form of a registration access token', { headers: { 'www-authenticate': 'Bearer error="invalid_token"' } })
     if (token === undefined) throw new Refusal('registration.token-missing', 'no registration access token', { headers: { 'www-authenticate': 'Bearer' } })
     const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
     const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)

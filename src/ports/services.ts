@@ -40,6 +40,8 @@ export interface Service {
   readonly timeoutMs: number
   /** Largest request body, bytes. */
   readonly maxBodyBytes: number
+  /** Header names of callers that reach this server although they could claim something with them. */
+  readonly passHeaders?: readonly string[]
   /** How the upstream is signed in to; absent: nothing is known of that. */
   readonly auth?: UpstreamAuth
   readonly identity: { readonly preset: IdentityPreset; readonly headers: Readonly<Record<string, string>>; readonly assertion: boolean }

@@ -1,6 +1,6 @@
 // An event stream that the gateway itself writes (WHATWG HTML §9.2): held back when its reader is slow, kept open by comments, and told when the reader leaves.
 import { utf8 } from '../kit/bytes.ts'
-import { keepAliveComment } from '../kit/events.ts'
+import { createKeepAlive, keepAliveComment } from '../kit/events.ts'
 
 export interface EventWriter {
   readonly body: ReadableStream<Uint8Array>
@@ -35,7 +35,6 @@ export const createEventWriter = ({ keepAliveMs, gone }: EventWriterOptions): Ev
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined
   let waiting: PromiseWithResolvers<void> | undefined
   let over = false
-  let quiet = true
   const proceed = (): void => {
     waiting?.resolve()
     waiting = undefined
@@ -43,7 +42,7 @@ export const createEventWriter = ({ keepAliveMs, gone }: EventWriterOptions): Ev
   const finish = (): boolean => {
     if (over) return false
     over = true
-    clearInterval(timer)
+    alive.stop()
     proceed()
     return true
   }
@@ -57,15 +56,14 @@ export const createEventWriter = ({ keepAliveMs, gone }: EventWriterOptions): Ev
     },
     { highWaterMark: roomBytes, size: (piece) => piece?.byteLength ?? 0 },
   )
-  const timer = setInterval(() => {
-    if (quiet && (controller?.desiredSize ?? 0) > 0) controller?.enqueue(comment)
-    quiet = true
-  }, keepAliveMs)
+  const alive = createKeepAlive(keepAliveMs, () => {
+    if ((controller?.desiredSize ?? 0) > 0) controller?.enqueue(comment)
+  })
   return {
     body,
     write(data, about = {}) {
       if (over || !controller) return
-      quiet = false
+      alive.wrote()
       controller.enqueue(encoded(data, about))
     },
     room() {

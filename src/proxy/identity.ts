@@ -5,7 +5,7 @@ import type { Principal } from '../ports/people.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Service } from '../ports/services.ts'
 import { boundedText, headerGroups, headerText, isAscii } from './header-text.ts'
-import { normalName } from './inbound.ts'
+import { normalName } from './claiming-headers.ts'
 
 type Values = Readonly<Record<'id' | 'sub' | 'login' | 'email' | 'name' | 'provider' | 'avatar' | 'groups', string | undefined>>
 

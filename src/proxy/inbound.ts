@@ -1,5 +1,6 @@
 // One pass over a request's header fields: what the gateway itself reads, and what may go on to the server behind it.
 import { hopByHop, trimWhitespace } from '../kit/http.ts'
+import { isGatewaysOwn, normalName } from './claiming-headers.ts'
 
 export interface Inbound {
   /** Flat list of what may be forwarded as it is, in its order; `Mcp-Session-Id` and `Last-Event-ID` are not among it. */
@@ -67,33 +68,13 @@ const captured = new Map<string, Action>([
   ['accept', (into, _, value) => void (into.accept = joined(into.accept, value))],
 ])
 
-/** Names that carry an identity, an address, a credential or a routing decision somewhere in the wild: only the gateway may speak in them (docs/reference/headers.md). */
-export const droppedNames: readonly string[] = `host expect cookie cookie2 forwarded via referer x-request-id x-host
-  x-real-ip x-client-ip true-client-ip cf-connecting-ip cf-connecting-ipv6 fastly-client-ip x-cluster-client-ip client-ip cf-worker
-  remote-user remote-name remote-email remote-groups user username groups roles x-user x-username x-userid x-userinfo x-email x-name x-login
-  x-groups x-group x-roles x-role x-sub x-subject x-principal x-identity x-account x-admin x-permissions x-scope x-scopes
-  x-mcp-identity mcp-init-host router-key x-api-userinfo x-jwt-assertion x-access-token x-id-token x-token client-cert client-cert-chain
-  x-http-method x-http-method-override x-method-override x-original-url x-rewrite-url x-override-url
-  x-serverless-authorization x-endpoint-api-userinfo x-apigateway-api-userinfo x-consumer-id x-consumer-username x-consumer-custom-id
-  x-credential-identifier`.split(/\s+/)
-
-export const droppedPrefixes: readonly string[] = `x-user- x-auth- x-remote- x-forwarded- x-authenticated- x-authorization- x-identity- x-original- x-rewrite-
-  x-verified- x-webauth- x-token- x-claim- x-jwt- x-impersonate- impersonate- x-mcp-user x-postern- proxy- remote- sec- access-control-
-  cf-access- x-amzn-oidc- x-goog-authenticated- x-goog-iap- x-ms-client- x-ms-token- x-pomerium- x-authentik- x-vouch- x-authelia- x-keycloak-
-  x-okta- x-azure- oidc- x-oidc- tailscale- teleport- ssl-client- x-ssl- x-client-cert x-envoy-`.split(/\s+/)
-
-const dropped = new Set([...hopByHop, ...droppedNames])
-
-/** One spelling for all that servers take for the same name: CGI and WSGI read `_` as `-`, every case is one. */
-export const normalName = (name: string): string => name.toLowerCase().replaceAll('_', '-')
-
-const classify = (name: string, reserved: ReadonlySet<string>): Action => {
+const classify = (name: string, reserved: ReadonlySet<string>, passed: ReadonlySet<string>): Action => {
   const exact = captured.get(name.toLowerCase())
   if (exact) return exact
   const normal = normalName(name)
   // A captured name in another spelling (`Mcp_Session_Id`, `Content_Length`) is never what the gateway judged.
-  if (captured.has(normal) || dropped.has(normal) || reserved.has(normal)) return drop
-  return droppedPrefixes.some((prefix) => normal.startsWith(prefix)) ? drop : forward
+  if (captured.has(normal) || hopByHop.has(normal) || reserved.has(normal)) return drop
+  return passed.has(normal) || !isGatewaysOwn(normal) ? forward : drop
 }
 
 const empty = (): Inbound => ({
@@ -123,14 +104,15 @@ const withoutListed = (fields: readonly string[], connection: string): string[] 
 
 /**
  * A reader for one service. `reserved` are further names (normal form) that only the gateway may send there: those of the configured
- * identity headers. What a name means is remembered, for at most 1,000 names.
+ * identity headers. `passed`: names that the operator lets through to this service although callers could claim something with them. What a name means is remembered,
+ * for at most 1,000 names.
  */
-export const createInbound = (reserved: ReadonlySet<string>): ((rawHeaders: readonly string[]) => Inbound) => {
+export const createInbound = (reserved: ReadonlySet<string>, passed: ReadonlySet<string> = new Set()): ((rawHeaders: readonly string[]) => Inbound) => {
   const known = new Map<string, Action>()
   const actionOf = (name: string): Action => {
     const before = known.get(name)
     if (before !== undefined) return before
-    const action = classify(name, reserved)
+    const action = classify(name, reserved, passed)
     if (known.size < 1000 && name.length <= 64) known.set(name, action)
     return action
   }

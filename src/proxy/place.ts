@@ -8,7 +8,8 @@ import type { Endpoint, EndpointOf } from './endpoint.ts'
 import { type Health, healthOf } from './health.ts'
 import { createIdentity } from './identity.ts'
 import type { Identity } from './identity.ts'
-import { createInbound, normalName } from './inbound.ts'
+import { normalName } from './claiming-headers.ts'
+import { createInbound } from './inbound.ts'
 import type { Inbound } from './inbound.ts'
 import { createTarget } from './target.ts'
 import type { Target } from './target.ts'
@@ -43,7 +44,8 @@ export const createPlaces = ({ config, directory, signer, credentials, lines, en
     const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, fixed: shown, qualified: several && service.provider === undefined, now })
     const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
     const endpoint = endpointOf(service)
-    const place = { identity, read: createInbound(reserved), target: createTarget(service, endpoint), endpoint, health: healthOf(service, { lines, now }) }
+    const read = createInbound(reserved, new Set(service.passHeaders?.map(normalName)))
+    const place = { identity, read, target: createTarget(service, endpoint), endpoint, health: healthOf(service, { lines, now }) }
     places.set(service, place)
     return place
   }

@@ -1,5 +1,5 @@
 // A stream of events on its way through web standards: no faster than it is read, with comments where it is silent, and with an end when its caller may not hear it any more.
-import { endsLine, keepAliveComment } from '../kit/events.ts'
+import { createKeepAlive, endsLine, keepAliveComment } from '../kit/events.ts'
 import { utf8 } from '../kit/bytes.ts'
 import { fieldOf } from '../kit/http.ts'
 import type { Admission, AnswerHead, Outcome } from '../ports/calls.ts'
@@ -22,12 +22,11 @@ export const relayEvents = ({ source, ended, leave }: RelayedEvents, about: Abou
   const reader = source.getReader()
   let bytes = 0
   let atLine = true
-  let quiet = true
   let over = false
   const settle = (result: Outcome['result']): boolean => {
     if (over) return false
     over = true
-    clearInterval(timer)
+    alive?.stop()
     unwatch?.()
     ended(result, bytes)
     return true
@@ -48,7 +47,7 @@ export const relayEvents = ({ source, ended, leave }: RelayedEvents, about: Abou
           controller.close()
           return
         }
-        quiet = false
+        alive?.wrote()
         bytes += value.byteLength
         atLine = endsLine(value)
         controller.enqueue(value)
@@ -61,11 +60,10 @@ export const relayEvents = ({ source, ended, leave }: RelayedEvents, about: Abou
       if (settle('aborted')) drop()
     },
   })
-  const timer = isSilent(about, head)
-    ? setInterval(() => {
-        if (quiet && atLine && (out?.desiredSize ?? 0) > 0) out?.enqueue(comment)
-        quiet = true
-      }, about.keepAliveMs)
+  const alive = isSilent(about, head)
+    ? createKeepAlive(about.keepAliveMs, () => {
+        if (atLine && (out?.desiredSize ?? 0) > 0) out?.enqueue(comment)
+      })
     : undefined
   const unwatch = about.watch?.(() => {
     if (!settle('aborted')) return

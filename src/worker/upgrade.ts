@@ -41,6 +41,10 @@ export const socketOf = (ws: WorkerSocket, events: SocketEvents): Socket => {
 const check = (request: Request): void => {
   const protocols = request.headers.get('sec-websocket-protocol')
   if (request.method !== 'GET') throw new Refusal('upgrade.malformed', request.method)
+  const { headers, body } = request
+  if (body !== null || headers.has('transfer-encoding') || !['0', null].includes(headers.get('content-length'))) {
+    throw new Refusal('upgrade.malformed', 'a handshake with a body')
+  }
   if (protocols !== null && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'subprotocols without mcp')
 }
 

@@ -238,7 +238,7 @@ describe('never believes an upstream that speaks two languages', () => {
       (socket) => socket.destroy(),
       async (post) => {
         const answer = await post()
-        expect([answer.status, (await answer.json()) as unknown]).toMatchObject([502, { error: { message: 'Cannot connect to Raw' } }])
+        expect([answer.status, (await answer.json()) as unknown]).toMatchObject([502, { error: { message: 'Raw closed the connection before it answered. The request may have been carried out.' } }])
       },
     )
   })

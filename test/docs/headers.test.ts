@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { hopByHop } from '../../src/kit/http.ts'
 import { presets } from '../../src/proxy/identity.ts'
-import { droppedNames, droppedPrefixes } from '../../src/proxy/inbound.ts'
+import { droppedNames, droppedPrefixes, droppedWords } from '../../src/proxy/claiming-headers.ts'
 import { readRoot } from '../house/sources.ts'
 
 const page = readRoot('docs/reference/headers.md')
@@ -12,6 +12,7 @@ describe('the reference of headers', () => {
   it('lists every name that never reaches a server', () => {
     expect(block('names').toSorted()).toEqual([...new Set([...droppedNames, ...hopByHop])].toSorted())
     expect(block('prefixes')).toEqual([...droppedPrefixes])
+    expect(block('words')).toEqual([...droppedWords])
   })
 
   it.each(Object.entries(presets))('lists the headers of preset %s in their order', (preset, fields) => {

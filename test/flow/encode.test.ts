@@ -48,6 +48,9 @@ describe.each(houses)('%s', (_, open) => {
     for (const query of ['', '?domain=', '?domain=%20', '?other=1']) {
       const answer = await encode(query)
       expect([query, answer.status, await answer.json()]).toMatchObject([query, 400, { error_description: 'Missing domain parameter' }])
+      // As curl and most programs ask.
+      const plain = await house.fetch(`${house.origin}/encode${query}`, { headers: { accept: '*/*' } })
+      expect([plain.status, plain.headers.get('content-type'), await plain.json()]).toMatchObject([400, 'application/json', { code: 'encode.domain', error_description: 'Missing domain parameter' }])
     }
     for (const domain of ['127.0.0.1', 'localhost', '[::1]', 'x@y.com', 'a b.com', 'intranet', 'http://10.0.0.1/', '2130706433', 'mcp.example.com\\@evil.test']) {
       const answer = await encode(`?domain=${encodeURIComponent(domain)}`)

@@ -171,6 +171,8 @@ describe('registration management', () => {
     const answers = [manage(world, a.id, undefined), manage(world, a.id, 'x'), manage(world, a.id, b.access), manage(world, 'client_aaaaaaaaaaaaaaaaaaaaaa', a.access), manage(world, a.id, a.access)]
     expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([401, 401, 403, 404, 200])
     expect((await manage(world, a.id, undefined)).headers.get('www-authenticate')).toBe('Bearer')
+    const wrong = await manage(world, a.id, 'x')
+    expect([wrong.code, wrong.headers.get('www-authenticate')]).toEqual(['registration.token-invalid', 'Bearer error="invalid_token"'])
   })
 
   it('shows the registration without its secrets, and replaces it', async () => {

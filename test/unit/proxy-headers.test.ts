@@ -1,7 +1,8 @@
 // What an upstream may read: every field the caller wrote is judged in every spelling, and the gateway's own words cannot be imitated.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createInbound, droppedNames, droppedPrefixes, normalName } from '../../src/proxy/inbound.ts'
+import { droppedNames, droppedPrefixes, droppedWords, normalName } from '../../src/proxy/claiming-headers.ts'
+import { createInbound } from '../../src/proxy/inbound.ts'
 
 const read = createInbound(new Set(['x-team']))
 const namesOf = (flat: readonly string[]): string[] => flat.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
@@ -37,6 +38,26 @@ describe('the fields of a request', () => {
     )
   })
 
+  it('that claim something by a word of their name do not pass, whatever stands around it [hostile L1]', () => {
+    const claiming = [
+      ...['X-Authorization', 'X-Impersonated-User', 'X-Proxy-User', 'X-Mcp-Api-Key', 'X-Api-Key', 'Api-Key', 'ApiKey', 'X_API_KEY', 'X-Acting-User', 'X-Tenant'],
+      ...['X-Gateway-Roles', 'My-Company-Email', 'X-Internal-Auth', 'X-Sso-Groups', 'X-Session-Token', 'X-Service-Account', 'X-Webhook-Secret', 'X-Admin-Override'],
+      ...['X-Bearer', 'X-Delegated-Subject', 'X-Ssl-Certificate', 'Service-Authorization', 'X-Principal-Id', 'X-User', 'Userinfo'],
+    ]
+    for (const name of claiming) expect(read([name, 'root', name.toLowerCase().replaceAll('-', '_'), 'root']).forward).toEqual([])
+  })
+
+  it('that only sound like it pass', () => {
+    const sent = ['User-Agent', 'Mcp-Param-User', 'mcp-param-api-key', 'X-Correlation-Id', 'Idempotency-Key', 'X-Stainless-Lang', 'X-Trace', 'Sentry-Trace', 'X-Scoped', 'Author', 'X-Grouping', 'X-Apikeyless']
+    const flat = sent.flatMap((name) => [name, '1'])
+    expect(read(flat).forward).toEqual(flat)
+  })
+
+  it('that the operator lets through pass in any spelling, but never those that the gateway writes', () => {
+    const passing = createInbound(new Set(['x-team']), new Set(['x-api-key', 'x-team', 'authorization', 'connection']))
+    expect(passing(['X-Api-Key', '1', 'x_api_key', '2', 'X-Mcp-Api-Key', '3', 'X-Team', '4', 'Authorization', 'Bearer x', 'Connection', 'close']).forward).toEqual(['X-Api-Key', '1', 'x_api_key', '2'])
+  })
+
   it('that Connection lists end at this hop, and listing the gateway’s own words hurts nobody but the caller [hostile K2]', () => {
     const { forward } = read(['Connection', 'close, X-Custom , x_other,Accept', 'X-Custom', '1', 'X-Other', '2', 'Accept', '*/*', 'User-Agent', 'a', 'MCP-Protocol-Version', '2025-06-18'])
     expect(forward).toEqual(['User-Agent', 'a', 'MCP-Protocol-Version', '2025-06-18'])
@@ -60,6 +81,6 @@ describe('the fields of a request', () => {
   })
 
   it('are dropped by lists in one normal spelling', () => {
-    for (const name of [...droppedNames, ...droppedPrefixes]) expect(name).toBe(normalName(name))
+    for (const name of [...droppedNames, ...droppedPrefixes, ...droppedWords]) expect(name).toBe(normalName(name))
   })
 })
