@@ -173,4 +173,12 @@ describe('a Worker that lacks something', () => {
     expect(logged('start.failed')).toHaveLength(2)
     expect(logged('start.failed')[0]?.['why']).toContain('binding is away')
   })
+
+  it('warns in its log of a server that is a command, which no Worker can start', async () => {
+    const origin = await start({ SESSION_SECRET: secret, ...somebody, POSTERN_CONFIG: { mcp_services: { files: { command: 'npx', args: ['-y', 'some-server'] } } } })
+    await ask(origin, '/health')
+    expect(logged('config.warning').map(({ message }) => message)).toContain(
+      'mcp_services.files.command – a Worker starts no programs, so nobody can use this server here. Give a url, or run the gateway on Node.',
+    )
+  })
 })
