@@ -1,5 +1,5 @@
 // `npm run dev`: the Workers house on this machine, http://localhost:8787. The first run makes a person and a root secret of its own in .dev.vars.
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -41,5 +41,31 @@ const child = spawn(process.execPath, [wrangler, 'dev', ...flags, ...local], {
   stdio: 'inherit',
   env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' },
 })
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
 child.once('exit', (code) => process.exit(code ?? 0))
+
+/** Everything below a process: wrangler starts itself once more, and that one workerd and esbuild. */
+const below = (pid) => {
+  const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n').map((row) => row.trim().split(/\s+/).map(Number))
+  const found = [pid]
+  for (const parent of found) found.push(...rows.filter(([, above]) => above === parent).map(([own]) => own))
+  return found
+}
+const kill = (pid) => {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // Ended already.
+  }
+}
+let ending = false
+const end = (signal) => {
+  if (ending) return
+  ending = true
+  child.kill(signal)
+  // Whoever does not end in time is ended, and nobody is left behind.
+  setTimeout(() => below(child.pid).toReversed().forEach(kill), 3000)
+}
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => end(signal))
+// npm or the shell in between may be ended without a word.
+const starter = process.ppid
+setInterval(() => process.ppid === starter || end('SIGTERM'), 500).unref()

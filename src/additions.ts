@@ -31,7 +31,7 @@ export interface Around {
   readonly config: Config
   readonly added: readonly Added[]
   readonly directory: Directory
-  readonly runtime: Pick<Runtime, 'outbound' | 'lines'>
+  readonly runtime: Pick<Runtime, 'outbound' | 'lines' | 'spawn'>
   readonly attempt: Try
 }
 
@@ -51,19 +51,22 @@ const literal = (value: unknown): unknown => {
 }
 
 /** What is wrong with such a service beside all others, as sentences: the very rules of the configuration file. */
-const faultsOf = async (id: string, service: object, { config, added, directory }: Around): Promise<readonly string[]> => {
+const faultsOf = async (id: string, service: object, { config, added, directory, runtime }: Around): Promise<readonly string[]> => {
   const { session_secret: _, previous_secrets: __, mcp_services: others, ...rest } = config
   const registered = Object.fromEntries(added.map((each) => [each.id, literal(each.config)]))
   const document = { ...(literal(rest) as object), issuer: directory.issuer, mcp_services: { ...registered, ...(literal(others) as object), [id]: service } }
-  const loaded = await loadConfig({ file: { path: id, text: JSON.stringify(document) }, env: {} })
+  const loaded = await loadConfig({ file: { path: id, text: JSON.stringify(document) }, env: {}, workers: runtime.spawn === undefined })
   const own = loaded.ok ? [] : loaded.faults.filter(({ key }) => key === '' || key === `mcp_services.${id}` || key.startsWith(`mcp_services.${id}.`) || key.startsWith(`mcp_services.${id}[`))
   return own.map((fault) => faultText({ ...fault, origin: { from: 'default' } }))
 }
 
 const noCommand = 'A command is a program on the gateway’s computer. It is added there, with postern services add or in the configuration file; with admin_commands: true administrators may add one too.'
 
+const noPrograms = 'This gateway cannot start programs. Add the URL of an MCP server in place of a command.'
+
 /** Throws `service.invalid` and `service.taken`. */
 export const look = async ({ id, service, commands, anywhere, told = () => undefined }: Addition, around: Around): Promise<readonly Step[]> => {
+  if ('command' in service && !around.runtime.spawn) throw new Refusal('service.invalid', `${id}: command`, { say: noPrograms })
   if ('command' in service && !commands && !around.config.admin_commands) throw new Refusal('service.invalid', `${id}: command`, { say: noCommand })
   if (around.directory.service(id)) throw new Refusal('service.taken', id)
   const wrong = await faultsOf(id, service, around)

@@ -28,6 +28,8 @@ export interface Draft {
   readonly revisions: readonly string[] | undefined
   /** Whether the gateway's public URL is this computer: every relaxation for development asks this and nothing else. */
   readonly loopback: boolean
+  /** Whether the gateway runs on Cloudflare Workers: no files, no processes, no port of its own. */
+  readonly workers: boolean
 }
 
 export interface Report {
@@ -43,8 +45,16 @@ export type Rule = (draft: Draft, report: Report) => void
 
 const startsWith = (path: Path, start: Path): boolean => start.every((part, i) => path[i] === part)
 
+interface DraftOptions {
+  readonly misspelt?: readonly Path[]
+  readonly production: boolean
+  readonly revisions?: readonly string[] | undefined
+  readonly loopback: (draft: Pick<Draft, 'text' | 'has'>) => boolean
+  readonly workers?: boolean | undefined
+}
+
 /** `lost`: paths already at fault; nothing at or below them is shown. */
-export const createDraft = (tree: Tree, lost: readonly Path[], options: { readonly misspelt?: readonly Path[]; readonly production: boolean; readonly revisions?: readonly string[] | undefined; readonly loopback: (draft: Pick<Draft, 'text' | 'has'>) => boolean }): Draft => {
+export const createDraft = (tree: Tree, lost: readonly Path[], options: DraftOptions): Draft => {
   const isLost = (path: Path): boolean => lost.some((bad) => startsWith(path, bad))
   const value = (path: Path): unknown => (isLost(path) ? undefined : (tree.get(path) ?? shapeAt(path)?.fallback))
   const meant = new Set((options.misspelt ?? []).map(keyText))
@@ -95,6 +105,7 @@ export const createDraft = (tree: Tree, lost: readonly Path[], options: { readon
     production: options.production,
     revisions: options.revisions,
     loopback: options.loopback(base),
+    workers: options.workers === true,
   }
 }
 

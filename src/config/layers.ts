@@ -26,6 +26,8 @@ export interface LoadInput {
   readonly secrets?: Readonly<Record<string, SecretFile>> | undefined
   /** The revisions of MCP that this gateway knows; whoever loads names them, because this room does not know the protocol. Absent: every date counts. */
   readonly revisions?: readonly string[] | undefined
+  /** The gateway runs on Cloudflare Workers, which have no files, no processes and no port of their own. Default false. */
+  readonly workers?: boolean | undefined
 }
 
 // The YAML reader is loaded only where there is a file: a first start has none, and should be quick.

@@ -66,7 +66,7 @@ const loadLayers = async (input: LoadInput): Promise<Loaded> => {
   if (unread) return { ok: false, faults: inOrder(early), warnings: noticed }
   const parsed = configSchema.safeParse(tree.root)
   const worded = wordIssues(parsed.error?.issues ?? [], tree, lost)
-  const draft = createDraft(tree, [...lost, ...worded.lost], { misspelt: worded.misspelt, production: isProduction(env), revisions: input.revisions, loopback: isLoopbackDraft })
+  const draft = createDraft(tree, [...lost, ...worded.lost], { misspelt: worded.misspelt, production: isProduction(env), revisions: input.revisions, loopback: isLoopbackDraft, workers: input.workers })
   const report = createReport(tree)
   for (const rule of rules) rule(draft, report)
   const faults = inOrder([...early, ...worded.faults, ...report.faults])

@@ -17,7 +17,7 @@ const spelling = (issuer: string, url: URL): string | undefined => {
 const issuer: Rule = (draft, report) => {
   const host = draft.text('host')
   if (!draft.has('issuer')) {
-    if (host !== undefined && !isLoopbackHost(host)) report.fault(['host'], 'listens beyond this computer, so the public URL must be pinned: set issuer (or --public-url), e.g. "https://mcp.example.com"')
+    if (host !== undefined && !draft.workers && !isLoopbackHost(host)) report.fault(['host'], 'listens beyond this computer, so the public URL must be pinned: set issuer (or --public-url), e.g. "https://mcp.example.com"')
     return
   }
   const written = draft.text('issuer')
@@ -27,6 +27,7 @@ const issuer: Rule = (draft, report) => {
   if (wrong) report.fault(path, wrong)
   if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) report.fault(path, `must use https, or sign-ins and tokens cross the network readable: write "https://${url.host}" and let a reverse proxy end TLS. On a home network that is a tunnel, or a certificate of your own CA: see docs/guide/production.md#on-a-home-network`)
   if (!wrong && written.endsWith('/')) report.warn(path, `is used without its trailing slash: "${url.origin}"`)
+  if (draft.workers) return
   const port = draft.number('port')
   const named = url.port === '' ? 80 : Number(url.port)
   if (url.protocol === 'http:' && isLoopbackUrl(written) && isLoopbackHost(host ?? '') && port !== undefined && port !== 0 && port !== named) {

@@ -9,12 +9,18 @@ const onlyWithUrl = ['transport', 'pass_headers']
 /** Written by the gateway for every process. */
 const ownNames = ['POSTERN_PROCESS']
 
+/** Told at the start: otherwise people sign in and consent, and hear of it then. */
+const startable = (draft: Draft, report: Report, id: string): void => {
+  const path = ['mcp_services', id, 'command']
+  if (draft.workers && draft.has(...path)) report.key(path, 'is a program, and a Worker cannot start programs: give the url of an MCP server in its place, or run this gateway on Node')
+}
+
 const either = (draft: Draft, report: Report, id: string): void => {
   const path = ['mcp_services', id]
   const [url, command] = [draft.has(...path, 'url'), draft.has(...path, 'command')]
   if (url && command) report.key([...path, 'command'], 'stands beside url: a service is one or the other')
   // One of the two may be there under a wrong name, which was told.
-  else if (!url && !command && draft.keys(...path).every((key) => shapeAt(path)?.names.includes(key))) report.key([...path, 'url'], 'is missing: The MCP server. A command in its place is one on this computer')
+  else if (!url && !command && draft.keys(...path).every((key) => shapeAt(path)?.names.includes(key))) report.key([...path, 'url'], `is missing: The MCP server.${draft.workers ? '' : ' A command in its place is one on this computer'}`)
   if (!command) for (const key of onlyWithCommand) if (draft.has(...path, key)) report.key([...path, key], 'means something only beside command')
   if (command && !url) for (const key of onlyWithUrl) if (draft.has(...path, key)) report.key([...path, key], 'means something only beside url')
 }
@@ -43,6 +49,7 @@ const isolation = (draft: Draft, report: Report, id: string): void => {
 const commands: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) {
     if (draft.lost('mcp_services', id)) continue
+    startable(draft, report, id)
     either(draft, report, id)
     people(draft, report, id)
     isolation(draft, report, id)

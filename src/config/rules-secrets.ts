@@ -7,6 +7,7 @@ const samples =
   /change.?(me|in.?prod|this|it)|your.(jwt|dev|own|secret|session|random|super|key|client|password)|replace.?(me|this)|example|sample|placeholder|insert.?(your|here)|super.?secret|secret.?key|dev.?secret|my.?secret|test.?secret|production.?secret|at.?least.?32|random.?string|development|0123456789|abcdefghij|password|<.*>/i
 
 const cure = 'put random text there (openssl rand -base64 32), or leave it out and a key is generated in the state directory'
+const workersCure = 'put random text there (openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET)'
 
 /** Why a secret of ours is worth nothing, undefined when nothing speaks against it. */
 export const weakness = (secret: string): string | undefined => {
@@ -15,10 +16,10 @@ export const weakness = (secret: string): string | undefined => {
   return new Set(secret).size < 8 ? 'repeats a few characters' : undefined
 }
 
-/** A weak root secret in a development configuration is set aside and a generated one used; everywhere else it is a fault. */
-export const setsRootAside = (draft: Pick<Draft, 'text' | 'flag' | 'loopback'>): boolean => {
+/** A weak root secret in a development configuration is set aside and a generated one used; everywhere else it is a fault, and so it is on Workers, which generate none. */
+export const setsRootAside = (draft: Pick<Draft, 'text' | 'flag' | 'loopback' | 'workers'>): boolean => {
   const root = draft.text('session_secret')
-  return root !== undefined && weakness(root) !== undefined && draft.flag('debug') && draft.loopback
+  return root !== undefined && weakness(root) !== undefined && !draft.workers && draft.flag('debug') && draft.loopback
 }
 
 const root: Rule = (draft, report) => {
@@ -26,7 +27,7 @@ const root: Rule = (draft, report) => {
   const weak = secret === undefined ? undefined : weakness(secret)
   if (!weak) return
   if (setsRootAside(draft)) report.warn(['session_secret'], `${weak}; because of debug: true on a loopback gateway it is not used, and a generated key is used instead`)
-  else report.fault(['session_secret'], `${weak}: ${cure}`)
+  else report.fault(['session_secret'], `${weak}: ${draft.workers ? workersCure : cure}`)
 }
 
 const sealing: Rule = (draft, report) => {

@@ -9,5 +9,17 @@ import { peopleRules } from './rules-people.ts'
 import { secretRules } from './rules-secrets.ts'
 import { serviceRules } from './rules-services.ts'
 import { upstreamRules } from './rules-upstream.ts'
+import { workersRules } from './rules-workers.ts'
 
-export const rules: readonly Rule[] = [...addressRules, ...secretRules, ...peopleRules, ...serviceRules, ...upstreamRules, ...commandRules, ...hostRules, ...clientRules, ...limitRules]
+export const rules: readonly Rule[] = [
+  ...addressRules,
+  ...secretRules,
+  ...peopleRules,
+  ...serviceRules,
+  ...upstreamRules,
+  ...commandRules,
+  ...hostRules,
+  ...clientRules,
+  ...limitRules,
+  ...workersRules,
+]

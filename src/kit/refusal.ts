@@ -159,7 +159,7 @@ export const refusals = {
   'service.invalid': row(400, 'invalid_request', 1400, 'Such a service cannot be added.'),
   'service.taken': row(409, 'invalid_request', 1409, 'There is a service of that name already.'),
   'service.unknown': row(404, 'invalid_request', 1404, 'There is no such service.'),
-  'service.configured': row(409, 'invalid_request', 1409, 'This service is written in the configuration file: change it there.'),
+  'service.configured': row(409, 'invalid_request', 1409, 'This service is written in the configuration: change it there.'),
   'service.unusable': row(422, 'invalid_request', 1422, 'Nothing there can be used as an MCP server.'),
   'encode.domain': row(400, 'invalid_request', 1400, 'Missing domain parameter'),
 } as const satisfies Record<string, Row>

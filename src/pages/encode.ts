@@ -19,7 +19,7 @@ const servedBlock = (served: readonly Served[]): Markup => {
 
 const nobodyBlock = (host: string): Markup => html`<section class="tight"><h2>Nobody is served there yet</h2>
 <p>Its host would be <code>${breakable(readAddress(host))}</code>.</p>
-${caution('An administrator adds the server first, with postern services add or in the configuration. Only servers that were added are ever reached.')}</section>`
+${caution('An administrator adds the server first. Only servers that were added are ever reached.')}</section>`
 
 export const encodePage = (gateway: Gateway, view: EncodeView, requestId: string): Response => {
   const { asked, host, served = [], problem } = view

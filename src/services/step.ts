@@ -41,7 +41,7 @@ export const sayWhy = (error: unknown): string => {
   // A command says itself what is the matter.
   if (!error.code.startsWith('outbound.')) return error.say
   return error.code === 'outbound.refused'
-    ? 'The gateway does not go there by itself: only public https addresses. A server on a private network is added on the gateway’s own computer, with postern services add or in the configuration file.'
+    ? (error.detail.say ?? 'The gateway does not go there by itself: only public https addresses. A server on a private network is added on the gateway’s own computer, with postern services add or in the configuration file.')
     : 'Nothing answers there, or not in time.'
 }
 

@@ -72,16 +72,11 @@ const lacksOf = (config: Config, env: Environment): readonly Lack[] => [
   ...config.local_users.flatMap(({ password_hash: hash }, i) => (hash === undefined ? [] : passwordLack(hash, `local_users[${i}].password_hash`))),
 ]
 
-const commandWarnings = ({ mcp_services: services }: Config): readonly string[] =>
-  Object.entries(services).flatMap(([id, { command }]) =>
-    command === undefined ? [] : [`mcp_services.${id}.command – a Worker starts no programs, so nobody can use this server here. Give a url, or run the gateway on Node.`],
-  )
-
 /** Never rejects for anything the deployment holds. */
 export const readConfiguration = async (env: Environment): Promise<Configured> => {
   const text = configText(env)
-  const loaded = await loadConfig({ ...(text === undefined ? {} : { file: { path: 'POSTERN_CONFIG', text } }), env: variables(env), revisions: knownRevisions })
+  const loaded = await loadConfig({ ...(text === undefined ? {} : { file: { path: 'POSTERN_CONFIG', text } }), env: variables(env), revisions: knownRevisions, workers: true })
   if (!loaded.ok) return { lacks: loaded.faults.map((fault) => ({ text: faultText(fault), open: false })) }
   const lacks = lacksOf(loaded.config, env)
-  return lacks.length > 0 ? { lacks } : { config: loaded.config, warnings: [...loaded.warnings.map(faultText), ...commandWarnings(loaded.config)] }
+  return lacks.length > 0 ? { lacks } : { config: loaded.config, warnings: loaded.warnings.map(faultText) }
 }

@@ -17,6 +17,14 @@ const originsOf = (url: URL, pinned: string | undefined): Origins => {
   return pinned === undefined ? { issuer, aliases } : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
 }
 
+/** No name below a public domain leads to a developer's computer; every name below localhost does (RFC 6761 §6.3). */
+const namesHere = (config: Config, at: URL): Config => {
+  const here = (root: string | undefined): string | undefined => (root === undefined || `.${root}`.endsWith('.localhost') ? root : `${root}.localhost`)
+  if (!isLoopback(at)) return config
+  const [domain, base] = [here(config.domain_root), here(config.base_domain)]
+  return { ...config, ...(domain === undefined ? {} : { domain_root: domain }), ...(base === undefined ? {} : { base_domain: base }) }
+}
+
 interface Place {
   readonly config: Config
   readonly env: Environment
@@ -26,9 +34,10 @@ interface Place {
 }
 
 /** Rejects with whatever may pass; what a room says of a configuration that it cannot work with will not. */
-export const makeGateway = async ({ config, env, url, now }: Place): Promise<Found> => {
+export const makeGateway = async ({ config: written, env, url, now }: Place): Promise<Found> => {
   try {
-    const at = config.issuer === undefined ? url : new URL(config.issuer)
+    const at = written.issuer === undefined ? url : new URL(written.issuer)
+    const config = namesHere(written, at)
     const runtime = await createWorkerRuntime({ config, env, url: at, now, waitUntil })
     const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
     const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services })

@@ -4,6 +4,8 @@ import { refusedHost } from '../kit/addresses.ts'
 import { atOrigin } from '../kit/origins.ts'
 import type { Outbound } from '../ports/runtime.ts'
 
+const publicOnly = 'A Worker reaches only public https addresses. For a server on a private network, run the gateway on Node.'
+
 const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> => {
   const parts: Uint8Array[] = []
   let size = 0
@@ -26,7 +28,7 @@ export const createOutbound = ({ allowOrigins }: { readonly allowOrigins: readon
   return async (raw, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576, headOnly = false, origins = [] } = {}) => {
     const url = URL.canParse(raw) ? new URL(raw) : undefined
     if (!url || url.username || url.password) throw new Refusal('outbound.refused', 'not a plain URL')
-    if (!allowed.has(url.origin) && !atOrigin(url, origins) && (url.protocol !== 'https:' || refusedHost(url.hostname))) throw new Refusal('outbound.refused', url.origin)
+    if (!allowed.has(url.origin) && !atOrigin(url, origins) && (url.protocol !== 'https:' || refusedHost(url.hostname))) throw new Refusal('outbound.refused', url.origin, { say: publicOnly })
     try {
       const response = await fetch(url, { method, headers, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs), ...(body === undefined ? {} : { body }) })
       if (headOnly) await response.body?.cancel()

@@ -4,12 +4,12 @@ import { type House, houses } from '../houses/houses.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
-import { itWhere } from '../houses/it-where.ts'
 
 const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } }
 const echo = (args: object, id: number) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name: 'echo', arguments: args } })
 
-describe.each(houses)('%s', (where, open) => {
+// A Worker with a command does not start (workers.test.ts).
+describe.each(houses.filter(([where]) => where !== 'in workerd'))('%s', (_, open) => {
   let house: House
   let upstream: Upstream
   let caller: Caller
@@ -28,11 +28,7 @@ describe.each(houses)('%s', (where, open) => {
     await upstream.close()
   }, 30_000)
 
-  itWhere(where === 'in workerd')('says that this runtime starts no commands', async () => {
-    expect([(await caller.post(initialize)).status, ((await (await caller.post(initialize)).json()) as { error: { message: string } }).error.message]).toEqual([501, 'This gateway runs where it cannot start a command.'])
-  })
-
-  itWhere(where !== 'in workerd')('is called like any other service, with sessions bound to person and client [C5] [B7]', async () => {
+  it('is called like any other service, with sessions bound to person and client [C5] [B7]', async () => {
     const begun = await caller.post(initialize)
     const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
     expect([begun.status, begun.headers.get('content-type'), begun.headers.get('x-request-id') !== null]).toEqual([200, 'application/json', true])
@@ -44,7 +40,7 @@ describe.each(houses)('%s', (where, open) => {
     expect((await caller.post(echo({}, 7), session)).status).toBe(404)
   })
 
-  itWhere(where !== 'in workerd')('takes messages as long as the longest line, and no longer', async () => {
+  it('takes messages as long as the longest line, and no longer', async () => {
     const begun = await caller.post(initialize)
     const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
     expect((await (await caller.post(echo({ text: 'x'.repeat(10_000_000) }, 7), session)).text()).match(/x+/g)?.map(({ length }) => length)).toContain(10_000_000)
@@ -52,7 +48,7 @@ describe.each(houses)('%s', (where, open) => {
     await caller.delete(session)
   })
 
-  itWhere(where !== 'in workerd')('streams, and hears when its caller hangs up [C1] [C10]', async () => {
+  it('streams, and hears when its caller hangs up [C1] [C10]', async () => {
     const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {}, progressToken: 1 }
     const modern = (name: string, args: object) =>
       [{ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args, _meta: meta } }, { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': name }] as const
@@ -69,7 +65,7 @@ describe.each(houses)('%s', (where, open) => {
     expect(JSON.parse(await cancelled())).toHaveLength(1)
   })
 
-  itWhere(where !== 'in workerd')('says in words why a command does not start', async () => {
+  it('says in words why a command does not start', async () => {
     const url = `${house.origin}/gone/mcp`
     const answer = await callerOf(house, url, await tokenOf(house, ana, url)).post(initialize)
     expect([answer.status, ((await answer.json()) as { error: { message: string } }).error.message]).toEqual([502, 'The MCP server could not be started: its command was not found.'])

@@ -92,7 +92,7 @@ describe.each(houses)('%s', (where, open) => {
   })
 
   itWhere(where === 'in workerd')('is no command where none can be started', async () => {
-    expect(await ask('POST', '/api/services', { id: 'local', service: command })).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'This gateway runs where it cannot start a command.' } })
+    expect(await ask('POST', '/api/services', { id: 'local', service: command })).toMatchObject({ status: 400, body: { code: 'service.invalid', error_description: 'This gateway cannot start programs. Add the URL of an MCP server in place of a command.' } })
   })
 
   it('is no command in anything but a whole, valid addition of an administrator [hostile N3]', async () => {

@@ -1,5 +1,5 @@
 // What is deployed: the bundle that wrangler makes of wrangler.jsonc as it is shipped, its bindings, and the same Worker under `npm run dev`.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -101,7 +101,8 @@ describe('npm run dev', () => {
   let child: ChildProcess | undefined
   let root: string
   afterEach(async () => {
-    const ended = new Promise((resolve) => child?.once('exit', resolve) ?? resolve(0))
+    const running = child?.exitCode === null && child.signalCode === null
+    const ended = new Promise((resolve) => (running ? child?.once('exit', resolve) : resolve(0)))
     child?.kill('SIGTERM')
     await ended
     rmSync(root, { recursive: true, force: true })
@@ -115,30 +116,35 @@ describe('npm run dev', () => {
       })
     })
 
-  it('makes a person and a secret once, and serves the whole main job on localhost although the deployment pins another URL', async () => {
+  /** A checkout of its own; what it prints, once it listens. */
+  const open = async (more: object, command: (port: number) => readonly [string, ...string[]]) => {
     root = mkdtempSync(join(tmpdir(), 'postern-dev-'))
     for (const name of ['src', 'node_modules', 'package.json']) symlinkSync(join(checkout, name), join(root, name))
     mkdirSync(join(root, 'scripts'))
     copyFileSync(join(checkout, 'scripts', 'dev.mjs'), join(root, 'scripts', 'dev.mjs'))
-    writeFileSync(
-      join(root, 'wrangler.jsonc'),
-      JSON.stringify({ ...config, vars: { LOG_LEVEL: 'info', MCP_ISSUER: 'https://mcp.example.com' }, routes: [{ pattern: 'mcp.example.com', custom_domain: true }] }),
-    )
+    writeFileSync(join(root, 'wrangler.jsonc'), JSON.stringify({ ...config, ...more }))
     const port = await freePort()
     const out: string[] = []
-    child = spawn(process.execPath, [join(root, 'scripts', 'dev.mjs'), '--port', String(port), '--inspector-port', '0'], {
-      cwd: root,
-      env: { ...process.env, ...wranglerEnv },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    child.stderr?.on('data', (text) => out.push(String(text)))
+    const [program, ...words] = command(port)
+    const started = spawn(program, words, { cwd: root, env: { ...process.env, ...wranglerEnv }, stdio: ['ignore', 'pipe', 'pipe'] })
+    child = started
+    started.stderr.on('data', (text) => out.push(String(text)))
     await new Promise<void>((resolve, reject) => {
-      child?.stdout?.on('data', (text) => {
+      started.stdout.on('data', (text) => {
         out.push(String(text))
         if (String(text).includes('Ready on')) resolve()
       })
-      child?.once('exit', () => reject(new Error(`ended early:\n${out.join('')}`)))
+      started.once('exit', () => reject(new Error(`ended early:\n${out.join('')}`)))
     })
+    return { port, out, pid: started.pid as number }
+  }
+  const flags = (port: number): string[] => ['--port', String(port), '--inspector-port', '0']
+  const npm = (port: number): [string, ...string[]] => ['npm', 'run', '--ignore-scripts', 'dev', '--', ...flags(port)]
+
+  it('makes a person and a secret once, and serves the whole main job on localhost although the deployment pins another URL', async () => {
+    const vars = { LOG_LEVEL: 'info', MCP_ISSUER: 'https://mcp.example.com' }
+    const routes = [{ pattern: 'mcp.example.com', custom_domain: true }]
+    const { port, out } = await open({ vars, routes }, (free) => [process.execPath, join(root, 'scripts', 'dev.mjs'), ...flags(free)])
     expect(out.join('')).toContain(`MCP server  http://localhost:${port}/demo/mcp`)
     expect(out.join('')).toContain('Sign in as owner')
     const [, password = ''] = /^LOCAL_PASSWORD=(.+)$/m.exec(readFileSync(join(root, '.dev.vars'), 'utf8')) ?? []
@@ -146,5 +152,28 @@ describe('npm run dev', () => {
     const house = houseAt(`http://localhost:${port}`)
     const { client, tokens } = await logIn(house, `${house.origin}/demo/mcp`, undefined, { username: 'owner', password })
     expect((await refresh(house, client, tokens.refresh_token)).status).toBe(200)
+  }, 60_000)
+
+  /** A process and everything below it. */
+  const treeOf = (pid: number): readonly number[] => {
+    const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n').map((row) => row.trim().split(/\s+/).map(Number))
+    const tree = [pid]
+    for (const parent of tree) tree.push(...rows.filter(([, above]) => above === parent).map(([own]) => own as number))
+    return tree
+  }
+  const lives = (pid: number): boolean => {
+    try {
+      return process.kill(pid, 0)
+    } catch {
+      return false
+    }
+  }
+
+  it.each(['SIGTERM', 'SIGKILL'] as const)('is one tree of processes with one end: after %s to npm nothing is left of it', async (signal) => {
+    const { pid } = await open({}, npm)
+    const tree = treeOf(pid)
+    expect(tree.length).toBeGreaterThanOrEqual(5)
+    child?.kill(signal)
+    await expect.poll(() => tree.filter(lives), { timeout: 30_000 }).toEqual([])
   }, 60_000)
 })

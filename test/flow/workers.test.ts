@@ -69,6 +69,24 @@ describe('the public URL of a Worker', () => {
     expect(await issuerAt(`localhost:${port}`)).toBe(origin)
   })
 
+  it('on localhost puts encoded hosts and hosts of services below localhost, where they lead to this computer', async () => {
+    const config = { mcp_services: { far: { url: 'https://mcp.example.com/mcp' } }, base_domain: 'base.example' }
+    const origin = await start({ SESSION_SECRET: secret, ...somebody, DOMAIN_ROOT: 'root.example', POSTERN_CONFIG: config })
+    const { port } = new URL(origin)
+    const host = 'nvrxaltfpbqw24dmmuxgg33n-enc.root.example.localhost'
+    expect(JSON.parse((await ask(origin, '/encode?domain=mcp.example.com')).body)).toEqual({
+      domain: 'mcp.example.com',
+      host,
+      url: `http://${host}:${port}/mcp`,
+      registered: true,
+      services: [{ id: 'far', url: `http://${host}:${port}/mcp`, sse: `http://${host}:${port}/sse` }],
+    })
+    for (const [name, path] of [[host, '/mcp'], ['far.base.example.localhost', '/mcp']] as const) {
+      const told = await ask(origin, path, { host: `${name}:${port}`, method: 'POST', 'content-type': 'application/json' }, '{"jsonrpc":"2.0","id":1,"method":"ping"}')
+      expect([told.status, String(told.headers['www-authenticate'])]).toEqual([401, expect.stringContaining(`resource_metadata="http://${name}:${port}/.well-known/oauth-protected-resource${path}"`)])
+    }
+  })
+
   it('when pinned is the only one, and no Host makes another', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody, MCP_ISSUER: 'https://mcp.example.com' })
     const metadata = await ask(origin, '/.well-known/oauth-authorization-server', { host: 'mcp.example.com', 'x-scheme': 'https' })
@@ -113,6 +131,40 @@ describe('a Worker that lacks something', () => {
     ])
     await ask(workerd.origin, '/')
     expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual(['STORE', 'LINES', 'sessi', 'local'])
+  })
+
+  it('refuses a command when it starts, whichever way it is configured, and never calls it healthy', async () => {
+    const program = 'is a program, and a Worker cannot start programs: give the url of an MCP server in its place, or run this gateway on Node'
+    const inFile = { ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: { mcp_services: { files: { command: 'npx', args: ['-y', 'server'] } } } }
+    expect(await faultsOf(inFile)).toEqual([`POSTERN_CONFIG:4:7 mcp_services.files.command – ${program}`])
+    expect((await ask(workerd.origin, '/health')).status).toBe(503)
+    await workerd.close()
+    expect(await faultsOf({ ...somebody, SESSION_SECRET: secret, MCP_SERVER_CMD: 'npx -y server' })).toEqual([
+      `environment MCP_SERVER_CMD mcp_services.server.command – ${program}`,
+    ])
+    await workerd.close()
+    expect(await faultsOf({ ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: { mcp_services: { files: {} } } })).toEqual([
+      expect.stringMatching(/ mcp_services\.files\.url – is missing: The MCP server\.?$/),
+    ])
+  })
+
+  it('speaks of nothing that a Worker has not: no state directory, no port of its own, no generated key', async () => {
+    const weak = 'change-me-change-me-change-me-change-me'
+    expect(await faultsOf({ ...somebody, SESSION_SECRET: weak, POSTERN_CONFIG: { debug: true } })).toEqual([
+      'environment SESSION_SECRET session_secret – is sample text that anybody can read in a document: put random text there (openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET)',
+    ])
+    await workerd.close()
+    const config = { host: '0.0.0.0', port: 8080, storage: { type: 'memory' }, trusted_proxies: ['127.0.0.1'], admin_commands: true, log_level: 'info' }
+    const origin = await start({ ...somebody, SESSION_SECRET: secret, MCP_ISSUER: 'http://localhost:8787', POSTERN_CONFIG: config })
+    expect((await ask(origin, '/health', { host: 'localhost:8787' })).status).toBe(200)
+    expect(logged('config.warning').map(({ message }) => String(message).replace(/^POSTERN_CONFIG:\S+ /, ''))).toEqual([
+      'host – has no effect on Workers: Cloudflare receives the requests',
+      'port – has no effect on Workers: Cloudflare receives the requests',
+      'storage – has no effect on Workers: records are kept in Durable Objects',
+      'trusted_proxies – has no effect on Workers: Cloudflare tells the address of the caller',
+      'admin_commands – has no effect on Workers: a Worker cannot start programs',
+    ])
+    expect(workerd.lines.join('\n')).not.toMatch(/state directory|postern\.yaml|listens on/)
   })
 
   it('refuses hashes that Workers cannot verify, with the command that makes one', async () => {
