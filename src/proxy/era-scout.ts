@@ -1,15 +1,15 @@
 // The first call of a client at a server of which nobody knows what it speaks: sent as it came, and its answer is the verdict (2026-07-28 basic/versioning, backward
 // compatibility). An answer about the caller, or of a server in trouble, is none.
-import { isEventStream } from '../kit/events.ts'
-import { readBounded } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { envelopeOf, eraOf, ownClient } from '../mcp/era.ts'
 import { standardHeaders } from '../mcp/mirrors.ts'
 import { isRecord, type Rpc } from '../mcp/rpc.ts'
-import { answerOf, type Caller, isForeign, nothing, type Tell } from './era-exchange.ts'
+import { serverInfoKey, toModern } from '../mcp/translate.ts'
+import { type Caller, isForeign, nothing, type Tell } from './era-exchange.ts'
 import type { Newer } from './era-newer.ts'
 import type { OlderBegin } from './era-older-begin.ts'
 import type { Verdicts } from './era-verdicts.ts'
+import { firstAnswer } from './first-answer.ts'
 
 export interface Scout {
   /** A call of a client of 2026-07-28. `send`: as it came, to the server itself. */
@@ -28,7 +28,6 @@ export interface ScoutDeps {
 
 /** Errors by which a server of 2026-07-28 shows that it is one. */
 const modernCodes: ReadonlySet<unknown> = new Set([-32_020, -32_021])
-const mostBytes = 67_108_864
 const discoverId = 'postern-discover'
 
 /** A command that speaks older revisions, and a line without a session, refuse as a server of before does. */
@@ -37,18 +36,14 @@ const asLegacy = (error: unknown): Response => {
   throw error
 }
 
-/** The message of an answer in one piece, and the answer as it came. */
-const peek = async (response: Response): Promise<{ readonly message: Rpc | undefined; readonly whole: Response }> => {
-  if (!response.body || isEventStream(response.headers.get('content-type') ?? undefined)) return { message: undefined, whole: response }
-  const body = await readBounded(response.body, mostBytes)
-  const whole = new Response(body, response)
-  try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(body))
-    return { message: isRecord(value) ? value : undefined, whole }
-  } catch {
-    // No JSON: it says nothing in MCP.
-    return { message: undefined, whole }
-  }
+/** By these a server says that it did not act: the same may be asked again in other words. */
+const unacted: ReadonlySet<unknown> = new Set([-32_700, -32_600, -32_601, -32_602, -32_000, -32_001])
+
+/** A result of a server that needs no session, in the words of before. It has acted, so it is not asked again. */
+const translated = (message: Rpc, answer: Rpc): Response => {
+  const { _meta, ...result } = toModern(String(message['method']), answer['result'] as Rpc, {})
+  const { [serverInfoKey]: _none, ...meta } = isRecord(_meta) ? _meta : {}
+  return Response.json({ ...answer, result: { ...result, ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}) } }, { headers: { 'cache-control': 'no-store' } })
 }
 
 const codeOf = (message: Rpc | undefined): unknown => (isRecord(message?.['error']) ? message['error']['code'] : undefined)
@@ -62,7 +57,8 @@ export const createScout = ({ tell, about, verdicts, crossNewer, beginOlder }: S
       await nothing(response)
       return undefined
     }
-    const answer = await answerOf(response, discoverId)
+    const { message: answer, whole } = await firstAnswer(response)
+    await nothing(whole)
     return answer !== undefined && eraOf(answer) === 'modern'
   }
 
@@ -78,24 +74,27 @@ export const createScout = ({ tell, about, verdicts, crossNewer, beginOlder }: S
       const response = await send().catch(asLegacy)
       if (isForeign(response)) return response
       const discovers = message['method'] === 'server/discover'
+      const { message: answer, whole } = await firstAnswer(response)
       if (response.ok && !discovers) {
-        verdicts.note(caller.owner, true, true)
-        return response
+        const result = answer?.['result']
+        if (isRecord(result) && result['resultType'] === undefined) return translated(message, answer as Rpc)
+        if (isRecord(result)) verdicts.note(caller.owner, true, true)
+        if (!unacted.has(codeOf(answer))) return whole
       }
-      const { message: answer, whole } = await peek(response)
       const modern = await verdictOf(caller, discovers, whole, answer)
       if (modern === true) verdicts.note(caller.owner, true, true)
       if (modern !== false) return whole
       const session = await crossNewer.begin(caller, message)
       // No server of before either: its own answer stands, unless somebody has to sign in there first.
       if (session === undefined || session instanceof Response) return session ?? whole
+      await nothing(whole)
       verdicts.note(caller.owner, true, false)
       return crossNewer.handle(caller, message, session)
     },
     async older(caller, message, send) {
       const response = await send()
       if (isForeign(response)) return response
-      const { message: answer, whole } = await peek(response)
+      const { message: answer, whole } = await firstAnswer(response)
       if (whole.ok && codeOf(answer) === undefined) {
         verdicts.note(caller.owner, false, true)
         return whole

@@ -9,9 +9,18 @@ export interface HeardEvent {
   readonly data: string
 }
 
+const isJson = (text: string): boolean => {
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /**
  * Resolves at the end of the stream. Rejects with `upstream.answer` for an event larger than `maxBytes` or text that is not UTF-8, and with what the stream
- * failed with; an event that was not complete is not told.
+ * failed with; an event that was cut off is not told.
  */
 export const readEvents = async (body: ReadableStream<Uint8Array>, maxBytes: number, deal: (event: HeardEvent) => void | Promise<void>): Promise<void> => {
   const heard: HeardEvent[] = []
@@ -31,6 +40,9 @@ export const readEvents = async (body: ReadableStream<Uint8Array>, maxBytes: num
       for (const event of heard.splice(0)) await deal(event)
       if (pending > maxBytes) throw new Refusal('upstream.answer', `an event of more than ${maxBytes} bytes`)
     }
+    // Some servers leave out the blank line behind their last event; what was cut off is no JSON, and not told.
+    parser.feed('\n\n')
+    for (const event of heard.splice(0)) if (isJson(event.data)) await deal(event)
   } catch (error) {
     await reader.cancel().catch(() => undefined)
     throw error
