@@ -201,18 +201,17 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     record,
     admit,
     refuse,
-    admitSocket: async (head) => {
-      await catchUp.request(head.target.split('?', 1)[0] as string, head.host)
-      return admitSocket(head)
-    },
+    admitSocket: (head) =>
+      Promise.resolve(catchUp.request(head.target.split('?', 1)[0] as string, head.host)).then(() => admitSocket(head)),
     berth: (id) => createBerth({ ...shared, directory, refuse, catchUp }, id),
     fetch: routes,
     async handle(request, visit, fetchUpstream, at = arrivedAt(request.url)) {
       const catchingUp = catchUp.request(at.path, at.host)
       if (catchingUp) await catchingUp
       const head = headOf(request, visit, at)
-      const [accept, authorized] = [fieldOf(head.rawHeaders, 'accept'), fieldOf(head.rawHeaders, 'authorization') !== undefined]
-      return proxied(head.method, at.path, accept, authorized, head.host) ? callByFetch(request, head, fetchUpstream) : routes(request, visit)
+      const authorized = fieldOf(head.rawHeaders, 'authorization') !== undefined
+      if (at.routable && proxied(head.method, at.path, fieldOf(head.rawHeaders, 'accept'), authorized, head.host)) return callByFetch(request, head, fetchUpstream)
+      return routes(request, at.routable ? visit : { ...visit, unroutable: true })
     },
     async warm() {
       await Promise.all([signer.jwks(), supply.refresh()])

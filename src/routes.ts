@@ -149,9 +149,10 @@ const nowhereIn =
     throw new Refusal('route.unknown', path)
   }
 
-/** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
-export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
-  const { handlers, directory, cors, front, pages, log } = options
+type Finish = (response: Response, request: Request, visit: Visit, open?: Route['on']) => Response
+
+/** What every answer of the plain way says, and the CORS fields of those that other origins may read: `open`, the methods of the address. */
+const createFinish = ({ cors, directory }: Pick<RoutesOptions, 'cors' | 'directory'>): Finish => {
   const always = pairs(transportSecurity(directory.issuer))
   /** The only place where CORS fields are written: each once, whatever the handler said. */
   const crossOrigin = ({ method, headers }: Request, on: Route['on']): [string, string][] => {
@@ -160,7 +161,7 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
     const asked = headers.get('access-control-request-headers') ?? undefined
     return pairs(cors.preflight({ origin, headers: asked, methods: [...Object.keys(on), 'OPTIONS'] }))
   }
-  const finish = (response: Response, request: Request, visit: Visit, open?: Route['on']): Response => {
+  return (response, request, visit, open) => {
     for (const [name, value] of always) response.headers.set(name, value)
     response.headers.set('x-request-id', visit.requestId)
     response.headers.set('x-content-type-options', 'nosniff')
@@ -170,6 +171,12 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
     }
     return response
   }
+}
+
+/** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
+export const createRoutes = (options: RoutesOptions): ((request: Request, visit: Visit) => Promise<Response>) => {
+  const { handlers, directory, front, pages, log } = options
+  const finish = createFinish(options)
   const refused = (thrown: unknown, surface: Surface, request: Request, visit: Visit): Response => {
     const refusal = asRefusal(thrown, surface === 'oauth')
     const path = new URL(request.url).pathname
@@ -200,10 +207,16 @@ export const createRoutes = (options: RoutesOptions): ((request: Request, visit:
     for (const route of routes) for (const path of route.paths) app.all(path, (c) => serve(route, c.req.raw, c.env.visit))
     return app.all('*', (c) => rest(c.req.raw, c.env.visit))
   }
+  const unroutable = (request: Request, visit: Visit): Promise<Response> => {
+    const nowhere = nowhereIn(directory, `${new URL(request.url).pathname}, written in another way`)
+    const surface: Surface = (request.headers.get('accept') ?? '').includes('text/html') ? 'page' : 'json'
+    return serve({ paths: [], what: '', surface, cors: true, on: { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere } }, request, visit)
+  }
   const table = routeTable(options)
   const app = open(table)
   const hosted = open([...table.filter((route) => route.everyHost || route.anyHost), ...defaultEndpoints(directory)])
   return async (request, visit) => {
+    if (visit.unroutable) return unroutable(request, visit)
     const host = directory.hosted ? hostOf(request) : undefined
     if (host === undefined || !directory.host(host)) return app.fetch(request, { visit })
     // A server's own paths come first at its host, whatever they are called.

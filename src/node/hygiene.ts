@@ -122,7 +122,7 @@ const wellFormed = (host: string): boolean => {
 const seenPaths = new Set<string>()
 
 /** A path that a parser would change is at no address of ours, and a proxy in front may have let it pass as another one. */
-const routable = (target: string): boolean => {
+export const isRoutable = (target: string): boolean => {
   const query = target.indexOf('?')
   const path = query === -1 ? target : target.slice(0, query)
   if (seenPaths.has(path)) return true
@@ -144,7 +144,6 @@ const faultOf = (request: IncomingMessage): Refusal | undefined => {
   // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
   if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\')) return new Refusal('request.malformed', `target ${url.slice(0, 80)}`)
   if (/[^\x21-\x7e]|#/.test(url)) return new Refusal('request.malformed', 'target outside visible ASCII')
-  if (!routable(url)) return new Refusal('route.unknown', `path ${url.slice(0, 80)}`)
   return undefined
 }
 

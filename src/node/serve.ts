@@ -6,7 +6,7 @@ import { fieldOf } from '../kit/http.ts'
 import type { Visit } from '../ports/runtime.ts'
 import { createDrain, type DrainTimes } from './drain.ts'
 import { createForward, type ForwardDeps } from './forward.ts'
-import { harden, inspect, proceed, serverOptions } from './hygiene.ts'
+import { harden, inspect, isRoutable, proceed, serverOptions } from './hygiene.ts'
 import { listen } from './listen.ts'
 import { createUpgrade } from './upgrade.ts'
 import { retire } from './retire.ts'
@@ -63,7 +63,7 @@ const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: D
       forward.serve(request, response, visit)
       return
     }
-    visits.set(request, visit)
+    visits.set(request, isRoutable(url) ? visit : { ...visit, unroutable: true })
     proceed(request, response)
     // The plain way answers its own faults; what is left is a socket that died.
     plain(request, response).catch(() => response.destroy())

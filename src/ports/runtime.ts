@@ -74,4 +74,6 @@ export interface Visit {
   readonly ip: string
   /** The caller's own connection is known to be without encryption: the runtime ends TLS itself, or a trusted proxy said so. */
   readonly plainHttp?: boolean
+  /** The path is at no address as it was written; what a URL parser made of it must not be looked up (kit/paths.ts). */
+  readonly unroutable?: boolean
 }

@@ -10,7 +10,7 @@ import { createFind, createTell, mostLoopback } from './find.ts'
 import { createLog } from './log.ts'
 import { isLoopback } from './loopback.ts'
 import { upgrade } from './upgrade.ts'
-import { answerFailed, answerUnready, refuseUnroutable } from './unready.ts'
+import { answerFailed, answerUnready, refuseMalformed } from './unready.ts'
 
 export interface DoorOptions {
   /** Epoch ms; the machine's clock unless a test moves it. */
@@ -73,8 +73,8 @@ export const createDoor = ({ now }: DoorOptions): Door => {
   const nextId = createIds()
 
   const meet = async (request: Request, env: Environment, visit: Visit): Promise<Response> => {
-    const unroutable = refuseUnroutable(request, visit, createLog('info', now))
-    if (unroutable) return unroutable
+    const malformed = refuseMalformed(request, visit, createLog('info', now))
+    if (malformed) return malformed
     const url = new URL(request.url)
     const found = await find(env, url).catch((error: unknown) => {
       createLog('error', now)('error', 'start.failed', { why: error instanceof Error ? (error.stack ?? error.message) : String(error), request_id: visit.requestId })

@@ -1,5 +1,4 @@
 // What a Worker answers before there is a gateway to answer: why it cannot serve yet, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
-import { isRoutablePath, writtenPath } from '../kit/paths.ts'
 import { levelOf, refusedFields } from '../kit/refusal-log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Log, Visit } from '../ports/runtime.ts'
@@ -37,16 +36,14 @@ export const answerFailed = (requestId: string): Response =>
     { status: 503, headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId } },
   )
 
-/** The answer to a URL that no gateway is asked about. */
-export const refuseUnroutable = ({ method, url }: Request, { requestId, ip }: Visit, log: Log): Response | undefined => {
-  // Two Host fields, or one that is no host: the runtime writes into the URL what came. It leaves dot segments in it, too.
-  const code = !URL.canParse(url) ? 'request.host' : isRoutablePath(writtenPath(url)) ? undefined : 'route.unknown'
-  if (code === undefined) return undefined
-  const refusal = new Refusal(code, url.slice(0, 200))
+/** The answer to a URL that names no host: two Host fields, or one that is none, are written into it as they came. */
+export const refuseMalformed = ({ method, url }: Request, { requestId, ip }: Visit, log: Log): Response | undefined => {
+  if (URL.canParse(url)) return undefined
+  const refusal = new Refusal('request.host', url.slice(0, 200))
   const { row, say } = refusal
   log(levelOf(refusal), 'refused', refusedFields(refusal, { method, path: url.split('?', 1)[0], ip, requestId }))
   return Response.json(
-    { error: row.oauth, error_description: say, code, request_id: requestId },
+    { error: row.oauth, error_description: say, code: refusal.code, request_id: requestId },
     { status: row.status, headers: { 'cache-control': 'no-store', 'x-request-id': requestId } },
   )
 }
