@@ -45,8 +45,10 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
   const headOf = (passed: Passed, status: number, rawHeaders: readonly string[]): Relayed => {
     const { call, session } = passed
     const [{ service }, asks, extra] = [call.address, isAsking(passed), added(call, cors, always)]
-    if (!asks && call.head.method === 'POST' && status >= 200 && status < 300) return accepted(extra)
-    const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, asks: asks && service.upstream.kind === 'http', extra })
+    // A command is answered for by the gateway itself, in this very way.
+    const far = service.upstream.kind === 'http'
+    if (far && !asks && call.head.method === 'POST' && status >= 200 && status < 300) return accepted(extra)
+    const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, asks: asks && far, extra })
     return status === 400 && session !== undefined ? unlessLost(head, () => void sessions.forget(session, service).catch(() => undefined)) : head
   }
   const nextTry = createNextTry({ showing, finish, admit: (tried, fields) => admit(tried, fields) })
