@@ -20,6 +20,7 @@ const refusalsPage = (): string =>
       '- OAuth endpoints and other JSON endpoints: `{"error", "error_description", "code", "request_id"}`.',
       '- MCP: a JSON-RPC error whose `data` has `code` and `request_id`. Answers that carry a `WWW-Authenticate` challenge use the OAuth form instead.',
       '- Authorization errors sent to a redirect URI: `error`, `error_description`, `state` and `iss`. The code is left out there, because a parameter named `code` is an authorization code.',
+      '  Anybody can register a redirect URI, so the browser is sent there only after somebody has allowed the client something at that URI, or when the configuration holds the client. Until then the error is a page with a link, for `prompt=none` too (RFC 9700, section 4.11.2). A no on the consent page, which shows where the answer goes, is always sent.',
       '- Pages: the code and the request ID are at the end of the page.',
       '',
       'The log has one line for every refusal, with the reason (`why`). See [Logs](../guide/production.md#logs).',

@@ -1,6 +1,7 @@
 // Turns refusals into answers: one refusal, drawn for the surface that asked (page, OAuth JSON, MCP, plain JSON).
 import { refusalOf } from './kit/refusal-log.ts'
 import { Refusal, rpcError } from './kit/refusal.ts'
+import { redirectHost } from './kit/urls.ts'
 import type { Pages, ProblemView } from './ports/pages.ts'
 
 /** Who reads the answer: a person, an OAuth client, an MCP client, anybody who fetches JSON, or (`both`) a program unless it asks for a page. */
@@ -34,18 +35,32 @@ const wantsPage = (accept: string): boolean => !/application\/json/.test(accept)
 
 const challenged = (refusal: Refusal): boolean => refusal.row.status === 401 || refusal.row.status === 403
 
-/** The answer to a refusal. Redirectable authorization errors go to the client only when the room validated its redirect URI. */
+/** Where an authorization error goes: only ever a redirect URI that was found to be the client's. */
+const clientLocation = (refusal: Refusal, { redirectTo }: Drawing): string | undefined => {
+  const { redirect } = refusal.detail
+  const state = redirect?.state === undefined ? {} : { state: redirect.state }
+  return redirect && redirectTo(redirect.uri, { ...oauthError(refusal), ...state })
+}
+
+/** The page of a refusal, with a link to a client that nobody approved: no browser is sent there unasked. */
+const problemPage = (refusal: Refusal, location: string | undefined, drawing: Drawing): Response => {
+  const { redirect } = refusal.detail
+  const client = { name: redirect?.ask ?? '', host: redirectHost(redirect?.uri ?? ''), href: location ?? '' }
+  const view = drawing.problemFor(refusal, drawing.requestId)
+  return drawing.pages.problem(location === undefined ? view : { ...view, client })
+}
+
+/** The answer to a refusal. */
 export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
   // RFC 9110 §10.2.3: who finds us unable is told when to try again; official clients keep their session then.
   const headers = { ...(refusal.row.status === 503 && { 'retry-after': '1' }), ...refusal.detail.headers }
-  const { redirect } = refusal.detail
-  if (redirect) {
-    const params = { ...oauthError(refusal), ...(redirect.state === undefined ? {} : { state: redirect.state }) }
-    return new Response(null, { status: 303, headers: { location: drawing.redirectTo(redirect.uri, params), 'cache-control': 'no-store', ...headers } })
+  const location = clientLocation(refusal, drawing)
+  if (location !== undefined && refusal.detail.redirect?.ask === undefined) {
+    return new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', ...headers } })
   }
   const { surface, requestId } = drawing
   if ((surface === 'page' && wantsPage(drawing.accept)) || (surface === 'both' && /text\/html/.test(drawing.accept))) {
-    const page = drawing.pages.problem(drawing.problemFor(refusal, requestId))
+    const page = problemPage(refusal, location, drawing)
     for (const [name, value] of Object.entries(headers)) page.headers.set(name, value)
     return page
   }

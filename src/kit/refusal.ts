@@ -175,8 +175,8 @@ export interface RefusalDetail {
   readonly rpcId?: string | number | null
   readonly rpcData?: Readonly<Record<string, unknown>>
   readonly about?: RequestFacts
-  /** Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a validated redirect URI. */
-  readonly redirect?: { readonly uri: string; readonly state?: string }
+  /** Authorization errors that may be told to the client by redirect (RFC 6749 §4.1.2.1): only ever a validated redirect URI. `ask` names a client that nobody approved: the person is shown the error and a link. */
+  readonly redirect?: { readonly uri: string; readonly state?: string; readonly ask?: string }
   /** Where the person connects an account before the call can work, and to what (`upstream.consent`). The proxy says it in the form that the client's revision has. */
   readonly connect?: { readonly url: string; readonly service: string }
   /** The answer of an upstream that refused what it was shown: status, and every WWW-Authenticate field. */

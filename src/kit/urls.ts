@@ -78,6 +78,10 @@ export const redirectMatches = (registered: string, requested: string): boolean 
   return known.scheme === asked.scheme && known.host === asked.host && known.path === asked.path && known.query === asked.query
 }
 
+/** A loopback redirect URI without its port, which an app may change with every start (RFC 8252 §7.3); any other as it is. */
+export const withoutLoopbackPort = (redirectUri: string): string =>
+  judgeRedirectUri(redirectUri) === 'loopback' ? redirectUri.replace(/:\d+(?=[/?]|$)/, '') : redirectUri
+
 /** What a person is shown of where the answer goes: host (and port), or `scheme:` of an app, whose authority anybody could have chosen. Empty for a URI of no kind. */
 export const redirectHost = (raw: string): string => {
   const kind = judgeRedirectUri(raw)

@@ -49,11 +49,16 @@ export const createAuthorize = ({ runtime, directory, find, clients, flows, sess
     const draft = emptyDraft(params, runtime.now())
     const session = sessions.of(request)
     session.catch(() => undefined)
-    for (const check of checks) await check(draft)
-    const silent = draft.prompt.has('none')
-    const known = (await session) !== undefined
-    if (silent && !known) throw tellClient(draft, 'login.required', 'prompt=none without a session')
-    const asked = await requestOf(draft, silent, ownNavigation(request))
+    const known = await clients.approvals.guard(
+      async () => {
+        for (const check of checks) await check(draft)
+        const signedIn = (await session) !== undefined
+        if (draft.prompt.has('none') && !signedIn) throw tellClient(draft, 'login.required', 'prompt=none without a session')
+        return signedIn
+      },
+      () => draft.client,
+    )
+    const asked = await requestOf(draft, draft.prompt.has('none'), ownNavigation(request))
     if (!known) await takeSpace(limit, { of: 'authorize', record: asked, ip: visit.ip })
     const { id, cookies } = await flows.open(asked, request)
     // Whoever is not signed in would only be sent on from there.

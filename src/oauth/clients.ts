@@ -6,6 +6,7 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { grantTypes } from './client.ts'
 import type { AuthMethod, Client, Leg } from './client.ts'
+import { type Approvals, createApprovals } from './approvals.ts'
 import { assertionType, createProveAssertion } from './client-assertion.ts'
 import type { ClientDocuments } from './client-document.ts'
 import { one } from './form.ts'
@@ -23,6 +24,7 @@ export interface Clients {
   /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth` or `client.document-unreachable`. */
   authenticate(request: Request, form: URLSearchParams): Promise<Client>
   readonly registrations: Registrations
+  readonly approvals: Approvals
 }
 
 export interface ClientsDeps {
@@ -165,5 +167,5 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     return client
   }
 
-  return { find, authenticate, registrations }
+  return { find, authenticate, registrations, approvals: createApprovals({ runtime }) }
 }

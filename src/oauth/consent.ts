@@ -6,7 +6,7 @@ import type { ConnectStep } from '../ports/connections.ts'
 import type { DescribeFlow, Handler, Session, Sessions } from '../ports/rooms.ts'
 import { tellClient } from './authorize-checks.ts'
 import { type Decisions, type DecisionsDeps, createDecisions } from './decision.ts'
-import type { Flow } from './flows.ts'
+import type { Flow, ReadFlow } from './flows.ts'
 import { fromOurPage, one, ownNavigation, readForm, readQuery } from './form.ts'
 import { type Question, type Questions, type QuestionsDeps, consentView, createQuestions, loginPath } from './question.ts'
 import { type RememberedDeps, createRemembered } from './remembered.ts'
@@ -29,8 +29,13 @@ export interface Consent {
   readonly describeFlow: DescribeFlow
 }
 
+interface Read {
+  readonly read: ReadFlow
+  readonly session: Session | undefined
+}
+
 /** Both at once: each may be far away. What is wrong with the flow is told first. */
-const readBoth = async ({ flows, sessions }: ConsentDeps, id: string | undefined, request: Request) => {
+const readBoth = async ({ flows, sessions }: ConsentDeps, id: string | undefined, request: Request): Promise<Read> => {
   const session = sessions.of(request)
   session.catch(() => undefined)
   return { read: await flows.of(id ?? '', request), session: await session }
@@ -44,7 +49,7 @@ const csrfOf = async ({ find }: ConsentDeps, flow: Flow, session: Session): Prom
 
 /** The yes of a person: written down, and answered, or first an account that must be connected. */
 const createAllow = (deps: ConsentDeps, questions: Questions, decisions: Decisions) => {
-  const { flows, upstream } = deps
+  const { clients, flows, upstream } = deps
   const remembered = createRemembered(deps)
   return async (question: Question, visit: Visit): Promise<Response> => {
     const { read, flow, address, session } = question
@@ -53,7 +58,7 @@ const createAllow = (deps: ConsentDeps, questions: Questions, decisions: Decisio
       remembered.recall(question),
       upstream.ahead(address, session.person),
     ])
-    const keep = remembered.keep(question, known)
+    const keep = Promise.all([remembered.keep(question, known), clients.approvals.keep(flow.client, flow.redirectUri)])
     if (!ahead) return decisions.allow(confirmed, visit, { how: 'asked', keep })
     await keep
     // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they said yes to this client.
@@ -63,14 +68,13 @@ const createAllow = (deps: ConsentDeps, questions: Questions, decisions: Decisio
 }
 
 export const createConsent = (deps: ConsentDeps): Consent => {
-  const { config, directory, pages, flows, upstream } = deps
+  const { clients, config, directory, pages, flows, upstream } = deps
   const remembered = createRemembered(deps)
   const questions = createQuestions(deps)
   const decisions = createDecisions({ ...deps, respond: authorizationResponse(directory.issuer) })
   const allow = createAllow(deps, questions, decisions)
 
-  const page: Handler = async (request, visit) => {
-    const { read, session } = await readBoth(deps, one(readQuery(request), 'flow'), request)
+  const answer = async ({ read, session }: Read, request: Request, visit: Visit): Promise<Response> => {
     const { flow } = read
     if (!session || session.signedInAt < (flow.signedInSince ?? 0)) {
       if (flow.silent) throw tellClient(flow, 'login.required', 'prompt=none without a fresh session')
@@ -89,10 +93,15 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     return pages.consent(consentView(question, known, await csrfOf(deps, flow, session), config.refresh_token_lifetime * 1000, ahead), visit.requestId)
   }
 
-  const decide: Handler = async (request, visit) => {
-    fromOurPage(request, directory.origins)
-    const form = await readForm(request)
-    const { read, session } = await readBoth(deps, one(form, 'flow'), request)
+  const page: Handler = async (request, visit) => {
+    const both = await readBoth(deps, one(readQuery(request), 'flow'), request)
+    return clients.approvals.guard(
+      () => answer(both, request, visit),
+      () => both.read.flow.client,
+    )
+  }
+
+  const decided = async ({ read, session }: Read, form: URLSearchParams, visit: Visit): Promise<Response> => {
     const onward = { page: { onward: { label: 'Open the page again', href: `/oauth/consent?flow=${read.flow.id}` } } }
     if (!session) throw new Refusal('consent.form', 'no session', onward)
     if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, read.flow, session))) throw new Refusal('consent.form', 'csrf', onward)
@@ -101,6 +110,16 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     if (decision === 'deny') return decisions.deny(question, visit)
     if (decision !== 'allow') throw new Refusal('request.malformed', 'decision', { say: 'The answer must be allow or deny.' })
     return allow(question, visit)
+  }
+
+  const decide: Handler = async (request, visit) => {
+    fromOurPage(request, directory.origins)
+    const form = await readForm(request)
+    const both = await readBoth(deps, one(form, 'flow'), request)
+    return clients.approvals.guard(
+      () => decided(both, form, visit),
+      () => both.read.flow.client,
+    )
   }
 
   return { page, decide, describeFlow: questions.describe }

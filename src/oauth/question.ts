@@ -96,7 +96,12 @@ export const createQuestions = ({ find, clients, flows }: QuestionsDeps): Questi
     },
     async describe(id, request) {
       const flow = await flows.peek(id, request)
-      return flow && { client: shownClient(flow), address: await addressOf(flow) }
+      if (!flow) return undefined
+      const address = await clients.approvals.guard(
+        () => addressOf(flow),
+        () => flow.client,
+      )
+      return { client: shownClient(flow), address }
     },
   }
 }

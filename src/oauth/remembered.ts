@@ -1,7 +1,7 @@
 // Answers that a person gave before: per person, client, redirect URI and service, for the client as it described itself then, and for the scopes allowed then.
 import { digest } from '../kit/bytes.ts'
 import { createRecords } from '../kit/records.ts'
-import { judgeRedirectUri } from '../kit/urls.ts'
+import { judgeRedirectUri, withoutLoopbackPort } from '../kit/urls.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address } from '../ports/services.ts'
@@ -48,10 +48,7 @@ export interface RememberedDeps {
 const isProven = ({ flow }: Question): boolean => flow.client.proves || judgeRedirectUri(flow.redirectUri) === 'https'
 
 /** The redirect URI counts in full where the answer stands for the person, port included. Elsewhere the port, which a client may change each time, is left out. */
-const placeOf = (question: Question): string => {
-  const { redirectUri } = question.flow
-  return isProven(question) || judgeRedirectUri(redirectUri) !== 'loopback' ? redirectUri : redirectUri.replace(/:\d+(?=[/?]|$)/, '')
-}
+const placeOf = (question: Question): string => (isProven(question) ? question.flow.redirectUri : withoutLoopbackPort(question.flow.redirectUri))
 
 export const createRemembered = ({ runtime }: RememberedDeps): Remembered => {
   const records = createRecords<Answer>(runtime, 'consent:')

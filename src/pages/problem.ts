@@ -57,6 +57,12 @@ const recipeList = (recipes: ProblemView['recipes']): Drawable =>
     (recipe) => html`<div><dt>${recipe.client}</dt><dd class="tight"><div>${recipe.say}</div>${recipe.command !== undefined && html`<code class="copy" data-what="command">${recipe.command}</code>`}</dd></div>`,
   )}</dl>`
 
+/** Nobody has vouched for this app, so its host is shown beside the name it gave itself. */
+const clientLink = (client: ProblemView['client']): Drawable =>
+  client &&
+  html`<p class="muted">Nobody has approved this app here yet, so this page does not send you to it by itself.</p>
+<p><a href="${client.href}" rel="noreferrer">Go back to ${readText(client.name, 80)} (${readText(client.host, 120)})</a></p>`
+
 export const problemPage = (gateway: Gateway, view: ProblemView): Response => {
   const body = html`<div class="card stack">
 <h1 tabindex="-1" autofocus>${view.title}</h1>
@@ -68,6 +74,7 @@ ${view.steps.length === 1 && html`<p>${withCode(view.steps[0] ?? '')}</p>`}
 ${view.steps.length > 1 && html`<ol class="steps">${view.steps.map((step) => html`<li>${withCode(step)}</li>`)}</ol>`}
 ${recipeList(view.recipes)}
 ${view.onward && html`<a class="button primary" href="${ownPath(view.onward.href)}">${view.onward.label}</a>`}
+${clientLink(view.client)}
 ${view.instead && html`<p><a href="${ownPath(view.instead.href)}">${view.instead.label}</a></p>`}
 <p class="muted small">If you ask for help, give this: <code class="id">${view.code} · ${view.requestId}</code></p>
 </div>`

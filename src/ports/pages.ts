@@ -146,6 +146,8 @@ export interface ProblemView {
   readonly requestId: string
   /** A way on, inside this gateway (same-origin path). */
   readonly onward?: { readonly label: string; readonly href: string }
+  /** The app that the error is for, which nobody has approved yet: its name is untrusted text, and the link leaves the gateway. */
+  readonly client?: { readonly name: string; readonly host: string; readonly href: string }
   /** A second way on, for who cannot take the first. */
   readonly instead?: { readonly label: string; readonly href: string }
 }

@@ -149,7 +149,7 @@ describe.each(houses)('%s', (_, open) => {
     for (const [path, init] of requests) {
       const answer = await at(path, init)
       const body = (await answer.json()) as Record<string, string>
-      expect([init.body, answer.status >= 400 && answer.status < 500, Object.keys(body).toSorted()]).toEqual([init.body, true, ['error', 'error_description']])
+      expect([init.body, answer.status >= 400 && answer.status < 500, Object.keys(body).toSorted()]).toEqual([init.body, true, ['code', 'error', 'error_description', 'request_id']])
       expect(path === '/oauth/register' ? /^invalid_(client_metadata|redirect_uri)$/.test(body['error'] ?? '') : registered.has(body['error'] ?? '')).toBe(true)
       expect(body['error_description']).toMatch(/^[\x20-\x21\x23-\x5B\x5D-\x7E]+$/)
       expect(answer.headers.get('cache-control')).toContain('no-store')

@@ -23,7 +23,7 @@ afterAll(async () => {
 const calls = async (): Promise<string[]> => JSON.parse(String(await house.tell('__calls'))) as string[]
 
 describe('calls to objects', () => {
-  it('of a first login, step by step: twenty, and three of a refresh', async () => {
+  it('of a first login, step by step: twenty-one, and three of a refresh', async () => {
     // Signing keys are there, and it is known that no service was ever added.
     await logIn(house)
     await calls()
@@ -53,7 +53,7 @@ describe('calls to objects', () => {
       ['register', ['write client']],
       ['authorize, login page', ['read client', 'read flow', 'write flow']],
       ['password, consent page', ['read consent', 'read flow', 'read flow', 'read session', 'write session']],
-      ['allow', ['read client', 'read consent', 'read flow', 'read session', 'write client', 'write consent', 'write flow', 'write grant']],
+      ['allow', ['read client', 'read consent', 'read flow', 'read session', 'write approved', 'write client', 'write consent', 'write flow', 'write grant']],
       ['redeem', ['read client', 'read grant', 'write grant']],
       ['refresh', ['read client', 'read grant', 'write grant']],
     ])
