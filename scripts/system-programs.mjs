@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 export const programs = [
   { name: 'chromium', path: '/usr/bin/chromium', package: 'chromium', variable: 'POSTERN_CHROMIUM', suites: 'tests in a browser' },
   { name: 'bwrap', path: '/usr/bin/bwrap', package: 'bubblewrap', variable: 'POSTERN_BWRAP', suites: 'tests of isolated servers' },
+  { name: 'nginx', path: '/usr/sbin/nginx', package: 'nginx-light', variable: 'POSTERN_NGINX', suites: 'tests behind nginx' },
 ]
 
 /** Absolute path of the program, or undefined when it is not on this machine. A variable that is set says where alone. */

@@ -37,7 +37,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
   const npmTest = (...args: string[]): Promise<Outcome> =>
     new Promise((resolve) => {
       const nowhere = join(place, 'nowhere')
-      const env = { PATH: join(place, 'bin'), HOME: place, POSTERN_CHROMIUM: nowhere, POSTERN_BWRAP: nowhere }
+      const env = { PATH: join(place, 'bin'), HOME: place, POSTERN_CHROMIUM: nowhere, POSTERN_BWRAP: nowhere, POSTERN_NGINX: nowhere }
       execFile(
         'npm',
         ['test', '--', ...args],
@@ -60,6 +60,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
         'test/e2e/browser-client',
         'test/e2e/hostile-pages',
         'test/attack/bridge-isolation',
+        'test/e2e/behind-nginx',
       ]
       const { status, output } = await npmTest(
         ...suites,
@@ -73,7 +74,7 @@ describe('npm test on a machine without Chromium and bubblewrap', () => {
       expect(output).toContain('Not on this machine: chromium. Skipped without it: tests in a browser.\n')
       expect(output).toContain('Not on this machine: bwrap. Skipped without it: tests of isolated servers.\n')
       expect(output).toMatch(
-        /this installs what is missing: (sudo )?apt-get install .* chromium bubblewrap\n/,
+        /this installs what is missing: (sudo )?apt-get install .* chromium bubblewrap nginx-light\n/,
       )
     },
   )

@@ -1,0 +1,106 @@
+// The nginx block of the production guide, as it stands there, in front of a real gateway: TLS, a port that is not 443, calls and streams.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:https'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePort } from '../../scripts/harness/free-port.ts'
+import { selfSigned } from '../../scripts/harness/certificate.ts'
+import { findProgram, inCI } from '../../scripts/system-programs.mjs'
+import { type House, openOnSocket } from '../houses/houses.ts'
+import { openUpstream, type Upstream } from '../houses/upstream.ts'
+
+const nginx = findProgram('nginx')
+
+/** The block of the guide with this test's ports, and a certificate, in its place. */
+const blockOf = (port: number, gateway: string): string => {
+  const guide = readFileSync(new URL('../../docs/guide/production.md', import.meta.url), 'utf8')
+  const block = /```nginx\n([\s\S]*?)```/.exec(guide)?.[1] ?? ''
+  return block
+    .replace('server_name mcp.example.com;', 'server_name localhost;\n  ssl_certificate cert.pem;\n  ssl_certificate_key key.pem;')
+    .replace('listen 443 ssl;', `listen 127.0.0.1:${port} ssl;`)
+    .replace('http://127.0.0.1:8080', gateway)
+}
+
+describe.skipIf(nginx === undefined && !inCI())('behind nginx as the guide sets it up', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'postern-nginx-'))
+  const { key, cert } = selfSigned(['localhost'])
+  let proxy: ChildProcess
+  let house: House
+  let upstream: Upstream
+  let port = 0
+
+  beforeAll(async () => {
+    port = await freePort()
+    upstream = await openUpstream((asked, response, body) => {
+      if (asked.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: first\n\n')
+      else response.writeHead(200, { 'content-type': 'application/json' }).end(body)
+    })
+    house = await openOnSocket({
+      upstream: upstream.url,
+      config: {
+        issuer: `https://localhost:${port}`,
+        trusted_proxies: ['127.0.0.1'],
+        mcp_services: { open: { url: upstream.url, auth_required: false } },
+      },
+    })
+    writeFileSync(join(folder, 'key.pem'), key)
+    writeFileSync(join(folder, 'cert.pem'), cert)
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`)
+    writeFileSync(
+      join(folder, 'nginx.conf'),
+      `daemon off; master_process off; pid ${folder}/pid; error_log stderr;
+events {}
+http { access_log off; ${temporary.join(' ')}
+${blockOf(port, house.listens ?? '')}}`,
+    )
+    proxy = spawn(nginx ?? 'nginx', ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf')], { stdio: ['ignore', 'inherit', 'inherit'] })
+    for (let listening = false; !listening; ) {
+      if (proxy.exitCode !== null) throw new Error('nginx ended before it listened')
+      const socket = connect(port, '127.0.0.1')
+      listening = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).catch(() => false)
+      socket.destroy()
+    }
+  }, 60_000)
+  afterAll(async () => {
+    if (proxy?.exitCode === null) {
+      const ended = once(proxy, 'exit')
+      proxy.kill('SIGTERM')
+      await ended
+    }
+    await house?.close()
+    await upstream?.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const ask = (method: string, path: string, body = '', headers: Record<string, string> = {}) =>
+    new Promise<{ readonly status: number | undefined; readonly fields: NodeJS.Dict<string | string[]>; readonly text: string }>((resolve, reject) => {
+      const asked = request({ host: 'localhost', port, path, method, ca: cert, headers, family: 4 }, (response) => {
+        let text = ''
+        response.setEncoding('utf8').on('data', (piece: string) => {
+          text += piece
+          if (text.startsWith('data: first')) asked.destroy()
+        })
+        response.on('close', () => resolve({ status: response.statusCode, fields: response.headers, text }))
+      })
+      asked.on('error', reject)
+      asked.end(body)
+    })
+
+  it('is reached under its public name and port: metadata, a challenge, a call, and a stream while it is open', async () => {
+    const issuer = `https://localhost:${port}`
+    const metadata = await ask('GET', '/.well-known/oauth-authorization-server')
+    expect([metadata.status, (JSON.parse(metadata.text) as { issuer: string }).issuer]).toEqual([200, issuer])
+    expect(metadata.fields['strict-transport-security']).toBe('max-age=31536000')
+    const challenge = await ask('POST', '/echo/mcp')
+    expect([challenge.status, challenge.fields['www-authenticate']]).toEqual([401, `Bearer resource_metadata="${issuer}/.well-known/oauth-protected-resource/echo/mcp", scope="mcp"`])
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' })
+    const json = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
+    const answer = await ask('POST', '/open/mcp', body, json)
+    expect([answer.status, answer.text]).toEqual([200, body])
+    expect((await ask('GET', '/open/mcp', '', { accept: 'text/event-stream' })).text).toBe('data: first\n\n')
+  })
+})
