@@ -8,13 +8,6 @@ import type { Config } from '../config/schema.ts'
 import { wordsOf } from '../config/words.ts'
 import { findCommand } from '../node/spawn-words.ts'
 
-export interface CheckedCommands {
-  /** What can work nowhere. */
-  readonly faults: readonly Fault[]
-  /** What cannot work on this computer as it is now. */
-  readonly unusable: readonly Fault[]
-}
-
 interface Looked {
   readonly config: Config
   readonly sources: Sources
@@ -26,16 +19,15 @@ const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: fal
 /** The other words are not repeated: people put keys among them. */
 const wholeLine = (command: string): string => `is a whole command line, and no shell reads it: write command: ${printable(wordsOf(command)[0] ?? '')}, and each of the other words as an entry of args`
 
-/** Looks at every command of the configuration. `platform` as Node names it. */
-export const checkCommands = ({ config, sources, env }: Looked, platform: string = process.platform): CheckedCommands => {
-  const faults: Fault[] = []
+/** The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node names it. */
+export const checkCommands = ({ config, sources, env }: Looked, platform: string = process.platform): readonly Fault[] => {
   const unusable: Fault[] = []
   const suffixes = platform === 'win32' ? ['', ...(env['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : ['']
   for (const [id, { command, cwd, env: own }] of Object.entries(config.mcp_services)) {
     if (command === undefined) continue
-    const told = (list: Fault[], key: string, what: string): void => void list.push({ key: `mcp_services.${id}.${key}`, origin: sources[`mcp_services.${id}.${key}`] ?? { from: 'default' }, what })
+    const told = (key: string, what: string): void => void unusable.push({ key: `mcp_services.${id}.${key}`, origin: sources[`mcp_services.${id}.${key}`] ?? { from: 'default' }, what })
     const place = cwd === undefined ? undefined : resolve(cwd)
-    if (place !== undefined && !isFolder(place)) told(unusable, 'cwd', `there is no folder ${place}${cwd?.startsWith('~') ? '; ~ is not expanded here' : ''}`)
+    if (place !== undefined && !isFolder(place)) told('cwd', `there is no folder ${place}${cwd?.startsWith('~') ? '; ~ is not expanded here' : ''}`)
     // A command without a folder of its own runs in a home that is made for it, where a relative path leads nowhere.
     const found = findCommand(command, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes)
     if ('path' in found) continue
@@ -43,11 +35,7 @@ export const checkCommands = ({ config, sources, env }: Looked, platform: string
     const path = /^\S*[/\\]/.test(command)
     // A path with a space in it may be one that is not there (C:\Program Files\…); any other word with a space is a line.
     const line = first !== command.trim() && (!path || 'path' in findCommand(first, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes))
-    if (line) {
-      told(faults, 'command', wholeLine(command))
-      continue
-    }
-    told(unusable, 'command', found.end.why)
+    told('command', line ? wholeLine(command) : found.end.why)
   }
-  return { faults, unusable }
+  return unusable
 }

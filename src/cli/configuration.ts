@@ -2,7 +2,7 @@
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Environment, SecretFile } from '../config/environment-names.ts'
-import { type Fault, type Origin, inOrder } from '../config/fault.ts'
+import type { Fault, Origin } from '../config/fault.ts'
 import type { Flags } from '../config/flags.ts'
 import { secretFilesFor } from '../config/layers.ts'
 import { type Loaded, inFile, loadConfig } from '../config/load.ts'
@@ -107,12 +107,11 @@ const behindUnknownProxy = ({ issuer, trusted_proxies: proxies, refresh_late_rep
       ]
     : []
 
-/** A command line in place of a program is a fault of the file; a program that is not there may be there on another day. */
+/** One command that cannot be started must not keep the other services from being served: `validate` and `wrap` refuse it, `serve` warns. */
 const withCommands = async (loaded: Loaded, env: Environment): Promise<Loaded & { readonly unusable: readonly Fault[] }> => {
   if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined)) return { ...loaded, unusable: [] }
   const { checkCommands } = await import('./check-commands.ts')
-  const { faults, unusable } = checkCommands({ config: loaded.config, sources: loaded.sources, env })
-  return faults.length > 0 ? { ok: false, faults: inOrder(faults), warnings: loaded.warnings, unusable } : { ...loaded, unusable }
+  return { ...loaded, unusable: checkCommands({ config: loaded.config, sources: loaded.sources, env }) }
 }
 
 /** Finds the files, reads what they and the variables refer to, and loads. `real`: the variables that the process was started with. */

@@ -43,8 +43,8 @@ JSON, \`{"error":{"code","message",…}}\`; configuration faults are in \`error.
 
 ## Validating
 
-\`postern validate\` tells every fault of the configuration at once, and every command that this computer cannot start: no such program, no permission, no such folder. \`postern serve\` starts all
-the same and warns of those; a whole command line in \`command\` refuses the start, because it works nowhere. \`postern validate --connect\` then asks for everything that the
+\`postern validate\` tells every fault of the configuration at once, and every command that this computer cannot start: no such program, a whole command line in its place, no permission, no such folder. \`postern serve\` starts all
+the same and warns of those. \`postern validate --connect\` then asks for everything that the
 configuration names, one line a check: the metadata and keys of each identity provider, each server with the token or headers it gets, each authorization server, each \`jwks_uri\`. Commands are started
 once, in a state directory of their own, and ended. It ends with 0 when everything answered and with 1 otherwise; \`--json\` prints the checks as \`{key, ok, say}\`.
 

@@ -3,7 +3,9 @@ import { createServer } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { startProcess } from '../houses/process.ts'
+import { until } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { hostileProvider, openIdProvider, providerConfig } from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'
@@ -53,8 +55,18 @@ describe('a command that cannot be started', () => {
     service({ command })
     const sentence = `mcp_services.it.command – is a whole command line, and no shell reads it: write command: ${command.split(' ')[0]}, and each of the other words as an entry of args`
     expect(await faults()).toEqual([sentence])
-    // Nothing makes that work on another day, so it does not start either.
-    expect(await faults(['serve', '-c', 'postern.json', '--port', '0'])).toEqual([sentence])
+  })
+
+  it('keeps nobody from the other services: the start warns of it', async () => {
+    service({ command: 'env some-server --key s3cret' })
+    const gateway = await startProcess({ stateDir: place.path, flags: ['-c', 'postern.json'] })
+    onTestFinished(() => gateway.end().then(() => undefined))
+    expect((await gateway.fetch(`${gateway.origin}/healthz`)).status).toBe(200)
+    await until(() => gateway.lines.some((line) => line.includes('config.warning')), 'the warning')
+    const told = gateway.lines.map((line) => JSON.parse(line) as { event: string; message?: string })
+    expect(told.find(({ event }) => event === 'config.warning')?.message).toMatch(
+      /mcp_services\.it\.command – is a whole command line, and no shell reads it: write command: env, and each of the other words as an entry of args$/,
+    )
   })
 
   it('may have a space in its path', async () => {
