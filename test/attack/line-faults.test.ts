@@ -16,7 +16,7 @@ const half = Buffer.from('€').subarray(0, 2)
 /** What the server does on its stream when a tool is called by that name; everything else is answered. */
 const faults: Readonly<Record<string, (stream: ServerResponse) => void>> = {
   'resets its stream in an answer': (stream) => void stream.write('event: message\ndata: {"jsonrpc":"2.0","id":7,', () => stream.socket?.resetAndDestroy()),
-  'ends its stream in an answer': (stream) => void stream.end('event: message\ndata: {"jsonrpc":"2.0","id":7,"result":{}}\n'),
+  'ends its stream in an answer': (stream) => void stream.end('event: message\ndata: {"jsonrpc":"2.0","id":7,"result":{}\n'),
   'sends half a character': (stream) => void stream.write(Buffer.concat([Buffer.from('event: message\ndata: {"jsonrpc":"2.0","id":7,"result":"'), half, Buffer.from('"}\n\n')])),
   'answers with no JSON': (stream) => void stream.write('event: message\ndata: <html>\n\n', () => stream.destroy()),
 }

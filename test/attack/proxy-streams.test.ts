@@ -191,12 +191,14 @@ const withBytes = async (answer: (socket: Socket, count: number) => void, use: (
   }
 }
 
+const answer = (text: string): string => JSON.stringify({ jsonrpc: '2.0', id: 7, result: { text } })
+
 describe('never believes an upstream that speaks two languages', () => {
   it('and gives the answer planted behind one caller’s to no other [hostile K5]', async () => {
     await withBytes(
-      (socket) => socket.write(json('{"mine":1}') + json('{"planted":1}')),
+      (socket) => socket.write(json(answer('mine')) + json(answer('planted'))),
       async (post, connections) => {
-        for (let i = 0; i < 5; i++) expect(await (await post()).text()).toBe('{"mine":1}')
+        for (let i = 0; i < 5; i++) expect(await (await post()).text()).toBe(answer('mine'))
         expect(connections()).toBe(5)
       },
     )
@@ -218,16 +220,17 @@ describe('never believes an upstream that speaks two languages', () => {
   })
 
   it('but hears one that closes each connection, announces it, or just does it', async () => {
+    const whole = answer('all of it')
     await withBytes(
       (socket, count) => {
-        if (count % 3 === 0) socket.end('HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{}')
-        else if (count % 3 === 1) socket.write('HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}')
-        else socket.end(json('{}'))
+        if (count % 3 === 0) socket.end(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n${whole}`)
+        else if (count % 3 === 1) socket.write(`HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${whole.length}\r\n\r\n${whole}`)
+        else socket.end(json(whole))
       },
       async (post) => {
         for (let i = 0; i < 12; i++) {
-          const answer = await post()
-          expect([answer.status, await answer.text()]).toEqual([200, '{}'])
+          const heard = await post()
+          expect([heard.status, await heard.text()]).toEqual([200, whole])
         }
       },
     )
