@@ -42,9 +42,10 @@ describe('in workerd', () => {
       if (request.url !== '/mcp/large')
         return void response.end(JSON.stringify({ jsonrpc: '2.0', id: 1, result: { sha256: createHash('sha256').update(body).digest('hex') } }))
       let left = 512
+      response.write('{"jsonrpc":"2.0","id":1,"result":{"text":"')
       const more = (): void => {
         while (left-- > 0) if (!response.write(Buffer.alloc(65_536, 97))) return void response.once('drain', more)
-        response.end()
+        response.end('"}}')
       }
       more()
     })
@@ -87,7 +88,7 @@ describe('in workerd', () => {
     const large = await house.fetch(`${resource()}/large`, rpc(tokens.access_token, { id: 1, method: 'tools/list' }))
     let size = 0
     for await (const part of large.body ?? []) size += part.byteLength
-    expect(size).toBe(512 * 65_536)
+    expect(size).toBe('{"jsonrpc":"2.0","id":1,"result":{"text":"'.length + 512 * 65_536 + '"}}'.length)
   })
 })
 
