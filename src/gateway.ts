@@ -130,7 +130,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const catchUp = createCatchUp({ directory, supply, defer: runtime.defer })
   supply.onGone((gone) => gone.forEach(({ upstream }) => bridges.end(upstream)))
   const record = createRecord({ log: runtime.log })
-  const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer) })
+  const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer), shared: runtime.counts })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
   const pages = createPages({ issuer, version: runtime.about.version })
 

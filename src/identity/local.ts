@@ -12,7 +12,7 @@ export interface LocalPeople {
   find(username: string): Person | undefined
   /**
    * The person, when username and password belong together; an unknown username takes as long as a wrong password.
-   * `known`: the username signed in from this browser before, so a crowd of strangers does not keep it out. Throws `rate.limited`.
+   * `known`: the username signed in from this browser before, so a crowd of strangers does not keep it out. Throws `sign-in.busy`.
    */
   check(username: string, password: string, known: boolean): Promise<Person | undefined>
 }
@@ -52,9 +52,10 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
 
   let inHand = 0
   const unhurried = async (known: boolean, work: () => Promise<boolean>): Promise<boolean> => {
-    if (inHand >= (known ? 2 * queue : queue)) throw new Refusal('rate.limited', 'password checks in hand', { headers: { 'retry-after': '1' } })
+    if (inHand >= (known ? 2 * queue : queue)) throw new Refusal('sign-in.busy', `${inHand} password checks in hand`, { headers: { 'retry-after': '1' } })
     inHand++
     try {
+      await runtime.passwords.turn?.(known)
       return await work()
     } finally {
       inHand--

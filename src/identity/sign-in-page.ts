@@ -72,20 +72,11 @@ export const createSignInPage = ({ sessions, people, offers, browsers, arrive, p
       const username = form.get('username') ?? ''
       const known = await browsers.known(request, username)
       const account = await digest(username.normalize('NFC'))
-      // Counted by browser where that is known, else by address and account: a stranger who guesses slows down themselves, never the owner of the name.
-      if (known === undefined) {
-        await limit('sign-in-address', { ip: visit.ip })
-        await limit.guess(account, visit.ip)
-      }
-      const guesser = known ?? { ip: visit.ip, and: account }
-      await limit('sign-in', guesser)
+      const guess = { account, ip: visit.ip, known }
+      await limit.guess(guess)
       const person = await people.check(username, form.get('password') ?? '', known !== undefined)
-      if (person) {
-        await limit.forgive('sign-in', guesser)
-        if (known === undefined) await limit.forgive('sign-in-address', { ip: visit.ip })
-        return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
-      }
-      if (known === undefined) await limit.guessedWrong(account)
+      await limit.guessed(guess, person !== undefined)
+      if (person) return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
       record({ event: 'sign-in.failed', provider: 'local', user: logText(username, 128), ip: visit.ip, request_id: visit.requestId })
       return draw({ aim, offer, request, requestId: visit.requestId, problem: 'Invalid credentials. Check the username and the password, then try again.', username })
     },

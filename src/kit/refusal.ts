@@ -24,6 +24,7 @@ export const refusals = {
   'request.timeout': row(408, 'invalid_request', 1408, 'The request did not arrive in time.'),
   'request.plain-http': row(400, 'invalid_request', 1400, 'This gateway is reached by https only. Use its https URL. A token that was sent without encryption should be revoked.'),
   'route.unknown': row(404, 'invalid_request', 1404, 'There is nothing at this address.'),
+  'sign-in.busy': row(503, 'temporarily_unavailable', 1503, 'The gateway checks as many passwords as it can. Try again in a moment.'),
   'rate.limited': row(429, 'temporarily_unavailable', 1429, 'Too many requests. Wait a moment, then try again.'),
   'storage.unavailable': row(503, 'temporarily_unavailable', 1503, 'The gateway cannot reach its storage right now. Try again in a moment.'),
   'storage.sealed': row(503, 'temporarily_unavailable', 1503, 'The gateway cannot open what it has stored. The operator must put back the secret that it was sealed with.'),

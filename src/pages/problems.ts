@@ -69,6 +69,7 @@ export const problems = {
   'request.registration': badRequest,
   'admin.required': { title: 'For administrators', who: 'admin', steps: ['Ask an administrator, or to be listed under `admins` in the configuration.'], onward: home },
   'route.unknown': { title: 'Nothing here', who: 'you', steps: ['Check the address. MCP servers are at addresses that end in `/mcp`; your services page lists them.'], onward: home },
+  'sign-in.busy': { title: 'Too many sign-ins at once', who: 'nobody', steps: ['Wait a few seconds, then try once more.'] },
   'rate.limited': { title: 'Too many tries', who: 'nobody', steps: ['Wait a minute, then try once more.'] },
   'storage.unavailable': { title: 'The gateway cannot reach its storage', who: 'nobody', steps: [later, tellAdmin], hops: brokeAt('Its storage') },
   'storage.sealed': {

@@ -1,5 +1,7 @@
 // Passwords that strangers try for one account, from however many addresses: each wrong one makes the next stranger wait longer, and the owner waits at most once.
 
+import type { Ledger } from '../ports/counts.ts'
+
 /** Wrong passwords of strangers that cost nothing: an owner at a new computer may have forgotten which one it was. */
 const free = 20
 /** The delay doubles with every so many wrong passwords. */
@@ -36,10 +38,12 @@ export interface Guesses {
  * A browser in which the owner signed in before is never asked. At a new one, while strangers guess, the owner's own network waits out one delay and is let try: no
  * number of guesses from elsewhere takes its turn.
  */
-export const createGuesses = (now: () => number): Guesses => {
+export const createGuesses = (now: () => number, ledger?: Ledger): Guesses => {
   const accounts = new Map<string, Wrong>()
   /** By account and network: when it tried last or, for one that never did, when it asked first. */
   const waiting = new Map<string, number>()
+  for (const [account, count, until] of ledger?.load('guesses') ?? []) accounts.set(account, { count, until })
+  for (const [key, since] of ledger?.load('waiting') ?? []) waiting.set(key, since)
   return {
     wait(account, network) {
       const at = now()
@@ -51,19 +55,20 @@ export const createGuesses = (now: () => number): Guesses => {
       if (since !== undefined && at - since < delay) return since + delay - at
       waiting.delete(key)
       waiting.set(key, at)
+      ledger?.save('waiting', key, at, at + keptMs)
       forgetOldest(waiting, mostWaiting)
       // One that was not seen since the delay began waits like everybody else.
       return since === undefined ? delay : 0
     },
     wrong(account) {
       const at = now()
-      const known = accounts.get(account)
-      if (known && known.until > at) known.count++
-      else {
-        accounts.delete(account)
-        accounts.set(account, { count: 1, until: at + keptMs })
-        forgetOldest(accounts, mostAccounts)
-      }
+      const before = accounts.get(account)
+      const known = before && before.until > at ? before : { count: 0, until: at + keptMs }
+      known.count++
+      if (known !== before) accounts.delete(account)
+      accounts.set(account, known)
+      forgetOldest(accounts, mostAccounts)
+      ledger?.save('guesses', account, known.count, known.until)
     },
   }
 }

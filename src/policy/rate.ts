@@ -1,7 +1,8 @@
 // How often somebody may ask, in one table: what is counted, per what, and how many in how long.
 import { networkOf, siteOf } from '../kit/addresses.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Counted, Limit, PaceKind } from '../ports/rooms.ts'
+import type { Counted, Guess, Limit, PaceKind } from '../ports/rooms.ts'
+import type { CountAction, Ledger, SharedCounts } from '../ports/counts.ts'
 import { createGuesses } from './guesses.ts'
 
 interface Pace {
@@ -44,8 +45,9 @@ const mostKeys = 50_000
  * Counts in fixed windows. No timer empties it: on Workers a timer ends with the request that set it. All windows of a kind are equally long, so those that are over
  * stand first in the order of their making.
  */
-const createWindows = (now: () => number, { points, seconds }: Pace) => {
+const createWindows = (now: () => number, { points, seconds }: Pace, of: string, ledger?: Ledger) => {
   const windows = new Map<string, Window>()
+  for (const [key, used, until] of ledger?.load(of) ?? []) windows.set(key, { used, until })
   const forgetOver = (at: number): void => {
     for (const [key, { until }] of windows) {
       if (until > at && windows.size < mostKeys) return
@@ -59,16 +61,20 @@ const createWindows = (now: () => number, { points, seconds }: Pace) => {
       const known = windows.get(key)
       if (known && known.until > at) {
         known.used += cost
+        ledger?.save(of, key, known.used, known.until)
         return known.used > points * times ? known.until - at : undefined
       }
       windows.delete(key)
       forgetOver(at)
       windows.set(key, { used: cost, until: at + seconds * 1000 })
+      ledger?.save(of, key, cost, at + seconds * 1000)
       return undefined
     },
     giveBack(key: string): void {
       const known = windows.get(key)
-      if (known && known.used > 0) known.used--
+      if (!known || known.used === 0) return
+      known.used--
+      ledger?.save(of, key, known.used, known.until)
     },
   }
 }
@@ -80,9 +86,13 @@ const leastShare = 64
  * One window for everybody. While the points last all are served; after that whoever used more than an equal share of them waits for the next window, so that a flood
  * from few places keeps nobody else out. Who cannot be told apart is one place: an IPv4 address, a /48.
  */
-const createShares = (now: () => number, { points, seconds }: Pace) => {
+const createShares = (now: () => number, { points, seconds }: Pace, of: string, ledger?: Ledger) => {
   const places = new Map<string, number>()
   let [all, until] = [0, 0]
+  for (const [place, own, end] of ledger?.load(of) ?? []) {
+    places.set(place, own)
+    ;[all, until] = [all + own, end]
+  }
   return {
     use(place: string, cost: number): number | undefined {
       const at = now()
@@ -93,7 +103,10 @@ const createShares = (now: () => number, { points, seconds }: Pace) => {
       const own = (places.get(place) ?? 0) + cost
       if (all + cost > points && own > Math.max(leastShare, points / (places.size + 1))) return until - at
       all += cost
-      if (places.size < mostKeys || places.has(place)) places.set(place, own)
+      if (places.size < mostKeys || places.has(place)) {
+        places.set(place, own)
+        ledger?.save(of, place, own, until)
+      }
       return undefined
     },
   }
@@ -102,6 +115,8 @@ const createShares = (now: () => number, { points, seconds }: Pace) => {
 export interface LimitDeps {
   readonly now: () => number
   readonly loopback: boolean
+  /** Counts that all processes of this gateway share, beside those of this one. */
+  readonly shared?: SharedCounts | undefined
 }
 
 const tooMany = (why: string, waitMs: number): Refusal =>
@@ -115,29 +130,78 @@ const keysOf = (who: Counted): readonly (readonly [key: string, times: number])[
   return network === site ? [[`${network}${and}`, 1]] : [[`${network}${and}`, 1], [`${site}${and}`, perSite]]
 }
 
-/** Counts in this process. Throws `rate.limited` with `Retry-After` (RFC 9110 §10.2.3) when the pace is exceeded. */
-export const createLimit = ({ now, loopback }: LimitDeps): Limit => {
+const said = (who: Counted): string => keysOf(who).map(([key]) => key).join(', ')
+
+interface CountsDeps extends Pick<LimitDeps, 'now' | 'loopback'> {
+  /** Where the counts are written down; without one they end with the process. */
+  readonly ledger?: Ledger
+}
+
+/** Carries out actions on counts in memory, in order, up to the first that has somebody wait; answers for how many milliseconds. */
+export const createCounts = ({ now, loopback, ledger }: CountsDeps): ((actions: readonly CountAction[]) => number) => {
   const table = Object.entries(paces as Record<string, Pace>)
-  const windows = new Map(table.filter(([, { always, shared }]) => !shared && (always || !loopback)).map(([kind, pace]) => [kind, createWindows(now, pace)]))
-  const shares = new Map(table.filter(([, { shared }]) => shared).map(([kind, pace]) => [kind, createShares(now, pace)]))
-  const guesses = createGuesses(now)
-  const count = async (kind: PaceKind, who: Counted, cost = 1): Promise<void> => {
-    const keys = keysOf(who)
+  const windows = new Map(table.filter(([, { always, shared }]) => !shared && (always || !loopback)).map(([kind, pace]) => [kind, createWindows(now, pace, kind, ledger)]))
+  const shares = new Map(table.filter(([, { shared }]) => shared).map(([kind, pace]) => [kind, createShares(now, pace, kind, ledger)]))
+  const guesses = createGuesses(now, ledger)
+  const use = (kind: PaceKind, who: Counted, cost: number): number => {
     const place = typeof who === 'string' ? who : siteOf(who.ip)
-    const waits = [shares.get(kind)?.use(place, cost) ?? 0, ...keys.map(([key, times]) => windows.get(kind)?.use(key, cost, times) ?? 0)]
-    const wait = Math.max(...waits)
-    if (wait > 0) throw tooMany(`${kind} by ${keys.map(([key]) => key).join(', ')}`, wait)
+    return Math.max(shares.get(kind)?.use(place, cost) ?? 0, ...keysOf(who).map(([key, times]) => windows.get(kind)?.use(key, cost, times) ?? 0))
+  }
+  const act = (action: CountAction): number => {
+    if (action.do === 'use') return use(action.kind, action.who, action.cost)
+    if (action.do === 'guess') return guesses.wait(action.account, networkOf(action.ip))
+    if (action.do === 'wrong') guesses.wrong(action.account)
+    else for (const [key] of keysOf(action.who)) windows.get(action.kind)?.giveBack(key)
+    return 0
+  }
+  return (actions) => {
+    for (const action of actions) {
+      const wait = act(action)
+      if (wait > 0) return wait
+    }
+    return 0
+  }
+}
+
+/** What is worth a question to the counts that all share: passwords, and what strangers may have kept. */
+const isShared = (kind: PaceKind): boolean => (paces as Record<string, Pace>)[kind]?.always === true
+
+const guesserOf = ({ account, ip, known }: Guess): Counted => known ?? { ip, and: account }
+
+const guessActions = (guess: Guess): readonly CountAction[] => {
+  const { account, ip, known } = guess
+  const own = { do: 'use', kind: 'sign-in', who: guesserOf(guess), cost: 1 } as const
+  return known === undefined ? [{ do: 'use', kind: 'sign-in-address', who: { ip }, cost: 1 }, { do: 'guess', account, ip }, own] : [own]
+}
+
+const guessedActions = (guess: Guess, right: boolean): readonly CountAction[] => {
+  const { account, ip, known } = guess
+  const strangers = known === undefined
+  if (!right) return strangers ? [{ do: 'wrong', account }] : []
+  return [{ do: 'forgive', kind: 'sign-in', who: guesserOf(guess) }, ...(strangers ? [{ do: 'forgive', kind: 'sign-in-address', who: { ip } } as const] : [])]
+}
+
+/**
+ * Counts in this process and then, for the kinds that need it, in those that all processes share: who is refused here costs nobody else anything. Throws
+ * `rate.limited` with `Retry-After` (RFC 9110 §10.2.3) when the pace is exceeded.
+ */
+export const createLimit = ({ now, loopback, shared }: LimitDeps): Limit => {
+  const here = createCounts({ now, loopback })
+  // Who waits for an account waits by one count alone: with two of them the owner would be new to one after the other.
+  const own = (actions: readonly CountAction[]): readonly CountAction[] => (shared ? actions.filter((action) => action.do !== 'guess' && action.do !== 'wrong') : actions)
+  const everywhere = async (actions: readonly CountAction[]): Promise<number> => here(own(actions)) || (shared && actions.length > 0 ? shared(actions) : 0)
+  const count = async (kind: PaceKind, who: Counted, cost = 1): Promise<void> => {
+    const actions = [{ do: 'use', kind, who, cost }] as const
+    const wait = isShared(kind) ? await everywhere(actions) : here(actions)
+    if (wait > 0) throw tooMany(`${kind} by ${said(who)}`, wait)
   }
   return Object.assign(count, {
-    async forgive(kind: PaceKind, who: Counted) {
-      for (const [key] of keysOf(who)) windows.get(kind)?.giveBack(key)
+    async guess(guess: Guess) {
+      const wait = await everywhere(guessActions(guess))
+      if (wait > 0) throw tooMany(`passwords by ${said(guesserOf(guess))}`, wait)
     },
-    async guess(account: string, ip: string) {
-      const wait = guesses.wait(account, networkOf(ip))
-      if (wait > 0) throw tooMany(`passwords for one account by ${networkOf(ip)}`, wait)
-    },
-    async guessedWrong(account: string) {
-      guesses.wrong(account)
+    async guessed(guess: Guess, right: boolean) {
+      await everywhere(guessedActions(guess, right))
     },
   })
 }

@@ -1,5 +1,6 @@
 // The functions that rooms need of one another. The hall (gateway.ts) passes them; no room imports another.
 import type { JSONWebKeySet, JWTPayload } from 'jose'
+import type { Counted, PaceKind } from './counts.ts'
 import type { Person, Principal } from './people.ts'
 import type { ClientView } from './pages.ts'
 import type { Visit } from './runtime.ts'
@@ -50,23 +51,24 @@ export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonl
  */
 export type Guard = (authorization: readonly string[], address: Address, origin?: string) => Promise<Principal>
 
-export type PaceKind = 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address' | 'kept-registrations' | 'kept-flows'
+export type { Counted, PaceKind }
 
-/**
- * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen times the number. `and` narrows an address, to a client
- * or a username.
- */
-export type Counted = string | { readonly ip: string; readonly and?: string }
+/** A password that somebody tries. */
+export interface Guess {
+  /** Digest of the name. */
+  readonly account: string
+  readonly ip: string
+  /** The browser, where this name signed in before: it has a count of its own, and a stranger who guesses slows down themselves, never the owner of the name. */
+  readonly known: string | undefined
+}
 
 export interface Limit {
   /** Counts one use (or what it costs) of `kind`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate.ts. */
   (kind: PaceKind, who: Counted, cost?: number): Promise<void>
-  /** Takes one counted use back: it was no guess. */
-  forgive(kind: PaceKind, who: Counted): Promise<void>
-  /** A password is tried for an account by somebody whose browser is not known. Throws `rate.limited` while the account makes strangers wait. */
-  guess(account: string, ip: string): Promise<void>
-  /** It was wrong. */
-  guessedWrong(account: string): Promise<void>
+  /** Counts a password that is about to be checked. Throws `rate.limited`, for strangers also while the account makes them wait. */
+  guess(guess: Guess): Promise<void>
+  /** Whether it was right: then it was no guess, and is taken back. */
+  guessed(guess: Guess, right: boolean): Promise<void>
 }
 
 /** One thing that happened, for the audit trail. Facts are JSON values; never a token, code, cookie or password. */

@@ -1,6 +1,7 @@
 // Everything a room may ask of the world outside. Made once at the door; no room reads a clock, a socket, the environment or a global of its runtime.
 import type { KeyRing } from '../kit/keyring.ts'
 import type { Lines } from './lines.ts'
+import type { SharedCounts } from './counts.ts'
 import type { SpawnServer } from './spawn.ts'
 import type { Cache, Store, Subscribe } from './store.ts'
 
@@ -15,6 +16,8 @@ export type Log = (level: LogLevel, event: string, fields?: Readonly<Record<stri
 export interface Passwords {
   hash(password: string): Promise<string>
   verify(password: string, phc: string): Promise<boolean>
+  /** Waits until a check may begin, where checks would hold up everything else. `known`: as for people in a browser they used before. Throws `sign-in.busy`. */
+  turn?(known: boolean): Promise<void>
   /** True when the stored string uses weaker parameters than today's. */
   outdated(phc: string): boolean
 }
@@ -54,6 +57,8 @@ export interface Runtime {
   /** Absent where the storage tells nobody: it is asked again and again then. */
   readonly subscribe?: Subscribe
   readonly cache: Cache
+  /** Counts that all processes of this gateway share; absent where each counts for itself. */
+  readonly counts?: SharedCounts
   readonly keys: KeyRing
   /** What signs with a private P-256 key (RFC 7518 §3.4), where the runtime has a quicker way than WebCrypto. */
   readonly es256?: (jwk: object) => (data: Uint8Array) => Uint8Array

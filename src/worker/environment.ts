@@ -9,6 +9,8 @@ export interface Environment {
   /** Workers KV, a cache only; either name, or none. */
   readonly OAUTH_KV?: KVNamespace
   readonly SESSIONS?: KVNamespace
+  /** The platform's Rate Limiting, in front of sign-ins; optional. */
+  readonly SIGN_IN_RATE?: RateLimit
   /** Where the objects of the records are made at the first deployment, and whose law they stay under. */
   readonly LOCATION_HINT?: string
   readonly JURISDICTION?: string

@@ -1,6 +1,8 @@
 // The Durable Object: one shard of the records, each operation one SQL statement on its own database.
 import { DurableObject } from 'cloudflare:workers'
+import { createCountObject } from './counts.ts'
 import type { Entry, ListOptions, Mark, PutOptions, SweptStore } from '../ports/store.ts'
+import type { CountAction } from '../ports/counts.ts'
 import { createSqlStore, type SqlDriver } from '../stores/sql.ts'
 import { alive, living } from './follow.ts'
 
@@ -25,6 +27,7 @@ export class RecordObject extends DurableObject {
   readonly #store: SweptStore
   readonly #driver: SqlDriver
   #alarmed = false
+  #counts: ReturnType<typeof createCountObject> | undefined
 
   constructor(ctx: DurableObjectState, env: unknown) {
     super(ctx, env)
@@ -93,6 +96,13 @@ export class RecordObject extends DurableObject {
     return taken
   }
 
+  /** `of`: what the object counts, which its name says already. Nothing else is in such an object. */
+  async count(_of: string, actions: readonly CountAction[]): Promise<number> {
+    this.#counts ??= createCountObject(this.ctx.storage.sql, () => this.now())
+    if (!this.#alarmed) this.ctx.waitUntil(this.#alarm())
+    return this.#counts.act(actions)
+  }
+
   list(prefix: string, options: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]> {
     return this.#store.list(prefix, options)
   }
@@ -101,8 +111,12 @@ export class RecordObject extends DurableObject {
   override async alarm(): Promise<void> {
     this.#alarmed = false
     const swept = await this.#store.sweep(batch)
+    // An alarm may be what wakes the object, before anybody counts.
+    const counted = await this.#driver.all("SELECT 1 FROM sqlite_master WHERE name = 'counts'", [])
+    if (counted.length > 0) this.#counts ??= createCountObject(this.ctx.storage.sql, () => this.now())
+    const counts = this.#counts?.sweep() ?? false
     if (swept === batch) await this.#alarm(1000)
-    else if ((await this.#driver.all(expiring, [])).length > 0) await this.#alarm()
+    else if (counts || (await this.#driver.all(expiring, [])).length > 0) await this.#alarm()
   }
 
   async #alarm(inMs = sweepMs): Promise<void> {

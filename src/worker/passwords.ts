@@ -3,6 +3,7 @@
 import { scrypt } from 'node:crypto'
 import { hashByScrypt, isScrypt, isWeakScrypt, parsePhc, verifyByScrypt, type Scrypt } from '../kit/phc.ts'
 import type { Passwords } from '../ports/runtime.ts'
+import { createTurns } from './turns.ts'
 
 const run: Scrypt = (password, salt, length, cost) =>
   new Promise((resolve, reject) => {
@@ -11,7 +12,9 @@ const run: Scrypt = (password, salt, length, cost) =>
 
 const fresh = (): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(16))
 
-export const createPasswords = (): Passwords => ({
+/** `now`: epoch ms. */
+export const createPasswords = ({ now }: { readonly now: () => number }): Passwords => ({
+  turn: createTurns({ now }),
   hash: (password) => hashByScrypt(run, password, fresh()),
   async verify(password, text) {
     const phc = parsePhc(text)

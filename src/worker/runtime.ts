@@ -3,6 +3,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { Config } from '../config/schema.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Environment } from './environment.ts'
+import { behindRateLimit } from './rate-limit.ts'
 import { createCache } from './kv.ts'
 import { createLog } from './log.ts'
 import { openKeys } from './keys.ts'
@@ -39,7 +40,8 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
     subscribe: store.subscribe,
     cache: createCache(env.OAUTH_KV ?? env.SESSIONS, { log, now }),
     keys: await openKeys(config.session_secret, config, { random, store }),
-    passwords: createPasswords(),
+    counts: behindRateLimit(env.SIGN_IN_RATE, store.counts),
+    passwords: createPasswords({ now }),
     // An isolate has 128 MiB for everything, the code included.
     bodyBytes: 32 * 1024 * 1024,
     about: { version: packageJson.version, runtime: 'workers', storage: 'durable-object' },

@@ -1,8 +1,10 @@
 // The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays one atomic step and load spreads.
 import { Refusal } from '../kit/refusal.ts'
 import { markerKey } from '../kit/sealed-with.ts'
+import type { SharedCounts } from '../ports/counts.ts'
 import type { Store, Subscribe } from '../ports/store.ts'
 import { createBoundedStore } from '../stores/bounded.ts'
+import { countNameOf } from './counts.ts'
 import type { RecordObject } from './object.ts'
 import { shardOf, shards } from './shard.ts'
 import { createSubscribe } from './subscribe.ts'
@@ -49,8 +51,24 @@ const storeOf = (object: Object): Store => ({
   },
 })
 
+/** Longest wait for a count, ms: as for a record however far away. */
+const countMs = 3000
+
+const within = async <T>(ms: number, work: Promise<T>): Promise<T> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(unavailable(`a count took longer than ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
 export interface ObjectStore extends Store {
   readonly subscribe: Subscribe
+  readonly counts: SharedCounts
 }
 
 /** Where objects are made. Neither moves one that exists: the location is a wish for the first call, and in another jurisdiction it is another object. */
@@ -87,6 +105,10 @@ export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject
       const mark = await store.put(key, value, how)
       if (key === markerKey && how?.only === 'absent' && mark !== undefined) await together(object)
       return mark
+    },
+    async counts(actions) {
+      const of = countNameOf(actions)
+      return within(countMs, attempt(() => there.getByName(`${space}-counts-${of}`, hint).count(of, actions), false))
     },
     subscribe: createSubscribe({ objectOf: (key) => object(shardOf(key)), timeoutMs: 3000 }),
   }

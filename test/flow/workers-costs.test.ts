@@ -23,7 +23,7 @@ afterAll(async () => {
 const calls = async (): Promise<string[]> => JSON.parse(String(await house.tell('__calls'))) as string[]
 
 describe('calls to objects', () => {
-  it('of a first login, step by step: twenty-one, and three of a refresh', async () => {
+  it('of a first login, step by step: twenty-five, and three of a refresh', async () => {
     // Signing keys are there, and it is known that no service was ever added.
     await logIn(house)
     await calls()
@@ -50,9 +50,9 @@ describe('calls to objects', () => {
       ['challenge', []],
       ['metadata', []],
       ['metadata', []],
-      ['register', ['write client']],
-      ['authorize, login page', ['read client', 'read flow', 'write flow']],
-      ['password, consent page', ['read consent', 'read flow', 'read flow', 'read session', 'write session']],
+      ['register', ['count kept-registrations', 'write client']],
+      ['authorize, login page', ['count kept-flows', 'read client', 'read flow', 'write flow']],
+      ['password, consent page', ['count sign-in', 'count sign-in', 'read consent', 'read flow', 'read flow', 'read session', 'write session']],
       ['allow', ['read client', 'read consent', 'read flow', 'read session', 'write approved', 'write client', 'write consent', 'write flow', 'write grant']],
       ['redeem', ['read client', 'read grant', 'write grant']],
       ['refresh', ['read client', 'read grant', 'write grant']],

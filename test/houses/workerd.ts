@@ -17,12 +17,16 @@ export interface WorkerdOptions {
   readonly disk?: string
   /** Where its standard output goes instead of `lines`: a file descriptor. */
   readonly stdout?: number
+  /** A second isolate of the same Worker, with the same Durable Objects, at `twin`. Default false. */
+  readonly twin?: boolean
   /** Without them the Worker has neither STORE nor LINES. Default true. */
   readonly objects?: boolean
 }
 
 export interface Workerd {
   readonly origin: string
+  /** The second isolate, where one was asked for. */
+  readonly twin: string
   readonly pid: number
   /** Every line the Worker and the runtime wrote so far. */
   readonly lines: readonly string[]
@@ -44,32 +48,46 @@ const wranglerConfig = JSON.parse(readFileSync(join(checkout, 'wrangler.jsonc'),
 
 const quoted = (text: string): string => JSON.stringify(text)
 
-const bindings = ({ vars = {}, objects = true }: WorkerdOptions): string =>
+const bindings = ({ vars = {}, objects = true }: WorkerdOptions, of?: string): string =>
   [
-    ...(objects ? ['(name = "STORE", durableObjectNamespace = "RecordObject")', '(name = "LINES", durableObjectNamespace = "LineObject")'] : []),
+    ...(objects ? [['STORE', 'RecordObject'], ['LINES', 'LineObject']] : []).map(
+      ([name, className]) => `(name = "${name}", durableObjectNamespace = (className = "${className}"${of === undefined ? '' : `, serviceName = "${of}"`}))`,
+    ),
     ...Object.entries(vars).map(([name, value]) =>
       typeof value === 'string' ? `(name = ${quoted(name)}, text = ${quoted(value)})` : `(name = ${quoted(name)}, json = ${quoted(JSON.stringify(value))})`,
     ),
   ].join(',\n    ')
+
+const code = `  modules = [(name = "worker.js", esModule = embed "worker.js")],
+  compatibilityDate = ${quoted(wranglerConfig.compatibility_date)},
+  compatibilityFlags = [${wranglerConfig.compatibility_flags.map(quoted).join(', ')}],`
 
 /** workerd's own configuration language (workerd.capnp). Loopback is the internet of a test, and a request says in `X-Scheme` whether it came by https. */
 const configuration = (options: WorkerdOptions): string => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
+    ${options.twin ? '(name = "twin", worker = .twin),' : ''}
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
     (name = "disk", disk = (path = "disk", writable = true)),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (forwardedProtoHeader = "X-Scheme"), service = "main")],
+  sockets = [
+    (name = "http", address = "127.0.0.1:0", http = (forwardedProtoHeader = "X-Scheme"), service = "main"),
+    ${options.twin ? '(name = "twin", address = "127.0.0.1:0", http = (forwardedProtoHeader = "X-Scheme"), service = "twin"),' : ''}
+  ],
 );
 const worker :Workerd.Worker = (
-  modules = [(name = "worker.js", esModule = embed "worker.js")],
-  compatibilityDate = ${quoted(wranglerConfig.compatibility_date)},
-  compatibilityFlags = [${wranglerConfig.compatibility_flags.map(quoted).join(', ')}],
+${code}
   durableObjectNamespaces = [(className = "RecordObject", uniqueKey = "records", enableSql = true), (className = "LineObject", uniqueKey = "lines", enableSql = true)],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [
     ${bindings(options)}
+  ],
+);
+const twin :Workerd.Worker = (
+${code}
+  bindings = [
+    ${bindings(options, 'main')}
   ],
 );
 `
@@ -90,16 +108,19 @@ export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Worker
   // A test that fails before it can close takes nothing with it otherwise.
   const last = (): void => void child.kill('SIGKILL')
   process.once('exit', last)
-  const port = await new Promise<number>((resolve, reject) => {
+  const ports = new Map<string, number>()
+  await new Promise<void>((resolve, reject) => {
     createInterface({ input: control as NodeJS.ReadableStream }).on('line', (line) => {
-      const message = JSON.parse(line) as { event: string; port?: number }
-      if (message.event === 'listen' && message.port !== undefined) resolve(message.port)
+      const message = JSON.parse(line) as { event: string; socket: string; port?: number }
+      if (message.event === 'listen' && message.port !== undefined) ports.set(message.socket, message.port)
+      if (ports.size === (options.twin ? 2 : 1)) resolve()
     })
     child.once('error', reject)
     void ended.then(() => reject(new Error(`workerd ended before it listened:\n${lines.join('\n')}`)))
   })
   return {
-    origin: `http://localhost:${port}`,
+    origin: `http://localhost:${ports.get('http')}`,
+    twin: `http://localhost:${ports.get('twin')}`,
     pid: child.pid as number,
     lines,
     async close(signal = 'SIGKILL') {

@@ -1,6 +1,6 @@
 // The identity room alone: memory store, a clock that is a number, and a browser that is a cookie jar.
 import type { RefusalCode } from '../../src/kit/refusal.ts'
-import type { Counted, DescribeFlow } from '../../src/ports/rooms.ts'
+import type { Counted, DescribeFlow, Guess } from '../../src/ports/rooms.ts'
 import type { Outbound, Passwords, Runtime } from '../../src/ports/runtime.ts'
 import { createPages } from '../../src/pages/pages.ts'
 import { configSchema, type ConfigInput } from '../../src/config/schema.ts'
@@ -52,6 +52,11 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
   const passwords = countingPasswords()
   const events: Record<string, unknown>[] = []
   const limited: string[] = []
+  const count = async (kind: string, who: Counted): Promise<void> => {
+    const key = typeof who === 'string' ? who : [who.ip, who.and].filter((part) => part !== undefined).join(' ')
+    limited.push(`${kind} ${key}`)
+    await limit?.(kind, key)
+  }
   const store = createMemoryStore({ now })
   const runtime: Runtime = {
     now,
@@ -78,14 +83,13 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     pages: createPages({ issuer: origin, version: '0' }),
     describeFlow,
     keepTokens: () => Promise.resolve(),
-    limit: Object.assign(
-      async (kind: string, who: Counted) => {
-        const key = typeof who === 'string' ? who : [who.ip, who.and].filter((part) => part !== undefined).join(' ')
-        limited.push(`${kind} ${key}`)
-        await limit?.(kind, key)
+    limit: Object.assign(count, {
+      async guess({ account, ip, known }: Guess) {
+        if (known === undefined) await count('sign-in-address', { ip })
+        await count('sign-in', known ?? { ip, and: account })
       },
-      { forgive: () => Promise.resolve(), guess: () => Promise.resolve(), guessedWrong: () => Promise.resolve() },
-    ),
+      guessed: () => Promise.resolve(),
+    }),
     record: (event) => void events.push(event),
     origins: [origin],
   })

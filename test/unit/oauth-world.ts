@@ -47,7 +47,7 @@ const service = (id: string, more: Partial<Service> = {}): Service => ({
   ...more,
 })
 
-const noLimit: Limit = Object.assign(() => Promise.resolve(), { forgive: () => Promise.resolve(), guess: () => Promise.resolve(), guessedWrong: () => Promise.resolve() })
+const noLimit: Limit = Object.assign(() => Promise.resolve(), { guess: () => Promise.resolve(), guessed: () => Promise.resolve() })
 
 export interface WorldOptions {
   readonly config?: ConfigInput

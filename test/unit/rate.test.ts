@@ -1,6 +1,6 @@
 // The pace limits: what counts against whom, what each kind of caller may do, and when a refused one may try again.
 import { describe, expect, it } from 'vitest'
-import { createLimit, paces } from '../../src/policy/rate.ts'
+import { createCounts, createLimit, paces } from '../../src/policy/rate.ts'
 
 let time = 1_000_000
 const now = (): number => time
@@ -21,11 +21,12 @@ describe('a pace', () => {
 
   it('does not count a sign-in that was no guess', async () => {
     const limit = createLimit({ now, loopback: true })
-    for (let i = 0; i < 50; i++) {
-      await limit('sign-in', 'ana')
-      await limit.forgive('sign-in', 'ana')
+    const guess = { account: 'ana', ip: '192.0.2.1', known: undefined }
+    for (let i = 0; i < 200; i++) {
+      await limit.guess(guess)
+      await limit.guessed(guess, true)
     }
-    expect(await refused(limit('sign-in', 'ana'))).toBe('counted')
+    expect(await refused(limit.guess(guess))).toBe('counted')
   })
 
   it('leaves registrations on a loopback gateway uncounted, where everybody has one address', async () => {
@@ -114,15 +115,16 @@ describe('what strangers may have kept', () => {
 })
 
 describe('passwords for one account from many addresses', () => {
+  const guess = (account: string, ip: string) => ({ account, ip, known: undefined })
   const bot = (i: number): string => `198.18.${(i >> 8) & 255}.${i & 255}`
   /** Tries by a hundred networks in turn, every ten seconds; how many were let try. */
   const attack = async (limit: ReturnType<typeof createLimit>, rounds: number): Promise<number> => {
     let tried = 0
     for (let round = 0; round < rounds; round++) {
       for (let i = 0; i < 100; i++) {
-        if ((await refused(limit.guess('ana', bot(i)))) !== 'counted') continue
+        if ((await refused(limit.guess(guess('ana', bot(i))))) !== 'counted') continue
         tried++
-        await limit.guessedWrong('ana')
+        await limit.guessed(guess('ana', bot(i)), false)
       }
       time += 10_000
     }
@@ -142,24 +144,64 @@ describe('passwords for one account from many addresses', () => {
     const limit = createLimit({ now, loopback: false })
     await attack(limit, 180)
     let waited = 0
-    await limit.guess('ana', '203.0.113.7').catch((error: { detail: { headers: { 'retry-after': string } } }) => {
+    await limit.guess(guess('ana', '203.0.113.7')).catch((error: { detail: { headers: { 'retry-after': string } } }) => {
       waited = Number(error.detail.headers['retry-after'])
     })
     expect(waited).toBeGreaterThan(0)
     expect(waited).toBeLessThanOrEqual(600)
     await attack(limit, 60)
-    expect(await refused(limit.guess('ana', '203.0.113.7'))).toBe('counted')
-    expect(await refused(limit.guess('ben', '203.0.113.7'))).toBe('counted')
+    expect(await refused(limit.guess(guess('ana', '203.0.113.7')))).toBe('counted')
+    expect(await refused(limit.guess(guess('ben', '203.0.113.7')))).toBe('counted')
   })
 
   it('cost nothing while they are few, and are forgotten after an hour', async () => {
     const limit = createLimit({ now, loopback: false })
     for (let i = 0; i < 20; i++) {
-      expect(await refused(limit.guess('ana', bot(i)))).toBe('counted')
-      await limit.guessedWrong('ana')
+      expect(await refused(limit.guess(guess('ana', bot(i))))).toBe('counted')
+      await limit.guessed(guess('ana', bot(i)), false)
     }
-    expect(await refused(limit.guess('ana', bot(99)))).toBe('rate.limited')
+    expect(await refused(limit.guess(guess('ana', bot(99))))).toBe('rate.limited')
     time += 3_600_000
-    expect(await refused(limit.guess('ana', bot(100)))).toBe('counted')
+    expect(await refused(limit.guess(guess('ana', bot(100))))).toBe('counted')
+  })
+})
+
+describe('counts that are written down', () => {
+  const createLedger = () => {
+    const rows = new Map<string, readonly [of: string, key: string, used: number, until: number]>()
+    return {
+      load: (of: string) => [...rows.values()].filter((row) => row[0] === of && row[3] > time).map(([, key, used, until]) => [key, used, until] as const),
+      save: (of: string, key: string, used: number, until: number) => void rows.set(`${of} ${key}`, [of, key, used, until]),
+    }
+  }
+
+  it('go on where the process before was ended, for windows, shares and accounts', () => {
+    const ledger = createLedger()
+    const next = () => createCounts({ now, loopback: false, ledger })
+    const use = (kind: 'sign-in' | 'kept-flows', ip: string, cost: number) => [{ do: 'use', kind, who: { ip }, cost }] as const
+    const { points, seconds } = paces['kept-flows']
+    expect(next()(use('kept-flows', '192.0.2.1', points - 10))).toBe(0)
+    expect(next()(use('kept-flows', '192.0.2.1', 16))).toBe(seconds * 1000)
+    expect(next()(use('kept-flows', '192.0.2.2', 16))).toBe(0)
+    for (let i = 0; i < paces['sign-in'].points; i++) expect(next()(use('sign-in', '192.0.2.1', 1))).toBe(0)
+    expect(next()(use('sign-in', '192.0.2.1', 1))).toBe(60_000)
+    for (let i = 0; i < 20; i++) expect(next()([{ do: 'wrong', account: 'ana' }])).toBe(0)
+    expect(next()([{ do: 'guess', account: 'ana', ip: '192.0.2.9' }])).toBe(1000)
+    time += 1000
+    expect(next()([{ do: 'guess', account: 'ana', ip: '192.0.2.9' }])).toBe(0)
+    time += 3_600_000
+    expect(next()(use('kept-flows', '192.0.2.1', points))).toBe(0)
+    expect(next()([{ do: 'guess', account: 'ana', ip: '192.0.2.10' }])).toBe(0)
+  })
+
+  it('are asked for what must hold everywhere alone, and not by whoever is refused here already', async () => {
+    const asked: unknown[] = []
+    const limit = createLimit({ now, loopback: false, shared: (actions) => (asked.push(actions.map((action) => action.do)), Promise.resolve(0)) })
+    const guess = { account: 'ana', ip: '192.0.2.1', known: undefined }
+    for (const kind of ['register', 'authorize', 'token'] as const) await limit(kind, { ip: '192.0.2.1' })
+    for (let i = 0; i < 12; i++) await refused(limit.guess(guess))
+    await limit.guessed(guess, false)
+    await limit.guessed({ ...guess, known: 'browser' }, false)
+    expect(asked).toEqual([...Array.from({ length: 10 }, () => ['use', 'guess', 'use']), ['wrong']])
   })
 })
