@@ -33,12 +33,13 @@ export const createConnections = (deps: ConnectionsDeps): Connections => {
   const joined = { ...deps, ...treasury }
   const trips = createTrips(deps)
   const depart = createDepart({ ...joined, trips })
+  const step = createStep({ ...joined, depart })
   return {
-    ...createConnectPage(joined),
+    ...createConnectPage({ ...joined, asks: step.asks }),
     act: createAct({ ...joined, depart, disconnect: createDisconnect(joined) }),
     keepTokens: treasury.keepTokens,
     credentials: createCredentials({ ...treasury, now: deps.runtime.now }),
-    step: createStep({ ...joined, depart }),
+    step,
     callback: createReturn({ ...joined, trips }),
     isReturn: (request) => isTripState(new URL(request.url).searchParams.get('state') ?? ''),
     document: createDocument(deps.directory.issuer),

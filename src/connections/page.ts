@@ -6,6 +6,7 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type Accounts, type AccountStore, isElsewhere } from './accounts.ts'
 import { connectPath, ownerMark } from './ask-person.ts'
+import type { Demands } from './demand.ts'
 import { onwardPath } from './form.ts'
 import { signInPath, upstreamAt } from './page-place.ts'
 import { seeOther } from './trips.ts'
@@ -24,11 +25,18 @@ export interface ConnectPageDeps {
   readonly sessions: Sessions
   readonly pages: Pages
   readonly accounts: AccountStore
+  readonly asks: Demands['asks']
 }
 
-const viewOf = (upstream: Upstream, description: string, session: Session, kept: Accounts | undefined, returnTo: string | undefined): ConnectUpstreamView => ({
+interface About {
+  readonly description: string
+  readonly asks: ConnectUpstreamView['asks']
+}
+
+const viewOf = (upstream: Upstream, { description, asks }: About, session: Session, kept: Accounts | undefined, returnTo: string | undefined): ConnectUpstreamView => ({
   service: { id: upstream.id, name: upstream.name, description },
   host: upstream.url.host,
+  asks,
   introduces: upstream.auth.client_id === undefined,
   person: session.person,
   csrf: session.csrf,
@@ -46,7 +54,7 @@ const viewOf = (upstream: Upstream, description: string, session: Session, kept:
   })),
 })
 
-export const createConnectPage = ({ runtime, directory, sessions, pages, accounts }: ConnectPageDeps): ConnectPage => ({
+export const createConnectPage = ({ runtime, directory, sessions, pages, accounts, asks }: ConnectPageDeps): ConnectPage => ({
   async page(request, visit) {
     const url = new URL(request.url)
     const upstream = upstreamAt(directory, url)
@@ -58,8 +66,12 @@ export const createConnectPage = ({ runtime, directory, sessions, pages, account
     if (owner !== null && owner !== (await ownerMark(runtime, session.person, upstream.id)))
       throw new Refusal('connection.other-person', upstream.id, { page: { onward: { label: 'Use another account', href: signInPath(here, true) } } })
     const kept = await accounts.read(await accounts.idOf(session.person, upstream.id))
-    const description = directory.service(upstream.id)?.description ?? ''
-    return pages.connectUpstream(viewOf(upstream, description, session, kept?.accounts, onwardPath(url.searchParams.get('return_to'))), visit.requestId)
+    const service = directory.service(upstream.id)
+    // The link of a call that was refused, and an account that was connected before, say that it asks.
+    const known = owner !== null || (kept?.accounts.list.length ?? 0) > 0 || !service
+    const about = { description: service?.description ?? '', asks: known ? 'account' : await asks(service, upstream) } as const
+    const onward = onwardPath(url.searchParams.get('return_to'))
+    return pages.connectUpstream(viewOf(upstream, about, session, kept?.accounts, onward), visit.requestId)
   },
 
   start(request) {

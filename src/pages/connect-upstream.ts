@@ -64,27 +64,42 @@ const unknownThere = (view: ConnectUpstreamView, host: string): Markup => html`<
 <p>Servers sometimes forget the apps that introduced themselves. This gateway can do so once more.</p>
 ${button(view, { action: 'anew', ...(view.accounts.length > 0 && { account: view.accounts.find((one) => one.chosen)?.name ?? '' }) }, `Introduce it anew and continue to ${host}`)}</details>`
 
-const introduction = (service: string, host: string): Markup => html`<p>${named(service)} asks each person for an account of their own at <strong>${named(host)}</strong>. It will ask you on its own pages what you allow. This gateway then keeps the access for you, sealed, uses it only for your own calls to ${named(service)}, and never shows it to the apps you connect.</p>`
+/** Whether the server asks for an account, as far as the gateway could find out. */
+const asking = ({ asks }: ConnectUpstreamView, service: string, host: string): Markup => {
+  if (asks === 'open') return html`<p>${named(service)} works without an account. Its server, <strong>${named(host)}</strong>, asks nobody to sign in, so you have nothing to do here.</p>`
+  if (asks === 'optional') return html`<p>${named(service)} works without an account, but you can sign in at <strong>${named(host)}</strong>. Some of its tools may need that.</p>`
+  if (asks === 'unknown') return html`<p>Postern could not find out whether ${named(service)} needs an account at <strong>${named(host)}</strong>. You can try to connect one.</p>`
+  return html`<p>${named(service)} asks each person for an account of their own at <strong>${named(host)}</strong>.</p>`
+}
+
+const introduction = (view: ConnectUpstreamView, service: string, host: string): Markup => html`${asking(view, service, host)}${view.asks !== 'open' && html`<p>It will ask you on its own pages what you allow. This gateway then keeps the access for you, sealed, uses it only for your own calls to ${named(service)}, and never shows it to the apps you connect.</p>`}`
+
+const heading = (view: ConnectUpstreamView, service: string): Markup => {
+  if (view.accounts.length > 0) return html`Your ${view.accounts.length > 1 ? 'accounts' : 'account'} at ${named(service)}`
+  return view.asks === 'open' ? html`${named(service)} needs no account` : html`Connect your ${named(service)} account`
+}
 
 export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView, requestId: string): Response => {
   const service = readName(view.service.name, view.service.id).text
   const host = readAddress(view.host)
   const person = personOf(view.person)
   const none = view.accounts.length === 0
+  const open = none && view.asks === 'open'
   const description = readText(view.service.description, 200)
   const live = view.accounts.some((one) => one.chosen && !one.ended && one.wanted.length === 0)
   const body = html`<div class="card stack">
-<h1 tabindex="-1" autofocus>${none ? html`Connect your ${named(service)} account` : html`Your ${view.accounts.length > 1 ? 'accounts' : 'account'} at ${named(service)}`}</h1>
+<h1 tabindex="-1" autofocus>${heading(view, service)}</h1>
 ${description && html`<p class="muted">${named(description)}</p>`}
-${none && introduction(service, host)}
+${none && introduction(view, service, host)}
 ${trouble(view)}
 ${live && view.returnTo === undefined && html`<p>Calls work now. You can go back to the app.</p>`}
 <p class="who"><span>You are <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`} here.</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
-${none && button(view, { action: 'connect' }, `Continue to ${host}`, true)}
+${none && !open && button(view, { action: 'connect' }, `Continue to ${host}`, true)}
+${open && view.returnTo === undefined && html`<p><a href="${gateway.issuer}/">Your services</a></p>`}
 ${view.accounts.map((one) => accountBlock(view, one))}
-${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live ? 'Go on' : 'Go on without it'}</a></p>`}
-${!live && view.introduces && unknownThere(view, host)}
-${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>What this account is for</summary>${introduction(service, host)}</details></div>`}
+${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live || open ? 'Go on' : 'Go on without it'}</a></p>`}
+${!live && !open && view.introduces && unknownThere(view, host)}
+${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>What this account is for</summary>${introduction(view, service, host)}</details></div>`}
 </div>`
   return page(gateway, { title: `${service} account`, width: 'middle', body, requestId })
 }

@@ -93,6 +93,8 @@ export interface ConnectUpstreamView {
   readonly service: { readonly id: string; readonly name: string; readonly description: string }
   /** Host of the upstream. */
   readonly host: string
+  /** Whether it asks each person for an account. `open`: it answers without one, and has no sign-in; `optional`: it has one. */
+  readonly asks: 'account' | 'optional' | 'open' | 'unknown'
   /** Nobody registered the gateway there: it introduces itself. */
   readonly introduces: boolean
   readonly person: Person

@@ -61,12 +61,15 @@ const demo = { id: 'demo', name: 'Demo', description: 'A small MCP server to try
 const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true, encodes: false }
 
 const connected = { name: 'default', issuer: 'https://auth.jira.example.com', scopes: ['read:issues', 'write:issues', 'offline_access'], wanted: [], connectedAt: Date.UTC(2026, 10, 3), renewedAt: Date.UTC(2026, 10, 19), ended: false, chosen: true }
-const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', introduces: true, person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
+const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', asks: 'account', introduces: true, person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
 
 const connectStates = (pages: Pages) => {
   const show = (view: Partial<ConnectUpstreamView>) => () => pages.connectUpstream({ ...connecting, ...view }, requestId)
   return {
     'connect-upstream-first': show({ returnTo: '/oauth/consent?flow=f_Zk3' }),
+    'connect-upstream-open': show({ asks: 'open' }),
+    'connect-upstream-optional': show({ asks: 'optional' }),
+    'connect-upstream-unknown': show({ asks: 'unknown' }),
     'connect-upstream-one': show({ accounts: [connected] }),
     'connect-upstream-several': show({ accounts: [connected, { ...connected, name: 'Work', chosen: false, scopes: [] }] }),
     'connect-upstream-ended': show({ accounts: [{ ...connected, ended: true }], returnTo: '/oauth/consent?flow=f_Zk3' }),
