@@ -12,7 +12,10 @@ export interface FirstAnswer {
 }
 
 const mostBytes = 67_108_864
-/** A stream that is silent this long (ms) inside an event has said what it has to say: some leave out the blank line that ends it. */
+/**
+ * A stream that is silent this long (ms) is not waited for: inside an event it has said what it has to say, because some leave out the blank line that ends one; before
+ * its first event it may be a subscription, which says something when something happens.
+ */
 const silentMs = 1000
 
 const parsed = (text: string): Rpc | undefined => {
@@ -53,26 +56,22 @@ const firstEvent = async (response: Response, body: ReadableStream<Uint8Array>):
   const events: string[] = []
   const parser = createParser({ onEvent: ({ data }) => void (data !== '' && events.push(data)) })
   const decoder = new TextDecoder()
-  let open = ''
+  let size = 0
   let next: Promise<ReadableStreamReadResult<Uint8Array>> | undefined
-  while (events.length === 0) {
+  while (events.length === 0 && size <= mostBytes) {
     next ??= reader.read()
     const timer = Promise.withResolvers<'silent'>()
-    const late = open.includes('data:') ? setTimeout(() => timer.resolve('silent'), silentMs) : undefined
+    const late = setTimeout(() => timer.resolve('silent'), silentMs)
     const read = await Promise.race([next, timer.promise]).finally(() => clearTimeout(late))
     if (read === 'silent' || read.done) {
       // The rest of an event without its end.
-      const before = events.length
       parser.feed('\n\n')
-      if (read !== 'silent' || events.length > before) break
-      open = ''
-      continue
+      break
     }
     next = undefined
     pieces.push(read.value)
-    const text = decoder.decode(read.value, { stream: true })
-    open += text
-    parser.feed(text)
+    size += read.value.byteLength
+    parser.feed(decoder.decode(read.value, { stream: true }))
   }
   const message = events.map(parsed)[0]
   return { message: isAnswer(message) ? message : undefined, whole: new Response(rejoined(pieces, reader, next), response) }

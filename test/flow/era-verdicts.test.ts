@@ -58,4 +58,21 @@ describe.each(houses)('%s', (_where, openHouse) => {
     expect(JSON.parse(text.startsWith('{') ? text : (/^data: ?(.*)$/m.exec(text)?.[1] ?? ''))).toMatchObject({ id: 5, result: { tools, resultType: 'complete' } })
     expect(calls).toEqual(['tools/list'])
   })
+
+  it('a stream that says nothing yet is passed on all the same', async () => {
+    let said: ServerResponse | undefined
+    const upstream = await openUpstream((_request, response) => {
+      said = response
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+    })
+    upstreams.push(upstream)
+    const quiet = await openHouse({ upstream: upstream.url, config: { local_users: [ana] } })
+    const resource = `${quiet.origin}/echo/mcp`
+    const caller = callerOf(quiet, resource, await tokenOf(quiet, ana, resource))
+    const answer = await caller.post(...ask('subscriptions/listen'))
+    expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
+    said?.end('data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged"}\n\n')
+    expect(await answer.text()).toBe(': here\n\ndata: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged"}\n\n')
+    await quiet.close()
+  })
 })
