@@ -36,8 +36,8 @@ describe('never leaves a request to an upstream open in workerd', () => {
     held[0]!.writeHead(200, { 'content-type': 'application/json' }).write('{"half":')
     held[1]!.writeHead(200, { 'content-type': 'application/json', 'content-length': '100' }).write('{"half":')
     const answers = await Promise.all(stuck)
-    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 504, 504, 504, 504, 504])
-    await expect(answers.find(({ status }) => status === 200)!.text()).rejects.toThrow()
+    // The beginning of a small answer is not passed on before it is whole.
+    expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 504))
     await Promise.all(answers.map((answer) => answer.text().catch(() => undefined)))
     await until(() => open() === 0, 'every upstream request to end')
   })

@@ -57,8 +57,8 @@ describe('a file of', () => {
   })
 
   it('Gemini: httpUrl, url, timeouts and approvals', async () => {
-    const { services, warnings } = await taken({ security: { auth: {} }, ui: {}, mcpServers: { far: { httpUrl: 'http://127.0.0.1:9/mcp', timeout: 30_000, trust: true, headers: { 'X-Key': 'k' } }, stream: { url: 'http://127.0.0.1:9/sse', authProviderType: 'dynamic_discovery', includeTools: ['a'] } } })
-    expect(services).toMatchObject({ far: { url: 'http://127.0.0.1:9/mcp', transport: 'streamable', timeout: 30_000, upstream_auth: { type: 'static', headers: { 'X-Key': 'k' } } }, stream: { url: 'http://127.0.0.1:9/sse', transport: 'auto' } })
+    const { services, warnings } = await taken({ security: { auth: {} }, ui: {}, mcpServers: { far: { httpUrl: 'http://127.0.0.1:9/mcp', timeout: 300_000, trust: true, headers: { 'X-Key': 'k' } }, stream: { url: 'http://127.0.0.1:9/sse', authProviderType: 'dynamic_discovery', includeTools: ['a'] } } })
+    expect(services).toMatchObject({ far: { url: 'http://127.0.0.1:9/mcp', transport: 'streamable', timeout: 300_000, upstream_auth: { type: 'static', headers: { 'X-Key': 'k' } } }, stream: { url: 'http://127.0.0.1:9/sse', transport: 'auto' } })
     expect(warnings.map((line) => line.replace(/^\S+ /, ''))).toEqual(['– settings of a client, which are not read here: security, ui', 'mcpServers.stream.includeTools – is a choice of the client, and is not applied here: the gateway offers every tool of this server'])
   })
 
