@@ -1,29 +1,14 @@
 // A YAML (or JSON) file becomes a tree of values that know their line and column. What the YAML library would say is said in our words:
 // its messages quote the text, and the text holds secrets.
 import { Document, type ErrorCode, LineCounter, type Node, type YAMLError, type YAMLMap, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
-import { coerce } from './coerce.ts'
-import { type Fault, type Origin, type Path, keyText } from './fault.ts'
+import { type Origin, type Path, keyText } from './fault.ts'
 import { type JsonText, meantAsJson, readJsonc, syntaxOf } from './jsonc.ts'
 import { shapeAt } from './shape.ts'
-import { substitute } from './substitute.ts'
-import { type Branch, type Tree, branch, createTree } from './tree.ts'
-
-export interface ConfigFile {
-  /** As it is shown to people. */
-  readonly path: string
-  readonly text: string
-}
-
-export interface Read {
-  readonly tree: Tree
-  readonly faults: readonly Fault[]
-  /** Paths whose value was at fault and left out. */
-  readonly lost: readonly Path[]
-}
+import { type ConfigFile, fault, mostDepth, type Read, type Reading, scalar } from './reading.ts'
+import { type Branch, branch, createTree } from './tree.ts'
 
 const mostBytes = 1_048_576
 const mostNodes = 50_000
-const mostDepth = 40
 const mostSyntaxFaults = 10
 
 const syntax: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -45,15 +30,9 @@ const syntax: Readonly<Partial<Record<ErrorCode, string>>> = {
   UNEXPECTED_TOKEN: 'this is not expected here',
 }
 
-interface Reader {
+interface Reader extends Reading {
   readonly file: ConfigFile
   readonly document: Document
-  readonly tree: Tree
-  readonly faults: Fault[]
-  readonly lost: Path[]
-  readonly lookup: (name: string) => string | undefined
-  readonly hint: (name: string) => string
-  readonly place: (offset: number | undefined, variables?: readonly string[]) => Origin & { from: 'file' }
   nodes: number
 }
 
@@ -73,27 +52,6 @@ const syntaxFaults = (reader: Reader, errors: readonly YAMLError[]): void => {
 }
 
 const startOf = (node: Node | null | undefined): number | undefined => node?.range?.[0]
-
-const fault = (reader: Reader, path: Path, origin: Origin, what: string): undefined => {
-  reader.faults.push({ key: keyText(path), origin, what })
-  reader.lost.push(path)
-  return undefined
-}
-
-/** Text with its `${…}` filled in, read as the key's type when there were any. */
-const scalar = (reader: Reader, text: string, path: Path, key: Origin, offset: number | undefined): unknown => {
-  const shape = shapeAt(path)
-  const result = substitute(text, reader.lookup, { placeholders: shape?.placeholders ?? [], hint: reader.hint })
-  const origin = reader.place(offset, result.variables)
-  reader.tree.note(path, { key, value: origin, literal: result.variables.length === 0 })
-  if (result.faults.length > 0) {
-    for (const what of result.faults) fault(reader, path, origin, what)
-    return undefined
-  }
-  if (result.variables.length === 0 || !shape || shape.kind === 'record' || shape.kind === 'object') return result.text
-  const coerced = coerce(result.text, shape)
-  return 'value' in coerced ? coerced.value : fault(reader, path, origin, `${coerced.what} (it comes from ${result.variables.map((name) => `\${${name}}`).join(', ')})`)
-}
 
 const keyName = (reader: Reader, node: unknown, path: Path): string | undefined => {
   const origin = reader.place(startOf(node as Node))

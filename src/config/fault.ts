@@ -3,7 +3,7 @@
 /** Keys from the root to a value; numbers are positions in lists. */
 export type Path = readonly (string | number)[]
 
-/** Where a value was written. Lines and columns count from 1. */
+/** Where a value was written. Lines and columns count from 1; both are 0 in what has no lines. */
 export type Origin =
   | { readonly from: 'flag'; readonly name: string }
   /** `file`: the file of variables that holds it. */
@@ -39,7 +39,7 @@ export const keyText = (path: Path): string =>
 
 /** `config.yaml:3:7`, `environment PORT`, `.env PORT`, `flag --port`, `default`. */
 export const originText = (origin: Origin): string => {
-  if (origin.from === 'file') return `${origin.path}:${origin.line}:${origin.column}`
+  if (origin.from === 'file') return origin.line === 0 ? origin.path : `${origin.path}:${origin.line}:${origin.column}`
   if (origin.from === 'default') return 'default'
   const layer = origin.from === 'environment' ? (origin.file ?? origin.from) : origin.from
   return `${layer} ${printable(origin.name, 120)}`

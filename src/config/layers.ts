@@ -1,11 +1,12 @@
 // File, environment and flags, laid one over the other into one tree.
-import type { ConfigFile, Read } from './document.ts'
 import { type Effective, type Environment, type SecretFile, secretFileVariables } from './environment-names.ts'
 import { overlayEnvironment } from './environment.ts'
 import type { Fault, Path } from './fault.ts'
 import type { Flags } from './flags.ts'
 import { adoptClientFiles, writtenTexts } from './client-files.ts'
+import { type ConfigObject, readObject } from './object.ts'
 import { overlayFlags } from './overlay-flags.ts'
+import type { ConfigFile, Read } from './reading.ts'
 import { didYouMean } from './suggest.ts'
 import { type Tree, createTree } from './tree.ts'
 
@@ -17,7 +18,7 @@ export interface EnvironmentFile {
 }
 
 export interface LoadInput {
-  readonly file?: ConfigFile | undefined
+  readonly file?: ConfigFile | ConfigObject | undefined
   /** With the variables of `environmentFile` in it. */
   readonly env: Environment
   readonly environmentFile?: EnvironmentFile | undefined
@@ -30,9 +31,11 @@ export interface LoadInput {
   readonly workers?: boolean | undefined
 }
 
-// The YAML reader is loaded only where there is a file: a first start has none, and should be quick.
-const read = async (file: ConfigFile | undefined, lookup: (name: string) => string | undefined, hint?: (name: string) => string): Promise<Read> =>
-  file ? (await import('./document.ts')).readDocument(file, lookup, hint) : { tree: createTree(), faults: [], lost: [] }
+// The YAML reader is loaded only where there is text to read: a first start has none, and should be quick, and so should each new isolate of a Worker.
+const read = async (file: ConfigFile | ConfigObject | undefined, lookup: (name: string) => string | undefined, hint?: (name: string) => string): Promise<Read> => {
+  if (!file) return { tree: createTree(), faults: [], lost: [] }
+  return 'value' in file ? readObject(file, lookup, hint) : (await import('./document.ts')).readDocument(file, lookup, hint)
+}
 
 /** The variables `NAME_FILE` whose files are to be read before loading, with the paths they hold. */
 export const secretFilesFor = async (input: Pick<LoadInput, 'file' | 'env'>): Promise<readonly { readonly variable: string; readonly path: string }[]> => {

@@ -73,5 +73,14 @@ const loadLayers = async (input: LoadInput): Promise<Loaded> => {
   const warnings = inOrder([...noticed, ...report.warnings])
   if (faults.length > 0 || !parsed.success) return { ok: false, faults, warnings }
   const config = settle(parsed.data, draft)
-  return { ok: true, config, sources: sourcesOf(config, tree), warnings, writtenSecrets: writtenSecrets(tree, config) }
+  return {
+    ok: true,
+    config,
+    // Looked up for whoever shows them: a Worker never does, and each new isolate would pay for it.
+    get sources() {
+      return sourcesOf(config, tree)
+    },
+    warnings,
+    writtenSecrets: writtenSecrets(tree, config),
+  }
 }

@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { parsePhc } from '../kit/phc.ts'
 import { knownRevisions } from '../known-revisions.ts'
-import { configText, type Environment, variables } from './environment.ts'
+import { configFile, type Environment, variables } from './environment.ts'
 
 /** One sentence. `open`: a step of setting up that whoever opens the URL may read; everything else is for the operator's log. */
 export interface Lack {
@@ -74,8 +74,7 @@ const lacksOf = (config: Config, env: Environment): readonly Lack[] => [
 
 /** Never rejects for anything the deployment holds. */
 export const readConfiguration = async (env: Environment): Promise<Configured> => {
-  const text = configText(env)
-  const loaded = await loadConfig({ ...(text === undefined ? {} : { file: { path: 'POSTERN_CONFIG', text } }), env: variables(env), revisions: knownRevisions, workers: true })
+  const loaded = await loadConfig({ file: configFile(env), env: variables(env), revisions: knownRevisions, workers: true })
   if (!loaded.ok) return { lacks: loaded.faults.map((fault) => ({ text: faultText(fault), open: false })) }
   const lacks = lacksOf(loaded.config, env)
   return lacks.length > 0 ? { lacks } : { config: loaded.config, warnings: loaded.warnings.map(faultText) }
