@@ -121,8 +121,11 @@ describe.each(houses)('%s', (_, open) => {
     ]
     for (const [body, type] of bodies) expect([body.slice(0, 60), ...(await told(await post(body, type)))]).toEqual([body.slice(0, 60), 400, expect.stringMatching(/^invalid_(client_metadata|redirect_uri)$/)])
     // What is no part of a public key is not kept with it.
-    const kept = await post(`{"redirect_uris":["https://app.example/cb"],"token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":"eA","y":"eQ","note":${deep(20_000)}}],"more":1}}`)
+    const noted = (n: number) => post(`{"redirect_uris":["https://app.example/cb"],"token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":"eA","y":"eQ","note":${deep(n)}}],"more":1}}`)
+    const kept = await noted(46)
     expect([kept.status, ((await kept.json()) as { jwks: unknown }).jwks]).toEqual([201, { keys: [{ kty: 'EC', crv: 'P-256', kid: '1', x: 'eA', y: 'eQ' }] }])
+    // The note stands four deep, and fifty are read.
+    for (const n of [47, 20_000]) expect([n, ...(await told(await noted(n)))]).toEqual([n, 400, 'invalid_client_metadata'])
     for (const key of ['{"kty":"oct","k":"c2VjcmV0"}', '{"kty":"EC","crv":"P-256","x":"eA","y":"eQ","d":"ZA"}', '{"kty":"RSA","n":"bg","e":"AQAB","p":"cA"}', '{"kty":"EC","crv":7}', '"EC"', 'null']) {
       expect([key, ...(await told(await post(`{"redirect_uris":["https://app.example/cb"],"token_endpoint_auth_method":"private_key_jwt","jwks":{"keys":[${key}]}}`)))]).toEqual([key, 400, 'invalid_client_metadata'])
     }
@@ -140,10 +143,16 @@ describe.each(houses)('%s', (_, open) => {
 
   test('never a byte of state lost, added or taken for a header, whatever it holds [hostile D12, D16]', async () => {
     const client = await register(house)
+    const stranger = await register(house)
     for (const state of ['"><script>alert(1)</script>', '\0', '\r\nSet-Cookie: x=y\r\n\r\n<html>', '🦆 山', 'a+b c%20d', '&code=evil&iss=https://evil.example', '#fragment', '\u202E\uFEFF', 's'.repeat(8000), 'undefined', '0', ' ']) {
-      const refused = await at(authorizeUrl(house, client, { state, resource: 'https://evil.example/' }).url.slice(house.origin.length))
+      const refuse = (asking: Client) => at(authorizeUrl(house, asking, { state, resource: 'https://evil.example/' }).url.slice(house.origin.length))
       const allowed = await allow(browser, authorizeUrl(house, client, { state, resource: echo() }).url)
-      for (const back of [new URL(refused.headers.get('location') ?? ''), allowed]) expect([back.searchParams.getAll('state'), back.searchParams.getAll('iss'), back.hash]).toEqual([[state], [house.origin], ''])
+      const refused = await refuse(client)
+      // Nobody has approved the stranger, so its error is a page with a link (RFC 9700 §4.11.2).
+      const shown = await (await refuse(stranger)).text()
+      expect(shown).not.toMatch(/<script>|<html>/)
+      const link = /<a href="(http:\/\/127[^"]+)"/.exec(shown)?.[1]?.replaceAll('&amp;', '&') ?? ''
+      for (const back of [new URL(refused.headers.get('location') ?? ''), new URL(link), allowed]) expect([back.searchParams.getAll('state'), back.searchParams.getAll('iss'), back.hash]).toEqual([[state], [house.origin], ''])
       expect(refused.headers.has('set-cookie')).toBe(false)
       expect(allowed.searchParams.getAll('code')).toEqual([expect.stringMatching(/^pc_/)])
     }

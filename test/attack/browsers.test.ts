@@ -173,15 +173,19 @@ describe.each(houses)('%s', (_, open) => {
   })
 
   test('never a silent answer where anything of the question is new [hostile E10]', async () => {
-    const client = await register(house, { redirect_uris: ['http://127.0.0.1:5000/cb', 'https://app.example/cb'] })
+    const redirect_uris = ['https://app.example/cb', 'https://app.example/other', 'http://127.0.0.1:5000/cb']
+    const client = await register(house, { redirect_uris })
     const browser = fresh()
     const resource = `${house.origin}/echo/mcp`
     await allow(browser, authorizeUrl(house, client, { resource }).url)
     expect((await browser.go(authorizeUrl(house, client, { resource }).url)).status).toBe(0)
-    const changed: Record<string, string>[] = [{ redirect_uri: 'http://127.0.0.1:5001/cb' }, { redirect_uri: 'https://app.example/cb' }, { resource: `${house.origin}/second/mcp` }, { scope: 'mcp offline_access' }, { prompt: 'consent' }]
+    const changed: Record<string, string>[] = [{ redirect_uri: 'http://127.0.0.1:5000/cb' }, { redirect_uri: 'https://app.example/other' }, { resource: `${house.origin}/second/mcp` }, { scope: 'mcp offline_access' }, { prompt: 'consent' }]
     for (const params of changed) expect([params, (await browser.go(authorizeUrl(house, client, { resource, ...params }).url)).body.includes('value="allow"')]).toEqual([params, true])
-    const twin = await register(house, { redirect_uris: ['http://127.0.0.1:5000/cb', 'https://app.example/cb'] })
+    const twin = await register(house, { redirect_uris })
     expect((await browser.go(authorizeUrl(house, twin, { resource }).url)).body).toContain('value="allow"')
+    // Any program may listen on a loopback port: nothing that was allowed there is answered silently (RFC 8252 §8.6).
+    await allow(browser, authorizeUrl(house, client, { resource, redirect_uri: 'http://127.0.0.1:5000/cb' }).url)
+    for (const port of [5000, 5001]) expect((await browser.go(authorizeUrl(house, client, { resource, redirect_uri: `http://127.0.0.1:${port}/cb` }).url)).body).toContain('value="allow"')
   })
 
   test('never more guesses for a name that can be spelt in several ways [hostile P5]', async () => {
