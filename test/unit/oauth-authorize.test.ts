@@ -1,6 +1,6 @@
 // The authorization endpoint: where an error may be shown, what is asked of a request, and what goes back to the client.
 import { describe, expect, it } from 'vitest'
-import { ask, authorizeQuery, cookiesOf, decide, register, toConsent } from './oauth-steps.ts'
+import { approved, ask, authorizeQuery, cookiesOf, decide, register, toConsent } from './oauth-steps.ts'
 import { createWorld, get, origin, post, resource, run } from './oauth-world.ts'
 
 const two = { echo: {}, other: {} }
@@ -68,7 +68,7 @@ describe('a loopback redirect URI', () => {
   })
 })
 
-describe('what the client is told, with its state and the issuer', () => {
+describe('what a client that was approved is told, with its state and the issuer, and otherwise the person is shown', () => {
   const cases: [string, Record<string, string | undefined>, string][] = [
     ['D6: token', { response_type: 'token' }, 'unsupported_response_type'],
     ['D6: code token', { response_type: 'code token' }, 'unsupported_response_type'],
@@ -100,14 +100,20 @@ describe('what the client is told, with its state and the issuer', () => {
   ]
   it.each(cases)('[A1, A4] [hostile D6, D7, D10, D13, D15] %s', async (_, more, error) => {
     const world = await createWorld({ services: two })
-    const client = await register(world)
-    expect(seen(await ask(world, client, { resource, ...more }))).toEqual(told(error))
+    expect(seen(await ask(world, await approved(world), { resource, ...more }))).toEqual(told(error))
+    const { status, location, body, refusal } = await ask(world, await register(world), { resource, ...more })
+    expect([status, location, body['error'], refusal?.detail.redirect]).toEqual([
+      refusal?.row.status,
+      undefined,
+      error,
+      { uri: 'https://app.test/cb', state: 's-1', ask: 'Test app' },
+    ])
     expect(world.web.asked).toEqual([])
   })
 
   it('[hostile D8] that a parameter was repeated, or two resources named', async () => {
     const world = await createWorld({ services: two })
-    const client = await register(world)
+    const client = await approved(world)
     const query = (await authorizeQuery(client, { resource })).toString()
     const at = async (more: string) => seen(await run(world.handlers.authorize, get(`/oauth/authorize?${query}&${more}`)))
     for (const twice of ['code_challenge=x', 'scope=a&scope=b', 'response_type=code', 'prompt=login&prompt=login']) expect(await at(twice)).toEqual(told('invalid_request'))
@@ -118,9 +124,9 @@ describe('what the client is told, with its state and the issuer', () => {
 
   it('[A10] that nothing protected is meant: several services and no resource, or one that needs no token', async () => {
     const several = await createWorld({ services: two })
-    expect(seen(await ask(several, await register(several)))).toEqual(told('invalid_target'))
+    expect(seen(await ask(several, await approved(several)))).toEqual(told('invalid_target'))
     const open = await createWorld({ services: { echo: { authRequired: false }, other: {} } })
-    expect(seen(await ask(open, await register(open), { resource }))).toEqual(told('invalid_target'))
+    expect(seen(await ask(open, await approved(open), { resource }))).toEqual(told('invalid_target'))
   })
 })
 

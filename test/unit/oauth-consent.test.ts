@@ -170,11 +170,16 @@ describe('a remembered answer', () => {
     expect(await skipped(world, client, { prompt: 'none' })).toBe(true)
   })
 
-  it('[hostile D15] is what prompt=none needs; without one the client is told', async () => {
+  it('[hostile D15] is what prompt=none needs; without one an approved client is told, and of another the person is shown', async () => {
     const { world, client } = await signedIn()
-    const asked = await ask(world, client, { prompt: 'none' }, own)
-    const shown = await page(world, { flow: asked.location?.searchParams.get('flow') ?? '', cookie: cookiesOf(asked) }, own)
-    expect(Object.fromEntries(shown.location?.searchParams ?? [])).toMatchObject({ error: 'consent_required', iss: origin })
+    const silent = async () => {
+      const asked = await ask(world, client, { prompt: 'none' }, own)
+      return page(world, { flow: asked.location?.searchParams.get('flow') ?? '', cookie: cookiesOf(asked) }, own)
+    }
+    const { status, code, location } = await silent()
+    expect([status, code, location]).toEqual([400, 'consent.required', undefined])
+    await world.clients.approvals.keep({ id: client.id, name: 'Test app', kind: 'dynamic' }, client.redirectUri)
+    expect(Object.fromEntries((await silent()).location?.searchParams ?? [])).toMatchObject({ error: 'consent_required', iss: origin })
   })
 
   it('ends when the document of the client changes', async () => {

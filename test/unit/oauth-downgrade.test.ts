@@ -1,6 +1,6 @@
 // PKCE cannot be talked down, neither in what a client sends nor in what lies in the store.
 import { describe, expect, it } from 'vitest'
-import { ask, codeFor, exchange, register } from './oauth-steps.ts'
+import { approved, ask, codeFor, exchange, register } from './oauth-steps.ts'
 import { ana, createWorld, post, resource, run, verifier } from './oauth-world.ts'
 
 const grantWith = async (challenge: unknown) => {
@@ -32,7 +32,7 @@ describe('a code', () => {
   it('[A3] [hostile G8] is never made for a request without a challenge', async () => {
     const world = await createWorld()
     world.signIn()
-    const client = await register(world)
+    const client = await approved(world)
     for (const more of [{ code_challenge: undefined, code_challenge_method: undefined }, { code_challenge: undefined }, { code_challenge_method: undefined }, { code_challenge_method: 'plain' }, { code_challenge: '' }])
       expect((await ask(world, client, more)).location?.searchParams.get('error')).toBe('invalid_request')
     expect(await world.store.list('flow:')).toEqual([])

@@ -16,6 +16,13 @@ export const register = async ({ handlers }: World, metadata: Record<string, unk
   return { id: body['client_id'] as string, redirectUri: (body['redirect_uris'] as string[])[0] as string, ...(secret !== undefined && { secret }), access: body['registration_access_token'] as string }
 }
 
+/** A registered client that somebody has approved: it hears its errors (RFC 9700 §4.11.2). */
+export const approved = async (world: World): Promise<Registered> => {
+  const client = await register(world)
+  await world.clients.approvals.keep({ id: client.id, name: 'Test app', kind: 'dynamic' }, client.redirectUri)
+  return client
+}
+
 export const authorizeQuery = async (client: Pick<Registered, 'id' | 'redirectUri'>, more: Record<string, string | undefined> = {}): Promise<URLSearchParams> => {
   const params = {
     response_type: 'code',

@@ -166,7 +166,7 @@ export const run = async (handler: Handler, request: Request, ip = visit.ip): Pr
     if (!(thrown instanceof Refusal)) throw thrown
     const { redirect, headers } = thrown.detail
     const body = { error: thrown.row.oauth, error_description: thrown.say }
-    const drawn = redirect
+    const drawn = redirect && redirect.ask === undefined
       ? new Response(null, { status: 303, headers: { location: authorizationResponse(origin)(redirect.uri, { ...body, state: redirect.state }) } })
       : Response.json(body, { status: thrown.row.status, ...(headers && { headers }) })
     return outcome(drawn, JSON.stringify(body), { code: thrown.code, refusal: thrown })
