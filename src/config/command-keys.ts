@@ -9,28 +9,28 @@ export const commandKeys = {
     .string()
     .min(1)
     .optional()
-    .describe('Instead of `url`: a program on this computer that speaks MCP on its standard input and output. It is started without a shell, by its name in PATH or its path.'),
-  args: z.array(z.string()).default([]).describe('Arguments of the command, one entry each; nothing is expanded in them.'),
+    .describe('Command of a stdio server, instead of `url`: a program name in PATH or a path. It is started without a shell.'),
+  args: z.array(z.string()).default([]).describe('Arguments of the command, one per entry. Nothing is expanded.'),
   env: z
     .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'names of variables use letters, digits and _'), z.string().meta({ writeOnly: true }))
     .default({})
-    .describe('Environment of the command. Beside it the command gets PATH, LANG, LC_ALL, TZ, a HOME of its own and npm’s registry and proxy settings, and nothing else.'),
-  cwd: z.string().min(1).optional().describe('Working directory of the command. Absent: its home.'),
+    .describe('Environment variables of the command. The command also gets PATH, LANG, LC_ALL, TZ, its own HOME, and npm’s registry and proxy settings. Nothing else is inherited.'),
+  cwd: z.string().min(1).optional().describe('Working directory of the command. Default: its home directory.'),
   shared: z
     .boolean()
     .default(false)
-    .describe('One process for everybody. Without it each person has processes of their own, and each session of a client of 2025 or before has one to itself.'),
+    .describe('Use one process for all users. If `false`, each user has separate processes, and each session of a legacy client (MCP 2025-11-25 or earlier) has its own process.'),
   sandbox: z
     .enum(['auto', 'bubblewrap', 'none'])
     .default('auto')
-    .describe('Isolation of the command: `bubblewrap` insists on it, `auto` isolates where bubblewrap can be used and says so where not, `none` does without.'),
-  sandbox_network: z.boolean().default(true).describe('In isolation: whether the command has the network. With it the command also reaches programs that listen on loopback addresses of this computer.'),
-  sandbox_read: z.array(z.string().min(1)).default([]).describe('In isolation: further files and folders it may read. Programs, its working directory and what its arguments name are there already. The state directory, the configuration file and `.env` never are.'),
-  sandbox_write: z.array(z.string().min(1)).default([]).describe('In isolation: files and folders it may change, beside its home and /tmp. Each has to exist.'),
-  start_timeout: milliseconds('Longest wait for the command to start and answer for the first time. Clients wait 60 s, so that a longer one is seen by few.', 45_000, 1000, 3_600_000),
-  session_idle: seconds('How long a session of a client of 2025 or before may lie unused without an open stream; then it ends, and its process with it.', 300, 1),
-  sleep_after: seconds('How long a process may lie unused before it is ended; the next call starts another.', 600, 1),
-  max_processes: z.number().int().min(1).max(100_000).default(64).describe('Processes of this service at once. Whoever finds no place waits for one, at most `start_timeout`.'),
-  max_processes_per_person: z.number().int().min(1).max(10_000).default(8).describe('Processes of this service that one person may have at once.'),
-  reconnect_after: milliseconds('After this time the event stream of a call is let go of; clients of 2025-11-25 take it up again. 0 holds it until the answer.', 0, 0, 3_600_000),
+    .describe('Sandbox for the command. `bubblewrap` requires a bubblewrap sandbox, `auto` uses one if available and warns otherwise, `none` runs the command without a sandbox.'),
+  sandbox_network: z.boolean().default(true).describe('In the sandbox: allow network access. This includes programs that listen on loopback addresses of this machine.'),
+  sandbox_read: z.array(z.string().min(1)).default([]).describe('In the sandbox: additional files and folders that the command may read. It can always read programs, its working directory and the paths named in its arguments. It can never read the state directory, the configuration file or `.env`.'),
+  sandbox_write: z.array(z.string().min(1)).default([]).describe('In the sandbox: files and folders that the command may write to, besides its home directory and /tmp. Each must exist.'),
+  start_timeout: milliseconds('Timeout for the command to start and send its first response. Most clients give up after 60 s, so longer values rarely help.', 45_000, 1000, 3_600_000),
+  session_idle: seconds('Idle timeout for a session of a legacy client (MCP 2025-11-25 or earlier) that has no open stream. When the session ends, its process ends too.', 300, 1),
+  sleep_after: seconds('Idle timeout for a process. The next call starts a new one.', 600, 1),
+  max_processes: z.number().int().min(1).max(100_000).default(64).describe('Maximum processes of this service. When all slots are taken, callers queue for up to `start_timeout`.'),
+  max_processes_per_person: z.number().int().min(1).max(10_000).default(8).describe('Maximum processes of this service per user.'),
+  reconnect_after: milliseconds('Close the event stream of a call after this time, so that clients of MCP 2025-11-25 reconnect and resume it. 0 keeps it open until the response.', 0, 0, 3_600_000),
 }

@@ -23,18 +23,18 @@ export interface ConfigFlag {
 
 export const configFlags: readonly ConfigFlag[] = [
   { key: 'host', option: '--host <address>', note: 'Address to listen on.' },
-  { key: 'port', option: '--port <number>', note: 'Port to listen on; 0 takes a free one.' },
-  { key: 'issuer', option: '--public-url <url>', note: 'The URL under which everybody reaches the gateway.' },
-  { key: 'debug', option: '--debug', note: 'More in the log; on loopback, any localhost origin is accepted.' },
-  { key: 'log_level', option: '--log-level <level>', note: 'The least that is logged.', choices: ['debug', 'info', 'warn', 'error'] },
+  { key: 'port', option: '--port <number>', note: 'Port to listen on. 0 picks a free port.' },
+  { key: 'issuer', option: '--public-url <url>', note: 'Public URL of the gateway.' },
+  { key: 'debug', option: '--debug', note: 'Log more. On a loopback gateway, also accept any localhost origin.' },
+  { key: 'log_level', option: '--log-level <level>', note: 'Minimum log level.', choices: ['debug', 'info', 'warn', 'error'] },
 ]
 
 /** Flags that are no configuration. */
 export const otherFlags: readonly { readonly option: string; readonly note: string }[] = [
-  { option: '-c, --config <file>', note: 'The configuration file.' },
-  { option: '--env-file <file>', note: 'A file of variables, in place of .env in the working directory; variables that are really set win.' },
-  { option: '--state <dir>', note: 'The state directory: keys and the database.' },
-  { option: '--print-login-link', note: 'Off a terminal: a one-time login link in the first line, for programs. Whoever reads the log can use it.' },
+  { option: '-c, --config <file>', note: 'Configuration file.' },
+  { option: '--env-file <file>', note: 'File with environment variables, instead of .env in the working directory. Variables already set in the environment take precedence.' },
+  { option: '--state <dir>', note: 'State directory for keys and the database.' },
+  { option: '--print-login-link', note: 'Without a terminal, print a one-time sign-in link in the first output line, for scripts. Anyone who can read the log can use it.' },
 ]
 
 /** `--public-url <url>` → `--public-url`. */

@@ -13,20 +13,20 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]): s
 const typeText = (shape: Shape): string => {
   switch (shape.kind) {
     case 'number':
-      return `whole number, ${String(shape.least)} to ${String(shape.most)}`
+      return `integer, ${String(shape.least)} to ${String(shape.most)}`
     case 'choice':
       return shape.names.map((name) => `\`${name}\``).join(', ')
     case 'boolean':
       return 'true, false'
     case 'list':
-      return `list of ${shape.below(0)?.kind === 'text' ? 'texts' : 'objects'}`
+      return `list of ${shape.below(0)?.kind === 'text' ? 'strings' : 'objects'}`
     case 'record':
-      return 'texts by name'
+      return 'map of strings'
     case 'object':
       return 'object'
     case 'text':
     case 'any':
-      return shape.secret ? 'text, secret' : 'text'
+      return shape.secret ? 'string, secret' : 'string'
   }
 }
 
@@ -50,7 +50,7 @@ const sectionsOf = (shape: Shape, path: string): readonly Section[] => {
     const here = path === '' ? name : `${path}.${name}`
     const element = child.kind === 'record' ? child.below('id') : child.kind === 'list' ? child.below(0) : undefined
     const inner = child.kind === 'object' ? { shape: child, path: here } : element?.kind === 'object' ? { shape: element, path: child.kind === 'list' ? `${here}[]` : `${here}.<id>` } : undefined
-    const type = inner && child.kind === 'record' ? 'objects by id' : typeText(element?.secret ? { ...child, secret: true } : child)
+    const type = inner && child.kind === 'record' ? 'map of objects' : typeText(element?.secret ? { ...child, secret: true } : child)
     rows.push([`\`${name}\``, type, inner && child.kind === 'object' ? '' : fallbackText(child), `${child.description}${inner ? ` See [\`${inner.path}\`](#${anchor(inner.path)}).` : ''}`])
     if (inner) further.push(...sectionsOf(inner.shape, inner.path))
   }
@@ -62,59 +62,65 @@ const anchor = (path: string): string => path.toLowerCase().replaceAll(/[^a-z0-9
 
 const keys = (): string =>
   sectionsOf(rootShape, '')
-    .map(({ title, about, rows }) => `${title === '' ? '### Top level' : `### \`${title}\`\n\n${about}`}\n\n${table(['key', 'value', 'default', 'what it does'], rows)}`)
+    .map(({ title, about, rows }) => `${title === '' ? '### Top level' : `### \`${title}\`\n\n${about}`}\n\n${table(['key', 'type', 'default', 'description'], rows)}`)
     .join('\n\n')
 
 const head = `<!-- Made from the code by "npm run docs"; edit the code instead. -->
 # Configuration
 
-Postern starts without any configuration. What it is told comes from, in this order, first one wins:
+Postern starts without any configuration. Settings come from these sources. The first one that sets a key wins:
 
-1. flags of the command line,
-2. environment variables, then those of [\`.env\`](#environment-variables),
-3. one file, YAML or JSON (with comments and trailing commas),
-4. defaults.
+1. command-line flags
+2. environment variables, then the variables in [\`.env\`](#the-env-file)
+3. one configuration file, in YAML or JSON (comments and trailing commas are allowed)
+4. defaults
 
-\`postern config explain\` prints every key with its value and where that came from; \`postern validate\` checks everything without
-starting; \`postern config schema\` prints the JSON Schema for editors (\`postern.schema.json\` in the package). Every fault is told at once, one line each:
+These commands help with a configuration:
+
+- \`postern validate\` checks everything without starting the gateway.
+- \`postern config explain\` prints every key with its value and its source.
+- \`postern config schema\` prints the JSON Schema for editors, which is also in the package as \`postern.schema.json\`.
+
+All errors are reported at once, one per line:
 
 \`\`\`text
 config.yaml:14:7 mcp_services.jira.scope – unknown key, did you mean "scopes"?
 \`\`\`
 
-## The file
+## Configuration file
 
-\`--config FILE\`, or the file that MCP_CONFIG_PATH names, or the text in POSTERN_CONFIG, or the first of these that exists:
+The gateway uses the file given with \`--config FILE\`. Without the flag, it uses the file named in MCP_CONFIG_PATH, then the text in POSTERN_CONFIG, then
+the first of these files that exists:
 
 `
 
 export const searchedFiles: readonly string[] = ['postern.yaml', 'config.yaml', 'config.yml', '~/.config/postern/config.yaml', '~/.mcp-gateway/config.yaml', '/etc/mcp-gateway/config.yaml']
 
 const variables = `
-\`XDG_CONFIG_HOME\` moves the fourth. An editor with YAML support completes and checks the file when it begins with
+If \`XDG_CONFIG_HOME\` is set, it replaces \`~/.config\` in the fourth path. To get completion and checks in an editor with YAML support, begin the file with
 \`# yaml-language-server: $schema=./node_modules/postern/postern.schema.json\`.
 
-### Variables in the file
+### Variables in the configuration file
 
-| written | becomes |
+| syntax | result |
 | --- | --- |
-| \`\${NAME}\` | the environment variable; the start is refused when it is not set |
-| \`\${NAME:-default}\` | the variable, or the default when it is unset or empty; the default may hold further variables |
-| \`\${NAME:?message}\` | the variable; the start is refused with the message when it is unset or empty |
-| \`$\${NAME}\` | the characters \`\${NAME}\` themselves |
+| \`\${NAME}\` | The environment variable. The gateway does not start if it is not set. |
+| \`\${NAME:-default}\` | The variable, or the default if it is unset or empty. The default may contain variables. |
+| \`\${NAME:?message}\` | The variable. If it is unset or empty, the gateway does not start and prints the message. |
+| \`$\${NAME}\` | The literal text \`\${NAME}\`. |
 
-Variables are filled in after the file was parsed, so nothing they hold can add a key. A value made of variables is read as its key's type:
-numbers, true or false, and lists (\`a,b\` or JSON). Inside \`[ ]\` and \`{ }\`, and around \`: \` or \` #\`, YAML needs quotes: \`["\${NAME}"]\`. In comments nothing is
-filled in. In \`identity.headers\` the names of the person's properties are not variables. YAML anchors, aliases and \`<<\` work.
+Variables are substituted after the file is parsed, so their values cannot add keys. A substituted value is converted to the type of its key:
+a number, a boolean or a list (\`a,b\` or JSON). Inside \`[ ]\` and \`{ }\`, and next to \`: \` or \` #\`, YAML needs quotes: \`["\${NAME}"]\`. Variables in comments are
+ignored. In \`identity.headers\`, placeholders such as \`\${email}\` stand for the user's properties and are not environment variables. YAML anchors, aliases and \`<<\` are supported.
 `
 
 const clientFiles = `
-### Files of MCP clients
+### MCP client configuration files
 
-The file of a client is taken as it is, under any of the names above or with \`--config\`. Each server becomes a service, and its name in lower case the id. Settings of the
-gateway for it stand in \`mcp_services.<id>\` of the same file, or in variables.
+The configuration file of an MCP client works as is, under any of the names above or with \`--config\`. Each server becomes a service whose ID is the server's name in lower
+case. Put gateway settings for it under \`mcp_services.<id>\` in the same file, or in environment variables.
 
-| client | where its servers stand |
+| client | key that lists the servers |
 | --- | --- |
 | Claude Desktop, Claude Code, Cursor, Cline, Roo Code, Windsurf, Gemini CLI, Copilot CLI, LibreChat | \`mcpServers\` |
 | Continue | \`mcpServers\`, a list |
@@ -122,91 +128,103 @@ gateway for it stand in \`mcp_services.<id>\` of the same file, or in variables.
 | opencode | \`mcp\` |
 | Zed | \`context_servers\` |
 
-Numbers and flags in \`args\`, \`env\` and \`headers\` are the text they were written as. \`headers\` become \`upstream_auth\` of type \`static\`. An entry with \`disabled: true\` or
-\`enabled: false\` is left out. A name that is an address of the gateway gets a free id (\`docs\` is served at \`/docs-server/mcp\`), and the log says so. Other settings of the client in the same file
-are named in one warning and not read.
+Numbers and booleans in \`args\`, \`env\` and \`headers\` are passed on as the text in the file. \`headers\` become \`upstream_auth\` of type \`static\`. Entries with \`disabled: true\` or
+\`enabled: false\` are skipped. If a name is reserved by the gateway, the service gets a different ID (\`docs\` is served at \`/docs-server/mcp\`), and the log says so. Other client
+settings in the same file are ignored, with one warning that names them.
 
 | in the file | what happens |
 | --- | --- |
-| \`\${input:some-key}\` (VS Code asks its user) | the environment variable SOME_KEY takes its place; the start is refused without it |
-| \`\${userHome}\`, \`\${/}\`, \`\${env:NAME}\`, \`{env:NAME}\` | filled in |
-| \`\${workspaceFolder}\` and what else only an editor knows, \`{file:…}\`, \`envFile\` | the start is refused, with what to write |
-| \`{{…}}\` in a header (LibreChat fills it in for each person) | the header is left out, with a warning; \`identity\` tells the server who calls |
-| \`includeTools\`, \`excludeTools\`, \`disabledTools\`, \`oauth\` | not applied, with a warning |
-| a server that a Zed extension starts; the TOML of Codex | the start is refused, with what to write |
-| a setting of this gateway in an entry, such as \`auth_required\` | the start is refused, with the place where it belongs |
+| \`\${input:some-key}\` (VS Code prompts for it) | The environment variable SOME_KEY is used. The gateway does not start without it. |
+| \`\${userHome}\`, \`\${/}\`, \`\${env:NAME}\`, \`{env:NAME}\` | Substituted. |
+| \`\${workspaceFolder}\` and other editor variables, \`{file:…}\`, \`envFile\` | The gateway does not start. The error says what to write instead. |
+| \`{{…}}\` in a header (LibreChat fills it in for each user) | The header is skipped, with a warning. Use \`identity\` to tell the server which user is calling. |
+| \`includeTools\`, \`excludeTools\`, \`disabledTools\`, \`oauth\` | Ignored, with a warning. |
+| A server started by a Zed extension, or Codex's TOML file | The gateway does not start. The error says what to write instead. |
+| A gateway setting in an entry, such as \`auth_required\` | The gateway does not start. The error says where the setting belongs. |
 `
 
 const environmentHead = `
 ## Environment variables
 
-Every key has a name made from it: \`POSTERN_\` and the key in capitals, \`__\` between levels. Lists are written with commas or as JSON, whole sections as
-JSON; ids of services, providers and clients are matched with those of the file (\`my-service\` is \`MY_SERVICE\`), entries of lists are numbers.
-\`POSTERN_PORT\`, \`POSTERN_CORS__ALLOW_ORIGINS\`, \`POSTERN_MCP_SERVICES__CALCULATOR__URL\`, \`POSTERN_LOCAL_USERS__0__PASSWORD\`. An unknown
-\`POSTERN_\` name refuses the start, as an unknown key of the file does. An empty variable counts as absent.
+Every key has an environment variable: \`POSTERN_\` followed by the key in capitals, with \`__\` between levels. Examples:
 
-**The file .env.** Variables may stand in a file, \`NAME=value\` one a line, as Docker Compose and others write it: \`.env\` in the working directory, or the file that
-\`--env-file FILE\` names in its place. A variable that is really set wins over the file, an empty one too. A line that is neither a variable nor a comment refuses the start.
-Like the configuration file, it is told when it holds secrets and every user of this computer can read it: \`chmod 600 .env\`. The file is read again with
-the configuration. Workers have no such file: \`wrangler\` reads \`.dev.vars\`.
+- \`POSTERN_PORT\`
+- \`POSTERN_CORS__ALLOW_ORIGINS\`
+- \`POSTERN_MCP_SERVICES__CALCULATOR__URL\`
+- \`POSTERN_LOCAL_USERS__0__PASSWORD\`
 
-**Secrets from files.** Every name of a secret may have \`_FILE\` added and then holds the path of a file with the secret
-(\`SESSION_SECRET_FILE=/run/secrets/session\`); so may every name that the file mentions as \`\${NAME}\`. One line end at the end of the file is dropped.
+Write lists with commas or as JSON, and whole sections as JSON. The IDs of services, providers and clients match those in the configuration file
+(\`MY_SERVICE\` matches \`my-service\`), and list entries are numbered. As with unknown keys in the file, the gateway does not start if a \`POSTERN_\` name is unknown.
+An empty variable counts as unset.
 
-Names with a fixed meaning; of several for one key the later one in the table wins, and a \`POSTERN_\` name wins over all of them:
+### The .env file
+
+Variables can also be in a file with one \`NAME=value\` per line, in the format of Docker Compose. The gateway reads \`.env\` in the working directory, or the file given with
+\`--env-file FILE\`. Variables set in the environment take precedence, even if they are empty. The gateway does not start if a line is neither a variable nor a comment.
+It warns if the file contains secrets and every user of the machine can read it (run \`chmod 600 .env\`). The file is reloaded together with
+the configuration. On Workers there is no \`.env\` file: \`wrangler\` reads \`.dev.vars\`.
+
+### Secrets from files
+
+Add \`_FILE\` to the name of any secret to read it from a file: \`SESSION_SECRET_FILE=/run/secrets/session\`. This also works for every name that the
+configuration file uses as \`\${NAME}\`. A single trailing newline is removed.
+
+### Variable names
+
+These names have a fixed meaning. If several names for the same key are set, the one later in the table wins. A \`POSTERN_\` name takes precedence over all of them.
 
 `
 
 const refused = `
-## What is refused
+## Validation rules
 
-A start that would be unsafe does not happen. The message names the key and the remedy.
+The gateway does not start with an unsafe or invalid configuration. The error names the key and says how to fix it.
 
-| key | refused |
+| key | rejected |
 | --- | --- |
-| \`session_secret\`, \`previous_secrets\`, \`clients.<id>.client_secret\` | shorter than 32 characters, sample text, a few characters repeated. With \`debug: true\` on a loopback gateway a weak \`session_secret\` is set aside with a warning, and the generated key is used |
-| any secret | the same text as the root secret |
-| \`host\` | beyond loopback without \`issuer\` |
-| \`issuer\` | http beyond loopback; a path, query or fragment; any spelling but the canonical one (a trailing slash is dropped) |
-| \`cors\` | the origin \`*\` together with \`allow_credentials: true\`; patterns; \`null\` |
-| \`trusted_proxies\` | ranges wider than /8 (IPv4) or /7 (IPv6) |
-| \`oauth_providers\` | an unknown id without \`issuer\`; http beyond loopback, or on loopback behind a public gateway; on a public gateway, a provider at which anybody can have an account (Google, Microsoft for any tenant and others) without \`allowed_emails\`, \`allowed_domains\` or \`allowed_groups\` |
-| \`hosts\`, \`domain_root\`, \`base_domain\` | a host that would mean two services, or one and the gateway: a name of the gateway, one place written twice, ids that make one label, two servers of one domain and path, an \`alias\` twice; a service whose server is at such a host |
-| \`mcp_services\` | ids that are addresses of the gateway; an \`oauth_provider\` that does not exist; a \`url\` that is the gateway itself; neither or both of \`url\` and \`command\`; a \`command\` without login that is not \`shared\`; two values for one header; header values that HTTP cannot send; in \`upstream_auth\`, keys of another \`type\`, a \`client_id\` without the server it belongs to, \`idp_token\` without \`oauth_providers\` |
-| \`local_users\` | two of one name; passwords that are short or among the first anybody tries |
-| \`clients\` | redirect URIs with wildcards, fragments or http beyond loopback; private keys in \`jwks\`; credentials that do not fit the method |
-| \`refresh_token_lifetime\` | shorter than \`access_token_lifetime\` |
-| \`storage.type\` | \`memory\` with NODE_ENV=production |
-| sign-in | a public gateway on which nobody could sign in |
-| anything | unknown keys, unknown \`POSTERN_\` variables, keys written twice, variables that are not set |
+| \`session_secret\`, \`previous_secrets\`, \`clients.<id>.client_secret\` | Fewer than 32 characters, sample text, or a few repeated characters. Exception: with \`debug: true\` on a loopback gateway, a weak \`session_secret\` is ignored with a warning and the generated key is used. |
+| any secret | The same value as the root secret. |
+| \`host\` | A non-loopback address without \`issuer\`. |
+| \`issuer\` | http on a non-loopback host; a path, query or fragment; a non-canonical spelling (a trailing slash is removed). |
+| \`cors\` | The origin \`*\` together with \`allow_credentials: true\`; wildcard patterns; \`null\`. |
+| \`trusted_proxies\` | Ranges wider than /8 (IPv4) or /7 (IPv6). |
+| \`oauth_providers\` | An unknown ID without \`issuer\`; http on a non-loopback host, or on loopback if the gateway is public; on a public gateway, a provider where anyone can create an account (Google, Microsoft for any tenant and others) without \`allowed_emails\`, \`allowed_domains\` or \`allowed_groups\`. |
+| \`hosts\`, \`domain_root\`, \`base_domain\` | A hostname that would match two services, or a service and the gateway: the gateway's own hostname, the same host and port listed twice, IDs that produce the same label, two servers with the same domain and path, a duplicate \`alias\`. Also a service whose \`url\` is such a hostname. |
+| \`mcp_services\` | Reserved IDs; an unknown \`oauth_provider\`; a \`url\` that points to the gateway itself; neither or both of \`url\` and \`command\`; a public \`command\` that is not \`shared\`; two values for one header; invalid header values. In \`upstream_auth\`: keys of a different \`type\`, a \`client_id\` without its authorization server, \`idp_token\` without \`oauth_providers\`. |
+| \`local_users\` | Duplicate usernames; passwords that are too short or too common. |
+| \`clients\` | Redirect URIs with wildcards, fragments, or http on a non-loopback host; private keys in \`jwks\`; credentials that do not match the authentication method. |
+| \`refresh_token_lifetime\` | Shorter than \`access_token_lifetime\`. |
+| \`storage.type\` | \`memory\` with NODE_ENV=production. |
+| sign-in | A public gateway without a sign-in method. |
+| any key | Unknown keys, unknown \`POSTERN_\` variables, duplicate keys, variables that are not set. |
 
-Ids that services cannot have: ${[...reservedIds].map((id) => `\`${id}\``).join(', ')}.
+Reserved service IDs: ${[...reservedIds].map((id) => `\`${id}\``).join(', ')}.
 `
 
 const environmentTable = (): string =>
   table(
-    ['name', 'key', 'note'],
+    ['name', 'key', 'description'],
     environmentNames.map(({ name, key, note }) => [`\`${name}\``, key === undefined ? '' : `\`${key}\``, note || (shapeAt((key ?? '').split('.'))?.description ?? '')]),
   )
 
 const otherNamesSection = (): string => {
-  const effect = { access: 'refuses the start', store: 'refuses the start, unless `storage.type` is set', replaced: 'warning' } as const
+  const effect = { access: 'start fails', store: 'start fails, unless `storage.type` is set', replaced: 'warning' } as const
   const rows = otherNames.map(({ shown, kind, what }) => [shown, effect[kind], `${what.charAt(0).toUpperCase()}${what.slice(1)}.`])
   return `
 
 ### Variables of other gateways
 
-These names are documented by gateways that people move from. None is ignored in silence: what would restrict access, or asks for a store, refuses the start, and the
-rest is answered with a warning. A name that the file uses as \`\${NAME}\` is the file's own. What Kubernetes sets for a service of the same name
-(\`REDIS_PORT=tcp://…\`, \`POSTERN_SERVICE_HOST\`) is not taken for a setting.
+Other MCP gateways document these names. If you migrate from one of them, none is silently ignored: the gateway does not start if a variable would restrict access or select
+a different storage, and it logs a warning for the others. Names that the configuration file uses as \`\${NAME}\` are not affected. Variables that Kubernetes sets for a
+service of the same name (\`REDIS_PORT=tcp://…\`, \`POSTERN_SERVICE_HOST\`) are ignored.
 
-${table(['name', 'effect', 'what is said'], rows)}
+${table(['name', 'effect', 'message'], rows)}
 `
 }
 
 const flagTable = (): string =>
   table(
-    ['flag', 'key', 'what it does'],
+    ['flag', 'key', 'description'],
     [...otherFlags.map(({ option, note }) => [`\`${option}\``, '', note]), ...configFlags.map(({ option, key, note }) => [`\`${option}\``, `\`${key}\``, note])],
   )
 
@@ -224,7 +242,7 @@ export const configReference = (): string =>
     environmentHead,
     environmentTable(),
     otherNamesSection(),
-    `\n## Flags\n\nThey stand before or after the verb. ${flagName('--json')} prints results and errors as JSON.\n\n`,
+    `\n## Flags\n\nFlags can come before or after the command. \`${flagName('--json')}\` prints results and errors as JSON.\n\n`,
     flagTable(),
     '\n',
     refused,
