@@ -13,20 +13,20 @@ const made = (title: string, intro: string, body: string): string => `<!-- Made 
 
 const refusalsPage = (): string =>
   made(
-    'Refusals',
+    'Error codes',
     [
-      'Every way Postern says no. A caller gets the status and the error of the surface it used, always with the code and a request ID:',
+      'This page lists every error that Postern returns. Each error has a code and a request ID. Its form depends on the endpoint:',
       '',
       '- OAuth endpoints and other JSON endpoints: `{"error", "error_description", "code", "request_id"}`.',
-      '- MCP: a JSON-RPC error whose `data` has `code` and `request_id`. Answers that carry a `WWW-Authenticate` challenge use the OAuth form instead.',
-      '- Authorization errors sent to a redirect URI: `error`, `error_description`, `state` and `iss`. The code is left out there, because a parameter named `code` is an authorization code.',
-      '  Anybody can register a redirect URI, so the browser is sent there only after somebody has allowed the client something at that URI, or when the configuration holds the client. Until then the error is a page with a link, for `prompt=none` too (RFC 9700, section 4.11.2). A no on the consent page, which shows where the answer goes, is always sent.',
+      '- MCP endpoints: a JSON-RPC error whose `data` has `code` and `request_id`. Responses with a `WWW-Authenticate` challenge use the OAuth form instead.',
+      '- Authorization errors sent to a redirect URI: `error`, `error_description`, `state` and `iss`. The error code is omitted, because a parameter named `code` would be an authorization code.',
+      '  Because anyone can register a redirect URI, Postern redirects the browser with an error only if a user has already approved the client at that URI, or if the client is in the configuration. Otherwise the error is a page with a link, for `prompt=none` too (RFC 9700, section 4.11.2). If the user clicks Cancel on the consent page, which shows the redirect URI, the browser is always redirected.',
       '- Pages: the code and the request ID are at the end of the page.',
       '',
-      'The log has one line for every refusal, with the reason (`why`). See [Logs](../guide/production.md#logs).',
+      'The log has one line for every error, with the reason (`why`). See [Logs](../guide/production.md#logs).',
     ].join('\n'),
     table(
-      ['code', 'HTTP', 'OAuth error', 'JSON-RPC code', 'what it says'],
+      ['code', 'HTTP status', 'OAuth error', 'JSON-RPC code', 'message'],
       Object.entries(refusals).map(([code, { status, oauth, rpc, say }]) => [`\`${code}\``, String(status), `\`${oauth}\``, String(rpc), say]),
     ),
   )
@@ -37,9 +37,9 @@ const anyHandler: unknown = new Proxy(() => undefined, { get: () => anyHandler }
 const endpointsPage = (): string => {
   const routes = routeTable({ handlers: anyHandler as Handlers, registration: true })
   const rows = routes.map(({ paths, on, what, cors }) => [paths.map((path) => `\`${path}\``).join('<br>'), Object.keys(on).join(' '), what, cors ? 'yes' : 'no'])
-  const mcp = ['`/:service/mcp` and everything below it<br>`/mcp` for the default service', 'POST GET DELETE', 'The MCP server, behind a bearer token (Streamable HTTP). A browser that opens it gets a page that says how to connect', 'yes']
-  const assets = ['`/assets/*` `/favicon.ico`', 'GET', 'Stylesheet, icon and copy buttons of the pages', 'no']
-  return made('Endpoints', 'Every address of the gateway. HEAD is answered where GET is; preflights where other origins may read.', table(['path', 'methods', 'what', 'other origins may read'], [...rows, mcp, assets]))
+  const mcp = ['`/:service/mcp` and everything below it<br>`/mcp` for the default service', 'POST GET DELETE', 'MCP endpoint (Streamable HTTP), protected by a bearer token. Browsers get a page that explains how to connect', 'yes']
+  const assets = ['`/assets/*` `/favicon.ico`', 'GET', 'Stylesheet, icon and scripts of the pages', 'no']
+  return made('Endpoints', 'All HTTP endpoints of the gateway. HEAD works wherever GET works. CORS preflight requests are answered for endpoints with CORS enabled.', table(['path', 'methods', 'description', 'CORS'], [...rows, mcp, assets]))
 }
 
 /** Path from the root of the repository → what must stand there. */

@@ -16,41 +16,43 @@ export const cliReference = (): string => {
   return `<!-- Made from the code by "npm run docs"; edit the code instead. -->
 # Command line
 
-| command | what it does |
+| command | description |
 | --- | --- |
 | \`postern\` | Start the gateway. |
 ${verbs.join('\n')}
 
-| flag | what it does |
+| flag | description |
 | --- | --- |
 ${flags.join('\n')}
 
-Flags stand before or after the verb; where a verb has no use for one it is ignored. Variables and the file are described in
-[config.md](config.md).
+Flags can come before or after the command. Flags that a command does not use are ignored. For environment variables and the configuration file, see
+[Configuration](config.md).
 
-## Results
+## Output and exit codes
 
-Results go to standard output. What went wrong goes to standard error: on a terminal one sentence for each fault, elsewhere (or with \`--json\`) one line of
-JSON, \`{"error":{"code","message",…}}\`; configuration faults are in \`error.faults\` as \`{key, file, line, column, message}\`. Colours follow
-\`NO_COLOR\` and \`FORCE_COLOR\`. Stack traces appear with \`--debug\` alone.
+Results go to standard output, errors to standard error. On a terminal, each error is one sentence. Otherwise, or with \`--json\`, errors are one line of
+JSON: \`{"error":{"code","message",…}}\`. Configuration errors are in \`error.faults\` as \`{key, file, line, column, message}\`. Colors follow
+\`NO_COLOR\` and \`FORCE_COLOR\`. Stack traces are only printed with \`--debug\`.
 
 | exit code | meaning |
 | --- | --- |
-| 0 | done; for \`serve\`: stopped in order |
-| 1 | failed; for \`serve\`: the start was refused, and starting again changes nothing |
-| 2 | the command line was wrong; for \`serve\`: stopped by a second signal before its work was done |
-| 3 | for \`serve\`: stopped, but calls that did not end in time were cut off, or by a fault |
+| 0 | Success. For \`serve\`: clean shutdown. |
+| 1 | Failure. For \`serve\`: the gateway did not start, and restarting it does not help. |
+| 2 | Invalid command line. For \`serve\`: a second signal stopped the gateway before it had shut down. |
+| 3 | For \`serve\`: the gateway stopped because of an internal error, or it cut off calls that did not finish in time. |
 
-## Validating
+## Validate a configuration
 
-\`postern validate\` tells every fault of the configuration at once, and every command that this computer cannot start: no such program, a whole command line in its place, no permission, no such folder. \`postern serve\` starts all
-the same and warns of those. \`postern validate --connect\` then asks for everything that the
-configuration names, one line a check: the metadata and keys of each identity provider, each server with the token or headers it gets, each authorization server, each \`jwks_uri\`. Commands are started
-once, in a state directory of their own, and ended. It ends with 0 when everything answered and with 1 otherwise; \`--json\` prints the checks as \`{key, ok, say}\`.
+\`postern validate\` reports every configuration error at once. It also reports each stdio server that cannot be started on this machine: program not found, a whole command line
+in \`command\`, no permission, or missing folder. \`postern serve\` starts anyway and logs warnings for these.
 
-## State
+\`postern validate --connect\` also connects to everything that the configuration names and prints one line per check: the metadata and keys of each identity provider, each server
+(with its configured token or headers), each authorization server and each \`jwks_uri\`. It starts each stdio server once, in a separate state directory, and stops it again.
+The exit code is 0 if all checks succeed and 1 otherwise. \`--json\` prints the checks as \`{key, ok, say}\`.
 
-Keys and the database are in the state directory: \`--state DIR\`, \`POSTERN_STATE\`, \`$XDG_STATE_HOME/postern\`, \`~/.local/state/postern\`. It is
-created for its owner alone.
+## State directory
+
+Keys and the database are in the state directory: \`--state DIR\`, otherwise \`POSTERN_STATE\`, otherwise \`$XDG_STATE_HOME/postern\`, otherwise
+\`~/.local/state/postern\`. It is created with access for its owner only.
 `
 }
