@@ -1,4 +1,4 @@
-// `npm run chaos`: kill -9 of the gateway at fifty random instants under load, with clients that log in, refresh and call all the while.
+// `npm run prove chaos`: kill -9 of the gateway at fifty random instants under load, with clients that log in, refresh and call all the while.
 // Counts what must be nought: acknowledged grants lost, codes spent twice, clients with a refresh token sent back to a browser.
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'

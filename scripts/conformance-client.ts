@@ -1,4 +1,4 @@
-// `npm run conformance:client`: the conformance suite's client scenarios, driven through Postern as the client of the upstream. Fails when a scenario that counts does not pass,
+// `npm run prove conformance:client`: the conformance suite's client scenarios, driven through Postern as the client of the upstream. Fails when a scenario that counts does not pass,
 // refusals included: where the suite's server lies, Postern has to stop.
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'

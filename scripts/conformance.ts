@@ -1,8 +1,8 @@
-// `npm run conformance`: the MCP conformance suite against the reference server directly and through Postern, compared check by check;
+// `npm run prove conformance`: the MCP conformance suite against the reference server directly and through Postern, compared check by check;
 // then its authorization-server mode. Fails on any difference, and when the reference server itself no longer passes.
 // `--command "node bin/postern.mjs"` tries another build than the source. `--stdio`: behind Postern the reference server is a command on
-// standard input and output, compared with the same server over HTTP directly (`npm run conformance:stdio`). `--eras`: the suite of one era
-// against the reference server in the other era alone, through Postern (`npm run conformance -- --eras`).
+// standard input and output, compared with the same server over HTTP directly (`npm run prove conformance:stdio`). `--across-revisions`: the suite for legacy
+// clients against the reference server that speaks the modern revision alone, and the other way round (`npm run prove conformance -- --across-revisions`).
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -154,29 +154,29 @@ const checkAuthorizationServer = async (suite: Suite, postern: Running, resource
   return [name, `${passed} / 2`, documents, passed === 2 && documents === 'SUCCESS' ? 'yes' : 'NO']
 }
 
-const { values } = parseArgs({ options: { command: { type: 'string' }, stdio: { type: 'boolean', default: false }, eras: { type: 'boolean', default: false } } })
+const { values } = parseArgs({ options: { command: { type: 'string' }, stdio: { type: 'boolean', default: false }, 'across-revisions': { type: 'boolean', default: false } } })
 
 /**
- * Against a server of the other era, counting as above. Sessions of the gateway cannot be resumed, so what tries that is not applicable. What fails in 2026-07-28 is the server's own to
+ * Against a server of the other side, legacy or modern, counting as above. Sessions of the gateway cannot be resumed, so what tries that is not applicable. What fails in 2026-07-28 is the server's own to
  * do: the names of its input requests (1), and what it asks or refuses for a capability that one request declares or lacks (3).
  */
-const eraRuns: readonly (Run & { readonly only: 'newer' | 'older' })[] = [
-  { only: 'newer', ...(runs[1] as Run), scored: [69, 0], all: [80, 0] },
-  { only: 'newer', ...(runs[2] as Run) },
-  { only: 'newer', ...(runs[3] as Run) },
-  { only: 'older', ...(runs[0] as Run), scored: [114, 4], all: [158, 34] },
+const acrossRuns: readonly (Run & { readonly only: 'modern' | 'legacy' })[] = [
+  { only: 'modern', ...(runs[1] as Run), scored: [69, 0], all: [80, 0] },
+  { only: 'modern', ...(runs[2] as Run) },
+  { only: 'modern', ...(runs[3] as Run) },
+  { only: 'legacy', ...(runs[0] as Run), scored: [114, 4], all: [158, 34] },
 ]
 
-const compareEras = async (suite: Suite): Promise<boolean> => {
-  const servers = (['newer', 'older'] as const).map((only) => startProcess(process.execPath, { args: [join(root, 'test/reference/server.ts'), '--only', only], cwd: root }))
-  const [newer = '', older = ''] = await Promise.all(servers.map(async (server) => (await server.until(/"url":"([^"]+)"/))[1]))
-  const postern = await startPostern({ ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }), config: { mcp_services: { newer: { url: newer }, older: { url: older } }, local_users: [person] } })
+const compareAcrossRevisions = async (suite: Suite): Promise<boolean> => {
+  const servers = (['modern', 'legacy'] as const).map((only) => startProcess(process.execPath, { args: [join(root, 'test/reference/server.ts'), '--only', only], cwd: root }))
+  const [modern = '', legacy = ''] = await Promise.all(servers.map(async (server) => (await server.until(/"url":"([^"]+)"/))[1]))
+  const postern = await startPostern({ ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }), config: { mcp_services: { modern: { url: modern }, legacy: { url: legacy } }, local_users: [person] } })
   const rows = [['suite', 'server', 'through Postern', 'scored', 'as expected']]
-  for (const run of eraRuns) {
+  for (const run of acrossRuns) {
     const through = `${postern.url}/${run.only}/mcp`
     const { passed, failed, scored } = await runServerSuite(suite, through, run, run.only, await obtainToken(through, 'Conformance'))
     const same = [...scored, passed, failed].join(' ') === [...run.scored, ...run.all].join(' ')
-    rows.push([run.name, run.only === 'newer' ? '2026-07-28 alone' : '2025-11-25 and before', `${passed} / ${passed + failed}`, `${scored[0]} / ${scored[0] + scored[1]}`, same ? 'yes' : 'NO'])
+    rows.push([run.name, run.only === 'modern' ? '2026-07-28 alone' : '2025-11-25 and before', `${passed} / ${passed + failed}`, `${scored[0]} / ${scored[0] + scored[1]}`, same ? 'yes' : 'NO'])
   }
   console.log(`\n${table(rows)}\n`)
   await Promise.all([postern.stop(), ...servers.map((server) => server.stop())])
@@ -188,7 +188,7 @@ const asCommand = { command: process.execPath, args: [join(root, 'test/reference
 
 const main = async (): Promise<boolean> => {
   const suite = createSuite(await ensurePeer('conformance'))
-  if (values.eras) return compareEras(suite)
+  if (values['across-revisions']) return compareAcrossRevisions(suite)
   const reference = startProcess(process.execPath, { args: [join(root, 'test/reference/server.ts')], cwd: root })
   const [, upstream = ''] = await reference.until(/"url":"([^"]+)"/)
   const postern = await startPostern({

@@ -1,4 +1,4 @@
-// `npm run firstminute`: a fresh clone, `npm start`, the login link, one consent, the first authenticated tool call; how long each takes.
+// `npm run prove firstminute`: a fresh clone, `npm start`, the login link, one consent, the first authenticated tool call; how long each takes.
 // Runs on the Node and npm that the machine has, not on those of this checkout, and with an empty npm cache the first time.
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// `npm run fuzz`: structured hostile requests over every endpoint, and bytes that are none (fast-check). Nothing may crash, nothing may answer an unintended 5xx,
+// `npm run prove fuzz`: structured hostile requests over every endpoint, and bytes that are none (fast-check). Nothing may crash, nothing may answer an unintended 5xx,
 // nothing may stay in memory. REQUESTS and SEED repeat a run.
 import fc from 'fast-check'
 import { createBrowser } from '../test/houses/browser.ts'

@@ -1,4 +1,4 @@
-// The part of `npm run races` about late repeats of a refresh token: a thief who keeps step with the client, and a client that loses answers, on two gateways with one
+// The part of `npm run prove races` about late repeats of a refresh token: a thief who keeps step with the client, and a client that loses answers, on two gateways with one
 // store. Hours are simulated: the clocks of both gateways are moved.
 import { type Client, logIn, refresh } from '../test/houses/login.ts'
 import { fromNetwork } from '../test/houses/networks.ts'

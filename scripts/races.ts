@@ -1,4 +1,4 @@
-// `npm run races`: one code and one refresh token, spent by fifty at once, two hundred times, against one process and against two on one SQLite file; and upstream tokens
+// `npm run prove races`: one code and one refresh token, spent by fifty at once, two hundred times, against one process and against two on one SQLite file; and upstream tokens
 // that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
 import { createBrowser } from '../test/houses/browser.ts'
 import { allow, authorizeUrl, type Client, person, redeem, refresh, register, type Tokens } from '../test/houses/login.ts'

@@ -1,4 +1,4 @@
-// `npm run servers`: the published servers of examples/servers.yaml behind Postern, as anybody would start them: npx, isolated where this computer can,
+// `npm run prove servers`: the published servers of examples/servers.yaml behind Postern, as anybody would start them: npx, isolated where this computer can,
 // one tool of each called by a person who signed in. Needs npm's registry.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'

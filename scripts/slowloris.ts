@@ -1,4 +1,4 @@
-// `npm run slowloris`: two thousand connections that send next to nothing, or read next to nothing, or say nothing at all, while good clients go on working;
+// `npm run prove slowloris`: two thousand connections that send next to nothing, or read next to nothing, or say nothing at all, while good clients go on working;
 // then more connections than the process has files for. Takes about forty seconds. SOCKETS sets their number.
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'

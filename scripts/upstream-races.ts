@@ -1,4 +1,4 @@
-// The part of `npm run races` about people's accounts at upstreams: one renewal for two processes, and what a kill -9 costs between the server's answer and its record.
+// The part of `npm run prove races` about people's accounts at upstreams: one renewal for two processes, and what a kill -9 costs between the server's answer and its record.
 import { connectAt, linkIn, logInThrough } from '../test/houses/connecting.ts'
 import { type FarServer, openFarServer } from '../test/houses/far-server.ts'
 import type { House } from '../test/houses/houses.ts'

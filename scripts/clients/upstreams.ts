@@ -41,4 +41,4 @@ const reference = async (service: string, args: readonly string[] = []): Promise
 /** Inside Postern when it is given no service: what everybody meets first. */
 export const demo: Upstream = { service: 'demo', tool: 'whoami', input: {}, answer: /You are Ada\./ }
 
-export const startUpstreams = (peers: string): Promise<RunningUpstream[]> => Promise.all([everything(peers), playwright(peers), reference('reference'), reference('newer', ['--only', 'newer'])])
+export const startUpstreams = (peers: string): Promise<RunningUpstream[]> => Promise.all([everything(peers), playwright(peers), reference('reference'), reference('modern', ['--only', 'modern'])])

@@ -66,7 +66,7 @@ const walk = async (browser: Browser, url: string, loginLink?: string): Promise<
 
 export const openChromium = async (): Promise<Chromium> => {
   const found = findBrowser()
-  if (!found) throw new Error('Chromium is not installed. Run: npm run deps:system')
+  if (!found) throw new Error('Chromium is not installed. Run: node scripts/bootstrap.mjs system')
   const sandboxed = process.getuid?.() !== 0 && Object.keys(found.env).length === 0
   const browser = await chromium.launch({
     executablePath: found.path,

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { readRoot } from '../house/sources.ts'
+import { proofs } from '../../scripts/proofs.ts'
+import { readRoot, sourcesIn } from '../house/sources.ts'
 import { root } from '../house/tree.ts'
 import { anchorsOf, linksOf, pages } from './markdown.ts'
 
@@ -19,10 +20,22 @@ describe('the documentation', () => {
     expect(broken).toEqual([])
   })
 
-  it('names npm scripts that exist', () => {
+  const named = (pattern: RegExp, known: object, files = pages()): string[] =>
+    files.flatMap(({ path, text }) =>
+      [...text.matchAll(pattern)].filter(([, name = '']) => !(name in known)).map(([command]) => `${path}: ${command}`),
+    )
+
+  it('names npm scripts and proofs that exist', () => {
     const { scripts } = JSON.parse(readRoot('package.json')) as { scripts: Record<string, string> }
-    const unknown = pages().flatMap(({ path, text }) => [...text.matchAll(/npm run ([a-z][\w:-]*)/g)].filter(([, name = '']) => !(name in scripts)).map(([command]) => `${path}: ${command}`))
-    expect(unknown).toEqual([])
+    const commands = [...pages(), ...['src', 'test', 'scripts', 'bench'].flatMap((folder) => sourcesIn(folder, '.ts')), { path: '.ci/run', text: readRoot('.ci/run') }]
+    expect(named(/npm run (?:--silent )?([a-z][\w:-]*)/g, scripts, commands)).toEqual([])
+    expect(named(/npm run prove ([a-z][\w:-]*)/g, proofs, commands)).toEqual([])
+  })
+
+  it('lists every proof where it says what is measured, and each script of a proof exists', () => {
+    const readme = readRoot('README.md')
+    expect(Object.keys(proofs).filter((name) => !readme.includes(`\`npm run prove ${name}\``))).toEqual([])
+    expect(Object.values(proofs).filter(({ file }) => !existsSync(join(root, 'scripts', file)))).toEqual([])
   })
 
   it('has each link and heading read as GitHub reads them', () => {

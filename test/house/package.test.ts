@@ -43,7 +43,7 @@ describe('the package', () => {
     expect(entries.filter((entry) => !sources.has(entry.replace(/^\.\/dist\//, 'src/').replace(/(\.d\.ts|\.js)$/, '.ts')))).toEqual([])
   })
 
-  it('replaces the shell when it starts, so that a signal to npm reaches the gateway', () => expect(manifest.scripts.start).toMatch(/^exec node /))
+  it('replaces the shell when it starts, so that a signal to npm reaches the gateway', () => expect(manifest.scripts.start).toMatch(/&& exec node bin\/postern\.mjs$/))
 
   it('asks for the same oldest Node everywhere', () => {
     expect(manifest.engines.node).toBe('>=24.12.0')
@@ -51,9 +51,16 @@ describe('the package', () => {
     expect(readRoot('vitest.config.ts')).toContain('major === 24 && minor < 12')
   })
 
-  it('is checked by .ci/run with tests, lint and types', () => {
+  it('is checked by .ci/run with the tests and everything that npm run check judges', () => {
     const run = readRoot('.ci/run')
-    for (const command of ['npm test', 'npm run --silent lint', 'npm run --silent types']) expect(run).toContain(command)
-    expect(manifest.scripts.lint).toBe('oxlint --deny-warnings')
+    for (const command of ['npm test', 'npm run --silent check']) expect(run).toContain(command)
+    expect(readRoot('scripts/check.ts')).toContain("[program('oxlint'), '--deny-warnings']")
+  })
+
+  it('prepares the machine inside each script, and has no hook but the one that npm pack needs', () => {
+    const names = Object.keys(manifest.scripts)
+    expect(names.filter((name) => /^(?:pre|post)/.test(name))).toEqual(['prepack'])
+    const unprepared = Object.entries(manifest.scripts).filter(([, command]) => !command.startsWith('node scripts/bootstrap.mjs '))
+    expect(unprepared.map(([name]) => name)).toEqual(['prepack', 'types'])
   })
 })

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { hostile } from '../hostile.ts'
 import * as cases from '../hostile-due.ts'
 import { later, pending, requirements } from '../requirements.ts'
-import { readRoot, sourcesIn } from './sources.ts'
+import { proofs } from '../../scripts/proofs.ts'
+import { sourcesIn } from './sources.ts'
 
 interface Citation {
   readonly id: string
@@ -73,8 +74,7 @@ describe('hostile cases and tests', () => {
   it('know each excuse once and each listed case, name a reason, and a command that exists', () => {
     expect(new Set(excused).size).toBe(excused.length)
     expect([...excused, ...optional].filter((id) => !(id in hostile))).toEqual([])
-    const { scripts } = JSON.parse(readRoot('package.json')) as { scripts: Record<string, string> }
-    for (const [id, command] of Object.entries(cases.measured)) expect([id, command.replace('npm run ', '') in scripts]).toEqual([id, true])
+    for (const [id, command] of Object.entries(cases.measured)) expect([id, command.replace('npm run prove ', '') in proofs]).toEqual([id, true])
     for (const [id, reason] of Object.entries(cases.later)) expect([id, reason.length > 10]).toEqual([id, true])
   })
 })

@@ -11,7 +11,7 @@ export const describeInBrowser = describe.skipIf(found === undefined && !inCI())
 export const testInBrowser = test.skipIf(found === undefined && !inCI())
 
 export const launchChromium = (): Promise<Browser> => {
-  if (!found) throw new Error('There is no browser on this machine. Run: npm run deps:system')
+  if (!found) throw new Error('There is no browser on this machine. Run: node scripts/bootstrap.mjs system')
   return chromium.launch({
     executablePath: found.path,
     env: { ...process.env, ...found.env },

@@ -1,4 +1,4 @@
-// The mock provider of `npm run dev:mock` as tests use it: a real oidc-provider in another process, and a person who signs in at its page.
+// The mock provider of `node scripts/mock-idp.ts` as tests use it: a real oidc-provider in another process, and a person who signs in at its page.
 import { type RunningProvider, runProvider } from './process.ts'
 
 export interface Account {

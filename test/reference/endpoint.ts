@@ -39,14 +39,14 @@ const createEvents = (): EventStore => {
  * `(request) => response`; answers on loopback host names only, as a local server must. `only`: speaks 2026-07-28 and nothing
  * before, or nothing but what was before.
  */
-export const createReferenceEndpoint = (only?: 'newer' | 'older'): ((request: Request) => Promise<Response>) => {
+export const createReferenceEndpoint = (only?: 'modern' | 'legacy'): ((request: Request) => Promise<Response>) => {
   const key = randomBytes(32)
   const announce = (change: Change): void => {
     if (change === 'tools') modern.notify.toolsChanged()
     else if (change === 'prompts') modern.notify.promptsChanged()
     else modern.notify.resourceUpdated(watchedUri)
   }
-  const modern = createMcpHandler(() => createReference({ key, announce }), { legacy: only === 'newer' ? 'reject' : 'stateless' })
+  const modern = createMcpHandler(() => createReference({ key, announce }), { legacy: only === 'modern' ? 'reject' : 'stateless' })
   const sessions = createLegacySessions({
     create: async () => createReference({ key }),
     sessionId: randomUUID,
@@ -56,9 +56,9 @@ export const createReferenceEndpoint = (only?: 'newer' | 'older'): ((request: Re
     const refused = hostHeaderValidationResponse(request, localhostAllowedHostnames()) ?? originValidationResponse(request, localhostAllowedOrigins())
     if (refused) return refused
     if (new URL(request.url).pathname !== '/mcp') return new Response('Not found', { status: 404 })
-    const legacy = only !== 'newer' && (await isLegacyRequest(request)) ? await sessions(request) : undefined
+    const legacy = only !== 'modern' && (await isLegacyRequest(request)) ? await sessions(request) : undefined
     // In the words of SDK 1 for what belongs to no session.
-    if (only === 'older') return legacy ?? Response.json({ jsonrpc: '2.0', id: null, error: { code: -32000, message: 'Bad Request: No valid session ID provided' } }, { status: 400 })
+    if (only === 'legacy') return legacy ?? Response.json({ jsonrpc: '2.0', id: null, error: { code: -32000, message: 'Bad Request: No valid session ID provided' } }, { status: 400 })
     return legacy ?? modern.fetch(request)
   }
 }

@@ -1,4 +1,4 @@
-// The reference server as a process: `node test/reference/server.ts [--port N] [--only newer|older]` on http://127.0.0.1:N/mcp, or `--stdio`.
+// The reference server as a process: `node test/reference/server.ts [--port N] [--only modern|legacy]` on http://127.0.0.1:N/mcp, or `--stdio`.
 import { serve } from '@hono/node-server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
 import { randomBytes } from 'node:crypto'
@@ -14,6 +14,6 @@ if (values.stdio) {
   serveStdio(() => createReference({ key }))
 } else {
   const listening = ({ port }: AddressInfo): void => console.log(JSON.stringify({ event: 'listening', url: `http://127.0.0.1:${port}/mcp` }))
-  const server = serve({ fetch: createReferenceEndpoint(values.only === 'newer' || values.only === 'older' ? values.only : undefined), port: Number(values.port), hostname: '127.0.0.1' }, listening)
+  const server = serve({ fetch: createReferenceEndpoint(values.only === 'modern' || values.only === 'legacy' ? values.only : undefined), port: Number(values.port), hostname: '127.0.0.1' }, listening)
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => server.close(() => process.exit(0)))
 }

@@ -1,4 +1,4 @@
-// `npm run lines`: real clients and servers of HTTP+SSE and WebSocket through Postern: SDK 1's transports, mcp-remote (with a token, and with a login in Chromium), server-everything in its `sse` mode, and
+// `npm run prove transports`: real clients and servers of HTTP+SSE and WebSocket through Postern: SDK 1's transports, mcp-remote (with a token, and with a login in Chromium), server-everything in its `sse` mode, and
 // server-memory behind supergateway's WebSocket bridge. Prints one line for each pair; ends with 1 when one fails. --workers: in workerd.
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ interface Talk {
 type Made = new (url: URL, options?: object) => object
 
 const clients = await ensurePeer('clients')
-const lines = await ensurePeer('lines')
+const bridges = await ensurePeer('transports')
 const sdk = createRequire(join(clients, 'package.json'))
 const load = async (name: string): Promise<Record<string, Made>> => (await import(pathToFileURL(sdk.resolve(`@modelcontextprotocol/sdk/client/${name}.js`)).href)) as Record<string, Made>
 const { SSEClientTransport, StreamableHTTPClientTransport, WebSocketClientTransport, Client } = { ...(await load('sse')), ...(await load('streamableHttp')), ...(await load('websocket')), ...(await load('index')) }
@@ -33,7 +33,7 @@ const [ssePort, wsPort] = [await freePort(), await freePort()]
 const bin = (folder: string, name: string): string => join(folder, 'node_modules', '.bin', name)
 const servers = [
   startProcess(process.execPath, { args: [bin(clients, 'mcp-server-everything'), 'sse'], env: { ...process.env, PORT: String(ssePort) } as Record<string, string>, cwd: clients }),
-  startProcess(process.execPath, { args: [bin(lines, 'supergateway'), '--stdio', bin(lines, 'mcp-server-memory'), '--outputTransport', 'ws', '--port', String(wsPort)], env: { ...process.env, PATH: `${join(process.execPath, '..')}:${process.env['PATH']}` } as Record<string, string>, cwd: lines }),
+  startProcess(process.execPath, { args: [bin(bridges, 'supergateway'), '--stdio', bin(bridges, 'mcp-server-memory'), '--outputTransport', 'ws', '--port', String(wsPort)], env: { ...process.env, PATH: `${join(process.execPath, '..')}:${process.env['PATH']}` } as Record<string, string>, cwd: bridges }),
 ]
 const answers = async (url: string): Promise<void> => {
   for (let left = 100; left > 0; left--) {
@@ -65,7 +65,7 @@ const talk = async (client: string, service: string): Promise<string> => {
   const [Transport, last] = transports[client] as readonly [Made, string]
   bearer = await tokenOf(house, ana, `${house.origin}/${service}/${last === 'sse' ? 'sse' : 'mcp'}`)
   const url = new URL(`${last === 'ws' ? house.origin.replace('http', 'ws') : house.origin}/${service}/${last}`)
-  const session = new (Client as unknown as new (about: object, options: object) => Talk)({ name: 'lines', version: '1' }, { capabilities: {} })
+  const session = new (Client as unknown as new (about: object, options: object) => Talk)({ name: 'transports', version: '1' }, { capabilities: {} })
   await session.connect(new Transport(url, { requestInit: { headers: { authorization: `Bearer ${bearer}` } } }))
   const { tools } = await session.listTools()
   if (service === 'memory') {

@@ -1,0 +1,83 @@
+// What `npm run prove <name>` can run: one row for each, with the script, the sentence that the list prints, and what the machine needs.
+
+export interface Proof {
+  /** Below scripts/. */
+  readonly file: string
+  readonly args?: readonly string[]
+  readonly shows: string
+  /** What scripts/bootstrap.mjs installs first: `tools` is everything from npm, `test` also the browser and the system's programs. */
+  readonly needs: 'tools' | 'test'
+}
+
+export const proofs: Readonly<Record<string, Proof>> = {
+  'conformance': {
+    file: 'conformance.ts',
+    needs: 'tools',
+    shows:
+      'The MCP conformance suite passes through the gateway exactly as it does directly, check by check.',
+  },
+  'conformance:stdio': {
+    file: 'conformance.ts',
+    args: ['--stdio'],
+    needs: 'tools',
+    shows: 'The same suite passes when the server behind the gateway is a command.',
+  },
+  'conformance:client': {
+    file: 'conformance-client.ts',
+    needs: 'test',
+    shows: 'The suite’s client scenarios pass with the gateway as the OAuth client of other servers.',
+  },
+  'clients': {
+    file: 'clients.ts',
+    needs: 'test',
+    shows:
+      'Real clients get from login to a tool call: SDK 1 and 2, mcp-remote, Inspector, Claude Code, Codex.',
+  },
+  'servers': {
+    file: 'servers.ts',
+    needs: 'tools',
+    shows: 'Five published servers that are commands are downloaded, isolated and called.',
+  },
+  'transports': {
+    file: 'transports.ts',
+    needs: 'test',
+    shows:
+      'Real HTTP+SSE and WebSocket clients and servers work through the gateway (--workers: in workerd).',
+  },
+  'races': {
+    file: 'races.ts',
+    needs: 'test',
+    shows:
+      'Codes and tokens that fifty callers spend at once are spent once, on one process and on two; thieves are found.',
+  },
+  'chaos': {
+    file: 'chaos.ts',
+    needs: 'test',
+    shows: 'Killing the gateway under load loses no acknowledged grant and spends no code twice.',
+  },
+  'fuzz': {
+    file: 'fuzz.ts',
+    needs: 'test',
+    shows: 'Ten thousand hostile requests crash nothing, get no unintended 5xx and leave nothing in memory.',
+  },
+  'rolling': {
+    file: 'rolling.ts',
+    needs: 'test',
+    shows: 'Restarting two processes one after the other loses no request.',
+  },
+  'slowloris': {
+    file: 'slowloris.ts',
+    needs: 'test',
+    shows: 'Good callers are served beside two thousand connections that send next to nothing.',
+  },
+  'streams': {
+    file: 'streams.ts',
+    needs: 'test',
+    shows: 'The memory that an idle stream costs the gateway, for each transport.',
+  },
+  'firstminute': {
+    file: 'firstminute.ts',
+    needs: 'test',
+    shows: 'A fresh clone gets to its first authenticated tool call within a minute.',
+  },
+}
