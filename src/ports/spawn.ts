@@ -8,7 +8,7 @@ export interface ProcessPlan {
   readonly owner: string
   readonly command: string
   readonly args: readonly string[]
-  /** Beside the few names that every process gets (docs/guide/commands.md). */
+  /** Beside the few names that every process gets (docs/guide/stdio-servers.md). */
   readonly env: Readonly<Record<string, string>>
   /** Absent: its home. */
   readonly cwd: string | undefined
