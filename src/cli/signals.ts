@@ -7,6 +7,12 @@ export const exitCodes = { inOrder: 0, forced: 2, unclean: 3 } as const
 /** A terminal and the program that runs us may both pass on one Control-C; somebody who insists takes longer. */
 const sameGestureMs = 100
 
+/** Ends the process as soon as the log is written. */
+const exitAfter = (log: NodeLog, code: number): void => {
+  const exit = (): never => process.exit(code)
+  log.end().then(exit, exit)
+}
+
 export interface Asked {
   /** Whether there is a terminal, whose going away (SIGHUP) ends what it began. */
   readonly terminal: boolean
@@ -22,8 +28,8 @@ export const untilAsked = ({ terminal, log, again }: Asked): Promise<NodeJS.Sign
     const end = (signal: NodeJS.Signals): void => {
       const now = performance.now()
       if (since !== undefined && now - since > sameGestureMs) {
-        log.flush()
-        process.exit(exitCodes.forced)
+        exitAfter(log, exitCodes.forced)
+        return
       }
       since ??= now
       resolve(signal)
@@ -47,7 +53,6 @@ export const tellFaults = (log: NodeLog): void => {
   process.on('unhandledRejection', (error) => log.log('error', 'fault.unhandled-rejection', { why: why(error) }))
   process.on('uncaughtException', (error) => {
     log.log('error', 'fault.uncaught-exception', { why: why(error) })
-    log.flush()
-    process.exit(exitCodes.unclean)
+    exitAfter(log, exitCodes.unclean)
   })
 }

@@ -74,9 +74,9 @@ export const start = async (options: StartOptions): Promise<void> => {
   const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
   const { log, release } = behindTheFirst(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
   let ending = false
-  const up = await bringUp({ config, stateDir, privateFiles: options.privateFiles, wrapped: options.wrapped, log, env: options.env, draining: () => ending }).catch((error: unknown) => {
+  const up = await bringUp({ config, stateDir, privateFiles: options.privateFiles, wrapped: options.wrapped, log, env: options.env, draining: () => ending }).catch(async (error: unknown) => {
     release()
-    nodeLog.flush()
+    await nodeLog.end()
     throw error
   })
   const { gateway, runtime } = up
@@ -99,7 +99,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   up.forget()
   process.exitCode = await takeDown(up, signal)
   gateway.record({ event: 'gateway.stopped', issuer: gateway.directory.issuer, version: runtime.about.version, signal, in_order: process.exitCode === exitCodes.inOrder })
-  nodeLog.flush()
+  await nodeLog.end()
   // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.
   process.exit()
 }

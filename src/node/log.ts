@@ -6,7 +6,8 @@ import { createLineWriter } from './line-writer.ts'
 
 export interface NodeLog {
   readonly log: Log
-  flush(): void
+  /** Writes what is left before the process ends; bounded in time. */
+  end(): Promise<void>
 }
 
 /** One JSON line an event, written in large pieces by a writer that never blocks. */
@@ -24,7 +25,7 @@ export const createJsonLog = (least: LogLevel): NodeLog => {
       }
       writer.write(`${logLine({ level, ts, event, fields, audit })}\n`)
     },
-    flush: () => writer.flushSync(),
+    end: () => writer.end(),
   }
 }
 
@@ -69,5 +70,5 @@ export const createTerminalLog = (least: LogLevel): NodeLog => ({
     if (audit && event === 'call' && fields['refusal'] !== undefined) return
     process.stderr.write(`${signs[level]} ${event} ${wordsOf(event, fields)}\n`)
   },
-  flush: () => undefined,
+  end: () => Promise.resolve(),
 })
