@@ -42,22 +42,22 @@ export const createEncode = ({ domainRoot: rootNow, directory, pages }: EncodeDe
   const view = (asked: string, domainRoot = rootNow()): EncodeView => {
     if (domainRoot === undefined) throw new Refusal('route.unknown', 'no domain_root', { say: 'Encoded hosts need domain_root (DOMAIN_ROOT) in the configuration.' })
     const domain = domainIn(asked)
-    if (domain === undefined) return { asked, problem: 'That is no public domain. Write it like mcp.example.com.' }
+    if (domain === undefined) return { asked, problem: 'Enter a public domain such as mcp.example.com.' }
     const label = labelOfDomain(domain)
     const served = servedAt(domain, `${label ?? ''}.${domainRoot}`, domainRoot)
     const [first] = served
     if (first === undefined && label === undefined) {
-      return { asked, domain, problem: `This domain has ${domain.length} bytes, and ${mostDomainBytes} fit into one DNS label. Give its service a short alias in the configuration.` }
+      return { asked, domain, problem: `The domain is too long: ${domain.length} bytes, and the limit is ${mostDomainBytes}. Set a short alias for the service in the configuration.` }
     }
     return { asked, domain, served, host: first === undefined ? `${label ?? ''}.${domainRoot}` : new URL(first.url).hostname }
   }
-  return async (request, visit) => {
+  return async (request) => {
     const asked = new URL(request.url).searchParams.get('domain')?.trim() ?? ''
     const page = (request.headers.get('accept') ?? '').includes('text/html')
-    if (page && asked === '' && rootNow() !== undefined) return pages.encode({ asked: '' }, visit.requestId)
+    if (page && asked === '' && rootNow() !== undefined) return pages.encode({ asked: '' })
     if (asked === '') throw new Refusal('encode.domain', 'no domain')
     const found = view(asked)
-    if (page) return pages.encode(found, visit.requestId)
+    if (page) return pages.encode(found)
     if (found.problem !== undefined) throw new Refusal('encode.domain', found.problem, { say: found.problem })
     const { domain, host = '', served = [] } = found
     return Response.json({ domain, host, url: served[0]?.url ?? originOf(directory.issuer, host), registered: served.length > 0, services: served.map(({ id, url, sse }) => ({ id, url, sse })) }, { headers: { 'cache-control': 'no-store' } })

@@ -101,14 +101,14 @@ export const createStatus = (options: StatusOptions): Status => {
     authRequired: service.authRequired,
   })
   return {
-    async front(request, visit) {
+    async front(request) {
       const accept = request.headers.get('accept') ?? ''
       if (!accept.includes('text/html')) return json({ name: 'Postern', version: runtime.about.version, issuer: directory.issuer, services: directory.services.length })
       const session = await sessions.of(request)
       if (!session) return new Response(null, { status: 303, headers: { location: '/login', 'cache-control': 'no-store' } })
       const shown = directory.services.flatMap((service) => main(service.id) ?? [])
       const services = await Promise.all(shown.map(async (address) => ({ ...view(address), account: await standing(address.service, session.person) })))
-      return pages.home({ person: session.person, csrf: session.csrf, services, reachable, encodes: encodes() }, visit.requestId)
+      return pages.home({ person: session.person, csrf: session.csrf, services, reachable, encodes: encodes() })
     },
     health: createHealthOf(options, probe),
     live: () => Promise.resolve(json({ ok: true })),
@@ -116,10 +116,10 @@ export const createStatus = (options: StatusOptions): Status => {
       if (draining()) return json({ ok: false, reason: 'draining' }, 503)
       return (await probe()) ? json({ ok: true }) : json({ ok: false, reason: 'storage' }, 503)
     },
-    connect(request, visit) {
+    connect(request) {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown')
-      return Promise.resolve(pages.connect({ service: view(streamable(directory, found.address)), reachable }, visit.requestId))
+      return Promise.resolve(pages.connect({ service: view(streamable(directory, found.address)), reachable }))
     },
   }
 }

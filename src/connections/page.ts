@@ -55,7 +55,7 @@ const viewOf = (upstream: Upstream, { description, asks }: About, session: Sessi
 })
 
 export const createConnectPage = ({ runtime, directory, sessions, pages, accounts, asks }: ConnectPageDeps): ConnectPage => ({
-  async page(request, visit) {
+  async page(request) {
     const url = new URL(request.url)
     const upstream = upstreamAt(directory, url)
     const here = `${url.pathname}${url.search}`
@@ -71,7 +71,7 @@ export const createConnectPage = ({ runtime, directory, sessions, pages, account
     const known = owner !== null || (kept?.accounts.list.length ?? 0) > 0 || !service
     const about = { description: service?.description ?? '', asks: known ? 'account' : await asks(service, upstream) } as const
     const onward = onwardPath(url.searchParams.get('return_to'))
-    return pages.connectUpstream(viewOf(upstream, about, session, kept?.accounts, onward), visit.requestId)
+    return pages.connectUpstream(viewOf(upstream, about, session, kept?.accounts, onward))
   },
 
   start(request) {

@@ -31,13 +31,12 @@ interface Drawing {
   readonly aim: Aim
   readonly offer: Offer
   readonly request: Request
-  readonly requestId: string
   readonly problem?: string
   readonly username?: string
 }
 
 export const createSignInPage = ({ sessions, people, offers, browsers, arrive, pages, limit, record }: SignInPageDeps): { readonly page: Handler; readonly password: Handler } => {
-  const draw = async ({ aim, offer, request, requestId, problem, username }: Drawing): Promise<Response> => {
+  const draw = async ({ aim, offer, request, problem, username }: Drawing): Promise<Response> => {
     const { csrf, cookie } = await browsers.bind(request)
     const view = {
       ...(offer.asking ? { asking: offer.asking } : {}),
@@ -48,20 +47,20 @@ export const createSignInPage = ({ sessions, people, offers, browsers, arrive, p
       ...(problem === undefined ? {} : { problem }),
       ...(username === undefined ? {} : { username }),
     }
-    const page = pages.login(view, requestId)
+    const page = pages.login(view)
     page.headers.append('set-cookie', cookie)
     if (offer.link) page.headers.append('set-cookie', aim.flow && offer.asking ? setCookie(pendingCookie, aim.flow, pendingMs) : dropCookie(pendingCookie))
     return page
   }
 
   return {
-    async page(request, visit) {
+    async page(request) {
       const aim = aimOf(new URL(request.url).searchParams)
       const offer = await offers(aim, request)
       const session = await sessions.of(request)
       const suits = session !== undefined && (offer.only === undefined || offer.only === session.person.provider)
       if (suits && !aim.again) return seeOther(destination(aim))
-      return draw({ aim, offer, request, requestId: visit.requestId })
+      return draw({ aim, offer, request })
     },
 
     async password(request, visit) {
@@ -78,7 +77,7 @@ export const createSignInPage = ({ sessions, people, offers, browsers, arrive, p
       await limit.guessed(guess, person !== undefined)
       if (person) return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
       record({ event: 'sign-in.failed', provider: 'local', user: logText(username, 128), ip: visit.ip, request_id: visit.requestId })
-      return draw({ aim, offer, request, requestId: visit.requestId, problem: 'Invalid credentials. Check the username and the password, then try again.', username })
+      return draw({ aim, offer, request, problem: 'Invalid credentials. Check the username and the password, then try again.', username })
     },
   }
 }

@@ -90,7 +90,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
       if ((await confirmed.client.digest()) === flow.client.digest) return decisions.allow(confirmed, visit, { how: 'remembered' })
     }
     if (flow.silent) throw tellClient(flow, 'consent.required', 'prompt=none without a remembered answer')
-    return pages.consent(consentView(question, known, await csrfOf(deps, flow, session), config.refresh_token_lifetime * 1000, ahead), visit.requestId)
+    return pages.consent(consentView(question, known, await csrfOf(deps, flow, session), config.refresh_token_lifetime * 1000, ahead))
   }
 
   const page: Handler = async (request, visit) => {

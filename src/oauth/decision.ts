@@ -37,10 +37,10 @@ export interface Decisions {
 
 export const createDecisions = ({ clients, grants, tokens, flows, pages, record, respond }: DecisionsDeps): Decisions => {
   /** An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect (RFC 8252 §8.1). */
-  const send = ({ flow }: Question, params: Readonly<Record<string, string>>, visit: Visit): Response => {
+  const send = ({ flow }: Question, params: Readonly<Record<string, string>>): Response => {
     const href = respond(flow.redirectUri, { ...params, state: flow.state })
     if (judgeRedirectUri(flow.redirectUri) !== 'native') return seeOther(href, [flows.forget(flow.id)])
-    const page = pages.goBack({ client: shownClient(flow), href }, visit.requestId)
+    const page = pages.goBack({ client: shownClient(flow), href })
     page.headers.append('set-cookie', flows.forget(flow.id))
     return page
   }
@@ -77,13 +77,13 @@ export const createDecisions = ({ clients, grants, tokens, flows, pages, record,
         throw new Refusal('flow.used')
       }
       record({ event: 'consent.allowed', how, grant: grant.id, ...facts(question, visit) })
-      return send(question, { code: tokens.code(grant, secret) }, visit)
+      return send(question, { code: tokens.code(grant, secret) })
     },
     async deny(question, visit) {
       if (!(await flows.spend(question.read))) throw new Refusal('flow.used')
       record({ event: 'consent.denied', ...facts(question, visit) })
       const { row, say } = new Refusal('consent.denied')
-      return send(question, { error: row.oauth, error_description: say }, visit)
+      return send(question, { error: row.oauth, error_description: say })
     },
   }
 }

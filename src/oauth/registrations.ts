@@ -58,7 +58,7 @@ const needsSecret = (metadata: ClientMetadata): boolean => metadata.token_endpoi
 
 export const registeredClient = ({ id, metadata, secretDigest }: Registration): Client => ({
   id,
-  name: metadata.client_name ?? 'An app without a name',
+  name: metadata.client_name ?? 'Unnamed app',
   kind: 'dynamic',
   redirectUris: metadata.redirect_uris,
   authMethod: metadata.token_endpoint_auth_method,

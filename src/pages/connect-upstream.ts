@@ -1,4 +1,4 @@
-// A person's accounts at the server behind a service: connect one, choose which one calls are made with, disconnect (users.md 4.8).
+// A person's accounts at the server behind a service: connect one, choose the default, disconnect.
 import { type Drawable, html, type Markup } from '../kit/html.ts'
 import type { ConnectUpstreamView } from '../ports/pages.ts'
 import { account as personOf, caution, named, page, post, type Gateway } from './shell.ts'
@@ -23,14 +23,14 @@ const button = (view: ConnectUpstreamView, fields: Readonly<Record<string, strin
 const nameOf = (one: Account): string => (one.name === 'default' ? 'Your account' : readName(one.name, 'Your account').text)
 
 const state = (one: Account, alone: boolean): Markup => {
-  if (one.ended) return html`<span class="badge warn">Has to be connected again</span>`
-  if (one.wanted.length > 0) return html`<span class="badge warn">Asks for more</span>`
-  return one.chosen || alone ? html`<span class="badge ok">${okIcon}<span>${alone ? 'Connected' : 'Used for calls'}</span></span>` : html`<span class="chip old">Connected</span>`
+  if (one.ended) return html`<span class="badge warn">Reconnect needed</span>`
+  if (one.wanted.length > 0) return html`<span class="badge warn">Permission needed</span>`
+  return one.chosen || alone ? html`<span class="badge ok">${okIcon}<span>${alone ? 'Connected' : 'Default'}</span></span>` : html`<span class="chip old">Connected</span>`
 }
 
 const history = ({ connectedAt, renewedAt, issuer }: Account): Markup => {
   const [first, last] = [day(connectedAt), day(renewedAt)]
-  return html`Connected on <time>${first}</time> at ${named(URL.parse(issuer)?.host ?? readAddress(issuer))}${last !== first && html`, last renewed on <time>${last}</time>`}.`
+  return html`Connected on <time>${first}</time> at ${named(URL.parse(issuer)?.host ?? readAddress(issuer))}${last !== first && html`, last refreshed on <time>${last}</time>`}.`
 }
 
 const accountBlock = (view: ConnectUpstreamView, one: Account): Markup => {
@@ -38,48 +38,48 @@ const accountBlock = (view: ConnectUpstreamView, one: Account): Markup => {
   return html`<section class="client tight">
 <div class="line"><h2>${named(nameOf(one))}</h2>${state(one, view.accounts.length === 1)}</div>
 <p class="muted">${history(one)}</p>
-${one.scopes.length > 0 && html`<p class="muted">Access: ${words(one.scopes)}</p>`}
-${one.wanted.length > 0 && html`<p>The server also asks for ${words(one.wanted)}.</p>`}
-<div class="links">${button(view, { action: 'connect', account: one.name }, one.wanted.length > 0 && !one.ended ? 'Allow more' : 'Connect again', needed && one.chosen)}${!one.chosen && button(view, { action: 'choose', account: one.name }, 'Use for calls')}${button(view, { action: 'disconnect', account: one.name }, 'Disconnect')}</div>
+${one.scopes.length > 0 && html`<p class="muted">Permissions: ${words(one.scopes)}</p>`}
+${one.wanted.length > 0 && html`<p>The server also requires ${words(one.wanted)}.</p>`}
+<div class="links">${button(view, { action: 'connect', account: one.name }, one.wanted.length > 0 && !one.ended ? 'Grant permission' : 'Reconnect', needed && one.chosen)}${!one.chosen && button(view, { action: 'choose', account: one.name }, 'Make default')}${button(view, { action: 'disconnect', account: one.name }, 'Disconnect')}</div>
 </section>`
 }
 
-/** What is the matter with the account that calls are made with, before anything else is said. */
+/** A problem with the default account stands above everything else. */
 const trouble = ({ accounts }: ConnectUpstreamView): Drawable => {
   const used = accounts.find((one) => one.chosen)
-  if (used?.ended) return caution('Calls do not work until this account is connected again.')
-  return used && used.wanted.length > 0 && caution('Some calls do not work until you allow the server’s further request.')
+  if (used?.ended) return caution('Calls fail until you reconnect this account.')
+  return used && used.wanted.length > 0 && caution('Some calls fail until you grant the permission that the server requires.')
 }
 
 const another = (view: ConnectUpstreamView): Markup => html`<details class="tight"><summary>Connect another account</summary>
 ${post(
   `/connect/${view.service.id}`,
   { csrf: view.csrf, action: 'connect', ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }) },
-  html`<div><label for="account">What you call it</label><input id="account" name="account" maxlength="60" required autocomplete="off"></div><button class="slim">Connect</button>`,
+  html`<div><label for="account">Label</label><input id="account" name="account" maxlength="60" required autocomplete="off"></div><button class="slim">Connect</button>`,
   'stack',
 )}</details>`
 
-/** Servers lose the clients that registered with them, and then send nobody back: only the person can say so. */
-const unknownThere = (view: ConnectUpstreamView, host: string): Markup => html`<details class="tight"><summary>It says that it does not know this app</summary>
-<p>Servers sometimes forget the apps that introduced themselves. This gateway can do so once more.</p>
-${button(view, { action: 'anew', ...(view.accounts.length > 0 && { account: view.accounts.find((one) => one.chosen)?.name ?? '' }) }, `Introduce it anew and continue to ${host}`)}</details>`
+/** A server that deleted the registration shows its error there and sends nobody back: only the person can tell. */
+const unknownThere = (view: ConnectUpstreamView, host: string): Markup => html`<details class="tight"><summary>“Unknown client” error?</summary>
+<p>Servers sometimes delete client registrations. This gateway can register again.</p>
+${button(view, { action: 'anew', ...(view.accounts.length > 0 && { account: view.accounts.find((one) => one.chosen)?.name ?? '' }) }, `Register again and continue to ${host}`)}</details>`
 
 /** Whether the server asks for an account, as far as the gateway could find out. */
 const asking = ({ asks }: ConnectUpstreamView, service: string, host: string): Markup => {
-  if (asks === 'open') return html`<p>${named(service)} works without an account. Its server, <strong>${named(host)}</strong>, asks nobody to sign in, so you have nothing to do here.</p>`
-  if (asks === 'optional') return html`<p>${named(service)} works without an account, but you can sign in at <strong>${named(host)}</strong>. Some of its tools may need that.</p>`
-  if (asks === 'unknown') return html`<p>Postern could not find out whether ${named(service)} needs an account at <strong>${named(host)}</strong>. You can try to connect one.</p>`
-  return html`<p>${named(service)} asks each person for an account of their own at <strong>${named(host)}</strong>.</p>`
+  if (asks === 'open') return html`<p>${named(service)} works without an account. You do not need to sign in at <strong>${named(host)}</strong>.</p>`
+  if (asks === 'optional') return html`<p>${named(service)} works without an account. You can also sign in at <strong>${named(host)}</strong>, which some tools may require.</p>`
+  if (asks === 'unknown') return html`<p>Postern could not determine whether ${named(service)} requires an account at <strong>${named(host)}</strong>. You can try to connect one.</p>`
+  return html`<p>${named(service)} requires your own account at <strong>${named(host)}</strong>.</p>`
 }
 
-const introduction = (view: ConnectUpstreamView, service: string, host: string): Markup => html`${asking(view, service, host)}${view.asks !== 'open' && html`<p>It will ask you on its own pages what you allow. This gateway then keeps the access for you, sealed, uses it only for your own calls to ${named(service)}, and never shows it to the apps you connect.</p>`}`
+const introduction = (view: ConnectUpstreamView, service: string, host: string): Markup => html`${asking(view, service, host)}${view.asks !== 'open' && html`<p>You sign in and approve permissions there. This gateway encrypts the tokens it receives, uses them only for your calls to ${named(service)}, and never shares them with the apps you connect.</p>`}`
 
 const heading = (view: ConnectUpstreamView, service: string): Markup => {
-  if (view.accounts.length > 0) return html`Your ${view.accounts.length > 1 ? 'accounts' : 'account'} at ${named(service)}`
-  return view.asks === 'open' ? html`${named(service)} needs no account` : html`Connect your ${named(service)} account`
+  if (view.accounts.length > 0) return html`Your ${named(service)} ${view.accounts.length > 1 ? 'accounts' : 'account'}`
+  return view.asks === 'open' ? html`${named(service)} does not require an account` : html`Connect your ${named(service)} account`
 }
 
-export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView, requestId: string): Response => {
+export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView): Response => {
   const service = readName(view.service.name, view.service.id).text
   const host = readAddress(view.host)
   const person = personOf(view.person)
@@ -92,14 +92,14 @@ export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView,
 ${description && html`<p class="muted">${named(description)}</p>`}
 ${none && introduction(view, service, host)}
 ${trouble(view)}
-${live && view.returnTo === undefined && html`<p>Calls work now. You can go back to the app.</p>`}
-<p class="who"><span>You are <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`} here.</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
+${live && view.returnTo === undefined && html`<p>Connected. You can return to your app.</p>`}
+<p class="who"><span>Signed in as <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
 ${none && !open && button(view, { action: 'connect' }, `Continue to ${host}`, true)}
 ${open && view.returnTo === undefined && html`<p><a href="${gateway.issuer}/">Your services</a></p>`}
 ${view.accounts.map((one) => accountBlock(view, one))}
-${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live || open ? 'Go on' : 'Go on without it'}</a></p>`}
+${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live || open ? 'Continue' : 'Skip for now'}</a></p>`}
 ${!live && !open && view.introduces && unknownThere(view, host)}
-${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>What this account is for</summary>${introduction(view, service, host)}</details></div>`}
+${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>How this account is used</summary>${introduction(view, service, host)}</details></div>`}
 </div>`
-  return page(gateway, { title: `${service} account`, width: 'middle', body, requestId })
+  return page(gateway, { title: `${service} account`, width: 'middle', body })
 }

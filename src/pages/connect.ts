@@ -27,13 +27,13 @@ const mcpUrl = (service: ServiceView): Markup => html`<code class="copy url" dat
 
 const about = (service: ServiceView): Markup => {
   const description = readText(service.description, 300)
-  return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>This service is public: it asks nobody to sign in and does not learn who calls.</span></p>`}`
+  return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>Public: no sign-in required. Callers are anonymous.</span></p>`}`
 }
 
 const accountWords = {
-  missing: ['It asks for an account of yours there.', 'Connect it'],
-  live: ['Your account there is connected.', 'See your accounts'],
-  ended: ['Your account there needs you before all calls work.', 'See to it'],
+  missing: ['Requires an account.', 'Connect'],
+  live: ['Account connected.', 'Manage accounts'],
+  ended: ['Your account needs attention.', 'Reconnect'],
 } as const
 
 /** Where the person stands with a server that has a login of its own, and the way to their accounts. */
@@ -54,30 +54,32 @@ ${alone ? cards(service, reachable) : html`<details><summary>Connect a client</s
 </section>`
 
 const nothingYet = html`<section class="card stack"><h2>No MCP server yet</h2>
-<p>An administrator adds one with <code>postern services add</code>, or under <code>mcp_services</code> in the configuration; it appears here without a restart.</p></section>`
+<p>An administrator can add one. Run this command on the gateway’s host, with a name and the server’s URL:</p>
+${copyable('postern services add demo https://mcp.example.com/mcp', 'command')}
+<p class="muted">The service appears here without a restart. It can also be added under <code>mcp_services</code> in the configuration.</p></section>`
 
-export const homePage = (gateway: Gateway, view: HomeView, requestId: string): Response => {
+export const homePage = (gateway: Gateway, view: HomeView): Response => {
   const person = personOf(view.person)
   const body = html`<div class="stack" data-signed-in>
 <div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
 <div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
-${view.services.length > 0 && html`<p class="muted">Give an app one of these URLs. It opens this gateway in your browser, where you say yes or no.</p>`}
+${view.services.length > 0 && html`<p class="muted">Add one of these URLs to your MCP client. Your browser opens so you can approve access.</p>`}
 ${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
-${view.encodes && html`<p><a href="/encode">Find the URL of a server by its domain</a></p>`}
+${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domain</a></p>`}
 </div>`
-  return page(gateway, { title: 'Your services', width: 'wide', body, requestId, headers: isolated, foot: ` · Postern ${gateway.version}` })
+  return page(gateway, { title: 'Your services', width: 'wide', body, headers: isolated, foot: `Postern ${gateway.version}` })
 }
 
-export const connectPage = (gateway: Gateway, view: ConnectView, requestId: string): Response => {
+export const connectPage = (gateway: Gateway, view: ConnectView): Response => {
   const name = readName(view.service.name, view.service.id).text
   const body = html`<div class="card stack">
 <h1 tabindex="-1" autofocus>${named(name)} is an MCP server</h1>
 ${about(view.service)}
-<p>Browsers cannot use it. Give this URL to an app that speaks MCP${view.service.authRequired && '; it will bring you here to sign in and to say yes'}.</p>
+<p>This is an MCP endpoint, not a web page. Add the URL to an MCP client${view.service.authRequired && ' and sign in when asked'}.</p>
 ${mcpUrl(view.service)}
 <h2>Connect a client</h2>
 ${cards(view.service, view.reachable)}
-<p><a href="${gateway.issuer}/">All your services</a></p>
+<p><a href="${gateway.issuer}/">Your services</a></p>
 </div>`
-  return page(gateway, { title: name, width: 'wide', body, requestId, headers: isolated })
+  return page(gateway, { title: name, width: 'wide', body, headers: isolated })
 }

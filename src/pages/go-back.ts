@@ -1,4 +1,4 @@
-// After a decision whose answer goes to an installed app: opens it, and offers a button in case the browser does not.
+// After a decision that redirects to an installed app: opens it, and offers a button in case the browser does not.
 import { html } from '../kit/html.ts'
 import type { ClientView } from '../ports/pages.ts'
 import { okIcon, unreachedIcon } from './icons.ts'
@@ -10,22 +10,22 @@ export interface GoBackView {
   readonly href: string
 }
 
-/** Whether the way back carries a no (RFC 6749 §4.1.2.1). */
+/** Whether the redirect carries an error (RFC 6749 §4.1.2.1). */
 const refused = (href: string): boolean => new URLSearchParams(href.split('?', 2)[1] ?? '').has('error')
 
-export const goBackPage = (gateway: Gateway, view: GoBackView, requestId: string): Response => {
+export const goBackPage = (gateway: Gateway, view: GoBackView): Response => {
   const client = clientName(view.client).text
   const safe = leadsToClient(view.href)
   const no = refused(view.href)
-  const said = no ? html`${unreachedIcon}<span>${named(client)} got no access.</span>` : html`${okIcon}<span>${named(client)} may go on.</span>`
+  const said = no ? html`${unreachedIcon}<span>Access denied.</span>` : html`${okIcon}<span>Access granted.</span>`
   const way = html`<a class="button primary" href="${view.href}" rel="noreferrer">Return to ${named(client)}</a>
-<p class="muted">Your browser should open the app by itself and may ask you first. After that you can close this page.</p>`
+<p class="muted">Your browser should reopen ${named(client)}; it may ask for permission. Then you can close this page.</p>`
   const body = html`<div class="card stack">
-<h1 tabindex="-1" autofocus>Back to ${named(client)}</h1>
+<h1 tabindex="-1" autofocus>Return to ${named(client)}</h1>
 <p class="badge ${no ? 'plain' : 'ok'}">${said}</p>
-${safe ? way : html`<p>The address this app gave for the way back is not one a browser may open. Nothing was sent to it. Start again from the app, and tell its maker.</p>`}
+${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely, so nothing was sent to it. Report this to the app’s developer.</p>`}
 </div>`
   // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which browsers stop at schemes they do not know.
   const head = safe && !/[\s"']/.test(view.href) ? html`<meta http-equiv="refresh" content="0; url=${view.href}">` : undefined
-  return page(gateway, { title: `Back to ${client}`, width: 'narrow', body, requestId, ...(head ? { head } : {}) })
+  return page(gateway, { title: `Return to ${client}`, width: 'narrow', body, ...(head ? { head } : {}) })
 }

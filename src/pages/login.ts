@@ -1,7 +1,7 @@
-// The sign-in page: why it is shown, then the ways to sign in. Each identity provider is a form of its own, so nothing needs a script.
+// The sign-in page: why it is shown, then the sign-in methods. Each identity provider is a form of its own, so nothing needs a script.
 import { html, type Drawable, type Markup } from '../kit/html.ts'
 import type { LoginView } from '../ports/pages.ts'
-import { failedIcon, infoIcon } from './icons.ts'
+import { failedIcon, infoIcon, warnIcon } from './icons.ts'
 import { badge, clientName, named, page, post, type Gateway } from './shell.ts'
 import { readName, readText } from './untrusted.ts'
 
@@ -9,7 +9,7 @@ const asking = (view: LoginView): Drawable => {
   if (!view.asking) return undefined
   const client = clientName(view.asking.client)
   return [
-    html`<p><strong>${named(client.text)}</strong> wants to use <strong>${named(readName(view.asking.service, 'a service').text)}</strong> – sign in to continue.</p>`,
+    html`<p><strong>${named(client.text)}</strong> wants to use <strong>${named(readName(view.asking.service, 'a service').text)}</strong>. Sign in to continue.</p>`,
     badge(view.asking.client),
   ]
 }
@@ -38,10 +38,10 @@ const goOn = ({ hidden }: LoginView): string => {
 }
 
 const link = (view: LoginView): Markup => html`<div class="note info" data-go-on="${goOn(view)}">${infoIcon}<div class="tight">
-<p>Open the sign-in link that the gateway printed in its terminal, in this browser. It works once, within 15 minutes. <code>postern admin link</code> prints a new one (<code>npm start -- admin link</code> in a clone of its source).</p>
-<p>Then go on in the page that opens, or come back here and <a href="${goOn(view)}">continue</a>.</p></div></div>`
+<p>Open the sign-in link from the gateway’s terminal in this browser. It works once, within 15 minutes. To print a new one, run <code>postern admin link</code> (<code>npm start -- admin link</code> in a source checkout).</p>
+<p>Then continue there, or return here and click <a href="${goOn(view)}">Continue</a>.</p></div></div>`
 
-export const loginPage = (gateway: Gateway, view: LoginView, requestId: string): Response => {
+export const loginPage = (gateway: Gateway, view: LoginView): Response => {
   const ways = [...providers(view), ...(view.password ? [password(view)] : []), ...(view.link ? [link(view)] : [])]
   const split = view.providers.length
   const body = html`<div class="card stack">
@@ -51,7 +51,9 @@ ${view.problem !== undefined && html`<p class="note bad" id="problem" role="aler
 ${ways.slice(0, split)}
 ${split > 0 && ways.length > split && html`<div class="or">or</div>`}
 ${ways.slice(split)}
-${ways.length === 0 && html`<p class="note info">${infoIcon}<span>Nobody can sign in here yet. The administrator adds people under <code>local_users</code> or an identity provider under <code>oauth_providers</code> in the configuration.</span></p>`}
+${ways.length === 0 && html`<p class="note warn">${warnIcon}<span>No sign-in method is configured.</span></p>
+<p>An administrator must add an identity provider under <code>oauth_providers</code> or a user under <code>local_users</code> in the configuration. This command prints the password hash for a user:</p>
+<code class="copy" data-what="command">postern hash-password</code>`}
 </div>`
-  return page(gateway, { title: 'Sign in', width: 'narrow', body, requestId, status: view.status ?? (view.problem === undefined ? 200 : 401) })
+  return page(gateway, { title: 'Sign in', width: 'narrow', body, status: view.status ?? (view.problem === undefined ? 200 : 401) })
 }

@@ -10,12 +10,12 @@ import { problemPage } from './problem.ts'
 import type { Gateway } from './shell.ts'
 
 export const createPages = (gateway: Gateway): Pages => ({
-  consent: (view, requestId) => consentPage(gateway, view, requestId),
-  login: (view, requestId) => loginPage(gateway, view, requestId),
-  home: (view, requestId) => homePage(gateway, view, requestId),
-  connect: (view, requestId) => connectPage(gateway, view, requestId),
-  connectUpstream: (view, requestId) => connectUpstreamPage(gateway, view, requestId),
-  encode: (view, requestId) => encodePage(gateway, view, requestId),
-  goBack: (view, requestId) => goBackPage(gateway, view, requestId),
+  consent: (view) => consentPage(gateway, view),
+  login: (view) => loginPage(gateway, view),
+  home: (view) => homePage(gateway, view),
+  connect: (view) => connectPage(gateway, view),
+  connectUpstream: (view) => connectUpstreamPage(gateway, view),
+  encode: (view) => encodePage(gateway, view),
+  goBack: (view) => goBackPage(gateway, view),
   problem: (view) => problemPage(gateway, view),
 })

@@ -78,5 +78,5 @@ ${clientLink(view.client)}
 ${view.instead && html`<p><a href="${ownPath(view.instead.href)}">${view.instead.label}</a></p>`}
 <p class="muted small">If you ask for help, give this: <code class="id">${view.code} · ${view.requestId}</code></p>
 </div>`
-  return page(gateway, { title: view.title, width: 'middle', body, requestId: view.requestId, status: view.status })
+  return page(gateway, { title: view.title, width: 'middle', body, status: view.status })
 }

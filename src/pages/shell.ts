@@ -1,4 +1,4 @@
-// The frame around every page: head, brand, footer with the request id. And the small parts that several pages share.
+// The frame around every page: head, brand, footer. And the small parts that several pages share.
 import { html, htmlResponse, type Drawable, type Markup } from '../kit/html.ts'
 import type { Person } from '../ports/people.ts'
 import type { ClientView } from '../ports/pages.ts'
@@ -16,16 +16,14 @@ export interface Page {
   readonly title: string
   readonly width: 'narrow' | 'middle' | 'wide'
   readonly body: Drawable
-  readonly requestId: string
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
   /** More for the head, e.g. a refresh. */
   readonly head?: Markup
-  /** More for the footer. */
   readonly foot?: Drawable
 }
 
-export const page = (gateway: Gateway, { title, width, body, requestId, status, headers, head, foot }: Page): Response =>
+export const page = (gateway: Gateway, { title, width, body, status, headers, head, foot }: Page): Response =>
   htmlResponse(
     html`<!doctype html>
 <html lang="en" dir="ltr">
@@ -42,23 +40,23 @@ export const page = (gateway: Gateway, { title, width, body, requestId, status, 
 <body>
 <header class="top"><span class="brand">${mark}Postern</span><span class="host">${URL.parse(gateway.issuer)?.host}</span></header>
 <main class="${width}">${body}</main>
-<footer class="foot">Request <code>${requestId}</code>${foot}</footer>
+${foot !== undefined && html`<footer class="foot">${foot}</footer>`}
 </body>
 </html>
 `,
     { ...(status === undefined ? {} : { status }), ...(headers ? { headers } : {}) },
   )
 
-export const clientName = (client: ClientView) => readName(client.name, 'An app without a name')
+export const clientName = (client: ClientView) => readName(client.name, 'Unnamed app')
 
 /** A name that a stranger chose, cut off from the text around it in every direction of writing. */
 export const named = (name: string): Markup => html`<bdi>${name}</bdi>`
 
 /** How far the client's name can be believed, in words. */
 export const badge = (client: ClientView): Markup => {
-  if (client.kind === 'registered') return html`<p class="badge plain">${adminIcon}<span>Registered by your admin</span></p>`
+  if (client.kind === 'registered') return html`<p class="badge plain">${adminIcon}<span>Registered by your administrator</span></p>`
   if (client.kind === 'document' && client.host) return html`<p class="badge ok">${verifiedIcon}<span>Verified domain ${named(readAddress(client.host))}</span></p>`
-  return html`<p class="badge warn">${warnIcon}<span>Unverified – anyone can use this name</span></p>`
+  return html`<p class="badge warn">${warnIcon}<span>Unverified. Anyone can use this name.</span></p>`
 }
 
 export const caution = (text: Drawable): Markup => html`<p class="note warn">${warnIcon}<span>${text}</span></p>`

@@ -49,7 +49,6 @@ main { width: 100%; margin: 8px auto 0; padding: 0 16px; flex: 1 0 auto; }
 .narrow { max-width: 432px; } .middle { max-width: 648px; } .wide { max-width: 992px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 24px; }
 .foot { padding: 12px 24px 16px; color: var(--muted); font-size: 13px; text-align: center; }
-.foot code { user-select: all; }
 .stack > * + * { margin-top: 16px; }
 .tight > * + * { margin-top: 8px; }
 
@@ -89,15 +88,14 @@ input:focus-visible { outline-offset: 0; border-color: var(--primary); }
 .tile { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 8px; font-size: 16px; font-weight: 600; background: var(--violet-bg); color: var(--violet); }
 .tile.service { background: var(--primary); color: var(--on-primary); }
 .tile.round { border-radius: 50%; background: var(--sunk); color: var(--muted); font-size: 14px; }
-.consent h1 { font-size: 20px; }
 .head { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; }
 .rows > div { display: grid; grid-template-columns: 112px minmax(0, 1fr); gap: 4px 16px; padding: 8px 0; border-top: 1px solid var(--line); }
 .rows > div:last-child { border-bottom: 1px solid var(--line); }
 .rows dt { color: var(--muted); font-size: 13px; line-height: 24px; }
 .rows dd { font-size: 14px; line-height: 20px; padding: 2px 0; min-width: 0; }
 .rows strong { font-weight: 600; font-size: 16px; line-height: 24px; overflow-wrap: anywhere; }
-.rows .host { display: block; font-size: 20px; line-height: 28px; margin-top: -4px; }
-.rows .host.long { font-size: 16px; line-height: 20px; margin-top: 0; }
+.rows .host { display: block; }
+.rows .host.long { line-height: 20px; }
 .rows code, .facts code { color: var(--muted); overflow-wrap: anywhere; }
 .rows .note { margin-top: 8px; }
 .who { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; }
@@ -151,7 +149,6 @@ time { white-space: nowrap; }
   .stack > * + * { margin-top: 12px; }
   .rows > div { grid-template-columns: minmax(0, 1fr); gap: 0; padding: 6px 0; }
   .rows dt { line-height: 18px; }
-  .rows .host { margin-top: 0; line-height: 24px; }
   .decision { grid-template-columns: 1fr; gap: 8px; }
   .pair { display: none; }
 }

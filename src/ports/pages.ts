@@ -159,16 +159,16 @@ export interface ProblemView {
  * Everything in a view is taken for hostile text: it is escaped, bounded in length, and rid of characters that cannot be seen or that reorder others.
  */
 export interface Pages {
-  consent(view: ConsentView, requestId: string): Response
-  login(view: LoginView, requestId: string): Response
-  home(view: HomeView, requestId: string): Response
-  connect(view: ConnectView, requestId: string): Response
-  connectUpstream(view: ConnectUpstreamView, requestId: string): Response
-  encode(view: EncodeView, requestId: string): Response
+  consent(view: ConsentView): Response
+  login(view: LoginView): Response
+  home(view: HomeView): Response
+  connect(view: ConnectView): Response
+  connectUpstream(view: ConnectUpstreamView): Response
+  encode(view: EncodeView): Response
   /**
    * Shown after a decision whose redirect goes to an app with a scheme of its own: opens it by itself and by a button.
    * An `href` that would run or read something in this browser (`javascript:`, `data:`, `file:` …) is not linked.
    */
-  goBack(view: { readonly client: ClientView; readonly href: string }, requestId: string): Response
+  goBack(view: { readonly client: ClientView; readonly href: string }): Response
   problem(view: ProblemView): Response
 }

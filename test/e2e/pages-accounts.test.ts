@@ -51,13 +51,13 @@ testInBrowser('the upstream’s own login is a step of the client’s, and every
   const asking = authorizeUrl(front, app, { resource: `${front.origin}/behind/mcp` })
   await page.goto(asking.url)
   await signIn()
-  await page.getByRole('heading', { name: 'Let App use Behind?' }).waitFor()
-  expect(await main()).toContain(`${new URL(back.origin).host} will ask you too`)
+  await page.getByRole('heading', { name: 'Allow App to use Behind?' }).waitFor()
+  expect(await main()).toContain(`${new URL(back.origin).host} will also ask for your approval`)
   await press('Allow')
   // The other gateway's own pages: who signed in here is nobody there.
   await page.waitForURL(`${back.origin}/login**`)
   await signIn()
-  await page.getByRole('heading', { name: /^Let Postern at localhost:\d+ use Echo\?$/ }).waitFor()
+  await page.getByRole('heading', { name: /^Allow Postern at localhost:\d+ to use Echo\?$/ }).waitFor()
   await press('Allow')
   await page.waitForURL(`${client.redirectUri}**`)
   const code = new URL(page.url()).searchParams.get('code') ?? ''
@@ -68,24 +68,24 @@ testInBrowser('the upstream’s own login is a step of the client’s, and every
 
 testInBrowser('the page of accounts shows it, takes a second one under a name, and gives both back [D6]', async () => {
   await page.goto(`${front.origin}/`)
-  expect(await main()).toContain('Your account there is connected.')
-  await page.getByRole('link', { name: 'See your accounts' }).click()
-  expect(await main()).toMatch(/Your account at Behind[\s\S]*Calls work now[\s\S]*Connected/)
+  expect(await main()).toContain('Account connected.')
+  await page.getByRole('link', { name: 'Manage accounts' }).click()
+  expect(await main()).toMatch(/Your Behind account[\s\S]*You can return to your app[\s\S]*Connected/)
   await page.getByText('Connect another account').click()
-  await page.getByLabel('What you call it').fill('Work')
+  await page.getByLabel('Label').fill('Work')
   await press(/^Connect$/)
   await page.getByRole('heading', { name: /use Echo\?$/ }).waitFor()
   await press('Allow')
   await page.waitForURL(`${front.origin}/connect/behind`)
-  expect(await main()).toMatch(/Your accounts at Behind[\s\S]*Used for calls[\s\S]*Work/)
-  await press('Use for calls')
+  expect(await main()).toMatch(/Your Behind accounts[\s\S]*Default[\s\S]*Work/)
+  await press('Make default')
   expect((await caller.post(call())).status).toBe(200)
-  for (const heading of ['Your account at Behind', 'Connect your Behind account']) {
+  for (const heading of ['Your Behind account', 'Connect your Behind account']) {
     await page.getByRole('button', { name: 'Disconnect' }).first().click()
     await page.getByRole('heading', { name: heading }).waitFor()
   }
   await page.goto(`${front.origin}/`)
-  expect(await main()).toContain('It asks for an account of yours there. Connect it')
+  expect(await main()).toContain('Requires an account. Connect')
 })
 
 testInBrowser('the link in an answer leads to a working call again, and tells everybody else that it is not theirs [D6]', async () => {
@@ -99,7 +99,7 @@ testInBrowser('the link in an answer leads to a working call again, and tells ev
   await press(`Continue to ${new URL(back.origin).host}`)
   await press('Allow')
   await page.waitForURL(`${front.origin}/connect/behind**`)
-  expect(await main()).toContain('You can go back to the app.')
+  expect(await main()).toContain('Connected. You can return to your app.')
   expect((await caller.post(call())).status).toBe(200)
   await page.goto(link.replace(/for=.*/, `for=${'x'.repeat(22)}`))
   await page.getByRole('heading', { name: 'This link is for somebody else' }).waitFor()

@@ -49,7 +49,7 @@ describe('a gateway behind a gateway', () => {
     const way: Way = async (url) => (await allow(there, url, person)).href
     const house = houseOf(front)
     const { caller, consent } = await logInThrough(house, 'behind', { way, browser })
-    expect(consent.body).toContain(`${new URL(back.origin).host}</bdi></strong> will ask you too`)
+    expect(consent.body).toContain(`${new URL(back.origin).host}</bdi></strong> will also ask for your approval`)
     const answer = (await (await caller.post(call())).json()) as { result: { headers: Record<string, string> } }
     // The second gateway says who is calling; what the first one's client sent stays with the first.
     expect(answer.result.headers).toMatchObject({ 'x-user-id': 'ana' })

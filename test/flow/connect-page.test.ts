@@ -41,27 +41,27 @@ describe.each(houses)('%s', (_name, open) => {
         [...main.matchAll(/<button[^>]*>(.*?)<\/button>/g)].map(([, label]) => text(label)),
       ]
     }
-    const buttons = [`Continue to ${host}`, `Introduce it anew and continue to ${host}`]
+    const buttons = [`Continue to ${host}`, `Register again and continue to ${host}`]
     const connect = 'Connect your Fresh account'
-    const asks = `Fresh asks each person for an account of their own at ${host}.`
+    const asks = `Fresh requires your own account at ${host}.`
     expect(await shown()).toEqual([200, connect, asks, buttons])
     house.advance(700_000)
     far.script.instead.set('/mcp', () => ({ body: { jsonrpc: '2.0', id: 1, result: { tools: [] } } }))
-    const offers = `Fresh works without an account, but you can sign in at ${host}. Some of its tools may need that.`
+    const offers = `Fresh works without an account. You can also sign in at ${host}, which some tools may require.`
     expect(await shown()).toEqual([200, connect, offers, buttons])
     house.advance(700_000)
     for (const path of metadata) far.script.absent.add(path)
-    const open = `Fresh works without an account. Its server, ${host}, asks nobody to sign in, so you have nothing to do here.`
-    expect(await shown()).toEqual([200, 'Fresh needs no account', open, []])
+    const open = `Fresh works without an account. You do not need to sign in at ${host}.`
+    expect(await shown()).toEqual([200, 'Fresh does not require an account', open, []])
     far.asked.length = 0
     const page = await browser.go('/connect/fresh?return_to=%2Foauth%2Fconsent%3Fflow%3Dx')
-    expect(page.body).toContain('<a href="/oauth/consent?flow=x">Go on</a>')
-    expect(page.body).not.toContain('asks each person for an account')
+    expect(page.body).toContain('<a href="/oauth/consent?flow=x">Continue</a>')
+    expect(page.body).not.toContain('requires your own account')
     // What was found out a moment ago is not asked again.
     expect(far.asked).toEqual([])
     house.advance(700_000)
     far.script.instead.set('/mcp', () => ({ status: 500 }))
-    const unknown = `Postern could not find out whether Fresh needs an account at ${host}. You can try to connect one.`
+    const unknown = `Postern could not determine whether Fresh requires an account at ${host}. You can try to connect one.`
     expect(await shown()).toEqual([200, connect, unknown, buttons])
   })
 })

@@ -50,7 +50,7 @@ describe.each(houses)('%s', (_name, open) => {
 
   it('a server of HTTP+SSE that has nothing at POST is asked with GET who it wants to see, and found to be one once the person is known [D8]', async () => {
     const { caller, consent, browser } = await logInThrough(house, 'old')
-    expect(consent.body).toContain('will ask you too')
+    expect(consent.body).toContain('will also ask for your approval')
     expect(old.heard.slice(0, 2).map(({ method }) => method)).toEqual(['POST', 'GET'])
     const client = await clientOf(caller)
     expect(textOf(await client.callTool({ name: 'whoami', arguments: {} }))).toMatch(/"authorization":"Bearer access-\d+"/)
@@ -90,10 +90,10 @@ describe.each(houses)('%s', (_name, open) => {
     const fresh = await open({ upstream: far.url, config: { local_users: [ana] } })
     try {
       far.script.instead.set('/mcp', () => ({ status: 503, body: {} }))
-      expect((await logInThrough(fresh, 'echo')).consent.body).not.toContain('will ask you too')
+      expect((await logInThrough(fresh, 'echo')).consent.body).not.toContain('will also ask for your approval')
       far.script.instead.delete('/mcp')
       fresh.advance(11_000)
-      expect((await logInThrough(fresh, 'echo')).consent.body).toContain('will ask you too')
+      expect((await logInThrough(fresh, 'echo')).consent.body).toContain('will also ask for your approval')
     } finally {
       await fresh.close()
     }

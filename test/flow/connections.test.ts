@@ -61,7 +61,7 @@ describe.each(houses)('%s', (_name, open) => {
 
   it('takes a person through the upstream’s own login once, with nothing configured, and calls it with their token [D1, D2, D3, D4] [hostile K1]', async () => {
     const { caller, consent } = await logInThrough(house, 'far')
-    expect(consent.body).toContain('will ask you too')
+    expect(consent.body).toContain('will also ask for your approval')
     expect(consent.body).toContain(new URL(far.url).host)
     const answer = await caller.post(call())
     expect([answer.status, await textOf(answer)]).toEqual([200, expect.stringContaining('access-')])
@@ -81,7 +81,7 @@ describe.each(houses)('%s', (_name, open) => {
   it('asks nobody twice: another client of the same person finds the account connected', async () => {
     const before = far.count('/authorize')
     const { caller, consent } = await logInThrough(house, 'far')
-    expect(consent.body).not.toContain('will ask you too')
+    expect(consent.body).not.toContain('will also ask for your approval')
     expect((await caller.post(call())).status).toBe(200)
     expect(far.count('/authorize')).toBe(before)
   })

@@ -54,17 +54,17 @@ describe.each(houses)('%s', (_, open) => {
     }
     for (const domain of ['127.0.0.1', 'localhost', '[::1]', 'x@y.com', 'a b.com', 'intranet', 'http://10.0.0.1/', '2130706433', 'mcp.example.com\\@evil.test']) {
       const answer = await encode(`?domain=${encodeURIComponent(domain)}`)
-      expect([domain, answer.status, await answer.json()]).toMatchObject([domain, 400, { error_description: expect.stringContaining('no public domain') }])
+      expect([domain, answer.status, await answer.json()]).toMatchObject([domain, 400, { error_description: expect.stringContaining('Enter a public domain') }])
     }
     const answer = await encode(`?domain=${'b'.repeat(33)}.com`)
-    expect([answer.status, await answer.json()]).toMatchObject([400, { error_description: 'This domain has 37 bytes, and 36 fit into one DNS label. Give its service a short alias in the configuration.' }])
+    expect([answer.status, await answer.json()]).toMatchObject([400, { error_description: 'The domain is too long: 37 bytes, and the limit is 36. Set a short alias for the service in the configuration.' }])
     expect(await json(`?domain=${'b'.repeat(32)}.com`)).toMatchObject({ registered: false, host: expect.stringMatching(/^[a-z2-7]{58}-enc\.root\.localhost$/) })
   })
 
   it('is a page in a browser, that shows what it was asked and runs nothing of it', async () => {
-    expect(await page('')).toMatchObject({ status: 200, text: expect.stringContaining('Domain of the server') })
+    expect(await page('')).toMatchObject({ status: 200, text: expect.stringContaining('Server domain') })
     expect((await page('?domain=mcp.atlassian.com')).text).toContain(`${house.origin.replace('localhost', atlassian)}/v1/mcp`)
-    expect((await page('?domain=evil.test')).text).toContain('Nobody is served there yet')
+    expect((await page('?domain=evil.test')).text).toContain('No server configured for this domain')
     expect(await page(`?domain=${'b'.repeat(33)}.com`)).toMatchObject({ status: 400, text: expect.stringContaining('37 bytes') })
     const bent = await encode(`?domain=${encodeURIComponent('"><script>alert(1)</script>')}`, 'text/html')
     expect([bent.status, (await bent.text()).includes('<script>alert')]).toEqual([400, false])

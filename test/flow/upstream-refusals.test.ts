@@ -68,7 +68,7 @@ describe.each(houses)('%s', (_name, open) => {
   }
   const callerAt = async (service = 'far', who = ana) => {
     const { caller, end, consent } = await logInThrough(house, service, { who })
-    expect([consent.body.includes('will ask you too'), new URL(end.url).searchParams.has('code')]).toEqual([
+    expect([consent.body.includes('will also ask for your approval'), new URL(end.url).searchParams.has('code')]).toEqual([
       false,
       true,
     ])

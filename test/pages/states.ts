@@ -64,7 +64,7 @@ const connected = { name: 'default', issuer: 'https://auth.jira.example.com', sc
 const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', asks: 'account', introduces: true, person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
 
 const connectStates = (pages: Pages) => {
-  const show = (view: Partial<ConnectUpstreamView>) => () => pages.connectUpstream({ ...connecting, ...view }, requestId)
+  const show = (view: Partial<ConnectUpstreamView>) => () => pages.connectUpstream({ ...connecting, ...view })
   return {
     'connect-upstream-first': show({ returnTo: '/oauth/consent?flow=f_Zk3' }),
     'connect-upstream-open': show({ asks: 'open' }),
@@ -88,7 +88,7 @@ const problemState = (pages: Pages, code: RefusalCode, more: Partial<Parameters<
   pages.problem({ ...problemFor(code, refusals[code].say), status: refusals[code].status, facts: [], requestId, ...more })
 
 const consentStates = (pages: Pages) => {
-  const show = (view: ConsentView) => () => pages.consent(view, requestId)
+  const show = (view: ConsentView) => () => pages.consent(view)
   return {
     'consent-document': show(consent),
     'consent-loopback': show({ ...consent, client: claude, redirect: loopback }),
@@ -107,7 +107,7 @@ const consentStates = (pages: Pages) => {
 }
 
 const loginStates = (pages: Pages) => {
-  const show = (view: LoginView) => () => pages.login(view, requestId)
+  const show = (view: LoginView) => () => pages.login(view)
   return {
     'login-password': show({ ...login, password: true }),
     'login-password-wrong': show({ ...login, asking, password: true, problem: 'Invalid credentials. Check the username and the password, then try again.', username: 'ana' }),
@@ -127,19 +127,19 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
   ...consentStates(pages),
   ...loginStates(pages),
   ...connectStates(pages),
-  'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }, requestId),
-  'home-many': () => pages.home({ ...home, encodes: true, services: [{ ...served, account: 'ended' }, { ...served, id: 'drive', name: 'Drive', account: 'live' }, { ...demo, url: 'https://mcp.example.com/demo/mcp', account: 'missing' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }, requestId),
-  'home-none': () => pages.home({ ...home, services: [] }, requestId),
-  connect: () => pages.connect({ service: served, reachable: true }, requestId),
-  'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }, requestId),
-  encode: () => pages.encode({ asked: '' }, requestId),
-  'encode-served': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian] }, requestId),
-  'encode-several': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian, { id: 'other', name: hostileNames.markup, url: 'https://other-enc.example.com/v1/mcp', sse: undefined }] }, requestId),
-  'encode-not-served': () => pages.encode({ asked: 'evil.test', domain: 'evil.test', host: 'mv3gs3boorsxg5a-enc.example.com', served: [] }, requestId),
-  'encode-hostile': () => pages.encode({ asked: hostileNames.markup, problem: 'That is no public domain. Write it like mcp.example.com.' }, requestId),
-  'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com` }, requestId),
-  'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s` }, requestId),
-  'go-back-unsafe': () => pages.goBack({ client: { ...cursor, name: hostileNames.markup }, href: 'javascript:alert(document.domain)' }, requestId),
+  'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }),
+  'home-many': () => pages.home({ ...home, encodes: true, services: [{ ...served, account: 'ended' }, { ...served, id: 'drive', name: 'Drive', account: 'live' }, { ...demo, url: 'https://mcp.example.com/demo/mcp', account: 'missing' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }),
+  'home-none': () => pages.home({ ...home, services: [] }),
+  connect: () => pages.connect({ service: served, reachable: true }),
+  'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }),
+  encode: () => pages.encode({ asked: '' }),
+  'encode-served': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian] }),
+  'encode-several': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian, { id: 'other', name: hostileNames.markup, url: 'https://other-enc.example.com/v1/mcp', sse: undefined }] }),
+  'encode-not-served': () => pages.encode({ asked: 'evil.test', domain: 'evil.test', host: 'mv3gs3boorsxg5a-enc.example.com', served: [] }),
+  'encode-hostile': () => pages.encode({ asked: hostileNames.markup, problem: 'Enter a public domain such as mcp.example.com.' }),
+  'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com` }),
+  'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s` }),
+  'go-back-unsafe': () => pages.goBack({ client: { ...cursor, name: hostileNames.markup }, href: 'javascript:alert(document.domain)' }),
   ...Object.fromEntries((Object.keys(problems) as RefusalCode[]).map((code) => [`problem-${code}`, problemState(pages, code)])),
   'problem-redirect-facts': problemState(pages, 'redirect.mismatch', {
     facts: [

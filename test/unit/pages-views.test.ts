@@ -10,11 +10,11 @@ const states = pageStates(pages)
 const assets = createAssets()
 
 describe('every page', () => {
-  test.each(Object.keys(states))('%s is whole without a script, quotes its request id and holds nothing inline or foreign', async (name) => {
+  test.each(Object.keys(states))('%s is whole without a script, quotes its request id once where something failed and holds nothing inline or foreign', async (name) => {
     const response = states[name]?.()
     const text = (await response?.text()) ?? ''
     expect(response?.headers.get('content-type')).toBe('text/html; charset=utf-8')
-    expect(text).toContain(requestId)
+    expect(text.split(requestId)).toHaveLength(name.startsWith('problem-') ? 2 : 1)
     expect(text).not.toMatch(/<style|<script(?! src="\/assets\/postern\.[0-9a-f]{8}\.js" defer><\/script>)|\son[a-z]+="|\sstyle="|javascript:(?!alert\(document)/)
     // The only thing fetched is ours.
     for (const [, source = ''] of text.matchAll(/\ssrc="([^"]*)"|<link [^>]*href="([^"]*)"/g)) expect(source).toMatch(/^(\/assets\/|$)/)
@@ -46,11 +46,11 @@ describe('every page', () => {
 })
 
 describe('the consent page', () => {
-  const text = (view = consent): Promise<string> => pages.consent(view, requestId).text()
+  const text = (view = consent): Promise<string> => pages.consent(view).text()
 
-  test('shows who asks, where the answer goes, for what, as whom and for how long, in that order [A7] [hostile E1, C1]', async () => {
+  test('shows who asks, as whom, for which service, with which permissions, for how long and where Allow leads, in that order [A7] [hostile E1, C1]', async () => {
     const shown = await text()
-    const order = ['Verified domain', 'ChatGPT', 'Answer goes to', '>chatgpt.com<', 'Jira tools', 'ana@example.com', 'Switch account', 'Use its tools', '30 days', 'value="allow"', 'value="deny"', 'Why am I seeing this?']
+    const order = ['Verified domain', 'Allow <bdi>ChatGPT</bdi> to use <bdi>Jira tools</bdi>?', 'Signed in as', 'ana@example.com', 'Switch account', 'Service', 'Jira tools', 'This app can', 'on your behalf', '30 days', 'Sends you back to', '>chatgpt.com<', 'value="allow"', 'value="deny"', 'Why am I seeing this?']
     let at = shown.indexOf('<main')
     for (const part of order) {
       const next = shown.indexOf(part, at)
@@ -68,22 +68,22 @@ describe('the consent page', () => {
   })
 
   test('says how far the name can be believed', async () => {
-    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'registered' } })).toContain('Registered by your admin')
-    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'dynamic' } })).toContain('Unverified – anyone can use this name')
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'registered' } })).toContain('Registered by your administrator')
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'dynamic' } })).toContain('Unverified. Anyone can use this name.')
     expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'document' } })).toContain('Unverified')
   })
 
   test('warns of an app on this computer, of an app scheme, and of an answer that leaves the verified domain [A7]', async () => {
     const loopback = { uri: 'http://127.0.0.1:33418/', host: '127.0.0.1:33418', loopback: true, native: false }
-    expect(await text({ ...consent, client: claude, redirect: loopback })).toContain('An app on this computer (127.0.0.1). Continue only if you just started it.')
-    expect(await text({ ...consent, redirect: { uri: 'cursor://x/cb', host: 'cursor:', loopback: false, native: true } })).toContain('An app on this device that opens cursor: links.')
-    expect(await text({ ...consent, redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false } })).toMatch(/goes to <bdi>relay\.example<\/bdi>, not to <bdi>chatgpt\.com/)
+    expect(await text({ ...consent, client: claude, redirect: loopback })).toContain('This sends access to an app running on this computer. Continue only if you just started it.')
+    expect(await text({ ...consent, redirect: { uri: 'cursor://x/cb', host: 'cursor:', loopback: false, native: true } })).toContain('This sends access to an app on this device that opens cursor: links.')
+    expect(await text({ ...consent, redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false } })).toMatch(/sends access to <bdi>relay\.example<\/bdi>, not to <bdi>chatgpt\.com/)
     expect(await text()).not.toContain('class="note warn"')
   })
 
   test('tells what is new from what was allowed before, new first', async () => {
     const shown = await text({ ...consent, scopes: [{ name: 'mcp', fresh: false }, { name: 'jira:write', fresh: true }] })
-    expect(shown.indexOf('jira:write')).toBeLessThan(shown.indexOf('Use its tools'))
+    expect(shown.indexOf('jira:write')).toBeLessThan(shown.indexOf('Use <bdi>Jira tools</bdi> on your behalf'))
     expect(shown).toContain('Already allowed')
     expect(await text()).not.toContain('class="chip')
   })
@@ -92,7 +92,7 @@ describe('the consent page', () => {
     const scopes = Array.from({ length: 40 }, (_, i) => ({ name: `s${i}`, fresh: true }))
     const shown = await text({ ...consent, scopes })
     for (const { name } of scopes) expect(shown).toContain(`<code>${name}</code>`)
-    expect(shown).toContain('and 35 more')
+    expect(shown).toContain('Show 35 more')
   })
 
   test('promises no place to revoke, because there is none yet', async () => {
@@ -124,7 +124,7 @@ describe('the sign-in page', () => {
   })
 
   test('goes on to the flow it was opened for, without asking for a fresh sign-in again', async () => {
-    const shown = await pages.login({ providers: [], password: false, link: true, hidden: { csrf: 'secret', flow: 'f1', switch: '1', prompt: 'login' } }, requestId).text()
+    const shown = await pages.login({ providers: [], password: false, link: true, hidden: { csrf: 'secret', flow: 'f1', switch: '1', prompt: 'login' } }).text()
     expect(shown).toContain('href="/login?flow=f1"')
     expect(shown).not.toMatch(/href="[^"]*(secret|switch|prompt)/)
   })
