@@ -25,6 +25,8 @@ export interface Caller {
   readonly refused: SayRefused
   /** Whether the server waits for somebody, so that its silence is no fault. */
   readonly waits?: () => boolean
+  /** The request is a subscription: its stream speaks when something happens, so its silence is no fault. */
+  readonly subscribes?: boolean
 }
 
 /** Largest message of a server, bytes. */
@@ -51,28 +53,66 @@ export interface TellDeps {
   readonly ask: EraAsk
   /** Id of the service. */
   readonly service: string
-  /** Milliseconds until the first byte of an answer. */
+  /** Display name of the service, for the sentence that callers read. */
+  readonly name: string
+  /** Longest silence of the server, milliseconds: until the first byte of an answer, and between two bytes of it. */
   readonly timeoutMs: number
 }
 
-/** A deadline for the first byte; it stands still while `waits` says that the server itself waits for somebody. */
-const createDeadline = ({ service, timeoutMs }: TellDeps, waits: (() => boolean) | undefined) => {
+/** Ends the wait for a byte after `timeoutMs`. The time starts again while `waits` says that the server itself waits for somebody. */
+const createDeadline = ({ service, name, timeoutMs }: TellDeps, waits: (() => boolean) | undefined) => {
   const late = new AbortController()
   const expire = (): void => {
     if (waits?.()) timer = setTimeout(expire, timeoutMs)
-    else late.abort(new Refusal('upstream.timeout', `${service}: nothing for ${timeoutMs} ms`))
+    else late.abort(new Refusal('upstream.timeout', `${service}: nothing for ${timeoutMs} ms`, { say: `Request to ${name} timed out` }))
   }
   let timer = setTimeout(expire, timeoutMs)
   return { signal: late.signal, stop: () => clearTimeout(timer) }
 }
 
+/** The next piece of a body, or the refusal of a deadline of its own. */
+const readInTime = async (reader: ReadableStreamDefaultReader<Uint8Array>, deps: TellDeps, waits: (() => boolean) | undefined): Promise<ReadableStreamReadResult<Uint8Array>> => {
+  const deadline = createDeadline(deps, waits)
+  const { promise, reject } = Promise.withResolvers<never>()
+  deadline.signal.addEventListener('abort', () => reject(deadline.signal.reason as Refusal), { once: true })
+  try {
+    return await Promise.race([reader.read(), promise])
+  } finally {
+    deadline.stop()
+  }
+}
+
+/** The same answer, whose body fails with `upstream.timeout` when the server falls silent. Any byte counts, comments included; the time that the reader takes does not. */
+const withSilenceLimit = (response: Response, deps: TellDeps, waits: (() => boolean) | undefined): Response => {
+  if (!response.body) return response
+  const reader = response.body.getReader()
+  const body = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          const { done, value } = await readInTime(reader, deps, waits)
+          if (done) controller.close()
+          else controller.enqueue(value)
+        } catch (error) {
+          controller.error(error)
+          reader.cancel(error).catch(() => undefined)
+        }
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  )
+  return new Response(body, response)
+}
+
 export const createTell =
   (deps: TellDeps) =>
-  async ({ principal, url, headers, signal, waits }: Pick<Caller, 'principal' | 'url' | 'headers' | 'signal' | 'waits'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
+  async ({ principal, url, headers, signal, waits, subscribes }: Pick<Caller, 'principal' | 'url' | 'headers' | 'signal' | 'waits' | 'subscribes'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
     const fields = fieldsOf(headers, [['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'], ...(body === undefined ? [] : [['content-type', 'application/json'] as const]), ...more])
     const deadline = createDeadline(deps, waits)
     try {
-      return await deps.ask(requestOf(url, { method, headers: fields, signal: AbortSignal.any([signal, deadline.signal]), ...(body === undefined ? {} : { body }) }), principal)
+      const response = await deps.ask(requestOf(url, { method, headers: fields, signal: AbortSignal.any([signal, deadline.signal]), ...(body === undefined ? {} : { body }) }), principal)
+      return body === undefined || subscribes ? response : withSilenceLimit(response, deps, waits)
     } catch (error) {
       // Lines and commands refuse a session that is over; servers elsewhere answer so.
       if (error instanceof Refusal && error.code === 'session.unknown') return new Response(null, { status: error.row.status })
@@ -97,13 +137,17 @@ const messages = (text: string): readonly Rpc[] => {
   }
 }
 
-/** Deals with each message of an answer, in order; resolves at its end. Numbers in them are written again as they came. */
-export const hear = async (response: Response, deal: (message: Rpc) => void | Promise<void>): Promise<void> => {
+/**
+ * Deals with each message of an answer, in order; resolves at its end, or once `enough` says that nothing else is needed. Numbers in them are written again as they
+ * came.
+ */
+export const hear = async (response: Response, deal: (message: Rpc) => void | Promise<void>, enough?: () => boolean): Promise<void> => {
   if (!response.body) return
   if (isEventStream(response.headers.get('content-type') ?? undefined)) {
-    await readEvents(response.body, mostBytes, async ({ data }) => {
+    const event = async ({ data }: { readonly data: string }): Promise<void> => {
       for (const message of messages(data)) await deal(message)
-    })
+    }
+    await readEvents(response.body, mostBytes, event, enough)
     return
   }
   for (const message of messages(new TextDecoder().decode(await readBounded(response.body, mostBytes)))) await deal(message)
@@ -112,9 +156,10 @@ export const hear = async (response: Response, deal: (message: Rpc) => void | Pr
 /** The one answer to a request of the gateway's own; undefined when there is none. */
 export const answerOf = async (response: Response, id: string): Promise<Rpc | undefined> => {
   let found: Rpc | undefined
-  await hear(response, (message) => {
+  const deal = (message: Rpc): void => {
     if (message['method'] === undefined && (message['id'] === id || isRecord(message['error']))) found ??= message
-  })
+  }
+  await hear(response, deal, () => found !== undefined)
   return found
 }
 

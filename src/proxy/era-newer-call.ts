@@ -187,7 +187,7 @@ const send = async (options: NewerCallOptions, going: Going, leaving: AbortContr
     if (!going.reply?.pass(response)) await nothing(response)
     return undefined
   }
-  await hear(response, (message) => deal(options, going, message))
+  await hear(response, (message) => deal(options, going, message), () => going.last !== undefined)
   if (!going.last && !leaving.signal.aborted) throw new Refusal('upstream.answer', `${service} ended without an answer`)
   return undefined
 }

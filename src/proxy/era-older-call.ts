@@ -51,14 +51,15 @@ const attempt = async ({ tell, tools, random, service }: OlderCallDeps, call: Ol
   const response = await tell(caller, [...standardHeaders(method, params), ...mirrored], JSON.stringify(body))
   if (isForeign(response)) return response
   let answer: Rpc | undefined
-  await hear(response, (heard) => {
+  const deal = (heard: Rpc): void | Promise<void> => {
     if (heard['method'] === undefined) {
       if (heard['id'] === name || isRecord(heard['error'])) answer ??= heard
       return undefined
     }
     const told = heard['id'] === undefined && (heard['method'] === 'notifications/progress' || heard['method'] === 'notifications/message')
     return told && !(subscriptionKey in paramsOf(heard)) ? say(JSON.stringify(heard)) : undefined
-  })
+  }
+  await hear(response, deal, () => answer !== undefined)
   if (!answer) throw new Refusal('upstream.answer', `${service} ended without an answer (${response.status})`)
   if (method === 'tools/list' && isRecord(answer['result'])) tools.learn(caller.owner, answer['result'])
   return answer

@@ -42,7 +42,7 @@ const subscribe = ({ tell, random }: OlderListenDeps, session: OlderSession, cal
   if (Object.keys(notifications).length === 0) return Promise.resolve(undefined)
   const params = { notifications, _meta: envelopeOf(session.client, session.capabilities) }
   const body = { jsonrpc: '2.0', id: encodeBase64url(random(12)), method: 'subscriptions/listen', params }
-  return tell({ ...caller, signal }, standardHeaders('subscriptions/listen', params), JSON.stringify(body))
+  return tell({ ...caller, signal, subscribes: true }, standardHeaders('subscriptions/listen', params), JSON.stringify(body))
 }
 
 /** The stream of one GET: what the subscription says, and the next one's when what is watched changes. */

@@ -26,7 +26,7 @@ export interface EraWays {
 const crossingOf = (service: Service, { runtime, config, keepAliveMs, reachOf, endpointOf }: EraWaysDeps): Crossing | undefined => {
   const straight = createStraight(service, { runtime, reachOf, endpointOf })
   if (!straight) return undefined
-  const tell = createTell({ ask: straight, service: service.id, timeoutMs: service.timeoutMs })
+  const tell = createTell({ ask: straight, service: service.id, name: service.name, timeoutMs: service.timeoutMs })
   const verdicts = createVerdicts(() => runtime.now())
   // Where nothing outlives the request that made it, nobody can be waited for, and nothing of the server's own accord be heard.
   const common = { runtime, tell, service: service.id, keepAliveMs, lasting: runtime.lines.berths === undefined }

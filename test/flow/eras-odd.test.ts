@@ -75,6 +75,12 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     expect([late.status, (await lastOf(late)).error.message]).toEqual([504, 'Request to Hasty timed out'])
   })
 
+  it('a stream that a server opens and never writes on is waited for no longer [C15, C20]', async () => {
+    const silent = await askModern(await at('hasty'), 'tools/call', { name: 'silent', arguments: {} })
+    const { error } = await lastOf(silent)
+    expect([silent.status, error]).toEqual([504, { code: 1504, message: 'Request to Hasty timed out', data: { code: 'upstream.timeout', request_id: silent.headers.get('x-request-id') } }])
+  })
+
   itWhere(lasting)('a call that a client of 2025 cancels ends at a server of 2026-07-28 [C10, C20]', async () => {
     const { session } = await beginLegacy(toNewer)
     const before = newer.left()

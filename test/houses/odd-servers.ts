@@ -58,6 +58,7 @@ export const openOddOlder = (): Promise<OddServer> => {
     }
     if (method === undefined) return void server.held.shift()?.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id: waiting, result: said(JSON.stringify(result)) }))
     if (params?.name === 'url') return say({ error: { code: -32_042, message: 'Open it first', data: { elicitations: [{ mode: 'url', elicitationId: 'e-1', url: 'https://example.com/open', message: 'Open it' }] } } })
+    if (params?.name === 'silent') return response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     if (params?.name === 'ask-on-stream') {
       waiting = id
       server.held.push(response)
