@@ -28,6 +28,8 @@ export const refusals = {
   'rate.limited': row(429, 'temporarily_unavailable', 1429, 'Too many requests. Wait a moment, then try again.'),
   'storage.unavailable': row(503, 'temporarily_unavailable', 1503, 'The gateway cannot reach its storage right now. Try again in a moment.'),
   'storage.sealed': row(503, 'temporarily_unavailable', 1503, 'The gateway cannot open what it has stored. The operator must put back the secret that it was sealed with.'),
+  'gateway.unconfigured': row(503, 'temporarily_unavailable', 1503, 'This gateway is not configured yet.'),
+  'gateway.not-started': row(503, 'temporarily_unavailable', 1503, 'The gateway could not start. Try again in a moment.'),
   'fault': row(500, 'server_error', -32603, 'The gateway made a mistake. The operator can find it by the request id.'),
   // outbound
   'outbound.refused': row(502, 'invalid_request', 1502, 'The gateway does not connect to that address.'),

@@ -6,8 +6,9 @@ import type { Lack } from './configured.ts'
 
 const headers = { 'cache-control': 'no-store', 'retry-after': '60', 'access-control-allow-origin': '*', 'x-content-type-options': 'nosniff' }
 
-const what = 'This gateway is not configured yet.'
 const rest = 'There is more to put right. Its operator finds all of it in the log of this Worker (npx wrangler tail).'
+
+const saidOf = ({ row, say, code }: Refusal, requestId: string) => ({ error: row.oauth, error_description: say, code, request_id: requestId })
 
 interface Asked {
   readonly request: Request
@@ -20,30 +21,24 @@ interface Asked {
 export const answerUnready = (lacks: readonly Lack[], { request, requestId, loopback }: Asked): Response => {
   const shown = lacks.filter(({ open }) => open || loopback).map(({ text }) => text)
   const faults = shown.length < lacks.length ? [...shown, rest] : shown
+  const refusal = new Refusal('gateway.unconfigured')
   const init = { status: 503, headers: { ...headers, 'x-request-id': requestId } }
   if ((request.headers.get('accept') ?? '').includes('text/html'))
-    return new Response(`${what}\n\n${faults.map((text) => `- ${text}\n`).join('')}`, {
+    return new Response(`${refusal.say}\n\n${faults.map((text) => `- ${text}\n`).join('')}`, {
       ...init,
       headers: { ...init.headers, 'content-type': 'text/plain; charset=utf-8' },
     })
-  return Response.json({ error: 'temporarily_unavailable', error_description: what, faults, request_id: requestId }, init)
+  return Response.json({ ...saidOf(refusal, requestId), faults }, init)
 }
 
 /** Something else than the configuration failed; the next request tries again. */
 export const answerFailed = (requestId: string): Response =>
-  Response.json(
-    { error: 'temporarily_unavailable', error_description: 'The gateway could not start. Try again in a moment.', request_id: requestId },
-    { status: 503, headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId } },
-  )
+  Response.json(saidOf(new Refusal('gateway.not-started'), requestId), { status: 503, headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId } })
 
 /** The answer to a URL that names no host: two Host fields, or one that is none, are written into it as they came. */
 export const refuseMalformed = ({ method, url }: Request, { requestId, ip }: Visit, log: Log): Response | undefined => {
   if (URL.canParse(url)) return undefined
   const refusal = new Refusal('request.host', url.slice(0, 200))
-  const { row, say } = refusal
   log(levelOf(refusal), 'refused', refusedFields(refusal, { method, path: url.split('?', 1)[0], ip, requestId }))
-  return Response.json(
-    { error: row.oauth, error_description: say, code: refusal.code, request_id: requestId },
-    { status: row.status, headers: { 'cache-control': 'no-store', 'x-request-id': requestId } },
-  )
+  return Response.json(saidOf(refusal, requestId), { status: refusal.row.status, headers: { 'cache-control': 'no-store', 'x-request-id': requestId } })
 }

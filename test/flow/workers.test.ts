@@ -42,12 +42,13 @@ describe('the public URL of a Worker', () => {
         'no-store',
       ])
       expect(told.headers['x-request-id']).toMatch(/^[\w-]{16}$/)
-      const { error, faults } = JSON.parse(told.body) as { error: string; faults: string[] }
-      expect([error, faults.length, faults[0]]).toEqual([
-        'temporarily_unavailable',
-        1,
-        expect.stringContaining(`Set the variable MCP_ISSUER to it in wrangler.jsonc (if this is the address that people will use: "http://${host}")`),
-      ])
+      expect(JSON.parse(told.body)).toEqual({
+        error: 'temporarily_unavailable',
+        error_description: 'This gateway is not configured yet.',
+        code: 'gateway.unconfigured',
+        request_id: told.headers['x-request-id'],
+        faults: [expect.stringContaining(`Set the variable MCP_ISSUER to it in wrangler.jsonc (if this is the address that people will use: "http://${host}")`)],
+      })
     }
     const post = await ask(origin, '/demo/mcp', { host, method: 'POST', 'content-type': 'application/json' }, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
     expect([post.status, post.headers['www-authenticate']]).toEqual([503, undefined])
