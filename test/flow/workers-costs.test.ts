@@ -1,5 +1,6 @@
 // What a call, a login and a stream cost on Workers, in calls to Durable Objects: the numbers of docs/reference/workers.md.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { WebSocket } from 'ws'
 import { createBrowser } from '../houses/browser.ts'
 import { openInWorkerd, type WorkerHouse } from '../houses/houses.ts'
 import { authorizeUrl, logIn, person, redeem, refresh, register } from '../houses/login.ts'
@@ -75,6 +76,29 @@ describe('calls to objects', () => {
     for (let i = 0; i < 5; i++) expect(await cost(0)).toEqual([])
     expect((await cost(31_000)).toSorted()).toEqual(['read grant', 'read services-version'])
   })
+})
+
+describe('a WebSocket of a client', () => {
+  const opened = async (origin: string, token: string): Promise<WebSocket> => {
+    const socket = new WebSocket(`${origin.replace('http', 'ws')}/echo/ws`, ['mcp'], { headers: { authorization: `Bearer ${token}` } })
+    await new Promise((resolve, reject) => void socket.once('open', resolve).once('error', reject))
+    return socket
+  }
+
+  it('ends in the Worker and in no object, and costs two calls however long it is idle; a client of HTTP+SSE has an object', async () => {
+    const { tokens } = await logIn(house, `${house.origin}/echo/mcp`)
+    await calls()
+    const socket = await opened(house.origin, tokens.access_token)
+    expect((await calls()).filter((name) => name.endsWith(' session'))).toEqual([])
+    const idle: string[] = []
+    while (idle.length < 2) idle.push(...(await calls()))
+    expect(idle).toEqual(['fetch grant', 'read grant'])
+    socket.terminate()
+    const gone = new AbortController()
+    const stream = await callerOf(house, `${house.origin}/echo/sse`, tokens.access_token).get({}, { signal: gone.signal })
+    expect([stream.status, (await calls()).filter((name) => name.endsWith(' session'))]).toEqual([200, ['fetch session']])
+    gone.abort()
+  }, 30_000)
 })
 
 describe('a deployment whose objects are 900 ms away', () => {

@@ -1,4 +1,4 @@
-// The binding STORE as the platform meters it: every call to an object is counted, and one invocation may make no more than a limit.
+// The bindings STORE and LINES as the platform meters them: every call to an object is counted, and one invocation may make no more than a limit.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Environment } from '../../src/worker/environment.ts'
 
@@ -16,7 +16,8 @@ const count = (name: string): void => {
   if (invocation && ++invocation.calls > meter.limit) throw new Error('Too many subrequests by single Worker invocation.')
 }
 
-const meteredStub = <T extends object>(stub: T): T =>
+/** `about`: what a call is about, by its first argument. */
+const meteredStub = <T extends object>(stub: T, about: (argument: unknown) => string): T =>
   new Proxy(stub, {
     get(target, name) {
       const member = Reflect.get(target, name) as unknown
@@ -24,32 +25,34 @@ const meteredStub = <T extends object>(stub: T): T =>
       // Kept off the stub's own `this` by name: a stub takes every name for a method of the object.
       const methods = target as unknown as Record<string, (...args: readonly unknown[]) => unknown>
       return (...args: readonly unknown[]): unknown => {
-        count(`${name} ${String(args[0] instanceof Request ? new URL(args[0].url).searchParams.get('key') : args[0]).replace(/:.*/, '')}`)
+        count(`${name} ${about(args[0])}`)
         return methods[name]?.(...args)
       }
     },
   })
 
-const meteredNamespace = <T extends object>(namespace: T): T =>
+const recordOf = (argument: unknown): string => String(argument instanceof Request ? new URL(argument.url).searchParams.get('key') : argument).replace(/:.*/, '')
+
+const meteredNamespace = <T extends object>(namespace: T, about: (argument: unknown) => string): T =>
   new Proxy(namespace, {
     get(target, name) {
       const member = Reflect.get(target, name) as unknown
       if (typeof member !== 'function') return member
       return (...args: readonly unknown[]): unknown => {
         const made = (member as (...args: readonly unknown[]) => unknown).apply(target, [...args])
-        if (name === 'jurisdiction') return meteredNamespace(made as object)
-        return name === 'get' || name === 'getByName' ? meteredStub(made as object) : made
+        if (name === 'jurisdiction') return meteredNamespace(made as object, about)
+        return name === 'get' || name === 'getByName' ? meteredStub(made as object, about) : made
       }
     },
   })
 
 const known = new WeakMap<object, Environment>()
 
-/** The same environment with its STORE metered. */
+/** The same environment with its objects metered. */
 export const metered = (env: Environment): Environment => {
   const before = known.get(env)
   if (before) return before
-  const made = { ...env, ...(env.STORE && { STORE: meteredNamespace(env.STORE) }) }
+  const made = { ...env, ...(env.STORE && { STORE: meteredNamespace(env.STORE, recordOf) }), ...(env.LINES && { LINES: meteredNamespace(env.LINES, () => 'session') }) }
   known.set(env, made)
   return made
 }
