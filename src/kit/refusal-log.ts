@@ -35,7 +35,7 @@ export const whyOf = ({ code, why }: Refusal): string | undefined => (why === ''
 
 export interface RefusedRequest extends RequestFacts {
   readonly method: string
-  /** Path, without the query, and address of the caller: unknown where a message is answered apart from the request that brought it. */
+  /** Path without the query, and address of the caller. */
   readonly path?: string | undefined
   readonly ip?: string | undefined
   readonly requestId: string

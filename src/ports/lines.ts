@@ -1,4 +1,5 @@
 // Conversations with MCP servers that are no exchange of one request for one answer: a line carries whole JSON-RPC messages both ways until it ends.
+import type { RefusedRequest } from '../kit/refusal-log.ts'
 import type { Fetch } from './calls.ts'
 
 /** One end of a line. */
@@ -63,12 +64,18 @@ export interface Lines extends LineTools {
   readonly berths?: Berths | undefined
 }
 
-/** What somebody who keeps a session must know of a call that was let in elsewhere. */
-export interface BerthCall {
-  /** Id of the service. */
-  readonly service: string
+/** A call that was let in, as far as the server of a session must know it. */
+export interface SessionCall {
   /** Whose sessions it may use. */
   readonly owner: string
+  /** How its refusals are logged. */
+  readonly asked: RefusedRequest
+}
+
+/** The same for whoever keeps the session in another process than the one that let the call in. */
+export interface BerthCall extends SessionCall {
+  /** Id of the service. */
+  readonly service: string
 }
 
 /** The place of one session. */

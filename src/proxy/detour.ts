@@ -12,6 +12,7 @@ import { ownerOf } from './owner.ts'
 import type { Passed } from './passed.ts'
 import { createReach } from './reach.ts'
 import type { Reach, ReachDeps } from './reach.ts'
+import { askedOf } from './refuse.ts'
 
 export interface DetourDeps extends Pick<LegacyDeps, 'watch' | 'record' | 'ask' | 'keepAliveMs' | 'budget'> {
   readonly runtime: LegacyDeps['runtime'] & ReachDeps['runtime'] & EraWaysDeps['runtime']
@@ -47,12 +48,12 @@ export const createDetour = ({ runtime, config, watch, record, ask, keepAliveMs,
       if (crossing) return crossing
       const way = call.rest === '' ? reachOf(address.service) : undefined
       if (!way?.needed(session, envelope?.messages[0]?.method === 'initialize')) return undefined
-      return { kind: 'local', url: 'http://line.invalid/mcp', handle: (request) => way.ask(request, ownerOf(principal)) }
+      return { kind: 'local', url: 'http://line.invalid/mcp', handle: (request) => way.ask(request, { owner: ownerOf(principal), asked: askedOf(call.head, { address, principal }) }) }
     },
-    server(service, request, { owner }) {
+    server(service, request, about) {
       const way = reachOf(service)
       if (!way) throw new Refusal('session.unknown', `${service.id} is no server elsewhere`)
-      return way.server(request, owner, berth)
+      return way.server(request, about, berth)
     },
   }
 }

@@ -26,7 +26,7 @@ export interface Crossing {
   /** Whether this call goes this way: the server is not known to speak its era, or known not to. */
   needed(approach: Approach): boolean
   /** One request of Streamable HTTP, of either era. Rejects with `Refusal`. */
-  readonly ask: (request: Request, principal: Principal | undefined, refused: Caller['refused']) => Promise<Response>
+  readonly ask: (request: Request, about: Pick<Caller, 'principal' | 'asked' | 'refused'>) => Promise<Response>
 }
 
 export interface CrossingDeps {
@@ -68,7 +68,7 @@ export const createCrossing = ({ straight, verdicts, scout, older, newer }: Cros
     const body = await request.text()
     const { batch, messages } = parse(body)
     const [first] = messages
-    const send = (): Promise<Response> => straight(requestOf(request.url, { method: 'POST', headers: request.headers, signal: request.signal, body }), caller.principal)
+    const send = (): Promise<Response> => straight(requestOf(request.url, { method: 'POST', headers: request.headers, signal: request.signal, body }), caller)
     if (isOlderSession(session)) return older.post(caller, session, messages, batch)
     if (!first || batch) return send()
     if (claimsModern(first, request.headers)) return verdicts.speaks(caller.owner, true) === false ? newer.handle(caller, first) : scout.newer(caller, first, send)
@@ -83,11 +83,11 @@ export const createCrossing = ({ straight, verdicts, scout, older, newer }: Cros
       if (session !== undefined) return isOlderSession(session)
       return method === 'initialize' && verdicts.speaks(owners(principal), false) !== true
     },
-    async ask(request, principal, refused) {
-      const caller: Caller = { principal, owner: owners(principal), url: request.url, headers: request.headers, signal: request.signal, refused }
+    async ask(request, about) {
+      const caller: Caller = { ...about, owner: owners(about.principal), url: request.url, headers: request.headers, signal: request.signal }
       if (request.method === 'POST') return post(request, caller)
       const session = request.headers.get('mcp-session-id') ?? undefined
-      if (!isOlderSession(session)) return straight(request, principal)
+      if (!isOlderSession(session)) return straight(request, caller)
       return request.method === 'DELETE' ? older.end(caller, session) : older.get(caller, session)
     },
   }

@@ -3,6 +3,7 @@ import { isEventStream } from '../kit/events.ts'
 import { readBounded } from '../kit/http.ts'
 import { isLostConnection, networkReason } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { RefusedRequest } from '../kit/refusal-log.ts'
 import type { SayRefused } from '../kit/refusal.ts'
 import { parseExactText } from '../mcp/exact-json.ts'
 import { isRecord, type Rpc } from '../mcp/rpc.ts'
@@ -10,7 +11,7 @@ import type { Principal } from '../ports/people.ts'
 import { readEvents } from './event-reader.ts'
 
 /** One request of Streamable HTTP to the server, whatever it is behind. Rejects with `upstream.*` and what its network says. */
-export type EraAsk = (request: Request, principal: Principal | undefined) => Promise<Response>
+export type EraAsk = (request: Request, about: Pick<Caller, 'principal' | 'asked' | 'refused'>) => Promise<Response>
 
 /** The caller of whose requests these are made: what the server is told of them, and when they leave. */
 export interface Caller {
@@ -22,6 +23,8 @@ export interface Caller {
   /** Fields of the caller's own request, identity and credential included. */
   readonly headers: Headers
   readonly signal: AbortSignal
+  /** How refusals of the call are logged; and how they are told on a stream that has begun. */
+  readonly asked: RefusedRequest
   readonly refused: SayRefused
   /** Whether the server waits for somebody, so that its silence is no fault. */
   readonly waits?: () => boolean
@@ -107,11 +110,12 @@ const withSilenceLimit = (response: Response, deps: TellDeps, waits: (() => bool
 
 export const createTell =
   (deps: TellDeps) =>
-  async ({ principal, url, headers, signal, waits, subscribes }: Pick<Caller, 'principal' | 'url' | 'headers' | 'signal' | 'waits' | 'subscribes'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
+  async (caller: Omit<Caller, 'owner'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
+    const { url, headers, signal, waits, subscribes } = caller
     const fields = fieldsOf(headers, [['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'], ...(body === undefined ? [] : [['content-type', 'application/json'] as const]), ...more])
     const deadline = createDeadline(deps, waits)
     try {
-      const response = await deps.ask(requestOf(url, { method, headers: fields, signal: AbortSignal.any([signal, deadline.signal]), ...(body === undefined ? {} : { body }) }), principal)
+      const response = await deps.ask(requestOf(url, { method, headers: fields, signal: AbortSignal.any([signal, deadline.signal]), ...(body === undefined ? {} : { body }) }), caller)
       return body === undefined || subscribes ? response : withSilenceLimit(response, deps, waits)
     } catch (error) {
       // Lines and commands refuse a session that is over; servers elsewhere answer so.

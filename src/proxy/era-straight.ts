@@ -7,10 +7,9 @@ import { type EndpointOf, fetchAt } from './endpoint.ts'
 import { isRepeatableText } from './repeatable.ts'
 import { ownerOf } from './owner.ts'
 import type { Reach } from './reach.ts'
-import { refusedOf } from './refuse.ts'
 
 export interface StraightDeps {
-  readonly runtime: Pick<Runtime, 'lines' | 'log'>
+  readonly runtime: Pick<Runtime, 'lines'>
   /** The way to a server that may speak on a line. */
   readonly reachOf: (service: Service) => Reach | undefined
   readonly endpointOf: EndpointOf
@@ -20,14 +19,14 @@ export interface StraightDeps {
 export const createStraight = (service: Service, { runtime, reachOf, endpointOf }: StraightDeps): EraAsk | undefined => {
   const { upstream } = service
   if (upstream.kind === 'local') return undefined
-  if (upstream.kind === 'bridge') return (request, principal) => carried(upstream.carry, request, principal, refusedOf(runtime.log, service.id, request, principal))
+  if (upstream.kind === 'bridge') return (request, { principal, refused }) => carried(upstream.carry, request, principal, refused)
   const { fetch } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
-  return async (request, principal) => {
+  return async (request, { principal, asked }) => {
     const body = request.method === 'POST' ? await request.text() : undefined
     const init = { method: request.method, signal: request.signal, ...(body === undefined ? {} : { body }) }
     const reach = reachOf(service)
     if (reach?.needed(request.headers.get('mcp-session-id') ?? undefined, body?.includes('"initialize"') === true)) {
-      return reach.ask(requestOf('http://line.invalid/mcp', { ...init, headers: request.headers }), ownerOf(principal))
+      return reach.ask(requestOf('http://line.invalid/mcp', { ...init, headers: request.headers }), { owner: ownerOf(principal), asked })
     }
     const headers = new Headers(request.headers)
     // fetch undoes a Content-Encoding behind our back.

@@ -10,7 +10,7 @@ import { createScout } from './era-scout.ts'
 import { createStraight, type StraightDeps } from './era-straight.ts'
 import { createVerdicts } from './era-verdicts.ts'
 import type { Passed } from './passed.ts'
-import { sayRefused } from './refuse.ts'
+import { askedOf, refusedOf } from './refuse.ts'
 
 export interface EraWaysDeps extends Pick<StraightDeps, 'reachOf' | 'endpointOf'> {
   readonly runtime: NewerDeps['runtime'] & OlderDeps['runtime'] & StraightDeps['runtime']
@@ -50,8 +50,9 @@ export const createEraWays = (deps: EraWaysDeps): EraWays => {
       if (call.rest !== '') return undefined
       const crossing = of(call.address.service)
       if (!crossing?.needed({ principal, modern: call.modern, session, method: envelope?.messages[0]?.method })) return undefined
-      const refused: Parameters<Crossing['ask']>[2] = (refusal, id) => sayRefused(deps.runtime.log, refusal, { id, head: call.head, admitted: { address: call.address, principal } })
-      return { kind: 'local', url: urlOf(call.place.target.upstream('', call.query)), handle: (request) => crossing.ask(request, principal, refused) }
+      const asked = askedOf(call.head, { address: call.address, principal })
+      const about = { principal, asked, refused: refusedOf(deps.runtime.log, asked) }
+      return { kind: 'local', url: urlOf(call.place.target.upstream('', call.query)), handle: (request) => crossing.ask(request, about) }
     },
   }
 }

@@ -1,6 +1,6 @@
 // Sessions of a server on a line where this process keeps none: each request goes to the berth where its session lives.
 import { Refusal } from '../kit/refusal.ts'
-import type { Berth, Berths } from '../ports/lines.ts'
+import type { Berth, Berths, SessionCall } from '../ports/lines.ts'
 import { idleMs, lineIdOf, opensSession, tooMany } from './line-server.ts'
 import type { LineServer } from './line-server.ts'
 
@@ -37,20 +37,20 @@ export const createAwayServer = (service: string, { berths, ...deps }: AwayDeps)
     if (!berth) throw new Refusal('session.unknown', 'no berth has such an id')
     return berth
   }
-  const goOn = async (request: Request, owner: string): Promise<Response> => {
+  const goOn = async (request: Request, about: SessionCall): Promise<Response> => {
     const session = request.headers.get('mcp-session-id')
     if (session === null) throw new Refusal('session.missing')
-    if (request.method === 'DELETE') tally.ended(owner, session)
-    return find(session).server(request, { service, owner })
+    if (request.method === 'DELETE') tally.ended(about.owner, session)
+    return find(session).server(request, { service, ...about })
   }
-  return async (request, owner) => {
-    if (request.method !== 'POST') return goOn(request, owner)
+  return async (request, about) => {
+    if (request.method !== 'POST') return goOn(request, about)
     const body = await request.text()
     const again = new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal })
-    if (!opensSession(body)) return goOn(again, owner)
-    tally.check(owner)
-    const answer = await berths.make().server(again, { service, owner })
-    tally.begun(owner, answer.headers.get('mcp-session-id'))
+    if (!opensSession(body)) return goOn(again, about)
+    tally.check(about.owner)
+    const answer = await berths.make().server(again, { service, ...about })
+    tally.begun(about.owner, answer.headers.get('mcp-session-id'))
     return answer
   }
 }

@@ -11,8 +11,8 @@ import type { Spoken } from './rpc-text.ts'
 export interface Conversation extends LineEvents {
   readonly owner: string
   use(line: Line): void
-  /** Rejects with what the line refuses. */
-  post(messages: readonly Spoken[], request: Request): Promise<Response>
+  /** Rejects with what the line refuses. `refused`: how the caller of the request is told that no answer will come. */
+  post(messages: readonly Spoken[], request: Request, refused: SayRefused): Promise<Response>
   /** The stream of what belongs to no call; one at a time. Throws `session.listening`. */
   listen(signal: AbortSignal): Response
   close(): void
@@ -25,8 +25,6 @@ export interface ConversationOptions {
   readonly owner: string
   readonly now: () => number
   readonly keepAliveMs: number
-  /** How the caller of a request is told that no answer will come. */
-  readonly refusedFor: (request: Request) => SayRefused
   readonly over: () => void
 }
 
@@ -61,7 +59,7 @@ const deliver = async (line: Line | undefined, messages: readonly Spoken[], abou
   for (const { text } of messages) await line.send(text, about)
 }
 
-export const createConversation = ({ id, owner, now, keepAliveMs, refusedFor, over }: ConversationOptions): Conversation => {
+export const createConversation = ({ id, owner, now, keepAliveMs, over }: ConversationOptions): Conversation => {
   let usedAt = now()
   let line: Line | undefined
   let listener: EventWriter | undefined
@@ -98,10 +96,10 @@ export const createConversation = ({ id, owner, now, keepAliveMs, refusedFor, ov
     use: (made) => void (line = made),
     message,
     ended: finish,
-    async post(messages, request) {
+    async post(messages, request, refused) {
       used()
       const requests = messages.flatMap(({ message }) => (isRequest(message) ? [message] : []))
-      const stream = requests.length > 0 ? calls.open(requests, refusedFor(request)) : undefined
+      const stream = requests.length > 0 ? calls.open(requests, refused) : undefined
       if (stream && !listener) held.release(stream)
       await deliver(done ? undefined : line, messages, [...request.headers].flat()).catch((error: unknown) => {
         stream?.end()

@@ -1,7 +1,7 @@
 // A server behind a line, served as Streamable HTTP: each session has a line of its own, and every message finds the stream it belongs to (MCP 2025-11-25 transports).
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Dial } from '../ports/lines.ts'
+import type { Dial, SessionCall } from '../ports/lines.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import { createConversation } from './line-conversation.ts'
@@ -20,11 +20,8 @@ export interface LineServerDeps {
   readonly most: number
 }
 
-/**
- * Answers one request of a Streamable HTTP client. `owner`: whose sessions it may use; the caller has been let in already. `id`: of the session, should it open
- * one. Rejects with `Refusal`.
- */
-export type LineServer = (request: Request, owner: string, id?: string) => Promise<Response>
+/** Answers one request of a Streamable HTTP client, which has been let in already. `id`: of the session, should it open one. Rejects with `Refusal`. */
+export type LineServer = (request: Request, about: SessionCall, id?: string) => Promise<Response>
 
 /** Largest message of a server on a line, bytes. */
 export const mostMessageBytes = 67_108_864
@@ -63,7 +60,7 @@ export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, m
       conversations.delete(id)
       unwatch()
     }
-    const conversation = createConversation({ id, owner, now: runtime.now, keepAliveMs, refusedFor: (asking) => refusedOf(runtime.log, service.id, asking), over })
+    const conversation = createConversation({ id, owner, now: runtime.now, keepAliveMs, over })
     conversations.set(id, conversation)
     const unwatch = watch.service(service, conversation.close, () => conversation.idleSince() < runtime.now() - idleMs)
     try {
@@ -74,7 +71,7 @@ export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, m
       throw error
     }
   }
-  return async (request, owner, id = encodeBase64url(runtime.random(32))) => {
+  return async (request, { owner, asked }, id = encodeBase64url(runtime.random(32))) => {
     if (request.method === 'GET') return find(request, owner).listen(request.signal)
     if (request.method === 'DELETE') {
       find(request, owner).close()
@@ -82,10 +79,10 @@ export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, m
     }
     const text = await request.text()
     const messages = messagesOf(text)
-    if (!opensSession(text)) return find(request, owner).post(messages, request)
+    if (!opensSession(text)) return find(request, owner).post(messages, request, refusedOf(runtime.log, asked))
     const conversation = await begin(request, owner, lineSession(id))
     try {
-      return await conversation.post(messages, request)
+      return await conversation.post(messages, request, refusedOf(runtime.log, asked))
     } catch (error) {
       conversation.close()
       throw error

@@ -69,8 +69,8 @@ const createTransportMemory = (written: Transport | 'auto', now: () => number) =
 
 const orForget =
   (server: LineServer, forget: () => void): LineServer =>
-  (request, owner) =>
-    server(request, owner).catch((error: unknown) => {
+  (request, about) =>
+    server(request, about).catch((error: unknown) => {
       // It may be another server by now: the next session finds out.
       if (error instanceof Refusal && error.code.startsWith('upstream.') && !error.detail.refused) forget()
       throw error
@@ -106,7 +106,7 @@ export const createReach = (service: Service, { runtime, endpointOf, watch, most
   const known = orForget(server, forget)
 
   /** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */
-  const find: LineServer = async (request, owner) => {
+  const find: LineServer = async (request, about) => {
     const body = await request.text()
     const answer = await overFetch(request, body)
     if (!mayBeLegacy.has(answer.status)) {
@@ -117,7 +117,7 @@ export const createReach = (service: Service, { runtime, endpointOf, watch, most
     const again = (): Response => new Response(said, { status: answer.status, headers: answer.headers })
     if (isModernError(new TextDecoder().decode(said))) return again()
     try {
-      const opened = await server(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), owner)
+      const opened = await server(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), about)
       learn('sse')
       return opened
     } catch (error) {
@@ -131,6 +131,6 @@ export const createReach = (service: Service, { runtime, endpointOf, watch, most
   return {
     server,
     needed: (session, opening) => isLine(session) || speaks() === 'sse' || (opening && speaks() === 'auto'),
-    ask: (request, owner) => (isLine(request.headers.get('mcp-session-id')) ? server : speaks() === 'sse' ? known : find)(request, owner),
+    ask: (request, about) => (isLine(request.headers.get('mcp-session-id')) ? server : speaks() === 'sse' ? known : find)(request, about),
   }
 }

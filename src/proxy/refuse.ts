@@ -1,11 +1,10 @@
 // How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its clients need to read it, and one line in the log.
 import { fieldOf } from '../kit/http.ts'
 import { personKey } from '../kit/person-key.ts'
-import { levelOf, refusalOf, refusedFields } from '../kit/refusal-log.ts'
+import { levelOf, refusalOf, type RefusedRequest, refusedFields } from '../kit/refusal-log.ts'
 import { rpcError, rpcErrorText } from '../kit/refusal.ts'
 import type { Refusal, RefusalCode, RequestFacts, SayRefused } from '../kit/refusal.ts'
 import type { Admission, Head, Refuse, RefusedCall } from '../ports/calls.ts'
-import type { Principal } from '../ports/people.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { Cors } from './cors.ts'
 
@@ -28,13 +27,21 @@ export const sayRefused = (log: Log, refusal: Refusal, { id, head, admitted }: {
   return rpcErrorText(refusal, id, head.requestId)
 }
 
-/** The same behind an answer that is fetched like any other server's: of the caller there is what stands in the request. */
+/** An admitted call as its refusals are logged; plain data, because a session may live in another process than the one that let the call in. */
+export const askedOf = ({ method, target, ip, requestId }: Head, admitted: Pick<Admission, 'address' | 'principal'>): RefusedRequest => ({
+  ...factsOf(admitted),
+  method,
+  path: target.split('?', 1)[0] ?? '',
+  ip,
+  requestId,
+})
+
+/** The same where only that is known of the call. */
 export const refusedOf =
-  (log: Log, service: string, { method, headers }: Pick<Request, 'method' | 'headers'>, principal?: Principal): SayRefused =>
+  (log: Log, asked: RefusedRequest): SayRefused =>
   (refusal, id) => {
-    const requestId = headers.get('x-request-id') ?? ''
-    log(levelOf(refusal), 'refused', refusedFields(refusal, { service, client: principal?.clientId, person: principal && personKey(principal.person), method, requestId }))
-    return rpcErrorText(refusal, id, requestId)
+    log(levelOf(refusal), 'refused', refusedFields(refusal, asked))
+    return rpcErrorText(refusal, id, asked.requestId)
   }
 
 /** Seed 001: a plain sentence, no JSON. Beside a challenge (RFC 6750 §3.1) the OAuth error; everywhere else JSON-RPC. */

@@ -1,15 +1,22 @@
 // What an operator finds in the log of a request that was refused: one line, its code, why, and whose request it was, the same on every runtime.
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createBrowser } from '../houses/browser.ts'
+import { askModern, beginLegacy, lastOf } from '../houses/eras.ts'
 import { type House, houses, type LogLine } from '../houses/houses.ts'
+import { itWhere } from '../houses/it-where.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
 import { authorizeUrl, type Client, form, logIn, refresh, register, type Tokens } from '../houses/login.ts'
 import { callerOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
+import { call, until } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { serverScript } from '../stdio/world.ts'
 
 let upstream: Upstream
-beforeAll(async () => void (upstream = await openUpstream()))
-afterAll(() => upstream.close())
+let legacy: LegacyUpstream
+beforeAll(async () => {
+  ;[upstream, legacy] = await Promise.all([openUpstream(), openLegacyUpstream()])
+})
+afterAll(() => Promise.all([upstream.close(), legacy.close()]))
 
 interface Scene {
   readonly house: House
@@ -80,10 +87,17 @@ const kinds: readonly Kind[] = [
   ['login.link-spent', (s) => browserAsks(s, '/?t=secret'), () => ({ level: 'info', status: 403, why: 'unknown, used or expired', method: 'GET', path: '/' })],
 ]
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(houses)('%s', (where, open) => {
   let scene: Scene
   beforeAll(async () => {
-    const services = { gone: { url: 'http://127.0.0.1:9/mcp' }, open: { url: 'http://127.0.0.1:9/mcp', auth_required: false } }
+    // A command that streams every answer, so that its end is told on a stream.
+    const command = { small: { command: process.execPath, args: [serverScript, '--plain'], sandbox: 'none' as const, reconnect_after: 60_000 } }
+    const services = {
+      gone: { url: 'http://127.0.0.1:9/mcp' },
+      open: { url: 'http://127.0.0.1:9/mcp', auth_required: false },
+      line: { url: legacy.url, transport: 'sse' as const },
+      ...(where === 'in workerd' ? {} : command),
+    }
     const house = await open({ upstream: upstream.url, config: { cors: { allow_origins: ['https://app.test'] }, mcp_services: services } })
     const [{ client, tokens }, ended] = [await logIn(house), await logIn(house)]
     await house.fetch(`${house.origin}/oauth/revoke`, form({ client_id: ended.client.id, token: ended.tokens.refresh_token }))
@@ -105,6 +119,49 @@ describe.each(houses)('%s', (_, open) => {
     const lines = await found(requestId)
     expect(lines.map((one) => ({ ...one, fields: JSON.parse(JSON.stringify(one.fields)) as unknown }))).toEqual([
       { level, event: 'refused', fields: { refusal: code, ...fields, ip: '127.0.0.1', request_id: requestId } },
+    ])
+  })
+
+  const withIn = async (service: string) => {
+    const { client, tokens } = await logIn(scene.house, `${scene.house.origin}/${service}/mcp`)
+    return { client, caller: at(scene, `/${service}/mcp`, tokens.access_token) }
+  }
+  /** The one line about an answer that was refused on its stream. */
+  const onStream = async (answer: Response, service: string, client: Client) => {
+    expect(answer.status).toBe(200)
+    const requestId = answer.headers.get('x-request-id')
+    const { error } = await lastOf(answer)
+    const lines = await found(requestId)
+    expect(lines.map(({ level, fields }) => [level, fields])).toEqual([
+      [
+        'warn',
+        { refusal: (error.data as { code: string }).code, status: 502, why: expect.any(String) as string, method: 'POST', path: `/${service}/mcp`, service, client: client.id, person: 'local:ana', ip: '127.0.0.1', request_id: requestId },
+      ],
+    ])
+    return (error.data as { code: string }).code
+  }
+
+  it('says it as whole of a call whose stream had begun, at a server that speaks HTTP+SSE', async () => {
+    const { client, caller } = await withIn('line')
+    const { begun, session } = await beginLegacy(caller)
+    await begun.text()
+    const waiting = legacy.waiting.length
+    const answer = await caller.post({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'never', arguments: {} } }, session)
+    await until(() => legacy.waiting.length > waiting, 'the call')
+    for (const stream of legacy.streams.values()) stream.destroy()
+    expect(await onStream(answer, 'line', client)).toBe('upstream.unreachable')
+  })
+
+  itWhere(where !== 'in workerd')('says it as whole of a call whose stream had begun, at a command of another revision', async () => {
+    const { client, caller } = await withIn('small')
+    const streamed = await askModern(caller, 'tools/call', { name: 'progress', arguments: { steps: 1 } }, {}, { progressToken: 'p' })
+    expect(await streamed.text()).toContain('notifications/progress')
+    const answer = await askModern(caller, 'tools/call', { name: 'exit', arguments: {} })
+    const requestId = answer.headers.get('x-request-id')
+    await answer.text()
+    const lines = await found(requestId)
+    expect(lines.map(({ level, fields: { refusal, path, ip, service, client: of, person } }) => [level, refusal, path, ip, service, of, person])).toEqual([
+      ['warn', 'process.ended', '/small/mcp', '127.0.0.1', 'small', client.id, 'local:ana'],
     ])
   })
 

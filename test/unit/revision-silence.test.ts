@@ -24,7 +24,7 @@ const world = () => {
     return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
   }
   const tell = createTell({ ask, service: 'echo', name: 'Echo', timeoutMs })
-  const caller: Caller = { principal: undefined, owner: 'ana', url: 'https://mcp.test/mcp', headers: new Headers({ 'x-request-id': 'r1' }), signal: new AbortController().signal, refused: (refusal, id) => rpcErrorText(refusal, id, 'r1') }
+  const caller: Caller = { principal: undefined, owner: 'ana', url: 'https://mcp.test/mcp', headers: new Headers({ 'x-request-id': 'r1' }), signal: new AbortController().signal, asked: { method: 'POST', requestId: 'r1' }, refused: (refusal, id) => rpcErrorText(refusal, id, 'r1') }
   return { tell, caller, state, say: (text: string, at = -1) => streams.at(at)?.enqueue(utf8(text)), end: () => streams.at(-1)?.close() }
 }
 
