@@ -34,7 +34,12 @@ export const body = (bytes = 0): string => {
   return bytes <= small.length ? small : of(message + 'x'.repeat(bytes - small.length))
 }
 
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0
+/** The middle one; of an even number the mean of the two in the middle. */
+export const median = (numbers: readonly number[]): number => {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  const middle = sorted.slice((sorted.length - 1) >> 1, (sorted.length >> 1) + 1)
+  return middle.reduce((sum, one) => sum + one, 0) / middle.length
+}
 
 const headersOf = (token: string): Record<string, string> => ({ 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2025-11-25', authorization: `Bearer ${token}` })
 
@@ -84,20 +89,41 @@ const turn = (candidate: Candidate, { workload, connections, folder }: Load, sec
 /** Of each figure by itself. */
 export const mediansOf = (turns: ReadonlyMap<string, readonly Measured[]>): Map<string, Measured> => {
   const of = (all: readonly Measured[], key: keyof Measured): number => median(all.map((one) => one[key]))
-  return new Map([...turns].map(([name, all]) => [name, { perSecond: of(all, 'perSecond'), p50: of(all, 'p50'), p99: of(all, 'p99'), cpu: of(all, 'cpu') }]))
+  return new Map(
+    [...turns].map(([name, all]) => [
+      name,
+      { perSecond: of(all, 'perSecond'), p50: of(all, 'p50'), p99: of(all, 'p99'), cpu: of(all, 'cpu') },
+    ]),
+  )
 }
 
-/** Medians over the rounds. A turn that is not counted comes first, so that the first second of nobody is. */
-export const measure = async (candidates: readonly Candidate[], load: Load): Promise<Map<string, Measured>> => {
-  const able = candidates.filter((candidate) => candidate.url(load.workload) !== undefined)
-  const turns = new Map<string, Measured[]>(able.map(({ name }) => [name, []]))
-  writeFileSync(join(load.folder, 'body'), body(load.bodyBytes))
-  for (let round = -1; round < load.rounds; round++) {
-    for (const candidate of able) {
-      writeFileSync(join(load.folder, 'expected'), await expectedOf(candidate, load))
-      const measured = await turn(candidate, load, round < 0 ? Math.min(2, load.seconds) : load.seconds)
+/**
+ * Gives each candidate a turn in every round, in the reverse order every second time, so that a machine that gets faster or slower
+ * is the same to all. Round -1 is not counted: it warms up.
+ */
+export const turnByTurn = async <C extends { readonly name: string }, T>(
+  candidates: readonly C[],
+  rounds: number,
+  take: (candidate: C, round: number) => Promise<T>,
+): Promise<Map<string, T[]>> => {
+  const turns = new Map<string, T[]>(candidates.map(({ name }) => [name, []]))
+  for (let round = -1; round < rounds; round++) {
+    for (const candidate of round % 2 === 0 ? candidates : candidates.toReversed()) {
+      const measured = await take(candidate, round)
       if (round >= 0) turns.get(candidate.name)?.push(measured)
     }
   }
-  return mediansOf(turns)
+  return turns
+}
+
+export const measure = async (
+  candidates: readonly Candidate[],
+  load: Load,
+): Promise<Map<string, Measured[]>> => {
+  const able = candidates.filter((candidate) => candidate.url(load.workload) !== undefined)
+  writeFileSync(join(load.folder, 'body'), body(load.bodyBytes))
+  return turnByTurn(able, load.rounds, async (candidate, round) => {
+    writeFileSync(join(load.folder, 'expected'), await expectedOf(candidate, load))
+    return turn(candidate, load, round < 0 ? Math.min(2, load.seconds) : load.seconds)
+  })
 }

@@ -1,12 +1,13 @@
 // The gateways that are measured, each started with what it needs to serve the same calls.
 import { createPublicKey, type JsonWebKey } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { obtainToken } from '../scripts/harness/authorize.ts'
 import { freePort } from '../scripts/harness/free-port.ts'
 import { root } from '../scripts/harness/peers.ts'
 import { person } from '../scripts/harness/postern.ts'
+import { type Build, startGateway, thisCheckout } from './gateway.ts'
 import { has, pause, type Running, start } from './machine.ts'
 
 /** What the upstream answers, by the path it is asked at. */
@@ -37,34 +38,35 @@ const none = (): string => 'none'
 
 export const direct = (origin: string, upstream: Running): Candidate => ({ name: 'no gateway', job: 'the upstream itself', pids: [upstream.pid], url: (workload) => `${origin}/${workload}`, token: none, stop: async () => undefined })
 
-/** Postern from the source of this checkout, with its defaults but for the number of calls one person may have going. */
-export const startPostern = async (folder: string, origin: string): Promise<Candidate> => {
-  const state = join(folder, 'postern')
-  mkdirSync(state)
-  const services = Object.fromEntries(workloads.map((workload) => [`up-${workload}`, { url: `${origin}/${workload}` }]))
-  writeFileSync(join(state, 'config.yaml'), JSON.stringify({ local_users: [person], max_concurrent_calls: 100_000, max_open_streams: 100_000, mcp_services: services }))
-  const log = join(state, 'log')
-  const args = [join(root, 'src/cli/main.ts'), '--state', join(state, 'state'), '--port', '0', '--config', join(state, 'config.yaml')]
-  const running = start(process.execPath, args, { place: 'gateway', stdout: openSync(log, 'w') })
-  let url: string | undefined
-  for (let tries = 0; url === undefined; tries++) {
-    if (tries > 150) throw new Error(`Postern did not start:\n${readFileSync(log, 'utf8')}${running.output()}`)
-    await pause(100)
-    url = /"event":"listening","url":"([^"]+)"/.exec(readFileSync(log, 'utf8'))?.[1]
-  }
+/** Postern with its defaults but for the number of calls and streams that one person may have open. */
+export const startPostern = async (
+  folder: string,
+  origin: string,
+  build: Build = thisCheckout,
+): Promise<Candidate> => {
+  const services = Object.fromEntries(
+    workloads.map((workload) => [`up-${workload}`, { url: `${origin}/${workload}` }]),
+  )
+  const limits = { max_concurrent_calls: 100_000, max_open_streams: 100_000 }
+  const gateway = await startGateway(
+    folder,
+    { local_users: [person], ...limits, mcp_services: services },
+    build,
+  )
   const tokens = new Map<Workload, string>()
-  for (const workload of workloads) tokens.set(workload, await obtainToken(`${url}/up-${workload}/mcp`))
+  for (const workload of workloads)
+    tokens.set(workload, await obtainToken(`${gateway.origin}/up-${workload}/mcp`))
   return {
-    name: 'Postern',
+    name: build.name,
     job: 'token, audience, policy input, identity, assertion, audit record',
-    pids: [running.pid],
-    url: (workload) => `${url}/up-${workload}/mcp`,
+    pids: [gateway.running.pid],
+    url: (workload) => `${gateway.origin}/up-${workload}/mcp`,
     token: (workload) => tokens.get(workload) ?? '',
-    stop: () => running.stop(),
+    stop: () => gateway.running.stop(),
   }
 }
 
-/** The measure of performance.md: node:http and undici's dispatch, tuned. */
+/** The measure: node:http and undici's dispatch, tuned. */
 export const startMinimal = async (origin: string, mode: 'bare' | 'job', token: string): Promise<Candidate> => {
   const running = start(process.execPath, [join(root, 'bench/minimal.ts'), origin, mode, token], { place: 'gateway' })
   const [, port] = await running.until(/listening (\d+)/)

@@ -1,16 +1,18 @@
 // Logins and refreshes a second: Postern beside the smallest authorization server that does the job, and beside oidc-provider with everything in memory.
 import { execFile } from 'node:child_process'
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { root } from '../scripts/harness/peers.ts'
 import { table } from '../scripts/harness/table.ts'
 import { createBrowser } from '../test/houses/browser.ts'
 import { allow, authorizeUrl, person, register } from '../test/houses/login.ts'
-import { pause, placed, type Running, start } from './machine.ts'
+import { median, turnByTurn } from './calls.ts'
+import { type Build, startGateway, thisCheckout } from './gateway.ts'
+import { placed, type Running, start } from './machine.ts'
 import type { OAuthLoad, OAuthTold } from './oauth-load.ts'
 
-interface Server {
+export interface OAuthServer {
   readonly name: string
   readonly what: string
   readonly running: Running
@@ -22,37 +24,38 @@ const plainFetch: Fetch = (url, init) => fetch(url, { redirect: 'manual', ...ini
 const redirectUri = 'http://127.0.0.1:5000/cb'
 const cookieOf = (cookies: ReadonlyMap<string, string>): string => [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
 
-/** Postern from the source of this checkout, with its defaults: SQLite, and one person who has signed in and said yes. */
-const startPostern = async (folder: string): Promise<Server> => {
-  const state = join(folder, 'postern-oauth')
-  mkdirSync(state)
-  writeFileSync(join(state, 'config.yaml'), JSON.stringify({ local_users: [person], mcp_services: { echo: { url: 'http://127.0.0.1:9/mcp' } } }))
-  const log = join(state, 'log')
-  const profile = process.env['BENCH_PROFILE'] === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env['BENCH_PROFILE']}`]
-  const running = start(process.execPath, [...profile, join(root, 'src/cli/main.ts'), '--state', join(state, 'state'), '--port', '0', '--config', join(state, 'config.yaml')], { place: 'gateway', stdout: openSync(log, 'w') })
-  let origin: string | undefined
-  for (let tries = 0; origin === undefined; tries++) {
-    if (tries > 150) throw new Error(`Postern did not start:\n${readFileSync(log, 'utf8')}${running.output()}`)
-    await pause(100)
-    origin = /"event":"listening","url":"([^"]+)"/.exec(readFileSync(log, 'utf8'))?.[1]
-  }
+/** Postern with its defaults: SQLite, and one person who has signed in and said yes. */
+export const startPosternOAuth = async (
+  folder: string,
+  build: Build = thisCheckout,
+): Promise<OAuthServer> => {
+  const config = { local_users: [person], mcp_services: { echo: { url: 'http://127.0.0.1:9/mcp' } } }
+  const { origin, running } = await startGateway(folder, config, build)
   const house = { origin, fetch: plainFetch }
-  const client = await register(house, { redirect_uris: [redirectUri] })
+  // Somebody whose client is called back at a loopback address is asked each time; an answer is remembered for an https address.
+  const callback = 'https://client.example/cb'
+  const client = await register(house, { redirect_uris: [callback] })
   const resource = `${origin}/echo/mcp`
   const browser = createBrowser(plainFetch, origin)
   await allow(browser, authorizeUrl(house, client, { resource }).url)
-  const load = { origin, authorizePath: '/oauth/authorize', tokenPath: '/oauth/token', jwksPath: '/oauth/jwks', clientId: client.id, redirectUri, resource, scope: 'mcp', cookies: [cookieOf(browser.cookies)] }
-  return { name: 'Postern', what: 'SQLite (WAL, synchronous NORMAL), sealed records, remembered consent, registered client, audit record', running, load }
+  const paths = { authorizePath: '/oauth/authorize', tokenPath: '/oauth/token', jwksPath: '/oauth/jwks' }
+  const cookies = [cookieOf(browser.cookies)]
+  return {
+    name: build.name,
+    what: 'SQLite (WAL, synchronous NORMAL), sealed records, remembered consent, registered client, audit record',
+    running,
+    load: { origin, ...paths, clientId: client.id, redirectUri: callback, resource, scope: 'mcp', cookies },
+  }
 }
 
-const startMinimal = async (folder: string): Promise<Server> => {
+const startMinimal = async (folder: string): Promise<OAuthServer> => {
   const running = start(process.execPath, [join(root, 'bench/minimal-oauth.ts'), folder], { place: 'gateway' })
   const { origin, session } = JSON.parse((await running.until(/listening (\{.*\})/))[1] ?? '') as { origin: string; session: string }
   const load = { origin, authorizePath: '/authorize', tokenPath: '/token', jwksPath: '/jwks', clientId: 'bench', redirectUri, resource: 'https://bench.example/mcp', scope: 'mcp', cookies: [`session=${session}`] }
   return { name: 'minimal server', what: 'SQLite (WAL, synchronous NORMAL), hashed tokens, one client', running, load }
 }
 
-const startProvider = async (people: number): Promise<Server> => {
+const startProvider = async (people: number): Promise<OAuthServer> => {
   const running = start(process.execPath, [join(root, 'bench/oidc-provider.ts')], { place: 'gateway' })
   const { origin, resource } = JSON.parse((await running.until(/listening (\{.*\})/))[1] ?? '') as { origin: string; resource: string }
   const load = { origin, authorizePath: '/auth', tokenPath: '/token', jwksPath: '/jwks', clientId: 'bench', redirectUri, resource, scope: 'mcp' }
@@ -69,7 +72,7 @@ const startProvider = async (people: number): Promise<Server> => {
   return { name: `oidc-provider ${version}`, what: 'its memory adapter', running, load: { ...load, cookies } }
 }
 
-const turn = async (server: Server, step: OAuthLoad['step'], people: number, seconds: number): Promise<OAuthTold> => {
+const turn = async (server: OAuthServer, step: OAuthLoad['step'], people: number, seconds: number): Promise<OAuthTold> => {
   const { name, load, running } = server
   const [program, args] = placed('load', process.execPath, [join(root, 'bench/oauth-load.ts'), JSON.stringify({ ...load, step, people, seconds, pid: running.pid } satisfies OAuthLoad)])
   const { stdout } = await promisify(execFile)(program, args).catch((error: Error) => {
@@ -81,22 +84,49 @@ const turn = async (server: Server, step: OAuthLoad['step'], people: number, sec
   return told
 }
 
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[numbers.length >> 1] ?? 0
-const titles = { exchange: 'code exchanges: the token request alone', refresh: 'refreshes', login: 'logins: authorize with a session and a remembered answer, then the token request' } as const
+export const oauthSteps = {
+  exchange: 'code exchanges: the token request alone',
+  refresh: 'refreshes',
+  login: 'logins: authorize with a session and a remembered answer, then the token request',
+} as const
+
+export interface OAuthLoadOptions {
+  readonly rounds: number
+  readonly seconds: number
+  readonly people?: number
+}
+
+/** Every turn of each server. */
+export const measureStep = (
+  servers: readonly OAuthServer[],
+  step: OAuthLoad['step'],
+  { rounds, seconds, people = 32 }: OAuthLoadOptions,
+): Promise<Map<string, OAuthTold[]>> =>
+  turnByTurn(servers, rounds, (server, round) => turn(server, step, people, round < 0 ? 1 : seconds))
+
+export const rateOf = ({ done, seconds }: OAuthTold): number => done / seconds
 
 /** One table for each step: a row a server, with its ratio to the minimal one. */
-export const measureOAuth = async ({ folder, rounds, seconds, people = 32 }: { readonly folder: string; readonly rounds: number; readonly seconds: number; readonly people?: number }): Promise<void> => {
-  const servers = [await startPostern(folder), await startMinimal(folder), await startProvider(people)]
+export const measureOAuth = async (folder: string, options: OAuthLoadOptions): Promise<void> => {
+  const { people = 32 } = options
+  const servers = [await startPosternOAuth(folder), await startMinimal(folder), await startProvider(people)]
   try {
-    for (const step of ['exchange', 'refresh', 'login'] as const) {
-      const turns = new Map<string, OAuthTold[]>(servers.map(({ name }) => [name, []]))
-      for (const server of servers) await turn(server, step, people, 1)
-      for (let round = 0; round < rounds; round++) for (const server of servers) turns.get(server.name)?.push(await turn(server, step, people, seconds))
-      const of = (name: string, what: (one: OAuthTold) => number): number => median((turns.get(name) ?? []).map(what))
-      const rate = ({ done, seconds: took }: OAuthTold): number => done / took
-      const base = of('minimal server', rate)
-      const rows = servers.map(({ name, what }) => [name, Math.round(of(name, rate)).toLocaleString('en-US'), (of(name, rate) / base).toFixed(2), of(name, ({ cpu }) => cpu).toFixed(0), of(name, ({ p50 }) => p50).toFixed(1), of(name, ({ p99 }) => p99).toFixed(1), what])
-      console.log(`\n${titles[step]}, ${people} people at once\n${table([['server', 'a second', '× minimal', 'CPU µs', 'p50 ms', 'p99 ms', 'with'], ...rows])}`)
+    for (const [step, title] of Object.entries(oauthSteps) as [OAuthLoad['step'], string][]) {
+      const turns = await measureStep(servers, step, options)
+      const of = (name: string, what: (one: OAuthTold) => number): number =>
+        median((turns.get(name) ?? []).map(what))
+      const base = of('minimal server', rateOf)
+      const rows = servers.map(({ name, what }) => [
+        name,
+        Math.round(of(name, rateOf)).toLocaleString('en-US'),
+        (of(name, rateOf) / base).toFixed(2),
+        of(name, ({ cpu }) => cpu).toFixed(0),
+        of(name, ({ p50 }) => p50).toFixed(1),
+        of(name, ({ p99 }) => p99).toFixed(1),
+        what,
+      ])
+      const heading = ['server', 'a second', '× minimal', 'CPU µs', 'p50 ms', 'p99 ms', 'with']
+      console.log(`\n${title}, ${people} people at once\n${table([heading, ...rows])}`)
     }
   } finally {
     for (const { running } of servers) await running.stop()

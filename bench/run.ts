@@ -1,11 +1,13 @@
 // `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one run on this machine.
-// Options: --rounds 3 --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
+// Options: --rounds 3 (6 with --against) --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
+// --against COMMIT: that commit's gateway beside this checkout's, and nothing else (against.ts).
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { table } from '../scripts/harness/table.ts'
-import { measure, type Load, type Measured } from './calls.ts'
+import { measureAgainst } from './against.ts'
+import { measure, mediansOf, type Load, type Measured } from './calls.ts'
 import { type Candidate, direct, startCaddy, startHaproxy, startMinimal, startNginx, startPostern, startUpstream } from './candidates.ts'
 import { has, machine } from './machine.ts'
 import { measureOAuth } from './oauth.ts'
@@ -15,16 +17,21 @@ import { plainWorker, startWorkers } from './workers.ts'
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string' },
     seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '1,32,256' },
     only: { type: 'string', default: 'oauth,streams,calls,answers,bodies,stdio,workers' },
     streams: { type: 'string', default: '5000' },
     without: { type: 'string', default: '' },
+    against: { type: 'string' },
   },
 })
 const sections = new Set(values.only.split(','))
 const without = new Set(values.without.split(','))
+// Before and after take turns in either order, so an even number.
+const rounds = Number(values.rounds ?? (values.against === undefined ? 3 : 6))
+const seconds = Number(values.seconds)
+const connectionCounts = values.connections.split(',').map(Number)
 
 for (const program of ['wrk', 'cc']) {
   if (has(program)) continue
@@ -37,7 +44,8 @@ process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
 const count = (n: number): string => Math.round(n).toLocaleString('en-US')
 
 /** One table: a row a candidate, with its ratio to the measure. */
-const show = (title: string, results: ReadonlyMap<string, Measured>, candidates: readonly Pick<Candidate, 'name' | 'job'>[], measureName = 'minimal proxy'): void => {
+const show = (title: string, turns: ReadonlyMap<string, readonly Measured[]>, candidates: readonly Pick<Candidate, 'name' | 'job'>[], measureName = 'minimal proxy'): void => {
+  const results = mediansOf(turns)
   const base = results.get(measureName)
   const rows = candidates.flatMap(({ name, job }) => {
     const one = results.get(name)
@@ -48,7 +56,12 @@ const show = (title: string, results: ReadonlyMap<string, Measured>, candidates:
 }
 
 console.log(machine())
-if (sections.delete('oauth')) await measureOAuth({ folder, rounds: Number(values.rounds), seconds: Number(values.seconds) })
+if (values.against !== undefined) {
+  const options = { commit: values.against, folder, rounds, seconds, connections: connectionCounts, streams: Number(values.streams), sections }
+  await measureAgainst(options)
+  process.exit()
+}
+if (sections.delete('oauth')) await measureOAuth(folder, { rounds, seconds })
 if (sections.size === 0) process.exit(0)
 
 const overHttp = async (): Promise<void> => {
@@ -65,7 +78,7 @@ const overHttp = async (): Promise<void> => {
   ])
   const candidates: readonly Candidate[] = [direct(upstream.origin, upstream.process), postern, minimal, ...peers.filter((peer) => peer !== undefined)]
   const pair = [postern, minimal]
-  const load = (more: Partial<Load>): Load => ({ workload: 'json', connections: 32, rounds: Number(values.rounds), seconds: Number(values.seconds), folder, ...more })
+  const load = (more: Partial<Load>): Load => ({ workload: 'json', connections: 32, rounds, seconds, folder, ...more })
 
   // First, while no gateway has memory to spare from other work.
   if (sections.has('streams')) {
@@ -75,7 +88,7 @@ const overHttp = async (): Promise<void> => {
   }
 
   if (sections.has('calls')) {
-    for (const connections of values.connections.split(',').map(Number)) show(`tools/call, JSON answer, ${connections} connections`, await measure(candidates, load({ connections })), candidates)
+    for (const connections of connectionCounts) show(`tools/call, JSON answer, ${connections} connections`, await measure(candidates, load({ connections })), candidates)
   }
   if (sections.has('answers')) {
     show('tools/call, answered as an event stream, 32 connections', await measure(candidates, load({ workload: 'sse' })), candidates)
@@ -92,8 +105,8 @@ const overStdio = async (): Promise<void> => {
   for (const [what, command] of await stdioServers()) {
     const place = mkdtempSync(join(folder, 'stdio-'))
     const bridges = await startBridges(place, command)
-    for (const connections of values.connections.split(',').map(Number)) {
-      show(`tools/call to one warm process of ${what}, ${connections} connections`, await measureBridges(bridges, { connections, rounds: Number(values.rounds), seconds: Number(values.seconds) }), bridges, 'minimal bridge')
+    for (const connections of connectionCounts) {
+      show(`tools/call to one warm process of ${what}, ${connections} connections`, await measureBridges(bridges, { connections, rounds, seconds }), bridges, 'minimal bridge')
     }
     await Promise.all(bridges.map(({ process: running }) => running.stop()))
   }
@@ -104,11 +117,12 @@ if (sections.has('stdio')) await overStdio()
 if (sections.has('workers')) {
   const upstream = await startUpstream(folder)
   const workers = await startWorkers(folder, upstream.origin)
-  const load = { workload: 'json' as const, connections: 32, rounds: Number(values.rounds), seconds: Number(values.seconds), folder }
+  const load = { workload: 'json' as const, connections: 32, rounds, seconds, folder }
   const results = await measure(workers, load)
   show('tools/call on Workers (workerd), JSON answer, 32 connections', results, workers, plainWorker)
+  const medians = mediansOf(results)
   // A runtime of one thread: what a call costs is what it may serve, also where the computer has other work.
-  const shares = workers.map(({ name }) => `${name} ${((results.get(plainWorker)?.cpu ?? 0) / (results.get(name)?.cpu ?? 1)).toFixed(2)}`)
+  const shares = workers.map(({ name }) => `${name} ${((medians.get(plainWorker)?.cpu ?? 0) / (medians.get(name)?.cpu ?? 1)).toFixed(2)}`)
   console.log(`\nThe plain Worker’s processor time for a call, divided by that of each: ${shares.join(' · ')}`)
   await Promise.all([...workers.map(({ stop }) => stop()), upstream.process.stop()])
 }

@@ -1,11 +1,12 @@
 // One warm process on standard input and output behind each bridge: calls a second through one session, bridge and process on one core.
-import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { obtainToken } from '../scripts/harness/authorize.ts'
 import { freePort } from '../scripts/harness/free-port.ts'
 import { ensurePeer, root } from '../scripts/harness/peers.ts'
 import { person } from '../scripts/harness/postern.ts'
-import { drive, type Measured, mediansOf } from './calls.ts'
+import { drive, type Measured, turnByTurn } from './calls.ts'
+import { type Build, startGateway, thisCheckout } from './gateway.ts'
 import { pause, type Running, start } from './machine.ts'
 
 export interface BridgeCandidate {
@@ -27,22 +28,23 @@ export const stdioServers = async (): Promise<readonly (readonly [string, Comman
 
 const token = 'bench'
 
-const startPostern = async (folder: string, [command, ...args]: Command): Promise<BridgeCandidate> => {
-  const state = join(folder, 'postern-stdio')
-  mkdirSync(state)
+export const startPosternBridge = async (
+  folder: string,
+  [command, ...args]: Command,
+  build: Build = thisCheckout,
+): Promise<BridgeCandidate> => {
   // A server that is isolated costs more to start and nothing for a call; here all are started alike.
   const service = { command, args, sandbox: 'none' }
-  writeFileSync(join(state, 'config.yaml'), JSON.stringify({ local_users: [person], max_concurrent_calls: 100_000, mcp_services: { bridged: service } }))
-  const log = join(state, 'log')
-  const process_ = start(process.execPath, [join(root, 'src/cli/main.ts'), '--state', join(state, 'state'), '--port', '0', '--config', join(state, 'config.yaml')], { place: 'gateway', stdout: openSync(log, 'w') })
-  for (let tries = 0; tries < 150; tries++) {
-    await pause(100)
-    const url = /"event":"listening","url":"([^"]+)"/.exec(readFileSync(log, 'utf8'))?.[1]
-    if (url === undefined) continue
-    const resource = `${url}/bridged/mcp`
-    return { name: 'Postern', job: 'token, audience, policy input, session owner, audit record', url: resource, token: await obtainToken(resource), process: process_ }
+  const config = { local_users: [person], max_concurrent_calls: 100_000, mcp_services: { bridged: service } }
+  const { origin, running } = await startGateway(folder, config, build)
+  const url = `${origin}/bridged/mcp`
+  return {
+    name: build.name,
+    job: 'token, audience, policy input, session owner, audit record',
+    url,
+    token: await obtainToken(url),
+    process: running,
   }
-  throw new Error(`Postern did not start:\n${readFileSync(log, 'utf8')}${process_.output()}`)
 }
 
 const startMinimalBridge = async (command: Command): Promise<BridgeCandidate> => {
@@ -62,7 +64,7 @@ const startPublished = async (name: string, args: (port: number) => readonly str
 
 export const startBridges = (folder: string, command: Command): Promise<readonly BridgeCandidate[]> =>
   Promise.all([
-    startPostern(folder, command),
+    startPosternBridge(folder, command),
     startMinimalBridge(command),
     startPublished('supergateway', (port) => ['--stdio', command.map((word) => `"${word}"`).join(' '), '--outputTransport', 'streamableHttp', '--stateful', '--logLevel', 'none', '--port', String(port)]),
     startPublished('mcp-proxy', (port) => ['--host', '127.0.0.1', '--port', String(port), '--server', 'stream', '--', ...command]),
@@ -97,22 +99,23 @@ export interface BridgeLoad {
   readonly seconds: number
 }
 
-/** Medians over the rounds, all in one session and so with one process; a turn that is not counted comes first. */
-export const measureBridges = async (candidates: readonly BridgeCandidate[], { connections, rounds, seconds }: BridgeLoad): Promise<Map<string, Measured>> => {
-  const turns = new Map<string, Measured[]>(candidates.map(({ name }) => [name, []]))
+/** Every turn of each, all in one session and so with one process. */
+export const measureBridges = async (
+  candidates: readonly BridgeCandidate[],
+  { connections, rounds, seconds }: BridgeLoad,
+): Promise<Map<string, Measured[]>> => {
   const sessions = new Map<string, string>()
   for (const candidate of candidates) sessions.set(candidate.name, await beginSession(candidate))
-  for (let round = -1; round < rounds; round++) {
-    for (const { name, url, token: TOKEN, process: { pid } } of candidates) {
-      // Ids of their own for each turn: what was cut off at the end of the one before is nobody's any more.
-      const env = { TOKEN, SESSION: sessions.get(name) ?? '', BASE: String((round + 1) * 1_000_000) }
-      const measured = await drive({ name, url, pids: [pid], connections, seconds: round < 0 ? Math.min(2, seconds) : seconds, script: 'stdio.lua', env })
-      if (round >= 0) turns.get(name)?.push(measured)
-    }
-  }
+  const turns = await turnByTurn(candidates, rounds, ({ name, url, token: TOKEN, process: { pid } }, round) => {
+    // Ids of their own for each turn: what was cut off at the end of the one before is nobody's any more.
+    const env = { TOKEN, SESSION: sessions.get(name) ?? '', BASE: String((round + 1) * 1_000_000) }
+    const length = round < 0 ? Math.min(2, seconds) : seconds
+    return drive({ name, url, pids: [pid], connections, seconds: length, script: 'stdio.lua', env })
+  })
   for (const candidate of candidates) {
     const session = sessions.get(candidate.name) ?? ''
-    if (session !== '') await (await fetch(candidate.url, { method: 'DELETE', headers: headersOf(candidate, session) })).text()
+    if (session === '') continue
+    await (await fetch(candidate.url, { method: 'DELETE', headers: headersOf(candidate, session) })).text()
   }
-  return mediansOf(turns)
+  return turns
 }

@@ -1,10 +1,11 @@
-// The Workers house in workerd, beside a Worker that passes calls on and does nothing else, and beside one that makes only the web calls which cannot be done without.
+// Postern in workerd, beside a Worker that passes calls on and does nothing else, and beside one that makes only the web calls which cannot be done without.
 import { randomBytes } from 'node:crypto'
 import { openSync } from 'node:fs'
 import { join } from 'node:path'
 import { logIn, person } from '../test/houses/login.ts'
 import { startWorkerd, type Workerd, type WorkerdOptions } from '../test/houses/workerd.ts'
 import type { Candidate } from './candidates.ts'
+import type { Build } from './gateway.ts'
 import { pin } from './machine.ts'
 
 interface Way {
@@ -28,12 +29,26 @@ const loggedIn = async ({ origin }: Workerd): Promise<Way> => {
   return { path: '/echo/mcp', token: tokens.access_token }
 }
 
-const startPostern = (folder: string, upstream: string, level: 'info' | 'warn'): Promise<Candidate> => {
-  const config = { local_users: [person], mcp_services: { echo: { url: `${upstream}/json` } }, max_concurrent_calls: 100_000 }
-  const vars = { SESSION_SECRET: randomBytes(32).toString('hex'), LOG_LEVEL: level, POSTERN_CONFIG: config }
+export const startPosternWorker = (
+  folder: string,
+  upstream: string,
+  level: 'info' | 'warn',
+  build?: Build,
+): Promise<Candidate> => {
+  const services = { echo: { url: `${upstream}/json` } }
+  const config = { local_users: [person], mcp_services: services, max_concurrent_calls: 100_000 }
+  const vars = {
+    SESSION_SECRET: randomBytes(32).toString('hex'),
+    LOG_LEVEL: level,
+    POSTERN_CONFIG: config,
+  }
   const job = 'token, audience, policy input, identity, assertion'
-  const about = level === 'info' ? { name: 'Postern on Workers', job: `${job}, audit record` } : { name: 'with LOG_LEVEL=warn', job }
-  return startWorker(folder, about, { entry: 'src/worker/entry.ts', vars }, loggedIn)
+  const named =
+    level === 'info'
+      ? { name: 'Postern on Workers', job: `${job}, audit record` }
+      : { name: 'with LOG_LEVEL=warn', job }
+  const options = { entry: 'src/worker/entry.ts', vars, ...(build && { checkout: build.path }) }
+  return startWorker(folder, build ? { ...named, name: build.name } : named, options, loggedIn)
 }
 
 export const plainWorker = 'a plain Worker'
@@ -42,8 +57,8 @@ export const plainWorker = 'a plain Worker'
 export const startWorkers = async (folder: string, upstream: string): Promise<readonly Candidate[]> => {
   const vars = { UPSTREAM: upstream }
   return [
-    await startPostern(folder, upstream, 'info'),
-    await startPostern(folder, upstream, 'warn'),
+    await startPosternWorker(folder, upstream, 'info'),
+    await startPosternWorker(folder, upstream, 'warn'),
     await startWorker(folder, { name: 'the web calls alone', job: 'reads fields and bodies, sends as many; judges nothing' }, { entry: 'test/workers/floor.ts', vars }, plain),
     await startWorker(folder, { name: plainWorker, job: 'nothing' }, { entry: 'test/workers/plain.ts', vars }, plain),
   ]

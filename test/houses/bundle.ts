@@ -6,21 +6,22 @@ import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
-const checkout = fileURLToPath(new URL('../..', import.meta.url))
-const cache = join(checkout, 'node_modules', '.cache', 'postern-worker')
+const ownCheckout = fileURLToPath(new URL('../..', import.meta.url))
+const cache = join(ownCheckout, 'node_modules', '.cache', 'postern-worker')
 const kept = 20
 const inUseMs = 600_000
 
 /** Nothing is sent anywhere, and no outside name is asked. */
 export const wranglerEnv = { WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', CI: 'true' }
 
-const stampOf = (entry: string): string => {
-  const hash = createHash('sha256').update(entry)
+const stampOf = (entry: string, checkout: string): string => {
+  const hash = createHash('sha256').update(`${checkout} ${entry}`)
   const add = (path: string): void => {
     const { mtimeMs, size } = statSync(path)
     hash.update(`${path} ${mtimeMs} ${size}\n`)
   }
   for (const folder of ['src', 'test/workers']) {
+    if (!existsSync(join(checkout, folder))) continue
     for (const file of readdirSync(join(checkout, folder), { recursive: true, withFileTypes: true })) if (file.isFile()) add(join(file.parentPath, file.name))
   }
   for (const file of [entry, 'package.json', 'package-lock.json', 'wrangler.jsonc']) add(join(checkout, file))
@@ -37,8 +38,8 @@ const forgetOld = (): void => {
  * Builds `entry` (from the checkout) by `wrangler deploy --dry-run` with the wrangler.jsonc that is deployed; answers the path of the one JavaScript file.
  * Rejects with what wrangler printed.
  */
-export const bundleWorker = async (entry: string): Promise<string> => {
-  const stamp = stampOf(entry)
+export const bundleWorker = async (entry: string, checkout = ownCheckout): Promise<string> => {
+  const stamp = stampOf(entry, checkout)
   const folder = join(cache, stamp)
   const file = join(folder, `${basename(entry, '.ts')}.js`)
   if (existsSync(file)) return file
@@ -49,7 +50,7 @@ export const bundleWorker = async (entry: string): Promise<string> => {
   try {
     const wrangler = join(checkout, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
     await promisify(execFile)(process.execPath, [wrangler, 'deploy', entry, '--dry-run', '--outdir', draft], { cwd: checkout, env: { ...process.env, ...wranglerEnv } })
-    if (stampOf(entry) !== stamp) return await bundleWorker(entry)
+    if (stampOf(entry, checkout) !== stamp) return await bundleWorker(entry, checkout)
     rmSync(join(draft, `${basename(entry, '.ts')}.js.map`), { force: true })
     if (!existsSync(file)) renameSync(draft, folder)
   } catch (error) {

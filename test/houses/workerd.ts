@@ -11,6 +11,8 @@ import { bundleWorker } from './bundle.ts'
 export interface WorkerdOptions {
   /** The Worker's main file, from the checkout. Default: the deployed one with a clock that moves. */
   readonly entry?: string
+  /** Another checkout than this one. */
+  readonly checkout?: string
   /** Variables and secrets: in workerd they are the same. */
   readonly vars?: Readonly<Record<string, unknown>>
   /** Where the Durable Objects keep their databases; a folder of its own, removed at the end, when absent. */
@@ -19,7 +21,7 @@ export interface WorkerdOptions {
   readonly stdout?: number
   /** A second isolate of the same Worker, with the same Durable Objects, at `twin`. Default false. */
   readonly twin?: boolean
-  /** Without them the Worker has neither STORE nor LINES. Default true. */
+  /** Without them the Worker has none of the Durable Objects that wrangler.jsonc binds. Default true. */
   readonly objects?: boolean
 }
 
@@ -34,36 +36,40 @@ export interface Workerd {
   close(signal?: NodeJS.Signals): Promise<void>
 }
 
-const checkout = fileURLToPath(new URL('../..', import.meta.url))
+const ownCheckout = fileURLToPath(new URL('../..', import.meta.url))
 
 // wrangler brings the runtime; the path of its program for this platform is all that is wanted.
-const fromWrangler = createRequire(join(checkout, 'node_modules', 'wrangler', 'package.json'))
+const fromWrangler = createRequire(join(ownCheckout, 'node_modules', 'wrangler', 'package.json'))
 const program = (fromWrangler('workerd') as { readonly default: string }).default
 
-/** JSON with its comments; no string in that file holds two slashes but the schema's name, which has none before it. */
-const wranglerConfig = JSON.parse(readFileSync(join(checkout, 'wrangler.jsonc'), 'utf8').replaceAll(/^\s*\/\/.*$/gm, '')) as {
+interface WranglerConfig {
   readonly compatibility_date: string
   readonly compatibility_flags: readonly string[]
+  readonly durable_objects: { readonly bindings: readonly { readonly name: string; readonly class_name: string }[] }
 }
+
+/** JSON with its comments; no string in that file holds two slashes but the schema's name, which has none before it. */
+const readWranglerConfig = (checkout: string): WranglerConfig =>
+  JSON.parse(readFileSync(join(checkout, 'wrangler.jsonc'), 'utf8').replaceAll(/^\s*\/\/.*$/gm, '')) as WranglerConfig
 
 const quoted = (text: string): string => JSON.stringify(text)
 
-const bindings = ({ vars = {}, objects = true }: WorkerdOptions, of?: string): string =>
+const bindings = ({ vars = {}, objects = true }: WorkerdOptions, { durable_objects: bound }: WranglerConfig, of?: string): string =>
   [
-    ...(objects ? [['STORE', 'RecordObject'], ['LINES', 'LineObject']] : []).map(
-      ([name, className]) => `(name = "${name}", durableObjectNamespace = (className = "${className}"${of === undefined ? '' : `, serviceName = "${of}"`}))`,
+    ...(objects ? bound.bindings : []).map(
+      ({ name, class_name: className }) => `(name = "${name}", durableObjectNamespace = (className = "${className}"${of === undefined ? '' : `, serviceName = "${of}"`}))`,
     ),
     ...Object.entries(vars).map(([name, value]) =>
       typeof value === 'string' ? `(name = ${quoted(name)}, text = ${quoted(value)})` : `(name = ${quoted(name)}, json = ${quoted(JSON.stringify(value))})`,
     ),
   ].join(',\n    ')
 
-const code = `  modules = [(name = "worker.js", esModule = embed "worker.js")],
-  compatibilityDate = ${quoted(wranglerConfig.compatibility_date)},
-  compatibilityFlags = [${wranglerConfig.compatibility_flags.map(quoted).join(', ')}],`
+const code = (wrangler: WranglerConfig): string => `  modules = [(name = "worker.js", esModule = embed "worker.js")],
+  compatibilityDate = ${quoted(wrangler.compatibility_date)},
+  compatibilityFlags = [${wrangler.compatibility_flags.map(quoted).join(', ')}],`
 
 /** workerd's own configuration language (workerd.capnp). Loopback is the internet of a test, and a request says in `X-Scheme` whether it came by https. */
-const configuration = (options: WorkerdOptions): string => `using Workerd = import "/workerd/workerd.capnp";
+const configuration = (options: WorkerdOptions, wrangler: WranglerConfig): string => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
@@ -77,29 +83,30 @@ const config :Workerd.Config = (
   ],
 );
 const worker :Workerd.Worker = (
-${code}
-  durableObjectNamespaces = [(className = "RecordObject", uniqueKey = "records", enableSql = true), (className = "LineObject", uniqueKey = "lines", enableSql = true)],
+${code(wrangler)}
+  durableObjectNamespaces = [${wrangler.durable_objects.bindings.map(({ name, class_name: className }) => `(className = "${className}", uniqueKey = "${name}", enableSql = true)`).join(', ')}],
   durableObjectStorage = (localDisk = "disk"),
   bindings = [
-    ${bindings(options)}
+    ${bindings(options, wrangler)}
   ],
 );
 const twin :Workerd.Worker = (
-${code}
+${code(wrangler)}
   bindings = [
-    ${bindings(options, 'main')}
+    ${bindings(options, wrangler, 'main')}
   ],
 );
 `
 
 /** Resolves when it listens; rejects with what it printed when it does not. */
 export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Workerd> => {
-  const bundle = await bundleWorker(options.entry ?? 'test/workers/entry.ts')
+  const checkout = options.checkout ?? ownCheckout
+  const bundle = await bundleWorker(options.entry ?? 'test/workers/entry.ts', checkout)
   const folder = mkdtempSync(join(tmpdir(), 'postern-workerd-'))
   const disk = options.disk ?? join(folder, 'disk')
   mkdirSync(disk, { recursive: true })
   copyFileSync(bundle, join(folder, 'worker.js'))
-  writeFileSync(join(folder, 'config.capnp'), configuration(options))
+  writeFileSync(join(folder, 'config.capnp'), configuration(options, readWranglerConfig(checkout)))
   const child = spawn(program, ['serve', join(folder, 'config.capnp'), `--directory-path=disk=${disk}`, '--control-fd=3'], { stdio: ['ignore', options.stdout ?? 'pipe', 'pipe', 'pipe'] })
   const lines: string[] = []
   const [, out, error, control] = child.stdio
