@@ -94,7 +94,7 @@ const takeHeaders = (desk: Desk, { own, from, to, origin }: Entry): void => {
   if (!isBranch(own['headers']) || desk.tree.get([...to, 'upstream_auth']) !== undefined) return
   for (const [name, value] of Object.entries(own['headers'])) {
     const at = [...from, 'headers', name]
-    if (isPerPerson(value)) desk.warnings.push({ key: keyText(at), origin: desk.tree.written(at)?.value ?? origin, what: 'is left out: {{…}} is filled in by the client for each person. The gateway tells the server who calls with the headers of identity' })
+    if (isPerPerson(value)) desk.warnings.push({ key: keyText(at), origin: desk.tree.written(at)?.value ?? origin, what: 'is ignored: only the client can fill in {{…}}. To tell the server who is calling, use identity.headers' })
     else {
       desk.tree.set([...to, 'upstream_auth', 'type'], 'static', origin)
       copy(desk, at, [...to, 'upstream_auth', 'headers', name], origin)
@@ -114,7 +114,7 @@ const fillBraces = (desk: Desk, entry: Entry): void => {
       return ''
     }
     const text = value.replaceAll(/\{(env|file):([^{}]+)\}/g, (_, kind: string, name: string) =>
-      kind === 'file' ? fault('holds {file:…}, which is not read here: set an environment variable and write {env:NAME}') : (desk.lookup(name) ?? fault(`environment variable ${name} is not set`)),
+      kind === 'file' ? fault('contains {file:…}, which is not supported: set an environment variable and write {env:NAME}') : (desk.lookup(name) ?? fault(`environment variable ${name} is not set`)),
     )
     desk.tree.set(path, text, origin.from === 'file' ? { ...origin, variables: ['env'] } : origin)
   }
@@ -129,17 +129,17 @@ const judge = (desk: Desk, { own, from, to, origin }: Entry): void => {
   for (const key of Object.keys(own)) {
     const meant = misplaced(key, desk.serviceKeys)
     if (meant === undefined) continue
-    const place = desk.serviceKeys.includes(meant) ? `${keyText([...to])}.${meant}` : meant === 'admins' ? 'admins, at the top' : `oauth_providers.<id>.${meant}`
-    fault(key, `is a setting of this gateway and is not read here: write it as ${place}`)
+    const place = desk.serviceKeys.includes(meant) ? `${keyText([...to])}.${meant}` : meant === 'admins' ? 'admins, at the top level' : `oauth_providers.<id>.${meant}`
+    fault(key, `is a gateway setting and has no effect here: write it as ${place}`)
   }
   const { envFile, source, oauth } = own
-  if (typeof envFile === 'string') fault('envFile', 'is not read here: write the variables under env, or start the gateway with --env-file and write ${NAME}')
-  if (source === 'extension' || (own['settings'] !== undefined && own['command'] === undefined && own['url'] === undefined)) fault(source === undefined ? 'settings' : 'source', 'is a server that a Zed extension starts: write its command')
+  if (typeof envFile === 'string') fault('envFile', 'is not supported: list the variables under env, or start the gateway with --env-file and write ${NAME}')
+  if (source === 'extension' || (own['settings'] !== undefined && own['command'] === undefined && own['url'] === undefined)) fault(source === undefined ? 'settings' : 'source', 'describes a server that a Zed extension starts: set its `command` instead')
   for (const key of choices) {
     const chosen = own[key]
-    if (Array.isArray(chosen) && chosen.length > 0 && !chosen.includes('*')) warn(key, 'is a choice of the client, and is not applied here: the gateway offers every tool of this server')
+    if (Array.isArray(chosen) && chosen.length > 0 && !chosen.includes('*')) warn(key, 'has no effect here: the gateway offers all tools of this server')
   }
-  if (isBranch(oauth) && Object.keys(oauth).length > 0) warn('oauth', `is not taken: the gateway registers itself at the server. To use this client, write it as ${keyText([...to])}.upstream_auth`)
+  if (isBranch(oauth) && Object.keys(oauth).length > 0) warn('oauth', `is ignored: the gateway registers its own OAuth client. To use this client, write it as ${keyText([...to])}.upstream_auth`)
 }
 
 /** Makes a service of the entry. */

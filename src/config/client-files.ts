@@ -58,7 +58,7 @@ const passOver = (tree: Tree, blocks: readonly Path[]): readonly Fault[] => {
   const origin = tree.written([first])?.key ?? { from: 'default' }
   for (const key of others) tree.drop(key)
   const named = others.slice(0, 8).map((key) => printable(key))
-  return [{ key: '', origin, what: `settings of a client, which are not read here: ${named.join(', ')}${others.length > named.length ? ` and ${others.length - named.length} more` : ''}` }]
+  return [{ key: '', origin, what: `settings of an MCP client are ignored: ${named.join(', ')}${others.length > named.length ? ` and ${others.length - named.length} more` : ''}` }]
 }
 
 /** An id that is neither an address of the gateway nor another service's. */
@@ -101,14 +101,14 @@ export const adoptClientFiles = (tree: Tree, lookup: Desk['lookup']): Adopted =>
     const faultsBefore = faults.length
     const fault = (what: string): void => void faults.push({ key: keyText(path), origin, what })
     if (isBranch(own) && (own['disabled'] === true || own['enabled'] === false)) continue
-    if (!isBranch(own)) fault('must be a mapping: a command with args, or a url')
-    else if (wanted === '') fault('has a name without letters or digits: its address is made from it')
-    else if (before !== undefined) fault(`would have the same address as "${printable(before)}": /${wanted}/mcp`)
+    if (!isBranch(own)) fault('must be a mapping with `command` and `args`, or with `url`')
+    else if (wanted === '') fault('needs a name with letters or digits: its URL is derived from it')
+    else if (before !== undefined) fault(`conflicts with "${printable(before)}": both would be served at /${wanted}/mcp`)
     else {
       seen.set(wanted, name)
       const id = reservedIds.has(wanted) ? freeId(wanted, taken) : wanted
       taken.add(id)
-      if (id !== wanted) warnings.push({ key: keyText(path), origin, what: `is served at /${id}/mcp, because /${wanted} is an address of the gateway itself` })
+      if (id !== wanted) warnings.push({ key: keyText(path), origin, what: `is served at /${id}/mcp, because /${wanted} is one of the gateway’s own paths` })
       adoptEntry(desk, name, path, id, origin)
       if (faults.length > faultsBefore) lost.push(['mcp_services', id])
       continue

@@ -25,12 +25,12 @@ const parseJson = (text: string): unknown => {
 const list = (text: string): Coerced => {
   if (!text.startsWith('[')) return { value: text.split(',').map((entry) => entry.trim()).filter(Boolean) }
   const value = parseJson(text)
-  return Array.isArray(value) ? { value } : { what: 'must be a list: values with commas between them, or JSON in [ ]' }
+  return Array.isArray(value) ? { value } : { what: 'must be a list: values separated by commas, or a JSON array' }
 }
 
 const object = (text: string): Coerced => {
   const value = parseJson(text)
-  return value !== null && typeof value === 'object' && !Array.isArray(value) ? { value } : { what: 'must be a JSON object in { }' }
+  return value !== null && typeof value === 'object' && !Array.isArray(value) ? { value } : { what: 'must be a JSON object' }
 }
 
 /** The value that the text stands for, or what is wrong with it. Never repeats the text. */

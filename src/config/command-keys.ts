@@ -12,7 +12,7 @@ export const commandKeys = {
     .describe('Command of a stdio server, instead of `url`: a program name in PATH or a path. It is started without a shell.'),
   args: z.array(z.string()).default([]).describe('Arguments of the command, one per entry. Nothing is expanded.'),
   env: z
-    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'names of variables use letters, digits and _'), z.string().meta({ writeOnly: true }))
+    .record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'variable names use letters, digits and _'), z.string().meta({ writeOnly: true }))
     .default({})
     .describe('Environment variables of the command. The command also gets PATH, LANG, LC_ALL, TZ, its own HOME, and npm’s registry and proxy settings. Nothing else is inherited.'),
   cwd: z.string().min(1).optional().describe('Working directory of the command. Default: its home directory.'),

@@ -14,20 +14,20 @@ const mostSyntaxFaults = 10
 const syntax: Readonly<Partial<Record<ErrorCode, string>>> = {
   ALIAS_PROPS: 'an alias (*name) cannot have a tag or an anchor of its own',
   BAD_ALIAS: 'an anchor or alias needs a name: &name, *name',
-  BAD_DIRECTIVE: 'a line that starts with % is a YAML directive, and this one is not understood',
-  BAD_DQ_ESCAPE: 'a \\ in double quotes starts an escape, and this one does not exist; use single quotes or \\\\',
-  BAD_INDENT: 'the indentation does not fit the lines above',
+  BAD_DIRECTIVE: 'a line that starts with % is a YAML directive, and this one is not supported',
+  BAD_DQ_ESCAPE: 'this escape sequence is not valid in double quotes; use single quotes, or write \\\\ for a backslash',
+  BAD_INDENT: 'the indentation does not match the lines above',
   BAD_SCALAR_START: 'a value cannot start with this character; put it in quotes',
-  BLOCK_AS_IMPLICIT_KEY: 'a second ": " on one line; put the value in quotes, or the key on a line of its own',
-  BLOCK_IN_FLOW: 'inside [ ] or { } only values with commas between them are possible',
+  BLOCK_AS_IMPLICIT_KEY: 'there is a second ": " on this line; put the value in quotes, or start a new line',
+  BLOCK_IN_FLOW: 'only values separated by commas are allowed inside [ ] or { }',
   KEY_OVER_1024_CHARS: 'the key is too long',
-  MISSING_CHAR: 'something is missing before this: a closing quote, a comma, a colon, a space or a bracket',
-  MULTILINE_IMPLICIT_KEY: 'a key must stand on one line and be followed by a colon',
-  MULTIPLE_DOCS: 'a second document starts here (---); the configuration is one document',
-  RESOURCE_EXHAUSTION: 'the file is nested too deeply to be read',
-  TAB_AS_INDENT: 'a tab in the indentation; YAML is indented with spaces',
+  MISSING_CHAR: 'something is missing before this point: a closing quote, a comma, a colon, a space or a bracket',
+  MULTILINE_IMPLICIT_KEY: 'a key must be on one line and end with a colon',
+  MULTIPLE_DOCS: 'a second document starts here (---); use a single document',
+  RESOURCE_EXHAUSTION: 'the file is nested too deeply',
+  TAB_AS_INDENT: 'the indentation contains a tab; use spaces',
   TAG_RESOLVE_FAILED: 'tags (!name) are not supported',
-  UNEXPECTED_TOKEN: 'this is not expected here',
+  UNEXPECTED_TOKEN: 'this is unexpected here',
 }
 
 interface Reader extends Reading {
@@ -45,7 +45,7 @@ const syntaxFaults = (reader: Reader, errors: readonly YAMLError[]): void => {
     if (lines.has(origin.line)) continue
     lines.add(origin.line)
     const source = reader.file.text.split('\n', origin.line)[origin.line - 1] ?? ''
-    const quote = source.includes('${') && !/^\s*#/.test(source) ? ' (a ${…} that stands inside [ ] or { }, or holds ": " or " #", must be in quotes)' : ''
+    const quote = source.includes('${') && !/^\s*#/.test(source) ? ' (put ${…} in quotes inside [ ] or { }, or where it contains ": " or " #")' : ''
     reader.faults.push({ key: '', origin, what: `${syntax[error.code] ?? 'this is not valid YAML'}${quote}` })
     if (reader.faults.length >= mostSyntaxFaults) return
   }
@@ -56,9 +56,9 @@ const startOf = (node: Node | null | undefined): number | undefined => node?.ran
 const keyName = (reader: Reader, node: unknown, path: Path): string | undefined => {
   const origin = reader.place(startOf(node as Node))
   const value = isScalar(node) ? node.value : undefined
-  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return fault(reader, path, origin, 'a key must be a word')
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return fault(reader, path, origin, 'a key must be text')
   const name = String(value)
-  return name === '__proto__' ? fault(reader, path, origin, 'a key cannot be called __proto__') : name
+  return name === '__proto__' ? fault(reader, path, origin, 'a key cannot be named __proto__') : name
 }
 
 /** `<<: *base` gives the keys of another mapping as defaults (YAML 1.1 merge, which people know from compose files). */
@@ -68,7 +68,7 @@ const merge = (reader: Reader, node: unknown, path: Path, into: Branch, depth: n
     for (const item of target.items) merge(reader, item, path, into, depth + 1)
     return
   }
-  if (!isMap(target) || depth > mostDepth) return fault(reader, [...path, '<<'], reader.place(startOf(node as Node)), 'must name a mapping, e.g. <<: *base')
+  if (!isMap(target) || depth > mostDepth) return fault(reader, [...path, '<<'], reader.place(startOf(node as Node)), 'must refer to a mapping, e.g. <<: *base')
   const inherited = mapping(reader, target, path, depth + 1, into)
   for (const key of Object.keys(inherited)) if (!Object.hasOwn(into, key)) into[key] = inherited[key]
 }
@@ -89,7 +89,7 @@ function mapping(reader: Reader, node: YAMLMap, path: Path, depth: number, over?
     const here = [...path, name]
     const before = seen.get(name)
     if (before !== undefined) {
-      reader.faults.push({ key: keyText(here), origin, what: `is there twice; the first is in line ${before}` })
+      reader.faults.push({ key: keyText(here), origin, what: `is set twice; the first is on line ${before}` })
       continue
     }
     seen.set(name, origin.line)
@@ -107,7 +107,7 @@ function valueOf(reader: Reader, node: Node | null | undefined, path: Path, key:
   if (depth > mostDepth) return fault(reader, path, key, 'is nested too deeply')
   if (isAlias(node)) {
     const target = node.resolve(reader.document)
-    return target ? valueOf(reader, target, path, key, depth + 1) : fault(reader, path, reader.place(startOf(node)), 'names an anchor that does not stand above it')
+    return target ? valueOf(reader, target, path, key, depth + 1) : fault(reader, path, reader.place(startOf(node)), 'refers to an anchor that is not defined above it')
   }
   if (isMap(node)) return mapping(reader, node, path, depth)
   if (isSeq(node)) {
@@ -138,7 +138,7 @@ const parseYaml = (file: ConfigFile, lines: LineCounter): Parsed => {
   const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: '1.2' }) as Document
   const parsed = { document, contents: document.contents as Node | null, errors: [...document.errors, ...document.warnings] }
   if (!isToml(file)) return parsed
-  return { ...parsed, wrong: { offset: 0, what: 'is TOML, which is not read here: write each [mcp_servers.<name>] table of Codex as an entry of mcpServers, in JSON or YAML' } }
+  return { ...parsed, wrong: { offset: 0, what: 'is TOML, which is not supported: write each [mcp_servers.<name>] table as an entry of mcpServers, in JSON or YAML' } }
 }
 
 const parseJson = (text: string, lines: LineCounter): Parsed => {
@@ -179,11 +179,11 @@ export const readDocument = (file: ConfigFile, lookup: (name: string) => string 
     if (reader.faults.length > 0) return { tree: createTree(), faults: reader.faults, lost: [] }
     const root = contents
     if (isMap(root)) Object.assign(reader.tree.root, mapping(reader, root, [], 0))
-    else if (root !== null && !(isScalar(root) && root.value === null)) fault(reader, [], place(startOf(root)), 'the file must hold keys and values, e.g. port: 8080')
+    else if (root !== null && !(isScalar(root) && root.value === null)) fault(reader, [], place(startOf(root)), 'the file must be a mapping, e.g. port: 8080')
     return { tree: reader.tree, faults: reader.faults, lost: reader.lost }
   } catch (error) {
     // The library recurses; a file made to exhaust the stack is not a configuration.
     if (!(error instanceof RangeError)) throw error
-    return empty('the file cannot be read: it is nested too deeply, refers to itself or holds too many values')
+    return empty('the file cannot be read: it is nested too deeply, refers to itself or has too many values')
   }
 }

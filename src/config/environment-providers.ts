@@ -19,7 +19,7 @@ interface Found {
 
 const about = (name: string, what: string): Fault => ({ key: 'oauth_providers', origin: { from: 'environment', name }, what })
 
-const count = (n: number): string => (n === 2 ? 'both, or neither' : `all ${n === 3 ? 'three' : String(n)}, or none`)
+const count = (n: number): string => (n === 2 ? 'both or neither' : `all ${n === 3 ? 'three' : String(n)} or none`)
 
 /** The variables in order, when every one is set; a part of them is a fault. A file that uses them itself is left to do so. */
 const together = ({ values, faults }: ProviderDesk, referenced: ReadonlySet<string>, names: readonly string[]): readonly Found[] | undefined => {
@@ -68,7 +68,7 @@ const okta = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
   const [domain, client, secret] = together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
   if (!domain || !client || !secret) return
   const host = domainOf(domain.text)
-  if (host === undefined) desk.faults.push(about(domain.from, 'must be the domain of the organization, e.g. "example.okta.com"'))
+  if (host === undefined) desk.faults.push(about(domain.from, 'must be your Okta domain, e.g. "example.okta.com"'))
   else set(desk, { id: 'okta', name: 'Okta', issuer: { text: `https://${host}`, from: domain.from }, client, secret })
 }
 
@@ -78,7 +78,7 @@ const cloudflareAccess = (desk: ProviderDesk, referenced: ReadonlySet<string>): 
   if (!team || !client || !secret) return
   const domain = domainOf(team.text)
   if (domain === undefined) {
-    desk.faults.push(about(team.from, 'must be the domain of the team, e.g. "myteam.cloudflareaccess.com"'))
+    desk.faults.push(about(team.from, 'must be your team domain, e.g. "myteam.cloudflareaccess.com"'))
     return
   }
   const issuer = `https://${domain}/cdn-cgi/access/sso/oidc/${encodeURIComponent(client.text)}`
@@ -104,8 +104,8 @@ const accessEndpoints = (desk: ProviderDesk, referenced: ReadonlySet<string>): v
   const issuer = issuerOf(first.text)
   const odd = endpoints.find(({ text }) => issuerOf(text) === undefined || issuerOf(text) !== issuer)
   if (issuer === undefined || odd)
-    desk.faults.push(about((odd ?? first).from, 'must be an endpoint of one Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; set oauth_providers.<id>.issuer for any other provider'))
-  else if (desk.values.get('CF_ACCESS_CLIENT_ID')?.text) desk.faults.push(about(client.from, 'is set beside CF_ACCESS_CLIENT_ID: keep one of the two sets of variables'))
+    desk.faults.push(about((odd ?? first).from, 'must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer'))
+  else if (desk.values.get('CF_ACCESS_CLIENT_ID')?.text) desk.faults.push(about(client.from, 'cannot be combined with CF_ACCESS_CLIENT_ID: keep one of the two sets of variables'))
   else set(desk, { id: 'cloudflare-access', name: 'Cloudflare Access', issuer: { text: issuer, from: first.from }, client, secret })
 }
 
@@ -120,12 +120,12 @@ const authType = ({ tree, values, faults, warnings }: ProviderDesk): void => {
   const providers = Object.keys(isBranch(tree.get(['oauth_providers'])) ? (tree.get(['oauth_providers']) as object) : {})
   const people = size(tree.get(['local_users']))
   if (wanted === 'cloudflare-access') {
-    if (!providers.includes(wanted)) fault('is cloudflare-access, but no such provider is configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET')
-    else if (providers.length > 1 || people > 0) fault('is cloudflare-access, but other people can sign in too: remove the other oauth_providers and local_users, or the variable')
-  } else if (wanted === 'github') fault('is github, and people cannot sign in with GitHub directly: GitHub has no OpenID Connect issuer. Add an entry with an issuer to oauth_providers, and remove the variable')
-  else if (wanted !== 'mock') fault('is not read in this form: configure who signs in under oauth_providers (each entry with an issuer) or local_users, and remove the variable')
-  else if (providers.length > 0 || people > 0) fault('is mock, but oauth_providers or local_users say who signs in: remove the variable')
-  else warnings.push(about(type.from, 'mock is not read: a gateway on this computer without oauth_providers and local_users has one built-in person, who signs in with the link from the terminal'))
+    if (!providers.includes(wanted)) fault('is cloudflare-access, but that provider is not configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET')
+    else if (providers.length > 1 || people > 0) fault('is cloudflare-access, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable')
+  } else if (wanted === 'github') fault('is github, but GitHub does not offer OpenID Connect sign-in: add an OpenID Connect provider to oauth_providers, and remove this variable')
+  else if (wanted !== 'mock') fault('has an unsupported value: configure oauth_providers or local_users instead, and remove this variable')
+  else if (providers.length > 0 || people > 0) fault('is mock, but oauth_providers or local_users are configured: remove this variable')
+  else warnings.push(about(type.from, 'mock has no effect: without oauth_providers and local_users, a gateway on localhost has one built-in user, who signs in with the link printed in the terminal'))
 }
 
 /** Lays the providers that the variables describe over the tree. `referenced`: names that the file uses itself. */

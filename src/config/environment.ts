@@ -20,12 +20,12 @@ export const effective = (env: Environment, secrets: Readonly<Record<string, Sec
   for (const [name, text] of Object.entries(env)) if (text !== undefined) values.set(name, { text, from: name })
   for (const [variable, file] of Object.entries(secrets)) {
     const name = variable.replace(/_FILE$/, '')
-    if (env[name]) faults.push(about(variable, '', `${name} is set too: keep one of the two`))
-    else if ('problem' in file) faults.push(about(variable, '', `the file it names cannot be read: ${file.problem}`))
+    if (env[name]) faults.push(about(variable, '', `cannot be combined with ${name}: keep one of the two`))
+    else if ('problem' in file) faults.push(about(variable, '', `its file cannot be read: ${file.problem}`))
     else values.set(name, { text: file.text.replace(/\r?\n$/, ''), from: variable })
   }
   for (const { variable } of secretFileVariables(env, []))
-    if (!Object.hasOwn(secrets, variable)) faults.push(about(variable, '', 'files cannot be read on this runtime: set the variable without _FILE'))
+    if (!Object.hasOwn(secrets, variable)) faults.push(about(variable, '', 'cannot be used on Workers, which have no files: set the variable without _FILE'))
   return { values, faults }
 }
 
@@ -72,7 +72,7 @@ const put = (desk: Desk, name: string, path: Path, from: string, text: string): 
     const list = typeof part === 'number' ? desk.tree.get(path.slice(0, i)) : undefined
     return typeof part === 'number' && part > (Array.isArray(list) ? list.length : 0)
   })
-  if (gap) desk.faults.push(about(from, key, 'leaves a gap in the list: entries count from 0'))
+  if (gap) desk.faults.push(about(from, key, 'skips an entry of the list: number entries from 0 without gaps'))
   else if ('value' in result) desk.tree.set(path, result.value, { from: 'environment', name: from })
   else {
     desk.faults.push(about(from, key, result.what))
@@ -86,7 +86,7 @@ const agreeOnRoot = (desk: Desk): void => {
   const [first, ...others] = names.flatMap((name) => (desk.values.get(name)?.text ? [desk.values.get(name)] : []))
   for (const other of others) {
     if (other?.text !== first?.text)
-      desk.faults.push(about(other?.from ?? '', 'session_secret', `differs from ${first?.from ?? ''}; both are the root secret, so keep one`))
+      desk.faults.push(about(other?.from ?? '', 'session_secret', `differs from ${first?.from ?? ''}, and both set the root secret: keep one of the two`))
   }
 }
 
@@ -131,7 +131,7 @@ const localUser = (desk: Desk): void => {
   if (!user?.text && !password?.text) return
   if (!user?.text || !password?.text) {
     const [set, missing] = user?.text ? [user.from, 'LOCAL_PASSWORD'] : [password?.from ?? '', 'LOCAL_USER']
-    desk.faults.push(about(set, 'local_users', `is set without ${missing}: set both, or neither`))
+    desk.faults.push(about(set, 'local_users', `is set without ${missing}: set both or neither`))
     return
   }
   const users = desk.tree.get(['local_users']) ?? []

@@ -45,7 +45,7 @@ export const originText = (origin: Origin): string => {
   return `${layer} ${printable(origin.name, 120)}`
 }
 
-/** The fault as one line: `config.yaml:3:7 mcp_services.a.ulr – unknown key, did you mean "url"?` */
+/** The fault as one line: `config.yaml:3:7 mcp_services.a.ulr – is not a known setting; did you mean "url"?` */
 export const faultText = (fault: Fault): string => {
   const place = fault.origin.from === 'default' ? '' : originText(fault.origin)
   return `${[place, fault.key].filter(Boolean).join(' ')} – ${fault.what}`

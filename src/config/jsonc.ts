@@ -9,22 +9,22 @@ export interface JsonText {
 }
 
 const words: Readonly<Record<string, string>> = {
-  InvalidSymbol: 'this is not JSON: text needs double quotes, and only numbers, true, false and null stand without',
-  InvalidNumberFormat: 'this number is not written as JSON has it',
+  InvalidSymbol: 'this is not valid JSON: put text in double quotes',
+  InvalidNumberFormat: 'this is not a valid JSON number',
   PropertyNameExpected: 'a key in double quotes is expected here',
   ValueExpected: 'a value is expected here',
   ColonExpected: 'a colon is missing before this',
   CommaExpected: 'a comma is missing before this',
   CloseBraceExpected: 'a closing } is missing',
   CloseBracketExpected: 'a closing ] is missing',
-  EndOfFileExpected: 'the object has ended before this; the configuration is one object',
-  InvalidCommentToken: 'a comment is // to the end of the line, or /* … */',
+  EndOfFileExpected: 'unexpected text after the end of the object; use a single object',
+  InvalidCommentToken: 'this is not a valid comment: use // or /* … */',
   UnexpectedEndOfComment: 'a comment is not closed: */ is missing',
-  UnexpectedEndOfString: 'a text is not closed on its line: its double quote is missing',
-  UnexpectedEndOfNumber: 'a number is not complete',
-  InvalidUnicode: 'a \\u needs four hexadecimal digits; a backslash itself is written \\\\',
-  InvalidEscapeCharacter: 'a \\ in a text starts an escape, and this one does not exist; a backslash itself is written \\\\, as in "C:\\\\Users"',
-  InvalidCharacter: 'a text holds a control character; a line break is written \\n',
+  UnexpectedEndOfString: 'a string is not closed: a double quote is missing at the end of the line',
+  UnexpectedEndOfNumber: 'a number is incomplete',
+  InvalidUnicode: '\\u needs four hexadecimal digits; write \\\\ for a backslash',
+  InvalidEscapeCharacter: 'this escape sequence is not valid; write \\\\ for a backslash, as in "C:\\\\Users"',
+  InvalidCharacter: 'a string contains a control character; write \\n for a line break',
 }
 
 const ranged = <T extends Node>(node: T, { offset, length }: JsonNode): T => {

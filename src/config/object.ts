@@ -17,7 +17,7 @@ const mapping = (reading: Reading, value: object, path: Path, depth: number): Br
   for (const [name, part] of Object.entries(value)) {
     const here = [...path, name]
     if (name === '__proto__') {
-      fault(reading, path, origin, 'a key cannot be called __proto__')
+      fault(reading, path, origin, 'a key cannot be named __proto__')
       continue
     }
     reading.tree.note(here, { key: origin, value: origin, literal: true })
@@ -49,7 +49,7 @@ function valueOf(reading: Reading, value: unknown, path: Path, depth: number): u
 export const readObject = ({ path, value }: ConfigObject, lookup: (name: string) => string | undefined, hint: (name: string) => string = () => ''): Read => {
   const place: Reading['place'] = (_, variables = []) => ({ from: 'file', path, line: 0, column: 0, variables })
   const reading: Reading = { tree: createTree(), faults: [], lost: [], lookup, hint, place }
-  if (Array.isArray(value)) fault(reading, [], place(undefined), 'the file must hold keys and values, e.g. port: 8080')
+  if (Array.isArray(value)) fault(reading, [], place(undefined), 'the file must be a mapping, e.g. port: 8080')
   else Object.assign(reading.tree.root, mapping(reading, value, [], 0))
   return { tree: reading.tree, faults: reading.faults, lost: reading.lost }
 }

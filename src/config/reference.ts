@@ -84,7 +84,7 @@ These commands help with a configuration:
 All errors are reported at once, one per line:
 
 \`\`\`text
-config.yaml:14:7 mcp_services.jira.scope – unknown key, did you mean "scopes"?
+config.yaml:14:7 mcp_services.jira.scope – is not a known setting; did you mean "scopes"?
 \`\`\`
 
 ## Configuration file

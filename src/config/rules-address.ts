@@ -8,16 +8,16 @@ const path = ['issuer']
 
 /** One spelling only, because every token's `iss` and every client compare it as a string (RFC 8414 §3.3). */
 const spelling = (issuer: string, url: URL): string | undefined => {
-  if (url.username || url.password) return 'must not hold a user name or password'
+  if (url.username || url.password) return 'must not contain a username or password'
   if (/[?#]/.test(issuer)) return `must not have a query or a fragment: write "${url.origin}"`
-  if (url.pathname !== '/') return `must not have a path, the gateway is the whole host: write "${url.origin}"`
+  if (url.pathname !== '/') return `must not have a path, because the gateway uses the whole host: write "${url.origin}"`
   return issuer.replace(/\/$/, '') === url.origin ? undefined : `must be written in its canonical form: "${url.origin}"`
 }
 
 const issuer: Rule = (draft, report) => {
   const host = draft.text('host')
   if (!draft.has('issuer')) {
-    if (host !== undefined && !draft.workers && !isLoopbackHost(host)) report.fault(['host'], 'listens beyond this computer, so the public URL must be pinned: set issuer (or --public-url), e.g. "https://mcp.example.com"')
+    if (host !== undefined && !draft.workers && !isLoopbackHost(host)) report.fault(['host'], 'makes the gateway reachable from other computers, so it needs a fixed public URL: set issuer (or --public-url), e.g. "https://mcp.example.com"')
     return
   }
   const written = draft.text('issuer')
@@ -25,22 +25,22 @@ const issuer: Rule = (draft, report) => {
   if (written === undefined || !url) return
   const wrong = spelling(written, url)
   if (wrong) report.fault(path, wrong)
-  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) report.fault(path, `must use https, or sign-ins and tokens cross the network readable: write "https://${url.host}" and let a reverse proxy end TLS. On a home network that is a tunnel, or a certificate of your own CA: see docs/guide/production.md#on-a-home-network`)
-  if (!wrong && written.endsWith('/')) report.warn(path, `is used without its trailing slash: "${url.origin}"`)
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) report.fault(path, `must use https to protect sign-ins and tokens: write "https://${url.host}" and put an HTTPS reverse proxy in front. On a home network, use a tunnel or a certificate from your own CA: see docs/guide/production.md#on-a-home-network`)
+  if (!wrong && written.endsWith('/')) report.warn(path, `has a trailing slash, which is ignored: write "${url.origin}"`)
   if (draft.workers) return
   const port = draft.number('port')
   const named = url.port === '' ? 80 : Number(url.port)
   if (url.protocol === 'http:' && isLoopbackUrl(written) && isLoopbackHost(host ?? '') && port !== undefined && port !== 0 && port !== named) {
-    report.warn(path, `names port ${named}, but the gateway listens on ${port}: clients will look in the wrong place`)
+    report.warn(path, `uses port ${named}, but the gateway listens on port ${port}, so clients cannot connect: set both to the same port`)
   }
 }
 
 const hosts: Rule = (draft, report) => {
   const host = draft.text('host')
-  if (host !== undefined && !/^(\[?[\da-f:.]*:[\da-f:.]*\]?|[a-z\d]([a-z\d.-]*[a-z\d])?)$/i.test(host)) report.fault(['host'], 'must be an IP address or a host name, without scheme and port')
+  if (host !== undefined && !/^(\[?[\da-f:.]*:[\da-f:.]*\]?|[a-z\d]([a-z\d.-]*[a-z\d])?)$/i.test(host)) report.fault(['host'], 'must be an IP address or a host name, without a scheme or port')
   for (const { value, path } of draft.texts('allowed_hosts')) {
-    if (value.includes('*')) report.fault(path, 'must be an exact host; wildcards would let any name point here (DNS rebinding)')
-    else if (!/^(\[[\da-f:.]+\]|[a-z\d]([a-z\d.-]*[a-z\d])?)(:\d{1,5})?$/i.test(value)) report.fault(path, 'must be a host or host:port, without scheme and path')
+    if (value.includes('*')) report.fault(path, 'must be an exact host: a wildcard would allow DNS rebinding')
+    else if (!/^(\[[\da-f:.]+\]|[a-z\d]([a-z\d.-]*[a-z\d])?)(:\d{1,5})?$/i.test(value)) report.fault(path, 'must be a host or host:port, without a scheme or path')
   }
 }
 
@@ -51,7 +51,7 @@ const proxy = (value: string): string | undefined => {
   const parsed = ipaddr.parse(address)
   if (parsed.kind() === 'ipv6' && (parsed as ipaddr.IPv6).isIPv4MappedAddress()) return 'must be written as an IPv4 address or range'
   const least = parsed.kind() === 'ipv4' ? 8 : 7
-  if (bits !== undefined && Number(bits) < least) return `believes almost anybody about who the caller is: name the proxies, at most a /${least}`
+  if (bits !== undefined && Number(bits) < least) return `trusts too many addresses: list your proxies, in ranges no wider than /${least}`
   return undefined
 }
 
@@ -64,12 +64,12 @@ const proxies: Rule = (draft, report) => {
 
 const origin = (value: string): string | undefined => {
   if (value === '*') return undefined
-  if (value === 'null') return 'must not be "null": every sandboxed page and local file has that origin'
-  if (value.includes('*')) return 'must be an exact origin, or "*" alone; patterns are not supported'
+  if (value === 'null') return 'must not be "null": sandboxed pages and local files share that origin'
+  if (value.includes('*')) return 'must be an exact origin or "*": patterns are not supported'
   const url = urlOf(value)
-  if (!url || !/^[a-z][a-z\d+.-]*:\/\//i.test(value)) return 'must be an origin: scheme and host, e.g. "https://app.example.com"'
-  if (!/^https?:$/.test(url.protocol)) return /^[a-z][a-z\d+.-]*:\/\/[^/?#\s]+$/.test(value) ? undefined : 'must be an origin: scheme and host, without a path'
-  return url.origin === value ? undefined : `must be written as browsers send it: "${printable(url.origin, 100)}"`
+  if (!url || !/^[a-z][a-z\d+.-]*:\/\//i.test(value)) return 'must be an origin with a scheme and host, e.g. "https://app.example.com"'
+  if (!/^https?:$/.test(url.protocol)) return /^[a-z][a-z\d+.-]*:\/\/[^/?#\s]+$/.test(value) ? undefined : 'must be an origin with a scheme and host, without a path'
+  return url.origin === value ? undefined : `must match the Origin header of browsers: write "${printable(url.origin, 100)}"`
 }
 
 const token = /^[!#$%&'*+.^_`|~\dA-Za-z-]+$/
@@ -89,16 +89,16 @@ const cors: Rule = (draft, report) => {
     const written = draft.has('cors', 'allow_origins')
     report.fault(
       written ? any.path : ['cors', 'allow_credentials'],
-      `"*" and allow_credentials: true together let every website act for whoever is signed in: ${written ? 'name the origins' : 'name the origins in cors.allow_origins'}, or set allow_credentials: false`,
+      `"*" with allow_credentials: true would let any website act as the signed-in user: ${written ? 'list the origins' : 'list the origins in cors.allow_origins'}, or set allow_credentials: false`,
     )
   }
-  for (const { value, path } of draft.texts('cors', 'allow_methods')) if (!/^[A-Z]+$/.test(value)) report.fault(path, 'must be an HTTP method in capitals, e.g. "POST"')
+  for (const { value, path } of draft.texts('cors', 'allow_methods')) if (!/^[A-Z]+$/.test(value)) report.fault(path, 'must be an HTTP method in upper case, e.g. "POST"')
   tokens(draft, report, 'allow_headers', 'must be a header name, or "*"')
   tokens(draft, report, 'expose_headers', 'must be a header name')
 }
 
 const debug: Rule = (draft, report) => {
-  if (draft.flag('debug') && !draft.loopback) report.warn(['debug'], 'is on although the gateway is public; the log says more than it should')
+  if (draft.flag('debug') && !draft.loopback) report.warn(['debug'], 'is on for a public gateway, so logs may contain personal data: set `debug: false` in production')
 }
 
 export const addressRules: readonly Rule[] = [issuer, hosts, proxies, cors, debug]

@@ -26,12 +26,12 @@ const hostMap: Rule = (draft, report) => {
   for (const host of draft.keys('hosts')) {
     const origin = originOf(draft, host)
     const before = origins.get(origin)
-    if (origin === undefined) report.key(['hosts', host], 'has a port that does not exist')
-    else if (before !== undefined) report.key(['hosts', host], `is the same place as "${printable(before)}"`)
+    if (origin === undefined) report.key(['hosts', host], 'has an invalid port: use 1 to 65535')
+    else if (before !== undefined) report.key(['hosts', host], `is the same host as "${printable(before)}"`)
     else origins.set(origin, host)
     const wanted = draft.text('hosts', host)
     const name = host.replace(/:\d+$/, '')
-    if (own.has(name) || name === 'localhost' || /^[\d.]+$/.test(name)) report.key(['hosts', host], 'is a name of the gateway itself: services are reached there by path, e.g. /jira/mcp')
+    if (own.has(name) || name === 'localhost' || /^[\d.]+$/.test(name)) report.key(['hosts', host], 'is the gateway’s own host: services are reached there by path, e.g. /jira/mcp')
     if (wanted !== undefined && !known.includes(wanted) && !draft.misspelt('mcp_services')) report.fault(['hosts', host], `${draft.said('hosts', host)} is not in mcp_services${didYouMean(wanted, known)}`)
   }
 }
@@ -44,9 +44,9 @@ const baseDomain: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) {
     const label = id.replaceAll('_', '-')
     const before = taken.get(label)
-    if (own.has(`${label}.${base}`)) report.key(['mcp_services', id], `cannot be called "${id}": ${label}.${base} is the gateway itself`)
-    if (before !== undefined) report.key(['mcp_services', id], `cannot stand beside "${printable(before)}": both would be ${label}.${base}`)
-    if (label.endsWith('-enc') && draft.text('domain_root') === base) report.key(['mcp_services', id], 'cannot end with "-enc": under domain_root such names stand for domains')
+    if (own.has(`${label}.${base}`)) report.key(['mcp_services', id], `cannot be named "${id}": ${label}.${base} is the gateway’s own host`)
+    if (before !== undefined) report.key(['mcp_services', id], `conflicts with "${printable(before)}": both would be served at ${label}.${base}`)
+    if (label.endsWith('-enc') && draft.text('domain_root') === base) report.key(['mcp_services', id], 'cannot end with "-enc": under `domain_root`, such hosts are encoded domains')
     taken.set(label, id)
   }
 }
@@ -65,7 +65,7 @@ const apart: Rule = (draft, report) => {
   for (const { id, label, path, by } of encodedPlaces(draft.keys('mcp_services').map((each) => serverOf(draft, each))).clashes) {
     // Two of one alias are told as such.
     if (label === `${draft.text('mcp_services', id, 'alias') ?? ''}-enc` && draft.text('mcp_services', by, 'alias') === draft.text('mcp_services', id, 'alias')) continue
-    report.fault(['mcp_services', id, 'url'], `would be reached at the host and path of "${printable(by)}", ${label}.${root}${path}: give one of them an alias`)
+    report.fault(['mcp_services', id, 'url'], `conflicts with "${printable(by)}": both would be served at ${label}.${root}${path}. Set \`alias\` on one of them`)
   }
 }
 
@@ -76,12 +76,12 @@ const encoded: Rule = (draft, report) => {
     const path = ['mcp_services', id, 'alias']
     const alias = draft.text(...path)
     const before = alias === undefined ? undefined : aliases.get(alias)
-    if (before !== undefined) report.fault(path, `is the alias of "${printable(before)}" too`)
+    if (before !== undefined) report.fault(path, `is already the alias of "${printable(before)}"`)
     if (alias !== undefined) aliases.set(alias, id)
-    if (alias !== undefined && root === undefined) report.warn(path, 'does nothing without domain_root')
+    if (alias !== undefined && root === undefined) report.warn(path, 'has no effect without `domain_root`')
     const domain = urlOf(draft.text('mcp_services', id, 'url') ?? '')?.hostname ?? ''
     if (root === undefined || alias !== undefined || !isDomain(domain) || domain.length <= mostDomainBytes) continue
-    report.warn(['mcp_services', id, 'url'], `has a domain of ${domain.length} bytes, and ${mostDomainBytes} fit into one DNS label: give the service an alias to reach it under ${root}`)
+    report.warn(['mcp_services', id, 'url'], `has a domain of ${domain.length} bytes, but at most ${mostDomainBytes} fit into a DNS label: set \`alias\` to serve it under ${root}`)
   }
 }
 
@@ -94,7 +94,7 @@ const circle: Rule = (draft, report) => {
   for (const id of ids) {
     const path = ['mcp_services', id, 'url']
     const url = urlOf(draft.text(...path)?.replace(/^ws/i, 'http') ?? '')
-    if (url && (own.has(url.origin) || (root !== undefined && url.hostname.endsWith(`-enc.${root}`)))) report.fault(path, 'is a host of this gateway itself: calls would go round in a circle')
+    if (url && (own.has(url.origin) || (root !== undefined && url.hostname.endsWith(`-enc.${root}`)))) report.fault(path, 'points back to this gateway, so calls would loop: set the URL of the MCP server itself')
   }
 }
 

@@ -21,8 +21,8 @@ const providerIssuer = (draft: Draft, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'issuer']
   if (!draft.has(...path)) {
     if (Object.hasOwn(knownIssuers, id)) return
-    const why = id === 'github' ? 'github has no OpenID Connect for signing in, and this version knows no other way' : 'only google is known by its id'
-    report.key(['oauth_providers', id], `needs an issuer, the URL below which the provider publishes /.well-known/openid-configuration; ${why}`)
+    const why = id === 'github' ? 'GitHub does not offer OpenID Connect sign-in, and no other protocol is supported' : 'only `google` works without one'
+    report.key(['oauth_providers', id], `needs \`issuer\`, the URL below which the provider publishes /.well-known/openid-configuration; ${why}`)
     return
   }
   const issuer = draft.text(...path)
@@ -30,8 +30,8 @@ const providerIssuer = (draft: Draft, report: Report, id: string): void => {
   if (issuer === undefined || !url) return
   if (/[?#]/.test(issuer) || url.username || url.password) report.fault(path, 'must not have a query, a fragment or a password')
   if (url.protocol === 'https:') return
-  if (!isLoopbackUrl(issuer)) report.fault(path, 'must use https: who answers there decides who people are. On a home network give it an https address, with a certificate of your own CA: see docs/guide/production.md#on-a-home-network')
-  else if (!draft.loopback) report.fault(path, 'is a sign-in on this computer without https, which a public gateway does not use')
+  if (!isLoopbackUrl(issuer)) report.fault(path, 'must use https, because this server decides who users are. On a home network, use a certificate from your own CA: see docs/guide/production.md#on-a-home-network')
+  else if (!draft.loopback) report.fault(path, 'must use https: plain http on localhost is allowed only for a gateway on localhost')
 }
 
 // What the sign-in itself sets (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
@@ -44,14 +44,14 @@ const notParameters: ReadonlySet<string> = new Set([...allowKeys, 'groups_claim'
 
 const allowLists = (draft: Draft, report: Report, id: string): void => {
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
-    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an e-mail address, or "*" for everybody; whole domains go into allowed_domains')
+    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an e-mail address, or "*" for everyone; list whole domains in allowed_domains')
   }
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_domains')) {
-    if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value)) report.fault(path, 'must be a domain, e.g. "example.com", or "*" for any; no @, no other wildcard')
+    if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value)) report.fault(path, 'must be a domain such as "example.com", without @, or "*" for any domain')
   }
   const listed = allowKeys.some((key) => draft.has('oauth_providers', id, key))
   if (!listed && !draft.loopback && admitsEverybody(draft, id)) {
-    report.key(['oauth_providers', id], 'would let in everybody who has an account there, on a public gateway: set allowed_domains, allowed_emails or allowed_groups, or write allowed_emails: ["*"] if that is intended')
+    report.key(['oauth_providers', id], 'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]')
   }
 }
 
@@ -59,7 +59,7 @@ const allowLists = (draft: Draft, report: Report, id: string): void => {
 const trustedAddresses = (draft: Draft, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'email_verified']
   if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
-  report.fault(path, 'must not be "trust" where anybody can have an account: they could write any address into it')
+  report.fault(path, 'must not be "trust" for a provider that is open to anyone: users there can claim any e-mail address')
 }
 
 /** A subject is unique at its provider alone (OpenID Connect Core §5.7). */
@@ -69,7 +69,7 @@ const severalWaysIn: Rule = (draft, report) => {
   if (second === undefined) return
   report.warn(
     ['oauth_providers'],
-    `has several ways to sign in (${ids.join(', ')}), whose ids may be the same: servers get them as provider:subject, for example ${first}:123456; to send the bare one, set identity.headers`,
+    `has several sign-in methods (${ids.join(', ')}) whose user IDs may collide: servers receive provider:subject, for example ${first}:123456. To send the bare subject, set identity.headers`,
   )
 }
 
@@ -78,10 +78,10 @@ const providers: Rule = (draft, report) => {
     const path = ['oauth_providers', id]
     providerIssuer(draft, report, id)
     const scopes = draft.texts(...path, 'scopes')
-    if (draft.has(...path, 'scopes') && scopes.length > 0 && !scopes.some(({ value }) => value === 'openid')) report.fault([...path, 'scopes'], 'must contain "openid", or the provider sends no identity')
+    if (draft.has(...path, 'scopes') && scopes.length > 0 && !scopes.some(({ value }) => value === 'openid')) report.fault([...path, 'scopes'], 'must include "openid": without it the provider returns no ID token')
     for (const name of draft.keys(...path, 'extra_params')) {
-      if (ownParameters.has(name)) report.key([...path, 'extra_params', name], 'is set by the sign-in itself')
-      else if (notParameters.has(name)) report.key([...path, 'extra_params', name], `is a setting of the provider, not a parameter: move it up to oauth_providers.${id}.${name}`)
+      if (ownParameters.has(name)) report.key([...path, 'extra_params', name], 'cannot be set: the gateway sets this parameter itself')
+      else if (notParameters.has(name)) report.key([...path, 'extra_params', name], `is a provider setting, not a parameter: move it to oauth_providers.${id}.${name}`)
     }
     allowLists(draft, report, id)
     trustedAddresses(draft, report, id)
@@ -94,8 +94,8 @@ const commonPasswords = /^(password|passw0rd|changeme|change-me|change_me|admini
 export const passwordFault = (password: string, username = ''): string | undefined => {
   if (password.length < 8) return 'must be at least 8 characters long'
   if (password.length > 1000) return 'must be at most 1000 characters long'
-  if (commonPasswords.test(password) || new Set(password).size < 3) return 'is one of the first that anybody tries: choose another'
-  return username !== '' && password.toLowerCase() === username.toLowerCase() ? 'must not be the user name' : undefined
+  if (commonPasswords.test(password) || new Set(password).size < 3) return 'is too common: choose another'
+  return username !== '' && password.toLowerCase() === username.toLowerCase() ? 'must differ from the username' : undefined
 }
 
 const localUsers: Rule = (draft, report) => {
@@ -104,14 +104,14 @@ const localUsers: Rule = (draft, report) => {
     const path = ['local_users', at]
     const name = draft.text(...path, 'username')
     const [plain, hashed] = [draft.has(...path, 'password'), draft.has(...path, 'password_hash')]
-    if (plain === hashed) report.key(path, plain ? 'has both password and password_hash: keep one, best the hash' : 'needs password_hash (see `postern hash-password`) or password')
+    if (plain === hashed) report.key(path, plain ? 'has both password and password_hash: keep one, preferably password_hash' : 'needs password_hash (see `postern hash-password`) or password')
     const password = draft.text(...path, 'password')
     const wrong = password === undefined ? undefined : passwordFault(password, name)
     if (wrong) report.fault([...path, 'password'], wrong)
     if (name === undefined) continue
-    if (name.trim() !== name || /[\u0000-\u001f\u007f]/.test(name)) report.fault([...path, 'username'], 'must not start or end with a space, and holds no control characters')
+    if (name.trim() !== name || /[\u0000-\u001f\u007f]/.test(name)) report.fault([...path, 'username'], 'must not start or end with a space or contain control characters')
     const key = name.normalize('NFKC').toLowerCase()
-    if (names.has(key)) report.fault([...path, 'username'], `is the user name of local_users[${names.get(key) as number}] too (capitals do not count)`)
+    if (names.has(key)) report.fault([...path, 'username'], `is already the username of local_users[${names.get(key) as number}] (usernames are case-insensitive)`)
     else names.set(key, at)
   }
 }
@@ -123,7 +123,7 @@ const aWayIn: Rule = (draft, report) => {
   if (['oauth_providers', 'local_users'].some((key) => draft.misspelt(key))) return
   const services = draft.keys('mcp_services')
   const open = services.length > 0 && services.every((id) => draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required'))
-  if (!open) report.fault(draft.has('issuer') ? ['issuer'] : ['host'], 'is public, and nobody could sign in: add oauth_providers or local_users (the built-in person exists on loopback only)')
+  if (!open) report.fault(draft.has('issuer') ? ['issuer'] : ['host'], 'is public, but no sign-in method is configured: add oauth_providers or local_users (the built-in user exists on localhost only)')
 }
 
 export const peopleRules: readonly Rule[] = [providers, severalWaysIn, localUsers, aWayIn]

@@ -10,7 +10,7 @@ export const reservedIds: ReadonlySet<string> = new Set(
 )
 
 const ids: Rule = (draft, report) => {
-  for (const id of draft.keys('mcp_services')) if (reservedIds.has(id)) report.key(['mcp_services', id], `cannot be called "${id}": that is an address of the gateway itself`)
+  for (const id of draft.keys('mcp_services')) if (reservedIds.has(id)) report.key(['mcp_services', id], `cannot be named "${id}": /${id} is one of the gateway’s own paths`)
 }
 
 /** Whether a call to that URL would come back to this gateway, by its public URL or by the port it listens on. */
@@ -26,9 +26,9 @@ const place = (draft: Draft, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'url']
   const url = urlOf(draft.text(...path) ?? '')
   if (!url) return
-  if (url.username || url.password) report.fault(path, 'must not hold a user name or password')
+  if (url.username || url.password) report.fault(path, 'must not contain a username or password')
   if (url.hash) report.fault(path, 'must not have a fragment (#…)')
-  if (isSelf(draft, url)) report.fault(path, 'is this gateway itself: calls would go round in a circle')
+  if (isSelf(draft, url)) report.fault(path, 'points back to this gateway, so calls would loop: set the URL of the MCP server itself')
 }
 
 const provider = (draft: Draft, report: Report, id: string): void => {
@@ -36,7 +36,7 @@ const provider = (draft: Draft, report: Report, id: string): void => {
   const wanted = draft.text(...path)
   const known = draft.keys('oauth_providers')
   if (wanted === undefined || known.includes(wanted) || draft.misspelt('oauth_providers')) return
-  const there = known.length > 0 ? `there are: ${known.map((name) => printable(name)).join(', ')}` : 'there are none'
+  const there = known.length > 0 ? `configured: ${known.map((name) => printable(name)).join(', ')}` : 'none is configured'
   report.fault(path, `${draft.said(...path)} is not in oauth_providers (${there})${didYouMean(wanted, known)}`)
 }
 
@@ -52,11 +52,11 @@ const headers = (draft: Draft, report: Report, id: string): void => {
   const seen = new Map<string, string>()
   for (const name of draft.keys(...path)) {
     const [same, before] = [sameHeader(name), seen.get(sameHeader(name))]
-    if (ownHeaders.test(same)) report.key([...path, name], 'is a header that the gateway or the protocol writes itself')
-    if (before !== undefined) report.key([...path, name], `is the same header as "${before}" above, because header names have no capitals: keep one`)
-    if (fixed.has(same)) report.key([...path, name], `has a second value in upstream_auth.headers ("${fixed.get(same) as string}"): keep one of the two`)
+    if (ownHeaders.test(same)) report.key([...path, name], 'cannot be set: the gateway or the protocol controls this header')
+    if (before !== undefined) report.key([...path, name], `is the same header as "${before}" above (header names are case-insensitive): keep one`)
+    if (fixed.has(same)) report.key([...path, name], `is also set in upstream_auth.headers ("${fixed.get(same) as string}"): keep one of the two`)
     seen.set(same, name)
-    if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, name) ?? '')) report.fault([...path, name], 'must not hold line breaks or other control characters')
+    if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, name) ?? '')) report.fault([...path, name], 'must not contain line breaks or other control characters')
   }
 }
 
@@ -65,8 +65,8 @@ const passed = (draft: Draft, report: Report, id: string): void => {
   const written = new Set(draft.keys('mcp_services', id, 'identity', 'headers').map(sameHeader))
   for (const index of draft.positions(...path)) {
     const name = sameHeader(draft.text(...path, index) ?? '')
-    if (ownHeaders.test(name)) report.fault([...path, index], 'is a header that the gateway or the protocol writes itself')
-    if (written.has(name)) report.fault([...path, index], 'is written by identity.headers: a caller must not set it')
+    if (ownHeaders.test(name)) report.fault([...path, index], 'cannot be set: the gateway or the protocol controls this header')
+    if (written.has(name)) report.fault([...path, index], 'is set by identity.headers, so it cannot be passed through: remove it from one of the two')
   }
 }
 

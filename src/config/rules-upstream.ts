@@ -23,7 +23,7 @@ const belongs = (draft: Draft, report: Report, path: readonly string[], type: st
   for (const key of draft.keys(...path)) {
     if (key === 'type' || (readBy[type] ?? []).includes(key)) continue
     const types = Object.keys(readBy).filter((name) => readBy[name]?.includes(key))
-    if (types.length > 0) report.key([...path, key], `has no meaning with type: ${printable(type)}; it belongs to ${types.join(', ')}`)
+    if (types.length > 0) report.key([...path, key], `cannot be used with type: ${printable(type)}; it is for ${types.join(', ')}`)
   }
 }
 
@@ -37,8 +37,8 @@ const statics = (draft: Draft, report: Report, path: readonly string[]): void =>
   for (const name of names) {
     const here = [...path, 'headers', name]
     const [same, before] = [sameHeader(name), seen.get(sameHeader(name))]
-    if (same === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(same)) report.key(here, 'is a header that the gateway or the protocol writes itself')
-    if (before !== undefined) report.key(here, `is the same header as "${before}" above, because header names have no capitals: keep one`)
+    if (same === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(same)) report.key(here, 'cannot be set: the gateway or the protocol controls this header')
+    if (before !== undefined) report.key(here, `is the same header as "${before}" above (header names are case-insensitive): keep one`)
     seen.set(same, name)
     const value = headerValueFault(draft.text(...here) ?? '')
     if (value) report.fault(here, value)
@@ -49,30 +49,30 @@ const urls = (draft: Draft, report: Report, path: readonly string[]): void => {
   for (const key of ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'redirect_uri']) {
     const url = urlOf(draft.text(...path, key) ?? '')
     if (!url) continue
-    if (url.username || url.password) report.fault([...path, key], 'must not hold a user name or password')
+    if (url.username || url.password) report.fault([...path, key], 'must not contain a username or password')
     if (url.hash) report.fault([...path, key], 'must not have a fragment (#…)')
     // Codes and secrets travel there.
-    if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback) report.fault([...path, key], 'must be https')
+    if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback) report.fault([...path, key], 'must use https')
   }
   const back = urlOf(draft.text(...path, 'redirect_uri') ?? '')
   if (back && !/^\/(connect\/callback(\/[\w-]+)?|(oauth\/)?callback)$/.test(back.pathname))
     report.warn(
       [...path, 'redirect_uri'],
-      'is no address where this gateway takes answers: /connect/callback and /oauth/callback are, and one of its own for each authorization server',
+      'is not a callback URL of this gateway: use /connect/callback, /oauth/callback, or the one that `postern validate` prints for this authorization server',
     )
   for (const { value, path: here } of draft.texts(...path, 'allow_origins'))
-    if (!isOriginPattern(value)) report.fault(here, 'must be an origin, e.g. "https://auth.example.com", or a loopback host with any port, "http://localhost:*"')
+    if (!isOriginPattern(value)) report.fault(here, 'must be an origin such as "https://auth.example.com", or "http://localhost:*" for any port on localhost')
 }
 
 const client = (draft: Draft, report: Report, path: readonly string[], type: string): void => {
   const there = (name: string): boolean => draft.has(...path, name)
   const method = draft.text(...path, 'token_endpoint_auth_method')
   // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP: credentials belong to their issuer).
-  if (there('client_id') && !there('issuer') && !there('token_endpoint')) report.key([...path, 'client_id'], 'needs issuer (or both endpoints): it must be said to which authorization server it belongs')
+  if (there('client_id') && !there('issuer') && !there('token_endpoint')) report.key([...path, 'client_id'], 'needs `issuer` (or both endpoints), so that the credentials go only to the authorization server they belong to')
   if (!there('client_id') && there('client_secret')) report.key([...path, 'client_secret'], 'needs client_id')
   if (there('authorization_endpoint') && !there('token_endpoint')) report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
   if (type !== 'client_credentials' && there('token_endpoint') && !there('authorization_endpoint')) report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
-  if (type !== 'client_credentials' && there('token_endpoint') && !there('client_id')) report.key([...path, 'token_endpoint'], 'needs client_id: without discovery there is nowhere to register')
+  if (type !== 'client_credentials' && there('token_endpoint') && !there('client_id')) report.key([...path, 'token_endpoint'], 'needs client_id: the gateway cannot register itself without discovery')
   if (method === 'private_key_jwt' && !there('private_key')) report.key([...path, 'token_endpoint_auth_method'], 'private_key_jwt needs private_key, with type: client_credentials')
   if ((method === 'client_secret_basic' || method === 'client_secret_post') && !there('client_secret')) report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
   if (type === 'client_credentials' && (!there('client_id') || (!there('client_secret') && !there('private_key')))) report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
@@ -106,14 +106,14 @@ const redirects = (draft: Draft, report: Report): void => {
       if (client !== undefined && server !== undefined)
         report.warn(
           [...path, 'client_id'],
-          `comes with the redirect URI ${own}: register it with ${server}. Where another one is registered there, set redirect_uri to that`,
+          `uses the redirect URI ${own}: register it at ${server}. If another one is registered there, set redirect_uri to it`,
         )
       continue
     }
     if (server === undefined || (client ?? document) === undefined) {
       report.warn(
         [...path, 'redirect_uri'],
-        'does nothing without client_id (or client_metadata_url) and issuer: only one authorization server can have it',
+        'has no effect without issuer and client_id (or client_metadata_url): a redirect URI belongs to one authorization server',
       )
       continue
     }
@@ -121,7 +121,7 @@ const redirects = (draft: Draft, report: Report): void => {
     if (first && !sameIssuer(first.server, server))
       report.warn(
         [...path, 'redirect_uri'],
-        `serves ${first.server} (mcp_services.${first.id}) already, and one redirect URI serves one authorization server: register ${own} with ${server}, and set it here`,
+        `is already used for ${first.server} (mcp_services.${first.id}), and each authorization server needs its own: register ${own} at ${server} and set it here`,
       )
     else if (urlOf(redirectUri)) before.push({ id, server, redirectUri })
   }
@@ -137,8 +137,8 @@ const upstreams: Rule = (draft, report) => {
     urls(draft, report, path)
     client(draft, report, path, type)
     const open = draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
-    if (type === 'idp_token' && draft.keys('oauth_providers').length === 0 && !draft.misspelt('oauth_providers')) report.fault([...path, 'type'], 'idp_token needs oauth_providers: without one nobody has such a token')
-    if (open && (type === 'oauth' || type === 'idp_token')) report.fault([...path, 'type'], `${type} needs auth_required: without a login there is nobody to connect an account`)
+    if (type === 'idp_token' && draft.keys('oauth_providers').length === 0 && !draft.misspelt('oauth_providers')) report.fault([...path, 'type'], 'idp_token needs oauth_providers: the token comes from the identity provider that users sign in with')
+    if (open && (type === 'oauth' || type === 'idp_token')) report.fault([...path, 'type'], `${type} needs \`auth_required: true\`: without sign-in there is no user to connect an account for`)
   }
 }
 

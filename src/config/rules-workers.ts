@@ -2,10 +2,10 @@
 import type { Rule } from './draft.ts'
 
 const unused: Readonly<Record<string, string>> = {
-  host: 'Cloudflare receives the requests',
-  port: 'Cloudflare receives the requests',
+  host: 'Cloudflare accepts the requests',
+  port: 'Cloudflare accepts the requests',
   storage: 'records are kept in Durable Objects',
-  trusted_proxies: 'Cloudflare tells the address of the caller',
+  trusted_proxies: 'Cloudflare provides the client address',
   admin_commands: 'a Worker cannot start programs',
 }
 

@@ -10,14 +10,14 @@ const text = (description: string) => z.string().min(1).describe(description)
 const seconds = (description: string, fallback: number, least = 1, most = 31_536_000) => z.number().int().min(least).max(most).default(fallback).describe(`${description} Seconds.`)
 /** `writeOnly` is JSON Schema's word for a value that is never shown again: it is masked, may come from a file, and is in no message. */
 const secret = (description: string) => z.string().min(1).describe(description).meta({ writeOnly: true })
-const idForm = 'use lower-case letters, digits, - and _ (at most 63 characters, a letter or digit first)'
+const idForm = 'use lower-case letters, digits, - and _ (at most 63 characters, starting with a letter or digit)'
 const serviceId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, idForm)
 const domain = (description: string) =>
   z
     .string()
-    .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/, 'must be a domain in lower case, without scheme, wildcard or port')
+    .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/, 'must be a domain in lower case, without a scheme, wildcard or port')
     .describe(description)
-const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a whole http:// or https:// URL' })
+const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a full http:// or https:// URL' })
 
 export const identityPresets = ['all', 'seed1', 'seed2', 'seed3', 'seed4', 'none'] as const
 export const lateRepeats = ['by-network', 'allow', 'refuse'] as const
@@ -90,7 +90,7 @@ const service = z
     name: text('Display name.').optional(),
     description: z.string().default('').describe('Short description shown on the consent page.'),
     url: z
-      .url({ protocol: /^(https?|wss?)$/, error: 'must be a whole http(s):// or ws(s):// URL' })
+      .url({ protocol: /^(https?|wss?)$/, error: 'must be a full URL: http://, https://, ws:// or wss://' })
       .optional()
       .describe('URL of the MCP server: `http(s)://`, or `ws(s)://` for a WebSocket server. A URL with a path, even just `/`, is used as written. If it has no path, the gateway tries `/mcp` and falls back to `/` (or uses `/sse` if `transport` is `sse`).'),
     ...commandKeys,
@@ -100,13 +100,13 @@ const service = z
       .describe('Transport of an http(s) server: Streamable HTTP, or HTTP+SSE (MCP 2024-11-05). `auto` detects it when the first session starts.'),
     alias: z
       .string()
-      .regex(/^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?$/, 'must be part of a DNS label: lower-case letters, digits and hyphens, at most 59 characters')
+      .regex(/^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?$/, 'must be a DNS label: lower-case letters, digits and hyphens, at most 59 characters')
       .optional()
       .describe('Short name under `domain_root`: `{alias}-enc.{domain_root}`. Use it if the server’s domain is longer than 36 bytes, if the server has no domain, or if several services use the same server.'),
     oauth_provider: text('ID of the identity provider that users of this service sign in with. Default: any configured provider.').optional(),
     auth_required: z.boolean().default(true).describe('Set to `false` to make the service public: no sign-in, no token and no identity headers.'),
     scopes: z
-      .array(z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'a scope is one word of printable ASCII without " and \\'))
+      .array(z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope: printable ASCII without spaces, " or \\'))
       .min(1)
       .default(['mcp'])
       .describe('Scopes that an access token needs for this service. Also the default if an authorization request names no scopes.'),
@@ -122,7 +122,7 @@ const service = z
     max_body: z.number().int().min(1024).max(1_073_741_824).optional().describe('Maximum size of a request body. Bytes. Default: 4194304, or 10485760 for a stdio server. The latter is also the maximum size of a message that a stdio server may write.'),
     identity: identity.prefault({}),
     pass_headers: z
-      .array(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/, 'must be the name of a header'))
+      .array(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/, 'must be a header name'))
       .default([])
       .describe('Request headers to forward to this server that would otherwise be stripped because they can carry identity or credentials, such as `X-Api-Key`.'),
     upstream_auth: upstreamAuthKeys,
@@ -135,7 +135,7 @@ const localUser = z
     password: secret('Plain-text password, 8 to 1000 characters. Prefer `password_hash`.').optional(),
     password_hash: z
       .string()
-      .regex(/^\$(argon2id|scrypt)\$[A-Za-z0-9+/=,$.-]+$/, 'must be a PHC string, $argon2id$… or $scrypt$…, as printed by `postern hash-password`; put it in single quotes')
+      .regex(/^\$(argon2id|scrypt)\$[A-Za-z0-9+/=,$.-]+$/, 'must be a hash printed by `postern hash-password` ($argon2id$… or $scrypt$…); put it in single quotes')
       .describe('Password hash in PHC string format, as printed by `postern hash-password`.')
       .meta({ writeOnly: true })
       .optional(),
@@ -154,7 +154,7 @@ const client = z
       .default('none')
       .describe('How the client authenticates at the token endpoint.'),
     client_secret: secret('Client secret, required for the `client_secret_*` methods. At least 32 characters.').optional(),
-    jwks_uri: z.url({ protocol: /^https$/, error: 'must be a whole https:// URL' }).optional().describe('For `private_key_jwt`: URL of the client’s public keys.'),
+    jwks_uri: z.url({ protocol: /^https$/, error: 'must be a full https:// URL' }).optional().describe('For `private_key_jwt`: URL of the client’s public keys.'),
     jwks: z.strictObject({ keys: z.array(z.record(z.string(), z.unknown())).min(1).describe('JSON Web Keys (public keys only).') }).optional().describe('For `private_key_jwt`: the client’s public keys.'),
   })
   .describe('A preregistered OAuth client.')
@@ -182,7 +182,7 @@ export const configSchema = z
     allowed_hosts: z.array(z.string()).default([]).describe('Additional `Host` values (host or host:port) that the gateway accepts.'),
     trusted_proxies: z.array(z.string()).default([]).describe('Addresses or CIDR ranges of reverse proxies whose `X-Forwarded-For` header is trusted.'),
     protocol_versions: z
-      .array(z.string().regex(/^\d{4}-\d{2}-\d{2}$/, 'an MCP revision is a date, e.g. "2025-11-25"'))
+      .array(z.string().regex(/^\d{4}-\d{2}-\d{2}$/, 'must be an MCP revision, e.g. "2025-11-25"'))
       .min(1)
       .optional()
       .describe('MCP protocol revisions to accept. Default: every published revision.'),
@@ -190,7 +190,7 @@ export const configSchema = z
     domain_root: domain('Parent domain for encoded hostnames. Each server gets the hostname `{base32(domain)}-enc.{domain_root}` and keeps its path.').optional(),
     base_domain: domain('Parent domain for service hostnames. Each service is served at `https://{service}.{base_domain}/mcp`; an `_` in its ID becomes `-`.').optional(),
     hosts: z
-      .record(z.string().regex(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/, 'must be a host or host:port in lower case, without scheme and path'), z.string().min(1))
+      .record(z.string().regex(/^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\d{1,5})?$/, 'must be a host or host:port in lower case, without a scheme or path'), z.string().min(1))
       .default({})
       .describe('Services by exact hostname (host or host:port). `mcp.example.com: jira` serves `jira` at `https://mcp.example.com/mcp`.'),
     admins: z

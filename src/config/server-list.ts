@@ -51,11 +51,11 @@ export const adoptServerList = (tree: Tree, { text, from }: { readonly text: str
   const adopt = (entry: Branch, at: string): void => {
     const url = urlOf(entry['domain'])
     const id = idOf(typeof entry['name'] === 'string' && entry['name'] !== '' ? entry['name'] : String(entry['domain']))
-    if (url === undefined) return fault(at, 'needs domain, a host name such as "mcp.example.com", without https:// and without a path')
-    if (id === '' || seen.has(id)) return fault(at, id === '' ? 'has a name without letters or digits: its address is made from it' : `would have the same address as another: /${id}/mcp`)
+    if (url === undefined) return fault(at, 'needs `domain`, a host name such as "mcp.example.com", without https:// and without a path')
+    if (id === '' || seen.has(id)) return fault(at, id === '' ? 'needs a name with letters or digits: its URL is derived from it' : `conflicts with another entry: both would be served at /${id}/mcp`)
     seen.add(id)
     const key = reservedIds.has(id) ? `${id}-server` : id
-    if (key !== id) warnings.push({ key: `mcp_services${at}`, origin, what: `is served at /${key}/mcp, because /${id} is an address of the gateway itself` })
+    if (key !== id) warnings.push({ key: `mcp_services${at}`, origin, what: `is served at /${key}/mcp, because /${id} is one of the gateway’s own paths` })
     const set = (path: readonly string[], value: unknown): void => void (value !== undefined && value !== null && value !== '' && tree.set(['mcp_services', key, ...path], value, origin))
     set(['url'], url)
     set(['name'], entry['name'])
@@ -63,9 +63,9 @@ export const adoptServerList = (tree: Tree, { text, from }: { readonly text: str
     for (const [member, name] of Object.entries(members)) set(['upstream_auth', name], entry[member])
     set(['upstream_auth', 'scopes'], wordsOf(entry['scopes']))
     for (const name of Object.keys(entry)) {
-      if (ownKeys.has(name)) faults.push({ key: `mcp_services${at}`, origin, what: `holds ${name}, which is a setting of this gateway and is not read here: write it as mcp_services.${key}.${name}` })
-      else if (!known.includes(name)) warnings.push({ key: `mcp_services${at}`, origin, what: `holds a member that means nothing here; it may hold ${known.join(', ')}` })
+      if (ownKeys.has(name)) faults.push({ key: `mcp_services${at}`, origin, what: `contains ${name}, a gateway setting that has no effect here: write it as mcp_services.${key}.${name}` })
+      else if (!known.includes(name)) warnings.push({ key: `mcp_services${at}`, origin, what: `contains an unknown member; known members: ${known.join(', ')}` })
     }
   }
-  list.forEach((entry: unknown, i) => (isBranch(entry) ? adopt(entry, `[${i}]`) : fault(`[${i}]`, 'must be an object with domain, name and so on')))
+  list.forEach((entry: unknown, i) => (isBranch(entry) ? adopt(entry, `[${i}]`) : fault(`[${i}]`, 'must be an object, e.g. {"domain": "mcp.example.com", "name": "Example"}')))
 }

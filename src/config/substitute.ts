@@ -15,7 +15,7 @@ export interface SubstituteOptions {
   readonly hint?: (name: string) => string
 }
 
-const forms = 'use ${NAME}, ${NAME:-default} or ${NAME:?message}; $${…} stands for the characters themselves'
+const forms = 'use ${NAME}, ${NAME:-default} or ${NAME:?message}; write $${…} for a literal ${…}'
 // `env:` is what Cursor and VS Code write before a name.
 const expression = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::([-?])([\s\S]*))?$/
 
@@ -28,11 +28,11 @@ const editorValue = (inside: string, lookup: (name: string) => string | undefine
   if (input !== undefined) {
     const name = input.replaceAll(/[^A-Za-z0-9]+/g, '_').replace(/^(?=\d)/, '_').toUpperCase()
     const text = lookup(name)
-    return text === undefined ? { fault: `holds \${input:${input}}, which VS Code asks its user for: set the environment variable ${name}, which takes its place` } : { text }
+    return text === undefined ? { fault: `contains \${input:${input}}, which only VS Code can ask for: set the environment variable ${name} instead` } : { text }
   }
   if (!editorWords.test(inside)) return undefined
   const own = inside === 'userHome' ? (lookup('HOME') ?? lookup('USERPROFILE')) : inside === 'pathSeparator' || inside === '/' ? '/' : undefined
-  return own === undefined ? { fault: `holds \${${inside}}, which only the editor knows: write the value itself` } : { text: own }
+  return own === undefined ? { fault: `contains \${${inside}}, which only an editor can fill in: write the value itself` } : { text: own }
 }
 
 /** Position of the `}` that closes the `${` before `from`, nested ones skipped; -1 when there is none. */
@@ -64,7 +64,7 @@ export const substitute = (text: string, lookup: (name: string) => string | unde
     }
     const [, name = '', operator, rest = ''] = expression.exec(inside) ?? []
     if (!name || depth > 4) {
-      faults.push(`holds an expression that is not understood: ${forms}`)
+      faults.push(`contains an invalid expression: ${forms}`)
       return ''
     }
     if (operator === undefined && options.placeholders?.includes(name)) return `\${${name}}`
@@ -90,7 +90,7 @@ export const substitute = (text: string, lookup: (name: string) => string | unde
     }
     const end = closing(text, next + 2)
     if (end < 0) {
-      faults.push(`holds \${ without a closing }: ${forms}; where YAML cut the value short, put it in quotes`)
+      faults.push(`contains \${ without a closing }: ${forms}. If YAML cut the value short, put it in quotes`)
       return { text: '', variables, faults }
     }
     out.push(text.slice(at, next), fill(text.slice(next + 2, end)))

@@ -29,8 +29,8 @@ export const suggest = (word: string, known: Iterable<string>): string | undefin
   return best
 }
 
-/** `, did you mean "url"?`, or nothing. */
+/** `; did you mean "url"?`, or nothing. */
 export const didYouMean = (word: string, known: Iterable<string>): string => {
   const found = suggest(word, known)
-  return found === undefined ? '' : `, did you mean "${found}"?`
+  return found === undefined ? '' : `; did you mean "${found}"?`
 }

@@ -1,9 +1,9 @@
 // The keys of a service's `upstream_auth`: how the gateway, or each person, signs in to the server behind it.
 import * as z from 'zod'
 
-const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a whole http:// or https:// URL' })
+const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a full http:// or https:// URL' })
 const secret = (description: string) => z.string().min(1).optional().describe(description).meta({ writeOnly: true })
-const scopeWord = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'a scope is one word of printable ASCII without " and \\')
+const scopeWord = z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope: printable ASCII without spaces, " or \\')
 
 export const upstreamAuthTypes = ['auto', 'none', 'static', 'oauth', 'idp_token', 'client_credentials'] as const
 
@@ -32,7 +32,7 @@ export const upstreamAuthKeys = z
       .optional()
       .describe('How the gateway authenticates at the token endpoint. Default: a method listed in the authorization server’s metadata.'),
     client_metadata_url: z
-      .url({ protocol: /^https$/, error: 'must be a whole https:// URL' })
+      .url({ protocol: /^https$/, error: 'must be a full https:// URL' })
       .optional()
       .describe('URL of this gateway’s client metadata document, if not the one that the gateway serves itself.'),
     scopes: z.array(scopeWord).min(1).optional().describe('Scopes to request. Default: the scopes named in the server’s 401 challenge or metadata.'),

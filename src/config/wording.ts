@@ -22,8 +22,8 @@ const synonyms: Readonly<Record<string, string>> = {
 
 /** Keys that seed documents print and this version does not have, with what to do instead. */
 const elsewhere: readonly (readonly [RegExp, string])[] = [
-  [/^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/, 'unknown key; this version signs people in with OpenID Connect providers, which it finds by their issuer'],
-  [/^storage\.(redis|vault)$/, 'unknown key; the storage types that exist are sqlite and memory'],
+  [/^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/, 'is not a known setting; providers are OpenID Connect and are discovered from `issuer`'],
+  [/^storage\.(redis|vault)$/, 'is not a known setting; set `storage.type` to sqlite or memory'],
 ]
 
 const unknownKey = (path: Path, shape: Shape, missing: ReadonlySet<string>): { what: string; meant: string | undefined } => {
@@ -33,7 +33,7 @@ const unknownKey = (path: Path, shape: Shape, missing: ReadonlySet<string>): { w
   const snake = name.replaceAll(/([a-z])([A-Z])/g, '$1_$2').toLowerCase().replaceAll('-', '_')
   const known = synonyms[snake]
   const meant = known !== undefined && shape.names.includes(known) ? known : (suggest(name, [...missing]) ?? suggest(name, shape.names))
-  return { what: meant === undefined ? `unknown key; possible here: ${shape.names.filter((key) => key !== '$schema').join(', ')}` : `unknown key, did you mean "${meant}"?`, meant }
+  return { what: meant === undefined ? `is not a known setting; known settings here: ${shape.names.filter((key) => key !== '$schema').join(', ')}` : `is not a known setting; did you mean "${meant}"?`, meant }
 }
 
 const unit = (shape: Shape): string => {
@@ -44,22 +44,22 @@ const unit = (shape: Shape): string => {
 const range = (shape: Shape): string => `from ${String(shape.least)} to ${String(shape.most)}${unit(shape)}`
 
 const expected = (shape: Shape, value: unknown): string => {
-  if (value === null) return 'has no value'
+  if (value === null) return 'has no value; set one, or remove the key'
   switch (shape.kind) {
     case 'number':
-      return typeof value === 'string' && /^\d+$/.test(value) ? 'must be a number, so it stands without quotes' : `must be a whole number ${range(shape)}`
+      return typeof value === 'string' && /^\d+$/.test(value) ? 'must be a number; remove the quotes' : `must be a whole number ${range(shape)}`
     case 'boolean':
       return 'must be true or false'
     case 'list':
       return 'must be a list, e.g. ["one", "two"]'
     case 'record':
     case 'object':
-      return 'must hold keys and values of its own'
+      return 'must be a mapping'
     case 'text':
     case 'choice':
-      return typeof value === 'object' ? 'must be text' : 'must be text, so it stands in quotes'
+      return typeof value === 'object' ? 'must be text' : 'must be text; put it in quotes'
     case 'any':
-      return 'has the wrong type'
+      return 'has the wrong type; see the reference for this setting'
   }
 }
 
@@ -69,7 +69,7 @@ const choice = (path: Path, shape: Shape, value: unknown, origin: Origin | undef
   const names = shape.names.join(', ')
   if (typeof value !== 'string' || !repeatable(path, origin)) return `must be one of: ${names}`
   const meant = didYouMean(value, shape.names)
-  return `"${printable(value)}" does not exist here; possible: ${names}${meant}`
+  return `must be one of: ${names}; found "${printable(value)}"${meant}`
 }
 
 const small = (shape: Shape, issue: core.$ZodIssueTooSmall | core.$ZodIssueTooBig): string => {
@@ -81,7 +81,7 @@ const small = (shape: Shape, issue: core.$ZodIssueTooSmall | core.$ZodIssueTooBi
 
 const badId = (name: string, why: string): string => {
   const better = name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, '-').replace(/^[-_]+|-+$/g, '')
-  return `"${printable(name)}" cannot be used as a name here: ${why}${better && better !== name && /letters, digits, - and _/.test(why) ? `, did you mean "${printable(better)}"?` : ''}`
+  return `"${printable(name)}" is not a valid name: ${why}${better && better !== name && /letters, digits, - and _/.test(why) ? `; did you mean "${printable(better)}"?` : ''}`
 }
 
 const sentence = (issue: core.$ZodIssue, path: Path, shape: Shape, value: unknown, origin: Origin | undefined): string => {
@@ -94,7 +94,7 @@ const sentence = (issue: core.$ZodIssue, path: Path, shape: Shape, value: unknow
     case 'invalid_value':
       return choice(path, shape, value, origin)
     case 'invalid_key':
-      return badId(String(path.at(-1)), issue.issues[0]?.message ?? 'not possible')
+      return badId(String(path.at(-1)), issue.issues[0]?.message ?? 'not allowed')
     case 'invalid_format':
       return issue.format === 'email' ? 'must be an e-mail address' : issue.message
     case 'unrecognized_keys':
@@ -106,7 +106,7 @@ const sentence = (issue: core.$ZodIssue, path: Path, shape: Shape, value: unknow
   }
 }
 
-const missingSentence = (shape: Shape): string => `is missing: ${shape.description.replace(/\.$/, '')}`
+const missingSentence = (shape: Shape): string => `is required: ${shape.description.replace(/\.$/, '')}`
 
 export interface Worded {
   readonly faults: readonly Fault[]

@@ -85,28 +85,28 @@ describe('postern validate', () => {
     expect({ code: ran.code, out: ran.out }).toEqual({ code: 1, out: '' })
     expect(errorOf(ran)).toEqual({
       code: 'config.invalid',
-      message: 'config.yaml:1:1 prot – unknown key, did you mean "port"? (and 1 more)',
+      message: 'config.yaml:1:1 prot – is not a known setting; did you mean "port"? (and 1 more)',
       docs: 'docs/reference/config.md',
       faults: [
-        { key: 'prot', file: 'config.yaml', line: 1, column: 1, message: 'unknown key, did you mean "port"?' },
+        { key: 'prot', file: 'config.yaml', line: 1, column: 1, message: 'is not a known setting; did you mean "port"?' },
         { key: 'debug', file: 'config.yaml', line: 2, column: 8, message: 'must be true or false' },
       ],
     })
     expect(await posternOnTerminal(place, ['validate'], { env: { NO_COLOR: '1' } })).toEqual({
       code: 1,
-      screen: '✖ config.yaml:1:1 prot – unknown key, did you mean "port"?\n✖ config.yaml:2:8 debug – must be true or false\n',
+      screen: '✖ config.yaml:1:1 prot – is not a known setting; did you mean "port"?\n✖ config.yaml:2:8 debug – must be true or false\n',
     })
   })
 
   it('reads secrets from the files that variables name', async () => {
     const secret = place.write('secret', 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A\n')
     expect((await postern(place, ['config', 'explain', 'session_secret'], { env: { SESSION_SECRET_FILE: secret } })).out).toMatch(/^session_secret: "\*{8}" +# environment SESSION_SECRET_FILE\n$/)
-    expect(errorOf(await postern(place, ['validate'], { env: { SESSION_SECRET_FILE: '/nowhere/at/all' } }))).toMatchObject({ message: 'environment SESSION_SECRET_FILE – the file it names cannot be read: there is no such file' })
+    expect(errorOf(await postern(place, ['validate'], { env: { SESSION_SECRET_FILE: '/nowhere/at/all' } }))).toMatchObject({ message: 'environment SESSION_SECRET_FILE – its file cannot be read: there is no such file' })
   })
 
   it('knows the revisions of MCP that there are, for a start as for a check', async () => {
     const env = { MCP_PROTOCOL_VERSIONS_SUPPORTED: '2025-06-18,2031-01-01' }
-    const message = 'environment MCP_PROTOCOL_VERSIONS_SUPPORTED protocol_versions[1] – "2031-01-01" is no revision that this gateway knows; possible: 2026-07-28, 2025-11-25, 2025-06-18, 2025-03-26, 2024-11-05'
+    const message = 'environment MCP_PROTOCOL_VERSIONS_SUPPORTED protocol_versions[1] – "2031-01-01" is not a supported MCP revision: use 2026-07-28, 2025-11-25, 2025-06-18, 2025-03-26, 2024-11-05'
     for (const verb of ['validate', 'serve']) expect(errorOf(await postern(place, [verb], { env }))).toMatchObject({ code: 'config.invalid', message })
   })
 
@@ -128,7 +128,7 @@ describe('postern config', () => {
   })
 
   it('explain knows what was meant', async () => {
-    expect(errorOf(await postern(place, ['config', 'explain', 'cors.allow_origin']))).toEqual({ code: 'usage', message: 'There is no key "cors.allow_origin", did you mean "cors.allow_origins"?' })
+    expect(errorOf(await postern(place, ['config', 'explain', 'cors.allow_origin']))).toEqual({ code: 'usage', message: 'There is no key "cors.allow_origin"; did you mean "cors.allow_origins"?' })
   })
 
   it('schema prints the file for editors', async () => {

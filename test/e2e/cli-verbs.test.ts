@@ -25,9 +25,9 @@ describe('postern version', () => {
 
 describe('a command line that is wrong', () => {
   it.each([
-    [['valdate'], 'There is no command "postern valdate", did you mean "postern validate"?'],
+    [['valdate'], 'There is no command "postern valdate"; did you mean "postern validate"?'],
     [['xyzzy'], 'There is no command "postern xyzzy"; there are: serve, wrap, validate, config, hash-password, admin, services, help, version.'],
-    [['config', 'explian'], 'There is no command "postern config explian", did you mean "postern config explain"?'],
+    [['config', 'explian'], 'There is no command "postern config explian"; did you mean "postern config explain"?'],
     [['admin'], 'postern admin needs one of: link.'],
     [['--prot', '80'], "Unknown option '--prot' (Did you mean --port?)."],
     [['--port', '70000'], "Option '--port <number>' argument '70000' is invalid. It must be a number from 0 to 65535."],
@@ -42,7 +42,7 @@ describe('a command line that is wrong', () => {
   })
 
   it('is one sentence on a terminal, without colour where NO_COLOR asks for none', async () => {
-    expect(await posternOnTerminal(place, ['valdate'], { env: { NO_COLOR: '1' } })).toEqual({ code: 2, screen: '✖ There is no command "postern valdate", did you mean "postern validate"?\n' })
+    expect(await posternOnTerminal(place, ['valdate'], { env: { NO_COLOR: '1' } })).toEqual({ code: 2, screen: '✖ There is no command "postern valdate"; did you mean "postern validate"?\n' })
     expect((await posternOnTerminal(place, ['valdate'])).screen).toContain('\u001B[31m✖\u001B[39m')
   })
 })
@@ -113,7 +113,7 @@ describe('postern help', () => {
       expect(help.code).toBe(0)
     }
     expect((await postern(place, ['services', 'help', 'add'])).out).toBe((await postern(place, ['services', 'add', '--help'])).out)
-    expect(errorOf(await postern(place, ['help', 'wrapp']))).toEqual({ code: 'usage', message: 'There is no command "postern wrapp", did you mean "postern wrap"?' })
+    expect(errorOf(await postern(place, ['help', 'wrapp']))).toEqual({ code: 'usage', message: 'There is no command "postern wrapp"; did you mean "postern wrap"?' })
   })
 })
 

@@ -61,7 +61,7 @@ it('keeps the old one when the new one is wrong, and says what is wrong with it 
   const since = lines.length
   place.write('postern.yaml', 'mcp_services:\n  one: { ulr: "http://127.0.0.1:1/mcp" }\n')
   child.kill('SIGHUP')
-  expect((await told('config.refused', since)).message).toContain('unknown key, did you mean "url"?')
+  expect((await told('config.refused', since)).message).toContain('is not a known setting; did you mean "url"?')
   expect(await post('/one/mcp')).toBe(200)
   expect(await post('/two/mcp')).toBe(200)
 })

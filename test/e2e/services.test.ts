@@ -138,7 +138,7 @@ it('is not kept when nothing answers, when the configuration would refuse it, or
   place.write('written.yaml', `domain_root: example.com\nmcp_services:\n  fixed: { url: "${upstream.url}", auth_required: false, alias: fix }\n`)
   const written = ['--config', 'written.yaml', '--state', 'state', '--json']
   expect(errorOf(await postern(place, ['services', 'rm', 'fixed', ...written]))).toMatchObject({ code: 'service.configured' })
-  expect(errorOf(await postern(place, ['services', 'add', 'again', upstream.url, '--alias', 'fix', ...written]))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('is the alias of "fixed" too') })
+  expect(errorOf(await postern(place, ['services', 'add', 'again', upstream.url, '--alias', 'fix', ...written]))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('is already the alias of "fixed"') })
 }, 60_000)
 
 it('is added over HTTP by the built-in person of a gateway without people of its own', async () => {

@@ -135,7 +135,7 @@ describe('a Worker that lacks something', () => {
   })
 
   it('refuses a command when it starts, whichever way it is configured, and never calls it healthy', async () => {
-    const program = 'is a program, and a Worker cannot start programs: give the url of an MCP server in its place, or run this gateway on Node'
+    const program = 'cannot be used on Workers, which cannot start programs: set `url` to a remote MCP server, or run the gateway on Node'
     const inFile = { ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: { mcp_services: { files: { command: 'npx', args: ['-y', 'server'] } } } }
     expect(await faultsOf(inFile)).toEqual([`POSTERN_CONFIG mcp_services.files.command – ${program}`])
     expect((await ask(workerd.origin, '/health')).status).toBe(503)
@@ -152,17 +152,17 @@ describe('a Worker that lacks something', () => {
   it('speaks of nothing that a Worker has not: no state directory, no port of its own, no generated key', async () => {
     const weak = 'change-me-change-me-change-me-change-me'
     expect(await faultsOf({ ...somebody, SESSION_SECRET: weak, POSTERN_CONFIG: { debug: true } })).toEqual([
-      'environment SESSION_SECRET session_secret – is sample text that anybody can read in a document: put random text there (openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET)',
+      'environment SESSION_SECRET session_secret – is a sample value from public documentation: set a random value (openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET)',
     ])
     await workerd.close()
     const config = { host: '0.0.0.0', port: 8080, storage: { type: 'memory' }, trusted_proxies: ['127.0.0.1'], admin_commands: true, log_level: 'info' }
     const origin = await start({ ...somebody, SESSION_SECRET: secret, MCP_ISSUER: 'http://localhost:8787', POSTERN_CONFIG: config })
     expect((await ask(origin, '/health', { host: 'localhost:8787' })).status).toBe(200)
     expect(logged('config.warning').map(({ message }) => String(message).replace(/^POSTERN_CONFIG /, ''))).toEqual([
-      'host – has no effect on Workers: Cloudflare receives the requests',
-      'port – has no effect on Workers: Cloudflare receives the requests',
+      'host – has no effect on Workers: Cloudflare accepts the requests',
+      'port – has no effect on Workers: Cloudflare accepts the requests',
       'storage – has no effect on Workers: records are kept in Durable Objects',
-      'trusted_proxies – has no effect on Workers: Cloudflare tells the address of the caller',
+      'trusted_proxies – has no effect on Workers: Cloudflare provides the client address',
       'admin_commands – has no effect on Workers: a Worker cannot start programs',
     ])
     expect(workerd.lines.join('\n')).not.toMatch(/state directory|postern\.yaml|listens on/)
@@ -188,7 +188,7 @@ describe('a Worker that lacks something', () => {
 
   it('refuses two root secrets that differ, weak ones, and one secret for two purposes', async () => {
     expect(await faultsOf({ SESSION_SECRET: secret, COOKIE_ENCRYPTION_KEY: key, ...somebody })).toEqual([
-      'environment COOKIE_ENCRYPTION_KEY session_secret – differs from SESSION_SECRET; both are the root secret, so keep one',
+      'environment COOKIE_ENCRYPTION_KEY session_secret – differs from SESSION_SECRET, and both set the root secret: keep one of the two',
     ])
     await workerd.close()
     expect(await faultsOf({ SESSION_SECRET: 'change-me-change-me-change-me-change-me', TOKEN_ENCRYPTION_KEY: 'short', ...somebody })).toEqual([
@@ -211,7 +211,7 @@ describe('a Worker that lacks something', () => {
     expect(JSON.parse(told.body)).toMatchObject({ faults: [expect.stringContaining('log of this Worker')] })
     expect(told.body).not.toMatch(/local_user|ana|tries/)
     expect(logged('config.fault').map(({ message }) => message)).toEqual([
-      expect.stringContaining('POSTERN_CONFIG:1:1 local_user – unknown key, did you mean "local_users"?'),
+      expect.stringContaining('POSTERN_CONFIG:1:1 local_user – is not a known setting; did you mean "local_users"?'),
       expect.stringContaining('LOCAL_PASSWORD local_users[0].password'),
     ])
   })

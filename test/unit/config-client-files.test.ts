@@ -28,13 +28,13 @@ describe('JSON with comments', () => {
   it.each([
     ['{\n  "port": 1\n  "host": "localhost"\n}', 'mcp.json:3:3 – a comma is missing before this'],
     ['{\n  "port": 1,\n', 'mcp.json:3:1 – the file ends too early: a closing } or ] is missing'],
-    ['{ "mcpServers": { "it": { "command": "C:\\Users\\x" } } }', 'mcp.json:1:38 – a \\ in a text starts an escape, and this one does not exist; a backslash itself is written \\\\, as in "C:\\\\Users"'],
-    ["{ 'port': 1 }", 'mcp.json:1:3 – this is not JSON: text needs double quotes, and only numbers, true, false and null stand without'],
-    ['{ "port": 1 } }', 'mcp.json:1:15 – the object has ended before this; the configuration is one object'],
+    ['{ "mcpServers": { "it": { "command": "C:\\Users\\x" } } }', 'mcp.json:1:38 – this escape sequence is not valid; write \\\\ for a backslash, as in "C:\\\\Users"'],
+    ["{ 'port': 1 }", 'mcp.json:1:3 – this is not valid JSON: put text in double quotes'],
+    ['{ "port": 1 } }', 'mcp.json:1:15 – unexpected text after the end of the object; use a single object'],
     ['{ "port": 1 /* x', 'mcp.json:1:13 – a comment is not closed: */ is missing'],
-    ['{ "a": "x\n", "port": 1 }', 'mcp.json:1:8 – a text is not closed on its line: its double quote is missing'],
-    ['[1]', 'mcp.json:1:1 – the file must hold keys and values, e.g. port: 8080'],
-    ['{ "port": 1, "port": 2 }', 'mcp.json:1:14 port – is there twice; the first is in line 1'],
+    ['{ "a": "x\n", "port": 1 }', 'mcp.json:1:8 – a string is not closed: a double quote is missing at the end of the line'],
+    ['[1]', 'mcp.json:1:1 – the file must be a mapping, e.g. port: 8080'],
+    ['{ "port": 1, "port": 2 }', 'mcp.json:1:14 port – is set twice; the first is on line 1'],
   ])('that is wrong is told once, in words of JSON: %j', async (text, fault) => expect(await faults(text)).toEqual([fault]))
 
   it('leaves YAML that begins with a brace alone', async () => {
@@ -53,13 +53,13 @@ describe('a file of', () => {
   it('Claude Desktop is taken whole, and says once what is not read', async () => {
     const { services, warnings } = await taken({ globalShortcut: '', theme: 'dark', preferences: { a: 1 }, scale: 0, mcpServers: { it: npx } })
     expect(services['it']).toMatchObject(npx)
-    expect(warnings).toEqual(['mcp.json:2:3 – settings of a client, which are not read here: globalShortcut, theme, preferences, scale'])
+    expect(warnings).toEqual(['mcp.json:2:3 – settings of an MCP client are ignored: globalShortcut, theme, preferences, scale'])
   })
 
   it('Gemini: httpUrl, url, timeouts and approvals', async () => {
     const { services, warnings } = await taken({ security: { auth: {} }, ui: {}, mcpServers: { far: { httpUrl: 'http://127.0.0.1:9/mcp', timeout: 300_000, trust: true, headers: { 'X-Key': 'k' } }, stream: { url: 'http://127.0.0.1:9/sse', authProviderType: 'dynamic_discovery', includeTools: ['a'] } } })
     expect(services).toMatchObject({ far: { url: 'http://127.0.0.1:9/mcp', transport: 'streamable', timeout: 300_000, upstream_auth: { type: 'static', headers: { 'X-Key': 'k' } } }, stream: { url: 'http://127.0.0.1:9/sse', transport: 'auto' } })
-    expect(warnings.map((line) => line.replace(/^\S+ /, ''))).toEqual(['– settings of a client, which are not read here: security, ui', 'mcpServers.stream.includeTools – is a choice of the client, and is not applied here: the gateway offers every tool of this server'])
+    expect(warnings.map((line) => line.replace(/^\S+ /, ''))).toEqual(['– settings of an MCP client are ignored: security, ui', 'mcpServers.stream.includeTools – has no effect here: the gateway offers all tools of this server'])
   })
 
   it('VS Code: servers with inputs, which the environment answers', async () => {
@@ -67,13 +67,13 @@ describe('a file of', () => {
     const { services, warnings } = await taken(file, { PERPLEXITY_KEY: 'k', HOME: '/home/alex' })
     expect(services).toMatchObject({ it: { ...npx, env: { API_KEY: 'k', HOME_DIR: '/home/alex/x' } }, far: { url: 'https://far.example/mcp', transport: 'streamable', upstream_auth: { type: 'static', headers: { Authorization: 'Bearer k' } } } })
     expect(warnings).toEqual([])
-    expect(await faults(file, { HOME: '/home/alex' })).toEqual(['mcp.json:18:20 servers.it.env.API_KEY', 'mcp.json:26:26 servers.far.headers.Authorization'].map((at) => `${at} – holds \${input:perplexity-key}, which VS Code asks its user for: set the environment variable PERPLEXITY_KEY, which takes its place`))
+    expect(await faults(file, { HOME: '/home/alex' })).toEqual(['mcp.json:18:20 servers.it.env.API_KEY', 'mcp.json:26:26 servers.far.headers.Authorization'].map((at) => `${at} – contains \${input:perplexity-key}, which only VS Code can ask for: set the environment variable PERPLEXITY_KEY instead`))
     expect((await taken({ 'editor.fontSize': 14, mcp: { servers: { it: npx }, inputs: [] } })).services['it']).toMatchObject(npx)
   })
 
   it('VS Code that only the editor can fill in is told with its key', async () => {
-    expect(await faults({ servers: { it: { ...npx, cwd: '${workspaceFolder}/x' } } })).toEqual(['mcp.json:9:14 servers.it.cwd – holds ${workspaceFolder}, which only the editor knows: write the value itself'])
-    expect(await faults({ servers: { it: { ...npx, envFile: '/x/.env' } } })).toEqual(['mcp.json:9:7 servers.it.envFile – is not read here: write the variables under env, or start the gateway with --env-file and write ${NAME}'])
+    expect(await faults({ servers: { it: { ...npx, cwd: '${workspaceFolder}/x' } } })).toEqual(['mcp.json:9:14 servers.it.cwd – contains ${workspaceFolder}, which only an editor can fill in: write the value itself'])
+    expect(await faults({ servers: { it: { ...npx, envFile: '/x/.env' } } })).toEqual(['mcp.json:9:7 servers.it.envFile – is not supported: list the variables under env, or start the gateway with --env-file and write ${NAME}'])
   })
 
   it('Windsurf, Cline, Roo and Copilot', async () => {
@@ -96,8 +96,8 @@ describe('a file of', () => {
     expect(services['it']).toMatchObject({ url: 'http://127.0.0.1:9/mcp', upstream_auth: { type: 'static', headers: { 'X-Key': '1.10' } } })
     expect(services['it']?.upstream_auth.headers).not.toHaveProperty('X-User-ID')
     expect(warnings).toEqual([
-      'librechat.yaml:1:1 – settings of a client, which are not read here: version, cache',
-      'librechat.yaml:7:27 mcpServers.it.headers.X-User-ID – is left out: {{…}} is filled in by the client for each person. The gateway tells the server who calls with the headers of identity',
+      'librechat.yaml:1:1 – settings of an MCP client are ignored: version, cache',
+      'librechat.yaml:7:27 mcpServers.it.headers.X-User-ID – is ignored: only the client can fill in {{…}}. To tell the server who is calling, use identity.headers',
     ])
   })
 
@@ -112,7 +112,7 @@ describe('a file of', () => {
   it('Zed: both of its forms, and not what its extensions start', async () => {
     const { services } = await taken({ vim_mode: true, context_servers: { old: { command: { path: 'npx', args: ['-y', 'x'], env: { A: 'b' } } }, now: { source: 'custom', ...npx }, far: { url: 'https://far.example/mcp' } } })
     expect(services).toMatchObject({ old: { ...npx, env: { A: 'b' } }, now: npx, far: { url: 'https://far.example/mcp' } })
-    expect(await faults({ context_servers: { it: { source: 'extension', settings: {} } } })).toEqual(['mcp.json:4:7 context_servers.it.source – is a server that a Zed extension starts: write its command'])
+    expect(await faults({ context_servers: { it: { source: 'extension', settings: {} } } })).toEqual(['mcp.json:4:7 context_servers.it.source – describes a server that a Zed extension starts: set its `command` instead'])
   })
 
   it('Continue: a list of named servers', async () => {
@@ -120,7 +120,7 @@ describe('a file of', () => {
   })
 
   it('Codex is TOML, which is said', async () => {
-    expect(await faults('model = "x"\n[mcp_servers.it]\ncommand = "npx"\n', {}, 'config.toml')).toEqual(['config.toml:1:1 – is TOML, which is not read here: write each [mcp_servers.<name>] table of Codex as an entry of mcpServers, in JSON or YAML'])
+    expect(await faults('model = "x"\n[mcp_servers.it]\ncommand = "npx"\n', {}, 'config.toml')).toEqual(['config.toml:1:1 – is TOML, which is not supported: write each [mcp_servers.<name>] table as an entry of mcpServers, in JSON or YAML'])
   })
 })
 
@@ -134,10 +134,10 @@ describe('an entry', () => {
   it('with a reserved name gets a free id, and says so', async () => {
     const { services, warnings } = await taken({ mcpServers: { docs: npx, 'docs-server': npx, MCP: npx } })
     expect(services).toMatchObject({ 'docs-server-2': { name: 'docs', ...npx }, 'docs-server': npx, 'mcp-server': { name: 'MCP', ...npx } })
-    expect(warnings).toEqual(['mcp.json:3:5 mcpServers.docs – is served at /docs-server-2/mcp, because /docs is an address of the gateway itself', 'mcp.json:17:5 mcpServers.MCP – is served at /mcp-server/mcp, because /mcp is an address of the gateway itself'])
+    expect(warnings).toEqual(['mcp.json:3:5 mcpServers.docs – is served at /docs-server-2/mcp, because /docs is one of the gateway’s own paths', 'mcp.json:17:5 mcpServers.MCP – is served at /mcp-server/mcp, because /mcp is one of the gateway’s own paths'])
     const list = await loadConfig({ env: { MCP_SERVERS: '[{"domain":"docs.example","name":"Docs"}]' } })
     expect(list.ok && Object.keys(list.config.mcp_services)).toEqual(['docs-server'])
-    expect(list.warnings.map(faultText)).toEqual(['environment MCP_SERVERS mcp_services[0] – is served at /docs-server/mcp, because /docs is an address of the gateway itself'])
+    expect(list.warnings.map(faultText)).toEqual(['environment MCP_SERVERS mcp_services[0] – is served at /docs-server/mcp, because /docs is one of the gateway’s own paths'])
   })
 
   it.each([
@@ -150,24 +150,24 @@ describe('an entry', () => {
     ['scopes', 'mcp_services.it.scopes'],
     ['sandbox', 'mcp_services.it.sandbox'],
   ])('never passes over an access rule of ours: %s', async (key, place) => {
-    expect(await faults(one({ ...npx, [key]: 'x' }))).toEqual([`mcp.json:9:7 mcpServers.it.${key} – is a setting of this gateway and is not read here: write it as ${place}`])
+    expect(await faults(one({ ...npx, [key]: 'x' }))).toEqual([`mcp.json:9:7 mcpServers.it.${key} – is a gateway setting and has no effect here: write it as ${place}`])
     const list = await loadConfig({ env: { MCP_SERVERS: `[{"domain":"a.example","name":"it","auth_required":false}]` } })
     expect(list.ok).toBe(false)
   })
 
   it.each(['local_user', 'oauth_provider', 'allowed_domains', 'admin', 'auth_required', 'cors_', 'trusted_proxy'])('beside which %s stands never hides it as a client’s setting', async (key) => {
-    expect(await faults({ mcpServers: { it: npx }, [key]: ['x'] })).toEqual([expect.stringMatching(new RegExp(`^mcp\\.json:11:3 ${key} – unknown key`))])
+    expect(await faults({ mcpServers: { it: npx }, [key]: ['x'] })).toEqual([expect.stringMatching(new RegExp(`^mcp\\.json:11:3 ${key} – is not a known setting`))])
   })
 })
 
 describe('what follows from a fault', () => {
   const cases: readonly (readonly [string, string, readonly string[]])[] = [
-    ['a service whose entry is at fault', 'default_service: it\nmcpServers: { it: [1] }\n', ['config.yaml:2:15 mcpServers.it – must be a mapping: a command with args, or a url']],
-    ['a misspelt section of services', 'default_service: it\nhosts: { a.example: it }\nmcp_service: { it: { url: "http://localhost:1" } }\n', ['config.yaml:3:1 mcp_service – unknown key, did you mean "mcp_services"?']],
-    ['a misspelt section of providers', 'mcp_services:\n  a: { url: "http://localhost:1", oauth_provider: x }\noauth_provider: { x: {} }\n', ['config.yaml:3:1 oauth_provider – unknown key, did you mean "oauth_providers"?']],
-    ['a misspelt public URL', 'host: 0.0.0.0\npublic_url: https://a.example\n', ['config.yaml:2:1 public_url – unknown key, did you mean "issuer"?']],
-    ['misspelt people', 'issuer: https://a.example\nlocal_user: [{ username: a, password: correct-horse }]\n', ['config.yaml:2:1 local_user – unknown key, did you mean "local_users"?']],
-    ['a misspelt password', 'local_users:\n  - { username: a, pasword: correct-horse }\n', ['config.yaml:2:20 local_users[0].pasword – unknown key, did you mean "password"?']],
+    ['a service whose entry is at fault', 'default_service: it\nmcpServers: { it: [1] }\n', ['config.yaml:2:15 mcpServers.it – must be a mapping with `command` and `args`, or with `url`']],
+    ['a misspelt section of services', 'default_service: it\nhosts: { a.example: it }\nmcp_service: { it: { url: "http://localhost:1" } }\n', ['config.yaml:3:1 mcp_service – is not a known setting; did you mean "mcp_services"?']],
+    ['a misspelt section of providers', 'mcp_services:\n  a: { url: "http://localhost:1", oauth_provider: x }\noauth_provider: { x: {} }\n', ['config.yaml:3:1 oauth_provider – is not a known setting; did you mean "oauth_providers"?']],
+    ['a misspelt public URL', 'host: 0.0.0.0\npublic_url: https://a.example\n', ['config.yaml:2:1 public_url – is not a known setting; did you mean "issuer"?']],
+    ['misspelt people', 'issuer: https://a.example\nlocal_user: [{ username: a, password: correct-horse }]\n', ['config.yaml:2:1 local_user – is not a known setting; did you mean "local_users"?']],
+    ['a misspelt password', 'local_users:\n  - { username: a, pasword: correct-horse }\n', ['config.yaml:2:20 local_users[0].pasword – is not a known setting; did you mean "password"?']],
     ['a variable that is not set', 'mcp_services:\n  a: { url: "http://localhost:1", upstream_auth: { client_secret: s, client_id: "${ID}", issuer: "https://i.example" } }\n', ['config.yaml:2:81 mcp_services.a.upstream_auth.client_id – environment variable ID is not set: set it, or write ${ID:-default}']],
   ]
   it.each(cases)('is not told besides: %s', async (_, text, wanted) => expect(await faults(text, {}, 'config.yaml')).toEqual(wanted))

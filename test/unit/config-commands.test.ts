@@ -40,11 +40,11 @@ describe('a block mcpServers', () => {
   it('is told where it is wrong: names, members, and that something is missing', async () => {
     const text = ['mcpServers:', '  "***": { command: a }', '  My Server: { command: a }', '  my-server: { command: b }', '  list: [1]', '  mcp: { command: c }', '  number: { command: 7 }', '  nothing: {}'].join('\n')
     expect(await faultsOf(text)).toEqual([
-      'config.yaml:2:3 mcpServers["***"] – has a name without letters or digits: its address is made from it',
-      'config.yaml:4:3 mcpServers.my-server – would have the same address as "My Server": /my-server/mcp',
-      'config.yaml:5:3 mcpServers.list – must be a mapping: a command with args, or a url',
-      'config.yaml:7:22 mcp_services.number.command – must be text, so it stands in quotes',
-      'config.yaml:8:3 mcp_services.nothing.url – is missing: The MCP server. A command in its place is one on this computer',
+      'config.yaml:2:3 mcpServers["***"] – needs a name with letters or digits: its URL is derived from it',
+      'config.yaml:4:3 mcpServers.my-server – conflicts with "My Server": both would be served at /my-server/mcp',
+      'config.yaml:5:3 mcpServers.list – must be a mapping with `command` and `args`, or with `url`',
+      'config.yaml:7:22 mcp_services.number.command – must be text; put it in quotes',
+      'config.yaml:8:3 mcp_services.nothing.url – is missing: set `url` or `command`',
     ])
   })
 
@@ -89,25 +89,25 @@ describe('a service', () => {
   const faults = (service: string) => faultsOf(`mcp_services:\n  a: ${service}`)
 
   it('is a URL or a command, not both and not neither', async () => {
-    expect(await faults('{ command: x, url: "https://a.example/mcp" }')).toEqual(['config.yaml:3:6 mcp_services.a.command – stands beside url: a service is one or the other'].map((line) => line.replace('3:6', '2:8')))
-    expect(await faults('{}')).toEqual(['config.yaml:2:3 mcp_services.a.url – is missing: The MCP server. A command in its place is one on this computer'])
+    expect(await faults('{ command: x, url: "https://a.example/mcp" }')).toEqual(['config.yaml:3:6 mcp_services.a.command – can\'t be combined with `url`: keep one of the two'].map((line) => line.replace('3:6', '2:8')))
+    expect(await faults('{}')).toEqual(['config.yaml:2:3 mcp_services.a.url – is missing: set `url` or `command`'])
     expect(await faults('{ url: "https://a.example/mcp", args: [x], shared: true }')).toEqual([
-      'config.yaml:2:38 mcp_services.a.args – means something only beside command',
-      'config.yaml:2:49 mcp_services.a.shared – means something only beside command',
+      'config.yaml:2:38 mcp_services.a.args – applies only to a service with `command`',
+      'config.yaml:2:49 mcp_services.a.shared – applies only to a service with `command`',
     ])
-    expect(await faults('{ command: x, transport: sse }')).toEqual(['config.yaml:2:20 mcp_services.a.transport – means something only beside url'])
+    expect(await faults('{ command: x, transport: sse }')).toEqual(['config.yaml:2:20 mcp_services.a.transport – applies only to a service with `url`'])
   })
 
   it('without login needs one process for everybody, because nobody can be told apart', async () => {
     expect(await faults('{ command: x, auth_required: false }')).toEqual([
-      'config.yaml:2:35 mcp_services.a.auth_required – leaves nobody to tell apart: a command without login needs shared: true, one process for everybody',
+      'config.yaml:2:35 mcp_services.a.auth_required – needs `shared: true` here: without sign-in, all callers of a command share one process',
     ])
     expect(await faults('{ command: x, auth_required: false, shared: true }')).toEqual([])
   })
 
   it('gets no headers on standard input, and no mark but the gateway’s', async () => {
-    expect(await warningsOf('mcp_services:\n  a: { command: x, identity: { preset: all } }')).toEqual(['config.yaml:2:30 mcp_services.a.identity – has no effect: a command on standard input and output gets no headers'])
-    expect(await faults('{ command: x, env: { POSTERN_PROCESS: y } }')).toEqual(['config.yaml:2:27 mcp_services.a.env.POSTERN_PROCESS – is a name that the gateway writes itself'])
-    expect(await warningsOf('mcp_services:\n  a: { command: x, sandbox: none, sandbox_read: [/data] }')).toEqual(['config.yaml:2:49 mcp_services.a.sandbox_read – has no effect beside sandbox: none'])
+    expect(await warningsOf('mcp_services:\n  a: { command: x, identity: { preset: all } }')).toEqual(['config.yaml:2:30 mcp_services.a.identity – has no effect: a stdio server receives no HTTP headers'])
+    expect(await faults('{ command: x, env: { POSTERN_PROCESS: y } }')).toEqual(['config.yaml:2:27 mcp_services.a.env.POSTERN_PROCESS – is reserved: the gateway sets this variable'])
+    expect(await warningsOf('mcp_services:\n  a: { command: x, sandbox: none, sandbox_read: [/data] }')).toEqual(['config.yaml:2:49 mcp_services.a.sandbox_read – has no effect with `sandbox: none`'])
   })
 })

@@ -50,7 +50,7 @@ describe('an environment variable with a fixed name', () => {
     expect(await faultsOf('', { env: { PORT: 'eighty', MCP_DEBUG: 'maybe', LOG_LEVEL: 'loud', ACCESS_TOKEN_LIFETIME: '1' } })).toEqual([
       'environment PORT port – must be a number',
       'environment MCP_DEBUG debug – must be true or false',
-      'environment LOG_LEVEL log_level – "loud" does not exist here; possible: debug, info, warn, error',
+      'environment LOG_LEVEL log_level – must be one of: debug, info, warn, error; found "loud"',
       'environment ACCESS_TOKEN_LIFETIME access_token_lifetime – must be from 60 to 86400 seconds',
     ])
   })
@@ -66,7 +66,7 @@ describe('an environment variable with a fixed name', () => {
   it('root secrets under several names must agree [hostile U1]', async () => {
     expect(await configOf('', { env: { SESSION_SECRET: secret, GATEWAY_JWT_SECRET: secret } })).toMatchObject({ session_secret: secret })
     const faults = await faultsOf('', { env: { SESSION_SECRET: secret, GATEWAY_JWT_SECRET: other } })
-    expect(faults).toEqual(['environment GATEWAY_JWT_SECRET session_secret – differs from SESSION_SECRET; both are the root secret, so keep one'])
+    expect(faults).toEqual(['environment GATEWAY_JWT_SECRET session_secret – differs from SESSION_SECRET, and both set the root secret: keep one of the two'])
   })
 })
 
@@ -94,24 +94,24 @@ describe('MCP_SERVERS', () => {
   })
 
   it.each([
-    ['not JSON', 'mcp_services – must be a JSON list'],
-    ['{"domain":"a.example"}', 'mcp_services – must be a JSON list'],
-    [['a.example'], 'mcp_services[0] – must be an object'],
-    [[{ name: 'A' }], 'mcp_services[0] – needs domain'],
-    [[{ domain: 'https://a.example/mcp' }], 'mcp_services[0] – needs domain'],
-    [[{ domain: 'evil@a.example' }], 'mcp_services[0] – needs domain'],
-    [[{ domain: 'a.example' }, { domain: 'b.example', name: 'A example' }], 'mcp_services[1] – would have the same address as another'],
-    [[{ domain: 'a.example', name: '日本' }], 'mcp_services[0] – has a name without letters'],
+    ['not JSON', 'mcp_services – must be a JSON list of servers: [{"domain": "mcp.example.com", "name": "Example", …}]'],
+    ['{"domain":"a.example"}', 'mcp_services – must be a JSON list of servers: [{"domain": "mcp.example.com", "name": "Example", …}]'],
+    [['a.example'], 'mcp_services[0] – must be an object, e.g. {"domain": "mcp.example.com", "name": "Example"}'],
+    [[{ name: 'A' }], 'mcp_services[0] – needs `domain`, a host name such as "mcp.example.com", without https:// and without a path'],
+    [[{ domain: 'https://a.example/mcp' }], 'mcp_services[0] – needs `domain`, a host name such as "mcp.example.com", without https:// and without a path'],
+    [[{ domain: 'evil@a.example' }], 'mcp_services[0] – needs `domain`, a host name such as "mcp.example.com", without https:// and without a path'],
+    [[{ domain: 'a.example' }, { domain: 'b.example', name: 'A example' }], 'mcp_services[1] – conflicts with another entry: both would be served at /a-example/mcp'],
+    [[{ domain: 'a.example', name: '日本' }], 'mcp_services[0] – needs a name with letters or digits: its URL is derived from it'],
     [[{ ...atlassian, tokenEndpoint: undefined }], 'mcp_services.atlassian-mcp.upstream_auth.authorization_endpoint – needs token_endpoint'],
-    [[{ ...atlassian, tokenEndpoint: 'http://auth.example/token' }], 'mcp_services.atlassian-mcp.upstream_auth.token_endpoint – must be https'],
+    [[{ ...atlassian, tokenEndpoint: 'http://auth.example/token' }], 'mcp_services.atlassian-mcp.upstream_auth.token_endpoint – must use https'],
   ])('that is %j is told by its name, and not repeated', async (list, what) => {
     const faults = await faultsOf('issuer: https://mcp.example.com\nlocal_users: [{ username: a, password: correct-horse }]\n', env(list))
-    expect(faults).toContainEqual(expect.stringContaining(`environment MCP_SERVERS ${what}`))
+    expect(faults).toContainEqual(`environment MCP_SERVERS ${what}`)
     expect(faults.join()).not.toContain('your-client-id')
   })
 
   it('warns of members that mean nothing, and of answers that would come to no address of this gateway', async () => {
-    expect(await warningsOf('', env([{ ...atlassian, redirectUri: 'https://gw.example/cb', icon: 'x' }]))).toEqual([expect.stringContaining('MCP_SERVERS mcp_services[0] – holds a member that means nothing here'), expect.stringContaining('redirect_uri – is no address where this gateway takes answers')])
+    expect(await warningsOf('', env([{ ...atlassian, redirectUri: 'https://gw.example/cb', icon: 'x' }]))).toEqual([expect.stringContaining('MCP_SERVERS mcp_services[0] – contains an unknown member; known members: domain, name, scopes, authzEndpoint, tokenEndpoint, clientId, clientSecret, redirectUri'), expect.stringContaining('redirect_uri – is not a callback URL of this gateway: use /connect/callback, /oauth/callback, or the one that `postern validate` prints for this authorization server')])
   })
 })
 
@@ -131,9 +131,9 @@ describe('CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET
   })
 
   it('belong together, and the domain is a domain', async () => {
-    expect(await faultsOf('', { env: { CF_ACCESS_CLIENT_ID: 'x' } })).toEqual(['environment CF_ACCESS_CLIENT_ID oauth_providers – is set without CF_ACCESS_TEAM_DOMAIN and CF_ACCESS_CLIENT_SECRET: set all three, or none'])
+    expect(await faultsOf('', { env: { CF_ACCESS_CLIENT_ID: 'x' } })).toEqual(['environment CF_ACCESS_CLIENT_ID oauth_providers – is set without CF_ACCESS_TEAM_DOMAIN and CF_ACCESS_CLIENT_SECRET: set all three or none'])
     for (const domain of ['myteam', 'https://myteam.cloudflareaccess.com/cdn-cgi', 'a b.com']) {
-      expect(await faultsOf('', { env: { ...env, CF_ACCESS_TEAM_DOMAIN: domain } })).toEqual(['environment CF_ACCESS_TEAM_DOMAIN oauth_providers – must be the domain of the team, e.g. "myteam.cloudflareaccess.com"'])
+      expect(await faultsOf('', { env: { ...env, CF_ACCESS_TEAM_DOMAIN: domain } })).toEqual(['environment CF_ACCESS_TEAM_DOMAIN oauth_providers – must be your team domain, e.g. "myteam.cloudflareaccess.com"'])
     }
   })
 })
@@ -144,7 +144,7 @@ describe('TOKEN_ENCRYPTION_KEY', () => {
   it('is a secret of its own, as strong as the root and not the same', async () => {
     expect((await configOf('', { env: { TOKEN_ENCRYPTION_KEY: key } })).token_encryption_key).toBe(key)
     expect(await faultsOf('', { env: { TOKEN_ENCRYPTION_KEY: key.slice(0, 31) } })).toEqual([expect.stringContaining('TOKEN_ENCRYPTION_KEY token_encryption_key – is shorter than 32 characters')])
-    expect(await faultsOf('', { env: { TOKEN_ENCRYPTION_KEY: key, SESSION_SECRET: key } })).toEqual([expect.stringContaining('every secret has one purpose')])
+    expect(await faultsOf('', { env: { TOKEN_ENCRYPTION_KEY: key, SESSION_SECRET: key } })).toEqual([expect.stringContaining('has the same value as session_secret: use a different secret for each purpose')])
   })
 })
 
@@ -162,13 +162,13 @@ describe('LOCAL_USER and LOCAL_PASSWORD', () => {
   })
 
   it('belong together', async () => {
-    expect(await faultsOf('', { env: { LOCAL_USER: 'alex' } })).toEqual(['environment LOCAL_USER local_users – is set without LOCAL_PASSWORD: set both, or neither'])
-    expect(await faultsOf('', { env: { LOCAL_PASSWORD: 'x' } })).toEqual(['environment LOCAL_PASSWORD local_users – is set without LOCAL_USER: set both, or neither'])
+    expect(await faultsOf('', { env: { LOCAL_USER: 'alex' } })).toEqual(['environment LOCAL_USER local_users – is set without LOCAL_PASSWORD: set both or neither'])
+    expect(await faultsOf('', { env: { LOCAL_PASSWORD: 'x' } })).toEqual(['environment LOCAL_PASSWORD local_users – is set without LOCAL_USER: set both or neither'])
   })
 
   it('follow the rules for passwords', async () => {
     expect(await faultsOf('', { env: { ...env, LOCAL_PASSWORD: 'short' } })).toEqual(['environment LOCAL_PASSWORD local_users[0].password – must be at least 8 characters long'])
-    expect(await faultsOf('', { env: { ...env, LOCAL_PASSWORD: 'changeme' } })).toEqual([expect.stringMatching(/the first that anybody tries/)])
+    expect(await faultsOf('', { env: { ...env, LOCAL_PASSWORD: 'changeme' } })).toEqual(['environment LOCAL_PASSWORD local_users[0].password – is too common: choose another'])
   })
 
   it('let somebody sign in to a public gateway [hostile U12]', async () => expect(await faultsOf('issuer: https://mcp.example.com\n', { env })).toEqual([]))
@@ -205,9 +205,9 @@ describe('a POSTERN_ variable', () => {
 
   it('that means nothing refuses the start, with the one that was meant', async () => {
     expect(await faultsOf('', { env: { POSTERN_PROT: '1', POSTERN_CORS__ALLOW_ORIGIN: 'x', POSTERN_XYZZY: '1', POSTERN_STAT: '/x' } })).toEqual([
-      'environment POSTERN_CORS__ALLOW_ORIGIN – is not a known setting, did you mean "POSTERN_CORS__ALLOW_ORIGINS"?',
-      'environment POSTERN_PROT – is not a known setting, did you mean "POSTERN_PORT"?',
-      'environment POSTERN_STAT – is not a known setting, did you mean "POSTERN_STATE"?',
+      'environment POSTERN_CORS__ALLOW_ORIGIN – is not a known setting; did you mean "POSTERN_CORS__ALLOW_ORIGINS"?',
+      'environment POSTERN_PROT – is not a known setting; did you mean "POSTERN_PORT"?',
+      'environment POSTERN_STAT – is not a known setting; did you mean "POSTERN_STATE"?',
       'environment POSTERN_XYZZY – is not a known setting',
     ])
     expect(await faultsOf('', { env: { POSTERN_STATE: '/x', POSTERN_CONFIG: 'x', POSTERN_PROCESS: 'x', POSTERN_BWRAP: '/x', POSTERN_CHROMIUM: '/x' } })).toEqual([])
@@ -215,8 +215,8 @@ describe('a POSTERN_ variable', () => {
 
   it('says its own name when it is wrong', async () => {
     expect(await faultsOf('', { env: { POSTERN_LOCAL_USERS__5__USERNAME: 'a', POSTERN_CORS: 'x', POSTERN_MCP_SERVICES__A__TIMEOUT: '5' } })).toEqual([
-      'environment POSTERN_CORS cors – must be a JSON object in { }',
-      'environment POSTERN_LOCAL_USERS__5__USERNAME local_users[5].username – leaves a gap in the list: entries count from 0',
+      'environment POSTERN_CORS cors – must be a JSON object',
+      'environment POSTERN_LOCAL_USERS__5__USERNAME local_users[5].username – skips an entry of the list: number entries from 0 without gaps',
       expect.stringMatching(/^environment POSTERN_MCP_SERVICES__A__TIMEOUT mcp_services\.a\.url – is missing/),
     ])
   })
@@ -238,8 +238,8 @@ describe('a secret from a file', () => {
 
   it('cannot stand beside the variable, cannot be missing, and needs a runtime with files', async () => {
     const env = { SESSION_SECRET_FILE: '/run/secret-path' }
-    expect(await faultsOf('', { env: { ...env, SESSION_SECRET: secret }, secrets: { SESSION_SECRET_FILE: { text: secret } } })).toEqual(['environment SESSION_SECRET_FILE – SESSION_SECRET is set too: keep one of the two'])
-    expect(await faultsOf('', { env, secrets: { SESSION_SECRET_FILE: { problem: 'there is no such file' } } })).toEqual(['environment SESSION_SECRET_FILE – the file it names cannot be read: there is no such file'])
-    expect(await faultsOf('', { env })).toEqual(['environment SESSION_SECRET_FILE – files cannot be read on this runtime: set the variable without _FILE'])
+    expect(await faultsOf('', { env: { ...env, SESSION_SECRET: secret }, secrets: { SESSION_SECRET_FILE: { text: secret } } })).toEqual(['environment SESSION_SECRET_FILE – cannot be combined with SESSION_SECRET: keep one of the two'])
+    expect(await faultsOf('', { env, secrets: { SESSION_SECRET_FILE: { problem: 'there is no such file' } } })).toEqual(['environment SESSION_SECRET_FILE – its file cannot be read: there is no such file'])
+    expect(await faultsOf('', { env })).toEqual(['environment SESSION_SECRET_FILE – cannot be used on Workers, which have no files: set the variable without _FILE'])
   })
 })

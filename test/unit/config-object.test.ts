@@ -30,12 +30,12 @@ describe('a configuration as an object', () => {
 
   it('names no line, and has no prototype to be changed', async () => {
     const loaded = await loadConfig({ file: { path: 'POSTERN_CONFIG', value: JSON.parse('{"__proto__":{"debug":true},"mcp_service":{}}') as object }, env: {} })
-    expect(loaded.ok ? [] : loaded.faults.map(faultText)).toEqual(['POSTERN_CONFIG – a key cannot be called __proto__'])
+    expect(loaded.ok ? [] : loaded.faults.map(faultText)).toEqual(['POSTERN_CONFIG – a key cannot be named __proto__'])
     expect(Object.prototype).not.toHaveProperty('debug')
   })
 
   it('is refused on Workers for a command, also one that came with the file of an MCP client', async () => {
     const value = { mcpServers: { files: { command: 'npx', args: ['-y', 'server'] }, far: { url: 'https://far.example/mcp' } } }
-    expect((await told({ path: 'POSTERN_CONFIG', value }, true)).faults).toEqual([expect.stringMatching(/^mc\S+\.files\S* – is a program, and a Worker cannot start programs: give the url/)])
+    expect((await told({ path: 'POSTERN_CONFIG', value }, true)).faults).toEqual([expect.stringMatching(/^mc\S+\.files\S* – cannot be used on Workers, which cannot start programs: set `url` to a remote MCP server, or run the gateway on Node$/)])
   })
 })

@@ -42,7 +42,7 @@ describe('a variable in a value', () => {
   })
 
   it.each(['${}', '${1A}', '${A B}', '${A:x}', '${A:+x}', '${A-x}', '${${NAME}}'])('is not guessed at: %j is a fault', (written) => {
-    expect(fill(written).faults[0]).toMatch(/^holds an expression that is not understood/)
+    expect(fill(written).faults[0]).toMatch(/^contains an invalid expression: use \$\{NAME\}/)
   })
 
   it('must be closed', () => expect(fill('a ${NAME').faults[0]).toMatch(/without a closing/))

@@ -57,7 +57,7 @@ describe('the log at a terminal', () => {
     )
   })
 
-  it('is one short line for a call, and shows other events without what has no value', () => {
+  it('is one short line for a call, and shows other events without what has no value; set one, or remove the key', () => {
     expect(shown('info', ['info', 'call', { event: 'call', service: 'jira', http: 'POST', method: 'tools/call', name: 'search', result: 'answered', status: 200, duration_ms: 12 }, true])).toBe(
       '· call jira POST tools/call search answered 200 12 ms\n',
     )
