@@ -13,7 +13,7 @@ export class UsageError extends Error {}
 export class ConfigError extends Error {
   readonly faults: readonly Fault[]
   constructor(faults: readonly Fault[]) {
-    super(`${faults.length === 1 ? '1 fault' : `${faults.length} faults`} in the configuration`)
+    super(`${faults.length === 1 ? '1 error' : `${faults.length} errors`} in the configuration`)
     this.faults = faults
   }
 }
@@ -48,7 +48,7 @@ export const sayError = (error: unknown, debug: boolean): Said => {
   if (error instanceof UsageError) return { exit: exitCodes.usage, lines: [message], error: { code: 'usage', message } }
   if (error instanceof StartRefused) return { exit: exitCodes.failed, lines: [message], error: { code: error.code, message } }
   const stack = debug && error instanceof Error ? error.stack?.split('\n') : undefined
-  const hint = 'This should not happen; run it again with --debug to see where.'
+  const hint = 'This is a bug. Run the command again with --debug to see the stack trace.'
   return { exit: exitCodes.failed, lines: stack ?? [message, hint], error: { code: 'fault', message, ...(stack ? { stack } : {}) } }
 }
 

@@ -65,15 +65,15 @@ const personBlock = (facts: StartFacts): string[] => {
   const [first] = places(gateway)
   const addresses = places(gateway).map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
   const newLink = facts.keys ? 'press l for a login link' : facts.command('admin link')
-  const next = [link === undefined && gateway.links.enabled ? newLink : first?.service.id === 'demo' ? `${facts.program} wrap -- npx -y @modelcontextprotocol/server-filesystem .` : `${facts.program} config schema`, facts.command('validate'), ...(facts.keys ? ['press h for keys'] : [])].join(' · ')
+  const next = [link === undefined && gateway.links.enabled ? newLink : first?.service.id === 'demo' ? `${facts.program} wrap -- npx -y @modelcontextprotocol/server-filesystem .` : `${facts.program} config schema`, facts.command('validate'), ...(facts.keys ? ['press h for help'] : [])].join(' · ')
   return [
     `${paint(1, `postern ${about.version}`)} · ${about.runtime} · state ${tilde(facts.stateDir)}${facts.fresh ? ' (new)' : ''}   ready in ${facts.readyMs} ms`,
     '',
-    link === undefined ? row('Dashboard', paint(36, `${directory.issuer}/`)) : row('Dashboard', `${paint(36, link)}   ${paint(2, '(one-time link, 15 min)')}`),
+    link === undefined ? row('Dashboard', paint(36, `${directory.issuer}/`)) : row('Dashboard', `${paint(36, link)}   ${paint(2, '(one-time link, valid 15 minutes)')}`),
     ...addresses,
     '',
     ...(first ? [...commands(first.service.id, first.resource), ''] : []),
-    ...(isLocal(directory.issuer) ? [`  ${paint(33, '⚠')} claude.ai and ChatGPT connect from the internet: put a public https address in front and set --public-url https://…`] : []),
+    ...(isLocal(directory.issuer) ? [`  ${paint(33, '⚠')} claude.ai and ChatGPT connect over the internet. Put an HTTPS reverse proxy in front and set --public-url https://…`] : []),
     `  Next: ${next}`,
     '',
   ]

@@ -49,9 +49,9 @@ const origins = (config: Config, port: number): { issuer: string; aliases: strin
 
 const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
   const { code, address } = error as NodeJS.ErrnoException & { readonly address?: string }
-  if (code === 'EADDRINUSE') return new StartRefused('port.taken', `Port ${port} on ${address ?? host} is taken by another process. Choose another with --port or PORT, or 0 for a free one.`)
-  if (code === 'EACCES') return new StartRefused('port.forbidden', `This user may not listen on port ${port}. Choose one above 1023 with --port or PORT.`)
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') return new StartRefused('host.unknown', `${host} is not an address of this machine. Set --host to one that is, or 0.0.0.0 for all.`)
+  if (code === 'EADDRINUSE') return new StartRefused('port.taken', `Port ${port} on ${address ?? host} is already in use. Choose another port with --port or PORT; --port 0 picks a free one.`)
+  if (code === 'EACCES') return new StartRefused('port.forbidden', `Permission denied for port ${port}. Choose a port above 1023 with --port or PORT.`)
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') return new StartRefused('host.unknown', `${host} is not an address of this computer. Set --host to one of its addresses, or to 0.0.0.0 for all.`)
   return error
 }
 

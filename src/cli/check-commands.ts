@@ -17,7 +17,7 @@ interface Looked {
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
 /** The other words are not repeated: people put keys among them. */
-const wholeLine = (command: string): string => `is a whole command line, and no shell reads it: write command: ${printable(wordsOf(command)[0] ?? '')}, and each of the other words as an entry of args`
+const wholeLine = (command: string): string => `contains a whole command line, but no shell is used: set \`command: ${printable(wordsOf(command)[0] ?? '')}\` and list the other words in \`args\``
 
 /** The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node names it. */
 export const checkCommands = ({ config, sources, env }: Looked, platform: string = process.platform): readonly Fault[] => {
@@ -27,7 +27,7 @@ export const checkCommands = ({ config, sources, env }: Looked, platform: string
     if (command === undefined) continue
     const told = (key: string, what: string): void => void unusable.push({ key: `mcp_services.${id}.${key}`, origin: sources[`mcp_services.${id}.${key}`] ?? { from: 'default' }, what })
     const place = cwd === undefined ? undefined : resolve(cwd)
-    if (place !== undefined && !isFolder(place)) told('cwd', `there is no folder ${place}${cwd?.startsWith('~') ? '; ~ is not expanded here' : ''}`)
+    if (place !== undefined && !isFolder(place)) told('cwd', `folder ${place} does not exist${cwd?.startsWith('~') ? '; ~ is not expanded' : ''}`)
     // A command without a folder of its own runs in a home that is made for it, where a relative path leads nowhere.
     const found = findCommand(command, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes)
     if ('path' in found) continue

@@ -26,7 +26,7 @@ export interface ValidateOptions {
 
 const valid = (config: Config, file: string | undefined): string => {
   const has = [count(Object.keys(config.mcp_services).length, 'service'), count(Object.keys(config.oauth_providers).length, 'identity provider'), count(config.local_users.length, 'local user')].join(', ')
-  return file === undefined ? `Valid: no configuration file, so the defaults and the environment count (${has})` : `Valid: ${file} (${has})`
+  return file === undefined ? `Valid: no configuration file; using defaults and environment variables (${has})` : `Valid: ${file} (${has})`
 }
 
 /** Says that the configuration loads, and what it would do. Throws `ConfigError` with every fault otherwise; answers false where a connection failed. */
@@ -44,7 +44,7 @@ export const validate = async (wanted: Wanted, real: Environment, { connect, jso
   if (json) {
     const has = { services: Object.keys(config.mcp_services), identity_providers: Object.keys(config.oauth_providers), local_users: config.local_users.length }
     printJson({ ok, file: file ?? null, ...has, warnings: warnings.map(faultData), ...(checks ? { checks } : {}) })
-  } else if (checks?.length === 0) print('Nothing to connect to: the configuration names no identity provider, no server and no key set.')
+  } else if (checks?.length === 0) print('Nothing to check: no identity provider, MCP server or jwks_uri is configured.')
   return ok
 }
 
@@ -56,7 +56,7 @@ const rowText = ({ key, value, from }: Explained): string => `${`${key}: ${value
 export const explainConfig = async (key: string | undefined, wanted: Wanted, env: Environment, json: boolean): Promise<void> => {
   const { config, sources } = await loadOrThrow(wanted, env)
   const { rows, meant } = key === undefined ? { rows: explainAll(config, sources), meant: undefined } : explain(config, sources, key)
-  if (rows.length === 0) throw new UsageError(`There is no key ${JSON.stringify(key)}${meant === undefined ? `. Run ${programName(process.env)} config schema for all of them.` : `, did you mean "${meant}"?`}`)
+  if (rows.length === 0) throw new UsageError(`Unknown key ${JSON.stringify(key)}${meant === undefined ? `. Run ${programName(process.env)} config schema to list all keys.` : `; did you mean "${meant}"?`}`)
   if (json) printJson(rows)
   else print(rows.map(rowText).join('\n'))
 }

@@ -89,7 +89,7 @@ const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
   const [first] = secretKeys
   if (first === undefined || source.path === undefined || !isOpenToAll(source.path)) return []
   const origin: Origin = { from: 'file', path: source.shown, line: 1, column: 1, variables: [] }
-  return [{ key: '', origin, what: `holds secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and every user of this computer can read it: chmod 600 ${source.shown}` }]
+  return [{ key: '', origin, what: `contains secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and is readable by every user of this computer: run chmod 600 ${source.shown}` }]
 }
 
 /**
@@ -102,7 +102,7 @@ const behindUnknownProxy = ({ issuer, trusted_proxies: proxies, refresh_late_rep
         {
           key: 'trusted_proxies',
           origin: { from: 'default' },
-          what: 'is empty, so all callers seem to come from the proxy in front and count as one network: a stolen refresh token that is used in step with its client is written to the log (refresh.repeated) and not stopped. List the address of the proxy',
+          what: 'is empty, so all clients appear to have the address of your reverse proxy. Use of a stolen refresh token is then logged (refresh.repeated) but may not be blocked: list the address of the proxy',
         },
       ]
     : []

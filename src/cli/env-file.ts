@@ -53,7 +53,7 @@ const misreadLine = (text: string): number | undefined => {
 const openSecrets = (path: string, names: readonly string[]): Fault[] => {
   const secret = names.find((name) => isSecretName(name) || /SECRET|PASSWORD|TOKEN|KEY|CREDENTIAL/.test(name))
   if (secret === undefined || !isOpenToAll(path)) return []
-  return [{ key: '', origin: at(path), what: `holds secrets (${secret}) and every user of this computer can read it: chmod 600 ${path}` }]
+  return [{ key: '', origin: at(path), what: `contains secrets (${secret}) and is readable by every user of this computer: run chmod 600 ${path}` }]
 }
 
 /** Reads the file that was named, or `.env` in the working directory. Throws `ConfigError` for one that cannot be used. */

@@ -50,8 +50,8 @@ const askUnseen = async (questions: readonly string[]): Promise<readonly string[
 
 const read = async (): Promise<string> => {
   if (!process.stdin.isTTY) return (await text(process.stdin)).replace(/\r?\n$/, '')
-  const [password = '', again] = await askUnseen(['Password: ', 'Once more: '])
-  if (again !== password) throw new UsageError('The two passwords differ; nothing was hashed.')
+  const [password = '', again] = await askUnseen(['Password: ', 'Repeat password: '])
+  if (again !== password) throw new UsageError('The passwords do not match. Run the command again.')
   return password
 }
 

@@ -11,8 +11,8 @@ const sayLoopback = (services: Config['mcp_services'], log: NodeRuntime['log']):
   const online = Object.entries(services).filter(([, { command, sandbox, sandbox_network: network }]) => command !== undefined && sandbox !== 'none' && network)
   if (online.length === 0) return
   const local = Object.entries(services).filter(([, { url }]) => url !== undefined && loopback.test(new URL(url).hostname))
-  const what = local.length === 0 ? 'programs that listen on loopback addresses of this computer' : `programs that listen on loopback addresses of this computer, ${named(local.map(([id]) => id))} among them`
-  const message = `${named(online.map(([id]) => id))} can reach ${what}: bubblewrap cannot take that away without the whole network. Set sandbox_network: false where a command needs no network.`
+  const what = local.length === 0 ? 'programs on localhost' : `programs on localhost, including ${named(local.map(([id]) => id))}`
+  const message = `${named(online.map(([id]) => id))} can connect to ${what}: bubblewrap can only block the network as a whole. Set \`sandbox_network: false\` for commands that need no network.`
   log(local.length === 0 ? 'info' : 'warn', 'process.loopback', { services: online.map(([id]) => id), message })
 }
 
@@ -28,8 +28,8 @@ export const sayIsolation = ({ mcp_services: services }: Config, { isolation, lo
     return
   }
   if (open.length > 0) {
-    const message = `${named(open)} will run without isolation, with the files and rights of this user: ${found.missing}. Set \`sandbox: none\` to silence this warning.`
+    const message = `${named(open)} will run without isolation, with all permissions of this user: ${found.missing}. Set \`sandbox: none\` to silence this warning.`
     log('warn', 'process.unisolated', { services: open, message })
   }
-  if (isolated.length > 0) log('warn', 'process.unisolated', { services: isolated, message: `${named(isolated)} cannot start: isolation is demanded (sandbox: bubblewrap) and ${found.missing}.` })
+  if (isolated.length > 0) log('warn', 'process.unisolated', { services: isolated, message: `${named(isolated)} cannot start, because \`sandbox: bubblewrap\` requires isolation: ${found.missing}.` })
 }

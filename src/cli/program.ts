@@ -26,7 +26,7 @@ interface Given {
 }
 
 const port = (text: string): string => {
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) throw new InvalidArgumentError('It must be a number from 0 to 65535.')
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) throw new InvalidArgumentError('Use a number from 0 to 65535.')
   return text
 }
 
@@ -46,7 +46,7 @@ const noVerb = (command: Command, word: string): UsageError => {
   const verbs = command.commands.map((known) => known.name())
   const path = command.parent ? `postern ${command.name()}` : 'postern'
   const meant = suggest(word, verbs)
-  return new UsageError(meant === undefined ? `There is no command ${JSON.stringify(`${path} ${word}`)}; there are: ${verbs.join(', ')}.` : `There is no command ${JSON.stringify(`${path} ${word}`)}, did you mean "${path} ${meant}"?`)
+  return new UsageError(`Unknown command ${JSON.stringify(`${path} ${word}`)}${meant === undefined ? `. Commands: ${verbs.join(', ')}.` : `; did you mean "${path} ${meant}"?`}`)
 }
 
 const serve = async (given: Given, more: Flags = {}): Promise<void> => {
@@ -75,15 +75,15 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
 const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 
 const addWrap = (program: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
-  verb(program, 'wrap', 'Serve one command on this computer: postern wrap -- npx -y some-server.')
+  verb(program, 'wrap', 'Serve one stdio server without a configuration file: postern wrap -- npx -y some-server.')
     .argument('<command...>', 'The command and its arguments, after --.')
-    .option('--name <id>', 'Its name in the path; otherwise made from the command.')
-    .option('-e, --env <name[=value]>', 'A variable for it, from here or with this value; may stand several times.', several)
-    .option('--cwd <dir>', 'Its working directory; otherwise this one, unless that is a home.')
-    .option('--read <path>', 'A further place it may read; may stand several times.', several)
-    .option('--write <path>', 'A place it may change; may stand several times.', several)
-    .option('--no-network', 'Without the network.')
-    .option('--no-sandbox', 'Without isolation.')
+    .option('--name <id>', 'Service ID, used in the URL. Default: derived from the command.')
+    .option('-e, --env <name[=value]>', 'Environment variable for the command; without a value, copied from this environment. Repeatable.', several)
+    .option('--cwd <dir>', 'Working directory of the command. Default: the current directory, unless it is a home directory.')
+    .option('--read <path>', 'Additional path the command may read. Repeatable.', several)
+    .option('--write <path>', 'Path the command may change. Repeatable.', several)
+    .option('--no-network', 'Block network access.')
+    .option('--no-sandbox', 'Run without isolation.')
     .action(async (words: string[], options: WrapOptions, command: Command) => {
       const given = command.optsWithGlobals<Given>()
       const [{ wrapped }, { readVariables }] = await Promise.all([import('./wrap.ts'), import('./env-file.ts')])
@@ -101,7 +101,7 @@ const adminLink = async (given: Given): Promise<void> => {
   if (given.json) printJson({ login_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
   else print(link)
   if (others.length > 0 && !given.json) {
-    printNote(`${others.length + 1} gateways run on this state directory. The link is for ${new URL(link).origin}, which started last; it works once, at any of them: put its ?t=… behind ${others.map((url) => `${url}/`).join(' or ')} instead.`)
+    printNote(`${others.length + 1} gateways use this state directory. The link opens ${new URL(link).origin}, which started last. To use another one, append its ?t=… to ${others.map((url) => `${url}/`).join(' or ')}.`)
   }
 }
 
@@ -116,22 +116,22 @@ const servicesPlace = async (given: Given): Promise<Place> => {
 
 const addServiceVerbs = (services: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
   const load = () => import('./services.ts')
-  verb(services, 'ls', 'List the services: those of the configuration, and those that were added.').action(async (_, command: Command) =>
+  verb(services, 'ls', 'List all services, configured and added.').action(async (_, command: Command) =>
     (await load()).listServices(await servicesPlace(command.optsWithGlobals<Given>())),
   )
-  verb(services, 'show', 'Show one service and its addresses.')
+  verb(services, 'show', 'Show a service and its URLs.')
     .argument('<id>')
     .action(async (id: string, _, command: Command) => (await load()).showService(await servicesPlace(command.optsWithGlobals<Given>()), id))
-  verb(services, 'add', 'Look at an MCP server step by step, and serve it from now on, without a restart.')
-    .argument('<id>', 'Its name here and in its path.')
-    .argument('<server...>', 'Its MCP endpoint (without a path, /mcp is added), or a command on this computer and its arguments, after --.')
+  verb(services, 'add', 'Check an MCP server and start serving it, without a restart.')
+    .argument('<id>', 'Service ID, used in the URL.')
+    .argument('<server...>', 'URL of the MCP server (without a path, /mcp is used), or a command and its arguments after --.')
     .option('--name <text>', 'Display name.')
-    .option('--description <text>', 'One sentence for the consent page.')
-    .option('--alias <label>', 'Short name of its encoded host.')
-    .option('--public', 'Nobody signs in for it.')
-    .option('--force', 'Add it although nothing useful answers there yet.')
+    .option('--description <text>', 'One sentence shown on the consent page.')
+    .option('--alias <label>', 'Short label for its encoded host.')
+    .option('--public', 'Allow access without sign-in.')
+    .option('--force', 'Add the service even if the check fails.')
     .action(async (id: string, words: string[], options: AddOptions, command: Command) => (await import('./services-add.ts')).addService(await servicesPlace(command.optsWithGlobals<Given>()), id, words, options))
-  verb(services, 'rm', 'Remove a service that was added; its open streams end.')
+  verb(services, 'rm', 'Remove an added service and end its open streams.')
     .argument('<id>')
     .action(async (id: string, _, command: Command) => (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id))
 }
@@ -153,7 +153,7 @@ const showVersion = (given: Given): void => {
 }
 
 const addAboutVerbs = (program: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
-  verb(program, 'help', 'Print the help of a command: postern help services add.')
+  verb(program, 'help', 'Print help for a command: postern help services add.')
     .argument('[command...]')
     .action((words: string[]) => showHelp(program, words))
   verb(program, 'version', 'Print the version.').action((_, command: Command) => showVersion(command.optsWithGlobals<Given>()))
@@ -162,7 +162,7 @@ const addAboutVerbs = (program: Command, verb: (parent: Command, name: string, a
 /** The whole command tree. Flags stand before or after the verb; where a verb has no use for one it is ignored. */
 export const createProgram = (): Command => {
   const program = new Command('postern')
-    .description('One door in front of any number of MCP servers.')
+    .description('OAuth gateway for MCP servers.')
     .version(versionText(versionOf()), '-V, --version', 'Print the version.')
     .helpOption('-h, --help', 'Print this help.')
     .helpCommand(false)
@@ -180,36 +180,36 @@ export const createProgram = (): Command => {
       .action((_, command: Command) => {
         const [word] = command.args
         if (word === 'help') return showHelp(program, [name, ...command.args.slice(1)])
-        throw word === undefined ? new UsageError(`postern ${name} needs one of: ${command.commands.map((known) => known.name()).join(', ')}.`) : noVerb(command, word)
+        throw word === undefined ? new UsageError(`Missing command after "postern ${name}". Commands: ${command.commands.map((known) => known.name()).join(', ')}.`) : noVerb(command, word)
       })
   const verb = (parent: Command, name: string, about: string): Command => parent.command(name).description(about).copyInheritedSettings(program).allowExcessArguments(false)
 
-  verb(program, 'serve', 'Start the gateway (also without a command).').action((_, command: Command) => serve(command.optsWithGlobals<Given>()))
+  verb(program, 'serve', 'Start the gateway (the default command).').action((_, command: Command) => serve(command.optsWithGlobals<Given>()))
   addWrap(program, verb)
-  verb(program, 'validate', 'Check the configuration without starting the gateway; with --connect also everything that it names.')
-    .option('--connect', 'Ask identity providers for their metadata and keys, and servers whether they speak MCP; start commands once.')
+  verb(program, 'validate', 'Check the configuration without starting the gateway.')
+    .option('--connect', 'Also contact identity providers and MCP servers, and start each command once.')
     .action(async (_, command: Command) => {
       const given = command.optsWithGlobals<Given & { readonly connect?: true }>()
       const { validate } = await import('./config-verbs.ts')
       if (!(await validate(wantedOf(given), process.env, { connect: given.connect === true, json: given.json === true, stateDir: (env) => stateDirectory(given.state, env) }))) process.exitCode = 1
     })
-  const config = group('config', 'Look at the configuration: schema, explain.')
-  verb(config, 'schema', 'Print the JSON Schema of the configuration file, for editors.').action(async () => (await import('./config-verbs.ts')).printSchema())
-  verb(config, 'explain', 'Print each key, its value and where that came from; secrets are masked.')
-    .argument('[key]', 'A key or a section, e.g. cors or mcp_services.calculator.url.')
+  const config = group('config', 'Inspect the configuration: schema, explain.')
+  verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () => (await import('./config-verbs.ts')).printSchema())
+  verb(config, 'explain', 'Print each key with its value and source. Secrets are masked.')
+    .argument('[key]', 'Key or section, e.g. cors or mcp_services.calculator.url.')
     .action(async (key: string | undefined, _, command: Command) => {
       const given = command.optsWithGlobals<Given>()
       await (await import('./config-verbs.ts')).explainConfig(key, wantedOf(given), process.env, given.json === true)
     })
-  verb(program, 'hash-password', 'Read a password and print the hash for local_users; with --scrypt one that Workers can verify too.')
-    .option('--scrypt', 'scrypt in place of argon2id, which Workers do not have.')
+  verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
+    .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
     .action(async (_, command: Command) => {
       const given = command.optsWithGlobals<Given & { readonly scrypt?: true }>()
       await (await import('./hash-password.ts')).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
     })
-  const admin = group('admin', 'Administer a gateway on this computer: link.')
-  verb(admin, 'link', 'Print a new one-time login link for the built-in person.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
-  addServiceVerbs(group('services', 'Add and remove MCP servers while the gateway runs: ls, show, add, rm.'), verb)
+  const admin = group('admin', 'Manage a gateway on this computer: link.')
+  verb(admin, 'link', 'Print a new one-time login link for the built-in user.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
+  addServiceVerbs(group('services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'), verb)
   addAboutVerbs(program, verb)
 
   return program.action(async (given: Given, command: Command) => {

@@ -62,16 +62,16 @@ export const watchConfiguration = ({ source, supply, started, log }: ReloadDeps)
     const loaded = await source.load()
     // Without its file the gateway would go on with another one, or with none: that is a mistake, not a wish.
     if (loaded.file !== source.file) {
-      log('error', 'config.refused', { message: `${source.file ?? 'the configuration file'} is not there; the configuration stays as it was` })
+      log('error', 'config.refused', { message: `${source.file ?? 'the configuration file'} was not found; keeping the current configuration` })
       return
     }
     if (!loaded.ok) {
-      for (const fault of loaded.faults) log('error', 'config.refused', { message: `${faultText(fault)} (the configuration stays as it was)` })
+      for (const fault of loaded.faults) log('error', 'config.refused', { message: `${faultText(fault)} (keeping the current configuration)` })
       return
     }
     for (const warning of [...loaded.warnings, ...loaded.unusable]) log('warn', 'config.warning', { message: faultText(warning) })
     const waiting = changed(started, loaded.config).filter((key) => !live.has(key))
-    if (waiting.length > 0) log('warn', 'config.needs-restart', { keys: waiting, message: `Changed, but only a start can change it: ${waiting.join(', ')}` })
+    if (waiting.length > 0) log('warn', 'config.needs-restart', { keys: waiting, message: `Restart the gateway to apply changes to: ${waiting.join(', ')}` })
     const before = supply.config()
     const next = withLive(started, loaded.config)
     const keys = changed(before, next)

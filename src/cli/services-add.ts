@@ -29,7 +29,7 @@ const tell = ({ result, step, say }: Parameters<NonNullable<Addition['told']>>[0
 const serverOf = (words: readonly string[]): { readonly url: string } | { readonly command: string; readonly args: readonly string[] } => {
   const [first = '', ...rest] = words
   if (/^(?:https?|wss?):/i.test(first)) {
-    if (rest.length > 0) throw new UsageError('One URL, or a command and its arguments after --.')
+    if (rest.length > 0) throw new UsageError('Give one URL, or a command and its arguments after --.')
     return { url: first }
   }
   // What looks like neither is judged as a URL, whose fault names what is missing.
@@ -52,6 +52,6 @@ export const addService = (place: Place, id: string, words: readonly string[], {
     const steps = await gateway.supply.add({ id, service, by: 'cli', commands: true, force, ...way, told: (step) => void (place.json || tell(step)) })
     const [address] = addressesOf(gateway, id)
     if (place.json) return printJson({ id, url: address, steps })
-    if (way.anywhere) print(`${styleText('yellow', '·')} It is on a private network, or not on https: the gateway goes there because you said so on its own computer.`)
-    print(`${styleText('green', '✓')} ${id} is served at ${String(address)}`)
+    if (way.anywhere) print(`${styleText('yellow', '·')} Private or plain-HTTP address, allowed because it was added locally.`)
+    print(`${styleText('green', '✓')} ${id} is now served at ${String(address)}`)
   })

@@ -24,7 +24,7 @@ const unknownIssuer = 'http://localhost:0'
 
 /** The very rules and records of the running gateway, without its socket. Refusals are told in their own words. */
 export const atGateway = async <T>({ config, stateDir, env }: Place, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
-  if (config.storage.type !== 'sqlite') throw new StartRefused('services.memory', 'With storage.type memory nothing is shared with the running gateway: write the service into the configuration file, which is read again while it runs.')
+  if (config.storage.type !== 'sqlite') throw new StartRefused('services.memory', 'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.')
   const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '', proxies: forwardProxies(env) }).catch((error: unknown) => {
     throw whyNoState(error)
   })
@@ -55,8 +55,8 @@ export const listServices = (place: Place): Promise<void> =>
     const services = await supply.list()
     const running = runningOf(place, services)
     if (place.json) return printJson({ services: [...services, ...running] })
-    if (services.length + running.length === 0) return print(`No services. Add one: ${programName(process.env)} services add <id> <url>`)
-    const rows = [...services.map((service) => [service.id, service.from, placeOf(service)]), ...running.map(({ id, from, at, command }) => [id, from, `${command === undefined ? '' : `${command}, `}while ${at} runs`])]
+    if (services.length + running.length === 0) return print(`No services yet. Add one: ${programName(process.env)} services add <id> <url>`)
+    const rows = [...services.map((service) => [service.id, service.from, placeOf(service)]), ...running.map(({ id, from, at, command }) => [id, from, `${command === undefined ? '' : `${command} `}(running at ${at})`])]
     const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
     for (const row of rows) print(row.map((text, i) => text.padEnd(widths[i] ?? 0)).join('  ').trimEnd())
   })
@@ -83,8 +83,8 @@ export const showService = (place: Place, id: string): Promise<void> =>
 export const removeService = (place: Place, id: string): Promise<void> =>
   atGateway(place, async (gateway) => {
     const own = runningOf(place, await gateway.supply.list()).find((service) => service.id === id)
-    if (own) throw new StartRefused('service.running', `${id} belongs to the gateway that runs at ${own.at} and cannot be removed: ${own.from === 'wrap' ? 'it is gone when that gateway ends' : 'it is gone when that gateway starts with a service in its configuration'}.`)
+    if (own) throw new StartRefused('service.running', `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`)
     await gateway.supply.remove(id)
     if (place.json) printJson({ id, removed: true })
-    else print(`${id} is gone; its open streams end within five seconds.`)
+    else print(`Removed ${id}. Its open streams end within five seconds.`)
   })

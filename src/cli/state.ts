@@ -26,17 +26,17 @@ export const openStateDirectory = (path: string): boolean => {
     return made !== undefined
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
-    const reason = code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a directory' : 'it cannot be written'
-    throw new StartRefused('state.unwritable', `The state directory ${path} cannot be used: ${reason}. Name another one with --state DIR or POSTERN_STATE.`)
+    const reason = code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a directory' : 'it is not writable'
+    throw new StartRefused('state.unwritable', `Cannot use the state directory ${path}: ${reason}. Choose another one with --state DIR or POSTERN_STATE.`)
   }
 }
 
 /** Why the state directory cannot be used, in one sentence; anything else stays what it is. */
 export const whyNoState = (error: unknown): unknown => {
-  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartRefused('storage.unusable', `The database cannot be used: ${error.why}. Repair it, put a backup in its place, or name another state directory with --state.`)
-  if (error instanceof Refusal && error.code === 'storage.sealed') return new StartRefused('state.sealed', `The database cannot be opened: ${error.why}.`)
+  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartRefused('storage.unusable', `Cannot use the database: ${error.why}. Repair it, restore a backup, or choose another state directory with --state.`)
+  if (error instanceof Refusal && error.code === 'storage.sealed') return new StartRefused('state.sealed', `Cannot open the database: ${error.why}.`)
   const { code, path, message } = error as NodeJS.ErrnoException
   if (code === 'ERR_STATE_SEALED') return new StartRefused('state.sealed', message)
   if (code === 'ERR_ROOT_SECRET') return new StartRefused('state.unusable', message)
-  return code !== undefined && path !== undefined ? new StartRefused('state.unusable', `${path} cannot be used (${code}). Repair it, or name another state directory with --state.`) : error
+  return code !== undefined && path !== undefined ? new StartRefused('state.unusable', `Cannot use ${path} (${code}). Repair it, or choose another state directory with --state.`) : error
 }

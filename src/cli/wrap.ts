@@ -52,7 +52,7 @@ const variables = (given: readonly string[], env: Readonly<Record<string, string
       const at = text.indexOf('=')
       if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
       const value = env[text]
-      if (value === undefined) throw new UsageError(`-e ${text}: there is no such variable here; write -e ${text}=value.`)
+      if (value === undefined) throw new UsageError(`-e ${text}: the variable is not set. Write -e ${text}=value.`)
       return [text, value]
     }),
   )
@@ -63,7 +63,7 @@ const isPlace = (cwd: string): boolean => cwd !== homedir() && cwd !== parse(cwd
 /** The flags that make the command a service. Throws `UsageError`. */
 export const wrapped = (words: readonly string[], options: WrapOptions, env: Readonly<Record<string, string | undefined>>, here: string): Flags => {
   const [command, ...args] = words
-  if (args.length === 0 && command !== undefined && /\s/.test(command) && !existsSync(command)) throw new UsageError(`The whole command stands in one pair of quotes. Leave them out: ${programName(process.env)} wrap -- npx -y some-server.`)
+  if (args.length === 0 && command !== undefined && /\s/.test(command) && !existsSync(command)) throw new UsageError(`The whole command is in one pair of quotes. Remove them: ${programName(process.env)} wrap -- npx -y some-server.`)
   const cwd = options.cwd ?? (isPlace(here) ? here : undefined)
   const isolation = options.sandbox === false ? { sandbox: 'none' } : { sandbox_network: options.network !== false, sandbox_read: options.read ?? [], sandbox_write: options.write ?? [] }
   const service = { command, args, env: variables(options.env ?? [], env), ...(cwd === undefined ? {} : { cwd }), ...isolation }

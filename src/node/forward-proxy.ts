@@ -37,7 +37,7 @@ const parseProxy = (name: string, value: string): ForwardProxy => {
   const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:') || url.hostname === '') {
-    throw new RangeError(`${name} must be the URL of an HTTP proxy, e.g. http://proxy.example.com:3128. SOCKS proxies are not supported.`)
+    throw new RangeError(`${name} must be the URL of an HTTP proxy such as http://proxy.example.com:3128. SOCKS proxies are not supported.`)
   }
   const tls = url.protocol === 'https:'
   const [user, password] = [decoded(url.username), decoded(url.password)]

@@ -38,7 +38,7 @@ describe('the configuration file', () => {
   })
 
   it('that was named must be there and readable', async () => {
-    expect(errorOf(await postern(place, ['validate', '-c', 'absent.yaml']))).toMatchObject({ code: 'config.invalid', message: 'flag --config – absent.yaml cannot be read: there is no such file' })
+    expect(errorOf(await postern(place, ['validate', '-c', 'absent.yaml']))).toMatchObject({ code: 'config.invalid', message: 'flag --config – absent.yaml cannot be read: the file does not exist' })
     expect(errorOf(await postern(place, ['validate'], { env: { MCP_CONFIG_PATH: 'home' } }))).toMatchObject({ message: 'environment MCP_CONFIG_PATH – home cannot be read: it is a directory' })
     place.write('config.yaml', '')
     const { writeFileSync } = await import('node:fs')
@@ -49,7 +49,7 @@ describe('the configuration file', () => {
   it('with secrets in it that everybody on the computer can read is told', async () => {
     const path = place.write('config.yaml', 'local_users: [{ username: a, password: correct-horse }]\n')
     chmodSync(path, 0o644)
-    expect((await postern(place, ['validate'])).err).toBe('⚠ config.yaml:1:1 – holds secrets (local_users[0].password) and every user of this computer can read it: chmod 600 config.yaml\n')
+    expect((await postern(place, ['validate'])).err).toBe('⚠ config.yaml:1:1 – contains secrets (local_users[0].password) and is readable by every user of this computer: run chmod 600 config.yaml\n')
     chmodSync(path, 0o600)
     expect((await postern(place, ['validate'])).err).toBe('')
   })
@@ -76,7 +76,7 @@ describe('postern validate', () => {
     place.write('config.yaml', printed.quickStart)
     const ran = await postern(place, ['validate'], { env: google })
     expect(ran).toMatchObject({ code: 0, out: 'Valid: config.yaml (1 service, 1 identity provider, 0 local users)\n' })
-    expect(ran.err).toMatch(/^⚠ config\.yaml:5:17 session_secret – is sample text/)
+    expect(ran.err).toMatch(/^⚠ config\.yaml:5:17 session_secret – is a sample value from public documentation; it is ignored because of debug: true/)
   })
 
   it('says every fault at once: one JSON line for a program, a sentence each for a person', async () => {
@@ -101,7 +101,7 @@ describe('postern validate', () => {
   it('reads secrets from the files that variables name', async () => {
     const secret = place.write('secret', 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A\n')
     expect((await postern(place, ['config', 'explain', 'session_secret'], { env: { SESSION_SECRET_FILE: secret } })).out).toMatch(/^session_secret: "\*{8}" +# environment SESSION_SECRET_FILE\n$/)
-    expect(errorOf(await postern(place, ['validate'], { env: { SESSION_SECRET_FILE: '/nowhere/at/all' } }))).toMatchObject({ message: 'environment SESSION_SECRET_FILE – its file cannot be read: there is no such file' })
+    expect(errorOf(await postern(place, ['validate'], { env: { SESSION_SECRET_FILE: '/nowhere/at/all' } }))).toMatchObject({ message: 'environment SESSION_SECRET_FILE – its file cannot be read: the file does not exist' })
   })
 
   it('knows the revisions of MCP that there are, for a start as for a check', async () => {
@@ -128,7 +128,7 @@ describe('postern config', () => {
   })
 
   it('explain knows what was meant', async () => {
-    expect(errorOf(await postern(place, ['config', 'explain', 'cors.allow_origin']))).toEqual({ code: 'usage', message: 'There is no key "cors.allow_origin"; did you mean "cors.allow_origins"?' })
+    expect(errorOf(await postern(place, ['config', 'explain', 'cors.allow_origin']))).toEqual({ code: 'usage', message: 'Unknown key "cors.allow_origin"; did you mean "cors.allow_origins"?' })
   })
 
   it('schema prints the file for editors', async () => {
@@ -165,6 +165,6 @@ describe('a start that cannot be', () => {
     expect(errorOf(ran)).toMatchObject({ code: 'state.unwritable', message: expect.stringContaining('--state') as unknown })
     const onTerminal = await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' } })
     expect(onTerminal.code).toBe(1)
-    expect(onTerminal.screen).toMatch(/^✖ The state directory .*\n$/)
+    expect(onTerminal.screen).toMatch(/^✖ Cannot use the state directory .*\n$/)
   })
 })

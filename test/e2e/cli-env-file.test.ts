@@ -39,7 +39,7 @@ describe('.env', () => {
     expect((await postern(place, ['services', 'ls'])).code).toBe(0)
     expect(() => chmodSync(join(place.path, 'kept/postern.db'), 0o600)).not.toThrow()
     place.write('.env', 'MCP_CONFIG_PATH=absent.yaml\n')
-    expect(errorOf(await postern(place, ['validate']))).toMatchObject({ message: '.env MCP_CONFIG_PATH – absent.yaml cannot be read: there is no such file' })
+    expect(errorOf(await postern(place, ['validate']))).toMatchObject({ message: '.env MCP_CONFIG_PATH – absent.yaml cannot be read: the file does not exist' })
   })
 
   it('never lets an access rule pass that it holds', async () => {
@@ -56,7 +56,7 @@ describe('.env', () => {
   it('with secrets in it that everybody on the computer can read is told, as the configuration file is', async () => {
     const path = place.write('.env', 'LOCAL_USER=alex\nLOCAL_PASSWORD=correct-horse\n')
     chmodSync(path, 0o644)
-    expect((await postern(place, ['validate'])).err).toBe('⚠ .env:1:1 – holds secrets (LOCAL_PASSWORD) and every user of this computer can read it: chmod 600 .env\n')
+    expect((await postern(place, ['validate'])).err).toBe('⚠ .env:1:1 – contains secrets (LOCAL_PASSWORD) and is readable by every user of this computer: run chmod 600 .env\n')
     chmodSync(path, 0o600)
     expect((await postern(place, ['validate'])).err).toBe('')
   })

@@ -44,7 +44,7 @@ describe('a command that cannot be started', () => {
     const plain = place.write('plain', 'x', 0o644)
     service({ command: plain, cwd: '~/nowhere' })
     expect(await faults()).toEqual([
-      expect.stringMatching(/^mcp_services\.it\.cwd – there is no folder .*; ~ is not expanded here$/),
+      expect.stringMatching(/^mcp_services\.it\.cwd – folder .*~\/nowhere does not exist; ~ is not expanded$/),
       `mcp_services.it.command – ${plain} is not executable for this user (EACCES): chmod +x it, or name its interpreter as the command`,
     ])
     service({ command: 'env', cwd: place.path })
@@ -53,7 +53,7 @@ describe('a command that cannot be started', () => {
 
   it.each(['env some-server --key s3cret', '/usr/bin/env "a b"', 'no-such-program --flag'])('is a whole command line: %s', async (command) => {
     service({ command })
-    const sentence = `mcp_services.it.command – is a whole command line, and no shell reads it: write command: ${command.split(' ')[0]}, and each of the other words as an entry of args`
+    const sentence = `mcp_services.it.command – contains a whole command line, but no shell is used: set \`command: ${command.split(' ')[0]}\` and list the other words in \`args\``
     expect(await faults()).toEqual([sentence])
   })
 
@@ -65,7 +65,7 @@ describe('a command that cannot be started', () => {
     await until(() => gateway.lines.some((line) => line.includes('config.warning')), 'the warning')
     const told = gateway.lines.map((line) => JSON.parse(line) as { event: string; message?: string })
     expect(told.find(({ event }) => event === 'config.warning')?.message).toMatch(
-      /mcp_services\.it\.command – is a whole command line, and no shell reads it: write command: env, and each of the other words as an entry of args$/,
+      /mcp_services\.it\.command – contains a whole command line, but no shell is used: set `command: env` and list the other words in `args`$/,
     )
   })
 
@@ -79,7 +79,7 @@ describe('a command that cannot be started', () => {
 
   it('ends wrap at once', async () => {
     expect(await faults(['wrap', '--port', '0', '--', 'no-such-program', 'x'])).toEqual(['mcp_services.no-such-program.command – no-such-program is not in PATH (ENOENT); PATH is /usr/bin:/bin'])
-    expect(errorOf(await postern(place, ['wrap', '--', 'npx -y some-server']))).toEqual({ code: 'usage', message: 'The whole command stands in one pair of quotes. Leave them out: postern wrap -- npx -y some-server.' })
+    expect(errorOf(await postern(place, ['wrap', '--', 'npx -y some-server']))).toEqual({ code: 'usage', message: 'The whole command is in one pair of quotes. Remove them: postern wrap -- npx -y some-server.' })
   })
 })
 
@@ -144,6 +144,6 @@ describe('validate --connect', () => {
   }, 60_000)
 
   it('says that there is nothing to ask for', async () => {
-    expect((await postern(place, ['validate', '--connect'])).out).toBe('Valid: no configuration file, so the defaults and the environment count (0 services, 0 identity providers, 0 local users)\nNothing to connect to: the configuration names no identity provider, no server and no key set.\n')
+    expect((await postern(place, ['validate', '--connect'])).out).toBe('Valid: no configuration file; using defaults and environment variables (0 services, 0 identity providers, 0 local users)\nNothing to check: no identity provider, MCP server or jwks_uri is configured.\n')
   })
 })

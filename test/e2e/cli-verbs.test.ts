@@ -25,12 +25,12 @@ describe('postern version', () => {
 
 describe('a command line that is wrong', () => {
   it.each([
-    [['valdate'], 'There is no command "postern valdate"; did you mean "postern validate"?'],
-    [['xyzzy'], 'There is no command "postern xyzzy"; there are: serve, wrap, validate, config, hash-password, admin, services, help, version.'],
-    [['config', 'explian'], 'There is no command "postern config explian"; did you mean "postern config explain"?'],
-    [['admin'], 'postern admin needs one of: link.'],
+    [['valdate'], 'Unknown command "postern valdate"; did you mean "postern validate"?'],
+    [['xyzzy'], 'Unknown command "postern xyzzy". Commands: serve, wrap, validate, config, hash-password, admin, services, help, version.'],
+    [['config', 'explian'], 'Unknown command "postern config explian"; did you mean "postern config explain"?'],
+    [['admin'], 'Missing command after "postern admin". Commands: link.'],
     [['--prot', '80'], "Unknown option '--prot' (Did you mean --port?)."],
-    [['--port', '70000'], "Option '--port <number>' argument '70000' is invalid. It must be a number from 0 to 65535."],
+    [['--port', '70000'], "Option '--port <number>' argument '70000' is invalid. Use a number from 0 to 65535."],
     [['--log-level', 'loud'], "Option '--log-level <level>' argument 'loud' is invalid. Allowed choices are debug, info, warn, error."],
     [['--host'], "Option '--host <address>' argument missing."],
     [['validate', 'more'], "Too many arguments for 'validate'. Expected 0 arguments but got 1: more."],
@@ -42,7 +42,7 @@ describe('a command line that is wrong', () => {
   })
 
   it('is one sentence on a terminal, without colour where NO_COLOR asks for none', async () => {
-    expect(await posternOnTerminal(place, ['valdate'], { env: { NO_COLOR: '1' } })).toEqual({ code: 2, screen: '✖ There is no command "postern valdate"; did you mean "postern validate"?\n' })
+    expect(await posternOnTerminal(place, ['valdate'], { env: { NO_COLOR: '1' } })).toEqual({ code: 2, screen: '✖ Unknown command "postern valdate"; did you mean "postern validate"?\n' })
     expect((await posternOnTerminal(place, ['valdate'])).screen).toContain('\u001B[31m✖\u001B[39m')
   })
 })
@@ -81,11 +81,11 @@ describe('postern hash-password', () => {
   it('asks twice on a terminal and shows nothing of it', async () => {
     const answers = [
       ['Password: ', 'correct horsX\u007fe\r'],
-      ['Once more: ', 'correct horse\r'],
+      ['Repeat password: ', 'correct horse\r'],
     ] as const
     const { code, screen } = await posternOnTerminal(place, ['hash-password'], { answers })
     expect(code).toBe(0)
-    expect(screen).toMatch(/^Password: \nOnce more: \n\$argon2id\$/)
+    expect(screen).toMatch(/^Password: \nRepeat password: \n\$argon2id\$/)
     expect(screen).not.toContain('correct')
     expect(await createPasswords().verify('correct horse', /\$argon2id\S+/.exec(screen)?.[0] ?? '')).toBe(true)
   })
@@ -97,11 +97,11 @@ describe('postern hash-password', () => {
   it('hashes nothing when the two differ', async () => {
     const answers = [
       ['Password: ', 'correct horse\r'],
-      ['Once more: ', 'correct house\r'],
+      ['Repeat password: ', 'correct house\r'],
     ] as const
     const { code, screen } = await posternOnTerminal(place, ['hash-password'], { answers, env: { NO_COLOR: '1' } })
     expect(code).toBe(2)
-    expect(screen).toContain('The two passwords differ; nothing was hashed.')
+    expect(screen).toContain('The passwords do not match. Run the command again.')
   })
 })
 
@@ -113,7 +113,7 @@ describe('postern help', () => {
       expect(help.code).toBe(0)
     }
     expect((await postern(place, ['services', 'help', 'add'])).out).toBe((await postern(place, ['services', 'add', '--help'])).out)
-    expect(errorOf(await postern(place, ['help', 'wrapp']))).toEqual({ code: 'usage', message: 'There is no command "postern wrapp"; did you mean "postern wrap"?' })
+    expect(errorOf(await postern(place, ['help', 'wrapp']))).toEqual({ code: 'usage', message: 'Unknown command "postern wrapp"; did you mean "postern wrap"?' })
   })
 })
 
@@ -123,13 +123,13 @@ describe('beside running gateways', () => {
     const second = await startProcess({ stateDir: place.path, flags: ['wrap', '--name', 'cat', '--no-sandbox', '--', 'cat'] })
     try {
       const beside = (args: readonly string[]) => postern(place, [...args, '--state', place.path])
-      expect((await beside(['services', 'ls'])).out).toBe(`cat   wrap      cat, while ${second.origin} runs\ndemo  built in  while ${demo.origin} runs\n`)
+      expect((await beside(['services', 'ls'])).out).toBe(`cat   wrap      cat (running at ${second.origin})\ndemo  built in  (running at ${demo.origin})\n`)
       expect(JSON.parse((await beside(['services', 'ls', '--json'])).out)).toEqual({ services: [{ id: 'cat', from: 'wrap', command: 'cat', at: second.origin }, { id: 'demo', from: 'built in', at: demo.origin }] })
       expect((await beside(['services', 'show', 'demo'])).out).toBe(`id        demo\nfrom      built in\naddress   ${demo.origin}/demo/mcp\n`)
-      expect(errorOf(await beside(['services', 'rm', 'cat']))).toEqual({ code: 'service.running', message: `cat belongs to the gateway that runs at ${second.origin} and cannot be removed: it is gone when that gateway ends.` })
+      expect(errorOf(await beside(['services', 'rm', 'cat']))).toEqual({ code: 'service.running', message: `cat is built into the gateway running at ${second.origin} and cannot be removed. Stop that gateway instead.` })
       const link = await beside(['admin', 'link'])
       expect(link.out).toMatch(new RegExp(`^${second.origin}/\\?t=[\\w-]{43}\n$`))
-      expect(link.err).toBe(`⚠ 2 gateways run on this state directory. The link is for ${second.origin}, which started last; it works once, at any of them: put its ?t=… behind ${demo.origin}/ instead.\n`)
+      expect(link.err).toBe(`⚠ 2 gateways use this state directory. The link opens ${second.origin}, which started last. To use another one, append its ?t=… to ${demo.origin}/.\n`)
       expect(JSON.parse((await beside(['admin', 'link', '--json'])).out)).toMatchObject({ other_gateways: [demo.origin] })
       // As the sentence says.
       const other = await fetch(`${demo.origin}/${new URL(link.out.trim()).search}`, { redirect: 'manual' })
@@ -137,7 +137,7 @@ describe('beside running gateways', () => {
     } finally {
       await Promise.all([demo.end(), second.end()])
     }
-    expect((await postern(place, ['services', 'ls', '--state', place.path])).out).toBe('No services. Add one: postern services add <id> <url>\n')
+    expect((await postern(place, ['services', 'ls', '--state', place.path])).out).toBe('No services yet. Add one: postern services add <id> <url>\n')
   })
 })
 

@@ -29,10 +29,10 @@ describe('postern wrap', () => {
   })
 
   it('prints the block of every start on a terminal: the one server, and how clients come to it', async () => {
-    const answers = [['press h for keys', 'q']] as const
+    const answers = [['press h for help', 'q']] as const
     const { code, screen } = await posternOnTerminal(place, ['wrap', '--port', '0', '--state', 'state', '--', 'npx', '-y', '@modelcontextprotocol/server-memory'], { env: { NO_COLOR: '1' }, answers })
     expect(code).toBe(0)
-    expect(screen).toMatch(/^postern \d+\.\d+\.\d+ · node [\d.]+ · state .* \(new\) {3}ready in \d+ ms\n\n {2}Dashboard {5}http:\/\/localhost:\d+\/\?t=[\w-]{43} {3}\(one-time link, 15 min\)\n {2}MCP server {4}http:\/\/localhost:\d+\/memory\/mcp\n/)
+    expect(screen).toMatch(/^postern \d+\.\d+\.\d+ · node [\d.]+ · state .* \(new\) {3}ready in \d+ ms\n\n {2}Dashboard {5}http:\/\/localhost:\d+\/\?t=[\w-]{43} {3}\(one-time link, valid 15 minutes\)\n {2}MCP server {4}http:\/\/localhost:\d+\/memory\/mcp\n/)
     expect(screen).toMatch(/\n {2}Claude Code {3}claude mcp add --transport http memory http:\/\/localhost:\d+\/memory\/mcp\n {2}VS Code .*\n {2}Inspector .*\/memory\/mcp --transport http\n/)
   })
 

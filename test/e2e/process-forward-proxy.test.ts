@@ -41,6 +41,6 @@ it('does not start with a proxy that it cannot use, and does not repeat its pass
   const started = startProcess({ stateDir: state.dir, config, env: { HTTPS_PROXY: 'socks5://user:word@proxy.example:1080' } })
   const said = await started.then(() => '', (error: Error) => error.message)
   expect(said).toContain('postern ended with 1')
-  expect(said).toContain('HTTPS_PROXY must be the URL of an HTTP proxy, e.g. http://proxy.example.com:3128. SOCKS proxies are not supported.')
+  expect(said).toContain('HTTPS_PROXY must be the URL of an HTTP proxy such as http://proxy.example.com:3128. SOCKS proxies are not supported.')
   expect(said).not.toContain('word')
 })

@@ -156,26 +156,26 @@ describe('a start on a terminal', () => {
 
   it('shows a person where to go, and hears keys', async () => {
     const answers = [
-      ['press h for keys', 'h'],
-      ['this help', 'l'],
-      ['works once, 15 min', 'q'],
+      ['press h for help', 'h'],
+      ['h  help', 'l'],
+      ['Login link', 'q'],
     ] as const
     const { code, screen } = await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers })
     expect(code).toBe(0)
     const [version = '', empty, dashboard = '', ...rest] = screen.split('\n')
     expect(version).toMatch(/^postern \d+\.\d+\.\d+ · node \d+\.\d+\.\d+ · state .*state \(new\) {3}ready in \d+ ms$/)
     expect(empty).toBe('')
-    expect(dashboard).toMatch(/^ {2}Dashboard {5}http:\/\/localhost:\d+\/\?t=[\w-]{43} {3}\(one-time link, 15 min\)$/)
+    expect(dashboard).toMatch(/^ {2}Dashboard {5}http:\/\/localhost:\d+\/\?t=[\w-]{43} {3}\(one-time link, valid 15 minutes\)$/)
     expect(rest.filter((line) => line.includes('MCP server'))).toEqual([expect.stringMatching(/^ {2}MCP server {4}http:\/\/localhost:\d+\/demo\/mcp {3}demo: whoami, /)])
     for (const client of ['Claude Code', 'VS Code', 'Inspector']) expect(rest.filter((line) => line.startsWith(`  ${client}`))).toHaveLength(1)
     expect(screen.match(/\?t=[\w-]{43}/g)).toHaveLength(2)
   })
 
   it('prints no link the second time; l prints one', async () => {
-    await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers: [['press h for keys', 'q']] })
+    await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers: [['press h for help', 'q']] })
     const answers = [
       ['press l for a login link', 'l'],
-      ['works once', 'q'],
+      ['Login link', 'q'],
     ] as const
     const { code, screen } = await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers })
     expect(code).toBe(0)
@@ -186,12 +186,12 @@ describe('a start on a terminal', () => {
 
   it('is the first one too in a directory that somebody made ahead', async () => {
     mkdirSync(join(place.path, 'state'))
-    const { screen } = await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers: [['press h for keys', 'q']] })
+    const { screen } = await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers: [['press h for help', 'q']] })
     expect(screen).toMatch(/\(new\)[\s\S]*\?t=/)
   })
 
   it('stops at Control-C', async () => {
-    expect((await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { answers: [['press h for keys', '\u0003']] })).code).toBe(0)
+    expect((await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { answers: [['press h for help', '\u0003']] })).code).toBe(0)
   })
 })
 

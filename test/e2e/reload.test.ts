@@ -100,7 +100,7 @@ it('keeps the old one when two servers would be at one encoded host, and takes t
   let since = lines.length
   place.write('postern.yaml', text())
   child.kill('SIGHUP')
-  expect((await told('config.refused', since)).message).toContain('would be reached at the host and path of "office"')
+  expect((await told('config.refused', since)).message).toContain('conflicts with "office": both would be served at')
   expect(await post('/office/mcp')).toBe(404)
   since = lines.length
   place.write('postern.yaml', text(', alias: home'))
@@ -114,6 +114,6 @@ it('stays as it was when the file disappears', async () => {
   const since = lines.length
   await rename(`${place.path}/postern.yaml`, `${place.path}/away`)
   child.kill('SIGHUP')
-  expect((await told('config.refused', since)).message).toContain('postern.yaml is not there')
+  expect((await told('config.refused', since)).message).toContain('postern.yaml was not found; keeping the current configuration')
   expect(await post('/three/mcp')).toBe(200)
 })

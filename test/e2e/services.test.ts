@@ -103,7 +103,7 @@ it('may be a command on this computer: started, asked, listed without its argume
   const added = await postern(place, ['services', 'add', 'local', '--state', 'state', '--', process.execPath, serverScript, '--token=secret'])
   expect([added.code, added.out.split('\n').map((line) => line.replace(/[^ -~]/g, '?'))]).toEqual([
     0,
-    ['? It answers.', expect.stringMatching(/^\? It speaks MCP 20/), '? It wants no token: only the gateway?s login protects it.', expect.stringMatching(/^\? \d+ tools? found/), `? local is served at ${gateways[1]?.origin}/local/mcp`, ''],
+    ['? It answers.', expect.stringMatching(/^\? It speaks MCP 20/), '? It wants no token: only the gateway?s login protects it.', expect.stringMatching(/^\? \d+ tools? found/), `? local is now served at ${gateways[1]?.origin}/local/mcp`, ''],
   ])
   const listed = await services('ls')
   expect(registered(listed.out)).toMatchObject([{ id: 'local', command: process.execPath, from: 'registered' }])
@@ -132,7 +132,7 @@ it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => 
 it('is not kept when nothing answers, when the configuration would refuse it, or when it belongs to the configuration', async () => {
   expect(errorOf(await services('add', 'nobody', 'http://127.0.0.1:9/mcp'))).toMatchObject({ code: 'service.unusable' })
   expect(errorOf(await services('add', 'oauth', upstream.url))).toMatchObject({ code: 'service.invalid' })
-  expect(errorOf(await services('add', 'itself', `${gateways[1]?.origin}/demo/mcp`))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('is this gateway itself') })
+  expect(errorOf(await services('add', 'itself', `${gateways[1]?.origin}/demo/mcp`))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('points back to this gateway, so calls would loop') })
   expect(errorOf(await services('add', 'two', upstream.url, upstream.url))).toMatchObject({ code: 'usage' })
   expect(registered((await services('ls')).out)).toEqual([])
   place.write('written.yaml', `domain_root: example.com\nmcp_services:\n  fixed: { url: "${upstream.url}", auth_required: false, alias: fix }\n`)
@@ -156,7 +156,7 @@ it('is added over HTTP by the built-in person of a gateway without people of its
 
 it('is named by its path alone while no gateway runs whose port is chosen at the start', async () => {
   const other = ['--state', 'elsewhere', '--port', '0']
-  expect((await postern(place, ['services', 'add', 'calc', upstream.url, ...other])).out).toContain('calc is served at /calc/mcp\n')
+  expect((await postern(place, ['services', 'add', 'calc', upstream.url, ...other])).out).toContain('calc is now served at /calc/mcp\n')
   expect((await postern(place, ['services', 'show', 'calc', ...other.slice(0, 2)])).out).toContain('http://localhost:8080/calc/mcp')
   expect(errorOf(await postern(place, ['admin', 'link', ...other, '--json']))).toMatchObject({ code: 'link.port' })
   expect((await postern(place, ['admin', 'link', '--state', 'state'])).out).toContain(`${gateways[1]?.origin}/?t=`)

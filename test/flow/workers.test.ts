@@ -145,7 +145,7 @@ describe('a Worker that lacks something', () => {
     ])
     await workerd.close()
     expect(await faultsOf({ ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: { mcp_services: { files: {} } } })).toEqual([
-      expect.stringMatching(/ mcp_services\.files\.url – is missing: The MCP server\.?$/),
+      expect.stringMatching(/ mcp_services\.files\.url – is missing: set `url`$/),
     ])
   })
 
@@ -192,7 +192,7 @@ describe('a Worker that lacks something', () => {
     ])
     await workerd.close()
     expect(await faultsOf({ SESSION_SECRET: 'change-me-change-me-change-me-change-me', TOKEN_ENCRYPTION_KEY: 'short', ...somebody })).toEqual([
-      expect.stringContaining('SESSION_SECRET session_secret – is sample text'),
+      expect.stringContaining('SESSION_SECRET session_secret – is a sample value from public documentation'),
       expect.stringContaining('TOKEN_ENCRYPTION_KEY token_encryption_key – is shorter than 32'),
     ])
     await workerd.close()

@@ -13,24 +13,24 @@ const missing = { missing: 'bubblewrap is not installed (Debian and Ubuntu: apt 
 describe('the start', () => {
   it('says plainly which commands will run without isolation, why, and how to say that this is meant', async () => {
     expect(await said('  a: { command: x }\n  b: { command: y }\n  c: { command: z, sandbox: none }\n  d: { url: "https://d.example/mcp" }', missing)).toEqual([
-      ['warn', 'process.unisolated', 'a, b will run without isolation, with the files and rights of this user: bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap). Set `sandbox: none` to silence this warning.'],
+      ['warn', 'process.unisolated', 'a, b will run without isolation, with all permissions of this user: bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap). Set `sandbox: none` to silence this warning.'],
     ])
   })
 
   it('says which cannot start because isolation is demanded and missing', async () => {
     expect(await said('  a: { command: x, sandbox: bubblewrap }', missing)).toEqual([
-      ['warn', 'process.unisolated', 'a cannot start: isolation is demanded (sandbox: bubblewrap) and bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap).'],
+      ['warn', 'process.unisolated', 'a cannot start, because `sandbox: bubblewrap` requires isolation: bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap).'],
     ])
   })
 
   it('says that isolated commands reach loopback addresses: louder where another service listens there', async () => {
     const bwrap = { program: '/usr/bin/bwrap' }
-    const end = 'bubblewrap cannot take that away without the whole network. Set sandbox_network: false where a command needs no network.'
+    const end = 'bubblewrap can only block the network as a whole. Set `sandbox_network: false` for commands that need no network.'
     expect(await said('  a: { command: x }\n  b: { command: y, sandbox_network: false }\n  c: { command: z, sandbox: none }\n  d: { url: "https://d.example/mcp" }', bwrap)).toEqual([
-      ['info', 'process.loopback', `a can reach programs that listen on loopback addresses of this computer: ${end}`],
+      ['info', 'process.loopback', `a can connect to programs on localhost: ${end}`],
     ])
     expect(await said('  a: { command: x }\n  d: { url: "http://127.0.0.1:3000/mcp" }\n  e: { url: "http://localhost:3001/mcp" }', bwrap)).toEqual([
-      ['warn', 'process.loopback', `a can reach programs that listen on loopback addresses of this computer, d, e among them: ${end}`],
+      ['warn', 'process.loopback', `a can connect to programs on localhost, including d, e: ${end}`],
     ])
   })
 

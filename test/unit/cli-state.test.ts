@@ -32,6 +32,6 @@ describe('the state directory', () => {
   it('cannot be a file', () => {
     const path = join(folder, 'file')
     writeFileSync(path, '')
-    for (const place of [path, join(path, 'below')]) expect(() => openStateDirectory(place)).toThrow(/cannot be used: it is not a directory\. Name another one with --state DIR or POSTERN_STATE\./)
+    for (const place of [path, join(path, 'below')]) expect(() => openStateDirectory(place)).toThrow(/^Cannot use the state directory .*: it is not a directory\. Choose another one with --state DIR or POSTERN_STATE\.$/)
   })
 })

@@ -37,7 +37,7 @@ describe('a wrapped command', () => {
       sandbox_read: [],
       sandbox_write: [],
     })
-    expect(() => service({ env: ['MISSING'] })).toThrow('-e MISSING: there is no such variable here')
+    expect(() => service({ env: ['MISSING'] })).toThrow('-e MISSING: the variable is not set. Write -e MISSING=value.')
   })
 
   it('is not shown a whole home because somebody stands in it', () => {

@@ -239,7 +239,7 @@ describe('a secret from a file', () => {
   it('cannot stand beside the variable, cannot be missing, and needs a runtime with files', async () => {
     const env = { SESSION_SECRET_FILE: '/run/secret-path' }
     expect(await faultsOf('', { env: { ...env, SESSION_SECRET: secret }, secrets: { SESSION_SECRET_FILE: { text: secret } } })).toEqual(['environment SESSION_SECRET_FILE – cannot be combined with SESSION_SECRET: keep one of the two'])
-    expect(await faultsOf('', { env, secrets: { SESSION_SECRET_FILE: { problem: 'there is no such file' } } })).toEqual(['environment SESSION_SECRET_FILE – its file cannot be read: there is no such file'])
+    expect(await faultsOf('', { env, secrets: { SESSION_SECRET_FILE: { problem: 'the file does not exist' } } })).toEqual(['environment SESSION_SECRET_FILE – its file cannot be read: the file does not exist'])
     expect(await faultsOf('', { env })).toEqual(['environment SESSION_SECRET_FILE – cannot be used on Workers, which have no files: set the variable without _FILE'])
   })
 })

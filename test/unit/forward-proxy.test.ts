@@ -27,7 +27,7 @@ describe('which variable counts', () => {
   })
 
   it.each(['socks5://p.example:1080', 'ftp://p.example', 'http://', 'http://a b'])('refuses %j, in words without the value', (value) => {
-    expect(() => readForwardProxies({ HTTPS_PROXY: value })).toThrow('HTTPS_PROXY must be the URL of an HTTP proxy, e.g. http://proxy.example.com:3128. SOCKS proxies are not supported.')
+    expect(() => readForwardProxies({ HTTPS_PROXY: value })).toThrow('HTTPS_PROXY must be the URL of an HTTP proxy such as http://proxy.example.com:3128. SOCKS proxies are not supported.')
   })
 })
 
