@@ -41,7 +41,7 @@ const missing = (some: readonly Added[], others: readonly Added[]): string[] =>
 const readAll = async (registry: Registry, { log }: Pick<Runtime, 'log'>): Promise<readonly Added[]> =>
   (await registry.all()).flatMap(({ id, service, anywhere, addedAt }): Added[] => {
     const config = parsed(id, service)
-    if (!config) log('error', 'service.unreadable', { service: id, why: 'this version cannot read how it was registered' })
+    if (!config) log('error', 'service.unreadable', { service: id, why: 'its stored registration is not valid in this version' })
     return config ? [{ id, config, publicOnly: anywhere !== true, addedAt }] : []
   })
 

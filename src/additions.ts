@@ -60,14 +60,14 @@ const faultsOf = async (id: string, service: object, { config, added, directory,
   return own.map((fault) => faultText({ ...fault, origin: { from: 'default' } }))
 }
 
-const noCommand = 'A command is a program on the gateway’s computer. It is added there, with postern services add or in the configuration file; with admin_commands: true administrators may add one too.'
+const noCommand = 'Commands cannot be added here. Use `postern services add` or the configuration file on the gateway’s computer, or set `admin_commands: true`.'
 
-const noPrograms = 'This gateway cannot start programs. Add the URL of an MCP server in place of a command.'
+const noPrograms = 'This gateway cannot start programs. Add the URL of an MCP server instead of a command.'
 
 /** Throws `service.invalid` and `service.taken`. */
 export const look = async ({ id, service, commands, anywhere, told = () => undefined }: Addition, around: Around): Promise<readonly Step[]> => {
-  if ('command' in service && !around.runtime.spawn) throw new Refusal('service.invalid', `${id}: command`, { say: noPrograms })
-  if ('command' in service && !commands && !around.config.admin_commands) throw new Refusal('service.invalid', `${id}: command`, { say: noCommand })
+  if ('command' in service && !around.runtime.spawn) throw new Refusal('service.invalid', `${id}: commands need a runtime that starts programs`, { say: noPrograms })
+  if ('command' in service && !commands && !around.config.admin_commands) throw new Refusal('service.invalid', `${id}: command given, but admin_commands is false`, { say: noCommand })
   if (around.directory.service(id)) throw new Refusal('service.taken', id)
   const wrong = await faultsOf(id, service, around)
   const config = parsed(id, service)
@@ -75,7 +75,7 @@ export const look = async ({ id, service, commands, anywhere, told = () => undef
   if (config.command === undefined) {
     const { outbound, lines } = around.runtime
     // Without TLS only where somebody at the gateway's own computer says so, as over HTTP.
-    if (!anywhere && /^ws:/i.test(config.url ?? '')) throw new Refusal('service.unusable', `${id}: ws`, { say: 'A WebSocket server is added from elsewhere with wss:// alone.' })
+    if (!anywhere && /^ws:/i.test(config.url ?? '')) throw new Refusal('service.unusable', `${id}: plain ws:// URL`, { say: 'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway’s computer.' })
     return discover(upstreamUrl(config), { ...(anywhere ? { outbound: anywhere, lines } : { outbound, lines: lines.publicOnly }), elsewhere: rootOf(config) }, told)
   }
   const { outbound, end } = around.attempt(id, config)

@@ -18,7 +18,7 @@ export interface Drawing {
   readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
 }
 
-const ascii = (text: string): string => text.replaceAll(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, "'")
+const ascii = (text: string): string => text.replaceAll(/ [–—] /g, ': ').replaceAll(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, "'")
 
 const json = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Response =>
   new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers } })

@@ -35,9 +35,9 @@ const why = (error: unknown): string => (error instanceof Refusal ? error.why : 
 
 const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
   const { status, body } = await outbound(uri)
-  if (status !== 200) throw new TypeError(`${uri} answers with status ${status}`)
+  if (status !== 200) throw new TypeError(`${uri} answered ${status}`)
   const { keys } = JSON.parse(utf8Text(body)) as { readonly keys?: unknown }
-  if (!Array.isArray(keys) || keys.length === 0) throw new TypeError(`${uri} holds no keys`)
+  if (!Array.isArray(keys) || keys.length === 0) throw new TypeError(`${uri} contains no keys`)
   return keys.length
 }
 
@@ -46,15 +46,15 @@ const checkProvider = async ({ runtime: { now }, outboundTo }: Means, id: string
   try {
     const outbound = outboundTo(issuer)
     const as = await createMetadata(issuer, now).get(throughGuard(outbound, now, issuer))
-    if (as.authorization_endpoint === undefined || as.token_endpoint === undefined || as.jwks_uri === undefined) throw new TypeError('its metadata lacks authorization_endpoint, token_endpoint or jwks_uri')
+    if (as.authorization_endpoint === undefined || as.token_endpoint === undefined || as.jwks_uri === undefined) throw new TypeError('its metadata has no authorization_endpoint, token_endpoint or jwks_uri')
     const keys = await countKeys(as.jwks_uri, outboundTo(issuer, as.jwks_uri))
     const offered = as.scopes_supported
     const unknown = offered ? scopes.filter((scope) => !offered.includes(scope)) : []
-    const odd = unknown.length > 0 ? ` It does not list the scope${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}.` : ''
-    return { key, ok: true, say: `${issuer} publishes its metadata and ${keys} key${keys === 1 ? '' : 's'}.${odd}` }
+    const odd = unknown.length > 0 ? ` Its metadata does not list the scope${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}.` : ''
+    return { key, ok: true, say: `${issuer} publishes metadata and ${keys} key${keys === 1 ? '' : 's'}.${odd}` }
   } catch (error) {
     const failure = error instanceof Refusal || !(error instanceof TypeError) ? reasonOf(error, 'metadata')[1] : why(error)
-    return { key: `${key}.issuer`, ok: false, say: stop(`${issuer} cannot be used to sign in: ${failure}`) }
+    return { key: `${key}.issuer`, ok: false, say: stop(`${issuer} cannot be used for sign-in: ${failure}`) }
   }
 }
 
@@ -80,9 +80,9 @@ const verdict = (steps: readonly Step[], service: Service): Omit<Check, 'key'> =
   if (bad) return { ok: false, say: bad.say }
   const wants = steps.find(({ step, result }) => step === 'authorization' && result === 'yes')
   const { type } = service.upstream_auth
-  if (wants && type === 'static') return { ok: false, say: 'The server refuses the token or headers of upstream_auth.' }
-  if (wants && type === 'none') return { ok: false, say: 'The server wants a token, and upstream_auth.type is none.' }
-  if (wants) return { ok: true, say: type === 'auto' ? wants.say : `The server wants a token, which upstream_auth (${type}) gets for each call.` }
+  if (wants && type === 'static') return { ok: false, say: 'The server rejects the token or headers in `upstream_auth`.' }
+  if (wants && type === 'none') return { ok: false, say: 'The server requires a token, but `upstream_auth.type` is none.' }
+  if (wants) return { ok: true, say: type === 'auto' ? wants.say : `The server requires a token; \`upstream_auth\` (${type}) provides it.` }
   return { ok: true, say: steps.filter(({ step }) => step === 'mcp' || step === 'tools').map(({ say }) => say).join(' ') }
 }
 
@@ -116,12 +116,12 @@ const checkIssuer = async ({ outboundTo }: Means, id: string, issuer: string): P
   const url = new URL(issuer)
   const path = url.pathname.replace(/\/$/, '')
   const places = [`${url.origin}/.well-known/oauth-authorization-server${path}`, `${url.origin}/.well-known/openid-configuration${path}`, `${url.origin}${path}/.well-known/openid-configuration`]
-  let last = 'nothing was asked'
+  let last = 'no request was made'
   for (const place of new Set(places)) {
     try {
       const { status } = await outboundTo(issuer)(place, { headers: { accept: 'application/json' } })
-      if (status === 200) return { key, ok: true, say: `${issuer} publishes its metadata.` }
-      last = `${place} answers with status ${status}`
+      if (status === 200) return { key, ok: true, say: `${issuer} publishes metadata.` }
+      last = `${place} answered ${status}`
     } catch (error) {
       last = why(error)
     }
@@ -132,7 +132,7 @@ const checkIssuer = async ({ outboundTo }: Means, id: string, issuer: string): P
 const checkKeys = async ({ outboundTo }: Means, id: string, uri: string): Promise<Check> => {
   const key = `clients.${id}.jwks_uri`
   try {
-    return { key, ok: true, say: `${uri} holds ${await countKeys(uri, outboundTo(uri))} keys.` }
+    return { key, ok: true, say: `${uri} contains ${await countKeys(uri, outboundTo(uri))} keys.` }
   } catch (error) {
     return { key, ok: false, say: stop(`${uri} cannot be used: ${why(error)}`) }
   }

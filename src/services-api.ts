@@ -53,9 +53,9 @@ const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown
     body = JSON.parse(utf8Text(await readBounded(request.body, mostBytes)))
   } catch (error) {
     if (error instanceof Refusal) throw error
-    throw new Refusal('request.malformed', 'not JSON', { say: 'The body is not JSON.' })
+    throw new Refusal('request.malformed', 'body is not JSON', { say: 'The request body must be valid JSON.' })
   }
-  if (!isObject(body)) throw new Refusal('request.malformed', 'not an object', { say: 'The body must be a JSON object.' })
+  if (!isObject(body)) throw new Refusal('request.malformed', 'body is not a JSON object', { say: 'The request body must be a JSON object.' })
   return body
 }
 
@@ -70,12 +70,12 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, 
     const foreign = foreignSender(request, origins)
     if (foreign !== undefined) throw new Refusal('admin.form', foreign)
     const session = await sessions.of(request)
-    if (!session) throw new Refusal('login.required', 'no session')
-    if (!isAdmin(session.person)) throw new Refusal('admin.required', personKey(session.person))
+    if (!session) throw new Refusal('login.required', 'session cookie missing or expired')
+    if (!isAdmin(session.person)) throw new Refusal('admin.required', `${personKey(session.person)} is not listed in admins`)
     return session
   }
   const ownForm = (request: Request, { csrf }: Session): void => {
-    if (!sameText(request.headers.get('x-csrf-token') ?? '', csrf)) throw new Refusal('admin.form', 'csrf')
+    if (!sameText(request.headers.get('x-csrf-token') ?? '', csrf)) throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
   }
   /** What may be told of a service: no argument and no query, which may hold a key. */
   const told = async (id: string) => (await supply.list()).find((service) => service.id === id)
@@ -103,7 +103,7 @@ export const createServicesApi = ({ supply, sessions, isAdmin, origins, record, 
       const session = await admin(request)
       ownForm(request, session)
       const { id, service, check } = await bodyOf(request)
-      if (typeof id !== 'string' || !idForm.test(id) || !isObject(service)) throw new Refusal('service.invalid', 'id or service', { say: 'Send {"id": "…", "service": {"url": "https://…"}}; an id has lower-case letters, digits, - and _.' })
+      if (typeof id !== 'string' || !idForm.test(id) || !isObject(service)) throw new Refusal('service.invalid', 'id or service missing or malformed', { say: 'Send {"id": "…", "service": {"url": "https://…"}}. An id may contain lower-case letters, digits, - and _.' })
       const by = personKey(session.person)
       const steps = await (check === true ? supply.check({ id, service, by }) : supply.add({ id, service, by }))
       if (check === true) return json({ id, steps })

@@ -101,14 +101,14 @@ const replace = (directory: LivingDirectory, placement: Placement, listeners: re
 const tellPublic = ({ log }: Pick<Runtime, 'log'>, services: readonly Service[]): void => {
   for (const { id, authRequired } of services) {
     if (authRequired) continue
-    log('warn', 'service.public', { service: id, message: `The service "${id}" needs no login: whoever reaches this gateway can use it.` })
+    log('warn', 'service.public', { service: id, message: `Service "${id}" requires no sign-in: anyone who can reach this gateway can use it.` })
   }
 }
 
 /** The configuration may have taken a name or a host of those that were added, since they were. */
 const tellShadowed = ({ log }: Pick<Runtime, 'log'>, { clashes }: LivingDirectory, named: readonly Added[]): void => {
-  for (const { id } of named) log('warn', 'service.shadowed', { service: id, why: 'the configuration has one of that name, which is served in its place' })
-  for (const { id, by, label } of clashes) log('warn', 'service.shadowed', { service: id, why: `${label} stands for ${by}, which is served there in its place` })
+  for (const { id } of named) log('warn', 'service.shadowed', { service: id, why: 'a service in the configuration has the same ID and takes precedence' })
+  for (const { id, by, label } of clashes) log('warn', 'service.shadowed', { service: id, why: `${label} is also the host of ${by}, which takes precedence` })
 }
 
 export const createSupply = ({ config: started, runtime, directory, first, serviceOf, attempt }: SupplyDeps): Supply => {

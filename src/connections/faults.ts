@@ -76,8 +76,8 @@ export const enrolmentRefusal = (upstream: Upstream, why: string, more?: Facts):
   const key = `mcp_services.${upstream.id}.upstream_auth`
   const advice =
     upstream.auth.client_id === undefined
-      ? `register the gateway there and set ${key}.client_id and issuer`
-      : `check ${key}: client_id, client_secret and redirect_uri must be what is registered there`
+      ? `register an OAuth client there and set ${key}.client_id and issuer`
+      : `check ${key}: client_id, client_secret and redirect_uri must match the registration`
   return new Refusal('connection.enrolment', `${upstream.name}: ${why}; ${advice}`, about(upstream, more))
 }
 

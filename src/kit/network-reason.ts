@@ -11,7 +11,7 @@ const mostLength = 300
 
 const line = ({ code, message }: Thrown): string => {
   const text = typeof message === 'string' ? message : ''
-  if (typeof code !== 'string' || /^(?:UND_ERR_|ERR_PROXY)/.test(code) || text.includes(code)) return text || (typeof code === 'string' ? code : 'no reason was told')
+  if (typeof code !== 'string' || /^(?:UND_ERR_|ERR_PROXY)/.test(code) || text.includes(code)) return text || (typeof code === 'string' ? code : 'no reason given')
   return text === '' ? code : `${code}: ${text}`
 }
 
@@ -26,11 +26,11 @@ export const networkReason = (error: unknown): string => {
 }
 
 const causes: readonly (readonly [RegExp, string])[] = [
-  [/(?:^|: )the proxy /, 'the HTTP proxy of this gateway did not connect to it'],
+  [/(?:^|: )the proxy /, 'the HTTP proxy of this gateway could not connect to it'],
   [/ENOTFOUND|EAI_|getaddrinfo|resolves to nothing|DNS/, 'its name could not be resolved (DNS)'],
   [/ECONNREFUSED/, 'it refused the connection'],
-  [/CERT|certificate|self.signed|UNABLE_TO_|SSL|TLS|EPROTO|ALTNAME/i, 'its TLS certificate was not accepted, or it does not speak TLS'],
-  [/timed? ?out|timeout|ETIMEDOUT|aborted due/i, 'it did not answer in time'],
+  [/CERT|certificate|self.signed|UNABLE_TO_|SSL|TLS|EPROTO|ALTNAME/i, 'its TLS certificate is not trusted, or it does not support TLS'],
+  [/timed? ?out|timeout|ETIMEDOUT|aborted due/i, 'it did not respond in time'],
   [/ENETUNREACH|EHOSTUNREACH/, 'there is no route to it'],
 ]
 

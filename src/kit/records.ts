@@ -54,7 +54,7 @@ export const misfitOfRecord = async ({ store, keys, log }: Unreadable, key: stri
   const misfit = await misfitOf(key, text, keys)
   if (!misfit) return undefined
   const retired = misfit.kind === 'foreign' && (await fitOf(store, keys)) === 'fits'
-  log('error', 'record.unreadable', { key, why: retired ? `${misfitText(misfit)} any more` : misfitText(misfit) })
+  log('error', 'record.unreadable', { key, why: retired ? `${misfitText(misfit)} anymore` : misfitText(misfit) })
   return retired ? undefined : misfit
 }
 

@@ -46,6 +46,6 @@ export const fitOf = async (store: Reading, keys: Opening): Promise<'fits' | 'em
 
 /** The same in words for the operator. */
 export const misfitText = ({ key, kind, keyId }: Misfit): string =>
-  kind === 'foreign' ? `${key} belongs to key ${keyId}, which this gateway does not have` : `${key} was altered or damaged`
+  kind === 'foreign' ? `${key} is encrypted with key ${keyId}, which this gateway does not have` : `${key} is damaged`
 
 export const sealedRefusal = (misfit: Misfit): Refusal => new Refusal('storage.sealed', misfitText(misfit))

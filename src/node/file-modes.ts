@@ -44,10 +44,10 @@ export const secretFiles = (stateDir: string): readonly string[] => ['root.key',
 
 /** One sentence for the operator: what is wrong, and what to type. */
 export const exposedText = ({ path, mode }: ExposedFile): string =>
-  `holds secrets and other users of this computer can read it (mode ${mode}): chmod 600 ${path}`
+  `contains secrets and is readable by other users of this computer (mode ${mode}): run chmod 600 ${path}`
 
 /** The same after `closeToOthers`. */
 export const closedText = (file: ExposedFile): string =>
   exposedAmong([file.path]).length > 0
     ? `${file.path} ${exposedText(file)}`
-    : `${file.path} holds secrets and other users of this computer could read it (mode ${file.mode}). It is closed now (mode 600). If somebody may have read it, replace the root secret.`
+    : `${file.path} contains secrets and was readable by other users of this computer (mode ${file.mode}). The mode is now 600. If somebody may have read it, replace the root secret.`

@@ -31,19 +31,19 @@ export class SealedState extends Error {
 }
 
 const damagedText = (database: string, key: string): string =>
-  `The record ${key} in ${database} was altered or damaged. Put a backup of the database in its place. Nothing was changed.`
+  `The record ${key} in ${database} is damaged. Restore a backup of the database. Nothing was changed.`
 
 /** What is missing, and what to put back. */
 const missingText = (stateDir: string, { session_secret: configured }: Secrets, keyId: string | undefined, here: string | undefined): string => {
   const root = join(stateDir, 'root.key')
-  const what = `${join(stateDir, 'postern.db')} belongs to key ${keyId}`
+  const what = `${join(stateDir, 'postern.db')} is encrypted with key ${keyId}`
   const is =
-    here === undefined ? `and ${root} is missing` : `but ${configured === undefined ? `${root} holds` : 'session_secret is'} key ${here}`
+    here === undefined ? `but ${root} is missing` : `but ${configured === undefined ? `${root} contains` : 'session_secret is'} key ${here}`
   const back =
     configured === undefined
-      ? `Put back the root.key that belongs to this database: both are in one backup.`
-      : `Put back the former session_secret, or list it under previous_secrets.`
-  return `${what}, ${is}. ${back} To begin with an empty gateway instead, move the database away. Nothing was changed.`
+      ? `Restore the root.key from the same backup as the database.`
+      : `Restore the former session_secret, or add it to previous_secrets.`
+  return `${what}, ${is}. ${back} To start with an empty gateway, move the database away. Nothing was changed.`
 }
 
 /** What of the store these secrets do not open. */

@@ -18,7 +18,7 @@ const read = (path: string): Uint8Array<ArrayBuffer> | undefined => {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
   }
-  throw Object.assign(new Error(`${path} does not hold a root secret. Restore it from your backup; without it, what was sealed with it cannot be opened.`), { code: 'ERR_ROOT_SECRET', path })
+  throw Object.assign(new Error(`${path} does not contain a root secret. Restore it from your backup: without it, stored data cannot be decrypted.`), { code: 'ERR_ROOT_SECRET', path })
 }
 
 /** Content and name are on the disk when this returns: what is sealed from here on must never outlive its key. */

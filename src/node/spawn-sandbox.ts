@@ -20,12 +20,12 @@ export type Isolation = { readonly program: string } | { readonly missing: strin
 
 /** Whether bubblewrap is there and may be used: in some containers and on some systems user namespaces are closed. */
 export const findBubblewrap = (path: string, platform: string = process.platform): Isolation => {
-  if (platform !== 'linux') return { missing: 'bubblewrap exists for Linux only' }
+  if (platform !== 'linux') return { missing: 'bubblewrap is available on Linux only' }
   const found = findCommand('bwrap', path, '/')
   if (!('path' in found)) return { missing: 'bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap)' }
   const tried = spawnSync(found.path, ['--ro-bind', '/', '/', '--unshare-user', '--unshare-pid', '--unshare-net', '--proc', '/proc', '--dev', '/dev', '--die-with-parent', '/usr/bin/env'], { env: {}, timeout: 5000, encoding: 'utf8' })
   if (tried.status === 0) return { program: found.path }
-  return { missing: `bubblewrap may not make namespaces here (${(tried.stderr ?? '').trim().split('\n')[0]?.slice(0, 200) ?? 'it did not answer'})` }
+  return { missing: `bubblewrap cannot create namespaces here (${(tried.stderr ?? '').trim().split('\n')[0]?.slice(0, 200) ?? 'no output'})` }
 }
 
 /** What no isolated server may see, whatever leads there. */
@@ -94,12 +94,12 @@ const conflict = ({ plan, program, cwd, home, secrets }: SandboxInput, hidden: K
     ...plan.write.map((place) => ['sandbox_write', resolve(place)] as const),
   ]
   const found = needed.find(([, place]) => isHidden(place))
-  if (found) return `${found[0]} names ${found[1]}, which isolation hides because it is part of ${whatIs(resolvePath(found[1]).real, secrets)}: move it elsewhere, or set sandbox: none`
-  if (write.includes('/')) return 'sandbox_write names /: name the folders that the command may change, or set sandbox: none'
+  if (found) return `${found[0]} refers to ${found[1]}, which isolation hides because it belongs to ${whatIs(resolvePath(found[1]).real, secrets)}: move it, or set \`sandbox: none\``
+  if (write.includes('/')) return 'sandbox_write contains /: list only the folders that the command may change, or set `sandbox: none`'
   const missing = plan.write.find((place) => !existsSync(place))
-  if (missing !== undefined) return `sandbox_write names ${resolve(missing)}, which does not exist: create it`
+  if (missing !== undefined) return `sandbox_write contains ${resolve(missing)}, which does not exist: create it`
   const link = hidden.links.find(({ at }) => write.some((place) => within(at, place)))
-  return link && `sandbox_write would let it change ${link.at}, a symbolic link that leads to ${whatIs(resolvePath(link.at).real, secrets)}: name a folder that does not hold the link`
+  return link && `sandbox_write would allow changes to ${link.at}, a symbolic link to ${whatIs(resolvePath(link.at).real, secrets)}: list a folder that does not contain the link`
 }
 
 /** Places that may be changed, as they really are; one that another one holds is there already. */

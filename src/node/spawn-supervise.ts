@@ -92,7 +92,7 @@ const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, 
   const lines = createLines(events, budget)
   stdout.on('data', (piece: Buffer) => {
     if (life.over || life.reason?.kind === 'flood' || lines.push(piece)) return
-    life.reason = { kind: 'flood', say: 'The MCP server wrote a message without an end and was ended.', why: `${command} wrote a line of more than 64 MB on standard output` }
+    life.reason = { kind: 'flood', say: 'The MCP server was stopped: its message was too large.', why: `${command} wrote a line of more than 64 MB on standard output` }
     if (pid !== undefined) signalAll(pid, mark, 'SIGKILL')
   })
   stderr.setEncoding('utf8').on('data', life.complaints.push)
@@ -117,7 +117,7 @@ const supervise = (child: ChildProcessWithoutNullStreams, charge: Charge, budget
   // Without a free file descriptor there is a process object and nothing to talk to.
   if (!(stdin as unknown)) {
     child.on('error', () => undefined)
-    return unborn({ kind: 'refused', say: 'The MCP server could not be started: the gateway has too many files open.', why: `${command}: no file descriptor is free (EMFILE)` }, events)
+    return unborn({ kind: 'refused', say: 'The MCP server could not be started: too many open files.', why: `${command}: too many open files (EMFILE): raise the limit with ulimit -n` }, events)
   }
   const input = createInput(stdin)
   const life: Life = { over: false, reason: undefined, complaints: createComplaints(env, (text) => events.complained?.(text)) }

@@ -6,14 +6,14 @@ import { lastError } from './spawn-last-error.ts'
 
 /** What brings a command that is missing. */
 const homes: Readonly<Record<string, string>> = {
-  npx: 'npx comes with Node.js; where asdf, nvm or Volta manage it, put the directory of the real npx in PATH before the gateway starts',
+  npx: 'npx comes with Node.js; with asdf, nvm or Volta, put the directory of the real npx in PATH before starting the gateway',
   node: 'install Node.js, or give its full path',
   npm: 'npm comes with Node.js',
   bunx: 'bunx comes with Bun (https://bun.sh)',
   uvx: 'uvx comes with uv (https://docs.astral.sh/uv)',
   uv: 'install uv (https://docs.astral.sh/uv)',
-  python: 'many systems only have python3',
-  docker: 'install Docker, and let this user use it',
+  python: 'many systems only provide python3',
+  docker: 'install Docker and give this user access to it',
   deno: 'install Deno (https://deno.com)',
 }
 
@@ -40,28 +40,28 @@ export const findCommand = (command: string, path: string, cwd: string, suffixes
   const found = named ? inPlaces([isAbsolute(command) ? command : resolve(cwd, command)]) : inPlaces(path.split(delimiter).filter(Boolean).map((folder) => join(folder, command)))
   const program = found.find(mayRun)
   if (program !== undefined) return { path: program }
-  if (found[0] !== undefined) return refused('The MCP server could not be started: its command may not be run by this user.', `${found[0]} is not executable for this user (EACCES): chmod +x it, or name its interpreter as the command`)
+  if (found[0] !== undefined) return refused('The MCP server could not be started: this user may not run its command.', `${found[0]} is not executable by this user (EACCES): run chmod +x on it, or set its interpreter as \`command\``)
   const hint = homes[command]
-  if (named) return refused(say, `there is no program ${command} (ENOENT)`)
-  if (command.includes(' ')) return refused(say, `there is no program called "${command}" (ENOENT): the command is one program; what follows it belongs into args`)
+  if (named) return refused(say, `${command} does not exist (ENOENT)`)
+  if (command.includes(' ')) return refused(say, `program "${command}" does not exist (ENOENT): \`command\` is the program only, list its arguments in \`args\``)
   return refused(say, `${command} is not in PATH (ENOENT)${hint === undefined ? '' : `: ${hint}`}; PATH is ${path}`)
 }
 
 /** Known complaints on standard error, and what they mean. */
 const complaints: readonly (readonly [RegExp, string])[] = [
-  [/npm (?:ERR!|error) code E404|404 Not Found - GET/i, 'npm knows no such package'],
-  [/SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT|CERTIFICATE_VERIFY_FAILED|unable to verify the first certificate/i, 'it does not trust a certificate on its way: behind a proxy that opens TLS, put NODE_EXTRA_CA_CERTS (or SSL_CERT_FILE) into env'],
+  [/npm (?:ERR!|error) code E404|404 Not Found - GET/i, 'npm did not find the package'],
+  [/SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT|CERTIFICATE_VERIFY_FAILED|unable to verify the first certificate/i, 'a TLS certificate is not trusted: behind a TLS-inspecting proxy, set NODE_EXTRA_CA_CERTS (or SSL_CERT_FILE) in `env`'],
   [/npm (?:ERR!|error) code (?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT)/i, 'npm could not reach its registry'],
-  [/could not determine executable to run/i, 'the package has no program of that name'],
-  [/No version is set for command|asdf: /i, 'asdf has no version for this command: set one for the user of the gateway, or name the program itself'],
-  [/ERR_MODULE_NOT_FOUND|Cannot find module/i, 'a file or package it needs is missing'],
-  [/ERR_UNSUPPORTED|EBADENGINE|SyntaxError: /i, 'it may need another version of its runtime'],
-  [/EADDRINUSE/i, 'a port it wants is taken'],
-  [/EACCES|Permission denied/i, 'it may not use a file it needs'],
-  [/EROFS|Read-only file system/i, 'it wants to write outside its home: name the place under sandbox_write'],
+  [/could not determine executable to run/i, 'the package has no executable of that name'],
+  [/No version is set for command|asdf: /i, 'asdf has no version for this command: set one for the user of the gateway, or use the full path of the program'],
+  [/ERR_MODULE_NOT_FOUND|Cannot find module/i, 'a required file or package is missing'],
+  [/ERR_UNSUPPORTED|EBADENGINE|SyntaxError: /i, 'it may need another runtime version'],
+  [/EADDRINUSE/i, 'its port is already in use'],
+  [/EACCES|Permission denied/i, 'permission denied for a file it needs'],
+  [/EROFS|Read-only file system/i, 'it tried to write outside its home: list the path in `sandbox_write`'],
   [/ENOSPC/i, 'the disk is full'],
   [/heap out of memory|MemoryError/i, 'it ran out of memory'],
-  [/(?:api[_ -]?key|token|credentials?)\b.{0,40}\b(?:missing|required|not set|not provided|not found)|\b(?:missing|requires?|set|provide)\b.{0,40}(?:api[_ -]?key|token|credentials?)/i, 'it may lack a key that belongs into env'],
+  [/(?:api[_ -]?key|token|credentials?)\b.{0,40}\b(?:missing|required|not set|not provided|not found)|\b(?:missing|requires?|set|provide)\b.{0,40}(?:api[_ -]?key|token|credentials?)/i, 'an API key or token may be missing in `env`'],
 ]
 
 /** Where a read-only place is named, which: `EROFS: read-only file system, open '/x'`, `[Errno 30] Read-only file system: '/x'`. */
@@ -72,21 +72,21 @@ export const complaintOf = (stderr: string): string => {
   const meaning = complaints.find(([pattern]) => pattern.test(stderr))?.[1]
   const place = readOnlyPlace(stderr)
   const last = lastError(stderr)
-  return `${meaning === undefined ? '' : `; ${meaning}`}${place === undefined ? '' : ` (${place})`}${last === '' ? '' : `; it last wrote: ${last}`}`
+  return `${meaning === undefined ? '' : `; ${meaning}`}${place === undefined ? '' : ` (${place})`}${last === '' ? '' : `; last stderr line: ${last}`}`
 }
 
 const howItWent = (code: number | null, signal: string | null): string => {
-  if (signal === 'SIGKILL') return 'was killed (SIGKILL), by the system for want of memory or by somebody'
-  if (signal !== null) return `was ended by ${signal}`
-  if (code === 126) return 'ended with code 126: something it runs is not executable'
-  if (code === 127) return 'ended with code 127: something it runs was not found'
-  return code === 0 ? 'ended by itself' : `ended with code ${code}`
+  if (signal === 'SIGKILL') return 'was killed (SIGKILL), possibly because the system ran out of memory'
+  if (signal !== null) return `was terminated by ${signal}`
+  if (code === 126) return 'exited with code 126: a program it runs is not executable'
+  if (code === 127) return 'exited with code 127: a program it runs was not found'
+  return code === 0 ? 'exited normally' : `exited with code ${code}`
 }
 
 /** What isolation keeps from a process, as a sentence of the operator's log. */
 export const isolationNote = (masked: readonly string[]): string => {
   const named = masked.length > 5 ? `${masked.slice(0, 5).join(', ')} and ${masked.length - 5} more` : masked.join(', ')
-  return `isolated: ${masked.length === 0 ? '' : `${named} hidden; `}read-only but for its home, /tmp and sandbox_write; unseen but for the system, its own package and sandbox_read`
+  return `isolated: ${masked.length === 0 ? '' : `${named} hidden; `}write access only to its home, /tmp and sandbox_write; read access only to the system, its own package and sandbox_read`
 }
 
 /** The end of a process that we did not ask for. `isolation`: what was kept from it. */
@@ -96,7 +96,7 @@ export const endOf = (command: string, code: number | null, signal: string | nul
   const kept = isolation === undefined || code === 0 ? undefined : isolation
   return {
     kind: 'exit',
-    say: `The MCP server ${short}${kept === undefined ? '' : ' in isolation'}.`,
-    why: `${command} ${how}${code === 0 ? '' : complaintOf(stderr)}${kept === undefined ? '' : `; it ran ${kept}`}`,
+    say: `The MCP server ${short}${kept === undefined ? '' : ' (running in isolation)'}.`,
+    why: `${command} ${how}${code === 0 ? '' : complaintOf(stderr)}${kept === undefined ? '' : `; it was ${kept}`}`,
   }
 }

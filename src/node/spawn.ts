@@ -52,10 +52,10 @@ export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env
     const wrap = isolation()
     if ('program' in wrap) {
       const sandbox = layOutSandbox({ plan: { ...plan, env: environment }, program: command.path, path, home, cwd, secrets: { stateDir, files: privateFiles } })
-      if ('forbidden' in sandbox) return refuse('isolation hides or protects a file it was configured with', sandbox.forbidden)
+      if ('forbidden' in sandbox) return refuse('isolation hides or protects a path in its configuration', sandbox.forbidden)
       return { ...plain, program: wrap.program, args: [...sandbox.args, command.path, ...plan.args], sandbox }
     }
-    return plan.sandbox === 'auto' ? plain : refuse('it is to be isolated, and this computer cannot', wrap.missing)
+    return plan.sandbox === 'auto' ? plain : refuse('isolation is required but not available on this computer', wrap.missing)
   }
 
   return {
@@ -66,7 +66,7 @@ export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env
       try {
         ready = prepare(plan, mark)
       } catch (error) {
-        ready = refuse('its home or its isolation cannot be made', String(error))
+        ready = refuse('its home directory or isolation could not be set up', String(error))
       }
       if ('end' in ready) return unborn(ready.end, events)
       const { sandbox } = ready

@@ -47,13 +47,13 @@ const opened = (proxy: ForwardProxy, socket: Socket, target: string): Promise<vo
       head += piece.toString('latin1')
       const end = head.indexOf('\r\n\r\n')
       if (end === -1) {
-        if (head.length > mostHead) settle(proxyError(proxy, 'answered with a head without an end'))
+        if (head.length > mostHead) settle(proxyError(proxy, 'sent a response head that is too large'))
         return
       }
       const status = /^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]
       if (status === undefined || !status.startsWith('2')) settle(proxyError(proxy, `answered ${status ?? 'something that is not HTTP'} to CONNECT ${target}`))
       // Whoever is asked first speaks second: bytes of the other end before ours are not its own.
-      else if (head.length > end + 4) settle(proxyError(proxy, `sent bytes of its own before ${target} could speak`))
+      else if (head.length > end + 4) settle(proxyError(proxy, `sent unexpected data before ${target} did`))
       else settle()
     }
     const late = setTimeout(() => settle(proxyError(proxy, `did not connect to ${target} in time`)), patienceMs)

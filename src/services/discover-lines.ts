@@ -70,13 +70,13 @@ const unopened = (error: unknown, tell: Tell): void => {
     tell('reachable', 'no', sayWhy(error instanceof Refusal ? error : new Refusal('outbound.failed')))
     return
   }
-  tell('reachable', 'yes', `It answers with status ${status}.`)
+  tell('reachable', 'yes', `Server is reachable (status ${status}).`)
   if (status !== 401 && status !== 403) {
-    tell('mcp', 'no', 'It opens no WebSocket at this URL.')
+    tell('mcp', 'no', 'No WebSocket at this URL.')
     return
   }
-  tell('mcp', 'unknown', 'It answers nobody without a token, so this cannot be seen.')
-  tell('authorization', 'yes', 'It wants a token of its own. Give the gateway one under upstream_auth, or calls end with a refusal.')
+  tell('mcp', 'unknown', 'MCP support is unknown: the server requires a token.')
+  tell('authorization', 'yes', 'Upstream auth required. Set a token in `upstream_auth`, or calls will fail.')
 }
 
 export const lookAtSocket = async (url: string, tools: LineTools, tell: Tell): Promise<void> => {
@@ -87,12 +87,12 @@ export const lookAtSocket = async (url: string, tools: LineTools, tell: Tell): P
     unopened(error, tell)
     return
   }
-  tell('reachable', 'yes', 'It answers.')
+  tell('reachable', 'yes', 'Server is reachable.')
   const opened = await talk.ask(initialize)
-  if (!isObject(opened?.['result'])) tell('mcp', 'no', 'It opens a WebSocket and does not speak MCP on it.')
+  if (!isObject(opened?.['result'])) tell('mcp', 'no', 'The WebSocket opened, but the server does not speak MCP on it.')
   else {
-    tell('mcp', 'yes', `${sayServer(opened['result'])} on a WebSocket.`)
-    tell('authorization', 'no', 'It wants no token: only the gateway’s login protects it.')
+    tell('mcp', 'yes', `${sayServer(opened['result'])} over WebSocket.`)
+    tell('authorization', 'no', 'No upstream auth; protected only by this gateway.')
     talk.say({ jsonrpc: '2.0', method: 'notifications/initialized' })
     const listed = toolsOf(await talk.ask({ jsonrpc: '2.0', id: 2, method: 'tools/list', params: {} }))
     tell(listed.step, listed.result, listed.say)

@@ -73,11 +73,11 @@ const hasFailed = ({ status, message }: Answer): boolean => {
 
 const tokenSteps = ({ headers }: Answer, tell: Tell): void => {
   const oauth = /resource_metadata=/i.test(headers.get('www-authenticate') ?? '')
-  tell('mcp', oauth ? 'yes' : 'unknown', oauth ? 'It announces the authorization of an MCP server.' : 'It answers nobody without a token, so this cannot be seen.')
+  tell('mcp', oauth ? 'yes' : 'unknown', oauth ? 'MCP authorization is announced.' : 'MCP support is unknown: the server requires a token.')
   tell(
     'authorization',
     'yes',
-    oauth ? 'It wants a token of its own: each person connects an account there.' : 'It wants a token of its own. Give the gateway one under upstream_auth, or calls end with a refusal.',
+    oauth ? 'Upstream auth required: each user connects an account.' : 'Upstream auth required. Set a token in `upstream_auth`, or calls will fail.',
   )
 }
 
@@ -86,7 +86,7 @@ const toolStep = async (talk: Talk, opened: Answer, result: Message | undefined)
     if (result) return await listLegacy(talk, opened, shown(result['protocolVersion']) || modern)
     return toolsOf((await ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: { _meta: modernMeta } }, { 'mcp-protocol-version': modern, 'mcp-method': 'tools/list' })).message)
   } catch {
-    return { step: 'tools', result: 'unknown', say: 'It did not list its tools.' }
+    return { step: 'tools', result: 'unknown', say: 'The server did not list its tools.' }
   }
 }
 
@@ -101,7 +101,7 @@ const openAt = async (talk: Talk, elsewhere: string | undefined): Promise<{ read
   return there.message !== undefined || wantsToken(there) ? { talk: other, opened: there } : { talk, opened }
 }
 
-const redirected = ({ status, headers }: Answer): string => `It redirects (${status}) to ${(headers.get('location') ?? 'no place').slice(0, 300)}: give the final URL.`
+const redirected = ({ status, headers }: Answer): string => `The server redirects (${status}) to ${(headers.get('location') ?? 'an empty Location').slice(0, 300)}. Use the final URL.`
 
 const lookAtHttp = async (asked: Talk, elsewhere: string | undefined, lines: LineTools | undefined, tell: Tell): Promise<void> => {
   let found: Awaited<ReturnType<typeof openAt>>
@@ -112,23 +112,23 @@ const lookAtHttp = async (asked: Talk, elsewhere: string | undefined, lines: Lin
     return
   }
   const { talk, opened } = found
-  tell('reachable', 'yes', opened.status === 200 ? 'It answers.' : `It answers with status ${opened.status}.`)
+  tell('reachable', 'yes', opened.status === 200 ? 'Server is reachable.' : `Server is reachable (status ${opened.status}).`)
   if (wantsToken(opened)) tokenSteps(opened, tell)
   else if (opened.status >= 300 && opened.status < 400) tell('mcp', 'no', redirected(opened))
   else if (hasFailed(opened)) {
     const { message } = isObject(opened.message?.['error']) ? opened.message['error'] : {}
-    tell('mcp', 'no', `It failed: ${shown(message) || `status ${opened.status}`}${/[.!?]$/.test(shown(message)) ? '' : '.'}`)
+    tell('mcp', 'no', `The server failed: ${shown(message) || `status ${opened.status}`}${/[.!?]$/.test(shown(message)) ? '' : '.'}`)
   } else if (opened.message && ('result' in opened.message || 'error' in opened.message)) {
     const result = isObject(opened.message['result']) ? opened.message['result'] : undefined
     tell('mcp', 'yes', `${sayServer(result, modern)}.`)
-    tell('authorization', 'no', 'It wants no token: only the gateway’s login protects it.')
+    tell('authorization', 'no', 'No upstream auth; protected only by this gateway.')
     const { step, result: found, say } = await toolStep(talk, opened, result)
     tell(step, found, say)
   } else if (lines && mayBeLegacy.has(opened.status) && (await lookAtEvents(talk.url, lines))) {
-    tell('mcp', 'yes', 'It speaks MCP 2024-11-05 (HTTP+SSE).')
-    tell('authorization', 'no', 'It wants no token: only the gateway’s login protects it.')
-    tell('tools', 'unknown', 'Its tools are listed when somebody connects.')
-  } else tell('mcp', 'no', 'It does not speak MCP at this URL.')
+    tell('mcp', 'yes', 'Speaks MCP 2024-11-05 (HTTP+SSE).')
+    tell('authorization', 'no', 'No upstream auth; protected only by this gateway.')
+    tell('tools', 'unknown', 'Tools are listed when a client connects.')
+  } else tell('mcp', 'no', 'No MCP server at this URL.')
 }
 
 export interface Means {

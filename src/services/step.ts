@@ -33,7 +33,7 @@ export const shown = (text: unknown): string => (typeof text === 'string' ? text
 /** What its answer to `initialize` says of a server, without the full stop. */
 export const sayServer = (result: Message | undefined, otherwise = ''): string => {
   const info = isObject(result?.['serverInfo']) ? result['serverInfo'] : {}
-  return `It speaks MCP ${shown(result?.['protocolVersion']) || otherwise}${shown(info['name']) ? `: ${shown(info['name'])} ${shown(info['version'])}`.trimEnd() : ''}`
+  return `Speaks MCP ${shown(result?.['protocolVersion']) || otherwise}${shown(info['name']) ? `: ${shown(info['name'])} ${shown(info['version'])}`.trimEnd() : ''}`
 }
 
 export const sayWhy = (error: unknown): string => {
@@ -41,13 +41,13 @@ export const sayWhy = (error: unknown): string => {
   // A command says itself what is the matter.
   if (!error.code.startsWith('outbound.')) return error.say
   return error.code === 'outbound.refused'
-    ? (error.detail.say ?? 'The gateway does not go there by itself: only public https addresses. A server on a private network is added on the gateway’s own computer, with postern services add or in the configuration file.')
-    : 'Nothing answers there, or not in time.'
+    ? (error.detail.say ?? 'Only public https URLs can be added here. To add a server on a private network, use `postern services add` or the configuration file on the gateway’s computer.')
+    : 'The server is unreachable or did not respond in time.'
 }
 
 export const toolsOf = (message: Message | undefined): Step => {
   const { tools } = isObject(message?.['result']) ? message['result'] : {}
-  if (!Array.isArray(tools)) return { step: 'tools', result: 'unknown', say: 'It did not list its tools.' }
+  if (!Array.isArray(tools)) return { step: 'tools', result: 'unknown', say: 'The server did not list its tools.' }
   const names = tools.slice(0, 5).flatMap((tool) => (isObject(tool) ? [shown(tool['name'])] : []))
   const destructive = tools.filter((tool) => isObject(tool) && isObject(tool['annotations']) && tool['annotations']['destructiveHint'] === true).length
   const more = tools.length > names.length ? ', …' : ''

@@ -18,7 +18,7 @@ const step = (text: string): Lack => ({ text, open: true })
 
 export const lacksIssuer = (origin: string): Lack =>
   step(
-    `issuer – the public URL of this Worker is not set. Set the variable MCP_ISSUER to it in wrangler.jsonc (if this is the address that people will use: "${origin}"), then deploy again.`,
+    `issuer – the public URL is not set. Set the variable MCP_ISSUER in wrangler.jsonc (for this address: "${origin}"), then deploy again.`,
   )
 
 /** Memory of a Worker is 128 MB in all; a password check must leave room for the requests beside it. */
@@ -26,7 +26,7 @@ const mostMemory = 33_554_432
 
 const passwordLack = (text: string, key: string): Lack[] => {
   const phc = parsePhc(text)
-  const cure = 'Make one that they can with: postern hash-password --scrypt'
+  const cure = 'Create one with: postern hash-password --scrypt'
   if (phc?.id === 'argon2id') return [{ text: `${key} – is an argon2id hash, which Workers cannot verify. ${cure}`, open: false }]
   const { ln = 0, r = 0, p = 0 } = phc?.params ?? {}
   if (phc?.id === 'scrypt' && ln >= 1 && 128 * 2 ** ln * r <= mostMemory && p >= 1 && p <= 4 && phc.hash.length >= 32) return []
@@ -46,26 +46,26 @@ const placeLacks = ({ LOCATION_HINT: location, JURISDICTION: jurisdiction }: Env
   const wrong = (name: string, value: unknown, known: readonly string[]): Lack[] =>
     value === undefined || value === '' || known.includes(value as string)
       ? []
-      : [{ text: `${name} – is not a place of Durable Objects that this version knows. Use one of: ${known.join(', ')}.`, open: false }]
+      : [{ text: `${name} – is not a known Durable Objects location. Use one of: ${known.join(', ')}.`, open: false }]
   return [...wrong('LOCATION_HINT', location, locations), ...wrong('JURISDICTION', jurisdiction, jurisdictions)]
 }
 
 const lacksOf = (config: Config, env: Environment): readonly Lack[] => [
   ...(env.STORE === undefined
-    ? [step('STORE – the Durable Object binding is missing. Keep durable_objects and migrations as they are in the wrangler.jsonc of this project.')]
+    ? [step('STORE – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.')]
     : []),
   ...(env.LINES === undefined
-    ? [step('LINES – the Durable Object binding is missing. Keep durable_objects and migrations as they are in the wrangler.jsonc of this project.')]
+    ? [step('LINES – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.')]
     : []),
   ...placeLacks(env),
   ...(config.session_secret === undefined
-    ? [step('session_secret – this Worker has no root secret. Run: npx wrangler secret put SESSION_SECRET (random text, e.g. of: openssl rand -hex 32)')]
+    ? [step('session_secret – the root secret is not set. Run: openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET')]
     : []),
   // The built-in person of Node signs in with a link from the terminal, and a Worker has none.
   ...(nobody(config)
     ? [
         step(
-          'local_users – nobody could sign in. Run npx wrangler secret put for LOCAL_USER and LOCAL_PASSWORD, or set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET.',
+          'local_users – no sign-in method is configured. Run npx wrangler secret put LOCAL_USER and npx wrangler secret put LOCAL_PASSWORD, or set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET.',
         ),
       ]
     : []),

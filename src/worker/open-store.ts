@@ -15,7 +15,7 @@ export const openStore = async (
   // In another jurisdiction every object is another one, and what the former ones keep would be lost without a word.
   if (!(await store.get(markerKey)) && (await createObjectStore(namespace, { now }).get(markerKey)))
     throw new RangeError(
-      'JURISDICTION – the records of this Worker were made without it, and none would be found there. Remove the variable, or deploy under another name.',
+      'JURISDICTION – the data of this Worker was created without a jurisdiction and would not be found. Remove the variable, or deploy under another name.',
     )
   return store
 }

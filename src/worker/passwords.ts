@@ -19,7 +19,7 @@ export const createPasswords = ({ now }: { readonly now: () => number }): Passwo
   async verify(password, text) {
     const phc = parsePhc(text)
     if (phc && isScrypt(phc)) return verifyByScrypt(run, password, phc)
-    if (phc?.id.startsWith('argon2')) throw new RangeError('argon2 password hashes cannot be verified on Workers; hash the password with scrypt')
+    if (phc?.id.startsWith('argon2')) throw new RangeError('argon2 password hashes cannot be verified on Workers: create a hash with postern hash-password --scrypt')
     // A string nobody can verify costs what any other does.
     await hashByScrypt(run, password, fresh())
     return false

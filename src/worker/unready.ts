@@ -6,7 +6,7 @@ import type { Lack } from './configured.ts'
 
 const headers = { 'cache-control': 'no-store', 'retry-after': '60', 'access-control-allow-origin': '*', 'x-content-type-options': 'nosniff' }
 
-const rest = 'There is more to put right. Its operator finds all of it in the log of this Worker (npx wrangler tail).'
+const rest = 'There are more configuration errors. The operator can read them in the log of this Worker (npx wrangler tail).'
 
 const saidOf = ({ row, say, code }: Refusal, requestId: string) => ({ error: row.oauth, error_description: say, code, request_id: requestId })
 

@@ -170,7 +170,7 @@ describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', ()
 })
 
 describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () => {
-  const refusal = 'The MCP server could not be started: isolation hides or protects a file it was configured with.'
+  const refusal = 'The MCP server could not be started: isolation hides or protects a path in its configuration.'
   const start = async ({ client, log }: World): Promise<readonly unknown[]> => {
     const { error } = await client('ana').initialize()
     return [error?.message, log.find(({ event }) => event === 'process.ended')?.fields['why']]
@@ -179,25 +179,25 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
   it('is named where a script lies in the state directory, and where a place that was asked for is hidden', async () => {
     const here = install('/opt')
     copyFileSync(here.script, join(here.stateDir, 'server.ts'))
-    const state = `it is part of the gateway's state directory ${here.stateDir}: move it elsewhere, or set sandbox: none`
-    expect(await start(here.isolated({ plan: { args: [join(here.stateDir, 'server.ts')] } }))).toEqual([refusal, `args names ${here.stateDir}/server.ts, which isolation hides because ${state}`])
+    const state = `it belongs to the gateway's state directory ${here.stateDir}: move it, or set \`sandbox: none\``
+    expect(await start(here.isolated({ plan: { args: [join(here.stateDir, 'server.ts')] } }))).toEqual([refusal, `args refers to ${here.stateDir}/server.ts, which isolation hides because ${state}`])
     mkdirSync(join(here.stateDir, 'shared'))
-    expect(await start(here.isolated({ plan: { write: [join(here.stateDir, 'shared')] } }))).toEqual([refusal, `sandbox_write names ${here.stateDir}/shared, which isolation hides because ${state}`])
+    expect(await start(here.isolated({ plan: { write: [join(here.stateDir, 'shared')] } }))).toEqual([refusal, `sandbox_write refers to ${here.stateDir}/shared, which isolation hides because ${state}`])
     expect(await start(here.isolated({ plan: { read: [here.config] } }))).toEqual([
       refusal,
-      `sandbox_read names ${here.config}, which isolation hides because it is part of the gateway's configuration: move it elsewhere, or set sandbox: none`,
+      `sandbox_read refers to ${here.config}, which isolation hides because it belongs to the gateway's configuration: move it, or set \`sandbox: none\``,
     ])
   }, 20_000)
 
   it('is named where a place to write is missing, is everything, or holds a link to what is hidden', async () => {
     const here = install('/opt')
-    expect(await start(here.isolated({ plan: { write: ['/opt/nothing-here'] } }))).toEqual([refusal, 'sandbox_write names /opt/nothing-here, which does not exist: create it'])
-    expect(await start(here.isolated({ plan: { write: ['/'] } }))).toEqual([refusal, 'sandbox_write names /: name the folders that the command may change, or set sandbox: none'])
+    expect(await start(here.isolated({ plan: { write: ['/opt/nothing-here'] } }))).toEqual([refusal, 'sandbox_write contains /opt/nothing-here, which does not exist: create it'])
+    expect(await start(here.isolated({ plan: { write: ['/'] } }))).toEqual([refusal, 'sandbox_write contains /: list only the folders that the command may change, or set `sandbox: none`'])
     const other = install('/usr/local/lib')
     symlinkSync(here.stateDir, join(other.folder, 'link'))
     expect(await start(other.isolated({ stateDir: join(other.folder, 'link'), plan: { write: [other.folder] } }))).toEqual([
       refusal,
-      `sandbox_write would let it change ${other.folder}/link, a symbolic link that leads to the gateway's state directory ${other.folder}/link: name a folder that does not hold the link`,
+      `sandbox_write would allow changes to ${other.folder}/link, a symbolic link to the gateway's state directory ${other.folder}/link: list a folder that does not contain the link`,
     ])
   }, 20_000)
 
@@ -206,10 +206,10 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
     const { client, log } = here.isolated()
     const ana = await begun(client('ana'))
     await ana.tool('exit', { words: "Error: EROFS: read-only file system, open '/opt/cache'\n" })
-    const kept = `isolated: ${here.config}, ${here.env}, ${here.stateDir} hidden; read-only but for its home, /tmp and sandbox_write; unseen but for the system, its own package and sandbox_read`
+    const kept = `isolated: ${here.config}, ${here.env}, ${here.stateDir} hidden; write access only to its home, /tmp and sandbox_write; read access only to the system, its own package and sandbox_read`
     expect(log.filter(({ event }) => event === 'process.isolated').map(({ level, fields }) => [level, fields['message']])).toEqual([['info', kept]])
     expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toBe(
-      `${process.execPath} ended with code 3; it wants to write outside its home: name the place under sandbox_write (/opt/cache); it last wrote: Error: EROFS: read-only file system, open '/opt/cache'; it ran ${kept}`,
+      `${process.execPath} exited with code 3; it tried to write outside its home: list the path in \`sandbox_write\` (/opt/cache); last stderr line: Error: EROFS: read-only file system, open '/opt/cache'; it was ${kept}`,
     )
   }, 20_000)
 })

@@ -74,7 +74,7 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
 
   it('never runs unisolated where isolation is asked for and missing [B8]', async () => {
     const { client, log } = world({ plan: { sandbox: 'bubblewrap' }, env: { PATH: join(process.execPath, '..') } })
-    expect((await client('ana').initialize()).error?.message).toBe('The MCP server could not be started: it is to be isolated, and this computer cannot.')
+    expect((await client('ana').initialize()).error?.message).toBe('The MCP server could not be started: isolation is required but not available on this computer.')
     expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toContain('bubblewrap is not installed')
   })
 })

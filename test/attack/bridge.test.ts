@@ -38,7 +38,7 @@ describe('never into a log: what a server complains of', () => {
     const { stderr = '' } = bridge.processes()[0] ?? {}
     expect(stderr).toContain('no access with [API_KEY] (fast, /etc/server.conf)\n[SIGNING_KEY]\n[SIGNING_KEY]\n[SIGNING_KEY]\n')
     await ana.tool('exit', { words: `refused: ${secret}` })
-    expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toMatch(/ended with code 3; it last wrote: refused: \[API_KEY\]$/)
+    expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toMatch(/exited with code 3; last stderr line: refused: \[API_KEY\]$/)
     expect(JSON.stringify(log)).not.toMatch(/sk-live|0123456789|bWFueSB|PRIVATE/)
     expect(log.some(({ event, fields }) => event === 'process.stderr' && String(fields['text']).includes('[API_KEY]'))).toBe(true)
   })
@@ -104,7 +104,7 @@ describe('never at the expense of others: a server', () => {
     const pid = bridge.processes()[0]?.pid ?? 0
     const before = process.memoryUsage.rss()
     const answer = await ana.tool('endless')
-    expect(answer.error).toEqual({ code: 1502, message: 'The MCP server wrote a message without an end and was ended.', data: { code: 'process.ended', request_id: 'request' } })
+    expect(answer.error).toEqual({ code: 1502, message: 'The MCP server was stopped: its message was too large.', data: { code: 'process.ended', request_id: 'request' } })
     expect(process.memoryUsage.rss() - before).toBeLessThan(200_000_000)
     await until(() => !isAlive(pid), 'its end')
     expect(log.some(({ event }) => event === 'process.ended')).toBe(true)
@@ -138,7 +138,7 @@ describe('never at the expense of others: a server', () => {
     expect((await (await client('ana').modern('tools/list')).json()) as object).toMatchObject({ error: { code: 1504 } })
     // The operator reads what it was waiting for.
     const late = log.filter(({ event, level }) => event === 'process.late' && level === 'warn').map(({ fields }) => fields['why'])
-    expect(late).toEqual(['no answer to initialize; it last wrote: waiting for a license', 'said nothing after its start; it last wrote: waiting for a license'])
+    expect(late).toEqual(['no answer to initialize; last stderr line: waiting for a license', 'said nothing after its start; last stderr line: waiting for a license'])
     await until(() => bridge.processes().length === 0, 'the end of both')
   })
 
@@ -146,7 +146,7 @@ describe('never at the expense of others: a server', () => {
     const { client } = world({ flags: ['--modern'] })
     const ana = client('ana')
     const answer = await ana.modern('tools/call', { name: 'die-mid-answer', arguments: {} })
-    expect([answer.status, (await lastOf(answer)).error?.message]).toEqual([502, 'The MCP server was killed (SIGKILL), by the system for want of memory or by somebody.'])
+    expect([answer.status, (await lastOf(answer)).error?.message]).toEqual([502, 'The MCP server was killed (SIGKILL), possibly because the system ran out of memory.'])
     await begun(ana)
     expect((await ana.tool('die-mid-answer')).error?.code).toBe(1502)
   })
@@ -208,14 +208,14 @@ describe('never at the expense of others: a server', () => {
     const ana = client('ana')
     const codes: unknown[] = []
     for (let n = 0; n < 4; n++) codes.push((await ana.initialize()).error?.message)
-    expect(codes).toEqual(['The MCP server ended with code 1.', 'The MCP server ended with code 1.', 'The MCP server ended with code 1. It is tried again in a moment.', 'The MCP server ended with code 1. It is tried again in a moment.'])
+    expect(codes).toEqual(['The MCP server exited with code 1.', 'The MCP server exited with code 1.', 'The MCP server exited with code 1. It is tried again in a moment.', 'The MCP server exited with code 1. It is tried again in a moment.'])
     expect(log.filter(({ event }) => event === 'process.started')).toHaveLength(2)
     // The operator reads what it wrote; the caller does not.
-    expect(log.findLast(({ event }) => event === 'process.ended')?.fields['why']).toMatch(/ended with code 1; it may lack a key that belongs into env; it last wrote: cannot start: API_KEY is missing$/)
+    expect(log.findLast(({ event }) => event === 'process.ended')?.fields['why']).toMatch(/exited with code 1; an API key or token may be missing in `env`; last stderr line: cannot start: API_KEY is missing$/)
     advance(600)
     await ana.initialize()
     expect(log.filter(({ event }) => event === 'process.started')).toHaveLength(3)
     // Somebody else's failures are somebody else's.
-    expect((await client('bea').initialize()).error?.message).toBe('The MCP server ended with code 1.')
+    expect((await client('bea').initialize()).error?.message).toBe('The MCP server exited with code 1.')
   })
 })

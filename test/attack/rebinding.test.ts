@@ -78,10 +78,10 @@ it('never looks inside for a server on a line, though a first look outside invit
   const admin = await signInAs(house, ana)
   answers = ['127.0.0.1']
   for (const [url, say] of [
-    [`https://line.example:${port}/sse`, 'It does not speak MCP at this URL.'],
-    [`wss://line.example:${port}/`, 'The gateway does not go there by itself'],
-    [`wss://127.0.0.1:${port}/`, 'The gateway does not go there by itself'],
-    [`ws://line.example:${port}/`, 'with wss:// alone'],
+    [`https://line.example:${port}/sse`, 'No MCP server at this URL.'],
+    [`wss://line.example:${port}/`, 'Only public https URLs can be added here.'],
+    [`wss://127.0.0.1:${port}/`, 'Only public https URLs can be added here.'],
+    [`ws://line.example:${port}/`, 'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway'],
   ] as const) {
     const answer = await admin.ask('POST', '/api/services', { id: 'line', service: { url } })
     expect([url, answer.status, JSON.parse(answer.body)]).toMatchObject([url, 422, { code: 'service.unusable', error_description: expect.stringContaining(say) }])

@@ -28,9 +28,9 @@ const untrusted = [...forged, 'discovery-none', 'answer-other-iss', 'answer-no-i
 const failing = ['500', '503-json', 'html', 'huge', 'reset', 'redirect', 'gzip-bomb', 'array', 'null', 'cut', 'invalid-client'].map((failure) => `token-${failure}`)
 /** What only the operator can mend: code, and what the log says of it. */
 const misconfigured: readonly (readonly [lie: string, code: string, why: RegExp])[] = [
-  ['id-expired', 'provider.clock', /^id-expired: token endpoint: exp of the ID token is 36\d\d s in the past by this gateway's clock; 60 s are allowed$/],
-  ['id-not-yet', 'provider.clock', /^id-not-yet: token endpoint: nbf of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s are allowed$/],
-  ['id-future', 'provider.clock', /^id-future: token endpoint: iat of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s are allowed$/],
+  ['id-expired', 'provider.clock', /^id-expired: token endpoint: exp of the ID token is 36\d\d s in the past by this gateway's clock; 60 s allowed$/],
+  ['id-not-yet', 'provider.clock', /^id-not-yet: token endpoint: nbf of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s allowed$/],
+  ['id-future', 'provider.clock', /^id-future: token endpoint: iat of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s allowed$/],
   ['token-invalid-client', 'provider.client', /^token-invalid-client: token endpoint: answered 401 with error invalid_client: <script>alert\(1\)<\/script>$/],
 ]
 const odd = ['type-missing', 'expires-negative', 'expires-text', 'expires-zero', 'expires-huge', 'expires-null', 'refresh-empty', 'refresh-null', 'scope-list']

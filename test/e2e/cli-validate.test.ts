@@ -40,12 +40,12 @@ describe('a command that cannot be started', () => {
     service({ command: 'no-such-program' })
     expect(await faults()).toEqual(['mcp_services.it.command – no-such-program is not in PATH (ENOENT); PATH is /usr/bin:/bin'])
     service({ command: '/no/such/program', args: ['x'] })
-    expect(await faults()).toEqual(['mcp_services.it.command – there is no program /no/such/program (ENOENT)'])
+    expect(await faults()).toEqual(['mcp_services.it.command – /no/such/program does not exist (ENOENT)'])
     const plain = place.write('plain', 'x', 0o644)
     service({ command: plain, cwd: '~/nowhere' })
     expect(await faults()).toEqual([
       expect.stringMatching(/^mcp_services\.it\.cwd – folder .*~\/nowhere does not exist; ~ is not expanded$/),
-      `mcp_services.it.command – ${plain} is not executable for this user (EACCES): chmod +x it, or name its interpreter as the command`,
+      `mcp_services.it.command – ${plain} is not executable by this user (EACCES): run chmod +x on it, or set its interpreter as \`command\``,
     ])
     service({ command: 'env', cwd: place.path })
     expect(await faults()).toEqual([])
@@ -74,7 +74,7 @@ describe('a command that cannot be started', () => {
     service({ command: program })
     expect(await faults()).toEqual([])
     service({ command: 'C:\\Program Files\\nodejs\\npx.cmd', args: ['-y', 'x'] })
-    expect(await faults()).toEqual(['mcp_services.it.command – there is no program C:\\Program Files\\nodejs\\npx.cmd (ENOENT)'])
+    expect(await faults()).toEqual(['mcp_services.it.command – C:\\Program Files\\nodejs\\npx.cmd does not exist (ENOENT)'])
   })
 
   it('ends wrap at once', async () => {
@@ -109,9 +109,9 @@ describe('validate --connect', () => {
     const [valid, ...checks] = screen.trim().split('\n')
     expect(valid).toMatch(/^Valid: postern\.json \(2 services, 1 identity provider, 0 local users\)$/)
     expect(checks).toEqual([
-      expect.stringMatching(new RegExp(`^✓ oauth_providers\\.company – ${idp.url} publishes its metadata and \\d keys?\\.`)),
-      `✓ mcp_services.far.url – ${upstream.url}: It speaks MCP 2025-11-25: far 7. 2 tools found: a, b.`,
-      expect.stringMatching(/^✓ mcp_services\.near\.command – It speaks MCP 2025-11-25: .*tools found/),
+      expect.stringMatching(new RegExp(`^✓ oauth_providers\\.company – ${idp.url} publishes metadata and \\d keys?\\.`)),
+      `✓ mcp_services.far.url – ${upstream.url}: Speaks MCP 2025-11-25: far 7. 2 tools found: a, b.`,
+      expect.stringMatching(/^✓ mcp_services\.near\.command – Speaks MCP 2025-11-25: .*tools found/),
     ])
     expect(code).toBe(0)
     // Nothing is left behind, here or in the state directory.
@@ -131,13 +131,13 @@ describe('validate --connect', () => {
     const { ok, checks } = JSON.parse(out) as { ok: boolean; checks: readonly { key: string; ok: boolean; say: string }[] }
     expect([code, ok]).toEqual([1, false])
     expect(checks.map((check) => `${check.ok ? '✓' : '✗'} ${check.key} – ${check.say}`)).toEqual([
-      `✗ oauth_providers.gone.issuer – ${nowhere} cannot be used to sign in: ${nowhere}: connect ECONNREFUSED 127.0.0.1:${port}.`,
-      expect.stringMatching(new RegExp(`^✗ oauth_providers\\.other\\.issuer – ${lies.url}/discovery-other-issuer cannot be used to sign in: .*issuer`)),
-      `✗ mcp_services.gone.url – ${nowhere}/mcp: Nothing answers there, or not in time. (${nowhere}: connect ECONNREFUSED 127.0.0.1:${port})`,
-      `✗ mcp_services.key.url – ${guarded.url}: The server refuses the token or headers of upstream_auth.`,
-      `✓ mcp_services.own.url – ${upstream.url}: It speaks MCP 2025-11-25: far 7. 2 tools found: a, b.`,
+      `✗ oauth_providers.gone.issuer – ${nowhere} cannot be used for sign-in: ${nowhere}: connect ECONNREFUSED 127.0.0.1:${port}.`,
+      expect.stringMatching(new RegExp(`^✗ oauth_providers\\.other\\.issuer – ${lies.url}/discovery-other-issuer cannot be used for sign-in: .*issuer`)),
+      `✗ mcp_services.gone.url – ${nowhere}/mcp: The server is unreachable or did not respond in time. (${nowhere}: connect ECONNREFUSED 127.0.0.1:${port})`,
+      `✗ mcp_services.key.url – ${guarded.url}: The server rejects the token or headers in \`upstream_auth\`.`,
+      `✓ mcp_services.own.url – ${upstream.url}: Speaks MCP 2025-11-25: far 7. 2 tools found: a, b.`,
       `✗ mcp_services.own.upstream_auth.issuer – ${nowhere} publishes no metadata: ${nowhere}: connect ECONNREFUSED 127.0.0.1:${port}.`,
-      expect.stringMatching(/^✗ mcp_services\.ends\.command – .*ended with code 3.*no licence/),
+      expect.stringMatching(/^✗ mcp_services\.ends\.command – .*exited with code 3.*no licence/),
       expect.stringMatching(/^✗ mcp_services\.echo\.command – /),
       `✗ clients.app.jwks_uri – https://127.0.0.1:${port}/keys cannot be used: https://127.0.0.1:${port}: connect ECONNREFUSED 127.0.0.1:${port}.`,
     ])

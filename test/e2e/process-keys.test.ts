@@ -69,7 +69,7 @@ describe('a database without the secret that sealed it', () => {
     expect({ code: refused.code, out: refused.out, error: errorOf(refused)['code'] }).toEqual({ code: 1, out: '', error: 'state.sealed' })
     const [theirs, ours] = keyIdIn(errorOf(refused)['message'])
     expect(errorOf(refused)['message']).toBe(
-      `${database()} belongs to key ${theirs}, but ${rootKey()} holds key ${ours}. Put back the root.key that belongs to this database: both are in one backup. To begin with an empty gateway instead, move the database away. Nothing was changed.`,
+      `${database()} is encrypted with key ${theirs}, but ${rootKey()} holds key ${ours}. Restore the root.key from the same backup as the database. To start with an empty gateway, move the database away. Nothing was changed.`,
     )
     expect(theirs).not.toBe(ours)
     expect(tokens.refresh_token.split('.')[2]).toBe(theirs)
@@ -87,7 +87,7 @@ describe('a database without the secret that sealed it', () => {
     const refused = await verb('--port', '0')
     const message = errorOf(refused)['message']
     expect(message).toBe(
-      `${database()} belongs to key ${keyIdIn(message)[0]}, and ${rootKey()} is missing. Put back the root.key that belongs to this database: both are in one backup. To begin with an empty gateway instead, move the database away. Nothing was changed.`,
+      `${database()} is encrypted with key ${keyIdIn(message)[0]}, but ${rootKey()} is missing. Restore the root.key from the same backup as the database. To start with an empty gateway, move the database away. Nothing was changed.`,
     )
     expect([refused.code, errorOf(refused)['code'], existsSync(rootKey()), rows()]).toEqual([1, 'state.sealed', false, before])
     renameSync(join(place.path, 'saved.key'), rootKey())
@@ -114,7 +114,7 @@ describe('a database without the secret that sealed it', () => {
     db.close()
     const before = rows()
     const refused = await verb('--port', '0')
-    expect(errorOf(refused)).toMatchObject({ code: 'state.sealed', message: `The record signing-keys in ${database()} was altered or damaged. Put a backup of the database in its place. Nothing was changed.` })
+    expect(errorOf(refused)).toMatchObject({ code: 'state.sealed', message: `The record signing-keys in ${database()} is damaged. Restore a backup of the database. Nothing was changed.` })
     expect(rows()).toEqual(before)
   })
 })
@@ -147,14 +147,14 @@ describe.skipIf(process.platform === 'win32')('files of the state that others ca
     await stop()
     for (const path of [rootKey(), database()]) chmodSync(path, 0o644)
     const checked = JSON.parse((await verb('validate', '--json')).out) as { warnings: { key: string; message: string }[] }
-    const told = [rootKey(), database()].map((path) => ({ key: path, message: `holds secrets and other users of this computer can read it (mode 644): chmod 600 ${path}` }))
+    const told = [rootKey(), database()].map((path) => ({ key: path, message: `contains secrets and is readable by other users of this computer (mode 644): run chmod 600 ${path}` }))
     expect(checked.warnings.filter(({ key }) => key.startsWith(state)).map(({ key, message }) => ({ key, message }))).toEqual(told)
     expect(modes()).toEqual(['644', '644'])
     const { lines } = await begin()
     const warned = () =>
       lines.map((line) => JSON.parse(line) as { event: string; level: string; message: string }).flatMap(({ event, level, message }) => (event === 'state.exposed' ? [[level, message]] : []))
     await expect.poll(warned).toEqual(
-      [rootKey(), database()].map((path) => ['warn', `${path} holds secrets and other users of this computer could read it (mode 644). It is closed now (mode 600). If somebody may have read it, replace the root secret.`]),
+      [rootKey(), database()].map((path) => ['warn', `${path} contains secrets and was readable by other users of this computer (mode 644). The mode is now 600. If somebody may have read it, replace the root secret.`]),
     )
     expect(modes()).toEqual(['600', '600'])
     await goesOn()

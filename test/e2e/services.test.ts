@@ -103,7 +103,7 @@ it('may be a command on this computer: started, asked, listed without its argume
   const added = await postern(place, ['services', 'add', 'local', '--state', 'state', '--', process.execPath, serverScript, '--token=secret'])
   expect([added.code, added.out.split('\n').map((line) => line.replace(/[^ -~]/g, '?'))]).toEqual([
     0,
-    ['? It answers.', expect.stringMatching(/^\? It speaks MCP 20/), '? It wants no token: only the gateway?s login protects it.', expect.stringMatching(/^\? \d+ tools? found/), `? local is now served at ${gateways[1]?.origin}/local/mcp`, ''],
+    ['? Server is reachable.', expect.stringMatching(/^\? Speaks MCP 20/), '? No upstream auth; protected only by this gateway.', expect.stringMatching(/^\? \d+ tools? found/), `? local is now served at ${gateways[1]?.origin}/local/mcp`, ''],
   ])
   const listed = await services('ls')
   expect(registered(listed.out)).toMatchObject([{ id: 'local', command: process.execPath, from: 'registered' }])
@@ -116,8 +116,8 @@ it('may be a command on this computer: started, asked, listed without its argume
 it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => {
   const [legacy, sockets] = [await openLegacyUpstream(), await openSocketUpstream()]
   const stepsOf = async (id: string, url: string) => ((JSON.parse((await services('add', id, url, '--public')).out) as { steps: { step: string; result: string; say: string }[] }).steps.map(({ step, result, say }) => `${step} ${result}: ${say}`))
-  expect(await stepsOf('old', legacy.url)).toEqual(['reachable yes: It answers with status 405.', 'mcp yes: It speaks MCP 2024-11-05 (HTTP+SSE).', 'authorization no: It wants no token: only the gateway’s login protects it.', 'tools unknown: Its tools are listed when somebody connects.'])
-  expect((await stepsOf('socket', sockets.url)).slice(0, 3)).toEqual(['reachable yes: It answers.', 'mcp yes: It speaks MCP 2025-11-25: s 1 on a WebSocket.', 'authorization no: It wants no token: only the gateway’s login protects it.'])
+  expect(await stepsOf('old', legacy.url)).toEqual(['reachable yes: Server is reachable (status 405).', 'mcp yes: Speaks MCP 2024-11-05 (HTTP+SSE).', 'authorization no: No upstream auth; protected only by this gateway.', 'tools unknown: Tools are listed when a client connects.'])
+  expect((await stepsOf('socket', sockets.url)).slice(0, 3)).toEqual(['reachable yes: Server is reachable.', 'mcp yes: Speaks MCP 2025-11-25: s 1 over WebSocket.', 'authorization no: No upstream auth; protected only by this gateway.'])
   // Known everywhere: a call without a session is told so, by the server itself while nobody has found out which kind it is.
   for (const [id, status] of [['old', 405], ['socket', 400]] as const) await everywhere(`/${id}/mcp`, status)
   const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } } }

@@ -89,7 +89,7 @@ describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
 
   it('that dies in mid-call fails the call in words', async () => {
     const client = await connect()
-    await expect(client.callTool({ name: 'exit', arguments: {} })).rejects.toThrow('The MCP server ended with code 3.')
+    await expect(client.callTool({ name: 'exit', arguments: {} })).rejects.toThrow('The MCP server exited with code 3.')
     await client.close()
   })
 })

@@ -81,7 +81,7 @@ describe.each(houses)('%s', (_name, open) => {
     for (let tries = 0; tries < 500 && !JSON.stringify(await processes()).includes('the disk is slow'); tries++);
     const all = await processes()
     expect(all.find(({ stderr }) => stderr === 'the disk is slow\n')).toMatchObject({ service: 'small', owner: expect.stringMatching(/^[0-9a-f]{32}$/) as string, pid: expect.any(Number) as number, pending: 0 })
-    expect(all.find(({ service }) => service === 'crash')).toMatchObject({ why: expect.stringContaining('ended with code 1; it may lack a key') as string, stderr: 'cannot start: API_KEY is missing\n', ended_at: expect.any(String) as string })
+    expect(all.find(({ service }) => service === 'crash')).toMatchObject({ why: expect.stringContaining('exited with code 1; an API key or token may be missing in `env`') as string, stderr: 'cannot start: API_KEY is missing\n', ended_at: expect.any(String) as string })
     expect((await asked('/api/processes'))[0]).toBe(401)
     expect((await asked('/api/processes', await signIn(yamada)))[0]).toBe(403)
   })

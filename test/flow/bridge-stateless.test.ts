@@ -145,7 +145,7 @@ describe('a process', () => {
     const ana = client('ana')
     const before = saidBy(await ana.modernTool('echo'))['pid']
     const lost = await ana.modern('tools/call', { name: 'exit', arguments: {} })
-    expect([lost.status, (await lastOf(lost)).error?.message]).toEqual([502, 'The MCP server ended with code 3.'])
+    expect([lost.status, (await lastOf(lost)).error?.message]).toEqual([502, 'The MCP server exited with code 3.'])
     expect(saidBy(await ana.modernTool('echo'))['pid']).not.toBe(before)
     expect(log.find(({ event, level }) => event === 'process.ended' && level === 'warn')?.fields).toMatchObject({ service: 'small', pid: before })
   })

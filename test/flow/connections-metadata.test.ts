@@ -166,7 +166,7 @@ describe.each(houses)('%s', (_name, open) => {
       const page = await connect('far', 'anew')
       expect([page.status, page.sent]).toEqual([502, 0])
       expect(why()).toBe(
-        `Far: registration: ${far.origin}/register${said}; register the gateway there and set mcp_services.far.upstream_auth.client_id and issuer`,
+        `Far: registration: ${far.origin}/register${said}; register an OAuth client there and set mcp_services.far.upstream_auth.client_id and issuer`,
       )
       expect(page.body).toContain('The administrator of this gateway has to act')
       expect(page.body).toContain(`<code>${fact}</code>`)

@@ -46,9 +46,9 @@ describe.each(houses)('%s', (where, open) => {
   itWhere(where !== 'in workerd')('is looked at step by step, and kept only when somebody asks for that [hostile P11]', async () => {
     const service = { url: 'https://far.example/mcp?key=secret', name: 'Far away' }
     const steps = [
-      { step: 'reachable', result: 'yes', say: 'It answers.' },
-      { step: 'mcp', result: 'yes', say: 'It speaks MCP 2025-11-25: Far? 3.' },
-      { step: 'authorization', result: 'no', say: 'It wants no token: only the gateway’s login protects it.' },
+      { step: 'reachable', result: 'yes', say: 'Server is reachable.' },
+      { step: 'mcp', result: 'yes', say: 'Speaks MCP 2025-11-25: Far? 3.' },
+      { step: 'authorization', result: 'no', say: 'No upstream auth; protected only by this gateway.' },
       { step: 'tools', result: 'yes', say: '2 tools found, 1 destructive: read, wipe.' },
     ]
     expect(await ask('POST', '/api/services', { id: 'far', service, check: true })).toEqual({ status: 200, body: { id: 'far', steps } })
@@ -58,7 +58,7 @@ describe.each(houses)('%s', (where, open) => {
     expect(JSON.stringify((await ask('GET', '/api/services')).body)).not.toContain('secret')
     expect((await callerOf(house, `${house.origin}/far/mcp`, '').post(initialize)).status).toBe(401)
     // The same domain and path once more would be at the same encoded host.
-    expect(await ask('POST', '/api/services', { id: 'again', service: { url: 'https://far.example/mcp' } })).toMatchObject({ status: 400, body: { code: 'service.invalid', error_description: expect.stringContaining("would be reached at the host and path of 'far'") } })
+    expect(await ask('POST', '/api/services', { id: 'again', service: { url: 'https://far.example/mcp' } })).toMatchObject({ status: 400, body: { code: 'service.invalid', error_description: expect.stringContaining("conflicts with 'far': both would be served at") } })
     expect((await ask('POST', '/api/services', { id: 'again', service: { url: 'https://far.example/mcp', alias: 'again' } })).status).toBe(201)
     for (const id of ['again', 'far']) expect((await ask('DELETE', `/api/services/${id}`)).status).toBe(204)
     // The trail says who changed what from what to what, and no key.
@@ -74,10 +74,10 @@ describe.each(houses)('%s', (where, open) => {
 
   itWhere(where !== 'in workerd')('is kept when it wants a token of its own, and not when it redirects or speaks something else', async () => {
     const add = (path: string) => ask('POST', '/api/services', { id: 'try', service: { url: `https://far.example${path}` } })
-    expect(await add('/wants')).toMatchObject({ status: 201, body: { steps: [{ step: 'reachable', say: 'It answers with status 401.' }, { step: 'mcp', result: 'yes' }, { step: 'authorization', result: 'yes', say: 'It wants a token of its own: each person connects an account there.' }] } })
+    expect(await add('/wants')).toMatchObject({ status: 201, body: { steps: [{ step: 'reachable', say: 'Server is reachable (status 401).' }, { step: 'mcp', result: 'yes' }, { step: 'authorization', result: 'yes', say: 'Upstream auth required: each user connects an account.' }] } })
     expect((await ask('DELETE', '/api/services/try')).status).toBe(204)
-    expect(await add('/moved')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It redirects (301) to https://elsewhere.example/mcp: give the final URL.' } })
-    expect(await add('/page')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'It does not speak MCP at this URL.' } })
+    expect(await add('/moved')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'The server redirects (301) to https://elsewhere.example/mcp. Use the final URL.' } })
+    expect(await add('/page')).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: 'No MCP server at this URL.' } })
   })
 
   itWhere(where !== 'in workerd')('may be a command where the operator says so: started, asked, ended, and started again for whoever calls it', async () => {
@@ -88,11 +88,11 @@ describe.each(houses)('%s', (where, open) => {
     expect((await caller.post(initialize)).status).toBe(200)
     expect((await ask('DELETE', '/api/services/local')).status).toBe(204)
     expect((await caller.post(initialize)).status).toBe(404)
-    expect(await ask('POST', '/api/services', { id: 'broken', service: { ...command, args: ['--eval', 'process.exit(3)'] } })).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: expect.stringContaining('ended with code 3') } })
+    expect(await ask('POST', '/api/services', { id: 'broken', service: { ...command, args: ['--eval', 'process.exit(3)'] } })).toMatchObject({ status: 422, body: { code: 'service.unusable', error_description: expect.stringContaining('exited with code 3') } })
   })
 
   itWhere(where === 'in workerd')('is no command where none can be started', async () => {
-    expect(await ask('POST', '/api/services', { id: 'local', service: command })).toMatchObject({ status: 400, body: { code: 'service.invalid', error_description: 'This gateway cannot start programs. Add the URL of an MCP server in place of a command.' } })
+    expect(await ask('POST', '/api/services', { id: 'local', service: command })).toMatchObject({ status: 400, body: { code: 'service.invalid', error_description: 'This gateway cannot start programs. Add the URL of an MCP server instead of a command.' } })
   })
 
   it('is no command in anything but a whole, valid addition of an administrator [hostile N3]', async () => {

@@ -148,8 +148,8 @@ describe('the place of the records', () => {
       expect([answer.status, ((await answer.json()) as { faults: unknown }).faults]).toEqual([
         503,
         [
-          'LOCATION_HINT – is not a place of Durable Objects that this version knows. Use one of: wnam, enam, sam, weur, eeur, apac, oc, afr, me.',
-          'JURISDICTION – is not a place of Durable Objects that this version knows. Use one of: eu, us, fedramp, fedramp-high.',
+          'LOCATION_HINT – is not a known Durable Objects location. Use one of: wnam, enam, sam, weur, eeur, apac, oc, afr, me.',
+          'JURISDICTION – is not a known Durable Objects location. Use one of: eu, us, fedramp, fedramp-high.',
         ],
       ])
     } finally {

@@ -65,7 +65,7 @@ describe('never', () => {
     expect(page(await browser.go(authorizeUrl(house, client).url))).toEqual(problem)
     expect(page(await browser.submit(await browser.go('/login'), '/login', person))).toEqual(problem)
     expect((await fetch(`${origin}/.well-known/oauth-authorization-server`)).status).toBe(200)
-    expect(events('record.unreadable').find(({ key }) => key === `client:${client.id}`)).toMatchObject({ level: 'error', why: expect.stringMatching(/^client:client_[\w-]{22} belongs to key [\da-f]{8}, which this gateway does not have$/) as unknown })
+    expect(events('record.unreadable').find(({ key }) => key === `client:${client.id}`)).toMatchObject({ level: 'error', why: expect.stringMatching(/^client:client_[\w-]{22} is encrypted with key [\da-f]{8}, which this gateway does not have$/) as unknown })
     await stop()
 
     await begin(right)

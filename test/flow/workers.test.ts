@@ -47,14 +47,14 @@ describe('the public URL of a Worker', () => {
         error_description: 'This gateway is not configured yet.',
         code: 'gateway.unconfigured',
         request_id: told.headers['x-request-id'],
-        faults: [expect.stringContaining(`Set the variable MCP_ISSUER to it in wrangler.jsonc (if this is the address that people will use: "http://${host}")`)],
+        faults: [`issuer – the public URL is not set. Set the variable MCP_ISSUER in wrangler.jsonc (for this address: "http://${host}"), then deploy again.`],
       })
     }
     const post = await ask(origin, '/demo/mcp', { host, method: 'POST', 'content-type': 'application/json' }, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
     expect([post.status, post.headers['www-authenticate']]).toEqual([503, undefined])
     const page = await ask(origin, '/', { host, accept: 'text/html' })
     expect([page.status, page.headers['content-type']]).toEqual([503, 'text/plain; charset=utf-8'])
-    expect(page.body).toMatch(/^This gateway is not configured yet\.\n\n- issuer – the public URL of this Worker is not set\./)
+    expect(page.body).toMatch(/^This gateway is not configured yet\.\n\n- issuer – the public URL is not set\. Set the variable MCP_ISSUER/)
     expect(logged('config.fault')).toHaveLength(1)
   })
 
@@ -128,7 +128,7 @@ describe('a Worker that lacks something', () => {
       expect.stringMatching(/^STORE – .*wrangler\.jsonc/),
       expect.stringMatching(/^LINES – .*wrangler\.jsonc/),
       expect.stringMatching(/^session_secret – .*wrangler secret put SESSION_SECRET/),
-      expect.stringMatching(/^local_users – nobody could sign in/),
+      expect.stringMatching(/^local_users – no sign-in method is configured/),
     ])
     await ask(workerd.origin, '/')
     expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual(['STORE', 'LINES', 'sessi', 'local'])
@@ -181,8 +181,8 @@ describe('a Worker that lacks something', () => {
       },
     })
     expect(faults).toEqual([
-      'local_users[0].password_hash – is an argon2id hash, which Workers cannot verify. Make one that they can with: postern hash-password --scrypt',
-      'local_users[1].password_hash – is not a hash that Workers can verify (scrypt, at most 32 MiB). Make one that they can with: postern hash-password --scrypt',
+      'local_users[0].password_hash – is an argon2id hash, which Workers cannot verify. Create one with: postern hash-password --scrypt',
+      'local_users[1].password_hash – is not a hash that Workers can verify (scrypt, at most 32 MiB). Create one with: postern hash-password --scrypt',
     ])
   })
 
@@ -196,7 +196,7 @@ describe('a Worker that lacks something', () => {
       expect.stringContaining('TOKEN_ENCRYPTION_KEY token_encryption_key – is shorter than 32'),
     ])
     await workerd.close()
-    expect(await faultsOf({ SESSION_SECRET: key, TOKEN_ENCRYPTION_KEY: key, ...somebody })).toEqual([expect.stringContaining('every secret has one purpose')])
+    expect(await faultsOf({ SESSION_SECRET: key, TOKEN_ENCRYPTION_KEY: key, ...somebody })).toEqual([expect.stringContaining('has the same value as session_secret: use a different secret for each purpose')])
   })
 
   it('tells strangers what is to be set up, and what is wrong inside to its operator’s log alone', async () => {

@@ -15,11 +15,11 @@ afterEach(() => vi.useRealTimers())
 
 describe('a process that has not answered', () => {
   it('is told of after ten seconds, with what it wrote last', () => {
-    reports().started('ana', channel(false, '; it last wrote: npm http fetch GET 200'))
+    reports().started('ana', channel(false, '; last stderr line: npm http fetch GET 200'))
     vi.advanceTimersByTime(9999)
     expect(told).toEqual([])
     vi.advanceTimersByTime(1)
-    expect(told).toEqual([['warn', 'process.slow-start', { owner: 'ana', pid: 7, message: 'has not answered for 10 s since its start; it last wrote: npm http fetch GET 200' }]])
+    expect(told).toEqual([['warn', 'process.slow-start', { owner: 'ana', pid: 7, message: 'has not answered for 10 s since its start; last stderr line: npm http fetch GET 200' }]])
     reports().started('bea', channel(false))
     vi.advanceTimersByTime(10_000)
     expect(told.at(-1)).toEqual(['warn', 'process.slow-start', { owner: 'bea', pid: 7, message: 'has not answered for 10 s since its start; it wrote nothing to standard error' }])

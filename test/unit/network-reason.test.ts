@@ -24,10 +24,10 @@ describe('the reason', () => {
 it.each([
   ['https://a.example: getaddrinfo ENOTFOUND a.example', 'its name could not be resolved (DNS)'],
   ['https://a.example: connect ECONNREFUSED 192.0.2.1:443', 'it refused the connection'],
-  ['https://a.example: DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate', 'its TLS certificate was not accepted, or it does not speak TLS'],
-  ['https://a.example: the proxy http://p.example:3128 answered 403 to CONNECT a.example:443', 'the HTTP proxy of this gateway did not connect to it'],
-  ['https://a.example: the proxy http://p.example:3128 cannot be reached: connect ECONNREFUSED 192.0.2.1:3128', 'the HTTP proxy of this gateway did not connect to it'],
-  ['https://a.example: The operation was aborted due to timeout', 'it did not answer in time'],
+  ['https://a.example: DEPTH_ZERO_SELF_SIGNED_CERT: self-signed certificate', 'its TLS certificate is not trusted, or it does not support TLS'],
+  ['https://a.example: the proxy http://p.example:3128 answered 403 to CONNECT a.example:443', 'the HTTP proxy of this gateway could not connect to it'],
+  ['https://a.example: the proxy http://p.example:3128 cannot be reached: connect ECONNREFUSED 192.0.2.1:3128', 'the HTTP proxy of this gateway could not connect to it'],
+  ['https://a.example: The operation was aborted due to timeout', 'it did not respond in time'],
   ['https://proxy.example: something else', undefined],
 ])('%s: %s', (reason, cause) => expect(networkCause(reason)).toBe(cause))
 

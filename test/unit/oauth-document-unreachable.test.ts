@@ -12,9 +12,9 @@ describe('a client whose document this gateway cannot reach', () => {
   it.each([
     [{ why: 'https://cimd.test: getaddrinfo ENOTFOUND cimd.test' }, `${at}: its name could not be resolved (DNS).`],
     [{ why: 'https://cimd.test: connect ECONNREFUSED 192.0.2.1:443' }, `${at}: it refused the connection.`],
-    [{ why: 'https://cimd.test: the proxy http://10.0.0.1:3128 answered 403 to CONNECT cimd.test:443' }, `${at}: the HTTP proxy of this gateway did not connect to it.`],
-    [{ why: 'https://cimd.test: CERT_HAS_EXPIRED: certificate has expired' }, `${at}: its TLS certificate was not accepted, or it does not speak TLS.`],
-    [{ why: 'https://cimd.test: The operation was aborted due to timeout' }, `${at}: it did not answer in time.`],
+    [{ why: 'https://cimd.test: the proxy http://10.0.0.1:3128 answered 403 to CONNECT cimd.test:443' }, `${at}: the HTTP proxy of this gateway could not connect to it.`],
+    [{ why: 'https://cimd.test: CERT_HAS_EXPIRED: certificate has expired' }, `${at}: its TLS certificate is not trusted, or it does not support TLS.`],
+    [{ why: 'https://cimd.test: The operation was aborted due to timeout' }, `${at}: it did not respond in time.`],
     [{ why: 'https://cimd.test: something else' }, `${at}.`],
     [{ status: 403 }, `${at}: it answered with status 403.`],
   ])('is no fault of the app: %j', async (page, say) => {

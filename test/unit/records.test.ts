@@ -72,14 +72,14 @@ describe('a record that cannot be read', () => {
     ['moved from another kind', async () => keys.seal(JSON.stringify(grant), 'session:1')],
   ]
   const sealed = { code: 'storage.sealed' }
-  const whyOf: Readonly<Record<string, RegExp>> = { 'sealed by a key nobody holds': /^grant:1 belongs to key [\da-f]{8}, which this gateway does not have$/ }
+  const whyOf: Readonly<Record<string, RegExp>> = { 'sealed by a key nobody holds': /^grant:1 is encrypted with key [\da-f]{8}, which this gateway does not have$/ }
   test.each(spoil)('because it was %s is refused to every operation and stays as it is, and the log says so once a read [hostile S11]', async (how, change) => {
     await grants.put('1', grant)
     await grants.put('2', grant)
     const text = await change((await store.get('grant:1'))!.value)
     await store.put('grant:1', text)
     await expect(grants.get('1')).rejects.toMatchObject(sealed)
-    expect(logged).toEqual([['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(whyOf[how] ?? /^grant:1 was altered or damaged$/) as unknown }]])
+    expect(logged).toEqual([['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(whyOf[how] ?? /^grant:1 is damaged$/) as unknown }]])
     await expect(grants.take('1')).rejects.toMatchObject(sealed)
     await expect(grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).rejects.toMatchObject(sealed)
     expect((await store.get('grant:1'))?.value).toBe(text)
@@ -105,7 +105,7 @@ describe('a record sealed with a key that was retired', () => {
     expect(await grants.get('1')).toBeUndefined()
     expect(await grants.take('1')).toBeUndefined()
     expect(await grants.list()).toEqual([])
-    expect(logged.at(-1)).toEqual(['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(/^grant:1 belongs to key [\da-f]{8}, which this gateway does not have any more$/) as unknown }])
+    expect(logged.at(-1)).toEqual(['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(/^grant:1 is encrypted with key [\da-f]{8}, which this gateway does not have anymore$/) as unknown }])
     expect(await grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).toBeDefined()
     expect((await grants.get('1'))?.value.person).toBe('new')
   })

@@ -23,27 +23,27 @@ describe('a command', () => {
   })
 
   it('that is missing is explained: npx and asdf, a whole line in one word, a path', () => {
-    expect(found('npx')).toEqual([notFound, `npx is not in PATH (ENOENT): npx comes with Node.js; where asdf, nvm or Volta manage it, put the directory of the real npx in PATH before the gateway starts; PATH is ${folder}`])
+    expect(found('npx')).toEqual([notFound, `npx is not in PATH (ENOENT): npx comes with Node.js; with asdf, nvm or Volta, put the directory of the real npx in PATH before starting the gateway; PATH is ${folder}`])
     expect(found('uvx')).toEqual([notFound, `uvx is not in PATH (ENOENT): uvx comes with uv (https://docs.astral.sh/uv); PATH is ${folder}`])
-    expect(found('npx -y some-server')).toEqual([notFound, 'there is no program called "npx -y some-server" (ENOENT): the command is one program; what follows it belongs into args'])
-    expect(found('./nothing')).toEqual([notFound, 'there is no program ./nothing (ENOENT)'])
+    expect(found('npx -y some-server')).toEqual([notFound, 'program "npx -y some-server" does not exist (ENOENT): `command` is the program only, list its arguments in `args`'])
+    expect(found('./nothing')).toEqual([notFound, './nothing does not exist (ENOENT)'])
   })
 
   it.skipIf(process.platform === 'win32')('that may not be run says which file and what helps', () => {
-    expect(found('plain')).toEqual(['The MCP server could not be started: its command may not be run by this user.', `${join(folder, 'plain')} is not executable for this user (EACCES): chmod +x it, or name its interpreter as the command`])
+    expect(found('plain')).toEqual(['The MCP server could not be started: this user may not run its command.', `${join(folder, 'plain')} is not executable by this user (EACCES): run chmod +x on it, or set its interpreter as \`command\``])
   })
 })
 
 describe('the end of a process', () => {
   it.each([
-    [1, null, 'npm error code E404\n', 'The MCP server ended with code 1.', 'x ended with code 1; npm knows no such package; it last wrote: npm error code E404'],
-    [1, null, 'No version is set for command npx\n', 'The MCP server ended with code 1.', 'x ended with code 1; asdf has no version for this command: set one for the user of the gateway, or name the program itself; it last wrote: No version is set for command npx'],
-    [1, null, 'Error: GITHUB_TOKEN is required\n', 'The MCP server ended with code 1.', 'x ended with code 1; it may lack a key that belongs into env; it last wrote: Error: GITHUB_TOKEN is required'],
-    [1, null, 'Unexpected token } in JSON\n', 'The MCP server ended with code 1.', 'x ended with code 1; it last wrote: Unexpected token } in JSON'],
-    [127, null, '', 'The MCP server ended with code 127.', 'x ended with code 127: something it runs was not found'],
-    [null, 'SIGKILL', '', 'The MCP server was killed (SIGKILL), by the system for want of memory or by somebody.', 'x was killed (SIGKILL), by the system for want of memory or by somebody'],
-    [null, 'SIGSEGV', '', 'The MCP server was ended by SIGSEGV.', 'x was ended by SIGSEGV'],
-    [0, null, 'token missing\n', 'The MCP server ended by itself.', 'x ended by itself'],
+    [1, null, 'npm error code E404\n', 'The MCP server exited with code 1.', 'x exited with code 1; npm did not find the package; last stderr line: npm error code E404'],
+    [1, null, 'No version is set for command npx\n', 'The MCP server exited with code 1.', 'x exited with code 1; asdf has no version for this command: set one for the user of the gateway, or use the full path of the program; last stderr line: No version is set for command npx'],
+    [1, null, 'Error: GITHUB_TOKEN is required\n', 'The MCP server exited with code 1.', 'x exited with code 1; an API key or token may be missing in `env`; last stderr line: Error: GITHUB_TOKEN is required'],
+    [1, null, 'Unexpected token } in JSON\n', 'The MCP server exited with code 1.', 'x exited with code 1; last stderr line: Unexpected token } in JSON'],
+    [127, null, '', 'The MCP server exited with code 127.', 'x exited with code 127: a program it runs was not found'],
+    [null, 'SIGKILL', '', 'The MCP server was killed (SIGKILL), possibly because the system ran out of memory.', 'x was killed (SIGKILL), possibly because the system ran out of memory'],
+    [null, 'SIGSEGV', '', 'The MCP server was terminated by SIGSEGV.', 'x was terminated by SIGSEGV'],
+    [0, null, 'token missing\n', 'The MCP server exited normally.', 'x exited normally'],
   ] as const)('with code %s, signal %s and %j on standard error', (code, signal, stderr, say, why) => {
     expect(endOf('x', code, signal, stderr)).toEqual({ kind: 'exit', say, why })
   })
@@ -63,6 +63,6 @@ describe('the last error of a process', () => {
     ['is what a bracket closes where nothing is called an error', 'up\nSettings {\n  url: undefined\n}\n', 'Settings { url: undefined }'],
     ['that is long is told by its two ends', `Error: ${'a'.repeat(700)}z\n`, `Error: ${'a'.repeat(293)} … ${'a'.repeat(299)}z`],
   ])('%s', (_what, stderr, told) => {
-    expect(endOf('x', 1, null, stderr).why.split('; it last wrote: ')[1]).toBe(told)
+    expect(endOf('x', 1, null, stderr).why.split('; last stderr line: ')[1]).toBe(told)
   })
 })

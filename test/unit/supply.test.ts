@@ -61,8 +61,8 @@ it('gives way to the configuration, by name and by host, and the log says so', a
   gateway.supply.reconfigure(configSchema.parse({ domain_root: 'root.localhost', mcp_services: { jira: { url: 'https://mcp.atlassian.com/v1/mcp' } } }))
   expect(gateway.directory.locate('/v1/mcp', 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.root.localhost:8080')?.address.service.id).toBe('jira')
   expect(log.filter(({ event }) => event === 'service.shadowed').map(({ fields }) => [fields['service'], fields['why']])).toEqual([
-    ['fresh', 'the configuration has one of that name, which is served in its place'],
-    ['fresh', 'nvrxaltborwgc43tnfqw4ltdn5wq-enc stands for jira, which is served there in its place'],
+    ['fresh', 'a service in the configuration has the same ID and takes precedence'],
+    ['fresh', 'nvrxaltborwgc43tnfqw4ltdn5wq-enc is also the host of jira, which takes precedence'],
   ])
   await gateway.supply.remove('fresh')
 })

@@ -33,7 +33,7 @@ const detailOf = (cause: unknown): string => {
   if (!isObject(cause)) return ''
   const { claim = cause['attribute'], claims = cause['body'], expected } = cause
   if (typeof claim !== 'string' || !isObject(claims) || !tellable.has(claim)) return ''
-  return ` (came ${shown(claims[claim])}, expected ${shown(expected)})`
+  return ` (got ${shown(claims[claim])}, expected ${shown(expected)})`
 }
 
 const answerOf = ({ status, headers }: Response): string => `answered ${status} ${headers.get('content-type') ?? 'without a content type'}`
@@ -47,7 +47,7 @@ const skewOf = (cause: unknown): string => {
 
 /** `ahead`: seconds from our now to the token's time. */
 export const skewText = (claim: string, ahead: number): string =>
-  `${claim} of the ID token is ${Math.abs(Math.round(ahead))} s in the ${ahead < 0 ? 'past' : 'future'} by this gateway's clock; 60 s are allowed`
+  `${claim} of the ID token is ${Math.abs(Math.round(ahead))} s in the ${ahead < 0 ? 'past' : 'future'} by this gateway's clock; 60 s allowed`
 
 const described = ({ error, error_description: text }: { readonly error: string; readonly error_description?: string | undefined }): string =>
   `${error.slice(0, 60)}${text ? `: ${text.slice(0, 300)}` : ''}`
@@ -77,16 +77,16 @@ export const reasonOf = (thrown: unknown, step: Step): readonly [RefusalCode, st
   if (thrown instanceof oauth.ResponseBodyError) return [codeOfToken(thrown.error), `answered ${thrown.status} with error ${described(thrown)}`]
   if (thrown instanceof oauth.WWWAuthenticateChallengeError) {
     const schemes = thrown.cause.map(({ scheme, parameters }) => `${scheme} ${parameters.error ?? ''}`.trim()).join(', ')
-    return [step === 'token' ? 'provider.client' : 'provider.untrusted', `answered ${thrown.status} with a challenge (${schemes.slice(0, 200)})`]
+    return [step === 'token' ? 'provider.client' : 'provider.untrusted', step === 'token' ? `IdP rejected client credentials (${thrown.status}): check client_id and client_secret` : `answered ${thrown.status} with a challenge (${schemes.slice(0, 200)})`]
   }
   const text = thrown instanceof Error ? thrown.message : String(thrown)
   if (!(thrown instanceof oauth.OperationProcessingError)) return ['provider.untrusted', text]
   if (thrown.code === oauth.JWT_TIMESTAMP_CHECK) return ['provider.clock', skewOf(thrown.cause) || text]
   const status = thrown.cause instanceof Response ? thrown.cause.status : undefined
   // Nobody publishes metadata below a misspelt issuer.
-  if (step === 'metadata' && status !== undefined && status >= 400 && status < 500 && status !== 429) return ['provider.issuer', `${answerOf(thrown.cause as Response)}: nothing is published below the configured issuer`]
+  if (step === 'metadata' && status !== undefined && status >= 400 && status < 500 && status !== 429) return ['provider.issuer', `${answerOf(thrown.cause as Response)}: no metadata at the configured issuer`]
   if (thrown.code === oauth.RESPONSE_IS_NOT_CONFORM && thrown.cause instanceof Response) return ['provider.unreachable', answerOf(thrown.cause)]
-  if (thrown.code === oauth.RESPONSE_IS_NOT_JSON && thrown.cause instanceof Response) return ['provider.unreachable', `${answerOf(thrown.cause)}, and JSON was expected`]
+  if (thrown.code === oauth.RESPONSE_IS_NOT_JSON && thrown.cause instanceof Response) return ['provider.unreachable', `${answerOf(thrown.cause)}, expected JSON`]
   // Everything else that an answer can make the library or WebCrypto throw is an answer that cannot be believed.
   return [broken.has(thrown.code) ? 'provider.unreachable' : 'provider.untrusted', `${text}${detailOf(thrown.cause)}`]
 }
