@@ -49,7 +49,7 @@ const bridgeOf = (id: string, service: ServiceConfig & { readonly command: strin
       maxProcesses: service.max_processes,
       maxProcessesPerPerson: service.max_processes_per_person,
     },
-    { spawn: runtime.spawn, now: runtime.now, random: runtime.random, log: runtime.log, about: runtime.about },
+    { spawn: runtime.spawn, now: runtime.now, random: runtime.random, digest: runtime.digest, log: runtime.log, about: runtime.about },
   )
 
 /** `keepAliveMs`: how often a comment goes out on an idle stream. */

@@ -124,7 +124,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const origins = [issuer, ...(options.aliases ?? [])]
   const bridges = createBridges(runtime, config.heartbeat * 1000)
   const first = options.services ?? []
-  const serviceOf = createServiceMaker(bridges)
+  const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
   const directory = createDirectory({ issuer, origins, incomplete: true, ...placementOf(config, first, serviceOf) })
   const supply = createSupply({ config, runtime, directory, first, serviceOf, attempt: createTry(bridges) })
   const catchUp = createCatchUp({ directory, supply, defer: runtime.defer })
@@ -172,8 +172,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       consent,
       connections,
       token: createToken({ runtime, config, directory, find: catchUp.find, clients, grants, tokens, limit, record }),
-      revoke: createRevoke({ clients, grants, tokens, limit, record }),
-      introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
+      revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
+      introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
       signIn,
       status,
       servicesList: createServicesList({ directory, sessions, allows: cors.allows }),

@@ -3,8 +3,7 @@
 // A service that an administrator added is itself from one adding to its removal. One that the configuration names is where its calls go: scheme, host, port and path
 // of its URL (the query may hold a key, which changes), or its program and the words that are no options, without their versions, so that an upgrade ends nothing.
 import type { Config } from './config/schema.ts'
-import { encodeBase64url, utf8 } from './kit/bytes.ts'
-import { shortSha256 } from './kit/sha256.ts'
+import type { Runtime } from './ports/runtime.ts'
 
 type ServiceConfig = Config['mcp_services'][string]
 
@@ -21,5 +20,5 @@ const whatItIs = ({ url, command, args }: ServiceConfig): readonly string[] =>
   url === undefined ? ['command', command ?? '', ...args.filter((word) => !word.startsWith('-')).map(withoutVersion)] : ['url', placeOf(url)]
 
 /** `addedAt`: of a service that came while the gateway ran, epoch ms. */
-export const generationOf = (service: ServiceConfig, addedAt?: number): string =>
-  encodeBase64url(shortSha256(utf8(JSON.stringify(addedAt === undefined ? whatItIs(service) : ['added', addedAt])))).slice(0, 22)
+export const generationOf = (digest: Runtime['digest'], service: ServiceConfig, addedAt?: number): string =>
+  digest(JSON.stringify(addedAt === undefined ? whatItIs(service) : ['added', addedAt])).slice(0, 22)

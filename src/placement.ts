@@ -2,6 +2,7 @@
 import type { Bridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
 import { generationOf } from './generation.ts'
+import type { Runtime } from './ports/runtime.ts'
 import type { Service } from './ports/services.ts'
 import type { Placement } from './proxy/locate.ts'
 
@@ -30,10 +31,15 @@ interface Origin {
   readonly addedAt?: number
 }
 
-const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, { publicOnly, addedAt }: Origin): Service => ({
+interface MakerDeps {
+  readonly bridges: Bridges
+  readonly digest: Runtime['digest']
+}
+
+const serviceOf = (id: string, service: ServiceConfig, { bridges, digest }: MakerDeps, { publicOnly, addedAt }: Origin): Service => ({
   id,
   name: service.name ?? id,
-  generation: generationOf(service, addedAt),
+  generation: generationOf(digest, service, addedAt),
   ...(addedAt === undefined ? {} : { addedAt }),
   description: service.description,
   ...(service.alias === undefined ? {} : { alias: service.alias }),
@@ -51,13 +57,13 @@ const serviceOf = (id: string, service: ServiceConfig, bridges: Bridges, { publi
 export type ServiceMaker = (id: string, service: ServiceConfig, origin: Origin) => Service
 
 /** Makes services, and the same one again for the same words, so that what belongs to a service (its processes, its streams) outlives a change of others. */
-export const createServiceMaker = (bridges: Bridges): ServiceMaker => {
+export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
   const made = new Map<string, { readonly words: string; readonly service: Service }>()
   return (id, config, origin) => {
     const words = JSON.stringify([config, origin.publicOnly, origin.addedAt])
     const before = made.get(id)
     if (before?.words === words) return before.service
-    const service = serviceOf(id, config, bridges, origin)
+    const service = serviceOf(id, config, deps, origin)
     made.set(id, { words, service })
     return service
   }

@@ -1,7 +1,7 @@
 // The stdio bridge of one service: Streamable HTTP of every revision on one side, a command's standard input and output on the other.
 import { Refusal } from '../kit/refusal.ts'
 import type { BridgeCall, BridgeReply, Carry } from '../ports/bridge.ts'
-import type { Log } from '../ports/runtime.ts'
+import type { Log, Runtime } from '../ports/runtime.ts'
 import type { ProcessPlan, SpawnServer } from '../ports/spawn.ts'
 import { checkRequest, isModernCall, readMessages } from './http-rules.ts'
 import { createHousekeeping } from './housekeeping.ts'
@@ -32,6 +32,7 @@ export interface BridgeDeps {
   readonly spawn: SpawnServer
   readonly now: () => number
   readonly random: (n: number) => Uint8Array
+  readonly digest: Runtime['digest']
   readonly log: Log
   readonly about: { readonly version: string }
 }
@@ -49,7 +50,7 @@ export interface Bridge {
   close(graceMs: number): Promise<void>
 }
 
-export const createBridge = (options: BridgeOptions, { spawn, now, random, log, about }: BridgeDeps): Bridge => {
+export const createBridge = (options: BridgeOptions, { spawn, now, random, digest, log, about }: BridgeDeps): Bridge => {
   const { plan, shared } = options
   const stray = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
   const pool = createPool({
@@ -62,7 +63,7 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
   })
   const modern = createModern({ pool, now, about, startMs: options.startMs, shared, stray })
   const legacy = createLegacy({ pool, now, random, about, shared, startMs: options.startMs, sessionMs: options.sessionIdleMs, holdMs: options.holdMs, stray })
-  const ownerOf = createOwners(shared)
+  const ownerOf = createOwners(shared, digest)
 
   const clock = createHousekeeping({ legacy, modern, pool, now, timeoutMs: options.timeoutMs, sleepMs: options.sleepMs, keepAliveMs: options.keepAliveMs })
 
@@ -84,8 +85,7 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, log, 
 
   return {
     async carry(call) {
-      const found = ownerOf(call.principal)
-      const owner = typeof found === 'string' ? found : await found
+      const owner = ownerOf(call.principal)
       call.signal.throwIfAborted()
       clock.run()
       try {

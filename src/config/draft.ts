@@ -41,7 +41,7 @@ export interface Report {
 }
 
 /** A rule reads the draft and reports; rules do not know one another. */
-export type Rule = (draft: Draft, report: Report) => void
+export type Rule = (draft: Draft, report: Report) => void | Promise<void>
 
 const startsWith = (path: Path, start: Path): boolean => start.every((part, i) => path[i] === part)
 

@@ -68,7 +68,7 @@ const loadLayers = async (input: LoadInput): Promise<Loaded> => {
   const worded = wordIssues(parsed.error?.issues ?? [], tree, lost)
   const draft = createDraft(tree, [...lost, ...worded.lost], { misspelt: worded.misspelt, production: isProduction(env), revisions: input.revisions, loopback: isLoopbackDraft, workers: input.workers })
   const report = createReport(tree)
-  for (const rule of rules) rule(draft, report)
+  for (const rule of rules) await rule(draft, report)
   const faults = inOrder([...early, ...worded.faults, ...report.faults])
   const warnings = inOrder([...noticed, ...report.warnings])
   if (faults.length > 0 || !parsed.success) return { ok: false, faults, warnings }

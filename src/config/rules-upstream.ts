@@ -88,7 +88,7 @@ interface Registered {
  * Where answers come to. One redirect URI for two authorization servers would let each be taken for the
  * other (RFC 9700 §4.4).
  */
-const redirects = (draft: Draft, report: Report): void => {
+const redirects = async (draft: Draft, report: Report): Promise<void> => {
   const before: Registered[] = []
   for (const id of draft.keys('mcp_services')) {
     const path = ['mcp_services', id, 'upstream_auth']
@@ -101,7 +101,7 @@ const redirects = (draft: Draft, report: Report): void => {
     ].map((name) => draft.text(...path, name))
     if (draft.text(...path, 'type') === 'client_credentials') continue
     const server = issuer ?? urlOf(token ?? '')?.origin
-    const own = server === undefined ? '' : `${draft.text('issuer') ?? '{issuer}'}${callbackPathOf(server)}`
+    const own = server === undefined ? '' : `${draft.text('issuer') ?? '{issuer}'}${await callbackPathOf(server)}`
     if (redirectUri === undefined) {
       if (client !== undefined && server !== undefined)
         report.warn(
@@ -127,8 +127,8 @@ const redirects = (draft: Draft, report: Report): void => {
   }
 }
 
-const upstreams: Rule = (draft, report) => {
-  redirects(draft, report)
+const upstreams: Rule = async (draft, report) => {
+  await redirects(draft, report)
   for (const id of draft.keys('mcp_services')) {
     const path = ['mcp_services', id, 'upstream_auth']
     const type = draft.text(...path, 'type') ?? 'auto'

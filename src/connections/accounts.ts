@@ -1,6 +1,5 @@
 // The accounts that people connected, one record for a person and a service: what is known of each account, and its tokens, sealed once more for person, service, issuer
 // and account, so that no mistake in the record can show one server another server's token.
-import { digest } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords, misfitOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -70,7 +69,7 @@ export interface Kept {
 
 export interface AccountStore {
   /** The id of the record, also the key for everything that is done once for it. */
-  idOf(owner: Owner, service: string): Promise<string>
+  idOf(owner: Owner, service: string): string
   read(id: string): Promise<Kept | undefined>
   /** Only over the version read (`absent`: only where there is none); the new mark, undefined when somebody else wrote meanwhile. */
   write(id: string, accounts: Accounts, over: string): Promise<string | undefined>
@@ -87,7 +86,7 @@ const attempts = 10
 
 const ownerKey = (owner: Owner): string => (owner === 'gateway' ? 'gateway:' : personKey(owner))
 
-export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log'> }): AccountStore => {
+export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'> }): AccountStore => {
   const records = createRecords<Accounts>(runtime, 'connection:')
   const contextOf = (id: string, { issuer, name }: Pick<Account, 'issuer' | 'name'>): string => `upstream-token\n${id}\n${issuer}\n${name}`
 
@@ -98,7 +97,7 @@ export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime
   const write: AccountStore['write'] = (id, accounts, over) => records.put(id, accounts, { only: over, ttlMs: keepMs })
 
   return {
-    idOf: async (owner, service) => `${await digest(ownerKey(owner))}:${service}`,
+    idOf: (owner, service) => `${runtime.digest(ownerKey(owner))}:${service}`,
     read,
     write,
     async change(id, change) {

@@ -49,7 +49,7 @@ export const createAct = ({ directory, sessions, accounts, wallet, depart, disco
       return pagePath(upstream.id, returnTo)
     },
     async choose({ upstream, session, account, returnTo }) {
-      const id = await accounts.idOf(session.person, upstream.id)
+      const id = accounts.idOf(session.person, upstream.id)
       await accounts.change(id, (current) => (current && accountIn(current, account) ? { ...current, chosen: account } : undefined))
       wallet.forget(session.person, upstream.id)
       return pagePath(upstream.id, returnTo)

@@ -1,6 +1,6 @@
 // Out to the upstream's authorization server: found, enrolled with, and asked with PKCE, `resource` and a state of this browser session.
 import type * as oauth from 'oauth4webapi'
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import type { Audit, Session } from '../ports/rooms.ts'
 import type { Runtime, Visit } from '../ports/runtime.ts'
@@ -27,7 +27,7 @@ export interface Departure {
 export type Depart = (departure: Departure) => Promise<string>
 
 interface DepartDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
   readonly accounts: AccountStore
   readonly enrolments: Enrolments
   readonly trips: Trips
@@ -51,7 +51,7 @@ export const createDepart = ({ runtime, accounts, enrolments, trips, record }: D
     const { as, resource, scopes, refuse } = await findServer(upstream, web)
     const { authorization_endpoint: endpoint } = as
     if (endpoint === undefined) throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
-    const known = await accounts.read(await accounts.idOf(session.person, upstream.id))
+    const known = await accounts.read(accounts.idOf(session.person, upstream.id))
     const before = accountIn(known?.accounts, account)
     const asked = scopesFor(as, scopes, upstream.auth.scopes !== undefined, before?.issuer === as.issuer ? before : undefined)
     const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web, anew).catch(refuse)
@@ -68,7 +68,7 @@ export const createDepart = ({ runtime, accounts, enrolments, trips, record }: D
       ...(asked.length > 0 && { scope: asked.join(' ') }),
       ...(resource !== undefined && { resource }),
       state,
-      code_challenge: await digest(verifier),
+      code_challenge: runtime.digest(verifier),
       code_challenge_method: 'S256',
     }
     const url = new URL(endpoint)

@@ -43,7 +43,7 @@ const fresh = ({ account, at, as, enrolment, resource, asked }: Journey, before:
 export const createDeposit =
   ({ runtime, accounts, wallet }: DepositDeps): Deposit =>
   async (trip, person, { refresh, ...granted }) => {
-    const id = await accounts.idOf(person, trip.service)
+    const id = accounts.idOf(person, trip.service)
     const { secret } = trip.enrolment
     const secrets: Secrets = { access: granted.access, ...(refresh !== undefined && { refresh }), ...(secret !== undefined && { clientSecret: secret }) }
     await accounts.change(id, async (current): Promise<Accounts> => {

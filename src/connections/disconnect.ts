@@ -22,7 +22,7 @@ export const createDisconnect = ({ runtime, accounts, wallet, revoke }: Disconne
     if (secrets) await revoke(id, account, secrets, upstream)
   }
   return async (person, upstream, name) => {
-    const id = await accounts.idOf(person, upstream.id)
+    const id = accounts.idOf(person, upstream.id)
     let removed: Account | undefined
     await accounts.change(id, (current) => {
       removed = accountIn(current, name)

@@ -1,6 +1,5 @@
 // How the gateway becomes a client of an upstream's authorization server: as the operator registered it, by its own metadata document, or by registering itself.
 import * as oauth from 'oauth4webapi'
-import { digest } from '../kit/bytes.ts'
 import { callbackId } from '../kit/callback-path.ts'
 import { createOnce } from '../kit/once.ts'
 import { createRecords } from '../kit/records.ts'
@@ -38,7 +37,7 @@ export interface Enrolments {
 }
 
 interface EnrolmentsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
   readonly issuer: string
   readonly services: Parameters<typeof createRedirectUris>[0]['services']
 }
@@ -148,11 +147,11 @@ export const createEnrolments = ({ runtime, issuer, services }: EnrolmentsDeps):
   const redirectUris = createRedirectUris({ issuer, services })
   const records = createRecords<Registration>(runtime, 'upstream-client:')
   const once = createOnce(runtime)
-  const idOf = (as: string, service: string): Promise<string> => digest(JSON.stringify([as, service]))
+  const idOf = (as: string, service: string): string => runtime.digest(JSON.stringify([as, service]))
 
   /** One registration for all people of a service, kept until the server forgets it or its secret runs out. */
   const registered = async (applicant: Applicant, anew: boolean): Promise<Registration> => {
-    const id = await idOf(applicant.as.issuer, applicant.upstream.id)
+    const id = idOf(applicant.as.issuer, applicant.upstream.id)
     const kept = await records.get(id)
     const inTime = kept?.value.until === undefined || kept.value.until > runtime.now() + 600_000
     // One with another redirect URI is of version 0.1.0, or of a gateway that had another address. Its
@@ -170,24 +169,24 @@ export const createEnrolments = ({ runtime, issuer, services }: EnrolmentsDeps):
     async at(as, upstream, scopes, web, anew = false) {
       const { auth } = upstream
       if (auth.client_id !== undefined)
-        return configured(auth.client_id, redirectUris.of(as, upstream), as, upstream)
+        return configured(auth.client_id, await redirectUris.of(as, upstream), as, upstream)
       // A document of its own for each: one that listed every redirect URI would let any server have people
       // sent to all.
-      const ownDocument = `${issuer}${documentRoot}/${callbackId(as.issuer)}.json`
+      const ownDocument = `${issuer}${documentRoot}/${await callbackId(as.issuer)}.json`
       const clientId = auth.client_metadata_url ?? ownDocument
       if (as.client_id_metadata_document_supported === true && isHttps(clientId))
         return {
           clientId,
           method: 'none',
-          redirectUri: clientId === ownDocument ? redirectUris.own(as) : redirectUris.of(as, upstream),
+          redirectUri: await (clientId === ownDocument ? redirectUris.own(as) : redirectUris.of(as, upstream)),
           how: 'document',
         }
-      const redirectUri = redirectUris.own(as)
+      const redirectUri = await redirectUris.own(as)
       if (as.registration_endpoint === undefined) throw noWay(upstream, as, redirectUri)
       return { ...(await registered({ as, upstream, scopes, web, redirectUri }, anew)), how: 'registered' }
     },
     async forget(as, service, clientId) {
-      const id = await idOf(as, service)
+      const id = idOf(as, service)
       const kept = await records.get(id)
       if (kept?.value.clientId === clientId) await records.take(id)
     },

@@ -109,7 +109,7 @@ export const createMachine = ({ runtime, accounts, enrolments }: MachineDeps): (
     once(upstream.id, async () => {
       const before = failed.get(upstream.id)
       if (before && before.until > runtime.now()) throw before.error
-      const id = await accounts.idOf('gateway', upstream.id)
+      const id = accounts.idOf('gateway', upstream.id)
       const { account, granted, secret } = await accountFrom(upstream, id).catch((error: unknown) => {
         failed.set(upstream.id, { until: runtime.now() + restMs, error })
         throw error

@@ -65,7 +65,7 @@ export const createConnectPage = ({ runtime, directory, sessions, pages, account
     // MCP Elicitation, "Phishing": whoever opens the link must be the person whose client was given it.
     if (owner !== null && owner !== (await ownerMark(runtime, session.person, upstream.id)))
       throw new Refusal('connection.other-person', upstream.id, { page: { onward: { label: 'Use another account', href: signInPath(here, true) } } })
-    const kept = await accounts.read(await accounts.idOf(session.person, upstream.id))
+    const kept = await accounts.read(accounts.idOf(session.person, upstream.id))
     const service = directory.service(upstream.id)
     // The link of a call that was refused, and an account that was connected before, say that it asks.
     const known = owner !== null || (kept?.accounts.list.length ?? 0) > 0 || !service

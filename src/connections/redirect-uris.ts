@@ -10,9 +10,9 @@ import type { Upstream } from './upstream.ts'
 
 export interface RedirectUris {
   /** Throws `connection.enrolment` when another authorization server has it already. */
-  of(as: Pick<oauth.AuthorizationServer, 'issuer'>, upstream: Upstream): string
+  of(as: Pick<oauth.AuthorizationServer, 'issuer'>, upstream: Upstream): Promise<string>
   /** The gateway's own there, whatever the operator wrote. */
-  own(as: Pick<oauth.AuthorizationServer, 'issuer'>): string
+  own(as: Pick<oauth.AuthorizationServer, 'issuer'>): Promise<string>
 }
 
 /** The authorization server that the operator wrote down; undefined where the upstream names one. */
@@ -29,7 +29,7 @@ export const createRedirectUris = ({
   readonly issuer: string
   readonly services: () => Directory['services']
 }): RedirectUris => {
-  const own: RedirectUris['own'] = (as) => `${issuer}${callbackPathOf(as.issuer)}`
+  const own: RedirectUris['own'] = async (as) => `${issuer}${await callbackPathOf(as.issuer)}`
 
   /** The first service that has it, where that is for another authorization server. */
   const taken = (uri: string, as: Pick<oauth.AuthorizationServer, 'issuer'>): string | undefined => {
@@ -47,19 +47,20 @@ export const createRedirectUris = ({
 
   return {
     own,
-    of(as, upstream) {
+    async of(as, upstream) {
       const { redirect_uri: written } = upstream.auth
       // Of a server that may be another tomorrow nothing is shared.
       if (written === undefined || writtenIssuer(upstream.auth) === undefined) return own(as)
       const other = taken(written, as)
       if (other === undefined) return written
       const key = `mcp_services.${upstream.id}.upstream_auth.redirect_uri`
+      const ours = await own(as)
       throw enrolmentRefusal(
         upstream,
-        `${written} serves ${other} already; register ${own(as)} with ${as.issuer} and set it as ${key}`,
+        `${written} serves ${other} already; register ${ours} with ${as.issuer} and set it as ${key}`,
         [
           { name: 'Authorization server', value: as.issuer },
-          { name: 'Redirect URI', value: own(as) },
+          { name: 'Redirect URI', value: ours },
         ],
       )
     },

@@ -26,7 +26,7 @@ export interface Step extends ConnectStep {
 
 export const createStep = ({ runtime, accounts, show, wallet, depart, needs }: StepDeps): Step => {
   const demands = createDemands({ runtime, needs, show })
-  const kept = async (person: Person, upstream: Upstream): Promise<Accounts | undefined> => (await accounts.read(await accounts.idOf(person, upstream.id)))?.accounts
+  const kept = async (person: Person, upstream: Upstream): Promise<Accounts | undefined> => (await accounts.read(accounts.idOf(person, upstream.id)))?.accounts
 
   return {
     asks: demands.asks,

@@ -1,6 +1,6 @@
 // The round trip to an upstream's authorization server: what must be the same when the browser is back, and that it is the browser that went.
 import type * as oauth from 'oauth4webapi'
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import { isCallbackOf } from '../kit/callback-path.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords } from '../kit/records.ts'
@@ -38,7 +38,7 @@ export interface Trips {
 }
 
 interface TripsDeps {
-  readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>
   readonly sessions: Sessions
   readonly record: Audit
 }
@@ -78,11 +78,11 @@ export const createTrips = ({ runtime, sessions, record }: TripsDeps): Trips => 
   return {
     async start(trip) {
       const state = `${statePrefix}${encodeBase64url(runtime.random(32))}`
-      await records.put(await digest(state), trip, { ttlMs: tripMs, only: 'absent' })
+      await records.put(runtime.digest(state), trip, { ttlMs: tripMs, only: 'absent' })
       return state
     },
     async end(state, request, visit) {
-      const key = await digest(state)
+      const key = runtime.digest(state)
       const kept = await records.get(key)
       if (!kept) throw new Refusal('connection.state', 'unknown or expired state')
       const session = await sessions.of(request)

@@ -54,7 +54,7 @@ export const createWallet = ({ runtime, accounts, renewals }: WalletDeps): Walle
   }
 
   const read = async (key: string, owner: Owner, service: string): Promise<Drawn> => {
-    const id = await accounts.idOf(owner, service)
+    const id = accounts.idOf(owner, service)
     const account = accountIn((await accounts.read(id))?.accounts)
     if (!account) return { kind: 'none' }
     if (account.ended !== undefined) return { kind: 'ended', why: account.ended }

@@ -1,5 +1,5 @@
 // What ties a sign-in to the browser it began in, before there is a session: one cookie, and forms that prove they came from our page.
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import { foreignSender } from '../kit/own-page.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -26,7 +26,7 @@ export interface Browsers {
 }
 
 export interface BrowsersDeps {
-  readonly runtime: Pick<Runtime, 'random' | 'keys'>
+  readonly runtime: Pick<Runtime, 'random' | 'keys' | 'digest'>
   /** Origins that are this gateway. */
   readonly origins: readonly string[]
 }
@@ -50,11 +50,11 @@ export const createBrowsers = ({ runtime, origins }: BrowsersDeps): Browsers => 
     async bind(request) {
       // Kept while it lives, so that several tabs can sign in side by side.
       const value = binding(request) ?? encodeBase64url(runtime.random(32))
-      return { csrf: await macText(runtime.keys, 'login-csrf', value), id: await digest(value), cookie: setCookie(bindingCookie, value, bindingMs) }
+      return { csrf: await macText(runtime.keys, 'login-csrf', value), id: runtime.digest(value), cookie: setCookie(bindingCookie, value, bindingMs) }
     },
     async id(request) {
       const value = binding(request)
-      return value && digest(value)
+      return value && runtime.digest(value)
     },
     async ownForm(request) {
       refuseForeign(request, origins)

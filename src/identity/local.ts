@@ -1,5 +1,5 @@
 // People whose passwords are in the configuration.
-import { sameBytes, sha256 } from '../kit/bytes.ts'
+import { decodeBase64url, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Config } from '../config/schema.ts'
 import type { Person } from '../ports/people.ts'
@@ -18,7 +18,7 @@ export interface LocalPeople {
 }
 
 export interface LocalPeopleDeps {
-  readonly runtime: Pick<Runtime, 'passwords'>
+  readonly runtime: Pick<Runtime, 'passwords' | 'digest'>
   readonly users: Config['local_users']
 }
 
@@ -46,8 +46,8 @@ const personOf = (user: User): Person => ({
 export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeople => {
   const fits = async ({ password, password_hash: hash }: User, given: string): Promise<boolean> => {
     if (hash !== undefined) return runtime.passwords.verify(given, hash)
-    const [wanted, got] = await Promise.all([sha256(normal(password ?? '')), sha256(given), runtime.passwords.hash(given)])
-    return password !== undefined && sameBytes(wanted, got)
+    await runtime.passwords.hash(given)
+    return password !== undefined && sameText(runtime.digest(normal(password)), runtime.digest(given))
   }
 
   let inHand = 0
@@ -73,7 +73,7 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
       const name = normal(username)
       const user = users.find((one) => normal(one.username) === name)
       // Nobody's name still costs one hash, with the parameters of somebody's, always the same somebody's for that name: time tells nothing.
-      const stand = users[((await sha256(name))[0] ?? 0) % users.length]
+      const stand = users[(decodeBase64url(runtime.digest(name))?.[0] ?? 0) % users.length]
       const measured = user ?? stand
       const right = await unhurried(known, async () => measured !== undefined && (await fits(measured, normal(password).slice(0, longest))))
       return right && user && password.length <= longest ? personOf(user) : undefined

@@ -1,5 +1,5 @@
 // The way in without a password: a link that the terminal prints, good once and for fifteen minutes.
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
@@ -17,7 +17,7 @@ export interface LoginLinks {
 }
 
 export interface LoginLinksDeps {
-  readonly runtime: Pick<Runtime, 'random' | 'store'>
+  readonly runtime: Pick<Runtime, 'random' | 'store' | 'digest'>
   readonly enabled: boolean
 }
 
@@ -26,11 +26,11 @@ export const createLoginLinks = ({ runtime, enabled }: LoginLinksDeps): LoginLin
   enabled,
   async mint() {
     const secret = encodeBase64url(runtime.random(32))
-    await runtime.store.put(`login-link:${await digest(secret)}`, '{}', { ttlMs: linkLifetimeMs, only: 'absent' })
+    await runtime.store.put(`login-link:${runtime.digest(secret)}`, '{}', { ttlMs: linkLifetimeMs, only: 'absent' })
     return secret
   },
   async redeem(secret) {
     if (!enabled || !/^[A-Za-z0-9_-]{43}$/.test(secret)) return false
-    return (await runtime.store.take(`login-link:${await digest(secret)}`)) !== undefined
+    return (await runtime.store.take(`login-link:${runtime.digest(secret)}`)) !== undefined
   },
 })

@@ -1,5 +1,5 @@
 // What is kept while a browser is away at an identity provider: `login-state:{digest of state}`, sealed, for ten minutes and one return.
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import { misfitOfRecord } from '../kit/records.ts'
 import { sealedRefusal } from '../kit/sealed-with.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -26,16 +26,16 @@ export interface RoundTrips {
   take(state: string): Promise<boolean>
 }
 
-const keyOf = async (state: string): Promise<string> => `login-state:${await digest(state)}`
+const keyOf = ({ digest }: Pick<Runtime, 'digest'>, state: string): string => `login-state:${digest(state)}`
 
-export const createRoundTrips = (runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log'>): RoundTrips => ({
+export const createRoundTrips = (runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>): RoundTrips => ({
   newState: () => encodeBase64url(runtime.random(32)),
   async keep(state, record) {
-    const key = await keyOf(state)
+    const key = keyOf(runtime, state)
     await runtime.store.put(key, await runtime.keys.seal(JSON.stringify(record), key), { ttlMs: lifetimeMs, only: 'absent' })
   },
   async read(state) {
-    const key = await keyOf(state)
+    const key = keyOf(runtime, state)
     const entry = await runtime.store.get(key)
     const text = entry && (await runtime.keys.open(entry.value, key))
     if (entry && text === undefined) {
@@ -44,5 +44,5 @@ export const createRoundTrips = (runtime: Pick<Runtime, 'random' | 'store' | 'ke
     }
     return text === undefined ? undefined : (JSON.parse(text) as TripRecord)
   },
-  take: async (state) => (await runtime.store.take(await keyOf(state))) !== undefined,
+  take: async (state) => (await runtime.store.take(keyOf(runtime, state))) !== undefined,
 })

@@ -1,5 +1,5 @@
 // A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or simply too old).
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import { misfitOfRecord } from '../kit/records.ts'
 import { sealedRefusal } from '../kit/sealed-with.ts'
 import type { Person } from '../ports/people.ts'
@@ -33,7 +33,7 @@ export interface BrowserSessions extends Sessions {
 }
 
 export interface SessionsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
   readonly present: Present
   /** The public origin. */
   readonly issuer: string
@@ -62,7 +62,7 @@ export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }:
   const idOf = async (request: Request): Promise<string | undefined> => {
     const secret = readCookie(request, cookie)
     // 32 random bytes are 43 characters; anything else was never ours and costs no look-up.
-    return secret?.length === 43 ? digest(secret) : undefined
+    return secret?.length === 43 ? runtime.digest(secret) : undefined
   }
 
   const sealed = (id: string, record: SessionRecord): Promise<string> => runtime.keys.seal(JSON.stringify(record), keyOf(id))
@@ -95,7 +95,7 @@ export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }:
     of,
     async start(person, request) {
       const secret = encodeBase64url(runtime.random(32))
-      const id = await digest(secret)
+      const id = runtime.digest(secret)
       const now = runtime.now()
       const record = { person, signedInAt: now, seenAt: now, csrf: encodeBase64url(runtime.random(32)) }
       const text = await sealed(id, record)

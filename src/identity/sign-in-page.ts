@@ -1,9 +1,9 @@
 // The sign-in page, and what its password form does.
-import { digest } from '../kit/bytes.ts'
 import { logText } from '../kit/log-text.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Audit, Handler, Limit } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import { aimFields, aimOf, destination, type Aim } from './aim.ts'
 import { seeOther, type Arrive } from './arrival.ts'
 import type { Browsers } from './browser.ts'
@@ -17,6 +17,7 @@ export const pendingCookie = '__Host-postern-pending'
 const pendingMs = 600_000
 
 export interface SignInPageDeps {
+  readonly runtime: Pick<Runtime, 'digest'>
   readonly sessions: BrowserSessions
   readonly people: LocalPeople
   readonly offers: Offers
@@ -35,7 +36,7 @@ interface Drawing {
   readonly username?: string
 }
 
-export const createSignInPage = ({ sessions, people, offers, browsers, arrive, pages, limit, record }: SignInPageDeps): { readonly page: Handler; readonly password: Handler } => {
+export const createSignInPage = ({ runtime, sessions, people, offers, browsers, arrive, pages, limit, record }: SignInPageDeps): { readonly page: Handler; readonly password: Handler } => {
   const draw = async ({ aim, offer, request, problem, username }: Drawing): Promise<Response> => {
     const { csrf, cookie } = await browsers.bind(request)
     const view = {
@@ -70,7 +71,7 @@ export const createSignInPage = ({ sessions, people, offers, browsers, arrive, p
       if (!offer.password) throw new Refusal('provider.unknown', 'no password sign-in here')
       const username = form.get('username') ?? ''
       const known = await browsers.known(request, username)
-      const account = await digest(username.normalize('NFC'))
+      const account = runtime.digest(username.normalize('NFC'))
       const guess = { account, ip: visit.ip, known }
       await limit.guess(guess)
       const person = await people.check(username, form.get('password') ?? '', known !== undefined)

@@ -1,5 +1,4 @@
-// Bytes, text and digests in the few forms the wire uses.
-import { shortSha256 } from './sha256.ts'
+// Bytes, and text in the few forms the wire uses.
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
@@ -55,17 +54,6 @@ export const decodeBase64url = (text: string): Uint8Array<ArrayBuffer> | undefin
 export const decodeBase64 = (text: string): Uint8Array<ArrayBuffer> | undefined => (/[^A-Za-z0-9+/=]/.test(text) ? undefined : bytesOf(text))
 
 export const encodeHex = (bytes: Uint8Array): string => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('')
-
-/** Bytes up to which a digest is quicker made than asked for. */
-const shortBytes = 2048
-
-export const sha256 = async (text: string): Promise<Uint8Array<ArrayBuffer>> => {
-  const bytes = utf8(text)
-  return bytes.length <= shortBytes ? shortSha256(bytes) : new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
-}
-
-/** SHA-256 as base64url: how a bearer secret is kept at rest (43 characters). */
-export const digest = async (secret: string): Promise<string> => encodeBase64url(await sha256(secret))
 
 /** Equality in time that depends on the length alone. */
 export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {

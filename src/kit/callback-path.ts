@@ -2,7 +2,6 @@
 // answer of one is
 // never taken for another's (RFC 9700 §4.4.2.2).
 import { encodeBase64url, utf8 } from './bytes.ts'
-import { shortSha256 } from './sha256.ts'
 import { canonicalResource } from './urls.ts'
 
 /** 132 bits: nobody finds a second issuer for the id of the first. */
@@ -10,10 +9,13 @@ const idLength = 22
 export const callbackRoot = '/connect/callback'
 
 /** The same for every spelling of an issuer, in every process and after every restart. */
-export const callbackId = (issuer: string): string =>
-  encodeBase64url(shortSha256(utf8(`callback\n${canonicalResource(issuer) ?? issuer}`))).slice(0, idLength)
+export const callbackId = async (issuer: string): Promise<string> => {
+  const digest = await crypto.subtle.digest('SHA-256', utf8(`callback\n${canonicalResource(issuer) ?? issuer}`))
+  return encodeBase64url(new Uint8Array(digest)).slice(0, idLength)
+}
 
-export const callbackPathOf = (issuer: string): string => `${callbackRoot}/${callbackId(issuer)}`
+export const callbackPathOf = async (issuer: string): Promise<string> =>
+  `${callbackRoot}/${await callbackId(issuer)}`
 
 export const isCallbackId = (text: string): boolean => text.length === idLength && /^[\w-]+$/.test(text)
 

@@ -1,5 +1,5 @@
 // The gateway's secrets on Node: the key ring over the root secrets, and signatures, both by node:crypto.
-import { createPrivateKey, randomFillSync, sign, type JsonWebKey } from 'node:crypto'
+import { createPrivateKey, hash, randomFillSync, sign, type JsonWebKey } from 'node:crypto'
 import { join } from 'node:path'
 import type { Config } from '../config/schema.ts'
 import { utf8 } from '../kit/bytes.ts'
@@ -90,3 +90,5 @@ export const es256 = (jwk: object): ((data: Uint8Array) => Uint8Array) => {
   const key = createPrivateKey({ key: jwk as JsonWebKey, format: 'jwk' })
   return (data) => sideBySide(sign('sha256', data, key))
 }
+
+export const digest = (text: string): string => hash('sha256', text, 'base64url')

@@ -4,7 +4,7 @@ import type { Config } from '../config/schema.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
 import { closedText, closeToOthers, secretFiles } from './file-modes.ts'
 import { createMemoryCache } from '../stores/memory-cache.ts'
-import { es256, openKeys, randomBytes } from './keys.ts'
+import { digest, es256, openKeys, randomBytes } from './keys.ts'
 import type { ForwardProxies } from './forward-proxy.ts'
 import { createLines } from './lines.ts'
 import { createOutbound, type Lookup } from './outbound.ts'
@@ -59,6 +59,7 @@ export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], l
     cache: createMemoryCache({ now, most: 1000 }),
     keys,
     es256,
+    digest,
     passwords: createPasswords(),
     spawn: processes.spawn,
     isolation: processes.isolation,

@@ -1,6 +1,5 @@
 // Which clients a person has approved, and for which redirect URI. Anybody may register a client or publish a metadata
 // document. Until a person has allowed it something, no error sends a browser to its address (RFC 9700 §4.11.2).
-import { digest } from '../kit/bytes.ts'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutLoopbackPort } from '../kit/urls.ts'
@@ -24,19 +23,19 @@ const keepMs = 365 * 86_400_000
 export const createApprovals = ({
   runtime,
 }: {
-  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'>
 }): Approvals => {
   const records = createRecords<true>(runtime, 'approved:')
-  const idOf = ({ id }: ApprovedClient, redirectUri: string): Promise<string> =>
-    digest(JSON.stringify([id, withoutLoopbackPort(redirectUri)]))
+  const idOf = ({ id }: ApprovedClient, redirectUri: string): string =>
+    runtime.digest(JSON.stringify([id, withoutLoopbackPort(redirectUri)]))
   /** The operator approved a client by writing it into the configuration. */
   const isApproved = async (client: ApprovedClient, redirectUri: string): Promise<boolean> =>
-    client.kind === 'registered' || (await records.get(await idOf(client, redirectUri))) !== undefined
+    client.kind === 'registered' || (await records.get(idOf(client, redirectUri))) !== undefined
 
   return {
     async keep(client, redirectUri) {
       if (client.kind === 'registered') return
-      await records.put(await idOf(client, redirectUri), true, { ttlMs: keepMs })
+      await records.put(idOf(client, redirectUri), true, { ttlMs: keepMs })
     },
     async guard(work, client) {
       try {

@@ -1,7 +1,6 @@
 // private_key_jwt (RFC 7523 §3, OIDC Core §9): a client proves who it is by a short-lived token signed with a key it published; each is good once.
 import { createLocalJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
 import type { JSONWebKeySet } from 'jose'
-import { digest } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -53,7 +52,7 @@ const verifyWith = async (keys: JSONWebKeySet, assertion: string, client: Client
   )
 
 export interface AssertionDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'outbound' | 'cache' | 'defer'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'outbound' | 'cache' | 'defer' | 'digest'>
   readonly directory: Directory
 }
 
@@ -90,7 +89,7 @@ export const createProveAssertion = ({ runtime, directory }: AssertionDeps): Pro
     const audience = Array.isArray(claims.aud) && claims.aud.length === 1 ? claims.aud[0] : claims.aud
     if (typeof audience !== 'string' || !audiences.has(audience)) throw new Refusal('client.auth', 'the assertion is for another server')
     // Without an id it is known by what was signed: the signature itself has several spellings (RFC 4648 §3.5; ECDSA: s and n − s).
-    const key = `jti:${await digest(JSON.stringify([client.id, claims.jti ?? assertion.slice(0, assertion.lastIndexOf('.'))]))}`
+    const key = `jti:${runtime.digest(JSON.stringify([client.id, claims.jti ?? assertion.slice(0, assertion.lastIndexOf('.'))]))}`
     const first = await runtime.store.put(key, '1', { ttlMs: Math.max(1, expiresAt - now) + 2 * leewayMs, only: 'absent' })
     if (!first) throw new Refusal('client.auth', 'the assertion was used before')
   }

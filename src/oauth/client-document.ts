@@ -1,5 +1,4 @@
 // Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL of a document in which the client describes itself.
-import { digest } from '../kit/bytes.ts'
 import { networkCause } from '../kit/network-reason.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { parseStrictJson } from '../kit/strict-json.ts'
@@ -92,7 +91,7 @@ export const createClientDocuments = (deps: RemoteJsonDeps): ClientDocuments => 
       grantTypes: metadata.grant_types,
       ...(metadata.jwks && { jwks: metadata.jwks }),
       ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
-      digest: () => digest(text),
+      digest: () => deps.runtime.digest(text),
     }
   }
   return { resolve }

@@ -24,7 +24,7 @@ export interface Client {
   readonly jwks?: JSONWebKeySet
   readonly jwksUri?: string
   /** Changes whenever what the client says of itself changes; a remembered consent holds for one digest only. */
-  readonly digest: () => Promise<string>
+  readonly digest: () => string
 }
 
 /** The legs differ in what a client's absence means: a page for the person, or a 401 that makes the client register again. */
@@ -51,5 +51,5 @@ export const snapshotOf = async (client: Client, scopes: readonly string[]): Pro
   ...clientView(client),
   refreshable: mayRefresh(client, scopes),
   proves: client.authMethod !== 'none',
-  digest: await client.digest(),
+  digest: client.digest(),
 })

@@ -1,6 +1,6 @@
 // Who a client is, from three sources in order of trust (configuration, metadata document, registration), and how it proves that (RFC 6749 §2.3).
 import type { Config } from '../config/schema.ts'
-import { decodeBase64, digest, sameText, utf8Text } from '../kit/bytes.ts'
+import { decodeBase64, sameText, utf8Text } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
@@ -28,7 +28,7 @@ export interface Clients {
 }
 
 export interface ClientsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache' | 'defer'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache' | 'defer' | 'digest'>
   readonly config: Pick<Config, 'clients' | 'client_lifetime' | 'client_metadata_documents'>
   readonly documents: ClientDocuments
   readonly directory: Directory
@@ -91,8 +91,8 @@ const credentialsOf = (request: Request, form: URLSearchParams): Credentials => 
   return { id: id ?? subjectOf(assertion), method: 'private_key_jwt', secrets: [], assertion }
 }
 
-const holdsSecret = async ({ secretDigest }: Client, { secrets }: Credentials): Promise<boolean> => {
-  const digests = await Promise.all(secrets.map(digest))
+const holdsSecret = ({ secretDigest }: Client, { secrets }: Credentials, digest: Runtime['digest']): boolean => {
+  const digests = secrets.map(digest)
   return secretDigest !== undefined && digests.some((one) => sameText(one, secretDigest))
 }
 
@@ -104,14 +104,14 @@ const placeOfSecret: ReadonlyMap<AuthMethod, string> = new Map([
 
 type Configured = Config['clients'][string]
 
-const configuredClient = async (id: string, entry: Configured): Promise<Client> => ({
+const configuredClient = (id: string, entry: Configured, digest: Runtime['digest']): Client => ({
   id,
   name: entry.name,
   kind: 'registered',
   redirectUris: entry.redirect_uris,
   authMethod: entry.token_endpoint_auth_method,
   grantTypes,
-  ...(entry.client_secret !== undefined && { secretDigest: await digest(entry.client_secret) }),
+  ...(entry.client_secret !== undefined && { secretDigest: digest(entry.client_secret) }),
   ...(entry.jwks && { jwks: entry.jwks as NonNullable<Client['jwks']> }),
   ...(entry.jwks_uri !== undefined && { jwksUri: entry.jwks_uri }),
   digest: () => digest(JSON.stringify(entry)),
@@ -124,11 +124,11 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
 
   const known = async (id: string, leg: Leg): Promise<{ readonly client: Client; readonly registered?: ReadRegistration } | undefined> => {
     const entry = configured.get(id)
-    if (entry) return { client: await configuredClient(id, entry) }
+    if (entry) return { client: configuredClient(id, entry, runtime.digest) }
     // Such clients read in the metadata that they have to register.
     if (/^https?:/i.test(id)) return config.client_metadata_documents ? { client: await documents.resolve(id, leg) } : undefined
     const registered = await registrations.read(id)
-    return registered && { client: registeredClient(registered.registration), registered }
+    return registered && { client: registeredClient(registered.registration, runtime.digest), registered }
   }
 
   const find: Clients['find'] = async (id) => {
@@ -139,14 +139,14 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   }
 
   const checkSecret = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<void> => {
-    if (!(await holdsSecret(client, credentials))) throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
+    if (!holdsSecret(client, credentials, runtime.digest)) throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
   }
 
   /** A right secret that came in another way than was registered: which way that is helps whoever has the secret, and nobody else hears of it (RFC 7591 §2). */
   const otherMethod = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<Refusal> => {
     const why = `${client.id} uses ${client.authMethod}, not ${credentials.method}`
     const place = placeOfSecret.get(client.authMethod)
-    if (place === undefined || !(await holdsSecret(client, credentials))) return unauthenticated(why, withBasic)
+    if (place === undefined || !holdsSecret(client, credentials, runtime.digest)) return unauthenticated(why, withBasic)
     const say = `The secret is right, but this client is registered with token_endpoint_auth_method ${client.authMethod} and sent it by ${credentials.method}. Send it ${place}.`
     return new Refusal('client.auth', why, { say, ...(withBasic && challenge) })
   }

@@ -1,6 +1,6 @@
 // The question to the person, and its answer: shown only in the browser that began the flow, decided once, remembered only where nobody else can use the memory.
 import type { Config } from '../config/schema.ts'
-import { digest, sameText } from '../kit/bytes.ts'
+import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { ConnectStep } from '../ports/connections.ts'
 import type { DescribeFlow, Handler, Session, Sessions } from '../ports/rooms.ts'
@@ -42,9 +42,9 @@ const readBoth = async ({ flows, sessions }: ConsentDeps, id: string | undefined
 }
 
 /** Proves that the form came from the page that this browser's session was shown for this flow, about this generation of the service. */
-const csrfOf = async ({ find }: ConsentDeps, flow: Flow, session: Session): Promise<string> => {
+const csrfOf = async ({ find, runtime }: ConsentDeps, flow: Flow, session: Session): Promise<string> => {
   const generation = (await find(flow.resource))?.service.generation ?? ''
-  return digest(`consent.${flow.id}.${generation}.${session.csrf}`)
+  return runtime.digest(`consent.${flow.id}.${generation}.${session.csrf}`)
 }
 
 /** The yes of a person: written down, and answered, or first an account that must be connected. */
@@ -87,7 +87,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     if (!ahead && !flow.ask && flow.ownNavigation && ownNavigation(request) && known.settles) {
       const confirmed = await questions.confirm(question)
       // It must still describe itself as it did when the answer was given.
-      if ((await confirmed.client.digest()) === flow.client.digest) return decisions.allow(confirmed, visit, { how: 'remembered' })
+      if (confirmed.client.digest() === flow.client.digest) return decisions.allow(confirmed, visit, { how: 'remembered' })
     }
     if (flow.silent) throw tellClient(flow, 'consent.required', 'prompt=none without a remembered answer')
     return pages.consent(consentView(question, known, await csrfOf(deps, flow, session), config.refresh_token_lifetime * 1000, ahead))

@@ -12,7 +12,7 @@ import { subjectOf } from './tokens.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface ExchangeDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'keys'>
+  readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest'>
   readonly config: Pick<Config, 'refresh_grace' | 'refresh_late_repeat'>
   readonly find: FindAddress
   readonly grants: Grants

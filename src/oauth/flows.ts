@@ -1,5 +1,5 @@
 // An authorization request between its arrival and its answer: a sealed record, spent once, tied by a cookie to the browser that began it.
-import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -89,7 +89,7 @@ const flowCookies = (browser: Request): readonly FlowCookie[] =>
     .map(([, name = '', at = '', secret = '']) => ({ name, secret, at: Number.parseInt(at, 36) || 0 }))
     .toSorted((a, b) => b.at - a.at)
 
-export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'> }): Flows => {
+export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'> }): Flows => {
   const records = createRecords<Flow>(runtime, 'flow:')
   const cookiesFor = (id: string, secret: string, browser: Request): readonly string[] => {
     const at = Math.floor(runtime.now() / 1000).toString(36)
@@ -107,7 +107,7 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
     const found = { flow: kept.value, mark: kept.mark }
     // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
     const sent = flowCookies(browser).filter(({ name }) => name === cookieName(id))
-    if (sent.length !== 1 || !sameText(await digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', `${sent.length} cookies for the flow`)
+    if (sent.length !== 1 || !sameText(runtime.digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', `${sent.length} cookies for the flow`)
     return found
   }
 
@@ -120,7 +120,7 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
     async open(request, browser) {
       const id = encodeBase64url(runtime.random(24))
       const secret = encodeBase64url(runtime.random(24))
-      const flow: Flow = { ...request, id, createdAt: runtime.now(), browser: await digest(secret), answered: false }
+      const flow: Flow = { ...request, id, createdAt: runtime.now(), browser: runtime.digest(secret), answered: false }
       await records.put(id, flow, { ttlMs: flowMs, only: 'absent' })
       return { id, cookies: cookiesFor(id, secret, browser) }
     },

@@ -1,10 +1,11 @@
 // How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749 §3.1, §3.2).
-import { digest, utf8Text } from '../kit/bytes.ts'
+import { utf8Text } from '../kit/bytes.ts'
 import { isUtf8, readMediaType } from '../kit/media-type.ts'
 import { readWhole } from '../kit/http.ts'
 import { foreignSender } from '../kit/own-page.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Counted, Limit } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
 
 /** Largest body of an OAuth endpoint, bytes. */
 export const maxOAuthBody = 65_536
@@ -45,7 +46,10 @@ export const one = (params: URLSearchParams, name: string): string | undefined =
  * What token requests are counted by: the address and the client that the form names. Many people share the address of a hosted client, and nobody may use up
  * another's share by naming its id; two characters of a digest keep whoever makes ids up from filling the counter's memory.
  */
-export const paceKey = async (ip: string, form: URLSearchParams): Promise<Counted> => ({ ip, and: (await digest(form.get('client_id') ?? '')).slice(0, 2) })
+export const paceKey = (digest: Runtime['digest'], ip: string, form: URLSearchParams): Counted => ({
+  ip,
+  and: digest(form.get('client_id') ?? '').slice(0, 2),
+})
 
 /** What is about to be kept for somebody who has neither a session nor a grant. */
 export interface Newcomer {

@@ -1,7 +1,7 @@
 // Grants: one person's permission for one client at one resource. One sealed record each, and every change of state is one compare-and-set of it.
 import type { Config } from '../config/schema.ts'
 import { personKey } from '../kit/person-key.ts'
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import { createRecords, type Records } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Person } from '../ports/people.ts'
@@ -73,7 +73,7 @@ export const knownAfterMs = 600_000
 /** However often it is refreshed: after a year the person is asked again. */
 export const absoluteMs = 365 * 86_400_000
 export interface GrantsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
   readonly record: Audit
   readonly present: Present
@@ -81,16 +81,16 @@ export interface GrantsDeps {
 }
 
 // The client's tag makes all grants of one client neighbours in the store, so that they are found without an index that could disagree with them.
-const tagOf = async (clientId: string): Promise<string> => (await digest(`client ${clientId}`)).slice(0, 8)
+const tagOf = ({ digest }: Pick<Runtime, 'digest'>, clientId: string): string => digest(`client ${clientId}`).slice(0, 8)
 
-const newGrant = async (grant: NewGrant, { runtime, config }: GrantsDeps): Promise<{ readonly grant: Grant; readonly secret: string }> => {
+const newGrant = (grant: NewGrant, { runtime, config }: GrantsDeps): { readonly grant: Grant; readonly secret: string } => {
   const now = runtime.now()
   const secret = encodeBase64url(runtime.random(24))
   const made: Grant = {
     ...grant,
-    id: (await tagOf(grant.clientId)) + encodeBase64url(runtime.random(18)),
+    id: tagOf(runtime, grant.clientId) + encodeBase64url(runtime.random(18)),
     state: 'code',
-    codeDigest: await digest(secret),
+    codeDigest: runtime.digest(secret),
     codeExpiresAt: now + config.code_lifetime * 1000,
     salt: encodeBase64url(runtime.random(16)),
     generation: 0,
@@ -168,7 +168,7 @@ const createRevokeOfClient =
   (runtime: GrantsDeps['runtime'], { forget, recordRevoked }: Ending): Grants['revokeOfClient'] =>
   async (clientId, reason) => {
     let count = 0
-    for await (const found of createRecords<Grant>(runtime, `grant:${await tagOf(clientId)}`).pages(grantsAtOnce)) {
+    for await (const found of createRecords<Grant>(runtime, `grant:${tagOf(runtime, clientId)}`).pages(grantsAtOnce)) {
       const own = found.flatMap(({ value }) => (value.clientId === clientId ? [value] : []))
       // An absent grant means the same as a revoked one, and is one step instead of two.
       await takeAll(runtime.store, own.map(({ id }) => `grant:${id}`))
@@ -215,7 +215,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     lately,
     revoke,
     async create(wanted) {
-      const made = await newGrant(wanted, deps)
+      const made = newGrant(wanted, deps)
       await records.put(made.grant.id, made.grant, { ttlMs: ttlOf(made.grant, config), only: 'absent' })
       return made
     },

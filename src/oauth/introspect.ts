@@ -1,6 +1,7 @@
 // Token introspection (RFC 7662): what a token is worth at this moment, for its own client and for clients that the operator configured.
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Limit } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
@@ -10,6 +11,7 @@ import { subjectOf } from './tokens.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface IntrospectDeps {
+  readonly runtime: Pick<Runtime, 'digest'>
   readonly directory: Directory
   readonly clients: Clients
   readonly grants: Grants
@@ -25,7 +27,7 @@ const asksForAll = ({ kind, authMethod }: Client): boolean => kind === 'register
 
 const username = ({ person }: Grant): string => person.login ?? person.email ?? person.subject
 
-export const createIntrospect = ({ directory, clients, grants, tokens, limit }: IntrospectDeps): Handler => {
+export const createIntrospect = ({ runtime, directory, clients, grants, tokens, limit }: IntrospectDeps): Handler => {
   const ofAccess = async (token: string, client: Client): Promise<Readonly<Record<string, unknown>> | undefined> => {
     const claims = await tokens.readAccess(token)
     if (!claims || (client.id !== claims.client_id && !asksForAll(client))) return undefined
@@ -48,7 +50,7 @@ export const createIntrospect = ({ directory, clients, grants, tokens, limit }: 
   return async (request, visit) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', await paceKey(visit.ip, form))
+    await limit('token', paceKey(runtime.digest, visit.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
     if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })

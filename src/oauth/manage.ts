@@ -1,6 +1,6 @@
 // Dynamic client registration management (RFC 7592): a client reads, replaces and deletes its own registration with the token it was given for that.
 import type { Config } from '../config/schema.ts'
-import { digest, sameText } from '../kit/bytes.ts'
+import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler } from '../ports/rooms.ts'
 import type { Runtime, Visit } from '../ports/runtime.ts'
@@ -12,7 +12,7 @@ import { readClientMetadata, registeredFacts, registrationAnswer } from './regis
 import type { Registration } from './registrations.ts'
 
 export interface ManageDeps {
-  readonly runtime: Pick<Runtime, 'now'>
+  readonly runtime: Pick<Runtime, 'now' | 'digest'>
   readonly config: Pick<Config, 'client_lifetime'>
   readonly directory: Directory
   readonly clients: Clients
@@ -24,7 +24,7 @@ type Read = NonNullable<Awaited<ReturnType<Clients['registrations']['read']>>>
 
 const bearer = /^bearer +(reg-[\w-]{43}) *$/i
 
-export const createManage = ({ directory, clients, grants, record }: ManageDeps): Handler => {
+export const createManage = ({ runtime, directory, clients, grants, record }: ManageDeps): Handler => {
   const { registrations } = clients
 
   const own = async (request: Request): Promise<Read> => {
@@ -36,20 +36,20 @@ export const createManage = ({ directory, clients, grants, record }: ManageDeps)
     const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
     const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)
     if (!read) throw new Refusal('registration.unknown')
-    if (!(await registrations.admits(read.registration, token))) throw new Refusal('registration.token-wrong', read.registration.id)
+    if (!registrations.admits(read.registration, token)) throw new Refusal('registration.token-wrong', read.registration.id)
     return read
   }
 
   // RFC 7592 §2.2: the request names the client, and its secret if at all as it is.
-  const sameClient = async ({ registration }: Read, sent: Readonly<Record<string, unknown>>): Promise<void> => {
+  const sameClient = ({ registration }: Read, sent: Readonly<Record<string, unknown>>): void => {
     if (sent['client_id'] !== registration.id) throw new Refusal('registration.metadata', 'client_id', { say: 'client_id must be the one of this registration.' })
     const secret = sent['client_secret']
-    if (typeof secret === 'string' && !sameText(await digest(secret), registration.secretDigest ?? '')) throw new Refusal('registration.metadata', 'client_secret', { say: 'client_secret must be the current one, or absent.' })
+    if (typeof secret === 'string' && !sameText(runtime.digest(secret), registration.secretDigest ?? '')) throw new Refusal('registration.metadata', 'client_secret', { say: 'client_secret must be the current one, or absent.' })
   }
 
   const replace = async (read: Read, request: Request): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
     const { metadata, sent } = await readClientMetadata(request)
-    await sameClient(read, sent)
+    sameClient(read, sent)
     const replaced = await registrations.replace(read, metadata)
     if (!replaced) throw new Refusal('registration.unknown', 'changed or deleted meanwhile')
     return replaced

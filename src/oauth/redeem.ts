@@ -1,5 +1,5 @@
 // grant_type=authorization_code (RFC 6749 §4.1.3): everything is checked, then one compare-and-set both spends the code and makes the grant live.
-import { digest, sameText } from '../kit/bytes.ts'
+import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import { factsOf, sameResource, tokenAnswer } from './exchange.ts'
@@ -51,7 +51,7 @@ export const createRedeem = ({ runtime, find, grants, tokens, record }: Exchange
     const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) => one(form, name))
     if (code === undefined) throw new Refusal('request.malformed', 'no code', { say: 'code is required.' })
     if (verifier === undefined) throw new Refusal('request.malformed', 'no code_verifier', { say: 'code_verifier is required.' })
-    const challenge = verifierShape.test(verifier) ? await digest(verifier) : undefined
+    const challenge = verifierShape.test(verifier) ? runtime.digest(verifier) : undefined
     const claim = tokens.readCode(code)
     const read = claim && (await request.first(claim.grantId))
     if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'no such code')

@@ -1,5 +1,5 @@
 // Dynamic registrations (RFC 7591) at rest: one sealed record a client, gone when it lies unused for too long, renewed by use.
-import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { createRecords, type Records } from '../kit/records.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Client } from './client.ts'
@@ -45,7 +45,7 @@ export interface Registrations {
   /** Epoch seconds at which a registration ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
   expiresAt(registration: Registration): number
   /** Whether this is the registration's access token. */
-  admits(registration: Registration, accessToken: string): Promise<boolean>
+  admits(registration: Registration, accessToken: string): boolean
 }
 
 const renewEveryMs = 86_400_000
@@ -56,7 +56,7 @@ const maxAttempts = 10
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
 const needsSecret = (metadata: ClientMetadata): boolean => metadata.token_endpoint_auth_method === 'client_secret_basic' || metadata.token_endpoint_auth_method === 'client_secret_post'
 
-export const registeredClient = ({ id, metadata, secretDigest }: Registration): Client => ({
+export const registeredClient = ({ id, metadata, secretDigest }: Registration, digest: Runtime['digest']): Client => ({
   id,
   name: metadata.client_name ?? 'Unnamed app',
   kind: 'dynamic',
@@ -73,8 +73,6 @@ interface Secret {
   readonly secret?: string
   readonly secretDigest?: string
 }
-const withDigest = async (secret: string): Promise<Secret> => ({ secret, secretDigest: await digest(secret) })
-
 type PutOptions = NonNullable<Parameters<Records<Registration>['put']>[2]>
 
 const createReads = (records: Records<Registration>) => {
@@ -99,11 +97,15 @@ const createReads = (records: Records<Registration>) => {
   return { read, readEnded, change }
 }
 
-export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>; readonly lifetimeMs: number }): Registrations => {
+export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>; readonly lifetimeMs: number }): Registrations => {
   // As long as the client is told by `client_secret_expires_at` (RFC 7591 §3.2.1), whether anybody has signed in with it or not.
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
   const records = createRecords<Registration>(runtime, 'client:')
-  const secretFor = async (metadata: ClientMetadata): Promise<Secret> => (needsSecret(metadata) ? withDigest(encodeBase64url(runtime.random(32))) : {})
+  const secretFor = (metadata: ClientMetadata): Secret => {
+    if (!needsSecret(metadata)) return {}
+    const secret = encodeBase64url(runtime.random(32))
+    return { secret, secretDigest: runtime.digest(secret) }
+  }
 
   const { read, readEnded, change } = createReads(records)
 
@@ -112,14 +114,14 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
     readEnded,
     end: (first) => change(first, ({ ended, ...rest }) => (ended ? undefined : { ...rest, ended: true }), () => ({ ttlMs: endedMs })),
     async create(metadata) {
-      const { secret, secretDigest } = await secretFor(metadata)
+      const { secret, secretDigest } = secretFor(metadata)
       const accessToken = `reg-${encodeBase64url(runtime.random(32))}`
       const now = runtime.now()
       const registration: Registration = {
         id: `client_${encodeBase64url(runtime.random(16))}`,
         metadata,
         ...(secretDigest && { secretDigest }),
-        accessDigest: await digest(accessToken),
+        accessDigest: runtime.digest(accessToken),
         unused: true,
         issuedAt: now,
         renewedAt: now,
@@ -129,7 +131,7 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
     },
     async replace({ registration, mark }, metadata) {
       const { secretDigest: former, ...rest } = registration
-      const made: Secret = former && needsSecret(metadata) ? { secretDigest: former } : await secretFor(metadata)
+      const made: Secret = former && needsSecret(metadata) ? { secretDigest: former } : secretFor(metadata)
       const next: Registration = { ...rest, metadata, ...(made.secretDigest && { secretDigest: made.secretDigest }), renewedAt: runtime.now() }
       const written = await records.put(next.id, next, { ...ttl, only: mark })
       return written === undefined ? undefined : { registration: next, ...(made.secret && { secret: made.secret }) }
@@ -147,6 +149,6 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
       await records.put(renewed.id, renewed, { ...ttl, only: mark })
     },
     expiresAt: (registration) => (lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0),
-    admits: async (registration, accessToken) => sameText(await digest(accessToken), registration.accessDigest),
+    admits: (registration, accessToken) => sameText(runtime.digest(accessToken), registration.accessDigest),
   }
 }

@@ -1,5 +1,4 @@
 // Answers that a person gave before: per person, client, redirect URI and service, for the client as it described itself then, and for the scopes allowed then.
-import { digest } from '../kit/bytes.ts'
 import { createRecords } from '../kit/records.ts'
 import { judgeRedirectUri, withoutLoopbackPort } from '../kit/urls.ts'
 import type { Person } from '../ports/people.ts'
@@ -38,7 +37,7 @@ interface Answer {
 const rememberMs = 30 * 86_400_000
 
 export interface RememberedDeps {
-  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'>
 }
 
 /**
@@ -52,13 +51,13 @@ const placeOf = (question: Question): string => (isProven(question) ? question.f
 
 export const createRemembered = ({ runtime }: RememberedDeps): Remembered => {
   const records = createRecords<Answer>(runtime, 'consent:')
-  const idOf = (question: Question): Promise<string> => {
+  const idOf = (question: Question): string => {
     const { person, flow, address } = question
-    return digest(JSON.stringify([person.provider, person.subject, flow.client.id, placeOf(question), flow.resource, address.service.generation ?? '']))
+    return runtime.digest(JSON.stringify([person.provider, person.subject, flow.client.id, placeOf(question), flow.resource, address.service.generation ?? '']))
   }
 
   const recall: Remembered['recall'] = async (question) => {
-    const answer = (await records.get(await idOf(question)))?.value
+    const answer = (await records.get(idOf(question)))?.value
     const changed = answer !== undefined && answer.client !== question.flow.client.digest
     const scopes = answer && !changed ? answer.scopes : []
     return { scopes, changed, settles: isProven(question) && question.flow.scopes.every((scope) => scopes.includes(scope)) }
@@ -68,7 +67,7 @@ export const createRemembered = ({ runtime }: RememberedDeps): Remembered => {
     recall,
     async keep(question, known) {
       const answer: Answer = { client: question.flow.client.digest, scopes: [...new Set([...known.scopes, ...question.flow.scopes])] }
-      await records.put(await idOf(question), answer, { ttlMs: rememberMs })
+      await records.put(idOf(question), answer, { ttlMs: rememberMs })
     },
   }
 }

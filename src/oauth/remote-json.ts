@@ -1,5 +1,5 @@
 // JSON that somebody else publishes (a client's metadata document, a client's keys): fetched through the guard, kept as its server allows, never when it is bad.
-import { digest, utf8Text } from '../kit/bytes.ts'
+import { utf8Text } from '../kit/bytes.ts'
 import { createOnce } from '../kit/once.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -52,7 +52,7 @@ export const freshnessOf = (headers: Headers, now: number): number | undefined =
 const isJson = (contentType: string | null): boolean => /^application\/(?:json|[\w.-]+\+json)$/.test(mediaTypeOf(contentType).type)
 
 export interface RemoteJsonDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'cache' | 'defer'>
+  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'cache' | 'defer' | 'digest'>
   readonly directory: Directory
 }
 
@@ -101,7 +101,7 @@ export const createRemoteJson = ({ runtime, directory }: RemoteJsonDeps): Remote
 
   return async (url, options) => {
     if (own.has(hostOf(url))) return { failure: { kind: 'bad', why: 'a host of this gateway or of a server behind it' } }
-    const key = `remote:${await digest(url)}`
+    const key = `remote:${runtime.digest(url)}`
     const kept = await runtime.cache.get(key)
     const copy = kept === undefined ? undefined : (JSON.parse(kept) as Copy)
     const now = runtime.now()

@@ -1,5 +1,6 @@
 // Token revocation (RFC 7009): whichever token of a grant is shown, the whole grant ends, because what is left of it could only be used by whoever has the other token.
 import type { Audit, Handler, Limit } from '../ports/rooms.ts'
+import type { Runtime } from '../ports/runtime.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -8,6 +9,7 @@ import type { Grants } from './grants.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface RevokeDeps {
+  readonly runtime: Pick<Runtime, 'digest'>
   readonly clients: Clients
   readonly grants: Grants
   readonly tokens: Tokens
@@ -28,11 +30,11 @@ export const grantOf = async (token: string, client: Client, { grants, tokens }:
 }
 
 export const createRevoke =
-  ({ clients, grants, tokens, limit, record }: RevokeDeps): Handler =>
+  ({ runtime, clients, grants, tokens, limit, record }: RevokeDeps): Handler =>
   async (request, visit) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', await paceKey(visit.ip, form))
+    await limit('token', paceKey(runtime.digest, visit.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
     if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })

@@ -23,11 +23,11 @@ export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): 
     ['authorization_code', createRedeem(deps)],
     ['refresh_token', createRefresh(deps)],
   ])
-  const { grants, tokens } = deps
+  const { runtime, grants, tokens } = deps
   return async (request, visit) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', await paceKey(visit.ip, form))
+    await limit('token', paceKey(runtime.digest, visit.ip, form))
     const type = one(form, 'grant_type')
     if (type === undefined) throw new Refusal('request.malformed', 'no grant_type', { say: 'grant_type is required.' })
     // Who the client is and what it presents lie in different places, perhaps far away: both are asked for at once, and the client is judged first.

@@ -1,7 +1,7 @@
 // The three kinds of token and their shapes: authorization code, refresh token, access token. Each kind has its own prefix or type, so none passes for another.
 import type { Config } from '../config/schema.ts'
 import { personKey } from '../kit/person-key.ts'
-import { digest, encodeBase64url, sameText } from '../kit/bytes.ts'
+import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { fitOf, markerKey, sealedRefusal } from '../kit/sealed-with.ts'
 import type { Signer } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -57,7 +57,7 @@ export const subjectOf = (grant: Pick<Grant, 'person'>): string => personKey(gra
 const codeShape = /^pc_([\w-]{32})\.([\w-]{32})$/
 const refreshShape = /^pr_([\w-]{32})\.(0|[1-9]\d{0,8})\.([\da-f]{8})\.([\w-]{43})$/
 
-export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pick<Runtime, 'keys' | 'store'>; readonly config: Pick<Config, 'access_token_lifetime'>; readonly signer: Signer }): Tokens => {
+export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pick<Runtime, 'keys' | 'store' | 'digest'>; readonly config: Pick<Config, 'access_token_lifetime'>; readonly signer: Signer }): Tokens => {
   const macOf = async (grantId: string, generation: number, salt: string, keyId: string | undefined): Promise<string | undefined> => {
     const mac = await runtime.keys.mac('refresh', `${grantId}.${generation}.${salt}`, keyId)
     return mac && encodeBase64url(mac)
@@ -90,7 +90,7 @@ export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pi
       return grantId && generation && keyId && mac ? { kind: 'refresh', grantId, generation: Number(generation), keyId, mac } : undefined
     },
     // An unknown grant costs the same work as a wrong secret, so that time tells nothing (hostile case G21).
-    holdsCode: async (grant, { secret }) => sameText(await digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
+    holdsCode: async (grant, { secret }) => sameText(runtime.digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
     async holdsRefresh(grant, { grantId, generation, keyId, mac }) {
       const expected = await macOf(grantId, generation, grant?.salt ?? '-'.repeat(22), keyId)
       if (expected === undefined && grant && grant.keyIds[generation] === keyId) await mustJudge()

@@ -62,6 +62,11 @@ export interface Runtime {
   readonly keys: KeyRing
   /** What signs with a private P-256 key (RFC 7518 §3.4), where the runtime has a quicker way than WebCrypto. */
   readonly es256?: (jwk: object) => (data: Uint8Array) => Uint8Array
+  /**
+   * SHA-256 of the text in UTF-8, as base64url (43 characters): how a bearer secret is kept at rest. Answers at once,
+   * where WebCrypto answers through a queue, which costs many times the digest.
+   */
+  readonly digest: (text: string) => string
   readonly passwords: Passwords
   /** Starts servers that are commands; absent where there are no processes. */
   readonly spawn?: SpawnServer

@@ -8,12 +8,14 @@ import { createHeldCalls, type HeldCalls, requestOf } from './era-held.ts'
 import { createNewerCall, type NewerCall } from './era-newer-call.ts'
 import { createEraReply, type EraReply } from './era-reply.ts'
 import type { FarSession, FarSessions } from './era-sessions.ts'
+import type { Runtime } from '../ports/runtime.ts'
 
 export interface NewerCarryDeps {
   readonly tell: Tell
   readonly sessions: FarSessions
   readonly service: string
-  readonly random: (n: number) => Uint8Array
+  readonly random: Runtime['random']
+  readonly digest: Runtime['digest']
   readonly keepAliveMs: number
   readonly lasting: boolean
   /** The session of such a call. */
@@ -37,7 +39,7 @@ interface Journey {
 
 type Attempt = (journey: Journey, session: FarSession) => Promise<'lost' | undefined>
 
-const createAttempt = ({ tell, sessions, service, random, lasting }: NewerCarryDeps, held: HeldCalls): Attempt => {
+const createAttempt = ({ tell, sessions, service, random, digest, lasting }: NewerCarryDeps, held: HeldCalls): Attempt => {
   /** Calls of a session that may be asked something, the latest last: what the server asks outside a call is for it. */
   const askable = new WeakMap<FarSession, Set<NewerCall>>()
 
@@ -45,7 +47,7 @@ const createAttempt = ({ tell, sessions, service, random, lasting }: NewerCarryD
     const { caller, message, reply } = journey
     const latest = askable.get(session) ?? new Set()
     askable.set(session, latest)
-    const request = requestOf(message)
+    const request = requestOf(digest, message)
     const ends: (() => void)[] = [() => latest.delete(call), () => sessions.done(session)]
     let over = false
     const call: NewerCall = createNewerCall({
@@ -77,8 +79,8 @@ const createAttempt = ({ tell, sessions, service, random, lasting }: NewerCarryD
 }
 
 export const createNewerCarry = (deps: NewerCarryDeps): NewerCarry => {
-  const { sessions, service, random, keepAliveMs, begin } = deps
-  const held = createHeldCalls({ random })
+  const { sessions, service, random, digest, keepAliveMs, begin } = deps
+  const held = createHeldCalls({ random, digest })
   const attempt = createAttempt(deps, held)
 
   const carry = async (journey: Journey, session: FarSession): Promise<void> => {

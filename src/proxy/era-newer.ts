@@ -13,7 +13,7 @@ import { createNewerCarry } from './era-newer-carry.ts'
 import { createFarSessions, type FarSession } from './era-sessions.ts'
 
 export interface NewerDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'about'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'about' | 'digest'>
   readonly tell: Tell
   readonly service: string
   readonly keepAliveMs: number
@@ -48,7 +48,7 @@ const checkMirrors = ({ headers }: Caller, { mirrors }: FarSession, message: Rpc
 }
 
 export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: NewerDeps): Newer => {
-  const { random, about } = runtime
+  const { random, digest, about } = runtime
   const sessions = createFarSessions({ runtime, tell, service, lasting })
   const listening = createListening({ tell, keepAliveMs, random })
 
@@ -60,7 +60,7 @@ export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: Ne
     return sessions.get(caller, isRecord(named) ? named : ownClient(about), lasting ? declared : unaskedClient(declared))
   }
 
-  const carry = createNewerCarry({ tell, sessions, service, random, keepAliveMs, lasting, begin })
+  const carry = createNewerCarry({ tell, sessions, service, random, digest, keepAliveMs, lasting, begin })
   /** Whether what the server says of its own accord reaches the caller. */
   const hears = (caller: Caller): boolean => lasting && caller.owner !== ''
 

@@ -1,5 +1,5 @@
 // Sessions of clients of 2025 and before whose server has none: what the client said of itself, kept sealed for its person and client alone.
-import { digest, encodeBase64url } from '../kit/bytes.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Rpc } from '../mcp/rpc.ts'
@@ -88,14 +88,14 @@ const createRemembered = (): Shelf => {
   }
 }
 
-export const createOlderSessions = (runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>): OlderSessions => {
+export const createOlderSessions = (runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>): OlderSessions => {
   const [kept, remembered] = [createKept(runtime), createRemembered()]
   const shelfOf = (owner: string): Shelf => (owner === '' ? remembered : kept)
-  const nameOf = async (id: string, owner: string): Promise<string> => `${await digest(owner)}:${await digest(id)}`
+  const nameOf = (id: string, owner: string): string => `${runtime.digest(owner)}:${runtime.digest(id)}`
   const unknown = (why: string): Refusal => new Refusal('session.unknown', why)
 
   const change: OlderSessions['change'] = async (id, owner, make) => {
-    const [shelf, name] = [shelfOf(owner), await nameOf(id, owner)]
+    const [shelf, name] = [shelfOf(owner), nameOf(id, owner)]
     for (let tries = 0; tries < 8; tries++) {
       const found = await shelf.read(name)
       if (!found) throw unknown('ended meanwhile')
@@ -111,18 +111,18 @@ export const createOlderSessions = (runtime: Pick<Runtime, 'now' | 'random' | 's
       const { owner } = session
       const shelf = shelfOf(owner)
       // Some more than that may be there, where several began at the same moment.
-      const own = [...(await shelf.list(await digest(owner), 2 * mostEach))].sort((a, b) => b.value.writtenAt - a.value.writtenAt)
+      const own = [...(await shelf.list(runtime.digest(owner), 2 * mostEach))].sort((a, b) => b.value.writtenAt - a.value.writtenAt)
       for (const { name } of own.slice(mostEach - 1)) await shelf.remove(name)
       const id = prefix + encodeBase64url(runtime.random(32))
-      await shelf.write(await nameOf(id, owner), { ...session, writtenAt: runtime.now() })
+      await shelf.write(nameOf(id, owner), { ...session, writtenAt: runtime.now() })
       return id
     },
     async find(id, owner) {
-      const found = await shelfOf(owner).read(await nameOf(id, owner))
+      const found = await shelfOf(owner).read(nameOf(id, owner))
       // The name holds the owner, so somebody else's is not found.
       if (!found || found.value.owner !== owner) throw unknown('never begun here by this caller, or ended')
       return runtime.now() - found.value.writtenAt > slideMs ? change(id, owner, () => ({})) : found.value
     },
-    end: async (id, owner) => void (await shelfOf(owner).remove(await nameOf(id, owner))),
+    end: async (id, owner) => void (await shelfOf(owner).remove(nameOf(id, owner))),
   }
 }

@@ -13,7 +13,7 @@ import { createQuestions } from './era-questions.ts'
 import { createEraTools } from './era-tools.ts'
 
 export interface OlderDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
   readonly tell: Tell
   readonly service: string
   readonly keepAliveMs: number

@@ -1,5 +1,4 @@
 // Sessions that the gateway keeps at servers of 2025 and before for clients that have none: one for a person by one client and what it can be asked, and nobody else's.
-import { digest } from '../kit/bytes.ts'
 import { createOnce } from '../kit/once.ts'
 import { createRecords, type Records } from '../kit/records.ts'
 import type { Mirror } from '../mcp/mirrors.ts'
@@ -35,7 +34,7 @@ export interface FarSessions {
 }
 
 export interface FarSessionsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
   readonly tell: Tell
   /** Id of the service. */
   readonly service: string
@@ -143,7 +142,7 @@ export const createFarSessions = (deps: FarSessionsDeps): FarSessions => {
   })
 
   /** Another address is another server. */
-  const keyOf = ({ owner, url }: Caller, capabilities: Rpc): Promise<string> => digest(JSON.stringify([service, url, owner, capabilities]))
+  const keyOf = ({ owner, url }: Caller, capabilities: Rpc): string => runtime.digest(JSON.stringify([service, url, owner, capabilities]))
 
 
   const begin = async (key: string, caller: Caller, client: Rpc, capabilities: Rpc): Promise<Open | Response | undefined> => {
@@ -168,7 +167,7 @@ export const createFarSessions = (deps: FarSessionsDeps): FarSessions => {
         const about = await introduce(tell, service, caller, { client, capabilities: {} })
         return about === undefined || about instanceof Response ? about : make(about, {}, caller)
       }
-      const key = await keyOf(caller, capabilities)
+      const key = keyOf(caller, capabilities)
       const found = shelf.open.get(key) ?? (await once(key, () => begin(key, caller, client, capabilities)))
       // Whoever shared the work shares its outcome, and a body is read once.
       return found === undefined || found instanceof Response ? found?.clone() : use(found, caller, now(), (about) => records.put(key, { about, usedAt: now() }, { ttlMs: idleMs }))

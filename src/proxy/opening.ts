@@ -12,7 +12,7 @@ import { createShown, type ShownDeps } from './shown.ts'
 import { callerKey, type TakeSlot } from './slots.ts'
 
 export interface OpeningDeps extends Omit<ShownDeps, 'runtime' | 'sessions'> {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys' | 'log' | 'digest'>
   /** Places of open streams, WebSockets among them. */
   readonly streamSlot: TakeSlot
   readonly callSlot: TakeSlot

@@ -1,6 +1,5 @@
 // The gateway's own `requestState` (2026-07-28, multi-round-trip requests): sealed for the person and the very request, valid for minutes, and carrying whatever state
 // the upstream's own round trip had, so that the retry goes on as if the gateway had never asked.
-import { digest } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Principal } from '../ports/people.ts'
@@ -56,13 +55,13 @@ const bad = (why: string, message: Json): Refusal => {
   return new Refusal('mcp.invalid', why, { say: 'requestState is not of this request, or too old. Make the call again without it.', rpcId: typeof id === 'string' || typeof id === 'number' ? id : null })
 }
 
-export const createRequestStates = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'keys'> }): RequestStates => {
+export const createRequestStates = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest'> }): RequestStates => {
   const contextOf = ({ person }: Principal, service: string): string => `request-state\n${service}\n${personKey(person)}`
-  const requestOf = (message: Json): Promise<string> => digest(canonicalRequest(message))
+  const requestOf = (message: Json): string => runtime.digest(canonicalRequest(message))
 
   return {
     async seal(message, principal, service) {
-      const sealed: Sealed = { request: await requestOf(message), until: runtime.now() + lifetimeMs, inner: only(paramsOf(message), roundTrip) }
+      const sealed: Sealed = { request: requestOf(message), until: runtime.now() + lifetimeMs, inner: only(paramsOf(message), roundTrip) }
       return prefix + (await runtime.keys.seal(JSON.stringify(sealed), contextOf(principal, service)))
     },
     async open(message, principal, service) {
@@ -72,7 +71,7 @@ export const createRequestStates = ({ runtime }: { readonly runtime: Pick<Runtim
       if (text === undefined) throw bad('not of this person', message)
       const { request, until, inner } = JSON.parse(text) as Sealed
       if (until < runtime.now()) throw bad('expired', message)
-      if (request !== (await requestOf(message))) throw bad('of another request', message)
+      if (request !== requestOf(message)) throw bad('of another request', message)
       const responses = params['inputResponses']
       const said = isObject(responses) ? responses[inputKey] : undefined
       const declined = isObject(said) && (said['action'] === 'decline' || said['action'] === 'cancel')

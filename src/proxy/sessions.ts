@@ -1,5 +1,4 @@
 // Whose session is it: `Mcp-Session-Id` of an upstream, bound to the person and client it was first told to (security best practices, session hijacking).
-import { encodeBase64url, sha256 } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { personKey } from '../kit/person-key.ts'
 import type { Principal } from '../ports/people.ts'
@@ -37,8 +36,8 @@ interface Bound {
 
 type Stored = Pick<Bound, 'key' | 'owner' | 'writtenAt'>
 
-export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<Runtime, 'now' | 'store'>; readonly record: Audit }): McpSessions => {
-  const { store, now } = runtime
+export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<Runtime, 'now' | 'store' | 'digest'>; readonly record: Audit }): McpSessions => {
+  const { store, now, digest } = runtime
   const memory = new Map<string, Bound>()
   const placeOf = (id: string, service: Service): string => `${service.id} ${id}`
   const remember = (place: string, stored: Stored, principal: Principal): void => {
@@ -46,9 +45,9 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
     if (memory.size >= remembered) memory.delete(memory.keys().next().value as string)
     memory.set(place, { ...stored, person: personKey(principal.person), client: principal.clientId })
   }
-  const keyOf = async (id: string, service: Service): Promise<string> => `mcp-session:${service.id}:${encodeBase64url(await sha256(id))}`
+  const keyOf = (id: string, service: Service): string => `mcp-session:${service.id}:${digest(id)}`
   // A digest, so that the record tells nobody who it was.
-  const ownerOf = async (principal: Principal): Promise<string> => encodeBase64url(await sha256(JSON.stringify([personKey(principal.person), principal.clientId])))
+  const ownerOf = (principal: Principal): string => digest(JSON.stringify([personKey(principal.person), principal.clientId]))
 
   /** Moves the expiry, unless the session was ended meanwhile. */
   const slide = async (place: string, { key, owner }: Stored, principal: Principal): Promise<void> => {
@@ -64,10 +63,10 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
   const checkStored = async (id: string, service: Service, principal: Principal): Promise<void> => {
     const place = placeOf(id, service)
     const known = memory.get(place)
-    const key = known?.key ?? (await keyOf(id, service))
+    const key = known?.key ?? (keyOf(id, service))
     const stored: Stored | undefined = known ?? (await store.get(key).then((entry) => entry && { key, owner: entry.value, writtenAt: 0 }))
     if (!stored) throw new Refusal('session.unknown', 'never given out here, or ended')
-    if (stored.owner !== (await ownerOf(principal))) {
+    if (stored.owner !== (ownerOf(principal))) {
       record({ event: 'session.foreign', service: service.id, person: personKey(principal.person), client: principal.clientId, session: key.slice(-43) })
       throw new Refusal('session.unknown', 'bound to somebody else')
     }
@@ -84,7 +83,7 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
     },
     async learn(id, service, principal) {
       if (!legal.test(id)) throw new Refusal('upstream.session', 'session id is not visible ASCII')
-      const [place, key, owner] = [placeOf(id, service), await keyOf(id, service), await ownerOf(principal)]
+      const [place, key, owner] = [placeOf(id, service), keyOf(id, service), ownerOf(principal)]
       if (memory.get(place)?.owner === owner) return
       const mark = await store.put(key, owner, { ttlMs: lifetimeMs, only: 'absent' })
       if (mark !== undefined) remember(place, { key, owner, writtenAt: now() }, principal)
@@ -92,7 +91,7 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
     },
     async forget(id, service) {
       memory.delete(placeOf(id, service))
-      await store.take(await keyOf(id, service))
+      await store.take(keyOf(id, service))
     },
   }
 }

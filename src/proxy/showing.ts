@@ -11,7 +11,7 @@ import type { Passed } from './passed.ts'
 import { createRequestStates, isOwnState } from './request-state.ts'
 
 export interface ShowingDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys' | 'log' | 'digest'>
   readonly cors: Cors
   /** Absent: nothing is ever shown. */
   readonly credentials?: Credentials | undefined

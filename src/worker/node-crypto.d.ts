@@ -1,5 +1,6 @@
-// The one function of nodejs_compat that the worker door uses, so that its type check knows nothing else of Node.
+// What the Worker uses of nodejs_compat, so that its type check knows nothing else of Node.
 declare module 'node:crypto' {
+  export function hash(algorithm: 'sha256', text: string, encoding: 'base64url'): string
   export function scrypt(
     password: Uint8Array,
     salt: Uint8Array,

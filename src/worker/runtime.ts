@@ -6,7 +6,7 @@ import type { Environment } from './environment.ts'
 import { behindRateLimit } from './rate-limit.ts'
 import { createCache } from './kv.ts'
 import { createLog } from './log.ts'
-import { openKeys } from './keys.ts'
+import { digest, openKeys } from './keys.ts'
 import { createLines } from './lines.ts'
 import { createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
@@ -41,6 +41,7 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
     cache: createCache(env.OAUTH_KV ?? env.SESSIONS, { log, now }),
     keys: await openKeys(config.session_secret, config, { random, store }),
     counts: behindRateLimit(env.SIGN_IN_RATE, store.counts),
+    digest,
     passwords: createPasswords({ now }),
     // An isolate has 128 MiB for everything, the code included.
     bodyBytes: 32 * 1024 * 1024,

@@ -93,7 +93,7 @@ describe.each(houses)('never %s', (_name, open) => {
 
   it('never lets an authorization server have the code of another, to which it forwarded the browser', async () => {
     const { client_id: id = '', redirect_uri: redirectUri = '' } = await honestClient()
-    expect(redirectUri).toBe(`${house.origin}${callbackPathOf(honest.origin)}`)
+    expect(redirectUri).toBe(`${house.origin}${await callbackPathOf(honest.origin)}`)
     for (const [service, thief] of [
       ['evil', evil],
       ['second', second],
@@ -107,7 +107,7 @@ describe.each(houses)('never %s', (_name, open) => {
     expect(honest.count('/token')).toBe(1)
     expect(
       String(house.log.findLast(({ fields }) => fields['refusal'] === 'connection.untrusted')?.fields['why']),
-    ).toContain(callbackPathOf(honest.origin))
+    ).toContain(await callbackPathOf(honest.origin))
   })
 
   it('never has a redirect URI that two authorization servers know it by', async () => {
@@ -117,7 +117,7 @@ describe.each(houses)('never %s', (_name, open) => {
       ({ asked }) => asked.findLast(({ path }) => path === '/authorize')?.fields['redirect_uri'],
     )
     expect(used).toEqual(
-      [honest, evil, second].map(({ origin }) => `${house.origin}${callbackPathOf(origin)}`),
+      await Promise.all([honest, evil, second].map(async ({ origin }) => `${house.origin}${await callbackPathOf(origin)}`)),
     )
     expect(new Set(used).size).toBe(3)
     for (const one of [evil, second]) one.asked.length = 0
@@ -150,7 +150,7 @@ describe.each(houses)('never %s', (_name, open) => {
   it('never sends anybody out whose answer would come to the address of another server', async () => {
     const page = await connect('evil_written', stopped)
     expect([page.status, evil.count('/authorize')]).toEqual([502, 0])
-    expect(page.body.replaceAll('<wbr>', '')).toContain(`${house.origin}${callbackPathOf(evil.origin)}`)
+    expect(page.body.replaceAll('<wbr>', '')).toContain(`${house.origin}${await callbackPathOf(evil.origin)}`)
     honest.script.strict = false
     const way = async (url: string): Promise<string> =>
       (await follow(url).catch(() => '')).replace('http://localhost:8080', house.origin)

@@ -135,7 +135,7 @@ describe.each(houses)('%s', (_name, open) => {
       const page = await connect()
       expect([page.status, far.count('/authorize')]).toEqual([502, 0])
       expect(page.body).toContain('The operator must register the gateway there')
-      expect(page.body.replaceAll('<wbr>', '')).toContain(`${house.origin}${callbackPathOf(far.origin)}`)
+      expect(page.body.replaceAll('<wbr>', '')).toContain(`${house.origin}${await callbackPathOf(far.origin)}`)
     })
     it('at one address for answers, whichever service and person, and no other authorization server', async () => {
       for (const service of ['auto', 'named', 'known']) await connect(service)
@@ -144,7 +144,7 @@ describe.each(houses)('%s', (_name, open) => {
         new Set(
           far.asked.filter(({ path }) => path === '/authorize').map(({ fields }) => fields['redirect_uri']),
         ),
-      ).toEqual(new Set([`${house.origin}${callbackPathOf(far.origin)}`]))
+      ).toEqual(new Set([`${house.origin}${await callbackPathOf(far.origin)}`]))
     })
   })
 
@@ -181,7 +181,7 @@ describe.each(houses)('%s', (_name, open) => {
   })
 
   it('the gateway publishes what it is as a client, for each authorization server apart', async () => {
-    const id = callbackId(far.origin)
+    const id = await callbackId(far.origin)
     for (const [path, back] of [
       [`/oauth/client-metadata/${id}.json`, `/connect/callback/${id}`],
       ['/oauth/client-metadata.json', '/connect/callback'],

@@ -70,7 +70,7 @@ describe.each(houses)('%s', (_name, open) => {
       response_type: 'code',
       code_challenge_method: 'S256',
       resource: far.url,
-      redirect_uri: `${house.origin}${callbackPathOf(far.origin)}`,
+      redirect_uri: `${house.origin}${await callbackPathOf(far.origin)}`,
     })
     expect(asked?.['state']).toMatch(/^up_[\w-]{43}$/)
     expect(far.asked.find(({ path, fields }) => path === '/token' && fields['grant_type'] === 'authorization_code')?.fields).toMatchObject({ resource: far.url })

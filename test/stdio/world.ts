@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
+import { digest } from '../../src/node/keys.ts'
 import { type Bridge, type BridgeOptions, createBridge } from '../../src/bridge/bridge.ts'
 import { Refusal, rpcErrorText } from '../../src/kit/refusal.ts'
 import { createNodeSpawn, type NodeSpawn } from '../../src/node/spawn.ts'
@@ -182,6 +183,7 @@ export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, sp
       spawn: spawn ?? processes.spawn,
       now: () => Date.now() + ahead,
       random: (n) => randomFillSync(new Uint8Array(n)),
+      digest,
       log: (level, event, fields = {}) => void log.push({ level, event, fields }),
       about: { version: '0.0.0-test' },
     },

@@ -182,9 +182,9 @@ describe('what is allowed with a word of warning', () => {
   })
 })
 
+const one = await callbackPathOf('https://one.example')
+const two = await callbackPathOf('https://two.example')
 describe('redirect URIs at upstreams', () => {
-  const one = callbackPathOf('https://one.example')
-  const two = callbackPathOf('https://two.example')
   const service = (id: string, issuer: string, more = '') =>
     `  ${id}: { url: "https://${id}.example/mcp", upstream_auth: { issuer: "${issuer}", client_id: x${more} } }\n`
   const at = (uri: string) => `, redirect_uri: "${uri}"`

@@ -7,6 +7,7 @@ import { createWallet, type Held } from '../../src/connections/wallet.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Store } from '../../src/ports/store.ts'
+import { digest } from '../../src/node/keys.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { ana, random } from './oauth-world.ts'
 
@@ -23,14 +24,14 @@ const createScene = async (ask: AskAnew, options: { readonly store?: (store: Sto
   const memory = createMemoryStore({ now: () => clock.now })
   const logged: string[] = []
   const processAt = (store: Store) => {
-    const runtime = { now: () => clock.now, defer: (work: Promise<unknown>) => void work.catch(() => undefined), log: (_level: string, event: string) => void logged.push(event), store, keys }
+    const runtime = { now: () => clock.now, digest, defer: (work: Promise<unknown>) => void work.catch(() => undefined), log: (_level: string, event: string) => void logged.push(event), store, keys }
     const accounts = createAccountStore({ runtime })
     const renewals = createRenewals({ runtime, accounts, ask, discard: options.discard ?? (() => Promise.resolve()) })
     return { accounts, renewals, wallet: createWallet({ runtime, accounts, renewals }) }
   }
   const first = processAt(options.store?.(memory) ?? memory)
   const second = processAt(memory)
-  const id = await second.accounts.idOf(ana, 'far')
+  const id = second.accounts.idOf(ana, 'far')
   const refresh = 'refresh' in options ? options.refresh : 'refresh-0'
   const account: Account = {
     name: 'default', issuer: 'https://as.test', tokenEndpoint: 'https://as.test/token', clientId: 'c', method: 'none', asked: [], granted: [], connectedAt: clock.now,
@@ -239,10 +240,10 @@ describe('what lies in the store', () => {
     const account = (await second.accounts.read(id))?.accounts.list[0] as Account
     expect(await second.accounts.open(id, account)).toMatchObject({ access: 'access-0' })
     for (const other of [{ ...account, issuer: 'https://evil.test' }, { ...account, name: 'other' }]) expect(await second.accounts.open(id, other)).toBeUndefined()
-    expect(await second.accounts.open(await second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'), account)).toBeUndefined()
-    expect(await second.accounts.open(await second.accounts.idOf(ana, 'near'), account)).toBeUndefined()
+    expect(await second.accounts.open(second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'), account)).toBeUndefined()
+    expect(await second.accounts.open(second.accounts.idOf(ana, 'near'), account)).toBeUndefined()
     const [row] = rows
-    await memory.put(`connection:${await second.accounts.idOf({ ...ana, subject: 'bob' }, 'far')}`, row?.value ?? '')
-    await expect(second.accounts.read(await second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'))).rejects.toMatchObject({ code: 'storage.sealed' })
+    await memory.put(`connection:${second.accounts.idOf({ ...ana, subject: 'bob' }, 'far')}`, row?.value ?? '')
+    await expect(second.accounts.read(second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'))).rejects.toMatchObject({ code: 'storage.sealed' })
   })
 })

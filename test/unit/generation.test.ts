@@ -2,11 +2,12 @@
 import { describe, expect, it } from 'vitest'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { generationOf } from '../../src/generation.ts'
+import { digest } from '../../src/node/keys.ts'
 
 type Written = NonNullable<ConfigInput['mcp_services']>[string]
 const of = (service: Written, addedAt?: number): string => {
   const { mcp_services: all } = configSchema.parse({ mcp_services: { it: service } })
-  return generationOf(all['it'] as NonNullable<(typeof all)['it']>, addedAt)
+  return generationOf(digest, all['it'] as NonNullable<(typeof all)['it']>, addedAt)
 }
 const same: readonly (readonly [string, Written, Written])[] = [
   ['a new key in the query', { url: 'https://a.example/mcp?key=1' }, { url: 'https://a.example/mcp?key=2' }],

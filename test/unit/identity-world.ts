@@ -1,5 +1,6 @@
 // The identity room alone: memory store, a clock that is a number, and a browser that is a cookie jar.
 import type { RefusalCode } from '../../src/kit/refusal.ts'
+import { digest } from '../../src/node/keys.ts'
 import type { Counted, DescribeFlow, Guess } from '../../src/ports/rooms.ts'
 import type { Outbound, Passwords, Runtime } from '../../src/ports/runtime.ts'
 import { createPages } from '../../src/pages/pages.ts'
@@ -60,6 +61,7 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
   const store = createMemoryStore({ now })
   const runtime: Runtime = {
     now,
+    digest,
     random,
     outbound: unreachable,
     lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) } },

@@ -29,7 +29,7 @@ export const authorizeQuery = async (client: Pick<Registered, 'id' | 'redirectUr
     client_id: client.id,
     redirect_uri: client.redirectUri,
     state: 's-1',
-    code_challenge: await challengeOf(verifier),
+    code_challenge: challengeOf(verifier),
     code_challenge_method: 'S256',
     ...more,
   }

@@ -2,7 +2,7 @@
 import { createDirectory } from '../../src/proxy/locate.ts'
 import { createPages } from '../../src/pages/pages.ts'
 import { configSchema, type ConfigInput } from '../../src/config/schema.ts'
-import { digest, encodeBase64url } from '../../src/kit/bytes.ts'
+import { encodeBase64url } from '../../src/kit/bytes.ts'
 import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { createAuthorize } from '../../src/oauth/authorize.ts'
@@ -21,6 +21,7 @@ import { createRevoke } from '../../src/oauth/revoke.ts'
 import { createSigner } from '../../src/oauth/signing-keys.ts'
 import { createToken } from '../../src/oauth/token.ts'
 import { createTokens } from '../../src/oauth/tokens.ts'
+import { digest } from '../../src/node/keys.ts'
 import type { Person } from '../../src/ports/people.ts'
 import type { Handler, Limit, Session } from '../../src/ports/rooms.ts'
 import type { Outbound, Runtime } from '../../src/ports/runtime.ts'
@@ -109,6 +110,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   const store = (makeStore ?? ((time) => createMemoryStore({ now: time })))(now)
   const runtime: Runtime = {
     now,
+    digest,
     random,
     outbound: web.outbound,
     defer: () => undefined,
@@ -143,8 +145,8 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     consentPage: consent.page,
     decide: consent.decide,
     token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
-    revoke: createRevoke({ clients, grants, tokens, limit, record }),
-    introspect: createIntrospect({ directory, clients, grants, tokens, limit }),
+    revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
+    introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
   }
   const guard = createGuard({ runtime, directory, signer, grants })
   return { config, clock, runtime, store, web, events, directory, who, signIn, signer, clients, grants, tokens, flows, consent, handlers, guard }
@@ -180,5 +182,5 @@ export const postJson = (path: string, body: unknown, headers: Record<string, st
   new Request(new URL(path, origin), { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: typeof body === 'string' ? body : JSON.stringify(body) })
 
 export const verifier = 'v'.repeat(43)
-export const challengeOf = (text: string): Promise<string> => digest(text)
+export const challengeOf = (text: string): string => digest(text)
 export const nonce = (): string => encodeBase64url(random(12))

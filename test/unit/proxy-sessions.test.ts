@@ -7,6 +7,7 @@ import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createMcpSessions } from '../../src/proxy/sessions.ts'
 import { createSlots } from '../../src/proxy/slots.ts'
+import { digest } from '../../src/node/keys.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 
 const hour = 3_600_000
@@ -17,7 +18,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> => work.then(() => 'pas
 let time = 0
 let store: Store
 let events: AuditEvent[]
-const open = () => createMcpSessions({ runtime: { now: () => time, store }, record: (event) => void events.push(event) })
+const open = () => createMcpSessions({ runtime: { now: () => time, digest, store }, record: (event) => void events.push(event) })
 
 beforeEach(() => {
   time = 1_000_000

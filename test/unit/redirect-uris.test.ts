@@ -3,18 +3,20 @@ import { describe, expect, it } from 'vitest'
 import { createEnrolments } from '../../src/connections/enrol.ts'
 import { silent, type Upstream } from '../../src/connections/upstream.ts'
 import { createWeb } from '../../src/connections/web.ts'
-import { digest, utf8 } from '../../src/kit/bytes.ts'
+import { utf8 } from '../../src/kit/bytes.ts'
 import { callbackPathOf, isCallbackOf, shareCallback } from '../../src/kit/callback-path.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { createRecords } from '../../src/kit/records.ts'
+import { digest } from '../../src/node/keys.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { random } from './oauth-world.ts'
 
 const gateway = 'https://gw.test'
+const pathOf = { as: await callbackPathOf('https://as.test'), evil: await callbackPathOf('https://evil.test') }
 
 describe('the path of an authorization server', () => {
-  it('is the same for every spelling of its issuer, and another for every other', () => {
-    const paths = ['https://as.test', 'https://as.test/', 'HTTPS://AS.test:443'].map(callbackPathOf)
+  it('is the same for every spelling of its issuer, and another for every other', async () => {
+    const paths = await Promise.all(['https://as.test', 'https://as.test/', 'HTTPS://AS.test:443'].map(callbackPathOf))
     expect(new Set(paths)).toEqual(new Set([expect.stringMatching(/^\/connect\/callback\/[\w-]{22}$/)]))
     const others = [
       'https://as.test/tenant',
@@ -22,22 +24,22 @@ describe('the path of an authorization server', () => {
       'https://as.test:8443',
       'http://as.test',
     ]
-    expect(new Set([...paths, ...others.map(callbackPathOf)]).size).toBe(5)
+    expect(new Set([...paths, ...(await Promise.all(others.map(callbackPathOf)))]).size).toBe(5)
   })
 
-  const own = `${gateway}${callbackPathOf('https://as.test')}`
+  const own = `${gateway}${pathOf.as}`
   it.each([
-    [own, callbackPathOf('https://as.test'), true],
-    [own, callbackPathOf('https://evil.test'), false],
+    [own, pathOf.as, true],
+    [own, pathOf.evil, false],
     [own, '/connect/callback', false],
     [own, '/oauth/callback', false],
     [`${gateway}/oauth/callback`, '/oauth/callback', true],
     [`${gateway}/oauth/callback`, '/connect/callback', false],
     [`${gateway}/connect/callback`, '/oauth/callback', false],
-    [`${gateway}/connect/callback`, callbackPathOf('https://as.test'), false],
+    [`${gateway}/connect/callback`, pathOf.as, false],
     // Another address in front, which a proxy maps to one of these.
     ['https://login.example/back', '/oauth/callback', true],
-    ['https://login.example/back', callbackPathOf('https://as.test'), false],
+    ['https://login.example/back', pathOf.as, false],
   ])('%s takes an answer at %s: %s', (redirectUri, path, takes) => {
     expect(isCallbackOf(redirectUri, path)).toBe(takes)
   })
@@ -83,6 +85,7 @@ describe('registrations', () => {
     const now = () => 1_000_000_000_000
     const runtime = {
       now,
+      digest,
       outbound,
       store: createMemoryStore({ now }),
       keys: await createKeyRing([random(32)], random),
@@ -90,7 +93,7 @@ describe('registrations', () => {
       defer: (work: Promise<unknown>) => void work.catch(() => undefined),
     }
     const old = { clientId: 'old', method: 'none', redirectUri: `${gateway}/connect/callback` }
-    const id = await digest(JSON.stringify([as.issuer, upstream.id]))
+    const id = digest(JSON.stringify([as.issuer, upstream.id]))
     await createRecords<typeof old>(runtime, 'upstream-client:').put(id, old, { only: 'absent' })
     const enrolments = createEnrolments({ runtime, issuer: gateway, services: () => [] })
     const web = createWeb(runtime, upstream)
@@ -98,17 +101,17 @@ describe('registrations', () => {
       expect(await enrolments.at(as, upstream, undefined, web)).toEqual({
         clientId: 'client-1',
         method: 'none',
-        redirectUri: `${gateway}${callbackPathOf(as.issuer)}`,
+        redirectUri: `${gateway}${pathOf.as}`,
         how: 'registered',
       })
     expect(bodies.map(({ redirect_uris: uris }) => uris)).toEqual([
-      [`${gateway}${callbackPathOf(as.issuer)}`],
+      [`${gateway}${pathOf.as}`],
     ])
     const documents = { ...as, client_id_metadata_document_supported: true }
     expect(await enrolments.at(documents, upstream, undefined, web)).toEqual({
-      clientId: `${gateway}/oauth/client-metadata/${callbackPathOf(as.issuer).slice('/connect/callback/'.length)}.json`,
+      clientId: `${gateway}/oauth/client-metadata/${pathOf.as.slice('/connect/callback/'.length)}.json`,
       method: 'none',
-      redirectUri: `${gateway}${callbackPathOf(as.issuer)}`,
+      redirectUri: `${gateway}${pathOf.as}`,
       how: 'document',
     })
   })

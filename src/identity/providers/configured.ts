@@ -5,7 +5,7 @@ import type { IdentityProvider } from '../provider.ts'
 import { createOpenIdProvider } from './openid.ts'
 
 export interface ProvidersDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
   readonly config: Pick<Config, 'oauth_providers'>
   /** The public origin, no trailing slash. */
   readonly issuer: string

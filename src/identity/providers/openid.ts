@@ -1,7 +1,7 @@
 // Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, and an ID token whose signature is always checked.
 import * as oauth from 'oauth4webapi'
 import type { Config } from '../../config/schema.ts'
-import { digest, encodeBase64url } from '../../kit/bytes.ts'
+import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { ClientAuthMethod } from '../../ports/upstream-auth.ts'
@@ -13,7 +13,7 @@ import { barOf, type Claims, isEnough, personFrom, type Told, unverifiedWords } 
 export type OpenIdSettings = Config['oauth_providers'][string] & { readonly issuer: string }
 
 export interface OpenIdDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
   readonly id: string
   readonly settings: OpenIdSettings
   /** The one callback of this gateway. */
@@ -76,6 +76,7 @@ const completed = async (as: oauth.AuthorizationServer, client: oauth.Client, { 
 const tokensOf = ({ access_token: accessToken, refresh_token: refreshToken, expires_in: expiresIn, scope }: oauth.TokenEndpointResponse) => ({ accessToken, refreshToken, expiresIn, scope })
 
 interface Query {
+  readonly challenge: string
   readonly settings: OpenIdSettings
   readonly redirectUri: string
   readonly state: string
@@ -84,7 +85,7 @@ interface Query {
 }
 
 /** The authorization request. The operator's own parameters come first: they may add, never replace. */
-const authorizationQuery = async ({ settings, redirectUri, state, trip, prompt }: Query): Promise<Record<string, string>> => ({
+const authorizationQuery = ({ settings, redirectUri, state, trip, challenge, prompt }: Query): Record<string, string> => ({
   ...settings.extra_params,
   ...(prompt === undefined ? {} : { prompt }),
   response_type: 'code',
@@ -93,7 +94,7 @@ const authorizationQuery = async ({ settings, redirectUri, state, trip, prompt }
   scope: settings.scopes.join(' '),
   state,
   nonce: trip.nonce,
-  code_challenge: await digest(trip.verifier),
+  code_challenge: challenge,
   code_challenge_method: 'S256',
 })
 
@@ -111,7 +112,7 @@ export const createOpenIdProvider = ({ runtime, id, settings, redirectUri }: Ope
         const as = await metadata.get(through())
         const url = browserUrl(as.authorization_endpoint, settings.issuer)
         const trip = { nonce: secret(), verifier: secret() }
-        const query = await authorizationQuery({ settings, redirectUri, state, trip, prompt: again && promptFor(again, as) })
+        const query = authorizationQuery({ settings, redirectUri, state, trip, challenge: runtime.digest(trip.verifier), prompt: again && promptFor(again, as) })
         for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
         return { url: url.href, trip }
       } catch (thrown) {
