@@ -13,14 +13,13 @@ export const proofs: Readonly<Record<string, Proof>> = {
   'conformance': {
     file: 'conformance.ts',
     needs: 'tools',
-    shows:
-      'The MCP conformance suite passes through the gateway exactly as it does directly, check by check.',
+    shows: 'The MCP conformance suite passes through the gateway as it does directly, check by check.',
   },
   'conformance:stdio': {
     file: 'conformance.ts',
     args: ['--stdio'],
     needs: 'tools',
-    shows: 'The same suite passes when the server behind the gateway is a command.',
+    shows: 'The same suite passes with a stdio server behind the gateway.',
   },
   'conformance:client': {
     file: 'conformance-client.ts',
@@ -36,7 +35,7 @@ export const proofs: Readonly<Record<string, Proof>> = {
   'servers': {
     file: 'servers.ts',
     needs: 'tools',
-    shows: 'Five published servers that are commands are downloaded, isolated and called.',
+    shows: 'Five published stdio servers are downloaded, isolated and called.',
   },
   'transports': {
     file: 'transports.ts',
@@ -68,7 +67,7 @@ export const proofs: Readonly<Record<string, Proof>> = {
   'slowloris': {
     file: 'slowloris.ts',
     needs: 'test',
-    shows: 'Good callers are served beside two thousand connections that send next to nothing.',
+    shows: 'Clients are served while two thousand connections send next to nothing.',
   },
   'streams': {
     file: 'streams.ts',
