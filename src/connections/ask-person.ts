@@ -29,9 +29,9 @@ export const createAskPerson = ({ runtime, issuer }: { readonly runtime: Pick<Ru
   const connecting = async (upstream: Upstream, person: Person, say: string, why: string): Promise<Refusal> =>
     refusal(upstream, `${issuer}${connectPath(upstream.id)}?for=${await ownerMark(runtime, person, upstream.id)}`, say, why)
   return {
-    connect: (upstream, person) => connecting(upstream, person, `${upstream.name} asks for an account of yours there, and none is connected.`, 'no account'),
-    connectAgain: (upstream, person, why) => connecting(upstream, person, `${upstream.name} no longer accepts the account that you connected.`, why),
-    permit: (upstream, person, scopes) => connecting(upstream, person, `${upstream.name} asks for a further permission: ${scopes.join(' ')}.`, `scope ${scopes.join(' ')}`),
-    signInAgain: (upstream, person, why) => refusal(upstream, `${issuer}/login?prompt=login`, `${upstream.name} needs a fresh sign-in of yours.`, `no token of ${person.provider}: ${why}`),
+    connect: (upstream, person) => connecting(upstream, person, `${upstream.name} requires an account, and none is connected.`, 'no account'),
+    connectAgain: (upstream, person, why) => connecting(upstream, person, `${upstream.name} no longer accepts your connected account.`, why),
+    permit: (upstream, person, scopes) => connecting(upstream, person, `${upstream.name} requires another permission: ${scopes.join(' ')}.`, `scope ${scopes.join(' ')}`),
+    signInAgain: (upstream, person, why) => refusal(upstream, `${issuer}/login?prompt=login`, `${upstream.name} requires you to sign in again.`, `no token of ${person.provider}: ${why}`),
   }
 }

@@ -85,7 +85,7 @@ const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'account
       throw new Refusal(
         'upstream.credential',
         `${upstream.id}: a fresh token was refused below the endpoint`,
-        { say: 'The MCP server does not accept your account at this address.' },
+        { say: 'The MCP server does not accept your account at its current URL.' },
       )
     await accounts.change(id, (current) => {
       const same = accountIn(current, account.name)

@@ -64,7 +64,7 @@ export const signInRefusal = (thrown: unknown, upstream: Upstream, step: Step, m
     return unreachable(upstream, why)
   const facts: Facts = [
     ...(more ?? []),
-    { name: 'Answer', value: `${thrown.status} ${error?.slice(0, 60) ?? ''}`.trim() },
+    { name: 'Response', value: `${thrown.status} ${error?.slice(0, 60) ?? ''}`.trim() },
   ]
   if (turnedAway(thrown, step)) return enrolmentRefusal(upstream, why, facts)
   if (error === undefined) return unreachable(upstream, why)

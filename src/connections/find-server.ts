@@ -14,7 +14,7 @@ interface Way extends Discovered {
 /** A server that answers everybody, and says nothing of signing in. */
 const noAccount = ({ id, name }: Upstream): Refusal =>
   new Refusal('connection.unknown', `${id} asks for no account`, {
-    say: `${name} asks nobody for an account, so there is none to connect.`,
+    say: `${name} does not require an account.`,
   })
 
 /** Throws `connection.*`, and `upstream.credential` where nobody but the operator can help. */

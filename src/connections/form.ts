@@ -19,7 +19,7 @@ export const readOwnForm = async (request: Request, session: Session, origins: r
 export const accountName = (text: string | undefined): string => {
   const name = (text ?? '').trim()
   if (name === '') return 'default'
-  if (name.length > 60 || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) throw new Refusal('request.malformed', 'account name', { say: 'The name of an account has at most 60 characters.' })
+  if (name.length > 60 || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) throw new Refusal('request.malformed', 'account name', { say: 'An account label has at most 60 characters and no control characters.' })
   return name
 }
 

@@ -34,7 +34,7 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
     const browser = await browsers.id(request)
     if (browser !== undefined && sameText(browser, trip.browser)) return
     record({ event: 'callback.other-browser', reason: 'callback_browser_mismatch', provider: trip.provider, ip, request_id: requestId })
-    throw new Refusal('login.other-browser', 'callback_browser_mismatch', { about: { provider: trip.provider }, page: signInAgain({}, 'Sign in in this browser') })
+    throw new Refusal('login.other-browser', 'callback_browser_mismatch', { about: { provider: trip.provider }, page: signInAgain({}, 'Sign in with this browser') })
   }
 
   return {
@@ -79,7 +79,7 @@ const notAllowed = (account: string, { why, hint }: Bar, aim: Aim): Refusal =>
     page: {
       facts: [
         { name: 'Account', value: account },
-        { name: 'Who is admitted', value: hint },
+        { name: 'Allowed accounts', value: hint },
       ],
       onward: { label: 'Use another account', href: loginPath({ ...aim, again: 'switch' }) },
     },

@@ -99,7 +99,7 @@ export const authorizeChecks = ({ clients, directory, find }: AuthorizeChecksDep
     const redirectUri = sent ?? (redirectUris.length === 1 ? redirectUris[0] : undefined)
     if (redirectUri === undefined || !redirectUris.some((registered) => redirectMatches(registered, redirectUri))) {
       const asked = sent === undefined ? '(none)' : withoutQuery(sent)
-      const facts = [{ name: 'Client', value: id }, ...redirectUris.map((value) => ({ name: 'Registered', value })), { name: 'Asked for', value: asked }]
+      const facts = [{ name: 'Client', value: id }, ...redirectUris.map((value) => ({ name: 'Registered', value })), { name: 'Requested', value: asked }]
       throw new Refusal('redirect.mismatch', `${id}: ${asked}`, { page: { facts } })
     }
     draft.redirectUri = redirectUri

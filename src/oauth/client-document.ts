@@ -54,16 +54,16 @@ const judge = (text: string, url: string): { readonly metadata: ClientMetadata; 
 }
 
 const say = {
-  bad: 'The app names a metadata document as its identity, and that document cannot be used. The maker of the app must repair it.',
-  gone: 'The app names a metadata document as its identity, and there is none at that address. The maker of the app must repair it.',
+  bad: "The client metadata document of the app is invalid. The app's developer must fix it.",
+  gone: "The client metadata document of the app was not found. The app's developer must fix it.",
 } as const
 
 /** What the gateway could not reach, and why, as far as a stranger may know: no address, no software. */
 const sayUnreachable = (url: string, why: string): string => {
   const { host } = new URL(url)
   const status = /\bstatus (\d{3})$/.exec(why)?.[1]
-  const cause = status === undefined ? networkCause(why) : `it answered with status ${status}`
-  return `The app names a metadata document at ${host} as its identity, and this gateway could not fetch it${cause === undefined ? '' : `: ${cause}`}.`
+  const cause = status === undefined ? networkCause(why) : `it responded with status ${status}`
+  return `The client metadata document of the app at ${host} could not be fetched${cause === undefined ? '' : `: ${cause}`}.`
 }
 
 const refuse = (url: string, leg: Leg, { kind, why }: NonNullable<Remote['failure']>): Refusal => {

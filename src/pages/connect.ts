@@ -53,8 +53,8 @@ ${mcpUrl(service)}
 ${alone ? cards(service, reachable) : html`<details><summary>Connect a client</summary>${cards(service, reachable)}</details>`}
 </section>`
 
-const nothingYet = html`<section class="card stack"><h2>No MCP server yet</h2>
-<p>An administrator can add one. Run this command on the gateway’s host, with a name and the server’s URL:</p>
+const nothingYet = html`<section class="card stack"><h2>No services yet</h2>
+<p>To add an MCP server, an administrator runs this command on the gateway’s host, with a name and the server’s URL:</p>
 ${copyable('postern services add demo https://mcp.example.com/mcp', 'command')}
 <p class="muted">The service appears here without a restart. It can also be added under <code>mcp_services</code> in the configuration.</p></section>`
 

@@ -63,7 +63,7 @@ const since = ({ again, scopes }: ConsentView): string | undefined => {
 }
 
 const duration = ({ staysMs, accessMs }: ConsentView): string => {
-  if (staysMs !== undefined) return `Until it goes unused for ${inWords(staysMs)}.`
+  if (staysMs !== undefined) return `Until it goes unused for ${inWords(staysMs)}`
   if (accessMs !== undefined) return `For ${inWords(accessMs)}. Then the app has to ask again.`
   return 'For a short time. Then the app has to ask again.'
 }

@@ -6,10 +6,10 @@ import { page, withCode, type Gateway } from './shell.ts'
 import { ownPath, readAddress, readText } from './untrusted.ts'
 
 const actors: Readonly<Record<Actor, string>> = {
-  you: 'You can fix this',
-  app: 'The app has to be fixed or set up again',
-  admin: 'The administrator of this gateway has to act',
-  nobody: 'Nobody has to act: it usually passes by itself',
+  you: 'What you can do',
+  app: 'The app’s developer needs to fix this',
+  admin: 'Contact your administrator',
+  nobody: 'Temporary problem, try again',
 }
 
 const dots = { ok: okIcon, failed: failedIcon, unreached: unreachedIcon }
@@ -47,7 +47,7 @@ const factList = (facts: ProblemView['facts']): Drawable => {
   // The last fact is the one at fault; of a long list before it a part will do.
   const shown = [...facts.slice(0, -1).slice(0, 11), ...facts.slice(-1)].map(({ name, value }) => ({ name: readText(name, 60), value: factValue(value) }))
   const registered = shown.filter(({ name }) => name === 'Registered').map(({ value }) => value)
-  return html`<dl class="facts">${shown.map(({ name, value }) => html`<div><dt>${name}</dt><dd><code>${name === 'Asked for' ? marked(value, registered) : value}</code></dd></div>`)}</dl>`
+  return html`<dl class="facts">${shown.map(({ name, value }) => html`<div><dt>${name}</dt><dd><code>${name === 'Requested' ? marked(value, registered) : value}</code></dd></div>`)}</dl>`
 }
 
 const recipeList = (recipes: ProblemView['recipes']): Drawable =>
@@ -60,8 +60,8 @@ const recipeList = (recipes: ProblemView['recipes']): Drawable =>
 /** Nobody has vouched for this app, so its host is shown beside the name it gave itself. */
 const clientLink = (client: ProblemView['client']): Drawable =>
   client &&
-  html`<p class="muted">Nobody has approved this app here yet, so this page does not send you to it by itself.</p>
-<p><a href="${client.href}" rel="noreferrer">Go back to ${readText(client.name, 80)} (${readText(client.host, 120)})</a></p>`
+  html`<p class="muted">You have not approved this app yet, so you are not redirected to it automatically.</p>
+<p><a href="${client.href}" rel="noreferrer">Return to ${readText(client.name, 80)} (${readText(client.host, 120)})</a></p>`
 
 export const problemPage = (gateway: Gateway, view: ProblemView): Response => {
   const body = html`<div class="card stack">
@@ -76,7 +76,7 @@ ${recipeList(view.recipes)}
 ${view.onward && html`<a class="button primary" href="${ownPath(view.onward.href)}">${view.onward.label}</a>`}
 ${clientLink(view.client)}
 ${view.instead && html`<p><a href="${ownPath(view.instead.href)}">${view.instead.label}</a></p>`}
-<p class="muted small">If you ask for help, give this: <code class="id">${view.code} · ${view.requestId}</code></p>
+<div class="tight"><p class="muted small">Reference for support</p><code class="copy" data-what="reference">${view.code} · ${view.requestId}</code></div>
 </div>`
   return page(gateway, { title: view.title, width: 'middle', body, status: view.status })
 }

@@ -45,7 +45,7 @@ svg { display: block; flex: none; }
 .brand { display: inline-flex; align-items: center; gap: 8px; font-weight: 600; font-size: 14px; color: var(--text); text-decoration: none; }
 .brand svg { width: 20px; height: 20px; color: var(--primary); }
 .top .host { color: var(--muted); font: 13px/1.5 var(--mono); overflow-wrap: anywhere; text-align: end; }
-main { width: 100%; margin: 8px auto 0; padding: 0 16px; flex: 1 0 auto; }
+main { width: 100%; margin: 8px auto 0; padding: 0 16px 16px; flex: 1 0 auto; }
 .narrow { max-width: 432px; } .middle { max-width: 648px; } .wide { max-width: 992px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 24px; }
 .foot { padding: 12px 24px 16px; color: var(--muted); font-size: 13px; text-align: center; }
@@ -89,7 +89,7 @@ input:focus-visible { outline-offset: 0; border-color: var(--primary); }
 .tile.service { background: var(--primary); color: var(--on-primary); }
 .tile.round { border-radius: 50%; background: var(--sunk); color: var(--muted); font-size: 14px; }
 .head { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; }
-.rows > div { display: grid; grid-template-columns: 112px minmax(0, 1fr); gap: 4px 16px; padding: 8px 0; border-top: 1px solid var(--line); }
+.rows > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 4px 16px; padding: 8px 0; border-top: 1px solid var(--line); }
 .rows > div:last-child { border-bottom: 1px solid var(--line); }
 .rows dt { color: var(--muted); font-size: 13px; line-height: 24px; }
 .rows dd { font-size: 14px; line-height: 20px; padding: 2px 0; min-width: 0; }
@@ -143,7 +143,7 @@ time { white-space: nowrap; }
 
 @media (max-width: 560px) {
   .top, .foot { padding-inline: 12px; }
-  main { padding: 0 12px; margin-top: 0; }
+  main { padding: 0 12px 12px; margin-top: 0; }
   .card { padding: 16px; }
   h1 { font-size: 20px; }
   .stack > * + * { margin-top: 12px; }

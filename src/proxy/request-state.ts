@@ -52,7 +52,7 @@ export const canonicalRequest = (message: Json): string => JSON.stringify([messa
 
 const bad = (why: string, message: Json): Refusal => {
   const { id } = message
-  return new Refusal('mcp.invalid', why, { say: 'requestState is not of this request, or too old. Make the call again without it.', rpcId: typeof id === 'string' || typeof id === 'number' ? id : null })
+  return new Refusal('mcp.invalid', why, { say: 'requestState is invalid or has expired. Make the call again without it.', rpcId: typeof id === 'string' || typeof id === 'number' ? id : null })
 }
 
 export const createRequestStates = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest'> }): RequestStates => {

@@ -112,7 +112,7 @@ describe.each(houses)('%s', (_, open) => {
     expect((await browser.submit(again, '/oauth/consent', { decision: 'allow' })).status).toBe(0)
     // Back to the page of before, and once more.
     const back = await browser.submit(again, '/oauth/consent', { decision: 'allow' })
-    expect([back.status, back.body.includes('already answered')]).toEqual([409, true])
+    expect([back.status, back.body.includes('already completed')]).toEqual([409, true])
     expect((await browser.go(again.url)).status).toBe(409)
     expect((await browser.submit(await browser.go(second.url), '/oauth/consent', { decision: 'deny' })).status).toBe(0)
   })

@@ -24,7 +24,7 @@ const faults: Readonly<Record<string, (stream: ServerResponse) => void>> = {
 /** What its caller hears where it is not an error on the stream. */
 const answers: Readonly<Record<string, readonly [status: number, error: { readonly code: number; readonly message: string }, code: string]>> = {
   'takes no message': [504, { code: 1504, message: 'Request to Old timed out' }, 'upstream.timeout'],
-  'redirects its messages': [502, { code: 1502, message: 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.' }, 'upstream.redirect'],
+  'redirects its messages': [502, { code: 1502, message: 'The MCP server responded with a redirect, which the gateway does not follow. The administrator must configure the final URL.' }, 'upstream.redirect'],
 }
 
 const openServer = async (inner: string): Promise<{ readonly origin: string; close(): void }> => {
@@ -112,8 +112,8 @@ describe.each(houses)('%s', (_, open) => {
   })
 
   it.each([
-    ['away', 502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'],
-    ['elsewhere', 502, 'The MCP server gave an answer that is not HTTP.'],
+    ['away', 502, 'The MCP server responded with a redirect, which the gateway does not follow. The administrator must configure the final URL.'],
+    ['elsewhere', 502, 'The MCP server sent an invalid HTTP response.'],
     ['silent', 504, 'Request to Old timed out'],
     ['nothing', 504, 'Request to Old timed out'],
   ] as const)('never goes where a server points, nor waits for one that does not begin: %s [hostile K7] [hostile R10]', async (id, status, message) => {

@@ -144,7 +144,7 @@ describe.each(houses)('%s', (_, open) => {
     for (const caller of callers.slice(0, 2)) {
       const told = await send(caller, 'application/json')
       const said =
-        'The MCP server answered with a Content-Type that MCP does not use. Its operator must mend it.'
+        'The MCP server responded with a Content-Type that MCP does not allow. Its operator must fix this.'
       expect([told.status, told.headers.get('content-type')]).toEqual([502, 'application/json'])
       expect(await told.json()).toMatchObject({ jsonrpc: '2.0', id: 7, error: { code: 1502, message: said } })
     }

@@ -100,7 +100,7 @@ describe.each(houses)('never %s', (_name, open) => {
     ] as const) {
       forwards(thief, { client_id: id, redirect_uri: redirectUri })
       const page = await connect(service)
-      expect([page.status, page.body.includes('cannot be trusted')], service).toEqual([502, true])
+      expect([page.status, page.body.includes('failed validation')], service).toEqual([502, true])
     }
     expect(codesOf(honest)).toBe(3)
     nothingReached(evil, second)

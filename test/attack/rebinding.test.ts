@@ -58,7 +58,7 @@ it('never leads inside when its name is resolved again, by call, by stream, by s
   for (const address of ['127.0.0.1', '::ffff:127.0.0.1', '169.254.169.254', '10.0.0.1']) {
     answers = [address]
     const caller = callerOf(house, `${house.origin}/turning/mcp`, '')
-    const refused = { jsonrpc: '2.0', error: { code: 1502, message: 'The gateway does not connect to that address.' } }
+    const refused = { jsonrpc: '2.0', error: { code: 1502, message: 'The gateway is not allowed to connect to that address.' } }
     for (const answer of [await caller.post(call()), await caller.post({ ...call(), method: 'initialize' }), await caller.get()]) expect([answer.status, await answer.json()]).toMatchObject([502, refused])
     expect((await callerOf({ ...house, fetch }, encoded.url, '').post(call())).status).toBe(502)
     const stream = await callerOf(house, `${house.origin}/turning/sse`, '').get()

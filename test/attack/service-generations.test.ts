@@ -61,7 +61,7 @@ describe.each(houses)('%s', (_, open) => {
     await supply('files')
     await supply('files', { url: upstream.url })
     const answered = await browser.submit(question, '/oauth/consent', { decision: 'allow' })
-    expect([answered.status, answered.body.includes('did not come from the page')]).toEqual([403, true])
+    expect([answered.status, answered.body.includes('was not sent from a page of this gateway')]).toEqual([403, true])
   })
 })
 

@@ -46,8 +46,8 @@ const faults: Readonly<Record<string, readonly [Script, Heard]>> = {
 const refusals: Readonly<Record<Exclude<Heard, 'cut'>, readonly [status: number, code: number, message: string | RegExp]>> = {
   closed: [502, 1502, 'Raw closed the connection before it answered. The request may have been carried out.'],
   timeout: [504, 1504, 'Request to Raw timed out'],
-  nonsense: [502, 1502, 'The MCP server gave an answer that is not HTTP.'],
-  redirect: [502, 1502, 'The MCP server answered with a redirect, which the gateway does not follow. Its operator must configure the final URL.'],
+  nonsense: [502, 1502, 'The MCP server sent an invalid HTTP response.'],
+  redirect: [502, 1502, 'The MCP server responded with a redirect, which the gateway does not follow. The administrator must configure the final URL.'],
 }
 
 const whoami = (socket: Socket, { person, id }: Parameters<Script>[1]): void => void socket.write(whole(JSON.stringify({ jsonrpc: '2.0', id, result: { person } })))

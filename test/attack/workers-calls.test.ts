@@ -68,7 +68,7 @@ it('never keeps more of one caller’s unfinished calls than their share of an i
   await until(() => held.length === 1, 'the first large call')
   const second = await caller.post(large)
   expect([second.status, second.headers.get('retry-after')]).toEqual([503, '1'])
-  expect(await second.json()).toMatchObject({ error: { code: 1503, message: 'The gateway holds as much data of unfinished calls as it can. Try again in a moment.' } })
+  expect(await second.json()).toMatchObject({ error: { code: 1503, message: 'The gateway has reached its memory limit for pending calls. Try again in a moment.' } })
   expect((await caller.post(call('whoami'))).status).toBe(200)
   const others = other.post(large)
   await until(() => held.length === 2, 'the large call of somebody else')

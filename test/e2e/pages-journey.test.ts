@@ -70,8 +70,8 @@ testInBrowser('Cancel tells the client so, and the question cannot be answered t
   const back = await leave('Cancel')
   expect(Object.fromEntries(back.searchParams)).toMatchObject({ error: 'access_denied', state: asking.state, iss: house.origin })
   await page.goto(question)
-  expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Already answered')
-  expect(await page.locator('main').innerText()).toMatch(/If you ask for help, give this: \S+ · \S+/)
+  expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Request already completed')
+  expect(await page.locator('main').innerText()).toMatch(/Reference for support\s+\S+ · \S+/)
 })
 
 testInBrowser('another account can be chosen, and the question waits for it', async () => {

@@ -6,7 +6,7 @@ import { begun, useWorlds } from '../stdio/worlds.ts'
 const world = useWorlds()
 const fine = '{"jsonrpc":"2.0","id":@ID,"result":{"content":[{"type":"text","text":"fine"}]}}'
 const pretty = '{\n  "jsonrpc": "2.0",\n  "id": @ID,\n  "result": {\n    "content": [\n      {\n        "type": "text",\n        "text": "fine"\n      }\n    ]\n  }\n}\n'
-const unreadable = { code: 1502, message: 'The MCP server gave an answer that is not a message of MCP.', data: { code: 'process.answer', request_id: 'request' } }
+const unreadable = { code: 1502, message: 'The MCP server sent an invalid MCP message.', data: { code: 'process.answer', request_id: 'request' } }
 
 describe('an answer of a command', () => {
   it.each<readonly [string, object]>([

@@ -134,7 +134,7 @@ describe.each(houses)('%s', (_name, open) => {
       far.script.metadata = ({ registration_endpoint: _, ...metadata }) => metadata
       const page = await connect()
       expect([page.status, far.count('/authorize')]).toEqual([502, 0])
-      expect(page.body).toContain('The operator must register the gateway there')
+      expect(page.body).toContain('The administrator must register the gateway there')
       expect(page.body.replaceAll('<wbr>', '')).toContain(`${house.origin}${await callbackPathOf(far.origin)}`)
     })
     it('at one address for answers, whichever service and person, and no other authorization server', async () => {

@@ -168,7 +168,7 @@ describe.each(houses)('%s', (_name, open) => {
       expect(why()).toBe(
         `Far: registration: ${far.origin}/register${said}; register an OAuth client there and set mcp_services.far.upstream_auth.client_id and issuer`,
       )
-      expect(page.body).toContain('The administrator of this gateway has to act')
+      expect(page.body).toContain('Contact your administrator')
       expect(page.body).toContain(`<code>${fact}</code>`)
       expect(page.body).toMatch(/<dt>Redirect URI<\/dt><dd><code>[^<]*\/connect\/callback\/[\w-]{22}<\/code>/)
       expect(page.body).not.toMatch(/Try again|Trusted Hosts|Validation failed|initial access/)

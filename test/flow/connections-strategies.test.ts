@@ -134,7 +134,7 @@ describe.each(houses)('%s', (_name, open) => {
       expect((await heardAt(caller))['authorization']).toBe('Bearer upstream-access-token')
       house.advance(61_000)
       const told = await (await caller.post(call(), { 'mcp-protocol-version': '2025-06-18' })).text()
-      expect(told).toContain(`needs a fresh sign-in of yours. Open this link in your browser, then try again: ${house.origin}/login?prompt=login`)
+      expect(told).toContain(`requires you to sign in again. Open this link in your browser, then try again: ${house.origin}/login?prompt=login`)
       await signIn()
       expect((await heardAt(caller))['authorization']).toBe('Bearer upstream-access-token')
     })

@@ -47,7 +47,7 @@ describe.each([
     const answer = await fetch(`http://gw.example${path}`, { method, headers, ...(method === 'POST' && { body: JSON.stringify(call()) }) })
     expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([400, null])
     const text = await answer.text()
-    expect(text).toContain('This gateway is reached by https only.')
+    expect(text).toContain('This gateway accepts HTTPS only.')
     expect(text).not.toContain('http://')
     expect(upstream.heard).toEqual([])
   })

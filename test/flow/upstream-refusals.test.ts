@@ -11,7 +11,7 @@ import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { call, until } from '../houses/proxied.ts'
 
 const prm = '/.well-known/oauth-protected-resource'
-const sentence = "The MCP server refused the gateway's credentials. Its operator must set upstream_auth."
+const sentence = "The MCP server rejected the credentials of the gateway. The administrator must set upstream_auth."
 type Answer = {
   readonly status?: number
   readonly headers?: Record<string, string>
@@ -112,12 +112,12 @@ describe.each(houses)('%s', (_name, open) => {
         ' set type: static with the token or headers that it expects from everybody',
     )
     const page = await connectAt(house, `${house.origin}/connect/far`, { fields: { action: 'connect' } })
-    expect([page.status, page.body.includes('The administrator of this gateway has to act')]).toEqual([
+    expect([page.status, page.body.includes('Contact your administrator')]).toEqual([
       502,
       true,
     ])
     expect(page.body.replaceAll('&#39;', "'")).toContain(
-      "The MCP server refused the gateway's credentials. Its operator must set",
+      "The MCP server rejected the credentials of the gateway. The administrator must set",
     )
     expect(page.body).toContain('mcp_services.far.upstream_auth')
     answer = well
@@ -165,7 +165,7 @@ describe.each(houses)('%s', (_name, open) => {
     const away = await answered(await mine.post(call()))
     expect([away.status, away.body.error?.message]).toEqual([
       503,
-      'The sign-in of the MCP server does not answer as it should. Try again in a moment.',
+      'The authorization server of the MCP server did not respond as expected. Try again in a moment.',
     ])
     far.script.instead.delete(`${prm}/mcp`)
     house.advance(6_000)
@@ -217,7 +217,7 @@ describe.each(houses)('%s', (_name, open) => {
     const refused = await answered(await callerOf(house, `${mine.url}/private`, mine.token).post(call()))
     expect([refused.status, refused.body.error?.message]).toEqual([
       502,
-      'The MCP server does not accept your account at this address.',
+      'The MCP server does not accept your account at its current URL.',
     ])
     const calls = far.calls.length
     expect((await mine.post(call())).status).toBe(200)

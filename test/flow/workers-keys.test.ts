@@ -61,7 +61,7 @@ describe('never', () => {
     const call = await fetch(`${origin}/echo/mcp`, { method: 'POST', headers: { authorization: `Bearer ${tokens.access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: '{"jsonrpc":"2.0","id":1,"method":"ping"}' })
     expect([call.status, call.headers.get('www-authenticate')]).toEqual([503, null])
     const browser = createBrowser(fetch, origin)
-    const problem = [503, 'text/html; charset=utf-8', 'The gateway cannot open its stored data']
+    const problem = [503, 'text/html; charset=utf-8', 'Stored data cannot be decrypted']
     expect(page(await browser.go(authorizeUrl(house, client).url))).toEqual(problem)
     expect(page(await browser.submit(await browser.go('/login'), '/login', person))).toEqual(problem)
     expect((await fetch(`${origin}/.well-known/oauth-authorization-server`)).status).toBe(200)

@@ -72,7 +72,7 @@ describe('a crowd with wrong passwords', () => {
     expect(checked).toBeGreaterThanOrEqual(2)
     expect(checked).toBeLessThanOrEqual(12)
     expect(refused).toHaveLength(60 - checked)
-    for (const each of refused) expect(each).toEqual([503, expect.stringMatching(/^[12]$/), 'Too many sign-ins at once'])
+    for (const each of refused) expect(each).toEqual([503, expect.stringMatching(/^[12]$/), 'Too many sign-in attempts at once'])
     expect(answeredBefore.at(-1)).toBeGreaterThan(answeredBefore[0] as number)
     expect(workerd.lines.filter((line) => line.includes('"event":"sign-in.failed"'))).toHaveLength(checked)
   }, 60_000)

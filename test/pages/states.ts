@@ -146,7 +146,7 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
       { name: 'Client', value: 'c_7Q4zM1' },
       { name: 'Registered', value: 'https://app.example/oauth/callback' },
       { name: 'Registered', value: 'http://127.0.0.1/callback' },
-      { name: 'Asked for', value: 'http://127.0.0.1/callbacks' },
+      { name: 'Requested', value: 'http://127.0.0.1/callbacks' },
     ],
   }),
   'problem-hostile': problemState(pages, 'person.not-allowed', { what: hostileNames.markup, facts: [{ name: hostileNames.override, value: hostileNames.unbroken }, { name: 'Sent', value: `https://x/${hostileNames.markup}` }], onward: { label: 'On', href: '//evil.example' } }),

@@ -8,7 +8,7 @@ const client = { id: url, redirectUri: 'https://app.test/cb' }
 const document = { client_id: url, client_name: 'Doc app', redirect_uris: ['https://app.test/cb'] }
 
 describe('a client whose document this gateway cannot reach', () => {
-  const at = 'The app names a metadata document at cimd.test as its identity, and this gateway could not fetch it'
+  const at = 'The client metadata document of the app at cimd.test could not be fetched'
   it.each([
     [{ why: 'https://cimd.test: getaddrinfo ENOTFOUND cimd.test' }, `${at}: its name could not be resolved (DNS).`],
     [{ why: 'https://cimd.test: connect ECONNREFUSED 192.0.2.1:443' }, `${at}: it refused the connection.`],
@@ -16,7 +16,7 @@ describe('a client whose document this gateway cannot reach', () => {
     [{ why: 'https://cimd.test: CERT_HAS_EXPIRED: certificate has expired' }, `${at}: its TLS certificate is not trusted, or it does not support TLS.`],
     [{ why: 'https://cimd.test: The operation was aborted due to timeout' }, `${at}: it did not respond in time.`],
     [{ why: 'https://cimd.test: something else' }, `${at}.`],
-    [{ status: 403 }, `${at}: it answered with status 403.`],
+    [{ status: 403 }, `${at}: it responded with status 403.`],
   ])('is no fault of the app: %j', async (page, say) => {
     const world = await createWorld()
     world.web.pages.set(url, page)

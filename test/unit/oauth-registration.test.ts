@@ -157,7 +157,7 @@ describe('an unused registration', () => {
     expect((await refresh(world, client, String(renewed.body['refresh_token']))).status).toBe(200)
     world.clock.now += 864_000_000
     expect(await refresh(world, client, tokens.refresh)).toMatchObject({ status: 401, body: { error: 'invalid_client' } })
-    expect(await ask(world, client)).toMatchObject({ status: 400, code: 'client.unknown', body: { error_description: expect.stringMatching(/Remove the connector in the app and add it again/) as string } })
+    expect(await ask(world, client)).toMatchObject({ status: 400, code: 'client.unknown', body: { error_description: expect.stringMatching(/Remove the connector in the app, then add it again/) as string } })
   })
 })
 

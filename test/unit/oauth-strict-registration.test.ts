@@ -69,7 +69,7 @@ describe('a document of a client', () => {
 const basicOf = ({ id, secret }: Registered, used = secret): Record<string, string> => ({ authorization: `Basic ${btoa(`${id}:${used}`)}` })
 const token = (world: World, fields: Record<string, string>, headers: Record<string, string> = {}) =>
   run(world.handlers.token, post('/oauth/token', { grant_type: 'refresh_token', refresh_token: 'pr_x', ...fields }, headers))
-const usual = 'The client did not authenticate as registered, or its registration is gone. Register again.'
+const usual = 'Client authentication failed, or the registration no longer exists. Register again.'
 
 describe('a right secret that is sent in another way than was registered', () => {
   it.each([[undefined, 'client_secret_basic'], ['client_secret_basic', 'client_secret_basic']])('(registered %s) in the body is told where it belongs', async (method, told) => {

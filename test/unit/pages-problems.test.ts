@@ -33,5 +33,5 @@ test('a lost registration comes with the way back for each client', () => {
 })
 
 test('a refusal that the catalogue does not know falls back to its own sentence', () => {
-  expect(problemFor('future.code', 'What the row says.')).toMatchObject({ code: 'future.code', what: 'What the row says.', title: 'That did not work' })
+  expect(problemFor('future.code', 'What the row says.')).toMatchObject({ code: 'future.code', what: 'What the row says.', title: 'Request failed' })
 })

@@ -128,11 +128,11 @@ export const barOf = (person: Person, rules: Rules, unverified?: string): Bar | 
   const why = (key: string): string => (email === undefined ? `${key}: ${unverified ?? 'the provider sent no e-mail address'}` : `${key}: ${person.email ?? ''} is not in it`)
   const emails = rules.allowed_emails?.map(folded)
   if (emails && !emails.includes('*') && (email === undefined || !emails.includes(email)))
-    return { why: why('allowed_emails'), hint: email === undefined ? 'Accounts with a verified e-mail address.' : 'Accounts on a list that the operator keeps.' }
+    return { why: why('allowed_emails'), hint: email === undefined ? 'Accounts with a verified email address.' : 'Accounts on the administrator’s list.' }
   const domains = rules.allowed_domains?.map(folded)
   if (domains && !domains.includes('*') && (email === undefined || !domains.includes(email.slice(email.indexOf('@') + 1))))
-    return { why: why('allowed_domains'), hint: `Accounts with a verified e-mail address at ${rules.allowed_domains?.join(', ')}.` }
+    return { why: why('allowed_domains'), hint: `Accounts with a verified email address at ${rules.allowed_domains?.join(', ')}.` }
   if (rules.allowed_groups && !rules.allowed_groups.some((group) => group === '*' || person.groups.includes(group)))
-    return { why: `allowed_groups: none of its groups (${person.groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`, hint: 'Members of certain groups.' }
+    return { why: `allowed_groups: none of its groups (${person.groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`, hint: 'Members of the groups that the administrator allowed.' }
   return undefined
 }
