@@ -40,7 +40,7 @@ export const createEncode = ({ domainRoot: rootNow, directory, pages }: EncodeDe
     return servers.flatMap((service) => servedAs(service, own, encoded.filter((address) => address.service === service)))
   }
   const view = (asked: string, domainRoot = rootNow()): EncodeView => {
-    if (domainRoot === undefined) throw new Refusal('route.unknown', 'no domain_root', { say: 'Encoded hosts need domain_root (DOMAIN_ROOT) in the configuration.' })
+    if (domainRoot === undefined) throw new Refusal('route.unknown', 'no domain_root', { say: 'Encoded hosts require domain_root (DOMAIN_ROOT) in the configuration.' })
     const domain = domainIn(asked)
     if (domain === undefined) return { asked, problem: 'Enter a public domain such as mcp.example.com.' }
     const label = labelOfDomain(domain)

@@ -41,7 +41,7 @@ export interface IncomingOptions {
 const numberOf = (id: unknown): number => (typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : (id as number))
 
 const beyondRepair = (): Lost => ({ refusal: new Refusal('process.answer', 'its answer is not a JSON-RPC message') })
-const tooLarge = (): Lost => ({ refusal: new Refusal('process.answer', 'its answer is larger than 32 MB, or there were several large ones at once', { say: 'The MCP server gave an answer that is larger than the gateway passes on (32 MB).' }) })
+const tooLarge = (): Lost => ({ refusal: new Refusal('process.answer', 'its answer is larger than 32 MB, or there were several large ones at once', { say: 'The response of the MCP server exceeds the limit of 32 MB.' }) })
 
 const methodNotFound = -32_601
 

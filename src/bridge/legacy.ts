@@ -43,7 +43,7 @@ const batching = new Set(revisions.filter(({ batches }) => batches).map(({ versi
 
 const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[]): void => {
   if (!batch && fieldOf(headers, 'mcp-session-id') === undefined) return
-  throw new Refusal('mcp.invalid', 'initialize in a batch or a session', { say: 'Send initialize by itself and without a session.', rpcId: message['id'] as Id })
+  throw new Refusal('mcp.invalid', 'initialize in a batch or a session', { say: 'Send initialize alone and without a session id.', rpcId: message['id'] as Id })
 }
 
 export const createLegacy = ({ pool, now, random, about, shared, startMs, sessionMs, holdMs, stray }: LegacyOptions): Legacy => {
@@ -81,12 +81,12 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
         return begin(owner, first, call)
       }
       const { session } = find(owner, call.headers)
-      if (batch && !batching.has(session.version ?? '')) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version ?? ''} has no batches: send one message a request.` })
+      if (batch && !batching.has(session.version ?? '')) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version ?? ''} does not support batches. Send one message per request.` })
       return session.post(messages, batch, call)
     },
     async get(owner, call) {
       const reply = find(owner, call.headers).session.streams.stand(call.signal, fieldOf(call.headers, 'last-event-id'))
-      if (!reply) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'This Last-Event-ID is not one of this session.' })
+      if (!reply) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'The Last-Event-ID does not belong to this session.' })
       return reply
     },
     async delete(owner, call) {

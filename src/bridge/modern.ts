@@ -19,7 +19,7 @@ export const createModern = (options: HomesOptions): Modern => {
       const { message } = said
       const kind = kindOf(message)
       // Clients of this revision have nothing to answer (streamable-http, sending messages).
-      if (kind === 'response') throw new Refusal('mcp.invalid', 'a response', { say: 'This revision of MCP has no responses of clients.' })
+      if (kind === 'response') throw new Refusal('mcp.invalid', 'a response', { say: 'This MCP revision does not allow responses from clients.' })
       const { personal, tools, channel } = await homes.of(owner)
       call.signal.throwIfAborted()
       if (kind === 'notification') {

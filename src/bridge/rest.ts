@@ -28,7 +28,7 @@ export const createRest = (now: () => number): Rest => {
     check(owner) {
       const rest = failures.get(owner)
       const ms = rest ? rest.until - now() : 0
-      if (rest && ms > 0) throw new Refusal('process.resting', rest.end.why, { say: `${rest.end.say} It is tried again in a moment.`, headers: { 'retry-after': String(Math.ceil(ms / 1000)) } })
+      if (rest && ms > 0) throw new Refusal('process.resting', rest.end.why, { say: `${rest.end.say} The gateway retries in a moment.`, headers: { 'retry-after': String(Math.ceil(ms / 1000)) } })
     },
     failed(owner, end, steady) {
       const count = steady ? 1 : (failures.get(owner)?.count ?? 0) + 1

@@ -60,7 +60,7 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
     events: {
       request(message, text) {
         if (asked.size >= mostAsked) {
-          channel().send(saying({ jsonrpc: '2.0', id: message['id'], error: { code: 1429, message: 'Too many requests wait for the client.' } }))
+          channel().send(saying({ jsonrpc: '2.0', id: message['id'], error: { code: 1429, message: 'Too many requests are waiting for the client.' } }))
           return
         }
         asked.add(keyOf(message['id']))

@@ -51,7 +51,7 @@ const introduce = (channel: Channel, { about, startMs }: SharedHostOptions): Pro
   new Promise((resolve, reject) => {
     const late = setTimeout(() => reject(new Refusal('upstream.timeout', `no answer to initialize${channel.process.complaint()}`)), startMs)
     const params = { protocolVersion: offered, capabilities: {}, clientInfo: { name: 'postern', version: about.version } }
-    const refused = (message: Rpc): Refusal => new Refusal('process.ended', `initialize was answered ${JSON.stringify(message['error']).slice(0, 200)}`, { say: 'The MCP server does not speak a revision that can be shared.' })
+    const refused = (message: Rpc): Refusal => new Refusal('process.ended', `initialize was answered ${JSON.stringify(message['error']).slice(0, 200)}`, { say: 'The MCP server does not support a protocol revision that can be shared.' })
     channel.call(
       saying({ jsonrpc: '2.0', id: 0, method: 'initialize', params }),
       {
@@ -84,7 +84,7 @@ export const createSharedHost = (options: SharedHostOptions): SharedHost => {
       owner,
       {
         request(message) {
-          const answer = message['method'] === 'ping' ? { result: {} } : { error: { code: -32601, message: 'This server is shared: there is no one client to ask.' } }
+          const answer = message['method'] === 'ping' ? { result: {} } : { error: { code: -32601, message: 'This server is shared, so no single client can receive this request.' } }
           state.channel?.send(saying({ jsonrpc: '2.0', id: message['id'], ...answer }))
         },
         notification(message, text) {

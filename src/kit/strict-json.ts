@@ -14,9 +14,9 @@ export const strictText = (bytes: Uint8Array): string => {
     if (!text.startsWith('\uFEFF')) return text
   } catch {
     // TypeError is the only thing a fatal decoder throws.
-    throw fault('The body is not UTF-8.')
+    throw fault('The body is not valid UTF-8.')
   }
-  throw fault('The body begins with a byte order mark. Send it without one.')
+  throw fault('The body must not start with a byte order mark.')
 }
 
 /** Members that stand in the text. It is known to be JSON: outside strings, a colon stands behind a member's name and nowhere else. */

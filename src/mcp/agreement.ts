@@ -36,10 +36,10 @@ export const decodeMirrored = (value: string): string | undefined => {
 export const encodeMirrored = (value: string): string =>
   /^(?! )[\x20-\x7e]*(?<! )$/.test(value) && !(value.startsWith(sentinelStart) && value.endsWith(sentinelEnd)) ? value : `${sentinelStart}${encodeBase64(utf8(value))}${sentinelEnd}`
 
-const mismatch = (header: string, message: Message): Refusal => new Refusal('mcp.headers', header, { say: `The ${header} header is missing, malformed or disagrees with the body.`, rpcId: message.id ?? null })
+const mismatch = (header: string, message: Message): Refusal => new Refusal('mcp.headers', header, { say: `The ${header} header is missing, malformed or does not match the body.`, rpcId: message.id ?? null })
 
 const badEnvelope = (message: Message, missing: readonly string[]): Refusal =>
-  new Refusal('mcp.envelope', missing.join(' '), { say: `The request lacks, or has malformed, members of params._meta: ${missing.join(', ')}.`, rpcId: message.id ?? null, rpcData: { envelope: { missing } } })
+  new Refusal('mcp.envelope', missing.join(' '), { say: `The request has missing or malformed members in params._meta: ${missing.join(', ')}.`, rpcId: message.id ?? null, rpcData: { envelope: { missing } } })
 
 const isPlain = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
 
@@ -117,7 +117,7 @@ export const checkAgreement = (envelope: Envelope, received: StandardHeaders, su
   }
   if (envelope.batch) {
     const modern = (headers.version !== undefined && isModern(headers.version)) || envelope.messages.some((message) => message.meta !== undefined && metaKeys.version in message.meta)
-    if (modern) throw new Refusal('mcp.invalid', 'batch', { say: 'This revision of MCP has no batches: send one message a request.', rpcId: errorId(envelope) })
+    if (modern) throw new Refusal('mcp.invalid', 'batch', { say: 'This MCP revision does not support batches. Send one message per request.', rpcId: errorId(envelope) })
     return
   }
   for (const message of envelope.messages) checkOne(message, headers, supported)

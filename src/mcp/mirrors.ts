@@ -74,7 +74,7 @@ export const mismatchOf = (mirrors: readonly Mirror[], args: unknown, headers: R
   })?.header
 
 export const mirrorRefusal = (header: string, id: Id): Refusal =>
-  new Refusal('mcp.headers', header, { say: `The ${header.replace(prefix, 'Mcp-Param-')} header is missing, malformed or disagrees with the body.`, rpcId: id })
+  new Refusal('mcp.headers', header, { say: `The ${header.replace(prefix, 'Mcp-Param-')} header is missing, malformed or does not match the body.`, rpcId: id })
 
 /** The headers of a call with these arguments: flat list. What is no primitive has none. */
 export const mirroredHeaders = (mirrors: readonly Mirror[], args: unknown): string[] =>

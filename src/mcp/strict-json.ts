@@ -37,7 +37,7 @@ const ofMeta = names(
   'progressToken',
 )
 
-const ambiguous = (why: string): Refusal => new Refusal('mcp.invalid', why, { say: 'The message names a member twice, or in a spelling that servers may read differently.' })
+const ambiguous = (why: string): Refusal => new Refusal('mcp.invalid', why, { say: 'The message has a duplicate member, or a member name that servers may read differently.' })
 
 /** Short strings are read through, long ones searched. */
 const shortString = 48
@@ -122,7 +122,7 @@ const checkMessage = (message: unknown): void => {
 
 /** JSON-RPC 2.0 §6 knows no empty batch. Each message of a batch costs as much as one that came alone, so their number is bounded. */
 const checkBatch = ({ length }: readonly unknown[]): void => {
-  if (length === 0) throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must have at least one message.' })
+  if (length === 0) throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must contain at least one message.' })
   if (length <= mostInBatch) return
   throw new Refusal('mcp.invalid', `${length} messages`, { say: `A batch has at most ${mostInBatch} messages; this one has ${length}.` })
 }

@@ -79,18 +79,18 @@ const publicKeys = (value: unknown): JSONWebKeySet | undefined => {
 
 /** MCP Authorization, Communication Security: redirect URIs are localhost or https. A home network has ways to be the latter, and the guide names them. */
 const plainHttp =
-  'No redirect URI can be accepted: plain http is for localhost, 127.0.0.1 and [::1] only, because the sign-in code would cross the network readable. Give the app an https address, by a tunnel or with a certificate of your own CA: see docs/guide/production.md#on-a-home-network'
+  'No redirect URI is acceptable. Plain http is allowed only for localhost, 127.0.0.1 and [::1], because the authorization code would be sent unencrypted. Use an https redirect URI, through a tunnel or with a certificate from your own CA: see docs/guide/production.md#on-a-home-network'
 
 const judgeRedirects = (value: unknown): readonly string[] | MetadataFault => {
   const list = strings(value)
-  if (!list || list.length === 0) return { at: 'redirect', say: 'redirect_uris must be an array of at least one URI.' }
+  if (!list || list.length === 0) return { at: 'redirect', say: 'redirect_uris must be an array with at least one URI.' }
   if (list.length > limits.redirectUris) return { at: 'metadata', say: `redirect_uris has more than ${limits.redirectUris} entries.` }
   // Judged one by one: an app that lists an address we refuse beside those we accept can still log in with the others (Cursor registers three kinds at once).
   const accepted = list.filter((uri) => uri.length <= limits.uri && judgeRedirectUri(uri) !== undefined)
   if (accepted.length === 0 && list.some((uri) => /^http:\/\//i.test(uri))) return { at: 'redirect', say: plainHttp }
   return accepted.length > 0
     ? [...new Set(accepted)]
-    : { at: 'redirect', say: 'No redirect URI can be accepted: use https, http on localhost, 127.0.0.1 or [::1], or an app scheme; no fragment, no credentials.' }
+    : { at: 'redirect', say: 'No redirect URI is acceptable. Use https, http on localhost, 127.0.0.1 or [::1], or an app scheme, without a fragment or credentials.' }
 }
 
 const judgeAuth = (members: Members, fallback: AuthMethod): Pick<ClientMetadata, 'token_endpoint_auth_method' | 'jwks' | 'jwks_uri'> | MetadataFault => {
@@ -101,15 +101,15 @@ const judgeAuth = (members: Members, fallback: AuthMethod): Pick<ClientMetadata,
   const jwks = members['jwks'] === undefined ? undefined : publicKeys(members['jwks'])
   if (members['jwks'] !== undefined && !jwks) return { at: 'metadata', say: 'jwks must be a set of public keys.' }
   if (members['jwks_uri'] !== undefined && !jwksUri) return { at: 'metadata', say: 'jwks_uri must be an https URL.' }
-  if (jwks && jwksUri) return { at: 'metadata', say: 'Give jwks or jwks_uri, not both.' }
-  if (method === 'private_key_jwt' && !jwks && !jwksUri) return { at: 'metadata', say: 'private_key_jwt needs jwks or jwks_uri.' }
+  if (jwks && jwksUri) return { at: 'metadata', say: 'Set jwks or jwks_uri, not both.' }
+  if (method === 'private_key_jwt' && !jwks && !jwksUri) return { at: 'metadata', say: 'private_key_jwt requires jwks or jwks_uri.' }
   return { token_endpoint_auth_method: method, ...(jwks && { jwks }), ...(jwksUri && { jwks_uri: jwksUri }) }
 }
 
 const judgeGrants = (members: Members): readonly GrantType[] | MetadataFault => {
   const asked = members['grant_types'] === undefined ? [...grantTypes] : strings(members['grant_types'])
   const responses = members['response_types'] === undefined ? ['code'] : strings(members['response_types'])
-  if (!asked?.includes('authorization_code')) return { at: 'metadata', say: 'grant_types must include authorization_code; refresh_token is the only other one.' }
+  if (!asked?.includes('authorization_code')) return { at: 'metadata', say: 'grant_types must include authorization_code. The only other supported value is refresh_token.' }
   if (!responses?.includes('code')) return { at: 'metadata', say: 'response_types must include code.' }
   // Others are dropped and the echo shows it (RFC 7591 §3.2.1).
   return grantTypes.filter((known) => asked.includes(known))

@@ -83,7 +83,7 @@ const credentialsOf = (request: Request, form: URLSearchParams): Credentials => 
   const [id, secret, assertion, type] = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'].map((name) => one(form, name))
   const basic = /^basic(?: |$)/i.test(header) ? basicCredentials(header) : undefined
   if ([basic, secret, assertion].filter(Boolean).length > 1 || (basic && id !== undefined && id !== basic.id))
-    throw new Refusal('request.malformed', 'two kinds of client credentials', { say: 'Authenticate the client in one way only.' })
+    throw new Refusal('request.malformed', 'two kinds of client credentials', { say: 'Send the client credentials in one way only.' })
   if (basic) return basic
   if (secret !== undefined) return { id, method: 'client_secret_post', secrets: [secret] }
   if (assertion === undefined) return { id, method: 'none', secrets: [] }

@@ -108,7 +108,7 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     const question = await questions.pose(read, session)
     const decision = one(form, 'decision')
     if (decision === 'deny') return decisions.deny(question, visit)
-    if (decision !== 'allow') throw new Refusal('request.malformed', 'decision', { say: 'The answer must be allow or deny.' })
+    if (decision !== 'allow') throw new Refusal('request.malformed', 'decision', { say: 'decision must be allow or deny.' })
     return allow(question, visit)
   }
 

@@ -31,7 +31,7 @@ export const readQuery = (request: Request): URLSearchParams => strict(new URL(r
 export const readForm = async (request: Request, maxBytes = maxOAuthBody): Promise<URLSearchParams> => {
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   if (type !== 'application/x-www-form-urlencoded' || charset !== 'utf-8')
-    throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, { say: 'Send application/x-www-form-urlencoded in UTF-8.' })
+    throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, { say: 'Send application/x-www-form-urlencoded encoded as UTF-8.' })
   return strict(new URLSearchParams(utf8Text(await readWhole(request, maxBytes))))
 }
 

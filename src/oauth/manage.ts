@@ -42,9 +42,9 @@ export const createManage = ({ runtime, directory, clients, grants, record }: Ma
 
   // RFC 7592 §2.2: the request names the client, and its secret if at all as it is.
   const sameClient = ({ registration }: Read, sent: Readonly<Record<string, unknown>>): void => {
-    if (sent['client_id'] !== registration.id) throw new Refusal('registration.metadata', 'client_id', { say: 'client_id must be the one of this registration.' })
+    if (sent['client_id'] !== registration.id) throw new Refusal('registration.metadata', 'client_id', { say: 'client_id must match the registration.' })
     const secret = sent['client_secret']
-    if (typeof secret === 'string' && !sameText(runtime.digest(secret), registration.secretDigest ?? '')) throw new Refusal('registration.metadata', 'client_secret', { say: 'client_secret must be the current one, or absent.' })
+    if (typeof secret === 'string' && !sameText(runtime.digest(secret), registration.secretDigest ?? '')) throw new Refusal('registration.metadata', 'client_secret', { say: 'client_secret must match the current secret, or be omitted.' })
   }
 
   const replace = async (read: Read, request: Request): Promise<{ readonly registration: Registration; readonly secret?: string }> => {

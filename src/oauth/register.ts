@@ -32,7 +32,7 @@ const malformed = (say: string) => new Refusal('registration.metadata', say, { s
 const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> => {
   if (form.size > maxFields) throw malformed('The metadata has too many members.')
   // The decoder writes U+FFFD for bytes that are not UTF-8.
-  for (const [name, value] of form) if (`${name}${value}`.includes('\uFFFD')) throw malformed('The body is not UTF-8.')
+  for (const [name, value] of form) if (`${name}${value}`.includes('\uFFFD')) throw malformed('The body is not valid UTF-8.')
   const values = (name: string): unknown => {
     const sent = form.getAll(name)
     if (lists.includes(name)) return sent.flatMap((value) => value.split(' ').filter(Boolean))

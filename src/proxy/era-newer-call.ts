@@ -68,7 +68,7 @@ const finalOf = ({ session, message, caller }: NewerCallOptions, answer: Rpc, id
     if (message['method'] === 'tools/list') for (const [name, mirrors] of mirrorsOf(result['tools'])) session.mirrors.set(name, mirrors)
     return { jsonrpc: '2.0', id, result: toModern(String(message['method']), result, session.about.server) }
   }
-  const said = isRecord(error) ? error : rpcError(new Refusal('upstream.answer', '', { say: 'The MCP server gave an answer that is none.' }), requestId)
+  const said = isRecord(error) ? error : rpcError(new Refusal('upstream.answer', '', { say: 'The MCP server sent a response without a result or an error.' }), requestId)
   if (said['code'] !== -32_042) return { jsonrpc: '2.0', id, error: toModernError(said) }
   // A URL that the person has to open first is an input request, and the same call again (2025-11-25 elicitation, URL mode).
   const list = isRecord(said['data']) && Array.isArray(said['data']['elicitations']) ? (said['data']['elicitations'] as unknown[]).filter(isRecord) : []
@@ -106,7 +106,7 @@ const post = ({ tell, session }: NewerCallOptions, { caller }: Going, message: R
 
 const refuse = (options: NewerCallOptions, going: Going, { id }: Rpc, key?: string): void => {
   if (key !== undefined) going.questions.delete(key)
-  post(options, going, { id, error: { code: -32_601, message: 'The client cannot be asked that.' } }).catch(() => undefined)
+  post(options, going, { id, error: { code: -32_601, message: 'The client cannot receive this request.' } }).catch(() => undefined)
 }
 
 const settle = (options: NewerCallOptions, going: Going): void => {

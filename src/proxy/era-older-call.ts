@@ -92,7 +92,7 @@ const asked = async ({ questions }: OlderCallDeps, call: OlderCall, requests: Re
   for (const [key, answer] of await Promise.all(list.map(async ([key, request]) => [key, await questions.ask(id, request, say, caller.signal)] as const))) {
     const { result, error } = answer
     // What the client could not do is the end of its own request.
-    if (!isRecord(result)) return JSON.stringify({ jsonrpc: '2.0', id: message['id'], error: isRecord(error) ? error : { code: -32_603, message: 'The client gave no answer.' } })
+    if (!isRecord(result)) return JSON.stringify({ jsonrpc: '2.0', id: message['id'], error: isRecord(error) ? error : { code: -32_603, message: 'The client sent no response.' } })
     found[key] = result
   }
   return found
@@ -116,7 +116,7 @@ export const runOlderCall = async (deps: OlderCallDeps, call: OlderCall): Promis
     const answer = await mirroredTry(deps, call, round)
     if (answer instanceof Response) return answer
     const { result, error } = answer
-    if (!isRecord(result) && !isRecord(error)) throw new Refusal('upstream.answer', `${deps.service}: neither result nor error`, { say: 'The MCP server gave an answer that is none.' })
+    if (!isRecord(result) && !isRecord(error)) throw new Refusal('upstream.answer', `${deps.service}: neither result nor error`, { say: 'The MCP server sent a response without a result or an error.' })
     if (!isRecord(result)) return JSON.stringify({ jsonrpc: '2.0', id, error: errorOf(call, isRecord(error) ? error : {}) })
     const { resultType = 'complete', inputRequests, requestState } = result
     if (resultType === 'complete') return JSON.stringify({ jsonrpc: '2.0', id, result: toLegacy(method, result) })

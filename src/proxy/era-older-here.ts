@@ -26,7 +26,7 @@ const empty = (message: Rpc): string => JSON.stringify({ jsonrpc: '2.0', id: mes
 export const createOlderHere = ({ sessions, listen, lasting }: OlderHereDeps): OlderHere => {
   const watch = async (id: string, { owner, refused }: Pick<Caller, 'owner' | 'refused'>, message: Rpc): Promise<string> => {
     const { uri } = paramsOf(message)
-    if (typeof uri !== 'string' || uri.length > mostUri) return refused(new Refusal('mcp.params', 'uri', { say: 'uri is missing, or too long.' }), message['id'])
+    if (typeof uri !== 'string' || uri.length > mostUri) return refused(new Refusal('mcp.params', 'uri', { say: 'uri is missing or too long.' }), message['id'])
     const stays = message['method'] === 'resources/subscribe'
     await sessions.change(id, owner, ({ watched }) => {
       const others = watched.filter((one) => one !== uri)

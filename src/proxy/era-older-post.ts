@@ -34,7 +34,7 @@ export const createOlderPost = (deps: OlderPostDeps): OlderPost => {
 
   const carry = async (caller: Caller, id: string, session: OlderSession, message: Rpc, reply: EraReply): Promise<string | Response | undefined> => {
     const key = keyOf(id, message['id'])
-    if (going.has(key)) return caller.refused(new Refusal('mcp.invalid', `the id ${JSON.stringify(message['id'])} is in use`, { say: 'The id is in use.' }), message['id'])
+    if (going.has(key)) return caller.refused(new Refusal('mcp.invalid', `the id ${JSON.stringify(message['id'])} is in use`, { say: 'The request id is already in use.' }), message['id'])
     const stop = new AbortController()
     going.set(key, stop)
     try {
@@ -67,7 +67,7 @@ export const createOlderPost = (deps: OlderPostDeps): OlderPost => {
         (said) => {
           if (!(said instanceof Response)) last(said)
           // What the server says to this caller alone: a login that is wanted, or trouble of its own.
-          else if (requests.length > 1 || !reply.pass(said)) last(failed(new Refusal('upstream.answer', `${service} answered ${said.status}`, { say: `The MCP server answered ${said.status}.` })))
+          else if (requests.length > 1 || !reply.pass(said)) last(failed(new Refusal('upstream.answer', `${service} answered ${said.status}`, { say: `The MCP server responded with status ${said.status}.` })))
         },
         (error: unknown) => {
           const refusal = asRefusal(error, service)

@@ -45,7 +45,7 @@ export const createOlder = (deps: OlderDeps): Older => {
     begin: createOlderBegin({ ...deps, random, sessions }),
     async post(caller, id, messages, batch) {
       const session = await sessions.find(id, caller.owner)
-      if (batch && !batching.has(session.version)) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version} has no batches: send one message a request.` })
+      if (batch && !batching.has(session.version)) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version} does not support batches. Send one message per request.` })
       return post(caller, id, session, messages)
     },
     get: (caller, id) => listen.open(id, caller, () => sessions.find(id, caller.owner)),

@@ -93,7 +93,7 @@ const createMake =
   ({ tell, lasting, runtime }: FarSessionsDeps) =>
   (about: Introduction, capabilities: Rpc, caller: Caller): FarSession => {
     const unheard = ({ caller: latest }: FarSession, { id, method }: Rpc): void => {
-      const answer = method === 'ping' ? { result: {} } : { error: { code: -32_601, message: 'There is nobody to ask.' } }
+      const answer = method === 'ping' ? { result: {} } : { error: { code: -32_601, message: 'No client can receive this request.' } }
       runtime.defer(tell({ ...latest, signal: AbortSignal.timeout(10_000) }, fields, JSON.stringify({ jsonrpc: '2.0', id, ...answer })).then(nothing, () => undefined))
     }
     const fields = sessionFields(about)

@@ -48,7 +48,7 @@ export const createFront = ({ config, directory }: FrontOptions): Front => {
       const nobody = directory.unknownHost(name)
       if (nobody !== undefined) throw new Refusal('route.unknown', nobody)
       throw new Refusal('request.host-unknown', `${name} instead of ${publicHost}`, {
-        say: `This gateway is served as ${publicHost}, and the request came for ${name}. Let the proxy in front send the Host header that it received, or add ${name} to allowed_hosts.`,
+        say: `The public host of this gateway is ${publicHost}, but the request was for ${name}. Make the reverse proxy forward the original Host header, or add ${name} to allowed_hosts.`,
       })
     },
   }

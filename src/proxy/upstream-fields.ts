@@ -25,7 +25,7 @@ export const fieldsOf = ({ call, session, principal }: Passed): readonly string[
   }
   if (session !== undefined) fields.push('Mcp-Session-Id', session)
   if (!modern && inbound.resume !== undefined) {
-    if (inbound.resume.length > mostResume) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'This Last-Event-ID is longer than any that a server gives out.' })
+    if (inbound.resume.length > mostResume) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'The Last-Event-ID is too long.' })
     // The session says whose events they are. Without one nothing does, and anybody could ask for anybody's (2025-11-25 transports, resumability).
     if (session !== undefined || principal === undefined) fields.push('Last-Event-ID', inbound.resume)
   }

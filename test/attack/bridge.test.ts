@@ -208,7 +208,7 @@ describe('never at the expense of others: a server', () => {
     const ana = client('ana')
     const codes: unknown[] = []
     for (let n = 0; n < 4; n++) codes.push((await ana.initialize()).error?.message)
-    expect(codes).toEqual(['The MCP server exited with code 1.', 'The MCP server exited with code 1.', 'The MCP server exited with code 1. It is tried again in a moment.', 'The MCP server exited with code 1. It is tried again in a moment.'])
+    expect(codes).toEqual(['The MCP server exited with code 1.', 'The MCP server exited with code 1.', 'The MCP server exited with code 1. The gateway retries in a moment.', 'The MCP server exited with code 1. The gateway retries in a moment.'])
     expect(log.filter(({ event }) => event === 'process.started')).toHaveLength(2)
     // The operator reads what it wrote; the caller does not.
     expect(log.findLast(({ event }) => event === 'process.ended')?.fields['why']).toMatch(/exited with code 1; an API key or token may be missing in `env`; last stderr line: cannot start: API_KEY is missing$/)

@@ -49,7 +49,7 @@ describe.each(houses)('%s', (where, open) => {
     const session = await sessionOf(caller)
     upstream.heard.length = 0
     const tooLong = await caller.get({ ...session, 'last-event-id': 'x'.repeat(10_000) })
-    expect([tooLong.status, ((await tooLong.json()) as { error: { message: string } }).error.message]).toEqual([400, 'This Last-Event-ID is longer than any that a server gives out.'])
+    expect([tooLong.status, ((await tooLong.json()) as { error: { message: string } }).error.message]).toEqual([400, 'The Last-Event-ID is too long.'])
     for (const forged of ['1', '99-99', '..%2f', '%0d%0aid:1']) {
       expect((await other.get({ ...session, 'last-event-id': forged })).status).toBe(404)
       expect((await caller.get({ 'mcp-session-id': 'session-of-yesterday', 'last-event-id': forged })).status).toBe(404)

@@ -87,7 +87,7 @@ describe('an answer of a command', () => {
     const { client, bridge } = world()
     const ana = await begun(client('ana'))
     const pid = bridge.processes()[0]?.pid
-    expect((await ana.tool('large', { bytes: 40_000_000 })).error).toEqual({ code: 1502, message: 'The MCP server gave an answer that is larger than the gateway passes on (32 MB).', data: { code: 'process.answer', request_id: 'request' } })
+    expect((await ana.tool('large', { bytes: 40_000_000 })).error).toEqual({ code: 1502, message: 'The response of the MCP server exceeds the limit of 32 MB.', data: { code: 'process.answer', request_id: 'request' } })
     expect(String(saidBy(await ana.tool('large', { bytes: 12_000_000 }))['text'])).toHaveLength(12_000_000)
     expect([bridge.processes()[0]?.pid, (await ana.tool('echo')).error]).toEqual([pid, undefined])
   }, 20_000)

@@ -119,7 +119,7 @@ describe.each(houses)('%s', (house_, open) => {
     for (const [index, size] of [101, 135_300, 0].entries()) {
       const answer = await caller.post(answers[index], { 'mcp-protocol-version': '2025-03-26' })
       expect(answer.status).toBe(400)
-      const message = size === 0 ? 'A batch must have at least one message.' : `A batch has at most 100 messages; this one has ${size}.`
+      const message = size === 0 ? 'A batch must contain at least one message.' : `A batch has at most 100 messages; this one has ${size}.`
       expect(await answer.json()).toMatchObject({ jsonrpc: '2.0', id: null, error: { code: -32600, message } })
     }
     expect(upstream.heard).toEqual([])

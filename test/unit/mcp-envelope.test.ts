@@ -115,7 +115,7 @@ describe('a message that parsers read differently', () => {
         return (error as Refusal).say
       }
     }
-    expect(said('[]')).toBe('A batch must have at least one message.')
+    expect(said('[]')).toBe('A batch must contain at least one message.')
     expect(said(batch(100))).toBeUndefined()
     expect(said(batch(101))).toBe('A batch has at most 100 messages; this one has 101.')
     expect(said(`[${'{},'.repeat(1_300_000)}{}]`)).toBe('A batch has at most 100 messages; this one has 1300001.')

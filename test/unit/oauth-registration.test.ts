@@ -70,7 +70,7 @@ describe('a registration', () => {
 
   it('says of plain http in a home network why it is refused, and what to do', async () => {
     const world = await createWorld()
-    const say = 'No redirect URI can be accepted: plain http is for localhost, 127.0.0.1 and [::1] only, because the sign-in code would cross the network readable. Give the app an https address, by a tunnel or with a certificate of your own CA: see docs/guide/production.md#on-a-home-network'
+    const say = 'No redirect URI is acceptable. Plain http is allowed only for localhost, 127.0.0.1 and [::1], because the authorization code would be sent unencrypted. Use an https redirect URI, through a tunnel or with a certificate from your own CA: see docs/guide/production.md#on-a-home-network'
     for (const uri of ['http://192.168.1.20:5678/rest/oauth2-credential/callback', 'HTTP://librechat.lan:3080/cb', 'http://[fd00::1]/cb']) {
       const { status, body } = await send(world, { ...base, redirect_uris: [uri] })
       expect([status, body['error'], body['error_description']]).toEqual([400, 'invalid_redirect_uri', say])

@@ -14,17 +14,17 @@ const request = (path: string, body: Uint8Array<ArrayBuffer>, { type = json, met
 const send = async ({ handlers }: World, body: Uint8Array<ArrayBuffer>, type = json) => run(handlers.register, request('/oauth/register', body, { type }))
 
 const bent: readonly (readonly [string, Uint8Array<ArrayBuffer>, string, string])[] = [
-  ['a byte order mark', bytes([0xef, 0xbb, 0xbf], `{"redirect_uris":["${uri}"]}`), json, 'The body begins with a byte order mark. Send it without one.'],
-  ['a byte that is no UTF-8', bytes(`{"redirect_uris":["${uri}"],"client_name":"`, [0xff], '"}'), json, 'The body is not UTF-8.'],
-  ['an overlong form', bytes(`{"redirect_uris":["${uri}"],"client_name":"`, [0xc0, 0xaf], '"}'), json, 'The body is not UTF-8.'],
-  ['half a surrogate pair in UTF-8', bytes(`{"redirect_uris":["${uri}"],"client_name":"`, [0xed, 0xa0, 0x80], '"}'), json, 'The body is not UTF-8.'],
+  ['a byte order mark', bytes([0xef, 0xbb, 0xbf], `{"redirect_uris":["${uri}"]}`), json, 'The body must not start with a byte order mark.'],
+  ['a byte that is no UTF-8', bytes(`{"redirect_uris":["${uri}"],"client_name":"`, [0xff], '"}'), json, 'The body is not valid UTF-8.'],
+  ['an overlong form', bytes(`{"redirect_uris":["${uri}"],"client_name":"`, [0xc0, 0xaf], '"}'), json, 'The body is not valid UTF-8.'],
+  ['half a surrogate pair in UTF-8', bytes(`{"redirect_uris":["${uri}"],"client_name":"`, [0xed, 0xa0, 0x80], '"}'), json, 'The body is not valid UTF-8.'],
   ['repeated redirect_uris', bytes(`{"redirect_uris":["https://one.test/"],"redirect_uris":["${uri}"]}`), json, 'A member was sent more than once.'],
   ['a member that is repeated in another spelling', bytes(`{"redirect_uris":["${uri}"],"\\u0072edirect_uris":["https://two.test/"]}`), json, 'A member was sent more than once.'],
   ['a member that is repeated further in', bytes(`{"redirect_uris":["${uri}"],"jwks":{"keys":[{"kty":"EC","kty":"RSA"}]}}`), json, 'A member was sent more than once.'],
   ['nesting without end', bytes(`{"redirect_uris":["${uri}"],"x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`), json, 'The JSON is nested too deeply.'],
-  ['a byte that is no UTF-8, in a form', bytes(`redirect_uris=${uri}&client_name=%FF`), form, 'The body is not UTF-8.'],
-  ['a raw one in a form', bytes(`redirect_uris=${uri}&client_name=`, [0xff]), form, 'The body is not UTF-8.'],
-  ['a byte order mark before a form', bytes([0xef, 0xbb, 0xbf], `redirect_uris=${uri}`), form, 'The body begins with a byte order mark. Send it without one.'],
+  ['a byte that is no UTF-8, in a form', bytes(`redirect_uris=${uri}&client_name=%FF`), form, 'The body is not valid UTF-8.'],
+  ['a raw one in a form', bytes(`redirect_uris=${uri}&client_name=`, [0xff]), form, 'The body is not valid UTF-8.'],
+  ['a byte order mark before a form', bytes([0xef, 0xbb, 0xbf], `redirect_uris=${uri}`), form, 'The body must not start with a byte order mark.'],
 ]
 
 describe('a registration', () => {
