@@ -16,7 +16,7 @@ const again = async (world: World, client: Pick<Registered, 'id' | 'redirectUri'
 }
 const isAsked = async (...of: Parameters<typeof again>): Promise<boolean> => (await again(...of)).location === undefined
 const allow = async (world: World, client: Pick<Registered, 'id' | 'redirectUri'>, more: Record<string, string | undefined> = {}) => decide(world, await toConsent(world, client, more), 'allow')
-const noticeIn = ({ text }: { readonly text: string }): string | undefined => /You have allowed this app before[^<]*/.exec(text)?.[0]
+const noticeIn = ({ text }: { readonly text: string }): string | undefined => /You allowed this app before[^<]*/.exec(text)?.[0]
 
 const local = 'http://127.0.0.1:5000/cb'
 const document = { client_id: 'https://cimd.test/client.json', client_name: 'Doc', redirect_uris: [local] }
@@ -79,10 +79,10 @@ describe('a client that is asked about again', () => {
     expect(noticeIn(await again(world, client, { resource, scope: 'read' }))).toBeUndefined()
     await allow(world, client, { resource, scope: 'read' })
     const same = await again(world, client, { resource, scope: 'read' })
-    expect(noticeIn(same)).toBe('You have allowed this app before. Nothing has changed since.')
+    expect(noticeIn(same)).toBe('You allowed this app before. Nothing has changed since.')
     expect(same.text.match(/Already allowed/g)).toHaveLength(1)
     const more = await again(world, client, { resource, scope: 'read write' })
-    expect(noticeIn(more)).toBe('You have allowed this app before. It now asks for more.')
+    expect(noticeIn(more)).toBe('You allowed this app before. It now requests more permissions.')
     expect([more.text.match(/Already allowed/g)?.length, more.text.match(/chip new/g)?.length]).toEqual([1, 1])
   })
 
@@ -90,7 +90,7 @@ describe('a client that is asked about again', () => {
     const world = await begin()
     const client = await register(world, { redirect_uris: [local] })
     await allow(world, client)
-    expect(noticeIn(await again(world, { ...client, redirectUri: 'http://127.0.0.1:61234/cb' }))).toBe('You have allowed this app before. Nothing has changed since.')
+    expect(noticeIn(await again(world, { ...client, redirectUri: 'http://127.0.0.1:61234/cb' }))).toBe('You allowed this app before. Nothing has changed since.')
   })
 
   it('that describes itself differently has nothing allowed already', async () => {
@@ -101,7 +101,7 @@ describe('a client that is asked about again', () => {
     await allow(world, client)
     publish({ client_uri: 'https://elsewhere.test/' })
     const changed = await again(world, client)
-    expect(noticeIn(changed)).toBe('You have allowed this app before, but it describes itself differently now.')
+    expect(noticeIn(changed)).toBe('You allowed this app before, but its registration details have changed.')
     expect(changed.text).not.toContain('Already allowed')
   })
 })
