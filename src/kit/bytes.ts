@@ -1,4 +1,5 @@
 // Bytes, and text in the few forms the wire uses.
+// Base64 is written here because Node 24 has no Uint8Array.toBase64, and because the decoder takes one spelling only.
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()

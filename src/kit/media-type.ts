@@ -1,4 +1,5 @@
 // A media type, read whole: what two readers could take for two different types is none (RFC 9110 §8.3.1).
+// Not a library: those at hand accept what this refuses, such as quoted text that readers end at different places.
 import { trimWhitespace } from './http.ts'
 
 export interface MediaType {

@@ -1,4 +1,5 @@
 // Single flight: however many ask for the same thing at the same moment, the work is done once.
+// Not a library: a run must be handed to the runtime (waitUntil), and taken for lost when Workers never settle it.
 
 /** Runs `work` unless a run for this key is under way, whose outcome is shared then. Nothing is kept: not the answer, not the error. */
 export type Once = <T>(key: string, work: () => Promise<T>) => Promise<T>
