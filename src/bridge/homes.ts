@@ -34,6 +34,8 @@ export interface Homes {
   /** This owner's process, begun when there is none. Rejects with `mcp.legacy` when the server speaks older revisions only, and as `Pool.start` does. */
   of(owner: string): Promise<Home>
   readonly settled: Iterable<Home>
+  /** Whether this owner's process runs, and has answered. */
+  ready(owner: string): boolean
 }
 
 type Make = (owner: string, probing: boolean, forget: (home: Home) => void) => Promise<Home>
@@ -124,6 +126,7 @@ export const createHomes = (options: HomesOptions): Homes => {
       )
       return made
     },
+    ready: (owner) => settled.has(owner),
     settled: { [Symbol.iterator]: () => settled.values() },
   }
 }

@@ -2,6 +2,7 @@
 import type { Legacy } from './legacy.ts'
 import type { Modern } from './modern.ts'
 import type { Pool } from './pool.ts'
+import type { Starting } from './starting.ts'
 
 const tickMs = 100
 const houseMs = 1000
@@ -12,6 +13,7 @@ export interface HousekeepingOptions {
   readonly legacy: Legacy
   readonly modern: Modern
   readonly pool: Pool
+  readonly starting: Pick<Starting, 'tick'>
   readonly now: () => number
   /** Longest silence of a server during a call, milliseconds. */
   readonly timeoutMs: number
@@ -28,7 +30,7 @@ export interface Housekeeping {
   stop(): void
 }
 
-export const createHousekeeping = ({ legacy, modern, pool, now, timeoutMs, sleepMs, keepAliveMs }: HousekeepingOptions): Housekeeping => {
+export const createHousekeeping = ({ legacy, modern, pool, starting, now, timeoutMs, sleepMs, keepAliveMs }: HousekeepingOptions): Housekeeping => {
   let timer: ReturnType<typeof setInterval> | undefined
   let housedAt = 0
   let commentedAt = now()
@@ -40,6 +42,7 @@ export const createHousekeeping = ({ legacy, modern, pool, now, timeoutMs, sleep
     const time = now()
     const comment = time - commentedAt >= keepAliveMs
     legacy.tick(comment)
+    starting.tick()
     if (comment) {
       commentedAt = time
       modern.comment()

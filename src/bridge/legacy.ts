@@ -46,6 +46,9 @@ const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[
   throw new Refusal('mcp.invalid', 'initialize in a batch or a session', { say: 'Send initialize alone and without a session id.', rpcId: message['id'] as Id })
 }
 
+/** An id that nobody guesses, for a session that begins. */
+export const newSession = (random: (n: number) => Uint8Array): string => encodeBase64url(random(24))
+
 export const createLegacy = ({ pool, now, random, about, shared, startMs, sessionMs, holdMs, stray }: LegacyOptions): Legacy => {
   const sessions = new Map<string, Lodging>()
   const forget = ({ id }: Lodging): void => {
@@ -63,15 +66,15 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
     return lodging
   }
 
-  const accepted = (lodging: Lodging): string => {
-    const id = encodeBase64url(random(24))
+  const accept = (lodging: Lodging, named: string | undefined): string => {
+    const id = named ?? newSession(random)
     lodging.id = id
     sessions.set(id, lodging)
     return id
   }
 
   const begin = async (owner: string, said: Said, call: BridgeCall): Promise<BridgeReply> =>
-    introduce({ lodging: house?.lodge() ?? (await lodge(owner, call.signal, deps)), said, call, startMs, accepted })
+    introduce({ lodging: house?.lodge() ?? (await lodge(owner, call.signal, deps)), said, call, startMs, accepted: (lodging) => accept(lodging, call.sessionId?.()) })
 
   return {
     post(owner, messages, batch, call) {

@@ -7,6 +7,8 @@ import { kindOf, type Said } from '../mcp/rpc.ts'
 export interface Modern {
   /** One message of a client of this era. Rejects with `Refusal`. */
   handle(owner: string, said: Said, call: BridgeCall): Promise<BridgeReply>
+  /** Whether a call of this owner needs no start of a process. */
+  ready(owner: string): boolean
   comment(): void
   /** Fails calls during which a server said nothing. */
   expire(silenceMs: number): void
@@ -33,6 +35,7 @@ export const createModern = (options: HomesOptions): Modern => {
       }
       return personal.request(said, call)
     },
+    ready: homes.ready,
     comment() {
       for (const { personal } of homes.settled) personal.comment()
     },

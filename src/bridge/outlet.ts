@@ -29,10 +29,11 @@ export interface Outlet {
   readonly state: 'waiting' | 'streaming' | 'over'
 }
 
-const frame = (data: string, id: string | undefined, retryMs: number | undefined): string =>
+/** One event. */
+export const frame = (data: string, id?: string, retryMs?: number): string =>
   `${id === undefined ? '' : `id: ${id}\n`}${retryMs === undefined ? '' : `retry: ${retryMs}\n`}${data === '' ? '' : 'event: message\n'}data: ${data}\n\n`
 
-const streamHeaders = ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-cache, no-transform']
+export const streamHeaders = ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-cache, no-transform']
 const jsonHeaders = ['Content-Type', 'application/json', 'Cache-Control', 'no-store']
 
 interface Deferred {

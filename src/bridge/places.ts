@@ -47,6 +47,8 @@ export interface Places {
   serve(): void
   /** Sends everybody away who waits. */
   close(): void
+  /** Whether anybody of this owner waits for a place. */
+  waits(owner: string): boolean
   readonly all: ReadonlySet<Place>
 }
 
@@ -116,6 +118,7 @@ export const createPlaces = (limits: PlaceLimits, now: () => number): Places => 
       all.delete(place)
       serve()
     },
+    waits: (owner) => [...queue].some((waiting) => waiting.owner === owner),
     close() {
       for (const waiting of queue) waiting.refuse(new Refusal('process.limit', 'the gateway is ending'))
       queue.clear()

@@ -36,6 +36,8 @@ export interface Pool {
   /** Serves the queue, and ends who has been idle for longer than `idleMs`. */
   tick(idleMs: number): void
   readonly size: number
+  /** What this owner's calls wait for: a process that has not answered yet, or a place for one. */
+  waitsFor(owner: string): 'start' | 'place' | undefined
   list(): readonly RunningProcess[]
   /** The last few that ended by themselves, the newest last. */
   failures(): readonly FailedProcess[]
@@ -83,6 +85,10 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
     },
     get size() {
       return places.all.size
+    },
+    waitsFor(owner) {
+      for (const { owner: whose, channel } of places.all) if (whose === owner && (!channel || (!channel.spoke() && !channel.end()))) return 'start'
+      return places.waits(owner) ? 'place' : undefined
     },
     get state() {
       return [...places.all].some(({ channel }) => channel?.spoke() === true) ? 'healthy' : failures.state

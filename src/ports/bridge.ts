@@ -28,6 +28,10 @@ export interface BridgeCall {
   readonly refused: SayRefused
   /** Aborts when the caller is gone before an answer began. */
   readonly signal: Leave
+  /** Somebody else tells the caller that a process starts (`Attend`). */
+  readonly attended?: true
+  /** The id that the caller was told already of the session that this call begins. */
+  readonly sessionId?: (() => string | undefined) | undefined
 }
 
 /** Where an answer goes that comes piece by piece. */
@@ -53,6 +57,27 @@ export interface BridgeReply {
   /** Whole, or begun: called once, and written to the sink from then on. */
   readonly body: string | ((sink: Sink) => Source)
 }
+
+/** Work for one request that may have to wait until a process has started. */
+export interface AttendedWork<Reply> {
+  /** `signal`: the caller left. `sessionId`: what the head of the stream said, once it began. */
+  run(about: { readonly signal: AbortSignal; readonly sessionId: () => string | undefined }): Promise<Reply>
+  /** Writes the reply on a stream that has begun. */
+  deliver(reply: Reply, sink: Sink): Source
+  /** A new session id for the head of the stream, where the request begins a session. */
+  readonly nameSession?: (() => string) | undefined
+}
+
+/** A request that is waited for. */
+export interface AttendedCall {
+  readonly message: Readonly<Record<string, unknown>>
+  readonly principal: Principal | undefined
+  readonly signal: Leave
+  readonly refused: SayRefused
+}
+
+/** The reply of the work; where a process takes long to start, an event stream that says so, and the reply on it. */
+export type Attend = <Reply>(call: AttendedCall, work: AttendedWork<Reply>) => Promise<Reply | BridgeReply>
 
 /** Rejects with `Refusal`. */
 export type Carry = (call: BridgeCall) => Promise<BridgeReply>

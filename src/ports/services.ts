@@ -1,5 +1,5 @@
 // A service is an MCP server behind the gateway; an address is one place where it is reached.
-import type { Carry } from './bridge.ts'
+import type { Attend, Carry } from './bridge.ts'
 import type { UpstreamAuth } from './upstream-auth.ts'
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */
@@ -30,7 +30,7 @@ export interface Service {
         readonly publicOnly?: true
       }
     | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
-    | { readonly kind: 'bridge'; readonly carry: Carry }
+    | { readonly kind: 'bridge'; readonly carry: Carry; /** Absent where no process can be started. */ readonly attend?: Attend | undefined }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
   readonly provider?: string
   readonly authRequired: boolean

@@ -4,10 +4,10 @@ import { parseExactText } from '../mcp/exact-json.ts'
 import { isModern } from '../mcp/revisions.ts'
 import { isRecord, metaOf, type Rpc } from '../mcp/rpc.ts'
 import type { Principal } from '../ports/people.ts'
+import { type AttendedCallsDeps, createAttendedCalls } from './attended-call.ts'
 import { type Caller, type EraAsk, requestOf } from './era-exchange.ts'
 import type { Newer } from './era-newer.ts'
 import type { Older } from './era-older.ts'
-import { isOlderSession } from './era-older-sessions.ts'
 import type { Scout } from './era-scout.ts'
 import type { Verdicts } from './era-verdicts.ts'
 import { ownerOf } from './owner.ts'
@@ -30,6 +30,8 @@ export interface Crossing {
 }
 
 export interface CrossingDeps {
+  readonly runtime: AttendedCallsDeps['runtime']
+  readonly attend: AttendedCallsDeps['attend']
   /** The server itself. */
   readonly straight: EraAsk
   readonly verdicts: Verdicts
@@ -61,33 +63,38 @@ const createOwners = (): ((principal: Principal | undefined) => string) => {
   }
 }
 
-export const createCrossing = ({ straight, verdicts, scout, older, newer }: CrossingDeps): Crossing => {
+export const createCrossing = ({ runtime, attend, straight, verdicts, scout, older, newer }: CrossingDeps): Crossing => {
+  const attended = createAttendedCalls({ runtime, attend, older })
   const owners = createOwners()
-  const post = async (request: Request, caller: Caller): Promise<Response> => {
-    const session = request.headers.get('mcp-session-id') ?? undefined
-    const body = await request.text()
-    const { batch, messages } = parse(body)
+  const carry = async (caller: Caller, body: string, messages: readonly Rpc[], batch: boolean): Promise<Response> => {
+    const session = caller.headers.get('mcp-session-id') ?? undefined
     const [first] = messages
-    const send = (): Promise<Response> => straight(requestOf(request.url, { method: 'POST', headers: request.headers, signal: request.signal, body }), caller)
-    if (isOlderSession(session)) return older.post(caller, session, messages, batch)
+    const send = (): Promise<Response> => straight(requestOf(caller.url, { method: 'POST', headers: caller.headers, signal: caller.signal, body }), caller)
+    if (attended.isOurs(session)) return older.post(caller, session, messages, batch)
     if (!first || batch) return send()
-    if (claimsModern(first, request.headers)) return verdicts.speaks(caller.owner, true) === false ? newer.handle(caller, first) : scout.newer(caller, first, send)
+    if (claimsModern(first, caller.headers)) return verdicts.speaks(caller.owner, true) === false ? newer.handle(caller, first) : scout.newer(caller, first, send)
     if (first['method'] !== 'initialize') return send()
     if (verdicts.speaks(caller.owner, false) !== false) return scout.older(caller, first, send)
     return (await older.begin(caller, first)) ?? send()
   }
 
+  const post = async (request: Request, caller: Caller): Promise<Response> => {
+    const body = await request.text()
+    const { batch, messages } = parse(body)
+    return attended.post(caller, messages, batch, (asking) => carry(asking, body, messages, batch))
+  }
+
   return {
     needed({ principal, modern, session, method }) {
       if (modern) return verdicts.speaks(owners(principal), true) !== true
-      if (session !== undefined) return isOlderSession(session)
+      if (session !== undefined) return attended.isOurs(session)
       return method === 'initialize' && verdicts.speaks(owners(principal), false) !== true
     },
     async ask(request, about) {
       const caller: Caller = { ...about, owner: owners(about.principal), url: request.url, headers: request.headers, signal: request.signal }
       if (request.method === 'POST') return post(request, caller)
       const session = request.headers.get('mcp-session-id') ?? undefined
-      if (!isOlderSession(session)) return straight(request, caller)
+      if (!attended.isOurs(session)) return straight(request, caller)
       return request.method === 'DELETE' ? older.end(caller, session) : older.get(caller, session)
     },
   }

@@ -11,7 +11,7 @@ import type { Principal } from '../ports/people.ts'
 import { readEvents } from './event-reader.ts'
 
 /** One request of Streamable HTTP to the server, whatever it is behind. Rejects with `upstream.*` and what its network says. */
-export type EraAsk = (request: Request, about: Pick<Caller, 'principal' | 'asked' | 'refused'>) => Promise<Response>
+export type EraAsk = (request: Request, about: Pick<Caller, 'principal' | 'asked' | 'refused' | 'sessionId'>) => Promise<Response>
 
 /** The caller of whose requests these are made: what the server is told of them, and when they leave. */
 export interface Caller {
@@ -30,6 +30,8 @@ export interface Caller {
   readonly waits?: () => boolean
   /** The request is a subscription: its stream speaks when something happens, so its silence is no fault. */
   readonly subscribes?: boolean
+  /** The id that the caller was told already of the session that this call begins. */
+  readonly sessionId?: (() => string | undefined) | undefined
 }
 
 /** Largest message of a server, bytes. */

@@ -56,7 +56,7 @@ export const createOlderBegin = ({ tell, random, service, sessions, lasting, ver
   const bridged = bridgedServer(result['capabilities'], { notices: true, watching: lasting })
   const version = typeof protocolVersion === 'string' && versions.includes(protocolVersion) ? protocolVersion : (versions[0] ?? offeredVersion)
   const watchable = isRecord(bridged['resources']) && bridged['resources']['subscribe'] === true
-  const id = await sessions.begin({ owner: caller.owner, version, client, capabilities: declared, notices: noticesOf(bridged), watchable, watched: [] })
+  const id = await sessions.begin({ owner: caller.owner, version, client, capabilities: declared, notices: noticesOf(bridged), watchable, watched: [] }, caller.sessionId?.())
   const { instructions } = result
   const introduction = { protocolVersion: version, capabilities: bridged, serverInfo: infoOf(result, service), ...(typeof instructions === 'string' ? { instructions } : {}) }
   return new Response(JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: introduction }), { headers: { 'content-type': 'application/json', 'cache-control': 'no-store', 'mcp-session-id': id } })

@@ -27,8 +27,8 @@ export interface OlderSession {
 type New = Omit<OlderSession, 'writtenAt'>
 
 export interface OlderSessions {
-  /** Keeps it; its id. The one that this owner used longest ago ends where there are too many. */
-  begin(session: New): Promise<string>
+  /** Keeps it; its id, which may be given. The one that this owner used longest ago ends where there are too many. */
+  begin(session: New, id?: string): Promise<string>
   /** Throws `session.unknown` for what is not this owner's. */
   find(id: string, owner: string): Promise<OlderSession>
   /** Writes a change down. */
@@ -53,6 +53,9 @@ const slideMs = 3_600_000
 const mostEach = 32
 /** People who are not told apart have this many together. */
 const mostStrangers = 1000
+
+/** An id that nobody guesses. */
+export const newOlderSession = ({ random }: Pick<Runtime, 'random'>): string => prefix + encodeBase64url(random(32))
 
 export const isOlderSession = (id: string | undefined): id is string => id?.startsWith(prefix) === true
 
@@ -107,13 +110,12 @@ export const createOlderSessions = (runtime: Pick<Runtime, 'now' | 'random' | 's
 
   return {
     change,
-    async begin(session) {
+    async begin(session, id = newOlderSession(runtime)) {
       const { owner } = session
       const shelf = shelfOf(owner)
       // Some more than that may be there, where several began at the same moment.
       const own = [...(await shelf.list(runtime.digest(owner), 2 * mostEach))].sort((a, b) => b.value.writtenAt - a.value.writtenAt)
       for (const { name } of own.slice(mostEach - 1)) await shelf.remove(name)
-      const id = prefix + encodeBase64url(runtime.random(32))
       await shelf.write(nameOf(id, owner), { ...session, writtenAt: runtime.now() })
       return id
     },

@@ -29,6 +29,8 @@ export interface Older {
   /** A POST in a session of ours: one message, or several where the revision has batches. Rejects with `Refusal`. */
   post(caller: Caller, id: string, messages: readonly Rpc[], batch: boolean): Promise<Response>
   get(caller: Caller, id: string): Promise<Response>
+  /** Whether it is a session of ours. */
+  knows(id: string, owner: string): Promise<boolean>
   end(caller: Caller, id: string): Promise<Response>
 }
 
@@ -48,6 +50,7 @@ export const createOlder = (deps: OlderDeps): Older => {
       if (batch && !batching.has(session.version)) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version} does not support batches. Send one message per request.` })
       return post(caller, id, session, messages)
     },
+    knows: (id, owner) => sessions.find(id, owner).then(() => true, (error: unknown) => !(error instanceof Refusal && error.code === 'session.unknown')),
     get: (caller, id) => listen.open(id, caller, () => sessions.find(id, caller.owner)),
     async end(caller, id) {
       await sessions.find(id, caller.owner)

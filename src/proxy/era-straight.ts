@@ -19,7 +19,7 @@ export interface StraightDeps {
 export const createStraight = (service: Service, { runtime, reachOf, endpointOf }: StraightDeps): EraAsk | undefined => {
   const { upstream } = service
   if (upstream.kind === 'local') return undefined
-  if (upstream.kind === 'bridge') return (request, { principal, refused }) => carried(upstream.carry, request, principal, refused)
+  if (upstream.kind === 'bridge') return (request, { principal, refused, sessionId }) => carried(upstream.carry, request, { principal, refused, sessionId })
   const { fetch } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
   return async (request, { principal, asked }) => {
     const body = request.method === 'POST' ? await request.text() : undefined

@@ -33,7 +33,7 @@ const crossingOf = (service: Service, { runtime, config, keepAliveMs, reachOf, e
   const older = createOlder({ ...common, versions: (config.protocol_versions ?? publishedVersions).filter((version) => !isModern(version)) })
   const newer = createNewer(common)
   const scout = createScout({ tell, about: runtime.about, verdicts, crossNewer: newer, beginOlder: older.begin })
-  return createCrossing({ straight, verdicts, scout, older, newer })
+  return createCrossing({ runtime, attend: service.upstream.kind === 'bridge' ? service.upstream.attend : undefined, straight, verdicts, scout, older, newer })
 }
 
 const urlOf = (upstream: Upstream): string => (upstream.kind === 'http' ? `${upstream.origin}${upstream.path}` : 'http://command.invalid/mcp')

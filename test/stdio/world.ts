@@ -25,6 +25,8 @@ export interface WorldOptions {
   readonly stateDir?: string
   /** The configuration and what it was read from. */
   readonly privateFiles?: readonly string[]
+  /** Time passes by `advance` alone. */
+  readonly still?: boolean
   /** Instead of real processes. */
   readonly spawn?: SpawnServer
 }
@@ -159,7 +161,7 @@ const principalOf = (subject: string): Principal => ({
   expiresAt: Number.MAX_SAFE_INTEGER,
 })
 
-export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, spawn, privateFiles = [], ...world }: WorldOptions = {}): World => {
+export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, spawn, privateFiles = [], still = false, ...world }: WorldOptions = {}): World => {
   const stateDir = world.stateDir ?? mkdtempSync(join(tmpdir(), 'postern-stdio-'))
   const processes = createNodeSpawn({ stateDir, privateFiles, ...(env && { env }) })
   const log: World['log'] = []
@@ -181,7 +183,7 @@ export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, sp
     },
     {
       spawn: spawn ?? processes.spawn,
-      now: () => Date.now() + ahead,
+      now: () => (still ? 1_000_000 : Date.now()) + ahead,
       random: (n) => randomFillSync(new Uint8Array(n)),
       digest,
       log: (level, event, fields = {}) => void log.push({ level, event, fields }),
