@@ -84,7 +84,7 @@ export const createAdded = ({ registry, runtime, directory, apply, fixed }: Adde
     async served(service) {
       if (!directory.serves(service) || fixed(service)) return directory.serves(service)
       if (runtime.now() - checkedAt >= askMs) await refresh()
-      if (failing || !loaded) throw new Refusal('storage.unavailable', 'the services that were added could not be read')
+      if (failing || !loaded) throw new Refusal('storage.unavailable', 'added services could not be loaded')
       return directory.serves(service)
     },
   }

@@ -68,7 +68,7 @@ const noPrograms = 'This gateway cannot start programs. Add the URL of an MCP se
 export const look = async ({ id, service, commands, anywhere, told = () => undefined }: Addition, around: Around): Promise<readonly Step[]> => {
   if ('command' in service && !around.runtime.spawn) throw new Refusal('service.invalid', `${id}: commands need a runtime that starts programs`, { say: noPrograms })
   if ('command' in service && !commands && !around.config.admin_commands) throw new Refusal('service.invalid', `${id}: command given, but admin_commands is false`, { say: noCommand })
-  if (around.directory.service(id)) throw new Refusal('service.taken', id)
+  if (around.directory.service(id)) throw new Refusal('service.taken', `service ID ${id} already exists`)
   const wrong = await faultsOf(id, service, around)
   const config = parsed(id, service)
   if (wrong.length > 0 || !config) throw new Refusal('service.invalid', wrong.join('; '), wrong.length > 0 ? { say: wrong.join(' ') } : {})

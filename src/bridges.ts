@@ -60,7 +60,7 @@ export const createBridges = (runtime: Runtime, keepAliveMs: number): Bridges =>
       const { command } = service
       const bridge = command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime, keepAliveMs)
       if (bridge) bridges.set(bridge.carry, { service: id, bridge })
-      return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported'))), attend: bridge?.attend }
+      return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported', 'this runtime cannot start programs'))), attend: bridge?.attend }
     },
     all: () => [...bridges.values()].map(({ service, bridge: { processes, failures } }) => ({ service, processes, failures })),
     state: (upstream) => (upstream.kind === 'bridge' ? bridges.get(upstream.carry)?.bridge.state : undefined) ?? 'unknown',

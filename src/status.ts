@@ -118,7 +118,7 @@ export const createStatus = (options: StatusOptions): Status => {
     },
     connect(request) {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
-      if (!found) throw new Refusal('route.unknown')
+      if (!found) throw new Refusal('route.unknown', 'no such address')
       return Promise.resolve(pages.connect({ service: view(streamable(directory, found.address)), reachable }))
     },
   }

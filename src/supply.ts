@@ -152,7 +152,7 @@ export const createSupply = ({ config: started, runtime, directory, first, servi
       const { id, service, by, anywhere, force = false } = addition
       const steps = await look(addition, await around())
       if (!force && !isUsable(steps)) throw new Refusal('service.unusable', `${id}: ${steps.at(-1)?.say ?? ''}`, { say: steps.at(-1)?.say ?? '' })
-      if (!(await registry.add(id, { service, addedBy: by, addedAt: runtime.now(), ...(anywhere ? { anywhere: true } : {}) }))) throw new Refusal('service.taken', id)
+      if (!(await registry.add(id, { service, addedBy: by, addedAt: runtime.now(), ...(anywhere ? { anywhere: true } : {}) }))) throw new Refusal('service.taken', `service ID ${id} already exists`)
       await load()
       return steps
     },

@@ -62,7 +62,7 @@ const expire = (calls: Calls, before: number, name: string, cancel: Channel['can
   for (const [id, call] of calls) {
     if (call.events.patient || call.heardAt > before) continue
     cancel(id, 'timeout')
-    call.events.failed(new Refusal('upstream.timeout', 'it said nothing about the call for too long', { say: `Request to ${name} timed out` }))
+    call.events.failed(new Refusal('upstream.timeout', 'no output for the call within the timeout', { say: `Request to ${name} timed out` }))
   }
 }
 
@@ -112,7 +112,7 @@ export const createChannel = (plan: ProcessPlan, deps: ChannelDeps, events: Chan
       const { progressToken } = metaOf(message)
       const token = isId(progressToken) ? progressToken : undefined
       state.usedAt = now()
-      if (!child.send(outgoing(said, id, token))) throw new Refusal('upstream.busy', 'its input is full', { headers: { 'retry-after': '1' } })
+      if (!child.send(outgoing(said, id, token))) throw new Refusal('upstream.busy', 'stdin of the process is full', { headers: { 'retry-after': '1' } })
       calls.set(id, { events: handlers, clientId: message['id'] as Id, token, heardAt: state.usedAt })
       return id
     },

@@ -106,7 +106,7 @@ export const createHomes = (options: HomesOptions): Homes => {
       verdict = { era, until: era === 'legacy' ? now() + legacyMs : Number.POSITIVE_INFINITY }
       if (home) return home
     }
-    if (verdict?.era === 'legacy') throw new Refusal('mcp.legacy', 'probed')
+    if (verdict?.era === 'legacy') throw new Refusal('mcp.legacy', 'server speaks a legacy revision only')
     return begin(owner, false)
   }
 

@@ -36,16 +36,16 @@ export const checkRequest = ({ method, headers }: BridgeCall): void => {
       const say = 'Send the message with Content-Type: application/json.'
       throw new Refusal('request.media-type', `Content-Type ${type.slice(0, 80)}`, { say })
     }
-    if (!accepts(accept, 'application/json') || !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', String(accept).slice(0, 80))
+    if (!accepts(accept, 'application/json') || !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', `Accept ${String(accept).slice(0, 80)}`)
     return
   }
   // Streams by GET and sessions that end by DELETE belong to the revisions before 2026-07-28.
   if (modernHeader(headers)) throw new Refusal('request.method', `${method} in a revision without sessions`, { headers: { allow: 'POST' } })
-  if (method === 'GET' && !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', String(accept).slice(0, 80))
+  if (method === 'GET' && !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', `Accept ${String(accept).slice(0, 80)}`)
 }
 
 const checked = (value: unknown): Rpc => {
-  if (kindOf(value) === undefined) throw new Refusal('mcp.invalid', 'no JSON-RPC message')
+  if (kindOf(value) === undefined) throw new Refusal('mcp.invalid', 'not a JSON-RPC message')
   return value as Rpc
 }
 

@@ -40,8 +40,8 @@ export interface IncomingOptions {
 /** Our ids are numbers; some servers write them as text. */
 const numberOf = (id: unknown): number => (typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : (id as number))
 
-const beyondRepair = (): Lost => ({ refusal: new Refusal('process.answer', 'its answer is not a JSON-RPC message') })
-const tooLarge = (): Lost => ({ refusal: new Refusal('process.answer', 'its answer is larger than 32 MB, or there were several large ones at once', { say: 'The response of the MCP server exceeds the limit of 32 MB.' }) })
+const beyondRepair = (): Lost => ({ refusal: new Refusal('process.answer', 'response is not a JSON-RPC message') })
+const tooLarge = (): Lost => ({ refusal: new Refusal('process.answer', 'response larger than 32 MB, or several large responses at once', { say: 'The response of the MCP server exceeds the limit of 32 MB.' }) })
 
 const methodNotFound = -32_601
 

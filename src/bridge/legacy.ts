@@ -59,9 +59,9 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
 
   const find = (owner: string, headers: readonly string[]): Lodging => {
     const id = fieldOf(headers, 'mcp-session-id')
-    if (id === undefined) throw new Refusal('session.missing')
+    if (id === undefined) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
     const lodging = sessions.get(id)
-    if (!lodging || lodging.owner !== owner) throw new Refusal('session.unknown', lodging ? 'of another owner' : 'ended, or never begun here')
+    if (!lodging || lodging.owner !== owner) throw new Refusal('session.unknown', lodging ? 'session belongs to another user' : 'session unknown or expired')
     lodging.session.touch()
     return lodging
   }

@@ -107,7 +107,7 @@ export const createPlaces = (limits: PlaceLimits, now: () => number): Places => 
       const { promise, resolve, reject } = Promise.withResolvers<Place>()
       const waiting: Waiting = { owner, lodger, until: now() + limits.waitMs, admit: resolve, refuse: reject }
       const gone = (): void => {
-        if (queue.delete(waiting)) reject(new Refusal('process.limit', 'the caller left the queue'))
+        if (queue.delete(waiting)) reject(new Refusal('process.limit', 'caller left the queue'))
       }
       signal.addEventListener('abort', gone, { once: true })
       queue.add(waiting)
@@ -120,7 +120,7 @@ export const createPlaces = (limits: PlaceLimits, now: () => number): Places => 
     },
     waits: (owner) => [...queue].some((waiting) => waiting.owner === owner),
     close() {
-      for (const waiting of queue) waiting.refuse(new Refusal('process.limit', 'the gateway is ending'))
+      for (const waiting of queue) waiting.refuse(new Refusal('process.limit', 'gateway is shutting down'))
       queue.clear()
     },
   }

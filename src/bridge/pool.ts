@@ -75,7 +75,7 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
 
   return {
     async start(owner, lodger, signal) {
-      if (closed) throw new Refusal('process.limit', 'the gateway is ending')
+      if (closed) throw new Refusal('process.limit', 'gateway is shutting down')
       if (lodger.probing?.() !== true) rest.check(owner)
       return begin(await places.take(owner, lodger, signal))
     },

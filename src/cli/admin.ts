@@ -16,7 +16,7 @@ export interface AdminLink {
 /** Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
 export const adminLink = async ({ config, stateDir }: { readonly config: Config; readonly stateDir: string }): Promise<AdminLink> => {
   const enabled = config.local_users.length === 0 && Object.keys(config.oauth_providers).length === 0
-  if (!enabled) throw new StartRefused('link.disabled', 'Login links exist only for the built-in user. This configuration has its own users: sign in as one of them.')
+  if (!enabled) throw new StartRefused('link.disabled', 'Sign-in links exist only for the built-in user. This configuration has its own users: sign in as one of them.')
   if (config.storage.type !== 'sqlite') throw new StartRefused('link.memory', 'With `storage.type: memory`, only the running gateway can create a link: press l in its terminal.')
   const issuer = issuerOf(config, stateDir)
   if (issuer === undefined) throw new StartRefused('link.port', 'The port is chosen when the gateway starts (port 0). Start the gateway, then run this command again.')

@@ -64,7 +64,7 @@ const personBlock = (facts: StartFacts): string[] => {
   const { directory } = gateway
   const [first] = places(gateway)
   const addresses = places(gateway).map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
-  const newLink = facts.keys ? 'press l for a login link' : facts.command('admin link')
+  const newLink = facts.keys ? 'press l for a sign-in link' : facts.command('admin link')
   const next = [link === undefined && gateway.links.enabled ? newLink : first?.service.id === 'demo' ? `${facts.program} wrap -- npx -y @modelcontextprotocol/server-filesystem .` : `${facts.program} config schema`, facts.command('validate'), ...(facts.keys ? ['press h for help'] : [])].join(' · ')
   return [
     `${paint(1, `postern ${about.version}`)} · ${about.runtime} · state ${tilde(facts.stateDir)}${facts.fresh ? ' (new)' : ''}   ready in ${facts.readyMs} ms`,

@@ -1,14 +1,14 @@
 // Keys at the terminal while the gateway runs: l prints a new login link, h says which keys there are, q stops.
 import type { Gateway } from '../gateway.ts'
 
-const help = '  l  new login link      q  stop      h  help\n'
+const help = '  l  new sign-in link      q  stop      h  help\n'
 
 /** Listens on standard input, which is a terminal in the foreground; returns the function that gives it back. */
 export const listenKeys = (gateway: Gateway): (() => void) => {
   const { stdin, stdout } = process
   const printLink = (): void => {
     gateway.links.mint().then(
-      (secret) => stdout.write(`  Login link  ${gateway.directory.issuer}/?t=${secret}   (one-time link, valid 15 minutes)\n`),
+      (secret) => stdout.write(`  Sign-in link  ${gateway.directory.issuer}/?t=${secret}   (one-time link, valid 15 minutes)\n`),
       () => stdout.write('  Cannot create a link: the storage is not responding.\n'),
     )
   }

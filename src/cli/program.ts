@@ -208,7 +208,7 @@ export const createProgram = (): Command => {
       await (await import('./hash-password.ts')).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
     })
   const admin = group('admin', 'Manage a gateway on this computer: link.')
-  verb(admin, 'link', 'Print a new one-time login link for the built-in user.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
+  verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
   addServiceVerbs(group('services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'), verb)
   addAboutVerbs(program, verb)
 

@@ -44,7 +44,7 @@ const notParameters: ReadonlySet<string> = new Set([...allowKeys, 'groups_claim'
 
 const allowLists = (draft: Draft, report: Report, id: string): void => {
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
-    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an e-mail address, or "*" for everyone; list whole domains in allowed_domains')
+    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an email address, or "*" for everyone; list whole domains in allowed_domains')
   }
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_domains')) {
     if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value)) report.fault(path, 'must be a domain such as "example.com", without @, or "*" for any domain')
@@ -59,7 +59,7 @@ const allowLists = (draft: Draft, report: Report, id: string): void => {
 const trustedAddresses = (draft: Draft, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'email_verified']
   if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
-  report.fault(path, 'must not be "trust" for a provider that is open to anyone: users there can claim any e-mail address')
+  report.fault(path, 'must not be "trust" for a provider that is open to anyone: users there can claim any email address')
 }
 
 /** A subject is unique at its provider alone (OpenID Connect Core §5.7). */

@@ -96,7 +96,7 @@ const sentence = (issue: core.$ZodIssue, path: Path, shape: Shape, value: unknow
     case 'invalid_key':
       return badId(String(path.at(-1)), issue.issues[0]?.message ?? 'not allowed')
     case 'invalid_format':
-      return issue.format === 'email' ? 'must be an e-mail address' : issue.message
+      return issue.format === 'email' ? 'must be an email address' : issue.message
     case 'unrecognized_keys':
     case 'invalid_union':
     case 'invalid_element':

@@ -59,10 +59,10 @@ export const createAct = ({ directory, sessions, accounts, wallet, depart, disco
   return async (request, visit) => {
     const upstream = upstreamAt(directory, new URL(request.url))
     const session = await sessions.of(request)
-    if (!session) throw new Refusal('connection.form', 'no session', { page: { onward: { label: 'Sign in', href: signInPath(pagePath(upstream.id)) } } })
+    if (!session) throw new Refusal('connection.form', 'session cookie missing or expired', { page: { onward: { label: 'Sign in', href: signInPath(pagePath(upstream.id)) } } })
     const form = await readOwnForm(request, session, directory.origins)
     const action = form.get('action') ?? ''
-    if (!Object.hasOwn(actions, action)) throw new Refusal('request.malformed', 'action')
+    if (!Object.hasOwn(actions, action)) throw new Refusal('request.malformed', 'action unknown')
     const location = await actions[action]?.({ upstream, session, account: accountName(form.get('account')), returnTo: onwardPath(form.get('return_to')), visit })
     return new Response(null, { status: 303, headers: { location: location ?? '/', 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' } })
   }

@@ -13,7 +13,7 @@ interface Way extends Discovered {
 
 /** A server that answers everybody, and says nothing of signing in. */
 const noAccount = ({ id, name }: Upstream): Refusal =>
-  new Refusal('connection.unknown', `${id} asks for no account`, {
+  new Refusal('connection.unknown', `${id} has no upstream sign-in`, {
     say: `${name} does not require an account.`,
   })
 

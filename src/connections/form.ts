@@ -11,7 +11,7 @@ export const readOwnForm = async (request: Request, session: Session, origins: r
   const foreign = foreignSender(request, origins)
   if (foreign !== undefined) throw new Refusal('connection.form', foreign)
   const form = await readForm(request)
-  if (!sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('connection.form', 'csrf')
+  if (!sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('connection.form', 'csrf field missing or wrong')
   return form
 }
 
@@ -19,7 +19,7 @@ export const readOwnForm = async (request: Request, session: Session, origins: r
 export const accountName = (text: string | undefined): string => {
   const name = (text ?? '').trim()
   if (name === '') return 'default'
-  if (name.length > 60 || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) throw new Refusal('request.malformed', 'account name', { say: 'An account label has at most 60 characters and no control characters.' })
+  if (name.length > 60 || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) throw new Refusal('request.malformed', 'account label too long or contains control characters', { say: 'An account label has at most 60 characters and no control characters.' })
   return name
 }
 

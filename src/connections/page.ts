@@ -76,7 +76,7 @@ export const createConnectPage = ({ runtime, directory, sessions, pages, account
 
   start(request) {
     const wanted = new URL(request.url).searchParams.get('server')
-    if (!wanted) throw new Refusal('request.malformed', 'no server', { say: 'Missing server parameter' })
+    if (!wanted) throw new Refusal('request.malformed', 'server parameter missing', { say: 'Missing server parameter' })
     const named = directory.service(wanted) ?? directory.services.find((service) => upstreamOf(service)?.url.host === wanted.toLowerCase())
     if (!named) throw new Refusal('request.malformed', wanted.slice(0, 100), { say: 'Unknown server' })
     return Promise.resolve(seeOther(connectPath(named.id)))

@@ -78,7 +78,7 @@ const createPerform = ({ runtime, accounts, ask, discard }: RenewalsDeps, succes
     const next: Secrets = { ...secrets, access: granted.access, ...(granted.refresh !== undefined && { refresh: granted.refresh }) }
     const kept = await succession.persist(id, account, renewedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()))
     if (!kept) runtime.defer(discard(id, account, next))
-    return succession.newer(id, account, { kind: 'ended', why: 'disconnected meanwhile' })
+    return succession.newer(id, account, { kind: 'ended', why: 'disconnected during the refresh' })
   }
 }
 
@@ -101,9 +101,9 @@ export const createRenewals = (deps: RenewalsDeps): Renewals => {
       if (account.ended !== undefined) return { kind: 'ended', why: account.ended }
       if (account.generation !== generation) return succession.tokenOf(id, account)
       const secrets = await accounts.open(id, account)
-      if (!secrets) return succession.end(id, account, 'the kept tokens cannot be read')
+      if (!secrets) return succession.end(id, account, 'stored tokens cannot be decrypted')
       if (account.lease && account.lease.until > runtime.now()) {
-        if (runtime.now() >= patience) return { kind: 'later', why: 'another process is at it' }
+        if (runtime.now() >= patience) return { kind: 'later', why: 'refresh in progress in another process' }
         await pause(pauseMs)
       } else {
         const fence = await succession.lease(id, kept, account)

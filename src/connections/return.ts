@@ -42,7 +42,7 @@ export const createReturn = ({ runtime, trips, deposit, enrolments, upstreamFor,
   return async (request, visit) => {
     const answer = new URL(request.url).searchParams
     const [state, second] = answer.getAll('state')
-    if (!state || second !== undefined) throw new Refusal('connection.state', 'no single state parameter')
+    if (!state || second !== undefined) throw new Refusal('connection.state', 'state missing or repeated')
     const { trip, person } = await trips.end(state, request, visit)
     const facts = { service: trip.service, account: trip.account, issuer: trip.as.issuer, person: trip.person, ip: visit.ip, request_id: visit.requestId }
     const upstream = upstreamFor(trip.service)

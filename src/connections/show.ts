@@ -64,7 +64,7 @@ const fixedOf = ({ type, token, headers }: UpstreamAuth): Credential | undefined
 
 /** Somebody who signed in with a password of this gateway has no token that could be shown. */
 const noProvider = ({ id, name }: Upstream): Refusal =>
-  new Refusal('upstream.credential', `${id}: no identity provider`, { say: `${name} requires a token from an identity provider, and you signed in with a password. Sign in with the identity provider.` })
+  new Refusal('upstream.credential', `${id}: user signed in without an identity provider`, { say: `${name} requires a token from an identity provider, and you signed in with a password. Sign in with the identity provider.` })
 
 const placeOf = (service: Service): Place => {
   const upstream = upstreamOf(service)

@@ -96,7 +96,7 @@ const createPersistence = (accounts: AccountStore): Pick<Succession, 'persist' |
 export const createSuccession = ({ runtime, accounts }: { readonly runtime: Pick<Runtime, 'now'>; readonly accounts: AccountStore }): Succession => {
   const tokenOf: Succession['tokenOf'] = async (id, account) => {
     const secrets = await accounts.open(id, account)
-    return secrets ? { kind: 'token', access: secrets.access, account } : { kind: 'ended', why: 'the kept tokens cannot be read' }
+    return secrets ? { kind: 'token', access: secrets.access, account } : { kind: 'ended', why: 'stored tokens cannot be decrypted' }
   }
 
   const newer: Succession['newer'] = async (id, account, otherwise) => {

@@ -84,14 +84,14 @@ export const createTrips = ({ runtime, sessions, record }: TripsDeps): Trips => 
     async end(state, request, visit) {
       const key = runtime.digest(state)
       const kept = await records.get(key)
-      if (!kept) throw new Refusal('connection.state', 'unknown or expired state')
+      if (!kept) throw new Refusal('connection.state', 'state unknown or expired')
       const session = await sessions.of(request)
       if (session?.id !== kept.value.session || personKey(session.person) !== kept.value.person) {
         record({ event: 'callback.other-browser', reason: 'connect_browser_mismatch', service: kept.value.service, ip: visit.ip, request_id: visit.requestId })
-        throw new Refusal('connection.other-browser', 'another session, or none', { page: { onward: onwardTo(kept.value, 'Connect in this browser') } })
+        throw new Refusal('connection.other-browser', 'session cookie missing or of another session', { page: { onward: onwardTo(kept.value, 'Connect in this browser') } })
       }
       // Single use, whatever follows: of two parallel callbacks one goes on.
-      if (!(await records.take(key))) throw new Refusal('connection.state', 'state was used already')
+      if (!(await records.take(key))) throw new Refusal('connection.state', 'state already used')
       const { as, enrolment, service } = kept.value
       const { pathname } = new URL(request.url)
       // RFC 9700 §4.4.2.2: the answer of another authorization server, whose code this one must never see.
@@ -104,7 +104,7 @@ export const createTrips = ({ runtime, sessions, record }: TripsDeps): Trips => 
           issuer: as.issuer,
           request_id: visit.requestId,
         })
-        const why = `an answer for ${as.issuer} came to ${pathname}, not to ${enrolment.redirectUri}`
+        const why = `callback mismatch: ${as.issuer} returned to ${pathname}, expected ${enrolment.redirectUri}`
         throw withOnward(new Refusal('connection.untrusted', why), kept.value)
       }
       return { trip: kept.value, person: session.person }

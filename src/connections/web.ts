@@ -48,7 +48,7 @@ export const createWeb = ({ now, outbound }: Pick<Runtime, 'now' | 'outbound'>, 
   const deadline = now() + allMs
   const within: Runtime['outbound'] = (url, options) => {
     const left = deadline - now()
-    if (left <= 0) throw new Refusal('outbound.failed', 'the authorization server took too long')
+    if (left <= 0) throw new Refusal('outbound.failed', 'authorization server timed out')
     return outbound(url, { ...options, origins, timeoutMs: Math.min(requestMs, left), maxBytes })
   }
   const fetch = asFetch((url, options) => within(url, options))

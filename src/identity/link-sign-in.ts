@@ -18,9 +18,9 @@ export const createLinkSignIn =
   ({ links, describeFlow, arrive, limit }: LinkSignInDeps): Handler =>
   async (request, visit) => {
     // A preview of the link (mail scanners ask by HEAD, browsers by prefetch) must not use it up.
-    if (request.method !== 'GET' || isAskedAhead(request)) throw new Refusal('request.method', 'login link', { headers: { allow: 'GET' } })
+    if (request.method !== 'GET' || isAskedAhead(request)) throw new Refusal('request.method', 'login link needs GET without prefetch', { headers: { allow: 'GET' } })
     await limit('sign-in-address', { ip: visit.ip })
-    if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? ''))) throw new Refusal('login.link-spent', 'unknown, used or expired')
+    if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? ''))) throw new Refusal('login.link-spent', 'login link unknown, used or expired')
     const flow = readCookie(request, pendingCookie)
     const waiting = flow !== undefined && (await describeFlow(flow, request)) !== undefined
     return arrive({ person: owner, aim: waiting ? { flow } : {}, request, visit, cookies: [dropCookie(pendingCookie)] })

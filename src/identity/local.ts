@@ -52,7 +52,7 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
 
   let inHand = 0
   const unhurried = async (known: boolean, work: () => Promise<boolean>): Promise<boolean> => {
-    if (inHand >= (known ? 2 * queue : queue)) throw new Refusal('sign-in.busy', `${inHand} password checks in hand`, { headers: { 'retry-after': '1' } })
+    if (inHand >= (known ? 2 * queue : queue)) throw new Refusal('sign-in.busy', `${inHand} password checks queued`, { headers: { 'retry-after': '1' } })
     inHand++
     try {
       await runtime.passwords.turn?.(known)

@@ -55,14 +55,14 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
     async callback(request, visit) {
       const url = new URL(request.url)
       const [state, second] = url.searchParams.getAll('state')
-      if (!state || second !== undefined) throw new Refusal('login.state-unknown', 'no single state parameter', { page: signInAgain({}) })
+      if (!state || second !== undefined) throw new Refusal('login.state-unknown', 'state missing or repeated', { page: signInAgain({}) })
       const kept = await trips.read(state)
       const provider = kept && providers.get(kept.provider)
       const named = lastSegment(request)
-      if (!provider || (named !== 'callback' && named !== kept.provider)) throw new Refusal('login.state-unknown', 'unknown or expired state', { page: signInAgain({}) })
+      if (!provider || (named !== 'callback' && named !== kept.provider)) throw new Refusal('login.state-unknown', 'state unknown or expired', { page: signInAgain({}) })
       await refuseOtherBrowser(request, kept, visit)
       // Single use, whatever follows: of two parallel callbacks one goes on.
-      if (!(await trips.take(state))) throw new Refusal('login.state-unknown', 'state was used already', { page: signInAgain({}) })
+      if (!(await trips.take(state))) throw new Refusal('login.state-unknown', 'state already used', { page: signInAgain({}) })
       const about = { provider: provider.id, flow: kept.aim.flow }
       const { person, tokens, bar } = await provider.finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) }).catch((error: unknown) => {
         throw aboutRequest(error, about)

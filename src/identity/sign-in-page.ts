@@ -68,7 +68,7 @@ export const createSignInPage = ({ runtime, sessions, people, offers, browsers, 
       const form = await browsers.ownForm(request)
       const aim = aimOf(form)
       const offer = await offers(aim, request)
-      if (!offer.password) throw new Refusal('provider.unknown', 'no password sign-in here')
+      if (!offer.password) throw new Refusal('provider.unknown', 'password sign-in is not configured')
       const username = form.get('username') ?? ''
       const known = await browsers.known(request, username)
       const account = runtime.digest(username.normalize('NFC'))

@@ -20,7 +20,7 @@ export const createSignOut =
     refuseForeign(request, origins)
     const form = await readForm(request)
     const session = await sessions.of(request)
-    if (session && !sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('login.form', 'csrf does not belong to the session')
+    if (session && !sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('login.form', 'csrf field missing or wrong')
     const cookie = await sessions.end(request)
     if (session) record({ event: 'sign-out', person: personKey(session.person), ip: visit.ip, request_id: visit.requestId })
     return seeOther('/login', [cookie])

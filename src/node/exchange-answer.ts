@@ -9,7 +9,7 @@ import { finish, flush, start, write } from './reply.ts'
 /** Its caller may not hear it any more. A stream that is listened to may end at any time; an answer that lacks its rest must not look whole. */
 const dismiss = (exchange: Exchange): void => {
   if (exchange.admission?.method === 'GET') conclude(exchange)
-  else fail(exchange, new Refusal('token.revoked', 'the access or the service ended'))
+  else fail(exchange, new Refusal('token.revoked', 'access revoked or service removed'))
 }
 
 const begin = (exchange: Exchange, admission: Admission, head: AnswerHead): void => {

@@ -73,7 +73,7 @@ const readBody = (request: IncomingMessage, response: ServerResponse, max: numbe
     })
     // Without an end the body was cut off, and nothing of it may be acted on.
     request.on('close', () => {
-      if (!whole) reject(new Refusal('request.malformed', 'the body was cut off'))
+      if (!whole) reject(new Refusal('request.malformed', 'request body ended early'))
     })
     proceed(request, response)
   })

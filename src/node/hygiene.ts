@@ -142,8 +142,8 @@ const faultOf = (request: IncomingMessage): Refusal | undefined => {
   else if (hosts !== 1 || !wellFormed(host)) return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
   if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || lengths > 0)) return new Refusal('request.malformed', `Transfer-Encoding ${coding.slice(0, 40)}`)
   // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
-  if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\')) return new Refusal('request.malformed', `target ${url.slice(0, 80)}`)
-  if (/[^\x21-\x7e]|#/.test(url)) return new Refusal('request.malformed', 'target outside visible ASCII')
+  if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\')) return new Refusal('request.malformed', `request target ${url.slice(0, 80)}`)
+  if (/[^\x21-\x7e]|#/.test(url)) return new Refusal('request.malformed', 'request target contains characters outside visible ASCII')
   return undefined
 }
 

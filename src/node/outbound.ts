@@ -52,7 +52,7 @@ export const globalAddresses = async (host: string, lookup: Lookup): Promise<rea
 
 const parse = (raw: string): URL => {
   const url = URL.canParse(raw) ? new URL(raw) : undefined
-  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.username !== '' || url.password !== '') throw new Refusal('outbound.refused', 'not an http(s) URL without userinfo')
+  if (!url || (url.protocol !== 'https:' && url.protocol !== 'http:') || url.username !== '' || url.password !== '') throw new Refusal('outbound.refused', 'not an http(s) URL, or contains credentials')
   return url
 }
 

@@ -109,7 +109,7 @@ export const openSqlite = (path: string, { synchronous = 'normal' }: Pick<Sqlite
 export const openSqliteStore = (path: string, { now, busyTimeoutMs = 700, ...options }: SqliteOptions & { readonly now: () => number }): { readonly store: SweptStore; readonly close: () => void } => {
   const driver = openSqlite(path, options)
   const attempt = (sql: string, values: readonly SqlValue[]): Rows | undefined => {
-    if (!driver.inPlace()) throw new Refusal('storage.unavailable', `${path} is not the file that was opened: put that back, or restart the gateway`)
+    if (!driver.inPlace()) throw new Refusal('storage.unavailable', `${path} was replaced while open: restore the file, or restart the gateway`)
     return driver.unlessLocked(sql, values)
   }
   const patiently = async (sql: string, values: readonly SqlValue[]): Promise<Rows> => {
@@ -119,7 +119,7 @@ export const openSqliteStore = (path: string, { now, busyTimeoutMs = 700, ...opt
       const rows = attempt(sql, values)
       if (rows) return rows
     }
-    throw new Refusal('storage.unavailable', `${path}: another process has held it locked for ${busyTimeoutMs} ms`)
+    throw new Refusal('storage.unavailable', `${path}: locked by another process for ${busyTimeoutMs} ms`)
   }
   return { store: createSqlStore({ all: (sql, values) => attempt(sql, values) ?? patiently(sql, values) }, { now }), close: () => driver.close() }
 }

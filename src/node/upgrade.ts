@@ -28,12 +28,12 @@ const check = (request: IncomingMessage): void => {
   const fault = inspect(request)
   if (fault) throw fault
   const { 'sec-websocket-key': key, 'sec-websocket-version': version, 'sec-websocket-protocol': protocols } = request.headers
-  if (request.method !== 'GET' || key === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(key)) throw new Refusal('upgrade.malformed', 'method or key')
+  if (request.method !== 'GET' || key === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(key)) throw new Refusal('upgrade.malformed', 'not GET, or Sec-WebSocket-Key malformed')
   // RFC 9110 §9.3.1: such a body has no meaning, and behind 101 its bytes would be read as frames.
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
-  if (coding !== undefined || (length !== undefined && length !== '0')) throw new Refusal('upgrade.malformed', 'a handshake with a body')
+  if (coding !== undefined || (length !== undefined && length !== '0')) throw new Refusal('upgrade.malformed', 'handshake has a body')
   if (version !== '13') throw new Refusal('upgrade.version', String(version).slice(0, 20), { headers: { 'sec-websocket-version': '13' } })
-  if (protocols !== undefined && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'subprotocols without mcp')
+  if (protocols !== undefined && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
 }
 
 export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>): Upgrade => {

@@ -51,7 +51,7 @@ const noRequestObject: Check = (draft) => {
 
 const responseType: Check = (draft) => {
   const type = one(draft.params, 'response_type')
-  if (type === undefined) throw tellClient(draft, 'request.malformed', 'no response_type', { say: 'response_type is required.' })
+  if (type === undefined) throw tellClient(draft, 'request.malformed', 'response_type missing', { say: 'response_type is required.' })
   if (type !== 'code') throw tellClient(draft, 'response.type', type.slice(0, 100))
   const mode = one(draft.params, 'response_mode')
   if (mode !== undefined && mode !== 'query') throw tellClient(draft, 'response.mode', mode.slice(0, 100))
@@ -88,7 +88,7 @@ export interface AuthorizeChecksDeps {
 export const authorizeChecks = ({ clients, directory, find }: AuthorizeChecksDeps): readonly Check[] => {
   const clientKnown: Check = async (draft) => {
     const id = one(draft.params, 'client_id')
-    if (id === undefined) throw new Refusal('client.unknown', 'no client_id')
+    if (id === undefined) throw new Refusal('client.unknown', 'client_id missing')
     draft.client = await clients.find(id)
   }
 

@@ -134,7 +134,7 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   const find: Clients['find'] = async (id) => {
     const found = await known(id, 'authorize')
     const shown = id.slice(0, 200)
-    if (!found) throw new Refusal('client.unknown', `unknown client ${shown}`, { page: { facts: [{ name: 'Client', value: shown }] } })
+    if (!found) throw new Refusal('client.unknown', `client_id ${shown} not registered`, { page: { facts: [{ name: 'Client', value: shown }] } })
     return found.registered ? { ...found.client, registered: found.registered } : found.client
   }
 
@@ -144,7 +144,7 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
 
   /** A right secret that came in another way than was registered: which way that is helps whoever has the secret, and nobody else hears of it (RFC 7591 §2). */
   const otherMethod = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<Refusal> => {
-    const why = `${client.id} uses ${client.authMethod}, not ${credentials.method}`
+    const why = `${client.id}: registered with ${client.authMethod}, authenticated with ${credentials.method}`
     const place = placeOfSecret.get(client.authMethod)
     if (place === undefined || !holdsSecret(client, credentials, runtime.digest)) return unauthenticated(why, withBasic)
     const say = `The secret is right, but this client is registered with token_endpoint_auth_method ${client.authMethod} and sent it by ${credentials.method}. Send it ${place}.`

@@ -62,7 +62,7 @@ const createAllow = (deps: ConsentDeps, questions: Questions, decisions: Decisio
     if (!ahead) return decisions.allow(confirmed, visit, { how: 'asked', keep })
     await keep
     // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they said yes to this client.
-    if (!(await flows.allow(read, session.person, address.service.generation))) throw new Refusal('flow.used')
+    if (!(await flows.allow(read, session.person, address.service.generation))) throw new Refusal('flow.used', 'flow already answered')
     return upstream.begin({ address, session, returnTo: `/oauth/consent?flow=${flow.id}`, visit })
   }
 }
@@ -103,12 +103,12 @@ export const createConsent = (deps: ConsentDeps): Consent => {
 
   const decided = async ({ read, session }: Read, form: URLSearchParams, visit: Visit): Promise<Response> => {
     const onward = { page: { onward: { label: 'Open the page again', href: `/oauth/consent?flow=${read.flow.id}` } } }
-    if (!session) throw new Refusal('consent.form', 'no session', onward)
-    if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, read.flow, session))) throw new Refusal('consent.form', 'csrf', onward)
+    if (!session) throw new Refusal('consent.form', 'session cookie missing or expired', onward)
+    if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, read.flow, session))) throw new Refusal('consent.form', 'csrf field missing or wrong', onward)
     const question = await questions.pose(read, session)
     const decision = one(form, 'decision')
     if (decision === 'deny') return decisions.deny(question, visit)
-    if (decision !== 'allow') throw new Refusal('request.malformed', 'decision', { say: 'decision must be allow or deny.' })
+    if (decision !== 'allow') throw new Refusal('request.malformed', 'decision is neither allow nor deny', { say: 'decision must be allow or deny.' })
     return allow(question, visit)
   }
 

@@ -74,15 +74,15 @@ export const createDecisions = ({ clients, grants, tokens, flows, pages, record,
       ])
       if (!(await flows.spend(read))) {
         await grants.discard(grant.id)
-        throw new Refusal('flow.used')
+        throw new Refusal('flow.used', 'flow already answered')
       }
       record({ event: 'consent.allowed', how, grant: grant.id, ...facts(question, visit) })
       return send(question, { code: tokens.code(grant, secret) })
     },
     async deny(question, visit) {
-      if (!(await flows.spend(question.read))) throw new Refusal('flow.used')
+      if (!(await flows.spend(question.read))) throw new Refusal('flow.used', 'flow already answered')
       record({ event: 'consent.denied', ...facts(question, visit) })
-      const { row, say } = new Refusal('consent.denied')
+      const { row, say } = new Refusal('consent.denied', 'denied on the consent page')
       return send(question, { error: row.oauth, error_description: say })
     },
   }

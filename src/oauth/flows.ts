@@ -99,15 +99,15 @@ export const createFlows = ({ runtime }: { readonly runtime: Pick<Runtime, 'now'
 
   const judge = async (id: string, browser: Request): Promise<ReadFlow | Refusal> => {
     const kept = idShape.test(id) ? await records.get(id) : undefined
-    if (!kept) return new Refusal('flow.expired', 'no such flow')
+    if (!kept) return new Refusal('flow.expired', 'flow unknown or expired')
     // Begun under a version that kept no client with it.
-    if ((kept.value.client as ClientSnapshot | undefined) === undefined) return new Refusal('flow.expired', 'kept by a former version')
+    if ((kept.value.client as ClientSnapshot | undefined) === undefined) return new Refusal('flow.expired', 'flow stored by an earlier version')
     // Before the cookie, which is gone once the answer was given: a second click or the back button should hear what happened, not of another browser.
-    if (kept.value.answered) return new Refusal('flow.used')
+    if (kept.value.answered) return new Refusal('flow.used', 'flow already answered')
     const found = { flow: kept.value, mark: kept.mark }
     // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
     const sent = flowCookies(browser).filter(({ name }) => name === cookieName(id))
-    if (sent.length !== 1 || !sameText(runtime.digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', `${sent.length} cookies for the flow`)
+    if (sent.length !== 1 || !sameText(runtime.digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', sent.length === 0 ? 'flow cookie missing' : sent.length > 1 ? `${sent.length} flow cookies, expected 1` : 'flow cookie of another flow')
     return found
   }
 

@@ -53,7 +53,7 @@ export const createIntrospect = ({ runtime, directory, clients, grants, tokens, 
     await limit('token', paceKey(runtime.digest, visit.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
-    if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })
+    if (token === undefined) throw new Refusal('request.malformed', 'token missing', { say: 'token is required.' })
     // RFC 7662 §2.2: of a token that is not active nothing more is said.
     return jsonAnswer((await ofAccess(token, client)) ?? (await ofRefresh(token, client)) ?? { active: false })
   }

@@ -31,11 +31,11 @@ export const createManage = ({ runtime, directory, clients, grants, record }: Ma
     const sent = request.headers.get('authorization')
     const token = bearer.exec(sent ?? '')?.[1]
     // RFC 7592 §2.1: as of any bearer token that is not valid (RFC 6750 §3.1).
-    if (token === undefined && sent !== null) throw new Refusal('registration.token-invalid', 'not the form of a registration access token', { headers: { 'www-authenticate': 'Bearer error="invalid_token"' } })
-    if (token === undefined) throw new Refusal('registration.token-missing', 'no registration access token', { headers: { 'www-authenticate': 'Bearer' } })
+    if (token === undefined && sent !== null) throw new Refusal('registration.token-invalid', 'registration access token malformed', { headers: { 'www-authenticate': 'Bearer error="invalid_token"' } })
+    if (token === undefined) throw new Refusal('registration.token-missing', 'registration access token missing', { headers: { 'www-authenticate': 'Bearer' } })
     const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
     const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)
-    if (!read) throw new Refusal('registration.unknown')
+    if (!read) throw new Refusal('registration.unknown', 'registration not found')
     if (!registrations.admits(read.registration, token)) throw new Refusal('registration.token-wrong', read.registration.id)
     return read
   }
@@ -51,7 +51,7 @@ export const createManage = ({ runtime, directory, clients, grants, record }: Ma
     const { metadata, sent } = await readClientMetadata(request)
     sameClient(read, sent)
     const replaced = await registrations.replace(read, metadata)
-    if (!replaced) throw new Refusal('registration.unknown', 'changed or deleted meanwhile')
+    if (!replaced) throw new Refusal('registration.unknown', 'registration changed or deleted concurrently')
     return replaced
   }
 

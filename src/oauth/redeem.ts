@@ -36,30 +36,30 @@ export const createRedeem = ({ runtime, find, grants, tokens, record }: Exchange
     const { client, form } = request
     const proven = challenge !== undefined && sameText(challenge, grant.challenge)
     if (grant.state !== 'code' && proven) await endReplayed(grant, request)
-    if (grant.clientId !== client.id) throw new Refusal('code.unknown', `code of ${grant.clientId} sent by ${client.id}`)
+    if (grant.clientId !== client.id) throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
     request.about(grant)
     if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
-    if (!proven) throw new Refusal('pkce.verifier', 'challenge differs')
-    if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'another service has come under that id')
+    if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
+    if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
     if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
-    if (runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired')
+    if (runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired', 'code expired')
     await sameResource(form, grant, find)
   }
 
   return async (request) => {
     const { form } = request
     const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) => one(form, name))
-    if (code === undefined) throw new Refusal('request.malformed', 'no code', { say: 'code is required.' })
-    if (verifier === undefined) throw new Refusal('request.malformed', 'no code_verifier', { say: 'code_verifier is required.' })
+    if (code === undefined) throw new Refusal('request.malformed', 'code missing', { say: 'code is required.' })
+    if (verifier === undefined) throw new Refusal('request.malformed', 'code_verifier missing', { say: 'code_verifier is required.' })
     const challenge = verifierShape.test(verifier) ? runtime.digest(verifier) : undefined
     const claim = tokens.readCode(code)
     const read = claim && (await request.first(claim.grantId))
-    if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'no such code')
+    if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'code unknown')
     const { grant } = read
     await check(grant, { request, redirectUri, challenge })
     // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
     const [access, refresh] = await Promise.all([tokens.access(grant, grant.scopes), grant.refreshable ? tokens.refresh(grant, 0) : undefined])
-    if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'lost the race')
+    if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'code redeemed concurrently')
     record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
     return tokenAnswer(tokens, access, grant.scopes, refresh)
   }

@@ -43,7 +43,7 @@ export const createRefresh = ({ runtime, config, find, grants, tokens, record }:
     if (verdict.kind === 'reuse') {
       await grants.revoke(grant.id, 'refresh_reuse')
       record({ event: 'refresh.reuse', reason: 'refresh_reuse', ...facts })
-      throw new Refusal('refresh.reuse', `generation ${claim.generation} of ${grant.generation}`)
+      throw new Refusal('refresh.reuse', `generation ${claim.generation} reused, current generation ${grant.generation}`)
     }
     if (verdict.kind === 'repeat') {
       if (verdict.late) record({ event: 'refresh.repeated', reason: 'same_successor', ...facts })
@@ -57,14 +57,14 @@ export const createRefresh = ({ runtime, config, find, grants, tokens, record }:
   return async (request) => {
     const { client, form } = request
     const presented = one(form, 'refresh_token')
-    if (presented === undefined) throw new Refusal('request.malformed', 'no refresh_token', { say: 'refresh_token is required.' })
+    if (presented === undefined) throw new Refusal('request.malformed', 'refresh_token missing', { say: 'refresh_token is required.' })
     const claim = tokens.readRefresh(presented)
-    if (!claim) throw new Refusal('refresh.unknown', 'not a refresh token')
+    if (!claim) throw new Refusal('refresh.unknown', 'refresh token malformed')
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const read = await (attempt === 0 ? request.first : grants.read)(claim.grantId)
-      if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read) throw new Refusal('refresh.unknown', 'no such refresh token')
+      if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read) throw new Refusal('refresh.unknown', 'refresh token unknown')
       const { grant } = read
-      if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `token of ${grant.clientId} sent by ${client.id}`)
+      if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
       request.about(grant)
       const ended = endedRefusal(grant, runtime.now())
       if (ended) throw ended
@@ -73,11 +73,11 @@ export const createRefresh = ({ runtime, config, find, grants, tokens, record }:
       const found = await succeed({ read, claim, request })
       if (!found) continue
       const successor = await tokens.refresh(found.grant, found.successor)
-      if (successor === undefined) throw new Refusal('refresh.unknown', 'the root key of the successor is gone')
+      if (successor === undefined) throw new Refusal('refresh.unknown', 'root key of the successor token is no longer configured')
       const access = await tokens.access(grant, scopes)
       record({ event: 'grant.refreshed', generation: found.successor, scopes, ...factsOf(grant, request) })
       return tokenAnswer(tokens, access, scopes, successor)
     }
-    throw new Refusal('storage.unavailable', 'the grant changed under every attempt')
+    throw new Refusal('storage.unavailable', 'grant update conflicts, retries exhausted')
   }
 }

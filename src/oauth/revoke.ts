@@ -37,7 +37,7 @@ export const createRevoke =
     await limit('token', paceKey(runtime.digest, visit.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
-    if (token === undefined) throw new Refusal('request.malformed', 'no token', { say: 'token is required.' })
+    if (token === undefined) throw new Refusal('request.malformed', 'token missing', { say: 'token is required.' })
     // RFC 7009 §2.2: an unknown or foreign token is answered like a good one. The hint is not needed: tokens say what they are.
     const grant = await grantOf(token, client, { grants, tokens })
     if (grant !== undefined) {

@@ -32,7 +32,7 @@ export const faultOf = ({ address: { service }, place }: Knock, what: UpstreamFa
 export const awayOf = ({ call: { address, place }, envelope }: Passed): Refusal => {
   const { service } = address
   const say = faultWords.unreachable[1](service.name)
-  return new Refusal('upstream.unreachable', `${service.id} at ${place.target.shown}: answered neither the last calls nor a look since`, { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } })
+  return new Refusal('upstream.unreachable', `${service.id} at ${place.target.shown}: no response to recent calls or to a probe`, { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } })
 }
 
 const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>(['upstream.timeout', 'upstream.unreachable', 'upstream.closed'])

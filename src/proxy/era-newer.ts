@@ -84,7 +84,7 @@ export const createNewer = ({ runtime, tell, service, keepAliveMs, lasting }: Ne
     begin,
     async handle(caller, message, session) {
       const kind = kindOf(message)
-      if (kind === undefined) throw new Refusal('mcp.invalid', 'no JSON-RPC message')
+      if (kind === undefined) throw new Refusal('mcp.invalid', 'not a JSON-RPC message')
       if (kind === 'response') throw new Refusal('mcp.invalid', 'a response', { say: 'This MCP revision does not allow responses from clients.' })
       // Nothing that clients of this revision announce is known to the other (cancelling is closing the stream).
       if (kind !== 'request') return new Response(null, { status: 202 })

@@ -54,7 +54,7 @@ export const createOlderPost = (deps: OlderPostDeps): OlderPost => {
   }
 
   return async (caller, id, session, messages) => {
-    if (messages.length === 0 || messages.some((message) => kindOf(message) === undefined)) throw new Refusal('mcp.invalid', 'no JSON-RPC message')
+    if (messages.length === 0 || messages.some((message) => kindOf(message) === undefined)) throw new Refusal('mcp.invalid', 'not a JSON-RPC message')
     const requests = messages.filter((message) => kindOf(message) === 'request')
     for (const message of messages) if (!requests.includes(message)) take(id, message)
     if (requests.length === 0) return new Response(null, { status: 202 })

@@ -34,12 +34,12 @@ export const createAwayServer = (service: string, { berths, ...deps }: AwayDeps)
   const tally = createTally(deps)
   const find = (session: string): Berth => {
     const berth = berths.at(lineIdOf(session) ?? '')
-    if (!berth) throw new Refusal('session.unknown', 'no berth has such an id')
+    if (!berth) throw new Refusal('session.unknown', 'no session object with this ID')
     return berth
   }
   const goOn = async (request: Request, about: SessionCall): Promise<Response> => {
     const session = request.headers.get('mcp-session-id')
-    if (session === null) throw new Refusal('session.missing')
+    if (session === null) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
     if (request.method === 'DELETE') tally.ended(about.owner, session)
     return find(session).server(request, { service, ...about })
   }

@@ -54,7 +54,7 @@ const streamed = (stream: EventWriter, session: string, signal: AbortSignal): Re
 }
 
 const deliver = async (line: Line | undefined, messages: readonly Spoken[], about: readonly string[]): Promise<void> => {
-  if (!line) throw new Refusal('session.unknown', 'the line is over')
+  if (!line) throw new Refusal('session.unknown', 'connection closed')
   // One by one: these transports have no batches, and an order.
   for (const { text } of messages) await line.send(text, about)
 }
@@ -109,7 +109,7 @@ export const createConversation = ({ id, owner, now, keepAliveMs, over }: Conver
       return stream ? streamed(stream, id, request.signal) : new Response(null, { status: 202 })
     },
     listen(signal) {
-      if (listener) throw new Refusal('session.listening')
+      if (listener) throw new Refusal('session.listening', 'a GET stream is already open')
       listener = createEventWriter({ keepAliveMs, gone: unheard })
       held.release(listener)
       return streamed(listener, id, signal)

@@ -29,7 +29,7 @@ export const mostMessageBytes = 67_108_864
 /** A session that nobody used for this long is over. */
 export const idleMs = 1_800_000
 
-export const tooMany = (owner: string, open: number): Refusal => new Refusal('calls.limited', `${owner} has ${open} lines open`, { headers: { 'retry-after': '5' } })
+export const tooMany = (owner: string, open: number): Refusal => new Refusal('calls.limited', `${owner} has ${open} connections open`, { headers: { 'retry-after': '5' } })
 
 /** Ours alone begin like this: by it a session is known for one on a line where nobody remembers it. */
 const mark = 'line-'
@@ -46,16 +46,16 @@ export const createLineServer = ({ runtime, service, dial, watch, keepAliveMs, m
   const conversations = new Map<string, Conversation>()
   const find = (request: Request, owner: string): Conversation => {
     const id = request.headers.get('mcp-session-id')
-    if (id === null) throw new Refusal('session.missing')
+    if (id === null) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
     const conversation = conversations.get(id)
-    if (!conversation || conversation.owner !== owner) throw new Refusal('session.unknown', 'no line for it in this process')
+    if (!conversation || conversation.owner !== owner) throw new Refusal('session.unknown', 'no connection for this session in this process')
     return conversation
   }
   const begin = async (request: Request, owner: string, id: string): Promise<Conversation> => {
     let own = 0
     for (const conversation of conversations.values()) if (conversation.owner === owner) own++
     if (own >= most) throw tooMany(owner, own)
-    if (conversations.has(id)) throw new Refusal('session.unknown', 'the place of this session is taken')
+    if (conversations.has(id)) throw new Refusal('session.unknown', 'session ID already in use')
     const over = (): void => {
       conversations.delete(id)
       unwatch()

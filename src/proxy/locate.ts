@@ -117,7 +117,7 @@ export const createDirectory = ({ issuer, origins, incomplete = false, ...placem
   let map = draw(issuer, origins, placement)
   let known = !incomplete
   const assertComplete = (): void => {
-    if (!known) throw new Refusal('storage.unavailable', 'the services that were added could not be read yet', { headers: { 'retry-after': '1' } })
+    if (!known) throw new Refusal('storage.unavailable', 'added services not loaded yet', { headers: { 'retry-after': '1' } })
   }
   const found = <T>(one: T | undefined): T | undefined => {
     if (one === undefined) assertComplete()

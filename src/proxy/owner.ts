@@ -9,5 +9,5 @@ export const ownerOf = (principal: Principal | undefined): string => (principal 
 /** The refusal of a conversation that is somebody else's, which is written down. */
 export const foreign = (record: Audit, service: string, principal: Principal | undefined): Refusal => {
   record({ event: 'session.foreign', service, person: principal && personKey(principal.person), client: principal?.clientId })
-  return new Refusal('session.unknown', 'bound to somebody else')
+  return new Refusal('session.unknown', 'session belongs to another user')
 }

@@ -54,7 +54,7 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
     const entry = await store.get(key)
     if (entry?.value !== owner) {
       memory.delete(place)
-      throw new Refusal('session.unknown', 'ended elsewhere')
+      throw new Refusal('session.unknown', 'session ended in another process')
     }
     await store.put(key, owner, { ttlMs: lifetimeMs, only: entry.mark })
     remember(place, { key, owner, writtenAt: now() }, principal)
@@ -65,17 +65,17 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
     const known = memory.get(place)
     const key = known?.key ?? (keyOf(id, service))
     const stored: Stored | undefined = known ?? (await store.get(key).then((entry) => entry && { key, owner: entry.value, writtenAt: 0 }))
-    if (!stored) throw new Refusal('session.unknown', 'never given out here, or ended')
+    if (!stored) throw new Refusal('session.unknown', 'session unknown or expired')
     if (stored.owner !== (ownerOf(principal))) {
       record({ event: 'session.foreign', service: service.id, person: personKey(principal.person), client: principal.clientId, session: key.slice(-43) })
-      throw new Refusal('session.unknown', 'bound to somebody else')
+      throw new Refusal('session.unknown', 'session belongs to another user')
     }
     if (now() - stored.writtenAt > slideMs) await slide(place, stored, principal)
   }
 
   return {
     async check(id, service, principal) {
-      if (!legal.test(id)) throw new Refusal('session.unknown', 'malformed')
+      if (!legal.test(id)) throw new Refusal('session.unknown', 'Mcp-Session-Id malformed')
       const known = memory.get(placeOf(id, service))
       // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a digest.
       if (known && known.client === principal.clientId && known.person === personKey(principal.person) && now() - known.writtenAt <= slideMs) return

@@ -14,7 +14,7 @@ export const createSlots = (most: number): TakeSlot => {
   const taken = new Map<string, number>()
   return (caller) => {
     const before = taken.get(caller) ?? 0
-    if (before >= most) throw new Refusal('calls.limited', `${caller} has ${before} calls going`, { headers: { 'retry-after': '1' } })
+    if (before >= most) throw new Refusal('calls.limited', `${caller} has ${before} calls in progress`, { headers: { 'retry-after': '1' } })
     taken.set(caller, before + 1)
     let given = false
     return () => {

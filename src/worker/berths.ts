@@ -37,7 +37,7 @@ export const refusalResponse = (error: unknown): Response => {
 
 /** An object that was moved or replaced has forgotten its session, and so the session is unknown. */
 const lost = (error: unknown): never => {
-  throw new Refusal('session.unknown', `its object is gone: ${String(error)}`)
+  throw new Refusal('session.unknown', `session object is gone: ${String(error)}`)
 }
 
 /** The session's id and the object's are one: 32 bytes that the platform draws, and knows again. */

@@ -43,9 +43,9 @@ const check = (request: Request): void => {
   if (request.method !== 'GET') throw new Refusal('upgrade.malformed', request.method)
   const { headers, body } = request
   if (body !== null || headers.has('transfer-encoding') || !['0', null].includes(headers.get('content-length'))) {
-    throw new Refusal('upgrade.malformed', 'a handshake with a body')
+    throw new Refusal('upgrade.malformed', 'handshake has a body')
   }
-  if (protocols !== null && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'subprotocols without mcp')
+  if (protocols !== null && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
 }
 
 const within = (text: string, maxBytes: number): boolean => text.length <= maxBytes && (text.length * 3 <= maxBytes || new TextEncoder().encode(text).byteLength <= maxBytes)

@@ -73,7 +73,7 @@ describe.each(houses)('%s', (_, open) => {
     expect(page.status).toBe(502)
     const line = () => house.log.findLast(({ fields }) => fields['refusal'] === 'provider.issuer')
     await vi.waitFor(() => expect(line()).toBeDefined())
-    const why = `discovery-other-issuer: metadata: the provider publishes the issuer ${liar.url}/truth, and ${liar.url}/discovery-other-issuer is configured`
+    const why = `discovery-other-issuer: metadata: issuer mismatch: metadata says ${liar.url}/truth, configured is ${liar.url}/discovery-other-issuer`
     expect(line()).toMatchObject({ level: 'warn', fields: { provider: 'discovery-other-issuer', why } })
   })
 

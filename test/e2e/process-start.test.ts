@@ -158,7 +158,7 @@ describe('a start on a terminal', () => {
     const answers = [
       ['press h for help', 'h'],
       ['h  help', 'l'],
-      ['Login link', 'q'],
+      ['Sign-in link', 'q'],
     ] as const
     const { code, screen } = await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers })
     expect(code).toBe(0)
@@ -174,14 +174,14 @@ describe('a start on a terminal', () => {
   it('prints no link the second time; l prints one', async () => {
     await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers: [['press h for help', 'q']] })
     const answers = [
-      ['press l for a login link', 'l'],
-      ['Login link', 'q'],
+      ['press l for a sign-in link', 'l'],
+      ['Sign-in link', 'q'],
     ] as const
     const { code, screen } = await posternOnTerminal(place, ['--port', '0', '--state', 'state'], { env: { NO_COLOR: '1' }, answers })
     expect(code).toBe(0)
     expect(screen).not.toContain('(new)')
     expect(screen.slice(0, screen.indexOf('Next:'))).not.toContain('?t=')
-    expect(screen.slice(screen.indexOf('Next:'))).toMatch(/Login link {2}http:\/\/localhost:\d+\/\?t=[\w-]{43}/)
+    expect(screen.slice(screen.indexOf('Next:'))).toMatch(/Sign-in link {2}http:\/\/localhost:\d+\/\?t=[\w-]{43}/)
   })
 
   it('is the first one too in a directory that somebody made ahead', async () => {

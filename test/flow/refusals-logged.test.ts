@@ -84,7 +84,7 @@ const kinds: readonly Kind[] = [
     (s) => browserAsks(s, `/oauth/consent?flow=${'f'.repeat(32)}`),
     () => ({ level: 'info', status: 400, why: expect.any(String), method: 'GET', path: '/oauth/consent', flow: 'f'.repeat(32) }),
   ],
-  ['login.link-spent', (s) => browserAsks(s, '/?t=secret'), () => ({ level: 'info', status: 403, why: 'unknown, used or expired', method: 'GET', path: '/' })],
+  ['login.link-spent', (s) => browserAsks(s, '/?t=secret'), () => ({ level: 'info', status: 403, why: 'login link unknown, used or expired', method: 'GET', path: '/' })],
 ]
 
 describe.each(houses)('%s', (where, open) => {

@@ -73,7 +73,7 @@ describe('what is written wrongly', () => {
     ['a merge key with a word', 'cors:\n  <<: word\n', ['config.yaml:2:7 cors["<<"]', 'must refer to a mapping, e.g. <<: *base']],
     ['an MCP revision that is none', 'protocol_versions: [latest]\n', ['config.yaml:1:21 protocol_versions[0]', 'must be an MCP revision, e.g. "2025-11-25"']],
     ['an MCP revision that was never published', 'protocol_versions: ["2025-06-18", "2025-06-19"]\n', ['config.yaml:1:35 protocol_versions[1]', '"2025-06-19" is not a supported MCP revision: use 2026-07-28, 2025-11-25, 2025-06-18, 2025-03-26, 2024-11-05']],
-    ['a wrong e-mail address', 'local_users:\n  - { username: a, password: correct-horse, email: nobody }\n', ['config.yaml:2:52 local_users[0].email', 'must be an e-mail address']],
+    ['a wrong e-mail address', 'local_users:\n  - { username: a, password: correct-horse, email: nobody }\n', ['config.yaml:2:52 local_users[0].email', 'must be an email address']],
   ]
   for (const [title, text, ...wanted] of rows) it(title, () => told(text, wanted))
 })
@@ -131,7 +131,7 @@ describe('what would be unsafe', () => {
     ['an identity header of two lines', service('    identity: { headers: { X-Who: "a\\nb" } }\n'), ['config.yaml:4:35 mcp_services.a.identity.headers.X-Who', 'must not contain line breaks or other control characters']],
     ['parameters that the sign-in sets', 'oauth_providers:\n  google: { client_id: a, extra_params: { state: x } }\n', ['config.yaml:2:43 oauth_providers.google.extra_params.state', 'cannot be set: the gateway sets this parameter itself']],
     ['an empty allow-list', 'oauth_providers:\n  google: { client_id: a, allowed_emails: [] }\n', ['config.yaml:2:43 oauth_providers.google.allowed_emails', 'must have at least one entry']],
-    ['a domain among e-mail addresses', 'oauth_providers:\n  google: { client_id: a, allowed_emails: [example.com], allowed_domains: ["@example.com"] }\n', ['config.yaml:2:44 oauth_providers.google.allowed_emails[0]', 'must be an e-mail address, or "*" for everyone; list whole domains in allowed_domains'], ['config.yaml:2:76 oauth_providers.google.allowed_domains[0]', 'must be a domain such as "example.com", without @, or "*" for any domain']],
+    ['a domain among e-mail addresses', 'oauth_providers:\n  google: { client_id: a, allowed_emails: [example.com], allowed_domains: ["@example.com"] }\n', ['config.yaml:2:44 oauth_providers.google.allowed_emails[0]', 'must be an email address, or "*" for everyone; list whole domains in allowed_domains'], ['config.yaml:2:76 oauth_providers.google.allowed_domains[0]', 'must be a domain such as "example.com", without @, or "*" for any domain']],
     ['nobody who could sign in to a public gateway [hostile U12]', `issuer: https://mcp.example.com\n${service('')}`, ['config.yaml:1:9 issuer', 'is public, but no sign-in method is configured: add oauth_providers or local_users (the built-in user exists on localhost only)']],
     ['any origin with credentials', 'cors:\n  allow_credentials: true\n', ['config.yaml:2:22 cors.allow_credentials', '"*" with allow_credentials: true would let any website act as the signed-in user: list the origins in cors.allow_origins, or set allow_credentials: false']],
     ['patterns and null as origins', 'cors:\n  allow_origins: ["https://*.example.com", "null", "https://a.example/", "app"]\n', ['config.yaml:2:19 cors.allow_origins[0]', 'must be an exact origin or "*": patterns are not supported'], ['config.yaml:2:44 cors.allow_origins[1]', 'must not be "null": sandboxed pages and local files share that origin'], ['config.yaml:2:52 cors.allow_origins[2]', 'must match the Origin header of browsers: write "https://a.example"'], ['config.yaml:2:74 cors.allow_origins[3]', 'must be an origin with a scheme and host, e.g. "https://app.example.com"']],
@@ -229,7 +229,7 @@ describe('several ways to sign in', () => {
 
   it('never believe any address of a provider where anybody can have an account', async () => {
     expect(await faultsOf(`oauth_providers: { google: { client_id: a, client_secret: abcdefgh, email_verified: trust, allowed_domains: [example.com] } }`)).toEqual([
-      'config.yaml:1:85 oauth_providers.google.email_verified – must not be "trust" for a provider that is open to anyone: users there can claim any e-mail address',
+      'config.yaml:1:85 oauth_providers.google.email_verified – must not be "trust" for a provider that is open to anyone: users there can claim any email address',
     ])
     expect(await faultsOf(`oauth_providers: { one: ${provider('https://one.test', ', email_verified: trust, groups_claim: realm_access.roles')} }`)).toEqual([])
   })

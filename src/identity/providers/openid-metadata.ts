@@ -28,7 +28,7 @@ export const throughGuard = (outbound: Outbound, now: () => number, issuer: stri
   const deadline = now() + stepMs
   const within: Outbound = (url, options) => {
     const left = deadline - now()
-    if (left <= 0) throw new Refusal('outbound.failed', 'the identity provider took too long')
+    if (left <= 0) throw new Refusal('outbound.failed', 'identity provider timed out')
     // The operator wrote this provider's origin down: it may be anywhere, and nothing else may.
     return outbound(url, { ...options, timeoutMs: Math.min(requestMs, left), maxBytes: 262_144, origins: [new URL(issuer).origin] })
   }
@@ -55,7 +55,7 @@ const publishedIssuer = async (response: Response, issuer: string): Promise<URL>
   const published = typeof document === 'object' && document !== null && 'issuer' in document ? document.issuer : undefined
   // Whatever is no metadata at all is refused by the library, in its own words.
   if (typeof published !== 'string') return new URL(issuer)
-  if (!sameIssuer(published, issuer)) throw new Refusal('provider.issuer', `the provider publishes the issuer ${published.slice(0, 300)}, and ${issuer} is configured`)
+  if (!sameIssuer(published, issuer)) throw new Refusal('provider.issuer', `issuer mismatch: metadata says ${published.slice(0, 300)}, configured is ${issuer}`)
   return new URL(published)
 }
 

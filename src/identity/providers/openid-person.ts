@@ -125,7 +125,7 @@ const folded = (text: string): string => (/^[\x21-\x7E]+$/.test(text) ? text.toL
 /** What keeps a person out; undefined when nothing does. Every rule that is written must hold, and an empty list admits nobody. `unverified`: why there is no address. */
 export const barOf = (person: Person, rules: Rules, unverified?: string): Bar | undefined => {
   const email = person.email === undefined ? undefined : folded(person.email)
-  const why = (key: string): string => (email === undefined ? `${key}: ${unverified ?? 'the provider sent no e-mail address'}` : `${key}: ${person.email ?? ''} is not in it`)
+  const why = (key: string): string => (email === undefined ? `${key}: ${unverified ?? 'the provider sent no email address'}` : `${key}: ${person.email ?? ''} is not in it`)
   const emails = rules.allowed_emails?.map(folded)
   if (emails && !emails.includes('*') && (email === undefined || !emails.includes(email)))
     return { why: why('allowed_emails'), hint: email === undefined ? 'Accounts with a verified email address.' : 'Accounts on the administrator’s list.' }

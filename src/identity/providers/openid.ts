@@ -27,7 +27,7 @@ const google = 'https://accounts.google.com'
 const browserUrl = (endpoint: string | undefined, issuer: string): URL => {
   const url = endpoint !== undefined && URL.canParse(endpoint) ? new URL(endpoint) : undefined
   if (url && (url.protocol === 'https:' || (url.protocol === 'http:' && url.origin === new URL(issuer).origin))) return url
-  throw new Refusal('provider.untrusted', 'authorization_endpoint is no address for a browser')
+  throw new Refusal('provider.untrusted', 'authorization_endpoint is not an http(s) URL')
 }
 
 /** How to ask for a fresh sign-in or another account in the values this provider understands (OpenID Connect Core §3.1.2.1). */
@@ -41,12 +41,12 @@ const promptFor = (again: 'login' | 'switch', as: oauth.AuthorizationServer): st
 /** What the library leaves to its caller (OpenID Connect Core §3.1.3.7): we trust no audience but ourselves, and no token from the future. */
 const claimsOf = (tokens: oauth.TokenEndpointResponse, clientId: string, nowMs: number): oauth.IDToken => {
   const claims = oauth.getValidatedIdTokenClaims(tokens)
-  if (!claims) throw new Refusal('provider.untrusted', 'no ID token')
+  if (!claims) throw new Refusal('provider.untrusted', 'ID token missing')
   const audiences = [claims.aud].flat()
   if (audiences.length !== 1 || audiences[0] !== clientId) throw new Refusal('provider.untrusted', `the ID token is for ${JSON.stringify(audiences).slice(0, 300)}, expected ${clientId} alone`)
   if (claims.azp !== undefined && claims.azp !== clientId) throw new Refusal('provider.untrusted', `the ID token was issued to ${JSON.stringify(claims.azp).slice(0, 100)}, expected ${clientId}`)
   if (claims.iat > nowMs / 1000 + toleranceSeconds) throw new Refusal('provider.clock', skewText('iat', claims.iat - nowMs / 1000))
-  if (claims.sub === '' || claims.sub.length > 255 || /\p{Cc}/u.test(claims.sub)) throw new Refusal('provider.untrusted', 'sub is no identifier')
+  if (claims.sub === '' || claims.sub.length > 255 || /\p{Cc}/u.test(claims.sub)) throw new Refusal('provider.untrusted', 'sub is empty, too long or contains control characters')
   return claims
 }
 
