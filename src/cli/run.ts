@@ -11,7 +11,12 @@ const usage = (error: CommanderError): UsageError | undefined => {
   if (error.exitCode === 0) return undefined
   const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ').replace(/\.$/, '')
   // An option of the wrapped command was taken for one of ours.
-  const hint = error.code === 'commander.unknownOption' && argv.includes('wrap') && !argv.includes('--') ? ` Put -- before the command: ${programName(process.env)} wrap -- npx -y some-server.` : ''
+  const hint =
+    error.code === 'commander.unknownOption' && argv.includes('wrap') && !argv.includes('--')
+      ? ` Put -- before the command: ${programName(process.env)} wrap -- npx -y some-server.`
+      : error.code === 'commander.missingArgument'
+        ? ' Run the command with --help to see its arguments.'
+        : ''
   return new UsageError(`${text.charAt(0).toUpperCase()}${text.slice(1)}.${hint}`)
 }
 

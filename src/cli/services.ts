@@ -35,7 +35,8 @@ export const atGateway = async <T>({ config, stateDir, env }: Place, work: (gate
     await gateway.bridges.close(0)
     return done
   } catch (error) {
-    throw error instanceof Refusal ? new StartRefused(error.code, error.say) : error
+    if (!(error instanceof Refusal)) throw error
+    throw new StartRefused(error.code, error.code === 'service.unusable' ? `${error.say} The service was not added; --force adds it anyway.` : error.say)
   } finally {
     await runtime.close()
   }

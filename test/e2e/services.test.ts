@@ -109,7 +109,7 @@ it('may be a command on this computer: started, asked, listed without its argume
   expect(registered(listed.out)).toMatchObject([{ id: 'local', command: process.execPath, from: 'registered' }])
   expect(listed.out).not.toContain('secret')
   await everywhere('/local/mcp', 401)
-  expect(errorOf(await services('add', 'broken', '--', process.execPath, '--eval', 'process.exit(3)'))).toMatchObject({ code: 'service.unusable', message: expect.stringContaining('ended') })
+  expect(errorOf(await services('add', 'broken', '--', process.execPath, '--eval', 'process.exit(3)'))).toMatchObject({ code: 'service.unusable', message: expect.stringContaining('exited with code 3') })
   expect((await services('rm', 'local')).code).toBe(0)
 }, 60_000)
 
@@ -151,7 +151,7 @@ it('is added over HTTP by the built-in person of a gateway without people of its
   const csrf = /name="csrf" value="([^"]+)"/.exec(home.body)?.[1] ?? ''
   const added = await browser.go(`${origin}/api/services`, { method: 'POST', headers: { origin, 'content-type': 'application/json', 'x-csrf-token': csrf }, body: JSON.stringify({ id: 'inner', service: { url: upstream.url } }) })
   // What the command may, a browser may not: this server is on the gateway's own network.
-  expect([added.status, JSON.parse(added.body)]).toMatchObject([422, { code: 'service.unusable', error_description: expect.stringContaining('only public https addresses') }])
+  expect([added.status, JSON.parse(added.body)]).toMatchObject([422, { code: 'service.unusable', error_description: expect.stringContaining('Only public https URLs can be added here.') }])
 }, 60_000)
 
 it('is named by its path alone while no gateway runs whose port is chosen at the start', async () => {
