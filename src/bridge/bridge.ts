@@ -126,7 +126,7 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, diges
       }
     },
     async attend({ principal, ...call }, work) {
-      const owner = await ownerOf(principal)
+      const owner = ownerOf(principal)
       clock.run()
       return starting.watch(owner, call, work)
     },
