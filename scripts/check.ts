@@ -1,7 +1,7 @@
 // `npm run check [name …]`: everything about the source that is judged without running it. Prints one line for each, and the output of those that fail.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { didYouMean } from '../src/config/suggest.ts'
+import { didYouMean } from '../src/config/shape.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const program = (name: string): string => `${root}node_modules/.bin/${name}`

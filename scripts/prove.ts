@@ -1,7 +1,7 @@
 // `npm run prove <name> [-- options]`: runs one of the proofs in proofs.ts. Without a name it prints the list.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { didYouMean } from '../src/config/suggest.ts'
+import { didYouMean } from '../src/config/shape.ts'
 import { proofs } from './proofs.ts'
 
 const [name, ...args] = process.argv.slice(2)

@@ -1,9 +1,9 @@
 // The reference pages that are made from the code. `npm run docs` writes them, and a test fails when a page and the code differ.
+import { type Handlers, routeTable } from '../src/app.ts'
 import { cliReference } from '../src/cli/reference.ts'
-import { configJsonSchema } from '../src/config/json-schema.ts'
+import { configJsonSchema } from '../src/config/docs.ts'
 import { configReference } from '../src/config/reference.ts'
 import { refusals } from '../src/kit/refusal.ts'
-import { type Handlers, routeTable } from '../src/routes.ts'
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ')
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>

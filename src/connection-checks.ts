@@ -1,15 +1,14 @@
 // Everything that a configuration names, asked for once: identity providers, servers, authorization servers, key sets. Each check is one sentence.
-import { createBridges } from './bridges.ts'
 import type { Config } from './config/schema.ts'
-import { reasonOf } from './identity/providers/openid-faults.ts'
+import { createDryRun } from './dry-run.ts'
 import { createMetadata, throughGuard } from './identity/providers/openid-metadata.ts'
+import { reasonOf } from './identity/providers/openid.ts'
 import { utf8Text } from './kit/bytes.ts'
 import { Refusal } from './kit/refusal.ts'
-import { withPath } from './placement.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
-import { discover } from './services/discover.ts'
-import type { Step } from './services/step.ts'
-import { createTry } from './trial.ts'
+import { withPath } from './services/from-config.ts'
+import { type ProbeStep, probeServer } from './services/probe.ts'
+import { createBridges } from './stdio/bridges.ts'
 
 export interface Check {
   /** The key whose value was tried. */
@@ -75,7 +74,7 @@ const watched = (outbound: Outbound, headers: Readonly<Record<string, string>> =
 }
 
 /** The steps of the discovery as one sentence; the one that ended it alone. */
-const verdict = (steps: readonly Step[], service: Service): Omit<Check, 'key'> => {
+const verdict = (steps: readonly ProbeStep[], service: Service): Omit<Check, 'key'> => {
   const bad = steps.find(({ step, result }) => (step === 'reachable' || step === 'mcp') && result === 'no')
   if (bad) return { ok: false, say: bad.say }
   const wants = steps.find(({ step, result }) => step === 'authorization' && result === 'yes')
@@ -90,7 +89,7 @@ const checkUrl = async ({ runtime, outboundTo }: Means, id: string, service: Ser
   const url = withPath(service.url, service.transport)
   const key = `mcp_services.${id}.url`
   const { outbound, failure } = watched(outboundTo(url.replace(/^ws/, 'http')), fixedHeaders(service))
-  const steps = await discover(url, { outbound, lines: runtime.lines }, () => undefined)
+  const steps = await probeServer(url, { outbound, lines: runtime.lines }, () => undefined)
   const { ok, say } = verdict(steps, service)
   const reason = ok ? undefined : failure()
   return { key, ok, say: `${url}: ${say}${reason === undefined ? '' : ` (${reason})`}` }
@@ -98,9 +97,9 @@ const checkUrl = async ({ runtime, outboundTo }: Means, id: string, service: Ser
 
 const checkCommand = async ({ runtime }: Means, id: string, service: Service): Promise<Check> => {
   const bridges = createBridges(runtime, 15_000)
-  const { outbound, end } = createTry(bridges)(id, service)
+  const { outbound, end } = createDryRun(bridges)(id, service)
   try {
-    const steps = await discover('http://command.invalid/mcp', { outbound }, () => undefined)
+    const steps = await probeServer('http://command.invalid/mcp', { outbound }, () => undefined)
     const { ok, say } = verdict(steps, service)
     const said = steps.find(({ result }) => result === 'no') ? bridges.all().flatMap(({ failures }) => failures())[0] : undefined
     return { key: `mcp_services.${id}.command`, ok, say: said === undefined ? say : `${say} ${stop(said.why)}` }

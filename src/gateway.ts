@@ -1,64 +1,57 @@
 // The hall: makes every room, hands each the functions it needs, and offers the doors one gateway.
-import { createRecord } from './audit/record.ts'
-import { createBerth } from './berth.ts'
-import { createCatchUp } from './catch-up.ts'
-import { type Bridges, createBridges } from './bridges.ts'
+import { createIsAdmin, createServicesApi } from './admin/services-api.ts'
+import { createRoutes } from './app.ts'
+import { createAudit } from './audit/audit.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
-import { createEncode } from './encode.ts'
-import { createLocalPeople } from './identity/local.ts'
-import { createLoginLinks, owner, type LoginLinks } from './identity/login-link.ts'
-import { createPresent } from './identity/present.ts'
+import { createDryRun } from './dry-run.ts'
+import { createAccessRules } from './identity/access-rules.ts'
+import { createLocalPeople } from './identity/local-users.ts'
+import { type LoginLinks, createLoginLinks, owner } from './identity/login-link.ts'
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
+import { type RequestUrl, requestUrl, fieldOf, transportSecurity } from './kit/http.ts'
+import { createPendingRequests } from './oauth/authorization-requests.ts'
+import { authorizationResponse } from './oauth/authorization-response.ts'
 import { createAuthorize } from './oauth/authorize.ts'
-import { createClientDocuments } from './oauth/client-document.ts'
+import { createAuthenticateBearer } from './oauth/bearer.ts'
+import { createClientDocuments } from './oauth/client-id-document.ts'
 import { createClients } from './oauth/clients.ts'
 import { createConsent } from './oauth/consent.ts'
-import { createFlows } from './oauth/flows.ts'
 import { createGrants } from './oauth/grants.ts'
-import { createGuard } from './oauth/guard.ts'
 import { createIntrospect } from './oauth/introspect.ts'
-import { createManage } from './oauth/manage.ts'
 import { createMetadata } from './oauth/metadata.ts'
-import { createRegister } from './oauth/register.ts'
-import { authorizationResponse } from './oauth/respond.ts'
+import { createClientConfiguration, createRegister } from './oauth/registration.ts'
 import { createRevoke } from './oauth/revoke.ts'
 import { createSigner } from './oauth/signing-keys.ts'
-import { createToken } from './oauth/token.ts'
+import { createToken } from './oauth/token-endpoint.ts'
 import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
-import { type Arrived, arrivedAt } from './kit/arrived.ts'
-import { fieldOf, transportSecurity } from './kit/http.ts'
-import { createPages } from './pages/pages.ts'
-import { createLimit } from './policy/rate.ts'
-import type { Admit, Refuse } from './ports/calls.ts'
-import type { Fetch } from './ports/calls.ts'
-import type { Berth } from './ports/lines.ts'
+import { createPages } from './pages/views.ts'
+import { createLimit } from './policy/rate-limit.ts'
+import type { Admit, Fetch, Refuse } from './ports/call.ts'
+import type { Audit, AuditEvent } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
-import type { Audit, AuditEvent } from './ports/rooms.ts'
-import type { Runtime, Visit } from './ports/runtime.ts'
+import type { Runtime, RequestContext } from './ports/runtime.ts'
 import type { Directory, Service, ServiceState } from './ports/services.ts'
+import type { SessionLocation } from './ports/transport.ts'
 import { createCors } from './proxy/cors.ts'
-import { createFront } from './proxy/front.ts'
-import { createEndpoints } from './proxy/endpoint.ts'
-import { createFetchProxy, headOf } from './proxy/fetch-proxy.ts'
-import { createKnock } from './proxy/knock.ts'
-import { createDirectory } from './proxy/locate.ts'
-import { createPlaces, type Place } from './proxy/place.ts'
-import { createRefuse } from './proxy/refuse.ts'
-import { createWays } from './proxy/ways.ts'
-import type { AdmitSocket } from './proxy/websocket.ts'
-import { createServiceMaker, placementOf } from './placement.ts'
+import { createRefuse } from './proxy/error-response.ts'
+import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
+import { createUpstreamSelection } from './proxy/proxy.ts'
+import { type ServiceContext, createHostCheck, createResolve, createServiceContexts } from './proxy/resolve.ts'
+import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
+import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
-import { createRoutes } from './routes.ts'
-import { createIsAdmin } from './services/admins.ts'
-import { createServicesList } from './services-list.ts'
-import { createServicesApi } from './services-api.ts'
-import { createStatus } from './status.ts'
-import { createSupply, type Supply } from './supply.ts'
-import { createTry } from './trial.ts'
+import { createServicesRefresh } from './services-refresh.ts'
+import { createDirectory } from './services/directory.ts'
+import { createEncode } from './services/encode.ts'
+import { createServiceMaker, servicePlanOf } from './services/from-config.ts'
+import { type ServiceRegistry, createServiceRegistry } from './services/live.ts'
+import { createSessionGateway } from './session-gateway.ts'
+import { createServicesList, createStatus } from './status.ts'
+import { type Bridges, createBridges } from './stdio/bridges.ts'
 
 export interface GatewayOptions {
   readonly config: Config
@@ -76,7 +69,7 @@ export interface Gateway {
   readonly directory: Directory
   readonly links: LoginLinks
   /** Services that come and go while the gateway runs. */
-  readonly supply: Supply
+  readonly supply: ServiceRegistry
   /** Whether a raw request path and method go the proxied way; a person's browser that opens an MCP address gets a page instead. */
   proxied(method: string, path: string, accept: string | undefined, authorized: boolean, /** The Host header; needed where `directory.hosted`. */ host?: string): boolean
   readonly admit: Admit
@@ -84,13 +77,13 @@ export interface Gateway {
   /** The proxied way of a WebSocket handshake. */
   readonly admitSocket: AdmitSocket
   /** The place of one session, for whoever keeps it alive: its id is that of the session. */
-  berth(id: string): Berth
+  berth(id: string): SessionLocation
   /** Keeps an event of the audit trail that a door knows of. */
   readonly record: Audit
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
-  fetch(request: Request, visit: Visit): Promise<Response>
+  fetch(request: Request, visit: RequestContext): Promise<Response>
   /** Both ways as web standards, for runtimes without the fast pipe. `at`: what the request's URL says, where that has been read. Never rejects. */
-  handle(request: Request, visit: Visit, fetchUpstream: Fetch, at?: Arrived): Promise<Response>
+  handle(request: Request, visit: RequestContext, fetchUpstream: Fetch, at?: RequestUrl): Promise<Response>
   /** The processes of services that are commands. To be closed when the gateway is. */
   readonly bridges: Bridges
   /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
@@ -113,7 +106,7 @@ export const startedEvent = ({ directory }: Pick<Gateway, 'directory'>, { versio
 
 const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
-const stateOf = (service: Service, bridges: Bridges, placeOf: (service: Service) => Place): ServiceState => {
+const stateOf = (service: Service, bridges: Bridges, placeOf: (service: Service) => ServiceContext): ServiceState => {
   const { upstream } = service
   if (upstream.kind === 'local') return 'healthy'
   return upstream.kind === 'bridge' ? bridges.state(upstream) : (placeOf(service).health?.state ?? 'unknown')
@@ -125,11 +118,11 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const bridges = createBridges(runtime, config.heartbeat * 1000)
   const first = options.services ?? []
   const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
-  const directory = createDirectory({ issuer, origins, incomplete: true, ...placementOf(config, first, serviceOf) })
-  const supply = createSupply({ config, runtime, directory, first, serviceOf, attempt: createTry(bridges) })
-  const catchUp = createCatchUp({ directory, supply, defer: runtime.defer })
+  const directory = createDirectory({ issuer, origins, incomplete: true, ...servicePlanOf(config, first, serviceOf) })
+  const supply = createServiceRegistry({ config, runtime, directory, first, serviceOf, attempt: createDryRun(bridges) })
+  const catchUp = createServicesRefresh({ directory, supply, defer: runtime.defer })
   supply.onGone((gone) => gone.forEach(({ upstream }) => bridges.end(upstream)))
-  const record = createRecord({ log: runtime.log })
+  const record = createAudit({ log: runtime.log })
   const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer), shared: runtime.counts })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
   const pages = createPages({ issuer, version: runtime.about.version })
@@ -137,7 +130,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
   const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
-  const present = createPresent({ people, providers, links, directory })
+  const present = createAccessRules({ people, providers, links, directory })
 
   const known = createKnownFacts(directory)
   const sessions = known.sessions(createSessions({ runtime, present, issuer, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 }))
@@ -145,21 +138,21 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const clients = known.clients(createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory }))
   const grants = createGrants({ runtime, config, record, present, find: catchUp.find })
   const tokens = createTokens({ runtime, config, signer })
-  const flows = known.flows(createFlows({ runtime }))
-  const guard = createGuard({ runtime, directory, signer, grants })
+  const flows = known.flows(createPendingRequests({ runtime }))
+  const guard = createAuthenticateBearer({ runtime, directory, signer, grants })
   const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
   const consent = createConsent({ runtime, config, directory, find: catchUp.find, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
 
   const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: known.describeFlow(consent.describeFlow), keepTokens: connections.keepTokens, limit, record, origins })
 
-  const [front, endpointOf] = [createFront({ config, directory }), createEndpoints(() => runtime.now())]
+  const [front, endpointOf] = [createHostCheck({ config, directory }), createEndpoints(() => runtime.now())]
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const placeOf = createPlaces({ config, directory, signer, credentials: connections.credentials, lines: runtime.lines, endpointOf, now: runtime.now })
-  const knock = createKnock({ config, directory, cors, placeOf, now: runtime.now })
+  const placeOf = createServiceContexts({ config, directory, signer, credentials: connections.credentials, lines: runtime.lines, endpointOf, now: runtime.now })
+  const knock = createResolve({ config, directory, cors, placeOf, now: runtime.now })
   const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
   const shared = { runtime, config, endpointOf, knock, guard, cors, record, credentials: connections.credentials, alive, serving: supply.serving, always }
-  const { admit, admitSocket, moved } = createWays(shared)
+  const { admit, admitSocket, moved } = createUpstreamSelection(shared)
   const callByFetch = createFetchProxy({ admit, refuse, moved })
   const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), stateOf: (service) => stateOf(service, bridges, placeOf) })
 
@@ -167,7 +160,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     handlers: {
       metadata: createMetadata({ config, directory, signer }),
       register: createRegister({ runtime, config, directory, clients, limit, record }),
-      manage: createManage({ runtime, config, directory, clients, grants, record }),
+      manage: createClientConfiguration({ runtime, config, directory, clients, grants, record }),
       authorize: createAuthorize({ runtime, directory, find: catchUp.find, clients, flows, sessions, limit }),
       consent,
       connections,
@@ -203,9 +196,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     refuse,
     admitSocket: (head) =>
       Promise.resolve(catchUp.request(head.target.split('?', 1)[0] as string, head.host)).then(() => admitSocket(head)),
-    berth: (id) => createBerth({ ...shared, directory, refuse, catchUp }, id),
+    berth: (id) => createSessionGateway({ ...shared, directory, refuse, catchUp }, id),
     fetch: routes,
-    async handle(request, visit, fetchUpstream, at = arrivedAt(request.url)) {
+    async handle(request, visit, fetchUpstream, at = requestUrl(request.url)) {
       const catchingUp = catchUp.request(at.path, at.host)
       if (catchingUp) await catchingUp
       const head = headOf(request, visit, at)

@@ -1,18 +1,18 @@
 // What becomes known of a request while it is answered, for the line of the log that its refusal leaves. The functions that find it out are wrapped here once,
 // so that no handler has to carry it around.
+import type { BrowserSessions } from './identity/session.ts'
 import { personKey } from './kit/person-key.ts'
 import type { RequestFacts } from './kit/refusal.ts'
-import type { BrowserSessions } from './identity/session.ts'
+import type { PendingRequests } from './oauth/authorization-requests.ts'
 import type { Clients } from './oauth/clients.ts'
-import type { Flows } from './oauth/flows.ts'
-import type { DescribeFlow } from './ports/rooms.ts'
+import type { DescribeFlow } from './ports/modules.ts'
 import type { Directory } from './ports/services.ts'
 
 export interface KnownFacts {
   /** What is known so far, and what the request says of itself in its address. */
   of(request: Request): RequestFacts
   sessions(inner: BrowserSessions): BrowserSessions
-  flows(inner: Flows): Flows
+  flows(inner: PendingRequests): PendingRequests
   clients(inner: Clients): Clients
   describeFlow(inner: DescribeFlow): DescribeFlow
 }

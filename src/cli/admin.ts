@@ -1,10 +1,12 @@
 // `postern admin link`: a new one-time login link for the built-in person, from the state directory of a gateway that runs or will run.
+import { text } from 'node:stream/consumers'
+import { passwordFault } from '../config/rules/people.ts'
 import type { Config } from '../config/schema.ts'
 import { createGateway } from '../gateway.ts'
+import { createPasswords, hashForWorkers } from '../node/passwords.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
-import { issuerOf, runningAt } from './running.ts'
-import { StartRefused } from './start-refused.ts'
-import { whyNoState } from './state.ts'
+import { StartError, UsageError, print, printJson } from './output.ts'
+import { issuerOf, runningAt, whyNoState } from './state.ts'
 
 export interface AdminLink {
   /** The whole URL. */
@@ -16,10 +18,10 @@ export interface AdminLink {
 /** Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
 export const adminLink = async ({ config, stateDir }: { readonly config: Config; readonly stateDir: string }): Promise<AdminLink> => {
   const enabled = config.local_users.length === 0 && Object.keys(config.oauth_providers).length === 0
-  if (!enabled) throw new StartRefused('link.disabled', 'Sign-in links exist only for the built-in user. This configuration has its own users: sign in as one of them.')
-  if (config.storage.type !== 'sqlite') throw new StartRefused('link.memory', 'With `storage.type: memory`, only the running gateway can create a link: press l in its terminal.')
+  if (!enabled) throw new StartError('link.disabled', 'Sign-in links exist only for the built-in user. This configuration has its own users: sign in as one of them.')
+  if (config.storage.type !== 'sqlite') throw new StartError('link.memory', 'With `storage.type: memory`, only the running gateway can create a link: press l in its terminal.')
   const issuer = issuerOf(config, stateDir)
-  if (issuer === undefined) throw new StartRefused('link.port', 'The port is chosen when the gateway starts (port 0). Start the gateway, then run this command again.')
+  if (issuer === undefined) throw new StartError('link.port', 'The port is chosen when the gateway starts (port 0). Start the gateway, then run this command again.')
   const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch((error: unknown) => {
     throw whyNoState(error)
   })
@@ -30,4 +32,68 @@ export const adminLink = async ({ config, stateDir }: { readonly config: Config;
   } finally {
     await runtime.close()
   }
+}
+
+// `postern hash-password`: a password from the terminal (unseen) or from standard input, as the PHC string that local_users take.
+
+const interrupted = '\u0003'
+const endOfInput = '\u0004'
+const erase = new Set(['\u007f', '\b'])
+
+/** One line of what is typed; undefined when it ends with Control-C. Keys typed ahead stay for the next line. */
+const lineOf = async (keys: AsyncIterator<string>): Promise<string | undefined> => {
+  const line: string[] = []
+  for (let next = await keys.next(); !next.done; next = await keys.next()) {
+    const key = next.value
+    if (key === interrupted) return undefined
+    if (key === '\r' || key === '\n' || key === endOfInput) break
+    if (erase.has(key)) line.pop()
+    else line.push(key)
+  }
+  return line.join('')
+}
+
+async function* keysOf(input: NodeJS.ReadStream): AsyncGenerator<string> {
+  for await (const chunk of input) yield* String(chunk)
+}
+
+/** Asks each question and takes the answers unseen: the terminal's echo is off before the first question shows and until the last answer is in. */
+const askUnseen = async (questions: readonly string[]): Promise<readonly string[]> => {
+  const { stdin, stderr } = process
+  stdin.setEncoding('utf8')
+  stdin.setRawMode(true)
+  const keys = keysOf(stdin)
+  const answers: string[] = []
+  try {
+    for (const question of questions) {
+      stderr.write(question)
+      const answer = await lineOf(keys)
+      stderr.write('\n')
+      // What a shell shows for a program that Control-C ended: 128 and the number of SIGINT.
+      if (answer === undefined) process.exit(130)
+      answers.push(answer)
+    }
+    return answers
+  } finally {
+    stdin.setRawMode(false)
+    await keys.return(undefined)
+  }
+}
+
+const read = async (): Promise<string> => {
+  if (!process.stdin.isTTY) return (await text(process.stdin)).replace(/\r?\n$/, '')
+  const [password = '', again] = await askUnseen(['Password: ', 'Repeat password: '])
+  if (again !== password) throw new UsageError('The passwords do not match. Run the command again.')
+  return password
+}
+
+/** Prints the hash. Throws `UsageError` for a password that local_users would refuse. */
+export const hashPassword = async ({ json, scrypt }: { readonly json: boolean; readonly scrypt: boolean }): Promise<void> => {
+  const password = await read()
+  const wrong = passwordFault(password)
+  if (wrong) throw new UsageError(`The password ${wrong}.`)
+  // Composed, as sign-in compares it (identity/local-users.ts): keyboards differ in how they write an é.
+  const hash = await (scrypt ? hashForWorkers : createPasswords().hash)(password.normalize('NFC'))
+  if (json) printJson({ password_hash: hash })
+  else print(hash)
 }

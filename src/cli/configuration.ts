@@ -1,16 +1,18 @@
 // The configuration as this process finds it: which file, which variables, which secret files. The loading itself is in config/.
+import { statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Environment, SecretFile } from '../config/environment-names.ts'
-import type { Fault, Origin } from '../config/fault.ts'
+import { wordsOf } from '../config/environment.ts'
 import type { Flags } from '../config/flags.ts'
-import { secretFilesFor } from '../config/layers.ts'
-import { type Loaded, inFile, loadConfig } from '../config/load.ts'
+import { type Loaded, type Sources, inFile, loadConfig, secretFilesFor } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
+import { type Fault, type Origin, printable } from '../config/tree.ts'
 import { knownRevisions } from '../known-revisions.ts'
-import { ConfigError } from './answer.ts'
-import { readVariables, usualFile } from './env-file.ts'
-import { cannotRead as reason, isOpenToAll, readText } from './files.ts'
+import { type ForwardProxies, readForwardProxies } from '../node/forward-proxy.ts'
+import { findCommand } from '../node/process/exit-reason.ts'
+import { isOpenToAll, readText, readVariables, cannotRead as reason, usualFile } from './env-file.ts'
+import { ConfigError, StartError } from './output.ts'
 
 export interface Wanted {
   /** `--config`. */
@@ -110,7 +112,7 @@ const behindUnknownProxy = ({ issuer, trusted_proxies: proxies, refresh_late_rep
 /** One command that cannot be started must not keep the other services from being served: `validate` and `wrap` refuse it, `serve` warns. */
 const withCommands = async (loaded: Loaded, env: Environment): Promise<Loaded & { readonly unusable: readonly Fault[] }> => {
   if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined)) return { ...loaded, unusable: [] }
-  const { checkCommands } = await import('./check-commands.ts')
+  const { checkCommands } = await import('./configuration.ts')
   return { ...loaded, unusable: checkCommands({ config: loaded.config, sources: loaded.sources, env }) }
 }
 
@@ -138,3 +140,48 @@ export const loadOrThrow = async (wanted: Wanted, env: Environment): Promise<Con
 /** Files that no isolated command may see: the configuration, what it was read from, and where it is looked for. */
 export const privateFilesOf = ({ envFile }: Wanted, { path, privateFiles }: { readonly path?: string | undefined; readonly privateFiles: readonly string[] }): readonly string[] =>
   [path ?? [], ...privateFiles, envFile ?? [], usualFile].flat().map((name) => resolve(name))
+
+// What can be seen of a service's command without starting it: whether there is such a program, and such a folder.
+
+interface Looked {
+  readonly config: Config
+  readonly sources: Sources
+  readonly env: Environment
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
+/** The other words are not repeated: people put keys among them. */
+const wholeLine = (command: string): string => `contains a whole command line, but no shell is used: set \`command: ${printable(wordsOf(command)[0] ?? '')}\` and list the other words in \`args\``
+
+/** The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node names it. */
+export const checkCommands = ({ config, sources, env }: Looked, platform: string = process.platform): readonly Fault[] => {
+  const unusable: Fault[] = []
+  const suffixes = platform === 'win32' ? ['', ...(env['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : ['']
+  for (const [id, { command, cwd, env: own }] of Object.entries(config.mcp_services)) {
+    if (command === undefined) continue
+    const told = (key: string, what: string): void => void unusable.push({ key: `mcp_services.${id}.${key}`, origin: sources[`mcp_services.${id}.${key}`] ?? { from: 'default' }, what })
+    const place = cwd === undefined ? undefined : resolve(cwd)
+    if (place !== undefined && !isFolder(place)) told('cwd', `folder ${place} does not exist${cwd?.startsWith('~') ? '; ~ is not expanded' : ''}`)
+    // A command without a folder of its own runs in a home that is made for it, where a relative path leads nowhere.
+    const found = findCommand(command, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes)
+    if ('path' in found) continue
+    const [first = ''] = wordsOf(command)
+    const path = /^\S*[/\\]/.test(command)
+    // A path with a space in it may be one that is not there (C:\Program Files\…); any other word with a space is a line.
+    const line = first !== command.trim() && (!path || 'path' in findCommand(first, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes))
+    told('command', line ? wholeLine(command) : found.end.why)
+  }
+  return unusable
+}
+
+// The forward proxies that the environment names, or one sentence that says what is wrong with them.
+
+/** Throws `StartRefused`. */
+export const forwardProxies = (env: Readonly<Record<string, string | undefined>>): ForwardProxies => {
+  try {
+    return readForwardProxies(env)
+  } catch (error) {
+    throw new StartError('proxy.unusable', (error as RangeError).message)
+  }
+}

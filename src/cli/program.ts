@@ -1,16 +1,29 @@
 // The command line: verbs, flags, help. Each verb loads its own code, so that `postern version` does not load a gateway.
+import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { faultText } from '../config/fault.ts'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
-import { suggest } from '../config/suggest.ts'
-import { ConfigError, UsageError, print, printJson, printNote } from './answer.ts'
+import { suggest } from '../config/shape.ts'
+import { faultText } from '../config/tree.ts'
 import type { Wanted } from './configuration.ts'
-import type { AddOptions } from './services-add.ts'
-import { commandFor, programName } from './started-as.ts'
+import { ConfigError, UsageError, commandFor, print, printJson, printNote, programName } from './output.ts'
+import type { AddOptions, AdminTarget } from './services.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
-import { versionOf, versionText } from './version.ts'
-import type { Place } from './services.ts'
 import type { WrapOptions } from './wrap.ts'
+
+// `postern version`.
+
+export interface Version {
+  readonly version: string
+  readonly node: string
+  readonly platform: string
+}
+
+export const versionOf = (): Version => {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+  return { version: manifest.version, node: process.versions.node, platform: `${process.platform} ${process.arch}` }
+}
+
+export const versionText = ({ version, node, platform }: Version): string => `postern ${version} · node ${node} · ${platform}`
 
 interface Given {
   readonly config?: string
@@ -54,7 +67,7 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
   const wanted = { ...wantedOf(given), flags: { ...wantedOf(given).flags, ...more } }
   const { config, warnings, file, path, env, privateFiles, unusable } = await loadOrThrow(wanted, process.env)
   if (more.wrapped && unusable.length > 0) throw new ConfigError(unusable)
-  const { start } = await import('./start.ts')
+  const { start } = await import('./serve.ts')
   await start({
     config,
     source: { file, path, load: () => loadConfiguration(wanted, process.env) },
@@ -106,7 +119,7 @@ const adminLink = async (given: Given): Promise<void> => {
 }
 
 /** What every verb of `postern services` needs. */
-const servicesPlace = async (given: Given): Promise<Place> => {
+const servicesPlace = async (given: Given): Promise<AdminTarget> => {
   const { loadOrThrow } = await import('./configuration.ts')
   const { config, env } = await loadOrThrow(wantedOf(given), process.env)
   const stateDir = stateDirectory(given.state, env)
@@ -130,7 +143,7 @@ const addServiceVerbs = (services: Command, verb: (parent: Command, name: string
     .option('--alias <label>', 'Short label for its encoded host.')
     .option('--public', 'Allow access without sign-in.')
     .option('--force', 'Add the service even if the check fails.')
-    .action(async (id: string, words: string[], options: AddOptions, command: Command) => (await import('./services-add.ts')).addService(await servicesPlace(command.optsWithGlobals<Given>()), id, words, options))
+    .action(async (id: string, words: string[], options: AddOptions, command: Command) => (await import('./services.ts')).addService(await servicesPlace(command.optsWithGlobals<Given>()), id, words, options))
   verb(services, 'rm', 'Remove an added service and end its open streams.')
     .argument('<id>')
     .action(async (id: string, _, command: Command) => (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id))
@@ -190,22 +203,22 @@ export const createProgram = (): Command => {
     .option('--connect', 'Also contact identity providers and MCP servers, and start each command once.')
     .action(async (_, command: Command) => {
       const given = command.optsWithGlobals<Given & { readonly connect?: true }>()
-      const { validate } = await import('./config-verbs.ts')
+      const { validate } = await import('./config.ts')
       if (!(await validate(wantedOf(given), process.env, { connect: given.connect === true, json: given.json === true, stateDir: (env) => stateDirectory(given.state, env) }))) process.exitCode = 1
     })
   const config = group('config', 'Inspect the configuration: schema, explain.')
-  verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () => (await import('./config-verbs.ts')).printSchema())
+  verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () => (await import('./config.ts')).printSchema())
   verb(config, 'explain', 'Print each key with its value and source. Secrets are masked.')
     .argument('[key]', 'Key or section, e.g. cors or mcp_services.calculator.url.')
     .action(async (key: string | undefined, _, command: Command) => {
       const given = command.optsWithGlobals<Given>()
-      await (await import('./config-verbs.ts')).explainConfig(key, wantedOf(given), process.env, given.json === true)
+      await (await import('./config.ts')).explainConfig(key, wantedOf(given), process.env, given.json === true)
     })
   verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
     .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
     .action(async (_, command: Command) => {
       const given = command.optsWithGlobals<Given & { readonly scrypt?: true }>()
-      await (await import('./hash-password.ts')).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
+      await (await import('./admin.ts')).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
     })
   const admin = group('admin', 'Manage a gateway on this computer: link.')
   verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))

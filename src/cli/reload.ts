@@ -1,10 +1,10 @@
 // The configuration file is read again when it changes and on SIGHUP. What can change while the gateway runs does; everything else waits for a start, and is named.
 import { unwatchFile, watchFile } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
-import { faultText } from '../config/fault.ts'
 import type { Config } from '../config/schema.ts'
+import { faultText } from '../config/tree.ts'
 import type { Log } from '../ports/runtime.ts'
-import type { Supply } from '../supply.ts'
+import type { ServiceRegistry } from '../services/live.ts'
 import type { Configured } from './configuration.ts'
 
 export interface Source {
@@ -23,7 +23,7 @@ export interface Reload {
 
 export interface ReloadDeps {
   readonly source: Source
-  readonly supply: Supply
+  readonly supply: ServiceRegistry
   /** As it was at the start. */
   readonly started: Config
   readonly log: Log

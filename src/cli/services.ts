@@ -1,17 +1,18 @@
 // `postern services`: services that come and go while the gateway runs, changed in its state directory; every process of the gateway sees it within a second.
+import { styleText } from 'node:util'
 import type { Config } from '../config/schema.ts'
-import { createGateway, type Gateway } from '../gateway.ts'
+import { type Gateway, createGateway } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { isInner } from '../node/http-client/pool.ts'
+import { createOutbound } from '../node/outbound.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
-import type { SuppliedService } from '../supply.ts'
-import { print, printJson } from './answer.ts'
-import { forwardProxies } from './forward-proxies.ts'
-import { issuerOf, ownServices } from './running.ts'
-import { programName } from './started-as.ts'
-import { StartRefused } from './start-refused.ts'
-import { whyNoState } from './state.ts'
+import type { ListedService } from '../services/live.ts'
+import type { Addition } from '../services/validation.ts'
+import { forwardProxies } from './configuration.ts'
+import { StartError, UsageError, print, printJson, programName } from './output.ts'
+import { issuerOf, ownServices, whyNoState } from './state.ts'
 
-export interface Place {
+export interface AdminTarget {
   readonly config: Config
   readonly stateDir: string
   /** The variables, a `.env` file's among them. */
@@ -23,8 +24,8 @@ export interface Place {
 const unknownIssuer = 'http://localhost:0'
 
 /** The very rules and records of the running gateway, without its socket. Refusals are told in their own words. */
-export const atGateway = async <T>({ config, stateDir, env }: Place, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
-  if (config.storage.type !== 'sqlite') throw new StartRefused('services.memory', 'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.')
+export const withGateway = async <T>({ config, stateDir, env }: AdminTarget, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
+  if (config.storage.type !== 'sqlite') throw new StartError('services.memory', 'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.')
   const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '', proxies: forwardProxies(env) }).catch((error: unknown) => {
     throw whyNoState(error)
   })
@@ -36,7 +37,7 @@ export const atGateway = async <T>({ config, stateDir, env }: Place, work: (gate
     return done
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    throw new StartRefused(error.code, error.code === 'service.unusable' ? `${error.say} The service was not added; --force adds it anyway.` : error.say)
+    throw new StartError(error.code, error.code === 'service.unusable' ? `${error.say} The service was not added; --force adds it anyway.` : error.say)
   } finally {
     await runtime.close()
   }
@@ -46,13 +47,13 @@ export const atGateway = async <T>({ config, stateDir, env }: Place, work: (gate
 export const addressesOf = ({ directory }: Gateway, id: string): readonly string[] =>
   directory.addresses.filter(({ service }) => service.id === id).flatMap(({ resource, path }) => (directory.issuer !== unknownIssuer ? resource : resource.startsWith(`${unknownIssuer}/`) ? path : []))
 
-const placeOf = ({ url, command }: SuppliedService): string => url ?? command ?? ''
+const placeOf = ({ url, command }: ListedService): string => url ?? command ?? ''
 
 /** Those that only running gateways have: the demo, and what `postern wrap` serves. */
-const runningOf = ({ stateDir }: Place, services: readonly SuppliedService[]) => ownServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
+const runningOf = ({ stateDir }: AdminTarget, services: readonly ListedService[]) => ownServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
 
-export const listServices = (place: Place): Promise<void> =>
-  atGateway(place, async ({ supply }) => {
+export const listServices = (place: AdminTarget): Promise<void> =>
+  withGateway(place, async ({ supply }) => {
     const services = await supply.list()
     const running = runningOf(place, services)
     if (place.json) return printJson({ services: [...services, ...running] })
@@ -62,8 +63,8 @@ export const listServices = (place: Place): Promise<void> =>
     for (const row of rows) print(row.map((text, i) => text.padEnd(widths[i] ?? 0)).join('  ').trimEnd())
   })
 
-export const showService = (place: Place, id: string): Promise<void> =>
-  atGateway(place, async (gateway) => {
+export const showService = (place: AdminTarget, id: string): Promise<void> =>
+  withGateway(place, async (gateway) => {
     const services = await gateway.supply.list()
     const own = runningOf(place, services).find((service) => service.id === id)
     if (own) {
@@ -81,11 +82,62 @@ export const showService = (place: Place, id: string): Promise<void> =>
     for (const address of addresses) print(`${'address'.padEnd(9)} ${address}`)
   })
 
-export const removeService = (place: Place, id: string): Promise<void> =>
-  atGateway(place, async (gateway) => {
+export const removeService = (place: AdminTarget, id: string): Promise<void> =>
+  withGateway(place, async (gateway) => {
     const own = runningOf(place, await gateway.supply.list()).find((service) => service.id === id)
-    if (own) throw new StartRefused('service.running', `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`)
+    if (own) throw new StartError('service.running', `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`)
     await gateway.supply.remove(id)
     if (place.json) printJson({ id, removed: true })
     else print(`Removed ${id}. Its open streams end within five seconds.`)
+  })
+
+// `postern services add`: a server is looked at step by step from this computer, then served by every process of the gateway.
+
+export interface AddOptions {
+  readonly name?: string
+  readonly description?: string
+  readonly alias?: string
+  /** Without login. */
+  readonly public?: boolean
+  /** Keeps it although nothing useful answers there yet. */
+  readonly force?: boolean
+}
+
+const marks = { yes: ['green', '✓'], no: ['red', '✗'], unknown: ['yellow', '?'] } as const
+
+const tell = ({ result, step, say }: Parameters<NonNullable<Addition['told']>>[0]): void => {
+  // Wanting no token is no failure.
+  const [colour, mark] = step === 'authorization' ? (['yellow', '·'] as const) : marks[result]
+  print(`${styleText(colour, mark)} ${say}`)
+}
+
+/** A URL, or a command and its arguments. */
+const serverOf = (words: readonly string[]): { readonly url: string } | { readonly command: string; readonly args: readonly string[] } => {
+  const [first = '', ...rest] = words
+  if (/^(?:https?|wss?):/i.test(first)) {
+    if (rest.length > 0) throw new UsageError('Give one URL, or a command and its arguments after --.')
+    return { url: first }
+  }
+  // What looks like neither is judged as a URL, whose fault names what is missing.
+  return rest.length === 0 && !/^[\w./@-]+$/.test(first) ? { url: first } : { command: first, args: rest }
+}
+
+/** Whoever runs this may open any address from this computer anyway; it is noted where that was needed, so that a public name never becomes a way inside. */
+const wayTo = async (url: string | undefined, { env }: AdminTarget): Promise<Pick<Addition, 'anywhere'>> => {
+  const { protocol, hostname, origin } = url !== undefined && URL.canParse(url) ? new URL(url) : new URL('https://nowhere.invalid')
+  const inner = protocol === 'http:' || protocol === 'ws:' || (await isInner(hostname))
+  return inner ? { anywhere: createOutbound({ allowOrigins: [origin], proxies: forwardProxies(env) }) } : {}
+}
+
+export const addService = (place: AdminTarget, id: string, words: readonly string[], { name, description, alias, public: open, force = false }: AddOptions): Promise<void> =>
+  withGateway(place, async (gateway) => {
+    const server = serverOf(words)
+    const url = 'url' in server ? server.url : undefined
+    const service = { ...server, ...(name === undefined ? {} : { name }), ...(description === undefined ? {} : { description }), ...(alias === undefined ? {} : { alias }), ...(open ? { auth_required: false } : {}) }
+    const way = await wayTo(url, place)
+    const steps = await gateway.supply.add({ id, service, by: 'cli', commands: true, force, ...way, told: (step) => void (place.json || tell(step)) })
+    const [address] = addressesOf(gateway, id)
+    if (place.json) return printJson({ id, url: address, steps })
+    if (way.anywhere) print(`${styleText('yellow', '·')} Private or plain-HTTP address, allowed because it was added locally.`)
+    print(`${styleText('green', '✓')} ${id} is now served at ${String(address)}`)
   })

@@ -1,10 +1,11 @@
 // Where the gateway keeps what it must not lose: keys and the database.
-import { accessSync, chmodSync, constants, mkdirSync } from 'node:fs'
+import { accessSync, chmodSync, constants, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Environment } from '../config/environment-names.ts'
+import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { StartRefused } from './start-refused.ts'
+import { StartError } from './output.ts'
 
 /**
  * The absolute path of the state directory: `--state`, POSTERN_STATE, `$XDG_STATE_HOME/postern`, `~/.local/state/postern`.
@@ -27,16 +28,96 @@ export const openStateDirectory = (path: string): boolean => {
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
     const reason = code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a directory' : 'it is not writable'
-    throw new StartRefused('state.unwritable', `Cannot use the state directory ${path}: ${reason}. Choose another one with --state DIR or POSTERN_STATE.`)
+    throw new StartError('state.unwritable', `Cannot use the state directory ${path}: ${reason}. Choose another one with --state DIR or POSTERN_STATE.`)
   }
 }
 
 /** Why the state directory cannot be used, in one sentence; anything else stays what it is. */
 export const whyNoState = (error: unknown): unknown => {
-  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartRefused('storage.unusable', `Cannot use the database: ${error.why}. Repair it, restore a backup, or choose another state directory with --state.`)
-  if (error instanceof Refusal && error.code === 'storage.sealed') return new StartRefused('state.sealed', `Cannot open the database: ${error.why}.`)
+  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartError('storage.unusable', `Cannot use the database: ${error.why}. Repair it, restore a backup, or choose another state directory with --state.`)
+  if (error instanceof Refusal && error.code === 'storage.sealed') return new StartError('state.sealed', `Cannot open the database: ${error.why}.`)
   const { code, path, message } = error as NodeJS.ErrnoException
-  if (code === 'ERR_STATE_SEALED') return new StartRefused('state.sealed', message)
-  if (code === 'ERR_ROOT_SECRET') return new StartRefused('state.unusable', message)
-  return code !== undefined && path !== undefined ? new StartRefused('state.unusable', `Cannot use ${path} (${code}). Repair it, or choose another state directory with --state.`) : error
+  if (code === 'ERR_STATE_SEALED') return new StartError('state.sealed', message)
+  if (code === 'ERR_ROOT_SECRET') return new StartError('state.unusable', message)
+  return code !== undefined && path !== undefined ? new StartError('state.unusable', `Cannot use ${path} (${code}). Repair it, or choose another state directory with --state.`) : error
+}
+
+// Where the gateway of a state directory is at the moment, for commands beside it: a free port is known to nobody else.
+
+/** A service that no configuration file holds: the demo, or what `postern wrap` serves. */
+export interface LocalService {
+  readonly id: string
+  readonly from: 'built in' | 'wrap'
+  readonly command?: string
+}
+
+interface Running {
+  readonly url: string
+  readonly services: readonly LocalService[]
+  readonly pid: number
+  /** Epoch ms. */
+  readonly since: number
+}
+
+const notesIn = (stateDir: string): string => join(stateDir, 'running')
+const noteOf = (stateDir: string, pid: number): string => join(notesIn(stateDir), `${pid}.json`)
+
+const read = (path: string): Running | undefined => {
+  try {
+    const { url, pid, since, services = [] } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Running>
+    return typeof url === 'string' && URL.canParse(url) && Number.isSafeInteger(pid) && Number.isFinite(since) ? { url, pid: pid as number, since: since as number, services: Array.isArray(services) ? services : [] } : undefined
+  } catch {
+    // Gone meanwhile, or written only half.
+    return undefined
+  }
+}
+
+const isAlive = ({ pid }: Running): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    // Another user's process is alive all the same.
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+const notes = (stateDir: string): readonly Running[] => {
+  try {
+    return readdirSync(notesIn(stateDir)).flatMap((name) => read(join(notesIn(stateDir), name)) ?? [])
+  } catch {
+    // No gateway ever ran here.
+    return []
+  }
+}
+
+/** Notes where this process listens, and drops the notes of those that ended without a word; what it returns takes the note back. */
+export const noteRunning = (stateDir: string, url: string, services: readonly LocalService[] = []): (() => void) => {
+  try {
+    for (const note of notes(stateDir)) if (!isAlive(note)) rmSync(noteOf(stateDir, note.pid), { force: true })
+    mkdirSync(notesIn(stateDir), { recursive: true, mode: 0o700 })
+    writeFileSync(noteOf(stateDir, process.pid), JSON.stringify({ url, pid: process.pid, since: Date.now(), services }), { mode: 0o600 })
+  } catch {
+    // A full disk keeps no gateway from serving; commands then name the configured port.
+  }
+  return () => rmSync(noteOf(stateDir, process.pid), { force: true })
+}
+
+const alive = (stateDir: string): readonly Running[] =>
+  notes(stateDir)
+    .filter(isAlive)
+    .toSorted((a, b) => b.since - a.since)
+
+/** Where gateways of this state directory listen now, the last that started first. */
+export const runningAt = (stateDir: string): readonly string[] => [...new Set(alive(stateDir).map(({ url }) => url))]
+
+/** What running gateways serve beside their configuration, each with the gateway's URL. */
+export const ownServices = (stateDir: string): readonly (LocalService & { readonly at: string })[] => alive(stateDir).flatMap(({ url, services }) => services.map((service) => ({ ...service, at: url })))
+
+/** The issuer of that gateway, whether it runs or will run; of several processes the last that started is named. Undefined when only a start will tell: the port is chosen then. */
+export const issuerOf = ({ issuer, port }: Config, stateDir: string): string | undefined => {
+  if (issuer !== undefined) return issuer
+  const [latest] = runningAt(stateDir)
+  if (latest !== undefined) return latest
+  return port === 0 ? undefined : `http://localhost:${port}`
 }

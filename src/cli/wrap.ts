@@ -3,9 +3,8 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, parse } from 'node:path'
 import type { Flags } from '../config/flags.ts'
-import { reservedIds } from '../config/rules-services.ts'
-import { UsageError } from './answer.ts'
-import { programName } from './started-as.ts'
+import { reservedIds } from '../config/rules/services.ts'
+import { UsageError, programName } from './output.ts'
 
 export interface WrapOptions {
   readonly name?: string

@@ -1,10 +1,9 @@
 // One MCP server as a client keeps it, in the words of each client, made a service of ours.
-import { type Fault, type Origin, type Path, keyText } from './fault.ts'
-import { suggest } from './suggest.ts'
-import { type Tree, isBranch } from './tree.ts'
+import { suggest } from './shape.ts'
+import { type Fault, type Origin, type Path, type Tree, isBranch, keyText } from './tree.ts'
 
 /** What reading an entry needs and gathers. */
-export interface Desk {
+export interface EntryContext {
   readonly tree: Tree
   readonly lookup: (name: string) => string | undefined
   /** Keys of a service of ours. */
@@ -43,7 +42,7 @@ interface Entry {
   readonly origin: Origin
 }
 
-const copy = ({ tree }: Desk, from: Path, to: Path, origin: Origin): void => {
+const copy = ({ tree }: EntryContext, from: Path, to: Path, origin: Origin): void => {
   const value = tree.get(from)
   tree.set(to, value, tree.written(from)?.value ?? origin)
   const note = (source: Path, target: Path, part: unknown): void => {
@@ -56,13 +55,13 @@ const copy = ({ tree }: Desk, from: Path, to: Path, origin: Origin): void => {
 }
 
 /** What stands in mcp_services was written for this gateway, and counts. */
-const take = (desk: Desk, { from, to, origin }: Entry, at: Path, key: string): void => {
+const take = (desk: EntryContext, { from, to, origin }: Entry, at: Path, key: string): void => {
   const value = desk.tree.get([...from, ...at])
   if (value !== undefined && value !== null && desk.tree.get([...to, key]) === undefined) copy(desk, [...from, ...at], [...to, key], origin)
 }
 
 /** `npx`; opencode: `[npx, -y, x]`; Zed: `{ path, args, env }`. */
-const takeCommand = (desk: Desk, entry: Entry): void => {
+const takeCommand = (desk: EntryContext, entry: Entry): void => {
   const { command } = entry.own
   if (isBranch(command)) {
     take(desk, entry, ['command', 'path'], 'command')
@@ -78,7 +77,7 @@ const takeCommand = (desk: Desk, entry: Entry): void => {
   } else take(desk, entry, ['command'], 'command')
 }
 
-const takeTransport = (desk: Desk, { own, from, to, origin }: Entry): void => {
+const takeTransport = (desk: EntryContext, { own, from, to, origin }: Entry): void => {
   const key = ['type', 'transport', 'transportType'].find((name) => typeof own[name] === 'string')
   const transport = key === undefined ? undefined : transports[String(own[key]).toLowerCase()]
   // Gemini: `httpUrl` is a Streamable HTTP server.
@@ -90,7 +89,7 @@ const takeTransport = (desk: Desk, { own, from, to, origin }: Entry): void => {
 /** LibreChat fills `{{…}}` for each person; sent as it stands it would be a lie. */
 const isPerPerson = (value: unknown): boolean => typeof value === 'string' && /\{\{[^{}]+\}\}/.test(value)
 
-const takeHeaders = (desk: Desk, { own, from, to, origin }: Entry): void => {
+const takeHeaders = (desk: EntryContext, { own, from, to, origin }: Entry): void => {
   if (!isBranch(own['headers']) || desk.tree.get([...to, 'upstream_auth']) !== undefined) return
   for (const [name, value] of Object.entries(own['headers'])) {
     const at = [...from, 'headers', name]
@@ -103,7 +102,7 @@ const takeHeaders = (desk: Desk, { own, from, to, origin }: Entry): void => {
 }
 
 /** opencode writes `{env:NAME}` and `{file:path}` into texts. */
-const fillBraces = (desk: Desk, entry: Entry): void => {
+const fillBraces = (desk: EntryContext, entry: Entry): void => {
   const walk = (value: unknown, path: Path): void => {
     if (Array.isArray(value)) value.forEach((part, i) => walk(part, [...path, i]))
     else if (isBranch(value)) for (const key of Object.keys(value)) walk(value[key], [...path, key])
@@ -122,7 +121,7 @@ const fillBraces = (desk: Desk, entry: Entry): void => {
 }
 
 /** What the entry asks for and the gateway does not do. */
-const judge = (desk: Desk, { own, from, to, origin }: Entry): void => {
+const judge = (desk: EntryContext, { own, from, to, origin }: Entry): void => {
   const at = (key: string): Origin => desk.tree.written([...from, key])?.key ?? origin
   const fault = (key: string, what: string): void => void desk.faults.push({ key: keyText([...from, key]), origin: at(key), what })
   const warn = (key: string, what: string): void => void desk.warnings.push({ key: keyText([...from, key]), origin: at(key), what })
@@ -143,7 +142,7 @@ const judge = (desk: Desk, { own, from, to, origin }: Entry): void => {
 }
 
 /** Makes a service of the entry. */
-export const adoptEntry = (desk: Desk, name: string, from: Path, id: string, origin: Origin): void => {
+export const serviceFromEntry = (desk: EntryContext, name: string, from: Path, id: string, origin: Origin): void => {
   const to: Path = ['mcp_services', id]
   const { tree } = desk
   fillBraces(desk, { own: tree.get(from) as Record<string, unknown>, from, to, origin })

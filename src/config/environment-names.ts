@@ -1,7 +1,6 @@
 // Which environment variables mean what: the fixed names, the names made from keys, and which of them may come from a file.
-import type { Fault, Path } from './fault.ts'
 import { type Shape, rootShape, shapeAt } from './shape.ts'
-import { type Tree, isBranch } from './tree.ts'
+import { type Fault, type Path, type Tree, isBranch } from './tree.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 

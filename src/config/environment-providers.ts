@@ -1,10 +1,9 @@
 // Identity providers that a few variables describe, without a file: Google, Okta, Cloudflare Access, and AUTH_TYPE, which chooses among them.
 import type { Effective } from './environment-names.ts'
-import type { Fault } from './fault.ts'
 import { urlOf } from './hosts.ts'
-import { type Tree, isBranch } from './tree.ts'
+import { type Fault, type Tree, isBranch } from './tree.ts'
 
-export interface ProviderDesk {
+export interface ProviderContext {
   readonly tree: Tree
   readonly values: Effective['values']
   readonly faults: Fault[]
@@ -22,7 +21,7 @@ const about = (name: string, what: string): Fault => ({ key: 'oauth_providers', 
 const count = (n: number): string => (n === 2 ? 'both or neither' : `all ${n === 3 ? 'three' : String(n)} or none`)
 
 /** The variables in order, when every one is set; a part of them is a fault. A file that uses them itself is left to do so. */
-const together = ({ values, faults }: ProviderDesk, referenced: ReadonlySet<string>, names: readonly string[]): readonly Found[] | undefined => {
+const together = ({ values, faults }: ProviderContext, referenced: ReadonlySet<string>, names: readonly string[]): readonly Found[] | undefined => {
   const found = names.flatMap((name): Found[] => {
     const value = values.get(name)
     return value?.text ? [{ name, text: value.text.trim(), from: value.from }] : []
@@ -43,7 +42,7 @@ interface Provider {
   readonly secret: Found
 }
 
-const set = ({ tree }: ProviderDesk, { id, name, issuer, client, secret }: Provider): void => {
+const set = ({ tree }: ProviderContext, { id, name, issuer, client, secret }: Provider): void => {
   const path = ['oauth_providers', id]
   const by = (from: string) => ({ from: 'environment', name: from }) as const
   if (tree.get([...path, 'name']) === undefined) tree.set([...path, 'name'], name, by(client.from))
@@ -52,7 +51,7 @@ const set = ({ tree }: ProviderDesk, { id, name, issuer, client, secret }: Provi
   tree.set([...path, 'client_secret'], secret.text, by(secret.from))
 }
 
-const google = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+const google = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   const [client, secret] = together(desk, referenced, ['GOOGLE_CLIENT_ID', 'GOOGLE_CLIENT_SECRET']) ?? []
   if (client && secret) set(desk, { id: 'google', name: 'Google', client, secret })
 }
@@ -64,7 +63,7 @@ const domainOf = (text: string): string | undefined => {
 }
 
 /** The issuer of the organization's own authorization server; one of a custom server is written in the file. */
-const okta = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+const okta = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   const [domain, client, secret] = together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
   if (!domain || !client || !secret) return
   const host = domainOf(domain.text)
@@ -73,7 +72,7 @@ const okta = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
 }
 
 /** The application in Cloudflare Access; its issuer is its own, not the team's (Access for SaaS, OIDC). */
-const cloudflareAccess = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+const cloudflareAccess = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   const [team, client, secret] = together(desk, referenced, ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET']) ?? []
   if (!team || !client || !secret) return
   const domain = domainOf(team.text)
@@ -96,7 +95,7 @@ const issuerOf = (endpoint: string): string | undefined => {
 const accessUrls = ['ACCESS_AUTHORIZATION_URL', 'ACCESS_TOKEN_URL', 'ACCESS_JWKS_URL'] as const
 
 /** The same application, described by its endpoints. */
-const accessEndpoints = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+const accessEndpoints = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   const urls = accessUrls.flatMap((name) => (desk.values.get(name)?.text ? [name] : []))
   const [client, secret, ...endpoints] = together(desk, referenced, ['ACCESS_CLIENT_ID', 'ACCESS_CLIENT_SECRET', ...(urls.length > 0 ? urls : [accessUrls[0]])]) ?? []
   const [first] = endpoints
@@ -112,7 +111,7 @@ const accessEndpoints = (desk: ProviderDesk, referenced: ReadonlySet<string>): v
 const size = (value: unknown): number => (Array.isArray(value) ? value.length : isBranch(value) ? Object.keys(value).length : 0)
 
 /** AUTH_TYPE says who gets in, so a value that is not exactly what happens refuses the start. */
-const authType = ({ tree, values, faults, warnings }: ProviderDesk): void => {
+const authType = ({ tree, values, faults, warnings }: ProviderContext): void => {
   const type = values.get('AUTH_TYPE')
   const wanted = type?.text.trim()
   if (!type || !wanted) return
@@ -129,7 +128,7 @@ const authType = ({ tree, values, faults, warnings }: ProviderDesk): void => {
 }
 
 /** Lays the providers that the variables describe over the tree. `referenced`: names that the file uses itself. */
-export const overlayProviders = (desk: ProviderDesk, referenced: ReadonlySet<string>): void => {
+export const overlayProviders = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   google(desk, referenced)
   okta(desk, referenced)
   cloudflareAccess(desk, referenced)

@@ -1,15 +1,16 @@
-// The environment laid over the file.
-import { type Coerced, coerce } from './coerce.ts'
+// A command line split into its words, as no shell would: quotes hold words together, and nothing else is understood.
+import { servicesFromList } from './client-files.ts'
 import { type Effective, type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, ownNames, pathOf, prefix, secretFileVariables } from './environment-names.ts'
 import { overlayProviders } from './environment-providers.ts'
-import { type Fault, type Path, keyText } from './fault.ts'
-import { answerOtherNames, isServiceLink } from './other-gateways.ts'
+import { checkOtherNames, isServiceLink } from './other-gateways.ts'
 import { logLevels } from './schema.ts'
-import { adoptServerList } from './server-list.ts'
-import { type Shape, shapeAt } from './shape.ts'
-import { didYouMean } from './suggest.ts'
-import { type Tree, isBranch } from './tree.ts'
-import { wordsOf } from './words.ts'
+import { type Shape, didYouMean, shapeAt } from './shape.ts'
+import { type Coerced, coerce } from './substitute.ts'
+import { type Fault, type Path, type Tree, isBranch, keyText } from './tree.ts'
+
+export const wordsOf = (line: string): readonly string[] => [...line.matchAll(/(?:"[^"]*"|'[^']*'|\S)+/g)].map(([word]) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, '$1$2'))
+
+// The environment laid over the file.
 
 const about = (name: string, key: string, what: string): Fault => ({ key, origin: { from: 'environment', name }, what })
 
@@ -168,7 +169,7 @@ export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced
   const desk: Desk = { tree, values, faults: [], warnings: [], lost: [] }
   // First, so that the names made from keys find these services as any other.
   const servers = values.get('MCP_SERVERS')
-  if (servers?.text && !referenced.has('MCP_SERVERS')) adoptServerList(tree, servers, desk)
+  if (servers?.text && !referenced.has('MCP_SERVERS')) servicesFromList(tree, servers, desk)
   fixed(desk)
   mechanical(desk)
   localUser(desk)
@@ -176,7 +177,7 @@ export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced
   downstream(desk)
   serverCommand(desk)
   const services = tree.get(['mcp_services'])
-  const others = answerOtherNames(
+  const others = checkOtherNames(
     [...values].map(([name, { text }]) => [name, text] as const),
     (name) => fixedNames.has(name) || referenced.has(name),
     { storage: tree.written(['storage', 'type']) !== undefined, services: isBranch(services) ? Object.keys(services) : [] },

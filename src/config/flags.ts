@@ -1,5 +1,8 @@
 // The command-line flags that set configuration keys, in one table: the parser, the loader and the documentation read it.
 // It imports nothing, so that the command line can be read before anything heavy is loaded.
+import { shapeAt } from './shape.ts'
+import { coerce } from './substitute.ts'
+import type { Fault, Path, Tree } from './tree.ts'
 
 /** Values given on the command line (or by a door that knows better), by key; texts are read as the key's type. */
 export interface Flags {
@@ -39,3 +42,25 @@ export const otherFlags: readonly { readonly option: string; readonly note: stri
 
 /** `--public-url <url>` → `--public-url`. */
 export const flagName = (option: string): string => option.split(' ').find((word) => word.startsWith('--')) ?? option
+
+// The command line laid over file and environment; it wins over both.
+
+/** Puts every flag that was given into the tree. */
+export const overlayFlags = (tree: Tree, flags: Flags): { readonly faults: readonly Fault[]; readonly lost: readonly Path[] } => {
+  const faults: Fault[] = []
+  const lost: Path[] = []
+  if (flags.wrapped) tree.set(['mcp_services', flags.wrapped.id], flags.wrapped.service, { from: 'flag', name: 'wrap' })
+  for (const { option, key } of configFlags) {
+    const given = flags[key]
+    const shape = shapeAt([key])
+    if (given === undefined || !shape) continue
+    const origin = { from: 'flag', name: flagName(option) } as const
+    const result = coerce(String(given), shape)
+    if ('value' in result) tree.set([key], result.value, origin)
+    else {
+      faults.push({ key, origin, what: result.what })
+      lost.push([key])
+    }
+  }
+  return { faults, lost }
+}

@@ -1,6 +1,6 @@
 // Environment variables that other gateways document and this one does not read. None is passed over in silence: what restricts access, or asks for a store,
 // refuses the start; everything else is answered with the key that takes its place.
-import { type Fault, printable } from './fault.ts'
+import { type Fault, printable } from './tree.ts'
 
 export interface OtherName {
   /** As the reference shows it. */
@@ -82,12 +82,12 @@ export const isServiceLink = (name: string, text: string): boolean => (name.ends
 
 const switchedOff = (text: string): boolean => /^(?:0|false|no|off)$/i.test(text.trim())
 
-export interface Answered {
+export interface OtherGatewayFindings {
   readonly faults: readonly Fault[]
   readonly warnings: readonly Fault[]
 }
 
-export interface Around {
+export interface OtherGatewayContext {
   /** Whether `storage.type` is written. */
   readonly storage: boolean
   /** Ids of the services that are configured. */
@@ -95,7 +95,7 @@ export interface Around {
 }
 
 /** What is to be said of the variables that are set; `skip` holds those that mean something here. */
-export const answerOtherNames = (values: Iterable<readonly [name: string, text: string]>, skip: (name: string) => boolean, { storage, services }: Around): Answered => {
+export const checkOtherNames = (values: Iterable<readonly [name: string, text: string]>, skip: (name: string) => boolean, { storage, services }: OtherGatewayContext): OtherGatewayFindings => {
   const faults: Fault[] = []
   const warnings: Fault[] = []
   for (const [variable, text] of values) {

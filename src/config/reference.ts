@@ -2,7 +2,7 @@
 import { environmentNames } from './environment-names.ts'
 import { configFlags, flagName, otherFlags } from './flags.ts'
 import { otherNames } from './other-gateways.ts'
-import { reservedIds } from './rules-services.ts'
+import { reservedIds } from './rules/services.ts'
 import { type Shape, rootShape, shapeAt } from './shape.ts'
 
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ')

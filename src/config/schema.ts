@@ -2,9 +2,7 @@
 // Structure, types and bounds are here; rules that join several keys are in the rules-*.ts beside it.
 // As a namespace: a bundler then leaves out what is not used, half a megabyte of languages among it.
 import * as z from 'zod'
-import { commandKeys } from './command-keys.ts'
-import { mcpServersKeys } from './mcp-servers.ts'
-import { upstreamAuthKeys } from './upstream-keys.ts'
+import { commandKeys, mcpServersKeys, upstreamAuthKeys } from './service-keys.ts'
 
 const text = (description: string) => z.string().min(1).describe(description)
 const seconds = (description: string, fallback: number, least = 1, most = 31_536_000) => z.number().int().min(least).max(most).default(fallback).describe(`${description} Seconds.`)

@@ -1,3 +1,64 @@
+// What reading a configuration is, in whichever form it comes: a tree that grows, and what was at fault on the way.
+import { type Shape, shapeAt } from './shape.ts'
+import { type Fault, type Origin, type Path, type Tree, keyText } from './tree.ts'
+
+// Text from a variable or a flag, read as the type that its key has.
+
+export type Coerced = { readonly value: unknown } | { readonly what: string }
+
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['yes', true],
+  ['on', true],
+  ['false', false],
+  ['0', false],
+  ['no', false],
+  ['off', false],
+])
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    return undefined
+  }
+}
+
+const list = (text: string): Coerced => {
+  if (!text.startsWith('[')) return { value: text.split(',').map((entry) => entry.trim()).filter(Boolean) }
+  const value = parseJson(text)
+  return Array.isArray(value) ? { value } : { what: 'must be a list: values separated by commas, or a JSON array' }
+}
+
+const object = (text: string): Coerced => {
+  const value = parseJson(text)
+  return value !== null && typeof value === 'object' && !Array.isArray(value) ? { value } : { what: 'must be a JSON object' }
+}
+
+/** The value that the text stands for, or what is wrong with it. Never repeats the text. */
+export const coerce = (text: string, shape: Shape): Coerced => {
+  const bare = text.trim()
+  switch (shape.kind) {
+    case 'number':
+      return /^[+-]?\d{1,15}(\.\d+)?$/.test(bare) ? { value: Number(bare) } : { what: 'must be a number' }
+    case 'boolean': {
+      const value = booleans.get(bare.toLowerCase())
+      return value === undefined ? { what: 'must be true or false' } : { value }
+    }
+    case 'list':
+      return list(bare)
+    case 'record':
+    case 'object':
+      return object(bare)
+    case 'choice':
+      return { value: bare }
+    case 'text':
+    case 'any':
+      return { value: text }
+  }
+}
+
 // `${VAR}` in configuration values. Works on single values after the file was parsed, so a variable can never add a key or a line.
 
 export interface Substitution {
@@ -98,4 +159,49 @@ export const substitute = (text: string, lookup: (name: string) => string | unde
   }
   out.push(text.slice(at))
   return { text: out.join(''), variables, faults }
+}
+
+export interface ConfigFile {
+  /** As it is shown to people. */
+  readonly path: string
+  readonly text: string
+}
+
+export interface Read {
+  readonly tree: Tree
+  readonly faults: readonly Fault[]
+  /** Paths whose value was at fault and left out. */
+  readonly lost: readonly Path[]
+}
+
+export interface Reading {
+  readonly tree: Tree
+  readonly faults: Fault[]
+  readonly lost: Path[]
+  readonly lookup: (name: string) => string | undefined
+  readonly hint: (name: string) => string
+  readonly place: (offset: number | undefined, variables?: readonly string[]) => Origin & { from: 'file' }
+}
+
+export const mostDepth = 40
+
+export const fault = (reader: Reading, path: Path, origin: Origin, what: string): undefined => {
+  reader.faults.push({ key: keyText(path), origin, what })
+  reader.lost.push(path)
+  return undefined
+}
+
+/** Text with its `${…}` filled in, read as the key's type when there were any. */
+export const scalar = (reader: Reading, text: string, path: Path, key: Origin, offset: number | undefined): unknown => {
+  const shape = shapeAt(path)
+  const result = substitute(text, reader.lookup, { placeholders: shape?.placeholders ?? [], hint: reader.hint })
+  const origin = reader.place(offset, result.variables)
+  reader.tree.note(path, { key, value: origin, literal: result.variables.length === 0 })
+  if (result.faults.length > 0) {
+    for (const what of result.faults) fault(reader, path, origin, what)
+    return undefined
+  }
+  if (result.variables.length === 0 || !shape || shape.kind === 'record' || shape.kind === 'object') return result.text
+  const coerced = coerce(result.text, shape)
+  return 'value' in coerced ? coerced.value : fault(reader, path, origin, `${coerced.what} (it comes from ${result.variables.map((name) => `\${${name}}`).join(', ')})`)
 }

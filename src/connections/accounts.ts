@@ -1,12 +1,12 @@
 // The accounts that people connected, one record for a person and a service: what is known of each account, and its tokens, sealed once more for person, service, issuer
 // and account, so that no mistake in the record can show one server another server's token.
+import { sealedRefusal } from '../kit/keyring.ts'
 import { personKey } from '../kit/person-key.ts'
-import { createRecords, misfitOfRecord } from '../kit/records.ts'
+import { createRecords, keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { sealedRefusal } from '../kit/sealed-with.ts'
-import type { ClientAuthMethod } from '../ports/upstream-auth.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { ClientAuthMethod } from '../ports/services.ts'
 
 /** Whose: a person, or the gateway itself at services that it signs in to with credentials of its own. */
 export type Owner = Person | 'gateway'
@@ -62,7 +62,7 @@ export interface Accounts {
   readonly list: readonly Account[]
 }
 
-export interface Kept {
+export interface StoredAccount {
   readonly accounts: Accounts
   readonly mark: string
 }
@@ -70,7 +70,7 @@ export interface Kept {
 export interface AccountStore {
   /** The id of the record, also the key for everything that is done once for it. */
   idOf(owner: Owner, service: string): string
-  read(id: string): Promise<Kept | undefined>
+  read(id: string): Promise<StoredAccount | undefined>
   /** Only over the version read (`absent`: only where there is none); the new mark, undefined when somebody else wrote meanwhile. */
   write(id: string, accounts: Accounts, over: string): Promise<string | undefined>
   /** Reads, changes, writes, until nobody came between. `change` answers undefined to leave everything as it is. */
@@ -112,7 +112,7 @@ export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime
     async open(id, account) {
       const text = await runtime.keys.open(account.sealed, contextOf(id, account))
       if (text !== undefined) return JSON.parse(text) as Secrets
-      const misfit = await misfitOfRecord(runtime, contextOf(id, account), account.sealed)
+      const misfit = await keyMismatchOfRecord(runtime, contextOf(id, account), account.sealed)
       // Damaged tokens are replaced by connecting again; those whose key is missing come back with the key.
       if (misfit?.kind === 'foreign') throw sealedRefusal(misfit)
       return undefined

@@ -1,25 +1,24 @@
 // The credential of each call, and what follows when an upstream refuses it: another one, once, or the question to the person.
 import { Refusal } from '../kit/refusal.ts'
-import type { Credential, Credentials, Rebuff } from '../ports/connections.ts'
+import type { UpstreamCredential, UpstreamCredentials, UpstreamAuthFailure } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
-import { type AccountNeeds, credentialRefusal } from './account-needs.ts'
+import type { AccessTokens } from './access-tokens.ts'
+import { type AccountNeeds, credentialRefusal } from './account-required.ts'
 import { type AccountStore, accountIn, isElsewhere, withAccount } from './accounts.ts'
-import type { AskPerson } from './ask-person.ts'
-import { type Challenge, readChallenge } from './challenge.ts'
-import { accountsMs, type Place, type Show, type Shown } from './show.ts'
-import { isPersonal, type Upstream } from './upstream.ts'
-import type { Wallet } from './wallet.ts'
+import type { ConsentRequired } from './consent-required.ts'
+import { type ServiceContext, type LookUpCredential, type CredentialLookup, accountsMs } from './credential-lookup.ts'
+import { type Challenge, type AuthorizedUpstream, isPersonal, readChallenge } from './upstream.ts'
 
 export interface CredentialsDeps {
-  readonly show: Show
+  readonly show: LookUpCredential
   readonly accounts: AccountStore
-  readonly wallet: Wallet
-  readonly ask: AskPerson
+  readonly wallet: AccessTokens
+  readonly ask: ConsentRequired
   readonly needs: AccountNeeds
   readonly now: () => number
 }
 
-const isShown = (credential: Credential | undefined): credential is Shown => credential !== undefined && 'held' in credential
+const isShown = (credential: UpstreamCredential | undefined): credential is CredentialLookup => credential !== undefined && 'held' in credential
 
 /** What follows a call that was made without an account, and refused. */
 const createRefused = ({
@@ -29,7 +28,7 @@ const createRefused = ({
   now,
 }: Pick<CredentialsDeps, 'show' | 'wallet' | 'needs' | 'now'>) => ({
   /** Nobody who calls can help. */
-  async operatorsMatter(upstream: Upstream, authenticate: readonly string[]): Promise<never> {
+  async operatorsMatter(upstream: AuthorizedUpstream, authenticate: readonly string[]): Promise<never> {
     const need = await needs.after(upstream, authenticate)
     throw need === 'account'
       ? credentialRefusal(
@@ -45,11 +44,11 @@ const createRefused = ({
    * is one.
    */
   async asked(
-    place: Place,
-    upstream: Upstream,
+    place: ServiceContext,
+    upstream: AuthorizedUpstream,
     person: Person,
     authenticate: readonly string[],
-  ): Promise<Credential> {
+  ): Promise<UpstreamCredential> {
     const drawn = await wallet.draw(person, upstream.id)
     if (drawn.kind !== 'token' || isElsewhere(drawn.account, upstream.origin)) {
       const need = await needs.after(upstream, authenticate)
@@ -63,7 +62,7 @@ const createRefused = ({
 /** What follows a call that was made with an account, and refused all the same. */
 const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'accounts' | 'wallet' | 'ask'>) => {
   /** MCP Scope Challenge Handling: more is asked for once; a server that wants it even then is not asked about it again. */
-  const stepUp = async (upstream: Upstream, person: Person, { held: { id, account } }: Shown, { scopes = [] }: Challenge): Promise<never> => {
+  const stepUp = async (upstream: AuthorizedUpstream, person: Person, { held: { id, account } }: CredentialLookup, { scopes = [] }: Challenge): Promise<never> => {
     const fresh = scopes.filter((scope) => !account.asked.includes(scope) && !account.granted.includes(scope))
     if (fresh.length === 0) throw new Refusal('upstream.scope', `${upstream.id} wants ${scopes.join(' ').slice(0, 200) || 'more'}, which was asked for`)
     await accounts.change(id, (current) => {
@@ -75,9 +74,9 @@ const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'account
 
   /** A token that came a moment ago is refused like the one before: only the person can help, by connecting anew. */
   const giveUp = async (
-    upstream: Upstream,
+    upstream: AuthorizedUpstream,
     person: Person,
-    { held: { id, account } }: Shown,
+    { held: { id, account } }: CredentialLookup,
     below: boolean,
   ): Promise<never> => {
     // The account may be good everywhere else.
@@ -97,16 +96,16 @@ const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'account
   return { stepUp, giveUp }
 }
 
-export const createCredentials = (deps: CredentialsDeps): Credentials => {
+export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials => {
   const { show, wallet } = deps
   const { stepUp, giveUp } = createGivenUp(deps)
   const { operatorsMatter, asked } = createRefused(deps)
-  const renewed = async (upstream: Upstream, person: Person | undefined, before: Shown): Promise<Credential> => {
+  const renewed = async (upstream: AuthorizedUpstream, person: Person | undefined, before: CredentialLookup): Promise<UpstreamCredential> => {
     const next = await wallet.redraw(before.held)
     return upstream.auth.type === 'client_credentials' && next.kind === 'ended' ? show.own(upstream) : show.drawn(upstream, person, next)
   }
 
-  const afterForbidden = (upstream: Upstream, person: Person | undefined, before: Shown | undefined, authenticate: readonly string[]): Promise<never> | undefined => {
+  const afterForbidden = (upstream: AuthorizedUpstream, person: Person | undefined, before: CredentialLookup | undefined, authenticate: readonly string[]): Promise<never> | undefined => {
     if (!before || !person || !isPersonal(upstream)) return undefined
     const challenge = readChallenge(authenticate)
     return challenge?.error === 'insufficient_scope' ? stepUp(upstream, person, before, challenge) : undefined
@@ -115,7 +114,7 @@ export const createCredentials = (deps: CredentialsDeps): Credentials => {
   return {
     names: (service) => show.place(service).names,
     of: ({ service }, principal) => show.of(show.place(service), principal),
-    after({ address, principal, shown, status, authenticate, below, last }: Rebuff) {
+    after({ address, principal, shown, status, authenticate, below, last }: UpstreamAuthFailure) {
       const place = show.place(address.service)
       const { upstream } = place
       const person = principal?.person

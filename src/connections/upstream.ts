@@ -1,9 +1,10 @@
 // An upstream as this room knows it: where it is, what the operator wrote about its sign-in, and which origins that makes the operator's own.
+import * as oauth from 'oauth4webapi'
 import { Refusal } from '../kit/refusal.ts'
-import type { UpstreamAuth } from '../ports/upstream-auth.ts'
-import type { Service } from '../ports/services.ts'
+import { withoutQuery } from '../kit/urls.ts'
+import type { Service, UpstreamAuth } from '../ports/services.ts'
 
-export interface Upstream {
+export interface AuthorizedUpstream {
   /** Id of the service. */
   readonly id: string
   readonly name: string
@@ -19,12 +20,12 @@ export interface Upstream {
 }
 
 /** Whom tokens come from, as far as asking goes: what was written about it, and where that makes requests legal. */
-export type Partner = Pick<Upstream, 'auth' | 'origins'>
+export type Partner = Pick<AuthorizedUpstream, 'auth' | 'origins'>
 
 export const silent: UpstreamAuth = { type: 'auto', headers: {}, extra_params: {}, allow_origins: [] }
 
 /** Undefined for a service that is not reached over HTTP: nobody signs in to it. */
-export const upstreamOf = (service: Service): Upstream | undefined => {
+export const upstreamOf = (service: Service): AuthorizedUpstream | undefined => {
   if (service.upstream.kind !== 'http') return undefined
   const { auth = silent } = service
   // A WebSocket server signs people in like any other: over HTTP, at the same place.
@@ -37,12 +38,233 @@ export const upstreamOf = (service: Service): Upstream | undefined => {
 }
 
 /** Whether people may have accounts there that calls are made with. */
-export const isPersonal = ({ auth }: Upstream): boolean => auth.type === 'oauth' || auth.type === 'auto'
+export const isPersonal = ({ auth }: AuthorizedUpstream): boolean => auth.type === 'oauth' || auth.type === 'auto'
 
 /** What the upstream, or the authorization server it names, says cannot be believed. Nothing is sent there. */
-export const untrusted = ({ name }: Pick<Upstream, 'name'>, why: string): Refusal =>
+export const untrusted = ({ name }: Pick<AuthorizedUpstream, 'name'>, why: string): Refusal =>
   new Refusal('connection.untrusted', `${name}: ${why}`, { page: { facts: [{ name: 'MCP server', value: name }] } })
 
 /** The upstream's authorization server does not answer as it should; it may later. */
-export const unreachable = ({ name }: Pick<Upstream, 'name'>, why: string): Refusal =>
+export const unreachable = ({ name }: Pick<AuthorizedUpstream, 'name'>, why: string): Refusal =>
   new Refusal('connection.unreachable', `${name}: ${why}`, { headers: { 'retry-after': '5' }, page: { facts: [{ name: 'MCP server', value: name }] } })
+
+// What a WWW-Authenticate field says (RFC 9110 §11.6.1) of a Bearer login: where its metadata is (RFC 9728 §5.1), which scopes it wants (RFC 6750 §3).
+
+export interface Challenge {
+  /** URL of the protected resource metadata, as sent. */
+  readonly metadata: string | undefined
+  /** Undefined where the challenge names none. */
+  readonly scopes: readonly string[] | undefined
+  readonly error: string | undefined
+}
+
+const longest = 8192
+const piece = /[\s,=]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/y
+
+/** Words of a scope value, each of the characters that RFC 6749 §3.3 allows. */
+export const scopeWords = (text: string): readonly string[] => [...new Set(text.split(' '))].filter((word) => /^[\x21\x23-\x5B\x5D-\x7E]+$/.test(word)).slice(0, 100)
+
+/** The parameters of the first Bearer challenge of one field; undefined when there is none. */
+const bearerOf = (field: string): ReadonlyMap<string, string> | undefined => {
+  let scheme = ''
+  let found: Map<string, string> | undefined
+  piece.lastIndex = 0
+  for (let match = piece.exec(field); match && match[0] !== ''; match = piece.exec(field)) {
+    const [, name = '', quoted, plain] = match
+    const value = quoted?.replaceAll(/\\(.)/g, '$1') ?? plain
+    if (value === undefined) {
+      if (found) break
+      scheme = name.toLowerCase()
+      if (scheme === 'bearer') found = new Map()
+    } else if (scheme === 'bearer' && found && !found.has(name.toLowerCase())) found.set(name.toLowerCase(), value)
+  }
+  return found
+}
+
+/** The Bearer challenge among the fields of an answer; undefined when the server asks for something else, or for nothing. */
+export const readChallenge = (fields: readonly string[]): Challenge | undefined => {
+  for (const field of fields) {
+    const parameters = field.length > longest ? undefined : bearerOf(field)
+    if (!parameters) continue
+    const scopes = scopeWords(parameters.get('scope') ?? '')
+    return { metadata: parameters.get('resource_metadata'), scopes: scopes.length > 0 ? scopes : undefined, error: parameters.get('error') }
+  }
+  return undefined
+}
+
+// What an endpoint of an authorization server said when it refused a request, as the operator may read it.
+
+/** Longest part of somebody else's prose that is kept. */
+const longestText = 300
+
+const members = ['error_description', 'message', 'detail', 'title', 'error'] as const
+
+const plain = (text: string): string =>
+  text
+    .replaceAll(/<(script|style)[\s\S]*?<\/\1>|<[^>]*>/gi, ' ')
+    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\s]+/gu, ' ')
+    .trim()
+    .slice(0, longestText)
+
+/** The sentence of an error answer: a member that holds prose, or the text itself without its markup. */
+export const sentenceOf = (text: string): string => {
+  try {
+    const value: unknown = JSON.parse(text)
+    if (typeof value === 'object' && value !== null) {
+      const found = members
+        .map((name) => (value as Readonly<Record<string, unknown>>)[name])
+        .find((one) => typeof one === 'string' && one !== '')
+      return plain(typeof found === 'string' ? found : text)
+    }
+  } catch {
+    // No JSON: a page, or nothing.
+  }
+  return plain(text)
+}
+
+/** Form fields whose values must not come back into a log, even if the server repeats them. */
+const secretFields = ['code', 'code_verifier', 'refresh_token', 'client_secret', 'client_assertion', 'token']
+
+const without = (text: string, sent: URLSearchParams | undefined): string =>
+  secretFields
+    .flatMap((name) => sent?.get(name) ?? [])
+    .reduce((kept, secret) => (secret === '' ? kept : kept.replaceAll(secret, '…')), text)
+
+const errorMember = (text: string): string | undefined => {
+  try {
+    const value: unknown = JSON.parse(text)
+    const error =
+      typeof value === 'object' && value !== null
+        ? (value as Readonly<Record<string, unknown>>)['error']
+        : undefined
+    return typeof error === 'string' && error !== '' ? error : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** An answer with a status that is no success. */
+export interface EndpointError extends Error {
+  readonly status: number
+  /** RFC 6749 §5.2, RFC 7591 §3.2.2; undefined where the answer has none. */
+  readonly error: string | undefined
+}
+
+const errorName = 'EndpointError'
+
+/** `sent`: the form that was answered. */
+export const endpointError = (
+  url: string,
+  status: number,
+  text: string,
+  sent?: URLSearchParams,
+): EndpointError => {
+  // Before anything is cut: of half a secret nothing would be found.
+  const clean = without(text, sent)
+  const [name, sentence] = [errorMember(clean)?.slice(0, 60), sentenceOf(clean)]
+  const words = [name, sentence === '' || sentence === name ? undefined : `"${sentence}"`].filter(
+    (word) => word !== undefined,
+  )
+  const error = new Error(
+    `${withoutQuery(url)} answered ${status}${words.length > 0 ? `: ${words.join(' ')}` : ''}`,
+  )
+  return Object.assign(error, { name: errorName, status, error: errorMember(text) })
+}
+
+export const isEndpointError = (thrown: unknown): thrown is EndpointError =>
+  thrown instanceof Error && thrown.name === errorName
+
+// What can go wrong at an upstream's authorization server, in the words of our refusals.
+
+/**
+ * The error member of a token, registration or revocation answer (RFC 6749 §5.2, RFC 7591 §3.2.2);
+ * undefined for everything else: an outage (5xx) and a pace (429) are no verdict.
+ */
+export const errorOf = (thrown: unknown): string | undefined =>
+  isEndpointError(thrown) && thrown.status >= 400 && thrown.status < 500 && thrown.status !== 429
+    ? thrown.error
+    : undefined
+
+/** RFC 6749 §5.2: only these say that asking again with the same credentials is pointless. Everything else may pass. */
+export const isPermanent = (error: string | undefined): boolean => error === 'invalid_grant' || error === 'invalid_client'
+
+/** Whatever was thrown, to be thrown once more. */
+export const errorFrom = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error(String(thrown))
+
+type Facts = readonly { readonly name: string; readonly value: string }[]
+const about = (upstream: AuthorizedUpstream, more: Facts = []) => ({
+  page: { facts: [{ name: 'MCP server', value: upstream.name }, ...more] },
+})
+
+/** Answers that may be others in a moment: a timeout, a pace, an outage (RFC 9110 §15.5.9, RFC 6585 §4). */
+const passes = (status: number): boolean =>
+  status >= 500 || status === 408 || status === 425 || status === 429
+
+/**
+ * Whether the gateway itself is turned away, so that asking again is pointless and the operator has to act.
+ */
+const turnedAway = (thrown: EndpointError, step: ConnectFailure): boolean => {
+  if (step === 'registration' || step === 'machine') return true
+  const error = errorOf(thrown)
+  // RFC 6749 §5.2: 400 is about the request; every other status without an error member is about who asks,
+  // or where.
+  return error === undefined
+    ? thrown.status >= 400 && thrown.status !== 400
+    : error === 'invalid_client' || error === 'unauthorized_client'
+}
+
+export type ConnectFailure = 'registration' | 'code' | 'refresh' | 'machine'
+
+/**
+ * What the server says is somebody else's prose: in the log for the operator, cleaned and cut, and never on
+ * a page. `more`: facts for the page.
+ */
+export const signInRefusal = (thrown: unknown, upstream: AuthorizedUpstream, step: ConnectFailure, more?: Facts): Refusal => {
+  if (thrown instanceof Refusal) {
+    if (thrown.code === 'outbound.refused') return untrusted(upstream, thrown.message)
+    return thrown.code === 'outbound.failed' ? unreachable(upstream, thrown.message) : thrown
+  }
+  const why = `${step}: ${thrown instanceof Error ? thrown.message : String(thrown)}`
+  if (!isEndpointError(thrown)) {
+    // An answer that is no registration will be none the next time either; one that holds no tokens may be
+    // a mishap.
+    return step === 'registration' ? registrationRefusal(upstream, why, more) : unreachable(upstream, why)
+  }
+  const error = errorOf(thrown)
+  if (passes(thrown.status) || error === 'temporarily_unavailable' || error === 'server_error')
+    return unreachable(upstream, why)
+  const facts: Facts = [
+    ...(more ?? []),
+    { name: 'Response', value: `${thrown.status} ${error?.slice(0, 60) ?? ''}`.trim() },
+  ]
+  if (turnedAway(thrown, step)) return registrationRefusal(upstream, why, facts)
+  if (error === undefined) return unreachable(upstream, why)
+  return new Refusal('connection.denied', `${upstream.name}: ${why}`, about(upstream, facts))
+}
+
+/** The operator has to register the gateway, or to correct what was registered. */
+export const registrationRefusal = (upstream: AuthorizedUpstream, why: string, more?: Facts): Refusal => {
+  const key = `mcp_services.${upstream.id}.upstream_auth`
+  const advice =
+    upstream.auth.client_id === undefined
+      ? `register an OAuth client there and set ${key}.client_id and issuer`
+      : `check ${key}: client_id, client_secret and redirect_uri must match the registration`
+  return new Refusal('connection.enrolment', `${upstream.name}: ${why}; ${advice}`, about(upstream, more))
+}
+
+/** An error that the browser brought back from the authorization server (RFC 6749 §4.1.2.1), after `iss` was checked. */
+export const answerRefusal = (thrown: unknown, upstream: AuthorizedUpstream): Refusal => {
+  if (thrown instanceof oauth.AuthorizationResponseError) {
+    const { error, error_description: words } = thrown
+    if (error === 'server_error' || error === 'temporarily_unavailable') return unreachable(upstream, `authorization error ${error}`)
+    const said = typeof words === 'string' ? ` "${sentenceOf(words)}"` : ''
+    return new Refusal(
+      'connection.denied',
+      `${upstream.name}: authorization error ${error.slice(0, 60)}${said}`,
+      about(upstream),
+    )
+  }
+  // State, `iss` and missing parameters: the answer is not from whom it should be.
+  return untrusted(upstream, thrown instanceof Error ? thrown.message : String(thrown))
+}

@@ -1,11 +1,11 @@
 // A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or simply too old).
 import { encodeBase64url } from '../kit/bytes.ts'
-import { misfitOfRecord } from '../kit/records.ts'
-import { sealedRefusal } from '../kit/sealed-with.ts'
+import { sealedRefusal } from '../kit/keyring.ts'
+import { keyMismatchOfRecord } from '../kit/records.ts'
+import type { MayStillSignIn, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
-import type { Present, Session, Sessions } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { dropCookie, readCookie, setCookie } from './cookies.ts'
+import { dropCookie, readCookie, setCookie } from './login-csrf.ts'
 
 /**
  * Browsers keep cookies by host, whatever the port (RFC 6265 §8.5): on this computer, where gateways stand beside one another, each has a name of its own, or signing in
@@ -34,7 +34,7 @@ export interface BrowserSessions extends Sessions {
 
 export interface SessionsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
-  readonly present: Present
+  readonly present: MayStillSignIn
   /** The public origin. */
   readonly issuer: string
   /** A session unused for this long is over. */
@@ -48,7 +48,7 @@ const keyOf = (id: string): string => `session:${id}`
 /** A damaged session is mended by signing in again; one whose key is missing comes back with the key. */
 const openSession = async (runtime: SessionsDeps['runtime'], key: string, sealed: string): Promise<string | undefined> => {
   const text = await runtime.keys.open(sealed, key)
-  const misfit = text === undefined ? await misfitOfRecord(runtime, key, sealed) : undefined
+  const misfit = text === undefined ? await keyMismatchOfRecord(runtime, key, sealed) : undefined
   if (misfit?.kind === 'foreign') throw sealedRefusal(misfit)
   return text
 }
@@ -68,7 +68,7 @@ export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }:
   const sealed = (id: string, record: SessionRecord): Promise<string> => runtime.keys.seal(JSON.stringify(record), keyOf(id))
   const ttl = (record: SessionRecord, now: number): number => Math.min(idleMs, record.signedInAt + absoluteMs - now)
 
-  const of = async (request: Request): Promise<Session | undefined> => {
+  const of = async (request: Request): Promise<BrowserSession | undefined> => {
     const id = await idOf(request)
     const entry = id && (await runtime.store.get(keyOf(id)))
     const text = id && entry && (await openSession(runtime, keyOf(id), entry.value))

@@ -1,18 +1,15 @@
 // Everything about signing in and out, joined: the page, passwords, providers, the link of the terminal.
-import type { KeepTokens } from '../ports/connections.ts'
+import type { Audit, DescribeFlow, Handler, KeepTokens, Limit } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
-import type { Audit, DescribeFlow, Handler, Limit } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { createArrival } from './arrival.ts'
-import { createBrowsers } from './browser.ts'
-import { createLinkSignIn } from './link-sign-in.ts'
-import { createOffers, type OffersDeps } from './offer.ts'
-import { createProviderSignIn } from './provider-sign-in.ts'
+import { createLinkSignIn, createSignInPage, createSignOut } from './handlers.ts'
+import { createLoginCsrf } from './login-csrf.ts'
+import { createProviderSignIn } from './provider-callback.ts'
+import { createCompleteSignIn } from './return-to.ts'
 import type { BrowserSessions } from './session.ts'
-import { createSignInPage } from './sign-in-page.ts'
-import { createSignOut } from './sign-out.ts'
+import { type SignInOptionsDeps, createSignInOptions } from './sign-in-options.ts'
 
-export interface SignInDeps extends OffersDeps {
+export interface SignInDeps extends SignInOptionsDeps {
   readonly runtime: Runtime
   readonly sessions: BrowserSessions
   readonly pages: Pages
@@ -40,6 +37,6 @@ export interface SignIn {
 }
 
 export const createSignIn = (deps: SignInDeps): SignIn => {
-  const joined = { ...deps, browsers: createBrowsers(deps), offers: createOffers(deps), arrive: createArrival(deps) }
+  const joined = { ...deps, browsers: createLoginCsrf(deps), offers: createSignInOptions(deps), arrive: createCompleteSignIn(deps) }
   return { ...createSignInPage(joined), ...createProviderSignIn(joined), link: createLinkSignIn(joined), logout: createSignOut(joined) }
 }

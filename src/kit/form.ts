@@ -1,7 +1,6 @@
 // Reads the small forms of our own pages.
 import { utf8Text } from './bytes.ts'
-import { readWhole } from './http.ts'
-import { readMediaType } from './media-type.ts'
+import { readMediaType, readWhole } from './http.ts'
 import { Refusal } from './refusal.ts'
 
 /** Field name → its one value. */
@@ -21,4 +20,19 @@ export const readForm = async (request: Request): Promise<Form> => {
     form.set(name, value)
   }
   return form
+}
+
+// Who sent a request that changes something: a page of this gateway, or another site with somebody's cookies.
+
+/** Whether the browser says that another site sent it (Fetch Metadata). Browsers that say nothing pass. */
+export const isFromElsewhere = (headers: Headers): boolean => {
+  const site = headers.get('sec-fetch-site')
+  return site !== null && site !== 'same-origin' && site !== 'none'
+}
+
+/** Why the sender is none of these origins (RFC 6454 §7.3: `null` is another site); undefined when it may be. */
+export const foreignSender = ({ headers }: Request, origins: readonly string[]): string | undefined => {
+  const origin = headers.get('origin')
+  if (isFromElsewhere(headers)) return `Sec-Fetch-Site ${String(headers.get('sec-fetch-site')).slice(0, 40)}`
+  return origin === null || origins.includes(origin) ? undefined : `Origin ${origin.slice(0, 200)}`
 }

@@ -79,3 +79,154 @@ export const readWhole = async (request: Request, max: number, grow?: (bytes: nu
   if (whole.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
   return whole
 }
+
+// Origins that an operator wrote down, and which URL is at one of them.
+
+const loopbackAnyPort = /^(https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])):\*$/i
+
+/** `https://host`, `http://host:port`, or a loopback host with `:*` for every port. */
+export const isOriginPattern = (text: string): boolean => loopbackAnyPort.test(text) || (/^https?:\/\/[^/?#@\\\s]+$/i.test(text) && URL.canParse(text))
+
+/** Whether the URL's origin is one of those written. */
+export const atOrigin = (url: URL, written: readonly string[]): boolean =>
+  written.some((text) => {
+    const any = loopbackAnyPort.exec(text)?.[1]
+    if (any === undefined) return URL.canParse(text) && new URL(text).origin === url.origin
+    return `${url.protocol}//${url.hostname}` === any.toLowerCase()
+  })
+
+// The one spelling of a path in which requests are routed: what a proxy in front of the gateway judged must be what the gateway answers.
+
+/**
+ * A path is routed, authorised and forwarded in one spelling only: ASCII segments without empty, dot or `;` segments, and without
+ * percent-encodings that another parser could undo into structure (`%2f %5c %2e %25 %23 %3f %3b`, controls) or need not have been used (letters,
+ * digits, `-._~`; RFC 3986 §6.2.2.2). Dots with spaces behind them are dots to parsers that trim. One slash may end it. Everything else is simply not there.
+ */
+const normalForm = /^(?:\/(?!\.(?:\.|%20)*(?:\/|$))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-Ca-c]|3[ACDEacde]|40|5[BbDdEe]|60|7[B-Db-d]|[89A-Fa-f][0-9A-Fa-f]))+)+\/?$/
+
+const hasWholeCharacters = (path: string): boolean => {
+  if (!path.includes('%')) return true
+  try {
+    decodeURIComponent(path)
+    return true
+  } catch {
+    // Overlong or broken UTF-8 behind the percent signs.
+    return false
+  }
+}
+
+export const isNormalPath = (path: string): boolean => path.length <= 4096 && normalForm.test(path) && hasWholeCharacters(path)
+
+/** Whether a request for this path may be routed at all, before any parser has removed dot segments or undone encodings from it. */
+export const isRoutablePath = (path: string): boolean => path === '/' || isNormalPath(path)
+
+/** The path of a URL as it was written, without the dot segments being removed as `new URL` does it. The text is known to be an absolute URL. */
+export const writtenPath = (url: string): string => {
+  const start = url.indexOf('/', url.indexOf('//') + 2)
+  if (start === -1) return '/'
+  const end = url.slice(start).search(/[?#]/)
+  return end === -1 ? url.slice(start) : url.slice(start, start + end)
+}
+
+// Where a request came to, by its URL.
+
+export interface RequestUrl {
+  readonly path: string
+  /** Path and query. */
+  readonly target: string
+  readonly host: string
+  /** Whether the path was written as it is read here; some runtimes leave dot segments in a URL, and `new URL` removes them. */
+  readonly routable: boolean
+}
+
+/** Throws TypeError for what is no URL. */
+export const requestUrl = (text: string): RequestUrl => {
+  const { pathname, search, host } = new URL(text)
+  return { path: pathname, target: `${pathname}${search}`, host, routable: isRoutablePath(writtenPath(text)) }
+}
+
+// The guarded outbound function in the shape of `fetch`, for libraries that ask for one.
+
+// ports/runtime.ts `Outbound` fits.
+type Guarded = (
+  url: string,
+  options: { readonly method: string; readonly headers: Readonly<Record<string, string>>; readonly body?: string },
+) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
+
+export type Fetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
+
+// Fetch standard: a Response with one of these has no body.
+const withoutBody: readonly number[] = [204, 205, 304]
+
+const aborted = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const end = (): void => reject(signal.reason as Error)
+    if (signal.aborted) end()
+    else signal.addEventListener('abort', end, { once: true })
+  })
+
+/**
+ * `fetch` with text bodies through the guard: redirects come back as they are, whatever `redirect` says, and bodies arrive whole. Rejects with the guard's `Refusal`,
+ * or with the reason of an aborted signal; the exchange itself then still ends within the guard's own time limit.
+ */
+export const asFetch =
+  (outbound: Guarded): Fetch =>
+  async (input, init) => {
+    const request = new Request(input, init)
+    const text = await request.text()
+    const exchange = outbound(request.url, { method: request.method, headers: Object.fromEntries(request.headers), ...(text === '' ? {} : { body: text }) })
+    const { status, headers, body } = await Promise.race([exchange, aborted(request.signal)])
+    return new Response(withoutBody.includes(status) ? null : body, { status, headers })
+  }
+
+// Requests that nobody made: browsers that fetch ahead of a click, and previews of links.
+
+const marks = ['sec-purpose', 'purpose', 'x-purpose', 'x-moz']
+
+/** Whether a program asks before a person does (HTML, Sec-Purpose; what Chrome, Safari and Firefox sent before it). */
+export const isAskedAhead = ({ method, headers }: Request): boolean =>
+  method === 'HEAD' || marks.some((name) => /prefetch|prerender|preview/i.test(headers.get(name) ?? ''))
+
+// A media type, read whole: what two readers could take for two different types is none (RFC 9110 §8.3.1).
+// Not a library: those at hand accept what this refuses, such as quoted text that readers end at different places.
+
+export interface MediaType {
+  /** Type and subtype in lower case: `application/json`. */
+  readonly essence: string
+  /** Parameters by name, both in lower case. */
+  readonly parameters: ReadonlyMap<string, string>
+}
+
+const essenceForm = /^[!#$%&'*+\-.^_`|~0-9a-z]+\/[!#$%&'*+\-.^_`|~0-9a-z]+$/
+const tokenForm = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
+/** A token, or one in quotes with spaces and the marks of a URL. Readers disagree where any other quoted text ends. */
+const valueForm = /^(?:[!#$%&'*+\-.^_`|~0-9a-z]+|"[!#$%&'*+\-.^_`|~0-9a-z /:=?]*")$/
+const longest = 256
+
+/** Undefined for what is not one media type: several with commas between, a parameter without value or sent twice. */
+export const readMediaType = (value: string): MediaType | undefined => {
+  if (value.length > longest) return undefined
+  const [essence = '', ...parts] = value.toLowerCase().split(';').map(trimWhitespace)
+  if (!essenceForm.test(essence)) return undefined
+  const parameters = new Map<string, string>()
+  for (const part of parts) {
+    if (part === '') continue
+    const equals = part.indexOf('=')
+    const [name, text] = [part.slice(0, Math.max(0, equals)), part.slice(equals + 1)]
+    if (!tokenForm.test(name) || !valueForm.test(text) || parameters.has(name)) return undefined
+    parameters.set(name, text.startsWith('"') ? text.slice(1, -1) : text)
+  }
+  return { essence, parameters }
+}
+
+/** Whether it says UTF-8, in either spelling, or nothing: JSON has no other encoding (RFC 8259 §8.1). */
+export const isUtf8 = ({ parameters }: MediaType): boolean => {
+  const charset = parameters.get('charset')
+  return charset === undefined || charset === 'utf-8' || charset === 'utf8'
+}
+
+/** `host` and `host:port` as a Host header may write them, for an origin. */
+export const hostSpellings = (origin: string): readonly string[] => {
+  const authority = origin.slice(origin.indexOf('://') + 3).toLowerCase()
+  return /:\d+$/.test(authority) ? [authority] : [authority, `${authority}:${origin.startsWith('https:') ? 443 : 80}`]
+}

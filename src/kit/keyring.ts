@@ -1,6 +1,66 @@
 // Root secrets and what is derived from them: sealing (AES-256-GCM with associated data) and message authentication, each with a key id so that roots rotate.
-import { encodeHex, utf8 } from './bytes.ts'
-import { type Ciphers, createWebCiphers, type Mac, type Sealing } from './ciphers.ts'
+import { decodeBase64url, encodeBase64url, encodeHex, utf8 } from './bytes.ts'
+import { Refusal } from './refusal.ts'
+
+// The algorithms behind the key ring. These are WebCrypto's; a runtime may bring its own, which must come to the same bytes.
+
+/** AES-256-GCM under one key. */
+export interface Sealing {
+  /** base64url(iv ‖ ciphertext ‖ tag), with `context` authenticated. */
+  seal(text: string, context: string): string | Promise<string>
+  /** Undefined for anything that `seal` has not answered for that context. */
+  open(body: string, context: string): string | undefined | Promise<string | undefined>
+}
+
+/** HMAC-SHA-256 under one key. */
+export type Mac = (message: string) => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>
+
+export interface Ciphers {
+  /** Keys of 256 bits, derived from a root secret by HKDF-SHA-256 (RFC 5869) with `salt` and `info`. */
+  sealing(secret: Uint8Array<ArrayBuffer>, salt: Uint8Array<ArrayBuffer>, info: string): Sealing | Promise<Sealing>
+  mac(secret: Uint8Array<ArrayBuffer>, salt: Uint8Array<ArrayBuffer>, info: string): Mac | Promise<Mac>
+}
+
+const ivBytes = 12
+const tagBytes = 16
+// What was sealed comes back exactly, a leading U+FEFF included.
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+const derive = async (secret: Uint8Array<ArrayBuffer>, salt: Uint8Array<ArrayBuffer>, info: string, into: AesKeyGenParams | HmacKeyGenParams, uses: KeyUsage[]): Promise<CryptoKey> => {
+  const root = await crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveKey'])
+  return crypto.subtle.deriveKey({ name: 'HKDF', hash: 'SHA-256', salt, info: utf8(info) }, root, into, false, uses)
+}
+
+export const createWebCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>): Ciphers => ({
+  async sealing(secret, salt, info) {
+    const key = await derive(secret, salt, info, { name: 'AES-GCM', length: 256 }, ['encrypt', 'decrypt'])
+    return {
+      async seal(text, context) {
+        const iv = random(ivBytes)
+        const box = new Uint8Array(await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: utf8(context) }, key, utf8(text)))
+        const joined = new Uint8Array(iv.length + box.length)
+        joined.set(iv)
+        joined.set(box, iv.length)
+        return encodeBase64url(joined)
+      },
+      async open(body, context) {
+        const bytes = decodeBase64url(body)
+        if (!bytes || bytes.length < ivBytes + tagBytes) return undefined
+        try {
+          const algorithm = { name: 'AES-GCM', iv: bytes.subarray(0, ivBytes), additionalData: utf8(context) }
+          return decoder.decode(await crypto.subtle.decrypt(algorithm, key, bytes.subarray(ivBytes)))
+        } catch {
+          // WebCrypto says only OperationError: the tag did not match. Absent is the one honest answer.
+          return undefined
+        }
+      },
+    }
+  },
+  async mac(secret, salt, info) {
+    const key = await derive(secret, salt, info, { name: 'HMAC', hash: 'SHA-256', length: 256 }, ['sign'])
+    return async (message) => new Uint8Array(await crypto.subtle.sign('HMAC', key, utf8(message)))
+  },
+})
 
 /** One root secret. The id is derived from the secret itself (first 8 hex digits of a labelled SHA-256), so no process can disagree about it. */
 interface Root {
@@ -82,3 +142,53 @@ export const createKeyRing = async (
     },
   }
 }
+
+// Which root secret sealed a record, and whether the secrets at hand are the ones that a store was sealed with.
+
+type Opening = Pick<KeyRing, 'open' | 'holds' | 'mac'>
+interface Reading {
+  get(key: string): Promise<{ readonly value: string } | undefined>
+}
+
+/**
+ * The record that tells whether the secrets at hand fit a store: the signing keys. Every gateway makes them at its first start, keeps them for ever, and
+ * seals them anew with the current secret at a start, so that a secret which was removed from `previous_secrets` in time is not missed. The newest
+ * names the root that authenticates (`root`), which is another one than the root that seals where `token_encryption_key` is set.
+ */
+export const markerKey = 'signing-keys'
+
+/** The id of the root that sealed this text; undefined when it is not a sealed text. */
+export const keyIdOf = (sealed: string): string | undefined => /^s1\.([\da-f]{8})\./.exec(sealed)?.[1]
+
+export interface KeyMismatch {
+  /** The record that does not open. */
+  readonly key: string
+  /** `foreign`: sealed with a secret that is not here. `damaged`: altered, cut, moved, or never sealed. */
+  readonly kind: 'foreign' | 'damaged'
+  /** The id of the root that sealed it, where the record says so. */
+  readonly keyId?: string
+}
+
+/** Undefined when the text opens. */
+export const keyMismatchOf = async (key: string, text: string, keys: Opening): Promise<KeyMismatch | undefined> => {
+  if ((await keys.open(text, key)) !== undefined) return undefined
+  const keyId = keyIdOf(text)
+  const kind = keyId !== undefined && !keys.holds(keyId) ? 'foreign' : 'damaged'
+  return { key, kind, ...(keyId !== undefined && { keyId }) }
+}
+
+/** Whether these secrets open the store's marker and hold the root it names; `empty` while there is none. */
+export const fitOf = async (store: Reading, keys: Opening): Promise<'fits' | 'empty' | KeyMismatch> => {
+  const marker = await store.get(markerKey)
+  if (!marker) return 'empty'
+  const text = await keys.open(marker.value, markerKey)
+  if (text === undefined) return (await keyMismatchOf(markerKey, marker.value, keys)) ?? 'fits'
+  const keyId = (JSON.parse(text) as readonly { readonly root?: string }[]).at(-1)?.root
+  return keyId === undefined || (await keys.mac('fit', '', keyId)) ? 'fits' : { key: markerKey, kind: 'foreign', keyId }
+}
+
+/** The same in words for the operator. */
+export const keyMismatchText = ({ key, kind, keyId }: KeyMismatch): string =>
+  kind === 'foreign' ? `${key} is encrypted with key ${keyId}, which this gateway does not have` : `${key} is damaged`
+
+export const sealedRefusal = (misfit: KeyMismatch): Refusal => new Refusal('storage.sealed', keyMismatchText(misfit))

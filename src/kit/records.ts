@@ -1,6 +1,5 @@
 // Typed records in a Store, sealed by the key ring: values go in, and values come out.
-import type { KeyRing } from './keyring.ts'
-import { fitOf, type Misfit, misfitOf, misfitText, sealedRefusal } from './sealed-with.ts'
+import { type KeyRing, type KeyMismatch, fitOf, keyMismatchOf, keyMismatchText, sealedRefusal } from './keyring.ts'
 
 // The store's side of a record, as far as it matters here; ports/store.ts fits.
 interface Entry {
@@ -24,7 +23,7 @@ interface RecordsDeps {
   readonly log: (level: 'error', event: string, fields: Readonly<Record<string, unknown>>) => void
 }
 
-export interface Kept<T> {
+export interface Sealed<T> {
   readonly value: T
   /** The version, for `only`. */
   readonly mark: string
@@ -33,11 +32,11 @@ export interface Kept<T> {
 }
 
 export interface Records<T> {
-  get(id: string): Promise<Kept<T> | undefined>
+  get(id: string): Promise<Sealed<T> | undefined>
   /** As in the Store: `only` is 'absent' or a mark, and undefined says it was not met. */
   put(id: string, value: T, options?: PutOptions): Promise<string | undefined>
   /** Atomic read-and-delete: of parallel takers one receives the record. */
-  take(id: string): Promise<Kept<T> | undefined>
+  take(id: string): Promise<Sealed<T> | undefined>
   /** Records in ascending order of id; a damaged one leaves a gap. */
   list(options?: { readonly after?: string; readonly limit?: number }): Promise<readonly { readonly id: string; readonly value: T }[]>
   /** All of them, so many read at once. */
@@ -50,11 +49,11 @@ type Unreadable = Pick<RecordsDeps, 'store' | 'log'> & { readonly keys: Pick<Key
  * Why this text of a record does not open, which is told in the log. Undefined when its key was retired on purpose: the secrets at hand open the marker
  * of the store, so they are the right ones, and whoever removed a former secret wanted to lose what only that one opened.
  */
-export const misfitOfRecord = async ({ store, keys, log }: Unreadable, key: string, text: string): Promise<Misfit | undefined> => {
-  const misfit = await misfitOf(key, text, keys)
+export const keyMismatchOfRecord = async ({ store, keys, log }: Unreadable, key: string, text: string): Promise<KeyMismatch | undefined> => {
+  const misfit = await keyMismatchOf(key, text, keys)
   if (!misfit) return undefined
   const retired = misfit.kind === 'foreign' && (await fitOf(store, keys)) === 'fits'
-  log('error', 'record.unreadable', { key, why: retired ? `${misfitText(misfit)} anymore` : misfitText(misfit) })
+  log('error', 'record.unreadable', { key, why: retired ? `${keyMismatchText(misfit)} anymore` : keyMismatchText(misfit) })
   return retired ? undefined : misfit
 }
 
@@ -64,16 +63,16 @@ export const misfitOfRecord = async ({ store, keys, log }: Unreadable, key: stri
  * with a retired key counts as absent. `T` is JSON, and whoever changes its shape reads both.
  */
 export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: string): Records<T> => {
-  const opened = async (key: string, text: string): Promise<{ readonly value: T } | Misfit | undefined> => {
+  const opened = async (key: string, text: string): Promise<{ readonly value: T } | KeyMismatch | undefined> => {
     const json = await keys.open(text, key)
-    return json === undefined ? misfitOfRecord({ store, keys, log }, key, text) : { value: JSON.parse(json) as T }
+    return json === undefined ? keyMismatchOfRecord({ store, keys, log }, key, text) : { value: JSON.parse(json) as T }
   }
-  const read = async (key: string, entry: Entry | undefined): Promise<Kept<T> | undefined> => {
+  const read = async (key: string, entry: Entry | undefined): Promise<Sealed<T> | undefined> => {
     const found = entry && (await opened(key, entry.value))
     if (found && 'kind' in found) throw sealedRefusal(found)
     return found && { value: found.value, mark: (entry as Entry).mark, former: !keys.isCurrent((entry as Entry).value) }
   }
-  const get = async (key: string): Promise<Kept<T> | undefined> => read(key, await store.get(key))
+  const get = async (key: string): Promise<Sealed<T> | undefined> => read(key, await store.get(key))
 
   const openAll = async (rows: readonly { readonly key: string; readonly value: string }[]) => {
     const found = await Promise.all(rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await opened(key, value) })))

@@ -241,4 +241,4 @@ export const rpcError = ({ code, row, say, detail }: Refusal, requestId: string)
 export const rpcErrorText = (refusal: Refusal, id: unknown, requestId: string): string => JSON.stringify({ jsonrpc: '2.0', id: id ?? null, error: rpcError(refusal, requestId) })
 
 /** Says in the log that one request was refused on a stream that had begun, and answers the error that its caller reads there. `id`: of the JSON-RPC request. */
-export type SayRefused = (refusal: Refusal, id: unknown) => string
+export type ReportRefused = (refusal: Refusal, id: unknown) => string

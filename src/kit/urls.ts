@@ -1,4 +1,6 @@
 // URLs that somebody else chose: redirect URIs, resources, metadata documents and places to return to. The raw text is judged before any parser may improve it.
+import { isAddress } from './addresses.ts'
+import { encodeBase64url, utf8 } from './bytes.ts'
 
 /** Longest URL taken from a request or a registration, characters. */
 const longest = 2048
@@ -151,3 +153,77 @@ export const sameOriginPath = (raw: string): string | undefined => {
 
 /** An address as pages and logs may repeat it, bounded: a code, a token or a key may stand in its query or fragment. */
 export const withoutQuery = (uri: string): string => uri.slice(0, 300).replace(/[?#].*$/s, '?…')
+
+// The address where the authorization server of an upstream sends people back: one for each, so that the
+// answer of one is
+// never taken for another's (RFC 9700 §4.4.2.2).
+
+/** 132 bits: nobody finds a second issuer for the id of the first. */
+const idLength = 22
+export const callbackRoot = '/connect/callback'
+
+/** The same for every spelling of an issuer, in every process and after every restart. */
+export const callbackId = async (issuer: string): Promise<string> => {
+  const digest = await crypto.subtle.digest('SHA-256', utf8(`callback\n${canonicalResource(issuer) ?? issuer}`))
+  return encodeBase64url(new Uint8Array(digest)).slice(0, idLength)
+}
+
+export const callbackPathOf = async (issuer: string): Promise<string> =>
+  `${callbackRoot}/${await callbackId(issuer)}`
+
+export const isCallbackId = (text: string): boolean => text.length === idLength && /^[\w-]+$/.test(text)
+
+// What identity providers, and clients registered with version 0.1.0, come back to.
+const sharedPath = /^(?:\/connect\/callback|\/(?:oauth\/)?callback)$/
+
+const pathOf = (redirectUri: string): string => new URL(redirectUri).pathname
+/**
+ * An address that only the operator's proxy knows: it leads to one that no authorization server has for
+ * itself.
+ */
+const isMapped = (path: string): boolean => !path.startsWith(`${callbackRoot}/`) && !sharedPath.test(path)
+
+/** Whether an answer that came to `path` is that of the authorization server whose redirect URI this is. */
+export const isCallbackOf = (redirectUri: string, path: string): boolean => {
+  const own = pathOf(redirectUri)
+  return path === own || (isMapped(own) && sharedPath.test(path))
+}
+
+/** Whether an answer to one of these redirect URIs could be taken for an answer to the other. */
+export const shareCallback = (a: string, b: string): boolean => {
+  const [one, other] = [pathOf(a), pathOf(b)]
+  return (
+    one === other ||
+    (isMapped(one) && (isMapped(other) || sharedPath.test(other))) ||
+    (isMapped(other) && sharedPath.test(one))
+  )
+}
+
+// Which hosts belong to one owner, as far as their names tell.
+
+// Hosts that give each customer a name below their own, and are not in the public suffix list.
+const tenants = new Set(
+  `amazonaws.com auth0.com azurecontainerapps.io b2clogin.com cloudflareaccess.com kinde.com koyeb.app lhr.life loca.lt
+  nip.io okta.com onelogin.com oraclecloud.com railway.app render.com sslip.io stytch.com workos.com`.split(
+    /\s+/,
+  ),
+)
+
+/** The name that somebody registered. Undefined for addresses, suffixes and names below a tenant's host. */
+const registered = async (host: string): Promise<string | undefined> => {
+  if (isAddress(host)) return undefined
+  // The list is large, and most gateways never ask: it is read with the first question.
+  const { getDomain } = await import('tldts')
+  const domain = getDomain(host.toLowerCase(), { allowPrivateDomains: true })
+  return domain === null || tenants.has(domain) ? undefined : domain
+}
+
+/**
+ * Whether both hosts are equal, or below one registered name (public suffix list, its private section
+ * included).
+ */
+export const sameSite = async (a: string, b: string): Promise<boolean> => {
+  if (a === b) return true
+  const domain = await registered(a)
+  return domain !== undefined && domain === (await registered(b))
+}

@@ -1,6 +1,6 @@
 // What the gateway reads of a message: for each element of the body its kind, method, name and id. The rest passes untouched.
 import { Refusal } from '../kit/refusal.ts'
-import { parseStrictJson } from './strict-json.ts'
+import { parseStrictJson } from './json.ts'
 
 export type RpcId = string | number | null
 

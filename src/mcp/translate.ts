@@ -1,7 +1,7 @@
 // What one era says in the words of the other, as far as there are such words: results, errors, capabilities (2025-11-25 and 2026-07-28).
 import { metaKeys } from './envelope.ts'
-import { isUsable } from './mirrors.ts'
-import { isRecord, type Rpc } from './rpc.ts'
+import { isUsable } from './headers.ts'
+import { type Rpc, isRecord } from './json-rpc.ts'
 
 export const serverInfoKey = 'io.modelcontextprotocol/serverInfo'
 export const subscriptionKey = 'io.modelcontextprotocol/subscriptionId'
@@ -91,7 +91,7 @@ export const capabilityFor = (method: unknown): 'roots' | 'sampling' | 'elicitat
   method === 'roots/list' ? 'roots' : method === 'sampling/createMessage' ? 'sampling' : method === 'elicitation/create' ? 'elicitation' : undefined
 
 /** Whether a client with these capabilities can be asked that. */
-export const takes = (capabilities: Rpc, { method, params }: { readonly method?: unknown; readonly params?: unknown }): boolean => {
+export const acceptsNotification = (capabilities: Rpc, { method, params }: { readonly method?: unknown; readonly params?: unknown }): boolean => {
   const needed = capabilityFor(method)
   const declared = needed && capabilities[needed]
   if (!isRecord(declared)) return false
@@ -108,4 +108,4 @@ const levels = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'aler
 export const isLevel = (level: unknown): level is string => typeof level === 'string' && levels.includes(level)
 
 /** Whether a log message is as severe as was asked for. */
-export const isHeard = (level: unknown, wanted: string): boolean => levels.indexOf(String(level)) >= levels.indexOf(wanted)
+export const isSubscribed = (level: unknown, wanted: string): boolean => levels.indexOf(String(level)) >= levels.indexOf(wanted)

@@ -4,12 +4,11 @@ import type { LookupFunction } from 'node:net'
 import type * as Undici from 'undici'
 import type { Response } from 'undici'
 import { isAddress, isGlobalAddress, refusedHost } from '../kit/addresses.ts'
-import { atOrigin } from '../kit/origins.ts'
-import { networkReason } from '../kit/network-reason.ts'
+import { atOrigin } from '../kit/http.ts'
+import { networkReason } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Outbound, OutboundOptions } from '../ports/runtime.ts'
-import { type ForwardProxies, type ForwardProxy, noProxies } from './forward-proxy.ts'
-import { openTunnel } from './tunnel.ts'
+import { type ForwardProxies, type ForwardProxy, noProxies, openTunnel } from './forward-proxy.ts'
 
 interface ResolvedAddress {
   readonly address: string

@@ -1,7 +1,7 @@
 // Password hashing on Node: argon2id (RFC 9106); scrypt strings of other deployments are verified too.
 import { argon2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
-import { formatPhc, hashByScrypt, isScrypt, parsePhc, verifyByScrypt, type Phc } from '../kit/phc.ts'
+import { type Phc, formatPhc, hashByScrypt, isScrypt, parsePhc, verifyByScrypt } from '../kit/password-hash.ts'
 import type { Passwords } from '../ports/runtime.ts'
 
 const runArgon2 = promisify(argon2)

@@ -2,15 +2,15 @@
 import { getHeapStatistics } from 'node:v8'
 import type { Config } from '../config/schema.ts'
 import type { Log, Runtime } from '../ports/runtime.ts'
-import { closedText, closeToOthers, secretFiles } from './file-modes.ts'
-import { createMemoryCache } from '../stores/memory-cache.ts'
-import { digest, es256, openKeys, randomBytes } from './keys.ts'
+import { createMemoryCache } from '../stores/memory.ts'
+import { digest, es256, openKeys, randomBytes } from './crypto.ts'
 import type { ForwardProxies } from './forward-proxy.ts'
-import { createLines } from './lines.ts'
-import { createOutbound, type Lookup } from './outbound.ts'
+import { type Lookup, createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
-import { createNodeSpawn, type NodeSpawn } from './spawn.ts'
-import { openStore } from './store.ts'
+import { type NodeSpawn, createNodeSpawn } from './process/spawn.ts'
+import { closeToOthers, closedText, secretFiles } from './storage/file-modes.ts'
+import { openStore } from './storage/store.ts'
+import { createTransports } from './websocket.ts'
 
 export interface NodeRuntime extends Runtime {
   /** Ends what the runtime holds open: the database file, timers. */
@@ -49,7 +49,7 @@ export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], l
     now,
     random: randomBytes,
     outbound: createOutbound({ allowOrigins: [], ...(lookup ? { lookup } : {}), ...(proxies ? { proxies } : {}) }),
-    lines: createLines(lookup, proxies),
+    lines: createTransports(lookup, proxies),
     defer(work) {
       const settled = work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })).finally(() => pending.delete(settled))
       pending.add(settled)

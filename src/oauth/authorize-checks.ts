@@ -1,15 +1,14 @@
 // What an authorization request must satisfy, one named check after the other. The order is the security model: until the redirect URI is known to be the
 // client's, an error may only be shown to the person (RFC 6749 §4.1.2.1); afterwards it is told to the client.
-import { Refusal } from '../kit/refusal.ts'
-import type { RefusalCode, RefusalDetail } from '../kit/refusal.ts'
+import { Refusal, type RefusalCode, type RefusalDetail } from '../kit/refusal.ts'
 import { redirectMatches, withoutQuery } from '../kit/urls.ts'
 import type { Address, Directory, FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
-import { one } from './form.ts'
+import { one } from './parameters.ts'
 
 /** What the checks have established so far. Each check may rely on those before it. */
-export interface Draft {
+export interface AuthorizeDraft {
   readonly params: URLSearchParams
   readonly now: number
   client: Client
@@ -23,13 +22,13 @@ export interface Draft {
   signedInSince?: number
 }
 
-export type Check = (draft: Draft) => Promise<void> | void
+export type Check = (draft: AuthorizeDraft) => Promise<void> | void
 
-export const emptyDraft = (params: URLSearchParams, now: number): Draft =>
-  ({ params, now, redirectUri: '', redirectSent: false, challenge: '', scopes: [], prompt: new Set<string>() }) as unknown as Draft
+export const emptyDraft = (params: URLSearchParams, now: number): AuthorizeDraft =>
+  ({ params, now, redirectUri: '', redirectSent: false, challenge: '', scopes: [], prompt: new Set<string>() }) as unknown as AuthorizeDraft
 
 /** A refusal that the client is told, at the redirect URI that was found to be its own. */
-export const tellClient = ({ redirectUri, state }: Pick<Draft, 'redirectUri' | 'state'>, code: RefusalCode, why: string, detail: RefusalDetail = {}): Refusal =>
+export const tellClient = ({ redirectUri, state }: Pick<AuthorizeDraft, 'redirectUri' | 'state'>, code: RefusalCode, why: string, detail: RefusalDetail = {}): Refusal =>
   new Refusal(code, why, { ...detail, redirect: { uri: redirectUri, ...(state !== undefined && { state }) } })
 
 const onceOnly = ['response_type', 'response_mode', 'scope', 'state', 'code_challenge', 'code_challenge_method', 'prompt', 'max_age', 'request', 'request_uri', 'registration'] as const

@@ -1,22 +1,22 @@
 // The authorization endpoint (RFC 6749 §3.1): a request passes the checks, becomes a flow tied to this browser, and the person is asked.
-import type { Handler, Limit, Sessions } from '../ports/rooms.ts'
+import type { Handler, Limit, Sessions } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory, FindAddress } from '../ports/services.ts'
-import { authorizeChecks, type Draft, emptyDraft, tellClient } from './authorize-checks.ts'
+import type { AuthorizationRequest, PendingRequests } from './authorization-requests.ts'
+import { seeOther } from './authorization-response.ts'
+import { type AuthorizeDraft, authorizeChecks, emptyDraft, tellClient } from './authorize-checks.ts'
 import { snapshotOf } from './client.ts'
 import type { Clients } from './clients.ts'
+import { loginPath } from './consent-request.ts'
 import { endpoints } from './endpoints.ts'
-import type { AuthorizationRequest, Flows } from './flows.ts'
-import { ownNavigation, readForm, readQuery, takeSpace } from './form.ts'
-import { loginPath } from './question.ts'
-import { seeOther } from './respond.ts'
+import { ownNavigation, readForm, readQuery, takeSpace } from './parameters.ts'
 
 export interface AuthorizeDeps {
   readonly runtime: Pick<Runtime, 'now'>
   readonly directory: Directory
   readonly find: FindAddress
   readonly clients: Clients
-  readonly flows: Flows
+  readonly flows: PendingRequests
   readonly sessions: Sessions
   readonly limit: Limit
 }
@@ -25,7 +25,7 @@ export interface AuthorizeDeps {
 const maxRequest = 16_384
 
 /** What the checks have established, as it is kept. */
-const requestOf = async (draft: Draft, silent: boolean, ownNavigation: boolean): Promise<AuthorizationRequest> => ({
+const requestOf = async (draft: AuthorizeDraft, silent: boolean, ownNavigation: boolean): Promise<AuthorizationRequest> => ({
   clientId: draft.client.id,
   client: await snapshotOf(draft.client, draft.scopes),
   redirectUri: draft.redirectUri,

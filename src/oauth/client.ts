@@ -1,5 +1,6 @@
 // A client as the authorization server knows it, wherever that knowledge comes from: the configuration, a metadata document or a registration.
-import type { JSONWebKeySet } from 'jose'
+import type { JSONWebKeySet, JWK } from 'jose'
+import { judgeRedirectUri } from '../kit/urls.ts'
 import type { ClientKind, ClientView } from '../ports/pages.ts'
 
 /** How a client proves who it is at the token endpoint (RFC 7591 §2, OIDC Core §9). */
@@ -53,3 +54,151 @@ export const snapshotOf = async (client: Client, scopes: readonly string[]): Pro
   proves: client.authMethod !== 'none',
   digest: client.digest(),
 })
+
+// What a client may say of itself (RFC 7591 §2): the one judge for registrations and for metadata documents. What it returns is what is enforced.
+
+export interface ClientMetadata {
+  readonly redirect_uris: readonly string[]
+  readonly client_name?: string
+  readonly token_endpoint_auth_method: AuthMethod
+  readonly grant_types: readonly GrantType[]
+  readonly response_types: readonly ['code']
+  readonly jwks?: JSONWebKeySet
+  readonly jwks_uri?: string
+  readonly application_type?: string
+  readonly client_uri?: string
+  readonly logo_uri?: string
+  readonly tos_uri?: string
+  readonly policy_uri?: string
+  readonly contacts?: readonly string[]
+  readonly software_id?: string
+  readonly software_version?: string
+}
+
+/** Why metadata cannot be accepted; the text is public. */
+export interface MetadataFault {
+  readonly at: 'metadata' | 'redirect'
+  readonly say: string
+}
+
+export type Judged = { readonly metadata: ClientMetadata; readonly fault?: never } | { readonly fault: MetadataFault; readonly metadata?: never }
+
+type Members = Readonly<Record<string, unknown>>
+
+const limits = { members: 200, redirectUris: 50, uri: 2048, name: 200, text: 200, list: 20, keys: 20, whole: 16_384 } as const
+
+const fault = (say: string, at: MetadataFault['at'] = 'metadata'): { readonly fault: MetadataFault } => ({ fault: { at, say } })
+
+// Line breaks, control characters, zero-width and direction-changing characters: a name made of them reads as somebody else's (Unicode TR #36).
+const unsafeText = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]+/gu
+
+/** Text without characters that change how its neighbours are read; white space runs become one space. */
+export const plainText = (value: string): string => value.replaceAll(/\s+/gu, ' ').replaceAll(unsafeText, '').trim()
+
+const text = (value: unknown): string | undefined => {
+  if (typeof value !== 'string') return undefined
+  const plain = plainText(value)
+  return plain && plain.length <= limits.text ? plain : undefined
+}
+
+/** Links of a client are shown at most as text; anything but plain https is dropped rather than kept. */
+const webUrl = (value: unknown): string | undefined => {
+  if (typeof value !== 'string' || value.length > limits.uri || !URL.canParse(value)) return undefined
+  const url = new URL(value)
+  return url.protocol === 'https:' && !url.username && !url.password ? value : undefined
+}
+
+const strings = (value: unknown): readonly string[] | undefined => (Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined)
+
+// RFC 7518 §6: what a key type needs to verify with, and what only its owner may have.
+const keyMembers: Readonly<Record<string, readonly string[]>> = { RSA: ['n', 'e'], EC: ['crv', 'x', 'y'], OKP: ['crv', 'x'] }
+const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
+
+/** A public asymmetric key with the members that verifying needs; whatever else came with it (certificates, remarks) is left out. */
+const publicKey = (value: unknown): JWK | undefined => {
+  const key: Members = typeof value === 'object' && value !== null ? (value as Members) : {}
+  const needed = keyMembers[String(key['kty'])]
+  if (!needed || privateMembers.some((name) => name in key) || needed.some((name) => typeof key[name] !== 'string')) return undefined
+  return Object.fromEntries(['kty', ...needed, 'kid', 'alg', 'use'].flatMap((name) => (typeof key[name] === 'string' ? [[name, key[name]]] : []))) as unknown as JWK
+}
+
+/** A set of public keys; undefined when a member is not one (RFC 7517 §5). */
+const publicKeys = (value: unknown): JSONWebKeySet | undefined => {
+  const given = (value as { keys?: unknown } | null)?.keys
+  if (!Array.isArray(given) || given.length === 0 || given.length > limits.keys) return undefined
+  const keys = given.map(publicKey).filter((key) => key !== undefined)
+  return keys.length === given.length ? { keys } : undefined
+}
+
+/** MCP Authorization, Communication Security: redirect URIs are localhost or https. A home network has ways to be the latter, and the guide names them. */
+const plainHttp =
+  'No redirect URI is acceptable. Plain http is allowed only for localhost, 127.0.0.1 and [::1], because the authorization code would be sent unencrypted. Use an https redirect URI, through a tunnel or with a certificate from your own CA: see docs/guide/production.md#on-a-home-network'
+
+const judgeRedirects = (value: unknown): readonly string[] | MetadataFault => {
+  const list = strings(value)
+  if (!list || list.length === 0) return { at: 'redirect', say: 'redirect_uris must be an array with at least one URI.' }
+  if (list.length > limits.redirectUris) return { at: 'metadata', say: `redirect_uris has more than ${limits.redirectUris} entries.` }
+  // Judged one by one: an app that lists an address we refuse beside those we accept can still log in with the others (Cursor registers three kinds at once).
+  const accepted = list.filter((uri) => uri.length <= limits.uri && judgeRedirectUri(uri) !== undefined)
+  if (accepted.length === 0 && list.some((uri) => /^http:\/\//i.test(uri))) return { at: 'redirect', say: plainHttp }
+  return accepted.length > 0
+    ? [...new Set(accepted)]
+    : { at: 'redirect', say: 'No redirect URI is acceptable. Use https, http on localhost, 127.0.0.1 or [::1], or an app scheme, without a fragment or credentials.' }
+}
+
+const judgeAuth = (members: Members, fallback: AuthMethod): Pick<ClientMetadata, 'token_endpoint_auth_method' | 'jwks' | 'jwks_uri'> | MetadataFault => {
+  const named = members['token_endpoint_auth_method'] ?? fallback
+  const method = authMethods.find((known) => known === named)
+  if (!method) return { at: 'metadata', say: `token_endpoint_auth_method must be one of ${authMethods.join(', ')}.` }
+  const jwksUri = webUrl(members['jwks_uri'])
+  const jwks = members['jwks'] === undefined ? undefined : publicKeys(members['jwks'])
+  if (members['jwks'] !== undefined && !jwks) return { at: 'metadata', say: 'jwks must be a set of public keys.' }
+  if (members['jwks_uri'] !== undefined && !jwksUri) return { at: 'metadata', say: 'jwks_uri must be an https URL.' }
+  if (jwks && jwksUri) return { at: 'metadata', say: 'Set jwks or jwks_uri, not both.' }
+  if (method === 'private_key_jwt' && !jwks && !jwksUri) return { at: 'metadata', say: 'private_key_jwt requires jwks or jwks_uri.' }
+  return { token_endpoint_auth_method: method, ...(jwks && { jwks }), ...(jwksUri && { jwks_uri: jwksUri }) }
+}
+
+const judgeGrants = (members: Members): readonly GrantType[] | MetadataFault => {
+  const asked = members['grant_types'] === undefined ? [...grantTypes] : strings(members['grant_types'])
+  const responses = members['response_types'] === undefined ? ['code'] : strings(members['response_types'])
+  if (!asked?.includes('authorization_code')) return { at: 'metadata', say: 'grant_types must include authorization_code. The only other supported value is refresh_token.' }
+  if (!responses?.includes('code')) return { at: 'metadata', say: 'response_types must include code.' }
+  // Others are dropped and the echo shows it (RFC 7591 §3.2.1).
+  return grantTypes.filter((known) => asked.includes(known))
+}
+
+const isFault = (value: unknown): value is MetadataFault => typeof value === 'object' && value !== null && Object.hasOwn(value, 'say')
+
+/** Judges client metadata. Members that are null or empty count as absent (clients send them so), unknown ones are ignored; `fallback` is the method of a client that names none. */
+export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judged => {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return fault('The metadata must be a JSON object.')
+  const entries = Object.entries(input).filter(([, value]) => value !== null && value !== '' && !(Array.isArray(value) && value.length === 0))
+  if (entries.length > limits.members) return fault('The metadata has too many members.')
+  const members: Members = Object.fromEntries(entries)
+  const redirects = judgeRedirects(members['redirect_uris'])
+  if (isFault(redirects)) return { fault: redirects }
+  const auth = judgeAuth(members, fallback)
+  if (isFault(auth)) return { fault: auth }
+  const grants = judgeGrants(members)
+  if (isFault(grants)) return { fault: grants }
+  const name = members['client_name']
+  if (name !== undefined && (typeof name !== 'string' || name.length > limits.name)) return fault(`client_name must be text of at most ${limits.name} characters.`)
+  const contacts = strings(members['contacts'])
+  const applicationType = members['application_type']
+  const optional = {
+    client_name: text(name),
+    // Real clients send wrong values; nothing is decided by it.
+    application_type: applicationType === 'web' || applicationType === 'native' ? applicationType : undefined,
+    client_uri: webUrl(members['client_uri']),
+    logo_uri: webUrl(members['logo_uri']),
+    tos_uri: webUrl(members['tos_uri']),
+    policy_uri: webUrl(members['policy_uri']),
+    contacts: contacts && contacts.length <= limits.list ? contacts.map((one) => plainText(one).slice(0, limits.text)) : undefined,
+    software_id: text(members['software_id']),
+    software_version: text(members['software_version']),
+  }
+  const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
+  const metadata: ClientMetadata = { redirect_uris: redirects, ...auth, grant_types: grants, response_types: ['code'], ...known }
+  return JSON.stringify(metadata).length > limits.whole ? fault('The metadata is larger than 16 KiB.') : { metadata }
+}

@@ -1,15 +1,54 @@
 // Grants: one person's permission for one client at one resource. One sealed record each, and every change of state is one compare-and-set of it.
 import type { Config } from '../config/schema.ts'
-import { personKey } from '../kit/person-key.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
-import { createRecords, type Records } from '../kit/records.ts'
+import { personKey } from '../kit/person-key.ts'
+import { type Records, createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
+import type { Audit, MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
-import type { Audit, Present } from '../ports/rooms.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
-import { createLive } from './live.ts'
-import { movedOn, replacedNewest, type Rotation, type Step } from './rotation.ts'
+import { type Rotation, type RotationStep, movedOn, replacedNewest } from './refresh-token-rotation.ts'
+
+// Whether a grant is live: answers that may be half a second old, with one read for however many ask.
+
+const liveForMs = 500
+const maxLive = 10_000
+
+interface Live<Grant> {
+  live(id: string): Promise<Grant | undefined>
+  /** What `live` would answer without asking anybody; undefined where it would have to. */
+  lately(id: string): Grant | undefined
+  forget(id: string): void
+}
+
+export const createGrantStatus = <Grant extends { readonly state: string }>(runtime: Pick<Runtime, 'now' | 'defer'>, read: (id: string) => Promise<{ readonly grant: Grant } | undefined>): Live<Grant> => {
+  const { now } = runtime
+  const once = createSingleFlight(runtime)
+  const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
+  const recent = (id: string): { readonly grant: Grant | undefined } | undefined => {
+    const known = seen.get(id)
+    return known && now() - known.at < liveForMs ? known : undefined
+  }
+  const ask = async (id: string): Promise<Grant | undefined> => {
+    const at = now()
+    const found = await read(id)
+    const grant = found?.grant.state === 'live' ? found.grant : undefined
+    seen.delete(id)
+    if (seen.size >= maxLive) seen.delete(seen.keys().next().value as string)
+    seen.set(id, { grant, at })
+    return grant
+  }
+  return {
+    async live(id) {
+      const known = recent(id)
+      return known ? known.grant : once(id, () => ask(id))
+    },
+    lately: (id) => recent(id)?.grant,
+    forget: (id) => void seen.delete(id),
+  }
+}
 
 export interface Grant extends Rotation {
   readonly id: string
@@ -76,7 +115,7 @@ export interface GrantsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
   readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
   readonly record: Audit
-  readonly present: Present
+  readonly present: MayStillSignIn
   readonly find: FindAddress
 }
 
@@ -185,13 +224,13 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const { runtime, config, record } = deps
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
-  const { live, lately, forget } = createLive(runtime, read)
+  const { live, lately, forget } = createGrantStatus(runtime, read)
   /** A grant of 0.1.0 is bound to the service of today when it is used. */
   const ofToday = async (grant: Grant): Promise<Grant> => {
     const generation = grant.serviceGeneration === undefined ? (await deps.find(grant.resource))?.service.generation : undefined
     return grant.serviceGeneration === undefined && generation !== undefined ? { ...grant, serviceGeneration: generation } : grant
   }
-  const stepBy = (by: string): Step => ({ now: runtime.now(), graceMs: config.refresh_grace * 1000, keyId: runtime.keys.current, by })
+  const stepBy = (by: string): RotationStep => ({ now: runtime.now(), graceMs: config.refresh_grace * 1000, keyId: runtime.keys.current, by })
   const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
   const recordRevoked = (grant: Grant, reason: string): void =>

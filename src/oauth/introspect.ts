@@ -1,14 +1,13 @@
 // Token introspection (RFC 7662): what a token is worth at this moment, for its own client and for clients that the operator configured.
 import { Refusal } from '../kit/refusal.ts'
-import type { Handler, Limit } from '../ports/rooms.ts'
+import type { Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
-import { jsonAnswer, one, onlyMethod, paceKey, readForm } from './form.ts'
 import type { Grant, Grants } from './grants.ts'
-import { subjectOf } from './tokens.ts'
-import type { Tokens } from './tokens.ts'
+import { jsonAnswer, one, onlyMethod, paceKey, readForm } from './parameters.ts'
+import { type Tokens, subjectOf } from './tokens.ts'
 
 export interface IntrospectDeps {
   readonly runtime: Pick<Runtime, 'digest'>

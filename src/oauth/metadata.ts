@@ -1,10 +1,10 @@
 // What clients read before they ask: authorization server metadata (RFC 8414), protected resource metadata (RFC 9728), public keys (RFC 7517).
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Handler, Signer } from '../ports/rooms.ts'
+import type { Handler, Signer } from '../ports/modules.ts'
 import type { Address, Directory, ServiceHost } from '../ports/services.ts'
 import { authMethods, grantTypes } from './client.ts'
-import { assertionAlgorithms } from './client-assertion.ts'
+import { assertionAlgorithms } from './clients.ts'
 import { endpoints, wellKnown } from './endpoints.ts'
 
 export interface Metadata {

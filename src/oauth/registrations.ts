@@ -1,9 +1,8 @@
 // Dynamic registrations (RFC 7591) at rest: one sealed record a client, gone when it lies unused for too long, renewed by use.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
-import { createRecords, type Records } from '../kit/records.ts'
+import { type Records, createRecords } from '../kit/records.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Client } from './client.ts'
-import type { ClientMetadata } from './client-metadata.ts'
+import type { Client, ClientMetadata } from './client.ts'
 
 export interface Registration {
   readonly id: string

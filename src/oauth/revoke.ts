@@ -1,11 +1,11 @@
 // Token revocation (RFC 7009): whichever token of a grant is shown, the whole grant ends, because what is left of it could only be used by whoever has the other token.
-import type { Audit, Handler, Limit } from '../ports/rooms.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Audit, Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Client } from './client.ts'
 import type { Clients } from './clients.ts'
-import { Refusal } from '../kit/refusal.ts'
-import { noStore, one, onlyMethod, paceKey, readForm } from './form.ts'
 import type { Grants } from './grants.ts'
+import { noStore, one, onlyMethod, paceKey, readForm } from './parameters.ts'
 import type { Tokens } from './tokens.ts'
 
 export interface RevokeDeps {

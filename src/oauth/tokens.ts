@@ -1,9 +1,9 @@
 // The three kinds of token and their shapes: authorization code, refresh token, access token. Each kind has its own prefix or type, so none passes for another.
 import type { Config } from '../config/schema.ts'
-import { personKey } from '../kit/person-key.ts'
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
-import { fitOf, markerKey, sealedRefusal } from '../kit/sealed-with.ts'
-import type { Signer } from '../ports/rooms.ts'
+import { fitOf, markerKey, sealedRefusal } from '../kit/keyring.ts'
+import { personKey } from '../kit/person-key.ts'
+import type { Signer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Grant } from './grants.ts'
 

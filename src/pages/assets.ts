@@ -1,7 +1,244 @@
 // Stylesheet, script and icon, each under a path that changes with its content, so browsers may keep them for ever.
-import { gate } from './icons.ts'
-import { script } from './script.ts'
-import { stylesheet } from './stylesheet.ts'
+import { type Markup, trusted } from '../kit/html.ts'
+
+// The few icons, drawn in the colour of the words they stand beside. Decoration only: the words carry the meaning.
+
+const icon = (paths: string): Markup =>
+  trusted(`<svg class="icon" viewBox="0 0 16 16" fill="none" stroke="currentColor" stroke-width="1.75" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">${paths}</svg>`)
+
+export const okIcon = icon('<path d="m3.5 8.5 3 3 6-7"/>')
+export const failedIcon = icon('<path d="m4 4 8 8m0-8-8 8"/>')
+export const unreachedIcon = icon('<path d="M4 8h8"/>')
+export const warnIcon = icon('<path d="M8 2 1.5 13.5h13zM8 6.5v3M8 11.6v.1"/>')
+export const verifiedIcon = icon('<path d="M8 1.5 2.5 3.7v4c0 3.3 2.3 5.6 5.5 6.8 3.2-1.2 5.5-3.5 5.5-6.8v-4zM5.5 8l1.8 1.8L10.6 6.5"/>')
+export const adminIcon = icon('<circle cx="8" cy="5" r="2.8"/><path d="M2.5 14c.5-3 2.7-4.5 5.5-4.5s5 1.5 5.5 4.5"/>')
+export const infoIcon = icon('<circle cx="8" cy="8" r="6.25"/><path d="M8 7.3v3.7M8 4.9v.1"/>')
+export const arrow = trusted('<svg width="32" height="12" viewBox="0 0 32 12" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true"><path d="M2 6h27m-5-4 5 4-5 4"/></svg>')
+
+/** A gate standing ajar, in a box of 20 by 20. */
+export const gate = 'M2 19V9a8 8 0 0 1 16 0v10h-3.2V9a4.8 4.8 0 0 0-2.3-4.1V19l-7.3-2.3V9c0-.3 0-.6.1-.9V19zm7.6-6.6a1.1 1.1 0 1 0 0-2.2 1.1 1.1 0 0 0 0 2.2z'
+export const mark = trusted(`<svg viewBox="0 0 20 20" fill="currentColor" aria-hidden="true"><path fill-rule="evenodd" d="${gate}"/></svg>`)
+
+// The one script, as text. Every page is complete without it; it saves a click here and guards one there.
+
+export const script = `'use strict'
+// One submission a form: a second click would cancel the answer to the first.
+for (const form of document.forms) {
+  form.addEventListener('submit', (event) => {
+    if ('sent' in form.dataset) event.preventDefault()
+    form.dataset.sent = ''
+    // Unless no answer came.
+    setTimeout(() => { delete form.dataset.sent }, 10_000)
+  })
+}
+// A page that comes back from the browser's memory may be sent again.
+addEventListener('pageshow', () => {
+  for (const form of document.forms) delete form.dataset.sent
+})
+
+// When the window comes to the front the decision buttons wait again, as after loading: see the stylesheet.
+const decision = document.querySelector('.decision')
+if (decision) addEventListener('focus', () => decision.classList.toggle('again'))
+
+// Copy buttons.
+for (const text of document.querySelectorAll('.copy')) {
+  const button = document.createElement('button')
+  const name = (label, said) => { button.textContent = label; button.setAttribute('aria-label', said) }
+  const rest = () => name('Copy', 'Copy ' + (text.dataset.what || 'text'))
+  button.type = 'button'
+  button.className = 'slim'
+  rest()
+  button.addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText(text.textContent)
+      name('Copied', 'Copied')
+    } catch {
+      getSelection().selectAllChildren(text)
+      name('Press Ctrl+C', 'Selected. Press Control C to copy.')
+    }
+    setTimeout(rest, 2000)
+  })
+  const row = document.createElement('div')
+  row.className = 'copyable'
+  text.replaceWith(row)
+  row.append(text, button)
+}
+
+// A sign-in page that waits for a link opened elsewhere goes on when that happened, unless somebody is typing.
+const channel = new BroadcastChannel('postern')
+const waiting = document.querySelector('[data-go-on]')
+if (waiting) {
+  const goOn = () => {
+    const typing = [...document.querySelectorAll('input:not([type=hidden])')].some((input) => input.value)
+    if (!typing) location.replace(waiting.dataset.goOn)
+  }
+  channel.addEventListener('message', goOn)
+  document.addEventListener('visibilitychange', () => { if (!document.hidden) goOn() })
+}
+if (document.querySelector('[data-signed-in]')) channel.postMessage('signed-in')
+`
+
+// The one stylesheet, as text: the core has no files, and a page that waits for nothing foreign works without internet.
+// Palette and sizes are computed for contrast (every text at least 4.5:1, every control's edge 3:1, in both themes); change them together with the axe test.
+
+export const stylesheet = `
+:root {
+  color-scheme: light dark;
+  --page: #f7f8fa; --card: #ffffff; --sunk: #f1f3f6; --text: #23272f; --muted: #515868; --line: #dde1e8; --edge: #7d8594;
+  --primary: #2749b8; --primary-hover: #1f3b98; --on-primary: #ffffff;
+  --ok: #0d7d47; --ok-bg: #eaf6f0; --warn: #7a5700; --warn-bg: #fff6df; --warn-line: #e6c878; --bad: #c62328; --bad-bg: #fdeeee;
+  --violet: #7a1fc4; --violet-bg: #f5edfc;
+  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Helvetica Neue", Arial, sans-serif;
+  --mono: ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", "DejaVu Sans Mono", monospace;
+}
+@media (prefers-color-scheme: dark) {
+  :root {
+    --page: #131519; --card: #1a1d23; --sunk: #22262e; --text: #e2e5ec; --muted: #aeb4c0; --line: #2f343e; --edge: #747d8c;
+    --primary: #8facfc; --primary-hover: #a9c0ff; --on-primary: #131519;
+    --ok: #5fd196; --ok-bg: #14291f; --warn: #fbc94f; --warn-bg: #2b2412; --warn-line: #5c4a17; --bad: #ff8585; --bad-bg: #331c1e;
+    --violet: #cb91fb; --violet-bg: #281b35;
+  }
+}
+*, *::before, *::after { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
+body {
+  margin: 0; min-height: 100vh; min-height: 100dvh; display: flex; flex-direction: column;
+  background: var(--page); color: var(--text); font: 16px/1.5 var(--sans); font-variant-numeric: tabular-nums; overflow-wrap: break-word;
+}
+h1, h2, h3, p, dl, dd, ol, ul, pre { margin: 0; padding: 0; }
+h1 { font-size: 28px; line-height: 1.25; font-weight: 600; letter-spacing: -0.01em; text-wrap: balance; }
+h2 { font-size: 20px; line-height: 1.3; font-weight: 600; }
+h3 { font-size: 16px; line-height: 1.5; font-weight: 600; }
+h1:focus { outline: none; }
+bdi { unicode-bidi: isolate; overflow-wrap: anywhere; }
+code, pre { font-family: var(--mono); font-size: 13px; font-variant-ligatures: none; }
+small, .small { font-size: 13px; }
+.muted { color: var(--muted); }
+a { color: var(--primary); text-underline-offset: 2px; }
+a:hover { color: var(--primary-hover); }
+:focus-visible { outline: 2px solid var(--primary); outline-offset: 2px; border-radius: 6px; }
+svg { display: block; flex: none; }
+.icon { width: 16px; height: 16px; }
+
+/* frame */
+.top { display: flex; align-items: center; justify-content: space-between; gap: 16px; padding: 12px 24px; min-height: 48px; }
+.brand { display: inline-flex; align-items: center; gap: 8px; font-weight: 600; font-size: 14px; color: var(--text); text-decoration: none; }
+.brand svg { width: 20px; height: 20px; color: var(--primary); }
+.top .host { color: var(--muted); font: 13px/1.5 var(--mono); overflow-wrap: anywhere; text-align: end; }
+main { width: 100%; margin: 8px auto 0; padding: 0 16px 16px; flex: 1 0 auto; }
+.narrow { max-width: 432px; } .middle { max-width: 648px; } .wide { max-width: 992px; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 24px; }
+.foot { padding: 12px 24px 16px; color: var(--muted); font-size: 13px; text-align: center; }
+.stack > * + * { margin-top: 16px; }
+.tight > * + * { margin-top: 8px; }
+
+/* controls */
+button, .button {
+  display: inline-block; vertical-align: middle; min-height: 44px; padding: 11px 16px; width: 100%;
+  border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text);
+  font: 600 16px/20px var(--sans); text-align: center; text-decoration: none; overflow-wrap: anywhere; cursor: pointer; transition: background-color 120ms, border-color 120ms;
+}
+button:hover, .button:hover { background: var(--sunk); color: var(--text); }
+.primary { background: var(--primary); border-color: var(--primary); color: var(--on-primary); }
+.primary:hover { background: var(--primary-hover); border-color: var(--primary-hover); color: var(--on-primary); }
+.slim { width: auto; min-height: 32px; padding: 5px 12px; font-size: 14px; font-weight: 500; }
+form[data-sent] button { opacity: 0.6; cursor: progress; }
+label { display: block; font-size: 14px; font-weight: 500; margin-bottom: 4px; }
+input {
+  width: 100%; min-height: 44px; padding: 8px 12px; border: 1px solid var(--edge); border-radius: 6px; background: var(--card); color: var(--text); font: 16px/1.25 var(--sans);
+}
+input:focus-visible { outline-offset: 0; border-color: var(--primary); }
+.or { display: flex; align-items: center; gap: 12px; color: var(--muted); font-size: 13px; }
+.or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line); }
+
+/* words with a colour: always an icon or a word beside it */
+.badge { display: inline-flex; align-items: flex-start; gap: 6px; padding: 2px 8px; border-radius: 6px; font-size: 14px; font-weight: 500; }
+.badge .icon { margin-top: 3px; }
+.badge.ok { background: var(--ok-bg); color: var(--ok); } .badge.plain { background: var(--violet-bg); color: var(--violet); } .badge.warn { background: var(--warn-bg); color: var(--warn); }
+.chip { display: inline-block; padding: 0 6px; border-radius: 6px; font-size: 13px; font-weight: 500; white-space: nowrap; }
+.chip.new { background: var(--violet-bg); color: var(--violet); } .chip.old { background: var(--sunk); color: var(--muted); }
+.note { display: flex; gap: 8px; padding: 8px 12px; border-radius: 6px; font-size: 14px; line-height: 1.4; }
+.note .icon { margin-top: 2px; }
+.note.warn { background: var(--warn-bg); color: var(--warn); border: 1px solid var(--warn-line); }
+.note.bad { background: var(--bad-bg); color: var(--bad); border: 1px solid currentColor; }
+.note.info { background: var(--sunk); color: var(--text); }
+
+/* the question of the consent page, and other labelled rows */
+.pair { display: flex; align-items: center; gap: 8px; color: var(--violet); }
+.tile { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 8px; font-size: 16px; font-weight: 600; background: var(--violet-bg); color: var(--violet); }
+.tile.service { background: var(--primary); color: var(--on-primary); }
+.tile.round { border-radius: 50%; background: var(--sunk); color: var(--muted); font-size: 14px; }
+.head { display: flex; flex-wrap: wrap; align-items: center; gap: 8px 16px; }
+.rows > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 4px 16px; padding: 8px 0; border-top: 1px solid var(--line); }
+.rows > div:last-child { border-bottom: 1px solid var(--line); }
+.rows dt { color: var(--muted); font-size: 13px; line-height: 24px; }
+.rows dd { font-size: 14px; line-height: 20px; padding: 2px 0; min-width: 0; }
+.rows strong { font-weight: 600; font-size: 16px; line-height: 24px; overflow-wrap: anywhere; }
+.rows .host { display: block; }
+.rows .host.long { line-height: 20px; }
+.rows code, .facts code { color: var(--muted); overflow-wrap: anywhere; }
+.rows .note { margin-top: 8px; }
+.who { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px; }
+.scopes { list-style: none; }
+.scopes li { display: flex; justify-content: space-between; align-items: flex-start; gap: 12px; }
+.scopes li + li { margin-top: 4px; }
+.decision { display: grid; grid-template-columns: 1fr 1fr; gap: 12px; }
+/* A click meant for another window must not land here (double-click jacking, RFC 9700 §4.16): pointers wait half a second. The script starts it again when the window comes to the front. */
+.decision button { animation: settle 500ms step-end; }
+.decision.again button { animation-name: settle-again; }
+@keyframes settle { from { pointer-events: none; } }
+@keyframes settle-again { from { pointer-events: none; } }
+details > summary { cursor: pointer; color: var(--primary); font-size: 14px; width: fit-content; border-radius: 6px; }
+details[open] > summary { margin-bottom: 8px; }
+details p { font-size: 14px; }
+
+/* problem */
+.hops { display: flex; list-style: none; align-items: flex-start; }
+.hops li { flex: 1; position: relative; display: flex; flex-direction: column; align-items: center; gap: 4px; font-size: 13px; line-height: 1.35; text-align: center; }
+.hops li + li::before { content: ""; position: absolute; top: 15px; right: calc(50% + 22px); left: calc(-50% + 22px); border-top: 2px solid var(--line); }
+.hops .dot { display: grid; place-items: center; width: 32px; height: 32px; border-radius: 50%; border: 2px solid currentColor; background: var(--card); }
+.hops .ok .dot { color: var(--ok); } .hops .failed .dot { color: var(--bad); } .hops .unreached .dot { color: var(--muted); border-style: dashed; }
+.hops .name { font-weight: 600; } .hops .state { color: var(--muted); }
+.steps { padding-inline-start: 24px; } .steps li + li { margin-top: 4px; }
+.facts { display: grid; gap: 8px; }
+.facts dt { color: var(--muted); font-size: 13px; }
+.facts mark { background: var(--bad-bg); color: var(--bad); text-decoration: underline; text-underline-offset: 2px; }
+
+/* services and how to connect to them */
+.line { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 8px 16px; }
+.line .slim { flex: none; }
+.line .line { justify-content: flex-start; }
+.clients { columns: 2 360px; column-gap: 12px; margin-bottom: -12px; }
+.client { border: 1px solid var(--line); border-radius: 8px; padding: 12px 16px 16px; margin-bottom: 12px; background: var(--card); min-width: 0; break-inside: avoid; }
+.client.off { background: transparent; border-style: dashed; }
+.copy { display: block; padding: 8px 12px; line-height: 20px; border-radius: 6px; background: var(--sunk); color: var(--text); white-space: pre-wrap; overflow-wrap: anywhere; user-select: all; }
+.url { font-size: 14px; }
+.copyable { position: relative; }
+.copyable > .copy { padding-inline-end: 84px; }
+.copyable > button { position: absolute; top: 4px; inset-inline-end: 4px; min-height: 28px; padding: 3px 10px; font-size: 13px; border-color: var(--line); }
+.links { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
+.client ol { padding-inline-start: 20px; font-size: 14px; }
+.client p { font-size: 14px; }
+time { white-space: nowrap; }
+
+@media (max-width: 560px) {
+  .top, .foot { padding-inline: 12px; }
+  main { padding: 0 12px 12px; margin-top: 0; }
+  .card { padding: 16px; }
+  h1 { font-size: 20px; }
+  .stack > * + * { margin-top: 12px; }
+  .rows > div { grid-template-columns: minmax(0, 1fr); gap: 0; padding: 6px 0; }
+  .rows dt { line-height: 18px; }
+  .decision { grid-template-columns: 1fr; gap: 8px; }
+  .pair { display: none; }
+}
+@media (prefers-reduced-motion: reduce) { button, .button { transition: none; } }
+@media (forced-colors: active) {
+  .card, .client, .copy, .badge, .chip, .note, .tile { border: 1px solid CanvasText; }
+  .primary { border-width: 3px; }
+  .facts mark { background: Mark; color: MarkText; }
+}
+`
 
 /** FNV-1a, 32 bits: names a content, proves nothing. It is synchronous, which the digests of WebCrypto are not. */
 const fingerprint = (text: string): string => {
@@ -11,19 +248,19 @@ const fingerprint = (text: string): string => {
 }
 
 // One blue that stands out on light and dark tab strips alike: an icon cannot always know the theme around it.
-const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20"><path fill="#5577e6" fill-rule="evenodd" d="${gate}"/></svg>`
+const faviconSvg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20"><path fill="#5577e6" fill-rule="evenodd" d="${gate}"/></svg>`
 
 const stylesheetPath = `/assets/postern.${fingerprint(stylesheet)}.css`
 const scriptPath = `/assets/postern.${fingerprint(script)}.js`
-const iconPath = `/assets/postern.${fingerprint(icon)}.svg`
+const faviconPath = `/assets/postern.${fingerprint(faviconSvg)}.svg`
 
 /** Where pages find their assets. */
-export const assetPaths = { stylesheet: stylesheetPath, script: scriptPath, icon: iconPath } as const
+export const assetPaths = { stylesheet: stylesheetPath, script: scriptPath, icon: faviconPath } as const
 
 const assets = new Map([
   [stylesheetPath, { type: 'text/css; charset=utf-8', text: stylesheet }],
   [scriptPath, { type: 'text/javascript; charset=utf-8', text: script }],
-  [iconPath, { type: 'image/svg+xml', text: icon }],
+  [faviconPath, { type: 'image/svg+xml', text: faviconSvg }],
 ])
 
 const headers = { 'X-Content-Type-Options': 'nosniff', 'Cross-Origin-Resource-Policy': 'same-origin', 'Content-Security-Policy': "default-src 'none'" }
@@ -31,7 +268,7 @@ const headers = { 'X-Content-Type-Options': 'nosniff', 'Cross-Origin-Resource-Po
 /** Answers for a request path (no query): the asset, or undefined for an unknown one. `/favicon.ico`, which browsers ask for unbidden, is the icon. */
 export const createAssets = (): ((path: string) => Response | undefined) => (path) => {
   const unbidden = path === '/favicon.ico'
-  const asset = assets.get(unbidden ? iconPath : path)
+  const asset = assets.get(unbidden ? faviconPath : path)
   if (!asset) return undefined
   return new Response(asset.text, { headers: { ...headers, 'Content-Type': asset.type, 'Cache-Control': unbidden ? 'public, max-age=86400' : 'public, max-age=31536000, immutable' } })
 }

@@ -1,9 +1,9 @@
 // The consent page: one question, then who is signed in, the service, the permissions, how long they last and where Allow leads; then the buttons.
 // Everything a decision needs stands above the buttons and on the first screen (users.md 4.3; MCP 2026-07-28, security considerations).
-import { html, type Drawable, type Markup } from '../kit/html.ts'
+import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { ConsentView } from '../ports/pages.ts'
-import { arrow } from './icons.ts'
-import { account, badge, breakable, caution, clientName, initial, inWords, named, page, post, type Gateway } from './shell.ts'
+import { arrow } from './assets.ts'
+import { type Gateway, account, badge, breakable, caution, clientName, inWords, initial, named, page, post } from './layout.ts'
 import { ownPath, readAddress, readName, readText } from './untrusted.ts'
 
 const row = (label: string, content: Drawable): Markup => html`<div><dt>${label}</dt><dd>${content}</dd></div>`

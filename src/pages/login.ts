@@ -1,8 +1,8 @@
 // The sign-in page: why it is shown, then the sign-in methods. Each identity provider is a form of its own, so nothing needs a script.
-import { html, type Drawable, type Markup } from '../kit/html.ts'
+import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { LoginView } from '../ports/pages.ts'
-import { failedIcon, infoIcon, warnIcon } from './icons.ts'
-import { badge, clientName, named, page, post, type Gateway } from './shell.ts'
+import { failedIcon, infoIcon, warnIcon } from './assets.ts'
+import { type Gateway, badge, clientName, named, page, post } from './layout.ts'
 import { readName, readText } from './untrusted.ts'
 
 const asking = (view: LoginView): Drawable => {

@@ -1,8 +1,8 @@
 // The error page: what happened, who must act, what to do, and the id under which the operator finds it.
-import { html, type Drawable, type Markup } from '../kit/html.ts'
+import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { Actor, Hop, ProblemView } from '../ports/pages.ts'
-import { adminIcon, failedIcon, infoIcon, okIcon, unreachedIcon } from './icons.ts'
-import { page, withCode, type Gateway } from './shell.ts'
+import { adminIcon, failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
+import { type Gateway, page, withCode } from './layout.ts'
 import { ownPath, readAddress, readText } from './untrusted.ts'
 
 const actors: Readonly<Record<Actor, string>> = {

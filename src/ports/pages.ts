@@ -51,7 +51,7 @@ export interface LoginView {
 }
 
 /** How a person stands with a server that asks each person for an account: none connected, one that calls are made with, or one that needs them. */
-export type Standing = 'missing' | 'live' | 'ended'
+export type AccountStatus = 'missing' | 'live' | 'ended'
 
 export interface HomeView {
   readonly person: Person
@@ -63,7 +63,7 @@ export interface HomeView {
     readonly url: string
     readonly authRequired: boolean
     /** How the person stands with a server that asks for an account of theirs. */
-    readonly account?: Standing | undefined
+    readonly account?: AccountStatus | undefined
   }[]
   /** False on a loopback gateway: claude.ai and ChatGPT connect from the internet and cannot reach it. */
   readonly reachable: boolean

@@ -1,14 +1,78 @@
 // Everything a room may ask of the world outside. Made once at the door; no room reads a clock, a socket, the environment or a global of its runtime.
 import type { KeyRing } from '../kit/keyring.ts'
-import type { Lines } from './lines.ts'
-import type { SharedCounts } from './counts.ts'
-import type { SpawnServer } from './spawn.ts'
-import type { Cache, Store, Subscribe } from './store.ts'
+import type { Cache, SharedCounts, Store, Subscribe } from './store.ts'
+import type { RuntimeTransports } from './transport.ts'
+
+// A server's process as a bridge sees it: lines in, lines out, an end. The Node door starts them; other runtimes have none.
+
+/** What the operator configured, and for whom the process is. Command lines come from nowhere else (security best practices, stdio). */
+export interface ProcessPlan {
+  /** Id of the service. */
+  readonly service: string
+  /** Whose process it is: letters, digits, - and _, the same for the same person. It gets a home of its own. */
+  readonly owner: string
+  readonly command: string
+  readonly args: readonly string[]
+  /** Beside the few names that every process gets (docs/guide/stdio-servers.md). */
+  readonly env: Readonly<Record<string, string>>
+  /** Absent: its home. */
+  readonly cwd: string | undefined
+  readonly sandbox: 'auto' | 'bubblewrap' | 'none'
+  /** In a sandbox: whether it has the network, and which places beside its home it may read or write. */
+  readonly network: boolean
+  readonly read: readonly string[]
+  readonly write: readonly string[]
+}
+
+/** How a process ended, or why it never began. */
+export interface ProcessEnd {
+  /** `refused`: it was never started; `flood`: it wrote a line that did not end; `stopped`: we ended it. */
+  readonly kind: 'refused' | 'exit' | 'flood' | 'stopped'
+  /** For whoever called: a sentence without paths, arguments or output. */
+  readonly say: string
+  /** For the operator: with what it wrote last. */
+  readonly why: string
+}
+
+export interface ProcessEvents {
+  /** One line of standard output without its line feed; U+FFFD stands for bytes that are no UTF-8. */
+  line(text: string): void
+  /** The next line is not wholly UTF-8. */
+  garbage(): void
+  /** A line that is too long (32 MB, or less while others are long), of which only the two ends are kept. */
+  oversized(head: string, tail: string): void
+  /** Whole lines of standard error, for the operator's log; configured values are written as their names. */
+  complained?(text: string): void
+  /** Exactly once; nothing follows. */
+  ended(end: ProcessEnd): void
+}
+
+export interface ServerProcess {
+  readonly pid: number | undefined
+  /** Of an isolated process: what isolation keeps from it, for the operator. */
+  readonly isolation?: string
+  /** Writes one line. False, and nothing is written, when it has left too much unread, or is over. */
+  send(line: string): boolean
+  /** Stops reading what it writes, and goes on; back-pressure reaches the process through its pipe. */
+  pause(): void
+  resume(): void
+  /** The text with values that the operator configured written as their names. */
+  conceal(text: string): string
+  /** The last 64 KiB it wrote to standard error, as `complained` tells it. */
+  stderr(): string
+  /** What it wrote last, and what that means where it is known, to be put behind a reason for the operator; empty when it wrote nothing. */
+  complaint(): string
+  /** Closes its input, waits, then ends it and all it started. Resolves when nothing of it is left, within ten seconds. */
+  stop(): Promise<void>
+}
+
+/** Starts a process. Never throws: what goes wrong is told by `ended`, later than this call returns. */
+export type SpawnServer = (plan: ProcessPlan, events: ProcessEvents) => ServerProcess
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 /**
  * One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. `audit`: the event belongs to the audit trail, which
- * is not the log and does not depend on its level (audit/record.ts alone says so).
+ * is not the log and does not depend on its level (audit/audit.ts alone says so).
  */
 export type Log = (level: LogLevel, event: string, fields?: Readonly<Record<string, unknown>>, audit?: boolean) => void
 
@@ -32,7 +96,7 @@ export interface OutboundOptions {
   readonly maxBytes?: number
   /** Nobody wants the body, which may be a stream without an end: it is left, and comes as none. */
   readonly headOnly?: boolean
-  /** Origins that the operator wrote down for the very thing this exchange is about (kit/origins.ts): these may be plain http and anywhere. Never from anybody else's word. */
+  /** Origins that the operator wrote down for the very thing this exchange is about (kit/http.ts): these may be plain http and anywhere. Never from anybody else's word. */
   readonly origins?: readonly string[]
 }
 
@@ -49,7 +113,7 @@ export interface Runtime {
   /** n bytes of a cryptographic random source. */
   random(n: number): Uint8Array<ArrayBuffer>
   readonly outbound: Outbound
-  readonly lines: Lines
+  readonly lines: RuntimeTransports
   /** Work that may end after the answer is sent (waitUntil on Workers). */
   defer(work: Promise<unknown>): void
   readonly log: Log
@@ -77,13 +141,13 @@ export interface Runtime {
 }
 
 /** What a door knows of one request beyond its bytes. */
-export interface Visit {
+export interface RequestContext {
   /** On every answer as `X-Request-Id` and in every log line; never taken from the caller. */
   readonly requestId: string
   /** The peer's address, or the first untrusted one behind configured proxies. */
   readonly ip: string
   /** The caller's own connection is known to be without encryption: the runtime ends TLS itself, or a trusted proxy said so. */
   readonly plainHttp?: boolean
-  /** The path is at no address as it was written; what a URL parser made of it must not be looked up (kit/paths.ts). */
+  /** The path is at no address as it was written; what a URL parser made of it must not be looked up (kit/http.ts). */
   readonly unroutable?: boolean
 }

@@ -1,6 +1,30 @@
 // A service is an MCP server behind the gateway; an address is one place where it is reached.
-import type { Attend, Carry } from './bridge.ts'
-import type { UpstreamAuth } from './upstream-auth.ts'
+import type { Attend, DispatchStdio } from './stdio-call.ts'
+
+// What an operator may write about the sign-in of an upstream.
+
+export type ClientAuthMethod = 'none' | 'client_secret_basic' | 'client_secret_post' | 'private_key_jwt'
+
+/** `mcp_services.<id>.upstream_auth`; what each member says stands in the schema. */
+export interface UpstreamAuth {
+  readonly type: 'auto' | 'none' | 'static' | 'oauth' | 'idp_token' | 'client_credentials'
+  readonly token?: string | undefined
+  readonly headers: Readonly<Record<string, string>>
+  readonly issuer?: string | undefined
+  readonly authorization_endpoint?: string | undefined
+  readonly token_endpoint?: string | undefined
+  readonly revocation_endpoint?: string | undefined
+  readonly client_id?: string | undefined
+  readonly client_secret?: string | undefined
+  readonly private_key?: string | undefined
+  readonly token_endpoint_auth_method?: ClientAuthMethod | undefined
+  readonly client_metadata_url?: string | undefined
+  readonly scopes?: readonly string[] | undefined
+  readonly resource?: string | undefined
+  readonly redirect_uri?: string | undefined
+  readonly extra_params: Readonly<Record<string, string>>
+  readonly allow_origins: readonly string[]
+}
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */
 export type IdentityPreset = 'all' | 'seed1' | 'seed2' | 'seed3' | 'seed4' | 'none'
@@ -30,7 +54,7 @@ export interface Service {
         readonly publicOnly?: true
       }
     | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
-    | { readonly kind: 'bridge'; readonly carry: Carry; /** Absent where no process can be started. */ readonly attend?: Attend | undefined }
+    | { readonly kind: 'bridge'; readonly carry: DispatchStdio; /** Absent where no process can be started. */ readonly attend?: Attend | undefined }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
   readonly provider?: string
   readonly authRequired: boolean
@@ -104,4 +128,14 @@ export interface Directory {
    * normal form. `host`: the Host header; on a host of services only their addresses are found, everywhere else only those by path.
    */
   locate(path: string, host?: string): { readonly address: Address; readonly rest: string } | undefined
+}
+
+/** Which services there are, for those who hold one open. */
+export interface Serving {
+  /** Whether a service is served as it was, as far as this process knows. */
+  known(service: Service): boolean
+  /** The same, asked of the storage where it must be. Rejects where that does not answer. */
+  served(service: Service): Promise<boolean>
+  /** The record by whose change it would show; undefined for a service that only a configuration changes. */
+  record(service: Service): string | undefined
 }

@@ -1,18 +1,199 @@
 // The admission itself: what the upstream will read, and what follows from its answer.
-import type { Admission, Answer, Upstream } from '../ports/calls.ts'
-import { accepted, createRelay, type Relayed, unlessLost } from './answer.ts'
+import { fieldOf } from '../kit/http.ts'
+import { refusalOf } from '../kit/log.ts'
+import { Refusal, type RefusalCode, type ReportRefused } from '../kit/refusal.ts'
+import { errorId } from '../mcp/envelope.ts'
+import type { Admission, Answer, Outcome, Upstream, UpstreamFault } from '../ports/call.ts'
+import type { Audit } from '../ports/modules.ts'
+import type { Principal } from '../ports/people.ts'
+import type { Log } from '../ports/runtime.ts'
+import { type AdmittedCall, isAsking, rpcIdOf } from './admitted-call.ts'
+import { callEvent } from './audit.ts'
 import type { Cors } from './cors.ts'
-import { createFinish, faultOf, refusedOn } from './ending.ts'
-import { createForward } from './http.ts'
-import { learn } from './learn.ts'
-import { isRepeatable } from './repeatable.ts'
-import { createNextTry, superseded, upstreamFor } from './next-try.ts'
-import { isAsking, type Passed, rpcIdOf } from './passed.ts'
-import type { Showing, Try } from './showing.ts'
-import { fieldsOf } from './upstream-fields.ts'
-import type { Watch } from './watch.ts'
+import { refusalResponse } from './error-response.ts'
+import { createForward } from './fetch.ts'
+import type { ResolvedRequest } from './resolve.ts'
+import { type Relayed, accepted, createRelay, orSessionLost } from './response-headers.ts'
+import { isRepeatable } from './retry.ts'
+import type { Revalidation } from './revalidate.ts'
+import type { McpSessions } from './session-owner.ts'
+import type { ShowCredential, CredentialAttempt } from './upstream-credential.ts'
+import { mayMove, mostMoves } from './upstream-endpoint.ts'
 
-type Sessions = Parameters<typeof learn>[0]
+// How a call ends, in the words of refusals and of the trail.
+
+const faultWords = {
+  timeout: ['upstream.timeout', (name: string) => `Request to ${name} timed out`],
+  unreachable: ['upstream.unreachable', (name: string) => `Cannot connect to ${name}`],
+  closed: ['upstream.closed', (name: string) => `${name} closed the connection before it answered. The request may have been carried out.`],
+  busy: ['upstream.busy', undefined],
+  answer: ['upstream.answer', undefined],
+  message: ['upstream.message', (name: string) => `${name} answered with something that is not a JSON-RPC message.`],
+} as const
+
+/** Why an upstream gave no answer. */
+export const faultOf = ({ address: { service }, place }: ResolvedRequest, what: UpstreamFault, why: string): Refusal => {
+  const [code, words] = faultWords[what]
+  // Where it is is the operator's to know: callers may be strangers, and the address an internal one.
+  return new Refusal(code, `${service.id} at ${place.target.shown}: ${why}`, words === undefined ? {} : { say: words(service.name) })
+}
+
+/** The refusal of a call to a server that is known to be away; nothing was sent there. */
+export const awayOf = ({ call: { address, place }, envelope }: AdmittedCall): Refusal => {
+  const { service } = address
+  const say = faultWords.unreachable[1](service.name)
+  return new Refusal('upstream.unreachable', `${service.id} at ${place.target.shown}: no response to recent calls or to a probe`, { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } })
+}
+
+const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>(['upstream.timeout', 'upstream.unreachable', 'upstream.closed'])
+
+/** How a call ended that was answered without the upstream's word. */
+export const refusedOutcome = (error: unknown): Outcome => {
+  const { code, row, why } = refusalOf(error)
+  return { result: 'failed', status: row.status, code, why, bytesOut: 0 }
+}
+
+/** A message taken for a line is written down as the call that is made of it; the line's own listening and its farewell are nobody's calls. */
+const isHalf = ({ call: { head, address } }: AdmittedCall, { status }: Outcome): boolean =>
+  head.within ? head.method !== 'POST' : address.transport === 'sse' && head.method === 'POST' && status === 202
+
+/** How the caller of a call that streams already is told that one of its messages was refused. */
+export const refusedOn =
+  (log: Log, { head, address }: ResolvedRequest, principal: Principal | undefined): ReportRefused =>
+  (refusal, id) =>
+    refusalResponse(log, refusal, { id, head, admitted: { address, principal } })
+
+/** Frees the caller's place and writes the record; once for a call. */
+export type Finish = (passed: AdmittedCall, outcome: Outcome) => void
+
+export const createFinish =
+  ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
+  (passed, { answeredAt, ...outcome }) => {
+    const { call, principal, envelope, body, release } = passed
+    release()
+    if (answeredAt === undefined && silent.has(outcome.code)) call.place.health?.missed(now() - call.startedAt)
+    if (isHalf(passed, outcome)) return
+    const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
+    record(callEvent(call, principal, envelope, { ...outcome, firstByteMs, durationMs: now() - call.startedAt, bytesIn: body?.byteLength ?? 0 }))
+  }
+
+// What an upstream's answer says: that the server is there, and of MCP sessions, which is kept before the caller hears it.
+
+/** Undefined when there is nothing to wait for. */
+export const noteResponse = (sessions: McpSessions, { call, principal, session }: AdmittedCall, head: Relayed): Promise<void> | undefined => {
+  call.place.health?.heard()
+  if (!principal) return undefined
+  const { service } = call.address
+  if (call.head.method === 'DELETE' && session !== undefined && head.status < 300) return sessions.forget(session, service)
+  return head.session !== undefined && head.session !== session ? sessions.learn(head.session, service, principal) : undefined
+}
+
+// A server that is reached on a line says no without an answer over HTTP: what it said counts all the same (RFC 9110 §15.5.2).
+
+/** The upstream, with `heard` told of status and fields when it refuses what it was shown. */
+export const noticing = (upstream: Upstream | undefined, heard: (status: number, rawHeaders: readonly string[]) => void): Upstream | undefined => {
+  if (upstream?.kind !== 'local') return upstream
+  const { handle } = upstream
+  return {
+    ...upstream,
+    handle: (request) =>
+      handle(request).catch((error: unknown) => {
+        const refused = error instanceof Refusal ? error.detail.refused : undefined
+        if (refused) heard(refused.status, refused.authenticate.flatMap((value) => ['WWW-Authenticate', value]))
+        throw error
+      }),
+  }
+}
+
+// What follows from an upstream's answer before the caller hears it: the same at another path of its origin, or with another credential.
+
+/** Where the same is asked once more, within the endpoint's origin; undefined: the answer stands. */
+const movedTo = ({ passed: { call, session }, moved }: CredentialAttempt, upstream: Upstream, status: number, rawHeaders: readonly string[]): CredentialAttempt['moved'] => {
+  const times = moved?.times ?? 0
+  if (upstream.kind !== 'http' || times >= mostMoves) return undefined
+  const about = { method: call.head.method, path: upstream.path, session: session !== undefined, status }
+  const path = call.place.endpoint?.elsewhere({ ...about, location: fieldOf(rawHeaders, 'location'), type: fieldOf(rawHeaders, 'content-type') })
+  return path === undefined ? undefined : { path, times: times + 1 }
+}
+
+const straightOf = ({ passed: { call }, moved }: CredentialAttempt): Upstream => {
+  const upstream = call.place.target.upstream(call.rest, call.query)
+  return moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : upstream
+}
+
+/** Where this try goes. `heard`: told of what a server on a line refuses. */
+export const upstreamFor = (tried: CredentialAttempt, detour: (passed: AdmittedCall) => Upstream | undefined, heard: (status: number, rawHeaders: readonly string[]) => void): Upstream =>
+  noticing(detour(tried.passed), heard) ?? straightOf(tried)
+
+/** Ends a try that another one follows; nobody is told of it. */
+export const superseded = (service: string, status: number): Refusal => new Refusal('upstream.credential', `${service} answered ${status}`)
+
+export interface NextTryDeps {
+  readonly showing: ShowCredential
+  readonly finish: Finish
+  readonly admit: (tried: CredentialAttempt, fields: readonly string[]) => Admission
+}
+
+/** Undefined, at once: the answer stands. */
+export type NextTry = (tried: CredentialAttempt, fields: readonly string[], upstream: Upstream, status: number, rawHeaders: readonly string[]) => Promise<Admission | Answer> | undefined
+
+export const createNextTry = ({ showing, finish, admit }: NextTryDeps): NextTry => {
+  /** The try with another credential, or what the caller is told instead. The place is kept, and the record written, by whichever it is. */
+  const withCredential = ({ passed, declined, moved }: CredentialAttempt, fields: readonly string[], credential: Promise<NonNullable<CredentialAttempt['credential']>>): Promise<Admission | Answer> =>
+    credential
+      .then((next): Admission | Answer => admit({ passed, credential: next, last: true, declined, moved }, fields))
+      .catch((error: unknown) => {
+        finish(passed, refusedOutcome(error))
+        return showing.refuse({ passed, declined }, error)
+      })
+
+  return (tried, fields, upstream, status, rawHeaders) => {
+    const { endpoint } = tried.passed.call.place
+    const moved = endpoint && mayMove(endpoint, status) ? movedTo(tried, upstream, status, rawHeaders) : undefined
+    if (moved) return Promise.resolve(admit({ ...tried, moved }, fields))
+    const credential = showing.again(tried, status, rawHeaders)
+    if (!credential) return undefined
+    const next = withCredential(tried, fields, credential)
+    // Whoever carries this call asks for it, and hears what became of it.
+    next.catch(() => undefined)
+    return next
+  }
+}
+
+// The header fields an upstream reads of a call: what came and may go on, then what only the gateway says.
+
+/** Longer ones no server gives out. */
+const mostResume = 1024
+
+/**
+ * What the gateway accepts, and what it sends, is its own to say on this hop, in the spelling that every server takes: both types for a POST
+ * (streamable-http, sending messages), and the media type without parameters, since the body has been read as JSON in UTF-8.
+ */
+const spoken: Readonly<Partial<Record<string, readonly string[]>>> = {
+  POST: ['Accept', 'application/json, text/event-stream', 'Content-Type', 'application/json'],
+  GET: ['Accept', 'text/event-stream'],
+}
+
+export const fieldsOf = ({ call, session, principal }: AdmittedCall): readonly string[] => {
+  const { inbound, modern, head, address } = call
+  const fields = inbound.forward
+  if (address.service.upstream.kind === 'http') fields.push(...(spoken[head.method] ?? []))
+  else {
+    // The gateway itself, or a command behind it: it judges what its client says.
+    if (inbound.accept !== undefined) fields.push('Accept', inbound.accept)
+    if (inbound.type !== undefined) fields.push('Content-Type', inbound.type)
+  }
+  if (session !== undefined) fields.push('Mcp-Session-Id', session)
+  if (!modern && inbound.resume !== undefined) {
+    if (inbound.resume.length > mostResume) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'The Last-Event-ID is too long.' })
+    // The session says whose events they are. Without one nothing does, and anybody could ask for anybody's (2025-11-25 transports, resumability).
+    if (session !== undefined || principal === undefined) fields.push('Last-Event-ID', inbound.resume)
+  }
+  fields.push('X-Request-Id', head.requestId)
+  return fields
+}
+
+type Sessions = Parameters<typeof noteResponse>[0]
 
 export interface AdmissionDeps {
   readonly runtime: { now(): number; readonly log: Parameters<typeof refusedOn>[0] }
@@ -20,40 +201,40 @@ export interface AdmissionDeps {
   readonly record: Parameters<typeof createFinish>[0]['record']
   readonly sessions: Sessions
   /** Where a call goes that the straight way does not carry. */
-  readonly detour: (passed: Passed) => Upstream | undefined
-  readonly watch: Watch
+  readonly detour: (passed: AdmittedCall) => Upstream | undefined
+  readonly watch: Revalidation
   readonly keepAliveMs: number
   /** Flat list of fields of every answer. */
   readonly always: readonly string[]
-  readonly showing: Showing
+  readonly showing: ShowCredential
 }
 
 /** Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the token was good. */
-const listens = ({ call, envelope }: Passed): boolean => call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
+const listens = ({ call, envelope }: AdmittedCall): boolean => call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
 
 /** What the gateway says on every answer. */
-const added = ({ head, inbound, address }: Passed['call'], cors: Cors, always: readonly string[]): readonly string[] => {
+const added = ({ head, inbound, address }: AdmittedCall['call'], cors: Cors, always: readonly string[]): readonly string[] => {
   const { origin } = inbound
   const fields = origin === undefined ? [] : cors.answer(origin, !address.service.authRequired)
   return ['X-Request-Id', head.requestId, ...always, ...fields]
 }
 
-export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs, always }: AdmissionDeps): ((tried: Try) => Admission) => {
+export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs, always }: AdmissionDeps): ((tried: CredentialAttempt) => Admission) => {
   const now = (): number => runtime.now()
   const [relay, forward] = [createRelay(), createForward()]
   const finish = createFinish({ now, record })
-  const headOf = (passed: Passed, status: number, rawHeaders: readonly string[]): Relayed => {
+  const headOf = (passed: AdmittedCall, status: number, rawHeaders: readonly string[]): Relayed => {
     const { call, session } = passed
     const [{ service }, asks, extra] = [call.address, isAsking(passed), added(call, cors, always)]
     // A command is answered for by the gateway itself, in this very way.
     const far = service.upstream.kind === 'http'
     if (far && !asks && call.head.method === 'POST' && status >= 200 && status < 300) return accepted(extra)
     const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, asks: asks && far, extra })
-    return status === 400 && session !== undefined ? unlessLost(head, () => void sessions.forget(session, service).catch(() => undefined)) : head
+    return status === 400 && session !== undefined ? orSessionLost(head, () => void sessions.forget(session, service).catch(() => undefined)) : head
   }
   const nextTry = createNextTry({ showing, finish, admit: (tried, fields) => admit(tried, fields) })
 
-  const admit = (tried: Try, fields: readonly string[]): Admission => {
+  const admit = (tried: CredentialAttempt, fields: readonly string[]): Admission => {
     const { passed, credential } = tried
     const { call, principal, body, json, envelope, identity } = passed
     let next: Promise<Admission | Answer> | undefined
@@ -82,7 +263,7 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
       answer(status, rawHeaders) {
         if (follows(status, rawHeaders)) throw superseded(call.address.service.id, status)
         const head = headOf(passed, status, rawHeaders)
-        const learning = learn(sessions, passed, head)
+        const learning = noteResponse(sessions, passed, head)
         return learning === undefined ? head : learning.then(() => head)
       },
       refused: refusedOn(runtime.log, call, principal),

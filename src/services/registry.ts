@@ -13,7 +13,7 @@ export interface Registered {
   readonly anywhere?: true
 }
 
-export interface Registry {
+export interface ServiceRecords {
   /** In order of id. */
   all(): Promise<readonly (Registered & { readonly id: string })[]>
   /** False when the id is taken. */
@@ -29,7 +29,7 @@ const prefix = 'service:'
 /** The record that every addition and removal writes anew. */
 export const servicesRecord = 'services-version'
 
-export const createRegistry = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Registry => {
+export const createServiceRecords = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): ServiceRecords => {
   const records = createRecords<Registered>(runtime, prefix)
   const changed = async (): Promise<void> => void (await runtime.store.put(servicesRecord, '{}'))
   return {

@@ -1,5 +1,5 @@
 // A Store in this process: lost at exit, seen by nobody else.
-import type { Entry, Mark, SweptStore } from '../ports/store.ts'
+import type { Cache, Entry, Mark, SweptStore } from '../ports/store.ts'
 
 interface Kept {
   readonly entry: Entry
@@ -41,6 +41,27 @@ export const createMemoryStore = ({ now }: { readonly now: () => number }): Swep
         if (!live(key) && records.delete(key)) gone += 1
       }
       return Promise.resolve(gone)
+    },
+  }
+}
+
+// A Cache in this process: bounded, oldest entry out first.
+
+export const createMemoryCache = ({ now, most }: { readonly now: () => number; readonly most: number }): Cache => {
+  const entries = new Map<string, { readonly value: string; readonly until: number }>()
+  return {
+    get(key) {
+      const entry = entries.get(key)
+      return Promise.resolve(entry && entry.until > now() ? entry.value : undefined)
+    },
+    put(key, value, { ttlMs }) {
+      entries.delete(key)
+      entries.set(key, { value, until: now() + ttlMs })
+      for (const oldest of entries.keys()) {
+        if (entries.size <= most) break
+        entries.delete(oldest)
+      }
+      return Promise.resolve()
     },
   }
 }

@@ -1,11 +1,11 @@
-// Counts that all isolates share (policy/rate.ts): each kind in one Durable Object, so that another isolate, or another data centre, is not another try.
-import type { CountAction, Ledger } from '../ports/counts.ts'
-import { createSharedCounts } from '../shared-counts.ts'
+// Counts that all isolates share (policy/rate-limit.ts): each kind in one Durable Object, so that another isolate, or another data centre, is not another try.
+import type { CountAction, CountStore } from '../ports/store.ts'
+import { createSharedCounts } from '../session-gateway.ts'
 
 /** More than the counts keep in memory of one kind is never read. */
 const mostRows = 50_000
 
-const ledgerOf = (sql: SqlStorage, now: () => number): Ledger => {
+const ledgerOf = (sql: SqlStorage, now: () => number): CountStore => {
   sql.exec('CREATE TABLE IF NOT EXISTS counts (of TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (of, key)) WITHOUT ROWID')
   return {
     load: (of) =>

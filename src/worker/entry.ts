@@ -1,12 +1,12 @@
 // What wrangler.jsonc names: the Worker and its Durable Objects.
-import { createDoor } from './door.ts'
-import { createLineObject } from './line-object.ts'
+import { createWorkerHandler } from './handler.ts'
+import { createSessionObject } from './session-object.ts'
 
-export { RecordObject } from './object.ts'
+export { RecordObject } from './storage-object.ts'
 
-const door = createDoor({ now: () => Date.now() })
+const door = createWorkerHandler({ now: () => Date.now() })
 
-export const LineObject = createLineObject(door)
+export const LineObject = createSessionObject(door)
 
 // oxlint-disable-next-line import/no-default-export -- the Workers runtime looks for the handlers in the default export
 export default door

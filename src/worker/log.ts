@@ -1,5 +1,5 @@
 // The log of a Worker: one line an event on the console, which Workers Logs, Logpush and `wrangler tail` take as it is.
-import { logLine, logOrder } from '../kit/log-line.ts'
+import { logLine, logOrder } from '../kit/log.ts'
 import type { Log, LogLevel } from '../ports/runtime.ts'
 
 /** Writes events of at least that level, and the audit trail whatever the level. `now`: epoch ms. */

@@ -1,7 +1,7 @@
 // Guarded outbound fetch on Workers. The platform reaches the public internet only; literal private addresses and names of machines are refused here as well.
-import { Refusal } from '../kit/refusal.ts'
 import { refusedHost } from '../kit/addresses.ts'
-import { atOrigin } from '../kit/origins.ts'
+import { atOrigin } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
 import type { Outbound } from '../ports/runtime.ts'
 
 const publicOnly = 'A Worker reaches only public https addresses. For a server on a private network, run the gateway on Node.'

@@ -1,6 +1,6 @@
 // The Rate Limiting binding of the platform, which is optional (developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit).
 import { networkOf } from '../kit/addresses.ts'
-import type { SharedCounts } from '../ports/counts.ts'
+import type { SharedCounts } from '../ports/store.ts'
 
 interface Limiter {
   limit(options: { readonly key: string }): Promise<{ readonly success: boolean }>

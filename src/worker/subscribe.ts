@@ -1,8 +1,7 @@
 // Changes of a record, told by the Durable Object that keeps it: one hibernating WebSocket instead of a read every few seconds.
 import { Refusal } from '../kit/refusal.ts'
 import type { Subscribe } from '../ports/store.ts'
-import { alive, followUrl, living } from './follow.ts'
-import type { RecordObject } from './object.ts'
+import { type RecordObject, alive, followUrl, living } from './storage-object.ts'
 
 /** How often the object must show that it still holds the connection. Its runtime answers without waking it. */
 const beatMs = 15_000

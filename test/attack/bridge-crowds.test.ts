@@ -1,7 +1,7 @@
 // Many people, starts and ends at once in front of servers on standard input and output; and what never comes of it.
 import { execFileSync } from 'node:child_process'
 import { describe, expect, it } from 'vitest'
-import { createNodeSpawn } from '../../src/node/spawn.ts'
+import { createNodeSpawn } from '../../src/node/process/spawn.ts'
 import { isAlive, saidBy } from '../stdio/world.ts'
 import { useWorlds } from '../stdio/worlds.ts'
 

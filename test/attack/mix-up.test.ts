@@ -2,7 +2,7 @@
 // to another one,
 // which answers, without `iss`, with a code that the first would like to have.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { callbackPathOf } from '../../src/kit/callback-path.ts'
+import { callbackPathOf } from '../../src/kit/urls.ts'
 import { connectAt, through } from '../houses/connecting.ts'
 import { type FarServer, openFarServer } from '../houses/far-server.ts'
 import { type House, houses } from '../houses/houses.ts'

@@ -1,6 +1,6 @@
 // A server that an administrator added, whose name begins to mean a machine inside. On the Node door; Cloudflare's network reaches the public internet alone.
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createOutbound, globalAddresses, type Lookup } from '../../src/node/outbound.ts'
+import { type Lookup, createOutbound, globalAddresses } from '../../src/node/outbound.ts'
 import { signInAs } from '../houses/administrator.ts'
 import { type House, openOnSocket } from '../houses/houses.ts'
 import { underAnyName } from '../houses/named.ts'

@@ -4,7 +4,7 @@ import { Agent, createServer, get, type IncomingMessage, type Server } from 'nod
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
-import { harden, serverOptions } from '../../src/node/hygiene.ts'
+import { installGuards, serverOptions } from '../../src/node/server/request-guard.ts'
 import { until } from '../houses/proxied.ts'
 
 const servers: Server[] = []
@@ -24,7 +24,7 @@ const opened = async (times: object, maxConnections?: number, networkOf?: (addre
     requests++
     request.on('end', () => response.end('served')).resume()
   })
-  harden(server, { ...(maxConnections !== undefined && { maxConnections }), ...(networkOf && { networkOf }) })
+  installGuards(server, { ...(maxConnections !== undefined && { maxConnections }), ...(networkOf && { networkOf }) })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   servers.push(server)

@@ -1,7 +1,7 @@
 // A store that takes two seconds for everything: who asks hears within a second that it is so, nobody is sent away for it, and nothing is lost by it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Store } from '../../src/ports/store.ts'
-import { createBoundedStore } from '../../src/stores/bounded.ts'
+import { createBoundedStore } from '../../src/stores/timeout.ts'
 import { createBrowser } from '../houses/browser.ts'
 import { type House, houses, type LivingHouse } from '../houses/houses.ts'
 import { allow, authorizeUrl, logIn, redeem, refresh } from '../houses/login.ts'

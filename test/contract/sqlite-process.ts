@@ -1,6 +1,6 @@
 // The other process of the SQLite contract: opens the file it is given and races when told to.
+import { openSqliteStore } from '../../src/node/storage/sqlite.ts'
 import type { Mark } from '../../src/ports/store.ts'
-import { openSqliteStore } from '../../src/node/sqlite.ts'
 
 interface Race {
   readonly kind: 'take' | 'absent' | 'mark' | 'write'

@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { openSqlite, openSqliteStore } from '../../src/node/sqlite.ts'
-import { createSqlStore, type SqlDriver } from '../../src/stores/sql.ts'
+import { openSqlite, openSqliteStore } from '../../src/node/storage/sqlite.ts'
+import { type SqlDriver, createSqlStore } from '../../src/stores/sql.ts'
 import { storeContract } from './store.ts'
 
 const folder = (): string => mkdtempSync(join(tmpdir(), 'postern-sqlite-'))

@@ -1,8 +1,8 @@
 // docs/reference/headers.md names what the code drops and writes, no more and no less.
 import { describe, expect, it } from 'vitest'
 import { hopByHop } from '../../src/kit/http.ts'
-import { presets } from '../../src/proxy/identity.ts'
-import { droppedNames, droppedPrefixes, droppedWords } from '../../src/proxy/claiming-headers.ts'
+import { presets } from '../../src/proxy/identity-headers.ts'
+import { droppedNames, droppedPrefixes, droppedWords } from '../../src/proxy/request-headers.ts'
 import { readRoot } from '../house/sources.ts'
 
 const page = readRoot('docs/reference/headers.md')

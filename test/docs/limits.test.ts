@@ -1,7 +1,7 @@
 // Keeps the page of limits and the table of paces together.
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
-import { paces } from '../../src/policy/rate.ts'
+import { paces } from '../../src/policy/rate-limit.ts'
 
 it('docs/reference/limits.md names every pace as it is', () => {
   const page = readFileSync(new URL('../../docs/reference/limits.md', import.meta.url), 'utf8')

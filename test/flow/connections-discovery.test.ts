@@ -1,6 +1,6 @@
 // From an upstream's refusal to its sign-in: where everything about it is found, who we are there, and whose answer is believed.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { callbackId, callbackPathOf } from '../../src/kit/callback-path.ts'
+import { callbackId, callbackPathOf } from '../../src/kit/urls.ts'
 import { connectAt, logInThrough, through } from '../houses/connecting.ts'
 import { createBrowser } from '../houses/browser.ts'
 import { type FarServer, openFarServer } from '../houses/far-server.ts'

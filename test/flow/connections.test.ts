@@ -1,6 +1,6 @@
 // Upstreams with a login of their own: each person connects an account once, and calls are made with it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { callbackPathOf } from '../../src/kit/callback-path.ts'
+import { callbackPathOf } from '../../src/kit/urls.ts'
 import { connectAt, linkIn, logInThrough, through } from '../houses/connecting.ts'
 import { type FarServer, openFarServer } from '../houses/far-server.ts'
 import { type House, houses, openOnSocket } from '../houses/houses.ts'

@@ -4,8 +4,8 @@ import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { readForwardProxies } from '../../src/node/forward-proxy.ts'
-import { createLines } from '../../src/node/lines.ts'
 import { createOutbound } from '../../src/node/outbound.ts'
+import { createTransports } from '../../src/node/websocket.ts'
 import { type ForwardProxyServer, openForwardProxy } from '../houses/forward-proxy.ts'
 import { type House, openOnSocket } from '../houses/houses.ts'
 import { ana, callerOf, tokenOf } from '../houses/people.ts'
@@ -102,9 +102,9 @@ describe('a gateway behind a forward proxy', () => {
     for (const address of ['10.0.0.1', '127.0.0.1', '169.254.169.254', '::1']) {
       const { lookup } = answering(address)
       await expect(createOutbound({ allowOrigins: [], lookup, proxies })('https://rebind.example/')).rejects.toMatchObject({ code: 'outbound.refused' })
-      await expect(createLines(lookup, proxies).publicOnly.fetch('https://rebind.example/mcp')).rejects.toMatchObject({ code: 'outbound.refused' })
+      await expect(createTransports(lookup, proxies).publicOnly.fetch('https://rebind.example/mcp')).rejects.toMatchObject({ code: 'outbound.refused' })
       const silent = { text: () => undefined, binary: () => undefined, alive: () => undefined, closed: () => undefined }
-      await expect(createLines(lookup, proxies).publicOnly.socket('wss://rebind.example/mcp', { headers: [], timeoutMs: 1000, maxBytes: 1000 }, silent)).rejects.toMatchObject({ code: 'outbound.refused' })
+      await expect(createTransports(lookup, proxies).publicOnly.socket('wss://rebind.example/mcp', { headers: [], timeoutMs: 1000, maxBytes: 1000 }, silent)).rejects.toMatchObject({ code: 'outbound.refused' })
     }
     const unknown = () => Promise.reject(Object.assign(new Error('getaddrinfo ENOTFOUND no.example'), { code: 'ENOTFOUND' }))
     await expect(createOutbound({ allowOrigins: [], lookup: unknown, proxies })('https://no.example/')).rejects.toMatchObject({ code: 'outbound.failed' })

@@ -11,7 +11,7 @@ import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { serve } from '../../src/node/serve.ts'
 import type { Log, Outbound, Runtime } from '../../src/ports/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
-import { createRegistry } from '../../src/services/registry.ts'
+import { createServiceRecords } from '../../src/services/registry.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
@@ -66,7 +66,7 @@ export const configOf = ({ config = {}, upstream }: HouseOptions): ConfigInput =
 const supplier =
   (runtime: Runtime): LivingHouse['supply'] =>
   async (id, service) => {
-    const registry = createRegistry(runtime)
+    const registry = createServiceRecords(runtime)
     await (service ? registry.add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true }) : registry.remove(id))
   }
 

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
-import { createNodeRuntime } from '../../src/node/runtime.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
+import { createNodeRuntime } from '../../src/node/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
-import { createRegistry } from '../../src/services/registry.ts'
+import { createServiceRecords } from '../../src/services/registry.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
@@ -63,7 +63,7 @@ export const createTwins = (upstream: string): Twins => {
         log,
         breakStorage: (count) => void (failing = count),
         async supply(id, service) {
-          await createRegistry(runtime).add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true })
+          await createServiceRecords(runtime).add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true })
         },
         fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), { requestId: `request-${count++}`, ip: addressIn(init) }, fetch),
         async close() {

@@ -3,7 +3,7 @@ import { serve, type ServerType } from '@hono/node-server'
 import type { AddressInfo } from 'node:net'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import { createAssets } from '../../src/pages/assets.ts'
-import { createPages } from '../../src/pages/pages.ts'
+import { createPages } from '../../src/pages/views.ts'
 import { launchChromium } from '../houses/chromium.ts'
 import { pageStates } from './states.ts'
 

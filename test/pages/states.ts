@@ -1,7 +1,7 @@
 // Every page in every state worth looking at, as data: the browser tests walk it, the preview serves it.
+import { type RefusalCode, refusals } from '../../src/kit/refusal.ts'
+import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 import type { ClientView, ConnectUpstreamView, ConsentView, HomeView, LoginView, Pages } from '../../src/ports/pages.ts'
-import { problemFor, problems } from '../../src/pages/problems.ts'
-import { refusals, type RefusalCode } from '../../src/kit/refusal.ts'
 
 export const requestId = '01JZ8Q4T6V9KX2M7'
 

@@ -9,7 +9,7 @@ import {
   originValidationResponse,
 } from '@modelcontextprotocol/server'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { createLegacySessions } from '../../src/demo/legacy-sessions.ts'
+import { createLegacySessions } from '../../src/demo/demo.ts'
 import { createReference } from './reference.ts'
 import { watchedUri } from './resources.ts'
 import type { Change } from './words.ts'

@@ -5,13 +5,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
-import { digest } from '../../src/node/keys.ts'
-import { type Bridge, type BridgeOptions, createBridge } from '../../src/bridge/bridge.ts'
 import { Refusal, rpcErrorText } from '../../src/kit/refusal.ts'
-import { createNodeSpawn, type NodeSpawn } from '../../src/node/spawn.ts'
+import { digest } from '../../src/node/crypto.ts'
+import { type NodeSpawn, createNodeSpawn } from '../../src/node/process/spawn.ts'
 import type { Principal } from '../../src/ports/people.ts'
-import type { ProcessPlan, SpawnServer } from '../../src/ports/spawn.ts'
-import { bridgeResponse } from '../../src/proxy/bridged.ts'
+import type { ProcessPlan, SpawnServer } from '../../src/ports/runtime.ts'
+import { stdioResponse } from '../../src/proxy/fetch.ts'
+import { type Bridge, type BridgeOptions, createBridge } from '../../src/stdio/bridge.ts'
 
 export const serverScript = fileURLToPath(new URL('server-process.ts', import.meta.url))
 
@@ -126,7 +126,7 @@ const createClient = (bridge: Bridge, principal: Principal | undefined): StdioCl
     fetch(method, body, headers = {}, signal = new AbortController().signal) {
       const fields = { accept: method === 'POST' ? 'application/json, text/event-stream' : 'text/event-stream', ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers }
       const bytes = body === undefined ? undefined : new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body))
-      return bridge.carry({ method, headers: Object.entries(fields).flat(), body: bytes, principal, refused: (refusal, id) => rpcErrorText(refusal, id, 'request'), signal }).then(bridgeResponse).catch(refused)
+      return bridge.carry({ method, headers: Object.entries(fields).flat(), body: bytes, principal, refused: (refusal, id) => rpcErrorText(refusal, id, 'request'), signal }).then(stdioResponse).catch(refused)
     },
     async initialize(version = '2025-11-25', params = {}) {
       session = {}

@@ -2,8 +2,8 @@
 import { describe, expect, it, vi } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Store } from '../../src/ports/store.ts'
-import { createBoundedStore } from '../../src/stores/bounded.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
+import { createBoundedStore } from '../../src/stores/timeout.ts'
 
 const whyOf = (work: Promise<unknown>): Promise<string> => work.then(() => 'answered', (error: unknown) => (error instanceof Refusal ? `${error.code}: ${error.why}` : String(error)))
 

@@ -1,11 +1,11 @@
 // What the operator hears of a process that begins: that it takes long, and with what it wrote last.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { Channel } from '../../src/bridge/channel.ts'
-import { createReports } from '../../src/bridge/reports.ts'
+import type { JsonRpcPeer } from '../../src/stdio/json-rpc-peer.ts'
+import { createReports } from '../../src/stdio/process-reports.ts'
 
 const told: unknown[] = []
 const reports = () => createReports((level, event, facts) => void (level === 'debug' || told.push([level, event, facts])), () => Date.now())
-const channel = (spoke: boolean, complaint = ''): Channel => ({ spoke: () => spoke, end: () => undefined, process: { pid: 7, complaint: () => complaint } }) as Partial<Record<keyof Channel, unknown>> as Channel
+const channel = (spoke: boolean, complaint = ''): JsonRpcPeer => ({ spoke: () => spoke, end: () => undefined, process: { pid: 7, complaint: () => complaint } }) as Partial<Record<keyof JsonRpcPeer, unknown>> as JsonRpcPeer
 
 beforeEach(() => {
   told.length = 0
@@ -35,7 +35,7 @@ describe('a process that has not answered', () => {
 
 describe('lines that are no messages', () => {
   it('are told of ten times a minute while calls wait, and once while none does', () => {
-    const { unreadable } = reports().of('ana', () => ({ process: { pid: 7, conceal: (text: string) => text } }) as Partial<Record<keyof Channel, unknown>> as Channel)
+    const { unreadable } = reports().of('ana', () => ({ process: { pid: 7, conceal: (text: string) => text } }) as Partial<Record<keyof JsonRpcPeer, unknown>> as JsonRpcPeer)
     for (let line = 0; line < 100; line++) unreadable('idle', false)
     for (let line = 0; line < 100; line++) unreadable('wait\u001b[0m\u0007ed', true)
     expect(told).toHaveLength(10)

@@ -1,7 +1,7 @@
 // Bytes, text and digests.
 import { expect, test } from 'vitest'
 import { decodeBase64, decodeBase64url, encodeBase64, encodeBase64url, encodeHex, sameBytes, sameText, utf8, utf8Text } from '../../src/kit/bytes.ts'
-import { digest } from '../../src/node/keys.ts'
+import { digest } from '../../src/node/crypto.ts'
 
 const all = Uint8Array.from({ length: 256 }, (_, i) => i)
 

@@ -1,11 +1,11 @@
 // What the start says of servers that are commands and run with all the rights of the gateway's user.
 import { describe, expect, it } from 'vitest'
-import { sayIsolation } from '../../src/cli/isolation.ts'
+import { isolationText } from '../../src/cli/banner.ts'
 import { configOf } from './config-world.ts'
 
 const said = async (services: string, isolation: { readonly program: string } | { readonly missing: string }) => {
   const heard: unknown[] = []
-  sayIsolation(await configOf(services === '' ? '' : `mcp_services:\n${services}`), { isolation: () => isolation, log: (level, event, fields) => void heard.push([level, event, fields?.['message']]) })
+  isolationText(await configOf(services === '' ? '' : `mcp_services:\n${services}`), { isolation: () => isolation, log: (level, event, fields) => void heard.push([level, event, fields?.['message']]) })
   return heard
 }
 const missing = { missing: 'bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap)' }

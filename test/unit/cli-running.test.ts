@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
-import { issuerOf, noteRunning, ownServices, runningAt } from '../../src/cli/running.ts'
+import { issuerOf, noteRunning, ownServices, runningAt } from '../../src/cli/state.ts'
 import { configSchema } from '../../src/config/schema.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-running-'))

@@ -1,7 +1,7 @@
 // How the program was started, and commands that can be pasted where they are printed.
 import { resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { commandFor, programName } from '../../src/cli/started-as.ts'
+import { commandFor, programName } from '../../src/cli/output.ts'
 
 describe('the words before a verb', () => {
   it.each([

@@ -1,7 +1,7 @@
 // `postern wrap`: what a command is called, and which service it becomes.
 import { homedir } from 'node:os'
 import { describe, expect, it } from 'vitest'
-import { withStderr } from '../../src/cli/server-stderr.ts'
+import { withStderr } from '../../src/cli/terminal.ts'
 import { idFor, wrapped } from '../../src/cli/wrap.ts'
 
 describe('the id of a wrapped command', () => {

@@ -1,9 +1,9 @@
 // Files of MCP clients as they lie on people's disks: every shape is taken, or one sentence says what cannot be.
 import { describe, expect, it } from 'vitest'
-import { faultText } from '../../src/config/fault.ts'
 import type { Environment } from '../../src/config/environment-names.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/schema.ts'
+import { faultText } from '../../src/config/tree.ts'
 
 const read = (file: unknown, env: Environment = {}, path = 'mcp.json') => loadConfig({ file: { path, text: typeof file === 'string' ? file : JSON.stringify(file, undefined, 2) }, env })
 const faults = async (...args: Parameters<typeof read>): Promise<readonly string[]> => {

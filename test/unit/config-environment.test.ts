@@ -1,7 +1,7 @@
 // Environment variables over the file: every name, every form, and secrets from files.
 import { describe, expect, it } from 'vitest'
 import { environmentNames, secretFileVariables } from '../../src/config/environment-names.ts'
-import { secretFilesFor } from '../../src/config/layers.ts'
+import { secretFilesFor } from '../../src/config/load.ts'
 import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
 
 const secret = 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A'

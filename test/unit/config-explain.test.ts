@@ -1,8 +1,7 @@
 // Each key, its value, and where that came from; and the schema for editors.
 import { describe, expect, it } from 'vitest'
-import { explain, explainAll } from '../../src/config/explain.ts'
+import { configJsonSchema, explain, explainAll } from '../../src/config/docs.ts'
 import { configFlags } from '../../src/config/flags.ts'
-import { configJsonSchema } from '../../src/config/json-schema.ts'
 import { logLevels } from '../../src/config/schema.ts'
 import { rootShape, shapeAt } from '../../src/config/shape.ts'
 import { load } from './config-world.ts'

@@ -1,6 +1,6 @@
 // Everything that can be wrong with a configuration, each at its line and column.
 import { describe, expect, it } from 'vitest'
-import { callbackPathOf } from '../../src/kit/callback-path.ts'
+import { callbackPathOf } from '../../src/kit/urls.ts'
 import { faultsOf, warningsOf } from './config-world.ts'
 
 const secret = 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A'

@@ -1,6 +1,6 @@
 // What a configuration becomes: printed configurations, types, precedence, origins.
 import { describe, expect, it } from 'vitest'
-import { originText } from '../../src/config/fault.ts'
+import { originText } from '../../src/config/tree.ts'
 import * as printed from '../data/printed-configurations.ts'
 import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
 

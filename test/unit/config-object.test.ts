@@ -1,7 +1,7 @@
 // A configuration that is an object already, as a Worker has it: what it means is what the same JSON text means.
 import { describe, expect, it } from 'vitest'
-import { type Fault, faultText } from '../../src/config/fault.ts'
 import { loadConfig } from '../../src/config/load.ts'
+import { type Fault, faultText } from '../../src/config/tree.ts'
 
 const env = { TOKEN: 'k'.repeat(20), WAIT: '5000' }
 const told = async (file: { readonly path: string; readonly text: string } | { readonly path: string; readonly value: object }, workers = false) => {

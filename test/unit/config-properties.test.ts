@@ -1,11 +1,11 @@
 // What holds for any input at all: the loader never crashes and never gives a secret away.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { explainAll } from '../../src/config/explain.ts'
-import { faultText } from '../../src/config/fault.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { explainAll } from '../../src/config/docs.ts'
 import { environmentNames } from '../../src/config/environment-names.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { rootShape } from '../../src/config/shape.ts'
+import { faultText } from '../../src/config/tree.ts'
 import * as printed from '../data/printed-configurations.ts'
 
 const runs = { numRuns: 400 }

@@ -1,9 +1,9 @@
 // Loading a configuration from text, as the tests of configuration do it: what comes out, as lines people would read.
 import type { Environment, SecretFile } from '../../src/config/environment-names.ts'
-import { faultText } from '../../src/config/fault.ts'
 import type { Flags } from '../../src/config/flags.ts'
 import { type Loaded, loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/schema.ts'
+import { faultText } from '../../src/config/tree.ts'
 import { knownRevisions } from '../../src/known-revisions.ts'
 
 export interface Around {

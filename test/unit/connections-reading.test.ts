@@ -1,14 +1,13 @@
 // What upstreams and their authorization servers say, read: challenges, metadata, token answers, and whose host is whose.
 import { describe, expect, it } from 'vitest'
-import { metadataPlaces } from '../../src/connections/authorization-server.ts'
-import { readChallenge, scopeWords } from '../../src/connections/challenge.ts'
-import { scopesFor } from '../../src/connections/depart.ts'
-import { accountName, onwardPath } from '../../src/connections/form.ts'
-import { coversEndpoint } from '../../src/connections/resource-metadata.ts'
-import { lifetimeOf, normalized } from '../../src/kit/token-answer.ts'
-import { marginOf } from '../../src/connections/wallet.ts'
-import { atOrigin, isOriginPattern } from '../../src/kit/origins.ts'
-import { sameSite } from '../../src/kit/same-site.ts'
+import { marginOf } from '../../src/connections/access-tokens.ts'
+import { accountName, onwardPath } from '../../src/connections/account-page.ts'
+import { scopesFor } from '../../src/connections/authorize.ts'
+import { coversEndpoint, metadataPlaces } from '../../src/connections/metadata.ts'
+import { readChallenge, scopeWords } from '../../src/connections/upstream.ts'
+import { atOrigin, isOriginPattern } from '../../src/kit/http.ts'
+import { lifetimeOf, normalized } from '../../src/kit/token-response.ts'
+import { sameSite } from '../../src/kit/urls.ts'
 
 describe('a challenge', () => {
   it('is read wherever it stands among others, quoted or not', () => {

@@ -1,13 +1,13 @@
 // Renewing kept tokens: one request among processes, the successor kept before it is used, and what becomes of an account when a process dies in between.
 import { describe, expect, it } from 'vitest'
-import { type Account, createAccountStore, accountIn, withAccount } from '../../src/connections/accounts.ts'
-import { endpointError } from '../../src/connections/endpoint-error.ts'
-import { type AskAnew, createRenewals, type Discard } from '../../src/connections/renewals.ts'
-import { createWallet, type Held } from '../../src/connections/wallet.ts'
+import { type HeldTokens, createAccessTokens } from '../../src/connections/access-tokens.ts'
+import { type Account, accountIn, createAccountStore, withAccount } from '../../src/connections/accounts.ts'
+import { type RequestTokens, type Discard, createRefreshes } from '../../src/connections/refresh.ts'
+import { endpointError } from '../../src/connections/upstream.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
+import { digest } from '../../src/node/crypto.ts'
 import type { Store } from '../../src/ports/store.ts'
-import { digest } from '../../src/node/keys.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { ana, random } from './oauth-world.ts'
 
@@ -18,7 +18,7 @@ const refused = async (error: string, status = 400): Promise<never> => {
 }
 
 /** One store, any number of processes at it, and an authorization server that is a function. */
-const createScene = async (ask: AskAnew, options: { readonly store?: (store: Store) => Store; readonly refresh?: string | undefined; readonly discard?: Discard } = {}) => {
+const createScene = async (ask: RequestTokens, options: { readonly store?: (store: Store) => Store; readonly refresh?: string | undefined; readonly discard?: Discard } = {}) => {
   const clock = { now: 1_000_000_000_000 }
   const keys = await createKeyRing([random(32)], random)
   const memory = createMemoryStore({ now: () => clock.now })
@@ -26,8 +26,8 @@ const createScene = async (ask: AskAnew, options: { readonly store?: (store: Sto
   const processAt = (store: Store) => {
     const runtime = { now: () => clock.now, digest, defer: (work: Promise<unknown>) => void work.catch(() => undefined), log: (_level: string, event: string) => void logged.push(event), store, keys }
     const accounts = createAccountStore({ runtime })
-    const renewals = createRenewals({ runtime, accounts, ask, discard: options.discard ?? (() => Promise.resolve()) })
-    return { accounts, renewals, wallet: createWallet({ runtime, accounts, renewals }) }
+    const renewals = createRefreshes({ runtime, accounts, ask, discard: options.discard ?? (() => Promise.resolve()) })
+    return { accounts, renewals, wallet: createAccessTokens({ runtime, accounts, renewals }) }
   }
   const first = processAt(options.store?.(memory) ?? memory)
   const second = processAt(memory)
@@ -48,7 +48,7 @@ const turns = async (n: number): Promise<void> => {
   for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-const tokenOf = (drawn: unknown): string => (drawn as Held).access
+const tokenOf = (drawn: unknown): string => (drawn as HeldTokens).access
 
 describe('a token', () => {
   it('is drawn as it is, until its end is near', async () => {
@@ -96,7 +96,7 @@ describe('a token', () => {
     let asked = 0
     const { clock, first } = await createScene(async () => ({ access: `access-${++asked}` }))
     clock.now += hour
-    const held = (await first.wallet.draw(ana, 'far')) as Held
+    const held = (await first.wallet.draw(ana, 'far')) as HeldTokens
     clock.now += 1000 * hour
     expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
     expect(tokenOf(await first.wallet.redraw(held))).toBe('access-2')

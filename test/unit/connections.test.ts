@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createServer as createHttps } from 'node:https'
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { abandon, closePool, createPool, type Pool, send, take } from '../../src/node/connections.ts'
+import { type Pool, abandon, closePool, createPool, send, take } from '../../src/node/http-client/pool.ts'
 
 const servers: Server[] = []
 const pools: Pool[] = []

@@ -4,7 +4,7 @@ import { Agent, createServer, type IncomingMessage, request, type Server, type S
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createDrain, type Drain } from '../../src/node/drain.ts'
+import { type Drain, createDrain } from '../../src/node/server/connections.ts'
 
 let server: Server
 let drain: Drain

@@ -1,7 +1,7 @@
 // A domain and its label, in both directions.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { domainOfLabel, isDomain, labelOfDomain, mostDomainBytes } from '../../src/kit/encoded-host.ts'
+import { domainOfLabel, isDomain, labelOfDomain, mostDomainBytes } from '../../src/kit/encoded-hosts.ts'
 
 const ofBytes = (bytes: number): string => `${'a'.repeat(bytes - 4)}.com`
 

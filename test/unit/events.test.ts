@@ -1,7 +1,7 @@
 // Server-sent events as a relay sees them.
 import { describe, expect, it } from 'vitest'
 import { utf8 } from '../../src/kit/bytes.ts'
-import { endsLine, isEventStream, keepAliveComment } from '../../src/kit/events.ts'
+import { endsLine, isEventStream, keepAliveComment } from '../../src/kit/sse.ts'
 
 describe('an event stream', () => {
   it('is known by its media type', () => {

@@ -1,8 +1,8 @@
 // What makes a service another one under the same id.
 import { describe, expect, it } from 'vitest'
 import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
-import { generationOf } from '../../src/generation.ts'
-import { digest } from '../../src/node/keys.ts'
+import { digest } from '../../src/node/crypto.ts'
+import { generationOf } from '../../src/services/from-config.ts'
 
 type Written = NonNullable<ConfigInput['mcp_services']>[string]
 const of = (service: Written, addedAt?: number): string => {

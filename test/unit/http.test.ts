@@ -1,7 +1,7 @@
 // The small rules of HTTP fields and bodies.
 import { describe, expect, it } from 'vitest'
-import { fieldOf, isHost, readBounded, trimWhitespace } from '../../src/kit/http.ts'
 import { utf8, utf8Text } from '../../src/kit/bytes.ts'
+import { fieldOf, isHost, readBounded, trimWhitespace } from '../../src/kit/http.ts'
 
 const streamOf = (...parts: string[]) => new Response(new ReadableStream({
   start(controller) {

@@ -1,6 +1,6 @@
 // Who an OpenID provider vouches for, and whom the operator's lists admit.
 import { describe, expect, test } from 'vitest'
-import { barOf, claimAt, personFrom, unverifiedWords } from '../../src/identity/providers/openid-person.ts'
+import { denialOf, claimAt, personFrom, unverifiedWords } from '../../src/identity/providers/openid-claims.ts'
 
 const settings = { issuer: 'https://idp.test', groups_claim: 'groups' }
 const said = (claims: Record<string, unknown>, more: object = {}) => personFrom({ claims: { sub: '7', email: 'ana@corp.test', email_verified: true, ...claims } }, 'sso', { ...settings, ...more })
@@ -46,7 +46,7 @@ describe('a person', () => {
 
 describe('an allowed domain', () => {
   test.each(['ana@corp.test', 'ANA@CORP.TEST', 'ana@Corp.Test', 'ana+mcp@corp.test'])('admits %s', (email) => {
-    expect(barOf(vouched({ email }), rules)).toBeUndefined()
+    expect(denialOf(vouched({ email }), rules)).toBeUndefined()
   })
 
   test.each([
@@ -66,49 +66,49 @@ describe('an allowed domain', () => {
     'corp.test',
     'a@corp.test>',
   ])('keeps out %j [hostile F6]', (email) => {
-    expect(barOf(vouched({ email }), rules)).toBeDefined()
+    expect(denialOf(vouched({ email }), rules)).toBeDefined()
   })
 
   test('is not met by the letter that only lower-cases to one of its own [hostile F6]', () => {
-    expect(barOf(vouched({ email: 'a@kiosk.test' }), { allowed_domains: ['kiosk.test'] })).toBeUndefined()
-    expect(barOf(vouched({ email: 'a@\u212Aiosk.test' }), { allowed_domains: ['kiosk.test'] })).toBeDefined()
+    expect(denialOf(vouched({ email: 'a@kiosk.test' }), { allowed_domains: ['kiosk.test'] })).toBeUndefined()
+    expect(denialOf(vouched({ email: 'a@\u212Aiosk.test' }), { allowed_domains: ['kiosk.test'] })).toBeDefined()
   })
 
   test('keeps out an address that is not verified [hostile F6]', () => {
-    expect(barOf(vouched({ email_verified: false }), rules)).toBeDefined()
+    expect(denialOf(vouched({ email_verified: false }), rules)).toBeDefined()
   })
 })
 
 describe('an allow-list', () => {
   test('of addresses admits exactly these, in any case', () => {
     const listed = { allowed_emails: ['Ana@corp.test'] }
-    expect(barOf(vouched({ email: 'ana@CORP.test' }), listed)).toBeUndefined()
-    expect(barOf(vouched({ email: 'ana+x@corp.test' }), listed)).toBeDefined()
-    expect(barOf(vouched({ email_verified: false }), listed)).toBeDefined()
+    expect(denialOf(vouched({ email: 'ana@CORP.test' }), listed)).toBeUndefined()
+    expect(denialOf(vouched({ email: 'ana+x@corp.test' }), listed)).toBeDefined()
+    expect(denialOf(vouched({ email_verified: false }), listed)).toBeDefined()
   })
 
   test('that says * admits everybody, one that is empty nobody', () => {
-    expect(barOf(vouched({ email_verified: false }), { allowed_emails: ['*'] })).toBeUndefined()
-    expect(barOf(vouched({}), { allowed_emails: [] })).toBeDefined()
-    expect(barOf(vouched({}), { allowed_domains: [] })).toBeDefined()
-    expect(barOf(vouched({ groups: ['a'] }), { allowed_groups: [] })).toBeDefined()
+    expect(denialOf(vouched({ email_verified: false }), { allowed_emails: ['*'] })).toBeUndefined()
+    expect(denialOf(vouched({}), { allowed_emails: [] })).toBeDefined()
+    expect(denialOf(vouched({}), { allowed_domains: [] })).toBeDefined()
+    expect(denialOf(vouched({ groups: ['a'] }), { allowed_groups: [] })).toBeDefined()
   })
 
   test('of groups asks for one of them, spelt the same', () => {
-    expect(barOf(vouched({ groups: ['staff', 'admins'] }), { allowed_groups: ['admins'] })).toBeUndefined()
-    expect(barOf(vouched({ groups: ['Admins'] }), { allowed_groups: ['admins'] })).toBeDefined()
+    expect(denialOf(vouched({ groups: ['staff', 'admins'] }), { allowed_groups: ['admins'] })).toBeUndefined()
+    expect(denialOf(vouched({ groups: ['Admins'] }), { allowed_groups: ['admins'] })).toBeDefined()
   })
 
   test('`*` in a list admits whoever the provider lets in, and leaves the other lists as they are', () => {
-    for (const key of ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const) expect(barOf({ provider: 'p', subject: 's', groups: [] }, { [key]: ['*'] })).toBeUndefined()
-    expect(barOf({ provider: 'p', subject: 's', groups: ['x'] }, { allowed_domains: ['*'], allowed_groups: ['admins'] })).toMatchObject({ why: 'allowed_groups: none of its groups (x) is in it' })
+    for (const key of ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const) expect(denialOf({ provider: 'p', subject: 's', groups: [] }, { [key]: ['*'] })).toBeUndefined()
+    expect(denialOf({ provider: 'p', subject: 's', groups: ['x'] }, { allowed_domains: ['*'], allowed_groups: ['admins'] })).toMatchObject({ why: 'allowed_groups: none of its groups (x) is in it' })
   })
 
   test('narrows another: every list that is written must admit the person', () => {
     const both = { allowed_emails: ['ana@corp.test', 'bo@else.test'], allowed_domains: ['corp.test'] }
-    expect(barOf(vouched({}), both)).toBeUndefined()
-    expect(barOf(vouched({ email: 'bo@else.test' }), both)).toBeDefined()
-    expect(barOf(vouched({ email: 'cy@corp.test' }), both)).toBeDefined()
+    expect(denialOf(vouched({}), both)).toBeUndefined()
+    expect(denialOf(vouched({ email: 'bo@else.test' }), both)).toBeDefined()
+    expect(denialOf(vouched({ email: 'cy@corp.test' }), both)).toBeDefined()
   })
 })
 
@@ -138,10 +138,10 @@ describe('an address that the provider does not call verified', () => {
 
   test('is named to the operator, with the key that lets it through', () => {
     const { person, unverified } = said(silent)
-    expect(barOf(person, rules, unverified && unverifiedWords(unverified, 'sso'))?.why).toBe(
+    expect(denialOf(person, rules, unverified && unverifiedWords(unverified, 'sso'))?.why).toBe(
       'allowed_domains: the provider does not say that ana@corp.test is verified (email_verified is absent); if it gives out only addresses that it has checked, set oauth_providers.sso.email_verified: trust',
     )
-    expect(barOf(vouched({ email: 'ana@evil.test' }), rules)?.why).toBe('allowed_domains: ana@evil.test is not in it')
+    expect(denialOf(vouched({ email: 'ana@evil.test' }), rules)?.why).toBe('allowed_domains: ana@evil.test is not in it')
   })
 
   test('never borrows the word of userinfo for the address of the token, nor the other way round', () => {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { sessionCookieOf } from '../../src/identity/session.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
-import type { DescribeFlow } from '../../src/ports/rooms.ts'
+import type { DescribeFlow } from '../../src/ports/modules.ts'
 import { codeOf, createJar, createWorld, hiddenOf, origin, refusalOf, visit, type WorldOptions } from './identity-world.ts'
 
 const users = [

@@ -1,6 +1,6 @@
 // One event, one line, for every reader of lines.
 import { describe, expect, it } from 'vitest'
-import { jsonLine } from '../../src/kit/json-line.ts'
+import { jsonLine } from '../../src/kit/log.ts'
 
 describe('a line of JSON', () => {
   it('holds no character that ends a line or drives a terminal, and reads back as it was [hostile V3]', () => {

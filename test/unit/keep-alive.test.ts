@@ -1,6 +1,6 @@
 // Comments on a silent stream: after one interval of silence, however the stream began.
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { createKeepAlive } from '../../src/kit/events.ts'
+import { createKeepAlive } from '../../src/kit/sse.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())

@@ -1,9 +1,8 @@
 // Sealing, message authentication and the rotation of root secrets.
 import { describe, expect, test } from 'vitest'
 import { encodeBase64url } from '../../src/kit/bytes.ts'
-import { createWebCiphers } from '../../src/kit/ciphers.ts'
-import { createKeyRing } from '../../src/kit/keyring.ts'
-import { createNodeCiphers } from '../../src/node/ciphers.ts'
+import { createKeyRing, createWebCiphers } from '../../src/kit/keyring.ts'
+import { createNodeCiphers } from '../../src/node/crypto.ts'
 
 const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
 const [old, recent, stranger] = [random(32), random(32), random(48)]

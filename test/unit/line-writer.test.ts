@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
 
-const source = new URL('../../src/node/line-writer.ts', import.meta.url).href
+const source = new URL('../../src/node/log.ts', import.meta.url).href
 // process.stdout makes a pipe one that never waits, as the command line does.
 const head = `
   import { createLineWriter } from ${JSON.stringify(source)}

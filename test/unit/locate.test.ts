@@ -1,9 +1,9 @@
 // From a path or a resource indicator to one address, and never to two.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { isNormalPath } from '../../src/kit/http.ts'
 import type { Service } from '../../src/ports/services.ts'
-import { isNormalPath } from '../../src/kit/paths.ts'
-import { createDirectory } from '../../src/proxy/locate.ts'
+import { createDirectory } from '../../src/services/directory.ts'
 
 const service = (id: string): Service => ({
   id,

@@ -4,8 +4,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { encodeBase64, utf8 } from '../../src/kit/bytes.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
-import { checkAgreement, decodeMirrored } from '../../src/mcp/agreement.ts'
 import { readEnvelope } from '../../src/mcp/envelope.ts'
+import { validateHeaders, decodeHeaderValue } from '../../src/mcp/headers.ts'
 import { isModern, publishedVersions } from '../../src/mcp/revisions.ts'
 
 const handler = createMcpHandler(() => {
@@ -21,7 +21,7 @@ interface Case {
 
 const ours = ({ body, headers }: Case): { readonly code: number; readonly id: unknown; readonly data: unknown } | undefined => {
   try {
-    checkAgreement(readEnvelope(utf8(JSON.stringify(body))), { version: headers['mcp-protocol-version'], method: headers['mcp-method'], name: headers['mcp-name'] }, publishedVersions)
+    validateHeaders(readEnvelope(utf8(JSON.stringify(body))), { version: headers['mcp-protocol-version'], method: headers['mcp-method'], name: headers['mcp-name'] }, publishedVersions)
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
     return { code: error.row.rpc, id: error.detail.rpcId, data: error.detail.rpcData }
@@ -91,9 +91,9 @@ describe('a 2026-07-28 request', () => {
 
   it('is never an array [C4]', () => {
     for (const body of [[call], [{ jsonrpc: '2.0', id: 1, method: 'ping' }]]) {
-      expect(() => checkAgreement(readEnvelope(utf8(JSON.stringify(body))), { version: modern, method: undefined, name: undefined }, publishedVersions)).toThrow(Refusal)
+      expect(() => validateHeaders(readEnvelope(utf8(JSON.stringify(body))), { version: modern, method: undefined, name: undefined }, publishedVersions)).toThrow(Refusal)
     }
-    expect(() => checkAgreement(readEnvelope(utf8(JSON.stringify([call]))), { version: undefined, method: undefined, name: undefined }, publishedVersions)).toThrow(Refusal)
+    expect(() => validateHeaders(readEnvelope(utf8(JSON.stringify([call]))), { version: undefined, method: undefined, name: undefined }, publishedVersions)).toThrow(Refusal)
   })
 })
 
@@ -102,7 +102,7 @@ describe('an earlier request', () => {
     const old = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'whoami' } }
     for (const version of [undefined, '2025-03-26', '2025-06-18', '2025-11-25']) {
       for (const body of [old, [old, old], { jsonrpc: '2.0', id: 1, method: 'initialize', params: {} }, { jsonrpc: '2.0', id: 1, result: {} }]) {
-        expect(() => checkAgreement(readEnvelope(utf8(JSON.stringify(body))), { version, method: 'something/else', name: 'x' }, publishedVersions)).not.toThrow()
+        expect(() => validateHeaders(readEnvelope(utf8(JSON.stringify(body))), { version, method: 'something/else', name: 'x' }, publishedVersions)).not.toThrow()
       }
     }
   })
@@ -141,12 +141,12 @@ describe('mirrored values', () => {
   it('decode from the sentinel exactly, or not at all [C8]', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {
-        expect(decodeMirrored(`=?base64?${encodeBase64(utf8(text.toWellFormed()))}?=`)).toBe(text.toWellFormed())
+        expect(decodeHeaderValue(`=?base64?${encodeBase64(utf8(text.toWellFormed()))}?=`)).toBe(text.toWellFormed())
       }),
     )
-    expect(decodeMirrored('=?base64?')).toBe('=?base64?')
-    expect(decodeMirrored('=?base64?=')).toBe('=?base64?=')
-    for (const bad of ['=?base64?YQ?=', '=?base64?YQ===?=', '=?base64?Y Q=?=', '=?base64?_w==?=']) expect(decodeMirrored(bad)).toBeUndefined()
+    expect(decodeHeaderValue('=?base64?')).toBe('=?base64?')
+    expect(decodeHeaderValue('=?base64?=')).toBe('=?base64?=')
+    for (const bad of ['=?base64?YQ?=', '=?base64?YQ===?=', '=?base64?Y Q=?=', '=?base64?_w==?=']) expect(decodeHeaderValue(bad)).toBeUndefined()
   })
 })
 

@@ -1,6 +1,6 @@
 // Messages that a careless server writes: what is recovered, what looks like an answer, and what is a log line.
 import { describe, expect, it } from 'vitest'
-import { answerLike, cleaned, createTolerantReader, mendAnswer } from '../../src/mcp/tolerant.ts'
+import { answerLike, withoutControls, createTolerantReader, repairAnswer } from '../../src/mcp/tolerant-json.ts'
 
 const heard = (...lines: readonly string[]) => {
   const all: unknown[] = []
@@ -41,12 +41,12 @@ describe('lines that are no message by themselves', () => {
 
 describe('an answer', () => {
   it('that lacks something, or has null too much, means one thing', () => {
-    expect(mendAnswer({ id: 1, result: { a: 1 } })).toEqual({ jsonrpc: '2.0', id: 1, result: { a: 1 } })
-    expect(mendAnswer({ jsonrpc: '2.0', id: 1, result: {}, error: null })).toEqual({ jsonrpc: '2.0', id: 1, result: {} })
-    expect(mendAnswer({ jsonrpc: '2.0', id: 1, result: null })).toEqual({ jsonrpc: '2.0', id: 1, result: {} })
-    expect(mendAnswer({ jsonrpc: '2.0', id: null, error: { code: 1, message: 'x' } })).toEqual({ jsonrpc: '2.0', id: null, error: { code: 1, message: 'x' } })
-    expect(mendAnswer({ jsonrpc: '2.0', id: 1, error: 'x' })).toEqual({ jsonrpc: '2.0', id: 1, error: { code: -32603, message: 'x' } })
-    for (const none of [{ jsonrpc: '1.0', id: 1, result: {} }, { id: 1 }, { result: {} }, { jsonrpc: '2.0', id: 1, method: 'x' }, { jsonrpc: '2.0', id: 1, result: [] }, 1, null]) expect(mendAnswer(none)).toBeUndefined()
+    expect(repairAnswer({ id: 1, result: { a: 1 } })).toEqual({ jsonrpc: '2.0', id: 1, result: { a: 1 } })
+    expect(repairAnswer({ jsonrpc: '2.0', id: 1, result: {}, error: null })).toEqual({ jsonrpc: '2.0', id: 1, result: {} })
+    expect(repairAnswer({ jsonrpc: '2.0', id: 1, result: null })).toEqual({ jsonrpc: '2.0', id: 1, result: {} })
+    expect(repairAnswer({ jsonrpc: '2.0', id: null, error: { code: 1, message: 'x' } })).toEqual({ jsonrpc: '2.0', id: null, error: { code: 1, message: 'x' } })
+    expect(repairAnswer({ jsonrpc: '2.0', id: 1, error: 'x' })).toEqual({ jsonrpc: '2.0', id: 1, error: { code: -32603, message: 'x' } })
+    for (const none of [{ jsonrpc: '1.0', id: 1, result: {} }, { id: 1 }, { result: {} }, { jsonrpc: '2.0', id: 1, method: 'x' }, { jsonrpc: '2.0', id: 1, result: [] }, 1, null]) expect(repairAnswer(none)).toBeUndefined()
   })
 
   it('is known by what it looks like where it cannot be read', () => {
@@ -58,6 +58,6 @@ describe('an answer', () => {
   })
 
   it('is looked at without escape codes', () => {
-    expect(cleaned('\u001b[1mError\u001b[0m: x')).toBe('Error: x')
+    expect(withoutControls('\u001b[1mError\u001b[0m: x')).toBe('Error: x')
   })
 })

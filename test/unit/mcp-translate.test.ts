@@ -1,24 +1,23 @@
 // Headers that repeat a body, and results, errors and capabilities of one era of MCP in the words of the other.
 import { describe, expect, it } from 'vitest'
-import { decodeMirrored, encodeMirrored } from '../../src/mcp/agreement.ts'
-import { isUsable, mirroredHeaders, mirrorsOf, standardHeaders } from '../../src/mcp/mirrors.ts'
-import { bridgedClient, bridgedServer, takes, toLegacy, toLegacyError, toModern, toModernError, unaskedClient } from '../../src/mcp/translate.ts'
+import { decodeHeaderValue, encodeHeaderValue, isUsable, paramHeaderFields, paramHeadersOf, standardHeaders } from '../../src/mcp/headers.ts'
+import { bridgedClient, bridgedServer, acceptsNotification, toLegacy, toLegacyError, toModern, toModernError, unaskedClient } from '../../src/mcp/translate.ts'
 
 const annotated = (properties: object, more: object = {}) => ({ name: 't', inputSchema: { type: 'object', properties, ...more } })
 
 describe('what is mirrored in headers', () => {
   it.each(['plain', 'with spaces inside', '', 'tōkyō', ' led', 'trailed ', 'a\tb', 'line\nbreak', '=?base64?YQ==?=', '=?base64?', '=?x?='])('says %j again, whatever it holds [C9]', (value) => {
-    const sent = encodeMirrored(value)
+    const sent = encodeHeaderValue(value)
     expect(sent).toMatch(/^[\x20-\x7e]*$/)
-    expect(decodeMirrored(sent)).toBe(value)
+    expect(decodeHeaderValue(sent)).toBe(value)
   })
 
   it('is the method, the name and the annotated parameters at any depth [C8, C9]', () => {
     expect(standardHeaders('resources/read', { uri: 'test://ü' })).toEqual([['mcp-protocol-version', '2026-07-28'], ['mcp-method', 'resources/read'], ['mcp-name', '=?base64?dGVzdDovL8O8?=']])
     expect(standardHeaders('tools/list', { name: 'x' }).map(([name]) => name)).toEqual(['mcp-protocol-version', 'mcp-method'])
     const tool = annotated({ region: { type: 'string', 'x-mcp-header': 'Region' }, deep: { type: 'object', properties: { on: { type: 'boolean', 'x-mcp-header': 'On' }, n: { type: 'integer', 'x-mcp-header': 'N' } } } })
-    expect(mirroredHeaders(mirrorsOf([tool]).get('t') ?? [], { region: 'eu', deep: { on: false, n: 0 } })).toEqual(['mcp-param-region', 'eu', 'mcp-param-on', 'false', 'mcp-param-n', '0'])
-    expect(mirroredHeaders(mirrorsOf([tool]).get('t') ?? [], { region: null, deep: { on: {} } })).toEqual([])
+    expect(paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: 'eu', deep: { on: false, n: 0 } })).toEqual(['mcp-param-region', 'eu', 'mcp-param-on', 'false', 'mcp-param-n', '0'])
+    expect(paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: null, deep: { on: {} } })).toEqual([])
   })
 
   it('makes a tool unusable where its annotations cannot be followed [C9]', () => {
@@ -69,7 +68,7 @@ describe('what one era says in the words of the other', () => {
   it('a client is asked what it declared, and nothing else [C20]', () => {
     const form = { method: 'elicitation/create', params: { message: '' } }
     const url = { method: 'elicitation/create', params: { mode: 'url' } }
-    expect([takes({ elicitation: {} }, form), takes({ elicitation: {} }, url), takes({ elicitation: { url: {} } }, form), takes({ elicitation: { url: {} } }, url)]).toEqual([true, false, false, true])
-    expect([takes({ roots: {} }, { method: 'roots/list' }), takes({ sampling: {} }, { method: 'roots/list' }), takes({ roots: {} }, { method: 'tools/list' })]).toEqual([true, false, false])
+    expect([acceptsNotification({ elicitation: {} }, form), acceptsNotification({ elicitation: {} }, url), acceptsNotification({ elicitation: { url: {} } }, form), acceptsNotification({ elicitation: { url: {} } }, url)]).toEqual([true, false, false, true])
+    expect([acceptsNotification({ roots: {} }, { method: 'roots/list' }), acceptsNotification({ sampling: {} }, { method: 'roots/list' }), acceptsNotification({ roots: {} }, { method: 'tools/list' })]).toEqual([true, false, false])
   })
 })

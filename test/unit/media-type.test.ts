@@ -1,8 +1,8 @@
 // A media type read whole: one type and its parameters, or nothing.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isEventStream } from '../../src/kit/events.ts'
-import { isUtf8, readMediaType } from '../../src/kit/media-type.ts'
+import { isUtf8, readMediaType } from '../../src/kit/http.ts'
+import { isEventStream } from '../../src/kit/sse.ts'
 
 const readOf = (value: string) => {
   const media = readMediaType(value)

@@ -1,6 +1,6 @@
 // What the network said, in one line: the innermost cause with its code, and its kind for people.
 import { describe, expect, it } from 'vitest'
-import { isLostConnection, networkCause, networkReason } from '../../src/kit/network-reason.ts'
+import { isLostConnection, networkCause, networkReason } from '../../src/kit/log.ts'
 
 const coded = (message: string, code: string, more: object = {}): Error => Object.assign(new Error(message), { code }, more)
 

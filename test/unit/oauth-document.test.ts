@@ -1,7 +1,7 @@
 // Client ID Metadata Documents: a URL that describes its client is believed as far as its host vouches for it, on every leg, and costs one small fetch at most.
 import { SignJWT, exportJWK, generateKeyPair } from 'jose'
 import { describe, expect, it } from 'vitest'
-import { freshnessOf } from '../../src/oauth/remote-json.ts'
+import { freshnessOf } from '../../src/oauth/client-id-document.ts'
 import { ask, codeFor, decide, exchange, refresh, toConsent } from './oauth-steps.ts'
 import { createWorld, origin, post, run, verifier, type World } from './oauth-world.ts'
 

@@ -103,7 +103,7 @@ describe('a call', () => {
     const world = await createWorld()
     const { access } = await logIn(world)
     let verified = 0
-    const { createGuard } = await import('../../src/oauth/guard.ts')
+    const { createAuthenticateBearer: createGuard } = await import('../../src/oauth/bearer.ts')
     const counting = { ...world.signer, verify: (token: string, typ: string) => ((verified += 1), world.signer.verify(token, typ)) }
     const guard = createGuard({ runtime: world.runtime, directory: world.directory, signer: counting, grants: world.grants })
     await guard([`Bearer ${access}`], at(world))

@@ -1,7 +1,7 @@
 // What clients read first: one document, true in every field, wherever they look for it, and one per protected address.
 import { describe, expect, it } from 'vitest'
-import { endpoints, type Endpoint } from '../../src/oauth/endpoints.ts'
-import { routeTable } from '../../src/routes.ts'
+import { routeTable } from '../../src/app.ts'
+import { type Endpoint, endpoints } from '../../src/oauth/endpoints.ts'
 import { createWorld, get, origin, post, postJson, resource, run, type World } from './oauth-world.ts'
 
 const authorizationServer = (world: World, path: string) => run(world.handlers.authorizationServer, get(path))

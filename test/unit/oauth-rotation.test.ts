@@ -1,6 +1,6 @@
 // Which generation of a refresh token answers the one that was presented: the rule alone, with time and networks as plain values.
 import { describe, expect, it } from 'vitest'
-import { judgeRefresh, type LateRepeat, movedOn, replacedNewest, type Rotation } from '../../src/oauth/rotation.ts'
+import { type LateRepeat, type Rotation, judgeRefresh, movedOn, replacedNewest } from '../../src/oauth/refresh-token-rotation.ts'
 
 const graceMs = 60_000
 const start: Rotation = { generation: 0, usedAt: {}, keyIds: { 0: 'a' } }

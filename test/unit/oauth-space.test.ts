@@ -1,7 +1,7 @@
 // What strangers may make the store hold: a registration lives as long as it is told, and a flood of newcomers ends before the store does.
 import { describe, expect, it } from 'vitest'
-import { createLimit, paces } from '../../src/policy/rate.ts'
-import type { Limit } from '../../src/ports/rooms.ts'
+import { createLimit, paces } from '../../src/policy/rate-limit.ts'
+import type { Limit } from '../../src/ports/modules.ts'
 import { ask, codeFor, decide, exchange, logIn, refresh, register, toConsent } from './oauth-steps.ts'
 import { createWorld, origin, post, postJson, run, visit, type World } from './oauth-world.ts'
 

@@ -1,6 +1,6 @@
 // What the authorization server does to its store, and what the store can do to it: outages, lost answers, altered records, and a thief with a dump.
 import { describe, expect, it } from 'vitest'
-import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
+import { type KeyRing, createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'

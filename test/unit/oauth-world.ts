@@ -1,32 +1,31 @@
 // The authorization server alone: a store, a clock that is a number, clients' documents on a web of the test's own, and a browser that is a cookie jar.
-import { createDirectory } from '../../src/proxy/locate.ts'
-import { createPages } from '../../src/pages/pages.ts'
-import { configSchema, type ConfigInput } from '../../src/config/schema.ts'
+import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
 import { encodeBase64url } from '../../src/kit/bytes.ts'
-import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
+import { type KeyRing, createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
+import { digest } from '../../src/node/crypto.ts'
+import { createPendingRequests } from '../../src/oauth/authorization-requests.ts'
+import { authorizationResponse } from '../../src/oauth/authorization-response.ts'
 import { createAuthorize } from '../../src/oauth/authorize.ts'
-import { createClientDocuments } from '../../src/oauth/client-document.ts'
+import { createAuthenticateBearer } from '../../src/oauth/bearer.ts'
+import { createClientDocuments } from '../../src/oauth/client-id-document.ts'
 import { createClients } from '../../src/oauth/clients.ts'
 import { createConsent } from '../../src/oauth/consent.ts'
-import { createFlows } from '../../src/oauth/flows.ts'
 import { createGrants } from '../../src/oauth/grants.ts'
-import { createGuard } from '../../src/oauth/guard.ts'
 import { createIntrospect } from '../../src/oauth/introspect.ts'
-import { createManage } from '../../src/oauth/manage.ts'
 import { createMetadata } from '../../src/oauth/metadata.ts'
-import { createRegister } from '../../src/oauth/register.ts'
-import { authorizationResponse } from '../../src/oauth/respond.ts'
+import { createClientConfiguration, createRegister } from '../../src/oauth/registration.ts'
 import { createRevoke } from '../../src/oauth/revoke.ts'
 import { createSigner } from '../../src/oauth/signing-keys.ts'
-import { createToken } from '../../src/oauth/token.ts'
+import { createToken } from '../../src/oauth/token-endpoint.ts'
 import { createTokens } from '../../src/oauth/tokens.ts'
-import { digest } from '../../src/node/keys.ts'
+import { createPages } from '../../src/pages/views.ts'
+import type { Handler, Limit, BrowserSession } from '../../src/ports/modules.ts'
 import type { Person } from '../../src/ports/people.ts'
-import type { Handler, Limit, Session } from '../../src/ports/rooms.ts'
 import type { Outbound, Runtime } from '../../src/ports/runtime.ts'
 import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
+import { createDirectory } from '../../src/services/directory.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 
 export const origin = 'https://gw.test'
@@ -125,7 +124,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   }
   const directory = createDirectory({ issuer: origin, origins, services: Object.entries(services).map(([id, more]) => service(id, more)) })
   const find = (resource: string) => Promise.resolve(directory.resolve(resource))
-  const who: { session: Session | undefined } = { session: undefined }
+  const who: { session: BrowserSession | undefined } = { session: undefined }
   const signIn = (person: Person = ana): void => void (who.session = { id: `session of ${person.subject}`, person, signedInAt: clock.now, csrf: `csrf of ${person.subject}` })
   const sessions = { of: () => Promise.resolve(who.session) }
   const pages = createPages({ issuer: origin, version: '0' })
@@ -134,13 +133,13 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
   const clients = createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory })
   const grants = createGrants({ runtime, config, record, present: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
-  const flows = createFlows({ runtime })
+  const flows = createPendingRequests({ runtime })
   const upstream = { ahead: () => Promise.resolve(undefined), standing: () => Promise.resolve(undefined), begin: () => Promise.reject(new Refusal('connection.unknown')) }
   const consent = createConsent({ runtime, config, directory, find, clients, grants, tokens, flows, sessions, pages, record, upstream })
   const handlers = {
     ...createMetadata({ config, directory, signer }),
     register: createRegister({ runtime, config, directory, clients, limit, record }),
-    manage: createManage({ runtime, config, directory, clients, grants, record }),
+    manage: createClientConfiguration({ runtime, config, directory, clients, grants, record }),
     authorize: createAuthorize({ runtime, directory, find, clients, flows, sessions, limit }),
     consentPage: consent.page,
     decide: consent.decide,
@@ -148,7 +147,7 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
     introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
   }
-  const guard = createGuard({ runtime, directory, signer, grants })
+  const guard = createAuthenticateBearer({ runtime, directory, signer, grants })
   return { config, clock, runtime, store, web, events, directory, who, signIn, signer, clients, grants, tokens, flows, consent, handlers, guard }
 }
 

@@ -1,6 +1,6 @@
 // Single flight.
 import { expect, test } from 'vitest'
-import { createOnce } from '../../src/kit/once.ts'
+import { createSingleFlight } from '../../src/kit/single-flight.ts'
 
 let time = 0
 const deferred: Promise<unknown>[] = []
@@ -12,7 +12,7 @@ const gate = <T>(): { promise: Promise<T>; open: (value: T) => void; fail: (erro
 }
 
 test('a hundred who ask at once share one run and its answer', async () => {
-  const once = createOnce(runtime)
+  const once = createSingleFlight(runtime)
   const work = gate<number>()
   let runs = 0
   const answers = Array.from({ length: 100 }, () => once('key', () => (runs++, work.promise)))
@@ -22,7 +22,7 @@ test('a hundred who ask at once share one run and its answer', async () => {
 })
 
 test('different keys run side by side', async () => {
-  const once = createOnce(runtime)
+  const once = createSingleFlight(runtime)
   const [a, b] = [gate<string>(), gate<string>()]
   const both = Promise.all([once('a', () => a.promise), once('b', () => b.promise)])
   b.open('b')
@@ -31,7 +31,7 @@ test('different keys run side by side', async () => {
 })
 
 test('the next one to ask after the answer starts a new run', async () => {
-  const once = createOnce(runtime)
+  const once = createSingleFlight(runtime)
   let runs = 0
   const work = async (): Promise<number> => ++runs
   expect(await once('key', work)).toBe(1)
@@ -39,7 +39,7 @@ test('the next one to ask after the answer starts a new run', async () => {
 })
 
 test('an error reaches everybody who waited and nobody who comes later', async () => {
-  const once = createOnce(runtime)
+  const once = createSingleFlight(runtime)
   const work = gate<number>()
   const waiting = [once('key', () => work.promise), once('key', () => work.promise)]
   work.fail(new Error('down'))
@@ -48,7 +48,7 @@ test('an error reaches everybody who waited and nobody who comes later', async (
 })
 
 test('work that throws before its first await is forgotten like any other', async () => {
-  const once = createOnce(runtime)
+  const once = createSingleFlight(runtime)
   const broken = (): Promise<number> => {
     throw new Error('at once')
   }
@@ -58,7 +58,7 @@ test('work that throws before its first await is forgotten like any other', asyn
 
 test('a run outlives whoever began it, and its failure is told to nobody but those who wait', async () => {
   deferred.length = 0
-  const once = createOnce(runtime)
+  const once = createSingleFlight(runtime)
   const work = gate<number>()
   const waiting = once('key', () => work.promise)
   expect(deferred).toHaveLength(1)
@@ -68,7 +68,7 @@ test('a run outlives whoever began it, and its failure is told to nobody but tho
 })
 
 test('a run that was cut off and never ends is joined for 20 seconds and no longer', async () => {
-  const once = createOnce(runtime)
+  const once = createSingleFlight(runtime)
   let runs = 0
   const never = (): Promise<never> => (runs++, new Promise<never>(() => undefined))
   void once('key', never)

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createTcpServer, type Socket } from 'node:net'
 import { brotliCompressSync, constants, createGzip, gzipSync } from 'node:zlib'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { createOutbound, type Lookup } from '../../src/node/outbound.ts'
+import { type Lookup, createOutbound } from '../../src/node/outbound.ts'
 import { createListeners } from './listeners.ts'
 
 const failed = { code: 'outbound.failed' }

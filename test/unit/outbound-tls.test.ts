@@ -4,7 +4,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { asFetch } from '../../src/kit/outbound-fetch.ts'
+import { asFetch } from '../../src/kit/http.ts'
 import { createOutbound } from '../../src/node/outbound.ts'
 import { createListeners } from './listeners.ts'
 

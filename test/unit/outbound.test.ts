@@ -1,6 +1,6 @@
 // Where the guarded outbound function lets the gateway be sent, and where never: real listeners, a resolver of our own.
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import { createOutbound, globalAddresses, type Lookup } from '../../src/node/outbound.ts'
+import { type Lookup, createOutbound, globalAddresses } from '../../src/node/outbound.ts'
 import type { Outbound } from '../../src/ports/runtime.ts'
 import vectors from '../data/outbound-hosts.json' with { type: 'json' }
 import { answering, createListeners } from './listeners.ts'

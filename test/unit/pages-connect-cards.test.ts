@@ -1,10 +1,10 @@
 // Every way to connect a client, read back the way the client would read it.
 import { describe, expect, test } from 'vitest'
-import { connectCards, shellWord } from '../../src/kit/connect-cards.ts'
+import { clientRecipes, shellWord } from '../../src/kit/client-recipes.ts'
 
 const name = 'jira'
 const url = 'https://mcp.example.com/jira/mcp?team=a&b=ü+1'
-const cards = new Map(connectCards({ name, url, reachable: true }).map((card) => [card.id, card]))
+const cards = new Map(clientRecipes({ name, url, reachable: true }).map((card) => [card.id, card]))
 
 const link = (id: string, start: string): URL => {
   const found = cards.get(id)?.links.find(({ href }) => href.startsWith(start))
@@ -44,7 +44,7 @@ describe('connection cards', () => {
   })
 
   test('command lines are what the clients document', () => {
-    const plain = new Map(connectCards({ name: 'demo', url: 'http://localhost:8080/demo/mcp', reachable: false }).map((card) => [card.id, card.commands]))
+    const plain = new Map(clientRecipes({ name: 'demo', url: 'http://localhost:8080/demo/mcp', reachable: false }).map((card) => [card.id, card.commands]))
     expect(plain.get('claude-code')).toEqual(['claude mcp add --transport http demo http://localhost:8080/demo/mcp'])
     expect(plain.get('codex')).toEqual(['codex mcp add demo --url http://localhost:8080/demo/mcp', 'codex mcp login demo'])
     expect(plain.get('inspector')).toEqual(['npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url http://localhost:8080/demo/mcp --transport http'])
@@ -52,7 +52,7 @@ describe('connection cards', () => {
 
   test('claude.ai and ChatGPT say that they need a public https URL when they cannot reach the gateway', () => {
     for (const reachable of [true, false]) {
-      const hosted = connectCards({ name, url, reachable }).filter(({ id }) => id === 'claude-ai' || id === 'chatgpt')
+      const hosted = clientRecipes({ name, url, reachable }).filter(({ id }) => id === 'claude-ai' || id === 'chatgpt')
       expect(hosted).toHaveLength(2)
       for (const card of hosted) {
         expect(card.available).toBe(reachable)

@@ -1,7 +1,7 @@
 // The template that every page is made with.
 import { assert, property, string } from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { html, htmlResponse, htmlText, pageHeaders, trusted, type Drawable } from '../../src/kit/html.ts'
+import { type Drawable, html, htmlResponse, htmlText, pageHeaders, trusted } from '../../src/kit/html.ts'
 
 const unescape = (text: string): string => text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&amp;', '&')
 

@@ -1,7 +1,7 @@
 // The error pages know every refusal that can reach a person, and none that does not exist.
 import { expect, test } from 'vitest'
 import { refusals } from '../../src/kit/refusal.ts'
-import { problemFor, problems } from '../../src/pages/problems.ts'
+import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 
 /** Refusals that only programs see: token and registration endpoints, MCP calls, authorization errors that always go back by redirect, and a Worker that has no pages yet. */
 const programsOnly =
@@ -9,7 +9,7 @@ const programsOnly =
 
 test('every refusal that can reach a person has a page: title, who must act, what to do', () => {
   const missing = Object.keys(refusals).filter((code) => !(code in problems) && !programsOnly.test(code))
-  expect(missing, 'give these an entry in src/pages/problems.ts, or name them here as seen by programs only').toEqual([])
+  expect(missing, 'give these an entry in src/pages/problem-texts.ts, or name them here as seen by programs only').toEqual([])
 })
 
 test('every page belongs to a refusal', () => {

@@ -1,8 +1,8 @@
 // What stands on the pages, read from their HTML.
 import { describe, expect, test } from 'vitest'
 import { createAssets } from '../../src/pages/assets.ts'
-import { createPages } from '../../src/pages/pages.ts'
-import { inWords } from '../../src/pages/shell.ts'
+import { inWords } from '../../src/pages/layout.ts'
+import { createPages } from '../../src/pages/views.ts'
 import { claude, consent, hostile, hostileNames, pageStates, requestId } from '../pages/states.ts'
 
 const pages = createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' })

@@ -1,7 +1,7 @@
 // Password hashes.
 import { describe, expect, test } from 'vitest'
 import { decodeBase64, encodeBase64 } from '../../src/kit/bytes.ts'
-import { formatPhc, parsePhc } from '../../src/kit/phc.ts'
+import { formatPhc, parsePhc } from '../../src/kit/password-hash.ts'
 import { createPasswords as createNodePasswords } from '../../src/node/passwords.ts'
 import { createPasswords as createWorkerPasswords } from '../../src/worker/passwords.ts'
 

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { configSchema } from '../../src/config/schema.ts'
 import type { Refusal } from '../../src/kit/refusal.ts'
 import { createCors } from '../../src/proxy/cors.ts'
-import { createFront } from '../../src/proxy/front.ts'
-import { createDirectory } from '../../src/proxy/locate.ts'
+import { createHostCheck } from '../../src/proxy/resolve.ts'
+import { createDirectory } from '../../src/services/directory.ts'
 
 const publicOrigin = ['https://gw.example']
 const loopback = ['http://localhost:8080', 'http://127.0.0.1:8080', 'http://[::1]:8080']
@@ -14,7 +14,7 @@ const valueOf = (flat: readonly string[], name: string): string | undefined => f
 describe('the Host', () => {
   const verdict = (host: string | undefined, allowed: string[] = [], origins: readonly string[] = publicOrigin): string => {
     try {
-      return createFront({ config: { allowed_hosts: allowed }, directory: createDirectory({ issuer: origins[0] as string, origins, services: [] }) }).host(host)
+      return createHostCheck({ config: { allowed_hosts: allowed }, directory: createDirectory({ issuer: origins[0] as string, origins, services: [] }) }).host(host)
     } catch (error) {
       return (error as Refusal).code
     }

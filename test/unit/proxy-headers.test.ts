@@ -1,10 +1,9 @@
 // What an upstream may read: every field the caller wrote is judged in every spelling, and the gateway's own words cannot be imitated.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { droppedNames, droppedPrefixes, droppedWords, normalName } from '../../src/proxy/claiming-headers.ts'
-import { createInbound } from '../../src/proxy/inbound.ts'
+import { createRequestHeaders, droppedNames, droppedPrefixes, droppedWords, normalName } from '../../src/proxy/request-headers.ts'
 
-const read = createInbound(new Set(['x-team']))
+const read = createRequestHeaders(new Set(['x-team']))
 const namesOf = (flat: readonly string[]): string[] => flat.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase())
 
 /** Names that carry an identity or an authority somewhere: those of the seeds, of proxies and of identity-aware load balancers. */
@@ -54,7 +53,7 @@ describe('the fields of a request', () => {
   })
 
   it('that the operator lets through pass in any spelling, but never those that the gateway writes', () => {
-    const passing = createInbound(new Set(['x-team']), new Set(['x-api-key', 'x-team', 'authorization', 'connection']))
+    const passing = createRequestHeaders(new Set(['x-team']), new Set(['x-api-key', 'x-team', 'authorization', 'connection']))
     expect(passing(['X-Api-Key', '1', 'x_api_key', '2', 'X-Mcp-Api-Key', '3', 'X-Team', '4', 'Authorization', 'Bearer x', 'Connection', 'close']).forward).toEqual(['X-Api-Key', '1', 'x_api_key', '2'])
   })
 
@@ -76,7 +75,7 @@ describe('the fields of a request', () => {
   })
 
   it('are remembered by name without growing for ever', () => {
-    const fresh = createInbound(new Set())
+    const fresh = createRequestHeaders(new Set())
     for (let i = 0; i < 5000; i++) expect(fresh([`X-Made-Up-${i}`, '1', `X-User-${i}`, '2']).forward).toEqual([`X-Made-Up-${i}`, '1'])
   })
 

@@ -1,16 +1,16 @@
 // When a server counts as away, and when as back.
 import { beforeEach, describe, expect, it } from 'vitest'
-import { createHealth, type Health } from '../../src/proxy/health.ts'
+import { type CircuitBreaker, createCircuitBreaker } from '../../src/proxy/circuit-breaker.ts'
 
 let time: number
 let there: boolean
 let looks: number
-let health: Health
+let health: CircuitBreaker
 beforeEach(() => {
   time = 1_000_000
   there = false
   looks = 0
-  health = createHealth({ now: () => time, look: () => (looks++, there ? Promise.resolve() : Promise.reject(new Error('nobody'))) })
+  health = createCircuitBreaker({ now: () => time, look: () => (looks++, there ? Promise.resolve() : Promise.reject(new Error('nobody'))) })
 })
 const miss = (times: number, tookMs = 60_000): void => {
   for (let i = 0; i < times; i++) health.missed(tookMs)

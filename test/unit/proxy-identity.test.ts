@@ -1,11 +1,10 @@
 // Who the caller is, in the upstream's words: presets, encodings, bounds, and the signed assertion.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { Signer } from '../../src/ports/modules.ts'
 import type { Person, Principal } from '../../src/ports/people.ts'
-import type { Signer } from '../../src/ports/rooms.ts'
 import type { IdentityPreset, Service } from '../../src/ports/services.ts'
-import { headerGroups, headerText } from '../../src/proxy/header-text.ts'
-import { createIdentity } from '../../src/proxy/identity.ts'
+import { createIdentity, headerGroups, headerText } from '../../src/proxy/identity-headers.ts'
 
 const ana: Person = { provider: 'google', subject: '123456', login: 'ana', email: 'ana@example.com', name: 'Ana Example', avatar: 'https://example.com/ana.jpg', groups: ['staff', 'admins'] }
 const principal = (person: Person = ana, more: Partial<Principal> = {}): Principal => ({ person, clientId: 'c', clientName: 'C', grantId: 'g', scopes: ['mcp', 'read'], resource: 'r', expiresAt: 0, ...more })

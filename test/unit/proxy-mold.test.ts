@@ -1,7 +1,6 @@
 // Header objects that serve one call after another, and the one timer of a call.
 import { describe, expect, it } from 'vitest'
-import { createMold, headersOf } from '../../src/proxy/mold.ts'
-import { createPatience } from '../../src/proxy/patience.ts'
+import { createHeaderPool, createFirstByteTimeout, headersOf } from '../../src/proxy/fetch.ts'
 
 const held = (headers: Headers): string[] => [...headers].map(([name, value]) => `${name}: ${value}`)
 
@@ -22,7 +21,7 @@ describe('a header object that is used again', () => {
   it('holds what a new one would hold, whatever was asked before', () => {
     for (const first of lists) {
       for (const then of lists) {
-        const mold = createMold()
+        const mold = createHeaderPool()
         mold(first)
         expect(held(mold(then))).toEqual(held(headersOf(then)))
         expect(held(mold(first))).toEqual(held(headersOf(first)))
@@ -31,7 +30,7 @@ describe('a header object that is used again', () => {
   })
 
   it('keeps nothing of a list that could not be sent', () => {
-    const mold = createMold()
+    const mold = createHeaderPool()
     const ada = ['X-User-Id', 'ada', 'X-Note', 'one']
     mold(ada)
     expect(() => mold(['X-User-Id', 'bea', 'X-Note', 'two\nlines'])).toThrow(TypeError)
@@ -39,7 +38,7 @@ describe('a header object that is used again', () => {
   })
 
   it('does not change what was made of it before', () => {
-    const mold = createMold()
+    const mold = createHeaderPool()
     const response = new Response('', { headers: mold(['X-User-Id', 'ada']) })
     const request = new Request('http://upstream.test', { headers: mold(['X-User-Id', 'bea']) })
     mold(['X-User-Id', 'cyd'])
@@ -53,13 +52,13 @@ describe('the timer of a call', () => {
 
   it('refuses what takes too long, and tells that it did', async () => {
     let told = 0
-    const patience = createPatience(10, () => performance.now(), () => void told++)
+    const patience = createFirstByteTimeout(10, () => performance.now(), () => void told++)
     await expect(patience.wait(never())).rejects.toMatchObject(late)
     expect(told).toBe(1)
   })
 
   it('counts each wait from its own beginning', async () => {
-    const patience = createPatience(30, () => performance.now(), () => undefined)
+    const patience = createFirstByteTimeout(30, () => performance.now(), () => undefined)
     await patience.wait(new Promise<void>((wake) => void setTimeout(wake, 20)))
     const began = performance.now()
     await expect(patience.wait(never())).rejects.toMatchObject(late)
@@ -68,7 +67,7 @@ describe('the timer of a call', () => {
 
   it('says nothing of the time between two waits, however long', async () => {
     let told = 0
-    const patience = createPatience(5, () => performance.now(), () => void told++)
+    const patience = createFirstByteTimeout(5, () => performance.now(), () => void told++)
     await patience.wait(Promise.resolve())
     await new Promise<void>((wake) => void setTimeout(wake, 15))
     expect(told).toBe(0)
@@ -76,7 +75,7 @@ describe('the timer of a call', () => {
   })
 
   it('lets an error through as it is', async () => {
-    const patience = createPatience(1000, () => performance.now(), () => undefined)
+    const patience = createFirstByteTimeout(1000, () => performance.now(), () => undefined)
     await expect(patience.wait(Promise.reject(new TypeError('gone')))).rejects.toThrow('gone')
     patience.stop()
   })

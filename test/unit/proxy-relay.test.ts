@@ -1,12 +1,12 @@
 // Where a call goes and what comes back of the answer.
 import { describe, expect, it } from 'vitest'
+import { configSchema } from '../../src/config/schema.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Service } from '../../src/ports/services.ts'
-import { createRelay } from '../../src/proxy/answer.ts'
 import { createCors } from '../../src/proxy/cors.ts'
-import { createRefuse } from '../../src/proxy/refuse.ts'
-import { createTarget, isNormalQuery } from '../../src/proxy/target.ts'
-import { configSchema } from '../../src/config/schema.ts'
+import { createRefuse } from '../../src/proxy/error-response.ts'
+import { createTarget, isNormalQuery } from '../../src/proxy/resolve.ts'
+import { createRelay } from '../../src/proxy/response-headers.ts'
 
 const target = (url: string) => createTarget({ id: 'x', upstream: { kind: 'http', url } } as Service)
 const pathOf = (url: string, rest: string, query: string): string => {

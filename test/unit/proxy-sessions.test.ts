@@ -1,13 +1,13 @@
 // Sessions of an upstream belong to the person and client who opened them.
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'
+import { digest } from '../../src/node/crypto.ts'
+import type { AuditEvent } from '../../src/ports/modules.ts'
 import type { Principal } from '../../src/ports/people.ts'
-import type { AuditEvent } from '../../src/ports/rooms.ts'
 import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
-import { createMcpSessions } from '../../src/proxy/sessions.ts'
-import { createSlots } from '../../src/proxy/slots.ts'
-import { digest } from '../../src/node/keys.ts'
+import { createConcurrencyLimit } from '../../src/proxy/concurrency.ts'
+import { createMcpSessions } from '../../src/proxy/session-owner.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 
 const hour = 3_600_000
@@ -98,7 +98,7 @@ describe('a session', () => {
 
 describe('places for calls', () => {
   it('are counted for each caller and given back once [hostile R9]', () => {
-    const take = createSlots(2)
+    const take = createConcurrencyLimit(2)
     const first = take('ana')
     take('ana')
     expect(() => take('ana')).toThrow(Refusal)

@@ -1,9 +1,8 @@
 // Connections for servers that somebody added from elsewhere: to public addresses alone, whatever the resolver says by then.
 import { afterEach, expect, it } from 'vitest'
-import { createPool, take, type Tenant } from '../../src/node/connections.ts'
-import { createLines } from '../../src/node/lines.ts'
+import { type PoolUser, createPool, isInner, publicLookup, take } from '../../src/node/http-client/pool.ts'
 import type { Lookup } from '../../src/node/outbound.ts'
-import { isInner, publicLookup } from '../../src/node/public-hosts.ts'
+import { createTransports } from '../../src/node/websocket.ts'
 import vectors from '../data/outbound-hosts.json' with { type: 'json' }
 import { answering, createListeners } from './listeners.ts'
 
@@ -11,7 +10,7 @@ const listeners = createListeners()
 afterEach(() => listeners.close())
 
 const refused = { code: 'outbound.refused' }
-const told = (tell: (what: unknown) => void): Tenant => ({ head: () => tell('head'), data: () => undefined, turn: () => undefined, end: () => tell('end'), failed: tell })
+const told = (tell: (what: unknown) => void): PoolUser => ({ head: () => tell('head'), data: () => undefined, turn: () => undefined, end: () => tell('end'), failed: tell })
 /** What becomes of a connection: the error, thrown or told. */
 const connecting = (origin: string, lookup: Lookup): Promise<unknown> =>
   new Promise((resolve) => void take(createPool(origin, { now: () => 0, lookup: publicLookup(lookup) }), told(resolve), 'any')).catch((error: unknown) => error)
@@ -21,7 +20,7 @@ it('never reach a name that resolves inside, by call, by stream or by WebSocket 
   for (const address of ['127.0.0.1', '::1', '10.0.0.1', '169.254.169.254', '::ffff:127.0.0.1', '64:ff9b::7f00:1']) {
     const { lookup } = answering(address)
     expect(await connecting(`http://rebind.example:${port}`, lookup)).toMatchObject(refused)
-    const { publicOnly } = createLines(lookup)
+    const { publicOnly } = createTransports(lookup)
     await expect(publicOnly.fetch(`http://rebind.example:${port}/`)).rejects.toMatchObject(refused)
     const silent = { text: () => undefined, binary: () => undefined, alive: () => undefined, closed: () => undefined }
     await expect(publicOnly.socket(`ws://rebind.example:${port}/`, { headers: [], timeoutMs: 1000, maxBytes: 1000 }, silent)).rejects.toMatchObject(refused)
@@ -32,7 +31,7 @@ it('never reach a name that resolves inside, by call, by stream or by WebSocket 
 it.each(vectors.ssrf_hosts)('never reach %s [hostile C4]', async (host) => {
   const { lookup } = answering('127.0.0.1')
   expect(await connecting(`https://${host}`, lookup)).toMatchObject(refused)
-  await expect(createLines(lookup).publicOnly.fetch(`https://${host}/`)).rejects.toMatchObject(refused)
+  await expect(createTransports(lookup).publicOnly.fetch(`https://${host}/`)).rejects.toMatchObject(refused)
 })
 
 it('of a name with addresses inside and outside go outside', async () => {

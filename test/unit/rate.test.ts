@@ -1,6 +1,6 @@
 // The pace limits: what counts against whom, what each kind of caller may do, and when a refused one may try again.
 import { describe, expect, it } from 'vitest'
-import { createCounts, createLimit, paces } from '../../src/policy/rate.ts'
+import { createCounts, createLimit, paces } from '../../src/policy/rate-limit.ts'
 
 let time = 1_000_000
 const now = (): number => time

@@ -1,8 +1,7 @@
 // Sealed records: what comes back is what was kept, or a refusal.
 import { beforeEach, describe, expect, test } from 'vitest'
-import { createKeyRing, type KeyRing } from '../../src/kit/keyring.ts'
-import { createRecords, type Records } from '../../src/kit/records.ts'
-import { markerKey } from '../../src/kit/sealed-with.ts'
+import { type KeyRing, createKeyRing, markerKey } from '../../src/kit/keyring.ts'
+import { type Records, createRecords } from '../../src/kit/records.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 

@@ -1,13 +1,13 @@
 // One redirect URI for each authorization server, and the one that an operator wrote.
 import { describe, expect, it } from 'vitest'
-import { createEnrolments } from '../../src/connections/enrol.ts'
-import { silent, type Upstream } from '../../src/connections/upstream.ts'
-import { createWeb } from '../../src/connections/web.ts'
+import { createClientRegistrations } from '../../src/connections/client-registration.ts'
+import { createGuardedFetch } from '../../src/connections/oauth-fetch.ts'
+import { type AuthorizedUpstream, silent } from '../../src/connections/upstream.ts'
 import { utf8 } from '../../src/kit/bytes.ts'
-import { callbackPathOf, isCallbackOf, shareCallback } from '../../src/kit/callback-path.ts'
 import { createKeyRing } from '../../src/kit/keyring.ts'
 import { createRecords } from '../../src/kit/records.ts'
-import { digest } from '../../src/node/keys.ts'
+import { callbackPathOf, isCallbackOf, shareCallback } from '../../src/kit/urls.ts'
+import { digest } from '../../src/node/crypto.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { random } from './oauth-world.ts'
 
@@ -62,7 +62,7 @@ describe('registrations', () => {
     registration_endpoint: 'https://as.test/register',
     token_endpoint_auth_methods_supported: ['none'],
   }
-  const upstream: Upstream = {
+  const upstream: AuthorizedUpstream = {
     id: 'far',
     name: 'Far',
     url: new URL('https://far.test/mcp'),
@@ -95,8 +95,8 @@ describe('registrations', () => {
     const old = { clientId: 'old', method: 'none', redirectUri: `${gateway}/connect/callback` }
     const id = digest(JSON.stringify([as.issuer, upstream.id]))
     await createRecords<typeof old>(runtime, 'upstream-client:').put(id, old, { only: 'absent' })
-    const enrolments = createEnrolments({ runtime, issuer: gateway, services: () => [] })
-    const web = createWeb(runtime, upstream)
+    const enrolments = createClientRegistrations({ runtime, issuer: gateway, services: () => [] })
+    const web = createGuardedFetch(runtime, upstream)
     for (let i = 0; i < 2; i++)
       expect(await enrolments.at(as, upstream, undefined, web)).toEqual({
         clientId: 'client-1',

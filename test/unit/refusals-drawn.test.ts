@@ -1,12 +1,12 @@
 // Every refusal on every surface: whoever reads it can name its code and its request, and nobody but the operator reads why.
 import { describe, expect, it } from 'vitest'
-import { drawRefusal, type Surface } from '../../src/answers.ts'
 import { configSchema } from '../../src/config/schema.ts'
-import { Refusal, refusals, type RefusalCode } from '../../src/kit/refusal.ts'
-import { problemFor } from '../../src/pages/problems.ts'
-import { createPages } from '../../src/pages/pages.ts'
+import { Refusal, type RefusalCode, refusals } from '../../src/kit/refusal.ts'
+import { problemFor } from '../../src/pages/problem-texts.ts'
+import { createPages } from '../../src/pages/views.ts'
 import { createCors } from '../../src/proxy/cors.ts'
-import { createRefuse } from '../../src/proxy/refuse.ts'
+import { createRefuse } from '../../src/proxy/error-response.ts'
+import { type Surface, drawRefusal } from '../../src/route.ts'
 
 const codes = Object.keys(refusals) as RefusalCode[]
 const why = 'known to the operator alone: http://10.0.0.7:9000/internal'

@@ -1,7 +1,7 @@
 // The reader of upstream answers: every way of cutting the bytes reads the same, and whatever is not plainly HTTP is refused.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createResponseReader, expectAnswer, feed, feedEnd } from '../../src/node/response-reader.ts'
+import { createResponseReader, expectAnswer, feed, feedEnd } from '../../src/node/http-client/response-parser.ts'
 
 interface Read {
   readonly told: string[]

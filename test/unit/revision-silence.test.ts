@@ -2,11 +2,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { utf8 } from '../../src/kit/bytes.ts'
 import { type Refusal, rpcErrorText } from '../../src/kit/refusal.ts'
-import type { Rpc } from '../../src/mcp/rpc.ts'
-import { answerOf, type Caller, createTell, hear } from '../../src/proxy/era-exchange.ts'
-import { runOlderCall } from '../../src/proxy/era-older-call.ts'
-import { createNewerCall } from '../../src/proxy/era-newer-call.ts'
-import { createEraReply } from '../../src/proxy/era-reply.ts'
+import type { Rpc } from '../../src/mcp/json-rpc.ts'
+import { type Caller, answerOf, createRevisionReply, createSendNotification, readReplies } from '../../src/proxy/revisions/exchange.ts'
+import { runLegacyCall } from '../../src/proxy/revisions/legacy-call.ts'
+import { createModernCall } from '../../src/proxy/revisions/modern-call.ts'
 
 beforeEach(() => void vi.useFakeTimers({ now: 0 }))
 afterEach(() => void vi.useRealTimers())
@@ -23,7 +22,7 @@ const world = () => {
     const body = new ReadableStream<Uint8Array>({ start: (made) => void streams.push(made), cancel: () => void state.cancelled++ })
     return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
   }
-  const tell = createTell({ ask, service: 'echo', name: 'Echo', timeoutMs })
+  const tell = createSendNotification({ ask, service: 'echo', name: 'Echo', timeoutMs })
   const caller: Caller = { principal: undefined, owner: 'ana', url: 'https://mcp.test/mcp', headers: new Headers({ 'x-request-id': 'r1' }), signal: new AbortController().signal, asked: { method: 'POST', requestId: 'r1' }, refused: (refusal, id) => rpcErrorText(refusal, id, 'r1') }
   return { tell, caller, state, say: (text: string, at = -1) => streams.at(at)?.enqueue(utf8(text)), end: () => streams.at(-1)?.close() }
 }
@@ -38,7 +37,7 @@ const timedOut = { jsonrpc: '2.0', id: 7, error: { code: 1504, message: 'Request
 describe('an answer whose stream falls silent', () => {
   it('fails with upstream.timeout after the whole limit and not before, and the server hears that nobody reads', async () => {
     const { tell, caller, state, say } = world()
-    const outcome = outcomeOf(tell(caller, [], '{}').then((response) => hear(response, () => undefined)))
+    const outcome = outcomeOf(tell(caller, [], '{}').then((response) => readReplies(response, () => undefined)))
     await pass(0)
     say('data: {"jsonrpc":"2.0","method":"notifications/progress"}\n\n')
     await pass(timeoutMs - 1)
@@ -51,7 +50,7 @@ describe('an answer whose stream falls silent', () => {
   it('lives as long as any byte comes in time: comments, and halves of events', async () => {
     const { tell, caller, say, end } = world()
     const heard: Rpc[] = []
-    const outcome = outcomeOf(tell(caller, [], '{}').then((response) => hear(response, (message) => void heard.push(message))))
+    const outcome = outcomeOf(tell(caller, [], '{}').then((response) => readReplies(response, (message) => void heard.push(message))))
     for (const piece of [': alive\n\n', ': alive\n\n', 'data: {"jsonrpc":"2.0",', '"id":7,"result":{}}\n\n']) {
       await pass(timeoutMs - 1)
       say(piece)
@@ -66,7 +65,7 @@ describe('an answer whose stream falls silent', () => {
     const { tell, caller, say, end } = world()
     let asked = true
     const slow = Promise.withResolvers<void>()
-    const outcome = outcomeOf(tell({ ...caller, waits: () => asked }, [], '{}').then((response) => hear(response, () => slow.promise)))
+    const outcome = outcomeOf(tell({ ...caller, waits: () => asked }, [], '{}').then((response) => readReplies(response, () => slow.promise)))
     await pass(3 * timeoutMs)
     expect(outcome).toEqual({})
     asked = false
@@ -81,7 +80,7 @@ describe('an answer whose stream falls silent', () => {
 
   it('is not limited for a subscription, and for the standing stream of GET', async () => {
     const { tell, caller } = world()
-    const outcomes = [tell({ ...caller, subscribes: true }, [], '{}'), tell(caller, [])].map((work) => outcomeOf(work.then((response) => hear(response, () => undefined))))
+    const outcomes = [tell({ ...caller, subscribes: true }, [], '{}'), tell(caller, [])].map((work) => outcomeOf(work.then((response) => readReplies(response, () => undefined))))
     await pass(10 * timeoutMs)
     expect(outcomes).toEqual([{}, {}])
   })
@@ -111,11 +110,11 @@ describe('a call between the revisions whose server falls silent', () => {
   it('is answered by the error of a timeout to a client of 2026-07-28, on the stream that it reads', async () => {
     const { tell, caller, state } = world()
     const message: Rpc = { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'hang', arguments: {} } }
-    const reply = createEraReply({ keepAliveMs: 10 * timeoutMs, signal: caller.signal, gone: () => undefined })
+    const reply = createRevisionReply({ keepAliveMs: 10 * timeoutMs, signal: caller.signal, gone: () => undefined })
     let over = 0
     const about = { version: '2025-11-25', capabilities: {}, server: {} }
     const session = { about, capabilities: {}, stream: undefined, level: undefined, fields: [], mirrors: new Map(), caller }
-    createNewerCall({ tell, service: 'echo', session, message, caller, reply, name: 'n1', hold: () => undefined, over: () => void over++ }).run().catch(() => undefined)
+    createModernCall({ tell, service: 'echo', session, message, caller, reply, name: 'n1', hold: () => undefined, over: () => void over++ }).run().catch(() => undefined)
     await pass(timeoutMs)
     const response = await reply.response
     expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([200, 'text/event-stream', `data: ${JSON.stringify(timedOut)}\n\n`])
@@ -127,7 +126,7 @@ describe('a call between the revisions whose server falls silent', () => {
     const session = { owner: 'ana', writtenAt: 0, client: {}, capabilities: {}, version: '2025-11-25', level: undefined, notices: {}, watched: [], watchable: false }
     const tools = { fields: () => Promise.resolve([]), learn: () => undefined }
     const call = { caller, id: 's', session, message: { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'hang' } }, say: () => undefined }
-    const outcome = outcomeOf(runOlderCall({ tell, tools, service: 'echo', random: (n) => new Uint8Array(n), questions: undefined }, call))
+    const outcome = outcomeOf(runLegacyCall({ tell, tools, service: 'echo', random: (n) => new Uint8Array(n), questions: undefined }, call))
     await pass(timeoutMs)
     expect(JSON.parse(caller.refused(outcome.error as Refusal, 7))).toEqual(timedOut)
   })

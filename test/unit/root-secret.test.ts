@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { rootSecrets } from '../../src/node/root-secret.ts'
+import { rootSecrets } from '../../src/node/crypto.ts'
 
 let dir: string
 beforeEach(() => {
@@ -12,7 +12,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-const module = new URL('../../src/node/root-secret.ts', import.meta.url).href
+const module = new URL('../../src/node/crypto.ts', import.meta.url).href
 /** A thread that makes or reads the secret when all have come to that point. */
 const maker = (gate: Int32Array): Promise<string> =>
   new Promise((resolve, reject) => {

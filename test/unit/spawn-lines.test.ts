@@ -1,11 +1,11 @@
 // Lines of standard output, however the pipe cuts them.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createLineBudget, createLines } from '../../src/node/spawn-lines.ts'
+import { createLineBudget, createStdoutReader } from '../../src/node/process/output.ts'
 
 const budgets = { shared: createLineBudget() }
 const heard = () => {
   const all: unknown[] = []
-  const lines = createLines(
+  const lines = createStdoutReader(
     { line: (text) => void all.push(text.length > 1000 ? text.length : text), garbage: () => void all.push('no UTF-8'), oversized: (head, tail) => void all.push({ head: head.slice(0, 10), tail: tail.slice(-10) }) },
     budgets.shared,
   )

@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { complaintOf, endOf, findCommand } from '../../src/node/spawn-words.ts'
+import { complaintOf, endOf, findCommand } from '../../src/node/process/exit-reason.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-words-'))
 writeFileSync(join(folder, 'plain'), '#!/bin/sh\n')

@@ -1,6 +1,6 @@
 // Which known word is taken for the one that was meant.
 import { describe, expect, it } from 'vitest'
-import { didYouMean, suggest } from '../../src/config/suggest.ts'
+import { didYouMean, suggest } from '../../src/config/shape.ts'
 
 const known = ['url', 'scopes', 'issuer', 'timeout', 'client_id', 'client_secret', 'pass_headers']
 

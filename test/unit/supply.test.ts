@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
 import { configSchema } from '../../src/config/schema.ts'
-import { createGateway, type Gateway } from '../../src/gateway.ts'
-import { createNodeRuntime, type NodeRuntime } from '../../src/node/runtime.ts'
+import { type Gateway, createGateway } from '../../src/gateway.ts'
+import { type NodeRuntime, createNodeRuntime } from '../../src/node/runtime.ts'
 
 const stateDir = mkdtempSync(join(tmpdir(), 'postern-supply-'))
 const runtimes: NodeRuntime[] = []

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Principal } from '../../src/ports/people.ts'
 import type { Address, Service } from '../../src/ports/services.ts'
 import type { Notice, Subscribe } from '../../src/ports/store.ts'
-import { createWatch } from '../../src/proxy/watch.ts'
+import { createRevalidation } from '../../src/proxy/revalidate.ts'
 
 beforeEach(() => void vi.useFakeTimers({ now: 0 }))
 afterEach(() => void vi.useRealTimers())
@@ -29,7 +29,7 @@ const world = (told: boolean, record?: string) => {
     return Promise.resolve(() => void log.push(`-${key}`))
   }
   const ends: string[] = []
-  const watch = createWatch({
+  const watch = createRevalidation({
     runtime: { now: () => Date.now(), ...(told && { subscribe }) },
     alive: () => say(state.alive),
     serving: { known: () => state.known, served: () => (state.served === true ? Promise.resolve(true) : say(state.served)), record: () => record },
@@ -65,7 +65,7 @@ describe('where the storage tells nothing', () => {
 
   it('counts a look that is never answered', async () => {
     const { watch, ends, end } = world(false)
-    const hanging = createWatch({ runtime: { now: () => 0 }, alive: () => new Promise(() => undefined), serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined } })
+    const hanging = createRevalidation({ runtime: { now: () => 0 }, alive: () => new Promise(() => undefined), serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined } })
     watch.caller(holder, () => undefined)
     hanging.caller(holder, end)
     await pass(6000)
@@ -142,7 +142,7 @@ describe('where the storage tells of changes', () => {
   it('gives back a subscription that comes after the end', async () => {
     const made = Promise.withResolvers<() => void>()
     const log: string[] = []
-    const watch = createWatch({ runtime: { now: () => 0, subscribe: () => made.promise }, alive: () => Promise.resolve(true), serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined } })
+    const watch = createRevalidation({ runtime: { now: () => 0, subscribe: () => made.promise }, alive: () => Promise.resolve(true), serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined } })
     const stop = watch.caller(holder, () => undefined)
     await pass(2100)
     stop()

@@ -2,13 +2,12 @@
 // POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes of the store take>, /__limit?calls=<calls to objects that one invocation may make>, /__calls for
 // the calls to objects since it was last asked, POST /__service?id=<id> with the service, or null to remove it.
 import { waitUntil } from 'cloudflare:workers'
-import { createRegistry } from '../../src/services/registry.ts'
-import { readConfiguration } from '../../src/worker/configured.ts'
-import { createDoor } from '../../src/worker/door.ts'
-import type { Environment } from '../../src/worker/environment.ts'
-import { createLineObject } from '../../src/worker/line-object.ts'
-import { RecordObject as Deployed } from '../../src/worker/object.ts'
+import { createServiceRecords } from '../../src/services/registry.ts'
+import { type Environment, readConfiguration } from '../../src/worker/configuration.ts'
+import { createWorkerHandler } from '../../src/worker/handler.ts'
 import { createWorkerRuntime } from '../../src/worker/runtime.ts'
+import { createSessionObject } from '../../src/worker/session-object.ts'
+import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
 import { invocation, limitCalls, metered, takeCalls } from './metered.ts'
 
 // The objects live in the isolate of their Worker, so one clock is theirs too.
@@ -35,14 +34,14 @@ export class RecordObject extends Deployed {
   }
 }
 
-const door = createDoor({ now })
+const door = createWorkerHandler({ now })
 
-export const LineObject = createLineObject({ berth: (env, url, id) => door.berth(metered(env), url, id) })
+export const LineObject = createSessionObject({ berth: (env, url, id) => door.berth(metered(env), url, id) })
 
 const supply = async (env: Environment, url: URL, service: Readonly<Record<string, unknown>> | null): Promise<Response> => {
   const configured = await readConfiguration(env)
   if ('lacks' in configured) return new Response('not configured', { status: 503 })
-  const registry = createRegistry(await createWorkerRuntime({ config: configured.config, env, url, now, waitUntil }))
+  const registry = createServiceRecords(await createWorkerRuntime({ config: configured.config, env, url, now, waitUntil }))
   const id = url.searchParams.get('id') ?? ''
   await (service ? registry.add(id, { service, addedBy: 'cli', addedAt: now(), anywhere: true }) : registry.remove(id))
   return new Response('supplied')

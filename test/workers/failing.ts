@@ -1,13 +1,13 @@
 // The Worker as it is deployed, in a place whose STORE binding is away for the first two requests.
-import { createDoor } from '../../src/worker/door.ts'
-import type { Environment } from '../../src/worker/environment.ts'
-import { createLineObject } from '../../src/worker/line-object.ts'
+import type { Environment } from '../../src/worker/configuration.ts'
+import { createWorkerHandler } from '../../src/worker/handler.ts'
+import { createSessionObject } from '../../src/worker/session-object.ts'
 
-export { RecordObject } from '../../src/worker/object.ts'
+export { RecordObject } from '../../src/worker/storage-object.ts'
 
-const door = createDoor({ now: () => Date.now() })
+const door = createWorkerHandler({ now: () => Date.now() })
 
-export const LineObject = createLineObject(door)
+export const LineObject = createSessionObject(door)
 let requests = 0
 
 export default {

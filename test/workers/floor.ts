@@ -1,6 +1,6 @@
 // What no Worker in this place can do without: the caller's fields and body read, sixteen fields sent, an answer's fields and its short body read. It judges nothing.
 export { LineObject } from './no-lines.ts'
-export { RecordObject } from '../../src/worker/object.ts'
+export { RecordObject } from '../../src/worker/storage-object.ts'
 
 const identity = { 'x-user-id': '1', 'x-user-sub': '1', 'x-user-email': 'ada@example.test', 'x-user-name': 'Ada', 'x-user-login': 'ada', 'x-user-provider': 'local', 'x-mcp-identity': 'e'.repeat(720) }
 

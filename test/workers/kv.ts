@@ -1,11 +1,11 @@
 // The Cache on Workers KV behind an address: /put?key&value&ttl, /get?key, /log for what it told.
-import { createKvCache } from '../../src/worker/kv.ts'
+import { createKvCache } from '../../src/worker/storage.ts'
 
 export { LineObject } from './no-lines.ts'
 
 const events: string[] = []
 
-export { RecordObject } from '../../src/worker/object.ts'
+export { RecordObject } from '../../src/worker/storage-object.ts'
 
 export default {
   async fetch(request: Request, env: { readonly OAUTH_KV: KVNamespace }): Promise<Response> {

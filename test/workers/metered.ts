@@ -1,6 +1,6 @@
 // The bindings STORE and LINES as the platform meters them: every call to an object is counted, and one invocation may make no more than a limit.
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Environment } from '../../src/worker/environment.ts'
+import type { Environment } from '../../src/worker/configuration.ts'
 
 const invocations = new AsyncLocalStorage<{ calls: number }>()
 const meter = { calls: 0, limit: Number.POSITIVE_INFINITY, names: [] as string[] }

@@ -1,8 +1,8 @@
 // Where the store of a Worker makes its objects: answers, for the options in the query, what it asks of the platform's namespace.
-import { createObjectStore } from '../../src/worker/store.ts'
+import { createObjectStore } from '../../src/worker/storage.ts'
 
 export { LineObject } from './no-lines.ts'
-export { RecordObject } from '../../src/worker/object.ts'
+export { RecordObject } from '../../src/worker/storage-object.ts'
 
 /** A namespace that writes down what it is asked, and whose objects hold nothing. */
 const noting = (asked: unknown[], jurisdiction?: string): DurableObjectNamespace<never> =>

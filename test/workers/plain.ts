@@ -1,6 +1,6 @@
 // The measure of the Workers house: a Worker that passes every request on and does nothing else.
 export { LineObject } from './no-lines.ts'
-export { RecordObject } from '../../src/worker/object.ts'
+export { RecordObject } from '../../src/worker/storage-object.ts'
 
 export default {
   fetch(request: Request, env: { readonly UPSTREAM: string }): Promise<Response> {

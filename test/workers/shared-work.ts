@@ -1,6 +1,6 @@
-// Work that several requests share, begun by one whose caller hangs up (kit/once.ts in workerd). `/begin` starts it and streams on; `/join` shares it.
+// Work that several requests share, begun by one whose caller hangs up (kit/single-flight.ts in workerd). `/begin` starts it and streams on; `/join` shares it.
 import { DurableObject, waitUntil } from 'cloudflare:workers'
-import { createOnce } from '../../src/kit/once.ts'
+import { createSingleFlight } from '../../src/kit/single-flight.ts'
 
 export { LineObject } from './no-lines.ts'
 
@@ -11,7 +11,7 @@ export class RecordObject extends DurableObject {
   }
 }
 
-const once = createOnce({ now: () => Date.now(), defer: waitUntil })
+const once = createSingleFlight({ now: () => Date.now(), defer: waitUntil })
 
 export default {
   fetch(request: Request, env: { readonly STORE: DurableObjectNamespace<RecordObject> }): Promise<Response> | Response {

@@ -1,7 +1,7 @@
 // The Store of the Workers house behind one address, for the contract that every backend keeps: POST { space, call, args }. Its clock stands still unless it is moved.
 import { Refusal } from '../../src/kit/refusal.ts'
-import { RecordObject as Deployed } from '../../src/worker/object.ts'
-import { createObjectStore } from '../../src/worker/store.ts'
+import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
+import { createObjectStore } from '../../src/worker/storage.ts'
 
 export { LineObject } from './no-lines.ts'
 

@@ -1,8 +1,8 @@
 // The identity providers that the configuration names.
 import type { Config } from '../../config/schema.ts'
 import type { Runtime } from '../../ports/runtime.ts'
-import type { IdentityProvider } from '../provider.ts'
 import { createOpenIdProvider } from './openid.ts'
+import type { IdentityProvider } from './provider.ts'
 
 export interface ProvidersDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>

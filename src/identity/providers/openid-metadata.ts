@@ -1,9 +1,9 @@
 // What an OpenID provider says of itself: read over the guarded outbound function, believed for an hour.
 import * as oauth from 'oauth4webapi'
-import { asFetch } from '../../kit/outbound-fetch.ts'
-import { normalized } from '../../kit/token-answer.ts'
-import { sameIssuer } from '../../kit/urls.ts'
+import { asFetch } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
+import { normalized } from '../../kit/token-response.ts'
+import { sameIssuer } from '../../kit/urls.ts'
 import type { Outbound } from '../../ports/runtime.ts'
 
 const freshMs = 3_600_000
@@ -18,13 +18,13 @@ interface Exchange {
   readonly body?: URLSearchParams | undefined
 }
 
-export interface Through {
+export interface FetchOptions {
   readonly [oauth.customFetch]: (url: string, exchange: Exchange) => Promise<Response>
   readonly [oauth.allowInsecureRequests]: boolean
 }
 
 /** Library options for one step of a sign-in: every request is guarded, and all of them share nine seconds. */
-export const throughGuard = (outbound: Outbound, now: () => number, issuer: string): Through => {
+export const throughGuard = (outbound: Outbound, now: () => number, issuer: string): FetchOptions => {
   const deadline = now() + stepMs
   const within: Outbound = (url, options) => {
     const left = deadline - now()
@@ -44,9 +44,9 @@ export const throughGuard = (outbound: Outbound, now: () => number, issuer: stri
 }
 
 export interface Metadata {
-  get(through: Through): Promise<oauth.AuthorizationServer>
+  get(through: FetchOptions): Promise<oauth.AuthorizationServer>
   /** Checks the signature of the ID token in `response` with the provider's published keys. */
-  verify(as: oauth.AuthorizationServer, response: Response, through: Through): Promise<void>
+  verify(as: oauth.AuthorizationServer, response: Response, through: FetchOptions): Promise<void>
 }
 
 /** The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is another one. */
@@ -63,7 +63,7 @@ export const createMetadata = (issuer: string, now: () => number): Metadata => {
   let kept: { readonly as: oauth.AuthorizationServer; readonly at: number } | undefined
   let refetchedAt = -Infinity
 
-  const read = async (through: Through): Promise<oauth.AuthorizationServer> => {
+  const read = async (through: FetchOptions): Promise<oauth.AuthorizationServer> => {
     const response = await oauth.discoveryRequest(new URL(issuer), { ...through, algorithm: 'oidc' })
     const as = await oauth.processDiscoveryResponse(await publishedIssuer(response, issuer), response)
     kept = { as, at: now() }

@@ -1,0 +1,199 @@
+// `postern serve`: brings the gateway up, says where it is, and takes it down again in order.
+import { Buffer } from 'node:buffer'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Config } from '../config/schema.ts'
+import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
+import { createJsonLog, createTerminalLog } from '../node/log.ts'
+import { type NodeRuntime, createNodeRuntime } from '../node/runtime.ts'
+import { type Listening, serve } from '../node/serve.ts'
+import type { Log, LogLevel, Runtime } from '../ports/runtime.ts'
+import type { Service } from '../ports/services.ts'
+import { isolationText, startBanner } from './banner.ts'
+import { forwardProxies } from './configuration.ts'
+import { StartError } from './output.ts'
+import { type Source, watchConfiguration } from './reload.ts'
+import { noteRunning, openStateDirectory, whyNoState } from './state.ts'
+import { exitCodes, inForeground, outliveReaders, tellFaults, untilSignal, withStderr } from './terminal.ts'
+
+// The service that is there before anything is configured: the demo server, in this process.
+
+/** Its code (a third of everything's memory) is loaded by the first request that needs it. */
+export const demoService = (runtime: Pick<Runtime, 'random' | 'about'>): Service => {
+  let made: Promise<(request: Request) => Promise<Response>> | undefined
+  const sessionId = (): string => Buffer.from(runtime.random(16)).toString('hex')
+  const load = () => (made ??= import('../demo/demo.ts').then(({ createDemo }) => createDemo({ version: runtime.about.version, sessionId })))
+  return {
+    id: 'demo',
+    name: 'Demo',
+    generation: 'built-in',
+    description: 'A small MCP server inside this gateway, to try it with.',
+    upstream: { kind: 'local', handle: async (request) => (await load())(request) },
+    authRequired: true,
+    scopes: ['mcp'],
+    timeoutMs: 30_000,
+    maxBodyBytes: 4_194_304,
+    identity: { preset: 'all', headers: {}, assertion: true },
+  }
+}
+
+// From a configuration to a gateway that listens, or one sentence that says why there is none.
+
+export interface StartedGateway {
+  readonly gateway: Gateway
+  readonly listening: Listening
+  readonly runtime: NodeRuntime
+  /** Commands beside it do not find it any more. */
+  readonly forget: () => void
+}
+
+export interface StartGatewayOptions {
+  readonly config: Config
+  readonly stateDir: string
+  readonly privateFiles: readonly string[]
+  /** The service of `postern wrap`, which no file holds. */
+  readonly wrapped?: string | undefined
+  readonly log: Log
+  /** The variables, a `.env` file's among them. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** True while the process finishes its last requests. */
+  readonly draining: () => boolean
+}
+
+const loopbackHosts = new Set(['localhost', '127.0.0.1', '::1'])
+
+const version = (): string => (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+
+/** The issuer and the other names of the same loopback place. */
+const origins = (config: Config, port: number): { issuer: string; aliases: string[] } => {
+  // As URLs write them: without the port where it is the scheme's own.
+  const origin = (name: string): string => new URL(`http://${name}:${port}`).origin
+  const local = ['localhost', '127.0.0.1', '[::1]'].map(origin)
+  const host = config.host.replaceAll(/[[\]]/g, '')
+  const issuer = config.issuer ?? origin(host === '127.0.0.1' || !loopbackHosts.has(host) ? 'localhost' : host === '::1' ? '[::1]' : host)
+  return { issuer, aliases: local.includes(issuer) ? local.filter((other) => other !== issuer) : [] }
+}
+
+const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
+  const { code, address } = error as NodeJS.ErrnoException & { readonly address?: string }
+  if (code === 'EADDRINUSE') return new StartError('port.taken', `Port ${port} on ${address ?? host} is already in use. Choose another port with --port or PORT; --port 0 picks a free one.`)
+  if (code === 'EACCES') return new StartError('port.forbidden', `Permission denied for port ${port}. Choose a port above 1023 with --port or PORT.`)
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') return new StartError('host.unknown', `${host} is not an address of this computer. Set --host to one of its addresses, or to 0.0.0.0 for all.`)
+  return error
+}
+
+/** Resolves when requests are answered. Throws `StartRefused`. */
+export const startGateway = async ({ config, stateDir, privateFiles, wrapped, log, env, draining }: StartGatewayOptions): Promise<StartedGateway> => {
+  const about = version()
+  const proxies = forwardProxies(env)
+  const runtime = await createNodeRuntime({ config, stateDir, privateFiles, log, version: about, proxies }).catch((error: unknown) => {
+    throw whyNoState(error)
+  })
+  const { host, port, trusted_proxies: trustedProxies } = config
+  const listening = await serve({ host, port, trustedProxies, now: () => runtime.now(), proxies }).catch((error: unknown) => {
+    throw whyNotListening(error, config)
+  })
+  const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
+  const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services, draining })
+  await gateway.warm().catch((error: unknown) => {
+    throw whyNoState(error)
+  })
+  isolationText(config, runtime)
+  gateway.record(startedEvent(gateway, runtime.about))
+  const program = wrapped === undefined ? undefined : config.mcp_services[wrapped]?.command
+  const own = [...services.map(({ id }) => ({ id, from: 'built in' as const })), ...(wrapped === undefined ? [] : [{ id: wrapped, from: 'wrap' as const, ...(program === undefined ? {} : { command: program }) }])]
+  listening.open(gateway)
+  return { gateway, listening, runtime, forget: noteRunning(stateDir, gateway.directory.issuer, own) }
+}
+
+export interface StartOptions {
+  readonly config: Config
+  /** Where the configuration came from, to be read again. */
+  readonly source: Source
+  readonly warnings: readonly string[]
+  readonly stateDir: string
+  /** The variables, a `.env` file's among them. */
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** The configuration and what it was read from, with their whole paths: isolated servers never see them. */
+  readonly privateFiles: readonly string[]
+  /** Whether a person reads the output. */
+  readonly tty: boolean
+  readonly logLevel: LogLevel
+  /** Shows what servers that are commands write to standard error. */
+  readonly showStderr?: boolean
+  /** Id of the service that the command line itself described. */
+  readonly wrapped?: string | undefined
+  /** Puts a login link into the first line although nobody looks. */
+  readonly printLink: boolean
+  /** The words before a verb, and a verb as a whole command, to be pasted. */
+  readonly program: string
+  readonly command: (verb: string) => string
+}
+
+/** Longest wait for calls in flight after SIGTERM; with what follows it fits into the 30 s after which Kubernetes and others kill. */
+const drainMs = 28_000
+/** Longest wait for calls of servers that are commands; ending one takes up to eight seconds more. */
+const serversMs = 20_000
+/** A program that ends us (SIGTERM) has balancers and clients in mind that come back a moment later on connections they hold; a person at a terminal (SIGINT) waits. */
+const lingerMs = 2_000
+/** Longest wait for what is still written down after the last answer. */
+const afterwardsMs = 1_500
+
+/** Makes the directory where it is missing; true when no gateway ever kept anything in it. */
+const openState = (path: string): boolean => openStateDirectory(path) || !['root.key', 'postern.db'].some((name) => existsSync(join(path, name)))
+
+/** Lines wait until the first one, which programs read, has been printed. */
+const behindTheFirst = (log: Log): { readonly log: Log; release(): void } => {
+  let held: Parameters<Log>[] | undefined = []
+  return {
+    log: (...line) => (held ? void held.push(line) : log(...line)),
+    release() {
+      for (const line of held ?? []) log(...line)
+      held = undefined
+    },
+  }
+}
+
+/** Answers the exit code. */
+const takeDown = async ({ listening, runtime, gateway }: StartedGateway, signal: NodeJS.Signals): Promise<number> => {
+  const [clean] = await Promise.all([listening.drain({ graceMs: drainMs, lingerMs: signal === 'SIGTERM' ? lingerMs : 0 }), gateway.bridges.close(serversMs)])
+  const closed = await Promise.race([runtime.close().then(() => true), new Promise<false>((resolve) => void setTimeout(resolve, afterwardsMs, false).unref())])
+  return clean && closed ? exitCodes.inOrder : exitCodes.unclean
+}
+
+/** Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws `StartRefused` when it cannot start. */
+export const start = async (options: StartOptions): Promise<void> => {
+  const { config, stateDir, tty, logLevel } = options
+  const fresh = openState(stateDir)
+  const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
+  const { log, release } = behindTheFirst(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
+  let ending = false
+  const up = await startGateway({ config, stateDir, privateFiles: options.privateFiles, wrapped: options.wrapped, log, env: options.env, draining: () => ending }).catch(async (error: unknown) => {
+    release()
+    await nodeLog.end()
+    throw error
+  })
+  const { gateway, runtime } = up
+  const link = gateway.links.enabled && (tty ? fresh : options.printLink) ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}` : undefined
+  outliveReaders()
+  tellFaults(nodeLog)
+  // Before anybody is told that the gateway listens: whoever reads that may end it at once.
+  const reload = watchConfiguration({ source: options.source, supply: gateway.supply, started: config, log })
+  const asked = untilSignal({ terminal: tty, log: nodeLog, again: () => void reload.now() })
+  const keys = tty && process.stdin.isTTY && inForeground()
+  // Before the block says that they are there.
+  const stopKeys = keys ? (await import('./terminal.ts')).listenKeys(gateway) : () => undefined
+  startBanner({ stateDir, tty, gateway, about: runtime.about, link, fresh, keys, program: options.program, command: options.command, readyMs: Math.round(performance.now()) })
+  release()
+  for (const message of options.warnings) log('warn', 'config.warning', { message })
+  const signal = await asked
+  ending = true
+  stopKeys()
+  reload.stop()
+  up.forget()
+  process.exitCode = await takeDown(up, signal)
+  gateway.record({ event: 'gateway.stopped', issuer: gateway.directory.issuer, version: runtime.about.version, signal, in_order: process.exitCode === exitCodes.inOrder })
+  await nodeLog.end()
+  // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.
+  process.exit()
+}

@@ -1,0 +1,127 @@
+// Keys at the terminal while the gateway runs: l prints a new login link, h says which keys there are, q stops.
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { printable } from '../config/tree.ts'
+import type { Gateway } from '../gateway.ts'
+import type { NodeLog } from '../node/log.ts'
+import type { Log } from '../ports/runtime.ts'
+
+const help = '  l  new sign-in link      q  stop      h  help\n'
+
+/** Listens on standard input, which is a terminal in the foreground; returns the function that gives it back. */
+export const listenKeys = (gateway: Gateway): (() => void) => {
+  const { stdin, stdout } = process
+  const printLink = (): void => {
+    gateway.links.mint().then(
+      (secret) => stdout.write(`  Sign-in link  ${gateway.directory.issuer}/?t=${secret}   (one-time link, valid 15 minutes)\n`),
+      () => stdout.write('  Cannot create a link: the storage is not responding.\n'),
+    )
+  }
+  const press = (text: string): void => {
+    for (const key of text) {
+      if (key === 'l' && gateway.links.enabled) printLink()
+      else if (key === 'h') stdout.write(gateway.links.enabled ? help : help.slice(help.indexOf('q') - 2))
+      else if (key === 'q' || key === '\u0003') process.kill(process.pid, 'SIGINT')
+    }
+  }
+  // A terminal that is gone reads as a fault; SIGHUP says so too.
+  stdin.on('error', () => undefined)
+  stdin.setRawMode(true)
+  stdin.setEncoding('utf8')
+  stdin.on('data', press)
+  stdin.unref()
+  return () => {
+    stdin.off('data', press)
+    stdin.setRawMode(false)
+    stdin.pause()
+  }
+}
+
+// What ends a running gateway from outside, and what must not: signals, a reader of its output that went away, a fault nobody caught.
+
+/** Exit codes of a gateway that ran (users.md 5.4). */
+export const exitCodes = { inOrder: 0, forced: 2, unclean: 3 } as const
+
+/** A terminal and the program that runs us may both pass on one Control-C; somebody who insists takes longer. */
+const sameGestureMs = 100
+
+/** Ends the process as soon as the log is written. */
+const exitAfter = (log: NodeLog, code: number): void => {
+  const exit = (): never => process.exit(code)
+  log.end().then(exit, exit)
+}
+
+export interface StopSignal {
+  /** Whether there is a terminal, whose going away (SIGHUP) ends what it began. */
+  readonly terminal: boolean
+  readonly log: NodeLog
+  /** What SIGHUP asks of a gateway without a terminal: to read its configuration again. */
+  readonly again: () => void
+}
+
+/** Resolves with the first SIGTERM or SIGINT. A second one ends the process at once with exit code 2. */
+export const untilSignal = ({ terminal, log, again }: StopSignal): Promise<NodeJS.Signals> =>
+  new Promise((resolve) => {
+    let since: number | undefined
+    const end = (signal: NodeJS.Signals): void => {
+      const now = performance.now()
+      if (since !== undefined && now - since > sameGestureMs) {
+        exitAfter(log, exitCodes.forced)
+        return
+      }
+      since ??= now
+      resolve(signal)
+    }
+    process.on('SIGTERM', end)
+    process.on('SIGINT', end)
+    process.on('SIGHUP', () => (terminal ? end('SIGHUP') : again()))
+  })
+
+/** Whoever stopped reading what a running gateway prints wanted to hear no more; its clients still want to be served. */
+export const outliveReaders = (): void => {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.removeAllListeners('error')
+    stream.on('error', () => undefined)
+  }
+}
+
+/** What no room caught is told before anything else. An exception leaves nobody knows what behind and ends the process; a promise nobody waited for does not. */
+export const tellFaults = (log: NodeLog): void => {
+  const why = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error))
+  process.on('unhandledRejection', (error) => log.log('error', 'fault.unhandled-rejection', { why: why(error) }))
+  process.on('uncaughtException', (error) => {
+    log.log('error', 'fault.uncaught-exception', { why: why(error) })
+    exitAfter(log, exitCodes.unclean)
+  })
+}
+
+// Whether this process is the one its terminal talks to.
+
+/** Process group and the terminal's foreground group, as proc(5) says (after the name, which may hold anything) or as ps(1) does. */
+const groups = (): readonly [string | undefined, string | undefined] => {
+  try {
+    const [, , , group, , , foreground] = readFileSync('/proc/self/stat', 'utf8').replace(/^.*\)/s, '').split(' ')
+    return [group, foreground]
+  } catch {
+    const [group, foreground] = (spawnSync('ps', ['-o', 'pgid=,tpgid=', '-p', String(process.pid)], { encoding: 'utf8' }).stdout ?? '').trim().split(/\s+/)
+    return [group, foreground]
+  }
+}
+
+/** A job in the background (`postern &`) that touches its terminal's settings or reads from it is stopped by the system (SIGTTOU, SIGTTIN). */
+export const inForeground = (): boolean => {
+  if (process.platform === 'win32') return true
+  const [group, foreground] = groups()
+  return group !== undefined && group === foreground
+}
+
+// What a wrapped server writes to standard error, line by line beside the gateway's own words.
+
+/** The log, with `process.stderr` events written out whatever the level; escape sequences of the server do not reach the terminal. */
+export const withStderr =
+  (log: Log, write: (text: string) => void = (text) => void process.stderr.write(text)): Log =>
+  (level, event, fields, audit) => {
+    const text = event === 'process.stderr' ? fields?.['text'] : undefined
+    if (typeof text === 'string') for (const line of text.split('\n')) if (line.trim() !== '') write(`  │ ${printable(line, 500)}\n`)
+    log(level, event, fields, audit)
+  }

@@ -1,0 +1,160 @@
+// The schema's findings in words people can act on. A value is repeated only when it stands literally in the file, a flag or a variable of its own, and is no secret.
+import type { core } from 'zod'
+import { type Shape, didYouMean, isSecret, rootShape, shapeAt, suggest } from './shape.ts'
+import { type Fault, type Origin, type Path, type Tree, keyText, printable } from './tree.ts'
+
+/** What other products and earlier documents call our keys. */
+const synonyms: Readonly<Record<string, string>> = {
+  public_url: 'issuer',
+  base_url: 'issuer',
+  url: 'issuer',
+  services: 'mcp_services',
+  servers: 'mcp_services',
+  providers: 'oauth_providers',
+  users: 'local_users',
+  secret: 'session_secret',
+  scope: 'scopes',
+  origins: 'allow_origins',
+  user: 'username',
+}
+
+/** Keys that seed documents print and this version does not have, with what to do instead. */
+const elsewhere: readonly (readonly [RegExp, string])[] = [
+  [/^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/, 'is not a known setting; providers are OpenID Connect and are discovered from `issuer`'],
+  [/^storage\.(redis|vault)$/, 'is not a known setting; set `storage.type` to sqlite or memory'],
+]
+
+const unknownKey = (path: Path, shape: Shape, missing: ReadonlySet<string>): { what: string; meant: string | undefined } => {
+  const name = String(path.at(-1))
+  const special = elsewhere.find(([pattern]) => pattern.test(keyText(path)))
+  if (special) return { what: special[1], meant: undefined }
+  const snake = name.replaceAll(/([a-z])([A-Z])/g, '$1_$2').toLowerCase().replaceAll('-', '_')
+  const known = synonyms[snake]
+  const meant = known !== undefined && shape.names.includes(known) ? known : (suggest(name, [...missing]) ?? suggest(name, shape.names))
+  return { what: meant === undefined ? `is not a known setting; known settings here: ${shape.names.filter((key) => key !== '$schema').join(', ')}` : `is not a known setting; did you mean "${meant}"?`, meant }
+}
+
+const unit = (shape: Shape): string => {
+  const last = /\b(Seconds|Milliseconds|Bytes)\.$/.exec(shape.description)?.[1]
+  return last ? ` ${last.toLowerCase()}` : ''
+}
+
+const range = (shape: Shape): string => `from ${String(shape.least)} to ${String(shape.most)}${unit(shape)}`
+
+const expected = (shape: Shape, value: unknown): string => {
+  if (value === null) return 'has no value; set one, or remove the key'
+  switch (shape.kind) {
+    case 'number':
+      return typeof value === 'string' && /^\d+$/.test(value) ? 'must be a number; remove the quotes' : `must be a whole number ${range(shape)}`
+    case 'boolean':
+      return 'must be true or false'
+    case 'list':
+      return 'must be a list, e.g. ["one", "two"]'
+    case 'record':
+    case 'object':
+      return 'must be a mapping'
+    case 'text':
+    case 'choice':
+      return typeof value === 'object' ? 'must be text' : 'must be text; put it in quotes'
+    case 'any':
+      return 'has the wrong type; see the reference for this setting'
+  }
+}
+
+const repeatable = (path: Path, origin: Origin | undefined): boolean => !isSecret(path) && !(origin?.from === 'file' && origin.variables.length > 0)
+
+const choice = (path: Path, shape: Shape, value: unknown, origin: Origin | undefined): string => {
+  const names = shape.names.join(', ')
+  if (typeof value !== 'string' || !repeatable(path, origin)) return `must be one of: ${names}`
+  const meant = didYouMean(value, shape.names)
+  return `must be one of: ${names}; found "${printable(value)}"${meant}`
+}
+
+const small = (shape: Shape, issue: core.$ZodIssueTooSmall | core.$ZodIssueTooBig): string => {
+  if (issue.origin === 'number' || issue.origin === 'int') return `must be ${range(shape)}`
+  if (issue.code === 'too_big') return `must be at most ${issue.maximum} ${issue.origin === 'array' ? 'entries' : 'characters'} long`
+  if (issue.origin === 'array') return 'must have at least one entry'
+  return issue.minimum === 1 ? 'must not be empty' : `must be at least ${issue.minimum} characters long`
+}
+
+const badId = (name: string, why: string): string => {
+  const better = name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, '-').replace(/^[-_]+|-+$/g, '')
+  return `"${printable(name)}" is not a valid name: ${why}${better && better !== name && /letters, digits, - and _/.test(why) ? `; did you mean "${printable(better)}"?` : ''}`
+}
+
+const sentence = (issue: core.$ZodIssue, path: Path, shape: Shape, value: unknown, origin: Origin | undefined): string => {
+  switch (issue.code) {
+    case 'invalid_type':
+      return expected(shape, value)
+    case 'too_small':
+    case 'too_big':
+      return small(shape, issue)
+    case 'invalid_value':
+      return choice(path, shape, value, origin)
+    case 'invalid_key':
+      return badId(String(path.at(-1)), issue.issues[0]?.message ?? 'not allowed')
+    case 'invalid_format':
+      return issue.format === 'email' ? 'must be an email address' : issue.message
+    case 'unrecognized_keys':
+    case 'invalid_union':
+    case 'invalid_element':
+    case 'not_multiple_of':
+    case 'custom':
+      return issue.message
+  }
+}
+
+const missingSentence = (shape: Shape): string => `is required: ${shape.description.replace(/\.$/, '')}`
+
+export interface IssueMessage {
+  readonly faults: readonly Fault[]
+  /** Paths at fault. */
+  readonly lost: readonly Path[]
+  /** Keys that stand there under another name. */
+  readonly misspelt: readonly Path[]
+}
+
+/** Faults for the issues of one parse. `lost`: paths that were at fault before and are absent because of it. */
+export const issueMessages = (issues: readonly core.$ZodIssue[], tree: Tree, lost: readonly Path[]): IssueMessage => {
+  const faults: Fault[] = []
+  const found: Path[] = []
+  const isKnown = (path: Path): boolean => lost.some((bad) => bad.every((part, i) => path[i] === part))
+  const isMissing = (issue: core.$ZodIssue): boolean => issue.code === 'invalid_type' && tree.get(issue.path as Path) === undefined
+  const missing = new Map<string, Set<string>>()
+  for (const issue of issues.filter(isMissing)) {
+    const above = keyText(issue.path.slice(0, -1) as Path)
+    missing.set(above, (missing.get(above) ?? new Set<string>()).add(String(issue.path.at(-1))))
+  }
+  const place = (path: Path, part: 'key' | 'value'): Origin => {
+    const nearest = tree.nearest(path)
+    if (!nearest) return { from: 'default' }
+    return nearest.path.length === path.length ? nearest.written[part] : nearest.written.key
+  }
+  const add = (path: Path, part: 'key' | 'value', what: string): void => {
+    found.push(path)
+    if (!isKnown(path)) faults.push({ key: keyText(path), origin: place(path, part), what })
+  }
+  const meant = new Map<string, Path>()
+  for (const issue of issues) {
+    if (issue.code !== 'unrecognized_keys') continue
+    const above = issue.path as Path
+    const shape = shapeAt(above) ?? rootShape
+    for (const key of issue.keys) {
+      const path = [...above, key]
+      const said = unknownKey(path, shape, missing.get(keyText(above)) ?? new Set())
+      if (said.meant !== undefined) meant.set(keyText([...above, said.meant]), [...above, said.meant])
+      add(path, 'key', said.what)
+    }
+  }
+  for (const issue of issues) {
+    if (issue.code === 'unrecognized_keys') continue
+    const path = issue.path as Path
+    const shape = shapeAt(path) ?? rootShape
+    if (isMissing(issue)) {
+      // A misspelt key was told already; that the right one is missing follows from it.
+      if (!meant.has(keyText(path))) add(path, 'key', missingSentence(shape))
+      else found.push(path)
+    } else add(path, issue.code === 'invalid_key' ? 'key' : 'value', sentence(issue, path, shape, tree.get(path), tree.written(path)?.value))
+  }
+  return { faults, lost: found, misspelt: [...meant.values()] }
+}

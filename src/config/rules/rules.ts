@@ -1,0 +1,61 @@
+// Every rule that joins keys, in the order in which faults of one place are told.
+import type { Rule } from './draft.ts'
+import { addressRules, hostRules } from './network.ts'
+import { clientRules, peopleRules, secretRules } from './people.ts'
+import { commandRules, serviceRules } from './services.ts'
+import { upstreamRules } from './upstream-auth.ts'
+
+// Lifetimes that contradict one another, storage that does not survive, and revisions of MCP that nobody published.
+
+const lifetimes: Rule = (draft, report) => {
+  const [access, refresh, client] = [draft.number('access_token_lifetime'), draft.number('refresh_token_lifetime'), draft.number('client_lifetime')]
+  if (access !== undefined && refresh !== undefined && refresh < access) {
+    const at = draft.has('refresh_token_lifetime') ? 'refresh_token_lifetime' : 'access_token_lifetime'
+    report.fault([at], `makes refresh tokens (${refresh} s) expire before access tokens (${access} s): set refresh_token_lifetime to at least access_token_lifetime`)
+  }
+  if (client !== undefined && client !== 0 && refresh !== undefined && client < refresh) {
+    report.warn(draft.has('client_lifetime') ? ['client_lifetime'] : ['refresh_token_lifetime'], `makes client registrations (${client} s) expire before their refresh tokens (${refresh} s): users will have to sign in again`)
+  }
+}
+
+const storage: Rule = (draft, report) => {
+  if (draft.production && draft.text('storage', 'type') === 'memory') report.fault(['storage', 'type'], 'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite')
+}
+
+const revisions: Rule = (draft, report) => {
+  const { revisions: known } = draft
+  if (!known) return
+  for (const { value, path } of draft.texts('protocol_versions')) if (!known.includes(value)) report.fault(path, `${draft.said(...path)} is not a supported MCP revision: use ${known.join(', ')}`)
+}
+
+export const limitRules: readonly Rule[] = [lifetimes, storage, revisions]
+
+// Keys that a gateway on Cloudflare Workers reads and does nothing with, because the platform decides what they are about.
+
+const unused: Readonly<Record<string, string>> = {
+  host: 'Cloudflare accepts the requests',
+  port: 'Cloudflare accepts the requests',
+  storage: 'records are kept in Durable Objects',
+  trusted_proxies: 'Cloudflare provides the client address',
+  admin_commands: 'a Worker cannot start programs',
+}
+
+const workers: Rule = (draft, report) => {
+  if (!draft.workers) return
+  for (const [key, why] of Object.entries(unused)) if (draft.has(key) || draft.keys(key).length > 0) report.warn([key], `has no effect on Workers: ${why}`)
+}
+
+export const workersRules: readonly Rule[] = [workers]
+
+export const rules: readonly Rule[] = [
+  ...addressRules,
+  ...secretRules,
+  ...peopleRules,
+  ...serviceRules,
+  ...upstreamRules,
+  ...commandRules,
+  ...hostRules,
+  ...clientRules,
+  ...limitRules,
+  ...workersRules,
+]

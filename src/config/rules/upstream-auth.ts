@@ -1,0 +1,143 @@
+// How upstreams are signed in to: which keys go together, and to whom a credential may be shown.
+import { isOriginPattern } from '../../kit/http.ts'
+import { callbackPathOf, sameIssuer, shareCallback } from '../../kit/urls.ts'
+import { isLoopbackUrl, urlOf } from '../hosts.ts'
+import { printable } from '../tree.ts'
+import type { RawConfig, Report, Rule } from './draft.ts'
+import { bearerFault, headerValueFault, ownHeaders, sameHeader } from './services.ts'
+
+/** Keys by the type that reads them; `type` and `allow_origins` belong to all. */
+const signIn = ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'client_id', 'client_secret', 'token_endpoint_auth_method', 'scopes', 'resource', 'allow_origins']
+const readBy: Readonly<Record<string, readonly string[]>> = {
+  auto: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
+  none: [],
+  static: ['token', 'headers'],
+  oauth: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
+  idp_token: [],
+  client_credentials: [...signIn, 'private_key'],
+}
+
+const belongs = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+  for (const key of draft.keys(...path)) {
+    if (key === 'type' || (readBy[type] ?? []).includes(key)) continue
+    const types = Object.keys(readBy).filter((name) => readBy[name]?.includes(key))
+    if (types.length > 0) report.key([...path, key], `cannot be used with type: ${printable(type)}; it is for ${types.join(', ')}`)
+  }
+}
+
+const statics = (draft: RawConfig, report: Report, path: readonly string[]): void => {
+  const names = draft.keys(...path, 'headers')
+  const token = draft.text(...path, 'token')
+  if (token === undefined && names.length === 0 && !draft.has(...path, 'token') && !draft.has(...path, 'headers')) report.key([...path, 'type'], 'static needs token or headers')
+  const wrong = token === undefined ? undefined : bearerFault(token)
+  if (wrong) report.fault([...path, 'token'], wrong)
+  const seen = new Map<string, string>()
+  for (const name of names) {
+    const here = [...path, 'headers', name]
+    const [same, before] = [sameHeader(name), seen.get(sameHeader(name))]
+    if (same === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(same)) report.key(here, 'cannot be set: the gateway or the protocol controls this header')
+    if (before !== undefined) report.key(here, `is the same header as "${before}" above (header names are case-insensitive): keep one`)
+    seen.set(same, name)
+    const value = headerValueFault(draft.text(...here) ?? '')
+    if (value) report.fault(here, value)
+  }
+}
+
+const urls = (draft: RawConfig, report: Report, path: readonly string[]): void => {
+  for (const key of ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'redirect_uri']) {
+    const url = urlOf(draft.text(...path, key) ?? '')
+    if (!url) continue
+    if (url.username || url.password) report.fault([...path, key], 'must not contain a username or password')
+    if (url.hash) report.fault([...path, key], 'must not have a fragment (#…)')
+    // Codes and secrets travel there.
+    if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback) report.fault([...path, key], 'must use https')
+  }
+  const back = urlOf(draft.text(...path, 'redirect_uri') ?? '')
+  if (back && !/^\/(connect\/callback(\/[\w-]+)?|(oauth\/)?callback)$/.test(back.pathname))
+    report.warn(
+      [...path, 'redirect_uri'],
+      'is not a callback URL of this gateway: use /connect/callback, /oauth/callback, or the one that `postern validate` prints for this authorization server',
+    )
+  for (const { value, path: here } of draft.texts(...path, 'allow_origins'))
+    if (!isOriginPattern(value)) report.fault(here, 'must be an origin such as "https://auth.example.com", or "http://localhost:*" for any port on localhost')
+}
+
+const client = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
+  const there = (name: string): boolean => draft.has(...path, name)
+  const method = draft.text(...path, 'token_endpoint_auth_method')
+  // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP: credentials belong to their issuer).
+  if (there('client_id') && !there('issuer') && !there('token_endpoint')) report.key([...path, 'client_id'], 'needs `issuer` (or both endpoints), so that the credentials go only to the authorization server they belong to')
+  if (!there('client_id') && there('client_secret')) report.key([...path, 'client_secret'], 'needs client_id')
+  if (there('authorization_endpoint') && !there('token_endpoint')) report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
+  if (type !== 'client_credentials' && there('token_endpoint') && !there('authorization_endpoint')) report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
+  if (type !== 'client_credentials' && there('token_endpoint') && !there('client_id')) report.key([...path, 'token_endpoint'], 'needs client_id: the gateway cannot register itself without discovery')
+  if (method === 'private_key_jwt' && !there('private_key')) report.key([...path, 'token_endpoint_auth_method'], 'private_key_jwt needs private_key, with type: client_credentials')
+  if ((method === 'client_secret_basic' || method === 'client_secret_post') && !there('client_secret')) report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
+  if (type === 'client_credentials' && (!there('client_id') || (!there('client_secret') && !there('private_key')))) report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
+}
+
+interface Registered {
+  readonly id: string
+  readonly server: string
+  readonly redirectUri: string
+}
+
+/**
+ * Where answers come to. One redirect URI for two authorization servers would let each be taken for the
+ * other (RFC 9700 §4.4).
+ */
+const redirects = async (draft: RawConfig, report: Report): Promise<void> => {
+  const before: Registered[] = []
+  for (const id of draft.keys('mcp_services')) {
+    const path = ['mcp_services', id, 'upstream_auth']
+    const [client, document, issuer, token, redirectUri] = [
+      'client_id',
+      'client_metadata_url',
+      'issuer',
+      'token_endpoint',
+      'redirect_uri',
+    ].map((name) => draft.text(...path, name))
+    if (draft.text(...path, 'type') === 'client_credentials') continue
+    const server = issuer ?? urlOf(token ?? '')?.origin
+    const own = server === undefined ? '' : `${draft.text('issuer') ?? '{issuer}'}${await callbackPathOf(server)}`
+    if (redirectUri === undefined) {
+      if (client !== undefined && server !== undefined)
+        report.warn(
+          [...path, 'client_id'],
+          `uses the redirect URI ${own}: register it at ${server}. If another one is registered there, set redirect_uri to it`,
+        )
+      continue
+    }
+    if (server === undefined || (client ?? document) === undefined) {
+      report.warn(
+        [...path, 'redirect_uri'],
+        'has no effect without issuer and client_id (or client_metadata_url): a redirect URI belongs to one authorization server',
+      )
+      continue
+    }
+    const first = urlOf(redirectUri) && before.find((one) => shareCallback(one.redirectUri, redirectUri))
+    if (first && !sameIssuer(first.server, server))
+      report.warn(
+        [...path, 'redirect_uri'],
+        `is already used for ${first.server} (mcp_services.${first.id}), and each authorization server needs its own: register ${own} at ${server} and set it here`,
+      )
+    else if (urlOf(redirectUri)) before.push({ id, server, redirectUri })
+  }
+}
+
+const upstreams: Rule = async (draft, report) => {
+  await redirects(draft, report)
+  for (const id of draft.keys('mcp_services')) {
+    const path = ['mcp_services', id, 'upstream_auth']
+    const type = draft.text(...path, 'type') ?? 'auto'
+    belongs(draft, report, path, type)
+    if (type === 'static') statics(draft, report, path)
+    urls(draft, report, path)
+    client(draft, report, path, type)
+    const open = draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
+    if (type === 'idp_token' && draft.keys('oauth_providers').length === 0 && !draft.misspelt('oauth_providers')) report.fault([...path, 'type'], 'idp_token needs oauth_providers: the token comes from the identity provider that users sign in with')
+    if (open && (type === 'oauth' || type === 'idp_token')) report.fault([...path, 'type'], `${type} needs \`auth_required: true\`: without sign-in there is no user to connect an account for`)
+  }
+}
+
+export const upstreamRules: readonly Rule[] = [upstreams]

@@ -1,0 +1,226 @@
+// What an MCP server says of its own login (RFC 9728): which authorization servers it trusts, which scopes there are, and what it calls itself.
+import type * as oauth from 'oauth4webapi'
+import { atOrigin } from '../kit/http.ts'
+import { sameIssuer, sameSite } from '../kit/urls.ts'
+import type { GuardedFetch } from './oauth-fetch.ts'
+import { type Challenge, type AuthorizedUpstream, errorFrom, scopeWords, unreachable, untrusted } from './upstream.ts'
+
+export interface ResourceMetadata {
+  /** Exactly as published: it goes into `resource` unchanged (RFC 8707 §2; MCP Authorization, Canonical Server URI). */
+  readonly resource: string
+  /** In the server's order, not empty. */
+  readonly authorizationServers: readonly string[]
+  readonly scopes: readonly string[] | undefined
+}
+
+const wellKnown = '/.well-known/oauth-protected-resource'
+
+/** Where the document may be: the place the challenge names, or else behind the endpoint's path, then at the root (MCP Authorization Server Discovery). */
+export const metadataUrls = ({ url }: Pick<AuthorizedUpstream, 'url'>, challenge?: Challenge): readonly string[] => {
+  const named = challenge?.metadata
+  if (named !== undefined) return URL.canParse(named) ? [named] : []
+  const path = url.pathname.replace(/\/$/, '')
+  return [...new Set([`${url.origin}${wellKnown}${path}${url.search}`, `${url.origin}${wellKnown}`])]
+}
+
+/**
+ * Whether metadata that calls itself `resource` is about this endpoint: same origin, and the endpoint's path lies at or below its path. A server that names
+ * another resource would have us fetch a token that is good elsewhere (RFC 9728 §3.3, §7.3).
+ */
+export const coversEndpoint = (resource: string, url: URL): boolean => {
+  if (!URL.canParse(resource)) return false
+  const named = new URL(resource)
+  if (named.origin !== url.origin || named.hash !== '' || named.username !== '' || named.password !== '') return false
+  const above = named.pathname.endsWith('/') ? named.pathname : `${named.pathname}/`
+  return url.pathname === named.pathname || `${url.pathname}/`.startsWith(above)
+}
+
+const textsOf = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : [])
+
+const judgeResource = (document: Readonly<Record<string, unknown>>, upstream: AuthorizedUpstream): ResourceMetadata => {
+  const { resource, scopes_supported: scopes } = document
+  if (typeof resource !== 'string' || !coversEndpoint(resource, upstream.url)) throw untrusted(upstream, `its resource metadata is about ${JSON.stringify(resource)?.slice(0, 200)}`)
+  const authorizationServers = textsOf(document['authorization_servers']).slice(0, 10)
+  if (authorizationServers.length === 0) throw untrusted(upstream, 'its resource metadata names no authorization server')
+  const words = scopeWords(textsOf(scopes).join(' '))
+  return { resource, authorizationServers, scopes: words.length > 0 ? words : undefined }
+}
+
+/**
+ * Undefined for a server without such a document (MCP 2025-03-26). Throws `connection.untrusted` where none of its
+ * documents can be used, and `connection.unreachable` when nobody knows whether there is one.
+ */
+export const readResourceMetadata = async (upstream: AuthorizedUpstream, challenge: Challenge | undefined, web: GuardedFetch): Promise<ResourceMetadata | undefined> => {
+  const named = metadataUrls(upstream, challenge)
+  let down: string | undefined
+  let wrong: Error | undefined
+  for (const place of named.length > 0 ? named : metadataUrls(upstream)) {
+    const found = await web.document(place)
+    if (found.kind === 'down') down = found.why
+    if (found.kind !== 'document') continue
+    try {
+      return judgeResource(found.document, upstream)
+    } catch (error) {
+      // What is wrong with the document behind the path may be right with the one at the root.
+      wrong ??= errorFrom(error)
+    }
+  }
+  if (wrong !== undefined) throw wrong
+  // The challenge may be older than the server; the well-known places are the server's own.
+  const elsewhere =
+    named.length > 0 && challenge?.metadata !== undefined
+      ? await readResourceMetadata(upstream, undefined, web)
+      : undefined
+  if (elsewhere === undefined && down !== undefined) throw unreachable(upstream, down)
+  return elsewhere
+}
+
+// The metadata of an authorization server (RFC 8414, OpenID Connect Discovery): read where MCP says, and believed only as far as it speaks of itself.
+
+/** Where the metadata of an issuer may be, in the order of MCP Authorization Server Discovery. */
+export const metadataPlaces = (issuer: URL): readonly string[] => {
+  const path = issuer.pathname.replace(/\/$/, '')
+  const oauthPlace = `${issuer.origin}/.well-known/oauth-authorization-server${path}`
+  if (path === '') return [oauthPlace, `${issuer.origin}/.well-known/openid-configuration`]
+  return [oauthPlace, `${issuer.origin}/.well-known/openid-configuration${path}`, `${issuer.origin}${path}/.well-known/openid-configuration`]
+}
+
+/** RFC 8414 §2: an https URL without query and fragment; plain http only where the operator wrote that origin. */
+export const issuerUrl = (upstream: AuthorizedUpstream, issuer: string): URL => {
+  const url = URL.canParse(issuer) ? new URL(issuer) : undefined
+  const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && atOrigin(url, upstream.origins))
+  if (!url || !secure || url.search !== '' || url.hash !== '' || url.username !== '' || url.password !== '') throw untrusted(upstream, `${issuer.slice(0, 200)} is no issuer`)
+  return url
+}
+
+/**
+ * What an operator who knows better can write: then nothing is looked up, and nothing can be contradicted.
+ */
+const byHand = ({ id, auth }: AuthorizedUpstream): string => {
+  const names =
+    auth.client_id === undefined
+      ? 'client_id, authorization_endpoint and token_endpoint'
+      : 'authorization_endpoint and token_endpoint'
+  return `if it is right all the same, set mcp_services.${id}.upstream_auth.${names} (in place of issuer)`
+}
+
+/** An issuer whose endpoints are published at another site by its own owner, and that everybody knows. */
+const knownPairs: Readonly<Record<string, readonly string[]>> = {
+  'https://accounts.google.com': ['https://oauth2.googleapis.com'],
+}
+
+const isUrl = (value: unknown): value is string =>
+  typeof value === 'string' && value.length <= 2048 && URL.canParse(value)
+
+/**
+ * An endpoint that the metadata names. A server that sends people or codes to somebody else's endpoints takes part in a
+ * mix-up (RFC 9700 §4.4). An issuer that the operator wrote down is believed about its own; one that an upstream names
+ * has them on its own site, or on an origin that the operator wrote.
+ */
+const endpoint = async (
+  upstream: AuthorizedUpstream,
+  issuer: URL,
+  name: string,
+  value: unknown,
+): Promise<string | undefined> => {
+  if (value === undefined || value === null) return undefined
+  const url = isUrl(value) ? new URL(value) : undefined
+  const written = url !== undefined && atOrigin(url, upstream.origins)
+  const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && written)
+  if (!url || !secure || url.username !== '' || url.password !== '' || url.hash !== '')
+    throw untrusted(upstream, `its ${name} is no address for a browser: ${JSON.stringify(value).slice(0, 200)}`)
+  const believed = written || url.host === issuer.host || byOperator(upstream, issuer) || (knownPairs[issuer.origin] ?? []).includes(url.origin)
+  if (!believed && !(await sameSite(url.hostname, issuer.hostname)))
+    throw untrusted(
+      upstream,
+      `${issuer.origin} names ${url.origin} as its ${name}; if that is right, add "${url.origin}" to mcp_services.${upstream.id}.upstream_auth.allow_origins`,
+    )
+  // The text itself: some servers compare their own endpoint as the audience of assertions.
+  return value as string
+}
+
+const byOperator = ({ auth }: AuthorizedUpstream, issuer: URL): boolean =>
+  auth.issuer !== undefined && sameIssuer(auth.issuer, issuer.href)
+
+const texts = (value: unknown): string[] | undefined => (Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : undefined)
+
+type Document = Readonly<Record<string, unknown>>
+
+const judgeServer = async (
+  upstream: AuthorizedUpstream,
+  issuer: string,
+  document: Document,
+): Promise<oauth.AuthorizationServer> => {
+  const named = document['issuer']
+  // RFC 8414 §3.3: identical, as far as two texts can be. The metadata's own form is what `iss` is compared with.
+  if (typeof named !== 'string' || !sameIssuer(named, issuer))
+    throw untrusted(
+      upstream,
+      `the authorization server at ${issuer.slice(0, 200)} calls itself ${JSON.stringify(named)?.slice(0, 200)}; ${byHand(upstream)}`,
+    )
+  const at = issuerUrl(upstream, named)
+  const methods = texts(document['code_challenge_methods_supported'])
+  const people = upstream.auth.type !== 'client_credentials'
+  // MCP Security Considerations, Authorization Code Protection: without the member there is no PKCE, and a client must refuse.
+  if (!methods?.includes('S256') && people)
+    throw untrusted(upstream, `${named} does not say that it supports PKCE with S256; ${byHand(upstream)}`)
+  const read = (name: string): Promise<string | undefined> => endpoint(upstream, at, name, document[name])
+  const authorization = await read('authorization_endpoint')
+  const token = await read('token_endpoint')
+  const registration = await read('registration_endpoint')
+  const revocation = await read('revocation_endpoint')
+  if (token === undefined || (authorization === undefined && people))
+    throw untrusted(
+      upstream,
+      `${named} has no ${token === undefined ? 'token' : 'authorization'} endpoint; ${byHand(upstream)}`,
+    )
+  const authMethods = texts(document['token_endpoint_auth_methods_supported'])
+  const scopes = texts(document['scopes_supported'])
+  const grants = texts(document['grant_types_supported'])
+  return {
+    issuer: named,
+    token_endpoint: token,
+    ...(methods && { code_challenge_methods_supported: methods }),
+    ...(authorization !== undefined && { authorization_endpoint: authorization }),
+    ...(registration !== undefined && { registration_endpoint: registration }),
+    ...(revocation !== undefined && { revocation_endpoint: revocation }),
+    ...(authMethods && { token_endpoint_auth_methods_supported: authMethods }),
+    ...(scopes && { scopes_supported: scopes }),
+    ...(grants && { grant_types_supported: grants }),
+    ...(document['authorization_response_iss_parameter_supported'] === true && { authorization_response_iss_parameter_supported: true }),
+    ...(document['client_id_metadata_document_supported'] === true && { client_id_metadata_document_supported: true }),
+  }
+}
+
+/** Whether the gateway can become a client there without the operator's help, or needs not. */
+const takesClients = ({ auth }: AuthorizedUpstream, as: oauth.AuthorizationServer): boolean =>
+  auth.client_id !== undefined ||
+  as.registration_endpoint !== undefined ||
+  as.client_id_metadata_document_supported === true
+
+/**
+ * The first document that can be used; one that takes clients is looked for before one that does not. A server's OAuth
+ * metadata and its OpenID configuration are often written by two hands, and one of them is complete.
+ * Undefined when there is none at any of its places. Throws what is wrong with the first (`connection.untrusted`) and,
+ * when nobody knows, `connection.unreachable`.
+ */
+export const readAuthorizationServer = async (upstream: AuthorizedUpstream, issuer: string, web: GuardedFetch): Promise<oauth.AuthorizationServer | undefined> => {
+  let down: string | undefined
+  let wrong: Error | undefined
+  let usable: oauth.AuthorizationServer | undefined
+  for (const place of metadataPlaces(issuerUrl(upstream, issuer))) {
+    const found = await web.document(place)
+    if (found.kind === 'down') down ??= found.why
+    if (found.kind !== 'document') continue
+    const as = await judgeServer(upstream, issuer, found.document).catch((error: unknown) => {
+      wrong ??= errorFrom(error)
+      return undefined
+    })
+    if (as && takesClients(upstream, as)) return as
+    usable ??= as
+  }
+  if (usable) return usable
+  if (wrong !== undefined) throw wrong
+  if (down !== undefined) throw unreachable(upstream, down)
+  return undefined
+}

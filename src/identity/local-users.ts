@@ -1,0 +1,82 @@
+// People whose passwords are in the configuration.
+import type { Config } from '../config/schema.ts'
+import { decodeBase64url, sameText } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Person } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
+
+export interface LocalPeople {
+  /** Whether anybody signs in with a password. */
+  readonly any: boolean
+  /** The person as the configuration describes them now. */
+  find(username: string): Person | undefined
+  /**
+   * The person, when username and password belong together; an unknown username takes as long as a wrong password.
+   * `known`: the username signed in from this browser before, so a crowd of strangers does not keep it out. Throws `sign-in.busy`.
+   */
+  check(username: string, password: string, known: boolean): Promise<Person | undefined>
+}
+
+export interface LocalPeopleDeps {
+  readonly runtime: Pick<Runtime, 'passwords' | 'digest'>
+  readonly users: Config['local_users']
+}
+
+type User = Config['local_users'][number]
+
+// One keyboard's "é" must be another's (RFC 8265 §4.2.2: NFC for passwords).
+const normal = (text: string): string => text.normalize('NFC')
+const longest = 1024
+// A hash costs tens of milliseconds and megabytes: strangers may queue this many at once, known browsers as many again.
+const queue = 32
+
+const personOf = (user: User): Person => ({
+  provider: 'local',
+  subject: user.username,
+  login: user.username,
+  name: user.name ?? user.username,
+  groups: user.groups,
+  ...(user.email === undefined ? {} : { email: user.email }),
+})
+
+/**
+ * Every check costs one slow hash, whoever it is about. A plain password needs none to be compared (who reads the configuration has it), so its hash is
+ * made for the time it takes alone: nothing is prepared before the first check, which on Workers would be seconds in each new isolate.
+ */
+export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeople => {
+  const fits = async ({ password, password_hash: hash }: User, given: string): Promise<boolean> => {
+    if (hash !== undefined) return runtime.passwords.verify(given, hash)
+    await runtime.passwords.hash(given)
+    return password !== undefined && sameText(runtime.digest(normal(password)), runtime.digest(given))
+  }
+
+  let inHand = 0
+  const unhurried = async (known: boolean, work: () => Promise<boolean>): Promise<boolean> => {
+    if (inHand >= (known ? 2 * queue : queue)) throw new Refusal('sign-in.busy', `${inHand} password checks queued`, { headers: { 'retry-after': '1' } })
+    inHand++
+    try {
+      await runtime.passwords.turn?.(known)
+      return await work()
+    } finally {
+      inHand--
+    }
+  }
+
+  return {
+    any: users.length > 0,
+    find(username) {
+      const user = users.find((candidate) => candidate.username === username)
+      return user && personOf(user)
+    },
+    async check(username, password, known) {
+      if (users.length === 0) return undefined
+      const name = normal(username)
+      const user = users.find((one) => normal(one.username) === name)
+      // Nobody's name still costs one hash, with the parameters of somebody's, always the same somebody's for that name: time tells nothing.
+      const stand = users[(decodeBase64url(runtime.digest(name))?.[0] ?? 0) % users.length]
+      const measured = user ?? stand
+      const right = await unhurried(known, async () => measured !== undefined && (await fits(measured, normal(password).slice(0, longest))))
+      return right && user && password.length <= longest ? personOf(user) : undefined
+    },
+  }
+}

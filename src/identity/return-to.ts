@@ -1,0 +1,84 @@
+// Where a sign-in leads: back to the authorization flow that asked for it, to a page of this gateway, or home.
+import { personKey } from '../kit/person-key.ts'
+import { sameOriginPath } from '../kit/urls.ts'
+import type { Audit } from '../ports/modules.ts'
+import type { Person } from '../ports/people.ts'
+import type { RequestContext } from '../ports/runtime.ts'
+import type { BrowserSessions } from './session.ts'
+
+export interface ReturnTarget {
+  /** The pending authorization flow. */
+  readonly flow?: string
+  /** A path of this gateway. */
+  readonly returnTo?: string
+  /** Why a live session is not enough: the client asked for a fresh sign-in, or the person wants another account. */
+  readonly again?: 'login' | 'switch'
+}
+
+/**
+ * Places that no sign-in returns to: an authorization that another site's link began would follow our own form and so look like the person's own wish
+ * (Sec-Fetch-Site), and the others have no page to return to. A flow has its own field.
+ */
+const notAPage = /^\/(?:(?:oauth|authorize|callback|login|logout)(?:[/?]|$)|\?|[^?]*%)/
+
+const pageOf = (raw: string): string | undefined => {
+  const path = sameOriginPath(raw)
+  return path === undefined || notAPage.test(path) ? undefined : path
+}
+
+/** Reads the aim from a query or a form; whatever is not one is dropped. */
+export const returnTargetOf = (fields: { get(name: string): string | null | undefined }): ReturnTarget => {
+  const flow = fields.get('flow')
+  const returnTo = pageOf(fields.get('return_to') ?? '')
+  const again = fields.get('switch') === '1' ? 'switch' : fields.get('prompt') === 'login' ? 'login' : undefined
+  return {
+    ...(flow && /^[A-Za-z0-9_-]{1,128}$/.test(flow) ? { flow } : {}),
+    ...(returnTo ? { returnTo } : {}),
+    ...(again ? { again } : {}),
+  }
+}
+
+/** The aim as form fields or query parameters. */
+export const returnTargetFields = ({ flow, returnTo, again }: ReturnTarget): Record<string, string> => ({
+  ...(flow ? { flow } : {}),
+  ...(returnTo ? { return_to: returnTo } : {}),
+  ...(again === 'switch' ? { switch: '1' } : {}),
+  ...(again === 'login' ? { prompt: 'login' } : {}),
+})
+
+/** The sign-in page with this aim. */
+export const loginPath = (aim: ReturnTarget): string => {
+  const query = new URLSearchParams(returnTargetFields(aim)).toString()
+  return query ? `/login?${query}` : '/login'
+}
+
+/** Where the person goes once signed in. */
+export const destination = ({ flow, returnTo }: ReturnTarget): string => (flow ? `/oauth/consent?flow=${flow}` : (returnTo ?? '/'))
+
+// The last step of every way in: a fresh session, a line in the trail, and on to where the person was going.
+
+/** 303 (never 307: RFC 9700 §4.12) to a path of this gateway, with cookies. */
+export const seeOther = (location: string, cookies: readonly string[] = []): Response => {
+  const headers = new Headers({ location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' })
+  for (const cookie of cookies) headers.append('set-cookie', cookie)
+  return new Response(null, { status: 303, headers })
+}
+
+export interface SignedInPerson {
+  readonly person: Person
+  readonly aim: ReturnTarget
+  readonly request: Request
+  readonly visit: RequestContext
+  /** Further `Set-Cookie` values. */
+  readonly cookies?: readonly string[]
+}
+
+export type CompleteSignIn = (arriving: SignedInPerson) => Promise<Response>
+
+export const createCompleteSignIn =
+  ({ sessions, record }: { readonly sessions: BrowserSessions; readonly record: Audit }): CompleteSignIn =>
+  async ({ person, aim, request, visit, cookies = [] }) => {
+    const session = await sessions.start(person, request)
+    record({ event: 'sign-in', person: personKey(person), provider: person.provider, ip: visit.ip, request_id: visit.requestId })
+    return seeOther(destination(aim), [session, ...cookies])
+  }

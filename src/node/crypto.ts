@@ -1,0 +1,202 @@
+// The gateway's secrets on Node: the key ring over the root secrets, and signatures, both by node:crypto.
+import { type JsonWebKey, type KeyObject, createCipheriv, createDecipheriv, createHmac, createPrivateKey, createSecretKey, hash, hkdfSync, randomBytes as nodeRandomBytes, randomFillSync, sign } from 'node:crypto'
+import { closeSync, fsyncSync, linkSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Config } from '../config/schema.ts'
+import { utf8 } from '../kit/bytes.ts'
+import { type Ciphers, type KeyRing, type KeyMismatch, createKeyRing, fitOf, keyIdOf, keyMismatchOf } from '../kit/keyring.ts'
+import type { Store } from '../ports/store.ts'
+import { closeToOthers } from './storage/file-modes.ts'
+
+// The key ring's algorithms by node:crypto: at once, where WebCrypto answers through its pool of threads, which costs a token request half of its time.
+
+const ivBytes = 12
+const tagBytes = 16
+
+// As an object: made of raw bytes, one would be made for each use.
+const derive = (secret: Uint8Array, salt: Uint8Array, info: string): KeyObject => createSecretKey(new Uint8Array(hkdfSync('sha256', secret, salt, info, 32)))
+
+export const createNodeCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>): Ciphers => ({
+  sealing(secret, salt, info) {
+    const key = derive(secret, salt, info)
+    return {
+      seal(text, context) {
+        const iv = random(ivBytes)
+        const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(context))
+        return Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString('base64url')
+      },
+      open(body, context) {
+        const bytes = Buffer.from(body, 'base64url')
+        // Buffer reads past what is no base64url; a sealed text has one spelling (RFC 4648 §3.5).
+        if (bytes.length < ivBytes + tagBytes || bytes.toString('base64url') !== body) return undefined
+        const end = bytes.length - tagBytes
+        const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, ivBytes), { authTagLength: tagBytes }).setAAD(Buffer.from(context)).setAuthTag(bytes.subarray(end))
+        try {
+          return Buffer.concat([decipher.update(bytes.subarray(ivBytes, end)), decipher.final()]).toString('utf8')
+        } catch {
+          // The tag did not match.
+          return undefined
+        }
+      },
+    }
+  },
+  mac(secret, salt, info) {
+    const key = derive(secret, salt, info)
+    return (message) => new Uint8Array(createHmac('sha256', key).update(message).digest())
+  },
+})
+
+// The gateway's own root secret: made once, kept in the state directory for its owner's eyes only.
+
+/** Bytes of the configured secret. Any text of 32 characters or more is accepted; the key ring derives keys from it. */
+const configured = (secret: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(secret, 'utf8'))
+
+const codeOf = (error: unknown): string | undefined => (error as NodeJS.ErrnoException).code
+
+const read = (path: string): Uint8Array<ArrayBuffer> | undefined => {
+  try {
+    closeToOthers([path])
+    const secret = Buffer.from(readFileSync(path, 'utf8').trim(), 'base64url')
+    if (secret.length >= 32) return new Uint8Array(secret)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+  throw Object.assign(new Error(`${path} does not contain a root secret. Restore it from your backup: without it, stored data cannot be decrypted.`), { code: 'ERR_ROOT_SECRET', path })
+}
+
+/** Content and name are on the disk when this returns: what is sealed from here on must never outlive its key. */
+const sync = (path: string, flags: string, text?: string): void => {
+  const file = openSync(path, flags, 0o600)
+  try {
+    if (text !== undefined) writeSync(file, text)
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** A name appears with its whole content or not at all, however this process ends; of several that try one is first. */
+const create = (path: string): void => {
+  const draft = `${path}.${nodeRandomBytes(6).toString('hex')}`
+  sync(draft, 'wx', `${nodeRandomBytes(32).toString('base64url')}\n`)
+  try {
+    linkSync(draft, path)
+    unlinkSync(draft)
+  } catch (error) {
+    // A file system without hard links: there, two first starts in the same moment are not told apart.
+    if (codeOf(error) === 'EEXIST') unlinkSync(draft)
+    else renameSync(draft, path)
+  }
+  if (process.platform !== 'win32') sync(dirname(path), 'r')
+}
+
+/** The file's secret, where a configuration has taken its place: what it sealed still opens, until it is deleted. */
+const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
+  try {
+    const secret = read(path)
+    return secret ? [secret] : []
+  } catch (error) {
+    if (codeOf(error) === 'ERR_ROOT_SECRET') return []
+    throw error
+  }
+}
+
+/**
+ * Root secrets, newest first: the configured one and its predecessors, then the one in `<state>/root.key` (32 random bytes, mode 0600), which is made at the first start
+ * without a configured one. Two processes that start together agree on one. `make: false`: something was sealed already, so a new one would be of no use; without
+ * a secret the list is empty then.
+ */
+export const rootSecrets = (stateDir: string, secret: string | undefined, previous: readonly string[], make = true): readonly Uint8Array<ArrayBuffer>[] => {
+  const path = join(stateDir, 'root.key')
+  if (secret !== undefined) return [...[secret, ...previous].map(configured), ...superseded(path)]
+  const known = read(path)
+  if (known) return [known, ...previous.map(configured)]
+  if (!make) return previous.map(configured)
+  create(path)
+  return [read(path) as Uint8Array<ArrayBuffer>, ...previous.map(configured)]
+}
+
+export const randomBytes = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
+
+type Secrets = Pick<Config, 'session_secret' | 'previous_secrets' | 'token_encryption_key'>
+
+/** Records that are sealed and outlive a restart, the marker first. */
+const lastingKinds = ['signing-keys', 'service:', 'connection:', 'upstream-client:', 'client:', 'grant:']
+
+/** A sealed record of the store, if it holds any. */
+const firstSealed = async (store: Store): Promise<{ readonly key: string; readonly value: string } | undefined> => {
+  for (const kind of lastingKinds) {
+    const found = (await store.list(kind, { limit: 1 })).find(({ value }) => keyIdOf(value) !== undefined)
+    if (found) return found
+  }
+  return undefined
+}
+
+/** The store was sealed with another secret than the one that is here; the start must not go on. */
+export class SealedState extends Error {
+  readonly code = 'ERR_STATE_SEALED'
+}
+
+const damagedText = (database: string, key: string): string =>
+  `The record ${key} in ${database} is damaged. Restore a backup of the database. Nothing was changed.`
+
+/** What is missing, and what to put back. */
+const missingText = (stateDir: string, { session_secret: configured }: Secrets, keyId: string | undefined, here: string | undefined): string => {
+  const root = join(stateDir, 'root.key')
+  const what = `${join(stateDir, 'postern.db')} is encrypted with key ${keyId}`
+  const is =
+    here === undefined ? `but ${root} is missing` : `but ${configured === undefined ? `${root} contains` : 'session_secret is'} key ${here}`
+  const back =
+    configured === undefined
+      ? `Restore the root.key from the same backup as the database.`
+      : `Restore the former session_secret, or add it to previous_secrets.`
+  return `${what}, ${is}. ${back} To start with an empty gateway, move the database away. Nothing was changed.`
+}
+
+/** What of the store these secrets do not open. */
+const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | undefined> => {
+  const fit = await fitOf(store, ring)
+  if (fit === 'fits') return undefined
+  if (fit !== 'empty') return fit
+  const other = await firstSealed(store)
+  const misfit = other && (await keyMismatchOf(other.key, other.value, ring))
+  return misfit?.kind === 'foreign' ? misfit : undefined
+}
+
+/**
+ * The secrets for this store. Throws `SealedState` when the store was sealed with others, before anything is written, and what the file system says when the state
+ * directory holds no secret and cannot be given one.
+ */
+export const openKeys = async (stateDir: string, config: Secrets, store: Store): Promise<KeyRing> => {
+  const sealing = config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)
+  const sealed = await firstSealed(store)
+  const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, sealed === undefined)
+  if (secrets.length === 0) throw new SealedState(missingText(stateDir, config, keyIdOf(sealed?.value ?? ''), undefined))
+  const ring = await createKeyRing(secrets, randomBytes, sealing, createNodeCiphers(randomBytes))
+  const misfit = await misfitWith(store, ring)
+  if (misfit?.kind === 'damaged') throw new SealedState(damagedText(join(stateDir, 'postern.db'), misfit.key))
+  if (misfit) throw new SealedState(missingText(stateDir, config, misfit.keyId, ring.current))
+  return ring
+}
+
+/** The two numbers of an ECDSA signature side by side, 32 bytes each (RFC 7518 §3.4), from a SEQUENCE of two INTEGERs; a P-256 signature has no length above 127. */
+const sideBySide = (der: Buffer): Uint8Array => {
+  const both = new Uint8Array(64)
+  let at = 3
+  for (const end of [32, 64]) {
+    const last = at + 1 + (der[at] as number)
+    const number = der.subarray(Math.max(at + 1, last - 32), last)
+    both.set(number, end - number.length)
+    at = last + 1
+  }
+  return both
+}
+
+/** ES256. node:crypto makes that form too, in twice the time. */
+export const es256 = (jwk: object): ((data: Uint8Array) => Uint8Array) => {
+  const key = createPrivateKey({ key: jwk as JsonWebKey, format: 'jwk' })
+  return (data) => sideBySide(sign('sha256', data, key))
+}
+
+export const digest = (text: string): string => hash('sha256', text, 'base64url')

@@ -1,0 +1,153 @@
+// The file system of an isolated server, mount by mount: what it sees at its real path, the links that lead there, and on top of it all the masks.
+import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type Link, foldersBetween, resolvePath, within } from './sandbox-paths.ts'
+
+export interface Wanted {
+  /** Programs and libraries of the computer. */
+  readonly system: readonly string[]
+  /** Home directories: nothing of them is there that is not named. */
+  readonly homes: readonly string[]
+  /** What it may read beside. */
+  readonly read: readonly string[]
+  /** What it may change; real paths. */
+  readonly write: readonly string[]
+  /** The server's own home, a real path. It may lie in what is hidden. */
+  readonly home: string
+  readonly hidden: Hidden
+  /** An empty file that stands for hidden ones. */
+  readonly empty: string
+}
+
+/** What no server may see, wherever it lies; real paths. */
+export interface Hidden {
+  readonly folders: readonly string[]
+  readonly files: readonly string[]
+}
+
+export interface Mounts {
+  /** Arguments of bubblewrap. */
+  readonly args: readonly string[]
+  /** What would be seen but for a mask. */
+  readonly masked: readonly string[]
+  /** Hidden files in folders that the server may change: an editor that puts a new file in the place of one takes its mask away. */
+  readonly watched: readonly string[]
+}
+
+/** More entries of one folder are not mounted one by one. */
+const mostEntries = 500
+const special = ['/proc', '/dev', '/sys']
+
+interface Draft {
+  readonly args: string[]
+  /** Real paths, in the order in which they are mounted. */
+  readonly shown: string[]
+  readonly links: Map<string, string>
+  /** Folders that were put together without their hidden files. */
+  readonly rebuilt: Set<string>
+  readonly masks: string[]
+  readonly masked: Set<string>
+  readonly watched: string[]
+}
+
+const shows = ({ shown, masks }: Draft, path: string): boolean =>
+  shown.some((place) => within(path, place)) && !masks.some((mask) => within(path, mask) && !shown.some((place) => within(place, mask) && within(path, place)))
+
+const bindAll = (draft: Draft, flag: '--ro-bind' | '--bind', places: readonly string[]): void => {
+  const links: Link[] = []
+  const reals = places.flatMap((place) => {
+    const found = resolvePath(place)
+    links.push(...found.links)
+    return existsSync(found.real) && !special.some((mount) => within(found.real, mount)) ? [found.real] : []
+  })
+  // Folders before what lies in them, or the later mount would cover the earlier one.
+  for (const real of [...new Set(reals)].sort()) {
+    if (flag === '--ro-bind' && (draft.rebuilt.has(real) || shows(draft, real))) continue
+    draft.args.push(flag, real, real)
+    draft.shown.push(real)
+  }
+  for (const { at, target } of links) {
+    if (draft.links.has(at) || special.some((mount) => within(at, mount)) || shows(draft, dirname(at))) continue
+    draft.links.set(at, target)
+    draft.args.push('--symlink', target, at)
+  }
+}
+
+const isLink = (path: string): string | undefined => (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined)
+
+/**
+ * A folder that may be read and holds hidden files is put together entry by entry, without them. A mount over such a file would not do:
+ * it ends when an editor puts a new file in its place (rename(2)), and the new one would be seen.
+ */
+const withoutFiles = (draft: Draft, folder: string, { files, folders }: Hidden): void => {
+  const entries = readdirSync(folder).map((name) => join(folder, name))
+  const kept = entries.filter((entry) => !files.includes(entry) && !folders.includes(entry))
+  draft.rebuilt.add(folder)
+  for (const file of files) if (dirname(file) === folder) draft.masked.add(file)
+  draft.args.push('--tmpfs', folder)
+  for (const entry of kept) {
+    const target = isLink(entry)
+    draft.args.push(...(target === undefined ? ['--ro-bind', entry, entry] : ['--symlink', target, entry]))
+  }
+  draft.masks.push(folder)
+  draft.shown.push(...kept)
+}
+
+const hideFiles = (draft: Draft, { hidden, write, empty }: Wanted, later: readonly string[] = []): void => {
+  for (const file of hidden.files) {
+    const folder = dirname(file)
+    if (![...later, ...write].every((place) => !within(file, place)) || !shows(draft, file)) continue
+    draft.masked.add(file)
+    if (folder !== '/' && readdirSync(folder).length <= mostEntries) withoutFiles(draft, folder, hidden)
+    else if (isLink(file) === undefined) draft.args.push('--ro-bind', empty, file)
+  }
+}
+
+/** A folder on the way to what is hidden is pinned: moved aside, it would leave its name free for another. */
+const pin = (draft: Draft, { write, hidden }: Wanted): void => {
+  const pinned = new Set(write.flatMap((place) => [...hidden.folders, ...hidden.files].flatMap((secret) => (within(secret, place) ? foldersBetween(place, secret) : []))))
+  for (const folder of [...pinned].sort()) if (existsSync(folder)) draft.args.push('--bind', folder, folder)
+}
+
+const maskWritable = (draft: Draft, { write, hidden, empty }: Wanted): void => {
+  for (const file of hidden.files) {
+    if (!write.some((place) => within(file, place))) continue
+    draft.args.push('--ro-bind', empty, file)
+    draft.masked.add(file)
+    draft.watched.push(file)
+  }
+}
+
+const maskFolders = (draft: Draft, folders: readonly string[]): void => {
+  for (const folder of folders) {
+    if (!draft.shown.some((place) => within(folder, place)) || !existsSync(folder)) continue
+    draft.args.push('--tmpfs', folder)
+    draft.masks.push(folder)
+    draft.masked.add(folder)
+  }
+}
+
+/** Lays the mounts out. Nothing of what is hidden is under `read` or `write` itself. */
+export const layMounts = (wanted: Wanted): Mounts => {
+  const { system, read, write, home, hidden } = wanted
+  const homes = wanted.homes.map((folder) => resolvePath(folder).real).filter((folder) => existsSync(folder))
+  const draft: Draft = { args: [], shown: [], links: new Map(), rebuilt: new Set(), masks: [], masked: new Set(), watched: [] }
+  // The root as a whole comes before what is mounted into it.
+  bindAll(draft, '--ro-bind', [...read.filter((place) => resolvePath(place).real === '/'), ...system])
+  draft.args.push('--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--tmpfs', '/run/user')
+  hideFiles(draft, wanted, homes)
+  for (const folder of homes.filter((place) => shows(draft, place))) {
+    draft.args.push('--tmpfs', folder)
+    draft.masks.push(folder)
+  }
+  bindAll(draft, '--ro-bind', read)
+  hideFiles(draft, wanted)
+  bindAll(draft, '--bind', write)
+  pin(draft, wanted)
+  maskWritable(draft, wanted)
+  maskFolders(draft, hidden.folders)
+  draft.args.push('--bind', home, home)
+  // What is left of masks, and of the root, is memory: nothing is to be kept there.
+  for (const mask of new Set(draft.masks)) draft.args.push('--remount-ro', mask)
+  return { args: draft.args, masked: [...draft.masked], watched: draft.watched }
+}

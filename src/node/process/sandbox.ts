@@ -1,0 +1,162 @@
+// Isolation by bubblewrap: a server sees the programs of this computer, read-only, its own home and what the operator names; nothing else of the disk, no other process.
+import { spawnSync } from 'node:child_process'
+import { type FSWatcher, existsSync, statSync, watch, writeFileSync } from 'node:fs'
+import { basename, dirname, join, resolve } from 'node:path'
+import type { ProcessPlan } from '../../ports/runtime.ts'
+import { findCommand } from './exit-reason.ts'
+import { type Hidden, layMounts } from './sandbox-mounts.ts'
+import { type Link, homeDirectories, isSteered, readablePlaces, resolvePath, within } from './sandbox-paths.ts'
+
+/** Programs, libraries and what they need to know of the system; no secrets are kept there. */
+const system = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/opt', '/nix/store', '/snap', '/run/current-system', '/gnu/store']
+const knowledge =
+  'alternatives ca-certificates ca-certificates.conf chromium chromium.d default/locale fonts gai.conf group host.conf hosts hostname java-8-openjdk java-11-openjdk java-17-openjdk java-21-openjdk ld.so.cache ld.so.conf ld.so.conf.d locale.alias localtime login.defs magic magic.mime mime.types nsswitch.conf os-release pam.d passwd pki protocols resolv.conf services ssl terminfo timezone'.split(
+    ' ',
+  )
+
+export type Isolation = { readonly program: string } | { readonly missing: string }
+
+/** Whether bubblewrap is there and may be used: in some containers and on some systems user namespaces are closed. */
+export const findBubblewrap = (path: string, platform: string = process.platform): Isolation => {
+  if (platform !== 'linux') return { missing: 'bubblewrap is available on Linux only' }
+  const found = findCommand('bwrap', path, '/')
+  if (!('path' in found)) return { missing: 'bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap)' }
+  const tried = spawnSync(found.path, ['--ro-bind', '/', '/', '--unshare-user', '--unshare-pid', '--unshare-net', '--proc', '/proc', '--dev', '/dev', '--die-with-parent', '/usr/bin/env'], { env: {}, timeout: 5000, encoding: 'utf8' })
+  if (tried.status === 0) return { program: found.path }
+  return { missing: `bubblewrap cannot create namespaces here (${(tried.stderr ?? '').trim().split('\n')[0]?.slice(0, 200) ?? 'no output'})` }
+}
+
+/** What no isolated server may see, whatever leads there. */
+export interface Secrets {
+  /** The state directory: keys, the database, and everybody's homes. */
+  readonly stateDir: string
+  /** The configuration and the files it names, `.env`; some may not exist. */
+  readonly files: readonly string[]
+}
+
+export interface SandboxInput {
+  readonly plan: ProcessPlan
+  /** Absolute path of the program. */
+  readonly program: string
+  readonly path: string
+  /** Its own home, without symbolic links. */
+  readonly home: string
+  readonly cwd: string
+  readonly secrets: Secrets
+}
+
+export interface Sandbox {
+  /** The arguments of bubblewrap before the program's own. */
+  readonly args: readonly string[]
+  /** What it would see but for isolation; for the operator. */
+  readonly masked: readonly string[]
+  /** As soon as one of these files is another, the process has to end. */
+  readonly watched: readonly string[]
+}
+
+/** Why a server cannot be isolated as configured: what is to be seen is hidden. */
+export interface Forbidden {
+  readonly forbidden: string
+}
+
+interface Known extends Hidden {
+  /** Symbolic links on the way to what is hidden. */
+  readonly links: readonly Link[]
+}
+
+const hiddenOf = ({ stateDir, files }: Secrets): Known => {
+  const state = resolvePath(stateDir)
+  // A folder called .env is somebody's virtual environment.
+  const found = files.filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile())
+  const known = found.map((file) => ({ name: join(resolvePath(dirname(resolve(file))).real, basename(file)), ...resolvePath(file) }))
+  return {
+    folders: [state.real],
+    files: [...new Set(known.flatMap(({ name, real }) => [name, real]))].filter((file) => !within(file, state.real)),
+    links: [...state.links, ...known.flatMap(({ links }) => links)],
+  }
+}
+
+const whatIs = (place: string, { stateDir }: Secrets): string => (within(place, resolvePath(stateDir).real) ? `the gateway's state directory ${stateDir}` : "the gateway's configuration")
+
+/** A place that the operator named, or that the command cannot do without, and that is hidden. */
+const conflict = ({ plan, program, cwd, home, secrets }: SandboxInput, hidden: Known, write: readonly string[]): string | undefined => {
+  const isHidden = (place: string): boolean => {
+    const { real } = resolvePath(place)
+    return !within(real, home) && (hidden.files.includes(real) || hidden.folders.some((folder) => within(real, folder)))
+  }
+  const needed: readonly (readonly [string, string])[] = [
+    ['command', program],
+    ['cwd', cwd],
+    ...plan.args.flatMap((arg) => (arg.startsWith('-') || arg === '' || !statSync(resolve(cwd, arg), { throwIfNoEntry: false })?.isFile() ? [] : [['args', resolve(cwd, arg)] as const])),
+    ...plan.read.map((place) => ['sandbox_read', resolve(place)] as const),
+    ...plan.write.map((place) => ['sandbox_write', resolve(place)] as const),
+  ]
+  const found = needed.find(([, place]) => isHidden(place))
+  if (found) return `${found[0]} refers to ${found[1]}, which isolation hides because it belongs to ${whatIs(resolvePath(found[1]).real, secrets)}: move it, or set \`sandbox: none\``
+  if (write.includes('/')) return 'sandbox_write contains /: list only the folders that the command may change, or set `sandbox: none`'
+  const missing = plan.write.find((place) => !existsSync(place))
+  if (missing !== undefined) return `sandbox_write contains ${resolve(missing)}, which does not exist: create it`
+  const link = hidden.links.find(({ at }) => write.some((place) => within(at, place)))
+  return link && `sandbox_write would allow changes to ${link.at}, a symbolic link to ${whatIs(resolvePath(link.at).real, secrets)}: list a folder that does not contain the link`
+}
+
+/** Places that may be changed, as they really are; one that another one holds is there already. */
+const writablePlaces = (plan: ProcessPlan): readonly string[] => {
+  const places = plan.write.map((place) => resolve(place)).filter((place) => existsSync(place))
+  const outer = places.filter((place) => !places.some((other) => other !== place && resolvePath(other).real !== resolvePath(place).real && isSteered(place, [resolvePath(other).real])))
+  return [...new Set(outer.map((place) => resolvePath(place).real))]
+}
+
+/** How bubblewrap is to be called for a server, or why what is configured cannot be. Throws what the file system says. */
+export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
+  const { plan, program, path, home, cwd, secrets } = input
+  const hidden = hiddenOf(secrets)
+  const write = writablePlaces(plan)
+  const forbidden = conflict(input, hidden, write)
+  if (forbidden !== undefined) return { forbidden }
+  const writable = [home, ...write]
+  const homes = homeDirectories()
+  const isSecret = (place: string): boolean => hidden.files.includes(place) || hidden.folders.some((folder) => within(place, folder))
+  const asked = [cwd, ...plan.read.map((place) => resolve(place))].filter((place) => !isSteered(place, writable))
+  const read = [...readablePlaces({ plan, program, path, cwd, writable, homes }), ...asked].filter((place) => !isSecret(resolvePath(place).real))
+  const empty = join(resolve(secrets.stateDir), 'processes', '.hidden')
+  writeFileSync(empty, '')
+  const shown = [...system, ...knowledge.map((name) => `/etc/${name}`)]
+  const mounts = layMounts({ system: shown, homes, read, write, home, hidden, empty })
+  return {
+    masked: mounts.masked,
+    watched: mounts.watched,
+    args: [
+      '--die-with-parent',
+      ...['--unshare-user', '--unshare-ipc', '--unshare-pid', '--unshare-uts', '--unshare-cgroup-try'],
+      ...(plan.network ? [] : ['--unshare-net']),
+      ...['--uid', '65534', '--gid', '65534', '--hostname', 'postern'],
+      ...mounts.args,
+      // What is left is the memory that the mounts stand in.
+      ...['--remount-ro', '/', '--chdir', resolvePath(cwd).real, '--'],
+    ],
+  }
+}
+
+// Notices that a file is not the one it was. A mask over a file ends when another is put in its place (rename(2)): whoever could then read it has to end.
+
+const inode = (file: string): bigint | undefined => statSync(file, { bigint: true, throwIfNoEntry: false })?.ino
+
+/** Calls `replaced` once, as soon as one of the files is another or gone. Watches until the returned function is called. */
+export const watchReplaced = (files: readonly string[], replaced: () => void): (() => void) => {
+  const watchers: FSWatcher[] = []
+  const stop = (): void => {
+    for (const each of watchers.splice(0)) each.close()
+  }
+  for (const file of files) {
+    const was = inode(file)
+    const watcher = watch(dirname(file), { persistent: false }, (_, name) => {
+      if (name !== basename(file) || inode(file) === was) return
+      stop()
+      replaced()
+    })
+    watcher.on('error', stop)
+    watchers.push(watcher)
+  }
+  return stop
+}

@@ -1,0 +1,125 @@
+// The driver of stores/sql.ts on node:sqlite: one file that any number of processes on this machine share.
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Refusal } from '../../kit/refusal.ts'
+import type { SweptStore } from '../../ports/store.ts'
+import { type SqlDriver, type SqlValue, createSqlStore, schema } from '../../stores/sql.ts'
+import { closeToOthers } from './file-modes.ts'
+
+export interface SqliteOptions {
+  /**
+   * What a commit survives (default `normal`): `normal` every end of the process, kill -9 included, but a power cut may undo the last commits; `full` a power cut too, for one fsync a commit.
+   */
+  readonly synchronous?: 'normal' | 'full'
+  /** How long an operation waits for a lock that another process holds, ms; everything else goes on meanwhile. Default 700: a client hears of it within a second. */
+  readonly busyTimeoutMs?: number
+}
+
+type Rows = readonly object[]
+
+export interface SqliteDriver extends SqlDriver {
+  all(sql: string, values: readonly SqlValue[]): Rows
+  /** Undefined, and nothing done, when another process holds the lock. */
+  unlessLocked(sql: string, values: readonly SqlValue[]): Rows | undefined
+  /** Whether the path still leads to the file that was opened. */
+  inPlace(): boolean
+  close(): void
+}
+
+/** At the start nobody is being served: one of several processes that begin together may take its time. */
+const startTimeoutMs = 5_000
+const longestPauseMs = 20
+
+/** The first result code of the SQLite family SQLITE_BUSY; extended codes keep it in their low byte. */
+const isLock = (error: unknown): boolean => (((error as { readonly errcode?: number }).errcode ?? 0) & 0xff) === 5
+
+/** SQLite and file system errors say what is wrong with the storage; anything else is a fault of ours and stays one. */
+const unavailable = (path: string, error: unknown): unknown => {
+  const { code = '', errcode, message } = error as { readonly code?: string; readonly errcode?: number; readonly message: string }
+  const ofStorage = code === 'ERR_SQLITE_ERROR' || code === 'ERR_INVALID_STATE' || /^E[A-Z]+$/.test(code)
+  return ofStorage ? new Refusal('storage.unavailable', `${path}: ${message}${errcode === undefined ? '' : ` (SQLite ${errcode})`}`) : error
+}
+
+/** The file and its folder are for their owner alone, whatever the umask; SQLite gives the -wal and -shm files the mode of the database. */
+const claim = (path: string): void => {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
+  closeSync(openSync(path, 'a', 0o600))
+  closeToOthers([path, `${path}-wal`, `${path}-shm`])
+}
+
+const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSync => {
+  claim(path)
+  const db = new DatabaseSync(path, { timeout: startTimeoutMs })
+  try {
+    db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF`)
+    for (const statement of schema) db.exec(statement)
+    // From here on waiting is not SQLite's, which would have the event loop wait with it.
+    db.exec('PRAGMA busy_timeout = 0')
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/** Opens or creates the database with its table. Throws `Refusal('storage.unavailable')` when the place cannot be used. */
+export const openSqlite = (path: string, { synchronous = 'normal' }: Pick<SqliteOptions, 'synchronous'> = {}): SqliteDriver => {
+  const statements = new Map<string, StatementSync>()
+  const attempt = <T>(work: () => T): T => {
+    try {
+      return work()
+    } catch (error) {
+      throw unavailable(path, error)
+    }
+  }
+  const db = attempt(() => openDatabase(path, synchronous))
+  const opened = statSync(path)
+  // Always to the last row: a statement that is not stepped to its end tells nothing about its commit.
+  const run = (sql: string, values: readonly SqlValue[]): Rows => {
+    const known = statements.get(sql)
+    if (known) return known.all(...values)
+    const made = db.prepare(sql)
+    statements.set(sql, made)
+    return made.all(...values)
+  }
+  return {
+    all: (sql, values) => attempt(() => run(sql, values)),
+    unlessLocked(sql, values) {
+      try {
+        return run(sql, values)
+      } catch (error) {
+        if (isLock(error)) return undefined
+        throw unavailable(path, error)
+      }
+    },
+    inPlace() {
+      const found = attempt(() => statSync(path, { throwIfNoEntry: false }))
+      return found !== undefined && found.ino === opened.ino && found.dev === opened.dev
+    },
+    close: () => attempt(() => db.close()),
+  }
+}
+
+/**
+ * A Store on the file at `path`. While the file is removed, moved away or replaced under it, that is an outage, over when the file is back: what would be written to an
+ * open file without a name is gone with the process, and another file must not be mixed with the journal of this one.
+ */
+export const openSqliteStore = (path: string, { now, busyTimeoutMs = 700, ...options }: SqliteOptions & { readonly now: () => number }): { readonly store: SweptStore; readonly close: () => void } => {
+  const driver = openSqlite(path, options)
+  const attempt = (sql: string, values: readonly SqlValue[]): Rows | undefined => {
+    if (!driver.inPlace()) throw new Refusal('storage.unavailable', `${path} was replaced while open: restore the file, or restart the gateway`)
+    return driver.unlessLocked(sql, values)
+  }
+  const patiently = async (sql: string, values: readonly SqlValue[]): Promise<Rows> => {
+    const deadline = performance.now() + busyTimeoutMs
+    for (let ms = 1; performance.now() < deadline; ms = Math.min(ms * 2, longestPauseMs)) {
+      await pause(ms)
+      const rows = attempt(sql, values)
+      if (rows) return rows
+    }
+    throw new Refusal('storage.unavailable', `${path}: locked by another process for ${busyTimeoutMs} ms`)
+  }
+  return { store: createSqlStore({ all: (sql, values) => attempt(sql, values) ?? patiently(sql, values) }, { now }), close: () => driver.close() }
+}

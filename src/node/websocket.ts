@@ -1,0 +1,249 @@
+// WebSocket handshakes on Node (RFC 6455 §4.2): decided first, then the server behind is reached, then 101.
+import { type IncomingMessage, STATUS_CODES } from 'node:http'
+import { type LookupFunction, type Socket as NetSocket, isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { connect as connectTls } from 'node:tls'
+import type { ClientOptions, RawData, WebSocket } from 'ws'
+import type { Gateway } from '../gateway.ts'
+import { isAddress } from '../kit/addresses.ts'
+import { fieldOf } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Answer } from '../ports/call.ts'
+import type { RequestContext } from '../ports/runtime.ts'
+import type { ConnectSocket, TransportConnectors, RuntimeTransports, TextSocket, SocketEvents } from '../ports/transport.ts'
+import { type ForwardProxies, noProxies, openTunnel } from './forward-proxy.ts'
+import { publicLookup, refuseInner } from './http-client/pool.ts'
+import { type Lookup, globalAddresses, systemLookup } from './outbound.ts'
+import { validateRequest } from './server/request-guard.ts'
+
+// A WebSocket of Node as the core sees it.
+
+/** What may lie unsent before the sender has to wait, bytes. */
+const roomBytes = 1_048_576
+
+const textOf = (data: RawData): string => (Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)).toString('utf8')
+
+export const socketOf = (ws: WebSocket, events: SocketEvents): TextSocket => {
+  ws.on('message', (data: RawData, binary: boolean) => {
+    if (binary) events.binary()
+    else events.text(textOf(data))
+  })
+  ws.on('pong', () => events.alive())
+  ws.on('ping', () => events.alive())
+  // The close that follows says all there is to say.
+  ws.on('error', () => undefined)
+  ws.on('close', (code: number, reason: Buffer) => events.closed(code, reason.toString('utf8')))
+  return {
+    send(text) {
+      if (ws.readyState !== ws.OPEN) return undefined
+      if (ws.bufferedAmount < roomBytes) {
+        ws.send(text, () => undefined)
+        return undefined
+      }
+      // A socket that dies calls back as well, with an error nobody here needs.
+      return new Promise((resolve) => {
+        ws.send(text, () => resolve())
+      })
+    },
+    close(code, reason) {
+      ws.close(code, reason)
+    },
+    cut: () => ws.terminate(),
+    ping: () => {
+      if (ws.readyState === ws.OPEN) ws.ping()
+    },
+    pause: () => ws.pause(),
+    resume: () => ws.resume(),
+  }
+}
+
+export interface Upgrade {
+  /** Takes a handshake all the way. False for another protocol, which is left alone. */
+  serve(request: IncomingMessage, socket: Duplex, head: Buffer, visit: RequestContext): boolean
+  /** Tells everybody to come back elsewhere (1001). */
+  close(): void
+}
+
+const send = (socket: Duplex, { status, headers, body }: Answer): void => {
+  if (!socket.writable) return
+  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
+  for (let i = 0; i + 1 < headers.length; i += 2) if (headers[i]?.toLowerCase() !== 'connection') head += `${headers[i]}: ${headers[i + 1]}\r\n`
+  socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
+}
+
+/** Throws what is wrong with the form of a handshake. Who offers subprotocols must offer ours. */
+const check = (request: IncomingMessage): void => {
+  const fault = validateRequest(request)
+  if (fault) throw fault
+  const { 'sec-websocket-key': key, 'sec-websocket-version': version, 'sec-websocket-protocol': protocols } = request.headers
+  if (request.method !== 'GET' || key === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(key)) throw new Refusal('upgrade.malformed', 'not GET, or Sec-WebSocket-Key malformed')
+  // RFC 9110 §9.3.1: such a body has no meaning, and behind 101 its bytes would be read as frames.
+  const { 'content-length': length, 'transfer-encoding': coding } = request.headers
+  if (coding !== undefined || (length !== undefined && length !== '0')) throw new Refusal('upgrade.malformed', 'handshake has a body')
+  if (version !== '13') throw new Refusal('upgrade.version', String(version).slice(0, 20), { headers: { 'sec-websocket-version': '13' } })
+  if (protocols !== undefined && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
+}
+
+export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>): Upgrade => {
+  const open = new Set<(code: number, reason: string) => void>()
+  const answer = async (request: IncomingMessage, socket: Duplex, head: Buffer, visit: RequestContext): Promise<void> => {
+    check(request)
+    // Loaded by the first handshake.
+    const { WebSocketServer } = await import('ws')
+    const { rawHeaders } = request
+    const tunnel = await admitSocket({ method: 'GET', target: request.url ?? '/', host: fieldOf(rawHeaders, 'host'), rawHeaders, ip: visit.ip, requestId: visit.requestId, plainHttp: visit.plainHttp })
+    if (socket.destroyed) {
+      tunnel.shut(1006, 'left before the handshake')
+      return
+    }
+    const gone = (): void => tunnel.shut(1006, 'left in the handshake')
+    socket.once('close', gone)
+    const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: tunnel.maxBytes, handleProtocols: () => 'mcp' })
+    server.handleUpgrade(request, socket, head, (ws) => {
+      socket.off('close', gone)
+      open.add(tunnel.shut)
+      const { events } = tunnel
+      const closed = (code: number, reason: string): void => {
+        open.delete(tunnel.shut)
+        events.closed(code, reason)
+      }
+      tunnel.attach(socketOf(ws, { ...events, closed }))
+    })
+  }
+  return {
+    serve(request, socket, head, visit) {
+      if (request.headers.upgrade?.toLowerCase() !== 'websocket') return false
+      // A handshake that breaks off says nothing about anybody.
+      socket.on('error', () => undefined)
+      answer(request, socket, head, visit).catch((error: unknown) => send(socket, refuse(error, { method: request.method ?? '', target: request.url ?? '', rawHeaders: request.rawHeaders, ...visit })))
+      return true
+    },
+    close() {
+      for (const shut of open) shut(1001, 'The gateway is going away.')
+    },
+  }
+}
+
+// Connections on which servers speak for as long as they like: fetch without a limit on silence, and WebSockets.
+
+interface Way {
+  readonly lookup?: LookupFunction
+  readonly proxies: ForwardProxies
+}
+
+const unbracketed = (host: string): string => (host.startsWith('[') ? host.slice(1, -1) : host)
+
+/** For `ws`, in place of a connection of its own: one through the forward proxy that the URL takes. */
+const throughProxy = (address: string, proxies: ForwardProxies): object => {
+  const url = new URL(address)
+  const proxy = proxies.for(url)
+  if (!proxy) return {}
+  const tls = url.protocol === 'wss:'
+  const host = unbracketed(url.hostname)
+  const connect = async (): Promise<NetSocket> => {
+    const socket = await openTunnel(proxy, host, Number(url.port || (tls ? 443 : 80)))
+    return tls ? connectTls({ socket, ...(isIP(host) === 0 ? { servername: host } : {}) }) : socket
+  }
+  // As http.request takes it: with a callback. The types of ws know the form that returns a socket alone.
+  const createConnection = (_options: object, done: (error: Error | null, socket?: NetSocket) => void): void =>
+    void connect().then(
+      (socket) => done(null, socket),
+      (error: unknown) => done(error as Error),
+    )
+  return { createConnection }
+}
+
+const dial =
+  ({ lookup, proxies }: Way): ConnectSocket =>
+  async (url, { headers, timeoutMs, maxBytes }, events: SocketEvents) => {
+    const { WebSocket } = await import('ws')
+    return new Promise((resolve, reject) => {
+      const fields: Record<string, string> = {}
+      for (let i = 0; i + 1 < headers.length; i += 2) fields[headers[i] as string] = headers[i + 1] as string
+      const options: ClientOptions = { headers: fields, handshakeTimeout: timeoutMs, maxPayload: maxBytes, perMessageDeflate: false, followRedirects: false, ...(lookup ? { lookup } : {}) }
+      const ws = new WebSocket(url, ['mcp'], Object.assign(options, throughProxy(url, proxies)))
+      const socket = socketOf(ws, events)
+      ws.once('open', () => resolve(socket))
+      ws.once('unexpected-response', (_request, response) => {
+        response.destroy()
+        const { 'www-authenticate': field } = response.headers
+        reject(Object.assign(new Error(`answered ${response.statusCode}`), { status: response.statusCode ?? 0, authenticate: field === undefined ? [] : [field] }))
+        ws.terminate()
+      })
+      ws.once('error', (error: Error) => reject(/timed out/.test(error.message) ? Object.assign(error, { code: 'ETIMEDOUT' }) : error))
+    })
+  }
+
+/**
+ * How long (ms) a connection is kept for another request where the server does not say how long it keeps it (`Keep-Alive: timeout`): hardly, because a request
+ * on a connection that is just being closed is lost, and a tool call may not be sent twice.
+ */
+const keepAliveMs = 100
+
+/** undici and ws are loaded by the first service that needs them. */
+const tools = (way: Way): TransportConnectors => {
+  const load = async () => {
+    const { Agent, buildConnector, fetch, ProxyAgent } = await import('undici')
+    const endless = { bodyTimeout: 0, headersTimeout: 0, keepAliveTimeout: keepAliveMs, allowH2: false }
+    const direct = new Agent({ ...endless, ...(way.lookup ? { connect: { lookup: way.lookup } } : {}) })
+    const known = new Map<string, InstanceType<typeof Agent | typeof ProxyAgent>>()
+    /** One for each proxy and scheme: https through a tunnel, http with the whole URL to the proxy. */
+    const dispatcherOf = (url: URL) => {
+      const proxy = way.proxies.for(url)
+      if (!proxy) return direct
+      const key = `${url.protocol}${proxy.shown}`
+      const before = known.get(key)
+      if (before) return before
+      const connector = buildConnector({ allowH2: false })
+      const made =
+        url.protocol === 'https:'
+          ? new Agent({
+              ...endless,
+              connect(to, done) {
+                openTunnel(proxy, to.hostname, Number(to.port || 443)).then(
+                  (httpSocket) => connector({ ...to, httpSocket }, done),
+                  (error: unknown) => done(error as Error, null),
+                )
+              },
+            })
+          : new ProxyAgent({ ...endless, uri: proxy.shown, proxyTunnel: false, ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }) })
+      known.set(key, made)
+      return made
+    }
+    return (input: string, init: object) => fetch(input, { ...init, dispatcher: dispatcherOf(new URL(input)) })
+  }
+  let loading: ReturnType<typeof load> | undefined
+  const ask = async (input: string, init: object) => (await (loading ??= load()))(input, init)
+  // The two libraries' types of the same standard differ in name.
+  return { fetch: ask as unknown as RuntimeTransports['fetch'], socket: dial(way) }
+}
+
+const hostOf = (input: Parameters<RuntimeTransports['fetch']>[0]): string => new URL(input instanceof Request ? input.url : input).hostname
+
+/** To public addresses alone. Where a proxy makes the connection, no look-up of ours does, so names are judged before. */
+const guarded = ({ fetch, socket }: TransportConnectors, judge: (url: string) => Promise<void>): TransportConnectors => ({
+  async fetch(input, init) {
+    refuseInner(hostOf(input))
+    await judge(input instanceof Request ? input.url : String(input))
+    try {
+      return await fetch(input, init)
+    } catch (error) {
+      // The library wraps what its look-up said.
+      throw error instanceof Error && error.cause instanceof Refusal ? error.cause : error
+    }
+  },
+  async socket(url, about, events) {
+    refuseInner(hostOf(url))
+    await judge(url)
+    return socket(url, about, events)
+  },
+})
+
+/** `lookup`: resolver for servers that may be on public addresses alone; default: the system's. `proxies`: forward proxies on the way out; default: none. */
+export const createTransports = (lookup?: Lookup, proxies: ForwardProxies = noProxies): RuntimeTransports => {
+  const judge = async (address: string): Promise<void> => {
+    const url = new URL(address)
+    if (proxies.for(url) && !isAddress(url.hostname)) await globalAddresses(url.hostname, lookup ?? systemLookup)
+  }
+  return { ...tools({ proxies }), publicOnly: guarded(tools({ lookup: publicLookup(lookup), proxies }), judge) }
+}

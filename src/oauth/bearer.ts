@@ -1,0 +1,135 @@
+// The protected resource's side of a token (RFC 6750, RFC 9728 §5): one bearer token in, the principal at that address out, or the challenge that tells the client what to do.
+import { decodeJwt } from 'jose'
+import { Refusal, type RefusalCode, type RequestFacts } from '../kit/refusal.ts'
+import type { AuthenticateBearer, Signer } from '../ports/modules.ts'
+import type { Principal } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Address, Directory } from '../ports/services.ts'
+import { resourceMetadataUrl } from './endpoints.ts'
+import type { Grant, Grants } from './grants.ts'
+import { type AccessClaims, accessTokenType, subjectOf } from './tokens.ts'
+
+export interface BearerDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly directory: Directory
+  readonly signer: Signer
+  readonly grants: Pick<Grants, 'live' | 'lately'>
+}
+
+/** Longest credentials looked at, characters; ours have about 700. */
+const maxToken = 8_192
+/** Verified tokens kept; only good ones are, so that a flood of bad ones displaces nobody's. */
+const maxVerified = 5_000
+
+// RFC 6750 §2.1 and RFC 9110 §11.1: the scheme in any case, then exactly one b64token.
+const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
+
+const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, "'")}"`
+
+/** A header that carried a good token: its claims, and the principal of the grant as it was read last. */
+interface Known {
+  readonly claims: AccessClaims
+  /** Epoch ms at which this entry was last moved to the young end. */
+  touchedAt: number
+  grant?: Grant
+  principal?: Principal
+}
+
+/** How often using a token moves it to the young end of the list. */
+const touchMs = 1000
+
+/** Headers with verified tokens, the least recently used forgotten first. Undefined for a header whose token is not (or no longer) good. */
+const createVerify = (signer: Signer, now: () => number) => {
+  const verified = new Map<string, Known>()
+  const verify = async (header: string, token: string): Promise<Known | undefined> => {
+    const claims = (await signer.verify(token, accessTokenType)) as AccessClaims | undefined
+    if (!claims) return undefined
+    const known: Known = { claims, touchedAt: now() }
+    if (verified.size >= maxVerified) verified.delete(verified.keys().next().value as string)
+    verified.set(header, known)
+    return known
+  }
+  const recall = (header: string): Known | undefined => {
+    const known = verified.get(header)
+    if (!known) return undefined
+    const time = now()
+    if (known.claims.exp * 1000 <= time) {
+      verified.delete(header)
+      return undefined
+    }
+    if (time - known.touchedAt > touchMs) {
+      known.touchedAt = time
+      verified.delete(header)
+      verified.set(header, known)
+    }
+    return known
+  }
+  return { recall, verify }
+}
+
+/** Only words the refusal: nothing is decided by what an unverified token says of itself. */
+const hasExpired = (token: string, now: number): boolean => {
+  try {
+    return (decodeJwt(token).exp ?? Infinity) * 1000 <= now
+  } catch {
+    return false
+  }
+}
+
+// RFC 6750 §3: no error when no credentials were sent; otherwise the registered code and a sentence.
+const refuse = (code: RefusalCode, why: string, { address, origin, about }: { readonly address: Address; readonly origin: string; readonly about: RequestFacts }): Refusal => {
+  const { row, say } = new Refusal(code)
+  const error = code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
+  const parts = [...error, `resource_metadata=${quoted(resourceMetadataUrl(origin, address.path))}`, `scope=${quoted(address.service.scopes.join(' '))}`]
+  return new Refusal(code, why, { headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` }, about: { ...about, service: address.service.id } })
+}
+
+export const createAuthenticateBearer = ({ runtime, directory, signer, grants }: BearerDeps): AuthenticateBearer => {
+  const { recall, verify } = createVerify(signer, () => runtime.now())
+  // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
+  const isFor = (audience: string, { resource, service }: Address): boolean =>
+    audience === resource || directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)
+  /** The principal whom the same header and the same reading of its grant have shown before. */
+  const remembered = (header: string | undefined, address: Address): Principal | undefined => {
+    const known = header === undefined ? undefined : recall(header)
+    if (!known?.principal || !isFor(known.claims.aud, address)) return undefined
+    return known.grant === grants.lately(known.claims.gid) ? known.principal : undefined
+  }
+  const judge = async (authorization: readonly string[], address: Address, origin: string): Promise<Principal> => {
+    const no = (code: RefusalCode, why: string, about: RequestFacts = {}) => refuse(code, why, { address, origin, about })
+    const [header] = authorization
+    if (header === undefined) throw no('token.missing', 'no Authorization header')
+    if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
+    let known = recall(header)
+    if (!known) {
+      const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
+      if (token === undefined) throw no('token.malformed', 'not one bearer token')
+      known = await verify(header, token)
+      if (!known) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
+    }
+    const { claims } = known
+    if (!isFor(claims.aud, address)) throw no('token.audience', `${claims.aud} at ${address.resource}`, { client: claims.client_id })
+    const grant = await grants.live(claims.gid)
+    // The same reading of the grant has been judged before.
+    if (grant && grant === known.grant && known.principal) return known.principal
+    if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`, { client: claims.client_id, person: grant && subjectOf(grant) })
+    const scopes = claims.scope.split(' ')
+    const missing = address.service.scopes.filter((scope) => !scopes.includes(scope))
+    if (missing.length > 0) throw no('scope.insufficient', `lacks ${missing.join(' ')}`, { client: grant.clientId, person: subjectOf(grant) })
+    known.grant = grant
+    known.principal = {
+      person: grant.person,
+      clientId: grant.clientId,
+      clientName: grant.clientName,
+      grantId: grant.id,
+      scopes,
+      resource: grant.resource,
+      expiresAt: claims.exp * 1000,
+    }
+    return known.principal
+  }
+  return (authorization, address, origin = directory.issuer) => {
+    const principal = authorization.length === 1 ? remembered(authorization[0], address) : undefined
+    return principal ? Promise.resolve(principal) : judge(authorization, address, origin)
+  }
+}

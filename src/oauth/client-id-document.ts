@@ -1,0 +1,207 @@
+// Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document): the client id is the https URL of a document in which the client describes itself.
+import { utf8Text } from '../kit/bytes.ts'
+import { networkCause } from '../kit/log.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { createSingleFlight } from '../kit/single-flight.ts'
+import { parseStrictJson } from '../kit/strict-json.ts'
+import { metadataDocumentUrl } from '../kit/urls.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { type Client, type ClientMetadata, type Leg, judgeClientMetadata } from './client.ts'
+import { mediaTypeOf } from './parameters.ts'
+
+// JSON that somebody else publishes (a client's metadata document, a client's keys): fetched through the guard, kept as its server allows, never when it is bad.
+
+/** What came of the last attempt to read a document that is not usable now. */
+type Failure = { readonly kind: 'bad' | 'gone' | 'down'; readonly why: string }
+
+export type RemoteDocument = { readonly text: string; readonly failure?: never } | { readonly failure: Failure; readonly text?: never }
+
+export interface ReadOptions {
+  /** Largest decoded body, bytes. */
+  readonly maxBytes: number
+  /** Undefined when the text is usable, else why it is not; an unusable text is never kept. */
+  readonly fault: (text: string) => string | undefined
+  /** Answer with the last good copy when the server cannot be reached. */
+  readonly staleIfDown?: boolean
+  /** Copies fetched before this time (epoch ms) do not count. */
+  readonly since?: number
+}
+
+export type FetchJson = (url: string, options: ReadOptions) => Promise<RemoteDocument>
+
+interface Copy {
+  readonly text: string
+  readonly fetchedAt: number
+  readonly freshUntil: number
+}
+
+const day = 86_400_000
+const ages = { unstated: 600_000, longest: day, stale: 7 * day, bad: 60_000, down: 10_000 } as const
+const timeoutMs = 5_000
+const maxFailures = 1_000
+/** As every runtime's guard says it. */
+const tooLarge = /\b(?:larger|more) than \d+ bytes/
+
+/** How long an answer may be reused without asking again, ms (RFC 9111 §4.2.1; never over a day); undefined: it may not be kept at all. */
+export const freshnessOf = (headers: Headers, now: number): number | undefined => {
+  const directives = (headers.get('cache-control') ?? '').toLowerCase().split(',').map((one) => one.trim())
+  if (directives.includes('no-store')) return undefined
+  if (directives.includes('no-cache')) return 0
+  const maxAge = directives.map((one) => /^max-age="?(\d{1,10})"?$/.exec(one)?.[1]).find((seconds) => seconds !== undefined)
+  const expires = Date.parse(headers.get('expires') ?? '')
+  if (maxAge !== undefined) return Math.min(ages.longest, Math.max(0, Number(maxAge) - (Number(headers.get('age')) || 0)) * 1000)
+  if (headers.has('expires')) return Math.min(ages.longest, Math.max(0, (expires || 0) - now))
+  return ages.unstated
+}
+
+const isJson = (contentType: string | null): boolean => /^application\/(?:json|[\w.-]+\+json)$/.test(mediaTypeOf(contentType).type)
+
+export interface FetchJsonDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'cache' | 'defer' | 'digest'>
+  readonly directory: Directory
+}
+
+export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJson => {
+  const once = createSingleFlight(runtime)
+  // Bounded: the oldest failure makes room. Failures live in this process alone, so that nobody can poison another's.
+  const failures = new Map<string, Failure & { readonly until: number }>()
+  const hostOf = (url: string) => new URL(url).hostname.replace(/\.$/, '')
+  // A document of ours or of a server behind us would make the gateway vouch for itself, or wait for itself.
+  const own = new Set([...directory.origins.map(hostOf), ...directory.services.flatMap(({ upstream }) => (upstream.kind === 'http' ? [hostOf(upstream.url)] : []))])
+
+  const fail = (url: string, kind: Failure['kind'], why: string): RemoteDocument => {
+    failures.delete(url)
+    if (failures.size >= maxFailures) failures.delete(failures.keys().next().value as string)
+    failures.set(url, { kind, why, until: runtime.now() + (kind === 'down' ? ages.down : ages.bad) })
+    return { failure: { kind, why } }
+  }
+
+  const keep = async (key: string, text: string, headers: Headers): Promise<void> => {
+    const now = runtime.now()
+    const fresh = freshnessOf(headers, now)
+    if (fresh === undefined) return
+    const copy: Copy = { text, fetchedAt: now, freshUntil: now + fresh }
+    await runtime.cache.put(key, JSON.stringify(copy), { ttlMs: fresh + ages.stale })
+  }
+
+  const fetch = async (url: string, key: string, { maxBytes, fault }: ReadOptions): Promise<RemoteDocument> => {
+    const answer = await runtime.outbound(url, { headers: { accept: 'application/json' }, timeoutMs, maxBytes }).catch((thrown: unknown) => {
+      if (thrown instanceof Refusal) return thrown
+      throw thrown
+    })
+    // A document that is too large is its maker's to mend; what the network did is not.
+    if (answer instanceof Refusal) return fail(url, answer.code === 'outbound.refused' || tooLarge.test(answer.why) ? 'bad' : 'down', answer.why)
+    if (answer.status === 404 || answer.status === 410) return fail(url, 'gone', `status ${answer.status}`)
+    // 403 and its like speak of us (a filter in front of the host, a pace), not of the document.
+    if (answer.status >= 400) return fail(url, 'down', `status ${answer.status}`)
+    if (answer.status !== 200) return fail(url, 'bad', `status ${answer.status}`)
+    if (!isJson(answer.headers.get('content-type'))) return fail(url, 'bad', 'not application/json')
+    const text = utf8Text(answer.body)
+    const wrong = fault(text)
+    if (wrong !== undefined) return fail(url, 'bad', wrong)
+    failures.delete(url)
+    await keep(key, text, answer.headers)
+    return { text }
+  }
+
+  return async (url, options) => {
+    if (own.has(hostOf(url))) return { failure: { kind: 'bad', why: 'a host of this gateway or of a server behind it' } }
+    const key = `remote:${runtime.digest(url)}`
+    const kept = await runtime.cache.get(key)
+    const copy = kept === undefined ? undefined : (JSON.parse(kept) as Copy)
+    const now = runtime.now()
+    if (copy && now < copy.freshUntil && copy.fetchedAt >= (options.since ?? 0)) return { text: copy.text }
+    const failed = failures.get(url)
+    const fetched = failed && now < failed.until ? { failure: failed } : await once(url, () => fetch(url, key, options))
+    return fetched.failure?.kind === 'down' && copy && options.staleIfDown ? { text: copy.text } : fetched
+  }
+}
+
+export interface ClientDocuments {
+  /**
+   * The client that the document at this URL describes. On the token leg a copy that was good is used while its server is down.
+   * Throws `client.document` (authorize leg), `client.auth` (token leg), or `client.document-unreachable`.
+   */
+  resolve(url: string, leg: Leg): Promise<Client>
+}
+
+const maxBytes = 5 * 1024
+
+const parse = (text: string): Record<string, unknown> | undefined => {
+  try {
+    const value: unknown = parseStrictJson(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
+  } catch {
+    // Not JSON, or JSON that parsers read differently (Refusal).
+    return undefined
+  }
+}
+
+/**
+ * The method an authorization server picks among those a client offers (OpenID RP Metadata Choices): the one it prefers when we have it.
+ * Hosted clients publish both `none` and `private_key_jwt`, for servers without the latter.
+ */
+const preferredMethod = (document: Readonly<Record<string, unknown>>): unknown => {
+  const named = document['token_endpoint_auth_method'] ?? undefined
+  const offered = document['token_endpoint_auth_methods_supported']
+  if (named !== undefined || !Array.isArray(offered) || offered.includes('none')) return named ?? 'none'
+  return offered.includes('private_key_jwt') ? 'private_key_jwt' : 'none'
+}
+
+const judge = (text: string, url: string): { readonly metadata: ClientMetadata; readonly why?: never } | { readonly why: string; readonly metadata?: never } => {
+  const document = parse(text)
+  if (!document) return { why: 'the document is not a JSON object' }
+  // Simple string comparison (RFC 3986 §6.2.1): no normal form, or two URLs could claim one client.
+  if (document['client_id'] !== url) return { why: 'client_id in the document differs from its URL' }
+  if (typeof document['client_name'] !== 'string' || !document['client_name'].trim()) return { why: 'client_name is missing' }
+  if ('client_secret' in document || 'client_secret_expires_at' in document) return { why: 'a document everybody reads holds a client_secret' }
+  const method = preferredMethod(document)
+  if (method !== 'none' && method !== 'private_key_jwt') return { why: 'token_endpoint_auth_method must be none or private_key_jwt' }
+  const judged = judgeClientMetadata({ ...document, token_endpoint_auth_method: method }, 'none')
+  return judged.fault ? { why: judged.fault.say } : judged
+}
+
+const say = {
+  bad: "The client metadata document of the app is invalid. The app's developer must fix it.",
+  gone: "The client metadata document of the app was not found. The app's developer must fix it.",
+} as const
+
+/** What the gateway could not reach, and why, as far as a stranger may know: no address, no software. */
+const sayUnreachable = (url: string, why: string): string => {
+  const { host } = new URL(url)
+  const status = /\bstatus (\d{3})$/.exec(why)?.[1]
+  const cause = status === undefined ? networkCause(why) : `it responded with status ${status}`
+  return `The client metadata document of the app at ${host} could not be fetched${cause === undefined ? '' : `: ${cause}`}.`
+}
+
+const refuse = (url: string, leg: Leg, { kind, why }: NonNullable<RemoteDocument['failure']>): Refusal => {
+  const reason = `${url}: ${why}`
+  const page = { facts: [{ name: 'Client', value: url }] }
+  if (kind === 'down') return new Refusal('client.document-unreachable', reason, { say: sayUnreachable(url, why), headers: { 'retry-after': '5' }, ...(leg === 'authorize' && { page }) })
+  return leg === 'authorize' ? new Refusal('client.document', reason, { say: say[kind], page }) : new Refusal('client.auth', reason)
+}
+
+export const createClientDocuments = (deps: FetchJsonDeps): ClientDocuments => {
+  const remote = createFetchJson(deps)
+  const resolve: ClientDocuments['resolve'] = async (url, leg) => {
+    if (!metadataDocumentUrl(url)) throw refuse(url, leg, { kind: 'bad', why: 'not a URL that may name a client' })
+    const { text, failure } = await remote(url, { maxBytes, staleIfDown: leg === 'token', fault: (candidate) => judge(candidate, url).why })
+    if (failure) throw refuse(url, leg, failure)
+    const { metadata, why } = judge(text, url)
+    if (!metadata) throw refuse(url, leg, { kind: 'bad', why })
+    return {
+      id: url,
+      name: metadata.client_name ?? new URL(url).host,
+      kind: 'document',
+      host: new URL(url).host,
+      redirectUris: metadata.redirect_uris,
+      authMethod: metadata.token_endpoint_auth_method,
+      grantTypes: metadata.grant_types,
+      ...(metadata.jwks && { jwks: metadata.jwks }),
+      ...(metadata.jwks_uri && { jwksUri: metadata.jwks_uri }),
+      digest: () => deps.runtime.digest(text),
+    }
+  }
+  return { resolve }
+}

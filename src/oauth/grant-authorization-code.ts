@@ -1,0 +1,65 @@
+// grant_type=authorization_code (RFC 6749 §4.1.3): everything is checked, then one compare-and-set both spends the code and makes the grant live.
+import { sameText } from '../kit/bytes.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { withoutQuery } from '../kit/urls.ts'
+import type { Grant } from './grants.ts'
+import { one } from './parameters.ts'
+import { type GrantHandler, type GrantDeps, type TokenRequest, factsOf, sameResource, tokenAnswer } from './token-request.ts'
+
+/** Two exchanges of one code at the same moment come from one impatient client; later ones from somebody who found the code (RFC 9700 §2.1.1). */
+const racingMs = 2_000
+
+const verifierShape = /^[A-Za-z0-9\-._~]{43,128}$/
+
+/** A token request for a code, its parameters read. */
+interface Redemption {
+  readonly request: TokenRequest
+  readonly redirectUri: string | undefined
+  /** Of the code_verifier that was sent (RFC 7636 §4.6); undefined when that has not the shape of one. */
+  readonly challenge: string | undefined
+}
+
+export const createAuthorizationCodeGrant = ({ runtime, find, grants, tokens, record }: GrantDeps): GrantHandler => {
+  /**
+   * The code was used before. Whoever holds the verifier too is no bystander, whatever else the request says: the code or the whole client was stolen, and what the
+   * first use brought ends with it (OAuth 2.1 §4.1.3).
+   */
+  const endReplayed = async (grant: Grant, request: TokenRequest): Promise<void> => {
+    if (grant.state !== 'live' || runtime.now() - (grant.redeemedAt ?? 0) <= racingMs) return
+    await grants.revoke(grant.id, 'code_replayed')
+    record({ event: 'code.replayed', ...factsOf(grant, request), ...(request.client.id !== grant.clientId && { sent_by: request.client.id }) })
+  }
+
+  /** Throws unless this code of this grant may be redeemed so, now. */
+  const check = async (grant: Grant, { request, redirectUri, challenge }: Redemption): Promise<void> => {
+    const { client, form } = request
+    const proven = challenge !== undefined && sameText(challenge, grant.challenge)
+    if (grant.state !== 'code' && proven) await endReplayed(grant, request)
+    if (grant.clientId !== client.id) throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
+    request.about(grant)
+    if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
+    if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
+    if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
+    if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
+    if (runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired', 'code expired')
+    await sameResource(form, grant, find)
+  }
+
+  return async (request) => {
+    const { form } = request
+    const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) => one(form, name))
+    if (code === undefined) throw new Refusal('request.malformed', 'code missing', { say: 'code is required.' })
+    if (verifier === undefined) throw new Refusal('request.malformed', 'code_verifier missing', { say: 'code_verifier is required.' })
+    const challenge = verifierShape.test(verifier) ? runtime.digest(verifier) : undefined
+    const claim = tokens.readCode(code)
+    const read = claim && (await request.first(claim.grantId))
+    if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'code unknown')
+    const { grant } = read
+    await check(grant, { request, redirectUri, challenge })
+    // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
+    const [access, refresh] = await Promise.all([tokens.access(grant, grant.scopes), grant.refreshable ? tokens.refresh(grant, 0) : undefined])
+    if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'code redeemed concurrently')
+    record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
+    return tokenAnswer(tokens, access, grant.scopes, refresh)
+  }
+}

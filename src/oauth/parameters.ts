@@ -1,0 +1,90 @@
+// How OAuth parameters arrive: bounded bodies, each parameter once, an empty one counts as absent (RFC 6749 §3.1, §3.2).
+import { utf8Text } from '../kit/bytes.ts'
+import { foreignSender } from '../kit/form.ts'
+import { isUtf8, readMediaType, readWhole } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Counted, Limit } from '../ports/modules.ts'
+import type { Runtime } from '../ports/runtime.ts'
+
+/** Largest body of an OAuth endpoint, bytes. */
+export const maxOAuthBody = 65_536
+const maxParameters = 100
+
+/** Media type and charset of a Content-Type, in lower case: `utf-8` when absent, `type` empty for what is no media type. */
+export const mediaTypeOf = (header: string | null): { readonly type: string; readonly charset: string } => {
+  const media = readMediaType(header ?? '')
+  const charset = !media || isUtf8(media) ? 'utf-8' : String(media.parameters.get('charset'))
+  return { type: media?.essence ?? '', charset }
+}
+
+const strict = (params: URLSearchParams): URLSearchParams => {
+  if (params.size > maxParameters) throw new Refusal('request.malformed', `${params.size} parameters`)
+  // The decoder writes U+FFFD for bytes that are not UTF-8; such a value could not be echoed or compared as it was sent.
+  for (const [name, value] of params) if (name.includes('\uFFFD') || value.includes('\uFFFD')) throw new Refusal('request.malformed', 'a parameter is not UTF-8')
+  return params
+}
+
+export const readQuery = (request: Request): URLSearchParams => strict(new URL(request.url).searchParams)
+
+/** The parameters of a form body; nothing is ever read from the query beside it. */
+export const readForm = async (request: Request, maxBytes = maxOAuthBody): Promise<URLSearchParams> => {
+  const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
+  if (type !== 'application/x-www-form-urlencoded' || charset !== 'utf-8')
+    throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, { say: 'Send application/x-www-form-urlencoded encoded as UTF-8.' })
+  return strict(new URLSearchParams(utf8Text(await readWhole(request, maxBytes))))
+}
+
+/** The value of a parameter; undefined when absent or empty; a repeated one is refused. */
+export const one = (params: URLSearchParams, name: string): string | undefined => {
+  const values = params.getAll(name)
+  if (values.length > 1) throw new Refusal('request.repeated', name, { say: `The parameter ${name} was sent more than once.` })
+  return values[0] || undefined
+}
+
+/**
+ * What token requests are counted by: the address and the client that the form names. Many people share the address of a hosted client, and nobody may use up
+ * another's share by naming its id; two characters of a digest keep whoever makes ids up from filling the counter's memory.
+ */
+export const paceKey = (digest: Runtime['digest'], ip: string, form: URLSearchParams): Counted => ({
+  ip,
+  and: digest(form.get('client_id') ?? '').slice(0, 2),
+})
+
+/** What is about to be kept for somebody who has neither a session nor a grant. */
+export interface Newcomer {
+  readonly of: 'register' | 'authorize'
+  readonly record: unknown
+  readonly ip: string
+}
+
+/**
+ * What strangers can make the store hold is counted by its size, per address and in all: a flood meets its end before the store does. Throws `rate.limited` when
+ * their address has used its share. Their address was counted for the request itself already, which pays for the first KiB.
+ */
+export const takeSpace = async (limit: Limit, { of, record, ip }: Newcomer): Promise<void> => {
+  const size = Math.ceil(JSON.stringify(record).length / 1024)
+  if (size > 1) await limit(of, { ip }, size - 1)
+  await limit(of === 'register' ? 'kept-registrations' : 'kept-flows', { ip }, size)
+}
+
+export const onlyMethod = (request: Request, ...methods: readonly string[]): void => {
+  if (!methods.includes(request.method)) throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })
+}
+
+/** Whether the person navigated here themselves or from a page of ours (Fetch Metadata, Sec-Fetch-Site); a browser that does not say counts as sent by another site. */
+export const ownNavigation = (request: Request): boolean => ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
+
+/**
+ * Throws `consent.form` for a form that another site sent (RFC 9700 §4.7). It also lacks the flow's cookie, the session's and their
+ * common token.
+ */
+export const fromOurPage = (request: Request, origins: readonly string[]): void => {
+  const foreign = foreignSender(request, origins)
+  if (foreign !== undefined) throw new Refusal('consent.form', foreign)
+}
+
+/** RFC 6749 §5.1: answers that carry tokens are kept by no cache. */
+export const noStore = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
+
+export const jsonAnswer = (body: unknown, status = 200): Response =>
+  new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', ...noStore } })

@@ -1,0 +1,168 @@
+// Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP 2026-07-28 and still what many clients do.
+import type { Config } from '../config/schema.ts'
+import { sameText } from '../kit/bytes.ts'
+import { readWhole } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { parseStrictJson, strictText } from '../kit/strict-json.ts'
+import type { Audit, Handler, Limit } from '../ports/modules.ts'
+import type { Runtime, RequestContext } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { type ClientMetadata, judgeClientMetadata } from './client.ts'
+import type { Clients } from './clients.ts'
+import { endpoints } from './endpoints.ts'
+import type { Grants } from './grants.ts'
+import { jsonAnswer, maxOAuthBody, mediaTypeOf, noStore, onlyMethod, takeSpace } from './parameters.ts'
+import type { Registration, Registrations } from './registrations.ts'
+
+export interface RegisterDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly config: Pick<Config, 'client_lifetime'>
+  readonly directory: Directory
+  readonly clients: Clients
+  readonly limit: Limit
+  readonly record: Audit
+}
+
+const lists = ['redirect_uris', 'grant_types', 'response_types', 'contacts']
+
+const maxFields = 200
+
+const malformed = (say: string) => new Refusal('registration.metadata', say, { say })
+
+/** A form says lists by repetition or by spaces; no URI contains one. */
+const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> => {
+  if (form.size > maxFields) throw malformed('The metadata has too many members.')
+  // The decoder writes U+FFFD for bytes that are not UTF-8.
+  for (const [name, value] of form) if (`${name}${value}`.includes('\uFFFD')) throw malformed('The body is not valid UTF-8.')
+  const values = (name: string): unknown => {
+    const sent = form.getAll(name)
+    if (lists.includes(name)) return sent.flatMap((value) => value.split(' ').filter(Boolean))
+    if (sent.length > 1) throw malformed('A member was sent more than once.')
+    return sent[0]
+  }
+  return Object.fromEntries([...new Set(form.keys())].map((name) => [name, values(name)]))
+}
+
+/** The metadata of a registration request, judged; what is returned is what will be enforced. Throws `registration.*`. */
+export const readClientMetadata = async (request: Request): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
+  const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
+  const isForm = type === 'application/x-www-form-urlencoded'
+  if (charset !== 'utf-8' || (!isForm && type !== 'application/json')) throw malformed('Send application/json in UTF-8.')
+  const sent = read(await readWhole(request, maxOAuthBody), isForm)
+  // RFC 7591 §2: without a method the client has a secret and sends it by Basic.
+  const { metadata, fault } = judgeClientMetadata(sent, 'client_secret_basic')
+  if (fault) throw new Refusal(fault.at === 'redirect' ? 'registration.redirect' : 'registration.metadata', fault.say, { say: fault.say })
+  return { metadata, sent: sent as Readonly<Record<string, unknown>> }
+}
+
+/** The members that were sent. What is registered is what every reader of the same bytes would find in them. */
+const read = (body: Uint8Array, isForm: boolean): unknown => {
+  const text = strictText(body)
+  return isForm ? formMetadata(new URLSearchParams(text)) : parseStrictJson(text)
+}
+
+/** What the audit trail keeps of a registration. */
+export const registeredFacts = ({ id, metadata }: Registration) => ({
+  client: id,
+  name: metadata.client_name ?? null,
+  redirect_uris: metadata.redirect_uris,
+  method: metadata.token_endpoint_auth_method,
+})
+
+/** RFC 7591 §3.2.1, RFC 7592 §3. */
+export const registrationAnswer = (
+  registration: Registration,
+  { issuer, registrations, secret, accessToken, status = 200 }: { readonly issuer: string; readonly registrations: Registrations; readonly secret?: string; readonly accessToken?: string; readonly status?: number },
+): Response =>
+  jsonAnswer(
+    {
+      client_id: registration.id,
+      client_id_issued_at: Math.floor(registration.issuedAt / 1000),
+      ...(secret !== undefined && { client_secret: secret }),
+      ...(registration.secretDigest !== undefined && { client_secret_expires_at: registrations.expiresAt(registration) }),
+      ...registration.metadata,
+      registration_client_uri: `${issuer}${endpoints.manage.path}${registration.id}`,
+      ...(accessToken !== undefined && { registration_access_token: accessToken }),
+    },
+    status,
+  )
+
+export const createRegister =
+  ({ directory, clients, limit, record }: RegisterDeps): Handler =>
+  async (request, visit) => {
+    onlyMethod(request, 'POST')
+    await limit('register', { ip: visit.ip })
+    const { metadata } = await readClientMetadata(request)
+    await takeSpace(limit, { of: 'register', record: metadata, ip: visit.ip })
+    const { registrations } = clients
+    const { registration, secret, accessToken } = await registrations.create(metadata)
+    record({ event: 'client.registered', ...registeredFacts(registration), ip: visit.ip, request_id: visit.requestId })
+    return registrationAnswer(registration, { issuer: directory.issuer, registrations, accessToken, ...(secret !== undefined && { secret }), status: 201 })
+  }
+
+// Dynamic client registration management (RFC 7592): a client reads, replaces and deletes its own registration with the token it was given for that.
+
+export interface ClientConfigurationDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'digest'>
+  readonly config: Pick<Config, 'client_lifetime'>
+  readonly directory: Directory
+  readonly clients: Clients
+  readonly grants: Grants
+  readonly record: Audit
+}
+
+type Read = NonNullable<Awaited<ReturnType<Clients['registrations']['read']>>>
+
+const bearer = /^bearer +(reg-[\w-]{43}) *$/i
+
+export const createClientConfiguration = ({ runtime, directory, clients, grants, record }: ClientConfigurationDeps): Handler => {
+  const { registrations } = clients
+
+  const own = async (request: Request): Promise<Read> => {
+    const sent = request.headers.get('authorization')
+    const token = bearer.exec(sent ?? '')?.[1]
+    // RFC 7592 §2.1: as of any bearer token that is not valid (RFC 6750 §3.1).
+    if (token === undefined && sent !== null) throw new Refusal('registration.token-invalid', 'registration access token malformed', { headers: { 'www-authenticate': 'Bearer error="invalid_token"' } })
+    if (token === undefined) throw new Refusal('registration.token-missing', 'registration access token missing', { headers: { 'www-authenticate': 'Bearer' } })
+    const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
+    const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)
+    if (!read) throw new Refusal('registration.unknown', 'registration not found')
+    if (!registrations.admits(read.registration, token)) throw new Refusal('registration.token-wrong', read.registration.id)
+    return read
+  }
+
+  // RFC 7592 §2.2: the request names the client, and its secret if at all as it is.
+  const sameClient = ({ registration }: Read, sent: Readonly<Record<string, unknown>>): void => {
+    if (sent['client_id'] !== registration.id) throw new Refusal('registration.metadata', 'client_id', { say: 'client_id must match the registration.' })
+    const secret = sent['client_secret']
+    if (typeof secret === 'string' && !sameText(runtime.digest(secret), registration.secretDigest ?? '')) throw new Refusal('registration.metadata', 'client_secret', { say: 'client_secret must match the current secret, or be omitted.' })
+  }
+
+  const replace = async (read: Read, request: Request): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
+    const { metadata, sent } = await readClientMetadata(request)
+    sameClient(read, sent)
+    const replaced = await registrations.replace(read, metadata)
+    if (!replaced) throw new Refusal('registration.unknown', 'registration changed or deleted concurrently')
+    return replaced
+  }
+
+  const remove = async (read: Read, { ip, requestId }: RequestContext): Promise<Response> => {
+    const { registration } = read
+    // The client first: without it no grant of it can be refreshed, whatever happens to the rest. Its record goes last, so that a DELETE that was cut short
+    // can be repeated, and goes on where it was.
+    await registrations.end(read)
+    const ended = await grants.revokeOfClient(registration.id, 'client_deleted')
+    await registrations.remove(registration.id)
+    record({ event: 'client.deleted', client: registration.id, grants: ended, ip, request_id: requestId })
+    return new Response(null, { status: 204, headers: noStore })
+  }
+
+  return async (request, visit) => {
+    onlyMethod(request, 'GET', 'PUT', 'DELETE')
+    const read = await own(request)
+    if (request.method === 'DELETE') return remove(read, visit)
+    const { registration, secret } = request.method === 'PUT' ? await replace(read, request) : { registration: read.registration, secret: undefined }
+    if (request.method === 'PUT') record({ event: 'client.updated', ...registeredFacts(registration), ip: visit.ip, request_id: visit.requestId })
+    return registrationAnswer(registration, { issuer: directory.issuer, registrations, ...(secret !== undefined && { secret }) })
+  }
+}

@@ -1,0 +1,164 @@
+// What a signed-in person finds at `/`, and what a browser finds at an MCP URL: how to connect each client to a service.
+import { type ClientRecipe, clientRecipes } from '../kit/client-recipes.ts'
+import { type Drawable, type Markup, html, isolated } from '../kit/html.ts'
+import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../ports/pages.ts'
+import { connectUpstreamPage } from './accounts.ts'
+import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
+import { consentPage } from './consent.ts'
+import { type Gateway, breakable, caution, clientName, initial, named, page, account as personOf, post } from './layout.ts'
+import { loginPage } from './login.ts'
+import { problemPage } from './problem.ts'
+import { leadsToClient, readAddress, readName, readText } from './untrusted.ts'
+
+type ServiceView = ConnectView['service']
+
+const copyable = (text: string, what: string): Markup => html`<code class="copy" data-what="${what}">${breakable(text)}</code>`
+
+const clientCard = (card: ClientRecipe): Markup => html`<section class="client tight${card.available ? '' : ' off'}">
+<h3>${card.client}</h3>
+${card.note && html`<p class="muted">${card.note}</p>`}
+${card.commands.map((command) => copyable(command, `command for ${card.client}`))}
+${card.links.length > 0 && html`<div class="links">${card.links.map((link) => html`<a class="button slim" href="${link.href}" rel="noreferrer">${link.label}</a>`)}</div>`}
+${card.snippet && html`<p class="muted"><code>${card.snippet.file}</code></p>${copyable(card.snippet.text, `configuration for ${card.client}`)}`}
+${card.steps.length === 1 && html`<p class="muted">${card.steps[0]}</p>`}
+${card.steps.length > 1 && html`<ol>${card.steps.map((step) => html`<li>${step}</li>`)}</ol>`}
+</section>`
+
+const cards = (service: ServiceView, reachable: boolean): Markup =>
+  html`<div class="clients">${clientRecipes({ name: service.id, url: service.url, reachable }).map(clientCard)}</div>`
+
+const mcpUrl = (service: ServiceView): Markup => html`<code class="copy url" data-what="MCP URL">${breakable(readAddress(service.url))}</code>`
+
+const about = (service: ServiceView): Markup => {
+  const description = readText(service.description, 300)
+  return html`${description && html`<p>${named(description)}</p>`}${!service.authRequired && html`<p class="note info">${infoIcon}<span>Public: no sign-in required. Callers are anonymous.</span></p>`}`
+}
+
+const accountWords = {
+  missing: ['Requires an account.', 'Connect'],
+  live: ['Account connected.', 'Manage accounts'],
+  ended: ['Your account needs attention.', 'Reconnect'],
+} as const
+
+/** Where the person stands with a server that has a login of its own, and the way to their accounts. */
+const accountLine = ({ id, account }: HomeView['services'][number]): Drawable => {
+  if (account === undefined) return undefined
+  const [say, label] = accountWords[account]
+  const link = html`<a href="/connect/${id}">${label}</a>`
+  if (account === 'live') return html`<p class="muted">${say} ${link}</p>`
+  return account === 'ended' ? caution(html`${say} ${link}`) : html`<p class="note info">${infoIcon}<span>${say} ${link}</span></p>`
+}
+
+const serviceBlock = (service: HomeView['services'][number], reachable: boolean, alone: boolean): Markup => html`<section class="card stack">
+<h2>${named(readName(service.name, service.id).text)}</h2>
+${about(service)}
+${accountLine(service)}
+${mcpUrl(service)}
+${alone ? cards(service, reachable) : html`<details><summary>Connect a client</summary>${cards(service, reachable)}</details>`}
+</section>`
+
+const nothingYet = html`<section class="card stack"><h2>No services yet</h2>
+<p>To add an MCP server, an administrator runs this command on the gateway’s host, with a name and the server’s URL:</p>
+${copyable('postern services add demo https://mcp.example.com/mcp', 'command')}
+<p class="muted">The service appears here without a restart. It can also be added under <code>mcp_services</code> in the configuration.</p></section>`
+
+export const homePage = (gateway: Gateway, view: HomeView): Response => {
+  const person = personOf(view.person)
+  const body = html`<div class="stack" data-signed-in>
+<div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
+<div class="line"><span class="tile round" aria-hidden="true">${initial(person.name)}</span><span><strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span>${post('/logout', { csrf: view.csrf }, html`<button class="slim">Sign out</button>`)}</div></div>
+${view.services.length > 0 && html`<p class="muted">Add one of these URLs to your MCP client. Your browser opens so you can approve access.</p>`}
+${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
+${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domain</a></p>`}
+</div>`
+  return page(gateway, { title: 'Your services', width: 'wide', body, headers: isolated, foot: `Postern ${gateway.version}` })
+}
+
+export const connectPage = (gateway: Gateway, view: ConnectView): Response => {
+  const name = readName(view.service.name, view.service.id).text
+  const body = html`<div class="card stack">
+<h1 tabindex="-1" autofocus>${named(name)} is an MCP server</h1>
+${about(view.service)}
+<p>This is an MCP endpoint, not a web page. Add the URL to an MCP client${view.service.authRequired && ' and sign in when asked'}.</p>
+${mcpUrl(view.service)}
+<h2>Connect a client</h2>
+${cards(view.service, view.reachable)}
+<p><a href="${gateway.issuer}/">Your services</a></p>
+</div>`
+  return page(gateway, { title: name, width: 'wide', body, headers: isolated })
+}
+
+// The URL generator: a server's domain in, the URL to give a client out.
+
+type Served = NonNullable<EncodeView['served']>[number]
+
+const copyableUrl = (url: string): Markup => html`<code class="copy url" data-what="URL">${breakable(readAddress(url))}</code>`
+
+const older = ({ sse }: Served): Drawable => sse !== undefined && html`<p class="muted">For HTTP+SSE clients: <code>${breakable(readAddress(sse))}</code></p>`
+
+const servedBlock = (served: readonly Served[]): Markup => {
+  const [first, ...others] = served as readonly [Served, ...Served[]]
+  if (others.length === 0) return html`<section class="tight"><h2>Add this URL to your MCP client</h2>${copyableUrl(first.url)}${older(first)}</section>`
+  return html`<h2>Add one of these URLs to your MCP client</h2>${served.map((each) => html`<section class="tight"><h3>${named(readName(each.name, each.id).text)}</h3>${copyableUrl(each.url)}${older(each)}</section>`)}`
+}
+
+const notConfiguredBlock = (host: string): Markup => html`<section class="tight"><h2>No server configured for this domain</h2>
+<p>Its hostname would be <code>${breakable(readAddress(host))}</code>.</p>
+${caution('An administrator must add the server first.')}</section>`
+
+export const encodePage = (gateway: Gateway, view: EncodeView): Response => {
+  const { asked, host, served = [], problem } = view
+  const wrong = problem !== undefined && html` aria-invalid="true" aria-describedby="problem"`
+  const body = html`<div class="card stack">
+<h1 tabindex="-1"${asked !== '' && ' autofocus'}>Get the URL of an MCP server</h1>
+<p>Each server has its own hostname, derived from its domain. Enter the domain from the server’s original URL.</p>
+<form method="get" action="/encode" class="stack">
+<div><label for="domain">Server domain</label>
+<input id="domain" name="domain" value="${asked.slice(0, 300)}" placeholder="mcp.example.com" autocomplete="off" autocapitalize="none" spellcheck="false" required${asked === '' && ' autofocus'}${wrong}></div>
+${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${failedIcon}<span>${problem}</span></p>`}
+<button${host === undefined && html` class="primary"`}>Get URL</button>
+</form>
+${host !== undefined && (served.length > 0 ? servedBlock(served) : notConfiguredBlock(host))}
+</div>`
+  return page(gateway, { title: 'Get the URL of an MCP server', width: 'middle', body, headers: isolated, ...(problem === undefined ? {} : { status: 400 }) })
+}
+
+// After a decision that redirects to an installed app: opens it, and offers a button in case the browser does not.
+
+export interface GoBackView {
+  readonly client: ClientView
+  readonly href: string
+}
+
+/** Whether the redirect carries an error (RFC 6749 §4.1.2.1). */
+const refused = (href: string): boolean => new URLSearchParams(href.split('?', 2)[1] ?? '').has('error')
+
+export const goBackPage = (gateway: Gateway, view: GoBackView): Response => {
+  const client = clientName(view.client).text
+  const safe = leadsToClient(view.href)
+  const no = refused(view.href)
+  const said = no ? html`${unreachedIcon}<span>Access denied.</span>` : html`${okIcon}<span>Access granted.</span>`
+  const way = html`<a class="button primary" href="${view.href}" rel="noreferrer">Return to ${named(client)}</a>
+<p class="muted">Your browser should reopen ${named(client)}; it may ask for permission. Then you can close this page.</p>`
+  const body = html`<div class="card stack">
+<h1 tabindex="-1" autofocus>Return to ${named(client)}</h1>
+<p class="badge ${no ? 'plain' : 'ok'}">${said}</p>
+${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely, so nothing was sent to it. Report this to the app’s developer.</p>`}
+</div>`
+  // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which browsers stop at schemes they do not know.
+  const head = safe && !/[\s"']/.test(view.href) ? html`<meta http-equiv="refresh" content="0; url=${view.href}">` : undefined
+  return page(gateway, { title: `Return to ${client}`, width: 'narrow', body, ...(head ? { head } : {}) })
+}
+
+// All pages people look at, as the hall hands them to the rooms.
+
+export const createPages = (gateway: Gateway): Pages => ({
+  consent: (view) => consentPage(gateway, view),
+  login: (view) => loginPage(gateway, view),
+  home: (view) => homePage(gateway, view),
+  connect: (view) => connectPage(gateway, view),
+  connectUpstream: (view) => connectUpstreamPage(gateway, view),
+  encode: (view) => encodePage(gateway, view),
+  goBack: (view) => goBackPage(gateway, view),
+  problem: (view) => problemPage(gateway, view),
+})

@@ -1,0 +1,136 @@
+// A proxied call between the two who share it: the proxy room decides (`Admit`), the door copies bytes. Header lists are flat: name, value, name, value…
+import type { Refusal, RefusalCode, ReportRefused } from '../kit/refusal.ts'
+import type { Principal } from './people.ts'
+import type { Address } from './services.ts'
+import type { DispatchStdio, JsonBody } from './stdio-call.ts'
+
+/** A request as the door received it, before anything is believed. */
+export interface Head {
+  readonly method: string
+  /** Origin form as sent: path and query (RFC 9112 §3.2.1). */
+  readonly target: string
+  readonly host: string | undefined
+  readonly rawHeaders: readonly string[]
+  readonly ip: string
+  readonly requestId: string
+  /** As of the request's context (`Visit`). */
+  readonly plainHttp?: boolean | undefined
+  /** Made by the gateway of a message that came on a line: what the line holds already (its place, its watch, its record) is not counted twice. */
+  readonly within?: true
+}
+
+/**
+ * The whole body; rejects with `request.too-large` above `max` bytes. `grow`: told how many bytes have come so far, before more are kept; what it throws is the
+ * rejection.
+ */
+export type ReadBody = (max: number, grow: (bytes: number) => void) => Promise<Uint8Array>
+
+/**
+ * A fetch without the guard of `Outbound`: for addresses that the operator configured. `endsWithRequest`: the runtime itself ends what is still going when the
+ * request that it was begun for has been answered, or its caller is gone; an AbortController a call, which costs a good part of it on Workers, is then not needed.
+ */
+export type Fetch = typeof globalThis.fetch & { readonly endsWithRequest?: boolean }
+
+/** An answer made by the gateway itself. */
+export interface Answer {
+  readonly kind: 'answer'
+  readonly status: number
+  readonly headers: readonly string[]
+  readonly body: string
+}
+
+/** The head of a relayed answer, as the caller gets it. */
+export interface AnswerHead {
+  readonly status: number
+  /** The upstream's `Content-Length`, if any, is among them. */
+  readonly headers: readonly string[]
+  /** A stream of server-sent events: each piece is passed on as it comes. */
+  readonly events: boolean
+  /** Nothing of the upstream's body is passed on. */
+  readonly bodiless?: true
+  /** The body must be JSON-RPC; what is seen not to be is refused. */
+  readonly rpc?: true
+  /** Asked with the whole body, where that is small, before anything is passed on: the head that it really has. */
+  readonly judge?: (body: Uint8Array) => AnswerHead
+}
+
+export type Upstream =
+  /** `host`: what the Host header says, port included where it is not the default. `path`: with the query. `publicOnly`: as of its service. */
+  | { readonly kind: 'http'; readonly origin: string; readonly host: string; readonly path: string; readonly publicOnly?: true }
+  | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response>; readonly url: string }
+  | { readonly kind: 'bridge'; readonly carry: DispatchStdio }
+
+/** How a call ended, told by the one who carried it. */
+export interface Outcome {
+  readonly result: 'answered' | 'failed' | 'aborted'
+  /** HTTP status the caller saw; 0 when none was sent. */
+  readonly status: number
+  readonly code?: RefusalCode
+  /** Why, for the operator. */
+  readonly why?: string | undefined
+  readonly bytesOut: number
+  /** Epoch ms of the first byte of the answer. */
+  readonly answeredAt?: number
+}
+
+/** Why an upstream gave no answer. */
+export type UpstreamFault = 'timeout' | 'unreachable' | 'closed' | 'busy' | 'answer' | 'message'
+
+/** A call that may go: where, with what, and what must be done when the answer comes and when it is over. */
+export interface Admission {
+  readonly kind: 'admission'
+  readonly address: Address
+  readonly principal: Principal | undefined
+  readonly upstream: Upstream
+  readonly method: string
+  /** For the upstream, without `Host` and `Content-Length`; `identity` follows them, so that nothing the caller sent stands behind it. */
+  readonly headers: readonly string[]
+  /** What the upstream is told of the caller. One list serves many calls of a person, so what is made of it may be kept with it. */
+  readonly identity: readonly string[]
+  readonly body: Uint8Array | undefined
+  /** What the body says, for bridges. */
+  readonly json?: JsonBody | undefined
+  /** Whether it may be sent once more when nobody knows whether it arrived (RFC 9110 §9.2.2). */
+  readonly repeatable: boolean
+  /** Milliseconds until the first byte of the answer. */
+  readonly timeoutMs: number
+  /** How long an event stream is silent before a comment goes out on it, ms. */
+  readonly keepAliveMs: number
+  /**
+   * Asked by whoever begins to relay an event stream: calls `end` once when its caller may not hear it any more. What it returns stops the watch. Undefined:
+   * somebody else watches.
+   */
+  readonly watch: ((end: () => void) => () => void) | undefined
+  /** The JSON-RPC request that an error about this call belongs to. */
+  readonly rpcId: string | number | null
+  /** The caller's head for the upstream's. Throws (or rejects with) `upstream.*`. */
+  answer(status: number, rawHeaders: readonly string[]): AnswerHead | Promise<AnswerHead>
+  readonly refused: ReportRefused
+  /** The refusal to draw when the upstream gave no answer. */
+  fault(what: UpstreamFault, why: string): Refusal
+  /**
+   * Asked once a carrier has failed, before the caller heard anything: what is to be carried (or answered) instead. Undefined: nothing, the error is to be drawn.
+   * Rejects with the refusal to draw instead of it.
+   */
+  again(): Promise<Admission | Answer> | undefined
+  /** Exactly once, when the last byte is sent or nothing more will be: frees the caller's place and writes the record. */
+  end(outcome: Outcome): void
+  /** Carries the call out with fetch, `end` included: for services in this process, and for runtimes without a faster way. Rejects with `upstream.*`. */
+  byFetch(fetch: Fetch, signal: AbortSignal | undefined): Promise<Response>
+}
+
+/** One call's decision: an admission to carry out, or an answer that is complete already (a preflight's). Throws `Refusal`. */
+export type Admit = (head: Head, readBody: ReadBody) => Promise<Admission | Answer>
+
+/** A request that is refused, as far as it was understood. */
+export interface RefusedCall extends Pick<Head, 'method' | 'target' | 'rawHeaders' | 'ip' | 'requestId'> {
+  /** Where the refusal does not say. */
+  readonly rpcId?: string | number | null
+  /** The call, where it had been let in. */
+  readonly admitted?: Pick<Admission, 'address' | 'principal'> | undefined
+  /** Nobody waits for the answer any more. */
+  readonly gone?: boolean
+}
+
+/** Draws anything thrown on the MCP surface, and says it once in the log. What is no Refusal is a fault: 500, a request id, and the reason in the log alone. */
+export type Refuse = (error: unknown, about: RefusedCall) => Answer

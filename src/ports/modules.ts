@@ -1,0 +1,148 @@
+// The functions that rooms need of one another. The hall (gateway.ts) passes them; no room imports another.
+import type { JSONWebKeySet, JWTPayload } from 'jose'
+import type { ClientView, AccountStatus } from './pages.ts'
+import type { Person, Principal } from './people.ts'
+import type { RequestContext } from './runtime.ts'
+import type { Address, ClientAuthMethod, Service } from './services.ts'
+import type { Counted, PaceKind } from './store.ts'
+
+/** A plain-way handler: a Request in, a Response out; refusals are thrown. */
+export type Handler = (request: Request, visit: RequestContext) => Promise<Response>
+
+/** Signs with the current asymmetric key of the gateway and answers for all keys still published (RFC 7517). */
+export interface Signer {
+  /** A JWT with the given `typ`; `iss`, `iat`, `exp` and `jti` are set here. Lifetime in ms. */
+  sign(claims: JWTPayload, options: { readonly typ: string; readonly lifetimeMs: number }): Promise<string>
+  /** The claims of a token of ours with that `typ`, signature and expiry checked (60 s leeway on iat/nbf, none on exp); undefined otherwise. */
+  verify(token: string, typ: string): Promise<JWTPayload | undefined>
+  /** Public keys: current, and former ones while their tokens live. Answers from memory when storage is down. */
+  jwks(): Promise<JSONWebKeySet>
+  readonly algorithm: 'ES256'
+}
+
+export interface BrowserSession {
+  /** Digest of the cookie's value; safe to keep. */
+  readonly id: string
+  readonly person: Person
+  /** Epoch ms. */
+  readonly signedInAt: number
+  /** Token for forms of this session (double submit). */
+  readonly csrf: string
+}
+
+export interface Sessions {
+  /** The live session of this browser, if any; slides its idle expiry. */
+  of(request: Request): Promise<BrowserSession | undefined>
+}
+
+/**
+ * The person as the configuration of today knows them, from what was kept when they signed in; undefined when it admits them no more (removed, or kept out by a
+ * rule that was written since), there at all or at that resource.
+ */
+export type MayStillSignIn = (person: Person, resource?: string) => Person | undefined
+
+/** What sign-in may know of the authorization flow that made it necessary. */
+export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonly client: ClientView; readonly address: Address } | undefined>
+
+/**
+ * Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream.
+ * `authorization`: every Authorization header of the request. `origin`: the origin the caller used, one of `directory.origins` (default: the issuer);
+ * the challenge names the metadata there, because clients compare its `resource` with the URL they were given.
+ */
+export type AuthenticateBearer = (authorization: readonly string[], address: Address, origin?: string) => Promise<Principal>
+
+export type { Counted, PaceKind }
+
+/** A password that somebody tries. */
+export interface Guess {
+  /** Digest of the name. */
+  readonly account: string
+  readonly ip: string
+  /** The browser, where this name signed in before: it has a count of its own, and a stranger who guesses slows down themselves, never the owner of the name. */
+  readonly known: string | undefined
+}
+
+export interface Limit {
+  /** Counts one use (or what it costs) of `kind`; throws `rate.limited` (429, `Retry-After`) when the pace is exceeded. Kinds: policy/rate-limit.ts. */
+  (kind: PaceKind, who: Counted, cost?: number): Promise<void>
+  /** Counts a password that is about to be checked. Throws `rate.limited`, for strangers also while the account makes them wait. */
+  guess(guess: Guess): Promise<void>
+  /** Whether it was right: then it was no guess, and is taken back. */
+  guessed(guess: Guess, right: boolean): Promise<void>
+}
+
+/** One thing that happened, for the audit trail. Facts are JSON values; never a token, code, cookie or password. */
+export interface AuditEvent {
+  /** Dotted name, e.g. `grant.issued`, `call`, `refresh.reuse`. */
+  readonly event: string
+  readonly [fact: string]: unknown
+}
+/** Keeps one event; never throws, never waits. */
+export type Audit = (event: AuditEvent) => void
+
+// What other rooms ask of the connections room: the credential of each call, and the upstream's own question as a step of a login.
+
+/** What an upstream is shown instead of the caller's token: header fields as a flat list. */
+export interface UpstreamCredential {
+  readonly headers: readonly string[]
+}
+
+/** An upstream's refusal of a call, and what it had been shown. */
+export interface UpstreamAuthFailure {
+  readonly address: Address
+  readonly principal: Principal | undefined
+  readonly shown: UpstreamCredential | undefined
+  readonly status: number
+  /** Every WWW-Authenticate field of the answer. */
+  readonly authenticate: readonly string[]
+  /** The call was for a path below the endpoint: what is refused there says nothing of the endpoint. */
+  readonly below: boolean
+  /** There was a second try already. */
+  readonly last: boolean
+}
+
+/** Asked by the proxy for every call. Nothing to show and nothing to wait for is answered at once, without a promise. */
+export interface UpstreamCredentials {
+  /** Header names in lower case that only the gateway may send to this service. */
+  names(service: Service): readonly string[]
+  /** Rejects with `upstream.consent` (the person has to connect an account first) or `connection.unreachable` (no token can be had right now). */
+  of(address: Address, principal: Principal | undefined): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
+  /**
+   * Another credential, to be tried once. Undefined, at once: there is none, and the refusal is as it was. Rejects with `upstream.consent`, `upstream.scope`,
+   * `connection.unreachable` or `upstream.credential`.
+   */
+  after(rebuff: UpstreamAuthFailure): Promise<UpstreamCredential> | undefined
+}
+
+/** What the consent page announces: after Allow, this host asks the person too. */
+export interface UpstreamStep {
+  readonly host: string
+}
+
+/** The upstream's own question, as a step of a login. */
+export interface ConnectStep {
+  /** Undefined: nothing to connect, or connected already, or it cannot be found out right now. Never rejects. */
+  ahead(address: Address, person: Person): Promise<UpstreamStep | undefined>
+  /** Undefined where no account is asked for, as far as is known; nobody is asked. */
+  standing(service: Service, person: Person): Promise<AccountStatus | undefined>
+  /** Sends the browser there; it comes back to `returnTo`, a path of this gateway. Only after the person agreed. Throws `upstream.*`. */
+  begin(to: { readonly address: Address; readonly session: BrowserSession; readonly returnTo: string; readonly visit: RequestContext }): Promise<Response>
+}
+
+/** What an identity provider gave when somebody signed in, for services that are shown its access token. */
+export interface ProviderTokens {
+  readonly provider: string
+  readonly person: Person
+  readonly issuer: string
+  readonly tokenEndpoint: string
+  readonly clientId: string
+  readonly method: ClientAuthMethod
+  readonly accessToken: string
+  readonly refreshToken?: string | undefined
+  /** Seconds, as the provider said. */
+  readonly expiresIn?: number | undefined
+  readonly scope?: string | undefined
+}
+
+/** Keeps them, sealed, for as long as the person does not sign in anew. */
+export type KeepTokens = (tokens: ProviderTokens) => Promise<void>

@@ -1,0 +1,182 @@
+// Whether those who hold something open may still: no request comes by which it would show (security.md O4, U10). What the storage does not answer is never taken for a yes.
+import type { Principal } from '../ports/people.ts'
+import type { Runtime } from '../ports/runtime.ts'
+import type { Service, Serving } from '../ports/services.ts'
+import type { Notice, Subscribe } from '../ports/store.ts'
+import type { ResolvedRequest } from './resolve.ts'
+
+/**
+ * `access`: the token or what it stands for has ended. `service`: the service is gone, or is another one now. `storage`: two looks
+ * in a row brought no answer, so that nobody knows.
+ */
+export type EndAccess = (why: EndReason) => void
+export type EndReason = 'access' | 'service' | 'storage'
+
+/** Who holds it open, and where. */
+export interface Holder {
+  readonly call: Pick<ResolvedRequest, 'address'>
+  readonly principal: Principal | undefined
+}
+
+export interface Revalidation {
+  /** Calls `end` once when this caller would not be let in any more; what it returns stops the watch. `late`: a token that has expired is no end. */
+  caller(holder: Holder, end: EndAccess, late?: boolean): () => void
+  /** The same for what belongs to a service. `idle`: asked as well; true is an end. */
+  service(service: Service, end: () => void, idle?: () => boolean): () => void
+}
+
+export interface RevalidationDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'subscribe'>
+  /** Whether the grant of this principal lives. Rejects where the storage does not answer. */
+  readonly alive: (principal: Principal) => Promise<boolean>
+  readonly serving: Serving
+}
+
+/** What is asked about one thing that is open. */
+interface Asked {
+  /** Why it ends, as far as this process knows. */
+  here(): EndReason | undefined
+  /** The same, asked of the storage. Rejects where that does not answer. */
+  ask(): Promise<EndReason | undefined>
+  /** Records whose change may change the answer; none: the storage has no say. */
+  readonly records: readonly string[]
+  readonly end: EndAccess
+}
+
+const everyMs = 2000
+/** Looks without an answer until nobody is taken for good any more. */
+const mostMissed = 2
+
+/** Where the storage tells nothing: asked every two seconds. */
+const poll = ({ here, ask, records, end }: Asked): (() => void) => {
+  let missed = 0
+  let waiting = false
+  let over = false
+  const stop = (): void => {
+    over = true
+    clearInterval(timer)
+  }
+  const settle = (why: EndReason | undefined): void => {
+    if (over || why === undefined) return
+    stop()
+    end(why)
+  }
+  const miss = (): void => settle(++missed >= mostMissed ? 'storage' : undefined)
+  const look = async (): Promise<void> => {
+    waiting = true
+    try {
+      const why = await ask()
+      missed = 0
+      settle(why)
+    } catch {
+      miss()
+    } finally {
+      waiting = false
+    }
+  }
+  const tick = (): void => {
+    const why = here()
+    if (why !== undefined || records.length === 0) return settle(why)
+    if (waiting) return miss()
+    look().catch(() => undefined)
+  }
+  const timer = setInterval(tick, everyMs)
+  return stop
+}
+
+/** What this process remembers of a grant or of the services is half a second old at most. */
+const freshMs = 600
+/** After a look, or a subscription, that came to nothing. */
+const againMs = 5000
+
+/** Where the storage tells of changes: it is asked once the subscriptions stand, and whenever it has told something. */
+const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() => void) => {
+  let missed = 0
+  let over = false
+  let stops: readonly (() => void)[] = []
+  /** Counts the subscriptions that were begun; only the newest are heard. */
+  let round = 0
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const drop = (): void => {
+    round++
+    for (const unsubscribe of stops) unsubscribe()
+    stops = []
+  }
+  const stop = (): void => {
+    over = true
+    clearInterval(ticking)
+    clearTimeout(timer)
+    drop()
+  }
+  const settle = (why: EndReason | undefined): void => {
+    if (over || why === undefined) return
+    stop()
+    end(why)
+  }
+  /** One thing at a time is ahead: whatever was said meanwhile is seen by the next look. */
+  const ahead = (work: () => Promise<void>, inMs: number): void => {
+    clearTimeout(timer)
+    if (!over) timer = setTimeout(() => void work().catch(miss), inMs)
+  }
+  const miss = (): void => {
+    if (++missed >= mostMissed) return settle('storage')
+    drop()
+    ahead(begin, againMs)
+  }
+  const look = async (): Promise<void> => {
+    const why = await ask()
+    missed = 0
+    settle(why)
+  }
+  const begin = async (): Promise<void> => {
+    drop()
+    const mine = round
+    const heard = (notice: Notice): void => {
+      if (over || mine !== round) return
+      if (notice === 'changed') return ahead(look, freshMs)
+      drop()
+      ahead(begin, 0)
+    }
+    const made = await Promise.allSettled(records.map((record) => subscribe(record, heard)))
+    const standing = made.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    if (mine !== round) return standing.forEach((unsubscribe) => unsubscribe())
+    stops = standing
+    if (standing.length < records.length) return miss()
+    ahead(look, freshMs)
+  }
+  // Short streams cost nothing: most answers are over by then.
+  if (records.length > 0) ahead(begin, everyMs)
+  const ticking = setInterval(() => settle(here()), everyMs)
+  return stop
+}
+
+export const createRevalidation = ({ runtime: { now, subscribe }, alive, serving }: RevalidationDeps): Revalidation => {
+  const watch = (asked: Asked): (() => void) => (subscribe ? follow(asked, subscribe) : poll(asked))
+  const recordsOf = (service: Service, principal?: Principal): readonly string[] =>
+    [serving.record(service), principal && `grant:${principal.grantId}`].filter((record) => record !== undefined)
+  return {
+    caller({ call: { address: { service } }, principal }, end, late = false) {
+      return watch({
+        end,
+        records: recordsOf(service, principal),
+        here() {
+          if (!serving.known(service)) return 'service'
+          return !late && principal && principal.expiresAt <= now() ? 'access' : undefined
+        },
+        async ask() {
+          const [served, lives] = await Promise.all([serving.served(service), !principal || alive(principal)])
+          if (!served) return 'service'
+          return lives ? undefined : 'access'
+        },
+      })
+    },
+    service(service, end, idle = () => false) {
+      return watch({
+        end,
+        records: recordsOf(service),
+        here: () => (idle() || !serving.known(service) ? 'service' : undefined),
+        ask: async () => ((await serving.served(service)) ? undefined : 'service'),
+      })
+    },
+  }
+}

@@ -1,0 +1,269 @@
+// A client on a line (an event stream with POSTs beside it, or a WebSocket) in front of a service as Streamable HTTP: one session there for each line here.
+import { utf8 } from '../../kit/bytes.ts'
+import { readBounded } from '../../kit/http.ts'
+import { Refusal } from '../../kit/refusal.ts'
+import { isEventStream, readEvents } from '../../kit/sse.ts'
+import { metaKeys } from '../../mcp/envelope.ts'
+import { standardHeaders } from '../../mcp/headers.ts'
+import { type Rpc, type ParsedMessages, cancelledId, isRequest, keyOf, messagesOf, metaOf, paramsOf, versionOf } from '../../mcp/json-rpc.ts'
+import type { Admission, Admit, Fetch, Head, ReadBody } from '../../ports/call.ts'
+import type { Log } from '../../ports/runtime.ts'
+import type { RuntimeTransports } from '../../ports/transport.ts'
+import type { BodyBudget } from '../body.ts'
+import { refusalResponse } from '../error-response.ts'
+import { carryAdmission } from '../fetch-handler.ts'
+import { refusalOf } from './server-sse.ts'
+
+// A message that came on a line, as a call of its own at the service's Streamable HTTP address: every check, credential, second try and record of a call holds for it too.
+
+export interface InternalCallsDeps {
+  readonly admit: Admit
+  readonly lines: RuntimeTransports
+}
+
+/** Whose message it is: the request that opened the line, or that brought the message. */
+export interface Bearer {
+  readonly head: Head
+  /** Of the address that was used. */
+  readonly path: string
+}
+
+export interface InternalCall {
+  readonly method: 'POST' | 'GET' | 'DELETE'
+  readonly session: string | undefined
+  /** Revision that the session settled on. */
+  readonly version: string | undefined
+  /** Id of the last event heard, when a stream is opened again. */
+  readonly resume?: string | undefined
+  readonly body?: string
+  /** What the body says. */
+  readonly message?: Rpc
+  readonly signal: AbortSignal
+}
+
+/** The revision that a message says it is of; undefined for those of revisions with sessions. */
+export const claimedVersion = (message: Rpc | undefined): string | undefined => {
+  const claim = message && metaOf(message)[metaKeys.version]
+  return typeof claim === 'string' ? claim : undefined
+}
+
+/** What a request of 2026-07-28 says beside its body (SEP-2243): a line has no headers, so they are written for it. */
+const mirrored = (message: Rpc, version: string): string[] =>
+  standardHeaders(String(message['method']), paramsOf(message)).flatMap(([name, value]) => [name, name === 'mcp-protocol-version' ? version : value])
+
+/** Rejects with every refusal of a call. */
+export type MakeInternalCall = (bearer: Bearer, call: InternalCall) => Promise<Response>
+
+/** What described the other request's body, session and answer; the call says its own. */
+const replaced = new Set(
+  'accept accept-encoding content-type content-length content-encoding transfer-encoding expect mcp-session-id mcp-protocol-version mcp-method mcp-name last-event-id'.split(' '),
+)
+
+const fieldsOf = (came: readonly string[], { method, session, version, resume, message }: InternalCall): string[] => {
+  const claimed = claimedVersion(message)
+  const fields: string[] = []
+  for (let i = 0; i + 1 < came.length; i += 2) if (!replaced.has((came[i] as string).toLowerCase())) fields.push(came[i] as string, came[i + 1] as string)
+  fields.push('Accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream')
+  if (method === 'POST') fields.push('Content-Type', 'application/json')
+  if (message && claimed !== undefined) return [...fields, ...mirrored(message, claimed)]
+  if (session !== undefined) fields.push('Mcp-Session-Id', session)
+  if (version !== undefined) fields.push('MCP-Protocol-Version', version)
+  if (resume !== undefined) fields.push('Last-Event-ID', resume)
+  return fields
+}
+
+export const createInternalCalls = ({ admit, lines }: InternalCallsDeps): MakeInternalCall => {
+  const fetchFor = ({ upstream }: Admission): Fetch => (upstream.kind === 'http' && upstream.publicOnly ? lines.publicOnly : lines).fetch
+  return ({ head: came, path }, call) => {
+    const bytes = utf8(call.body ?? '')
+    const readBody: ReadBody = async (max, grow) => {
+      if (bytes.byteLength > max) throw new Refusal('request.too-large', `more than ${max} bytes`)
+      grow(bytes.byteLength)
+      return bytes
+    }
+    const head: Head = { ...came, method: call.method, target: path.replace(/\/sse$/, '/mcp'), rawHeaders: fieldsOf(came.rawHeaders, call), within: true }
+    return carryAdmission({ admit, head, readBody, fetchFor, signal: call.signal })
+  }
+}
+
+export interface ClientMessagesDeps {
+  readonly ask: MakeInternalCall
+  readonly log: Log
+  /** To whom the line was opened. */
+  readonly admitted: Pick<Admission, 'address' | 'principal'>
+  /** To the client; a promise holds the server's stream back. */
+  readonly tell: (message: string) => void | Promise<void>
+  /** The server has forgotten the session: nothing more can be said on this line. */
+  readonly lost: () => void
+  readonly service: string
+  readonly timeoutMs: number
+  /** Largest message of the server, bytes. */
+  readonly maxBytes: number
+  /** For what is said when the client is gone already. */
+  readonly defer: (work: Promise<unknown>) => void
+  /** Messages whose answer is not there yet. */
+  readonly most: number
+  /** What messages without an answer keep in memory is counted here, for this caller. */
+  readonly budget: BodyBudget
+  readonly ip: string
+}
+
+export interface ClientMessages {
+  /** Takes the client's messages; answers come by `tell`. Throws `calls.limited` and `calls.bytes`. */
+  receive(messages: readonly ParsedMessages[], bearer: Bearer): void
+  /** The client is gone: nothing goes on, and the server forgets the session. */
+  close(): void
+}
+
+interface Call {
+  /** Ids without an answer, by key. */
+  readonly open: Map<string, unknown>
+  /** It is `initialize`. */
+  readonly opens: boolean
+}
+
+const isStream = (response: Response): response is Response & { readonly body: ReadableStream<Uint8Array> } => response.body !== null && isEventStream(response.headers.get('content-type') ?? undefined)
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms)
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer)
+        resolve()
+      },
+      { once: true },
+    )
+  })
+
+const reopenMs = [1000, 2000, 5000, 15_000, 30_000] as const
+
+interface Talk {
+  session: string | undefined
+  version: string | undefined
+  /** Who sent the last message. */
+  bearer: Bearer | undefined
+}
+
+type Asked = (call: Pick<InternalCall, 'method' | 'body' | 'message' | 'resume'> & { readonly signal?: AbortSignal }, bearer: Bearer) => Promise<Response>
+type Pass = (text: string, call: Call) => Promise<void>
+
+/** What the server says of its own accord, as long as the client is there. */
+const createListen =
+  ({ asked, pass, talk, maxBytes, signal }: { readonly asked: Asked; readonly pass: Pass; readonly talk: Talk; readonly maxBytes: number; readonly signal: AbortSignal }) =>
+  async (first: Bearer): Promise<void> => {
+    let failures = 0
+    let resume: string | undefined
+    while (!signal.aborted && failures < reopenMs.length) {
+      try {
+        const response = await asked({ method: 'GET', resume }, talk.bearer ?? first)
+        if (!isStream(response)) {
+          await response.body?.cancel()
+          return
+        }
+        await readEvents(response.body, maxBytes, async ({ id, data }) => {
+          failures = 0
+          resume = id ?? resume
+          await pass(data, { open: new Map(), opens: false })
+        })
+      } catch {
+        // Opened again below; what is lost for good shows in the next call.
+      }
+      await pause(reopenMs[failures++] as number, signal)
+    }
+  }
+
+/** Carries messages to the server, and what it says back, until `signal`. */
+const createCarry = (deps: ClientMessagesDeps, talk: Talk, signal: AbortSignal) => {
+  const { ask, tell, lost, service, maxBytes } = deps
+  const asked: Asked = (call, bearer) => ask(bearer, { signal, ...call, session: talk.session, version: talk.version })
+  /** Requests of 2026-07-28 that go on, by id: over HTTP, closing one is how it is cancelled. */
+  const closable = new Map<string, AbortController>()
+
+  /** Tells the client, and strikes what was answered off the list. */
+  const pass: Pass = async (text, call) => {
+    for (const spoken of messagesOf(text)) {
+      const { message } = spoken
+      if (message['method'] === undefined) {
+        call.open.delete(keyOf(message['id']))
+        if (call.opens) talk.version = versionOf(message)
+      }
+      await tell(spoken.text)
+    }
+  }
+
+  const answers = async (response: Response, call: Call): Promise<void> => {
+    if (isStream(response)) await readEvents(response.body, maxBytes, ({ data }) => pass(data, call))
+    else {
+      const text = new TextDecoder().decode(await readBounded(response.body, maxBytes))
+      // 404 for a session is its end (MCP 2025-11-25 transports, Session Management).
+      if (response.status === 404 && talk.session !== undefined) throw new Refusal('session.unknown', `${service} has forgotten the session`)
+      // An error of the server in its own words, whatever its status.
+      if (messagesOf(text).some(({ message }) => message['jsonrpc'] === '2.0')) await pass(text, call)
+      else if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service)
+    }
+    if (call.open.size > 0 && !signal.aborted) throw new Refusal('upstream.answer', `${service} ended without an answer`)
+  }
+
+  const listen = createListen({ asked, pass, talk, maxBytes, signal })
+
+  return async ({ message, text }: ParsedMessages, bearer: Bearer): Promise<void> => {
+    const call: Call = { open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []), opens: message['method'] === 'initialize' }
+    talk.bearer = bearer
+    const cancelled = message['method'] === 'notifications/cancelled' ? closable.get(keyOf(cancelledId(message))) : undefined
+    if (cancelled) return cancelled.abort()
+    const modern = claimedVersion(message) !== undefined && isRequest(message)
+    const closing = new AbortController()
+    const key = keyOf(message['id'])
+    if (modern) closable.set(key, closing)
+    try {
+      const response = await asked({ method: 'POST', body: text, message, ...(modern ? { signal: AbortSignal.any([signal, closing.signal]) } : {}) }, bearer)
+      if (call.opens) talk.session = response.headers.get('mcp-session-id') ?? undefined
+      await answers(response, call)
+      if (message['method'] === 'notifications/initialized') listen(bearer).catch(() => undefined)
+    } catch (error) {
+      if (signal.aborted || closing.signal.aborted) return
+      const refusal = error instanceof Refusal ? error : new Refusal('upstream.answer', String(error))
+      for (const id of call.open.values()) await tell(refusalResponse(deps.log, refusal, { id, head: bearer.head, admitted: deps.admitted }))
+      if (refusal.code === 'session.unknown') lost()
+    } finally {
+      if (closable.get(key) === closing) closable.delete(key)
+    }
+  }
+}
+
+export const createClientMessages = (deps: ClientMessagesDeps): ClientMessages => {
+  const gone = new AbortController()
+  const { signal } = gone
+  const talk: Talk = { session: undefined, version: undefined, bearer: undefined }
+  const deliver = createCarry(deps, talk, signal)
+  let going = 0
+  // What follows `initialize` waits for its answer, which names the session.
+  let ready: Promise<unknown> = Promise.resolve()
+
+  return {
+    receive(messages, bearer) {
+      if (going + messages.length > deps.most) throw new Refusal('calls.limited', `${going} messages are on their way`, { headers: { 'retry-after': '1' } })
+      for (const spoken of messages) {
+        const holding = deps.budget.open(deps.admitted.principal, deps.ip)
+        holding.grow(spoken.text.length)
+        going++
+        const opens = spoken.message['method'] === 'initialize'
+        const work = ready.then(() => deliver(spoken, bearer)).finally(() => {
+          going--
+          holding.release()
+        })
+        if (opens) ready = work
+      }
+    },
+    close() {
+      if (signal.aborted) return
+      gone.abort()
+      const { session, version, bearer } = talk
+      if (session === undefined || !bearer) return
+      const bye = { method: 'DELETE' as const, session, version, signal: AbortSignal.timeout(deps.timeoutMs) }
+      deps.defer(deps.ask(bearer, bye).then((response) => response.body?.cancel(), () => undefined))
+    },
+  }
+}

@@ -1,0 +1,120 @@
+// Clients of HTTP+SSE where this process keeps no session: to the berth where theirs lives. There the request is judged in full; here, whether it may have one.
+import { Refusal } from '../../kit/refusal.ts'
+import type { Head } from '../../ports/call.ts'
+import type { AuthenticateBearer } from '../../ports/modules.ts'
+import type { SessionLocation, SessionLocations, SessionCall } from '../../ports/transport.ts'
+import { type TakePermit, callerKey } from '../concurrency.ts'
+import type { ResolvedRequest } from '../resolve.ts'
+import { messagePath, sessionIn } from './client-sse.ts'
+import { type SessionEndpoint, idleMs, connectionIdOf, opensSession, tooMany } from './session-endpoint.ts'
+
+export interface SessionLocationDeps {
+  readonly berths: SessionLocations
+  readonly knock: (head: Head) => ResolvedRequest
+  readonly guard: AuthenticateBearer
+  readonly streamSlot: TakePermit
+}
+
+/** The answer with `over` called once when nothing more of it will be sent. */
+const until = (response: Response, over: () => void): Response => {
+  const reader = response.body?.getReader()
+  if (!reader) {
+    over()
+    return response
+  }
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read()
+        if (!done) {
+          controller.enqueue(value)
+          return
+        }
+        over()
+        controller.close()
+      } catch (error) {
+        over()
+        controller.error(error)
+      }
+    },
+    async cancel(reason) {
+      over()
+      await reader.cancel(reason).catch(() => undefined)
+    },
+  })
+  return new Response(body, { status: response.status, headers: response.headers })
+}
+
+/** Undefined for every request that no session of that kind is about; most are seen to be none of these by their path alone. Rejects as the decision about a call does. */
+export const createSessionLocation = ({ berths, knock, guard, streamSlot }: SessionLocationDeps): ((head: Head, request: Request) => Promise<Response | undefined> | undefined) => {
+  const ask = async (head: Head, request: Request): Promise<Response | undefined> => {
+    const call = knock(head)
+    const { address, inbound, origin, rest } = call
+    if (address.transport !== 'sse') return undefined
+    const visit = { requestId: head.requestId, ip: head.ip }
+    if (head.method === 'POST' && rest === messagePath) return berths.at(sessionIn(call.query))?.client(request, visit)
+    if (head.method !== 'GET' || rest !== '') return undefined
+    const principal = address.service.authRequired ? await guard(inbound.authorization, address, origin) : undefined
+    const release = streamSlot(callerKey(principal, head.ip))
+    try {
+      return until(await berths.make().client(request, visit), release)
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+  return (head, request) => (/\/sse(?:[/?]|$)/.test(head.target) ? ask(head, request) : undefined)
+}
+
+// Sessions of a server on a line where this process keeps none: each request goes to the berth where its session lives.
+
+export interface RemoteServerDeps {
+  readonly berths: SessionLocations
+  readonly now: () => number
+  /** Sessions that one owner may begin here within the time after which one that nobody uses is over. */
+  readonly most: number
+}
+
+/** Which sessions an owner began here and, as far as is known here, did not end. */
+const createTally = ({ now, most }: Pick<RemoteServerDeps, 'now' | 'most'>) => {
+  const tallies = new Map<string, Map<string, number>>()
+  return {
+    check(owner: string): void {
+      const tally = tallies.get(owner)
+      for (const [id, at] of tally ?? []) if (at < now() - idleMs) tally?.delete(id)
+      if (tally?.size === 0) tallies.delete(owner)
+      if (tally && tally.size >= most) throw tooMany(owner, tally.size)
+    },
+    begun(owner: string, id: string | null): void {
+      if (id === null) return
+      const tally = tallies.get(owner) ?? new Map<string, number>()
+      tallies.set(owner, tally.set(id, now()))
+    },
+    ended: (owner: string, id: string): void => void tallies.get(owner)?.delete(id),
+  }
+}
+
+export const createRemoteServer = (service: string, { berths, ...deps }: RemoteServerDeps): SessionEndpoint => {
+  const tally = createTally(deps)
+  const find = (session: string): SessionLocation => {
+    const berth = berths.at(connectionIdOf(session) ?? '')
+    if (!berth) throw new Refusal('session.unknown', 'no session object with this ID')
+    return berth
+  }
+  const goOn = async (request: Request, about: SessionCall): Promise<Response> => {
+    const session = request.headers.get('mcp-session-id')
+    if (session === null) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
+    if (request.method === 'DELETE') tally.ended(about.owner, session)
+    return find(session).server(request, { service, ...about })
+  }
+  return async (request, about) => {
+    if (request.method !== 'POST') return goOn(request, about)
+    const body = await request.text()
+    const again = new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal })
+    if (!opensSession(body)) return goOn(again, about)
+    tally.check(about.owner)
+    const answer = await berths.make().server(again, { service, ...about })
+    tally.begun(about.owner, answer.headers.get('mcp-session-id'))
+    return answer
+  }
+}

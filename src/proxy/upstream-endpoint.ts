@@ -1,0 +1,160 @@
+// Where a server's endpoint is, as far as it is not the URL that was configured: another path of the same origin, shown by a redirect, or found for a URL without a path.
+import { isLostConnection } from '../kit/log.ts'
+import type { Fetch } from '../ports/call.ts'
+import type { Service } from '../ports/services.ts'
+
+/** Path and query of the endpoint, without what a caller's own query adds. */
+export interface EndpointPath {
+  readonly pathname: string
+  /** With its `?`, or empty. */
+  readonly search: string
+}
+
+/** A request and the head of its answer. */
+export interface EndpointAnswer {
+  readonly method: string
+  /** Path and query as sent. */
+  readonly path: string
+  /** The request named a session: a 404 is about that. */
+  readonly session: boolean
+  readonly status: number
+  readonly location: string | undefined
+  readonly type: string | undefined
+}
+
+export interface Endpoint {
+  readonly origin: string
+  /** As configured. */
+  readonly written: EndpointPath
+  /** Where calls go at the moment; the same object until that changes. */
+  current(): EndpointPath
+  /** Whether it is known that the endpoint is where calls go; `elsewhere` wants to hear every answer until then. */
+  settled(): boolean
+  /** The path and query to ask instead, where the answer says so and nothing is given away by it; undefined: the answer stands. */
+  elsewhere(answered: EndpointAnswer): string | undefined
+}
+
+/** What was found out is asked anew after this long, because servers are moved. */
+const knownMs = 600_000
+/** A URL without a path at which neither place answered is not searched again for this long. */
+const nowhereMs = 60_000
+/** So often one request may be sent to another path. */
+export const mostMoves = 2
+
+const pathnameOf = (path: string): string => {
+  const mark = path.indexOf('?')
+  return mark === -1 ? path : path.slice(0, mark)
+}
+
+const isRedirect = (status: number): boolean => status === 307 || status === 308
+const isNothing = (status: number): boolean => status === 404 || status === 405
+
+/** Whether `elsewhere` has to be asked; quick, because every answer comes by here. */
+export const mayMove = (endpoint: Endpoint, status: number): boolean => isRedirect(status) || !endpoint.settled()
+
+/** Whether an answer may be one of an MCP server: nobody settles on somebody's home page. */
+const isMcp = ({ status, type = '' }: EndpointAnswer): boolean => status === 202 || status === 401 || status === 403 || /^\s*(?:application\/json|text\/event-stream)\s*(?:;|$)/i.test(type)
+
+/**
+ * A redirect that keeps method and body (307, 308; RFC 9110 §15.4.8, §15.4.9) within the origin is followed: no credential goes anywhere new. Every other
+ * redirect stands, and is told. A URL without a path means `/mcp`, and `/` where there is nothing at `/mcp`.
+ */
+export const createEndpoint = ({ url, withoutPath = false }: { readonly url: string; readonly withoutPath?: boolean | undefined }, now: () => number): Endpoint => {
+  const { origin, pathname, search } = new URL(url)
+  const written: EndpointPath = { pathname, search }
+  let known: { readonly path: EndpointPath; readonly until: number } | undefined
+  let settledUntil = withoutPath ? 0 : Infinity
+
+  const current = (): EndpointPath => {
+    if (!known) return written
+    if (now() < known.until) return known.path
+    known = undefined
+    return written
+  }
+  const learn = (path: EndpointPath): void => void (known = { path, until: now() + knownMs })
+  const settle = (ms: number): undefined => void (settledUntil = Math.max(settledUntil, now() + ms))
+
+  /** Where a redirect leads within the origin. */
+  const redirected = (path: string, location: string): string | undefined => {
+    const from = `${origin}${path}`
+    const to = URL.canParse(location, from) ? new URL(location, from) : undefined
+    const next = to && `${to.pathname}${to.search}`
+    if (!to || to.origin !== origin || to.username !== '' || to.password !== '' || next === path) return undefined
+    if (pathnameOf(path) === current().pathname && to.search === new URL(from).search) learn({ pathname: to.pathname, search: current().search })
+    return next
+  }
+
+  /** For a URL without a path: the other place. */
+  const another = (answered: EndpointAnswer): string | undefined => {
+    const { path, method, session, status } = answered
+    const here = current()
+    if (method !== 'POST' || session || pathnameOf(path) !== here.pathname) return undefined
+    const query = path.slice(here.pathname.length)
+    if (here === written) {
+      if (!isNothing(status)) return settle(knownMs)
+      learn({ pathname: '/', search })
+      return `/${query}`
+    }
+    if (!isNothing(status) && isMcp(answered)) return settle(knownMs)
+    // Nothing there either: the answer of the first place is the one that counts.
+    known = undefined
+    settle(nowhereMs)
+    return isNothing(status) ? `${written.pathname}${query}` : undefined
+  }
+
+  return {
+    origin,
+    written,
+    current,
+    settled: () => settledUntil === Infinity || now() < settledUntil,
+    elsewhere(answered) {
+      const { path, status, location } = answered
+      if (isRedirect(status)) return location === undefined ? undefined : redirected(path, location)
+      return settledUntil === Infinity ? undefined : another(answered)
+    },
+  }
+}
+
+/** One for each server over HTTP, shared by every way to it; undefined for all others. */
+export type EndpointOf = (service: Service) => Endpoint | undefined
+
+export const createEndpoints = (now: () => number): EndpointOf => {
+  const known = new WeakMap<Service, Endpoint>()
+  return (service) => {
+    const { upstream } = service
+    if (upstream.kind !== 'http' || !upstream.url.startsWith('http')) return undefined
+    const endpoint = known.get(service) ?? createEndpoint(upstream, now)
+    known.set(service, endpoint)
+    return endpoint
+  }
+}
+
+export interface EndpointRequest extends RequestInit {
+  readonly headers: Headers
+  readonly body?: string
+}
+
+/**
+ * fetch to an endpoint: what leads elsewhere within the origin is followed, and a request that may be sent twice is, once, where the server was just closing
+ * the connection (RFC 9110 §9.2.2).
+ */
+export const fetchAt = async (fetch: Fetch, endpoint: Endpoint | undefined, url: string, init: EndpointRequest, repeatable: boolean): Promise<Response> => {
+  const send = (to: string): Promise<Response> =>
+    fetch(to, init).catch((error: unknown) => {
+      if (repeatable && init.signal?.aborted !== true && isLostConnection(error)) return fetch(to, init)
+      throw error
+    })
+  let response = await send(url)
+  if (!endpoint || !url.startsWith(endpoint.origin)) return response
+  let path = url.slice(endpoint.origin.length)
+  for (let moves = 0; moves < mostMoves && mayMove(endpoint, response.status); moves++) {
+    const { status, headers } = response
+    const about = { method: init.method ?? 'GET', path, session: init.headers.has('mcp-session-id'), status }
+    const next = endpoint.elsewhere({ ...about, location: headers.get('location') ?? undefined, type: headers.get('content-type') ?? undefined })
+    if (next === undefined) return response
+    await response.body?.cancel().catch(() => undefined)
+    path = next
+    response = await send(`${endpoint.origin}${next}`)
+  }
+  return response
+}

@@ -1,0 +1,166 @@
+// Where services are: from a host and path or a resource indicator to one address. Pure look-ups over what is configured at the moment.
+import type { EncodedHosts } from '../kit/encoded-hosts.ts'
+import { isNormalPath } from '../kit/http.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Address, Directory, Service, ServiceHost } from '../ports/services.ts'
+import { type HostNames, hostAddresses, unknownHost } from './hosts.ts'
+
+const absolute = /^([a-z][a-z0-9+.-]*):\/\/([^/?#@\\\s]+)(\/[^?#\\\s]*)?$/i
+
+/** Scheme and host in lower case without the default port, and the path; undefined for what is no plain http(s) URL. */
+const splitUrl = (url: string): { readonly origin: string; readonly path: string } | undefined => {
+  const parts = absolute.exec(url)
+  if (!parts) return undefined
+  const scheme = (parts[1] as string).toLowerCase()
+  if (scheme !== 'http' && scheme !== 'https') return undefined
+  const host = (parts[2] as string).toLowerCase().replace(scheme === 'https' ? /:443$/ : /:80$/, '')
+  return { origin: `${scheme}://${host}`, path: parts[3] ?? '' }
+}
+
+const withoutSlash = (path: string): string => (path.endsWith('/') ? path.slice(0, -1) : path)
+
+interface Located {
+  readonly address: Address
+  readonly rest: string
+}
+
+/** Addresses of one origin by path: the exact one, or the longest above the path. */
+const createFinder = (addresses: readonly Address[]): ((path: string) => Located | undefined) => {
+  const exact = new Map(addresses.flatMap((address) => [address.path, `${address.path}/`].map((path) => [path, { address, rest: '' }] as const)))
+  const byPath = new Map(addresses.map((address) => [address.path, address]))
+  const most = Math.max(0, ...addresses.map(({ path }) => path.length))
+  const below = (path: string): Located | undefined => {
+    if (!isNormalPath(path)) return undefined
+    for (let end = path.lastIndexOf('/', most); end > 0; end = path.lastIndexOf('/', end - 1)) {
+      const address = byPath.get(path.slice(0, end))
+      if (!address) continue
+      const rest = path.slice(end)
+      // Metadata below an endpoint is the gateway's own to answer (RFC 9728 §3.1 as clients probe it).
+      return rest === '/.well-known' || rest.startsWith('/.well-known/') ? undefined : { address, rest }
+    }
+    return undefined
+  }
+  return (path) => exact.get(path) ?? below(path)
+}
+
+/** What may change while the gateway runs. */
+export interface ServicePlan extends HostNames {
+  readonly services: readonly Service[]
+  /** Id of the service at `/mcp`. Absent: the only service, when there is one. */
+  readonly defaultService?: string | undefined
+}
+
+export interface DirectoryOptions extends ServicePlan {
+  /** Services were added elsewhere, perhaps, and have not been read yet. */
+  readonly incomplete?: boolean
+  readonly issuer: string
+  readonly origins: readonly string[]
+}
+
+export interface LiveDirectory extends Directory {
+  /** Whether this very service is among them. */
+  serves(service: Service): boolean
+  /** The services that were added are known from now on. */
+  complete(): void
+  /** Services that would be at the host and path of another one, and are not. */
+  readonly clashes: EncodedHosts['clashes']
+  /** Services and hosts as they are from now on. Answers how paths were found until now. */
+  replace(placement: ServicePlan): Directory['locate']
+}
+
+interface Drawn {
+  readonly placement: ServicePlan
+  readonly addresses: readonly Address[]
+  readonly only: Address | undefined
+  readonly byId: ReadonlyMap<string, Service>
+  readonly byPath: ReadonlyMap<string, Address>
+  readonly byResource: ReadonlyMap<string, Address>
+  readonly byHost: ReadonlyMap<string, ServiceHost>
+  readonly clashes: EncodedHosts['clashes']
+  readonly find: (path: string) => Located | undefined
+  readonly findAt: ReadonlyMap<ServiceHost, (path: string) => Located | undefined>
+}
+
+const draw = (issuer: string, origins: readonly string[], placement: ServicePlan): Drawn => {
+  const { services, defaultService } = placement
+  const byId = new Map(services.map((service) => [service.id, service]))
+  const at = (service: Service, path: string): Address => ({ service, path, resource: `${issuer}${path}` })
+  const main = defaultService === undefined ? (services.length === 1 ? services[0] : undefined) : byId.get(defaultService)
+  const streamable = [...services.map((service) => at(service, `/${service.id}/mcp`)), ...(main ? [at(main, '/mcp')] : [])]
+  const legacy = [...services.map((service) => at(service, `/${service.id}/sse`)), ...(main ? [at(main, '/sse')] : [])].map((address) => ({ ...address, transport: 'sse' as const }))
+  const paths: readonly Address[] = [...streamable, ...legacy]
+  const { addresses, byHost, clashes } = hostAddresses(issuer, origins, services, placement)
+  const byPath = new Map(paths.map((address) => [address.path, address]))
+  return {
+    placement,
+    addresses: [...paths, ...addresses],
+    only: main ? byPath.get(`/${main.id}/mcp`) : undefined,
+    byId,
+    byPath,
+    byResource: new Map(addresses.map((address) => [address.resource, address])),
+    byHost,
+    clashes,
+    find: createFinder(paths),
+    findAt: new Map([...byHost.values()].map((host) => [host, createFinder(host.addresses)])),
+  }
+}
+
+const hostIn = ({ byHost }: Drawn, host: string): ServiceHost | undefined => byHost.get(host) ?? byHost.get(host.toLowerCase())
+
+const locateIn = (map: Drawn, path: string, host: string | undefined): Located | undefined => {
+  const there = host === undefined || map.byHost.size === 0 ? undefined : hostIn(map, host)
+  return there ? map.findAt.get(there)?.(path) : map.find(path)
+}
+
+export const createDirectory = ({ issuer, origins, incomplete = false, ...placement }: DirectoryOptions): LiveDirectory => {
+  const own = new Set(origins.map((origin) => origin.toLowerCase()))
+  let map = draw(issuer, origins, placement)
+  let known = !incomplete
+  const assertComplete = (): void => {
+    if (!known) throw new Refusal('storage.unavailable', 'added services not loaded yet', { headers: { 'retry-after': '1' } })
+  }
+  const found = <T>(one: T | undefined): T | undefined => {
+    if (one === undefined) assertComplete()
+    return one
+  }
+  const hostOf = (host: string): ServiceHost | undefined => hostIn(map, host)
+
+  return {
+    issuer,
+    origins,
+    get services() {
+      return map.placement.services
+    },
+    get addresses() {
+      return map.addresses
+    },
+    get only() {
+      return map.only
+    },
+    get clashes() {
+      return map.clashes
+    },
+    get hosted() {
+      return map.byHost.size > 0
+    },
+    assertComplete,
+    complete: () => void (known = true),
+    serves: (service) => map.byId.get(service.id) === service,
+    service: (id) => found(map.byId.get(id)),
+    host: hostOf,
+    unknownHost: (host) => (hostOf(host) ? undefined : unknownHost(host, map.placement)),
+    resolve(resource) {
+      if (resource.length > 2048) return undefined
+      const url = splitUrl(resource)
+      if (!url) return undefined
+      const path = withoutSlash(url.path)
+      return found(own.has(url.origin) ? map.byPath.get(path) : map.byResource.get(`${url.origin}${path}`))
+    },
+    locate: (path, host) => locateIn(map, path, host),
+    replace(next) {
+      const before = map
+      map = draw(issuer, origins, next)
+      return (path, host) => locateIn(before, path, host)
+    },
+  }
+}

@@ -1,0 +1,122 @@
+// The configuration once an isolate, and the gateway of a place once for each place.
+import { waitUntil } from 'cloudflare:workers'
+import type { Config } from '../config/schema.ts'
+import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
+import type { Service } from '../ports/services.ts'
+import { type Configured, type Environment, type MissingSetting, type Origins, isLoopback, isMissingIssuer, loopbackOrigins, readConfiguration } from './configuration.ts'
+import { createLog } from './log.ts'
+import { createWorkerRuntime } from './runtime.ts'
+
+// The demo MCP server of a Worker without services. Its code is evaluated when the first call to it comes.
+
+export const demoService = (version: string): Service => {
+  let handle: ((request: Request) => Promise<Response>) | undefined
+  return {
+    id: 'demo',
+    name: 'Demo',
+    generation: 'built-in',
+    description: 'A small MCP server inside this gateway, to try it with.',
+    upstream: {
+      kind: 'local',
+      async handle(request) {
+        const { createDemo } = await import('../demo/demo.ts')
+        handle ??= createDemo({ version })
+        return handle(request)
+      },
+    },
+    authRequired: true,
+    scopes: ['mcp'],
+    timeoutMs: 30_000,
+    maxBodyBytes: 4_194_304,
+    identity: { preset: 'all', headers: {}, assertion: true },
+  }
+}
+
+// One gateway for one place: its names, its runtime, its services.
+
+export type FoundGateway = { readonly gateway: Gateway } | { readonly lacks: readonly MissingSetting[] }
+
+/** A pinned issuer as it is written; on loopback its other names beside it. */
+const originsOf = (url: URL, pinned: string | undefined): Origins => {
+  if (!isLoopback(url)) return { issuer: pinned ?? url.origin, aliases: [] }
+  const { issuer, aliases } = loopbackOrigins(url)
+  return pinned === undefined ? { issuer, aliases } : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
+}
+
+/** No name below a public domain leads to a developer's computer; every name below localhost does (RFC 6761 §6.3). */
+const namesHere = (config: Config, at: URL): Config => {
+  const here = (root: string | undefined): string | undefined => (root === undefined || `.${root}`.endsWith('.localhost') ? root : `${root}.localhost`)
+  if (!isLoopback(at)) return config
+  const [domain, base] = [here(config.domain_root), here(config.base_domain)]
+  return { ...config, ...(domain === undefined ? {} : { domain_root: domain }), ...(base === undefined ? {} : { base_domain: base }) }
+}
+
+interface Place {
+  readonly config: Config
+  readonly env: Environment
+  /** Where the request came to; it counts on loopback alone, when no issuer is pinned. */
+  readonly url: URL
+  readonly now: () => number
+}
+
+/** Rejects with whatever may pass; what a room says of a configuration that it cannot work with will not. */
+export const makeGateway = async ({ config: written, env, url, now }: Place): Promise<FoundGateway> => {
+  try {
+    const at = written.issuer === undefined ? url : new URL(written.issuer)
+    const config = namesHere(written, at)
+    const runtime = await createWorkerRuntime({ config, env, url: at, now, waitUntil })
+    const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
+    const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services })
+    gateway.record(startedEvent(gateway, runtime.about))
+    return { gateway }
+  } catch (error) {
+    if (error instanceof RangeError) return { lacks: [{ text: error.message, open: false }] }
+    throw error
+  }
+}
+
+/** A developer's computer has a port or two; who invents more shall not fill the isolate with gateways. */
+export const mostLoopback = 4
+
+/** The gateway of the pinned issuer, or that of this loopback port; a public one is never guessed from what a request says. */
+export type FindGateway = (env: Environment, url: URL) => Promise<FoundGateway>
+
+/** The same fault is told once, however many requests meet it. */
+export const createReport = (now: () => number): ((lack: MissingSetting) => void) => {
+  const told = new Set<string>()
+  return ({ text }) => {
+    if (!told.has(text) && told.size < 100) createLog('error', now)('error', 'config.fault', { message: text })
+    told.add(text)
+  }
+}
+
+/**
+ * What is kept for later requests are finished values alone, never a promise: a request that is cut off takes its unfinished work with it, and whoever
+ * waited for that would wait for ever. A failure is not kept either; a configuration at fault is, because it does not change while the isolate lives.
+ */
+export const createGateways = (now: () => number, tell: (lack: MissingSetting) => void): FindGateway => {
+  let configured: Configured | undefined
+  const gateways = new Map<string, FoundGateway>()
+
+  const configuration = async (env: Environment): Promise<Configured> => {
+    if (configured) return configured
+    const read = await readConfiguration(env)
+    if ('lacks' in read) for (const lack of read.lacks) tell(lack)
+    else if (!configured) for (const message of read.warnings) createLog(read.config.log_level, now)('warn', 'config.warning', { message })
+    return (configured ??= read)
+  }
+
+  return async (env, url) => {
+    const known = await configuration(env)
+    if ('lacks' in known) return known
+    const { config } = known
+    if (config.issuer === undefined && !isLoopback(url)) return { lacks: [isMissingIssuer(url.origin)] }
+    const key = config.issuer ?? `${url.protocol}${url.port}`
+    const made = gateways.get(key)
+    if (made) return made
+    const found = await makeGateway({ config, env, url, now })
+    if (gateways.size >= mostLoopback) gateways.clear()
+    if (!gateways.has(key)) gateways.set(key, found)
+    return gateways.get(key) ?? found
+  }
+}

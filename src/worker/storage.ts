@@ -1,0 +1,157 @@
+// The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays one atomic step and load spreads.
+import { markerKey } from '../kit/keyring.ts'
+import { Refusal } from '../kit/refusal.ts'
+import type { Log } from '../ports/runtime.ts'
+import type { Cache, SharedCounts, Store, Subscribe } from '../ports/store.ts'
+import { createMemoryCache } from '../stores/memory.ts'
+import { createBoundedStore } from '../stores/timeout.ts'
+import type { Environment } from './configuration.ts'
+import { countNameOf } from './counts.ts'
+import { shardOf, shards } from './shard.ts'
+import type { RecordObject } from './storage-object.ts'
+import { createSubscribe } from './subscribe.ts'
+
+const unavailable = (error: unknown): Refusal =>
+  new Refusal('storage.unavailable', error instanceof Error ? error.message : String(error), { headers: { 'retry-after': '1' } })
+
+/** What the platform says of an error that is about the object's place, not about the work (developers.cloudflare.com/durable-objects/best-practices/error-handling). */
+const mayPass = (error: unknown): boolean => {
+  const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean }
+  return retryable === true && overloaded !== true
+}
+
+type Object = (shard: number) => DurableObjectStub<RecordObject>
+
+/** Whether a write that failed was carried out nobody knows, and a second one would answer for the first: only reads are tried again. */
+const attempt = async <T>(work: () => Promise<T>, again: boolean): Promise<T> => {
+  try {
+    return await work()
+  } catch (error) {
+    if (again && mayPass(error)) return attempt(work, false)
+    throw unavailable(error)
+  }
+}
+
+const storeOf = (object: Object): Store => ({
+  get: (key) => attempt(() => object(shardOf(key)).read(key), true),
+  put: (key, value, options = {}) => attempt(() => object(shardOf(key)).write(key, value, options), false),
+  take: (key) => attempt(() => object(shardOf(key)).remove(key), false),
+  async takeMany(keys) {
+    const byShard = Map.groupBy(keys, shardOf)
+    const parts = await Promise.all([...byShard].map(([shard, some]) => attempt(() => object(shard).removeMany(some), false)))
+    return new Map(parts.flatMap((part) => [...part]))
+  },
+  async list(prefix, options = {}) {
+    const limit = options.limit ?? 100
+    const parts = await Promise.all(
+      Array.from({ length: shards }, (_, shard) => attempt(() => object(shard).list(prefix, { ...options, limit }), true)),
+    )
+    return parts
+      .flat()
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .slice(0, limit)
+  },
+})
+
+/** Longest wait for a count, ms: as for a record however far away. */
+const countMs = 3000
+
+const within = async <T>(ms: number, work: Promise<T>): Promise<T> => {
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(unavailable(`a count took longer than ${ms} ms`)), ms)
+  })
+  try {
+    return await Promise.race([work, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+export interface ObjectStore extends Store {
+  readonly subscribe: Subscribe
+  readonly counts: SharedCounts
+}
+
+/** Where objects are made. Neither moves one that exists: the location is a wish for the first call, and in another jurisdiction it is another object. */
+export interface Placing {
+  readonly locationHint?: string | undefined
+  readonly jurisdiction?: string | undefined
+}
+
+interface ObjectStoreOptions extends Placing {
+  /** Keeps apart the records of several stores in one namespace; a deployment has one. Default `records`. */
+  readonly space?: string
+  /** Epoch ms. Without it the time limit does not learn the distance. */
+  readonly now?: () => number
+}
+
+/**
+ * Objects are made where they are called from first: all of them when a deployment makes its very first record, from one place, so that a login does not travel from one
+ * end of the world to the other and back. Who cannot be reached is made by whoever calls it next.
+ */
+const together = async (object: Object): Promise<void> => {
+  await Promise.allSettled(Array.from({ length: shards }, (_, shard) => object(shard).list('', { limit: 1 })))
+}
+
+export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject>, options: ObjectStoreOptions = {}): ObjectStore => {
+  const { space = 'records', now, locationHint, jurisdiction } = options
+  const there = jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction)
+  const hint = locationHint === undefined ? undefined : { locationHint }
+  // A stub whose object failed stays broken, so each call gets its own.
+  const object: Object = (shard) => there.getByName(`${space}-${shard}`, hint)
+  const store = createBoundedStore(storeOf(object), { now })
+  return {
+    ...store,
+    async put(key, value, how) {
+      const mark = await store.put(key, value, how)
+      if (key === markerKey && how?.only === 'absent' && mark !== undefined) await together(object)
+      return mark
+    },
+    async counts(actions) {
+      const of = countNameOf(actions)
+      return within(countMs, attempt(() => there.getByName(`${space}-counts-${of}`, hint).count(of, actions), false))
+    },
+    subscribe: createSubscribe({ objectOf: (key) => object(shardOf(key)), timeoutMs: 3000 }),
+  }
+}
+
+// Workers KV as a Cache. It is eventually consistent and has no compare-and-set, so it can be nothing more.
+
+/** The shortest lifetime that KV keeps (developers.cloudflare.com/kv/api/write-key-value-pairs). */
+const leastMs = 60_000
+
+/** A cache that fails is a cache that is empty: KV refuses more than one write a second to a key, and a lost copy costs one more fetch. */
+export const createKvCache = (namespace: KVNamespace, log: Log): Cache => {
+  const lost = (error: unknown): undefined => {
+    log('warn', 'cache.failed', { why: String(error) })
+  }
+  return {
+    get: async (key) => (await namespace.get(key).catch(lost)) ?? undefined,
+    async put(key, value, { ttlMs }) {
+      if (ttlMs >= leastMs) await namespace.put(key, value, { expirationTtl: Math.floor(ttlMs / 1000) }).catch(lost)
+    },
+  }
+}
+
+/** The deployment's KV namespace, or memory of this isolate where there is none. */
+export const createCache = (namespace: KVNamespace | undefined, { log, now }: { readonly log: Log; readonly now: () => number }): Cache =>
+  namespace ? createKvCache(namespace, log) : createMemoryCache({ now, most: 1000 })
+
+// The store of a deployment, where its variables say that the records are.
+
+/** Throws RangeError for a jurisdiction in which the records are not. */
+export const openStore = async (
+  namespace: DurableObjectNamespace<RecordObject>,
+  { LOCATION_HINT: locationHint, JURISDICTION: jurisdiction }: Environment,
+  now: () => number,
+): Promise<ObjectStore> => {
+  if (!jurisdiction) return createObjectStore(namespace, { now, locationHint: locationHint || undefined })
+  const store = createObjectStore(namespace, { now, locationHint: locationHint || undefined, jurisdiction })
+  // In another jurisdiction every object is another one, and what the former ones keep would be lost without a word.
+  if (!(await store.get(markerKey)) && (await createObjectStore(namespace, { now }).get(markerKey)))
+    throw new RangeError(
+      'JURISDICTION – the data of this Worker was created without a jurisdiction and would not be found. Remove the variable, or deploy under another name.',
+    )
+  return store
+}
