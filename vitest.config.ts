@@ -3,7 +3,9 @@ import { defineConfig } from 'vitest/config'
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
 if (major < 24 || (major === 24 && minor < 12)) {
-  throw new Error(`The tests need Node 24.12 or newer and this is ${process.versions.node}. Run "npm test", which brings its own Node, or put node_modules/.bin first in PATH.`)
+  throw new Error(
+    `The tests need Node 24.12 or newer and this is ${process.versions.node}. Run "npm test", which brings its own Node, or put node_modules/.bin first in PATH.`,
+  )
 }
 
 const filesIn = (...folders: string[]): string[] => folders.map((folder) => `test/${folder}/**/*.test.ts`)
@@ -18,10 +20,39 @@ export default defineConfig({
     hookTimeout: 30_000,
     teardownTimeout: 10_000,
     projects: [
-      { extends: true, test: { name: 'unit', include: filesIn('unit', 'contract', 'docs', 'house'), pool: 'threads', testTimeout: 10_000, sequence: { groupOrder: 0 } } },
-      { extends: true, test: { name: 'flow', include: filesIn('flow', 'attack'), pool: 'forks', testTimeout: 30_000, sequence: { groupOrder: 0 } } },
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: filesIn('unit', 'contract', 'docs', 'house'),
+          pool: 'threads',
+          testTimeout: 10_000,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'flow',
+          include: filesIn('flow', 'attack'),
+          pool: 'forks',
+          testTimeout: 30_000,
+          sequence: { groupOrder: 0 },
+        },
+      },
       // The built artifact, other processes, browsers: after the rest, one file at a time.
-      { extends: true, test: { name: 'e2e', include: filesIn('e2e'), pool: 'forks', testTimeout: 90_000, hookTimeout: 120_000, maxWorkers: 1, sequence: { groupOrder: 1 } } },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: filesIn('e2e'),
+          pool: 'forks',
+          testTimeout: 90_000,
+          hookTimeout: 120_000,
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
     ],
   },
 })

@@ -26,10 +26,17 @@ export interface Load {
   readonly folder: string
 }
 
-const message = 'The quick brown fox jumps over the lazy dog and back again, over and over, until the body has about two hundred and fifty bytes in all.'
+const message =
+  'The quick brown fox jumps over the lazy dog and back again, over and over, until the body has about two hundred and fifty bytes in all.'
 
 export const body = (bytes = 0): string => {
-  const of = (text: string): string => JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: { message: text } } })
+  const of = (text: string): string =>
+    JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'tools/call',
+      params: { name: 'echo', arguments: { message: text } },
+    })
   const small = of(message)
   return bytes <= small.length ? small : of(message + 'x'.repeat(bytes - small.length))
 }
@@ -41,13 +48,23 @@ export const median = (numbers: readonly number[]): number => {
   return middle.reduce((sum, one) => sum + one, 0) / middle.length
 }
 
-const headersOf = (token: string): Record<string, string> => ({ 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': '2025-11-25', authorization: `Bearer ${token}` })
+const headersOf = (token: string): Record<string, string> => ({
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+  'mcp-protocol-version': '2025-11-25',
+  authorization: `Bearer ${token}`,
+})
 
 /** The answer that every later one must equal; it must be a JSON-RPC result. */
 const expectedOf = async (candidate: Candidate, load: Load): Promise<string> => {
-  const response = await fetch(candidate.url(load.workload) ?? '', { method: 'POST', headers: headersOf(candidate.token(load.workload)), body: body(load.bodyBytes) })
+  const response = await fetch(candidate.url(load.workload) ?? '', {
+    method: 'POST',
+    headers: headersOf(candidate.token(load.workload)),
+    body: body(load.bodyBytes),
+  })
   const text = await response.text()
-  if (response.status !== 200 || !text.includes('"result"')) throw new Error(`${candidate.name} answered ${response.status}: ${text.slice(0, 300)}`)
+  if (response.status !== 200 || !text.includes('"result"'))
+    throw new Error(`${candidate.name} answered ${response.status}: ${text.slice(0, 300)}`)
   return text
 }
 
@@ -63,19 +80,55 @@ export interface Turn {
 }
 
 /** One run of wrk. Throws when an answer was wrong or broken. */
-export const drive = async ({ name, url, pids, connections, seconds, script, env }: Turn): Promise<Measured> => {
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', '-s', join(root, 'bench', script), url]
+export const drive = async ({
+  name,
+  url,
+  pids,
+  connections,
+  seconds,
+  script,
+  env,
+}: Turn): Promise<Measured> => {
+  const args = [
+    '-t1',
+    `-c${connections}`,
+    `-d${seconds}s`,
+    '--timeout',
+    '10s',
+    '-s',
+    join(root, 'bench', script),
+    url,
+  ]
   const [program, all] = placed('load', 'wrk', args)
   const cpu = (): number => pids.reduce((sum, pid) => sum + cpuUs(pid), 0)
   const before = cpu()
-  const { stdout } = await promisify(execFile)(program, all, { env: { ...process.env, REPORT: join(root, 'bench/report.lua'), ...env } })
+  const { stdout } = await promisify(execFile)(program, all, {
+    env: { ...process.env, REPORT: join(root, 'bench/report.lua'), ...env },
+  })
   const spent = cpu() - before
-  const told = JSON.parse(stdout.slice(stdout.indexOf('{"requests"'))) as { requests: number; seconds: number; p50: number; p99: number; wrong: number; broken: number }
-  if (told.wrong > 0 || told.broken > 0) throw new Error(`${name} gave ${told.wrong} wrong answers and broke ${told.broken} of ${told.requests}`)
-  return { perSecond: told.requests / told.seconds, p50: told.p50 / 1000, p99: told.p99 / 1000, cpu: spent / told.requests }
+  const told = JSON.parse(stdout.slice(stdout.indexOf('{"requests"'))) as {
+    requests: number
+    seconds: number
+    p50: number
+    p99: number
+    wrong: number
+    broken: number
+  }
+  if (told.wrong > 0 || told.broken > 0)
+    throw new Error(`${name} gave ${told.wrong} wrong answers and broke ${told.broken} of ${told.requests}`)
+  return {
+    perSecond: told.requests / told.seconds,
+    p50: told.p50 / 1000,
+    p99: told.p99 / 1000,
+    cpu: spent / told.requests,
+  }
 }
 
-const turn = (candidate: Candidate, { workload, connections, folder }: Load, seconds: number): Promise<Measured> =>
+const turn = (
+  candidate: Candidate,
+  { workload, connections, folder }: Load,
+  seconds: number,
+): Promise<Measured> =>
   drive({
     name: candidate.name,
     url: candidate.url(workload) ?? '',

@@ -26,7 +26,9 @@ export interface Candidate {
   stop(): Promise<void>
 }
 
-export const startUpstream = async (folder: string): Promise<{ readonly origin: string; readonly process: Running }> => {
+export const startUpstream = async (
+  folder: string,
+): Promise<{ readonly origin: string; readonly process: Running }> => {
   const program = join(folder, 'upstream')
   execFileSync('cc', ['-O2', '-o', program, join(root, 'bench/upstream.c')])
   const running = start(program, ['0'], { place: 'load' })
@@ -36,7 +38,14 @@ export const startUpstream = async (folder: string): Promise<{ readonly origin: 
 
 const none = (): string => 'none'
 
-export const direct = (origin: string, upstream: Running): Candidate => ({ name: 'no gateway', job: 'the upstream itself', pids: [upstream.pid], url: (workload) => `${origin}/${workload}`, token: none, stop: async () => undefined })
+export const direct = (origin: string, upstream: Running): Candidate => ({
+  name: 'no gateway',
+  job: 'the upstream itself',
+  pids: [upstream.pid],
+  url: (workload) => `${origin}/${workload}`,
+  token: none,
+  stop: async () => undefined,
+})
 
 /** Postern with its defaults but for the number of calls and streams that one person may have open. */
 export const startPostern = async (
@@ -67,8 +76,14 @@ export const startPostern = async (
 }
 
 /** The measure: node:http and undici's dispatch, tuned. */
-export const startMinimal = async (origin: string, mode: 'bare' | 'job', token: string): Promise<Candidate> => {
-  const running = start(process.execPath, [join(root, 'bench/minimal.ts'), origin, mode, token], { place: 'gateway' })
+export const startMinimal = async (
+  origin: string,
+  mode: 'bare' | 'job',
+  token: string,
+): Promise<Candidate> => {
+  const running = start(process.execPath, [join(root, 'bench/minimal.ts'), origin, mode, token], {
+    place: 'gateway',
+  })
   const [, port] = await running.until(/listening (\d+)/)
   return {
     name: mode === 'bare' ? 'minimal proxy, bare' : 'minimal proxy',
@@ -86,16 +101,25 @@ const startVerify = async (token: string): Promise<{ readonly port: string; read
   return { port, process: running }
 }
 
-const upstreamBlock = (origin: string): string => `upstream up { server ${origin.slice('http://'.length)}; keepalive 512; }`
+const upstreamBlock = (origin: string): string =>
+  `upstream up { server ${origin.slice('http://'.length)}; keepalive 512; }`
 
-export const startNginx = async (folder: string, origin: string, token: string | undefined): Promise<Candidate | undefined> => {
+export const startNginx = async (
+  folder: string,
+  origin: string,
+  token: string | undefined,
+): Promise<Candidate | undefined> => {
   if (!has('nginx')) return undefined
   const verify = token === undefined ? undefined : await startVerify(token)
   const port = await freePort()
   const place = join(folder, `nginx-${port}`)
   mkdirSync(place)
-  const check = verify ? `auth_request /verify; auth_request_set $who $upstream_http_x_user_id; proxy_set_header X-User-Id $who;` : ''
-  const checker = verify ? `location = /verify { internal; proxy_pass http://check/; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_http_version 1.1; proxy_set_header Connection ""; }` : ''
+  const check = verify
+    ? `auth_request /verify; auth_request_set $who $upstream_http_x_user_id; proxy_set_header X-User-Id $who;`
+    : ''
+  const checker = verify
+    ? `location = /verify { internal; proxy_pass http://check/; proxy_pass_request_body off; proxy_set_header Content-Length ""; proxy_http_version 1.1; proxy_set_header Connection ""; }`
+    : ''
   writeFileSync(
     join(place, 'nginx.conf'),
     `worker_processes 1; daemon off; error_log /dev/null; pid ${place}/pid; events { worker_connections 8192; }
@@ -119,13 +143,23 @@ location / { ${check} proxy_pass http://up; proxy_http_version 1.1; proxy_set_he
   }
 }
 
-export const startCaddy = async (folder: string, origin: string, token: string): Promise<Candidate | undefined> => {
+export const startCaddy = async (
+  folder: string,
+  origin: string,
+  token: string,
+): Promise<Candidate | undefined> => {
   if (!has('caddy')) return undefined
   const verify = await startVerify(token)
   const [port, place] = [await freePort(), join(folder, 'caddy')]
   mkdirSync(place)
-  writeFileSync(join(place, 'Caddyfile'), `{\n admin off\n auto_https off\n}\nhttp://127.0.0.1:${port} {\n forward_auth 127.0.0.1:${verify.port} {\n  uri /\n  copy_headers X-User-Id\n }\n reverse_proxy ${origin.slice('http://'.length)} {\n  flush_interval -1\n  header_up -Authorization\n }\n}\n`)
-  const running = start('caddy', ['run', '--config', join(place, 'Caddyfile'), '--adapter', 'caddyfile'], { place: 'gateway', env: { HOME: place, XDG_DATA_HOME: place, XDG_CONFIG_HOME: place, GOMAXPROCS: '1' } })
+  writeFileSync(
+    join(place, 'Caddyfile'),
+    `{\n admin off\n auto_https off\n}\nhttp://127.0.0.1:${port} {\n forward_auth 127.0.0.1:${verify.port} {\n  uri /\n  copy_headers X-User-Id\n }\n reverse_proxy ${origin.slice('http://'.length)} {\n  flush_interval -1\n  header_up -Authorization\n }\n}\n`,
+  )
+  const running = start('caddy', ['run', '--config', join(place, 'Caddyfile'), '--adapter', 'caddyfile'], {
+    place: 'gateway',
+    env: { HOME: place, XDG_DATA_HOME: place, XDG_CONFIG_HOME: place, GOMAXPROCS: '1' },
+  })
   await pause(800)
   return {
     name: 'caddy forward_auth',
@@ -140,13 +174,20 @@ export const startCaddy = async (folder: string, origin: string, token: string):
   }
 }
 
-export const startHaproxy = async (folder: string, origin: string, postern: Candidate): Promise<Candidate | undefined> => {
+export const startHaproxy = async (
+  folder: string,
+  origin: string,
+  postern: Candidate,
+): Promise<Candidate | undefined> => {
   const url = postern.url('json')
   if (!has('haproxy') || url === undefined) return undefined
   const { keys } = (await (await fetch(new URL('/oauth/jwks', url))).json()) as { keys: JsonWebKey[] }
   const [port, place] = [await freePort(), join(folder, 'haproxy')]
   mkdirSync(place)
-  writeFileSync(join(place, 'key.pem'), createPublicKey({ key: keys[0] as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'pem' }))
+  writeFileSync(
+    join(place, 'key.pem'),
+    createPublicKey({ key: keys[0] as JsonWebKey, format: 'jwk' }).export({ type: 'spki', format: 'pem' }),
+  )
   writeFileSync(
     join(place, 'haproxy.cfg'),
     `global
@@ -176,5 +217,12 @@ backend up
   )
   const running = start('haproxy', ['-f', join(place, 'haproxy.cfg'), '-db'], { place: 'gateway' })
   await pause(500)
-  return { name: 'haproxy JWT', job: 'ES256 verified for each call, audience, tool, identity', pids: [running.pid], url: (workload) => (workload === 'json' ? `http://127.0.0.1:${port}/json` : undefined), token: () => postern.token('json'), stop: () => running.stop() }
+  return {
+    name: 'haproxy JWT',
+    job: 'ES256 verified for each call, audience, tool, identity',
+    pids: [running.pid],
+    url: (workload) => (workload === 'json' ? `http://127.0.0.1:${port}/json` : undefined),
+    token: () => postern.token('json'),
+    stop: () => running.stop(),
+  }
 }

@@ -22,7 +22,10 @@ export const placed = (place: Place, program: string, args: readonly string[]): 
 
 /** The same for a process that runs already, with all its threads. */
 export const pin = (place: Place, pid: number): void => {
-  if (pinning) execFileSync('taskset', ['-a', '-c', '-p', place === 'gateway' ? '0' : '1', String(pid)], { stdio: 'ignore' })
+  if (pinning)
+    execFileSync('taskset', ['-a', '-c', '-p', place === 'gateway' ? '0' : '1', String(pid)], {
+      stdio: 'ignore',
+    })
 }
 
 const running = new Set<ChildProcess>()
@@ -47,9 +50,16 @@ export interface StartOptions {
   readonly stdout?: number
 }
 
-export const start = (program: string, args: readonly string[], { place, env = {}, stdout }: StartOptions): Running => {
+export const start = (
+  program: string,
+  args: readonly string[],
+  { place, env = {}, stdout }: StartOptions,
+): Running => {
   const [command, all] = placed(place, program, args)
-  const child = spawn(command, all, { stdio: ['ignore', stdout ?? 'pipe', 'pipe'], env: { ...process.env, ...env } })
+  const child = spawn(command, all, {
+    stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  })
   running.add(child)
   let output = ''
   const heard = (text: Buffer): void => {
@@ -70,7 +80,8 @@ export const start = (program: string, args: readonly string[], { place, env = {
       for (;;) {
         const found = pattern.exec(output)
         if (found) return found
-        if (Date.now() > deadline || child.exitCode !== null) throw new Error(`${program} did not say ${String(pattern)}:\n${output}`)
+        if (Date.now() > deadline || child.exitCode !== null)
+          throw new Error(`${program} did not say ${String(pattern)}:\n${output}`)
         await pause(20)
       }
     },
@@ -95,7 +106,12 @@ const family = (pid: number): number[] => {
     .filter((name) => /^\d+$/.test(name))
     .flatMap((name) => {
       try {
-        return [[Number(name), Number(readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1])] as const]
+        return [
+          [
+            Number(name),
+            Number(readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]),
+          ] as const,
+        ]
       } catch {
         return []
       }
@@ -113,17 +129,27 @@ export const cpuUs = (pid: number): number =>
   }, 0)
 
 /** Resident memory of a process, bytes. */
-export const residentBytes = (pid: number): number => Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
+export const residentBytes = (pid: number): number =>
+  Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
 
-const versionOf = (program: string, ...args: string[]): string => /\d+\.\d+[.\w-]*/.exec(spawnSync(program, args, { encoding: 'utf8' }).output.join(' '))?.[0] ?? '?'
+const versionOf = (program: string, ...args: string[]): string =>
+  /\d+\.\d+[.\w-]*/.exec(spawnSync(program, args, { encoding: 'utf8' }).output.join(' '))?.[0] ?? '?'
 
 export const has = (program: string): boolean => works('which', program)
 
 export const machine = (): string => {
-  const peers = [['wrk', '-v'], ['nginx', '-v'], ['haproxy', '-v'], ['caddy', 'version']] as const
+  const peers = [
+    ['wrk', '-v'],
+    ['nginx', '-v'],
+    ['haproxy', '-v'],
+    ['caddy', 'version'],
+  ] as const
   const lines = [
     `${cpus()[0]?.model.trim() ?? 'unknown processor'}, ${availableParallelism()} cores, ${pinning ? 'gateway on core 0, load and upstream on core 1' : 'nothing pinned'}`,
-    `Node ${process.versions.node}; ${peers.filter(([program]) => has(program)).map(([program, flag]) => `${program} ${versionOf(program, flag)}`).join(', ')}`,
+    `Node ${process.versions.node}; ${peers
+      .filter(([program]) => has(program))
+      .map(([program, flag]) => `${program} ${versionOf(program, flag)}`)
+      .join(', ')}`,
     `load average before the run: ${readFileSync('/proc/loadavg', 'utf8').split(' ').slice(0, 3).join(' ')}`,
   ]
   return lines.join('\n')

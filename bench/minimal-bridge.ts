@@ -30,12 +30,18 @@ child.stdout.setEncoding('utf8').on('data', (text: string) => {
     waiting.delete(message.id as number)
     message.id = call.id
     const body = JSON.stringify(message)
-    call.response.writeHead(200, ['Content-Type', 'application/json', 'Content-Length', String(Buffer.byteLength(body))])
+    call.response.writeHead(200, [
+      'Content-Type',
+      'application/json',
+      'Content-Length',
+      String(Buffer.byteLength(body)),
+    ])
     call.response.end(body)
   }
 })
 
-const refuse = (response: ServerResponse, status: number): void => void response.writeHead(status, { 'content-length': 0 }).end()
+const refuse = (response: ServerResponse, status: number): void =>
+  void response.writeHead(status, { 'content-length': 0 }).end()
 
 const server = createServer((request, response) => {
   const who = verified.get(request.headers.authorization ?? '')
@@ -43,7 +49,9 @@ const server = createServer((request, response) => {
   const chunks: Buffer[] = []
   request.on('data', (chunk: Buffer) => chunks.push(chunk))
   request.on('end', () => {
-    const message = JSON.parse((chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)).toString()) as Message
+    const message = JSON.parse(
+      (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)).toString(),
+    ) as Message
     if (!allowed.has(`${message.method} ${message.params?.name}`)) return refuse(response, 403)
     const own = ++ids
     waiting.set(own, { id: message.id, response })
@@ -57,4 +65,6 @@ process.on('SIGTERM', () => {
   process.exit(0)
 })
 server.keepAliveTimeout = 65_000
-server.listen(0, '127.0.0.1', () => process.stdout.write(`listening ${(server.address() as AddressInfo).port}\n`))
+server.listen(0, '127.0.0.1', () =>
+  process.stdout.write(`listening ${(server.address() as AddressInfo).port}\n`),
+)

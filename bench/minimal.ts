@@ -9,7 +9,22 @@ import { type Dispatcher, Pool } from 'undici'
 const [, , origin = '', mode = 'bare', token = ''] = process.argv
 const pool = new Pool(origin, { pipelining: 1, headersTimeout: 0, bodyTimeout: 0 })
 
-const drop = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'keep-alive', 'authorization', 'cookie', 'x-user-id', 'x-user-email', 'x-user-name', 'expect', 'upgrade', 'te', 'trailer'])
+const drop = new Set([
+  'host',
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'keep-alive',
+  'authorization',
+  'cookie',
+  'x-user-id',
+  'x-user-email',
+  'x-user-name',
+  'expect',
+  'upgrade',
+  'te',
+  'trailer',
+])
 const hop = new Set(['connection', 'keep-alive', 'transfer-encoding'])
 const keep = new Map<string, boolean>()
 const kept = (name: string, list: ReadonlySet<string>, prefix: string): boolean => {
@@ -18,7 +33,9 @@ const kept = (name: string, list: ReadonlySet<string>, prefix: string): boolean 
   if (known === undefined) keep.set(key, (known = !list.has(name.toLowerCase())))
   return known
 }
-const verified = new Map([[`Bearer ${token}`, { id: '1', email: 'ada@example.test', name: 'Ada', until: Date.now() + 3_600_000 }]])
+const verified = new Map([
+  [`Bearer ${token}`, { id: '1', email: 'ada@example.test', name: 'Ada', until: Date.now() + 3_600_000 }],
+])
 const allowed = new Set(['tools/call echo'])
 
 interface Call extends Dispatcher.DispatchHandler {
@@ -79,17 +96,37 @@ function onResponseError(this: Call): void {
   else response.writeHead(502, { 'content-length': 0 }).end()
 }
 
-const forward = (request: IncomingMessage, response: ServerResponse, headers: string[], body: Buffer | null): void => {
-  const call: Call = { response, controller: undefined, head: [], status: 0, held: undefined, onRequestStart, onResponseStart, onResponseData, onResponseEnd, onResponseError }
+const forward = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  headers: string[],
+  body: Buffer | null,
+): void => {
+  const call: Call = {
+    response,
+    controller: undefined,
+    head: [],
+    status: 0,
+    held: undefined,
+    onRequestStart,
+    onResponseStart,
+    onResponseData,
+    onResponseEnd,
+    onResponseError,
+  }
   response.on('close', () => {
     if (!call.response) return
     call.response = undefined
     call.controller?.abort(new Error('left'))
   })
-  pool.dispatch({ path: request.url ?? '/', method: request.method as Dispatcher.HttpMethod, headers, body }, call)
+  pool.dispatch(
+    { path: request.url ?? '/', method: request.method as Dispatcher.HttpMethod, headers, body },
+    call,
+  )
 }
 
-const refuse = (response: ServerResponse, status: number): void => void response.writeHead(status, { 'content-length': 0 }).end()
+const refuse = (response: ServerResponse, status: number): void =>
+  void response.writeHead(status, { 'content-length': 0 }).end()
 
 const server = createServer((request, response) => {
   const raw = request.rawHeaders
@@ -98,7 +135,8 @@ const server = createServer((request, response) => {
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i] as string
     if (kept(name, drop, '>')) headers.push(name, raw[i + 1] as string)
-    else if (name.length === 13 && name.toLowerCase() === 'authorization') authorization = raw[i + 1] as string
+    else if (name.length === 13 && name.toLowerCase() === 'authorization')
+      authorization = raw[i + 1] as string
   }
   if (mode === 'job') {
     const who = verified.get(authorization)
@@ -119,4 +157,6 @@ const server = createServer((request, response) => {
 })
 process.on('SIGTERM', () => process.exit(0))
 server.keepAliveTimeout = 65_000
-server.listen(0, '127.0.0.1', () => process.stdout.write(`listening ${(server.address() as AddressInfo).port}\n`))
+server.listen(0, '127.0.0.1', () =>
+  process.stdout.write(`listening ${(server.address() as AddressInfo).port}\n`),
+)

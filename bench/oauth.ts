@@ -22,7 +22,8 @@ export interface OAuthServer {
 type Fetch = (url: string, init?: RequestInit) => Promise<Response>
 const plainFetch: Fetch = (url, init) => fetch(url, { redirect: 'manual', ...init })
 const redirectUri = 'http://127.0.0.1:5000/cb'
-const cookieOf = (cookies: ReadonlyMap<string, string>): string => [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
+const cookieOf = (cookies: ReadonlyMap<string, string>): string =>
+  [...cookies].map(([name, value]) => `${name}=${value}`).join('; ')
 
 /** Postern with its defaults: SQLite, and one person who has signed in and said yes. */
 export const startPosternOAuth = async (
@@ -49,32 +50,78 @@ export const startPosternOAuth = async (
 }
 
 const startMinimal = async (folder: string): Promise<OAuthServer> => {
-  const running = start(process.execPath, [join(root, 'bench/minimal-oauth.ts'), folder], { place: 'gateway' })
-  const { origin, session } = JSON.parse((await running.until(/listening (\{.*\})/))[1] ?? '') as { origin: string; session: string }
-  const load = { origin, authorizePath: '/authorize', tokenPath: '/token', jwksPath: '/jwks', clientId: 'bench', redirectUri, resource: 'https://bench.example/mcp', scope: 'mcp', cookies: [`session=${session}`] }
-  return { name: 'minimal server', what: 'SQLite (WAL, synchronous NORMAL), hashed tokens, one client', running, load }
+  const running = start(process.execPath, [join(root, 'bench/minimal-oauth.ts'), folder], {
+    place: 'gateway',
+  })
+  const { origin, session } = JSON.parse((await running.until(/listening (\{.*\})/))[1] ?? '') as {
+    origin: string
+    session: string
+  }
+  const load = {
+    origin,
+    authorizePath: '/authorize',
+    tokenPath: '/token',
+    jwksPath: '/jwks',
+    clientId: 'bench',
+    redirectUri,
+    resource: 'https://bench.example/mcp',
+    scope: 'mcp',
+    cookies: [`session=${session}`],
+  }
+  return {
+    name: 'minimal server',
+    what: 'SQLite (WAL, synchronous NORMAL), hashed tokens, one client',
+    running,
+    load,
+  }
 }
 
 const startProvider = async (people: number): Promise<OAuthServer> => {
   const running = start(process.execPath, [join(root, 'bench/oidc-provider.ts')], { place: 'gateway' })
-  const { origin, resource } = JSON.parse((await running.until(/listening (\{.*\})/))[1] ?? '') as { origin: string; resource: string }
-  const load = { origin, authorizePath: '/auth', tokenPath: '/token', jwksPath: '/jwks', clientId: 'bench', redirectUri, resource, scope: 'mcp' }
+  const { origin, resource } = JSON.parse((await running.until(/listening (\{.*\})/))[1] ?? '') as {
+    origin: string
+    resource: string
+  }
+  const load = {
+    origin,
+    authorizePath: '/auth',
+    tokenPath: '/token',
+    jwksPath: '/jwks',
+    clientId: 'bench',
+    redirectUri,
+    resource,
+    scope: 'mcp',
+  }
   const cookies: string[] = []
   // Its sessions change their id with every request: each person needs one of their own.
   for (let i = 0; i < people; i++) {
     const browser = createBrowser(plainFetch, origin)
-    const { url } = authorizeUrl({ origin, fetch: plainFetch }, { id: 'bench', redirectUri }, { resource, scope: 'mcp' })
+    const { url } = authorizeUrl(
+      { origin, fetch: plainFetch },
+      { id: 'bench', redirectUri },
+      { resource, scope: 'mcp' },
+    )
     const { url: back } = await browser.go(url.replace('/oauth/authorize', '/auth'))
     if (!back.includes('code=')) throw new Error(`oidc-provider did not let ada in: ${back}`)
     cookies.push(cookieOf(browser.cookies))
   }
-  const { version } = JSON.parse(readFileSync(join(root, 'node_modules/oidc-provider/package.json'), 'utf8')) as { version: string }
+  const { version } = JSON.parse(
+    readFileSync(join(root, 'node_modules/oidc-provider/package.json'), 'utf8'),
+  ) as { version: string }
   return { name: `oidc-provider ${version}`, what: 'its memory adapter', running, load: { ...load, cookies } }
 }
 
-const turn = async (server: OAuthServer, step: OAuthLoad['step'], people: number, seconds: number): Promise<OAuthTold> => {
+const turn = async (
+  server: OAuthServer,
+  step: OAuthLoad['step'],
+  people: number,
+  seconds: number,
+): Promise<OAuthTold> => {
   const { name, load, running } = server
-  const [program, args] = placed('load', process.execPath, [join(root, 'bench/oauth-load.ts'), JSON.stringify({ ...load, step, people, seconds, pid: running.pid } satisfies OAuthLoad)])
+  const [program, args] = placed('load', process.execPath, [
+    join(root, 'bench/oauth-load.ts'),
+    JSON.stringify({ ...load, step, people, seconds, pid: running.pid } satisfies OAuthLoad),
+  ])
   const { stdout } = await promisify(execFile)(program, args).catch((error: Error) => {
     throw new Error(`${name}, ${step}: ${error.message.replace(/\{.*\}/, '').slice(0, 2000)}`)
   })

@@ -12,7 +12,17 @@ const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 const resource = 'https://bench.example/mcp'
 
 const provider = new Provider(origin, {
-  clients: [{ client_id: 'bench', token_endpoint_auth_method: 'none', application_type: 'native', redirect_uris: ['http://127.0.0.1:5000/cb'], grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], id_token_signed_response_alg: 'ES256' }],
+  clients: [
+    {
+      client_id: 'bench',
+      token_endpoint_auth_method: 'none',
+      application_type: 'native',
+      redirect_uris: ['http://127.0.0.1:5000/cb'],
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      id_token_signed_response_alg: 'ES256',
+    },
+  ],
   jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'ES256', use: 'sig', kid: '1' }] },
   cookies: { keys: [randomBytes(32).toString('hex')] },
   pkce: { required: () => true },
@@ -20,7 +30,14 @@ const provider = new Provider(origin, {
   findAccount: (_: unknown, id: string) => ({ accountId: id, claims: () => ({ sub: id }) }),
   issueRefreshToken: async () => true,
   rotateRefreshToken: true,
-  ttl: { AccessToken: 3600, RefreshToken: 2_592_000, AuthorizationCode: 60, Session: 86_400, Grant: 2_592_000, Interaction: 600 },
+  ttl: {
+    AccessToken: 3600,
+    RefreshToken: 2_592_000,
+    AuthorizationCode: 60,
+    Session: 86_400,
+    Grant: 2_592_000,
+    Interaction: 600,
+  },
   interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
   features: {
     devInteractions: { enabled: false },
@@ -28,23 +45,36 @@ const provider = new Provider(origin, {
       enabled: true,
       defaultResource: () => resource,
       useGrantedResource: () => true,
-      getResourceServerInfo: () => ({ scope: 'mcp', audience: resource, accessTokenTTL: 3600, accessTokenFormat: 'jwt', jwt: { sign: { alg: 'ES256' } } }),
+      getResourceServerInfo: () => ({
+        scope: 'mcp',
+        audience: resource,
+        accessTokenTTL: 3600,
+        accessTokenFormat: 'jwt',
+        jwt: { sign: { alg: 'ES256' } },
+      }),
     },
   },
 })
 
 const interact = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
   const { prompt, params } = await provider.interactionDetails(request, response)
-  if (prompt.name === 'login') return provider.interactionFinished(request, response, { login: { accountId: 'ada' } })
+  if (prompt.name === 'login')
+    return provider.interactionFinished(request, response, { login: { accountId: 'ada' } })
   const grant = new provider.Grant({ accountId: 'ada', clientId: String(params['client_id']) })
   grant.addResourceScope(resource, 'mcp')
   grant.addOIDCScope('mcp')
-  return provider.interactionFinished(request, response, { consent: { grantId: await grant.save() } }, { mergeWithLastSubmission: true })
+  return provider.interactionFinished(
+    request,
+    response,
+    { consent: { grantId: await grant.save() } },
+    { mergeWithLastSubmission: true },
+  )
 }
 
 const callback = provider.callback()
 server.on('request', (request, response) => {
-  if (request.url?.startsWith('/interaction/')) interact(request, response).catch((error: unknown) => response.writeHead(500).end(String(error)))
+  if (request.url?.startsWith('/interaction/'))
+    interact(request, response).catch((error: unknown) => response.writeHead(500).end(String(error)))
   else callback(request, response)
 })
 process.on('SIGTERM', () => process.exit(0))

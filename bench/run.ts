@@ -8,7 +8,16 @@ import { parseArgs } from 'node:util'
 import { table } from '../scripts/harness/table.ts'
 import { measureAgainst } from './against.ts'
 import { measure, mediansOf, type Load, type Measured } from './calls.ts'
-import { type Candidate, direct, startCaddy, startHaproxy, startMinimal, startNginx, startPostern, startUpstream } from './candidates.ts'
+import {
+  type Candidate,
+  direct,
+  startCaddy,
+  startHaproxy,
+  startMinimal,
+  startNginx,
+  startPostern,
+  startUpstream,
+} from './candidates.ts'
 import { has, machine } from './machine.ts'
 import { measureOAuth } from './oauth.ts'
 import { measureBridges, startBridges, stdioServers } from './stdio.ts'
@@ -44,20 +53,45 @@ process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
 const count = (n: number): string => Math.round(n).toLocaleString('en-US')
 
 /** One table: a row a candidate, with its ratio to the measure. */
-const show = (title: string, turns: ReadonlyMap<string, readonly Measured[]>, candidates: readonly Pick<Candidate, 'name' | 'job'>[], measureName = 'minimal proxy'): void => {
+const show = (
+  title: string,
+  turns: ReadonlyMap<string, readonly Measured[]>,
+  candidates: readonly Pick<Candidate, 'name' | 'job'>[],
+  measureName = 'minimal proxy',
+): void => {
   const results = mediansOf(turns)
   const base = results.get(measureName)
   const rows = candidates.flatMap(({ name, job }) => {
     const one = results.get(name)
     if (!one) return []
-    return [[name, count(one.perSecond), base ? (one.perSecond / base.perSecond).toFixed(2) : '–', name === 'no gateway' ? '–' : one.cpu.toFixed(1), one.p50.toFixed(2), one.p99.toFixed(2), job]]
+    return [
+      [
+        name,
+        count(one.perSecond),
+        base ? (one.perSecond / base.perSecond).toFixed(2) : '–',
+        name === 'no gateway' ? '–' : one.cpu.toFixed(1),
+        one.p50.toFixed(2),
+        one.p99.toFixed(2),
+        job,
+      ],
+    ]
   })
-  console.log(`\n${title}\n${table([['candidate', 'calls/s', '× minimal', 'CPU µs', 'p50 ms', 'p99 ms', 'what it does for a call'], ...rows])}`)
+  console.log(
+    `\n${title}\n${table([['candidate', 'calls/s', '× minimal', 'CPU µs', 'p50 ms', 'p99 ms', 'what it does for a call'], ...rows])}`,
+  )
 }
 
 console.log(machine())
 if (values.against !== undefined) {
-  const options = { commit: values.against, folder, rounds, seconds, connections: connectionCounts, streams: Number(values.streams), sections }
+  const options = {
+    commit: values.against,
+    folder,
+    rounds,
+    seconds,
+    connections: connectionCounts,
+    streams: Number(values.streams),
+    sections,
+  }
   await measureAgainst(options)
   process.exit()
 }
@@ -76,26 +110,58 @@ const overHttp = async (): Promise<void> => {
     without.has('caddy') ? undefined : startCaddy(folder, upstream.origin, token),
     without.has('nginx') ? undefined : startNginx(folder, upstream.origin, undefined),
   ])
-  const candidates: readonly Candidate[] = [direct(upstream.origin, upstream.process), postern, minimal, ...peers.filter((peer) => peer !== undefined)]
+  const candidates: readonly Candidate[] = [
+    direct(upstream.origin, upstream.process),
+    postern,
+    minimal,
+    ...peers.filter((peer) => peer !== undefined),
+  ]
   const pair = [postern, minimal]
-  const load = (more: Partial<Load>): Load => ({ workload: 'json', connections: 32, rounds, seconds, folder, ...more })
+  const load = (more: Partial<Load>): Load => ({
+    workload: 'json',
+    connections: 32,
+    rounds,
+    seconds,
+    folder,
+    ...more,
+  })
 
   // First, while no gateway has memory to spare from other work.
   if (sections.has('streams')) {
     const rows: string[][] = []
-    for (const candidate of pair) rows.push([candidate.name, (((await streamBytes(candidate, Number(values.streams))) ?? 0) / 1024).toFixed(1)])
-    console.log(`\n${count(Number(values.streams))} open event streams that say nothing\n${table([['candidate', 'resident kB a stream'], ...rows])}`)
+    for (const candidate of pair)
+      rows.push([
+        candidate.name,
+        (((await streamBytes(candidate, Number(values.streams))) ?? 0) / 1024).toFixed(1),
+      ])
+    console.log(
+      `\n${count(Number(values.streams))} open event streams that say nothing\n${table([['candidate', 'resident kB a stream'], ...rows])}`,
+    )
   }
 
   if (sections.has('calls')) {
-    for (const connections of connectionCounts) show(`tools/call, JSON answer, ${connections} connections`, await measure(candidates, load({ connections })), candidates)
+    for (const connections of connectionCounts)
+      show(
+        `tools/call, JSON answer, ${connections} connections`,
+        await measure(candidates, load({ connections })),
+        candidates,
+      )
   }
   if (sections.has('answers')) {
-    show('tools/call, answered as an event stream, 32 connections', await measure(candidates, load({ workload: 'sse' })), candidates)
+    show(
+      'tools/call, answered as an event stream, 32 connections',
+      await measure(candidates, load({ workload: 'sse' })),
+      candidates,
+    )
     show('tools/call, answer of 64 kB, 32 connections', await measure(pair, load({ workload: 'big' })), pair)
   }
   if (sections.has('bodies')) {
-    for (const bodyBytes of [4096, 65_536]) show(`tools/call of ${bodyBytes / 1024} kB, 32 connections`, await measure(pair, load({ bodyBytes })), pair)
+    for (const bodyBytes of [4096, 65_536])
+      show(
+        `tools/call of ${bodyBytes / 1024} kB, 32 connections`,
+        await measure(pair, load({ bodyBytes })),
+        pair,
+      )
   }
   for (const candidate of candidates) await candidate.stop()
   await upstream.process.stop()
@@ -106,7 +172,12 @@ const overStdio = async (): Promise<void> => {
     const place = mkdtempSync(join(folder, 'stdio-'))
     const bridges = await startBridges(place, command)
     for (const connections of connectionCounts) {
-      show(`tools/call to one warm process of ${what}, ${connections} connections`, await measureBridges(bridges, { connections, rounds, seconds }), bridges, 'minimal bridge')
+      show(
+        `tools/call to one warm process of ${what}, ${connections} connections`,
+        await measureBridges(bridges, { connections, rounds, seconds }),
+        bridges,
+        'minimal bridge',
+      )
     }
     await Promise.all(bridges.map(({ process: running }) => running.stop()))
   }
@@ -122,7 +193,12 @@ if (sections.has('workers')) {
   show('tools/call on Workers (workerd), JSON answer, 32 connections', results, workers, plainWorker)
   const medians = mediansOf(results)
   // A runtime of one thread: what a call costs is what it may serve, also where the computer has other work.
-  const shares = workers.map(({ name }) => `${name} ${((medians.get(plainWorker)?.cpu ?? 0) / (medians.get(name)?.cpu ?? 1)).toFixed(2)}`)
-  console.log(`\nThe plain Worker’s processor time for a call, divided by that of each: ${shares.join(' · ')}`)
+  const shares = workers.map(
+    ({ name }) =>
+      `${name} ${((medians.get(plainWorker)?.cpu ?? 0) / (medians.get(name)?.cpu ?? 1)).toFixed(2)}`,
+  )
+  console.log(
+    `\nThe plain Worker’s processor time for a call, divided by that of each: ${shares.join(' · ')}`,
+  )
   await Promise.all([...workers.map(({ stop }) => stop()), upstream.process.stop()])
 }

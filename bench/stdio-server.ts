@@ -8,15 +8,21 @@ interface Message {
 }
 
 const resultOf = ({ method, params }: Message): unknown => {
-  if (method === 'initialize') return { protocolVersion: params?.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 'bench', version: '1' } }
+  if (method === 'initialize')
+    return {
+      protocolVersion: params?.protocolVersion,
+      capabilities: { tools: {} },
+      serverInfo: { name: 'bench', version: '1' },
+    }
   if (method === 'tools/list') return { tools: [{ name: 'echo', inputSchema: { type: 'object' } }] }
-  if (method === 'tools/call') return { content: [{ type: 'text', text: `Echo: ${params?.arguments?.message}` }] }
+  if (method === 'tools/call')
+    return { content: [{ type: 'text', text: `Echo: ${params?.arguments?.message}` }] }
   return method === 'ping' ? {} : undefined
 }
 
 /** All of it, however often the pipe is full. */
 const write = (text: string): void => {
-  for (let rest = Buffer.from(text); rest.length > 0; ) {
+  for (let rest = Buffer.from(text); rest.length > 0;) {
     try {
       rest = rest.subarray(writeSync(1, rest))
     } catch (error) {

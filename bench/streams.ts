@@ -6,7 +6,9 @@ import { pause, residentBytes } from './machine.ts'
 const openStream = (url: URL, token: string): Promise<Socket> =>
   new Promise((resolve, reject) => {
     const socket = connect(Number(url.port), url.hostname, () => {
-      socket.write(`GET ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nAccept: text/event-stream\r\nAuthorization: Bearer ${token}\r\n\r\n`)
+      socket.write(
+        `GET ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nAccept: text/event-stream\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+      )
     })
     socket.once('data', (head: Buffer) => {
       if (head.toString('latin1', 0, 12) === 'HTTP/1.1 200') resolve(socket)
@@ -23,7 +25,14 @@ export const streamBytes = async (candidate: Candidate, count: number): Promise<
   const before = residentBytes(candidate.pids[0] ?? 0)
   const open: Socket[] = []
   try {
-    for (let made = 0; made < count; made += 50) open.push(...(await Promise.all(Array.from({ length: Math.min(50, count - made) }, () => openStream(new URL(url), candidate.token('idle'))))))
+    for (let made = 0; made < count; made += 50)
+      open.push(
+        ...(await Promise.all(
+          Array.from({ length: Math.min(50, count - made) }, () =>
+            openStream(new URL(url), candidate.token('idle')),
+          ),
+        )),
+      )
     await pause(5000)
     return (residentBytes(candidate.pids[0] ?? 0) - before) / count
   } finally {

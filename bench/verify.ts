@@ -3,7 +3,9 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 
-const known = new Map([[`Bearer ${process.argv[2] ?? ''}`, { id: '1', email: 'ada@example.test', until: Date.now() + 3_600_000 }]])
+const known = new Map([
+  [`Bearer ${process.argv[2] ?? ''}`, { id: '1', email: 'ada@example.test', until: Date.now() + 3_600_000 }],
+])
 
 const server = createServer((request, response) => {
   const who = known.get(request.headers.authorization ?? '')
@@ -11,4 +13,6 @@ const server = createServer((request, response) => {
   else response.writeHead(204, { 'X-User-Id': who.id, 'X-User-Email': who.email }).end()
 })
 server.keepAliveTimeout = 65_000
-server.listen(0, '127.0.0.1', () => process.stdout.write(`listening ${(server.address() as AddressInfo).port}\n`))
+server.listen(0, '127.0.0.1', () =>
+  process.stdout.write(`listening ${(server.address() as AddressInfo).port}\n`),
+)

@@ -13,13 +13,24 @@ interface Way {
   readonly token: string
 }
 
-const startWorker = async (folder: string, about: Pick<Candidate, 'name' | 'job'>, options: WorkerdOptions, way: (workerd: Workerd) => Promise<Way>): Promise<Candidate> => {
+const startWorker = async (
+  folder: string,
+  about: Pick<Candidate, 'name' | 'job'>,
+  options: WorkerdOptions,
+  way: (workerd: Workerd) => Promise<Way>,
+): Promise<Candidate> => {
   const workerd = await startWorkerd({ ...options, stdout: openSync(join(folder, 'worker-log'), 'a') })
   pin('gateway', workerd.pid)
   const { path, token } = await way(workerd)
   // Of the names of this computer wrk asks for every address.
   const origin = workerd.origin.replace('localhost', '127.0.0.1')
-  return { ...about, pids: [workerd.pid], url: (workload) => (workload === 'json' ? `${origin}${path}` : undefined), token: () => token, stop: () => workerd.close() }
+  return {
+    ...about,
+    pids: [workerd.pid],
+    url: (workload) => (workload === 'json' ? `${origin}${path}` : undefined),
+    token: () => token,
+    stop: () => workerd.close(),
+  }
 }
 
 const plain = async (): Promise<Way> => ({ path: '/json', token: 'none' })
@@ -59,7 +70,17 @@ export const startWorkers = async (folder: string, upstream: string): Promise<re
   return [
     await startPosternWorker(folder, upstream, 'info'),
     await startPosternWorker(folder, upstream, 'warn'),
-    await startWorker(folder, { name: 'the web calls alone', job: 'reads fields and bodies, sends as many; judges nothing' }, { entry: 'test/workers/floor.ts', vars }, plain),
-    await startWorker(folder, { name: plainWorker, job: 'nothing' }, { entry: 'test/workers/plain.ts', vars }, plain),
+    await startWorker(
+      folder,
+      { name: 'the web calls alone', job: 'reads fields and bodies, sends as many; judges nothing' },
+      { entry: 'test/workers/floor.ts', vars },
+      plain,
+    ),
+    await startWorker(
+      folder,
+      { name: plainWorker, job: 'nothing' },
+      { entry: 'test/workers/plain.ts', vars },
+      plain,
+    ),
   ]
 }

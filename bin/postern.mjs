@@ -45,12 +45,20 @@ const pinnedNode = () => {
 /** Hands everything over to another Node: arguments, streams, signals, and at the end its exit code. */
 const become = (node) => {
   const args = [...process.execArgv, main, ...process.argv.slice(2)]
-  const child = spawn(node, args, { stdio: 'inherit', env: { ...process.env, POSTERN_STARTED_AS: process.argv[1] } })
+  const child = spawn(node, args, {
+    stdio: 'inherit',
+    env: { ...process.env, POSTERN_STARTED_AS: process.argv[1] },
+  })
   // A terminal sends SIGINT to the whole group; a second one from here would read as impatience.
   const terminal = process.stdin.isTTY || process.stdout.isTTY
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
-  for (const signal of signals) process.on(signal, () => (signal === 'SIGINT' && terminal) || child.kill(signal))
-  child.on('error', (error) => fail(`Postern could not start the Node at ${node} (${error.message}). Install Node 24.12 or newer and run it with that.`))
+  for (const signal of signals)
+    process.on(signal, () => (signal === 'SIGINT' && terminal) || child.kill(signal))
+  child.on('error', (error) =>
+    fail(
+      `Postern could not start the Node at ${node} (${error.message}). Install Node 24.12 or newer and run it with that.`,
+    ),
+  )
   child.on('exit', (code, signal) => {
     if (signal === null) process.exit(code)
     for (const name of signals) process.removeAllListeners(name)
@@ -66,7 +74,9 @@ if (isEnough(process.versions.node)) {
 } else {
   const node = pinnedNode()
   if (node === undefined) {
-    fail(`Postern needs Node ${least.join('.')} or newer, this is ${process.versions.node}, and no Node came with the package for ${process.platform} ${process.arch}. Install a newer Node from https://nodejs.org.`)
+    fail(
+      `Postern needs Node ${least.join('.')} or newer, this is ${process.versions.node}, and no Node came with the package for ${process.platform} ${process.arch}. Install a newer Node from https://nodejs.org.`,
+    )
   }
   become(node)
 }

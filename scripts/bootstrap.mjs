@@ -4,7 +4,18 @@
 // Writes to stderr only: the standard output belongs to the program that follows.
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, lstatSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -29,7 +40,11 @@ const readText = (path) => {
 }
 
 /** Names this lock file on this platform: a folder shared with another machine must not pass for installed. */
-const wanted = () => createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).update(`${process.platform} ${process.arch}`).digest('hex')
+const wanted = () =>
+  createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .update(`${process.platform} ${process.arch}`)
+    .digest('hex')
 
 /** A finished install without our marker is somebody's own; half an install (no lock of npm's inside) is nobody's. */
 const installedByHand = () => {
@@ -39,7 +54,9 @@ const installedByHand = () => {
   } catch {
     return false
   }
-  return ['.package-lock.json', '.modules.yaml', '.yarn-integrity', '.yarn-state.yml'].some((name) => existsSync(join(modules, name)))
+  return ['.package-lock.json', '.modules.yaml', '.yarn-integrity', '.yarn-state.yml'].some((name) =>
+    existsSync(join(modules, name)),
+  )
 }
 
 const satisfied = (scope) => {
@@ -57,11 +74,26 @@ const npm = (args, cwd = root) => {
 }
 
 const install = (scope) => {
-  say(scope === 'prod' ? 'Installing what Postern needs (once, a few seconds) …' : 'Installing what Postern, its tests and tools need (once, about ten seconds) …')
+  say(
+    scope === 'prod'
+      ? 'Installing what Postern needs (once, a few seconds) …'
+      : 'Installing what Postern, its tests and tools need (once, about ten seconds) …',
+  )
   // No package of ours needs an install script; NODE_ENV or a user's npmrc must not decide what is installed.
-  const done = npm(['ci', '--no-audit', '--no-fund', '--loglevel=error', '--ignore-scripts', '--include=optional', scope === 'prod' ? '--omit=dev' : '--include=dev'])
+  const done = npm([
+    'ci',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+    '--ignore-scripts',
+    '--include=optional',
+    scope === 'prod' ? '--omit=dev' : '--include=dev',
+  ])
   if (done.error) fail(`npm could not be started (${done.error.message}). Install npm, then run this again.`)
-  if (done.status !== 0) fail(`npm ci failed (exit code ${done.status ?? done.signal}); its own messages are above. It needs the npm registry to be reachable. Run this again when that is settled.`)
+  if (done.status !== 0)
+    fail(
+      `npm ci failed (exit code ${done.status ?? done.signal}); its own messages are above. It needs the npm registry to be reachable. Run this again when that is settled.`,
+    )
   writeFileSync(marker, `${wanted()} ${scope}\n`)
 }
 
@@ -82,7 +114,8 @@ const takeLock = () => {
     process.on('exit', () => rmSync(lock, { force: true }))
     return true
   } catch (error) {
-    if (error.code !== 'EEXIST') fail(`Cannot write to ${root} (${error.code}), and the dependencies are not installed.`)
+    if (error.code !== 'EEXIST')
+      fail(`Cannot write to ${root} (${error.code}), and the dependencies are not installed.`)
   }
   const holder = Number(readText(lock))
   // An empty file was created this very moment; a dead holder was interrupted.
@@ -95,7 +128,10 @@ const warmUp = () => {
   const node = join(modules, '.bin/node')
   if (!existsSync(node)) return
   const state = mkdtempSync(join(tmpdir(), 'postern-first-'))
-  const child = spawn(node, [join(root, 'bin/postern.mjs'), '--port', '0', '--state', state], { stdio: ['ignore', 'pipe', 'ignore'], timeout: 15_000 })
+  const child = spawn(node, [join(root, 'bin/postern.mjs'), '--port', '0', '--state', state], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 15_000,
+  })
   child.stdout.once('data', () => child.kill('SIGINT'))
   // Whatever goes wrong here says so itself when the start is for somebody.
   child.once('error', () => undefined)
@@ -108,7 +144,8 @@ const ensureInstalled = (scope) => {
   const pause = new Int32Array(new SharedArrayBuffer(4))
   for (let waited = 0; !takeLock(); waited += 200) {
     if (waited === 0) say('Another script is installing the dependencies; waiting for it …')
-    if (waited > 600_000) fail(`${lock} has been held for ten minutes. Remove it if nothing is being installed.`)
+    if (waited > 600_000)
+      fail(`${lock} has been held for ten minutes. Remove it if nothing is being installed.`)
     Atomics.wait(pause, 0, 0, 200)
   }
   if (satisfied(scope)) return false
@@ -116,7 +153,11 @@ const ensureInstalled = (scope) => {
   return true
 }
 
-const apt = (...args) => spawnSync('apt-get', args, { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } }).status === 0
+const apt = (...args) =>
+  spawnSync('apt-get', args, {
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  }).status === 0
 
 /** A browser from npm for a machine without one, in a folder of its own. Whatever goes wrong, the tests in a browser are skipped. */
 const fetchBrowser = () => {
@@ -144,21 +185,25 @@ const ensurePrograms = (mode) => {
   const missing = missingPrograms()
   if (missing.length === 0) return
   const packages = missing.map((program) => program.package)
-  const asRoot = process.getuid?.() === 0 && spawnSync('apt-get', ['--version'], { stdio: 'ignore' }).status === 0
+  const asRoot =
+    process.getuid?.() === 0 && spawnSync('apt-get', ['--version'], { stdio: 'ignore' }).status === 0
   if (asRoot && (mode === 'system' || inCI())) {
     say(`Installing ${packages.join(', ')} from the system's packages …`)
     apt('update', '-qq')
-    if (apt('install', '-y', '-qq', '--no-install-recommends', ...packages) && missingPrograms().length === 0) return
+    if (apt('install', '-y', '-qq', '--no-install-recommends', ...packages) && missingPrograms().length === 0)
+      return
     fail(`apt-get could not install ${packages.join(', ')}; its own messages are above.`)
   }
   const command = `${process.getuid?.() === 0 ? '' : 'sudo '}apt-get install -y --no-install-recommends ${packages.join(' ')}`
-  for (const program of missing) say(`Not on this machine: ${program.name}. Skipped without it: ${program.suites}.`)
+  for (const program of missing)
+    say(`Not on this machine: ${program.name}. Skipped without it: ${program.suites}.`)
   say(`On Debian and Ubuntu this installs what is missing: ${command}`)
   if (mode === 'system') fail('The system programs were not installed.')
   if (inCI()) fail('In CI nothing may be skipped.')
 }
 
 const mode = process.argv[2]
-if (!['start', 'tools', 'test', 'system'].includes(mode)) fail('usage: node scripts/bootstrap.mjs start|tools|test|system')
+if (!['start', 'tools', 'test', 'system'].includes(mode))
+  fail('usage: node scripts/bootstrap.mjs start|tools|test|system')
 if (mode !== 'system' && ensureInstalled(mode === 'start' ? 'prod' : 'all')) warmUp()
 if (mode === 'test' || mode === 'system') ensurePrograms(mode)

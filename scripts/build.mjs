@@ -20,16 +20,24 @@ const filesOf = (folder) =>
     .filter((file) => !file.startsWith('worker/'))
 
 rmSync(target, { recursive: true, force: true })
-const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
+const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], {
+  cwd: root,
+  stdio: 'inherit',
+})
 if (status !== 0) process.exit(status ?? 1)
 
 // The compiler rewrites `./x.ts` to `./x.js` in the code and leaves the declarations as they were, where no such file will be.
 for (const file of filesOf(target).filter((name) => name.endsWith('.d.ts'))) {
   const path = join(target, file)
-  writeFileSync(path, readFileSync(path, 'utf8').replaceAll(/(\bfrom |\bimport\()(['"])(\.\.?\/[^'"]+)\.ts\2/g, '$1$2$3.js$2'))
+  writeFileSync(
+    path,
+    readFileSync(path, 'utf8').replaceAll(/(\bfrom |\bimport\()(['"])(\.\.?\/[^'"]+)\.ts\2/g, '$1$2$3.js$2'),
+  )
 }
 
 const assets = filesOf(source).filter((file) => extname(file) !== '.ts')
 for (const file of assets) cpSync(join(source, file), join(target, file))
 
-console.log(`dist/: ${filesOf(target).filter((file) => file.endsWith('.js')).length} modules, ${assets.length} other files`)
+console.log(
+  `dist/: ${filesOf(target).filter((file) => file.endsWith('.js')).length} modules, ${assets.length} other files`,
+)

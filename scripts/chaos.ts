@@ -3,7 +3,16 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { createBrowser } from '../test/houses/browser.ts'
-import { allow, authorizeUrl, type Client, person, redeem, refresh, register, type Tokens } from '../test/houses/login.ts'
+import {
+  allow,
+  authorizeUrl,
+  type Client,
+  person,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from '../test/houses/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
 import { openUpstream } from '../test/houses/upstream.ts'
 import { createVerdicts } from './harness/verdict.ts'
@@ -13,7 +22,17 @@ const kills = Number(process.env['KILLS'] ?? 50)
 const refreshers = 40
 const visitors = 10
 
-const count = { refreshes: 0, calls: 0, logins: 0, unanswered: 0, answersLost: 0, pushed: 0, spentTwice: 0, lost: 0, killedInStart: 0 }
+const count = {
+  refreshes: 0,
+  calls: 0,
+  logins: 0,
+  unanswered: 0,
+  answersLost: 0,
+  pushed: 0,
+  spentTwice: 0,
+  lost: 0,
+  killedInStart: 0,
+}
 const unexpected = new Map<string, number>()
 const odd = (what: string): void => void unexpected.set(what, (unexpected.get(what) ?? 0) + 1)
 
@@ -23,7 +42,9 @@ let over = false
 const pause = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /** Repeats a request until the gateway answers it: what a client does whose connection died. 503 means the same. */
-const untilAnswered = async (shoot: () => Promise<Response>): Promise<{ response: Response; tries: number }> => {
+const untilAnswered = async (
+  shoot: () => Promise<Response>,
+): Promise<{ response: Response; tries: number }> => {
   for (let tries = 1; ; tries++) {
     const response = await shoot().catch(() => undefined)
     if (response && response.status !== 503) return { response, tries }
@@ -34,13 +55,23 @@ const untilAnswered = async (shoot: () => Promise<Response>): Promise<{ response
 }
 
 /** A whole answer, or undefined when the connection died inside it. */
-const body = async <T>(response: Response): Promise<T | undefined> => (await response.json().catch(() => undefined)) as T | undefined
+const body = async <T>(response: Response): Promise<T | undefined> =>
+  (await response.json().catch(() => undefined)) as T | undefined
 
 const call = (tokens: Tokens): Promise<Response> =>
   gateway.fetch(`${gateway.origin}/echo/mcp`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${tokens.access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: {} } }),
+    headers: {
+      authorization: `Bearer ${tokens.access_token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    },
+    body: JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'tools/call',
+      params: { name: 'echo', arguments: {} },
+    }),
   })
 
 const refresher = async (client: Client, tokens: Tokens): Promise<Tokens> => {
@@ -109,7 +140,12 @@ const client = await register(gateway)
 const again = async (): Promise<PosternProcess> => {
   while (Math.random() < 0.25) {
     let timer: NodeJS.Timeout | undefined
-    const started = startProcess({ config, stateDir: state.dir, port, born: (child) => (timer = setTimeout(() => child.kill('SIGKILL'), Math.random() * 350)) })
+    const started = startProcess({
+      config,
+      stateDir: state.dir,
+      port,
+      born: (child) => (timer = setTimeout(() => child.kill('SIGKILL'), Math.random() * 350)),
+    })
     const up = await started.catch(() => undefined)
     clearTimeout(timer)
     // It was quicker than the killer.
@@ -122,14 +158,21 @@ const again = async (): Promise<PosternProcess> => {
 const logIn = async (): Promise<Tokens> => {
   const asking = authorizeUrl(gateway, client)
   const back = await allow(createBrowser(gateway.fetch, gateway.origin), asking.url)
-  return (await (await redeem(gateway, client, back.searchParams.get('code') ?? '', asking.verifier)).json()) as Tokens
+  return (await (
+    await redeem(gateway, client, back.searchParams.get('code') ?? '', asking.verifier)
+  ).json()) as Tokens
 }
 
 /** An instant at which the gateway is at work, however slow this machine is at the moment: some random way into a random request. */
 const inTheMiddle = async (): Promise<void> => {
   const before = count.refreshes + count.calls + count.logins
   const answers = 1 + Math.floor(Math.random() * 150)
-  for (let waited = 0; waited < 4000 && count.refreshes + count.calls + count.logins - before < answers; waited += 5) await pause(5)
+  for (
+    let waited = 0;
+    waited < 4000 && count.refreshes + count.calls + count.logins - before < answers;
+    waited += 5
+  )
+    await pause(5)
   await pause(Math.random() * 25)
 }
 
@@ -147,21 +190,43 @@ over = true
 const survivors = await Promise.all(load)
 const visits = (await Promise.all(guests)).flat()
 const seconds = ((performance.now() - began) / 1000).toFixed(1)
-for (const tokens of [...survivors, ...visits]) if ((await refresh(gateway, client, tokens.refresh_token)).status !== 200) count.lost++
+for (const tokens of [...survivors, ...visits])
+  if ((await refresh(gateway, client, tokens.refresh_token)).status !== 200) count.lost++
 const faults = gateway.lines.filter((line) => /"level":"error"/.test(line))
 const code = await gateway.end()
 const database = new DatabaseSync(join(state.dir, 'postern.db'))
-const integrity = (database.prepare('PRAGMA integrity_check').get() as { integrity_check: string }).integrity_check
+const integrity = (database.prepare('PRAGMA integrity_check').get() as { integrity_check: string })
+  .integrity_check
 database.close()
 await upstream.close()
 state.remove()
 
 const verdicts = createVerdicts('chaos')
-console.log(`${kills} kills -9 while it served and ${count.killedInStart} while it started, in ${seconds} s; ${refreshers} clients refreshed ${count.refreshes} times and called ${count.calls} times, ${visitors} logged in ${count.logins} times; ${count.unanswered} requests found nobody and were sent again`)
-verdicts.claim(count.lost === 0, 'acknowledged grants lost', `${count.lost} of ${survivors.length + visits.length}`)
+console.log(
+  `${kills} kills -9 while it served and ${count.killedInStart} while it started, in ${seconds} s; ${refreshers} clients refreshed ${count.refreshes} times and called ${count.calls} times, ${visitors} logged in ${count.logins} times; ${count.unanswered} requests found nobody and were sent again`,
+)
+verdicts.claim(
+  count.lost === 0,
+  'acknowledged grants lost',
+  `${count.lost} of ${survivors.length + visits.length}`,
+)
 verdicts.claim(count.spentTwice === 0, 'codes spent twice', `${count.spentTwice} of ${count.logins}`)
-verdicts.claim(count.pushed === 0, 'clients with a refresh token pushed to a browser', `${count.pushed} of ${refreshers}`)
-verdicts.claim(unexpected.size === 0, 'answers that no client expects', unexpected.size === 0 ? '0' : [...unexpected].map(([what, times]) => `${times} × ${what}`).join(', '))
-verdicts.claim(integrity === 'ok' && code === 0 && faults.length === 0, 'the database is whole and the last process ends in order', `integrity ${integrity}, exit ${code}, ${faults.length} errors in its log ${faults.slice(0, 2).join(' ')}`)
-console.log(`logins whose answer died with the process, so that the code was spent and the client began anew: ${count.answersLost}`)
+verdicts.claim(
+  count.pushed === 0,
+  'clients with a refresh token pushed to a browser',
+  `${count.pushed} of ${refreshers}`,
+)
+verdicts.claim(
+  unexpected.size === 0,
+  'answers that no client expects',
+  unexpected.size === 0 ? '0' : [...unexpected].map(([what, times]) => `${times} × ${what}`).join(', '),
+)
+verdicts.claim(
+  integrity === 'ok' && code === 0 && faults.length === 0,
+  'the database is whole and the last process ends in order',
+  `integrity ${integrity}, exit ${code}, ${faults.length} errors in its log ${faults.slice(0, 2).join(' ')}`,
+)
+console.log(
+  `logins whose answer died with the process, so that the code was spent and the client began anew: ${count.answersLost}`,
+)
 verdicts.end()

@@ -17,7 +17,9 @@ const names = process.argv.slice(2)
 for (const name of names) {
   if (Object.hasOwn(checks, name)) continue
   const known = Object.keys(checks)
-  console.error(`There is no check "${name}"${didYouMean(name, known) || '.'} The checks are ${known.join(', ')}.`)
+  console.error(
+    `There is no check "${name}"${didYouMean(name, known) || '.'} The checks are ${known.join(', ')}.`,
+  )
   process.exit(2)
 }
 

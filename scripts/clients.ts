@@ -18,9 +18,17 @@ import { person, type Running, startPostern } from './harness/postern.ts'
 import { leavingNothing } from './harness/process.ts'
 import { table } from './harness/table.ts'
 
-const { values } = parseArgs({ options: { command: { type: 'string' }, client: { type: 'string', default: '' }, upstream: { type: 'string', default: '' } } })
+const { values } = parseArgs({
+  options: {
+    command: { type: 'string' },
+    client: { type: 'string', default: '' },
+    upstream: { type: 'string', default: '' },
+  },
+})
 
-const clients = [...sdkClients, mcpRemote, inspector, claudeCode, ...codexClients].filter(({ name }) => name.toLowerCase().includes(values.client.toLowerCase()))
+const clients = [...sdkClients, mcpRemote, inspector, claudeCode, ...codexClients].filter(({ name }) =>
+  name.toLowerCase().includes(values.client.toLowerCase()),
+)
 
 /** Longest time for one client at one upstream. */
 const limitMs = 90_000
@@ -38,16 +46,26 @@ interface Result {
   readonly passed: boolean
 }
 
-const attempt = async (client: ClientTrial, upstream: Upstream, issuer: string, peers: string, { allow }: Chromium): Promise<Result> => {
+const attempt = async (
+  client: ClientTrial,
+  upstream: Upstream,
+  issuer: string,
+  peers: string,
+  { allow }: Chromium,
+): Promise<Result> => {
   const home = createHome()
   const began = performance.now()
   const seconds = (): string => ((performance.now() - began) / 1000).toFixed(1)
   try {
-    const shown = await leavingNothing(() => within(client.run({ upstream, url: `${issuer}/${upstream.service}/mcp`, home, peers, allow })))
+    const shown = await leavingNothing(() =>
+      within(client.run({ upstream, url: `${issuer}/${upstream.service}/mcp`, home, peers, allow })),
+    )
     console.error(`✓ ${client.name} · ${upstream.service}: ${shown} (${seconds()} s)`)
     return { row: [client.name, upstream.service, shown, seconds()], passed: true }
   } catch (error) {
-    console.error(`✗ ${client.name} · ${upstream.service}: ${error instanceof Error ? error.message : String(error)}`)
+    console.error(
+      `✗ ${client.name} · ${upstream.service}: ${error instanceof Error ? error.message : String(error)}`,
+    )
     return { row: [client.name, upstream.service, 'FAILED', seconds()], passed: false }
   } finally {
     home.remove()
@@ -59,17 +77,28 @@ const main = async (): Promise<boolean> => {
   const installed = values.command === undefined ? await installPackage() : undefined
   const upstreams = await startUpstreams(peers)
   const documents = await serveDocuments()
-  const command = installed?.command ?? (values.command?.split(' ') as [string, ...string[]] | undefined) ?? [process.execPath, join(root, 'src/cli/main.ts')]
+  const command = installed?.command ??
+    (values.command?.split(' ') as [string, ...string[]] | undefined) ?? [
+      process.execPath,
+      join(root, 'src/cli/main.ts'),
+    ]
   const begin = (services: Readonly<Record<string, { readonly url: string }>>): Promise<Running> =>
     startPostern({ env: documents.env, command, config: { mcp_services: services, local_users: [person] } })
-  const gateways = await Promise.all([begin({}), begin(Object.fromEntries(upstreams.map(({ service, url }) => [service, { url }])))])
-  const places = [{ upstream: demo, gateway: gateways[0] }, ...upstreams.map((upstream) => ({ upstream, gateway: gateways[1] }))]
+  const gateways = await Promise.all([
+    begin({}),
+    begin(Object.fromEntries(upstreams.map(({ service, url }) => [service, { url }]))),
+  ])
+  const places = [
+    { upstream: demo, gateway: gateways[0] },
+    ...upstreams.map((upstream) => ({ upstream, gateway: gateways[1] })),
+  ]
   const chromium = await openChromium()
   const results: Result[] = []
   try {
     for (const client of clients) {
       for (const { upstream, gateway } of places) {
-        if (upstream.service.includes(values.upstream)) results.push(await attempt(client, upstream, gateway.url, peers, chromium))
+        if (upstream.service.includes(values.upstream))
+          results.push(await attempt(client, upstream, gateway.url, peers, chromium))
       }
     }
   } finally {

@@ -25,8 +25,18 @@ interface Run {
 const runs: readonly Run[] = [
   { name: '2026-07-28', args: ['--requirements', '2026-07-28'], scored: [120, 0], all: [164, 30] },
   { name: '2025-11-25', args: ['--requirements', '2025-11-25'], scored: [70, 0], all: [84, 0] },
-  { name: '2025-06-18', args: ['--suite', 'all', '--spec-version', '2025-06-18'], scored: [56, 0], all: [56, 0] },
-  { name: '2025-03-26', args: ['--suite', 'all', '--spec-version', '2025-03-26'], scored: [3, 0], all: [3, 0] },
+  {
+    name: '2025-06-18',
+    args: ['--suite', 'all', '--spec-version', '2025-06-18'],
+    scored: [56, 0],
+    all: [56, 0],
+  },
+  {
+    name: '2025-03-26',
+    args: ['--suite', 'all', '--spec-version', '2025-03-26'],
+    scored: [3, 0],
+    all: [3, 0],
+  },
 ]
 
 interface Check {
@@ -61,15 +71,23 @@ const checksIn = (folder: string): Check[] =>
 const read = (output: string, folder: string): Outcome => {
   const summary = output.slice(output.lastIndexOf('=== SUMMARY ==='))
   const unscored = new Set([...summary.matchAll(/^\s+[✓✗] (\S+) \(/gm)].map(([, name]) => name))
-  const lines = [...summary.matchAll(/^[✓✗] (\S+): (\d+) passed, (\d+) failed/gm)].map(([, name = '', passed, failed]) => ({ name, passed: Number(passed), failed: Number(failed) }))
+  const lines = [...summary.matchAll(/^[✓✗] (\S+): (\d+) passed, (\d+) failed/gm)].map(
+    ([, name = '', passed, failed]) => ({ name, passed: Number(passed), failed: Number(failed) }),
+  )
   if (lines.length === 0) throw new Error(`The suite printed no summary:\n${output.slice(-3000)}`)
-  const sum = (which: 'passed' | 'failed', all: boolean): number => lines.filter(({ name }) => all || !unscored.has(name)).reduce((total, line) => total + line[which], 0)
+  const sum = (which: 'passed' | 'failed', all: boolean): number =>
+    lines.filter(({ name }) => all || !unscored.has(name)).reduce((total, line) => total + line[which], 0)
   const scenarios = new Map<string, readonly Check[]>()
   for (const entry of readdirSync(folder)) {
     const scenario = entry.replace(/^server-/, '').replace(/-\d{4}-\d{2}-\d{2}T.*$/, '')
     scenarios.set(scenario, checksIn(join(folder, entry)))
   }
-  return { passed: sum('passed', true), failed: sum('failed', true), scored: [sum('passed', false), sum('failed', false)], scenarios }
+  return {
+    passed: sum('passed', true),
+    failed: sum('failed', true),
+    scored: [sum('passed', false), sum('failed', false)],
+    scenarios,
+  }
 }
 
 /** What one run has that the other has not, as lines for a person. */
@@ -88,23 +106,44 @@ const differences = (direct: Outcome, gateway: Outcome): string[] => {
       const at = missing.indexOf(key(check))
       if (at < 0) continue
       missing.splice(at, 1)
-      found.push(`${scenario}: through Postern ${key(check)}${check.errorMessage === undefined ? '' : `: ${check.errorMessage}`}`)
+      found.push(
+        `${scenario}: through Postern ${key(check)}${check.errorMessage === undefined ? '' : `: ${check.errorMessage}`}`,
+      )
     }
   }
   return found
 }
 
-type Suite = (args: readonly string[], env?: Readonly<Record<string, string>>, node?: readonly string[]) => Started
+type Suite = (
+  args: readonly string[],
+  env?: Readonly<Record<string, string>>,
+  node?: readonly string[],
+) => Started
 
 const createSuite = (folder: string): Suite => {
   const script = join(folder, 'node_modules/@modelcontextprotocol/conformance/dist/index.js')
-  return (args, env = {}, node = []) => startProcess(process.execPath, { args: [...node, script, ...args], env: { PATH: process.env['PATH'], ...env }, cwd: folder })
+  return (args, env = {}, node = []) =>
+    startProcess(process.execPath, {
+      args: [...node, script, ...args],
+      env: { PATH: process.env['PATH'], ...env },
+      cwd: folder,
+    })
 }
 
-const runServerSuite = async (suite: Suite, url: string, { name, args }: Run, where: string, token?: string): Promise<Outcome> => {
+const runServerSuite = async (
+  suite: Suite,
+  url: string,
+  { name, args }: Run,
+  where: string,
+  token?: string,
+): Promise<Outcome> => {
   const folder = emptied(join(results, name, where))
   const preload = token === undefined ? [] : ['--import', './bearer.mjs']
-  const started = suite(['server', '--url', url, ...args, '-o', folder], token === undefined ? {} : { POSTERN_ORIGIN: new URL(url).origin, POSTERN_TOKEN: token }, preload)
+  const started = suite(
+    ['server', '--url', url, ...args, '-o', folder],
+    token === undefined ? {} : { POSTERN_ORIGIN: new URL(url).origin, POSTERN_TOKEN: token },
+    preload,
+  )
   const timer = setTimeout(() => void started.stop(), 180_000)
   await started.exited
   clearTimeout(timer)
@@ -121,11 +160,20 @@ const compareServers = async (suite: Suite, reference: string, postern: Running)
     const gateway = await runServerSuite(suite, through, one, 'gateway', token)
     const different = differences(direct, gateway)
     const score = ({ passed, failed }: Outcome): string => `${passed} / ${passed + failed}`
-    rows.push([one.name, score(direct), score(gateway), `${gateway.scored[0]} / ${gateway.scored[0] + gateway.scored[1]}`, different.length === 0 ? 'none' : String(different.length)])
+    rows.push([
+      one.name,
+      score(direct),
+      score(gateway),
+      `${gateway.scored[0]} / ${gateway.scored[0] + gateway.scored[1]}`,
+      different.length === 0 ? 'none' : String(different.length),
+    ])
     notes.push(...different.map((line) => `${one.name} ${line}`))
     const own = [...direct.scored, direct.passed, direct.failed].join(' ')
     const expected = [...one.scored, ...one.all].join(' ')
-    if (own !== expected) notes.push(`${one.name}: the reference server itself scores ${own} (passed and failed that count, then of all), not ${expected}`)
+    if (own !== expected)
+      notes.push(
+        `${one.name}: the reference server itself scores ${own} (passed and failed that count, then of all), not ${expected}`,
+      )
   }
   console.log(`\n${table(rows)}\n`)
   for (const note of notes) console.log(`✗ ${note}`)
@@ -133,11 +181,26 @@ const compareServers = async (suite: Suite, reference: string, postern: Running)
 }
 
 /** The suite prints an authorization URL and waits; we are the browser. Both scenarios and the check for client metadata documents must succeed. */
-const checkAuthorizationServer = async (suite: Suite, postern: Running, resource?: string): Promise<readonly string[]> => {
+const checkAuthorizationServer = async (
+  suite: Suite,
+  postern: Running,
+  resource?: string,
+): Promise<readonly string[]> => {
   const name = resource === undefined ? 'without --resource' : 'with --resource'
   const port = await freePort()
   const folder = emptied(join(results, 'authorization-server', resource === undefined ? 'plain' : 'resource'))
-  const started = suite(['authorization', '--url', postern.url, '--client-id', 'conformance', '-p', String(port), '-o', folder, ...(resource === undefined ? [] : ['--resource', resource])])
+  const started = suite([
+    'authorization',
+    '--url',
+    postern.url,
+    '--client-id',
+    'conformance',
+    '-p',
+    String(port),
+    '-o',
+    folder,
+    ...(resource === undefined ? [] : ['--resource', resource]),
+  ])
   const timer = setTimeout(() => void started.stop(), 60_000)
   try {
     const [url] = await started.until(/^https?:\/\/\S*response_type=code\S*$/m)
@@ -148,13 +211,23 @@ const checkAuthorizationServer = async (suite: Suite, postern: Running, resource
   await started.exited
   clearTimeout(timer)
   const output = started.output()
-  const passed = [...output.slice(output.lastIndexOf('=== SUMMARY ===')).matchAll(/^✓ (\S+): [1-9]\d* passed, 0 failed/gm)].length
-  const documents = checksIn(folder).find(({ id }) => id === 'authorization-server-metadata-cimd')?.status ?? 'absent'
-  if (passed !== 2 || documents !== 'SUCCESS') console.log(`✗ authorization server ${name}:\n${output.slice(-3000)}`)
+  const passed = [
+    ...output.slice(output.lastIndexOf('=== SUMMARY ===')).matchAll(/^✓ (\S+): [1-9]\d* passed, 0 failed/gm),
+  ].length
+  const documents =
+    checksIn(folder).find(({ id }) => id === 'authorization-server-metadata-cimd')?.status ?? 'absent'
+  if (passed !== 2 || documents !== 'SUCCESS')
+    console.log(`✗ authorization server ${name}:\n${output.slice(-3000)}`)
   return [name, `${passed} / 2`, documents, passed === 2 && documents === 'SUCCESS' ? 'yes' : 'NO']
 }
 
-const { values } = parseArgs({ options: { command: { type: 'string' }, stdio: { type: 'boolean', default: false }, 'across-revisions': { type: 'boolean', default: false } } })
+const { values } = parseArgs({
+  options: {
+    command: { type: 'string' },
+    stdio: { type: 'boolean', default: false },
+    'across-revisions': { type: 'boolean', default: false },
+  },
+})
 
 /**
  * Against a server of the other side, legacy or modern, counting as above. Sessions of the gateway cannot be resumed, so what tries that is not applicable. What fails in 2026-07-28 is the server's own to
@@ -168,15 +241,37 @@ const acrossRuns: readonly (Run & { readonly only: 'modern' | 'legacy' })[] = [
 ]
 
 const compareAcrossRevisions = async (suite: Suite): Promise<boolean> => {
-  const servers = (['modern', 'legacy'] as const).map((only) => startProcess(process.execPath, { args: [join(root, 'test/reference/server.ts'), '--only', only], cwd: root }))
-  const [modern = '', legacy = ''] = await Promise.all(servers.map(async (server) => (await server.until(/"url":"([^"]+)"/))[1]))
-  const postern = await startPostern({ ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }), config: { mcp_services: { modern: { url: modern }, legacy: { url: legacy } }, local_users: [person] } })
+  const servers = (['modern', 'legacy'] as const).map((only) =>
+    startProcess(process.execPath, {
+      args: [join(root, 'test/reference/server.ts'), '--only', only],
+      cwd: root,
+    }),
+  )
+  const [modern = '', legacy = ''] = await Promise.all(
+    servers.map(async (server) => (await server.until(/"url":"([^"]+)"/))[1]),
+  )
+  const postern = await startPostern({
+    ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }),
+    config: { mcp_services: { modern: { url: modern }, legacy: { url: legacy } }, local_users: [person] },
+  })
   const rows = [['suite', 'server', 'through Postern', 'scored', 'as expected']]
   for (const run of acrossRuns) {
     const through = `${postern.url}/${run.only}/mcp`
-    const { passed, failed, scored } = await runServerSuite(suite, through, run, run.only, await obtainToken(through, 'Conformance'))
+    const { passed, failed, scored } = await runServerSuite(
+      suite,
+      through,
+      run,
+      run.only,
+      await obtainToken(through, 'Conformance'),
+    )
     const same = [...scored, passed, failed].join(' ') === [...run.scored, ...run.all].join(' ')
-    rows.push([run.name, run.only === 'modern' ? '2026-07-28 alone' : '2025-11-25 and before', `${passed} / ${passed + failed}`, `${scored[0]} / ${scored[0] + scored[1]}`, same ? 'yes' : 'NO'])
+    rows.push([
+      run.name,
+      run.only === 'modern' ? '2026-07-28 alone' : '2025-11-25 and before',
+      `${passed} / ${passed + failed}`,
+      `${scored[0]} / ${scored[0] + scored[1]}`,
+      same ? 'yes' : 'NO',
+    ])
   }
   console.log(`\n${table(rows)}\n`)
   await Promise.all([postern.stop(), ...servers.map((server) => server.stop())])
@@ -184,12 +279,19 @@ const compareAcrossRevisions = async (suite: Suite): Promise<boolean> => {
 }
 
 /** As a command, it cannot ask for its event stream to be closed; the gateway is told to let go of streams instead, so that taking them up again is tried too. */
-const asCommand = { command: process.execPath, args: [join(root, 'test/reference/server.ts'), '--stdio'], reconnect_after: 50 }
+const asCommand = {
+  command: process.execPath,
+  args: [join(root, 'test/reference/server.ts'), '--stdio'],
+  reconnect_after: 50,
+}
 
 const main = async (): Promise<boolean> => {
   const suite = createSuite(await ensurePeer('conformance'))
   if (values['across-revisions']) return compareAcrossRevisions(suite)
-  const reference = startProcess(process.execPath, { args: [join(root, 'test/reference/server.ts')], cwd: root })
+  const reference = startProcess(process.execPath, {
+    args: [join(root, 'test/reference/server.ts')],
+    cwd: root,
+  })
   const [, upstream = ''] = await reference.until(/"url":"([^"]+)"/)
   const postern = await startPostern({
     ...(values.command !== undefined && { command: values.command.split(' ') as [string, ...string[]] }),
@@ -202,8 +304,13 @@ const main = async (): Promise<boolean> => {
   try {
     const same = await compareServers(suite, upstream, postern)
     if (values.stdio) return same
-    const rows = [await checkAuthorizationServer(suite, postern), await checkAuthorizationServer(suite, postern, `${postern.url}/reference/mcp`)]
-    console.log(`\n${table([['authorization server', 'scenarios', 'client metadata documents', 'passes'], ...rows])}\n`)
+    const rows = [
+      await checkAuthorizationServer(suite, postern),
+      await checkAuthorizationServer(suite, postern, `${postern.url}/reference/mcp`),
+    ]
+    console.log(
+      `\n${table([['authorization server', 'scenarios', 'client metadata documents', 'passes'], ...rows])}\n`,
+    )
     return same && rows.every((row) => row.at(-1) === 'yes')
   } finally {
     await postern.stop()

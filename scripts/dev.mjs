@@ -10,17 +10,32 @@ const flags = process.argv.slice(2)
 
 if (!existsSync(file)) {
   const password = randomBytes(9).toString('base64url')
-  writeFileSync(file, `LOCAL_USER=owner\nLOCAL_PASSWORD=${password}\nSESSION_SECRET=${randomBytes(32).toString('base64url')}\n`, { mode: 0o600 })
+  writeFileSync(
+    file,
+    `LOCAL_USER=owner\nLOCAL_PASSWORD=${password}\nSESSION_SECRET=${randomBytes(32).toString('base64url')}\n`,
+    { mode: 0o600 },
+  )
 }
-const pairs = readFileSync(file, 'utf8').split('\n').map((line) => /^\s*([A-Z_]+)\s*=\s*"?(.*?)"?\s*$/.exec(line))
+const pairs = readFileSync(file, 'utf8')
+  .split('\n')
+  .map((line) => /^\s*([A-Z_]+)\s*=\s*"?(.*?)"?\s*$/.exec(line))
 const vars = Object.fromEntries(pairs.flatMap((pair) => (pair ? [[pair[1], pair[2]]] : [])))
 
-const config = readFileSync(`${root}wrangler.jsonc`, 'utf8').replaceAll(/\/\*[\s\S]*?\*\/|(?<=^|[\s,{[])\/\/.*$/gm, '')
+const config = readFileSync(`${root}wrangler.jsonc`, 'utf8').replaceAll(
+  /\/\*[\s\S]*?\*\/|(?<=^|[\s,{[])\/\/.*$/gm,
+  '',
+)
 const has = (name) => new RegExp(`"${name}"\\s*:`).test(config)
 const given = (flag) => flags.some((word) => word === flag || word.startsWith(`${flag}=`))
 
 const at = flags.findIndex((word) => word === '--port' || word.startsWith('--port='))
-const port = Number(at < 0 ? (/"port"\s*:\s*(\d+)/.exec(config)?.[1] ?? 8787) : flags[at].includes('=') ? flags[at].slice('--port='.length) : flags[at + 1])
+const port = Number(
+  at < 0
+    ? (/"port"\s*:\s*(\d+)/.exec(config)?.[1] ?? 8787)
+    : flags[at].includes('=')
+      ? flags[at].slice('--port='.length)
+      : flags[at + 1],
+)
 const url = `http://localhost:${port}`
 
 // What a deployment pins is its public URL; here the Worker is this computer's alone.
@@ -31,8 +46,16 @@ const local = [
 ]
 
 if (port > 0) process.stdout.write(`\n  Postern     ${url}/\n`)
-if (port > 0 && !vars.DOWNSTREAM_MCP_URL && !vars.POSTERN_CONFIG && !has('DOWNSTREAM_MCP_URL') && !has('POSTERN_CONFIG')) process.stdout.write(`  MCP server  ${url}/demo/mcp\n`)
-if (vars.LOCAL_USER) process.stdout.write(`  Sign in as ${vars.LOCAL_USER} with the password in .dev.vars (LOCAL_PASSWORD)\n`)
+if (
+  port > 0 &&
+  !vars.DOWNSTREAM_MCP_URL &&
+  !vars.POSTERN_CONFIG &&
+  !has('DOWNSTREAM_MCP_URL') &&
+  !has('POSTERN_CONFIG')
+)
+  process.stdout.write(`  MCP server  ${url}/demo/mcp\n`)
+if (vars.LOCAL_USER)
+  process.stdout.write(`  Sign in as ${vars.LOCAL_USER} with the password in .dev.vars (LOCAL_PASSWORD)\n`)
 process.stdout.write('\n')
 
 const wrangler = fileURLToPath(new URL('../node_modules/wrangler/bin/wrangler.js', import.meta.url))
@@ -45,7 +68,10 @@ child.once('exit', (code) => process.exit(code ?? 0))
 
 /** Everything below a process: wrangler starts itself once more, and that one workerd and esbuild. */
 const below = (pid) => {
-  const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n').map((row) => row.trim().split(/\s+/).map(Number))
+  const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map((row) => row.trim().split(/\s+/).map(Number))
   const found = [pid]
   for (const parent of found) found.push(...rows.filter(([, above]) => above === parent).map(([own]) => own))
   return found

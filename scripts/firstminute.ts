@@ -12,7 +12,11 @@ import { table } from './harness/table.ts'
 
 /** The machine's environment: what `npm run` put in front of the PATH, and what it set, is taken away. */
 const machine = (more: Readonly<Record<string, string>>): Record<string, string | undefined> => ({
-  ...Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_') && !['NODE', 'NODE_ENV', 'INIT_CWD', 'CI'].includes(name))),
+  ...Object.fromEntries(
+    Object.entries(process.env).filter(
+      ([name]) => !name.startsWith('npm_') && !['NODE', 'NODE_ENV', 'INIT_CWD', 'CI'].includes(name),
+    ),
+  ),
   PATH: (process.env['PATH'] ?? '')
     .split(delimiter)
     .filter((folder) => !folder.includes('node_modules') && !folder.includes('node-gyp-bin'))
@@ -31,19 +35,32 @@ interface Up {
 
 const start = async (clone: string, env: Readonly<Record<string, string | undefined>>): Promise<Up> => {
   const began = performance.now()
-  const started = startProcess('npm', { args: ['start', '--', '--port', '0', '--print-login-link'], cwd: clone, env })
+  const started = startProcess('npm', {
+    args: ['start', '--', '--port', '0', '--print-login-link'],
+    cwd: clone,
+    env,
+  })
   const [line] = await started.until(/^\{.*"event":"listening".*\}$/m, 300_000)
   const seconds = (performance.now() - began) / 1000
-  const { mcp, login_link: loginLink, ready_ms: readyMs } = JSON.parse(line) as { mcp: { url: string }[]; login_link: string; ready_ms: number }
+  const {
+    mcp,
+    login_link: loginLink,
+    ready_ms: readyMs,
+  } = JSON.parse(line) as { mcp: { url: string }[]; login_link: string; ready_ms: number }
   return { url: mcp[0]?.url ?? '', loginLink, seconds, readyMs, process: started }
 }
 
 /** What the person does: opens the link, pastes the URL into a client, allows. Returns the answer of `whoami`. */
 const firstCall = async ({ url, loginLink }: Up, chromium: Chromium): Promise<string> => {
   const walked = Promise.withResolvers<string>()
-  const side = await createClientSide('First minute', (target) => walked.resolve(chromium.allow(target, { loginLink })))
+  const side = await createClientSide('First minute', (target) =>
+    walked.resolve(chromium.allow(target, { loginLink })),
+  )
   const connect = async (): Promise<Client> => {
-    const client = new Client({ name: 'first-minute', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } })
+    const client = new Client(
+      { name: 'first-minute', version: '1.0.0' },
+      { versionNegotiation: { mode: 'auto' } },
+    )
     const transport = new StreamableHTTPClientTransport(new URL(url), { authProvider: side.authProvider })
     try {
       await client.connect(transport)
@@ -59,7 +76,8 @@ const firstCall = async ({ url, loginLink }: Up, chromium: Chromium): Promise<st
   await client.close()
   side.close()
   const found = structuredContent as { headers: Record<string, string>; bearer_token_arrived: boolean }
-  if (found.headers['x-user-id'] === undefined || found.bearer_token_arrived) throw new Error(`whoami answered ${JSON.stringify(found)}`)
+  if (found.headers['x-user-id'] === undefined || found.bearer_token_arrived)
+    throw new Error(`whoami answered ${JSON.stringify(found)}`)
   return found.headers['x-user-id']
 }
 

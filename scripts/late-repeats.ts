@@ -22,15 +22,25 @@ const open = async (): Promise<Scene> => {
 }
 
 /** The next refresh token; undefined: `invalid_grant`, and the person has to sign in again. */
-const present = async (gateway: Twin, client: Client, token: string, ip: string): Promise<string | undefined> => {
+const present = async (
+  gateway: Twin,
+  client: Client,
+  token: string,
+  ip: string,
+): Promise<string | undefined> => {
   const answer = await refresh(fromNetwork(gateway, ip), client, token)
   const body = (await answer.json()) as { refresh_token?: string; error?: string }
-  if (answer.status !== 200 && body.error !== 'invalid_grant') throw new Error(`the token endpoint answered ${answer.status} ${body.error}`)
+  if (answer.status !== 200 && body.error !== 'invalid_grant')
+    throw new Error(`the token endpoint answered ${answer.status} ${body.error}`)
   return body.refresh_token
 }
 
 const told = ({ gateways }: Scene, event: string, client: Client): number =>
-  gateways.reduce((sum, { log }) => sum + log.filter((line) => line.event === event && line.fields['client'] === client.id).length, 0)
+  gateways.reduce(
+    (sum, { log }) =>
+      sum + log.filter((line) => line.event === event && line.fields['client'] === client.id).length,
+    0,
+  )
 
 interface Pursuit {
   /** How long after the first of the two the second presents the same token. */
@@ -40,7 +50,10 @@ interface Pursuit {
 }
 
 /** Both present what they hold, the second some time after the first, each hour; answers the round in which either heard `invalid_grant`. */
-const pursue = async (scene: Scene, { behindMs, thiefFirst, thiefAt }: Pursuit): Promise<{ readonly client: Client; readonly round: number | undefined }> => {
+const pursue = async (
+  scene: Scene,
+  { behindMs, thiefFirst, thiefAt }: Pursuit,
+): Promise<{ readonly client: Client; readonly round: number | undefined }> => {
   const { client, tokens } = await logIn(scene.gateways[0])
   const places = thiefFirst ? [thiefAt, home] : [home, thiefAt]
   const held = [tokens.refresh_token, tokens.refresh_token]
@@ -66,10 +79,20 @@ const thieves = async (verdicts: Verdicts): Promise<void> => {
       if (told(scene, 'refresh.reuse', client) !== 1) silent++
     }
   const held = rounds.every((round) => round !== undefined && round <= 1) && silent === 0
-  verdicts.claim(held, 'a thief keeps step with the client from another network', held ? `ended within one round in each of ${rounds.length} orders, with one refresh.reuse each` : `ended in rounds ${rounds.join(', ')}; ${silent} without refresh.reuse`)
+  verdicts.claim(
+    held,
+    'a thief keeps step with the client from another network',
+    held
+      ? `ended within one round in each of ${rounds.length} orders, with one refresh.reuse each`
+      : `ended in rounds ${rounds.join(', ')}; ${silent} without refresh.reuse`,
+  )
   const { client, round } = await pursue(scene, { behindMs: 30 * minute, thiefFirst: false, thiefAt: home })
   const events = told(scene, 'refresh.repeated', client)
-  verdicts.claim(events === hours, `a thief keeps step for ${hours} hours from the client's own network`, `${events} × refresh.repeated for ${hours} late repeats${round === undefined ? '' : `, ended in round ${round}`}`)
+  verdicts.claim(
+    events === hours,
+    `a thief keeps step for ${hours} hours from the client's own network`,
+    `${events} × refresh.repeated for ${hours} late repeats${round === undefined ? '' : `, ended in round ${round}`}`,
+  )
   await scene.twins.close()
 }
 
@@ -109,7 +132,7 @@ const live = async ({ twins, gateways }: Scene, seed: number): Promise<Life> => 
     else if (losing || chance() < 1 / 3) life.lost++
     else [own[i], shared] = [next, next]
   }
-  for (let passed = 0; passed < hours * hour; ) {
+  for (let passed = 0; passed < hours * hour;) {
     const before = shared
     // At the same moment, a few seconds or some minutes after one another.
     const apart = chance() < 0.4 ? 0 : chance() < 0.5 ? 5_000 : Math.floor(chance() * 20) * minute
@@ -142,7 +165,11 @@ const sharers = async (verdicts: Verdicts, lives: number): Promise<void> => {
   await scene.twins.close()
   const sum = (of: keyof Life): number => all.reduce((total, each) => total + each[of], 0)
   const seen = `${sum('logins')} logins in ${sum('refreshes')} refreshes, ${sum('lost')} lost answers and ${sum('moves')} changes of network`
-  verdicts.claim(sum('logins') === 0, `2 processes of one client on one store, ${lives} × ${hours} hours with lost answers`, seen)
+  verdicts.claim(
+    sum('logins') === 0,
+    `2 processes of one client on one store, ${lives} × ${hours} hours with lost answers`,
+    seen,
+  )
 }
 
 export const raceLateRepeats = async (verdicts: Verdicts, rounds: number): Promise<void> => {

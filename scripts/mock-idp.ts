@@ -18,13 +18,17 @@ interface Account {
 const loopback = new Set(['127.0.0.1', '::1', 'localhost'])
 const host = process.env['MOCK_HOST'] ?? '127.0.0.1'
 if (!loopback.has(host)) {
-  console.error(`mock-idp: MOCK_HOST is ${host}. This provider lets anybody in, so it listens on loopback only: 127.0.0.1, ::1 or localhost.`)
+  console.error(
+    `mock-idp: MOCK_HOST is ${host}. This provider lets anybody in, so it listens on loopback only: 127.0.0.1, ::1 or localhost.`,
+  )
   process.exit(1)
 }
 
 const peopleSetting = process.env['MOCK_PEOPLE']
 const people: readonly Account[] = peopleSetting
-  ? (JSON.parse(peopleSetting.startsWith('[') ? peopleSetting : readFileSync(peopleSetting, 'utf8')) as Account[])
+  ? (JSON.parse(
+      peopleSetting.startsWith('[') ? peopleSetting : readFileSync(peopleSetting, 'utf8'),
+    ) as Account[])
   : [
       { login: 'operator', password: 'pass', claims: { groups: ['admins'] } },
       { login: 'member', password: 'pass', claims: { groups: ['staff'] } },
@@ -32,7 +36,9 @@ const people: readonly Account[] = peopleSetting
 /** With the built-in people anybody else may come in as well, by any name. */
 const open = peopleSetting === undefined
 
-const accountOf = (login: string): Account | undefined => people.find((account) => account.login === login) ?? (open && /^[^\s<>]{1,64}$/.test(login) ? { login } : undefined)
+const accountOf = (login: string): Account | undefined =>
+  people.find((account) => account.login === login) ??
+  (open && /^[^\s<>]{1,64}$/.test(login) ? { login } : undefined)
 
 const claimsOf = ({ login, claims }: Account): Record<string, unknown> => ({
   sub: `mock-${login}`,
@@ -47,21 +53,47 @@ const claimsOf = ({ login, claims }: Account): Record<string, unknown> => ({
 const bySubject = new Map<string, Account>()
 
 const client = { client_id: 'postern', client_secret: 'mock-client-secret-for-development' }
-const callbacks = ['localhost', '127.0.0.1', '[::1]'].flatMap((name) => ['/oauth/callback', '/callback', '/oauth/callback/mock'].map((path) => `http://${name}${path}`))
+const callbacks = ['localhost', '127.0.0.1', '[::1]'].flatMap((name) =>
+  ['/oauth/callback', '/callback', '/oauth/callback/mock'].map((path) => `http://${name}${path}`),
+)
 
 const configuration = async () => {
   const { privateKey } = await generateKeyPair('RS256', { extractable: true })
   return {
     // Native clients may use any port on loopback (RFC 8252 §7.3); which port the gateway took is not known here.
-    clients: [{ ...client, application_type: 'native', redirect_uris: callbacks, grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] }],
-    jwks: { keys: [{ ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomBytes(8).toString('hex') }] },
+    clients: [
+      {
+        ...client,
+        application_type: 'native',
+        redirect_uris: callbacks,
+        grant_types: ['authorization_code', 'refresh_token'],
+        response_types: ['code'],
+      },
+    ],
+    jwks: {
+      keys: [
+        { ...(await exportJWK(privateKey)), alg: 'RS256', use: 'sig', kid: randomBytes(8).toString('hex') },
+      ],
+    },
     cookies: { keys: [randomBytes(32).toString('hex')] },
-    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name', 'preferred_username', 'picture', 'groups'] },
+    claims: {
+      openid: ['sub'],
+      email: ['email', 'email_verified'],
+      profile: ['name', 'preferred_username', 'picture', 'groups'],
+    },
     scopes: ['openid', 'email', 'profile'],
     features: { devInteractions: { enabled: false } },
     pkce: { required: () => true },
     issueRefreshToken: () => true,
-    ttl: { AccessToken: 600, AuthorizationCode: 60, Grant: 3600, IdToken: 600, Interaction: 600, RefreshToken: 3600, Session: 3600 },
+    ttl: {
+      AccessToken: 600,
+      AuthorizationCode: 60,
+      Grant: 3600,
+      IdToken: 600,
+      Interaction: 600,
+      RefreshToken: 3600,
+      Session: 3600,
+    },
     interactions: { url: (_: unknown, { uid }: { uid: string }) => `/interaction/${uid}` },
     findAccount: (_: unknown, sub: string) => {
       const account = bySubject.get(sub)
@@ -76,13 +108,22 @@ const configuration = async () => {
   }
 }
 
-const escape = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+const escape = (text: string): string =>
+  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
 
 const listed = (): string =>
-  people.map(({ login, password }) => `<li><code>${escape(login)}</code>${password === undefined ? ', any password' : `, password <code>${escape(password)}</code>`}</li>`).join('')
+  people
+    .map(
+      ({ login, password }) =>
+        `<li><code>${escape(login)}</code>${password === undefined ? ', any password' : `, password <code>${escape(password)}</code>`}</li>`,
+    )
+    .join('')
 
 const page = (response: ServerResponse, uid: string, problem = ''): void => {
-  response.writeHead(problem ? 401 : 200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' })
+  response.writeHead(problem ? 401 : 200, {
+    'content-type': 'text/html; charset=utf-8',
+    'cache-control': 'no-store',
+  })
   response.end(`<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>Mock identity provider</title>
 <style>body{font:16px/1.5 system-ui;max-width:24rem;margin:4rem auto;padding:0 1rem}label{display:block;margin:.5rem 0}input{font:inherit;width:100%}</style>
 <h1>Mock identity provider</h1><p>For development: no real accounts.</p>${problem ? `<p role="alert">${problem}</p>` : ''}
@@ -104,12 +145,18 @@ const readForm = async (request: IncomingMessage): Promise<URLSearchParams> => {
 const interact = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
   const { uid, prompt } = await provider.interactionDetails(request, response)
   // Native clients are always asked for consent; here whoever signs in consents.
-  if (prompt.name === 'consent') return provider.interactionFinished(request, response, { consent: {} }, { mergeWithLastSubmission: true })
+  if (prompt.name === 'consent')
+    return provider.interactionFinished(request, response, { consent: {} }, { mergeWithLastSubmission: true })
   if (request.method !== 'POST') return page(response, uid)
   const form = await readForm(request)
-  if (form.get('decision') === 'cancel') return provider.interactionFinished(request, response, { error: 'access_denied', error_description: 'The person cancelled.' })
+  if (form.get('decision') === 'cancel')
+    return provider.interactionFinished(request, response, {
+      error: 'access_denied',
+      error_description: 'The person cancelled.',
+    })
   const account = accountOf(form.get('login') ?? '')
-  if (!account || (account.password !== undefined && account.password !== form.get('password'))) return page(response, uid, 'Unknown login or wrong password.')
+  if (!account || (account.password !== undefined && account.password !== form.get('password')))
+    return page(response, uid, 'Unknown login or wrong password.')
   const subject = String(claimsOf(account)['sub'])
   bySubject.set(subject, account)
   return provider.interactionFinished(request, response, { login: { accountId: subject } })
@@ -129,7 +176,11 @@ await new Promise<void>((resolve, reject) => {
   server.once('error', reject)
   server.listen(Number(process.env['MOCK_PORT'] ?? 4000), host, resolve)
 }).catch((error: NodeJS.ErrnoException) => {
-  console.error(error.code === 'EADDRINUSE' ? `mock-idp: port ${process.env['MOCK_PORT'] ?? 4000} is taken. Set MOCK_PORT to another one.` : `mock-idp: ${error.message}`)
+  console.error(
+    error.code === 'EADDRINUSE'
+      ? `mock-idp: port ${process.env['MOCK_PORT'] ?? 4000} is taken. Set MOCK_PORT to another one.`
+      : `mock-idp: ${error.message}`,
+  )
   process.exit(1)
 })
 const { address, family, port } = server.address() as AddressInfo
@@ -139,7 +190,11 @@ const answer = provider.callback()
 server.on('request', serve)
 
 if (process.stdout.isTTY) {
-  console.log(`\n  Mock identity provider  ${issuer}\n\n  oauth_providers:\n    mock:\n      name: Mock\n      issuer: ${issuer}`)
-  console.log(`      client_id: ${client.client_id}\n      client_secret: ${client.client_secret}\n\n  ${people.map(({ login }) => login).join(', ')}${open ? ', or any login' : ''}\n`)
+  console.log(
+    `\n  Mock identity provider  ${issuer}\n\n  oauth_providers:\n    mock:\n      name: Mock\n      issuer: ${issuer}`,
+  )
+  console.log(
+    `      client_id: ${client.client_id}\n      client_secret: ${client.client_secret}\n\n  ${people.map(({ login }) => login).join(', ')}${open ? ', or any login' : ''}\n`,
+  )
 } else console.log(JSON.stringify({ event: 'listening', url: issuer, ...client }))
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(0))

@@ -27,6 +27,11 @@ declare module 'oidc-provider' {
     readonly Grant: new (of: { readonly clientId: string; readonly accountId: string }) => Grant
     callback(): (request: IncomingMessage, response: ServerResponse) => void
     interactionDetails(request: IncomingMessage, response: ServerResponse): Promise<Interaction>
-    interactionFinished(request: IncomingMessage, response: ServerResponse, result: object, options?: { readonly mergeWithLastSubmission: boolean }): Promise<void>
+    interactionFinished(
+      request: IncomingMessage,
+      response: ServerResponse,
+      result: object,
+      options?: { readonly mergeWithLastSubmission: boolean },
+    ): Promise<void>
   }
 }

@@ -21,10 +21,15 @@ export default class PlainReporter {
   onTestRunEnd(modules, unhandledErrors, reason) {
     const { passed, failed, skipped } = countOf(modules, unhandledErrors)
     const forbidden = skipped > 0 && inCI()
-    if (forbidden) console.log(`\nIn CI nothing may be skipped, and ${skipped} ${skipped === 1 ? 'test was' : 'tests were'}.`)
+    if (forbidden)
+      console.log(
+        `\nIn CI nothing may be skipped, and ${skipped} ${skipped === 1 ? 'test was' : 'tests were'}.`,
+      )
     if (reason === 'interrupted') console.log('\nThe run was interrupted.')
     if (forbidden || reason === 'interrupted') process.exitCode = 1
     const failures = forbidden ? failed + skipped : failed
-    console.log(`\n${passed} passed, ${failures} failed${skipped > 0 && !forbidden ? `, ${skipped} skipped` : ''}`)
+    console.log(
+      `\n${passed} passed, ${failures} failed${skipped > 0 && !forbidden ? `, ${skipped} skipped` : ''}`,
+    )
   }
 }

@@ -9,7 +9,12 @@ const assets = createAssets()
 const states = pageStates(pages)
 
 const list = (): Response =>
-  new Response(`<!doctype html><title>Pages</title><ul>${Object.keys(states).map((name) => `<li><a href="/${name}">${name}</a>`).join('')}</ul>`, { headers: { 'content-type': 'text/html; charset=utf-8' } })
+  new Response(
+    `<!doctype html><title>Pages</title><ul>${Object.keys(states)
+      .map((name) => `<li><a href="/${name}">${name}</a>`)
+      .join('')}</ul>`,
+    { headers: { 'content-type': 'text/html; charset=utf-8' } },
+  )
 
 const fetch = (request: Request): Response => {
   const { pathname } = new URL(request.url)
@@ -17,4 +22,6 @@ const fetch = (request: Request): Response => {
   return assets(pathname) ?? states[pathname.slice(1)]?.() ?? new Response('Nothing here\n', { status: 404 })
 }
 
-serve({ fetch, hostname: '127.0.0.1', port: Number(process.env['PORT'] ?? 8099) }, ({ port }) => console.log(`http://127.0.0.1:${port}/`))
+serve({ fetch, hostname: '127.0.0.1', port: Number(process.env['PORT'] ?? 8099) }, ({ port }) =>
+  console.log(`http://127.0.0.1:${port}/`),
+)

@@ -1,7 +1,16 @@
 // `npm run prove races`: one code and one refresh token, spent by fifty at once, two hundred times, against one process and against two on one SQLite file; and upstream tokens
 // that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
 import { createBrowser } from '../test/houses/browser.ts'
-import { allow, authorizeUrl, type Client, person, redeem, refresh, register, type Tokens } from '../test/houses/login.ts'
+import {
+  allow,
+  authorizeUrl,
+  type Client,
+  person,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from '../test/houses/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
 import { openUpstream } from '../test/houses/upstream.ts'
 import { freePort } from './harness/free-port.ts'
@@ -28,13 +37,22 @@ interface Door {
 const through = (doors: readonly Door[], i: number) => {
   const { port } = doors[i % doors.length] as Door
   const { gateway } = doors[0] as Door
-  return { origin: gateway.origin, fetch: (url: string, init?: RequestInit) => gateway.fetch(url.replace(/:\d+\//, `:${port}/`), init) }
+  return {
+    origin: gateway.origin,
+    fetch: (url: string, init?: RequestInit) => gateway.fetch(url.replace(/:\d+\//, `:${port}/`), init),
+  }
 }
 
 /** Fires all at once, spread over the processes in turn. */
-const volley = async (doors: readonly Door[], shoot: (house: ReturnType<typeof through>) => Promise<Response>): Promise<Round> => {
+const volley = async (
+  doors: readonly Door[],
+  shoot: (house: ReturnType<typeof through>) => Promise<Response>,
+): Promise<Round> => {
   const answers = await Promise.all(Array.from({ length: parallel }, (_, i) => shoot(through(doors, i))))
-  return { statuses: answers.map(({ status }) => status), bodies: (await Promise.all(answers.map((answer) => answer.json()))) as Tokens[] }
+  return {
+    statuses: answers.map(({ status }) => status),
+    bodies: (await Promise.all(answers.map((answer) => answer.json()))) as Tokens[],
+  }
 }
 
 const tally = (statuses: readonly number[]): string => {
@@ -43,7 +61,10 @@ const tally = (statuses: readonly number[]): string => {
   return [...counts].map(([status, count]) => `${count} × ${status}`).join(', ')
 }
 
-const codeRounds = async (doors: readonly Door[], client: Client): Promise<{ wrong: string[]; last: Tokens }> => {
+const codeRounds = async (
+  doors: readonly Door[],
+  client: Client,
+): Promise<{ wrong: string[]; last: Tokens }> => {
   const first = through(doors, 0)
   const browser = createBrowser(first.fetch, first.origin)
   const wrong: string[] = []
@@ -52,11 +73,16 @@ const codeRounds = async (doors: readonly Door[], client: Client): Promise<{ wro
     const asking = authorizeUrl(first, client)
     const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
     const { statuses, bodies } = await volley(doors, (house) => redeem(house, client, code, asking.verifier))
-    if (statuses.filter((status) => status === 200).length !== 1 || statuses.some((status) => status !== 200 && status !== 400)) wrong.push(`round ${round}: ${tally(statuses)}`)
+    if (
+      statuses.filter((status) => status === 200).length !== 1 ||
+      statuses.some((status) => status !== 200 && status !== 400)
+    )
+      wrong.push(`round ${round}: ${tally(statuses)}`)
     last = bodies[statuses.indexOf(200)] ?? last
     // What the losers did must not have harmed what the winner got.
     const after = last && (await refresh(first, client, last.refresh_token))
-    if (after?.status !== 200) wrong.push(`round ${round}: the winner's refresh token answers ${after?.status}`)
+    if (after?.status !== 200)
+      wrong.push(`round ${round}: the winner's refresh token answers ${after?.status}`)
     else last = (await after.json()) as Tokens
   }
   return { wrong, last: last as Tokens }
@@ -68,7 +94,8 @@ const refreshRounds = async (doors: readonly Door[], client: Client, tokens: Tok
   for (let round = 0; round < rounds; round++) {
     const { statuses, bodies } = await volley(doors, (house) => refresh(house, client, current))
     const successors = new Set(bodies.map(({ refresh_token }) => refresh_token))
-    if (statuses.some((status) => status !== 200) || successors.size !== 1) wrong.push(`round ${round}: ${tally(statuses)}, ${successors.size} successors`)
+    if (statuses.some((status) => status !== 200) || successors.size !== 1)
+      wrong.push(`round ${round}: ${tally(statuses)}, ${successors.size} successors`)
     current = [...successors][0] as string
   }
   return wrong
@@ -81,16 +108,34 @@ const race = async (processes: number, upstream: string): Promise<void> => {
   const doors: Door[] = [{ gateway: first, port: Number(new URL(first.origin).port) }]
   while (doors.length < processes) {
     const port = await freePort()
-    doors.push({ gateway: await startProcess({ config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] }, stateDir: state.dir, port }), port })
+    doors.push({
+      gateway: await startProcess({
+        config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] },
+        stateDir: state.dir,
+        port,
+      }),
+      port,
+    })
   }
   try {
     const client = await register(first)
     const codes = await codeRounds(doors, client)
     const refreshes = await refreshRounds(doors, client, codes.last)
     const where = `${processes} process${processes === 1 ? '' : 'es'} on one SQLite file`
-    const seen = (wrong: readonly string[], right: string): string => (wrong.length === 0 ? `${right} in each of ${rounds} rounds` : `${wrong.length} of ${rounds} rounds differ: ${wrong.slice(0, 5).join('; ')}`)
-    verdicts.claim(codes.wrong.length === 0, `${where}, one code, ${parallel} parallel exchanges`, seen(codes.wrong, `one 200 that lives and ${parallel - 1} × 400`))
-    verdicts.claim(refreshes.length === 0, `${where}, one refresh token, ${parallel} parallel refreshes`, seen(refreshes, `${parallel} × 200 and one successor`))
+    const seen = (wrong: readonly string[], right: string): string =>
+      wrong.length === 0
+        ? `${right} in each of ${rounds} rounds`
+        : `${wrong.length} of ${rounds} rounds differ: ${wrong.slice(0, 5).join('; ')}`
+    verdicts.claim(
+      codes.wrong.length === 0,
+      `${where}, one code, ${parallel} parallel exchanges`,
+      seen(codes.wrong, `one 200 that lives and ${parallel - 1} × 400`),
+    )
+    verdicts.claim(
+      refreshes.length === 0,
+      `${where}, one refresh token, ${parallel} parallel refreshes`,
+      seen(refreshes, `${parallel} × 200 and one successor`),
+    )
   } finally {
     await Promise.all(doors.map(({ gateway }) => gateway.end()))
     state.remove()

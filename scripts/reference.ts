@@ -9,7 +9,8 @@ const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
   [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n')
 
-const made = (title: string, intro: string, body: string): string => `<!-- Made from the code by "npm run docs"; edit the code instead. -->\n# ${title}\n\n${intro}\n\n${body}\n`
+const made = (title: string, intro: string, body: string): string =>
+  `<!-- Made from the code by "npm run docs"; edit the code instead. -->\n# ${title}\n\n${intro}\n\n${body}\n`
 
 const refusalsPage = (): string =>
   made(
@@ -27,7 +28,13 @@ const refusalsPage = (): string =>
     ].join('\n'),
     table(
       ['code', 'HTTP status', 'OAuth error', 'JSON-RPC code', 'message'],
-      Object.entries(refusals).map(([code, { status, oauth, rpc, say }]) => [`\`${code}\``, String(status), `\`${oauth}\``, String(rpc), say]),
+      Object.entries(refusals).map(([code, { status, oauth, rpc, say }]) => [
+        `\`${code}\``,
+        String(status),
+        `\`${oauth}\``,
+        String(rpc),
+        say,
+      ]),
     ),
   )
 
@@ -36,10 +43,24 @@ const anyHandler: unknown = new Proxy(() => undefined, { get: () => anyHandler }
 
 const endpointsPage = (): string => {
   const routes = routeTable({ handlers: anyHandler as Handlers, registration: true })
-  const rows = routes.map(({ paths, on, what, cors }) => [paths.map((path) => `\`${path}\``).join('<br>'), Object.keys(on).join(' '), what, cors ? 'yes' : 'no'])
-  const mcp = ['`/:service/mcp` and everything below it<br>`/mcp` for the default service', 'POST GET DELETE', 'MCP endpoint (Streamable HTTP), protected by a bearer token. Browsers get a page that explains how to connect', 'yes']
+  const rows = routes.map(({ paths, on, what, cors }) => [
+    paths.map((path) => `\`${path}\``).join('<br>'),
+    Object.keys(on).join(' '),
+    what,
+    cors ? 'yes' : 'no',
+  ])
+  const mcp = [
+    '`/:service/mcp` and everything below it<br>`/mcp` for the default service',
+    'POST GET DELETE',
+    'MCP endpoint (Streamable HTTP), protected by a bearer token. Browsers get a page that explains how to connect',
+    'yes',
+  ]
   const assets = ['`/assets/*` `/favicon.ico`', 'GET', 'Stylesheet, icon and scripts of the pages', 'no']
-  return made('Endpoints', 'All HTTP endpoints of the gateway. HEAD works wherever GET works. CORS preflight requests are answered for endpoints with CORS enabled.', table(['path', 'methods', 'description', 'CORS'], [...rows, mcp, assets]))
+  return made(
+    'Endpoints',
+    'All HTTP endpoints of the gateway. HEAD works wherever GET works. CORS preflight requests are answered for endpoints with CORS enabled.',
+    table(['path', 'methods', 'description', 'CORS'], [...rows, mcp, assets]),
+  )
 }
 
 /** Path from the root of the repository → what must stand there. */

@@ -2,7 +2,17 @@
 // No request may fail. A client goes to the other process when a connection is refused, and repeats nothing else.
 import { connect } from 'node:net'
 import { createBrowser } from '../test/houses/browser.ts'
-import { allow, authorizeUrl, type Client, logIn, type LoginHouse, person, redeem, refresh, type Tokens } from '../test/houses/login.ts'
+import {
+  allow,
+  authorizeUrl,
+  type Client,
+  logIn,
+  type LoginHouse,
+  person,
+  redeem,
+  refresh,
+  type Tokens,
+} from '../test/houses/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
 import { openUpstream } from '../test/houses/upstream.ts'
 import { freePort } from './harness/free-port.ts'
@@ -19,8 +29,15 @@ const upstream = await openUpstream()
 const state = temporaryState()
 const ports = [await freePort(), await freePort()] as const
 const origin = `http://localhost:${ports[0]}`
-const config = { issuer: origin, allowed_hosts: [`localhost:${ports[1]}`], local_users: [person], max_concurrent_calls: 1000, mcp_services: { echo: { url: upstream.url } } }
-const begin = (which: 0 | 1): Promise<PosternProcess> => startProcess({ config, stateDir: state.dir, port: ports[which] })
+const config = {
+  issuer: origin,
+  allowed_hosts: [`localhost:${ports[1]}`],
+  local_users: [person],
+  max_concurrent_calls: 1000,
+  mcp_services: { echo: { url: upstream.url } },
+}
+const begin = (which: 0 | 1): Promise<PosternProcess> =>
+  startProcess({ config, stateDir: state.dir, port: ports[which] })
 const processes = [await begin(0), await begin(1)]
 
 const refusals = { count: 0 }
@@ -59,7 +76,10 @@ const counts = { call: 0, metadata: 0, refresh: 0, login: 0 }
 const times: number[] = []
 const run = async (kind: keyof typeof counts, work: () => Promise<string | undefined>): Promise<void> => {
   const before = performance.now()
-  const wrong = await work().catch((error: Error & { readonly cause?: { readonly code?: string; readonly message?: string } }) => `${error.message} ${error.cause?.code ?? error.cause?.message ?? ''}`.slice(0, 300))
+  const wrong = await work().catch(
+    (error: Error & { readonly cause?: { readonly code?: string; readonly message?: string } }) =>
+      `${error.message} ${error.cause?.code ?? error.cause?.message ?? ''}`.slice(0, 300),
+  )
   counts[kind]++
   times.push(performance.now() - before)
   if (wrong !== undefined) failures.set(`${kind}: ${wrong}`, (failures.get(`${kind}: ${wrong}`) ?? 0) + 1)
@@ -74,8 +94,17 @@ const call = (holder: Holder): Promise<void> =>
     expecting(
       await house.fetch(`${origin}/echo/mcp`, {
         method: 'POST',
-        headers: { authorization: `Bearer ${holder.tokens.access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
-        body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: {} } }),
+        headers: {
+          authorization: `Bearer ${holder.tokens.access_token}`,
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+        },
+        body: JSON.stringify({
+          jsonrpc: '2.0',
+          id: 1,
+          method: 'tools/call',
+          params: { name: 'echo', arguments: {} },
+        }),
       }),
     ),
   )
@@ -86,7 +115,10 @@ const renew = (holder: Holder): Promise<void> =>
     holder.tokens = (await response.json()) as Tokens
     return undefined
   })
-const metadata = (): Promise<void> => run('metadata', async () => expecting(await house.fetch(`${origin}/.well-known/oauth-authorization-server`)))
+const metadata = (): Promise<void> =>
+  run('metadata', async () =>
+    expecting(await house.fetch(`${origin}/.well-known/oauth-authorization-server`)),
+  )
 const login = (client: Client): Promise<void> =>
   run('login', async () => {
     const asking = authorizeUrl(house, client)
@@ -111,7 +143,7 @@ const shoot = (): Promise<void> => {
 const began = performance.now()
 const timer = setInterval(() => {
   // What a busy machine delayed is made up for, so that the pace is kept on the whole.
-  for (const due = ((performance.now() - began) / 1000) * perSecond; shot < due; ) {
+  for (const due = ((performance.now() - began) / 1000) * perSecond; shot < due;) {
     const one = shoot().finally(() => going.delete(one))
     going.add(one)
   }
@@ -141,8 +173,14 @@ state.remove()
 const failed = [...failures.values()].reduce((sum, times) => sum + times, 0)
 const sorted = times.toSorted((a, b) => a - b)
 const verdicts = createVerdicts('rolling')
-console.log(`${times.length} requests in ${seconds.toFixed(1)} s (${(times.length / seconds).toFixed(0)} a second): ${counts.call} calls, ${counts.refresh} refreshes, ${counts.metadata} × metadata, ${counts.login} whole logins; ${restarts * 2} restarts; ${refusals.count} connections refused and made to the other process; p50 ${sorted[Math.floor(sorted.length / 2)]?.toFixed(1)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms`)
+console.log(
+  `${times.length} requests in ${seconds.toFixed(1)} s (${(times.length / seconds).toFixed(0)} a second): ${counts.call} calls, ${counts.refresh} refreshes, ${counts.metadata} × metadata, ${counts.login} whole logins; ${restarts * 2} restarts; ${refusals.count} connections refused and made to the other process; p50 ${sorted[Math.floor(sorted.length / 2)]?.toFixed(1)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms`,
+)
 verdicts.claim(failed === 0, 'failed requests', `${failed}`)
-verdicts.claim(exits.every((code) => code === 0), 'every process ended in order', `exit codes ${exits.join(' ')}; SIGTERM to exit ${Math.min(...drains).toFixed(0)} to ${Math.max(...drains).toFixed(0)} ms`)
+verdicts.claim(
+  exits.every((code) => code === 0),
+  'every process ended in order',
+  `exit codes ${exits.join(' ')}; SIGTERM to exit ${Math.min(...drains).toFixed(0)} to ${Math.max(...drains).toFixed(0)} ms`,
+)
 for (const [what, count] of failures) console.log(`${count} × ${what}`)
 verdicts.end()

@@ -27,7 +27,11 @@ const upstream = await openUpstream((_request, response, body) => {
 })
 const mallory = { username: 'mallory', password: 'something longer' }
 // Who is slow has as many calls as they like, and so is slow everywhere at once.
-const config = { local_users: [person, mallory], max_concurrent_calls: 5000, mcp_services: { echo: { url: upstream.url } } }
+const config = {
+  local_users: [person, mallory],
+  max_concurrent_calls: 5000,
+  mcp_services: { echo: { url: upstream.url } },
+}
 
 const pause = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -35,7 +39,9 @@ const tokensOf = async (gateway: PosternProcess, who: typeof person): Promise<To
   const client = await register(gateway)
   const asking = authorizeUrl(gateway, client, { resource: `${gateway.origin}/echo/mcp` })
   const back = await allow(createBrowser(gateway.fetch, gateway.origin), asking.url, who)
-  return (await (await redeem(gateway, client, back.searchParams.get('code') ?? '', asking.verifier)).json()) as Tokens
+  return (await (
+    await redeem(gateway, client, back.searchParams.get('code') ?? '', asking.verifier)
+  ).json()) as Tokens
 }
 
 interface Slow {
@@ -68,11 +74,22 @@ const slow = (port: number, begin: string, dribble: string): Slow => {
   return { closedAfter, said: () => heard, socket }
 }
 
-const message = (what: string): string => JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: what, arguments: {} } })
+const message = (what: string): string =>
+  JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: what, arguments: {} } })
 const call = ({ fetch, origin }: PosternProcess, { access_token }: Tokens): Promise<Response> =>
-  fetch(`${origin}/echo/mcp`, { method: 'POST', headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: message('small') })
+  fetch(`${origin}/echo/mcp`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${access_token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    },
+    body: message('small'),
+  })
 
-const percentile = (values: readonly number[], part: number): number => values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ?? Number.NaN
+const percentile = (values: readonly number[], part: number): number =>
+  values.toSorted((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * part))] ??
+  Number.NaN
 
 /** Good clients at a steady pace until stopped; every second one over a connection of its own. */
 const goodClients = (gateway: PosternProcess, tokens: Tokens) => {
@@ -80,7 +97,11 @@ const goodClients = (gateway: PosternProcess, tokens: Tokens) => {
   const failures: string[] = []
   const ask = async (i: number): Promise<void> => {
     const before = performance.now()
-    const response = await (i % 2 === 0 ? call(gateway, tokens) : gateway.fetch(`${gateway.origin}/.well-known/oauth-authorization-server`, { headers: { connection: 'close' } }))
+    const response = await (i % 2 === 0
+      ? call(gateway, tokens)
+      : gateway.fetch(`${gateway.origin}/.well-known/oauth-authorization-server`, {
+          headers: { connection: 'close' },
+        }))
     await response.arrayBuffer()
     if (response.status === 200) times.push(performance.now() - before)
     else failures.push(String(response.status))
@@ -117,25 +138,50 @@ const besiege = async (): Promise<void> => {
   await pause(2000)
   const before = percentile((await alone.stop()).times, 0.99)
   const head = `POST /oauth/token HTTP/1.1\r\nHost: localhost:${port}\r\n`
-  const many = (part: number, begin: string, dribble: string): Slow[] => Array.from({ length: Math.floor(sockets * part) }, () => slow(port, begin, dribble))
+  const many = (part: number, begin: string, dribble: string): Slow[] =>
+    Array.from({ length: Math.floor(sockets * part) }, () => slow(port, begin, dribble))
   const good = goodClients(gateway, tokens)
   const heads = many(0.4, head, 'X')
-  const bodies = many(0.3, `${head}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\n`, 'a')
-  const calls = many(0.05, `POST /echo/mcp HTTP/1.1\r\nHost: localhost:${port}\r\nAuthorization: Bearer ${slowTokens.access_token}\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n`, ' ')
+  const bodies = many(
+    0.3,
+    `${head}Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\n`,
+    'a',
+  )
+  const calls = many(
+    0.05,
+    `POST /echo/mcp HTTP/1.1\r\nHost: localhost:${port}\r\nAuthorization: Bearer ${slowTokens.access_token}\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n`,
+    ' ',
+  )
   const silent = many(0.25, '', '')
-  const [headTimes, silentTimes] = await Promise.all([Promise.all(heads.map(({ closedAfter }) => closedAfter)), Promise.all(silent.map(({ closedAfter }) => closedAfter))])
+  const [headTimes, silentTimes] = await Promise.all([
+    Promise.all(heads.map(({ closedAfter }) => closedAfter)),
+    Promise.all(silent.map(({ closedAfter }) => closedAfter)),
+  ])
   const bodyTimes = await Promise.all([...bodies, ...calls].map(({ closedAfter }) => closedAfter))
   const { times, failures } = await good.stop()
-  verdicts.claim(Math.max(...headTimes, ...silentTimes) <= headMs, 'heads that never end, and silence, are cut off within 15 s', told([...headTimes, ...silentTimes], [...heads, ...silent]))
-  verdicts.claim(Math.max(...bodyTimes) <= bodyMs, 'bodies that never end are cut off within 30 s', told(bodyTimes, [...bodies, ...calls]))
-  verdicts.claim(failures.length === 0 && percentile(times, 0.99) < Math.max(200, before * 2), 'meanwhile good clients are served', `${times.length} answers, p50 ${percentile(times, 0.5).toFixed(1)} ms, p99 ${percentile(times, 0.99).toFixed(1)} ms (${before.toFixed(1)} ms before), ${failures.length} failures ${failures.slice(0, 3).join(', ')}`)
+  verdicts.claim(
+    Math.max(...headTimes, ...silentTimes) <= headMs,
+    'heads that never end, and silence, are cut off within 15 s',
+    told([...headTimes, ...silentTimes], [...heads, ...silent]),
+  )
+  verdicts.claim(
+    Math.max(...bodyTimes) <= bodyMs,
+    'bodies that never end are cut off within 30 s',
+    told(bodyTimes, [...bodies, ...calls]),
+  )
+  verdicts.claim(
+    failures.length === 0 && percentile(times, 0.99) < Math.max(200, before * 2),
+    'meanwhile good clients are served',
+    `${times.length} answers, p50 ${percentile(times, 0.5).toFixed(1)} ms, p99 ${percentile(times, 0.99).toFixed(1)} ms (${before.toFixed(1)} ms before), ${failures.length} failures ${failures.slice(0, 3).join(', ')}`,
+  )
   await slowReaders(gateway, tokens, slowTokens)
   const code = await gateway.end()
   verdicts.claim(code === 0, 'the gateway ends in order afterwards', `exit code ${code}`)
   state.remove()
 }
 
-const residentMiB = ({ pid }: PosternProcess): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
+const residentMiB = ({ pid }: PosternProcess): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1024
 
 /** Each asks for 8 MiB and reads nothing: what is held for it here is bounded, and nobody else waits. */
 const slowReaders = async (gateway: PosternProcess, tokens: Tokens, slowTokens: Tokens): Promise<void> => {
@@ -156,10 +202,14 @@ const slowReaders = async (gateway: PosternProcess, tokens: Tokens, slowTokens: 
   }
   await pause(1000)
   const { times, failures } = await good.stop()
-  const grown = (residentMiB(gateway)) - before
+  const grown = residentMiB(gateway) - before
   for (const socket of open) socket.destroy()
   const each = grown / readers
-  verdicts.claim(each <= 1 && failures.length === 0 && percentile(times, 0.99) < 1000, `${readers} clients that ask for 8 MiB and read nothing are held at under 1 MiB each`, `${each.toFixed(2)} MiB each, good clients p99 ${percentile(times, 0.99).toFixed(1)} ms, ${failures.length} failures ${failures.slice(0, 3).join(', ')}`)
+  verdicts.claim(
+    each <= 1 && failures.length === 0 && percentile(times, 0.99) < 1000,
+    `${readers} clients that ask for 8 MiB and read nothing are held at under 1 MiB each`,
+    `${each.toFixed(2)} MiB each, good clients p99 ${percentile(times, 0.99).toFixed(1)} ms, ${failures.length} failures ${failures.slice(0, 3).join(', ')}`,
+  )
 }
 
 /** A process that may open few files, and more connections than that. */
@@ -181,15 +231,31 @@ const crowd = async (): Promise<void> => {
     )
     answers.set(status, (answers.get(status) ?? 0) + 1)
   }
-  const anew = (): Promise<number> => gateway.fetch(`${gateway.origin}/healthz`, { headers: { connection: 'close' } }).then(({ status }) => status, () => 0)
+  const anew = (): Promise<number> =>
+    gateway.fetch(`${gateway.origin}/healthz`, { headers: { connection: 'close' } }).then(
+      ({ status }) => status,
+      () => 0,
+    )
   const newcomers: number[] = []
   for (let i = 0; i < 100; i++) newcomers.push(await anew())
   await Promise.race([Promise.all(idle.map(({ closedAfter }) => closedAfter)), pause(headMs)])
   for (const { socket } of idle) socket.destroy()
   const afterwards = await Promise.all(Array.from({ length: 20 }, anew))
-  verdicts.claim([...answers.keys()].every((status) => status === 200), '2,000 silent connections to a process of 1,024 files: who is connected is served', [...answers].map(([status, times]) => `${times} × ${status}`).join(', '))
-  verdicts.claim(newcomers.every((status) => status === 200), 'so is who comes anew', `${newcomers.filter((status) => status === 200).length} of ${newcomers.length}`)
-  verdicts.claim(afterwards.every((status) => status === 200), 'and when they are cut off everybody is', `${afterwards.filter((status) => status === 200).length} of ${afterwards.length}`)
+  verdicts.claim(
+    [...answers.keys()].every((status) => status === 200),
+    '2,000 silent connections to a process of 1,024 files: who is connected is served',
+    [...answers].map(([status, times]) => `${times} × ${status}`).join(', '),
+  )
+  verdicts.claim(
+    newcomers.every((status) => status === 200),
+    'so is who comes anew',
+    `${newcomers.filter((status) => status === 200).length} of ${newcomers.length}`,
+  )
+  verdicts.claim(
+    afterwards.every((status) => status === 200),
+    'and when they are cut off everybody is',
+    `${afterwards.filter((status) => status === 200).length} of ${afterwards.length}`,
+  )
   const code = await gateway.end()
   verdicts.claim(code === 0, 'the gateway ends in order afterwards', `exit code ${code}`)
   state.remove()

@@ -12,13 +12,30 @@ import { watchMemory } from './harness/memory.ts'
 import { person, startPostern } from './harness/postern.ts'
 import { table } from './harness/table.ts'
 
-const { values } = parseArgs({ options: { count: { type: 'string', default: '2000' }, only: { type: 'string', default: '' } } })
+const { values } = parseArgs({
+  options: { count: { type: 'string', default: '2000' }, only: { type: 'string', default: '' } },
+})
 const count = Number(values.count)
 
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'streams', version: '1' } } }
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'streams', version: '1' } },
+}
 const initialized = { jsonrpc: '2.0', method: 'notifications/initialized' }
 const answerTo = (message: { readonly id?: unknown; readonly method?: string }): string | undefined =>
-  message.id === undefined ? undefined : JSON.stringify({ jsonrpc: '2.0', id: message.id, result: { protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 'silent', version: '1' } } })
+  message.id === undefined
+    ? undefined
+    : JSON.stringify({
+        jsonrpc: '2.0',
+        id: message.id,
+        result: {
+          protocolVersion: '2025-06-18',
+          capabilities: {},
+          serverInfo: { name: 'silent', version: '1' },
+        },
+      })
 
 /** A server of all three transports that says nothing of its own accord. */
 const startServers = async () => {
@@ -42,7 +59,10 @@ const startServers = async () => {
       const stream = pathname === '/messages' ? streams.get(searchParams.get('id') ?? '') : undefined
       if (stream && answer !== undefined) stream.write(`event: message\ndata: ${answer}\n\n`)
       if (stream || answer === undefined) response.writeHead(202).end()
-      else response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': `s-${++sessions}` }).end(answer)
+      else
+        response
+          .writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': `s-${++sessions}` })
+          .end(answer)
     })
   })
   const sockets = new WebSocketServer({ server })
@@ -73,7 +93,9 @@ const listen = (url: URL, token: string, heard: (text: string, socket: Socket) =
   new Promise((resolve, reject) => {
     let all = ''
     const socket = connect(Number(url.port), '127.0.0.1', () => {
-      socket.write(`GET ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nAccept: text/event-stream\r\nAuthorization: Bearer ${token}\r\n\r\n`)
+      socket.write(
+        `GET ${url.pathname} HTTP/1.1\r\nHost: ${url.host}\r\nAccept: text/event-stream\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+      )
     })
     socket.on('data', (piece: Buffer) => {
       all += piece.toString('utf8')
@@ -84,7 +106,15 @@ const listen = (url: URL, token: string, heard: (text: string, socket: Socket) =
   })
 
 const post = async (url: string, token: string, message: object): Promise<void> => {
-  const response = await fetch(url, { method: 'POST', headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(message) })
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    },
+    body: JSON.stringify(message),
+  })
   await response.arrayBuffer()
   if (!response.ok) throw new Error(`${url} answered ${response.status}`)
 }
@@ -114,7 +144,10 @@ const overSocket =
   (speaks: boolean) =>
   (url: URL, token: string): Promise<Client> =>
     new Promise((resolve, reject) => {
-      const socket = new WebSocket(url.href.replace('http', 'ws'), ['mcp'], { headers: { authorization: `Bearer ${token}` }, perMessageDeflate: false })
+      const socket = new WebSocket(url.href.replace('http', 'ws'), ['mcp'], {
+        headers: { authorization: `Bearer ${token}` },
+        perMessageDeflate: false,
+      })
       const client = { leave: () => socket.terminate() }
       socket.once('error', reject)
       socket.once('open', () => {
@@ -128,7 +161,11 @@ const overSocket =
     })
 
 const servers = await startServers()
-const services = { http: { url: `http://${servers.origin}/mcp`, transport: 'streamable' }, events: { url: `http://${servers.origin}/sse`, transport: 'sse' }, sockets: { url: `ws://${servers.origin}/ws` } }
+const services = {
+  http: { url: `http://${servers.origin}/mcp`, transport: 'streamable' },
+  events: { url: `http://${servers.origin}/sse`, transport: 'sse' },
+  sockets: { url: `ws://${servers.origin}/ws` },
+}
 
 /** What is opened, where, and how many streams at the server come of each. */
 const kinds = [
@@ -150,7 +187,16 @@ const measure = async ([client, server, path, begin, behind]: (typeof kinds)[num
   const folder = mkdtempSync(join(tmpdir(), 'postern-streams-'))
   const { options, of } = watchMemory(folder)
   const [program = process.execPath, ...args] = options.command
-  const postern = await startPostern({ command: [program, ...args], env: options.env, config: { local_users: [person], max_open_streams: 1_000_000, max_concurrent_calls: 1_000_000, mcp_services: services } })
+  const postern = await startPostern({
+    command: [program, ...args],
+    env: options.env,
+    config: {
+      local_users: [person],
+      max_open_streams: 1_000_000,
+      max_concurrent_calls: 1_000_000,
+      mcp_services: services,
+    },
+  })
   const clients: Client[] = []
   try {
     const token = await obtainToken(`${postern.url}/${path.split('/')[1]}/mcp`)
@@ -158,7 +204,14 @@ const measure = async ([client, server, path, begin, behind]: (typeof kinds)[num
     ;(await begin(new URL(`${postern.url}${path}`), token)).leave()
     await until(() => servers.open() === 0)
     const before = await of(postern.process)
-    while (clients.length < count) clients.push(...(await Promise.all(Array.from({ length: Math.min(50, count - clients.length) }, () => begin(new URL(`${postern.url}${path}`), token)))))
+    while (clients.length < count)
+      clients.push(
+        ...(await Promise.all(
+          Array.from({ length: Math.min(50, count - clients.length) }, () =>
+            begin(new URL(`${postern.url}${path}`), token),
+          ),
+        )),
+      )
     await until(() => servers.open() >= behind * count)
     if (servers.open() !== behind * count) throw new Error(`${servers.open()} streams at the server`)
     const after = await of(postern.process)
@@ -175,5 +228,7 @@ const measure = async ([client, server, path, begin, behind]: (typeof kinds)[num
 const rows: string[][] = []
 for (const kind of kinds) if (kind[0].includes(values.only)) rows.push(await measure(kind))
 servers.close()
-console.log(`${count} idle streams at once, KiB of the gateway's memory for each (Node ${process.version})\n${table([['client', 'server behind', 'resident', 'heap'], ...rows])}`)
+console.log(
+  `${count} idle streams at once, KiB of the gateway's memory for each (Node ${process.version})\n${table([['client', 'server behind', 'resident', 'heap'], ...rows])}`,
+)
 process.exit(0)

@@ -8,7 +8,10 @@ export interface SystemProgram {
 }
 export const programs: readonly SystemProgram[]
 /** Absolute path of the program, or undefined when it is not on this machine. A set variable alone says where. Throws RangeError for a name the table lacks. */
-export const findProgram: (name: string, env?: Readonly<Record<string, string | undefined>>) => string | undefined
+export const findProgram: (
+  name: string,
+  env?: Readonly<Record<string, string | undefined>>,
+) => string | undefined
 export const missingPrograms: (env?: Readonly<Record<string, string | undefined>>) => readonly SystemProgram[]
 /** True where a skipped suite is a failure. */
 export const inCI: (env?: Readonly<Record<string, string | undefined>>) => boolean

@@ -5,9 +5,27 @@ import { fileURLToPath } from 'node:url'
 
 /** A further program is one more row. `variable` names an environment variable that points at another copy. */
 export const programs = [
-  { name: 'chromium', path: '/usr/bin/chromium', package: 'chromium', variable: 'POSTERN_CHROMIUM', suites: 'tests in a browser' },
-  { name: 'bwrap', path: '/usr/bin/bwrap', package: 'bubblewrap', variable: 'POSTERN_BWRAP', suites: 'tests of isolated servers' },
-  { name: 'nginx', path: '/usr/sbin/nginx', package: 'nginx-light', variable: 'POSTERN_NGINX', suites: 'tests behind nginx' },
+  {
+    name: 'chromium',
+    path: '/usr/bin/chromium',
+    package: 'chromium',
+    variable: 'POSTERN_CHROMIUM',
+    suites: 'tests in a browser',
+  },
+  {
+    name: 'bwrap',
+    path: '/usr/bin/bwrap',
+    package: 'bubblewrap',
+    variable: 'POSTERN_BWRAP',
+    suites: 'tests of isolated servers',
+  },
+  {
+    name: 'nginx',
+    path: '/usr/sbin/nginx',
+    package: 'nginx-light',
+    variable: 'POSTERN_NGINX',
+    suites: 'tests behind nginx',
+  },
 ]
 
 /** Absolute path of the program, or undefined when it is not on this machine. A variable that is set says where alone. */
@@ -19,7 +37,8 @@ export const findProgram = (name, env = process.env) => {
   return (named ? [named] : [program.path, ...inPath]).find((place) => place && existsSync(place))
 }
 
-const isThere = ({ name }, env) => (name === 'chromium' ? findBrowser(env) : findProgram(name, env)) !== undefined
+const isThere = ({ name }, env) =>
+  (name === 'chromium' ? findBrowser(env) : findProgram(name, env)) !== undefined
 
 export const missingPrograms = (env = process.env) => programs.filter((program) => !isThere(program, env))
 
@@ -27,7 +46,9 @@ export const missingPrograms = (env = process.env) => programs.filter((program) 
 export const inCI = (env = process.env) => ![undefined, '', '0', 'false'].includes(env.CI)
 
 /** How to start the browser that scripts/bootstrap.mjs fetched, written by peers/chromium/unpack.mjs. */
-export const fetchedBrowser = fileURLToPath(new URL('../peers/chromium/node_modules/.browser.json', import.meta.url))
+export const fetchedBrowser = fileURLToPath(
+  new URL('../peers/chromium/node_modules/.browser.json', import.meta.url),
+)
 
 const fetched = () => {
   try {

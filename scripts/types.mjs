@@ -12,7 +12,11 @@ if (!existsSync(tsc)) {
 
 // One after the other: the compiler itself uses every core.
 const failed = ['core', 'node', 'worker'].filter((project) => {
-  const { status } = spawnSync(process.execPath, [tsc, '-p', `tsconfig.${project}.json`, '--noEmit', '--pretty', String(Boolean(process.stdout.isTTY))], { cwd: root, stdio: 'inherit' })
+  const { status } = spawnSync(
+    process.execPath,
+    [tsc, '-p', `tsconfig.${project}.json`, '--noEmit', '--pretty', String(Boolean(process.stdout.isTTY))],
+    { cwd: root, stdio: 'inherit' },
+  )
   return status !== 0
 })
 

@@ -10,8 +10,17 @@ import { freePort } from './harness/free-port.ts'
 import type { Verdicts } from './harness/verdict.ts'
 
 const pause = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms))
-const houseOf = ({ origin, fetch }: PosternProcess): House => ({ origin, fetch, log: [], advance: () => undefined, close: () => Promise.resolve() })
-const configFor = (far: FarServer) => ({ local_users: [person], mcp_services: { far: { url: far.url, upstream_auth: { type: 'oauth' } } } })
+const houseOf = ({ origin, fetch }: PosternProcess): House => ({
+  origin,
+  fetch,
+  log: [],
+  advance: () => undefined,
+  close: () => Promise.resolve(),
+})
+const configFor = (far: FarServer) => ({
+  local_users: [person],
+  mcp_services: { far: { url: far.url, upstream_auth: { type: 'oauth' } } },
+})
 
 const together = async (verdicts: Verdicts, rounds: number, parallel: number): Promise<void> => {
   const far = await openFarServer()
@@ -19,7 +28,11 @@ const together = async (verdicts: Verdicts, rounds: number, parallel: number): P
   const config = configFor(far)
   const first = await startProcess({ config, stateDir: state.dir })
   const port = await freePort()
-  const second = await startProcess({ config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] }, stateDir: state.dir, port })
+  const second = await startProcess({
+    config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] },
+    stateDir: state.dir,
+    port,
+  })
   const wrong: string[] = []
   try {
     const { caller } = await logInThrough(houseOf(first), 'far')
@@ -27,7 +40,9 @@ const together = async (verdicts: Verdicts, rounds: number, parallel: number): P
     for (let round = 0; round < rounds; round++) {
       far.expire()
       const before = far.count('/token', 'refresh_token')
-      const answers = await Promise.all(Array.from({ length: parallel }, (_, i) => (i % 2 === 0 ? caller : other).post(call())))
+      const answers = await Promise.all(
+        Array.from({ length: parallel }, (_, i) => (i % 2 === 0 ? caller : other).post(call())),
+      )
       await Promise.all(answers.map((answer) => answer.text()))
       const good = answers.filter(({ status }) => status === 200).length
       const asked = far.count('/token', 'refresh_token') - before
@@ -38,8 +53,15 @@ const together = async (verdicts: Verdicts, rounds: number, parallel: number): P
     await far.close()
     state.remove()
   }
-  const seen = wrong.length === 0 ? `${parallel} × 200 and one renewal in each of ${rounds} rounds` : `${wrong.length} of ${rounds} rounds differ: ${wrong.slice(0, 5).join('; ')}`
-  verdicts.claim(wrong.length === 0, `2 processes on one SQLite file, one refused upstream token, ${parallel} parallel calls`, seen)
+  const seen =
+    wrong.length === 0
+      ? `${parallel} × 200 and one renewal in each of ${rounds} rounds`
+      : `${wrong.length} of ${rounds} rounds differ: ${wrong.slice(0, 5).join('; ')}`
+  verdicts.claim(
+    wrong.length === 0,
+    `2 processes on one SQLite file, one refused upstream token, ${parallel} parallel calls`,
+    seen,
+  )
 }
 
 /** A server that answers a refresh token that was spent already as it did before, for a while; many do, for clients that lost the answer. */
@@ -91,7 +113,11 @@ const killed = async (verdicts: Verdicts, kind: 'strict' | 'forgiving'): Promise
     const renewals = far.count('/token', 'refresh_token') - before
     const expected = kind === 'strict' ? questions === 1 : questions === 0
     const claim = `kill -9 between a ${kind} upstream's renewal and its record`
-    verdicts.claim(expected && good === 5 && odd.length === 0 && renewals === 2, claim, `${questions === 0 ? 'nobody is asked' : `the person is asked ${questions} ×`}, ${renewals} renewals, calls work after ${((Date.now() - since) / 1000).toFixed(0)} s${odd.length === 0 ? '' : `; also ${odd.join('; ')}`}`)
+    verdicts.claim(
+      expected && good === 5 && odd.length === 0 && renewals === 2,
+      claim,
+      `${questions === 0 ? 'nobody is asked' : `the person is asked ${questions} ×`}, ${renewals} renewals, calls work after ${((Date.now() - since) / 1000).toFixed(0)} s${odd.length === 0 ? '' : `; also ${odd.join('; ')}`}`,
+    )
   } finally {
     await gateway.end()
     await far.close()

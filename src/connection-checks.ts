@@ -30,7 +30,11 @@ export interface Means {
 const stop = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`)
 
 /** Without the codes that a refusal puts before its reason. */
-const why = (error: unknown): string => (error instanceof Refusal ? error.why : error instanceof Error ? error.message : String(error)).replace(/^(?:[a-z-]+\.[a-z-]+: )+/, '')
+const why = (error: unknown): string =>
+  (error instanceof Refusal ? error.why : error instanceof Error ? error.message : String(error)).replace(
+    /^(?:[a-z-]+\.[a-z-]+: )+/,
+    '',
+  )
 
 const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
   const { status, body } = await outbound(uri)
@@ -40,28 +44,52 @@ const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
   return keys.length
 }
 
-const checkProvider = async ({ runtime: { now }, outboundTo }: Means, id: string, { issuer = '', scopes }: Provider): Promise<Check> => {
+const checkProvider = async (
+  { runtime: { now }, outboundTo }: Means,
+  id: string,
+  { issuer = '', scopes }: Provider,
+): Promise<Check> => {
   const key = `oauth_providers.${id}`
   try {
     const outbound = outboundTo(issuer)
     const as = await createMetadata(issuer, now).get(throughGuard(outbound, now, issuer))
-    if (as.authorization_endpoint === undefined || as.token_endpoint === undefined || as.jwks_uri === undefined) throw new TypeError('its metadata has no authorization_endpoint, token_endpoint or jwks_uri')
+    if (
+      as.authorization_endpoint === undefined ||
+      as.token_endpoint === undefined ||
+      as.jwks_uri === undefined
+    )
+      throw new TypeError('its metadata has no authorization_endpoint, token_endpoint or jwks_uri')
     const keys = await countKeys(as.jwks_uri, outboundTo(issuer, as.jwks_uri))
     const offered = as.scopes_supported
     const unknown = offered ? scopes.filter((scope) => !offered.includes(scope)) : []
-    const odd = unknown.length > 0 ? ` Its metadata does not list the scope${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}.` : ''
-    return { key, ok: true, say: `${issuer} publishes metadata and ${keys} key${keys === 1 ? '' : 's'}.${odd}` }
+    const odd =
+      unknown.length > 0
+        ? ` Its metadata does not list the scope${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}.`
+        : ''
+    return {
+      key,
+      ok: true,
+      say: `${issuer} publishes metadata and ${keys} key${keys === 1 ? '' : 's'}.${odd}`,
+    }
   } catch (error) {
-    const failure = error instanceof Refusal || !(error instanceof TypeError) ? reasonOf(error, 'metadata')[1] : why(error)
+    const failure =
+      error instanceof Refusal || !(error instanceof TypeError) ? reasonOf(error, 'metadata')[1] : why(error)
     return { key: `${key}.issuer`, ok: false, say: stop(`${issuer} cannot be used for sign-in: ${failure}`) }
   }
 }
 
-const fixedHeaders = ({ upstream_auth: { type, token, headers } }: Service): Readonly<Record<string, string>> | undefined =>
-  type === 'static' ? { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...headers } : undefined
+const fixedHeaders = ({
+  upstream_auth: { type, token, headers },
+}: Service): Readonly<Record<string, string>> | undefined =>
+  type === 'static'
+    ? { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...headers }
+    : undefined
 
 /** The same requests with the headers that the service gets, and the last reason for which one failed. */
-const watched = (outbound: Outbound, headers: Readonly<Record<string, string>> = {}): { readonly outbound: Outbound; readonly failure: () => string | undefined } => {
+const watched = (
+  outbound: Outbound,
+  headers: Readonly<Record<string, string>> = {},
+): { readonly outbound: Outbound; readonly failure: () => string | undefined } => {
   let failure: string | undefined
   return {
     outbound: (url, options = {}) =>
@@ -79,13 +107,30 @@ const verdict = (steps: readonly ProbeStep[], service: Service): Omit<Check, 'ke
   if (bad) return { ok: false, say: bad.say }
   const wants = steps.find(({ step, result }) => step === 'authorization' && result === 'yes')
   const { type } = service.upstream_auth
-  if (wants && type === 'static') return { ok: false, say: 'The server rejects the token or headers in `upstream_auth`.' }
-  if (wants && type === 'none') return { ok: false, say: 'The server requires a token, but `upstream_auth.type` is none.' }
-  if (wants) return { ok: true, say: type === 'auto' ? wants.say : `The server requires a token; \`upstream_auth\` (${type}) provides it.` }
-  return { ok: true, say: steps.filter(({ step }) => step === 'mcp' || step === 'tools').map(({ say }) => say).join(' ') }
+  if (wants && type === 'static')
+    return { ok: false, say: 'The server rejects the token or headers in `upstream_auth`.' }
+  if (wants && type === 'none')
+    return { ok: false, say: 'The server requires a token, but `upstream_auth.type` is none.' }
+  if (wants)
+    return {
+      ok: true,
+      say:
+        type === 'auto' ? wants.say : `The server requires a token; \`upstream_auth\` (${type}) provides it.`,
+    }
+  return {
+    ok: true,
+    say: steps
+      .filter(({ step }) => step === 'mcp' || step === 'tools')
+      .map(({ say }) => say)
+      .join(' '),
+  }
 }
 
-const checkUrl = async ({ runtime, outboundTo }: Means, id: string, service: Service & { readonly url: string }): Promise<Check> => {
+const checkUrl = async (
+  { runtime, outboundTo }: Means,
+  id: string,
+  service: Service & { readonly url: string },
+): Promise<Check> => {
   const url = withPath(service.url, service.transport)
   const key = `mcp_services.${id}.url`
   const { outbound, failure } = watched(outboundTo(url.replace(/^ws/, 'http')), fixedHeaders(service))
@@ -101,8 +146,14 @@ const checkCommand = async ({ runtime }: Means, id: string, service: Service): P
   try {
     const steps = await probeServer('http://command.invalid/mcp', { outbound }, () => undefined)
     const { ok, say } = verdict(steps, service)
-    const said = steps.find(({ result }) => result === 'no') ? bridges.all().flatMap(({ failures }) => failures())[0] : undefined
-    return { key: `mcp_services.${id}.command`, ok, say: said === undefined ? say : `${say} ${stop(said.why)}` }
+    const said = steps.find(({ result }) => result === 'no')
+      ? bridges.all().flatMap(({ failures }) => failures())[0]
+      : undefined
+    return {
+      key: `mcp_services.${id}.command`,
+      ok,
+      say: said === undefined ? say : `${say} ${stop(said.why)}`,
+    }
   } finally {
     end()
     await bridges.close(0)
@@ -114,7 +165,11 @@ const checkIssuer = async ({ outboundTo }: Means, id: string, issuer: string): P
   const key = `mcp_services.${id}.upstream_auth.issuer`
   const url = new URL(issuer)
   const path = url.pathname.replace(/\/$/, '')
-  const places = [`${url.origin}/.well-known/oauth-authorization-server${path}`, `${url.origin}/.well-known/openid-configuration${path}`, `${url.origin}${path}/.well-known/openid-configuration`]
+  const places = [
+    `${url.origin}/.well-known/oauth-authorization-server${path}`,
+    `${url.origin}/.well-known/openid-configuration${path}`,
+    `${url.origin}${path}/.well-known/openid-configuration`,
+  ]
   let last = 'no request was made'
   for (const place of new Set(places)) {
     try {
@@ -138,18 +193,28 @@ const checkKeys = async ({ outboundTo }: Means, id: string, uri: string): Promis
 }
 
 /** Checks in the order of the configuration, each told as it is known. Commands are started once, and ended. */
-export const checkConnections = async (config: Config, means: Means, told: (check: Check) => void): Promise<readonly Check[]> => {
+export const checkConnections = async (
+  config: Config,
+  means: Means,
+  told: (check: Check) => void,
+): Promise<readonly Check[]> => {
   const checks: Check[] = []
   const say = (check: Check): void => {
     checks.push(check)
     told(check)
   }
-  for (const [id, provider] of Object.entries(config.oauth_providers)) say(await checkProvider(means, id, provider))
+  for (const [id, provider] of Object.entries(config.oauth_providers))
+    say(await checkProvider(means, id, provider))
   for (const [id, service] of Object.entries(config.mcp_services)) {
     const { url, upstream_auth: auth } = service
-    say(url === undefined ? await checkCommand(means, id, service) : await checkUrl(means, id, { ...service, url }))
+    say(
+      url === undefined
+        ? await checkCommand(means, id, service)
+        : await checkUrl(means, id, { ...service, url }),
+    )
     if (auth.issuer !== undefined) say(await checkIssuer(means, id, auth.issuer))
   }
-  for (const [id, { jwks_uri: uri }] of Object.entries(config.clients)) if (uri !== undefined) say(await checkKeys(means, id, uri))
+  for (const [id, { jwks_uri: uri }] of Object.entries(config.clients))
+    if (uri !== undefined) say(await checkKeys(means, id, uri))
   return checks
 }

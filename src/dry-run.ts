@@ -11,8 +11,16 @@ export const createDryRun =
     return {
       async outbound(url, { method = 'GET', headers = {}, body } = {}) {
         if (upstream.kind !== 'bridge') throw new TypeError('not a command')
-        const answer = await callStdio(upstream.carry, new Request(url, { method, headers, ...(body === undefined ? {} : { body }) }), { principal: undefined, refused: (refusal, id) => rpcErrorText(refusal, id, '') })
-        return { status: answer.status, headers: answer.headers, body: new Uint8Array(await answer.arrayBuffer()) }
+        const answer = await callStdio(
+          upstream.carry,
+          new Request(url, { method, headers, ...(body === undefined ? {} : { body }) }),
+          { principal: undefined, refused: (refusal, id) => rpcErrorText(refusal, id, '') },
+        )
+        return {
+          status: answer.status,
+          headers: answer.headers,
+          body: new Uint8Array(await answer.arrayBuffer()),
+        }
       },
       end: () => bridges.end(upstream),
     }

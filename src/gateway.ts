@@ -40,7 +40,12 @@ import { createCors } from './proxy/cors.ts'
 import { createRefuse } from './proxy/error-response.ts'
 import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
 import { createUpstreamSelection } from './proxy/proxy.ts'
-import { type ServiceContext, createHostCheck, createResolve, createServiceContexts } from './proxy/resolve.ts'
+import {
+  type ServiceContext,
+  createHostCheck,
+  createResolve,
+  createServiceContexts,
+} from './proxy/resolve.ts'
 import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
@@ -71,7 +76,13 @@ export interface Gateway {
   /** Services that come and go while the gateway runs. */
   readonly supply: ServiceRegistry
   /** Whether a raw request path and method go the proxied way; a person's browser that opens an MCP address gets a page instead. */
-  proxied(method: string, path: string, accept: string | undefined, authorized: boolean, /** The Host header; needed where `directory.hosted`. */ host?: string): boolean
+  proxied(
+    method: string,
+    path: string,
+    accept: string | undefined,
+    authorized: boolean,
+    /** The Host header; needed where `directory.hosted`. */ host?: string,
+  ): boolean
   readonly admit: Admit
   readonly refuse: Refuse
   /** The proxied way of a WebSocket handshake. */
@@ -92,10 +103,17 @@ export interface Gateway {
 
 /** A browser that navigates, not a client that streams: it asks for HTML and shows no token (users.md 4.12). */
 const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
-  (method === 'GET' || method === 'HEAD') && !authorized && accept !== undefined && accept.includes('text/html') && !accept.includes('text/event-stream')
+  (method === 'GET' || method === 'HEAD') &&
+  !authorized &&
+  accept !== undefined &&
+  accept.includes('text/html') &&
+  !accept.includes('text/event-stream')
 
 /** What the audit trail keeps of a start: whatever it says afterwards was said by this version, of these services. */
-export const startedEvent = ({ directory }: Pick<Gateway, 'directory'>, { version, runtime, storage }: Runtime['about']): AuditEvent => ({
+export const startedEvent = (
+  { directory }: Pick<Gateway, 'directory'>,
+  { version, runtime, storage }: Runtime['about'],
+): AuditEvent => ({
   event: 'gateway.started',
   version,
   runtime,
@@ -104,9 +122,14 @@ export const startedEvent = ({ directory }: Pick<Gateway, 'directory'>, { versio
   services: directory.services.map(({ id }) => id),
 })
 
-const isLoopback = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
+const isLoopback = (origin: string): boolean =>
+  ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
-const stateOf = (service: Service, bridges: Bridges, placeOf: (service: Service) => ServiceContext): ServiceState => {
+const stateOf = (
+  service: Service,
+  bridges: Bridges,
+  placeOf: (service: Service) => ServiceContext,
+): ServiceState => {
   const { upstream } = service
   if (upstream.kind === 'local') return 'healthy'
   return upstream.kind === 'bridge' ? bridges.state(upstream) : (placeOf(service).health?.state ?? 'unknown')
@@ -118,43 +141,131 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const bridges = createBridges(runtime, config.heartbeat * 1000)
   const first = options.services ?? []
   const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
-  const directory = createDirectory({ issuer, origins, incomplete: true, ...servicePlanOf(config, first, serviceOf) })
-  const supply = createServiceRegistry({ config, runtime, directory, first, serviceOf, attempt: createDryRun(bridges) })
+  const directory = createDirectory({
+    issuer,
+    origins,
+    incomplete: true,
+    ...servicePlanOf(config, first, serviceOf),
+  })
+  const supply = createServiceRegistry({
+    config,
+    runtime,
+    directory,
+    first,
+    serviceOf,
+    attempt: createDryRun(bridges),
+  })
   const catchUp = createServicesRefresh({ directory, supply, defer: runtime.defer })
   supply.onGone((gone) => gone.forEach(({ upstream }) => bridges.end(upstream)))
   const record = createAudit({ log: runtime.log })
-  const limit = createLimit({ now: () => runtime.now(), loopback: isLoopback(issuer), shared: runtime.counts })
+  const limit = createLimit({
+    now: () => runtime.now(),
+    loopback: isLoopback(issuer),
+    shared: runtime.counts,
+  })
   const cors = createCors({ cors: config.cors, origins, debug: config.debug })
   const pages = createPages({ issuer, version: runtime.about.version })
 
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
-  const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.size === 0 })
+  const links = createLoginLinks({
+    runtime,
+    enabled: config.local_users.length === 0 && providers.size === 0,
+  })
   const present = createAccessRules({ people, providers, links, directory })
 
   const known = createKnownFacts(directory)
-  const sessions = known.sessions(createSessions({ runtime, present, issuer, idleMs: config.session_timeout * 1000, absoluteMs: 8 * 3_600_000 }))
-  const signer = createSigner({ runtime, issuer, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
-  const clients = known.clients(createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory }))
+  const sessions = known.sessions(
+    createSessions({
+      runtime,
+      present,
+      issuer,
+      idleMs: config.session_timeout * 1000,
+      absoluteMs: 8 * 3_600_000,
+    }),
+  )
+  const signer = createSigner({
+    runtime,
+    issuer,
+    rotationMs: config.key_rotation * 1000,
+    overlapMs: config.access_token_lifetime * 1000,
+  })
+  const clients = known.clients(
+    createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory }),
+  )
   const grants = createGrants({ runtime, config, record, present, find: catchUp.find })
   const tokens = createTokens({ runtime, config, signer })
   const flows = known.flows(createPendingRequests({ runtime }))
   const guard = createAuthenticateBearer({ runtime, directory, signer, grants })
   const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
-  const consent = createConsent({ runtime, config, directory, find: catchUp.find, clients, grants, tokens, flows, sessions, pages, record, upstream: connections.step })
+  const consent = createConsent({
+    runtime,
+    config,
+    directory,
+    find: catchUp.find,
+    clients,
+    grants,
+    tokens,
+    flows,
+    sessions,
+    pages,
+    record,
+    upstream: connections.step,
+  })
 
-  const signIn = createSignIn({ runtime, sessions, people, links, providers, pages, describeFlow: known.describeFlow(consent.describeFlow), keepTokens: connections.keepTokens, limit, record, origins })
+  const signIn = createSignIn({
+    runtime,
+    sessions,
+    people,
+    links,
+    providers,
+    pages,
+    describeFlow: known.describeFlow(consent.describeFlow),
+    keepTokens: connections.keepTokens,
+    limit,
+    record,
+    origins,
+  })
 
   const [front, endpointOf] = [createHostCheck({ config, directory }), createEndpoints(() => runtime.now())]
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const placeOf = createServiceContexts({ config, directory, signer, credentials: connections.credentials, lines: runtime.lines, endpointOf, now: runtime.now })
+  const placeOf = createServiceContexts({
+    config,
+    directory,
+    signer,
+    credentials: connections.credentials,
+    lines: runtime.lines,
+    endpointOf,
+    now: runtime.now,
+  })
   const knock = createResolve({ config, directory, cors, placeOf, now: runtime.now })
   const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
-  const shared = { runtime, config, endpointOf, knock, guard, cors, record, credentials: connections.credentials, alive, serving: supply.serving, always }
+  const shared = {
+    runtime,
+    config,
+    endpointOf,
+    knock,
+    guard,
+    cors,
+    record,
+    credentials: connections.credentials,
+    alive,
+    serving: supply.serving,
+    always,
+  }
   const { admit, admitSocket, moved } = createUpstreamSelection(shared)
   const callByFetch = createFetchProxy({ admit, refuse, moved })
-  const status = createStatus({ runtime, directory, sessions, pages, standing: connections.step.standing, encodes: () => supply.config().domain_root !== undefined, draining: options.draining ?? (() => false), stateOf: (service) => stateOf(service, bridges, placeOf) })
+  const status = createStatus({
+    runtime,
+    directory,
+    sessions,
+    pages,
+    standing: connections.step.standing,
+    encodes: () => supply.config().domain_root !== undefined,
+    draining: options.draining ?? (() => false),
+    stateOf: (service) => stateOf(service, bridges, placeOf),
+  })
 
   const routes = createRoutes({
     handlers: {
@@ -164,13 +275,30 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       authorize: createAuthorize({ runtime, directory, find: catchUp.find, clients, flows, sessions, limit }),
       consent,
       connections,
-      token: createToken({ runtime, config, directory, find: catchUp.find, clients, grants, tokens, limit, record }),
+      token: createToken({
+        runtime,
+        config,
+        directory,
+        find: catchUp.find,
+        clients,
+        grants,
+        tokens,
+        limit,
+        record,
+      }),
       revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
       introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
       signIn,
       status,
       servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-      services: createServicesApi({ supply, sessions, isAdmin: createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined), origins, record, bridges }),
+      services: createServicesApi({
+        supply,
+        sessions,
+        isAdmin: createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined),
+        origins,
+        record,
+        bridges,
+      }),
       encode: createEncode({ domainRoot: () => supply.config().domain_root, directory, pages }),
       assets: createAssets(),
     },
@@ -184,7 +312,8 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     redirectTo: authorizationResponse(issuer),
   })
 
-  const proxied: Gateway['proxied'] = (method, path, accept, authorized, host) => directory.locate(path, host) !== undefined && !navigates(method, accept, authorized)
+  const proxied: Gateway['proxied'] = (method, path, accept, authorized, host) =>
+    directory.locate(path, host) !== undefined && !navigates(method, accept, authorized)
   return {
     directory,
     links,
@@ -195,7 +324,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     admit,
     refuse,
     admitSocket: (head) =>
-      Promise.resolve(catchUp.request(head.target.split('?', 1)[0] as string, head.host)).then(() => admitSocket(head)),
+      Promise.resolve(catchUp.request(head.target.split('?', 1)[0] as string, head.host)).then(() =>
+        admitSocket(head),
+      ),
     berth: (id) => createSessionGateway({ ...shared, directory, refuse, catchUp }, id),
     fetch: routes,
     async handle(request, visit, fetchUpstream, at = requestUrl(request.url)) {
@@ -203,7 +334,11 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       if (catchingUp) await catchingUp
       const head = headOf(request, visit, at)
       const authorized = fieldOf(head.rawHeaders, 'authorization') !== undefined
-      if (at.routable && proxied(head.method, at.path, fieldOf(head.rawHeaders, 'accept'), authorized, head.host)) return callByFetch(request, head, fetchUpstream)
+      if (
+        at.routable &&
+        proxied(head.method, at.path, fieldOf(head.rawHeaders, 'accept'), authorized, head.host)
+      )
+        return callByFetch(request, head, fetchUpstream)
       return routes(request, at.routable ? visit : { ...visit, unroutable: true })
     },
     async warm() {

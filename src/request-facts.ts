@@ -26,11 +26,17 @@ const clientIn = /^\/(?:oauth\/)?register\/([^/]+)$/
 /** Unproven words of the address: an id that nobody has looked up yet is better than none. */
 const saidBy = (request: Request, directory: Directory): RequestFacts => {
   const { pathname, searchParams } = new URL(request.url)
-  const [client, flow, resource] = ['client_id', 'flow', 'resource'].map((name) => searchParams.get(name) ?? undefined)
+  const [client, flow, resource] = ['client_id', 'flow', 'resource'].map(
+    (name) => searchParams.get(name) ?? undefined,
+  )
   const said = {
     client: clientIn.exec(pathname)?.[1] ?? client,
     flow: flow !== undefined && flowShape.test(flow) ? flow : undefined,
-    service: serviceIn.exec(pathname)?.[1] ?? (resource === undefined ? directory.locate(pathname, undefined)?.address.service.id : directory.resolve(resource)?.service.id),
+    service:
+      serviceIn.exec(pathname)?.[1] ??
+      (resource === undefined
+        ? directory.locate(pathname, undefined)?.address.service.id
+        : directory.resolve(resource)?.service.id),
     provider: providerIn.exec(pathname)?.[1],
   }
   return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== undefined))
@@ -38,7 +44,8 @@ const saidBy = (request: Request, directory: Directory): RequestFacts => {
 
 export const createKnownFacts = (directory: Directory): KnownFacts => {
   const known = new WeakMap<Request, RequestFacts>()
-  const learn = (request: Request, facts: RequestFacts): void => void known.set(request, { ...known.get(request), ...facts })
+  const learn = (request: Request, facts: RequestFacts): void =>
+    void known.set(request, { ...known.get(request), ...facts })
   return {
     of: (request) => ({ ...saidBy(request, directory), ...known.get(request) }),
     sessions: (inner) => ({
@@ -54,7 +61,10 @@ export const createKnownFacts = (directory: Directory): KnownFacts => {
       async of(id, request) {
         if (flowShape.test(id)) learn(request, { flow: id })
         const read = await inner.of(id, request)
-        learn(request, { client: read.flow.clientId, service: directory.resolve(read.flow.resource)?.service.id })
+        learn(request, {
+          client: read.flow.clientId,
+          service: directory.resolve(read.flow.resource)?.service.id,
+        })
         return read
       },
     }),

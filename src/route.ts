@@ -22,18 +22,30 @@ export interface Drawing {
   readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
 }
 
-const ascii = (text: string): string => text.replaceAll(/ [–—] /g, ': ').replaceAll(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, "'")
+const ascii = (text: string): string =>
+  text.replaceAll(/ [–—] /g, ': ').replaceAll(/[^\x20-\x21\x23-\x5B\x5D-\x7E]/g, "'")
 
 const json = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): Response =>
-  new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers } })
+  new Response(JSON.stringify(body), {
+    status,
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store', ...headers },
+  })
 
 /** RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description. In a redirect nothing else: there `code` means an authorization code. */
 const oauthError = (refusal: Refusal) => ({ error: refusal.row.oauth, error_description: ascii(refusal.say) })
 
 /** RFC 6749 §5.2 leaves room for further members: what the caller can name to whoever helps them. */
-const oauthBody = (refusal: Refusal, requestId: string) => ({ ...oauthError(refusal), code: refusal.code, request_id: requestId })
+const oauthBody = (refusal: Refusal, requestId: string) => ({
+  ...oauthError(refusal),
+  code: refusal.code,
+  request_id: requestId,
+})
 
-const rpcBody = (refusal: Refusal, requestId: string) => ({ jsonrpc: '2.0', id: refusal.detail.rpcId ?? null, error: rpcError(refusal, requestId) })
+const rpcBody = (refusal: Refusal, requestId: string) => ({
+  jsonrpc: '2.0',
+  id: refusal.detail.rpcId ?? null,
+  error: rpcError(refusal, requestId),
+})
 
 const wantsPage = (accept: string): boolean => !/application\/json/.test(accept) || /text\/html/.test(accept)
 
@@ -63,12 +75,16 @@ export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
     return new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', ...headers } })
   }
   const { surface, requestId } = drawing
-  if ((surface === 'page' && wantsPage(drawing.accept)) || (surface === 'both' && /text\/html/.test(drawing.accept))) {
+  if (
+    (surface === 'page' && wantsPage(drawing.accept)) ||
+    (surface === 'both' && /text\/html/.test(drawing.accept))
+  ) {
     const page = problemPage(refusal, location, drawing)
     for (const [name, value] of Object.entries(headers)) page.headers.set(name, value)
     return page
   }
-  const body = surface === 'mcp' && !challenged(refusal) ? rpcBody(refusal, requestId) : oauthBody(refusal, requestId)
+  const body =
+    surface === 'mcp' && !challenged(refusal) ? rpcBody(refusal, requestId) : oauthBody(refusal, requestId)
   return json(refusal.row.status, body, surface === 'oauth' ? { pragma: 'no-cache', ...headers } : headers)
 }
 
@@ -76,7 +92,10 @@ export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
 export const asRefusal = (thrown: unknown, tokenEndpoint: boolean): Refusal => {
   const refusal = refusalOf(thrown)
   if (thrown instanceof Refusal || !tokenEndpoint) return refusal
-  return new Refusal('storage.unavailable', refusal.why, { say: 'The gateway could not finish this request. Try again in a moment.', headers: { 'retry-after': '1' } })
+  return new Refusal('storage.unavailable', refusal.why, {
+    say: 'The gateway could not finish this request. Try again in a moment.',
+    headers: { 'retry-after': '1' },
+  })
 }
 
 export interface Route {
@@ -102,7 +121,8 @@ export const hostOf = (request: Request): string => request.headers.get('host') 
 
 // The default endpoints at hosts of services: the way of old clients to the one authorization server.
 
-const moved = (location: string): Response => new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })
+const moved = (location: string): Response =>
+  new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })
 
 /**
  * Where clients of MCP 2025-03-26 go: they drop the path of the MCP URL and expect `/authorize`, `/token` and `/register` at its origin, with or without metadata.

@@ -40,7 +40,8 @@ const steps: ReadonlySet<string> = new Set([
 
 const metadata = '/.well-known/oauth-protected-resource/'
 /** The address of a service that a path is about. */
-const subjectOf = (path: string): string => (path.startsWith(metadata) ? path.slice(metadata.length - 1) : path.replace(/\/ws$/, '/mcp'))
+const subjectOf = (path: string): string =>
+  path.startsWith(metadata) ? path.slice(metadata.length - 1) : path.replace(/\/ws$/, '/mcp')
 
 export const createServicesRefresh = ({ directory, supply, defer }: CatchUpDeps): ServicesRefresh => {
   const beside = (): undefined => {

@@ -48,4 +48,8 @@ interface SharedCountsDeps {
 }
 
 /** Carries out actions as `SharedCounts` says. */
-export const createSharedCounts = ({ now, ledger }: SharedCountsDeps): ((actions: readonly CountAction[]) => number) => createCounts({ now, loopback: false, ledger })
+export const createSharedCounts = ({
+  now,
+  ledger,
+}: SharedCountsDeps): ((actions: readonly CountAction[]) => number) =>
+  createCounts({ now, loopback: false, ledger })

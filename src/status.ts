@@ -24,7 +24,8 @@ interface ServicesListOptions {
   readonly allows: (origin: string, open: true) => boolean
 }
 
-const jsonAnswer = (body: unknown): Response => Response.json(body, { headers: { 'cache-control': 'no-store' } })
+const jsonAnswer = (body: unknown): Response =>
+  Response.json(body, { headers: { 'cache-control': 'no-store' } })
 
 export const isLoopback = (origin: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
@@ -69,7 +70,11 @@ export const createServicesList = ({ directory, sessions, allows }: ServicesList
   return {
     async services(request) {
       const stranger = await isStranger(request)
-      return jsonAnswer({ services: Object.fromEntries(complete(directory).services.map(({ id }) => [id, describe(id, stranger)])) })
+      return jsonAnswer({
+        services: Object.fromEntries(
+          complete(directory).services.map(({ id }) => [id, describe(id, stranger)]),
+        ),
+      })
     },
     async service(request) {
       const id = new URL(request.url).pathname.slice('/services/'.length)
@@ -101,7 +106,8 @@ interface StatusOptions {
   readonly stateOf: (service: Service) => ServiceState
 }
 
-const json = (body: unknown, status = 200): Response => Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
+const json = (body: unknown, status = 200): Response =>
+  Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
 
 /** The storage answers or it does not; asked at most once a second however many probes come. */
 const createProbe = (runtime: Runtime): (() => Promise<boolean>) => {
@@ -123,22 +129,36 @@ const isPublic = (origin: string): boolean => origin.startsWith('https:') && !is
 /** The clients on the page speak Streamable HTTP, whichever address of the service somebody opened. */
 const streamable = ({ addresses }: Directory, opened: Address): Address => {
   const { origin } = new URL(opened.resource)
-  return [opened, ...addresses].find(({ service, transport, resource }) => service === opened.service && transport === undefined && new URL(resource).origin === origin) ?? opened
+  return (
+    [opened, ...addresses].find(
+      ({ service, transport, resource }) =>
+        service === opened.service && transport === undefined && new URL(resource).origin === origin,
+    ) ?? opened
+  )
 }
 
 /** Seed 004, `/health`: the service that is asked about; where there is one command alone, its id is told, too. */
-const askedOf = (directory: Directory, url: URL): { readonly service: Service; readonly alone: boolean } | undefined => {
-  const id = url.pathname.startsWith('/health/') ? url.pathname.slice('/health/'.length) : url.searchParams.get('server')
+const askedOf = (
+  directory: Directory,
+  url: URL,
+): { readonly service: Service; readonly alone: boolean } | undefined => {
+  const id = url.pathname.startsWith('/health/')
+    ? url.pathname.slice('/health/'.length)
+    : url.searchParams.get('server')
   if (id === null) {
     const [command, another] = directory.services.filter(({ upstream }) => upstream.kind === 'bridge')
     return command && !another ? { service: command, alone: true } : undefined
   }
   const service = directory.service(id)
-  if (!service) throw new Refusal('route.unknown', `service ${id.slice(0, 80)}`, { say: `Service '${id.slice(0, 64)}' not found` })
+  if (!service)
+    throw new Refusal('route.unknown', `service ${id.slice(0, 80)}`, {
+      say: `Service '${id.slice(0, 64)}' not found`,
+    })
   return { service, alone: false }
 }
 
-const createHealthOf = ({ runtime, directory, sessions, stateOf }: StatusOptions, probe: () => Promise<boolean>): Handler =>
+const createHealthOf =
+  ({ runtime, directory, sessions, stateOf }: StatusOptions, probe: () => Promise<boolean>): Handler =>
   async (request) => {
     const about = askedOf(directory, new URL(request.url))
     const stored = await probe()
@@ -151,7 +171,13 @@ const createHealthOf = ({ runtime, directory, sessions, stateOf }: StatusOptions
       timestamp: new Date(runtime.now()).toISOString(),
       version: runtime.about.version,
       storage: { healthy: stored, backend_type: runtime.about.storage },
-      ...(about && !about.alone ? {} : { services: Object.fromEntries(directory.services.map((each) => [each.id, { status: stateOf(each) }])) }),
+      ...(about && !about.alone
+        ? {}
+        : {
+            services: Object.fromEntries(
+              directory.services.map((each) => [each.id, { status: stateOf(each) }]),
+            ),
+          }),
       ...(about && { serverId: about.service.id, userId: session?.person.subject ?? null }),
     }
     return json(body, status === 'degraded' ? 503 : 200)
@@ -172,12 +198,33 @@ export const createStatus = (options: StatusOptions): Status => {
   return {
     async front(request) {
       const accept = request.headers.get('accept') ?? ''
-      if (!accept.includes('text/html')) return json({ name: 'Postern', version: runtime.about.version, issuer: directory.issuer, services: directory.services.length })
+      if (!accept.includes('text/html'))
+        return json({
+          name: 'Postern',
+          version: runtime.about.version,
+          issuer: directory.issuer,
+          services: directory.services.length,
+        })
       const session = await sessions.of(request)
-      if (!session) return new Response(null, { status: 303, headers: { location: '/login', 'cache-control': 'no-store' } })
+      if (!session)
+        return new Response(null, {
+          status: 303,
+          headers: { location: '/login', 'cache-control': 'no-store' },
+        })
       const shown = directory.services.flatMap((service) => main(service.id) ?? [])
-      const services = await Promise.all(shown.map(async (address) => ({ ...view(address), account: await standing(address.service, session.person) })))
-      return pages.home({ person: session.person, csrf: session.csrf, services, reachable, encodes: encodes() })
+      const services = await Promise.all(
+        shown.map(async (address) => ({
+          ...view(address),
+          account: await standing(address.service, session.person),
+        })),
+      )
+      return pages.home({
+        person: session.person,
+        csrf: session.csrf,
+        services,
+        reachable,
+        encodes: encodes(),
+      })
     },
     health: createHealthOf(options, probe),
     live: () => Promise.resolve(json({ ok: true })),
@@ -188,7 +235,9 @@ export const createStatus = (options: StatusOptions): Status => {
     connect(request) {
       const found = directory.locate(new URL(request.url).pathname, hostOf(request))
       if (!found) throw new Refusal('route.unknown', 'no such address')
-      return Promise.resolve(pages.connect({ service: view(streamable(directory, found.address)), reachable }))
+      return Promise.resolve(
+        pages.connect({ service: view(streamable(directory, found.address)), reachable }),
+      )
     },
   }
 }

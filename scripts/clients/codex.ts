@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { run, startProcess } from '../harness/process.ts'
 import type { ClientTrial } from './trial.ts'
 
-const as = (registration: 'dcr' | 'cimd') => (url: string): string => {
-  const byDocument = new URL(url).searchParams.get('client_id')?.startsWith('https://chatgpt.com/') ?? false
-  if (byDocument !== (registration === 'cimd')) throw new Error(`not by ${registration}: ${url}`)
-  return url
-}
+const as =
+  (registration: 'dcr' | 'cimd') =>
+  (url: string): string => {
+    const byDocument = new URL(url).searchParams.get('client_id')?.startsWith('https://chatgpt.com/') ?? false
+    if (byDocument !== (registration === 'cimd')) throw new Error(`not by ${registration}: ${url}`)
+    return url
+  }
 
 const codex = (name: string, registration: 'dcr' | 'cimd'): ClientTrial => ({
   name,
@@ -19,7 +21,10 @@ const codex = (name: string, registration: 'dcr' | 'cimd'): ClientTrial => ({
     // `codex mcp add` begins a login at once, the way it likes best; with the server in its file, `login` may be told how.
     writeFileSync(join(configHome, 'config.toml'), `[mcp_servers.trial]\nurl = ${JSON.stringify(url)}\n`)
     const options = { env: { ...home.env, CODEX_HOME: configHome }, cwd: home.path }
-    const login = startProcess(process.execPath, { args: [program, 'mcp', 'login', 'trial', '--oauth-client-registration', registration], ...options })
+    const login = startProcess(process.execPath, {
+      args: [program, 'mcp', 'login', 'trial', '--oauth-client-registration', registration],
+      ...options,
+    })
     try {
       await Promise.race([home.opened().then(as(registration)).then(allow), login.exited])
       const code = await login.exited
@@ -27,10 +32,15 @@ const codex = (name: string, registration: 'dcr' | 'cimd'): ClientTrial => ({
     } finally {
       await login.stop()
     }
-    const list = (await run(process.execPath, { args: [program, 'mcp', 'list'], ...options, timeoutMs: 30_000 })).stdout()
+    const list = (
+      await run(process.execPath, { args: [program, 'mcp', 'list'], ...options, timeoutMs: 30_000 })
+    ).stdout()
     if (!/^trial\b.*OAuth/m.test(list)) throw new Error(`codex mcp list says:\n${list}`)
     return registration === 'dcr' ? 'registered, logged in' : 'logged in by metadata document'
   },
 })
 
-export const codexClients: readonly ClientTrial[] = [codex('Codex 0.169 DCR', 'dcr'), codex('Codex 0.169 CIMD', 'cimd')]
+export const codexClients: readonly ClientTrial[] = [
+  codex('Codex 0.169 DCR', 'dcr'),
+  codex('Codex 0.169 CIMD', 'cimd'),
+]

@@ -6,7 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { selfSigned } from '../harness/certificate.ts'
 
-const publicClient = { grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'], token_endpoint_auth_method: 'none' }
+const publicClient = {
+  grant_types: ['authorization_code', 'refresh_token'],
+  response_types: ['code'],
+  token_endpoint_auth_method: 'none',
+}
 
 /** What both makers publish: loopback addresses without a port (anthropics/claude-code#37747). */
 const documents: Readonly<Record<string, object>> = {
@@ -39,7 +43,12 @@ export const serveDocuments = async (): Promise<Documents> => {
   writeFileSync(trusted, certificate.cert)
   const server = createServer(certificate, (request, response) => {
     const found = documents[`https://${request.headers.host}${request.url}`]
-    response.writeHead(found ? 200 : 404, { 'content-type': 'application/json', 'cache-control': 'public, max-age=300' }).end(JSON.stringify(found ?? {}))
+    response
+      .writeHead(found ? 200 : 404, {
+        'content-type': 'application/json',
+        'cache-control': 'public, max-age=300',
+      })
+      .end(JSON.stringify(found ?? {}))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo

@@ -5,7 +5,18 @@ import { type ClientTrial, expectAnswer, type Trial } from './trial.ts'
 
 const inspect = (trial: Trial, args: readonly string[]) =>
   startProcess(process.execPath, {
-    args: [join(trial.peers, 'node_modules/.bin/inspector'), '--cli', trial.url, '--transport', 'http', '--protocol-era', 'auto', '--format', 'json', ...args],
+    args: [
+      join(trial.peers, 'node_modules/.bin/inspector'),
+      '--cli',
+      trial.url,
+      '--transport',
+      'http',
+      '--protocol-era',
+      'auto',
+      '--format',
+      'json',
+      ...args,
+    ],
     env: { ...trial.home.env, MCP_AUTO_OPEN_ENABLED: 'true', MCP_INSPECTOR_SECRET_STORE: 'file' },
     cwd: trial.home.path,
   })
@@ -18,12 +29,23 @@ export const inspector: ClientTrial = {
     try {
       await Promise.race([home.opened().then(allow), listing.exited])
       const code = await listing.exited
-      if (code !== 0 || !listing.stdout().includes(`"${upstream.tool}"`)) throw new Error(`tools/list ended with ${code}:\n${listing.output().slice(-2000)}`)
+      if (code !== 0 || !listing.stdout().includes(`"${upstream.tool}"`))
+        throw new Error(`tools/list ended with ${code}:\n${listing.output().slice(-2000)}`)
     } finally {
       await listing.stop()
     }
-    const input = Object.entries(upstream.input).flatMap(([name, value]) => ['--tool-arg', `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`])
-    const call = inspect(trial, ['--stored-auth-only', '--method', 'tools/call', '--tool-name', upstream.tool, ...input])
+    const input = Object.entries(upstream.input).flatMap(([name, value]) => [
+      '--tool-arg',
+      `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+    ])
+    const call = inspect(trial, [
+      '--stored-auth-only',
+      '--method',
+      'tools/call',
+      '--tool-name',
+      upstream.tool,
+      ...input,
+    ])
     try {
       const code = await call.exited
       if (code !== 0) throw new Error(`tools/call ended with ${code}:\n${call.output().slice(-2000)}`)

@@ -28,5 +28,6 @@ export interface ClientTrial {
 }
 
 export const expectAnswer = (trial: Trial, text: string): void => {
-  if (!trial.upstream.answer.test(text)) throw new Error(`${trial.upstream.tool} answered ${text.slice(0, 500)}`)
+  if (!trial.upstream.answer.test(text))
+    throw new Error(`${trial.upstream.tool} answered ${text.slice(0, 500)}`)
 }

@@ -14,12 +14,28 @@ const limitMs = 10_000
 const silenceMs = 150
 
 /** The status; 0 when the connection ended without one, which a request that was cut off may expect. Rejects when nothing comes at all. */
-export const fireRequest = ({ hostname, port }: Place, { method, path, headers, body, framing }: Shot): Promise<number> =>
+export const fireRequest = (
+  { hostname, port }: Place,
+  { method, path, headers, body, framing }: Shot,
+): Promise<number> =>
   new Promise((resolve, reject) => {
     const bodiless = method === 'GET' || method === 'HEAD'
-    const fields = [['host', `localhost:${port}`], ...headers.filter(([name]) => !(bodiless && name === 'content-encoding')), ...(framing === 'chunked' && !bodiless ? [['transfer-encoding', 'chunked']] : [])]
+    const fields = [
+      ['host', `localhost:${port}`],
+      ...headers.filter(([name]) => !(bodiless && name === 'content-encoding')),
+      ...(framing === 'chunked' && !bodiless ? [['transfer-encoding', 'chunked']] : []),
+    ]
     if (framing === 'cut' && !bodiless) fields.push(['content-length', String(Buffer.byteLength(body) + 10)])
-    const sent = httpRequest({ hostname, port, method, path, headers: fields.flat(), timeout: limitMs, agent: false, setHost: false })
+    const sent = httpRequest({
+      hostname,
+      port,
+      method,
+      path,
+      headers: fields.flat(),
+      timeout: limitMs,
+      agent: false,
+      setHost: false,
+    })
     sent.once('response', (response) => {
       response.once('close', () => resolve(response.statusCode ?? 0))
       // An event stream that was granted stays open for as long as somebody listens.
@@ -53,7 +69,11 @@ export const fireBytes = ({ port }: Place, text: string): Promise<readonly numbe
     const socket = connect(port, '127.0.0.1', () => socket.write(Buffer.from(text, 'latin1')))
     const done = (): void => {
       socket.destroy()
-      resolve([...heard.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map((match) => Number(match[1])).filter((status) => status >= 200))
+      resolve(
+        [...heard.matchAll(/HTTP\/1\.[01] (\d{3})/g)]
+          .map((match) => Number(match[1]))
+          .filter((status) => status >= 200),
+      )
     }
     socket.setTimeout(silenceMs, done)
     socket.on('data', (chunk) => (heard += chunk.toString('latin1')))

@@ -15,14 +15,24 @@ export interface Browser {
   readonly submit: (page: Page, fields: Readonly<Record<string, string>>) => Promise<Page>
 }
 
-const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', '#39': '\'', apos: '\'' }
-const unescape = (text: string): string => text.replace(/&(#x?[\da-f]+|\w+);/gi, (whole, name: string) => {
-  if (/^#x/i.test(name)) return String.fromCodePoint(Number.parseInt(name.slice(2), 16))
-  return entities[name] ?? (name.startsWith('#') ? String.fromCodePoint(Number(name.slice(1))) : whole)
-})
+const entities: Readonly<Record<string, string>> = {
+  amp: '&',
+  lt: '<',
+  gt: '>',
+  quot: '"',
+  '#39': "'",
+  apos: "'",
+}
+const unescape = (text: string): string =>
+  text.replace(/&(#x?[\da-f]+|\w+);/gi, (whole, name: string) => {
+    if (/^#x/i.test(name)) return String.fromCodePoint(Number.parseInt(name.slice(2), 16))
+    return entities[name] ?? (name.startsWith('#') ? String.fromCodePoint(Number(name.slice(1))) : whole)
+  })
 
 const attribute = (tag: string, name: string): string | undefined => {
-  const found = new RegExp(`\\s${name}(?:\\s*=\\s*(?:"([^"]*)"|'([^']*)'|([^\\s>]+)))?(?=[\\s/>])`, 'i').exec(tag)
+  const found = new RegExp(`\\s${name}(?:\\s*=\\s*(?:"([^"]*)"|'([^']*)'|([^\\s>]+)))?(?=[\\s/>])`, 'i').exec(
+    tag,
+  )
   return found ? unescape(found[1] ?? found[2] ?? found[3] ?? '') : undefined
 }
 
@@ -39,7 +49,9 @@ const formsOf = (page: Page): Form[] =>
     return {
       action: new URL(attribute(/<form\b[^>]*>/i.exec(html)?.[0] ?? '', 'action') ?? page.url, page.url).href,
       names: new Set(fields.flatMap((tag) => attribute(tag, 'name') ?? [])),
-      kept: Object.fromEntries(kept.map((tag) => [attribute(tag, 'name') ?? '', attribute(tag, 'value') ?? ''])),
+      kept: Object.fromEntries(
+        kept.map((tag) => [attribute(tag, 'name') ?? '', attribute(tag, 'value') ?? '']),
+      ),
     }
   })
 
@@ -70,12 +82,20 @@ export const createBrowser = (origin: string): Browser => {
   const jar = createJar()
   const load = async (url: string, init: Sent, from: 'none' | 'same-origin', hops = 0): Promise<Page> => {
     if (hops > 10) throw new Error(`Too many redirects at ${url}`)
-    const headers = { accept: 'text/html,application/xhtml+xml', 'sec-fetch-site': from, 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document', cookie: jar.header(), ...init.headers }
+    const headers = {
+      accept: 'text/html,application/xhtml+xml',
+      'sec-fetch-site': from,
+      'sec-fetch-mode': 'navigate',
+      'sec-fetch-dest': 'document',
+      cookie: jar.header(),
+      ...init.headers,
+    }
     const response = await fetch(url, { ...init, headers, redirect: 'manual' })
     jar.keep(response.headers)
     const text = await response.text()
     const target = response.headers.get('location')
-    if (response.status < 300 || response.status > 399 || target === null) return { url, status: response.status, text }
+    if (response.status < 300 || response.status > 399 || target === null)
+      return { url, status: response.status, text }
     const location = new URL(target, url).href
     if (new URL(location).origin !== origin) return { url, status: response.status, text, location }
     return load(location, {}, from, hops + 1)
@@ -84,9 +104,16 @@ export const createBrowser = (origin: string): Browser => {
     open: (url) => load(url, {}, 'none'),
     submit: (page, fields) => {
       const form = formsOf(page).find(({ names }) => Object.keys(fields).every((name) => names.has(name)))
-      if (!form) throw new Error(`No form with ${Object.keys(fields).join(', ')} at ${page.url} (${page.status}):\n${page.text.slice(0, 2000)}`)
+      if (!form)
+        throw new Error(
+          `No form with ${Object.keys(fields).join(', ')} at ${page.url} (${page.status}):\n${page.text.slice(0, 2000)}`,
+        )
       const headers = { origin, referer: page.url, 'content-type': 'application/x-www-form-urlencoded' }
-      return load(form.action, { method: 'POST', headers, body: new URLSearchParams({ ...form.kept, ...fields }).toString() }, 'same-origin')
+      return load(
+        form.action,
+        { method: 'POST', headers, body: new URLSearchParams({ ...form.kept, ...fields }).toString() },
+        'same-origin',
+      )
     },
   }
 }

@@ -45,15 +45,22 @@ const walk = async (browser: Browser, url: string, loginLink?: string): Promise<
   // Where a redirect away from the gateway leads, whether anybody listens there or not.
   const visited: string[] = []
   page.on('request', (request) => {
-    if (request.isNavigationRequest() && new URL(request.url()).origin !== gateway) visited.push(request.url())
+    if (request.isNavigationRequest() && new URL(request.url()).origin !== gateway)
+      visited.push(request.url())
   })
   try {
     if (loginLink !== undefined) await page.goto(loginLink)
     await page.goto(url)
     for (let step = 0; step < 4 && visited.length === 0; step++) {
       const before = page.url()
-      if (!(await answer(page))) throw new Error(`Chromium shows neither login nor consent at ${page.url()}:\n${(await page.locator('body').innerText()).slice(0, 1000)}`)
-      await Promise.race([page.waitForURL((now) => now.href !== before, { waitUntil: 'load' }), page.waitForEvent('requestfailed')]).catch(() => {})
+      if (!(await answer(page)))
+        throw new Error(
+          `Chromium shows neither login nor consent at ${page.url()}:\n${(await page.locator('body').innerText()).slice(0, 1000)}`,
+        )
+      await Promise.race([
+        page.waitForURL((now) => now.href !== before, { waitUntil: 'load' }),
+        page.waitForEvent('requestfailed'),
+      ]).catch(() => {})
     }
     const [left] = visited
     if (left === undefined) throw new Error(`Chromium never left the gateway: ${page.url()}`)

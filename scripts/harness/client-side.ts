@@ -19,7 +19,8 @@ export interface Kept {
 }
 
 /** Opens $BROWSER, as command-line programs do. */
-export const openBrowser = (url: string): void => void spawn(process.env['BROWSER'] ?? 'xdg-open', [url], { stdio: 'ignore' })
+export const openBrowser = (url: string): void =>
+  void spawn(process.env['BROWSER'] ?? 'xdg-open', [url], { stdio: 'ignore' })
 
 /** `open` is called with each authorization URL; `answer` resolves with the parameters that come back, their state checked. */
 export const createClientSide = async (name: string, open: (url: string) => void = openBrowser) => {
@@ -36,7 +37,13 @@ export const createClientSide = async (name: string, open: (url: string) => void
   let visits = 0
   const authProvider = {
     redirectUrl,
-    clientMetadata: { client_name: name, redirect_uris: [redirectUrl], token_endpoint_auth_method: 'none', grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'] },
+    clientMetadata: {
+      client_name: name,
+      redirect_uris: [redirectUrl],
+      token_endpoint_auth_method: 'none',
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+    },
     state: () => state,
     clientInformation: () => kept.client,
     saveClientInformation: (client: { client_id: string }) => void (kept.client = client),

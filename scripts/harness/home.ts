@@ -33,7 +33,7 @@ export const createHome = (): Home => {
     LANG: 'C.UTF-8',
   }
   const next = async (timeoutMs = 30_000): Promise<string> => {
-    for (const end = Date.now() + timeoutMs; Date.now() < end; ) {
+    for (const end = Date.now() + timeoutMs; Date.now() < end;) {
       const [file] = readdirSync(opened).toSorted()
       if (file !== undefined) {
         const url = readFileSync(join(opened, file), 'utf8')

@@ -14,10 +14,17 @@ export interface Memory {
 /** Options for `startProcess`, and the question; figures in MiB. */
 export const watchMemory = (dir: string) => {
   const report = join(dir, 'memory.jsonl')
-  const lines = (): string[] => (existsSync(report) ? readFileSync(report, 'utf8').split('\n').filter(Boolean) : [])
+  const lines = (): string[] =>
+    existsSync(report) ? readFileSync(report, 'utf8').split('\n').filter(Boolean) : []
   return {
     options: {
-      command: [process.execPath, '--expose-gc', '--import', file('./memory-on-signal.ts'), file('../../src/cli/main.ts')],
+      command: [
+        process.execPath,
+        '--expose-gc',
+        '--import',
+        file('./memory-on-signal.ts'),
+        file('../../src/cli/main.ts'),
+      ],
       env: { MEMORY_REPORT: report },
     },
     async of(gateway: Pick<PosternProcess, 'pid'>): Promise<Memory> {

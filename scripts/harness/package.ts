@@ -17,5 +17,8 @@ export const installPackage = async (): Promise<Installed> => {
   if (tarball === undefined) throw new Error('npm pack wrote no tarball.')
   writeFileSync(join(folder, 'package.json'), '{ "private": true }\n')
   await npm(['install', join(folder, tarball)], folder)
-  return { command: [process.execPath, join(folder, 'node_modules/postern/bin/postern.mjs')], remove: () => rmSync(folder, { recursive: true, force: true }) }
+  return {
+    command: [process.execPath, join(folder, 'node_modules/postern/bin/postern.mjs')],
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  }
 }

@@ -23,14 +23,23 @@ export const npm = (args: readonly string[], cwd: string, timeoutMs = 600_000) =
     args: [npmScript(), ...args, '--no-audit', '--no-fund', '--no-update-notifier'],
     cwd,
     // What `npm run` set for us would be read as configuration.
-    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('npm_') && name !== 'NODE_ENV' && name !== 'NODE_OPTIONS')),
+    env: Object.fromEntries(
+      Object.entries(process.env).filter(
+        ([name]) => !name.startsWith('npm_') && name !== 'NODE_ENV' && name !== 'NODE_OPTIONS',
+      ),
+    ),
     timeoutMs,
   })
 
 /** The folder of a peer, installed exactly as its lock file says; a finished install is known by the lock's digest. */
-export const ensurePeer = async (name: string, { scripts = false }: { readonly scripts?: boolean } = {}): Promise<string> => {
+export const ensurePeer = async (
+  name: string,
+  { scripts = false }: { readonly scripts?: boolean } = {},
+): Promise<string> => {
   const folder = join(root, 'peers', name)
-  const digest = createHash('sha256').update(readFileSync(join(folder, 'package-lock.json'))).digest('hex')
+  const digest = createHash('sha256')
+    .update(readFileSync(join(folder, 'package-lock.json')))
+    .digest('hex')
   const marker = join(folder, 'node_modules', '.installed')
   if (existsSync(marker) && readFileSync(marker, 'utf8') === digest) return folder
   console.error(`Installing peers/${name} (once) …`)

@@ -14,7 +14,12 @@ export interface Running {
 }
 
 /** The one person of harness configurations. */
-export const person = { username: 'ada', password: 'correct horse battery', email: 'ada@example.test', name: 'Ada' } as const
+export const person = {
+  username: 'ada',
+  password: 'correct horse battery',
+  email: 'ada@example.test',
+  name: 'Ada',
+} as const
 
 export interface PosternOptions {
   /** The configuration, written as JSON, which is YAML too; absent: none, as in the first minute. */
@@ -27,13 +32,27 @@ export interface PosternOptions {
 }
 
 /** Starts it and waits for its first line, `{"event":"listening",…}`. */
-export const startPostern = async ({ config, command = [process.execPath, join(root, 'src/cli/main.ts')], env, after = [] }: PosternOptions): Promise<Running> => {
+export const startPostern = async ({
+  config,
+  command = [process.execPath, join(root, 'src/cli/main.ts')],
+  env,
+  after = [],
+}: PosternOptions): Promise<Running> => {
   const home = mkdtempSync(join(tmpdir(), 'postern-'))
   const file = join(home, 'config.yaml')
   if (config) writeFileSync(file, JSON.stringify(config, null, 2))
   const [program, ...args] = command
   const started = startProcess(program, {
-    args: [...args, '--state', join(home, 'state'), '--port', '0', '--print-login-link', ...(config ? ['--config', file] : []), ...after],
+    args: [
+      ...args,
+      '--state',
+      join(home, 'state'),
+      '--port',
+      '0',
+      '--print-login-link',
+      ...(config ? ['--config', file] : []),
+      ...after,
+    ],
     env: { PATH: process.env['PATH'], HOME: home, ...env },
     cwd: root,
   })

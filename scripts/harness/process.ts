@@ -50,8 +50,16 @@ process.once('exit', () => {
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => process.exit(1))
 
 /** Starts a program; its output is kept and shown by nobody. */
-export const startProcess = (command: string, { args = [], env = process.env, cwd }: StartOptions = {}): Started => {
-  const child = spawn(command, args, { env: { ...env }, stdio: 'pipe', detached: true, ...(cwd !== undefined && { cwd }) })
+export const startProcess = (
+  command: string,
+  { args = [], env = process.env, cwd }: StartOptions = {},
+): Started => {
+  const child = spawn(command, args, {
+    env: { ...env },
+    stdio: 'pipe',
+    detached: true,
+    ...(cwd !== undefined && { cwd }),
+  })
   running.add(child)
   let all = ''
   let out = ''
@@ -87,7 +95,10 @@ export const startProcess = (command: string, { args = [], env = process.env, cw
         listeners.delete(look)
         settle()
       }
-      const fail = (why: string): void => finish(() => reject(new Error(`${command} ${why} before it wrote ${String(pattern)}:\n${all.slice(-4000)}`)))
+      const fail = (why: string): void =>
+        finish(() =>
+          reject(new Error(`${command} ${why} before it wrote ${String(pattern)}:\n${all.slice(-4000)}`)),
+        )
       const timer = setTimeout(() => fail(`took more than ${timeoutMs} ms`), timeoutMs)
       const look = (): void => {
         const found = pattern.exec(all)
@@ -106,16 +117,29 @@ export const startProcess = (command: string, { args = [], env = process.env, cw
     }
     signal(child, 'SIGKILL')
   }
-  return { pid: child.pid ?? -1, output: () => all, stdout: () => out, until, exited, write: (text) => void child.stdin.write(text), stop }
+  return {
+    pid: child.pid ?? -1,
+    output: () => all,
+    stdout: () => out,
+    until,
+    exited,
+    write: (text) => void child.stdin.write(text),
+    stop,
+  }
 }
 
 /** Runs a program to its end; rejects with its output when it fails or takes too long. */
-export const run = async (command: string, options: StartOptions & { readonly timeoutMs?: number } = {}): Promise<Started> => {
+export const run = async (
+  command: string,
+  options: StartOptions & { readonly timeoutMs?: number } = {},
+): Promise<Started> => {
   const started = startProcess(command, options)
   const timer = setTimeout(() => void started.stop(), options.timeoutMs ?? 120_000)
   const code = await started.exited
   clearTimeout(timer)
-  if (code !== 0) throw new Error(`${command} ${(options.args ?? []).join(' ')} ended with ${code}:\n${started.output().slice(-4000)}`)
+  if (code !== 0)
+    throw new Error(
+      `${command} ${(options.args ?? []).join(' ')} ended with ${code}:\n${started.output().slice(-4000)}`,
+    )
   return started
 }
-

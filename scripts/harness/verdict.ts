@@ -17,7 +17,9 @@ export const createVerdicts = (name: string): Verdicts => {
       console.log(`${good ? 'held  ' : 'FAILED'}  ${claim}: ${seen}`)
     },
     end() {
-      console.log(`${name}: ${failed === 0 ? `all ${held} claims held` : `${failed} of ${held + failed} claims FAILED`}`)
+      console.log(
+        `${name}: ${failed === 0 ? `all ${held} claims held` : `${failed} of ${held + failed} claims FAILED`}`,
+      )
       process.exitCode = failed === 0 ? 0 : 1
     },
   }

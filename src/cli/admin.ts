@@ -16,15 +16,35 @@ export interface AdminLink {
 }
 
 /** Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
-export const adminLink = async ({ config, stateDir }: { readonly config: Config; readonly stateDir: string }): Promise<AdminLink> => {
+export const adminLink = async ({
+  config,
+  stateDir,
+}: {
+  readonly config: Config
+  readonly stateDir: string
+}): Promise<AdminLink> => {
   const enabled = config.local_users.length === 0 && Object.keys(config.oauth_providers).length === 0
-  if (!enabled) throw new StartError('link.disabled', 'Sign-in links exist only for the built-in user. This configuration has its own users: sign in as one of them.')
-  if (config.storage.type !== 'sqlite') throw new StartError('link.memory', 'With `storage.type: memory`, only the running gateway can create a link: press l in its terminal.')
+  if (!enabled)
+    throw new StartError(
+      'link.disabled',
+      'Sign-in links exist only for the built-in user. This configuration has its own users: sign in as one of them.',
+    )
+  if (config.storage.type !== 'sqlite')
+    throw new StartError(
+      'link.memory',
+      'With `storage.type: memory`, only the running gateway can create a link: press l in its terminal.',
+    )
   const issuer = issuerOf(config, stateDir)
-  if (issuer === undefined) throw new StartError('link.port', 'The port is chosen when the gateway starts (port 0). Start the gateway, then run this command again.')
-  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch((error: unknown) => {
-    throw whyNoState(error)
-  })
+  if (issuer === undefined)
+    throw new StartError(
+      'link.port',
+      'The port is chosen when the gateway starts (port 0). Start the gateway, then run this command again.',
+    )
+  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch(
+    (error: unknown) => {
+      throw whyNoState(error)
+    },
+  )
   try {
     const gateway = createGateway({ config, runtime, issuer })
     const others = config.issuer === undefined ? runningAt(stateDir).filter((url) => url !== issuer) : []
@@ -88,7 +108,13 @@ const read = async (): Promise<string> => {
 }
 
 /** Prints the hash. Throws `UsageError` for a password that local_users would refuse. */
-export const hashPassword = async ({ json, scrypt }: { readonly json: boolean; readonly scrypt: boolean }): Promise<void> => {
+export const hashPassword = async ({
+  json,
+  scrypt,
+}: {
+  readonly json: boolean
+  readonly scrypt: boolean
+}): Promise<void> => {
   const password = await read()
   const wrong = passwordFault(password)
   if (wrong) throw new UsageError(`The password ${wrong}.`)

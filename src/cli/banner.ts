@@ -24,22 +24,41 @@ export interface StartFacts {
   readonly program: string
 }
 
-const tilde = (path: string): string => (process.env['HOME'] && path.startsWith(`${process.env['HOME']}/`) ? `~${path.slice(process.env['HOME'].length)}` : path)
+const tilde = (path: string): string =>
+  process.env['HOME'] && path.startsWith(`${process.env['HOME']}/`)
+    ? `~${path.slice(process.env['HOME'].length)}`
+    : path
 
-const colour = (): boolean => !process.env['NO_COLOR'] && (process.stdout.isTTY || Boolean(process.env['FORCE_COLOR']))
+const colour = (): boolean =>
+  !process.env['NO_COLOR'] && (process.stdout.isTTY || Boolean(process.env['FORCE_COLOR']))
 
 const paint = (code: number, text: string): string => (colour() ? `\u001B[${code}m${text}\u001B[0m` : text)
 
-const isLocal = (origin: string): boolean => ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
+const isLocal = (origin: string): boolean =>
+  ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
 /** Where each service is reached: its own address, not also the default one. */
-const places = ({ directory }: Gateway): readonly Address[] => directory.services.flatMap((service) => directory.addresses.find((address) => address.service.id === service.id) ?? [])
+const places = ({ directory }: Gateway): readonly Address[] =>
+  directory.services.flatMap(
+    (service) => directory.addresses.find((address) => address.service.id === service.id) ?? [],
+  )
 
 /** What a program reads: the first line of its standard output. */
-export const listeningEvent = ({ gateway, about, stateDir, link, command, readyMs }: StartFacts): Readonly<Record<string, unknown>> => ({
+export const listeningEvent = ({
+  gateway,
+  about,
+  stateDir,
+  link,
+  command,
+  readyMs,
+}: StartFacts): Readonly<Record<string, unknown>> => ({
   event: 'listening',
   url: gateway.directory.issuer,
-  ...(gateway.links.enabled ? (link === undefined ? { login_command: command('admin link') } : { login_link: link }) : {}),
+  ...(gateway.links.enabled
+    ? link === undefined
+      ? { login_command: command('admin link') }
+      : { login_link: link }
+    : {}),
   mcp: places(gateway).map(({ service, resource }) => ({ service: service.id, url: resource })),
   version: about.version,
   runtime: about.runtime,
@@ -65,17 +84,33 @@ const personBlock = (facts: StartFacts): string[] => {
   const { gateway, about, link } = facts
   const { directory } = gateway
   const [first] = places(gateway)
-  const addresses = places(gateway).map(({ service, resource }) => row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`))
+  const addresses = places(gateway).map(({ service, resource }) =>
+    row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`),
+  )
   const newLink = facts.keys ? 'press l for a sign-in link' : facts.command('admin link')
-  const next = [link === undefined && gateway.links.enabled ? newLink : first?.service.id === 'demo' ? `${facts.program} wrap -- npx -y @modelcontextprotocol/server-filesystem .` : `${facts.program} config schema`, facts.command('validate'), ...(facts.keys ? ['press h for help'] : [])].join(' · ')
+  const next = [
+    link === undefined && gateway.links.enabled
+      ? newLink
+      : first?.service.id === 'demo'
+        ? `${facts.program} wrap -- npx -y @modelcontextprotocol/server-filesystem .`
+        : `${facts.program} config schema`,
+    facts.command('validate'),
+    ...(facts.keys ? ['press h for help'] : []),
+  ].join(' · ')
   return [
     `${paint(1, `postern ${about.version}`)} · ${about.runtime} · state ${tilde(facts.stateDir)}${facts.fresh ? ' (new)' : ''}   ready in ${facts.readyMs} ms`,
     '',
-    link === undefined ? row('Dashboard', paint(36, `${directory.issuer}/`)) : row('Dashboard', `${paint(36, link)}   ${paint(2, '(one-time link, valid 15 minutes)')}`),
+    link === undefined
+      ? row('Dashboard', paint(36, `${directory.issuer}/`))
+      : row('Dashboard', `${paint(36, link)}   ${paint(2, '(one-time link, valid 15 minutes)')}`),
     ...addresses,
     '',
     ...(first ? [...commands(first.service.id, first.resource), ''] : []),
-    ...(isLocal(directory.issuer) ? [`  ${paint(33, '⚠')} claude.ai and ChatGPT connect over the internet. Put an HTTPS reverse proxy in front and set --public-url https://…`] : []),
+    ...(isLocal(directory.issuer)
+      ? [
+          `  ${paint(33, '⚠')} claude.ai and ChatGPT connect over the internet. Put an HTTPS reverse proxy in front and set --public-url https://…`,
+        ]
+      : []),
     `  Next: ${next}`,
     '',
   ]
@@ -92,24 +127,40 @@ export const startBanner = (facts: StartFacts): void => {
 
 // Says at the start, plainly, when servers that are commands run with all the rights of the gateway's user.
 
-const named = (ids: readonly string[]): string => (ids.length > 5 ? `${ids.slice(0, 5).join(', ')} and ${ids.length - 5} more` : ids.join(', '))
+const named = (ids: readonly string[]): string =>
+  ids.length > 5 ? `${ids.slice(0, 5).join(', ')} and ${ids.length - 5} more` : ids.join(', ')
 
 const loopback = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/
 
 /** An isolated command shares the network of the computer, and so reaches what listens on its loopback addresses only. */
 const sayLoopback = (services: Config['mcp_services'], log: NodeRuntime['log']): void => {
-  const online = Object.entries(services).filter(([, { command, sandbox, sandbox_network: network }]) => command !== undefined && sandbox !== 'none' && network)
+  const online = Object.entries(services).filter(
+    ([, { command, sandbox, sandbox_network: network }]) =>
+      command !== undefined && sandbox !== 'none' && network,
+  )
   if (online.length === 0) return
-  const local = Object.entries(services).filter(([, { url }]) => url !== undefined && loopback.test(new URL(url).hostname))
-  const what = local.length === 0 ? 'programs on localhost' : `programs on localhost, including ${named(local.map(([id]) => id))}`
+  const local = Object.entries(services).filter(
+    ([, { url }]) => url !== undefined && loopback.test(new URL(url).hostname),
+  )
+  const what =
+    local.length === 0
+      ? 'programs on localhost'
+      : `programs on localhost, including ${named(local.map(([id]) => id))}`
   const message = `${named(online.map(([id]) => id))} can connect to ${what}: bubblewrap can only block the network as a whole. Set \`sandbox_network: false\` for commands that need no network.`
-  log(local.length === 0 ? 'info' : 'warn', 'process.loopback', { services: online.map(([id]) => id), message })
+  log(local.length === 0 ? 'info' : 'warn', 'process.loopback', {
+    services: online.map(([id]) => id),
+    message,
+  })
 }
 
 /** A warning for every kind of service that is not, or cannot be, isolated as its configuration leaves open or demands. */
-export const isolationText = ({ mcp_services: services }: Config, { isolation, log }: Pick<NodeRuntime, 'isolation' | 'log'>): void => {
+export const isolationText = (
+  { mcp_services: services }: Config,
+  { isolation, log }: Pick<NodeRuntime, 'isolation' | 'log'>,
+): void => {
   const commands = Object.entries(services).filter(([, { command }]) => command !== undefined)
-  const of = (sandbox: string): readonly string[] => commands.filter(([, service]) => service.sandbox === sandbox).map(([id]) => id)
+  const of = (sandbox: string): readonly string[] =>
+    commands.filter(([, service]) => service.sandbox === sandbox).map(([id]) => id)
   const [open, isolated] = [of('auto'), of('bubblewrap')]
   if (open.length + isolated.length === 0) return
   const found = isolation()
@@ -121,5 +172,9 @@ export const isolationText = ({ mcp_services: services }: Config, { isolation, l
     const message = `${named(open)} will run without isolation, with all permissions of this user: ${found.missing}. Set \`sandbox: none\` to silence this warning.`
     log('warn', 'process.unisolated', { services: open, message })
   }
-  if (isolated.length > 0) log('warn', 'process.unisolated', { services: isolated, message: `${named(isolated)} cannot start, because \`sandbox: bubblewrap\` requires isolation: ${found.missing}.` })
+  if (isolated.length > 0)
+    log('warn', 'process.unisolated', {
+      services: isolated,
+      message: `${named(isolated)} cannot start, because \`sandbox: bubblewrap\` requires isolation: ${found.missing}.`,
+    })
 }

@@ -16,9 +16,14 @@ import { ConfigError, UsageError, faultData, print, printJson, printWarnings, pr
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
 
-const exposedFault = (file: ExposedFile): Fault => ({ key: file.path, origin: { from: 'default' }, what: exposedText(file) })
+const exposedFault = (file: ExposedFile): Fault => ({
+  key: file.path,
+  origin: { from: 'default' },
+  what: exposedText(file),
+})
 
-const checkText = ({ key, ok, say }: Check): string => `${ok ? styleText('green', '✓') : styleText('red', '✗')} ${key} – ${printable(say, 600)}`
+const checkText = ({ key, ok, say }: Check): string =>
+  `${ok ? styleText('green', '✓') : styleText('red', '✗')} ${key} – ${printable(say, 600)}`
 
 export interface ValidateOptions {
   /** Also asks for everything that the configuration names. */
@@ -28,12 +33,22 @@ export interface ValidateOptions {
 }
 
 const valid = (config: Config, file: string | undefined): string => {
-  const has = [count(Object.keys(config.mcp_services).length, 'service'), count(Object.keys(config.oauth_providers).length, 'identity provider'), count(config.local_users.length, 'local user')].join(', ')
-  return file === undefined ? `Valid: no configuration file; using defaults and environment variables (${has})` : `Valid: ${file} (${has})`
+  const has = [
+    count(Object.keys(config.mcp_services).length, 'service'),
+    count(Object.keys(config.oauth_providers).length, 'identity provider'),
+    count(config.local_users.length, 'local user'),
+  ].join(', ')
+  return file === undefined
+    ? `Valid: no configuration file; using defaults and environment variables (${has})`
+    : `Valid: ${file} (${has})`
 }
 
 /** Says that the configuration loads, and what it would do. Throws `ConfigError` with every fault otherwise; answers false where a connection failed. */
-export const validate = async (wanted: Wanted, real: Environment, { connect, json, stateDir }: ValidateOptions): Promise<boolean> => {
+export const validate = async (
+  wanted: Wanted,
+  real: Environment,
+  { connect, json, stateDir }: ValidateOptions,
+): Promise<boolean> => {
   const { config, file, unusable, env, path, privateFiles, ...loaded } = await loadOrThrow(wanted, real)
   if (unusable.length > 0) throw new ConfigError(unusable)
   const warnings = [...loaded.warnings, ...exposedAmong(secretFiles(stateDir(env))).map(exposedFault)]
@@ -42,24 +57,51 @@ export const validate = async (wanted: Wanted, real: Environment, { connect, jso
     print(valid(config, file))
   }
   const tell = (check: Check): void => void (json || print(checkText(check)))
-  const checks = connect ? await (await import('./config.ts')).connect(config, { privateFiles: privateFilesOf(wanted, { path, privateFiles }), env }, tell) : undefined
+  const checks = connect
+    ? await (
+        await import('./config.ts')
+      ).connect(config, { privateFiles: privateFilesOf(wanted, { path, privateFiles }), env }, tell)
+    : undefined
   const ok = checks?.every((check) => check.ok) ?? true
   if (json) {
-    const has = { services: Object.keys(config.mcp_services), identity_providers: Object.keys(config.oauth_providers), local_users: config.local_users.length }
-    printJson({ ok, file: file ?? null, ...has, warnings: warnings.map(faultData), ...(checks ? { checks } : {}) })
-  } else if (checks?.length === 0) print('Nothing to check: no identity provider, MCP server or jwks_uri is configured.')
+    const has = {
+      services: Object.keys(config.mcp_services),
+      identity_providers: Object.keys(config.oauth_providers),
+      local_users: config.local_users.length,
+    }
+    printJson({
+      ok,
+      file: file ?? null,
+      ...has,
+      warnings: warnings.map(faultData),
+      ...(checks ? { checks } : {}),
+    })
+  } else if (checks?.length === 0)
+    print('Nothing to check: no identity provider, MCP server or jwks_uri is configured.')
   return ok
 }
 
 export const printSchema = (): void => print(JSON.stringify(configJsonSchema(), null, 2))
 
-const rowText = ({ key, value, from }: Explained): string => `${`${key}: ${value === null ? '' : JSON.stringify(value)}`.padEnd(60)}  # ${from}`
+const rowText = ({ key, value, from }: Explained): string =>
+  `${`${key}: ${value === null ? '' : JSON.stringify(value)}`.padEnd(60)}  # ${from}`
 
 /** Prints each key with its value and where that came from; secrets are masked. */
-export const explainConfig = async (key: string | undefined, wanted: Wanted, env: Environment, json: boolean): Promise<void> => {
+export const explainConfig = async (
+  key: string | undefined,
+  wanted: Wanted,
+  env: Environment,
+  json: boolean,
+): Promise<void> => {
   const { config, sources } = await loadOrThrow(wanted, env)
-  const { rows, meant } = key === undefined ? { rows: explainAll(config, sources), meant: undefined } : explain(config, sources, key)
-  if (rows.length === 0) throw new UsageError(`Unknown key ${JSON.stringify(key)}${meant === undefined ? `. Run ${programName(process.env)} config schema to list all keys.` : `; did you mean "${meant}"?`}`)
+  const { rows, meant } =
+    key === undefined
+      ? { rows: explainAll(config, sources), meant: undefined }
+      : explain(config, sources, key)
+  if (rows.length === 0)
+    throw new UsageError(
+      `Unknown key ${JSON.stringify(key)}${meant === undefined ? `. Run ${programName(process.env)} config schema to list all keys.` : `; did you mean "${meant}"?`}`,
+    )
   if (json) printJson(rows)
   else print(rows.map(rowText).join('\n'))
 }
@@ -72,12 +114,31 @@ export interface ConnectContext {
 }
 
 /** Each check is told as it is known. Commands run in a state directory of their own, which is removed. */
-export const connect = async (config: Config, { privateFiles, env }: ConnectContext, told: (check: Check) => void): Promise<readonly Check[]> => {
+export const connect = async (
+  config: Config,
+  { privateFiles, env }: ConnectContext,
+  told: (check: Check) => void,
+): Promise<readonly Check[]> => {
   const proxies = forwardProxies(env)
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-validate-'))
-  const runtime = await createNodeRuntime({ config: { ...config, storage: { type: 'memory' } }, stateDir, privateFiles, log: () => undefined, version: '', proxies })
+  const runtime = await createNodeRuntime({
+    config: { ...config, storage: { type: 'memory' } },
+    stateDir,
+    privateFiles,
+    log: () => undefined,
+    version: '',
+    proxies,
+  })
   try {
-    return await checkConnections(config, { runtime, outboundTo: (...urls) => createOutbound({ allowOrigins: urls.map((url) => new URL(url).origin), proxies }) }, told)
+    return await checkConnections(
+      config,
+      {
+        runtime,
+        outboundTo: (...urls) =>
+          createOutbound({ allowOrigins: urls.map((url) => new URL(url).origin), proxies }),
+      },
+      told,
+    )
   } finally {
     await runtime.close()
     rmSync(stateDir, { recursive: true, force: true })

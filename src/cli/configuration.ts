@@ -24,12 +24,23 @@ export interface Wanted {
 
 /** The result of loading, and the file it came from as people name it. */
 /** `path`: where the file can be opened. `env`: with the variables of `.env`. `privateFiles`: what was read for variables `NAME_FILE`. `unusable`: commands that cannot be started on this computer. */
-export type Configured = Loaded & { readonly file?: string; readonly path?: string; readonly env: Environment; readonly privateFiles: readonly string[]; readonly unusable: readonly Fault[] }
+export type Configured = Loaded & {
+  readonly file?: string
+  readonly path?: string
+  readonly env: Environment
+  readonly privateFiles: readonly string[]
+  readonly unusable: readonly Fault[]
+}
 
 /** Looked through in this order when no file is named; the first that exists is taken. `shown` is how people name it. */
-export const searchPath = (env: Environment, home: string = homedir()): readonly { readonly path: string; readonly shown: string }[] => {
+export const searchPath = (
+  env: Environment,
+  home: string = homedir(),
+): readonly { readonly path: string; readonly shown: string }[] => {
   const xdg = env['XDG_CONFIG_HOME']
-  const own = xdg?.startsWith('/') ? { path: join(xdg, 'postern', 'config.yaml') } : { path: join(home, '.config', 'postern', 'config.yaml'), shown: '~/.config/postern/config.yaml' }
+  const own = xdg?.startsWith('/')
+    ? { path: join(xdg, 'postern', 'config.yaml') }
+    : { path: join(home, '.config', 'postern', 'config.yaml'), shown: '~/.config/postern/config.yaml' }
   return [
     ...['postern.yaml', 'config.yaml', 'config.yml'].map((name) => ({ path: name, shown: name })),
     { shown: own.path, ...own },
@@ -61,7 +72,13 @@ const searched = (env: Environment): Found => {
       return { shown, path, text: readText(path) }
     } catch (error) {
       if (reason(error) === reason({ code: 'ENOENT' })) continue
-      return { fault: { key: '', origin: { from: 'file', path: shown, line: 1, column: 1, variables: [] }, what: `the file cannot be read: ${reason(error)}` } }
+      return {
+        fault: {
+          key: '',
+          origin: { from: 'file', path: shown, line: 1, column: 1, variables: [] },
+          what: `the file cannot be read: ${reason(error)}`,
+        },
+      }
     }
   }
   return undefined
@@ -69,7 +86,8 @@ const searched = (env: Environment): Found => {
 
 const find = (file: string | undefined, env: Environment): Found => {
   if (file !== undefined) return fileAt(file, { from: 'flag', name: '--config' })
-  if (env['MCP_CONFIG_PATH']) return fileAt(env['MCP_CONFIG_PATH'], { from: 'environment', name: 'MCP_CONFIG_PATH' })
+  if (env['MCP_CONFIG_PATH'])
+    return fileAt(env['MCP_CONFIG_PATH'], { from: 'environment', name: 'MCP_CONFIG_PATH' })
   return env['POSTERN_CONFIG'] ? { shown: 'POSTERN_CONFIG', text: env['POSTERN_CONFIG'] } : searched(env)
 }
 
@@ -91,14 +109,24 @@ const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
   const [first] = secretKeys
   if (first === undefined || source.path === undefined || !isOpenToAll(source.path)) return []
   const origin: Origin = { from: 'file', path: source.shown, line: 1, column: 1, variables: [] }
-  return [{ key: '', origin, what: `contains secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and is readable by every user of this computer: run chmod 600 ${source.shown}` }]
+  return [
+    {
+      key: '',
+      origin,
+      what: `contains secrets (${first}${secretKeys.length > 1 ? ' and others' : ''}) and is readable by every user of this computer: run chmod 600 ${source.shown}`,
+    },
+  ]
 }
 
 /**
  * Postern speaks plain http, so an https issuer means that something in front ends TLS, and every connection comes from there. Refresh tokens are judged by
  * the network they come from, and so is much else; whoever is not told the callers' addresses sees one caller.
  */
-const behindUnknownProxy = ({ issuer, trusted_proxies: proxies, refresh_late_repeat: lateRepeat }: Config): Fault[] =>
+const behindUnknownProxy = ({
+  issuer,
+  trusted_proxies: proxies,
+  refresh_late_repeat: lateRepeat,
+}: Config): Fault[] =>
   issuer?.startsWith('https:') && proxies.length === 0 && lateRepeat === 'by-network'
     ? [
         {
@@ -110,35 +138,70 @@ const behindUnknownProxy = ({ issuer, trusted_proxies: proxies, refresh_late_rep
     : []
 
 /** One command that cannot be started must not keep the other services from being served: `validate` and `wrap` refuse it, `serve` warns. */
-const withCommands = async (loaded: Loaded, env: Environment): Promise<Loaded & { readonly unusable: readonly Fault[] }> => {
-  if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined)) return { ...loaded, unusable: [] }
+const withCommands = async (
+  loaded: Loaded,
+  env: Environment,
+): Promise<Loaded & { readonly unusable: readonly Fault[] }> => {
+  if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined))
+    return { ...loaded, unusable: [] }
   const { checkCommands } = await import('./configuration.ts')
   return { ...loaded, unusable: checkCommands({ config: loaded.config, sources: loaded.sources, env }) }
 }
 
 /** Finds the files, reads what they and the variables refer to, and loads. `real`: the variables that the process was started with. */
-export const loadConfiguration = async ({ file, envFile, flags }: Wanted, real: Environment): Promise<Configured> => {
+export const loadConfiguration = async (
+  { file, envFile, flags }: Wanted,
+  real: Environment,
+): Promise<Configured> => {
   const { env, file: environmentFile, warnings } = readVariables(envFile, real)
   const found = find(file, env)
-  if (found && 'fault' in found) return { ok: false, faults: [{ ...found.fault, origin: inFile(found.fault.origin, environmentFile) }], warnings, env, privateFiles: [], unusable: [] }
+  if (found && 'fault' in found)
+    return {
+      ok: false,
+      faults: [{ ...found.fault, origin: inFile(found.fault.origin, environmentFile) }],
+      warnings,
+      env,
+      privateFiles: [],
+      unusable: [],
+    }
   const text = found ? { path: found.shown, text: found.text } : undefined
   const wanted = await secretFilesFor({ file: text, env })
-  const loaded = await loadConfig({ file: text, env, environmentFile, flags, secrets: secretsOf(wanted), revisions: knownRevisions })
-  const told = { ...(await withCommands(loaded, env)), env, privateFiles: wanted.map(({ path }) => path), warnings: [...loaded.warnings, ...(loaded.ok ? behindUnknownProxy(loaded.config) : []), ...warnings] }
+  const loaded = await loadConfig({
+    file: text,
+    env,
+    environmentFile,
+    flags,
+    secrets: secretsOf(wanted),
+    revisions: knownRevisions,
+  })
+  const told = {
+    ...(await withCommands(loaded, env)),
+    env,
+    privateFiles: wanted.map(({ path }) => path),
+    warnings: [...loaded.warnings, ...(loaded.ok ? behindUnknownProxy(loaded.config) : []), ...warnings],
+  }
   if (!found) return told
   const place = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
-  return told.ok ? { ...told, warnings: [...told.warnings, ...openToAll(found, told.writtenSecrets)], ...place } : { ...told, ...place }
+  return told.ok
+    ? { ...told, warnings: [...told.warnings, ...openToAll(found, told.writtenSecrets)], ...place }
+    : { ...told, ...place }
 }
 
 /** The configuration; throws `ConfigError` with every fault. */
-export const loadOrThrow = async (wanted: Wanted, env: Environment): Promise<Configured & { readonly ok: true }> => {
+export const loadOrThrow = async (
+  wanted: Wanted,
+  env: Environment,
+): Promise<Configured & { readonly ok: true }> => {
   const loaded = await loadConfiguration(wanted, env)
   if (!loaded.ok) throw new ConfigError(loaded.faults)
   return loaded
 }
 
 /** Files that no isolated command may see: the configuration, what it was read from, and where it is looked for. */
-export const privateFilesOf = ({ envFile }: Wanted, { path, privateFiles }: { readonly path?: string | undefined; readonly privateFiles: readonly string[] }): readonly string[] =>
+export const privateFilesOf = (
+  { envFile }: Wanted,
+  { path, privateFiles }: { readonly path?: string | undefined; readonly privateFiles: readonly string[] },
+): readonly string[] =>
   [path ?? [], ...privateFiles, envFile ?? [], usualFile].flat().map((name) => resolve(name))
 
 // What can be seen of a service's command without starting it: whether there is such a program, and such a folder.
@@ -152,24 +215,36 @@ interface Looked {
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
 /** The other words are not repeated: people put keys among them. */
-const wholeLine = (command: string): string => `contains a whole command line, but no shell is used: set \`command: ${printable(wordsOf(command)[0] ?? '')}\` and list the other words in \`args\``
+const wholeLine = (command: string): string =>
+  `contains a whole command line, but no shell is used: set \`command: ${printable(wordsOf(command)[0] ?? '')}\` and list the other words in \`args\``
 
 /** The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node names it. */
-export const checkCommands = ({ config, sources, env }: Looked, platform: string = process.platform): readonly Fault[] => {
+export const checkCommands = (
+  { config, sources, env }: Looked,
+  platform: string = process.platform,
+): readonly Fault[] => {
   const unusable: Fault[] = []
   const suffixes = platform === 'win32' ? ['', ...(env['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : ['']
   for (const [id, { command, cwd, env: own }] of Object.entries(config.mcp_services)) {
     if (command === undefined) continue
-    const told = (key: string, what: string): void => void unusable.push({ key: `mcp_services.${id}.${key}`, origin: sources[`mcp_services.${id}.${key}`] ?? { from: 'default' }, what })
+    const told = (key: string, what: string): void =>
+      void unusable.push({
+        key: `mcp_services.${id}.${key}`,
+        origin: sources[`mcp_services.${id}.${key}`] ?? { from: 'default' },
+        what,
+      })
     const place = cwd === undefined ? undefined : resolve(cwd)
-    if (place !== undefined && !isFolder(place)) told('cwd', `folder ${place} does not exist${cwd?.startsWith('~') ? '; ~ is not expanded' : ''}`)
+    if (place !== undefined && !isFolder(place))
+      told('cwd', `folder ${place} does not exist${cwd?.startsWith('~') ? '; ~ is not expanded' : ''}`)
     // A command without a folder of its own runs in a home that is made for it, where a relative path leads nowhere.
     const found = findCommand(command, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes)
     if ('path' in found) continue
     const [first = ''] = wordsOf(command)
     const path = /^\S*[/\\]/.test(command)
     // A path with a space in it may be one that is not there (C:\Program Files\…); any other word with a space is a line.
-    const line = first !== command.trim() && (!path || 'path' in findCommand(first, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes))
+    const line =
+      first !== command.trim() &&
+      (!path || 'path' in findCommand(first, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes))
     told('command', line ? wholeLine(command) : found.end.why)
   }
   return unusable

@@ -26,12 +26,14 @@ export const cannotRead = (error: unknown): string => {
 
 /** A text file, UTF-8 and of bounded size; throws what the file system or the decoder says. */
 export const readText = (path: string): string => {
-  if (statSync(path).size > most) throw Object.assign(new Error('too large'), { code: 'it is larger than 1 MiB' })
+  if (statSync(path).size > most)
+    throw Object.assign(new Error('too large'), { code: 'it is larger than 1 MiB' })
   return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path))
 }
 
 /** Whether every account of this computer can read the file. */
-export const isOpenToAll = (path: string): boolean => process.platform !== 'win32' && (statSync(path).mode & 0o004) !== 0
+export const isOpenToAll = (path: string): boolean =>
+  process.platform !== 'win32' && (statSync(path).mode & 0o004) !== 0
 
 /** Looked for in the working directory when no `--env-file` is given. */
 export const usualFile = '.env'
@@ -55,7 +57,13 @@ const textOf = (named: string | undefined): string | undefined => {
   } catch (error) {
     const why = cannotRead(error)
     if (named === undefined && why === cannotRead({ code: 'ENOENT' })) return undefined
-    throw new ConfigError([{ key: '', origin: named === undefined ? at(path) : { from: 'flag', name: '--env-file' }, what: `${path} cannot be read: ${why}` }])
+    throw new ConfigError([
+      {
+        key: '',
+        origin: named === undefined ? at(path) : { from: 'flag', name: '--env-file' },
+        what: `${path} cannot be read: ${why}`,
+      },
+    ])
   }
 }
 
@@ -71,7 +79,15 @@ const misreadLine = (text: string): number | undefined => {
     const value = /^\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.-]*\s*=\s*(.*)$/.exec(line)?.[1]
     if (value === undefined) return i + 1
     const open = /^["'`]/.exec(value)?.[0] ?? ''
-    if (open && !value.slice(1).includes(open) && text.split(/\r\n?|\n/).slice(i + 1).some((rest) => rest.includes(open))) quote = open
+    if (
+      open &&
+      !value.slice(1).includes(open) &&
+      text
+        .split(/\r\n?|\n/)
+        .slice(i + 1)
+        .some((rest) => rest.includes(open))
+    )
+      quote = open
   }
   return undefined
 }
@@ -79,7 +95,13 @@ const misreadLine = (text: string): number | undefined => {
 const openSecrets = (path: string, names: readonly string[]): Fault[] => {
   const secret = names.find((name) => isSecretName(name) || /SECRET|PASSWORD|TOKEN|KEY|CREDENTIAL/.test(name))
   if (secret === undefined || !isOpenToAll(path)) return []
-  return [{ key: '', origin: at(path), what: `contains secrets (${secret}) and is readable by every user of this computer: run chmod 600 ${path}` }]
+  return [
+    {
+      key: '',
+      origin: at(path),
+      what: `contains secrets (${secret}) and is readable by every user of this computer: run chmod 600 ${path}`,
+    },
+  ]
 }
 
 /** Reads the file that was named, or `.env` in the working directory. Throws `ConfigError` for one that cannot be used. */
@@ -88,12 +110,22 @@ export const readVariables = (named: string | undefined, real: Environment): Var
   if (text === undefined) return { env: real, warnings: [] }
   const path = named ?? usualFile
   const line = misreadLine(text)
-  if (line !== undefined) throw new ConfigError([{ key: '', origin: { from: 'file', path, line, column: 1, variables: [] }, what: 'this line is neither NAME=value nor a comment' }])
+  if (line !== undefined)
+    throw new ConfigError([
+      {
+        key: '',
+        origin: { from: 'file', path, line, column: 1, variables: [] },
+        what: 'this line is neither NAME=value nor a comment',
+      },
+    ])
   const parsed = Object.entries(parseEnv(text.replace(/^\ufeff/, '')))
   const supplied = parsed.filter(([name]) => real[name] === undefined)
   return {
     env: { ...real, ...Object.fromEntries(supplied) },
     file: { shown: path, names: new Set(supplied.map(([name]) => name)) },
-    warnings: openSecrets(path, parsed.map(([name]) => name)),
+    warnings: openSecrets(
+      path,
+      parsed.map(([name]) => name),
+    ),
   }
 }

@@ -21,7 +21,10 @@ const argv = process.argv.slice(2)
 /** commander's own complaint as one sentence; undefined for help and version, which are no complaints. */
 const usage = (error: CommanderError): UsageError | undefined => {
   if (error.exitCode === 0) return undefined
-  const text = error.message.replace(/^error: /, '').replaceAll('\n', ' ').replace(/\.$/, '')
+  const text = error.message
+    .replace(/^error: /, '')
+    .replaceAll('\n', ' ')
+    .replace(/\.$/, '')
   // An option of the wrapped command was taken for one of ours.
   const hint =
     error.code === 'commander.unknownOption' && argv.includes('wrap') && !argv.includes('--')

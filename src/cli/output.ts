@@ -43,25 +43,43 @@ const docs = 'docs/reference/config.md'
 /** A fault as data: where, which key, what. */
 export const faultData = (fault: Fault): Readonly<Record<string, unknown>> => {
   const { origin } = fault
-  const place = origin.from === 'file' ? { file: origin.path, line: origin.line, column: origin.column } : { source: originText(origin) }
+  const place =
+    origin.from === 'file'
+      ? { file: origin.path, line: origin.line, column: origin.column }
+      : { source: originText(origin) }
   return { key: fault.key, ...place, message: fault.what }
 }
 
 const ofFaults = (faults: readonly Fault[]): Said => {
   const lines = faults.map(faultText)
   const more = lines.length > 1 ? ` (and ${lines.length - 1} more)` : ''
-  return { exit: exitCodes.failed, lines, error: { code: 'config.invalid', message: `${lines[0] ?? ''}${more}`, docs, faults: faults.map(faultData) } }
+  return {
+    exit: exitCodes.failed,
+    lines,
+    error: {
+      code: 'config.invalid',
+      message: `${lines[0] ?? ''}${more}`,
+      docs,
+      faults: faults.map(faultData),
+    },
+  }
 }
 
 /** What to say about anything a command threw. The stack is for `--debug` alone. */
 export const sayError = (error: unknown, debug: boolean): Said => {
   if (error instanceof ConfigError) return ofFaults(error.faults)
   const message = error instanceof Error ? error.message : String(error)
-  if (error instanceof UsageError) return { exit: exitCodes.usage, lines: [message], error: { code: 'usage', message } }
-  if (error instanceof StartError) return { exit: exitCodes.failed, lines: [message], error: { code: error.code, message } }
+  if (error instanceof UsageError)
+    return { exit: exitCodes.usage, lines: [message], error: { code: 'usage', message } }
+  if (error instanceof StartError)
+    return { exit: exitCodes.failed, lines: [message], error: { code: error.code, message } }
   const stack = debug && error instanceof Error ? error.stack?.split('\n') : undefined
   const hint = 'This is a bug. Run the command again with --debug to see the stack trace.'
-  return { exit: exitCodes.failed, lines: stack ?? [message, hint], error: { code: 'fault', message, ...(stack ? { stack } : {}) } }
+  return {
+    exit: exitCodes.failed,
+    lines: stack ?? [message, hint],
+    error: { code: 'fault', message, ...(stack ? { stack } : {}) },
+  }
 }
 
 /** Writes to standard error; JSON where no person reads it, or when it was asked for. */
@@ -70,15 +88,18 @@ export const printError = (said: Said, json: boolean): void => {
     process.stderr.write(`${JSON.stringify({ error: said.error })}\n`)
     return
   }
-  for (const line of said.lines) process.stderr.write(`${styleText('red', '✖', { stream: process.stderr })} ${line}\n`)
+  for (const line of said.lines)
+    process.stderr.write(`${styleText('red', '✖', { stream: process.stderr })} ${line}\n`)
 }
 
 export const printWarnings = (warnings: readonly Fault[]): void => {
-  for (const warning of warnings) process.stderr.write(`${styleText('yellow', '⚠', { stream: process.stderr })} ${faultText(warning)}\n`)
+  for (const warning of warnings)
+    process.stderr.write(`${styleText('yellow', '⚠', { stream: process.stderr })} ${faultText(warning)}\n`)
 }
 
 /** Something that a person should know beside the result. */
-export const printNote = (text: string): void => void process.stderr.write(`${styleText('yellow', '⚠', { stream: process.stderr })} ${text}\n`)
+export const printNote = (text: string): void =>
+  void process.stderr.write(`${styleText('yellow', '⚠', { stream: process.stderr })} ${text}\n`)
 
 export const print = (text: string): void => void process.stdout.write(`${text}\n`)
 
@@ -98,7 +119,8 @@ export const programName = (env: Environment, started: string | undefined = proc
 }
 
 /** A word as a POSIX shell takes it. */
-export const quoted = (word: string): string => (/^[\w./@:=+,-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`)
+export const quoted = (word: string): string =>
+  /^[\w./@:=+,-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
 
 export interface Places {
   readonly config?: string | undefined
@@ -110,4 +132,10 @@ export interface Places {
 export const commandFor =
   (env: Environment, { config, envFile, state }: Places) =>
   (verb: string): string =>
-    [programName(env), verb, ...(config === undefined ? [] : ['--config', quoted(config)]), ...(envFile === undefined ? [] : ['--env-file', quoted(envFile)]), ...(state === undefined ? [] : ['--state', quoted(state)])].join(' ')
+    [
+      programName(env),
+      verb,
+      ...(config === undefined ? [] : ['--config', quoted(config)]),
+      ...(envFile === undefined ? [] : ['--env-file', quoted(envFile)]),
+      ...(state === undefined ? [] : ['--state', quoted(state)]),
+    ].join(' ')

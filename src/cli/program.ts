@@ -19,11 +19,18 @@ export interface Version {
 }
 
 export const versionOf = (): Version => {
-  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
-  return { version: manifest.version, node: process.versions.node, platform: `${process.platform} ${process.arch}` }
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    version: string
+  }
+  return {
+    version: manifest.version,
+    node: process.versions.node,
+    platform: `${process.platform} ${process.arch}`,
+  }
 }
 
-export const versionText = ({ version, node, platform }: Version): string => `postern ${version} · node ${node} · ${platform}`
+export const versionText = ({ version, node, platform }: Version): string =>
+  `postern ${version} · node ${node} · ${platform}`
 
 interface Given {
   readonly config?: string
@@ -39,11 +46,20 @@ interface Given {
 }
 
 const port = (text: string): string => {
-  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535) throw new InvalidArgumentError('Use a number from 0 to 65535.')
+  if (!/^\d{1,5}$/.test(text) || Number(text) > 65_535)
+    throw new InvalidArgumentError('Use a number from 0 to 65535.')
   return text
 }
 
-const option = ({ option: form, note, choices }: { readonly option: string; readonly note: string; readonly choices?: readonly string[] }): Option => {
+const option = ({
+  option: form,
+  note,
+  choices,
+}: {
+  readonly option: string
+  readonly note: string
+  readonly choices?: readonly string[]
+}): Option => {
   const made = new Option(form, note)
   if (form.startsWith('--port')) return made.argParser(port)
   return choices ? made.choices(choices) : made
@@ -59,7 +75,9 @@ const noVerb = (command: Command, word: string): UsageError => {
   const verbs = command.commands.map((known) => known.name())
   const path = command.parent ? `postern ${command.name()}` : 'postern'
   const meant = suggest(word, verbs)
-  return new UsageError(`Unknown command ${JSON.stringify(`${path} ${word}`)}${meant === undefined ? `. Commands: ${verbs.join(', ')}.` : `; did you mean "${path} ${meant}"?`}`)
+  return new UsageError(
+    `Unknown command ${JSON.stringify(`${path} ${word}`)}${meant === undefined ? `. Commands: ${verbs.join(', ')}.` : `; did you mean "${path} ${meant}"?`}`,
+  )
 }
 
 const serve = async (given: Given, more: Flags = {}): Promise<void> => {
@@ -88,19 +106,36 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
 const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 
 const addWrap = (program: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
-  verb(program, 'wrap', 'Serve one stdio server without a configuration file: postern wrap -- npx -y some-server.')
+  verb(
+    program,
+    'wrap',
+    'Serve one stdio server without a configuration file: postern wrap -- npx -y some-server.',
+  )
     .argument('<command...>', 'The command and its arguments, after --.')
     .option('--name <id>', 'Service ID, used in the URL. Default: derived from the command.')
-    .option('-e, --env <name[=value]>', 'Environment variable for the command; without a value, copied from this environment. Repeatable.', several)
-    .option('--cwd <dir>', 'Working directory of the command. Default: the current directory, unless it is a home directory.')
+    .option(
+      '-e, --env <name[=value]>',
+      'Environment variable for the command; without a value, copied from this environment. Repeatable.',
+      several,
+    )
+    .option(
+      '--cwd <dir>',
+      'Working directory of the command. Default: the current directory, unless it is a home directory.',
+    )
     .option('--read <path>', 'Additional path the command may read. Repeatable.', several)
     .option('--write <path>', 'Path the command may change. Repeatable.', several)
     .option('--no-network', 'Block network access.')
     .option('--no-sandbox', 'Run without isolation.')
     .action(async (words: string[], options: WrapOptions, command: Command) => {
       const given = command.optsWithGlobals<Given>()
-      const [{ wrapped }, { readVariables }] = await Promise.all([import('./wrap.ts'), import('./env-file.ts')])
-      await serve(given, wrapped(words, options, readVariables(given.envFile, process.env).env, process.cwd()))
+      const [{ wrapped }, { readVariables }] = await Promise.all([
+        import('./wrap.ts'),
+        import('./env-file.ts'),
+      ])
+      await serve(
+        given,
+        wrapped(words, options, readVariables(given.envFile, process.env).env, process.cwd()),
+      )
     })
 }
 
@@ -114,7 +149,9 @@ const adminLink = async (given: Given): Promise<void> => {
   if (given.json) printJson({ login_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
   else print(link)
   if (others.length > 0 && !given.json) {
-    printNote(`${others.length + 1} gateways use this state directory. The link opens ${new URL(link).origin}, which started last. To use another one, append its ?t=… to ${others.map((url) => `${url}/`).join(' or ')}.`)
+    printNote(
+      `${others.length + 1} gateways use this state directory. The link opens ${new URL(link).origin}, which started last. To use another one, append its ?t=… to ${others.map((url) => `${url}/`).join(' or ')}.`,
+    )
   }
 }
 
@@ -127,26 +164,43 @@ const servicesPlace = async (given: Given): Promise<AdminTarget> => {
   return { config, stateDir, env, json: given.json === true }
 }
 
-const addServiceVerbs = (services: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
+const addServiceVerbs = (
+  services: Command,
+  verb: (parent: Command, name: string, about: string) => Command,
+): void => {
   const load = () => import('./services.ts')
   verb(services, 'ls', 'List all services, configured and added.').action(async (_, command: Command) =>
     (await load()).listServices(await servicesPlace(command.optsWithGlobals<Given>())),
   )
   verb(services, 'show', 'Show a service and its URLs.')
     .argument('<id>')
-    .action(async (id: string, _, command: Command) => (await load()).showService(await servicesPlace(command.optsWithGlobals<Given>()), id))
+    .action(async (id: string, _, command: Command) =>
+      (await load()).showService(await servicesPlace(command.optsWithGlobals<Given>()), id),
+    )
   verb(services, 'add', 'Check an MCP server and start serving it, without a restart.')
     .argument('<id>', 'Service ID, used in the URL.')
-    .argument('<server...>', 'URL of the MCP server (without a path, /mcp is used), or a command and its arguments after --.')
+    .argument(
+      '<server...>',
+      'URL of the MCP server (without a path, /mcp is used), or a command and its arguments after --.',
+    )
     .option('--name <text>', 'Display name.')
     .option('--description <text>', 'One sentence shown on the consent page.')
     .option('--alias <label>', 'Short label for its encoded host.')
     .option('--public', 'Allow access without sign-in.')
     .option('--force', 'Add the service even if the check fails.')
-    .action(async (id: string, words: string[], options: AddOptions, command: Command) => (await import('./services.ts')).addService(await servicesPlace(command.optsWithGlobals<Given>()), id, words, options))
+    .action(async (id: string, words: string[], options: AddOptions, command: Command) =>
+      (await import('./services.ts')).addService(
+        await servicesPlace(command.optsWithGlobals<Given>()),
+        id,
+        words,
+        options,
+      ),
+    )
   verb(services, 'rm', 'Remove an added service and end its open streams.')
     .argument('<id>')
-    .action(async (id: string, _, command: Command) => (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id))
+    .action(async (id: string, _, command: Command) =>
+      (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id),
+    )
 }
 
 const showHelp = (program: Command, words: readonly string[]): void => {
@@ -165,11 +219,16 @@ const showVersion = (given: Given): void => {
   else print(versionText(version))
 }
 
-const addAboutVerbs = (program: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
+const addAboutVerbs = (
+  program: Command,
+  verb: (parent: Command, name: string, about: string) => Command,
+): void => {
   verb(program, 'help', 'Print help for a command: postern help services add.')
     .argument('[command...]')
     .action((words: string[]) => showHelp(program, words))
-  verb(program, 'version', 'Print the version.').action((_, command: Command) => showVersion(command.optsWithGlobals<Given>()))
+  verb(program, 'version', 'Print the version.').action((_, command: Command) =>
+    showVersion(command.optsWithGlobals<Given>()),
+  )
 }
 
 /** The whole command tree. Flags stand before or after the verb; where a verb has no use for one it is ignored. */
@@ -193,35 +252,57 @@ export const createProgram = (): Command => {
       .action((_, command: Command) => {
         const [word] = command.args
         if (word === 'help') return showHelp(program, [name, ...command.args.slice(1)])
-        throw word === undefined ? new UsageError(`Missing command after "postern ${name}". Commands: ${command.commands.map((known) => known.name()).join(', ')}.`) : noVerb(command, word)
+        throw word === undefined
+          ? new UsageError(
+              `Missing command after "postern ${name}". Commands: ${command.commands.map((known) => known.name()).join(', ')}.`,
+            )
+          : noVerb(command, word)
       })
-  const verb = (parent: Command, name: string, about: string): Command => parent.command(name).description(about).copyInheritedSettings(program).allowExcessArguments(false)
+  const verb = (parent: Command, name: string, about: string): Command =>
+    parent.command(name).description(about).copyInheritedSettings(program).allowExcessArguments(false)
 
-  verb(program, 'serve', 'Start the gateway (the default command).').action((_, command: Command) => serve(command.optsWithGlobals<Given>()))
+  verb(program, 'serve', 'Start the gateway (the default command).').action((_, command: Command) =>
+    serve(command.optsWithGlobals<Given>()),
+  )
   addWrap(program, verb)
   verb(program, 'validate', 'Check the configuration without starting the gateway.')
     .option('--connect', 'Also contact identity providers and MCP servers, and start each command once.')
     .action(async (_, command: Command) => {
       const given = command.optsWithGlobals<Given & { readonly connect?: true }>()
       const { validate } = await import('./config.ts')
-      if (!(await validate(wantedOf(given), process.env, { connect: given.connect === true, json: given.json === true, stateDir: (env) => stateDirectory(given.state, env) }))) process.exitCode = 1
+      if (
+        !(await validate(wantedOf(given), process.env, {
+          connect: given.connect === true,
+          json: given.json === true,
+          stateDir: (env) => stateDirectory(given.state, env),
+        }))
+      )
+        process.exitCode = 1
     })
   const config = group('config', 'Inspect the configuration: schema, explain.')
-  verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () => (await import('./config.ts')).printSchema())
+  verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () =>
+    (await import('./config.ts')).printSchema(),
+  )
   verb(config, 'explain', 'Print each key with its value and source. Secrets are masked.')
     .argument('[key]', 'Key or section, e.g. cors or mcp_services.calculator.url.')
     .action(async (key: string | undefined, _, command: Command) => {
       const given = command.optsWithGlobals<Given>()
-      await (await import('./config.ts')).explainConfig(key, wantedOf(given), process.env, given.json === true)
+      await (
+        await import('./config.ts')
+      ).explainConfig(key, wantedOf(given), process.env, given.json === true)
     })
   verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
     .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
     .action(async (_, command: Command) => {
       const given = command.optsWithGlobals<Given & { readonly scrypt?: true }>()
-      await (await import('./admin.ts')).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
+      await (
+        await import('./admin.ts')
+      ).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
     })
   const admin = group('admin', 'Manage a gateway on this computer: link.')
-  verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
+  verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action(
+    (_, command: Command) => adminLink(command.optsWithGlobals<Given>()),
+  )
   addServiceVerbs(group('services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'), verb)
   addAboutVerbs(program, verb)
 

@@ -2,16 +2,29 @@
 import type { Command } from 'commander'
 import { createProgram } from './program.ts'
 
-const verbsOf = (command: Command, path: string): readonly { readonly path: string; readonly command: Command }[] =>
+const verbsOf = (
+  command: Command,
+  path: string,
+): readonly { readonly path: string; readonly command: Command }[] =>
   command.commands.flatMap((child) => {
-    const usage = [path, child.name(), ...child.registeredArguments.map((argument) => (argument.required ? `<${argument.name()}>` : `[${argument.name()}]`))].join(' ')
-    return child.commands.length > 0 ? verbsOf(child, `${path} ${child.name()}`) : [{ path: usage, command: child }]
+    const usage = [
+      path,
+      child.name(),
+      ...child.registeredArguments.map((argument) =>
+        argument.required ? `<${argument.name()}>` : `[${argument.name()}]`,
+      ),
+    ].join(' ')
+    return child.commands.length > 0
+      ? verbsOf(child, `${path} ${child.name()}`)
+      : [{ path: usage, command: child }]
   })
 
 /** The whole document, ending with a line break. */
 export const cliReference = (): string => {
   const program = createProgram()
-  const verbs = verbsOf(program, 'postern').map(({ path, command }) => `| \`${path}\` | ${command.description()} |`)
+  const verbs = verbsOf(program, 'postern').map(
+    ({ path, command }) => `| \`${path}\` | ${command.description()} |`,
+  )
   const flags = program.options.map(({ flags: form, description }) => `| \`${form}\` | ${description} |`)
   return `<!-- Made from the code by "npm run docs"; edit the code instead. -->
 # Command line

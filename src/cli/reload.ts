@@ -30,7 +30,15 @@ export interface ReloadDeps {
 }
 
 /** Keys that change while the gateway runs: which services there are, where they are reached, who may change them. */
-export const liveKeys = ['mcp_services', 'default_service', 'hosts', 'domain_root', 'base_domain', 'admins', 'admin_commands'] as const satisfies readonly (keyof Config)[]
+export const liveKeys = [
+  'mcp_services',
+  'default_service',
+  'hosts',
+  'domain_root',
+  'base_domain',
+  'admins',
+  'admin_commands',
+] as const satisfies readonly (keyof Config)[]
 
 const watchMs = 1000
 /** Editors and copies write in pieces; a file is read when it has been left alone for a moment. */
@@ -39,9 +47,13 @@ const settleMs = 250
 const live = new Set<string>(liveKeys)
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
-const changed = (from: Config, to: Config): string[] => [...new Set([...Object.keys(from), ...Object.keys(to)])].filter((key) => !same(from[key as keyof Config], to[key as keyof Config]))
+const changed = (from: Config, to: Config): string[] =>
+  [...new Set([...Object.keys(from), ...Object.keys(to)])].filter(
+    (key) => !same(from[key as keyof Config], to[key as keyof Config]),
+  )
 
-const pick = (config: Config): Partial<Config> => Object.fromEntries(liveKeys.filter((key) => config[key] !== undefined).map((key) => [key, config[key]]))
+const pick = (config: Config): Partial<Config> =>
+  Object.fromEntries(liveKeys.filter((key) => config[key] !== undefined).map((key) => [key, config[key]]))
 
 const withLive = (started: Config, next: Config): Config => {
   const kept = Object.fromEntries(Object.entries(started).filter(([key]) => !live.has(key)))
@@ -62,24 +74,38 @@ export const watchConfiguration = ({ source, supply, started, log }: ReloadDeps)
     const loaded = await source.load()
     // Without its file the gateway would go on with another one, or with none: that is a mistake, not a wish.
     if (loaded.file !== source.file) {
-      log('error', 'config.refused', { message: `${source.file ?? 'the configuration file'} was not found; keeping the current configuration` })
+      log('error', 'config.refused', {
+        message: `${source.file ?? 'the configuration file'} was not found; keeping the current configuration`,
+      })
       return
     }
     if (!loaded.ok) {
-      for (const fault of loaded.faults) log('error', 'config.refused', { message: `${faultText(fault)} (keeping the current configuration)` })
+      for (const fault of loaded.faults)
+        log('error', 'config.refused', { message: `${faultText(fault)} (keeping the current configuration)` })
       return
     }
-    for (const warning of [...loaded.warnings, ...loaded.unusable]) log('warn', 'config.warning', { message: faultText(warning) })
+    for (const warning of [...loaded.warnings, ...loaded.unusable])
+      log('warn', 'config.warning', { message: faultText(warning) })
     const waiting = changed(started, loaded.config).filter((key) => !live.has(key))
-    if (waiting.length > 0) log('warn', 'config.needs-restart', { keys: waiting, message: `Restart the gateway to apply changes to: ${waiting.join(', ')}` })
+    if (waiting.length > 0)
+      log('warn', 'config.needs-restart', {
+        keys: waiting,
+        message: `Restart the gateway to apply changes to: ${waiting.join(', ')}`,
+      })
     const before = supply.config()
     const next = withLive(started, loaded.config)
     const keys = changed(before, next)
     if (keys.length > 0) supply.reconfigure(next)
-    log('info', keys.length > 0 ? 'config.reloaded' : 'config.unchanged', { keys, ...difference(before.mcp_services, next.mcp_services) })
+    log('info', keys.length > 0 ? 'config.reloaded' : 'config.unchanged', {
+      keys,
+      ...difference(before.mcp_services, next.mcp_services),
+    })
   }
 
-  const now = (): Promise<void> => (going = going.then(read).catch((error: unknown) => log('error', 'config.refused', { message: String(error) })))
+  const now = (): Promise<void> =>
+    (going = going
+      .then(read)
+      .catch((error: unknown) => log('error', 'config.refused', { message: String(error) })))
   const { path } = source
   const onChange = (): void => void pause(settleMs, undefined, { ref: false }).then(now)
   // Polled, because editors, volumes and symbolic links replace files in ways that events of the file system do not show alike.

@@ -22,7 +22,10 @@ import { exitCodes, inForeground, outliveReaders, tellFaults, untilSignal, withS
 export const demoService = (runtime: Pick<Runtime, 'random' | 'about'>): Service => {
   let made: Promise<(request: Request) => Promise<Response>> | undefined
   const sessionId = (): string => Buffer.from(runtime.random(16)).toString('hex')
-  const load = () => (made ??= import('../demo/demo.ts').then(({ createDemo }) => createDemo({ version: runtime.about.version, sessionId })))
+  const load = () =>
+    (made ??= import('../demo/demo.ts').then(({ createDemo }) =>
+      createDemo({ version: runtime.about.version, sessionId }),
+    ))
   return {
     id: 'demo',
     name: 'Demo',
@@ -62,7 +65,9 @@ export interface StartGatewayOptions {
 
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '::1'])
 
-const version = (): string => (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version
+const version = (): string =>
+  (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
+    .version
 
 /** The issuer and the other names of the same loopback place. */
 const origins = (config: Config, port: number): { issuer: string; aliases: string[] } => {
@@ -70,29 +75,60 @@ const origins = (config: Config, port: number): { issuer: string; aliases: strin
   const origin = (name: string): string => new URL(`http://${name}:${port}`).origin
   const local = ['localhost', '127.0.0.1', '[::1]'].map(origin)
   const host = config.host.replaceAll(/[[\]]/g, '')
-  const issuer = config.issuer ?? origin(host === '127.0.0.1' || !loopbackHosts.has(host) ? 'localhost' : host === '::1' ? '[::1]' : host)
+  const issuer =
+    config.issuer ??
+    origin(host === '127.0.0.1' || !loopbackHosts.has(host) ? 'localhost' : host === '::1' ? '[::1]' : host)
   return { issuer, aliases: local.includes(issuer) ? local.filter((other) => other !== issuer) : [] }
 }
 
 const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
   const { code, address } = error as NodeJS.ErrnoException & { readonly address?: string }
-  if (code === 'EADDRINUSE') return new StartError('port.taken', `Port ${port} on ${address ?? host} is already in use. Choose another port with --port or PORT; --port 0 picks a free one.`)
-  if (code === 'EACCES') return new StartError('port.forbidden', `Permission denied for port ${port}. Choose a port above 1023 with --port or PORT.`)
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL') return new StartError('host.unknown', `${host} is not an address of this computer. Set --host to one of its addresses, or to 0.0.0.0 for all.`)
+  if (code === 'EADDRINUSE')
+    return new StartError(
+      'port.taken',
+      `Port ${port} on ${address ?? host} is already in use. Choose another port with --port or PORT; --port 0 picks a free one.`,
+    )
+  if (code === 'EACCES')
+    return new StartError(
+      'port.forbidden',
+      `Permission denied for port ${port}. Choose a port above 1023 with --port or PORT.`,
+    )
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND' || code === 'EINVAL')
+    return new StartError(
+      'host.unknown',
+      `${host} is not an address of this computer. Set --host to one of its addresses, or to 0.0.0.0 for all.`,
+    )
   return error
 }
 
 /** Resolves when requests are answered. Throws `StartRefused`. */
-export const startGateway = async ({ config, stateDir, privateFiles, wrapped, log, env, draining }: StartGatewayOptions): Promise<StartedGateway> => {
+export const startGateway = async ({
+  config,
+  stateDir,
+  privateFiles,
+  wrapped,
+  log,
+  env,
+  draining,
+}: StartGatewayOptions): Promise<StartedGateway> => {
   const about = version()
   const proxies = forwardProxies(env)
-  const runtime = await createNodeRuntime({ config, stateDir, privateFiles, log, version: about, proxies }).catch((error: unknown) => {
+  const runtime = await createNodeRuntime({
+    config,
+    stateDir,
+    privateFiles,
+    log,
+    version: about,
+    proxies,
+  }).catch((error: unknown) => {
     throw whyNoState(error)
   })
   const { host, port, trusted_proxies: trustedProxies } = config
-  const listening = await serve({ host, port, trustedProxies, now: () => runtime.now(), proxies }).catch((error: unknown) => {
-    throw whyNotListening(error, config)
-  })
+  const listening = await serve({ host, port, trustedProxies, now: () => runtime.now(), proxies }).catch(
+    (error: unknown) => {
+      throw whyNotListening(error, config)
+    },
+  )
   const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
   const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services, draining })
   await gateway.warm().catch((error: unknown) => {
@@ -101,7 +137,12 @@ export const startGateway = async ({ config, stateDir, privateFiles, wrapped, lo
   isolationText(config, runtime)
   gateway.record(startedEvent(gateway, runtime.about))
   const program = wrapped === undefined ? undefined : config.mcp_services[wrapped]?.command
-  const own = [...services.map(({ id }) => ({ id, from: 'built in' as const })), ...(wrapped === undefined ? [] : [{ id: wrapped, from: 'wrap' as const, ...(program === undefined ? {} : { command: program }) }])]
+  const own = [
+    ...services.map(({ id }) => ({ id, from: 'built in' as const })),
+    ...(wrapped === undefined
+      ? []
+      : [{ id: wrapped, from: 'wrap' as const, ...(program === undefined ? {} : { command: program }) }]),
+  ]
   listening.open(gateway)
   return { gateway, listening, runtime, forget: noteRunning(stateDir, gateway.directory.issuer, own) }
 }
@@ -140,7 +181,8 @@ const lingerMs = 2_000
 const afterwardsMs = 1_500
 
 /** Makes the directory where it is missing; true when no gateway ever kept anything in it. */
-const openState = (path: string): boolean => openStateDirectory(path) || !['root.key', 'postern.db'].some((name) => existsSync(join(path, name)))
+const openState = (path: string): boolean =>
+  openStateDirectory(path) || !['root.key', 'postern.db'].some((name) => existsSync(join(path, name)))
 
 /** Lines wait until the first one, which programs read, has been printed. */
 const behindTheFirst = (log: Log): { readonly log: Log; release(): void } => {
@@ -155,9 +197,18 @@ const behindTheFirst = (log: Log): { readonly log: Log; release(): void } => {
 }
 
 /** Answers the exit code. */
-const takeDown = async ({ listening, runtime, gateway }: StartedGateway, signal: NodeJS.Signals): Promise<number> => {
-  const [clean] = await Promise.all([listening.drain({ graceMs: drainMs, lingerMs: signal === 'SIGTERM' ? lingerMs : 0 }), gateway.bridges.close(serversMs)])
-  const closed = await Promise.race([runtime.close().then(() => true), new Promise<false>((resolve) => void setTimeout(resolve, afterwardsMs, false).unref())])
+const takeDown = async (
+  { listening, runtime, gateway }: StartedGateway,
+  signal: NodeJS.Signals,
+): Promise<number> => {
+  const [clean] = await Promise.all([
+    listening.drain({ graceMs: drainMs, lingerMs: signal === 'SIGTERM' ? lingerMs : 0 }),
+    gateway.bridges.close(serversMs),
+  ])
+  const closed = await Promise.race([
+    runtime.close().then(() => true),
+    new Promise<false>((resolve) => void setTimeout(resolve, afterwardsMs, false).unref()),
+  ])
   return clean && closed ? exitCodes.inOrder : exitCodes.unclean
 }
 
@@ -168,13 +219,24 @@ export const start = async (options: StartOptions): Promise<void> => {
   const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
   const { log, release } = behindTheFirst(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
   let ending = false
-  const up = await startGateway({ config, stateDir, privateFiles: options.privateFiles, wrapped: options.wrapped, log, env: options.env, draining: () => ending }).catch(async (error: unknown) => {
+  const up = await startGateway({
+    config,
+    stateDir,
+    privateFiles: options.privateFiles,
+    wrapped: options.wrapped,
+    log,
+    env: options.env,
+    draining: () => ending,
+  }).catch(async (error: unknown) => {
     release()
     await nodeLog.end()
     throw error
   })
   const { gateway, runtime } = up
-  const link = gateway.links.enabled && (tty ? fresh : options.printLink) ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}` : undefined
+  const link =
+    gateway.links.enabled && (tty ? fresh : options.printLink)
+      ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`
+      : undefined
   outliveReaders()
   tellFaults(nodeLog)
   // Before anybody is told that the gateway listens: whoever reads that may end it at once.
@@ -183,7 +245,18 @@ export const start = async (options: StartOptions): Promise<void> => {
   const keys = tty && process.stdin.isTTY && inForeground()
   // Before the block says that they are there.
   const stopKeys = keys ? (await import('./terminal.ts')).listenKeys(gateway) : () => undefined
-  startBanner({ stateDir, tty, gateway, about: runtime.about, link, fresh, keys, program: options.program, command: options.command, readyMs: Math.round(performance.now()) })
+  startBanner({
+    stateDir,
+    tty,
+    gateway,
+    about: runtime.about,
+    link,
+    fresh,
+    keys,
+    program: options.program,
+    command: options.command,
+    readyMs: Math.round(performance.now()),
+  })
   release()
   for (const message of options.warnings) log('warn', 'config.warning', { message })
   const signal = await asked
@@ -192,7 +265,13 @@ export const start = async (options: StartOptions): Promise<void> => {
   reload.stop()
   up.forget()
   process.exitCode = await takeDown(up, signal)
-  gateway.record({ event: 'gateway.stopped', issuer: gateway.directory.issuer, version: runtime.about.version, signal, in_order: process.exitCode === exitCodes.inOrder })
+  gateway.record({
+    event: 'gateway.stopped',
+    issuer: gateway.directory.issuer,
+    version: runtime.about.version,
+    signal,
+    in_order: process.exitCode === exitCodes.inOrder,
+  })
   await nodeLog.end()
   // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.
   process.exit()

@@ -24,9 +24,22 @@ export interface AdminTarget {
 const unknownIssuer = 'http://localhost:0'
 
 /** The very rules and records of the running gateway, without its socket. Refusals are told in their own words. */
-export const withGateway = async <T>({ config, stateDir, env }: AdminTarget, work: (gateway: Gateway) => Promise<T>): Promise<T> => {
-  if (config.storage.type !== 'sqlite') throw new StartError('services.memory', 'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.')
-  const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '', proxies: forwardProxies(env) }).catch((error: unknown) => {
+export const withGateway = async <T>(
+  { config, stateDir, env }: AdminTarget,
+  work: (gateway: Gateway) => Promise<T>,
+): Promise<T> => {
+  if (config.storage.type !== 'sqlite')
+    throw new StartError(
+      'services.memory',
+      'With `storage.type: memory`, this command cannot reach the running gateway. Add the service to the configuration file, which is reloaded when it changes.',
+    )
+  const runtime = await createNodeRuntime({
+    config,
+    stateDir,
+    log: () => undefined,
+    version: '',
+    proxies: forwardProxies(env),
+  }).catch((error: unknown) => {
     throw whyNoState(error)
   })
   try {
@@ -37,7 +50,12 @@ export const withGateway = async <T>({ config, stateDir, env }: AdminTarget, wor
     return done
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    throw new StartError(error.code, error.code === 'service.unusable' ? `${error.say} The service was not added; --force adds it anyway.` : error.say)
+    throw new StartError(
+      error.code,
+      error.code === 'service.unusable'
+        ? `${error.say} The service was not added; --force adds it anyway.`
+        : error.say,
+    )
   } finally {
     await runtime.close()
   }
@@ -45,22 +63,41 @@ export const withGateway = async <T>({ config, stateDir, env }: AdminTarget, wor
 
 /** Where the service is reached; the path alone while nobody knows the port. */
 export const addressesOf = ({ directory }: Gateway, id: string): readonly string[] =>
-  directory.addresses.filter(({ service }) => service.id === id).flatMap(({ resource, path }) => (directory.issuer !== unknownIssuer ? resource : resource.startsWith(`${unknownIssuer}/`) ? path : []))
+  directory.addresses
+    .filter(({ service }) => service.id === id)
+    .flatMap(({ resource, path }) =>
+      directory.issuer !== unknownIssuer ? resource : resource.startsWith(`${unknownIssuer}/`) ? path : [],
+    )
 
 const placeOf = ({ url, command }: ListedService): string => url ?? command ?? ''
 
 /** Those that only running gateways have: the demo, and what `postern wrap` serves. */
-const runningOf = ({ stateDir }: AdminTarget, services: readonly ListedService[]) => ownServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
+const runningOf = ({ stateDir }: AdminTarget, services: readonly ListedService[]) =>
+  ownServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
 
 export const listServices = (place: AdminTarget): Promise<void> =>
   withGateway(place, async ({ supply }) => {
     const services = await supply.list()
     const running = runningOf(place, services)
     if (place.json) return printJson({ services: [...services, ...running] })
-    if (services.length + running.length === 0) return print(`No services yet. Add one: ${programName(process.env)} services add <id> <url>`)
-    const rows = [...services.map((service) => [service.id, service.from, placeOf(service)]), ...running.map(({ id, from, at, command }) => [id, from, `${command === undefined ? '' : `${command} `}(running at ${at})`])]
+    if (services.length + running.length === 0)
+      return print(`No services yet. Add one: ${programName(process.env)} services add <id> <url>`)
+    const rows = [
+      ...services.map((service) => [service.id, service.from, placeOf(service)]),
+      ...running.map(({ id, from, at, command }) => [
+        id,
+        from,
+        `${command === undefined ? '' : `${command} `}(running at ${at})`,
+      ]),
+    ]
     const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)))
-    for (const row of rows) print(row.map((text, i) => text.padEnd(widths[i] ?? 0)).join('  ').trimEnd())
+    for (const row of rows)
+      print(
+        row
+          .map((text, i) => text.padEnd(widths[i] ?? 0))
+          .join('  ')
+          .trimEnd(),
+      )
   })
 
 export const showService = (place: AdminTarget, id: string): Promise<void> =>
@@ -71,21 +108,30 @@ export const showService = (place: AdminTarget, id: string): Promise<void> =>
       const { at, ...facts } = own
       const shown = { ...facts, addresses: [`${at}/${id}/mcp`] }
       if (place.json) return printJson(shown)
-      for (const [name, value] of Object.entries(shown)) print(`${(name === 'addresses' ? 'address' : name).padEnd(9)} ${String(value)}`)
+      for (const [name, value] of Object.entries(shown))
+        print(`${(name === 'addresses' ? 'address' : name).padEnd(9)} ${String(value)}`)
       return
     }
     const found = services.find((service) => service.id === id)
     if (!found) throw new Refusal('service.unknown', id)
     const addresses = addressesOf(gateway, id)
     if (place.json) return printJson({ ...found, addresses })
-    for (const [name, value] of Object.entries({ ...found, ...(found.addedAt === undefined ? {} : { addedAt: new Date(found.addedAt).toISOString() }) })) print(`${name.padEnd(9)} ${String(value)}`)
+    for (const [name, value] of Object.entries({
+      ...found,
+      ...(found.addedAt === undefined ? {} : { addedAt: new Date(found.addedAt).toISOString() }),
+    }))
+      print(`${name.padEnd(9)} ${String(value)}`)
     for (const address of addresses) print(`${'address'.padEnd(9)} ${address}`)
   })
 
 export const removeService = (place: AdminTarget, id: string): Promise<void> =>
   withGateway(place, async (gateway) => {
     const own = runningOf(place, await gateway.supply.list()).find((service) => service.id === id)
-    if (own) throw new StartError('service.running', `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`)
+    if (own)
+      throw new StartError(
+        'service.running',
+        `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`,
+      )
     await gateway.supply.remove(id)
     if (place.json) printJson({ id, removed: true })
     else print(`Removed ${id}. Its open streams end within five seconds.`)
@@ -112,7 +158,9 @@ const tell = ({ result, step, say }: Parameters<NonNullable<Addition['told']>>[0
 }
 
 /** A URL, or a command and its arguments. */
-const serverOf = (words: readonly string[]): { readonly url: string } | { readonly command: string; readonly args: readonly string[] } => {
+const serverOf = (
+  words: readonly string[],
+): { readonly url: string } | { readonly command: string; readonly args: readonly string[] } => {
   const [first = '', ...rest] = words
   if (/^(?:https?|wss?):/i.test(first)) {
     if (rest.length > 0) throw new UsageError('Give one URL, or a command and its arguments after --.')
@@ -124,20 +172,43 @@ const serverOf = (words: readonly string[]): { readonly url: string } | { readon
 
 /** Whoever runs this may open any address from this computer anyway; it is noted where that was needed, so that a public name never becomes a way inside. */
 const wayTo = async (url: string | undefined, { env }: AdminTarget): Promise<Pick<Addition, 'anywhere'>> => {
-  const { protocol, hostname, origin } = url !== undefined && URL.canParse(url) ? new URL(url) : new URL('https://nowhere.invalid')
+  const { protocol, hostname, origin } =
+    url !== undefined && URL.canParse(url) ? new URL(url) : new URL('https://nowhere.invalid')
   const inner = protocol === 'http:' || protocol === 'ws:' || (await isInner(hostname))
   return inner ? { anywhere: createOutbound({ allowOrigins: [origin], proxies: forwardProxies(env) }) } : {}
 }
 
-export const addService = (place: AdminTarget, id: string, words: readonly string[], { name, description, alias, public: open, force = false }: AddOptions): Promise<void> =>
+export const addService = (
+  place: AdminTarget,
+  id: string,
+  words: readonly string[],
+  { name, description, alias, public: open, force = false }: AddOptions,
+): Promise<void> =>
   withGateway(place, async (gateway) => {
     const server = serverOf(words)
     const url = 'url' in server ? server.url : undefined
-    const service = { ...server, ...(name === undefined ? {} : { name }), ...(description === undefined ? {} : { description }), ...(alias === undefined ? {} : { alias }), ...(open ? { auth_required: false } : {}) }
+    const service = {
+      ...server,
+      ...(name === undefined ? {} : { name }),
+      ...(description === undefined ? {} : { description }),
+      ...(alias === undefined ? {} : { alias }),
+      ...(open ? { auth_required: false } : {}),
+    }
     const way = await wayTo(url, place)
-    const steps = await gateway.supply.add({ id, service, by: 'cli', commands: true, force, ...way, told: (step) => void (place.json || tell(step)) })
+    const steps = await gateway.supply.add({
+      id,
+      service,
+      by: 'cli',
+      commands: true,
+      force,
+      ...way,
+      told: (step) => void (place.json || tell(step)),
+    })
     const [address] = addressesOf(gateway, id)
     if (place.json) return printJson({ id, url: address, steps })
-    if (way.anywhere) print(`${styleText('yellow', '·')} Private or plain-HTTP address, allowed because it was added locally.`)
+    if (way.anywhere)
+      print(
+        `${styleText('yellow', '·')} Private or plain-HTTP address, allowed because it was added locally.`,
+      )
     print(`${styleText('green', '✓')} ${id} is now served at ${String(address)}`)
   })

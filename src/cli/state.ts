@@ -1,5 +1,14 @@
 // Where the gateway keeps what it must not lose: keys and the database.
-import { accessSync, chmodSync, constants, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import type { Environment } from '../config/environment-names.ts'
@@ -11,7 +20,11 @@ import { StartError } from './output.ts'
  * The absolute path of the state directory: `--state`, POSTERN_STATE, `$XDG_STATE_HOME/postern`, `~/.local/state/postern`.
  * An XDG variable that is not absolute is ignored, as the XDG Base Directory Specification says. Nothing is created here.
  */
-export const stateDirectory = (flag: string | undefined, env: Environment, home: string = homedir()): string => {
+export const stateDirectory = (
+  flag: string | undefined,
+  env: Environment,
+  home: string = homedir(),
+): string => {
   const named = flag || env['POSTERN_STATE']
   if (named) return resolve(named)
   const xdg = env['XDG_STATE_HOME']
@@ -28,18 +41,31 @@ export const openStateDirectory = (path: string): boolean => {
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException
     const reason = code === 'ENOTDIR' || code === 'EEXIST' ? 'it is not a directory' : 'it is not writable'
-    throw new StartError('state.unwritable', `Cannot use the state directory ${path}: ${reason}. Choose another one with --state DIR or POSTERN_STATE.`)
+    throw new StartError(
+      'state.unwritable',
+      `Cannot use the state directory ${path}: ${reason}. Choose another one with --state DIR or POSTERN_STATE.`,
+    )
   }
 }
 
 /** Why the state directory cannot be used, in one sentence; anything else stays what it is. */
 export const whyNoState = (error: unknown): unknown => {
-  if (error instanceof Refusal && error.code === 'storage.unavailable') return new StartError('storage.unusable', `Cannot use the database: ${error.why}. Repair it, restore a backup, or choose another state directory with --state.`)
-  if (error instanceof Refusal && error.code === 'storage.sealed') return new StartError('state.sealed', `Cannot open the database: ${error.why}.`)
+  if (error instanceof Refusal && error.code === 'storage.unavailable')
+    return new StartError(
+      'storage.unusable',
+      `Cannot use the database: ${error.why}. Repair it, restore a backup, or choose another state directory with --state.`,
+    )
+  if (error instanceof Refusal && error.code === 'storage.sealed')
+    return new StartError('state.sealed', `Cannot open the database: ${error.why}.`)
   const { code, path, message } = error as NodeJS.ErrnoException
   if (code === 'ERR_STATE_SEALED') return new StartError('state.sealed', message)
   if (code === 'ERR_ROOT_SECRET') return new StartError('state.unusable', message)
-  return code !== undefined && path !== undefined ? new StartError('state.unusable', `Cannot use ${path} (${code}). Repair it, or choose another state directory with --state.`) : error
+  return code !== undefined && path !== undefined
+    ? new StartError(
+        'state.unusable',
+        `Cannot use ${path} (${code}). Repair it, or choose another state directory with --state.`,
+      )
+    : error
 }
 
 // Where the gateway of a state directory is at the moment, for commands beside it: a free port is known to nobody else.
@@ -65,7 +91,9 @@ const noteOf = (stateDir: string, pid: number): string => join(notesIn(stateDir)
 const read = (path: string): Running | undefined => {
   try {
     const { url, pid, since, services = [] } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Running>
-    return typeof url === 'string' && URL.canParse(url) && Number.isSafeInteger(pid) && Number.isFinite(since) ? { url, pid: pid as number, since: since as number, services: Array.isArray(services) ? services : [] } : undefined
+    return typeof url === 'string' && URL.canParse(url) && Number.isSafeInteger(pid) && Number.isFinite(since)
+      ? { url, pid: pid as number, since: since as number, services: Array.isArray(services) ? services : [] }
+      : undefined
   } catch {
     // Gone meanwhile, or written only half.
     return undefined
@@ -92,11 +120,20 @@ const notes = (stateDir: string): readonly Running[] => {
 }
 
 /** Notes where this process listens, and drops the notes of those that ended without a word; what it returns takes the note back. */
-export const noteRunning = (stateDir: string, url: string, services: readonly LocalService[] = []): (() => void) => {
+export const noteRunning = (
+  stateDir: string,
+  url: string,
+  services: readonly LocalService[] = [],
+): (() => void) => {
   try {
-    for (const note of notes(stateDir)) if (!isAlive(note)) rmSync(noteOf(stateDir, note.pid), { force: true })
+    for (const note of notes(stateDir))
+      if (!isAlive(note)) rmSync(noteOf(stateDir, note.pid), { force: true })
     mkdirSync(notesIn(stateDir), { recursive: true, mode: 0o700 })
-    writeFileSync(noteOf(stateDir, process.pid), JSON.stringify({ url, pid: process.pid, since: Date.now(), services }), { mode: 0o600 })
+    writeFileSync(
+      noteOf(stateDir, process.pid),
+      JSON.stringify({ url, pid: process.pid, since: Date.now(), services }),
+      { mode: 0o600 },
+    )
   } catch {
     // A full disk keeps no gateway from serving; commands then name the configured port.
   }
@@ -109,10 +146,13 @@ const alive = (stateDir: string): readonly Running[] =>
     .toSorted((a, b) => b.since - a.since)
 
 /** Where gateways of this state directory listen now, the last that started first. */
-export const runningAt = (stateDir: string): readonly string[] => [...new Set(alive(stateDir).map(({ url }) => url))]
+export const runningAt = (stateDir: string): readonly string[] => [
+  ...new Set(alive(stateDir).map(({ url }) => url)),
+]
 
 /** What running gateways serve beside their configuration, each with the gateway's URL. */
-export const ownServices = (stateDir: string): readonly (LocalService & { readonly at: string })[] => alive(stateDir).flatMap(({ url, services }) => services.map((service) => ({ ...service, at: url })))
+export const ownServices = (stateDir: string): readonly (LocalService & { readonly at: string })[] =>
+  alive(stateDir).flatMap(({ url, services }) => services.map((service) => ({ ...service, at: url })))
 
 /** The issuer of that gateway, whether it runs or will run; of several processes the last that started is named. Undefined when only a start will tell: the port is chosen then. */
 export const issuerOf = ({ issuer, port }: Config, stateDir: string): string | undefined => {

@@ -13,7 +13,10 @@ export const listenKeys = (gateway: Gateway): (() => void) => {
   const { stdin, stdout } = process
   const printLink = (): void => {
     gateway.links.mint().then(
-      (secret) => stdout.write(`  Sign-in link  ${gateway.directory.issuer}/?t=${secret}   (one-time link, valid 15 minutes)\n`),
+      (secret) =>
+        stdout.write(
+          `  Sign-in link  ${gateway.directory.issuer}/?t=${secret}   (one-time link, valid 15 minutes)\n`,
+        ),
       () => stdout.write('  Cannot create a link: the storage is not responding.\n'),
     )
   }
@@ -87,8 +90,11 @@ export const outliveReaders = (): void => {
 
 /** What no room caught is told before anything else. An exception leaves nobody knows what behind and ends the process; a promise nobody waited for does not. */
 export const tellFaults = (log: NodeLog): void => {
-  const why = (error: unknown): string => (error instanceof Error ? (error.stack ?? error.message) : String(error))
-  process.on('unhandledRejection', (error) => log.log('error', 'fault.unhandled-rejection', { why: why(error) }))
+  const why = (error: unknown): string =>
+    error instanceof Error ? (error.stack ?? error.message) : String(error)
+  process.on('unhandledRejection', (error) =>
+    log.log('error', 'fault.unhandled-rejection', { why: why(error) }),
+  )
   process.on('uncaughtException', (error) => {
     log.log('error', 'fault.uncaught-exception', { why: why(error) })
     exitAfter(log, exitCodes.unclean)
@@ -100,10 +106,16 @@ export const tellFaults = (log: NodeLog): void => {
 /** Process group and the terminal's foreground group, as proc(5) says (after the name, which may hold anything) or as ps(1) does. */
 const groups = (): readonly [string | undefined, string | undefined] => {
   try {
-    const [, , , group, , , foreground] = readFileSync('/proc/self/stat', 'utf8').replace(/^.*\)/s, '').split(' ')
+    const [, , , group, , , foreground] = readFileSync('/proc/self/stat', 'utf8')
+      .replace(/^.*\)/s, '')
+      .split(' ')
     return [group, foreground]
   } catch {
-    const [group, foreground] = (spawnSync('ps', ['-o', 'pgid=,tpgid=', '-p', String(process.pid)], { encoding: 'utf8' }).stdout ?? '').trim().split(/\s+/)
+    const [group, foreground] = (
+      spawnSync('ps', ['-o', 'pgid=,tpgid=', '-p', String(process.pid)], { encoding: 'utf8' }).stdout ?? ''
+    )
+      .trim()
+      .split(/\s+/)
     return [group, foreground]
   }
 }
@@ -122,6 +134,7 @@ export const withStderr =
   (log: Log, write: (text: string) => void = (text) => void process.stderr.write(text)): Log =>
   (level, event, fields, audit) => {
     const text = event === 'process.stderr' ? fields?.['text'] : undefined
-    if (typeof text === 'string') for (const line of text.split('\n')) if (line.trim() !== '') write(`  │ ${printable(line, 500)}\n`)
+    if (typeof text === 'string')
+      for (const line of text.split('\n')) if (line.trim() !== '') write(`  │ ${printable(line, 500)}\n`)
     log(level, event, fields, audit)
   }

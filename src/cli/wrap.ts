@@ -17,7 +17,26 @@ export interface WrapOptions {
   readonly sandbox?: boolean
 }
 
-const runners = new Set(['npx', 'bunx', 'uvx', 'pnpm', 'yarn', 'npm', 'bun', 'deno', 'uv', 'node', 'python', 'python3', 'docker', 'podman', 'tsx', 'cmd', 'env', 'sudo'])
+const runners = new Set([
+  'npx',
+  'bunx',
+  'uvx',
+  'pnpm',
+  'yarn',
+  'npm',
+  'bun',
+  'deno',
+  'uv',
+  'node',
+  'python',
+  'python3',
+  'docker',
+  'podman',
+  'tsx',
+  'cmd',
+  'env',
+  'sudo',
+])
 const subcommands = new Set(['dlx', 'exec', 'run', 'x', 'tool', '-c', '/c', 'npx'])
 const scripts = new Set(['index', 'server', 'main', 'app', 'dist', 'build', 'src', 'lib', 'bin', 'mcp'])
 
@@ -31,10 +50,13 @@ const bare = (name: string): string =>
 export const idFor = (words: readonly string[]): string => {
   const [command = '', ...rest] = words
   const runs = runners.has(basename(command).replace(/\.(?:cmd|exe)$/, ''))
-  const named = runs ? (rest.find((word) => !word.startsWith('-') && !subcommands.has(word)) ?? command) : command
+  const named = runs
+    ? (rest.find((word) => !word.startsWith('-') && !subcommands.has(word)) ?? command)
+    : command
   // A script called index.js is called by its folder.
   let path = named.startsWith('@') ? named : named.replaceAll('\\', '/')
-  while (!path.startsWith('@') && path.includes('/') && scripts.has(bare(basename(path)))) path = dirname(path)
+  while (!path.startsWith('@') && path.includes('/') && scripts.has(bare(basename(path))))
+    path = dirname(path)
   const name = bare(path.startsWith('@') ? path : basename(path))
     .toLowerCase()
     .replaceAll(/[^a-z0-9_-]+/g, '-')
@@ -45,13 +67,17 @@ export const idFor = (words: readonly string[]): string => {
   return name === '' ? 'server' : reservedIds.has(name) ? `${name}-server` : name
 }
 
-const variables = (given: readonly string[], env: Readonly<Record<string, string | undefined>>): Record<string, string> =>
+const variables = (
+  given: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Record<string, string> =>
   Object.fromEntries(
     given.map((text) => {
       const at = text.indexOf('=')
       if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
       const value = env[text]
-      if (value === undefined) throw new UsageError(`-e ${text}: the variable is not set. Write -e ${text}=value.`)
+      if (value === undefined)
+        throw new UsageError(`-e ${text}: the variable is not set. Write -e ${text}=value.`)
       return [text, value]
     }),
   )
@@ -60,11 +86,32 @@ const variables = (given: readonly string[], env: Readonly<Record<string, string
 const isPlace = (cwd: string): boolean => cwd !== homedir() && cwd !== parse(cwd).root
 
 /** The flags that make the command a service. Throws `UsageError`. */
-export const wrapped = (words: readonly string[], options: WrapOptions, env: Readonly<Record<string, string | undefined>>, here: string): Flags => {
+export const wrapped = (
+  words: readonly string[],
+  options: WrapOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  here: string,
+): Flags => {
   const [command, ...args] = words
-  if (args.length === 0 && command !== undefined && /\s/.test(command) && !existsSync(command)) throw new UsageError(`The whole command is in one pair of quotes. Remove them: ${programName(process.env)} wrap -- npx -y some-server.`)
+  if (args.length === 0 && command !== undefined && /\s/.test(command) && !existsSync(command))
+    throw new UsageError(
+      `The whole command is in one pair of quotes. Remove them: ${programName(process.env)} wrap -- npx -y some-server.`,
+    )
   const cwd = options.cwd ?? (isPlace(here) ? here : undefined)
-  const isolation = options.sandbox === false ? { sandbox: 'none' } : { sandbox_network: options.network !== false, sandbox_read: options.read ?? [], sandbox_write: options.write ?? [] }
-  const service = { command, args, env: variables(options.env ?? [], env), ...(cwd === undefined ? {} : { cwd }), ...isolation }
+  const isolation =
+    options.sandbox === false
+      ? { sandbox: 'none' }
+      : {
+          sandbox_network: options.network !== false,
+          sandbox_read: options.read ?? [],
+          sandbox_write: options.write ?? [],
+        }
+  const service = {
+    command,
+    args,
+    env: variables(options.env ?? [], env),
+    ...(cwd === undefined ? {} : { cwd }),
+    ...isolation,
+  }
   return { wrapped: { id: options.name ?? idFor(words), service } }
 }

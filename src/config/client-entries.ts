@@ -13,7 +13,17 @@ export interface EntryContext {
 }
 
 /** Keys that clients have, too, with a meaning that is theirs or the same. */
-const shared = new Set(['name', 'description', 'url', 'command', 'args', 'env', 'cwd', 'transport', 'timeout'])
+const shared = new Set([
+  'name',
+  'description',
+  'url',
+  'command',
+  'args',
+  'env',
+  'cwd',
+  'transport',
+  'timeout',
+])
 /** Clients' own business: approvals, looks, waits. */
 const theirs = new Set(
   'type transportType serverUrl httpUrl headers environment disabled enabled source settings title icon iconPath trust autoApprove alwaysAllow tools includeTools excludeTools enabledTools disabledTools oauth requiresOAuth authProviderType targetAudience customUserVars startup chatMenu serverInstructions instructions initTimeout gallery version dev watchPaths fromGalleryId envFile metadata note retries sandboxEnabled'.split(
@@ -23,16 +33,34 @@ const theirs = new Set(
 /** Choices of tools, which only the client makes. */
 const choices = ['includeTools', 'excludeTools', 'enabledTools', 'disabledTools', 'tools']
 /** Keys that decide who gets in, where somebody may have looked for them here. */
-const access = ['auth_required', 'oauth_provider', 'upstream_auth', 'allowed_emails', 'allowed_domains', 'allowed_groups', 'admins']
+const access = [
+  'auth_required',
+  'oauth_provider',
+  'upstream_auth',
+  'allowed_emails',
+  'allowed_domains',
+  'allowed_groups',
+  'admins',
+]
 
 /** How to reach a server over HTTP, where the entry says so. */
-const transports: Readonly<Record<string, string>> = { sse: 'sse', http: 'streamable', 'streamable-http': 'streamable', streamablehttp: 'streamable', streamable_http: 'streamable', streamable: 'streamable' }
+const transports: Readonly<Record<string, string>> = {
+  sse: 'sse',
+  http: 'streamable',
+  'streamable-http': 'streamable',
+  streamablehttp: 'streamable',
+  streamable_http: 'streamable',
+  streamable: 'streamable',
+}
 
 /** A key of ours in an entry is not read there; passed over, it would restrict nobody. */
 const misplaced = (key: string, serviceKeys: readonly string[]): string | undefined => {
   if (theirs.has(key) || shared.has(key)) return undefined
   const plain = (word: string): string => word.toLowerCase().replaceAll(/[_-]/g, '')
-  return [...serviceKeys, ...access].find((own) => !shared.has(own) && plain(own) === plain(key)) ?? suggest(key, access)
+  return (
+    [...serviceKeys, ...access].find((own) => !shared.has(own) && plain(own) === plain(key)) ??
+    suggest(key, access)
+  )
 }
 
 interface Entry {
@@ -49,7 +77,8 @@ const copy = ({ tree }: EntryContext, from: Path, to: Path, origin: Origin): voi
     const written = tree.written(source)
     if (written) tree.note(target, written)
     if (Array.isArray(part)) part.forEach((element, i) => note([...source, i], [...target, i], element))
-    else if (isBranch(part)) for (const key of Object.keys(part)) note([...source, key], [...target, key], part[key])
+    else if (isBranch(part))
+      for (const key of Object.keys(part)) note([...source, key], [...target, key], part[key])
   }
   note(from, to, value)
 }
@@ -57,7 +86,8 @@ const copy = ({ tree }: EntryContext, from: Path, to: Path, origin: Origin): voi
 /** What stands in mcp_services was written for this gateway, and counts. */
 const take = (desk: EntryContext, { from, to, origin }: Entry, at: Path, key: string): void => {
   const value = desk.tree.get([...from, ...at])
-  if (value !== undefined && value !== null && desk.tree.get([...to, key]) === undefined) copy(desk, [...from, ...at], [...to, key], origin)
+  if (value !== undefined && value !== null && desk.tree.get([...to, key]) === undefined)
+    copy(desk, [...from, ...at], [...to, key], origin)
 }
 
 /** `npx`; opencode: `[npx, -y, x]`; Zed: `{ path, args, env }`. */
@@ -82,7 +112,12 @@ const takeTransport = (desk: EntryContext, { own, from, to, origin }: Entry): vo
   const transport = key === undefined ? undefined : transports[String(own[key]).toLowerCase()]
   // Gemini: `httpUrl` is a Streamable HTTP server.
   const wanted = transport ?? (typeof own['httpUrl'] === 'string' ? 'streamable' : undefined)
-  if (wanted === undefined || own['command'] !== undefined || desk.tree.get([...to, 'transport']) !== undefined) return
+  if (
+    wanted === undefined ||
+    own['command'] !== undefined ||
+    desk.tree.get([...to, 'transport']) !== undefined
+  )
+    return
   desk.tree.set([...to, 'transport'], wanted, desk.tree.written([...from, key ?? 'httpUrl'])?.value ?? origin)
 }
 
@@ -93,7 +128,12 @@ const takeHeaders = (desk: EntryContext, { own, from, to, origin }: Entry): void
   if (!isBranch(own['headers']) || desk.tree.get([...to, 'upstream_auth']) !== undefined) return
   for (const [name, value] of Object.entries(own['headers'])) {
     const at = [...from, 'headers', name]
-    if (isPerPerson(value)) desk.warnings.push({ key: keyText(at), origin: desk.tree.written(at)?.value ?? origin, what: 'is ignored: only the client can fill in {{…}}. To tell the server who is calling, use identity.headers' })
+    if (isPerPerson(value))
+      desk.warnings.push({
+        key: keyText(at),
+        origin: desk.tree.written(at)?.value ?? origin,
+        what: 'is ignored: only the client can fill in {{…}}. To tell the server who is calling, use identity.headers',
+      })
     else {
       desk.tree.set([...to, 'upstream_auth', 'type'], 'static', origin)
       copy(desk, at, [...to, 'upstream_auth', 'headers', name], origin)
@@ -113,7 +153,9 @@ const fillBraces = (desk: EntryContext, entry: Entry): void => {
       return ''
     }
     const text = value.replaceAll(/\{(env|file):([^{}]+)\}/g, (_, kind: string, name: string) =>
-      kind === 'file' ? fault('contains {file:…}, which is not supported: set an environment variable and write {env:NAME}') : (desk.lookup(name) ?? fault(`environment variable ${name} is not set`)),
+      kind === 'file'
+        ? fault('contains {file:…}, which is not supported: set an environment variable and write {env:NAME}')
+        : (desk.lookup(name) ?? fault(`environment variable ${name} is not set`)),
     )
     desk.tree.set(path, text, origin.from === 'file' ? { ...origin, variables: ['env'] } : origin)
   }
@@ -123,26 +165,54 @@ const fillBraces = (desk: EntryContext, entry: Entry): void => {
 /** What the entry asks for and the gateway does not do. */
 const judge = (desk: EntryContext, { own, from, to, origin }: Entry): void => {
   const at = (key: string): Origin => desk.tree.written([...from, key])?.key ?? origin
-  const fault = (key: string, what: string): void => void desk.faults.push({ key: keyText([...from, key]), origin: at(key), what })
-  const warn = (key: string, what: string): void => void desk.warnings.push({ key: keyText([...from, key]), origin: at(key), what })
+  const fault = (key: string, what: string): void =>
+    void desk.faults.push({ key: keyText([...from, key]), origin: at(key), what })
+  const warn = (key: string, what: string): void =>
+    void desk.warnings.push({ key: keyText([...from, key]), origin: at(key), what })
   for (const key of Object.keys(own)) {
     const meant = misplaced(key, desk.serviceKeys)
     if (meant === undefined) continue
-    const place = desk.serviceKeys.includes(meant) ? `${keyText([...to])}.${meant}` : meant === 'admins' ? 'admins, at the top level' : `oauth_providers.<id>.${meant}`
+    const place = desk.serviceKeys.includes(meant)
+      ? `${keyText([...to])}.${meant}`
+      : meant === 'admins'
+        ? 'admins, at the top level'
+        : `oauth_providers.<id>.${meant}`
     fault(key, `is a gateway setting and has no effect here: write it as ${place}`)
   }
   const { envFile, source, oauth } = own
-  if (typeof envFile === 'string') fault('envFile', 'is not supported: list the variables under env, or start the gateway with --env-file and write ${NAME}')
-  if (source === 'extension' || (own['settings'] !== undefined && own['command'] === undefined && own['url'] === undefined)) fault(source === undefined ? 'settings' : 'source', 'describes a server that a Zed extension starts: set its `command` instead')
+  if (typeof envFile === 'string')
+    fault(
+      'envFile',
+      'is not supported: list the variables under env, or start the gateway with --env-file and write ${NAME}',
+    )
+  if (
+    source === 'extension' ||
+    (own['settings'] !== undefined && own['command'] === undefined && own['url'] === undefined)
+  )
+    fault(
+      source === undefined ? 'settings' : 'source',
+      'describes a server that a Zed extension starts: set its `command` instead',
+    )
   for (const key of choices) {
     const chosen = own[key]
-    if (Array.isArray(chosen) && chosen.length > 0 && !chosen.includes('*')) warn(key, 'has no effect here: the gateway offers all tools of this server')
+    if (Array.isArray(chosen) && chosen.length > 0 && !chosen.includes('*'))
+      warn(key, 'has no effect here: the gateway offers all tools of this server')
   }
-  if (isBranch(oauth) && Object.keys(oauth).length > 0) warn('oauth', `is ignored: the gateway registers its own OAuth client. To use this client, write it as ${keyText([...to])}.upstream_auth`)
+  if (isBranch(oauth) && Object.keys(oauth).length > 0)
+    warn(
+      'oauth',
+      `is ignored: the gateway registers its own OAuth client. To use this client, write it as ${keyText([...to])}.upstream_auth`,
+    )
 }
 
 /** Makes a service of the entry. */
-export const serviceFromEntry = (desk: EntryContext, name: string, from: Path, id: string, origin: Origin): void => {
+export const serviceFromEntry = (
+  desk: EntryContext,
+  name: string,
+  from: Path,
+  id: string,
+  origin: Origin,
+): void => {
   const to: Path = ['mcp_services', id]
   const { tree } = desk
   fillBraces(desk, { own: tree.get(from) as Record<string, unknown>, from, to, origin })
@@ -150,9 +220,19 @@ export const serviceFromEntry = (desk: EntryContext, name: string, from: Path, i
   judge(desk, entry)
   if (tree.get(to) === undefined) tree.set(to, {}, origin)
   takeCommand(desk, entry)
-  for (const [member, key] of [['args', 'args'], ['env', 'env'], ['environment', 'env'], ['cwd', 'cwd'], ['url', 'url'], ['serverUrl', 'url'], ['httpUrl', 'url']] as const) take(desk, entry, [member], key)
+  for (const [member, key] of [
+    ['args', 'args'],
+    ['env', 'env'],
+    ['environment', 'env'],
+    ['cwd', 'cwd'],
+    ['url', 'url'],
+    ['serverUrl', 'url'],
+    ['httpUrl', 'url'],
+  ] as const)
+    take(desk, entry, [member], key)
   takeTransport(desk, entry)
   takeHeaders(desk, entry)
-  for (const key of ['name', 'description']) if (typeof entry.own[key] === 'string' && entry.own[key] !== '') take(desk, entry, [key], key)
+  for (const key of ['name', 'description'])
+    if (typeof entry.own[key] === 'string' && entry.own[key] !== '') take(desk, entry, [key], key)
   if (name !== id && tree.get([...to, 'name']) === undefined) tree.set([...to, 'name'], name, origin)
 }

@@ -3,14 +3,33 @@ import { type EntryContext, serviceFromEntry } from './client-entries.ts'
 import { reservedIds } from './rules/services.ts'
 import { idOf } from './service-keys.ts'
 import { rootShape, shapeAt, suggest } from './shape.ts'
-import { type Branch, type Fault, type Origin, type Path, type Tree, isBranch, keyText, printable } from './tree.ts'
+import {
+  type Branch,
+  type Fault,
+  type Origin,
+  type Path,
+  type Tree,
+  isBranch,
+  keyText,
+  printable,
+} from './tree.ts'
 
 /** Members of an entry, and the keys of `upstream_auth` that they set. */
-const members: Readonly<Record<string, string>> = { authzEndpoint: 'authorization_endpoint', tokenEndpoint: 'token_endpoint', clientId: 'client_id', clientSecret: 'client_secret', redirectUri: 'redirect_uri' }
+const members: Readonly<Record<string, string>> = {
+  authzEndpoint: 'authorization_endpoint',
+  tokenEndpoint: 'token_endpoint',
+  clientId: 'client_id',
+  clientSecret: 'client_secret',
+  redirectUri: 'redirect_uri',
+}
 const known = ['domain', 'name', 'scopes', ...Object.keys(members)]
 
 /** Passed over, one of these would restrict nobody. */
-const ownKeys: ReadonlySet<string> = new Set((shapeAt(['mcp_services', 'id'])?.names ?? []).filter((key) => !known.includes(key) && key !== 'description' && key !== 'url'))
+const ownKeys: ReadonlySet<string> = new Set(
+  (shapeAt(['mcp_services', 'id'])?.names ?? []).filter(
+    (key) => !known.includes(key) && key !== 'description' && key !== 'url',
+  ),
+)
 
 const wordsOf = (value: unknown): unknown => {
   const words = typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value
@@ -39,9 +58,14 @@ interface Told {
 }
 
 /** Lays the servers of the variable over the tree; what is wrong is told of the variable, and never repeats it: it holds secrets. */
-export const servicesFromList = (tree: Tree, { text, from }: { readonly text: string; readonly from: string }, { faults, warnings }: Told): void => {
+export const servicesFromList = (
+  tree: Tree,
+  { text, from }: { readonly text: string; readonly from: string },
+  { faults, warnings }: Told,
+): void => {
   const origin = { from: 'environment', name: from } as const
-  const fault = (at: string, what: string): void => void faults.push({ key: `mcp_services${at}`, origin, what })
+  const fault = (at: string, what: string): void =>
+    void faults.push({ key: `mcp_services${at}`, origin, what })
   const list = listOf(text)
   if (!Array.isArray(list)) {
     fault('', 'must be a JSON list of servers: [{"domain": "mcp.example.com", "name": "Example", …}]')
@@ -50,24 +74,61 @@ export const servicesFromList = (tree: Tree, { text, from }: { readonly text: st
   const seen = new Set<string>()
   const adopt = (entry: Branch, at: string): void => {
     const url = urlOf(entry['domain'])
-    const id = idOf(typeof entry['name'] === 'string' && entry['name'] !== '' ? entry['name'] : String(entry['domain']))
-    if (url === undefined) return fault(at, 'needs `domain`, a host name such as "mcp.example.com", without https:// and without a path')
-    if (id === '' || seen.has(id)) return fault(at, id === '' ? 'needs a name with letters or digits: its URL is derived from it' : `conflicts with another entry: both would be served at /${id}/mcp`)
+    const id = idOf(
+      typeof entry['name'] === 'string' && entry['name'] !== '' ? entry['name'] : String(entry['domain']),
+    )
+    if (url === undefined)
+      return fault(
+        at,
+        'needs `domain`, a host name such as "mcp.example.com", without https:// and without a path',
+      )
+    if (id === '' || seen.has(id))
+      return fault(
+        at,
+        id === ''
+          ? 'needs a name with letters or digits: its URL is derived from it'
+          : `conflicts with another entry: both would be served at /${id}/mcp`,
+      )
     seen.add(id)
     const key = reservedIds.has(id) ? `${id}-server` : id
-    if (key !== id) warnings.push({ key: `mcp_services${at}`, origin, what: `is served at /${key}/mcp, because /${id} is one of the gateway’s own paths` })
-    const set = (path: readonly string[], value: unknown): void => void (value !== undefined && value !== null && value !== '' && tree.set(['mcp_services', key, ...path], value, origin))
+    if (key !== id)
+      warnings.push({
+        key: `mcp_services${at}`,
+        origin,
+        what: `is served at /${key}/mcp, because /${id} is one of the gateway’s own paths`,
+      })
+    const set = (path: readonly string[], value: unknown): void =>
+      void (
+        value !== undefined &&
+        value !== null &&
+        value !== '' &&
+        tree.set(['mcp_services', key, ...path], value, origin)
+      )
     set(['url'], url)
     set(['name'], entry['name'])
     set(['upstream_auth', 'type'], 'oauth')
     for (const [member, name] of Object.entries(members)) set(['upstream_auth', name], entry[member])
     set(['upstream_auth', 'scopes'], wordsOf(entry['scopes']))
     for (const name of Object.keys(entry)) {
-      if (ownKeys.has(name)) faults.push({ key: `mcp_services${at}`, origin, what: `contains ${name}, a gateway setting that has no effect here: write it as mcp_services.${key}.${name}` })
-      else if (!known.includes(name)) warnings.push({ key: `mcp_services${at}`, origin, what: `contains an unknown member; known members: ${known.join(', ')}` })
+      if (ownKeys.has(name))
+        faults.push({
+          key: `mcp_services${at}`,
+          origin,
+          what: `contains ${name}, a gateway setting that has no effect here: write it as mcp_services.${key}.${name}`,
+        })
+      else if (!known.includes(name))
+        warnings.push({
+          key: `mcp_services${at}`,
+          origin,
+          what: `contains an unknown member; known members: ${known.join(', ')}`,
+        })
     }
   }
-  list.forEach((entry: unknown, i) => (isBranch(entry) ? adopt(entry, `[${i}]`) : fault(`[${i}]`, 'must be an object, e.g. {"domain": "mcp.example.com", "name": "Example"}')))
+  list.forEach((entry: unknown, i) =>
+    isBranch(entry)
+      ? adopt(entry, `[${i}]`)
+      : fault(`[${i}]`, 'must be an object, e.g. {"domain": "mcp.example.com", "name": "Example"}'),
+  )
 }
 
 // Files of MCP clients, taken as they are: which block holds the servers, which id each gets, and what else stands in the file.
@@ -79,7 +140,9 @@ export interface ClientFileServices {
   readonly lost: readonly Path[]
 }
 
-const isEntry = (value: unknown): boolean => isBranch(value) && ['command', 'url', 'type', 'source', 'serverUrl', 'httpUrl'].some((key) => Object.hasOwn(value, key))
+const isEntry = (value: unknown): boolean =>
+  isBranch(value) &&
+  ['command', 'url', 'type', 'source', 'serverUrl', 'httpUrl'].some((key) => Object.hasOwn(value, key))
 const holdsEntries = (value: unknown): boolean => isBranch(value) && Object.values(value).some(isEntry)
 
 /** Where clients keep their servers: Claude, Cursor, Cline, Windsurf, Gemini and others; VS Code; opencode; Zed. */
@@ -110,20 +173,35 @@ const keyNames = (): ReadonlySet<string> => {
 }
 
 /** Whether a key that stands beside a block of servers is meant for us, though we have none of that name there: near one of ours, or one of ours on the wrong level. */
-const isMeantForUs = (key: string, all: ReadonlySet<string>): boolean => (key.includes('_') && all.has(key)) || suggest(key, rootShape.names) !== undefined || suggest(key, [...all].filter((name) => name.startsWith('allowed_') || name === 'auth_required')) !== undefined
+const isMeantForUs = (key: string, all: ReadonlySet<string>): boolean =>
+  (key.includes('_') && all.has(key)) ||
+  suggest(key, rootShape.names) !== undefined ||
+  suggest(
+    key,
+    [...all].filter((name) => name.startsWith('allowed_') || name === 'auth_required'),
+  ) !== undefined
 
 /** A client keeps its own settings in the same file; they are said to be passed over, once. */
 const passOver = (tree: Tree, blocks: readonly Path[]): readonly Fault[] => {
   const all = keyNames()
   // VS Code asks its user for these; `${input:…}` says what to set in their place.
   if (blocks.some(([block]) => block === 'servers')) tree.drop('inputs')
-  const others = Object.keys(tree.root).filter((key) => !rootShape.names.includes(key) && !blocks.some(([block]) => block === key) && !isMeantForUs(key, all))
+  const others = Object.keys(tree.root).filter(
+    (key) =>
+      !rootShape.names.includes(key) && !blocks.some(([block]) => block === key) && !isMeantForUs(key, all),
+  )
   const [first] = others
   if (first === undefined) return []
   const origin = tree.written([first])?.key ?? { from: 'default' }
   for (const key of others) tree.drop(key)
   const named = others.slice(0, 8).map((key) => printable(key))
-  return [{ key: '', origin, what: `settings of an MCP client are ignored: ${named.join(', ')}${others.length > named.length ? ` and ${others.length - named.length} more` : ''}` }]
+  return [
+    {
+      key: '',
+      origin,
+      what: `settings of an MCP client are ignored: ${named.join(', ')}${others.length > named.length ? ` and ${others.length - named.length} more` : ''}`,
+    },
+  ]
 }
 
 /** An id that is neither an address of the gateway nor another service's. */
@@ -142,8 +220,12 @@ interface Named {
 /** Continue keeps a list, each entry with its name. */
 const entriesOf = (tree: Tree, block: Path): readonly Named[] => {
   const servers = tree.get(block)
-  if (!Array.isArray(servers)) return Object.keys(servers as object).map((name) => ({ name, path: [...block, name] }))
-  return servers.map((entry: unknown, i) => ({ name: isBranch(entry) && typeof entry['name'] === 'string' ? entry['name'] : '', path: [...block, i] }))
+  if (!Array.isArray(servers))
+    return Object.keys(servers as object).map((name) => ({ name, path: [...block, name] }))
+  return servers.map((entry: unknown, i) => ({
+    name: isBranch(entry) && typeof entry['name'] === 'string' ? entry['name'] : '',
+    path: [...block, i],
+  }))
 }
 
 /** Makes services of every block and takes it out of the tree. */
@@ -152,11 +234,20 @@ export const servicesFromClientFiles = (tree: Tree, lookup: EntryContext['lookup
   if (blocks.length === 0) return { faults: [], warnings: [], lost: [] }
   const faults: Fault[] = []
   const warnings: Fault[] = [...passOver(tree, blocks)]
-  const desk: EntryContext = { tree, lookup, serviceKeys: shapeAt(['mcp_services', 'id'])?.names ?? [], faults, warnings }
+  const desk: EntryContext = {
+    tree,
+    lookup,
+    serviceKeys: shapeAt(['mcp_services', 'id'])?.names ?? [],
+    faults,
+    warnings,
+  }
   const lost: Path[] = []
   const entries = blocks.flatMap((block) => entriesOf(tree, block))
   const configured = tree.get(['mcp_services'])
-  const taken = new Set([...entries.map(({ name }) => idOf(name)), ...(isBranch(configured) ? Object.keys(configured) : [])])
+  const taken = new Set([
+    ...entries.map(({ name }) => idOf(name)),
+    ...(isBranch(configured) ? Object.keys(configured) : []),
+  ])
   const seen = new Map<string, string>()
   for (const { name, path } of entries) {
     const origin: Origin = tree.written(path)?.key ?? { from: 'default' }
@@ -168,12 +259,18 @@ export const servicesFromClientFiles = (tree: Tree, lookup: EntryContext['lookup
     if (isBranch(own) && (own['disabled'] === true || own['enabled'] === false)) continue
     if (!isBranch(own)) fault('must be a mapping with `command` and `args`, or with `url`')
     else if (wanted === '') fault('needs a name with letters or digits: its URL is derived from it')
-    else if (before !== undefined) fault(`conflicts with "${printable(before)}": both would be served at /${wanted}/mcp`)
+    else if (before !== undefined)
+      fault(`conflicts with "${printable(before)}": both would be served at /${wanted}/mcp`)
     else {
       seen.set(wanted, name)
       const id = reservedIds.has(wanted) ? freeId(wanted, taken) : wanted
       taken.add(id)
-      if (id !== wanted) warnings.push({ key: keyText(path), origin, what: `is served at /${id}/mcp, because /${wanted} is one of the gateway’s own paths` })
+      if (id !== wanted)
+        warnings.push({
+          key: keyText(path),
+          origin,
+          what: `is served at /${id}/mcp, because /${wanted} is one of the gateway’s own paths`,
+        })
       serviceFromEntry(desk, name, path, id, origin)
       if (faults.length > faultsBefore) lost.push(['mcp_services', id])
       continue
@@ -197,10 +294,12 @@ export const writtenTexts = (tree: Tree): void => {
     for (const key of Object.keys(holder)) {
       const part = Array.isArray(holder) ? Number(key) : key
       const value = (holder as Record<string, unknown>)[key]
-      if (typeof value === 'number' || typeof value === 'boolean') (holder as Record<string, unknown>)[key] = tree.written([...path, part])?.source ?? String(value)
+      if (typeof value === 'number' || typeof value === 'boolean')
+        (holder as Record<string, unknown>)[key] = tree.written([...path, part])?.source ?? String(value)
     }
   }
   for (const id of Object.keys(services)) {
-    for (const below of [['args'], ['env'], ['upstream_auth', 'headers']]) asText(tree.get(['mcp_services', id, ...below]), ['mcp_services', id, ...below])
+    for (const below of [['args'], ['env'], ['upstream_auth', 'headers']])
+      asText(tree.get(['mcp_services', id, ...below]), ['mcp_services', id, ...below])
   }
 }

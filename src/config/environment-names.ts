@@ -25,53 +25,127 @@ export const environmentNames: readonly EnvironmentName[] = [
   { name: 'MCP_PROXY_PORT', key: 'port', note: '' },
   { name: 'PORT', key: 'port', note: 'Set by hosting platforms.' },
   { name: 'MCP_GATEWAY_PORT', key: 'port', note: '' },
-  { name: 'HOST', key: 'host', note: 'Used only if it is an IP address or `localhost`, because some shells set it to the machine’s hostname.' },
+  {
+    name: 'HOST',
+    key: 'host',
+    note: 'Used only if it is an IP address or `localhost`, because some shells set it to the machine’s hostname.',
+  },
   { name: 'MCP_GATEWAY_HOST', key: 'host', note: '' },
   { name: 'GW_BASE_URL', key: 'issuer', note: '' },
   { name: 'MCP_ISSUER', key: 'issuer', note: '' },
   { name: 'DOMAIN_ROOT', key: 'domain_root', note: '' },
   { name: 'BASE_DOMAIN', key: 'base_domain', note: '' },
   { name: 'MCP_DEBUG', key: 'debug', note: '' },
-  { name: 'LOG_LEVEL', key: 'log_level', note: 'Case-insensitive; `warning`, `trace`, `critical` and `fatal` are accepted.' },
-  { name: 'SESSION_SECRET', key: 'session_secret', note: 'The root secret. If you set several of its names, they must have the same value.' },
+  {
+    name: 'LOG_LEVEL',
+    key: 'log_level',
+    note: 'Case-insensitive; `warning`, `trace`, `critical` and `fatal` are accepted.',
+  },
+  {
+    name: 'SESSION_SECRET',
+    key: 'session_secret',
+    note: 'The root secret. If you set several of its names, they must have the same value.',
+  },
   { name: 'GATEWAY_JWT_SECRET', key: 'session_secret', note: 'The root secret.' },
   { name: 'COOKIE_ENCRYPTION_KEY', key: 'session_secret', note: 'The root secret.' },
   { name: 'MCP_SESSION_SECRET', key: 'session_secret', note: 'The root secret.' },
-  { name: 'TOKEN_ENCRYPTION_KEY', key: 'token_encryption_key', note: 'Encrypts stored data, for example 64 hexadecimal digits.' },
+  {
+    name: 'TOKEN_ENCRYPTION_KEY',
+    key: 'token_encryption_key',
+    note: 'Encrypts stored data, for example 64 hexadecimal digits.',
+  },
   { name: 'ACCESS_TOKEN_LIFETIME', key: 'access_token_lifetime', note: '' },
   { name: 'REFRESH_TOKEN_LIFETIME', key: 'refresh_token_lifetime', note: '' },
   { name: 'SESSION_TIMEOUT', key: 'session_timeout', note: '' },
   { name: 'CLIENT_LIFETIME', key: 'client_lifetime', note: '' },
   { name: 'SSE_HEARTBEAT_MS', key: 'heartbeat', note: 'Milliseconds, rounded to whole seconds.' },
   { name: 'MCP_PROTOCOL_VERSIONS_SUPPORTED', key: 'protocol_versions', note: 'A list.' },
-  { name: 'MCP_PROTOCOL_VERSION', key: 'protocol_versions', note: 'A single revision; restricts the list to it.' },
+  {
+    name: 'MCP_PROTOCOL_VERSION',
+    key: 'protocol_versions',
+    note: 'A single revision; restricts the list to it.',
+  },
   { name: 'ALLOWED_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
   { name: 'MCP_CORS_ORIGINS', key: 'cors.allow_origins', note: 'A list.' },
-  { name: 'LOCAL_USER', key: 'local_users', note: 'Adds a local user together with LOCAL_PASSWORD, or replaces the password of an existing one.' },
+  {
+    name: 'LOCAL_USER',
+    key: 'local_users',
+    note: 'Adds a local user together with LOCAL_PASSWORD, or replaces the password of an existing one.',
+  },
   { name: 'LOCAL_PASSWORD', key: 'local_users', note: 'Password for LOCAL_USER, at least 8 characters.' },
-  { name: 'GOOGLE_CLIENT_ID', key: 'oauth_providers', note: 'With GOOGLE_CLIENT_SECRET: enables sign-in with Google as the provider `google`.' },
+  {
+    name: 'GOOGLE_CLIENT_ID',
+    key: 'oauth_providers',
+    note: 'With GOOGLE_CLIENT_SECRET: enables sign-in with Google as the provider `google`.',
+  },
   { name: 'GOOGLE_CLIENT_SECRET', key: 'oauth_providers', note: 'With GOOGLE_CLIENT_ID.' },
-  { name: 'OKTA_DOMAIN', key: 'oauth_providers', note: 'With OKTA_CLIENT_ID and OKTA_CLIENT_SECRET: enables sign-in with Okta as the provider `okta`. The issuer is `https://{OKTA_DOMAIN}`. Example: `example.okta.com`.' },
+  {
+    name: 'OKTA_DOMAIN',
+    key: 'oauth_providers',
+    note: 'With OKTA_CLIENT_ID and OKTA_CLIENT_SECRET: enables sign-in with Okta as the provider `okta`. The issuer is `https://{OKTA_DOMAIN}`. Example: `example.okta.com`.',
+  },
   { name: 'OKTA_CLIENT_ID', key: 'oauth_providers', note: 'With OKTA_DOMAIN.' },
   { name: 'OKTA_CLIENT_SECRET', key: 'oauth_providers', note: 'With OKTA_DOMAIN.' },
-  { name: 'CF_ACCESS_TEAM_DOMAIN', key: 'oauth_providers', note: 'With CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET: enables sign-in with Cloudflare Access as the provider `cloudflare-access`. Example: `myteam.cloudflareaccess.com`.' },
-  { name: 'CF_ACCESS_CLIENT_ID', key: 'oauth_providers', note: 'Client ID of the Access application (SaaS, OIDC).' },
-  { name: 'CF_ACCESS_CLIENT_SECRET', key: 'oauth_providers', note: 'Client secret of the Access application.' },
-  { name: 'ACCESS_CLIENT_ID', key: 'oauth_providers', note: 'With ACCESS_CLIENT_SECRET and at least one of the three URLs below: the same provider, configured by the endpoints of the Access application.' },
+  {
+    name: 'CF_ACCESS_TEAM_DOMAIN',
+    key: 'oauth_providers',
+    note: 'With CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET: enables sign-in with Cloudflare Access as the provider `cloudflare-access`. Example: `myteam.cloudflareaccess.com`.',
+  },
+  {
+    name: 'CF_ACCESS_CLIENT_ID',
+    key: 'oauth_providers',
+    note: 'Client ID of the Access application (SaaS, OIDC).',
+  },
+  {
+    name: 'CF_ACCESS_CLIENT_SECRET',
+    key: 'oauth_providers',
+    note: 'Client secret of the Access application.',
+  },
+  {
+    name: 'ACCESS_CLIENT_ID',
+    key: 'oauth_providers',
+    note: 'With ACCESS_CLIENT_SECRET and at least one of the three URLs below: the same provider, configured by the endpoints of the Access application.',
+  },
   { name: 'ACCESS_CLIENT_SECRET', key: 'oauth_providers', note: 'With ACCESS_CLIENT_ID.' },
-  { name: 'ACCESS_AUTHORIZATION_URL', key: 'oauth_providers', note: 'The issuer is derived from it: `https://myteam.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/authorization`.' },
+  {
+    name: 'ACCESS_AUTHORIZATION_URL',
+    key: 'oauth_providers',
+    note: 'The issuer is derived from it: `https://myteam.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/authorization`.',
+  },
   { name: 'ACCESS_TOKEN_URL', key: 'oauth_providers', note: 'Ends in `/token`.' },
   { name: 'ACCESS_JWKS_URL', key: 'oauth_providers', note: 'Ends in `/jwks`.' },
-  { name: 'AUTH_TYPE', key: 'oauth_providers', note: '`cloudflare-access`: Cloudflare Access must be configured and be the only sign-in method. `mock`: no sign-in method may be configured. The gateway does not start with any other value.' },
-  { name: 'DOWNSTREAM_MCP_URL', key: 'mcp_services', note: 'URL of an MCP server, served at `/mcp` and as the service `downstream`.' },
-  { name: 'MCP_SERVERS', key: 'mcp_services', note: 'A JSON list of remote servers with the OAuth client registered for each: `domain`, `name`, `authzEndpoint`, `tokenEndpoint`, `clientId`, `clientSecret`, `scopes` (separated by spaces), `redirectUri`. Only `domain` is required. Each becomes a service whose ID is its name in lower case, with `upstream_auth.type: oauth`.' },
-  { name: 'MCP_SERVER_CMD', key: 'mcp_services', note: 'Command line of a stdio server, for example `npx -y some-server`, served at `/mcp` and as the service `server`. Quotes group words; no shell is involved.' },
+  {
+    name: 'AUTH_TYPE',
+    key: 'oauth_providers',
+    note: '`cloudflare-access`: Cloudflare Access must be configured and be the only sign-in method. `mock`: no sign-in method may be configured. The gateway does not start with any other value.',
+  },
+  {
+    name: 'DOWNSTREAM_MCP_URL',
+    key: 'mcp_services',
+    note: 'URL of an MCP server, served at `/mcp` and as the service `downstream`.',
+  },
+  {
+    name: 'MCP_SERVERS',
+    key: 'mcp_services',
+    note: 'A JSON list of remote servers with the OAuth client registered for each: `domain`, `name`, `authzEndpoint`, `tokenEndpoint`, `clientId`, `clientSecret`, `scopes` (separated by spaces), `redirectUri`. Only `domain` is required. Each becomes a service whose ID is its name in lower case, with `upstream_auth.type: oauth`.',
+  },
+  {
+    name: 'MCP_SERVER_CMD',
+    key: 'mcp_services',
+    note: 'Command line of a stdio server, for example `npx -y some-server`, served at `/mcp` and as the service `server`. Quotes group words; no shell is involved.',
+  },
   { name: 'MCP_CONFIG_PATH', note: 'Configuration file, if `--config` is not given.' },
-  { name: 'POSTERN_CONFIG', note: 'The configuration itself as YAML or JSON text, if neither `--config` nor MCP_CONFIG_PATH names a file.' },
+  {
+    name: 'POSTERN_CONFIG',
+    note: 'The configuration itself as YAML or JSON text, if neither `--config` nor MCP_CONFIG_PATH names a file.',
+  },
   { name: 'POSTERN_STATE', note: 'State directory, if `--state` is not given.' },
   { name: 'NODE_ENV', note: 'With `production`, the gateway does not start with `storage.type: memory`.' },
   { name: 'ENVIRONMENT', note: '`production` has the same effect as in NODE_ENV.' },
-  { name: 'HTTPS_PROXY', note: 'Proxy URL for outbound https and wss connections. The lower-case name takes precedence, as for the next three.' },
+  {
+    name: 'HTTPS_PROXY',
+    note: 'Proxy URL for outbound https and wss connections. The lower-case name takes precedence, as for the next three.',
+  },
   { name: 'HTTP_PROXY', note: 'Proxy URL for outbound http and ws connections.' },
   { name: 'ALL_PROXY', note: 'Proxy URL for both, if the variable for the scheme is not set.' },
   { name: 'NO_PROXY', note: 'Hosts, domains, addresses and ranges to connect to directly.' },
@@ -80,11 +154,32 @@ export const environmentNames: readonly EnvironmentName[] = [
 /** Begins every name that is made from a key. */
 export const prefix = 'POSTERN_'
 /** Names that are not simply one key's value. */
-export const elsewhere: ReadonlySet<string> = new Set(environmentNames.filter(({ name, key }) => key === undefined || ['oauth_providers', 'mcp_services', 'local_users'].includes(key) || name.startsWith('POSTERN_')).map(({ name }) => name))
+export const elsewhere: ReadonlySet<string> = new Set(
+  environmentNames
+    .filter(
+      ({ name, key }) =>
+        key === undefined ||
+        ['oauth_providers', 'mcp_services', 'local_users'].includes(key) ||
+        name.startsWith('POSTERN_'),
+    )
+    .map(({ name }) => name),
+)
 /** Names that begin like those made from keys, and are none: the two above, the mark of a process, what the launcher was started as, and where the tests find programs. */
-export const ownNames: ReadonlySet<string> = new Set(['POSTERN_CONFIG', 'POSTERN_STATE', 'POSTERN_PROCESS', 'POSTERN_STARTED_AS', 'POSTERN_CHROMIUM', 'POSTERN_BWRAP'])
+export const ownNames: ReadonlySet<string> = new Set([
+  'POSTERN_CONFIG',
+  'POSTERN_STATE',
+  'POSTERN_PROCESS',
+  'POSTERN_STARTED_AS',
+  'POSTERN_CHROMIUM',
+  'POSTERN_BWRAP',
+])
 
-const providerSecrets: ReadonlySet<string> = new Set(['GOOGLE_CLIENT_SECRET', 'OKTA_CLIENT_SECRET', 'CF_ACCESS_CLIENT_SECRET', 'ACCESS_CLIENT_SECRET'])
+const providerSecrets: ReadonlySet<string> = new Set([
+  'GOOGLE_CLIENT_SECRET',
+  'OKTA_CLIENT_SECRET',
+  'CF_ACCESS_CLIENT_SECRET',
+  'ACCESS_CLIENT_SECRET',
+])
 
 const holdsSecret = (path: Path): boolean => {
   const shape = shapeAt(path)
@@ -92,7 +187,8 @@ const holdsSecret = (path: Path): boolean => {
 }
 
 /** `MY_SERVICE` → the key that is written so in the file (`my-service`), or `my_service`. */
-const sameName = (part: string, known: readonly string[]): string => known.find((key) => key.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_') === part) ?? part.toLowerCase()
+const sameName = (part: string, known: readonly string[]): string =>
+  known.find((key) => key.toUpperCase().replaceAll(/[^A-Z0-9]/g, '_') === part) ?? part.toLowerCase()
 
 type Found = { readonly path: Path } | { readonly unknown: string; readonly known: readonly string[] }
 
@@ -104,10 +200,19 @@ export const pathOf = (name: string, tree: Tree | undefined): Found => {
     const written = tree?.get(path)
     const present = isBranch(written) ? Object.keys(written) : []
     const before: Shape | undefined = shape
-    const key: string | number = before?.kind === 'list' && /^\d{1,3}$/.test(part) ? Number(part) : sameName(part, before?.kind === 'object' ? before.names : present)
+    const key: string | number =
+      before?.kind === 'list' && /^\d{1,3}$/.test(part)
+        ? Number(part)
+        : sameName(part, before?.kind === 'object' ? before.names : present)
     shape = part === '' || key === '$schema' ? undefined : before?.below(key)
     const stem = `${prefix}${path.map((step) => `${String(step).toUpperCase()}__`).join('')}`
-    if (!shape) return { unknown: `${stem}${part}`, known: (before?.names ?? []).filter((known) => known !== '$schema').map((known) => `${stem}${known.toUpperCase()}`) }
+    if (!shape)
+      return {
+        unknown: `${stem}${part}`,
+        known: (before?.names ?? [])
+          .filter((known) => known !== '$schema')
+          .map((known) => `${stem}${known.toUpperCase()}`),
+      }
     path.push(key)
   }
   return { path }
@@ -126,11 +231,15 @@ export const isSecretName = (name: string): boolean => {
  * The variables `NAME_FILE` whose files a door must read: those that stand beside a secret's name, and those beside a name that the file
  * refers to as `${NAME}` and that is not set itself. Any other `…_FILE` is somebody else's.
  */
-export const secretFileVariables = (env: Environment, referenced: Iterable<string>): readonly { readonly variable: string; readonly path: string }[] => {
+export const secretFileVariables = (
+  env: Environment,
+  referenced: Iterable<string>,
+): readonly { readonly variable: string; readonly path: string }[] => {
   const wanted = new Set(referenced)
   return Object.entries(env).flatMap(([variable, path]) => {
     const name = variable.replace(/_FILE$/, '')
-    const ours = name !== variable && path && (isSecretName(name) || (wanted.has(name) && env[name] === undefined))
+    const ours =
+      name !== variable && path && (isSecretName(name) || (wanted.has(name) && env[name] === undefined))
     return ours ? [{ variable, path }] : []
   })
 }

@@ -16,12 +16,21 @@ interface Found {
   readonly from: string
 }
 
-const about = (name: string, what: string): Fault => ({ key: 'oauth_providers', origin: { from: 'environment', name }, what })
+const about = (name: string, what: string): Fault => ({
+  key: 'oauth_providers',
+  origin: { from: 'environment', name },
+  what,
+})
 
-const count = (n: number): string => (n === 2 ? 'both or neither' : `all ${n === 3 ? 'three' : String(n)} or none`)
+const count = (n: number): string =>
+  n === 2 ? 'both or neither' : `all ${n === 3 ? 'three' : String(n)} or none`
 
 /** The variables in order, when every one is set; a part of them is a fault. A file that uses them itself is left to do so. */
-const together = ({ values, faults }: ProviderContext, referenced: ReadonlySet<string>, names: readonly string[]): readonly Found[] | undefined => {
+const together = (
+  { values, faults }: ProviderContext,
+  referenced: ReadonlySet<string>,
+  names: readonly string[],
+): readonly Found[] | undefined => {
   const found = names.flatMap((name): Found[] => {
     const value = values.get(name)
     return value?.text ? [{ name, text: value.text.trim(), from: value.from }] : []
@@ -64,16 +73,27 @@ const domainOf = (text: string): string | undefined => {
 
 /** The issuer of the organization's own authorization server; one of a custom server is written in the file. */
 const okta = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
-  const [domain, client, secret] = together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
+  const [domain, client, secret] =
+    together(desk, referenced, ['OKTA_DOMAIN', 'OKTA_CLIENT_ID', 'OKTA_CLIENT_SECRET']) ?? []
   if (!domain || !client || !secret) return
   const host = domainOf(domain.text)
-  if (host === undefined) desk.faults.push(about(domain.from, 'must be your Okta domain, e.g. "example.okta.com"'))
-  else set(desk, { id: 'okta', name: 'Okta', issuer: { text: `https://${host}`, from: domain.from }, client, secret })
+  if (host === undefined)
+    desk.faults.push(about(domain.from, 'must be your Okta domain, e.g. "example.okta.com"'))
+  else
+    set(desk, {
+      id: 'okta',
+      name: 'Okta',
+      issuer: { text: `https://${host}`, from: domain.from },
+      client,
+      secret,
+    })
 }
 
 /** The application in Cloudflare Access; its issuer is its own, not the team's (Access for SaaS, OIDC). */
 const cloudflareAccess = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
-  const [team, client, secret] = together(desk, referenced, ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET']) ?? []
+  const [team, client, secret] =
+    together(desk, referenced, ['CF_ACCESS_TEAM_DOMAIN', 'CF_ACCESS_CLIENT_ID', 'CF_ACCESS_CLIENT_SECRET']) ??
+    []
   if (!team || !client || !secret) return
   const domain = domainOf(team.text)
   if (domain === undefined) {
@@ -81,14 +101,22 @@ const cloudflareAccess = (desk: ProviderContext, referenced: ReadonlySet<string>
     return
   }
   const issuer = `https://${domain}/cdn-cgi/access/sso/oidc/${encodeURIComponent(client.text)}`
-  set(desk, { id: 'cloudflare-access', name: 'Cloudflare Access', issuer: { text: issuer, from: team.from }, client, secret })
+  set(desk, {
+    id: 'cloudflare-access',
+    name: 'Cloudflare Access',
+    issuer: { text: issuer, from: team.from },
+    client,
+    secret,
+  })
 }
 
 /** The endpoints that Cloudflare shows for such an application all lie below its issuer. */
 const issuerOf = (endpoint: string): string | undefined => {
   const url = urlOf(endpoint)
   if (url?.protocol !== 'https:' || url.search || url.hash) return undefined
-  const path = /^(\/cdn-cgi\/access\/sso\/oidc\/[^/]+)\/(?:authorization|token|jwks|userinfo)$/.exec(url.pathname)?.[1]
+  const path = /^(\/cdn-cgi\/access\/sso\/oidc\/[^/]+)\/(?:authorization|token|jwks|userinfo)$/.exec(
+    url.pathname,
+  )?.[1]
   return path === undefined ? undefined : `${url.origin}${path}`
 }
 
@@ -97,18 +125,42 @@ const accessUrls = ['ACCESS_AUTHORIZATION_URL', 'ACCESS_TOKEN_URL', 'ACCESS_JWKS
 /** The same application, described by its endpoints. */
 const accessEndpoints = (desk: ProviderContext, referenced: ReadonlySet<string>): void => {
   const urls = accessUrls.flatMap((name) => (desk.values.get(name)?.text ? [name] : []))
-  const [client, secret, ...endpoints] = together(desk, referenced, ['ACCESS_CLIENT_ID', 'ACCESS_CLIENT_SECRET', ...(urls.length > 0 ? urls : [accessUrls[0]])]) ?? []
+  const [client, secret, ...endpoints] =
+    together(desk, referenced, [
+      'ACCESS_CLIENT_ID',
+      'ACCESS_CLIENT_SECRET',
+      ...(urls.length > 0 ? urls : [accessUrls[0]]),
+    ]) ?? []
   const [first] = endpoints
   if (!client || !secret || !first) return
   const issuer = issuerOf(first.text)
   const odd = endpoints.find(({ text }) => issuerOf(text) === undefined || issuerOf(text) !== issuer)
   if (issuer === undefined || odd)
-    desk.faults.push(about((odd ?? first).from, 'must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer'))
-  else if (desk.values.get('CF_ACCESS_CLIENT_ID')?.text) desk.faults.push(about(client.from, 'cannot be combined with CF_ACCESS_CLIENT_ID: keep one of the two sets of variables'))
-  else set(desk, { id: 'cloudflare-access', name: 'Cloudflare Access', issuer: { text: issuer, from: first.from }, client, secret })
+    desk.faults.push(
+      about(
+        (odd ?? first).from,
+        'must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer',
+      ),
+    )
+  else if (desk.values.get('CF_ACCESS_CLIENT_ID')?.text)
+    desk.faults.push(
+      about(
+        client.from,
+        'cannot be combined with CF_ACCESS_CLIENT_ID: keep one of the two sets of variables',
+      ),
+    )
+  else
+    set(desk, {
+      id: 'cloudflare-access',
+      name: 'Cloudflare Access',
+      issuer: { text: issuer, from: first.from },
+      client,
+      secret,
+    })
 }
 
-const size = (value: unknown): number => (Array.isArray(value) ? value.length : isBranch(value) ? Object.keys(value).length : 0)
+const size = (value: unknown): number =>
+  Array.isArray(value) ? value.length : isBranch(value) ? Object.keys(value).length : 0
 
 /** AUTH_TYPE says who gets in, so a value that is not exactly what happens refuses the start. */
 const authType = ({ tree, values, faults, warnings }: ProviderContext): void => {
@@ -116,15 +168,36 @@ const authType = ({ tree, values, faults, warnings }: ProviderContext): void => 
   const wanted = type?.text.trim()
   if (!type || !wanted) return
   const fault = (what: string): void => void faults.push(about(type.from, what))
-  const providers = Object.keys(isBranch(tree.get(['oauth_providers'])) ? (tree.get(['oauth_providers']) as object) : {})
+  const providers = Object.keys(
+    isBranch(tree.get(['oauth_providers'])) ? (tree.get(['oauth_providers']) as object) : {},
+  )
   const people = size(tree.get(['local_users']))
   if (wanted === 'cloudflare-access') {
-    if (!providers.includes(wanted)) fault('is cloudflare-access, but that provider is not configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET')
-    else if (providers.length > 1 || people > 0) fault('is cloudflare-access, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable')
-  } else if (wanted === 'github') fault('is github, but GitHub does not offer OpenID Connect sign-in: add an OpenID Connect provider to oauth_providers, and remove this variable')
-  else if (wanted !== 'mock') fault('has an unsupported value: configure oauth_providers or local_users instead, and remove this variable')
-  else if (providers.length > 0 || people > 0) fault('is mock, but oauth_providers or local_users are configured: remove this variable')
-  else warnings.push(about(type.from, 'mock has no effect: without oauth_providers and local_users, a gateway on localhost has one built-in user, who signs in with the link printed in the terminal'))
+    if (!providers.includes(wanted))
+      fault(
+        'is cloudflare-access, but that provider is not configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET',
+      )
+    else if (providers.length > 1 || people > 0)
+      fault(
+        'is cloudflare-access, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable',
+      )
+  } else if (wanted === 'github')
+    fault(
+      'is github, but GitHub does not offer OpenID Connect sign-in: add an OpenID Connect provider to oauth_providers, and remove this variable',
+    )
+  else if (wanted !== 'mock')
+    fault(
+      'has an unsupported value: configure oauth_providers or local_users instead, and remove this variable',
+    )
+  else if (providers.length > 0 || people > 0)
+    fault('is mock, but oauth_providers or local_users are configured: remove this variable')
+  else
+    warnings.push(
+      about(
+        type.from,
+        'mock has no effect: without oauth_providers and local_users, a gateway on localhost has one built-in user, who signs in with the link printed in the terminal',
+      ),
+    )
 }
 
 /** Lays the providers that the variables describe over the tree. `referenced`: names that the file uses itself. */

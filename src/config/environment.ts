@@ -1,6 +1,17 @@
 // A command line split into its words, as no shell would: quotes hold words together, and nothing else is understood.
 import { servicesFromList } from './client-files.ts'
-import { type Effective, type Environment, type SecretFile, elsewhere, environmentNames, isSecretName, ownNames, pathOf, prefix, secretFileVariables } from './environment-names.ts'
+import {
+  type Effective,
+  type Environment,
+  type SecretFile,
+  elsewhere,
+  environmentNames,
+  isSecretName,
+  ownNames,
+  pathOf,
+  prefix,
+  secretFileVariables,
+} from './environment-names.ts'
 import { overlayProviders } from './environment-providers.ts'
 import { checkOtherNames, isServiceLink } from './other-gateways.ts'
 import { logLevels } from './schema.ts'
@@ -8,17 +19,25 @@ import { type Shape, didYouMean, shapeAt } from './shape.ts'
 import { type Coerced, coerce } from './substitute.ts'
 import { type Fault, type Path, type Tree, isBranch, keyText } from './tree.ts'
 
-export const wordsOf = (line: string): readonly string[] => [...line.matchAll(/(?:"[^"]*"|'[^']*'|\S)+/g)].map(([word]) => word.replaceAll(/"([^"]*)"|'([^']*)'/g, '$1$2'))
+export const wordsOf = (line: string): readonly string[] =>
+  [...line.matchAll(/(?:"[^"]*"|'[^']*'|\S)+/g)].map(([word]) =>
+    word.replaceAll(/"([^"]*)"|'([^']*)'/g, '$1$2'),
+  )
 
 // The environment laid over the file.
 
-const about = (name: string, key: string, what: string): Fault => ({ key, origin: { from: 'environment', name }, what })
+const about = (name: string, key: string, what: string): Fault => ({
+  key,
+  origin: { from: 'environment', name },
+  what,
+})
 
 /** The environment as it counts: `NAME_FILE` read, one line end at the file's end dropped. */
 export const effective = (env: Environment, secrets: Readonly<Record<string, SecretFile>>): Effective => {
   const values = new Map<string, { text: string; from: string }>()
   const faults: Fault[] = []
-  for (const [name, text] of Object.entries(env)) if (text !== undefined) values.set(name, { text, from: name })
+  for (const [name, text] of Object.entries(env))
+    if (text !== undefined) values.set(name, { text, from: name })
   for (const [variable, file] of Object.entries(secrets)) {
     const name = variable.replace(/_FILE$/, '')
     if (env[name]) faults.push(about(variable, '', `cannot be combined with ${name}: keep one of the two`))
@@ -26,18 +45,29 @@ export const effective = (env: Environment, secrets: Readonly<Record<string, Sec
     else values.set(name, { text: file.text.replace(/\r?\n$/, ''), from: variable })
   }
   for (const { variable } of secretFileVariables(env, []))
-    if (!Object.hasOwn(secrets, variable)) faults.push(about(variable, '', 'cannot be used on Workers, which have no files: set the variable without _FILE'))
+    if (!Object.hasOwn(secrets, variable))
+      faults.push(
+        about(variable, '', 'cannot be used on Workers, which have no files: set the variable without _FILE'),
+      )
   return { values, faults }
 }
 
-const levels: Readonly<Record<string, string>> = { warning: 'warn', trace: 'debug', fatal: 'error', critical: 'error' }
+const levels: Readonly<Record<string, string>> = {
+  warning: 'warn',
+  trace: 'debug',
+  fatal: 'error',
+  critical: 'error',
+}
 
 const read = (name: string, text: string, shape: Shape): Coerced | undefined => {
-  if (name === 'HOST' && !/^(localhost|\d+\.\d+\.\d+\.\d+|\[?[\da-f:]*:[\da-f:.]*\]?)$/i.test(text.trim())) return undefined
+  if (name === 'HOST' && !/^(localhost|\d+\.\d+\.\d+\.\d+|\[?[\da-f:]*:[\da-f:.]*\]?)$/i.test(text.trim()))
+    return undefined
   if (name === 'MCP_PROTOCOL_VERSION') return { value: [text.trim()] }
   if (name === 'SSE_HEARTBEAT_MS') {
     const time = coerce(text, shape)
-    return 'value' in time && typeof time.value === 'number' ? { value: Math.max(time.value > 0 ? 1 : 0, Math.round(time.value / 1000)) } : time
+    return 'value' in time && typeof time.value === 'number'
+      ? { value: Math.max(time.value > 0 ? 1 : 0, Math.round(time.value / 1000)) }
+      : time
   }
   if (shape.kind === 'choice' && shape.names.join() === logLevels.join()) {
     const level = text.trim().toLowerCase()
@@ -73,7 +103,8 @@ const put = (desk: Desk, name: string, path: Path, from: string, text: string): 
     const list = typeof part === 'number' ? desk.tree.get(path.slice(0, i)) : undefined
     return typeof part === 'number' && part > (Array.isArray(list) ? list.length : 0)
   })
-  if (gap) desk.faults.push(about(from, key, 'skips an entry of the list: number entries from 0 without gaps'))
+  if (gap)
+    desk.faults.push(about(from, key, 'skips an entry of the list: number entries from 0 without gaps'))
   else if ('value' in result) desk.tree.set(path, result.value, { from: 'environment', name: from })
   else {
     desk.faults.push(about(from, key, result.what))
@@ -83,17 +114,32 @@ const put = (desk: Desk, name: string, path: Path, from: string, text: string): 
 
 /** The root secret has several names; two that differ would leave open which one sealed what. */
 const agreeOnRoot = (desk: Desk): void => {
-  const names = [...environmentNames.filter((known) => known.key === 'session_secret').map((known) => known.name), `${prefix}SESSION_SECRET`]
-  const [first, ...others] = names.flatMap((name) => (desk.values.get(name)?.text ? [desk.values.get(name)] : []))
+  const names = [
+    ...environmentNames.filter((known) => known.key === 'session_secret').map((known) => known.name),
+    `${prefix}SESSION_SECRET`,
+  ]
+  const [first, ...others] = names.flatMap((name) =>
+    desk.values.get(name)?.text ? [desk.values.get(name)] : [],
+  )
   for (const other of others) {
     if (other?.text !== first?.text)
-      desk.faults.push(about(other?.from ?? '', 'session_secret', `differs from ${first?.from ?? ''}, and both set the root secret: keep one of the two`))
+      desk.faults.push(
+        about(
+          other?.from ?? '',
+          'session_secret',
+          `differs from ${first?.from ?? ''}, and both set the root secret: keep one of the two`,
+        ),
+      )
   }
 }
 
 const narrows = (desk: Desk): void => {
-  const [one, all] = [desk.values.get('MCP_PROTOCOL_VERSION'), desk.values.get('MCP_PROTOCOL_VERSIONS_SUPPORTED')]
-  if (!one?.text || !all?.text || all.text.split(',').some((version) => version.trim() === one.text.trim())) return
+  const [one, all] = [
+    desk.values.get('MCP_PROTOCOL_VERSION'),
+    desk.values.get('MCP_PROTOCOL_VERSIONS_SUPPORTED'),
+  ]
+  if (!one?.text || !all?.text || all.text.split(',').some((version) => version.trim() === one.text.trim()))
+    return
   desk.faults.push(about(one.from, 'protocol_versions', 'is not one of MCP_PROTOCOL_VERSIONS_SUPPORTED'))
 }
 
@@ -102,7 +148,8 @@ const fixed = (desk: Desk): void => {
   narrows(desk)
   for (const { name, key } of environmentNames) {
     const found = desk.values.get(name)
-    if (key !== undefined && !elsewhere.has(name) && found?.text && !isServiceLink(name, found.text)) put(desk, name, key.split('.'), found.from, found.text)
+    if (key !== undefined && !elsewhere.has(name) && found?.text && !isServiceLink(name, found.text))
+      put(desk, name, key.split('.'), found.from, found.text)
   }
 }
 
@@ -116,14 +163,23 @@ const sections = (a: string, b: string): number => {
 }
 
 const mechanical = (desk: Desk): void => {
-  const names = [...desk.values].flatMap(([name, { text }]) => (name.startsWith(prefix) && !ownNames.has(name) && !isServiceLink(name, text) ? [name] : []))
+  const names = [...desk.values].flatMap(([name, { text }]) =>
+    name.startsWith(prefix) && !ownNames.has(name) && !isServiceLink(name, text) ? [name] : [],
+  )
   for (const name of names.sort(sections)) {
     const { text, from } = desk.values.get(name) as { text: string; from: string }
     if (isSecretName(name.replace(/_FILE$/, '')) && name.endsWith('_FILE')) continue
     const found = pathOf(name, desk.tree)
     if ('path' in found) {
       if (text !== '') put(desk, name, found.path, from, text)
-    } else desk.faults.push(about(name, '', `is not a known setting${didYouMean(found.unknown, [...found.known, `${prefix}STATE`])}`))
+    } else
+      desk.faults.push(
+        about(
+          name,
+          '',
+          `is not a known setting${didYouMean(found.unknown, [...found.known, `${prefix}STATE`])}`,
+        ),
+      )
   }
 }
 
@@ -140,7 +196,11 @@ const localUser = (desk: Desk): void => {
   const known = users.findIndex((entry) => isBranch(entry) && entry['username'] === user.text)
   const at = known < 0 ? users.length : known
   const { password_hash: _, ...rest } = (known < 0 ? {} : users[known]) as Record<string, unknown>
-  desk.tree.set(['local_users', at], { ...rest, username: user.text }, { from: 'environment', name: user.from })
+  desk.tree.set(
+    ['local_users', at],
+    { ...rest, username: user.text },
+    { from: 'environment', name: user.from },
+  )
   desk.tree.set(['local_users', at, 'password'], password.text, { from: 'environment', name: password.from })
 }
 
@@ -149,7 +209,8 @@ const downstream = (desk: Desk): void => {
   if (!url?.text) return
   const origin = { from: 'environment', name: url.from } as const
   desk.tree.set(['mcp_services', 'downstream', 'url'], url.text, origin)
-  if (desk.tree.get(['default_service']) === undefined) desk.tree.set(['default_service'], 'downstream', origin)
+  if (desk.tree.get(['default_service']) === undefined)
+    desk.tree.set(['default_service'], 'downstream', origin)
 }
 
 /** Seed 004's container: one command line, split at spaces; quotes hold words together, and nothing else is understood, because no shell ever reads it. */
@@ -165,7 +226,11 @@ const serverCommand = (desk: Desk): void => {
 }
 
 /** Lays the environment over the tree. `referenced`: names that the file used itself, so that they are not called useless. */
-export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced: ReadonlySet<string>): Overlay => {
+export const overlayEnvironment = (
+  tree: Tree,
+  { values }: Effective,
+  referenced: ReadonlySet<string>,
+): Overlay => {
   const desk: Desk = { tree, values, faults: [], warnings: [], lost: [] }
   // First, so that the names made from keys find these services as any other.
   const servers = values.get('MCP_SERVERS')
@@ -180,7 +245,10 @@ export const overlayEnvironment = (tree: Tree, { values }: Effective, referenced
   const others = checkOtherNames(
     [...values].map(([name, { text }]) => [name, text] as const),
     (name) => fixedNames.has(name) || referenced.has(name),
-    { storage: tree.written(['storage', 'type']) !== undefined, services: isBranch(services) ? Object.keys(services) : [] },
+    {
+      storage: tree.written(['storage', 'type']) !== undefined,
+      services: isBranch(services) ? Object.keys(services) : [],
+    },
   )
   desk.faults.push(...others.faults)
   desk.warnings.push(...others.warnings)

@@ -28,28 +28,48 @@ export const configFlags: readonly ConfigFlag[] = [
   { key: 'host', option: '--host <address>', note: 'Address to listen on.' },
   { key: 'port', option: '--port <number>', note: 'Port to listen on. 0 picks a free port.' },
   { key: 'issuer', option: '--public-url <url>', note: 'Public URL of the gateway.' },
-  { key: 'debug', option: '--debug', note: 'Log more. On a loopback gateway, also accept any localhost origin.' },
-  { key: 'log_level', option: '--log-level <level>', note: 'Minimum log level.', choices: ['debug', 'info', 'warn', 'error'] },
+  {
+    key: 'debug',
+    option: '--debug',
+    note: 'Log more. On a loopback gateway, also accept any localhost origin.',
+  },
+  {
+    key: 'log_level',
+    option: '--log-level <level>',
+    note: 'Minimum log level.',
+    choices: ['debug', 'info', 'warn', 'error'],
+  },
 ]
 
 /** Flags that are no configuration. */
 export const otherFlags: readonly { readonly option: string; readonly note: string }[] = [
   { option: '-c, --config <file>', note: 'Configuration file.' },
-  { option: '--env-file <file>', note: 'File with environment variables, instead of .env in the working directory. Variables already set in the environment take precedence.' },
+  {
+    option: '--env-file <file>',
+    note: 'File with environment variables, instead of .env in the working directory. Variables already set in the environment take precedence.',
+  },
   { option: '--state <dir>', note: 'State directory for keys and the database.' },
-  { option: '--print-login-link', note: 'Without a terminal, print a one-time sign-in link in the first output line, for scripts. Anyone who can read the log can use it.' },
+  {
+    option: '--print-login-link',
+    note: 'Without a terminal, print a one-time sign-in link in the first output line, for scripts. Anyone who can read the log can use it.',
+  },
 ]
 
 /** `--public-url <url>` → `--public-url`. */
-export const flagName = (option: string): string => option.split(' ').find((word) => word.startsWith('--')) ?? option
+export const flagName = (option: string): string =>
+  option.split(' ').find((word) => word.startsWith('--')) ?? option
 
 // The command line laid over file and environment; it wins over both.
 
 /** Puts every flag that was given into the tree. */
-export const overlayFlags = (tree: Tree, flags: Flags): { readonly faults: readonly Fault[]; readonly lost: readonly Path[] } => {
+export const overlayFlags = (
+  tree: Tree,
+  flags: Flags,
+): { readonly faults: readonly Fault[]; readonly lost: readonly Path[] } => {
   const faults: Fault[] = []
   const lost: Path[] = []
-  if (flags.wrapped) tree.set(['mcp_services', flags.wrapped.id], flags.wrapped.service, { from: 'flag', name: 'wrap' })
+  if (flags.wrapped)
+    tree.set(['mcp_services', flags.wrapped.id], flags.wrapped.service, { from: 'flag', name: 'wrap' })
   for (const { option, key } of configFlags) {
     const given = flags[key]
     const shape = shapeAt([key])

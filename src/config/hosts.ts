@@ -3,7 +3,9 @@
 /** Whether a host name or address (IPv6 with or without brackets) means this computer: the names and addresses that RFC 6761 §6.3 and RFC 6890 give to loopback. */
 export const isLoopbackHost = (host: string): boolean => {
   const name = host.toLowerCase().replace(/^\[|\]$/g, '')
-  return name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^127(\.\d{1,3}){3}$/.test(name)
+  return (
+    name === 'localhost' || name.endsWith('.localhost') || name === '::1' || /^127(\.\d{1,3}){3}$/.test(name)
+  )
 }
 
 /** The parsed URL, undefined for anything that is not one. */

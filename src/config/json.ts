@@ -26,7 +26,8 @@ const words: Readonly<Record<string, string>> = {
   UnexpectedEndOfString: 'a string is not closed: a double quote is missing at the end of the line',
   UnexpectedEndOfNumber: 'a number is incomplete',
   InvalidUnicode: '\\u needs four hexadecimal digits; write \\\\ for a backslash',
-  InvalidEscapeCharacter: 'this escape sequence is not valid; write \\\\ for a backslash, as in "C:\\\\Users"',
+  InvalidEscapeCharacter:
+    'this escape sequence is not valid; write \\\\ for a backslash, as in "C:\\\\Users"',
   InvalidCharacter: 'a string contains a control character; write \\n for a line break',
 }
 
@@ -39,7 +40,8 @@ const nodeOf = (json: JsonNode, text: string): Node => {
   const { type, children = [] } = json
   if (type === 'object') {
     const map = ranged(new YAMLMap(), json)
-    for (const { children: [key, value] = [] } of children) if (key) map.items.push(new Pair(nodeOf(key, text), value ? nodeOf(value, text) : null))
+    for (const { children: [key, value] = [] } of children)
+      if (key) map.items.push(new Pair(nodeOf(key, text), value ? nodeOf(value, text) : null))
     return map
   }
   if (type === 'array') {
@@ -58,8 +60,18 @@ export const readJsonc = (text: string): JsonText => {
   const root = parseTree(text, errors, { allowTrailingComma: true, allowEmptyContent: true })
   const [first] = errors.toSorted((a, b) => a.offset - b.offset)
   if (first) {
-    const ends = first.offset >= text.trimEnd().length && !/^UnexpectedEnd|^Invalid/.test(printParseErrorCode(first.error))
-    return { contents: null, wrong: { offset: first.offset, what: ends ? 'the file ends too early: a closing } or ] is missing' : (words[printParseErrorCode(first.error)] ?? 'this is not JSON') } }
+    const ends =
+      first.offset >= text.trimEnd().length &&
+      !/^UnexpectedEnd|^Invalid/.test(printParseErrorCode(first.error))
+    return {
+      contents: null,
+      wrong: {
+        offset: first.offset,
+        what: ends
+          ? 'the file ends too early: a closing } or ] is missing'
+          : (words[printParseErrorCode(first.error)] ?? 'this is not JSON'),
+      },
+    }
   }
   return { contents: root ? nodeOf(root, text) : null }
 }
@@ -124,10 +136,21 @@ function valueOf(reading: Reading, value: unknown, path: Path, depth: number): u
 }
 
 /** As `readDocument`. */
-export const readObject = ({ path, value }: ConfigObject, lookup: (name: string) => string | undefined, hint: (name: string) => string = () => ''): Read => {
-  const place: Reading['place'] = (_, variables = []) => ({ from: 'file', path, line: 0, column: 0, variables })
+export const readObject = (
+  { path, value }: ConfigObject,
+  lookup: (name: string) => string | undefined,
+  hint: (name: string) => string = () => '',
+): Read => {
+  const place: Reading['place'] = (_, variables = []) => ({
+    from: 'file',
+    path,
+    line: 0,
+    column: 0,
+    variables,
+  })
   const reading: Reading = { tree: createTree(), faults: [], lost: [], lookup, hint, place }
-  if (Array.isArray(value)) fault(reading, [], place(undefined), 'the file must be a mapping, e.g. port: 8080')
+  if (Array.isArray(value))
+    fault(reading, [], place(undefined), 'the file must be a mapping, e.g. port: 8080')
   else Object.assign(reading.tree.root, mapping(reading, value, [], 0))
   return { tree: reading.tree, faults: reading.faults, lost: reading.lost }
 }

@@ -1,6 +1,11 @@
 // Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no process: the door reads those.
 import { servicesFromClientFiles, writtenTexts } from './client-files.ts'
-import { type Effective, type Environment, type SecretFile, secretFileVariables } from './environment-names.ts'
+import {
+  type Effective,
+  type Environment,
+  type SecretFile,
+  secretFileVariables,
+} from './environment-names.ts'
 import { effective, overlayEnvironment } from './environment.ts'
 import { type Flags, overlayFlags } from './flags.ts'
 import { isLoopbackHost, isLoopbackUrl } from './hosts.ts'
@@ -12,7 +17,16 @@ import { rules } from './rules/rules.ts'
 import { type Config, configSchema } from './schema.ts'
 import { didYouMean, isSecret } from './shape.ts'
 import type { ConfigFile, Read } from './substitute.ts'
-import { type Fault, type Origin, type Path, type Tree, createTree, inOrder, isBranch, keyText } from './tree.ts'
+import {
+  type Fault,
+  type Origin,
+  type Path,
+  type Tree,
+  createTree,
+  inOrder,
+  isBranch,
+  keyText,
+} from './tree.ts'
 
 // File, environment and flags, laid one over the other into one tree.
 
@@ -38,13 +52,21 @@ export interface LoadInput {
 }
 
 // The YAML reader is loaded only where there is text to read: a first start has none, and should be quick, and so should each new isolate of a Worker.
-const read = async (file: ConfigFile | ConfigObject | undefined, lookup: (name: string) => string | undefined, hint?: (name: string) => string): Promise<Read> => {
+const read = async (
+  file: ConfigFile | ConfigObject | undefined,
+  lookup: (name: string) => string | undefined,
+  hint?: (name: string) => string,
+): Promise<Read> => {
   if (!file) return { tree: createTree(), faults: [], lost: [] }
-  return 'value' in file ? readObject(file, lookup, hint) : (await import('./yaml.ts')).readDocument(file, lookup, hint)
+  return 'value' in file
+    ? readObject(file, lookup, hint)
+    : (await import('./yaml.ts')).readDocument(file, lookup, hint)
 }
 
 /** The variables `NAME_FILE` whose files are to be read before loading, with the paths they hold. */
-export const secretFilesFor = async (input: Pick<LoadInput, 'file' | 'env'>): Promise<readonly { readonly variable: string; readonly path: string }[]> => {
+export const secretFilesFor = async (
+  input: Pick<LoadInput, 'file' | 'env'>,
+): Promise<readonly { readonly variable: string; readonly path: string }[]> => {
   const names = new Set<string>()
   await read(input.file, (name) => (names.add(name), input.env[name]))
   return secretFileVariables(input.env, names)
@@ -82,13 +104,19 @@ export const mergeLayers = async (input: LoadInput, env: Effective): Promise<Lay
 // What follows from what was written, without being written.
 
 /** Whether the gateway is reached on this computer only: by its public URL, or by where it listens when none is pinned (a host at fault is told as such, and not as public too). */
-export const isLoopbackConfig = (draft: Pick<RawConfig, 'text' | 'has'>): boolean => (draft.has('issuer') ? isLoopbackUrl(draft.text('issuer') ?? '') : isLoopbackHost(draft.text('host') ?? 'localhost'))
+export const isLoopbackConfig = (draft: Pick<RawConfig, 'text' | 'has'>): boolean =>
+  draft.has('issuer')
+    ? isLoopbackUrl(draft.text('issuer') ?? '')
+    : isLoopbackHost(draft.text('host') ?? 'localhost')
 
 /** One spelling of the public URL, known issuers filled in, a weak development secret set aside. */
 export const normalize = (config: Config, draft: RawConfig): Config => {
   const { session_secret, issuer, ...rest } = config
   const oauth_providers = Object.fromEntries(
-    Object.entries(config.oauth_providers).map(([id, provider]) => [id, Object.hasOwn(knownIssuers, id) ? { ...knownIssuers[id], ...provider } : provider]),
+    Object.entries(config.oauth_providers).map(([id, provider]) => [
+      id,
+      Object.hasOwn(knownIssuers, id) ? { ...knownIssuers[id], ...provider } : provider,
+    ]),
   )
   return {
     ...rest,
@@ -113,37 +141,61 @@ export type Loaded =
   | { readonly ok: false; readonly faults: readonly Fault[]; readonly warnings: readonly Fault[] }
 
 /** Names the file of variables where the origin only says environment. */
-export const inFile = (origin: Origin, file: LoadInput['environmentFile']): Origin => (origin.from === 'environment' && file?.names.has(origin.name) ? { ...origin, file: file.shown } : origin)
+export const inFile = (origin: Origin, file: LoadInput['environmentFile']): Origin =>
+  origin.from === 'environment' && file?.names.has(origin.name) ? { ...origin, file: file.shown } : origin
 
 const withFile = (loaded: Loaded, file: LoadInput['environmentFile']): Loaded => {
   if (!file) return loaded
-  const told = (faults: readonly Fault[]): readonly Fault[] => faults.map((fault) => ({ ...fault, origin: inFile(fault.origin, file) }))
+  const told = (faults: readonly Fault[]): readonly Fault[] =>
+    faults.map((fault) => ({ ...fault, origin: inFile(fault.origin, file) }))
   const warnings = told(loaded.warnings)
   if (!loaded.ok) return { ...loaded, faults: told(loaded.faults), warnings }
-  return { ...loaded, warnings, sources: Object.fromEntries(Object.entries(loaded.sources).map(([key, origin]) => [key, inFile(origin, file)])) }
+  return {
+    ...loaded,
+    warnings,
+    sources: Object.fromEntries(
+      Object.entries(loaded.sources).map(([key, origin]) => [key, inFile(origin, file)]),
+    ),
+  }
 }
 
-const leaves = (value: unknown, path: Path): readonly Path[] => (isBranch(value) && Object.keys(value).length > 0 ? Object.keys(value).flatMap((key) => leaves(value[key], [...path, key])) : [path])
+const leaves = (value: unknown, path: Path): readonly Path[] =>
+  isBranch(value) && Object.keys(value).length > 0
+    ? Object.keys(value).flatMap((key) => leaves(value[key], [...path, key]))
+    : [path]
 
 const sourcesOf = (config: Config, tree: Tree): Sources =>
   Object.fromEntries(
     leaves(config, []).map((path) => {
       const found = tree.nearest(path)
-      return [keyText(path), found && found.path.length === path.length ? found.written.value : { from: 'default' }]
+      return [
+        keyText(path),
+        found && found.path.length === path.length ? found.written.value : { from: 'default' },
+      ]
     }),
   )
 
 /** Of the file itself; a sample secret that is not used is no secret. */
 const writtenSecrets = (tree: Tree, config: Config): readonly string[] =>
-  tree.paths().flatMap((path) => (isSecret(path) && tree.written(path)?.literal && !(path[0] === 'session_secret' && config.session_secret === undefined) ? [keyText(path)] : []))
+  tree
+    .paths()
+    .flatMap((path) =>
+      isSecret(path) &&
+      tree.written(path)?.literal &&
+      !(path[0] === 'session_secret' && config.session_secret === undefined)
+        ? [keyText(path)]
+        : [],
+    )
 
-const isProduction = ({ values }: Effective): boolean => ['NODE_ENV', 'ENVIRONMENT'].some((name) => values.get(name)?.text.trim().toLowerCase() === 'production')
+const isProduction = ({ values }: Effective): boolean =>
+  ['NODE_ENV', 'ENVIRONMENT'].some((name) => values.get(name)?.text.trim().toLowerCase() === 'production')
 
 /**
  * Loads the configuration: flags over environment over file over defaults. All faults are found at once; none repeats a secret's value.
  * Never throws and never rejects for anything the input holds.
  */
-export const loadConfig = async (input: LoadInput): Promise<Loaded> => withFile(await loadLayers(input), input.environmentFile)
+export const loadConfig = async (input: LoadInput): Promise<Loaded> =>
+  withFile(await loadLayers(input), input.environmentFile)
 
 const loadLayers = async (input: LoadInput): Promise<Loaded> => {
   const env = effective(input.env, input.secrets ?? {})
@@ -153,7 +205,13 @@ const loadLayers = async (input: LoadInput): Promise<Loaded> => {
   if (unread) return { ok: false, faults: inOrder(early), warnings: noticed }
   const parsed = configSchema.safeParse(tree.root)
   const worded = issueMessages(parsed.error?.issues ?? [], tree, lost)
-  const draft = createRawConfig(tree, [...lost, ...worded.lost], { misspelt: worded.misspelt, production: isProduction(env), revisions: input.revisions, loopback: isLoopbackConfig, workers: input.workers })
+  const draft = createRawConfig(tree, [...lost, ...worded.lost], {
+    misspelt: worded.misspelt,
+    production: isProduction(env),
+    revisions: input.revisions,
+    loopback: isLoopbackConfig,
+    workers: input.workers,
+  })
   const report = createReport(tree)
   for (const rule of rules) await rule(draft, report)
   const faults = inOrder([...early, ...worded.faults, ...report.faults])

@@ -20,18 +20,37 @@ const synonyms: Readonly<Record<string, string>> = {
 
 /** Keys that seed documents print and this version does not have, with what to do instead. */
 const elsewhere: readonly (readonly [RegExp, string])[] = [
-  [/^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/, 'is not a known setting; providers are OpenID Connect and are discovered from `issuer`'],
+  [
+    /^oauth_providers\.[^.]+\.(authorization_url|token_url|userinfo_url)$/,
+    'is not a known setting; providers are OpenID Connect and are discovered from `issuer`',
+  ],
   [/^storage\.(redis|vault)$/, 'is not a known setting; set `storage.type` to sqlite or memory'],
 ]
 
-const unknownKey = (path: Path, shape: Shape, missing: ReadonlySet<string>): { what: string; meant: string | undefined } => {
+const unknownKey = (
+  path: Path,
+  shape: Shape,
+  missing: ReadonlySet<string>,
+): { what: string; meant: string | undefined } => {
   const name = String(path.at(-1))
   const special = elsewhere.find(([pattern]) => pattern.test(keyText(path)))
   if (special) return { what: special[1], meant: undefined }
-  const snake = name.replaceAll(/([a-z])([A-Z])/g, '$1_$2').toLowerCase().replaceAll('-', '_')
+  const snake = name
+    .replaceAll(/([a-z])([A-Z])/g, '$1_$2')
+    .toLowerCase()
+    .replaceAll('-', '_')
   const known = synonyms[snake]
-  const meant = known !== undefined && shape.names.includes(known) ? known : (suggest(name, [...missing]) ?? suggest(name, shape.names))
-  return { what: meant === undefined ? `is not a known setting; known settings here: ${shape.names.filter((key) => key !== '$schema').join(', ')}` : `is not a known setting; did you mean "${meant}"?`, meant }
+  const meant =
+    known !== undefined && shape.names.includes(known)
+      ? known
+      : (suggest(name, [...missing]) ?? suggest(name, shape.names))
+  return {
+    what:
+      meant === undefined
+        ? `is not a known setting; known settings here: ${shape.names.filter((key) => key !== '$schema').join(', ')}`
+        : `is not a known setting; did you mean "${meant}"?`,
+    meant,
+  }
 }
 
 const unit = (shape: Shape): string => {
@@ -45,7 +64,9 @@ const expected = (shape: Shape, value: unknown): string => {
   if (value === null) return 'has no value; set one, or remove the key'
   switch (shape.kind) {
     case 'number':
-      return typeof value === 'string' && /^\d+$/.test(value) ? 'must be a number; remove the quotes' : `must be a whole number ${range(shape)}`
+      return typeof value === 'string' && /^\d+$/.test(value)
+        ? 'must be a number; remove the quotes'
+        : `must be a whole number ${range(shape)}`
     case 'boolean':
       return 'must be true or false'
     case 'list':
@@ -61,7 +82,8 @@ const expected = (shape: Shape, value: unknown): string => {
   }
 }
 
-const repeatable = (path: Path, origin: Origin | undefined): boolean => !isSecret(path) && !(origin?.from === 'file' && origin.variables.length > 0)
+const repeatable = (path: Path, origin: Origin | undefined): boolean =>
+  !isSecret(path) && !(origin?.from === 'file' && origin.variables.length > 0)
 
 const choice = (path: Path, shape: Shape, value: unknown, origin: Origin | undefined): string => {
   const names = shape.names.join(', ')
@@ -72,17 +94,27 @@ const choice = (path: Path, shape: Shape, value: unknown, origin: Origin | undef
 
 const small = (shape: Shape, issue: core.$ZodIssueTooSmall | core.$ZodIssueTooBig): string => {
   if (issue.origin === 'number' || issue.origin === 'int') return `must be ${range(shape)}`
-  if (issue.code === 'too_big') return `must be at most ${issue.maximum} ${issue.origin === 'array' ? 'entries' : 'characters'} long`
+  if (issue.code === 'too_big')
+    return `must be at most ${issue.maximum} ${issue.origin === 'array' ? 'entries' : 'characters'} long`
   if (issue.origin === 'array') return 'must have at least one entry'
   return issue.minimum === 1 ? 'must not be empty' : `must be at least ${issue.minimum} characters long`
 }
 
 const badId = (name: string, why: string): string => {
-  const better = name.toLowerCase().replaceAll(/[^a-z0-9_-]+/g, '-').replace(/^[-_]+|-+$/g, '')
+  const better = name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9_-]+/g, '-')
+    .replace(/^[-_]+|-+$/g, '')
   return `"${printable(name)}" is not a valid name: ${why}${better && better !== name && /letters, digits, - and _/.test(why) ? `; did you mean "${printable(better)}"?` : ''}`
 }
 
-const sentence = (issue: core.$ZodIssue, path: Path, shape: Shape, value: unknown, origin: Origin | undefined): string => {
+const sentence = (
+  issue: core.$ZodIssue,
+  path: Path,
+  shape: Shape,
+  value: unknown,
+  origin: Origin | undefined,
+): string => {
   switch (issue.code) {
     case 'invalid_type':
       return expected(shape, value)
@@ -115,11 +147,16 @@ export interface IssueMessage {
 }
 
 /** Faults for the issues of one parse. `lost`: paths that were at fault before and are absent because of it. */
-export const issueMessages = (issues: readonly core.$ZodIssue[], tree: Tree, lost: readonly Path[]): IssueMessage => {
+export const issueMessages = (
+  issues: readonly core.$ZodIssue[],
+  tree: Tree,
+  lost: readonly Path[],
+): IssueMessage => {
   const faults: Fault[] = []
   const found: Path[] = []
   const isKnown = (path: Path): boolean => lost.some((bad) => bad.every((part, i) => path[i] === part))
-  const isMissing = (issue: core.$ZodIssue): boolean => issue.code === 'invalid_type' && tree.get(issue.path as Path) === undefined
+  const isMissing = (issue: core.$ZodIssue): boolean =>
+    issue.code === 'invalid_type' && tree.get(issue.path as Path) === undefined
   const missing = new Map<string, Set<string>>()
   for (const issue of issues.filter(isMissing)) {
     const above = keyText(issue.path.slice(0, -1) as Path)
@@ -154,7 +191,12 @@ export const issueMessages = (issues: readonly core.$ZodIssue[], tree: Tree, los
       // A misspelt key was told already; that the right one is missing follows from it.
       if (!meant.has(keyText(path))) add(path, 'key', missingSentence(shape))
       else found.push(path)
-    } else add(path, issue.code === 'invalid_key' ? 'key' : 'value', sentence(issue, path, shape, tree.get(path), tree.written(path)?.value))
+    } else
+      add(
+        path,
+        issue.code === 'invalid_key' ? 'key' : 'value',
+        sentence(issue, path, shape, tree.get(path), tree.written(path)?.value),
+      )
   }
   return { faults, lost: found, misspelt: [...meant.values()] }
 }

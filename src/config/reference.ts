@@ -48,10 +48,24 @@ const sectionsOf = (shape: Shape, path: string): readonly Section[] => {
   for (const name of shape.names) {
     const child = shape.below(name) as Shape
     const here = path === '' ? name : `${path}.${name}`
-    const element = child.kind === 'record' ? child.below('id') : child.kind === 'list' ? child.below(0) : undefined
-    const inner = child.kind === 'object' ? { shape: child, path: here } : element?.kind === 'object' ? { shape: element, path: child.kind === 'list' ? `${here}[]` : `${here}.<id>` } : undefined
-    const type = inner && child.kind === 'record' ? 'map of objects' : typeText(element?.secret ? { ...child, secret: true } : child)
-    rows.push([`\`${name}\``, type, inner && child.kind === 'object' ? '' : fallbackText(child), `${child.description}${inner ? ` See [\`${inner.path}\`](#${anchor(inner.path)}).` : ''}`])
+    const element =
+      child.kind === 'record' ? child.below('id') : child.kind === 'list' ? child.below(0) : undefined
+    const inner =
+      child.kind === 'object'
+        ? { shape: child, path: here }
+        : element?.kind === 'object'
+          ? { shape: element, path: child.kind === 'list' ? `${here}[]` : `${here}.<id>` }
+          : undefined
+    const type =
+      inner && child.kind === 'record'
+        ? 'map of objects'
+        : typeText(element?.secret ? { ...child, secret: true } : child)
+    rows.push([
+      `\`${name}\``,
+      type,
+      inner && child.kind === 'object' ? '' : fallbackText(child),
+      `${child.description}${inner ? ` See [\`${inner.path}\`](#${anchor(inner.path)}).` : ''}`,
+    ])
     if (inner) further.push(...sectionsOf(inner.shape, inner.path))
   }
   return [{ title: path, about: shape.description, rows }, ...further]
@@ -62,7 +76,10 @@ const anchor = (path: string): string => path.toLowerCase().replaceAll(/[^a-z0-9
 
 const keys = (): string =>
   sectionsOf(rootShape, '')
-    .map(({ title, about, rows }) => `${title === '' ? '### Top level' : `### \`${title}\`\n\n${about}`}\n\n${table(['key', 'type', 'default', 'description'], rows)}`)
+    .map(
+      ({ title, about, rows }) =>
+        `${title === '' ? '### Top level' : `### \`${title}\`\n\n${about}`}\n\n${table(['key', 'type', 'default', 'description'], rows)}`,
+    )
     .join('\n\n')
 
 const head = `<!-- Made from the code by "npm run docs"; edit the code instead. -->
@@ -94,7 +111,14 @@ the first of these files that exists:
 
 `
 
-export const searchedFiles: readonly string[] = ['postern.yaml', 'config.yaml', 'config.yml', '~/.config/postern/config.yaml', '~/.mcp-gateway/config.yaml', '/etc/mcp-gateway/config.yaml']
+export const searchedFiles: readonly string[] = [
+  'postern.yaml',
+  'config.yaml',
+  'config.yml',
+  '~/.config/postern/config.yaml',
+  '~/.mcp-gateway/config.yaml',
+  '/etc/mcp-gateway/config.yaml',
+]
 
 const variables = `
 If \`XDG_CONFIG_HOME\` is set, it replaces \`~/.config\` in the fourth path. To get completion and checks in an editor with YAML support, begin the file with
@@ -204,12 +228,24 @@ Reserved service IDs: ${[...reservedIds].map((id) => `\`${id}\``).join(', ')}.
 const environmentTable = (): string =>
   table(
     ['name', 'key', 'description'],
-    environmentNames.map(({ name, key, note }) => [`\`${name}\``, key === undefined ? '' : `\`${key}\``, note || (shapeAt((key ?? '').split('.'))?.description ?? '')]),
+    environmentNames.map(({ name, key, note }) => [
+      `\`${name}\``,
+      key === undefined ? '' : `\`${key}\``,
+      note || (shapeAt((key ?? '').split('.'))?.description ?? ''),
+    ]),
   )
 
 const otherNamesSection = (): string => {
-  const effect = { access: 'start fails', store: 'start fails, unless `storage.type` is set', replaced: 'warning' } as const
-  const rows = otherNames.map(({ shown, kind, what }) => [shown, effect[kind], `${what.charAt(0).toUpperCase()}${what.slice(1)}.`])
+  const effect = {
+    access: 'start fails',
+    store: 'start fails, unless `storage.type` is set',
+    replaced: 'warning',
+  } as const
+  const rows = otherNames.map(({ shown, kind, what }) => [
+    shown,
+    effect[kind],
+    `${what.charAt(0).toUpperCase()}${what.slice(1)}.`,
+  ])
   return `
 
 ### Variables of other gateways
@@ -225,7 +261,10 @@ ${table(['name', 'effect', 'message'], rows)}
 const flagTable = (): string =>
   table(
     ['flag', 'key', 'description'],
-    [...otherFlags.map(({ option, note }) => [`\`${option}\``, '', note]), ...configFlags.map(({ option, key, note }) => [`\`${option}\``, `\`${key}\``, note])],
+    [
+      ...otherFlags.map(({ option, note }) => [`\`${option}\``, '', note]),
+      ...configFlags.map(({ option, key, note }) => [`\`${option}\``, `\`${key}\``, note]),
+    ],
   )
 
 /** The whole document, ending with a line break. */

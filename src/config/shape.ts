@@ -25,7 +25,16 @@ export interface Shape {
   below(part: string | number): Shape | undefined
 }
 
-const kinds: Readonly<Record<string, Kind>> = { string: 'text', enum: 'choice', number: 'number', int: 'number', boolean: 'boolean', array: 'list', record: 'record', object: 'object' }
+const kinds: Readonly<Record<string, Kind>> = {
+  string: 'text',
+  enum: 'choice',
+  number: 'number',
+  int: 'number',
+  boolean: 'boolean',
+  array: 'list',
+  record: 'record',
+  object: 'object',
+}
 
 interface Layers {
   readonly inner: core.$ZodTypes
@@ -43,7 +52,8 @@ const unwrap = (schema: core.$ZodType): Layers => {
   for (;;) {
     meta = { ...z.globalRegistry.get(inner), ...meta }
     const def = inner._zod.def
-    if (def.type !== 'default' && def.type !== 'prefault' && def.type !== 'optional') return { inner, meta, fallback, required }
+    if (def.type !== 'default' && def.type !== 'prefault' && def.type !== 'optional')
+      return { inner, meta, fallback, required }
     required = false
     if (def.type !== 'optional') fallback = def.defaultValue
     inner = def.innerType as core.$ZodTypes
@@ -52,7 +62,10 @@ const unwrap = (schema: core.$ZodType): Layers => {
 
 const below = (inner: core.$ZodTypes, part: string | number): Shape | undefined => {
   const def = inner._zod.def
-  if (def.type === 'object') return typeof part === 'string' && Object.hasOwn(def.shape, part) ? shapeOf(def.shape[part] as core.$ZodType) : undefined
+  if (def.type === 'object')
+    return typeof part === 'string' && Object.hasOwn(def.shape, part)
+      ? shapeOf(def.shape[part] as core.$ZodType)
+      : undefined
   if (def.type === 'record') return shapeOf(def.valueType)
   return def.type === 'array' ? shapeOf(def.element) : undefined
 }
@@ -83,7 +96,8 @@ const shapeOf = (schema: core.$ZodType): Shape => {
 export const rootShape: Shape = shapeOf(configSchema)
 
 /** The shape at a path; undefined where the schema knows nothing. */
-export const shapeAt = (path: Path): Shape | undefined => path.reduce<Shape | undefined>((shape, part) => shape?.below(part), rootShape)
+export const shapeAt = (path: Path): Shape | undefined =>
+  path.reduce<Shape | undefined>((shape, part) => shape?.below(part), rootShape)
 
 /** True when the key holds a secret, or lies inside one. */
 export const isSecret = (path: Path): boolean => path.some((_, i) => shapeAt(path.slice(0, i + 1))?.secret)

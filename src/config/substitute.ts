@@ -26,14 +26,24 @@ const parseJson = (text: string): unknown => {
 }
 
 const list = (text: string): Coerced => {
-  if (!text.startsWith('[')) return { value: text.split(',').map((entry) => entry.trim()).filter(Boolean) }
+  if (!text.startsWith('['))
+    return {
+      value: text
+        .split(',')
+        .map((entry) => entry.trim())
+        .filter(Boolean),
+    }
   const value = parseJson(text)
-  return Array.isArray(value) ? { value } : { what: 'must be a list: values separated by commas, or a JSON array' }
+  return Array.isArray(value)
+    ? { value }
+    : { what: 'must be a list: values separated by commas, or a JSON array' }
 }
 
 const object = (text: string): Coerced => {
   const value = parseJson(text)
-  return value !== null && typeof value === 'object' && !Array.isArray(value) ? { value } : { what: 'must be a JSON object' }
+  return value !== null && typeof value === 'object' && !Array.isArray(value)
+    ? { value }
+    : { what: 'must be a JSON object' }
 }
 
 /** The value that the text stands for, or what is wrong with it. Never repeats the text. */
@@ -81,19 +91,37 @@ const forms = 'use ${NAME}, ${NAME:-default} or ${NAME:?message}; write $${…} 
 const expression = /^(?:env:)?([A-Za-z_][A-Za-z0-9_]*)(?::([-?])([\s\S]*))?$/
 
 /** What VS Code and Cursor fill in themselves, and nobody else can. */
-const editorWords = /^(?:workspaceFolder|workspaceRoot|workspaceFolderBasename|file|fileBasename|fileDirname|relativeFile|cwd|userHome|pathSeparator|\/|(?:command|config|workspaceFolder):.*)$/
+const editorWords =
+  /^(?:workspaceFolder|workspaceRoot|workspaceFolderBasename|file|fileBasename|fileDirname|relativeFile|cwd|userHome|pathSeparator|\/|(?:command|config|workspaceFolder):.*)$/
 
 /** What an editor would fill in: as a value, as the variable that takes its place, or as what to write instead; undefined for anything else. */
-const editorValue = (inside: string, lookup: (name: string) => string | undefined): { readonly text: string } | { readonly fault: string } | undefined => {
+const editorValue = (
+  inside: string,
+  lookup: (name: string) => string | undefined,
+): { readonly text: string } | { readonly fault: string } | undefined => {
   const input = /^input:([\w.-]+)$/.exec(inside)?.[1]
   if (input !== undefined) {
-    const name = input.replaceAll(/[^A-Za-z0-9]+/g, '_').replace(/^(?=\d)/, '_').toUpperCase()
+    const name = input
+      .replaceAll(/[^A-Za-z0-9]+/g, '_')
+      .replace(/^(?=\d)/, '_')
+      .toUpperCase()
     const text = lookup(name)
-    return text === undefined ? { fault: `contains \${input:${input}}, which only VS Code can ask for: set the environment variable ${name} instead` } : { text }
+    return text === undefined
+      ? {
+          fault: `contains \${input:${input}}, which only VS Code can ask for: set the environment variable ${name} instead`,
+        }
+      : { text }
   }
   if (!editorWords.test(inside)) return undefined
-  const own = inside === 'userHome' ? (lookup('HOME') ?? lookup('USERPROFILE')) : inside === 'pathSeparator' || inside === '/' ? '/' : undefined
-  return own === undefined ? { fault: `contains \${${inside}}, which only an editor can fill in: write the value itself` } : { text: own }
+  const own =
+    inside === 'userHome'
+      ? (lookup('HOME') ?? lookup('USERPROFILE'))
+      : inside === 'pathSeparator' || inside === '/'
+        ? '/'
+        : undefined
+  return own === undefined
+    ? { fault: `contains \${${inside}}, which only an editor can fill in: write the value itself` }
+    : { text: own }
 }
 
 /** Position of the `}` that closes the `${` before `from`, nested ones skipped; -1 when there is none. */
@@ -111,7 +139,12 @@ const closing = (text: string, from: number): number => {
  * and `${NAME:?message}` (the message is the error when NAME is unset or empty). `$${` stands for `${`. A value that a variable supplies is
  * never looked into again.
  */
-export const substitute = (text: string, lookup: (name: string) => string | undefined, options: SubstituteOptions = {}, depth = 0): Substitution => {
+export const substitute = (
+  text: string,
+  lookup: (name: string) => string | undefined,
+  options: SubstituteOptions = {},
+  depth = 0,
+): Substitution => {
   if (!text.includes('${')) return { text, variables: [], faults: [] }
   const out: string[] = []
   const variables: string[] = []
@@ -131,7 +164,10 @@ export const substitute = (text: string, lookup: (name: string) => string | unde
     if (operator === undefined && options.placeholders?.includes(name)) return `\${${name}}`
     variables.push(name)
     const value = lookup(name)
-    if (operator === undefined && value === undefined) faults.push(`environment variable ${name} is not set: set it, or write \${${name}:-default}${options.hint?.(name) ?? ''}`)
+    if (operator === undefined && value === undefined)
+      faults.push(
+        `environment variable ${name} is not set: set it, or write \${${name}:-default}${options.hint?.(name) ?? ''}`,
+      )
     if (value !== undefined && (value !== '' || operator === undefined)) return value
     if (operator === '?') faults.push(`environment variable ${name} is not set${rest ? `: ${rest}` : ''}`)
     if (operator !== '-') return ''
@@ -192,16 +228,33 @@ export const fault = (reader: Reading, path: Path, origin: Origin, what: string)
 }
 
 /** Text with its `${…}` filled in, read as the key's type when there were any. */
-export const scalar = (reader: Reading, text: string, path: Path, key: Origin, offset: number | undefined): unknown => {
+export const scalar = (
+  reader: Reading,
+  text: string,
+  path: Path,
+  key: Origin,
+  offset: number | undefined,
+): unknown => {
   const shape = shapeAt(path)
-  const result = substitute(text, reader.lookup, { placeholders: shape?.placeholders ?? [], hint: reader.hint })
+  const result = substitute(text, reader.lookup, {
+    placeholders: shape?.placeholders ?? [],
+    hint: reader.hint,
+  })
   const origin = reader.place(offset, result.variables)
   reader.tree.note(path, { key, value: origin, literal: result.variables.length === 0 })
   if (result.faults.length > 0) {
     for (const what of result.faults) fault(reader, path, origin, what)
     return undefined
   }
-  if (result.variables.length === 0 || !shape || shape.kind === 'record' || shape.kind === 'object') return result.text
+  if (result.variables.length === 0 || !shape || shape.kind === 'record' || shape.kind === 'object')
+    return result.text
   const coerced = coerce(result.text, shape)
-  return 'value' in coerced ? coerced.value : fault(reader, path, origin, `${coerced.what} (it comes from ${result.variables.map((name) => `\${${name}}`).join(', ')})`)
+  return 'value' in coerced
+    ? coerced.value
+    : fault(
+        reader,
+        path,
+        origin,
+        `${coerced.what} (it comes from ${result.variables.map((name) => `\${${name}}`).join(', ')})`,
+      )
 }

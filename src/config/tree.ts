@@ -10,7 +10,13 @@ export type Origin =
   | { readonly from: 'flag'; readonly name: string }
   /** `file`: the file of variables that holds it. */
   | { readonly from: 'environment'; readonly name: string; readonly file?: string }
-  | { readonly from: 'file'; readonly path: string; readonly line: number; readonly column: number; readonly variables: readonly string[] }
+  | {
+      readonly from: 'file'
+      readonly path: string
+      readonly line: number
+      readonly column: number
+      readonly variables: readonly string[]
+    }
   | { readonly from: 'default' }
 
 /** One sentence about one key. `what` never contains the value of a secret. */
@@ -41,7 +47,8 @@ export const keyText = (path: Path): string =>
 
 /** `config.yaml:3:7`, `environment PORT`, `.env PORT`, `flag --port`, `default`. */
 export const originText = (origin: Origin): string => {
-  if (origin.from === 'file') return origin.line === 0 ? origin.path : `${origin.path}:${origin.line}:${origin.column}`
+  if (origin.from === 'file')
+    return origin.line === 0 ? origin.path : `${origin.path}:${origin.line}:${origin.column}`
   if (origin.from === 'default') return 'default'
   const layer = origin.from === 'environment' ? (origin.file ?? origin.from) : origin.from
   return `${layer} ${printable(origin.name, 120)}`
@@ -102,7 +109,8 @@ export interface Tree {
 /** Without a prototype, so that a key like `constructor` is only ever a key. */
 export const branch = (): Branch => Object.create(null) as Branch
 
-export const isBranch = (value: unknown): value is Branch => value !== null && typeof value === 'object' && !Array.isArray(value)
+export const isBranch = (value: unknown): value is Branch =>
+  value !== null && typeof value === 'object' && !Array.isArray(value)
 
 const name = (path: Path): string => JSON.stringify(path)
 
@@ -125,12 +133,14 @@ export const createTree = (): Tree => {
   const places = new Map<string, { readonly path: Path; readonly written: Written }>()
   const note = (path: Path, written: Written): void => void places.set(name(path), { path, written })
   const forget = (path: Path): void => {
-    for (const [key, { path: other }] of places) if (other.length >= path.length && path.every((part, i) => other[i] === part)) places.delete(key)
+    for (const [key, { path: other }] of places)
+      if (other.length >= path.length && path.every((part, i) => other[i] === part)) places.delete(key)
   }
   const noteAll = (path: Path, value: unknown, written: Written): void => {
     note(path, written)
     if (Array.isArray(value)) value.forEach((part, i) => noteAll([...path, i], part, written))
-    else if (isBranch(value)) for (const key of Object.keys(value)) noteAll([...path, key], value[key], written)
+    else if (isBranch(value))
+      for (const key of Object.keys(value)) noteAll([...path, key], value[key], written)
   }
   return {
     root,

@@ -1,6 +1,18 @@
 // A YAML (or JSON) file becomes a tree of values that know their line and column. What the YAML library would say is said in our words:
 // its messages quote the text, and the text holds secrets.
-import { Document, type ErrorCode, LineCounter, type Node, type YAMLError, type YAMLMap, isAlias, isMap, isScalar, isSeq, parseDocument } from 'yaml'
+import {
+  Document,
+  type ErrorCode,
+  LineCounter,
+  type Node,
+  type YAMLError,
+  type YAMLMap,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  parseDocument,
+} from 'yaml'
 import { type JsonText, looksLikeJson, readJsonc, syntaxOf } from './json.ts'
 import { shapeAt } from './shape.ts'
 import { type ConfigFile, type Read, type Reading, fault, mostDepth, scalar } from './substitute.ts'
@@ -14,13 +26,15 @@ const syntax: Readonly<Partial<Record<ErrorCode, string>>> = {
   ALIAS_PROPS: 'an alias (*name) cannot have a tag or an anchor of its own',
   BAD_ALIAS: 'an anchor or alias needs a name: &name, *name',
   BAD_DIRECTIVE: 'a line that starts with % is a YAML directive, and this one is not supported',
-  BAD_DQ_ESCAPE: 'this escape sequence is not valid in double quotes; use single quotes, or write \\\\ for a backslash',
+  BAD_DQ_ESCAPE:
+    'this escape sequence is not valid in double quotes; use single quotes, or write \\\\ for a backslash',
   BAD_INDENT: 'the indentation does not match the lines above',
   BAD_SCALAR_START: 'a value cannot start with this character; put it in quotes',
   BLOCK_AS_IMPLICIT_KEY: 'there is a second ": " on this line; put the value in quotes, or start a new line',
   BLOCK_IN_FLOW: 'only values separated by commas are allowed inside [ ] or { }',
   KEY_OVER_1024_CHARS: 'the key is too long',
-  MISSING_CHAR: 'something is missing before this point: a closing quote, a comma, a colon, a space or a bracket',
+  MISSING_CHAR:
+    'something is missing before this point: a closing quote, a comma, a colon, a space or a bracket',
   MULTILINE_IMPLICIT_KEY: 'a key must be on one line and end with a colon',
   MULTIPLE_DOCS: 'a second document starts here (---); use a single document',
   RESOURCE_EXHAUSTION: 'the file is nested too deeply',
@@ -44,7 +58,10 @@ const syntaxFaults = (reader: Reader, errors: readonly YAMLError[]): void => {
     if (lines.has(origin.line)) continue
     lines.add(origin.line)
     const source = reader.file.text.split('\n', origin.line)[origin.line - 1] ?? ''
-    const quote = source.includes('${') && !/^\s*#/.test(source) ? ' (put ${…} in quotes inside [ ] or { }, or where it contains ": " or " #")' : ''
+    const quote =
+      source.includes('${') && !/^\s*#/.test(source)
+        ? ' (put ${…} in quotes inside [ ] or { }, or where it contains ": " or " #")'
+        : ''
     reader.faults.push({ key: '', origin, what: `${syntax[error.code] ?? 'this is not valid YAML'}${quote}` })
     if (reader.faults.length >= mostSyntaxFaults) return
   }
@@ -55,7 +72,8 @@ const startOf = (node: Node | null | undefined): number | undefined => node?.ran
 const keyName = (reader: Reader, node: unknown, path: Path): string | undefined => {
   const origin = reader.place(startOf(node as Node))
   const value = isScalar(node) ? node.value : undefined
-  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') return fault(reader, path, origin, 'a key must be text')
+  if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean')
+    return fault(reader, path, origin, 'a key must be text')
   const name = String(value)
   return name === '__proto__' ? fault(reader, path, origin, 'a key cannot be named __proto__') : name
 }
@@ -67,7 +85,13 @@ const merge = (reader: Reader, node: unknown, path: Path, into: Branch, depth: n
     for (const item of target.items) merge(reader, item, path, into, depth + 1)
     return
   }
-  if (!isMap(target) || depth > mostDepth) return fault(reader, [...path, '<<'], reader.place(startOf(node as Node)), 'must refer to a mapping, e.g. <<: *base')
+  if (!isMap(target) || depth > mostDepth)
+    return fault(
+      reader,
+      [...path, '<<'],
+      reader.place(startOf(node as Node)),
+      'must refer to a mapping, e.g. <<: *base',
+    )
   const inherited = mapping(reader, target, path, depth + 1, into)
   for (const key of Object.keys(inherited)) if (!Object.hasOwn(into, key)) into[key] = inherited[key]
 }
@@ -92,7 +116,11 @@ function mapping(reader: Reader, node: YAMLMap, path: Path, depth: number, over?
       continue
     }
     seen.set(name, origin.line)
-    reader.tree.note(here, { key: origin, value: reader.place(startOf(value as Node) ?? offset), literal: true })
+    reader.tree.note(here, {
+      key: origin,
+      value: reader.place(startOf(value as Node) ?? offset),
+      literal: true,
+    })
     const read = valueOf(reader, value as Node | null, here, origin, depth + 1)
     if (read !== undefined) result[name] = read
   }
@@ -100,13 +128,21 @@ function mapping(reader: Reader, node: YAMLMap, path: Path, depth: number, over?
   return result
 }
 
-function valueOf(reader: Reader, node: Node | null | undefined, path: Path, key: Origin, depth: number): unknown {
+function valueOf(
+  reader: Reader,
+  node: Node | null | undefined,
+  path: Path,
+  key: Origin,
+  depth: number,
+): unknown {
   // Aliases can multiply a small file without end, so the whole reading stops here.
   if (++reader.nodes > mostNodes) throw new RangeError('too many values')
   if (depth > mostDepth) return fault(reader, path, key, 'is nested too deeply')
   if (isAlias(node)) {
     const target = node.resolve(reader.document)
-    return target ? valueOf(reader, target, path, key, depth + 1) : fault(reader, path, reader.place(startOf(node)), 'refers to an anchor that is not defined above it')
+    return target
+      ? valueOf(reader, target, path, key, depth + 1)
+      : fault(reader, path, reader.place(startOf(node)), 'refers to an anchor that is not defined above it')
   }
   if (isMap(node)) return mapping(reader, node, path, depth)
   if (isSeq(node)) {
@@ -118,7 +154,8 @@ function valueOf(reader: Reader, node: Node | null | undefined, path: Path, key:
     return items
   }
   const value = isScalar(node) ? node.value : null
-  if (isScalar(node) && (typeof value === 'number' || typeof value === 'boolean')) reader.tree.noteSource(path, node.source ?? String(value))
+  if (isScalar(node) && (typeof value === 'number' || typeof value === 'boolean'))
+    reader.tree.noteSource(path, node.source ?? String(value))
   if (typeof value === 'string') return scalar(reader, value, path, key, startOf(node))
   // An empty section (`cors:` with everything below commented out) is an absent one.
   const kind = value === null ? shapeAt(path)?.kind : undefined
@@ -131,13 +168,29 @@ interface Parsed extends Partial<Pick<JsonText, 'wrong'>> {
   readonly errors: readonly YAMLError[]
 }
 
-const isToml = ({ path, text }: ConfigFile): boolean => /\.toml$/i.test(path) || /^\[mcp_servers\.[^\]]+\]\s*$/m.test(text)
+const isToml = ({ path, text }: ConfigFile): boolean =>
+  /\.toml$/i.test(path) || /^\[mcp_servers\.[^\]]+\]\s*$/m.test(text)
 
 const parseYaml = (file: ConfigFile, lines: LineCounter): Parsed => {
-  const document = parseDocument(file.text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false, version: '1.2' }) as Document
-  const parsed = { document, contents: document.contents as Node | null, errors: [...document.errors, ...document.warnings] }
+  const document = parseDocument(file.text, {
+    lineCounter: lines,
+    prettyErrors: false,
+    uniqueKeys: false,
+    version: '1.2',
+  }) as Document
+  const parsed = {
+    document,
+    contents: document.contents as Node | null,
+    errors: [...document.errors, ...document.warnings],
+  }
   if (!isToml(file)) return parsed
-  return { ...parsed, wrong: { offset: 0, what: 'is TOML, which is not supported: write each [mcp_servers.<name>] table as an entry of mcpServers, in JSON or YAML' } }
+  return {
+    ...parsed,
+    wrong: {
+      offset: 0,
+      what: 'is TOML, which is not supported: write each [mcp_servers.<name>] table as an entry of mcpServers, in JSON or YAML',
+    },
+  }
 }
 
 const parseJson = (text: string, lines: LineCounter): Parsed => {
@@ -162,9 +215,17 @@ const parse = (file: ConfigFile, lines: LineCounter): Parsed => {
 }
 
 /** The file as a tree. `lookup` answers for `${NAME}`; `hint` may add to the sentence about a name that is not set. Never throws. */
-export const readDocument = (file: ConfigFile, lookup: (name: string) => string | undefined, hint: (name: string) => string = () => ''): Read => {
+export const readDocument = (
+  file: ConfigFile,
+  lookup: (name: string) => string | undefined,
+  hint: (name: string) => string = () => '',
+): Read => {
   const lines = new LineCounter()
-  const empty = (what: string): Read => ({ tree: createTree(), faults: [{ key: '', origin: { from: 'file', path: file.path, line: 1, column: 1, variables: [] }, what }], lost: [] })
+  const empty = (what: string): Read => ({
+    tree: createTree(),
+    faults: [{ key: '', origin: { from: 'file', path: file.path, line: 1, column: 1, variables: [] }, what }],
+    lost: [],
+  })
   if (file.text.length > mostBytes) return empty('the file is larger than 1 MiB')
   try {
     const { document, contents, errors, wrong } = parse(file, lines)
@@ -172,13 +233,29 @@ export const readDocument = (file: ConfigFile, lookup: (name: string) => string 
       const { line, col } = lines.linePos(offset ?? 0)
       return { from: 'file', path: file.path, line: Math.max(1, line), column: Math.max(1, col), variables }
     }
-    const reader: Reader = { file, document, tree: createTree(), faults: [], lost: [], lookup, hint, place, nodes: 0 }
-    if (wrong) return { tree: createTree(), faults: [{ key: '', origin: place(wrong.offset), what: wrong.what }], lost: [] }
+    const reader: Reader = {
+      file,
+      document,
+      tree: createTree(),
+      faults: [],
+      lost: [],
+      lookup,
+      hint,
+      place,
+      nodes: 0,
+    }
+    if (wrong)
+      return {
+        tree: createTree(),
+        faults: [{ key: '', origin: place(wrong.offset), what: wrong.what }],
+        lost: [],
+      }
     syntaxFaults(reader, errors)
     if (reader.faults.length > 0) return { tree: createTree(), faults: reader.faults, lost: [] }
     const root = contents
     if (isMap(root)) Object.assign(reader.tree.root, mapping(reader, root, [], 0))
-    else if (root !== null && !(isScalar(root) && root.value === null)) fault(reader, [], place(startOf(root)), 'the file must be a mapping, e.g. port: 8080')
+    else if (root !== null && !(isScalar(root) && root.value === null))
+      fault(reader, [], place(startOf(root)), 'the file must be a mapping, e.g. port: 8080')
     return { tree: reader.tree, faults: reader.faults, lost: reader.lost }
   } catch (error) {
     // The library recurses; a file made to exhaust the stack is not a configuration.

@@ -14,7 +14,10 @@ export interface HeldTokens {
 }
 
 /** `none`: no account. `ended`: it has to be connected again. `later`: its token has run out, and no other can be had right now. */
-export type TokenLookup = HeldTokens | { readonly kind: 'none' } | { readonly kind: 'ended' | 'later'; readonly why: string }
+export type TokenLookup =
+  | HeldTokens
+  | { readonly kind: 'none' }
+  | { readonly kind: 'ended' | 'later'; readonly why: string }
 
 export interface AccessTokens {
   /** At once when it was asked for a moment ago. */
@@ -37,12 +40,15 @@ const mostKept = 20_000
 /** A token is renewed this long before it ends, or in the last quarter of a short life. */
 const earlyMs = 300_000
 /** Closer to its end than this, a token may be refused on the way; one that lives for seconds is used nearly to its end. */
-const tightOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number => Math.min(5_000, (expiresAt - since) / 8)
+const tightOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number =>
+  Math.min(5_000, (expiresAt - since) / 8)
 
 /** How long before its end a token is renewed: early enough for a long call, late enough that a short-lived one serves at all. */
-export const marginOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number => Math.min(earlyMs, (expiresAt - since) / 4)
+export const marginOf = ({ since, expiresAt = Infinity }: Pick<Account, 'since' | 'expiresAt'>): number =>
+  Math.min(earlyMs, (expiresAt - since) / 4)
 
-const keyOf = (owner: Owner, service: string): string => `${owner === 'gateway' ? 'gateway' : `${owner.provider}\n${owner.subject}`}\n${service}`
+const keyOf = (owner: Owner, service: string): string =>
+  `${owner === 'gateway' ? 'gateway' : `${owner.provider}\n${owner.subject}`}\n${service}`
 
 export const createAccessTokens = ({ runtime, accounts, renewals }: WalletDeps): AccessTokens => {
   const kept = new Map<string, { readonly drawn: TokenLookup; readonly until: number }>()
@@ -50,7 +56,9 @@ export const createAccessTokens = ({ runtime, accounts, renewals }: WalletDeps):
 
   const renewed = async (key: string, id: string, account: Account): Promise<TokenLookup> => {
     const result = await renewals.renew(id, account.name, account.generation)
-    return result.kind === 'token' ? { kind: 'token', key, id, access: result.access, account: result.account } : result
+    return result.kind === 'token'
+      ? { kind: 'token', key, id, access: result.access, account: result.account }
+      : result
   }
 
   const read = async (key: string, owner: Owner, service: string): Promise<TokenLookup> => {
@@ -63,13 +71,15 @@ export const createAccessTokens = ({ runtime, accounts, renewals }: WalletDeps):
     if (left <= (account.refreshable ? tightOf(account) : 0)) return renewed(key, id, account)
     const secrets = await accounts.open(id, account)
     if (!secrets) return renewed(key, id, account)
-    if (account.refreshable && left <= marginOf(account)) runtime.defer(renewals.renew(id, account.name, account.generation))
+    if (account.refreshable && left <= marginOf(account))
+      runtime.defer(renewals.renew(id, account.name, account.generation))
     return { kind: 'token', key, id, access: secrets.access, account }
   }
 
   const remember = (key: string, drawn: TokenLookup): TokenLookup => {
     if (kept.size >= mostKept) kept.delete(kept.keys().next().value as string)
-    const ends = drawn.kind === 'token' ? (drawn.account.expiresAt ?? Infinity) - tightOf(drawn.account) : Infinity
+    const ends =
+      drawn.kind === 'token' ? (drawn.account.expiresAt ?? Infinity) - tightOf(drawn.account) : Infinity
     kept.set(key, { drawn, until: Math.min(runtime.now() + freshMs, ends) })
     return drawn
   }

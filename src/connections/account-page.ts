@@ -11,7 +11,14 @@ import type { Runtime, RequestContext } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { AccessTokens } from './access-tokens.ts'
 import type { Demands } from './account-required.ts'
-import { type Account, type AccountStore, type Accounts, accountIn, isElsewhere, withoutAccount } from './accounts.ts'
+import {
+  type Account,
+  type AccountStore,
+  type Accounts,
+  accountIn,
+  isElsewhere,
+  withoutAccount,
+} from './accounts.ts'
 import type { StartAuthorization } from './authorize.ts'
 import type { Revoke } from './client-credentials.ts'
 import { connectPath, ownerMark } from './consent-required.ts'
@@ -21,11 +28,16 @@ import { type AuthorizedUpstream, isPersonal, upstreamOf } from './upstream.ts'
 // The form of the connect page: read within bounds, and only from our own page in the session it was shown to.
 
 /** The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7). */
-export const readOwnForm = async (request: Request, session: BrowserSession, origins: readonly string[]): Promise<Form> => {
+export const readOwnForm = async (
+  request: Request,
+  session: BrowserSession,
+  origins: readonly string[],
+): Promise<Form> => {
   const foreign = foreignSender(request, origins)
   if (foreign !== undefined) throw new Refusal('connection.form', foreign)
   const form = await readForm(request)
-  if (!sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('connection.form', 'csrf field missing or wrong')
+  if (!sameText(form.get('csrf') ?? '', session.csrf))
+    throw new Refusal('connection.form', 'csrf field missing or wrong')
   return form
 }
 
@@ -33,7 +45,10 @@ export const readOwnForm = async (request: Request, session: BrowserSession, ori
 export const accountName = (text: string | undefined): string => {
   const name = (text ?? '').trim()
   if (name === '') return 'default'
-  if (name.length > 60 || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name)) throw new Refusal('request.malformed', 'account label too long or contains control characters', { say: 'An account label has at most 60 characters and no control characters.' })
+  if (name.length > 60 || /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(name))
+    throw new Refusal('request.malformed', 'account label too long or contains control characters', {
+      say: 'An account label has at most 60 characters and no control characters.',
+    })
   return name
 }
 
@@ -50,14 +65,17 @@ export const upstreamAt = (directory: Directory, url: URL): AuthorizedUpstream =
   const id = url.pathname.slice('/connect/'.length)
   const service = directory.service(id)
   const upstream = service && upstreamOf(service)
-  if (!upstream || !isPersonal(upstream) || !service.authRequired) throw new Refusal('connection.unknown', id.slice(0, 100))
+  if (!upstream || !isPersonal(upstream) || !service.authRequired)
+    throw new Refusal('connection.unknown', id.slice(0, 100))
   return upstream
 }
 
-export const pagePath = (service: string, returnTo?: string): string => `${connectPath(service)}${returnTo === undefined ? '' : `?return_to=${encodeURIComponent(returnTo)}`}`
+export const pagePath = (service: string, returnTo?: string): string =>
+  `${connectPath(service)}${returnTo === undefined ? '' : `?return_to=${encodeURIComponent(returnTo)}`}`
 
 /** Signing in, and back to this page; `switching`: as somebody else. */
-export const signInPath = (path: string, switching = false): string => `/login?${switching ? 'switch=1&' : ''}return_to=${encodeURIComponent(path)}`
+export const signInPath = (path: string, switching = false): string =>
+  `/login?${switching ? 'switch=1&' : ''}return_to=${encodeURIComponent(path)}`
 
 export interface ConnectPage {
   /** GET /connect/:service */
@@ -80,7 +98,13 @@ interface About {
   readonly asks: ConnectUpstreamView['asks']
 }
 
-const viewOf = (upstream: AuthorizedUpstream, { description, asks }: About, session: BrowserSession, kept: Accounts | undefined, returnTo: string | undefined): ConnectUpstreamView => ({
+const viewOf = (
+  upstream: AuthorizedUpstream,
+  { description, asks }: About,
+  session: BrowserSession,
+  kept: Accounts | undefined,
+  returnTo: string | undefined,
+): ConnectUpstreamView => ({
   service: { id: upstream.id, name: upstream.name, description },
   host: upstream.url.host,
   asks,
@@ -101,7 +125,14 @@ const viewOf = (upstream: AuthorizedUpstream, { description, asks }: About, sess
   })),
 })
 
-export const createConnectPage = ({ runtime, directory, sessions, pages, accounts, asks }: ConnectPageDeps): ConnectPage => ({
+export const createConnectPage = ({
+  runtime,
+  directory,
+  sessions,
+  pages,
+  accounts,
+  asks,
+}: ConnectPageDeps): ConnectPage => ({
   async page(request) {
     const url = new URL(request.url)
     const upstream = upstreamAt(directory, url)
@@ -111,20 +142,28 @@ export const createConnectPage = ({ runtime, directory, sessions, pages, account
     const owner = url.searchParams.get('for')
     // MCP Elicitation, "Phishing": whoever opens the link must be the person whose client was given it.
     if (owner !== null && owner !== (await ownerMark(runtime, session.person, upstream.id)))
-      throw new Refusal('connection.other-person', upstream.id, { page: { onward: { label: 'Use another account', href: signInPath(here, true) } } })
+      throw new Refusal('connection.other-person', upstream.id, {
+        page: { onward: { label: 'Use another account', href: signInPath(here, true) } },
+      })
     const kept = await accounts.read(accounts.idOf(session.person, upstream.id))
     const service = directory.service(upstream.id)
     // The link of a call that was refused, and an account that was connected before, say that it asks.
     const known = owner !== null || (kept?.accounts.list.length ?? 0) > 0 || !service
-    const about = { description: service?.description ?? '', asks: known ? 'account' : await asks(service, upstream) } as const
+    const about = {
+      description: service?.description ?? '',
+      asks: known ? 'account' : await asks(service, upstream),
+    } as const
     const onward = onwardPath(url.searchParams.get('return_to'))
     return pages.connectUpstream(viewOf(upstream, about, session, kept?.accounts, onward))
   },
 
   start(request) {
     const wanted = new URL(request.url).searchParams.get('server')
-    if (!wanted) throw new Refusal('request.malformed', 'server parameter missing', { say: 'Missing server parameter' })
-    const named = directory.service(wanted) ?? directory.services.find((service) => upstreamOf(service)?.url.host === wanted.toLowerCase())
+    if (!wanted)
+      throw new Refusal('request.malformed', 'server parameter missing', { say: 'Missing server parameter' })
+    const named =
+      directory.service(wanted) ??
+      directory.services.find((service) => upstreamOf(service)?.url.host === wanted.toLowerCase())
     if (!named) throw new Refusal('request.malformed', wanted.slice(0, 100), { say: 'Unknown server' })
     return Promise.resolve(seeOther(connectPath(named.id)))
   },
@@ -185,7 +224,16 @@ interface Order {
 type Action = (order: Order) => Promise<string>
 
 /** POST /connect/:service with csrf, action=connect|anew|disconnect|choose, account and return_to */
-export const createAccountActions = ({ directory, sessions, accounts, wallet, depart, disconnect, limit, record }: AccountActionsDeps): Handler => {
+export const createAccountActions = ({
+  directory,
+  sessions,
+  accounts,
+  wallet,
+  depart,
+  disconnect,
+  limit,
+  record,
+}: AccountActionsDeps): Handler => {
   const connect = async ({ returnTo, ...order }: Order, anew: boolean): Promise<string> => {
     await limit('authorize', { ip: order.visit.ip })
     return depart({ ...order, returnTo: returnTo ?? pagePath(order.upstream.id), anew })
@@ -195,12 +243,21 @@ export const createAccountActions = ({ directory, sessions, accounts, wallet, de
     anew: (order) => connect(order, true),
     async disconnect({ upstream, session, account, returnTo, visit }) {
       await disconnect(session.person, upstream, account)
-      record({ event: 'connection.removed', service: upstream.id, account, person: personKey(session.person), ip: visit.ip, request_id: visit.requestId })
+      record({
+        event: 'connection.removed',
+        service: upstream.id,
+        account,
+        person: personKey(session.person),
+        ip: visit.ip,
+        request_id: visit.requestId,
+      })
       return pagePath(upstream.id, returnTo)
     },
     async choose({ upstream, session, account, returnTo }) {
       const id = accounts.idOf(session.person, upstream.id)
-      await accounts.change(id, (current) => (current && accountIn(current, account) ? { ...current, chosen: account } : undefined))
+      await accounts.change(id, (current) =>
+        current && accountIn(current, account) ? { ...current, chosen: account } : undefined,
+      )
       wallet.forget(session.person, upstream.id)
       return pagePath(upstream.id, returnTo)
     },
@@ -209,11 +266,23 @@ export const createAccountActions = ({ directory, sessions, accounts, wallet, de
   return async (request, visit) => {
     const upstream = upstreamAt(directory, new URL(request.url))
     const session = await sessions.of(request)
-    if (!session) throw new Refusal('connection.form', 'session cookie missing or expired', { page: { onward: { label: 'Sign in', href: signInPath(pagePath(upstream.id)) } } })
+    if (!session)
+      throw new Refusal('connection.form', 'session cookie missing or expired', {
+        page: { onward: { label: 'Sign in', href: signInPath(pagePath(upstream.id)) } },
+      })
     const form = await readOwnForm(request, session, directory.origins)
     const action = form.get('action') ?? ''
     if (!Object.hasOwn(actions, action)) throw new Refusal('request.malformed', 'action unknown')
-    const location = await actions[action]?.({ upstream, session, account: accountName(form.get('account')), returnTo: onwardPath(form.get('return_to')), visit })
-    return new Response(null, { status: 303, headers: { location: location ?? '/', 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' } })
+    const location = await actions[action]?.({
+      upstream,
+      session,
+      account: accountName(form.get('account')),
+      returnTo: onwardPath(form.get('return_to')),
+      visit,
+    })
+    return new Response(null, {
+      status: 303,
+      headers: { location: location ?? '/', 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' },
+    })
   }
 }

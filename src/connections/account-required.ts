@@ -9,7 +9,13 @@ import { type ServiceContext, type LookUpCredential, accountsMs } from './creden
 import { discover, probe, unchallenged } from './discovery.ts'
 import { metadataUrls } from './metadata.ts'
 import { createGuardedFetch } from './oauth-fetch.ts'
-import { type Challenge, type AuthorizedUpstream, isPersonal, readChallenge, signInRefusal } from './upstream.ts'
+import {
+  type Challenge,
+  type AuthorizedUpstream,
+  isPersonal,
+  readChallenge,
+  signInRefusal,
+} from './upstream.ts'
 
 /** `account`: an authorization server is named, or registers us. Otherwise what the caller is told. */
 export type AccountNeed = 'account' | Refusal
@@ -117,7 +123,10 @@ export const refusalAfter = (
 }
 
 export const createAccountNeeds = ({ runtime, enrolments }: AccountNeedsDeps): AccountNeeds => {
-  const known = new WeakMap<AuthorizedUpstream, Map<string, { readonly need: AccountNeed; readonly until: number }>>()
+  const known = new WeakMap<
+    AuthorizedUpstream,
+    Map<string, { readonly need: AccountNeed; readonly until: number }>
+  >()
   const once = createSingleFlight(runtime)
 
   const find = async (
@@ -214,7 +223,11 @@ export const createDemands = ({ runtime, needs, show }: DemandDeps): Demands => 
       return need
     }
     if (need instanceof Refusal)
-      runtime.log('warn', 'upstream.step-unknown', { service: upstream.id, refusal: need.code, why: need.why })
+      runtime.log('warn', 'upstream.step-unknown', {
+        service: upstream.id,
+        refusal: need.code,
+        why: need.why,
+      })
     const value = need === 'open' ? need : 'unknown'
     found.set(place, { value, until: runtime.now() + (value === 'open' ? openMs : unknownMs) })
     return value

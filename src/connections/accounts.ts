@@ -74,7 +74,10 @@ export interface AccountStore {
   /** Only over the version read (`absent`: only where there is none); the new mark, undefined when somebody else wrote meanwhile. */
   write(id: string, accounts: Accounts, over: string): Promise<string | undefined>
   /** Reads, changes, writes, until nobody came between. `change` answers undefined to leave everything as it is. */
-  change(id: string, change: (accounts: Accounts | undefined) => Promise<Accounts | undefined> | Accounts | undefined): Promise<void>
+  change(
+    id: string,
+    change: (accounts: Accounts | undefined) => Promise<Accounts | undefined> | Accounts | undefined,
+  ): Promise<void>
   seal(id: string, account: Pick<Account, 'issuer' | 'name'>, secrets: Secrets): Promise<string>
   /** Undefined when the sealed text is not of this account. */
   open(id: string, account: Account): Promise<Secrets | undefined>
@@ -86,15 +89,21 @@ const attempts = 10
 
 const ownerKey = (owner: Owner): string => (owner === 'gateway' ? 'gateway:' : personKey(owner))
 
-export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'> }): AccountStore => {
+export const createAccountStore = ({
+  runtime,
+}: {
+  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'>
+}): AccountStore => {
   const records = createRecords<Accounts>(runtime, 'connection:')
-  const contextOf = (id: string, { issuer, name }: Pick<Account, 'issuer' | 'name'>): string => `upstream-token\n${id}\n${issuer}\n${name}`
+  const contextOf = (id: string, { issuer, name }: Pick<Account, 'issuer' | 'name'>): string =>
+    `upstream-token\n${id}\n${issuer}\n${name}`
 
   const read: AccountStore['read'] = async (id) => {
     const kept = await records.get(id)
     return kept && { accounts: kept.value, mark: kept.mark }
   }
-  const write: AccountStore['write'] = (id, accounts, over) => records.put(id, accounts, { only: over, ttlMs: keepMs })
+  const write: AccountStore['write'] = (id, accounts, over) =>
+    records.put(id, accounts, { only: over, ttlMs: keepMs })
 
   return {
     idOf: (owner, service) => `${runtime.digest(ownerKey(owner))}:${service}`,
@@ -121,19 +130,24 @@ export const createAccountStore = ({ runtime }: { readonly runtime: Pick<Runtime
 }
 
 /** Whether the service has come to mean another server since the account was connected: its tokens are not for that one. */
-export const isElsewhere = ({ at }: Pick<Account, 'at'>, origin: string): boolean => at !== undefined && at !== origin
+export const isElsewhere = ({ at }: Pick<Account, 'at'>, origin: string): boolean =>
+  at !== undefined && at !== origin
 
 /** The service of a record. */
 export const serviceOf = (id: string): string => id.slice(id.indexOf(':') + 1)
 
 /** The account that calls are made with, or the named one. */
-export const accountIn = (accounts: Accounts | undefined, name?: string): Account | undefined => accounts?.list.find((account) => account.name === (name ?? accounts.chosen))
+export const accountIn = (accounts: Accounts | undefined, name?: string): Account | undefined =>
+  accounts?.list.find((account) => account.name === (name ?? accounts.chosen))
 
 /** With the account in place of the one of its name, or as the last. */
 export const withAccount = (accounts: Accounts | undefined, account: Account): Accounts => {
   const list = accounts?.list ?? []
   const known = list.some(({ name }) => name === account.name)
-  return { chosen: accounts?.chosen || account.name, list: known ? list.map((other) => (other.name === account.name ? account : other)) : [...list, account] }
+  return {
+    chosen: accounts?.chosen || account.name,
+    list: known ? list.map((other) => (other.name === account.name ? account : other)) : [...list, account],
+  }
 }
 
 /** Without it; the first of the others is chosen where it was. */

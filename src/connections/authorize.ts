@@ -76,14 +76,26 @@ interface DepartDeps {
  * What to ask for. A step up asks for what was granted and what is wanted beside it, or the new token could do less than the old one (MCP Scope Challenge Handling);
  * offline_access is added only where the server has it (MCP Authorization, Refresh Tokens) and beside other scopes, since alone it would ask for nothing else.
  */
-export const scopesFor = (as: oauth.AuthorizationServer, found: readonly string[] | undefined, written: boolean, before: Account | undefined): readonly string[] => {
+export const scopesFor = (
+  as: oauth.AuthorizationServer,
+  found: readonly string[] | undefined,
+  written: boolean,
+  before: Account | undefined,
+): readonly string[] => {
   const step = before?.wanted ? [...before.asked, ...before.granted, ...before.wanted] : undefined
   const scopes = new Set(step ?? found)
-  if (scopes.size > 0 && !written && as.scopes_supported?.includes('offline_access')) scopes.add('offline_access')
+  if (scopes.size > 0 && !written && as.scopes_supported?.includes('offline_access'))
+    scopes.add('offline_access')
   return [...scopes]
 }
 
-export const createAuthorize = ({ runtime, accounts, enrolments, trips, record }: DepartDeps): StartAuthorization => {
+export const createAuthorize = ({
+  runtime,
+  accounts,
+  enrolments,
+  trips,
+  record,
+}: DepartDeps): StartAuthorization => {
   const start: StartAuthorization = async ({ upstream, session, account, returnTo, visit, anew }) => {
     const web = createGuardedFetch(runtime, upstream)
     const { as, resource, scopes, refuse } = await findServer(upstream, web)
@@ -91,12 +103,39 @@ export const createAuthorize = ({ runtime, accounts, enrolments, trips, record }
     if (endpoint === undefined) throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
     const known = await accounts.read(accounts.idOf(session.person, upstream.id))
     const before = accountIn(known?.accounts, account)
-    const asked = scopesFor(as, scopes, upstream.auth.scopes !== undefined, before?.issuer === as.issuer ? before : undefined)
-    const enrolment = await enrolments.at(as, upstream, asked.length > 0 ? asked : undefined, web, anew).catch(refuse)
+    const asked = scopesFor(
+      as,
+      scopes,
+      upstream.auth.scopes !== undefined,
+      before?.issuer === as.issuer ? before : undefined,
+    )
+    const enrolment = await enrolments
+      .at(as, upstream, asked.length > 0 ? asked : undefined, web, anew)
+      .catch(refuse)
     const verifier = encodeBase64url(runtime.random(32))
     const person = personKey(session.person)
-    const state = await trips.start({ person, session: session.id, service: upstream.id, account, at: upstream.origin, as, enrolment, ...(resource !== undefined && { resource }), asked, verifier, returnTo })
-    record({ event: 'connection.begun', service: upstream.id, issuer: as.issuer, how: enrolment.how, person, ip: visit.ip, request_id: visit.requestId })
+    const state = await trips.start({
+      person,
+      session: session.id,
+      service: upstream.id,
+      account,
+      at: upstream.origin,
+      as,
+      enrolment,
+      ...(resource !== undefined && { resource }),
+      asked,
+      verifier,
+      returnTo,
+    })
+    record({
+      event: 'connection.begun',
+      service: upstream.id,
+      issuer: as.issuer,
+      how: enrolment.how,
+      person,
+      ip: visit.ip,
+      request_id: visit.requestId,
+    })
     const query = {
       // The operator's own parameters come first: they may add, never replace.
       ...upstream.auth.extra_params,

@@ -6,7 +6,12 @@ import type { Audit, Handler } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientRegistrations } from './client-registration.ts'
 import { createGuardedFetch } from './oauth-fetch.ts'
-import { type PendingAuthorization, type PendingAuthorizations, seeOther, withOnward } from './pending-authorizations.ts'
+import {
+  type PendingAuthorization,
+  type PendingAuthorizations,
+  seeOther,
+  withOnward,
+} from './pending-authorizations.ts'
 import type { SaveTokens } from './save-tokens.ts'
 import { type Granted, exchangeCode } from './token-endpoint.ts'
 import { type AuthorizedUpstream, answerRefusal, errorOf, signInRefusal } from './upstream.ts'
@@ -21,8 +26,20 @@ interface ReturnDeps {
 }
 
 /** GET /connect/callback/:id, /connect/callback, and /oauth/callback with a state of ours. */
-export const createCallback = ({ runtime, trips, deposit, enrolments, upstreamFor, record }: ReturnDeps): Handler => {
-  const redeem = async (trip: PendingAuthorization, upstream: AuthorizedUpstream, answer: URLSearchParams, state: string): Promise<Granted> => {
+export const createCallback = ({
+  runtime,
+  trips,
+  deposit,
+  enrolments,
+  upstreamFor,
+  record,
+}: ReturnDeps): Handler => {
+  const redeem = async (
+    trip: PendingAuthorization,
+    upstream: AuthorizedUpstream,
+    answer: URLSearchParams,
+    state: string,
+  ): Promise<Granted> => {
     const { as, enrolment, resource } = trip
     let validated: URLSearchParams
     try {
@@ -31,9 +48,19 @@ export const createCallback = ({ runtime, trips, deposit, enrolments, upstreamFo
     } catch (thrown) {
       throw answerRefusal(thrown, upstream)
     }
-    return exchangeCode({ as, enrolment, upstream, resource }, validated, enrolment.redirectUri, trip.verifier, createGuardedFetch(runtime, upstream).through).catch(async (thrown: unknown) => {
-      if (errorOf(thrown) === 'invalid_client' && enrolment.how === 'registered') await enrolments.forget(as.issuer, upstream.id, enrolment.clientId)
-      const facts = [{ name: 'Authorization server', value: as.issuer }, { name: 'Redirect URI', value: enrolment.redirectUri }]
+    return exchangeCode(
+      { as, enrolment, upstream, resource },
+      validated,
+      enrolment.redirectUri,
+      trip.verifier,
+      createGuardedFetch(runtime, upstream).through,
+    ).catch(async (thrown: unknown) => {
+      if (errorOf(thrown) === 'invalid_client' && enrolment.how === 'registered')
+        await enrolments.forget(as.issuer, upstream.id, enrolment.clientId)
+      const facts = [
+        { name: 'Authorization server', value: as.issuer },
+        { name: 'Redirect URI', value: enrolment.redirectUri },
+      ]
       throw signInRefusal(thrown, upstream, 'code', facts)
     })
   }
@@ -43,7 +70,14 @@ export const createCallback = ({ runtime, trips, deposit, enrolments, upstreamFo
     const [state, second] = answer.getAll('state')
     if (!state || second !== undefined) throw new Refusal('connection.state', 'state missing or repeated')
     const { trip, person } = await trips.end(state, request, visit)
-    const facts = { service: trip.service, account: trip.account, issuer: trip.as.issuer, person: trip.person, ip: visit.ip, request_id: visit.requestId }
+    const facts = {
+      service: trip.service,
+      account: trip.account,
+      issuer: trip.as.issuer,
+      person: trip.person,
+      ip: visit.ip,
+      request_id: visit.requestId,
+    }
     const upstream = upstreamFor(trip.service)
     if (!upstream) throw new Refusal('connection.unknown', trip.service)
     const granted = await redeem(trip, upstream, answer, state).catch((thrown: unknown) => {
@@ -52,7 +86,12 @@ export const createCallback = ({ runtime, trips, deposit, enrolments, upstreamFo
       throw aboutRequest(refusal, { service: trip.service, person: trip.person })
     })
     await deposit(trip, person, granted)
-    record({ event: 'connection.made', scopes: granted.scopes ?? trip.asked, refreshable: granted.refresh !== undefined, ...facts })
+    record({
+      event: 'connection.made',
+      scopes: granted.scopes ?? trip.asked,
+      refreshable: granted.refresh !== undefined,
+      ...facts,
+    })
     return seeOther(trip.returnTo)
   }
 }

@@ -3,7 +3,14 @@ import * as oauth from 'oauth4webapi'
 import { createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import { callbackId, callbackPathOf, callbackRoot, isCallbackId, sameIssuer, shareCallback } from '../kit/urls.ts'
+import {
+  callbackId,
+  callbackPathOf,
+  callbackRoot,
+  isCallbackId,
+  sameIssuer,
+  shareCallback,
+} from '../kit/urls.ts'
 import type { Handler } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { ClientAuthMethod, Directory, UpstreamAuth } from '../ports/services.ts'
@@ -92,7 +99,13 @@ interface Registration {
 
 export interface ClientRegistrations {
   /** `anew`: a registration that is kept does not count. Throws `connection.enrolment` when there is no way, `connection.untrusted` and `connection.unreachable`. */
-  at(as: oauth.AuthorizationServer, upstream: AuthorizedUpstream, scopes: readonly string[] | undefined, web: GuardedFetch, anew?: boolean): Promise<ClientRegistration>
+  at(
+    as: oauth.AuthorizationServer,
+    upstream: AuthorizedUpstream,
+    scopes: readonly string[] | undefined,
+    web: GuardedFetch,
+    anew?: boolean,
+  ): Promise<ClientRegistration>
   /** The authorization server no longer knows this client: the next one to ask registers anew. */
   forget(issuer: string, service: string, clientId: string): Promise<void>
 }
@@ -132,7 +145,10 @@ const isMethod = (value: unknown): value is ClientAuthMethod => known.some((meth
 /** The strongest method that both sides have; RFC 8414 §2: a server that lists none means client_secret_basic. */
 const methodFor = (as: oauth.AuthorizationServer, secret: boolean): ClientAuthMethod => {
   const offered = as.token_endpoint_auth_methods_supported ?? ['client_secret_basic', 'none']
-  return known.find((method) => offered.includes(method) && (secret ? method !== 'none' : true)) ?? (secret ? 'client_secret_basic' : 'none')
+  return (
+    known.find((method) => offered.includes(method) && (secret ? method !== 'none' : true)) ??
+    (secret ? 'client_secret_basic' : 'none')
+  )
 }
 
 const partiesOf = (as: oauth.AuthorizationServer, redirectUri: string) => [
@@ -204,7 +220,11 @@ const configured = (
   }
 }
 
-export const createClientRegistrations = ({ runtime, issuer, services }: EnrolmentsDeps): ClientRegistrations => {
+export const createClientRegistrations = ({
+  runtime,
+  issuer,
+  services,
+}: EnrolmentsDeps): ClientRegistrations => {
   const redirectUris = createRedirectUris({ issuer, services })
   const records = createRecords<Registration>(runtime, 'upstream-client:')
   const once = createSingleFlight(runtime)
@@ -239,7 +259,9 @@ export const createClientRegistrations = ({ runtime, issuer, services }: Enrolme
         return {
           clientId,
           method: 'none',
-          redirectUri: await (clientId === ownDocument ? redirectUris.own(as) : redirectUris.of(as, upstream)),
+          redirectUri: await (clientId === ownDocument
+            ? redirectUris.own(as)
+            : redirectUris.of(as, upstream)),
           how: 'document',
         }
       const redirectUri = await redirectUris.own(as)
@@ -262,7 +284,10 @@ const basic =
     headers.set('authorization', `Basic ${btoa(`${formEncoded(id)}:${formEncoded(secret)}`)}`)
 
 /** The client authentication that goes with an enrolment. `privateKey`: PKCS #8, PEM. */
-export const authenticationOf = async ({ method, secret = '' }: Pick<ClientRegistration, 'method' | 'secret'>, privateKey: CryptoKey | undefined): Promise<oauth.ClientAuth> => {
+export const authenticationOf = async (
+  { method, secret = '' }: Pick<ClientRegistration, 'method' | 'secret'>,
+  privateKey: CryptoKey | undefined,
+): Promise<oauth.ClientAuth> => {
   switch (method) {
     case 'client_secret_basic':
       return basic(secret)

@@ -3,19 +3,41 @@ import type { ConnectStep, UpstreamCredentials, Handler, KeepTokens } from '../p
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import { type AccessTokens, createAccessTokens } from './access-tokens.ts'
-import { type AccountActionsDeps, type ConnectPage, type ConnectPageDeps, createAccountActions, createConnectPage, createDisconnect } from './account-page.ts'
+import {
+  type AccountActionsDeps,
+  type ConnectPage,
+  type ConnectPageDeps,
+  createAccountActions,
+  createConnectPage,
+  createDisconnect,
+} from './account-page.ts'
 import { type AccountNeeds, createAccountNeeds } from './account-required.ts'
 import { type AccountStore, createAccountStore, serviceOf } from './accounts.ts'
 import { createAuthorize } from './authorize.ts'
 import { createCallback } from './callback.ts'
-import { type Revoke, createTokenRequest, createClientCredentials, createRevoke } from './client-credentials.ts'
-import { type ClientRegistrations, createClientMetadataDocument, createClientRegistrations } from './client-registration.ts'
+import {
+  type Revoke,
+  createTokenRequest,
+  createClientCredentials,
+  createRevoke,
+} from './client-credentials.ts'
+import {
+  type ClientRegistrations,
+  createClientMetadataDocument,
+  createClientRegistrations,
+} from './client-registration.ts'
 import { type ConsentRequired, createConsentRequired } from './consent-required.ts'
 import { type LookUpCredential, createCredentialLookup } from './credential-lookup.ts'
 import { createCredentials } from './credentials.ts'
 import { createPendingAuthorizations, isAuthorizationState } from './pending-authorizations.ts'
 import { type Discard, type Refreshes, createRefreshes } from './refresh.ts'
-import { type SaveTokens, type ProviderSettings, createSaveTokens, createProviderTokens, providerPartner } from './save-tokens.ts'
+import {
+  type SaveTokens,
+  type ProviderSettings,
+  createSaveTokens,
+  createProviderTokens,
+  providerPartner,
+} from './save-tokens.ts'
 import { createSignInStep } from './sign-in-step.ts'
 import { type Partner, type AuthorizedUpstream, upstreamOf } from './upstream.ts'
 
@@ -75,7 +97,11 @@ export interface ConnectionsInner {
   readonly upstreamFor: (service: string) => AuthorizedUpstream | undefined
 }
 
-export const createConnectionsInner = ({ runtime, config, directory }: ConnectionsInnerDeps): ConnectionsInner => {
+export const createConnectionsInner = ({
+  runtime,
+  config,
+  directory,
+}: ConnectionsInnerDeps): ConnectionsInner => {
   const accounts = createAccountStore({ runtime })
   const upstreamFor = (id: string): AuthorizedUpstream | undefined => {
     const service = directory.service(id)
@@ -107,7 +133,9 @@ export const createConnectionsInner = ({ runtime, config, directory }: Connectio
   }
 }
 
-export type ConnectionsDeps = ConnectionsInnerDeps & Pick<ConnectPageDeps, 'sessions' | 'pages'> & Pick<AccountActionsDeps, 'limit' | 'record'>
+export type ConnectionsDeps = ConnectionsInnerDeps &
+  Pick<ConnectPageDeps, 'sessions' | 'pages'> &
+  Pick<AccountActionsDeps, 'limit' | 'record'>
 
 export interface Connections extends ConnectPage {
   /** POST /connect/:service */

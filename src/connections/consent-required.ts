@@ -10,7 +10,11 @@ import type { AuthorizedUpstream } from './upstream.ts'
 export const connectPath = (service: string): string => `/connect/${service}`
 
 /** Says whose link it is, to those who are that person; to everybody else it says nothing, and it opens nothing (a session is asked for there). */
-export const ownerMark = async ({ keys }: Pick<Runtime, 'keys'>, person: Person, service: string): Promise<string> => {
+export const ownerMark = async (
+  { keys }: Pick<Runtime, 'keys'>,
+  person: Person,
+  service: string,
+): Promise<string> => {
   const mac = await keys.mac('connect-link', `${service}\n${personKey(person)}`)
   return encodeBase64url(mac ?? new Uint8Array()).slice(0, 22)
 }
@@ -23,15 +27,53 @@ export interface ConsentRequired {
   signInAgain(upstream: AuthorizedUpstream, person: Person, why: string): Refusal
 }
 
-export const createConsentRequired = ({ runtime, issuer }: { readonly runtime: Pick<Runtime, 'keys'>; readonly issuer: string }): ConsentRequired => {
+export const createConsentRequired = ({
+  runtime,
+  issuer,
+}: {
+  readonly runtime: Pick<Runtime, 'keys'>
+  readonly issuer: string
+}): ConsentRequired => {
   const refusal = (upstream: AuthorizedUpstream, url: string, say: string, why: string): Refusal =>
-    new Refusal('upstream.consent', `${upstream.id}: ${why}`, { say: `${say} Open this link in your browser, then try again: ${url}`, connect: { url, service: upstream.name } })
-  const connecting = async (upstream: AuthorizedUpstream, person: Person, say: string, why: string): Promise<Refusal> =>
-    refusal(upstream, `${issuer}${connectPath(upstream.id)}?for=${await ownerMark(runtime, person, upstream.id)}`, say, why)
+    new Refusal('upstream.consent', `${upstream.id}: ${why}`, {
+      say: `${say} Open this link in your browser, then try again: ${url}`,
+      connect: { url, service: upstream.name },
+    })
+  const connecting = async (
+    upstream: AuthorizedUpstream,
+    person: Person,
+    say: string,
+    why: string,
+  ): Promise<Refusal> =>
+    refusal(
+      upstream,
+      `${issuer}${connectPath(upstream.id)}?for=${await ownerMark(runtime, person, upstream.id)}`,
+      say,
+      why,
+    )
   return {
-    connect: (upstream, person) => connecting(upstream, person, `${upstream.name} requires an account, and none is connected.`, 'no account'),
-    connectAgain: (upstream, person, why) => connecting(upstream, person, `${upstream.name} no longer accepts your connected account.`, why),
-    permit: (upstream, person, scopes) => connecting(upstream, person, `${upstream.name} requires another permission: ${scopes.join(' ')}.`, `scope ${scopes.join(' ')}`),
-    signInAgain: (upstream, person, why) => refusal(upstream, `${issuer}/login?prompt=login`, `${upstream.name} requires you to sign in again.`, `no token of ${person.provider}: ${why}`),
+    connect: (upstream, person) =>
+      connecting(
+        upstream,
+        person,
+        `${upstream.name} requires an account, and none is connected.`,
+        'no account',
+      ),
+    connectAgain: (upstream, person, why) =>
+      connecting(upstream, person, `${upstream.name} no longer accepts your connected account.`, why),
+    permit: (upstream, person, scopes) =>
+      connecting(
+        upstream,
+        person,
+        `${upstream.name} requires another permission: ${scopes.join(' ')}.`,
+        `scope ${scopes.join(' ')}`,
+      ),
+    signInAgain: (upstream, person, why) =>
+      refusal(
+        upstream,
+        `${issuer}/login?prompt=login`,
+        `${upstream.name} requires you to sign in again.`,
+        `no token of ${person.provider}: ${why}`,
+      ),
   }
 }

@@ -45,9 +45,16 @@ export interface LookupDeps {
 export interface LookUpCredential {
   place(service: Service): ServiceContext
   /** At once where nothing is to be waited for. Rejects with `upstream.consent`, `connection.unreachable` and `connection.*` of the gateway's own sign-in. */
-  of(place: ServiceContext, principal: Principal | undefined): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
+  of(
+    place: ServiceContext,
+    principal: Principal | undefined,
+  ): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
   /** From the wallet to the wire, or to the refusal that says what is missing. */
-  drawn(upstream: AuthorizedUpstream, person: Person | undefined, drawn: TokenLookup): Promise<CredentialLookup>
+  drawn(
+    upstream: AuthorizedUpstream,
+    person: Person | undefined,
+    drawn: TokenLookup,
+  ): Promise<CredentialLookup>
   own(upstream: AuthorizedUpstream): Promise<CredentialLookup>
 }
 
@@ -56,14 +63,20 @@ const shownOf = (held: HeldTokens): CredentialLookup => ({ headers: bearer(held.
 
 /** As if it had ended: what was drawn is for a server that the service meant before. */
 const forHere = ({ id, origin }: AuthorizedUpstream, drawn: TokenLookup): TokenLookup =>
-  drawn.kind === 'token' && isElsewhere(drawn.account, origin) ? { kind: 'ended', why: `${id} was at ${drawn.account.at} when the account was connected` } : drawn
+  drawn.kind === 'token' && isElsewhere(drawn.account, origin)
+    ? { kind: 'ended', why: `${id} was at ${drawn.account.at} when the account was connected` }
+    : drawn
 
 const fixedOf = ({ type, token, headers }: UpstreamAuth): UpstreamCredential | undefined =>
-  type === 'static' ? { headers: [...(token === undefined ? [] : bearer(token)), ...Object.entries(headers).flat()] } : undefined
+  type === 'static'
+    ? { headers: [...(token === undefined ? [] : bearer(token)), ...Object.entries(headers).flat()] }
+    : undefined
 
 /** Somebody who signed in with a password of this gateway has no token that could be shown. */
 const noProvider = ({ id, name }: AuthorizedUpstream): Refusal =>
-  new Refusal('upstream.credential', `${id}: user signed in without an identity provider`, { say: `${name} requires a token from an identity provider, and you signed in with a password. Sign in with the identity provider.` })
+  new Refusal('upstream.credential', `${id}: user signed in without an identity provider`, {
+    say: `${name} requires a token from an identity provider, and you signed in with a password. Sign in with the identity provider.`,
+  })
 
 const placeOf = (service: Service): ServiceContext => {
   const upstream = upstreamOf(service)
@@ -83,7 +96,9 @@ const createDrawn =
     const why = found.kind === 'ended' ? found.why : found.kind
     if (!person) throw new Refusal('upstream.credential', `${upstream.id}: ${why}`)
     if (upstream.auth.type === 'idp_token') throw ask.signInAgain(upstream, person, why)
-    throw await (found.kind === 'ended' ? ask.connectAgain(upstream, person, why) : ask.connect(upstream, person))
+    throw await (found.kind === 'ended'
+      ? ask.connectAgain(upstream, person, why)
+      : ask.connect(upstream, person))
   }
 
 export const createCredentialLookup = ({ now, wallet, ask, machine }: LookupDeps): LookUpCredential => {

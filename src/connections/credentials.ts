@@ -6,7 +6,12 @@ import type { AccessTokens } from './access-tokens.ts'
 import { type AccountNeeds, credentialRefusal } from './account-required.ts'
 import { type AccountStore, accountIn, isElsewhere, withAccount } from './accounts.ts'
 import type { ConsentRequired } from './consent-required.ts'
-import { type ServiceContext, type LookUpCredential, type CredentialLookup, accountsMs } from './credential-lookup.ts'
+import {
+  type ServiceContext,
+  type LookUpCredential,
+  type CredentialLookup,
+  accountsMs,
+} from './credential-lookup.ts'
 import { type Challenge, type AuthorizedUpstream, isPersonal, readChallenge } from './upstream.ts'
 
 export interface CredentialsDeps {
@@ -18,7 +23,8 @@ export interface CredentialsDeps {
   readonly now: () => number
 }
 
-const isShown = (credential: UpstreamCredential | undefined): credential is CredentialLookup => credential !== undefined && 'held' in credential
+const isShown = (credential: UpstreamCredential | undefined): credential is CredentialLookup =>
+  credential !== undefined && 'held' in credential
 
 /** What follows a call that was made without an account, and refused. */
 const createRefused = ({
@@ -62,12 +68,23 @@ const createRefused = ({
 /** What follows a call that was made with an account, and refused all the same. */
 const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'accounts' | 'wallet' | 'ask'>) => {
   /** MCP Scope Challenge Handling: more is asked for once; a server that wants it even then is not asked about it again. */
-  const stepUp = async (upstream: AuthorizedUpstream, person: Person, { held: { id, account } }: CredentialLookup, { scopes = [] }: Challenge): Promise<never> => {
+  const stepUp = async (
+    upstream: AuthorizedUpstream,
+    person: Person,
+    { held: { id, account } }: CredentialLookup,
+    { scopes = [] }: Challenge,
+  ): Promise<never> => {
     const fresh = scopes.filter((scope) => !account.asked.includes(scope) && !account.granted.includes(scope))
-    if (fresh.length === 0) throw new Refusal('upstream.scope', `${upstream.id} wants ${scopes.join(' ').slice(0, 200) || 'more'}, which was asked for`)
+    if (fresh.length === 0)
+      throw new Refusal(
+        'upstream.scope',
+        `${upstream.id} wants ${scopes.join(' ').slice(0, 200) || 'more'}, which was asked for`,
+      )
     await accounts.change(id, (current) => {
       const same = accountIn(current, account.name)
-      return same && withAccount(current, { ...same, wanted: [...new Set([...(same.wanted ?? []), ...fresh])] })
+      return (
+        same && withAccount(current, { ...same, wanted: [...new Set([...(same.wanted ?? []), ...fresh])] })
+      )
     })
     throw await ask.permit(upstream, person, fresh)
   }
@@ -88,7 +105,9 @@ const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'account
       )
     await accounts.change(id, (current) => {
       const same = accountIn(current, account.name)
-      return same?.generation === account.generation ? withAccount(current, { ...same, ended: 'refused by the server' }) : undefined
+      return same?.generation === account.generation
+        ? withAccount(current, { ...same, ended: 'refused by the server' })
+        : undefined
     })
     wallet.forget(person, upstream.id)
     throw await ask.connectAgain(upstream, person, 'a fresh token was refused')
@@ -100,12 +119,23 @@ export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials =>
   const { show, wallet } = deps
   const { stepUp, giveUp } = createGivenUp(deps)
   const { operatorsMatter, asked } = createRefused(deps)
-  const renewed = async (upstream: AuthorizedUpstream, person: Person | undefined, before: CredentialLookup): Promise<UpstreamCredential> => {
+  const renewed = async (
+    upstream: AuthorizedUpstream,
+    person: Person | undefined,
+    before: CredentialLookup,
+  ): Promise<UpstreamCredential> => {
     const next = await wallet.redraw(before.held)
-    return upstream.auth.type === 'client_credentials' && next.kind === 'ended' ? show.own(upstream) : show.drawn(upstream, person, next)
+    return upstream.auth.type === 'client_credentials' && next.kind === 'ended'
+      ? show.own(upstream)
+      : show.drawn(upstream, person, next)
   }
 
-  const afterForbidden = (upstream: AuthorizedUpstream, person: Person | undefined, before: CredentialLookup | undefined, authenticate: readonly string[]): Promise<never> | undefined => {
+  const afterForbidden = (
+    upstream: AuthorizedUpstream,
+    person: Person | undefined,
+    before: CredentialLookup | undefined,
+    authenticate: readonly string[],
+  ): Promise<never> | undefined => {
     if (!before || !person || !isPersonal(upstream)) return undefined
     const challenge = readChallenge(authenticate)
     return challenge?.error === 'insufficient_scope' ? stepUp(upstream, person, before, challenge) : undefined

@@ -36,26 +36,60 @@ const wantsGet = new Set([400, 404, 405, 406, 426])
  * Asks the upstream for something that changes nothing, without a token: a server that wants one says so, and says what it wants. Whatever else it answers is about
  * this question and nobody's verdict on its revision or transport (MCP SDK, Gateways).
  */
-export const probe = async ({ url, elsewhere }: Pick<AuthorizedUpstream, 'url' | 'elsewhere'>, web: GuardedFetch): Promise<Probed> => {
+export const probe = async (
+  { url, elsewhere }: Pick<AuthorizedUpstream, 'url' | 'elsewhere'>,
+  web: GuardedFetch,
+): Promise<Probed> => {
   const [version = ''] = publishedVersions
   const method = 'tools/list'
-  const params = { _meta: { [metaKeys.version]: version, [metaKeys.client]: { name: 'Postern', version: '1' }, [metaKeys.capabilities]: {} } }
-  const headers = { 'content-type': 'application/json', accept: 'application/json, text/event-stream', 'mcp-protocol-version': version, 'mcp-method': method }
-  const posted = await web.ask(url.href, { method: 'POST', headers, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }) }).catch(() => undefined)
-  const there = elsewhere && (posted?.status === 404 || posted?.status === 405) ? await probe({ url: elsewhere }, web) : 'open'
+  const params = {
+    _meta: {
+      [metaKeys.version]: version,
+      [metaKeys.client]: { name: 'Postern', version: '1' },
+      [metaKeys.capabilities]: {},
+    },
+  }
+  const headers = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    'mcp-protocol-version': version,
+    'mcp-method': method,
+  }
+  const posted = await web
+    .ask(url.href, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params }),
+    })
+    .catch(() => undefined)
+  const there =
+    elsewhere && (posted?.status === 404 || posted?.status === 405)
+      ? await probe({ url: elsewhere }, web)
+      : 'open'
   if (typeof there !== 'string') return there
-  const answer = posted && wantsGet.has(posted.status) ? await web.ask(url.href, { method: 'GET', headers: { accept: 'text/event-stream' } }).catch(() => undefined) : posted
+  const answer =
+    posted && wantsGet.has(posted.status)
+      ? await web
+          .ask(url.href, { method: 'GET', headers: { accept: 'text/event-stream' } })
+          .catch(() => undefined)
+      : posted
   if (answer?.status === 401) return answer.authenticate
   return answer === undefined || answer.status >= 500 || answer.status === 429 ? 'unknown' : 'open'
 }
 
-const challengeOf = async (upstream: AuthorizedUpstream, web: GuardedFetch): Promise<Challenge | undefined> => {
+const challengeOf = async (
+  upstream: AuthorizedUpstream,
+  web: GuardedFetch,
+): Promise<Challenge | undefined> => {
   const probed = await probe(upstream, web)
   return typeof probed === 'string' ? undefined : (readChallenge(probed) ?? unchallenged)
 }
 
 /** MCP 2025-03-26: the origin of the MCP server is its authorization server, with metadata at the root or, without any, endpoints at default paths. */
-const fallback = async (upstream: AuthorizedUpstream, web: GuardedFetch): Promise<Pick<DiscoveredServer, 'as' | 'by'>> => {
+const fallback = async (
+  upstream: AuthorizedUpstream,
+  web: GuardedFetch,
+): Promise<Pick<DiscoveredServer, 'as' | 'by'>> => {
   const { origin } = upstream.url
   const read = await readAuthorizationServer(upstream, origin, web)
   if (read) return { as: read, by: 'origin' }
@@ -71,8 +105,13 @@ const fallback = async (upstream: AuthorizedUpstream, web: GuardedFetch): Promis
 
 /** Both endpoints written by the operator: nothing is asked, nothing can be lied about. */
 const configured = ({ auth }: AuthorizedUpstream): oauth.AuthorizationServer | undefined => {
-  const { authorization_endpoint: authorization, token_endpoint: token, revocation_endpoint: revocation } = auth
-  if (token === undefined || (authorization === undefined && auth.type !== 'client_credentials')) return undefined
+  const {
+    authorization_endpoint: authorization,
+    token_endpoint: token,
+    revocation_endpoint: revocation,
+  } = auth
+  if (token === undefined || (authorization === undefined && auth.type !== 'client_credentials'))
+    return undefined
   return {
     issuer: auth.issuer ?? new URL(token).origin,
     token_endpoint: token,
@@ -82,7 +121,11 @@ const configured = ({ auth }: AuthorizedUpstream): oauth.AuthorizationServer | u
   }
 }
 
-const firstServer = async (upstream: AuthorizedUpstream, issuers: readonly string[], web: GuardedFetch): Promise<oauth.AuthorizationServer> => {
+const firstServer = async (
+  upstream: AuthorizedUpstream,
+  issuers: readonly string[],
+  web: GuardedFetch,
+): Promise<oauth.AuthorizationServer> => {
   let refusal: Error | undefined
   for (const issuer of issuers) {
     try {
@@ -93,14 +136,20 @@ const firstServer = async (upstream: AuthorizedUpstream, issuers: readonly strin
       refusal ??= errorFrom(error)
     }
   }
-  throw refusal ?? untrusted(upstream, `no authorization server metadata at ${issuers.join(' ').slice(0, 300)}`)
+  throw (
+    refusal ?? untrusted(upstream, `no authorization server metadata at ${issuers.join(' ').slice(0, 300)}`)
+  )
 }
 
 /**
  * Throws `connection.untrusted` for what contradicts itself, is not what it should be about, or cannot protect a code; `connection.unreachable` for what does not answer.
  * `challenge`: the upstream's refusal, where one is at hand.
  */
-export const discover = async (upstream: AuthorizedUpstream, web: GuardedFetch, challenge?: Challenge): Promise<DiscoveredServer> => {
+export const discover = async (
+  upstream: AuthorizedUpstream,
+  web: GuardedFetch,
+  challenge?: Challenge,
+): Promise<DiscoveredServer> => {
   const { auth, url } = upstream
   const own = auth.resource ?? url.href
   const written = configured(upstream)
@@ -110,8 +159,15 @@ export const discover = async (upstream: AuthorizedUpstream, web: GuardedFetch, 
   const metadata = await readResourceMetadata(upstream, asked, web)
   const issuers = auth.issuer === undefined ? metadata?.authorizationServers : [auth.issuer]
   // D3: credentials that the operator got from one server are shown to no other.
-  if (auth.issuer !== undefined && metadata && !metadata.authorizationServers.some((issuer) => sameIssuer(issuer, auth.issuer ?? '')))
-    throw untrusted(upstream, `it now trusts ${metadata.authorizationServers.join(' ').slice(0, 300)}, not ${auth.issuer}, which mcp_services.${upstream.id}.upstream_auth.issuer names`)
+  if (
+    auth.issuer !== undefined &&
+    metadata &&
+    !metadata.authorizationServers.some((issuer) => sameIssuer(issuer, auth.issuer ?? ''))
+  )
+    throw untrusted(
+      upstream,
+      `it now trusts ${metadata.authorizationServers.join(' ').slice(0, 300)}, not ${auth.issuer}, which mcp_services.${upstream.id}.upstream_auth.issuer names`,
+    )
   const by = auth.issuer === undefined ? 'resource' : 'operator'
   const found = issuers
     ? ({ as: await firstServer(upstream, issuers, web), by } as const)

@@ -3,7 +3,14 @@ import type * as oauth from 'oauth4webapi'
 import { atOrigin } from '../kit/http.ts'
 import { sameIssuer, sameSite } from '../kit/urls.ts'
 import type { GuardedFetch } from './oauth-fetch.ts'
-import { type Challenge, type AuthorizedUpstream, errorFrom, scopeWords, unreachable, untrusted } from './upstream.ts'
+import {
+  type Challenge,
+  type AuthorizedUpstream,
+  errorFrom,
+  scopeWords,
+  unreachable,
+  untrusted,
+} from './upstream.ts'
 
 export interface ResourceMetadata {
   /** Exactly as published: it goes into `resource` unchanged (RFC 8707 §2; MCP Authorization, Canonical Server URI). */
@@ -16,7 +23,10 @@ export interface ResourceMetadata {
 const wellKnown = '/.well-known/oauth-protected-resource'
 
 /** Where the document may be: the place the challenge names, or else behind the endpoint's path, then at the root (MCP Authorization Server Discovery). */
-export const metadataUrls = ({ url }: Pick<AuthorizedUpstream, 'url'>, challenge?: Challenge): readonly string[] => {
+export const metadataUrls = (
+  { url }: Pick<AuthorizedUpstream, 'url'>,
+  challenge?: Challenge,
+): readonly string[] => {
   const named = challenge?.metadata
   if (named !== undefined) return URL.canParse(named) ? [named] : []
   const path = url.pathname.replace(/\/$/, '')
@@ -30,18 +40,25 @@ export const metadataUrls = ({ url }: Pick<AuthorizedUpstream, 'url'>, challenge
 export const coversEndpoint = (resource: string, url: URL): boolean => {
   if (!URL.canParse(resource)) return false
   const named = new URL(resource)
-  if (named.origin !== url.origin || named.hash !== '' || named.username !== '' || named.password !== '') return false
+  if (named.origin !== url.origin || named.hash !== '' || named.username !== '' || named.password !== '')
+    return false
   const above = named.pathname.endsWith('/') ? named.pathname : `${named.pathname}/`
   return url.pathname === named.pathname || `${url.pathname}/`.startsWith(above)
 }
 
-const textsOf = (value: unknown): readonly string[] => (Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : [])
+const textsOf = (value: unknown): readonly string[] =>
+  Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : []
 
-const judgeResource = (document: Readonly<Record<string, unknown>>, upstream: AuthorizedUpstream): ResourceMetadata => {
+const judgeResource = (
+  document: Readonly<Record<string, unknown>>,
+  upstream: AuthorizedUpstream,
+): ResourceMetadata => {
   const { resource, scopes_supported: scopes } = document
-  if (typeof resource !== 'string' || !coversEndpoint(resource, upstream.url)) throw untrusted(upstream, `its resource metadata is about ${JSON.stringify(resource)?.slice(0, 200)}`)
+  if (typeof resource !== 'string' || !coversEndpoint(resource, upstream.url))
+    throw untrusted(upstream, `its resource metadata is about ${JSON.stringify(resource)?.slice(0, 200)}`)
   const authorizationServers = textsOf(document['authorization_servers']).slice(0, 10)
-  if (authorizationServers.length === 0) throw untrusted(upstream, 'its resource metadata names no authorization server')
+  if (authorizationServers.length === 0)
+    throw untrusted(upstream, 'its resource metadata names no authorization server')
   const words = scopeWords(textsOf(scopes).join(' '))
   return { resource, authorizationServers, scopes: words.length > 0 ? words : undefined }
 }
@@ -50,7 +67,11 @@ const judgeResource = (document: Readonly<Record<string, unknown>>, upstream: Au
  * Undefined for a server without such a document (MCP 2025-03-26). Throws `connection.untrusted` where none of its
  * documents can be used, and `connection.unreachable` when nobody knows whether there is one.
  */
-export const readResourceMetadata = async (upstream: AuthorizedUpstream, challenge: Challenge | undefined, web: GuardedFetch): Promise<ResourceMetadata | undefined> => {
+export const readResourceMetadata = async (
+  upstream: AuthorizedUpstream,
+  challenge: Challenge | undefined,
+  web: GuardedFetch,
+): Promise<ResourceMetadata | undefined> => {
   const named = metadataUrls(upstream, challenge)
   let down: string | undefined
   let wrong: Error | undefined
@@ -82,14 +103,19 @@ export const metadataPlaces = (issuer: URL): readonly string[] => {
   const path = issuer.pathname.replace(/\/$/, '')
   const oauthPlace = `${issuer.origin}/.well-known/oauth-authorization-server${path}`
   if (path === '') return [oauthPlace, `${issuer.origin}/.well-known/openid-configuration`]
-  return [oauthPlace, `${issuer.origin}/.well-known/openid-configuration${path}`, `${issuer.origin}${path}/.well-known/openid-configuration`]
+  return [
+    oauthPlace,
+    `${issuer.origin}/.well-known/openid-configuration${path}`,
+    `${issuer.origin}${path}/.well-known/openid-configuration`,
+  ]
 }
 
 /** RFC 8414 §2: an https URL without query and fragment; plain http only where the operator wrote that origin. */
 export const issuerUrl = (upstream: AuthorizedUpstream, issuer: string): URL => {
   const url = URL.canParse(issuer) ? new URL(issuer) : undefined
   const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && atOrigin(url, upstream.origins))
-  if (!url || !secure || url.search !== '' || url.hash !== '' || url.username !== '' || url.password !== '') throw untrusted(upstream, `${issuer.slice(0, 200)} is no issuer`)
+  if (!url || !secure || url.search !== '' || url.hash !== '' || url.username !== '' || url.password !== '')
+    throw untrusted(upstream, `${issuer.slice(0, 200)} is no issuer`)
   return url
 }
 
@@ -128,8 +154,15 @@ const endpoint = async (
   const written = url !== undefined && atOrigin(url, upstream.origins)
   const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && written)
   if (!url || !secure || url.username !== '' || url.password !== '' || url.hash !== '')
-    throw untrusted(upstream, `its ${name} is no address for a browser: ${JSON.stringify(value).slice(0, 200)}`)
-  const believed = written || url.host === issuer.host || byOperator(upstream, issuer) || (knownPairs[issuer.origin] ?? []).includes(url.origin)
+    throw untrusted(
+      upstream,
+      `its ${name} is no address for a browser: ${JSON.stringify(value).slice(0, 200)}`,
+    )
+  const believed =
+    written ||
+    url.host === issuer.host ||
+    byOperator(upstream, issuer) ||
+    (knownPairs[issuer.origin] ?? []).includes(url.origin)
   if (!believed && !(await sameSite(url.hostname, issuer.hostname)))
     throw untrusted(
       upstream,
@@ -142,7 +175,8 @@ const endpoint = async (
 const byOperator = ({ auth }: AuthorizedUpstream, issuer: URL): boolean =>
   auth.issuer !== undefined && sameIssuer(auth.issuer, issuer.href)
 
-const texts = (value: unknown): string[] | undefined => (Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : undefined)
+const texts = (value: unknown): string[] | undefined =>
+  Array.isArray(value) ? value.filter((entry): entry is string => typeof entry === 'string') : undefined
 
 type Document = Readonly<Record<string, unknown>>
 
@@ -187,8 +221,12 @@ const judgeServer = async (
     ...(authMethods && { token_endpoint_auth_methods_supported: authMethods }),
     ...(scopes && { scopes_supported: scopes }),
     ...(grants && { grant_types_supported: grants }),
-    ...(document['authorization_response_iss_parameter_supported'] === true && { authorization_response_iss_parameter_supported: true }),
-    ...(document['client_id_metadata_document_supported'] === true && { client_id_metadata_document_supported: true }),
+    ...(document['authorization_response_iss_parameter_supported'] === true && {
+      authorization_response_iss_parameter_supported: true,
+    }),
+    ...(document['client_id_metadata_document_supported'] === true && {
+      client_id_metadata_document_supported: true,
+    }),
   }
 }
 
@@ -204,7 +242,11 @@ const takesClients = ({ auth }: AuthorizedUpstream, as: oauth.AuthorizationServe
  * Undefined when there is none at any of its places. Throws what is wrong with the first (`connection.untrusted`) and,
  * when nobody knows, `connection.unreachable`.
  */
-export const readAuthorizationServer = async (upstream: AuthorizedUpstream, issuer: string, web: GuardedFetch): Promise<oauth.AuthorizationServer | undefined> => {
+export const readAuthorizationServer = async (
+  upstream: AuthorizedUpstream,
+  issuer: string,
+  web: GuardedFetch,
+): Promise<oauth.AuthorizationServer | undefined> => {
   let down: string | undefined
   let wrong: Error | undefined
   let usable: oauth.AuthorizationServer | undefined

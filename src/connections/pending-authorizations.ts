@@ -34,7 +34,11 @@ export interface PendingAuthorizations {
   /** Keeps a trip, and answers its state: 256 bits of chance, of which only a digest is kept. */
   start(trip: PendingAuthorization): Promise<string>
   /** The trip, for the browser session that began it, once. Throws `connection.state` and `connection.other-browser`. */
-  end(state: string, request: Request, visit: RequestContext): Promise<{ readonly trip: PendingAuthorization; readonly person: Person }>
+  end(
+    state: string,
+    request: Request,
+    visit: RequestContext,
+  ): Promise<{ readonly trip: PendingAuthorization; readonly person: Person }>
 }
 
 interface TripsDeps {
@@ -51,7 +55,10 @@ export const isAuthorizationState = (state: string): boolean => state.startsWith
 type Leg = Pick<PendingAuthorization, 'service' | 'returnTo'>
 
 /** A way on for the problem pages of a trip: the page that it started from, with where it was to lead. */
-const onwardTo = ({ service, returnTo }: Leg, label = 'Try again') => ({ label, href: `${connectPath(service)}?return_to=${encodeURIComponent(returnTo)}` })
+const onwardTo = ({ service, returnTo }: Leg, label = 'Try again') => ({
+  label,
+  href: `${connectPath(service)}?return_to=${encodeURIComponent(returnTo)}`,
+})
 
 /** During a login: the client gets its code all the same, and its calls say what is missing. */
 const withoutIt = (returnTo: string) =>
@@ -69,11 +76,25 @@ const lasting: ReadonlySet<RefusalCode> = new Set([
 
 /** Whatever was thrown, as a refusal whose page leads on. */
 export const withOnward = (thrown: unknown, leg: Leg): Refusal => {
-  const refusal = thrown instanceof Refusal ? thrown : new Refusal('fault', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
-  return new Refusal(refusal.code, refusal.why, { ...refusal.detail, page: { ...refusal.detail.page, onward: onwardTo(leg, lasting.has(refusal.code) ? 'Back to your account page' : undefined), ...withoutIt(leg.returnTo) } })
+  const refusal =
+    thrown instanceof Refusal
+      ? thrown
+      : new Refusal('fault', thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown))
+  return new Refusal(refusal.code, refusal.why, {
+    ...refusal.detail,
+    page: {
+      ...refusal.detail.page,
+      onward: onwardTo(leg, lasting.has(refusal.code) ? 'Back to your account page' : undefined),
+      ...withoutIt(leg.returnTo),
+    },
+  })
 }
 
-export const createPendingAuthorizations = ({ runtime, sessions, record }: TripsDeps): PendingAuthorizations => {
+export const createPendingAuthorizations = ({
+  runtime,
+  sessions,
+  record,
+}: TripsDeps): PendingAuthorizations => {
   const records = createRecords<PendingAuthorization>(runtime, 'connect-state:')
   return {
     async start(trip) {
@@ -87,8 +108,16 @@ export const createPendingAuthorizations = ({ runtime, sessions, record }: Trips
       if (!kept) throw new Refusal('connection.state', 'state unknown or expired')
       const session = await sessions.of(request)
       if (session?.id !== kept.value.session || personKey(session.person) !== kept.value.person) {
-        record({ event: 'callback.other-browser', reason: 'connect_browser_mismatch', service: kept.value.service, ip: visit.ip, request_id: visit.requestId })
-        throw new Refusal('connection.other-browser', 'session cookie missing or of another session', { page: { onward: onwardTo(kept.value, 'Connect in this browser') } })
+        record({
+          event: 'callback.other-browser',
+          reason: 'connect_browser_mismatch',
+          service: kept.value.service,
+          ip: visit.ip,
+          request_id: visit.requestId,
+        })
+        throw new Refusal('connection.other-browser', 'session cookie missing or of another session', {
+          page: { onward: onwardTo(kept.value, 'Connect in this browser') },
+        })
       }
       // Single use, whatever follows: of two parallel callbacks one goes on.
       if (!(await records.take(key))) throw new Refusal('connection.state', 'state already used')
@@ -113,4 +142,8 @@ export const createPendingAuthorizations = ({ runtime, sessions, record }: Trips
 }
 
 /** 303 (never 307: RFC 9700 §4.12), kept by no cache, telling the next site nothing. */
-export const seeOther = (location: string): Response => new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' } })
+export const seeOther = (location: string): Response =>
+  new Response(null, {
+    status: 303,
+    headers: { location, 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' },
+  })

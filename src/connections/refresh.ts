@@ -2,7 +2,15 @@
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { type Account, type AccountStore, type Accounts, type StoredAccount, type Secrets, accountIn, withAccount } from './accounts.ts'
+import {
+  type Account,
+  type AccountStore,
+  type Accounts,
+  type StoredAccount,
+  type Secrets,
+  accountIn,
+  withAccount,
+} from './accounts.ts'
 import type { Granted } from './token-endpoint.ts'
 import { errorOf, isPermanent } from './upstream.ts'
 
@@ -55,9 +63,16 @@ const withoutLease = (account: Account): Account => {
 }
 
 /** The current account, when it is still the one of that generation; another of its name, connected since, is not. */
-const unchanged = (accounts: Accounts | undefined, { name, generation, issuer, connectedAt }: Account): Account | undefined => {
+const unchanged = (
+  accounts: Accounts | undefined,
+  { name, generation, issuer, connectedAt }: Account,
+): Account | undefined => {
   const current = accountIn(accounts, name)
-  return current?.generation === generation && current.issuer === issuer && current.connectedAt === connectedAt ? current : undefined
+  return current?.generation === generation &&
+    current.issuer === issuer &&
+    current.connectedAt === connectedAt
+    ? current
+    : undefined
 }
 
 const createPersistence = (accounts: AccountStore): Pick<TokenRotation, 'persist' | 'rescue'> => {
@@ -98,15 +113,25 @@ const createPersistence = (accounts: AccountStore): Pick<TokenRotation, 'persist
   }
 }
 
-export const createTokenRotation = ({ runtime, accounts }: { readonly runtime: Pick<Runtime, 'now'>; readonly accounts: AccountStore }): TokenRotation => {
+export const createTokenRotation = ({
+  runtime,
+  accounts,
+}: {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly accounts: AccountStore
+}): TokenRotation => {
   const tokenOf: TokenRotation['tokenOf'] = async (id, account) => {
     const secrets = await accounts.open(id, account)
-    return secrets ? { kind: 'token', access: secrets.access, account } : { kind: 'ended', why: 'stored tokens cannot be decrypted' }
+    return secrets
+      ? { kind: 'token', access: secrets.access, account }
+      : { kind: 'ended', why: 'stored tokens cannot be decrypted' }
   }
 
   const newer: TokenRotation['newer'] = async (id, account, otherwise) => {
     const current = accountIn((await accounts.read(id))?.accounts, account.name)
-    return current && current.generation > account.generation && current.ended === undefined ? tokenOf(id, current) : otherwise
+    return current && current.generation > account.generation && current.ended === undefined
+      ? tokenOf(id, current)
+      : otherwise
   }
 
   return {
@@ -115,7 +140,10 @@ export const createTokenRotation = ({ runtime, accounts }: { readonly runtime: P
     newer,
     async lease(id, kept, account) {
       const fence = (account.lease?.fence ?? 0) + 1
-      const leased = withAccount(kept.accounts, { ...account, lease: { fence, until: runtime.now() + leaseMs } })
+      const leased = withAccount(kept.accounts, {
+        ...account,
+        lease: { fence, until: runtime.now() + leaseMs },
+      })
       return (await accounts.write(id, leased, kept.mark)) === undefined ? undefined : fence
     },
     async release(id, account, fence) {
@@ -180,8 +208,17 @@ const createRest = (now: () => number) => {
 type Perform = (id: string, account: Account, secrets: Secrets, fence: number) => Promise<RefreshedAccount>
 
 /** One request under a lease that is ours, and what is written down of its answer. */
-const createPerform = ({ runtime, accounts, ask, discard }: RenewalsDeps, succession: TokenRotation, rest: ReturnType<typeof createRest>): Perform => {
-  const failed = async (id: string, account: Account, fence: number, thrown: unknown): Promise<RefreshedAccount> => {
+const createPerform = (
+  { runtime, accounts, ask, discard }: RenewalsDeps,
+  succession: TokenRotation,
+  rest: ReturnType<typeof createRest>,
+): Perform => {
+  const failed = async (
+    id: string,
+    account: Account,
+    fence: number,
+    thrown: unknown,
+  ): Promise<RefreshedAccount> => {
     const error = errorOf(thrown)
     if (isPermanent(error)) {
       runtime.log('warn', 'upstream.account-ended', { connection: id, issuer: account.issuer, why: error })
@@ -204,8 +241,16 @@ const createPerform = ({ runtime, accounts, ask, discard }: RenewalsDeps, succes
       return failed(id, account, fence, thrown)
     }
     // RFC 6749 §6: an answer without a new refresh token leaves the old one in place.
-    const next: Secrets = { ...secrets, access: granted.access, ...(granted.refresh !== undefined && { refresh: granted.refresh }) }
-    const kept = await succession.persist(id, account, renewedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()))
+    const next: Secrets = {
+      ...secrets,
+      access: granted.access,
+      ...(granted.refresh !== undefined && { refresh: granted.refresh }),
+    }
+    const kept = await succession.persist(
+      id,
+      account,
+      renewedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()),
+    )
     if (!kept) runtime.defer(discard(id, account, next))
     return succession.newer(id, account, { kind: 'ended', why: 'disconnected during the refresh' })
   }
@@ -246,7 +291,10 @@ export const createRefreshes = (deps: RenewalsDeps): Refreshes => {
       once(`${id}\n${name}\n${generation}`, () =>
         run(id, name, generation).catch((error: unknown) => {
           if (error instanceof Refusal && error.code.startsWith('storage.')) throw error
-          runtime.log('error', 'upstream.refresh-failed', { connection: id, why: error instanceof Error ? (error.stack ?? error.message) : String(error) })
+          runtime.log('error', 'upstream.refresh-failed', {
+            connection: id,
+            why: error instanceof Error ? (error.stack ?? error.message) : String(error),
+          })
           return { kind: 'later', why: said(error) } as const
         }),
       ),

@@ -24,9 +24,17 @@ export interface SignInStep extends ConnectStep {
   readonly asks: Demands['asks']
 }
 
-export const createSignInStep = ({ runtime, accounts, show, wallet, depart, needs }: StepDeps): SignInStep => {
+export const createSignInStep = ({
+  runtime,
+  accounts,
+  show,
+  wallet,
+  depart,
+  needs,
+}: StepDeps): SignInStep => {
   const demands = createDemands({ runtime, needs, show })
-  const kept = async (person: Person, upstream: AuthorizedUpstream): Promise<Accounts | undefined> => (await accounts.read(accounts.idOf(person, upstream.id)))?.accounts
+  const kept = async (person: Person, upstream: AuthorizedUpstream): Promise<Accounts | undefined> =>
+    (await accounts.read(accounts.idOf(person, upstream.id)))?.accounts
 
   return {
     asks: demands.asks,
@@ -37,10 +45,18 @@ export const createSignInStep = ({ runtime, accounts, show, wallet, depart, need
       if (!upstream || !isPersonal(upstream) || !service.authRequired) return undefined
       try {
         const drawn = await wallet.draw(person, upstream.id)
-        const missing = drawn.kind === 'none' || drawn.kind === 'ended' || (drawn.kind === 'token' && isElsewhere(drawn.account, upstream.origin))
-        return missing && (await demands.of(place, upstream)) === 'account' ? { host: upstream.url.host } : undefined
+        const missing =
+          drawn.kind === 'none' ||
+          drawn.kind === 'ended' ||
+          (drawn.kind === 'token' && isElsewhere(drawn.account, upstream.origin))
+        return missing && (await demands.of(place, upstream)) === 'account'
+          ? { host: upstream.url.host }
+          : undefined
       } catch (error) {
-        runtime.log('warn', 'upstream.step-unknown', { service: service.id, why: error instanceof Error ? error.message : String(error) })
+        runtime.log('warn', 'upstream.step-unknown', {
+          service: service.id,
+          why: error instanceof Error ? error.message : String(error),
+        })
         return undefined
       }
     },
@@ -49,8 +65,11 @@ export const createSignInStep = ({ runtime, accounts, show, wallet, depart, need
       const { upstream } = place
       if (!upstream || !isPersonal(upstream) || !service.authRequired) return undefined
       const used = accountIn(await kept(person, upstream))
-      if (!used) return upstream.auth.type === 'oauth' || place.accountsUntil > runtime.now() ? 'missing' : undefined
-      return used.ended === undefined && used.wanted === undefined && !isElsewhere(used, upstream.origin) ? 'live' : 'ended'
+      if (!used)
+        return upstream.auth.type === 'oauth' || place.accountsUntil > runtime.now() ? 'missing' : undefined
+      return used.ended === undefined && used.wanted === undefined && !isElsewhere(used, upstream.origin)
+        ? 'live'
+        : 'ended'
     },
     async begin({ address, session, returnTo, visit }) {
       const { upstream } = show.place(address.service)

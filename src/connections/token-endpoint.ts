@@ -32,14 +32,22 @@ const keyOf = async (pem: string): Promise<CryptoKey> => {
     const key = await importPKCS8(pem, algorithm).catch(() => undefined)
     if (key) return key
   }
-  throw new RangeError('upstream_auth.private_key is no PKCS #8 private key (EC P-256, P-384, Ed25519 or RSA) in PEM')
+  throw new RangeError(
+    'upstream_auth.private_key is no PKCS #8 private key (EC P-256, P-384, Ed25519 or RSA) in PEM',
+  )
 }
 
-const clientOf = ({ enrolment }: Party): oauth.Client => ({ client_id: enrolment.clientId, [oauth.clockTolerance]: 60 })
+const clientOf = ({ enrolment }: Party): oauth.Client => ({
+  client_id: enrolment.clientId,
+  [oauth.clockTolerance]: 60,
+})
 
 const authentication = async ({ enrolment, upstream }: Party): Promise<oauth.ClientAuth> => {
   const { private_key: pem } = upstream.auth
-  return authenticationOf(enrolment, enrolment.method === 'private_key_jwt' && pem !== undefined ? await keyOf(pem) : undefined)
+  return authenticationOf(
+    enrolment,
+    enrolment.method === 'private_key_jwt' && pem !== undefined ? await keyOf(pem) : undefined,
+  )
 }
 
 const read = (answer: oauth.TokenEndpointResponse): Granted => {
@@ -54,39 +62,81 @@ const read = (answer: oauth.TokenEndpointResponse): Granted => {
   }
 }
 
-const resourceOf = ({ resource }: Party): Record<string, string> => (resource === undefined ? {} : { resource })
+const resourceOf = ({ resource }: Party): Record<string, string> =>
+  resource === undefined ? {} : { resource }
 
 /** `answer`: parameters that the library validated. */
-export const exchangeCode = async (party: Party, answer: URLSearchParams, redirectUri: string, verifier: string, through: FetchOptions): Promise<Granted> => {
+export const exchangeCode = async (
+  party: Party,
+  answer: URLSearchParams,
+  redirectUri: string,
+  verifier: string,
+  through: FetchOptions,
+): Promise<Granted> => {
   const { as } = party
   const client = clientOf(party)
-  const response = await oauth.authorizationCodeGrantRequest(as, client, await authentication(party), answer, redirectUri, verifier, { ...through, additionalParameters: resourceOf(party) })
+  const response = await oauth.authorizationCodeGrantRequest(
+    as,
+    client,
+    await authentication(party),
+    answer,
+    redirectUri,
+    verifier,
+    { ...through, additionalParameters: resourceOf(party) },
+  )
   return read(await oauth.processAuthorizationCodeResponse(as, client, response))
 }
 
-export const exchangeRefresh = async (party: Party, refresh: string, through: FetchOptions): Promise<Granted> => {
+export const exchangeRefresh = async (
+  party: Party,
+  refresh: string,
+  through: FetchOptions,
+): Promise<Granted> => {
   const { as } = party
   const client = clientOf(party)
-  const response = await oauth.refreshTokenGrantRequest(as, client, await authentication(party), refresh, { ...through, additionalParameters: resourceOf(party) })
+  const response = await oauth.refreshTokenGrantRequest(as, client, await authentication(party), refresh, {
+    ...through,
+    additionalParameters: resourceOf(party),
+  })
   return read(await oauth.processRefreshTokenResponse(as, client, response))
 }
 
 /** RFC 6749 §4.4: the gateway as itself. */
-export const exchangeCredentials = async (party: Party, scopes: readonly string[] | undefined, through: FetchOptions): Promise<Granted> => {
+export const exchangeCredentials = async (
+  party: Party,
+  scopes: readonly string[] | undefined,
+  through: FetchOptions,
+): Promise<Granted> => {
   const { as } = party
   const client = clientOf(party)
   const parameters = { ...resourceOf(party), ...(scopes && { scope: scopes.join(' ') }) }
-  const response = await oauth.clientCredentialsGrantRequest(as, client, await authentication(party), parameters, through)
+  const response = await oauth.clientCredentialsGrantRequest(
+    as,
+    client,
+    await authentication(party),
+    parameters,
+    through,
+  )
   const { refresh: _, ...granted } = read(await oauth.processClientCredentialsResponse(as, client, response))
   return granted
 }
 
 /** RFC 7009. Rejects when the server does not confirm it. */
-export const revokeTokens = async (party: Party, { access, refresh }: Secrets, through: FetchOptions): Promise<void> => {
+export const revokeTokens = async (
+  party: Party,
+  { access, refresh }: Secrets,
+  through: FetchOptions,
+): Promise<void> => {
   const client = clientOf(party)
-  const kinds = [...(refresh === undefined ? [] : [[refresh, 'refresh_token'] as const]), [access, 'access_token'] as const]
+  const kinds = [
+    ...(refresh === undefined ? [] : [[refresh, 'refresh_token'] as const]),
+    [access, 'access_token'] as const,
+  ]
   for (const [token, hint] of kinds) {
-    const response = await oauth.revocationRequest(party.as, client, await authentication(party), token, { ...through, additionalParameters: { token_type_hint: hint } })
+    const response = await oauth.revocationRequest(party.as, client, await authentication(party), token, {
+      ...through,
+      additionalParameters: { token_type_hint: hint },
+    })
     await oauth.processRevocationResponse(response)
   }
 }

@@ -30,23 +30,40 @@ export const upstreamOf = (service: Service): AuthorizedUpstream | undefined => 
   const { auth = silent } = service
   // A WebSocket server signs people in like any other: over HTTP, at the same place.
   const url = new URL(service.upstream.url.replace(/^ws/, 'http'))
-  const written = [url.href, auth.issuer, auth.authorization_endpoint, auth.token_endpoint, auth.revocation_endpoint]
+  const written = [
+    url.href,
+    auth.issuer,
+    auth.authorization_endpoint,
+    auth.token_endpoint,
+    auth.revocation_endpoint,
+  ]
   // Who added it from elsewhere wrote for the people of the gateway, not for its network.
-  const origins = service.upstream.publicOnly ? [] : [...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])), ...auth.allow_origins]
+  const origins = service.upstream.publicOnly
+    ? []
+    : [
+        ...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])),
+        ...auth.allow_origins,
+      ]
   const elsewhere = service.upstream.withoutPath ? { elsewhere: new URL(`/${url.search}`, url) } : {}
   return { id: service.id, name: service.name, url, ...elsewhere, origin: url.origin, auth, origins }
 }
 
 /** Whether people may have accounts there that calls are made with. */
-export const isPersonal = ({ auth }: AuthorizedUpstream): boolean => auth.type === 'oauth' || auth.type === 'auto'
+export const isPersonal = ({ auth }: AuthorizedUpstream): boolean =>
+  auth.type === 'oauth' || auth.type === 'auto'
 
 /** What the upstream, or the authorization server it names, says cannot be believed. Nothing is sent there. */
 export const untrusted = ({ name }: Pick<AuthorizedUpstream, 'name'>, why: string): Refusal =>
-  new Refusal('connection.untrusted', `${name}: ${why}`, { page: { facts: [{ name: 'MCP server', value: name }] } })
+  new Refusal('connection.untrusted', `${name}: ${why}`, {
+    page: { facts: [{ name: 'MCP server', value: name }] },
+  })
 
 /** The upstream's authorization server does not answer as it should; it may later. */
 export const unreachable = ({ name }: Pick<AuthorizedUpstream, 'name'>, why: string): Refusal =>
-  new Refusal('connection.unreachable', `${name}: ${why}`, { headers: { 'retry-after': '5' }, page: { facts: [{ name: 'MCP server', value: name }] } })
+  new Refusal('connection.unreachable', `${name}: ${why}`, {
+    headers: { 'retry-after': '5' },
+    page: { facts: [{ name: 'MCP server', value: name }] },
+  })
 
 // What a WWW-Authenticate field says (RFC 9110 §11.6.1) of a Bearer login: where its metadata is (RFC 9728 §5.1), which scopes it wants (RFC 6750 §3).
 
@@ -62,7 +79,8 @@ const longest = 8192
 const piece = /[\s,=]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/y
 
 /** Words of a scope value, each of the characters that RFC 6749 §3.3 allows. */
-export const scopeWords = (text: string): readonly string[] => [...new Set(text.split(' '))].filter((word) => /^[\x21\x23-\x5B\x5D-\x7E]+$/.test(word)).slice(0, 100)
+export const scopeWords = (text: string): readonly string[] =>
+  [...new Set(text.split(' '))].filter((word) => /^[\x21\x23-\x5B\x5D-\x7E]+$/.test(word)).slice(0, 100)
 
 /** The parameters of the first Bearer challenge of one field; undefined when there is none. */
 const bearerOf = (field: string): ReadonlyMap<string, string> | undefined => {
@@ -76,7 +94,8 @@ const bearerOf = (field: string): ReadonlyMap<string, string> | undefined => {
       if (found) break
       scheme = name.toLowerCase()
       if (scheme === 'bearer') found = new Map()
-    } else if (scheme === 'bearer' && found && !found.has(name.toLowerCase())) found.set(name.toLowerCase(), value)
+    } else if (scheme === 'bearer' && found && !found.has(name.toLowerCase()))
+      found.set(name.toLowerCase(), value)
   }
   return found
 }
@@ -87,7 +106,11 @@ export const readChallenge = (fields: readonly string[]): Challenge | undefined 
     const parameters = field.length > longest ? undefined : bearerOf(field)
     if (!parameters) continue
     const scopes = scopeWords(parameters.get('scope') ?? '')
-    return { metadata: parameters.get('resource_metadata'), scopes: scopes.length > 0 ? scopes : undefined, error: parameters.get('error') }
+    return {
+      metadata: parameters.get('resource_metadata'),
+      scopes: scopes.length > 0 ? scopes : undefined,
+      error: parameters.get('error'),
+    }
   }
   return undefined
 }
@@ -186,7 +209,8 @@ export const errorOf = (thrown: unknown): string | undefined =>
     : undefined
 
 /** RFC 6749 §5.2: only these say that asking again with the same credentials is pointless. Everything else may pass. */
-export const isPermanent = (error: string | undefined): boolean => error === 'invalid_grant' || error === 'invalid_client'
+export const isPermanent = (error: string | undefined): boolean =>
+  error === 'invalid_grant' || error === 'invalid_client'
 
 /** Whatever was thrown, to be thrown once more. */
 export const errorFrom = (thrown: unknown): Error =>
@@ -220,7 +244,12 @@ export type ConnectFailure = 'registration' | 'code' | 'refresh' | 'machine'
  * What the server says is somebody else's prose: in the log for the operator, cleaned and cut, and never on
  * a page. `more`: facts for the page.
  */
-export const signInRefusal = (thrown: unknown, upstream: AuthorizedUpstream, step: ConnectFailure, more?: Facts): Refusal => {
+export const signInRefusal = (
+  thrown: unknown,
+  upstream: AuthorizedUpstream,
+  step: ConnectFailure,
+  more?: Facts,
+): Refusal => {
   if (thrown instanceof Refusal) {
     if (thrown.code === 'outbound.refused') return untrusted(upstream, thrown.message)
     return thrown.code === 'outbound.failed' ? unreachable(upstream, thrown.message) : thrown
@@ -257,7 +286,8 @@ export const registrationRefusal = (upstream: AuthorizedUpstream, why: string, m
 export const answerRefusal = (thrown: unknown, upstream: AuthorizedUpstream): Refusal => {
   if (thrown instanceof oauth.AuthorizationResponseError) {
     const { error, error_description: words } = thrown
-    if (error === 'server_error' || error === 'temporarily_unavailable') return unreachable(upstream, `authorization error ${error}`)
+    if (error === 'server_error' || error === 'temporarily_unavailable')
+      return unreachable(upstream, `authorization error ${error}`)
     const said = typeof words === 'string' ? ` "${sentenceOf(words)}"` : ''
     return new Refusal(
       'connection.denied',

@@ -1,5 +1,13 @@
 // The demo MCP server that Postern mounts at /demo/mcp, so that there is something to sign in to and call before anything is configured.
-import { McpServer, type McpServerFactory, type Server, WebStandardStreamableHTTPServerTransport, type WebStandardStreamableHTTPServerTransportOptions, createMcpHandler, isLegacyRequest } from '@modelcontextprotocol/server'
+import {
+  McpServer,
+  type McpServerFactory,
+  type Server,
+  WebStandardStreamableHTTPServerTransport,
+  type WebStandardStreamableHTTPServerTransportOptions,
+  createMcpHandler,
+  isLegacyRequest,
+} from '@modelcontextprotocol/server'
 import { addTools } from './tools.ts'
 
 // Sessions for clients of the 2025 revisions (Streamable HTTP, Session Management), kept in the memory of one process.
@@ -12,18 +20,34 @@ export interface LegacySessions {
   readonly create: () => Promise<McpServer | Server>
   readonly sessionId: () => string
   /** What each session's transport gets besides: an event store, a retry interval. */
-  readonly transport?: () => Pick<WebStandardStreamableHTTPServerTransportOptions, 'eventStore' | 'retryInterval'>
+  readonly transport?: () => Pick<
+    WebStandardStreamableHTTPServerTransportOptions,
+    'eventStore' | 'retryInterval'
+  >
 }
 
 const isInitialize = async (request: Request): Promise<boolean> => {
   if (request.method !== 'POST') return false
-  const body: unknown = await request.clone().json().catch(() => undefined)
+  const body: unknown = await request
+    .clone()
+    .json()
+    .catch(() => undefined)
   const messages: readonly unknown[] = Array.isArray(body) ? body : [body]
-  return messages.some((message) => typeof message === 'object' && message !== null && 'method' in message && message.method === 'initialize')
+  return messages.some(
+    (message) =>
+      typeof message === 'object' &&
+      message !== null &&
+      'method' in message &&
+      message.method === 'initialize',
+  )
 }
 
 /** Answers what belongs to a session: `initialize`, and every request that names one. Undefined for the rest, which needs none. */
-export const createLegacySessions = ({ create, sessionId, transport: more }: LegacySessions): ((request: Request) => Promise<Response | undefined>) => {
+export const createLegacySessions = ({
+  create,
+  sessionId,
+  transport: more,
+}: LegacySessions): ((request: Request) => Promise<Response | undefined>) => {
   const open = new Map<string, WebStandardStreamableHTTPServerTransport>()
 
   const begin = async (): Promise<WebStandardStreamableHTTPServerTransport> => {
@@ -50,7 +74,11 @@ export const createLegacySessions = ({ create, sessionId, transport: more }: Leg
     if (id === null) return (await isInitialize(request)) ? (await begin()).handleRequest(request) : undefined
     const transport = open.get(id)
     // 404 and nothing else makes the client begin anew (2025-11-25, Session Management, rule 4).
-    if (transport === undefined) return Response.json({ jsonrpc: '2.0', id: null, error: { code: -32001, message: 'Session not found' } }, { status: 404 })
+    if (transport === undefined)
+      return Response.json(
+        { jsonrpc: '2.0', id: null, error: { code: -32001, message: 'Session not found' } },
+        { status: 404 },
+      )
     open.delete(id)
     open.set(id, transport)
     return transport.handleRequest(request)
@@ -87,6 +115,12 @@ export const createDemo = (options: DemoOptions = {}): ((request: Request) => Pr
   }
   const handler = createMcpHandler(factory, { legacy: 'stateless' })
   if (options.sessionId === undefined) return (request) => handler.fetch(request)
-  const sessions = createLegacySessions({ create: async () => factory({ era: 'legacy' }), sessionId: options.sessionId })
-  return async (request) => ((await isLegacyRequest(request)) ? ((await sessions(request)) ?? handler.fetch(request)) : handler.fetch(request))
+  const sessions = createLegacySessions({
+    create: async () => factory({ era: 'legacy' }),
+    sessionId: options.sessionId,
+  })
+  return async (request) =>
+    (await isLegacyRequest(request))
+      ? ((await sessions(request)) ?? handler.fetch(request))
+      : handler.fetch(request)
 }

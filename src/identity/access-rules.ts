@@ -18,7 +18,10 @@ export const createAccessRules =
   (person, resource) => {
     const only = resource === undefined ? undefined : directory.resolve(resource)?.service.provider
     if (only !== undefined && only !== person.provider) return undefined
-    if (person.provider === owner.provider) return people.find(person.subject) ?? (links.enabled && person.subject === owner.subject ? owner : undefined)
+    if (person.provider === owner.provider)
+      return (
+        people.find(person.subject) ?? (links.enabled && person.subject === owner.subject ? owner : undefined)
+      )
     const provider = providers.get(person.provider)
     return provider && provider.bars(person) === undefined ? person : undefined
   }

@@ -11,7 +11,14 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { LocalPeople } from './local-users.ts'
 import { type LoginCsrf, dropCookie, readCookie, refuseForeign, setCookie } from './login-csrf.ts'
 import { type LoginLinks, owner } from './login-link.ts'
-import { type ReturnTarget, type CompleteSignIn, returnTargetFields, returnTargetOf, destination, seeOther } from './return-to.ts'
+import {
+  type ReturnTarget,
+  type CompleteSignIn,
+  returnTargetFields,
+  returnTargetOf,
+  destination,
+  seeOther,
+} from './return-to.ts'
 import type { BrowserSessions } from './session.ts'
 import type { SignInOptions, FindSignInOptions } from './sign-in-options.ts'
 
@@ -39,7 +46,17 @@ interface Drawing {
   readonly username?: string
 }
 
-export const createSignInPage = ({ runtime, sessions, people, offers, browsers, arrive, pages, limit, record }: SignInPageDeps): { readonly page: Handler; readonly password: Handler } => {
+export const createSignInPage = ({
+  runtime,
+  sessions,
+  people,
+  offers,
+  browsers,
+  arrive,
+  pages,
+  limit,
+  record,
+}: SignInPageDeps): { readonly page: Handler; readonly password: Handler } => {
   const draw = async ({ aim, offer, request, problem, username }: Drawing): Promise<Response> => {
     const { csrf, cookie } = await browsers.bind(request)
     const view = {
@@ -53,7 +70,11 @@ export const createSignInPage = ({ runtime, sessions, people, offers, browsers, 
     }
     const page = pages.login(view)
     page.headers.append('set-cookie', cookie)
-    if (offer.link) page.headers.append('set-cookie', aim.flow && offer.asking ? setCookie(pendingCookie, aim.flow, pendingMs) : dropCookie(pendingCookie))
+    if (offer.link)
+      page.headers.append(
+        'set-cookie',
+        aim.flow && offer.asking ? setCookie(pendingCookie, aim.flow, pendingMs) : dropCookie(pendingCookie),
+      )
     return page
   }
 
@@ -62,7 +83,8 @@ export const createSignInPage = ({ runtime, sessions, people, offers, browsers, 
       const aim = returnTargetOf(new URL(request.url).searchParams)
       const offer = await offers(aim, request)
       const session = await sessions.of(request)
-      const suits = session !== undefined && (offer.only === undefined || offer.only === session.person.provider)
+      const suits =
+        session !== undefined && (offer.only === undefined || offer.only === session.person.provider)
       if (suits && !aim.again) return seeOther(destination(aim))
       return draw({ aim, offer, request })
     },
@@ -79,9 +101,28 @@ export const createSignInPage = ({ runtime, sessions, people, offers, browsers, 
       await limit.guess(guess)
       const person = await people.check(username, form.get('password') ?? '', known !== undefined)
       await limit.guessed(guess, person !== undefined)
-      if (person) return arrive({ person, aim, request, visit, cookies: known === undefined ? [await browsers.remember(username)] : [] })
-      record({ event: 'sign-in.failed', provider: 'local', user: logText(username, 128), ip: visit.ip, request_id: visit.requestId })
-      return draw({ aim, offer, request, problem: 'Invalid credentials. Check the username and the password, then try again.', username })
+      if (person)
+        return arrive({
+          person,
+          aim,
+          request,
+          visit,
+          cookies: known === undefined ? [await browsers.remember(username)] : [],
+        })
+      record({
+        event: 'sign-in.failed',
+        provider: 'local',
+        user: logText(username, 128),
+        ip: visit.ip,
+        request_id: visit.requestId,
+      })
+      return draw({
+        aim,
+        offer,
+        request,
+        problem: 'Invalid credentials. Check the username and the password, then try again.',
+        username,
+      })
     },
   }
 }
@@ -99,12 +140,22 @@ export const createLinkSignIn =
   ({ links, describeFlow, arrive, limit }: LinkSignInDeps): Handler =>
   async (request, visit) => {
     // A preview of the link (mail scanners ask by HEAD, browsers by prefetch) must not use it up.
-    if (request.method !== 'GET' || isAskedAhead(request)) throw new Refusal('request.method', 'login link needs GET without prefetch', { headers: { allow: 'GET' } })
+    if (request.method !== 'GET' || isAskedAhead(request))
+      throw new Refusal('request.method', 'login link needs GET without prefetch', {
+        headers: { allow: 'GET' },
+      })
     await limit('sign-in-address', { ip: visit.ip })
-    if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? ''))) throw new Refusal('login.link-spent', 'login link unknown, used or expired')
+    if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? '')))
+      throw new Refusal('login.link-spent', 'login link unknown, used or expired')
     const flow = readCookie(request, pendingCookie)
     const waiting = flow !== undefined && (await describeFlow(flow, request)) !== undefined
-    return arrive({ person: owner, aim: waiting ? { flow } : {}, request, visit, cookies: [dropCookie(pendingCookie)] })
+    return arrive({
+      person: owner,
+      aim: waiting ? { flow } : {},
+      request,
+      visit,
+      cookies: [dropCookie(pendingCookie)],
+    })
   }
 
 // Ends a browser's session. Grants of clients live on: they have their own way to end.
@@ -121,8 +172,15 @@ export const createSignOut =
     refuseForeign(request, origins)
     const form = await readForm(request)
     const session = await sessions.of(request)
-    if (session && !sameText(form.get('csrf') ?? '', session.csrf)) throw new Refusal('login.form', 'csrf field missing or wrong')
+    if (session && !sameText(form.get('csrf') ?? '', session.csrf))
+      throw new Refusal('login.form', 'csrf field missing or wrong')
     const cookie = await sessions.end(request)
-    if (session) record({ event: 'sign-out', person: personKey(session.person), ip: visit.ip, request_id: visit.requestId })
+    if (session)
+      record({
+        event: 'sign-out',
+        person: personKey(session.person),
+        ip: visit.ip,
+        request_id: visit.requestId,
+      })
     return seeOther('/login', [cookie])
   }

@@ -52,7 +52,10 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
 
   let inHand = 0
   const unhurried = async (known: boolean, work: () => Promise<boolean>): Promise<boolean> => {
-    if (inHand >= (known ? 2 * queue : queue)) throw new Refusal('sign-in.busy', `${inHand} password checks queued`, { headers: { 'retry-after': '1' } })
+    if (inHand >= (known ? 2 * queue : queue))
+      throw new Refusal('sign-in.busy', `${inHand} password checks queued`, {
+        headers: { 'retry-after': '1' },
+      })
     inHand++
     try {
       await runtime.passwords.turn?.(known)
@@ -75,7 +78,10 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
       // Nobody's name still costs one hash, with the parameters of somebody's, always the same somebody's for that name: time tells nothing.
       const stand = users[(decodeBase64url(runtime.digest(name))?.[0] ?? 0) % users.length]
       const measured = user ?? stand
-      const right = await unhurried(known, async () => measured !== undefined && (await fits(measured, normal(password).slice(0, longest))))
+      const right = await unhurried(
+        known,
+        async () => measured !== undefined && (await fits(measured, normal(password).slice(0, longest))),
+      )
       return right && user && password.length <= longest ? personOf(user) : undefined
     },
   }

@@ -25,7 +25,8 @@ export const readCookie = (request: Request, name: string): string | undefined =
 const attributes = 'Path=/; Secure; HttpOnly; SameSite=Lax'
 
 /** A `Set-Cookie` value. `value` must be base64url-like text; the lifetime is in ms. */
-export const setCookie = (name: string, value: string, lifetimeMs: number): string => `${name}=${value}; Max-Age=${Math.ceil(lifetimeMs / 1000)}; ${attributes}`
+export const setCookie = (name: string, value: string, lifetimeMs: number): string =>
+  `${name}=${value}; Max-Age=${Math.ceil(lifetimeMs / 1000)}; ${attributes}`
 
 /** A `Set-Cookie` value that removes the cookie; browsers heed it only with the attributes `__Host-` demands. */
 export const dropCookie = (name: string): string => `${name}=; Max-Age=0; ${attributes}`
@@ -40,7 +41,12 @@ export const macText = async (keys: KeyRing, purpose: string, message: string): 
 }
 
 /** Whether the text is that code, under whichever root of the ring it names. */
-export const isMacText = async (keys: KeyRing, purpose: string, message: string, text: string): Promise<boolean> => {
+export const isMacText = async (
+  keys: KeyRing,
+  purpose: string,
+  message: string,
+  text: string,
+): Promise<boolean> => {
   const [id = '', code = '', ...rest] = text.split('.')
   const mac = rest.length === 0 ? await keys.mac(purpose, message, id) : undefined
   return mac !== undefined && sameText(code, encodeBase64url(mac))
@@ -70,7 +76,8 @@ export interface LoginCsrfDeps {
   readonly origins: readonly string[]
 }
 
-const foreign = (why: string): Refusal => new Refusal('login.form', why, { page: { onward: { label: 'Sign in', href: '/login' } } })
+const foreign = (why: string): Refusal =>
+  new Refusal('login.form', why, { page: { onward: { label: 'Sign in', href: '/login' } } })
 
 /** Throws `login.form` when the browser says that another site sent the request (Fetch Metadata; RFC 6454 §7.3: `null` is another site). */
 export const refuseForeign = (request: Request, origins: readonly string[]): void => {
@@ -89,7 +96,11 @@ export const createLoginCsrf = ({ runtime, origins }: LoginCsrfDeps): LoginCsrf 
     async bind(request) {
       // Kept while it lives, so that several tabs can sign in side by side.
       const value = binding(request) ?? encodeBase64url(runtime.random(32))
-      return { csrf: await macText(runtime.keys, 'login-csrf', value), id: runtime.digest(value), cookie: setCookie(bindingCookie, value, bindingMs) }
+      return {
+        csrf: await macText(runtime.keys, 'login-csrf', value),
+        id: runtime.digest(value),
+        cookie: setCookie(bindingCookie, value, bindingMs),
+      }
     },
     async id(request) {
       const value = binding(request)
@@ -100,16 +111,23 @@ export const createLoginCsrf = ({ runtime, origins }: LoginCsrfDeps): LoginCsrf 
       const form = await readForm(request)
       const value = binding(request)
       if (!value) throw foreign('no binding cookie')
-      if (!(await isMacText(runtime.keys, 'login-csrf', value, form.get('csrf') ?? ''))) throw foreign('csrf does not belong to the binding cookie')
+      if (!(await isMacText(runtime.keys, 'login-csrf', value, form.get('csrf') ?? '')))
+        throw foreign('csrf does not belong to the binding cookie')
       return form
     },
     async known(request, username) {
       const [nonce = '', ...proof] = (readCookie(request, knownCookie) ?? '').split('.')
-      return (await isMacText(runtime.keys, 'known-browser', knownMessage(username, nonce), proof.join('.'))) ? nonce : undefined
+      return (await isMacText(runtime.keys, 'known-browser', knownMessage(username, nonce), proof.join('.')))
+        ? nonce
+        : undefined
     },
     async remember(username) {
       const nonce = encodeBase64url(runtime.random(16))
-      return setCookie(knownCookie, `${nonce}.${await macText(runtime.keys, 'known-browser', knownMessage(username, nonce))}`, knownMs)
+      return setCookie(
+        knownCookie,
+        `${nonce}.${await macText(runtime.keys, 'known-browser', knownMessage(username, nonce))}`,
+        knownMs,
+      )
     },
   }
 }

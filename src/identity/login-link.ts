@@ -4,7 +4,13 @@ import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
 /** The built-in person. Exists only while neither local users nor providers are configured. */
-export const owner: Person = { provider: 'local', subject: 'owner', login: 'owner', name: 'Owner', groups: ['admins'] }
+export const owner: Person = {
+  provider: 'local',
+  subject: 'owner',
+  login: 'owner',
+  name: 'Owner',
+  groups: ['admins'],
+}
 
 export const linkLifetimeMs = 15 * 60_000
 
@@ -26,7 +32,10 @@ export const createLoginLinks = ({ runtime, enabled }: LoginLinksDeps): LoginLin
   enabled,
   async mint() {
     const secret = encodeBase64url(runtime.random(32))
-    await runtime.store.put(`login-link:${runtime.digest(secret)}`, '{}', { ttlMs: linkLifetimeMs, only: 'absent' })
+    await runtime.store.put(`login-link:${runtime.digest(secret)}`, '{}', {
+      ttlMs: linkLifetimeMs,
+      only: 'absent',
+    })
     return secret
   },
   async redeem(secret) {

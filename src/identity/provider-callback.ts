@@ -36,11 +36,16 @@ export interface RoundTrips {
 
 const keyOf = ({ digest }: Pick<Runtime, 'digest'>, state: string): string => `login-state:${digest(state)}`
 
-export const createRoundTrips = (runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>): RoundTrips => ({
+export const createRoundTrips = (
+  runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>,
+): RoundTrips => ({
   newState: () => encodeBase64url(runtime.random(32)),
   async keep(state, record) {
     const key = keyOf(runtime, state)
-    await runtime.store.put(key, await runtime.keys.seal(JSON.stringify(record), key), { ttlMs: lifetimeMs, only: 'absent' })
+    await runtime.store.put(key, await runtime.keys.seal(JSON.stringify(record), key), {
+      ttlMs: lifetimeMs,
+      only: 'absent',
+    })
   },
   async read(state) {
     const key = keyOf(runtime, state)
@@ -68,16 +73,40 @@ export interface ProviderSignInDeps {
 
 const lastSegment = (request: Request): string => new URL(request.url).pathname.split('/').at(-1) ?? ''
 
-const signInAgain = (aim: ReturnTarget, label = 'Sign in again') => ({ onward: { label, href: loginPath(aim) } })
+const signInAgain = (aim: ReturnTarget, label = 'Sign in again') => ({
+  onward: { label, href: loginPath(aim) },
+})
 
-export const createProviderSignIn = ({ runtime, providers, offers, browsers, arrive, keepTokens, limit, record }: ProviderSignInDeps): { readonly begin: Handler; readonly callback: Handler } => {
+export const createProviderSignIn = ({
+  runtime,
+  providers,
+  offers,
+  browsers,
+  arrive,
+  keepTokens,
+  limit,
+  record,
+}: ProviderSignInDeps): { readonly begin: Handler; readonly callback: Handler } => {
   const trips = createRoundTrips(runtime)
 
-  const refuseOtherBrowser = async (request: Request, trip: RoundTripRecord, { ip, requestId }: Parameters<Handler>[1]): Promise<void> => {
+  const refuseOtherBrowser = async (
+    request: Request,
+    trip: RoundTripRecord,
+    { ip, requestId }: Parameters<Handler>[1],
+  ): Promise<void> => {
     const browser = await browsers.id(request)
     if (browser !== undefined && sameText(browser, trip.browser)) return
-    record({ event: 'callback.other-browser', reason: 'callback_browser_mismatch', provider: trip.provider, ip, request_id: requestId })
-    throw new Refusal('login.other-browser', 'callback_browser_mismatch', { about: { provider: trip.provider }, page: signInAgain({}, 'Sign in with this browser') })
+    record({
+      event: 'callback.other-browser',
+      reason: 'callback_browser_mismatch',
+      provider: trip.provider,
+      ip,
+      request_id: requestId,
+    })
+    throw new Refusal('login.other-browser', 'callback_browser_mismatch', {
+      about: { provider: trip.provider },
+      page: signInAgain({}, 'Sign in with this browser'),
+    })
   }
 
   return {
@@ -98,19 +127,28 @@ export const createProviderSignIn = ({ runtime, providers, offers, browsers, arr
     async callback(request, visit) {
       const url = new URL(request.url)
       const [state, second] = url.searchParams.getAll('state')
-      if (!state || second !== undefined) throw new Refusal('login.state-unknown', 'state missing or repeated', { page: signInAgain({}) })
+      if (!state || second !== undefined)
+        throw new Refusal('login.state-unknown', 'state missing or repeated', { page: signInAgain({}) })
       const kept = await trips.read(state)
       const provider = kept && providers.get(kept.provider)
       const named = lastSegment(request)
-      if (!provider || (named !== 'callback' && named !== kept.provider)) throw new Refusal('login.state-unknown', 'state unknown or expired', { page: signInAgain({}) })
+      if (!provider || (named !== 'callback' && named !== kept.provider))
+        throw new Refusal('login.state-unknown', 'state unknown or expired', { page: signInAgain({}) })
       await refuseOtherBrowser(request, kept, visit)
       // Single use, whatever follows: of two parallel callbacks one goes on.
-      if (!(await trips.take(state))) throw new Refusal('login.state-unknown', 'state already used', { page: signInAgain({}) })
+      if (!(await trips.take(state)))
+        throw new Refusal('login.state-unknown', 'state already used', { page: signInAgain({}) })
       const about = { provider: provider.id, flow: kept.aim.flow }
-      const { person, tokens, bar } = await provider.finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) }).catch((error: unknown) => {
-        throw aboutRequest(error, about)
-      })
-      if (bar) throw aboutRequest(notAllowed(person.email ?? person.login ?? person.subject, bar, kept.aim), { ...about, person: personKey(person) })
+      const { person, tokens, bar } = await provider
+        .finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) })
+        .catch((error: unknown) => {
+          throw aboutRequest(error, about)
+        })
+      if (bar)
+        throw aboutRequest(notAllowed(person.email ?? person.login ?? person.subject, bar, kept.aim), {
+          ...about,
+          person: personKey(person),
+        })
       await keepTokens({ ...tokens, person })
       return arrive({ person, aim: kept.aim, request, visit })
     },

@@ -30,7 +30,8 @@ const pageOf = (raw: string): string | undefined => {
 export const returnTargetOf = (fields: { get(name: string): string | null | undefined }): ReturnTarget => {
   const flow = fields.get('flow')
   const returnTo = pageOf(fields.get('return_to') ?? '')
-  const again = fields.get('switch') === '1' ? 'switch' : fields.get('prompt') === 'login' ? 'login' : undefined
+  const again =
+    fields.get('switch') === '1' ? 'switch' : fields.get('prompt') === 'login' ? 'login' : undefined
   return {
     ...(flow && /^[A-Za-z0-9_-]{1,128}$/.test(flow) ? { flow } : {}),
     ...(returnTo ? { returnTo } : {}),
@@ -53,7 +54,8 @@ export const loginPath = (aim: ReturnTarget): string => {
 }
 
 /** Where the person goes once signed in. */
-export const destination = ({ flow, returnTo }: ReturnTarget): string => (flow ? `/oauth/consent?flow=${flow}` : (returnTo ?? '/'))
+export const destination = ({ flow, returnTo }: ReturnTarget): string =>
+  flow ? `/oauth/consent?flow=${flow}` : (returnTo ?? '/')
 
 // The last step of every way in: a fresh session, a line in the trail, and on to where the person was going.
 
@@ -79,6 +81,12 @@ export const createCompleteSignIn =
   ({ sessions, record }: { readonly sessions: BrowserSessions; readonly record: Audit }): CompleteSignIn =>
   async ({ person, aim, request, visit, cookies = [] }) => {
     const session = await sessions.start(person, request)
-    record({ event: 'sign-in', person: personKey(person), provider: person.provider, ip: visit.ip, request_id: visit.requestId })
+    record({
+      event: 'sign-in',
+      person: personKey(person),
+      provider: person.provider,
+      ip: visit.ip,
+      request_id: visit.requestId,
+    })
     return seeOther(destination(aim), [session, ...cookies])
   }

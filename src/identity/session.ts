@@ -13,7 +13,9 @@ import { dropCookie, readCookie, setCookie } from './login-csrf.ts'
  */
 export const sessionCookieOf = (issuer: string): string => {
   const { hostname, port } = new URL(issuer)
-  return ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && port !== '' ? `__Host-postern-session-${port}` : '__Host-postern-session'
+  return ['localhost', '127.0.0.1', '[::1]'].includes(hostname) && port !== ''
+    ? `__Host-postern-session-${port}`
+    : '__Host-postern-session'
 }
 
 interface SessionRecord {
@@ -46,7 +48,11 @@ export interface SessionsDeps {
 const keyOf = (id: string): string => `session:${id}`
 
 /** A damaged session is mended by signing in again; one whose key is missing comes back with the key. */
-const openSession = async (runtime: SessionsDeps['runtime'], key: string, sealed: string): Promise<string | undefined> => {
+const openSession = async (
+  runtime: SessionsDeps['runtime'],
+  key: string,
+  sealed: string,
+): Promise<string | undefined> => {
   const text = await runtime.keys.open(sealed, key)
   const misfit = text === undefined ? await keyMismatchOfRecord(runtime, key, sealed) : undefined
   if (misfit?.kind === 'foreign') throw sealedRefusal(misfit)
@@ -54,7 +60,13 @@ const openSession = async (runtime: SessionsDeps['runtime'], key: string, sealed
 }
 
 /** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
-export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }: SessionsDeps): BrowserSessions => {
+export const createSessions = ({
+  runtime,
+  present,
+  issuer,
+  idleMs,
+  absoluteMs,
+}: SessionsDeps): BrowserSessions => {
   const cookie = sessionCookieOf(issuer)
   // Sliding the expiry with every request would turn every page view into a write.
   const slideEveryMs = Math.min(60_000, Math.floor(idleMs / 4))
@@ -65,8 +77,10 @@ export const createSessions = ({ runtime, present, issuer, idleMs, absoluteMs }:
     return secret?.length === 43 ? runtime.digest(secret) : undefined
   }
 
-  const sealed = (id: string, record: SessionRecord): Promise<string> => runtime.keys.seal(JSON.stringify(record), keyOf(id))
-  const ttl = (record: SessionRecord, now: number): number => Math.min(idleMs, record.signedInAt + absoluteMs - now)
+  const sealed = (id: string, record: SessionRecord): Promise<string> =>
+    runtime.keys.seal(JSON.stringify(record), keyOf(id))
+  const ttl = (record: SessionRecord, now: number): number =>
+    Math.min(idleMs, record.signedInAt + absoluteMs - now)
 
   const of = async (request: Request): Promise<BrowserSession | undefined> => {
     const id = await idOf(request)

@@ -37,6 +37,16 @@ export interface SignIn {
 }
 
 export const createSignIn = (deps: SignInDeps): SignIn => {
-  const joined = { ...deps, browsers: createLoginCsrf(deps), offers: createSignInOptions(deps), arrive: createCompleteSignIn(deps) }
-  return { ...createSignInPage(joined), ...createProviderSignIn(joined), link: createLinkSignIn(joined), logout: createSignOut(joined) }
+  const joined = {
+    ...deps,
+    browsers: createLoginCsrf(deps),
+    offers: createSignInOptions(deps),
+    arrive: createCompleteSignIn(deps),
+  }
+  return {
+    ...createSignInPage(joined),
+    ...createProviderSignIn(joined),
+    link: createLinkSignIn(joined),
+    logout: createSignOut(joined),
+  }
 }

@@ -10,7 +10,8 @@ export const utf8Text = (bytes: BufferSource): string => decoder.decode(bytes)
 
 export const encodeBase64 = (bytes: Uint8Array): string => {
   let binary = ''
-  for (let i = 0; i < bytes.length; i += 0x8000) binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000))
+  for (let i = 0; i < bytes.length; i += 0x8000)
+    binary += String.fromCharCode(...bytes.subarray(i, i + 0x8000))
   return btoa(binary)
 }
 
@@ -47,14 +48,17 @@ const lastCharacters = [/[A-Za-z0-9_-]?$/, /(?!)/, /[AQgw]$/, /[AEIMQUYcgkosw048
 
 /** Undefined for anything that is not canonical unpadded base64url (RFC 4648 §5, RFC 7515 §2). */
 export const decodeBase64url = (text: string): Uint8Array<ArrayBuffer> | undefined => {
-  if (/[^A-Za-z0-9_-]/.test(text) || !lastCharacters[(text.length % 4) as 0 | 1 | 2 | 3].test(text.slice(-1))) return undefined
+  if (/[^A-Za-z0-9_-]/.test(text) || !lastCharacters[(text.length % 4) as 0 | 1 | 2 | 3].test(text.slice(-1)))
+    return undefined
   return bytesOf(text.replaceAll('-', '+').replaceAll('_', '/'))
 }
 
 /** Undefined for anything that is not base64 (RFC 4648 §4), padded or not. */
-export const decodeBase64 = (text: string): Uint8Array<ArrayBuffer> | undefined => (/[^A-Za-z0-9+/=]/.test(text) ? undefined : bytesOf(text))
+export const decodeBase64 = (text: string): Uint8Array<ArrayBuffer> | undefined =>
+  /[^A-Za-z0-9+/=]/.test(text) ? undefined : bytesOf(text)
 
-export const encodeHex = (bytes: Uint8Array): string => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('')
+export const encodeHex = (bytes: Uint8Array): string =>
+  [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('')
 
 /** Equality in time that depends on the length alone. */
 export const sameBytes = (a: Uint8Array, b: Uint8Array): boolean => {

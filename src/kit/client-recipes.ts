@@ -9,7 +9,11 @@ export interface ClientRecipe {
   /** Command lines for a POSIX shell, in order. */
   readonly commands: readonly string[]
   /** Links that install the server in the client; `https` ones work anywhere, `scheme` ones open the installed app. */
-  readonly links: readonly { readonly label: string; readonly href: string; readonly kind: 'https' | 'scheme' }[]
+  readonly links: readonly {
+    readonly label: string
+    readonly href: string
+    readonly kind: 'https' | 'scheme'
+  }[]
   /** Text for a configuration file. */
   readonly snippet?: { readonly file: string; readonly text: string }
   /** What to do by hand, one step an entry. */
@@ -29,7 +33,10 @@ export interface RecipeTarget {
 }
 
 /** One word for a POSIX shell: bare when that is safe, else in single quotes. */
-export const shellWord = (text: string): string => (/^[A-Za-z0-9@%+=:,./_-]+$/.test(text) && !text.startsWith('-') ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`)
+export const shellWord = (text: string): string =>
+  /^[A-Za-z0-9@%+=:,./_-]+$/.test(text) && !text.startsWith('-')
+    ? text
+    : `'${text.replaceAll("'", String.raw`'\''`)}'`
 
 const base64Json = (value: unknown): string => encodeURIComponent(encodeBase64(utf8(JSON.stringify(value))))
 const uriJson = (value: unknown): string => encodeURIComponent(JSON.stringify(value))
@@ -45,7 +52,10 @@ const claudeCode = ({ name, url }: RecipeTarget): ClientRecipe => ({
 const codex = ({ name, url }: RecipeTarget): ClientRecipe => ({
   id: 'codex',
   client: 'Codex',
-  commands: [`codex mcp add ${shellWord(name)} --url ${shellWord(url)}`, `codex mcp login ${shellWord(name)}`],
+  commands: [
+    `codex mcp add ${shellWord(name)} --url ${shellWord(url)}`,
+    `codex mcp login ${shellWord(name)}`,
+  ],
   links: [],
   steps: [],
   available: true,
@@ -58,7 +68,11 @@ const cursor = ({ name, url }: RecipeTarget): ClientRecipe => {
     client: 'Cursor',
     commands: [],
     links: [
-      { label: 'Open in Cursor', href: `cursor://anysphere.cursor-deeplink/mcp/install?${query}`, kind: 'scheme' },
+      {
+        label: 'Open in Cursor',
+        href: `cursor://anysphere.cursor-deeplink/mcp/install?${query}`,
+        kind: 'scheme',
+      },
       { label: 'Install link', href: `https://cursor.com/en/install-mcp?${query}`, kind: 'https' },
     ],
     steps: [],
@@ -74,9 +88,17 @@ const vscode = ({ name, url }: RecipeTarget): ClientRecipe => {
     client: 'VS Code',
     commands: [`code --add-mcp ${shellWord(JSON.stringify({ name, ...config }))}`],
     links: [
-      { label: 'Open in VS Code', href: `vscode:mcp/install?${uriJson({ name, ...config })}`, kind: 'scheme' },
+      {
+        label: 'Open in VS Code',
+        href: `vscode:mcp/install?${uriJson({ name, ...config })}`,
+        kind: 'scheme',
+      },
       { label: 'Install link', href: `https://vscode.dev/redirect/mcp/install?${query}`, kind: 'https' },
-      { label: 'Insiders', href: `https://insiders.vscode.dev/redirect/mcp/install?${query}&quality=insiders`, kind: 'https' },
+      {
+        label: 'Insiders',
+        href: `https://insiders.vscode.dev/redirect/mcp/install?${query}&quality=insiders`,
+        kind: 'https',
+      },
     ],
     steps: [],
     available: true,
@@ -87,7 +109,9 @@ const inspector = ({ url }: RecipeTarget): ClientRecipe => ({
   id: 'inspector',
   client: 'MCP Inspector',
   // It needs Node 22.19: with its own beside it the line works on older ones, too, where npx would otherwise take an Inspector of long ago.
-  commands: [`npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url ${shellWord(url)} --transport http`],
+  commands: [
+    `npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url ${shellWord(url)} --transport http`,
+  ],
   links: [],
   steps: [],
   available: true,
@@ -110,25 +134,46 @@ const lmStudio = ({ name, url }: RecipeTarget): ClientRecipe => ({
   id: 'lm-studio',
   client: 'LM Studio',
   commands: [],
-  links: [{ label: 'Open in LM Studio', href: `lmstudio://add_mcp?name=${encodeURIComponent(name)}&config=${base64Json({ url })}`, kind: 'scheme' }],
+  links: [
+    {
+      label: 'Open in LM Studio',
+      href: `lmstudio://add_mcp?name=${encodeURIComponent(name)}&config=${base64Json({ url })}`,
+      kind: 'scheme',
+    },
+  ],
   steps: [],
   available: true,
 })
 
-const hosted = (id: string, client: string, steps: readonly string[]) => ({ reachable }: RecipeTarget): ClientRecipe => ({
-  id,
-  client,
-  commands: [],
-  links: [],
-  steps: reachable ? steps : [],
-  ...(reachable ? {} : { note: `Needs a public https URL: ${client} connects from the internet and cannot reach this gateway.` }),
-  available: reachable,
-})
+const hosted =
+  (id: string, client: string, steps: readonly string[]) =>
+  ({ reachable }: RecipeTarget): ClientRecipe => ({
+    id,
+    client,
+    commands: [],
+    links: [],
+    steps: reachable ? steps : [],
+    ...(reachable
+      ? {}
+      : {
+          note: `Needs a public https URL: ${client} connects from the internet and cannot reach this gateway.`,
+        }),
+    available: reachable,
+  })
 
-const claudeAi = hosted('claude-ai', 'claude.ai', ['Settings → Connectors → Add custom connector.', 'Paste the MCP URL above and choose Add.', 'Choose Connect and sign in here.'])
-const chatGpt = hosted('chatgpt', 'ChatGPT', ['Settings → Apps & Connectors → Advanced settings: turn on Developer mode.', 'Connectors → Create, and paste the MCP URL above.', 'Choose OAuth, then sign in here.'])
+const claudeAi = hosted('claude-ai', 'claude.ai', [
+  'Settings → Connectors → Add custom connector.',
+  'Paste the MCP URL above and choose Add.',
+  'Choose Connect and sign in here.',
+])
+const chatGpt = hosted('chatgpt', 'ChatGPT', [
+  'Settings → Apps & Connectors → Advanced settings: turn on Developer mode.',
+  'Connectors → Create, and paste the MCP URL above.',
+  'Choose OAuth, then sign in here.',
+])
 
 const makers = [claudeCode, codex, cursor, vscode, inspector, claudeDesktop, lmStudio, claudeAi, chatGpt]
 
 /** A card for every client this gateway is tried with, those that can connect first. Pure. */
-export const clientRecipes = (target: RecipeTarget): readonly ClientRecipe[] => makers.map((make) => make(target)).toSorted((a, b) => Number(b.available) - Number(a.available))
+export const clientRecipes = (target: RecipeTarget): readonly ClientRecipe[] =>
+  makers.map((make) => make(target)).toSorted((a, b) => Number(b.available) - Number(a.available))

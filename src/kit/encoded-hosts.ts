@@ -10,7 +10,10 @@ export const mostDomainBytes = 36
 
 /** A public DNS name in lower case: letters, digits and hyphens, at least two labels, no address in any spelling and no name of a machine of one's own. */
 export const isDomain = (text: string): boolean =>
-  text.length <= 253 && /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text) && !isAddress(text) && !refusedHost(text)
+  text.length <= 253 &&
+  /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(text) &&
+  !isAddress(text) &&
+  !refusedHost(text)
 
 const encodeBase32 = (bytes: Uint8Array): string => {
   let text = ''

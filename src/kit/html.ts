@@ -11,8 +11,15 @@ export interface Markup {
 /** What a template accepts. `undefined`, `null` and booleans draw nothing, so `condition && html…` reads as it should. */
 export type Drawable = Markup | string | number | boolean | null | undefined | readonly Drawable[]
 
-const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-const escape = (text: string): string => text.replace(/[&<>"']/g, (character) => entities[character] as string)
+const entities: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+const escape = (text: string): string =>
+  text.replace(/[&<>"']/g, (character) => entities[character] as string)
 
 const isList = (value: Drawable): value is readonly Drawable[] => Array.isArray(value)
 
@@ -39,7 +46,14 @@ export const htmlText = (markup: Markup): string => markup[inner]
  * There is no `form-action` on purpose: Chrome applies it to every hop of the redirect chain that a form submission starts, so the
  * answer of a consent form could no longer reach the client's redirect URI, and `cursor://` could not be named in it at all.
  */
-const policy = ["default-src 'none'", "style-src 'self'", "img-src 'self' data:", "script-src 'self'", "base-uri 'none'", "frame-ancestors 'none'"].join('; ')
+const policy = [
+  "default-src 'none'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "script-src 'self'",
+  "base-uri 'none'",
+  "frame-ancestors 'none'",
+].join('; ')
 
 /** Headers of every page. */
 export const pageHeaders: Readonly<Record<string, string>> = {
@@ -63,5 +77,11 @@ export const pageHeaders: Readonly<Record<string, string>> = {
 export const isolated: Readonly<Record<string, string>> = { 'Cross-Origin-Opener-Policy': 'same-origin' }
 
 /** A complete page. Headers of the response are open: append `Set-Cookie` to it freely. */
-export const htmlResponse = (page: Markup, options: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {}): Response =>
-  new Response(page[inner], { status: options.status ?? 200, headers: { ...pageHeaders, ...options.headers } })
+export const htmlResponse = (
+  page: Markup,
+  options: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> } = {},
+): Response =>
+  new Response(page[inner], {
+    status: options.status ?? 200,
+    headers: { ...pageHeaders, ...options.headers },
+  })

@@ -38,7 +38,8 @@ export const hopByHop: ReadonlySet<string> = new Set([
 ])
 
 /** uri-host [":" port] of RFC 9110 §7.2, without the forms that no server name takes (userinfo, percent-encoding, IPvFuture). */
-const hostForm = /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?$/
+const hostForm =
+  /^(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?$/
 
 export const isHost = (host: string): boolean => {
   const port = hostForm.exec(host)?.[1]
@@ -71,7 +72,11 @@ export const readBounded = async (
 }
 
 /** The same of a request. At one go where the length is said and fits: HTTP holds the caller to it. */
-export const readWhole = async (request: Request, max: number, grow?: (bytes: number) => void): Promise<Uint8Array<ArrayBuffer>> => {
+export const readWhole = async (
+  request: Request,
+  max: number,
+  grow?: (bytes: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> => {
   const length = Number(request.headers.get('content-length') ?? Number.NaN)
   if (!(length <= max)) return readBounded(request.body, max, grow)
   grow?.(length)
@@ -85,7 +90,8 @@ export const readWhole = async (request: Request, max: number, grow?: (bytes: nu
 const loopbackAnyPort = /^(https?:\/\/(?:localhost|127\.0\.0\.1|\[::1\])):\*$/i
 
 /** `https://host`, `http://host:port`, or a loopback host with `:*` for every port. */
-export const isOriginPattern = (text: string): boolean => loopbackAnyPort.test(text) || (/^https?:\/\/[^/?#@\\\s]+$/i.test(text) && URL.canParse(text))
+export const isOriginPattern = (text: string): boolean =>
+  loopbackAnyPort.test(text) || (/^https?:\/\/[^/?#@\\\s]+$/i.test(text) && URL.canParse(text))
 
 /** Whether the URL's origin is one of those written. */
 export const atOrigin = (url: URL, written: readonly string[]): boolean =>
@@ -102,7 +108,8 @@ export const atOrigin = (url: URL, written: readonly string[]): boolean =>
  * percent-encodings that another parser could undo into structure (`%2f %5c %2e %25 %23 %3f %3b`, controls) or need not have been used (letters,
  * digits, `-._~`; RFC 3986 §6.2.2.2). Dots with spaces behind them are dots to parsers that trim. One slash may end it. Everything else is simply not there.
  */
-const normalForm = /^(?:\/(?!\.(?:\.|%20)*(?:\/|$))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-Ca-c]|3[ACDEacde]|40|5[BbDdEe]|60|7[B-Db-d]|[89A-Fa-f][0-9A-Fa-f]))+)+\/?$/
+const normalForm =
+  /^(?:\/(?!\.(?:\.|%20)*(?:\/|$))(?:[A-Za-z0-9\-._~!$&'()*+,=:@]|%(?:2[0-246-9A-Ca-c]|3[ACDEacde]|40|5[BbDdEe]|60|7[B-Db-d]|[89A-Fa-f][0-9A-Fa-f]))+)+\/?$/
 
 const hasWholeCharacters = (path: string): boolean => {
   if (!path.includes('%')) return true
@@ -115,7 +122,8 @@ const hasWholeCharacters = (path: string): boolean => {
   }
 }
 
-export const isNormalPath = (path: string): boolean => path.length <= 4096 && normalForm.test(path) && hasWholeCharacters(path)
+export const isNormalPath = (path: string): boolean =>
+  path.length <= 4096 && normalForm.test(path) && hasWholeCharacters(path)
 
 /** Whether a request for this path may be routed at all, before any parser has removed dot segments or undone encodings from it. */
 export const isRoutablePath = (path: string): boolean => path === '/' || isNormalPath(path)
@@ -150,7 +158,11 @@ export const requestUrl = (text: string): RequestUrl => {
 // ports/runtime.ts `Outbound` fits.
 type Guarded = (
   url: string,
-  options: { readonly method: string; readonly headers: Readonly<Record<string, string>>; readonly body?: string },
+  options: {
+    readonly method: string
+    readonly headers: Readonly<Record<string, string>>
+    readonly body?: string
+  },
 ) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
 
 export type Fetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
@@ -174,7 +186,11 @@ export const asFetch =
   async (input, init) => {
     const request = new Request(input, init)
     const text = await request.text()
-    const exchange = outbound(request.url, { method: request.method, headers: Object.fromEntries(request.headers), ...(text === '' ? {} : { body: text }) })
+    const exchange = outbound(request.url, {
+      method: request.method,
+      headers: Object.fromEntries(request.headers),
+      ...(text === '' ? {} : { body: text }),
+    })
     const { status, headers, body } = await Promise.race([exchange, aborted(request.signal)])
     return new Response(withoutBody.includes(status) ? null : body, { status, headers })
   }
@@ -228,5 +244,7 @@ export const isUtf8 = ({ parameters }: MediaType): boolean => {
 /** `host` and `host:port` as a Host header may write them, for an origin. */
 export const hostSpellings = (origin: string): readonly string[] => {
   const authority = origin.slice(origin.indexOf('://') + 3).toLowerCase()
-  return /:\d+$/.test(authority) ? [authority] : [authority, `${authority}:${origin.startsWith('https:') ? 443 : 80}`]
+  return /:\d+$/.test(authority)
+    ? [authority]
+    : [authority, `${authority}:${origin.startsWith('https:') ? 443 : 80}`]
 }

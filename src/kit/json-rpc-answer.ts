@@ -3,9 +3,11 @@
 /** Beyond this only both ends of the text are looked at. */
 const readWhole = 4096
 
-const isSpace = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
+const isSpace = (byte: number | undefined): boolean =>
+  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
-const isMessage = (value: unknown): boolean => typeof value === 'object' && value !== null && ('result' in value || 'error' in value || 'method' in value)
+const isMessage = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && ('result' in value || 'error' in value || 'method' in value)
 
 /** Whether the text begins as an object or an array does; a byte order mark is let through, as clients let it. */
 export const beginsAsJson = (piece: Uint8Array): boolean => {

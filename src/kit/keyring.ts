@@ -17,7 +17,11 @@ export type Mac = (message: string) => Uint8Array<ArrayBuffer> | Promise<Uint8Ar
 
 export interface Ciphers {
   /** Keys of 256 bits, derived from a root secret by HKDF-SHA-256 (RFC 5869) with `salt` and `info`. */
-  sealing(secret: Uint8Array<ArrayBuffer>, salt: Uint8Array<ArrayBuffer>, info: string): Sealing | Promise<Sealing>
+  sealing(
+    secret: Uint8Array<ArrayBuffer>,
+    salt: Uint8Array<ArrayBuffer>,
+    info: string,
+  ): Sealing | Promise<Sealing>
   mac(secret: Uint8Array<ArrayBuffer>, salt: Uint8Array<ArrayBuffer>, info: string): Mac | Promise<Mac>
 }
 
@@ -26,9 +30,21 @@ const tagBytes = 16
 // What was sealed comes back exactly, a leading U+FEFF included.
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
-const derive = async (secret: Uint8Array<ArrayBuffer>, salt: Uint8Array<ArrayBuffer>, info: string, into: AesKeyGenParams | HmacKeyGenParams, uses: KeyUsage[]): Promise<CryptoKey> => {
+const derive = async (
+  secret: Uint8Array<ArrayBuffer>,
+  salt: Uint8Array<ArrayBuffer>,
+  info: string,
+  into: AesKeyGenParams | HmacKeyGenParams,
+  uses: KeyUsage[],
+): Promise<CryptoKey> => {
   const root = await crypto.subtle.importKey('raw', secret, 'HKDF', false, ['deriveKey'])
-  return crypto.subtle.deriveKey({ name: 'HKDF', hash: 'SHA-256', salt, info: utf8(info) }, root, into, false, uses)
+  return crypto.subtle.deriveKey(
+    { name: 'HKDF', hash: 'SHA-256', salt, info: utf8(info) },
+    root,
+    into,
+    false,
+    uses,
+  )
 }
 
 export const createWebCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>): Ciphers => ({
@@ -37,7 +53,13 @@ export const createWebCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>)
     return {
       async seal(text, context) {
         const iv = random(ivBytes)
-        const box = new Uint8Array(await crypto.subtle.encrypt({ name: 'AES-GCM', iv, additionalData: utf8(context) }, key, utf8(text)))
+        const box = new Uint8Array(
+          await crypto.subtle.encrypt(
+            { name: 'AES-GCM', iv, additionalData: utf8(context) },
+            key,
+            utf8(text),
+          ),
+        )
         const joined = new Uint8Array(iv.length + box.length)
         joined.set(iv)
         joined.set(box, iv.length)
@@ -94,7 +116,9 @@ const rootOf = async (secret: Uint8Array<ArrayBuffer>): Promise<Root> => {
 }
 
 /** What `make` makes for a root and a purpose, made once. */
-const createDerived = <T>(make: (secret: Uint8Array<ArrayBuffer>, info: string) => T | Promise<T>): ((root: Root, purpose: string) => T | Promise<T>) => {
+const createDerived = <T>(
+  make: (secret: Uint8Array<ArrayBuffer>, info: string) => T | Promise<T>,
+): ((root: Root, purpose: string) => T | Promise<T>) => {
   const made = new Map<string, T | Promise<T>>()
   return ({ id, secret }, purpose) => {
     const name = `${id} ${purpose}`
@@ -115,12 +139,15 @@ export const createKeyRing = async (
   ciphers: Ciphers = createWebCiphers(random),
 ): Promise<KeyRing> => {
   if (secrets.length === 0) throw new RangeError('a key ring needs at least one root secret')
-  if ([...secrets, ...(sealing ? [sealing] : [])].some((secret) => secret.length < 32)) throw new RangeError('a root secret needs at least 32 bytes')
+  if ([...secrets, ...(sealing ? [sealing] : [])].some((secret) => secret.length < 32))
+    throw new RangeError('a root secret needs at least 32 bytes')
   const roots = await Promise.all(secrets.map(rootOf))
   const byId = new Map(roots.map((root) => [root.id, root]))
   const current = roots[0] as Root
   const sealer = sealing ? await rootOf(sealing) : current
-  const sealingOf = createDerived<Sealing>((secret, purpose) => ciphers.sealing(secret, salt, `seal/${purpose}`))
+  const sealingOf = createDerived<Sealing>((secret, purpose) =>
+    ciphers.sealing(secret, salt, `seal/${purpose}`),
+  )
   const macOf = createDerived<Mac>((secret, purpose) => ciphers.mac(secret, salt, `mac/${purpose}`))
   return {
     current: current.id,
@@ -170,7 +197,11 @@ export interface KeyMismatch {
 }
 
 /** Undefined when the text opens. */
-export const keyMismatchOf = async (key: string, text: string, keys: Opening): Promise<KeyMismatch | undefined> => {
+export const keyMismatchOf = async (
+  key: string,
+  text: string,
+  keys: Opening,
+): Promise<KeyMismatch | undefined> => {
   if ((await keys.open(text, key)) !== undefined) return undefined
   const keyId = keyIdOf(text)
   const kind = keyId !== undefined && !keys.holds(keyId) ? 'foreign' : 'damaged'
@@ -184,11 +215,16 @@ export const fitOf = async (store: Reading, keys: Opening): Promise<'fits' | 'em
   const text = await keys.open(marker.value, markerKey)
   if (text === undefined) return (await keyMismatchOf(markerKey, marker.value, keys)) ?? 'fits'
   const keyId = (JSON.parse(text) as readonly { readonly root?: string }[]).at(-1)?.root
-  return keyId === undefined || (await keys.mac('fit', '', keyId)) ? 'fits' : { key: markerKey, kind: 'foreign', keyId }
+  return keyId === undefined || (await keys.mac('fit', '', keyId))
+    ? 'fits'
+    : { key: markerKey, kind: 'foreign', keyId }
 }
 
 /** The same in words for the operator. */
 export const keyMismatchText = ({ key, kind, keyId }: KeyMismatch): string =>
-  kind === 'foreign' ? `${key} is encrypted with key ${keyId}, which this gateway does not have` : `${key} is damaged`
+  kind === 'foreign'
+    ? `${key} is encrypted with key ${keyId}, which this gateway does not have`
+    : `${key} is damaged`
 
-export const sealedRefusal = (misfit: KeyMismatch): Refusal => new Refusal('storage.sealed', keyMismatchText(misfit))
+export const sealedRefusal = (misfit: KeyMismatch): Refusal =>
+  new Refusal('storage.sealed', keyMismatchText(misfit))

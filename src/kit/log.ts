@@ -10,14 +10,30 @@ const everySplitting = /[\u007F-\u009F\u2028\u2029]/g
 /** The value as JSON of which no reader takes a part for another line or for a terminal's command. */
 export const jsonLine = (value: unknown): string => {
   const text = JSON.stringify(value)
-  return splitting.test(text) ? text.replaceAll(everySplitting, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`) : text
+  return splitting.test(text)
+    ? text.replaceAll(
+        everySplitting,
+        (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+      )
+    : text
 }
 
 export const logOrder = { debug: 20, info: 30, warn: 40, error: 50 } as const
 
 /** Field names that never reach a log, whatever a caller passes by mistake. */
 const secretNames: readonly string[] = [
-  ...['token', 'access_token', 'refresh_token', 'id_token', 'code', 'code_verifier', 'client_secret', 'password', 'cookie', 'authorization'],
+  ...[
+    'token',
+    'access_token',
+    'refresh_token',
+    'id_token',
+    'code',
+    'code_verifier',
+    'client_secret',
+    'password',
+    'cookie',
+    'authorization',
+  ],
   ...['secret', 'state', 'assertion', 'client_assertion', 't'],
 ]
 
@@ -27,7 +43,10 @@ export type LogFields = Readonly<Record<string, unknown>>
 
 const redacted = (fields: LogFields): LogFields => {
   for (const name of secretNames)
-    if (name in fields) return Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, isSecretName(key) ? '[redacted]' : value]))
+    if (name in fields)
+      return Object.fromEntries(
+        Object.entries(fields).map(([key, value]) => [key, isSecretName(key) ? '[redacted]' : value]),
+      )
   return fields
 }
 
@@ -63,7 +82,10 @@ const credentials: readonly (readonly [RegExp, string])[] = [
   [new RegExp(`(["']${secretWords}["']\\s*:\\s*)(?:"[^"]*"|'[^']*')`, 'gi'), '$1[redacted]'],
   [new RegExp(`(\\b${secretWords}=)(?:"[^"]*"|'[^']*'|[A-Za-z0-9\\-._~+/%]{8,})`, 'gi'), '$1[redacted]'],
   // After a colon prose is likelier than a secret, which is long and has a figure in it.
-  [new RegExp(`(\\b${secretWords}:\\s*)(?=[A-Za-z\\-._~+/]*\\d)[A-Za-z0-9\\-._~+/]{16,}`, 'gi'), '$1[redacted]'],
+  [
+    new RegExp(`(\\b${secretWords}:\\s*)(?=[A-Za-z\\-._~+/]*\\d)[A-Za-z0-9\\-._~+/]{16,}`, 'gi'),
+    '$1[redacted]',
+  ],
 ]
 
 /** `most`: characters. */
@@ -90,7 +112,8 @@ const signIns: ReadonlySet<RefusalCode> = new Set([
 const own: ReadonlySet<RefusalCode> = new Set(['fault', 'storage.unavailable', 'storage.sealed'])
 
 /** The level at which an operator hears of a refusal. */
-export const levelOf = ({ code, row }: Refusal): 'info' | 'warn' | 'error' => (own.has(code) ? 'error' : row.status >= 500 || signIns.has(code) ? 'warn' : 'info')
+export const levelOf = ({ code, row }: Refusal): 'info' | 'warn' | 'error' =>
+  own.has(code) ? 'error' : row.status >= 500 || signIns.has(code) ? 'warn' : 'info'
 
 /** Anything thrown, as a refusal. What is none is a fault of ours: the caller reads a request id, and its stack is for the log alone. */
 export const refusalOf = (thrown: unknown): Refusal => {
@@ -105,7 +128,8 @@ export const aboutRequest = (thrown: unknown, facts: RequestFacts): Refusal => {
 }
 
 /** Why, as it stands in the log and in the trail. */
-export const whyOf = ({ code, why }: Refusal): string | undefined => (why === '' ? undefined : logText(why, code === 'fault' ? 4000 : 500))
+export const whyOf = ({ code, why }: Refusal): string | undefined =>
+  why === '' ? undefined : logText(why, code === 'fault' ? 4000 : 500)
 
 export interface RefusedRequest extends RequestFacts {
   readonly method: string
@@ -115,10 +139,14 @@ export interface RefusedRequest extends RequestFacts {
   readonly requestId: string
 }
 
-const short = (text: string | undefined): string | undefined => (text === undefined ? undefined : logText(text, 256))
+const short = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : logText(text, 256)
 
 /** The fields of the line, in the order in which they are read. */
-export const refusedFields = (refusal: Refusal, request: RefusedRequest): Readonly<Record<string, unknown>> => {
+export const refusedFields = (
+  refusal: Refusal,
+  request: RefusedRequest,
+): Readonly<Record<string, unknown>> => {
   const { service, client, person, provider, flow } = { ...request, ...refusal.detail.about }
   return {
     refusal: refusal.code,
@@ -149,34 +177,47 @@ const mostLength = 300
 
 const line = ({ code, message }: Thrown): string => {
   const text = typeof message === 'string' ? message : ''
-  if (typeof code !== 'string' || /^(?:UND_ERR_|ERR_PROXY)/.test(code) || text.includes(code)) return text || (typeof code === 'string' ? code : 'no reason given')
+  if (typeof code !== 'string' || /^(?:UND_ERR_|ERR_PROXY)/.test(code) || text.includes(code))
+    return text || (typeof code === 'string' ? code : 'no reason given')
   return text === '' ? code : `${code}: ${text}`
 }
 
 /** The innermost cause with its code, cut to one short line. Several attempts at one name (RFC 8305) are told one after the other. */
 export const networkReason = (error: unknown): string => {
   let innermost = error
-  for (let depth = 0; depth < 8 && (innermost as Thrown | undefined)?.cause instanceof Error; depth++) innermost = (innermost as Thrown).cause
+  for (let depth = 0; depth < 8 && (innermost as Thrown | undefined)?.cause instanceof Error; depth++)
+    innermost = (innermost as Thrown).cause
   if (typeof innermost !== 'object' || innermost === null) return String(innermost).slice(0, mostLength)
   const { errors } = innermost as Thrown
-  const lines = Array.isArray(errors) && errors.length > 0 ? errors.slice(0, 4).map((each) => line(each as Thrown)) : [line(innermost as Thrown)]
-  return [...new Set(lines)].join('; ').replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').slice(0, mostLength)
+  const lines =
+    Array.isArray(errors) && errors.length > 0
+      ? errors.slice(0, 4).map((each) => line(each as Thrown))
+      : [line(innermost as Thrown)]
+  return [...new Set(lines)]
+    .join('; ')
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
+    .slice(0, mostLength)
 }
 
 const causes: readonly (readonly [RegExp, string])[] = [
   [/(?:^|: )the proxy /, 'the HTTP proxy of this gateway could not connect to it'],
   [/ENOTFOUND|EAI_|getaddrinfo|resolves to nothing|DNS/, 'its name could not be resolved (DNS)'],
   [/ECONNREFUSED/, 'it refused the connection'],
-  [/CERT|certificate|self.signed|UNABLE_TO_|SSL|TLS|EPROTO|ALTNAME/i, 'its TLS certificate is not trusted, or it does not support TLS'],
+  [
+    /CERT|certificate|self.signed|UNABLE_TO_|SSL|TLS|EPROTO|ALTNAME/i,
+    'its TLS certificate is not trusted, or it does not support TLS',
+  ],
   [/timed? ?out|timeout|ETIMEDOUT|aborted due/i, 'it did not respond in time'],
   [/ENETUNREACH|EHOSTUNREACH/, 'there is no route to it'],
 ]
 
 /** The kind of a reason in words for anybody: it names no address and no software. */
-export const networkCause = (reason: string): string | undefined => causes.find(([form]) => form.test(reason))?.[1]
+export const networkCause = (reason: string): string | undefined =>
+  causes.find(([form]) => form.test(reason))?.[1]
 
 /** As Node, undici and workerd say it. Before TLS was agreed nothing was sent, so that is another fault. */
-const lost = /ECONNRESET|EPIPE|ECONNABORTED|other side closed|socket hang up|UND_ERR_SOCKET|connection (?:was )?(?:closed|ended)|ended the connection/i
+const lost =
+  /ECONNRESET|EPIPE|ECONNABORTED|other side closed|socket hang up|UND_ERR_SOCKET|connection (?:was )?(?:closed|ended)|ended the connection/i
 
 export const isLostConnection = (error: unknown): boolean => {
   const reason = networkReason(error)

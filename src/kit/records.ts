@@ -1,5 +1,12 @@
 // Typed records in a Store, sealed by the key ring: values go in, and values come out.
-import { type KeyRing, type KeyMismatch, fitOf, keyMismatchOf, keyMismatchText, sealedRefusal } from './keyring.ts'
+import {
+  type KeyRing,
+  type KeyMismatch,
+  fitOf,
+  keyMismatchOf,
+  keyMismatchText,
+  sealedRefusal,
+} from './keyring.ts'
 
 // The store's side of a record, as far as it matters here; ports/store.ts fits.
 interface Entry {
@@ -14,7 +21,10 @@ interface SealedStore {
   get(key: string): Promise<Entry | undefined>
   put(key: string, value: string, options?: PutOptions): Promise<string | undefined>
   take(key: string): Promise<Entry | undefined>
-  list(prefix: string, options?: { readonly after?: string; readonly limit?: number }): Promise<readonly { readonly key: string; readonly value: string }[]>
+  list(
+    prefix: string,
+    options?: { readonly after?: string; readonly limit?: number },
+  ): Promise<readonly { readonly key: string; readonly value: string }[]>
 }
 
 interface RecordsDeps {
@@ -38,22 +48,34 @@ export interface Records<T> {
   /** Atomic read-and-delete: of parallel takers one receives the record. */
   take(id: string): Promise<Sealed<T> | undefined>
   /** Records in ascending order of id; a damaged one leaves a gap. */
-  list(options?: { readonly after?: string; readonly limit?: number }): Promise<readonly { readonly id: string; readonly value: T }[]>
+  list(options?: {
+    readonly after?: string
+    readonly limit?: number
+  }): Promise<readonly { readonly id: string; readonly value: T }[]>
   /** All of them, so many read at once. */
   pages(limit: number): AsyncIterable<readonly { readonly id: string; readonly value: T }[]>
 }
 
-type Unreadable = Pick<RecordsDeps, 'store' | 'log'> & { readonly keys: Pick<KeyRing, 'open' | 'holds' | 'mac'> }
+type Unreadable = Pick<RecordsDeps, 'store' | 'log'> & {
+  readonly keys: Pick<KeyRing, 'open' | 'holds' | 'mac'>
+}
 
 /**
  * Why this text of a record does not open, which is told in the log. Undefined when its key was retired on purpose: the secrets at hand open the marker
  * of the store, so they are the right ones, and whoever removed a former secret wanted to lose what only that one opened.
  */
-export const keyMismatchOfRecord = async ({ store, keys, log }: Unreadable, key: string, text: string): Promise<KeyMismatch | undefined> => {
+export const keyMismatchOfRecord = async (
+  { store, keys, log }: Unreadable,
+  key: string,
+  text: string,
+): Promise<KeyMismatch | undefined> => {
   const misfit = await keyMismatchOf(key, text, keys)
   if (!misfit) return undefined
   const retired = misfit.kind === 'foreign' && (await fitOf(store, keys)) === 'fits'
-  log('error', 'record.unreadable', { key, why: retired ? `${keyMismatchText(misfit)} anymore` : keyMismatchText(misfit) })
+  log('error', 'record.unreadable', {
+    key,
+    why: retired ? `${keyMismatchText(misfit)} anymore` : keyMismatchText(misfit),
+  })
   return retired ? undefined : misfit
 }
 
@@ -63,19 +85,32 @@ export const keyMismatchOfRecord = async ({ store, keys, log }: Unreadable, key:
  * with a retired key counts as absent. `T` is JSON, and whoever changes its shape reads both.
  */
 export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: string): Records<T> => {
-  const opened = async (key: string, text: string): Promise<{ readonly value: T } | KeyMismatch | undefined> => {
+  const opened = async (
+    key: string,
+    text: string,
+  ): Promise<{ readonly value: T } | KeyMismatch | undefined> => {
     const json = await keys.open(text, key)
-    return json === undefined ? keyMismatchOfRecord({ store, keys, log }, key, text) : { value: JSON.parse(json) as T }
+    return json === undefined
+      ? keyMismatchOfRecord({ store, keys, log }, key, text)
+      : { value: JSON.parse(json) as T }
   }
   const read = async (key: string, entry: Entry | undefined): Promise<Sealed<T> | undefined> => {
     const found = entry && (await opened(key, entry.value))
     if (found && 'kind' in found) throw sealedRefusal(found)
-    return found && { value: found.value, mark: (entry as Entry).mark, former: !keys.isCurrent((entry as Entry).value) }
+    return (
+      found && {
+        value: found.value,
+        mark: (entry as Entry).mark,
+        former: !keys.isCurrent((entry as Entry).value),
+      }
+    )
   }
   const get = async (key: string): Promise<Sealed<T> | undefined> => read(key, await store.get(key))
 
   const openAll = async (rows: readonly { readonly key: string; readonly value: string }[]) => {
-    const found = await Promise.all(rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await opened(key, value) })))
+    const found = await Promise.all(
+      rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await opened(key, value) })),
+    )
     return found.flatMap(({ id, kept }) => {
       if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
       return kept && 'value' in kept ? [{ id, value: kept.value }] : []
@@ -91,16 +126,23 @@ export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: stri
       if (mark !== undefined || options.only !== 'absent') return mark
       // Something is there. What a retired key sealed must not keep the place for ever.
       const entry = await store.get(key)
-      return entry && !(await read(key, entry)) ? store.put(key, sealed, { ...options, only: entry.mark }) : undefined
+      return entry && !(await read(key, entry))
+        ? store.put(key, sealed, { ...options, only: entry.mark })
+        : undefined
     },
     async take(id) {
       // Looked at first: what does not open is not destroyed.
       return (await get(prefix + id)) && read(prefix + id, await store.take(prefix + id))
     },
     list: async ({ after, limit } = {}) =>
-      openAll(await store.list(prefix, { ...(after === undefined ? {} : { after: prefix + after }), ...(limit === undefined ? {} : { limit }) })),
+      openAll(
+        await store.list(prefix, {
+          ...(after === undefined ? {} : { after: prefix + after }),
+          ...(limit === undefined ? {} : { limit }),
+        }),
+      ),
     async *pages(limit) {
-      for (let after: string | undefined; ; ) {
+      for (let after: string | undefined; ;) {
         const rows = await store.list(prefix, { limit, ...(after === undefined ? {} : { after }) })
         yield await openAll(rows)
         after = rows.at(-1)?.key

@@ -77,7 +77,12 @@ const drain = async (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<v
  * Resolves at the end of the stream. Rejects with `upstream.answer` for an event larger than `maxBytes` or text that is not UTF-8, and with what the stream
  * failed with; an event that was cut off is not told. `enough`: asked after each event; once it answers true, nothing else is told.
  */
-export const readEvents = async (body: ReadableStream<Uint8Array>, maxBytes: number, deal: (event: HeardEvent) => void | Promise<void>, enough?: () => boolean): Promise<void> => {
+export const readEvents = async (
+  body: ReadableStream<Uint8Array>,
+  maxBytes: number,
+  deal: (event: HeardEvent) => void | Promise<void>,
+  enough?: () => boolean,
+): Promise<void> => {
   const heard: HeardEvent[] = []
   let pending = 0
   const parser = createParser({
@@ -133,12 +138,17 @@ export interface EventWriterOptions {
 /** What a reader may be behind, bytes, before its writer has to wait. */
 const roomBytes = 262_144
 
-const encoded = (data: string, { event, id }: { readonly event?: string; readonly id?: string }): Uint8Array => {
+const encoded = (
+  data: string,
+  { event, id }: { readonly event?: string; readonly id?: string },
+): Uint8Array => {
   const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`
-  return utf8(`${head}${data
-    .split(/\r\n|\r|\n/)
-    .map((line) => `data: ${line}\n`)
-    .join('')}\n`)
+  return utf8(
+    `${head}${data
+      .split(/\r\n|\r|\n/)
+      .map((line) => `data: ${line}\n`)
+      .join('')}\n`,
+  )
 }
 
 const comment = utf8(keepAliveComment)

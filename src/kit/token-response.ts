@@ -13,10 +13,14 @@ type Members = Record<string, unknown>
 const membersOf = (text: string, type: string): Members | undefined => {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Members) : undefined
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Members)
+      : undefined
   } catch {
     // Before RFC 6749 such answers were forms, and some servers still send them.
-    return type.startsWith('application/x-www-form-urlencoded') ? Object.fromEntries(new URLSearchParams(text)) : undefined
+    return type.startsWith('application/x-www-form-urlencoded')
+      ? Object.fromEntries(new URLSearchParams(text))
+      : undefined
   }
 }
 
@@ -32,7 +36,8 @@ export const lifetimeOf = (value: unknown): number | undefined => {
 
 // RFC 6749 §7.1: a type we do not know is a token we cannot use. These are words for a bearer token, or for nothing at all.
 const bearerWords = new Set(['bearer', 'user', 'bot', 'access_token', ''])
-const textOf = (value: unknown): string | undefined => (typeof value === 'string' && value !== '' ? value : undefined)
+const textOf = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value : undefined
 
 /** What of an answer is left out. An id_token is validated by nobody where who the person is is known already. */
 export interface Normalizing {
@@ -65,7 +70,11 @@ const registered = (given: Members): Members => {
   const { client_secret: secret, client_secret_expires_at: end } = given
   if (textOf(secret) === undefined) return members
   const seconds = typeof end === 'string' && end.trim() !== '' ? Number(end) : end
-  return { ...members, client_secret_expires_at: typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds : 0 }
+  return {
+    ...members,
+    client_secret_expires_at:
+      typeof seconds === 'number' && Number.isFinite(seconds) && seconds > 0 ? seconds : 0,
+  }
 }
 
 /**
@@ -75,9 +84,21 @@ const registered = (given: Members): Members => {
 export const normalized = async (response: Response, options: Normalizing = {}): Promise<Response> => {
   const text = await response.text()
   const members = membersOf(text, (response.headers.get('content-type') ?? '').toLowerCase())
-  if (!members) return new Response(text === '' ? null : text, { status: response.status, headers: response.headers })
-  if (response.status === 200 && textOf(members['error']) !== undefined && members['access_token'] === undefined) return withBody(response, 400, members)
-  if ((response.status === 200 || response.status === 201) && (textOf(members['client_id']) ?? numberOf(members['client_id'])) !== undefined && members['access_token'] === undefined) return withBody(response, 201, registered(members))
-  if (response.status === 200 || (response.status === 201 && members['access_token'] !== undefined)) return withBody(response, 200, tidied(members, options))
+  if (!members)
+    return new Response(text === '' ? null : text, { status: response.status, headers: response.headers })
+  if (
+    response.status === 200 &&
+    textOf(members['error']) !== undefined &&
+    members['access_token'] === undefined
+  )
+    return withBody(response, 400, members)
+  if (
+    (response.status === 200 || response.status === 201) &&
+    (textOf(members['client_id']) ?? numberOf(members['client_id'])) !== undefined &&
+    members['access_token'] === undefined
+  )
+    return withBody(response, 201, registered(members))
+  if (response.status === 200 || (response.status === 201 && members['access_token'] !== undefined))
+    return withBody(response, 200, tidied(members, options))
   return withBody(response, response.status, members)
 }

@@ -7,7 +7,8 @@ const longest = 2048
 // RFC 3986 §2: no space, control character, backslash, quote or letter beyond ASCII, and no stray percent sign. No encoded control character either: a NUL or
 // a line break means something else to whoever decodes it later (RFC 3986 §7.3).
 const uriText = /^(?:[A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=]|%(?![01]|7F)[0-9A-F]{2})+$/i
-const webUrl = /^(https?):\/\/((?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?(\/[^?#]*)?(\?[^#]*)?$/i
+const webUrl =
+  /^(https?):\/\/((?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*)|\[[0-9a-f:.]+\])(?::([1-9]\d{0,4}))?(\/[^?#]*)?(\?[^#]*)?$/i
 const loopbackHosts: readonly string[] = ['localhost', '127.0.0.1', '[::1]']
 
 interface WebUrl {
@@ -41,7 +42,8 @@ const foreignSchemes = new Set(
   opera pkcs11 pop postgres prefs rdp redis res resource rlogin rsync rtmp rtsp sftp shell shttp sip sips skype smb sms smsto smtp snews snmp soap ssh steam stun svn tel telnet tftp tn3270 turn
   unix urn vbs vbscript vnc wais webcal ws wss wyciwyg xmpp xri`.split(/\s+/),
 )
-const foreignFamilies = /^(?:about|brave|chrome|edge|ext\+|file|firefox|git|http|itms|javascript|ldap|microsoft|moz|ms-|opera|safari|search|view-|vivaldi|web\+|x-apple|x-man|x-help)/
+const foreignFamilies =
+  /^(?:about|brave|chrome|edge|ext\+|file|firefox|git|http|itms|javascript|ldap|microsoft|moz|ms-|opera|safari|search|view-|vivaldi|web\+|x-apple|x-man|x-help)/
 const reverseDomain = /^[a-z]{2,63}(?:\.[a-z0-9][a-z0-9-]*)+$/
 
 const isNative = (raw: string): boolean => {
@@ -77,7 +79,12 @@ export const redirectMatches = (registered: string, requested: string): boolean 
   if (registered === requested) return true
   const [known, asked] = [webUrlOf(registered), webUrlOf(requested)]
   if (kind !== 'loopback' || !known || !asked) return false
-  return known.scheme === asked.scheme && known.host === asked.host && known.path === asked.path && known.query === asked.query
+  return (
+    known.scheme === asked.scheme &&
+    known.host === asked.host &&
+    known.path === asked.path &&
+    known.query === asked.query
+  )
 }
 
 /** A loopback redirect URI without its port, which an app may change with every start (RFC 8252 §7.3); any other as it is. */
@@ -102,9 +109,14 @@ const answerNames: readonly string[] = ['code', 'state', 'iss', 'error', 'error_
 export const withParams = (uri: string, params: Readonly<Record<string, string | undefined>>): string => {
   const at = uri.indexOf('?')
   const [base, own] = at < 0 ? [uri, ''] : [uri.slice(0, at), uri.slice(at + 1)]
-  const spoken = (pair: string): boolean => [...new URLSearchParams(pair).keys()].some((name) => answerNames.includes(name) || Object.hasOwn(params, name))
+  const spoken = (pair: string): boolean =>
+    [...new URLSearchParams(pair).keys()].some(
+      (name) => answerNames.includes(name) || Object.hasOwn(params, name),
+    )
   const kept = own.split('&').filter((pair) => pair !== '' && !spoken(pair))
-  const added = Object.entries(params).flatMap(([name, value]) => (value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value.toWellFormed())}`]))
+  const added = Object.entries(params).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value.toWellFormed())}`],
+  )
   const query = [...kept, ...added].join('&')
   return query === '' ? base : `${base}?${query}`
 }
@@ -139,7 +151,8 @@ export const sameIssuer = (a: string, b: string): boolean => {
  */
 export const metadataDocumentUrl = (raw: string): URL | undefined => {
   const url = webUrlOf(raw)
-  if (url?.scheme !== 'https' || url.path === '' || url.path === '/' || /(?:^|\.)xn--/i.test(url.host)) return undefined
+  if (url?.scheme !== 'https' || url.path === '' || url.path === '/' || /(?:^|\.)xn--/i.test(url.host))
+    return undefined
   const parsed = new URL(raw)
   return parsed.href === raw ? parsed : undefined
 }
@@ -148,7 +161,9 @@ export const metadataDocumentUrl = (raw: string): URL | undefined => {
 export const sameOriginPath = (raw: string): string | undefined => {
   if (raw.length > longest || !uriText.test(raw) || !/^\/(?!\/)/.test(raw)) return undefined
   const url = new URL(raw, 'https://here.invalid')
-  return url.origin === 'https://here.invalid' && `${url.pathname}${url.search}${url.hash}` === raw ? raw : undefined
+  return url.origin === 'https://here.invalid' && `${url.pathname}${url.search}${url.hash}` === raw
+    ? raw
+    : undefined
 }
 
 /** An address as pages and logs may repeat it, bounded: a code, a token or a key may stand in its query or fragment. */
@@ -164,7 +179,10 @@ export const callbackRoot = '/connect/callback'
 
 /** The same for every spelling of an issuer, in every process and after every restart. */
 export const callbackId = async (issuer: string): Promise<string> => {
-  const digest = await crypto.subtle.digest('SHA-256', utf8(`callback\n${canonicalResource(issuer) ?? issuer}`))
+  const digest = await crypto.subtle.digest(
+    'SHA-256',
+    utf8(`callback\n${canonicalResource(issuer) ?? issuer}`),
+  )
   return encodeBase64url(new Uint8Array(digest)).slice(0, idLength)
 }
 

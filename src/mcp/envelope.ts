@@ -5,7 +5,11 @@ import { parseStrictJson } from './json.ts'
 export type RpcId = string | number | null
 
 /** Members of `params._meta` that carry the revision's envelope (2026-07-28 basic/index). */
-export const metaKeys = { version: 'io.modelcontextprotocol/protocolVersion', client: 'io.modelcontextprotocol/clientInfo', capabilities: 'io.modelcontextprotocol/clientCapabilities' } as const
+export const metaKeys = {
+  version: 'io.modelcontextprotocol/protocolVersion',
+  client: 'io.modelcontextprotocol/clientInfo',
+  capabilities: 'io.modelcontextprotocol/clientCapabilities',
+} as const
 
 /** The member of `params` that `Mcp-Name` mirrors (2026-07-28 transports/streamable-http; tasks extension). */
 const nameSources = new Map([
@@ -42,16 +46,28 @@ export interface Envelope {
   readonly messages: readonly Message[]
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
-const legalId = (id: unknown): RpcId | undefined => (typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)) || id === null ? id : undefined)
+const legalId = (id: unknown): RpcId | undefined =>
+  typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)) || id === null ? id : undefined
 
 const readMessage = (value: unknown): Message => {
   if (!isObject(value)) throw new Refusal('mcp.invalid', 'an element is not an object')
   const { method } = value
-  if (method !== undefined && typeof method !== 'string') throw new Refusal('mcp.invalid', 'method is not a string')
+  if (method !== undefined && typeof method !== 'string')
+    throw new Refusal('mcp.invalid', 'method is not a string')
   const id = legalId(value['id'])
-  if (method === undefined) return { kind: 'response', method, name: undefined, mirrored: false, id, meta: undefined, state: undefined }
+  if (method === undefined)
+    return {
+      kind: 'response',
+      method,
+      name: undefined,
+      mirrored: false,
+      id,
+      meta: undefined,
+      state: undefined,
+    }
   const params = isObject(value['params']) ? value['params'] : undefined
   const source = nameSources.get(method)
   const name = params?.[source ?? otherNames.get(method) ?? '']
@@ -81,4 +97,5 @@ export const envelopeOf = (value: unknown): Envelope => {
 }
 
 /** The id an error about this body belongs to: the request's own, or null (JSON-RPC 2.0 §5). */
-export const errorId = (envelope: Envelope): RpcId => (envelope.batch ? null : (envelope.messages[0]?.id ?? null))
+export const errorId = (envelope: Envelope): RpcId =>
+  envelope.batch ? null : (envelope.messages[0]?.id ?? null)

@@ -20,7 +20,12 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** The value behind the base64 sentinel `=?base64?…?=`, or the value itself; undefined when the sentinel is malformed. */
 export const decodeHeaderValue = (value: string): string | undefined => {
-  if (!value.startsWith(sentinelStart) || !value.endsWith(sentinelEnd) || value.length < sentinelStart.length + sentinelEnd.length) return value
+  if (
+    !value.startsWith(sentinelStart) ||
+    !value.endsWith(sentinelEnd) ||
+    value.length < sentinelStart.length + sentinelEnd.length
+  )
+    return value
   const encoded = value.slice(sentinelStart.length, -sentinelEnd.length)
   const bytes = canonicalBase64.test(encoded) ? decodeBase64(encoded) : undefined
   if (!bytes) return undefined
@@ -34,14 +39,25 @@ export const decodeHeaderValue = (value: string): string | undefined => {
 
 /** A value as it may stand in a header: itself, or behind the sentinel where it would be read as something else. */
 export const encodeHeaderValue = (value: string): string =>
-  /^(?! )[\x20-\x7e]*(?<! )$/.test(value) && !(value.startsWith(sentinelStart) && value.endsWith(sentinelEnd)) ? value : `${sentinelStart}${encodeBase64(utf8(value))}${sentinelEnd}`
+  /^(?! )[\x20-\x7e]*(?<! )$/.test(value) && !(value.startsWith(sentinelStart) && value.endsWith(sentinelEnd))
+    ? value
+    : `${sentinelStart}${encodeBase64(utf8(value))}${sentinelEnd}`
 
-const mismatch = (header: string, message: Message): Refusal => new Refusal('mcp.headers', header, { say: `The ${header} header is missing, malformed or does not match the body.`, rpcId: message.id ?? null })
+const mismatch = (header: string, message: Message): Refusal =>
+  new Refusal('mcp.headers', header, {
+    say: `The ${header} header is missing, malformed or does not match the body.`,
+    rpcId: message.id ?? null,
+  })
 
 const badEnvelope = (message: Message, missing: readonly string[]): Refusal =>
-  new Refusal('mcp.envelope', missing.join(' '), { say: `The request has missing or malformed members in params._meta: ${missing.join(', ')}.`, rpcId: message.id ?? null, rpcData: { envelope: { missing } } })
+  new Refusal('mcp.envelope', missing.join(' '), {
+    say: `The request has missing or malformed members in params._meta: ${missing.join(', ')}.`,
+    rpcId: message.id ?? null,
+    rpcData: { envelope: { missing } },
+  })
 
-const isPlain = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isPlain = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /**
  * A revision that is not let through: code, sentence and data of 2026-07-28 basic/versioning, in the words of the first gateway. `perRequest`: the client names a
@@ -63,10 +79,15 @@ export const unsupportedVersion = (
 }
 
 const checkEnvelope = (message: Message, headers: StandardHeaders, claim: unknown): void => {
-  const faults = [typeof claim === 'string' ? '' : metaKeys.version, isPlain(message.meta?.[metaKeys.capabilities]) ? '' : metaKeys.capabilities].filter(Boolean)
+  const faults = [
+    typeof claim === 'string' ? '' : metaKeys.version,
+    isPlain(message.meta?.[metaKeys.capabilities]) ? '' : metaKeys.capabilities,
+  ].filter(Boolean)
   // A notification need not carry the envelope; one that claims a revision must claim it well.
-  if (message.kind === 'request' ? faults.length > 0 : typeof claim !== 'string') throw badEnvelope(message, message.kind === 'request' ? faults : [metaKeys.version])
-  if (headers.version !== undefined && headers.version !== claim) throw mismatch('MCP-Protocol-Version', message)
+  if (message.kind === 'request' ? faults.length > 0 : typeof claim !== 'string')
+    throw badEnvelope(message, message.kind === 'request' ? faults : [metaKeys.version])
+  if (headers.version !== undefined && headers.version !== claim)
+    throw mismatch('MCP-Protocol-Version', message)
   if (headers.method !== undefined && headers.method !== message.method) throw mismatch('Mcp-Method', message)
 }
 
@@ -79,7 +100,8 @@ const checkMirrors = (message: Message, headers: StandardHeaders): void => {
     return
   }
   const named = decodeHeaderValue(headers.name)
-  if (named === undefined || (message.name !== undefined && named !== message.name)) throw mismatch('Mcp-Name', message)
+  if (named === undefined || (message.name !== undefined && named !== message.name))
+    throw mismatch('Mcp-Name', message)
 }
 
 const checkOne = (message: Message, headers: StandardHeaders, supported: readonly string[]): void => {
@@ -87,7 +109,8 @@ const checkOne = (message: Message, headers: StandardHeaders, supported: readonl
   const claim = message.meta?.[metaKeys.version]
   const claimed = message.meta !== undefined && metaKeys.version in message.meta
   const headerModern = headers.version !== undefined && isModern(headers.version)
-  const wellClaimed = typeof claim === 'string' && isModern(claim) && isPlain(message.meta?.[metaKeys.capabilities])
+  const wellClaimed =
+    typeof claim === 'string' && isModern(claim) && isPlain(message.meta?.[metaKeys.capabilities])
   // The handshake belongs to the earlier revisions, whatever else it carries, unless the envelope is whole (basic/versioning).
   if (message.method === 'initialize' && message.kind === 'request' && !wellClaimed) {
     if (headerModern) throw mismatch('MCP-Protocol-Version', message)
@@ -95,13 +118,16 @@ const checkOne = (message: Message, headers: StandardHeaders, supported: readonl
   }
   if (claimed) {
     checkEnvelope(message, headers, claim)
-    if (typeof claim === 'string' && isModern(claim) && !supported.includes(claim)) throw unsupportedVersion(claim, supported, { rpcId: message.id, perRequest: true })
+    if (typeof claim === 'string' && isModern(claim) && !supported.includes(claim))
+      throw unsupportedVersion(claim, supported, { rpcId: message.id, perRequest: true })
     // A revision of the past in the envelope has no mirrors to check; refusing it is its server's affair.
-    if (message.kind === 'request' && typeof claim === 'string' && isModern(claim)) checkMirrors(message, headers)
+    if (message.kind === 'request' && typeof claim === 'string' && isModern(claim))
+      checkMirrors(message, headers)
     return
   }
   if (!headerModern) return
-  if (message.kind === 'request') throw badEnvelope(message, message.meta === undefined ? ['_meta'] : [metaKeys.version])
+  if (message.kind === 'request')
+    throw badEnvelope(message, message.meta === undefined ? ['_meta'] : [metaKeys.version])
   if (headers.method !== undefined && headers.method !== message.method) throw mismatch('Mcp-Method', message)
 }
 
@@ -109,15 +135,25 @@ const checkOne = (message: Message, headers: StandardHeaders, supported: readonl
  * Passes when header and body agree, or when the request belongs to a revision without mirrored headers. Throws `mcp.headers` (-32020),
  * `mcp.envelope` (-32602), `mcp.version` (-32022) or `mcp.invalid` (-32600, a batch where there are none).
  */
-export const validateHeaders = (envelope: Envelope, received: StandardHeaders, supported: readonly string[]): void => {
+export const validateHeaders = (
+  envelope: Envelope,
+  received: StandardHeaders,
+  supported: readonly string[],
+): void => {
   const headers: StandardHeaders = {
     version: received.version === undefined ? undefined : trimWhitespace(received.version),
     method: received.method === undefined ? undefined : trimWhitespace(received.method),
     name: received.name === undefined ? undefined : trimWhitespace(received.name),
   }
   if (envelope.batch) {
-    const modern = (headers.version !== undefined && isModern(headers.version)) || envelope.messages.some((message) => message.meta !== undefined && metaKeys.version in message.meta)
-    if (modern) throw new Refusal('mcp.invalid', 'batch', { say: 'This MCP revision does not support batches. Send one message per request.', rpcId: errorId(envelope) })
+    const modern =
+      (headers.version !== undefined && isModern(headers.version)) ||
+      envelope.messages.some((message) => message.meta !== undefined && metaKeys.version in message.meta)
+    if (modern)
+      throw new Refusal('mcp.invalid', 'batch', {
+        say: 'This MCP revision does not support batches. Send one message per request.',
+        rpcId: errorId(envelope),
+      })
     return
   }
   for (const message of envelope.messages) checkOne(message, headers, supported)
@@ -143,7 +179,8 @@ const collect = (schema: Rpc, path: readonly string[], into: ParamHeader[], dept
   for (const [name, property] of Object.entries(schema['properties'])) {
     if (!isRecord(property)) continue
     const header = property['x-mcp-header']
-    if (typeof header === 'string' && token.test(header) && primitive.has(String(property['type']))) into.push({ header: prefix + header.toLowerCase(), path: [...path, name] })
+    if (typeof header === 'string' && token.test(header) && primitive.has(String(property['type'])))
+      into.push({ header: prefix + header.toLowerCase(), path: [...path, name] })
     collect(property, [...path, name], into, depth + 1)
   }
 }
@@ -161,7 +198,8 @@ export const paramHeadersOf = (tools: unknown): Map<string, readonly ParamHeader
   return found
 }
 
-const valueAt = (args: unknown, path: readonly string[]): unknown => path.reduce<unknown>((at, name) => (isRecord(at) && Object.hasOwn(at, name) ? at[name] : undefined), args)
+const valueAt = (args: unknown, path: readonly string[]): unknown =>
+  path.reduce<unknown>((at, name) => (isRecord(at) && Object.hasOwn(at, name) ? at[name] : undefined), args)
 
 const agrees = (value: unknown, header: string): boolean => {
   if (typeof value === 'number') return header.trim() !== '' && Number(header) === value
@@ -182,7 +220,11 @@ export const paramHeaders = (headers: readonly string[]): ReadonlyMap<string, st
 }
 
 /** The header that is missing, malformed or disagrees; undefined when all is well. Headers that mirror nothing are none of ours. */
-export const mismatchOf = (mirrors: readonly ParamHeader[], args: unknown, headers: ReadonlyMap<string, string>): string | undefined =>
+export const mismatchOf = (
+  mirrors: readonly ParamHeader[],
+  args: unknown,
+  headers: ReadonlyMap<string, string>,
+): string | undefined =>
   mirrors.find(({ header, path }) => {
     const value = valueAt(args, path)
     const sent = headers.get(header)
@@ -194,13 +236,18 @@ export const mismatchOf = (mirrors: readonly ParamHeader[], args: unknown, heade
   })?.header
 
 export const paramHeaderRefusal = (header: string, id: Id): Refusal =>
-  new Refusal('mcp.headers', header, { say: `The ${header.replace(prefix, 'Mcp-Param-')} header is missing, malformed or does not match the body.`, rpcId: id })
+  new Refusal('mcp.headers', header, {
+    say: `The ${header.replace(prefix, 'Mcp-Param-')} header is missing, malformed or does not match the body.`,
+    rpcId: id,
+  })
 
 /** The headers of a call with these arguments: flat list. What is no primitive has none. */
 export const paramHeaderFields = (mirrors: readonly ParamHeader[], args: unknown): string[] =>
   mirrors.flatMap(({ header, path }) => {
     const value = valueAt(args, path)
-    return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [header, encodeHeaderValue(String(value))] : []
+    return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+      ? [header, encodeHeaderValue(String(value))]
+      : []
   })
 
 /** Values that are data and no schemas. */
@@ -208,8 +255,18 @@ const data = new Set(['const', 'enum', 'default', 'examples'])
 
 const annotations = (schema: unknown, depth = 0): number => {
   if (depth > 64 || typeof schema !== 'object' || schema === null) return 0
-  if (Array.isArray(schema)) return schema.reduce<number>((sum, part) => sum + annotations(part, depth + 1), 0)
-  return Object.entries(schema).reduce((sum, [name, part]) => sum + (name === 'x-mcp-header' && typeof part !== 'object' ? 1 : data.has(name) ? 0 : annotations(part, depth + 1)), 0)
+  if (Array.isArray(schema))
+    return schema.reduce<number>((sum, part) => sum + annotations(part, depth + 1), 0)
+  return Object.entries(schema).reduce(
+    (sum, [name, part]) =>
+      sum +
+      (name === 'x-mcp-header' && typeof part !== 'object'
+        ? 1
+        : data.has(name)
+          ? 0
+          : annotations(part, depth + 1)),
+    0,
+  )
 }
 
 /** Whether a client may call the tool: each annotation is well-formed, unique, and on a parameter that has one place (SEP-2243, client behaviour). */
@@ -220,10 +277,18 @@ export const isUsable = (tool: unknown): boolean => {
 }
 
 /** The member that `Mcp-Name` mirrors. */
-const named: Readonly<Record<string, string>> = { 'tools/call': 'name', 'prompts/get': 'name', 'resources/read': 'uri' }
+const named: Readonly<Record<string, string>> = {
+  'tools/call': 'name',
+  'prompts/get': 'name',
+  'resources/read': 'uri',
+}
 
 /** The headers that repeat a request's body in 2026-07-28 (streamable-http, standard headers). */
 export const standardHeaders = (method: string, params: Rpc): (readonly [string, string])[] => {
   const name = params[named[method] ?? '']
-  return [['mcp-protocol-version', askedVersion], ['mcp-method', method], ...(typeof name === 'string' ? [['mcp-name', encodeHeaderValue(name)] as const] : [])]
+  return [
+    ['mcp-protocol-version', askedVersion],
+    ['mcp-method', method],
+    ...(typeof name === 'string' ? [['mcp-name', encodeHeaderValue(name)] as const] : []),
+  ]
 }

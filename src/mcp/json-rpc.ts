@@ -6,15 +6,18 @@ export type Rpc = Readonly<Record<string, unknown>>
 
 export type Kind = 'request' | 'notification' | 'response'
 
-export const isRecord = (value: unknown): value is Rpc => typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isRecord = (value: unknown): value is Rpc =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
-export const isId = (value: unknown): value is Id => typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))
+export const isId = (value: unknown): value is Id =>
+  typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))
 
 /** What a value is as a message; undefined for what is none. A response without a usable id belongs to nobody, so it is none either. */
 export const kindOf = (value: unknown): Kind | undefined => {
   if (!isRecord(value) || value['jsonrpc'] !== '2.0') return undefined
   const { id, method, params } = value
-  if (method === undefined) return isId(id) && (isRecord(value['result']) || isRecord(value['error'])) ? 'response' : undefined
+  if (method === undefined)
+    return isId(id) && (isRecord(value['result']) || isRecord(value['error'])) ? 'response' : undefined
   if (typeof method !== 'string' || (params !== undefined && !isRecord(params))) return undefined
   if (id === undefined) return 'notification'
   return isId(id) ? 'request' : undefined
@@ -42,13 +45,17 @@ export interface DescribedMessage {
 }
 
 /** A message of the gateway's own. */
-export const describeMessage = (message: Rpc): DescribedMessage => ({ message, text: JSON.stringify(message) })
+export const describeMessage = (message: Rpc): DescribedMessage => ({
+  message,
+  text: JSON.stringify(message),
+})
 
 /** Numbers that a double may not write as they were. */
 const peculiar = /\d{16}|\d[.eE]|-0/
 
 /** The value of this text, to be changed and written anew: its numbers are written as they were. For reading there is the value itself. */
-export const forWriting = <Value extends object>(text: string, value: Value): Value => (peculiar.test(text) ? (parseExactText(text) as Value) : value)
+export const forWriting = <Value extends object>(text: string, value: Value): Value =>
+  peculiar.test(text) ? (parseExactText(text) as Value) : value
 
 /**
  * The text of a message under another id. Large ones are not written anew where the id stands at a place that can only be the
@@ -64,7 +71,8 @@ export const withId = (text: string, message: Rpc, id: Id): string => {
 }
 
 /** One line for a message: its own text where that can be told from the lines around it (a carriage return ends a line of an event stream too). */
-export const oneLine = (text: string, message: Rpc): string => (/[\r\n]/.test(text) ? JSON.stringify(forWriting(text, message)) : text)
+export const oneLine = (text: string, message: Rpc): string =>
+  /[\r\n]/.test(text) ? JSON.stringify(forWriting(text, message)) : text
 
 export const errorText = (id: Id | null, code: number, message: string, data?: unknown): string =>
   JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } })
@@ -79,7 +87,8 @@ export const statusOf = (message: Rpc): number => {
 
 // JSON-RPC messages as text: what a bridge between transports must read of them to send each where it belongs.
 
-const isObject = (value: unknown): value is Rpc => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: unknown): value is Rpc =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** A message, and its text as it came: what is passed on is that, so that no number in it changes. */
 export interface ParsedMessages {
@@ -101,21 +110,30 @@ export const messagesOf = (text: string): readonly ParsedMessages[] => {
 /** `1` and `"1"` are two ids. */
 export const keyOf = (id: unknown): string => JSON.stringify(id)
 
-export const isRequest = (message: Rpc): boolean => typeof message['method'] === 'string' && message['id'] !== undefined
-export const isResponse = (message: Rpc): boolean => message['method'] === undefined && message['id'] !== undefined
+export const isRequest = (message: Rpc): boolean =>
+  typeof message['method'] === 'string' && message['id'] !== undefined
+export const isResponse = (message: Rpc): boolean =>
+  message['method'] === undefined && message['id'] !== undefined
 
-const paramsMeta = (params: unknown): Rpc | undefined => (isObject(params) && isObject(params['_meta']) ? params['_meta'] : undefined)
+const paramsMeta = (params: unknown): Rpc | undefined =>
+  isObject(params) && isObject(params['_meta']) ? params['_meta'] : undefined
 
 /** The token under which a request wants to hear of its progress. */
 export const progressOf = (message: Rpc): unknown => paramsMeta(message['params'])?.['progressToken']
 /** The token that a progress report is for. */
-export const reportedOf = (message: Rpc): unknown => (message['method'] === 'notifications/progress' && isObject(message['params']) ? message['params']['progressToken'] : undefined)
+export const reportedOf = (message: Rpc): unknown =>
+  message['method'] === 'notifications/progress' && isObject(message['params'])
+    ? message['params']['progressToken']
+    : undefined
 
 /** The request that a cancellation is about. */
-export const cancelledId = (message: Rpc): unknown => (isObject(message['params']) ? message['params']['requestId'] : undefined)
+export const cancelledId = (message: Rpc): unknown =>
+  isObject(message['params']) ? message['params']['requestId'] : undefined
 
 /** The revision that an answer to `initialize` settles on. */
 export const versionOf = (message: Rpc): string | undefined => {
   const { result } = message
-  return isObject(result) && typeof result['protocolVersion'] === 'string' ? result['protocolVersion'] : undefined
+  return isObject(result) && typeof result['protocolVersion'] === 'string'
+    ? result['protocolVersion']
+    : undefined
 }

@@ -28,7 +28,18 @@ const names = (...list: readonly string[]): Names => new Map(list.map((name) => 
 /** Members that decide what a message does, at each level that the gateway judges. */
 const ofMessage = names('jsonrpc', 'id', 'method', 'params', 'result', 'error')
 const ofParams = names(
-  ...['name', 'uri', 'arguments', 'taskId', '_meta', 'ref', 'cursor', 'requestId', 'requestState', 'inputResponses'],
+  ...[
+    'name',
+    'uri',
+    'arguments',
+    'taskId',
+    '_meta',
+    'ref',
+    'cursor',
+    'requestId',
+    'requestState',
+    'inputResponses',
+  ],
   ...['protocolVersion', 'clientInfo', 'capabilities'],
 )
 const ofRef = names('type', 'name', 'uri')
@@ -37,7 +48,10 @@ const ofMeta = names(
   'progressToken',
 )
 
-const ambiguous = (why: string): Refusal => new Refusal('mcp.invalid', why, { say: 'The message has a duplicate member, or a member name that servers may read differently.' })
+const ambiguous = (why: string): Refusal =>
+  new Refusal('mcp.invalid', why, {
+    say: 'The message has a duplicate member, or a member name that servers may read differently.',
+  })
 
 /** Short strings are read through, long ones searched. */
 const shortString = 48
@@ -81,7 +95,10 @@ const written = (text: string, levels: number): Written => {
     else if (c === 0x7b || c === 0x5b) {
       values++
       depth++
-      if (depth > deepest) throw new Refusal('mcp.invalid', `nested deeper than ${deepest}`, { say: 'The message is nested too deeply.' })
+      if (depth > deepest)
+        throw new Refusal('mcp.invalid', `nested deeper than ${deepest}`, {
+          say: 'The message is nested too deeply.',
+        })
     } else if (c === 0x7d || c === 0x5d) depth--
   }
   return { members, values }
@@ -122,9 +139,12 @@ const checkMessage = (message: unknown): void => {
 
 /** JSON-RPC 2.0 §6 knows no empty batch. Each message of a batch costs as much as one that came alone, so their number is bounded. */
 const checkBatch = ({ length }: readonly unknown[]): void => {
-  if (length === 0) throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must contain at least one message.' })
+  if (length === 0)
+    throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must contain at least one message.' })
   if (length <= mostInBatch) return
-  throw new Refusal('mcp.invalid', `${length} messages`, { say: `A batch has at most ${mostInBatch} messages; this one has ${length}.` })
+  throw new Refusal('mcp.invalid', `${length} messages`, {
+    say: `A batch has at most ${mostInBatch} messages; this one has ${length}.`,
+  })
 }
 
 export interface StrictJson {
@@ -151,7 +171,10 @@ export const readStrictJson = (bytes: Uint8Array): StrictJson => {
   if (Array.isArray(value)) checkBatch(value)
   const levels = Array.isArray(value) ? watched + 1 : watched
   const { members, values } = written(text, levels)
-  if (members > mostMembers) throw new Refusal('mcp.invalid', `${members} members`, { say: `The message has more than ${mostMembers} members.` })
+  if (members > mostMembers)
+    throw new Refusal('mcp.invalid', `${members} members`, {
+      say: `The message has more than ${mostMembers} members.`,
+    })
   if (members !== membersRead(value, levels)) throw ambiguous('a member twice')
   if (Array.isArray(value)) for (const message of value) checkMessage(message)
   else checkMessage(value)
@@ -164,12 +187,19 @@ export const parseStrictJson = (bytes: Uint8Array): unknown => readStrictJson(by
 // JSON that is written again digit by digit as it was: arguments and results may hold numbers that no double can (JSON parse source text access, ECMAScript 2025).
 
 const exact = JSON as unknown as {
-  parse(text: string, reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown): unknown
+  parse(
+    text: string,
+    reviver: (key: string, value: unknown, context: { readonly source?: string }) => unknown,
+  ): unknown
   rawJSON(text: string): unknown
 }
 
 /** Written by `JSON.stringify`, the value is the same text; a number that a double cannot hold reads as an object. Throws SyntaxError. */
 export const parseExactText = (text: string): unknown =>
-  exact.parse(text, (_key, value, { source }) => (typeof value === 'number' && source !== undefined && String(value) !== source ? exact.rawJSON(source) : value))
+  exact.parse(text, (_key, value, { source }) =>
+    typeof value === 'number' && source !== undefined && String(value) !== source
+      ? exact.rawJSON(source)
+      : value,
+  )
 
 export const parseExactly = (body: Uint8Array): unknown => parseExactText(new TextDecoder().decode(body))

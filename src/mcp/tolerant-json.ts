@@ -12,7 +12,8 @@ const escapes = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b
 const nothing = /^[\ufeff\u0000-\u0020\u007f]+/
 
 /** The line without terminal escape codes and without what stands for nothing at its beginning. */
-export const withoutControls = (line: string): string => (line.includes('\u001b') ? line.replace(escapes, '') : line).replace(nothing, '')
+export const withoutControls = (line: string): string =>
+  (line.includes('\u001b') ? line.replace(escapes, '') : line).replace(nothing, '')
 
 interface Depth {
   depth: number
@@ -44,13 +45,14 @@ const parsed = (text: string): { readonly value: unknown } | undefined => {
 /** Python and others write what JSON has no numbers for; null is what JavaScript writes for them. Strings are left alone. */
 const withoutNaN = (text: string): string => {
   const parts: string[] = []
-  for (let from = 0; from < text.length; ) {
+  for (let from = 0; from < text.length;) {
     const open = text.indexOf('"', from)
     const outside = open === -1 ? text.slice(from) : text.slice(from, open)
     parts.push(outside.replace(/-?\b(?:NaN|Infinity)\b/g, 'null'))
     if (open === -1) break
     let close = open + 1
-    while (close < text.length && text.charCodeAt(close) !== 0x22) close += text.charCodeAt(close) === 0x5c ? 2 : 1
+    while (close < text.length && text.charCodeAt(close) !== 0x22)
+      close += text.charCodeAt(close) === 0x5c ? 2 : 1
     parts.push(text.slice(open, close + 1))
     from = close + 1
   }
@@ -110,7 +112,7 @@ export const createTolerantReader = ({ value, unreadable }: TolerantMessages): T
   }
   /** Values one after the other; the last may be unfinished. */
   const values = (text: string): void => {
-    for (let from = 0; from < text.length; ) {
+    for (let from = 0; from < text.length;) {
       const rest = text.slice(from).replace(nothing, '')
       if (rest === '') return
       if (rest[0] !== '{' && rest[0] !== '[') return unreadable(rest)
@@ -158,6 +160,12 @@ export interface Likeness {
 /** Whether a text that cannot be read looks like an answer; a log line, a request and a notification do not. `tail`: its end, where only both are known. */
 export const answerLike = (text: string, tail: string = text.slice(-looked)): Likeness | undefined => {
   const seen = `${text.slice(0, looked)}\n${tail}`
-  if (!seen.includes('{') || /"method"\s*:/.test(seen) || !/"(?:result|error)"\s*:/.test(seen) || !/"(?:jsonrpc|id)"\s*:/.test(seen)) return undefined
+  if (
+    !seen.includes('{') ||
+    /"method"\s*:/.test(seen) ||
+    !/"(?:result|error)"\s*:/.test(seen) ||
+    !/"(?:jsonrpc|id)"\s*:/.test(seen)
+  )
+    return undefined
   return { ids: [...new Set([...seen.matchAll(/"id"\s*:\s*"?(\d{1,15})\b/g)].map(([, id]) => Number(id)))] }
 }

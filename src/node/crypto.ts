@@ -1,10 +1,40 @@
 // The gateway's secrets on Node: the key ring over the root secrets, and signatures, both by node:crypto.
-import { type JsonWebKey, type KeyObject, createCipheriv, createDecipheriv, createHmac, createPrivateKey, createSecretKey, hash, hkdfSync, randomBytes as nodeRandomBytes, randomFillSync, sign } from 'node:crypto'
-import { closeSync, fsyncSync, linkSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  type JsonWebKey,
+  type KeyObject,
+  createCipheriv,
+  createDecipheriv,
+  createHmac,
+  createPrivateKey,
+  createSecretKey,
+  hash,
+  hkdfSync,
+  randomBytes as nodeRandomBytes,
+  randomFillSync,
+  sign,
+} from 'node:crypto'
+import {
+  closeSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Config } from '../config/schema.ts'
 import { utf8 } from '../kit/bytes.ts'
-import { type Ciphers, type KeyRing, type KeyMismatch, createKeyRing, fitOf, keyIdOf, keyMismatchOf } from '../kit/keyring.ts'
+import {
+  type Ciphers,
+  type KeyRing,
+  type KeyMismatch,
+  createKeyRing,
+  fitOf,
+  keyIdOf,
+  keyMismatchOf,
+} from '../kit/keyring.ts'
 import type { Store } from '../ports/store.ts'
 import { closeToOthers } from './storage/file-modes.ts'
 
@@ -14,7 +44,8 @@ const ivBytes = 12
 const tagBytes = 16
 
 // As an object: made of raw bytes, one would be made for each use.
-const derive = (secret: Uint8Array, salt: Uint8Array, info: string): KeyObject => createSecretKey(new Uint8Array(hkdfSync('sha256', secret, salt, info, 32)))
+const derive = (secret: Uint8Array, salt: Uint8Array, info: string): KeyObject =>
+  createSecretKey(new Uint8Array(hkdfSync('sha256', secret, salt, info, 32)))
 
 export const createNodeCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>): Ciphers => ({
   sealing(secret, salt, info) {
@@ -23,16 +54,24 @@ export const createNodeCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>
       seal(text, context) {
         const iv = random(ivBytes)
         const cipher = createCipheriv('aes-256-gcm', key, iv).setAAD(Buffer.from(context))
-        return Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString('base64url')
+        return Buffer.concat([iv, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()]).toString(
+          'base64url',
+        )
       },
       open(body, context) {
         const bytes = Buffer.from(body, 'base64url')
         // Buffer reads past what is no base64url; a sealed text has one spelling (RFC 4648 §3.5).
         if (bytes.length < ivBytes + tagBytes || bytes.toString('base64url') !== body) return undefined
         const end = bytes.length - tagBytes
-        const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, ivBytes), { authTagLength: tagBytes }).setAAD(Buffer.from(context)).setAuthTag(bytes.subarray(end))
+        const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, ivBytes), {
+          authTagLength: tagBytes,
+        })
+          .setAAD(Buffer.from(context))
+          .setAuthTag(bytes.subarray(end))
         try {
-          return Buffer.concat([decipher.update(bytes.subarray(ivBytes, end)), decipher.final()]).toString('utf8')
+          return Buffer.concat([decipher.update(bytes.subarray(ivBytes, end)), decipher.final()]).toString(
+            'utf8',
+          )
         } catch {
           // The tag did not match.
           return undefined
@@ -62,7 +101,12 @@ const read = (path: string): Uint8Array<ArrayBuffer> | undefined => {
     if (codeOf(error) === 'ENOENT') return undefined
     throw error
   }
-  throw Object.assign(new Error(`${path} does not contain a root secret. Restore it from your backup: without it, stored data cannot be decrypted.`), { code: 'ERR_ROOT_SECRET', path })
+  throw Object.assign(
+    new Error(
+      `${path} does not contain a root secret. Restore it from your backup: without it, stored data cannot be decrypted.`,
+    ),
+    { code: 'ERR_ROOT_SECRET', path },
+  )
 }
 
 /** Content and name are on the disk when this returns: what is sealed from here on must never outlive its key. */
@@ -107,7 +151,12 @@ const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
  * without a configured one. Two processes that start together agree on one. `make: false`: something was sealed already, so a new one would be of no use; without
  * a secret the list is empty then.
  */
-export const rootSecrets = (stateDir: string, secret: string | undefined, previous: readonly string[], make = true): readonly Uint8Array<ArrayBuffer>[] => {
+export const rootSecrets = (
+  stateDir: string,
+  secret: string | undefined,
+  previous: readonly string[],
+  make = true,
+): readonly Uint8Array<ArrayBuffer>[] => {
   const path = join(stateDir, 'root.key')
   if (secret !== undefined) return [...[secret, ...previous].map(configured), ...superseded(path)]
   const known = read(path)
@@ -125,7 +174,9 @@ type Secrets = Pick<Config, 'session_secret' | 'previous_secrets' | 'token_encry
 const lastingKinds = ['signing-keys', 'service:', 'connection:', 'upstream-client:', 'client:', 'grant:']
 
 /** A sealed record of the store, if it holds any. */
-const firstSealed = async (store: Store): Promise<{ readonly key: string; readonly value: string } | undefined> => {
+const firstSealed = async (
+  store: Store,
+): Promise<{ readonly key: string; readonly value: string } | undefined> => {
   for (const kind of lastingKinds) {
     const found = (await store.list(kind, { limit: 1 })).find(({ value }) => keyIdOf(value) !== undefined)
     if (found) return found
@@ -142,11 +193,18 @@ const damagedText = (database: string, key: string): string =>
   `The record ${key} in ${database} is damaged. Restore a backup of the database. Nothing was changed.`
 
 /** What is missing, and what to put back. */
-const missingText = (stateDir: string, { session_secret: configured }: Secrets, keyId: string | undefined, here: string | undefined): string => {
+const missingText = (
+  stateDir: string,
+  { session_secret: configured }: Secrets,
+  keyId: string | undefined,
+  here: string | undefined,
+): string => {
   const root = join(stateDir, 'root.key')
   const what = `${join(stateDir, 'postern.db')} is encrypted with key ${keyId}`
   const is =
-    here === undefined ? `but ${root} is missing` : `but ${configured === undefined ? `${root} contains` : 'session_secret is'} key ${here}`
+    here === undefined
+      ? `but ${root} is missing`
+      : `but ${configured === undefined ? `${root} contains` : 'session_secret is'} key ${here}`
   const back =
     configured === undefined
       ? `Restore the root.key from the same backup as the database.`
@@ -172,7 +230,8 @@ export const openKeys = async (stateDir: string, config: Secrets, store: Store):
   const sealing = config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)
   const sealed = await firstSealed(store)
   const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, sealed === undefined)
-  if (secrets.length === 0) throw new SealedState(missingText(stateDir, config, keyIdOf(sealed?.value ?? ''), undefined))
+  if (secrets.length === 0)
+    throw new SealedState(missingText(stateDir, config, keyIdOf(sealed?.value ?? ''), undefined))
   const ring = await createKeyRing(secrets, randomBytes, sealing, createNodeCiphers(randomBytes))
   const misfit = await misfitWith(store, ring)
   if (misfit?.kind === 'damaged') throw new SealedState(damagedText(join(stateDir, 'postern.db'), misfit.key))

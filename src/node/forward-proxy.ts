@@ -23,7 +23,8 @@ export interface ForwardProxies {
 /** Every URL is connected to directly. */
 export const noProxies: ForwardProxies = { for: () => undefined }
 
-const bare = (host: string): string => (host.startsWith('[') ? host.slice(1, -1) : host).toLowerCase().replace(/\.$/, '')
+const bare = (host: string): string =>
+  (host.startsWith('[') ? host.slice(1, -1) : host).toLowerCase().replace(/\.$/, '')
 
 const decoded = (text: string): string => {
   try {
@@ -38,7 +39,9 @@ const parseProxy = (name: string, value: string): ForwardProxy => {
   const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(value) ? value : `http://${value}`
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:') || url.hostname === '') {
-    throw new RangeError(`${name} must be the URL of an HTTP proxy such as http://proxy.example.com:3128. SOCKS proxies are not supported.`)
+    throw new RangeError(
+      `${name} must be the URL of an HTTP proxy such as http://proxy.example.com:3128. SOCKS proxies are not supported.`,
+    )
   }
   const tls = url.protocol === 'https:'
   const [user, password] = [decoded(url.username), decoded(url.password)]
@@ -74,11 +77,18 @@ const exception = (entry: string): Exception => {
   const [address = '', bits] = host.split('/')
   const domain = host.replace(/^\*?\./, '').replace(/\.$/, '')
   if (domain === '') return never
-  const matches: Exception = isIP(address) === 0 ? (asked) => asked === domain || asked.endsWith(`.${domain}`) : exceptAddress(address, bits)
+  const matches: Exception =
+    isIP(address) === 0
+      ? (asked) => asked === domain || asked.endsWith(`.${domain}`)
+      : exceptAddress(address, bits)
   return (asked, askedPort) => (port === undefined || port === askedPort) && matches(asked, askedPort)
 }
 
-const isLoopback = (host: string): boolean => host === 'localhost' || host.endsWith('.localhost') || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' ||
+  host.endsWith('.localhost') ||
+  host === '::1' ||
+  (isIP(host) === 4 && host.startsWith('127.'))
 
 const secure = new Set(['https:', 'wss:'])
 
@@ -91,9 +101,15 @@ export const readForwardProxies = (env: Environment): ForwardProxies => {
     const name = names.find((each) => (env[each] ?? '').trim() !== '')
     return name === undefined ? undefined : parseProxy(name, (env[name] ?? '').trim())
   }
-  const [https, http] = [read('https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'), read('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY')]
+  const [https, http] = [
+    read('https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'),
+    read('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'),
+  ]
   if (!https && !http) return noProxies
-  const exceptions = (env['no_proxy'] || env['NO_PROXY'] || '').split(/[\s,]+/).filter(Boolean).map(exception)
+  const exceptions = (env['no_proxy'] || env['NO_PROXY'] || '')
+    .split(/[\s,]+/)
+    .filter(Boolean)
+    .map(exception)
   return {
     for(url) {
       const tls = secure.has(url.protocol)
@@ -110,14 +126,21 @@ export const readForwardProxies = (env: Environment): ForwardProxies => {
 const mostHead = 16_384
 const patienceMs = 30_000
 
-const proxyError = ({ shown }: ForwardProxy, what: string): Error => Object.assign(new Error(`the proxy ${shown} ${what}`), { code: 'ERR_PROXY' })
+const proxyError = ({ shown }: ForwardProxy, what: string): Error =>
+  Object.assign(new Error(`the proxy ${shown} ${what}`), { code: 'ERR_PROXY' })
 
 /** A connection to the proxy. Rejects with an error that names it. */
 export const connectToProxy = (proxy: ForwardProxy): Promise<Socket> =>
   new Promise((resolve, reject) => {
     const { host, port, tls } = proxy
     const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 }
-    const socket = tls ? connectTls({ ...options, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}) }) : connectPlain(options)
+    const socket = tls
+      ? connectTls({
+          ...options,
+          ALPNProtocols: ['http/1.1'],
+          ...(isIP(host) === 0 ? { servername: host } : {}),
+        })
+      : connectPlain(options)
     const late = setTimeout(() => socket.destroy(new Error('timed out')), patienceMs)
     const failed = (error: Error): void => {
       clearTimeout(late)
@@ -146,7 +169,8 @@ const opened = (proxy: ForwardProxy, socket: Socket, target: string): Promise<vo
       reject(error)
     }
     const broken = (error: Error): void => settle(proxyError(proxy, `broke off: ${error.message}`))
-    const ended = (): void => settle(proxyError(proxy, `closed the connection instead of connecting to ${target}`))
+    const ended = (): void =>
+      settle(proxyError(proxy, `closed the connection instead of connecting to ${target}`))
     const read = (piece: Buffer): void => {
       head += piece.toString('latin1')
       const end = head.indexOf('\r\n\r\n')
@@ -155,12 +179,16 @@ const opened = (proxy: ForwardProxy, socket: Socket, target: string): Promise<vo
         return
       }
       const status = /^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]
-      if (status === undefined || !status.startsWith('2')) settle(proxyError(proxy, `answered ${status ?? 'something that is not HTTP'} to CONNECT ${target}`))
+      if (status === undefined || !status.startsWith('2'))
+        settle(proxyError(proxy, `answered ${status ?? 'something that is not HTTP'} to CONNECT ${target}`))
       // Whoever is asked first speaks second: bytes of the other end before ours are not its own.
       else if (head.length > end + 4) settle(proxyError(proxy, `sent unexpected data before ${target} did`))
       else settle()
     }
-    const late = setTimeout(() => settle(proxyError(proxy, `did not connect to ${target} in time`)), patienceMs)
+    const late = setTimeout(
+      () => settle(proxyError(proxy, `did not connect to ${target} in time`)),
+      patienceMs,
+    )
     socket.on('data', read).on('error', broken).on('close', ended)
   })
 
@@ -168,7 +196,10 @@ const opened = (proxy: ForwardProxy, socket: Socket, target: string): Promise<vo
 export const openTunnel = async (proxy: ForwardProxy, host: string, port: number): Promise<Socket> => {
   const socket = await connectToProxy(proxy)
   const target = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${proxy.authorization === undefined ? '' : `Proxy-Authorization: ${proxy.authorization}\r\n`}\r\n`, 'latin1')
+  socket.write(
+    `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${proxy.authorization === undefined ? '' : `Proxy-Authorization: ${proxy.authorization}\r\n`}\r\n`,
+    'latin1',
+  )
   await opened(proxy, socket, target)
   return socket
 }

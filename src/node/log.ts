@@ -103,7 +103,9 @@ export const createJsonLog = (least: LogLevel): NodeLog => {
 // Escape sequences in a field must not drive the terminal, nor characters that turn the reading direction or end a line.
 const plain = (value: unknown): string => {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
-  return text.replaceAll(/[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/g, ' ').slice(0, 300)
+  return text
+    .replaceAll(/[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/g, ' ')
+    .slice(0, 300)
 }
 
 const signs: Readonly<Record<LogLevel, string>> = { error: '✖', warn: '⚠', info: '·', debug: '·' }
@@ -123,7 +125,8 @@ const refusedWords = (fields: LogFields): string =>
     fields['request_id'] === undefined ? '' : ` (request ${plain(fields['request_id'])})`,
   ].join('')
 
-const callWords = (fields: LogFields): string => `${words(fields, ['service', 'http', 'method', 'name', 'result', 'status'])} ${plain(fields['duration_ms'])} ms`
+const callWords = (fields: LogFields): string =>
+  `${words(fields, ['service', 'http', 'method', 'name', 'result', 'status'])} ${plain(fields['duration_ms'])} ms`
 
 const otherWords = (fields: LogFields): string =>
   Object.entries(fields)
@@ -131,7 +134,8 @@ const otherWords = (fields: LogFields): string =>
     .map(([name, value]) => `${name}=${plain(value)}`)
     .join(' ')
 
-const wordsOf = (event: string, fields: LogFields): string => (event === 'refused' ? refusedWords(fields) : event === 'call' ? callWords(fields) : otherWords(fields))
+const wordsOf = (event: string, fields: LogFields): string =>
+  event === 'refused' ? refusedWords(fields) : event === 'call' ? callWords(fields) : otherWords(fields)
 
 /** For a person at a terminal, at the level they asked for: one short line an event. Nobody keeps what a terminal shows, so the audit trail has no exception here. */
 export const createTerminalLog = (least: LogLevel): NodeLog => ({

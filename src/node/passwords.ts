@@ -1,7 +1,14 @@
 // Password hashing on Node: argon2id (RFC 9106); scrypt strings of other deployments are verified too.
 import { argon2, randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
-import { type Phc, formatPhc, hashByScrypt, isScrypt, parsePhc, verifyByScrypt } from '../kit/password-hash.ts'
+import {
+  type Phc,
+  formatPhc,
+  hashByScrypt,
+  isScrypt,
+  parsePhc,
+  verifyByScrypt,
+} from '../kit/password-hash.ts'
 import type { Passwords } from '../ports/runtime.ts'
 
 const runArgon2 = promisify(argon2)
@@ -40,15 +47,29 @@ const createQueue = (most: number) => {
 }
 
 const compute = (password: string, { params: { m = 0, t = 0, p = 0 }, salt, hash }: Phc): Promise<Buffer> =>
-  runArgon2('argon2id', { message: password, nonce: salt, memory: m, passes: t, parallelism: p, tagLength: hash.length })
+  runArgon2('argon2id', {
+    message: password,
+    nonce: salt,
+    memory: m,
+    passes: t,
+    parallelism: p,
+    tagLength: hash.length,
+  })
 
 /** A hash for a deployment that has no argon2id. */
-export const hashForWorkers = (password: string): Promise<string> => hashByScrypt(runScrypt, password, new Uint8Array(randomBytes(16)))
+export const hashForWorkers = (password: string): Promise<string> =>
+  hashByScrypt(runScrypt, password, new Uint8Array(randomBytes(16)))
 
 export const createPasswords = (): Passwords => {
   const inLine = createQueue(atOnce)
   const derive = (password: string, phc: Phc): Promise<Buffer> => inLine(() => compute(password, phc))
-  const fresh = (): Phc => ({ id: 'argon2id', version, params: today, salt: new Uint8Array(randomBytes(16)), hash: new Uint8Array(32) })
+  const fresh = (): Phc => ({
+    id: 'argon2id',
+    version,
+    params: today,
+    salt: new Uint8Array(randomBytes(16)),
+    hash: new Uint8Array(32),
+  })
   return {
     async hash(password) {
       const phc = fresh()

@@ -35,7 +35,16 @@ interface NodeRuntimeOptions {
 }
 
 /** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
-export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], log, version, now = () => Date.now(), lookup, proxies }: NodeRuntimeOptions): Promise<NodeRuntime> => {
+export const createNodeRuntime = async ({
+  config,
+  stateDir,
+  privateFiles = [],
+  log,
+  version,
+  now = () => Date.now(),
+  lookup,
+  proxies,
+}: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
   const { store, close } = openStore({ config, stateDir, now, log })
   const keys = await openKeys(stateDir, config, store).catch((error: unknown) => {
@@ -48,10 +57,16 @@ export const createNodeRuntime = async ({ config, stateDir, privateFiles = [], l
   return {
     now,
     random: randomBytes,
-    outbound: createOutbound({ allowOrigins: [], ...(lookup ? { lookup } : {}), ...(proxies ? { proxies } : {}) }),
+    outbound: createOutbound({
+      allowOrigins: [],
+      ...(lookup ? { lookup } : {}),
+      ...(proxies ? { proxies } : {}),
+    }),
     lines: createTransports(lookup, proxies),
     defer(work) {
-      const settled = work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) })).finally(() => pending.delete(settled))
+      const settled = work
+        .catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))
+        .finally(() => pending.delete(settled))
       pending.add(settled)
     },
     log,

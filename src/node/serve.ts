@@ -31,7 +31,8 @@ export const createRequestIds = (): (() => string) => {
 
 // Who is at the other end of the socket: the peer, or the first address behind the proxies the operator listed.
 
-const bare = (address: string): string => (address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address)
+const bare = (address: string): string =>
+  address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
 
 const listed = (entries: readonly string[]): BlockList => {
   const list = new BlockList()
@@ -53,13 +54,15 @@ export interface ClientAddress {
 
 export const createClientAddress = (trustedProxies: readonly string[]): ClientAddress => {
   const trusted = listed(trustedProxies)
-  const trusts = (address: string): boolean => isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
+  const trusts = (address: string): boolean =>
+    isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
   return {
     address(peer, forwardedFor) {
       let address = bare(peer ?? '')
       if (trustedProxies.length === 0) return address
       const hops = (forwardedFor ?? '').split(',').map((hop) => bare(hop.trim()))
-      for (let hop = hops.pop(); hop !== undefined && trusts(address) && isIP(hop) !== 0; hop = hops.pop()) address = hop
+      for (let hop = hops.pop(); hop !== undefined && trusts(address) && isIP(hop) !== 0; hop = hops.pop())
+        address = hop
       return address
     },
     trusts: (peer) => trusts(bare(peer ?? '')),
@@ -71,17 +74,27 @@ export const createClientAddress = (trustedProxies: readonly string[]): ClientAd
 /** Of a list the first value is the caller's connection; each proxy appends its own. Only a proxy that the operator listed is believed. */
 const saysPlain = (visitor: ClientAddress, { headers, socket }: IncomingMessage): boolean => {
   const proto = headers['x-forwarded-proto']
-  return typeof proto === 'string' && proto.split(',')[0]?.trim().toLowerCase() === 'http' && visitor.trusts(socket.remoteAddress)
+  return (
+    typeof proto === 'string' &&
+    proto.split(',')[0]?.trim().toLowerCase() === 'http' &&
+    visitor.trusts(socket.remoteAddress)
+  )
 }
 
-export const createRequestContexts = (trustedProxies: readonly string[]): ((request: IncomingMessage) => RequestContext) => {
+export const createRequestContexts = (
+  trustedProxies: readonly string[],
+): ((request: IncomingMessage) => RequestContext) => {
   const visitor = createClientAddress(trustedProxies)
   const nextId = createRequestIds()
   // `request.headers` builds an object of all fields; most calls are decided without one.
-  if (trustedProxies.length === 0) return ({ socket }) => ({ requestId: nextId(), ip: visitor.address(socket.remoteAddress, undefined) })
+  if (trustedProxies.length === 0)
+    return ({ socket }) => ({ requestId: nextId(), ip: visitor.address(socket.remoteAddress, undefined) })
   return (request) => ({
     requestId: nextId(),
-    ip: visitor.address(request.socket.remoteAddress, request.headers['x-forwarded-for'] as string | undefined),
+    ip: visitor.address(
+      request.socket.remoteAddress,
+      request.headers['x-forwarded-for'] as string | undefined,
+    ),
     ...(saysPlain(visitor, request) && { plainHttp: true }),
   })
 }
@@ -116,17 +129,35 @@ const pathOf = (target: string): string => {
 type Door = (request: IncomingMessage, response: ServerResponse) => void
 type UpgradeDoor = NonNullable<NonNullable<Parameters<typeof installGuards>[1]>['upgrade']>
 
-const createDoor = (gateway: Gateway, options: ServeOptions): { readonly door: Door; readonly upgrade: UpgradeDoor; close(): void } => {
+const createDoor = (
+  gateway: Gateway,
+  options: ServeOptions,
+): { readonly door: Door; readonly upgrade: UpgradeDoor; close(): void } => {
   const visitOf = createRequestContexts(options.trustedProxies)
-  const forward = createForward({ admit: gateway.admit, refuse: gateway.refuse, now: options.now, lookup: options.lookup, proxies: options.proxies })
+  const forward = createForward({
+    admit: gateway.admit,
+    refuse: gateway.refuse,
+    now: options.now,
+    lookup: options.lookup,
+    proxies: options.proxies,
+  })
   const upgrades = createUpgrade(gateway)
   const visits = new WeakMap<IncomingMessage, RequestContext>()
-  const plain = getRequestListener((request, env) => gateway.fetch(request, visits.get((env as { incoming: IncomingMessage }).incoming) as RequestContext), { overrideGlobalObjects: false })
+  const plain = getRequestListener(
+    (request, env) =>
+      gateway.fetch(request, visits.get((env as { incoming: IncomingMessage }).incoming) as RequestContext),
+    { overrideGlobalObjects: false },
+  )
   const door: Door = (request, response) => {
     const visit = visitOf(request)
     const refusal = validateRequest(request)
     if (refusal) {
-      const answer = gateway.refuse(refusal, { method: request.method ?? '', target: request.url ?? '', rawHeaders: request.rawHeaders, ...visit })
+      const answer = gateway.refuse(refusal, {
+        method: request.method ?? '',
+        target: request.url ?? '',
+        rawHeaders: request.rawHeaders,
+        ...visit,
+      })
       response.writeHead(answer.status, [...answer.headers, 'connection', 'close']).end(answer.body)
       return
     }

@@ -10,7 +10,13 @@ import { fieldOf } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Answer } from '../ports/call.ts'
 import type { RequestContext } from '../ports/runtime.ts'
-import type { ConnectSocket, TransportConnectors, RuntimeTransports, TextSocket, SocketEvents } from '../ports/transport.ts'
+import type {
+  ConnectSocket,
+  TransportConnectors,
+  RuntimeTransports,
+  TextSocket,
+  SocketEvents,
+} from '../ports/transport.ts'
 import { type ForwardProxies, noProxies, openTunnel } from './forward-proxy.ts'
 import { publicLookup, refuseInner } from './http-client/pool.ts'
 import { type Lookup, globalAddresses, systemLookup } from './outbound.ts'
@@ -21,7 +27,10 @@ import { validateRequest } from './server/request-guard.ts'
 /** What may lie unsent before the sender has to wait, bytes. */
 const roomBytes = 1_048_576
 
-const textOf = (data: RawData): string => (Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)).toString('utf8')
+const textOf = (data: RawData): string =>
+  (Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)).toString(
+    'utf8',
+  )
 
 export const socketOf = (ws: WebSocket, events: SocketEvents): TextSocket => {
   ws.on('message', (data: RawData, binary: boolean) => {
@@ -67,7 +76,8 @@ export interface Upgrade {
 const send = (socket: Duplex, { status, headers, body }: Answer): void => {
   if (!socket.writable) return
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
-  for (let i = 0; i + 1 < headers.length; i += 2) if (headers[i]?.toLowerCase() !== 'connection') head += `${headers[i]}: ${headers[i + 1]}\r\n`
+  for (let i = 0; i + 1 < headers.length; i += 2)
+    if (headers[i]?.toLowerCase() !== 'connection') head += `${headers[i]}: ${headers[i + 1]}\r\n`
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
 }
 
@@ -75,30 +85,59 @@ const send = (socket: Duplex, { status, headers, body }: Answer): void => {
 const check = (request: IncomingMessage): void => {
   const fault = validateRequest(request)
   if (fault) throw fault
-  const { 'sec-websocket-key': key, 'sec-websocket-version': version, 'sec-websocket-protocol': protocols } = request.headers
-  if (request.method !== 'GET' || key === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(key)) throw new Refusal('upgrade.malformed', 'not GET, or Sec-WebSocket-Key malformed')
+  const {
+    'sec-websocket-key': key,
+    'sec-websocket-version': version,
+    'sec-websocket-protocol': protocols,
+  } = request.headers
+  if (request.method !== 'GET' || key === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(key))
+    throw new Refusal('upgrade.malformed', 'not GET, or Sec-WebSocket-Key malformed')
   // RFC 9110 §9.3.1: such a body has no meaning, and behind 101 its bytes would be read as frames.
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
-  if (coding !== undefined || (length !== undefined && length !== '0')) throw new Refusal('upgrade.malformed', 'handshake has a body')
-  if (version !== '13') throw new Refusal('upgrade.version', String(version).slice(0, 20), { headers: { 'sec-websocket-version': '13' } })
-  if (protocols !== undefined && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
+  if (coding !== undefined || (length !== undefined && length !== '0'))
+    throw new Refusal('upgrade.malformed', 'handshake has a body')
+  if (version !== '13')
+    throw new Refusal('upgrade.version', String(version).slice(0, 20), {
+      headers: { 'sec-websocket-version': '13' },
+    })
+  if (protocols !== undefined && !protocols.split(',').some((name) => name.trim() === 'mcp'))
+    throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
 }
 
 export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>): Upgrade => {
   const open = new Set<(code: number, reason: string) => void>()
-  const answer = async (request: IncomingMessage, socket: Duplex, head: Buffer, visit: RequestContext): Promise<void> => {
+  const answer = async (
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    visit: RequestContext,
+  ): Promise<void> => {
     check(request)
     // Loaded by the first handshake.
     const { WebSocketServer } = await import('ws')
     const { rawHeaders } = request
-    const tunnel = await admitSocket({ method: 'GET', target: request.url ?? '/', host: fieldOf(rawHeaders, 'host'), rawHeaders, ip: visit.ip, requestId: visit.requestId, plainHttp: visit.plainHttp })
+    const tunnel = await admitSocket({
+      method: 'GET',
+      target: request.url ?? '/',
+      host: fieldOf(rawHeaders, 'host'),
+      rawHeaders,
+      ip: visit.ip,
+      requestId: visit.requestId,
+      plainHttp: visit.plainHttp,
+    })
     if (socket.destroyed) {
       tunnel.shut(1006, 'left before the handshake')
       return
     }
     const gone = (): void => tunnel.shut(1006, 'left in the handshake')
     socket.once('close', gone)
-    const server = new WebSocketServer({ noServer: true, clientTracking: false, perMessageDeflate: false, maxPayload: tunnel.maxBytes, handleProtocols: () => 'mcp' })
+    const server = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: tunnel.maxBytes,
+      handleProtocols: () => 'mcp',
+    })
     server.handleUpgrade(request, socket, head, (ws) => {
       socket.off('close', gone)
       open.add(tunnel.shut)
@@ -115,7 +154,17 @@ export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
       if (request.headers.upgrade?.toLowerCase() !== 'websocket') return false
       // A handshake that breaks off says nothing about anybody.
       socket.on('error', () => undefined)
-      answer(request, socket, head, visit).catch((error: unknown) => send(socket, refuse(error, { method: request.method ?? '', target: request.url ?? '', rawHeaders: request.rawHeaders, ...visit })))
+      answer(request, socket, head, visit).catch((error: unknown) =>
+        send(
+          socket,
+          refuse(error, {
+            method: request.method ?? '',
+            target: request.url ?? '',
+            rawHeaders: request.rawHeaders,
+            ...visit,
+          }),
+        ),
+      )
       return true
     },
     close() {
@@ -145,7 +194,10 @@ const throughProxy = (address: string, proxies: ForwardProxies): object => {
     return tls ? connectTls({ socket, ...(isIP(host) === 0 ? { servername: host } : {}) }) : socket
   }
   // As http.request takes it: with a callback. The types of ws know the form that returns a socket alone.
-  const createConnection = (_options: object, done: (error: Error | null, socket?: NetSocket) => void): void =>
+  const createConnection = (
+    _options: object,
+    done: (error: Error | null, socket?: NetSocket) => void,
+  ): void =>
     void connect().then(
       (socket) => done(null, socket),
       (error: unknown) => done(error as Error),
@@ -160,17 +212,31 @@ const dial =
     return new Promise((resolve, reject) => {
       const fields: Record<string, string> = {}
       for (let i = 0; i + 1 < headers.length; i += 2) fields[headers[i] as string] = headers[i + 1] as string
-      const options: ClientOptions = { headers: fields, handshakeTimeout: timeoutMs, maxPayload: maxBytes, perMessageDeflate: false, followRedirects: false, ...(lookup ? { lookup } : {}) }
+      const options: ClientOptions = {
+        headers: fields,
+        handshakeTimeout: timeoutMs,
+        maxPayload: maxBytes,
+        perMessageDeflate: false,
+        followRedirects: false,
+        ...(lookup ? { lookup } : {}),
+      }
       const ws = new WebSocket(url, ['mcp'], Object.assign(options, throughProxy(url, proxies)))
       const socket = socketOf(ws, events)
       ws.once('open', () => resolve(socket))
       ws.once('unexpected-response', (_request, response) => {
         response.destroy()
         const { 'www-authenticate': field } = response.headers
-        reject(Object.assign(new Error(`answered ${response.statusCode}`), { status: response.statusCode ?? 0, authenticate: field === undefined ? [] : [field] }))
+        reject(
+          Object.assign(new Error(`answered ${response.statusCode}`), {
+            status: response.statusCode ?? 0,
+            authenticate: field === undefined ? [] : [field],
+          }),
+        )
         ws.terminate()
       })
-      ws.once('error', (error: Error) => reject(/timed out/.test(error.message) ? Object.assign(error, { code: 'ETIMEDOUT' }) : error))
+      ws.once('error', (error: Error) =>
+        reject(/timed out/.test(error.message) ? Object.assign(error, { code: 'ETIMEDOUT' }) : error),
+      )
     })
   }
 
@@ -206,11 +272,17 @@ const tools = (way: Way): TransportConnectors => {
                 )
               },
             })
-          : new ProxyAgent({ ...endless, uri: proxy.shown, proxyTunnel: false, ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }) })
+          : new ProxyAgent({
+              ...endless,
+              uri: proxy.shown,
+              proxyTunnel: false,
+              ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }),
+            })
       known.set(key, made)
       return made
     }
-    return (input: string, init: object) => fetch(input, { ...init, dispatcher: dispatcherOf(new URL(input)) })
+    return (input: string, init: object) =>
+      fetch(input, { ...init, dispatcher: dispatcherOf(new URL(input)) })
   }
   let loading: ReturnType<typeof load> | undefined
   const ask = async (input: string, init: object) => (await (loading ??= load()))(input, init)
@@ -218,10 +290,14 @@ const tools = (way: Way): TransportConnectors => {
   return { fetch: ask as unknown as RuntimeTransports['fetch'], socket: dial(way) }
 }
 
-const hostOf = (input: Parameters<RuntimeTransports['fetch']>[0]): string => new URL(input instanceof Request ? input.url : input).hostname
+const hostOf = (input: Parameters<RuntimeTransports['fetch']>[0]): string =>
+  new URL(input instanceof Request ? input.url : input).hostname
 
 /** To public addresses alone. Where a proxy makes the connection, no look-up of ours does, so names are judged before. */
-const guarded = ({ fetch, socket }: TransportConnectors, judge: (url: string) => Promise<void>): TransportConnectors => ({
+const guarded = (
+  { fetch, socket }: TransportConnectors,
+  judge: (url: string) => Promise<void>,
+): TransportConnectors => ({
   async fetch(input, init) {
     refuseInner(hostOf(input))
     await judge(input instanceof Request ? input.url : String(input))
@@ -243,7 +319,11 @@ const guarded = ({ fetch, socket }: TransportConnectors, judge: (url: string) =>
 export const createTransports = (lookup?: Lookup, proxies: ForwardProxies = noProxies): RuntimeTransports => {
   const judge = async (address: string): Promise<void> => {
     const url = new URL(address)
-    if (proxies.for(url) && !isAddress(url.hostname)) await globalAddresses(url.hostname, lookup ?? systemLookup)
+    if (proxies.for(url) && !isAddress(url.hostname))
+      await globalAddresses(url.hostname, lookup ?? systemLookup)
   }
-  return { ...tools({ proxies }), publicOnly: guarded(tools({ lookup: publicLookup(lookup), proxies }), judge) }
+  return {
+    ...tools({ proxies }),
+    publicOnly: guarded(tools({ lookup: publicLookup(lookup), proxies }), judge),
+  }
 }

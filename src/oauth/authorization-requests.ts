@@ -46,7 +46,10 @@ export interface StoredRequest {
 
 export interface PendingRequests {
   /** Keeps a request; answers its id and the `Set-Cookie` values. */
-  open(request: AuthorizationRequest, browser: Request): Promise<{ readonly id: string; readonly cookies: readonly string[] }>
+  open(
+    request: AuthorizationRequest,
+    browser: Request,
+  ): Promise<{ readonly id: string; readonly cookies: readonly string[] }>
   /** The flow, for the browser that began it. Throws `flow.expired`, `flow.other-browser`, `flow.used`. */
   of(id: string, browser: Request): Promise<StoredRequest>
   /** The same for who only wants to know: undefined where `of` refuses. */
@@ -89,11 +92,17 @@ const flowCookies = (browser: Request): readonly FlowCookie[] =>
     .map(([, name = '', at = '', secret = '']) => ({ name, secret, at: Number.parseInt(at, 36) || 0 }))
     .toSorted((a, b) => b.at - a.at)
 
-export const createPendingRequests = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'> }): PendingRequests => {
+export const createPendingRequests = ({
+  runtime,
+}: {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
+}): PendingRequests => {
   const records = createRecords<PendingRequest>(runtime, 'flow:')
   const cookiesFor = (id: string, secret: string, browser: Request): readonly string[] => {
     const at = Math.floor(runtime.now() / 1000).toString(36)
-    const tooMany = flowCookies(browser).slice(maxCookies - 1).map(({ name }) => dropCookie(name))
+    const tooMany = flowCookies(browser)
+      .slice(maxCookies - 1)
+      .map(({ name }) => dropCookie(name))
     return [...tooMany, `${cookieName(id)}=${at}.${secret}; Max-Age=${flowMs / 1000}; ${attributes}`]
   }
 
@@ -101,13 +110,22 @@ export const createPendingRequests = ({ runtime }: { readonly runtime: Pick<Runt
     const kept = idShape.test(id) ? await records.get(id) : undefined
     if (!kept) return new Refusal('flow.expired', 'flow unknown or expired')
     // Begun under a version that kept no client with it.
-    if ((kept.value.client as ClientSnapshot | undefined) === undefined) return new Refusal('flow.expired', 'flow stored by an earlier version')
+    if ((kept.value.client as ClientSnapshot | undefined) === undefined)
+      return new Refusal('flow.expired', 'flow stored by an earlier version')
     // Before the cookie, which is gone once the answer was given: a second click or the back button should hear what happened, not of another browser.
     if (kept.value.answered) return new Refusal('flow.used', 'flow already answered')
     const found = { flow: kept.value, mark: kept.mark }
     // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
     const sent = flowCookies(browser).filter(({ name }) => name === cookieName(id))
-    if (sent.length !== 1 || !sameText(runtime.digest(sent[0]?.secret ?? ''), found.flow.browser)) return new Refusal('flow.other-browser', sent.length === 0 ? 'flow cookie missing' : sent.length > 1 ? `${sent.length} flow cookies, expected 1` : 'flow cookie of another flow')
+    if (sent.length !== 1 || !sameText(runtime.digest(sent[0]?.secret ?? ''), found.flow.browser))
+      return new Refusal(
+        'flow.other-browser',
+        sent.length === 0
+          ? 'flow cookie missing'
+          : sent.length > 1
+            ? `${sent.length} flow cookies, expected 1`
+            : 'flow cookie of another flow',
+      )
     return found
   }
 
@@ -120,7 +138,13 @@ export const createPendingRequests = ({ runtime }: { readonly runtime: Pick<Runt
     async open(request, browser) {
       const id = encodeBase64url(runtime.random(24))
       const secret = encodeBase64url(runtime.random(24))
-      const flow: PendingRequest = { ...request, id, createdAt: runtime.now(), browser: runtime.digest(secret), answered: false }
+      const flow: PendingRequest = {
+        ...request,
+        id,
+        createdAt: runtime.now(),
+        browser: runtime.digest(secret),
+        answered: false,
+      }
       await records.put(id, flow, { ttlMs: flowMs, only: 'absent' })
       return { id, cookies: cookiesFor(id, secret, browser) }
     },
@@ -133,7 +157,8 @@ export const createPendingRequests = ({ runtime }: { readonly runtime: Pick<Runt
       const found = await judge(id, browser)
       return found instanceof Refusal ? undefined : found.flow
     },
-    allow: ({ flow, mark }, person, generation) => replace({ ...flow, allowed: answerOf(person, generation) }, mark),
+    allow: ({ flow, mark }, person, generation) =>
+      replace({ ...flow, allowed: answerOf(person, generation) }, mark),
     allowedBy: ({ allowed }, person, generation) => allowed === answerOf(person, generation),
     spend: ({ flow, mark }) => replace({ ...flow, answered: true }, mark),
     forget: (id) => dropCookie(cookieName(id)),

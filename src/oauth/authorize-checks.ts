@@ -25,20 +25,48 @@ export interface AuthorizeDraft {
 export type Check = (draft: AuthorizeDraft) => Promise<void> | void
 
 export const emptyDraft = (params: URLSearchParams, now: number): AuthorizeDraft =>
-  ({ params, now, redirectUri: '', redirectSent: false, challenge: '', scopes: [], prompt: new Set<string>() }) as unknown as AuthorizeDraft
+  ({
+    params,
+    now,
+    redirectUri: '',
+    redirectSent: false,
+    challenge: '',
+    scopes: [],
+    prompt: new Set<string>(),
+  }) as unknown as AuthorizeDraft
 
 /** A refusal that the client is told, at the redirect URI that was found to be its own. */
-export const tellClient = ({ redirectUri, state }: Pick<AuthorizeDraft, 'redirectUri' | 'state'>, code: RefusalCode, why: string, detail: RefusalDetail = {}): Refusal =>
+export const tellClient = (
+  { redirectUri, state }: Pick<AuthorizeDraft, 'redirectUri' | 'state'>,
+  code: RefusalCode,
+  why: string,
+  detail: RefusalDetail = {},
+): Refusal =>
   new Refusal(code, why, { ...detail, redirect: { uri: redirectUri, ...(state !== undefined && { state }) } })
 
-const onceOnly = ['response_type', 'response_mode', 'scope', 'state', 'code_challenge', 'code_challenge_method', 'prompt', 'max_age', 'request', 'request_uri', 'registration'] as const
+const onceOnly = [
+  'response_type',
+  'response_mode',
+  'scope',
+  'state',
+  'code_challenge',
+  'code_challenge_method',
+  'prompt',
+  'max_age',
+  'request',
+  'request_uri',
+  'registration',
+] as const
 
 const parametersOnce: Check = (draft) => {
   const states = draft.params.getAll('state')
   // Echoed exactly as sent (RFC 6749 §4.1.2), also beside the other errors; of two states neither can be.
   if (states.length === 1 && states[0]) draft.state = states[0]
   const repeated = onceOnly.find((name) => draft.params.getAll(name).length > 1)
-  if (repeated) throw tellClient(draft, 'request.repeated', repeated, { say: `The parameter ${repeated} was sent more than once.` })
+  if (repeated)
+    throw tellClient(draft, 'request.repeated', repeated, {
+      say: `The parameter ${repeated} was sent more than once.`,
+    })
 }
 
 // OpenID Connect Core §6, §7.2.1: each would make the gateway fetch or believe something of the sender's choosing.
@@ -50,7 +78,10 @@ const noRequestObject: Check = (draft) => {
 
 const responseType: Check = (draft) => {
   const type = one(draft.params, 'response_type')
-  if (type === undefined) throw tellClient(draft, 'request.malformed', 'response_type missing', { say: 'response_type is required.' })
+  if (type === undefined)
+    throw tellClient(draft, 'request.malformed', 'response_type missing', {
+      say: 'response_type is required.',
+    })
   if (type !== 'code') throw tellClient(draft, 'response.type', type.slice(0, 100))
   const mode = one(draft.params, 'response_mode')
   if (mode !== undefined && mode !== 'query') throw tellClient(draft, 'response.mode', mode.slice(0, 100))
@@ -62,16 +93,21 @@ const pkce: Check = (draft) => {
   const method = one(draft.params, 'code_challenge_method')
   if (challenge === undefined) throw tellClient(draft, 'pkce.missing', 'no code_challenge')
   if (method !== 'S256') throw tellClient(draft, 'pkce.method', `${method}`.slice(0, 100))
-  if (!/^[\w-]{43}$/.test(challenge)) throw tellClient(draft, 'pkce.challenge', `${challenge.length} characters`)
+  if (!/^[\w-]{43}$/.test(challenge))
+    throw tellClient(draft, 'pkce.challenge', `${challenge.length} characters`)
   draft.challenge = challenge
 }
 
 const promptAndAge: Check = (draft) => {
   const prompt = new Set((one(draft.params, 'prompt') ?? '').split(' ').filter(Boolean))
-  if (prompt.has('none') && prompt.size > 1) throw tellClient(draft, 'request.malformed', 'prompt none with others', { say: 'prompt=none allows no other prompt.' })
+  if (prompt.has('none') && prompt.size > 1)
+    throw tellClient(draft, 'request.malformed', 'prompt none with others', {
+      say: 'prompt=none allows no other prompt.',
+    })
   draft.prompt = prompt
   const maxAge = one(draft.params, 'max_age')
-  if (maxAge !== undefined && !/^\d{1,9}$/.test(maxAge)) throw tellClient(draft, 'request.malformed', 'max_age', { say: 'max_age must be a number of seconds.' })
+  if (maxAge !== undefined && !/^\d{1,9}$/.test(maxAge))
+    throw tellClient(draft, 'request.malformed', 'max_age', { say: 'max_age must be a number of seconds.' })
   // OpenID Connect Core §3.1.2.1; select_account asks for the sign-in page, which is where an account is chosen.
   if (prompt.has('login') || prompt.has('select_account')) draft.signedInSince = draft.now
   else if (maxAge !== undefined) draft.signedInSince = draft.now - Number(maxAge) * 1000
@@ -96,9 +132,16 @@ export const authorizeChecks = ({ clients, directory, find }: AuthorizeChecksDep
     const sent = one(draft.params, 'redirect_uri')
     // OAuth 2.1 §4.1.1: it may be left out where only one was ever registered.
     const redirectUri = sent ?? (redirectUris.length === 1 ? redirectUris[0] : undefined)
-    if (redirectUri === undefined || !redirectUris.some((registered) => redirectMatches(registered, redirectUri))) {
+    if (
+      redirectUri === undefined ||
+      !redirectUris.some((registered) => redirectMatches(registered, redirectUri))
+    ) {
       const asked = sent === undefined ? '(none)' : withoutQuery(sent)
-      const facts = [{ name: 'Client', value: id }, ...redirectUris.map((value) => ({ name: 'Registered', value })), { name: 'Requested', value: asked }]
+      const facts = [
+        { name: 'Client', value: id },
+        ...redirectUris.map((value) => ({ name: 'Registered', value })),
+        { name: 'Requested', value: asked },
+      ]
       throw new Refusal('redirect.mismatch', `${id}: ${asked}`, { page: { facts } })
     }
     draft.redirectUri = redirectUri
@@ -110,8 +153,10 @@ export const authorizeChecks = ({ clients, directory, find }: AuthorizeChecksDep
     const named = draft.params.getAll('resource').filter(Boolean)
     const found = named.length === 0 ? [directory.only] : await Promise.all(named.map(find))
     const [address] = found
-    if (!address || found.some((other) => other?.service.id !== address.service.id)) throw tellClient(draft, 'resource.unknown', named.slice(0, 5).map(withoutQuery).join(' '))
-    if (!address.service.authRequired) throw tellClient(draft, 'resource.unknown', `${address.service.id} needs no token`)
+    if (!address || found.some((other) => other?.service.id !== address.service.id))
+      throw tellClient(draft, 'resource.unknown', named.slice(0, 5).map(withoutQuery).join(' '))
+    if (!address.service.authRequired)
+      throw tellClient(draft, 'resource.unknown', `${address.service.id} needs no token`)
     draft.address = address
   }
 
@@ -123,5 +168,15 @@ export const authorizeChecks = ({ clients, directory, find }: AuthorizeChecksDep
     draft.scopes = asked.has('offline_access') ? [...scopes, 'offline_access'] : scopes
   }
 
-  return [clientKnown, redirectRegistered, parametersOnce, noRequestObject, responseType, pkce, promptAndAge, resourceKnown, scopeGranted]
+  return [
+    clientKnown,
+    redirectRegistered,
+    parametersOnce,
+    noRequestObject,
+    responseType,
+    pkce,
+    promptAndAge,
+    resourceKnown,
+    scopeGranted,
+  ]
 }

@@ -25,7 +25,11 @@ export interface AuthorizeDeps {
 const maxRequest = 16_384
 
 /** What the checks have established, as it is kept. */
-const requestOf = async (draft: AuthorizeDraft, silent: boolean, ownNavigation: boolean): Promise<AuthorizationRequest> => ({
+const requestOf = async (
+  draft: AuthorizeDraft,
+  silent: boolean,
+  ownNavigation: boolean,
+): Promise<AuthorizationRequest> => ({
   clientId: draft.client.id,
   client: await snapshotOf(draft.client, draft.scopes),
   redirectUri: draft.redirectUri,
@@ -40,7 +44,15 @@ const requestOf = async (draft: AuthorizeDraft, silent: boolean, ownNavigation: 
   ownNavigation,
 })
 
-export const createAuthorize = ({ runtime, directory, find, clients, flows, sessions, limit }: AuthorizeDeps): Handler => {
+export const createAuthorize = ({
+  runtime,
+  directory,
+  find,
+  clients,
+  flows,
+  sessions,
+  limit,
+}: AuthorizeDeps): Handler => {
   const checks = authorizeChecks({ clients, directory, find })
   return async (request, visit) => {
     await limit('authorize', { ip: visit.ip })
@@ -53,7 +65,8 @@ export const createAuthorize = ({ runtime, directory, find, clients, flows, sess
       async () => {
         for (const check of checks) await check(draft)
         const signedIn = (await session) !== undefined
-        if (draft.prompt.has('none') && !signedIn) throw tellClient(draft, 'login.required', 'prompt=none without a session')
+        if (draft.prompt.has('none') && !signedIn)
+          throw tellClient(draft, 'login.required', 'prompt=none without a session')
         return signedIn
       },
       () => draft.client,
@@ -62,7 +75,9 @@ export const createAuthorize = ({ runtime, directory, find, clients, flows, sess
     if (!known) await takeSpace(limit, { of: 'authorize', record: asked, ip: visit.ip })
     const { id, cookies } = await flows.open(asked, request)
     // Whoever is not signed in would only be sent on from there.
-    const onward = known ? `${endpoints.consent.path}?flow=${id}` : loginPath(id, asked.signedInSince === undefined ? undefined : 'login')
+    const onward = known
+      ? `${endpoints.consent.path}?flow=${id}`
+      : loginPath(id, asked.signedInSince === undefined ? undefined : 'login')
     return seeOther(onward, cookies)
   }
 }

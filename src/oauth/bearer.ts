@@ -77,26 +77,53 @@ const hasExpired = (token: string, now: number): boolean => {
 }
 
 // RFC 6750 §3: no error when no credentials were sent; otherwise the registered code and a sentence.
-const refuse = (code: RefusalCode, why: string, { address, origin, about }: { readonly address: Address; readonly origin: string; readonly about: RequestFacts }): Refusal => {
+const refuse = (
+  code: RefusalCode,
+  why: string,
+  {
+    address,
+    origin,
+    about,
+  }: { readonly address: Address; readonly origin: string; readonly about: RequestFacts },
+): Refusal => {
   const { row, say } = new Refusal(code)
-  const error = code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
-  const parts = [...error, `resource_metadata=${quoted(resourceMetadataUrl(origin, address.path))}`, `scope=${quoted(address.service.scopes.join(' '))}`]
-  return new Refusal(code, why, { headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` }, about: { ...about, service: address.service.id } })
+  const error =
+    code === 'token.missing' ? [] : [`error=${quoted(row.oauth)}`, `error_description=${quoted(say)}`]
+  const parts = [
+    ...error,
+    `resource_metadata=${quoted(resourceMetadataUrl(origin, address.path))}`,
+    `scope=${quoted(address.service.scopes.join(' '))}`,
+  ]
+  return new Refusal(code, why, {
+    headers: { 'www-authenticate': `Bearer ${parts.join(', ')}` },
+    about: { ...about, service: address.service.id },
+  })
 }
 
-export const createAuthenticateBearer = ({ runtime, directory, signer, grants }: BearerDeps): AuthenticateBearer => {
+export const createAuthenticateBearer = ({
+  runtime,
+  directory,
+  signer,
+  grants,
+}: BearerDeps): AuthenticateBearer => {
   const { recall, verify } = createVerify(signer, () => runtime.now())
   // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
   const isFor = (audience: string, { resource, service }: Address): boolean =>
-    audience === resource || directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)
+    audience === resource ||
+    directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)
   /** The principal whom the same header and the same reading of its grant have shown before. */
   const remembered = (header: string | undefined, address: Address): Principal | undefined => {
     const known = header === undefined ? undefined : recall(header)
     if (!known?.principal || !isFor(known.claims.aud, address)) return undefined
     return known.grant === grants.lately(known.claims.gid) ? known.principal : undefined
   }
-  const judge = async (authorization: readonly string[], address: Address, origin: string): Promise<Principal> => {
-    const no = (code: RefusalCode, why: string, about: RequestFacts = {}) => refuse(code, why, { address, origin, about })
+  const judge = async (
+    authorization: readonly string[],
+    address: Address,
+    origin: string,
+  ): Promise<Principal> => {
+    const no = (code: RefusalCode, why: string, about: RequestFacts = {}) =>
+      refuse(code, why, { address, origin, about })
     const [header] = authorization
     if (header === undefined) throw no('token.missing', 'no Authorization header')
     if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
@@ -105,17 +132,34 @@ export const createAuthenticateBearer = ({ runtime, directory, signer, grants }:
       const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
       if (token === undefined) throw no('token.malformed', 'not one bearer token')
       known = await verify(header, token)
-      if (!known) throw hasExpired(token, runtime.now()) ? no('token.expired', 'expired') : no('token.malformed', 'signature, issuer or type')
+      if (!known)
+        throw hasExpired(token, runtime.now())
+          ? no('token.expired', 'expired')
+          : no('token.malformed', 'signature, issuer or type')
     }
     const { claims } = known
-    if (!isFor(claims.aud, address)) throw no('token.audience', `${claims.aud} at ${address.resource}`, { client: claims.client_id })
+    if (!isFor(claims.aud, address))
+      throw no('token.audience', `${claims.aud} at ${address.resource}`, { client: claims.client_id })
     const grant = await grants.live(claims.gid)
     // The same reading of the grant has been judged before.
     if (grant && grant === known.grant && known.principal) return known.principal
-    if (!grant || grant.clientId !== claims.client_id || grant.resource !== claims.aud || subjectOf(grant) !== claims.sub) throw no('token.revoked', `grant ${claims.gid}`, { client: claims.client_id, person: grant && subjectOf(grant) })
+    if (
+      !grant ||
+      grant.clientId !== claims.client_id ||
+      grant.resource !== claims.aud ||
+      subjectOf(grant) !== claims.sub
+    )
+      throw no('token.revoked', `grant ${claims.gid}`, {
+        client: claims.client_id,
+        person: grant && subjectOf(grant),
+      })
     const scopes = claims.scope.split(' ')
     const missing = address.service.scopes.filter((scope) => !scopes.includes(scope))
-    if (missing.length > 0) throw no('scope.insufficient', `lacks ${missing.join(' ')}`, { client: grant.clientId, person: subjectOf(grant) })
+    if (missing.length > 0)
+      throw no('scope.insufficient', `lacks ${missing.join(' ')}`, {
+        client: grant.clientId,
+        person: subjectOf(grant),
+      })
     known.grant = grant
     known.principal = {
       person: grant.person,

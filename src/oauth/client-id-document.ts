@@ -15,7 +15,9 @@ import { mediaTypeOf } from './parameters.ts'
 /** What came of the last attempt to read a document that is not usable now. */
 type Failure = { readonly kind: 'bad' | 'gone' | 'down'; readonly why: string }
 
-export type RemoteDocument = { readonly text: string; readonly failure?: never } | { readonly failure: Failure; readonly text?: never }
+export type RemoteDocument =
+  | { readonly text: string; readonly failure?: never }
+  | { readonly failure: Failure; readonly text?: never }
 
 export interface ReadOptions {
   /** Largest decoded body, bytes. */
@@ -45,17 +47,24 @@ const tooLarge = /\b(?:larger|more) than \d+ bytes/
 
 /** How long an answer may be reused without asking again, ms (RFC 9111 §4.2.1; never over a day); undefined: it may not be kept at all. */
 export const freshnessOf = (headers: Headers, now: number): number | undefined => {
-  const directives = (headers.get('cache-control') ?? '').toLowerCase().split(',').map((one) => one.trim())
+  const directives = (headers.get('cache-control') ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((one) => one.trim())
   if (directives.includes('no-store')) return undefined
   if (directives.includes('no-cache')) return 0
-  const maxAge = directives.map((one) => /^max-age="?(\d{1,10})"?$/.exec(one)?.[1]).find((seconds) => seconds !== undefined)
+  const maxAge = directives
+    .map((one) => /^max-age="?(\d{1,10})"?$/.exec(one)?.[1])
+    .find((seconds) => seconds !== undefined)
   const expires = Date.parse(headers.get('expires') ?? '')
-  if (maxAge !== undefined) return Math.min(ages.longest, Math.max(0, Number(maxAge) - (Number(headers.get('age')) || 0)) * 1000)
+  if (maxAge !== undefined)
+    return Math.min(ages.longest, Math.max(0, Number(maxAge) - (Number(headers.get('age')) || 0)) * 1000)
   if (headers.has('expires')) return Math.min(ages.longest, Math.max(0, (expires || 0) - now))
   return ages.unstated
 }
 
-const isJson = (contentType: string | null): boolean => /^application\/(?:json|[\w.-]+\+json)$/.test(mediaTypeOf(contentType).type)
+const isJson = (contentType: string | null): boolean =>
+  /^application\/(?:json|[\w.-]+\+json)$/.test(mediaTypeOf(contentType).type)
 
 export interface FetchJsonDeps {
   readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'cache' | 'defer' | 'digest'>
@@ -68,7 +77,10 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
   const failures = new Map<string, Failure & { readonly until: number }>()
   const hostOf = (url: string) => new URL(url).hostname.replace(/\.$/, '')
   // A document of ours or of a server behind us would make the gateway vouch for itself, or wait for itself.
-  const own = new Set([...directory.origins.map(hostOf), ...directory.services.flatMap(({ upstream }) => (upstream.kind === 'http' ? [hostOf(upstream.url)] : []))])
+  const own = new Set([
+    ...directory.origins.map(hostOf),
+    ...directory.services.flatMap(({ upstream }) => (upstream.kind === 'http' ? [hostOf(upstream.url)] : [])),
+  ])
 
   const fail = (url: string, kind: Failure['kind'], why: string): RemoteDocument => {
     failures.delete(url)
@@ -85,13 +97,24 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
     await runtime.cache.put(key, JSON.stringify(copy), { ttlMs: fresh + ages.stale })
   }
 
-  const fetch = async (url: string, key: string, { maxBytes, fault }: ReadOptions): Promise<RemoteDocument> => {
-    const answer = await runtime.outbound(url, { headers: { accept: 'application/json' }, timeoutMs, maxBytes }).catch((thrown: unknown) => {
-      if (thrown instanceof Refusal) return thrown
-      throw thrown
-    })
+  const fetch = async (
+    url: string,
+    key: string,
+    { maxBytes, fault }: ReadOptions,
+  ): Promise<RemoteDocument> => {
+    const answer = await runtime
+      .outbound(url, { headers: { accept: 'application/json' }, timeoutMs, maxBytes })
+      .catch((thrown: unknown) => {
+        if (thrown instanceof Refusal) return thrown
+        throw thrown
+      })
     // A document that is too large is its maker's to mend; what the network did is not.
-    if (answer instanceof Refusal) return fail(url, answer.code === 'outbound.refused' || tooLarge.test(answer.why) ? 'bad' : 'down', answer.why)
+    if (answer instanceof Refusal)
+      return fail(
+        url,
+        answer.code === 'outbound.refused' || tooLarge.test(answer.why) ? 'bad' : 'down',
+        answer.why,
+      )
     if (answer.status === 404 || answer.status === 410) return fail(url, 'gone', `status ${answer.status}`)
     // 403 and its like speak of us (a filter in front of the host, a pace), not of the document.
     if (answer.status >= 400) return fail(url, 'down', `status ${answer.status}`)
@@ -106,14 +129,16 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
   }
 
   return async (url, options) => {
-    if (own.has(hostOf(url))) return { failure: { kind: 'bad', why: 'a host of this gateway or of a server behind it' } }
+    if (own.has(hostOf(url)))
+      return { failure: { kind: 'bad', why: 'a host of this gateway or of a server behind it' } }
     const key = `remote:${runtime.digest(url)}`
     const kept = await runtime.cache.get(key)
     const copy = kept === undefined ? undefined : (JSON.parse(kept) as Copy)
     const now = runtime.now()
     if (copy && now < copy.freshUntil && copy.fetchedAt >= (options.since ?? 0)) return { text: copy.text }
     const failed = failures.get(url)
-    const fetched = failed && now < failed.until ? { failure: failed } : await once(url, () => fetch(url, key, options))
+    const fetched =
+      failed && now < failed.until ? { failure: failed } : await once(url, () => fetch(url, key, options))
     return fetched.failure?.kind === 'down' && copy && options.staleIfDown ? { text: copy.text } : fetched
   }
 }
@@ -131,7 +156,9 @@ const maxBytes = 5 * 1024
 const parse = (text: string): Record<string, unknown> | undefined => {
   try {
     const value: unknown = parseStrictJson(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : undefined
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? (value as Record<string, unknown>)
+      : undefined
   } catch {
     // Not JSON, or JSON that parsers read differently (Refusal).
     return undefined
@@ -149,15 +176,23 @@ const preferredMethod = (document: Readonly<Record<string, unknown>>): unknown =
   return offered.includes('private_key_jwt') ? 'private_key_jwt' : 'none'
 }
 
-const judge = (text: string, url: string): { readonly metadata: ClientMetadata; readonly why?: never } | { readonly why: string; readonly metadata?: never } => {
+const judge = (
+  text: string,
+  url: string,
+):
+  | { readonly metadata: ClientMetadata; readonly why?: never }
+  | { readonly why: string; readonly metadata?: never } => {
   const document = parse(text)
   if (!document) return { why: 'the document is not a JSON object' }
   // Simple string comparison (RFC 3986 §6.2.1): no normal form, or two URLs could claim one client.
   if (document['client_id'] !== url) return { why: 'client_id in the document differs from its URL' }
-  if (typeof document['client_name'] !== 'string' || !document['client_name'].trim()) return { why: 'client_name is missing' }
-  if ('client_secret' in document || 'client_secret_expires_at' in document) return { why: 'a document everybody reads holds a client_secret' }
+  if (typeof document['client_name'] !== 'string' || !document['client_name'].trim())
+    return { why: 'client_name is missing' }
+  if ('client_secret' in document || 'client_secret_expires_at' in document)
+    return { why: 'a document everybody reads holds a client_secret' }
   const method = preferredMethod(document)
-  if (method !== 'none' && method !== 'private_key_jwt') return { why: 'token_endpoint_auth_method must be none or private_key_jwt' }
+  if (method !== 'none' && method !== 'private_key_jwt')
+    return { why: 'token_endpoint_auth_method must be none or private_key_jwt' }
   const judged = judgeClientMetadata({ ...document, token_endpoint_auth_method: method }, 'none')
   return judged.fault ? { why: judged.fault.say } : judged
 }
@@ -178,15 +213,27 @@ const sayUnreachable = (url: string, why: string): string => {
 const refuse = (url: string, leg: Leg, { kind, why }: NonNullable<RemoteDocument['failure']>): Refusal => {
   const reason = `${url}: ${why}`
   const page = { facts: [{ name: 'Client', value: url }] }
-  if (kind === 'down') return new Refusal('client.document-unreachable', reason, { say: sayUnreachable(url, why), headers: { 'retry-after': '5' }, ...(leg === 'authorize' && { page }) })
-  return leg === 'authorize' ? new Refusal('client.document', reason, { say: say[kind], page }) : new Refusal('client.auth', reason)
+  if (kind === 'down')
+    return new Refusal('client.document-unreachable', reason, {
+      say: sayUnreachable(url, why),
+      headers: { 'retry-after': '5' },
+      ...(leg === 'authorize' && { page }),
+    })
+  return leg === 'authorize'
+    ? new Refusal('client.document', reason, { say: say[kind], page })
+    : new Refusal('client.auth', reason)
 }
 
 export const createClientDocuments = (deps: FetchJsonDeps): ClientDocuments => {
   const remote = createFetchJson(deps)
   const resolve: ClientDocuments['resolve'] = async (url, leg) => {
-    if (!metadataDocumentUrl(url)) throw refuse(url, leg, { kind: 'bad', why: 'not a URL that may name a client' })
-    const { text, failure } = await remote(url, { maxBytes, staleIfDown: leg === 'token', fault: (candidate) => judge(candidate, url).why })
+    if (!metadataDocumentUrl(url))
+      throw refuse(url, leg, { kind: 'bad', why: 'not a URL that may name a client' })
+    const { text, failure } = await remote(url, {
+      maxBytes,
+      staleIfDown: leg === 'token',
+      fault: (candidate) => judge(candidate, url).why,
+    })
     if (failure) throw refuse(url, leg, failure)
     const { metadata, why } = judge(text, url)
     if (!metadata) throw refuse(url, leg, { kind: 'bad', why })

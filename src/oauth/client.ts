@@ -31,13 +31,19 @@ export interface Client {
 /** The legs differ in what a client's absence means: a page for the person, or a 401 that makes the client register again. */
 export type Leg = 'authorize' | 'token'
 
-export const clientView = (client: Client): ClientView => ({ id: client.id, name: client.name, kind: client.kind, ...(client.host === undefined ? {} : { host: client.host }) })
+export const clientView = (client: Client): ClientView => ({
+  id: client.id,
+  name: client.name,
+  kind: client.kind,
+  ...(client.host === undefined ? {} : { host: client.host }),
+})
 
 /**
  * Whether a grant of this client gets a refresh token (MCP authorization, "Refresh Tokens"): when it registered the grant type, or asked for offline_access.
  * A client that says nothing of grant types gets one too: the default of RFC 7591 §2 (authorization_code alone) would send its people to the browser every hour.
  */
-export const mayRefresh = (client: Client, scopes: readonly string[]): boolean => client.grantTypes.includes('refresh_token') || scopes.includes('offline_access')
+export const mayRefresh = (client: Client, scopes: readonly string[]): boolean =>
+  client.grantTypes.includes('refresh_token') || scopes.includes('offline_access')
 
 /** A client as an authorization request met it: what its person is shown, and by what a change since then is seen. */
 export interface ClientSnapshot extends ClientView {
@@ -81,19 +87,33 @@ export interface MetadataFault {
   readonly say: string
 }
 
-export type Judged = { readonly metadata: ClientMetadata; readonly fault?: never } | { readonly fault: MetadataFault; readonly metadata?: never }
+export type Judged =
+  | { readonly metadata: ClientMetadata; readonly fault?: never }
+  | { readonly fault: MetadataFault; readonly metadata?: never }
 
 type Members = Readonly<Record<string, unknown>>
 
-const limits = { members: 200, redirectUris: 50, uri: 2048, name: 200, text: 200, list: 20, keys: 20, whole: 16_384 } as const
+const limits = {
+  members: 200,
+  redirectUris: 50,
+  uri: 2048,
+  name: 200,
+  text: 200,
+  list: 20,
+  keys: 20,
+  whole: 16_384,
+} as const
 
-const fault = (say: string, at: MetadataFault['at'] = 'metadata'): { readonly fault: MetadataFault } => ({ fault: { at, say } })
+const fault = (say: string, at: MetadataFault['at'] = 'metadata'): { readonly fault: MetadataFault } => ({
+  fault: { at, say },
+})
 
 // Line breaks, control characters, zero-width and direction-changing characters: a name made of them reads as somebody else's (Unicode TR #36).
 const unsafeText = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]+/gu
 
 /** Text without characters that change how its neighbours are read; white space runs become one space. */
-export const plainText = (value: string): string => value.replaceAll(/\s+/gu, ' ').replaceAll(unsafeText, '').trim()
+export const plainText = (value: string): string =>
+  value.replaceAll(/\s+/gu, ' ').replaceAll(unsafeText, '').trim()
 
 const text = (value: unknown): string | undefined => {
   if (typeof value !== 'string') return undefined
@@ -108,18 +128,32 @@ const webUrl = (value: unknown): string | undefined => {
   return url.protocol === 'https:' && !url.username && !url.password ? value : undefined
 }
 
-const strings = (value: unknown): readonly string[] | undefined => (Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined)
+const strings = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined
 
 // RFC 7518 §6: what a key type needs to verify with, and what only its owner may have.
-const keyMembers: Readonly<Record<string, readonly string[]>> = { RSA: ['n', 'e'], EC: ['crv', 'x', 'y'], OKP: ['crv', 'x'] }
+const keyMembers: Readonly<Record<string, readonly string[]>> = {
+  RSA: ['n', 'e'],
+  EC: ['crv', 'x', 'y'],
+  OKP: ['crv', 'x'],
+}
 const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 /** A public asymmetric key with the members that verifying needs; whatever else came with it (certificates, remarks) is left out. */
 const publicKey = (value: unknown): JWK | undefined => {
   const key: Members = typeof value === 'object' && value !== null ? (value as Members) : {}
   const needed = keyMembers[String(key['kty'])]
-  if (!needed || privateMembers.some((name) => name in key) || needed.some((name) => typeof key[name] !== 'string')) return undefined
-  return Object.fromEntries(['kty', ...needed, 'kid', 'alg', 'use'].flatMap((name) => (typeof key[name] === 'string' ? [[name, key[name]]] : []))) as unknown as JWK
+  if (
+    !needed ||
+    privateMembers.some((name) => name in key) ||
+    needed.some((name) => typeof key[name] !== 'string')
+  )
+    return undefined
+  return Object.fromEntries(
+    ['kty', ...needed, 'kid', 'alg', 'use'].flatMap((name) =>
+      typeof key[name] === 'string' ? [[name, key[name]]] : [],
+    ),
+  ) as unknown as JWK
 }
 
 /** A set of public keys; undefined when a member is not one (RFC 7517 §5). */
@@ -136,44 +170,65 @@ const plainHttp =
 
 const judgeRedirects = (value: unknown): readonly string[] | MetadataFault => {
   const list = strings(value)
-  if (!list || list.length === 0) return { at: 'redirect', say: 'redirect_uris must be an array with at least one URI.' }
-  if (list.length > limits.redirectUris) return { at: 'metadata', say: `redirect_uris has more than ${limits.redirectUris} entries.` }
+  if (!list || list.length === 0)
+    return { at: 'redirect', say: 'redirect_uris must be an array with at least one URI.' }
+  if (list.length > limits.redirectUris)
+    return { at: 'metadata', say: `redirect_uris has more than ${limits.redirectUris} entries.` }
   // Judged one by one: an app that lists an address we refuse beside those we accept can still log in with the others (Cursor registers three kinds at once).
   const accepted = list.filter((uri) => uri.length <= limits.uri && judgeRedirectUri(uri) !== undefined)
-  if (accepted.length === 0 && list.some((uri) => /^http:\/\//i.test(uri))) return { at: 'redirect', say: plainHttp }
+  if (accepted.length === 0 && list.some((uri) => /^http:\/\//i.test(uri)))
+    return { at: 'redirect', say: plainHttp }
   return accepted.length > 0
     ? [...new Set(accepted)]
-    : { at: 'redirect', say: 'No redirect URI is acceptable. Use https, http on localhost, 127.0.0.1 or [::1], or an app scheme, without a fragment or credentials.' }
+    : {
+        at: 'redirect',
+        say: 'No redirect URI is acceptable. Use https, http on localhost, 127.0.0.1 or [::1], or an app scheme, without a fragment or credentials.',
+      }
 }
 
-const judgeAuth = (members: Members, fallback: AuthMethod): Pick<ClientMetadata, 'token_endpoint_auth_method' | 'jwks' | 'jwks_uri'> | MetadataFault => {
+const judgeAuth = (
+  members: Members,
+  fallback: AuthMethod,
+): Pick<ClientMetadata, 'token_endpoint_auth_method' | 'jwks' | 'jwks_uri'> | MetadataFault => {
   const named = members['token_endpoint_auth_method'] ?? fallback
   const method = authMethods.find((known) => known === named)
-  if (!method) return { at: 'metadata', say: `token_endpoint_auth_method must be one of ${authMethods.join(', ')}.` }
+  if (!method)
+    return { at: 'metadata', say: `token_endpoint_auth_method must be one of ${authMethods.join(', ')}.` }
   const jwksUri = webUrl(members['jwks_uri'])
   const jwks = members['jwks'] === undefined ? undefined : publicKeys(members['jwks'])
-  if (members['jwks'] !== undefined && !jwks) return { at: 'metadata', say: 'jwks must be a set of public keys.' }
-  if (members['jwks_uri'] !== undefined && !jwksUri) return { at: 'metadata', say: 'jwks_uri must be an https URL.' }
+  if (members['jwks'] !== undefined && !jwks)
+    return { at: 'metadata', say: 'jwks must be a set of public keys.' }
+  if (members['jwks_uri'] !== undefined && !jwksUri)
+    return { at: 'metadata', say: 'jwks_uri must be an https URL.' }
   if (jwks && jwksUri) return { at: 'metadata', say: 'Set jwks or jwks_uri, not both.' }
-  if (method === 'private_key_jwt' && !jwks && !jwksUri) return { at: 'metadata', say: 'private_key_jwt requires jwks or jwks_uri.' }
+  if (method === 'private_key_jwt' && !jwks && !jwksUri)
+    return { at: 'metadata', say: 'private_key_jwt requires jwks or jwks_uri.' }
   return { token_endpoint_auth_method: method, ...(jwks && { jwks }), ...(jwksUri && { jwks_uri: jwksUri }) }
 }
 
 const judgeGrants = (members: Members): readonly GrantType[] | MetadataFault => {
   const asked = members['grant_types'] === undefined ? [...grantTypes] : strings(members['grant_types'])
   const responses = members['response_types'] === undefined ? ['code'] : strings(members['response_types'])
-  if (!asked?.includes('authorization_code')) return { at: 'metadata', say: 'grant_types must include authorization_code. The only other supported value is refresh_token.' }
+  if (!asked?.includes('authorization_code'))
+    return {
+      at: 'metadata',
+      say: 'grant_types must include authorization_code. The only other supported value is refresh_token.',
+    }
   if (!responses?.includes('code')) return { at: 'metadata', say: 'response_types must include code.' }
   // Others are dropped and the echo shows it (RFC 7591 §3.2.1).
   return grantTypes.filter((known) => asked.includes(known))
 }
 
-const isFault = (value: unknown): value is MetadataFault => typeof value === 'object' && value !== null && Object.hasOwn(value, 'say')
+const isFault = (value: unknown): value is MetadataFault =>
+  typeof value === 'object' && value !== null && Object.hasOwn(value, 'say')
 
 /** Judges client metadata. Members that are null or empty count as absent (clients send them so), unknown ones are ignored; `fallback` is the method of a client that names none. */
 export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judged => {
-  if (typeof input !== 'object' || input === null || Array.isArray(input)) return fault('The metadata must be a JSON object.')
-  const entries = Object.entries(input).filter(([, value]) => value !== null && value !== '' && !(Array.isArray(value) && value.length === 0))
+  if (typeof input !== 'object' || input === null || Array.isArray(input))
+    return fault('The metadata must be a JSON object.')
+  const entries = Object.entries(input).filter(
+    ([, value]) => value !== null && value !== '' && !(Array.isArray(value) && value.length === 0),
+  )
   if (entries.length > limits.members) return fault('The metadata has too many members.')
   const members: Members = Object.fromEntries(entries)
   const redirects = judgeRedirects(members['redirect_uris'])
@@ -183,7 +238,8 @@ export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judge
   const grants = judgeGrants(members)
   if (isFault(grants)) return { fault: grants }
   const name = members['client_name']
-  if (name !== undefined && (typeof name !== 'string' || name.length > limits.name)) return fault(`client_name must be text of at most ${limits.name} characters.`)
+  if (name !== undefined && (typeof name !== 'string' || name.length > limits.name))
+    return fault(`client_name must be text of at most ${limits.name} characters.`)
   const contacts = strings(members['contacts'])
   const applicationType = members['application_type']
   const optional = {
@@ -194,11 +250,22 @@ export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judge
     logo_uri: webUrl(members['logo_uri']),
     tos_uri: webUrl(members['tos_uri']),
     policy_uri: webUrl(members['policy_uri']),
-    contacts: contacts && contacts.length <= limits.list ? contacts.map((one) => plainText(one).slice(0, limits.text)) : undefined,
+    contacts:
+      contacts && contacts.length <= limits.list
+        ? contacts.map((one) => plainText(one).slice(0, limits.text))
+        : undefined,
     software_id: text(members['software_id']),
     software_version: text(members['software_version']),
   }
   const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
-  const metadata: ClientMetadata = { redirect_uris: redirects, ...auth, grant_types: grants, response_types: ['code'], ...known }
-  return JSON.stringify(metadata).length > limits.whole ? fault('The metadata is larger than 16 KiB.') : { metadata }
+  const metadata: ClientMetadata = {
+    redirect_uris: redirects,
+    ...auth,
+    grant_types: grants,
+    response_types: ['code'],
+    ...known,
+  }
+  return JSON.stringify(metadata).length > limits.whole
+    ? fault('The metadata is larger than 16 KiB.')
+    : { metadata }
 }

@@ -10,7 +10,12 @@ import { type ClientDocuments, createFetchJson } from './client-id-document.ts'
 import { type AuthMethod, type Client, type Leg, grantTypes } from './client.ts'
 import { endpoints } from './endpoints.ts'
 import { one } from './parameters.ts'
-import { type ReadRegistration, type Registrations, createRegistrations, registeredClient } from './registrations.ts'
+import {
+  type ReadRegistration,
+  type Registrations,
+  createRegistrations,
+  registeredClient,
+} from './registrations.ts'
 
 // private_key_jwt (RFC 7523 §3, OIDC Core §9): a client proves who it is by a short-lived token signed with a key it published; each is good once.
 
@@ -54,7 +59,11 @@ const verifyWith = async (keys: JSONWebKeySet, assertion: string, client: Client
     currentDate: new Date(now),
   }).then(
     ({ payload }) => payload,
-    (thrown: unknown) => new Refusal('client.auth', `assertion of ${client.id}: ${thrown instanceof Error ? thrown.message : 'unreadable'}`),
+    (thrown: unknown) =>
+      new Refusal(
+        'client.auth',
+        `assertion of ${client.id}: ${thrown instanceof Error ? thrown.message : 'unreadable'}`,
+      ),
   )
 
 export interface AssertionDeps {
@@ -64,11 +73,26 @@ export interface AssertionDeps {
 
 export const createProveAssertion = ({ runtime, directory }: AssertionDeps): ProveAssertion => {
   const remote = createFetchJson({ runtime, directory })
-  const audiences = new Set(directory.origins.flatMap((origin) => [origin, `${origin}/`, `${origin}${endpoints.token.path}`, `${origin}${endpoints.token.alias}`]))
+  const audiences = new Set(
+    directory.origins.flatMap((origin) => [
+      origin,
+      `${origin}/`,
+      `${origin}${endpoints.token.path}`,
+      `${origin}${endpoints.token.alias}`,
+    ]),
+  )
 
   const fetchKeys = async (url: string, since: number): Promise<JSONWebKeySet> => {
-    const { text, failure } = await remote(url, { maxBytes: maxKeySet, staleIfDown: true, since, fault: (candidate) => (keySetOf(candidate) ? undefined : 'not a key set') })
-    if (failure?.kind === 'down') throw new Refusal('client.document-unreachable', `keys at ${url}: ${failure.why}`, { headers: { 'retry-after': '5' } })
+    const { text, failure } = await remote(url, {
+      maxBytes: maxKeySet,
+      staleIfDown: true,
+      since,
+      fault: (candidate) => (keySetOf(candidate) ? undefined : 'not a key set'),
+    })
+    if (failure?.kind === 'down')
+      throw new Refusal('client.document-unreachable', `keys at ${url}: ${failure.why}`, {
+        headers: { 'retry-after': '5' },
+      })
     const keys = failure ? undefined : keySetOf(text)
     if (!keys) throw new Refusal('client.auth', `keys at ${url}: ${failure?.why ?? 'unreadable'}`)
     return keys
@@ -79,7 +103,9 @@ export const createProveAssertion = ({ runtime, directory }: AssertionDeps): Pro
     if (client.jwks) return client.jwks
     if (!client.jwksUri) throw new Refusal('client.auth', `${client.id} has no keys`)
     const known = await fetchKeys(client.jwksUri, 0)
-    return kid === undefined || known.keys.some((key) => key.kid === kid) ? known : fetchKeys(client.jwksUri, runtime.now() - refetchMs)
+    return kid === undefined || known.keys.some((key) => key.kid === kid)
+      ? known
+      : fetchKeys(client.jwksUri, runtime.now() - refetchMs)
   }
 
   return async (client, assertion) => {
@@ -89,14 +115,20 @@ export const createProveAssertion = ({ runtime, directory }: AssertionDeps): Pro
     if (claims instanceof Refusal) throw claims
     const now = runtime.now()
     const expiresAt = (claims.exp ?? 0) * 1000
-    if (expiresAt > now + longestMs) throw new Refusal('client.auth', 'the assertion lives longer than an hour')
-    if (claims.iat !== undefined && claims.iat * 1000 > now + leewayMs) throw new Refusal('client.auth', 'the assertion was issued in the future')
+    if (expiresAt > now + longestMs)
+      throw new Refusal('client.auth', 'the assertion lives longer than an hour')
+    if (claims.iat !== undefined && claims.iat * 1000 > now + leewayMs)
+      throw new Refusal('client.auth', 'the assertion was issued in the future')
     // One audience (RFC 7523bis): an assertion that names several servers could be taken from one to another.
     const audience = Array.isArray(claims.aud) && claims.aud.length === 1 ? claims.aud[0] : claims.aud
-    if (typeof audience !== 'string' || !audiences.has(audience)) throw new Refusal('client.auth', 'the assertion is for another server')
+    if (typeof audience !== 'string' || !audiences.has(audience))
+      throw new Refusal('client.auth', 'the assertion is for another server')
     // Without an id it is known by what was signed: the signature itself has several spellings (RFC 4648 §3.5; ECDSA: s and n − s).
     const key = `jti:${runtime.digest(JSON.stringify([client.id, claims.jti ?? assertion.slice(0, assertion.lastIndexOf('.'))]))}`
-    const first = await runtime.store.put(key, '1', { ttlMs: Math.max(1, expiresAt - now) + 2 * leewayMs, only: 'absent' })
+    const first = await runtime.store.put(key, '1', {
+      ttlMs: Math.max(1, expiresAt - now) + 2 * leewayMs,
+      only: 'absent',
+    })
     if (!first) throw new Refusal('client.auth', 'the assertion was used before')
   }
 }
@@ -116,7 +148,10 @@ export interface Clients {
 }
 
 export interface ClientsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache' | 'defer' | 'digest'>
+  readonly runtime: Pick<
+    Runtime,
+    'now' | 'random' | 'store' | 'keys' | 'log' | 'outbound' | 'cache' | 'defer' | 'digest'
+  >
   readonly config: Pick<Config, 'clients' | 'client_lifetime' | 'client_metadata_documents'>
   readonly documents: ClientDocuments
   readonly directory: Directory
@@ -133,7 +168,8 @@ interface Credentials {
 const basicScheme = /^basic +([A-Za-z0-9+/]+={0,2}) *$/i
 // RFC 6749 §5.2: a client that used the Authorization header is answered in it.
 const challenge = { headers: { 'www-authenticate': 'Basic realm="postern", charset="UTF-8"' } } as const
-const unauthenticated = (why: string, withBasic: boolean) => new Refusal('client.auth', why, withBasic ? challenge : {})
+const unauthenticated = (why: string, withBasic: boolean) =>
+  new Refusal('client.auth', why, withBasic ? challenge : {})
 
 const formDecoded = (text: string): string => {
   try {
@@ -149,7 +185,11 @@ const basicCredentials = (header: string): Credentials => {
   const [, id, secret] = /^([^:]*):(.*)$/su.exec(bytes ? utf8Text(bytes) : '') ?? []
   if (!id || secret === undefined) throw unauthenticated('malformed Basic credentials', true)
   // Some libraries send Basic with an empty password for a client without a secret.
-  return { id: formDecoded(id), method: secret === '' ? 'none' : 'client_secret_basic', secrets: [secret, formDecoded(secret)] }
+  return {
+    id: formDecoded(id),
+    method: secret === '' ? 'none' : 'client_secret_basic',
+    secrets: [secret, formDecoded(secret)],
+  }
 }
 
 /** The subject of an assertion names the client when the form does not (RFC 7521 §4.2); it is believed only once the signature holds. */
@@ -168,10 +208,17 @@ const credentialsOf = (request: Request, form: URLSearchParams): Credentials => 
   const header = request.headers.get('authorization') ?? ''
   // Neither Basic nor Bearer credentials hold a comma: several fields were sent, and which one counts would be a guess (RFC 9110 §5.3).
   if (header.includes(',')) throw new Refusal('token.repeated', 'Authorization holds a comma')
-  const [id, secret, assertion, type] = ['client_id', 'client_secret', 'client_assertion', 'client_assertion_type'].map((name) => one(form, name))
+  const [id, secret, assertion, type] = [
+    'client_id',
+    'client_secret',
+    'client_assertion',
+    'client_assertion_type',
+  ].map((name) => one(form, name))
   const basic = /^basic(?: |$)/i.test(header) ? basicCredentials(header) : undefined
   if ([basic, secret, assertion].filter(Boolean).length > 1 || (basic && id !== undefined && id !== basic.id))
-    throw new Refusal('request.malformed', 'two kinds of client credentials', { say: 'Send the client credentials in one way only.' })
+    throw new Refusal('request.malformed', 'two kinds of client credentials', {
+      say: 'Send the client credentials in one way only.',
+    })
   if (basic) return basic
   if (secret !== undefined) return { id, method: 'client_secret_post', secrets: [secret] }
   if (assertion === undefined) return { id, method: 'none', secrets: [] }
@@ -179,7 +226,11 @@ const credentialsOf = (request: Request, form: URLSearchParams): Credentials => 
   return { id: id ?? subjectOf(assertion), method: 'private_key_jwt', secrets: [], assertion }
 }
 
-const holdsSecret = ({ secretDigest }: Client, { secrets }: Credentials, digest: Runtime['digest']): boolean => {
+const holdsSecret = (
+  { secretDigest }: Client,
+  { secrets }: Credentials,
+  digest: Runtime['digest'],
+): boolean => {
   const digests = secrets.map(digest)
   return secretDigest !== undefined && digests.some((one) => sameText(one, secretDigest))
 }
@@ -210,11 +261,15 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   const prove = createProveAssertion({ runtime, directory })
   const configured = new Map(Object.entries(config.clients))
 
-  const known = async (id: string, leg: Leg): Promise<{ readonly client: Client; readonly registered?: ReadRegistration } | undefined> => {
+  const known = async (
+    id: string,
+    leg: Leg,
+  ): Promise<{ readonly client: Client; readonly registered?: ReadRegistration } | undefined> => {
     const entry = configured.get(id)
     if (entry) return { client: configuredClient(id, entry, runtime.digest) }
     // Such clients read in the metadata that they have to register.
-    if (/^https?:/i.test(id)) return config.client_metadata_documents ? { client: await documents.resolve(id, leg) } : undefined
+    if (/^https?:/i.test(id))
+      return config.client_metadata_documents ? { client: await documents.resolve(id, leg) } : undefined
     const registered = await registrations.read(id)
     return registered && { client: registeredClient(registered.registration, runtime.digest), registered }
   }
@@ -222,19 +277,28 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
   const find: Clients['find'] = async (id) => {
     const found = await known(id, 'authorize')
     const shown = id.slice(0, 200)
-    if (!found) throw new Refusal('client.unknown', `client_id ${shown} not registered`, { page: { facts: [{ name: 'Client', value: shown }] } })
+    if (!found)
+      throw new Refusal('client.unknown', `client_id ${shown} not registered`, {
+        page: { facts: [{ name: 'Client', value: shown }] },
+      })
     return found.registered ? { ...found.client, registered: found.registered } : found.client
   }
 
   const checkSecret = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<void> => {
-    if (!holdsSecret(client, credentials, runtime.digest)) throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
+    if (!holdsSecret(client, credentials, runtime.digest))
+      throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
   }
 
   /** A right secret that came in another way than was registered: which way that is helps whoever has the secret, and nobody else hears of it (RFC 7591 §2). */
-  const otherMethod = async (client: Client, credentials: Credentials, withBasic: boolean): Promise<Refusal> => {
+  const otherMethod = async (
+    client: Client,
+    credentials: Credentials,
+    withBasic: boolean,
+  ): Promise<Refusal> => {
     const why = `${client.id}: registered with ${client.authMethod}, authenticated with ${credentials.method}`
     const place = placeOfSecret.get(client.authMethod)
-    if (place === undefined || !holdsSecret(client, credentials, runtime.digest)) return unauthenticated(why, withBasic)
+    if (place === undefined || !holdsSecret(client, credentials, runtime.digest))
+      return unauthenticated(why, withBasic)
     const say = `The secret is right, but this client is registered with token_endpoint_auth_method ${client.authMethod} and sent it by ${credentials.method}. Send it ${place}.`
     return new Refusal('client.auth', why, { say, ...(withBasic && challenge) })
   }
@@ -248,7 +312,8 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
     const { client, registered } = found
     // An assertion of a client that has keys is always checked, also where it may come without one.
     const proven = credentials.assertion !== undefined && (client.jwks ?? client.jwksUri) !== undefined
-    if (!proven && credentials.method !== client.authMethod) throw await otherMethod(client, credentials, withBasic)
+    if (!proven && credentials.method !== client.authMethod)
+      throw await otherMethod(client, credentials, withBasic)
     if (credentials.assertion !== undefined) await prove(client, credentials.assertion)
     else if (client.authMethod !== 'none') await checkSecret(client, credentials, withBasic)
     if (registered) await registrations.renew(registered)

@@ -39,29 +39,51 @@ export interface ConsentRequestsDeps {
 }
 
 /** Signing in for a flow, and back to it; `again` asks although a session exists: for a fresh sign-in, or for another account. */
-export const loginPath = (flow: string, again?: 'login' | 'switch'): string => `/login?flow=${flow}${again === 'switch' ? '&switch=1' : again === 'login' ? '&prompt=login' : ''}`
+export const loginPath = (flow: string, again?: 'login' | 'switch'): string =>
+  `/login?flow=${flow}${again === 'switch' ? '&switch=1' : again === 'login' ? '&prompt=login' : ''}`
 
 const wrongProvider = ({ id }: PendingRequest, { service }: Address, person: Person): Refusal =>
   new Refusal('person.wrong-provider', `${person.provider} at ${service.id}`, {
     page: {
-      facts: [{ name: 'Signed in as', value: person.email ?? person.login ?? person.subject }, { name: 'Service', value: service.name }],
+      facts: [
+        { name: 'Signed in as', value: person.email ?? person.login ?? person.subject },
+        { name: 'Service', value: service.name },
+      ],
       onward: { label: 'Use another account', href: loginPath(id, 'switch') },
     },
   })
 
-export const shownClient = ({ client: { id, name, kind, host } }: PendingRequest): ClientView => ({ id, name, kind, ...(host === undefined ? {} : { host }) })
+export const shownClient = ({ client: { id, name, kind, host } }: PendingRequest): ClientView => ({
+  id,
+  name,
+  kind,
+  ...(host === undefined ? {} : { host }),
+})
 
 /** What the person is shown. `known`: what they allowed before; `refreshMs`: how long the client stays signed in unused. */
-export const consentView = ({ flow, address, person }: ConsentRequest, known: RememberedAnswer, csrf: string, refreshMs: number, upstream?: UpstreamStep): ConsentView => {
+export const consentView = (
+  { flow, address, person }: ConsentRequest,
+  known: RememberedAnswer,
+  csrf: string,
+  refreshMs: number,
+  upstream?: UpstreamStep,
+): ConsentView => {
   const { id, name, description } = address.service
   const kind = judgeRedirectUri(flow.redirectUri)
   return {
     client: shownClient(flow),
-    redirect: { uri: flow.redirectUri, host: redirectHost(flow.redirectUri), loopback: kind === 'loopback', native: kind === 'native' },
+    redirect: {
+      uri: flow.redirectUri,
+      host: redirectHost(flow.redirectUri),
+      loopback: kind === 'loopback',
+      native: kind === 'native',
+    },
     service: { id, name, description, resource: address.resource },
     person,
     scopes: flow.scopes.map((scope) => ({ name: scope, fresh: !known.scopes.includes(scope) })),
-    ...(known.changed ? { again: 'changed' as const } : known.scopes.length > 0 && { again: 'same' as const }),
+    ...(known.changed
+      ? { again: 'changed' as const }
+      : known.scopes.length > 0 && { again: 'same' as const }),
     ...(flow.client.refreshable && { staysMs: refreshMs }),
     ...(upstream && { upstream }),
     flow: flow.id,

@@ -11,7 +11,16 @@ import { authorizationResponse, seeOther } from './authorization-response.ts'
 import { tellClient } from './authorize-checks.ts'
 import { mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
-import { type Confirmed, type ConsentRequest, type ConsentRequests, type ConsentRequestsDeps, consentView, createConsentRequests, loginPath, shownClient } from './consent-request.ts'
+import {
+  type Confirmed,
+  type ConsentRequest,
+  type ConsentRequests,
+  type ConsentRequestsDeps,
+  consentView,
+  createConsentRequests,
+  loginPath,
+  shownClient,
+} from './consent-request.ts'
 import type { Grants } from './grants.ts'
 import { fromOurPage, one, ownNavigation, readForm, readQuery } from './parameters.ts'
 import { type RememberedConsentsDeps, createRememberedConsents } from './remembered-consent.ts'
@@ -41,7 +50,15 @@ export interface ConsentDecisions {
   deny(question: ConsentRequest, visit: RequestContext): Promise<Response>
 }
 
-export const createConsentDecisions = ({ clients, grants, tokens, flows, pages, record, respond }: ConsentDecisionsDeps): ConsentDecisions => {
+export const createConsentDecisions = ({
+  clients,
+  grants,
+  tokens,
+  flows,
+  pages,
+  record,
+  respond,
+}: ConsentDecisionsDeps): ConsentDecisions => {
   /** An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect (RFC 8252 §8.1). */
   const send = ({ flow }: ConsentRequest, params: Readonly<Record<string, string>>): Response => {
     const href = respond(flow.redirectUri, { ...params, state: flow.state })
@@ -51,7 +68,14 @@ export const createConsentDecisions = ({ clients, grants, tokens, flows, pages, 
     return page
   }
 
-  const facts = ({ flow, person }: ConsentRequest, visit: RequestContext) => ({ client: flow.clientId, person: subjectOf({ person }), resource: flow.resource, scopes: flow.scopes, ip: visit.ip, request_id: visit.requestId })
+  const facts = ({ flow, person }: ConsentRequest, visit: RequestContext) => ({
+    client: flow.clientId,
+    person: subjectOf({ person }),
+    resource: flow.resource,
+    scopes: flow.scopes,
+    ip: visit.ip,
+    request_id: visit.requestId,
+  })
 
   return {
     // The grant is made before the flow is spent: what fails in between can be tried again, and of two answers at once the loser's code never leaves this process.
@@ -96,7 +120,8 @@ export const createConsentDecisions = ({ clients, grants, tokens, flows, pages, 
 
 type ConsentContext = Parameters<Handler>[1]
 
-export interface ConsentDeps extends ConsentRequestsDeps, RememberedConsentsDeps, Omit<ConsentDecisionsDeps, 'respond'> {
+export interface ConsentDeps
+  extends ConsentRequestsDeps, RememberedConsentsDeps, Omit<ConsentDecisionsDeps, 'respond'> {
   readonly config: Pick<Config, 'refresh_token_lifetime'>
   readonly sessions: Sessions
   /** The account that a person may have to connect before the service is of use. */
@@ -117,14 +142,22 @@ interface Read {
 }
 
 /** Both at once: each may be far away. What is wrong with the flow is told first. */
-const readBoth = async ({ flows, sessions }: ConsentDeps, id: string | undefined, request: Request): Promise<Read> => {
+const readBoth = async (
+  { flows, sessions }: ConsentDeps,
+  id: string | undefined,
+  request: Request,
+): Promise<Read> => {
   const session = sessions.of(request)
   session.catch(() => undefined)
   return { read: await flows.of(id ?? '', request), session: await session }
 }
 
 /** Proves that the form came from the page that this browser's session was shown for this flow, about this generation of the service. */
-const csrfOf = async ({ find, runtime }: ConsentDeps, flow: PendingRequest, session: BrowserSession): Promise<string> => {
+const csrfOf = async (
+  { find, runtime }: ConsentDeps,
+  flow: PendingRequest,
+  session: BrowserSession,
+): Promise<string> => {
   const generation = (await find(flow.resource))?.service.generation ?? ''
   return runtime.digest(`consent.${flow.id}.${generation}.${session.csrf}`)
 }
@@ -140,11 +173,15 @@ const createAllow = (deps: ConsentDeps, questions: ConsentRequests, decisions: C
       remembered.recall(question),
       upstream.ahead(address, session.person),
     ])
-    const keep = Promise.all([remembered.keep(question, known), clients.approvals.keep(flow.client, flow.redirectUri)])
+    const keep = Promise.all([
+      remembered.keep(question, known),
+      clients.approvals.keep(flow.client, flow.redirectUri),
+    ])
     if (!ahead) return decisions.allow(confirmed, visit, { how: 'asked', keep })
     await keep
     // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they said yes to this client.
-    if (!(await flows.allow(read, session.person, address.service.generation))) throw new Refusal('flow.used', 'flow already answered')
+    if (!(await flows.allow(read, session.person, address.service.generation)))
+      throw new Refusal('flow.used', 'flow already answered')
     return upstream.begin({ address, session, returnTo: `/oauth/consent?flow=${flow.id}`, visit })
   }
 }
@@ -156,7 +193,11 @@ export const createConsent = (deps: ConsentDeps): Consent => {
   const decisions = createConsentDecisions({ ...deps, respond: authorizationResponse(directory.issuer) })
   const allow = createAllow(deps, questions, decisions)
 
-  const answer = async ({ read, session }: Read, request: Request, visit: ConsentContext): Promise<Response> => {
+  const answer = async (
+    { read, session }: Read,
+    request: Request,
+    visit: ConsentContext,
+  ): Promise<Response> => {
     const { flow } = read
     if (!session || session.signedInAt < (flow.signedInSince ?? 0)) {
       if (flow.silent) throw tellClient(flow, 'login.required', 'prompt=none without a fresh session')
@@ -164,15 +205,28 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     }
     const question = await questions.pose(read, session)
     // Back from connecting an account: the answer was given, in this browser, by this person.
-    if (flows.allowedBy(flow, session.person, question.address.service.generation)) return decisions.allow(await questions.confirm(question), visit, { how: 'asked' })
-    const [known, ahead] = await Promise.all([remembered.recall(question), flow.silent ? undefined : upstream.ahead(question.address, session.person)])
+    if (flows.allowedBy(flow, session.person, question.address.service.generation))
+      return decisions.allow(await questions.confirm(question), visit, { how: 'asked' })
+    const [known, ahead] = await Promise.all([
+      remembered.recall(question),
+      flow.silent ? undefined : upstream.ahead(question.address, session.person),
+    ])
     if (!ahead && !flow.ask && flow.ownNavigation && ownNavigation(request) && known.settles) {
       const confirmed = await questions.confirm(question)
       // It must still describe itself as it did when the answer was given.
-      if (confirmed.client.digest() === flow.client.digest) return decisions.allow(confirmed, visit, { how: 'remembered' })
+      if (confirmed.client.digest() === flow.client.digest)
+        return decisions.allow(confirmed, visit, { how: 'remembered' })
     }
     if (flow.silent) throw tellClient(flow, 'consent.required', 'prompt=none without a remembered answer')
-    return pages.consent(consentView(question, known, await csrfOf(deps, flow, session), config.refresh_token_lifetime * 1000, ahead))
+    return pages.consent(
+      consentView(
+        question,
+        known,
+        await csrfOf(deps, flow, session),
+        config.refresh_token_lifetime * 1000,
+        ahead,
+      ),
+    )
   }
 
   const page: Handler = async (request, visit) => {
@@ -183,14 +237,24 @@ export const createConsent = (deps: ConsentDeps): Consent => {
     )
   }
 
-  const decided = async ({ read, session }: Read, form: URLSearchParams, visit: ConsentContext): Promise<Response> => {
-    const onward = { page: { onward: { label: 'Open the page again', href: `/oauth/consent?flow=${read.flow.id}` } } }
+  const decided = async (
+    { read, session }: Read,
+    form: URLSearchParams,
+    visit: ConsentContext,
+  ): Promise<Response> => {
+    const onward = {
+      page: { onward: { label: 'Open the page again', href: `/oauth/consent?flow=${read.flow.id}` } },
+    }
     if (!session) throw new Refusal('consent.form', 'session cookie missing or expired', onward)
-    if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, read.flow, session))) throw new Refusal('consent.form', 'csrf field missing or wrong', onward)
+    if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, read.flow, session)))
+      throw new Refusal('consent.form', 'csrf field missing or wrong', onward)
     const question = await questions.pose(read, session)
     const decision = one(form, 'decision')
     if (decision === 'deny') return decisions.deny(question, visit)
-    if (decision !== 'allow') throw new Refusal('request.malformed', 'decision is neither allow nor deny', { say: 'decision must be allow or deny.' })
+    if (decision !== 'allow')
+      throw new Refusal('request.malformed', 'decision is neither allow nor deny', {
+        say: 'decision must be allow or deny.',
+      })
     return allow(question, visit)
   }
 

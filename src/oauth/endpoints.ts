@@ -30,4 +30,5 @@ export const wellKnown = {
 } as const
 
 /** The metadata of one protected address (RFC 9728 §3.1: the path goes behind the well-known part). */
-export const resourceMetadataUrl = (origin: string, path: string): string => `${origin}${wellKnown.protectedResource}${path}`
+export const resourceMetadataUrl = (origin: string, path: string): string =>
+  `${origin}${wellKnown.protectedResource}${path}`

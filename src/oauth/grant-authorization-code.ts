@@ -4,7 +4,14 @@ import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
 import type { Grant } from './grants.ts'
 import { one } from './parameters.ts'
-import { type GrantHandler, type GrantDeps, type TokenRequest, factsOf, sameResource, tokenAnswer } from './token-request.ts'
+import {
+  type GrantHandler,
+  type GrantDeps,
+  type TokenRequest,
+  factsOf,
+  sameResource,
+  tokenAnswer,
+} from './token-request.ts'
 
 /** Two exchanges of one code at the same moment come from one impatient client; later ones from somebody who found the code (RFC 9700 §2.1.1). */
 const racingMs = 2_000
@@ -19,7 +26,13 @@ interface Redemption {
   readonly challenge: string | undefined
 }
 
-export const createAuthorizationCodeGrant = ({ runtime, find, grants, tokens, record }: GrantDeps): GrantHandler => {
+export const createAuthorizationCodeGrant = ({
+  runtime,
+  find,
+  grants,
+  tokens,
+  record,
+}: GrantDeps): GrantHandler => {
   /**
    * The code was used before. Whoever holds the verifier too is no bystander, whatever else the request says: the code or the whole client was stolen, and what the
    * first use brought ends with it (OAuth 2.1 §4.1.3).
@@ -27,7 +40,11 @@ export const createAuthorizationCodeGrant = ({ runtime, find, grants, tokens, re
   const endReplayed = async (grant: Grant, request: TokenRequest): Promise<void> => {
     if (grant.state !== 'live' || runtime.now() - (grant.redeemedAt ?? 0) <= racingMs) return
     await grants.revoke(grant.id, 'code_replayed')
-    record({ event: 'code.replayed', ...factsOf(grant, request), ...(request.client.id !== grant.clientId && { sent_by: request.client.id }) })
+    record({
+      event: 'code.replayed',
+      ...factsOf(grant, request),
+      ...(request.client.id !== grant.clientId && { sent_by: request.client.id }),
+    })
   }
 
   /** Throws unless this code of this grant may be redeemed so, now. */
@@ -35,9 +52,11 @@ export const createAuthorizationCodeGrant = ({ runtime, find, grants, tokens, re
     const { client, form } = request
     const proven = challenge !== undefined && sameText(challenge, grant.challenge)
     if (grant.state !== 'code' && proven) await endReplayed(grant, request)
-    if (grant.clientId !== client.id) throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
+    if (grant.clientId !== client.id)
+      throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
     request.about(grant)
-    if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri) throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
+    if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri)
+      throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
     if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
     if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
     if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
@@ -47,17 +66,25 @@ export const createAuthorizationCodeGrant = ({ runtime, find, grants, tokens, re
 
   return async (request) => {
     const { form } = request
-    const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) => one(form, name))
-    if (code === undefined) throw new Refusal('request.malformed', 'code missing', { say: 'code is required.' })
-    if (verifier === undefined) throw new Refusal('request.malformed', 'code_verifier missing', { say: 'code_verifier is required.' })
+    const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) =>
+      one(form, name),
+    )
+    if (code === undefined)
+      throw new Refusal('request.malformed', 'code missing', { say: 'code is required.' })
+    if (verifier === undefined)
+      throw new Refusal('request.malformed', 'code_verifier missing', { say: 'code_verifier is required.' })
     const challenge = verifierShape.test(verifier) ? runtime.digest(verifier) : undefined
     const claim = tokens.readCode(code)
     const read = claim && (await request.first(claim.grantId))
-    if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read) throw new Refusal('code.unknown', 'code unknown')
+    if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read)
+      throw new Refusal('code.unknown', 'code unknown')
     const { grant } = read
     await check(grant, { request, redirectUri, challenge })
     // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
-    const [access, refresh] = await Promise.all([tokens.access(grant, grant.scopes), grant.refreshable ? tokens.refresh(grant, 0) : undefined])
+    const [access, refresh] = await Promise.all([
+      tokens.access(grant, grant.scopes),
+      grant.refreshable ? tokens.refresh(grant, 0) : undefined,
+    ])
     if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'code redeemed concurrently')
     record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
     return tokenAnswer(tokens, access, grant.scopes, refresh)

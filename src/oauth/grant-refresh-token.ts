@@ -7,7 +7,14 @@ import type { Client } from './client.ts'
 import { type Grant, type ReadGrant, endedRefusal } from './grants.ts'
 import { one } from './parameters.ts'
 import { type LateRepeat, judgeRefresh } from './refresh-token-rotation.ts'
-import { type GrantHandler, type GrantDeps, type TokenRequest, factsOf, sameResource, tokenAnswer } from './token-request.ts'
+import {
+  type GrantHandler,
+  type GrantDeps,
+  type TokenRequest,
+  factsOf,
+  sameResource,
+  tokenAnswer,
+} from './token-request.ts'
 import type { RefreshClaim } from './tokens.ts'
 
 // From which network a refresh token is presented, in a form that can be compared and not be read: a keyed digest, of one grant alone.
@@ -24,15 +31,27 @@ const digestBytes = 16
 const keyIdOf = (digest: string): string => digest.slice(0, digest.indexOf('.'))
 
 /** Every digest that a grant keeps. */
-const keptBy = ({ usedBy = {}, handed, replaced = {} }: Grant): readonly string[] => [...Object.values(usedBy), ...Object.values(replaced).map(({ by }) => by), ...(handed ? [handed.by] : [])]
+const keptBy = ({ usedBy = {}, handed, replaced = {} }: Grant): readonly string[] => [
+  ...Object.values(usedBy),
+  ...Object.values(replaced).map(({ by }) => by),
+  ...(handed ? [handed.by] : []),
+]
 
-export const networkFor = async (keys: Pick<KeyRing, 'current' | 'mac'>, grant: Grant, ip: string): Promise<Network> => {
+export const networkFor = async (
+  keys: Pick<KeyRing, 'current' | 'mac'>,
+  grant: Grant,
+  ip: string,
+): Promise<Network> => {
   const digestWith = async (keyId: string): Promise<string> => {
     const mac = await keys.mac('network', `${grant.id}.${grant.salt}.${networkOf(ip)}`, keyId)
     return `${keyId}.${mac ? encodeBase64url(mac.subarray(0, digestBytes)) : ''}`
   }
   const digest = await digestWith(keys.current)
-  const former = new Set(keptBy(grant).map(keyIdOf).filter((keyId) => keyId !== keys.current))
+  const former = new Set(
+    keptBy(grant)
+      .map(keyIdOf)
+      .filter((keyId) => keyId !== keys.current),
+  )
   const all = new Set([digest, ...(await Promise.all([...former].map(digestWith)))])
   return { digest, is: (kept) => kept === undefined || (!kept.endsWith('.') && all.has(kept)) }
 }
@@ -50,7 +69,8 @@ const narrowed = (form: URLSearchParams, grant: Grant): readonly string[] => {
 }
 
 /** A client that proves who it is at each request is known by that, wherever it is. */
-const lateRepeatOf = (client: Client, configured: LateRepeat): LateRepeat => (configured === 'by-network' && client.authMethod !== 'none' ? 'allow' : configured)
+const lateRepeatOf = (client: Client, configured: LateRepeat): LateRepeat =>
+  configured === 'by-network' && client.authMethod !== 'none' ? 'allow' : configured
 
 /** A grant as it was read for one request, and what the request is in its eyes. */
 interface Reading {
@@ -59,39 +79,66 @@ interface Reading {
   readonly request: TokenRequest
 }
 
-export const createRefreshTokenGrant = ({ runtime, config, find, grants, tokens, record }: GrantDeps): GrantHandler => {
+export const createRefreshTokenGrant = ({
+  runtime,
+  config,
+  find,
+  grants,
+  tokens,
+  record,
+}: GrantDeps): GrantHandler => {
   /** The grant and the generation that answer the presented one, everything changed that must be; undefined when somebody else changed the grant first. */
-  const succeed = async ({ read, claim, request }: Reading): Promise<{ readonly grant: Grant; readonly successor: number } | undefined> => {
+  const succeed = async ({
+    read,
+    claim,
+    request,
+  }: Reading): Promise<{ readonly grant: Grant; readonly successor: number } | undefined> => {
     const { grant } = read
     const network = await networkFor(runtime.keys, grant, request.visit.ip)
     const lateRepeat = lateRepeatOf(request.client, config.refresh_late_repeat)
-    const verdict = judgeRefresh(grant, { generation: claim.generation, now: runtime.now(), graceMs: config.refresh_grace * 1000, lateRepeat, isHere: network.is })
+    const verdict = judgeRefresh(grant, {
+      generation: claim.generation,
+      now: runtime.now(),
+      graceMs: config.refresh_grace * 1000,
+      lateRepeat,
+      isHere: network.is,
+    })
     const facts = { generation: claim.generation, latest: grant.generation, ...factsOf(grant, request) }
     if (verdict.kind === 'reuse') {
       await grants.revoke(grant.id, 'refresh_reuse')
       record({ event: 'refresh.reuse', reason: 'refresh_reuse', ...facts })
-      throw new Refusal('refresh.reuse', `generation ${claim.generation} reused, current generation ${grant.generation}`)
+      throw new Refusal(
+        'refresh.reuse',
+        `generation ${claim.generation} reused, current generation ${grant.generation}`,
+      )
     }
     if (verdict.kind === 'repeat') {
       if (verdict.late) record({ event: 'refresh.repeated', reason: 'same_successor', ...facts })
       return { grant, successor: verdict.successor }
     }
-    const moved = verdict.kind === 'advance' ? await grants.advance(read, network.digest) : await grants.replace(read, verdict.parent, network.digest)
-    if (moved && verdict.kind === 'replace') record({ event: 'refresh.repeated', reason: 'successor_replaced', ...facts })
+    const moved =
+      verdict.kind === 'advance'
+        ? await grants.advance(read, network.digest)
+        : await grants.replace(read, verdict.parent, network.digest)
+    if (moved && verdict.kind === 'replace')
+      record({ event: 'refresh.repeated', reason: 'successor_replaced', ...facts })
     return moved && { grant: moved, successor: moved.generation }
   }
 
   return async (request) => {
     const { client, form } = request
     const presented = one(form, 'refresh_token')
-    if (presented === undefined) throw new Refusal('request.malformed', 'refresh_token missing', { say: 'refresh_token is required.' })
+    if (presented === undefined)
+      throw new Refusal('request.malformed', 'refresh_token missing', { say: 'refresh_token is required.' })
     const claim = tokens.readRefresh(presented)
     if (!claim) throw new Refusal('refresh.unknown', 'refresh token malformed')
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
       const read = await (attempt === 0 ? request.first : grants.read)(claim.grantId)
-      if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read) throw new Refusal('refresh.unknown', 'refresh token unknown')
+      if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read)
+        throw new Refusal('refresh.unknown', 'refresh token unknown')
       const { grant } = read
-      if (grant.clientId !== client.id) throw new Refusal('refresh.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
+      if (grant.clientId !== client.id)
+        throw new Refusal('refresh.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
       request.about(grant)
       const ended = endedRefusal(grant, runtime.now())
       if (ended) throw ended
@@ -100,7 +147,8 @@ export const createRefreshTokenGrant = ({ runtime, config, find, grants, tokens,
       const found = await succeed({ read, claim, request })
       if (!found) continue
       const successor = await tokens.refresh(found.grant, found.successor)
-      if (successor === undefined) throw new Refusal('refresh.unknown', 'root key of the successor token is no longer configured')
+      if (successor === undefined)
+        throw new Refusal('refresh.unknown', 'root key of the successor token is no longer configured')
       const access = await tokens.access(grant, scopes)
       record({ event: 'grant.refreshed', generation: found.successor, scopes, ...factsOf(grant, request) })
       return tokenAnswer(tokens, access, scopes, successor)

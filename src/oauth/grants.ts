@@ -23,7 +23,10 @@ interface Live<Grant> {
   forget(id: string): void
 }
 
-export const createGrantStatus = <Grant extends { readonly state: string }>(runtime: Pick<Runtime, 'now' | 'defer'>, read: (id: string) => Promise<{ readonly grant: Grant } | undefined>): Live<Grant> => {
+export const createGrantStatus = <Grant extends { readonly state: string }>(
+  runtime: Pick<Runtime, 'now' | 'defer'>,
+  read: (id: string) => Promise<{ readonly grant: Grant } | undefined>,
+): Live<Grant> => {
   const { now } = runtime
   const once = createSingleFlight(runtime)
   const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
@@ -83,7 +86,20 @@ export interface ReadGrant {
   readonly mark: string
 }
 
-export type NewGrant = Pick<Grant, 'person' | 'clientId' | 'clientName' | 'redirectUri' | 'redirectSent' | 'resource' | 'serviceGeneration' | 'scopes' | 'challenge' | 'refreshable' | 'authTime'>
+export type NewGrant = Pick<
+  Grant,
+  | 'person'
+  | 'clientId'
+  | 'clientName'
+  | 'redirectUri'
+  | 'redirectSent'
+  | 'resource'
+  | 'serviceGeneration'
+  | 'scopes'
+  | 'challenge'
+  | 'refreshable'
+  | 'authTime'
+>
 
 export interface Grants {
   /** Keeps a new grant in state `code` and answers it with the code's secret. */
@@ -113,16 +129,23 @@ export const knownAfterMs = 600_000
 export const absoluteMs = 365 * 86_400_000
 export interface GrantsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
-  readonly config: Pick<Config, 'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'>
+  readonly config: Pick<
+    Config,
+    'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'
+  >
   readonly record: Audit
   readonly present: MayStillSignIn
   readonly find: FindAddress
 }
 
 // The client's tag makes all grants of one client neighbours in the store, so that they are found without an index that could disagree with them.
-const tagOf = ({ digest }: Pick<Runtime, 'digest'>, clientId: string): string => digest(`client ${clientId}`).slice(0, 8)
+const tagOf = ({ digest }: Pick<Runtime, 'digest'>, clientId: string): string =>
+  digest(`client ${clientId}`).slice(0, 8)
 
-const newGrant = (grant: NewGrant, { runtime, config }: GrantsDeps): { readonly grant: Grant; readonly secret: string } => {
+const newGrant = (
+  grant: NewGrant,
+  { runtime, config }: GrantsDeps,
+): { readonly grant: Grant; readonly secret: string } => {
   const now = runtime.now()
   const secret = encodeBase64url(runtime.random(24))
   const made: Grant = {
@@ -168,13 +191,17 @@ const isReplaced = ({ serviceGeneration, createdAt }: Grant, { generation, added
  */
 const asOfNow = async (grant: Grant, { present, find }: GrantsDeps): Promise<Grant> => {
   const service = (await find(grant.resource))?.service
-  if (service && isReplaced(grant, service)) return { ...grant, state: 'revoked', revokedReason: 'service_replaced' }
+  if (service && isReplaced(grant, service))
+    return { ...grant, state: 'revoked', revokedReason: 'service_replaced' }
   const person = present(grant.person, grant.resource)
   return person ? { ...grant, person } : { ...grant, state: 'revoked', revokedReason: 'person_not_admitted' }
 }
 
 /** A grant as it is kept, and as it counts now. */
-const createReads = (records: Records<Grant>, deps: GrantsDeps): { readonly readKept: Grants['read']; readonly read: Grants['read'] } => {
+const createReads = (
+  records: Records<Grant>,
+  deps: GrantsDeps,
+): { readonly readKept: Grants['read']; readonly read: Grants['read'] } => {
   const openDecoy = createDecoy(deps.runtime)
   const readKept: Grants['read'] = async (id) => {
     const kept = await records.get(id)
@@ -207,10 +234,15 @@ const createRevokeOfClient =
   (runtime: GrantsDeps['runtime'], { forget, recordRevoked }: Ending): Grants['revokeOfClient'] =>
   async (clientId, reason) => {
     let count = 0
-    for await (const found of createRecords<Grant>(runtime, `grant:${tagOf(runtime, clientId)}`).pages(grantsAtOnce)) {
+    for await (const found of createRecords<Grant>(runtime, `grant:${tagOf(runtime, clientId)}`).pages(
+      grantsAtOnce,
+    )) {
       const own = found.flatMap(({ value }) => (value.clientId === clientId ? [value] : []))
       // An absent grant means the same as a revoked one, and is one step instead of two.
-      await takeAll(runtime.store, own.map(({ id }) => `grant:${id}`))
+      await takeAll(
+        runtime.store,
+        own.map(({ id }) => `grant:${id}`),
+      )
       for (const grant of own) {
         forget(grant.id)
         if (grant.state !== 'revoked') recordRevoked(grant, reason)
@@ -227,14 +259,32 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   const { live, lately, forget } = createGrantStatus(runtime, read)
   /** A grant of 0.1.0 is bound to the service of today when it is used. */
   const ofToday = async (grant: Grant): Promise<Grant> => {
-    const generation = grant.serviceGeneration === undefined ? (await deps.find(grant.resource))?.service.generation : undefined
-    return grant.serviceGeneration === undefined && generation !== undefined ? { ...grant, serviceGeneration: generation } : grant
+    const generation =
+      grant.serviceGeneration === undefined
+        ? (await deps.find(grant.resource))?.service.generation
+        : undefined
+    return grant.serviceGeneration === undefined && generation !== undefined
+      ? { ...grant, serviceGeneration: generation }
+      : grant
   }
-  const stepBy = (by: string): RotationStep => ({ now: runtime.now(), graceMs: config.refresh_grace * 1000, keyId: runtime.keys.current, by })
-  const swap = async (grant: Grant, mark: string): Promise<boolean> => (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
+  const stepBy = (by: string): RotationStep => ({
+    now: runtime.now(),
+    graceMs: config.refresh_grace * 1000,
+    keyId: runtime.keys.current,
+    by,
+  })
+  const swap = async (grant: Grant, mark: string): Promise<boolean> =>
+    (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
 
   const recordRevoked = (grant: Grant, reason: string): void =>
-    record({ event: 'grant.revoked', grant: grant.id, client: grant.clientId, person: personKey(grant.person), resource: grant.resource, reason })
+    record({
+      event: 'grant.revoked',
+      grant: grant.id,
+      client: grant.clientId,
+      person: personKey(grant.person),
+      resource: grant.resource,
+      reason,
+    })
 
   const revoke: Grants['revoke'] = async (id, reason) => {
     for (;;) {
@@ -277,6 +327,7 @@ export const createGrants = (deps: GrantsDeps): Grants => {
 /** The refusal for a grant that cannot be refreshed any more. */
 export const endedRefusal = (grant: Grant, now: number): Refusal | undefined => {
   if (grant.state === 'revoked') return new Refusal('refresh.revoked', grant.revokedReason ?? '')
-  if (grant.state !== 'live' || !grant.refreshable || now > grant.createdAt + absoluteMs) return new Refusal('refresh.unknown', `grant is ${grant.state}`)
+  if (grant.state !== 'live' || !grant.refreshable || now > grant.createdAt + absoluteMs)
+    return new Refusal('refresh.unknown', `grant is ${grant.state}`)
   return undefined
 }

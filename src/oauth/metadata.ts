@@ -23,12 +23,15 @@ export interface MetadataDeps {
 }
 
 const publish = (document: unknown): Response =>
-  new Response(JSON.stringify(document), { headers: { 'content-type': 'application/json', 'cache-control': 'public, max-age=60' } })
+  new Response(JSON.stringify(document), {
+    headers: { 'content-type': 'application/json', 'cache-control': 'public, max-age=60' },
+  })
 
 /** The path that is asked about, without a final slash: what follows the well-known name, or what stands before it. */
 const subjectPath = (pathname: string, names: readonly string[]): string | undefined => {
   for (const name of names) {
-    if (pathname === name || pathname.startsWith(`${name}/`)) return pathname.slice(name.length).replace(/\/$/, '')
+    if (pathname === name || pathname.startsWith(`${name}/`))
+      return pathname.slice(name.length).replace(/\/$/, '')
     if (pathname.endsWith(name)) return pathname.slice(0, -name.length)
   }
   return undefined
@@ -40,9 +43,14 @@ const hostOf = (request: Request): string => request.headers.get('host') ?? new 
 const byName = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
 
 /** The one document, for every place where clients look for it. Every endpoint, grant and method in it exists. */
-export const authorizationServerMetadata = ({ config, directory }: Pick<MetadataDeps, 'config' | 'directory'>): Readonly<Record<string, unknown>> => {
+export const authorizationServerMetadata = ({
+  config,
+  directory,
+}: Pick<MetadataDeps, 'config' | 'directory'>): Readonly<Record<string, unknown>> => {
   const { issuer } = directory
-  const scopes = new Set(directory.services.filter(({ authRequired }) => authRequired).flatMap((service) => service.scopes))
+  const scopes = new Set(
+    directory.services.filter(({ authRequired }) => authRequired).flatMap((service) => service.scopes),
+  )
   return {
     issuer,
     authorization_endpoint: issuer + endpoints.authorize.path,
@@ -69,7 +77,12 @@ export const authorizationServerMetadata = ({ config, directory }: Pick<Metadata
   }
 }
 
-const resourceMetadata = (directory: Directory, resource: string, scopes: readonly string[], name?: string) => ({
+const resourceMetadata = (
+  directory: Directory,
+  resource: string,
+  scopes: readonly string[],
+  name?: string,
+) => ({
   resource,
   ...(name !== undefined && { resource_name: name }),
   authorization_servers: [directory.issuer],
@@ -96,7 +109,9 @@ export const createMetadata = ({ config, directory, signer }: MetadataDeps): Met
     return found
   }
   const byService = (id: string): Address => {
-    const found = directory.addresses.find((address) => address.service.id === id && address.path === `/${id}/mcp` && isProtected(address))
+    const found = directory.addresses.find(
+      (address) => address.service.id === id && address.path === `/${id}/mcp` && isProtected(address),
+    )
     if (!found) throw nothing()
     return found
   }
@@ -111,7 +126,9 @@ export const createMetadata = ({ config, directory, signer }: MetadataDeps): Met
       const document = authorizationServerMetadata({ config, directory })
       const there = directory.host(host)
       // Only clients of MCP 2025-03-26 look for it at the host of a service; they know no `resource`, and this detour adds it.
-      return publish(there ? { ...document, authorization_endpoint: there.origin + endpoints.authorize.alias } : document)
+      return publish(
+        there ? { ...document, authorization_endpoint: there.origin + endpoints.authorize.alias } : document,
+      )
     },
     async protectedResource(request) {
       const url = new URL(request.url)
@@ -127,7 +144,10 @@ export const createMetadata = ({ config, directory, signer }: MetadataDeps): Met
       }
       const id = url.searchParams.get('service_id')
       const address = path !== '' ? byPath(path, host) : id !== null ? byService(id) : directory.only
-      if (address && isProtected(address)) return publish(resourceMetadata(directory, origin + address.path, address.service.scopes, address.service.name))
+      if (address && isProtected(address))
+        return publish(
+          resourceMetadata(directory, origin + address.path, address.service.scopes, address.service.name),
+        )
       if (address) throw nothing()
       const scopes = new Set(directory.addresses.filter(isProtected).flatMap(({ service }) => service.scopes))
       return publish(resourceMetadata(directory, origin, [...scopes].toSorted(byName)))

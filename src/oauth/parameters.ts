@@ -20,7 +20,9 @@ export const mediaTypeOf = (header: string | null): { readonly type: string; rea
 const strict = (params: URLSearchParams): URLSearchParams => {
   if (params.size > maxParameters) throw new Refusal('request.malformed', `${params.size} parameters`)
   // The decoder writes U+FFFD for bytes that are not UTF-8; such a value could not be echoed or compared as it was sent.
-  for (const [name, value] of params) if (name.includes('\uFFFD') || value.includes('\uFFFD')) throw new Refusal('request.malformed', 'a parameter is not UTF-8')
+  for (const [name, value] of params)
+    if (name.includes('\uFFFD') || value.includes('\uFFFD'))
+      throw new Refusal('request.malformed', 'a parameter is not UTF-8')
   return params
 }
 
@@ -30,14 +32,17 @@ export const readQuery = (request: Request): URLSearchParams => strict(new URL(r
 export const readForm = async (request: Request, maxBytes = maxOAuthBody): Promise<URLSearchParams> => {
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   if (type !== 'application/x-www-form-urlencoded' || charset !== 'utf-8')
-    throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, { say: 'Send application/x-www-form-urlencoded encoded as UTF-8.' })
+    throw new Refusal('request.malformed', `Content-Type ${type}; charset=${charset}`, {
+      say: 'Send application/x-www-form-urlencoded encoded as UTF-8.',
+    })
   return strict(new URLSearchParams(utf8Text(await readWhole(request, maxBytes))))
 }
 
 /** The value of a parameter; undefined when absent or empty; a repeated one is refused. */
 export const one = (params: URLSearchParams, name: string): string | undefined => {
   const values = params.getAll(name)
-  if (values.length > 1) throw new Refusal('request.repeated', name, { say: `The parameter ${name} was sent more than once.` })
+  if (values.length > 1)
+    throw new Refusal('request.repeated', name, { say: `The parameter ${name} was sent more than once.` })
   return values[0] || undefined
 }
 
@@ -68,11 +73,13 @@ export const takeSpace = async (limit: Limit, { of, record, ip }: Newcomer): Pro
 }
 
 export const onlyMethod = (request: Request, ...methods: readonly string[]): void => {
-  if (!methods.includes(request.method)) throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })
+  if (!methods.includes(request.method))
+    throw new Refusal('request.method', request.method, { headers: { allow: methods.join(', ') } })
 }
 
 /** Whether the person navigated here themselves or from a page of ours (Fetch Metadata, Sec-Fetch-Site); a browser that does not say counts as sent by another site. */
-export const ownNavigation = (request: Request): boolean => ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
+export const ownNavigation = (request: Request): boolean =>
+  ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
 
 /**
  * Throws `consent.form` for a form that another site sent (RFC 9700 §4.7). It also lacks the flow's cookie, the session's and their

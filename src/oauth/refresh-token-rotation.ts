@@ -52,7 +52,10 @@ const maxRemembered = 200
 const reuse = { kind: 'reuse' } as const
 
 /** The generation for which the presented one stands: itself, or its replacement, for who comes from where that was asked for. Undefined for everybody else. */
-const heirOf = ({ replaced = {} }: Rotation, { generation, lateRepeat, isHere }: Presented): number | undefined => {
+const heirOf = (
+  { replaced = {} }: Rotation,
+  { generation, lateRepeat, isHere }: Presented,
+): number | undefined => {
   let heir = generation
   for (let by = replaced[heir]; by; by = replaced[heir]) {
     if (lateRepeat === 'refuse' || (lateRepeat === 'by-network' && !isHere(by.by))) return undefined
@@ -62,11 +65,16 @@ const heirOf = ({ replaced = {} }: Rotation, { generation, lateRepeat, isHere }:
 }
 
 /** A repeat while the successor is unused. */
-const judgeRepeat = ({ generation, usedAt, usedBy = {}, handed }: Rotation, parent: number, { now, graceMs, lateRepeat, isHere }: Presented): RefreshVerdict => {
+const judgeRepeat = (
+  { generation, usedAt, usedBy = {}, handed }: Rotation,
+  parent: number,
+  { now, graceMs, lateRepeat, isHere }: Presented,
+): RefreshVerdict => {
   const since = Math.max(usedAt[parent] ?? -Infinity, handed?.at ?? -Infinity)
   if (now - since < graceMs) return { kind: 'repeat', successor: generation, late: false }
   if (lateRepeat === 'refuse') return reuse
-  const known = lateRepeat === 'allow' || isHere(usedBy[parent]) || (handed !== undefined && isHere(handed.by))
+  const known =
+    lateRepeat === 'allow' || isHere(usedBy[parent]) || (handed !== undefined && isHere(handed.by))
   return known ? { kind: 'repeat', successor: generation, late: true } : { kind: 'replace', parent }
 }
 
@@ -78,7 +86,9 @@ export const judgeRefresh = (rotation: Rotation, presented: Presented): RefreshV
   const successor = rotation.next?.[heir] ?? heir + 1
   if (successor === rotation.generation) return judgeRepeat(rotation, heir, presented)
   const used = rotation.usedAt[successor]
-  return used !== undefined && presented.now - used < presented.graceMs ? { kind: 'repeat', successor, late: false } : reuse
+  return used !== undefined && presented.now - used < presented.graceMs
+    ? { kind: 'repeat', successor, late: false }
+    : reuse
 }
 
 /** A presentation that changes the grant. */
@@ -91,8 +101,15 @@ export interface RotationStep {
   readonly by: string
 }
 
-const kept = <T>(entries: Readonly<Record<number, T>>, keep: (generation: number, value: T) => boolean): Record<number, T> =>
-  Object.fromEntries(Object.entries(entries).filter(([generation, value]) => keep(Number(generation), value)).slice(-maxRemembered))
+const kept = <T>(
+  entries: Readonly<Record<number, T>>,
+  keep: (generation: number, value: T) => boolean,
+): Record<number, T> =>
+  Object.fromEntries(
+    Object.entries(entries)
+      .filter(([generation, value]) => keep(Number(generation), value))
+      .slice(-maxRemembered),
+  )
 
 /** After the newest refresh token was presented; what lies beyond the grace is forgotten. */
 export const movedOn = <R extends Rotation>(rotation: R, { now, graceMs, keyId, by }: RotationStep): R => {
@@ -100,7 +117,8 @@ export const movedOn = <R extends Rotation>(rotation: R, { now, graceMs, keyId, 
   const made = generation + 1
   const usedAt = kept({ ...rotation.usedAt, [generation]: now }, (_, at) => at === now || now - at < graceMs)
   // It, or its replacement, would still be answered: it was used a moment ago, or its successor was.
-  const answered = (of: number): boolean => (replaced[of] ? answered(replaced[of].to) : of in usedAt || (next[of] ?? of + 1) in usedAt)
+  const answered = (of: number): boolean =>
+    replaced[of] ? answered(replaced[of].to) : of in usedAt || (next[of] ?? of + 1) in usedAt
   return {
     ...rotation,
     generation: made,
@@ -114,7 +132,11 @@ export const movedOn = <R extends Rotation>(rotation: R, { now, graceMs, keyId, 
 }
 
 /** After a late repeat of `parent` from elsewhere: another successor in place of the unused one. */
-export const replacedNewest = <R extends Rotation>(rotation: R, parent: number, { now, keyId, by }: RotationStep): R => {
+export const replacedNewest = <R extends Rotation>(
+  rotation: R,
+  parent: number,
+  { now, keyId, by }: RotationStep,
+): R => {
   const { generation, next = {}, replaced = {} } = rotation
   const made = generation + 1
   return {

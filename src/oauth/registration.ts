@@ -33,7 +33,8 @@ const malformed = (say: string) => new Refusal('registration.metadata', say, { s
 const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> => {
   if (form.size > maxFields) throw malformed('The metadata has too many members.')
   // The decoder writes U+FFFD for bytes that are not UTF-8.
-  for (const [name, value] of form) if (`${name}${value}`.includes('\uFFFD')) throw malformed('The body is not valid UTF-8.')
+  for (const [name, value] of form)
+    if (`${name}${value}`.includes('\uFFFD')) throw malformed('The body is not valid UTF-8.')
   const values = (name: string): unknown => {
     const sent = form.getAll(name)
     if (lists.includes(name)) return sent.flatMap((value) => value.split(' ').filter(Boolean))
@@ -44,14 +45,22 @@ const formMetadata = (form: URLSearchParams): Readonly<Record<string, unknown>> 
 }
 
 /** The metadata of a registration request, judged; what is returned is what will be enforced. Throws `registration.*`. */
-export const readClientMetadata = async (request: Request): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
+export const readClientMetadata = async (
+  request: Request,
+): Promise<{ readonly metadata: ClientMetadata; readonly sent: Readonly<Record<string, unknown>> }> => {
   const { type, charset } = mediaTypeOf(request.headers.get('content-type'))
   const isForm = type === 'application/x-www-form-urlencoded'
-  if (charset !== 'utf-8' || (!isForm && type !== 'application/json')) throw malformed('Send application/json in UTF-8.')
+  if (charset !== 'utf-8' || (!isForm && type !== 'application/json'))
+    throw malformed('Send application/json in UTF-8.')
   const sent = read(await readWhole(request, maxOAuthBody), isForm)
   // RFC 7591 §2: without a method the client has a secret and sends it by Basic.
   const { metadata, fault } = judgeClientMetadata(sent, 'client_secret_basic')
-  if (fault) throw new Refusal(fault.at === 'redirect' ? 'registration.redirect' : 'registration.metadata', fault.say, { say: fault.say })
+  if (fault)
+    throw new Refusal(
+      fault.at === 'redirect' ? 'registration.redirect' : 'registration.metadata',
+      fault.say,
+      { say: fault.say },
+    )
   return { metadata, sent: sent as Readonly<Record<string, unknown>> }
 }
 
@@ -72,14 +81,28 @@ export const registeredFacts = ({ id, metadata }: Registration) => ({
 /** RFC 7591 §3.2.1, RFC 7592 §3. */
 export const registrationAnswer = (
   registration: Registration,
-  { issuer, registrations, secret, accessToken, status = 200 }: { readonly issuer: string; readonly registrations: Registrations; readonly secret?: string; readonly accessToken?: string; readonly status?: number },
+  {
+    issuer,
+    registrations,
+    secret,
+    accessToken,
+    status = 200,
+  }: {
+    readonly issuer: string
+    readonly registrations: Registrations
+    readonly secret?: string
+    readonly accessToken?: string
+    readonly status?: number
+  },
 ): Response =>
   jsonAnswer(
     {
       client_id: registration.id,
       client_id_issued_at: Math.floor(registration.issuedAt / 1000),
       ...(secret !== undefined && { client_secret: secret }),
-      ...(registration.secretDigest !== undefined && { client_secret_expires_at: registrations.expiresAt(registration) }),
+      ...(registration.secretDigest !== undefined && {
+        client_secret_expires_at: registrations.expiresAt(registration),
+      }),
       ...registration.metadata,
       registration_client_uri: `${issuer}${endpoints.manage.path}${registration.id}`,
       ...(accessToken !== undefined && { registration_access_token: accessToken }),
@@ -96,8 +119,19 @@ export const createRegister =
     await takeSpace(limit, { of: 'register', record: metadata, ip: visit.ip })
     const { registrations } = clients
     const { registration, secret, accessToken } = await registrations.create(metadata)
-    record({ event: 'client.registered', ...registeredFacts(registration), ip: visit.ip, request_id: visit.requestId })
-    return registrationAnswer(registration, { issuer: directory.issuer, registrations, accessToken, ...(secret !== undefined && { secret }), status: 201 })
+    record({
+      event: 'client.registered',
+      ...registeredFacts(registration),
+      ip: visit.ip,
+      request_id: visit.requestId,
+    })
+    return registrationAnswer(registration, {
+      issuer: directory.issuer,
+      registrations,
+      accessToken,
+      ...(secret !== undefined && { secret }),
+      status: 201,
+    })
   }
 
 // Dynamic client registration management (RFC 7592): a client reads, replaces and deletes its own registration with the token it was given for that.
@@ -115,30 +149,52 @@ type Read = NonNullable<Awaited<ReturnType<Clients['registrations']['read']>>>
 
 const bearer = /^bearer +(reg-[\w-]{43}) *$/i
 
-export const createClientConfiguration = ({ runtime, directory, clients, grants, record }: ClientConfigurationDeps): Handler => {
+export const createClientConfiguration = ({
+  runtime,
+  directory,
+  clients,
+  grants,
+  record,
+}: ClientConfigurationDeps): Handler => {
   const { registrations } = clients
 
   const own = async (request: Request): Promise<Read> => {
     const sent = request.headers.get('authorization')
     const token = bearer.exec(sent ?? '')?.[1]
     // RFC 7592 §2.1: as of any bearer token that is not valid (RFC 6750 §3.1).
-    if (token === undefined && sent !== null) throw new Refusal('registration.token-invalid', 'registration access token malformed', { headers: { 'www-authenticate': 'Bearer error="invalid_token"' } })
-    if (token === undefined) throw new Refusal('registration.token-missing', 'registration access token missing', { headers: { 'www-authenticate': 'Bearer' } })
+    if (token === undefined && sent !== null)
+      throw new Refusal('registration.token-invalid', 'registration access token malformed', {
+        headers: { 'www-authenticate': 'Bearer error="invalid_token"' },
+      })
+    if (token === undefined)
+      throw new Refusal('registration.token-missing', 'registration access token missing', {
+        headers: { 'www-authenticate': 'Bearer' },
+      })
     const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
     const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)
     if (!read) throw new Refusal('registration.unknown', 'registration not found')
-    if (!registrations.admits(read.registration, token)) throw new Refusal('registration.token-wrong', read.registration.id)
+    if (!registrations.admits(read.registration, token))
+      throw new Refusal('registration.token-wrong', read.registration.id)
     return read
   }
 
   // RFC 7592 §2.2: the request names the client, and its secret if at all as it is.
   const sameClient = ({ registration }: Read, sent: Readonly<Record<string, unknown>>): void => {
-    if (sent['client_id'] !== registration.id) throw new Refusal('registration.metadata', 'client_id', { say: 'client_id must match the registration.' })
+    if (sent['client_id'] !== registration.id)
+      throw new Refusal('registration.metadata', 'client_id', {
+        say: 'client_id must match the registration.',
+      })
     const secret = sent['client_secret']
-    if (typeof secret === 'string' && !sameText(runtime.digest(secret), registration.secretDigest ?? '')) throw new Refusal('registration.metadata', 'client_secret', { say: 'client_secret must match the current secret, or be omitted.' })
+    if (typeof secret === 'string' && !sameText(runtime.digest(secret), registration.secretDigest ?? ''))
+      throw new Refusal('registration.metadata', 'client_secret', {
+        say: 'client_secret must match the current secret, or be omitted.',
+      })
   }
 
-  const replace = async (read: Read, request: Request): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
+  const replace = async (
+    read: Read,
+    request: Request,
+  ): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
     const { metadata, sent } = await readClientMetadata(request)
     sameClient(read, sent)
     const replaced = await registrations.replace(read, metadata)
@@ -161,8 +217,21 @@ export const createClientConfiguration = ({ runtime, directory, clients, grants,
     onlyMethod(request, 'GET', 'PUT', 'DELETE')
     const read = await own(request)
     if (request.method === 'DELETE') return remove(read, visit)
-    const { registration, secret } = request.method === 'PUT' ? await replace(read, request) : { registration: read.registration, secret: undefined }
-    if (request.method === 'PUT') record({ event: 'client.updated', ...registeredFacts(registration), ip: visit.ip, request_id: visit.requestId })
-    return registrationAnswer(registration, { issuer: directory.issuer, registrations, ...(secret !== undefined && { secret }) })
+    const { registration, secret } =
+      request.method === 'PUT'
+        ? await replace(read, request)
+        : { registration: read.registration, secret: undefined }
+    if (request.method === 'PUT')
+      record({
+        event: 'client.updated',
+        ...registeredFacts(registration),
+        ip: visit.ip,
+        request_id: visit.requestId,
+      })
+    return registrationAnswer(registration, {
+      issuer: directory.issuer,
+      registrations,
+      ...(secret !== undefined && { secret }),
+    })
   }
 }

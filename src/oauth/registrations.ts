@@ -28,10 +28,15 @@ export interface ReadRegistration {
 
 export interface Registrations {
   /** Keeps new metadata under a new id. The secrets are told here once and kept as digests. */
-  create(metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string; readonly accessToken: string }>
+  create(
+    metadata: ClientMetadata,
+  ): Promise<{ readonly registration: Registration; readonly secret?: string; readonly accessToken: string }>
   read(id: string): Promise<ReadRegistration | undefined>
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
-  replace(read: ReadRegistration, metadata: ClientMetadata): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
+  replace(
+    read: ReadRegistration,
+    metadata: ClientMetadata,
+  ): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
   /** One that may be ended already, for whoever deletes it. */
   readEnded(id: string): Promise<ReadRegistration | undefined>
   /** From now on it is unknown to everything but `readEnded`. */
@@ -53,9 +58,14 @@ const endedMs = 86_400_000
 /** Every lost compare-and-set means that somebody else won one, so this many in a row mean that something is broken. */
 const maxAttempts = 10
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
-const needsSecret = (metadata: ClientMetadata): boolean => metadata.token_endpoint_auth_method === 'client_secret_basic' || metadata.token_endpoint_auth_method === 'client_secret_post'
+const needsSecret = (metadata: ClientMetadata): boolean =>
+  metadata.token_endpoint_auth_method === 'client_secret_basic' ||
+  metadata.token_endpoint_auth_method === 'client_secret_post'
 
-export const registeredClient = ({ id, metadata, secretDigest }: Registration, digest: Runtime['digest']): Client => ({
+export const registeredClient = (
+  { id, metadata, secretDigest }: Registration,
+  digest: Runtime['digest'],
+): Client => ({
   id,
   name: metadata.client_name ?? 'Unnamed app',
   kind: 'dynamic',
@@ -85,7 +95,11 @@ const createReads = (records: Records<Registration>) => {
   }
 
   /** Writes what `next` makes of it, over the version that was read, and again over a newer one; nothing where `next` has nothing to say. */
-  const change = async (first: ReadRegistration, next: (was: Registration) => Registration | undefined, ttl: (registration: Registration) => PutOptions): Promise<void> => {
+  const change = async (
+    first: ReadRegistration,
+    next: (was: Registration) => Registration | undefined,
+    ttl: (registration: Registration) => PutOptions,
+  ): Promise<void> => {
     let found: ReadRegistration | undefined = first
     for (let attempt = 0; attempt < maxAttempts && found; attempt++) {
       const changed = next(found.registration)
@@ -96,7 +110,13 @@ const createReads = (records: Records<Registration>) => {
   return { read, readEnded, change }
 }
 
-export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>; readonly lifetimeMs: number }): Registrations => {
+export const createRegistrations = ({
+  runtime,
+  lifetimeMs,
+}: {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
+  readonly lifetimeMs: number
+}): Registrations => {
   // As long as the client is told by `client_secret_expires_at` (RFC 7591 §3.2.1), whether anybody has signed in with it or not.
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
   const records = createRecords<Registration>(runtime, 'client:')
@@ -111,7 +131,12 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
   return {
     read,
     readEnded,
-    end: (first) => change(first, ({ ended, ...rest }) => (ended ? undefined : { ...rest, ended: true }), () => ({ ttlMs: endedMs })),
+    end: (first) =>
+      change(
+        first,
+        ({ ended, ...rest }) => (ended ? undefined : { ...rest, ended: true }),
+        () => ({ ttlMs: endedMs }),
+      ),
     async create(metadata) {
       const { secret, secretDigest } = secretFor(metadata)
       const accessToken = `reg-${encodeBase64url(runtime.random(32))}`
@@ -131,23 +156,41 @@ export const createRegistrations = ({ runtime, lifetimeMs }: { readonly runtime:
     async replace({ registration, mark }, metadata) {
       const { secretDigest: former, ...rest } = registration
       const made: Secret = former && needsSecret(metadata) ? { secretDigest: former } : secretFor(metadata)
-      const next: Registration = { ...rest, metadata, ...(made.secretDigest && { secretDigest: made.secretDigest }), renewedAt: runtime.now() }
+      const next: Registration = {
+        ...rest,
+        metadata,
+        ...(made.secretDigest && { secretDigest: made.secretDigest }),
+        renewedAt: runtime.now(),
+      }
       const written = await records.put(next.id, next, { ...ttl, only: mark })
-      return written === undefined ? undefined : { registration: next, ...(made.secret && { secret: made.secret }) }
+      return written === undefined
+        ? undefined
+        : { registration: next, ...(made.secret && { secret: made.secret }) }
     },
     async remove(id) {
       await records.take(id)
     },
-    use: (first) => change(first, ({ unused, ...rest }) => (unused ? { ...rest, renewedAt: runtime.now() } : undefined), () => ttl),
+    use: (first) =>
+      change(
+        first,
+        ({ unused, ...rest }) => (unused ? { ...rest, renewedAt: runtime.now() } : undefined),
+        () => ttl,
+      ),
     async renew({ registration, mark }) {
       const now = runtime.now()
       // The id alone is no secret: whoever knows it must not keep a registration alive that nobody uses.
-      if (lifetimeMs <= 0 || registration.unused || now - registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)) return
+      if (
+        lifetimeMs <= 0 ||
+        registration.unused ||
+        now - registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)
+      )
+        return
       // Only over the version that was read: a client deleted meanwhile stays deleted.
       const renewed = { ...registration, renewedAt: now }
       await records.put(renewed.id, renewed, { ...ttl, only: mark })
     },
-    expiresAt: (registration) => (lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0),
+    expiresAt: (registration) =>
+      lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0,
     admits: (registration, accessToken) => sameText(runtime.digest(accessToken), registration.accessDigest),
   }
 }

@@ -44,29 +44,47 @@ export interface RememberedConsentsDeps {
  * Any program on a computer can listen on a loopback port or register a scheme, and take the name of a client that does not prove who it is (RFC 8252 §8.6): its
  * person is asked each time, and what was allowed before only shows what is new. An https redirect URI leads to whoever holds the domain.
  */
-const isProven = ({ flow }: RememberedQuestion): boolean => flow.client.proves || judgeRedirectUri(flow.redirectUri) === 'https'
+const isProven = ({ flow }: RememberedQuestion): boolean =>
+  flow.client.proves || judgeRedirectUri(flow.redirectUri) === 'https'
 
 /** The redirect URI counts in full where the answer stands for the person, port included. Elsewhere the port, which a client may change each time, is left out. */
-const placeOf = (question: RememberedQuestion): string => (isProven(question) ? question.flow.redirectUri : withoutLoopbackPort(question.flow.redirectUri))
+const placeOf = (question: RememberedQuestion): string =>
+  isProven(question) ? question.flow.redirectUri : withoutLoopbackPort(question.flow.redirectUri)
 
 export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
   const records = createRecords<Answer>(runtime, 'consent:')
   const idOf = (question: RememberedQuestion): string => {
     const { person, flow, address } = question
-    return runtime.digest(JSON.stringify([person.provider, person.subject, flow.client.id, placeOf(question), flow.resource, address.service.generation ?? '']))
+    return runtime.digest(
+      JSON.stringify([
+        person.provider,
+        person.subject,
+        flow.client.id,
+        placeOf(question),
+        flow.resource,
+        address.service.generation ?? '',
+      ]),
+    )
   }
 
   const recall: RememberedConsents['recall'] = async (question) => {
     const answer = (await records.get(idOf(question)))?.value
     const changed = answer !== undefined && answer.client !== question.flow.client.digest
     const scopes = answer && !changed ? answer.scopes : []
-    return { scopes, changed, settles: isProven(question) && question.flow.scopes.every((scope) => scopes.includes(scope)) }
+    return {
+      scopes,
+      changed,
+      settles: isProven(question) && question.flow.scopes.every((scope) => scopes.includes(scope)),
+    }
   }
 
   return {
     recall,
     async keep(question, known) {
-      const answer: Answer = { client: question.flow.client.digest, scopes: [...new Set([...known.scopes, ...question.flow.scopes])] }
+      const answer: Answer = {
+        client: question.flow.client.digest,
+        scopes: [...new Set([...known.scopes, ...question.flow.scopes])],
+      }
       await records.put(idOf(question), answer, { ttlMs: rememberMs })
     },
   }

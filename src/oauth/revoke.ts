@@ -18,14 +18,21 @@ export interface RevokeDeps {
 }
 
 /** The id of the grant that this token of this client belongs to; undefined for every other token. */
-export const grantOf = async (token: string, client: Client, { grants, tokens }: Pick<RevokeDeps, 'grants' | 'tokens'>): Promise<string | undefined> => {
+export const grantOf = async (
+  token: string,
+  client: Client,
+  { grants, tokens }: Pick<RevokeDeps, 'grants' | 'tokens'>,
+): Promise<string | undefined> => {
   const claim = tokens.readRefresh(token) ?? tokens.readCode(token)
   if (!claim) {
     const access = await tokens.readAccess(token)
     return access?.client_id === client.id ? access.gid : undefined
   }
   const read = await grants.read(claim.grantId)
-  const held = claim.kind === 'refresh' ? await tokens.holdsRefresh(read?.grant, claim) : await tokens.holdsCode(read?.grant, claim)
+  const held =
+    claim.kind === 'refresh'
+      ? await tokens.holdsRefresh(read?.grant, claim)
+      : await tokens.holdsCode(read?.grant, claim)
   return held && read?.grant.clientId === client.id ? read.grant.id : undefined
 }
 
@@ -37,7 +44,8 @@ export const createRevoke =
     await limit('token', paceKey(runtime.digest, visit.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
-    if (token === undefined) throw new Refusal('request.malformed', 'token missing', { say: 'token is required.' })
+    if (token === undefined)
+      throw new Refusal('request.malformed', 'token missing', { say: 'token is required.' })
     // RFC 7009 §2.2: an unknown or foreign token is answered like a good one. The hint is not needed: tokens say what they are.
     const grant = await grantOf(token, client, { grants, tokens })
     if (grant !== undefined) {

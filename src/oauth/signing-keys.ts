@@ -1,5 +1,13 @@
 // Signs and verifies the gateway's own JWTs (RFC 7519): ES256, a type for each purpose, keys that rotate underneath.
-import { type JWK, type JWTPayload, calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, jwtVerify } from 'jose'
+import {
+  type JWK,
+  type JWTPayload,
+  calculateJwkThumbprint,
+  exportJWK,
+  generateKeyPair,
+  importJWK,
+  jwtVerify,
+} from 'jose'
 import { encodeBase64url, utf8 } from '../kit/bytes.ts'
 import { markerKey } from '../kit/keyring.ts'
 import { createRecords } from '../kit/records.ts'
@@ -45,15 +53,21 @@ const goodEnoughMs = 300_000
 /** How long a failed read is not repeated. */
 const retryMs = 1_000
 
-
 /** The keys still needed at `now`, oldest first: none whose successor has been signing for longer than any token lives. */
-export const keysInUse = <Key extends { readonly signsFrom: number }>(keys: readonly Key[], now: number, overlapMs: number): readonly Key[] => {
+export const keysInUse = <Key extends { readonly signsFrom: number }>(
+  keys: readonly Key[],
+  now: number,
+  overlapMs: number,
+): readonly Key[] => {
   const sorted = keys.toSorted((a, b) => a.signsFrom - b.signsFrom)
   return sorted.filter((_, i) => now < (sorted[i + 1]?.signsFrom ?? Infinity) + overlapMs + leewayMs)
 }
 
 /** The one that signs at `now`: the newest that has begun. */
-export const signingKey = <Key extends { readonly signsFrom: number }>(keys: readonly Key[], now: number): Key | undefined =>
+export const signingKey = <Key extends { readonly signsFrom: number }>(
+  keys: readonly Key[],
+  now: number,
+): Key | undefined =>
   keys.filter((key) => key.signsFrom <= now).toSorted((a, b) => b.signsFrom - a.signsFrom)[0]
 
 const makeKey = async (now: number, signsFrom: number): Promise<SigningKey> => {
@@ -83,7 +97,10 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       const reseal = !loaded && (kept?.former === true || newest?.root !== runtime.keys.current)
       if (!due && !reseal) return known
       // The very first key signs at once, whatever the clocks of other processes say.
-      const keys = rooted(due ? [...known, await makeKey(now, newest ? now + publishAheadMs : 0)] : known, runtime.keys.current)
+      const keys = rooted(
+        due ? [...known, await makeKey(now, newest ? now + publishAheadMs : 0)] : known,
+        runtime.keys.current,
+      )
       if (await records.put('', keys, { only: kept?.mark ?? 'absent' })) return keys
     }
   }
@@ -125,7 +142,8 @@ const unknownKidMs = 30_000
 /** Imported keys kept; rotation leaves one a quarter. */
 const maxImported = 50
 
-const publicPart = ({ kid, jwk }: SigningKey): JWK => ({ kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, kid, alg: algorithm, use: 'sig' }) as JWK
+const publicPart = ({ kid, jwk }: SigningKey): JWK =>
+  ({ kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, kid, alg: algorithm, use: 'sig' }) as JWK
 
 /** What is made of a key, once for each. */
 const createImport = <T>(make: (jwk: JWK) => T): ((kid: string, jwk: JWK) => T) => {
@@ -142,7 +160,8 @@ type Sign = (data: Uint8Array<ArrayBuffer>) => Uint8Array | Promise<Uint8Array>
 
 const signByWebCrypto = async (jwk: JWK): Promise<Sign> => {
   const key = (await importJWK(jwk, algorithm)) as CryptoKey
-  return async (data) => new Uint8Array(await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, key, data))
+  return async (data) =>
+    new Uint8Array(await crypto.subtle.sign({ name: 'ECDSA', hash: 'SHA-256' }, key, data))
 }
 
 const part = (json: object): string => encodeBase64url(utf8(JSON.stringify(json)))
@@ -178,7 +197,13 @@ export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
       const key = signingKey(await keySet.current(), now)
       if (!key) throw new Refusal('storage.unavailable', 'no signing key')
       const iat = Math.floor(now / 1000)
-      const payload = { ...claims, jti: encodeBase64url(runtime.random(16)), iss: issuer, iat, exp: iat + Math.ceil(lifetimeMs / 1000) }
+      const payload = {
+        ...claims,
+        jti: encodeBase64url(runtime.random(16)),
+        iss: issuer,
+        iat,
+        exp: iat + Math.ceil(lifetimeMs / 1000),
+      }
       // RFC 7515 §7.1.
       const signed = `${part({ alg: algorithm, typ, kid: key.kid })}.${part(payload)}`
       const signature = await (await signWith(key.kid, key.jwk))(utf8(signed))
@@ -186,7 +211,14 @@ export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
     },
     async verify(token, typ) {
       const now = runtime.now()
-      const options = { issuer, typ, algorithms: [algorithm], requiredClaims: ['exp', 'iat', 'jti'], clockTolerance: leewayMs / 1000, currentDate: new Date(now) }
+      const options = {
+        issuer,
+        typ,
+        algorithms: [algorithm],
+        requiredClaims: ['exp', 'iat', 'jti'],
+        clockTolerance: leewayMs / 1000,
+        currentDate: new Date(now),
+      }
       const payload = await jwtVerify(token, verifierOf, options).then(
         (verified): JWTPayload => verified.payload,
         (thrown: unknown) => {
@@ -195,7 +227,9 @@ export const createSigner = ({ issuer, ...deps }: SignerDeps): Signer => {
           return undefined
         },
       )
-      return payload && (payload.exp ?? 0) * 1000 > now && (payload.iat ?? Infinity) * 1000 <= now + leewayMs ? payload : undefined
+      return payload && (payload.exp ?? 0) * 1000 > now && (payload.iat ?? Infinity) * 1000 <= now + leewayMs
+        ? payload
+        : undefined
     },
     async jwks() {
       return { keys: (await keySet.current()).map(publicPart) }

@@ -28,18 +28,27 @@ export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): 
     const form = await readForm(request)
     await limit('token', paceKey(runtime.digest, visit.ip, form))
     const type = one(form, 'grant_type')
-    if (type === undefined) throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
+    if (type === undefined)
+      throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
     // Who the client is and what it presents lie in different places, perhaps far away: both are asked for at once, and the client is judged first.
-    const claimed = tokens.readCode(form.get('code') ?? '') ?? tokens.readRefresh(form.get('refresh_token') ?? '')
+    const claimed =
+      tokens.readCode(form.get('code') ?? '') ?? tokens.readRefresh(form.get('refresh_token') ?? '')
     const grant = claimed && grants.read(claimed.grantId)
     grant?.catch(() => undefined)
     const client = await clients.authenticate(request, form)
     const exchange = exchanges.get(type)
     if (!exchange) throw new Refusal('grant.type', `grant_type ${type.slice(0, 100)}`)
     let facts: RequestFacts = {}
-    const about = (grant: Grant): void => void (facts = { person: subjectOf(grant), service: directory.resolve(grant.resource)?.service.id })
+    const about = (grant: Grant): void =>
+      void (facts = { person: subjectOf(grant), service: directory.resolve(grant.resource)?.service.id })
     try {
-      return await exchange({ client, form, visit, about, first: (id) => (grant && id === claimed.grantId ? grant : grants.read(id)) })
+      return await exchange({
+        client,
+        form,
+        visit,
+        about,
+        first: (id) => (grant && id === claimed.grantId ? grant : grants.read(id)),
+      })
     } catch (error) {
       throw error instanceof Refusal ? aboutRequest(error, facts) : error
     }

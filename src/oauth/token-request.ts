@@ -33,16 +33,35 @@ export interface TokenRequest {
 export type GrantHandler = (request: TokenRequest) => Promise<Response>
 
 /** What the audit trail keeps of a grant. */
-export const factsOf = (grant: Grant, { visit }: TokenRequest) => ({ grant: grant.id, client: grant.clientId, person: subjectOf(grant), resource: grant.resource, ip: visit.ip, request_id: visit.requestId })
+export const factsOf = (grant: Grant, { visit }: TokenRequest) => ({
+  grant: grant.id,
+  client: grant.clientId,
+  person: subjectOf(grant),
+  resource: grant.resource,
+  ip: visit.ip,
+  request_id: visit.requestId,
+})
 
 /** RFC 8707 §2.2: the same resource again, under whichever address of its service, or none. */
 export const sameResource = async (form: URLSearchParams, grant: Grant, find: FindAddress): Promise<void> => {
   const asked = form.getAll('resource').filter(Boolean)
   const service = asked.length > 0 ? (await find(grant.resource))?.service.id : undefined
   for (const named of asked)
-    if (service === undefined || (await find(named))?.service.id !== service) throw new Refusal('resource.mismatch', withoutQuery(named))
+    if (service === undefined || (await find(named))?.service.id !== service)
+      throw new Refusal('resource.mismatch', withoutQuery(named))
 }
 
 /** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */
-export const tokenAnswer = (tokens: Tokens, access: string, scopes: readonly string[], refresh: string | undefined): Response =>
-  jsonAnswer({ access_token: access, token_type: 'Bearer', expires_in: tokens.expiresIn, ...(refresh !== undefined && { refresh_token: refresh }), scope: scopes.join(' ') })
+export const tokenAnswer = (
+  tokens: Tokens,
+  access: string,
+  scopes: readonly string[],
+  refresh: string | undefined,
+): Response =>
+  jsonAnswer({
+    access_token: access,
+    token_type: 'Bearer',
+    expires_in: tokens.expiresIn,
+    ...(refresh !== undefined && { refresh_token: refresh }),
+    scope: scopes.join(' '),
+  })

@@ -57,8 +57,21 @@ export const subjectOf = (grant: Pick<Grant, 'person'>): string => personKey(gra
 const codeShape = /^pc_([\w-]{32})\.([\w-]{32})$/
 const refreshShape = /^pr_([\w-]{32})\.(0|[1-9]\d{0,8})\.([\da-f]{8})\.([\w-]{43})$/
 
-export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pick<Runtime, 'keys' | 'store' | 'digest'>; readonly config: Pick<Config, 'access_token_lifetime'>; readonly signer: Signer }): Tokens => {
-  const macOf = async (grantId: string, generation: number, salt: string, keyId: string | undefined): Promise<string | undefined> => {
+export const createTokens = ({
+  runtime,
+  config,
+  signer,
+}: {
+  readonly runtime: Pick<Runtime, 'keys' | 'store' | 'digest'>
+  readonly config: Pick<Config, 'access_token_lifetime'>
+  readonly signer: Signer
+}): Tokens => {
+  const macOf = async (
+    grantId: string,
+    generation: number,
+    salt: string,
+    keyId: string | undefined,
+  ): Promise<string | undefined> => {
     const mac = await runtime.keys.mac('refresh', `${grantId}.${generation}.${salt}`, keyId)
     return mac && encodeBase64url(mac)
   }
@@ -71,7 +84,13 @@ export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pi
     expiresIn: config.access_token_lifetime,
     access: (grant, scopes) =>
       signer.sign(
-        { sub: subjectOf(grant), aud: grant.resource, client_id: grant.clientId, scope: scopes.join(' '), gid: grant.id },
+        {
+          sub: subjectOf(grant),
+          aud: grant.resource,
+          client_id: grant.clientId,
+          scope: scopes.join(' '),
+          gid: grant.id,
+        },
         { typ: accessTokenType, lifetimeMs: config.access_token_lifetime * 1000 },
       ),
     async refresh(grant, generation) {
@@ -87,18 +106,28 @@ export const createTokens = ({ runtime, config, signer }: { readonly runtime: Pi
     },
     readRefresh(token) {
       const [, grantId, generation, keyId, mac] = refreshShape.exec(token) ?? []
-      return grantId && generation && keyId && mac ? { kind: 'refresh', grantId, generation: Number(generation), keyId, mac } : undefined
+      return grantId && generation && keyId && mac
+        ? { kind: 'refresh', grantId, generation: Number(generation), keyId, mac }
+        : undefined
     },
     // An unknown grant costs the same work as a wrong secret, so that time tells nothing (hostile case G21).
-    holdsCode: async (grant, { secret }) => sameText(runtime.digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
+    holdsCode: async (grant, { secret }) =>
+      sameText(runtime.digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
     async holdsRefresh(grant, { grantId, generation, keyId, mac }) {
       const expected = await macOf(grantId, generation, grant?.salt ?? '-'.repeat(22), keyId)
       if (expected === undefined && grant && grant.keyIds[generation] === keyId) await mustJudge()
-      return sameText(mac, expected ?? '-'.repeat(43)) && grant !== undefined && expected !== undefined && generation <= grant.generation
+      return (
+        sameText(mac, expected ?? '-'.repeat(43)) &&
+        grant !== undefined &&
+        expected !== undefined &&
+        generation <= grant.generation
+      )
     },
     async readAccess(token) {
       const claims = await signer.verify(token, accessTokenType)
-      return claims && typeof claims['gid'] === 'string' && typeof claims.aud === 'string' ? (claims as unknown as AccessClaims) : undefined
+      return claims && typeof claims['gid'] === 'string' && typeof claims.aud === 'string'
+        ? (claims as unknown as AccessClaims)
+        : undefined
     },
   }
 }

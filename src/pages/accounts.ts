@@ -10,9 +10,15 @@ type Account = ConnectUpstreamView['accounts'][number]
 /** `2026-07-28`: the same everywhere, and no clock is asked. */
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10)
 
-const words = (scopes: readonly string[]): Markup => html`${scopes.slice(0, 12).map((scope, i) => html`${i > 0 && ', '}<code>${readAddress(scope).slice(0, 80)}</code>`)}${scopes.length > 12 && html` and ${scopes.length - 12} more`}`
+const words = (scopes: readonly string[]): Markup =>
+  html`${scopes.slice(0, 12).map((scope, i) => html`${i > 0 && ', '}<code>${readAddress(scope).slice(0, 80)}</code>`)}${scopes.length > 12 && html` and ${scopes.length - 12} more`}`
 
-const button = (view: ConnectUpstreamView, fields: Readonly<Record<string, string>>, label: string, primary = false): Markup =>
+const button = (
+  view: ConnectUpstreamView,
+  fields: Readonly<Record<string, string>>,
+  label: string,
+  primary = false,
+): Markup =>
   post(
     `/connect/${view.service.id}`,
     { csrf: view.csrf, ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }), ...fields },
@@ -20,12 +26,15 @@ const button = (view: ConnectUpstreamView, fields: Readonly<Record<string, strin
   )
 
 /** The first account needs no name of its own, and `default` is a word for programs. */
-const nameOf = (one: Account): string => (one.name === 'default' ? 'Your account' : readName(one.name, 'Your account').text)
+const nameOf = (one: Account): string =>
+  one.name === 'default' ? 'Your account' : readName(one.name, 'Your account').text
 
 const state = (one: Account, alone: boolean): Markup => {
   if (one.ended) return html`<span class="badge warn">Reconnect needed</span>`
   if (one.wanted.length > 0) return html`<span class="badge warn">Permission needed</span>`
-  return one.chosen || alone ? html`<span class="badge ok">${okIcon}<span>${alone ? 'Connected' : 'Default'}</span></span>` : html`<span class="chip old">Connected</span>`
+  return one.chosen || alone
+    ? html`<span class="badge ok">${okIcon}<span>${alone ? 'Connected' : 'Default'}</span></span>`
+    : html`<span class="chip old">Connected</span>`
 }
 
 const history = ({ connectedAt, renewedAt, issuer }: Account): Markup => {
@@ -48,35 +57,55 @@ ${one.wanted.length > 0 && html`<p>The server also requires ${words(one.wanted)}
 const trouble = ({ accounts }: ConnectUpstreamView): Drawable => {
   const used = accounts.find((one) => one.chosen)
   if (used?.ended) return caution('Calls fail until you reconnect this account.')
-  return used && used.wanted.length > 0 && caution('Some calls fail until you grant the permission that the server requires.')
+  return (
+    used &&
+    used.wanted.length > 0 &&
+    caution('Some calls fail until you grant the permission that the server requires.')
+  )
 }
 
-const another = (view: ConnectUpstreamView): Markup => html`<details class="tight"><summary>Connect another account</summary>
+const another = (
+  view: ConnectUpstreamView,
+): Markup => html`<details class="tight"><summary>Connect another account</summary>
 ${post(
   `/connect/${view.service.id}`,
-  { csrf: view.csrf, action: 'connect', ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }) },
+  {
+    csrf: view.csrf,
+    action: 'connect',
+    ...(view.returnTo === undefined ? {} : { return_to: view.returnTo }),
+  },
   html`<div><label for="account">Label</label><input id="account" name="account" maxlength="60" required autocomplete="off"></div><button class="slim">Connect</button>`,
   'stack',
 )}</details>`
 
 /** A server that deleted the registration shows its error there and sends nobody back: only the person can tell. */
-const unknownThere = (view: ConnectUpstreamView, host: string): Markup => html`<details class="tight"><summary>“Unknown client” error?</summary>
+const unknownThere = (
+  view: ConnectUpstreamView,
+  host: string,
+): Markup => html`<details class="tight"><summary>“Unknown client” error?</summary>
 <p>Servers sometimes delete client registrations. This gateway can register again.</p>
 ${button(view, { action: 'anew', ...(view.accounts.length > 0 && { account: view.accounts.find((one) => one.chosen)?.name ?? '' }) }, `Register again and continue to ${host}`)}</details>`
 
 /** Whether the server asks for an account, as far as the gateway could find out. */
 const asking = ({ asks }: ConnectUpstreamView, service: string, host: string): Markup => {
-  if (asks === 'open') return html`<p>${named(service)} works without an account. You do not need to sign in at <strong>${named(host)}</strong>.</p>`
-  if (asks === 'optional') return html`<p>${named(service)} works without an account. You can also sign in at <strong>${named(host)}</strong>, which some tools may require.</p>`
-  if (asks === 'unknown') return html`<p>Postern could not determine whether ${named(service)} requires an account at <strong>${named(host)}</strong>. You can try to connect one.</p>`
+  if (asks === 'open')
+    return html`<p>${named(service)} works without an account. You do not need to sign in at <strong>${named(host)}</strong>.</p>`
+  if (asks === 'optional')
+    return html`<p>${named(service)} works without an account. You can also sign in at <strong>${named(host)}</strong>, which some tools may require.</p>`
+  if (asks === 'unknown')
+    return html`<p>Postern could not determine whether ${named(service)} requires an account at <strong>${named(host)}</strong>. You can try to connect one.</p>`
   return html`<p>${named(service)} requires your own account at <strong>${named(host)}</strong>.</p>`
 }
 
-const introduction = (view: ConnectUpstreamView, service: string, host: string): Markup => html`${asking(view, service, host)}${view.asks !== 'open' && html`<p>You sign in and approve permissions there. This gateway encrypts the tokens it receives, uses them only for your calls to ${named(service)}, and never shares them with the apps you connect.</p>`}`
+const introduction = (view: ConnectUpstreamView, service: string, host: string): Markup =>
+  html`${asking(view, service, host)}${view.asks !== 'open' && html`<p>You sign in and approve permissions there. This gateway encrypts the tokens it receives, uses them only for your calls to ${named(service)}, and never shares them with the apps you connect.</p>`}`
 
 const heading = (view: ConnectUpstreamView, service: string): Markup => {
-  if (view.accounts.length > 0) return html`Your ${named(service)} ${view.accounts.length > 1 ? 'accounts' : 'account'}`
-  return view.asks === 'open' ? html`${named(service)} does not require an account` : html`Connect your ${named(service)} account`
+  if (view.accounts.length > 0)
+    return html`Your ${named(service)} ${view.accounts.length > 1 ? 'accounts' : 'account'}`
+  return view.asks === 'open'
+    ? html`${named(service)} does not require an account`
+    : html`Connect your ${named(service)} account`
 }
 
 export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView): Response => {

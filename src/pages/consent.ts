@@ -3,10 +3,23 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import { arrow } from './assets.ts'
-import { type Gateway, account, badge, breakable, caution, clientName, inWords, initial, named, page, post } from './layout.ts'
+import {
+  type Gateway,
+  account,
+  badge,
+  breakable,
+  caution,
+  clientName,
+  inWords,
+  initial,
+  named,
+  page,
+  post,
+} from './layout.ts'
 import { ownPath, readAddress, readName, readText } from './untrusted.ts'
 
-const row = (label: string, content: Drawable): Markup => html`<div><dt>${label}</dt><dd>${content}</dd></div>`
+const row = (label: string, content: Drawable): Markup =>
+  html`<div><dt>${label}</dt><dd>${content}</dd></div>`
 
 /** Scopes that mean the same everywhere. The others are defined by the service and shown by name. */
 const known: Readonly<Record<string, string>> = {
@@ -29,18 +42,34 @@ const goesTo = ({ redirect, client }: ConsentView): Drawable => {
   if (redirect.native)
     return [
       html`<strong class="host">${scheme}:</strong>${address(redirect.uri)}`,
-      caution(html`This sends access to an app on this device that opens ${scheme}: links. Continue only if you just started it.`),
+      caution(
+        html`This sends access to an app on this device that opens ${scheme}: links. Continue only if you just started it.`,
+      ),
     ]
   const host = readAddress(redirect.host)
   const shown = html`<strong class="host${host.length > 40 ? ' long' : ''}">${host}</strong>${address(redirect.uri)}`
-  if (redirect.loopback) return [shown, caution('This sends access to an app running on this computer. Continue only if you just started it.')]
+  if (redirect.loopback)
+    return [
+      shown,
+      caution('This sends access to an app running on this computer. Continue only if you just started it.'),
+    ]
   // A verified client may redirect to another domain than the one that was verified.
-  const elsewhere = client.kind === 'document' && client.host !== undefined && client.host.toLowerCase() !== redirect.host.toLowerCase()
-  return [shown, elsewhere && caution(html`This sends access to ${named(host)}, not to ${named(readAddress(client.host))}.`)]
+  const elsewhere =
+    client.kind === 'document' &&
+    client.host !== undefined &&
+    client.host.toLowerCase() !== redirect.host.toLowerCase()
+  return [
+    shown,
+    elsewhere &&
+      caution(html`This sends access to ${named(host)}, not to ${named(readAddress(client.host))}.`),
+  ]
 }
 
 const meaning = (scope: string, service: string): Drawable =>
-  scope === 'mcp' ? html`Use ${named(service)} on your behalf and read the results` : (known[scope] ?? html`Permission <code>${readAddress(scope).slice(0, 80)}</code> (defined by this service)`)
+  scope === 'mcp'
+    ? html`Use ${named(service)} on your behalf and read the results`
+    : (known[scope] ??
+      html`Permission <code>${readAddress(scope).slice(0, 80)}</code> (defined by this service)`)
 
 const permissions = (scopes: ConsentView['scopes'], service: string): Markup => {
   const step = scopes.some((scope) => !scope.fresh)
@@ -51,7 +80,8 @@ ${step && (scope.fresh ? html`<span class="chip new">New</span>` : html`<span cl
   const sorted = scopes.toSorted((a, b) => Number(b.fresh) - Number(a.fresh))
   const rest = sorted.length > 6 ? sorted.slice(5) : []
   return html`<ul class="scopes">${sorted.slice(0, sorted.length - rest.length).map(entry)}</ul>${
-    rest.length > 0 && html`<details><summary>Show ${rest.length} more</summary><ul class="scopes">${rest.map(entry)}</ul></details>`
+    rest.length > 0 &&
+    html`<details><summary>Show ${rest.length} more</summary><ul class="scopes">${rest.map(entry)}</ul></details>`
   }`
 }
 
@@ -59,7 +89,9 @@ ${step && (scope.fresh ? html`<span class="chip new">New</span>` : html`<span cl
 const since = ({ again, scopes }: ConsentView): string | undefined => {
   if (again === 'changed') return 'You allowed this app before, but its registration details have changed.'
   if (again === undefined) return undefined
-  return scopes.some(({ fresh }) => fresh) ? 'You allowed this app before. It now requests more permissions.' : 'You allowed this app before. Nothing has changed since.'
+  return scopes.some(({ fresh }) => fresh)
+    ? 'You allowed this app before. It now requests more permissions.'
+    : 'You allowed this app before. Nothing has changed since.'
 }
 
 const duration = ({ staysMs, accessMs }: ConsentView): string => {
@@ -68,7 +100,12 @@ const duration = ({ staysMs, accessMs }: ConsentView): string => {
   return 'For a short time. Then the app has to ask again.'
 }
 
-const why = (view: ConsentView, client: string, service: string, gateway: Gateway): Markup => html`<details class="tight"><summary>Why am I seeing this?</summary>
+const why = (
+  view: ConsentView,
+  client: string,
+  service: string,
+  gateway: Gateway,
+): Markup => html`<details class="tight"><summary>Why am I seeing this?</summary>
 <p>An app that calls itself “${named(client)}” asked ${URL.parse(gateway.issuer)?.host} for access to ${named(service)} on your behalf. No app gets access without your approval. You are asked again when the app, its redirect URI or its permissions change.</p>
 <p>Allow sends the app a single-use code, never your password. Cancel tells the app that you denied access. If you did not start this, choose Cancel.</p>
 <p class="muted">Client ID: <code>${readAddress(view.client.id).slice(0, 300)}</code></p></details>`

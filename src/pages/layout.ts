@@ -53,12 +53,15 @@ export const named = (name: string): Markup => html`<bdi>${name}</bdi>`
 
 /** How far the client's name can be believed, in words. */
 export const badge = (client: ClientView): Markup => {
-  if (client.kind === 'registered') return html`<p class="badge plain">${adminIcon}<span>Registered by your administrator</span></p>`
-  if (client.kind === 'document' && client.host) return html`<p class="badge ok">${verifiedIcon}<span>Verified domain ${named(readAddress(client.host))}</span></p>`
+  if (client.kind === 'registered')
+    return html`<p class="badge plain">${adminIcon}<span>Registered by your administrator</span></p>`
+  if (client.kind === 'document' && client.host)
+    return html`<p class="badge ok">${verifiedIcon}<span>Verified domain ${named(readAddress(client.host))}</span></p>`
   return html`<p class="badge warn">${warnIcon}<span>Unverified. Anyone can use this name.</span></p>`
 }
 
-export const caution = (text: Drawable): Markup => html`<p class="note warn">${warnIcon}<span>${text}</span></p>`
+export const caution = (text: Drawable): Markup =>
+  html`<p class="note warn">${warnIcon}<span>${text}</span></p>`
 
 /** The account a person is signed in with: what they are called, and the address or login that tells two accounts apart. */
 export const account = (person: Person): { readonly name: string; readonly detail: string | undefined } => {
@@ -71,10 +74,12 @@ export const account = (person: Person): { readonly name: string; readonly detai
 export const initial = (name: string): string => /[\p{L}\p{N}]/u.exec(name)?.[0].toUpperCase() ?? '·'
 
 /** An address that may break after its separators instead of anywhere. What is copied stays the same. */
-export const breakable = (address: string): Markup => html`${address.split(/(?<=[/?&=,])/).map((part) => html`${part}<wbr>`)}`
+export const breakable = (address: string): Markup =>
+  html`${address.split(/(?<=[/?&=,])/).map((part) => html`${part}<wbr>`)}`
 
 /** Text of ours, or of a refusal, with `code` in backticks. */
-export const withCode = (text: string): Markup => html`${text.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : part))}`
+export const withCode = (text: string): Markup =>
+  html`${text.split('`').map((part, i) => (i % 2 === 1 ? html`<code>${part}</code>` : part))}`
 
 const units = [
   ['day', 86_400_000],
@@ -90,5 +95,10 @@ export const inWords = (ms: number): string => {
 }
 
 /** A form that posts back to this gateway. */
-export const post = (action: string, hidden: Readonly<Record<string, string>>, content: Drawable, className = ''): Markup =>
+export const post = (
+  action: string,
+  hidden: Readonly<Record<string, string>>,
+  content: Drawable,
+  className = '',
+): Markup =>
   html`<form method="post" action="${action}" class="${className}">${Object.entries(hidden).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}${content}</form>`

@@ -16,7 +16,11 @@ const asking = (view: LoginView): Drawable => {
 
 const providers = (view: LoginView): readonly Markup[] =>
   view.providers.map((provider, i) =>
-    post(`/login/${encodeURIComponent(provider.id)}`, view.hidden, html`<button class="${!view.password && i === 0 ? 'primary' : ''}">Continue with ${named(readText(provider.name, 40) || provider.id)}</button>`),
+    post(
+      `/login/${encodeURIComponent(provider.id)}`,
+      view.hidden,
+      html`<button class="${!view.password && i === 0 ? 'primary' : ''}">Continue with ${named(readText(provider.name, 40) || provider.id)}</button>`,
+    ),
   )
 
 const password = (view: LoginView): Markup =>
@@ -29,20 +33,29 @@ const password = (view: LoginView): Markup =>
     'stack',
   )
 
-const problemOf = (view: LoginView): Drawable => view.problem !== undefined && html` aria-describedby="problem" aria-invalid="true"`
+const problemOf = (view: LoginView): Drawable =>
+  view.problem !== undefined && html` aria-describedby="problem" aria-invalid="true"`
 
 /** This page again, for a person who signed in elsewhere meanwhile; without what asked for a fresh sign-in, which has just taken place. */
 const goOn = ({ hidden }: LoginView): string => {
-  const query = new URLSearchParams(Object.entries(hidden).filter(([name]) => name === 'flow' || name === 'return_to')).toString()
+  const query = new URLSearchParams(
+    Object.entries(hidden).filter(([name]) => name === 'flow' || name === 'return_to'),
+  ).toString()
   return query ? `/login?${query}` : '/login'
 }
 
-const link = (view: LoginView): Markup => html`<div class="note info" data-go-on="${goOn(view)}">${infoIcon}<div class="tight">
+const link = (
+  view: LoginView,
+): Markup => html`<div class="note info" data-go-on="${goOn(view)}">${infoIcon}<div class="tight">
 <p>Open the sign-in link from the gateway’s terminal in this browser. It works once, within 15 minutes. To print a new one, run <code>postern admin link</code> (<code>npm start -- admin link</code> in a source checkout).</p>
 <p>Then continue there, or return here and click <a href="${goOn(view)}">Continue</a>.</p></div></div>`
 
 export const loginPage = (gateway: Gateway, view: LoginView): Response => {
-  const ways = [...providers(view), ...(view.password ? [password(view)] : []), ...(view.link ? [link(view)] : [])]
+  const ways = [
+    ...providers(view),
+    ...(view.password ? [password(view)] : []),
+    ...(view.link ? [link(view)] : []),
+  ]
   const split = view.providers.length
   const body = html`<div class="card stack">
 <h1${view.password ? '' : html` tabindex="-1" autofocus`}>Sign in</h1>
@@ -51,9 +64,17 @@ ${view.problem !== undefined && html`<p class="note bad" id="problem" role="aler
 ${ways.slice(0, split)}
 ${split > 0 && ways.length > split && html`<div class="or">or</div>`}
 ${ways.slice(split)}
-${ways.length === 0 && html`<p class="note warn">${warnIcon}<span>No sign-in method is configured.</span></p>
+${
+  ways.length === 0 &&
+  html`<p class="note warn">${warnIcon}<span>No sign-in method is configured.</span></p>
 <p>An administrator must add an identity provider under <code>oauth_providers</code> or a user under <code>local_users</code> in the configuration. This command prints the password hash for a user:</p>
-<code class="copy" data-what="command">postern hash-password</code>`}
+<code class="copy" data-what="command">postern hash-password</code>`
+}
 </div>`
-  return page(gateway, { title: 'Sign in', width: 'narrow', body, status: view.status ?? (view.problem === undefined ? 200 : 401) })
+  return page(gateway, {
+    title: 'Sign in',
+    width: 'narrow',
+    body,
+    status: view.status ?? (view.problem === undefined ? 200 : 401),
+  })
 }

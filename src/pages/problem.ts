@@ -15,7 +15,8 @@ const actors: Readonly<Record<Actor, string>> = {
 const dots = { ok: okIcon, failed: failedIcon, unreached: unreachedIcon }
 const states = { ok: 'worked', failed: 'failed here', unreached: 'not reached' }
 
-const hop = ({ name, state }: Hop): Markup => html`<li class="${state}"><span class="dot">${dots[state]}</span><span class="name">${name}</span><span class="state">${states[state]}</span></li>`
+const hop = ({ name, state }: Hop): Markup =>
+  html`<li class="${state}"><span class="dot">${dots[state]}</span><span class="name">${name}</span><span class="state">${states[state]}</span></li>`
 
 interface Shared {
   readonly start: number
@@ -34,18 +35,24 @@ const shared = (a: string, b: string): Shared => {
 
 /** Marks where a value leaves the one that comes closest to it: a redirect URI that is off by a character is hard to see otherwise. */
 const marked = (value: string, others: readonly string[]): Drawable => {
-  const [closest] = others.map((other) => shared(value, other)).toSorted((a, b) => b.start + b.end - (a.start + a.end))
+  const [closest] = others
+    .map((other) => shared(value, other))
+    .toSorted((a, b) => b.start + b.end - (a.start + a.end))
   if (!closest) return value
   const end = value.length - closest.end
   return html`${value.slice(0, closest.start)}<mark>${value.slice(closest.start, end)}</mark>${value.slice(end)}`
 }
 
-const factValue = (value: string): string => (/^[a-z][a-z0-9+.-]*:/i.test(value) ? readAddress(value).slice(0, 600) : readText(value, 300))
+const factValue = (value: string): string =>
+  /^[a-z][a-z0-9+.-]*:/i.test(value) ? readAddress(value).slice(0, 600) : readText(value, 300)
 
 const factList = (facts: ProblemView['facts']): Drawable => {
   if (facts.length === 0) return undefined
   // The last fact is the one at fault; of a long list before it a part will do.
-  const shown = [...facts.slice(0, -1).slice(0, 11), ...facts.slice(-1)].map(({ name, value }) => ({ name: readText(name, 60), value: factValue(value) }))
+  const shown = [...facts.slice(0, -1).slice(0, 11), ...facts.slice(-1)].map(({ name, value }) => ({
+    name: readText(name, 60),
+    value: factValue(value),
+  }))
   const registered = shown.filter(({ name }) => name === 'Registered').map(({ value }) => value)
   return html`<dl class="facts">${shown.map(({ name, value }) => html`<div><dt>${name}</dt><dd><code>${name === 'Requested' ? marked(value, registered) : value}</code></dd></div>`)}</dl>`
 }
@@ -54,7 +61,8 @@ const recipeList = (recipes: ProblemView['recipes']): Drawable =>
   recipes &&
   recipes.length > 0 &&
   html`<dl class="rows">${recipes.map(
-    (recipe) => html`<div><dt>${recipe.client}</dt><dd class="tight"><div>${recipe.say}</div>${recipe.command !== undefined && html`<code class="copy" data-what="command">${recipe.command}</code>`}</dd></div>`,
+    (recipe) =>
+      html`<div><dt>${recipe.client}</dt><dd class="tight"><div>${recipe.say}</div>${recipe.command !== undefined && html`<code class="copy" data-what="command">${recipe.command}</code>`}</dd></div>`,
   )}</dl>`
 
 /** Nobody has vouched for this app, so its host is shown beside the name it gave itself. */

@@ -5,16 +5,29 @@ import type { ClientView, ConnectView, EncodeView, HomeView, Pages } from '../po
 import { connectUpstreamPage } from './accounts.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
 import { consentPage } from './consent.ts'
-import { type Gateway, breakable, caution, clientName, initial, named, page, account as personOf, post } from './layout.ts'
+import {
+  type Gateway,
+  breakable,
+  caution,
+  clientName,
+  initial,
+  named,
+  page,
+  account as personOf,
+  post,
+} from './layout.ts'
 import { loginPage } from './login.ts'
 import { problemPage } from './problem.ts'
 import { leadsToClient, readAddress, readName, readText } from './untrusted.ts'
 
 type ServiceView = ConnectView['service']
 
-const copyable = (text: string, what: string): Markup => html`<code class="copy" data-what="${what}">${breakable(text)}</code>`
+const copyable = (text: string, what: string): Markup =>
+  html`<code class="copy" data-what="${what}">${breakable(text)}</code>`
 
-const clientCard = (card: ClientRecipe): Markup => html`<section class="client tight${card.available ? '' : ' off'}">
+const clientCard = (
+  card: ClientRecipe,
+): Markup => html`<section class="client tight${card.available ? '' : ' off'}">
 <h3>${card.client}</h3>
 ${card.note && html`<p class="muted">${card.note}</p>`}
 ${card.commands.map((command) => copyable(command, `command for ${card.client}`))}
@@ -27,7 +40,8 @@ ${card.steps.length > 1 && html`<ol>${card.steps.map((step) => html`<li>${step}<
 const cards = (service: ServiceView, reachable: boolean): Markup =>
   html`<div class="clients">${clientRecipes({ name: service.id, url: service.url, reachable }).map(clientCard)}</div>`
 
-const mcpUrl = (service: ServiceView): Markup => html`<code class="copy url" data-what="MCP URL">${breakable(readAddress(service.url))}</code>`
+const mcpUrl = (service: ServiceView): Markup =>
+  html`<code class="copy url" data-what="MCP URL">${breakable(readAddress(service.url))}</code>`
 
 const about = (service: ServiceView): Markup => {
   const description = readText(service.description, 300)
@@ -46,10 +60,16 @@ const accountLine = ({ id, account }: HomeView['services'][number]): Drawable =>
   const [say, label] = accountWords[account]
   const link = html`<a href="/connect/${id}">${label}</a>`
   if (account === 'live') return html`<p class="muted">${say} ${link}</p>`
-  return account === 'ended' ? caution(html`${say} ${link}`) : html`<p class="note info">${infoIcon}<span>${say} ${link}</span></p>`
+  return account === 'ended'
+    ? caution(html`${say} ${link}`)
+    : html`<p class="note info">${infoIcon}<span>${say} ${link}</span></p>`
 }
 
-const serviceBlock = (service: HomeView['services'][number], reachable: boolean, alone: boolean): Markup => html`<section class="card stack">
+const serviceBlock = (
+  service: HomeView['services'][number],
+  reachable: boolean,
+  alone: boolean,
+): Markup => html`<section class="card stack">
 <h2>${named(readName(service.name, service.id).text)}</h2>
 ${about(service)}
 ${accountLine(service)}
@@ -71,7 +91,13 @@ ${view.services.length > 0 && html`<p class="muted">Add one of these URLs to you
 ${view.services.length > 0 ? view.services.map((service) => serviceBlock(service, view.reachable, view.services.length === 1)) : nothingYet}
 ${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domain</a></p>`}
 </div>`
-  return page(gateway, { title: 'Your services', width: 'wide', body, headers: isolated, foot: `Postern ${gateway.version}` })
+  return page(gateway, {
+    title: 'Your services',
+    width: 'wide',
+    body,
+    headers: isolated,
+    foot: `Postern ${gateway.version}`,
+  })
 }
 
 export const connectPage = (gateway: Gateway, view: ConnectView): Response => {
@@ -92,17 +118,23 @@ ${cards(view.service, view.reachable)}
 
 type Served = NonNullable<EncodeView['served']>[number]
 
-const copyableUrl = (url: string): Markup => html`<code class="copy url" data-what="URL">${breakable(readAddress(url))}</code>`
+const copyableUrl = (url: string): Markup =>
+  html`<code class="copy url" data-what="URL">${breakable(readAddress(url))}</code>`
 
-const older = ({ sse }: Served): Drawable => sse !== undefined && html`<p class="muted">For HTTP+SSE clients: <code>${breakable(readAddress(sse))}</code></p>`
+const older = ({ sse }: Served): Drawable =>
+  sse !== undefined &&
+  html`<p class="muted">For HTTP+SSE clients: <code>${breakable(readAddress(sse))}</code></p>`
 
 const servedBlock = (served: readonly Served[]): Markup => {
   const [first, ...others] = served as readonly [Served, ...Served[]]
-  if (others.length === 0) return html`<section class="tight"><h2>Add this URL to your MCP client</h2>${copyableUrl(first.url)}${older(first)}</section>`
+  if (others.length === 0)
+    return html`<section class="tight"><h2>Add this URL to your MCP client</h2>${copyableUrl(first.url)}${older(first)}</section>`
   return html`<h2>Add one of these URLs to your MCP client</h2>${served.map((each) => html`<section class="tight"><h3>${named(readName(each.name, each.id).text)}</h3>${copyableUrl(each.url)}${older(each)}</section>`)}`
 }
 
-const notConfiguredBlock = (host: string): Markup => html`<section class="tight"><h2>No server configured for this domain</h2>
+const notConfiguredBlock = (
+  host: string,
+): Markup => html`<section class="tight"><h2>No server configured for this domain</h2>
 <p>Its hostname would be <code>${breakable(readAddress(host))}</code>.</p>
 ${caution('An administrator must add the server first.')}</section>`
 
@@ -120,7 +152,13 @@ ${problem !== undefined && html`<p class="note bad" id="problem" role="alert">${
 </form>
 ${host !== undefined && (served.length > 0 ? servedBlock(served) : notConfiguredBlock(host))}
 </div>`
-  return page(gateway, { title: 'Get the URL of an MCP server', width: 'middle', body, headers: isolated, ...(problem === undefined ? {} : { status: 400 }) })
+  return page(gateway, {
+    title: 'Get the URL of an MCP server',
+    width: 'middle',
+    body,
+    headers: isolated,
+    ...(problem === undefined ? {} : { status: 400 }),
+  })
 }
 
 // After a decision that redirects to an installed app: opens it, and offers a button in case the browser does not.
@@ -137,7 +175,9 @@ export const goBackPage = (gateway: Gateway, view: GoBackView): Response => {
   const client = clientName(view.client).text
   const safe = leadsToClient(view.href)
   const no = refused(view.href)
-  const said = no ? html`${unreachedIcon}<span>Access denied.</span>` : html`${okIcon}<span>Access granted.</span>`
+  const said = no
+    ? html`${unreachedIcon}<span>Access denied.</span>`
+    : html`${okIcon}<span>Access granted.</span>`
   const way = html`<a class="button primary" href="${view.href}" rel="noreferrer">Return to ${named(client)}</a>
 <p class="muted">Your browser should reopen ${named(client)}; it may ask for permission. Then you can close this page.</p>`
   const body = html`<div class="card stack">
@@ -146,7 +186,10 @@ export const goBackPage = (gateway: Gateway, view: GoBackView): Response => {
 ${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely, so nothing was sent to it. Report this to the app’s developer.</p>`}
 </div>`
   // A refresh needs neither a script nor a policy for it, unlike a redirect of the form itself, which browsers stop at schemes they do not know.
-  const head = safe && !/[\s"']/.test(view.href) ? html`<meta http-equiv="refresh" content="0; url=${view.href}">` : undefined
+  const head =
+    safe && !/[\s"']/.test(view.href)
+      ? html`<meta http-equiv="refresh" content="0; url=${view.href}">`
+      : undefined
   return page(gateway, { title: `Return to ${client}`, width: 'narrow', body, ...(head ? { head } : {}) })
 }
 

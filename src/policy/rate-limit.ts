@@ -23,7 +23,8 @@ interface Wrong {
 }
 
 /** How long a network waits between two passwords for an account that strangers were wrong about so often, ms. */
-const delayOf = (wrong: number): number => (wrong < free ? 0 : Math.min(mostMs, 1000 * 2 ** Math.floor((wrong - free) / doubledBy)))
+const delayOf = (wrong: number): number =>
+  wrong < free ? 0 : Math.min(mostMs, 1000 * 2 ** Math.floor((wrong - free) / doubledBy))
 
 const forgetOldest = (map: Map<string, unknown>, most: number): void => {
   for (const key of map.keys()) {
@@ -192,17 +193,27 @@ export interface LimitDeps {
 }
 
 const tooMany = (why: string, waitMs: number): Refusal =>
-  new Refusal('rate.limited', why, { headers: { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) } })
+  new Refusal('rate.limited', why, {
+    headers: { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) },
+  })
 
 /** The keys that a use is counted under, and how often each may have the points of its pace. */
 const keysOf = (who: Counted): readonly (readonly [key: string, times: number])[] => {
   if (typeof who === 'string') return [[who, 1]]
   const and = who.and === undefined ? '' : ` ${who.and}`
   const [network, site] = [networkOf(who.ip), siteOf(who.ip)]
-  return network === site ? [[`${network}${and}`, 1]] : [[`${network}${and}`, 1], [`${site}${and}`, perSite]]
+  return network === site
+    ? [[`${network}${and}`, 1]]
+    : [
+        [`${network}${and}`, 1],
+        [`${site}${and}`, perSite],
+      ]
 }
 
-const said = (who: Counted): string => keysOf(who).map(([key]) => key).join(', ')
+const said = (who: Counted): string =>
+  keysOf(who)
+    .map(([key]) => key)
+    .join(', ')
 
 interface CountsDeps extends Pick<LimitDeps, 'now' | 'loopback'> {
   /** Where the counts are written down; without one they end with the process. */
@@ -210,14 +221,29 @@ interface CountsDeps extends Pick<LimitDeps, 'now' | 'loopback'> {
 }
 
 /** Carries out actions on counts in memory, in order, up to the first that has somebody wait; answers for how many milliseconds. */
-export const createCounts = ({ now, loopback, ledger }: CountsDeps): ((actions: readonly CountAction[]) => number) => {
+export const createCounts = ({
+  now,
+  loopback,
+  ledger,
+}: CountsDeps): ((actions: readonly CountAction[]) => number) => {
   const table = Object.entries(paces as Record<string, Pace>)
-  const windows = new Map(table.filter(([, { always, shared }]) => !shared && (always || !loopback)).map(([kind, pace]) => [kind, createWindows(now, pace, kind, ledger)]))
-  const shares = new Map(table.filter(([, { shared }]) => shared).map(([kind, pace]) => [kind, createShares(now, pace, kind, ledger)]))
+  const windows = new Map(
+    table
+      .filter(([, { always, shared }]) => !shared && (always || !loopback))
+      .map(([kind, pace]) => [kind, createWindows(now, pace, kind, ledger)]),
+  )
+  const shares = new Map(
+    table
+      .filter(([, { shared }]) => shared)
+      .map(([kind, pace]) => [kind, createShares(now, pace, kind, ledger)]),
+  )
   const guesses = createPasswordAttempts(now, ledger)
   const use = (kind: PaceKind, who: Counted, cost: number): number => {
     const place = typeof who === 'string' ? who : siteOf(who.ip)
-    return Math.max(shares.get(kind)?.use(place, cost) ?? 0, ...keysOf(who).map(([key, times]) => windows.get(kind)?.use(key, cost, times) ?? 0))
+    return Math.max(
+      shares.get(kind)?.use(place, cost) ?? 0,
+      ...keysOf(who).map(([key, times]) => windows.get(kind)?.use(key, cost, times) ?? 0),
+    )
   }
   const act = (action: CountAction): number => {
     if (action.do === 'use') return use(action.kind, action.who, action.cost)
@@ -243,14 +269,19 @@ const guesserOf = ({ account, ip, known }: Guess): Counted => known ?? { ip, and
 const guessActions = (guess: Guess): readonly CountAction[] => {
   const { account, ip, known } = guess
   const own = { do: 'use', kind: 'sign-in', who: guesserOf(guess), cost: 1 } as const
-  return known === undefined ? [{ do: 'use', kind: 'sign-in-address', who: { ip }, cost: 1 }, { do: 'guess', account, ip }, own] : [own]
+  return known === undefined
+    ? [{ do: 'use', kind: 'sign-in-address', who: { ip }, cost: 1 }, { do: 'guess', account, ip }, own]
+    : [own]
 }
 
 const guessedActions = (guess: Guess, right: boolean): readonly CountAction[] => {
   const { account, ip, known } = guess
   const strangers = known === undefined
   if (!right) return strangers ? [{ do: 'wrong', account }] : []
-  return [{ do: 'forgive', kind: 'sign-in', who: guesserOf(guess) }, ...(strangers ? [{ do: 'forgive', kind: 'sign-in-address', who: { ip } } as const] : [])]
+  return [
+    { do: 'forgive', kind: 'sign-in', who: guesserOf(guess) },
+    ...(strangers ? [{ do: 'forgive', kind: 'sign-in-address', who: { ip } } as const] : []),
+  ]
 }
 
 /**
@@ -260,8 +291,10 @@ const guessedActions = (guess: Guess, right: boolean): readonly CountAction[] =>
 export const createLimit = ({ now, loopback, shared }: LimitDeps): Limit => {
   const here = createCounts({ now, loopback })
   // Who waits for an account waits by one count alone: with two of them the owner would be new to one after the other.
-  const own = (actions: readonly CountAction[]): readonly CountAction[] => (shared ? actions.filter((action) => action.do !== 'guess' && action.do !== 'wrong') : actions)
-  const everywhere = async (actions: readonly CountAction[]): Promise<number> => here(own(actions)) || (shared && actions.length > 0 ? shared(actions) : 0)
+  const own = (actions: readonly CountAction[]): readonly CountAction[] =>
+    shared ? actions.filter((action) => action.do !== 'guess' && action.do !== 'wrong') : actions
+  const everywhere = async (actions: readonly CountAction[]): Promise<number> =>
+    here(own(actions)) || (shared && actions.length > 0 ? shared(actions) : 0)
   const count = async (kind: PaceKind, who: Counted, cost = 1): Promise<void> => {
     const actions = [{ do: 'use', kind, who, cost }] as const
     const wait = isShared(kind) ? await everywhere(actions) : here(actions)

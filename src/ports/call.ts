@@ -56,7 +56,13 @@ export interface AnswerHead {
 
 export type Upstream =
   /** `host`: what the Host header says, port included where it is not the default. `path`: with the query. `publicOnly`: as of its service. */
-  | { readonly kind: 'http'; readonly origin: string; readonly host: string; readonly path: string; readonly publicOnly?: true }
+  | {
+      readonly kind: 'http'
+      readonly origin: string
+      readonly host: string
+      readonly path: string
+      readonly publicOnly?: true
+    }
   | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response>; readonly url: string }
   | { readonly kind: 'bridge'; readonly carry: DispatchStdio }
 

@@ -42,14 +42,21 @@ export interface Sessions {
 export type MayStillSignIn = (person: Person, resource?: string) => Person | undefined
 
 /** What sign-in may know of the authorization flow that made it necessary. */
-export type DescribeFlow = (flow: string, request: Request) => Promise<{ readonly client: ClientView; readonly address: Address } | undefined>
+export type DescribeFlow = (
+  flow: string,
+  request: Request,
+) => Promise<{ readonly client: ClientView; readonly address: Address } | undefined>
 
 /**
  * Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream.
  * `authorization`: every Authorization header of the request. `origin`: the origin the caller used, one of `directory.origins` (default: the issuer);
  * the challenge names the metadata there, because clients compare its `resource` with the URL they were given.
  */
-export type AuthenticateBearer = (authorization: readonly string[], address: Address, origin?: string) => Promise<Principal>
+export type AuthenticateBearer = (
+  authorization: readonly string[],
+  address: Address,
+  origin?: string,
+) => Promise<Principal>
 
 export type { Counted, PaceKind }
 
@@ -106,7 +113,10 @@ export interface UpstreamCredentials {
   /** Header names in lower case that only the gateway may send to this service. */
   names(service: Service): readonly string[]
   /** Rejects with `upstream.consent` (the person has to connect an account first) or `connection.unreachable` (no token can be had right now). */
-  of(address: Address, principal: Principal | undefined): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
+  of(
+    address: Address,
+    principal: Principal | undefined,
+  ): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
   /**
    * Another credential, to be tried once. Undefined, at once: there is none, and the refusal is as it was. Rejects with `upstream.consent`, `upstream.scope`,
    * `connection.unreachable` or `upstream.credential`.
@@ -126,7 +136,12 @@ export interface ConnectStep {
   /** Undefined where no account is asked for, as far as is known; nobody is asked. */
   standing(service: Service, person: Person): Promise<AccountStatus | undefined>
   /** Sends the browser there; it comes back to `returnTo`, a path of this gateway. Only after the person agreed. Throws `upstream.*`. */
-  begin(to: { readonly address: Address; readonly session: BrowserSession; readonly returnTo: string; readonly visit: RequestContext }): Promise<Response>
+  begin(to: {
+    readonly address: Address
+    readonly session: BrowserSession
+    readonly returnTo: string
+    readonly visit: RequestContext
+  }): Promise<Response>
 }
 
 /** What an identity provider gave when somebody signed in, for services that are shown its access token. */

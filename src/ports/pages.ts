@@ -15,8 +15,18 @@ export interface ClientView {
 export interface ConsentView {
   readonly client: ClientView
   /** Where the answer goes: full URI, its host (`URL.host`), whether that is this computer (loopback http), and whether it opens an app by a scheme of its own. */
-  readonly redirect: { readonly uri: string; readonly host: string; readonly loopback: boolean; readonly native: boolean }
-  readonly service: { readonly id: string; readonly name: string; readonly description: string; readonly resource: string }
+  readonly redirect: {
+    readonly uri: string
+    readonly host: string
+    readonly loopback: boolean
+    readonly native: boolean
+  }
+  readonly service: {
+    readonly id: string
+    readonly name: string
+    readonly description: string
+    readonly resource: string
+  }
   readonly person: Person
   readonly scopes: readonly { readonly name: string; readonly fresh: boolean }[]
   /** The person allowed this client before: as it is now, or when it described itself differently. */
@@ -72,7 +82,13 @@ export interface HomeView {
 }
 
 export interface ConnectView {
-  readonly service: { readonly id: string; readonly name: string; readonly description: string; readonly url: string; readonly authRequired: boolean }
+  readonly service: {
+    readonly id: string
+    readonly name: string
+    readonly description: string
+    readonly url: string
+    readonly authRequired: boolean
+  }
   readonly reachable: boolean
 }
 
@@ -83,7 +99,12 @@ export interface EncodeView {
   /** The host that stands for the domain, or would. */
   readonly host?: string
   /** Who is served at encoded hosts of the domain: the URL to give a client, and the one for clients of HTTP+SSE. Empty: nobody. */
-  readonly served?: readonly { readonly id: string; readonly name: string; readonly url: string; readonly sse: string | undefined }[]
+  readonly served?: readonly {
+    readonly id: string
+    readonly name: string
+    readonly url: string
+    readonly sse: string | undefined
+  }[]
   /** Why there is no host, as a sentence. */
   readonly problem?: string
 }

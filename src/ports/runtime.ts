@@ -74,7 +74,12 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
  * One event, one record. Fields are JSON values; never a token, code, verifier, cookie or password. `audit`: the event belongs to the audit trail, which
  * is not the log and does not depend on its level (audit/audit.ts alone says so).
  */
-export type Log = (level: LogLevel, event: string, fields?: Readonly<Record<string, unknown>>, audit?: boolean) => void
+export type Log = (
+  level: LogLevel,
+  event: string,
+  fields?: Readonly<Record<string, unknown>>,
+  audit?: boolean,
+) => void
 
 /** Password hashing of the runtime, PHC strings in and out. `verify` takes as long for a wrong password as for a right one. */
 export interface Passwords {
@@ -105,7 +110,10 @@ export interface OutboundOptions {
  * connected to is global unicast, no redirect is followed, time and decoded size are capped, no cookies are used. On Node it leaves by the forward proxy of the environment; a name is judged before the proxy hears it.
  * Rejects with `Refusal('outbound.refused')` for what the guard forbids and `Refusal('outbound.failed')` for what the network did.
  */
-export type Outbound = (url: string, options?: OutboundOptions) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
+export type Outbound = (
+  url: string,
+  options?: OutboundOptions,
+) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
 
 export interface Runtime {
   /** Epoch milliseconds. */

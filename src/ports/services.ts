@@ -54,7 +54,11 @@ export interface Service {
         readonly publicOnly?: true
       }
     | { readonly kind: 'local'; readonly handle: (request: Request) => Promise<Response> }
-    | { readonly kind: 'bridge'; readonly carry: DispatchStdio; /** Absent where no process can be started. */ readonly attend?: Attend | undefined }
+    | {
+        readonly kind: 'bridge'
+        readonly carry: DispatchStdio
+        /** Absent where no process can be started. */ readonly attend?: Attend | undefined
+      }
   /** Identity provider that people of this service sign in with; undefined means any configured one. */
   readonly provider?: string
   readonly authRequired: boolean
@@ -68,7 +72,11 @@ export interface Service {
   readonly passHeaders?: readonly string[]
   /** How the upstream is signed in to; absent: nothing is known of that. */
   readonly auth?: UpstreamAuth
-  readonly identity: { readonly preset: IdentityPreset; readonly headers: Readonly<Record<string, string>>; readonly assertion: boolean }
+  readonly identity: {
+    readonly preset: IdentityPreset
+    readonly headers: Readonly<Record<string, string>>
+    readonly assertion: boolean
+  }
 }
 
 /** What is known of the server behind a service: nothing yet, that it answers, or that it does not. */

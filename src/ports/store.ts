@@ -37,7 +37,10 @@ export interface Store {
   /** The same for many keys, each a step of its own; the entries that were there, by key. For a store that asks less by it than by one `take` each; absent elsewhere. */
   takeMany?(keys: readonly string[]): Promise<ReadonlyMap<string, Entry>>
   /** Live records whose key starts with the prefix, ascending. */
-  list(prefix: string, options?: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]>
+  list(
+    prefix: string,
+    options?: ListOptions,
+  ): Promise<readonly { readonly key: string; readonly value: string }[]>
 }
 
 /** `changed`: the record was written or taken. `lost`: nothing more will be heard, and what happened since the last word is not known. */
@@ -63,7 +66,14 @@ export interface Cache {
 
 // What is counted against those who ask too often, and where counts are kept (policy/rate-limit.ts).
 
-export type PaceKind = 'register' | 'authorize' | 'token' | 'sign-in' | 'sign-in-address' | 'kept-registrations' | 'kept-flows'
+export type PaceKind =
+  | 'register'
+  | 'authorize'
+  | 'token'
+  | 'sign-in'
+  | 'sign-in-address'
+  | 'kept-registrations'
+  | 'kept-flows'
 
 /**
  * Who is counted: a name of its own, or an address: IPv4 alone, IPv6 by its /64, and by its /48 at sixteen times the number. `and` narrows an address, to a client

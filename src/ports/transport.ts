@@ -17,7 +17,10 @@ export interface TransportEvents {
 }
 
 /** Opens a line. `headers`: flat list for the request that opens it. Rejects with `upstream.*`. */
-export type Connect = (about: { readonly headers: readonly string[]; readonly timeoutMs: number }, events: TransportEvents) => Promise<TransportConnection>
+export type Connect = (
+  about: { readonly headers: readonly string[]; readonly timeoutMs: number },
+  events: TransportEvents,
+) => Promise<TransportConnection>
 
 /** A WebSocket as its runtime hands it over, already open (RFC 6455). */
 export interface TextSocket {
@@ -47,7 +50,11 @@ export interface SocketEvents {
 /** Opens a WebSocket to a configured `ws(s)://` URL with subprotocol `mcp`. Rejects with any error; when the server answered without 101, `status` is on it, and `authenticate`: its WWW-Authenticate fields. */
 export type ConnectSocket = (
   url: string,
-  about: { readonly headers: readonly string[]; readonly timeoutMs: number; /** Largest message, bytes. */ readonly maxBytes: number },
+  about: {
+    readonly headers: readonly string[]
+    readonly timeoutMs: number
+    /** Largest message, bytes. */ readonly maxBytes: number
+  },
   events: SocketEvents,
 ) => Promise<TextSocket>
 

@@ -25,27 +25,50 @@ import { mayMove, mostMoves } from './upstream-endpoint.ts'
 const faultWords = {
   timeout: ['upstream.timeout', (name: string) => `Request to ${name} timed out`],
   unreachable: ['upstream.unreachable', (name: string) => `Cannot connect to ${name}`],
-  closed: ['upstream.closed', (name: string) => `${name} closed the connection before it answered. The request may have been carried out.`],
+  closed: [
+    'upstream.closed',
+    (name: string) =>
+      `${name} closed the connection before it answered. The request may have been carried out.`,
+  ],
   busy: ['upstream.busy', undefined],
   answer: ['upstream.answer', undefined],
-  message: ['upstream.message', (name: string) => `${name} answered with something that is not a JSON-RPC message.`],
+  message: [
+    'upstream.message',
+    (name: string) => `${name} answered with something that is not a JSON-RPC message.`,
+  ],
 } as const
 
 /** Why an upstream gave no answer. */
-export const faultOf = ({ address: { service }, place }: ResolvedRequest, what: UpstreamFault, why: string): Refusal => {
+export const faultOf = (
+  { address: { service }, place }: ResolvedRequest,
+  what: UpstreamFault,
+  why: string,
+): Refusal => {
   const [code, words] = faultWords[what]
   // Where it is is the operator's to know: callers may be strangers, and the address an internal one.
-  return new Refusal(code, `${service.id} at ${place.target.shown}: ${why}`, words === undefined ? {} : { say: words(service.name) })
+  return new Refusal(
+    code,
+    `${service.id} at ${place.target.shown}: ${why}`,
+    words === undefined ? {} : { say: words(service.name) },
+  )
 }
 
 /** The refusal of a call to a server that is known to be away; nothing was sent there. */
 export const awayOf = ({ call: { address, place }, envelope }: AdmittedCall): Refusal => {
   const { service } = address
   const say = faultWords.unreachable[1](service.name)
-  return new Refusal('upstream.unreachable', `${service.id} at ${place.target.shown}: no response to recent calls or to a probe`, { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } })
+  return new Refusal(
+    'upstream.unreachable',
+    `${service.id} at ${place.target.shown}: no response to recent calls or to a probe`,
+    { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } },
+  )
 }
 
-const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>(['upstream.timeout', 'upstream.unreachable', 'upstream.closed'])
+const silent: ReadonlySet<string | undefined> = new Set<RefusalCode>([
+  'upstream.timeout',
+  'upstream.unreachable',
+  'upstream.closed',
+])
 
 /** How a call ended that was answered without the upstream's word. */
 export const refusedOutcome = (error: unknown): Outcome => {
@@ -55,7 +78,9 @@ export const refusedOutcome = (error: unknown): Outcome => {
 
 /** A message taken for a line is written down as the call that is made of it; the line's own listening and its farewell are nobody's calls. */
 const isHalf = ({ call: { head, address } }: AdmittedCall, { status }: Outcome): boolean =>
-  head.within ? head.method !== 'POST' : address.transport === 'sse' && head.method === 'POST' && status === 202
+  head.within
+    ? head.method !== 'POST'
+    : address.transport === 'sse' && head.method === 'POST' && status === 202
 
 /** How the caller of a call that streams already is told that one of its messages was refused. */
 export const refusedOn =
@@ -71,27 +96,45 @@ export const createFinish =
   (passed, { answeredAt, ...outcome }) => {
     const { call, principal, envelope, body, release } = passed
     release()
-    if (answeredAt === undefined && silent.has(outcome.code)) call.place.health?.missed(now() - call.startedAt)
+    if (answeredAt === undefined && silent.has(outcome.code))
+      call.place.health?.missed(now() - call.startedAt)
     if (isHalf(passed, outcome)) return
     const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
-    record(callEvent(call, principal, envelope, { ...outcome, firstByteMs, durationMs: now() - call.startedAt, bytesIn: body?.byteLength ?? 0 }))
+    record(
+      callEvent(call, principal, envelope, {
+        ...outcome,
+        firstByteMs,
+        durationMs: now() - call.startedAt,
+        bytesIn: body?.byteLength ?? 0,
+      }),
+    )
   }
 
 // What an upstream's answer says: that the server is there, and of MCP sessions, which is kept before the caller hears it.
 
 /** Undefined when there is nothing to wait for. */
-export const noteResponse = (sessions: McpSessions, { call, principal, session }: AdmittedCall, head: Relayed): Promise<void> | undefined => {
+export const noteResponse = (
+  sessions: McpSessions,
+  { call, principal, session }: AdmittedCall,
+  head: Relayed,
+): Promise<void> | undefined => {
   call.place.health?.heard()
   if (!principal) return undefined
   const { service } = call.address
-  if (call.head.method === 'DELETE' && session !== undefined && head.status < 300) return sessions.forget(session, service)
-  return head.session !== undefined && head.session !== session ? sessions.learn(head.session, service, principal) : undefined
+  if (call.head.method === 'DELETE' && session !== undefined && head.status < 300)
+    return sessions.forget(session, service)
+  return head.session !== undefined && head.session !== session
+    ? sessions.learn(head.session, service, principal)
+    : undefined
 }
 
 // A server that is reached on a line says no without an answer over HTTP: what it said counts all the same (RFC 9110 §15.5.2).
 
 /** The upstream, with `heard` told of status and fields when it refuses what it was shown. */
-export const noticing = (upstream: Upstream | undefined, heard: (status: number, rawHeaders: readonly string[]) => void): Upstream | undefined => {
+export const noticing = (
+  upstream: Upstream | undefined,
+  heard: (status: number, rawHeaders: readonly string[]) => void,
+): Upstream | undefined => {
   if (upstream?.kind !== 'local') return upstream
   const { handle } = upstream
   return {
@@ -99,7 +142,11 @@ export const noticing = (upstream: Upstream | undefined, heard: (status: number,
     handle: (request) =>
       handle(request).catch((error: unknown) => {
         const refused = error instanceof Refusal ? error.detail.refused : undefined
-        if (refused) heard(refused.status, refused.authenticate.flatMap((value) => ['WWW-Authenticate', value]))
+        if (refused)
+          heard(
+            refused.status,
+            refused.authenticate.flatMap((value) => ['WWW-Authenticate', value]),
+          )
         throw error
       }),
   }
@@ -108,11 +155,20 @@ export const noticing = (upstream: Upstream | undefined, heard: (status: number,
 // What follows from an upstream's answer before the caller hears it: the same at another path of its origin, or with another credential.
 
 /** Where the same is asked once more, within the endpoint's origin; undefined: the answer stands. */
-const movedTo = ({ passed: { call, session }, moved }: CredentialAttempt, upstream: Upstream, status: number, rawHeaders: readonly string[]): CredentialAttempt['moved'] => {
+const movedTo = (
+  { passed: { call, session }, moved }: CredentialAttempt,
+  upstream: Upstream,
+  status: number,
+  rawHeaders: readonly string[],
+): CredentialAttempt['moved'] => {
   const times = moved?.times ?? 0
   if (upstream.kind !== 'http' || times >= mostMoves) return undefined
   const about = { method: call.head.method, path: upstream.path, session: session !== undefined, status }
-  const path = call.place.endpoint?.elsewhere({ ...about, location: fieldOf(rawHeaders, 'location'), type: fieldOf(rawHeaders, 'content-type') })
+  const path = call.place.endpoint?.elsewhere({
+    ...about,
+    location: fieldOf(rawHeaders, 'location'),
+    type: fieldOf(rawHeaders, 'content-type'),
+  })
   return path === undefined ? undefined : { path, times: times + 1 }
 }
 
@@ -122,11 +178,15 @@ const straightOf = ({ passed: { call }, moved }: CredentialAttempt): Upstream =>
 }
 
 /** Where this try goes. `heard`: told of what a server on a line refuses. */
-export const upstreamFor = (tried: CredentialAttempt, detour: (passed: AdmittedCall) => Upstream | undefined, heard: (status: number, rawHeaders: readonly string[]) => void): Upstream =>
-  noticing(detour(tried.passed), heard) ?? straightOf(tried)
+export const upstreamFor = (
+  tried: CredentialAttempt,
+  detour: (passed: AdmittedCall) => Upstream | undefined,
+  heard: (status: number, rawHeaders: readonly string[]) => void,
+): Upstream => noticing(detour(tried.passed), heard) ?? straightOf(tried)
 
 /** Ends a try that another one follows; nobody is told of it. */
-export const superseded = (service: string, status: number): Refusal => new Refusal('upstream.credential', `${service} answered ${status}`)
+export const superseded = (service: string, status: number): Refusal =>
+  new Refusal('upstream.credential', `${service} answered ${status}`)
 
 export interface NextTryDeps {
   readonly showing: ShowCredential
@@ -135,13 +195,25 @@ export interface NextTryDeps {
 }
 
 /** Undefined, at once: the answer stands. */
-export type NextTry = (tried: CredentialAttempt, fields: readonly string[], upstream: Upstream, status: number, rawHeaders: readonly string[]) => Promise<Admission | Answer> | undefined
+export type NextTry = (
+  tried: CredentialAttempt,
+  fields: readonly string[],
+  upstream: Upstream,
+  status: number,
+  rawHeaders: readonly string[],
+) => Promise<Admission | Answer> | undefined
 
 export const createNextTry = ({ showing, finish, admit }: NextTryDeps): NextTry => {
   /** The try with another credential, or what the caller is told instead. The place is kept, and the record written, by whichever it is. */
-  const withCredential = ({ passed, declined, moved }: CredentialAttempt, fields: readonly string[], credential: Promise<NonNullable<CredentialAttempt['credential']>>): Promise<Admission | Answer> =>
+  const withCredential = (
+    { passed, declined, moved }: CredentialAttempt,
+    fields: readonly string[],
+    credential: Promise<NonNullable<CredentialAttempt['credential']>>,
+  ): Promise<Admission | Answer> =>
     credential
-      .then((next): Admission | Answer => admit({ passed, credential: next, last: true, declined, moved }, fields))
+      .then((next): Admission | Answer =>
+        admit({ passed, credential: next, last: true, declined, moved }, fields),
+      )
       .catch((error: unknown) => {
         finish(passed, refusedOutcome(error))
         return showing.refuse({ passed, declined }, error)
@@ -149,7 +221,8 @@ export const createNextTry = ({ showing, finish, admit }: NextTryDeps): NextTry 
 
   return (tried, fields, upstream, status, rawHeaders) => {
     const { endpoint } = tried.passed.call.place
-    const moved = endpoint && mayMove(endpoint, status) ? movedTo(tried, upstream, status, rawHeaders) : undefined
+    const moved =
+      endpoint && mayMove(endpoint, status) ? movedTo(tried, upstream, status, rawHeaders) : undefined
     if (moved) return Promise.resolve(admit({ ...tried, moved }, fields))
     const credential = showing.again(tried, status, rawHeaders)
     if (!credential) return undefined
@@ -185,7 +258,8 @@ export const fieldsOf = ({ call, session, principal }: AdmittedCall): readonly s
   }
   if (session !== undefined) fields.push('Mcp-Session-Id', session)
   if (!modern && inbound.resume !== undefined) {
-    if (inbound.resume.length > mostResume) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'The Last-Event-ID is too long.' })
+    if (inbound.resume.length > mostResume)
+      throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'The Last-Event-ID is too long.' })
     // The session says whose events they are. Without one nothing does, and anybody could ask for anybody's (2025-11-25 transports, resumability).
     if (session !== undefined || principal === undefined) fields.push('Last-Event-ID', inbound.resume)
   }
@@ -210,16 +284,31 @@ export interface AdmissionDeps {
 }
 
 /** Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the token was good. */
-const listens = ({ call, envelope }: AdmittedCall): boolean => call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
+const listens = ({ call, envelope }: AdmittedCall): boolean =>
+  call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
 
 /** What the gateway says on every answer. */
-const added = ({ head, inbound, address }: AdmittedCall['call'], cors: Cors, always: readonly string[]): readonly string[] => {
+const added = (
+  { head, inbound, address }: AdmittedCall['call'],
+  cors: Cors,
+  always: readonly string[],
+): readonly string[] => {
   const { origin } = inbound
   const fields = origin === undefined ? [] : cors.answer(origin, !address.service.authRequired)
   return ['X-Request-Id', head.requestId, ...always, ...fields]
 }
 
-export const createAdmission = ({ runtime, cors, record, sessions, detour, showing, watch, keepAliveMs, always }: AdmissionDeps): ((tried: CredentialAttempt) => Admission) => {
+export const createAdmission = ({
+  runtime,
+  cors,
+  record,
+  sessions,
+  detour,
+  showing,
+  watch,
+  keepAliveMs,
+  always,
+}: AdmissionDeps): ((tried: CredentialAttempt) => Admission) => {
   const now = (): number => runtime.now()
   const [relay, forward] = [createRelay(), createForward()]
   const finish = createFinish({ now, record })
@@ -229,8 +318,15 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
     // A command is answered for by the gateway itself, in this very way.
     const far = service.upstream.kind === 'http'
     if (far && !asks && call.head.method === 'POST' && status >= 200 && status < 300) return accepted(extra)
-    const head = relay(status, rawHeaders, { service: service.id, modern: call.modern, asks: asks && far, extra })
-    return status === 400 && session !== undefined ? orSessionLost(head, () => void sessions.forget(session, service).catch(() => undefined)) : head
+    const head = relay(status, rawHeaders, {
+      service: service.id,
+      modern: call.modern,
+      asks: asks && far,
+      extra,
+    })
+    return status === 400 && session !== undefined
+      ? orSessionLost(head, () => void sessions.forget(session, service).catch(() => undefined))
+      : head
   }
   const nextTry = createNextTry({ showing, finish, admit: (tried, fields) => admit(tried, fields) })
 
@@ -258,7 +354,10 @@ export const createAdmission = ({ runtime, cors, record, sessions, detour, showi
       repeatable: isRepeatable(call.head.method, envelope),
       timeoutMs: call.address.service.timeoutMs,
       keepAliveMs,
-      watch: call.head.within || call.address.transport === 'sse' ? undefined : (end) => watch.caller(passed, end, !listens(passed)),
+      watch:
+        call.head.within || call.address.transport === 'sse'
+          ? undefined
+          : (end) => watch.caller(passed, end, !listens(passed)),
       rpcId: rpcIdOf(passed),
       answer(status, rawHeaders) {
         if (follows(status, rawHeaders)) throw superseded(call.address.service.id, status)

@@ -22,21 +22,29 @@ import { type ShowCredentialDeps, createShowCredential } from './upstream-creden
 export interface AdmitHttpDeps extends Omit<AdmissionDeps, 'runtime' | 'showing'>, ShowCredentialDeps {}
 
 /** Rejects with the refusal where the caller cannot be answered otherwise; then the place is still theirs to give back. */
-export const createAdmitHttp = (deps: AdmitHttpDeps): ((came: AdmittedCall) => Promise<Admission | Answer>) => {
+export const createAdmitHttp = (
+  deps: AdmitHttpDeps,
+): ((came: AdmittedCall) => Promise<Admission | Answer>) => {
   const showing = createShowCredential(deps)
   const admission = createAdmission({ ...deps, showing })
   const finish = createFinish({ now: () => deps.runtime.now(), record: deps.record })
 
   return async (came) => {
     const unwrapping = showing.unwrap(came)
-    const { passed, declined } = unwrapping === undefined ? { passed: came, declined: false } : await unwrapping
+    const { passed, declined } =
+      unwrapping === undefined ? { passed: came, declined: false } : await unwrapping
     const well = came.call.place.health?.gate() ?? true
     // Before a credential is taken, or even renewed, for nothing.
     if (well !== true && !(await well)) throw awayOf(passed)
     try {
       const credential = showing.credential(passed)
       // Most services are shown nothing, and what is shown is mostly at hand: no call waits for what it need not wait for.
-      return admission({ passed, credential: credential instanceof Promise ? await credential : credential, last: false, declined })
+      return admission({
+        passed,
+        credential: credential instanceof Promise ? await credential : credential,
+        last: false,
+        declined,
+      })
     } catch (error) {
       const answer = await showing.refuse({ passed, declined }, error)
       finish(passed, { ...refusedOutcome(error), status: answer.status })
@@ -81,26 +89,53 @@ const giveBack = ({ slot, holding }: Taken): void => {
 }
 
 /** From a caller who is known to what becomes of the call. Rejects with `Refusal`. */
-export type OpenCall = (call: ResolvedRequest, principal: Principal | undefined, readBody: ReadBody) => Promise<Admission | Answer>
+export type OpenCall = (
+  call: ResolvedRequest,
+  principal: Principal | undefined,
+  readBody: ReadBody,
+) => Promise<Admission | Answer>
 
-export const createOpenCall = ({ runtime, streamSlot, callSlot, budget, supported, ...deps }: AdmitStepsDeps): OpenCall => {
+export const createOpenCall = ({
+  runtime,
+  streamSlot,
+  callSlot,
+  budget,
+  supported,
+  ...deps
+}: AdmitStepsDeps): OpenCall => {
   const { record } = deps
   const sessions = createMcpSessions({ runtime, record })
   const shown = createAdmitHttp({ ...deps, runtime, sessions })
 
-  const prepare = async (call: ResolvedRequest, principal: Principal | undefined, readBody: ReadBody, { slot, holding }: Taken): Promise<Admission | Answer> => {
+  const prepare = async (
+    call: ResolvedRequest,
+    principal: Principal | undefined,
+    readBody: ReadBody,
+    { slot, holding }: Taken,
+  ): Promise<Admission | Answer> => {
     const session = sessionOf(call)
     if (session !== undefined && principal) await sessions.check(session, call.address.service, principal)
-    const received = call.head.method === 'POST' ? await receive(call, readBody, holding, supported) : undefined
+    const received =
+      call.head.method === 'POST' ? await receive(call, readBody, holding, supported) : undefined
     const about = principal ? call.place.identity.headers(principal) : nobody
-    return shown({ call, principal, session, ...received, identity: about instanceof Promise ? await about : about, release: () => giveBack({ slot, holding }) })
+    return shown({
+      call,
+      principal,
+      session,
+      ...received,
+      identity: about instanceof Promise ? await about : about,
+      release: () => giveBack({ slot, holding }),
+    })
   }
 
   return async (call, principal, readBody) => {
     const { method, within, ip } = call.head
     let taken: Taken | undefined
     try {
-      const slot = within && method !== 'POST' ? free : (method === 'GET' ? streamSlot : callSlot)(callerKey(principal, ip))
+      const slot =
+        within && method !== 'POST'
+          ? free
+          : (method === 'GET' ? streamSlot : callSlot)(callerKey(principal, ip))
       taken = { slot, holding: budget.open(principal, ip) }
       return await prepare(call, principal, readBody, taken)
     } catch (error) {
@@ -129,10 +164,16 @@ const allow = [...methods, 'OPTIONS'].join(', ')
 const preflighted = ['GET', 'POST', 'DELETE', 'OPTIONS']
 
 const checkMethod = ({ head, inbound, address }: ResolvedRequest, principal: Principal | undefined): void => {
-  if (!methods.has(head.method)) throw new Refusal('request.method', head.method.slice(0, 20), { headers: { allow }, about: factsOf({ address, principal }) })
+  if (!methods.has(head.method))
+    throw new Refusal('request.method', head.method.slice(0, 20), {
+      headers: { allow },
+      about: factsOf({ address, principal }),
+    })
   // RFC 9110 §9.3.1 and §9.3.5 give such a body no meaning, and servers disagree about reading it.
   if (head.method !== 'POST' && (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0')))
-    throw new Refusal('request.malformed', `${head.method} with a body`, { about: factsOf({ address, principal }) })
+    throw new Refusal('request.malformed', `${head.method} with a body`, {
+      about: factsOf({ address, principal }),
+    })
 }
 
 export const createAdmit = ({ knock, guard, cors, open, budget, supported }: AdmitDeps): Admit => {
@@ -165,7 +206,8 @@ export const createAdmit = ({ knock, guard, cors, open, budget, supported }: Adm
     body: '',
   })
 
-  const whoIs = ({ address, inbound, origin }: ResolvedRequest): Principal | undefined | Promise<Principal> => (address.service.authRequired ? guard(inbound.authorization, address, origin) : undefined)
+  const whoIs = ({ address, inbound, origin }: ResolvedRequest): Principal | undefined | Promise<Principal> =>
+    address.service.authRequired ? guard(inbound.authorization, address, origin) : undefined
 
   /** The refusal of a revision, with the id of the request where the caller may be listened to that far. */
   const unsupported = async (call: ResolvedRequest, readBody: ReadBody): Promise<Refusal> => {
@@ -183,7 +225,8 @@ export const createAdmit = ({ knock, guard, cors, open, budget, supported }: Adm
     const call = knock(head)
     if (head.method === 'OPTIONS') return preflight(call)
     const { versions } = call.inbound
-    if (versions.length > 1 || (versions.length === 1 && !supported.includes(versions[0] as string))) throw aboutRequest(await unsupported(call, readBody), { service: call.address.service.id })
+    if (versions.length > 1 || (versions.length === 1 && !supported.includes(versions[0] as string)))
+      throw aboutRequest(await unsupported(call, readBody), { service: call.address.service.id })
     // A probe without a token finds the way to one, whatever its method.
     const principal = await whoIs(call)
     checkMethod(call, principal)

@@ -20,7 +20,8 @@ export interface AdmittedCall {
 }
 
 /** The JSON-RPC request that an error about the call belongs to. */
-export const rpcIdOf = ({ envelope }: AdmittedCall): RpcId => (envelope === undefined ? null : errorId(envelope))
+export const rpcIdOf = ({ envelope }: AdmittedCall): RpcId =>
+  envelope === undefined ? null : errorId(envelope)
 
 /** Whether anything in it asks for an answer: a request. */
 export const isAsking = ({ envelope }: AdmittedCall): boolean => {
@@ -31,10 +32,16 @@ export const isAsking = ({ envelope }: AdmittedCall): boolean => {
 
 // Whose conversations they are: a person by one client, or everybody where a service asks for no login.
 
-export const ownerOf = (principal: Principal | undefined): string => (principal ? JSON.stringify([personKey(principal.person), principal.clientId]) : '')
+export const ownerOf = (principal: Principal | undefined): string =>
+  principal ? JSON.stringify([personKey(principal.person), principal.clientId]) : ''
 
 /** The refusal of a conversation that is somebody else's, which is written down. */
 export const foreign = (record: Audit, service: string, principal: Principal | undefined): Refusal => {
-  record({ event: 'session.foreign', service, person: principal && personKey(principal.person), client: principal?.clientId })
+  record({
+    event: 'session.foreign',
+    service,
+    person: principal && personKey(principal.person),
+    client: principal?.clientId,
+  })
   return new Refusal('session.unknown', 'session belongs to another user')
 }

@@ -8,7 +8,8 @@ import type { Principal } from '../ports/people.ts'
 import { factsOf } from './error-response.ts'
 import type { ResolvedRequest } from './resolve.ts'
 
-const cut = (text: string | undefined): string | undefined => (text === undefined ? undefined : text.slice(0, 256))
+const cut = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : text.slice(0, 256)
 
 export interface CallOutcome {
   readonly result: 'answered' | 'failed' | 'aborted' | 'refused'
@@ -27,7 +28,16 @@ export interface CallOutcome {
 export const socketEvent = (
   { head, address }: ResolvedRequest,
   principal: Principal | undefined,
-  { what, envelope, closeCode, reason, refusal, why, messages, durationMs }: {
+  {
+    what,
+    envelope,
+    closeCode,
+    reason,
+    refusal,
+    why,
+    messages,
+    durationMs,
+  }: {
     readonly what: 'opened' | 'message' | 'closed'
     readonly envelope?: Envelope
     /** RFC 6455 §7.4. */
@@ -57,7 +67,12 @@ export const socketEvent = (
   duration_ms: durationMs,
 })
 
-export const callEvent = (call: ResolvedRequest, principal: Principal | undefined, envelope: Envelope | undefined, ending: CallOutcome): AuditEvent => {
+export const callEvent = (
+  call: ResolvedRequest,
+  principal: Principal | undefined,
+  envelope: Envelope | undefined,
+  ending: CallOutcome,
+): AuditEvent => {
   const { head, address } = call
   const first = envelope?.messages[0]
   return {
@@ -71,7 +86,15 @@ export const callEvent = (call: ResolvedRequest, principal: Principal | undefine
     http: head.method,
     method: cut(first?.method),
     name: cut(first?.name),
-    ...(envelope?.batch ? { batch: envelope.messages.length, calls: envelope.messages.map((message) => ({ method: cut(message.method), name: cut(message.name) })) } : {}),
+    ...(envelope?.batch
+      ? {
+          batch: envelope.messages.length,
+          calls: envelope.messages.map((message) => ({
+            method: cut(message.method),
+            name: cut(message.name),
+          })),
+        }
+      : {}),
     result: ending.result,
     status: ending.status,
     refusal: ending.code,
@@ -84,9 +107,22 @@ export const callEvent = (call: ResolvedRequest, principal: Principal | undefine
 }
 
 /** A call that was refused to a caller who is known: the refusal with what is known of them, and what is written down. */
-export const refusedCall = (call: ResolvedRequest, principal: Principal | undefined, error: unknown, now: number): { readonly refusal: Refusal; readonly event: AuditEvent } => {
+export const refusedCall = (
+  call: ResolvedRequest,
+  principal: Principal | undefined,
+  error: unknown,
+  now: number,
+): { readonly refusal: Refusal; readonly event: AuditEvent } => {
   const refusal = aboutRequest(error, factsOf({ address: call.address, principal }))
   const { code, why, row } = refusal
-  const ending: CallOutcome = { result: 'refused', status: row.status, code, why, durationMs: now - call.startedAt, bytesIn: 0, bytesOut: 0 }
+  const ending: CallOutcome = {
+    result: 'refused',
+    status: row.status,
+    code,
+    why,
+    durationMs: now - call.startedAt,
+    bytesIn: 0,
+    bytesOut: 0,
+  }
   return { refusal, event: callEvent(call, principal, undefined, ending) }
 }

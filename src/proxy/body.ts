@@ -53,8 +53,10 @@ export const createBodyBudget = (bytes: number): BodyBudget => {
 
   const grow = (pool: Pool, caller: string, more: number, alone: boolean): void => {
     const own = callers.get(caller) ?? 0
-    if (!alone && own + more > pool.most / share) throw tooMuch(`${caller} keeps ${own} bytes and sends ${more} more`)
-    if (pool.held > own && pool.held + more > pool.most) throw tooMuch(`all callers keep ${pool.held} bytes, ${caller} sends ${more} more`)
+    if (!alone && own + more > pool.most / share)
+      throw tooMuch(`${caller} keeps ${own} bytes and sends ${more} more`)
+    if (pool.held > own && pool.held + more > pool.most)
+      throw tooMuch(`all callers keep ${pool.held} bytes, ${caller} sends ${more} more`)
     pool.held += more
     callers.set(caller, own + more)
   }
@@ -95,7 +97,8 @@ const mediaType = (type: string | undefined): Refusal =>
  * it: browsers send `application/json` across origins only after a preflight (Fetch, CORS-safelisted request-header).
  */
 const checkEncoding = ({ inbound }: ResolvedRequest): void => {
-  if (inbound.encoding !== undefined && inbound.encoding.toLowerCase() !== 'identity') throw new Refusal('request.encoding', inbound.encoding.slice(0, 80))
+  if (inbound.encoding !== undefined && inbound.encoding.toLowerCase() !== 'identity')
+    throw new Refusal('request.encoding', inbound.encoding.slice(0, 80))
   const { type } = inbound
   if (type === 'application/json') return
   const media = type === undefined ? undefined : readMediaType(type)
@@ -103,9 +106,14 @@ const checkEncoding = ({ inbound }: ResolvedRequest): void => {
   if (!isUtf8(media)) throw new Refusal('request.encoding', String(type).slice(0, 80))
 }
 
-const bodyOf = ({ inbound, address }: ResolvedRequest, readBody: ReadBody, holding: HeldBytes): Promise<Uint8Array> => {
+const bodyOf = (
+  { inbound, address }: ResolvedRequest,
+  readBody: ReadBody,
+  holding: HeldBytes,
+): Promise<Uint8Array> => {
   const { maxBodyBytes } = address.service
-  if (inbound.length !== undefined && !(Number(inbound.length) <= maxBodyBytes)) throw new Refusal('request.too-large', `announces ${inbound.length.slice(0, 20)} bytes`)
+  if (inbound.length !== undefined && !(Number(inbound.length) <= maxBodyBytes))
+    throw new Refusal('request.too-large', `announces ${inbound.length.slice(0, 20)} bytes`)
   return readBody(maxBodyBytes, holding.grow)
 }
 
@@ -133,12 +141,17 @@ export const receive = async (
   const envelope = envelopeOf(json.value)
   const { versions, method, name } = call.inbound
   // A POST of HTTP+SSE is a frame on a line; what it carries is judged as the call that is made of it.
-  if (call.address.transport !== 'sse') validateHeaders(envelope, { version: versions[0], method, name }, supported)
+  if (call.address.transport !== 'sse')
+    validateHeaders(envelope, { version: versions[0], method, name }, supported)
   return call.address.service.upstream.kind === 'bridge' ? { body, envelope, json } : { body, envelope }
 }
 
 /** The id that an error about this call's body belongs to. */
-export const readRpcId = async (call: ResolvedRequest, readBody: ReadBody, budget: BodyBudget): Promise<RpcId> => {
+export const readRpcId = async (
+  call: ResolvedRequest,
+  readBody: ReadBody,
+  budget: BodyBudget,
+): Promise<RpcId> => {
   const holding = budget.open(undefined, call.head.ip)
   try {
     return errorId(readEnvelope(await bodyOf(call, readBody, holding)))

@@ -24,7 +24,13 @@ const againMs = 2000
  * `look` resolves when the server answers anything at all. Calls that time out are no proof by themselves: anybody may call a tool that hangs, and must not have the
  * others refused. So a doubt is settled by a look of the gateway's own, before anybody is told that the server is away.
  */
-export const createCircuitBreaker = ({ now, look }: { readonly now: () => number; readonly look: () => Promise<unknown> }): CircuitBreaker => {
+export const createCircuitBreaker = ({
+  now,
+  look,
+}: {
+  readonly now: () => number
+  readonly look: () => Promise<unknown>
+}): CircuitBreaker => {
   let missed = 0
   let seen = false
   let away = false
@@ -69,7 +75,10 @@ export const createCircuitBreaker = ({ now, look }: { readonly now: () => number
 }
 
 /** Undefined for a server that is no HTTP server of its own. */
-export const circuitBreakerOf = ({ upstream, timeoutMs }: Service, { lines, now }: { readonly lines: RuntimeTransports; readonly now: () => number }): CircuitBreaker | undefined => {
+export const circuitBreakerOf = (
+  { upstream, timeoutMs }: Service,
+  { lines, now }: { readonly lines: RuntimeTransports; readonly now: () => number },
+): CircuitBreaker | undefined => {
   if (upstream.kind !== 'http' || !upstream.url.startsWith('http')) return undefined
   const { url, publicOnly } = upstream
   return createCircuitBreaker({
@@ -77,7 +86,11 @@ export const circuitBreakerOf = ({ upstream, timeoutMs }: Service, { lines, now 
     // Safe and without a credential; 404 or 401 is an answer as good as any (RFC 9110 §9.3.7).
     async look() {
       const { fetch } = publicOnly ? lines.publicOnly : lines
-      const answer = await fetch(url, { method: 'OPTIONS', redirect: 'manual', signal: AbortSignal.timeout(Math.min(againMs, timeoutMs)) })
+      const answer = await fetch(url, {
+        method: 'OPTIONS',
+        redirect: 'manual',
+        signal: AbortSignal.timeout(Math.min(againMs, timeoutMs)),
+      })
       await answer.body?.cancel()
     },
   })

@@ -14,7 +14,10 @@ export const createConcurrencyLimit = (most: number): TakePermit => {
   const taken = new Map<string, number>()
   return (caller) => {
     const before = taken.get(caller) ?? 0
-    if (before >= most) throw new Refusal('calls.limited', `${caller} has ${before} calls in progress`, { headers: { 'retry-after': '1' } })
+    if (before >= most)
+      throw new Refusal('calls.limited', `${caller} has ${before} calls in progress`, {
+        headers: { 'retry-after': '1' },
+      })
     taken.set(caller, before + 1)
     let given = false
     return () => {

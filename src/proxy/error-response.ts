@@ -2,13 +2,26 @@
 import { fieldOf } from '../kit/http.ts'
 import { type RefusedRequest, levelOf, refusalOf, refusedFields } from '../kit/log.ts'
 import { personKey } from '../kit/person-key.ts'
-import { type Refusal, type RefusalCode, type RequestFacts, type ReportRefused, rpcError, rpcErrorText } from '../kit/refusal.ts'
+import {
+  type Refusal,
+  type RefusalCode,
+  type RequestFacts,
+  type ReportRefused,
+  rpcError,
+  rpcErrorText,
+} from '../kit/refusal.ts'
 import type { Admission, Head, Refuse, RefusedCall } from '../ports/call.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { Cors } from './cors.ts'
 
 /** Refusals after which the rest of the request is not read, or not to be trusted: the connection ends (RFC 9112 §9.6). */
-const closing: ReadonlySet<RefusalCode> = new Set(['request.malformed', 'request.host', 'request.timeout', 'request.too-large', 'calls.bytes'])
+const closing: ReadonlySet<RefusalCode> = new Set([
+  'request.malformed',
+  'request.host',
+  'request.timeout',
+  'request.too-large',
+  'calls.bytes',
+])
 
 export const factsOf = ({ address, principal }: Pick<Admission, 'address' | 'principal'>): RequestFacts => ({
   service: address.service.id,
@@ -17,17 +30,42 @@ export const factsOf = ({ address, principal }: Pick<Admission, 'address' | 'pri
 })
 
 /** Says in the log that a call was refused; of one that nobody waits for any more, only in detail. */
-export const reportRefused = (log: Log, refusal: Refusal, { method, target, ip, requestId, admitted, gone }: Omit<RefusedCall, 'rawHeaders'>): void =>
-  log(gone ? 'debug' : levelOf(refusal), 'refused', refusedFields(refusal, { ...(admitted && factsOf(admitted)), method, path: target.split('?', 1)[0] ?? '', ip, requestId }))
+export const reportRefused = (
+  log: Log,
+  refusal: Refusal,
+  { method, target, ip, requestId, admitted, gone }: Omit<RefusedCall, 'rawHeaders'>,
+): void =>
+  log(
+    gone ? 'debug' : levelOf(refusal),
+    'refused',
+    refusedFields(refusal, {
+      ...(admitted && factsOf(admitted)),
+      method,
+      path: target.split('?', 1)[0] ?? '',
+      ip,
+      requestId,
+    }),
+  )
 
 /** The same for one message on a stream that has begun; answers what its caller reads there. */
-export const refusalResponse = (log: Log, refusal: Refusal, { id, head, admitted }: { readonly id: unknown; readonly head: Head; readonly admitted: RefusedCall['admitted'] }): string => {
+export const refusalResponse = (
+  log: Log,
+  refusal: Refusal,
+  {
+    id,
+    head,
+    admitted,
+  }: { readonly id: unknown; readonly head: Head; readonly admitted: RefusedCall['admitted'] },
+): string => {
   reportRefused(log, refusal, { ...head, admitted })
   return rpcErrorText(refusal, id, head.requestId)
 }
 
 /** An admitted call as its refusals are logged; plain data, because a session may live in another process than the one that let the call in. */
-export const askedOf = ({ method, target, ip, requestId }: Head, admitted: Pick<Admission, 'address' | 'principal'>): RefusedRequest => ({
+export const askedOf = (
+  { method, target, ip, requestId }: Head,
+  admitted: Pick<Admission, 'address' | 'principal'>,
+): RefusedRequest => ({
   ...factsOf(admitted),
   method,
   path: target.split('?', 1)[0] ?? '',
@@ -47,13 +85,28 @@ export const refusedOf =
 const bodyOf = (refusal: Refusal, requestId: string, rpcId: RefusedCall['rpcId']): string => {
   const { code, row, say, detail } = refusal
   if (code === 'request.origin') return say
-  const challenge = Object.keys(detail.headers ?? {}).some((name) => name.toLowerCase() === 'www-authenticate')
-  if (challenge) return JSON.stringify({ error: row.oauth, error_description: say, code, request_id: requestId })
-  return JSON.stringify({ jsonrpc: '2.0', id: detail.rpcId ?? rpcId ?? null, error: rpcError(refusal, requestId) })
+  const challenge = Object.keys(detail.headers ?? {}).some(
+    (name) => name.toLowerCase() === 'www-authenticate',
+  )
+  if (challenge)
+    return JSON.stringify({ error: row.oauth, error_description: say, code, request_id: requestId })
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    id: detail.rpcId ?? rpcId ?? null,
+    error: rpcError(refusal, requestId),
+  })
 }
 
 export const createRefuse =
-  ({ cors, log, always }: { readonly cors: Cors; readonly log: Log; /** Flat list of fields of every answer. */ readonly always: readonly string[] }): Refuse =>
+  ({
+    cors,
+    log,
+    always,
+  }: {
+    readonly cors: Cors
+    readonly log: Log
+    /** Flat list of fields of every answer. */ readonly always: readonly string[]
+  }): Refuse =>
   (error, about) => {
     const { rawHeaders, requestId, rpcId } = about
     const refusal = refusalOf(error)

@@ -27,11 +27,20 @@ const another =
   }
 
 /** Rejects with what the decision refuses, and with `upstream.*`. */
-export const carryAdmission = async ({ admit, head, readBody, fetchFor, signal, admitted: told }: CarryAdmission): Promise<Response> => {
-  for (let admitted = await admit(head, readBody); ; ) {
+export const carryAdmission = async ({
+  admit,
+  head,
+  readBody,
+  fetchFor,
+  signal,
+  admitted: told,
+}: CarryAdmission): Promise<Response> => {
+  for (let admitted = await admit(head, readBody); ;) {
     if (admitted.kind === 'answer') return answerResponse(admitted)
     told?.(admitted)
-    const tried: Response | { readonly next: Admission | Answer } = await admitted.byFetch(fetchFor(admitted), signal).catch(another(admitted))
+    const tried: Response | { readonly next: Admission | Answer } = await admitted
+      .byFetch(fetchFor(admitted), signal)
+      .catch(another(admitted))
     if (tried instanceof Response) return tried
     admitted = tried.next
   }
@@ -44,7 +53,11 @@ export interface FetchProxyDeps {
   readonly moved?: ((head: Head, request: Request) => Promise<Response | undefined> | undefined) | undefined
 }
 
-export const headOf = ({ method, headers }: Request, { ip, requestId, plainHttp }: RequestContext, { target, host }: RequestUrl): Head => {
+export const headOf = (
+  { method, headers }: Request,
+  { ip, requestId, plainHttp }: RequestContext,
+  { target, host }: RequestUrl,
+): Head => {
   const rawHeaders = flatOf(headers)
   // Some runtimes keep the Host in the URL alone.
   return { method, target, host: fieldOf(rawHeaders, 'host') ?? host, rawHeaders, ip, requestId, plainHttp }
@@ -59,16 +72,41 @@ export const createFetchProxy =
     try {
       const moving = moved?.(head, request)
       const elsewhere = moving && (await moving)
-      return elsewhere ?? (await carryAdmission({ admit, head, readBody: (max, grow) => readWhole(request, max, grow), fetchFor: () => fetch, signal: request.signal, admitted }))
+      return (
+        elsewhere ??
+        (await carryAdmission({
+          admit,
+          head,
+          readBody: (max, grow) => readWhole(request, max, grow),
+          fetchFor: () => fetch,
+          signal: request.signal,
+          admitted,
+        }))
+      )
     } catch (error) {
-      return answerResponse(refuse(error, { ...head, rpcId: last?.rpcId ?? null, admitted: last, gone: request.signal.aborted }))
+      return answerResponse(
+        refuse(error, { ...head, rpcId: last?.rpcId ?? null, admitted: last, gone: request.signal.aborted }),
+      )
     }
   }
 
 // A call that is carried to a server without HTTP, in web terms.
 
 /** Whoever asks tells the caller that a process starts. */
-export const callStdio = async (carry: DispatchStdio, request: Request, about: Pick<StdioCall, 'principal' | 'refused' | 'sessionId'>): Promise<Response> => {
+export const callStdio = async (
+  carry: DispatchStdio,
+  request: Request,
+  about: Pick<StdioCall, 'principal' | 'refused' | 'sessionId'>,
+): Promise<Response> => {
   const body = request.method === 'POST' ? new Uint8Array(await request.arrayBuffer()) : undefined
-  return stdioResponse(await carry({ method: request.method, headers: [...request.headers].flat(), body, ...about, attended: true, signal: request.signal }))
+  return stdioResponse(
+    await carry({
+      method: request.method,
+      headers: [...request.headers].flat(),
+      body,
+      ...about,
+      attended: true,
+      signal: request.signal,
+    }),
+  )
 }

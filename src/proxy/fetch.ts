@@ -18,8 +18,10 @@ const slowBytes = 65_536
 
 export const stdioResponse = ({ status, headers, body }: StdioResponse): Response => {
   const fields = new Headers()
-  for (let i = 0; i + 1 < headers.length; i += 2) fields.append(headers[i] as string, headers[i + 1] as string)
-  if (typeof body === 'string') return new Response(status === 204 || body === '' ? null : body, { status, headers: fields })
+  for (let i = 0; i + 1 < headers.length; i += 2)
+    fields.append(headers[i] as string, headers[i + 1] as string)
+  if (typeof body === 'string')
+    return new Response(status === 204 || body === '' ? null : body, { status, headers: fields })
   let source: Source | undefined
   let slow = false
   const stream = new ReadableStream<Uint8Array>(
@@ -48,9 +50,17 @@ export const stdioResponse = ({ status, headers, body }: StdioResponse): Respons
 }
 
 /** A message as an event; the lines of one that has several are told apart (WHATWG HTML §9.2). */
-const eventOf = (text: string): string => `event: message\n${text.split(/\r\n|\r|\n/).map((line) => `data: ${line}\n`).join('')}\n`
+const eventOf = (text: string): string =>
+  `event: message\n${text
+    .split(/\r\n|\r|\n/)
+    .map((line) => `data: ${line}\n`)
+    .join('')}\n`
 
-const pipe = async (reader: ReadableStreamDefaultReader<Uint8Array>, sink: Sink, room: () => Promise<void>): Promise<void> => {
+const pipe = async (
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  sink: Sink,
+  room: () => Promise<void>,
+): Promise<void> => {
   const decoder = new TextDecoder()
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
     if (!sink.write(decoder.decode(piece.value, { stream: true }))) await room()
@@ -92,7 +102,8 @@ export const deliverResponse = (response: Response, sink: Sink): Source => {
 
 export const headersOf = (flat: readonly string[]): Headers => {
   const headers = new Headers()
-  for (let i = 0; i + 1 < flat.length; i += 2) if (flat[i]?.toLowerCase() !== 'connection') headers.append(flat[i] as string, flat[i + 1] as string)
+  for (let i = 0; i + 1 < flat.length; i += 2)
+    if (flat[i]?.toLowerCase() !== 'connection') headers.append(flat[i] as string, flat[i + 1] as string)
   return headers
 }
 
@@ -124,7 +135,8 @@ export const createHeaderPool = (): HeaderPool => {
     // A value that cannot be sent throws, and then the half that was set must not pass for what was there before.
     held = undefined
     if (before && haveSameNames(before, flat)) {
-      for (let i = 1; i < flat.length; i += 2) if (flat[i] !== before[i]) headers.set(flat[i - 1] as string, flat[i] as string)
+      for (let i = 1; i < flat.length; i += 2)
+        if (flat[i] !== before[i]) headers.set(flat[i - 1] as string, flat[i] as string)
       held = flat
     } else {
       headers = headersOf(flat)
@@ -146,7 +158,11 @@ export interface FirstByteTimeout {
 const tooLong = (ms: number): Refusal => new Refusal('upstream.timeout', `nothing for ${ms} ms`)
 
 /** One timer for all the waits of a call: on Workers each timer costs as much as a good part of the call. `expired` is called once, when a wait was too long. */
-export const createFirstByteTimeout = (ms: number, now: () => number, expired: () => void): FirstByteTimeout => {
+export const createFirstByteTimeout = (
+  ms: number,
+  now: () => number,
+  expired: () => void,
+): FirstByteTimeout => {
   let from = 0
   let fail: ((error: Refusal) => void) | undefined
   let timer: ReturnType<typeof setTimeout> | undefined
@@ -213,22 +229,44 @@ export const flatOf = (headers: Headers): string[] => {
 
 /** What fetch has undone behind our back is not said of what it handed over. */
 const decoded = (flat: readonly string[]): readonly string[] =>
-  fieldOf(flat, 'content-encoding') === undefined ? flat : flat.filter((_, i) => !['content-encoding', 'content-length'].includes((flat[i - (i % 2)] as string).toLowerCase()))
+  fieldOf(flat, 'content-encoding') === undefined
+    ? flat
+    : flat.filter(
+        (_, i) =>
+          !['content-encoding', 'content-length'].includes((flat[i - (i % 2)] as string).toLowerCase()),
+      )
 
 /** The caller's Accept-Encoding was about the way to the caller; on the way to us fetch undoes any encoding. */
 const plain = ({ headers, identity }: Pick<Admission, 'headers' | 'identity'>): string[] => {
   const flat: string[] = []
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] as string
-    if (name.length !== 15 || name.toLowerCase() !== 'accept-encoding') flat.push(name, headers[i + 1] as string)
+    if (name.length !== 15 || name.toLowerCase() !== 'accept-encoding')
+      flat.push(name, headers[i + 1] as string)
   }
   flat.push(...identity, 'accept-encoding', 'identity')
   return flat
 }
 
-const ask = (admission: Carried, fetch: Fetch, molds: Molds, signal: AbortSignal | undefined): Promise<Response> => {
+const ask = (
+  admission: Carried,
+  fetch: Fetch,
+  molds: Molds,
+  signal: AbortSignal | undefined,
+): Promise<Response> => {
   const { upstream, method, headers, identity, body, json, principal } = admission
-  if (upstream.kind === 'bridge') return upstream.carry({ method, headers, body, json, principal, refused: admission.refused, signal: signal ?? new AbortController().signal }).then(stdioResponse)
+  if (upstream.kind === 'bridge')
+    return upstream
+      .carry({
+        method,
+        headers,
+        body,
+        json,
+        principal,
+        refused: admission.refused,
+        signal: signal ?? new AbortController().signal,
+      })
+      .then(stdioResponse)
   const init: RequestInit = { method, redirect: 'manual' }
   if (signal) init.signal = signal
   if (body) init.body = body as Uint8Array<ArrayBuffer>
@@ -267,22 +305,33 @@ const headOf = async (response: Response, admission: Carried): Promise<AnswerHea
   }
 }
 
-const notRpc = (admission: Carried): Refusal => admission.fault('message', 'a body of JSON that is no JSON-RPC')
+const notRpc = (admission: Carried): Refusal =>
+  admission.fault('message', 'a body of JSON that is no JSON-RPC')
 
 const unreadable =
   (admission: Carried, leave: () => void) =>
   (error: unknown): never => {
     leave()
-    throw admission.fault(error instanceof Refusal && error.code === 'upstream.timeout' ? 'timeout' : 'answer', String(error))
+    throw admission.fault(
+      error instanceof Refusal && error.code === 'upstream.timeout' ? 'timeout' : 'answer',
+      String(error),
+    )
   }
 
-const relay = async (response: Response, { admission, molds, leave, ended, patience, silentMs, now }: Carrying): Promise<Response> => {
+const relay = async (
+  response: Response,
+  { admission, molds, leave, ended, patience, silentMs, now }: Carrying,
+): Promise<Response> => {
   const first = await headOf(response, admission)
-  const body = first.judge && response.body ? await patience.wait(readBounded(response.body, wholeBytes)).catch(unreadable(admission, leave)) : undefined
+  const body =
+    first.judge && response.body
+      ? await patience.wait(readBounded(response.body, wholeBytes)).catch(unreadable(admission, leave))
+      : undefined
   const head = body && first.judge ? first.judge(body) : first
   const { status } = head
   const answeredAt = now()
-  const answer = (body: ArrayBuffer | ReadableStream<Uint8Array> | null): Response => new Response(body, { status, headers: molds.told(head.headers) })
+  const answer = (body: ArrayBuffer | ReadableStream<Uint8Array> | null): Response =>
+    new Response(body, { status, headers: molds.told(head.headers) })
   if (body) {
     ended({ result: 'answered', status, bytesOut: body.byteLength, answeredAt })
     return answer(body.buffer)
@@ -303,7 +352,10 @@ const relay = async (response: Response, { admission, molds, leave, ended, patie
     ended({ result: 'answered', status, bytesOut: whole.byteLength, answeredAt })
     return answer(whole)
   }
-  const begun = head.rpc && Number.isNaN(length) ? await beginBody(response.body, wholeBytes, patience.wait).catch(unreadable(admission, leave)) : undefined
+  const begun =
+    head.rpc && Number.isNaN(length)
+      ? await beginBody(response.body, wholeBytes, patience.wait).catch(unreadable(admission, leave))
+      : undefined
   if (begun && !(begun.all ? beginsAsJson : isRpcAnswer)(begun.first)) {
     leave()
     throw notRpc(admission)
@@ -313,7 +365,13 @@ const relay = async (response: Response, { admission, molds, leave, ended, patie
     return answer(begun.first.buffer)
   }
   patience.stop()
-  const relaying = { source: begun?.all ?? response.body, length, ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status, bytesOut, answeredAt }), leave, silentMs }
+  const relaying = {
+    source: begun?.all ?? response.body,
+    length,
+    ended: (result: Outcome['result'], bytesOut: number) => ended({ result, status, bytesOut, answeredAt }),
+    leave,
+    silentMs,
+  }
   return answer(head.events ? relayEvents(relaying, admission, head) : relayed(relaying))
 }
 
@@ -326,14 +384,20 @@ const noAnswer =
   }
 
 /** A connection that the server was just closing carries nothing; what may be sent twice is. */
-const onceMore = (signal: AbortSignal | undefined, send: () => Promise<Response>) => (error: unknown): Promise<Response> => {
-  if (signal?.aborted !== true && isLostConnection(error)) return send()
-  throw error
-}
+const onceMore =
+  (signal: AbortSignal | undefined, send: () => Promise<Response>) =>
+  (error: unknown): Promise<Response> => {
+    if (signal?.aborted !== true && isLostConnection(error)) return send()
+    throw error
+  }
 
 /** The signal that a call ends by, and how to end it. Where the runtime ends it by itself, the caller's own signal says all. */
-const leaving = (admission: Carried, { fetch, signal }: FetchDeps): { readonly signal: AbortSignal | undefined; readonly leave: () => void; readonly forget: () => void } => {
-  if (fetch.endsWithRequest && admission.upstream.kind === 'http') return { signal, leave: () => undefined, forget: () => undefined }
+const leaving = (
+  admission: Carried,
+  { fetch, signal }: FetchDeps,
+): { readonly signal: AbortSignal | undefined; readonly leave: () => void; readonly forget: () => void } => {
+  if (fetch.endsWithRequest && admission.upstream.kind === 'http')
+    return { signal, leave: () => undefined, forget: () => undefined }
   const left = new AbortController()
   const leave = (): void => left.abort()
   signal?.addEventListener('abort', leave, { once: true })
@@ -367,13 +431,21 @@ export const createForward = (): ((admission: Carried, deps: FetchDeps) => Promi
     const patience = silentMs === undefined ? endless : createFirstByteTimeout(silentMs, deps.now, leave)
     try {
       const send = (): Promise<Response> => ask(admission, deps.fetch, molds, signal)
-      const sent = admission.repeatable && admission.upstream.kind === 'http' ? send().catch(onceMore(signal, send)) : send()
+      const sent =
+        admission.repeatable && admission.upstream.kind === 'http'
+          ? send().catch(onceMore(signal, send))
+          : send()
       const response = await patience.wait(sent).catch(noAnswer(admission))
       return await relay(response, { ...deps, admission, molds, leave, ended, patience, silentMs })
     } catch (error) {
       const gone = deps.signal?.aborted === true
       const refusal = error instanceof Refusal ? error : undefined
-      ended({ result: gone ? 'aborted' : 'failed', status: gone ? 0 : (refusal?.row.status ?? 500), ...(refusal && !gone ? { code: refusal.code, why: refusal.why } : {}), bytesOut: 0 })
+      ended({
+        result: gone ? 'aborted' : 'failed',
+        status: gone ? 0 : (refusal?.row.status ?? 500),
+        ...(refusal && !gone ? { code: refusal.code, why: refusal.why } : {}),
+        bytesOut: 0,
+      })
       throw error
     } finally {
       patience.stop()
@@ -381,4 +453,8 @@ export const createForward = (): ((admission: Carried, deps: FetchDeps) => Promi
   }
 }
 
-export const answerResponse = (answer: Answer): Response => new Response(bodiless.has(answer.status) ? null : answer.body, { status: answer.status, headers: headersOf(answer.headers) })
+export const answerResponse = (answer: Answer): Response =>
+  new Response(bodiless.has(answer.status) ? null : answer.body, {
+    status: answer.status,
+    headers: headersOf(answer.headers),
+  })

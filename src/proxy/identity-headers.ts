@@ -23,7 +23,11 @@ const percentEncoded = (text: string, plain: RegExp): string => {
 }
 
 /** Control and formatting characters say nothing in a name and much to a parser: each run becomes one space. */
-const calm = (text: string): string => text.toWellFormed().replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ').trim()
+const calm = (text: string): string =>
+  text
+    .toWellFormed()
+    .replaceAll(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ')
+    .trim()
 
 /** The text as it may be shown: one line, bounded. Undefined for nothing to say, or for more than `max` characters where cutting would change the meaning. */
 export const boundedText = (value: string | undefined, max: number, cut = false): string | undefined => {
@@ -37,7 +41,8 @@ export const boundedText = (value: string | undefined, max: number, cut = false)
 export const isAscii = (text: string): boolean => /^[\x20-\x7e]*$/.test(text)
 
 /** Printable ASCII stays as it is; anything else is written as an RFC 8187 ext-value, `UTF-8''%E5%B1%B1…`, and so is ASCII text that begins like one. */
-const encoded = (text: string): string => (isAscii(text) && !/^utf-8''/i.test(text) ? text : `UTF-8''${percentEncoded(text, attrChar)}`)
+const encoded = (text: string): string =>
+  isAscii(text) && !/^utf-8''/i.test(text) ? text : `UTF-8''${percentEncoded(text, attrChar)}`
 
 /** Bounded, on one line, in printable ASCII. Undefined as for `boundedText`. */
 export const headerText = (value: string | undefined, max: number, cut = false): string | undefined => {
@@ -65,7 +70,9 @@ export const headerGroups = (groups: readonly string[], raw = false): string | u
   return out === '' ? undefined : out
 }
 
-type Values = Readonly<Record<'id' | 'sub' | 'login' | 'email' | 'name' | 'provider' | 'avatar' | 'groups', string | undefined>>
+type Values = Readonly<
+  Record<'id' | 'sub' | 'login' | 'email' | 'name' | 'provider' | 'avatar' | 'groups', string | undefined>
+>
 
 /** Bounded, not yet encoded. */
 const textsOf = ({ person }: Principal, qualified: boolean): Values => {
@@ -83,7 +90,12 @@ const textsOf = ({ person }: Principal, qualified: boolean): Values => {
 }
 
 /** Header names of each preset, and the value that each carries. */
-export const presets: Readonly<Record<Exclude<Service['identity']['preset'], 'seed4' | 'none'>, readonly (readonly [string, keyof Values])[]>> = {
+export const presets: Readonly<
+  Record<
+    Exclude<Service['identity']['preset'], 'seed4' | 'none'>,
+    readonly (readonly [string, keyof Values])[]
+  >
+> = {
   all: [
     ['X-User-Id', 'id'],
     ['X-User-Sub', 'sub'],
@@ -114,7 +126,20 @@ export const presets: Readonly<Record<Exclude<Service['identity']['preset'], 'se
 }
 
 /** Fields that frame the message or address it; a configured identity header must not be one of them. */
-const unwritable = new Set(['host', 'connection', 'content-length', 'transfer-encoding', 'te', 'trailer', 'upgrade', 'expect', 'keep-alive', 'cookie', 'x-mcp-identity', 'x-request-id'])
+const unwritable = new Set([
+  'host',
+  'connection',
+  'content-length',
+  'transfer-encoding',
+  'te',
+  'trailer',
+  'upgrade',
+  'expect',
+  'keep-alive',
+  'cookie',
+  'x-mcp-identity',
+  'x-request-id',
+])
 
 /** Fills `${…}`; undefined when a value it needs is absent. */
 const filled = (template: string, values: Values): string | undefined => {
@@ -130,13 +155,20 @@ const filled = (template: string, values: Values): string | undefined => {
 /** A configured header's value. The whole is encoded, once: encoded pieces of it would say `%25` for `%`. */
 const fill = (template: string, values: Values, groups: readonly string[]): string | undefined => {
   const text = filled(template, values)
-  return headerText(text === undefined || isAscii(text) ? text : filled(template, { ...values, groups: headerGroups(groups, true) }), 8192)
+  return headerText(
+    text === undefined || isAscii(text)
+      ? text
+      : filled(template, { ...values, groups: headerGroups(groups, true) }),
+    8192,
+  )
 }
 
 /** Seed 4's `X-User-Context`: base64 of a JSON object. */
 const context = (principal: Principal, service: Service, qualified: boolean): string | undefined => {
   const userId = qualified ? personKey(principal.person) : principal.person.subject
-  const value = encodeBase64(utf8(JSON.stringify({ userId, serverId: service.id, permissions: principal.scopes })))
+  const value = encodeBase64(
+    utf8(JSON.stringify({ userId, serverId: service.id, permissions: principal.scopes })),
+  )
   return value.length <= 8192 ? value : undefined
 }
 
@@ -160,8 +192,11 @@ const plainHeaders = (principal: Principal, { service, taken, qualified }: Plain
     if (!taken.has(normalName(name))) add(name, value())
   }
   if (preset === 'seed4') ofPreset('X-User-Context', () => context(principal, service, qualified))
-  else if (preset !== 'none') for (const [name, key] of presets[preset]) ofPreset(name, () => (key === 'groups' ? values.groups : headerText(values[key], 8192)))
-  for (const [name, template] of Object.entries(service.identity.headers)) add(name, fill(template, bare, principal.person.groups))
+  else if (preset !== 'none')
+    for (const [name, key] of presets[preset])
+      ofPreset(name, () => (key === 'groups' ? values.groups : headerText(values[key], 8192)))
+  for (const [name, template] of Object.entries(service.identity.headers))
+    add(name, fill(template, bare, principal.person.groups))
   return out
 }
 
@@ -189,10 +224,18 @@ export interface IdentityOptions {
 }
 
 /** Throws RangeError when a configured identity header is one that frames the message. */
-export const createIdentity = ({ service, audience, signer, fixed = [], qualified = false, now }: IdentityOptions): Identity => {
+export const createIdentity = ({
+  service,
+  audience,
+  signer,
+  fixed = [],
+  qualified = false,
+  now,
+}: IdentityOptions): Identity => {
   const configured = Object.keys(service.identity.headers).map(normalName)
   const bad = configured.find((name) => unwritable.has(name))
-  if (bad !== undefined) throw new RangeError(`mcp_services.${service.id}.identity.headers: ${bad} cannot carry an identity`)
+  if (bad !== undefined)
+    throw new RangeError(`mcp_services.${service.id}.identity.headers: ${bad} cannot carry an identity`)
   const taken = new Set([...configured, ...fixed])
   // A grant's person and scopes never change, so its headers are made once and signed again when the assertion ages.
   const made = new Map<string, { readonly headers: readonly string[]; readonly until: number }>()

@@ -17,15 +17,25 @@ import { type RevisionBridgeDeps, createRevisionBridge } from './revisions/bridg
 import { type MakeInternalCall, createInternalCalls } from './transports/client-messages.ts'
 import { type ClientSseDeps, createClientSse } from './transports/client-sse.ts'
 import { type AdmitSocket, createAdmitSocket } from './transports/client-websocket.ts'
-import { type ServerAdapter, type ServerAdapterDeps, createServerAdapter } from './transports/server-adapter.ts'
+import {
+  type ServerAdapter,
+  type ServerAdapterDeps,
+  createServerAdapter,
+} from './transports/server-adapter.ts'
 import { createSessionLocation } from './transports/session-location.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 
 // Calls that the straight way does not carry: clients of HTTP+SSE, servers that speak it or a WebSocket, and clients and servers of different eras.
 
-export interface AdapterDeps extends Pick<ClientSseDeps, 'watch' | 'record' | 'ask' | 'keepAliveMs' | 'budget'> {
+export interface AdapterDeps extends Pick<
+  ClientSseDeps,
+  'watch' | 'record' | 'ask' | 'keepAliveMs' | 'budget'
+> {
   readonly runtime: ClientSseDeps['runtime'] & ServerAdapterDeps['runtime'] & RevisionBridgeDeps['runtime']
-  readonly config: RevisionBridgeDeps['config'] & { readonly max_concurrent_calls: number; readonly max_open_streams: number }
+  readonly config: RevisionBridgeDeps['config'] & {
+    readonly max_concurrent_calls: number
+    readonly max_open_streams: number
+  }
   readonly endpointOf: EndpointOf
   /** The id of the one session that may live here; absent: any number, with ids of their own. */
   readonly berth?: string | undefined
@@ -38,15 +48,42 @@ export interface TransportAdapter {
   server(service: Service, request: Request, about: LocatedCall): Promise<Response>
 }
 
-export const createTransportAdapter = ({ runtime, config, watch, record, ask, keepAliveMs, endpointOf, budget, berth }: AdapterDeps): TransportAdapter => {
+export const createTransportAdapter = ({
+  runtime,
+  config,
+  watch,
+  record,
+  ask,
+  keepAliveMs,
+  endpointOf,
+  budget,
+  berth,
+}: AdapterDeps): TransportAdapter => {
   const reaches = new WeakMap<Service, { readonly reach: ServerAdapter | undefined }>()
   const reachOf = (service: Service): ServerAdapter | undefined => {
-    const made = reaches.get(service) ?? { reach: createServerAdapter(service, { runtime, endpointOf, watch, most: config.max_open_streams, keepAliveMs }) }
+    const made = reaches.get(service) ?? {
+      reach: createServerAdapter(service, {
+        runtime,
+        endpointOf,
+        watch,
+        most: config.max_open_streams,
+        keepAliveMs,
+      }),
+    }
     reaches.set(service, made)
     return made.reach
   }
   const nextId = (): string => berth ?? encodeBase64url(runtime.random(32))
-  const front = createClientSse({ runtime, ask, nextId, watch, record, keepAliveMs, most: config.max_concurrent_calls, budget })
+  const front = createClientSse({
+    runtime,
+    ask,
+    nextId,
+    watch,
+    record,
+    keepAliveMs,
+    most: config.max_concurrent_calls,
+    budget,
+  })
   const eras = createRevisionBridge({ runtime, config, keepAliveMs, reachOf, endpointOf })
   return {
     upstream(passed) {
@@ -57,7 +94,12 @@ export const createTransportAdapter = ({ runtime, config, watch, record, ask, ke
       if (crossing) return crossing
       const way = call.rest === '' ? reachOf(address.service) : undefined
       if (!way?.needed(session, envelope?.messages[0]?.method === 'initialize')) return undefined
-      return { kind: 'local', url: 'http://line.invalid/mcp', handle: (request) => way.ask(request, { owner: ownerOf(principal), asked: askedOf(call.head, { address, principal }) }) }
+      return {
+        kind: 'local',
+        url: 'http://line.invalid/mcp',
+        handle: (request) =>
+          way.ask(request, { owner: ownerOf(principal), asked: askedOf(call.head, { address, principal }) }),
+      }
     },
     server(service, request, about) {
       const way = reachOf(service)
@@ -69,7 +111,11 @@ export const createTransportAdapter = ({ runtime, config, watch, record, ask, ke
 
 // Calls over HTTP, joined: the decision, the ways beside the straight one, and what a line makes of its messages, which are calls again.
 
-export interface CallsDeps extends Omit<AdapterDeps, 'ask'>, Omit<AdmitStepsDeps, 'detour' | 'runtime'>, Pick<AdmitDeps, 'knock' | 'guard'> {
+export interface CallsDeps
+  extends
+    Omit<AdapterDeps, 'ask'>,
+    Omit<AdmitStepsDeps, 'detour' | 'runtime'>,
+    Pick<AdmitDeps, 'knock' | 'guard'> {
   readonly runtime: AdapterDeps['runtime'] & AdmitStepsDeps['runtime']
 }
 
@@ -87,8 +133,14 @@ export const createCalls = (deps: CallsDeps): Calls => {
   return { admit, ask, server }
 }
 
-export interface UpstreamSelectionDeps extends Omit<CallsDeps, 'watch' | 'streamSlot' | 'callSlot' | 'budget' | 'supported' | 'keepAliveMs' | 'runtime'>, RevalidationDeps {
-  readonly config: CallsDeps['config'] & { readonly heartbeat: number; readonly protocol_versions?: readonly string[] | undefined }
+export interface UpstreamSelectionDeps
+  extends
+    Omit<CallsDeps, 'watch' | 'streamSlot' | 'callSlot' | 'budget' | 'supported' | 'keepAliveMs' | 'runtime'>,
+    RevalidationDeps {
+  readonly config: CallsDeps['config'] & {
+    readonly heartbeat: number
+    readonly protocol_versions?: readonly string[] | undefined
+  }
   readonly credentials: UpstreamCredentials
   readonly runtime: CallsDeps['runtime'] & RevalidationDeps['runtime'] & Pick<Runtime, 'bodyBytes'>
 }
@@ -109,10 +161,31 @@ export const createUpstreamSelection = (deps: UpstreamSelectionDeps): UpstreamSe
   const callSlot = createConcurrencyLimit(deps.config.max_concurrent_calls)
   const budget = createBodyBudget(deps.runtime.bodyBytes)
   const keepAliveMs = deps.config.heartbeat * 1000
-  const { admit, ask, server } = createCalls({ ...deps, watch, streamSlot, callSlot, budget, supported, keepAliveMs })
+  const { admit, ask, server } = createCalls({
+    ...deps,
+    watch,
+    streamSlot,
+    callSlot,
+    budget,
+    supported,
+    keepAliveMs,
+  })
   return {
     admit,
-    admitSocket: createAdmitSocket({ ...deps, lines, defer, now, log, watch, ask, streamSlot, callSlot, budget, supported, heartbeatMs: keepAliveMs }),
+    admitSocket: createAdmitSocket({
+      ...deps,
+      lines,
+      defer,
+      now,
+      log,
+      watch,
+      ask,
+      streamSlot,
+      callSlot,
+      budget,
+      supported,
+      heartbeatMs: keepAliveMs,
+    }),
     moved: lines.berths && createSessionLocation({ ...deps, berths: lines.berths, streamSlot }),
     server,
   }

@@ -16,9 +16,14 @@ const comment = utf8(keepAliveComment)
 type About = Pick<Admission, 'watch' | 'keepAliveMs' | 'method' | 'upstream'>
 
 /** What the gateway's own streams and bridges say of themselves is not said again; a coded body takes no plain text. */
-const isSilent = ({ upstream }: About, { headers }: AnswerHead): boolean => upstream.kind === 'http' && fieldOf(headers, 'content-encoding') === undefined
+const isSilent = ({ upstream }: About, { headers }: AnswerHead): boolean =>
+  upstream.kind === 'http' && fieldOf(headers, 'content-encoding') === undefined
 
-export const relayEvents = ({ source, ended, leave }: RelayedEvents, about: About, head: AnswerHead): ReadableStream<Uint8Array> => {
+export const relayEvents = (
+  { source, ended, leave }: RelayedEvents,
+  about: About,
+  head: AnswerHead,
+): ReadableStream<Uint8Array> => {
   const reader = source.getReader()
   let bytes = 0
   let atLine = true

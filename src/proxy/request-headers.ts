@@ -4,7 +4,8 @@ import { hopByHop, trimWhitespace } from '../kit/http.ts'
 // Header names with which a caller would claim to be somebody, to hold a credential, or to come from elsewhere. Only the gateway speaks in them (docs/reference/headers.md).
 
 /** Names that carry an identity, an address, a credential or a routing decision somewhere in the wild. */
-export const droppedNames: readonly string[] = `host expect cookie cookie2 forwarded via referer x-request-id x-host
+export const droppedNames: readonly string[] =
+  `host expect cookie cookie2 forwarded via referer x-request-id x-host
   x-real-ip x-client-ip true-client-ip cf-connecting-ip cf-connecting-ipv6 fastly-client-ip x-cluster-client-ip client-ip cf-worker
   remote-user remote-name remote-email remote-groups user username groups roles x-user x-username x-userid x-userinfo x-email x-name x-login
   x-groups x-group x-roles x-role x-sub x-subject x-principal x-identity x-account x-admin x-permissions x-scope x-scopes
@@ -13,15 +14,19 @@ export const droppedNames: readonly string[] = `host expect cookie cookie2 forwa
   x-serverless-authorization x-endpoint-api-userinfo x-apigateway-api-userinfo x-consumer-id x-consumer-username x-consumer-custom-id
   x-credential-identifier`.split(/\s+/)
 
-export const droppedPrefixes: readonly string[] = `x-user- x-auth- x-remote- x-forwarded- x-authenticated- x-authorization- x-identity- x-original- x-rewrite-
+export const droppedPrefixes: readonly string[] =
+  `x-user- x-auth- x-remote- x-forwarded- x-authenticated- x-authorization- x-identity- x-original- x-rewrite-
   x-verified- x-webauth- x-token- x-claim- x-jwt- x-impersonate- impersonate- x-mcp-user x-postern- proxy- remote- sec- access-control-
   cf-access- x-amzn-oidc- x-goog-authenticated- x-goog-iap- x-ms-client- x-ms-token- x-pomerium- x-authentik- x-vouch- x-authelia- x-keycloak-
   x-okta- x-azure- oidc- x-oidc- tailscale- teleport- ssl-client- x-ssl- x-client-cert x-envoy-`.split(/\s+/)
 
 /** Words of a name that say so in any combination (`X-Impersonated-User`, `X-Mcp-Api-Key`). */
-export const droppedWords: readonly string[] = `user username userid userinfo email login principal subject identity account role roles group
+export const droppedWords: readonly string[] =
+  `user username userid userinfo email login principal subject identity account role roles group
   groups permission permissions scope scopes admin tenant actor impersonate impersonated impersonation assertion authorization
-  authentication authenticated auth authuser token jwt bearer apikey secret password credential credentials cookie cert certificate`.split(/\s+/)
+  authentication authenticated auth authuser token jwt bearer apikey secret password credential credentials cookie cert certificate`.split(
+    /\s+/,
+  )
 
 /** Names that have such a word and claim nothing. `Mcp-Param-*` is a tool's argument (2026-07-28 transports, SEP-2243). */
 const innocent = /^(?:user-agent|mcp-param-.*)$/
@@ -66,7 +71,8 @@ export interface RequestHeaders {
 /** What one field does to the reading. */
 type Action = (into: RequestHeaders, name: string, value: string) => void
 
-const joined = (before: string | undefined, value: string): string => (before === undefined ? value : `${before}, ${value}`)
+const joined = (before: string | undefined, value: string): string =>
+  before === undefined ? value : `${before}, ${value}`
 
 const forward: Action = (into, name, value) => void into.forward.push(name, value)
 const drop: Action = () => undefined
@@ -75,14 +81,20 @@ const captured = new Map<string, Action>([
   ['authorization', (into, _, value) => void into.authorization.push(value)],
   ['origin', (into, _, value) => void (into.origin = joined(into.origin, value))],
   ['sec-fetch-site', (into, _, value) => void (into.site = value)],
-  ['mcp-protocol-version', (into, _, value) => void (into.versions.includes(value) || into.versions.push(value))],
+  [
+    'mcp-protocol-version',
+    (into, _, value) => void (into.versions.includes(value) || into.versions.push(value)),
+  ],
   ['mcp-session-id', (into, _, value) => void (into.sessions.includes(value) || into.sessions.push(value))],
   ['last-event-id', (into, _, value) => void (into.resume = joined(into.resume, value))],
   ['connection', (into, _, value) => void (into.connection = joined(into.connection, value))],
   ['content-encoding', (into, _, value) => void (into.encoding = joined(into.encoding, value))],
   ['content-length', (into, _, value) => void (into.length = value)],
   ['transfer-encoding', (into) => void (into.chunked = true)],
-  ['access-control-request-headers', (into, _, value) => void (into.requestedHeaders = joined(into.requestedHeaders, value))],
+  [
+    'access-control-request-headers',
+    (into, _, value) => void (into.requestedHeaders = joined(into.requestedHeaders, value)),
+  ],
   [
     'mcp-method',
     (into, name, value) => {
@@ -145,7 +157,10 @@ const withoutListed = (fields: readonly string[], connection: string): string[] 
  * identity headers. `passed`: names that the operator lets through to this service although callers could claim something with them. What a name means is remembered,
  * for at most 1,000 names.
  */
-export const createRequestHeaders = (reserved: ReadonlySet<string>, passed: ReadonlySet<string> = new Set()): ((rawHeaders: readonly string[]) => RequestHeaders) => {
+export const createRequestHeaders = (
+  reserved: ReadonlySet<string>,
+  passed: ReadonlySet<string> = new Set(),
+): ((rawHeaders: readonly string[]) => RequestHeaders) => {
   const known = new Map<string, Action>()
   const actionOf = (name: string): Action => {
     const before = known.get(name)
@@ -162,7 +177,8 @@ export const createRequestHeaders = (reserved: ReadonlySet<string>, passed: Read
     }
     if (into.versions.length === 1) into.forward.push('MCP-Protocol-Version', into.versions[0] as string)
     const { connection } = into
-    if (connection !== undefined && connection !== 'keep-alive' && connection !== 'close') into.forward = withoutListed(into.forward, connection)
+    if (connection !== undefined && connection !== 'keep-alive' && connection !== 'close')
+      into.forward = withoutListed(into.forward, connection)
     return into
   }
 }

@@ -53,7 +53,10 @@ export const createHostCheck = ({ config, directory }: HostCheckOptions): HostCh
       if (known !== undefined) return known
       if (host === undefined || !isHost(host)) throw new Refusal('request.host', String(host).slice(0, 80))
       const name = host.toLowerCase()
-      const origin = whole.get(name) ?? directory.host(name)?.origin ?? (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
+      const origin =
+        whole.get(name) ??
+        directory.host(name)?.origin ??
+        (anyPort.has(name.replace(/:\d+$/, '')) ? issuer : undefined)
       if (origin !== undefined) return origin
       directory.assertComplete()
       const nobody = directory.unknownHost(name)
@@ -88,7 +91,8 @@ const cleaned = (query: string, reserved: ReadonlySet<string>): string =>
     .join('&')
 
 /** A query that may be sent on: visible ASCII without a fragment or a backslash. */
-export const isNormalQuery = (query: string): boolean => query.length <= 8192 && /^[\x21\x22\x24-\x5b\x5d-\x7e]*$/.test(query)
+export const isNormalQuery = (query: string): boolean =>
+  query.length <= 8192 && /^[\x21\x22\x24-\x5b\x5d-\x7e]*$/.test(query)
 
 export interface Target {
   /** The endpoint as an operator would recognise it: no userinfo, no query. */
@@ -101,14 +105,26 @@ export const createTarget = (service: Service, endpoint?: Endpoint): Target => {
   if (service.upstream.kind === 'local') {
     const { handle } = service.upstream
     const base = 'http://local.invalid/mcp'
-    return { shown: 'this process', upstream: (rest, query) => ({ kind: 'local', handle, url: `${base}${rest}${query === '' ? '' : `?${cleaned(query, new Set())}`}` }) }
+    return {
+      shown: 'this process',
+      upstream: (rest, query) => ({
+        kind: 'local',
+        handle,
+        url: `${base}${rest}${query === '' ? '' : `?${cleaned(query, new Set())}`}`,
+      }),
+    }
   }
   if (service.upstream.kind === 'bridge') {
     const bridge: Upstream = { kind: 'bridge', carry: service.upstream.carry }
     return { shown: 'its command', upstream: () => bridge }
   }
   const url = new URL(service.upstream.url)
-  const place = { kind: 'http', origin: url.origin, host: url.host, ...(service.upstream.publicOnly ? { publicOnly: true as const } : {}) } as const
+  const place = {
+    kind: 'http',
+    origin: url.origin,
+    host: url.host,
+    ...(service.upstream.publicOnly ? { publicOnly: true as const } : {}),
+  } as const
   const at = (path: EndpointPath) => {
     const own = path.search.slice(1)
     return {
@@ -128,7 +144,10 @@ export const createTarget = (service: Service, endpoint?: Endpoint): Target => {
       if (rest === '' && query === '') return found.plain
       const { own, reserved, trimmed } = found
       const whole = [own, cleaned(query, reserved)].filter(Boolean).join('&')
-      return { ...place, path: `${rest === '' ? found.path.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}` }
+      return {
+        ...place,
+        path: `${rest === '' ? found.path.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}`,
+      }
     },
   }
 }
@@ -157,16 +176,37 @@ interface PlacesOptions {
 }
 
 /** Throws RangeError for a service whose identity headers cannot be sent. */
-export const createServiceContexts = ({ config, directory, signer, credentials, lines, endpointOf, now }: PlacesOptions): ((service: Service) => ServiceContext) => {
+export const createServiceContexts = ({
+  config,
+  directory,
+  signer,
+  credentials,
+  lines,
+  endpointOf,
+  now,
+}: PlacesOptions): ((service: Service) => ServiceContext) => {
   const places = new WeakMap<Service, ServiceContext>()
   const several = Object.keys(config.oauth_providers).length + (config.local_users.length > 0 ? 1 : 0) > 1
   const make = (service: Service): ServiceContext => {
     const shown = credentials?.names(service).map(normalName) ?? []
-    const identity = createIdentity({ service, audience: `${directory.issuer}/${service.id}/mcp`, signer, fixed: shown, qualified: several && service.provider === undefined, now })
+    const identity = createIdentity({
+      service,
+      audience: `${directory.issuer}/${service.id}/mcp`,
+      signer,
+      fixed: shown,
+      qualified: several && service.provider === undefined,
+      now,
+    })
     const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
     const endpoint = endpointOf(service)
     const read = createRequestHeaders(reserved, new Set(service.passHeaders?.map(normalName)))
-    const place = { identity, read, target: createTarget(service, endpoint), endpoint, health: circuitBreakerOf(service, { lines, now }) }
+    const place = {
+      identity,
+      read,
+      target: createTarget(service, endpoint),
+      endpoint,
+      health: circuitBreakerOf(service, { lines, now }),
+    }
     places.set(service, place)
     return place
   }
@@ -206,20 +246,33 @@ export interface ResolveDeps {
 const checkOrigin = ({ origin, site }: RequestHeaders, { authRequired, id }: Service, cors: Cors): void => {
   if (origin === undefined) {
     if (authRequired || site === undefined || site === 'same-origin' || site === 'none') return
-    throw new Refusal('request.origin', `Sec-Fetch-Site ${site.slice(0, 40)} at ${id}, which needs no login`, { about: { service: id } })
+    throw new Refusal(
+      'request.origin',
+      `Sec-Fetch-Site ${site.slice(0, 40)} at ${id}, which needs no login`,
+      { about: { service: id } },
+    )
   }
   if (cors.allows(origin, !authRequired)) return
-  const hint = authRequired ? '' : `; ${id} needs no login: list the origin in cors.allow_origins ("*" does not count)`
+  const hint = authRequired
+    ? ''
+    : `; ${id} needs no login: list the origin in cors.allow_origins ("*" does not count)`
   throw new Refusal('request.origin', `Origin ${origin.slice(0, 200)}${hint}`, { about: { service: id } })
 }
 
 /** Throws `request.host`, `request.host-unknown`, `route.unknown` (`storage.unavailable` while the services are not known) or `request.origin`, in this order. */
-export const createResolve = ({ config, directory, cors, placeOf, now }: ResolveDeps): ((head: Head) => ResolvedRequest) => {
+export const createResolve = ({
+  config,
+  directory,
+  cors,
+  placeOf,
+  now,
+}: ResolveDeps): ((head: Head) => ResolvedRequest) => {
   const front = createHostCheck({ config, directory })
   const encrypted = directory.issuer.startsWith('https:')
   return (head) => {
     const origin = front.host(head.host)
-    if (encrypted && head.plainHttp === true) throw new Refusal('request.plain-http', head.target.slice(0, 200))
+    if (encrypted && head.plainHttp === true)
+      throw new Refusal('request.plain-http', head.target.slice(0, 200))
     const mark = head.target.indexOf('?')
     const query = mark === -1 ? '' : head.target.slice(mark + 1)
     const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark), head.host)
@@ -230,6 +283,16 @@ export const createResolve = ({ config, directory, cors, placeOf, now }: Resolve
     const inbound = place.read(head.rawHeaders)
     checkOrigin(inbound, service, cors)
     const version = inbound.versions[0]
-    return { head, origin, address: located.address, rest: located.rest, query, place, inbound, modern: version !== undefined && isModern(version), startedAt: now() }
+    return {
+      head,
+      origin,
+      address: located.address,
+      rest: located.rest,
+      query,
+      place,
+      inbound,
+      modern: version !== undefined && isModern(version),
+      startedAt: now(),
+    }
   }
 }

@@ -23,7 +23,9 @@ const classify = (name: string): Action => {
   if (lower === 'content-type') return 'type'
   if (lower === 'mcp-session-id') return 'session'
   if (lower === 'content-encoding') return 'coding'
-  return dropped.has(lower) || lower.startsWith('access-control-') || lower.startsWith('cross-origin-') ? 'drop' : 'forward'
+  return dropped.has(lower) || lower.startsWith('access-control-') || lower.startsWith('cross-origin-')
+    ? 'drop'
+    : 'forward'
 }
 
 /** What servers of MCP answer with, and what they and the web servers before them say errors in. */
@@ -56,7 +58,12 @@ const leastStatus = (type: string | undefined, media: MediaType | undefined): nu
 const readKind = (type: string | undefined): Kind => {
   const media = type === undefined ? undefined : readMediaType(type)
   const events = media?.essence === 'text/event-stream'
-  return { events, json: media?.essence === 'application/json', from: leastStatus(type, media), added: [...(events ? ['X-Accel-Buffering', 'no'] : []), ...inert] }
+  return {
+    events,
+    json: media?.essence === 'application/json',
+    from: leastStatus(type, media),
+    added: [...(events ? ['X-Accel-Buffering', 'no'] : []), ...inert],
+  }
 }
 
 export interface Relayed extends AnswerHead {
@@ -66,11 +73,16 @@ export interface Relayed extends AnswerHead {
 
 /** The Location whole, as far as a line of the log holds it, without user names; what it leads to is the operator's to see. */
 export const redirectOf = (service: string, status: number, location: string | undefined): Refusal =>
-  new Refusal('upstream.redirect', `${service} answered ${status} with ${location === undefined ? 'no Location' : `Location: ${location.replace(/\/\/[^/@]*@/, '//')}`}`)
+  new Refusal(
+    'upstream.redirect',
+    `${service} answered ${status} with ${location === undefined ? 'no Location' : `Location: ${location.replace(/\/\/[^/@]*@/, '//')}`}`,
+  )
 
 const refuseStatus = (status: number, service: string, rawHeaders: readonly string[]): void => {
-  if (status === 401 || status === 407) throw new Refusal('upstream.credential', `${service} answered ${status}`)
-  if (status >= 300 && status < 400 && status !== 304) throw redirectOf(service, status, fieldOf(rawHeaders, 'location')?.slice(0, 500))
+  if (status === 401 || status === 407)
+    throw new Refusal('upstream.credential', `${service} answered ${status}`)
+  if (status >= 300 && status < 400 && status !== 304)
+    throw redirectOf(service, status, fieldOf(rawHeaders, 'location')?.slice(0, 500))
   if (status < 200 || status > 599) throw new Refusal('upstream.answer', `${service} answered ${status}`)
 }
 
@@ -79,7 +91,16 @@ const refuseStatus = (status: number, service: string, rawHeaders: readonly stri
  * and log in again), `upstream.redirect` for every 3xx (nothing is followed, nobody is sent elsewhere), and
  * `upstream.media-type` for a Content-Type that servers of MCP do not use.
  */
-export const createRelay = (): ((status: number, rawHeaders: readonly string[], about: { readonly service: string; readonly modern: boolean; readonly asks: boolean; readonly extra: readonly string[] }) => Relayed) => {
+export const createRelay = (): ((
+  status: number,
+  rawHeaders: readonly string[],
+  about: {
+    readonly service: string
+    readonly modern: boolean
+    readonly asks: boolean
+    readonly extra: readonly string[]
+  },
+) => Relayed) => {
   const known = new Map<string, Action>()
   const actionOf = (name: string): Action => {
     const before = known.get(name)
@@ -130,10 +151,17 @@ export const createRelay = (): ((status: number, rawHeaders: readonly string[], 
 }
 
 /** To what asks for nothing (notifications, responses) every success is answered alike: 202 without a body (streamable-http, sending messages). */
-export const accepted = (extra: readonly string[]): Relayed => ({ status: 202, headers: [...inert, ...extra, 'Content-Length', '0'], events: false, session: undefined, bodiless: true })
+export const accepted = (extra: readonly string[]): Relayed => ({
+  status: 202,
+  headers: [...inert, ...extra, 'Content-Length', '0'],
+  events: false,
+  session: undefined,
+  bodiless: true,
+})
 
 const decoder = new TextDecoder()
-const mentionsSession = (body: Uint8Array): boolean => /session/i.test(decoder.decode(body as Uint8Array<ArrayBuffer>))
+const mentionsSession = (body: Uint8Array): boolean =>
+  /session/i.test(decoder.decode(body as Uint8Array<ArrayBuffer>))
 
 /** A session that the server no longer has is 404, whichever status the server says it by: clients begin anew on 404 alone (streamable-http, session management). */
 export const orSessionLost = (head: Relayed, forget: () => void): Relayed => ({

@@ -150,12 +150,27 @@ const follow = ({ here, ask, records, end }: Asked, subscribe: Subscribe): (() =
   return stop
 }
 
-export const createRevalidation = ({ runtime: { now, subscribe }, alive, serving }: RevalidationDeps): Revalidation => {
+export const createRevalidation = ({
+  runtime: { now, subscribe },
+  alive,
+  serving,
+}: RevalidationDeps): Revalidation => {
   const watch = (asked: Asked): (() => void) => (subscribe ? follow(asked, subscribe) : poll(asked))
   const recordsOf = (service: Service, principal?: Principal): readonly string[] =>
-    [serving.record(service), principal && `grant:${principal.grantId}`].filter((record) => record !== undefined)
+    [serving.record(service), principal && `grant:${principal.grantId}`].filter(
+      (record) => record !== undefined,
+    )
   return {
-    caller({ call: { address: { service } }, principal }, end, late = false) {
+    caller(
+      {
+        call: {
+          address: { service },
+        },
+        principal,
+      },
+      end,
+      late = false,
+    ) {
       return watch({
         end,
         records: recordsOf(service, principal),

@@ -36,7 +36,13 @@ interface Bound {
 
 type Stored = Pick<Bound, 'key' | 'owner' | 'writtenAt'>
 
-export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<Runtime, 'now' | 'store' | 'digest'>; readonly record: Audit }): McpSessions => {
+export const createMcpSessions = ({
+  runtime,
+  record,
+}: {
+  readonly runtime: Pick<Runtime, 'now' | 'store' | 'digest'>
+  readonly record: Audit
+}): McpSessions => {
   const { store, now, digest } = runtime
   const memory = new Map<string, Bound>()
   const placeOf = (id: string, service: Service): string => `${service.id} ${id}`
@@ -47,7 +53,8 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
   }
   const keyOf = (id: string, service: Service): string => `mcp-session:${service.id}:${digest(id)}`
   // A digest, so that the record tells nobody who it was.
-  const ownerOf = (principal: Principal): string => digest(JSON.stringify([personKey(principal.person), principal.clientId]))
+  const ownerOf = (principal: Principal): string =>
+    digest(JSON.stringify([personKey(principal.person), principal.clientId]))
 
   /** Moves the expiry, unless the session was ended meanwhile. */
   const slide = async (place: string, { key, owner }: Stored, principal: Principal): Promise<void> => {
@@ -63,11 +70,18 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
   const checkStored = async (id: string, service: Service, principal: Principal): Promise<void> => {
     const place = placeOf(id, service)
     const known = memory.get(place)
-    const key = known?.key ?? (keyOf(id, service))
-    const stored: Stored | undefined = known ?? (await store.get(key).then((entry) => entry && { key, owner: entry.value, writtenAt: 0 }))
+    const key = known?.key ?? keyOf(id, service)
+    const stored: Stored | undefined =
+      known ?? (await store.get(key).then((entry) => entry && { key, owner: entry.value, writtenAt: 0 }))
     if (!stored) throw new Refusal('session.unknown', 'session unknown or expired')
-    if (stored.owner !== (ownerOf(principal))) {
-      record({ event: 'session.foreign', service: service.id, person: personKey(principal.person), client: principal.clientId, session: key.slice(-43) })
+    if (stored.owner !== ownerOf(principal)) {
+      record({
+        event: 'session.foreign',
+        service: service.id,
+        person: personKey(principal.person),
+        client: principal.clientId,
+        session: key.slice(-43),
+      })
       throw new Refusal('session.unknown', 'session belongs to another user')
     }
     if (now() - stored.writtenAt > slideMs) await slide(place, stored, principal)
@@ -78,7 +92,13 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
       if (!legal.test(id)) throw new Refusal('session.unknown', 'Mcp-Session-Id malformed')
       const known = memory.get(placeOf(id, service))
       // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a digest.
-      if (known && known.client === principal.clientId && known.person === personKey(principal.person) && now() - known.writtenAt <= slideMs) return
+      if (
+        known &&
+        known.client === principal.clientId &&
+        known.person === personKey(principal.person) &&
+        now() - known.writtenAt <= slideMs
+      )
+        return
       await checkStored(id, service, principal)
     },
     async learn(id, service, principal) {
@@ -87,7 +107,8 @@ export const createMcpSessions = ({ runtime, record }: { readonly runtime: Pick<
       if (memory.get(place)?.owner === owner) return
       const mark = await store.put(key, owner, { ttlMs: lifetimeMs, only: 'absent' })
       if (mark !== undefined) remember(place, { key, owner, writtenAt: now() }, principal)
-      else if ((await store.get(key))?.value !== owner) throw new Refusal('upstream.session', 'gave the same session id to two callers')
+      else if ((await store.get(key))?.value !== owner)
+        throw new Refusal('upstream.session', 'gave the same session id to two callers')
     },
     async forget(id, service) {
       memory.delete(placeOf(id, service))

@@ -19,7 +19,11 @@ const joined = (pieces: readonly Uint8Array[], size: number): Uint8Array<ArrayBu
 }
 
 /** `wait`: for each piece; rejects when that takes too long. */
-export const beginBody = async (body: ReadableStream<Uint8Array>, most: number, wait: <T>(work: Promise<T>) => Promise<T>): Promise<BegunBody> => {
+export const beginBody = async (
+  body: ReadableStream<Uint8Array>,
+  most: number,
+  wait: <T>(work: Promise<T>) => Promise<T>,
+): Promise<BegunBody> => {
   const reader = body.getReader()
   const pieces: Uint8Array[] = []
   let size = 0
@@ -63,7 +67,10 @@ interface Relaying {
 const inTime = async <T>(piece: Promise<T>, silentMs: number | undefined): Promise<T> => {
   if (silentMs === undefined) return piece
   const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Refusal('upstream.timeout', `nothing for ${silentMs} ms`)), silentMs)
+  const timer = setTimeout(
+    () => reject(new Refusal('upstream.timeout', `nothing for ${silentMs} ms`)),
+    silentMs,
+  )
   try {
     return await Promise.race([piece, late])
   } finally {

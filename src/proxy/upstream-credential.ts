@@ -20,7 +20,11 @@ export interface RequestStates {
   /** For the result that asks the person. `message`: the parsed request. */
   seal(message: Json, principal: Principal, service: string): Promise<string>
   /** The request as the upstream is to see it, and whether the person said no. Throws `mcp.invalid` for a state that is not of this person and request. */
-  open(message: Json, principal: Principal, service: string): Promise<{ readonly message: Json; readonly declined: boolean }>
+  open(
+    message: Json,
+    principal: Principal,
+    service: string,
+  ): Promise<{ readonly message: Json; readonly declined: boolean }>
 }
 
 /** The one key of our input request. */
@@ -35,8 +39,6 @@ interface Sealed {
   readonly until: number
   readonly inner: Json
 }
-
-
 
 /** One text for one value, whatever the order of its members. */
 const canonical = (value: unknown): unknown =>
@@ -53,30 +55,48 @@ const canonical = (value: unknown): unknown =>
 const roundTrip = ['inputResponses', 'requestState']
 
 const paramsOf = (message: Json): Json => (isObject(message['params']) ? message['params'] : {})
-const without = (params: Json, names: readonly string[]): Json => Object.fromEntries(Object.entries(params).filter(([name]) => !names.includes(name)))
-const only = (params: Json, names: readonly string[]): Json => Object.fromEntries(Object.entries(params).filter(([name]) => names.includes(name)))
+const without = (params: Json, names: readonly string[]): Json =>
+  Object.fromEntries(Object.entries(params).filter(([name]) => !names.includes(name)))
+const only = (params: Json, names: readonly string[]): Json =>
+  Object.fromEntries(Object.entries(params).filter(([name]) => names.includes(name)))
 
 /** One text for one request, whatever the round trip it is in. */
-export const canonicalRequest = (message: Json): string => JSON.stringify([message['method'], canonical(without(paramsOf(message), [...roundTrip, '_meta']))])
+export const canonicalRequest = (message: Json): string =>
+  JSON.stringify([message['method'], canonical(without(paramsOf(message), [...roundTrip, '_meta']))])
 
 const bad = (why: string, message: Json): Refusal => {
   const { id } = message
-  return new Refusal('mcp.invalid', why, { say: 'requestState is invalid or has expired. Make the call again without it.', rpcId: typeof id === 'string' || typeof id === 'number' ? id : null })
+  return new Refusal('mcp.invalid', why, {
+    say: 'requestState is invalid or has expired. Make the call again without it.',
+    rpcId: typeof id === 'string' || typeof id === 'number' ? id : null,
+  })
 }
 
-export const createRequestStates = ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest'> }): RequestStates => {
-  const contextOf = ({ person }: Principal, service: string): string => `request-state\n${service}\n${personKey(person)}`
+export const createRequestStates = ({
+  runtime,
+}: {
+  readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest'>
+}): RequestStates => {
+  const contextOf = ({ person }: Principal, service: string): string =>
+    `request-state\n${service}\n${personKey(person)}`
   const requestOf = (message: Json): string => runtime.digest(canonicalRequest(message))
 
   return {
     async seal(message, principal, service) {
-      const sealed: Sealed = { request: requestOf(message), until: runtime.now() + lifetimeMs, inner: only(paramsOf(message), roundTrip) }
+      const sealed: Sealed = {
+        request: requestOf(message),
+        until: runtime.now() + lifetimeMs,
+        inner: only(paramsOf(message), roundTrip),
+      }
       return prefix + (await runtime.keys.seal(JSON.stringify(sealed), contextOf(principal, service)))
     },
     async open(message, principal, service) {
       const params = paramsOf(message)
       const state = params['requestState']
-      const text = typeof state === 'string' ? await runtime.keys.open(state.slice(prefix.length), contextOf(principal, service)) : undefined
+      const text =
+        typeof state === 'string'
+          ? await runtime.keys.open(state.slice(prefix.length), contextOf(principal, service))
+          : undefined
       if (text === undefined) throw bad('not of this person', message)
       const { request, until, inner } = JSON.parse(text) as Sealed
       if (until < runtime.now()) throw bad('expired', message)
@@ -112,7 +132,8 @@ export type AskToConnect = (refusal: Refusal, unanswered: Unanswered) => Promise
 
 type Json = Readonly<Record<string, unknown>>
 
-const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value)
+const isObject = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Methods that a server may answer with an input request (2026-07-28). */
 const mayAsk = new Set(['tools/call', 'prompts/get', 'resources/read'])
@@ -133,33 +154,72 @@ const revisionOf = (message: Message, raw: Json, call: ResolvedRequest): string 
 }
 
 export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps): AskToConnect => {
-  const answerOne = async (refusal: Refusal, message: Message, raw: Json, { call, principal, declined }: Unanswered): Promise<Json> => {
+  const answerOne = async (
+    refusal: Refusal,
+    message: Message,
+    raw: Json,
+    { call, principal, declined }: Unanswered,
+  ): Promise<Json> => {
     const { url, service } = refusal.detail.connect ?? { url: '', service: '' }
     const head = { jsonrpc: '2.0', id: message.id ?? null }
-    const elicitation = { mode: 'url', elicitationId: encodeBase64url(runtime.random(16)), url, message: `Connect your account at ${service}` }
+    const elicitation = {
+      mode: 'url',
+      elicitationId: encodeBase64url(runtime.random(16)),
+      url,
+      message: `Connect your account at ${service}`,
+    }
     const revision = revisionOf(message, raw, call)
-    const error = (code: number, data: Json): Json => ({ ...head, error: { code, message: refusal.say, data: { ...data, code: refusal.code, request_id: call.head.requestId } } })
+    const error = (code: number, data: Json): Json => ({
+      ...head,
+      error: {
+        code,
+        message: refusal.say,
+        data: { ...data, code: refusal.code, request_id: call.head.requestId },
+      },
+    })
     if (isModern(revision)) {
-      if (declined || !mayAsk.has(message.method ?? '') || !takesUrls(message)) return error(refusal.row.rpc, { url })
+      if (declined || !mayAsk.has(message.method ?? '') || !takesUrls(message))
+        return error(refusal.row.rpc, { url })
       const requestState = await states.seal(raw, principal, call.address.service.id)
-      return { ...head, result: { resultType: 'input_required', inputRequests: { [inputKey]: { method: 'elicitation/create', params: elicitation } }, requestState } }
+      return {
+        ...head,
+        result: {
+          resultType: 'input_required',
+          inputRequests: { [inputKey]: { method: 'elicitation/create', params: elicitation } },
+          requestState,
+        },
+      }
     }
     if (namesUrlElicitationError(revision)) return error(-32_042, { elicitations: [elicitation] })
-    return message.method === 'tools/call' ? { ...head, result: { content: [{ type: 'text', text: refusal.say }], isError: true } } : error(refusal.row.rpc, { url })
+    return message.method === 'tools/call'
+      ? { ...head, result: { content: [{ type: 'text', text: refusal.say }], isError: true } }
+      : error(refusal.row.rpc, { url })
   }
 
   return async (refusal, unanswered) => {
     const { call, envelope, body } = unanswered
-    const requests = envelope.messages.map((message, i) => ({ message, i })).filter(({ message }) => message.kind === 'request')
-    if (refusal.code !== 'upstream.consent' || refusal.detail.connect === undefined || requests.length === 0) return undefined
+    const requests = envelope.messages
+      .map((message, i) => ({ message, i }))
+      .filter(({ message }) => message.kind === 'request')
+    if (refusal.code !== 'upstream.consent' || refusal.detail.connect === undefined || requests.length === 0)
+      return undefined
     const parsed: unknown = JSON.parse(new TextDecoder().decode(body))
     const raws = Array.isArray(parsed) ? parsed : [parsed]
-    const answers = await Promise.all(requests.map(({ message, i }) => answerOne(refusal, message, raws[i] as Json, unanswered)))
+    const answers = await Promise.all(
+      requests.map(({ message, i }) => answerOne(refusal, message, raws[i] as Json, unanswered)),
+    )
     return {
       kind: 'answer',
       status: 200,
       headers: [
-        ...['Content-Type', 'application/json', 'Cache-Control', 'no-store', 'X-Content-Type-Options', 'nosniff'],
+        ...[
+          'Content-Type',
+          'application/json',
+          'Cache-Control',
+          'no-store',
+          'X-Content-Type-Options',
+          'nosniff',
+        ],
         ...['X-Request-Id', call.head.requestId],
         ...cors.answer(call.inbound.origin, !call.address.service.authRequired),
       ],
@@ -187,17 +247,24 @@ export interface CredentialAttempt {
 
 export interface ShowCredential {
   /** The call as the upstream is to see it: without a round trip of ours in it. Undefined, at once: it is as it came. */
-  unwrap(passed: AdmittedCall): Promise<{ readonly passed: AdmittedCall; readonly declined: boolean }> | undefined
+  unwrap(
+    passed: AdmittedCall,
+  ): Promise<{ readonly passed: AdmittedCall; readonly declined: boolean }> | undefined
   credential(passed: AdmittedCall): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
   /** What follows from the upstream's refusal: undefined, at once, when nothing does. */
-  again(tried: CredentialAttempt, status: number, rawHeaders: readonly string[]): Promise<UpstreamCredential> | undefined
+  again(
+    tried: CredentialAttempt,
+    status: number,
+    rawHeaders: readonly string[],
+  ): Promise<UpstreamCredential> | undefined
   /** The answer to a call that cannot be made before the person has done something; rejects with the refusal where none can be given. */
   refuse(tried: Omit<CredentialAttempt, 'credential' | 'last'>, error: unknown): Promise<Answer>
 }
 
 const challenges = (rawHeaders: readonly string[]): string[] => {
   const found: string[] = []
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) if (rawHeaders[i]?.toLowerCase() === 'www-authenticate') found.push(rawHeaders[i + 1] as string)
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2)
+    if (rawHeaders[i]?.toLowerCase() === 'www-authenticate') found.push(rawHeaders[i + 1] as string)
   return found
 }
 
@@ -209,10 +276,16 @@ export const createShowCredential = ({ runtime, cors, credentials }: ShowCredent
       const { principal, envelope, body, call } = passed
       const first = envelope?.messages[0]
       if (!principal || !body || envelope?.batch !== false || !isOwnState(first?.state)) return undefined
-      return states.open(parseExactly(body) as Readonly<Record<string, unknown>>, principal, call.address.service.id).then(({ message, declined }) => ({ passed: { ...passed, body: utf8(JSON.stringify(message)), json: undefined }, declined }))
+      return states
+        .open(parseExactly(body) as Readonly<Record<string, unknown>>, principal, call.address.service.id)
+        .then(({ message, declined }) => ({
+          passed: { ...passed, body: utf8(JSON.stringify(message)), json: undefined },
+          declined,
+        }))
     },
     // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that does.
-    credential: ({ call, principal }) => (call.address.transport === 'sse' ? undefined : credentials?.of(call.address, principal)),
+    credential: ({ call, principal }) =>
+      call.address.transport === 'sse' ? undefined : credentials?.of(call.address, principal),
     again({ passed: { call, principal }, credential, last }, status, rawHeaders) {
       if (!credentials || (status !== 401 && status !== 403)) return undefined
       return credentials.after({
@@ -226,7 +299,10 @@ export const createShowCredential = ({ runtime, cors, credentials }: ShowCredent
       })
     },
     async refuse({ passed: { call, principal, envelope, body }, declined }, error) {
-      const answer = error instanceof Refusal && principal && envelope && body ? await connectFirst(error, { call, principal, envelope, body, declined }) : undefined
+      const answer =
+        error instanceof Refusal && principal && envelope && body
+          ? await connectFirst(error, { call, principal, envelope, body, declined })
+          : undefined
       if (answer) return answer
       throw error
     },

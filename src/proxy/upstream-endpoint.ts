@@ -50,16 +50,24 @@ const isRedirect = (status: number): boolean => status === 307 || status === 308
 const isNothing = (status: number): boolean => status === 404 || status === 405
 
 /** Whether `elsewhere` has to be asked; quick, because every answer comes by here. */
-export const mayMove = (endpoint: Endpoint, status: number): boolean => isRedirect(status) || !endpoint.settled()
+export const mayMove = (endpoint: Endpoint, status: number): boolean =>
+  isRedirect(status) || !endpoint.settled()
 
 /** Whether an answer may be one of an MCP server: nobody settles on somebody's home page. */
-const isMcp = ({ status, type = '' }: EndpointAnswer): boolean => status === 202 || status === 401 || status === 403 || /^\s*(?:application\/json|text\/event-stream)\s*(?:;|$)/i.test(type)
+const isMcp = ({ status, type = '' }: EndpointAnswer): boolean =>
+  status === 202 ||
+  status === 401 ||
+  status === 403 ||
+  /^\s*(?:application\/json|text\/event-stream)\s*(?:;|$)/i.test(type)
 
 /**
  * A redirect that keeps method and body (307, 308; RFC 9110 §15.4.8, §15.4.9) within the origin is followed: no credential goes anywhere new. Every other
  * redirect stands, and is told. A URL without a path means `/mcp`, and `/` where there is nothing at `/mcp`.
  */
-export const createEndpoint = ({ url, withoutPath = false }: { readonly url: string; readonly withoutPath?: boolean | undefined }, now: () => number): Endpoint => {
+export const createEndpoint = (
+  { url, withoutPath = false }: { readonly url: string; readonly withoutPath?: boolean | undefined },
+  now: () => number,
+): Endpoint => {
   const { origin, pathname, search } = new URL(url)
   const written: EndpointPath = { pathname, search }
   let known: { readonly path: EndpointPath; readonly until: number } | undefined
@@ -79,8 +87,10 @@ export const createEndpoint = ({ url, withoutPath = false }: { readonly url: str
     const from = `${origin}${path}`
     const to = URL.canParse(location, from) ? new URL(location, from) : undefined
     const next = to && `${to.pathname}${to.search}`
-    if (!to || to.origin !== origin || to.username !== '' || to.password !== '' || next === path) return undefined
-    if (pathnameOf(path) === current().pathname && to.search === new URL(from).search) learn({ pathname: to.pathname, search: current().search })
+    if (!to || to.origin !== origin || to.username !== '' || to.password !== '' || next === path)
+      return undefined
+    if (pathnameOf(path) === current().pathname && to.search === new URL(from).search)
+      learn({ pathname: to.pathname, search: current().search })
     return next
   }
 
@@ -138,7 +148,13 @@ export interface EndpointRequest extends RequestInit {
  * fetch to an endpoint: what leads elsewhere within the origin is followed, and a request that may be sent twice is, once, where the server was just closing
  * the connection (RFC 9110 §9.2.2).
  */
-export const fetchAt = async (fetch: Fetch, endpoint: Endpoint | undefined, url: string, init: EndpointRequest, repeatable: boolean): Promise<Response> => {
+export const fetchAt = async (
+  fetch: Fetch,
+  endpoint: Endpoint | undefined,
+  url: string,
+  init: EndpointRequest,
+  repeatable: boolean,
+): Promise<Response> => {
   const send = (to: string): Promise<Response> =>
     fetch(to, init).catch((error: unknown) => {
       if (repeatable && init.signal?.aborted !== true && isLostConnection(error)) return fetch(to, init)
@@ -150,7 +166,11 @@ export const fetchAt = async (fetch: Fetch, endpoint: Endpoint | undefined, url:
   for (let moves = 0; moves < mostMoves && mayMove(endpoint, response.status); moves++) {
     const { status, headers } = response
     const about = { method: init.method ?? 'GET', path, session: init.headers.has('mcp-session-id'), status }
-    const next = endpoint.elsewhere({ ...about, location: headers.get('location') ?? undefined, type: headers.get('content-type') ?? undefined })
+    const next = endpoint.elsewhere({
+      ...about,
+      location: headers.get('location') ?? undefined,
+      type: headers.get('content-type') ?? undefined,
+    })
     if (next === undefined) return response
     await response.body?.cancel().catch(() => undefined)
     path = next

@@ -26,7 +26,11 @@ interface Located {
 
 /** Addresses of one origin by path: the exact one, or the longest above the path. */
 const createFinder = (addresses: readonly Address[]): ((path: string) => Located | undefined) => {
-  const exact = new Map(addresses.flatMap((address) => [address.path, `${address.path}/`].map((path) => [path, { address, rest: '' }] as const)))
+  const exact = new Map(
+    addresses.flatMap((address) =>
+      [address.path, `${address.path}/`].map((path) => [path, { address, rest: '' }] as const),
+    ),
+  )
   const byPath = new Map(addresses.map((address) => [address.path, address]))
   const most = Math.max(0, ...addresses.map(({ path }) => path.length))
   const below = (path: string): Located | undefined => {
@@ -85,9 +89,20 @@ const draw = (issuer: string, origins: readonly string[], placement: ServicePlan
   const { services, defaultService } = placement
   const byId = new Map(services.map((service) => [service.id, service]))
   const at = (service: Service, path: string): Address => ({ service, path, resource: `${issuer}${path}` })
-  const main = defaultService === undefined ? (services.length === 1 ? services[0] : undefined) : byId.get(defaultService)
-  const streamable = [...services.map((service) => at(service, `/${service.id}/mcp`)), ...(main ? [at(main, '/mcp')] : [])]
-  const legacy = [...services.map((service) => at(service, `/${service.id}/sse`)), ...(main ? [at(main, '/sse')] : [])].map((address) => ({ ...address, transport: 'sse' as const }))
+  const main =
+    defaultService === undefined
+      ? services.length === 1
+        ? services[0]
+        : undefined
+      : byId.get(defaultService)
+  const streamable = [
+    ...services.map((service) => at(service, `/${service.id}/mcp`)),
+    ...(main ? [at(main, '/mcp')] : []),
+  ]
+  const legacy = [
+    ...services.map((service) => at(service, `/${service.id}/sse`)),
+    ...(main ? [at(main, '/sse')] : []),
+  ].map((address) => ({ ...address, transport: 'sse' as const }))
   const paths: readonly Address[] = [...streamable, ...legacy]
   const { addresses, byHost, clashes } = hostAddresses(issuer, origins, services, placement)
   const byPath = new Map(paths.map((address) => [address.path, address]))
@@ -105,19 +120,28 @@ const draw = (issuer: string, origins: readonly string[], placement: ServicePlan
   }
 }
 
-const hostIn = ({ byHost }: Drawn, host: string): ServiceHost | undefined => byHost.get(host) ?? byHost.get(host.toLowerCase())
+const hostIn = ({ byHost }: Drawn, host: string): ServiceHost | undefined =>
+  byHost.get(host) ?? byHost.get(host.toLowerCase())
 
 const locateIn = (map: Drawn, path: string, host: string | undefined): Located | undefined => {
   const there = host === undefined || map.byHost.size === 0 ? undefined : hostIn(map, host)
   return there ? map.findAt.get(there)?.(path) : map.find(path)
 }
 
-export const createDirectory = ({ issuer, origins, incomplete = false, ...placement }: DirectoryOptions): LiveDirectory => {
+export const createDirectory = ({
+  issuer,
+  origins,
+  incomplete = false,
+  ...placement
+}: DirectoryOptions): LiveDirectory => {
   const own = new Set(origins.map((origin) => origin.toLowerCase()))
   let map = draw(issuer, origins, placement)
   let known = !incomplete
   const assertComplete = (): void => {
-    if (!known) throw new Refusal('storage.unavailable', 'added services not loaded yet', { headers: { 'retry-after': '1' } })
+    if (!known)
+      throw new Refusal('storage.unavailable', 'added services not loaded yet', {
+        headers: { 'retry-after': '1' },
+      })
   }
   const found = <T>(one: T | undefined): T | undefined => {
     if (one === undefined) assertComplete()

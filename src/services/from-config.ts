@@ -20,7 +20,9 @@ const placeOf = (url: string): string => {
 }
 
 const whatItIs = ({ url, command, args }: ServiceConfig): readonly string[] =>
-  url === undefined ? ['command', command ?? '', ...args.filter((word) => !word.startsWith('-')).map(withoutVersion)] : ['url', placeOf(url)]
+  url === undefined
+    ? ['command', command ?? '', ...args.filter((word) => !word.startsWith('-')).map(withoutVersion)]
+    : ['url', placeOf(url)]
 
 /** `addedAt`: of a service that came while the gateway ran, epoch ms. */
 export const generationOf = (digest: Runtime['digest'], service: ServiceConfig, addedAt?: number): string =>
@@ -36,10 +38,12 @@ const endpointAt = (url: string, path: string): string => {
 }
 
 /** The endpoint that a URL means. */
-export const withPath = (url: string, transport: Config['mcp_services'][string]['transport']): string => (isWithoutPath(url) ? endpointAt(url, transport === 'sse' ? '/sse' : '/mcp') : url)
+export const withPath = (url: string, transport: Config['mcp_services'][string]['transport']): string =>
+  isWithoutPath(url) ? endpointAt(url, transport === 'sse' ? '/sse' : '/mcp') : url
 
 /** A bridge keeps its own time limits, and words them; this one is for a bridge that does not. */
-const timeoutOf = ({ command, timeout, start_timeout: start }: Config['mcp_services'][string]): number => (command === undefined ? timeout : 2 * (timeout + start) + 10_000)
+const timeoutOf = ({ command, timeout, start_timeout: start }: Config['mcp_services'][string]): number =>
+  command === undefined ? timeout : 2 * (timeout + start) + 10_000
 
 type ServiceConfig = Config['mcp_services'][string]
 
@@ -56,14 +60,28 @@ interface MakerDeps {
   readonly digest: Runtime['digest']
 }
 
-const serviceOf = (id: string, service: ServiceConfig, { bridges, digest }: MakerDeps, { publicOnly, addedAt }: Origin): Service => ({
+const serviceOf = (
+  id: string,
+  service: ServiceConfig,
+  { bridges, digest }: MakerDeps,
+  { publicOnly, addedAt }: Origin,
+): Service => ({
   id,
   name: service.name ?? id,
   generation: generationOf(digest, service, addedAt),
   ...(addedAt === undefined ? {} : { addedAt }),
   description: service.description,
   ...(service.alias === undefined ? {} : { alias: service.alias }),
-  upstream: service.url === undefined ? bridges.of(id, service) : { kind: 'http', url: withPath(service.url, service.transport), transport: service.transport, ...(isWithoutPath(service.url) && service.transport !== 'sse' ? { withoutPath: true } : {}), ...(publicOnly ? { publicOnly } : {}) },
+  upstream:
+    service.url === undefined
+      ? bridges.of(id, service)
+      : {
+          kind: 'http',
+          url: withPath(service.url, service.transport),
+          transport: service.transport,
+          ...(isWithoutPath(service.url) && service.transport !== 'sse' ? { withoutPath: true } : {}),
+          ...(publicOnly ? { publicOnly } : {}),
+        },
   ...(service.oauth_provider === undefined ? {} : { provider: service.oauth_provider }),
   authRequired: service.auth_required,
   scopes: service.scopes,
@@ -99,11 +117,18 @@ export interface Added extends Origin {
  * `first`: services that the door brings itself. `added`: those that came while the gateway runs; of two with one name, or one host, the written one stands: it was
  * there first, or whoever wrote it meant it.
  */
-export const servicePlanOf = (config: Config, first: readonly Service[], make: ServiceMaker, added: readonly Added[] = []): ServicePlan => ({
+export const servicePlanOf = (
+  config: Config,
+  first: readonly Service[],
+  make: ServiceMaker,
+  added: readonly Added[] = [],
+): ServicePlan => ({
   services: [
     ...first,
     ...Object.entries(config.mcp_services).map(([id, service]) => make(id, service, { publicOnly: false })),
-    ...added.filter(({ id }) => !Object.hasOwn(config.mcp_services, id)).map((service) => make(service.id, service.config, service)),
+    ...added
+      .filter(({ id }) => !Object.hasOwn(config.mcp_services, id))
+      .map((service) => make(service.id, service.config, service)),
   ],
   defaultService: config.default_service,
   hosts: config.hosts,

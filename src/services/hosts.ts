@@ -21,29 +21,49 @@ interface Named {
 
 /** At an encoded host a server that ends in `/sse` is met there by the clients of HTTP+SSE it was made for. */
 const spoken = ({ upstream }: Service, path: string): Pick<Named, 'transport'> =>
-  path.endsWith('/sse') && upstream.kind === 'http' && upstream.transport !== 'streamable' ? { transport: 'sse' } : {}
+  path.endsWith('/sse') && upstream.kind === 'http' && upstream.transport !== 'streamable'
+    ? { transport: 'sse' }
+    : {}
 
 const encodedOf = (services: readonly Service[]): EncodedHosts =>
-  encodedHosts(services.map(({ id, alias, upstream }) => ({ id, url: upstream.kind === 'http' ? new URL(upstream.url) : undefined, alias })))
+  encodedHosts(
+    services.map(({ id, alias, upstream }) => ({
+      id,
+      url: upstream.kind === 'http' ? new URL(upstream.url) : undefined,
+      alias,
+    })),
+  )
 
 /** In the order in which they win: what the operator wrote, what encodes a domain, what follows from an id. */
-const namesOf = (services: readonly Service[], { hosts = {}, domainRoot, baseDomain }: HostNames, places: EncodedHosts['places']): readonly Named[] => {
+const namesOf = (
+  services: readonly Service[],
+  { hosts = {}, domainRoot, baseDomain }: HostNames,
+  places: EncodedHosts['places'],
+): readonly Named[] => {
   const byId = new Map(services.map((service) => [service.id, service]))
-  const exact = Object.entries(hosts).flatMap(([host, id]): Named[] => services.filter((service) => service.id === id).map((service) => ({ kind: 'exact', host, service, path: '/mcp' })))
+  const exact = Object.entries(hosts).flatMap(([host, id]): Named[] =>
+    services
+      .filter((service) => service.id === id)
+      .map((service) => ({ kind: 'exact', host, service, path: '/mcp' })),
+  )
   const encoded = places.map(({ id, label, path }): Named => {
     const service = byId.get(id) as Service
     return { kind: 'encoded', host: `${label}.${domainRoot}`, service, path, ...spoken(service, path) }
   })
   const below = services.flatMap((service): Named[] => {
     const label = service.id.replaceAll('_', '-')
-    return baseDomain === undefined || label.endsWith('-') ? [] : [{ kind: 'below', host: `${label}.${baseDomain}`, service, path: '/mcp' }]
+    return baseDomain === undefined || label.endsWith('-')
+      ? []
+      : [{ kind: 'below', host: `${label}.${baseDomain}`, service, path: '/mcp' }]
   })
   return [...exact, ...encoded, ...below]
 }
 
 /** Where the clients of the other transport are met: the sibling of the endpoint, as `/sse` is of `/mcp`. */
 const sibling = ({ path, transport }: Named): Pick<Address, 'path' | 'transport'> =>
-  transport === 'sse' ? { path: path.replace(/\/sse$/, '/mcp') } : { path: path.endsWith('/mcp') ? path.replace(/\/mcp$/, '/sse') : '/sse', transport: 'sse' }
+  transport === 'sse'
+    ? { path: path.replace(/\/sse$/, '/mcp') }
+    : { path: path.endsWith('/mcp') ? path.replace(/\/mcp$/, '/sse') : '/sse', transport: 'sse' }
 
 export interface HostAddresses {
   readonly addresses: readonly Address[]
@@ -63,8 +83,17 @@ interface Made {
 const addressesOf = ({ origin, named }: Made): Address[] => {
   const addresses: Address[] = []
   // What a server itself has comes before what follows from the paths of others.
-  for (const { service, path, transport } of [...named, ...named.map((each) => ({ service: each.service, transport: undefined, ...sibling(each) }))]) {
-    if (!addresses.some((address) => address.path === path)) addresses.push({ service, path, resource: `${origin}${path}`, ...(transport === undefined ? {} : { transport }) })
+  for (const { service, path, transport } of [
+    ...named,
+    ...named.map((each) => ({ service: each.service, transport: undefined, ...sibling(each) })),
+  ]) {
+    if (!addresses.some((address) => address.path === path))
+      addresses.push({
+        service,
+        path,
+        resource: `${origin}${path}`,
+        ...(transport === undefined ? {} : { transport }),
+      })
   }
   return addresses
 }
@@ -73,7 +102,12 @@ const addressesOf = ({ origin, named }: Made): Address[] => {
  * Scheme and, where a host names none, port are the issuer's. Hosts of the issuer itself are never given away. Hosts by exact name or id belong to one service alone,
  * encoded ones to every server of their domain.
  */
-export const hostAddresses = (issuer: string, origins: readonly string[], services: readonly Service[], names: HostNames): HostAddresses => {
+export const hostAddresses = (
+  issuer: string,
+  origins: readonly string[],
+  services: readonly Service[],
+  names: HostNames,
+): HostAddresses => {
   const { protocol, port } = new URL(issuer)
   const own = new Set(origins.flatMap(hostSpellings))
   const made = new Map<string, Made>()
@@ -88,10 +122,20 @@ export const hostAddresses = (issuer: string, origins: readonly string[], servic
     if (!there) made.set(origin, { origin, kind, named: [named] })
     else if (there.kind === 'encoded' && kind === 'encoded') there.named.push(named)
     // What the operator wrote under `hosts` is meant to win.
-    else if (kind === 'below' && there.kind === kind && first) hidden.push({ id: named.service.id, label: host, path: named.path, by: first.service.id })
+    else if (kind === 'below' && there.kind === kind && first)
+      hidden.push({ id: named.service.id, label: host, path: named.path, by: first.service.id })
   }
-  const places = [...made.values()].map((each): ServiceHost => ({ origin: each.origin, addresses: addressesOf(each) }))
-  return { clashes: [...clashes, ...hidden], addresses: places.flatMap(({ addresses }) => addresses), byHost: new Map(places.flatMap((place) => hostSpellings(place.origin).map((host) => [host, place] as const))) }
+  const places = [...made.values()].map((each): ServiceHost => ({
+    origin: each.origin,
+    addresses: addressesOf(each),
+  }))
+  return {
+    clashes: [...clashes, ...hidden],
+    addresses: places.flatMap(({ addresses }) => addresses),
+    byHost: new Map(
+      places.flatMap((place) => hostSpellings(place.origin).map((host) => [host, place] as const)),
+    ),
+  }
 }
 
 /** For the operator's log: what a host under one of the domains would have meant. Undefined for a host that is not below them. */

@@ -10,7 +10,13 @@ import type { LiveDirectory, ServicePlan } from './directory.ts'
 import { type Added, type ServiceMaker, servicePlanOf } from './from-config.ts'
 import { type ProbeStep, isUsable } from './probe.ts'
 import { type ServiceRecords, createServiceRecords, servicesRecord } from './registry.ts'
-import { type Addition, type KnownServices, type ServiceConfig, validateAddition, parseServiceConfig } from './validation.ts'
+import {
+  type Addition,
+  type KnownServices,
+  type ServiceConfig,
+  validateAddition,
+  parseServiceConfig,
+} from './validation.ts'
 
 // The services that were added while the gateway runs, as the storage has them: read again when somebody added or removed one.
 
@@ -46,7 +52,11 @@ const missing = (some: readonly Added[], others: readonly Added[]): string[] =>
 const readAll = async (registry: ServiceRecords, { log }: Pick<Runtime, 'log'>): Promise<readonly Added[]> =>
   (await registry.all()).flatMap(({ id, service, anywhere, addedAt }): Added[] => {
     const config = parseServiceConfig(id, service)
-    if (!config) log('error', 'service.unreadable', { service: id, why: 'its stored registration is not valid in this version' })
+    if (!config)
+      log('error', 'service.unreadable', {
+        service: id,
+        why: 'its stored registration is not valid in this version',
+      })
     return config ? [{ id, config, publicOnly: anywhere !== true, addedAt }] : []
   })
 
@@ -165,26 +175,44 @@ const shownUrl = (url: string): string => {
   return `${protocol}//${host}${pathname}`
 }
 
-const row = (id: string, service: ServiceConfig | undefined): Pick<ListedService, 'id' | 'name' | 'url' | 'command'> => ({
+const row = (
+  id: string,
+  service: ServiceConfig | undefined,
+): Pick<ListedService, 'id' | 'name' | 'url' | 'command'> => ({
   id,
   name: service?.name ?? id,
   ...(service?.url === undefined ? {} : { url: shownUrl(service.url) }),
   ...(service?.command === undefined ? {} : { command: service.command }),
 })
 
-const rowsOf = ({ mcp_services: written }: Config, all: Awaited<ReturnType<ServiceRecords['all']>>): readonly ListedService[] => [
+const rowsOf = (
+  { mcp_services: written }: Config,
+  all: Awaited<ReturnType<ServiceRecords['all']>>,
+): readonly ListedService[] => [
   ...Object.entries(written).map(([id, service]) => ({ ...row(id, service), from: 'config' as const })),
   ...all
     .filter(({ id }) => !Object.hasOwn(written, id))
     .map(({ id, service, addedBy, addedAt, anywhere }) => {
       const about = row(id, parseServiceConfig(id, service))
-      return { ...about, from: 'registered' as const, addedBy, addedAt, ...(about.url === undefined ? {} : { network: anywhere ? ('anywhere' as const) : ('public' as const) }) }
+      return {
+        ...about,
+        from: 'registered' as const,
+        addedBy,
+        addedAt,
+        ...(about.url === undefined
+          ? {}
+          : { network: anywhere ? ('anywhere' as const) : ('public' as const) }),
+      }
     }),
 ]
 
 type GoneListener = Parameters<ServiceRegistry['onGone']>[0]
 
-const replace = (directory: LiveDirectory, placement: ServicePlan, listeners: readonly GoneListener[]): LiveDirectory => {
+const replace = (
+  directory: LiveDirectory,
+  placement: ServicePlan,
+  listeners: readonly GoneListener[],
+): LiveDirectory => {
   const before = directory.services
   const locate = directory.replace(placement)
   const now = new Set(directory.services)
@@ -197,17 +225,39 @@ const replace = (directory: LiveDirectory, placement: ServicePlan, listeners: re
 const tellPublic = ({ log }: Pick<Runtime, 'log'>, services: readonly Service[]): void => {
   for (const { id, authRequired } of services) {
     if (authRequired) continue
-    log('warn', 'service.public', { service: id, message: `Service "${id}" requires no sign-in: anyone who can reach this gateway can use it.` })
+    log('warn', 'service.public', {
+      service: id,
+      message: `Service "${id}" requires no sign-in: anyone who can reach this gateway can use it.`,
+    })
   }
 }
 
 /** The configuration may have taken a name or a host of those that were added, since they were. */
-const tellShadowed = ({ log }: Pick<Runtime, 'log'>, { clashes }: LiveDirectory, named: readonly Added[]): void => {
-  for (const { id } of named) log('warn', 'service.shadowed', { service: id, why: 'a service in the configuration has the same ID and takes precedence' })
-  for (const { id, by, label } of clashes) log('warn', 'service.shadowed', { service: id, why: `${label} is also the host of ${by}, which takes precedence` })
+const tellShadowed = (
+  { log }: Pick<Runtime, 'log'>,
+  { clashes }: LiveDirectory,
+  named: readonly Added[],
+): void => {
+  for (const { id } of named)
+    log('warn', 'service.shadowed', {
+      service: id,
+      why: 'a service in the configuration has the same ID and takes precedence',
+    })
+  for (const { id, by, label } of clashes)
+    log('warn', 'service.shadowed', {
+      service: id,
+      why: `${label} is also the host of ${by}, which takes precedence`,
+    })
 }
 
-export const createServiceRegistry = ({ config: started, runtime, directory, first, serviceOf, attempt }: ServiceRegistryDeps): ServiceRegistry => {
+export const createServiceRegistry = ({
+  config: started,
+  runtime,
+  directory,
+  first,
+  serviceOf,
+  attempt,
+}: ServiceRegistryDeps): ServiceRegistry => {
   const registry = createServiceRecords(runtime)
   const listeners: GoneListener[] = []
   let config = started
@@ -219,9 +269,13 @@ export const createServiceRegistry = ({ config: started, runtime, directory, fir
       replace(directory, servicePlanOf(config, first, serviceOf, added), listeners),
       added.filter(({ id }) => Object.hasOwn(config.mcp_services, id)),
     )
-    tellPublic(runtime, directory.services.filter((service) => !before.has(service)))
+    tellPublic(
+      runtime,
+      directory.services.filter((service) => !before.has(service)),
+    )
   }
-  const fixed = (service: Service): boolean => first.includes(service) || Object.hasOwn(config.mcp_services, service.id)
+  const fixed = (service: Service): boolean =>
+    first.includes(service) || Object.hasOwn(config.mcp_services, service.id)
   const added = createAdded({ registry, runtime, directory, apply, fixed })
   const { load, refresh, serving } = added
   const around = async (): Promise<KnownServices> => {
@@ -247,8 +301,19 @@ export const createServiceRegistry = ({ config: started, runtime, directory, fir
     async add(addition) {
       const { id, service, by, anywhere, force = false } = addition
       const steps = await validateAddition(addition, await around())
-      if (!force && !isUsable(steps)) throw new Refusal('service.unusable', `${id}: ${steps.at(-1)?.say ?? ''}`, { say: steps.at(-1)?.say ?? '' })
-      if (!(await registry.add(id, { service, addedBy: by, addedAt: runtime.now(), ...(anywhere ? { anywhere: true } : {}) }))) throw new Refusal('service.taken', `service ID ${id} already exists`)
+      if (!force && !isUsable(steps))
+        throw new Refusal('service.unusable', `${id}: ${steps.at(-1)?.say ?? ''}`, {
+          say: steps.at(-1)?.say ?? '',
+        })
+      if (
+        !(await registry.add(id, {
+          service,
+          addedBy: by,
+          addedAt: runtime.now(),
+          ...(anywhere ? { anywhere: true } : {}),
+        }))
+      )
+        throw new Refusal('service.taken', `service ID ${id} already exists`)
       await load()
       return steps
     },

@@ -20,9 +20,15 @@ export type ProbedMessage = Readonly<Record<string, unknown>>
 /** What the gateway says of itself to a server it looks at. */
 const version = '2025-11-25'
 export const client = { name: 'postern', version: '1' }
-export const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: version, capabilities: {}, clientInfo: client } }
+export const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: version, capabilities: {}, clientInfo: client },
+}
 
-export const isObject = (value: unknown): value is ProbedMessage => typeof value === 'object' && value !== null && !Array.isArray(value)
+export const isObject = (value: unknown): value is ProbedMessage =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 export const parse = (text: string): ProbedMessage | undefined => {
   try {
@@ -34,7 +40,8 @@ export const parse = (text: string): ProbedMessage | undefined => {
 }
 
 /** What may be shown of a stranger's text: visible ASCII, cut. */
-export const shownText = (text: unknown): string => (typeof text === 'string' ? text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 80) : '')
+export const shownText = (text: unknown): string =>
+  typeof text === 'string' ? text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 80) : ''
 
 /** What its answer to `initialize` says of a server, without the full stop. */
 export const sayServer = (result: ProbedMessage | undefined, otherwise = ''): string => {
@@ -47,17 +54,26 @@ export const sayWhy = (error: unknown): string => {
   // A command says itself what is the matter.
   if (!error.code.startsWith('outbound.')) return error.say
   return error.code === 'outbound.refused'
-    ? (error.detail.say ?? 'Only public https URLs can be added here. To add a server on a private network, use `postern services add` or the configuration file on the gateway’s computer.')
+    ? (error.detail.say ??
+        'Only public https URLs can be added here. To add a server on a private network, use `postern services add` or the configuration file on the gateway’s computer.')
     : 'The server is unreachable or did not respond in time.'
 }
 
 export const toolsOf = (message: ProbedMessage | undefined): ProbeStep => {
   const { tools } = isObject(message?.['result']) ? message['result'] : {}
-  if (!Array.isArray(tools)) return { step: 'tools', result: 'unknown', say: 'The server did not list its tools.' }
+  if (!Array.isArray(tools))
+    return { step: 'tools', result: 'unknown', say: 'The server did not list its tools.' }
   const names = tools.slice(0, 5).flatMap((tool) => (isObject(tool) ? [shownText(tool['name'])] : []))
-  const destructive = tools.filter((tool) => isObject(tool) && isObject(tool['annotations']) && tool['annotations']['destructiveHint'] === true).length
+  const destructive = tools.filter(
+    (tool) =>
+      isObject(tool) && isObject(tool['annotations']) && tool['annotations']['destructiveHint'] === true,
+  ).length
   const more = tools.length > names.length ? ', …' : ''
-  return { step: 'tools', result: 'yes', say: `${tools.length} tool${tools.length === 1 ? '' : 's'} found${destructive > 0 ? `, ${destructive} destructive` : ''}${names.length > 0 ? `: ${names.join(', ')}${more}` : ''}.` }
+  return {
+    step: 'tools',
+    result: 'yes',
+    say: `${tools.length} tool${tools.length === 1 ? '' : 's'} found${destructive > 0 ? `, ${destructive} destructive` : ''}${names.length > 0 ? `: ${names.join(', ')}${more}` : ''}.`,
+  }
 }
 
 // Servers that speak on a line, looked at before they are added: HTTP+SSE (MCP 2024-11-05) and WebSockets.
@@ -73,8 +89,17 @@ export const probeEvents = async (url: string, { fetch }: TransportConnectors): 
   const leaving = new AbortController()
   const late = setTimeout(() => leaving.abort(), patienceMs)
   try {
-    const answer = await fetch(url, { headers: { accept: 'text/event-stream', 'accept-encoding': 'identity' }, redirect: 'manual', signal: leaving.signal })
-    if (answer.status !== 200 || !answer.body || !isEventStream(answer.headers.get('content-type') ?? undefined)) return false
+    const answer = await fetch(url, {
+      headers: { accept: 'text/event-stream', 'accept-encoding': 'identity' },
+      redirect: 'manual',
+      signal: leaving.signal,
+    })
+    if (
+      answer.status !== 200 ||
+      !answer.body ||
+      !isEventStream(answer.headers.get('content-type') ?? undefined)
+    )
+      return false
     let text = ''
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader()
     for (let read = await reader.read(); !read.done && text.length < mostFirst; read = await reader.read()) {
@@ -108,13 +133,20 @@ const talkOn = async (url: string, { socket: open }: TransportConnectors): Promi
     const message = parse(said)
     if (message && !('method' in message)) waiting.get(message['id'])?.(message)
   }
-  const socket: TextSocket = await open(url, { headers: [], timeoutMs: patienceMs, maxBytes: mostBytes }, { text, binary: over, alive: () => undefined, closed: over })
-  const say = (message: ProbedMessage): void => void Promise.resolve(socket.send(JSON.stringify(message))).catch(over)
+  const socket: TextSocket = await open(
+    url,
+    { headers: [], timeoutMs: patienceMs, maxBytes: mostBytes },
+    { text, binary: over, alive: () => undefined, closed: over },
+  )
+  const say = (message: ProbedMessage): void =>
+    void Promise.resolve(socket.send(JSON.stringify(message))).catch(over)
   return {
     say,
     async ask(message) {
       const late = setTimeout(over, patienceMs)
-      const answered = new Promise<ProbedMessage | undefined>((resolve) => void waiting.set(message['id'], resolve))
+      const answered = new Promise<ProbedMessage | undefined>(
+        (resolve) => void waiting.set(message['id'], resolve),
+      )
       say(message)
       return answered.finally(() => clearTimeout(late))
     },
@@ -137,7 +169,11 @@ const unopened = (error: unknown, tell: ReportStep): void => {
   tell('authorization', 'yes', 'Upstream auth required. Set a token in `upstream_auth`, or calls will fail.')
 }
 
-export const probeSocket = async (url: string, tools: TransportConnectors, tell: ReportStep): Promise<void> => {
+export const probeSocket = async (
+  url: string,
+  tools: TransportConnectors,
+  tell: ReportStep,
+): Promise<void> => {
   let talk: OpenTransport
   try {
     talk = await talkOn(url, tools)
@@ -147,7 +183,8 @@ export const probeSocket = async (url: string, tools: TransportConnectors, tell:
   }
   tell('reachable', 'yes', 'Server is reachable.')
   const opened = await talk.ask(initialize)
-  if (!isObject(opened?.['result'])) tell('mcp', 'no', 'The WebSocket opened, but the server does not speak MCP on it.')
+  if (!isObject(opened?.['result']))
+    tell('mcp', 'no', 'The WebSocket opened, but the server does not speak MCP on it.')
   else {
     tell('mcp', 'yes', `${sayServer(opened['result'])} over WebSocket.`)
     tell('authorization', 'no', 'No upstream auth; protected only by this gateway.')
@@ -165,7 +202,11 @@ interface Answer {
 }
 
 const modern = '2026-07-28'
-const modernMeta = { 'io.modelcontextprotocol/protocolVersion': modern, 'io.modelcontextprotocol/clientInfo': client, 'io.modelcontextprotocol/clientCapabilities': {} }
+const modernMeta = {
+  'io.modelcontextprotocol/protocolVersion': modern,
+  'io.modelcontextprotocol/clientInfo': client,
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
 
 /** The response among the events of a stream, or the body itself. */
 const messageOf = (type: string, text: string): ProbedMessage | undefined => {
@@ -176,7 +217,9 @@ const messageOf = (type: string, text: string): ProbedMessage | undefined => {
       .flatMap((line) => (line.startsWith('data:') ? [line.slice(5).trimStart()] : []))
       .join('\n'),
   )
-  return events.map(parse).find((message) => message !== undefined && ('result' in message || 'error' in message))
+  return events
+    .map(parse)
+    .find((message) => message !== undefined && ('result' in message || 'error' in message))
 }
 
 interface Talk {
@@ -185,28 +228,50 @@ interface Talk {
 }
 
 /** Where a 307 or 308 leads within the origin, as calls will follow it. */
-const ledTo = (url: string, { status, headers }: { readonly status: number; readonly headers: Headers }): string | undefined => {
+const ledTo = (
+  url: string,
+  { status, headers }: { readonly status: number; readonly headers: Headers },
+): string | undefined => {
   const location = headers.get('location') ?? ''
   if ((status !== 307 && status !== 308) || !URL.canParse(location, url)) return undefined
   const to = new URL(location, url)
-  return to.origin === new URL(url).origin && to.username === '' && to.password === '' && to.href !== url ? to.href : undefined
+  return to.origin === new URL(url).origin && to.username === '' && to.password === '' && to.href !== url
+    ? to.href
+    : undefined
 }
 
-const ask = async ({ url, outbound }: Talk, body: object, headers: Readonly<Record<string, string>> = {}): Promise<Answer> => {
+const ask = async (
+  { url, outbound }: Talk,
+  body: object,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> => {
   const answer = await outbound(url, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...headers },
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      ...headers,
+    },
     body: JSON.stringify(body),
     timeoutMs: 10_000,
   })
-  return { status: answer.status, headers: answer.headers, message: messageOf(answer.headers.get('content-type') ?? '', utf8Text(answer.body)) }
+  return {
+    status: answer.status,
+    headers: answer.headers,
+    message: messageOf(answer.headers.get('content-type') ?? '', utf8Text(answer.body)),
+  }
 }
 
 const listLegacy = async (talk: Talk, opened: Answer, negotiated: string): Promise<ProbeStep> => {
   const session = opened.headers.get('mcp-session-id')
-  const headers = { 'mcp-protocol-version': negotiated, ...(session === null ? {} : { 'mcp-session-id': session }) }
+  const headers = {
+    'mcp-protocol-version': negotiated,
+    ...(session === null ? {} : { 'mcp-session-id': session }),
+  }
   await ask(talk, { jsonrpc: '2.0', method: 'notifications/initialized' }, headers)
-  const listed = toolsOf((await ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: {} }, headers)).message)
+  const listed = toolsOf(
+    (await ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: {} }, headers)).message,
+  )
   // RFC-less courtesy of the transport: a session nobody will use is ended.
   if (session !== null) await talk.outbound(talk.url, { method: 'DELETE', headers }).catch(() => undefined)
   return listed
@@ -225,37 +290,65 @@ const hasFailed = ({ status, message }: Answer): boolean => {
 
 const tokenSteps = ({ headers }: Answer, tell: ReportStep): void => {
   const oauth = /resource_metadata=/i.test(headers.get('www-authenticate') ?? '')
-  tell('mcp', oauth ? 'yes' : 'unknown', oauth ? 'MCP authorization is announced.' : 'MCP support is unknown: the server requires a token.')
+  tell(
+    'mcp',
+    oauth ? 'yes' : 'unknown',
+    oauth ? 'MCP authorization is announced.' : 'MCP support is unknown: the server requires a token.',
+  )
   tell(
     'authorization',
     'yes',
-    oauth ? 'Upstream auth required: each user connects an account.' : 'Upstream auth required. Set a token in `upstream_auth`, or calls will fail.',
+    oauth
+      ? 'Upstream auth required: each user connects an account.'
+      : 'Upstream auth required. Set a token in `upstream_auth`, or calls will fail.',
   )
 }
 
-const toolStep = async (talk: Talk, opened: Answer, result: ProbedMessage | undefined): Promise<ProbeStep> => {
+const toolStep = async (
+  talk: Talk,
+  opened: Answer,
+  result: ProbedMessage | undefined,
+): Promise<ProbeStep> => {
   try {
     if (result) return await listLegacy(talk, opened, shownText(result['protocolVersion']) || modern)
-    return toolsOf((await ask(talk, { jsonrpc: '2.0', id: 2, method: 'tools/list', params: { _meta: modernMeta } }, { 'mcp-protocol-version': modern, 'mcp-method': 'tools/list' })).message)
+    return toolsOf(
+      (
+        await ask(
+          talk,
+          { jsonrpc: '2.0', id: 2, method: 'tools/list', params: { _meta: modernMeta } },
+          { 'mcp-protocol-version': modern, 'mcp-method': 'tools/list' },
+        )
+      ).message,
+    )
   } catch {
     return { step: 'tools', result: 'unknown', say: 'The server did not list its tools.' }
   }
 }
 
 /** The first answer, from wherever calls will be led: `elsewhere` is the other place of a URL without a path. */
-const openAt = async (talk: Talk, elsewhere: string | undefined): Promise<{ readonly talk: Talk; readonly opened: Answer }> => {
+const openAt = async (
+  talk: Talk,
+  elsewhere: string | undefined,
+): Promise<{ readonly talk: Talk; readonly opened: Answer }> => {
   const opened = await ask(talk, initialize)
   const led = ledTo(talk.url, opened)
-  if (led !== undefined) return { talk: { ...talk, url: led }, opened: await ask({ ...talk, url: led }, initialize) }
+  if (led !== undefined)
+    return { talk: { ...talk, url: led }, opened: await ask({ ...talk, url: led }, initialize) }
   if (elsewhere === undefined || (opened.status !== 404 && opened.status !== 405)) return { talk, opened }
   const other = { ...talk, url: elsewhere }
   const there = await ask(other, initialize).catch(() => opened)
   return there.message !== undefined || wantsToken(there) ? { talk: other, opened: there } : { talk, opened }
 }
 
-const redirected = ({ status, headers }: Answer): string => `The server redirects (${status}) to ${(headers.get('location') ?? 'an empty Location').slice(0, 300)}. Use the final URL.`
+const redirected = ({ status, headers }: Answer): string =>
+  `The server redirects (${status}) to ${(headers.get('location') ?? 'an empty Location').slice(0, 300)}. Use the final URL.`
 
-const lookAtHttp = async (asked: Talk, elsewhere: string | undefined, lines: TransportConnectors | undefined, tell: ReportStep): Promise<void> => {
+const lookAtHttp = async (
+  asked: Talk,
+  elsewhere: string | undefined,
+  lines: TransportConnectors | undefined,
+  tell: ReportStep,
+): Promise<void> => {
   let found: Awaited<ReturnType<typeof openAt>>
   try {
     found = await openAt(asked, elsewhere)
@@ -264,12 +357,20 @@ const lookAtHttp = async (asked: Talk, elsewhere: string | undefined, lines: Tra
     return
   }
   const { talk, opened } = found
-  tell('reachable', 'yes', opened.status === 200 ? 'Server is reachable.' : `Server is reachable (status ${opened.status}).`)
+  tell(
+    'reachable',
+    'yes',
+    opened.status === 200 ? 'Server is reachable.' : `Server is reachable (status ${opened.status}).`,
+  )
   if (wantsToken(opened)) tokenSteps(opened, tell)
   else if (opened.status >= 300 && opened.status < 400) tell('mcp', 'no', redirected(opened))
   else if (hasFailed(opened)) {
     const { message } = isObject(opened.message?.['error']) ? opened.message['error'] : {}
-    tell('mcp', 'no', `The server failed: ${shownText(message) || `status ${opened.status}`}${/[.!?]$/.test(shownText(message)) ? '' : '.'}`)
+    tell(
+      'mcp',
+      'no',
+      `The server failed: ${shownText(message) || `status ${opened.status}`}${/[.!?]$/.test(shownText(message)) ? '' : '.'}`,
+    )
   } else if (opened.message && ('result' in opened.message || 'error' in opened.message)) {
     const result = isObject(opened.message['result']) ? opened.message['result'] : undefined
     tell('mcp', 'yes', `${sayServer(result, modern)}.`)
@@ -292,7 +393,11 @@ export interface ProbeMeans {
 }
 
 /** Says each step as it is known. Ends after the first `no`; a server that wants a token ends it too, because nobody has one yet. */
-export const probeServer = async (url: string, { outbound, lines, elsewhere }: ProbeMeans, told: (step: ProbeStep) => void): Promise<readonly ProbeStep[]> => {
+export const probeServer = async (
+  url: string,
+  { outbound, lines, elsewhere }: ProbeMeans,
+  told: (step: ProbeStep) => void,
+): Promise<readonly ProbeStep[]> => {
   const steps: ProbeStep[] = []
   const tell: ReportStep = (step, result, say) => {
     steps.push({ step, result, say })
@@ -304,4 +409,5 @@ export const probeServer = async (url: string, { outbound, lines, elsewhere }: P
 }
 
 /** Whether a service that answered so should be kept: it was reached, and nothing spoke against MCP. */
-export const isUsable = (steps: readonly ProbeStep[]): boolean => !steps.some(({ step, result }) => (step === 'reachable' || step === 'mcp') && result === 'no')
+export const isUsable = (steps: readonly ProbeStep[]): boolean =>
+  !steps.some(({ step, result }) => (step === 'reachable' || step === 'mcp') && result === 'no')

@@ -35,7 +35,7 @@ export const createServiceRecords = (runtime: Pick<Runtime, 'store' | 'keys' | '
   return {
     async all() {
       const found: (Registered & { readonly id: string })[] = []
-      for (let after: string | undefined; ; ) {
+      for (let after: string | undefined; ;) {
         const some = await records.list({ limit: page, ...(after === undefined ? {} : { after }) })
         found.push(...some.map(({ id, value }) => ({ id, ...value })))
         after = some.at(-1)?.id

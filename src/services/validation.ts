@@ -9,7 +9,10 @@ import { type Added, isWithoutPath, withPath } from './from-config.ts'
 import { type ProbeStep, probeServer } from './probe.ts'
 
 /** Asks the command's server as if it were on HTTP; what it rejects with is the bridge's. */
-export type DryRun = (id: string, service: Config['mcp_services'][string]) => { readonly outbound: Outbound; readonly end: () => void }
+export type DryRun = (
+  id: string,
+  service: Config['mcp_services'][string],
+) => { readonly outbound: Outbound; readonly end: () => void }
 
 export type ServiceConfig = Config['mcp_services'][string]
 
@@ -36,48 +39,94 @@ export interface KnownServices {
   readonly attempt: DryRun
 }
 
-export const parseServiceConfig = (id: string, service: unknown): ServiceConfig | undefined => configSchema.safeParse({ mcp_services: { [id]: service } }).data?.mcp_services[id]
+export const parseServiceConfig = (id: string, service: unknown): ServiceConfig | undefined =>
+  configSchema.safeParse({ mcp_services: { [id]: service } }).data?.mcp_services[id]
 
 /** Where the service's endpoint is, path included. */
-const upstreamUrl = ({ url = '', transport }: ServiceConfig): string => (URL.canParse(url) ? withPath(url, transport) : url)
+const upstreamUrl = ({ url = '', transport }: ServiceConfig): string =>
+  URL.canParse(url) ? withPath(url, transport) : url
 
 /** The other place of a URL without a path. */
-const rootOf = ({ url = '', transport }: ServiceConfig): string | undefined => (URL.canParse(url) && isWithoutPath(url) && transport !== 'sse' ? new URL(url).href : undefined)
+const rootOf = ({ url = '', transport }: ServiceConfig): string | undefined =>
+  URL.canParse(url) && isWithoutPath(url) && transport !== 'sse' ? new URL(url).href : undefined
 
 /** Text that came from a loaded configuration stands for itself when it is loaded again. */
 const literal = (value: unknown): unknown => {
   if (typeof value === 'string') return value.replaceAll('${', '$${')
   if (Array.isArray(value)) return value.map(literal)
-  return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, literal(part)])) : value
+  return typeof value === 'object' && value !== null
+    ? Object.fromEntries(Object.entries(value).map(([key, part]) => [key, literal(part)]))
+    : value
 }
 
 /** What is wrong with such a service beside all others, as sentences: the very rules of the configuration file. */
-const faultsOf = async (id: string, service: object, { config, added, directory, runtime }: KnownServices): Promise<readonly string[]> => {
+const faultsOf = async (
+  id: string,
+  service: object,
+  { config, added, directory, runtime }: KnownServices,
+): Promise<readonly string[]> => {
   const { session_secret: _, previous_secrets: __, mcp_services: others, ...rest } = config
   const registered = Object.fromEntries(added.map((each) => [each.id, literal(each.config)]))
-  const document = { ...(literal(rest) as object), issuer: directory.issuer, mcp_services: { ...registered, ...(literal(others) as object), [id]: service } }
-  const loaded = await loadConfig({ file: { path: id, text: JSON.stringify(document) }, env: {}, workers: runtime.spawn === undefined })
-  const own = loaded.ok ? [] : loaded.faults.filter(({ key }) => key === '' || key === `mcp_services.${id}` || key.startsWith(`mcp_services.${id}.`) || key.startsWith(`mcp_services.${id}[`))
+  const document = {
+    ...(literal(rest) as object),
+    issuer: directory.issuer,
+    mcp_services: { ...registered, ...(literal(others) as object), [id]: service },
+  }
+  const loaded = await loadConfig({
+    file: { path: id, text: JSON.stringify(document) },
+    env: {},
+    workers: runtime.spawn === undefined,
+  })
+  const own = loaded.ok
+    ? []
+    : loaded.faults.filter(
+        ({ key }) =>
+          key === '' ||
+          key === `mcp_services.${id}` ||
+          key.startsWith(`mcp_services.${id}.`) ||
+          key.startsWith(`mcp_services.${id}[`),
+      )
   return own.map((fault) => faultText({ ...fault, origin: { from: 'default' } }))
 }
 
-const noCommand = 'Commands cannot be added here. Use `postern services add` or the configuration file on the gateway’s computer, or set `admin_commands: true`.'
+const noCommand =
+  'Commands cannot be added here. Use `postern services add` or the configuration file on the gateway’s computer, or set `admin_commands: true`.'
 
 const noPrograms = 'This gateway cannot start programs. Add the URL of an MCP server instead of a command.'
 
 /** Throws `service.invalid` and `service.taken`. */
-export const validateAddition = async ({ id, service, commands, anywhere, told = () => undefined }: Addition, around: KnownServices): Promise<readonly ProbeStep[]> => {
-  if ('command' in service && !around.runtime.spawn) throw new Refusal('service.invalid', `${id}: commands need a runtime that starts programs`, { say: noPrograms })
-  if ('command' in service && !commands && !around.config.admin_commands) throw new Refusal('service.invalid', `${id}: command given, but admin_commands is false`, { say: noCommand })
+export const validateAddition = async (
+  { id, service, commands, anywhere, told = () => undefined }: Addition,
+  around: KnownServices,
+): Promise<readonly ProbeStep[]> => {
+  if ('command' in service && !around.runtime.spawn)
+    throw new Refusal('service.invalid', `${id}: commands need a runtime that starts programs`, {
+      say: noPrograms,
+    })
+  if ('command' in service && !commands && !around.config.admin_commands)
+    throw new Refusal('service.invalid', `${id}: command given, but admin_commands is false`, {
+      say: noCommand,
+    })
   if (around.directory.service(id)) throw new Refusal('service.taken', `service ID ${id} already exists`)
   const wrong = await faultsOf(id, service, around)
   const config = parseServiceConfig(id, service)
-  if (wrong.length > 0 || !config) throw new Refusal('service.invalid', wrong.join('; '), wrong.length > 0 ? { say: wrong.join(' ') } : {})
+  if (wrong.length > 0 || !config)
+    throw new Refusal('service.invalid', wrong.join('; '), wrong.length > 0 ? { say: wrong.join(' ') } : {})
   if (config.command === undefined) {
     const { outbound, lines } = around.runtime
     // Without TLS only where somebody at the gateway's own computer says so, as over HTTP.
-    if (!anywhere && /^ws:/i.test(config.url ?? '')) throw new Refusal('service.unusable', `${id}: plain ws:// URL`, { say: 'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway’s computer.' })
-    return probeServer(upstreamUrl(config), { ...(anywhere ? { outbound: anywhere, lines } : { outbound, lines: lines.publicOnly }), elsewhere: rootOf(config) }, told)
+    if (!anywhere && /^ws:/i.test(config.url ?? ''))
+      throw new Refusal('service.unusable', `${id}: plain ws:// URL`, {
+        say: 'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway’s computer.',
+      })
+    return probeServer(
+      upstreamUrl(config),
+      {
+        ...(anywhere ? { outbound: anywhere, lines } : { outbound, lines: lines.publicOnly }),
+        elsewhere: rootOf(config),
+      },
+      told,
+    )
   }
   const { outbound, end } = around.attempt(id, config)
   try {

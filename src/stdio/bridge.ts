@@ -3,7 +3,16 @@ import { Refusal } from '../kit/refusal.ts'
 import { type DescribedMessage, kindOf } from '../mcp/json-rpc.ts'
 import type { Log, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
 import type { Attend, StdioCall, StdioResponse, DispatchStdio } from '../ports/stdio-call.ts'
-import { type Legacy, type Modern, checkRequest, createLegacy, createModern, isModernCall, newSession, readMessages } from './http-endpoint.ts'
+import {
+  type Legacy,
+  type Modern,
+  checkRequest,
+  createLegacy,
+  createModern,
+  isModernCall,
+  newSession,
+  readMessages,
+} from './http-endpoint.ts'
 import { type Pool, createOwnerKeys, createPool } from './process-pool.ts'
 import { type Starting, createStarting, deliverReply, describeStart } from './starting.ts'
 
@@ -35,7 +44,16 @@ export interface Sweeper {
   stop(): void
 }
 
-export const createSweeper = ({ legacy, modern, pool, starting, now, timeoutMs, sleepMs, keepAliveMs }: SweeperOptions): Sweeper => {
+export const createSweeper = ({
+  legacy,
+  modern,
+  pool,
+  starting,
+  now,
+  timeoutMs,
+  sleepMs,
+  keepAliveMs,
+}: SweeperOptions): Sweeper => {
   let timer: ReturnType<typeof setInterval> | undefined
   let housedAt = 0
   let commentedAt = now()
@@ -113,7 +131,8 @@ export interface Bridge {
 const createNamed =
   (name: string, service: string, log: Log) =>
   (error: unknown): never => {
-    if (!(error instanceof Refusal) || error.code !== 'upstream.timeout' || error.detail.say !== undefined) throw error
+    if (!(error instanceof Refusal) || error.code !== 'upstream.timeout' || error.detail.say !== undefined)
+      throw error
     log('warn', 'process.late', { service, why: error.why })
     throw new Refusal('upstream.timeout', error.why, { ...error.detail, say: `Request to ${name} timed out` })
   }
@@ -128,7 +147,13 @@ interface Ends {
 }
 
 /** A request that may have to wait for a process; everything else is answered at once. */
-const waits = ({ modern }: Ends, owner: string, { message }: DescribedMessage, isModern: boolean, call: StdioCall): boolean => {
+const waits = (
+  { modern }: Ends,
+  owner: string,
+  { message }: DescribedMessage,
+  isModern: boolean,
+  call: StdioCall,
+): boolean => {
   if (call.attended || kindOf(message) !== 'request') return false
   return isModern ? !modern.ready(owner) : message['method'] === 'initialize'
 }
@@ -142,14 +167,22 @@ const route = (ends: Ends, owner: string, call: StdioCall): Promise<StdioRespons
   const [first] = messages
   if (batch || !first) return legacy.post(owner, messages, batch, call)
   const isModern = isModernCall(first.message, call.headers)
-  const answer = (made: StdioCall): Promise<StdioResponse> => (isModern ? modern.handle(owner, first, made) : legacy.post(owner, messages, batch, made))
+  const answer = (made: StdioCall): Promise<StdioResponse> =>
+    isModern ? modern.handle(owner, first, made) : legacy.post(owner, messages, batch, made)
   if (!waits(ends, owner, first, isModern, call)) return answer(call)
   const { signal, refused } = call
-  const work = { run: (about: Pick<StdioCall, 'signal' | 'sessionId'>) => answer({ ...call, ...about }).catch(named), deliver: deliverReply, nameSession: isModern ? undefined : nameSession }
+  const work = {
+    run: (about: Pick<StdioCall, 'signal' | 'sessionId'>) => answer({ ...call, ...about }).catch(named),
+    deliver: deliverReply,
+    nameSession: isModern ? undefined : nameSession,
+  }
   return starting.watch(owner, { message: first.message, signal, refused }, work)
 }
 
-export const createBridge = (options: BridgeOptions, { spawn, now, random, digest, log, about }: BridgeDeps): Bridge => {
+export const createBridge = (
+  options: BridgeOptions,
+  { spawn, now, random, digest, log, about }: BridgeDeps,
+): Bridge => {
   const { plan, shared } = options
   const stray = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
   const pool = createPool({
@@ -157,15 +190,43 @@ export const createBridge = (options: BridgeOptions, { spawn, now, random, diges
     spawn,
     now,
     plan: (owner) => ({ ...plan, owner }),
-    limits: { perPerson: shared ? options.maxProcesses : options.maxProcessesPerPerson, total: options.maxProcesses, waitMs: options.startMs },
+    limits: {
+      perPerson: shared ? options.maxProcesses : options.maxProcessesPerPerson,
+      total: options.maxProcesses,
+      waitMs: options.startMs,
+    },
     tell: (level, event, facts) => log(level, event, { service: plan.service, ...facts }),
   })
   const modern = createModern({ pool, now, about, startMs: options.startMs, shared, stray })
-  const legacy = createLegacy({ pool, now, random, about, shared, startMs: options.startMs, sessionMs: options.sessionIdleMs, holdMs: options.holdMs, stray })
+  const legacy = createLegacy({
+    pool,
+    now,
+    random,
+    about,
+    shared,
+    startMs: options.startMs,
+    sessionMs: options.sessionIdleMs,
+    holdMs: options.holdMs,
+    stray,
+  })
   const ownerOf = createOwnerKeys(shared, digest)
-  const starting = createStarting({ now, startMs: options.startMs, keepAliveMs: options.keepAliveMs, describe: (owner) => describeStart(options.name, plan.command, pool.waitsFor(owner)) })
+  const starting = createStarting({
+    now,
+    startMs: options.startMs,
+    keepAliveMs: options.keepAliveMs,
+    describe: (owner) => describeStart(options.name, plan.command, pool.waitsFor(owner)),
+  })
 
-  const clock = createSweeper({ legacy, modern, pool, starting, now, timeoutMs: options.timeoutMs, sleepMs: options.sleepMs, keepAliveMs: options.keepAliveMs })
+  const clock = createSweeper({
+    legacy,
+    modern,
+    pool,
+    starting,
+    now,
+    timeoutMs: options.timeoutMs,
+    sleepMs: options.sleepMs,
+    keepAliveMs: options.keepAliveMs,
+  })
 
   const named = createNamed(options.name, plan.service, log)
   const ends: Ends = { legacy, modern, starting, named, nameSession: () => newSession(random) }

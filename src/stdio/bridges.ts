@@ -23,7 +23,12 @@ export interface Bridges {
   close(graceMs: number): Promise<void>
 }
 
-const bridgeOf = (id: string, service: ServiceConfig & { readonly command: string }, runtime: Runtime, keepAliveMs: number): Bridge | undefined =>
+const bridgeOf = (
+  id: string,
+  service: ServiceConfig & { readonly command: string },
+  runtime: Runtime,
+  keepAliveMs: number,
+): Bridge | undefined =>
   runtime.spawn &&
   createBridge(
     {
@@ -49,7 +54,14 @@ const bridgeOf = (id: string, service: ServiceConfig & { readonly command: strin
       maxProcesses: service.max_processes,
       maxProcessesPerPerson: service.max_processes_per_person,
     },
-    { spawn: runtime.spawn, now: runtime.now, random: runtime.random, digest: runtime.digest, log: runtime.log, about: runtime.about },
+    {
+      spawn: runtime.spawn,
+      now: runtime.now,
+      random: runtime.random,
+      digest: runtime.digest,
+      log: runtime.log,
+      about: runtime.about,
+    },
   )
 
 /** `keepAliveMs`: how often a comment goes out on an idle stream. */
@@ -58,12 +70,25 @@ export const createBridges = (runtime: Runtime, keepAliveMs: number): Bridges =>
   return {
     of(id, service) {
       const { command } = service
-      const bridge = command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime, keepAliveMs)
+      const bridge =
+        command === undefined ? undefined : bridgeOf(id, { ...service, command }, runtime, keepAliveMs)
       if (bridge) bridges.set(bridge.carry, { service: id, bridge })
-      return { kind: 'bridge', carry: bridge?.carry ?? (() => Promise.reject(new Refusal('process.unsupported', 'this runtime cannot start programs'))), attend: bridge?.attend }
+      return {
+        kind: 'bridge',
+        carry:
+          bridge?.carry ??
+          (() => Promise.reject(new Refusal('process.unsupported', 'this runtime cannot start programs'))),
+        attend: bridge?.attend,
+      }
     },
-    all: () => [...bridges.values()].map(({ service, bridge: { processes, failures } }) => ({ service, processes, failures })),
-    state: (upstream) => (upstream.kind === 'bridge' ? bridges.get(upstream.carry)?.bridge.state : undefined) ?? 'unknown',
+    all: () =>
+      [...bridges.values()].map(({ service, bridge: { processes, failures } }) => ({
+        service,
+        processes,
+        failures,
+      })),
+    state: (upstream) =>
+      (upstream.kind === 'bridge' ? bridges.get(upstream.carry)?.bridge.state : undefined) ?? 'unknown',
     end(upstream) {
       const gone = upstream.kind === 'bridge' ? bridges.get(upstream.carry) : undefined
       if (!gone || upstream.kind !== 'bridge') return

@@ -17,7 +17,14 @@ const usual = 'application/json, text/event-stream'
 
 const accepts = (accept: string | undefined, type: string): boolean =>
   accept === undefined ||
-  accept === usual || accept.split(',').some((part) => [type, `${type.slice(0, type.indexOf('/'))}/*`, '*/*'].includes((part.split(';')[0] as string).trim().toLowerCase()))
+  accept === usual ||
+  accept
+    .split(',')
+    .some((part) =>
+      [type, `${type.slice(0, type.indexOf('/'))}/*`, '*/*'].includes(
+        (part.split(';')[0] as string).trim().toLowerCase(),
+      ),
+    )
 
 /** The header alone, where there is no body or its message carries no envelope. */
 const modernHeader = (headers: readonly string[]): boolean => {
@@ -28,7 +35,9 @@ const modernHeader = (headers: readonly string[]): boolean => {
 /** Whether a message is served without a session: its envelope says so or, where it has none, the header (2026-07-28 basic/versioning). */
 export const isModernCall = (message: Rpc, headers: readonly string[]): boolean => {
   const claim = metaOf(message)[metaKeys.version]
-  return typeof claim === 'string' ? isModern(claim) : message['method'] !== 'initialize' && modernHeader(headers)
+  return typeof claim === 'string'
+    ? isModern(claim)
+    : message['method'] !== 'initialize' && modernHeader(headers)
 }
 
 /** Throws `request.method`, `request.accept` or `request.media-type`. */
@@ -40,12 +49,17 @@ export const checkRequest = ({ method, headers }: StdioCall): void => {
       const say = 'Send the message with Content-Type: application/json.'
       throw new Refusal('request.media-type', `Content-Type ${type.slice(0, 80)}`, { say })
     }
-    if (!accepts(accept, 'application/json') || !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', `Accept ${String(accept).slice(0, 80)}`)
+    if (!accepts(accept, 'application/json') || !accepts(accept, 'text/event-stream'))
+      throw new Refusal('request.accept', `Accept ${String(accept).slice(0, 80)}`)
     return
   }
   // Streams by GET and sessions that end by DELETE belong to the revisions before 2026-07-28.
-  if (modernHeader(headers)) throw new Refusal('request.method', `${method} in a revision without sessions`, { headers: { allow: 'POST' } })
-  if (method === 'GET' && !accepts(accept, 'text/event-stream')) throw new Refusal('request.accept', `Accept ${String(accept).slice(0, 80)}`)
+  if (modernHeader(headers))
+    throw new Refusal('request.method', `${method} in a revision without sessions`, {
+      headers: { allow: 'POST' },
+    })
+  if (method === 'GET' && !accepts(accept, 'text/event-stream'))
+    throw new Refusal('request.accept', `Accept ${String(accept).slice(0, 80)}`)
 }
 
 const checked = (value: unknown): Rpc => {
@@ -54,12 +68,24 @@ const checked = (value: unknown): Rpc => {
 }
 
 /** The messages of a body, each known to be one. Throws `mcp.parse` and `mcp.invalid`. */
-export const readMessages = ({ body = new Uint8Array(), json = readStrictJson(body) }: Pick<StdioCall, 'body' | 'json'>): { readonly batch: boolean; readonly messages: readonly DescribedMessage[] } => {
+export const readMessages = ({
+  body = new Uint8Array(),
+  json = readStrictJson(body),
+}: Pick<StdioCall, 'body' | 'json'>): {
+  readonly batch: boolean
+  readonly messages: readonly DescribedMessage[]
+} => {
   const { text, value } = json
   if (!Array.isArray(value)) return { batch: false, messages: [{ message: checked(value), text }] }
   if (value.length === 0) throw new Refusal('mcp.invalid', 'an empty batch')
   const whole = forWriting(text, value) as readonly unknown[]
-  return { batch: true, messages: value.map((message: unknown, at) => ({ message: checked(message), text: JSON.stringify(whole[at]) })) }
+  return {
+    batch: true,
+    messages: value.map((message: unknown, at) => ({
+      message: checked(message),
+      text: JSON.stringify(whole[at]),
+    })),
+  }
 }
 
 // The endpoint for clients of 2025 and before: sessions begun by `initialize`, each with a process of its own, POST, GET and DELETE (2025-11-25 transports).
@@ -82,7 +108,12 @@ export interface LegacyOptions {
 
 export interface Legacy {
   /** A POST of one message or a batch. Throws and rejects with `Refusal`. */
-  post(owner: string, messages: readonly DescribedMessage[], batch: boolean, call: StdioCall): Promise<StdioResponse>
+  post(
+    owner: string,
+    messages: readonly DescribedMessage[],
+    batch: boolean,
+    call: StdioCall,
+  ): Promise<StdioResponse>
   get(owner: string, call: StdioCall): Promise<StdioResponse>
   delete(owner: string, call: StdioCall): Promise<StdioResponse>
   tick(comment: boolean): void
@@ -98,25 +129,49 @@ const batching = new Set(revisions.filter(({ batches }) => batches).map(({ versi
 
 const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[]): void => {
   if (!batch && fieldOf(headers, 'mcp-session-id') === undefined) return
-  throw new Refusal('mcp.invalid', 'initialize in a batch or a session', { say: 'Send initialize alone and without a session id.', rpcId: message['id'] as Id })
+  throw new Refusal('mcp.invalid', 'initialize in a batch or a session', {
+    say: 'Send initialize alone and without a session id.',
+    rpcId: message['id'] as Id,
+  })
 }
 
 /** An id that nobody guesses, for a session that begins. */
 export const newSession = (random: (n: number) => Uint8Array): string => encodeBase64url(random(24))
 
-export const createLegacy = ({ pool, now, random, about, shared, startMs, sessionMs, holdMs, stray }: LegacyOptions): Legacy => {
+export const createLegacy = ({
+  pool,
+  now,
+  random,
+  about,
+  shared,
+  startMs,
+  sessionMs,
+  holdMs,
+  stray,
+}: LegacyOptions): Legacy => {
   const sessions = new Map<string, SessionProcess>()
   const forget = ({ id }: SessionProcess): void => {
     if (id !== undefined) sessions.delete(id)
   }
-  const deps = { pool, now, stray, forget, primes: (version: string) => version >= priming, atOnce: holdMs > 0 }
+  const deps = {
+    pool,
+    now,
+    stray,
+    forget,
+    primes: (version: string) => version >= priming,
+    atOnce: holdMs > 0,
+  }
   const house = shared ? createShared('shared', { ...deps, about, startMs }) : undefined
 
   const find = (owner: string, headers: readonly string[]): SessionProcess => {
     const id = fieldOf(headers, 'mcp-session-id')
     if (id === undefined) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
     const lodging = sessions.get(id)
-    if (!lodging || lodging.owner !== owner) throw new Refusal('session.unknown', lodging ? 'session belongs to another user' : 'session unknown or expired')
+    if (!lodging || lodging.owner !== owner)
+      throw new Refusal(
+        'session.unknown',
+        lodging ? 'session belongs to another user' : 'session unknown or expired',
+      )
     lodging.session.touch()
     return lodging
   }
@@ -129,22 +184,39 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
   }
 
   const begin = async (owner: string, said: DescribedMessage, call: StdioCall): Promise<StdioResponse> =>
-    initializeProcess({ lodging: house?.lodge() ?? (await startSession(owner, call.signal, deps)), said, call, startMs, accepted: (lodging) => accept(lodging, call.sessionId?.()) })
+    initializeProcess({
+      lodging: house?.lodge() ?? (await startSession(owner, call.signal, deps)),
+      said,
+      call,
+      startMs,
+      accepted: (lodging) => accept(lodging, call.sessionId?.()),
+    })
 
   return {
     post(owner, messages, batch, call) {
-      const first = messages.find(({ message }) => message['method'] === 'initialize' && kindOf(message) === 'request')
+      const first = messages.find(
+        ({ message }) => message['method'] === 'initialize' && kindOf(message) === 'request',
+      )
       if (first) {
         checkInitialize(first.message, batch, call.headers)
         return begin(owner, first, call)
       }
       const { session } = find(owner, call.headers)
-      if (batch && !batching.has(session.version ?? '')) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version ?? ''} does not support batches. Send one message per request.` })
+      if (batch && !batching.has(session.version ?? ''))
+        throw new Refusal('mcp.invalid', 'batch', {
+          say: `MCP ${session.version ?? ''} does not support batches. Send one message per request.`,
+        })
       return session.post(messages, batch, call)
     },
     async get(owner, call) {
-      const reply = find(owner, call.headers).session.streams.stand(call.signal, fieldOf(call.headers, 'last-event-id'))
-      if (!reply) throw new Refusal('request.malformed', 'Last-Event-ID', { say: 'The Last-Event-ID does not belong to this session.' })
+      const reply = find(owner, call.headers).session.streams.stand(
+        call.signal,
+        fieldOf(call.headers, 'last-event-id'),
+      )
+      if (!reply)
+        throw new Refusal('request.malformed', 'Last-Event-ID', {
+          say: 'The Last-Event-ID does not belong to this session.',
+        })
       return reply
     },
     async delete(owner, call) {
@@ -155,12 +227,18 @@ export const createLegacy = ({ pool, now, random, about, shared, startMs, sessio
       const limit = now() - sessionMs
       for (const { session, channel, leave } of sessions.values()) {
         session.streams.tick(graceMs, holdMs, comment)
-        if (!session.streams.connected && channel.pending() === 0 && Math.max(session.touchedAt, channel.usedAt()) <= limit) leave()
+        if (
+          !session.streams.connected &&
+          channel.pending() === 0 &&
+          Math.max(session.touchedAt, channel.usedAt()) <= limit
+        )
+          leave()
       }
     },
     expire(silenceMs, waitMs) {
       house?.expire(silenceMs)
-      for (const { session, channel } of sessions.values()) channel.expire(session.asked > 0 ? waitMs : silenceMs)
+      for (const { session, channel } of sessions.values())
+        channel.expire(session.asked > 0 ? waitMs : silenceMs)
     },
   }
 }
@@ -184,7 +262,10 @@ export const createModern = (options: PersonProcessesOptions): Modern => {
       const { message } = said
       const kind = kindOf(message)
       // Clients of this revision have nothing to answer (streamable-http, sending messages).
-      if (kind === 'response') throw new Refusal('mcp.invalid', 'a response', { say: 'This MCP revision does not allow responses from clients.' })
+      if (kind === 'response')
+        throw new Refusal('mcp.invalid', 'a response', {
+          say: 'This MCP revision does not allow responses from clients.',
+        })
       const { personal, tools, channel } = await homes.of(owner)
       call.signal.throwIfAborted()
       if (kind === 'notification') {

@@ -1,6 +1,16 @@
 // What is heard of a call, and of a process as a whole.
 import { Refusal } from '../kit/refusal.ts'
-import { type Id, type Rpc, forWriting, isRecord, kindOf, oneLine, paramsOf, readLine, withId } from '../mcp/json-rpc.ts'
+import {
+  type Id,
+  type Rpc,
+  forWriting,
+  isRecord,
+  kindOf,
+  oneLine,
+  paramsOf,
+  readLine,
+  withId,
+} from '../mcp/json-rpc.ts'
 import { answerLike, createTolerantReader, repairAnswer } from '../mcp/tolerant-json.ts'
 import type { ProcessEnd } from '../ports/runtime.ts'
 
@@ -127,17 +137,27 @@ export interface IncomingOptions {
 }
 
 /** Our ids are numbers; some servers write them as text. */
-const numberOf = (id: unknown): number => (typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : (id as number))
+const numberOf = (id: unknown): number =>
+  typeof id === 'string' && /^\d{1,15}$/.test(id) ? Number(id) : (id as number)
 
-const beyondRepair = (): LostCall => ({ refusal: new Refusal('process.answer', 'response is not a JSON-RPC message') })
-const tooLarge = (): LostCall => ({ refusal: new Refusal('process.answer', 'response larger than 32 MB, or several large responses at once', { say: 'The response of the MCP server exceeds the limit of 32 MB.' }) })
+const beyondRepair = (): LostCall => ({
+  refusal: new Refusal('process.answer', 'response is not a JSON-RPC message'),
+})
+const tooLarge = (): LostCall => ({
+  refusal: new Refusal('process.answer', 'response larger than 32 MB, or several large responses at once', {
+    say: 'The response of the MCP server exceeds the limit of 32 MB.',
+  }),
+})
 
 const methodNotFound = -32_601
 
 /** Gives a message to whom it is for; false for what is no message. */
 type Hear = (value: unknown, line: string) => boolean
 
-const createHear = ({ calls, events, now, stray, answered }: IncomingOptions, settled: (id: number) => void): Hear => {
+const createHear = (
+  { calls, events, now, stray, answered }: IncomingOptions,
+  settled: (id: number) => void,
+): Hear => {
   const answer = (message: Rpc, text: string): void => {
     const id = numberOf(message['id'])
     const call = calls.get(id)
@@ -145,8 +165,14 @@ const createHear = ({ calls, events, now, stray, answered }: IncomingOptions, se
     calls.delete(id)
     answered()
     // Clients refuse an answer with both members, even where one is null (JSON-RPC 2.0 §5).
-    const whole = message['error'] === null || message['result'] === null ? repairAnswer(forWriting(text, message)) : undefined
-    call.events.answer(whole ? JSON.stringify({ ...whole, id: call.clientId }) : withId(text, message, call.clientId), whole ?? message)
+    const whole =
+      message['error'] === null || message['result'] === null
+        ? repairAnswer(forWriting(text, message))
+        : undefined
+    call.events.answer(
+      whole ? JSON.stringify({ ...whole, id: call.clientId }) : withId(text, message, call.clientId),
+      whole ?? message,
+    )
     settled(id)
   }
   const notification = (message: Rpc, text: string): void => {
@@ -156,7 +182,9 @@ const createHear = ({ calls, events, now, stray, answered }: IncomingOptions, se
     if (call?.token === undefined) return stray('progress of no call')
     call.heardAt = now()
     const whole = forWriting(text, message)
-    call.events.progress(JSON.stringify({ ...whole, params: { ...paramsOf(whole), progressToken: call.token } }))
+    call.events.progress(
+      JSON.stringify({ ...whole, params: { ...paramsOf(whole), progressToken: call.token } }),
+    )
   }
   return (value, line) => {
     const kind = kindOf(value)
@@ -199,13 +227,15 @@ export const createIncomingMessages = (options: IncomingOptions): IncomingMessag
     if (!like) return
     const known = like.ids.filter((id) => calls.has(id))
     // With ids that are none of ours it answers something that is over.
-    if (known.length > 0 || like.ids.length === 0) unanswered.notice(known.length > 0 ? known : waiting(), lost)
+    if (known.length > 0 || like.ids.length === 0)
+      unanswered.notice(known.length > 0 ? known : waiting(), lost)
   }
   /** JSON that is no message as it stands. */
   const odd = (value: unknown, text: string): void => {
     const mended = isRecord(value) ? repairAnswer(forWriting(text, value)) : undefined
     if (mended && hear(mended, JSON.stringify(mended))) return
-    if (!mended || !isRecord(mended['error']) || mended['id'] !== null) return lose(text, undefined, beyondRepair())
+    if (!mended || !isRecord(mended['error']) || mended['id'] !== null)
+      return lose(text, undefined, beyondRepair())
     unreadable(text, calls.size > 0)
     if (mended['error']['code'] === methodNotFound && notifications > 0) notifications--
     else unanswered.notice(waiting(), { error: mended })
@@ -219,7 +249,10 @@ export const createIncomingMessages = (options: IncomingOptions): IncomingMessag
     const whole = forWriting(text, value) as readonly unknown[]
     value.forEach((message, at) => one(message, JSON.stringify(whole[at])))
   }
-  const reader = createTolerantReader({ value: each, unreadable: (text) => lose(text, undefined, beyondRepair()) })
+  const reader = createTolerantReader({
+    value: each,
+    unreadable: (text) => lose(text, undefined, beyondRepair()),
+  })
 
   return {
     line(line) {

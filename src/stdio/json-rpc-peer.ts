@@ -1,8 +1,23 @@
 // One server's process as JSON-RPC: calls go out under ids of our own, and each answer and progress report finds the caller it belongs to.
 import { Refusal } from '../kit/refusal.ts'
-import { type Id, type DescribedMessage, forWriting, isId, metaOf, oneLine, paramsOf, withId } from '../mcp/json-rpc.ts'
+import {
+  type Id,
+  type DescribedMessage,
+  forWriting,
+  isId,
+  metaOf,
+  oneLine,
+  paramsOf,
+  withId,
+} from '../mcp/json-rpc.ts'
 import type { ProcessEnd, ProcessPlan, ServerProcess, SpawnServer } from '../ports/runtime.ts'
-import { type CallEvents, type Calls, type PeerEvents, type IncomingOptions, createIncomingMessages } from './incoming-messages.ts'
+import {
+  type CallEvents,
+  type Calls,
+  type PeerEvents,
+  type IncomingOptions,
+  createIncomingMessages,
+} from './incoming-messages.ts'
 
 export interface JsonRpcPeer {
   /** Sends a request under a new id, which is returned. Throws `upstream.busy` when the process leaves too much unread, `process.ended` when it is over. */
@@ -41,7 +56,11 @@ export interface JsonRpcPeerDeps extends Pick<IncomingOptions, 'now' | 'stray' |
 const outgoing = ({ message, text }: DescribedMessage, id: number, token: Id | undefined): string => {
   if (token === undefined) return withId(oneLine(text, message), message, id)
   const whole = forWriting(text, message)
-  return JSON.stringify({ ...whole, id, params: { ...paramsOf(whole), _meta: { ...metaOf(whole), progressToken: id } } })
+  return JSON.stringify({
+    ...whole,
+    id,
+    params: { ...paramsOf(whole), _meta: { ...metaOf(whole), progressToken: id } },
+  })
 }
 
 const createHolders = (child: ServerProcess): Pick<JsonRpcPeer, 'hold' | 'release'> => {
@@ -61,7 +80,11 @@ const expire = (calls: Calls, before: number, name: string, cancel: JsonRpcPeer[
   for (const [id, call] of calls) {
     if (call.events.patient || call.heardAt > before) continue
     cancel(id, 'timeout')
-    call.events.failed(new Refusal('upstream.timeout', 'no output for the call within the timeout', { say: `Request to ${name} timed out` }))
+    call.events.failed(
+      new Refusal('upstream.timeout', 'no output for the call within the timeout', {
+        say: `Request to ${name} timed out`,
+      }),
+    )
   }
 }
 
@@ -71,12 +94,23 @@ const failAll = (calls: Calls, refusal: Refusal): void => {
   for (const call of lost) call.events.failed(refusal)
 }
 
-export const createJsonRpcPeer = (plan: ProcessPlan, deps: JsonRpcPeerDeps, events: PeerEvents): JsonRpcPeer => {
+export const createJsonRpcPeer = (
+  plan: ProcessPlan,
+  deps: JsonRpcPeerDeps,
+  events: PeerEvents,
+): JsonRpcPeer => {
   const { spawn, now, stray } = deps
   const calls: Calls = new Map()
   const state = { nextId: 1, usedAt: now(), spoke: false, end: undefined as ProcessEnd | undefined }
   const startedAt = state.usedAt
-  const incoming = createIncomingMessages({ calls, events, now, stray, unreadable: deps.unreadable, answered: () => (state.spoke = true) })
+  const incoming = createIncomingMessages({
+    calls,
+    events,
+    now,
+    stray,
+    unreadable: deps.unreadable,
+    answered: () => (state.spoke = true),
+  })
   const line = (text: string): void => {
     state.usedAt = now()
     incoming.line(text)
@@ -97,7 +131,14 @@ export const createJsonRpcPeer = (plan: ProcessPlan, deps: JsonRpcPeerDeps, even
   const cancel: JsonRpcPeer['cancel'] = (id, reason) => {
     if (!calls.delete(id)) return
     incoming.settled(id)
-    if (!state.end) child.send(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason } }))
+    if (!state.end)
+      child.send(
+        JSON.stringify({
+          jsonrpc: '2.0',
+          method: 'notifications/cancelled',
+          params: { requestId: id, reason },
+        }),
+      )
   }
 
   return {
@@ -111,7 +152,10 @@ export const createJsonRpcPeer = (plan: ProcessPlan, deps: JsonRpcPeerDeps, even
       const { progressToken } = metaOf(message)
       const token = isId(progressToken) ? progressToken : undefined
       state.usedAt = now()
-      if (!child.send(outgoing(said, id, token))) throw new Refusal('upstream.busy', 'stdin of the process is full', { headers: { 'retry-after': '1' } })
+      if (!child.send(outgoing(said, id, token)))
+        throw new Refusal('upstream.busy', 'stdin of the process is full', {
+          headers: { 'retry-after': '1' },
+        })
       calls.set(id, { events: handlers, clientId: message['id'] as Id, token, heardAt: state.usedAt })
       return id
     },

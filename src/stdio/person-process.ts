@@ -1,6 +1,17 @@
 // One process for each person who calls in 2026-07-28, once it is known that the server speaks it (SEP-2567: the key is the authenticated principal).
 import { Refusal } from '../kit/refusal.ts'
-import { type Id, type Rpc, type DescribedMessage, forWriting, isId, isRecord, metaOf, paramsOf, describeMessage, statusOf } from '../mcp/json-rpc.ts'
+import {
+  type Id,
+  type Rpc,
+  type DescribedMessage,
+  forWriting,
+  isId,
+  isRecord,
+  metaOf,
+  paramsOf,
+  describeMessage,
+  statusOf,
+} from '../mcp/json-rpc.ts'
 import { type ProtocolEra, envelopeOf, protocolEraOf, ownClient } from '../mcp/revisions.ts'
 import type { StdioCall, StdioResponse } from '../ports/stdio-call.ts'
 import type { PeerEvents } from './incoming-messages.ts'
@@ -31,10 +42,16 @@ export const probe = (channel: JsonRpcPeer, { about, startMs }: ProbeOptions): P
       for (const timer of timers) clearTimeout(timer)
       settle()
     }
-    const ended = (refusal: Refusal): void => done(() => (channel.end()?.kind === 'exit' ? resolve('legacy') : reject(refusal)))
+    const ended = (refusal: Refusal): void =>
+      done(() => (channel.end()?.kind === 'exit' ? resolve('legacy') : reject(refusal)))
     const meta = { _meta: envelopeOf(ownClient(about)) }
     try {
-      channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'server/discover', params: meta }), { answer: (_, message) => done(() => resolve(protocolEraOf(message))), progress: () => undefined, failed: ended, patient: true })
+      channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'server/discover', params: meta }), {
+        answer: (_, message) => done(() => resolve(protocolEraOf(message))),
+        progress: () => undefined,
+        failed: ended,
+        patient: true,
+      })
     } catch (error) {
       reject(error as Error)
       return
@@ -44,9 +61,22 @@ export const probe = (channel: JsonRpcPeer, { about, startMs }: ProbeOptions): P
       setTimeout(() => {
         if (channel.end()) return
         const alive = (): void => done(() => resolve('legacy'))
-        channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'ping' }), { answer: () => void timers.push(setTimeout(alive, 500)), progress: () => undefined, failed: () => undefined, patient: true })
+        channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'ping' }), {
+          answer: () => void timers.push(setTimeout(alive, 500)),
+          progress: () => undefined,
+          failed: () => undefined,
+          patient: true,
+        })
       }, patienceMs),
-      setTimeout(() => done(() => reject(new Refusal('upstream.timeout', `said nothing after its start${channel.process.complaint()}`))), startMs),
+      setTimeout(
+        () =>
+          done(() =>
+            reject(
+              new Refusal('upstream.timeout', `said nothing after its start${channel.process.complaint()}`),
+            ),
+          ),
+        startMs,
+      ),
     )
   })
 
@@ -89,7 +119,10 @@ interface Desk extends PersonProcessOptions {
   logging: number | undefined
 }
 
-const withSubscription = (holder: Rpc, id: Id): Rpc => ({ ...holder, _meta: { ...(isRecord(holder['_meta']) ? holder['_meta'] : {}), [subscriptionId]: id } })
+const withSubscription = (holder: Rpc, id: Id): Rpc => ({
+  ...holder,
+  _meta: { ...(isRecord(holder['_meta']) ? holder['_meta'] : {}), [subscriptionId]: id },
+})
 
 const forget = (desk: Desk, id: number): void => {
   desk.going.delete(id)
@@ -116,8 +149,11 @@ const told = (desk: Desk, message: Rpc, text: string): void => {
     const found = subscription(desk, id)
     if (!found) return stray('a notification of no subscription')
     const whole = forWriting(text, message)
-    found.outlet.event(JSON.stringify({ ...whole, params: withSubscription(paramsOf(whole), found.clientId) }))
-  } else if (message['method'] === 'notifications/message' && logging !== undefined) going.get(logging)?.outlet.event(text)
+    found.outlet.event(
+      JSON.stringify({ ...whole, params: withSubscription(paramsOf(whole), found.clientId) }),
+    )
+  } else if (message['method'] === 'notifications/message' && logging !== undefined)
+    going.get(logging)?.outlet.event(text)
   else if (message['method'] === 'notifications/cancelled') {
     // The server has torn a subscription down; it cancels nothing else (basic/patterns/cancellation).
     const requestId = paramsOf(message)['requestId'] as number
@@ -137,7 +173,11 @@ const quieted = ({ logging }: Desk, said: DescribedMessage): DescribedMessage =>
   return describeMessage({ ...whole, params: { ...paramsOf(whole), _meta: meta } })
 }
 
-const request = (desk: Desk, said: DescribedMessage, { signal, refused }: Pick<StdioCall, 'signal' | 'refused'>): Promise<StdioResponse> => {
+const request = (
+  desk: Desk,
+  said: DescribedMessage,
+  { signal, refused }: Pick<StdioCall, 'signal' | 'refused'>,
+): Promise<StdioResponse> => {
   const { channel, alone, going } = desk
   const { message } = said
   const clientId = message['id'] as Id
@@ -162,7 +202,13 @@ const request = (desk: Desk, said: DescribedMessage, { signal, refused }: Pick<S
     answer(text, answer) {
       forget(desk, state.id)
       const { result } = answer
-      finish(outlet, listens && isRecord(result) ? JSON.stringify({ ...answer, id: clientId, result: withSubscription(result, clientId) }) : text, statusOf(answer))
+      finish(
+        outlet,
+        listens && isRecord(result)
+          ? JSON.stringify({ ...answer, id: clientId, result: withSubscription(result, clientId) })
+          : text,
+        statusOf(answer),
+      )
     },
     failed(refusal: Refusal) {
       forget(desk, state.id)
@@ -187,7 +233,13 @@ export const createPersonProcess = (options: PersonProcessOptions): PersonProces
       // This revision has no requests of servers; an older habit is answered, so that the server does not wait for ever.
       request(message) {
         stray('a request of the server')
-        channel().send(describeMessage({ jsonrpc: '2.0', id: message['id'], error: { code: -32601, message: 'Method not found' } }))
+        channel().send(
+          describeMessage({
+            jsonrpc: '2.0',
+            id: message['id'],
+            error: { code: -32601, message: 'Method not found' },
+          }),
+        )
       },
       ended: () => undefined,
     },
@@ -207,7 +259,15 @@ export const createPersonProcess = (options: PersonProcessOptions): PersonProces
         if (!listens) continue
         forget(desk, id)
         channel().cancel(id, 'the server is put to sleep')
-        finish(outlet, JSON.stringify({ jsonrpc: '2.0', id: clientId, result: withSubscription({ resultType: 'complete' }, clientId) }), 200)
+        finish(
+          outlet,
+          JSON.stringify({
+            jsonrpc: '2.0',
+            id: clientId,
+            result: withSubscription({ resultType: 'complete' }, clientId),
+          }),
+          200,
+        )
       }
     },
   }
@@ -272,12 +332,20 @@ const createMake =
       never,
     )
     home.channel = channel
-    home.whole = { personal, channel, tools: createTools({ channel: own, now, meta: envelopeOf(ownClient(about)) }), settle: () => void (home.probing = false) }
+    home.whole = {
+      personal,
+      channel,
+      tools: createTools({ channel: own, now, meta: envelopeOf(ownClient(about)) }),
+      settle: () => void (home.probing = false),
+    }
     return home.whole
   }
 
 /** What the process is; one of this era goes on living, another is ended. */
-const ask = async (home: PersonCalls, options: PersonProcessesOptions): Promise<{ readonly era: ProtocolEra; readonly home: PersonCalls | undefined }> => {
+const ask = async (
+  home: PersonCalls,
+  options: PersonProcessesOptions,
+): Promise<{ readonly era: ProtocolEra; readonly home: PersonCalls | undefined }> => {
   const era = await probe(home.channel, options).catch((error: unknown) => {
     home.channel.stop()
     throw error

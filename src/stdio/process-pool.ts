@@ -8,7 +8,14 @@ import type { ServiceState } from '../ports/services.ts'
 import type { AbortListener } from '../ports/stdio-call.ts'
 import type { PeerEvents } from './incoming-messages.ts'
 import { type JsonRpcPeer, createJsonRpcPeer } from './json-rpc-peer.ts'
-import { type FailedProcess, type KnownProcess, type ReportToOperator, createCrashLog, createReports, known } from './process-reports.ts'
+import {
+  type FailedProcess,
+  type KnownProcess,
+  type ReportToOperator,
+  createCrashLog,
+  createReports,
+  known,
+} from './process-reports.ts'
 
 // The places that processes of a service have: so many in all and for one person, so many starting at once; whoever finds none waits in a queue.
 
@@ -77,9 +84,13 @@ const dismiss = (place: ProcessSlot): void => {
 export const createProcessSlots = (limits: SlotLimits, now: () => number): ProcessSlots => {
   const all = new Set<ProcessSlot>()
   const queue = new Set<Waiting>()
-  const isStarting = ({ channel }: ProcessSlot): boolean => channel === undefined || (!channel.spoke() && !channel.end() && now() - channel.startedAt < startingMs)
+  const isStarting = ({ channel }: ProcessSlot): boolean =>
+    channel === undefined || (!channel.spoke() && !channel.end() && now() - channel.startedAt < startingMs)
   const of = (owner: string): readonly ProcessSlot[] => [...all].filter((place) => place.owner === owner)
-  const fits = (owner: string): boolean => all.size < limits.total && of(owner).length < limits.perPerson && [...all].filter(isStarting).length < mostStarting
+  const fits = (owner: string): boolean =>
+    all.size < limits.total &&
+    of(owner).length < limits.perPerson &&
+    [...all].filter(isStarting).length < mostStarting
 
   const enter = ({ owner, lodger }: Pick<Waiting, 'owner' | 'lodger'>): ProcessSlot => {
     const place: ProcessSlot = { owner, lodger, channel: undefined, leaving: false }
@@ -89,8 +100,11 @@ export const createProcessSlots = (limits: SlotLimits, now: () => number): Proce
 
   /** Makes room where somebody has been idle for long: among the person's own when they have too many, among everybody's otherwise. */
   const evict = (owner: string): void => {
-    const candidates = of(owner).length >= limits.perPerson ? of(owner) : all.size >= limits.total ? [...all] : []
-    const [longest] = candidates.filter(({ leaving, lodger }) => !leaving && lodger.idle() >= evictMs).sort((a, b) => b.lodger.idle() - a.lodger.idle())
+    const candidates =
+      of(owner).length >= limits.perPerson ? of(owner) : all.size >= limits.total ? [...all] : []
+    const [longest] = candidates
+      .filter(({ leaving, lodger }) => !leaving && lodger.idle() >= evictMs)
+      .sort((a, b) => b.lodger.idle() - a.lodger.idle())
     if (longest) dismiss(longest)
   }
 
@@ -101,7 +115,11 @@ export const createProcessSlots = (limits: SlotLimits, now: () => number): Proce
         waiting.admit(enter(waiting))
       } else if (now() >= waiting.until) {
         queue.delete(waiting)
-        waiting.refuse(new Refusal('process.limit', `${all.size} processes, ${of(waiting.owner).length} of this owner`, { headers: { 'retry-after': '5' } }))
+        waiting.refuse(
+          new Refusal('process.limit', `${all.size} processes, ${of(waiting.owner).length} of this owner`, {
+            headers: { 'retry-after': '5' },
+          }),
+        )
       } else evict(waiting.owner)
     }
   }
@@ -154,7 +172,8 @@ export interface RestartBackoff {
   forget(owner: string): void
 }
 
-const restMs = (failures: number): number => (failures < 2 ? 0 : Math.min(longestMs, 500 * 2 ** (failures - 2)))
+const restMs = (failures: number): number =>
+  failures < 2 ? 0 : Math.min(longestMs, 500 * 2 ** (failures - 2))
 
 export const createRestartBackoff = (now: () => number): RestartBackoff => {
   const failures = new Map<string, Failures>()
@@ -162,7 +181,11 @@ export const createRestartBackoff = (now: () => number): RestartBackoff => {
     check(owner) {
       const rest = failures.get(owner)
       const ms = rest ? rest.until - now() : 0
-      if (rest && ms > 0) throw new Refusal('process.resting', rest.end.why, { say: `${rest.end.say} The gateway retries in a moment.`, headers: { 'retry-after': String(Math.ceil(ms / 1000)) } })
+      if (rest && ms > 0)
+        throw new Refusal('process.resting', rest.end.why, {
+          say: `${rest.end.say} The gateway retries in a moment.`,
+          headers: { 'retry-after': String(Math.ceil(ms / 1000)) },
+        })
     },
     failed(owner, end, steady) {
       const count = steady ? 1 : (failures.get(owner)?.count ?? 0) + 1
@@ -227,11 +250,20 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
       if (end.kind === 'stopped') rest.forget(owner)
       else if (!probe) rest.failed(owner, end, channel.spoke() && now() - channel.startedAt >= steadyMs)
       failures.ended(owner, channel, end, probe)
-      tell(calm ? 'debug' : 'warn', 'process.ended', { owner, pid: channel.process.pid, why: end.why, lived_ms: now() - channel.startedAt })
+      tell(calm ? 'debug' : 'warn', 'process.ended', {
+        owner,
+        pid: channel.process.pid,
+        why: end.why,
+        lived_ms: now() - channel.startedAt,
+      })
       lodger.ended(end)
       places.give(place)
     }
-    const channel: JsonRpcPeer = createJsonRpcPeer(plan(owner), { name, spawn, now, ...reports.of(owner, () => channel) }, { ...lodger, ended })
+    const channel: JsonRpcPeer = createJsonRpcPeer(
+      plan(owner),
+      { name, spawn, now, ...reports.of(owner, () => channel) },
+      { ...lodger, ended },
+    )
     place.channel = channel
     const starting = reports.started(owner, channel)
     return channel
@@ -251,18 +283,22 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
       return places.all.size
     },
     waitsFor(owner) {
-      for (const { owner: whose, channel } of places.all) if (whose === owner && (!channel || (!channel.spoke() && !channel.end()))) return 'start'
+      for (const { owner: whose, channel } of places.all)
+        if (whose === owner && (!channel || (!channel.spoke() && !channel.end()))) return 'start'
       return places.waits(owner) ? 'place' : undefined
     },
     get state() {
       return [...places.all].some(({ channel }) => channel?.spoke() === true) ? 'healthy' : failures.state
     },
-    list: () => [...places.all].flatMap(({ owner, channel }) => (channel ? [{ ...known(owner, channel), pending: channel.pending() }] : [])),
+    list: () =>
+      [...places.all].flatMap(({ owner, channel }) =>
+        channel ? [{ ...known(owner, channel), pending: channel.pending() }] : [],
+      ),
     failures: () => failures.all,
     async close(graceMs) {
       closed = true
       places.close()
-      for (const until = now() + graceMs; places.all.size > 0 && now() < until; ) {
+      for (const until = now() + graceMs; places.all.size > 0 && now() < until;) {
         for (const place of places.all) if (!place.lodger.busy()) places.dismiss(place)
         await new Promise((done) => void setTimeout(done, 50))
       }
@@ -276,7 +312,10 @@ export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): 
 const mostOwners = 10_000
 
 /** 32 hexadecimal digits for a person, the same ones always; `shared` where everybody has one process, `anyone` where nobody signs in. */
-export const createOwnerKeys = (shared: boolean, digest: Runtime['digest']): ((principal: Principal | undefined) => string) => {
+export const createOwnerKeys = (
+  shared: boolean,
+  digest: Runtime['digest'],
+): ((principal: Principal | undefined) => string) => {
   const known = new Map<string, string>()
   return (principal) => {
     if (shared || !principal) return shared ? 'shared' : 'anyone'

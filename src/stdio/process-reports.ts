@@ -14,7 +14,11 @@ const windowMs = 60_000
 /** A process that has not answered by then is told of: it may be downloading, or ask for something. */
 const slowMs = 10_000
 
-export type ReportToOperator = (level: 'debug' | 'info' | 'warn', event: string, facts: Readonly<Record<string, unknown>>) => void
+export type ReportToOperator = (
+  level: 'debug' | 'info' | 'warn',
+  event: string,
+  facts: Readonly<Record<string, unknown>>,
+) => void
 
 export interface Reports {
   /** For one process, which is there by the time that anything is said. */
@@ -23,7 +27,11 @@ export interface Reports {
   started(owner: string, channel: JsonRpcPeer): { over(): void }
 }
 
-const beginning = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ').trim().slice(0, mostQuoted)
+const beginning = (text: string): string =>
+  text
+    .replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ')
+    .trim()
+    .slice(0, mostQuoted)
 
 export const createReports = (tell: ReportToOperator, now: () => number): Reports => {
   let since = -Infinity
@@ -50,14 +58,25 @@ export const createReports = (tell: ReportToOperator, now: () => number): Report
       stray: (what) => tell('debug', 'process.stray', { owner, pid: channel().process.pid, what }),
       unreadable(text, waited) {
         const { pid, conceal } = channel().process
-        tell(isNews(waited) ? 'warn' : 'debug', 'process.unreadable', { owner, pid, waited, text: beginning(conceal(text.slice(0, looked))) })
+        tell(isNews(waited) ? 'warn' : 'debug', 'process.unreadable', {
+          owner,
+          pid,
+          waited,
+          text: beginning(conceal(text.slice(0, looked))),
+        })
       },
-      complained: (text) => tell('debug', 'process.stderr', { owner, pid: channel().process.pid, text: text.slice(0, mostLogged).trimEnd() }),
+      complained: (text) =>
+        tell('debug', 'process.stderr', {
+          owner,
+          pid: channel().process.pid,
+          text: text.slice(0, mostLogged).trimEnd(),
+        }),
     }),
     started(owner, channel) {
       const { pid, isolation } = channel.process
       tell('debug', 'process.started', { owner, pid, ...(isolation === undefined ? {} : { isolation }) })
-      if (isolation !== undefined && isolation !== isolated) tell('info', 'process.isolated', { message: isolation })
+      if (isolation !== undefined && isolation !== isolated)
+        tell('info', 'process.isolated', { message: isolation })
       isolated = isolation
       const timer = setTimeout(() => {
         if (channel.spoke() || channel.end()) return
@@ -89,7 +108,12 @@ export interface FailedProcess extends KnownProcess {
   readonly why: string
 }
 
-export const known = (owner: string, { process, startedAt }: JsonRpcPeer): KnownProcess => ({ owner, pid: process.pid, startedAt, stderr: process.stderr() })
+export const known = (owner: string, { process, startedAt }: JsonRpcPeer): KnownProcess => ({
+  owner,
+  pid: process.pid,
+  startedAt,
+  stderr: process.stderr(),
+})
 
 export interface CrashLog {
   /** A process is over. `probe`: it was only asked what it is. */

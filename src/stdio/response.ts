@@ -163,7 +163,8 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
       if (state === 'streaming') outflow?.write(frame(data, id, retryMs))
     },
     json(text, status = 200, headers = []) {
-      if (state === 'waiting' && close()) resolve({ status, headers: [...jsonHeaders, ...headers], body: text })
+      if (state === 'waiting' && close())
+        resolve({ status, headers: [...jsonHeaders, ...headers], body: text })
     },
     end() {
       if (!close()) return

@@ -1,6 +1,15 @@
 // One session of a client of 2025 and the server process it has to itself: calls, notifications and answers one way, and everything the server says the other.
 import { Refusal, type ReportRefused } from '../kit/refusal.ts'
-import { type Id, type Rpc, type DescribedMessage, isId, isRecord, kindOf, paramsOf, describeMessage } from '../mcp/json-rpc.ts'
+import {
+  type Id,
+  type Rpc,
+  type DescribedMessage,
+  isId,
+  isRecord,
+  kindOf,
+  paramsOf,
+  describeMessage,
+} from '../mcp/json-rpc.ts'
 import type { StdioCall, StdioResponse, AbortListener } from '../ports/stdio-call.ts'
 import type { PeerEvents } from './incoming-messages.ts'
 import type { JsonRpcPeer } from './json-rpc-peer.ts'
@@ -93,7 +102,11 @@ export interface Session {
   /** What the session's process says goes here. */
   readonly events: PeerEvents
   /** One message, or the elements of a batch, that a client posted. */
-  post(messages: readonly DescribedMessage[], batch: boolean, call: Pick<StdioCall, 'signal' | 'refused'>): Promise<StdioResponse>
+  post(
+    messages: readonly DescribedMessage[],
+    batch: boolean,
+    call: Pick<StdioCall, 'signal' | 'refused'>,
+  ): Promise<StdioResponse>
   /** Requests of the server that the client has not answered. */
   readonly asked: number
   touch(): void
@@ -136,7 +149,13 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
     events: {
       request(message, text) {
         if (asked.size >= mostAsked) {
-          channel().send(describeMessage({ jsonrpc: '2.0', id: message['id'], error: { code: 1429, message: 'Too many requests are waiting for the client.' } }))
+          channel().send(
+            describeMessage({
+              jsonrpc: '2.0',
+              id: message['id'],
+              error: { code: 1429, message: 'Too many requests are waiting for the client.' },
+            }),
+          )
           return
         }
         asked.add(keyOf(message['id']))
@@ -156,7 +175,8 @@ export const createSession = ({ now, channel, primes, atOnce, stray }: SessionOp
       const way = count === 0 ? undefined : session.streams.way(signal)
       const finish = way && gather(way, batch, count)
       for (const said of messages) {
-        if (way && finish && kindOf(said.message) === 'request') calls.call(said, { way, finish, batch, refused })
+        if (way && finish && kindOf(said.message) === 'request')
+          calls.call(said, { way, finish, batch, refused })
         else take(said)
       }
       return way ? way.reply : Promise.resolve(accepted)
@@ -198,7 +218,11 @@ export interface SessionProcessDeps {
 }
 
 /** A process with nobody in it yet but this session. Rejects as `Pool.start` does. */
-export const startSession = async (owner: string, signal: AbortListener, { pool, now, primes, atOnce, stray, forget }: SessionProcessDeps): Promise<SessionProcess> => {
+export const startSession = async (
+  owner: string,
+  signal: AbortListener,
+  { pool, now, primes, atOnce, stray, forget }: SessionProcessDeps,
+): Promise<SessionProcess> => {
   const home: { channel?: JsonRpcPeer; lodging?: SessionProcess } = {}
   const session = createSession({ now, channel: () => home.channel as JsonRpcPeer, primes, atOnce, stray })
   const over = (): void => {
@@ -213,7 +237,10 @@ export const startSession = async (owner: string, signal: AbortListener, { pool,
     owner,
     {
       ...session.events,
-      idle: () => (!home.channel || home.channel.pending() > 0 ? 0 : now() - Math.max(home.channel.usedAt(), session.touchedAt)),
+      idle: () =>
+        !home.channel || home.channel.pending() > 0
+          ? 0
+          : now() - Math.max(home.channel.usedAt(), session.touchedAt),
       busy: () => home.channel !== undefined && home.channel.pending() > 0,
       leave,
       ended: over,
@@ -236,7 +263,13 @@ export interface InitializeResult {
 }
 
 /** Sends `initialize`. The session begins with the server's yes; without one nothing is left behind. */
-export const initializeProcess = ({ lodging, said, call, startMs, accepted }: InitializeResult): Promise<StdioResponse> => {
+export const initializeProcess = ({
+  lodging,
+  said,
+  call,
+  startMs,
+  accepted,
+}: InitializeResult): Promise<StdioResponse> => {
   const { session, channel } = lodging
   const way = session.streams.way(call.signal)
   const over = (): void => {
@@ -251,7 +284,10 @@ export const initializeProcess = ({ lodging, said, call, startMs, accepted }: In
     way.fail(refusal, () => call.refused(refusal, said.message['id']))
     leave()
   }
-  const late = setTimeout(() => failed(new Refusal('upstream.timeout', `no answer to initialize${lodging.complaint()}`)), startMs)
+  const late = setTimeout(
+    () => failed(new Refusal('upstream.timeout', `no answer to initialize${lodging.complaint()}`)),
+    startMs,
+  )
   call.signal.addEventListener('abort', leave, { once: true })
   if (call.signal.aborted) leave()
   const answer = (text: string, { result }: Rpc): void => {

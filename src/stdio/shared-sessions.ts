@@ -1,6 +1,14 @@
 // Sessions of clients of 2025 and before on one shared process: each has its own ids, progress, streams and subscriptions, and none can be asked anything.
 import { Refusal } from '../kit/refusal.ts'
-import { type Id, type Rpc, type DescribedMessage, isRecord, paramsOf, describeMessage, withId } from '../mcp/json-rpc.ts'
+import {
+  type Id,
+  type Rpc,
+  type DescribedMessage,
+  isRecord,
+  paramsOf,
+  describeMessage,
+  withId,
+} from '../mcp/json-rpc.ts'
 import { revisions } from '../mcp/revisions.ts'
 import type { CallEvents } from './incoming-messages.ts'
 import type { JsonRpcPeer } from './json-rpc-peer.ts'
@@ -47,31 +55,41 @@ export interface SharedHost {
 /** Which guests a notification is for. Log messages are about somebody's call, and nothing says whose. */
 const audience = (guests: ReadonlySet<SharedSession>, message: Rpc): readonly SharedSession[] => {
   const method = String(message['method'])
-  if (method === 'notifications/resources/updated') return [...guests].filter(({ resources }) => resources.has(String(paramsOf(message)['uri'])))
+  if (method === 'notifications/resources/updated')
+    return [...guests].filter(({ resources }) => resources.has(String(paramsOf(message)['uri'])))
   return method.endsWith('/list_changed') ? [...guests] : []
 }
 
 const introduce = (channel: JsonRpcPeer, { about, startMs }: SharedHostOptions): Promise<Rpc> =>
   new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(new Refusal('upstream.timeout', `no answer to initialize${channel.process.complaint()}`)), startMs)
-    const params = { protocolVersion: offered, capabilities: {}, clientInfo: { name: 'postern', version: about.version } }
-    const refused = (message: Rpc): Refusal => new Refusal('process.ended', `initialize was answered ${JSON.stringify(message['error']).slice(0, 200)}`, { say: 'The MCP server does not support a protocol revision that can be shared.' })
-    channel.call(
-      describeMessage({ jsonrpc: '2.0', id: 0, method: 'initialize', params }),
-      {
-        answer(_, message) {
-          clearTimeout(late)
-          if (isRecord(message['result'])) resolve(message['result'])
-          else reject(refused(message))
-        },
-        progress: () => undefined,
-        failed(refusal) {
-          clearTimeout(late)
-          reject(refusal)
-        },
-        patient: true,
-      },
+    const late = setTimeout(
+      () => reject(new Refusal('upstream.timeout', `no answer to initialize${channel.process.complaint()}`)),
+      startMs,
     )
+    const params = {
+      protocolVersion: offered,
+      capabilities: {},
+      clientInfo: { name: 'postern', version: about.version },
+    }
+    const refused = (message: Rpc): Refusal =>
+      new Refusal(
+        'process.ended',
+        `initialize was answered ${JSON.stringify(message['error']).slice(0, 200)}`,
+        { say: 'The MCP server does not support a protocol revision that can be shared.' },
+      )
+    channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'initialize', params }), {
+      answer(_, message) {
+        clearTimeout(late)
+        if (isRecord(message['result'])) resolve(message['result'])
+        else reject(refused(message))
+      },
+      progress: () => undefined,
+      failed(refusal) {
+        clearTimeout(late)
+        reject(refusal)
+      },
+      patient: true,
+    })
   })
 
 export const createSharedHost = (options: SharedHostOptions): SharedHost => {
@@ -88,7 +106,15 @@ export const createSharedHost = (options: SharedHostOptions): SharedHost => {
       owner,
       {
         request(message) {
-          const answer = message['method'] === 'ping' ? { result: {} } : { error: { code: -32601, message: 'This server is shared, so no single client can receive this request.' } }
+          const answer =
+            message['method'] === 'ping'
+              ? { result: {} }
+              : {
+                  error: {
+                    code: -32601,
+                    message: 'This server is shared, so no single client can receive this request.',
+                  },
+                }
           state.channel?.send(describeMessage({ jsonrpc: '2.0', id: message['id'], ...answer }))
         },
         notification(message, text) {
@@ -113,7 +139,14 @@ export const createSharedHost = (options: SharedHostOptions): SharedHost => {
     })
     channel.send(describeMessage({ jsonrpc: '2.0', method: 'notifications/initialized' }))
     for (const uri of new Set([...guests].flatMap(({ resources }) => [...resources]))) {
-      channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'resources/subscribe', params: { uri } }), { answer: () => undefined, progress: () => undefined, failed: () => undefined })
+      channel.call(
+        describeMessage({ jsonrpc: '2.0', id: 0, method: 'resources/subscribe', params: { uri } }),
+        {
+          answer: () => undefined,
+          progress: () => undefined,
+          failed: () => undefined,
+        },
+      )
     }
     state.host = { channel, introduction }
     return state.host
@@ -149,7 +182,14 @@ interface Line {
 const introduced = ({ introduction }: SharedProcess, message: Rpc): string => {
   const spoken = String(introduction['protocolVersion'])
   const wanted = paramsOf(message)['protocolVersion']
-  return JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: { ...introduction, protocolVersion: typeof wanted === 'string' && wanted < spoken ? wanted : spoken } })
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    id: message['id'],
+    result: {
+      ...introduction,
+      protocolVersion: typeof wanted === 'string' && wanted < spoken ? wanted : spoken,
+    },
+  })
 }
 
 /** Answers that the server must not or need not give: its introduction, a level of a log that nobody gets, a subscription it has already. */
@@ -173,7 +213,9 @@ const answeredHere = ({ host, guest }: Line, at: SharedProcess, message: Rpc): s
 }
 
 /** A channel of one session: its calls go to the shared process, wherever that is in its life. */
-const createLine = (line: Line): Pick<JsonRpcPeer, 'call' | 'send' | 'cancel' | 'hold' | 'release' | 'expire' | 'pending' | 'usedAt'> => {
+const createLine = (
+  line: Line,
+): Pick<JsonRpcPeer, 'call' | 'send' | 'cancel' | 'hold' | 'release' | 'expire' | 'pending' | 'usedAt'> => {
   const { host, now } = line
   /** Ours → the shared channel's, once sent. */
   const calls = new Map<number, { sent?: { readonly channel: JsonRpcPeer; readonly id: number } }>()
@@ -208,7 +250,9 @@ const createLine = (line: Line): Pick<JsonRpcPeer, 'call' | 'send' | 'cancel' | 
       usedAt = now()
       calls.set(id, {})
       const own = settled(id, events)
-      carry(id, said, own).catch((error: unknown) => own.failed(error instanceof Refusal ? error : new Refusal('fault', String(error))))
+      carry(id, said, own).catch((error: unknown) =>
+        own.failed(error instanceof Refusal ? error : new Refusal('fault', String(error))),
+      )
       return id
     },
     cancel(id, reason) {
@@ -219,7 +263,12 @@ const createLine = (line: Line): Pick<JsonRpcPeer, 'call' | 'send' | 'cancel' | 
     send(said) {
       usedAt = now()
       // The gateway introduced itself, and there are no roots.
-      if (!['notifications/initialized', 'notifications/roots/list_changed'].includes(String(said.message['method']))) host.running()?.channel.send(said)
+      if (
+        !['notifications/initialized', 'notifications/roots/list_changed'].includes(
+          String(said.message['method']),
+        )
+      )
+        host.running()?.channel.send(said)
     },
     // One slow reader is nobody else's delay; the outlet gives it up instead.
     hold: () => undefined,
@@ -238,27 +287,48 @@ export interface Shared {
   expire(silenceMs: number): void
 }
 
-export const createShared = (owner: string, { pool, now, about, startMs, primes, atOnce, stray, forget }: SharedDeps): Shared => {
+export const createShared = (
+  owner: string,
+  { pool, now, about, startMs, primes, atOnce, stray, forget }: SharedDeps,
+): Shared => {
   const host = createSharedHost({ pool, now, about, owner, startMs, stray })
   const lodgings = new Set<SessionProcess>()
 
   const lodge = (): SessionProcess => {
-    const guest = { notification: (message: Rpc, text: string) => session.events.notification(message, text), resources: new Set<string>() }
+    const guest = {
+      notification: (message: Rpc, text: string) => session.events.notification(message, text),
+      resources: new Set<string>(),
+    }
     const channel = createLine({ host, guest, now })
     const session = createSession({ now, channel: () => channel as JsonRpcPeer, primes, atOnce, stray })
     const leave = (): void => {
       if (!lodgings.delete(lodging)) return
       for (const uri of host.running() ? guest.resources : []) {
-        channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'resources/unsubscribe', params: { uri } }), { answer: () => undefined, progress: () => undefined, failed: () => undefined })
+        channel.call(
+          describeMessage({ jsonrpc: '2.0', id: 0, method: 'resources/unsubscribe', params: { uri } }),
+          {
+            answer: () => undefined,
+            progress: () => undefined,
+            failed: () => undefined,
+          },
+        )
       }
       host.guests.delete(guest)
       session.streams.close()
       forget(lodging)
     }
-    const lodging: SessionProcess = { owner, session, channel, id: undefined, leave, complaint: () => host.running()?.channel.process.complaint() ?? '' }
+    const lodging: SessionProcess = {
+      owner,
+      session,
+      channel,
+      id: undefined,
+      leave,
+      complaint: () => host.running()?.channel.process.complaint() ?? '',
+    }
     host.guests.add(guest)
     lodgings.add(lodging)
-    if (lodgings.size > mostSessions) [...lodgings].sort((a, b) => a.session.touchedAt - b.session.touchedAt)[0]?.leave()
+    if (lodgings.size > mostSessions)
+      [...lodgings].sort((a, b) => a.session.touchedAt - b.session.touchedAt)[0]?.leave()
     return lodging
   }
 

@@ -26,13 +26,28 @@ export interface StartingOptions {
 }
 
 /** Commands that fetch a server before they start it, and who does the fetching. */
-const fetchers: Readonly<Partial<Record<string, string>>> = { npx: 'npm', npm: 'npm', pnpx: 'pnpm', pnpm: 'pnpm', bunx: 'bun', uvx: 'uv', uv: 'uv', pipx: 'pip' }
+const fetchers: Readonly<Partial<Record<string, string>>> = {
+  npx: 'npm',
+  npm: 'npm',
+  pnpx: 'pnpm',
+  pnpm: 'pnpm',
+  bunx: 'bun',
+  uvx: 'uv',
+  uv: 'uv',
+  pipx: 'pip',
+}
 
 /** What a caller reads of a start. Not what the process writes: that is for the operator alone, and may hold paths and keys. */
-export const describeStart = (name: string, command: string, waitsFor: 'start' | 'place' | undefined): string | undefined => {
+export const describeStart = (
+  name: string,
+  command: string,
+  waitsFor: 'start' | 'place' | undefined,
+): string | undefined => {
   if (waitsFor === 'place') return `Waiting for a free process of ${name}`
   const fetcher = fetchers[(/[^\\/]*$/.exec(command)?.[0] ?? '').replace(/\.(?:cmd|exe)$/i, '')]
-  return waitsFor && `Starting ${name}${fetcher === undefined ? '' : `: ${fetcher} may be downloading packages`}`
+  return (
+    waitsFor && `Starting ${name}${fetcher === undefined ? '' : `: ${fetcher} may be downloading packages`}`
+  )
 }
 
 const nobody: Source = { drained: () => undefined, gone: () => undefined }
@@ -73,10 +88,19 @@ type Written = Pick<ReturnType<typeof createStream>, 'write'>
 
 /** Negative and growing, so that whatever a server reports of its own work is greater (progress, "MUST increase"): the seconds left until the start is given up. */
 const progressText = (token: unknown, leftMs: number, message: string): string =>
-  JSON.stringify({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: token, progress: -Math.ceil(leftMs / 1000), message } })
+  JSON.stringify({
+    jsonrpc: '2.0',
+    method: 'notifications/progress',
+    params: { progressToken: token, progress: -Math.ceil(leftMs / 1000), message },
+  })
 
 /** What the caller of one request has heard of a start, and hears next. */
-const createNotice = ({ now, startMs, keepAliveMs, describe }: StartingOptions, owner: string, message: Rpc, open: () => Written) => {
+const createNotice = (
+  { now, startMs, keepAliveMs, describe }: StartingOptions,
+  owner: string,
+  message: Rpc,
+  open: () => Written,
+) => {
   const { progressToken: token } = metaOf(message)
   const since = now()
   let saidAt = since
@@ -108,7 +132,13 @@ const refusing =
     return nobody
   }
 
-const watch = <Reply>(options: StartingOptions, waiting: Set<() => void>, owner: string, { message, signal, refused }: WaitingCall, work: AttendedWork<Reply>): Promise<Reply | StdioResponse> => {
+const watch = <Reply>(
+  options: StartingOptions,
+  waiting: Set<() => void>,
+  owner: string,
+  { message, signal, refused }: WaitingCall,
+  work: AttendedWork<Reply>,
+): Promise<Reply | StdioResponse> => {
   const leaving = new AbortController()
   const leave = (): void => leaving.abort(signal.reason)
   if (signal.aborted) leave()
@@ -119,7 +149,11 @@ const watch = <Reply>(options: StartingOptions, waiting: Set<() => void>, owner:
   const notice = createNotice(options, owner, message, () => {
     stream = createStream(() => leaving.abort(new Error('The caller left.')))
     sessionId = work.nameSession?.()
-    resolve({ status: 200, headers: [...streamHeaders, ...(sessionId === undefined ? [] : ['Mcp-Session-Id', sessionId])], body: stream.body })
+    resolve({
+      status: 200,
+      headers: [...streamHeaders, ...(sessionId === undefined ? [] : ['Mcp-Session-Id', sessionId])],
+      body: stream.body,
+    })
     return stream
   })
   const over = (): void => {
@@ -136,7 +170,8 @@ const watch = <Reply>(options: StartingOptions, waiting: Set<() => void>, owner:
     (error: unknown) => {
       over()
       if (!stream) reject(error as Error)
-      else if (!leaving.signal.aborted) stream.finish(refusing(frame(refused(refusalOf(error), message['id']))))
+      else if (!leaving.signal.aborted)
+        stream.finish(refusing(frame(refused(refusalOf(error), message['id']))))
     },
   )
   return promise

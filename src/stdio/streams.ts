@@ -28,7 +28,9 @@ export const createEventStore = (): EventStore => {
   let size = 0
   const read = (id: string): { readonly stream: number; readonly at: number } | undefined => {
     const [, stream, at] = /^(\d{1,15})-(\d{1,15})$/.exec(id) ?? []
-    return at !== undefined && Number(at) > 0 && Number(at) <= count ? { stream: Number(stream), at: Number(at) } : undefined
+    return at !== undefined && Number(at) > 0 && Number(at) <= count
+      ? { stream: Number(stream), at: Number(at) }
+      : undefined
   }
   return {
     add(stream, data) {
@@ -36,7 +38,8 @@ export const createEventStore = (): EventStore => {
       const id = `${stream}-${at}`
       kept.push({ id, stream, at, data })
       size += data.length
-      while (kept.length > mostEvents || (size > mostCharacters && kept.length > 1)) size -= kept.shift()?.data.length ?? 0
+      while (kept.length > mostEvents || (size > mostCharacters && kept.length > 1))
+        size -= kept.shift()?.data.length ?? 0
       return id
     },
     streamOf: (id) => read(id)?.stream,
@@ -89,7 +92,11 @@ export interface StreamSet {
   /** The newest of its kind that somebody reads. */
   newest(standing: boolean): Stream | undefined
   /** The stream behind an event id, new when it is forgotten already, and what it said after that event. Undefined for an id that was never given out. */
-  behind(lastEventId: string): { readonly stream: Stream; readonly told: readonly { readonly id: string; readonly data: string }[] } | undefined
+  behind(
+    lastEventId: string,
+  ):
+    | { readonly stream: Stream; readonly told: readonly { readonly id: string; readonly data: string }[] }
+    | undefined
   readonly all: Iterable<Stream>
 }
 
@@ -129,7 +136,14 @@ export const createStreamSet = (options: StreamSetOptions): StreamSet => {
 
   const create: StreamSet['create'] = (standing) => {
     if (streams.size > mostStreams) prune()
-    const stream: Stream = { number: ++numbers, standing, openedAt: now(), outlet: undefined, attachedAt: 0, over: false }
+    const stream: Stream = {
+      number: ++numbers,
+      standing,
+      openedAt: now(),
+      outlet: undefined,
+      attachedAt: 0,
+      over: false,
+    }
     streams.set(stream.number, stream)
     return stream
   }
@@ -155,10 +169,18 @@ export const createStreamSet = (options: StreamSetOptions): StreamSet => {
       stream.outlet = undefined
     },
     forget: ({ number }) => void streams.delete(number),
-    newest: (standing) => [...streams.values()].findLast((stream) => stream.standing === standing && !stream.over && stream.outlet !== undefined),
+    newest: (standing) =>
+      [...streams.values()].findLast(
+        (stream) => stream.standing === standing && !stream.over && stream.outlet !== undefined,
+      ),
     behind(lastEventId) {
       const number = history.streamOf(lastEventId)
-      return number === undefined ? undefined : { stream: streams.get(number) ?? create(true), told: history.after(lastEventId).filter(({ data }) => data !== '') }
+      return number === undefined
+        ? undefined
+        : {
+            stream: streams.get(number) ?? create(true),
+            told: history.after(lastEventId).filter(({ data }) => data !== ''),
+          }
     },
     all: { [Symbol.iterator]: () => streams.values() },
   }
@@ -207,7 +229,8 @@ const createKept = (): Kept => {
     add(data) {
       kept.push(data)
       size += data.length
-      while (kept.length > mostWaiting || (size > mostWaitingCharacters && kept.length > 1)) size -= kept.shift()?.length ?? 0
+      while (kept.length > mostWaiting || (size > mostWaitingCharacters && kept.length > 1))
+        size -= kept.shift()?.length ?? 0
     },
     take() {
       size = 0
@@ -247,11 +270,13 @@ export const createStreams = (options: StreamSetOptions): Streams => {
   const set = createStreamSet(options)
   const kept = createKept()
   /** Clients of before 2025-11-25 know no streams that are taken up again; theirs is opened so that what stands between sees a sign of life. */
-  const opens = (waitedMs: number, graceMs: number): boolean => (primes() ? waitedMs >= graceMs : named() && waitedMs >= Math.max(graceMs, lateMs))
+  const opens = (waitedMs: number, graceMs: number): boolean =>
+    primes() ? waitedMs >= graceMs : named() && waitedMs >= Math.max(graceMs, lateMs)
   return {
     way: (signal) => createWay(set, signal, options.atOnce && primes()),
     stand(signal, lastEventId) {
-      const behind = lastEventId === undefined ? { stream: set.create(true), told: [] } : set.behind(lastEventId)
+      const behind =
+        lastEventId === undefined ? { stream: set.create(true), told: [] } : set.behind(lastEventId)
       if (!behind) return undefined
       const { stream, told } = behind
       const outlet = set.attach(stream, signal)
@@ -270,7 +295,13 @@ export const createStreams = (options: StreamSetOptions): Streams => {
       for (const stream of set.all) {
         const { outlet } = stream
         if (outlet?.state === 'waiting' && opens(now() - stream.openedAt, graceMs)) set.open(stream)
-        else if (outlet?.state === 'streaming' && holdMs > 0 && primes() && !stream.standing && now() - stream.attachedAt >= holdMs) {
+        else if (
+          outlet?.state === 'streaming' &&
+          holdMs > 0 &&
+          primes() &&
+          !stream.standing &&
+          now() - stream.attachedAt >= holdMs
+        ) {
           outlet.end()
           stream.outlet = undefined
         } else if (comment) outlet?.comment()

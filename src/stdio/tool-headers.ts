@@ -1,5 +1,11 @@
 // The tools of one server process as far as their calls carry mirrored headers; asked for when the first call comes, and again when what is known is old.
-import { type ToolParamHeaders, paramHeaderRefusal, paramHeadersOf, mismatchOf, paramHeaders } from '../mcp/headers.ts'
+import {
+  type ToolParamHeaders,
+  paramHeaderRefusal,
+  paramHeadersOf,
+  mismatchOf,
+  paramHeaders,
+} from '../mcp/headers.ts'
 import { type Id, type Rpc, isRecord, paramsOf, describeMessage } from '../mcp/json-rpc.ts'
 import type { JsonRpcPeer } from './json-rpc-peer.ts'
 
@@ -30,10 +36,11 @@ export const createTools = ({ channel, now, meta }: ToolsOptions): Tools => {
   const page = (cursor: unknown): Promise<Rpc> =>
     new Promise((resolve, reject) => {
       const params = { ...(cursor === undefined ? {} : { cursor }), _meta: meta }
-      channel().call(
-        describeMessage({ jsonrpc: '2.0', id: 0, method: 'tools/list', params }),
-        { answer: (_, { result }) => resolve(isRecord(result) ? result : {}), progress: () => undefined, failed: reject },
-      )
+      channel().call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'tools/list', params }), {
+        answer: (_, { result }) => resolve(isRecord(result) ? result : {}),
+        progress: () => undefined,
+        failed: reject,
+      })
     })
 
   const ask = async (): Promise<Known> => {
@@ -62,7 +69,8 @@ export const createTools = ({ channel, now, meta }: ToolsOptions): Tools => {
     async check(message, headers) {
       const { name, arguments: args } = paramsOf(message)
       const sent = paramHeaders(headers)
-      const wrong = ({ tools }: Known): string | undefined => mismatchOf(tools.get(String(name)) ?? [], args, sent)
+      const wrong = ({ tools }: Known): string | undefined =>
+        mismatchOf(tools.get(String(name)) ?? [], args, sent)
       const cached = known !== undefined && now() < known.until ? known : undefined
       // The tool may have changed since it was last asked for; the client looked it up later than we did.
       const header = cached && wrong(cached) === undefined ? undefined : wrong(await fresh())

@@ -19,7 +19,8 @@ export const createMemoryStore = ({ now }: { readonly now: () => number }): Swep
     get: (key) => Promise.resolve(live(key)),
     put(key, value, { ttlMs = Infinity, only } = {}) {
       const entry = only === undefined ? undefined : live(key)
-      if (only !== undefined && (only === 'absent' ? entry !== undefined : entry?.mark !== only)) return Promise.resolve(undefined)
+      if (only !== undefined && (only === 'absent' ? entry !== undefined : entry?.mark !== only))
+        return Promise.resolve(undefined)
       writes += 1
       const mark = String(writes) as Mark
       records.set(key, { entry: { value, mark }, expiresAt: now() + ttlMs })
@@ -31,8 +32,12 @@ export const createMemoryStore = ({ now }: { readonly now: () => number }): Swep
       return Promise.resolve(entry)
     },
     list(prefix, { after = '', limit = 100 } = {}) {
-      const keys = [...records.keys()].filter((key) => key.startsWith(prefix) && key > after && live(key)).sort()
-      return Promise.resolve(keys.slice(0, limit).map((key) => ({ key, value: (records.get(key) as Kept).entry.value })))
+      const keys = [...records.keys()]
+        .filter((key) => key.startsWith(prefix) && key > after && live(key))
+        .sort()
+      return Promise.resolve(
+        keys.slice(0, limit).map((key) => ({ key, value: (records.get(key) as Kept).entry.value })),
+      )
     },
     sweep(limit) {
       let gone = 0
@@ -47,7 +52,13 @@ export const createMemoryStore = ({ now }: { readonly now: () => number }): Swep
 
 // A Cache in this process: bounded, oldest entry out first.
 
-export const createMemoryCache = ({ now, most }: { readonly now: () => number; readonly most: number }): Cache => {
+export const createMemoryCache = ({
+  now,
+  most,
+}: {
+  readonly now: () => number
+  readonly most: number
+}): Cache => {
   const entries = new Map<string, { readonly value: string; readonly until: number }>()
   return {
     get(key) {

@@ -28,7 +28,8 @@ const sql = {
   take: `DELETE FROM records WHERE key = ? AND ${isLive} RETURNING value, mark`,
   list: `SELECT key, value FROM records WHERE key >= ? AND key < ? AND ${isLive} ORDER BY key LIMIT ?`,
   listAfter: `SELECT key, value FROM records WHERE key > ? AND key < ? AND ${isLive} ORDER BY key LIMIT ?`,
-  sweep: 'DELETE FROM records WHERE key IN (SELECT key FROM records WHERE expires_at <= ? LIMIT ?) RETURNING 1',
+  sweep:
+    'DELETE FROM records WHERE key IN (SELECT key FROM records WHERE expires_at <= ? LIMIT ?) RETURNING 1',
 } as const
 
 // Keys are ASCII: above every one of them that starts with the prefix, below every other that follows.
@@ -51,8 +52,14 @@ export const createSqlStore = (driver: SqlDriver, { now }: { readonly now: () =>
     () => undefined, // whoever asks is told
   )
 
-  const query = async <Answer>(statement: string, values: readonly SqlValue[], answer: (rows: Rows) => Answer): Promise<Answer> => {
-    const rows = preparing ? preparing.then(() => driver.all(statement, values)) : driver.all(statement, values)
+  const query = async <Answer>(
+    statement: string,
+    values: readonly SqlValue[],
+    answer: (rows: Rows) => Answer,
+  ): Promise<Answer> => {
+    const rows = preparing
+      ? preparing.then(() => driver.all(statement, values))
+      : driver.all(statement, values)
     return rows instanceof Promise ? rows.then(answer) : answer(rows)
   }
 
@@ -67,7 +74,11 @@ export const createSqlStore = (driver: SqlDriver, { now }: { readonly now: () =>
     },
     take: (key) => query(sql.take, [key, now()], entryOf),
     list: (prefix, { after = '', limit = 100 } = {}) =>
-      query(after >= prefix ? sql.listAfter : sql.list, [after >= prefix ? after : prefix, endOf(prefix), now(), limit], recordsOf),
+      query(
+        after >= prefix ? sql.listAfter : sql.list,
+        [after >= prefix ? after : prefix, endOf(prefix), now(), limit],
+        recordsOf,
+      ),
     sweep: (limit) => query(sql.sweep, [now(), limit], (rows) => rows.length),
   }
 }

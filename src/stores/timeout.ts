@@ -23,7 +23,10 @@ const longestMs = 3000
 const createLimit = (leastMs: number) => {
   let quickestMs: number | undefined
   return {
-    ms: () => (quickestMs === undefined ? Math.max(leastMs, firstMs) : Math.min(longestMs, Math.max(leastMs, 3 * quickestMs))),
+    ms: () =>
+      quickestMs === undefined
+        ? Math.max(leastMs, firstMs)
+        : Math.min(longestMs, Math.max(leastMs, 3 * quickestMs)),
     // It grows a little with every answer, so that a storage that has moved away is known for it after some tens.
     answered: (ms: number): void => void (quickestMs = Math.max(1, Math.min(ms, (quickestMs ?? ms) * 1.2))),
   }
@@ -33,7 +36,10 @@ const createLimit = (leastMs: number) => {
  * Nothing is tried again here: whether a write that is late was carried out nobody knows, and a second one would answer for the first. Its caller asks again, and finds
  * what there is. For stores in this process, which answer in the same turn or bound their own waiting, this would only cost.
  */
-export const createBoundedStore = (inner: Store, { now, timeoutMs = 800, most = 1000 }: Bounds = {}): Store => {
+export const createBoundedStore = (
+  inner: Store,
+  { now, timeoutMs = 800, most = 1000 }: Bounds = {},
+): Store => {
   const limit = createLimit(timeoutMs)
   let waiting = 0
   /** The work, whose time counts although nobody waits for it any more. */
@@ -41,16 +47,23 @@ export const createBoundedStore = (inner: Store, { now, timeoutMs = 800, most = 
     if (!now) return work()
     const from = now()
     const working = work()
-    working.then(() => limit.answered(now() - from), () => undefined)
+    working.then(
+      () => limit.answered(now() - from),
+      () => undefined,
+    )
     return working
   }
   const bounded = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
-    if (waiting >= most) throw new Refusal('storage.unavailable', `${waiting} operations wait for the storage already`)
+    if (waiting >= most)
+      throw new Refusal('storage.unavailable', `${waiting} operations wait for the storage already`)
     waiting++
     const ms = now ? limit.ms() : timeoutMs
     let timer: ReturnType<typeof setTimeout> | undefined
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new Refusal('storage.unavailable', `${what} took longer than ${ms} ms`)), ms)
+      timer = setTimeout(
+        () => reject(new Refusal('storage.unavailable', `${what} took longer than ${ms} ms`)),
+        ms,
+      )
     })
     try {
       return await Promise.race([timed(work), late])
@@ -63,7 +76,9 @@ export const createBoundedStore = (inner: Store, { now, timeoutMs = 800, most = 
     get: (key) => bounded('get', () => inner.get(key)),
     put: (key, value, options) => bounded('put', () => inner.put(key, value, options)),
     take: (key) => bounded('take', () => inner.take(key)),
-    ...(inner.takeMany && { takeMany: (keys) => bounded('take', () => (inner.takeMany as NonNullable<Store['takeMany']>)(keys)) }),
+    ...(inner.takeMany && {
+      takeMany: (keys) => bounded('take', () => (inner.takeMany as NonNullable<Store['takeMany']>)(keys)),
+    }),
     list: (prefix, options) => bounded('list', () => inner.list(prefix, options)),
   }
 }

@@ -11,7 +11,9 @@ interface DurableObjectId {
 
 /** One object: its fetch handler, and every public method of its class as a call that answers a promise. */
 type DurableObjectStub<T = unknown> = Fetcher & {
-  [K in Exclude<keyof T, 'fetch' | 'alarm'>]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never
+  [K in Exclude<keyof T, 'fetch' | 'alarm'>]: T[K] extends (...args: infer A) => infer R
+    ? (...args: A) => Promise<Awaited<R>>
+    : never
 }
 
 interface DurableObjectGetOptions {
@@ -41,7 +43,10 @@ interface SqlCursor<Row extends Record<string, SqlValue>> extends Iterable<Row> 
 }
 
 interface SqlStorage {
-  exec<Row extends Record<string, SqlValue> = Record<string, SqlValue>>(query: string, ...values: SqlValue[]): SqlCursor<Row>
+  exec<Row extends Record<string, SqlValue> = Record<string, SqlValue>>(
+    query: string,
+    ...values: SqlValue[]
+  ): SqlCursor<Row>
   readonly databaseSize: number
 }
 
@@ -70,7 +75,11 @@ interface DurableObjectState {
 
 interface KVNamespace {
   get(key: string): Promise<string | null>
-  put(key: string, value: string, options?: { readonly expirationTtl?: number; readonly expiration?: number }): Promise<void>
+  put(
+    key: string,
+    value: string,
+    options?: { readonly expirationTtl?: number; readonly expiration?: number },
+  ): Promise<void>
   delete(key: string): Promise<void>
 }
 
@@ -88,7 +97,10 @@ interface WorkerSocket {
   send(text: string): void
   close(code?: number, reason?: string): void
   addEventListener(type: 'message', listener: (event: { readonly data: unknown }) => void): void
-  addEventListener(type: 'close', listener: (event: { readonly code: number; readonly reason: string }) => void): void
+  addEventListener(
+    type: 'close',
+    listener: (event: { readonly code: number; readonly reason: string }) => void,
+  ): void
   addEventListener(type: 'error', listener: () => void): void
 }
 
@@ -98,7 +110,10 @@ interface WebSocketRequestResponsePair {
   readonly response: string
 }
 
-declare const WebSocketRequestResponsePair: new (request: string, response: string) => WebSocketRequestResponsePair
+declare const WebSocketRequestResponsePair: new (
+  request: string,
+  response: string,
+) => WebSocketRequestResponsePair
 
 declare const WebSocketPair: new () => { readonly 0: WorkerSocket; readonly 1: WorkerSocket }
 

@@ -29,7 +29,12 @@ export interface Environment {
 const name = 'POSTERN_CONFIG'
 
 /** The configuration as it was given: text, or an object, which costs each new isolate less. */
-export const configFile = (env: Environment): { readonly path: string; readonly text: string } | { readonly path: string; readonly value: object } | undefined => {
+export const configFile = (
+  env: Environment,
+):
+  | { readonly path: string; readonly text: string }
+  | { readonly path: string; readonly value: object }
+  | undefined => {
   const { [name]: config } = env
   if (config === undefined || config === '') return undefined
   return typeof config === 'string' ? { path: name, text: config } : { path: name, value: config }
@@ -40,7 +45,9 @@ export const variables = (env: Environment): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Object.entries(env).flatMap(([key, value]) => {
       if (key === name) return []
-      return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [[key, String(value)]] : []
+      return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
+        ? [[key, String(value)]]
+        : []
     }),
   )
 
@@ -50,7 +57,9 @@ export interface MissingSetting {
   readonly open: boolean
 }
 
-export type Configured = { readonly config: Config; readonly warnings: readonly string[] } | { readonly lacks: readonly MissingSetting[] }
+export type Configured =
+  | { readonly config: Config; readonly warnings: readonly string[] }
+  | { readonly lacks: readonly MissingSetting[] }
 
 const step = (text: string): MissingSetting => ({ text, open: true })
 
@@ -65,39 +74,74 @@ const mostMemory = 33_554_432
 const passwordLack = (text: string, key: string): MissingSetting[] => {
   const phc = parsePhc(text)
   const cure = 'Create one with: postern hash-password --scrypt'
-  if (phc?.id === 'argon2id') return [{ text: `${key} – is an argon2id hash, which Workers cannot verify. ${cure}`, open: false }]
+  if (phc?.id === 'argon2id')
+    return [{ text: `${key} – is an argon2id hash, which Workers cannot verify. ${cure}`, open: false }]
   const { ln = 0, r = 0, p = 0 } = phc?.params ?? {}
-  if (phc?.id === 'scrypt' && ln >= 1 && 128 * 2 ** ln * r <= mostMemory && p >= 1 && p <= 4 && phc.hash.length >= 32) return []
-  return [{ text: `${key} – is not a hash that Workers can verify (scrypt, at most 32 MiB). ${cure}`, open: false }]
+  if (
+    phc?.id === 'scrypt' &&
+    ln >= 1 &&
+    128 * 2 ** ln * r <= mostMemory &&
+    p >= 1 &&
+    p <= 4 &&
+    phc.hash.length >= 32
+  )
+    return []
+  return [
+    { text: `${key} – is not a hash that Workers can verify (scrypt, at most 32 MiB). ${cure}`, open: false },
+  ]
 }
 
 const nobody = (config: Config): boolean =>
   config.local_users.length === 0 &&
   Object.keys(config.oauth_providers).length === 0 &&
-  (Object.keys(config.mcp_services).length === 0 || Object.values(config.mcp_services).some((service) => service.auth_required))
+  (Object.keys(config.mcp_services).length === 0 ||
+    Object.values(config.mcp_services).some((service) => service.auth_required))
 
 const locations = ['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me']
 const jurisdictions = ['eu', 'us', 'fedramp', 'fedramp-high']
 
 /** A wrong word would make every call to an object fail. */
-const placeLacks = ({ LOCATION_HINT: location, JURISDICTION: jurisdiction }: Environment): readonly MissingSetting[] => {
+const placeLacks = ({
+  LOCATION_HINT: location,
+  JURISDICTION: jurisdiction,
+}: Environment): readonly MissingSetting[] => {
   const wrong = (name: string, value: unknown, known: readonly string[]): MissingSetting[] =>
     value === undefined || value === '' || known.includes(value as string)
       ? []
-      : [{ text: `${name} – is not a known Durable Objects location. Use one of: ${known.join(', ')}.`, open: false }]
-  return [...wrong('LOCATION_HINT', location, locations), ...wrong('JURISDICTION', jurisdiction, jurisdictions)]
+      : [
+          {
+            text: `${name} – is not a known Durable Objects location. Use one of: ${known.join(', ')}.`,
+            open: false,
+          },
+        ]
+  return [
+    ...wrong('LOCATION_HINT', location, locations),
+    ...wrong('JURISDICTION', jurisdiction, jurisdictions),
+  ]
 }
 
 const lacksOf = (config: Config, env: Environment): readonly MissingSetting[] => [
   ...(env.STORE === undefined
-    ? [step('STORE – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.')]
+    ? [
+        step(
+          'STORE – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.',
+        ),
+      ]
     : []),
   ...(env.LINES === undefined
-    ? [step('LINES – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.')]
+    ? [
+        step(
+          'LINES – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.',
+        ),
+      ]
     : []),
   ...placeLacks(env),
   ...(config.session_secret === undefined
-    ? [step('session_secret – the root secret is not set. Run: openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET')]
+    ? [
+        step(
+          'session_secret – the root secret is not set. Run: openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET',
+        ),
+      ]
     : []),
   // The built-in person of Node signs in with a link from the terminal, and a Worker has none.
   ...(nobody(config)
@@ -107,12 +151,19 @@ const lacksOf = (config: Config, env: Environment): readonly MissingSetting[] =>
         ),
       ]
     : []),
-  ...config.local_users.flatMap(({ password_hash: hash }, i) => (hash === undefined ? [] : passwordLack(hash, `local_users[${i}].password_hash`))),
+  ...config.local_users.flatMap(({ password_hash: hash }, i) =>
+    hash === undefined ? [] : passwordLack(hash, `local_users[${i}].password_hash`),
+  ),
 ]
 
 /** Never rejects for anything the deployment holds. */
 export const readConfiguration = async (env: Environment): Promise<Configured> => {
-  const loaded = await loadConfig({ file: configFile(env), env: variables(env), revisions: knownRevisions, workers: true })
+  const loaded = await loadConfig({
+    file: configFile(env),
+    env: variables(env),
+    revisions: knownRevisions,
+    workers: true,
+  })
   if (!loaded.ok) return { lacks: loaded.faults.map((fault) => ({ text: faultText(fault), open: false })) }
   const lacks = lacksOf(loaded.config, env)
   return lacks.length > 0 ? { lacks } : { config: loaded.config, warnings: loaded.warnings.map(faultText) }
@@ -122,7 +173,8 @@ export const readConfiguration = async (env: Environment): Promise<Configured> =
 
 const names = ['localhost', '127.0.0.1', '[::1]']
 
-export const isLoopback = (url: URL): boolean => names.includes(url.hostname) || url.hostname.endsWith('.localhost')
+export const isLoopback = (url: URL): boolean =>
+  names.includes(url.hostname) || url.hostname.endsWith('.localhost')
 
 export interface Origins {
   readonly issuer: string
@@ -131,6 +183,9 @@ export interface Origins {
 
 /** The one origin that is the issuer there, whichever of its names a request came by, and the others that mean the same place. */
 export const loopbackOrigins = (url: URL): Origins => {
-  const [issuer = '', ...aliases] = names.map((name) => new URL(`${url.protocol}//${name}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`).origin)
+  const [issuer = '', ...aliases] = names.map(
+    (name) =>
+      new URL(`${url.protocol}//${name}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`).origin,
+  )
   return { issuer, aliases }
 }

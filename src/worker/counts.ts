@@ -6,14 +6,28 @@ import { createSharedCounts } from '../session-gateway.ts'
 const mostRows = 50_000
 
 const ledgerOf = (sql: SqlStorage, now: () => number): CountStore => {
-  sql.exec('CREATE TABLE IF NOT EXISTS counts (of TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (of, key)) WITHOUT ROWID')
+  sql.exec(
+    'CREATE TABLE IF NOT EXISTS counts (of TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL, until INTEGER NOT NULL, PRIMARY KEY (of, key)) WITHOUT ROWID',
+  )
   return {
     load: (of) =>
       sql
-        .exec<{ key: string; used: number; until: number }>('SELECT key, used, until FROM counts WHERE of = ? AND until > ? ORDER BY until LIMIT ?', of, now(), mostRows)
+        .exec<{ key: string; used: number; until: number }>(
+          'SELECT key, used, until FROM counts WHERE of = ? AND until > ? ORDER BY until LIMIT ?',
+          of,
+          now(),
+          mostRows,
+        )
         .toArray()
         .map(({ key, used, until }) => [key, used, until] as const),
-    save: (of, key, used, until) => void sql.exec('INSERT OR REPLACE INTO counts (of, key, used, until) VALUES (?, ?, ?, ?)', of, key, used, until),
+    save: (of, key, used, until) =>
+      void sql.exec(
+        'INSERT OR REPLACE INTO counts (of, key, used, until) VALUES (?, ?, ?, ?)',
+        of,
+        key,
+        used,
+        until,
+      ),
   }
 }
 
@@ -31,4 +45,5 @@ export const createCountObject = (sql: SqlStorage, now: () => number) => {
 }
 
 /** All that is counted about passwords is in one object, which answers about each kind of what strangers may have kept in its own. */
-export const countNameOf = ([first]: readonly CountAction[]): string => (first && 'kind' in first && first.kind.startsWith('kept-') ? first.kind : 'sign-in')
+export const countNameOf = ([first]: readonly CountAction[]): string =>
+  first && 'kind' in first && first.kind.startsWith('kept-') ? first.kind : 'sign-in'

@@ -3,7 +3,16 @@ import { waitUntil } from 'cloudflare:workers'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
 import type { Service } from '../ports/services.ts'
-import { type Configured, type Environment, type MissingSetting, type Origins, isLoopback, isMissingIssuer, loopbackOrigins, readConfiguration } from './configuration.ts'
+import {
+  type Configured,
+  type Environment,
+  type MissingSetting,
+  type Origins,
+  isLoopback,
+  isMissingIssuer,
+  loopbackOrigins,
+  readConfiguration,
+} from './configuration.ts'
 import { createLog } from './log.ts'
 import { createWorkerRuntime } from './runtime.ts'
 
@@ -40,15 +49,22 @@ export type FoundGateway = { readonly gateway: Gateway } | { readonly lacks: rea
 const originsOf = (url: URL, pinned: string | undefined): Origins => {
   if (!isLoopback(url)) return { issuer: pinned ?? url.origin, aliases: [] }
   const { issuer, aliases } = loopbackOrigins(url)
-  return pinned === undefined ? { issuer, aliases } : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
+  return pinned === undefined
+    ? { issuer, aliases }
+    : { issuer: pinned, aliases: [issuer, ...aliases].filter((origin) => origin !== pinned) }
 }
 
 /** No name below a public domain leads to a developer's computer; every name below localhost does (RFC 6761 §6.3). */
 const namesHere = (config: Config, at: URL): Config => {
-  const here = (root: string | undefined): string | undefined => (root === undefined || `.${root}`.endsWith('.localhost') ? root : `${root}.localhost`)
+  const here = (root: string | undefined): string | undefined =>
+    root === undefined || `.${root}`.endsWith('.localhost') ? root : `${root}.localhost`
   if (!isLoopback(at)) return config
   const [domain, base] = [here(config.domain_root), here(config.base_domain)]
-  return { ...config, ...(domain === undefined ? {} : { domain_root: domain }), ...(base === undefined ? {} : { base_domain: base }) }
+  return {
+    ...config,
+    ...(domain === undefined ? {} : { domain_root: domain }),
+    ...(base === undefined ? {} : { base_domain: base }),
+  }
 }
 
 interface Place {
@@ -85,7 +101,8 @@ export type FindGateway = (env: Environment, url: URL) => Promise<FoundGateway>
 export const createReport = (now: () => number): ((lack: MissingSetting) => void) => {
   const told = new Set<string>()
   return ({ text }) => {
-    if (!told.has(text) && told.size < 100) createLog('error', now)('error', 'config.fault', { message: text })
+    if (!told.has(text) && told.size < 100)
+      createLog('error', now)('error', 'config.fault', { message: text })
     told.add(text)
   }
 }
@@ -102,7 +119,9 @@ export const createGateways = (now: () => number, tell: (lack: MissingSetting) =
     if (configured) return configured
     const read = await readConfiguration(env)
     if ('lacks' in read) for (const lack of read.lacks) tell(lack)
-    else if (!configured) for (const message of read.warnings) createLog(read.config.log_level, now)('warn', 'config.warning', { message })
+    else if (!configured)
+      for (const message of read.warnings)
+        createLog(read.config.log_level, now)('warn', 'config.warning', { message })
     return (configured ??= read)
   }
 

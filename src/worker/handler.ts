@@ -14,11 +14,22 @@ import { upgrade } from './websocket.ts'
 
 // What a Worker answers before there is a gateway to answer: why it cannot serve yet, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
 
-const headers = { 'cache-control': 'no-store', 'retry-after': '60', 'access-control-allow-origin': '*', 'x-content-type-options': 'nosniff' }
+const headers = {
+  'cache-control': 'no-store',
+  'retry-after': '60',
+  'access-control-allow-origin': '*',
+  'x-content-type-options': 'nosniff',
+}
 
-const rest = 'There are more configuration errors. The operator can read them in the log of this Worker (npx wrangler tail).'
+const rest =
+  'There are more configuration errors. The operator can read them in the log of this Worker (npx wrangler tail).'
 
-const saidOf = ({ row, say, code }: Refusal, requestId: string) => ({ error: row.oauth, error_description: say, code, request_id: requestId })
+const saidOf = ({ row, say, code }: Refusal, requestId: string) => ({
+  error: row.oauth,
+  error_description: say,
+  code,
+  request_id: requestId,
+})
 
 interface Asked {
   readonly request: Request
@@ -28,7 +39,10 @@ interface Asked {
 }
 
 /** A plain list for browsers, JSON for programs. */
-export const answerUnready = (lacks: readonly MissingSetting[], { request, requestId, loopback }: Asked): Response => {
+export const answerUnready = (
+  lacks: readonly MissingSetting[],
+  { request, requestId, loopback }: Asked,
+): Response => {
   const shown = lacks.filter(({ open }) => open || loopback).map(({ text }) => text)
   const faults = shown.length < lacks.length ? [...shown, rest] : shown
   const refusal = new Refusal('gateway.unconfigured')
@@ -43,14 +57,28 @@ export const answerUnready = (lacks: readonly MissingSetting[], { request, reque
 
 /** Something else than the configuration failed; the next request tries again. */
 export const answerFailed = (requestId: string): Response =>
-  Response.json(saidOf(new Refusal('gateway.not-started'), requestId), { status: 503, headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId } })
+  Response.json(saidOf(new Refusal('gateway.not-started'), requestId), {
+    status: 503,
+    headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId },
+  })
 
 /** The answer to a URL that names no host: two Host fields, or one that is none, are written into it as they came. */
-export const refuseMalformed = ({ method, url }: Request, { requestId, ip }: RequestContext, log: Log): Response | undefined => {
+export const refuseMalformed = (
+  { method, url }: Request,
+  { requestId, ip }: RequestContext,
+  log: Log,
+): Response | undefined => {
   if (URL.canParse(url)) return undefined
   const refusal = new Refusal('request.host', url.slice(0, 200))
-  log(levelOf(refusal), 'refused', refusedFields(refusal, { method, path: url.split('?', 1)[0], ip, requestId }))
-  return Response.json(saidOf(refusal, requestId), { status: refusal.row.status, headers: { 'cache-control': 'no-store', 'x-request-id': requestId } })
+  log(
+    levelOf(refusal),
+    'refused',
+    refusedFields(refusal, { method, path: url.split('?', 1)[0], ip, requestId }),
+  )
+  return Response.json(saidOf(refusal, requestId), {
+    status: refusal.row.status,
+    headers: { 'cache-control': 'no-store', 'x-request-id': requestId },
+  })
 }
 
 export interface WorkerHandlerOptions {
@@ -64,7 +92,10 @@ export interface WorkerHandler {
   berth(env: Environment, url: URL, id: string): Promise<SessionLocation>
 }
 
-const fetchUpstream: Fetch = Object.assign((input: RequestInfo | URL, init?: RequestInit) => fetch(input, init), { endsWithRequest: true })
+const fetchUpstream: Fetch = Object.assign(
+  (input: RequestInfo | URL, init?: RequestInit) => fetch(input, init),
+  { endsWithRequest: true },
+)
 
 const [idBytes, idCharacters, drawn] = [12, 16, 256]
 
@@ -73,7 +104,8 @@ const createIds = (): (() => string) => {
   let text = ''
   let at = 0
   return () => {
-    if (at === text.length) [text, at] = [encodeBase64url(crypto.getRandomValues(new Uint8Array(idBytes * drawn))), 0]
+    if (at === text.length)
+      [text, at] = [encodeBase64url(crypto.getRandomValues(new Uint8Array(idBytes * drawn))), 0]
     at += idCharacters
     return text.slice(at - idCharacters, at)
   }
@@ -105,7 +137,9 @@ const createMemory = () => {
 }
 
 const pass = ({ gateway, at }: Known, request: Request, visit: RequestContext): Promise<Response> =>
-  request.headers.get('upgrade')?.toLowerCase() === 'websocket' ? upgrade(gateway, request, visit) : gateway.handle(request, visit, fetchUpstream, at)
+  request.headers.get('upgrade')?.toLowerCase() === 'websocket'
+    ? upgrade(gateway, request, visit)
+    : gateway.handle(request, visit, fetchUpstream, at)
 
 export const createWorkerHandler = ({ now }: WorkerHandlerOptions): WorkerHandler => {
   const tell = createReport(now)
@@ -118,7 +152,10 @@ export const createWorkerHandler = ({ now }: WorkerHandlerOptions): WorkerHandle
     if (malformed) return malformed
     const url = new URL(request.url)
     const found = await find(env, url).catch((error: unknown) => {
-      createLog('error', now)('error', 'start.failed', { why: error instanceof Error ? (error.stack ?? error.message) : String(error), request_id: visit.requestId })
+      createLog('error', now)('error', 'start.failed', {
+        why: error instanceof Error ? (error.stack ?? error.message) : String(error),
+        request_id: visit.requestId,
+      })
       return undefined
     })
     if (!found) return answerFailed(visit.requestId)
@@ -138,7 +175,11 @@ export const createWorkerHandler = ({ now }: WorkerHandlerOptions): WorkerHandle
       return found.gateway.berth(id)
     },
     fetch(request, env) {
-      const visit = { requestId: nextId(), ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1', plainHttp: request.url.startsWith('http:') }
+      const visit = {
+        requestId: nextId(),
+        ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1',
+        plainHttp: request.url.startsWith('http:'),
+      }
       const known = memory.recall(request.url)
       return known ? pass(known, request, visit) : meet(request, env, visit)
     },

@@ -6,6 +6,8 @@ import type { Log, LogLevel } from '../ports/runtime.ts'
 export const createLog =
   (least: LogLevel, now: () => number): Log =>
   (level, event, fields = {}, audit = false) => {
-    // oxlint-disable-next-line no-console -- the console is where a Worker's log goes
-    if (audit || logOrder[level] >= logOrder[least]) console.log(logLine({ level, ts: new Date(now()).toISOString(), event, fields, audit }))
+    if (audit || logOrder[level] >= logOrder[least]) {
+      // oxlint-disable-next-line no-console -- the console is where a Worker's log goes
+      console.log(logLine({ level, ts: new Date(now()).toISOString(), event, fields, audit }))
+    }
   }

@@ -4,7 +4,8 @@ import { atOrigin } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Outbound } from '../ports/runtime.ts'
 
-const publicOnly = 'A Worker reaches only public https addresses. For a server on a private network, run the gateway on Node.'
+const publicOnly =
+  'A Worker reaches only public https addresses. For a server on a private network, run the gateway on Node.'
 
 const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> => {
   const parts: Uint8Array[] = []
@@ -25,14 +26,40 @@ const readAtMost = async (response: Response, maxBytes: number): Promise<Uint8Ar
 
 export const createOutbound = ({ allowOrigins }: { readonly allowOrigins: readonly string[] }): Outbound => {
   const allowed = new Set(allowOrigins)
-  return async (raw, { method = 'GET', headers = {}, body, timeoutMs = 5000, maxBytes = 1_048_576, headOnly = false, origins = [] } = {}) => {
+  return async (
+    raw,
+    {
+      method = 'GET',
+      headers = {},
+      body,
+      timeoutMs = 5000,
+      maxBytes = 1_048_576,
+      headOnly = false,
+      origins = [],
+    } = {},
+  ) => {
     const url = URL.canParse(raw) ? new URL(raw) : undefined
     if (!url || url.username || url.password) throw new Refusal('outbound.refused', 'not a plain URL')
-    if (!allowed.has(url.origin) && !atOrigin(url, origins) && (url.protocol !== 'https:' || refusedHost(url.hostname))) throw new Refusal('outbound.refused', url.origin, { say: publicOnly })
+    if (
+      !allowed.has(url.origin) &&
+      !atOrigin(url, origins) &&
+      (url.protocol !== 'https:' || refusedHost(url.hostname))
+    )
+      throw new Refusal('outbound.refused', url.origin, { say: publicOnly })
     try {
-      const response = await fetch(url, { method, headers, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs), ...(body === undefined ? {} : { body }) })
+      const response = await fetch(url, {
+        method,
+        headers,
+        redirect: 'manual',
+        signal: AbortSignal.timeout(timeoutMs),
+        ...(body === undefined ? {} : { body }),
+      })
       if (headOnly) await response.body?.cancel()
-      return { status: response.status, headers: response.headers, body: headOnly ? new Uint8Array() : await readAtMost(response, maxBytes) }
+      return {
+        status: response.status,
+        headers: response.headers,
+        body: headOnly ? new Uint8Array() : await readAtMost(response, maxBytes),
+      }
     } catch (error) {
       if (error instanceof Refusal) throw error
       throw new Refusal('outbound.failed', `${url.origin}: ${String(error)}`)

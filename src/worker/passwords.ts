@@ -1,7 +1,14 @@
 // Password hashing on Workers: scrypt, because workerd has no argon2. An argon2id string is refused at its door, not taken for a wrong password.
 // oxlint-disable-next-line no-restricted-imports -- part of nodejs_compat; WebCrypto has no memory-hard function
 import { scrypt } from 'node:crypto'
-import { type Scrypt, hashByScrypt, isScrypt, isWeakScrypt, parsePhc, verifyByScrypt } from '../kit/password-hash.ts'
+import {
+  type Scrypt,
+  hashByScrypt,
+  isScrypt,
+  isWeakScrypt,
+  parsePhc,
+  verifyByScrypt,
+} from '../kit/password-hash.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Passwords } from '../ports/runtime.ts'
 
@@ -32,7 +39,10 @@ export const createTurns = ({ now, sleep = sleeping }: TurnsOptions): ((known: b
     // A clock that was set back keeps nobody waiting.
     if (next - at > longestKnownMs + everyMs) next = at
     const wait = Math.max(0, next - at)
-    if (wait > (known ? longestKnownMs : longestMs)) throw new Refusal('sign-in.busy', `${wait} ms of password checks wait`, { headers: { 'retry-after': String(Math.ceil(wait / 1000)) } })
+    if (wait > (known ? longestKnownMs : longestMs))
+      throw new Refusal('sign-in.busy', `${wait} ms of password checks wait`, {
+        headers: { 'retry-after': String(Math.ceil(wait / 1000)) },
+      })
     next = at + wait + everyMs
     if (wait > 0) await sleep(wait)
   }
@@ -40,7 +50,9 @@ export const createTurns = ({ now, sleep = sleeping }: TurnsOptions): ((known: b
 
 const run: Scrypt = (password, salt, length, cost) =>
   new Promise((resolve, reject) => {
-    scrypt(password, salt, length, cost, (error: Error | null, key: Uint8Array) => (error ? reject(error) : resolve(new Uint8Array(key))))
+    scrypt(password, salt, length, cost, (error: Error | null, key: Uint8Array) =>
+      error ? reject(error) : resolve(new Uint8Array(key)),
+    )
   })
 
 const fresh = (): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(16))
@@ -52,7 +64,10 @@ export const createPasswords = ({ now }: { readonly now: () => number }): Passwo
   async verify(password, text) {
     const phc = parsePhc(text)
     if (phc && isScrypt(phc)) return verifyByScrypt(run, password, phc)
-    if (phc?.id.startsWith('argon2')) throw new RangeError('argon2 password hashes cannot be verified on Workers: create a hash with postern hash-password --scrypt')
+    if (phc?.id.startsWith('argon2'))
+      throw new RangeError(
+        'argon2 password hashes cannot be verified on Workers: create a hash with postern hash-password --scrypt',
+      )
     // A string nobody can verify costs what any other does.
     await hashByScrypt(run, password, fresh())
     return false

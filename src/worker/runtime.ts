@@ -43,10 +43,17 @@ interface Around {
 
 export const openKeys = async (
   secret: string,
-  { previous_secrets: previous, token_encryption_key: sealing }: Pick<Config, 'previous_secrets' | 'token_encryption_key'>,
+  {
+    previous_secrets: previous,
+    token_encryption_key: sealing,
+  }: Pick<Config, 'previous_secrets' | 'token_encryption_key'>,
   { random, store }: Around,
 ): Promise<KeyRing> => {
-  const ring = await createKeyRing([secret, ...previous].map(utf8), random, sealing === undefined ? undefined : utf8(sealing))
+  const ring = await createKeyRing(
+    [secret, ...previous].map(utf8),
+    random,
+    sealing === undefined ? undefined : utf8(sealing),
+  )
   return sealingOnlyWhereItFits(ring, store)
 }
 
@@ -63,8 +70,15 @@ interface WorkerRuntimeOptions {
 }
 
 /** Throws RangeError when the deployment has no root secret or lacks a binding: on Workers neither can be made at the first request. */
-export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: WorkerRuntimeOptions): Promise<Runtime> => {
-  if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined) throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
+export const createWorkerRuntime = async ({
+  config,
+  env,
+  url,
+  now,
+  waitUntil,
+}: WorkerRuntimeOptions): Promise<Runtime> => {
+  if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined)
+    throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
   const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
   const log = createLog(config.debug ? 'debug' : config.log_level, now)
   const store = await openStore(env.STORE, env, now)
@@ -74,7 +88,8 @@ export const createWorkerRuntime = async ({ config, env, url, now, waitUntil }: 
     random,
     outbound: createOutbound({ allowOrigins: [] }),
     lines: createTransports(jurisdiction ? env.LINES.jurisdiction(jurisdiction) : env.LINES, url.href),
-    defer: (work) => waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
+    defer: (work) =>
+      waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,
     store,
     subscribe: store.subscribe,

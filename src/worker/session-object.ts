@@ -6,7 +6,9 @@ import type { WorkerHandler } from './handler.ts'
 import { refusalResponse, sessionId, emptyReport } from './sessions.ts'
 
 /** The class for the entry to export; the gateway inside is that of the door. It lives as long as timers of a session run (compatibility date 2026-10-01). */
-export const createSessionObject = (door: Pick<WorkerHandler, 'berth'>): new (ctx: DurableObjectState, env: Environment) => DurableObject<Environment> =>
+export const createSessionObject = (
+  door: Pick<WorkerHandler, 'berth'>,
+): new (ctx: DurableObjectState, env: Environment) => DurableObject<Environment> =>
   class LineObject extends DurableObject<Environment> {
     #berth: SessionLocation | undefined
 

@@ -5,7 +5,10 @@ import type { RequestContext } from '../ports/runtime.ts'
 import type { SessionLocation, LocatedCall, SessionLocations } from '../ports/transport.ts'
 
 /** What the object is told beside the request itself. Nobody outside can say it: such names are dropped from what callers send. */
-export type CallReport = { /** A URL of the gateway that let it in. */ readonly at: string } & ({ readonly visit: RequestContext } | { readonly call: LocatedCall })
+export type CallReport = { /** A URL of the gateway that let it in. */ readonly at: string } & (
+  | { readonly visit: RequestContext }
+  | { readonly call: LocatedCall }
+)
 
 const field = 'x-postern-berth'
 const refused = 'x-postern-refusal'
@@ -21,7 +24,9 @@ const told = (request: Request, about: CallReport): Request => {
 /** The request as it came, and what was told with it. */
 export const emptyReport = (request: Request): { readonly request: Request; readonly about: CallReport } => {
   const headers = new Headers(request.headers)
-  const about = JSON.parse(utf8Text(decodeBase64url(headers.get(field) ?? '') ?? new Uint8Array())) as CallReport
+  const about = JSON.parse(
+    utf8Text(decodeBase64url(headers.get(field) ?? '') ?? new Uint8Array()),
+  ) as CallReport
   headers.delete(field)
   return { request: new Request(request, { headers }), about }
 }
@@ -41,7 +46,8 @@ const lost = (error: unknown): never => {
 }
 
 /** The session's id and the object's are one: 32 bytes that the platform draws, and knows again. */
-export const sessionId = (object: string): string => encodeBase64url(Uint8Array.from(object.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)))
+export const sessionId = (object: string): string =>
+  encodeBase64url(Uint8Array.from(object.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)))
 
 const objectId = (session: string): string | undefined =>
   /^[\w-]{43}$/.test(session) ? encodeHex(decodeBase64url(session) ?? new Uint8Array()) : undefined
@@ -49,13 +55,18 @@ const objectId = (session: string): string | undefined =>
 /** `at`: a URL of this gateway. */
 export const createSessionLocations = (namespace: DurableObjectNamespace, at: string): SessionLocations => {
   const berth = (id: DurableObjectId): SessionLocation => {
-    const ask = (request: Request, about: CallReport): Promise<Response> => namespace.get(id).fetch(told(request, about)).catch(lost)
+    const ask = (request: Request, about: CallReport): Promise<Response> =>
+      namespace.get(id).fetch(told(request, about)).catch(lost)
     return {
       client: (request, visit) => ask(request, { at, visit }),
       async server(request, call) {
         const answer = await ask(request, { at, call })
         if (!answer.headers.has(refused)) return answer
-        const { code, why, detail } = (await answer.json()) as { readonly code: RefusalCode; readonly why: string; readonly detail: Refusal['detail'] }
+        const { code, why, detail } = (await answer.json()) as {
+          readonly code: RefusalCode
+          readonly why: string
+          readonly detail: Refusal['detail']
+        }
         throw new Refusal(code, why, detail)
       },
     }

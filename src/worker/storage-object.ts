@@ -10,7 +10,8 @@ import { createCountObject } from './counts.ts'
 export const [alive, living] = ['alive?', 'alive']
 
 /** Where an object is asked, by WebSocket, to tell of every change of a record. */
-export const followUrl = (key: string): string => `https://records.invalid/follow?key=${encodeURIComponent(key)}`
+export const followUrl = (key: string): string =>
+  `https://records.invalid/follow?key=${encodeURIComponent(key)}`
 
 /** Expired records are absent at once; their space comes back within the hour. */
 const sweepMs = 3_600_000
@@ -45,7 +46,8 @@ export class RecordObject extends DurableObject {
   /** A subscription to one record. The socket hibernates: it keeps the object neither running nor billed. */
   override fetch(request: Request): Response {
     const key = new URL(request.url).searchParams.get('key')
-    if (key === null || request.headers.get('upgrade') !== 'websocket') return new Response(null, { status: 400 })
+    if (key === null || request.headers.get('upgrade') !== 'websocket')
+      return new Response(null, { status: 400 })
     const { 0: theirs, 1: ours } = new WebSocketPair()
     this.ctx.acceptWebSocket(ours, [key])
     return new Response(null, { status: 101, webSocket: theirs })
@@ -109,7 +111,10 @@ export class RecordObject extends DurableObject {
     return this.#counts.act(actions)
   }
 
-  list(prefix: string, options: ListOptions): Promise<readonly { readonly key: string; readonly value: string }[]> {
+  list(
+    prefix: string,
+    options: ListOptions,
+  ): Promise<readonly { readonly key: string; readonly value: string }[]> {
     return this.#store.list(prefix, options)
   }
 

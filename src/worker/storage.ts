@@ -12,7 +12,9 @@ import type { RecordObject } from './storage-object.ts'
 import { createSubscribe } from './subscribe.ts'
 
 const unavailable = (error: unknown): Refusal =>
-  new Refusal('storage.unavailable', error instanceof Error ? error.message : String(error), { headers: { 'retry-after': '1' } })
+  new Refusal('storage.unavailable', error instanceof Error ? error.message : String(error), {
+    headers: { 'retry-after': '1' },
+  })
 
 /** What the platform says of an error that is about the object's place, not about the work (developers.cloudflare.com/durable-objects/best-practices/error-handling). */
 const mayPass = (error: unknown): boolean => {
@@ -38,13 +40,17 @@ const storeOf = (object: Object): Store => ({
   take: (key) => attempt(() => object(shardOf(key)).remove(key), false),
   async takeMany(keys) {
     const byShard = Map.groupBy(keys, shardOf)
-    const parts = await Promise.all([...byShard].map(([shard, some]) => attempt(() => object(shard).removeMany(some), false)))
+    const parts = await Promise.all(
+      [...byShard].map(([shard, some]) => attempt(() => object(shard).removeMany(some), false)),
+    )
     return new Map(parts.flatMap((part) => [...part]))
   },
   async list(prefix, options = {}) {
     const limit = options.limit ?? 100
     const parts = await Promise.all(
-      Array.from({ length: shards }, (_, shard) => attempt(() => object(shard).list(prefix, { ...options, limit }), true)),
+      Array.from({ length: shards }, (_, shard) =>
+        attempt(() => object(shard).list(prefix, { ...options, limit }), true),
+      ),
     )
     return parts
       .flat()
@@ -94,7 +100,10 @@ const together = async (object: Object): Promise<void> => {
   await Promise.allSettled(Array.from({ length: shards }, (_, shard) => object(shard).list('', { limit: 1 })))
 }
 
-export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject>, options: ObjectStoreOptions = {}): ObjectStore => {
+export const createObjectStore = (
+  namespace: DurableObjectNamespace<RecordObject>,
+  options: ObjectStoreOptions = {},
+): ObjectStore => {
   const { space = 'records', now, locationHint, jurisdiction } = options
   const there = jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction)
   const hint = locationHint === undefined ? undefined : { locationHint }
@@ -110,7 +119,10 @@ export const createObjectStore = (namespace: DurableObjectNamespace<RecordObject
     },
     async counts(actions) {
       const of = countNameOf(actions)
-      return within(countMs, attempt(() => there.getByName(`${space}-counts-${of}`, hint).count(of, actions), false))
+      return within(
+        countMs,
+        attempt(() => there.getByName(`${space}-counts-${of}`, hint).count(of, actions), false),
+      )
     },
     subscribe: createSubscribe({ objectOf: (key) => object(shardOf(key)), timeoutMs: 3000 }),
   }
@@ -129,14 +141,17 @@ export const createKvCache = (namespace: KVNamespace, log: Log): Cache => {
   return {
     get: async (key) => (await namespace.get(key).catch(lost)) ?? undefined,
     async put(key, value, { ttlMs }) {
-      if (ttlMs >= leastMs) await namespace.put(key, value, { expirationTtl: Math.floor(ttlMs / 1000) }).catch(lost)
+      if (ttlMs >= leastMs)
+        await namespace.put(key, value, { expirationTtl: Math.floor(ttlMs / 1000) }).catch(lost)
     },
   }
 }
 
 /** The deployment's KV namespace, or memory of this isolate where there is none. */
-export const createCache = (namespace: KVNamespace | undefined, { log, now }: { readonly log: Log; readonly now: () => number }): Cache =>
-  namespace ? createKvCache(namespace, log) : createMemoryCache({ now, most: 1000 })
+export const createCache = (
+  namespace: KVNamespace | undefined,
+  { log, now }: { readonly log: Log; readonly now: () => number },
+): Cache => (namespace ? createKvCache(namespace, log) : createMemoryCache({ now, most: 1000 }))
 
 // The store of a deployment, where its variables say that the records are.
 

@@ -31,10 +31,15 @@ const dial = async ({ objectOf, timeoutMs }: SubscribeOptions, key: string): Pro
   try {
     const socket = await Promise.race([opening, late])
     if (socket) return socket
-    opening.then((tooLate) => tooLate.close(1000, ''), () => undefined)
+    opening.then(
+      (tooLate) => tooLate.close(1000, ''),
+      () => undefined,
+    )
     throw unavailable(`no connection within ${timeoutMs} ms`)
   } catch (error) {
-    throw error instanceof Refusal ? error : unavailable(error instanceof Error ? error.message : String(error))
+    throw error instanceof Refusal
+      ? error
+      : unavailable(error instanceof Error ? error.message : String(error))
   } finally {
     clearTimeout(timer)
   }

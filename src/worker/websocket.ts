@@ -2,7 +2,13 @@
 import type { Gateway } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { RequestContext } from '../ports/runtime.ts'
-import type { ConnectSocket, TransportConnectors, RuntimeTransports, TextSocket, SocketEvents } from '../ports/transport.ts'
+import type {
+  ConnectSocket,
+  TransportConnectors,
+  RuntimeTransports,
+  TextSocket,
+  SocketEvents,
+} from '../ports/transport.ts'
 import { createSessionLocations } from './sessions.ts'
 
 /** A socket that is listened to from here on; it must be accepted before it speaks. */
@@ -43,21 +49,40 @@ const check = (request: Request): void => {
   const protocols = request.headers.get('sec-websocket-protocol')
   if (request.method !== 'GET') throw new Refusal('upgrade.malformed', request.method)
   const { headers, body } = request
-  if (body !== null || headers.has('transfer-encoding') || !['0', null].includes(headers.get('content-length'))) {
+  if (
+    body !== null ||
+    headers.has('transfer-encoding') ||
+    !['0', null].includes(headers.get('content-length'))
+  ) {
     throw new Refusal('upgrade.malformed', 'handshake has a body')
   }
-  if (protocols !== null && !protocols.split(',').some((name) => name.trim() === 'mcp')) throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
+  if (protocols !== null && !protocols.split(',').some((name) => name.trim() === 'mcp'))
+    throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
 }
 
-const within = (text: string, maxBytes: number): boolean => text.length <= maxBytes && (text.length * 3 <= maxBytes || new TextEncoder().encode(text).byteLength <= maxBytes)
+const within = (text: string, maxBytes: number): boolean =>
+  text.length <= maxBytes &&
+  (text.length * 3 <= maxBytes || new TextEncoder().encode(text).byteLength <= maxBytes)
 
 /** Decided first, then the server behind is reached, then 101. Never rejects. */
-export const upgrade = async ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>, request: Request, { ip, requestId, plainHttp }: RequestContext): Promise<Response> => {
+export const upgrade = async (
+  { admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>,
+  request: Request,
+  { ip, requestId, plainHttp }: RequestContext,
+): Promise<Response> => {
   const rawHeaders = [...request.headers].flat()
   try {
     check(request)
     const url = new URL(request.url)
-    const tunnel = await admitSocket({ method: 'GET', target: `${url.pathname}${url.search}`, host: request.headers.get('host') ?? url.host, rawHeaders, ip, requestId, plainHttp })
+    const tunnel = await admitSocket({
+      method: 'GET',
+      target: `${url.pathname}${url.search}`,
+      host: request.headers.get('host') ?? url.host,
+      rawHeaders,
+      ip,
+      requestId,
+      plainHttp,
+    })
     const { 0: theirs, 1: ours } = new WebSocketPair()
     const text = (message: string): void => {
       if (within(message, tunnel.maxBytes)) tunnel.events.text(message)
@@ -66,10 +91,22 @@ export const upgrade = async ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
     const socket = socketOf(ours, { ...tunnel.events, text })
     ours.accept()
     tunnel.attach(socket)
-    const headers = request.headers.has('sec-websocket-protocol') ? { 'sec-websocket-protocol': 'mcp' } : undefined
+    const headers = request.headers.has('sec-websocket-protocol')
+      ? { 'sec-websocket-protocol': 'mcp' }
+      : undefined
     return new Response(null, { status: 101, webSocket: theirs, ...(headers && { headers }) })
   } catch (error) {
-    const { status, headers: flat, body } = refuse(error, { method: request.method, target: new URL(request.url).pathname, rawHeaders, ip, requestId })
+    const {
+      status,
+      headers: flat,
+      body,
+    } = refuse(error, {
+      method: request.method,
+      target: new URL(request.url).pathname,
+      rawHeaders,
+      ip,
+      requestId,
+    })
     const headers = new Headers()
     for (let i = 0; i + 1 < flat.length; i += 2) headers.append(flat[i] as string, flat[i + 1] as string)
     return new Response(body, { status, headers })
@@ -80,12 +117,20 @@ export const upgrade = async ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
 
 const dial: ConnectSocket = async (url, { headers, timeoutMs }, events) => {
   const fields = new Headers({ upgrade: 'websocket', 'sec-websocket-protocol': 'mcp' })
-  for (let i = 0; i + 1 < headers.length; i += 2) fields.append(headers[i] as string, headers[i + 1] as string)
-  const response = await fetch(url.replace(/^ws/, 'http'), { headers: fields, redirect: 'manual', signal: AbortSignal.timeout(timeoutMs) })
+  for (let i = 0; i + 1 < headers.length; i += 2)
+    fields.append(headers[i] as string, headers[i + 1] as string)
+  const response = await fetch(url.replace(/^ws/, 'http'), {
+    headers: fields,
+    redirect: 'manual',
+    signal: AbortSignal.timeout(timeoutMs),
+  })
   if (!response.webSocket) {
     await response.body?.cancel()
     const authenticate = response.headers.get('www-authenticate')
-    throw Object.assign(new Error(`answered ${response.status}`), { status: response.status, authenticate: authenticate === null ? [] : [authenticate] })
+    throw Object.assign(new Error(`answered ${response.status}`), {
+      status: response.status,
+      authenticate: authenticate === null ? [] : [authenticate],
+    })
   }
   const socket = socketOf(response.webSocket, events)
   response.webSocket.accept()

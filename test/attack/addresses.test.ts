@@ -9,7 +9,9 @@ import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const base32 = (text: string): string => {
   const bits = [...Buffer.from(text)].map((byte) => byte.toString(2).padStart(8, '0')).join('')
-  return (bits.match(/.{1,5}/g) ?? []).map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[Number.parseInt(five.padEnd(5, '0'), 2)]).join('')
+  return (bits.match(/.{1,5}/g) ?? [])
+    .map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[Number.parseInt(five.padEnd(5, '0'), 2)])
+    .join('')
 }
 
 describe.each(houses)('%s', (where, open) => {
@@ -23,7 +25,14 @@ describe.each(houses)('%s', (where, open) => {
     // Public, so that nothing but the host decides.
     house = await open({
       upstream: upstream.url,
-      config: { domain_root: 'root.localhost', base_domain: 'base.localhost', mcp_services: { open: { url: upstream.url, auth_required: false }, far: { url: 'https://mcp.example.com/mcp', auth_required: false } } },
+      config: {
+        domain_root: 'root.localhost',
+        base_domain: 'base.localhost',
+        mcp_services: {
+          open: { url: upstream.url, auth_required: false },
+          far: { url: 'https://mcp.example.com/mcp', auth_required: false },
+        },
+      },
     })
     fetch = underAnyName(house, where !== 'in process')
   }, 120_000)
@@ -35,9 +44,42 @@ describe.each(houses)('%s', (where, open) => {
   it('never reaches a domain that is not registered, whatever a label encodes [hostile K12]', async () => {
     const { port } = new URL(house.origin)
     const { host, hostname } = new URL(upstream.url)
-    const domains = ['evil.test', 'mcp.atlassian.com', hostname, host, 'localhost', 'x@y', '[::1]', '169.254.169.254', 'http://evil.test/', 'mcp.example.com.', 'mcp.example.com/x', '../open', '']
-    const labels = [...domains.map((domain) => `${base32(domain)}-enc`), `${base32('mcp.example.com')}a-enc`, base32('mcp.example.com'), `b32-${base32('mcp.example.com')}`, `x.${base32('mcp.example.com')}-enc`, `${base32('evil.test').toUpperCase()}-ENC`, 'open-enc', 'open', 'enc', 'nobody']
-    for (const name of [...labels.filter((label) => /^[\w.-]+$/.test(label) && !label.startsWith('-')).map((label) => `${label}.root.localhost`), 'evil.base.localhost', 'a.open.base.localhost', 'open-.base.localhost', 'open.root.localhost']) {
+    const domains = [
+      'evil.test',
+      'mcp.atlassian.com',
+      hostname,
+      host,
+      'localhost',
+      'x@y',
+      '[::1]',
+      '169.254.169.254',
+      'http://evil.test/',
+      'mcp.example.com.',
+      'mcp.example.com/x',
+      '../open',
+      '',
+    ]
+    const labels = [
+      ...domains.map((domain) => `${base32(domain)}-enc`),
+      `${base32('mcp.example.com')}a-enc`,
+      base32('mcp.example.com'),
+      `b32-${base32('mcp.example.com')}`,
+      `x.${base32('mcp.example.com')}-enc`,
+      `${base32('evil.test').toUpperCase()}-ENC`,
+      'open-enc',
+      'open',
+      'enc',
+      'nobody',
+    ]
+    for (const name of [
+      ...labels
+        .filter((label) => /^[\w.-]+$/.test(label) && !label.startsWith('-'))
+        .map((label) => `${label}.root.localhost`),
+      'evil.base.localhost',
+      'a.open.base.localhost',
+      'open-.base.localhost',
+      'open.root.localhost',
+    ]) {
       for (const path of ['/mcp', '/open/mcp', '/']) {
         const answer = await post(`http://${name}:${port}${path}`)
         expect([name, path, answer.status]).toEqual([name, path, 404])
@@ -50,8 +92,16 @@ describe.each(houses)('%s', (where, open) => {
   it('never serves one service at the host of another, nor under names that only look like its host', async () => {
     upstream.heard.length = 0
     const { port } = new URL(house.origin)
-    for (const path of ['/open/mcp', '/far/mcp', '/mcp/../open/mcp', '//mcp', '/mcp%2f..', '/open', '/mcpx']) expect([path, (await post(`http://far.base.localhost:${port}${path}`)).status]).not.toEqual([path, 200])
-    for (const name of ['open.base.localhost.evil.test', 'evil.test', 'root.localhost.evil.test', 'openbase.localhost', 'base.localhost', 'root.localhost']) {
+    for (const path of ['/open/mcp', '/far/mcp', '/mcp/../open/mcp', '//mcp', '/mcp%2f..', '/open', '/mcpx'])
+      expect([path, (await post(`http://far.base.localhost:${port}${path}`)).status]).not.toEqual([path, 200])
+    for (const name of [
+      'open.base.localhost.evil.test',
+      'evil.test',
+      'root.localhost.evil.test',
+      'openbase.localhost',
+      'base.localhost',
+      'root.localhost',
+    ]) {
       expect([name, (await post(`http://${name}:${port}/mcp`)).status < 400]).toEqual([name, false])
     }
     expect(upstream.heard).toEqual([])

@@ -25,17 +25,35 @@ describe('never without bounds: many at once', () => {
   it('never leave a zombie, after a thousand beginnings and ends [hostile N8]', async () => {
     const { stateDir } = world()
     const { spawn: start, close } = createNodeSpawn({ stateDir })
-    const plan = { service: 'cycles', owner: 'nobody', command: 'cat', args: [], env: {}, cwd: undefined, sandbox: 'none', network: true, read: [], write: [] } as const
+    const plan = {
+      service: 'cycles',
+      owner: 'nobody',
+      command: 'cat',
+      args: [],
+      env: {},
+      cwd: undefined,
+      sandbox: 'none',
+      network: true,
+      read: [],
+      write: [],
+    } as const
     const pids: number[] = []
     const cycle = async (): Promise<void> => {
-      const child = start(plan, { line: () => undefined, garbage: () => undefined, oversized: () => undefined, ended: () => undefined })
+      const child = start(plan, {
+        line: () => undefined,
+        garbage: () => undefined,
+        oversized: () => undefined,
+        ended: () => undefined,
+      })
       pids.push(child.pid ?? 0)
       await child.stop()
     }
     for (let round = 0; round < 40; round++) await Promise.all(Array.from({ length: 25 }, cycle))
     expect(pids).toHaveLength(1000)
     expect(pids.filter(isAlive)).toEqual([])
-    const states = execFileSync('ps', ['-o', 'stat=', '--ppid', String(process.pid)], { encoding: 'utf8' }).split('\n')
+    const states = execFileSync('ps', ['-o', 'stat=', '--ppid', String(process.pid)], {
+      encoding: 'utf8',
+    }).split('\n')
     expect(states.filter((state) => state.startsWith('Z'))).toEqual([])
     await close()
   }, 90_000)

@@ -10,7 +10,10 @@ const houses = [
   ['on a node socket', openOnSocket],
 ] as const
 
-const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
+const meta = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
 
 interface Said {
   readonly status: number
@@ -20,11 +23,24 @@ interface Said {
 
 const call = async (caller: Caller, name: string, args: object = {}): Promise<Said> => {
   const body = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name, arguments: args, _meta: meta } }
-  const answer = await caller.post(body, { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': name })
+  const answer = await caller.post(body, {
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': name,
+  })
   const text = await answer.text()
-  const json = text.startsWith('{') ? text : (text.split('\n').findLast((line) => line.startsWith('data: {')) ?? '').slice(6)
-  const { result, error } = JSON.parse(json) as { result?: { content: { text: string }[] }; error?: Said['error'] }
-  return { status: answer.status, ...(result ? { result: JSON.parse(result.content[0]?.text ?? 'null') as Record<string, unknown> } : {}), ...(error ? { error } : {}) }
+  const json = text.startsWith('{')
+    ? text
+    : (text.split('\n').findLast((line) => line.startsWith('data: {')) ?? '').slice(6)
+  const { result, error } = JSON.parse(json) as {
+    result?: { content: { text: string }[] }
+    error?: Said['error']
+  }
+  return {
+    status: answer.status,
+    ...(result ? { result: JSON.parse(result.content[0]?.text ?? 'null') as Record<string, unknown> } : {}),
+    ...(error ? { error } : {}),
+  }
 }
 
 describe.each(houses)('never at the expense of the gateway: a server %s', (_name, open) => {
@@ -35,10 +51,22 @@ describe.each(houses)('never at the expense of the gateway: a server %s', (_name
 
   beforeAll(async () => {
     upstream = await openUpstream((_, response) => response.end('{}'))
-    const frail = { name: 'Frail', command: process.execPath, args: [serverScript, '--modern'], sandbox: 'none' as const, timeout: 4000 }
-    house = await open({ upstream: upstream.url, config: { local_users: [ana, yamada], mcp_services: { frail } } })
+    const frail = {
+      name: 'Frail',
+      command: process.execPath,
+      args: [serverScript, '--modern'],
+      sandbox: 'none' as const,
+      timeout: 4000,
+    }
+    house = await open({
+      upstream: upstream.url,
+      config: { local_users: [ana, yamada], mcp_services: { frail } },
+    })
     const url = `${house.origin}/frail/mcp`
-    ;[caller, other] = [callerOf(house, url, await tokenOf(house, ana, url)), callerOf(house, url, await tokenOf(house, yamada, url))]
+    ;[caller, other] = [
+      callerOf(house, url, await tokenOf(house, ana, url)),
+      callerOf(house, url, await tokenOf(house, yamada, url)),
+    ]
   }, 60_000)
   afterAll(async () => {
     await house?.close()
@@ -51,7 +79,11 @@ describe.each(houses)('never at the expense of the gateway: a server %s', (_name
       ['endless', 502, 'The MCP server was stopped: its message was too large.'],
       ['exit', 502, 'The MCP server exited with code 3.'],
       ['hang', 504, 'Request to Frail timed out'],
-      ['die-mid-answer', 502, 'The MCP server was killed (SIGKILL), possibly because the system ran out of memory.'],
+      [
+        'die-mid-answer',
+        502,
+        'The MCP server was killed (SIGKILL), possibly because the system ran out of memory.',
+      ],
     ]
     const memory = process.memoryUsage.rss()
     for (const [tool, status, message] of faults) {
@@ -63,7 +95,8 @@ describe.each(houses)('never at the expense of the gateway: a server %s', (_name
     }
     expect(process.memoryUsage.rss() - memory).toBeLessThan(200_000_000)
     house.advance(60_000)
-    for (const tool of ['garbage', 'strangers']) expect((await call(caller, tool, { tool })).result).toMatchObject({ tool })
+    for (const tool of ['garbage', 'strangers'])
+      expect((await call(caller, tool, { tool })).result).toMatchObject({ tool })
     const { left } = (await call(caller, 'fork')).result as { left: number[] }
     house.advance(60_000)
     await call(caller, 'exit')

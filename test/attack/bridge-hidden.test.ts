@@ -1,10 +1,27 @@
 // What isolation hides, wherever it lies: the state directory, the configuration, `.env`, and everybody else's homes.
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, relative } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { findProgram, inCI } from '../../scripts/system-programs.mjs'
-import { saidBy, serverScript, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
+import {
+  saidBy,
+  serverScript,
+  type StdioClient,
+  until,
+  type World,
+  type WorldOptions,
+} from '../stdio/world.ts'
 import { begun, useWorlds } from '../stdio/worlds.ts'
 
 const world = useWorlds()
@@ -28,20 +45,36 @@ const install = (parent: string, { script = 'server.ts', state = 'state' } = {})
   if (made) mkdirSync(parent)
   const folder = mkdtempSync(join(parent, 'postern-installed-'))
   onTestFinished(() => rmSync(made ? parent : folder, { recursive: true, force: true }))
-  const at = { folder, stateDir: join(folder, state), config: join(folder, 'postern.yaml'), env: join(folder, '.env'), script: join(folder, script) }
+  const at = {
+    folder,
+    stateDir: join(folder, state),
+    config: join(folder, 'postern.yaml'),
+    env: join(folder, '.env'),
+    script: join(folder, script),
+  }
   for (const each of [at.stateDir, join(at.script, '..')]) mkdirSync(each, { recursive: true, mode: 0o700 })
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
   copyFileSync(serverScript, at.script)
-  for (const secret of [join(at.stateDir, 'root.key'), join(at.stateDir, 'postern.db'), at.config, at.env]) writeFileSync(secret, `secret of ${basename(secret)}`)
+  for (const secret of [join(at.stateDir, 'root.key'), join(at.stateDir, 'postern.db'), at.config, at.env])
+    writeFileSync(secret, `secret of ${basename(secret)}`)
   const isolated = ({ plan, ...options }: WorldOptions = {}): World =>
-    world({ stateDir: at.stateDir, privateFiles: [at.config, at.env], ...options, plan: { args: [at.script], sandbox: 'bubblewrap', ...plan } })
+    world({
+      stateDir: at.stateDir,
+      privateFiles: [at.config, at.env],
+      ...options,
+      plan: { args: [at.script], sandbox: 'bubblewrap', ...plan },
+    })
   return { ...at, isolated }
 }
 
-const failure = async (client: StdioClient, tool: string, args: object): Promise<string> => JSON.stringify((await client.tool(tool, args)).result)
+const failure = async (client: StdioClient, tool: string, args: object): Promise<string> =>
+  JSON.stringify((await client.tool(tool, args)).result)
 
 /** Reads every secret by every path given, and expects none to be there. */
-const expectHidden = async (client: StdioClient, { stateDir, config, env }: Pick<Installed, 'stateDir' | 'config' | 'env'>): Promise<void> => {
+const expectHidden = async (
+  client: StdioClient,
+  { stateDir, config, env }: Pick<Installed, 'stateDir' | 'config' | 'env'>,
+): Promise<void> => {
   for (const path of [join(stateDir, 'root.key'), join(stateDir, 'postern.db'), config, env]) {
     const said = await failure(client, 'read', { path })
     expect([path, said]).toEqual([path, expect.stringMatching(/ENOENT|EACCES|"text":"{\\"text\\":\\"\\"}"/)])
@@ -49,20 +82,30 @@ const expectHidden = async (client: StdioClient, { stateDir, config, env }: Pick
   }
 }
 
-describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', () => {
-  it.each(places)('never reads state, configuration or .env beside its own script below %s, and runs [B8]', async (parent) => {
-    const here = install(parent)
-    const { client } = here.isolated()
-    const ana = await begun(client('ana'))
-    await expectHidden(ana, here)
-    expect(saidBy(await ana.tool('read', { path: join(here.folder, 'package.json') }))).toEqual({ text: '{"type":"module"}' })
-  }, 20_000)
+describe.skipIf(!bubblewrap && !inCI())("never seen: what is the gateway's", () => {
+  it.each(places)(
+    'never reads state, configuration or .env beside its own script below %s, and runs [B8]',
+    async (parent) => {
+      const here = install(parent)
+      const { client } = here.isolated()
+      const ana = await begun(client('ana'))
+      await expectHidden(ana, here)
+      expect(saidBy(await ana.tool('read', { path: join(here.folder, 'package.json') }))).toEqual({
+        text: '{"type":"module"}',
+      })
+    },
+    20_000,
+  )
 
-  it.each(places)('never reads them where a package.json further up below %s leads there [B8]', async (parent) => {
-    const here = install(parent, { script: 'servers/notes/server.ts', state: 'var/gateway/state' })
-    const ana = await begun(here.isolated().client('ana'))
-    await expectHidden(ana, here)
-  }, 20_000)
+  it.each(places)(
+    'never reads them where a package.json further up below %s leads there [B8]',
+    async (parent) => {
+      const here = install(parent, { script: 'servers/notes/server.ts', state: 'var/gateway/state' })
+      const ana = await begun(here.isolated().client('ana'))
+      await expectHidden(ana, here)
+    },
+    20_000,
+  )
 
   it('never reads the home of another person beside its own, and keeps its own', async () => {
     const here = install('/opt')
@@ -84,8 +127,20 @@ describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', ()
     symlinkSync(here.folder, link)
     onTestFinished(() => rmSync(link))
     // The gateway knows everything by the link; the server tries both names.
-    const through = { stateDir: join(link, 'state'), config: join(link, 'postern.yaml'), env: join(link, '.env') }
-    const linked = await begun(here.isolated({ stateDir: through.stateDir, privateFiles: [through.config, through.env], plan: { args: [join(link, 'server.ts')], cwd: link } }).client('ana'))
+    const through = {
+      stateDir: join(link, 'state'),
+      config: join(link, 'postern.yaml'),
+      env: join(link, '.env'),
+    }
+    const linked = await begun(
+      here
+        .isolated({
+          stateDir: through.stateDir,
+          privateFiles: [through.config, through.env],
+          plan: { args: [join(link, 'server.ts')], cwd: link },
+        })
+        .client('ana'),
+    )
     await expectHidden(linked, here)
     await expectHidden(linked, through)
     // The other way round, with the whole folder to be read by the link.
@@ -107,7 +162,15 @@ describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', ()
   it('never reads them where they were named by relative paths', async () => {
     const here = install('/opt')
     const name = (path: string): string => relative(process.cwd(), path)
-    const ana = await begun(here.isolated({ stateDir: name(here.stateDir), privateFiles: [name(here.config), name(here.env)], plan: { args: [name(here.script)], cwd: process.cwd(), read: [name(here.folder)] } }).client('ana'))
+    const ana = await begun(
+      here
+        .isolated({
+          stateDir: name(here.stateDir),
+          privateFiles: [name(here.config), name(here.env)],
+          plan: { args: [name(here.script)], cwd: process.cwd(), read: [name(here.folder)] },
+        })
+        .client('ana'),
+    )
     await expectHidden(ana, here)
   }, 20_000)
 
@@ -129,7 +192,10 @@ describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', ()
     expect(await failure(ana, 'write', { path: here.config })).toContain('EROFS')
     for (const path of ['var', 'var/gateway', 'var/gateway/state', 'postern.yaml', '.env']) {
       const from = join(here.folder, path)
-      expect([path, await failure(ana, 'move', { from, to: `${from}-aside` })]).toEqual([path, expect.stringContaining('EBUSY')])
+      expect([path, await failure(ana, 'move', { from, to: `${from}-aside` })]).toEqual([
+        path,
+        expect.stringContaining('EBUSY'),
+      ])
     }
     expect(readFileSync(here.config, 'utf8')).toBe('secret of postern.yaml')
     // A new file in the place of a masked one has no mask: whoever could read it is ended.
@@ -138,7 +204,7 @@ describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', ()
     await until(() => bridge.processes().length === 0, 'its end')
   }, 30_000)
 
-  it('never reads the home of the gateway\'s user below /opt, and runs from within it [B8]', async () => {
+  it("never reads the home of the gateway's user below /opt, and runs from within it [B8]", async () => {
     const home = mkdtempSync('/opt/postern-home-')
     onTestFinished(() => rmSync(home, { recursive: true }))
     vi.stubEnv('HOME', home)
@@ -147,7 +213,11 @@ describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', ()
     const here = install(home)
     const ana = await begun(here.isolated().client('ana'))
     await expectHidden(ana, here)
-    for (const name of ['.npmrc', 'package.json']) expect([name, await failure(ana, 'read', { path: join(home, name) })]).toEqual([name, expect.stringContaining('ENOENT')])
+    for (const name of ['.npmrc', 'package.json'])
+      expect([name, await failure(ana, 'read', { path: join(home, name) })]).toEqual([
+        name,
+        expect.stringContaining('ENOENT'),
+      ])
     const direct = join(home, 'server.ts')
     copyFileSync(serverScript, direct)
     const bea = await begun(here.isolated({ plan: { args: [direct] } }).client('bea'))
@@ -170,7 +240,8 @@ describe.skipIf(!bubblewrap && !inCI())('never seen: what is the gateway\'s', ()
 })
 
 describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () => {
-  const refusal = 'The MCP server could not be started: isolation hides or protects a path in its configuration.'
+  const refusal =
+    'The MCP server could not be started: isolation hides or protects a path in its configuration.'
   const start = async ({ client, log }: World): Promise<readonly unknown[]> => {
     const { error } = await client('ana').initialize()
     return [error?.message, log.find(({ event }) => event === 'process.ended')?.fields['why']]
@@ -180,9 +251,15 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
     const here = install('/opt')
     copyFileSync(here.script, join(here.stateDir, 'server.ts'))
     const state = `it belongs to the gateway's state directory ${here.stateDir}: move it, or set \`sandbox: none\``
-    expect(await start(here.isolated({ plan: { args: [join(here.stateDir, 'server.ts')] } }))).toEqual([refusal, `args refers to ${here.stateDir}/server.ts, which isolation hides because ${state}`])
+    expect(await start(here.isolated({ plan: { args: [join(here.stateDir, 'server.ts')] } }))).toEqual([
+      refusal,
+      `args refers to ${here.stateDir}/server.ts, which isolation hides because ${state}`,
+    ])
     mkdirSync(join(here.stateDir, 'shared'))
-    expect(await start(here.isolated({ plan: { write: [join(here.stateDir, 'shared')] } }))).toEqual([refusal, `sandbox_write refers to ${here.stateDir}/shared, which isolation hides because ${state}`])
+    expect(await start(here.isolated({ plan: { write: [join(here.stateDir, 'shared')] } }))).toEqual([
+      refusal,
+      `sandbox_write refers to ${here.stateDir}/shared, which isolation hides because ${state}`,
+    ])
     expect(await start(here.isolated({ plan: { read: [here.config] } }))).toEqual([
       refusal,
       `sandbox_read refers to ${here.config}, which isolation hides because it belongs to the gateway's configuration: move it, or set \`sandbox: none\``,
@@ -191,11 +268,19 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
 
   it('is named where a place to write is missing, is everything, or holds a link to what is hidden', async () => {
     const here = install('/opt')
-    expect(await start(here.isolated({ plan: { write: ['/opt/nothing-here'] } }))).toEqual([refusal, 'sandbox_write contains /opt/nothing-here, which does not exist: create it'])
-    expect(await start(here.isolated({ plan: { write: ['/'] } }))).toEqual([refusal, 'sandbox_write contains /: list only the folders that the command may change, or set `sandbox: none`'])
+    expect(await start(here.isolated({ plan: { write: ['/opt/nothing-here'] } }))).toEqual([
+      refusal,
+      'sandbox_write contains /opt/nothing-here, which does not exist: create it',
+    ])
+    expect(await start(here.isolated({ plan: { write: ['/'] } }))).toEqual([
+      refusal,
+      'sandbox_write contains /: list only the folders that the command may change, or set `sandbox: none`',
+    ])
     const other = install('/usr/local/lib')
     symlinkSync(here.stateDir, join(other.folder, 'link'))
-    expect(await start(other.isolated({ stateDir: join(other.folder, 'link'), plan: { write: [other.folder] } }))).toEqual([
+    expect(
+      await start(other.isolated({ stateDir: join(other.folder, 'link'), plan: { write: [other.folder] } })),
+    ).toEqual([
       refusal,
       `sandbox_write would allow changes to ${other.folder}/link, a symbolic link to the gateway's state directory ${other.folder}/link: list a folder that does not contain the link`,
     ])
@@ -207,7 +292,11 @@ describe.skipIf(!bubblewrap && !inCI())('what isolation hides or forbids', () =>
     const ana = await begun(client('ana'))
     await ana.tool('exit', { words: "Error: EROFS: read-only file system, open '/opt/cache'\n" })
     const kept = `isolated: ${here.config}, ${here.env}, ${here.stateDir} hidden; write access only to its home, /tmp and sandbox_write; read access only to the system, its own package and sandbox_read`
-    expect(log.filter(({ event }) => event === 'process.isolated').map(({ level, fields }) => [level, fields['message']])).toEqual([['info', kept]])
+    expect(
+      log
+        .filter(({ event }) => event === 'process.isolated')
+        .map(({ level, fields }) => [level, fields['message']]),
+    ).toEqual([['info', kept]])
     expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toBe(
       `${process.execPath} exited with code 3; it tried to write outside its home: list the path in \`sandbox_write\` (/opt/cache); last stderr line: Error: EROFS: read-only file system, open '/opt/cache'; it was ${kept}`,
     )

@@ -16,23 +16,35 @@ const world = useWorlds()
 const bubblewrap = findProgram('bwrap') !== undefined
 
 describe('never after the end of the gateway', () => {
-  it.each(['none', ...(bubblewrap ? ['bubblewrap'] : [])])('never leaves a server running, not even when it is killed (sandbox: %s) [hostile N10]', async (sandbox) => {
-    const gateway = spawn(process.execPath, [fileURLToPath(new URL('../stdio/gateway-process.ts', import.meta.url)), sandbox], { stdio: ['ignore', 'pipe', 'inherit'] })
-    const line = await new Promise<string>((resolve) => gateway.stdout.once('data', (text: Buffer) => resolve(text.toString())))
-    const { server, left } = JSON.parse(line) as { server: number; left: number[] }
-    // In a sandbox the ids of what it started are of its own world; the mark finds them.
-    const mark = /POSTERN_PROCESS=(\w+)/.exec(readFileSync(`/proc/${server}/environ`, 'latin1'))?.[1] ?? ''
-    const pids = sandbox === 'none' ? [server, ...left] : [server]
-    expect(pids.every(isAlive)).toBe(true)
-    gateway.kill('SIGKILL')
-    await until(() => !pids.some(isAlive), 'their end', 10_000)
-    await until(() => marked(mark).length === 0, 'everything with the mark', 10_000)
-  }, 30_000)
+  it.each(['none', ...(bubblewrap ? ['bubblewrap'] : [])])(
+    'never leaves a server running, not even when it is killed (sandbox: %s) [hostile N10]',
+    async (sandbox) => {
+      const gateway = spawn(
+        process.execPath,
+        [fileURLToPath(new URL('../stdio/gateway-process.ts', import.meta.url)), sandbox],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      )
+      const line = await new Promise<string>((resolve) =>
+        gateway.stdout.once('data', (text: Buffer) => resolve(text.toString())),
+      )
+      const { server, left } = JSON.parse(line) as { server: number; left: number[] }
+      // In a sandbox the ids of what it started are of its own world; the mark finds them.
+      const mark = /POSTERN_PROCESS=(\w+)/.exec(readFileSync(`/proc/${server}/environ`, 'latin1'))?.[1] ?? ''
+      const pids = sandbox === 'none' ? [server, ...left] : [server]
+      expect(pids.every(isAlive)).toBe(true)
+      gateway.kill('SIGKILL')
+      await until(() => !pids.some(isAlive), 'their end', 10_000)
+      await until(() => marked(mark).length === 0, 'everything with the mark', 10_000)
+    },
+    30_000,
+  )
 })
 
 describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () => {
-  const isolated = (options: WorldOptions = {}): World => world({ ...options, plan: { sandbox: 'bubblewrap', ...options.plan } })
-  const failure = async (client: StdioClient, tool: string, args: object): Promise<string> => JSON.stringify((await client.tool(tool, args)).result)
+  const isolated = (options: WorldOptions = {}): World =>
+    world({ ...options, plan: { sandbox: 'bubblewrap', ...options.plan } })
+  const failure = async (client: StdioClient, tool: string, args: object): Promise<string> =>
+    JSON.stringify((await client.tool(tool, args)).result)
 
   it('never reads secrets of the system, of the gateway or of another person [hostile N8] [B8]', async () => {
     const { client, stateDir } = isolated()
@@ -42,14 +54,22 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
     await bea.tool('write', { path: join(home, 'diary') })
     expect(saidBy(await bea.tool('read', { path: join(home, 'diary') }))).toEqual({ text: 'written' })
     const ana = await begun(client('ana'))
-    for (const path of ['/etc/shadow', join(stateDir, 'root.key'), join(home, 'diary'), '/root/.bashrc', `/proc/${process.pid}/environ`]) expect(await failure(ana, 'read', { path })).toMatch(/ENOENT|EACCES/)
+    for (const path of [
+      '/etc/shadow',
+      join(stateDir, 'root.key'),
+      join(home, 'diary'),
+      '/root/.bashrc',
+      `/proc/${process.pid}/environ`,
+    ])
+      expect(await failure(ana, 'read', { path })).toMatch(/ENOENT|EACCES/)
     expect(saidBy(await ana.tool('echo'))['pid']).toBeLessThan(10)
   }, 20_000)
 
   it('never changes anything but its home, /tmp of its own, and what it was given [hostile N8] [B8]', async () => {
     const { client, stateDir } = isolated({ plan: { write: [] } })
     const ana = await begun(client('ana'))
-    for (const path of ['/usr/postern-was-here', '/etc/postern-was-here', '/postern-was-here']) expect(await failure(ana, 'write', { path })).toContain('EROFS')
+    for (const path of ['/usr/postern-was-here', '/etc/postern-was-here', '/postern-was-here'])
+      expect(await failure(ana, 'write', { path })).toContain('EROFS')
     for (const path of ['/tmp/postern-was-here', join(stateDir, 'postern-was-here')]) {
       await ana.tool('write', { path })
       expect(existsSync(path)).toBe(false)
@@ -73,8 +93,15 @@ describe.skipIf(!bubblewrap && !inCI())('never outside: an isolated server', () 
   }, 20_000)
 
   it('never runs unisolated where isolation is asked for and missing [B8]', async () => {
-    const { client, log } = world({ plan: { sandbox: 'bubblewrap' }, env: { PATH: join(process.execPath, '..') } })
-    expect((await client('ana').initialize()).error?.message).toBe('The MCP server could not be started: isolation is required but not available on this computer.')
-    expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toContain('bubblewrap is not installed')
+    const { client, log } = world({
+      plan: { sandbox: 'bubblewrap' },
+      env: { PATH: join(process.execPath, '..') },
+    })
+    expect((await client('ana').initialize()).error?.message).toBe(
+      'The MCP server could not be started: isolation is required but not available on this computer.',
+    )
+    expect(log.find(({ event }) => event === 'process.ended')?.fields['why']).toContain(
+      'bubblewrap is not installed',
+    )
   })
 })

@@ -13,7 +13,13 @@ describe.each(houses)('%s', (_, open) => {
   let session: string
   beforeAll(async () => {
     upstream = await openUpstream()
-    house = await open({ upstream: upstream.url, config: { local_users: [person, { username: 'zo\u00E9', password: 'battery horse correct' }], mcp_services: { second: { url: upstream.url } } } })
+    house = await open({
+      upstream: upstream.url,
+      config: {
+        local_users: [person, { username: 'zo\u00E9', password: 'battery horse correct' }],
+        mcp_services: { second: { url: upstream.url } },
+      },
+    })
     session = createBrowser(house.fetch, house.origin).session
   })
   afterAll(async () => {
@@ -26,15 +32,26 @@ describe.each(houses)('%s', (_, open) => {
     expect((await browser.submit(await browser.go('/login'), '/login', person)).status).toBe(200)
     return browser
   }
-  const asking = async (params: Record<string, string> = {}) => authorizeUrl(house, await register(house), { resource: `${house.origin}/echo/mcp`, ...params })
-  const home = (cookie: string): Promise<Response> => house.fetch(`${house.origin}/`, { headers: { accept: 'text/html', cookie } })
+  const asking = async (params: Record<string, string> = {}) =>
+    authorizeUrl(house, await register(house), { resource: `${house.origin}/echo/mcp`, ...params })
+  const home = (cookie: string): Promise<Response> =>
+    house.fetch(`${house.origin}/`, { headers: { accept: 'text/html', cookie } })
   const redirects = (page: Page): string => page.headers.get('location') ?? ''
 
   test('never a session from a cookie that another host could have planted: a disguised name, or a second one [hostile E20]', async () => {
     const own = (await signIn(fresh())).cookies.get(session) ?? ''
     expect((await home(`${session}=${own}`)).status).toBe(200)
     // Browsers keep a name that begins with U+00A0 from any host of the domain; software that trims Unicode white space then reads __Host-.
-    const planted = [`\u00A0${session}=${own}`, `\u0085${session}=${own}`, `${session}\u00A0=${own}`, `${session.replace('__H', '__h')}=${own}`, `${session}="${own}"`, `${session}=${own}; ${session}=${'x'.repeat(43)}`, `${session}=${own}; ${session}=${own}`, `x=${session}=${own}`]
+    const planted = [
+      `\u00A0${session}=${own}`,
+      `\u0085${session}=${own}`,
+      `${session}\u00A0=${own}`,
+      `${session.replace('__H', '__h')}=${own}`,
+      `${session}="${own}"`,
+      `${session}=${own}; ${session}=${'x'.repeat(43)}`,
+      `${session}=${own}; ${session}=${own}`,
+      `x=${session}=${own}`,
+    ]
     for (const cookie of planted) expect([cookie, (await home(cookie)).status]).toEqual([cookie, 303])
   })
 
@@ -42,11 +59,17 @@ describe.each(houses)('%s', (_, open) => {
     const attacker = fresh()
     const { fields } = (await attacker.go('/login')).form('/login')
     const theirs = attacker.cookies.get(binding) ?? ''
-    for (const cookie of [`\u00A0${binding}=${theirs}`, `${binding}=${theirs}; ${binding}=${'x'.repeat(43)}`]) {
+    for (const cookie of [
+      `\u00A0${binding}=${theirs}`,
+      `${binding}=${theirs}; ${binding}=${'x'.repeat(43)}`,
+    ]) {
       const page = await house.fetch(`${house.origin}/login`, { headers: { accept: 'text/html', cookie } })
       expect(page.headers.getSetCookie().join()).not.toContain(theirs)
       const init = form({ ...fields, ...person })
-      const answer = await house.fetch(`${house.origin}/login`, { ...init, headers: { ...(init.headers as Record<string, string>), cookie, origin: house.origin } })
+      const answer = await house.fetch(`${house.origin}/login`, {
+        ...init,
+        headers: { ...(init.headers as Record<string, string>), cookie, origin: house.origin },
+      })
       expect([answer.status, answer.headers.getSetCookie()]).toEqual([403, []])
     }
   })
@@ -54,10 +77,20 @@ describe.each(houses)('%s', (_, open) => {
   test('never a consent page for a flow whose cookie is disguised [hostile E15]', async () => {
     const browser = await signIn(fresh())
     const page = await browser.go((await asking()).url)
-    const [name = '', value = ''] = [...browser.cookies].find(([known]) => known.startsWith('__Host-postern-flow-')) ?? []
-    const withFlow = (flow: string) => house.fetch(page.url, { headers: { accept: 'text/html', cookie: `${session}=${browser.cookies.get(session)}; ${flow}` } })
+    const [name = '', value = ''] =
+      [...browser.cookies].find(([known]) => known.startsWith('__Host-postern-flow-')) ?? []
+    const withFlow = (flow: string) =>
+      house.fetch(page.url, {
+        headers: { accept: 'text/html', cookie: `${session}=${browser.cookies.get(session)}; ${flow}` },
+      })
     expect((await withFlow(`${name}=${value}`)).status).toBe(200)
-    for (const flow of [`\u00A0${name}=${value}`, `${name}=${value}\u00A0`, `${name}=${value}; ${name}=0.x`, `${name}="${value}"`]) expect([flow, (await withFlow(flow)).status]).toEqual([flow, 403])
+    for (const flow of [
+      `\u00A0${name}=${value}`,
+      `${name}=${value}\u00A0`,
+      `${name}=${value}; ${name}=0.x`,
+      `${name}="${value}"`,
+    ])
+      expect([flow, (await withFlow(flow)).status]).toEqual([flow, 403])
   })
 
   test('never a session whose id somebody knew before the sign-in, and the one that was planted ends [hostile E20]', async () => {
@@ -82,14 +115,35 @@ describe.each(houses)('%s', (_, open) => {
     const browser = await signIn(fresh())
     const { fields } = (await browser.go('/login?switch=1')).form('/login')
     const send = (path: string, body: Record<string, string>, headers: Record<string, string>) =>
-      house.fetch(`${house.origin}${path}`, { method: 'POST', body: new URLSearchParams(body).toString(), headers: { 'content-type': 'application/x-www-form-urlencoded', cookie: jar(browser), ...headers } })
-    for (const headers of [{ origin: 'https://evil.example' }, { origin: 'null' }, { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }, { origin: `${house.origin}.evil.example` }]) {
-      for (const path of ['/login', '/logout']) expect([path, (await send(path, { ...fields, ...person }, headers as Record<string, string>)).status]).toEqual([path, 403])
+      house.fetch(`${house.origin}${path}`, {
+        method: 'POST',
+        body: new URLSearchParams(body).toString(),
+        headers: { 'content-type': 'application/x-www-form-urlencoded', cookie: jar(browser), ...headers },
+      })
+    for (const headers of [
+      { origin: 'https://evil.example' },
+      { origin: 'null' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+      { origin: `${house.origin}.evil.example` },
+    ]) {
+      for (const path of ['/login', '/logout'])
+        expect([
+          path,
+          (await send(path, { ...fields, ...person }, headers as Record<string, string>)).status,
+        ]).toEqual([path, 403])
     }
     expect((await send('/login', { ...person }, { origin: house.origin })).status).toBe(403)
     expect((await send('/logout', { csrf: fields['csrf'] ?? '' }, { origin: house.origin })).status).toBe(403)
-    for (const type of ['text/plain', 'application/json', 'multipart/form-data; boundary=x']) expect((await send('/login', { ...fields, ...person }, { origin: house.origin, 'content-type': type })).status).toBe(415)
-    for (const path of ['/logout', '/login/local']) expect((await house.fetch(`${house.origin}${path}`, { headers: { cookie: jar(browser) } })).status).toBe(405)
+    for (const type of ['text/plain', 'application/json', 'multipart/form-data; boundary=x'])
+      expect(
+        (await send('/login', { ...fields, ...person }, { origin: house.origin, 'content-type': type }))
+          .status,
+      ).toBe(415)
+    for (const path of ['/logout', '/login/local'])
+      expect(
+        (await house.fetch(`${house.origin}${path}`, { headers: { cookie: jar(browser) } })).status,
+      ).toBe(405)
     expect((await home(jar(browser))).status).toBe(200)
   })
 
@@ -114,38 +168,78 @@ describe.each(houses)('%s', (_, open) => {
     const back = await browser.submit(again, '/oauth/consent', { decision: 'allow' })
     expect([back.status, back.body.includes('already completed')]).toEqual([409, true])
     expect((await browser.go(again.url)).status).toBe(409)
-    expect((await browser.submit(await browser.go(second.url), '/oauth/consent', { decision: 'deny' })).status).toBe(0)
+    expect(
+      (await browser.submit(await browser.go(second.url), '/oauth/consent', { decision: 'deny' })).status,
+    ).toBe(0)
   })
 
   test('never an old sign-in where the client asked for a fresh one [hostile D15]', async () => {
     const browser = await signIn(fresh())
-    for (const params of [{ prompt: 'login' }, { max_age: '0' }, { prompt: 'select_account' }, { prompt: 'consent login' }] as Record<string, string>[]) {
+    for (const params of [
+      { prompt: 'login' },
+      { max_age: '0' },
+      { prompt: 'select_account' },
+      { prompt: 'consent login' },
+    ] as Record<string, string>[]) {
       const asked = await asking(params)
       const page = await browser.go(asked.url)
       expect([params, page.body.includes('name="password"')]).toEqual([params, true])
       const flow = page.form('/login').fields['flow'] ?? ''
       // Not by going straight to the question either, nor by leaving out why the sign-in is shown.
-      for (const path of [`/oauth/consent?flow=${flow}`, `/login?flow=${flow}`]) expect((await browser.go(path)).body).not.toContain('value="allow"')
+      for (const path of [`/oauth/consent?flow=${flow}`, `/login?flow=${flow}`])
+        expect((await browser.go(path)).body).not.toContain('value="allow"')
       const question = await browser.submit(page, '/login', person)
       expect(question.body).toContain('value="allow"')
     }
   })
 
   test('never to another place than a page of this gateway after the sign-in [hostile P8]', async () => {
-    const places = ['//evil.example', '/\\evil.example', '\\\\evil.example', 'https:evil.example', 'https://evil.example/', 'javascript:alert(1)', '/%0d%0aset-cookie:x=y', '/\t/evil.example', '/.//evil.example', '///evil.example', '/x/..//evil.example', `${house.origin}@evil.example`, '/@evil.example:80//', 'evil.example', '%2f%2fevil.example']
+    const places = [
+      '//evil.example',
+      '/\\evil.example',
+      '\\\\evil.example',
+      'https:evil.example',
+      'https://evil.example/',
+      'javascript:alert(1)',
+      '/%0d%0aset-cookie:x=y',
+      '/\t/evil.example',
+      '/.//evil.example',
+      '///evil.example',
+      '/x/..//evil.example',
+      `${house.origin}@evil.example`,
+      '/@evil.example:80//',
+      'evil.example',
+      '%2f%2fevil.example',
+    ]
     const known = await signIn(fresh())
     for (const place of places) {
-      const onward = await house.fetch(`${house.origin}/login?return_to=${encodeURIComponent(place)}`, { headers: { accept: 'text/html', cookie: jar(known) } })
+      const onward = await house.fetch(`${house.origin}/login?return_to=${encodeURIComponent(place)}`, {
+        headers: { accept: 'text/html', cookie: jar(known) },
+      })
       const location = onward.headers.get('location') ?? ''
-      expect([place, onward.status, new URL(location, house.origin).origin, /^\/(?!\/)[\x21-\x7E]*$/.test(location)]).toEqual([place, 303, house.origin, true])
+      expect([
+        place,
+        onward.status,
+        new URL(location, house.origin).origin,
+        /^\/(?!\/)[\x21-\x7E]*$/.test(location),
+      ]).toEqual([place, 303, house.origin, true])
     }
     for (const place of places.slice(0, 4)) {
       const browser = fresh()
       const page = await browser.go(`/login?return_to=${encodeURIComponent(place)}`)
       const { action, fields } = page.form('/login')
-      const sent = await house.fetch(action, { ...form({ ...fields, return_to: place, ...person }), headers: { 'content-type': 'application/x-www-form-urlencoded', cookie: jar(browser), origin: house.origin } })
+      const sent = await house.fetch(action, {
+        ...form({ ...fields, return_to: place, ...person }),
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          cookie: jar(browser),
+          origin: house.origin,
+        },
+      })
       const location = sent.headers.get('location') ?? ''
-      expect([place, sent.status, new URL(location, house.origin).origin, location.startsWith('//')]).toEqual([place, 303, house.origin, false])
+      expect([place, sent.status, new URL(location, house.origin).origin, location.startsWith('//')]).toEqual(
+        [place, 303, house.origin, false],
+      )
       expect(sent.headers.has('x')).toBe(false)
     }
   })
@@ -157,16 +251,37 @@ describe.each(houses)('%s', (_, open) => {
     await allow(browser, url)
     browser.cookies.delete(session)
     const target = url.slice(house.origin.length)
-    for (const place of [target, target.replace('/oauth/', '/'), target.replace('/oauth', '/%6fauth'), target.replace('/oauth/', '/oauth%2f')]) {
-      const page = await browser.go(`/login?return_to=${encodeURIComponent(place)}`, { headers: { 'sec-fetch-site': 'cross-site' } })
+    for (const place of [
+      target,
+      target.replace('/oauth/', '/'),
+      target.replace('/oauth', '/%6fauth'),
+      target.replace('/oauth/', '/oauth%2f'),
+    ]) {
+      const page = await browser.go(`/login?return_to=${encodeURIComponent(place)}`, {
+        headers: { 'sec-fetch-site': 'cross-site' },
+      })
       const { action, fields } = page.form('/login')
-      let answer = await house.fetch(action, { ...form({ ...fields, return_to: place, ...person }), headers: { 'content-type': 'application/x-www-form-urlencoded', cookie: jar(browser), origin: house.origin, 'sec-fetch-site': 'same-origin' } })
+      let answer = await house.fetch(action, {
+        ...form({ ...fields, return_to: place, ...person }),
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          cookie: jar(browser),
+          origin: house.origin,
+          'sec-fetch-site': 'same-origin',
+        },
+      })
       // What a browser does next: the redirect of its own form counts as ours.
       for (let hop = 0; hop < 5 && answer.headers.has('location'); hop++) {
         const next = new URL(answer.headers.get('location') ?? '', house.origin)
         expect([place, next.origin]).toEqual([place, house.origin])
-        for (const line of answer.headers.getSetCookie()) browser.cookies.set(line.split('=')[0] ?? '', (line.split(';')[0] ?? '').split('=').slice(1).join('='))
-        answer = await house.fetch(next.href, { headers: { accept: 'text/html', cookie: jar(browser), 'sec-fetch-site': 'same-origin' } })
+        for (const line of answer.headers.getSetCookie())
+          browser.cookies.set(
+            line.split('=')[0] ?? '',
+            (line.split(';')[0] ?? '').split('=').slice(1).join('='),
+          )
+        answer = await house.fetch(next.href, {
+          headers: { accept: 'text/html', cookie: jar(browser), 'sec-fetch-site': 'same-origin' },
+        })
       }
       browser.cookies.delete(session)
     }
@@ -179,20 +294,50 @@ describe.each(houses)('%s', (_, open) => {
     const resource = `${house.origin}/echo/mcp`
     await allow(browser, authorizeUrl(house, client, { resource }).url)
     expect((await browser.go(authorizeUrl(house, client, { resource }).url)).status).toBe(0)
-    const changed: Record<string, string>[] = [{ redirect_uri: 'http://127.0.0.1:5000/cb' }, { redirect_uri: 'https://app.example/other' }, { resource: `${house.origin}/second/mcp` }, { scope: 'mcp offline_access' }, { prompt: 'consent' }]
-    for (const params of changed) expect([params, (await browser.go(authorizeUrl(house, client, { resource, ...params }).url)).body.includes('value="allow"')]).toEqual([params, true])
+    const changed: Record<string, string>[] = [
+      { redirect_uri: 'http://127.0.0.1:5000/cb' },
+      { redirect_uri: 'https://app.example/other' },
+      { resource: `${house.origin}/second/mcp` },
+      { scope: 'mcp offline_access' },
+      { prompt: 'consent' },
+    ]
+    for (const params of changed)
+      expect([
+        params,
+        (await browser.go(authorizeUrl(house, client, { resource, ...params }).url)).body.includes(
+          'value="allow"',
+        ),
+      ]).toEqual([params, true])
     const twin = await register(house, { redirect_uris })
     expect((await browser.go(authorizeUrl(house, twin, { resource }).url)).body).toContain('value="allow"')
     // Any program may listen on a loopback port: nothing that was allowed there is answered silently (RFC 8252 §8.6).
-    await allow(browser, authorizeUrl(house, client, { resource, redirect_uri: 'http://127.0.0.1:5000/cb' }).url)
-    for (const port of [5000, 5001]) expect((await browser.go(authorizeUrl(house, client, { resource, redirect_uri: `http://127.0.0.1:${port}/cb` }).url)).body).toContain('value="allow"')
+    await allow(
+      browser,
+      authorizeUrl(house, client, { resource, redirect_uri: 'http://127.0.0.1:5000/cb' }).url,
+    )
+    for (const port of [5000, 5001])
+      expect(
+        (
+          await browser.go(
+            authorizeUrl(house, client, { resource, redirect_uri: `http://127.0.0.1:${port}/cb` }).url,
+          )
+        ).body,
+      ).toContain('value="allow"')
   })
 
   test('never more guesses for a name that can be spelt in several ways [hostile P5]', async () => {
     const browser = fresh()
     const page = await browser.go('/login')
     const statuses: number[] = []
-    for (let i = 0; i < 11; i++) statuses.push((await browser.submit(page, '/login', { username: i % 2 === 0 ? 'zo\u00E9' : 'zoe\u0301', password: `guess ${i}` })).status)
+    for (let i = 0; i < 11; i++)
+      statuses.push(
+        (
+          await browser.submit(page, '/login', {
+            username: i % 2 === 0 ? 'zo\u00E9' : 'zoe\u0301',
+            password: `guess ${i}`,
+          })
+        ).status,
+      )
     expect(statuses).toEqual([...Array.from({ length: 10 }, () => 401), 429])
   })
 
@@ -202,16 +347,24 @@ describe.each(houses)('%s', (_, open) => {
     const client = await register(house)
     const pages = [
       await browser.submit(await browser.go('/login'), '/login', { username: evil, password: 'wrong' }),
-      await browser.go(`/login?return_to=${encodeURIComponent(evil)}&flow=${encodeURIComponent(evil)}&prompt=${encodeURIComponent(evil)}`),
+      await browser.go(
+        `/login?return_to=${encodeURIComponent(evil)}&flow=${encodeURIComponent(evil)}&prompt=${encodeURIComponent(evil)}`,
+      ),
       await browser.go(`/oauth/consent?flow=${encodeURIComponent(evil)}`),
-      await browser.go(`/oauth/callback?error=${encodeURIComponent(evil)}&error_description=${encodeURIComponent(evil)}&state=${encodeURIComponent(evil)}`),
+      await browser.go(
+        `/oauth/callback?error=${encodeURIComponent(evil)}&error_description=${encodeURIComponent(evil)}&state=${encodeURIComponent(evil)}`,
+      ),
       await browser.go(authorizeUrl(house, client, { redirect_uri: `https://evil.example/${evil}` }).url),
       await browser.go(authorizeUrl(house, { ...client, id: evil }).url),
       await browser.go(`/${encodeURIComponent(evil)}`),
       await browser.go(`/?t=${encodeURIComponent(evil)}`),
     ]
     for (const page of pages) {
-      expect([page.url, page.body.startsWith('<!doctype html>'), /<script>|<img/.test(page.body)]).toEqual([page.url, true, false])
+      expect([page.url, page.body.startsWith('<!doctype html>'), /<script>|<img/.test(page.body)]).toEqual([
+        page.url,
+        true,
+        false,
+      ])
       expect(page.headers.get('content-security-policy')).toMatch(/default-src 'none'.*script-src 'self'/)
       expect(page.headers.get('content-security-policy')).not.toContain('unsafe')
     }

@@ -11,7 +11,8 @@ let here: Twin
 let there: Twin
 beforeEach(async () => {
   upstream = await openUpstream((request, response) => {
-    if (request.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+    if (request.method === 'GET')
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
     else response.writeHead(405).end()
   })
   twins = createTwins(upstream.url)
@@ -34,14 +35,21 @@ describe('never does a stream outlive the access of its caller', () => {
   it.each([
     ['whose gateway hears of the end', 0],
     ['whose gateway has lost its storage', Infinity],
-  ])('%s: it ends within five seconds', async (_, broken) => {
-    const { client, tokens } = await logIn(here)
-    const stream = await callerOf(here, `${here.origin}/echo/mcp`, tokens.access_token).get()
-    expect(stream.status).toBe(200)
-    here.breakStorage(broken)
-    await there.fetch(`${there.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
-    expect(await lasts(stream)).toBeLessThan(5000)
-  }, 15_000)
+  ])(
+    '%s: it ends within five seconds',
+    async (_, broken) => {
+      const { client, tokens } = await logIn(here)
+      const stream = await callerOf(here, `${here.origin}/echo/mcp`, tokens.access_token).get()
+      expect(stream.status).toBe(200)
+      here.breakStorage(broken)
+      await there.fetch(
+        `${there.origin}/oauth/revoke`,
+        form({ token: tokens.refresh_token, client_id: client.id }),
+      )
+      expect(await lasts(stream)).toBeLessThan(5000)
+    },
+    15_000,
+  )
 
   it('nor one to a service that may be gone, which asks for no token', async () => {
     await here.supply('passing', { url: upstream.url, auth_required: false })

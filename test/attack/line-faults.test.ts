@@ -10,21 +10,51 @@ import { createListeners } from '../unit/listeners.ts'
 const listeners = createListeners()
 afterAll(() => listeners.close())
 
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } } }
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
+}
 const half = Buffer.from('€').subarray(0, 2)
 
 /** What the server does on its stream when a tool is called by that name; everything else is answered. */
 const faults: Readonly<Record<string, (stream: ServerResponse) => void>> = {
-  'resets its stream in an answer': (stream) => void stream.write('event: message\ndata: {"jsonrpc":"2.0","id":7,', () => stream.socket?.resetAndDestroy()),
-  'ends its stream in an answer': (stream) => void stream.end('event: message\ndata: {"jsonrpc":"2.0","id":7,"result":{}\n'),
-  'sends half a character': (stream) => void stream.write(Buffer.concat([Buffer.from('event: message\ndata: {"jsonrpc":"2.0","id":7,"result":"'), half, Buffer.from('"}\n\n')])),
-  'answers with no JSON': (stream) => void stream.write('event: message\ndata: <html>\n\n', () => stream.destroy()),
+  'resets its stream in an answer': (stream) =>
+    void stream.write('event: message\ndata: {"jsonrpc":"2.0","id":7,', () =>
+      stream.socket?.resetAndDestroy(),
+    ),
+  'ends its stream in an answer': (stream) =>
+    void stream.end('event: message\ndata: {"jsonrpc":"2.0","id":7,"result":{}\n'),
+  'sends half a character': (stream) =>
+    void stream.write(
+      Buffer.concat([
+        Buffer.from('event: message\ndata: {"jsonrpc":"2.0","id":7,"result":"'),
+        half,
+        Buffer.from('"}\n\n'),
+      ]),
+    ),
+  'answers with no JSON': (stream) =>
+    void stream.write('event: message\ndata: <html>\n\n', () => stream.destroy()),
 }
 
 /** What its caller hears where it is not an error on the stream. */
-const answers: Readonly<Record<string, readonly [status: number, error: { readonly code: number; readonly message: string }, code: string]>> = {
+const answers: Readonly<
+  Record<
+    string,
+    readonly [status: number, error: { readonly code: number; readonly message: string }, code: string]
+  >
+> = {
   'takes no message': [504, { code: 1504, message: 'Request to Old timed out' }, 'upstream.timeout'],
-  'redirects its messages': [502, { code: 1502, message: 'The MCP server responded with a redirect, which the gateway does not follow. The administrator must configure the final URL.' }, 'upstream.redirect'],
+  'redirects its messages': [
+    502,
+    {
+      code: 1502,
+      message:
+        'The MCP server responded with a redirect, which the gateway does not follow. The administrator must configure the final URL.',
+    },
+    'upstream.redirect',
+  ],
 }
 
 const openServer = async (inner: string): Promise<{ readonly origin: string; close(): void }> => {
@@ -33,13 +63,19 @@ const openServer = async (inner: string): Promise<{ readonly origin: string; clo
   const server: Server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://here')
     if (pathname === '/away') return void response.writeHead(307, { location: inner }).end()
-    if (pathname === '/silent') return response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+    if (pathname === '/silent')
+      return response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     if (pathname === '/nothing') return
-    if (pathname === '/elsewhere') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`event: endpoint\ndata: ${inner}messages\n\n`)
+    if (pathname === '/elsewhere')
+      return void response
+        .writeHead(200, { 'content-type': 'text/event-stream' })
+        .write(`event: endpoint\ndata: ${inner}messages\n\n`)
     if (request.method === 'GET') {
       const id = String(++count)
       streams.set(id, response)
-      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`event: endpoint\ndata: /messages?id=${id}\n\n`)
+      response
+        .writeHead(200, { 'content-type': 'text/event-stream' })
+        .write(`event: endpoint\ndata: /messages?id=${id}\n\n`)
       return
     }
     let body = ''
@@ -48,11 +84,15 @@ const openServer = async (inner: string): Promise<{ readonly origin: string; clo
       const { id, params } = JSON.parse(body) as { id?: unknown; params?: { name?: string } }
       const stream = streams.get(searchParams.get('id') ?? '')
       if (params?.name === 'takes no message') return
-      if (params?.name === 'redirects its messages') return void response.writeHead(308, { location: inner }).end()
+      if (params?.name === 'redirects its messages')
+        return void response.writeHead(308, { location: inner }).end()
       response.writeHead(202).end()
       const fault = faults[params?.name ?? '']
       if (stream && fault) fault(stream)
-      else if (id !== undefined) stream?.write(`event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', id, result: { who: request.headers['x-user-email'] } })}\n\n`)
+      else if (id !== undefined)
+        stream?.write(
+          `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', id, result: { who: request.headers['x-user-email'] } })}\n\n`,
+        )
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
@@ -73,7 +113,10 @@ describe.each(houses)('%s', (_, open) => {
     const caller = callers.get(who) as Caller
     const begun = await caller.post(initialize)
     await begun.text()
-    const headers = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
+    const headers = {
+      'mcp-session-id': begun.headers.get('mcp-session-id') ?? '',
+      'mcp-protocol-version': '2025-11-25',
+    }
     return { ask: (name: string) => caller.post(call(name), headers) }
   }
 
@@ -81,10 +124,25 @@ describe.each(houses)('%s', (_, open) => {
   beforeAll(async () => {
     inside = await listeners.trap()
     server = await openServer(`http://127.0.0.1:${inside.port}/`)
-    const at = (path: string) => ({ url: `${server.origin}${path}`, transport: 'sse' as const, timeout: 300, name: 'Old', auth_required: path === '/sse' })
+    const at = (path: string) => ({
+      url: `${server.origin}${path}`,
+      transport: 'sse' as const,
+      timeout: 300,
+      name: 'Old',
+      auth_required: path === '/sse',
+    })
     house = await open({
       upstream: `${server.origin}/sse`,
-      config: { local_users: [ana, yamada], mcp_services: { old: at('/sse'), away: at('/away'), silent: at('/silent'), nothing: at('/nothing'), elsewhere: at('/elsewhere') } },
+      config: {
+        local_users: [ana, yamada],
+        mcp_services: {
+          old: at('/sse'),
+          away: at('/away'),
+          silent: at('/silent'),
+          nothing: at('/nothing'),
+          elsewhere: at('/elsewhere'),
+        },
+      },
     })
     const url = `${house.origin}/old/mcp`
     for (const who of [ana, yamada]) callers.set(who, callerOf(house, url, await tokenOf(house, who, url)))
@@ -94,31 +152,51 @@ describe.each(houses)('%s', (_, open) => {
     server.close()
   })
 
-  it.each([...Object.keys(faults), ...Object.keys(answers)])('never lets a server that %s look as if it had answered, nor reach anybody else [hostile M13] [hostile R10]', async (name) => {
-    const [mine, theirs] = [await session(ana), await session(yamada)]
-    const since = performance.now()
-    const [broken, whole] = await Promise.all([mine.ask(name), theirs.ask('whoami')])
-    const said = await broken.text()
-    expect(performance.now() - since).toBeLessThan(2000)
-    const [status, error, code] = answers[name] ?? [200, { code: 1502, message: 'The MCP server cannot be reached.' }, 'upstream.unreachable']
-    const data = { code, request_id: broken.headers.get('x-request-id') }
-    expect([broken.status, JSON.parse(said.replace(/^data: /, ''))]).toEqual([status, { jsonrpc: '2.0', id: 7, error: { ...error, data } }])
-    expect(await whole.text()).toContain('taro@example.com')
-    expect(await (await theirs.ask('whoami')).text()).toContain('taro@example.com')
-    // A new session of the same person works.
-    expect(await (await (await session(ana)).ask('whoami')).text()).toContain('ana@example.com')
-    expect(inside.seen.connections).toBe(0)
-    expect(house.log.filter(({ fields }) => fields['refusal'] === 'fault')).toEqual([])
-  })
+  it.each([...Object.keys(faults), ...Object.keys(answers)])(
+    'never lets a server that %s look as if it had answered, nor reach anybody else [hostile M13] [hostile R10]',
+    async (name) => {
+      const [mine, theirs] = [await session(ana), await session(yamada)]
+      const since = performance.now()
+      const [broken, whole] = await Promise.all([mine.ask(name), theirs.ask('whoami')])
+      const said = await broken.text()
+      expect(performance.now() - since).toBeLessThan(2000)
+      const [status, error, code] = answers[name] ?? [
+        200,
+        { code: 1502, message: 'The MCP server cannot be reached.' },
+        'upstream.unreachable',
+      ]
+      const data = { code, request_id: broken.headers.get('x-request-id') }
+      expect([broken.status, JSON.parse(said.replace(/^data: /, ''))]).toEqual([
+        status,
+        { jsonrpc: '2.0', id: 7, error: { ...error, data } },
+      ])
+      expect(await whole.text()).toContain('taro@example.com')
+      expect(await (await theirs.ask('whoami')).text()).toContain('taro@example.com')
+      // A new session of the same person works.
+      expect(await (await (await session(ana)).ask('whoami')).text()).toContain('ana@example.com')
+      expect(inside.seen.connections).toBe(0)
+      expect(house.log.filter(({ fields }) => fields['refusal'] === 'fault')).toEqual([])
+    },
+  )
 
   it.each([
-    ['away', 502, 'The MCP server responded with a redirect, which the gateway does not follow. The administrator must configure the final URL.'],
+    [
+      'away',
+      502,
+      'The MCP server responded with a redirect, which the gateway does not follow. The administrator must configure the final URL.',
+    ],
     ['elsewhere', 502, 'The MCP server sent an invalid HTTP response.'],
     ['silent', 504, 'Request to Old timed out'],
     ['nothing', 504, 'Request to Old timed out'],
-  ] as const)('never goes where a server points, nor waits for one that does not begin: %s [hostile K7] [hostile R10]', async (id, status, message) => {
-    const answer = await callerOf(house, `${house.origin}/${id}/mcp`, '').post(initialize)
-    expect([answer.status, await answer.json()]).toMatchObject([status, { jsonrpc: '2.0', id: 1, error: { code: 1000 + status, message } }])
-    expect(inside.seen.connections).toBe(0)
-  })
+  ] as const)(
+    'never goes where a server points, nor waits for one that does not begin: %s [hostile K7] [hostile R10]',
+    async (id, status, message) => {
+      const answer = await callerOf(house, `${house.origin}/${id}/mcp`, '').post(initialize)
+      expect([answer.status, await answer.json()]).toMatchObject([
+        status,
+        { jsonrpc: '2.0', id: 1, error: { code: 1000 + status, message } },
+      ])
+      expect(inside.seen.connections).toBe(0)
+    },
+  )
 })

@@ -166,7 +166,12 @@ describe.each(houses)('%s', (_, open) => {
     answer = {
       status,
       type,
-      body: status === 202 ? '' : type?.includes('event-stream') ? 'data: {}\n\n' : '{"jsonrpc":"2.0","id":7,"result":{"text":"<script>1</script>"}}',
+      body:
+        status === 202
+          ? ''
+          : type?.includes('event-stream')
+            ? 'data: {}\n\n'
+            : '{"jsonrpc":"2.0","id":7,"result":{"text":"<script>1</script>"}}',
     }
     for (const caller of callers.slice(0, 2)) {
       const told = await send(caller, 'application/json')

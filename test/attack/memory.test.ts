@@ -56,7 +56,13 @@ interface Told {
 }
 
 /** A call from an address of its own. */
-const post = (from: string, path: string, body: Buffer, signal: AbortSignal, session?: string): Promise<Told> =>
+const post = (
+  from: string,
+  path: string,
+  body: Buffer,
+  signal: AbortSignal,
+  session?: string,
+): Promise<Told> =>
   new Promise((resolve) => {
     const { host, port } = new URL(origin)
     const headers = {
@@ -66,7 +72,15 @@ const post = (from: string, path: string, body: Buffer, signal: AbortSignal, ses
       'content-length': body.length,
       ...(session === undefined ? {} : { 'mcp-session-id': session }),
     }
-    const asked = httpRequest({ hostname: '127.0.0.1', port, path, method: 'POST', localAddress: from, headers, signal })
+    const asked = httpRequest({
+      hostname: '127.0.0.1',
+      port,
+      path,
+      method: 'POST',
+      localAddress: from,
+      headers,
+      signal,
+    })
     asked.on('response', (response) => {
       response.resume()
       const given = response.headers['mcp-session-id']
@@ -91,20 +105,36 @@ const shapes: readonly (readonly [string, Buffer])[] = [
 ]
 
 describe('never lets large messages end the service for others, with 256 MiB of memory', () => {
-  it.each(shapes.flatMap(([name, body]) => [[name, '/hang/mcp', body] as const, [name, '/stdio/mcp', body] as const]))(
+  it.each(
+    shapes.flatMap(([name, body]) => [
+      [name, '/hang/mcp', body] as const,
+      [name, '/stdio/mcp', body] as const,
+    ]),
+  )(
     '%s before %s that hangs [hostile R9]',
     async (_, path, body) => {
       const over = new AbortController()
       const small = Buffer.from(JSON.stringify(call()))
-      const begin = { jsonrpc: '2.0', id: 0, method: 'initialize', params: { protocolVersion: '2025-03-26', capabilities: {}, clientInfo: { name: 'a', version: '1' } } }
+      const begin = {
+        jsonrpc: '2.0',
+        id: 0,
+        method: 'initialize',
+        params: { protocolVersion: '2025-03-26', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+      }
       const attack = async (from: string): Promise<number[]> => {
-        const { session } = path === '/stdio/mcp' ? await post(from, path, Buffer.from(JSON.stringify(begin)), over.signal) : { session: undefined }
-        const all = await Promise.all(Array.from({ length: 10 }, () => post(from, path, body, over.signal, session)))
+        const { session } =
+          path === '/stdio/mcp'
+            ? await post(from, path, Buffer.from(JSON.stringify(begin)), over.signal)
+            : { session: undefined }
+        const all = await Promise.all(
+          Array.from({ length: 10 }, () => post(from, path, body, over.signal, session)),
+        )
         return all.map(({ status }) => status)
       }
       const attacks = ['127.0.0.2', '127.0.0.3', '127.0.0.4'].map(attack)
       const others: number[] = []
-      while (others.length < 10) others.push((await post('127.0.0.9', '/fine/mcp', small, over.signal)).status)
+      while (others.length < 10)
+        others.push((await post('127.0.0.9', '/fine/mcp', small, over.signal)).status)
       over.abort()
       const statuses = new Set((await Promise.all(attacks)).flat())
       expect(others).toEqual(others.map(() => 200))

@@ -117,7 +117,9 @@ describe.each(houses)('never %s', (_name, open) => {
       ({ asked }) => asked.findLast(({ path }) => path === '/authorize')?.fields['redirect_uri'],
     )
     expect(used).toEqual(
-      await Promise.all([honest, evil, second].map(async ({ origin }) => `${house.origin}${await callbackPathOf(origin)}`)),
+      await Promise.all(
+        [honest, evil, second].map(async ({ origin }) => `${house.origin}${await callbackPathOf(origin)}`),
+      ),
     )
     expect(new Set(used).size).toBe(3)
     for (const one of [evil, second]) one.asked.length = 0

@@ -26,7 +26,11 @@ const errors: readonly (readonly [Record<string, string>, string])[] = [
 /** A public server that an administrator adds, as the guarded outbound function would find it. */
 const far: Outbound = async (_url, { body = '' } = {}) => {
   const { id } = JSON.parse(body || '{}') as { id?: unknown }
-  const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 'Far', version: '3' } }
+  const result = {
+    protocolVersion: '2025-11-25',
+    capabilities: {},
+    serverInfo: { name: 'Far', version: '3' },
+  }
   return {
     status: id === undefined ? 202 : 200,
     headers: new Headers({ 'content-type': 'application/json' }),
@@ -147,28 +151,31 @@ describe.each(houses)('%s', (where, open) => {
     expect([told.origin, told.searchParams.has('code')]).toEqual(['https://app.example', true])
   })
 
-  itWhere(where !== 'in workerd')('never from a page of a login whose service was removed meanwhile', async () => {
-    const client = await register(house, { redirect_uris: ['https://app.example/cb'] })
-    const far = `${house.origin}/far/mcp`
-    const began = async () => {
-      const browser = createBrowser(house.fetch, house.origin)
-      return { browser, page: await browser.go(authorizeUrl(house, client, { resource: far }).url) }
-    }
-    const service = { id: 'far', service: { url: 'https://far.example/mcp' } }
-    expect((await admin.ask('POST', '/api/services', service)).status).toBe(201)
-    const [login, consent] = [await began(), await began()]
-    const question = await consent.browser.submit(consent.page, '/login', person)
-    expect((await admin.ask('DELETE', '/api/services/far')).status).toBe(204)
-    const pages = [
-      await login.browser.go(login.page.url),
-      await login.browser.submit(login.page, '/login', person),
-      await consent.browser.go(question.url),
-    ]
-    for (const page of pages) {
-      expect([page.status, new URL(page.url).origin]).toEqual([400, house.origin])
-      expect(linkOf(page.body)?.url.searchParams.get('error')).toBe('invalid_target')
-    }
-  })
+  itWhere(where !== 'in workerd')(
+    'never from a page of a login whose service was removed meanwhile',
+    async () => {
+      const client = await register(house, { redirect_uris: ['https://app.example/cb'] })
+      const far = `${house.origin}/far/mcp`
+      const began = async () => {
+        const browser = createBrowser(house.fetch, house.origin)
+        return { browser, page: await browser.go(authorizeUrl(house, client, { resource: far }).url) }
+      }
+      const service = { id: 'far', service: { url: 'https://far.example/mcp' } }
+      expect((await admin.ask('POST', '/api/services', service)).status).toBe(201)
+      const [login, consent] = [await began(), await began()]
+      const question = await consent.browser.submit(consent.page, '/login', person)
+      expect((await admin.ask('DELETE', '/api/services/far')).status).toBe(204)
+      const pages = [
+        await login.browser.go(login.page.url),
+        await login.browser.submit(login.page, '/login', person),
+        await consent.browser.go(question.url),
+      ]
+      for (const page of pages) {
+        expect([page.status, new URL(page.url).origin]).toEqual([400, house.origin])
+        expect(linkOf(page.body)?.url.searchParams.get('error')).toBe('invalid_target')
+      }
+    },
+  )
 
   test('never a page for a client that the operator configured: it hears its errors', async () => {
     const client = { id: 'monitor', redirectUri: 'https://monitor.example/cb' }

@@ -1,5 +1,11 @@
 // Streams and connections under people who hang up, read slowly or never, and upstreams that break off, stall or answer nonsense. On the Node door.
-import { createServer as createTcpServer, connect, type AddressInfo, type Server, type Socket } from 'node:net'
+import {
+  createServer as createTcpServer,
+  connect,
+  type AddressInfo,
+  type Server,
+  type Socket,
+} from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { openOnSocket } from '../houses/houses.ts'
 import { callerOf } from '../houses/people.ts'
@@ -42,7 +48,9 @@ describe('never keeps anything of a call whose caller has left', () => {
     for (let i = 0; i < 20; i++) {
       await new Promise<void>((resolve) => {
         const socket = connect(Number(port), '127.0.0.1', () => {
-          socket.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${proxied.caller.token}\r\nContent-Length: 100\r\n\r\n{"jsonrpc"`)
+          socket.write(
+            `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${proxied.caller.token}\r\nContent-Length: 100\r\n\r\n{"jsonrpc"`,
+          )
           setImmediate(() => socket.destroy())
         })
         socket.on('close', () => resolve())
@@ -61,7 +69,9 @@ describe('never buffers without bound', () => {
     const { host, port } = new URL(house.origin)
     const body = JSON.stringify(call('hold'))
     const slow: Socket = connect(Number(port), '127.0.0.1')
-    slow.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+    slow.write(
+      `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    )
     slow.pause()
     await until(() => held.length === 1, 'the call')
     const response = held[0]!
@@ -95,14 +105,19 @@ describe('never holds an answer for somebody who does not take it', () => {
     const begin = async (type: string): Promise<Socket> => {
       const before = held.length
       const slow = connect(Number(port), '127.0.0.1').pause()
-      slow.write(`POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+      slow.write(
+        `POST /echo/mcp HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nAuthorization: Bearer ${caller.token}\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      )
       await until(() => held.length > before, 'the call')
-      held[before]!.writeHead(200, { 'content-type': type, 'content-length': size }).end(Buffer.alloc(size, 0x0a))
+      held[before]!.writeHead(200, { 'content-type': type, 'content-length': size }).end(
+        Buffer.alloc(size, 0x0a),
+      )
       held[before]!.on('close', () => ended.push(type))
       return slow
     }
     const [whole, stream] = [await begin('application/json'), await begin('text/event-stream')]
-    const taken = (): number => held.reduce((sum, { socket }) => sum + (socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0), 0)
+    const taken = (): number =>
+      held.reduce((sum, { socket }) => sum + (socket?.bytesWritten ?? 0) - (socket?.writableLength ?? 0), 0)
     let [last, since] = [taken(), Date.now()]
     await until(() => {
       if (taken() !== last) [last, since] = [taken(), Date.now()]
@@ -110,7 +125,10 @@ describe('never holds an answer for somebody who does not take it', () => {
     }, 'the gateway to take no more')
     house.advance(30_000)
     await until(() => ended.length > 0, 'the end of the answer')
-    await until(() => house.log.some(({ event, fields }) => event === 'call' && fields['result'] === 'aborted'), 'the record')
+    await until(
+      () => house.log.some(({ event, fields }) => event === 'call' && fields['result'] === 'aborted'),
+      'the record',
+    )
     expect(ended).toEqual(['application/json'])
     let read = 0
     stream.on('data', (piece: Buffer) => void (read += piece.length)).resume()
@@ -165,7 +183,9 @@ describe('never goes silent on an idle stream', () => {
 })
 
 /** An upstream of bytes: answers every request with what the test says. */
-const openBytes = async (answer: (socket: Socket, count: number) => void): Promise<{ readonly url: string; readonly server: Server; connections(): number }> => {
+const openBytes = async (
+  answer: (socket: Socket, count: number) => void,
+): Promise<{ readonly url: string; readonly server: Server; connections(): number }> => {
   let count = 0
   let connections = 0
   const server = createTcpServer((socket) => {
@@ -174,14 +194,25 @@ const openBytes = async (answer: (socket: Socket, count: number) => void): Promi
     socket.on('data', () => answer(socket, ++count))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`, server, connections: () => connections }
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`,
+    server,
+    connections: () => connections,
+  }
 }
 
-const json = (text: string): string => `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n${text}`
+const json = (text: string): string =>
+  `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${text.length}\r\n\r\n${text}`
 
-const withBytes = async (answer: (socket: Socket, count: number) => void, use: (post: () => Promise<Response>, connections: () => number) => Promise<void>): Promise<void> => {
+const withBytes = async (
+  answer: (socket: Socket, count: number) => void,
+  use: (post: () => Promise<Response>, connections: () => number) => Promise<void>,
+): Promise<void> => {
   const bytes = await openBytes(answer)
-  const house = await openOnSocket({ upstream: bytes.url, config: { mcp_services: { raw: { name: 'Raw', url: bytes.url, auth_required: false, timeout: 2000 } } } })
+  const house = await openOnSocket({
+    upstream: bytes.url,
+    config: { mcp_services: { raw: { name: 'Raw', url: bytes.url, auth_required: false, timeout: 2000 } } },
+  })
   const anybody = callerOf(house, `${house.origin}/raw/mcp`, '')
   try {
     await use(() => anybody.post(call()), bytes.connections)
@@ -214,7 +245,10 @@ describe('never believes an upstream that speaks two languages', () => {
       (socket) => socket.write(bytes),
       async (post) => {
         const answer = await post()
-        expect([answer.status, await answer.json()]).toMatchObject([502, { jsonrpc: '2.0', id: 7, error: { code: 1502 } }])
+        expect([answer.status, await answer.json()]).toMatchObject([
+          502,
+          { jsonrpc: '2.0', id: 7, error: { code: 1502 } },
+        ])
       },
     )
   })
@@ -224,7 +258,10 @@ describe('never believes an upstream that speaks two languages', () => {
     await withBytes(
       (socket, count) => {
         if (count % 3 === 0) socket.end(`HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n${whole}`)
-        else if (count % 3 === 1) socket.write(`HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${whole.length}\r\n\r\n${whole}`)
+        else if (count % 3 === 1)
+          socket.write(
+            `HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${whole.length}\r\n\r\n${whole}`,
+          )
         else socket.end(json(whole))
       },
       async (post) => {
@@ -241,7 +278,14 @@ describe('never believes an upstream that speaks two languages', () => {
       (socket) => socket.destroy(),
       async (post) => {
         const answer = await post()
-        expect([answer.status, (await answer.json()) as unknown]).toMatchObject([502, { error: { message: 'Raw closed the connection before it answered. The request may have been carried out.' } }])
+        expect([answer.status, (await answer.json()) as unknown]).toMatchObject([
+          502,
+          {
+            error: {
+              message: 'Raw closed the connection before it answered. The request may have been carried out.',
+            },
+          },
+        ])
       },
     )
   })

@@ -13,7 +13,10 @@ describe.each([
   let upstream: Upstream
   beforeAll(async () => {
     upstream = await openUpstream()
-    house = await open({ upstream: upstream.url, config: { local_users: [ana], mcp_services: { open: { url: upstream.url, auth_required: false } } } })
+    house = await open({
+      upstream: upstream.url,
+      config: { local_users: [ana], mcp_services: { open: { url: upstream.url, auth_required: false } } },
+    })
   })
   afterAll(async () => {
     await house.close()
@@ -59,7 +62,13 @@ describe.each([
   })
 
   it('answers at the addresses themselves', async () => {
-    for (const path of ['/healthz', '/healthz?x=/../y', '/services', '/.well-known/oauth-authorization-server', '/.well-known/oauth-protected-resource/echo/mcp']) {
+    for (const path of [
+      '/healthz',
+      '/healthz?x=/../y',
+      '/services',
+      '/.well-known/oauth-authorization-server',
+      '/.well-known/oauth-protected-resource/echo/mcp',
+    ]) {
       expect([path, await ask(`GET ${path}`)]).toEqual([path, [200]])
     }
   })

@@ -35,7 +35,13 @@ beforeAll(async () => {
       await globalAddresses(new URL(url).hostname, lookup)
       if (options.body === undefined) return { status: 404, headers: new Headers(), body: new Uint8Array() }
       const { id } = JSON.parse(options.body) as { id?: unknown }
-      return { status: 200, headers: new Headers({ 'content-type': 'application/json' }), body: new TextEncoder().encode(JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: '2025-11-25', tools: [] } })) }
+      return {
+        status: 200,
+        headers: new Headers({ 'content-type': 'application/json' }),
+        body: new TextEncoder().encode(
+          JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: '2025-11-25', tools: [] } }),
+        ),
+      }
     },
   })
 })
@@ -48,18 +54,34 @@ afterAll(async () => {
 it('never leads inside when its name is resolved again, by call, by stream, by session or by encoded host [hostile C6]', async () => {
   const { port, seen } = await listeners.trap()
   const admin = await signInAs(house, ana)
-  const added = await admin.ask('POST', '/api/services', { id: 'turning', service: { url: `https://turning.example:${port}/mcp`, auth_required: false } })
+  const added = await admin.ask('POST', '/api/services', {
+    id: 'turning',
+    service: { url: `https://turning.example:${port}/mcp`, auth_required: false },
+  })
   expect([added.status, asked.length > 0]).toEqual([201, true])
-  expect(JSON.parse((await admin.ask('GET', '/api/services/turning')).body)).toMatchObject({ network: 'public' })
+  expect(JSON.parse((await admin.ask('GET', '/api/services/turning')).body)).toMatchObject({
+    network: 'public',
+  })
   // What was approved is served at its encoded host as well.
-  const encoded = (await (await house.fetch(`${house.origin}/encode?domain=turning.example`)).json()) as { url: string; registered: boolean }
+  const encoded = (await (await house.fetch(`${house.origin}/encode?domain=turning.example`)).json()) as {
+    url: string
+    registered: boolean
+  }
   const fetch = underAnyName(house, true)
   expect([encoded.registered, encoded.url]).toEqual([true, expect.stringContaining('-enc.root.localhost:')])
   for (const address of ['127.0.0.1', '::ffff:127.0.0.1', '169.254.169.254', '10.0.0.1']) {
     answers = [address]
     const caller = callerOf(house, `${house.origin}/turning/mcp`, '')
-    const refused = { jsonrpc: '2.0', error: { code: 1502, message: 'The gateway is not allowed to connect to that address.' } }
-    for (const answer of [await caller.post(call()), await caller.post({ ...call(), method: 'initialize' }), await caller.get()]) expect([answer.status, await answer.json()]).toMatchObject([502, refused])
+    const refused = {
+      jsonrpc: '2.0',
+      error: { code: 1502, message: 'The gateway is not allowed to connect to that address.' },
+    }
+    for (const answer of [
+      await caller.post(call()),
+      await caller.post({ ...call(), method: 'initialize' }),
+      await caller.get(),
+    ])
+      expect([answer.status, await answer.json()]).toMatchObject([502, refused])
     expect((await callerOf({ ...house, fetch }, encoded.url, '').post(call())).status).toBe(502)
     const stream = await callerOf(house, `${house.origin}/turning/sse`, '').get()
     const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader()
@@ -70,7 +92,12 @@ it('never leads inside when its name is resolved again, by call, by stream, by s
   }
   expect(seen).toEqual({ connections: 0, bytes: 0 })
   // The operator reads what happened.
-  expect(house.log.filter(({ event, fields }) => event === 'refused' && String(fields['why']).includes('turning.example resolves to')).length).toBeGreaterThan(0)
+  expect(
+    house.log.filter(
+      ({ event, fields }) =>
+        event === 'refused' && String(fields['why']).includes('turning.example resolves to'),
+    ).length,
+  ).toBeGreaterThan(0)
 })
 
 it('never looks inside for a server on a line, though a first look outside invites to it', async () => {
@@ -81,10 +108,17 @@ it('never looks inside for a server on a line, though a first look outside invit
     [`https://line.example:${port}/sse`, 'No MCP server at this URL.'],
     [`wss://line.example:${port}/`, 'Only public https URLs can be added here.'],
     [`wss://127.0.0.1:${port}/`, 'Only public https URLs can be added here.'],
-    [`ws://line.example:${port}/`, 'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway'],
+    [
+      `ws://line.example:${port}/`,
+      'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway',
+    ],
   ] as const) {
     const answer = await admin.ask('POST', '/api/services', { id: 'line', service: { url } })
-    expect([url, answer.status, JSON.parse(answer.body)]).toMatchObject([url, 422, { code: 'service.unusable', error_description: expect.stringContaining(say) }])
+    expect([url, answer.status, JSON.parse(answer.body)]).toMatchObject([
+      url,
+      422,
+      { code: 'service.unusable', error_description: expect.stringContaining(say) },
+    ])
   }
   expect(seen).toEqual({ connections: 0, bytes: 0 })
 })
@@ -94,7 +128,10 @@ it('never makes the gateway believe addresses inside because the addition names 
   answers = ['1.1.1.1']
   const admin = await signInAs(house, ana)
   const inside = `http://127.0.0.1:${port}`
-  const service = { url: 'https://named.example/mcp', upstream_auth: { type: 'oauth', issuer: inside, client_id: 'x', allow_origins: [inside] } }
+  const service = {
+    url: 'https://named.example/mcp',
+    upstream_auth: { type: 'oauth', issuer: inside, client_id: 'x', allow_origins: [inside] },
+  }
   const added = await admin.ask('POST', '/api/services', { id: 'named', service })
   expect(added.status).toBe(201)
   const page = await admin.browser.go(`${house.origin}/connect/named`)

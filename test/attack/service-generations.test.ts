@@ -2,13 +2,37 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBrowser } from '../houses/browser.ts'
 import { houses, type LivingHouse } from '../houses/houses.ts'
-import { allow, authorizeUrl, form, logIn, person, redeem, refresh, register, type Tokens } from '../houses/login.ts'
+import {
+  allow,
+  authorizeUrl,
+  form,
+  logIn,
+  person,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from '../houses/login.ts'
 import { startProcess, temporaryState } from '../houses/process.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
-const call = async ({ origin, fetch }: Pick<LivingHouse, 'origin' | 'fetch'>, path: string, { access_token: token }: Tokens): Promise<number> => {
-  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-  return (await fetch(`${origin}${path}`, { method: 'POST', headers, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' })).status
+const call = async (
+  { origin, fetch }: Pick<LivingHouse, 'origin' | 'fetch'>,
+  path: string,
+  { access_token: token }: Tokens,
+): Promise<number> => {
+  const headers = {
+    authorization: `Bearer ${token}`,
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+  }
+  return (
+    await fetch(`${origin}${path}`, {
+      method: 'POST',
+      headers,
+      body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+    })
+  ).status
 }
 
 describe.each(houses)('%s', (_, open) => {
@@ -45,7 +69,14 @@ describe.each(houses)('%s', (_, open) => {
     expect((await refresh(house, client, tokens.refresh_token)).status).toBe(400)
     expect((await redeem(house, app, code, before.verifier)).status).toBe(400)
     const headers = { 'sec-fetch-site': 'none' }
-    const own = createBrowser((url, init) => house.fetch(url, { ...init, headers: { ...Object.fromEntries(new Headers(init?.headers)), ...headers } }), house.origin)
+    const own = createBrowser(
+      (url, init) =>
+        house.fetch(url, {
+          ...init,
+          headers: { ...Object.fromEntries(new Headers(init?.headers)), ...headers },
+        }),
+      house.origin,
+    )
     const signedIn = await logIn(house, resource, own)
     expect(await call(house, '/notes/mcp', signedIn.tokens)).toBe(200)
     const asked = await own.go(authorizeUrl(house, app, { resource }).url)
@@ -61,7 +92,10 @@ describe.each(houses)('%s', (_, open) => {
     await supply('files')
     await supply('files', { url: upstream.url })
     const answered = await browser.submit(question, '/oauth/consent', { decision: 'allow' })
-    expect([answered.status, answered.body.includes('was not sent from a page of this gateway')]).toEqual([403, true])
+    expect([answered.status, answered.body.includes('was not sent from a page of this gateway')]).toEqual([
+      403,
+      true,
+    ])
   })
 })
 
@@ -71,7 +105,11 @@ describe('never does a service of the configuration', () => {
     const [first, second] = [await openUpstream(), await openUpstream()]
     let port = 0
     const begin = async (url: string) => {
-      const gateway = await startProcess({ config: { local_users: [person], mcp_services: { echo: { url } } }, stateDir: state.dir, port })
+      const gateway = await startProcess({
+        config: { local_users: [person], mcp_services: { echo: { url } } },
+        stateDir: state.dir,
+        port,
+      })
       port = Number(new URL(gateway.origin).port)
       return gateway
     }
@@ -80,12 +118,22 @@ describe('never does a service of the configuration', () => {
       const { client, tokens } = await logIn(gateway)
       await gateway.end()
       gateway = await begin(second.url)
-      const introspected = await gateway.fetch(`${gateway.origin}/oauth/introspect`, form({ token: tokens.access_token, client_id: client.id }))
-      expect([await call(gateway, '/echo/mcp', tokens), (await refresh(gateway, client, tokens.refresh_token)).status, await introspected.json()]).toEqual([401, 400, { active: false }])
+      const introspected = await gateway.fetch(
+        `${gateway.origin}/oauth/introspect`,
+        form({ token: tokens.access_token, client_id: client.id }),
+      )
+      expect([
+        await call(gateway, '/echo/mcp', tokens),
+        (await refresh(gateway, client, tokens.refresh_token)).status,
+        await introspected.json(),
+      ]).toEqual([401, 400, { active: false }])
       expect(second.heard).toEqual([])
       await gateway.end()
       gateway = await begin(first.url)
-      expect([await call(gateway, '/echo/mcp', tokens), (await refresh(gateway, client, tokens.refresh_token)).status]).toEqual([200, 200])
+      expect([
+        await call(gateway, '/echo/mcp', tokens),
+        (await refresh(gateway, client, tokens.refresh_token)).status,
+      ]).toEqual([200, 200])
       await gateway.end()
     } finally {
       await Promise.all([first.close(), second.close()])

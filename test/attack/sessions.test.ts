@@ -6,8 +6,14 @@ import { type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { openProxied, type Proxied, until } from '../houses/proxied.ts'
 import { eventsOf, openWorld } from '../stdio/world.ts'
 
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } }
-const event = (id: number): string => `id: ${id}\ndata: {"jsonrpc":"2.0","method":"notifications/message","params":{"n":${id}}}\n\n`
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+}
+const event = (id: number): string =>
+  `id: ${id}\ndata: {"jsonrpc":"2.0","method":"notifications/message","params":{"n":${id}}}\n\n`
 const sessionOf = async (caller: Caller): Promise<Record<string, string>> => {
   const begun = await caller.post(initialize)
   await begun.text()
@@ -31,7 +37,8 @@ describe.each(houses)('%s', (where, open) => {
     const stream = eventsOf(await answering)
     expect((await stream.next())?.id).toBe('1')
     upstream.heard.length = 0
-    for (const headers of [session, { ...session, 'last-event-id': '1' }]) expect((await other.get(headers)).status).toBe(404)
+    for (const headers of [session, { ...session, 'last-event-id': '1' }])
+      expect((await other.get(headers)).status).toBe(404)
     expect(upstream.heard).toEqual([])
     held[0]?.write(event(2))
     expect((await stream.next())?.id).toBe('2')
@@ -49,10 +56,15 @@ describe.each(houses)('%s', (where, open) => {
     const session = await sessionOf(caller)
     upstream.heard.length = 0
     const tooLong = await caller.get({ ...session, 'last-event-id': 'x'.repeat(10_000) })
-    expect([tooLong.status, ((await tooLong.json()) as { error: { message: string } }).error.message]).toEqual([400, 'The Last-Event-ID is too long.'])
+    expect([
+      tooLong.status,
+      ((await tooLong.json()) as { error: { message: string } }).error.message,
+    ]).toEqual([400, 'The Last-Event-ID is too long.'])
     for (const forged of ['1', '99-99', '..%2f', '%0d%0aid:1']) {
       expect((await other.get({ ...session, 'last-event-id': forged })).status).toBe(404)
-      expect((await caller.get({ 'mcp-session-id': 'session-of-yesterday', 'last-event-id': forged })).status).toBe(404)
+      expect(
+        (await caller.get({ 'mcp-session-id': 'session-of-yesterday', 'last-event-id': forged })).status,
+      ).toBe(404)
     }
     expect(upstream.heard).toEqual([])
     const resumed = async (headers: Record<string, string>): Promise<unknown> => {
@@ -67,22 +79,41 @@ describe.each(houses)('%s', (where, open) => {
     expect(await resumed({})).toBeUndefined()
   })
 
-  itWhere(where !== 'in workerd')('never gives out a session id that can be guessed, nor takes one for a token [hostile M6]', async () => {
-    const { house } = proxied
-    const url = `${house.origin}/echo/sse`
-    const caller = callerOf(house, url, await tokenOf(house, yamada, url))
-    const left = new AbortController()
-    const ids: string[] = []
-    for (let i = 0; i < 64; i++) {
-      const first = await (await caller.get({}, { signal: left.signal })).body?.getReader().read()
-      ids.push(/sessionId=([\w-]+)\n/.exec(new TextDecoder().decode(first?.value))?.[1] ?? '')
-    }
-    expectRandom(ids, 43)
-    const [id = ''] = ids
-    for (const token of ['', id]) expect((await callerOf(house, `${url}/message?sessionId=${id}`, token).post({ jsonrpc: '2.0', id: 1, method: 'ping' })).status).toBe(401)
-    expect((await callerOf(house, `${url}/message?sessionId=${id}`, caller.token).post({ jsonrpc: '2.0', method: 'notifications/initialized' })).status).toBe(202)
-    left.abort()
-  })
+  itWhere(where !== 'in workerd')(
+    'never gives out a session id that can be guessed, nor takes one for a token [hostile M6]',
+    async () => {
+      const { house } = proxied
+      const url = `${house.origin}/echo/sse`
+      const caller = callerOf(house, url, await tokenOf(house, yamada, url))
+      const left = new AbortController()
+      const ids: string[] = []
+      for (let i = 0; i < 64; i++) {
+        const first = await (await caller.get({}, { signal: left.signal })).body?.getReader().read()
+        ids.push(/sessionId=([\w-]+)\n/.exec(new TextDecoder().decode(first?.value))?.[1] ?? '')
+      }
+      expectRandom(ids, 43)
+      const [id = ''] = ids
+      for (const token of ['', id])
+        expect(
+          (
+            await callerOf(house, `${url}/message?sessionId=${id}`, token).post({
+              jsonrpc: '2.0',
+              id: 1,
+              method: 'ping',
+            })
+          ).status,
+        ).toBe(401)
+      expect(
+        (
+          await callerOf(house, `${url}/message?sessionId=${id}`, caller.token).post({
+            jsonrpc: '2.0',
+            method: 'notifications/initialized',
+          })
+        ).status,
+      ).toBe(202)
+      left.abort()
+    },
+  )
 })
 
 /** Every place of the ids takes many values, and none comes twice: what a counter, a clock or a digest of the caller with a counter at its end does not do. */
@@ -98,7 +129,8 @@ describe('never mixed up: sessions of a command', () => {
     const [ana, bo] = [world.client('ana'), world.client('bo')]
     await ana.initialize()
     await bo.initialize()
-    const stream = (who: typeof ana, headers: Record<string, string> = {}) => who.fetch('GET', undefined, { ...who.session, ...headers })
+    const stream = (who: typeof ana, headers: Record<string, string> = {}) =>
+      who.fetch('GET', undefined, { ...who.session, ...headers })
     const anas = eventsOf(await stream(ana))
     expect((await bo.fetch('GET', undefined, ana.session)).status).toBe(404)
     await ana.tool('announce')
@@ -108,7 +140,8 @@ describe('never mixed up: sessions of a command', () => {
     const second = eventsOf(await stream(ana))
     await ana.tool('announce')
     expect((await second.next())?.message.method).toBe('notifications/tools/list_changed')
-    for (const forged of [told?.id ?? '', '99-99', '1-0', '-1--1', 'x'.repeat(10_000), '9'.repeat(40)]) expect((await stream(bo, { 'last-event-id': forged })).status).toBe(400)
+    for (const forged of [told?.id ?? '', '99-99', '1-0', '-1--1', 'x'.repeat(10_000), '9'.repeat(40)])
+      expect((await stream(bo, { 'last-event-id': forged })).status).toBe(400)
     await anas.leave()
     await second.leave()
     await world.close()

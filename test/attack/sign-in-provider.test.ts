@@ -24,26 +24,102 @@ const forged = (
   .split(' ')
   .map((lie) => `id-${lie}`)
 
-const untrusted = [...forged, 'discovery-none', 'answer-other-iss', 'answer-no-iss', 'answer-no-code', 'token-no-id', 'type-odd', 'userinfo-other-sub', 'jwks-elsewhere', 'token-invalid-grant']
-const failing = ['500', '503-json', 'html', 'huge', 'reset', 'redirect', 'gzip-bomb', 'array', 'null', 'cut', 'invalid-client'].map((failure) => `token-${failure}`)
+const untrusted = [
+  ...forged,
+  'discovery-none',
+  'answer-other-iss',
+  'answer-no-iss',
+  'answer-no-code',
+  'token-no-id',
+  'type-odd',
+  'userinfo-other-sub',
+  'jwks-elsewhere',
+  'token-invalid-grant',
+]
+const failing = [
+  '500',
+  '503-json',
+  'html',
+  'huge',
+  'reset',
+  'redirect',
+  'gzip-bomb',
+  'array',
+  'null',
+  'cut',
+  'invalid-client',
+].map((failure) => `token-${failure}`)
 /** What only the operator can mend: code, and what the log says of it. */
 const misconfigured: readonly (readonly [lie: string, code: string, why: RegExp])[] = [
-  ['id-expired', 'provider.clock', /^id-expired: token endpoint: exp of the ID token is 36\d\d s in the past by this gateway's clock; 60 s allowed$/],
-  ['id-not-yet', 'provider.clock', /^id-not-yet: token endpoint: nbf of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s allowed$/],
-  ['id-future', 'provider.clock', /^id-future: token endpoint: iat of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s allowed$/],
-  ['token-invalid-client', 'provider.client', /^token-invalid-client: token endpoint: answered 401 with error invalid_client: <script>alert\(1\)<\/script>$/],
+  [
+    'id-expired',
+    'provider.clock',
+    /^id-expired: token endpoint: exp of the ID token is 36\d\d s in the past by this gateway's clock; 60 s allowed$/,
+  ],
+  [
+    'id-not-yet',
+    'provider.clock',
+    /^id-not-yet: token endpoint: nbf of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s allowed$/,
+  ],
+  [
+    'id-future',
+    'provider.clock',
+    /^id-future: token endpoint: iat of the ID token is (?:3600|359\d) s in the future by this gateway's clock; 60 s allowed$/,
+  ],
+  [
+    'token-invalid-client',
+    'provider.client',
+    /^token-invalid-client: token endpoint: answered 401 with error invalid_client: <script>alert\(1\)<\/script>$/,
+  ],
 ]
-const odd = ['type-missing', 'expires-negative', 'expires-text', 'expires-zero', 'expires-huge', 'expires-null', 'refresh-empty', 'refresh-null', 'scope-list']
+const odd = [
+  'type-missing',
+  'expires-negative',
+  'expires-text',
+  'expires-zero',
+  'expires-huge',
+  'expires-null',
+  'refresh-empty',
+  'refresh-null',
+  'scope-list',
+]
 
 describe.each(houses)('%s', (_, open) => {
   let house: House
   let browser: Browser
-  const lies = [...untrusted, ...misconfigured.map(([lie]) => lie), ...failing, ...odd, 'truth', 'rotating', 'answer-script', 'answer-server-error', 'answer-odd-error', 'userinfo-500', 'userinfo-other-email', 'token-stall']
-  const beforehand = ['discovery-other-issuer', 'discovery-javascript', 'discovery-http', 'discovery-500', 'discovery-html', 'discovery-huge', 'discovery-reset', 'discovery-redirect', 'discovery-array']
-
+  const lies = [
+    ...untrusted,
+    ...misconfigured.map(([lie]) => lie),
+    ...failing,
+    ...odd,
+    'truth',
+    'rotating',
+    'answer-script',
+    'answer-server-error',
+    'answer-odd-error',
+    'userinfo-500',
+    'userinfo-other-email',
+    'token-stall',
+  ]
+  const beforehand = [
+    'discovery-other-issuer',
+    'discovery-javascript',
+    'discovery-http',
+    'discovery-500',
+    'discovery-html',
+    'discovery-huge',
+    'discovery-reset',
+    'discovery-redirect',
+    'discovery-array',
+  ]
 
   beforeAll(async () => {
-    const lying = Object.fromEntries([...lies, ...beforehand].map((lie) => [lie, { ...providerConfig(liar), name: lie, issuer: `${liar.url}/${lie}` }]))
+    const lying = Object.fromEntries(
+      [...lies, ...beforehand].map((lie) => [
+        lie,
+        { ...providerConfig(liar), name: lie, issuer: `${liar.url}/${lie}` },
+      ]),
+    )
     house = await open({ upstream: upstream.url, config: { oauth_providers: lying } })
   })
   afterAll(() => house.close())
@@ -56,16 +132,26 @@ describe.each(houses)('%s', (_, open) => {
     expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([400, 'provider.untrusted', false])
   })
 
-  test.each(misconfigured)('never blames %s on anybody but the operator, who reads %s and why at level warn [hostile F7]', async (lie, code, why) => {
-    fresh()
-    const refused = await browser.go(await through(lie), asJson)
-    expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([502, code, false])
-    const { request_id: requestId, error_description: said } = JSON.parse(refused.body) as Record<string, string>
-    const line = () => house.log.find(({ event, fields }) => event === 'refused' && fields['request_id'] === requestId)
-    await vi.waitFor(() => expect(line()).toBeDefined())
-    expect(line()).toMatchObject({ level: 'warn', fields: { refusal: code, provider: lie, why: expect.stringMatching(why) as unknown } })
-    expect(said).toContain('Contact your administrator.')
-  })
+  test.each(misconfigured)(
+    'never blames %s on anybody but the operator, who reads %s and why at level warn [hostile F7]',
+    async (lie, code, why) => {
+      fresh()
+      const refused = await browser.go(await through(lie), asJson)
+      expect([refused.status, codeOf(refused), signedIn(browser)]).toEqual([502, code, false])
+      const { request_id: requestId, error_description: said } = JSON.parse(refused.body) as Record<
+        string,
+        string
+      >
+      const line = () =>
+        house.log.find(({ event, fields }) => event === 'refused' && fields['request_id'] === requestId)
+      await vi.waitFor(() => expect(line()).toBeDefined())
+      expect(line()).toMatchObject({
+        level: 'warn',
+        fields: { refusal: code, provider: lie, why: expect.stringMatching(why) as unknown },
+      })
+      expect(said).toContain('Contact your administrator.')
+    },
+  )
 
   test('never takes another issuer for the configured one, and names both', async () => {
     fresh()
@@ -77,28 +163,35 @@ describe.each(houses)('%s', (_, open) => {
     expect(line()).toMatchObject({ level: 'warn', fields: { provider: 'discovery-other-issuer', why } })
   })
 
-  test.each(failing)('never leaves a person without a way on when the provider answers %s [hostile F7]', async (lie) => {
-    fresh()
-    const started = Date.now()
-    const callback = await through(lie)
-    const refused = await browser.go(callback)
-    expect([400, 502, 503]).toContain(refused.status)
-    expect(refused.body).toContain('href="/login"')
-    expect(refused.body).not.toContain('<script>alert')
-    expect(signedIn(browser)).toBe(false)
-    expect(Date.now() - started).toBeLessThan(10_000)
-    // The same person can go again at once.
-    expect((await browser.go(await through('truth'))).status).toBe(200)
-  })
+  test.each(failing)(
+    'never leaves a person without a way on when the provider answers %s [hostile F7]',
+    async (lie) => {
+      fresh()
+      const started = Date.now()
+      const callback = await through(lie)
+      const refused = await browser.go(callback)
+      expect([400, 502, 503]).toContain(refused.status)
+      expect(refused.body).toContain('href="/login"')
+      expect(refused.body).not.toContain('<script>alert')
+      expect(signedIn(browser)).toBe(false)
+      expect(Date.now() - started).toBeLessThan(10_000)
+      // The same person can go again at once.
+      expect((await browser.go(await through('truth'))).status).toBe(200)
+    },
+  )
 
-  test('never waits longer than ten seconds for a provider that says nothing [hostile F7]', { timeout: 15_000 }, async () => {
-    fresh()
-    const callback = await through('token-stall')
-    const started = Date.now()
-    const refused = await browser.go(callback, asJson)
-    expect([refused.status, codeOf(refused)]).toEqual([503, 'provider.unreachable'])
-    expect(Date.now() - started).toBeLessThan(10_000)
-  })
+  test(
+    'never waits longer than ten seconds for a provider that says nothing [hostile F7]',
+    { timeout: 15_000 },
+    async () => {
+      fresh()
+      const callback = await through('token-stall')
+      const started = Date.now()
+      const refused = await browser.go(callback, asJson)
+      expect([refused.status, codeOf(refused)]).toEqual([503, 'provider.unreachable'])
+      expect(Date.now() - started).toBeLessThan(10_000)
+    },
+  )
 
   test.each(odd)('never loses its way over %s: the person is in, or is told [hostile F8]', async (lie) => {
     fresh()
@@ -128,13 +221,16 @@ describe.each(houses)('%s', (_, open) => {
     expect((await heardBy(liar, 'rotating')).jwks).toBe(jwks + 1)
   })
 
-  test.each(['answer-script', 'answer-odd-error', 'answer-server-error'])('never draws what %s wrote [hostile F3]', async (lie) => {
-    fresh()
-    const page = await browser.go(await through(lie))
-    expect([403, 503]).toContain(page.status)
-    for (const text of ['alert(1)', 'javascript:', '<img']) expect(page.body).not.toContain(text)
-    expect(signedIn(browser)).toBe(false)
-  })
+  test.each(['answer-script', 'answer-odd-error', 'answer-server-error'])(
+    'never draws what %s wrote [hostile F3]',
+    async (lie) => {
+      fresh()
+      const page = await browser.go(await through(lie))
+      expect([403, 503]).toContain(page.status)
+      for (const text of ['alert(1)', 'javascript:', '<img']) expect(page.body).not.toContain(text)
+      expect(signedIn(browser)).toBe(false)
+    },
+  )
 
   test.each(beforehand)('never sends a browser away on %s [hostile Q2]', async (lie) => {
     fresh()
@@ -152,8 +248,16 @@ describe.each(houses)('%s', (_, open) => {
     fresh()
     await browser.go(await through('id-wrong-nonce'))
     const { token, authorize } = await heardBy(liar, 'truth')
-    const secrets = [...token, ...authorize].flatMap(({ code, code_verifier, state, nonce }) => [code_verifier, state, nonce, code && code.length > 8 ? code : undefined]).filter((text) => text !== undefined && text !== '')
+    const secrets = [...token, ...authorize]
+      .flatMap(({ code, code_verifier, state, nonce }) => [
+        code_verifier,
+        state,
+        nonce,
+        code && code.length > 8 ? code : undefined,
+      ])
+      .filter((text) => text !== undefined && text !== '')
     const log = JSON.stringify(house.log)
-    for (const secret of [...secrets, 'upstream-access-token', liar.clientSecret, cookie]) expect(log).not.toContain(secret)
+    for (const secret of [...secrets, 'upstream-access-token', liar.clientSecret, cookie])
+      expect(log).not.toContain(secret)
   })
 })

@@ -1,7 +1,13 @@
 // What must never come of a sign-in, whoever tries: another site, another browser, a stolen or a mixed-up answer.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { asJson, codeOf, heardBy, leave, signedIn } from '../providers/leaving.ts'
-import { hostileProvider, openIdProvider, providerConfig, signInAtProvider, straightBack } from '../providers/openid-provider.ts'
+import {
+  hostileProvider,
+  openIdProvider,
+  providerConfig,
+  signInAtProvider,
+  straightBack,
+} from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'
 import { createBrowser, type Browser } from '../houses/browser.ts'
 import { houses, type House } from '../houses/houses.ts'
@@ -23,7 +29,10 @@ describe.each(houses)('%s', (_, open) => {
   let browser: Browser
   beforeAll(async () => {
     const truth = { ...providerConfig(liar), name: 'Quick SSO', issuer: `${liar.url}/truth` }
-    house = await open({ upstream: upstream.url, config: { oauth_providers: { sso: providerConfig(idp), truth } } })
+    house = await open({
+      upstream: upstream.url,
+      config: { oauth_providers: { sso: providerConfig(idp), truth } },
+    })
   })
   afterAll(() => house.close())
   const fresh = (): Browser => (browser = createBrowser(house.fetch, house.origin))
@@ -31,7 +40,11 @@ describe.each(houses)('%s', (_, open) => {
 
   test('never anything but our own values goes to the provider [hostile F11]', async () => {
     fresh()
-    const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/echo/mcp`, state: 'state-of-the-client', scope: 'mcp' })
+    const asking = authorizeUrl(house, await register(house), {
+      resource: `${house.origin}/echo/mcp`,
+      state: 'state-of-the-client',
+      scope: 'mcp',
+    })
     const url = new URL(await leave(browser, 'sso', asking.url))
     const sent = Object.fromEntries(url.searchParams)
     expect(sent).toEqual({
@@ -50,13 +63,24 @@ describe.each(houses)('%s', (_, open) => {
 
   test('never reaches a provider by a link: only our own form, sent in our own page, goes there [A14], [hostile E13]', async () => {
     fresh()
-    const asking = authorizeUrl(house, await register(house, { client_name: 'Attacker client' }), { resource: `${house.origin}/echo/mcp` })
+    const asking = authorizeUrl(house, await register(house, { client_name: 'Attacker client' }), {
+      resource: `${house.origin}/echo/mcp`,
+    })
     const before = (await heardBy(liar, 'truth')).authorize.length
     const login = await browser.go(asking.url)
     expect(new URL(login.url).origin).toBe(house.origin)
     expect(login.body).toContain('Attacker client')
     expect((await browser.go('/login/truth', asJson)).status).toBe(405)
-    const forgery = await browser.go('/login/truth', { method: 'POST', body: '', headers: { ...asJson.headers, 'content-type': 'application/x-www-form-urlencoded', origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' } })
+    const forgery = await browser.go('/login/truth', {
+      method: 'POST',
+      body: '',
+      headers: {
+        ...asJson.headers,
+        'content-type': 'application/x-www-form-urlencoded',
+        origin: 'https://evil.test',
+        'sec-fetch-site': 'cross-site',
+      },
+    })
     expect([forgery.status, codeOf(forgery)]).toEqual([403, 'login.form'])
     expect((await heardBy(liar, 'truth')).authorize).toHaveLength(before)
   })
@@ -65,7 +89,9 @@ describe.each(houses)('%s', (_, open) => {
     fresh()
     const jar = new Map<string, string>()
     await browser.go(await signInAtProvider(await leave(browser, 'sso'), 'operator', { cookies: jar }))
-    const asking = authorizeUrl(house, await register(house, { client_name: 'Second client' }), { resource: `${house.origin}/echo/mcp` })
+    const asking = authorizeUrl(house, await register(house, { client_name: 'Second client' }), {
+      resource: `${house.origin}/echo/mcp`,
+    })
     const consent = await browser.go(asking.url)
     expect(new URL(consent.url).pathname).toBe('/oauth/consent')
     expect(consent.body).toContain('Second client')
@@ -100,7 +126,13 @@ describe.each(houses)('%s', (_, open) => {
   test('never calls a provider for a state that is missing, unknown, doubled, used or old [hostile F1]', async () => {
     fresh()
     const before = (await heardBy(liar, 'truth')).token.length
-    for (const query of ['', '?state=', '?code=x', `?code=x&state=${'A'.repeat(43)}`, `?code=x&state=${'A'.repeat(8000)}`]) {
+    for (const query of [
+      '',
+      '?state=',
+      '?code=x',
+      `?code=x&state=${'A'.repeat(43)}`,
+      `?code=x&state=${'A'.repeat(8000)}`,
+    ]) {
       const refused = await browser.go(`/oauth/callback${query}`, asJson)
       expect([refused.status, codeOf(refused)]).toEqual([400, 'login.state-unknown'])
     }
@@ -124,7 +156,10 @@ describe.each(houses)('%s', (_, open) => {
     const stranger = fresh()
     const page = await stranger.go('/login')
     const guesses = []
-    for (let i = 0; i < 12; i++) guesses.push((await stranger.submit(page, '/login', { username: person.username, password: `guess ${i}` })).status)
+    for (let i = 0; i < 12; i++)
+      guesses.push(
+        (await stranger.submit(page, '/login', { username: person.username, password: `guess ${i}` })).status,
+      )
     expect(new Set(guesses)).toEqual(new Set([401, 429]))
     expect(guesses.at(-1)).toBe(429)
     expect((await stranger.submit(page, '/login', person)).status).toBe(429)
@@ -136,7 +171,9 @@ describe.each(houses)('%s', (_, open) => {
     fresh()
     const callback = await through('truth')
     const before = (await heardBy(liar, 'truth')).token.length
-    const pages = await Promise.all(Array.from({ length: 20 }, () => createBrowserWith(browser, house).go(callback)))
+    const pages = await Promise.all(
+      Array.from({ length: 20 }, () => createBrowserWith(browser, house).go(callback)),
+    )
     expect(pages.filter(({ status }) => status === 200)).toHaveLength(1)
     expect((await heardBy(liar, 'truth')).token).toHaveLength(before + 1)
   })

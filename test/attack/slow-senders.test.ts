@@ -18,13 +18,20 @@ afterEach(() => {
 })
 
 /** A server as the door makes it, with other times and numbers. */
-const opened = async (times: object, maxConnections?: number, networkOf?: (address: string) => string): Promise<{ readonly server: Server; readonly port: number; readonly requests: () => number }> => {
+const opened = async (
+  times: object,
+  maxConnections?: number,
+  networkOf?: (address: string) => string,
+): Promise<{ readonly server: Server; readonly port: number; readonly requests: () => number }> => {
   let requests = 0
   const server = createServer({ ...serverOptions, ...times }, (request, response) => {
     requests++
     request.on('end', () => response.end('served')).resume()
   })
-  installGuards(server, { ...(maxConnections !== undefined && { maxConnections }), ...(networkOf && { networkOf }) })
+  installGuards(server, {
+    ...(maxConnections !== undefined && { maxConnections }),
+    ...(networkOf && { networkOf }),
+  })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   servers.push(server)
@@ -53,36 +60,69 @@ const slow = async (port: number, begin: string, dribble = ''): Promise<Slow> =>
 }
 
 const ask = async (port: number, agent: Agent | false, localAddress = '127.0.0.1'): Promise<string> => {
-  const [response] = (await once(get({ port, host: '127.0.0.1', agent, localAddress }), 'response')) as [IncomingMessage]
+  const [response] = (await once(get({ port, host: '127.0.0.1', agent, localAddress }), 'response')) as [
+    IncomingMessage,
+  ]
   return text(response)
 }
 
-const connections = (server: Server): Promise<number> => new Promise((resolve) => server.getConnections((_, count) => resolve(count)))
+const connections = (server: Server): Promise<number> =>
+  new Promise((resolve) => server.getConnections((_, count) => resolve(count)))
 
 const head = 'POST / HTTP/1.1\r\nHost: localhost\r\n'
 
 describe('never longer than their time', () => {
   it('heads within 15 s, bodies within 30 s, as they are configured [hostile R1]', () => {
     const { headersTimeout = 0, requestTimeout = 0, connectionsCheckingInterval = 0 } = serverOptions
-    expect([headersTimeout > 5_000, headersTimeout + connectionsCheckingInterval < 15_000]).toEqual([true, true])
-    expect([requestTimeout > 10_000, requestTimeout + connectionsCheckingInterval < 30_000]).toEqual([true, true])
+    expect([headersTimeout > 5_000, headersTimeout + connectionsCheckingInterval < 15_000]).toEqual([
+      true,
+      true,
+    ])
+    expect([requestTimeout > 10_000, requestTimeout + connectionsCheckingInterval < 30_000]).toEqual([
+      true,
+      true,
+    ])
   })
 
   it.each([
     ['a head that grows byte by byte', head, 'X', { headersTimeout: 150, requestTimeout: 60_000 }, 0],
-    ['headers one after the other', head, 'X-More: 1\r\n', { headersTimeout: 150, requestTimeout: 60_000 }, 0],
+    [
+      'headers one after the other',
+      head,
+      'X-More: 1\r\n',
+      { headersTimeout: 150, requestTimeout: 60_000 },
+      0,
+    ],
     ['silence', '', '', { headersTimeout: 150, requestTimeout: 60_000 }, 0],
-    ['a body that grows byte by byte', `${head}Content-Length: 60000\r\n\r\n`, 'a', { headersTimeout: 100, requestTimeout: 200 }, 20],
-    ['a body in chunks without an end', `${head}Transfer-Encoding: chunked\r\n\r\n`, '1\r\na\r\n', { headersTimeout: 100, requestTimeout: 200 }, 20],
-  ])('%s, on twenty connections at once, and others are served meanwhile [hostile R1]', async (_, begin, dribble, times, begun) => {
-    const { port, requests } = await opened({ ...times, connectionsCheckingInterval: 20 })
-    const those = await Promise.all(Array.from({ length: 20 }, () => slow(port, begin, dribble)))
-    expect(await ask(port, false)).toBe('served')
-    expect(requests()).toBe(begun + 1)
-    const said = await Promise.all(those.map(({ closed }) => closed))
-    for (const one of said) expect(one).toMatch(/^HTTP\/1\.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n$/)
-    expect(await ask(port, false)).toBe('served')
-  })
+    [
+      'a body that grows byte by byte',
+      `${head}Content-Length: 60000\r\n\r\n`,
+      'a',
+      { headersTimeout: 100, requestTimeout: 200 },
+      20,
+    ],
+    [
+      'a body in chunks without an end',
+      `${head}Transfer-Encoding: chunked\r\n\r\n`,
+      '1\r\na\r\n',
+      { headersTimeout: 100, requestTimeout: 200 },
+      20,
+    ],
+  ])(
+    '%s, on twenty connections at once, and others are served meanwhile [hostile R1]',
+    async (_, begin, dribble, times, begun) => {
+      const { port, requests } = await opened({ ...times, connectionsCheckingInterval: 20 })
+      const those = await Promise.all(Array.from({ length: 20 }, () => slow(port, begin, dribble)))
+      expect(await ask(port, false)).toBe('served')
+      expect(requests()).toBe(begun + 1)
+      const said = await Promise.all(those.map(({ closed }) => closed))
+      for (const one of said)
+        expect(one).toMatch(
+          /^HTTP\/1\.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n$/,
+        )
+      expect(await ask(port, false)).toBe('served')
+    },
+  )
 })
 
 describe('never keep anybody out', () => {
@@ -93,7 +133,8 @@ describe('never keep anybody out', () => {
     const busy = await slow(port, `${head}Content-Length: 10\r\n\r\n`)
     await until(() => requests() === 2, 'the request')
     const idle: Slow[] = []
-    for (let i = 0; i < 40; i++) idle.push(await slow(port, i % 2 === 0 ? '' : '\x16\x03\x01'.slice(0, i % 4)))
+    for (let i = 0; i < 40; i++)
+      idle.push(await slow(port, i % 2 === 0 ? '' : '\x16\x03\x01'.slice(0, i % 4)))
     // The one that was there before, one that comes now, and one in the middle of its request.
     expect(await ask(port, agent)).toBe('served')
     expect(await ask(port, false)).toBe('served')
@@ -133,7 +174,8 @@ describe('never keep anybody out', () => {
     await Promise.all(late.flatMap((one) => (one === undefined ? [] : [one.closed])))
     for (const { socket } of those) socket.write('0123456789')
     const answers = those.map(({ socket }) => once(socket, 'data'))
-    for (const [chunk] of (await Promise.all(answers)) as [Buffer][]) expect(chunk.toString()).toMatch(/^HTTP\/1\.1 200 OK/)
+    for (const [chunk] of (await Promise.all(answers)) as [Buffer][])
+      expect(chunk.toString()).toMatch(/^HTTP\/1\.1 200 OK/)
     for (const { socket } of those) socket.destroy()
     while ((await connections(server)) > 0) await new Promise((resolve) => setImmediate(resolve))
     expect(await ask(port, false)).toBe('served')

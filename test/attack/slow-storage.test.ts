@@ -13,12 +13,19 @@ import { openUpstream, type Upstream } from '../houses/upstream.ts'
 const createHeld = () => {
   const held: (() => void)[] = []
   const state = { slow: false }
-  const around = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => async (...args: Args): Promise<T> => {
-    if (state.slow) await new Promise<void>((resolve) => void held.push(resolve))
-    return work(...args)
-  }
+  const around =
+    <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) =>
+    async (...args: Args): Promise<T> => {
+      if (state.slow) await new Promise<void>((resolve) => void held.push(resolve))
+      return work(...args)
+    }
   return {
-    store: (inner: Store): Store => ({ get: around(inner.get), put: around(inner.put), take: around(inner.take), list: around(inner.list) }),
+    store: (inner: Store): Store => ({
+      get: around(inner.get),
+      put: around(inner.put),
+      take: around(inner.take),
+      list: around(inner.list),
+    }),
     set(slow: boolean) {
       state.slow = slow
       if (!slow) for (const go of held.splice(0)) go()
@@ -76,10 +83,20 @@ describe.each(houses)('%s', (where, open) => {
       timed(house.fetch(`${house.origin}/oauth/jwks`)),
     ])
     for (const [status, took, text] of [exchanged, refreshed]) {
-      expect([status, JSON.parse(text)]).toEqual([503, { error: 'temporarily_unavailable', error_description: expect.any(String) as string, code: 'storage.unavailable', request_id: expect.any(String) as string }])
+      expect([status, JSON.parse(text)]).toEqual([
+        503,
+        {
+          error: 'temporarily_unavailable',
+          error_description: expect.any(String) as string,
+          code: 'storage.unavailable',
+          request_id: expect.any(String) as string,
+        },
+      ])
       expect(took).toBeLessThan(1_900)
     }
-    expect([called[0], (JSON.parse(called[2]) as { error: { code: number } }).error.code]).toEqual([503, 1503])
+    expect([called[0], (JSON.parse(called[2]) as { error: { code: number } }).error.code]).toEqual([
+      503, 1503,
+    ])
     expect([page.status, page.body.includes('cannot reach its storage')]).toEqual([503, true])
     for (const [status, took] of [metadata, keys]) expect([status, took < 1_900]).toEqual([200, true])
     await slowDown(false)
@@ -114,13 +131,20 @@ describe.each(houses)('%s, never says of a service that it is not there', (where
     await upstream.close()
   })
 
-  const statusOf = async (path: string, init?: RequestInit): Promise<number> => (await house.fetch(`${house.origin}${path}`, init)).status
+  const statusOf = async (path: string, init?: RequestInit): Promise<number> =>
+    (await house.fetch(`${house.origin}${path}`, init)).status
   const ping: RequestInit = {
     method: 'POST',
     headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
     body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' }),
   }
-  const about = ['/.well-known/oauth-protected-resource/added/mcp', '/services/added', '/services', '/added/mcp', '/nowhere']
+  const about = [
+    '/.well-known/oauth-protected-resource/added/mcp',
+    '/services/added',
+    '/services',
+    '/added/mcp',
+    '/nowhere',
+  ]
 
   it('before it could find out which there are: 503 until then, while those of the configuration are served', async () => {
     const from = performance.now()
@@ -131,7 +155,12 @@ describe.each(houses)('%s, never says of a service that it is not there', (where
     expect([call.status, call.headers.get('retry-after'), await call.json()]).toEqual([
       503,
       '1',
-      { code: 'storage.unavailable', error: 'temporarily_unavailable', error_description: expect.any(String) as string, request_id: expect.any(String) as string },
+      {
+        code: 'storage.unavailable',
+        error: 'temporarily_unavailable',
+        error_description: expect.any(String) as string,
+        request_id: expect.any(String) as string,
+      },
     ])
     await slowDown(false)
     // Whoever looks next knows.

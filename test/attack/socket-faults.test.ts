@@ -10,34 +10,62 @@ import { createListeners } from '../unit/listeners.ts'
 const listeners = createListeners()
 afterAll(() => listeners.close())
 
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } } }
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
+}
 
 /** An unmasked frame of a server (RFC 6455 §5.2); at most 125 bytes. */
-const frame = (opcode: number, payload: Buffer): Buffer => Buffer.concat([Buffer.from([0x80 | opcode, payload.length]), payload])
+const frame = (opcode: number, payload: Buffer): Buffer =>
+  Buffer.concat([Buffer.from([0x80 | opcode, payload.length]), payload])
 const said = (message: object): Buffer => frame(1, Buffer.from(JSON.stringify(message)))
 
 const accept = (socket: Socket, head: string): void => {
   const key = /^sec-websocket-key: (.*)$/im.exec(head)?.[1] ?? ''
   const answer = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64')
-  socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: ${answer}\r\n\r\n`)
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: ${answer}\r\n\r\n`,
+  )
 }
 
 /** What the server does with a handshake at that path. */
 const handshakes: Readonly<Record<string, (socket: Socket, inner: string) => void>> = {
   silent: () => undefined,
   resets: (socket) => socket.resetAndDestroy(),
-  away: (socket, inner) => void socket.write(`HTTP/1.1 307 Away\r\nLocation: ${inner}\r\nContent-Length: 0\r\n\r\n`),
-  page: (socket) => void socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi'),
-  liar: (socket) => void socket.write('HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: bm8=\r\n\r\n'),
+  away: (socket, inner) =>
+    void socket.write(`HTTP/1.1 307 Away\r\nLocation: ${inner}\r\nContent-Length: 0\r\n\r\n`),
+  page: (socket) =>
+    void socket.write('HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi'),
+  liar: (socket) =>
+    void socket.write(
+      'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: mcp\r\nSec-WebSocket-Accept: bm8=\r\n\r\n',
+    ),
 }
 
 /** What it does when that tool is called; everything else is answered. */
 const tools: Readonly<Record<string, (socket: Socket) => void>> = {
-  'resets in an answer': (socket) => void socket.write(said({ jsonrpc: '2.0', id: 7, result: {} }).subarray(0, 20), () => socket.resetAndDestroy()),
-  'closes in an answer': (socket) => void socket.end(said({ jsonrpc: '2.0', id: 7, result: {} }).subarray(0, 20)),
-  'sends half a character': (socket) => void socket.write(frame(1, Buffer.concat([Buffer.from('{"jsonrpc":"2.0","id":7,"result":"'), Buffer.from('€').subarray(0, 2), Buffer.from('"}')]))),
+  'resets in an answer': (socket) =>
+    void socket.write(said({ jsonrpc: '2.0', id: 7, result: {} }).subarray(0, 20), () =>
+      socket.resetAndDestroy(),
+    ),
+  'closes in an answer': (socket) =>
+    void socket.end(said({ jsonrpc: '2.0', id: 7, result: {} }).subarray(0, 20)),
+  'sends half a character': (socket) =>
+    void socket.write(
+      frame(
+        1,
+        Buffer.concat([
+          Buffer.from('{"jsonrpc":"2.0","id":7,"result":"'),
+          Buffer.from('€').subarray(0, 2),
+          Buffer.from('"}'),
+        ]),
+      ),
+    ),
   'sends no JSON': (socket) => void socket.write(frame(1, Buffer.from('<html>')), () => socket.destroy()),
-  'sends a binary frame': (socket) => void socket.write(frame(2, Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 7, result: {} })))),
+  'sends a binary frame': (socket) =>
+    void socket.write(frame(2, Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: 7, result: {} })))),
   'sends a frame of no kind': (socket) => void socket.write(frame(11, Buffer.from('x'))),
 }
 
@@ -48,7 +76,9 @@ const heardIn = (piece: Buffer): string | undefined => {
   const size = length === 126 ? piece.readUInt16BE(2) : length
   if (((piece[0] ?? 0) & 15) !== 1 || piece.length < at + 4 + size) return undefined
   const mask = piece.subarray(at, at + 4)
-  return Buffer.from(piece.subarray(at + 4, at + 4 + size).map((byte, i) => byte ^ (mask[i % 4] as number))).toString('utf8')
+  return Buffer.from(
+    piece.subarray(at + 4, at + 4 + size).map((byte, i) => byte ^ (mask[i % 4] as number)),
+  ).toString('utf8')
 }
 
 const openServer = async (inner: string): Promise<Server> => {
@@ -65,7 +95,8 @@ const openServer = async (inner: string): Promise<Server> => {
       const message = JSON.parse(heardIn(piece) ?? '{}') as { id?: unknown; params?: { name?: string } }
       const tool = tools[message.params?.name ?? '']
       if (tool) tool(socket)
-      else if (message.id !== undefined) socket.write(said({ jsonrpc: '2.0', id: message.id, result: { ok: true } }))
+      else if (message.id !== undefined)
+        socket.write(said({ jsonrpc: '2.0', id: message.id, result: { ok: true } }))
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
@@ -81,8 +112,21 @@ describe.each(houses)('%s', (where, open) => {
     inside = await listeners.trap()
     server = await openServer(`http://127.0.0.1:${inside.port}/`)
     const origin = `ws://127.0.0.1:${(server.address() as AddressInfo).port}`
-    const at = (path: string) => ({ url: `${origin}/${path}`, timeout: 400, name: 'Socket', auth_required: false })
-    house = await open({ upstream: `http://127.0.0.1:9/mcp`, config: { mcp_services: { plain: at(''), ...Object.fromEntries(Object.keys(handshakes).map((path) => [path, at(path)])) } } })
+    const at = (path: string) => ({
+      url: `${origin}/${path}`,
+      timeout: 400,
+      name: 'Socket',
+      auth_required: false,
+    })
+    house = await open({
+      upstream: `http://127.0.0.1:9/mcp`,
+      config: {
+        mcp_services: {
+          plain: at(''),
+          ...Object.fromEntries(Object.keys(handshakes).map((path) => [path, at(path)])),
+        },
+      },
+    })
   }, 120_000)
   afterAll(async () => {
     await house.close()
@@ -95,29 +139,47 @@ describe.each(houses)('%s', (where, open) => {
     ['away', 502, 1502],
     ['page', 502, 1502],
     ['liar', 502, 1502],
-  ] as const)('never waits for a handshake that does not come, nor follows one elsewhere: %s [hostile K7] [hostile R10]', async (id, status, code) => {
-    const since = performance.now()
-    const answer = await callerOf(house, `${house.origin}/${id}/mcp`, '').post(initialize)
-    expect([id, answer.status, await answer.json()]).toMatchObject([id, status, { jsonrpc: '2.0', id: 1, error: { code } }])
-    expect([performance.now() - since < 2000, inside.seen.connections]).toEqual([true, 0])
-    expect(house.log.filter(({ fields }) => fields['refusal'] === 'fault')).toEqual([])
-  })
+  ] as const)(
+    'never waits for a handshake that does not come, nor follows one elsewhere: %s [hostile K7] [hostile R10]',
+    async (id, status, code) => {
+      const since = performance.now()
+      const answer = await callerOf(house, `${house.origin}/${id}/mcp`, '').post(initialize)
+      expect([id, answer.status, await answer.json()]).toMatchObject([
+        id,
+        status,
+        { jsonrpc: '2.0', id: 1, error: { code } },
+      ])
+      expect([performance.now() - since < 2000, inside.seen.connections]).toEqual([true, 0])
+      expect(house.log.filter(({ fields }) => fields['refusal'] === 'fault')).toEqual([])
+    },
+  )
 
   // Cloudflare's runtime mends the text of a frame by itself, and says nothing of it.
-  it.each(Object.keys(tools).filter((name) => where !== 'in workerd' || name !== 'sends half a character'))('never lets a server that %s look as if it had answered, nor reach another session [hostile M13]', async (name) => {
-    const caller = callerOf(house, `${house.origin}/plain/mcp`, '')
-    const session = async () => {
-      const begun = await caller.post(initialize)
-      await begun.text()
-      return { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
-    }
-    const [mine, theirs] = [await session(), await session()]
-    const since = performance.now()
-    const [broken, whole] = await Promise.all([caller.post(call(name), mine), caller.post(call('whoami', 8), theirs)])
-    const [text, other] = [await broken.text(), await whole.text()]
-    expect([name, performance.now() - since < 2000, JSON.parse(text.replace(/^data: /, ''))]).toMatchObject([name, true, { jsonrpc: '2.0', id: 7, error: { code: 1502 } }])
-    expect(other).toContain('"ok":true')
-    expect(await (await caller.post(call('whoami', 9), theirs)).text()).toContain('"ok":true')
-    expect(house.log.filter(({ event }) => event === 'fault')).toEqual([])
-  })
+  it.each(Object.keys(tools).filter((name) => where !== 'in workerd' || name !== 'sends half a character'))(
+    'never lets a server that %s look as if it had answered, nor reach another session [hostile M13]',
+    async (name) => {
+      const caller = callerOf(house, `${house.origin}/plain/mcp`, '')
+      const session = async () => {
+        const begun = await caller.post(initialize)
+        await begun.text()
+        return {
+          'mcp-session-id': begun.headers.get('mcp-session-id') ?? '',
+          'mcp-protocol-version': '2025-11-25',
+        }
+      }
+      const [mine, theirs] = [await session(), await session()]
+      const since = performance.now()
+      const [broken, whole] = await Promise.all([
+        caller.post(call(name), mine),
+        caller.post(call('whoami', 8), theirs),
+      ])
+      const [text, other] = [await broken.text(), await whole.text()]
+      expect([name, performance.now() - since < 2000, JSON.parse(text.replace(/^data: /, ''))]).toMatchObject(
+        [name, true, { jsonrpc: '2.0', id: 7, error: { code: 1502 } }],
+      )
+      expect(other).toContain('"ok":true')
+      expect(await (await caller.post(call('whoami', 9), theirs)).text()).toContain('"ok":true')
+      expect(house.log.filter(({ event }) => event === 'fault')).toEqual([])
+    },
+  )
 })

@@ -17,14 +17,27 @@ describe.each(houses)('%s', (_, open) => {
     upstream = await openUpstream((request, response, body) => {
       // Taken and never answered, as by a machine that hangs or a network that swallows; and a tool that hangs although its server does not.
       if ((away && request.url === '/mcp') || body.includes('"hang"')) return
-      if (request.method === 'POST') response.setHeader('content-type', 'application/json').end(JSON.stringify({ jsonrpc: '2.0', id: 7, result: {} }))
+      if (request.method === 'POST')
+        response
+          .setHeader('content-type', 'application/json')
+          .end(JSON.stringify({ jsonrpc: '2.0', id: 7, result: {} }))
       else response.writeHead(405).end()
     })
-    house = await open({ upstream: upstream.url.replace('/mcp', '/other'), config: { local_users: [ana, yamada], mcp_services: { far: { name: 'Far', url: upstream.url, timeout: 250 } } } })
+    house = await open({
+      upstream: upstream.url.replace('/mcp', '/other'),
+      config: {
+        local_users: [ana, yamada],
+        mcp_services: { far: { name: 'Far', url: upstream.url, timeout: 250 } },
+      },
+    })
     const resource = `${house.origin}/far/mcp`
     caller = callerOf(house, resource, await tokenOf(house, ana, resource))
     other = callerOf(house, resource, await tokenOf(house, yamada, resource))
-    elsewhere = callerOf(house, `${house.origin}/echo/mcp`, await tokenOf(house, ana, `${house.origin}/echo/mcp`))
+    elsewhere = callerOf(
+      house,
+      `${house.origin}/echo/mcp`,
+      await tokenOf(house, ana, `${house.origin}/echo/mcp`),
+    )
   }, 120_000)
   afterAll(async () => {
     await house.close()
@@ -47,15 +60,32 @@ describe.each(houses)('%s', (_, open) => {
       const answer = await who.post(call('whoami', 'mine'))
       return [answer.status, answer.headers.get('retry-after'), await answer.json()]
     }
-    const words = [502, '2', { jsonrpc: '2.0', id: 'mine', error: { code: 1502, message: 'Cannot connect to Far', data: { code: 'upstream.unreachable' } } }]
+    const words = [
+      502,
+      '2',
+      {
+        jsonrpc: '2.0',
+        id: 'mine',
+        error: { code: 1502, message: 'Cannot connect to Far', data: { code: 'upstream.unreachable' } },
+      },
+    ]
     expect(await refused(caller)).toMatchObject(words)
     for (let minute = 0; minute < 3; minute++) {
       house.advance(180_000)
       // The first one finds out that nothing has changed; it is asked for in its place, without a token.
       upstream.heard.length = 0
       expect(await refused(other)).toMatchObject(words)
-      expect(upstream.heard.map(({ method, headers, body }) => [method, headers['authorization'], headers['x-user-id'], body])).toEqual([['OPTIONS', undefined, undefined, '']])
-      expect(await Promise.all(Array.from({ length: 5 }, () => refused(caller)))).toMatchObject(Array.from({ length: 5 }, () => words))
+      expect(
+        upstream.heard.map(({ method, headers, body }) => [
+          method,
+          headers['authorization'],
+          headers['x-user-id'],
+          body,
+        ]),
+      ).toEqual([['OPTIONS', undefined, undefined, '']])
+      expect(await Promise.all(Array.from({ length: 5 }, () => refused(caller)))).toMatchObject(
+        Array.from({ length: 5 }, () => words),
+      )
       expect(upstream.heard.length).toBe(1)
       expect((await elsewhere.post(call())).status).toBe(200)
     }
@@ -63,7 +93,11 @@ describe.each(houses)('%s', (_, open) => {
     house.advance(2_000)
     for (const who of [other, caller]) expect((await who.post(call())).status).toBe(200)
     // The tokens are as good as before, and nothing was done about them.
-    expect(house.log.filter(({ event }) => /^(?:grant|refresh|connection|token)\./.test(event) && event !== 'grant.issued')).toEqual([])
+    expect(
+      house.log.filter(
+        ({ event }) => /^(?:grant|refresh|connection|token)\./.test(event) && event !== 'grant.issued',
+      ),
+    ).toEqual([])
   })
 
   it('never lets one caller’s hanging calls keep others from a server that answers [hostile R10, T12]', async () => {

@@ -52,27 +52,48 @@ it('never tells an upstream of one caller what another sent or is, and never one
   const ask = async (i: number): Promise<void> => {
     const { who, email } = people[i % 2]!
     // Same fields, other values; now and then a field more, or some that are not theirs to send.
-    const extra: Record<string, string> = i % 5 === 0 ? { 'x-note': `note-${i}` } : i % 7 === 0 ? { 'x-user-email': 'mallory@example.com' } : {}
+    const extra: Record<string, string> =
+      i % 5 === 0 ? { 'x-note': `note-${i}` } : i % 7 === 0 ? { 'x-user-email': 'mallory@example.com' } : {}
     const response = await who.post(call('whoami', i), { 'x-trace': `trace-${i}`, ...extra })
-    const { id, result } = (await response.json()) as { id: number; result: { headers: Record<string, string> } }
-    expect([id, result.headers['x-trace'], result.headers['x-user-email'], result.headers['x-request-id']]).toEqual([i, `trace-${i}`, email, response.headers.get('x-request-id')])
+    const { id, result } = (await response.json()) as {
+      id: number
+      result: { headers: Record<string, string> }
+    }
+    expect([
+      id,
+      result.headers['x-trace'],
+      result.headers['x-user-email'],
+      result.headers['x-request-id'],
+    ]).toEqual([i, `trace-${i}`, email, response.headers.get('x-request-id')])
     expect(result.headers['x-note']).toBe(i % 5 === 0 ? `note-${i}` : undefined)
   }
-  for (let round = 0; round < 10; round++) await Promise.all(Array.from({ length: 12 }, (_, i) => ask(round * 12 + i)))
+  for (let round = 0; round < 10; round++)
+    await Promise.all(Array.from({ length: 12 }, (_, i) => ask(round * 12 + i)))
 })
 
 it('never keeps more of one caller’s unfinished calls than their share of an isolate, while others are served [hostile R9]', async () => {
   const { caller, other, held } = proxied
-  const large = { ...call('hold'), params: { name: 'hold', arguments: { text: 'x'.repeat(3 * 1024 * 1024) } } }
+  const large = {
+    ...call('hold'),
+    params: { name: 'hold', arguments: { text: 'x'.repeat(3 * 1024 * 1024) } },
+  }
   const first = caller.post(large)
   await until(() => held.length === 1, 'the first large call')
   const second = await caller.post(large)
   expect([second.status, second.headers.get('retry-after')]).toEqual([503, '1'])
-  expect(await second.json()).toMatchObject({ error: { code: 1503, message: 'The gateway has reached its memory limit for pending calls. Try again in a moment.' } })
+  expect(await second.json()).toMatchObject({
+    error: {
+      code: 1503,
+      message: 'The gateway has reached its memory limit for pending calls. Try again in a moment.',
+    },
+  })
   expect((await caller.post(call('whoami'))).status).toBe(200)
   const others = other.post(large)
   await until(() => held.length === 2, 'the large call of somebody else')
-  for (const response of held) response.writeHead(200, { 'content-type': 'application/json' }).end('{"jsonrpc":"2.0","id":7,"result":{}}')
+  for (const response of held)
+    response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end('{"jsonrpc":"2.0","id":7,"result":{}}')
   expect([(await first).status, (await others).status]).toEqual([200, 200])
   const again = caller.post(large)
   await until(() => held.length === 3, 'the large call, asked again')

@@ -12,7 +12,8 @@ let house: WorkerHouse
 let upstream: Upstream
 beforeAll(async () => {
   upstream = await openUpstream((request, response) => {
-    if (request.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
+    if (request.method === 'GET')
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
     else response.writeHead(405).end()
   })
   house = await openInWorkerd({ upstream: upstream.url, config: { heartbeat: 1 } })
@@ -31,10 +32,12 @@ const openStream = async () => {
   const from = Date.now()
   const state = { beats: 0, openMs: undefined as number | undefined }
   const read = async (): Promise<void> => {
-    for await (const piece of stream.body?.pipeThrough(new TextDecoderStream()) ?? []) state.beats += piece.split(': keep-alive').length - 1
+    for await (const piece of stream.body?.pipeThrough(new TextDecoderStream()) ?? [])
+      state.beats += piece.split(': keep-alive').length - 1
     state.openMs = Date.now() - from
   }
-  const revoke = () => house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+  const revoke = () =>
+    house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
   return { state, ended: read(), revoke }
 }
 const until = async (condition: () => boolean): Promise<void> => {
@@ -73,19 +76,38 @@ describe('never does a stream outlive the access of its caller in workerd', () =
 describe('never does a client that is deleted leave a grant behind', () => {
   it('where it has 120 of them and one invocation may make 50 calls; and what was cut short goes on when it is asked again', async () => {
     await house.tell('__limit?calls=1000000')
-    const metadata = { client_name: 'Many', redirect_uris: ['http://127.0.0.1:5000/cb'], token_endpoint_auth_method: 'none' }
-    const made = await house.fetch(`${house.origin}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(metadata) })
-    const { client_id: id, registration_access_token: token } = (await made.json()) as { client_id: string; registration_access_token: string }
+    const metadata = {
+      client_name: 'Many',
+      redirect_uris: ['http://127.0.0.1:5000/cb'],
+      token_endpoint_auth_method: 'none',
+    }
+    const made = await house.fetch(`${house.origin}/oauth/register`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(metadata),
+    })
+    const { client_id: id, registration_access_token: token } = (await made.json()) as {
+      client_id: string
+      registration_access_token: string
+    }
     const client = { id, redirectUri: metadata.redirect_uris[0] as string }
     const browser = createBrowser(house.fetch, house.origin)
     const tokens: string[] = []
     for (let i = 0; i < 120; i++) {
       const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
       const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
-      tokens.push(((await (await redeem(house, client, code, asking.verifier)).json()) as { access_token: string }).access_token)
+      tokens.push(
+        ((await (await redeem(house, client, code, asking.verifier)).json()) as { access_token: string })
+          .access_token,
+      )
     }
-    const remove = () => house.fetch(`${house.origin}/oauth/register/${id}`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } })
-    const statusOf = async (access: string): Promise<number> => (await callerOf(house, `${house.origin}/echo/mcp`, access).post(ping)).status
+    const remove = () =>
+      house.fetch(`${house.origin}/oauth/register/${id}`, {
+        method: 'DELETE',
+        headers: { authorization: `Bearer ${token}` },
+      })
+    const statusOf = async (access: string): Promise<number> =>
+      (await callerOf(house, `${house.origin}/echo/mcp`, access).post(ping)).status
     // Too few for the whole: the client is gone at once, and the rest when it is asked for again.
     await house.tell('__limit?calls=25')
     const cut = await remove()

@@ -28,8 +28,16 @@ let spaces = 0
 /** A store of its own in the one namespace, called over HTTP. */
 const spaceOf = (space = `space-${++spaces}`) => {
   const ask = async <T>(call: string, ...args: readonly unknown[]): Promise<T> => {
-    const response = await fetch(workerd.origin, { method: 'POST', body: JSON.stringify({ space, call, args }) })
-    const { answer, refused, why, fault } = (await response.json()) as { answer: T; refused?: RefusalCode; why?: string; fault?: string }
+    const response = await fetch(workerd.origin, {
+      method: 'POST',
+      body: JSON.stringify({ space, call, args }),
+    })
+    const { answer, refused, why, fault } = (await response.json()) as {
+      answer: T
+      refused?: RefusalCode
+      why?: string
+      fault?: string
+    }
     if (refused) throw new Refusal(refused, why)
     if (fault) throw new Error(fault)
     return answer
@@ -54,15 +62,23 @@ describe('records in Durable Objects', () => {
     const { store } = spaceOf()
     await Promise.all(keys.map((key) => store.put(key, `v ${key}`)))
     const answers = await Promise.all([store.takeMany?.([...keys, 'grant:none']), store.takeMany?.(keys)])
-    const taken = answers.flatMap((answer) => [...(answer ?? [])]).map(([key, { value }]) => [key, value] as const)
+    const taken = answers
+      .flatMap((answer) => [...(answer ?? [])])
+      .map(([key, { value }]) => [key, value] as const)
     expect(taken).toHaveLength(keys.length)
     expect(new Map(taken)).toEqual(new Map(keys.map((key) => [key, `v ${key}`])))
     expect(await store.list('grant:')).toEqual([])
   })
 
   const keys = Array.from({ length: 120 }, (_, i) => `grant:${String(i).padStart(3, '0')}`)
-  const inside = (space: ReturnType<typeof spaceOf>): Promise<readonly { rows: number; alarmInMs: number | null }[]> =>
-    Promise.all(Array.from({ length: 16 }, (_, shard) => space.ask<{ rows: number; alarmInMs: number | null }>('inside', shard)))
+  const inside = (
+    space: ReturnType<typeof spaceOf>,
+  ): Promise<readonly { rows: number; alarmInMs: number | null }[]> =>
+    Promise.all(
+      Array.from({ length: 16 }, (_, shard) =>
+        space.ask<{ rows: number; alarmInMs: number | null }>('inside', shard),
+      ),
+    )
 
   test('spread over all sixteen objects and come back as one list', async () => {
     const space = spaceOf()
@@ -71,11 +87,15 @@ describe('records in Durable Objects', () => {
     expect(rows.every((count) => count > 0)).toBe(true)
     expect(rows.reduce((sum, count) => sum + count)).toBe(120)
     expect((await space.store.list('grant:', { limit: 1000 })).map(({ key }) => key)).toEqual(keys)
-    expect((await space.store.list('grant:', { after: 'grant:049', limit: 60 })).map(({ key }) => key)).toEqual(keys.slice(50, 110))
+    expect(
+      (await space.store.list('grant:', { after: 'grant:049', limit: 60 })).map(({ key }) => key),
+    ).toEqual(keys.slice(50, 110))
   })
 
   test('stay where they are: a key’s object never changes from version to version', () => {
-    expect(['signing-keys', 'grant:a', 'grant:b', 'session:x', 'client:y', 'flow:z', ''].map(shardOf)).toEqual([3, 12, 5, 13, 15, 5, 5])
+    expect(
+      ['signing-keys', 'grant:a', 'grant:b', 'session:x', 'client:y', 'flow:z', ''].map(shardOf),
+    ).toEqual([3, 12, 5, 13, 15, 5, 5])
   })
 
   test('outlive their object, and the kill of the whole runtime right after the answer', async () => {
@@ -87,9 +107,13 @@ describe('records in Durable Objects', () => {
     await workerd.close('SIGKILL')
     await start()
     expect(await space.store.get('grant:last')).toEqual({ value: 'written', mark: last })
-    expect(await Promise.all(keys.map((key) => space.store.get(key)))).toEqual(keys.map((key, i) => ({ value: key, mark: marks[i] })))
+    expect(await Promise.all(keys.map((key) => space.store.get(key)))).toEqual(
+      keys.map((key, i) => ({ value: key, mark: marks[i] })),
+    )
     // A version read before is still the version after.
-    expect(await space.store.put(keys[1] as string, 'on', { only: marks[1] as NonNullable<(typeof marks)[1]> })).toBeDefined()
+    expect(
+      await space.store.put(keys[1] as string, 'on', { only: marks[1] as NonNullable<(typeof marks)[1]> }),
+    ).toBeDefined()
   })
 
   test('of 50 takers, half of whom arrive while the object ends, no two receive one record', async () => {
@@ -102,9 +126,13 @@ describe('records in Durable Objects', () => {
         space.ask('breaks', shard),
         ...Array.from({ length: 25 }, () => space.store.take('code')),
       ])
-      const won = answers.filter((one) => one.status === 'fulfilled' && one.value !== undefined && one.value !== null)
+      const won = answers.filter(
+        (one) => one.status === 'fulfilled' && one.value !== undefined && one.value !== null,
+      )
       expect(won.length).toBeLessThanOrEqual(1)
-      for (const one of answers) if (one.status === 'rejected' && one.reason instanceof Refusal) expect(one.reason.code).toBe('storage.unavailable')
+      for (const one of answers)
+        if (one.status === 'rejected' && one.reason instanceof Refusal)
+          expect(one.reason.code).toBe('storage.unavailable')
       await space.store.take('code')
     }
   })
@@ -113,7 +141,10 @@ describe('records in Durable Objects', () => {
     const space = spaceOf()
     const shard = shardOf('flow:1')
     await space.store.put('flow:1', 'x', { ttlMs: 1000 })
-    expect((await inside(space))[shard]).toEqual({ rows: 1, alarmInMs: expect.closeTo(3_600_000, -4) as number })
+    expect((await inside(space))[shard]).toEqual({
+      rows: 1,
+      alarmInMs: expect.closeTo(3_600_000, -4) as number,
+    })
     expect((await inside(space)).filter(({ alarmInMs }) => alarmInMs !== null)).toHaveLength(1)
     await space.ask('advance', 1000)
     expect((await inside(space))[shard]?.rows).toBe(1)
@@ -123,6 +154,9 @@ describe('records in Durable Objects', () => {
     await space.store.put('flow:1', 'x', { ttlMs: 5_000_000 })
     expect((await inside(space))[shard]?.alarmInMs).not.toBeNull()
     await space.ask('due', shard)
-    expect((await inside(space))[shard]).toEqual({ rows: 1, alarmInMs: expect.closeTo(3_600_000, -4) as number })
+    expect((await inside(space))[shard]).toEqual({
+      rows: 1,
+      alarmInMs: expect.closeTo(3_600_000, -4) as number,
+    })
   })
 })

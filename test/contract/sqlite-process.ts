@@ -13,7 +13,11 @@ const { store } = openSqliteStore(process.argv[2] ?? '', { now: () => Date.now()
 
 const attempt = (race: Race, i: number): Promise<unknown> => {
   if (race.kind === 'take') return store.take(`take:${i}`)
-  return store.put(`${race.kind}:${i}`, String(i), race.kind === 'absent' ? { only: 'absent' } : race.kind === 'mark' ? { only: race.marks[i]! } : {})
+  return store.put(
+    `${race.kind}:${i}`,
+    String(i),
+    race.kind === 'absent' ? { only: 'absent' } : race.kind === 'mark' ? { only: race.marks[i]! } : {},
+  )
 }
 
 const run = async (race: Race): Promise<void> => {

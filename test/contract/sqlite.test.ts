@@ -1,7 +1,16 @@
 // SQLite keeps the contract: one connection, two connections, two processes on one file; and what happens when the disk does not play along.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -36,7 +45,10 @@ storeContract('a SQLite file', () => {
 storeContract('a SQLite file with two connections', () => {
   const dir = folder()
   let time = 1_700_000_000_000
-  const [one, two] = [openSqliteStore(join(dir, 'postern.db'), { now: () => time }), openSqliteStore(join(dir, 'postern.db'), { now: () => time, synchronous: 'full' })]
+  const [one, two] = [
+    openSqliteStore(join(dir, 'postern.db'), { now: () => time }),
+    openSqliteStore(join(dir, 'postern.db'), { now: () => time, synchronous: 'full' }),
+  ]
   return {
     store: one.store,
     other: two.store,
@@ -51,7 +63,13 @@ storeContract('SQL behind a driver that takes its time', () => {
   const db = new DatabaseSync(':memory:')
   const driver: SqlDriver = { all: async (sql, values) => db.prepare(sql).all(...values) }
   const store = createSqlStore(driver, { now: () => time })
-  return { store, other: store, advance: (ms) => void (time += ms), sweep: store.sweep, close: () => db.close() }
+  return {
+    store,
+    other: store,
+    advance: (ms) => void (time += ms),
+    sweep: store.sweep,
+    close: () => db.close(),
+  }
 })
 
 describe('a SQLite file', () => {
@@ -85,8 +103,15 @@ describe('a SQLite file', () => {
     for (const kind of ['take', 'absent', 'mark']) {
       const rounds = 100
       for (let i = 0; i < rounds; i++) if (kind !== 'absent') await store.put(`${kind}:${i}`, 'start')
-      const marks = kind === 'mark' ? await Promise.all(Array.from({ length: rounds }, async (_, i) => (await store.get(`${kind}:${i}`))?.mark)) : []
-      const wins = (await Promise.all(two.map((one) => answer(one, { kind, rounds, parallel: 10, marks })))) as number[][]
+      const marks =
+        kind === 'mark'
+          ? await Promise.all(
+              Array.from({ length: rounds }, async (_, i) => (await store.get(`${kind}:${i}`))?.mark),
+            )
+          : []
+      const wins = (await Promise.all(
+        two.map((one) => answer(one, { kind, rounds, parallel: 10, marks })),
+      )) as number[][]
       for (let i = 0; i < rounds; i++) expect(wins[0]![i]! + wins[1]![i]!, `${kind} ${i}`).toBe(1)
       if (kind === 'take') expect(await store.list('take:')).toEqual([])
     }
@@ -116,14 +141,18 @@ describe('a SQLite file', () => {
     close()
   })
 
-  test.skipIf(process.platform === 'win32')('the file, its journal and its folder are for their owner alone, whatever the umask [hostile U8]', async () => {
-    const { store, close } = openSqliteStore(path, { now })
-    await store.put('k', 'v')
-    expect(statSync(join(dir, 'state')).mode & 0o777).toBe(0o700)
-    for (const name of readdirSync(join(dir, 'state'))) expect(statSync(join(dir, 'state', name)).mode & 0o777, name).toBe(0o600)
-    expect(existsSync(`${path}-wal`)).toBe(true)
-    close()
-  })
+  test.skipIf(process.platform === 'win32')(
+    'the file, its journal and its folder are for their owner alone, whatever the umask [hostile U8]',
+    async () => {
+      const { store, close } = openSqliteStore(path, { now })
+      await store.put('k', 'v')
+      expect(statSync(join(dir, 'state')).mode & 0o777).toBe(0o700)
+      for (const name of readdirSync(join(dir, 'state')))
+        expect(statSync(join(dir, 'state', name)).mode & 0o777, name).toBe(0o600)
+      expect(existsSync(`${path}-wal`)).toBe(true)
+      close()
+    },
+  )
 
   test('a file that others could read is closed to them', () => {
     path = join(dir, 'loose.db')
@@ -182,23 +211,29 @@ describe('a SQLite file', () => {
     close()
   })
 
-  test.skipIf(process.platform === 'win32')('a file that is removed, moved away or replaced while it is open is a storage outage, over when it is back [hostile S13]', async () => {
-    const { store, close } = openSqliteStore(path, { now })
-    await store.put('k', 'v')
-    renameSync(path, `${path}.away`)
-    await expect(store.put('k', 'lost')).rejects.toMatchObject({ ...refused, why: expect.stringContaining(path) as string })
-    await expect(store.get('k')).rejects.toMatchObject(refused)
-    writeFileSync(path, 'another')
-    await expect(store.put('k', 'lost')).rejects.toMatchObject(refused)
-    expect(readFileSync(path, 'utf8')).toBe('another')
-    renameSync(`${path}.away`, path)
-    expect((await store.get('k'))?.value).toBe('v')
-    expect(await store.put('k', 'w')).toBeDefined()
-    close()
-    const again = openSqliteStore(path, { now })
-    expect((await again.store.get('k'))?.value).toBe('w')
-    again.close()
-  })
+  test.skipIf(process.platform === 'win32')(
+    'a file that is removed, moved away or replaced while it is open is a storage outage, over when it is back [hostile S13]',
+    async () => {
+      const { store, close } = openSqliteStore(path, { now })
+      await store.put('k', 'v')
+      renameSync(path, `${path}.away`)
+      await expect(store.put('k', 'lost')).rejects.toMatchObject({
+        ...refused,
+        why: expect.stringContaining(path) as string,
+      })
+      await expect(store.get('k')).rejects.toMatchObject(refused)
+      writeFileSync(path, 'another')
+      await expect(store.put('k', 'lost')).rejects.toMatchObject(refused)
+      expect(readFileSync(path, 'utf8')).toBe('another')
+      renameSync(`${path}.away`, path)
+      expect((await store.get('k'))?.value).toBe('v')
+      expect(await store.put('k', 'w')).toBeDefined()
+      close()
+      const again = openSqliteStore(path, { now })
+      expect((await again.store.get('k'))?.value).toBe('w')
+      again.close()
+    },
+  )
 
   test('a full disk is a storage outage that loses nothing and ends when there is room [hostile S13]', async () => {
     const driver = openSqlite(path)
@@ -230,7 +265,10 @@ describe('a SQLite file', () => {
     writeFileSync(join(dir, 'file'), '')
     writeFileSync(join(dir, 'text.db'), 'not a database, and long enough to have a header'.repeat(100))
     for (const bad of [join(dir, 'file', 'postern.db'), dir, join(dir, 'text.db')]) {
-      expect(attempt(() => openSqliteStore(bad, { now }))).toMatchObject({ ...refused, why: expect.stringContaining(bad) as string })
+      expect(attempt(() => openSqliteStore(bad, { now }))).toMatchObject({
+        ...refused,
+        why: expect.stringContaining(bad) as string,
+      })
     }
   })
 

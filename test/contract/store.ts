@@ -12,9 +12,14 @@ export interface Backend {
   close?(): void | Promise<void>
 }
 
-const many = <T>(count: number, make: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i))
+const many = <T>(count: number, make: (i: number) => T): T[] =>
+  Array.from({ length: count }, (_, i) => make(i))
 const won = <T>(answers: readonly (T | undefined)[]): T[] => answers.filter((answer) => answer !== undefined)
-const keysIn = async (store: Store, prefix: string, options?: { after?: string; limit?: number }): Promise<string[]> => (await store.list(prefix, options)).map(({ key }) => key)
+const keysIn = async (
+  store: Store,
+  prefix: string,
+  options?: { after?: string; limit?: number },
+): Promise<string[]> => (await store.list(prefix, options)).map(({ key }) => key)
 
 export const storeContract = (name: string, make: () => Backend | Promise<Backend>): void => {
   describe(`a store in ${name}`, () => {
@@ -26,11 +31,20 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
       ;({ store, other } = backend)
     })
     afterEach(() => backend.close?.())
-    const put = async (key: string, value: string, options?: Parameters<Store['put']>[2]): Promise<Mark> => (await store.put(key, value, options)) as Mark
+    const put = async (key: string, value: string, options?: Parameters<Store['put']>[2]): Promise<Mark> =>
+      (await store.put(key, value, options)) as Mark
 
     describe('get and put', () => {
       test('what was put is what is got, exactly, and through every connection', async () => {
-        for (const [i, value] of ['', 'text', 'ünï 日本語 \u{1F511}', "'; DROP TABLE records; --", '{"a":[1,2]}', 'line\nline\ttab', '\uFEFFmark'].entries()) {
+        for (const [i, value] of [
+          '',
+          'text',
+          'ünï 日本語 \u{1F511}',
+          "'; DROP TABLE records; --",
+          '{"a":[1,2]}',
+          'line\nline\ttab',
+          '\uFEFFmark',
+        ].entries()) {
           await put(`k:${i}`, value)
           expect((await store.get(`k:${i}`))?.value).toBe(value)
           expect((await other.get(`k:${i}`))?.value).toBe(value)
@@ -54,10 +68,13 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
         expect(after).not.toBe(before)
         expect(await store.get('k')).toEqual({ value: 'two', mark: after })
       })
-      test('writing the same value again is still a new version', async () => expect(await put('k', 'same')).not.toBe(await put('k', 'same')))
+      test('writing the same value again is still a new version', async () =>
+        expect(await put('k', 'same')).not.toBe(await put('k', 'same')))
       test('keys differ in case, and none is a pattern', async () => {
-        for (const key of ['a:b', 'A:b', 'a%b', 'a_b', 'a*b', "a'b", 'a"b', 'a\\b', 'a b']) await put(key, key)
-        for (const key of ['a:b', 'A:b', 'a%b', 'a_b', 'a*b', "a'b", 'a"b', 'a\\b', 'a b']) expect((await store.get(key))?.value).toBe(key)
+        for (const key of ['a:b', 'A:b', 'a%b', 'a_b', 'a*b', "a'b", 'a"b', 'a\\b', 'a b'])
+          await put(key, key)
+        for (const key of ['a:b', 'A:b', 'a%b', 'a_b', 'a*b', "a'b", 'a"b', 'a\\b', 'a b'])
+          expect((await store.get(key))?.value).toBe(key)
         await store.take('a%b')
         expect((await store.get('a_b'))?.value).toBe('a_b')
       })
@@ -73,9 +90,13 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
       })
       test('of 50 at once exactly one writes', async () => {
         for (const round of many(5, String)) {
-          const answers = await Promise.all(many(50, (i) => (i % 2 ? other : store).put(`k:${round}`, String(i), { only: 'absent' })))
+          const answers = await Promise.all(
+            many(50, (i) => (i % 2 ? other : store).put(`k:${round}`, String(i), { only: 'absent' })),
+          )
           expect(won(answers)).toHaveLength(1)
-          expect((await store.get(`k:${round}`))?.value).toBe(String(answers.findIndex((answer) => answer !== undefined)))
+          expect((await store.get(`k:${round}`))?.value).toBe(
+            String(answers.findIndex((answer) => answer !== undefined)),
+          )
         }
       })
     })
@@ -91,7 +112,8 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
       test('a mark of another key, an invented one or an empty one writes nothing', async () => {
         const mark = await put('a', 'one')
         await put('b', 'one')
-        for (const wrong of [mark, 'invented', '', '0', "' OR 1=1 --"]) expect(await store.put('b', 'two', { only: wrong as Mark })).toBeUndefined()
+        for (const wrong of [mark, 'invented', '', '0', "' OR 1=1 --"])
+          expect(await store.put('b', 'two', { only: wrong as Mark })).toBeUndefined()
         expect(await store.put('c', 'two', { only: mark })).toBeUndefined()
         expect(await store.get('c')).toBeUndefined()
         expect((await store.get('b'))?.value).toBe('one')
@@ -99,7 +121,9 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
       test('of 50 at once exactly one writes', async () => {
         for (const round of many(5, String)) {
           const mark = await put(`k:${round}`, 'start')
-          const answers = await Promise.all(many(50, (i) => (i % 2 ? other : store).put(`k:${round}`, String(i), { only: mark })))
+          const answers = await Promise.all(
+            many(50, (i) => (i % 2 ? other : store).put(`k:${round}`, String(i), { only: mark })),
+          )
           expect(won(answers)).toHaveLength(1)
         }
       })
@@ -107,7 +131,11 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
         await put('counter', '0')
         const add = async (through: Store): Promise<void> => {
           const entry = (await through.get('counter'))!
-          if ((await through.put('counter', String(Number(entry.value) + 1), { only: entry.mark })) === undefined) await add(through)
+          if (
+            (await through.put('counter', String(Number(entry.value) + 1), { only: entry.mark })) ===
+            undefined
+          )
+            await add(through)
         }
         await Promise.all(many(50, (i) => add(i % 2 ? other : store)))
         expect((await store.get('counter'))?.value).toBe('50')
@@ -146,10 +174,15 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
       test('of a take and a compare-and-set at once, never both win', async () => {
         for (const round of many(20, String)) {
           const mark = await put(`k:${round}`, 'one')
-          const [taken, set] = await Promise.all([store.take(`k:${round}`), other.put(`k:${round}`, 'two', { only: mark })])
+          const [taken, set] = await Promise.all([
+            store.take(`k:${round}`),
+            other.put(`k:${round}`, 'two', { only: mark }),
+          ])
           const left = await store.get(`k:${round}`)
           // Set, then taken: the taker has the new value. Taken, then set: the set was refused. Either way nothing is left.
-          expect([taken?.value, set === undefined]).toEqual(set === undefined ? ['one', true] : ['two', false])
+          expect([taken?.value, set === undefined]).toEqual(
+            set === undefined ? ['one', true] : ['two', false],
+          )
           expect(left).toBeUndefined()
         }
       })
@@ -165,7 +198,8 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
       })
       test('an expired record is absent to every operation', async () => {
         const marks = new Map<string, Mark>()
-        for (const key of ['get', 'take', 'list', 'set', 'absent']) marks.set(key, await put(`k:${key}`, 'old', { ttlMs: 10 }))
+        for (const key of ['get', 'take', 'list', 'set', 'absent'])
+          marks.set(key, await put(`k:${key}`, 'old', { ttlMs: 10 }))
         await backend.advance(10)
         expect(await store.get('k:get')).toBeUndefined()
         expect(await store.take('k:take')).toBeUndefined()
@@ -178,7 +212,13 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
       test('of 50 who find an expired record at once exactly one writes where absent', async () => {
         await put('k', 'old', { ttlMs: 10 })
         await backend.advance(10)
-        expect(won(await Promise.all(many(50, (i) => (i % 2 ? other : store).put('k', String(i), { only: 'absent' }))))).toHaveLength(1)
+        expect(
+          won(
+            await Promise.all(
+              many(50, (i) => (i % 2 ? other : store).put('k', String(i), { only: 'absent' })),
+            ),
+          ),
+        ).toHaveLength(1)
       })
       test('every write sets the lifetime anew, and without one the record stays', async () => {
         const mark = await put('longer', 'one', { ttlMs: 10 })
@@ -199,19 +239,42 @@ export const storeContract = (name: string, make: () => Backend | Promise<Backen
         await put('kept', 'x')
         expect(await backend.sweep(100)).toBe(0)
         await backend.advance(10)
-        expect([await backend.sweep(10), await backend.sweep(10), await backend.sweep(10), await backend.sweep(10)]).toEqual([10, 10, 5, 0])
+        expect([
+          await backend.sweep(10),
+          await backend.sweep(10),
+          await backend.sweep(10),
+          await backend.sweep(10),
+        ]).toEqual([10, 10, 5, 0])
         expect(await keysIn(store, '')).toEqual(['kept', 'young'])
       })
     })
 
     describe('list', () => {
       test('gives the records of a prefix in ascending byte order, values included', async () => {
-        for (const key of ['p:b', 'p:', 'p:B', 'p:a', 'p:aa', 'p:10', 'p:9', 'p:~', 'p:_', 'p:-']) await put(key, `v ${key}`)
+        for (const key of ['p:b', 'p:', 'p:B', 'p:a', 'p:aa', 'p:10', 'p:9', 'p:~', 'p:_', 'p:-'])
+          await put(key, `v ${key}`)
         const expected = ['p:', 'p:-', 'p:10', 'p:9', 'p:B', 'p:_', 'p:a', 'p:aa', 'p:b', 'p:~']
         expect(await other.list('p:')).toEqual(expected.map((key) => ({ key, value: `v ${key}` })))
       })
       test('a prefix is text, never a pattern, and ends where it ends', async () => {
-        for (const key of ['a%b:1', 'a_b:1', 'axb:1', 'ab:1', 'a:1', 'a;1', 'a9', 'A:1', 'a', 'b:1', 'a:\x7f', "a':1", 'a\\:1', 'a*:1', 'a[b]:1']) await put(key, '')
+        for (const key of [
+          'a%b:1',
+          'a_b:1',
+          'axb:1',
+          'ab:1',
+          'a:1',
+          'a;1',
+          'a9',
+          'A:1',
+          'a',
+          'b:1',
+          'a:\x7f',
+          "a':1",
+          'a\\:1',
+          'a*:1',
+          'a[b]:1',
+        ])
+          await put(key, '')
         expect(await keysIn(store, 'a%')).toEqual(['a%b:1'])
         expect(await keysIn(store, 'a_')).toEqual(['a_b:1'])
         expect(await keysIn(store, 'a:')).toEqual(['a:1', 'a:\x7f'])

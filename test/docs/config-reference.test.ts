@@ -18,13 +18,30 @@ describe('the configuration reference', () => {
   it('names every flag that the command line has, and no other', () => {
     const flags = createProgram().options.map((option) => option.flags)
     const ours = ['-V, --version', '--json']
-    expect(flags.filter((flag) => !ours.includes(flag)).toSorted()).toEqual([...otherFlags, ...configFlags].map(({ option }) => option).toSorted())
+    expect(flags.filter((flag) => !ours.includes(flag)).toSorted()).toEqual(
+      [...otherFlags, ...configFlags].map(({ option }) => option).toSorted(),
+    )
     for (const { option } of [...otherFlags, ...configFlags]) expect(page).toContain(`\`${option}\``)
   })
 
   it('names every environment variable that the sources read', () => {
-    const known = new Set([...environmentNames.map(({ name }) => name), 'XDG_CONFIG_HOME', 'XDG_STATE_HOME', 'HOME', 'PATH', 'PATHEXT', 'POSTERN_STARTED_AS', 'NO_COLOR', 'FORCE_COLOR', 'NPM_CONFIG_USERCONFIG'])
-    const read = [...sourcesIn('src/cli', '.ts'), ...sourcesIn('src/config', '.ts'), ...sourcesIn('src/node', '.ts')].flatMap(({ path, text }) =>
+    const known = new Set([
+      ...environmentNames.map(({ name }) => name),
+      'XDG_CONFIG_HOME',
+      'XDG_STATE_HOME',
+      'HOME',
+      'PATH',
+      'PATHEXT',
+      'POSTERN_STARTED_AS',
+      'NO_COLOR',
+      'FORCE_COLOR',
+      'NPM_CONFIG_USERCONFIG',
+    ])
+    const read = [
+      ...sourcesIn('src/cli', '.ts'),
+      ...sourcesIn('src/config', '.ts'),
+      ...sourcesIn('src/node', '.ts'),
+    ].flatMap(({ path, text }) =>
       [...text.matchAll(/\benv(?:\.|\[')([A-Z][A-Z0-9_]+)/g)].map(([, name = '']) => ({ path, name })),
     )
     expect(read.filter(({ name }) => !known.has(name))).toEqual([])
@@ -32,7 +49,9 @@ describe('the configuration reference', () => {
   })
 
   it('gives every fixed name a key that exists', () => {
-    const wrong = environmentNames.filter(({ key }) => key !== undefined && shapeAt(key.split('.')) === undefined)
+    const wrong = environmentNames.filter(
+      ({ key }) => key !== undefined && shapeAt(key.split('.')) === undefined,
+    )
     expect(wrong).toEqual([])
   })
 })

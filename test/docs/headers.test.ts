@@ -6,7 +6,8 @@ import { droppedNames, droppedPrefixes, droppedWords } from '../../src/proxy/req
 import { readRoot } from '../house/sources.ts'
 
 const page = readRoot('docs/reference/headers.md')
-const block = (name: string): string[] => (new RegExp(`\`\`\`${name}\n([^\`]*)\`\`\``).exec(page)?.[1] ?? '').split(/\s+/).filter(Boolean)
+const block = (name: string): string[] =>
+  (new RegExp(`\`\`\`${name}\n([^\`]*)\`\`\``).exec(page)?.[1] ?? '').split(/\s+/).filter(Boolean)
 
 describe('the reference of headers', () => {
   it('lists every name that never reaches a server', () => {
@@ -17,6 +18,8 @@ describe('the reference of headers', () => {
 
   it.each(Object.entries(presets))('lists the headers of preset %s in their order', (preset, fields) => {
     const row = page.split('\n').find((line) => new RegExp(`^\\| \`${preset}\``).test(line)) ?? ''
-    expect([...row.matchAll(/`([Xx]-[^`]+)`/g)].map((match) => match[1])).toEqual(fields.map(([name]) => name))
+    expect([...row.matchAll(/`([Xx]-[^`]+)`/g)].map((match) => match[1])).toEqual(
+      fields.map(([name]) => name),
+    )
   })
 })

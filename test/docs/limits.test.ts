@@ -5,6 +5,10 @@ import { paces } from '../../src/policy/rate-limit.ts'
 
 it('docs/reference/limits.md names every pace as it is', () => {
   const page = readFileSync(new URL('../../docs/reference/limits.md', import.meta.url), 'utf8')
-  const written = [...page.matchAll(/^\| `([\w-]+)` \|.*\| (\d+) \| (\d+) s \| (–|yes) \|$/gm)].map(([, kind, points, seconds, always]) => [kind, Number(points), Number(seconds), always === 'yes'])
-  expect(written).toEqual(Object.entries(paces).map(([kind, pace]) => [kind, pace.points, pace.seconds, 'always' in pace]))
+  const written = [...page.matchAll(/^\| `([\w-]+)` \|.*\| (\d+) \| (\d+) s \| (–|yes) \|$/gm)].map(
+    ([, kind, points, seconds, always]) => [kind, Number(points), Number(seconds), always === 'yes'],
+  )
+  expect(written).toEqual(
+    Object.entries(paces).map(([kind, pace]) => [kind, pace.points, pace.seconds, 'always' in pace]),
+  )
 })

@@ -10,24 +10,34 @@ import { anchorsOf, linksOf, pages } from './markdown.ts'
 describe('the documentation', () => {
   it('links to files and headings that exist', () => {
     const broken = pages().flatMap(({ path, text }) =>
-      linksOf(text).filter((link) => {
-        const [file = '', anchor] = link.split('#')
-        const target = file === '' ? path : normalize(join(dirname(path), file))
-        if (!existsSync(join(root, target))) return true
-        return anchor !== undefined && target.endsWith('.md') && !anchorsOf(readRoot(target)).includes(anchor)
-      }).map((link) => `${path}: ${link}`),
+      linksOf(text)
+        .filter((link) => {
+          const [file = '', anchor] = link.split('#')
+          const target = file === '' ? path : normalize(join(dirname(path), file))
+          if (!existsSync(join(root, target))) return true
+          return (
+            anchor !== undefined && target.endsWith('.md') && !anchorsOf(readRoot(target)).includes(anchor)
+          )
+        })
+        .map((link) => `${path}: ${link}`),
     )
     expect(broken).toEqual([])
   })
 
   const named = (pattern: RegExp, known: object, files = pages()): string[] =>
     files.flatMap(({ path, text }) =>
-      [...text.matchAll(pattern)].filter(([, name = '']) => !(name in known)).map(([command]) => `${path}: ${command}`),
+      [...text.matchAll(pattern)]
+        .filter(([, name = '']) => !(name in known))
+        .map(([command]) => `${path}: ${command}`),
     )
 
   it('names npm scripts and proofs that exist', () => {
     const { scripts } = JSON.parse(readRoot('package.json')) as { scripts: Record<string, string> }
-    const commands = [...pages(), ...['src', 'test', 'scripts', 'bench'].flatMap((folder) => sourcesIn(folder, '.ts')), { path: '.ci/run', text: readRoot('.ci/run') }]
+    const commands = [
+      ...pages(),
+      ...['src', 'test', 'scripts', 'bench'].flatMap((folder) => sourcesIn(folder, '.ts')),
+      { path: '.ci/run', text: readRoot('.ci/run') },
+    ]
     expect(named(/npm run (?:--silent )?([a-z][\w:-]*)/g, scripts, commands)).toEqual([])
     expect(named(/npm run prove ([a-z][\w:-]*)/g, proofs, commands)).toEqual([])
   })
@@ -39,7 +49,8 @@ describe('the documentation', () => {
   })
 
   it('has each link and heading read as GitHub reads them', () => {
-    const text = '# The `tour`, in short\n[a](b.md#c) ![d](e.png "f") [out](https://example.com)\n```\n[not](a-link.md)\n```\n'
+    const text =
+      '# The `tour`, in short\n[a](b.md#c) ![d](e.png "f") [out](https://example.com)\n```\n[not](a-link.md)\n```\n'
     expect(linksOf(text)).toEqual(['b.md#c', 'e.png'])
     expect(anchorsOf(text)).toEqual(['the-tour-in-short'])
   })

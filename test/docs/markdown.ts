@@ -11,7 +11,10 @@ const exists = (path: string): boolean => {
 }
 
 /** README and everything under docs/. */
-export const pages = (): readonly Source[] => [...(exists('README.md') ? [{ path: 'README.md', text: readRoot('README.md') }] : []), ...sourcesIn('docs', '.md')]
+export const pages = (): readonly Source[] => [
+  ...(exists('README.md') ? [{ path: 'README.md', text: readRoot('README.md') }] : []),
+  ...sourcesIn('docs', '.md'),
+]
 
 /** Without code blocks, in which nothing is a link or a heading. */
 export const proseOf = (text: string): string => text.replaceAll(/^(```|~~~)[\s\S]*?^\1/gm, '')
@@ -28,4 +31,6 @@ export const anchorsOf = (text: string): readonly string[] =>
 
 /** Targets of links and images, without those that leave the repository. */
 export const linksOf = (text: string): readonly string[] =>
-  [...proseOf(text).matchAll(/\]\(([^)\s]+)[^)]*\)|<img[^>]+src="([^"]+)"/g)].map((match) => match[1] ?? match[2] ?? '').filter((target) => !/^[a-z]+:/i.test(target))
+  [...proseOf(text).matchAll(/\]\(([^)\s]+)[^)]*\)|<img[^>]+src="([^"]+)"/g)]
+    .map((match) => match[1] ?? match[2] ?? '')
+    .filter((target) => !/^[a-z]+:/i.test(target))

@@ -74,12 +74,12 @@ describe('private words', () => {
   it('are found as words, as parts of names and as names of files, and not in ordinary English', () => {
     const text =
       "// A server on a line; the place where it is.\nimport { x } from './house.ts'\nexport const createPlace = (eraOf: X): Place => first(eraOf)\n"
-    const found = placesOf([{ path: 'src/proxy/transports/session-endpoint.ts', text }])
+    const found = placesOf([{ path: 'src/proxy/line-server.ts', text }])
     expect(Object.fromEntries(found)).toEqual({
-      'era': ['src/proxy/transports/session-endpoint.ts: eraOf'],
-      'line-server': ['src/proxy/transports/session-endpoint.ts: line-server'],
-      'place': ['src/proxy/transports/session-endpoint.ts: place'],
-      'server or client on a line': ['src/proxy/transports/session-endpoint.ts: server on a line'],
+      'era': ['src/proxy/line-server.ts: eraOf'],
+      'line-server': ['src/proxy/line-server.ts: line-server'],
+      'place': ['src/proxy/line-server.ts: place'],
+      'server or client on a line': ['src/proxy/line-server.ts: server on a line'],
     })
   })
 

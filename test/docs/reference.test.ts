@@ -4,12 +4,17 @@ import { referencePages } from '../../scripts/reference.ts'
 import { readRoot } from '../house/sources.ts'
 
 describe('the reference', () => {
-  it.each(Object.keys(referencePages()))('%s is what the code says; when it is not, run: npm run docs', (page) => {
-    expect(readRoot(page)).toBe(referencePages()[page])
-  })
+  it.each(Object.keys(referencePages()))(
+    '%s is what the code says; when it is not, run: npm run docs',
+    (page) => {
+      expect(readRoot(page)).toBe(referencePages()[page])
+    },
+  )
 
   it('explains every key of the configuration', () => {
-    const silent = (referencePages()['docs/reference/config.md'] ?? '').split('\n').filter((line) => /^\| `.*\|\s+\|$/.test(line))
+    const silent = (referencePages()['docs/reference/config.md'] ?? '')
+      .split('\n')
+      .filter((line) => /^\| `.*\|\s+\|$/.test(line))
     expect(silent).toEqual([])
   })
 })

@@ -20,7 +20,10 @@ const blockOf = (port: number, gateway: string): string => {
   const guide = readFileSync(new URL('../../docs/guide/production.md', import.meta.url), 'utf8')
   const block = /```nginx\n([\s\S]*?)```/.exec(guide)?.[1] ?? ''
   return block
-    .replace('server_name mcp.example.com;', 'server_name localhost;\n  ssl_certificate cert.pem;\n  ssl_certificate_key key.pem;')
+    .replace(
+      'server_name mcp.example.com;',
+      'server_name localhost;\n  ssl_certificate cert.pem;\n  ssl_certificate_key key.pem;',
+    )
     .replace('listen 443 ssl;', `listen 127.0.0.1:${port} ssl;`)
     .replace('http://127.0.0.1:8080', gateway)
 }
@@ -36,7 +39,8 @@ describe.skipIf(nginx === undefined && !inCI())('behind nginx as the guide sets 
   beforeAll(async () => {
     port = await freePort()
     upstream = await openUpstream((asked, response, body) => {
-      if (asked.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: first\n\n')
+      if (asked.method === 'GET')
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: first\n\n')
       else response.writeHead(200, { 'content-type': 'application/json' }).end(body)
     })
     house = await openOnSocket({
@@ -49,7 +53,9 @@ describe.skipIf(nginx === undefined && !inCI())('behind nginx as the guide sets 
     })
     writeFileSync(join(folder, 'key.pem'), key)
     writeFileSync(join(folder, 'cert.pem'), cert)
-    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`)
+    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+      (name) => `${name}_temp_path ${folder}/${name};`,
+    )
     writeFileSync(
       join(folder, 'nginx.conf'),
       `daemon off; master_process off; pid ${folder}/pid; error_log stderr;
@@ -57,11 +63,16 @@ events {}
 http { access_log off; ${temporary.join(' ')}
 ${blockOf(port, house.listens ?? '')}}`,
     )
-    proxy = spawn(nginx ?? 'nginx', ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf')], { stdio: ['ignore', 'inherit', 'inherit'] })
-    for (let listening = false; !listening; ) {
+    proxy = spawn(nginx ?? 'nginx', ['-e', 'stderr', '-p', folder, '-c', join(folder, 'nginx.conf')], {
+      stdio: ['ignore', 'inherit', 'inherit'],
+    })
+    for (let listening = false; !listening;) {
       if (proxy.exitCode !== null) throw new Error('nginx ended before it listened')
       const socket = connect(port, '127.0.0.1')
-      listening = await Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).catch(() => false)
+      listening = await Promise.race([
+        once(socket, 'connect').then(() => true),
+        once(socket, 'error').then(() => false),
+      ]).catch(() => false)
       socket.destroy()
     }
   }, 60_000)
@@ -77,15 +88,22 @@ ${blockOf(port, house.listens ?? '')}}`,
   })
 
   const ask = (method: string, path: string, body = '', headers: Record<string, string> = {}) =>
-    new Promise<{ readonly status: number | undefined; readonly fields: NodeJS.Dict<string | string[]>; readonly text: string }>((resolve, reject) => {
-      const asked = request({ host: 'localhost', port, path, method, ca: cert, headers, family: 4 }, (response) => {
-        let text = ''
-        response.setEncoding('utf8').on('data', (piece: string) => {
-          text += piece
-          if (text.startsWith('data: first')) asked.destroy()
-        })
-        response.on('close', () => resolve({ status: response.statusCode, fields: response.headers, text }))
-      })
+    new Promise<{
+      readonly status: number | undefined
+      readonly fields: NodeJS.Dict<string | string[]>
+      readonly text: string
+    }>((resolve, reject) => {
+      const asked = request(
+        { host: 'localhost', port, path, method, ca: cert, headers, family: 4 },
+        (response) => {
+          let text = ''
+          response.setEncoding('utf8').on('data', (piece: string) => {
+            text += piece
+            if (text.startsWith('data: first')) asked.destroy()
+          })
+          response.on('close', () => resolve({ status: response.statusCode, fields: response.headers, text }))
+        },
+      )
       asked.on('error', reject)
       asked.end(body)
     })
@@ -96,7 +114,10 @@ ${blockOf(port, house.listens ?? '')}}`,
     expect([metadata.status, (JSON.parse(metadata.text) as { issuer: string }).issuer]).toEqual([200, issuer])
     expect(metadata.fields['strict-transport-security']).toBe('max-age=31536000')
     const challenge = await ask('POST', '/echo/mcp')
-    expect([challenge.status, challenge.fields['www-authenticate']]).toEqual([401, `Bearer resource_metadata="${issuer}/.well-known/oauth-protected-resource/echo/mcp", scope="mcp"`])
+    expect([challenge.status, challenge.fields['www-authenticate']]).toEqual([
+      401,
+      `Bearer resource_metadata="${issuer}/.well-known/oauth-protected-resource/echo/mcp", scope="mcp"`,
+    ])
     const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' })
     const json = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
     const answer = await ask('POST', '/open/mcp', body, json)

@@ -10,14 +10,24 @@ beforeEach(() => {
 })
 afterEach(() => place.remove())
 
-const explain = async (key: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Promise<string> => (await postern(place, ['config', 'explain', key, ...args], { env })).out.replace(/ +/g, ' ')
+const explain = async (
+  key: string,
+  args: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> =>
+  (await postern(place, ['config', 'explain', key, ...args], { env })).out.replace(/ +/g, ' ')
 
 describe('.env', () => {
   it('in the working directory supplies variables, and what is really set wins', async () => {
-    place.write('.env', '# mine\nexport PORT="9001"\nMCP_DEBUG=true # yes\nLOCAL_USER=alex\nLOCAL_PASSWORD=\'correct horse\'\n')
+    place.write(
+      '.env',
+      '# mine\nexport PORT="9001"\nMCP_DEBUG=true # yes\nLOCAL_USER=alex\nLOCAL_PASSWORD=\'correct horse\'\n',
+    )
     expect(await explain('port')).toBe('port: 9001 # .env PORT\n')
     expect(await explain('debug')).toBe('debug: true # .env MCP_DEBUG\n')
-    expect(await explain('local_users')).toBe('local_users: [{"username":"alex","password":"********","groups":[]}] # .env LOCAL_USER\n')
+    expect(await explain('local_users')).toBe(
+      'local_users: [{"username":"alex","password":"********","groups":[]}] # .env LOCAL_USER\n',
+    )
     expect(await explain('port', [], { PORT: '9002' })).toBe('port: 9002 # environment PORT\n')
     expect(await explain('port', [], { PORT: '' })).toBe('port: 8080 # default\n')
   })
@@ -34,29 +44,51 @@ describe('.env', () => {
 
   it('fills ${…} of the configuration file, names that file and the state directory', async () => {
     place.write('conf/gateway.yaml', 'local_users: [{ username: a, password: "${PASSWORD}" }]\n')
-    place.write('.env', 'PASSWORD=correct-horse\nMCP_CONFIG_PATH=conf/gateway.yaml\nPOSTERN_STATE=kept\nPORT=0\n')
-    expect(JSON.parse((await postern(place, ['validate', '--json'])).out)).toMatchObject({ ok: true, file: 'conf/gateway.yaml', local_users: 1 })
+    place.write(
+      '.env',
+      'PASSWORD=correct-horse\nMCP_CONFIG_PATH=conf/gateway.yaml\nPOSTERN_STATE=kept\nPORT=0\n',
+    )
+    expect(JSON.parse((await postern(place, ['validate', '--json'])).out)).toMatchObject({
+      ok: true,
+      file: 'conf/gateway.yaml',
+      local_users: 1,
+    })
     expect((await postern(place, ['services', 'ls'])).code).toBe(0)
     expect(() => chmodSync(join(place.path, 'kept/postern.db'), 0o600)).not.toThrow()
     place.write('.env', 'MCP_CONFIG_PATH=absent.yaml\n')
-    expect(errorOf(await postern(place, ['validate']))).toMatchObject({ message: '.env MCP_CONFIG_PATH – absent.yaml cannot be read: the file does not exist' })
+    expect(errorOf(await postern(place, ['validate']))).toMatchObject({
+      message: '.env MCP_CONFIG_PATH – absent.yaml cannot be read: the file does not exist',
+    })
   })
 
   it('never lets an access rule pass that it holds', async () => {
     place.write('.env', 'GITHUB_CLIENT_ID=x\nALLOWED_GITHUB_USERS=alex\n')
-    const { code, faults } = errorOf(await postern(place, ['validate'])) as { code: string; faults: readonly { source: string }[] }
-    expect([code, faults.map(({ source }) => source).toSorted()]).toEqual(['config.invalid', ['.env ALLOWED_GITHUB_USERS', '.env GITHUB_CLIENT_ID']])
+    const { code, faults } = errorOf(await postern(place, ['validate'])) as {
+      code: string
+      faults: readonly { source: string }[]
+    }
+    expect([code, faults.map(({ source }) => source).toSorted()]).toEqual([
+      'config.invalid',
+      ['.env ALLOWED_GITHUB_USERS', '.env GITHUB_CLIENT_ID'],
+    ])
   })
 
   it('never drops a line that it does not understand', async () => {
-    place.write('.env', 'PORT=9001\nKEY="-----BEGIN-----\nabc\n-----END-----"\nALLOWED_ORIGINS https://a.example\n')
-    expect(errorOf(await postern(place, ['validate']))).toMatchObject({ message: '.env:5:1 – this line is neither NAME=value nor a comment' })
+    place.write(
+      '.env',
+      'PORT=9001\nKEY="-----BEGIN-----\nabc\n-----END-----"\nALLOWED_ORIGINS https://a.example\n',
+    )
+    expect(errorOf(await postern(place, ['validate']))).toMatchObject({
+      message: '.env:5:1 – this line is neither NAME=value nor a comment',
+    })
   })
 
   it('with secrets in it that everybody on the computer can read is told, as the configuration file is', async () => {
     const path = place.write('.env', 'LOCAL_USER=alex\nLOCAL_PASSWORD=correct-horse\n')
     chmodSync(path, 0o644)
-    expect((await postern(place, ['validate'])).err).toBe('⚠ .env:1:1 – contains secrets (LOCAL_PASSWORD) and is readable by every user of this computer: run chmod 600 .env\n')
+    expect((await postern(place, ['validate'])).err).toBe(
+      '⚠ .env:1:1 – contains secrets (LOCAL_PASSWORD) and is readable by every user of this computer: run chmod 600 .env\n',
+    )
     chmodSync(path, 0o600)
     expect((await postern(place, ['validate'])).err).toBe('')
   })

@@ -38,15 +38,29 @@ export const createPlace = (): Place => {
   }
 }
 
-const environment = (place: Place, env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => ({ PATH: process.env['PATH'], HOME: place.home, TERM: 'xterm', ...env })
+const environment = (place: Place, env: Readonly<Record<string, string>>): NodeJS.ProcessEnv => ({
+  PATH: process.env['PATH'],
+  HOME: place.home,
+  TERM: 'xterm',
+  ...env,
+})
 
 /** Runs `postern …` with its output in pipes, as programs do. Answers when it has ended. */
-export const postern = (place: Place, args: readonly string[], options: { readonly env?: Readonly<Record<string, string>>; readonly input?: string } = {}): Promise<Ran> =>
+export const postern = (
+  place: Place,
+  args: readonly string[],
+  options: { readonly env?: Readonly<Record<string, string>>; readonly input?: string } = {},
+): Promise<Ran> =>
   new Promise((resolve) => {
-    const child = execFile(process.execPath, [main, ...args], { cwd: place.path, env: environment(place, options.env ?? {}), timeout: 60_000 }, (error, out, err) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null
-      resolve({ code, out, err })
-    })
+    const child = execFile(
+      process.execPath,
+      [main, ...args],
+      { cwd: place.path, env: environment(place, options.env ?? {}), timeout: 60_000 },
+      (error, out, err) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null
+        resolve({ code, out, err })
+      },
+    )
     child.stdin?.end(options.input ?? '')
   })
 
@@ -68,7 +82,10 @@ export const posternOnTerminal = (
 ): Promise<{ readonly code: number | null; readonly screen: string }> =>
   new Promise((resolve) => {
     const command = [process.execPath, main, ...args].map(quoted).join(' ')
-    const child = spawn('script', ['-qec', command, '/dev/null'], { cwd: place.path, env: environment(place, options.env ?? {}) })
+    const child = spawn('script', ['-qec', command, '/dev/null'], {
+      cwd: place.path,
+      env: environment(place, options.env ?? {}),
+    })
     let screen = ''
     let read = 0
     const waiting = [...(options.answers ?? [])]
@@ -86,4 +103,5 @@ export const posternOnTerminal = (
   })
 
 /** The envelope on standard error. */
-export const errorOf = (ran: Ran): Record<string, unknown> => (JSON.parse(ran.err) as { error: Record<string, unknown> }).error
+export const errorOf = (ran: Ran): Record<string, unknown> =>
+  (JSON.parse(ran.err) as { error: Record<string, unknown> }).error

@@ -18,10 +18,31 @@ describe('postern wrap', () => {
     })
     try {
       const token = await obtainToken(`${running.url}/small/mcp`)
-      const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-      const post = (body: object, more: Record<string, string> = {}) => fetch(`${running.url}/small/mcp`, { method: 'POST', headers: { ...headers, ...more }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...body }) })
-      const begun = await post({ method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } })
-      const answer = (await (await post({ method: 'tools/call', params: { name: 'environment', arguments: {} } }, { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' })).json()) as { result: { content: { text: string }[] } }
+      const headers = {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+      }
+      const post = (body: object, more: Record<string, string> = {}) =>
+        fetch(`${running.url}/small/mcp`, {
+          method: 'POST',
+          headers: { ...headers, ...more },
+          body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...body }),
+        })
+      const begun = await post({
+        method: 'initialize',
+        params: {
+          protocolVersion: '2025-11-25',
+          capabilities: {},
+          clientInfo: { name: 'test', version: '1' },
+        },
+      })
+      const answer = (await (
+        await post(
+          { method: 'tools/call', params: { name: 'environment', arguments: {} } },
+          { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' },
+        )
+      ).json()) as { result: { content: { text: string }[] } }
       expect(JSON.parse(answer.result.content[0]!.text)).toMatchObject({ MODE: 'test' })
     } finally {
       await running.stop()
@@ -30,10 +51,18 @@ describe('postern wrap', () => {
 
   it('prints the block of every start on a terminal: the one server, and how clients come to it', async () => {
     const answers = [['press h for help', 'q']] as const
-    const { code, screen } = await posternOnTerminal(place, ['wrap', '--port', '0', '--state', 'state', '--', 'npx', '-y', '@modelcontextprotocol/server-memory'], { env: { NO_COLOR: '1' }, answers })
+    const { code, screen } = await posternOnTerminal(
+      place,
+      ['wrap', '--port', '0', '--state', 'state', '--', 'npx', '-y', '@modelcontextprotocol/server-memory'],
+      { env: { NO_COLOR: '1' }, answers },
+    )
     expect(code).toBe(0)
-    expect(screen).toMatch(/^postern \d+\.\d+\.\d+ · node [\d.]+ · state .* \(new\) {3}ready in \d+ ms\n\n {2}Dashboard {5}http:\/\/localhost:\d+\/\?t=[\w-]{43} {3}\(one-time link, valid 15 minutes\)\n {2}MCP server {4}http:\/\/localhost:\d+\/memory\/mcp\n/)
-    expect(screen).toMatch(/\n {2}Claude Code {3}claude mcp add --transport http memory http:\/\/localhost:\d+\/memory\/mcp\n {2}VS Code .*\n {2}Inspector .*\/memory\/mcp --transport http\n/)
+    expect(screen).toMatch(
+      /^postern \d+\.\d+\.\d+ · node [\d.]+ · state .* \(new\) {3}ready in \d+ ms\n\n {2}Dashboard {5}http:\/\/localhost:\d+\/\?t=[\w-]{43} {3}\(one-time link, valid 15 minutes\)\n {2}MCP server {4}http:\/\/localhost:\d+\/memory\/mcp\n/,
+    )
+    expect(screen).toMatch(
+      /\n {2}Claude Code {3}claude mcp add --transport http memory http:\/\/localhost:\d+\/memory\/mcp\n {2}VS Code .*\n {2}Inspector .*\/memory\/mcp --transport http\n/,
+    )
   })
 
   it('says where the command begins when its options are taken for its own', async () => {

@@ -20,7 +20,9 @@ beforeAll(async () => {
   upstream = await openUpstream()
   client = await new Promise((resolve) => {
     const server = createServer((_, response) => response.end('Thank you'))
-    server.listen(0, '127.0.0.1', () => resolve({ server, redirectUri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/cb` }))
+    server.listen(0, '127.0.0.1', () =>
+      resolve({ server, redirectUri: `http://127.0.0.1:${(server.address() as AddressInfo).port}/cb` }),
+    )
   })
   house = await openOnSocket({ upstream: upstream.url })
   browser = await launchChromium()
@@ -45,34 +47,50 @@ const leave = async (name: string): Promise<URL> => {
   return new URL(page.url())
 }
 
-testInBrowser('a person signs in with a password, allows a client, and the code that arrives there is good [A14]', async () => {
-  const journey = await enrol('Journey')
-  const asking = authorizeUrl(house, journey, { resource: `${house.origin}/echo/mcp` })
-  await page.goto(asking.url)
-  expect(await page.locator('main').innerText()).toContain('Journey wants to use Echo. Sign in to continue.')
-  await page.getByLabel('Username').fill(person.username)
-  await page.getByLabel('Password').fill('not the password')
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  expect(await page.getByRole('alert').innerText()).toContain('Invalid credentials')
-  await page.getByLabel('Password').fill(person.password)
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  await page.getByRole('heading', { name: 'Allow Journey to use Echo?' }).waitFor()
-  expect(await page.locator('main').innerText()).toMatch(/ana@example\.com[\s\S]*127\.0\.0\.1:\d+[\s\S]*an app running on this computer/)
-  const back = await leave('Allow')
-  expect(Object.fromEntries(back.searchParams)).toMatchObject({ state: asking.state, iss: house.origin })
-  expect((await redeem(house, journey, back.searchParams.get('code') ?? '', asking.verifier)).status).toBe(200)
-})
+testInBrowser(
+  'a person signs in with a password, allows a client, and the code that arrives there is good [A14]',
+  async () => {
+    const journey = await enrol('Journey')
+    const asking = authorizeUrl(house, journey, { resource: `${house.origin}/echo/mcp` })
+    await page.goto(asking.url)
+    expect(await page.locator('main').innerText()).toContain(
+      'Journey wants to use Echo. Sign in to continue.',
+    )
+    await page.getByLabel('Username').fill(person.username)
+    await page.getByLabel('Password').fill('not the password')
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    expect(await page.getByRole('alert').innerText()).toContain('Invalid credentials')
+    await page.getByLabel('Password').fill(person.password)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('heading', { name: 'Allow Journey to use Echo?' }).waitFor()
+    expect(await page.locator('main').innerText()).toMatch(
+      /ana@example\.com[\s\S]*127\.0\.0\.1:\d+[\s\S]*an app running on this computer/,
+    )
+    const back = await leave('Allow')
+    expect(Object.fromEntries(back.searchParams)).toMatchObject({ state: asking.state, iss: house.origin })
+    expect((await redeem(house, journey, back.searchParams.get('code') ?? '', asking.verifier)).status).toBe(
+      200,
+    )
+  },
+)
 
-testInBrowser('Cancel tells the client so, and the question cannot be answered twice [hostile E6]', async () => {
-  const asking = authorizeUrl(house, await enrol('Cancelled'), { resource: `${house.origin}/echo/mcp` })
-  await page.goto(asking.url)
-  const question = page.url()
-  const back = await leave('Cancel')
-  expect(Object.fromEntries(back.searchParams)).toMatchObject({ error: 'access_denied', state: asking.state, iss: house.origin })
-  await page.goto(question)
-  expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Request already completed')
-  expect(await page.locator('main').innerText()).toMatch(/Reference for support\s+\S+ · \S+/)
-})
+testInBrowser(
+  'Cancel tells the client so, and the question cannot be answered twice [hostile E6]',
+  async () => {
+    const asking = authorizeUrl(house, await enrol('Cancelled'), { resource: `${house.origin}/echo/mcp` })
+    await page.goto(asking.url)
+    const question = page.url()
+    const back = await leave('Cancel')
+    expect(Object.fromEntries(back.searchParams)).toMatchObject({
+      error: 'access_denied',
+      state: asking.state,
+      iss: house.origin,
+    })
+    await page.goto(question)
+    expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Request already completed')
+    expect(await page.locator('main').innerText()).toMatch(/Reference for support\s+\S+ · \S+/)
+  },
+)
 
 testInBrowser('another account can be chosen, and the question waits for it', async () => {
   await page.goto(authorizeUrl(house, await enrol('Switching'), { resource: `${house.origin}/echo/mcp` }).url)
@@ -83,25 +101,35 @@ testInBrowser('another account can be chosen, and the question waits for it', as
   await page.getByRole('heading', { name: 'Allow Switching to use Echo?' }).waitFor()
 })
 
-testInBrowser('never redirects for an unknown client or redirect URI; the page says how to go on [A13] [hostile D2, B21]', async () => {
-  const known = await enrol('Known')
-  const unknown = await page.goto(authorizeUrl(house, { ...known, id: 'client_gone' }).url)
-  expect(unknown?.status()).toBe(400)
-  expect(await page.locator('main').innerText()).toContain('rm -rf ~/.mcp-auth')
-  const elsewhere = await page.goto(authorizeUrl(house, { ...known, redirectUri: `${known.redirectUri}s` }).url)
-  expect(elsewhere?.status()).toBe(400)
-  expect(await page.locator('mark').innerText()).toBe('s')
-})
+testInBrowser(
+  'never redirects for an unknown client or redirect URI; the page says how to go on [A13] [hostile D2, B21]',
+  async () => {
+    const known = await enrol('Known')
+    const unknown = await page.goto(authorizeUrl(house, { ...known, id: 'client_gone' }).url)
+    expect(unknown?.status()).toBe(400)
+    expect(await page.locator('main').innerText()).toContain('rm -rf ~/.mcp-auth')
+    const elsewhere = await page.goto(
+      authorizeUrl(house, { ...known, redirectUri: `${known.redirectUri}s` }).url,
+    )
+    expect(elsewhere?.status()).toBe(400)
+    expect(await page.locator('mark').innerText()).toBe('s')
+  },
+)
 
-testInBrowser('an MCP URL opened in the browser shows how to connect a client, and the services page does the same until the person signs out', async () => {
-  const before = upstream.heard.length
-  await page.goto(`${house.origin}/echo/mcp`)
-  expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Echo is an MCP server')
-  expect(upstream.heard).toHaveLength(before)
-  await page.getByRole('link', { name: 'Your services' }).click()
-  expect(await page.locator('main').innerText()).toContain(`claude mcp add --transport http echo ${house.origin}/echo/mcp`)
-  await page.getByRole('button', { name: 'Sign out' }).click()
-  await page.getByLabel('Username').waitFor()
-  await page.goto(house.origin)
-  await page.getByLabel('Username').waitFor()
-})
+testInBrowser(
+  'an MCP URL opened in the browser shows how to connect a client, and the services page does the same until the person signs out',
+  async () => {
+    const before = upstream.heard.length
+    await page.goto(`${house.origin}/echo/mcp`)
+    expect(await page.getByRole('heading', { level: 1 }).innerText()).toBe('Echo is an MCP server')
+    expect(upstream.heard).toHaveLength(before)
+    await page.getByRole('link', { name: 'Your services' }).click()
+    expect(await page.locator('main').innerText()).toContain(
+      `claude mcp add --transport http echo ${house.origin}/echo/mcp`,
+    )
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByLabel('Username').waitFor()
+    await page.goto(house.origin)
+    await page.getByLabel('Username').waitFor()
+  },
+)

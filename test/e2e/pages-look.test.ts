@@ -6,7 +6,11 @@ import { describeInBrowser } from '../houses/chromium.ts'
 import { openStage, stateNames, type Stage } from '../pages/stage.ts'
 
 /** One of each kind of problem page; the others differ in words alone. */
-const looks = stateNames.filter((name) => !name.startsWith('problem-') || /client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(name))
+const looks = stateNames.filter(
+  (name) =>
+    !name.startsWith('problem-') ||
+    /client\.unknown|redirect-facts|provider\.unreachable|hostile|fault|flow\.used/.test(name),
+)
 
 let stage: Stage
 beforeAll(async () => {
@@ -28,10 +32,12 @@ const widths = { 'a phone': 390, 'a small phone, or 400 % zoom of a desk': 320, 
 const violationsOn = async (page: Page, options: RunOptions = {}): Promise<string[]> => {
   const violations = await page.evaluate(
     async (chosen) =>
-      (await (globalThis as unknown as { axe: typeof axe }).axe.run(chosen)).violations.map(({ id, nodes }) => ({
-        id,
-        nodes: nodes.map(({ target, failureSummary }) => `${target.join(' ')} ${failureSummary ?? ''}`),
-      })),
+      (await (globalThis as unknown as { axe: typeof axe }).axe.run(chosen)).violations.map(
+        ({ id, nodes }) => ({
+          id,
+          nodes: nodes.map(({ target, failureSummary }) => `${target.join(' ')} ${failureSummary ?? ''}`),
+        }),
+      ),
     { ...options, resultTypes: ['violations' as const] },
   )
   return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id} ${node}`))
@@ -42,11 +48,18 @@ const lookAtAll = async () => {
   const found = Object.fromEntries(themes.map((theme) => [theme, [] as string[]]))
   const wide = Object.fromEntries(Object.keys(widths).map((name) => [name, [] as string[]]))
   // Without transitions a change of theme is complete at once.
-  const { page, close } = await stage.open('consent-document', { colorScheme: 'light', viewport: desktop, reducedMotion: 'reduce' })
+  const { page, close } = await stage.open('consent-document', {
+    colorScheme: 'light',
+    viewport: desktop,
+    reducedMotion: 'reduce',
+  })
   // The way back to an app leaves its page at once; it is looked at where the refresh is dropped.
   await page.route('**/go-back*', async (route) => {
     const response = await route.fetch()
-    await route.fulfill({ response, body: (await response.text()).replace(/<meta http-equiv="refresh"[^>]*>/, '') })
+    await route.fulfill({
+      response,
+      body: (await response.text()).replace(/<meta http-equiv="refresh"[^>]*>/, ''),
+    })
   })
   const judge = async (name: string, theme: (typeof themes)[number], options?: RunOptions): Promise<void> => {
     found[theme]?.push(...(await violationsOn(page, options)).map((text) => `${name}: ${text}`))
@@ -89,29 +102,43 @@ describeInBrowser('every page in every state', () => {
     expect(seen.wide[title]).toEqual([])
   })
 
-  test('asks nobody else for anything, breaks no policy of its own, and runs nothing of a stranger [hostile P3]', { timeout: 120_000 }, async () => {
-    const { page, close } = await stage.open('consent-document')
-    const bad: string[] = []
-    page.on('request', (request) => {
-      if (!request.url().startsWith(stage.gateway) && !request.url().startsWith('cursor:')) bad.push(request.url())
-    })
-    page.on('console', (message) => {
-      if (/Content.Security.Policy|Refused/i.test(message.text())) bad.push(message.text())
-    })
-    page.on('dialog', (dialog) => {
-      bad.push(dialog.message())
-      void dialog.dismiss()
-    })
-    page.on('pageerror', (error) => bad.push(error.message))
-    for (const name of stateNames) await page.goto(`${stage.gateway}/${name}`)
-    expect(bad).toEqual([])
-    await close()
-  })
+  test(
+    'asks nobody else for anything, breaks no policy of its own, and runs nothing of a stranger [hostile P3]',
+    { timeout: 120_000 },
+    async () => {
+      const { page, close } = await stage.open('consent-document')
+      const bad: string[] = []
+      page.on('request', (request) => {
+        if (!request.url().startsWith(stage.gateway) && !request.url().startsWith('cursor:'))
+          bad.push(request.url())
+      })
+      page.on('console', (message) => {
+        if (/Content.Security.Policy|Refused/i.test(message.text())) bad.push(message.text())
+      })
+      page.on('dialog', (dialog) => {
+        bad.push(dialog.message())
+        void dialog.dismiss()
+      })
+      page.on('pageerror', (error) => bad.push(error.message))
+      for (const name of stateNames) await page.goto(`${stage.gateway}/${name}`)
+      expect(bad).toEqual([])
+      await close()
+    },
+  )
 
   test('can be told apart without colours', async () => {
-    const { page, close } = await stage.open('consent-step-up', { forcedColors: 'active', reducedMotion: 'reduce' })
-    expect(await page.locator('.badge').evaluate((element) => getComputedStyle(element).borderTopStyle)).toBe('solid')
-    expect(await page.getByRole('button', { name: 'Allow' }).evaluate((element) => getComputedStyle(element).borderTopWidth)).toBe('3px')
+    const { page, close } = await stage.open('consent-step-up', {
+      forcedColors: 'active',
+      reducedMotion: 'reduce',
+    })
+    expect(await page.locator('.badge').evaluate((element) => getComputedStyle(element).borderTopStyle)).toBe(
+      'solid',
+    )
+    expect(
+      await page
+        .getByRole('button', { name: 'Allow' })
+        .evaluate((element) => getComputedStyle(element).borderTopWidth),
+    ).toBe('3px')
     await close()
   })
 })

@@ -14,24 +14,38 @@ const desktop = { width: 1280, height: 720 }
 const phone = { width: 390, height: 844 }
 
 describeInBrowser('the consent page', () => {
-  const ordinary = stateNames.filter((name) => /^consent-(document|loopback|dynamic|registered|step|short|elsewhere)/.test(name))
+  const ordinary = stateNames.filter((name) =>
+    /^consent-(document|loopback|dynamic|registered|step|short|elsewhere)/.test(name),
+  )
 
   test.each([
     ['a desk', desktop],
     ['a phone', phone],
-  ])('shows everything that matters, buttons included, on the first screen of %s', { timeout: 60_000 }, async (_, viewport) => {
-    const { page, close } = await stage.open('consent-document', { viewport })
-    for (const name of ordinary) {
-      await page.goto(`${stage.gateway}/${name}`)
-      const lowest = await page.evaluate(() => Math.max(...['.decision', 'summary'].map((part) => document.querySelector(part)?.getBoundingClientRect().bottom ?? Infinity)))
-      expect(lowest, name).toBeLessThanOrEqual(viewport.height)
-    }
-    await close()
-  })
+  ])(
+    'shows everything that matters, buttons included, on the first screen of %s',
+    { timeout: 60_000 },
+    async (_, viewport) => {
+      const { page, close } = await stage.open('consent-document', { viewport })
+      for (const name of ordinary) {
+        await page.goto(`${stage.gateway}/${name}`)
+        const lowest = await page.evaluate(() =>
+          Math.max(
+            ...['.decision', 'summary'].map(
+              (part) => document.querySelector(part)?.getBoundingClientRect().bottom ?? Infinity,
+            ),
+          ),
+        )
+        expect(lowest, name).toBeLessThanOrEqual(viewport.height)
+      }
+      await close()
+    },
+  )
 
   test('has an Allow and a Cancel of equal size, and waits for a person: focus is on the heading and Enter sends nothing [hostile E1]', async () => {
     const { page, close } = await stage.open('consent-document')
-    const [allow, cancel] = await Promise.all(['Allow', 'Cancel'].map((name) => page.getByRole('button', { name }).boundingBox()))
+    const [allow, cancel] = await Promise.all(
+      ['Allow', 'Cancel'].map((name) => page.getByRole('button', { name }).boundingBox()),
+    )
     expect([allow?.width, allow?.height]).toEqual([cancel?.width, cancel?.height])
     expect(await page.evaluate(() => document.activeElement?.tagName)).toBe('H1')
     const before = stage.posts.length
@@ -45,13 +59,20 @@ describeInBrowser('the consent page', () => {
   test.each([
     ['Allow', 'allow'],
     ['Cancel', 'deny'],
-  ])('sends the answer of %s through to the client of another origin without JavaScript, and names its own origin [hostile E2, E5]', async (button, decision) => {
-    const { page, close } = await stage.open('consent-document', { javaScriptEnabled: false })
-    await page.getByRole('button', { name: button }).click()
-    await page.waitForURL(`${stage.client}/callback?code=c&state=s`)
-    expect(stage.posts.at(-1)).toEqual({ path: '/oauth/consent', origin: stage.gateway, body: `flow=${consent.flow}&csrf=${consent.csrf}&decision=${decision}` })
-    await close()
-  })
+  ])(
+    'sends the answer of %s through to the client of another origin without JavaScript, and names its own origin [hostile E2, E5]',
+    async (button, decision) => {
+      const { page, close } = await stage.open('consent-document', { javaScriptEnabled: false })
+      await page.getByRole('button', { name: button }).click()
+      await page.waitForURL(`${stage.client}/callback?code=c&state=s`)
+      expect(stage.posts.at(-1)).toEqual({
+        path: '/oauth/consent',
+        origin: stage.gateway,
+        body: `flow=${consent.flow}&csrf=${consent.csrf}&decision=${decision}`,
+      })
+      await close()
+    },
+  )
 
   test('is answered once, however often the button is hit', async () => {
     const { page, close } = await stage.open('consent-document')
@@ -90,7 +111,10 @@ describeInBrowser('the consent page', () => {
 
   test('may stand in a popup: the client that opened it hears the answer', async () => {
     const { page, close } = await stage.open(stage.client)
-    const [popup] = await Promise.all([page.waitForEvent('popup'), page.getByRole('button', { name: 'Connect' }).click()])
+    const [popup] = await Promise.all([
+      page.waitForEvent('popup'),
+      page.getByRole('button', { name: 'Connect' }).click(),
+    ])
     await popup.getByRole('button', { name: 'Allow' }).click()
     await page.getByText('it is back').waitFor()
     await close()
@@ -111,7 +135,9 @@ describeInBrowser('around it', () => {
       })
     })
     await page.goto(`${stage.gateway}/go-back`)
-    expect(await asked).toBe('cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com')
+    expect(await asked).toBe(
+      'cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com',
+    )
     await close()
   })
 
@@ -127,7 +153,12 @@ describeInBrowser('around it', () => {
   test('a sign-in page where somebody is typing stays', async () => {
     const { page, close } = await stage.open('login-everything')
     await page.getByLabel('Username').fill('ana')
-    const heard = page.evaluate(() => new Promise((resolve) => new BroadcastChannel('postern').addEventListener('message', ({ data }) => resolve(data))))
+    const heard = page.evaluate(
+      () =>
+        new Promise((resolve) =>
+          new BroadcastChannel('postern').addEventListener('message', ({ data }) => resolve(data)),
+        ),
+    )
     const other = await page.context().newPage()
     await other.goto(`${stage.gateway}/home-one`)
     expect(await heard).toBe('signed-in')
@@ -137,10 +168,14 @@ describeInBrowser('around it', () => {
   })
 
   test('a command is copied as it must be typed', async () => {
-    const { page, close } = await stage.open('home-one', { permissions: ['clipboard-read', 'clipboard-write'] })
+    const { page, close } = await stage.open('home-one', {
+      permissions: ['clipboard-read', 'clipboard-write'],
+    })
     await page.getByRole('button', { name: 'Copy command for Claude Code' }).click()
     await page.getByRole('button', { name: 'Copied' }).waitFor()
-    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe('claude mcp add --transport http demo http://localhost:8080/demo/mcp')
+    expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(
+      'claude mcp add --transport http demo http://localhost:8080/demo/mcp',
+    )
     await close()
   })
 
@@ -152,7 +187,11 @@ describeInBrowser('around it', () => {
     await page.keyboard.type('correct horse')
     await page.keyboard.press('Enter')
     await page.waitForURL(/callback/)
-    expect(stage.posts.at(-1)).toEqual({ path: '/login', origin: stage.gateway, body: 'flow=f_Zk3&csrf=x9f2&username=ana&password=correct+horse' })
+    expect(stage.posts.at(-1)).toEqual({
+      path: '/login',
+      origin: stage.gateway,
+      body: 'flow=f_Zk3&csrf=x9f2&username=ana&password=correct+horse',
+    })
     await close()
   })
 })

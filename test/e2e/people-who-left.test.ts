@@ -23,9 +23,17 @@ afterAll(async () => {
   state.remove()
 })
 
-const start = async (people: readonly (typeof ana)[], rules: Record<string, unknown> = {}, service: Record<string, unknown> = {}) => {
+const start = async (
+  people: readonly (typeof ana)[],
+  rules: Record<string, unknown> = {},
+  service: Record<string, unknown> = {},
+) => {
   gateway = await startProcess({
-    config: { local_users: people, oauth_providers: { company: { ...providerConfig(idp), issuer: `${idp.url}/truth`, ...rules } }, mcp_services: { echo: { url: upstream.url, ...service } } },
+    config: {
+      local_users: people,
+      oauth_providers: { company: { ...providerConfig(idp), issuer: `${idp.url}/truth`, ...rules } },
+      mcp_services: { echo: { url: upstream.url, ...service } },
+    },
     stateDir: state.dir,
     port: gateway ? Number(new URL(gateway.origin).port) : 0,
   })
@@ -46,12 +54,24 @@ const logIn = async (into: (browser: Browser, url: string) => Promise<URL>): Pro
   const client = await register(gateway)
   const asking = authorizeUrl(gateway, client, { resource: `${gateway.origin}/echo/mcp` })
   const code = (await into(browser, asking.url)).searchParams.get('code') ?? ''
-  return { client, browser, tokens: (await (await redeem(gateway, client, code, asking.verifier)).json()) as Tokens }
+  return {
+    client,
+    browser,
+    tokens: (await (await redeem(gateway, client, code, asking.verifier)).json()) as Tokens,
+  }
 }
 
 /** Status of a call, of the front page and of a refresh. */
 const standing = async (visitor: Visitor): Promise<readonly number[]> => {
-  const called = await gateway.fetch(`${gateway.origin}/echo/mcp`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', authorization: `Bearer ${visitor.tokens.access_token}` }, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' })
+  const called = await gateway.fetch(`${gateway.origin}/echo/mcp`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      authorization: `Bearer ${visitor.tokens.access_token}`,
+    },
+    body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+  })
   const cookie = [...visitor.browser.cookies].map((pair) => pair.join('=')).join('; ')
   const home = await gateway.fetch(`${gateway.origin}/`, { headers: { accept: 'text/html', cookie } })
   const again = await refresh(gateway, visitor.client, visitor.tokens.refresh_token)
@@ -65,7 +85,10 @@ const [within, out] = [
 
 it('[hostile D22] a person who was removed is out everywhere, and back with everything when they return', async () => {
   await start([ana, bob])
-  const [first, second] = [await logIn((browser, url) => allow(browser, url, ana)), await logIn((browser, url) => allow(browser, url, bob))]
+  const [first, second] = [
+    await logIn((browser, url) => allow(browser, url, ana)),
+    await logIn((browser, url) => allow(browser, url, bob)),
+  ]
   expect([await standing(first), await standing(second)]).toEqual([within, within])
   await restart([ana])
   expect([await standing(first), await standing(second)]).toEqual([within, out])
@@ -80,7 +103,11 @@ it('[hostile D22] rules of an identity provider hold for who signed in before th
     return new URL((await browser.submit(consent, '/oauth/consent', { decision: 'allow' })).url)
   })
   expect(await standing(guest)).toEqual(within)
-  for (const rules of [{ allowed_emails: ['somebody@corp.test'] }, { allowed_domains: ['elsewhere.test'] }, { allowed_groups: ['admins'] }]) {
+  for (const rules of [
+    { allowed_emails: ['somebody@corp.test'] },
+    { allowed_domains: ['elsewhere.test'] },
+    { allowed_groups: ['admins'] },
+  ]) {
     await restart([ana], rules)
     expect([rules, await standing(guest)]).toEqual([rules, out])
   }

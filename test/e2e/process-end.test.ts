@@ -17,7 +17,10 @@ let held: ServerResponse[]
 let asked: () => void
 
 const port = (): number => Number(new URL(gateway.origin).port)
-const config = () => ({ local_users: [person], mcp_services: { echo: { url: upstream.url, upstream_auth: { type: 'none' } } } })
+const config = () => ({
+  local_users: [person],
+  mcp_services: { echo: { url: upstream.url, upstream_auth: { type: 'none' } } },
+})
 
 beforeEach(async () => {
   state = temporaryState()
@@ -52,24 +55,45 @@ const opened = (socket: Socket): Promise<Socket | undefined> =>
 
 /** Resolves once nobody gets a new connection any more. */
 const stopsListening = async (): Promise<void> => {
-  for (let socket = await opened(connect(port(), '127.0.0.1')); socket; socket = await opened(connect(port(), '127.0.0.1'))) socket.destroy()
+  for (
+    let socket = await opened(connect(port(), '127.0.0.1'));
+    socket;
+    socket = await opened(connect(port(), '127.0.0.1'))
+  )
+    socket.destroy()
 }
 
-const message = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: {} } })
-const headersFor = ({ access_token }: Tokens): Record<string, string> => ({ authorization: `Bearer ${access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' })
+const message = JSON.stringify({
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'tools/call',
+  params: { name: 'echo', arguments: {} },
+})
+const headersFor = ({ access_token }: Tokens): Record<string, string> => ({
+  authorization: `Bearer ${access_token}`,
+  'content-type': 'application/json',
+  accept: 'application/json, text/event-stream',
+})
 
-const answered = (sent: ClientRequest): Promise<IncomingMessage> => once(sent, 'response').then(([response]) => response as IncomingMessage)
-const send = (method: string, headers: Record<string, string>, agent: Agent | false = false): ClientRequest => request(`${gateway.origin}/echo/mcp`, { method, headers, agent })
+const answered = (sent: ClientRequest): Promise<IncomingMessage> =>
+  once(sent, 'response').then(([response]) => response as IncomingMessage)
+const send = (method: string, headers: Record<string, string>, agent: Agent | false = false): ClientRequest =>
+  request(`${gateway.origin}/echo/mcp`, { method, headers, agent })
 
 describe('SIGTERM', () => {
   it('lets running calls finish, ends open streams cleanly, takes nobody new, and exits 0 [hostile T4]', async () => {
     const { tokens } = await logIn(gateway)
     const calls = Array.from({ length: 20 }, () => answered(send('POST', headersFor(tokens)).end(message)))
     await asks(20)
-    const streams = Array.from({ length: 20 }, () => answered(send('GET', { ...headersFor(tokens), accept: 'text/event-stream' }).end()))
+    const streams = Array.from({ length: 20 }, () =>
+      answered(send('GET', { ...headersFor(tokens), accept: 'text/event-stream' }).end()),
+    )
     await asks(40)
     const [waiting, streaming] = [held.slice(0, 20), held.slice(20)]
-    for (const response of streaming) response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: {"jsonrpc":"2.0","method":"notifications/message"}\n\n')
+    for (const response of streaming)
+      response
+        .writeHead(200, { 'content-type': 'text/event-stream' })
+        .write('data: {"jsonrpc":"2.0","method":"notifications/message"}\n\n')
     const open = (await Promise.all(streams)).map((response) => text(response))
     const exit = gateway.end('SIGTERM')
     await stopsListening()
@@ -78,7 +102,9 @@ describe('SIGTERM', () => {
     for (const response of waiting) response.end(JSON.stringify({ jsonrpc: '2.0', id: 1, result: {} }))
     const answers = await Promise.all(calls)
     expect(answers.map(({ statusCode }) => statusCode)).toEqual(answers.map(() => 200))
-    expect(await Promise.all(answers.map((answer) => text(answer)))).toEqual(answers.map(() => '{"jsonrpc":"2.0","id":1,"result":{}}'))
+    expect(await Promise.all(answers.map((answer) => text(answer)))).toEqual(
+      answers.map(() => '{"jsonrpc":"2.0","id":1,"result":{}}'),
+    )
     expect(answers.map(({ headers }) => headers.connection)).toEqual(answers.map(() => 'close'))
     expect(await exit).toBe(0)
   })
@@ -97,7 +123,10 @@ describe('SIGTERM', () => {
     await asks(2)
     held[1]?.end('{}')
     held[0]?.end('data: {"progress":2}\n\n')
-    expect([(await answered(uploading)).statusCode, await stream]).toEqual([200, 'data: {"progress":1}\n\ndata: {"progress":2}\n\n'])
+    expect([(await answered(uploading)).statusCode, await stream]).toEqual([
+      200,
+      'data: {"progress":1}\n\ndata: {"progress":2}\n\n',
+    ])
     expect(await exit).toBe(0)
   })
 
@@ -131,13 +160,28 @@ describe('SIGTERM', () => {
   it('ends the streams of a service in this process too', async () => {
     await gateway.end()
     gateway = await startProcess({ stateDir: state.dir, config: { local_users: [person] } })
-    const { tokens } = await logIn(gateway, `${gateway.origin}/demo/mcp`, createBrowser(gateway.fetch, gateway.origin))
+    const { tokens } = await logIn(
+      gateway,
+      `${gateway.origin}/demo/mcp`,
+      createBrowser(gateway.fetch, gateway.origin),
+    )
     const url = `${gateway.origin}/demo/mcp`
-    const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '0' } } }
-    const begun = await fetch(url, { method: 'POST', headers: headersFor(tokens), body: JSON.stringify(initialize) })
+    const initialize = {
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '0' } },
+    }
+    const begun = await fetch(url, {
+      method: 'POST',
+      headers: headersFor(tokens),
+      body: JSON.stringify(initialize),
+    })
     const session = begun.headers.get('mcp-session-id') ?? ''
     await begun.text()
-    const stream = await fetch(url, { headers: { ...headersFor(tokens), accept: 'text/event-stream', 'mcp-session-id': session } })
+    const stream = await fetch(url, {
+      headers: { ...headersFor(tokens), accept: 'text/event-stream', 'mcp-session-id': session },
+    })
     expect([session === '', stream.status]).toEqual([false, 200])
     const whole = stream.text()
     expect(await gateway.end('SIGTERM')).toBe(0)

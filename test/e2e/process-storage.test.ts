@@ -4,7 +4,18 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type Browser, createBrowser, type Page } from '../houses/browser.ts'
-import { allow, type Asking, authorizeUrl, type Client, logIn, person, redeem, refresh, register, type Tokens } from '../houses/login.ts'
+import {
+  allow,
+  type Asking,
+  authorizeUrl,
+  type Client,
+  logIn,
+  person,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from '../houses/login.ts'
 import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
@@ -19,7 +30,12 @@ let code: string
 let browser: Browser
 let question: Page
 
-const begin = (port = 0) => startProcess({ config: { local_users: [person], mcp_services: { echo: { url: upstream.url } } }, stateDir: state.dir, port })
+const begin = (port = 0) =>
+  startProcess({
+    config: { local_users: [person], mcp_services: { echo: { url: upstream.url } } },
+    stateDir: state.dir,
+    port,
+  })
 const portOf = ({ origin }: PosternProcess): number => Number(new URL(origin).port)
 const database = (): string => join(state.dir, 'postern.db')
 
@@ -45,7 +61,11 @@ const timed = async <T>(work: Promise<T>): Promise<{ readonly value: T; readonly
 const call = (held = tokens): Promise<Response> =>
   gateway.fetch(`${gateway.origin}/echo/mcp`, {
     method: 'POST',
-    headers: { authorization: `Bearer ${held.access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+    headers: {
+      authorization: `Bearer ${held.access_token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    },
     body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
   })
 
@@ -67,13 +87,20 @@ const alwaysAnswered = async (): Promise<void> => {
 /** Every writer of the token endpoint hears within a second that it may try again; official clients keep their session then (RFC 6749 §5.2 knows no better word). */
 const toldToTryAgain = async (shots: readonly Promise<Response>[]): Promise<void> => {
   for (const { value, ms } of await Promise.all(shots.map(timed))) {
-    expect([value.status, value.headers.get('content-type'), value.headers.get('retry-after')]).toEqual([503, 'application/json', '1'])
+    expect([value.status, value.headers.get('content-type'), value.headers.get('retry-after')]).toEqual([
+      503,
+      'application/json',
+      '1',
+    ])
     expect(((await value.json()) as { error: string }).error).toBe('temporarily_unavailable')
     expect(ms).toBeLessThan(1_500)
   }
 }
 
-const tokenRequests = () => [...Array.from({ length: 10 }, () => refresh(gateway, client, tokens.refresh_token)), redeem(gateway, client, code, asking.verifier)]
+const tokenRequests = () => [
+  ...Array.from({ length: 10 }, () => refresh(gateway, client, tokens.refresh_token)),
+  redeem(gateway, client, code, asking.verifier),
+]
 
 const readable = (page: Page): void => {
   expect(page.status).toBe(503)
@@ -86,7 +113,11 @@ const readable = (page: Page): void => {
 const goesOn = async (): Promise<void> => {
   expect((await redeem(gateway, client, code, asking.verifier)).status).toBe(200)
   expect((await refresh(gateway, client, tokens.refresh_token)).status).toBe(200)
-  expect(new URL((await browser.submit(question, '/oauth/consent', { decision: 'allow' })).url).searchParams.has('code')).toBe(true)
+  expect(
+    new URL((await browser.submit(question, '/oauth/consent', { decision: 'allow' })).url).searchParams.has(
+      'code',
+    ),
+  ).toBe(true)
   expect((await call()).status).toBe(200)
   expect((await gateway.fetch(`${gateway.origin}/readyz`)).status).toBe(200)
 }
@@ -107,27 +138,41 @@ describe('a database', () => {
     await goesOn()
   })
 
-  it.skipIf(process.platform === 'win32')('that is moved away stops every operation and loses none: 503, never 401, and all is well when it is back [hostile S2, S4, S13, J9, A17]', async () => {
-    renameSync(database(), `${database()}.away`)
-    const answers = [await call()]
-    // For half a second the last answer about the grant counts.
-    while (answers.at(-1)?.status === 200) answers.push(await call())
-    expect([answers.at(-1)?.status, answers.at(-1)?.headers.get('retry-after'), await answers.at(-1)?.json()]).toEqual([503, '1', { jsonrpc: '2.0', id: null, error: expect.anything() as unknown }])
-    await Promise.all([alwaysAnswered(), toldToTryAgain(tokenRequests())])
-    for (const path of ['/readyz', '/health']) expect((await gateway.fetch(`${gateway.origin}${path}`)).status, path).toBe(503)
-    readable(await browser.submit(question, '/oauth/consent', { decision: 'allow' }))
-    readable(await browser.go(asking.url))
-    await toldToTryAgain([gateway.fetch(`${gateway.origin}/oauth/revoke`, { method: 'POST', body: new URLSearchParams({ token: tokens.refresh_token, client_id: client.id }) })])
-    renameSync(`${database()}.away`, database())
-    for (let ready = 0; ready !== 200; ) ready = (await gateway.fetch(`${gateway.origin}/readyz`)).status
-    await goesOn()
-    expect(upstream.heard.every(({ headers }) => headers.authorization === undefined)).toBe(true)
-  })
+  it.skipIf(process.platform === 'win32')(
+    'that is moved away stops every operation and loses none: 503, never 401, and all is well when it is back [hostile S2, S4, S13, J9, A17]',
+    async () => {
+      renameSync(database(), `${database()}.away`)
+      const answers = [await call()]
+      // For half a second the last answer about the grant counts.
+      while (answers.at(-1)?.status === 200) answers.push(await call())
+      expect([
+        answers.at(-1)?.status,
+        answers.at(-1)?.headers.get('retry-after'),
+        await answers.at(-1)?.json(),
+      ]).toEqual([503, '1', { jsonrpc: '2.0', id: null, error: expect.anything() as unknown }])
+      await Promise.all([alwaysAnswered(), toldToTryAgain(tokenRequests())])
+      for (const path of ['/readyz', '/health'])
+        expect((await gateway.fetch(`${gateway.origin}${path}`)).status, path).toBe(503)
+      readable(await browser.submit(question, '/oauth/consent', { decision: 'allow' }))
+      readable(await browser.go(asking.url))
+      await toldToTryAgain([
+        gateway.fetch(`${gateway.origin}/oauth/revoke`, {
+          method: 'POST',
+          body: new URLSearchParams({ token: tokens.refresh_token, client_id: client.id }),
+        }),
+      ])
+      renameSync(`${database()}.away`, database())
+      for (let ready = 0; ready !== 200;) ready = (await gateway.fetch(`${gateway.origin}/readyz`)).status
+      await goesOn()
+      expect(upstream.heard.every(({ headers }) => headers.authorization === undefined)).toBe(true)
+    },
+  )
 
   it('with a damaged page refuses what was on it, and serves everybody else [hostile S11, S13]', async () => {
     // The table gets several pages; the grant in question is neither on the first, with the signing keys, nor on the last, where new records go.
     const many = async () => {
-      for (let i = 0; i < 8; i++) await register(gateway, { client_uri: `https://example.com/${'x'.repeat(900)}` })
+      for (let i = 0; i < 8; i++)
+        await register(gateway, { client_uri: `https://example.com/${'x'.repeat(900)}` })
     }
     await many()
     const struck = await logIn(gateway)
@@ -136,9 +181,13 @@ describe('a database', () => {
     const port = portOf(gateway)
     expect(await gateway.end()).toBe(0)
     const file = readFileSync(database())
-    const pages = Array.from({ length: file.length / 4096 }, (_, i) => file.subarray(i * 4096, (i + 1) * 4096))
+    const pages = Array.from({ length: file.length / 4096 }, (_, i) =>
+      file.subarray(i * 4096, (i + 1) * 4096),
+    )
     // Leaves of the table (https://sqlite.org/fileformat.html §1.6), not of the index, which holds the keys of all.
-    const damaged = pages.filter((page) => page[0] === 13 && page.includes(`grant:${struck.tokens.refresh_token.slice(3, 35)}`))
+    const damaged = pages.filter(
+      (page) => page[0] === 13 && page.includes(`grant:${struck.tokens.refresh_token.slice(3, 35)}`),
+    )
     expect(damaged.length).toBeGreaterThan(0)
     expect(damaged.some((page) => page.includes('signing-keys'))).toBe(false)
     for (const page of damaged) page.fill(0xff)
@@ -146,10 +195,14 @@ describe('a database', () => {
     gateway = await begin(port)
     await toldToTryAgain([refresh(gateway, struck.client, struck.tokens.refresh_token)])
     expect((await call(struck.tokens)).status).toBe(503)
-    expect([(await refresh(gateway, client, tokens.refresh_token)).status, (await call()).status]).toEqual([200, 200])
+    expect([(await refresh(gateway, client, tokens.refresh_token)).status, (await call()).status]).toEqual([
+      200, 200,
+    ])
     const fresh = authorizeUrl(gateway, other)
     const back = await allow(createBrowser(gateway.fetch, gateway.origin), fresh.url)
-    expect((await redeem(gateway, other, back.searchParams.get('code') ?? '', fresh.verifier)).status).toBe(200)
+    expect((await redeem(gateway, other, back.searchParams.get('code') ?? '', fresh.verifier)).status).toBe(
+      200,
+    )
     expect(gateway.lines.filter((line) => /fault|unhandled|uncaught/i.test(line))).toEqual([])
   })
 })

@@ -26,10 +26,23 @@ let origin: string
 const lines: Line[] = []
 
 const write = (services: Readonly<Record<string, string>>, more = ''): string =>
-  place.write('postern.yaml', `${more}mcp_services:\n${Object.entries(services).map(([id, path]) => `  ${id}: { url: "${new URL(upstream.url).origin}${path}", auth_required: false }\n`).join('')}`)
+  place.write(
+    'postern.yaml',
+    `${more}mcp_services:\n${Object.entries(services)
+      .map(
+        ([id, path]) => `  ${id}: { url: "${new URL(upstream.url).origin}${path}", auth_required: false }\n`,
+      )
+      .join('')}`,
+  )
 
 const post = async (path: string): Promise<number> =>
-  (await fetch(`${origin}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(call()) })).status
+  (
+    await fetch(`${origin}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body: JSON.stringify(call()),
+    })
+  ).status
 
 const told = async (event: string, since: number): Promise<Line> => {
   await until(() => lines.slice(since).some((line) => line.event === event), event)
@@ -39,12 +52,19 @@ const told = async (event: string, since: number): Promise<Line> => {
 beforeAll(async () => {
   place = createPlace()
   upstream = await openUpstream((request, response, body) => {
-    if (request.method === 'GET') response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': open\n\n')
+    if (request.method === 'GET')
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': open\n\n')
     else response.writeHead(200, { 'content-type': 'application/json' }).end(body)
   })
   write({ one: '/one', two: '/two' })
-  child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'inherit'] })
-  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) => lines.push(JSON.parse(text) as Line))
+  child = spawn(process.execPath, [main, '--port', '0', '--state', 'state'], {
+    cwd: place.path,
+    env: { PATH: process.env['PATH'], HOME: place.home },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  createInterface({ input: child.stdout as NodeJS.ReadableStream }).on('line', (text) =>
+    lines.push(JSON.parse(text) as Line),
+  )
   await until(() => lines.length > 0, 'the gateway')
   origin = (lines[0] as unknown as { url: string }).url
 }, 60_000)
@@ -61,32 +81,53 @@ it('keeps the old one when the new one is wrong, and says what is wrong with it 
   const since = lines.length
   place.write('postern.yaml', 'mcp_services:\n  one: { ulr: "http://127.0.0.1:1/mcp" }\n')
   child.kill('SIGHUP')
-  expect((await told('config.refused', since)).message).toContain('is not a known setting; did you mean "url"?')
+  expect((await told('config.refused', since)).message).toContain(
+    'is not a known setting; did you mean "url"?',
+  )
   expect(await post('/one/mcp')).toBe(200)
   expect(await post('/two/mcp')).toBe(200)
 })
 
 it('adds, removes and moves services, ends the streams of those that are gone, and restarts nothing [hostile U10]', async () => {
   const since = lines.length
-  const [kept, gone] = await Promise.all(['one', 'two'].map((id) => fetch(`${origin}/${id}/mcp`, { headers: { accept: 'text/event-stream' } })))
+  const [kept, gone] = await Promise.all(
+    ['one', 'two'].map((id) => fetch(`${origin}/${id}/mcp`, { headers: { accept: 'text/event-stream' } })),
+  )
   let ended = false
   let keptEnded = false
-  gone?.text().then(() => (ended = true), () => (ended = true))
+  gone?.text().then(
+    () => (ended = true),
+    () => (ended = true),
+  )
   // Of whatever transport they are, and at whichever address.
   let others = 0
   const stream = await fetch(`${origin}/two/sse`, { headers: { accept: 'text/event-stream' } })
-  stream.text().then(() => others++, () => others++)
-  const sockets = ['/one/ws', '/two/ws'].map((path) => new WebSocket(`${origin.replace('http', 'ws')}${path}`, ['mcp']))
+  stream.text().then(
+    () => others++,
+    () => others++,
+  )
+  const sockets = ['/one/ws', '/two/ws'].map(
+    (path) => new WebSocket(`${origin.replace('http', 'ws')}${path}`, ['mcp']),
+  )
   await Promise.all(sockets.map((socket) => new Promise((resolve) => void socket.once('open', resolve))))
   sockets[1]?.on('close', () => others++)
   const leaving = kept?.body?.getReader()
-  void leaving?.closed.then(() => (keptEnded = true), () => (keptEnded = true))
-  write({ one: '/one', three: '/three' }, 'base_domain: gw.localhost\nlog_level: debug\naccess_token_lifetime: 600\n')
+  void leaving?.closed.then(
+    () => (keptEnded = true),
+    () => (keptEnded = true),
+  )
+  write(
+    { one: '/one', three: '/three' },
+    'base_domain: gw.localhost\nlog_level: debug\naccess_token_lifetime: 600\n',
+  )
   // The change itself is enough: nobody sends a signal.
   const reloaded = await told('config.reloaded', since)
   expect(reloaded.keys?.toSorted()).toEqual(['base_domain', 'mcp_services'])
   expect(reloaded).toMatchObject({ added: ['three'], removed: ['two'] })
-  expect((await told('config.needs-restart', since)).keys?.toSorted()).toEqual(['access_token_lifetime', 'log_level'])
+  expect((await told('config.needs-restart', since)).keys?.toSorted()).toEqual([
+    'access_token_lifetime',
+    'log_level',
+  ])
   expect([await post('/one/mcp'), await post('/two/mcp'), await post('/three/mcp')]).toEqual([200, 404, 200])
   await until(() => ended && others === 2, 'the streams and the socket of the removed service to end')
   expect([keptEnded, sockets[0]?.readyState]).toEqual([false, WebSocket.OPEN])
@@ -96,17 +137,26 @@ it('adds, removes and moves services, ends the streams of those that are gone, a
 
 it('keeps the old one when two servers would be at one encoded host, and takes the new one when an alias sets them apart', async () => {
   const jira = (more = '') => `{ url: "https://mcp.atlassian.com/v1/mcp", auth_required: false${more} }`
-  const text = (more = '') => `domain_root: gw.localhost\nmcp_services:\n  three: { url: "${new URL(upstream.url).origin}/three", auth_required: false }\n  office: ${jira()}\n  home: ${jira(more)}\n`
+  const text = (more = '') =>
+    `domain_root: gw.localhost\nmcp_services:\n  three: { url: "${new URL(upstream.url).origin}/three", auth_required: false }\n  office: ${jira()}\n  home: ${jira(more)}\n`
   let since = lines.length
   place.write('postern.yaml', text())
   child.kill('SIGHUP')
-  expect((await told('config.refused', since)).message).toContain('conflicts with "office": both would be served at')
+  expect((await told('config.refused', since)).message).toContain(
+    'conflicts with "office": both would be served at',
+  )
   expect(await post('/office/mcp')).toBe(404)
   since = lines.length
   place.write('postern.yaml', text(', alias: home'))
   child.kill('SIGHUP')
-  expect((await told('config.reloaded', since)).keys?.toSorted()).toEqual(['base_domain', 'domain_root', 'mcp_services'])
-  const encoded = (await (await fetch(`${origin}/encode?domain=mcp.atlassian.com`)).json()) as { registered: boolean }
+  expect((await told('config.reloaded', since)).keys?.toSorted()).toEqual([
+    'base_domain',
+    'domain_root',
+    'mcp_services',
+  ])
+  const encoded = (await (await fetch(`${origin}/encode?domain=mcp.atlassian.com`)).json()) as {
+    registered: boolean
+  }
   expect(encoded.registered).toBe(true)
 }, 20_000)
 
@@ -114,6 +164,8 @@ it('stays as it was when the file disappears', async () => {
   const since = lines.length
   await rename(`${place.path}/postern.yaml`, `${place.path}/away`)
   child.kill('SIGHUP')
-  expect((await told('config.refused', since)).message).toContain('postern.yaml was not found; keeping the current configuration')
+  expect((await told('config.refused', since)).message).toContain(
+    'postern.yaml was not found; keeping the current configuration',
+  )
   expect(await post('/three/mcp')).toBe(200)
 })

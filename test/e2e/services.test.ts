@@ -25,16 +25,32 @@ let upstream: Upstream
 let gateways: readonly Running[]
 
 const answers: Readonly<Record<string, unknown>> = {
-  initialize: { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'calc', version: '2.0' } },
+  initialize: {
+    protocolVersion: '2025-11-25',
+    capabilities: { tools: {} },
+    serverInfo: { name: 'calc', version: '2.0' },
+  },
   'tools/list': { tools: [{ name: 'add' }, { name: 'wipe', annotations: { destructiveHint: true } }] },
 }
 
 const post = async (origin: string, path: string): Promise<number> =>
-  (await fetch(`${origin}${path}`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(call()) })).status
+  (
+    await fetch(`${origin}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body: JSON.stringify(call()),
+    })
+  ).status
 
 const start = async (): Promise<Running> => {
-  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state', '--print-login-link'], { cwd: place.path, env: { PATH: process.env['PATH'], HOME: place.home }, stdio: ['ignore', 'pipe', 'ignore'] })
-  const line = await new Promise<string>((resolve) => createInterface({ input: child.stdout }).once('line', resolve))
+  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state', '--print-login-link'], {
+    cwd: place.path,
+    env: { PATH: process.env['PATH'], HOME: place.home },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const line = await new Promise<string>((resolve) =>
+    createInterface({ input: child.stdout }).once('line', resolve),
+  )
   const { url: origin, login_link: link } = JSON.parse(line) as { url: string; login_link: string }
   return {
     origin,
@@ -50,7 +66,8 @@ const start = async (): Promise<Running> => {
 /** Waits, at most a second, until every process answers so. */
 const everywhere = async (path: string, status: number): Promise<void> => {
   const since = performance.now()
-  for (const { origin } of gateways) while ((await post(origin, path)) !== status) expect(performance.now() - since).toBeLessThan(1000)
+  for (const { origin } of gateways)
+    while ((await post(origin, path)) !== status) expect(performance.now() - since).toBeLessThan(1000)
 }
 
 beforeAll(async () => {
@@ -62,7 +79,10 @@ beforeAll(async () => {
     }
     const { id, method = '' } = (body === '' ? {} : JSON.parse(body)) as { id?: unknown; method?: string }
     if (id === undefined) response.writeHead(202).end()
-    else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result: answers[method] ?? {} }))
+    else
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ jsonrpc: '2.0', id, result: answers[method] ?? {} }))
   })
   gateways = [await start(), await start()]
 }, 60_000)
@@ -73,7 +93,8 @@ afterAll(async () => {
 })
 
 /** Of a listing: what was added; the demo that runs is listed, too. */
-const registered = (out: string): readonly unknown[] => (JSON.parse(out) as { services: { from: string }[] }).services.filter(({ from }) => from === 'registered')
+const registered = (out: string): readonly unknown[] =>
+  (JSON.parse(out) as { services: { from: string }[] }).services.filter(({ from }) => from === 'registered')
 
 const services = (...args: string[]) => postern(place, ['services', ...args, '--state', 'state', '--json'])
 
@@ -81,18 +102,41 @@ it('is looked at step by step, served within a second in both processes, listed,
   for (const { origin } of gateways) expect(await post(origin, '/calc/mcp')).toBe(404)
   const added = await services('add', 'calc', upstream.url, '--public', '--name', 'Calculator')
   expect([added.code, added.err]).toEqual([0, ''])
-  const { steps, url } = JSON.parse(added.out) as { url: string; steps: { step: string; result: string; say: string }[] }
-  expect(steps.map(({ step, result }) => `${step} ${result}`)).toEqual(['reachable yes', 'mcp yes', 'authorization no', 'tools yes'])
+  const { steps, url } = JSON.parse(added.out) as {
+    url: string
+    steps: { step: string; result: string; say: string }[]
+  }
+  expect(steps.map(({ step, result }) => `${step} ${result}`)).toEqual([
+    'reachable yes',
+    'mcp yes',
+    'authorization no',
+    'tools yes',
+  ])
   expect(steps.at(-1)?.say).toBe('2 tools found, 1 destructive: add, wipe.')
   // Where it is really served: nobody else knows a free port.
   expect(url).toBe(`${gateways[1]?.origin}/calc/mcp`)
   await everywhere('/calc/mcp', 200)
-  expect(registered((await services('ls')).out)).toMatchObject([{ id: 'calc', name: 'Calculator', url: upstream.url, from: 'registered', addedBy: 'cli', network: 'anywhere' }])
+  expect(registered((await services('ls')).out)).toMatchObject([
+    {
+      id: 'calc',
+      name: 'Calculator',
+      url: upstream.url,
+      from: 'registered',
+      addedBy: 'cli',
+      network: 'anywhere',
+    },
+  ])
   expect(errorOf(await services('add', 'calc', upstream.url))).toMatchObject({ code: 'service.taken' })
 
-  const streams = await Promise.all(gateways.map(({ origin }) => fetch(`${origin}/calc/mcp`, { headers: { accept: 'text/event-stream' } })))
+  const streams = await Promise.all(
+    gateways.map(({ origin }) => fetch(`${origin}/calc/mcp`, { headers: { accept: 'text/event-stream' } })),
+  )
   let ended = 0
-  for (const stream of streams) stream.text().then(() => ended++, () => ended++)
+  for (const stream of streams)
+    stream.text().then(
+      () => ended++,
+      () => ended++,
+    )
   expect((await services('rm', 'calc')).code).toBe(0)
   await until(() => ended === 2, 'both streams to end')
   for (const { origin } of gateways) expect(await post(origin, '/calc/mcp')).toBe(404)
@@ -100,45 +144,117 @@ it('is looked at step by step, served within a second in both processes, listed,
 }, 60_000)
 
 it('may be a command on this computer: started, asked, listed without its arguments, served', async () => {
-  const added = await postern(place, ['services', 'add', 'local', '--state', 'state', '--', process.execPath, serverScript, '--token=secret'])
+  const added = await postern(place, [
+    'services',
+    'add',
+    'local',
+    '--state',
+    'state',
+    '--',
+    process.execPath,
+    serverScript,
+    '--token=secret',
+  ])
   expect([added.code, added.out.split('\n').map((line) => line.replace(/[^ -~]/g, '?'))]).toEqual([
     0,
-    ['? Server is reachable.', expect.stringMatching(/^\? Speaks MCP 20/), '? No upstream auth; protected only by this gateway.', expect.stringMatching(/^\? \d+ tools? found/), `? local is now served at ${gateways[1]?.origin}/local/mcp`, ''],
+    [
+      '? Server is reachable.',
+      expect.stringMatching(/^\? Speaks MCP 20/),
+      '? No upstream auth; protected only by this gateway.',
+      expect.stringMatching(/^\? \d+ tools? found/),
+      `? local is now served at ${gateways[1]?.origin}/local/mcp`,
+      '',
+    ],
   ])
   const listed = await services('ls')
-  expect(registered(listed.out)).toMatchObject([{ id: 'local', command: process.execPath, from: 'registered' }])
+  expect(registered(listed.out)).toMatchObject([
+    { id: 'local', command: process.execPath, from: 'registered' },
+  ])
   expect(listed.out).not.toContain('secret')
   await everywhere('/local/mcp', 401)
-  expect(errorOf(await services('add', 'broken', '--', process.execPath, '--eval', 'process.exit(3)'))).toMatchObject({ code: 'service.unusable', message: expect.stringMatching(/^The MCP server exited with code .*The service was not added; --force adds it anyway\.$/) })
+  expect(
+    errorOf(await services('add', 'broken', '--', process.execPath, '--eval', 'process.exit(3)')),
+  ).toMatchObject({
+    code: 'service.unusable',
+    message: expect.stringMatching(
+      /^The MCP server exited with code .*The service was not added; --force adds it anyway\.$/,
+    ),
+  })
   expect((await services('rm', 'local')).code).toBe(0)
 }, 60_000)
 
 it('may speak HTTP+SSE or WebSockets, and is found out either way', async () => {
   const [legacy, sockets] = [await openLegacyUpstream(), await openSocketUpstream()]
-  const stepsOf = async (id: string, url: string) => ((JSON.parse((await services('add', id, url, '--public')).out) as { steps: { step: string; result: string; say: string }[] }).steps.map(({ step, result, say }) => `${step} ${result}: ${say}`))
-  expect(await stepsOf('old', legacy.url)).toEqual(['reachable yes: Server is reachable (status 405).', 'mcp yes: Speaks MCP 2024-11-05 (HTTP+SSE).', 'authorization no: No upstream auth; protected only by this gateway.', 'tools unknown: Tools are listed when a client connects.'])
-  expect((await stepsOf('socket', sockets.url)).slice(0, 3)).toEqual(['reachable yes: Server is reachable.', 'mcp yes: Speaks MCP 2025-11-25: s 1 over WebSocket.', 'authorization no: No upstream auth; protected only by this gateway.'])
+  const stepsOf = async (id: string, url: string) =>
+    (
+      JSON.parse((await services('add', id, url, '--public')).out) as {
+        steps: { step: string; result: string; say: string }[]
+      }
+    ).steps.map(({ step, result, say }) => `${step} ${result}: ${say}`)
+  expect(await stepsOf('old', legacy.url)).toEqual([
+    'reachable yes: Server is reachable (status 405).',
+    'mcp yes: Speaks MCP 2024-11-05 (HTTP+SSE).',
+    'authorization no: No upstream auth; protected only by this gateway.',
+    'tools unknown: Tools are listed when a client connects.',
+  ])
+  expect((await stepsOf('socket', sockets.url)).slice(0, 3)).toEqual([
+    'reachable yes: Server is reachable.',
+    'mcp yes: Speaks MCP 2025-11-25: s 1 over WebSocket.',
+    'authorization no: No upstream auth; protected only by this gateway.',
+  ])
   // Known everywhere: a call without a session is told so, by the server itself while nobody has found out which kind it is.
-  for (const [id, status] of [['old', 405], ['socket', 400]] as const) await everywhere(`/${id}/mcp`, status)
-  const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } } }
+  for (const [id, status] of [
+    ['old', 405],
+    ['socket', 400],
+  ] as const)
+    await everywhere(`/${id}/mcp`, status)
+  const initialize = {
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'initialize',
+    params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
+  }
   for (const id of ['old', 'socket']) {
-    const answer = await fetch(`${gateways[0]?.origin}/${id}/mcp`, { method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(initialize) })
-    expect([id, answer.status, await answer.text()]).toEqual([id, 200, expect.stringContaining('"serverInfo"')])
+    const answer = await fetch(`${gateways[0]?.origin}/${id}/mcp`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      body: JSON.stringify(initialize),
+    })
+    expect([id, answer.status, await answer.text()]).toEqual([
+      id,
+      200,
+      expect.stringContaining('"serverInfo"'),
+    ])
     expect((await services('rm', id)).code).toBe(0)
   }
   await Promise.all([legacy.close(), sockets.close()])
 }, 60_000)
 
 it('is not kept when nothing answers, when the configuration would refuse it, or when it belongs to the configuration', async () => {
-  expect(errorOf(await services('add', 'nobody', 'http://127.0.0.1:9/mcp'))).toMatchObject({ code: 'service.unusable' })
+  expect(errorOf(await services('add', 'nobody', 'http://127.0.0.1:9/mcp'))).toMatchObject({
+    code: 'service.unusable',
+  })
   expect(errorOf(await services('add', 'oauth', upstream.url))).toMatchObject({ code: 'service.invalid' })
-  expect(errorOf(await services('add', 'itself', `${gateways[1]?.origin}/demo/mcp`))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('points back to this gateway, so calls would loop') })
+  expect(errorOf(await services('add', 'itself', `${gateways[1]?.origin}/demo/mcp`))).toMatchObject({
+    code: 'service.invalid',
+    message: expect.stringContaining('points back to this gateway, so calls would loop'),
+  })
   expect(errorOf(await services('add', 'two', upstream.url, upstream.url))).toMatchObject({ code: 'usage' })
   expect(registered((await services('ls')).out)).toEqual([])
-  place.write('written.yaml', `domain_root: example.com\nmcp_services:\n  fixed: { url: "${upstream.url}", auth_required: false, alias: fix }\n`)
+  place.write(
+    'written.yaml',
+    `domain_root: example.com\nmcp_services:\n  fixed: { url: "${upstream.url}", auth_required: false, alias: fix }\n`,
+  )
   const written = ['--config', 'written.yaml', '--state', 'state', '--json']
-  expect(errorOf(await postern(place, ['services', 'rm', 'fixed', ...written]))).toMatchObject({ code: 'service.configured' })
-  expect(errorOf(await postern(place, ['services', 'add', 'again', upstream.url, '--alias', 'fix', ...written]))).toMatchObject({ code: 'service.invalid', message: expect.stringContaining('is already the alias of "fixed"') })
+  expect(errorOf(await postern(place, ['services', 'rm', 'fixed', ...written]))).toMatchObject({
+    code: 'service.configured',
+  })
+  expect(
+    errorOf(await postern(place, ['services', 'add', 'again', upstream.url, '--alias', 'fix', ...written])),
+  ).toMatchObject({
+    code: 'service.invalid',
+    message: expect.stringContaining('is already the alias of "fixed"'),
+  })
 }, 60_000)
 
 it('is added over HTTP by the built-in person of a gateway without people of its own', async () => {
@@ -149,15 +265,33 @@ it('is added over HTTP by the built-in person of a gateway without people of its
   const home = await browser.go(link)
   expect([(await listed()).status, JSON.parse((await listed()).body)]).toEqual([200, { services: [] }])
   const csrf = /name="csrf" value="([^"]+)"/.exec(home.body)?.[1] ?? ''
-  const added = await browser.go(`${origin}/api/services`, { method: 'POST', headers: { origin, 'content-type': 'application/json', 'x-csrf-token': csrf }, body: JSON.stringify({ id: 'inner', service: { url: upstream.url } }) })
+  const added = await browser.go(`${origin}/api/services`, {
+    method: 'POST',
+    headers: { origin, 'content-type': 'application/json', 'x-csrf-token': csrf },
+    body: JSON.stringify({ id: 'inner', service: { url: upstream.url } }),
+  })
   // What the command may, a browser may not: this server is on the gateway's own network.
-  expect([added.status, JSON.parse(added.body)]).toMatchObject([422, { code: 'service.unusable', error_description: expect.stringContaining('Only public https URLs can be added here.') }])
+  expect([added.status, JSON.parse(added.body)]).toMatchObject([
+    422,
+    {
+      code: 'service.unusable',
+      error_description: expect.stringContaining('Only public https URLs can be added here.'),
+    },
+  ])
 }, 60_000)
 
 it('is named by its path alone while no gateway runs whose port is chosen at the start', async () => {
   const other = ['--state', 'elsewhere', '--port', '0']
-  expect((await postern(place, ['services', 'add', 'calc', upstream.url, ...other])).out).toContain('calc is now served at /calc/mcp\n')
-  expect((await postern(place, ['services', 'show', 'calc', ...other.slice(0, 2)])).out).toContain('http://localhost:8080/calc/mcp')
-  expect(errorOf(await postern(place, ['admin', 'link', ...other, '--json']))).toMatchObject({ code: 'link.port' })
-  expect((await postern(place, ['admin', 'link', '--state', 'state'])).out).toContain(`${gateways[1]?.origin}/?t=`)
+  expect((await postern(place, ['services', 'add', 'calc', upstream.url, ...other])).out).toContain(
+    'calc is now served at /calc/mcp\n',
+  )
+  expect((await postern(place, ['services', 'show', 'calc', ...other.slice(0, 2)])).out).toContain(
+    'http://localhost:8080/calc/mcp',
+  )
+  expect(errorOf(await postern(place, ['admin', 'link', ...other, '--json']))).toMatchObject({
+    code: 'link.port',
+  })
+  expect((await postern(place, ['admin', 'link', '--state', 'state'])).out).toContain(
+    `${gateways[1]?.origin}/?t=`,
+  )
 }, 60_000)

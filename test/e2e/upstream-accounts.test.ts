@@ -25,7 +25,13 @@ const start = async (options: ProcessOptions): Promise<PosternProcess> => {
   running.push(started)
   return started
 }
-const houseOf = ({ origin, fetch }: PosternProcess): House => ({ origin, fetch, log: [], advance: () => undefined, close: () => Promise.resolve() })
+const houseOf = ({ origin, fetch }: PosternProcess): House => ({
+  origin,
+  fetch,
+  log: [],
+  advance: () => undefined,
+  close: () => Promise.resolve(),
+})
 const people = { local_users: [person] }
 
 let far: FarServer
@@ -41,16 +47,26 @@ afterAll(async () => {
 
 describe('a gateway behind a gateway', () => {
   it('is signed in to by each person once, called as them, and told when they leave [D1, D3]', async () => {
-    const back = await start({ config: { ...people, mcp_services: { echo: { url: echo.url } } }, stateDir: fresh() })
-    const front = await start({ config: { ...people, mcp_services: { behind: { name: 'Behind', url: `${back.origin}/echo/mcp` } } }, stateDir: fresh() })
+    const back = await start({
+      config: { ...people, mcp_services: { echo: { url: echo.url } } },
+      stateDir: fresh(),
+    })
+    const front = await start({
+      config: { ...people, mcp_services: { behind: { name: 'Behind', url: `${back.origin}/echo/mcp` } } },
+      stateDir: fresh(),
+    })
     // One browser, which keeps cookies by host and not by port.
     const browser = createBrowser(front.fetch, front.origin)
     const there = createBrowser(back.fetch, back.origin, browser.cookies)
     const way: Way = async (url) => (await allow(there, url, person)).href
     const house = houseOf(front)
     const { caller, consent } = await logInThrough(house, 'behind', { way, browser })
-    expect(consent.body).toContain(`${new URL(back.origin).host}</bdi></strong> will also ask for your approval`)
-    const answer = (await (await caller.post(call())).json()) as { result: { headers: Record<string, string> } }
+    expect(consent.body).toContain(
+      `${new URL(back.origin).host}</bdi></strong> will also ask for your approval`,
+    )
+    const answer = (await (await caller.post(call())).json()) as {
+      result: { headers: Record<string, string> }
+    }
     // The second gateway says who is calling; what the first one's client sent stays with the first.
     expect(answer.result.headers).toMatchObject({ 'x-user-id': 'ana' })
     expect(JSON.stringify(echo.heard)).not.toContain(caller.token)
@@ -68,14 +84,34 @@ describe('a gateway behind a gateway', () => {
 describe('the server list of the first gateway', () => {
   it('is enough: its client is used as it was registered, with its scopes and its redirect URI', async () => {
     const port = await freePort()
-    const servers = [{ domain: new URL(far.url).host, name: 'Far', authzEndpoint: `${far.origin}/authorize`, tokenEndpoint: `${far.origin}/token`, clientId: 'listed', clientSecret: 'the-secret-of-the-list', scopes: 'read write', redirectUri: `http://localhost:${port}/oauth/callback` }]
-    const gateway = await start({ config: people, stateDir: fresh(), port, env: { MCP_SERVERS: JSON.stringify(servers) } })
+    const servers = [
+      {
+        domain: new URL(far.url).host,
+        name: 'Far',
+        authzEndpoint: `${far.origin}/authorize`,
+        tokenEndpoint: `${far.origin}/token`,
+        clientId: 'listed',
+        clientSecret: 'the-secret-of-the-list',
+        scopes: 'read write',
+        redirectUri: `http://localhost:${port}/oauth/callback`,
+      },
+    ]
+    const gateway = await start({
+      config: people,
+      stateDir: fresh(),
+      port,
+      env: { MCP_SERVERS: JSON.stringify(servers) },
+    })
     far.asked.length = 0
     const { caller } = await logInThrough(houseOf(gateway), 'far')
     expect(await (await caller.post(call())).text()).toMatch(/access-\d+/)
     const [out, code] = far.asked.filter(({ path }) => path !== '/mcp')
     expect([out?.path, code?.path]).toEqual(['/authorize', '/token'])
-    expect(out?.fields).toMatchObject({ client_id: 'listed', scope: 'read write', redirect_uri: servers[0]?.redirectUri })
+    expect(out?.fields).toMatchObject({
+      client_id: 'listed',
+      scope: 'read write',
+      redirect_uri: servers[0]?.redirectUri,
+    })
     expect(atob((code?.headers.authorization ?? '').slice(6))).toBe('listed:the-secret-of-the-list')
     expect(gateway.lines.join('\n')).not.toContain('the-secret-of-the-list')
   })
@@ -87,7 +123,11 @@ describe('two processes on one SQLite file', () => {
     const config = { ...people, mcp_services: { far: { url: far.url, upstream_auth: { type: 'oauth' } } } }
     const first = await start({ config, stateDir })
     const port = await freePort()
-    const second = await start({ config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] }, stateDir, port })
+    const second = await start({
+      config: { ...config, issuer: first.origin, allowed_hosts: [`localhost:${port}`] },
+      stateDir,
+      port,
+    })
     const house = houseOf(first)
     const { caller } = await logInThrough(house, 'far', { way: through })
     const other = callerOf(house, caller.url.replace(/:\d+\//, `:${port}/`), caller.token)
@@ -98,7 +138,9 @@ describe('two processes on one SQLite file', () => {
       // The answer waits for every call of both processes.
       const calls = far.count('/mcp')
       far.script.before.set('/token', () => until(() => far.count('/mcp') >= calls + 100, 'a hundred calls'))
-      const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? caller : other).post(call())))
+      const answers = await Promise.all(
+        Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? caller : other).post(call())),
+      )
       const texts = await Promise.all(answers.map((answer) => answer.text()))
       expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 200))
       expect(new Set(texts.map((text) => /access-\d+/.exec(text)?.[0])).size).toBe(1)
@@ -112,18 +154,36 @@ describe('a server that took the place of another', () => {
   it('is shown nothing of the other’s: apps are let in anew, and people are asked to connect there [D3] [hostile K1]', async () => {
     const stateDir = fresh()
     const there = await openFarServer()
-    const configWith = (url: string, issuer: string, secret: string) => ({ ...people, mcp_services: { moved: { url, upstream_auth: { type: 'oauth', issuer, client_id: 'gateway', client_secret: secret } } } })
-    const before = await start({ config: configWith(far.url, far.origin, 'the-secret-for-the-first-server'), stateDir })
+    const configWith = (url: string, issuer: string, secret: string) => ({
+      ...people,
+      mcp_services: {
+        moved: { url, upstream_auth: { type: 'oauth', issuer, client_id: 'gateway', client_secret: secret } },
+      },
+    })
+    const before = await start({
+      config: configWith(far.url, far.origin, 'the-secret-for-the-first-server'),
+      stateDir,
+    })
     const { caller: former } = await logInThrough(houseOf(before), 'moved')
     expect((await former.post(call())).status).toBe(200)
     await before.end()
-    const after = await start({ config: configWith(there.url, there.origin, 'the-secret-for-the-second-one'), stateDir, port: Number(new URL(before.origin).port) })
+    const after = await start({
+      config: configWith(there.url, there.origin, 'the-secret-for-the-second-one'),
+      stateDir,
+      port: Number(new URL(before.origin).port),
+    })
     far.asked.length = 0
     expect((await former.post(call())).status).toBe(401)
     const { caller } = await logInThrough(houseOf(after), 'moved')
-    expect([there.count('/token', 'authorization_code'), (await caller.post(call())).status]).toEqual([1, 200])
+    expect([there.count('/token', 'authorization_code'), (await caller.post(call())).status]).toEqual([
+      1, 200,
+    ])
     expect(JSON.stringify(there.asked)).not.toMatch(/the-secret-for-the-first/)
-    expect(there.asked.filter(({ path, headers }) => path === '/mcp' && headers.authorization !== undefined).every(({ headers }) => there.isGood((headers.authorization ?? '').slice(7)))).toBe(true)
+    expect(
+      there.asked
+        .filter(({ path, headers }) => path === '/mcp' && headers.authorization !== undefined)
+        .every(({ headers }) => there.isGood((headers.authorization ?? '').slice(7))),
+    ).toBe(true)
     expect(far.asked).toEqual([])
     await there.close()
   })
@@ -133,16 +193,32 @@ describe('what an account is made of', () => {
   it('is in no log at any level, in no answer, and readable in no file: tokens, codes, verifiers, states, secrets [D7] [hostile V1]', async () => {
     const stateDir = fresh()
     const secret = 'the-secret-of-the-registered-client'
-    const upstream_auth = { type: 'oauth', issuer: far.origin, client_id: 'registered', client_secret: secret }
-    const gateway = await start({ config: { ...people, debug: true, log_level: 'debug', mcp_services: { far: { url: far.url, upstream_auth } } }, stateDir })
+    const upstream_auth = {
+      type: 'oauth',
+      issuer: far.origin,
+      client_id: 'registered',
+      client_secret: secret,
+    }
+    const gateway = await start({
+      config: {
+        ...people,
+        debug: true,
+        log_level: 'debug',
+        mcp_services: { far: { url: far.url, upstream_auth } },
+      },
+      stateDir,
+    })
     far.script.before.clear()
     far.asked.length = 0
     const said: string[] = []
-    const house = { ...houseOf(gateway), fetch: async (url: string, init?: RequestInit) => {
-      const answer = await gateway.fetch(url, init)
-      said.push(await answer.clone().text())
-      return answer
-    } }
+    const house = {
+      ...houseOf(gateway),
+      fetch: async (url: string, init?: RequestInit) => {
+        const answer = await gateway.fetch(url, init)
+        said.push(await answer.clone().text())
+        return answer
+      },
+    }
     const { caller, browser } = await logInThrough(house, 'far')
     const used = /access-\d+/.exec(await (await caller.post(call())).text())?.[0] ?? ''
     said.length = 0
@@ -153,15 +229,42 @@ describe('what an account is made of', () => {
     far.revoke()
     await connectAt(house, `${gateway.origin}/connect/far`, { browser, fields: { action: 'connect' } })
     far.script.answer = (usual) => ({ ...usual, iss: 'https://evil.test' })
-    expect((await connectAt(house, `${gateway.origin}/connect/far`, { browser, fields: { action: 'connect' } })).status).toBe(502)
+    expect(
+      (await connectAt(house, `${gateway.origin}/connect/far`, { browser, fields: { action: 'connect' } }))
+        .status,
+    ).toBe(502)
     far.script.answer = (usual) => usual
-    await browser.submit(await browser.go('/connect/far'), '/connect/far', { action: 'disconnect', account: 'default' })
+    await browser.submit(await browser.go('/connect/far'), '/connect/far', {
+      action: 'disconnect',
+      account: 'default',
+    })
     await until(() => far.count('/revoke') >= 2, 'the revocation')
     await gateway.end()
-    const secrets = [...new Set(far.asked.flatMap(({ fields }) => ['code', 'code_verifier', 'state', 'refresh_token', 'token'].flatMap((name) => fields[name] ?? []))), used, secret]
+    const secrets = [
+      ...new Set(
+        far.asked.flatMap(({ fields }) =>
+          ['code', 'code_verifier', 'state', 'refresh_token', 'token'].flatMap((name) => fields[name] ?? []),
+        ),
+      ),
+      used,
+      secret,
+    ]
     expect(secrets.length).toBeGreaterThan(8)
-    const files = readdirSync(stateDir, { recursive: true, encoding: 'utf8' }).filter((name) => name !== 'config.json').map((name) => join(stateDir, name)).filter((path) => statSync(path).isFile())
-    const places = [['the log', gateway.lines.join('\n')], ['an answer', said.join('\n')], ...files.map((path) => [path, readFileSync(path, 'latin1')])] as const
-    expect(places.flatMap(([place, text]) => secrets.filter((one) => new RegExp(`(?<![\\w-])${one}(?![\\w-])`).test(text)).map((one) => `${one} in ${place}`))).toEqual([])
+    const files = readdirSync(stateDir, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name !== 'config.json')
+      .map((name) => join(stateDir, name))
+      .filter((path) => statSync(path).isFile())
+    const places = [
+      ['the log', gateway.lines.join('\n')],
+      ['an answer', said.join('\n')],
+      ...files.map((path) => [path, readFileSync(path, 'latin1')]),
+    ] as const
+    expect(
+      places.flatMap(([place, text]) =>
+        secrets
+          .filter((one) => new RegExp(`(?<![\\w-])${one}(?![\\w-])`).test(text))
+          .map((one) => `${one} in ${place}`),
+      ),
+    ).toEqual([])
   })
 })

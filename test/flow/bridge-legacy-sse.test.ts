@@ -17,7 +17,11 @@ const houses = [
 setFlagsFromString('--expose-gc')
 const collect = runInNewContext('gc') as () => void
 
-const textOf = (result: unknown): Record<string, unknown> => JSON.parse((result as { content: { text: string }[] }).content[0]?.text ?? 'null') as Record<string, unknown>
+const textOf = (result: unknown): Record<string, unknown> =>
+  JSON.parse((result as { content: { text: string }[] }).content[0]?.text ?? 'null') as Record<
+    string,
+    unknown
+  >
 
 describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
   let house: House
@@ -27,18 +31,45 @@ describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
     const url = `${house.origin}/small/sse`
     const token = tokens.get(who.username) ?? (await tokenOf(house, who, url))
     tokens.set(who.username, token)
-    const client = new Client({ name: 'flow', version: '1' }, { capabilities: { roots: {}, sampling: {}, elicitation: {} } })
-    client.setRequestHandler('roots/list', () => ({ roots: [{ uri: `file:///${who.username}`, name: who.username }] }))
-    client.setRequestHandler('elicitation/create', ({ params }) => ({ action: 'accept', content: { heard: params.message } }))
-    client.setRequestHandler('sampling/createMessage', () => ({ role: 'assistant', content: { type: 'text', text: `for ${who.username}` }, model: 'm' }))
-    await client.connect(new SSEClientTransport(new URL(url), { fetch: house.fetch as typeof fetch, requestInit: { headers: { authorization: `Bearer ${token}` } } }))
+    const client = new Client(
+      { name: 'flow', version: '1' },
+      { capabilities: { roots: {}, sampling: {}, elicitation: {} } },
+    )
+    client.setRequestHandler('roots/list', () => ({
+      roots: [{ uri: `file:///${who.username}`, name: who.username }],
+    }))
+    client.setRequestHandler('elicitation/create', ({ params }) => ({
+      action: 'accept',
+      content: { heard: params.message },
+    }))
+    client.setRequestHandler('sampling/createMessage', () => ({
+      role: 'assistant',
+      content: { type: 'text', text: `for ${who.username}` },
+      model: 'm',
+    }))
+    await client.connect(
+      new SSEClientTransport(new URL(url), {
+        fetch: house.fetch as typeof fetch,
+        requestInit: { headers: { authorization: `Bearer ${token}` } },
+      }),
+    )
     return client
   }
-  const call = async (client: Client, name: string, args: Record<string, unknown> = {}): Promise<Record<string, unknown>> => textOf(await client.callTool({ name, arguments: args }))
+  const call = async (
+    client: Client,
+    name: string,
+    args: Record<string, unknown> = {},
+  ): Promise<Record<string, unknown>> => textOf(await client.callTool({ name, arguments: args }))
 
   beforeAll(async () => {
     upstream = await openUpstream((_, response) => response.end('{}'))
-    house = await open({ upstream: upstream.url, config: { local_users: [ana, yamada], mcp_services: { small: { command: process.execPath, args: [serverScript], sandbox: 'none' } } } })
+    house = await open({
+      upstream: upstream.url,
+      config: {
+        local_users: [ana, yamada],
+        mcp_services: { small: { command: process.execPath, args: [serverScript], sandbox: 'none' } },
+      },
+    })
   }, 60_000)
   afterAll(async () => {
     await house?.close()
@@ -50,7 +81,10 @@ describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
     expect((await client.listTools()).tools.map(({ name }) => name)).toContain('echo')
     expect(await call(client, 'echo', { n: 1 })).toMatchObject({ n: 1 })
     const seen: number[] = []
-    await client.callTool({ name: 'progress', arguments: { steps: 3, slowly: true } }, { onprogress: ({ progress }) => void seen.push(progress) })
+    await client.callTool(
+      { name: 'progress', arguments: { steps: 3, slowly: true } },
+      { onprogress: ({ progress }) => void seen.push(progress) },
+    )
     expect(seen).toEqual([1, 2, 3])
     expect(JSON.stringify(await call(client, 'roots'))).toContain('file:///ana')
     expect(JSON.stringify(await call(client, 'elicit', { question: 'Who?' }))).toContain('"heard":"Who?"')
@@ -60,7 +94,9 @@ describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
 
   it('hears a cancellation, and tells of itself without being asked [C5, C17]', async () => {
     const client = await connect()
-    const told = new Promise<void>((resolve) => client.setNotificationHandler('notifications/tools/list_changed', () => resolve()))
+    const told = new Promise<void>((resolve) =>
+      client.setNotificationHandler('notifications/tools/list_changed', () => resolve()),
+    )
     const leaving = new AbortController()
     const hanging = client.callTool({ name: 'hang', arguments: {} }, { signal: leaving.signal })
     await call(client, 'echo')
@@ -75,7 +111,10 @@ describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
 
   it('is a process for each person, and ends when its client leaves, however long the stream was open [C18]', async () => {
     const [mine, theirs] = [await connect(), await connect(yamada)]
-    const [one, two] = [Number((await call(mine, 'echo'))['pid']), Number((await call(theirs, 'echo'))['pid'])]
+    const [one, two] = [
+      Number((await call(mine, 'echo'))['pid']),
+      Number((await call(theirs, 'echo'))['pid']),
+    ]
     expect(one).not.toBe(two)
     expect(JSON.stringify(await call(theirs, 'roots'))).toContain('file:///yamada')
     // What nobody holds is gone by then.
@@ -89,7 +128,9 @@ describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
 
   it('that dies in mid-call fails the call in words', async () => {
     const client = await connect()
-    await expect(client.callTool({ name: 'exit', arguments: {} })).rejects.toThrow('The MCP server exited with code 3.')
+    await expect(client.callTool({ name: 'exit', arguments: {} })).rejects.toThrow(
+      'The MCP server exited with code 3.',
+    )
     await client.close()
   })
 })

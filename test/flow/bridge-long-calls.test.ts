@@ -12,18 +12,27 @@ describe('a long call', () => {
     expect([services['a']?.timeout, services['a']?.start_timeout]).toEqual([300_000, 45_000])
   })
 
-  it.each(['2025-03-26', '2025-06-18', '2025-11-25'])('of a client of %s becomes an event stream with comments', async (version) => {
-    const { client, advance, bridge } = world({ bridge: { timeoutMs: 300_000 } })
-    const ana = client('ana')
-    await ana.initialize(version)
-    const going = ana.fetch('POST', { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'wait', arguments: { ms: 1500 } } }, ana.session)
-    await until(() => bridge.processes()[0]?.pending === 1, 'the call')
-    advance(20_000)
-    const answer = await going
-    expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
-    advance(15_000)
-    expect(await answer.text()).toMatch(/^(?:id: \S+\nretry: 500\ndata: \n\n)?(?:: keep-alive\n\n)+id: \S+\nevent: message\ndata: \{[^\n]*waited[^\n]*\}\n\n$/)
-  })
+  it.each(['2025-03-26', '2025-06-18', '2025-11-25'])(
+    'of a client of %s becomes an event stream with comments',
+    async (version) => {
+      const { client, advance, bridge } = world({ bridge: { timeoutMs: 300_000 } })
+      const ana = client('ana')
+      await ana.initialize(version)
+      const going = ana.fetch(
+        'POST',
+        { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'wait', arguments: { ms: 1500 } } },
+        ana.session,
+      )
+      await until(() => bridge.processes()[0]?.pending === 1, 'the call')
+      advance(20_000)
+      const answer = await going
+      expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
+      advance(15_000)
+      expect(await answer.text()).toMatch(
+        /^(?:id: \S+\nretry: 500\ndata: \n\n)?(?:: keep-alive\n\n)+id: \S+\nevent: message\ndata: \{[^\n]*waited[^\n]*\}\n\n$/,
+      )
+    },
+  )
 
   it('of a client of 2026-07-28 does, too, and is answered as JSON where it is quick', async () => {
     const { client, advance, bridge } = world({ flags: ['--modern'], bridge: { timeoutMs: 300_000 } })
@@ -36,6 +45,8 @@ describe('a long call', () => {
     advance(15_000)
     expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
     expect(await answer.text()).toMatch(/^(?:: keep-alive\n\n)+event: message\ndata: \{.*waited.*\}\n\n$/)
-    expect((await ana.modern('tools/call', { name: 'echo', arguments: {} })).headers.get('content-type')).toBe('application/json')
+    expect(
+      (await ana.modern('tools/call', { name: 'echo', arguments: {} })).headers.get('content-type'),
+    ).toBe('application/json')
   })
 })

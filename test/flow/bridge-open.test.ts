@@ -6,9 +6,22 @@ import { callerOf } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 
-const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
-const subscription = { jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params: { _meta: meta, notifications: { toolsListChanged: true } } }
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } } }
+const meta = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+const subscription = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'subscriptions/listen',
+  params: { _meta: meta, notifications: { toolsListChanged: true } },
+}
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+}
 
 const houses = [
   ['in process', openInProcess],
@@ -20,7 +33,15 @@ describe.each(houses)('%s, what is open at a command', (_name, open) => {
   let upstream: Upstream
   beforeAll(async () => {
     upstream = await openUpstream((_, response) => response.end('{}'))
-    house = await open({ upstream: upstream.url, config: { local_users: [person], mcp_services: { small: { command: process.execPath, args: [serverScript, '--modern'], sandbox: 'none' } } } })
+    house = await open({
+      upstream: upstream.url,
+      config: {
+        local_users: [person],
+        mcp_services: {
+          small: { command: process.execPath, args: [serverScript, '--modern'], sandbox: 'none' },
+        },
+      },
+    })
   }, 60_000)
   afterAll(async () => {
     await house?.close()
@@ -33,12 +54,34 @@ describe.each(houses)('%s, what is open at a command', (_name, open) => {
     const caller = callerOf(house, resource, tokens.access_token)
     const begun = await caller.post(initialize)
     await begun.text()
-    const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': '2025-11-25' }
-    const streams = await Promise.all([caller.get(session), caller.post(subscription, { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' })])
-    expect(streams.map(({ status, headers }) => [status, headers.get('content-type')])).toEqual([[200, 'text/event-stream'], [200, 'text/event-stream']])
-    const ends = Promise.all(streams.map((stream) => stream.text().then(() => 'ended', () => 'cut')))
+    const session = {
+      'mcp-session-id': begun.headers.get('mcp-session-id') ?? '',
+      'mcp-protocol-version': '2025-11-25',
+    }
+    const streams = await Promise.all([
+      caller.get(session),
+      caller.post(subscription, {
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': 'subscriptions/listen',
+      }),
+    ])
+    expect(streams.map(({ status, headers }) => [status, headers.get('content-type')])).toEqual([
+      [200, 'text/event-stream'],
+      [200, 'text/event-stream'],
+    ])
+    const ends = Promise.all(
+      streams.map((stream) =>
+        stream.text().then(
+          () => 'ended',
+          () => 'cut',
+        ),
+      ),
+    )
     const from = Date.now()
-    await house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+    await house.fetch(
+      `${house.origin}/oauth/revoke`,
+      form({ token: tokens.refresh_token, client_id: client.id }),
+    )
     // What was asked and not answered must not look answered.
     expect(await ends).toEqual(['ended', 'cut'])
     expect(Date.now() - from).toBeLessThan(5000)

@@ -4,7 +4,8 @@ import { eventsOf, saidBy, type StdioClient, until, type World, type WorldOption
 import { useWorlds } from '../stdio/worlds.ts'
 
 const world = useWorlds()
-const shared = (options: WorldOptions = {}): World => world({ ...options, bridge: { shared: true, ...options.bridge } })
+const shared = (options: WorldOptions = {}): World =>
+  world({ ...options, bridge: { shared: true, ...options.bridge } })
 
 const pidOf = async (client: StdioClient): Promise<unknown> => saidBy(await client.tool('echo'))['pid']
 
@@ -32,7 +33,16 @@ describe('a shared server', () => {
     )
     expect(answers.every(Boolean)).toBe(true)
     const progress = (who: StdioClient, steps: number) =>
-      who.fetch('POST', { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'progress', arguments: { steps }, _meta: { progressToken: 'same' } } }, who.session)
+      who.fetch(
+        'POST',
+        {
+          jsonrpc: '2.0',
+          id: 1,
+          method: 'tools/call',
+          params: { name: 'progress', arguments: { steps }, _meta: { progressToken: 'same' } },
+        },
+        who.session,
+      )
     const [two, three] = await Promise.all([progress(ana, 2), progress(bea, 3)])
     expect([(await eventsOf(two).rest()).length, (await eventsOf(three).rest()).length]).toEqual([3, 4])
   })
@@ -42,16 +52,25 @@ describe('a shared server', () => {
     const [ana, bea] = [client('ana'), client('bea')]
     await ana.initialize()
     await bea.initialize()
-    const [atAna, atBea] = [eventsOf(await ana.fetch('GET', undefined, ana.session)), eventsOf(await bea.fetch('GET', undefined, bea.session))]
+    const [atAna, atBea] = [
+      eventsOf(await ana.fetch('GET', undefined, ana.session)),
+      eventsOf(await bea.fetch('GET', undefined, bea.session)),
+    ]
     expect((await ana.request('logging/setLevel', { level: 'debug' })).result).toEqual({})
     await ana.tool('log', { text: 'secret of ana' })
     await bea.request('resources/subscribe', { uri: 'file:///b' })
     await ana.request('resources/subscribe', { uri: 'file:///b' })
     await ana.request('resources/unsubscribe', { uri: 'file:///b' })
-    expect(Object.values(saidBy(await ana.tool('change', { uri: 'file:///b' }))['subscribed'] as string[])).toEqual(['subscribe file:///b'])
+    expect(
+      Object.values(saidBy(await ana.tool('change', { uri: 'file:///b' }))['subscribed'] as string[]),
+    ).toEqual(['subscribe file:///b'])
     await ana.tool('announce')
-    expect((await atBea.next())?.message).toMatchObject({ method: 'notifications/resources/updated', params: { uri: 'file:///b' } })
-    for (const events of [atAna, atBea]) expect((await events.next())?.message.method).toBe('notifications/tools/list_changed')
+    expect((await atBea.next())?.message).toMatchObject({
+      method: 'notifications/resources/updated',
+      params: { uri: 'file:///b' },
+    })
+    for (const events of [atAna, atBea])
+      expect((await events.next())?.message.method).toBe('notifications/tools/list_changed')
     await Promise.all([atAna.leave(), atBea.leave()])
   })
 
@@ -59,7 +78,9 @@ describe('a shared server', () => {
     const { client } = shared()
     const ana = client('ana')
     await ana.initialize('2025-11-25', { capabilities: { elicitation: {}, sampling: {}, roots: {} } })
-    expect(saidBy(await ana.tool('elicit', { question: 'Who?' }))).toMatchObject({ answer: { error: { code: -32601 } } })
+    expect(saidBy(await ana.tool('elicit', { question: 'Who?' }))).toMatchObject({
+      answer: { error: { code: -32601 } },
+    })
   })
 
   it('cancels a call for the session that made it', async () => {
@@ -67,7 +88,11 @@ describe('a shared server', () => {
     const [ana, bea] = [client('ana'), client('bea')]
     await ana.initialize()
     await bea.initialize()
-    const hanging = ana.fetch('POST', { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'hang', arguments: {} } }, ana.session)
+    const hanging = ana.fetch(
+      'POST',
+      { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'hang', arguments: {} } },
+      ana.session,
+    )
     await until(() => bridge.processes()[0]?.pending === 1, 'the call')
     await bea.notify('notifications/cancelled', { requestId: 1 })
     expect(bridge.processes()[0]?.pending).toBe(1)
@@ -85,7 +110,9 @@ describe('a shared server', () => {
     const events = eventsOf(await ana.fetch('GET', undefined, ana.session))
     advance(601_000)
     await until(() => bridge.processes().length === 0, 'its sleep')
-    expect(saidBy(await ana.tool('change', { uri: 'file:///a' }))).toEqual({ subscribed: ['subscribe file:///a'] })
+    expect(saidBy(await ana.tool('change', { uri: 'file:///a' }))).toEqual({
+      subscribed: ['subscribe file:///a'],
+    })
     expect((await events.next())?.message.method).toBe('notifications/resources/updated')
     expect((await ana.tool('exit')).error?.code).toBe(1502)
     expect(await pidOf(ana)).not.toBe(before)

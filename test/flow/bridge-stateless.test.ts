@@ -12,9 +12,17 @@ describe('a client of 2026-07-28', () => {
     expect([discovered.status, discovered.headers.get('mcp-session-id')]).toEqual([200, null])
     expect(await lastOf(discovered)).toMatchObject({ id: 1, result: { supportedVersions: ['2026-07-28'] } })
     expect((await ana.modern('nope')).status).toBe(404)
-    const stream = await ana.modern('tools/call', { name: 'progress', arguments: { steps: 2 }, _meta: { progressToken: 'mine' } }, { id: 'p' })
+    const stream = await ana.modern(
+      'tools/call',
+      { name: 'progress', arguments: { steps: 2 }, _meta: { progressToken: 'mine' } },
+      { id: 'p' },
+    )
     const told = await eventsOf(stream).rest()
-    expect(told.map(({ message }) => message.params?.['progressToken'] ?? message.id)).toEqual(['mine', 'mine', 'p'])
+    expect(told.map(({ message }) => message.params?.['progressToken'] ?? message.id)).toEqual([
+      'mine',
+      'mine',
+      'p',
+    ])
   })
 
   it('shares one process among the clients of one person, and with nobody else [C18] [hostile N7]', async () => {
@@ -31,14 +39,19 @@ describe('a client of 2026-07-28', () => {
     await ana.modernTool('echo')
     const leaving = new AbortController()
     const hanging = ana.modern('tools/call', { name: 'hang', arguments: {} }, { signal: leaving.signal })
-    const subscription = eventsOf(await ana.modern('subscriptions/listen', { notifications: { toolsListChanged: true } }))
+    const subscription = eventsOf(
+      await ana.modern('subscriptions/listen', { notifications: { toolsListChanged: true } }),
+    )
     await subscription.next()
     expect(bridge.processes()[0]?.pending).toBe(2)
     leaving.abort()
     await subscription.leave()
     await expect(hanging).rejects.toThrow('aborted')
     // Both under the ids that the server knows them by.
-    await until(async () => Object.values(saidBy(await ana.modernTool('cancelled'))).length === 2, 'both cancellations')
+    await until(
+      async () => Object.values(saidBy(await ana.modernTool('cancelled'))).length === 2,
+      'both cancellations',
+    )
     expect(bridge.processes()[0]?.pending).toBe(0)
   })
 
@@ -46,12 +59,24 @@ describe('a client of 2026-07-28', () => {
     const { client, advance } = world({ flags: ['--modern'], bridge: { sleepMs: 1000 } })
     const ana = client('ana')
     const [one, two] = [
-      eventsOf(await ana.modern('subscriptions/listen', { notifications: { toolsListChanged: true } }, { id: 'a' })),
-      eventsOf(await ana.modern('subscriptions/listen', { notifications: { toolsListChanged: true } }, { id: 'a' })),
+      eventsOf(
+        await ana.modern('subscriptions/listen', { notifications: { toolsListChanged: true } }, { id: 'a' }),
+      ),
+      eventsOf(
+        await ana.modern('subscriptions/listen', { notifications: { toolsListChanged: true } }, { id: 'a' }),
+      ),
     ]
-    for (const events of [one, two]) expect((await events.next())?.message).toMatchObject({ method: 'notifications/subscriptions/acknowledged', params: { _meta: { 'io.modelcontextprotocol/subscriptionId': 'a' } } })
+    for (const events of [one, two])
+      expect((await events.next())?.message).toMatchObject({
+        method: 'notifications/subscriptions/acknowledged',
+        params: { _meta: { 'io.modelcontextprotocol/subscriptionId': 'a' } },
+      })
     await ana.modernTool('announce')
-    for (const events of [one, two]) expect((await events.next())?.message).toMatchObject({ method: 'notifications/tools/list_changed', params: { _meta: { 'io.modelcontextprotocol/subscriptionId': 'a' } } })
+    for (const events of [one, two])
+      expect((await events.next())?.message).toMatchObject({
+        method: 'notifications/tools/list_changed',
+        params: { _meta: { 'io.modelcontextprotocol/subscriptionId': 'a' } },
+      })
     // Subscribed is in use: the process stays awake.
     advance(5000)
     await ana.modernTool('announce')
@@ -66,16 +91,29 @@ describe('a client of 2026-07-28', () => {
       ana.modern('tools/call', { name: 'log', arguments: { text: 'first' }, _meta: level }),
       ana.modern('tools/call', { name: 'echo', arguments: { text: 'second' }, _meta: level }),
     ])
-    expect((await eventsOf(first).rest()).map(({ message }) => message.params?.['data'] ?? 'answer')).toEqual(['first', 'answer'])
+    expect((await eventsOf(first).rest()).map(({ message }) => message.params?.['data'] ?? 'answer')).toEqual(
+      ['first', 'answer'],
+    )
     expect(second.headers.get('content-type')).toBe('application/json')
   })
 
   it('is asked for input by a result and answers in a new call; request and state pass unread [C12]', async () => {
     const ana = world({ flags: ['--modern'] }).client('ana')
-    const asked = (await ana.modernTool('input')).result as { resultType: string; inputRequests: object; requestState: string }
+    const asked = (await ana.modernTool('input')).result as {
+      resultType: string
+      inputRequests: object
+      requestState: string
+    }
     expect([asked.resultType, Object.keys(asked.inputRequests)]).toEqual(['input_required', ['who']])
     const inputResponses = { who: { action: 'accept', content: { name: 'Ana' } } }
-    const retried = await lastOf(await ana.modern('tools/call', { name: 'input', arguments: {}, inputResponses, requestState: asked.requestState }))
+    const retried = await lastOf(
+      await ana.modern('tools/call', {
+        name: 'input',
+        arguments: {},
+        inputResponses,
+        requestState: asked.requestState,
+      }),
+    )
     expect(saidBy(retried)).toEqual([inputResponses, ' opaque "é\u0000 '])
   })
 
@@ -86,7 +124,12 @@ describe('a client of 2026-07-28', () => {
       return [response.status, (await lastOf(response)).error?.code]
     }
     expect(await call({ region: 'eu' }, { 'Mcp-Param-Region': 'eu' })).toEqual([200, undefined])
-    expect(await call({ region: 'Grüße' }, { 'mcp-param-region': `=?base64?${Buffer.from('Grüße').toString('base64')}?=` })).toEqual([200, undefined])
+    expect(
+      await call(
+        { region: 'Grüße' },
+        { 'mcp-param-region': `=?base64?${Buffer.from('Grüße').toString('base64')}?=` },
+      ),
+    ).toEqual([200, undefined])
     expect(await call({ count: 42 }, { 'mcp-param-count': '42.0' })).toEqual([200, undefined])
     expect(await call({ region: null }, {})).toEqual([200, undefined])
     expect(await call({ region: 'eu' }, {})).toEqual([400, -32020])
@@ -96,18 +139,24 @@ describe('a client of 2026-07-28', () => {
     expect(await call({}, { 'mcp-param-unknown': 'x' })).toEqual([200, undefined])
   })
 
-  it.each([['--touchy'], ['--ignore'], []])('is told to begin with initialize by a server of before, which is not harmed by the question (%s) [C18]', async (...flags) => {
-    const ana = world({ flags }).client('ana')
-    const answer = await ana.modern('tools/list')
-    expect([answer.status, answer.headers.get('x-refusal')]).toEqual([400, 'mcp.legacy'])
-    expect(await ana.initialize()).toMatchObject({ result: { protocolVersion: '2025-11-25' } })
-    expect(saidBy(await ana.tool('echo', { still: 'here' }))).toMatchObject({ still: 'here' })
-  })
+  it.each([['--touchy'], ['--ignore'], []])(
+    'is told to begin with initialize by a server of before, which is not harmed by the question (%s) [C18]',
+    async (...flags) => {
+      const ana = world({ flags }).client('ana')
+      const answer = await ana.modern('tools/list')
+      expect([answer.status, answer.headers.get('x-refusal')]).toEqual([400, 'mcp.legacy'])
+      expect(await ana.initialize()).toMatchObject({ result: { protocolVersion: '2025-11-25' } })
+      expect(saidBy(await ana.tool('echo', { still: 'here' }))).toMatchObject({ still: 'here' })
+    },
+  )
 
   it('finds the same server in both eras, each with a process of its own kind [C18]', async () => {
     const ana = world({ flags: ['--modern'] }).client('ana')
     await ana.initialize()
-    const [legacy, modern] = [saidBy(await ana.tool('echo'))['pid'], saidBy(await ana.modernTool('echo'))['pid']]
+    const [legacy, modern] = [
+      saidBy(await ana.tool('echo'))['pid'],
+      saidBy(await ana.modernTool('echo'))['pid'],
+    ]
     expect(legacy).not.toBe(modern)
   })
 })
@@ -145,9 +194,14 @@ describe('a process', () => {
     const ana = client('ana')
     const before = saidBy(await ana.modernTool('echo'))['pid']
     const lost = await ana.modern('tools/call', { name: 'exit', arguments: {} })
-    expect([lost.status, (await lastOf(lost)).error?.message]).toEqual([502, 'The MCP server exited with code 3.'])
+    expect([lost.status, (await lastOf(lost)).error?.message]).toEqual([
+      502,
+      'The MCP server exited with code 3.',
+    ])
     expect(saidBy(await ana.modernTool('echo'))['pid']).not.toBe(before)
-    expect(log.find(({ event, level }) => event === 'process.ended' && level === 'warn')?.fields).toMatchObject({ service: 'small', pid: before })
+    expect(
+      log.find(({ event, level }) => event === 'process.ended' && level === 'warn')?.fields,
+    ).toMatchObject({ service: 'small', pid: before })
   })
 
   it('waits for a place where there are too many, and takes that of one long unused [hostile N8]', async () => {
@@ -159,6 +213,8 @@ describe('a process', () => {
     advance(11_000)
     expect((await clients[2].initialize()).error).toBeUndefined()
     expect(bridge.processes()).toHaveLength(2)
-    expect((await clients[0].fetch('POST', { jsonrpc: '2.0', id: 1, method: 'ping' }, clients[0].session)).status).toBe(404)
+    expect(
+      (await clients[0].fetch('POST', { jsonrpc: '2.0', id: 1, method: 'ping' }, clients[0].session)).status,
+    ).toBe(404)
   }, 20_000)
 })

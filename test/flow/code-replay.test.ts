@@ -26,26 +26,46 @@ describe.each(houses)('%s', (_, open) => {
   const redeemed = async (metadata: Record<string, unknown> = {}): Promise<Redeemed> => {
     const client = await register(house, metadata)
     const asking = authorizeUrl(house, client)
-    const code = (await allow(createBrowser(house.fetch, house.origin), asking.url)).searchParams.get('code') ?? ''
+    const code =
+      (await allow(createBrowser(house.fetch, house.origin), asking.url)).searchParams.get('code') ?? ''
     const tokens = (await (await redeem(house, client, code, asking.verifier)).json()) as Tokens
     return { client, code, verifier: asking.verifier, tokens }
   }
-  const again = async ({ client, code, verifier }: Redeemed, more: Record<string, string> = {}): Promise<unknown[]> => {
+  const again = async (
+    { client, code, verifier }: Redeemed,
+    more: Record<string, string> = {},
+  ): Promise<unknown[]> => {
     const answer = await redeem(house, client, code, verifier, more)
     return [answer.status, ((await answer.json()) as { error: string }).error]
   }
   const refused = [400, 'invalid_grant']
   const call = async ({ tokens }: Redeemed): Promise<number> => {
-    const headers = { authorization: `Bearer ${tokens.access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-    return (await house.fetch(`${house.origin}/echo/mcp`, { method: 'POST', headers, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' })).status
+    const headers = {
+      authorization: `Bearer ${tokens.access_token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+    }
+    return (
+      await house.fetch(`${house.origin}/echo/mcp`, {
+        method: 'POST',
+        headers,
+        body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+      })
+    ).status
   }
-  const replays = ({ client }: Redeemed): number => house.log.filter(({ event, fields }) => event === 'code.replayed' && fields['client'] === client.id).length
+  const replays = ({ client }: Redeemed): number =>
+    house.log.filter(({ event, fields }) => event === 'code.replayed' && fields['client'] === client.id)
+      .length
 
   it('within two seconds is refused and takes nothing from the first', async () => {
     const first = await redeemed()
     expect(await again(first)).toEqual(refused)
     house.advance(1_000)
-    expect([await call(first), (await refresh(house, first.client, first.tokens.refresh_token)).status, replays(first)]).toEqual([200, 200, 0])
+    expect([
+      await call(first),
+      (await refresh(house, first.client, first.tokens.refresh_token)).status,
+      replays(first),
+    ]).toEqual([200, 200, 0])
   })
 
   it.each([
@@ -53,15 +73,19 @@ describe.each(houses)('%s', (_, open) => {
     ['after the code would have expired', 301_000, {}],
     ['at the end of the access token', 3_590_000, {}],
     ['by a client whose grant cannot be refreshed', 60_000, { grant_types: ['authorization_code'] }],
-  ])('%s ends the grant: the access token is refused at once, and refreshing is over', async (_, later, metadata) => {
-    const first = await redeemed(metadata)
-    expect(await call(first)).toBe(200)
-    house.advance(later)
-    expect(await again(first)).toEqual(refused)
-    house.advance(1_000)
-    expect([await call(first), replays(first)]).toEqual([401, 1])
-    if (first.tokens.refresh_token !== undefined) expect((await refresh(house, first.client, first.tokens.refresh_token)).status).toBe(400)
-  })
+  ])(
+    '%s ends the grant: the access token is refused at once, and refreshing is over',
+    async (_, later, metadata) => {
+      const first = await redeemed(metadata)
+      expect(await call(first)).toBe(200)
+      house.advance(later)
+      expect(await again(first)).toEqual(refused)
+      house.advance(1_000)
+      expect([await call(first), replays(first)]).toEqual([401, 1])
+      if (first.tokens.refresh_token !== undefined)
+        expect((await refresh(house, first.client, first.tokens.refresh_token)).status).toBe(400)
+    },
+  )
 
   it('later ends the grant whatever else the request says, when it holds the verifier, and nothing when it does not', async () => {
     const first = await redeemed()

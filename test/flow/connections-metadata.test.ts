@@ -29,7 +29,7 @@ describe.each(houses)('%s', (_name, open) => {
         mcp_services: {
           far: { name: 'Far', url: far.url },
           written: { url: far.url, upstream_auth: written },
-          },
+        },
       },
     })
   })

@@ -13,7 +13,12 @@ const houses = [
   ['on a node socket', openOnSocket],
 ] as const
 
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'x', version: '1' } } }
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'x', version: '1' } },
+}
 const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
 describe.each(houses)('%s', (_name, open) => {
@@ -26,12 +31,22 @@ describe.each(houses)('%s', (_name, open) => {
   beforeAll(async () => {
     far = await openFarServer()
     const challenge = `Bearer resource_metadata="${far.origin}/about-old"`
-    old = await openLegacyUpstream(undefined, ({ authorization = '' }) => (far.isGood(authorization.slice(7)) ? undefined : challenge))
-    far.script.instead.set('/about-old', () => ({ body: { resource: old.url, authorization_servers: [far.origin] } }))
+    old = await openLegacyUpstream(undefined, ({ authorization = '' }) =>
+      far.isGood(authorization.slice(7)) ? undefined : challenge,
+    )
+    far.script.instead.set('/about-old', () => ({
+      body: { resource: old.url, authorization_servers: [far.origin] },
+    }))
     moody = await openLegacyUpstream(undefined, () => moods.shift())
     house = await open({
       upstream: moody.url,
-      config: { local_users: [ana], mcp_services: { old: { name: 'Old', url: old.url, upstream_auth: { allow_origins: [far.origin] } }, modern: { url: far.url } } },
+      config: {
+        local_users: [ana],
+        mcp_services: {
+          old: { name: 'Old', url: old.url, upstream_auth: { allow_origins: [far.origin] } },
+          modern: { url: far.url },
+        },
+      },
     })
   })
   afterAll(async () => {
@@ -44,7 +59,12 @@ describe.each(houses)('%s', (_name, open) => {
 
   const clientOf = async (caller: Caller): Promise<Client> => {
     const client = new Client({ name: 'flow', version: '1' })
-    await client.connect(new StreamableHTTPClientTransport(new URL(caller.url), { fetch: house.fetch as typeof fetch, requestInit: { headers: { authorization: `Bearer ${caller.token}` } } }))
+    await client.connect(
+      new StreamableHTTPClientTransport(new URL(caller.url), {
+        fetch: house.fetch as typeof fetch,
+        requestInit: { headers: { authorization: `Bearer ${caller.token}` } },
+      }),
+    )
     return client
   }
 
@@ -53,16 +73,22 @@ describe.each(houses)('%s', (_name, open) => {
     expect(consent.body).toContain('will also ask for your approval')
     expect(old.heard.slice(0, 2).map(({ method }) => method)).toEqual(['POST', 'GET'])
     const client = await clientOf(caller)
-    expect(textOf(await client.callTool({ name: 'whoami', arguments: {} }))).toMatch(/"authorization":"Bearer access-\d+"/)
+    expect(textOf(await client.callTool({ name: 'whoami', arguments: {} }))).toMatch(
+      /"authorization":"Bearer access-\d+"/,
+    )
     // The token dies at the server: the next session is opened with another, and only then is anybody asked.
     far.expire()
     const again = await clientOf(caller)
-    expect(textOf(await again.callTool({ name: 'whoami', arguments: {} }))).toMatch(/"authorization":"Bearer access-\d+"/)
+    expect(textOf(await again.callTool({ name: 'whoami', arguments: {} }))).toMatch(
+      /"authorization":"Bearer access-\d+"/,
+    )
     far.revoke()
     const link = linkIn(await (await caller.post(initialize)).text())
     expect(link).toContain(`${house.origin}/connect/old?for=`)
     await connectAt(house, link, { browser })
-    expect(textOf(await (await clientOf(caller)).callTool({ name: 'whoami', arguments: {} }))).toMatch(/"authorization":"Bearer access-\d+"/)
+    expect(textOf(await (await clientOf(caller)).callTool({ name: 'whoami', arguments: {} }))).toMatch(
+      /"authorization":"Bearer access-\d+"/,
+    )
     await Promise.all([client.close(), again.close()])
   })
 
@@ -70,7 +96,8 @@ describe.each(houses)('%s', (_name, open) => {
     const { caller } = await logInThrough(house, 'echo')
     // The broken one is asked again, once: initialize may be (RFC 9110 §9.2.2).
     moods = [500, 503, 0, 0, 429, 403]
-    for (const expected of [500, 503, 502, 429, 403]) expect((await caller.post(initialize)).status).toBe(expected)
+    for (const expected of [500, 503, 502, 429, 403])
+      expect((await caller.post(initialize)).status).toBe(expected)
     const client = await clientOf(caller)
     expect((await client.listTools()).tools.map(({ name }) => name)).toContain('whoami')
     await client.close()
@@ -78,8 +105,14 @@ describe.each(houses)('%s', (_name, open) => {
 
   it('a 401 to a question of one revision says nothing about the others: with a token each is answered [D8]', async () => {
     const { caller } = await logInThrough(house, 'modern')
-    expect(far.asked.find(({ path }) => path === '/mcp')?.headers).toMatchObject({ 'mcp-protocol-version': '2026-07-28' })
-    for (const [message, headers] of [[call(), { 'mcp-protocol-version': '2025-06-18' }], [modernCall(), modernHeaders()], [call(), { 'mcp-protocol-version': '2025-11-25' }]] as const) {
+    expect(far.asked.find(({ path }) => path === '/mcp')?.headers).toMatchObject({
+      'mcp-protocol-version': '2026-07-28',
+    })
+    for (const [message, headers] of [
+      [call(), { 'mcp-protocol-version': '2025-06-18' }],
+      [modernCall(), modernHeaders()],
+      [call(), { 'mcp-protocol-version': '2025-11-25' }],
+    ] as const) {
       const answer = await caller.post(message, headers)
       expect([answer.status, await answer.text()]).toEqual([200, expect.stringMatching(/access-\d+/)])
       expect(far.calls.at(-1)?.headers['mcp-protocol-version']).toBe(headers['mcp-protocol-version'])
@@ -90,7 +123,9 @@ describe.each(houses)('%s', (_name, open) => {
     const fresh = await open({ upstream: far.url, config: { local_users: [ana] } })
     try {
       far.script.instead.set('/mcp', () => ({ status: 503, body: {} }))
-      expect((await logInThrough(fresh, 'echo')).consent.body).not.toContain('will also ask for your approval')
+      expect((await logInThrough(fresh, 'echo')).consent.body).not.toContain(
+        'will also ask for your approval',
+      )
       far.script.instead.delete('/mcp')
       fresh.advance(11_000)
       expect((await logInThrough(fresh, 'echo')).consent.body).toContain('will also ask for your approval')

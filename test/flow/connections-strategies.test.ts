@@ -10,10 +10,18 @@ import { allow, authorizeUrl, redeem, register } from '../houses/login.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
 import { call } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
-import { hostileProvider, openIdProvider, providerConfig, signInAtProvider, straightBack } from '../providers/openid-provider.ts'
+import {
+  hostileProvider,
+  openIdProvider,
+  providerConfig,
+  signInAtProvider,
+  straightBack,
+} from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'
 
-const people = [{ login: 'olga', claims: { sub: '1001', name: 'Olga', email: 'olga@corp.test', groups: ['staff'] } }]
+const people = [
+  { login: 'olga', claims: { sub: '1001', name: 'Olga', email: 'olga@corp.test', groups: ['staff'] } },
+]
 
 describe.each(houses)('%s', (_name, open) => {
   let echo: Upstream
@@ -25,22 +33,57 @@ describe.each(houses)('%s', (_name, open) => {
   beforeAll(async () => {
     const pair = await generateKeyPair('ES256', { extractable: true })
     publicKey = pair.publicKey
-    ;[echo, far, idp, brief] = await Promise.all([openUpstream(), openFarServer(), openIdProvider(people), hostileProvider()])
+    ;[echo, far, idp, brief] = await Promise.all([
+      openUpstream(),
+      openFarServer(),
+      openIdProvider(people),
+      hostileProvider(),
+    ])
     house = await open({
       upstream: echo.url,
       config: {
         local_users: [ana],
-        oauth_providers: { sso: providerConfig(idp), brief: { ...providerConfig(brief), issuer: `${brief.url}/expires-soon` } },
+        oauth_providers: {
+          sso: providerConfig(idp),
+          brief: { ...providerConfig(brief), issuer: `${brief.url}/expires-soon` },
+        },
         mcp_services: {
-          nothing: { url: echo.url, upstream_auth: { type: 'none' }, identity: { preset: 'none', assertion: false } },
-          named: { url: echo.url, identity: { preset: 'seed1', headers: { 'X-Tenant': '${provider}-${login}' }, assertion: false } },
+          nothing: {
+            url: echo.url,
+            upstream_auth: { type: 'none' },
+            identity: { preset: 'none', assertion: false },
+          },
+          named: {
+            url: echo.url,
+            identity: { preset: 'seed1', headers: { 'X-Tenant': '${provider}-${login}' }, assertion: false },
+          },
           asserted: { url: echo.url, identity: { preset: 'none' } },
-          key: { url: echo.url, upstream_auth: { type: 'static', token: 'for-all', headers: { 'X-Api-Key': 'k-1' } } },
+          key: {
+            url: echo.url,
+            upstream_auth: { type: 'static', token: 'for-all', headers: { 'X-Api-Key': 'k-1' } },
+          },
           company: { url: echo.url, oauth_provider: 'sso', upstream_auth: { type: 'idp_token' } },
           either: { url: echo.url, upstream_auth: { type: 'idp_token' } },
           own: { url: far.url, upstream_auth: { type: 'oauth' } },
-          secret: { url: far.url, upstream_auth: { type: 'client_credentials', issuer: far.origin, client_id: 'gateway', client_secret: 'a secret + 100% of the gateway' } },
-          signed: { url: far.url, upstream_auth: { type: 'client_credentials', issuer: far.origin, client_id: 'gateway', private_key: await exportPKCS8(pair.privateKey), token_endpoint_auth_method: 'private_key_jwt' } },
+          secret: {
+            url: far.url,
+            upstream_auth: {
+              type: 'client_credentials',
+              issuer: far.origin,
+              client_id: 'gateway',
+              client_secret: 'a secret + 100% of the gateway',
+            },
+          },
+          signed: {
+            url: far.url,
+            upstream_auth: {
+              type: 'client_credentials',
+              issuer: far.origin,
+              client_id: 'gateway',
+              private_key: await exportPKCS8(pair.privateKey),
+              token_endpoint_auth_method: 'private_key_jwt',
+            },
+          },
         },
       },
     })
@@ -50,9 +93,17 @@ describe.each(houses)('%s', (_name, open) => {
     await Promise.all([echo.close(), far.close(), idp.close(), brief.close()])
   })
 
-  const callerAt = async (service: string): Promise<Caller> => callerOf(house, `${house.origin}/${service}/mcp`, await tokenOf(house, ana, `${house.origin}/${service}/mcp`))
-  const heardAt = async (caller: Caller): Promise<Record<string, string>> => ((await (await caller.post(call())).json()) as { result: { headers: Record<string, string> } }).result.headers
-  const about = (headers: Record<string, string>): string[] => Object.keys(headers).filter((name) => /^(x-(user|mcp|api|tenant)|authorization|cookie)/.test(name))
+  const callerAt = async (service: string): Promise<Caller> =>
+    callerOf(
+      house,
+      `${house.origin}/${service}/mcp`,
+      await tokenOf(house, ana, `${house.origin}/${service}/mcp`),
+    )
+  const heardAt = async (caller: Caller): Promise<Record<string, string>> =>
+    ((await (await caller.post(call())).json()) as { result: { headers: Record<string, string> } }).result
+      .headers
+  const about = (headers: Record<string, string>): string[] =>
+    Object.keys(headers).filter((name) => /^(x-(user|mcp|api|tenant)|authorization|cookie)/.test(name))
 
   it('nothing [B5]', async () => {
     expect(about(await heardAt(await callerAt('nothing')))).toEqual([])
@@ -60,20 +111,35 @@ describe.each(houses)('%s', (_name, open) => {
 
   it('who is calling: a preset of headers and a free map', async () => {
     const headers = await heardAt(await callerAt('named'))
-    expect(headers).toMatchObject({ 'x-user-id': 'local:ana', 'x-user-email': 'ana@example.com', 'x-user-name': 'Ana Example', 'x-user-provider': 'local', 'x-tenant': 'local-ana' })
+    expect(headers).toMatchObject({
+      'x-user-id': 'local:ana',
+      'x-user-email': 'ana@example.com',
+      'x-user-name': 'Ana Example',
+      'x-user-provider': 'local',
+      'x-tenant': 'local-ana',
+    })
     expect(headers).not.toHaveProperty('authorization')
   })
 
   it('an assertion that the server can verify, and only it', async () => {
     const headers = await heardAt(await callerAt('asserted'))
     expect(about(headers)).toEqual(['x-mcp-identity'])
-    const keys = createLocalJWKSet((await (await house.fetch(`${house.origin}/oauth/jwks`)).json()) as JSONWebKeySet)
-    const { payload } = await jwtVerify(headers['x-mcp-identity'] ?? '', keys, { audience: `${house.origin}/asserted/mcp`, issuer: house.origin, currentDate: new Date(decodeJwt(headers['x-mcp-identity'] ?? '').iat! * 1000) })
+    const keys = createLocalJWKSet(
+      (await (await house.fetch(`${house.origin}/oauth/jwks`)).json()) as JSONWebKeySet,
+    )
+    const { payload } = await jwtVerify(headers['x-mcp-identity'] ?? '', keys, {
+      audience: `${house.origin}/asserted/mcp`,
+      issuer: house.origin,
+      currentDate: new Date(decodeJwt(headers['x-mcp-identity'] ?? '').iat! * 1000),
+    })
     expect(payload).toMatchObject({ service: 'asserted', user_id: 'ana', email: 'ana@example.com' })
   })
 
   it('one token or header for all', async () => {
-    expect(await heardAt(await callerAt('key'))).toMatchObject({ authorization: 'Bearer for-all', 'x-api-key': 'k-1' })
+    expect(await heardAt(await callerAt('key'))).toMatchObject({
+      authorization: 'Bearer for-all',
+      'x-api-key': 'k-1',
+    })
   })
 
   it('the person’s own account at the upstream', async () => {
@@ -87,20 +153,33 @@ describe.each(houses)('%s', (_name, open) => {
     const asked = far.asked.findLast(({ path }) => path === '/token')
     expect(asked?.fields).toMatchObject({ grant_type: 'client_credentials', resource: far.url })
     expect(asked?.fields).not.toHaveProperty('client_secret')
-    expect(atob((asked?.headers.authorization ?? '').slice(6))).toBe('gateway:a+secret+%2B+100%25+of+the+gateway')
+    expect(atob((asked?.headers.authorization ?? '').slice(6))).toBe(
+      'gateway:a+secret+%2B+100%25+of+the+gateway',
+    )
   })
 
   it('a token that the gateway gets with its key [D9]', async () => {
     const caller = await callerAt('signed')
     expect((await caller.post(call())).status).toBe(200)
     const fields = far.asked.findLast(({ path }) => path === '/token')?.fields
-    const { payload } = await jwtVerify(fields?.['client_assertion'] ?? '', publicKey, { issuer: 'gateway', subject: 'gateway' })
-    expect([fields?.['client_assertion_type'], payload.aud, payload.jti?.length]).toEqual(['urn:ietf:params:oauth:client-assertion-type:jwt-bearer', far.origin, expect.any(Number)])
+    const { payload } = await jwtVerify(fields?.['client_assertion'] ?? '', publicKey, {
+      issuer: 'gateway',
+      subject: 'gateway',
+    })
+    expect([fields?.['client_assertion_type'], payload.aud, payload.jti?.length]).toEqual([
+      'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      far.origin,
+      expect.any(Number),
+    ])
   })
 
   describe('the token of the person’s identity provider', () => {
     /** Signs in with a provider in a fresh browser, for a client of the service. */
-    const callerVia = async (service: string, provider: string, way: (url: string) => Promise<string>): Promise<{ readonly caller: Caller; readonly signIn: () => Promise<void> }> => {
+    const callerVia = async (
+      service: string,
+      provider: string,
+      way: (url: string) => Promise<string>,
+    ): Promise<{ readonly caller: Caller; readonly signIn: () => Promise<void> }> => {
       const browser = createBrowser(house.fetch, house.origin)
       const signIn = async (url: string): Promise<void> => {
         const out = await browser.submit(await browser.go(url), `/login/${provider}`, {})
@@ -111,10 +190,13 @@ describe.each(houses)('%s', (_name, open) => {
       const asking = authorizeUrl(house, client, { resource })
       await signIn(asking.url)
       const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
-      const { access_token } = (await (await redeem(house, client, code, asking.verifier)).json()) as { access_token: string }
+      const { access_token } = (await (await redeem(house, client, code, asking.verifier)).json()) as {
+        access_token: string
+      }
       return { caller: callerOf(house, resource, access_token), signIn: () => signIn('/login?prompt=login') }
     }
-    const whose = async (authorization: string | undefined): Promise<unknown> => (await fetch(`${idp.url}/me`, { headers: { authorization: authorization ?? '' } })).json()
+    const whose = async (authorization: string | undefined): Promise<unknown> =>
+      (await fetch(`${idp.url}/me`, { headers: { authorization: authorization ?? '' } })).json()
 
     it('which the provider knows as theirs, renewed there when it ends', async () => {
       const { caller } = await callerVia('company', 'sso', (url) => signInAtProvider(url, 'olga'))
@@ -134,14 +216,19 @@ describe.each(houses)('%s', (_name, open) => {
       expect((await heardAt(caller))['authorization']).toBe('Bearer upstream-access-token')
       house.advance(61_000)
       const told = await (await caller.post(call(), { 'mcp-protocol-version': '2025-06-18' })).text()
-      expect(told).toContain(`requires you to sign in again. Open this link in your browser, then try again: ${house.origin}/login?prompt=login`)
+      expect(told).toContain(
+        `requires you to sign in again. Open this link in your browser, then try again: ${house.origin}/login?prompt=login`,
+      )
       await signIn()
       expect((await heardAt(caller))['authorization']).toBe('Bearer upstream-access-token')
     })
 
     it('never somebody’s who signed in with a password here', async () => {
       const answer = await (await callerAt('either')).post(call())
-      expect([answer.status, await answer.text()]).toEqual([502, expect.stringContaining('you signed in with a password')])
+      expect([answer.status, await answer.text()]).toEqual([
+        502,
+        expect.stringContaining('you signed in with a password'),
+      ])
     })
   })
 })

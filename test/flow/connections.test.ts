@@ -30,8 +30,21 @@ describe.each(houses)('%s', (_name, open) => {
           far: { name: 'Far', url: far.url, timeout: 60_000 },
           again: { name: 'Again', url: far.url, upstream_auth: { type: 'oauth' } },
           postern: { name: 'Other gateway', url: `${second.origin}/echo/mcp` },
-          key: { name: 'Key', url: echo.url, upstream_auth: { type: 'static', token: 'a-token-for-all', headers: { 'X-Api-Key': 'k-1' } } },
-          machine: { name: 'Machine', url: far.url, upstream_auth: { type: 'client_credentials', issuer: far.origin, client_id: 'gateway', client_secret: 'a secret of the gateway alone' } },
+          key: {
+            name: 'Key',
+            url: echo.url,
+            upstream_auth: { type: 'static', token: 'a-token-for-all', headers: { 'X-Api-Key': 'k-1' } },
+          },
+          machine: {
+            name: 'Machine',
+            url: far.url,
+            upstream_auth: {
+              type: 'client_credentials',
+              issuer: far.origin,
+              client_id: 'gateway',
+              client_secret: 'a secret of the gateway alone',
+            },
+          },
           written: {
             name: 'Written',
             url: far.url,
@@ -73,7 +86,10 @@ describe.each(houses)('%s', (_name, open) => {
       redirect_uri: `${house.origin}${await callbackPathOf(far.origin)}`,
     })
     expect(asked?.['state']).toMatch(/^up_[\w-]{43}$/)
-    expect(far.asked.find(({ path, fields }) => path === '/token' && fields['grant_type'] === 'authorization_code')?.fields).toMatchObject({ resource: far.url })
+    expect(
+      far.asked.find(({ path, fields }) => path === '/token' && fields['grant_type'] === 'authorization_code')
+        ?.fields,
+    ).toMatchObject({ resource: far.url })
     expect(JSON.stringify(far.calls)).not.toContain(caller.token)
     expect(JSON.stringify(house.log)).not.toMatch(/access-\d|refresh-\d|code-\d/)
   })
@@ -88,14 +104,21 @@ describe.each(houses)('%s', (_name, open) => {
 
   it('gives each person an account of their own [D3]', async () => {
     const { caller } = await logInThrough(house, 'far', { who: yamada })
-    const [mine, theirs] = [await textOf(await caller.post(call())), await textOf(await (await logInThrough(house, 'far')).caller.post(call()))]
+    const [mine, theirs] = [
+      await textOf(await caller.post(call())),
+      await textOf(await (await logInThrough(house, 'far')).caller.post(call())),
+    ]
     expect(mine).not.toBe(theirs)
   })
 
   it('stands in front of another gateway of its kind as in front of any upstream', async () => {
     const there = createBrowser(second.fetch, second.origin)
-    const { caller } = await logInThrough(house, 'postern', { way: async (url) => (await allow(there, url, person)).href })
-    const answer = (await (await caller.post(call())).json()) as { result: { headers: Record<string, string> } }
+    const { caller } = await logInThrough(house, 'postern', {
+      way: async (url) => (await allow(there, url, person)).href,
+    })
+    const answer = (await (await caller.post(call())).json()) as {
+      result: { headers: Record<string, string> }
+    }
     expect(answer.result.headers).toMatchObject({ 'x-user-id': 'ana' })
     second.advance(2 * hour)
     house.advance(2 * hour)
@@ -128,25 +151,67 @@ describe.each(houses)('%s', (_name, open) => {
   it('says what is missing in the form of each revision, and the link leads to a working call [D6] [C12]', async () => {
     const { caller, browser } = await logInThrough(house, 'far', { who: yamada })
     far.revoke()
-    const tool = (await (await caller.post(call(), { 'mcp-protocol-version': '2025-06-18' })).json()) as { result: { isError: boolean; content: { text: string }[] } }
+    const tool = (await (await caller.post(call(), { 'mcp-protocol-version': '2025-06-18' })).json()) as {
+      result: { isError: boolean; content: { text: string }[] }
+    }
     expect(tool.result.isError).toBe(true)
     const link = linkIn(tool.result.content[0]?.text ?? '')
     expect(link).toMatch(new RegExp(`^${house.origin}/connect/far\\?for=[\\w-]{22}$`))
-    expect(await (await caller.post({ jsonrpc: '2.0', id: 3, method: 'tools/list' }, { 'mcp-protocol-version': '2025-06-18' })).json()).toMatchObject({ id: 3, error: { code: 1403, message: expect.stringContaining(link) as string } })
-    expect(await (await caller.post(call(), { 'mcp-protocol-version': '2025-11-25' })).json()).toMatchObject({ id: 7, error: { code: -32_042, data: { elicitations: [{ mode: 'url', url: link }] } } })
-    expect(await (await caller.post(modernCall(), modernHeaders())).json()).toMatchObject({ error: { code: 1403, data: { url: link } } })
+    expect(
+      await (
+        await caller.post(
+          { jsonrpc: '2.0', id: 3, method: 'tools/list' },
+          { 'mcp-protocol-version': '2025-06-18' },
+        )
+      ).json(),
+    ).toMatchObject({ id: 3, error: { code: 1403, message: expect.stringContaining(link) as string } })
+    expect(await (await caller.post(call(), { 'mcp-protocol-version': '2025-11-25' })).json()).toMatchObject({
+      id: 7,
+      error: { code: -32_042, data: { elicitations: [{ mode: 'url', url: link }] } },
+    })
+    expect(await (await caller.post(modernCall(), modernHeaders())).json()).toMatchObject({
+      error: { code: 1403, data: { url: link } },
+    })
     const asking = structuredClone(modernCall())
-    Object.assign(asking.params._meta, { 'io.modelcontextprotocol/clientCapabilities': { elicitation: { url: {} } } })
-    const { result } = (await (await caller.post(asking, modernHeaders())).json()) as { result: { resultType: string; requestState: string; inputRequests: Record<string, { method: string; params: Record<string, string> }> } }
-    expect(result).toMatchObject({ resultType: 'input_required', inputRequests: { postern_connect: { method: 'elicitation/create', params: { mode: 'url', url: link } } } })
+    Object.assign(asking.params._meta, {
+      'io.modelcontextprotocol/clientCapabilities': { elicitation: { url: {} } },
+    })
+    const { result } = (await (await caller.post(asking, modernHeaders())).json()) as {
+      result: {
+        resultType: string
+        requestState: string
+        inputRequests: Record<string, { method: string; params: Record<string, string> }>
+      }
+    }
+    expect(result).toMatchObject({
+      resultType: 'input_required',
+      inputRequests: {
+        postern_connect: { method: 'elicitation/create', params: { mode: 'url', url: link } },
+      },
+    })
     expect(far.calls.every(({ message }) => !JSON.stringify(message).includes('postern'))).toBe(true)
 
     const page = await connectAt(house, link, { who: yamada, browser, fields: {} })
     expect([page.status, page.body]).toEqual([200, expect.stringContaining('You can go back to the app.')])
-    const retry = { ...asking, id: 8, params: { ...asking.params, requestState: result.requestState, inputResponses: { postern_connect: { action: 'accept' } } } }
-    expect(await (await caller.post(retry, modernHeaders())).json()).toMatchObject({ id: 8, result: { content: [{ type: 'text' }] } })
+    const retry = {
+      ...asking,
+      id: 8,
+      params: {
+        ...asking.params,
+        requestState: result.requestState,
+        inputResponses: { postern_connect: { action: 'accept' } },
+      },
+    }
+    expect(await (await caller.post(retry, modernHeaders())).json()).toMatchObject({
+      id: 8,
+      result: { content: [{ type: 'text' }] },
+    })
     expect(JSON.stringify(far.calls.at(-1)?.message)).not.toMatch(/requestState|inputResponses/)
-    expect(await (await caller.post({ ...retry, params: { ...retry.params, name: 'other' } }, modernHeaders('other'))).json()).toMatchObject({ error: { code: -32_600 } })
+    expect(
+      await (
+        await caller.post({ ...retry, params: { ...retry.params, name: 'other' } }, modernHeaders('other'))
+      ).json(),
+    ).toMatchObject({ error: { code: -32_600 } })
   })
 
   it('asks for more when the upstream does, once, and keeps what was granted [D4]', async () => {
@@ -155,14 +220,27 @@ describe.each(houses)('%s', (_name, open) => {
     const first = await textOf(await caller.post(call()))
     expect(first).toContain('files:write')
     await connectAt(house, linkIn(first), { browser })
-    expect(far.asked.filter(({ path }) => path === '/authorize').at(-1)?.fields['scope']?.split(' ')).toContain('files:write')
+    expect(
+      far.asked
+        .filter(({ path }) => path === '/authorize')
+        .at(-1)
+        ?.fields['scope']?.split(' '),
+    ).toContain('files:write')
     expect((await caller.post(call())).status).toBe(200)
     far.script.grants = (scope) => scope.replace('never', '')
     far.script.needs = () => ['never']
     await connectAt(house, linkIn(await textOf(await caller.post(call()))), { browser })
-    expect(far.asked.filter(({ path }) => path === '/authorize').at(-1)?.fields['scope']?.split(' ')).toEqual(expect.arrayContaining(['files:write', 'never']))
+    expect(
+      far.asked
+        .filter(({ path }) => path === '/authorize')
+        .at(-1)
+        ?.fields['scope']?.split(' '),
+    ).toEqual(expect.arrayContaining(['files:write', 'never']))
     const stop = await caller.post(call())
-    expect([stop.status, await stop.json()]).toEqual([403, expect.objectContaining({ error: expect.objectContaining({ code: 1403 }) as unknown })])
+    expect([stop.status, await stop.json()]).toEqual([
+      403,
+      expect.objectContaining({ error: expect.objectContaining({ code: 1403 }) as unknown }),
+    ])
     far.script.needs = () => []
     far.script.grants = (scope) => scope
   })
@@ -170,10 +248,14 @@ describe.each(houses)('%s', (_name, open) => {
   it('lets a person keep several accounts, choose one, and take one back, which revokes it there', async () => {
     const { caller, browser } = await logInThrough(house, 'far', { who: ana })
     const first = await textOf(await caller.post(call()))
-    const page = await connectAt(house, `${house.origin}/connect/far`, { browser, fields: { action: 'connect', account: 'work' } })
+    const page = await connectAt(house, `${house.origin}/connect/far`, {
+      browser,
+      fields: { action: 'connect', account: 'work' },
+    })
     expect(page.body).toContain('work')
     expect(await textOf(await caller.post(call()))).toBe(first)
-    const submit = (fields: Record<string, string>) => browser.go('/connect/far').then((shown) => browser.submit(shown, '/connect/far', fields))
+    const submit = (fields: Record<string, string>) =>
+      browser.go('/connect/far').then((shown) => browser.submit(shown, '/connect/far', fields))
     await submit({ action: 'choose', account: 'work' })
     const other = await textOf(await caller.post(call()))
     expect(other).not.toBe(first)
@@ -184,25 +266,49 @@ describe.each(houses)('%s', (_name, open) => {
   })
 
   it('sends a token for all, or one of its own, or none, as the operator wrote, and no caller speaks in its place [D9] [hostile K1]', async () => {
-    const key = callerOf(house, `${house.origin}/key/mcp`, await tokenOf(house, ana, `${house.origin}/key/mcp`))
-    const heard = (await (await key.post(call(), { 'x-api-key': 'mine', x_api_key: 'mine too' })).json()) as { result: { headers: Record<string, string> } }
-    expect(heard.result.headers).toMatchObject({ authorization: 'Bearer a-token-for-all', 'x-api-key': 'k-1' })
-    const machine = callerOf(house, `${house.origin}/machine/mcp`, await tokenOf(house, ana, `${house.origin}/machine/mcp`))
-    expect((await Promise.all([machine.post(call()), machine.post(call())])).map(({ status }) => status)).toEqual([200, 200])
+    const key = callerOf(
+      house,
+      `${house.origin}/key/mcp`,
+      await tokenOf(house, ana, `${house.origin}/key/mcp`),
+    )
+    const heard = (await (await key.post(call(), { 'x-api-key': 'mine', x_api_key: 'mine too' })).json()) as {
+      result: { headers: Record<string, string> }
+    }
+    expect(heard.result.headers).toMatchObject({
+      authorization: 'Bearer a-token-for-all',
+      'x-api-key': 'k-1',
+    })
+    const machine = callerOf(
+      house,
+      `${house.origin}/machine/mcp`,
+      await tokenOf(house, ana, `${house.origin}/machine/mcp`),
+    )
+    expect(
+      (await Promise.all([machine.post(call()), machine.post(call())])).map(({ status }) => status),
+    ).toEqual([200, 200])
     expect(far.count('/token', 'client_credentials')).toBe(1)
     far.expire()
     expect((await machine.post(call())).status).toBe(200)
     expect(far.count('/token', 'client_credentials')).toBe(2)
-    const quiet = callerOf(house, `${house.origin}/quiet/mcp`, await tokenOf(house, ana, `${house.origin}/quiet/mcp`))
+    const quiet = callerOf(
+      house,
+      `${house.origin}/quiet/mcp`,
+      await tokenOf(house, ana, `${house.origin}/quiet/mcp`),
+    )
     expect([(await quiet.post(call())).status]).toEqual([502])
   })
 
   it('signs in to servers of 2025-03-26: metadata at the origin, or endpoints at the default paths [D1]', async () => {
-    for (const absent of [['/.well-known/oauth-protected-resource/mcp'], ['/.well-known/oauth-protected-resource/mcp', '/.well-known/oauth-authorization-server']]) {
+    for (const absent of [
+      ['/.well-known/oauth-protected-resource/mcp'],
+      ['/.well-known/oauth-protected-resource/mcp', '/.well-known/oauth-authorization-server'],
+    ]) {
       far.script.absent = new Set(absent)
       far.script.challenge = () => undefined
       const before = far.count('/authorize')
-      const page = await connectAt(house, `${house.origin}/connect/again`, { fields: { action: 'connect', account: `old ${absent.length}` } })
+      const page = await connectAt(house, `${house.origin}/connect/again`, {
+        fields: { action: 'connect', account: `old ${absent.length}` },
+      })
       expect([page.status, far.count('/authorize') - before]).toEqual([200, 1])
     }
     far.script.absent = new Set()
@@ -229,10 +335,13 @@ describe.each(houses)('%s', (_name, open) => {
   })
 
   it('finds a service by id and by host', async () => {
-    const start = (server: string) => house.fetch(`${house.origin}/oauth/start${server}`, { redirect: 'manual' })
+    const start = (server: string) =>
+      house.fetch(`${house.origin}/oauth/start${server}`, { redirect: 'manual' })
     expect((await start('?server=far')).headers.get('location')).toBe('/connect/far')
     expect((await start(`?server=${new URL(far.url).host}`)).headers.get('location')).toBe('/connect/far')
     expect([(await start('')).status, (await start('?server=nobody')).status]).toEqual([400, 400])
-    expect((await house.fetch(`${house.origin}/connect/far`, { redirect: 'manual' })).headers.get('location')).toBe('/login?return_to=%2Fconnect%2Ffar')
+    expect(
+      (await house.fetch(`${house.origin}/connect/far`, { redirect: 'manual' })).headers.get('location'),
+    ).toBe('/login?return_to=%2Fconnect%2Ffar')
   })
 })

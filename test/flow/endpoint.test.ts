@@ -5,7 +5,12 @@ import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
 import { call, modernCall, modernHeaders } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'c', version: '1' } } }
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
+}
 
 describe.each(houses)('%s', (_where, open) => {
   let house: House
@@ -13,12 +18,19 @@ describe.each(houses)('%s', (_where, open) => {
   const asked: string[] = []
 
   /** Answers at one path, and elsewhere by `elsewhere`: a status, or a status and where it leads. */
-  const serverAt = async (paths: readonly string[], elsewhere: (url: string, origin: string) => readonly [status: number, location?: string]): Promise<string> => {
+  const serverAt = async (
+    paths: readonly string[],
+    elsewhere: (url: string, origin: string) => readonly [status: number, location?: string],
+  ): Promise<string> => {
     const upstream: Upstream = await openUpstream((request, response, body) => {
       asked.push(`${request.method} ${request.url}`)
-      const [status, location] = paths.includes((request.url ?? '').replace(/\?.*/, '')) ? [200] : elsewhere(request.url ?? '', new URL(upstream.url).origin)
+      const [status, location] = paths.includes((request.url ?? '').replace(/\?.*/, ''))
+        ? [200]
+        : elsewhere(request.url ?? '', new URL(upstream.url).origin)
       if (status !== 200) {
-        response.writeHead(status, location === undefined ? { 'content-type': 'application/json' } : { location }).end(location === undefined ? '{"error":"not here"}' : undefined)
+        response
+          .writeHead(status, location === undefined ? { 'content-type': 'application/json' } : { location })
+          .end(location === undefined ? '{"error":"not here"}' : undefined)
         return
       }
       if (request.method !== 'POST') {
@@ -27,14 +39,29 @@ describe.each(houses)('%s', (_where, open) => {
       }
       const { id, method } = JSON.parse(body) as { id?: unknown; method: string }
       if (id === undefined) response.writeHead(202).end()
-      else response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result: { resultType: 'complete', method, protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 's', version: '1' } } }))
+      else
+        response.writeHead(200, { 'content-type': 'application/json' }).end(
+          JSON.stringify({
+            jsonrpc: '2.0',
+            id,
+            result: {
+              resultType: 'complete',
+              method,
+              protocolVersion: '2025-06-18',
+              capabilities: {},
+              serverInfo: { name: 's', version: '1' },
+            },
+          }),
+        )
     })
     upstreams.push(upstream)
     return new URL(upstream.url).origin
   }
 
   beforeAll(async () => {
-    const slash = await serverAt(['/mcp/'], (url) => (url.startsWith('/mcp') ? [307, url.replace('/mcp', '/mcp/')] : [404]))
+    const slash = await serverAt(['/mcp/'], (url) =>
+      url.startsWith('/mcp') ? [307, url.replace('/mcp', '/mcp/')] : [404],
+    )
     const permanent = await serverAt(['/v2/mcp'], () => [308, '/v2/mcp'])
     const circle = await serverAt([], (url) => [307, url === '/a' ? '/b' : '/a'])
     const away = await serverAt([], () => [307, 'http://user:secret@elsewhere.example/mcp?x=1'])
@@ -44,10 +71,30 @@ describe.each(houses)('%s', (_where, open) => {
     const none = await serverAt([], () => [404])
     const wild = await serverAt(['/mcp', '/'], () => [404])
     const services = {
-      slash: `${slash}/mcp`, query: `${slash}/mcp?key=1`, permanent: `${permanent}/mcp`, circle: `${circle}/mcp`, away: `${away}/mcp`, found: `${found}/mcp`,
-      bare: root, written: `${root}/`, usual: page, none, wildroot: `${wild}/`,
+      slash: `${slash}/mcp`,
+      query: `${slash}/mcp?key=1`,
+      permanent: `${permanent}/mcp`,
+      circle: `${circle}/mcp`,
+      away: `${away}/mcp`,
+      found: `${found}/mcp`,
+      bare: root,
+      written: `${root}/`,
+      usual: page,
+      none,
+      wildroot: `${wild}/`,
     }
-    house = await open({ upstream: `${none}/mcp`, config: { local_users: [ana], mcp_services: Object.fromEntries(Object.entries(services).map(([id, url]) => [id, { url, auth_required: id !== 'usual', upstream_auth: { type: 'none' } }])) } })
+    house = await open({
+      upstream: `${none}/mcp`,
+      config: {
+        local_users: [ana],
+        mcp_services: Object.fromEntries(
+          Object.entries(services).map(([id, url]) => [
+            id,
+            { url, auth_required: id !== 'usual', upstream_auth: { type: 'none' } },
+          ]),
+        ),
+      },
+    })
   }, 120_000)
   afterAll(async () => {
     await house.close()
@@ -56,11 +103,16 @@ describe.each(houses)('%s', (_where, open) => {
   afterEach(() => void (asked.length = 0))
 
   const at = async (service: string): Promise<Caller> => {
-    const caller = callerOf(house, `${house.origin}/${service}/mcp`, service === 'usual' ? '' : await tokenOf(house, ana, `${house.origin}/${service}/mcp`))
+    const caller = callerOf(
+      house,
+      `${house.origin}/${service}/mcp`,
+      service === 'usual' ? '' : await tokenOf(house, ana, `${house.origin}/${service}/mcp`),
+    )
     asked.length = 0
     return caller
   }
-  const whys = (): readonly string[] => house.log.filter(({ event }) => event === 'refused').map(({ fields }) => String(fields['why']))
+  const whys = (): readonly string[] =>
+    house.log.filter(({ event }) => event === 'refused').map(({ fields }) => String(fields['why']))
 
   it('follows 307 within the origin once, for every kind of call, and remembers where it led', async () => {
     const caller = await at('slash')

@@ -6,13 +6,30 @@ import { ana, callerOf, tokenOf } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 type Say = (response: ServerResponse, message: object) => void
-const json: Say = (response, message) => void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(message))
-const events: Say = (response, message) => void response.writeHead(200, { 'content-type': 'text/event-stream' }).end(`event: message\ndata: ${JSON.stringify(message)}\n\n`)
-const unended: Say = (response, message) => void response.writeHead(200, { 'content-type': 'text/event-stream' }).end(`data: ${JSON.stringify(message)}\n`)
-const open: Say = (response, message) => void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`data: ${JSON.stringify(message)}\n`)
+const json: Say = (response, message) =>
+  void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(message))
+const events: Say = (response, message) =>
+  void response
+    .writeHead(200, { 'content-type': 'text/event-stream' })
+    .end(`event: message\ndata: ${JSON.stringify(message)}\n\n`)
+const unended: Say = (response, message) =>
+  void response
+    .writeHead(200, { 'content-type': 'text/event-stream' })
+    .end(`data: ${JSON.stringify(message)}\n`)
+const open: Say = (response, message) =>
+  void response
+    .writeHead(200, { 'content-type': 'text/event-stream' })
+    .write(`data: ${JSON.stringify(message)}\n`)
 
-const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
-const ask = (method: string) => [{ jsonrpc: '2.0', id: 5, method, params: { _meta: meta } }, { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method }] as const
+const meta = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+const ask = (method: string) =>
+  [
+    { jsonrpc: '2.0', id: 5, method, params: { _meta: meta } },
+    { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method },
+  ] as const
 const tools = [{ name: 'echo', inputSchema: { type: 'object' } }]
 
 describe.each(houses)('%s', (_where, openHouse) => {
@@ -25,13 +42,28 @@ describe.each(houses)('%s', (_where, openHouse) => {
     let sessions = 0
     const upstream = await openUpstream((request, response, body) => {
       const { id, method } = (body === '' ? {} : JSON.parse(body)) as { id?: unknown; method?: string }
-      if (request.method !== 'POST' || id === undefined) return void response.writeHead(request.method === 'POST' ? 202 : 405).end()
+      if (request.method !== 'POST' || id === undefined)
+        return void response.writeHead(request.method === 'POST' ? 202 : 405).end()
       if (method === 'initialize') {
         response.setHeader('mcp-session-id', `session-${++sessions}`)
-        return say(response, { jsonrpc: '2.0', id, result: { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } })
+        return say(response, {
+          jsonrpc: '2.0',
+          id,
+          result: {
+            protocolVersion: '2025-06-18',
+            capabilities: { tools: {} },
+            serverInfo: { name: 's', version: '1' },
+          },
+        })
       }
-      if (method === 'server/discover') return refuse(response, { jsonrpc: '2.0', id, error: { code: -32_601, message: 'Method not found' } })
-      if (!stateless && request.headers['mcp-session-id'] === undefined) return refuse(response, { jsonrpc: '2.0', id, error: { code: -32_600, message: 'initialize comes first' } })
+      if (method === 'server/discover')
+        return refuse(response, { jsonrpc: '2.0', id, error: { code: -32_601, message: 'Method not found' } })
+      if (!stateless && request.headers['mcp-session-id'] === undefined)
+        return refuse(response, {
+          jsonrpc: '2.0',
+          id,
+          error: { code: -32_600, message: 'initialize comes first' },
+        })
       calls.push(String(method))
       return say(response, { jsonrpc: '2.0', id, result: { tools } })
     })
@@ -40,24 +72,43 @@ describe.each(houses)('%s', (_where, openHouse) => {
   }
 
   beforeAll(async () => {
-    const urls = { json: await serverOf(json, json, false), events: await serverOf(events, events, false), unended: await serverOf(unended, unended, false), open: await serverOf(json, open, false), stateless: await serverOf(json, json, true) }
-    house = await openHouse({ upstream: urls.json, config: { local_users: [ana], mcp_services: Object.fromEntries(Object.entries(urls).map(([id, url]) => [`s${id}`, { url, upstream_auth: { type: 'none' } }])) } })
+    const urls = {
+      json: await serverOf(json, json, false),
+      events: await serverOf(events, events, false),
+      unended: await serverOf(unended, unended, false),
+      open: await serverOf(json, open, false),
+      stateless: await serverOf(json, json, true),
+    }
+    house = await openHouse({
+      upstream: urls.json,
+      config: {
+        local_users: [ana],
+        mcp_services: Object.fromEntries(
+          Object.entries(urls).map(([id, url]) => [`s${id}`, { url, upstream_auth: { type: 'none' } }]),
+        ),
+      },
+    })
   }, 120_000)
   afterAll(async () => {
     await house.close()
     await Promise.all(upstreams.map((upstream) => upstream.close()))
   })
 
-  it.each(['json', 'events', 'unended', 'open', 'stateless'])('a client of 2026-07-28 is served by a server of 2025, and its call is made once: %s', async (kind) => {
-    const resource = `${house.origin}/s${kind}/mcp`
-    const caller = callerOf(house, resource, await tokenOf(house, ana, resource))
-    calls.length = 0
-    const answer = await caller.post(...ask('tools/list'))
-    const text = await answer.text()
-    expect(answer.status).toBe(200)
-    expect(JSON.parse(text.startsWith('{') ? text : (/^data: ?(.*)$/m.exec(text)?.[1] ?? ''))).toMatchObject({ id: 5, result: { tools, resultType: 'complete' } })
-    expect(calls).toEqual(['tools/list'])
-  })
+  it.each(['json', 'events', 'unended', 'open', 'stateless'])(
+    'a client of 2026-07-28 is served by a server of 2025, and its call is made once: %s',
+    async (kind) => {
+      const resource = `${house.origin}/s${kind}/mcp`
+      const caller = callerOf(house, resource, await tokenOf(house, ana, resource))
+      calls.length = 0
+      const answer = await caller.post(...ask('tools/list'))
+      const text = await answer.text()
+      expect(answer.status).toBe(200)
+      expect(
+        JSON.parse(text.startsWith('{') ? text : (/^data: ?(.*)$/m.exec(text)?.[1] ?? '')),
+      ).toMatchObject({ id: 5, result: { tools, resultType: 'complete' } })
+      expect(calls).toEqual(['tools/list'])
+    },
+  )
 
   it('a stream that says nothing yet is passed on all the same', async () => {
     let said: ServerResponse | undefined
@@ -72,7 +123,9 @@ describe.each(houses)('%s', (_where, openHouse) => {
     const answer = await caller.post(...ask('subscriptions/listen'))
     expect([answer.status, answer.headers.get('content-type')]).toEqual([200, 'text/event-stream'])
     said?.end('data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged"}\n\n')
-    expect(await answer.text()).toBe(': here\n\ndata: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged"}\n\n')
+    expect(await answer.text()).toBe(
+      ': here\n\ndata: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged"}\n\n',
+    )
     await quiet.close()
   })
 })

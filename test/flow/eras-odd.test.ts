@@ -21,14 +21,45 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
   let toNewer: Caller
   let toOlder: Caller
   const lasting = where !== 'in workerd'
-  const at = async (service: string): Promise<Caller> => callerOf(house, `${house.origin}/${service}/mcp`, await tokenOf(house, ana, `${house.origin}/${service}/mcp`))
+  const at = async (service: string): Promise<Caller> =>
+    callerOf(
+      house,
+      `${house.origin}/${service}/mcp`,
+      await tokenOf(house, ana, `${house.origin}/${service}/mcp`),
+    )
 
   beforeAll(async () => {
-    ;[newer, older, sse, socket] = await Promise.all([openOddNewer(), openOddOlder(), openLegacyUpstream(), openSocketUpstream()])
-    const command = (flag: string) => ({ command: process.execPath, args: [program, flag], sandbox: 'none' as const })
-    const commands = lasting ? { 'newer-command': command('--modern-only'), 'older-command': command('--plain') } : {}
-    const lines = { named: { url: sse.url, transport: 'sse' as const }, found: { url: sse.url }, socket: { url: socket.url } }
-    house = await open({ upstream: newer.url, config: { local_users: [ana], mcp_services: { older: { url: older.url, upstream_auth: { type: 'none' } }, hasty: { name: 'Hasty', url: older.url, timeout: 250 }, ...lines, ...commands } } })
+    ;[newer, older, sse, socket] = await Promise.all([
+      openOddNewer(),
+      openOddOlder(),
+      openLegacyUpstream(),
+      openSocketUpstream(),
+    ])
+    const command = (flag: string) => ({
+      command: process.execPath,
+      args: [program, flag],
+      sandbox: 'none' as const,
+    })
+    const commands = lasting
+      ? { 'newer-command': command('--modern-only'), 'older-command': command('--plain') }
+      : {}
+    const lines = {
+      named: { url: sse.url, transport: 'sse' as const },
+      found: { url: sse.url },
+      socket: { url: socket.url },
+    }
+    house = await open({
+      upstream: newer.url,
+      config: {
+        local_users: [ana],
+        mcp_services: {
+          older: { url: older.url, upstream_auth: { type: 'none' } },
+          hasty: { name: 'Hasty', url: older.url, timeout: 250 },
+          ...lines,
+          ...commands,
+        },
+      },
+    })
     ;[toNewer, toOlder] = [await at('echo'), await at('older')]
   }, 120_000)
   afterAll(async () => {
@@ -38,37 +69,88 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
 
   it('a URL that the person has to open is asked for in the client’s own way, and the call made again goes on [C20]', async () => {
     const asked = await lastOf(await askModern(toOlder, 'tools/call', { name: 'url', arguments: {} }, url))
-    expect(asked.result).toMatchObject({ resultType: 'input_required', inputRequests: { 'url-1': { method: 'elicitation/create', params: { mode: 'url', url: 'https://example.com/open' } } } })
+    expect(asked.result).toMatchObject({
+      resultType: 'input_required',
+      inputRequests: {
+        'url-1': { method: 'elicitation/create', params: { mode: 'url', url: 'https://example.com/open' } },
+      },
+    })
     const unable = await lastOf(await askModern(toOlder, 'tools/call', { name: 'url', arguments: {} }))
     expect(unable.error.code).toBe(1403)
-    const no = await lastOf(await askModern(toOlder, 'tools/call', { name: 'url', arguments: {}, inputResponses: { 'url-1': { action: 'decline' } } }, url))
+    const no = await lastOf(
+      await askModern(
+        toOlder,
+        'tools/call',
+        { name: 'url', arguments: {}, inputResponses: { 'url-1': { action: 'decline' } } },
+        url,
+      ),
+    )
     expect(no.error.code).toBe(1403)
     const { session } = await beginLegacy(toNewer, '2025-11-25', lasting ? {} : url)
-    const error = await lastOf(await toNewer.post({ jsonrpc: '2.0', id: 5, method: 'tools/call', params: { name: 'url', arguments: {} } }, session))
-    expect([error.id, error.error.code, JSON.stringify(error.error.data)]).toEqual([5, -32_042, expect.stringContaining('https://example.com/open')])
+    const error = await lastOf(
+      await toNewer.post(
+        { jsonrpc: '2.0', id: 5, method: 'tools/call', params: { name: 'url', arguments: {} } },
+        session,
+      ),
+    )
+    expect([error.id, error.error.code, JSON.stringify(error.error.data)]).toEqual([
+      5,
+      -32_042,
+      expect.stringContaining('https://example.com/open'),
+    ])
   })
 
-  itWhere(lasting)('a question that the server asks outside the call reaches the client that is calling [C5, C20]', async () => {
-    const call = { name: 'ask-on-stream', arguments: {} }
-    const asked = await lastOf(await askModern(toOlder, 'tools/call', call, { elicitation: { form: {} } }))
-    const [key] = Object.keys(asked.result['inputRequests'] as unknown as object)
-    expect(key).toBeDefined()
-    const answer = await askModern(toOlder, 'tools/call', { ...call, requestState: asked.result['requestState'], inputResponses: { [key as string]: { action: 'accept', content: { name: 'ana' } } } }, { elicitation: { form: {} } })
-    expect(JSON.parse(textOf((await lastOf(answer)).result)) as unknown).toEqual({ action: 'accept', content: { name: 'ana' } })
-  })
+  itWhere(lasting)(
+    'a question that the server asks outside the call reaches the client that is calling [C5, C20]',
+    async () => {
+      const call = { name: 'ask-on-stream', arguments: {} }
+      const asked = await lastOf(await askModern(toOlder, 'tools/call', call, { elicitation: { form: {} } }))
+      const [key] = Object.keys(asked.result['inputRequests'] as unknown as object)
+      expect(key).toBeDefined()
+      const answer = await askModern(
+        toOlder,
+        'tools/call',
+        {
+          ...call,
+          requestState: asked.result['requestState'],
+          inputResponses: { [key as string]: { action: 'accept', content: { name: 'ana' } } },
+        },
+        { elicitation: { form: {} } },
+      )
+      expect(JSON.parse(textOf((await lastOf(answer)).result)) as unknown).toEqual({
+        action: 'accept',
+        content: { name: 'ana' },
+      })
+    },
+  )
 
-  itWhere(lasting)('a call that its client leaves is cancelled at a server of before, in words [C10, C20]', async () => {
-    const leaving = new AbortController()
-    const before = older.held.length
-    const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'hang' }
-    const params = { name: 'hang', arguments: {}, _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} } }
-    const calling = toOlder.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }, headers, { signal: leaving.signal }).catch(() => 'left')
-    // The first call at a server is made twice: as it came, and in the server's own words.
-    await until(() => older.held.length > before, 'the call')
-    leaving.abort()
-    await calling
-    await until(() => older.heard.some(({ body }) => body.includes('"notifications/cancelled"')), 'its cancellation')
-  })
+  itWhere(lasting)(
+    'a call that its client leaves is cancelled at a server of before, in words [C10, C20]',
+    async () => {
+      const leaving = new AbortController()
+      const before = older.held.length
+      const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'hang' }
+      const params = {
+        name: 'hang',
+        arguments: {},
+        _meta: {
+          'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+          'io.modelcontextprotocol/clientCapabilities': {},
+        },
+      }
+      const calling = toOlder
+        .post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }, headers, { signal: leaving.signal })
+        .catch(() => 'left')
+      // The first call at a server is made twice: as it came, and in the server's own words.
+      await until(() => older.held.length > before, 'the call')
+      leaving.abort()
+      await calling
+      await until(
+        () => older.heard.some(({ body }) => body.includes('"notifications/cancelled"')),
+        'its cancellation',
+      )
+    },
+  )
 
   it('a server that says nothing is waited for as long as anywhere else [C15, C20]', async () => {
     const late = await askModern(await at('hasty'), 'tools/call', { name: 'hang', arguments: {} })
@@ -78,33 +160,73 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
   it('a stream that a server opens and never writes on is waited for no longer [C15, C20]', async () => {
     const silent = await askModern(await at('hasty'), 'tools/call', { name: 'silent', arguments: {} })
     const { error } = await lastOf(silent)
-    expect([silent.status, error]).toEqual([504, { code: 1504, message: 'Request to Hasty timed out', data: { code: 'upstream.timeout', request_id: silent.headers.get('x-request-id') } }])
+    expect([silent.status, error]).toEqual([
+      504,
+      {
+        code: 1504,
+        message: 'Request to Hasty timed out',
+        data: { code: 'upstream.timeout', request_id: silent.headers.get('x-request-id') },
+      },
+    ])
   })
 
-  itWhere(lasting)('a call that a client of 2025 cancels ends at a server of 2026-07-28 [C10, C20]', async () => {
-    const { session } = await beginLegacy(toNewer)
-    const before = newer.left()
-    const calling = toNewer.post({ jsonrpc: '2.0', id: 'long', method: 'tools/call', params: { name: 'hang', arguments: {} } }, session)
-    await until(() => newer.held.length > 0, 'the call')
-    expect((await toNewer.post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'long' } }, session)).status).toBe(202)
-    await until(() => newer.left() > before, 'its end')
-    expect(await (await calling).text()).toBe('')
-  })
+  itWhere(lasting)(
+    'a call that a client of 2025 cancels ends at a server of 2026-07-28 [C10, C20]',
+    async () => {
+      const { session } = await beginLegacy(toNewer)
+      const before = newer.left()
+      const calling = toNewer.post(
+        { jsonrpc: '2.0', id: 'long', method: 'tools/call', params: { name: 'hang', arguments: {} } },
+        session,
+      )
+      await until(() => newer.held.length > 0, 'the call')
+      expect(
+        (
+          await toNewer.post(
+            { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'long' } },
+            session,
+          )
+        ).status,
+      ).toBe(202)
+      await until(() => newer.left() > before, 'its end')
+      expect(await (await calling).text()).toBe('')
+    },
+  )
 
   it('capabilities and values that one era alone has are left out [C20]', async () => {
     const { begun, session } = await beginLegacy(toNewer)
-    expect(Object.keys(((await begun.json()) as { result: { capabilities: object } }).result.capabilities)).toEqual(['tools'])
-    const value = await lastOf(await toNewer.post({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'value', arguments: {} } }, session))
+    expect(
+      Object.keys(((await begun.json()) as { result: { capabilities: object } }).result.capabilities),
+    ).toEqual(['tools'])
+    const value = await lastOf(
+      await toNewer.post(
+        { jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'value', arguments: {} } },
+        session,
+      ),
+    )
     expect(value.result).toEqual({ content: [{ type: 'text', text: '[1,2]' }] })
-    const lacking = await lastOf(await toNewer.post({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'lacking', arguments: {} } }, session))
-    expect([lacking.error.code, lacking.error.message]).toEqual([1400, 'The MCP server needs a capability that this client does not have.'])
+    const lacking = await lastOf(
+      await toNewer.post(
+        { jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'lacking', arguments: {} } },
+        session,
+      ),
+    )
+    expect([lacking.error.code, lacking.error.message]).toEqual([
+      1400,
+      'The MCP server needs a capability that this client does not have.',
+    ])
     const { result } = await lastOf(await askModern(toOlder, 'tools/list'))
     expect((result['tools'] as unknown as { name: string }[]).map(({ name }) => name)).toEqual(['big'])
   })
 
   it('numbers cross digit by digit, and trace context as it came [C16, C20]', async () => {
     const { session } = await beginLegacy(toNewer)
-    await (await toNewer.post(`{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"echo","arguments":{"n":12345678901234567890},"_meta":{"traceparent":"00-a-b-01"}}}`, session)).text()
+    await (
+      await toNewer.post(
+        `{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"echo","arguments":{"n":12345678901234567890},"_meta":{"traceparent":"00-a-b-01"}}}`,
+        session,
+      )
+    ).text()
     expect(newer.heard.at(-1)?.body).toContain('"n":12345678901234567890')
     expect(newer.heard.at(-1)?.body).toContain('"traceparent":"00-a-b-01"')
   })
@@ -116,38 +238,60 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
       const refused = await askModern(fresh, 'tools/list')
       expect([trouble, refused.status]).toEqual([trouble, trouble === 401 ? 502 : trouble])
       older.trouble = undefined
-      expect((await lastOf(await askModern(fresh, 'tools/list'))).result).toMatchObject({ resultType: 'complete' })
+      expect((await lastOf(await askModern(fresh, 'tools/list'))).result).toMatchObject({
+        resultType: 'complete',
+      })
     }
   })
 
-  it.each(['named', 'found', 'socket'])('a server on a line (%s) serves clients of 2026-07-28 [C6, C20, C21]', async (service) => {
-    const caller = await at(service)
-    const { result } = await lastOf(await askModern(caller, 'server/discover'))
-    expect(result).toMatchObject({ resultType: 'complete', capabilities: { tools: {} } })
-    const called = await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))
-    expect(textOf(called.result)).toContain('ana')
-    for (const line of [...sse.streams.values()]) line.destroy()
-    for (const line of socket.open) line.terminate()
-    await until(() => sse.streams.size + socket.open.size === 0, 'the end of the lines')
-    let again = ''
-    // A call on a line whose end is still on its way here is lost with it; the next begins another.
-    for (let tries = 0; tries < 20 && again === ''; tries++) again = JSON.stringify((await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))).result ?? '').replace('""', '')
-    expect(again).toContain('ana')
-  })
+  it.each(['named', 'found', 'socket'])(
+    'a server on a line (%s) serves clients of 2026-07-28 [C6, C20, C21]',
+    async (service) => {
+      const caller = await at(service)
+      const { result } = await lastOf(await askModern(caller, 'server/discover'))
+      expect(result).toMatchObject({ resultType: 'complete', capabilities: { tools: {} } })
+      const called = await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))
+      expect(textOf(called.result)).toContain('ana')
+      for (const line of [...sse.streams.values()]) line.destroy()
+      for (const line of socket.open) line.terminate()
+      await until(() => sse.streams.size + socket.open.size === 0, 'the end of the lines')
+      let again = ''
+      // A call on a line whose end is still on its way here is lost with it; the next begins another.
+      for (let tries = 0; tries < 20 && again === ''; tries++)
+        again = JSON.stringify(
+          (await lastOf(await askModern(caller, 'tools/call', { name: 'whoami', arguments: {} }))).result ??
+            '',
+        ).replace('""', '')
+      expect(again).toContain('ana')
+    },
+  )
 
   itWhere(lasting)('a command of one era serves clients of the other [C18, C20]', async () => {
     const command = await at('older-command')
-    const { result } = await lastOf(await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 1 } }))
+    const { result } = await lastOf(
+      await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 1 } }),
+    )
     expect(JSON.parse(textOf(result))).toMatchObject({ n: 1 })
     const discovered = await lastOf(await askModern(command, 'server/discover'))
     expect(discovered.result).toMatchObject({ supportedVersions: ['2026-07-28'], resultType: 'complete' })
     // The process ends and its session with it; whoever has none notices nothing of that.
-    expect((await lastOf(await askModern(command, 'tools/call', { name: 'exit', arguments: {} }))).error.message).toContain('ended')
-    expect(textOf((await lastOf(await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 3 } }))).result)).toContain('"n":3')
+    expect(
+      (await lastOf(await askModern(command, 'tools/call', { name: 'exit', arguments: {} }))).error.message,
+    ).toContain('ended')
+    expect(
+      textOf(
+        (await lastOf(await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 3 } }))).result,
+      ),
+    ).toContain('"n":3')
     const newerCommand = await at('newer-command')
     const { begun, session } = await beginLegacy(newerCommand)
     expect(begun.status).toBe(200)
-    const answer = await lastOf(await newerCommand.post({ jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: 'echo', arguments: { n: 2 } } }, session))
+    const answer = await lastOf(
+      await newerCommand.post(
+        { jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: 'echo', arguments: { n: 2 } } },
+        session,
+      ),
+    )
     expect(JSON.parse(textOf(answer.result))).toMatchObject({ n: 2 })
   })
 })

@@ -19,16 +19,30 @@ const open = async (upstream: EraUpstream) => {
   const shared = { session_secret: randomBytes(32).toString('base64url') }
   const [a, b] = [await twins.open(shared), await twins.open(shared)]
   const { tokens } = await logIn(a)
-  return [a, b].map((twin) => callerOf(twin as unknown as House, `${twin.origin}/echo/mcp`, tokens.access_token))
+  return [a, b].map((twin) =>
+    callerOf(twin as unknown as House, `${twin.origin}/echo/mcp`, tokens.access_token),
+  )
 }
 
 describe('Two processes', () => {
   it('know the sessions of clients of 2025 that either has begun, their level and their end [C20]', async () => {
     const [one, other] = await open(await openModernOnly())
     const { session } = await beginLegacy(one!)
-    const logging = { jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: 'test_tool_with_logging', arguments: {} } }
+    const logging = {
+      jsonrpc: '2.0',
+      id: 3,
+      method: 'tools/call',
+      params: { name: 'test_tool_with_logging', arguments: {} },
+    }
     expect(await (await other!.post(logging, session)).text()).not.toContain('notifications/message')
-    expect((await one!.post({ jsonrpc: '2.0', id: 2, method: 'logging/setLevel', params: { level: 'debug' } }, session)).status).toBe(200)
+    expect(
+      (
+        await one!.post(
+          { jsonrpc: '2.0', id: 2, method: 'logging/setLevel', params: { level: 'debug' } },
+          session,
+        )
+      ).status,
+    ).toBe(200)
     expect(await (await other!.post(logging, session)).text()).toContain('notifications/message')
     expect((await other!.delete(session)).status).toBe(200)
     expect((await other!.post(logging, session)).status).toBe(404)
@@ -40,8 +54,13 @@ describe('Two processes', () => {
     const callers = await open(older)
     await Promise.all(callers.map(async (caller) => (await askModern(caller, 'tools/list')).text()))
     older.heard.length = 0
-    for (const caller of callers) expect((await lastOf(await askModern(caller, 'prompts/list'))).result).toMatchObject({ resultType: 'complete' })
-    const used = older.heard.filter(({ message }) => message?.['method'] === 'prompts/list').map(({ headers }) => headers.get('mcp-session-id'))
+    for (const caller of callers)
+      expect((await lastOf(await askModern(caller, 'prompts/list'))).result).toMatchObject({
+        resultType: 'complete',
+      })
+    const used = older.heard
+      .filter(({ message }) => message?.['method'] === 'prompts/list')
+      .map(({ headers }) => headers.get('mcp-session-id'))
     expect([used.length, new Set(used).size]).toEqual([2, 1])
   })
 })

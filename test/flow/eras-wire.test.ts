@@ -1,6 +1,14 @@
 // What crosses between the eras of MCP, as it stands on the wire, in every house.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, beginLegacy, type EraWorld, lastOf, modernMeta, openEras, textOf } from '../houses/eras.ts'
+import {
+  askModern,
+  beginLegacy,
+  type EraWorld,
+  lastOf,
+  modernMeta,
+  openEras,
+  textOf,
+} from '../houses/eras.ts'
 import { houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
 import { until } from '../houses/proxied.ts'
@@ -16,12 +24,29 @@ describe.each(houses)('Between the eras %s', (where, open) => {
 
   it('results that the gateway writes carry what 2026-07-28 asks for, and are for nobody else to keep [C13]', async () => {
     const caller = await world.at('older')
-    for (const [method, params] of [['server/discover', {}], ['tools/list', {}], ['prompts/list', {}], ['resources/list', {}], ['resources/templates/list', {}], ['resources/read', { uri: 'test://static-text' }]] as const) {
+    for (const [method, params] of [
+      ['server/discover', {}],
+      ['tools/list', {}],
+      ['prompts/list', {}],
+      ['resources/list', {}],
+      ['resources/templates/list', {}],
+      ['resources/read', { uri: 'test://static-text' }],
+    ] as const) {
       const { result } = await lastOf(await askModern(caller, method, params))
-      expect(result, method).toMatchObject({ resultType: 'complete', ttlMs: 0, cacheScope: 'private', _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'postern-reference' } } })
+      expect(result, method).toMatchObject({
+        resultType: 'complete',
+        ttlMs: 0,
+        cacheScope: 'private',
+        _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'postern-reference' } },
+      })
     }
-    const { result } = await lastOf(await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} }))
-    expect(result).toMatchObject({ resultType: 'complete', _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'postern-reference' } } })
+    const { result } = await lastOf(
+      await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} }),
+    )
+    expect(result).toMatchObject({
+      resultType: 'complete',
+      _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'postern-reference' } },
+    })
     expect(result).not.toHaveProperty('ttlMs')
     const missing = await askModern(caller, 'resources/read', { uri: 'test://nothing' })
     expect([missing.status, (await lastOf(missing)).error.code]).toEqual([200, -32_602])
@@ -30,11 +55,21 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   it('results for clients of 2025 carry nothing of 2026-07-28 [C13, C20]', async () => {
     const caller = await world.at('newer')
     const { begun, session } = await beginLegacy(caller, '2025-06-18')
-    expect(await begun.json()).toMatchObject({ id: 1, result: { protocolVersion: '2025-06-18', serverInfo: { name: 'postern-reference' } } })
-    expect((await caller.post({ jsonrpc: '2.0', method: 'notifications/initialized' }, session)).status).toBe(202)
+    expect(await begun.json()).toMatchObject({
+      id: 1,
+      result: { protocolVersion: '2025-06-18', serverInfo: { name: 'postern-reference' } },
+    })
+    expect((await caller.post({ jsonrpc: '2.0', method: 'notifications/initialized' }, session)).status).toBe(
+      202,
+    )
     const said = await (await caller.post({ jsonrpc: '2.0', id: 2, method: 'tools/list' }, session)).text()
     expect(said).toContain('test_simple_text')
-    const missing = await lastOf(await caller.post({ jsonrpc: '2.0', id: 3, method: 'resources/read', params: { uri: 'test://nothing' } }, session))
+    const missing = await lastOf(
+      await caller.post(
+        { jsonrpc: '2.0', id: 3, method: 'resources/read', params: { uri: 'test://nothing' } },
+        session,
+      ),
+    )
     expect([missing.id, missing.error.code]).toEqual([3, -32_002])
     expect(said).not.toMatch(/resultType|ttlMs|cacheScope|modelcontextprotocol\/serverInfo/)
   })
@@ -42,18 +77,30 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   it('what has no counterpart is refused in words: tasks, a second handshake, watching in the other era’s way [C20]', async () => {
     const older_ = await world.at('older')
     for (const method of ['ping', 'logging/setLevel', 'resources/subscribe', 'tasks/list']) {
-      const refused = await askModern(older_, method, method === 'resources/subscribe' ? { uri: 'test://watched-resource' } : {})
+      const refused = await askModern(
+        older_,
+        method,
+        method === 'resources/subscribe' ? { uri: 'test://watched-resource' } : {},
+      )
       expect([method, refused.status, (await lastOf(refused)).error.code]).toEqual([method, 404, -32_601])
     }
     const caller = await world.at('newer')
     const { session } = await beginLegacy(caller)
-    const errors = await Promise.all(['tasks/list', 'subscriptions/listen', 'initialize'].map(async (method, id) => (await lastOf(await caller.post({ jsonrpc: '2.0', id, method, params: {} }, session))).error.code))
+    const errors = await Promise.all(
+      ['tasks/list', 'subscriptions/listen', 'initialize'].map(
+        async (method, id) =>
+          (await lastOf(await caller.post({ jsonrpc: '2.0', id, method, params: {} }, session))).error.code,
+      ),
+    )
     expect(errors).toEqual([-32_601, -32_601, -32_600])
   })
 
   it('a session of ours ends when its client says so, and takes batches where its revision has them [C2, C4, C20]', async () => {
     const caller = await world.at('newer')
-    const batch = [{ jsonrpc: '2.0', id: 'a', method: 'ping' }, { jsonrpc: '2.0', id: 'b', method: 'tools/call', params: { name: 'test_simple_text', arguments: {} } }]
+    const batch = [
+      { jsonrpc: '2.0', id: 'a', method: 'ping' },
+      { jsonrpc: '2.0', id: 'b', method: 'tools/call', params: { name: 'test_simple_text', arguments: {} } },
+    ]
     const { session: old } = await beginLegacy(caller, '2025-03-26')
     const answers = await (await caller.post(batch, old)).text()
     expect([answers.includes('"id":"a"'), answers.includes('"id":"b"')]).toEqual([true, true])
@@ -66,58 +113,126 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   it('headers that repeat a parameter are checked where a server of before is behind [C8, C9, C20]', async () => {
     const caller = await world.at('older')
     await (await askModern(caller, 'tools/list')).text()
-    const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'test_custom_headers' }
-    const call = (more: Record<string, string>) => caller.post({ jsonrpc: '2.0', id: 4, method: 'tools/call', params: { name: 'test_custom_headers', arguments: { region: 'eu' }, _meta: modernMeta() } }, { ...headers, ...more })
+    const headers = {
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': 'tools/call',
+      'mcp-name': 'test_custom_headers',
+    }
+    const call = (more: Record<string, string>) =>
+      caller.post(
+        {
+          jsonrpc: '2.0',
+          id: 4,
+          method: 'tools/call',
+          params: { name: 'test_custom_headers', arguments: { region: 'eu' }, _meta: modernMeta() },
+        },
+        { ...headers, ...more },
+      )
     const wrong = await call({ 'mcp-param-region': 'us' })
     expect([wrong.status, (await lastOf(wrong)).error.code]).toEqual([400, -32_020])
-    expect((await lastOf(await call({ 'mcp-param-region': 'eu' }))).result).toMatchObject({ resultType: 'complete' })
+    expect((await lastOf(await call({ 'mcp-param-region': 'eu' }))).result).toMatchObject({
+      resultType: 'complete',
+    })
   })
 
-  itWhere(lasting)('a try that brings no answer is asked again, and one too many is refused [C12, C20]', async () => {
-    const caller = await world.at('older')
-    const call = { name: 'test_elicitation', arguments: { message: 'x' } }
-    const state = async (more: object) => (await lastOf(await askModern(caller, 'tools/call', { ...call, ...more }, { elicitation: {} }))).result['requestState'] as unknown
-    const first = await state({})
-    const second = await state({ requestState: first, inputResponses: {} })
-    expect([typeof first, typeof second, first === second]).toEqual(['string', 'string', false])
-    const again = await askModern(caller, 'tools/call', { ...call, requestState: first, inputResponses: {} }, { elicitation: {} })
-    expect([again.status, (await lastOf(again)).error.code]).toEqual([400, -32_602])
-    const other = await askModern(caller, 'tools/call', { ...call, arguments: { message: 'y' }, requestState: second, inputResponses: {} }, { elicitation: {} })
-    expect((await lastOf(other)).error.code).toBe(-32_602)
-  })
+  itWhere(lasting)(
+    'a try that brings no answer is asked again, and one too many is refused [C12, C20]',
+    async () => {
+      const caller = await world.at('older')
+      const call = { name: 'test_elicitation', arguments: { message: 'x' } }
+      const state = async (more: object) =>
+        (await lastOf(await askModern(caller, 'tools/call', { ...call, ...more }, { elicitation: {} })))
+          .result['requestState'] as unknown
+      const first = await state({})
+      const second = await state({ requestState: first, inputResponses: {} })
+      expect([typeof first, typeof second, first === second]).toEqual(['string', 'string', false])
+      const again = await askModern(
+        caller,
+        'tools/call',
+        { ...call, requestState: first, inputResponses: {} },
+        { elicitation: {} },
+      )
+      expect([again.status, (await lastOf(again)).error.code]).toEqual([400, -32_602])
+      const other = await askModern(
+        caller,
+        'tools/call',
+        { ...call, arguments: { message: 'y' }, requestState: second, inputResponses: {} },
+        { elicitation: {} },
+      )
+      expect((await lastOf(other)).error.code).toBe(-32_602)
+    },
+  )
 
   it('a server that forgot the session is introduced to again, and the client notices nothing [C2, C20]', async () => {
     const caller = await world.at('older')
     await (await askModern(caller, 'tools/list')).text()
     world.older.forget()
-    const { result } = await lastOf(await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} }))
+    const { result } = await lastOf(
+      await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} }),
+    )
     expect(textOf(result)).toContain('simple text response')
   })
 
-  itWhere(lasting)('a session that nobody used for half an hour is given up at the server, and begun again when it is needed [C20]', async () => {
-    const caller = await world.at('older')
-    await (await askModern(caller, 'prompts/list')).text()
-    const [used] = world.older.heard.flatMap(({ headers, message }) => (message?.['method'] === 'prompts/list' ? [headers.get('mcp-session-id')] : [])).slice(-1)
-    world.house.advance(31 * 60_000)
-    expect((await lastOf(await askModern(caller, 'resources/list'))).result).toMatchObject({ resultType: 'complete' })
-    await until(() => world.older.heard.some(({ http, headers }) => http === 'DELETE' && headers.get('mcp-session-id') === used), 'the end of the session')
-    expect(world.older.heard.findLast(({ message }) => message?.['method'] === 'resources/list')?.headers.get('mcp-session-id')).not.toBe(used)
-  })
+  itWhere(lasting)(
+    'a session that nobody used for half an hour is given up at the server, and begun again when it is needed [C20]',
+    async () => {
+      const caller = await world.at('older')
+      await (await askModern(caller, 'prompts/list')).text()
+      const [used] = world.older.heard
+        .flatMap(({ headers, message }) =>
+          message?.['method'] === 'prompts/list' ? [headers.get('mcp-session-id')] : [],
+        )
+        .slice(-1)
+      world.house.advance(31 * 60_000)
+      expect((await lastOf(await askModern(caller, 'resources/list'))).result).toMatchObject({
+        resultType: 'complete',
+      })
+      await until(
+        () =>
+          world.older.heard.some(
+            ({ http, headers }) => http === 'DELETE' && headers.get('mcp-session-id') === used,
+          ),
+        'the end of the session',
+      )
+      expect(
+        world.older.heard
+          .findLast(({ message }) => message?.['method'] === 'resources/list')
+          ?.headers.get('mcp-session-id'),
+      ).not.toBe(used)
+    },
+  )
 
   it('people who are not told apart have a session for each call [C20]', async () => {
     const caller = await world.at('open')
     const before = world.older.heard.length
-    expect(textOf((await lastOf(await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} }))).result)).toContain('simple text response')
-    const said = world.older.heard.slice(before).map(({ http, message }) => (http === 'POST' ? message?.['method'] : http))
+    expect(
+      textOf(
+        (await lastOf(await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} })))
+          .result,
+      ),
+    ).toContain('simple text response')
+    const said = world.older.heard
+      .slice(before)
+      .map(({ http, message }) => (http === 'POST' ? message?.['method'] : http))
     expect(said.filter((what) => what === 'initialize')).toHaveLength(1)
-    await until(() => world.older.heard.slice(before).some(({ http }) => http === 'DELETE'), 'the end of the session')
+    await until(
+      () => world.older.heard.slice(before).some(({ http }) => http === 'DELETE'),
+      'the end of the session',
+    )
   })
 
   it('a person has one session at the server, whatever they call, and the server meets the person in it [C20]', async () => {
     const mine = await world.at('older')
     const before = world.older.heard.length
-    for (const method of ['tools/list', 'prompts/list', 'resources/list']) await (await askModern(mine, method)).text()
-    const mineIds = new Set(world.older.heard.slice(before).flatMap(({ headers, message }) => (String(message?.['method']).endsWith('/list') ? [headers.get('mcp-session-id')] : [])))
+    for (const method of ['tools/list', 'prompts/list', 'resources/list'])
+      await (await askModern(mine, method)).text()
+    const mineIds = new Set(
+      world.older.heard
+        .slice(before)
+        .flatMap(({ headers, message }) =>
+          String(message?.['method']).endsWith('/list') ? [headers.get('mcp-session-id')] : [],
+        ),
+    )
     expect(mineIds.size).toBe(1)
     expect(world.older.heard.at(-1)?.headers.get('x-user-id')).toBe('ana')
     expect(world.older.heard.at(-1)?.headers.get('mcp-method')).toBeNull()

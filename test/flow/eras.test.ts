@@ -8,9 +8,23 @@ import { ana, tokenOf } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
 
 const clientOf = (mode: 'legacy' | 'auto', more: object = {}): Client => {
-  const client = new Client({ name: 'eras', version: '1' }, { capabilities: { sampling: {}, elicitation: { form: {}, url: {} }, roots: {} }, versionNegotiation: { mode }, ...more })
-  client.setRequestHandler('elicitation/create', () => ({ action: 'accept' as const, content: { username: 'ana', email: 'ana@example.com', ok: true } }))
-  client.setRequestHandler('sampling/createMessage', () => ({ role: 'assistant' as const, model: 'none', content: { type: 'text' as const, text: 'sampled' } }))
+  const client = new Client(
+    { name: 'eras', version: '1' },
+    {
+      capabilities: { sampling: {}, elicitation: { form: {}, url: {} }, roots: {} },
+      versionNegotiation: { mode },
+      ...more,
+    },
+  )
+  client.setRequestHandler('elicitation/create', () => ({
+    action: 'accept' as const,
+    content: { username: 'ana', email: 'ana@example.com', ok: true },
+  }))
+  client.setRequestHandler('sampling/createMessage', () => ({
+    role: 'assistant' as const,
+    model: 'none',
+    content: { type: 'text' as const, text: 'sampled' },
+  }))
   return client
 }
 
@@ -36,35 +50,67 @@ describe.each(houses)('Eras %s', (where, open) => {
     afterAll(() => client?.close())
 
     it('is introduced in its own words, and offered what can be bridged alone [C20]', async () => {
-      expect([client.getProtocolEra(), client.getServerVersion()?.name]).toEqual([mode === 'auto' ? 'modern' : 'legacy', 'postern-reference'])
+      expect([client.getProtocolEra(), client.getServerVersion()?.name]).toEqual([
+        mode === 'auto' ? 'modern' : 'legacy',
+        'postern-reference',
+      ])
       const offered = client.getServerCapabilities()
-      expect(Object.keys(offered ?? {}).sort()).toEqual(['completions', 'logging', 'prompts', 'resources', 'tools'])
+      expect(Object.keys(offered ?? {}).sort()).toEqual([
+        'completions',
+        'logging',
+        'prompts',
+        'resources',
+        'tools',
+      ])
       // Where nothing of the server's own accord can reach the client, nothing promises that it will.
       const changes = lasting || service === 'newer'
-      expect([offered?.tools?.listChanged, offered?.resources?.subscribe]).toEqual([changes ? true : undefined, lasting ? true : undefined])
+      expect([offered?.tools?.listChanged, offered?.resources?.subscribe]).toEqual([
+        changes ? true : undefined,
+        lasting ? true : undefined,
+      ])
     })
 
     it('lists, calls, reads, gets and completes [C20]', async () => {
       const { tools } = await client.listTools()
       expect(tools.length).toBeGreaterThan(20)
-      expect(textOf(await client.callTool({ name: 'test_simple_text', arguments: {} }))).toContain('simple text response')
-      expect(await client.callTool({ name: 'test_error_handling', arguments: {} })).toMatchObject({ isError: true })
+      expect(textOf(await client.callTool({ name: 'test_simple_text', arguments: {} }))).toContain(
+        'simple text response',
+      )
+      expect(await client.callTool({ name: 'test_error_handling', arguments: {} })).toMatchObject({
+        isError: true,
+      })
       expect((await client.readResource({ uri: 'test://static-text' })).contents).toHaveLength(1)
       expect((await client.listResources()).resources.length).toBe(3)
       expect((await client.listResourceTemplates()).resourceTemplates.length).toBe(1)
       expect((await client.listPrompts()).prompts.length).toBe(5)
       expect((await client.getPrompt({ name: 'test_simple_prompt' })).messages).toHaveLength(1)
-      expect((await client.complete({ ref: { type: 'ref/prompt', name: 'test_prompt_with_arguments' }, argument: { name: 'arg1', value: 'par' } })).completion.values).toEqual(['paris', 'park', 'party'])
+      expect(
+        (
+          await client.complete({
+            ref: { type: 'ref/prompt', name: 'test_prompt_with_arguments' },
+            argument: { name: 'arg1', value: 'par' },
+          })
+        ).completion.values,
+      ).toEqual(['paris', 'park', 'party'])
     })
 
     it('sends parameters that are repeated in headers, whatever they hold [C9, C20]', async () => {
       await client.listTools()
-      expect(JSON.parse(textOf(await client.callTool({ name: 'test_custom_headers', arguments: { region: 'tōkyō', limit: 3 } })))).toEqual({ region: 'tōkyō', limit: 3 })
+      expect(
+        JSON.parse(
+          textOf(
+            await client.callTool({ name: 'test_custom_headers', arguments: { region: 'tōkyō', limit: 3 } }),
+          ),
+        ),
+      ).toEqual({ region: 'tōkyō', limit: 3 })
     })
 
     it('hears of progress [C20]', async () => {
       const seen: number[] = []
-      await client.callTool({ name: 'test_tool_with_progress', arguments: {} }, { onprogress: ({ progress }) => void seen.push(progress) })
+      await client.callTool(
+        { name: 'test_tool_with_progress', arguments: {} },
+        { onprogress: ({ progress }) => void seen.push(progress) },
+      )
       expect(seen.slice(0, 2)).toEqual([0, 50])
     })
 
@@ -72,52 +118,98 @@ describe.each(houses)('Eras %s', (where, open) => {
       await expect(client.readResource({ uri: 'test://nothing' })).rejects.toThrow('test://nothing')
     })
 
-    itWhere(lasting)('is asked what the server wants to know, and the call goes on with the answer [C5, C12, C20]', async () => {
-      expect(textOf(await client.callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } }))).toContain('"username":"ana"')
-      expect(textOf(await client.callTool({ name: 'test_sampling', arguments: { prompt: 'Say something' } }))).toBe('LLM response: sampled')
-      expect(textOf(await client.callTool({ name: 'test_streaming_elicitation', arguments: {} }))).toBe('Confirmed.')
-    })
+    itWhere(lasting)(
+      'is asked what the server wants to know, and the call goes on with the answer [C5, C12, C20]',
+      async () => {
+        expect(
+          textOf(await client.callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } })),
+        ).toContain('"username":"ana"')
+        expect(
+          textOf(await client.callTool({ name: 'test_sampling', arguments: { prompt: 'Say something' } })),
+        ).toBe('LLM response: sampled')
+        expect(textOf(await client.callTool({ name: 'test_streaming_elicitation', arguments: {} }))).toBe(
+          'Confirmed.',
+        )
+      },
+    )
 
-    itWhere(!lasting)('is told plainly that it cannot be asked where nobody can wait for its answer [C20]', async () => {
-      const said = await client.callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } }).then(textOf, String)
-      expect(said).toMatch(/capabilit|not support|this client cannot provide/i)
-    })
+    itWhere(!lasting)(
+      'is told plainly that it cannot be asked where nobody can wait for its answer [C20]',
+      async () => {
+        const said = await client
+          .callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } })
+          .then(textOf, String)
+        expect(said).toMatch(/capabilit|not support|this client cannot provide/i)
+      },
+    )
   })
 
   itWhere(lasting)('changes are told to the client that listens, and to no other [C11, C20]', async () => {
-    for (const [service, mode] of [['newer', 'legacy'], ['older', 'auto']] as const) {
+    for (const [service, mode] of [
+      ['newer', 'legacy'],
+      ['older', 'auto'],
+    ] as const) {
       const changed: string[] = []
-      const client = clientOf(mode, { listChanged: { tools: { autoRefresh: false, debounceMs: 0, onChanged: () => void changed.push('tools') } } })
+      const client = clientOf(mode, {
+        listChanged: {
+          tools: { autoRefresh: false, debounceMs: 0, onChanged: () => void changed.push('tools') },
+        },
+      })
       const upstream = world[service]
       const before = upstream.heard.length
       await world.connect(client, service)
-      await until(() => upstream.heard.slice(before).some(({ http, message }) => http === 'GET' || message?.['method'] === 'subscriptions/listen'), 'the stream')
+      await until(
+        () =>
+          upstream.heard
+            .slice(before)
+            .some(({ http, message }) => http === 'GET' || message?.['method'] === 'subscriptions/listen'),
+        'the stream',
+      )
       await client.callTool({ name: 'test_trigger_tool_change', arguments: {} })
       await until(() => changed.length > 0, `the change at ${service}`)
       await client.close()
     }
   })
 
-  itWhere(lasting)('a resource is watched for a client of 2025 from the moment it subscribes [C20]', async () => {
-    const client = await world.connect(clientOf('legacy'), 'newer')
-    const updated: string[] = []
-    client.setNotificationHandler('notifications/resources/updated', ({ params }) => void updated.push(params.uri))
-    const watching = (): boolean => world.newer.heard.some(({ message }) => JSON.stringify(message ?? '').includes('"resourceSubscriptions":["test://watched-resource"]'))
-    await client.subscribeResource({ uri: 'test://watched-resource' })
-    await until(watching, 'the subscription')
-    // The subscription is told to the server before its changes are.
-    for (let tries = 0; tries < 50 && updated.length === 0; tries++) await client.callTool({ name: 'test_trigger_resource_update', arguments: {} })
-    expect(updated[0]).toBe('test://watched-resource')
-    await client.close()
-  })
+  itWhere(lasting)(
+    'a resource is watched for a client of 2025 from the moment it subscribes [C20]',
+    async () => {
+      const client = await world.connect(clientOf('legacy'), 'newer')
+      const updated: string[] = []
+      client.setNotificationHandler(
+        'notifications/resources/updated',
+        ({ params }) => void updated.push(params.uri),
+      )
+      const watching = (): boolean =>
+        world.newer.heard.some(({ message }) =>
+          JSON.stringify(message ?? '').includes('"resourceSubscriptions":["test://watched-resource"]'),
+        )
+      await client.subscribeResource({ uri: 'test://watched-resource' })
+      await until(watching, 'the subscription')
+      // The subscription is told to the server before its changes are.
+      for (let tries = 0; tries < 50 && updated.length === 0; tries++)
+        await client.callTool({ name: 'test_trigger_resource_update', arguments: {} })
+      expect(updated[0]).toBe('test://watched-resource')
+      await client.close()
+    },
+  )
 
   it('a client of 2024 on an event stream meets a server of 2026-07-28, and is asked what that wants to know [C6, C20]', async () => {
     const url = `${world.house.origin}/newer/sse`
     const token = await tokenOf(world.house, ana, url)
     const client = clientOf('legacy')
-    await client.connect(new SSEClientTransport(new URL(url), { fetch: world.house.fetch as typeof fetch, requestInit: { headers: { authorization: `Bearer ${token}` } } }))
-    expect(textOf(await client.callTool({ name: 'test_simple_text', arguments: {} }))).toContain('simple text response')
-    expect(textOf(await client.callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } }))).toContain('"username":"ana"')
+    await client.connect(
+      new SSEClientTransport(new URL(url), {
+        fetch: world.house.fetch as typeof fetch,
+        requestInit: { headers: { authorization: `Bearer ${token}` } },
+      }),
+    )
+    expect(textOf(await client.callTool({ name: 'test_simple_text', arguments: {} }))).toContain(
+      'simple text response',
+    )
+    expect(
+      textOf(await client.callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } })),
+    ).toContain('"username":"ana"')
     await client.close()
   })
 
@@ -132,9 +224,17 @@ describe.each(houses)('Eras %s', (where, open) => {
     expect(logs.length).toBe(3)
     await client.close()
     const caller = await world.at('older')
-    const quiet = await (await askModern(caller, 'tools/call', { name: 'test_tool_with_logging', arguments: {} })).text()
+    const quiet = await (
+      await askModern(caller, 'tools/call', { name: 'test_tool_with_logging', arguments: {} })
+    ).text()
     expect(quiet).not.toContain('notifications/message')
-    const loud = await askModern(caller, 'tools/call', { name: 'test_tool_with_logging', arguments: {} }, {}, { 'io.modelcontextprotocol/logLevel': 'debug' })
+    const loud = await askModern(
+      caller,
+      'tools/call',
+      { name: 'test_tool_with_logging', arguments: {} },
+      {},
+      { 'io.modelcontextprotocol/logLevel': 'debug' },
+    )
     expect((await loud.text()).split('notifications/message').length - 1).toBe(3)
   })
 })

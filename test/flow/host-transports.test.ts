@@ -8,7 +8,12 @@ import { underAnyName } from '../houses/named.ts'
 import { ana, callerOf, tokenOf } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
-const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } } }
+const initialize = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
+}
 
 describe.each(houses)('%s', (where, open) => {
   let house: House
@@ -32,7 +37,9 @@ describe.each(houses)('%s', (where, open) => {
         base_domain: 'base.localhost',
         hosts: { 'mcp.exact.localhost': 'echo' },
         local_users: [ana],
-        mcp_services: { deep: { name: 'Deep', url: `${new URL(upstream.url).origin}/v1/own/mcp`, alias: 'deep' } },
+        mcp_services: {
+          deep: { name: 'Deep', url: `${new URL(upstream.url).origin}/v1/own/mcp`, alias: 'deep' },
+        },
       },
     })
     fetch = underAnyName(house, where !== 'in process')
@@ -48,11 +55,19 @@ describe.each(houses)('%s', (where, open) => {
       for (const path of [mcp, sse]) {
         const answer = await fetch(at(host, path), { headers: { accept: 'text/event-stream' } })
         const metadata = at(host, `/.well-known/oauth-protected-resource${path}`)
-        expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([401, expect.stringContaining(`resource_metadata="${metadata}"`)])
-        expect(await (await fetch(metadata)).json()).toMatchObject({ resource: at(host, path), authorization_servers: [house.origin] })
+        expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([
+          401,
+          expect.stringContaining(`resource_metadata="${metadata}"`),
+        ])
+        expect(await (await fetch(metadata)).json()).toMatchObject({
+          resource: at(host, path),
+          authorization_servers: [house.origin],
+        })
       }
       // RFC 9728 §3: the root of a host means the endpoint its server has.
-      expect(await (await fetch(at(host, '/.well-known/oauth-protected-resource'))).json()).toMatchObject({ resource: at(host, mcp) })
+      expect(await (await fetch(at(host, '/.well-known/oauth-protected-resource'))).json()).toMatchObject({
+        resource: at(host, mcp),
+      })
     }
   })
 
@@ -60,16 +75,26 @@ describe.each(houses)('%s', (where, open) => {
     for (const [host, , sse, path] of hosts) {
       const token = await tokenOf(house, ana, at(host, sse))
       const leaving = new AbortController()
-      const stream = await callerOf({ ...house, fetch }, at(host, sse), token).get({}, { signal: leaving.signal })
+      const stream = await callerOf({ ...house, fetch }, at(host, sse), token).get(
+        {},
+        { signal: leaving.signal },
+      )
       expect([host, stream.status]).toEqual([host, 200])
-      const reader = (stream.body as ReadableStream<Uint8Array<ArrayBuffer>>).pipeThrough(new TextDecoderStream()).getReader()
+      const reader = (stream.body as ReadableStream<Uint8Array<ArrayBuffer>>)
+        .pipeThrough(new TextDecoderStream())
+        .getReader()
       const endpoint = /^event: endpoint\ndata: (\S+)/.exec((await reader.read()).value ?? '')?.[1] ?? ''
       expect(endpoint.startsWith(`${sse}/message?sessionId=`)).toBe(true)
-      expect((await callerOf({ ...house, fetch }, at(host, endpoint), token).post(initialize)).status).toBe(202)
+      expect((await callerOf({ ...house, fetch }, at(host, endpoint), token).post(initialize)).status).toBe(
+        202,
+      )
       expect((await reader.read()).value).toContain('"method":"initialize"')
       expect(upstream.heard.at(-1)?.url).toBe(path)
       // Another host of the same gateway knows nothing of the stream's paths.
-      expect((await callerOf({ ...house, fetch }, at('deep.base.localhost', endpoint), token).post(initialize)).status).not.toBe(202)
+      expect(
+        (await callerOf({ ...house, fetch }, at('deep.base.localhost', endpoint), token).post(initialize))
+          .status,
+      ).not.toBe(202)
       await reader.cancel().catch(() => undefined)
       leaving.abort()
     }
@@ -80,7 +105,9 @@ describe.each(houses)('%s', (where, open) => {
       const token = await tokenOf(house, ana, at(host, mcp))
       for (const path of [mcp, mcp.replace(/mcp$/, 'ws')]) {
         const answer = await new Promise<string>((resolve, reject) => {
-          const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, ['mcp'], { headers: { host: `${host}:${port}`, authorization: `Bearer ${token}` } })
+          const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, ['mcp'], {
+            headers: { host: `${host}:${port}`, authorization: `Bearer ${token}` },
+          })
           socket.on('error', reject)
           socket.on('open', () => socket.send(JSON.stringify(initialize)))
           socket.on('message', (data: Buffer) => {
@@ -88,7 +115,11 @@ describe.each(houses)('%s', (where, open) => {
             socket.close(1000)
           })
         })
-        expect([host, path, JSON.parse(answer)]).toMatchObject([host, path, { id: 1, result: { method: 'initialize' } }])
+        expect([host, path, JSON.parse(answer)]).toMatchObject([
+          host,
+          path,
+          { id: 1, result: { method: 'initialize' } },
+        ])
       }
     }
   })

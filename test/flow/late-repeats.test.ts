@@ -26,7 +26,9 @@ describe.each(houses)('%s', (_, open) => {
     return answer.status === 200 ? body['refresh_token'] : `${answer.status} ${String(body['error'])}`
   }
   const told = (event: string, client: Client): readonly unknown[] =>
-    house.log.filter(({ event: name, fields }) => name === event && fields['client'] === client.id).map(({ fields }) => [fields['reason'], fields['ip']])
+    house.log
+      .filter(({ event: name, fields }) => name === event && fields['client'] === client.id)
+      .map(({ fields }) => [fields['reason'], fields['ip']])
 
   it('a lost answer is asked for again after a night, from the same network and from another one', async () => {
     const { client, tokens } = await logIn(house)
@@ -37,7 +39,10 @@ describe.each(houses)('%s', (_, open) => {
     const other = await present(client, tokens.refresh_token, office)
     expect(other).not.toBe(second)
     expect(await present(client, other, office)).toMatch(/^pr_/)
-    expect(told('refresh.repeated', client)).toEqual([['same_successor', home], ['successor_replaced', office]])
+    expect(told('refresh.repeated', client)).toEqual([
+      ['same_successor', home],
+      ['successor_replaced', office],
+    ])
     expect(told('refresh.reuse', client)).toEqual([])
   })
 
@@ -47,7 +52,13 @@ describe.each(houses)('%s', (_, open) => {
     house.advance(hour / 2)
     const theirs = await present(client, tokens.refresh_token, office)
     house.advance(hour / 2)
-    expect([await present(client, mine, home), await present(client, theirs, office)]).toEqual(['400 invalid_grant', '400 invalid_grant'])
-    expect([told('refresh.repeated', client), told('refresh.reuse', client)]).toEqual([[['successor_replaced', office]], [['refresh_reuse', home]]])
+    expect([await present(client, mine, home), await present(client, theirs, office)]).toEqual([
+      '400 invalid_grant',
+      '400 invalid_grant',
+    ])
+    expect([told('refresh.repeated', client), told('refresh.reuse', client)]).toEqual([
+      [['successor_replaced', office]],
+      [['refresh_reuse', home]],
+    ])
   })
 })

@@ -12,9 +12,16 @@ import { openUpstream, type Upstream } from '../houses/upstream.ts'
 const connect = async (house: House, path: string, token: string): Promise<Client> => {
   const client = new Client({ name: 'flow', version: '1' }, { capabilities: { roots: {} } })
   client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///ana', name: 'ana' }] }))
-  const options = { fetch: house.fetch as typeof fetch, requestInit: { headers: { authorization: `Bearer ${token}` } } }
+  const options = {
+    fetch: house.fetch as typeof fetch,
+    requestInit: { headers: { authorization: `Bearer ${token}` } },
+  }
   const url = new URL(`${house.origin}${path}`)
-  await client.connect(path.endsWith('/sse') ? new SSEClientTransport(url, options) : new StreamableHTTPClientTransport(url, options))
+  await client.connect(
+    path.endsWith('/sse')
+      ? new SSEClientTransport(url, options)
+      : new StreamableHTTPClientTransport(url, options),
+  )
   return client
 }
 
@@ -37,18 +44,37 @@ describe.each(houses)('HTTP+SSE %s', (_name, open) => {
     streamable = await openUpstream((request, response, body) => {
       if (request.method === 'DELETE') return void response.writeHead(200).end()
       if (request.method !== 'POST') return void response.writeHead(405).end()
-      const { id, method, params } = JSON.parse(body) as { id?: unknown; method: string; params?: { protocolVersion?: string } }
+      const { id, method, params } = JSON.parse(body) as {
+        id?: unknown
+        method: string
+        params?: { protocolVersion?: string }
+      }
       if (id === undefined) return void response.writeHead(202).end()
       response.setHeader('content-type', 'application/json')
       if (method === 'initialize') response.setHeader('mcp-session-id', 'theirs-1')
-      const result = method === 'initialize' ? { protocolVersion: params?.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } : { content: [{ type: 'text', text: JSON.stringify(request.headers) }] }
+      const result =
+        method === 'initialize'
+          ? {
+              protocolVersion: params?.protocolVersion,
+              capabilities: { tools: {} },
+              serverInfo: { name: 's', version: '1' },
+            }
+          : { content: [{ type: 'text', text: JSON.stringify(request.headers) }] }
       response.end(JSON.stringify({ jsonrpc: '2.0', id, result }))
     })
     legacy = await openLegacyUpstream()
     liar = await openLegacyUpstream(() => 'http://169.254.169.254/messages')
     house = await open({
       upstream: streamable.url,
-      config: { local_users: [ana, yamada], max_open_streams: 24, mcp_services: { old: { url: legacy.url, transport: 'sse' }, found: { url: legacy.url }, liar: { url: liar.url, transport: 'sse' } } },
+      config: {
+        local_users: [ana, yamada],
+        max_open_streams: 24,
+        mcp_services: {
+          old: { url: legacy.url, transport: 'sse' },
+          found: { url: legacy.url },
+          liar: { url: liar.url, transport: 'sse' },
+        },
+      },
     })
   })
   afterAll(async () => {
@@ -56,22 +82,38 @@ describe.each(houses)('HTTP+SSE %s', (_name, open) => {
     await Promise.all([streamable?.close(), legacy?.close(), liar?.close()])
   })
 
-  it.each(['/echo/sse', '/old/sse', '/old/mcp', '/found/mcp', '/found/sse'])('a client at %s meets the server, whatever that speaks, and the server meets the person [C6]', async (path) => {
-    const client = await connect(house, path, await tokenFor(path))
-    const headers = JSON.parse(textOf(await client.callTool({ name: 'whoami', arguments: {} }))) as Record<string, string>
-    expect(headers).toMatchObject({ 'x-user-id': 'ana', 'x-user-email': 'ana@example.com' })
-    expect(headers['authorization']).toBeUndefined()
-    await client.close()
-  })
+  it.each(['/echo/sse', '/old/sse', '/old/mcp', '/found/mcp', '/found/sse'])(
+    'a client at %s meets the server, whatever that speaks, and the server meets the person [C6]',
+    async (path) => {
+      const client = await connect(house, path, await tokenFor(path))
+      const headers = JSON.parse(textOf(await client.callTool({ name: 'whoami', arguments: {} }))) as Record<
+        string,
+        string
+      >
+      expect(headers).toMatchObject({ 'x-user-id': 'ana', 'x-user-email': 'ana@example.com' })
+      expect(headers['authorization']).toBeUndefined()
+      await client.close()
+    },
+  )
 
-  it.each(['/old/sse', '/old/mcp'])('a request of a legacy server reaches the client at %s and is answered, and its progress is reported [C5]', async (path) => {
-    const client = await connect(house, path, await tokenFor(path))
-    expect(textOf(await client.callTool({ name: 'ask', arguments: {} }))).toContain('file:///ana')
-    const seen: number[] = []
-    expect(textOf(await client.callTool({ name: 'count', arguments: {} }, { onprogress: ({ progress }) => void seen.push(progress) }))).toBe('counted')
-    expect(seen).toEqual([1, 2, 3])
-    await client.close()
-  })
+  it.each(['/old/sse', '/old/mcp'])(
+    'a request of a legacy server reaches the client at %s and is answered, and its progress is reported [C5]',
+    async (path) => {
+      const client = await connect(house, path, await tokenFor(path))
+      expect(textOf(await client.callTool({ name: 'ask', arguments: {} }))).toContain('file:///ana')
+      const seen: number[] = []
+      expect(
+        textOf(
+          await client.callTool(
+            { name: 'count', arguments: {} },
+            { onprogress: ({ progress }) => void seen.push(progress) },
+          ),
+        ),
+      ).toBe('counted')
+      expect(seen).toEqual([1, 2, 3])
+      await client.close()
+    },
+  )
 
   it('the endpoint event comes first and at once, on our own origin, and says nothing of the server behind [C6]', async () => {
     const caller = callerOf(house, `${house.origin}/old/sse`, await tokenFor('/old/sse'))
@@ -91,15 +133,22 @@ describe.each(houses)('HTTP+SSE %s', (_name, open) => {
     const theirs = await tokenFor('/old/sse', yamada)
     const gone = new AbortController()
     const stream = await mine.get({}, { signal: gone.signal })
-    const data = /data: (.*)\n/.exec(new TextDecoder().decode((await stream.body?.getReader().read())?.value))?.[1] as string
-    const post = (token: string) => callerOf(house, `${house.origin}${data}`, token).post({ jsonrpc: '2.0', id: 1, method: 'ping' })
+    const data = /data: (.*)\n/.exec(
+      new TextDecoder().decode((await stream.body?.getReader().read())?.value),
+    )?.[1] as string
+    const post = (token: string) =>
+      callerOf(house, `${house.origin}${data}`, token).post({ jsonrpc: '2.0', id: 1, method: 'ping' })
     expect((await post('')).status).toBe(401)
     expect((await post(theirs)).status).toBe(404)
     expect((await post(await tokenFor('/echo/mcp'))).status).toBe(401)
     expect(JSON.stringify(house.log).includes('session.foreign')).toBe(true)
     expect((await post(mine.token)).status).toBe(202)
-    expect((await callerOf(house, `${house.origin}/old/sse`, '').get()).headers.get('www-authenticate')).toContain(`${house.origin}/.well-known/oauth-protected-resource/old/sse`)
-    const metadata = (await (await house.fetch(`${house.origin}/.well-known/oauth-protected-resource/old/sse`)).json()) as { resource: string }
+    expect(
+      (await callerOf(house, `${house.origin}/old/sse`, '').get()).headers.get('www-authenticate'),
+    ).toContain(`${house.origin}/.well-known/oauth-protected-resource/old/sse`)
+    const metadata = (await (
+      await house.fetch(`${house.origin}/.well-known/oauth-protected-resource/old/sse`)
+    ).json()) as { resource: string }
     expect(metadata.resource).toBe(`${house.origin}/old/sse`)
     gone.abort()
   })
@@ -139,20 +188,41 @@ describe.each(houses)('HTTP+SSE %s', (_name, open) => {
   })
 
   it('one person’s sessions at a server on a line are bounded, and one that is ended makes room', async () => {
-    const caller = callerOf(house, `${house.origin}/old/mcp`, await tokenOf(house, ana, `${house.origin}/old/mcp`))
-    const begin = () => caller.post({ jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } } })
+    const caller = callerOf(
+      house,
+      `${house.origin}/old/mcp`,
+      await tokenOf(house, ana, `${house.origin}/old/mcp`),
+    )
+    const begin = () =>
+      caller.post({
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'initialize',
+        params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+      })
     const begun = await Promise.all(Array.from({ length: 24 }, begin))
     await Promise.all(begun.map((answer) => answer.text()))
     expect((await begin()).status).toBe(429)
-    expect((await caller.delete({ 'mcp-session-id': begun[0]?.headers.get('mcp-session-id') ?? '' })).status).toBe(200)
+    expect(
+      (await caller.delete({ 'mcp-session-id': begun[0]?.headers.get('mcp-session-id') ?? '' })).status,
+    ).toBe(200)
     const again = await begin()
     expect(await again.text()).toContain('serverInfo')
-    await Promise.all([...begun.slice(1), again].map((answer) => caller.delete({ 'mcp-session-id': answer.headers.get('mcp-session-id') ?? '' })))
+    await Promise.all(
+      [...begun.slice(1), again].map((answer) =>
+        caller.delete({ 'mcp-session-id': answer.headers.get('mcp-session-id') ?? '' }),
+      ),
+    )
   })
 
   it('a session of a legacy server belongs to the person and client who began it [B7]', async () => {
     const caller = callerOf(house, `${house.origin}/old/mcp`, await tokenFor('/old/mcp'))
-    const begun = await caller.post({ jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } } })
+    const begun = await caller.post({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+    })
     const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') as string }
     expect(await begun.text()).toContain('"serverInfo"')
     const other = callerOf(house, `${house.origin}/old/mcp`, await tokenFor('/old/mcp', yamada))
@@ -170,14 +240,22 @@ it('a session on a line is unknown in every other process, and after a restart, 
   const shared = { session_secret: 'rZ8pWq3mVx1nLk6tYb9cGh2sDf5jAe7u' }
   const [one, other] = [await twins.open(shared), await twins.open(shared)]
   const { tokens } = await logIn(one)
-  const post = (house: Twin, message: unknown, session: Record<string, string> = {}): Promise<Response> => callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token).post(message, session)
-  const begun = await post(one, { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } } })
+  const post = (house: Twin, message: unknown, session: Record<string, string> = {}): Promise<Response> =>
+    callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token).post(message, session)
+  const begun = await post(one, {
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'initialize',
+    params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+  })
   const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '' }
   expect(await begun.text()).toContain('serverInfo')
   const heard = legacy.heard.length
   expect((await post(other, { jsonrpc: '2.0', id: 2, method: 'ping' }, session)).status).toBe(404)
   expect(legacy.heard.length).toBe(heard)
-  expect(await (await post(one, { jsonrpc: '2.0', id: 2, method: 'ping' }, session)).text()).toContain('"id":2')
+  expect(await (await post(one, { jsonrpc: '2.0', id: 2, method: 'ping' }, session)).text()).toContain(
+    '"id":2',
+  )
   await twins.close()
   await legacy.close()
 })

@@ -18,7 +18,8 @@ interface Talk {
   close(): Promise<void>
 }
 
-const textOf = (result: unknown): string => (result as { content?: { text: string }[] } | undefined)?.content?.[0]?.text ?? JSON.stringify(result)
+const textOf = (result: unknown): string =>
+  (result as { content?: { text: string }[] } | undefined)?.content?.[0]?.text ?? JSON.stringify(result)
 const refused = 'Bearer error="invalid_token"'
 
 describe.each(houses)('%s', (name, open) => {
@@ -29,24 +30,49 @@ describe.each(houses)('%s', (name, open) => {
   let old: LegacyUpstream
   /** Tokens that servers on lines take no more. */
   const dead = new Set<string>()
-  const allows = (authorization: string | undefined): boolean => authorization !== undefined && !dead.has(authorization) && /^Bearer (access-\d+|for-all)$/.test(authorization)
+  const allows = (authorization: string | undefined): boolean =>
+    authorization !== undefined &&
+    !dead.has(authorization) &&
+    /^Bearer (access-\d+|for-all)$/.test(authorization)
 
   beforeAll(async () => {
     echo = await openUpstream((request, response, body) => {
       if (request.method !== 'POST') return void response.writeHead(405).end()
-      const { id, method, params } = JSON.parse(body) as { id?: unknown; method: string; params?: { protocolVersion?: string } }
+      const { id, method, params } = JSON.parse(body) as {
+        id?: unknown
+        method: string
+        params?: { protocolVersion?: string }
+      }
       if (id === undefined) return void response.writeHead(202).end()
       const result =
         method === 'initialize'
-          ? { protocolVersion: params?.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } }
+          ? {
+              protocolVersion: params?.protocolVersion,
+              capabilities: { tools: {} },
+              serverInfo: { name: 's', version: '1' },
+            }
           : { content: [{ type: 'text', text: JSON.stringify(request.headers) }] }
-      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ jsonrpc: '2.0', id, result }))
+      response
+        .writeHead(200, { 'content-type': 'application/json' })
+        .end(JSON.stringify({ jsonrpc: '2.0', id, result }))
     })
     far = await openFarServer()
     sock = await openSocketUpstream({ allows })
-    old = await openLegacyUpstream(undefined, ({ authorization }) => (allows(authorization) ? undefined : refused))
-    const shared = { upstream_auth: { type: 'static' as const, token: 'for-all', headers: { 'X-Api-Key': 'k-1' } } }
-    const own = { upstream_auth: { type: 'oauth' as const, issuer: far.origin, authorization_endpoint: `${far.origin}/authorize`, token_endpoint: `${far.origin}/token`, client_id: 'written' } }
+    old = await openLegacyUpstream(undefined, ({ authorization }) =>
+      allows(authorization) ? undefined : refused,
+    )
+    const shared = {
+      upstream_auth: { type: 'static' as const, token: 'for-all', headers: { 'X-Api-Key': 'k-1' } },
+    }
+    const own = {
+      upstream_auth: {
+        type: 'oauth' as const,
+        issuer: far.origin,
+        authorization_endpoint: `${far.origin}/authorize`,
+        token_endpoint: `${far.origin}/token`,
+        client_id: 'written',
+      },
+    }
     house = await open({
       upstream: echo.url,
       config: {
@@ -68,9 +94,14 @@ describe.each(houses)('%s', (name, open) => {
   })
 
   const overSocket = async (url: string, token: string): Promise<Talk> => {
-    const socket = new WebSocket(url.replace('http', 'ws'), ['mcp'], { headers: { authorization: `Bearer ${token}` } })
+    const socket = new WebSocket(url.replace('http', 'ws'), ['mcp'], {
+      headers: { authorization: `Bearer ${token}` },
+    })
     const said: { readonly id?: unknown; readonly result?: unknown; readonly error?: unknown }[] = []
-    socket.on('message', (data: Buffer) => void said.push(JSON.parse(data.toString('utf8')) as (typeof said)[number]))
+    socket.on(
+      'message',
+      (data: Buffer) => void said.push(JSON.parse(data.toString('utf8')) as (typeof said)[number]),
+    )
     await new Promise((resolve, reject) => void socket.once('open', resolve).once('error', reject))
     let id = 0
     const ask = async (method: string, params: object): Promise<unknown> => {
@@ -80,7 +111,11 @@ describe.each(houses)('%s', (name, open) => {
       const { result, error } = said.find((message) => message.id === own) ?? {}
       return result ?? error
     }
-    await ask('initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'a', version: '1' } })
+    await ask('initialize', {
+      protocolVersion: '2025-06-18',
+      capabilities: {},
+      clientInfo: { name: 'a', version: '1' },
+    })
     return {
       call: async () => textOf(await ask('tools/call', { name: 'whoami', arguments: {} })),
       async close() {
@@ -93,15 +128,29 @@ describe.each(houses)('%s', (name, open) => {
   const begin = async (service: string, transport: string, token: string): Promise<Talk> => {
     const url = new URL(`${house.origin}/${service}/${transport}`)
     if (transport === 'ws') return overSocket(url.href, token)
-    const options = { fetch: house.fetch as typeof fetch, requestInit: { headers: { authorization: `Bearer ${token}` } } }
+    const options = {
+      fetch: house.fetch as typeof fetch,
+      requestInit: { headers: { authorization: `Bearer ${token}` } },
+    }
     const client = new Client({ name: 'flow', version: '1' })
-    await client.connect(transport === 'sse' ? new SSEClientTransport(url, options) : new StreamableHTTPClientTransport(url, options))
-    return { call: async () => textOf(await client.callTool({ name: 'whoami', arguments: {} })), close: () => client.close() }
+    await client.connect(
+      transport === 'sse'
+        ? new SSEClientTransport(url, options)
+        : new StreamableHTTPClientTransport(url, options),
+    )
+    return {
+      call: async () => textOf(await client.callTool({ name: 'whoami', arguments: {} })),
+      close: () => client.close(),
+    }
   }
 
   const transports = ['mcp', 'sse', ...(name === 'in process' ? [] : ['ws'])]
 
-  it.each(transports.flatMap((transport) => ['key', 'key_sock', 'key_old'].map((service) => [transport, service] as const)))(
+  it.each(
+    transports.flatMap((transport) =>
+      ['key', 'key_sock', 'key_old'].map((service) => [transport, service] as const),
+    ),
+  )(
     'a client by /%s of the service %s is carried with the operator’s token and never with its own [B5]',
     async (transport, service) => {
       const token = await tokenOf(house, ana, `${house.origin}/${service}/mcp`)
@@ -113,7 +162,10 @@ describe.each(houses)('%s', (name, open) => {
     },
   )
 
-  const shownTo = (service: string): string => (service === 'old' ? (old.heard.at(-1)?.headers.authorization ?? '') : (sock.heard.at(-1)?.headers.authorization ?? ''))
+  const shownTo = (service: string): string =>
+    service === 'old'
+      ? (old.heard.at(-1)?.headers.authorization ?? '')
+      : (sock.heard.at(-1)?.headers.authorization ?? '')
 
   it.each(transports.flatMap((transport) => ['sock', 'old'].map((service) => [transport, service] as const)))(
     'a client by /%s of the service %s is carried with its person’s own token, and with another one when that is refused [D7]',
@@ -140,18 +192,24 @@ describe.each(houses)('%s', (name, open) => {
     },
   )
 
-  it.each(transports.filter((transport) => transport !== 'mcp'))('a client by /%s hears in its own words that its person has to connect anew', async (transport) => {
-    const { caller } = await logInThrough(house, 'far')
-    const talk = await begin('far', transport, caller.token)
-    far.revoke()
-    expect(await talk.call()).toContain(`${house.origin}/connect/far`)
-    await talk.close()
-  })
+  it.each(transports.filter((transport) => transport !== 'mcp'))(
+    'a client by /%s hears in its own words that its person has to connect anew',
+    async (transport) => {
+      const { caller } = await logInThrough(house, 'far')
+      const talk = await begin('far', transport, caller.token)
+      far.revoke()
+      expect(await talk.call()).toContain(`${house.origin}/connect/far`)
+      await talk.close()
+    },
+  )
 
-  itWhere(name !== 'in process')('a WebSocket to a server that lets nobody in is refused before 101', async () => {
-    const token = await tokenOf(house, ana, `${house.origin}/key_sock/mcp`)
-    dead.add('Bearer for-all')
-    await expect(overSocket(`${house.origin}/key_sock/ws`, token)).rejects.toThrow('502')
-    dead.delete('Bearer for-all')
-  })
+  itWhere(name !== 'in process')(
+    'a WebSocket to a server that lets nobody in is refused before 101',
+    async () => {
+      const token = await tokenOf(house, ana, `${house.origin}/key_sock/mcp`)
+      dead.add('Bearer for-all')
+      await expect(overSocket(`${house.origin}/key_sock/ws`, token)).rejects.toThrow('502')
+      dead.delete('Bearer for-all')
+    },
+  )
 })

@@ -10,8 +10,17 @@ import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstre
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const lifetime = 600
-const meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientInfo': { name: 'a', version: '1' }, 'io.modelcontextprotocol/clientCapabilities': {} }
-const subscription = { jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params: { _meta: meta, notifications: { toolsListChanged: true } } }
+const meta = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientInfo': { name: 'a', version: '1' },
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+const subscription = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'subscriptions/listen',
+  params: { _meta: meta, notifications: { toolsListChanged: true } },
+}
 const modern = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' }
 
 describe.each(houses)('%s, what is open', (name, open) => {
@@ -27,7 +36,9 @@ describe.each(houses)('%s, what is open', (name, open) => {
     upstream = await openUpstream((request, response, body) => {
       const slow = body.includes('tools/call')
       // What the gateway asks on its own account, and whatever else is no stream of this test.
-      const ours = request.headers['x-user-id'] !== undefined && (request.method === 'GET' || slow || body.includes('subscriptions/listen'))
+      const ours =
+        request.headers['x-user-id'] !== undefined &&
+        (request.method === 'GET' || slow || body.includes('subscriptions/listen'))
       if (!ours) return void response.writeHead(request.method === 'DELETE' ? 200 : 405).end()
       response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': here\n\n')
       if (slow) calling++
@@ -45,7 +56,9 @@ describe.each(houses)('%s, what is open', (name, open) => {
 
   const socketTo = (path: string, token: string): Promise<{ readonly ended: Promise<unknown> }> =>
     new Promise((resolve, reject) => {
-      const socket = new WebSocket(`${house.origin.replace('http', 'ws')}${path}`, ['mcp'], { headers: { authorization: `Bearer ${token}` } })
+      const socket = new WebSocket(`${house.origin.replace('http', 'ws')}${path}`, ['mcp'], {
+        headers: { authorization: `Bearer ${token}` },
+      })
       const ended = new Promise((closed) => void socket.once('close', closed))
       socket.once('open', () => resolve({ ended }))
       socket.once('error', reject)
@@ -57,12 +70,28 @@ describe.each(houses)('%s, what is open', (name, open) => {
     const { client, tokens } = await logIn(house, resource)
     const caller = callerOf(house, resource, tokens.access_token)
     const before = listening
-    const streams = await Promise.all([caller.get(), callerOf(house, `${house.origin}/${service}/sse`, tokens.access_token).get(), caller.post(subscription, modern)])
+    const streams = await Promise.all([
+      caller.get(),
+      callerOf(house, `${house.origin}/${service}/sse`, tokens.access_token).get(),
+      caller.post(subscription, modern),
+    ])
     expect(streams.map(({ status }) => status)).toEqual([200, 200, 200])
-    const ends = streams.map((stream) => stream.text().then(() => 'ended', () => 'cut'))
-    const sockets = name === 'in process' ? [] : [(await socketTo(`/${service}/ws`, tokens.access_token)).ended]
+    const ends = streams.map((stream) =>
+      stream.text().then(
+        () => 'ended',
+        () => 'cut',
+      ),
+    )
+    const sockets =
+      name === 'in process' ? [] : [(await socketTo(`/${service}/ws`, tokens.access_token)).ended]
     await until(() => listening === before + 2, 'the server’s streams')
-    return { client, tokens, caller, ended: Promise.all([...ends, ...sockets]), upstreamEnded: () => until(() => listening === before, 'the end of the server’s streams') }
+    return {
+      client,
+      tokens,
+      caller,
+      ended: Promise.all([...ends, ...sockets]),
+      upstreamEnded: () => until(() => listening === before, 'the end of the server’s streams'),
+    }
   }
 
   const within = async (work: Promise<unknown>): Promise<unknown> => {
@@ -76,7 +105,10 @@ describe.each(houses)('%s, what is open', (name, open) => {
 
   it('ends when the grant is revoked, at the server behind too [hostile O4]', async () => {
     const { client, tokens, ended, upstreamEnded } = await openAll('echo')
-    await house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+    await house.fetch(
+      `${house.origin}/oauth/revoke`,
+      form({ token: tokens.refresh_token, client_id: client.id }),
+    )
     expect(await within(ended)).toEqual(all(4401))
     await upstreamEnded()
   }, 15_000)
@@ -85,7 +117,11 @@ describe.each(houses)('%s, what is open', (name, open) => {
     const { caller, ended, upstreamEnded } = await openAll('echo')
     const before = calling
     const gone = new AbortController()
-    const call = await caller.post({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'slow', arguments: {} } }, {}, { signal: gone.signal })
+    const call = await caller.post(
+      { jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'slow', arguments: {} } },
+      {},
+      { signal: gone.signal },
+    )
     await until(() => calling === before + 1, 'the call')
     house.advance(lifetime * 1000 + 1000)
     expect(await within(ended)).toEqual(all(4401))
@@ -102,15 +138,23 @@ describe.each(houses)('%s, what is open', (name, open) => {
   /** Every process sees it within a second. */
   const supplied = async (id: string, service: Readonly<Record<string, unknown>>): Promise<void> => {
     await house.supply(id, service)
-    while ((await house.fetch(`${house.origin}/services/${id}`)).status !== 200) await new Promise((resolve) => setImmediate(resolve))
+    while ((await house.fetch(`${house.origin}/services/${id}`)).status !== 200)
+      await new Promise((resolve) => setImmediate(resolve))
   }
 
   it('at a server on a line ends when the service is removed, or is another one now [hostile U10]', async () => {
     const open = { auth_required: false }
     await supplied('passing_old', { url: legacy.url, transport: 'sse', ...open })
     await supplied('passing_sock', { url: sock.url, ...open })
-    const callers = ['passing_old', 'passing_sock'].map((id) => callerOf(house, `${house.origin}/${id}/mcp`, ''))
-    const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'a', version: '1' } } }
+    const callers = ['passing_old', 'passing_sock'].map((id) =>
+      callerOf(house, `${house.origin}/${id}/mcp`, ''),
+    )
+    const initialize = {
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+    }
     const begin = async (caller: Caller): Promise<Record<string, string>> => {
       const begun = await caller.post(initialize)
       expect(await begun.text()).toContain('serverInfo')
@@ -122,7 +166,9 @@ describe.each(houses)('%s, what is open', (name, open) => {
     await house.supply('passing_sock')
     await house.supply('passing_sock', { url: sock.url, ...open, description: 'Another one.' })
     await within(until(() => legacy.streams.size === 0 && sock.open.size === 0, 'the end of both lines'))
-    const answers = await Promise.all(callers.map((caller, i) => caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, sessions[i])))
+    const answers = await Promise.all(
+      callers.map((caller, i) => caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, sessions[i])),
+    )
     expect(answers.map(({ status }) => status)).toEqual([404, 404])
   }, 15_000)
 
@@ -133,7 +179,12 @@ describe.each(houses)('%s, what is open', (name, open) => {
     let over = false
     kept.ended.then(() => (over = true)).catch(() => undefined)
     await house.supply('passing')
-    expect(await within(ended)).toEqual([expect.any(String), expect.any(String), 'cut', ...socket.map(() => 1001)])
+    expect(await within(ended)).toEqual([
+      expect.any(String),
+      expect.any(String),
+      'cut',
+      ...socket.map(() => 1001),
+    ])
     await upstreamEnded()
     expect(over).toBe(false)
     expect((await house.fetch(`${house.origin}/passing/mcp`, { method: 'POST' })).status).toBe(404)

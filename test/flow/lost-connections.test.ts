@@ -29,9 +29,23 @@ describe.each([
       }
       heard.push(asked)
       answered.add(socket)
-      socket.write(asked.method === 'POST' ? whole(JSON.stringify({ jsonrpc: '2.0', id: asked.id, result: { tools: [], resultType: 'complete' } })) : whole('', 'text/plain', '405 No'))
+      socket.write(
+        asked.method === 'POST'
+          ? whole(
+              JSON.stringify({ jsonrpc: '2.0', id: asked.id, result: { tools: [], resultType: 'complete' } }),
+            )
+          : whole('', 'text/plain', '405 No'),
+      )
     })
-    house = await open({ upstream: `${upstream.origin}/mcp`, config: { local_users: [ana], mcp_services: { raw: { name: 'Raw', url: `${upstream.origin}/mcp`, upstream_auth: { type: 'none' } } } } })
+    house = await open({
+      upstream: `${upstream.origin}/mcp`,
+      config: {
+        local_users: [ana],
+        mcp_services: {
+          raw: { name: 'Raw', url: `${upstream.origin}/mcp`, upstream_auth: { type: 'none' } },
+        },
+      },
+    })
     const resource = `${house.origin}/raw/mcp`
     caller = callerOf(house, resource, await tokenOf(house, ana, resource))
   }, 60_000)
@@ -47,12 +61,15 @@ describe.each([
     any = where === 'in process'
   })
 
-  it.each(['tools/list', 'resources/list', 'prompts/list', 'ping', 'resources/read', 'completion/complete'])('asks again for %s, once, and the caller hears nothing of it', async (method) => {
-    const answer = await caller.post({ jsonrpc: '2.0', id: 2, method, params: {} })
-    expect([answer.status, await answer.json()]).toMatchObject([200, { id: 2, result: { tools: [] } }])
-    expect(heard).toHaveLength(1)
-    expect(closing).toBe(false)
-  })
+  it.each(['tools/list', 'resources/list', 'prompts/list', 'ping', 'resources/read', 'completion/complete'])(
+    'asks again for %s, once, and the caller hears nothing of it',
+    async (method) => {
+      const answer = await caller.post({ jsonrpc: '2.0', id: 2, method, params: {} })
+      expect([answer.status, await answer.json()]).toMatchObject([200, { id: 2, result: { tools: [] } }])
+      expect(heard).toHaveLength(1)
+      expect(closing).toBe(false)
+    },
+  )
 
   it('asks again for a stream and for the end of a session', async () => {
     expect((await caller.get()).status).toBe(405)
@@ -63,9 +80,14 @@ describe.each([
 
   it('never sends a tool call twice, and says that it may have been carried out', async () => {
     const answer = await caller.post(call('write', 3))
-    expect([answer.status, await answer.json()]).toMatchObject([502, { jsonrpc: '2.0', id: 3, error: { code: 1502, message: told } }])
+    expect([answer.status, await answer.json()]).toMatchObject([
+      502,
+      { jsonrpc: '2.0', id: 3, error: { code: 1502, message: told } },
+    ])
     expect(heard).toEqual([])
-    expect(house.log.filter(({ event }) => event === 'refused').at(-1)?.fields).toMatchObject({ refusal: 'upstream.closed' })
+    expect(house.log.filter(({ event }) => event === 'refused').at(-1)?.fields).toMatchObject({
+      refusal: 'upstream.closed',
+    })
   })
 
   it('never sends a batch twice that holds a tool call', async () => {
@@ -76,9 +98,26 @@ describe.each([
 
   it('asks only once again: a server that closes every connection is told as such', async () => {
     const breaking = await openByteUpstream((socket) => socket.end())
-    const other = await open({ upstream: `${breaking.origin}/mcp`, config: { local_users: [ana], mcp_services: { raw: { name: 'Raw', url: `${breaking.origin}/mcp`, auth_required: false, upstream_auth: { type: 'none' } } } } })
+    const other = await open({
+      upstream: `${breaking.origin}/mcp`,
+      config: {
+        local_users: [ana],
+        mcp_services: {
+          raw: {
+            name: 'Raw',
+            url: `${breaking.origin}/mcp`,
+            auth_required: false,
+            upstream_auth: { type: 'none' },
+          },
+        },
+      },
+    })
     try {
-      const answer = await callerOf(other, `${other.origin}/raw/mcp`, '').post({ jsonrpc: '2.0', id: 6, method: 'tools/list' })
+      const answer = await callerOf(other, `${other.origin}/raw/mcp`, '').post({
+        jsonrpc: '2.0',
+        id: 6,
+        method: 'tools/list',
+      })
       expect([answer.status, await answer.json()]).toMatchObject([502, { id: 6, error: { message: told } }])
       // A fresh connection that fails is no matter of keeping connections; fetch does not say which it was.
       expect(breaking.connections()).toBe(where === 'on a node socket' ? 1 : 2)
@@ -91,7 +130,10 @@ describe.each([
   it('does the same where it is not known yet what the server speaks', async () => {
     any = true
     const { _meta } = modernCall().params
-    const answer = await caller.post({ jsonrpc: '2.0', id: 7, method: 'tools/list', params: { _meta } }, { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/list' })
+    const answer = await caller.post(
+      { jsonrpc: '2.0', id: 7, method: 'tools/list', params: { _meta } },
+      { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/list' },
+    )
     expect([answer.status, await answer.json()]).toMatchObject([200, { id: 7, result: { tools: [] } }])
     expect([heard.length, closing]).toEqual([1, false])
     closing = true

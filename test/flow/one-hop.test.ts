@@ -7,7 +7,10 @@ import { call, until } from '../houses/proxied.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 type Say = (response: ServerResponse) => void
-const json = (status: number, body: string, type = 'application/json'): Say => (response) => void response.writeHead(status, { 'content-type': type }).end(body)
+const json =
+  (status: number, body: string, type = 'application/json'): Say =>
+  (response) =>
+    void response.writeHead(status, { 'content-type': type }).end(body)
 
 describe.each(houses)('%s', (_where, open) => {
   let house: House
@@ -17,12 +20,33 @@ describe.each(houses)('%s', (_where, open) => {
 
   beforeAll(async () => {
     upstream = await openUpstream((_request, response, body) => {
-      const { method, id } = (body.startsWith('{') ? JSON.parse(body) : {}) as { method?: string; id?: unknown }
+      const { method, id } = (body.startsWith('{') ? JSON.parse(body) : {}) as {
+        method?: string
+        id?: unknown
+      }
       if (method === 'initialize') response.setHeader('mcp-session-id', `session-${upstream.heard.length}`)
-      if (method === 'initialize' || method === 'ping') json(200, JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: '2025-06-18', capabilities: {}, serverInfo: { name: 's', version: '1' } } }))(response)
+      if (method === 'initialize' || method === 'ping')
+        json(
+          200,
+          JSON.stringify({
+            jsonrpc: '2.0',
+            id,
+            result: {
+              protocolVersion: '2025-06-18',
+              capabilities: {},
+              serverInfo: { name: 's', version: '1' },
+            },
+          }),
+        )(response)
       else say(response)
     })
-    house = await open({ upstream: upstream.url, config: { local_users: [ana], mcp_services: { raw: { name: 'Raw', url: upstream.url, upstream_auth: { type: 'none' } } } } })
+    house = await open({
+      upstream: upstream.url,
+      config: {
+        local_users: [ana],
+        mcp_services: { raw: { name: 'Raw', url: upstream.url, upstream_auth: { type: 'none' } } },
+      },
+    })
     const resource = `${house.origin}/raw/mcp`
     caller = callerOf(house, resource, await tokenOf(house, ana, resource))
   }, 120_000)
@@ -36,13 +60,24 @@ describe.each(houses)('%s', (_where, open) => {
     ['application/json; charset=utf-8', 'application/json'],
     ['Application/JSON;charset="UTF-8"', '*/*'],
     ['application/json', 'text/event-stream, application/json;q=0.5'],
-  ])('says to the server that both types are accepted, and the usual media type: [%s] [%s]', async (type, accept) => {
-    say = json(200, '{"jsonrpc":"2.0","id":7,"result":{}}')
-    expect((await caller.post(call(), { 'content-type': type, accept })).status).toBe(200)
-    expect(upstream.heard.map(({ rawHeaders }) => rawHeaders.flatMap((name, i) => (i % 2 === 0 && /^(accept|content-type)$/i.test(name) ? [`${name.toLowerCase()}: ${rawHeaders[i + 1]}`] : [])).toSorted())).toEqual([
-      ['accept: application/json, text/event-stream', 'content-type: application/json'],
-    ])
-  })
+  ])(
+    'says to the server that both types are accepted, and the usual media type: [%s] [%s]',
+    async (type, accept) => {
+      say = json(200, '{"jsonrpc":"2.0","id":7,"result":{}}')
+      expect((await caller.post(call(), { 'content-type': type, accept })).status).toBe(200)
+      expect(
+        upstream.heard.map(({ rawHeaders }) =>
+          rawHeaders
+            .flatMap((name, i) =>
+              i % 2 === 0 && /^(accept|content-type)$/i.test(name)
+                ? [`${name.toLowerCase()}: ${rawHeaders[i + 1]}`]
+                : [],
+            )
+            .toSorted(),
+        ),
+      ).toEqual([['accept: application/json, text/event-stream', 'content-type: application/json']])
+    },
+  )
 
   it.each([
     ['null', json(200, 'null')],
@@ -54,16 +89,33 @@ describe.each(houses)('%s', (_where, open) => {
     ['a reply', json(200, '{"jsonrpc":"2.0","id":null,"result":{}}')],
     ['202 with a body', json(202, '{"status":"ok"}')],
     ['much', json(200, 'x'.repeat(300_000), 'text/plain')],
-    ['a stream that stays open', (response) => void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n')],
-  ] as readonly (readonly [string, Say])[])('answers a notification with 202 and no body, whatever the server says: %s', async (_name, odd) => {
-    say = odd
-    for (const message of [{ jsonrpc: '2.0', method: 'notifications/initialized' }, { jsonrpc: '2.0', id: 3, result: {} }]) {
-      const answer = await caller.post(message)
-      expect([answer.status, answer.headers.get('content-type'), answer.headers.get('content-length') ?? '0', await answer.text()]).toEqual([202, null, '0', ''])
-    }
-    // The connection serves the next call, and nothing of the odd answer is read as its own.
-    expect(await (await caller.post({ jsonrpc: '2.0', id: 9, method: 'ping' })).json()).toMatchObject({ id: 9 })
-  })
+    [
+      'a stream that stays open',
+      (response) =>
+        void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(': hello\n\n'),
+    ],
+  ] as readonly (readonly [string, Say])[])(
+    'answers a notification with 202 and no body, whatever the server says: %s',
+    async (_name, odd) => {
+      say = odd
+      for (const message of [
+        { jsonrpc: '2.0', method: 'notifications/initialized' },
+        { jsonrpc: '2.0', id: 3, result: {} },
+      ]) {
+        const answer = await caller.post(message)
+        expect([
+          answer.status,
+          answer.headers.get('content-type'),
+          answer.headers.get('content-length') ?? '0',
+          await answer.text(),
+        ]).toEqual([202, null, '0', ''])
+      }
+      // The connection serves the next call, and nothing of the odd answer is read as its own.
+      expect(await (await caller.post({ jsonrpc: '2.0', id: 9, method: 'ping' })).json()).toMatchObject({
+        id: 9,
+      })
+    },
+  )
 
   it('passes on a refusal of a notification', async () => {
     say = json(400, '{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no"}}')
@@ -72,9 +124,15 @@ describe.each(houses)('%s', (_where, open) => {
   })
 
   it('says 404 of a session that the server has lost, whichever status the server says it by', async () => {
-    const opened = await caller.post({ jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'c', version: '1' } } })
+    const opened = await caller.post({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
+    })
     const session = { 'mcp-session-id': opened.headers.get('mcp-session-id') ?? '' }
-    const said = '{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}'
+    const said =
+      '{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}'
     say = json(400, '{"jsonrpc":"2.0","id":7,"error":{"code":-32602,"message":"missing argument"}}')
     expect((await caller.post(call(), session)).status).toBe(400)
     say = json(400, said)
@@ -100,7 +158,14 @@ describe.each(houses)('%s', (_where, open) => {
   ])('refuses with 502 what says JSON under 200 and is no JSON-RPC: %s', async (_name, body) => {
     say = json(200, body)
     const answer = await caller.post(call('whoami', 5))
-    expect([answer.status, await answer.json()]).toMatchObject([502, { jsonrpc: '2.0', id: 5, error: { code: 1502, message: 'Raw answered with something that is not a JSON-RPC message.' } }])
+    expect([answer.status, await answer.json()]).toMatchObject([
+      502,
+      {
+        jsonrpc: '2.0',
+        id: 5,
+        error: { code: 1502, message: 'Raw answered with something that is not a JSON-RPC message.' },
+      },
+    ])
     const record = house.log.filter(({ event }) => event === 'call').at(-1)
     expect(record?.fields).toMatchObject({ result: 'failed', status: 502, refusal: 'upstream.message' })
   })

@@ -21,7 +21,12 @@ describe.each([
     upstream = await openUpstream()
     house = await open({
       upstream: upstream.url,
-      config: { issuer, local_users: [ana], trusted_proxies: ['127.0.0.1'], mcp_services: { open: { url: upstream.url, auth_required: false } } },
+      config: {
+        issuer,
+        local_users: [ana],
+        trusted_proxies: ['127.0.0.1'],
+        mcp_services: { open: { url: upstream.url, auth_required: false } },
+      },
     })
     fetch = underAnyName(house, true)
   }, 120_000)
@@ -30,10 +35,13 @@ describe.each([
     await upstream.close()
   })
 
-  it.each(['/', '/login', '/oauth/authorize?client_id=x&state=y', '/.well-known/oauth-authorization-server'])('sends %s to https', async (path) => {
-    const answer = await fetch(`http://gw.example${path}`, { headers: plain })
-    expect([answer.status, answer.headers.get('location')]).toEqual([308, `${issuer}${path}`])
-  })
+  it.each(['/', '/login', '/oauth/authorize?client_id=x&state=y', '/.well-known/oauth-authorization-server'])(
+    'sends %s to https',
+    async (path) => {
+      const answer = await fetch(`http://gw.example${path}`, { headers: plain })
+      expect([answer.status, answer.headers.get('location')]).toEqual([308, `${issuer}${path}`])
+    },
+  )
 
   it.each([
     ['POST', '/echo/mcp'],
@@ -44,7 +52,11 @@ describe.each([
     ['POST', '/login'],
   ])('refuses %s %s, without a challenge that says http', async (method, path) => {
     const headers = { ...json, ...plain, authorization: 'Bearer x' }
-    const answer = await fetch(`http://gw.example${path}`, { method, headers, ...(method === 'POST' && { body: JSON.stringify(call()) }) })
+    const answer = await fetch(`http://gw.example${path}`, {
+      method,
+      headers,
+      ...(method === 'POST' && { body: JSON.stringify(call()) }),
+    })
     expect([answer.status, answer.headers.get('www-authenticate')]).toEqual([400, null])
     const text = await answer.text()
     expect(text).toContain('This gateway accepts HTTPS only.')
@@ -58,7 +70,11 @@ describe.each([
 })
 
 describe.each([
-  ['on a node socket behind a proxy that ends TLS', openOnSocket, [{ 'x-forwarded-proto': 'https' }, { 'x-forwarded-proto': 'https, http' }, {}]],
+  [
+    'on a node socket behind a proxy that ends TLS',
+    openOnSocket,
+    [{ 'x-forwarded-proto': 'https' }, { 'x-forwarded-proto': 'https, http' }, {}],
+  ],
   ['in workerd by https', openInWorkerd, [{ 'x-scheme': 'https' }]],
 ] as const)('%s', (_where, open, schemes: readonly Record<string, string>[]) => {
   let house: House
@@ -68,7 +84,12 @@ describe.each([
     upstream = await openUpstream()
     house = await open({
       upstream: upstream.url,
-      config: { issuer, local_users: [ana], trusted_proxies: ['127.0.0.1'], mcp_services: { open: { url: upstream.url, auth_required: false } } },
+      config: {
+        issuer,
+        local_users: [ana],
+        trusted_proxies: ['127.0.0.1'],
+        mcp_services: { open: { url: upstream.url, auth_required: false } },
+      },
     })
     fetch = underAnyName(house, true)
   })
@@ -77,14 +98,25 @@ describe.each([
     await upstream.close()
   })
 
-  it.each(schemes.map((headers) => [headers]))('serves with %j, and every answer says that this host is for https', async (headers: Record<string, string>) => {
-    for (const path of ['/login', '/.well-known/oauth-authorization-server', '/services', '/healthz']) {
-      const answer = await fetch(`http://gw.example${path}`, { headers })
-      expect([path, answer.status, answer.headers.get('strict-transport-security')]).toEqual([path, 200, 'max-age=31536000'])
-    }
-    const asked = { method: 'POST', headers: { ...json, ...headers }, body: JSON.stringify(call()) }
-    const [refused, relayed] = [await fetch('http://gw.example/echo/mcp', asked), await fetch('http://gw.example/open/mcp', asked)]
-    expect([refused.status, relayed.status]).toEqual([401, 200])
-    for (const answer of [refused, relayed]) expect(answer.headers.get('strict-transport-security')).toBe('max-age=31536000')
-  })
+  it.each(schemes.map((headers) => [headers]))(
+    'serves with %j, and every answer says that this host is for https',
+    async (headers: Record<string, string>) => {
+      for (const path of ['/login', '/.well-known/oauth-authorization-server', '/services', '/healthz']) {
+        const answer = await fetch(`http://gw.example${path}`, { headers })
+        expect([path, answer.status, answer.headers.get('strict-transport-security')]).toEqual([
+          path,
+          200,
+          'max-age=31536000',
+        ])
+      }
+      const asked = { method: 'POST', headers: { ...json, ...headers }, body: JSON.stringify(call()) }
+      const [refused, relayed] = [
+        await fetch('http://gw.example/echo/mcp', asked),
+        await fetch('http://gw.example/open/mcp', asked),
+      ]
+      expect([refused.status, relayed.status]).toEqual([401, 200])
+      for (const answer of [refused, relayed])
+        expect(answer.headers.get('strict-transport-security')).toBe('max-age=31536000')
+    },
+  )
 })

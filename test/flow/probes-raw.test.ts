@@ -11,7 +11,9 @@ beforeAll(async () => {
 })
 afterAll(() => house.close())
 
-const send = async (head: string): Promise<{ readonly status: number | undefined; readonly body: string }> => {
+const send = async (
+  head: string,
+): Promise<{ readonly status: number | undefined; readonly body: string }> => {
   const { text, statuses } = await sendRaw(port, `${head}\r\n\r\n`)
   return { status: statuses[0], body: text.slice(text.indexOf('\r\n\r\n') + 4) }
 }
@@ -27,14 +29,22 @@ describe('a health check is answered', () => {
   })
 
   it('without a Host only by HTTP/1.0 and nowhere else (RFC 9112 §3.2)', async () => {
-    for (const head of ['GET /healthz HTTP/1.1\r\nConnection: close', 'GET /echo/mcp HTTP/1.0', 'GET /services HTTP/1.0', 'POST /healthz HTTP/1.0', 'GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b']) {
+    for (const head of [
+      'GET /healthz HTTP/1.1\r\nConnection: close',
+      'GET /echo/mcp HTTP/1.0',
+      'GET /services HTTP/1.0',
+      'POST /healthz HTTP/1.0',
+      'GET /healthz HTTP/1.0\r\nHost: a\r\nHost: b',
+    ]) {
       expect([head, (await send(head)).status]).toEqual([head, 400])
     }
   })
 })
 
 it('a name that is not the gateway’s is refused in words that say both and the key that lets it through', async () => {
-  const { status, body } = await send(`POST /echo/mcp HTTP/1.1\r\nHost: postern:${port}\r\nContent-Length: 0\r\nConnection: close`)
+  const { status, body } = await send(
+    `POST /echo/mcp HTTP/1.1\r\nHost: postern:${port}\r\nContent-Length: 0\r\nConnection: close`,
+  )
   expect(status).toBe(421)
   const { message } = (JSON.parse(body) as { error: { message: string } }).error
   expect(message).toBe(

@@ -9,9 +9,21 @@ import { callerOf } from '../houses/people.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const people = [
-  { login: 'operator', claims: { sub: '1001', name: 'Olga Operator', email: 'olga@corp.test', groups: ['admins', 'staff'], picture: 'https://img.test/o.png' } },
+  {
+    login: 'operator',
+    claims: {
+      sub: '1001',
+      name: 'Olga Operator',
+      email: 'olga@corp.test',
+      groups: ['admins', 'staff'],
+      picture: 'https://img.test/o.png',
+    },
+  },
   { login: 'outsider', claims: { sub: '1002', email: 'out@else.test' } },
-  { login: 'renamed', claims: { sub: '1001', name: 'Olga Renamed', email: 'olga.new@corp.test', groups: [] } },
+  {
+    login: 'renamed',
+    claims: { sub: '1001', name: 'Olga Renamed', email: 'olga.new@corp.test', groups: [] },
+  },
 ]
 
 let idp: RunningProvider
@@ -29,7 +41,10 @@ const viaProvider = async (browser: Browser, page: Page, login: string, id = 'ss
 }
 
 describe.each(houses)('%s', (_, open) => {
-  const inHouse = async (config: HouseOptions['config'], work: (house: House, browser: Browser) => Promise<void>): Promise<void> => {
+  const inHouse = async (
+    config: HouseOptions['config'],
+    work: (house: House, browser: Browser) => Promise<void>,
+  ): Promise<void> => {
     const house = await open({ upstream: upstream.url, ...(config ? { config } : {}) })
     try {
       await work(house, createBrowser(house.fetch, house.origin))
@@ -37,7 +52,11 @@ describe.each(houses)('%s', (_, open) => {
       await house.close()
     }
   }
-  const withProvider = (more: object = {}, rest: object = {}) => ({ local_users: [], oauth_providers: { sso: { ...providerConfig(idp), ...more } }, ...rest })
+  const withProvider = (more: object = {}, rest: object = {}) => ({
+    local_users: [],
+    oauth_providers: { sso: { ...providerConfig(idp), ...more } },
+    ...rest,
+  })
 
   test('a person with a password comes home, and signs out again', () =>
     inHouse({}, async (_house, browser) => {
@@ -61,7 +80,9 @@ describe.each(houses)('%s', (_, open) => {
       expect(consent.body).toContain('olga@corp.test')
       const back = new URL((await browser.submit(consent, '/oauth/consent', { decision: 'allow' })).url)
       expect(back.searchParams.get('state')).toBe(asking.state)
-      expect((await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)).status).toBe(200)
+      expect((await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)).status).toBe(
+        200,
+      )
     }))
 
   test('the upstream learns who the provider said is calling', () =>
@@ -70,10 +91,25 @@ describe.each(houses)('%s', (_, open) => {
       const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
       await viaProvider(browser, await browser.go(asking.url), 'operator')
       const back = await allow(browser, asking.url)
-      const { access_token } = (await (await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)).json()) as { access_token: string }
+      const { access_token } = (await (
+        await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)
+      ).json()) as { access_token: string }
       const call = { jsonrpc: '2.0', id: 1, method: 'tools/list' }
-      await house.fetch(`${house.origin}/echo/mcp`, { method: 'POST', body: JSON.stringify(call), headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' } })
-      expect(upstream.heard.at(-1)?.headers).toMatchObject({ 'x-user-sub': '1001', 'x-user-provider': 'sso', 'x-user-email': 'olga@corp.test', 'x-user-login': 'operator' })
+      await house.fetch(`${house.origin}/echo/mcp`, {
+        method: 'POST',
+        body: JSON.stringify(call),
+        headers: {
+          authorization: `Bearer ${access_token}`,
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+        },
+      })
+      expect(upstream.heard.at(-1)?.headers).toMatchObject({
+        'x-user-sub': '1001',
+        'x-user-provider': 'sso',
+        'x-user-email': 'olga@corp.test',
+        'x-user-login': 'operator',
+      })
     }))
 
   test('one who is known by the subject stays the same person when name and address change [hostile F9]', () =>
@@ -81,41 +117,62 @@ describe.each(houses)('%s', (_, open) => {
       await viaProvider(browser, await browser.go('/login'), 'operator')
       const other = createBrowser(house.fetch, house.origin)
       await viaProvider(other, await other.go('/login'), 'renamed')
-      const signIns = house.log.filter(({ event }) => event === 'sign-in').map(({ fields }) => fields['person'])
+      const signIns = house.log
+        .filter(({ event }) => event === 'sign-in')
+        .map(({ fields }) => fields['person'])
       expect(signIns).toEqual(['sso:1001', 'sso:1001'])
     }))
 
   test('the page offers the providers in the order of the configuration, and passwords where there are some', () =>
-    inHouse({ oauth_providers: { second: { ...providerConfig(idp), name: 'Second SSO' }, first: { ...providerConfig(idp), name: 'First SSO' } } }, async (_house, browser) => {
-      const { body } = await browser.go('/login')
-      expect(body.indexOf('Second SSO')).toBeGreaterThan(0)
-      expect(body.indexOf('First SSO')).toBeGreaterThan(body.indexOf('Second SSO'))
-      expect(body).toContain('name="password"')
-    }))
+    inHouse(
+      {
+        oauth_providers: {
+          second: { ...providerConfig(idp), name: 'Second SSO' },
+          first: { ...providerConfig(idp), name: 'First SSO' },
+        },
+      },
+      async (_house, browser) => {
+        const { body } = await browser.go('/login')
+        expect(body.indexOf('Second SSO')).toBeGreaterThan(0)
+        expect(body.indexOf('First SSO')).toBeGreaterThan(body.indexOf('Second SSO'))
+        expect(body).toContain('name="password"')
+      },
+    ))
 
   test('a service that insists on one provider is offered that one alone', () =>
-    inHouse({ oauth_providers: { sso: providerConfig(idp), other: { ...providerConfig(idp), name: 'Other SSO' } }, mcp_services: { pinned: { url: upstream.url, oauth_provider: 'sso' } } }, async (house, browser) => {
-      await browser.submit(await browser.go('/login'), '/login', person)
-      const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/pinned/mcp` })
-      const refused = await browser.go(asking.url)
-      expect(refused.status).toBe(403)
-      const [, onward = ''] = /href="(\/login\?[^"]*flow=[^"]*)"/.exec(refused.body) ?? []
-      const login = await browser.go(onward.replaceAll('&amp;', '&'))
-      expect(login.body).toContain('Company SSO')
-      expect(login.body).not.toContain('Other SSO')
-      expect(login.body).not.toContain('name="password"')
-      expect(new URL((await viaProvider(browser, login, 'operator')).url).pathname).toBe('/oauth/consent')
-    }))
+    inHouse(
+      {
+        oauth_providers: { sso: providerConfig(idp), other: { ...providerConfig(idp), name: 'Other SSO' } },
+        mcp_services: { pinned: { url: upstream.url, oauth_provider: 'sso' } },
+      },
+      async (house, browser) => {
+        await browser.submit(await browser.go('/login'), '/login', person)
+        const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/pinned/mcp` })
+        const refused = await browser.go(asking.url)
+        expect(refused.status).toBe(403)
+        const [, onward = ''] = /href="(\/login\?[^"]*flow=[^"]*)"/.exec(refused.body) ?? []
+        const login = await browser.go(onward.replaceAll('&amp;', '&'))
+        expect(login.body).toContain('Company SSO')
+        expect(login.body).not.toContain('Other SSO')
+        expect(login.body).not.toContain('name="password"')
+        expect(new URL((await viaProvider(browser, login, 'operator')).url).pathname).toBe('/oauth/consent')
+      },
+    ))
 
   test('a client that wants a fresh sign-in gets one, from the provider too [hostile D15]', () =>
     inHouse(withProvider(), async (house, browser) => {
       await viaProvider(browser, await browser.go('/login'), 'operator')
-      const asking = authorizeUrl(house, await register(house), { resource: `${house.origin}/echo/mcp`, prompt: 'login' })
+      const asking = authorizeUrl(house, await register(house), {
+        resource: `${house.origin}/echo/mcp`,
+        prompt: 'login',
+      })
       house.advance(1000)
       for (const visitor of [browser, createBrowser(house.fetch, house.origin)]) {
         const out = await visitor.submit(await visitor.go(asking.url), '/login/sso', {})
         expect(new URL(out.url).searchParams.get('prompt')).toBe('login')
-        expect(new URL((await visitor.go(await signInAtProvider(out.url, 'operator'))).url).pathname).toBe('/oauth/consent')
+        expect(new URL((await visitor.go(await signInAtProvider(out.url, 'operator'))).url).pathname).toBe(
+          '/oauth/consent',
+        )
       }
     }))
 
@@ -158,7 +215,15 @@ describe.each(houses)('%s', (_, open) => {
   test('where there are several ways to sign in, servers get ids that name the way', () =>
     inHouse({ oauth_providers: { sso: providerConfig(idp) } }, async (house) => {
       const { tokens } = await logIn(house)
-      await callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token).post({ jsonrpc: '2.0', id: 1, method: 'tools/list' })
-      expect(upstream.heard.at(-1)?.headers).toMatchObject({ 'x-user-id': 'local:ana', 'x-user-sub': 'local:ana', 'x-user-provider': 'local' })
+      await callerOf(house, `${house.origin}/echo/mcp`, tokens.access_token).post({
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'tools/list',
+      })
+      expect(upstream.heard.at(-1)?.headers).toMatchObject({
+        'x-user-id': 'local:ana',
+        'x-user-sub': 'local:ana',
+        'x-user-provider': 'local',
+      })
     }))
 })

@@ -10,7 +10,11 @@ import { openUpstream, type Upstream } from '../houses/upstream.ts'
 
 const rpc = (token: string, method: string): RequestInit => ({
   method: 'POST',
-  headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+  headers: {
+    authorization: `Bearer ${token}`,
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+  },
   body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, params: {} }),
 })
 
@@ -26,9 +30,24 @@ describe('the database file after a login, a refresh and a session', () => {
     const asking = authorizeUrl(house, client, { resource: `${house.origin}/echo/mcp` })
     const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
     const tokens = (await (await redeem(house, client, code, asking.verifier)).json()) as Tokens
-    const again = (await (await refresh(house, client, tokens.refresh_token, { client_secret: client.secret ?? '' })).json()) as Tokens
-    const session = (await house.fetch(`${house.origin}/echo/mcp`, rpc(again.access_token, 'initialize'))).headers.get('mcp-session-id') ?? ''
-    const found = { code, verifier: asking.verifier, access: tokens.access_token, refresh: tokens.refresh_token, successor: again.refresh_token, secret: client.secret ?? '', session, email: 'ana@example.com', password: person.password }
+    const again = (await (
+      await refresh(house, client, tokens.refresh_token, { client_secret: client.secret ?? '' })
+    ).json()) as Tokens
+    const session =
+      (await house.fetch(`${house.origin}/echo/mcp`, rpc(again.access_token, 'initialize'))).headers.get(
+        'mcp-session-id',
+      ) ?? ''
+    const found = {
+      code,
+      verifier: asking.verifier,
+      access: tokens.access_token,
+      refresh: tokens.refresh_token,
+      successor: again.refresh_token,
+      secret: client.secret ?? '',
+      session,
+      email: 'ana@example.com',
+      password: person.password,
+    }
     for (const [name, value] of [...Object.entries(found), ...browser.cookies]) secrets.set(name, value)
   })
   afterAll(async () => {
@@ -37,23 +56,40 @@ describe('the database file after a login, a refresh and a session', () => {
   })
 
   it('never holds a code, token, verifier, cookie, secret, session id or address in the clear', () => {
-    const files = readdirSync(house.stateDir ?? '').map((name) => readFileSync(join(house.stateDir ?? '', name)).toString('latin1'))
+    const files = readdirSync(house.stateDir ?? '').map((name) =>
+      readFileSync(join(house.stateDir ?? '', name)).toString('latin1'),
+    )
     expect([...secrets.values()].every((secret) => secret.length > 8)).toBe(true)
     // Of a token in parts the last is the one that proves anything.
-    const tell = (secret: string): string => (secret.length > 40 ? (secret.split('.').at(-1) ?? secret) : secret)
-    const inClear = [...secrets].filter(([, secret]) => files.some((text) => text.includes(tell(secret)))).map(([name]) => name)
+    const tell = (secret: string): string =>
+      secret.length > 40 ? (secret.split('.').at(-1) ?? secret) : secret
+    const inClear = [...secrets]
+      .filter(([, secret]) => files.some((text) => text.includes(tell(secret))))
+      .map(([name]) => name)
     expect(inClear).toEqual([])
   })
 
   it('never lets one of them into the log', () => {
     const text = JSON.stringify(house.log)
-    expect([...secrets].filter(([name, secret]) => name !== 'email' && text.includes(secret)).map(([name]) => name)).toEqual([])
+    expect(
+      [...secrets]
+        .filter(([name, secret]) => name !== 'email' && text.includes(secret))
+        .map(([name]) => name),
+    ).toEqual([])
   })
 
   it('holds only kinds of records that the reference names', () => {
-    const kinds = [...readFileSync(new URL('../../docs/reference/storage.md', import.meta.url), 'utf8').matchAll(/^\| `([a-z-]+)/gm)].map(([, kind]) => kind)
-    const rows = new DatabaseSync(join(house.stateDir ?? '', 'postern.db'), { readOnly: true }).prepare('SELECT key FROM records').all() as { key: string }[]
+    const kinds = [
+      ...readFileSync(new URL('../../docs/reference/storage.md', import.meta.url), 'utf8').matchAll(
+        /^\| `([a-z-]+)/gm,
+      ),
+    ].map(([, kind]) => kind)
+    const rows = new DatabaseSync(join(house.stateDir ?? '', 'postern.db'), { readOnly: true })
+      .prepare('SELECT key FROM records')
+      .all() as { key: string }[]
     expect(rows.length).toBeGreaterThan(4)
-    expect([...new Set(rows.map(({ key }) => key.split(':')[0]))].filter((kind) => !kinds.includes(kind ?? ''))).toEqual([])
+    expect(
+      [...new Set(rows.map(({ key }) => key.split(':')[0]))].filter((kind) => !kinds.includes(kind ?? '')),
+    ).toEqual([])
   })
 })

@@ -1,7 +1,17 @@
 // Two processes of one gateway on one file: their clocks differ, their keys change under load, one learns the new secret before the other.
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { allow, authorizeUrl, type Client, logIn, type LoginHouse, redeem, refresh, register, type Tokens } from '../houses/login.ts'
+import {
+  allow,
+  authorizeUrl,
+  type Client,
+  logIn,
+  type LoginHouse,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from '../houses/login.ts'
 import { createBrowser } from '../houses/browser.ts'
 import { createTwins, type Twin, type Twins } from '../houses/twins.ts'
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
@@ -19,16 +29,32 @@ afterEach(async () => {
 
 const secret = (): string => randomBytes(32).toString('base64url')
 const call = async ({ origin, fetch }: LoginHouse, { access_token }: Tokens): Promise<number> =>
-  (await fetch(`${origin}/echo/mcp`, { method: 'POST', headers: { authorization: `Bearer ${access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }) })).status
+  (
+    await fetch(`${origin}/echo/mcp`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${access_token}`,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+      },
+      body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
+    })
+  ).status
 const refreshed = async (house: LoginHouse, client: Client, { refresh_token }: Tokens): Promise<Tokens> => {
   const response = await refresh(house, client, refresh_token)
   expect(response.status).toBe(200)
   return (await response.json()) as Tokens
 }
-const kidOf = ({ access_token }: Tokens): string => (JSON.parse(Buffer.from(access_token.split('.')[0] as string, 'base64url').toString()) as { kid: string }).kid
-const published = async ({ origin, fetch }: LoginHouse): Promise<string[]> => ((await (await fetch(`${origin}/oauth/jwks`)).json()) as { keys: { kid: string }[] }).keys.map(({ kid }) => kid)
+const kidOf = ({ access_token }: Tokens): string =>
+  (JSON.parse(Buffer.from(access_token.split('.')[0] as string, 'base64url').toString()) as { kid: string })
+    .kid
+const published = async ({ origin, fetch }: LoginHouse): Promise<string[]> =>
+  ((await (await fetch(`${origin}/oauth/jwks`)).json()) as { keys: { kid: string }[] }).keys.map(
+    ({ kid }) => kid,
+  )
 const unreadable = ({ log }: Twin): unknown[] => log.filter(({ event }) => event === 'record.unreadable')
-const faults = (...those: readonly Twin[]): unknown[] => those.flatMap(({ log }) => log.filter(({ event }) => /fault|failed/.test(event)))
+const faults = (...those: readonly Twin[]): unknown[] =>
+  those.flatMap(({ log }) => log.filter(({ event }) => /fault|failed/.test(event)))
 
 describe('two processes whose clocks are a minute apart', () => {
   it('accept what the other has just issued, at every step of a login [hostile T8]', async () => {
@@ -56,11 +82,22 @@ describe('a new signing key', () => {
     for (let minute = 0; minute < 150; minute++) {
       twins.advance(60_000)
       // A token of up to five minutes ago still lives; the newest was signed by either.
-      held = await Promise.all(held.map(async ({ client, tokens, before }, i) => ({ client, tokens: await refreshed(both[(minute + i) % 2] as Twin, client, tokens), before: minute % 5 === 0 ? tokens : before })))
-      const statuses = await Promise.all(held.flatMap(({ tokens, before }) => both.flatMap((twin) => [call(twin, tokens), call(twin, before)])))
+      held = await Promise.all(
+        held.map(async ({ client, tokens, before }, i) => ({
+          client,
+          tokens: await refreshed(both[(minute + i) % 2] as Twin, client, tokens),
+          before: minute % 5 === 0 ? tokens : before,
+        })),
+      )
+      const statuses = await Promise.all(
+        held.flatMap(({ tokens, before }) =>
+          both.flatMap((twin) => [call(twin, tokens), call(twin, before)]),
+        ),
+      )
       expect(statuses).toEqual(statuses.map(() => 200))
       for (const { tokens } of held) kids.add(kidOf(tokens))
-      for (const twin of both) expect(await published(twin)).toEqual(expect.arrayContaining(held.map(({ tokens }) => kidOf(tokens))))
+      for (const twin of both)
+        expect(await published(twin)).toEqual(expect.arrayContaining(held.map(({ tokens }) => kidOf(tokens))))
     }
     expect(kids.size).toBe(3)
     expect((await published(both[0])).length).toBeLessThanOrEqual(2)
@@ -73,7 +110,10 @@ describe('a new root secret', () => {
 
   it('taken up by one process after the other breaks nothing, when both knew both before [hostile T9]', async () => {
     // First everybody learns the new secret, then one after the other uses it.
-    const first = [await twins.open({ session_secret: old, previous_secrets: [next] }), await twins.open({ session_secret: old, previous_secrets: [next] })] as const
+    const first = [
+      await twins.open({ session_secret: old, previous_secrets: [next] }),
+      await twins.open({ session_secret: old, previous_secrets: [next] }),
+    ] as const
     const early = await logIn(twins.inTurn(...first))
     await first[1].close()
     const second = await twins.open({ session_secret: next, previous_secrets: [old] })
@@ -82,12 +122,18 @@ describe('a new root secret', () => {
     for (const at of [second, first[0], second, first[0], second]) {
       a = await refreshed(at, early.client, a)
       b = await refreshed(at, mixed.client, b)
-      for (const twin of [first[0], second]) expect([await call(twin, a), await call(twin, b)]).toEqual([200, 200])
+      for (const twin of [first[0], second])
+        expect([await call(twin, a), await call(twin, b)]).toEqual([200, 200])
     }
     await first[0].close()
     const third = await twins.open({ session_secret: next, previous_secrets: [old] })
     expect([await call(third, a), await call(third, b)]).toEqual([200, 200])
-    expect([...unreadable(first[0]), ...unreadable(second), ...unreadable(third), ...faults(first[0], second, third)]).toEqual([])
+    expect([
+      ...unreadable(first[0]),
+      ...unreadable(second),
+      ...unreadable(third),
+      ...faults(first[0], second, third),
+    ]).toEqual([])
   })
 
   it('parallel refreshes at processes with either secret yield one successor [hostile H2, T9]', async () => {
@@ -119,15 +165,26 @@ describe('a new root secret', () => {
     const later = await refreshed(after, used.client, kept)
     expect(await call(after, later)).toBe(200)
     expect(await call(after, unused.tokens)).toBe(401)
-    const answers = [await refresh(after, used.client, unused.tokens.refresh_token), await refresh(after, unused.client, unused.tokens.refresh_token), await redeem(after, client, code, asking.verifier), await refresh(after, used.client, used.tokens.refresh_token)]
-    expect(await Promise.all(answers.map(async (answer) => [answer.status, ((await answer.json()) as { error: string }).error]))).toEqual([
+    const answers = [
+      await refresh(after, used.client, unused.tokens.refresh_token),
+      await refresh(after, unused.client, unused.tokens.refresh_token),
+      await redeem(after, client, code, asking.verifier),
+      await refresh(after, used.client, used.tokens.refresh_token),
+    ]
+    expect(
+      await Promise.all(
+        answers.map(async (answer) => [answer.status, ((await answer.json()) as { error: string }).error]),
+      ),
+    ).toEqual([
       [400, 'invalid_grant'],
       [401, 'invalid_client'],
       [401, 'invalid_client'],
       [400, 'invalid_grant'],
     ])
     // The old browser session is over, and the person signs in again.
-    expect((await browser.go(authorizeUrl(after, await register(after)).url)).body).toContain('name="password"')
+    expect((await browser.go(authorizeUrl(after, await register(after)).url)).body).toContain(
+      'name="password"',
+    )
     expect((await logIn(after)).tokens.token_type).toBe('Bearer')
     expect(faults(after)).toEqual([])
   })

@@ -11,7 +11,8 @@ import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
 import { call, until } from '../houses/proxied.ts'
 
 const prm = '/.well-known/oauth-protected-resource'
-const sentence = "The MCP server rejected the credentials of the gateway. The administrator must set upstream_auth."
+const sentence =
+  'The MCP server rejected the credentials of the gateway. The administrator must set upstream_auth.'
 type Answer = {
   readonly status?: number
   readonly headers?: Record<string, string>
@@ -68,10 +69,10 @@ describe.each(houses)('%s', (_name, open) => {
   }
   const callerAt = async (service = 'far', who = ana) => {
     const { caller, end, consent } = await logInThrough(house, service, { who })
-    expect([consent.body.includes('will also ask for your approval'), new URL(end.url).searchParams.has('code')]).toEqual([
-      false,
-      true,
-    ])
+    expect([
+      consent.body.includes('will also ask for your approval'),
+      new URL(end.url).searchParams.has('code'),
+    ]).toEqual([false, true])
     return caller
   }
   const answered = async (response: Response) => ({
@@ -112,12 +113,9 @@ describe.each(houses)('%s', (_name, open) => {
         ' set type: static with the token or headers that it expects from everybody',
     )
     const page = await connectAt(house, `${house.origin}/connect/far`, { fields: { action: 'connect' } })
-    expect([page.status, page.body.includes('Contact your administrator')]).toEqual([
-      502,
-      true,
-    ])
+    expect([page.status, page.body.includes('Contact your administrator')]).toEqual([502, true])
     expect(page.body.replaceAll('&#39;', "'")).toContain(
-      "The MCP server rejected the credentials of the gateway. The administrator must set",
+      'The MCP server rejected the credentials of the gateway. The administrator must set',
     )
     expect(page.body).toContain('mcp_services.far.upstream_auth')
     answer = well

@@ -15,14 +15,19 @@ describe.each([
   let server: SocketUpstream
   let token = ''
 
-  const dial = (path: string, headers: Record<string, string> = { authorization: `Bearer ${token}` }): Promise<Spoken> =>
-    dialSocket(`${house.origin.replace('http', 'ws')}${path}`, { headers })
+  const dial = (
+    path: string,
+    headers: Record<string, string> = { authorization: `Bearer ${token}` },
+  ): Promise<Spoken> => dialSocket(`${house.origin.replace('http', 'ws')}${path}`, { headers })
 
   const whoami = { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'whoami', arguments: {} } }
 
   beforeAll(async () => {
     server = await openSocketUpstream()
-    house = await open({ upstream: 'http://127.0.0.1:9/mcp', config: { mcp_services: { sock: { url: server.url } } } })
+    house = await open({
+      upstream: 'http://127.0.0.1:9/mcp',
+      config: { mcp_services: { sock: { url: server.url } } },
+    })
     token = await tokenOf(house, ana, `${house.origin}/sock/mcp`)
   })
   afterAll(async () => {
@@ -34,13 +39,23 @@ describe.each([
     const { socket, said } = await dial('/sock/mcp')
     const before = server.said.length
     const meta = { 'io.modelcontextprotocol/clientCapabilities': {} }
-    const claiming = (id: number, version: string) => ({ ...whoami, id, params: { ...whoami.params, _meta: { ...meta, 'io.modelcontextprotocol/protocolVersion': version } } })
+    const claiming = (id: number, version: string) => ({
+      ...whoami,
+      id,
+      params: { ...whoami.params, _meta: { ...meta, 'io.modelcontextprotocol/protocolVersion': version } },
+    })
     const folded = `{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"whoami"},"param\u017f":{"name":"drop"}}`
-    for (const message of [claiming(1, '2027-01-01'), { ...whoami, id: 2, params: { _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' } } }]) socket.send(JSON.stringify(message))
+    for (const message of [
+      claiming(1, '2027-01-01'),
+      { ...whoami, id: 2, params: { _meta: { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' } } },
+    ])
+      socket.send(JSON.stringify(message))
     socket.send(folded)
     socket.send(JSON.stringify(claiming(4, '2026-07-28')))
     await until(() => said.length === 4, 'four answers')
-    const answers = new Map(said.map((message) => [message.id, message.error?.code ?? message.result !== undefined]))
+    const answers = new Map(
+      said.map((message) => [message.id, message.error?.code ?? message.result !== undefined]),
+    )
     expect([answers.get(1), answers.get(2), answers.get(4)]).toEqual([-32_022, -32_602, true])
     expect(said.map(({ error }) => error?.code)).toContain(-32_600)
     expect(server.said.slice(before).map((text) => (JSON.parse(text) as { id: unknown }).id)).toEqual([4])
@@ -48,10 +63,15 @@ describe.each([
 
   it('end with the access: the next one is told so, and the server never hears it [C21] [hostile O4]', async () => {
     const { client, tokens } = await logIn(house, `${house.origin}/sock/mcp`)
-    const { socket, said, closing } = await dial('/sock/mcp', { authorization: `Bearer ${tokens.access_token}` })
+    const { socket, said, closing } = await dial('/sock/mcp', {
+      authorization: `Bearer ${tokens.access_token}`,
+    })
     socket.send(JSON.stringify(whoami))
     await until(() => said.length === 1, 'an answer')
-    await house.fetch(`${house.origin}/oauth/revoke`, form({ token: tokens.refresh_token, client_id: client.id }))
+    await house.fetch(
+      `${house.origin}/oauth/revoke`,
+      form({ token: tokens.refresh_token, client_id: client.id }),
+    )
     let late = 0
     // What was found out about a grant is kept for half a second at most; from then on no message passes.
     const asking = setInterval(() => socket.send(JSON.stringify({ ...whoami, id: `late-${++late}` })), 100)
@@ -67,8 +87,12 @@ describe.each([
     const { socket, said } = await dial('/sock/mcp')
     for (let id = 0; id < 70; id++) socket.send(JSON.stringify({ ...whoami, id, params: { name: 'hang' } }))
     await until(() => said.length === 6, 'six refusals')
-    expect(said.map(({ id, error }) => [id, error?.code])).toEqual([64, 65, 66, 67, 68, 69].map((id) => [id, 1429]))
-    socket.send(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 5 } }))
+    expect(said.map(({ id, error }) => [id, error?.code])).toEqual(
+      [64, 65, 66, 67, 68, 69].map((id) => [id, 1429]),
+    )
+    socket.send(
+      JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 5 } }),
+    )
     socket.send(JSON.stringify({ ...whoami, id: 'again' }))
     await until(() => said.length === 7, 'an answer')
     expect(said.at(-1)).toMatchObject({ id: 'again', result: {} })

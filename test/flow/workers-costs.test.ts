@@ -44,7 +44,10 @@ describe('calls to objects', () => {
     const page = await step('authorize, login page', browser.go(asking.url))
     const consent = await step('password, consent page', browser.submit(page, '/login', { ...person }))
     const back = await step('allow', browser.submit(consent, '/oauth/consent', { decision: 'allow' }))
-    const answer = await step('redeem', redeem(house, client, new URL(back.url).searchParams.get('code') ?? '', asking.verifier))
+    const answer = await step(
+      'redeem',
+      redeem(house, client, new URL(back.url).searchParams.get('code') ?? '', asking.verifier),
+    )
     const tokens = (await answer.json()) as { access_token: string; refresh_token: string }
     await step('refresh', refresh(house, client, tokens.refresh_token))
     expect(steps).toEqual([
@@ -53,8 +56,32 @@ describe('calls to objects', () => {
       ['metadata', []],
       ['register', ['count kept-registrations', 'write client']],
       ['authorize, login page', ['count kept-flows', 'read client', 'read flow', 'write flow']],
-      ['password, consent page', ['count sign-in', 'count sign-in', 'read consent', 'read flow', 'read flow', 'read session', 'write session']],
-      ['allow', ['read client', 'read consent', 'read flow', 'read session', 'write approved', 'write client', 'write consent', 'write flow', 'write grant']],
+      [
+        'password, consent page',
+        [
+          'count sign-in',
+          'count sign-in',
+          'read consent',
+          'read flow',
+          'read flow',
+          'read session',
+          'write session',
+        ],
+      ],
+      [
+        'allow',
+        [
+          'read client',
+          'read consent',
+          'read flow',
+          'read session',
+          'write approved',
+          'write client',
+          'write consent',
+          'write flow',
+          'write grant',
+        ],
+      ],
       ['redeem', ['read client', 'read grant', 'write grant']],
       ['refresh', ['read client', 'read grant', 'write grant']],
     ])
@@ -80,7 +107,9 @@ describe('calls to objects', () => {
 
 describe('a WebSocket of a client', () => {
   const opened = async (origin: string, token: string): Promise<WebSocket> => {
-    const socket = new WebSocket(`${origin.replace('http', 'ws')}/echo/ws`, ['mcp'], { headers: { authorization: `Bearer ${token}` } })
+    const socket = new WebSocket(`${origin.replace('http', 'ws')}/echo/ws`, ['mcp'], {
+      headers: { authorization: `Bearer ${token}` },
+    })
     await new Promise((resolve, reject) => void socket.once('open', resolve).once('error', reject))
     return socket
   }
@@ -95,8 +124,14 @@ describe('a WebSocket of a client', () => {
     expect(idle).toEqual(['fetch grant', 'read grant'])
     socket.terminate()
     const gone = new AbortController()
-    const stream = await callerOf(house, `${house.origin}/echo/sse`, tokens.access_token).get({}, { signal: gone.signal })
-    expect([stream.status, (await calls()).filter((name) => name.endsWith(' session'))]).toEqual([200, ['fetch session']])
+    const stream = await callerOf(house, `${house.origin}/echo/sse`, tokens.access_token).get(
+      {},
+      { signal: gone.signal },
+    )
+    expect([stream.status, (await calls()).filter((name) => name.endsWith(' session'))]).toEqual([
+      200,
+      ['fetch session'],
+    ])
     gone.abort()
   }, 30_000)
 })
@@ -108,7 +143,9 @@ describe('a deployment whose objects are 900 ms away', () => {
       await far.tell('__slow?ms=900')
       const { client, tokens } = await logIn(far)
       expect((await refresh(far, client, tokens.refresh_token)).status).toBe(200)
-      expect((await callerOf(far, `${far.origin}/echo/mcp`, tokens.access_token).post(call())).status).toBe(200)
+      expect((await callerOf(far, `${far.origin}/echo/mcp`, tokens.access_token).post(call())).status).toBe(
+        200,
+      )
     } finally {
       await far.close()
     }
@@ -134,14 +171,21 @@ describe('the place of the records', () => {
   it('is asked for with every call to an object, and a word that means no place is told at the start', async () => {
     const placing = await startWorkerd({ entry: 'test/workers/placing.ts' })
     try {
-      const asked = async (query: string): Promise<unknown> => (await fetch(`${placing.origin}/?${query}`)).json()
+      const asked = async (query: string): Promise<unknown> =>
+        (await fetch(`${placing.origin}/?${query}`)).json()
       expect(await asked('')).toEqual([[null, 'records-12', null]])
       expect(await asked('hint=weur')).toEqual([[null, 'records-12', { locationHint: 'weur' }]])
-      expect(await asked('hint=weur&jurisdiction=eu')).toEqual([['eu', 'records-12', { locationHint: 'weur' }]])
+      expect(await asked('hint=weur&jurisdiction=eu')).toEqual([
+        ['eu', 'records-12', { locationHint: 'weur' }],
+      ])
     } finally {
       await placing.close()
     }
-    const secret = { SESSION_SECRET: 'q3Vt8Zx1Lw6Bn4Rk9Yp2Hs7Dg5Fj0Cm_eU', LOCAL_USER: 'ana', LOCAL_PASSWORD: person.password }
+    const secret = {
+      SESSION_SECRET: 'q3Vt8Zx1Lw6Bn4Rk9Yp2Hs7Dg5Fj0Cm_eU',
+      LOCAL_USER: 'ana',
+      LOCAL_PASSWORD: person.password,
+    }
     const wrong = await startWorkerd({ vars: { ...secret, LOCATION_HINT: 'europe', JURISDICTION: 'de' } })
     try {
       const answer = await fetch(`${wrong.origin}/`)

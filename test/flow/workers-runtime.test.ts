@@ -7,10 +7,15 @@ import { allow, authorizeUrl, logIn, redeem, refresh, register } from '../houses
 import { openUpstream, type Upstream } from '../houses/upstream.ts'
 import { startWorkerd, type Workerd } from '../houses/workerd.ts'
 
-const many = <T>(count: number, make: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i))
+const many = <T>(count: number, make: (i: number) => T): T[] =>
+  Array.from({ length: count }, (_, i) => make(i))
 const rpc = (token: string, message: object, more: RequestInit = {}): RequestInit => ({
   method: 'POST',
-  headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+  headers: {
+    authorization: `Bearer ${token}`,
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+  },
   body: JSON.stringify({ jsonrpc: '2.0', ...message }),
   ...more,
 })
@@ -40,11 +45,18 @@ describe('in workerd', () => {
     upstream = await openUpstream((request, response, body) => {
       response.setHeader('content-type', 'application/json')
       if (request.url !== '/mcp/large')
-        return void response.end(JSON.stringify({ jsonrpc: '2.0', id: 1, result: { sha256: createHash('sha256').update(body).digest('hex') } }))
+        return void response.end(
+          JSON.stringify({
+            jsonrpc: '2.0',
+            id: 1,
+            result: { sha256: createHash('sha256').update(body).digest('hex') },
+          }),
+        )
       let left = 512
       response.write('{"jsonrpc":"2.0","id":1,"result":{"text":"')
       const more = (): void => {
-        while (left-- > 0) if (!response.write(Buffer.alloc(65_536, 97))) return void response.once('drain', more)
+        while (left-- > 0)
+          if (!response.write(Buffer.alloc(65_536, 97))) return void response.once('drain', more)
         response.end('"}}')
       }
       more()
@@ -64,7 +76,10 @@ describe('in workerd', () => {
       const asking = authorizeUrl(house, client, { resource: resource() })
       const code = (await allow(browser, asking.url)).searchParams.get('code') ?? ''
       const answers = await Promise.all(many(50, () => redeem(house, client, code, asking.verifier)))
-      expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, ...many(49, () => 400)])
+      expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([
+        200,
+        ...many(49, () => 400),
+      ])
     }
   })
 
@@ -74,7 +89,11 @@ describe('in workerd', () => {
     for (let round = 0; round < 4; round++) {
       const answers = await Promise.all(many(50, () => refresh(house, client, token)))
       expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([200]))
-      const successors = new Set(await Promise.all(answers.map(async (answer) => ((await answer.json()) as { refresh_token: string }).refresh_token)))
+      const successors = new Set(
+        await Promise.all(
+          answers.map(async (answer) => ((await answer.json()) as { refresh_token: string }).refresh_token),
+        ),
+      )
       expect(successors.size).toBe(1)
       token = [...successors][0] ?? ''
     }
@@ -82,10 +101,20 @@ describe('in workerd', () => {
 
   it('a request of four megabytes and an answer of thirty-two pass whole', async () => {
     const { tokens } = await logIn(house)
-    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'x', arguments: { text: randomBytes(1_500_000).toString('hex') } } })
+    const body = JSON.stringify({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'tools/call',
+      params: { name: 'x', arguments: { text: randomBytes(1_500_000).toString('hex') } },
+    })
     const answer = await house.fetch(resource(), rpc(tokens.access_token, {}, { body }))
-    expect(((await answer.json()) as { result: unknown }).result).toEqual({ sha256: createHash('sha256').update(body).digest('hex') })
-    const large = await house.fetch(`${resource()}/large`, rpc(tokens.access_token, { id: 1, method: 'tools/list' }))
+    expect(((await answer.json()) as { result: unknown }).result).toEqual({
+      sha256: createHash('sha256').update(body).digest('hex'),
+    })
+    const large = await house.fetch(
+      `${resource()}/large`,
+      rpc(tokens.access_token, { id: 1, method: 'tools/list' }),
+    )
     let size = 0
     for await (const part of large.body ?? []) size += part.byteLength
     expect(size).toBe('{"jsonrpc":"2.0","id":1,"result":{"text":"'.length + 512 * 65_536 + '"}}'.length)
@@ -95,20 +124,38 @@ describe('in workerd', () => {
 describe('the demo server inside a Worker', () => {
   let workerd: Workerd
   beforeAll(async () => {
-    workerd = await startWorkerd({ vars: { SESSION_SECRET: randomBytes(32).toString('hex'), LOCAL_USER: 'ana', LOCAL_PASSWORD: 'correct horse battery' } })
+    workerd = await startWorkerd({
+      vars: {
+        SESSION_SECRET: randomBytes(32).toString('hex'),
+        LOCAL_USER: 'ana',
+        LOCAL_PASSWORD: 'correct horse battery',
+      },
+    })
   })
   afterAll(() => workerd.close())
 
   it('answers as the person who called, and reports its progress step by step', async () => {
-    const house = { origin: workerd.origin, fetch: (url: string, init?: RequestInit) => fetch(url, { redirect: 'manual', ...init }) }
+    const house = {
+      origin: workerd.origin,
+      fetch: (url: string, init?: RequestInit) => fetch(url, { redirect: 'manual', ...init }),
+    }
     const url = `${workerd.origin}/demo/mcp`
     const { tokens } = await logIn(house, url)
-    const who = await (await fetch(url, rpc(tokens.access_token, { id: 1, method: 'tools/call', params: { name: 'whoami', arguments: {} } }))).text()
+    const who = await (
+      await fetch(
+        url,
+        rpc(tokens.access_token, { id: 1, method: 'tools/call', params: { name: 'whoami', arguments: {} } }),
+      )
+    ).text()
     expect(who).toContain('You are ana.')
     expect(who).toContain('\\"bearer_token_arrived\\": false')
     const counting = await fetch(
       url,
-      rpc(tokens.access_token, { id: 2, method: 'tools/call', params: { name: 'slow_count', arguments: { to: 4, interval_ms: 60 }, _meta: { progressToken: 'p' } } }),
+      rpc(tokens.access_token, {
+        id: 2,
+        method: 'tools/call',
+        params: { name: 'slow_count', arguments: { to: 4, interval_ms: 60 }, _meta: { progressToken: 'p' } },
+      }),
     )
     expect(counting.headers.get('content-type')).toBe('text/event-stream')
     const pieces: string[] = []

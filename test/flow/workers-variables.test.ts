@@ -19,7 +19,10 @@ const start = async (vars: Record<string, unknown>, more: WorkerdOptions = {}): 
   workerd = await startWorkerd({ vars, ...more })
   return workerd.origin
 }
-const houseOf = (origin: string) => ({ origin, fetch: (url: string, init?: RequestInit) => fetch(url, { redirect: 'manual', ...init }) })
+const houseOf = (origin: string) => ({
+  origin,
+  fetch: (url: string, init?: RequestInit) => fetch(url, { redirect: 'manual', ...init }),
+})
 const logged = (event: string): Record<string, unknown>[] =>
   workerd.lines
     .filter((line) => line.startsWith('{'))
@@ -48,7 +51,11 @@ describe('the variables of the gateways before', () => {
     expect((await refresh(houseOf(origin), client, tokens.refresh_token)).status).toBe(200)
     const answer = await fetch(`${origin}/mcp`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${tokens.access_token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+      headers: {
+        authorization: `Bearer ${tokens.access_token}`,
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+      },
       body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
     })
     expect([answer.status, upstream.heard.at(-1)?.headers['x-user-sub']]).toEqual([200, 'ana'])
@@ -72,23 +79,41 @@ describe('the variables of the gateways before', () => {
       login.body.includes('name="password"'),
     ]).toEqual([200, true, true, false])
     const challenge = await fetch(`${origin}/mcp`, { method: 'POST' })
-    expect([challenge.status, challenge.headers.get('www-authenticate')]).toEqual([401, expect.stringContaining('/.well-known/oauth-protected-resource/mcp')])
+    expect([challenge.status, challenge.headers.get('www-authenticate')]).toEqual([
+      401,
+      expect.stringContaining('/.well-known/oauth-protected-resource/mcp'),
+    ])
     expect(workerd.lines.filter((line) => line.includes('warn'))).toEqual([])
   })
 
   it('write no more than LOG_LEVEL asks for', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody, LOG_LEVEL: 'error' })
-    for (const path of ['/nowhere', '/demo/mcp', '/oauth/authorize?client_id=x']) await ask(origin, path, { method: 'POST' })
+    for (const path of ['/nowhere', '/demo/mcp', '/oauth/authorize?client_id=x'])
+      await ask(origin, path, { method: 'POST' })
     // The audit trail is not the log.
     expect(workerd.lines.filter((line) => !line.includes('"audit":true'))).toEqual([])
   })
 
   it('may stand in a configuration of YAML, as variables in it or beside it', async () => {
     const yaml = `local_users:\n  - username: bo\n    password: \${BO_PASSWORD}\nmcp_services:\n  calc:\n    url: ${upstream.url}\n`
-    const origin = await start({ POSTERN_CONFIG: yaml, BO_PASSWORD: 'correct horse battery', SESSION_SECRET: secret, ACCESS_TOKEN_LIFETIME: 120 })
+    const origin = await start({
+      POSTERN_CONFIG: yaml,
+      BO_PASSWORD: 'correct horse battery',
+      SESSION_SECRET: secret,
+      ACCESS_TOKEN_LIFETIME: 120,
+    })
     const browser = createBrowser(houseOf(origin).fetch, origin)
-    expect((await browser.submit(await browser.go('/login'), '/login', { username: 'bo', password: 'correct horse battery' })).status).toBe(200)
-    expect(Object.keys(((await (await fetch(`${origin}/services`)).json()) as { services: object }).services)).toEqual(['calc'])
+    expect(
+      (
+        await browser.submit(await browser.go('/login'), '/login', {
+          username: 'bo',
+          password: 'correct horse battery',
+        })
+      ).status,
+    ).toBe(200)
+    expect(
+      Object.keys(((await (await fetch(`${origin}/services`)).json()) as { services: object }).services),
+    ).toEqual(['calc'])
   })
 })
 
@@ -99,8 +124,12 @@ describe('what a Worker keeps', () => {
       const origin = await start({ SESSION_SECRET: secret, TOKEN_ENCRYPTION_KEY: key, ...somebody }, { disk })
       const { client, tokens, browser } = await logIn(houseOf(origin), `${origin}/demo/mcp`)
       await workerd.close()
-      const files = readdirSync(disk, { recursive: true, withFileTypes: true }).filter((file) => file.isFile())
-      const dump = files.map((file) => readFileSync(join(file.parentPath, file.name)).toString('latin1')).join('\n')
+      const files = readdirSync(disk, { recursive: true, withFileTypes: true }).filter((file) =>
+        file.isFile(),
+      )
+      const dump = files
+        .map((file) => readFileSync(join(file.parentPath, file.name)).toString('latin1'))
+        .join('\n')
       expect(dump).toContain('signing-keys')
       for (const raw of [
         tokens.access_token,
@@ -116,7 +145,10 @@ describe('what a Worker keeps', () => {
         expect(dump).not.toContain(raw)
       const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(text)
       const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
-      const [sealer, root] = await Promise.all([createKeyRing([utf8(key)], random), createKeyRing([utf8(secret)], random)])
+      const [sealer, root] = await Promise.all([
+        createKeyRing([utf8(key)], random),
+        createKeyRing([utf8(secret)], random),
+      ])
       expect(dump).toContain(`s1.${sealer.current}.`)
       expect(dump).not.toContain(`s1.${root.current}.`)
     } finally {

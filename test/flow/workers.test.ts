@@ -34,45 +34,67 @@ describe('the public URL of a Worker', () => {
       '/health',
     ]) {
       const told = await ask(origin, path, { host })
-      expect([path, told.status, told.headers['www-authenticate'], told.headers['retry-after'], told.headers['cache-control']]).toEqual([
+      expect([
         path,
-        503,
-        undefined,
-        '60',
-        'no-store',
-      ])
+        told.status,
+        told.headers['www-authenticate'],
+        told.headers['retry-after'],
+        told.headers['cache-control'],
+      ]).toEqual([path, 503, undefined, '60', 'no-store'])
       expect(told.headers['x-request-id']).toMatch(/^[\w-]{16}$/)
       expect(JSON.parse(told.body)).toEqual({
         error: 'temporarily_unavailable',
         error_description: 'This gateway is not configured yet.',
         code: 'gateway.unconfigured',
         request_id: told.headers['x-request-id'],
-        faults: [`issuer – the public URL is not set. Set the variable MCP_ISSUER in wrangler.jsonc (for this address: "http://${host}"), then deploy again.`],
+        faults: [
+          `issuer – the public URL is not set. Set the variable MCP_ISSUER in wrangler.jsonc (for this address: "http://${host}"), then deploy again.`,
+        ],
       })
     }
-    const post = await ask(origin, '/demo/mcp', { host, method: 'POST', 'content-type': 'application/json' }, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+    const post = await ask(
+      origin,
+      '/demo/mcp',
+      { host, method: 'POST', 'content-type': 'application/json' },
+      '{"jsonrpc":"2.0","id":1,"method":"tools/list"}',
+    )
     expect([post.status, post.headers['www-authenticate']]).toEqual([503, undefined])
     const page = await ask(origin, '/', { host, accept: 'text/html' })
     expect([page.status, page.headers['content-type']]).toEqual([503, 'text/plain; charset=utf-8'])
-    expect(page.body).toMatch(/^This gateway is not configured yet\.\n\n- issuer – the public URL is not set\. Set the variable MCP_ISSUER/)
+    expect(page.body).toMatch(
+      /^This gateway is not configured yet\.\n\n- issuer – the public URL is not set\. Set the variable MCP_ISSUER/,
+    )
     expect(logged('config.fault')).toHaveLength(1)
   })
 
   it('is localhost with the port that was used, whichever loopback name a developer types first', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody })
     const issuerAt = async (host: string): Promise<unknown> =>
-      (JSON.parse((await ask(origin, '/.well-known/oauth-authorization-server', { host })).body) as { issuer: string }).issuer
+      (
+        JSON.parse((await ask(origin, '/.well-known/oauth-authorization-server', { host })).body) as {
+          issuer: string
+        }
+      ).issuer
     const { port } = new URL(origin)
     expect(await issuerAt(`127.0.0.1:${port}`)).toBe(origin)
     expect(await issuerAt('localhost:9999')).toBe('http://localhost:9999')
     expect(await issuerAt(`[::1]:${port}`)).toBe(origin)
-    for (let other = 5000; other < 5012; other++) expect(await issuerAt(`localhost:${other}`)).toBe(`http://localhost:${other}`)
+    for (let other = 5000; other < 5012; other++)
+      expect(await issuerAt(`localhost:${other}`)).toBe(`http://localhost:${other}`)
     expect(await issuerAt(`localhost:${port}`)).toBe(origin)
   })
 
   it('on localhost puts encoded hosts and hosts of services below localhost, where they lead to this computer', async () => {
-    const config = { mcp_services: { far: { url: 'https://mcp.example.com/mcp' } }, base_domain: 'base.example' }
-    const origin = await start({ SESSION_SECRET: secret, ...somebody, DOMAIN_ROOT: 'root.example', POSTERN_CONFIG: config })
+    const config = {
+      mcp_services: { far: { url: 'https://mcp.example.com/mcp' } },
+      base_domain: 'base.example',
+    }
+    const origin = await start({
+      SESSION_SECRET: secret,
+      ...somebody,
+      DOMAIN_ROOT: 'root.example',
+      POSTERN_CONFIG: config,
+    })
     const { port } = new URL(origin)
     const host = 'nvrxaltfpbqw24dmmuxgg33n-enc.root.example.localhost'
     expect(JSON.parse((await ask(origin, '/encode?domain=mcp.example.com')).body)).toEqual({
@@ -82,16 +104,35 @@ describe('the public URL of a Worker', () => {
       registered: true,
       services: [{ id: 'far', url: `http://${host}:${port}/mcp`, sse: `http://${host}:${port}/sse` }],
     })
-    for (const [name, path] of [[host, '/mcp'], ['far.base.example.localhost', '/mcp']] as const) {
-      const told = await ask(origin, path, { host: `${name}:${port}`, method: 'POST', 'content-type': 'application/json' }, '{"jsonrpc":"2.0","id":1,"method":"ping"}')
-      expect([told.status, String(told.headers['www-authenticate'])]).toEqual([401, expect.stringContaining(`resource_metadata="http://${name}:${port}/.well-known/oauth-protected-resource${path}"`)])
+    for (const [name, path] of [
+      [host, '/mcp'],
+      ['far.base.example.localhost', '/mcp'],
+    ] as const) {
+      const told = await ask(
+        origin,
+        path,
+        { host: `${name}:${port}`, method: 'POST', 'content-type': 'application/json' },
+        '{"jsonrpc":"2.0","id":1,"method":"ping"}',
+      )
+      expect([told.status, String(told.headers['www-authenticate'])]).toEqual([
+        401,
+        expect.stringContaining(
+          `resource_metadata="http://${name}:${port}/.well-known/oauth-protected-resource${path}"`,
+        ),
+      ])
     }
   })
 
   it('when pinned is the only one, and no Host makes another', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody, MCP_ISSUER: 'https://mcp.example.com' })
-    const metadata = await ask(origin, '/.well-known/oauth-authorization-server', { host: 'mcp.example.com', 'x-scheme': 'https' })
-    expect(JSON.parse(metadata.body)).toMatchObject({ issuer: 'https://mcp.example.com', token_endpoint: 'https://mcp.example.com/oauth/token' })
+    const metadata = await ask(origin, '/.well-known/oauth-authorization-server', {
+      host: 'mcp.example.com',
+      'x-scheme': 'https',
+    })
+    expect(JSON.parse(metadata.body)).toMatchObject({
+      issuer: 'https://mcp.example.com',
+      token_endpoint: 'https://mcp.example.com/oauth/token',
+    })
     for (const host of ['localhost', '127.0.0.1:8787', 'evil.test', 'mcp.example.com.evil.test']) {
       for (const path of ['/.well-known/oauth-authorization-server', '/demo/mcp', '/login'])
         expect([host, path, (await ask(origin, path, { host })).status]).toEqual([host, path, 421])
@@ -104,20 +145,30 @@ describe('the public URL of a Worker', () => {
     const statusOf = (...hosts: readonly string[]): Promise<string> =>
       new Promise((resolve, reject) => {
         const socket = connect(Number(port), '127.0.0.1', () =>
-          socket.write(`GET /health HTTP/1.1\r\n${hosts.map((host) => `Host: ${host}\r\n`).join('')}Connection: close\r\n\r\n`),
+          socket.write(
+            `GET /health HTTP/1.1\r\n${hosts.map((host) => `Host: ${host}\r\n`).join('')}Connection: close\r\n\r\n`,
+          ),
         )
         socket.once('data', (data) => (socket.destroy(), resolve(String(data).slice(9, 12))))
         socket.once('error', reject)
       })
     expect(await statusOf(`localhost:${port}`)).toBe('200')
-    for (const hosts of [[`localhost:${port}`, 'evil.test'], ['localhost, evil.test'], ['a b'], ['localhost:99999']])
+    for (const hosts of [
+      [`localhost:${port}`, 'evil.test'],
+      ['localhost, evil.test'],
+      ['a b'],
+      ['localhost:99999'],
+    ])
       expect([hosts, await statusOf(...hosts)]).toEqual([hosts, '400'])
     expect(workerd.lines.filter((line) => line.includes('xception'))).toEqual([])
   })
 })
 
 describe('a Worker that lacks something', () => {
-  const faultsOf = async (vars: Record<string, unknown>, more: WorkerdOptions = {}): Promise<readonly string[]> => {
+  const faultsOf = async (
+    vars: Record<string, unknown>,
+    more: WorkerdOptions = {},
+  ): Promise<readonly string[]> => {
     const told = await ask(await start(vars, more), '/')
     expect([told.status, told.headers['www-authenticate']]).toEqual([503, undefined])
     return (JSON.parse(told.body) as { faults: string[] }).faults
@@ -131,12 +182,22 @@ describe('a Worker that lacks something', () => {
       expect.stringMatching(/^local_users – no sign-in method is configured/),
     ])
     await ask(workerd.origin, '/')
-    expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual(['STORE', 'LINES', 'sessi', 'local'])
+    expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual([
+      'STORE',
+      'LINES',
+      'sessi',
+      'local',
+    ])
   })
 
   it('refuses a command when it starts, whichever way it is configured, and never calls it healthy', async () => {
-    const program = 'cannot be used on Workers, which cannot start programs: set `url` to a remote MCP server, or run the gateway on Node'
-    const inFile = { ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: { mcp_services: { files: { command: 'npx', args: ['-y', 'server'] } } } }
+    const program =
+      'cannot be used on Workers, which cannot start programs: set `url` to a remote MCP server, or run the gateway on Node'
+    const inFile = {
+      ...somebody,
+      SESSION_SECRET: secret,
+      POSTERN_CONFIG: { mcp_services: { files: { command: 'npx', args: ['-y', 'server'] } } },
+    }
     expect(await faultsOf(inFile)).toEqual([`POSTERN_CONFIG mcp_services.files.command – ${program}`])
     expect((await ask(workerd.origin, '/health')).status).toBe(503)
     await workerd.close()
@@ -144,9 +205,13 @@ describe('a Worker that lacks something', () => {
       `environment MCP_SERVER_CMD mcp_services.server.command – ${program}`,
     ])
     await workerd.close()
-    expect(await faultsOf({ ...somebody, SESSION_SECRET: secret, POSTERN_CONFIG: { mcp_services: { files: {} } } })).toEqual([
-      expect.stringMatching(/ mcp_services\.files\.url – is missing: set `url`$/),
-    ])
+    expect(
+      await faultsOf({
+        ...somebody,
+        SESSION_SECRET: secret,
+        POSTERN_CONFIG: { mcp_services: { files: {} } },
+      }),
+    ).toEqual([expect.stringMatching(/ mcp_services\.files\.url – is missing: set `url`$/)])
   })
 
   it('speaks of nothing that a Worker has not: no state directory, no port of its own, no generated key', async () => {
@@ -155,10 +220,24 @@ describe('a Worker that lacks something', () => {
       'environment SESSION_SECRET session_secret – is a sample value from public documentation: set a random value (openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET)',
     ])
     await workerd.close()
-    const config = { host: '0.0.0.0', port: 8080, storage: { type: 'memory' }, trusted_proxies: ['127.0.0.1'], admin_commands: true, log_level: 'info' }
-    const origin = await start({ ...somebody, SESSION_SECRET: secret, MCP_ISSUER: 'http://localhost:8787', POSTERN_CONFIG: config })
+    const config = {
+      host: '0.0.0.0',
+      port: 8080,
+      storage: { type: 'memory' },
+      trusted_proxies: ['127.0.0.1'],
+      admin_commands: true,
+      log_level: 'info',
+    }
+    const origin = await start({
+      ...somebody,
+      SESSION_SECRET: secret,
+      MCP_ISSUER: 'http://localhost:8787',
+      POSTERN_CONFIG: config,
+    })
     expect((await ask(origin, '/health', { host: 'localhost:8787' })).status).toBe(200)
-    expect(logged('config.warning').map(({ message }) => String(message).replace(/^POSTERN_CONFIG /, ''))).toEqual([
+    expect(
+      logged('config.warning').map(({ message }) => String(message).replace(/^POSTERN_CONFIG /, '')),
+    ).toEqual([
       'host – has no effect on Workers: Cloudflare accepts the requests',
       'port – has no effect on Workers: Cloudflare accepts the requests',
       'storage – has no effect on Workers: records are kept in Durable Objects',
@@ -191,12 +270,22 @@ describe('a Worker that lacks something', () => {
       'environment COOKIE_ENCRYPTION_KEY session_secret – differs from SESSION_SECRET, and both set the root secret: keep one of the two',
     ])
     await workerd.close()
-    expect(await faultsOf({ SESSION_SECRET: 'change-me-change-me-change-me-change-me', TOKEN_ENCRYPTION_KEY: 'short', ...somebody })).toEqual([
+    expect(
+      await faultsOf({
+        SESSION_SECRET: 'change-me-change-me-change-me-change-me',
+        TOKEN_ENCRYPTION_KEY: 'short',
+        ...somebody,
+      }),
+    ).toEqual([
       expect.stringContaining('SESSION_SECRET session_secret – is a sample value from public documentation'),
       expect.stringContaining('TOKEN_ENCRYPTION_KEY token_encryption_key – is shorter than 32'),
     ])
     await workerd.close()
-    expect(await faultsOf({ SESSION_SECRET: key, TOKEN_ENCRYPTION_KEY: key, ...somebody })).toEqual([expect.stringContaining('has the same value as session_secret: use a different secret for each purpose')])
+    expect(await faultsOf({ SESSION_SECRET: key, TOKEN_ENCRYPTION_KEY: key, ...somebody })).toEqual([
+      expect.stringContaining(
+        'has the same value as session_secret: use a different secret for each purpose',
+      ),
+    ])
   })
 
   it('tells strangers what is to be set up, and what is wrong inside to its operator’s log alone', async () => {
@@ -211,7 +300,9 @@ describe('a Worker that lacks something', () => {
     expect(JSON.parse(told.body)).toMatchObject({ faults: [expect.stringContaining('log of this Worker')] })
     expect(told.body).not.toMatch(/local_user|ana|tries/)
     expect(logged('config.fault').map(({ message }) => message)).toEqual([
-      expect.stringContaining('POSTERN_CONFIG:1:1 local_user – is not a known setting; did you mean "local_users"?'),
+      expect.stringContaining(
+        'POSTERN_CONFIG:1:1 local_user – is not a known setting; did you mean "local_users"?',
+      ),
       expect.stringContaining('LOCAL_PASSWORD local_users[0].password'),
     ])
   })
@@ -219,7 +310,10 @@ describe('a Worker that lacks something', () => {
   it('starts once what failed passes, for a failure is kept by nobody', async () => {
     const origin = await start({ SESSION_SECRET: secret, ...somebody }, { entry: 'test/workers/failing.ts' })
     const first = await ask(origin, '/health')
-    expect([first.status, JSON.parse(first.body)]).toEqual([503, expect.objectContaining({ error: 'temporarily_unavailable' })])
+    expect([first.status, JSON.parse(first.body)]).toEqual([
+      503,
+      expect.objectContaining({ error: 'temporarily_unavailable' }),
+    ])
     expect(first.body).not.toContain('binding is away')
     expect((await ask(origin, '/health')).status).toBe(503)
     expect((await ask(origin, '/health')).status).toBe(200)

@@ -36,7 +36,10 @@ const clone = async (programs = '[]'): Promise<Clone> => {
   await Promise.all([mkdir(join(path, 'scripts')), mkdir(join(path, 'bin'))])
   await copyFile(join(root, 'scripts/bootstrap.mjs'), join(path, 'scripts/bootstrap.mjs'))
   const table = await readFile(join(root, 'scripts/system-programs.mjs'), 'utf8')
-  await writeFile(join(path, 'scripts/system-programs.mjs'), table.replace(/export const programs = \[[\s\S]*?\n\]/, `export const programs = ${programs}`))
+  await writeFile(
+    join(path, 'scripts/system-programs.mjs'),
+    table.replace(/export const programs = \[[\s\S]*?\n\]/, `export const programs = ${programs}`),
+  )
   await writeFile(join(path, 'package.json'), '{ "type": "module" }')
   await writeFile(join(path, 'package-lock.json'), '{ "lockfileVersion": 3 }')
   await writeFile(join(path, 'npm-cli.js'), npm)
@@ -44,9 +47,18 @@ const clone = async (programs = '[]'): Promise<Clone> => {
     path,
     run: (mode, env = {}) => {
       const { CI: _, ...outside } = process.env
-      return runNode(['scripts/bootstrap.mjs', mode], { cwd: path, env: { ...outside, npm_node_execpath: process.execPath, npm_execpath: join(path, 'npm-cli.js'), ...env } })
+      return runNode(['scripts/bootstrap.mjs', mode], {
+        cwd: path,
+        env: {
+          ...outside,
+          npm_node_execpath: process.execPath,
+          npm_execpath: join(path, 'npm-cli.js'),
+          ...env,
+        },
+      })
     },
-    installs: async () => (await readFile(join(path, 'npm.log'), 'utf8').catch(() => '')).split('\n').filter(Boolean),
+    installs: async () =>
+      (await readFile(join(path, 'npm.log'), 'utf8').catch(() => '')).split('\n').filter(Boolean),
   }
 }
 
@@ -107,14 +119,19 @@ describe('the first command in a fresh clone', () => {
 })
 
 describe('a program that npm cannot bring', () => {
-  const row = "[{ name: 'postern-no-such-program', path: '/nowhere/x', package: 'x-package', variable: 'POSTERN_X', suites: 'tests with x' }]"
+  const row =
+    "[{ name: 'postern-no-such-program', path: '/nowhere/x', package: 'x-package', variable: 'POSTERN_X', suites: 'tests with x' }]"
 
   it('is named with the suites that wait for it and the command that installs it', async () => {
     const { run } = await clone(row)
     const { status, output } = await run('test')
     expect(status).toBe(0)
-    expect(output).toContain('Not on this machine: postern-no-such-program. Skipped without it: tests with x.')
-    expect(output).toMatch(/this installs what is missing: (sudo )?apt-get install -y --no-install-recommends x-package\n/)
+    expect(output).toContain(
+      'Not on this machine: postern-no-such-program. Skipped without it: tests with x.',
+    )
+    expect(output).toMatch(
+      /this installs what is missing: (sudo )?apt-get install -y --no-install-recommends x-package\n/,
+    )
   })
 
   it('may be named by a variable, and is then not missed', async () => {
@@ -125,15 +142,21 @@ describe('a program that npm cannot bring', () => {
   it('never counts as skipped in CI: where it cannot be installed the command fails', async () => {
     const { path, run } = await clone(row)
     // An apt-get that knows no such package, whoever runs this test.
-    await writeFile(join(path, 'bin/apt-get'), '#!/bin/sh\n[ "$1" = --version ] && exit 0\nexit 100\n', { mode: 0o755 })
-    const { status, output } = await run('test', { CI: 'true', PATH: `${join(path, 'bin')}:${process.env.PATH}` })
+    await writeFile(join(path, 'bin/apt-get'), '#!/bin/sh\n[ "$1" = --version ] && exit 0\nexit 100\n', {
+      mode: 0o755,
+    })
+    const { status, output } = await run('test', {
+      CI: 'true',
+      PATH: `${join(path, 'bin')}:${process.env.PATH}`,
+    })
     expect(status).toBe(1)
     expect(output).toMatch(/In CI nothing may be skipped|apt-get could not install x-package/)
   })
 })
 
 describe('a machine without Chromium', () => {
-  const row = "[{ name: 'chromium', path: '/nowhere/x', package: 'x-package', variable: 'POSTERN_CHROMIUM', suites: 'tests in a browser' }]"
+  const row =
+    "[{ name: 'chromium', path: '/nowhere/x', package: 'x-package', variable: 'POSTERN_CHROMIUM', suites: 'tests in a browser' }]"
   /** A clone whose install has a Node, and a browser to fetch that `unpack` makes known. */
   const withBrowser = async (unpack: string): Promise<Clone> => {
     const made = await clone(row)
@@ -168,13 +191,15 @@ writeFileSync(process.argv[2], JSON.stringify({ path: process.execPath, args: []
     await writeFile(join(offline.path, 'peers/chromium/npm-fails'), '')
     const second = await offline.run('test', { PATH: '' })
     expect(second.status).toBe(0)
-    for (const said of ['npm error network', 'could not be fetched', skipped]) expect(second.output).toContain(said)
+    for (const said of ['npm error network', 'could not be fetched', skipped])
+      expect(second.output).toContain(said)
   })
 
   it('fetches none where a variable says where it is, nor for other commands than npm test', async () => {
     const { run } = await withBrowser(runs)
     const named = await run('test', { PATH: '', POSTERN_CHROMIUM: '/nowhere' })
     expect([named.status, named.output.includes('Fetching')]).toEqual([0, false])
-    for (const mode of ['start', 'tools']) expect(await run(mode, { PATH: '' })).toEqual({ status: 0, output: '' })
+    for (const mode of ['start', 'tools'])
+      expect(await run(mode, { PATH: '' })).toEqual({ status: 0, output: '' })
   })
 })

@@ -23,27 +23,43 @@ const lock = JSON.parse(readRoot('package-lock.json')) as { packages: Record<str
 
 describe('the package', () => {
   it('pins every dependency to one version', () => {
-    const versions = Object.entries({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.devDependencies })
+    const versions = Object.entries({
+      ...manifest.dependencies,
+      ...manifest.optionalDependencies,
+      ...manifest.devDependencies,
+    })
     expect(versions.filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))).toEqual([])
   })
 
   it('runs no install script in production', () => {
     const scripted = Object.entries(lock.packages).filter(([, entry]) => entry.hasInstallScript && !entry.dev)
     expect(scripted.map(([path]) => path)).toEqual([])
-    for (const hook of ['preinstall', 'install', 'postinstall', 'prepare']) expect(manifest.scripts).not.toHaveProperty(hook)
+    for (const hook of ['preinstall', 'install', 'postinstall', 'prepare'])
+      expect(manifest.scripts).not.toHaveProperty(hook)
   })
 
   it('locks a Node for every platform it names', () => {
-    for (const [name, version] of Object.entries(manifest.optionalDependencies)) expect(lock.packages[`node_modules/${name}`]?.version).toBe(version)
+    for (const [name, version] of Object.entries(manifest.optionalDependencies))
+      expect(lock.packages[`node_modules/${name}`]?.version).toBe(version)
   })
 
   it('ships what it names: every entry has a source that the build turns into it', () => {
-    const entries = [...Object.values(manifest.exports).flatMap((entry) => (typeof entry === 'string' ? [] : Object.values(entry))), './dist/cli/main.js']
+    const entries = [
+      ...Object.values(manifest.exports).flatMap((entry) =>
+        typeof entry === 'string' ? [] : Object.values(entry),
+      ),
+      './dist/cli/main.js',
+    ]
     const sources = new Set(sourcesIn('src', '.ts').map(({ path }) => path))
-    expect(entries.filter((entry) => !sources.has(entry.replace(/^\.\/dist\//, 'src/').replace(/(\.d\.ts|\.js)$/, '.ts')))).toEqual([])
+    expect(
+      entries.filter(
+        (entry) => !sources.has(entry.replace(/^\.\/dist\//, 'src/').replace(/(\.d\.ts|\.js)$/, '.ts')),
+      ),
+    ).toEqual([])
   })
 
-  it('replaces the shell when it starts, so that a signal to npm reaches the gateway', () => expect(manifest.scripts.start).toMatch(/&& exec node bin\/postern\.mjs$/))
+  it('replaces the shell when it starts, so that a signal to npm reaches the gateway', () =>
+    expect(manifest.scripts.start).toMatch(/&& exec node bin\/postern\.mjs$/))
 
   it('asks for the same oldest Node everywhere', () => {
     expect(manifest.engines.node).toBe('>=24.12.0')
@@ -60,7 +76,9 @@ describe('the package', () => {
   it('prepares the machine inside each script, and has no hook but the one that npm pack needs', () => {
     const names = Object.keys(manifest.scripts)
     expect(names.filter((name) => /^(?:pre|post)/.test(name))).toEqual(['prepack'])
-    const unprepared = Object.entries(manifest.scripts).filter(([, command]) => !command.startsWith('node scripts/bootstrap.mjs '))
+    const unprepared = Object.entries(manifest.scripts).filter(
+      ([, command]) => !command.startsWith('node scripts/bootstrap.mjs '),
+    )
     expect(unprepared.map(([name]) => name)).toEqual(['prepack', 'types'])
   })
 })

@@ -21,20 +21,31 @@ const citationsIn = (path: string, text: string): Citation[] =>
   text.split('\n').flatMap((line, i) => {
     if (/^\s*(\/\/|\*|\/\*)/.test(line)) return []
     const literals = line.match(/'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`?/g) ?? []
-    return [...literals.join('\n').matchAll(/\[(hostile )?([A-Z]\d{1,2}(?:, ?[A-Z]\d{1,2})*)\]/g)].flatMap(([, prefix, ids = '']) =>
-      ids.split(/, ?/).map((id) => ({ id, hostile: prefix !== undefined, place: `${path}:${i + 1}`, runs: !/\.(skip|todo)\b/.test(line) })),
+    return [...literals.join('\n').matchAll(/\[(hostile )?([A-Z]\d{1,2}(?:, ?[A-Z]\d{1,2})*)\]/g)].flatMap(
+      ([, prefix, ids = '']) =>
+        ids.split(/, ?/).map((id) => ({
+          id,
+          hostile: prefix !== undefined,
+          place: `${path}:${i + 1}`,
+          runs: !/\.(skip|todo)\b/.test(line),
+        })),
     )
   })
 
-const tests = sourcesIn('test', '.ts').filter(({ path }) => !data.has(path) && !path.startsWith('test/house/'))
+const tests = sourcesIn('test', '.ts').filter(
+  ({ path }) => !data.has(path) && !path.startsWith('test/house/'),
+)
 const citations = tests.flatMap(({ path, text }) => citationsIn(path, text))
 const isRequirement = (id: string): boolean => id in requirements
 const tested = new Set(citations.filter((citation) => citation.runs && !citation.hostile).map(({ id }) => id))
 
 describe('requirements and tests', () => {
   it('meet in ids that exist', () => {
-    const unknown = citations.filter((citation) => (citation.hostile ? !(citation.id in hostile) : !isRequirement(citation.id)))
-    const advice = ({ id, hostile: prefixed, place }: Citation): string => `${place} [${prefixed ? 'hostile ' : ''}${id}]${!prefixed && id in hostile ? `: write [hostile ${id}]` : ': no such id'}`
+    const unknown = citations.filter((citation) =>
+      citation.hostile ? !(citation.id in hostile) : !isRequirement(citation.id),
+    )
+    const advice = ({ id, hostile: prefixed, place }: Citation): string =>
+      `${place} [${prefixed ? 'hostile ' : ''}${id}]${!prefixed && id in hostile ? `: write [hostile ${id}]` : ': no such id'}`
     expect(unknown.map(advice)).toEqual([])
   })
 
@@ -54,17 +65,24 @@ describe('requirements and tests', () => {
   })
 
   it('have a sentence and a source each', () => {
-    for (const [id, { sentence, source }] of Object.entries(requirements)) expect(`${id} ${sentence} (${source})`).toMatch(/^\w+ [A-Z].{20,}\. \(.{5,}\)$/)
+    for (const [id, { sentence, source }] of Object.entries(requirements))
+      expect(`${id} ${sentence} (${source})`).toMatch(/^\w+ [A-Z].{20,}\. \(.{5,}\)$/)
   })
 })
 
 describe('hostile cases and tests', () => {
   const cited = new Set(citations.filter((citation) => citation.runs && citation.hostile).map(({ id }) => id))
-  const excused: readonly string[] = [...Object.keys(cases.later), ...Object.keys(cases.measured), ...cases.pending]
+  const excused: readonly string[] = [
+    ...Object.keys(cases.later),
+    ...Object.keys(cases.measured),
+    ...cases.pending,
+  ]
   const optional = new Set<string>([...cases.should, ...cases.whereOffered])
 
   it('leave no case that must hold, and applies, without a test that cites it', () => {
-    expect(Object.keys(hostile).filter((id) => !cited.has(id) && !optional.has(id) && !excused.includes(id))).toEqual([])
+    expect(
+      Object.keys(hostile).filter((id) => !cited.has(id) && !optional.has(id) && !excused.includes(id)),
+    ).toEqual([])
   })
 
   it('keep no excuse for a case that has a test: take these out of later, measured or pending in test/hostile-due.ts', () => {
@@ -74,14 +92,26 @@ describe('hostile cases and tests', () => {
   it('know each excuse once and each listed case, name a reason, and a command that exists', () => {
     expect(new Set(excused).size).toBe(excused.length)
     expect([...excused, ...optional].filter((id) => !(id in hostile))).toEqual([])
-    for (const [id, command] of Object.entries(cases.measured)) expect([id, command.replace('npm run prove ', '') in proofs]).toEqual([id, true])
-    for (const [id, reason] of Object.entries(cases.later)) expect([id, reason.length > 10]).toEqual([id, true])
+    for (const [id, command] of Object.entries(cases.measured))
+      expect([id, command.replace('npm run prove ', '') in proofs]).toEqual([id, true])
+    for (const [id, reason] of Object.entries(cases.later))
+      expect([id, reason.length > 10]).toEqual([id, true])
   })
 })
 
 describe('a citation', () => {
   it('is read in titles only, alone or in a list, with its prefix', () => {
-    const text = ["it('answers [A1]', …)", "it.each(rows)('x [A2, B3] and [hostile G2, G3]', …)", '// [A4] in a comment', 'const x = list[A5]', "it.skip('[A6]', …)"].join('\n')
-    expect(citationsIn('x', text).map(({ id, hostile: prefixed, runs }) => `${prefixed ? '!' : ''}${id}${runs ? '' : ' skipped'}`)).toEqual(['A1', 'A2', 'B3', '!G2', '!G3', 'A6 skipped'])
+    const text = [
+      "it('answers [A1]', …)",
+      "it.each(rows)('x [A2, B3] and [hostile G2, G3]', …)",
+      '// [A4] in a comment',
+      'const x = list[A5]',
+      "it.skip('[A6]', …)",
+    ].join('\n')
+    expect(
+      citationsIn('x', text).map(
+        ({ id, hostile: prefixed, runs }) => `${prefixed ? '!' : ''}${id}${runs ? '' : ' skipped'}`,
+      ),
+    ).toEqual(['A1', 'A2', 'B3', '!G2', '!G3', 'A6 skipped'])
   })
 })

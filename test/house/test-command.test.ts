@@ -18,7 +18,15 @@ const inPath = async (name: string): Promise<string> => {
   throw new Error(`${name} is not in PATH`)
 }
 
-const files = ['package.json', 'package-lock.json', 'vitest.config.ts', 'wrangler.jsonc', 'scripts', 'src', 'test']
+const files = [
+  'package.json',
+  'package-lock.json',
+  'vitest.config.ts',
+  'wrangler.jsonc',
+  'scripts',
+  'src',
+  'test',
+]
 
 describe('npm test on a machine without Chromium and bubblewrap', () => {
   let place: string

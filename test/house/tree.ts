@@ -7,7 +7,14 @@ import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 
-const rules = ['.oxlintrc.json', 'tsconfig.json', 'tsconfig.base.json', 'tsconfig.core.json', 'tsconfig.node.json', 'tsconfig.worker.json']
+const rules = [
+  '.oxlintrc.json',
+  'tsconfig.json',
+  'tsconfig.base.json',
+  'tsconfig.core.json',
+  'tsconfig.node.json',
+  'tsconfig.worker.json',
+]
 
 export interface Outcome {
   readonly status: number
@@ -15,12 +22,20 @@ export interface Outcome {
 }
 
 /** Runs a JavaScript file on the Node of this process. Never rejects for an exit code. */
-export const runNode = (args: readonly string[], options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv; readonly node?: string }): Promise<Outcome> =>
+export const runNode = (
+  args: readonly string[],
+  options: { readonly cwd: string; readonly env?: NodeJS.ProcessEnv; readonly node?: string },
+): Promise<Outcome> =>
   new Promise((resolve) => {
-    execFile(options.node ?? process.execPath, args, { cwd: options.cwd, env: options.env ?? process.env, maxBuffer: 64 * 1024 * 1024 }, (error, stdout, stderr) => {
-      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1
-      resolve({ status: code, output: stdout + stderr })
-    })
+    execFile(
+      options.node ?? process.execPath,
+      args,
+      { cwd: options.cwd, env: options.env ?? process.env, maxBuffer: 64 * 1024 * 1024 },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : 1
+        resolve({ status: code, output: stdout + stderr })
+      },
+    )
   })
 
 interface Diagnostic {
@@ -32,7 +47,11 @@ interface Diagnostic {
 export interface Tree {
   readonly path: string
   /** What lint says, as `rule` by file; `status` is its exit code. */
-  lint(): Promise<{ readonly status: number; readonly rulesOf: (file: string) => readonly string[]; readonly all: readonly string[] }>
+  lint(): Promise<{
+    readonly status: number
+    readonly rulesOf: (file: string) => readonly string[]
+    readonly all: readonly string[]
+  }>
   types(project: 'core' | 'node' | 'worker'): Promise<Outcome>
   remove(): Promise<void>
 }
@@ -50,7 +69,10 @@ export const plantTree = async (files: Readonly<Record<string, string>>): Promis
   return {
     path,
     async lint() {
-      const { status, output } = await runNode(['node_modules/oxlint/bin/oxlint', '--deny-warnings', '-f', 'json'], { cwd: path })
+      const { status, output } = await runNode(
+        ['node_modules/oxlint/bin/oxlint', '--deny-warnings', '-f', 'json'],
+        { cwd: path },
+      )
       const { diagnostics } = JSON.parse(output) as { diagnostics: readonly Diagnostic[] }
       const rule = ({ code, message }: Diagnostic): string => /\((.+)\)/.exec(code ?? '')?.[1] ?? message
       return {
@@ -59,7 +81,10 @@ export const plantTree = async (files: Readonly<Record<string, string>>): Promis
         all: diagnostics.map((diagnostic) => `${diagnostic.filename} ${rule(diagnostic)}`),
       }
     },
-    types: (project) => runNode(['node_modules/typescript/bin/tsc', '-p', `tsconfig.${project}.json`, '--noEmit'], { cwd: path }),
+    types: (project) =>
+      runNode(['node_modules/typescript/bin/tsc', '-p', `tsconfig.${project}.json`, '--noEmit'], {
+        cwd: path,
+      }),
     remove: () => rm(path, { recursive: true, force: true }),
   }
 }

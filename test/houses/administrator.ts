@@ -12,7 +12,10 @@ export interface Administrator {
 
 export const signInAs = async (house: House, who: Somebody): Promise<Administrator> => {
   const browser = createBrowser(house.fetch, house.origin)
-  await browser.submit(await browser.go(`${house.origin}/login`), '/login', { username: who.username, password: who.password })
+  await browser.submit(await browser.go(`${house.origin}/login`), '/login', {
+    username: who.username,
+    password: who.password,
+  })
   const home = await browser.go(`${house.origin}/`)
   const csrf = /name="csrf" value="([^"]+)"/.exec(home.body)?.[1] ?? ''
   return {
@@ -21,7 +24,13 @@ export const signInAs = async (house: House, who: Somebody): Promise<Administrat
     ask: (method, path, body, headers = {}) =>
       browser.go(`${house.origin}${path}`, {
         method,
-        headers: { accept: 'application/json', origin: house.origin, ...(body === undefined ? {} : { 'content-type': 'application/json' }), 'x-csrf-token': csrf, ...headers },
+        headers: {
+          accept: 'application/json',
+          origin: house.origin,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          'x-csrf-token': csrf,
+          ...headers,
+        },
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       }),
   }

@@ -8,15 +8,35 @@ export interface Told {
 }
 
 /** `GET` (or what `method` says) of `path` at `origin`'s address, with `Host` and other fields as given. */
-export const ask = (origin: string, path: string, { method = 'GET', ...headers }: Record<string, string> = {}, body = ''): Promise<Told> =>
+export const ask = (
+  origin: string,
+  path: string,
+  { method = 'GET', ...headers }: Record<string, string> = {},
+  body = '',
+): Promise<Told> =>
   new Promise((resolve, reject) => {
     const { hostname, port, host } = new URL(origin)
-    const sent = request({ hostname: hostname === 'localhost' ? '127.0.0.1' : hostname, port, path, method, headers: { host, ...headers } }, (answer) => {
-      const parts: Buffer[] = []
-      answer.on('data', (part: Buffer) => parts.push(part))
-      answer.on('end', () => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: Buffer.concat(parts).toString('utf8') }))
-      answer.on('error', reject)
-    })
+    const sent = request(
+      {
+        hostname: hostname === 'localhost' ? '127.0.0.1' : hostname,
+        port,
+        path,
+        method,
+        headers: { host, ...headers },
+      },
+      (answer) => {
+        const parts: Buffer[] = []
+        answer.on('data', (part: Buffer) => parts.push(part))
+        answer.on('end', () =>
+          resolve({
+            status: answer.statusCode ?? 0,
+            headers: answer.headers,
+            body: Buffer.concat(parts).toString('utf8'),
+          }),
+        )
+        answer.on('error', reject)
+      },
+    )
     sent.on('error', reject)
     sent.end(body)
   })

@@ -21,7 +21,13 @@ export interface Browser {
 }
 
 const unescape = (text: string): string =>
-  text.replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&#x27;', "'").replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&amp;', '&')
+  text
+    .replaceAll('&quot;', '"')
+    .replaceAll('&#39;', "'")
+    .replaceAll('&#x27;', "'")
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&amp;', '&')
 
 const attribute = (tag: string, name: string): string | undefined => {
   const match = new RegExp(`\\s${name}=(?:"([^"]*)"|'([^']*)'|([^\\s>]+))`, 'i').exec(tag)
@@ -32,15 +38,26 @@ const formOf = (body: string, base: string, actionPath: string) => {
   for (const [, open = '', inner = ''] of body.matchAll(/(<form\b[^>]*>)([\s\S]*?)<\/form>/gi)) {
     const action = new URL(attribute(open, 'action') ?? '', base)
     if (action.pathname !== actionPath) continue
-    const inputs = [...inner.matchAll(/<input\b[^>]*>/gi)].map(([tag]) => [attribute(tag, 'name'), attribute(tag, 'value') ?? ''] as const)
-    return { action: action.href, fields: Object.fromEntries(inputs.filter((pair): pair is [string, string] => pair[0] !== undefined)) }
+    const inputs = [...inner.matchAll(/<input\b[^>]*>/gi)].map(
+      ([tag]) => [attribute(tag, 'name'), attribute(tag, 'value') ?? ''] as const,
+    )
+    return {
+      action: action.href,
+      fields: Object.fromEntries(inputs.filter((pair): pair is [string, string] => pair[0] !== undefined)),
+    }
   }
   throw new Error(`no form to ${actionPath} on ${base}:\n${body.slice(0, 2000)}`)
 }
 
 const pageOf = async (url: string, response: Response): Promise<Page> => {
   const body = await response.text()
-  return { url, status: response.status, headers: response.headers, body, form: (path) => formOf(body, url, path) }
+  return {
+    url,
+    status: response.status,
+    headers: response.headers,
+    body,
+    form: (path) => formOf(body, url, path),
+  }
 }
 
 /** `fetch` must not follow redirects and must answer for the gateway's origin. `cookies`: those of another gateway on the same host, whose browser this is too. */
@@ -55,8 +72,13 @@ export const createBrowser = (fetch: Fetch, origin: string, cookies = new Map<st
     }
   }
   const once = async (url: string, init: RequestInit = {}): Promise<Response> => {
-    const headers = new Headers({ accept: 'text/html,application/xhtml+xml', 'sec-fetch-site': 'none', ...(init.headers as Record<string, string>) })
-    if (cookies.size > 0) headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '))
+    const headers = new Headers({
+      accept: 'text/html,application/xhtml+xml',
+      'sec-fetch-site': 'none',
+      ...(init.headers as Record<string, string>),
+    })
+    if (cookies.size > 0)
+      headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '))
     const response = await fetch(url, { ...init, headers, redirect: 'manual' })
     remember(response)
     return response
@@ -69,7 +91,8 @@ export const createBrowser = (fetch: Fetch, origin: string, cookies = new Map<st
       if (location === null || response.status < 300 || response.status > 399) return pageOf(url, response)
       await response.body?.cancel()
       url = new URL(location, url).href
-      if (new URL(url).origin !== origin) return { url, status: 0, headers: response.headers, body: '', form: () => formOf('', url, '') }
+      if (new URL(url).origin !== origin)
+        return { url, status: 0, headers: response.headers, body: '', form: () => formOf('', url, '') }
       response = await once(url)
     }
     throw new Error(`too many redirects from ${start}`)
@@ -81,7 +104,15 @@ export const createBrowser = (fetch: Fetch, origin: string, cookies = new Map<st
     submit(page, actionPath, fields) {
       const { action, fields: hidden } = page.form(actionPath)
       const body = new URLSearchParams({ ...hidden, ...fields }).toString()
-      return go(action, { method: 'POST', body, headers: { 'content-type': 'application/x-www-form-urlencoded', origin, 'sec-fetch-site': 'same-origin' } })
+      return go(action, {
+        method: 'POST',
+        body,
+        headers: {
+          'content-type': 'application/x-www-form-urlencoded',
+          origin,
+          'sec-fetch-site': 'same-origin',
+        },
+      })
     },
   }
 }

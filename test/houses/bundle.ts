@@ -12,7 +12,11 @@ const kept = 20
 const inUseMs = 600_000
 
 /** Nothing is sent anywhere, and no outside name is asked. */
-export const wranglerEnv = { WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', CI: 'true' }
+export const wranglerEnv = {
+  WRANGLER_SEND_METRICS: 'false',
+  CLOUDFLARE_CF_FETCH_ENABLED: 'false',
+  CI: 'true',
+}
 
 const stampOf = (entry: string, checkout: string): string => {
   const hash = createHash('sha256').update(`${checkout} ${entry}`)
@@ -22,7 +26,8 @@ const stampOf = (entry: string, checkout: string): string => {
   }
   for (const folder of ['src', 'test/workers']) {
     if (!existsSync(join(checkout, folder))) continue
-    for (const file of readdirSync(join(checkout, folder), { recursive: true, withFileTypes: true })) if (file.isFile()) add(join(file.parentPath, file.name))
+    for (const file of readdirSync(join(checkout, folder), { recursive: true, withFileTypes: true }))
+      if (file.isFile()) add(join(file.parentPath, file.name))
   }
   for (const file of [entry, 'package.json', 'package-lock.json', 'wrangler.jsonc']) add(join(checkout, file))
   return hash.digest('hex').slice(0, 20)
@@ -30,8 +35,12 @@ const stampOf = (entry: string, checkout: string): string => {
 
 /** The newest stay, and what another run may be about to start. */
 const forgetOld = (): void => {
-  const made = readdirSync(cache).map((name) => ({ path: join(cache, name), at: statSync(join(cache, name), { throwIfNoEntry: false })?.mtimeMs ?? Infinity }))
-  for (const { path, at } of made.toSorted((one, other) => other.at - one.at).slice(kept)) if (at < Date.now() - inUseMs) rmSync(path, { recursive: true, force: true })
+  const made = readdirSync(cache).map((name) => ({
+    path: join(cache, name),
+    at: statSync(join(cache, name), { throwIfNoEntry: false })?.mtimeMs ?? Infinity,
+  }))
+  for (const { path, at } of made.toSorted((one, other) => other.at - one.at).slice(kept))
+    if (at < Date.now() - inUseMs) rmSync(path, { recursive: true, force: true })
 }
 
 /**
@@ -49,7 +58,10 @@ export const bundleWorker = async (entry: string, checkout = ownCheckout): Promi
   const draft = mkdtempSync(join(cache, 'draft-'))
   try {
     const wrangler = join(checkout, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
-    await promisify(execFile)(process.execPath, [wrangler, 'deploy', entry, '--dry-run', '--outdir', draft], { cwd: checkout, env: { ...process.env, ...wranglerEnv } })
+    await promisify(execFile)(process.execPath, [wrangler, 'deploy', entry, '--dry-run', '--outdir', draft], {
+      cwd: checkout,
+      env: { ...process.env, ...wranglerEnv },
+    })
     if (stampOf(entry, checkout) !== stamp) return await bundleWorker(entry, checkout)
     rmSync(join(draft, `${basename(entry, '.ts')}.js.map`), { force: true })
     if (!existsSync(file)) renameSync(draft, folder)

@@ -20,12 +20,23 @@ export interface ByteUpstream {
 }
 
 const read = (head: string, body: string): AskedFor => {
-  const { id, params } = (body.startsWith('{') ? JSON.parse(body) : {}) as { id?: unknown; params?: { name?: string } }
-  return { name: params?.name ?? '', person: /^x-user-email: (.*)$/im.exec(head)?.[1]?.trim() ?? '', id, method: head.slice(0, head.indexOf(' ')) }
+  const { id, params } = (body.startsWith('{') ? JSON.parse(body) : {}) as {
+    id?: unknown
+    params?: { name?: string }
+  }
+  return {
+    name: params?.name ?? '',
+    person: /^x-user-email: (.*)$/im.exec(head)?.[1]?.trim() ?? '',
+    id,
+    method: head.slice(0, head.indexOf(' ')),
+  }
 }
 
 /** Calls `script` for each whole request; `arrived`, if given, for each connection. */
-export const openByteUpstream = async (script: Script, arrived: (socket: Socket) => void = () => undefined): Promise<ByteUpstream> => {
+export const openByteUpstream = async (
+  script: Script,
+  arrived: (socket: Socket) => void = () => undefined,
+): Promise<ByteUpstream> => {
   const sockets = new Set<Socket>()
   let count = 0
   const server = createServer((socket) => {

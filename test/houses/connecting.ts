@@ -16,7 +16,10 @@ export const through = async (url: string): Promise<string> => {
 /** A person's way through the upstream's own pages: from the URL the gateway sent them to, to the gateway's callback. */
 export type Way = (url: string) => Promise<string>
 
-const signedIn = async (browser: Browser, page: Page, who: Somebody): Promise<Page> => (page.status !== 0 && page.body.includes('name="password"') ? browser.submit(page, '/login', { username: who.username, password: who.password }) : page)
+const signedIn = async (browser: Browser, page: Page, who: Somebody): Promise<Page> =>
+  page.status !== 0 && page.body.includes('name="password"')
+    ? browser.submit(page, '/login', { username: who.username, password: who.password })
+    : page
 
 export interface Connected {
   readonly caller: Caller
@@ -34,25 +37,56 @@ const onward = async (browser: Browser, page: Page, way: Way, origin: string): P
 }
 
 /** A login of a fresh client for the resource, the upstream's question included; the pages are whole where it ends in a page of the gateway. */
-export const logInThrough = async (house: House, service: string, options: { readonly who?: Somebody; readonly way?: Way; readonly browser?: Browser } = {}): Promise<Connected & { readonly end: Page }> => {
+export const logInThrough = async (
+  house: House,
+  service: string,
+  options: { readonly who?: Somebody; readonly way?: Way; readonly browser?: Browser } = {},
+): Promise<Connected & { readonly end: Page }> => {
   const { who = person, way = through, browser = createBrowser(house.fetch, house.origin) } = options
   const resource = `${house.origin}/${service}/mcp`
   const client = await register(house)
   const asking = authorizeUrl(house, client, { resource })
   const consent = await signedIn(browser, await browser.go(asking.url), who)
-  const end = consent.status === 0 ? consent : await onward(browser, await browser.submit(consent, '/oauth/consent', { decision: 'allow' }), way, house.origin)
+  const end =
+    consent.status === 0
+      ? consent
+      : await onward(
+          browser,
+          await browser.submit(consent, '/oauth/consent', { decision: 'allow' }),
+          way,
+          house.origin,
+        )
   const code = new URL(end.url).searchParams.get('code')
-  const token = code === null || end.status !== 0 ? '' : ((await (await redeem(house, client, code, asking.verifier)).json()) as { access_token: string }).access_token
+  const token =
+    code === null || end.status !== 0
+      ? ''
+      : ((await (await redeem(house, client, code, asking.verifier)).json()) as { access_token: string })
+          .access_token
   return { caller: callerOf(house, resource, token), browser, client, consent, end }
 }
 
 /** Opens the page of a link, signs in where asked, and presses its button; the page it ends at. */
-export const connectAt = async (house: House, url: string, options: { readonly who?: Somebody; readonly way?: Way; readonly browser?: Browser; readonly fields?: Record<string, string> } = {}): Promise<Page> => {
-  const { who = person, way = through, browser = createBrowser(house.fetch, house.origin), fields = {} } = options
+export const connectAt = async (
+  house: House,
+  url: string,
+  options: {
+    readonly who?: Somebody
+    readonly way?: Way
+    readonly browser?: Browser
+    readonly fields?: Record<string, string>
+  } = {},
+): Promise<Page> => {
+  const {
+    who = person,
+    way = through,
+    browser = createBrowser(house.fetch, house.origin),
+    fields = {},
+  } = options
   const page = await signedIn(browser, await browser.go(url), who)
   const action = new URL(page.url).pathname
   return onward(browser, await browser.submit(page, action, fields), way, house.origin)
 }
 
 /** The link in an answer, whichever form it has. */
-export const linkIn = (text: string): string => /https?:\/\/[^\s"\\]+\/connect\/[^\s"\\]+/.exec(text)?.[0] ?? ''
+export const linkIn = (text: string): string =>
+  /https?:\/\/[^\s"\\]+\/connect\/[^\s"\\]+/.exec(text)?.[0] ?? ''

@@ -11,7 +11,11 @@ import type { Change } from '../reference/words.ts'
 export interface EraUpstream {
   readonly url: string
   /** Every request so far. */
-  readonly heard: { readonly http: string; readonly headers: Headers; readonly message: Readonly<Record<string, unknown>> | undefined }[]
+  readonly heard: {
+    readonly http: string
+    readonly headers: Headers
+    readonly message: Readonly<Record<string, unknown>> | undefined
+  }[]
   /** Answers every request from now on, in place of the server; undefined: the server again. */
   instead: ((request: Request) => Response | undefined) | undefined
   /** Ends all sessions, as a restart would. */
@@ -23,10 +27,18 @@ const open = (make: () => (request: Request) => Promise<Response>): Promise<EraU
   new Promise((resolve) => {
     const heard: EraUpstream['heard'] = []
     let answer = make()
-    const upstream: Omit<EraUpstream, 'url' | 'close'> = { heard, instead: undefined, forget: () => void (answer = make()) }
+    const upstream: Omit<EraUpstream, 'url' | 'close'> = {
+      heard,
+      instead: undefined,
+      forget: () => void (answer = make()),
+    }
     const listen = async (request: Request): Promise<Response> => {
       const text = await request.clone().text()
-      heard.push({ http: request.method, headers: request.headers, message: text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : undefined })
+      heard.push({
+        http: request.method,
+        headers: request.headers,
+        message: text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : undefined,
+      })
       return upstream.instead?.(request) ?? answer(request)
     }
     const server = serve({ fetch: listen, port: 0, hostname: '127.0.0.1' }, ({ port }: AddressInfo) =>
@@ -58,7 +70,18 @@ export const openModernOnly = (): Promise<EraUpstream> =>
 export const openLegacyOnly = (): Promise<EraUpstream> =>
   open(() => {
     const key = randomBytes(32)
-    const sessions = createLegacySessions({ create: async () => createReference({ key }), sessionId: randomUUID })
-    const refused = (): Response => Response.json({ jsonrpc: '2.0', id: null, error: { code: -32_000, message: 'Bad Request: No valid session ID provided' } }, { status: 400 })
+    const sessions = createLegacySessions({
+      create: async () => createReference({ key }),
+      sessionId: randomUUID,
+    })
+    const refused = (): Response =>
+      Response.json(
+        {
+          jsonrpc: '2.0',
+          id: null,
+          error: { code: -32_000, message: 'Bad Request: No valid session ID provided' },
+        },
+        { status: 400 },
+      )
     return async (request) => (await sessions(request)) ?? refused()
   })

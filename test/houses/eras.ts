@@ -5,13 +5,30 @@ import type { House, HouseOptions } from './houses.ts'
 import { ana, type Caller, callerOf, type Somebody, tokenOf, yamada } from './people.ts'
 
 /** `params._meta` of a request of 2026-07-28. */
-export const modernMeta = (capabilities: object = {}, more: object = {}) => ({ 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': capabilities, ...more })
+export const modernMeta = (capabilities: object = {}, more: object = {}) => ({
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': capabilities,
+  ...more,
+})
 
 /** A request of 2026-07-28. */
-export const askModern = (caller: Caller, method: string, params: Record<string, unknown> = {}, capabilities: object = {}, meta: object = {}): Promise<Response> => {
+export const askModern = (
+  caller: Caller,
+  method: string,
+  params: Record<string, unknown> = {},
+  capabilities: object = {},
+  meta: object = {},
+): Promise<Response> => {
   const name = (params['name'] ?? params['uri']) as string | undefined
-  const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method, ...(name === undefined ? {} : { 'mcp-name': name }) }
-  return caller.post({ jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: modernMeta(capabilities, meta) } }, headers)
+  const headers = {
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': method,
+    ...(name === undefined ? {} : { 'mcp-name': name }),
+  }
+  return caller.post(
+    { jsonrpc: '2.0', id: 1, method, params: { ...params, _meta: modernMeta(capabilities, meta) } },
+    headers,
+  )
 }
 
 export interface Answer {
@@ -23,16 +40,41 @@ export interface Answer {
 /** The last message of an answer, whichever form it has. */
 export const lastOf = async (response: Response): Promise<Answer> => {
   const text = await response.text()
-  return JSON.parse(text.startsWith('{') ? text : (text.trim().split('\n').findLast((line) => line.startsWith('data: ')) as string).slice(6)) as Answer
+  return JSON.parse(
+    text.startsWith('{')
+      ? text
+      : (
+          text
+            .trim()
+            .split('\n')
+            .findLast((line) => line.startsWith('data: ')) as string
+        ).slice(6),
+  ) as Answer
 }
 
 /** Begins a session as a client of 2025 does: the headers of its requests. */
-export const beginLegacy = async (caller: Caller, protocolVersion = '2025-11-25', capabilities: object = {}) => {
-  const begun = await caller.post({ jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion, capabilities, clientInfo: { name: 'a', version: '1' } } })
-  return { begun, session: { 'mcp-session-id': begun.headers.get('mcp-session-id') ?? '', 'mcp-protocol-version': protocolVersion } }
+export const beginLegacy = async (
+  caller: Caller,
+  protocolVersion = '2025-11-25',
+  capabilities: object = {},
+) => {
+  const begun = await caller.post({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'initialize',
+    params: { protocolVersion, capabilities, clientInfo: { name: 'a', version: '1' } },
+  })
+  return {
+    begun,
+    session: {
+      'mcp-session-id': begun.headers.get('mcp-session-id') ?? '',
+      'mcp-protocol-version': protocolVersion,
+    },
+  }
 }
 
-export const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? ''
+export const textOf = (result: unknown): string =>
+  (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
 export interface EraWorld {
   readonly house: House
@@ -49,12 +91,23 @@ export interface EraWorld {
 export const openEras = async (open: (options: HouseOptions) => Promise<House>): Promise<EraWorld> => {
   const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
   const [newer, older] = await Promise.all([openModernOnly(), openLegacyOnly()])
-  const house = await open({ upstream: newer.url, config: { local_users: [ana, yamada], mcp_services: { newer: { url: newer.url }, older: { url: older.url }, open: { url: older.url, auth_required: false } } } })
+  const house = await open({
+    upstream: newer.url,
+    config: {
+      local_users: [ana, yamada],
+      mcp_services: {
+        newer: { url: newer.url },
+        older: { url: older.url },
+        open: { url: older.url, auth_required: false },
+      },
+    },
+  })
   const callers = new Map<string, Caller>()
   const at: EraWorld['at'] = async (service, who = ana) => {
     const key = `${service} ${who.username}`
     const url = `${house.origin}/${service}/mcp`
-    const caller = callers.get(key) ?? callerOf(house, url, service === 'open' ? '' : await tokenOf(house, who, url))
+    const caller =
+      callers.get(key) ?? callerOf(house, url, service === 'open' ? '' : await tokenOf(house, who, url))
     callers.set(key, caller)
     return caller
   }
@@ -65,7 +118,12 @@ export const openEras = async (open: (options: HouseOptions) => Promise<House>):
     at,
     async connect(client, service) {
       const { url, token } = await at(service)
-      await client.connect(new StreamableHTTPClientTransport(new URL(url), { fetch: house.fetch as typeof fetch, requestInit: { headers: { authorization: `Bearer ${token}` } } }))
+      await client.connect(
+        new StreamableHTTPClientTransport(new URL(url), {
+          fetch: house.fetch as typeof fetch,
+          requestInit: { headers: { authorization: `Bearer ${token}` } },
+        }),
+      )
       return client
     },
     async close() {

@@ -4,7 +4,11 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 
 type Json = Record<string, unknown>
-type Reply = { readonly status?: number; readonly headers?: Record<string, string>; readonly body?: Json | string | undefined }
+type Reply = {
+  readonly status?: number
+  readonly headers?: Record<string, string>
+  readonly body?: Json | string | undefined
+}
 
 /** Everything that a test may change, before or while it runs. */
 export interface FarScript {
@@ -45,11 +49,19 @@ export interface FarServer {
   readonly url: string
   readonly script: FarScript
   /** What was asked, by path: queries and forms. */
-  readonly asked: { readonly path: string; readonly fields: Record<string, string>; readonly headers: IncomingMessage['headers'] }[]
+  readonly asked: {
+    readonly path: string
+    readonly fields: Record<string, string>
+    readonly headers: IncomingMessage['headers']
+  }[]
   /** Of a path. */
   count(path: string, grant?: string): number
   /** Calls that were let in: the token, and the message. */
-  readonly calls: { readonly token: string; readonly message: Json; readonly headers: IncomingMessage['headers'] }[]
+  readonly calls: {
+    readonly token: string
+    readonly message: Json
+    readonly headers: IncomingMessage['headers']
+  }[]
   /** Whether a token is one of its own that lives. */
   isGood(token: string): boolean
   /** Access tokens die; refresh tokens live. */
@@ -82,7 +94,12 @@ const objectOf = (text: string): Json => {
 
 const send = (response: ServerResponse, { status = 200, headers = {}, body }: Reply): void => {
   const text = typeof body === 'string' ? body : JSON.stringify(body ?? {})
-  response.writeHead(status, { 'content-type': typeof body === 'string' ? 'text/html' : 'application/json', ...headers }).end(text)
+  response
+    .writeHead(status, {
+      'content-type': typeof body === 'string' ? 'text/html' : 'application/json',
+      ...headers,
+    })
+    .end(text)
 }
 
 const prmPath = '/.well-known/oauth-protected-resource/mcp'
@@ -114,26 +131,54 @@ export const openFarServer = async (): Promise<FarServer> => {
     n++
     accesses.set(`access-${n}`, grant)
     refreshes.set(`refresh-${n}`, grant)
-    return { body: script.tokens({ access_token: `access-${n}`, token_type: 'Bearer', expires_in: 3600, refresh_token: `refresh-${n}`, scope: grant.scope }) }
+    return {
+      body: script.tokens({
+        access_token: `access-${n}`,
+        token_type: 'Bearer',
+        expires_in: 3600,
+        refresh_token: `refresh-${n}`,
+        scope: grant.scope,
+      }),
+    }
   }
   const token = (form: URLSearchParams): Reply => {
     const grant = form.get('grant_type')
-    if (grant === 'client_credentials') return issue({ scope: form.get('scope') ?? '', challenge: '', client: form.get('client_id') ?? '', resource: form.get('resource') ?? '' })
+    if (grant === 'client_credentials')
+      return issue({
+        scope: form.get('scope') ?? '',
+        challenge: '',
+        client: form.get('client_id') ?? '',
+        resource: form.get('resource') ?? '',
+      })
     const kept = grant === 'refresh_token' ? refreshes : codes
     const key = form.get(grant === 'refresh_token' ? 'refresh_token' : 'code') ?? ''
     const found = kept.get(key)
     kept.delete(key)
-    const proven = grant === 'refresh_token' || createHash('sha256').update(form.get('code_verifier') ?? '').digest('base64url') === found?.challenge
-    return found && proven ? issue(found) : { status: 400, body: { error: 'invalid_grant', error_description: '<script>alert(1)</script>' } }
+    const proven =
+      grant === 'refresh_token' ||
+      createHash('sha256')
+        .update(form.get('code_verifier') ?? '')
+        .digest('base64url') === found?.challenge
+    return found && proven
+      ? issue(found)
+      : { status: 400, body: { error: 'invalid_grant', error_description: '<script>alert(1)</script>' } }
   }
   const authorize = (query: URLSearchParams): Reply => {
     const registered = clients.get(query.get('client_id') ?? '') ?? []
     if (script.strict && !registered.includes(query.get('redirect_uri') ?? ''))
       return { status: 400, body: 'not a registered redirect URI' }
     const code = `code-${++n}`
-    codes.set(code, { scope: script.grants(query.get('scope') ?? ''), challenge: query.get('code_challenge') ?? '', client: query.get('client_id') ?? '', resource: query.get('resource') ?? '' })
+    codes.set(code, {
+      scope: script.grants(query.get('scope') ?? ''),
+      challenge: query.get('code_challenge') ?? '',
+      client: query.get('client_id') ?? '',
+      resource: query.get('resource') ?? '',
+    })
     const back = new URL(query.get('redirect_uri') ?? '')
-    for (const [name, value] of Object.entries(script.answer({ code, state: query.get('state') ?? '', iss: origin }))) back.searchParams.set(name, value)
+    for (const [name, value] of Object.entries(
+      script.answer({ code, state: query.get('state') ?? '', iss: origin }),
+    ))
+      back.searchParams.set(name, value)
     return { status: 302, headers: { location: back.href } }
   }
   const mcp = (request: IncomingMessage, message: Json): Reply => {
@@ -141,13 +186,24 @@ export const openFarServer = async (): Promise<FarServer> => {
     const grant = accesses.get(key)
     const refuse = (status: number, more: string): Reply => {
       const field = script.challenge(`Bearer resource_metadata="${origin}${prmPath}"${more}`)
-      return { status, ...(field === undefined ? {} : { headers: { 'www-authenticate': field } }), body: { error: 'no' } }
+      return {
+        status,
+        ...(field === undefined ? {} : { headers: { 'www-authenticate': field } }),
+        body: { error: 'no' },
+      }
     }
     if (!grant) return refuse(401, '')
     const missing = script.needs(message).filter((scope) => !grant.scope.split(' ').includes(scope))
     if (missing.length > 0) return refuse(403, `, error="insufficient_scope", scope="${missing.join(' ')}"`)
     calls.push({ token: key, message, headers: request.headers })
-    const result = message['method'] === 'initialize' ? { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo: { name: 'far', version: '1' } } : { content: [{ type: 'text', text: key }] }
+    const result =
+      message['method'] === 'initialize'
+        ? {
+            protocolVersion: '2025-06-18',
+            capabilities: { tools: {} },
+            serverInfo: { name: 'far', version: '1' },
+          }
+        : { content: [{ type: 'text', text: key }] }
     return { body: { jsonrpc: '2.0', id: message['id'] ?? null, result } }
   }
   const metadata = (): Json =>
@@ -162,7 +218,13 @@ export const openFarServer = async (): Promise<FarServer> => {
       token_endpoint_auth_methods_supported: ['none'],
       authorization_response_iss_parameter_supported: true,
     })
-  const usual = (path: string, query: URLSearchParams, form: URLSearchParams, json: Json, request: IncomingMessage): Reply => {
+  const usual = (
+    path: string,
+    query: URLSearchParams,
+    form: URLSearchParams,
+    json: Json,
+    request: IncomingMessage,
+  ): Reply => {
     switch (path) {
       case prmPath:
         return { body: script.prm({ resource: `${origin}/mcp`, authorization_servers: [origin] }) }
@@ -190,9 +252,15 @@ export const openFarServer = async (): Promise<FarServer> => {
   const server = createServer((request, response) => {
     void read(request).then(async (body) => {
       const { pathname, searchParams } = new URL(request.url ?? '/', origin)
-      const form = new URLSearchParams((request.headers['content-type'] ?? '').startsWith('application/x-www-form-urlencoded') ? body : '')
+      const form = new URLSearchParams(
+        (request.headers['content-type'] ?? '').startsWith('application/x-www-form-urlencoded') ? body : '',
+      )
       const json = objectOf(body)
-      asked.push({ path: pathname, fields: Object.fromEntries([...searchParams, ...form]), headers: request.headers })
+      asked.push({
+        path: pathname,
+        fields: Object.fromEntries([...searchParams, ...form]),
+        headers: request.headers,
+      })
       const count = asked.filter(({ path }) => path === pathname).length
       const instead = script.absent.has(pathname)
         ? { status: 404, body: {} }
@@ -216,7 +284,9 @@ export const openFarServer = async (): Promise<FarServer> => {
     script,
     asked,
     calls,
-    count: (path, grant) => asked.filter((one) => one.path === path && (grant === undefined || one.fields['grant_type'] === grant)).length,
+    count: (path, grant) =>
+      asked.filter((one) => one.path === path && (grant === undefined || one.fields['grant_type'] === grant))
+        .length,
     isGood: (token) => accesses.has(token),
     expire: () => accesses.clear(),
     revoke() {

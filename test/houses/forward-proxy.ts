@@ -19,10 +19,19 @@ export interface ForwardProxyOptions {
 
 const forward = (request: IncomingMessage, response: ServerResponse, port: number): void => {
   const { pathname, search, host } = new URL(request.url ?? '')
-  const onward = ask({ host: '127.0.0.1', port, method: request.method, path: `${pathname}${search}`, headers: { ...request.headers, host } }, (answer) => {
-    response.writeHead(answer.statusCode ?? 502, answer.headers)
-    answer.pipe(response)
-  })
+  const onward = ask(
+    {
+      host: '127.0.0.1',
+      port,
+      method: request.method,
+      path: `${pathname}${search}`,
+      headers: { ...request.headers, host },
+    },
+    (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers)
+      answer.pipe(response)
+    },
+  )
   onward.on('error', () => response.destroy())
   request.pipe(onward)
 }
@@ -55,7 +64,8 @@ export const openForwardProxy = async ({ route }: ForwardProxyOptions): Promise<
       onward.pipe(socket)
       socket.pipe(onward)
     })
-    for (const end of [socket, onward]) tunnels.add(end.on('error', () => undefined).on('close', () => void tunnels.delete(end)))
+    for (const end of [socket, onward])
+      tunnels.add(end.on('error', () => undefined).on('close', () => void tunnels.delete(end)))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const { port } = server.address() as AddressInfo

@@ -60,32 +60,55 @@ export const configOf = ({ config = {}, upstream }: HouseOptions): ConfigInput =
   session_secret: secret,
   local_users: [{ ...person, email: 'ana@example.com', name: 'Ana Example', groups: ['staff'] }],
   ...config,
-  mcp_services: { echo: { name: 'Echo', url: upstream, description: 'Says what it heard.' }, ...config.mcp_services },
+  mcp_services: {
+    echo: { name: 'Echo', url: upstream, description: 'Says what it heard.' },
+    ...config.mcp_services,
+  },
 })
 
 const supplier =
   (runtime: Runtime): LivingHouse['supply'] =>
   async (id, service) => {
     const registry = createServiceRecords(runtime)
-    await (service ? registry.add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true }) : registry.remove(id))
+    await (service
+      ? registry.add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true })
+      : registry.remove(id))
   }
 
-const quietVisit = (n: number, init: RequestInit | undefined) => ({ requestId: `request-${n}`, ip: addressIn(init) })
+const quietVisit = (n: number, init: RequestInit | undefined) => ({
+  requestId: `request-${n}`,
+  ip: addressIn(init),
+})
 
 const made = async (options: HouseOptions, stateDir: string) => {
   const config = configSchema.parse(configOf(options))
   const log: LogLine[] = []
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
   let ahead = 0
-  const own = await createNodeRuntime({ config, stateDir, log: write, version: '0.0.0-test', now: () => Date.now() + ahead, lookup: options.lookup, proxies: options.proxies })
-  const runtime = { ...own, ...(options.outbound && { outbound: options.outbound }), ...(options.store && { store: options.store(own.store) }) }
+  const own = await createNodeRuntime({
+    config,
+    stateDir,
+    log: write,
+    version: '0.0.0-test',
+    now: () => Date.now() + ahead,
+    lookup: options.lookup,
+    proxies: options.proxies,
+  })
+  const runtime = {
+    ...own,
+    ...(options.outbound && { outbound: options.outbound }),
+    ...(options.store && { store: options.store(own.store) }),
+  }
   return { config, log, runtime, advance: (ms: number) => void (ahead += ms) }
 }
 
 /** The core alone, called with Request and answered with Response; memory store. */
 export const openInProcess = async (options: HouseOptions): Promise<LivingHouse> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
-  const { config, log, runtime, advance } = await made({ ...options, config: { storage: { type: 'memory' }, ...options.config } }, stateDir)
+  const { config, log, runtime, advance } = await made(
+    { ...options, config: { storage: { type: 'memory' }, ...options.config } },
+    stateDir,
+  )
   const origin = config.issuer ?? 'http://localhost:8080'
   const gateway = createGateway({ config, runtime, issuer: origin })
   let count = 0
@@ -95,7 +118,10 @@ export const openInProcess = async (options: HouseOptions): Promise<LivingHouse>
     advance,
     supply: supplier(runtime),
     fetch(url, init) {
-      const request = new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } })
+      const request = new Request(url, {
+        ...init,
+        headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) },
+      })
       // As a runtime holds a request while it is answered: its signal follows the caller's no longer than it lives.
       init?.signal?.addEventListener('abort', () => void request, { once: true })
       return gateway.handle(request, quietVisit(count++, init), fetch)
@@ -111,7 +137,14 @@ export const openInProcess = async (options: HouseOptions): Promise<LivingHouse>
 export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made(options, stateDir)
-  const listening = await serve({ host: '127.0.0.1', port: 0, trustedProxies: config.trusted_proxies, now: () => runtime.now(), lookup: options.lookup, proxies: options.proxies })
+  const listening = await serve({
+    host: '127.0.0.1',
+    port: 0,
+    trustedProxies: config.trusted_proxies,
+    now: () => runtime.now(),
+    lookup: options.lookup,
+    proxies: options.proxies,
+  })
   const origin = config.issuer ?? `http://localhost:${listening.port}`
   const aliases = [`http://127.0.0.1:${listening.port}`, `http://[::1]:${listening.port}`]
   listening.open(createGateway({ config, runtime, issuer: origin, aliases }))
@@ -135,7 +168,13 @@ export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> 
 const logOf = (lines: readonly string[]): LogLine[] =>
   lines.flatMap((line) => {
     if (!line.startsWith('{"level":')) return []
-    const { level, ts: _, audit, event, ...fields } = JSON.parse(line) as { level: string; ts: string; audit?: true; event: string }
+    const {
+      level,
+      ts: _,
+      audit,
+      event,
+      ...fields
+    } = JSON.parse(line) as { level: string; ts: string; audit?: true; event: string }
     // An audit event names itself among its fields.
     return [{ level, event, fields: audit ? { event, ...fields } : fields }]
   })
@@ -147,7 +186,9 @@ export interface WorkerHouse extends LivingHouse {
 
 /** The Workers door in workerd, with its Durable Objects; the code is what a deployment would upload, but for a clock that moves. */
 export const openInWorkerd = async (options: HouseOptions): Promise<WorkerHouse> => {
-  const workerd = await startWorkerd({ vars: { POSTERN_CONFIG: { log_level: 'debug', ...configOf(options) } } })
+  const workerd = await startWorkerd({
+    vars: { POSTERN_CONFIG: { log_level: 'debug', ...configOf(options) } },
+  })
   let ahead = 0
   let moved: Promise<unknown> = Promise.resolve()
   return {
@@ -161,7 +202,10 @@ export const openInWorkerd = async (options: HouseOptions): Promise<WorkerHouse>
       moved = fetch(`${workerd.origin}/__clock?ahead=${ahead}`)
     },
     async supply(id, service) {
-      await fetch(`${workerd.origin}/__service?id=${id}`, { method: 'POST', body: JSON.stringify(service ?? null) })
+      await fetch(`${workerd.origin}/__service?id=${id}`, {
+        method: 'POST',
+        body: JSON.stringify(service ?? null),
+      })
     },
     async fetch(target, init) {
       await moved

@@ -29,12 +29,33 @@ export const form = (fields: Record<string, string>): RequestInit => ({
   body: new URLSearchParams(fields).toString(),
 })
 
-export const register = async ({ origin, fetch }: LoginHouse, metadata: Record<string, unknown> = {}): Promise<Client> => {
-  const body = { client_name: 'Flow test', redirect_uris: ['http://127.0.0.1:5000/cb'], token_endpoint_auth_method: 'none', ...metadata }
-  const response = await fetch(`${origin}/oauth/register`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
-  if (response.status !== 201) throw new Error(`registration answered ${response.status}: ${await response.text()}`)
-  const answer = (await response.json()) as { client_id: string; client_secret?: string; redirect_uris: string[] }
-  return { id: answer.client_id, redirectUri: answer.redirect_uris[0] as string, ...(answer.client_secret === undefined ? {} : { secret: answer.client_secret }) }
+export const register = async (
+  { origin, fetch }: LoginHouse,
+  metadata: Record<string, unknown> = {},
+): Promise<Client> => {
+  const body = {
+    client_name: 'Flow test',
+    redirect_uris: ['http://127.0.0.1:5000/cb'],
+    token_endpoint_auth_method: 'none',
+    ...metadata,
+  }
+  const response = await fetch(`${origin}/oauth/register`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  })
+  if (response.status !== 201)
+    throw new Error(`registration answered ${response.status}: ${await response.text()}`)
+  const answer = (await response.json()) as {
+    client_id: string
+    client_secret?: string
+    redirect_uris: string[]
+  }
+  return {
+    id: answer.client_id,
+    redirectUri: answer.redirect_uris[0] as string,
+    ...(answer.client_secret === undefined ? {} : { secret: answer.client_secret }),
+  }
 }
 
 export interface Asking {
@@ -43,7 +64,11 @@ export interface Asking {
   readonly state: string
 }
 
-export const authorizeUrl = ({ origin }: LoginHouse, client: Client, params: Record<string, string> = {}): Asking => {
+export const authorizeUrl = (
+  { origin }: LoginHouse,
+  client: Client,
+  params: Record<string, string> = {},
+): Asking => {
   const verifier = randomBytes(32).toString('base64url')
   const state = randomBytes(8).toString('hex')
   const query = new URLSearchParams({
@@ -61,27 +86,57 @@ export const authorizeUrl = ({ origin }: LoginHouse, client: Client, params: Rec
 /** Signs in where the login page is met, allows where the consent page is met; answers the URL of the client's redirect. */
 export const allow = async (browser: Browser, url: string, who = person): Promise<URL> => {
   let page = await browser.go(url)
-  if (page.status !== 0 && page.body.includes('name="password"')) page = await browser.submit(page, '/login', who)
+  if (page.status !== 0 && page.body.includes('name="password"'))
+    page = await browser.submit(page, '/login', who)
   if (page.status !== 0) page = await browser.submit(page, '/oauth/consent', { decision: 'allow' })
-  if (page.status !== 0) throw new Error(`no redirect to the client: ${page.status} ${page.url}\n${page.body.slice(0, 2000)}`)
+  if (page.status !== 0)
+    throw new Error(`no redirect to the client: ${page.status} ${page.url}\n${page.body.slice(0, 2000)}`)
   return new URL(page.url)
 }
 
-export const redeem = ({ origin, fetch }: LoginHouse, client: Client, code: string, verifier: string, more: Record<string, string> = {}): Promise<Response> =>
+export const redeem = (
+  { origin, fetch }: LoginHouse,
+  client: Client,
+  code: string,
+  verifier: string,
+  more: Record<string, string> = {},
+): Promise<Response> =>
   fetch(
     `${origin}/oauth/token`,
-    form({ grant_type: 'authorization_code', code, redirect_uri: client.redirectUri, client_id: client.id, code_verifier: verifier, ...(client.secret === undefined ? {} : { client_secret: client.secret }), ...more }),
+    form({
+      grant_type: 'authorization_code',
+      code,
+      redirect_uri: client.redirectUri,
+      client_id: client.id,
+      code_verifier: verifier,
+      ...(client.secret === undefined ? {} : { client_secret: client.secret }),
+      ...more,
+    }),
   )
 
-export const refresh = ({ origin, fetch }: LoginHouse, client: Client, token: string, more: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${origin}/oauth/token`, form({ grant_type: 'refresh_token', refresh_token: token, client_id: client.id, ...more }))
+export const refresh = (
+  { origin, fetch }: LoginHouse,
+  client: Client,
+  token: string,
+  more: Record<string, string> = {},
+): Promise<Response> =>
+  fetch(
+    `${origin}/oauth/token`,
+    form({ grant_type: 'refresh_token', refresh_token: token, client_id: client.id, ...more }),
+  )
 
 /** A person's whole way from nothing to tokens for one service. */
-export const logIn = async (house: LoginHouse, resource = `${house.origin}/echo/mcp`, browser = createBrowser(house.fetch, house.origin), who = person): Promise<{ client: Client; tokens: Tokens; browser: Browser }> => {
+export const logIn = async (
+  house: LoginHouse,
+  resource = `${house.origin}/echo/mcp`,
+  browser = createBrowser(house.fetch, house.origin),
+  who = person,
+): Promise<{ client: Client; tokens: Tokens; browser: Browser }> => {
   const client = await register(house)
   const asking = authorizeUrl(house, client, { resource })
   const back = await allow(browser, asking.url, who)
   const response = await redeem(house, client, back.searchParams.get('code') ?? '', asking.verifier)
-  if (response.status !== 200) throw new Error(`token endpoint answered ${response.status}: ${await response.text()}`)
+  if (response.status !== 200)
+    throw new Error(`token endpoint answered ${response.status}: ${await response.text()}`)
   return { client, tokens: (await response.json()) as Tokens, browser }
 }

@@ -11,8 +11,20 @@ export interface Somebody {
   readonly groups?: string[]
 }
 
-export const ana: Somebody = { username: 'ana', password: 'correct horse battery', email: 'ana@example.com', name: 'Ana Example', groups: ['staff'] }
-export const yamada: Somebody = { username: 'yamada', password: 'battery horse correct', email: 'taro@example.com', name: '山田 太郎', groups: ['a,b', 'c'] }
+export const ana: Somebody = {
+  username: 'ana',
+  password: 'correct horse battery',
+  email: 'ana@example.com',
+  name: 'Ana Example',
+  groups: ['staff'],
+}
+export const yamada: Somebody = {
+  username: 'yamada',
+  password: 'battery horse correct',
+  email: 'taro@example.com',
+  name: '山田 太郎',
+  groups: ['a,b', 'c'],
+}
 
 /** A fresh client of this person, with a token for the resource. */
 export const tokenOf = async (house: House, who: Somebody, resource: string): Promise<string> => {
@@ -40,11 +52,17 @@ export const callerOf = (house: LoginHouse, url: string, token: string): Caller 
     post: (message, headers = {}, more = {}) =>
       house.fetch(url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream', ...auth, ...headers },
+        headers: {
+          'content-type': 'application/json',
+          accept: 'application/json, text/event-stream',
+          ...auth,
+          ...headers,
+        },
         body: typeof message === 'string' ? message : JSON.stringify(message),
         ...more,
       }),
-    get: (headers = {}, more = {}) => house.fetch(url, { headers: { accept: 'text/event-stream', ...auth, ...headers }, ...more }),
+    get: (headers = {}, more = {}) =>
+      house.fetch(url, { headers: { accept: 'text/event-stream', ...auth, ...headers }, ...more }),
     delete: (headers = {}) => house.fetch(url, { method: 'DELETE', headers: { ...auth, ...headers } }),
   }
 }

@@ -53,18 +53,41 @@ export const temporaryState = (): { readonly dir: string; remove(): void } => {
   return { dir, remove: () => rmSync(dir, { recursive: true, force: true }) }
 }
 
-const exited = (child: ChildProcess): Promise<number | null> => new Promise((resolve) => child.once('exit', (code) => resolve(code)))
+const exited = (child: ChildProcess): Promise<number | null> =>
+  new Promise((resolve) => child.once('exit', (code) => resolve(code)))
 
 /** Resolves when the process says it is listening; rejects with what it printed when it ends before. */
-export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags = [], loginLink = true, cwd = stateDir, command = [process.execPath, checkout], born }: ProcessOptions): Promise<PosternProcess> => {
+export const startProcess = async ({
+  config,
+  stateDir,
+  port = 0,
+  env = {},
+  flags = [],
+  loginLink = true,
+  cwd = stateDir,
+  command = [process.execPath, checkout],
+  born,
+}: ProcessOptions): Promise<PosternProcess> => {
   const file = join(stateDir, 'config.json')
   if (config) writeFileSync(file, JSON.stringify(config))
   const [program = '', ...words] = command
-  const child = spawn(program, [...words, ...(config ? ['--config', file] : []), '--state', stateDir, ...(port === null ? [] : ['--port', String(port)]), ...(loginLink ? ['--print-login-link'] : []), ...flags], {
-    env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    cwd,
-  })
+  const child = spawn(
+    program,
+    [
+      ...words,
+      ...(config ? ['--config', file] : []),
+      '--state',
+      stateDir,
+      ...(port === null ? [] : ['--port', String(port)]),
+      ...(loginLink ? ['--print-login-link'] : []),
+      ...flags,
+    ],
+    {
+      env: { PATH: process.env['PATH'] ?? '', HOME: stateDir, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      cwd,
+    },
+  )
   born?.(child)
   const lines: string[] = []
   const ended = exited(child)
@@ -74,7 +97,9 @@ export const startProcess = async ({ config, stateDir, port = 0, env = {}, flags
       lines.push(line)
       if (line.startsWith('{"event":"listening"')) resolve(JSON.parse(line) as Listening)
     })
-    void ended.then((code) => reject(new Error(`postern ended with ${code} before it listened:\n${lines.join('\n')}`)))
+    void ended.then((code) =>
+      reject(new Error(`postern ended with ${code} before it listened:\n${lines.join('\n')}`)),
+    )
     child.once('error', reject)
   })
   return {

@@ -5,11 +5,26 @@ import { ana, type Caller, callerOf, tokenOf, yamada } from './people.ts'
 import { type Heard, openUpstream, type Upstream } from './upstream.ts'
 
 /** A tool call; `hold` and the `status-…` names make the upstream behave. */
-export const call = (name = 'whoami', id: unknown = 7) => ({ jsonrpc: '2.0', id, method: 'tools/call', params: { name, arguments: {} } })
+export const call = (name = 'whoami', id: unknown = 7) => ({
+  jsonrpc: '2.0',
+  id,
+  method: 'tools/call',
+  params: { name, arguments: {} },
+})
 
-const modernMeta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
-export const modernCall = (name = 'whoami', id: unknown = 7) => ({ ...call(name, id), params: { name, arguments: {}, _meta: modernMeta } })
-export const modernHeaders = (name = 'whoami') => ({ 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': name })
+const modernMeta = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
+export const modernCall = (name = 'whoami', id: unknown = 7) => ({
+  ...call(name, id),
+  params: { name, arguments: {}, _meta: modernMeta },
+})
+export const modernHeaders = (name = 'whoami') => ({
+  'mcp-protocol-version': '2026-07-28',
+  'mcp-method': 'tools/call',
+  'mcp-name': name,
+})
 
 /** Waits for something that happens elsewhere, at most five seconds. */
 export const until = async (condition: () => boolean, what: string): Promise<void> => {
@@ -44,10 +59,20 @@ interface Asked {
 }
 
 const scripts: Readonly<Record<string, (response: ServerResponse) => void>> = {
-  'status-401': (response) => response.writeHead(401, { 'www-authenticate': 'Basic realm="theirs"', 'set-cookie': 'a=b' }).end('no'),
+  'status-401': (response) =>
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="theirs"', 'set-cookie': 'a=b' }).end('no'),
   'status-302': (response) => response.writeHead(302, { location: 'http://169.254.169.254/' }).end(),
-  'status-403': (response) => response.writeHead(403, { 'www-authenticate': 'Bearer error="insufficient_scope"', 'content-type': 'application/json' }).end('{}'),
-  html: (response) => response.writeHead(200, { 'content-type': 'text/html', 'set-cookie': '__Host-postern-session=stolen' }).end('<script>1</script>'),
+  'status-403': (response) =>
+    response
+      .writeHead(403, {
+        'www-authenticate': 'Bearer error="insufficient_scope"',
+        'content-type': 'application/json',
+      })
+      .end('{}'),
+  html: (response) =>
+    response
+      .writeHead(200, { 'content-type': 'text/html', 'set-cookie': '__Host-postern-session=stolen' })
+      .end('<script>1</script>'),
 }
 
 const openScripted = (held: ServerResponse[]): Promise<Upstream> => {
@@ -61,7 +86,11 @@ const openScripted = (held: ServerResponse[]): Promise<Upstream> => {
     else {
       if (method === 'initialize') response.setHeader('mcp-session-id', `session-${++sessions}`)
       response.setHeader('content-type', 'application/json')
-      response.end(body.startsWith('[') ? body : JSON.stringify({ jsonrpc: '2.0', id, result: { headers: request.headers, url: request.url } }))
+      response.end(
+        body.startsWith('[')
+          ? body
+          : JSON.stringify({ jsonrpc: '2.0', id, result: { headers: request.headers, url: request.url } }),
+      )
     }
   })
 }
@@ -91,7 +120,12 @@ export const openProxied = async (open: (options: HouseOptions) => Promise<House
     caller: callerOf(house, resource, await tokenOf(house, ana, resource)),
     other: callerOf(house, resource, await tokenOf(house, yamada, resource)),
     heard: () => upstream.heard.at(-1),
-    at: async (service) => callerOf(house, `${house.origin}/${service}/mcp`, await tokenOf(house, ana, `${house.origin}/${service}/mcp`)),
+    at: async (service) =>
+      callerOf(
+        house,
+        `${house.origin}/${service}/mcp`,
+        await tokenOf(house, ana, `${house.origin}/${service}/mcp`),
+      ),
     clear() {
       upstream.heard.length = 0
       held.length = 0

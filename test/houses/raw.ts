@@ -10,13 +10,18 @@ export interface RawAnswer {
   readonly closed: boolean
 }
 
-const statusesIn = (text: string): number[] => [...text.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map((match) => Number(match[1]))
+const statusesIn = (text: string): number[] =>
+  [...text.matchAll(/HTTP\/1\.[01] (\d{3})/g)].map((match) => Number(match[1]))
 
 /**
  * Sends the bytes and resolves when the server closes, or when `enough` says so of what came, or after two seconds of silence.
  * `end` closes our side after the last byte.
  */
-export const sendRaw = (port: number, bytes: string, options: { readonly enough?: (text: string) => boolean; readonly end?: boolean } = {}): Promise<RawAnswer> =>
+export const sendRaw = (
+  port: number,
+  bytes: string,
+  options: { readonly enough?: (text: string) => boolean; readonly end?: boolean } = {},
+): Promise<RawAnswer> =>
   new Promise((resolve) => {
     let text = ''
     const socket: Socket = connect(port, '127.0.0.1', () => {

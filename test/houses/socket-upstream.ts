@@ -16,9 +16,17 @@ export interface SocketUpstream {
 }
 
 /** `autoPong: false` plays a peer that has vanished. `allows`: of a handshake's Authorization; the others are answered 401. */
-export const openSocketUpstream = async ({ autoPong = true, allows = () => true }: { readonly autoPong?: boolean; readonly allows?: (authorization: string | undefined) => boolean } = {}): Promise<SocketUpstream> => {
+export const openSocketUpstream = async ({
+  autoPong = true,
+  allows = () => true,
+}: {
+  readonly autoPong?: boolean
+  readonly allows?: (authorization: string | undefined) => boolean
+} = {}): Promise<SocketUpstream> => {
   const verifyClient: WebSocket.VerifyClientCallbackAsync = ({ req }, tell) =>
-    allows(req.headers.authorization) ? tell(true) : tell(false, 401, 'no', { 'www-authenticate': 'Bearer error="invalid_token"' })
+    allows(req.headers.authorization)
+      ? tell(true)
+      : tell(false, 401, 'no', { 'www-authenticate': 'Bearer error="invalid_token"' })
   const server = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong, verifyClient })
   const open = new Set<WebSocket>()
   const closed: number[] = []
@@ -34,9 +42,20 @@ export const openSocketUpstream = async ({ autoPong = true, allows = () => true 
     socket.on('message', (data: Buffer) => {
       const text = data.toString('utf8')
       said.push(text)
-      const { id, method, params } = JSON.parse(text) as { id?: unknown; method: string; params?: { protocolVersion?: string; name?: string } }
+      const { id, method, params } = JSON.parse(text) as {
+        id?: unknown
+        method: string
+        params?: { protocolVersion?: string; name?: string }
+      }
       if (id === undefined || params?.name === 'hang') return
-      const result = method === 'initialize' ? { protocolVersion: params?.protocolVersion, capabilities: { tools: {} }, serverInfo: { name: 's', version: '1' } } : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
+      const result =
+        method === 'initialize'
+          ? {
+              protocolVersion: params?.protocolVersion,
+              capabilities: { tools: {} },
+              serverInfo: { name: 's', version: '1' },
+            }
+          : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
       socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }))
     })
   })

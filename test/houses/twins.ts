@@ -13,7 +13,11 @@ import { person } from './login.ts'
 import { addressIn } from './networks.ts'
 
 export interface Twin extends LoginHouse {
-  readonly log: { readonly level: string; readonly event: string; readonly fields: Readonly<Record<string, unknown>> }[]
+  readonly log: {
+    readonly level: string
+    readonly event: string
+    readonly fields: Readonly<Record<string, unknown>>
+  }[]
   /** The next operations of its storage fail, so many of them. */
   breakStorage(count: number): void
   /** Adds a service, as somebody at this process's own computer does. */
@@ -39,7 +43,12 @@ const breakable = (store: Store, broken: () => boolean): Store => {
     <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) =>
     (...args: Args): Promise<T> =>
       broken() ? Promise.reject(new Refusal('storage.unavailable', 'broken by a test')) : work(...args)
-  return { get: around(store.get), put: around(store.put), take: around(store.take), list: around(store.list) }
+  return {
+    get: around(store.get),
+    put: around(store.put),
+    take: around(store.take),
+    list: around(store.list),
+  }
 }
 
 export const createTwins = (upstream: string): Twins => {
@@ -49,9 +58,19 @@ export const createTwins = (upstream: string): Twins => {
   return {
     advance: (ms) => void (shift += ms),
     async open(input, ahead = 0) {
-      const config = configSchema.parse({ local_users: [person], ...input, mcp_services: { echo: { url: upstream } } })
+      const config = configSchema.parse({
+        local_users: [person],
+        ...input,
+        mcp_services: { echo: { url: upstream } },
+      })
       const log: Twin['log'] = []
-      const own = await createNodeRuntime({ config, stateDir, version: '0.0.0-test', now: () => Date.now() + shift + ahead, log: (level, event, fields = {}) => void log.push({ level, event, fields }) })
+      const own = await createNodeRuntime({
+        config,
+        stateDir,
+        version: '0.0.0-test',
+        now: () => Date.now() + shift + ahead,
+        log: (level, event, fields = {}) => void log.push({ level, event, fields }),
+      })
       let failing = 0
       const store = breakable(own.store, () => failing-- > 0)
       const runtime = { ...own, store }
@@ -63,9 +82,22 @@ export const createTwins = (upstream: string): Twins => {
         log,
         breakStorage: (count) => void (failing = count),
         async supply(id, service) {
-          await createServiceRecords(runtime).add(id, { service, addedBy: 'cli', addedAt: runtime.now(), anywhere: true })
+          await createServiceRecords(runtime).add(id, {
+            service,
+            addedBy: 'cli',
+            addedAt: runtime.now(),
+            anywhere: true,
+          })
         },
-        fetch: (url, init) => gateway.handle(new Request(url, { ...init, headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) } }), { requestId: `request-${count++}`, ip: addressIn(init) }, fetch),
+        fetch: (url, init) =>
+          gateway.handle(
+            new Request(url, {
+              ...init,
+              headers: { host: new URL(url).host, ...Object.fromEntries(new Headers(init?.headers)) },
+            }),
+            { requestId: `request-${count++}`, ip: addressIn(init) },
+            fetch,
+          ),
         async close() {
           await runtime.close()
           open.splice(open.indexOf(twin), 1)

@@ -26,19 +26,34 @@ const echo = (request: IncomingMessage, response: ServerResponse, body: string):
     }
   })()
   response.setHeader('content-type', 'application/json')
-  if (message.method === 'initialize') response.setHeader('mcp-session-id', `session-${Math.random().toString(36).slice(2)}`)
-  response.end(JSON.stringify({ jsonrpc: '2.0', id: message.id ?? null, result: { method: message.method, headers: request.headers, url: request.url } }))
+  if (message.method === 'initialize')
+    response.setHeader('mcp-session-id', `session-${Math.random().toString(36).slice(2)}`)
+  response.end(
+    JSON.stringify({
+      jsonrpc: '2.0',
+      id: message.id ?? null,
+      result: { method: message.method, headers: request.headers, url: request.url },
+    }),
+  )
 }
 
 /** Answers by `answer`, or echoes what it heard as a JSON-RPC result. */
-export const openUpstream = async (answer: (request: IncomingMessage, response: ServerResponse, body: string) => void = echo): Promise<Upstream> => {
+export const openUpstream = async (
+  answer: (request: IncomingMessage, response: ServerResponse, body: string) => void = echo,
+): Promise<Upstream> => {
   const heard: Heard[] = []
   const server = createServer((request, response) => {
     const parts: Buffer[] = []
     request.on('data', (part: Buffer) => parts.push(part))
     request.on('end', () => {
       const body = Buffer.concat(parts).toString('utf8')
-      heard.push({ method: request.method ?? '', url: request.url ?? '', headers: request.headers, rawHeaders: request.rawHeaders, body })
+      heard.push({
+        method: request.method ?? '',
+        url: request.url ?? '',
+        headers: request.headers,
+        rawHeaders: request.rawHeaders,
+        body,
+      })
       answer(request, response, body)
     })
   })

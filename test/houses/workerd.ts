@@ -45,31 +45,47 @@ const program = (fromWrangler('workerd') as { readonly default: string }).defaul
 interface WranglerConfig {
   readonly compatibility_date: string
   readonly compatibility_flags: readonly string[]
-  readonly durable_objects: { readonly bindings: readonly { readonly name: string; readonly class_name: string }[] }
+  readonly durable_objects: {
+    readonly bindings: readonly { readonly name: string; readonly class_name: string }[]
+  }
 }
 
 /** JSON with its comments; no string in that file holds two slashes but the schema's name, which has none before it. */
 const readWranglerConfig = (checkout: string): WranglerConfig =>
-  JSON.parse(readFileSync(join(checkout, 'wrangler.jsonc'), 'utf8').replaceAll(/^\s*\/\/.*$/gm, '')) as WranglerConfig
+  JSON.parse(
+    readFileSync(join(checkout, 'wrangler.jsonc'), 'utf8').replaceAll(/^\s*\/\/.*$/gm, ''),
+  ) as WranglerConfig
 
 const quoted = (text: string): string => JSON.stringify(text)
 
-const bindings = ({ vars = {}, objects = true }: WorkerdOptions, { durable_objects: bound }: WranglerConfig, of?: string): string =>
+const bindings = (
+  { vars = {}, objects = true }: WorkerdOptions,
+  { durable_objects: bound }: WranglerConfig,
+  of?: string,
+): string =>
   [
     ...(objects ? bound.bindings : []).map(
-      ({ name, class_name: className }) => `(name = "${name}", durableObjectNamespace = (className = "${className}"${of === undefined ? '' : `, serviceName = "${of}"`}))`,
+      ({ name, class_name: className }) =>
+        `(name = "${name}", durableObjectNamespace = (className = "${className}"${of === undefined ? '' : `, serviceName = "${of}"`}))`,
     ),
     ...Object.entries(vars).map(([name, value]) =>
-      typeof value === 'string' ? `(name = ${quoted(name)}, text = ${quoted(value)})` : `(name = ${quoted(name)}, json = ${quoted(JSON.stringify(value))})`,
+      typeof value === 'string'
+        ? `(name = ${quoted(name)}, text = ${quoted(value)})`
+        : `(name = ${quoted(name)}, json = ${quoted(JSON.stringify(value))})`,
     ),
   ].join(',\n    ')
 
-const code = (wrangler: WranglerConfig): string => `  modules = [(name = "worker.js", esModule = embed "worker.js")],
+const code = (
+  wrangler: WranglerConfig,
+): string => `  modules = [(name = "worker.js", esModule = embed "worker.js")],
   compatibilityDate = ${quoted(wrangler.compatibility_date)},
   compatibilityFlags = [${wrangler.compatibility_flags.map(quoted).join(', ')}],`
 
 /** workerd's own configuration language (workerd.capnp). Loopback is the internet of a test, and a request says in `X-Scheme` whether it came by https. */
-const configuration = (options: WorkerdOptions, wrangler: WranglerConfig): string => `using Workerd = import "/workerd/workerd.capnp";
+const configuration = (
+  options: WorkerdOptions,
+  wrangler: WranglerConfig,
+): string => `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
     (name = "main", worker = .worker),
@@ -107,10 +123,16 @@ export const startWorkerd = async (options: WorkerdOptions = {}): Promise<Worker
   mkdirSync(disk, { recursive: true })
   copyFileSync(bundle, join(folder, 'worker.js'))
   writeFileSync(join(folder, 'config.capnp'), configuration(options, readWranglerConfig(checkout)))
-  const child = spawn(program, ['serve', join(folder, 'config.capnp'), `--directory-path=disk=${disk}`, '--control-fd=3'], { stdio: ['ignore', options.stdout ?? 'pipe', 'pipe', 'pipe'] })
+  const child = spawn(
+    program,
+    ['serve', join(folder, 'config.capnp'), `--directory-path=disk=${disk}`, '--control-fd=3'],
+    { stdio: ['ignore', options.stdout ?? 'pipe', 'pipe', 'pipe'] },
+  )
   const lines: string[] = []
   const [, out, error, control] = child.stdio
-  for (const stream of [out, error]) if (stream) createInterface({ input: stream as NodeJS.ReadableStream }).on('line', (line) => lines.push(line))
+  for (const stream of [out, error])
+    if (stream)
+      createInterface({ input: stream as NodeJS.ReadableStream }).on('line', (line) => lines.push(line))
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   // A test that fails before it can close takes nothing with it otherwise.
   const last = (): void => void child.kill('SIGKILL')

@@ -18,21 +18,34 @@ export interface Stage {
   readonly client: string
   /** Forms that were sent, oldest first. */
   readonly posts: readonly { readonly path: string; readonly origin: string | null; readonly body: string }[]
-  open(name: string, options?: BrowserContextOptions): Promise<{ readonly page: Page; close(): Promise<void> }>
+  open(
+    name: string,
+    options?: BrowserContextOptions,
+  ): Promise<{ readonly page: Page; close(): Promise<void> }>
   close(): Promise<void>
 }
 
-const listen = (fetch: (request: Request) => Response | Promise<Response>): Promise<{ server: ServerType; origin: string }> =>
+const listen = (
+  fetch: (request: Request) => Response | Promise<Response>,
+): Promise<{ server: ServerType; origin: string }> =>
   new Promise((resolve) => {
-    const server = serve({ fetch, hostname: '127.0.0.1', port: 0 }, () => resolve({ server, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }))
+    const server = serve({ fetch, hostname: '127.0.0.1', port: 0 }, () =>
+      resolve({ server, origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }),
+    )
   })
 
-const clientPage = (markup: string): Response => new Response(`<!doctype html><title>Client</title>${markup}`, { headers: { 'content-type': 'text/html; charset=utf-8' } })
+const clientPage = (markup: string): Response =>
+  new Response(`<!doctype html><title>Client</title>${markup}`, {
+    headers: { 'content-type': 'text/html; charset=utf-8' },
+  })
 
 const openClient = (gateway: () => string) =>
   listen((request) => {
     const { pathname, search } = new URL(request.url)
-    if (pathname === '/callback') return clientPage(`<script>document.title = ${JSON.stringify(search)}; if (opener) opener.postMessage('it is back', '*')</script>`)
+    if (pathname === '/callback')
+      return clientPage(
+        `<script>document.title = ${JSON.stringify(search)}; if (opener) opener.postMessage('it is back', '*')</script>`,
+      )
     if (pathname === '/frame') return clientPage(`<iframe src="${gateway()}/consent-document"></iframe>`)
     return clientPage(`<p></p><button onclick="window.open('${gateway()}/consent-document')">Connect</button>
 <script>addEventListener('message', (event) => { document.querySelector('p').textContent = event.data })</script>`)
@@ -46,9 +59,16 @@ export const openStage = async (): Promise<Stage> => {
     const { pathname } = new URL(request.url)
     if (request.method === 'POST') {
       posts.push({ path: pathname, origin: request.headers.get('origin'), body: await request.text() })
-      return new Response(null, { status: 303, headers: { location: `${client.origin}/callback?code=c&state=s` } })
+      return new Response(null, {
+        status: 303,
+        headers: { location: `${client.origin}/callback?code=c&state=s` },
+      })
     }
-    return assets(pathname) ?? states[decodeURIComponent(pathname.slice(1))]?.() ?? new Response(null, { status: 404 })
+    return (
+      assets(pathname) ??
+      states[decodeURIComponent(pathname.slice(1))]?.() ??
+      new Response(null, { status: 404 })
+    )
   })
   const browser = await launchChromium()
   return {

@@ -1,22 +1,55 @@
 // Every page in every state worth looking at, as data: the browser tests walk it, the preview serves it.
 import { type RefusalCode, refusals } from '../../src/kit/refusal.ts'
 import { problemFor, problems } from '../../src/pages/problem-texts.ts'
-import type { ClientView, ConnectUpstreamView, ConsentView, HomeView, LoginView, Pages } from '../../src/ports/pages.ts'
+import type {
+  ClientView,
+  ConnectUpstreamView,
+  ConsentView,
+  HomeView,
+  LoginView,
+  Pages,
+} from '../../src/ports/pages.ts'
 
 export const requestId = '01JZ8Q4T6V9KX2M7'
 
-export const claude: ClientView = { id: 'https://claude.ai/oauth/claude-code-client-metadata', name: 'Claude Code', kind: 'document', host: 'claude.ai' }
-const chatGpt: ClientView = { id: 'https://chatgpt.com/oauth/client.json', name: 'ChatGPT', kind: 'document', host: 'chatgpt.com' }
+export const claude: ClientView = {
+  id: 'https://claude.ai/oauth/claude-code-client-metadata',
+  name: 'Claude Code',
+  kind: 'document',
+  host: 'claude.ai',
+}
+const chatGpt: ClientView = {
+  id: 'https://chatgpt.com/oauth/client.json',
+  name: 'ChatGPT',
+  kind: 'document',
+  host: 'chatgpt.com',
+}
 const cursor: ClientView = { id: 'c_7Q4zM1', name: 'Cursor', kind: 'dynamic' }
 const portal: ClientView = { id: 'team-portal', name: 'Team Portal', kind: 'registered' }
 
-export const ana = { provider: 'google', subject: '1138', name: 'Ana Example', email: 'ana@example.com', groups: ['engineering'] }
+export const ana = {
+  provider: 'google',
+  subject: '1138',
+  name: 'Ana Example',
+  email: 'ana@example.com',
+  groups: ['engineering'],
+}
 
-export const jira = { id: 'jira', name: 'Jira tools', description: 'Issues, boards and comments of the team.', resource: 'https://mcp.example.com/jira/mcp' }
+export const jira = {
+  id: 'jira',
+  name: 'Jira tools',
+  description: 'Issues, boards and comments of the team.',
+  resource: 'https://mcp.example.com/jira/mcp',
+}
 
 export const consent: ConsentView = {
   client: chatGpt,
-  redirect: { uri: 'https://chatgpt.com/connector/oauth/v1_9b2e7a60', host: 'chatgpt.com', loopback: false, native: false },
+  redirect: {
+    uri: 'https://chatgpt.com/connector/oauth/v1_9b2e7a60',
+    host: 'chatgpt.com',
+    loopback: false,
+    native: false,
+  },
   service: jira,
   person: ana,
   scopes: [{ name: 'mcp', fresh: true }],
@@ -26,8 +59,18 @@ export const consent: ConsentView = {
   switchAccount: '/login?flow=f_Zk3&switch=1',
 }
 
-const loopback = { uri: 'http://localhost:3118/callback', host: 'localhost:3118', loopback: true, native: false }
-const native = { uri: 'cursor://anysphere.cursor-mcp/oauth/callback', host: 'cursor:', loopback: false, native: true }
+const loopback = {
+  uri: 'http://localhost:3118/callback',
+  host: 'localhost:3118',
+  loopback: true,
+  native: false,
+}
+const native = {
+  uri: 'cursor://anysphere.cursor-mcp/oauth/callback',
+  host: 'cursor:',
+  loopback: false,
+  native: true,
+}
 
 /** Names that would fool a reader, a parser or a layout. */
 export const hostileNames = {
@@ -46,22 +89,59 @@ export const hostileNames = {
 export const hostile = (name: string): ConsentView => ({
   ...consent,
   client: { id: `x"><b>${name}`.slice(0, 400), name, kind: 'dynamic' },
-  redirect: { uri: `https://claude.ai.${'long-'.repeat(30)}evil.example/cb?${'a=%22%3E&'.repeat(150)}"><script>`, host: `claude.ai.${'long-'.repeat(30)}evil.example`, loopback: false, native: false },
+  redirect: {
+    uri: `https://claude.ai.${'long-'.repeat(30)}evil.example/cb?${'a=%22%3E&'.repeat(150)}"><script>`,
+    host: `claude.ai.${'long-'.repeat(30)}evil.example`,
+    loopback: false,
+    native: false,
+  },
   service: { ...jira, name: `Jira ${name}`.slice(0, 3000), description: name },
   person: { ...ana, name, email: `${name}@example.com` },
-  scopes: [{ name: 'mcp', fresh: true }, { name: `"><i>${name}`.slice(0, 200), fresh: true }],
+  scopes: [
+    { name: 'mcp', fresh: true },
+    { name: `"><i>${name}`.slice(0, 200), fresh: true },
+  ],
 })
 
-const login: LoginView = { providers: [], password: false, link: false, hidden: { flow: 'f_Zk3', csrf: 'x9f2' } }
+const login: LoginView = {
+  providers: [],
+  password: false,
+  link: false,
+  hidden: { flow: 'f_Zk3', csrf: 'x9f2' },
+}
 const asking = { client: cursor, service: 'Jira tools' }
 const google = { id: 'google', name: 'Google' }
 
 const served = { ...jira, url: jira.resource, authRequired: true }
-const demo = { id: 'demo', name: 'Demo', description: 'A small MCP server to try things with.', url: 'http://localhost:8080/demo/mcp', authRequired: true }
+const demo = {
+  id: 'demo',
+  name: 'Demo',
+  description: 'A small MCP server to try things with.',
+  url: 'http://localhost:8080/demo/mcp',
+  authRequired: true,
+}
 const home: HomeView = { person: ana, csrf: 'x9f2', services: [served], reachable: true, encodes: false }
 
-const connected = { name: 'default', issuer: 'https://auth.jira.example.com', scopes: ['read:issues', 'write:issues', 'offline_access'], wanted: [], connectedAt: Date.UTC(2026, 10, 3), renewedAt: Date.UTC(2026, 10, 19), ended: false, chosen: true }
-const connecting: ConnectUpstreamView = { service: jira, host: 'mcp.jira.example.com', asks: 'account', introduces: true, person: ana, csrf: 'x9f2', switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira', accounts: [] }
+const connected = {
+  name: 'default',
+  issuer: 'https://auth.jira.example.com',
+  scopes: ['read:issues', 'write:issues', 'offline_access'],
+  wanted: [],
+  connectedAt: Date.UTC(2026, 10, 3),
+  renewedAt: Date.UTC(2026, 10, 19),
+  ended: false,
+  chosen: true,
+}
+const connecting: ConnectUpstreamView = {
+  service: jira,
+  host: 'mcp.jira.example.com',
+  asks: 'account',
+  introduces: true,
+  person: ana,
+  csrf: 'x9f2',
+  switchAccount: '/login?switch=1&return_to=%2Fconnect%2Fjira',
+  accounts: [],
+}
 
 const connectStates = (pages: Pages) => {
   const show = (view: Partial<ConnectUpstreamView>) => () => pages.connectUpstream({ ...connecting, ...view })
@@ -71,21 +151,42 @@ const connectStates = (pages: Pages) => {
     'connect-upstream-optional': show({ asks: 'optional' }),
     'connect-upstream-unknown': show({ asks: 'unknown' }),
     'connect-upstream-one': show({ accounts: [connected] }),
-    'connect-upstream-several': show({ accounts: [connected, { ...connected, name: 'Work', chosen: false, scopes: [] }] }),
-    'connect-upstream-ended': show({ accounts: [{ ...connected, ended: true }], returnTo: '/oauth/consent?flow=f_Zk3' }),
+    'connect-upstream-several': show({
+      accounts: [connected, { ...connected, name: 'Work', chosen: false, scopes: [] }],
+    }),
+    'connect-upstream-ended': show({
+      accounts: [{ ...connected, ended: true }],
+      returnTo: '/oauth/consent?flow=f_Zk3',
+    }),
     'connect-upstream-wanted': show({ accounts: [{ ...connected, wanted: ['admin:issues'] }] }),
     'connect-upstream-hostile': show({
       service: { ...jira, name: hostileNames.markup, description: hostileNames.lines },
       host: `${'long-'.repeat(30)}evil.example`,
       person: { ...ana, name: hostileNames.override },
-      accounts: [{ ...connected, name: hostileNames.markup, issuer: `https://x/"><script>`, scopes: Array.from({ length: 40 }, () => '"><i>scope'), wanted: [hostileNames.unbroken] }],
+      accounts: [
+        {
+          ...connected,
+          name: hostileNames.markup,
+          issuer: `https://x/"><script>`,
+          scopes: Array.from({ length: 40 }, () => '"><i>scope'),
+          wanted: [hostileNames.unbroken],
+        },
+      ],
       returnTo: '//evil.example',
     }),
   }
 }
 
-const problemState = (pages: Pages, code: RefusalCode, more: Partial<Parameters<Pages['problem']>[0]> = {}) => () =>
-  pages.problem({ ...problemFor(code, refusals[code].say), status: refusals[code].status, facts: [], requestId, ...more })
+const problemState =
+  (pages: Pages, code: RefusalCode, more: Partial<Parameters<Pages['problem']>[0]> = {}) =>
+  () =>
+    pages.problem({
+      ...problemFor(code, refusals[code].say),
+      status: refusals[code].status,
+      facts: [],
+      requestId,
+      ...more,
+    })
 
 const consentStates = (pages: Pages) => {
   const show = (view: ConsentView) => () => pages.consent(view)
@@ -93,16 +194,43 @@ const consentStates = (pages: Pages) => {
     'consent-document': show(consent),
     'consent-loopback': show({ ...consent, client: claude, redirect: loopback }),
     'consent-dynamic-native': show({ ...consent, client: cursor, redirect: native }),
-    'consent-registered': show({ ...consent, client: portal, redirect: { ...consent.redirect, uri: 'https://portal.example.com/oauth/done', host: 'portal.example.com' } }),
+    'consent-registered': show({
+      ...consent,
+      client: portal,
+      redirect: {
+        ...consent.redirect,
+        uri: 'https://portal.example.com/oauth/done',
+        host: 'portal.example.com',
+      },
+    }),
     'consent-upstream': show({ ...consent, upstream: { host: 'mcp.jira.example.com' } }),
-    'consent-step-up': show({ ...consent, scopes: [{ name: 'mcp', fresh: false }, { name: 'jira:write', fresh: true }, { name: 'offline_access', fresh: true }] }),
+    'consent-step-up': show({
+      ...consent,
+      scopes: [
+        { name: 'mcp', fresh: false },
+        { name: 'jira:write', fresh: true },
+        { name: 'offline_access', fresh: true },
+      ],
+    }),
     'consent-short': (() => {
       const { staysMs: _, ...rest } = consent
-      return show({ ...rest, accessMs: 3_600_000, person: { provider: 'local', subject: 'owner', groups: [] } })
+      return show({
+        ...rest,
+        accessMs: 3_600_000,
+        person: { provider: 'local', subject: 'owner', groups: [] },
+      })
     })(),
-    'consent-elsewhere': show({ ...consent, redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false } }),
-    'consent-many-scopes': show({ ...consent, scopes: Array.from({ length: 14 }, (_, i) => ({ name: `jira:area-${i}:read`, fresh: i > 2 })) }),
-    ...Object.fromEntries(Object.entries(hostileNames).map(([kind, name]) => [`consent-hostile-${kind}`, show(hostile(name))])),
+    'consent-elsewhere': show({
+      ...consent,
+      redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false },
+    }),
+    'consent-many-scopes': show({
+      ...consent,
+      scopes: Array.from({ length: 14 }, (_, i) => ({ name: `jira:area-${i}:read`, fresh: i > 2 })),
+    }),
+    ...Object.fromEntries(
+      Object.entries(hostileNames).map(([kind, name]) => [`consent-hostile-${kind}`, show(hostile(name))]),
+    ),
   }
 }
 
@@ -110,37 +238,124 @@ const loginStates = (pages: Pages) => {
   const show = (view: LoginView) => () => pages.login(view)
   return {
     'login-password': show({ ...login, password: true }),
-    'login-password-wrong': show({ ...login, asking, password: true, problem: 'Invalid credentials. Check the username and the password, then try again.', username: 'ana' }),
+    'login-password-wrong': show({
+      ...login,
+      asking,
+      password: true,
+      problem: 'Invalid credentials. Check the username and the password, then try again.',
+      username: 'ana',
+    }),
     'login-provider': show({ ...login, asking, providers: [google] }),
-    'login-everything': show({ ...login, asking, providers: [google, { id: 'entra', name: 'Entra ID' }], password: true, link: true }),
+    'login-everything': show({
+      ...login,
+      asking,
+      providers: [google, { id: 'entra', name: 'Entra ID' }],
+      password: true,
+      link: true,
+    }),
     'login-link': show({ ...login, asking: { client: claude, service: 'Demo' }, link: true }),
     'login-nobody': show(login),
-    'login-hostile': show({ ...login, asking: { client: { id: 'x', name: hostileNames.markup, kind: 'dynamic' }, service: hostileNames.unbroken }, providers: [{ id: 'a/b"', name: hostileNames.markup }], password: true, problem: hostileNames.markup, username: hostileNames.markup }),
+    'login-hostile': show({
+      ...login,
+      asking: {
+        client: { id: 'x', name: hostileNames.markup, kind: 'dynamic' },
+        service: hostileNames.unbroken,
+      },
+      providers: [{ id: 'a/b"', name: hostileNames.markup }],
+      password: true,
+      problem: hostileNames.markup,
+      username: hostileNames.markup,
+    }),
   }
 }
 
 const encodedHost = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.example.com'
-const atlassian = { id: 'jira', name: 'Jira tools', url: `https://${encodedHost}/v1/mcp`, sse: `https://${encodedHost}/v1/sse` }
+const atlassian = {
+  id: 'jira',
+  name: 'Jira tools',
+  url: `https://${encodedHost}/v1/mcp`,
+  sse: `https://${encodedHost}/v1/sse`,
+}
 
 /** State name → a fresh response for it. */
 export const pageStates = (pages: Pages): Readonly<Record<string, () => Response>> => ({
   ...consentStates(pages),
   ...loginStates(pages),
   ...connectStates(pages),
-  'home-one': () => pages.home({ ...home, services: [demo], reachable: false, person: { provider: 'local', subject: 'owner', groups: [] } }),
-  'home-many': () => pages.home({ ...home, encodes: true, services: [{ ...served, account: 'ended' }, { ...served, id: 'drive', name: 'Drive', account: 'live' }, { ...demo, url: 'https://mcp.example.com/demo/mcp', account: 'missing' }, { ...served, id: 'docs', name: 'Public docs', description: '', url: 'https://mcp.example.com/docs/mcp', authRequired: false }] }),
+  'home-one': () =>
+    pages.home({
+      ...home,
+      services: [demo],
+      reachable: false,
+      person: { provider: 'local', subject: 'owner', groups: [] },
+    }),
+  'home-many': () =>
+    pages.home({
+      ...home,
+      encodes: true,
+      services: [
+        { ...served, account: 'ended' },
+        { ...served, id: 'drive', name: 'Drive', account: 'live' },
+        { ...demo, url: 'https://mcp.example.com/demo/mcp', account: 'missing' },
+        {
+          ...served,
+          id: 'docs',
+          name: 'Public docs',
+          description: '',
+          url: 'https://mcp.example.com/docs/mcp',
+          authRequired: false,
+        },
+      ],
+    }),
   'home-none': () => pages.home({ ...home, services: [] }),
   connect: () => pages.connect({ service: served, reachable: true }),
   'connect-public': () => pages.connect({ service: { ...demo, authRequired: false }, reachable: false }),
   encode: () => pages.encode({ asked: '' }),
-  'encode-served': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian] }),
-  'encode-several': () => pages.encode({ asked: 'mcp.atlassian.com', domain: 'mcp.atlassian.com', host: encodedHost, served: [atlassian, { id: 'other', name: hostileNames.markup, url: 'https://other-enc.example.com/v1/mcp', sse: undefined }] }),
-  'encode-not-served': () => pages.encode({ asked: 'evil.test', domain: 'evil.test', host: 'mv3gs3boorsxg5a-enc.example.com', served: [] }),
-  'encode-hostile': () => pages.encode({ asked: hostileNames.markup, problem: 'Enter a public domain such as mcp.example.com.' }),
-  'go-back': () => pages.goBack({ client: cursor, href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com` }),
+  'encode-served': () =>
+    pages.encode({
+      asked: 'mcp.atlassian.com',
+      domain: 'mcp.atlassian.com',
+      host: encodedHost,
+      served: [atlassian],
+    }),
+  'encode-several': () =>
+    pages.encode({
+      asked: 'mcp.atlassian.com',
+      domain: 'mcp.atlassian.com',
+      host: encodedHost,
+      served: [
+        atlassian,
+        {
+          id: 'other',
+          name: hostileNames.markup,
+          url: 'https://other-enc.example.com/v1/mcp',
+          sse: undefined,
+        },
+      ],
+    }),
+  'encode-not-served': () =>
+    pages.encode({
+      asked: 'evil.test',
+      domain: 'evil.test',
+      host: 'mv3gs3boorsxg5a-enc.example.com',
+      served: [],
+    }),
+  'encode-hostile': () =>
+    pages.encode({ asked: hostileNames.markup, problem: 'Enter a public domain such as mcp.example.com.' }),
+  'go-back': () =>
+    pages.goBack({
+      client: cursor,
+      href: `${native.uri}?code=pc_x.y&state=s&iss=https%3A%2F%2Fmcp.example.com`,
+    }),
   'go-back-denied': () => pages.goBack({ client: cursor, href: `${native.uri}?error=access_denied&state=s` }),
-  'go-back-unsafe': () => pages.goBack({ client: { ...cursor, name: hostileNames.markup }, href: 'javascript:alert(document.domain)' }),
-  ...Object.fromEntries((Object.keys(problems) as RefusalCode[]).map((code) => [`problem-${code}`, problemState(pages, code)])),
+  'go-back-unsafe': () =>
+    pages.goBack({
+      client: { ...cursor, name: hostileNames.markup },
+      href: 'javascript:alert(document.domain)',
+    }),
+  ...Object.fromEntries(
+    (Object.keys(problems) as RefusalCode[]).map((code) => [`problem-${code}`, problemState(pages, code)]),
+  ),
   'problem-redirect-facts': problemState(pages, 'redirect.mismatch', {
     facts: [
       { name: 'Client', value: 'c_7Q4zM1' },
@@ -149,6 +364,19 @@ export const pageStates = (pages: Pages): Readonly<Record<string, () => Response
       { name: 'Requested', value: 'http://127.0.0.1/callbacks' },
     ],
   }),
-  'problem-hostile': problemState(pages, 'person.not-allowed', { what: hostileNames.markup, facts: [{ name: hostileNames.override, value: hostileNames.unbroken }, { name: 'Sent', value: `https://x/${hostileNames.markup}` }], onward: { label: 'On', href: '//evil.example' } }),
-  'problem-unknown': () => pages.problem({ ...problemFor('future.code', 'A sentence of a code that this catalogue does not know.'), status: 400, facts: [], requestId }),
+  'problem-hostile': problemState(pages, 'person.not-allowed', {
+    what: hostileNames.markup,
+    facts: [
+      { name: hostileNames.override, value: hostileNames.unbroken },
+      { name: 'Sent', value: `https://x/${hostileNames.markup}` },
+    ],
+    onward: { label: 'On', href: '//evil.example' },
+  }),
+  'problem-unknown': () =>
+    pages.problem({
+      ...problemFor('future.code', 'A sentence of a code that this catalogue does not know.'),
+      status: 400,
+      facts: [],
+      requestId,
+    }),
 })

@@ -27,8 +27,10 @@ const stranger = await generateKeyPair('RS256', { extractable: true })
 let rotations = 0
 let base = ''
 
-const html = (response: ServerResponse, status = 200): void => void response.writeHead(status, { 'content-type': 'text/html' }).end('<!doctype html><title>Sorry</title>')
-const json = (response: ServerResponse, value: unknown, status = 200): void => void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
+const html = (response: ServerResponse, status = 200): void =>
+  void response.writeHead(status, { 'content-type': 'text/html' }).end('<!doctype html><title>Sorry</title>')
+const json = (response: ServerResponse, value: unknown, status = 200): void =>
+  void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
 const huge = 10 * 1024 * 1024
 
 /** Ways to answer that are no answer; each stands for an endpoint's failure. */
@@ -40,11 +42,16 @@ const failures: Record<string, (response: ServerResponse) => void> = {
   reset: (response) => void response.destroy(),
   stall: () => undefined,
   redirect: (response) => void response.writeHead(302, { location: `${base}/truth/token` }).end(),
-  'gzip-bomb': (response) => void response.writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' }).end(gzipSync(Buffer.alloc(10 * huge, 0x20))),
+  'gzip-bomb': (response) =>
+    void response
+      .writeHead(200, { 'content-type': 'application/json', 'content-encoding': 'gzip' })
+      .end(gzipSync(Buffer.alloc(10 * huge, 0x20))),
   array: (response) => json(response, []),
   null: (response) => json(response, null),
-  cut: (response) => void response.writeHead(200, { 'content-type': 'application/json' }).end('{"access_token":'),
-  'invalid-client': (response) => json(response, { error: 'invalid_client', error_description: '<script>alert(1)</script>' }, 401),
+  cut: (response) =>
+    void response.writeHead(200, { 'content-type': 'application/json' }).end('{"access_token":'),
+  'invalid-client': (response) =>
+    json(response, { error: 'invalid_client', error_description: '<script>alert(1)</script>' }, 401),
   'invalid-grant': (response) => json(response, { error: 'invalid_grant' }, 400),
 }
 
@@ -72,7 +79,12 @@ const callbackParams = (lie: string, code: string): Record<string, string> => {
   const issuer = `${base}/${lie}`
   switch (lie) {
     case 'answer-script':
-      return { error: 'access_denied', error_description: '<script>alert(1)</script>', error_uri: 'javascript:alert(1)', iss: issuer }
+      return {
+        error: 'access_denied',
+        error_description: '<script>alert(1)</script>',
+        error_uri: 'javascript:alert(1)',
+        iss: issuer,
+      }
     case 'answer-server-error':
       return { error: 'server_error', iss: issuer }
     case 'answer-odd-error':
@@ -114,17 +126,36 @@ const claimLies: Record<string, (claims: Claims) => Claims> = {
 }
 
 const idToken = async (lie: string, nonce: string): Promise<string> => {
-  const honest = { iss: `${base}/${lie}`, aud: clientId, sub: 'person-1', email: 'ana@corp.test', email_verified: true, groups: ['staff'], nonce, iat: now(), exp: now() + 300 }
+  const honest = {
+    iss: `${base}/${lie}`,
+    aud: clientId,
+    sub: 'person-1',
+    email: 'ana@corp.test',
+    email_verified: true,
+    groups: ['staff'],
+    nonce,
+    iat: now(),
+    exp: now() + 300,
+  }
   const claims = claimLies[lie]?.(honest) ?? honest
   if (lie === 'id-alg-none' || lie === 'discovery-none') return new UnsecuredJWT(claims).encode()
   if (lie === 'id-not-a-jwt') return 'not.a.jwt'
-  if (lie === 'id-hs256') return new SignJWT(claims).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(JSON.stringify(await exportJWK(pair.publicKey))))
+  if (lie === 'id-hs256')
+    return new SignJWT(claims)
+      .setProtectedHeader({ alg: 'HS256' })
+      .sign(new TextEncoder().encode(JSON.stringify(await exportJWK(pair.publicKey))))
   if (lie === 'rotating') rotations++
   const kid = lie === 'id-unknown-kid' ? 'never-published' : lie === 'rotating' ? `key-${rotations}` : 'key'
-  const signed = await new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid }).sign(lie === 'id-other-key' ? stranger.privateKey : pair.privateKey)
+  const signed = await new SignJWT(claims)
+    .setProtectedHeader({ alg: 'RS256', kid })
+    .sign(lie === 'id-other-key' ? stranger.privateKey : pair.privateKey)
   if (lie === 'id-cut-signature') return signed.slice(0, -20)
   if (lie === 'id-odd-signature') return `${signed.slice(0, -4)}****`
-  if (lie === 'id-altered') return signed.replace(/\.[^.]+\./, `.${Buffer.from(JSON.stringify({ ...claims, sub: 'person-2' })).toString('base64url')}.`)
+  if (lie === 'id-altered')
+    return signed.replace(
+      /\.[^.]+\./,
+      `.${Buffer.from(JSON.stringify({ ...claims, sub: 'person-2' })).toString('base64url')}.`,
+    )
   return signed
 }
 
@@ -145,9 +176,17 @@ const tokenMembers: Record<string, Claims> = {
 
 const nonces = new Map<string, string>()
 
-const failing = (lie: string, endpoint: string): ((response: ServerResponse) => void) | undefined => (lie.startsWith(`${endpoint}-`) ? failures[lie.slice(endpoint.length + 1)] : undefined)
+const failing = (lie: string, endpoint: string): ((response: ServerResponse) => void) | undefined =>
+  lie.startsWith(`${endpoint}-`) ? failures[lie.slice(endpoint.length + 1)] : undefined
 
-const endpoints: Record<string, (lie: string, request: { readonly query: Record<string, string>; readonly form: Record<string, string> }, response: ServerResponse) => Promise<void> | void> = {
+const endpoints: Record<
+  string,
+  (
+    lie: string,
+    request: { readonly query: Record<string, string>; readonly form: Record<string, string> },
+    response: ServerResponse,
+  ) => Promise<void> | void
+> = {
   '.well-known/openid-configuration': (lie, _, response) => {
     hearing(lie).discovery++
     json(response, discovery(lie))
@@ -157,21 +196,40 @@ const endpoints: Record<string, (lie: string, request: { readonly query: Record<
     const code = `code-${nonces.size}`
     nonces.set(code, query['nonce'] ?? '')
     const back = new URL(query['redirect_uri'] ?? '')
-    for (const [name, value] of Object.entries({ ...callbackParams(lie, code), state: query['state'] ?? '' })) back.searchParams.set(name, value)
+    for (const [name, value] of Object.entries({ ...callbackParams(lie, code), state: query['state'] ?? '' }))
+      back.searchParams.set(name, value)
     response.writeHead(302, { location: back.href }).end()
   },
   token: async (lie, { form }, response) => {
     hearing(lie).token.push(form)
-    json(response, { access_token: 'upstream-access-token', token_type: 'Bearer', id_token: await idToken(lie, nonces.get(form['code'] ?? '') ?? ''), ...tokenMembers[lie] })
+    json(response, {
+      access_token: 'upstream-access-token',
+      token_type: 'Bearer',
+      id_token: await idToken(lie, nonces.get(form['code'] ?? '') ?? ''),
+      ...tokenMembers[lie],
+    })
   },
   jwks: async (lie, _, response) => {
     hearing(lie).jwks++
-    json(response, { keys: [{ ...(await exportJWK(pair.publicKey)), alg: 'RS256', use: 'sig', kid: lie === 'rotating' ? `key-${rotations}` : 'key' }] })
+    json(response, {
+      keys: [
+        {
+          ...(await exportJWK(pair.publicKey)),
+          alg: 'RS256',
+          use: 'sig',
+          kid: lie === 'rotating' ? `key-${rotations}` : 'key',
+        },
+      ],
+    })
   },
   userinfo: (lie, _, response) => {
     hearing(lie).userinfo++
     if (lie === 'userinfo-500') return html(response, 500)
-    return json(response, { sub: lie === 'userinfo-other-sub' ? 'person-2' : 'person-1', email: lie === 'userinfo-other-email' ? 'victim@corp.test' : 'ana@corp.test', email_verified: true })
+    return json(response, {
+      sub: lie === 'userinfo-other-sub' ? 'person-2' : 'person-1',
+      email: lie === 'userinfo-other-email' ? 'victim@corp.test' : 'ana@corp.test',
+      email_verified: true,
+    })
   },
   heard: (lie, _, response) => json(response, hearing(lie)),
 }
@@ -193,13 +251,24 @@ const server = createServer((request, response) => {
       if (path === 'token') hearing(lie).token.push(form)
       return failure(response)
     }
-    await (endpoints[path] ?? ((_lie, _request, answer) => html(answer, 404)))(lie, { query: Object.fromEntries(url.searchParams), form }, response)
+    await (endpoints[path] ?? ((_lie, _request, answer) => html(answer, 404)))(
+      lie,
+      { query: Object.fromEntries(url.searchParams), form },
+      response,
+    )
   }
   work().catch((error: unknown) => response.destroy(error as Error))
 })
 
 server.listen(0, '127.0.0.1', () => {
   base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  console.log(JSON.stringify({ event: 'listening', url: base, client_id: clientId, client_secret: 'hostile-provider-secret' }))
+  console.log(
+    JSON.stringify({
+      event: 'listening',
+      url: base,
+      client_id: clientId,
+      client_secret: 'hostile-provider-secret',
+    }),
+  )
 })
 process.once('SIGTERM', () => process.exit(0))

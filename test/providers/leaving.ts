@@ -23,4 +23,5 @@ export interface Heard {
 }
 
 /** What an issuer of the hostile provider was asked so far. */
-export const heardBy = async (provider: { readonly url: string }, lie: string): Promise<Heard> => (await fetch(`${provider.url}/${lie}/heard`)).json() as Promise<Heard>
+export const heardBy = async (provider: { readonly url: string }, lie: string): Promise<Heard> =>
+  (await fetch(`${provider.url}/${lie}/heard`)).json() as Promise<Heard>

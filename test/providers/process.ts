@@ -12,9 +12,15 @@ export interface RunningProvider {
 }
 
 /** `script` from the root of the repository. Rejects with what it printed when it ends before it listens. */
-export const runProvider = async (script: string, environment: Readonly<Record<string, string>>): Promise<RunningProvider> => {
+export const runProvider = async (
+  script: string,
+  environment: Readonly<Record<string, string>>,
+): Promise<RunningProvider> => {
   const path = fileURLToPath(new URL(`../../${script}`, import.meta.url))
-  const child = spawn(process.execPath, [path], { env: { ...process.env, MOCK_PORT: '0', ...environment }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [path], {
+    env: { ...process.env, MOCK_PORT: '0', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text))
@@ -23,7 +29,11 @@ export const runProvider = async (script: string, environment: Readonly<Record<s
     child.once('error', reject)
     child.once('exit', (code) => reject(new Error(`${script} ended with ${code}: ${said}`)))
   })
-  const { url, client_id, client_secret } = JSON.parse(line) as { url: string; client_id: string; client_secret: string }
+  const { url, client_id, client_secret } = JSON.parse(line) as {
+    url: string
+    client_id: string
+    client_secret: string
+  }
   return {
     url,
     clientId: client_id,

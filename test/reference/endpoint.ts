@@ -29,7 +29,9 @@ const createEvents = (): EventStore => {
       const at = find(last)
       const stream = events[at]?.stream ?? ''
       // A priming event is stored as an empty message and is not one to replay.
-      for (const event of events.slice(at + 1)) if (event.stream === stream && Object.keys(event.message).length > 0) await send(event.id, event.message)
+      for (const event of events.slice(at + 1))
+        if (event.stream === stream && Object.keys(event.message).length > 0)
+          await send(event.id, event.message)
       return stream
     },
   }
@@ -39,26 +41,43 @@ const createEvents = (): EventStore => {
  * `(request) => response`; answers on loopback host names only, as a local server must. `only`: speaks 2026-07-28 and nothing
  * before, or nothing but what was before.
  */
-export const createReferenceEndpoint = (only?: 'modern' | 'legacy'): ((request: Request) => Promise<Response>) => {
+export const createReferenceEndpoint = (
+  only?: 'modern' | 'legacy',
+): ((request: Request) => Promise<Response>) => {
   const key = randomBytes(32)
   const announce = (change: Change): void => {
     if (change === 'tools') modern.notify.toolsChanged()
     else if (change === 'prompts') modern.notify.promptsChanged()
     else modern.notify.resourceUpdated(watchedUri)
   }
-  const modern = createMcpHandler(() => createReference({ key, announce }), { legacy: only === 'modern' ? 'reject' : 'stateless' })
+  const modern = createMcpHandler(() => createReference({ key, announce }), {
+    legacy: only === 'modern' ? 'reject' : 'stateless',
+  })
   const sessions = createLegacySessions({
     create: async () => createReference({ key }),
     sessionId: randomUUID,
     transport: () => ({ eventStore: createEvents(), retryInterval: 500 }),
   })
   return async (request) => {
-    const refused = hostHeaderValidationResponse(request, localhostAllowedHostnames()) ?? originValidationResponse(request, localhostAllowedOrigins())
+    const refused =
+      hostHeaderValidationResponse(request, localhostAllowedHostnames()) ??
+      originValidationResponse(request, localhostAllowedOrigins())
     if (refused) return refused
     if (new URL(request.url).pathname !== '/mcp') return new Response('Not found', { status: 404 })
     const legacy = only !== 'modern' && (await isLegacyRequest(request)) ? await sessions(request) : undefined
     // In the words of SDK 1 for what belongs to no session.
-    if (only === 'legacy') return legacy ?? Response.json({ jsonrpc: '2.0', id: null, error: { code: -32000, message: 'Bad Request: No valid session ID provided' } }, { status: 400 })
+    if (only === 'legacy')
+      return (
+        legacy ??
+        Response.json(
+          {
+            jsonrpc: '2.0',
+            id: null,
+            error: { code: -32000, message: 'Bad Request: No valid session ID provided' },
+          },
+          { status: 400 },
+        )
+      )
     return legacy ?? modern.fetch(request)
   }
 }

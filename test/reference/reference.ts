@@ -30,9 +30,22 @@ export const createReference = ({ announce, key }: ReferenceOptions): McpServer 
   const server = new McpServer(
     { name: 'postern-reference', title: 'Reference server', version: '1.0.0' },
     {
-      capabilities: { tools: { listChanged: true }, prompts: { listChanged: true }, resources: { subscribe: true, listChanged: true }, logging: {}, completions: {} },
+      capabilities: {
+        tools: { listChanged: true },
+        prompts: { listChanged: true },
+        resources: { subscribe: true, listChanged: true },
+        logging: {},
+        completions: {},
+      },
       requestState: { verify: (wire, context) => state.verify(wire, context) },
-      cacheHints: { 'tools/list': lists, 'prompts/list': lists, 'resources/list': lists, 'resources/templates/list': lists, 'resources/read': { ttlMs: 0, cacheScope: 'private' }, 'server/discover': lists },
+      cacheHints: {
+        'tools/list': lists,
+        'prompts/list': lists,
+        'resources/list': lists,
+        'resources/templates/list': lists,
+        'resources/read': { ttlMs: 0, cacheScope: 'private' },
+        'server/discover': lists,
+      },
     },
   )
   addContentTools(server)

@@ -7,13 +7,30 @@ import { parseArgs } from 'node:util'
 import { createReferenceEndpoint } from './endpoint.ts'
 import { createReference } from './reference.ts'
 
-const { values } = parseArgs({ options: { port: { type: 'string', default: process.env.PORT ?? '0' }, stdio: { type: 'boolean', default: false }, only: { type: 'string' } } })
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string', default: process.env.PORT ?? '0' },
+    stdio: { type: 'boolean', default: false },
+    only: { type: 'string' },
+  },
+})
 
 if (values.stdio) {
   const key = randomBytes(32)
   serveStdio(() => createReference({ key }))
 } else {
-  const listening = ({ port }: AddressInfo): void => console.log(JSON.stringify({ event: 'listening', url: `http://127.0.0.1:${port}/mcp` }))
-  const server = serve({ fetch: createReferenceEndpoint(values.only === 'modern' || values.only === 'legacy' ? values.only : undefined), port: Number(values.port), hostname: '127.0.0.1' }, listening)
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => server.close(() => process.exit(0)))
+  const listening = ({ port }: AddressInfo): void =>
+    console.log(JSON.stringify({ event: 'listening', url: `http://127.0.0.1:${port}/mcp` }))
+  const server = serve(
+    {
+      fetch: createReferenceEndpoint(
+        values.only === 'modern' || values.only === 'legacy' ? values.only : undefined,
+      ),
+      port: Number(values.port),
+      hostname: '127.0.0.1',
+    },
+    listening,
+  )
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => server.close(() => process.exit(0)))
 }

@@ -4,7 +4,13 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
-type Message = Record<string, unknown> & { id?: number | string; method?: string; params?: Record<string, unknown>; result?: unknown; error?: unknown }
+type Message = Record<string, unknown> & {
+  id?: number | string
+  method?: string
+  params?: Record<string, unknown>
+  result?: unknown
+  error?: unknown
+}
 
 const flags = new Set(process.argv.slice(2))
 const slow = Number(process.argv.find((arg) => arg.startsWith('--slow='))?.slice(7) ?? 0)
@@ -31,7 +37,11 @@ const ask = (method: string, params: unknown): Promise<Message> =>
     say({ jsonrpc: '2.0', id: asked, method, params })
   })
 
-const leaveBehind = (): number => spawn(process.execPath, ['-e', 'process.on("SIGTERM",()=>{});setInterval(()=>{},1000)'], { detached: true, stdio: 'ignore' }).pid ?? 0
+const leaveBehind = (): number =>
+  spawn(process.execPath, ['-e', 'process.on("SIGTERM",()=>{});setInterval(()=>{},1000)'], {
+    detached: true,
+    stdio: 'ignore',
+  }).pid ?? 0
 
 const flood = (piece: string): void => {
   while (out(piece));
@@ -42,7 +52,10 @@ const flood = (piece: string): void => {
 const tools: Record<string, (args: Record<string, unknown>, message: Message) => unknown> = {
   echo: (args) => ({ pid: process.pid, ...args }),
   raw: () => ({ line: heard }),
-  numbers: (_, { id }) => void out(`{"id" : ${JSON.stringify(id)}, "result":{"content":[],"structuredContent":[12345678901234567890,1.0,-0,1E2]},\r"jsonrpc":"2.0"}\n`),
+  numbers: (_, { id }) =>
+    void out(
+      `{"id" : ${JSON.stringify(id)}, "result":{"content":[],"structuredContent":[12345678901234567890,1.0,-0,1E2]},\r"jsonrpc":"2.0"}\n`,
+    ),
   environment: () => process.env,
   where: () => ({ cwd: process.cwd(), home: process.env['HOME'] }),
   cancelled: () => cancelled,
@@ -52,9 +65,12 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     return { waited: ms }
   },
   large: ({ bytes }) => ({ text: 'x'.repeat(Number(bytes)) }),
-  write: ({ path }) => import('node:fs').then(({ writeFileSync }) => (writeFileSync(String(path), 'written'), { wrote: path })),
-  move: ({ from, to }) => import('node:fs').then(({ renameSync }) => (renameSync(String(from), String(to)), { moved: from })),
-  read: ({ path }) => import('node:fs').then(({ readFileSync }) => ({ text: readFileSync(String(path), 'utf8') })),
+  write: ({ path }) =>
+    import('node:fs').then(({ writeFileSync }) => (writeFileSync(String(path), 'written'), { wrote: path })),
+  move: ({ from, to }) =>
+    import('node:fs').then(({ renameSync }) => (renameSync(String(from), String(to)), { moved: from })),
+  read: ({ path }) =>
+    import('node:fs').then(({ readFileSync }) => ({ text: readFileSync(String(path), 'utf8') })),
   reach: ({ url }) => fetch(String(url)).then((answer) => ({ status: answer.status })),
   exit: ({ words = '' }) => void process.stderr.write(words as string, () => process.exit(3)),
   'die-mid-answer': (_, { id }) => {
@@ -62,15 +78,23 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), 20)
   },
   endless: () => flood('x'.repeat(1_048_576)),
-  'endless-notifications': () => flood(`${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'y'.repeat(65_536) } })}\n`),
+  'endless-notifications': () =>
+    flood(
+      `${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'y'.repeat(65_536) } })}\n`,
+    ),
   garbage: (args) => {
     out('Server ready!\n{"jsonrpc":"1.0","id":1,"result":{}}\n[]\n{not json}\nnull\n42\n"text"\n\n\r\n')
     process.stdout.write(Buffer.from([0x7b, 0x22, 0xc3, 0x0a, 0xff, 0xfe, 0x0a]))
     return args
   },
   strangers: (args) => {
-    for (const id of [0, -1, 999_999, 'x', null, 1.5]) say({ jsonrpc: '2.0', id, result: { content: [], secret: true } })
-    say({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: 'nobody', progress: 1 } })
+    for (const id of [0, -1, 999_999, 'x', null, 1.5])
+      say({ jsonrpc: '2.0', id, result: { content: [], secret: true } })
+    say({
+      jsonrpc: '2.0',
+      method: 'notifications/progress',
+      params: { progressToken: 'nobody', progress: 1 },
+    })
     return args
   },
   twice: (args, { id }) => {
@@ -79,24 +103,45 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
   },
   /** Says what it is told, with its call's id in the place of @ID; and then, after a while, answers if it is to. */
   utter: async ({ text = '', base64 = '', answer }, { id }) => {
-    process.stdout.write(Buffer.from(Buffer.from(String(base64), 'base64').toString('latin1').replaceAll('@ID', String(id)), 'latin1'))
+    process.stdout.write(
+      Buffer.from(
+        Buffer.from(String(base64), 'base64').toString('latin1').replaceAll('@ID', String(id)),
+        'latin1',
+      ),
+    )
     out(String(text).replaceAll('@ID', String(id)))
     if (answer === undefined) return undefined
     await later(Number(answer))
     return { answered: true }
   },
-  'carriage-returns': (args, { id }) => void out(`{\r"jsonrpc":"2.0",\r"id":${JSON.stringify(id)},\r"result":{"content":[{"type":"text","text":"\\r\\n ${String(args['text'])}"}]}}\r\n`),
+  'carriage-returns': (args, { id }) =>
+    void out(
+      `{\r"jsonrpc":"2.0",\r"id":${JSON.stringify(id)},\r"result":{"content":[{"type":"text","text":"\\r\\n ${String(args['text'])}"}]}}\r\n`,
+    ),
   pieces: async (_, { id }) => {
-    const line = Buffer.from(`${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: 'häppchen 🧩' }] } })}\n`)
+    const line = Buffer.from(
+      `${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: 'häppchen 🧩' }] } })}\n`,
+    )
     for (const byte of line) {
       process.stdout.write(Buffer.from([byte]))
       await later(0)
     }
   },
-  batch: (args, { id }) => void out(`${JSON.stringify([{ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'in a batch' } }, { jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: JSON.stringify(args) }] } }])}\n`),
+  batch: (args, { id }) =>
+    void out(
+      `${JSON.stringify([
+        { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'in a batch' } },
+        { jsonrpc: '2.0', id, result: { content: [{ type: 'text', text: JSON.stringify(args) }] } },
+      ])}\n`,
+    ),
   progress: async ({ steps, slowly }, message) => {
     const token = (message.params?.['_meta'] as Record<string, unknown> | undefined)?.['progressToken']
-    for (let step = 1; step <= Number(steps); step++) say({ jsonrpc: '2.0', method: 'notifications/progress', params: { progressToken: token, progress: step, total: steps } })
+    for (let step = 1; step <= Number(steps); step++)
+      say({
+        jsonrpc: '2.0',
+        method: 'notifications/progress',
+        params: { progressToken: token, progress: step, total: steps },
+      })
     // The SDK's client forgets who wanted to hear of progress once the answer is there, whatever waits in its own queue.
     if (slowly) await later(50)
     return { token }
@@ -107,7 +152,12 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
   },
   announce: () => {
     if (listeners.size === 0) say({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' })
-    for (const id of listeners.keys()) say({ jsonrpc: '2.0', method: 'notifications/tools/list_changed', params: { _meta: { 'io.modelcontextprotocol/subscriptionId': id } } })
+    for (const id of listeners.keys())
+      say({
+        jsonrpc: '2.0',
+        method: 'notifications/tools/list_changed',
+        params: { _meta: { 'io.modelcontextprotocol/subscriptionId': id } },
+      })
     return { announced: true }
   },
   change: ({ uri }) => {
@@ -125,7 +175,12 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
     }
     return { complained: true }
   },
-  elicit: async ({ question }) => ({ answer: await ask('elicitation/create', { message: question, requestedSchema: { type: 'object', properties: {} } }) }),
+  elicit: async ({ question }) => ({
+    answer: await ask('elicitation/create', {
+      message: question,
+      requestedSchema: { type: 'object', properties: {} },
+    }),
+  }),
   sample: async () => ({ answer: await ask('sampling/createMessage', { messages: [], maxTokens: 1 }) }),
   roots: async () => ({ answer: await ask('roots/list', {}) }),
   fork: () => ({ left: [leaveBehind(), leaveBehind()] }),
@@ -135,16 +190,45 @@ const tools: Record<string, (args: Record<string, unknown>, message: Message) =>
       id,
       result:
         params['inputResponses'] === undefined
-          ? { resultType: 'input_required', inputRequests: { who: { method: 'elicitation/create', params: { mode: 'form', message: 'Who?', requestedSchema: { type: 'object' } } } }, requestState: ' opaque "é\u0000 ' }
-          : { resultType: 'complete', content: [{ type: 'text', text: JSON.stringify([params['inputResponses'], params['requestState']]) }] },
+          ? {
+              resultType: 'input_required',
+              inputRequests: {
+                who: {
+                  method: 'elicitation/create',
+                  params: { mode: 'form', message: 'Who?', requestedSchema: { type: 'object' } },
+                },
+              },
+              requestState: ' opaque "é\u0000 ',
+            }
+          : {
+              resultType: 'complete',
+              content: [
+                { type: 'text', text: JSON.stringify([params['inputResponses'], params['requestState']]) },
+              ],
+            },
     }),
   mirrored: (args) => args,
 }
 
-const mirrored = { name: 'mirrored', inputSchema: { type: 'object', properties: { region: { type: 'string', 'x-mcp-header': 'Region' }, count: { type: 'integer', 'x-mcp-header': 'Count' } } } }
-const listed = [...Object.keys(tools).filter((name) => name !== 'mirrored').map((name) => ({ name, inputSchema: { type: 'object' } })), mirrored]
+const mirrored = {
+  name: 'mirrored',
+  inputSchema: {
+    type: 'object',
+    properties: {
+      region: { type: 'string', 'x-mcp-header': 'Region' },
+      count: { type: 'integer', 'x-mcp-header': 'Count' },
+    },
+  },
+}
+const listed = [
+  ...Object.keys(tools)
+    .filter((name) => name !== 'mirrored')
+    .map((name) => ({ name, inputSchema: { type: 'object' } })),
+  mirrored,
+]
 
-const complete = (result: object, isModern: boolean): object => (isModern ? { resultType: 'complete', ...result } : result)
+const complete = (result: object, isModern: boolean): object =>
+  isModern ? { resultType: 'complete', ...result } : result
 
 const answer = async (message: Message): Promise<object | undefined> => {
   const { method, params = {} } = message
@@ -154,27 +238,59 @@ const answer = async (message: Message): Promise<object | undefined> => {
   if (flags.has('--touchy') && !initialized && method !== 'initialize') process.exit(1)
   if (isModern && !modern) return flags.has('--ignore') ? undefined : unknown
   if (method === 'initialize') {
-    if (flags.has('--modern-only')) return { error: { code: -32022, message: 'Unsupported protocol version', data: { supported: [newest], requested: String(params['protocolVersion']) } } }
+    if (flags.has('--modern-only'))
+      return {
+        error: {
+          code: -32022,
+          message: 'Unsupported protocol version',
+          data: { supported: [newest], requested: String(params['protocolVersion']) },
+        },
+      }
     initialized = true
     const wanted = String(params['protocolVersion'])
-    return { result: { protocolVersion: wanted < newest ? wanted : version, capabilities: { tools: { listChanged: true }, logging: {} }, serverInfo: { name: 'small', version: '1' } } }
+    return {
+      result: {
+        protocolVersion: wanted < newest ? wanted : version,
+        capabilities: { tools: { listChanged: true }, logging: {} },
+        serverInfo: { name: 'small', version: '1' },
+      },
+    }
   }
   if (method === 'ping') return { result: {} }
   if (method === 'resources/subscribe' || method === 'resources/unsubscribe') {
     subscribed.push(`${method.slice(10)} ${String(params['uri'])}`)
     return { result: {} }
   }
-  if (method === 'server/discover') return { result: { resultType: 'complete', supportedVersions: [newest], capabilities: { tools: { listChanged: true } }, ttlMs: 0, cacheScope: 'public' } }
-  if (method === 'tools/list') return { result: complete({ tools: listed, ttlMs: 60_000, cacheScope: 'public' }, isModern) }
+  if (method === 'server/discover')
+    return {
+      result: {
+        resultType: 'complete',
+        supportedVersions: [newest],
+        capabilities: { tools: { listChanged: true } },
+        ttlMs: 0,
+        cacheScope: 'public',
+      },
+    }
+  if (method === 'tools/list')
+    return { result: complete({ tools: listed, ttlMs: 60_000, cacheScope: 'public' }, isModern) }
   if (method === 'subscriptions/listen') {
     listeners.set(message.id ?? 0, params['notifications'])
-    say({ jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged', params: { _meta: { 'io.modelcontextprotocol/subscriptionId': message.id }, notifications: params['notifications'] } })
+    say({
+      jsonrpc: '2.0',
+      method: 'notifications/subscriptions/acknowledged',
+      params: {
+        _meta: { 'io.modelcontextprotocol/subscriptionId': message.id },
+        notifications: params['notifications'],
+      },
+    })
     return undefined
   }
   const tool = method === 'tools/call' ? tools[String(params['name'])] : undefined
   if (!tool) return unknown
   const found = await tool((params['arguments'] ?? {}) as Record<string, unknown>, message)
-  return found === undefined ? undefined : { result: complete({ content: [{ type: 'text', text: JSON.stringify(found) }] }, isModern) }
+  return found === undefined
+    ? undefined
+    : { result: complete({ content: [{ type: 'text', text: JSON.stringify(found) }] }, isModern) }
 }
 
 const take = async (line: string): Promise<void> => {
@@ -189,7 +305,9 @@ const take = async (line: string): Promise<void> => {
     listeners.delete(message.params?.['requestId'] as number)
   }
   if (message.id === undefined) return
-  const outcome = await answer(message).catch((error: unknown) => ({ result: { isError: true, content: [{ type: 'text', text: String(error) }] } }))
+  const outcome = await answer(message).catch((error: unknown) => ({
+    result: { isError: true, content: [{ type: 'text', text: String(error) }] },
+  }))
   if (outcome && !flags.has('--mute')) say({ jsonrpc: '2.0', id: message.id, ...outcome })
 }
 

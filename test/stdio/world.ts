@@ -34,7 +34,13 @@ export interface WorldOptions {
 export interface Told {
   readonly id: string | undefined
   readonly data: string
-  readonly message: { readonly id?: unknown; readonly method?: string; readonly params?: Record<string, unknown>; readonly result?: Record<string, unknown>; readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown } }
+  readonly message: {
+    readonly id?: unknown
+    readonly method?: string
+    readonly params?: Record<string, unknown>
+    readonly result?: Record<string, unknown>
+    readonly error?: { readonly code: number; readonly message: string; readonly data?: unknown }
+  }
 }
 
 export interface Events {
@@ -49,7 +55,11 @@ export interface Events {
 export interface World {
   readonly bridge: Bridge
   readonly processes: NodeSpawn
-  readonly log: { readonly level: string; readonly event: string; readonly fields: Readonly<Record<string, unknown>> }[]
+  readonly log: {
+    readonly level: string
+    readonly event: string
+    readonly fields: Readonly<Record<string, unknown>>
+  }[]
   readonly stateDir: string
   client(subject?: string): StdioClient
   /** Moves the bridge's clock and lets it look around. */
@@ -57,17 +67,24 @@ export interface World {
   close(): Promise<void>
 }
 
-const modernMeta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
+const modernMeta = {
+  'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+  'io.modelcontextprotocol/clientCapabilities': {},
+}
 
 export const eventsOf = (response: Response): Events => {
-  const reader = (response.body as ReadableStream<Uint8Array>).pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array>).pipeThrough(new EventSourceParserStream()).getReader()
+  const reader = (response.body as ReadableStream<Uint8Array>)
+    .pipeThrough(new TextDecoderStream() as unknown as ReadableWritablePair<string, Uint8Array>)
+    .pipeThrough(new EventSourceParserStream())
+    .getReader()
   const next = async (): Promise<Told | undefined> => {
     const timer = setTimeout(() => void reader.cancel(), 5000)
     try {
       for (;;) {
         const { done, value } = await reader.read()
         if (done) return undefined
-        if (value.data !== '') return { id: value.id, data: value.data, message: JSON.parse(value.data) as Told['message'] }
+        if (value.data !== '')
+          return { id: value.id, data: value.data, message: JSON.parse(value.data) as Told['message'] }
       }
     } finally {
       clearTimeout(timer)
@@ -93,7 +110,12 @@ export const saidBy = (message: Told['message'] | undefined): Record<string, unk
 
 export interface StdioClient {
   /** One HTTP request; what is refused comes back as the hall would draw it, with the refusal's code in `x-refusal`. */
-  fetch(method: string, body?: unknown, headers?: Readonly<Record<string, string>>, signal?: AbortSignal): Promise<Response>
+  fetch(
+    method: string,
+    body?: unknown,
+    headers?: Readonly<Record<string, string>>,
+    signal?: AbortSignal,
+  ): Promise<Response>
   /** Begins a session; later requests belong to it. */
   initialize(version?: string, params?: object): Promise<Told['message']>
   readonly session: Readonly<Record<string, string>>
@@ -102,18 +124,35 @@ export interface StdioClient {
   tool(name: string, args?: object, id?: number | string): Promise<Told['message']>
   notify(method: string, params?: object): Promise<Response>
   /** A request of 2026-07-28. */
-  modern(method: string, params?: { readonly _meta?: object } & Record<string, unknown>, more?: { readonly id?: number | string; readonly headers?: Readonly<Record<string, string>>; readonly signal?: AbortSignal }): Promise<Response>
+  modern(
+    method: string,
+    params?: { readonly _meta?: object } & Record<string, unknown>,
+    more?: {
+      readonly id?: number | string
+      readonly headers?: Readonly<Record<string, string>>
+      readonly signal?: AbortSignal
+    },
+  ): Promise<Response>
   modernTool(name: string, args?: object, id?: number | string): Promise<Told['message']>
 }
 
 export const lastOf = async (response: Response): Promise<Told['message']> => {
-  if (response.headers.get('content-type')?.startsWith('text/event-stream')) return (await eventsOf(response).rest()).at(-1)?.message ?? {}
+  if (response.headers.get('content-type')?.startsWith('text/event-stream'))
+    return (await eventsOf(response).rest()).at(-1)?.message ?? {}
   return (await response.json()) as Told['message']
 }
 
 const refused = (error: unknown): Response => {
   if (!(error instanceof Refusal)) throw error
-  return new Response(rpcErrorText(error, error.detail.rpcId, 'request'), { status: error.row.status, headers: { 'content-type': 'application/json', 'x-refusal': error.code, 'x-why': encodeURIComponent(error.why), ...error.detail.headers } })
+  return new Response(rpcErrorText(error, error.detail.rpcId, 'request'), {
+    status: error.row.status,
+    headers: {
+      'content-type': 'application/json',
+      'x-refusal': error.code,
+      'x-why': encodeURIComponent(error.why),
+      ...error.detail.headers,
+    },
+  })
 }
 
 const createClient = (bridge: Bridge, principal: Principal | undefined): StdioClient => {
@@ -124,13 +163,40 @@ const createClient = (bridge: Bridge, principal: Principal | undefined): StdioCl
       return session
     },
     fetch(method, body, headers = {}, signal = new AbortController().signal) {
-      const fields = { accept: method === 'POST' ? 'application/json, text/event-stream' : 'text/event-stream', ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers }
-      const bytes = body === undefined ? undefined : new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body))
-      return bridge.carry({ method, headers: Object.entries(fields).flat(), body: bytes, principal, refused: (refusal, id) => rpcErrorText(refusal, id, 'request'), signal }).then(stdioResponse).catch(refused)
+      const fields = {
+        accept: method === 'POST' ? 'application/json, text/event-stream' : 'text/event-stream',
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+        ...headers,
+      }
+      const bytes =
+        body === undefined
+          ? undefined
+          : new TextEncoder().encode(typeof body === 'string' ? body : JSON.stringify(body))
+      return bridge
+        .carry({
+          method,
+          headers: Object.entries(fields).flat(),
+          body: bytes,
+          principal,
+          refused: (refusal, id) => rpcErrorText(refusal, id, 'request'),
+          signal,
+        })
+        .then(stdioResponse)
+        .catch(refused)
     },
     async initialize(version = '2025-11-25', params = {}) {
       session = {}
-      const response = await client.fetch('POST', { jsonrpc: '2.0', id: 'init', method: 'initialize', params: { protocolVersion: version, capabilities: {}, clientInfo: { name: 'test', version: '1' }, ...params } })
+      const response = await client.fetch('POST', {
+        jsonrpc: '2.0',
+        id: 'init',
+        method: 'initialize',
+        params: {
+          protocolVersion: version,
+          capabilities: {},
+          clientInfo: { name: 'test', version: '1' },
+          ...params,
+        },
+      })
       const message = await lastOf(response)
       const id = response.headers.get('mcp-session-id')
       if (id === null) return { ...message, error: message.error ?? { code: 0, message: 'no session' } }
@@ -138,15 +204,28 @@ const createClient = (bridge: Bridge, principal: Principal | undefined): StdioCl
       await client.notify('notifications/initialized')
       return message
     },
-    request: async (method, params = {}, id = ++ids) => lastOf(await client.fetch('POST', { jsonrpc: '2.0', id, method, params }, session)),
+    request: async (method, params = {}, id = ++ids) =>
+      lastOf(await client.fetch('POST', { jsonrpc: '2.0', id, method, params }, session)),
     tool: (name, args = {}, id) => client.request('tools/call', { name, arguments: args }, id),
-    notify: (method, params) => client.fetch('POST', { jsonrpc: '2.0', method, ...(params && { params }) }, session),
+    notify: (method, params) =>
+      client.fetch('POST', { jsonrpc: '2.0', method, ...(params && { params }) }, session),
     modern(method, params = {}, { id = ++ids, headers = {}, signal } = {}) {
       const name = (params['name'] ?? params['uri']) as string | undefined
-      const fields = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': method, ...(name === undefined ? {} : { 'mcp-name': name }), ...headers }
-      return client.fetch('POST', { jsonrpc: '2.0', id, method, params: { ...params, _meta: { ...modernMeta, ...params._meta } } }, fields, signal)
+      const fields = {
+        'mcp-protocol-version': '2026-07-28',
+        'mcp-method': method,
+        ...(name === undefined ? {} : { 'mcp-name': name }),
+        ...headers,
+      }
+      return client.fetch(
+        'POST',
+        { jsonrpc: '2.0', id, method, params: { ...params, _meta: { ...modernMeta, ...params._meta } } },
+        fields,
+        signal,
+      )
     },
-    modernTool: async (name, args = {}, id = ++ids) => lastOf(await client.modern('tools/call', { name, arguments: args }, { id })),
+    modernTool: async (name, args = {}, id = ++ids) =>
+      lastOf(await client.modern('tools/call', { name, arguments: args }, { id })),
   }
   return client
 }
@@ -161,7 +240,16 @@ const principalOf = (subject: string): Principal => ({
   expiresAt: Number.MAX_SAFE_INTEGER,
 })
 
-export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, spawn, privateFiles = [], still = false, ...world }: WorldOptions = {}): World => {
+export const openWorld = ({
+  flags = [],
+  plan = {},
+  bridge: options = {},
+  env,
+  spawn,
+  privateFiles = [],
+  still = false,
+  ...world
+}: WorldOptions = {}): World => {
   const stateDir = world.stateDir ?? mkdtempSync(join(tmpdir(), 'postern-stdio-'))
   const processes = createNodeSpawn({ stateDir, privateFiles, ...(env && { env }) })
   const log: World['log'] = []
@@ -179,7 +267,18 @@ export const openWorld = ({ flags = [], plan = {}, bridge: options = {}, env, sp
       maxProcesses: 64,
       maxProcessesPerPerson: 8,
       ...options,
-      plan: { service: 'small', command: process.execPath, args: [serverScript, ...flags], env: {}, cwd: undefined, sandbox: 'none', network: true, read: [], write: [], ...plan },
+      plan: {
+        service: 'small',
+        command: process.execPath,
+        args: [serverScript, ...flags],
+        env: {},
+        cwd: undefined,
+        sandbox: 'none',
+        network: true,
+        read: [],
+        write: [],
+        ...plan,
+      },
     },
     {
       spawn: spawn ?? processes.spawn,
@@ -218,7 +317,11 @@ export const isAlive = (pid: number): boolean => {
 }
 
 /** Waits for something that happens elsewhere. */
-export const until = async (condition: () => boolean | Promise<boolean>, what: string, ms = 10_000): Promise<void> => {
+export const until = async (
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  ms = 10_000,
+): Promise<void> => {
   const deadline = Date.now() + ms
   while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`)

@@ -5,14 +5,26 @@ import type { Store } from '../../src/ports/store.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { createBoundedStore } from '../../src/stores/timeout.ts'
 
-const whyOf = (work: Promise<unknown>): Promise<string> => work.then(() => 'answered', (error: unknown) => (error instanceof Refusal ? `${error.code}: ${error.why}` : String(error)))
+const whyOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'answered',
+    (error: unknown) => (error instanceof Refusal ? `${error.code}: ${error.why}` : String(error)),
+  )
 
 /** Operations are carried out when `release` says so. */
 const held = () => {
   const inner = createMemoryStore({ now: () => 0 })
   let open: (() => void)[] = []
-  const hold = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => (...args: Args): Promise<T> => new Promise<void>((resolve) => void open.push(resolve)).then(() => work(...args))
-  const store: Store = { get: hold(inner.get), put: hold(inner.put), take: hold(inner.take), list: hold(inner.list) }
+  const hold =
+    <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) =>
+    (...args: Args): Promise<T> =>
+      new Promise<void>((resolve) => void open.push(resolve)).then(() => work(...args))
+  const store: Store = {
+    get: hold(inner.get),
+    put: hold(inner.put),
+    take: hold(inner.take),
+    list: hold(inner.list),
+  }
   return {
     store,
     waiting: () => open.length,
@@ -28,7 +40,9 @@ describe('a store held to its time', () => {
     const { store, waiting } = held()
     const { get, put, take, list } = createBoundedStore(store, { timeoutMs: 20 })
     const whys = await Promise.all([get('a'), put('a', '1'), take('a'), list('a')].map(whyOf))
-    expect(whys).toEqual(['get', 'put', 'take', 'list'].map((what) => `storage.unavailable: ${what} took longer than 20 ms`))
+    expect(whys).toEqual(
+      ['get', 'put', 'take', 'list'].map((what) => `storage.unavailable: ${what} took longer than 20 ms`),
+    )
     expect(waiting()).toBe(4)
   })
 
@@ -46,7 +60,9 @@ describe('a store held to its time', () => {
     const { store, release, waiting } = held()
     const bounded = createBoundedStore(store, { most: 3, timeoutMs: 10_000 })
     const going = [1, 2, 3].map((n) => bounded.get(`k${n}`))
-    expect(await whyOf(bounded.get('k4'))).toBe('storage.unavailable: 3 operations wait for the storage already')
+    expect(await whyOf(bounded.get('k4'))).toBe(
+      'storage.unavailable: 3 operations wait for the storage already',
+    )
     expect(waiting()).toBe(3)
     release()
     expect(await Promise.all(going)).toEqual([undefined, undefined, undefined])
@@ -56,7 +72,10 @@ describe('a store held to its time', () => {
   })
 
   it('says what the store itself says', async () => {
-    const broken = createBoundedStore({ ...createMemoryStore({ now: () => 0 }), get: () => Promise.reject(new Refusal('storage.unavailable', 'connection lost')) })
+    const broken = createBoundedStore({
+      ...createMemoryStore({ now: () => 0 }),
+      get: () => Promise.reject(new Refusal('storage.unavailable', 'connection lost')),
+    })
     expect(await whyOf(broken.get('a'))).toBe('storage.unavailable: connection lost')
   })
 
@@ -65,7 +84,10 @@ describe('a store held to its time', () => {
     try {
       const inner = createMemoryStore({ now: () => 0 })
       let takesMs = 900
-      const slow: Store = { ...inner, get: (key) => new Promise((resolve) => void setTimeout(() => resolve(inner.get(key)), takesMs)) }
+      const slow: Store = {
+        ...inner,
+        get: (key) => new Promise((resolve) => void setTimeout(() => resolve(inner.get(key)), takesMs)),
+      }
       const bounded = createBoundedStore(slow, { now: () => Date.now() })
       const ask = async (): Promise<string> => {
         const said = whyOf(bounded.get('a'))
@@ -78,7 +100,8 @@ describe('a store held to its time', () => {
       takesMs = 5
       expect(await ask()).toBe('answered')
       takesMs = 2000
-      for (let i = 0; i < 20; i++) expect(await ask()).toBe('storage.unavailable: get took longer than 800 ms')
+      for (let i = 0; i < 20; i++)
+        expect(await ask()).toBe('storage.unavailable: get took longer than 800 ms')
       // Where it stays slow, it is far away.
       for (let i = 0; i < 20; i++) await ask()
       expect(await ask()).toBe('answered')

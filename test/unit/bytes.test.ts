@@ -1,6 +1,16 @@
 // Bytes, text and digests.
 import { expect, test } from 'vitest'
-import { decodeBase64, decodeBase64url, encodeBase64, encodeBase64url, encodeHex, sameBytes, sameText, utf8, utf8Text } from '../../src/kit/bytes.ts'
+import {
+  decodeBase64,
+  decodeBase64url,
+  encodeBase64,
+  encodeBase64url,
+  encodeHex,
+  sameBytes,
+  sameText,
+  utf8,
+  utf8Text,
+} from '../../src/kit/bytes.ts'
 import { digest } from '../../src/node/crypto.ts'
 
 const all = Uint8Array.from({ length: 256 }, (_, i) => i)
@@ -19,7 +29,8 @@ test('large values are encoded in one piece', () => {
 })
 
 test('base64url has one spelling per value: padding, other alphabets, whitespace and stray bits are refused', () => {
-  for (const text of ['YQ==', 'YR', 'YWJ', 'Y', 'a+b_', 'a/b_', ' YQ', 'YQ\n', 'Y=', 'YQ.', 'ÿQ']) expect(decodeBase64url(text), text).toBeUndefined()
+  for (const text of ['YQ==', 'YR', 'YWJ', 'Y', 'a+b_', 'a/b_', ' YQ', 'YQ\n', 'Y=', 'YQ.', 'ÿQ'])
+    expect(decodeBase64url(text), text).toBeUndefined()
   expect(decodeBase64url('')).toEqual(new Uint8Array())
   expect(decodeBase64url('YQ')).toEqual(utf8('a'))
 })
@@ -27,12 +38,15 @@ test('base64url has one spelling per value: padding, other alphabets, whitespace
 test('base64 is taken padded or not, and nothing else is', () => {
   expect(decodeBase64('YQ==')).toEqual(utf8('a'))
   expect(decodeBase64('YQ')).toEqual(utf8('a'))
-  for (const text of ['Y', 'YQ=', 'Y Q==', 'YQ==\n', 'a-b_', '=YQ=']) expect(decodeBase64(text), text).toBeUndefined()
+  for (const text of ['Y', 'YQ=', 'Y Q==', 'YQ==\n', 'a-b_', '=YQ='])
+    expect(decodeBase64(text), text).toBeUndefined()
 })
 
-test('hex is lower case, two digits a byte', () => expect(encodeHex(new Uint8Array([0, 15, 255]))).toBe('000fff'))
+test('hex is lower case, two digits a byte', () =>
+  expect(encodeHex(new Uint8Array([0, 15, 255]))).toBe('000fff'))
 
-test('a digest is SHA-256 in 43 characters', () => expect(digest('abc')).toBe('ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0'))
+test('a digest is SHA-256 in 43 characters', () =>
+  expect(digest('abc')).toBe('ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0'))
 
 test('equality looks at every byte and never at a prefix alone', () => {
   expect(sameBytes(utf8('abc'), utf8('abc'))).toBe(true)
@@ -43,13 +57,23 @@ test('equality looks at every byte and never at a prefix alone', () => {
   expect(sameText('', '')).toBe(true)
 })
 
-test('malformed UTF-8 becomes U+FFFD, never an error', () => expect(utf8Text(new Uint8Array([0x61, 0xff]))).toBe('a\uFFFD'))
+test('malformed UTF-8 becomes U+FFFD, never an error', () =>
+  expect(utf8Text(new Uint8Array([0x61, 0xff]))).toBe('a\uFFFD'))
 
 test('a digest is the SHA-256 of the UTF-8 at every length, as WebCrypto makes it', async () => {
-  const byWebCrypto = async (text: string) => encodeBase64url(new Uint8Array(await crypto.subtle.digest('SHA-256', utf8(text))))
-  const texts = [...Array.from({ length: 300 }, (_, length) => 'x'.repeat(length)), 'x'.repeat(100_000), 'é€😀', '\uFEFFa', '\uD800']
+  const byWebCrypto = async (text: string) =>
+    encodeBase64url(new Uint8Array(await crypto.subtle.digest('SHA-256', utf8(text))))
+  const texts = [
+    ...Array.from({ length: 300 }, (_, length) => 'x'.repeat(length)),
+    'x'.repeat(100_000),
+    'é€😀',
+    '\uFEFFa',
+    '\uD800',
+  ]
   for (const text of texts) expect(digest(text)).toBe(await byWebCrypto(text))
   // FIPS 180-4, the two-block message.
   const twoBlocks = digest('abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq')
-  expect(encodeHex(decodeBase64url(twoBlocks) ?? new Uint8Array())).toBe('248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1')
+  expect(encodeHex(decodeBase64url(twoBlocks) ?? new Uint8Array())).toBe(
+    '248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1',
+  )
 })

@@ -11,7 +11,8 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
 const config = (more: object = {}) => configSchema.parse(more)
 /** Another process: the one above this is alive, and one of this number never is. */
-const note = (pid: number, url: string, since: number): void => writeFileSync(join(dir, 'running', `${pid}.json`), JSON.stringify({ url, pid, since }))
+const note = (pid: number, url: string, since: number): void =>
+  writeFileSync(join(dir, 'running', `${pid}.json`), JSON.stringify({ url, pid, since }))
 const nobody = 2 ** 22 + 1
 
 it('is the public URL, or what the last living process noted, or what the port will make it', () => {
@@ -33,14 +34,19 @@ it('is nothing that a process left behind which ended without a word, nor half a
   writeFileSync(join(dir, 'running', '1.json'), '{"url":"http://loc')
   expect(issuerOf(config(), dir)).toBe('http://localhost:8080')
   noteRunning(dir, 'http://localhost:4003')
-  expect([existsSync(join(dir, 'running', `${nobody}.json`)), readdirSync(join(dir, 'running')).length]).toEqual([false, 2])
+  expect([
+    existsSync(join(dir, 'running', `${nobody}.json`)),
+    readdirSync(join(dir, 'running')).length,
+  ]).toEqual([false, 2])
 })
 
 it('are several gateways with what only they serve, the last that started first', () => {
   const forget = noteRunning(dir, 'http://localhost:4001', [{ id: 'files', from: 'wrap', command: 'npx' }])
   note(process.ppid, 'http://localhost:4000', 0)
   expect(runningAt(dir)).toEqual(['http://localhost:4001', 'http://localhost:4000'])
-  expect(ownServices(dir)).toEqual([{ id: 'files', from: 'wrap', command: 'npx', at: 'http://localhost:4001' }])
+  expect(ownServices(dir)).toEqual([
+    { id: 'files', from: 'wrap', command: 'npx', at: 'http://localhost:4001' },
+  ])
   forget()
   expect([runningAt(dir), ownServices(dir)]).toEqual([['http://localhost:4000'], []])
 })

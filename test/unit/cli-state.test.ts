@@ -17,8 +17,12 @@ describe('the state directory', () => {
     expect(stateDirectory('/a', env, '/home/alex')).toBe('/a')
     expect(stateDirectory(undefined, env, '/home/alex')).toBe('/b')
     expect(stateDirectory(undefined, { XDG_STATE_HOME: '/c' }, '/home/alex')).toBe('/c/postern')
-    expect(stateDirectory(undefined, { XDG_STATE_HOME: 'relative' }, '/home/alex')).toBe('/home/alex/.local/state/postern')
-    expect(stateDirectory(undefined, { POSTERN_STATE: '' }, '/home/alex')).toBe('/home/alex/.local/state/postern')
+    expect(stateDirectory(undefined, { XDG_STATE_HOME: 'relative' }, '/home/alex')).toBe(
+      '/home/alex/.local/state/postern',
+    )
+    expect(stateDirectory(undefined, { POSTERN_STATE: '' }, '/home/alex')).toBe(
+      '/home/alex/.local/state/postern',
+    )
     expect(stateDirectory('here', {}, '/home/alex')).toBe(join(process.cwd(), 'here'))
   })
 
@@ -32,6 +36,9 @@ describe('the state directory', () => {
   it('cannot be a file', () => {
     const path = join(folder, 'file')
     writeFileSync(path, '')
-    for (const place of [path, join(path, 'below')]) expect(() => openStateDirectory(place)).toThrow(/^Cannot use the state directory .*: it is not a directory\. Choose another one with --state DIR or POSTERN_STATE\.$/)
+    for (const place of [path, join(path, 'below')])
+      expect(() => openStateDirectory(place)).toThrow(
+        /^Cannot use the state directory .*: it is not a directory\. Choose another one with --state DIR or POSTERN_STATE\.$/,
+      )
   })
 })

@@ -25,7 +25,8 @@ describe('the id of a wrapped command', () => {
 })
 
 describe('a wrapped command', () => {
-  const service = (options: Parameters<typeof wrapped>[1], here = '/work') => wrapped(['npx', '-y', 'some-server'], options, { API_KEY: 'k', EMPTY: '' }, here).wrapped?.service
+  const service = (options: Parameters<typeof wrapped>[1], here = '/work') =>
+    wrapped(['npx', '-y', 'some-server'], options, { API_KEY: 'k', EMPTY: '' }, here).wrapped?.service
 
   it('runs here, isolated, with the variables it is given', () => {
     expect(service({ env: ['API_KEY', 'MODE=a=b', 'EMPTY'] })).toEqual({
@@ -37,7 +38,9 @@ describe('a wrapped command', () => {
       sandbox_read: [],
       sandbox_write: [],
     })
-    expect(() => service({ env: ['MISSING'] })).toThrow('-e MISSING: the variable is not set. Write -e MISSING=value.')
+    expect(() => service({ env: ['MISSING'] })).toThrow(
+      '-e MISSING: the variable is not set. Write -e MISSING=value.',
+    )
   })
 
   it('is not shown a whole home because somebody stands in it', () => {
@@ -48,7 +51,11 @@ describe('a wrapped command', () => {
 
   it('takes what isolation it is told to', () => {
     expect(service({ sandbox: false })).toHaveProperty('sandbox', 'none')
-    expect(service({ network: false, write: ['out'], read: ['in'] })).toMatchObject({ sandbox_network: false, sandbox_write: ['out'], sandbox_read: ['in'] })
+    expect(service({ network: false, write: ['out'], read: ['in'] })).toMatchObject({
+      sandbox_network: false,
+      sandbox_write: ['out'],
+      sandbox_read: ['in'],
+    })
   })
 })
 
@@ -56,7 +63,10 @@ describe('the terminal of a wrapped command', () => {
   it('shows what the server complains about, line by line and without its escape sequences', () => {
     const shown: string[] = []
     const logged: string[] = []
-    const log = withStderr((_, event) => void logged.push(event), (text) => void shown.push(text))
+    const log = withStderr(
+      (_, event) => void logged.push(event),
+      (text) => void shown.push(text),
+    )
     log('debug', 'process.stderr', { text: 'one\n\n\u001B[2Jtwo\n' })
     log('info', 'call', { text: 'not this' })
     expect(shown).toEqual(['  │ one\n', '  │ ?[2Jtwo\n'])

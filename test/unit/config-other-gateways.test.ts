@@ -5,28 +5,71 @@ import { configOf, faultsOf, load, warningsOf } from './config-world.ts'
 const secret = 'Vq3xT9zLw2Kp8Rb5Ny7Hc4Jd6Gf1Ms0A'
 const access = 'https://team.cloudflareaccess.com/cdn-cgi/access/sso/oidc/app1'
 const application = { ACCESS_CLIENT_ID: 'app1', ACCESS_CLIENT_SECRET: 'of-the-application' }
-const cloudflare = { CF_ACCESS_TEAM_DOMAIN: 'team.cloudflareaccess.com', CF_ACCESS_CLIENT_ID: 'app1', CF_ACCESS_CLIENT_SECRET: 'of-the-application' }
-const cloudflareProvider = { 'cloudflare-access': { name: 'Cloudflare Access', issuer: access, client_id: 'app1', client_secret: 'of-the-application' } }
+const cloudflare = {
+  CF_ACCESS_TEAM_DOMAIN: 'team.cloudflareaccess.com',
+  CF_ACCESS_CLIENT_ID: 'app1',
+  CF_ACCESS_CLIENT_SECRET: 'of-the-application',
+}
+const cloudflareProvider = {
+  'cloudflare-access': {
+    name: 'Cloudflare Access',
+    issuer: access,
+    client_id: 'app1',
+    client_secret: 'of-the-application',
+  },
+}
 const google = { GOOGLE_CLIENT_ID: 'g', GOOGLE_CLIENT_SECRET: 'gs' }
 const okta = { OKTA_DOMAIN: 'example.okta.com', OKTA_CLIENT_ID: 'o', OKTA_CLIENT_SECRET: 'os' }
 
 /** Name, a value that its document prints, what comes of it, and the names it stands beside. */
-const works: readonly (readonly [name: string, text: string, wanted: object, beside?: Readonly<Record<string, string>>])[] = [
+const works: readonly (readonly [
+  name: string,
+  text: string,
+  wanted: object,
+  beside?: Readonly<Record<string, string>>,
+])[] = [
   ['MCP_GATEWAY_HOST', 'localhost', { host: 'localhost' }],
   ['MCP_GATEWAY_PORT', '8081', { port: 8081 }],
   ['MCP_DEBUG', 'true', { debug: true }],
   ['MCP_ISSUER', 'http://localhost:8081', { issuer: 'http://localhost:8081' }],
   ['MCP_SESSION_SECRET', secret, { session_secret: secret }],
-  ['GOOGLE_CLIENT_ID', 'g', { oauth_providers: { google: { issuer: 'https://accounts.google.com', client_id: 'g', client_secret: 'gs' } } }, google],
+  [
+    'GOOGLE_CLIENT_ID',
+    'g',
+    {
+      oauth_providers: {
+        google: { issuer: 'https://accounts.google.com', client_id: 'g', client_secret: 'gs' },
+      },
+    },
+    google,
+  ],
   ['GOOGLE_CLIENT_SECRET', 'gs', { oauth_providers: { google: { client_secret: 'gs' } } }, google],
-  ['OKTA_DOMAIN', 'https://Example.okta.com/', { oauth_providers: { okta: { name: 'Okta', issuer: 'https://example.okta.com', client_id: 'o', client_secret: 'os' } } }, okta],
+  [
+    'OKTA_DOMAIN',
+    'https://Example.okta.com/',
+    {
+      oauth_providers: {
+        okta: { name: 'Okta', issuer: 'https://example.okta.com', client_id: 'o', client_secret: 'os' },
+      },
+    },
+    okta,
+  ],
   ['OKTA_CLIENT_ID', 'o', { oauth_providers: { okta: { client_id: 'o' } } }, okta],
   ['OKTA_CLIENT_SECRET', 'os', { oauth_providers: { okta: { client_secret: 'os' } } }, okta],
   ['LOCAL_USER', 'alex', { local_users: [{ username: 'alex' }] }, { LOCAL_PASSWORD: 'correct-horse' }],
-  ['LOCAL_PASSWORD', 'correct-horse', { local_users: [{ password: 'correct-horse' }] }, { LOCAL_USER: 'alex' }],
+  [
+    'LOCAL_PASSWORD',
+    'correct-horse',
+    { local_users: [{ password: 'correct-horse' }] },
+    { LOCAL_USER: 'alex' },
+  ],
   ['SESSION_SECRET', secret, { session_secret: secret }],
   ['TOKEN_ENCRYPTION_KEY', secret, { token_encryption_key: secret }],
-  ['MCP_SERVERS', '[{"domain":"mcp.example.com"}]', { mcp_services: { 'mcp-example-com': { url: 'https://mcp.example.com' } } }],
+  [
+    'MCP_SERVERS',
+    '[{"domain":"mcp.example.com"}]',
+    { mcp_services: { 'mcp-example-com': { url: 'https://mcp.example.com' } } },
+  ],
   ['DOMAIN_ROOT', 'copernicusone.com', { domain_root: 'copernicusone.com' }],
   ['LOG_LEVEL', 'info', { log_level: 'info' }],
   ['GW_BASE_URL', 'http://localhost:3000', { issuer: 'http://localhost:3000' }],
@@ -42,35 +85,91 @@ const works: readonly (readonly [name: string, text: string, wanted: object, bes
   ['MCP_PROTOCOL_VERSION', '2025-06-18', { protocol_versions: ['2025-06-18'] }],
   ['CLIENT_LIFETIME', '0', { client_lifetime: 0 }],
   ['MCP_CORS_ORIGINS', 'https://a.example', { cors: { allow_origins: ['https://a.example'] } }],
-  ['MCP_PROTOCOL_VERSIONS_SUPPORTED', '2025-06-18,2025-03-26', { protocol_versions: ['2025-06-18', '2025-03-26'] }],
+  [
+    'MCP_PROTOCOL_VERSIONS_SUPPORTED',
+    '2025-06-18,2025-03-26',
+    { protocol_versions: ['2025-06-18', '2025-03-26'] },
+  ],
   ['CF_ACCESS_TEAM_DOMAIN', 'team.cloudflareaccess.com', { oauth_providers: cloudflareProvider }, cloudflare],
   ['CF_ACCESS_CLIENT_ID', 'app1', { oauth_providers: cloudflareProvider }, cloudflare],
   ['CF_ACCESS_CLIENT_SECRET', 'of-the-application', { oauth_providers: cloudflareProvider }, cloudflare],
   ['COOKIE_ENCRYPTION_KEY', secret, { session_secret: secret }],
-  ['DOWNSTREAM_MCP_URL', 'https://up.example/mcp', { default_service: 'downstream', mcp_services: { downstream: { url: 'https://up.example/mcp' } } }],
-  ['ACCESS_CLIENT_ID', 'app1', { oauth_providers: cloudflareProvider }, { ...application, ACCESS_TOKEN_URL: `${access}/token` }],
-  ['ACCESS_CLIENT_SECRET', 'of-the-application', { oauth_providers: cloudflareProvider }, { ...application, ACCESS_TOKEN_URL: `${access}/token` }],
-  ['ACCESS_AUTHORIZATION_URL', `${access}/authorization`, { oauth_providers: cloudflareProvider }, application],
-  ['ACCESS_TOKEN_URL', `${access}/token`, { oauth_providers: cloudflareProvider }, { ...application, ACCESS_AUTHORIZATION_URL: `${access}/authorization` }],
-  ['ACCESS_JWKS_URL', `${access}/jwks`, { oauth_providers: cloudflareProvider }, { ...application, ACCESS_TOKEN_URL: `${access}/token` }],
+  [
+    'DOWNSTREAM_MCP_URL',
+    'https://up.example/mcp',
+    { default_service: 'downstream', mcp_services: { downstream: { url: 'https://up.example/mcp' } } },
+  ],
+  [
+    'ACCESS_CLIENT_ID',
+    'app1',
+    { oauth_providers: cloudflareProvider },
+    { ...application, ACCESS_TOKEN_URL: `${access}/token` },
+  ],
+  [
+    'ACCESS_CLIENT_SECRET',
+    'of-the-application',
+    { oauth_providers: cloudflareProvider },
+    { ...application, ACCESS_TOKEN_URL: `${access}/token` },
+  ],
+  [
+    'ACCESS_AUTHORIZATION_URL',
+    `${access}/authorization`,
+    { oauth_providers: cloudflareProvider },
+    application,
+  ],
+  [
+    'ACCESS_TOKEN_URL',
+    `${access}/token`,
+    { oauth_providers: cloudflareProvider },
+    { ...application, ACCESS_AUTHORIZATION_URL: `${access}/authorization` },
+  ],
+  [
+    'ACCESS_JWKS_URL',
+    `${access}/jwks`,
+    { oauth_providers: cloudflareProvider },
+    { ...application, ACCESS_TOKEN_URL: `${access}/token` },
+  ],
   ['AUTH_TYPE', 'cloudflare-access', { oauth_providers: cloudflareProvider }, cloudflare],
   ['MCP_SERVER_CMD', 'npx -y x', { mcp_services: { server: { command: 'npx', args: ['-y', 'x'] } } }],
   ['MCP_PROXY_PORT', '8082', { port: 8082 }],
 ]
 
-const github = 'is not supported, because GitHub does not offer OpenID Connect sign-in: add a provider such as Dex, Keycloak or Auth0, which can sign users in with GitHub, to oauth_providers, and remove this variable'
-const instead = 'which is not supported: data is kept in an embedded database. Remove this variable, or set storage.type: sqlite to confirm'
-const servers = 'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable'
-const byName = 'looks like an access restriction, but is not a known setting: for users set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, for origins cors.allow_origins (or ALLOWED_ORIGINS), for hosts allowed_hosts, and remove this variable'
-const origins = 'looks like an origin restriction, but is not a known setting: set cors.allow_origins (or ALLOWED_ORIGINS), and remove this variable'
+const github =
+  'is not supported, because GitHub does not offer OpenID Connect sign-in: add a provider such as Dex, Keycloak or Auth0, which can sign users in with GitHub, to oauth_providers, and remove this variable'
+const instead =
+  'which is not supported: data is kept in an embedded database. Remove this variable, or set storage.type: sqlite to confirm'
+const servers =
+  'restricts which servers can be reached, which is not supported: only the services in mcp_services are served. Remove this variable'
+const byName =
+  'looks like an access restriction, but is not a known setting: for users set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, for origins cors.allow_origins (or ALLOWED_ORIGINS), for hosts allowed_hosts, and remove this variable'
+const origins =
+  'looks like an origin restriction, but is not a known setting: set cors.allow_origins (or ALLOWED_ORIGINS), and remove this variable'
 
 const refuses: readonly (readonly [name: string, text: string, fault: string])[] = [
   ['GITHUB_CLIENT_ID', 'x', github],
   ['GITHUB_CLIENT_SECRET', 'x', github],
-  ['ALLOWED_GITHUB_USERS', 'a,b', 'restricts sign-in to GitHub accounts, which is not supported: set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, and remove this variable'],
+  [
+    'ALLOWED_GITHUB_USERS',
+    'a,b',
+    'restricts sign-in to GitHub accounts, which is not supported: set oauth_providers.<id>.allowed_emails, allowed_domains or allowed_groups, and remove this variable',
+  ],
   ['MCP_SERVER_ALLOWLIST', 'mcp.example.com', servers],
-  ...['URL', 'HOST', 'PORT', 'PASSWORD', 'SSL', 'DB', 'CA_CERTS', 'MAX_CONNECTIONS'].map((name) => [`REDIS_${name}`, '6379', `asks for storage in Redis, ${instead}`] as const),
-  ...['URL', 'TOKEN', 'MOUNT_POINT', 'PATH_PREFIX', 'AUTH_METHOD', 'VERIFY_SSL', 'TIMEOUT', 'NAMESPACE', 'ROLE_ID', 'SECRET_ID', 'K8S_ROLE'].map((name) => [`VAULT_${name}`, 'x', `asks for storage in Vault, ${instead}`] as const),
+  ...['URL', 'HOST', 'PORT', 'PASSWORD', 'SSL', 'DB', 'CA_CERTS', 'MAX_CONNECTIONS'].map(
+    (name) => [`REDIS_${name}`, '6379', `asks for storage in Redis, ${instead}`] as const,
+  ),
+  ...[
+    'URL',
+    'TOKEN',
+    'MOUNT_POINT',
+    'PATH_PREFIX',
+    'AUTH_METHOD',
+    'VERIFY_SSL',
+    'TIMEOUT',
+    'NAMESPACE',
+    'ROLE_ID',
+    'SECRET_ID',
+    'K8S_ROLE',
+  ].map((name) => [`VAULT_${name}`, 'x', `asks for storage in Vault, ${instead}`] as const),
   // Spellings that nobody documents, and that mean the same.
   ['GITHUB_OAUTH_CLIENT_ID', 'x', github],
   ['ALLOWED_GITHUB_USER', 'a', byName],
@@ -82,46 +181,98 @@ const refuses: readonly (readonly [name: string, text: string, fault: string])[]
 ]
 
 const tests = 'belongs to the test suite of another gateway and has no effect: remove it'
-const signing = 'has no effect: access tokens are signed with ES256, with keys that the gateway generates and rotates'
-const upstream = 'has no effect: set authorization_endpoint, token_endpoint, client_id, client_secret and scopes in mcp_services.<id>.upstream_auth, or list the server in MCP_SERVERS'
-const clients = 'has no effect: clients keep their own credentials. To register a client in advance, add it to clients'
-const health = 'has no effect: set the interval in the system that calls /healthz, and the server timeout as mcp_services.<id>.timeout'
-const token = 'has no effect: to send a Cloudflare Access service token, set CF-Access-Client-Id and CF-Access-Client-Secret in mcp_services.<id>.upstream_auth.headers, with type: static'
+const signing =
+  'has no effect: access tokens are signed with ES256, with keys that the gateway generates and rotates'
+const upstream =
+  'has no effect: set authorization_endpoint, token_endpoint, client_id, client_secret and scopes in mcp_services.<id>.upstream_auth, or list the server in MCP_SERVERS'
+const clients =
+  'has no effect: clients keep their own credentials. To register a client in advance, add it to clients'
+const health =
+  'has no effect: set the interval in the system that calls /healthz, and the server timeout as mcp_services.<id>.timeout'
+const token =
+  'has no effect: to send a Cloudflare Access service token, set CF-Access-Client-Id and CF-Access-Client-Secret in mcp_services.<id>.upstream_auth.headers, with type: static'
 
 const answered: readonly (readonly [name: string, warning: string])[] = [
   ['JWT_PRIVATE_KEY_B64', signing],
   ['JWT_ALGORITHM', signing],
   ['COOKIE_SECURE', 'has no effect: cookies are Secure whenever issuer is an https URL'],
-  ['ACME_EMAIL', 'has no effect: the gateway does not request certificates. Put an HTTPS reverse proxy in front, and set issuer to its URL'],
-  ...['AUTHORIZATION_ENDPOINT', 'TOKEN_ENDPOINT', 'CLIENT_ID', 'CLIENT_SECRET', 'SCOPES'].map((name) => [`UPSTREAM_${name}`, upstream] as const),
-  ['REDIRECT_URI', 'has no effect: set mcp_services.<id>.upstream_auth.redirect_uri, or redirectUri in MCP_SERVERS'],
+  [
+    'ACME_EMAIL',
+    'has no effect: the gateway does not request certificates. Put an HTTPS reverse proxy in front, and set issuer to its URL',
+  ],
+  ...['AUTHORIZATION_ENDPOINT', 'TOKEN_ENDPOINT', 'CLIENT_ID', 'CLIENT_SECRET', 'SCOPES'].map(
+    (name) => [`UPSTREAM_${name}`, upstream] as const,
+  ),
+  [
+    'REDIRECT_URI',
+    'has no effect: set mcp_services.<id>.upstream_auth.redirect_uri, or redirectUri in MCP_SERVERS',
+  ],
   ['UPSTREAM_API_BASE', 'has no effect: set the server URL as mcp_services.<id>.url'],
   ['SERVICE_CLIENT_ID', token],
   ['SERVICE_CLIENT_SECRET', token],
-  ['GITHUB_PAT', 'has no effect: to send a token to a server, set mcp_services.<id>.upstream_auth.token, with type: static'],
-  ...['JWT_TOKEN', 'CLIENT_ID', 'CLIENT_SECRET', 'ACCESS_TOKEN', 'REFRESH_TOKEN'].map((name) => [`GATEWAY_OAUTH_${name}`, clients] as const),
+  [
+    'GITHUB_PAT',
+    'has no effect: to send a token to a server, set mcp_services.<id>.upstream_auth.token, with type: static',
+  ],
+  ...['JWT_TOKEN', 'CLIENT_ID', 'CLIENT_SECRET', 'ACCESS_TOKEN', 'REFRESH_TOKEN'].map(
+    (name) => [`GATEWAY_OAUTH_${name}`, clients] as const,
+  ),
   ['MCP_CLIENT_ACCESS_TOKEN', clients],
   ['MCP_FETCH_ENABLED', 'has no effect: a service is served when it is listed in mcp_services'],
   ['MCP_EVERYTHING_TESTS_ENABLED', tests],
   ['MCP_FETCH_URLS', 'has no effect: set the server URL as mcp_services.<id>.url'],
-  ...['HTTP_TIMEOUT', 'MAX_RETRIES', 'RETRY_DELAY', 'CALLBACK_URL', 'CLIENT_NAME', 'CLIENT_SCOPE', 'REDIRECT_URI', 'INVALID_REDIRECT_URI'].map((name) => [`TEST_${name}`, tests] as const),
+  ...[
+    'HTTP_TIMEOUT',
+    'MAX_RETRIES',
+    'RETRY_DELAY',
+    'CALLBACK_URL',
+    'CLIENT_NAME',
+    'CLIENT_SCOPE',
+    'REDIRECT_URI',
+    'INVALID_REDIRECT_URI',
+  ].map((name) => [`TEST_${name}`, tests] as const),
   ['HEALTH_CHECK_TIMEOUT', health],
   ['HEALTH_CHECK_INTERVAL', health],
-  ['COMPOSE_BAKE', 'is a Docker Compose setting and has no effect: remove it from the environment of the gateway'],
+  [
+    'COMPOSE_BAKE',
+    'is a Docker Compose setting and has no effect: remove it from the environment of the gateway',
+  ],
 ]
 
 describe('a variable of another gateway', () => {
-  it.each([...works.map(([name, text, wanted, beside = {}]) => ({ name, text, wanted, beside }))])('$name=$text works', async ({ name, text, wanted, beside }) => {
-    const env = { ...beside, [name]: text }
-    expect(await configOf('', { env })).toMatchObject(wanted)
-    expect(await warningsOf('', { env })).toEqual(name === 'GW_BASE_URL' ? [expect.stringContaining('uses port 3000, but the gateway listens on port 8080, so clients cannot connect: set both to the same port')] : name === 'MCP_ISSUER' ? [expect.stringContaining('uses port 8081, but the gateway listens on port 8080, so clients cannot connect: set both to the same port')] : [])
-  })
+  it.each([...works.map(([name, text, wanted, beside = {}]) => ({ name, text, wanted, beside }))])(
+    '$name=$text works',
+    async ({ name, text, wanted, beside }) => {
+      const env = { ...beside, [name]: text }
+      expect(await configOf('', { env })).toMatchObject(wanted)
+      expect(await warningsOf('', { env })).toEqual(
+        name === 'GW_BASE_URL'
+          ? [
+              expect.stringContaining(
+                'uses port 3000, but the gateway listens on port 8080, so clients cannot connect: set both to the same port',
+              ),
+            ]
+          : name === 'MCP_ISSUER'
+            ? [
+                expect.stringContaining(
+                  'uses port 8081, but the gateway listens on port 8080, so clients cannot connect: set both to the same port',
+                ),
+              ]
+            : [],
+      )
+    },
+  )
 
-  it.each(refuses)('never is passed over where it restricts access or asks for a store: %s=%s', async (name, text, fault) => {
-    expect(await faultsOf('', { env: { [name]: text } })).toEqual([`environment ${name} – ${fault}`])
-    expect(await faultsOf('', { env: { [`${name}_FILE`]: '/run/secrets/x' } })).toEqual([`environment ${name}_FILE – ${fault}`])
-    expect(await faultsOf('', { env: { [name]: '' } })).toEqual([])
-  })
+  it.each(refuses)(
+    'never is passed over where it restricts access or asks for a store: %s=%s',
+    async (name, text, fault) => {
+      expect(await faultsOf('', { env: { [name]: text } })).toEqual([`environment ${name} – ${fault}`])
+      expect(await faultsOf('', { env: { [`${name}_FILE`]: '/run/secrets/x' } })).toEqual([
+        `environment ${name}_FILE – ${fault}`,
+      ])
+      expect(await faultsOf('', { env: { [name]: '' } })).toEqual([])
+    },
+  )
 
   it.each(answered)('%s is answered', async (name, warning) => {
     expect(await faultsOf('', { env: { [name]: 'x' } })).toEqual([])
@@ -129,82 +280,166 @@ describe('a variable of another gateway', () => {
   })
 
   it('ENVIRONMENT=production does as NODE_ENV does', async () => {
-    for (const name of ['ENVIRONMENT', 'NODE_ENV']) expect(await faultsOf('storage: { type: memory }\n', { env: { [name]: 'production' } })).toEqual([expect.stringContaining('memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite')])
+    for (const name of ['ENVIRONMENT', 'NODE_ENV'])
+      expect(await faultsOf('storage: { type: memory }\n', { env: { [name]: 'production' } })).toEqual([
+        expect.stringContaining(
+          'memory is not allowed with NODE_ENV=production, because all sign-ins are lost on exit: use sqlite',
+        ),
+      ])
     expect(await faultsOf('storage: { type: memory }\n', { env: { ENVIRONMENT: 'development' } })).toEqual([])
   })
 
   it('that the file itself uses is the file’s own', async () => {
-    const text = 'oauth_providers:\n  dex: { issuer: "https://dex.example.com", client_id: "${GITHUB_CLIENT_ID}", client_secret: "${GITHUB_CLIENT_SECRET}" }\nallowed_hosts: ["${ALLOWED_HOST}"]\n'
-    const loaded = await load(text, { env: { GITHUB_CLIENT_ID: 'a', GITHUB_CLIENT_SECRET: 'b', ALLOWED_HOST: 'mcp.example.com' } })
+    const text =
+      'oauth_providers:\n  dex: { issuer: "https://dex.example.com", client_id: "${GITHUB_CLIENT_ID}", client_secret: "${GITHUB_CLIENT_SECRET}" }\nallowed_hosts: ["${ALLOWED_HOST}"]\n'
+    const loaded = await load(text, {
+      env: { GITHUB_CLIENT_ID: 'a', GITHUB_CLIENT_SECRET: 'b', ALLOWED_HOST: 'mcp.example.com' },
+    })
     expect(loaded).toMatchObject({ ok: true, warnings: [] })
   })
 
   it('that asks for a store gives way to storage.type', async () => {
     const env = { REDIS_URL: 'redis://localhost:6379', POSTERN_STORAGE__TYPE: 'sqlite' }
     expect(await faultsOf('', { env })).toEqual([])
-    expect(await warningsOf('', { env })).toEqual(['environment REDIS_URL – has no effect: storage.type decides where data is stored'])
+    expect(await warningsOf('', { env })).toEqual([
+      'environment REDIS_URL – has no effect: storage.type decides where data is stored',
+    ])
   })
 
   it('that switches a configured service off never leaves it on', async () => {
     const text = 'mcp_services:\n  my-fetch: { url: "http://localhost:1/mcp" }\n'
-    expect(await faultsOf(text, { env: { MCP_MY_FETCH_ENABLED: 'false' } })).toEqual(['environment MCP_MY_FETCH_ENABLED mcp_services.my-fetch – turns "my-fetch" off, but mcp_services lists it: remove one of the two'])
+    expect(await faultsOf(text, { env: { MCP_MY_FETCH_ENABLED: 'false' } })).toEqual([
+      'environment MCP_MY_FETCH_ENABLED mcp_services.my-fetch – turns "my-fetch" off, but mcp_services lists it: remove one of the two',
+    ])
     expect(await faultsOf(text, { env: { MCP_MY_FETCH_ENABLED: 'true' } })).toEqual([])
   })
 
   it('that Kubernetes made is no setting', async () => {
     const link = 'tcp://10.0.0.7:6379'
-    const env = { REDIS_PORT: link, REDIS_SERVICE_HOST: '10.0.0.7', REDIS_PORT_6379_TCP_ADDR: '10.0.0.7', POSTERN_PORT: link, POSTERN_SERVICE_HOST: '10.0.0.8', POSTERN_SERVICE_PORT_HTTP: '80', POSTERN_PORT_80_TCP: link, MCP_GATEWAY_PORT: link }
+    const env = {
+      REDIS_PORT: link,
+      REDIS_SERVICE_HOST: '10.0.0.7',
+      REDIS_PORT_6379_TCP_ADDR: '10.0.0.7',
+      POSTERN_PORT: link,
+      POSTERN_SERVICE_HOST: '10.0.0.8',
+      POSTERN_SERVICE_PORT_HTTP: '80',
+      POSTERN_PORT_80_TCP: link,
+      MCP_GATEWAY_PORT: link,
+    }
     expect(await load('', { env })).toMatchObject({ ok: true, config: { port: 8080 }, warnings: [] })
   })
 })
 
 describe('variables that describe an identity provider', () => {
   it('belong together', async () => {
-    expect(await faultsOf('', { env: { GOOGLE_CLIENT_ID: 'g' } })).toEqual(['environment GOOGLE_CLIENT_ID oauth_providers – is set without GOOGLE_CLIENT_SECRET: set both or neither'])
-    expect(await faultsOf('', { env: { OKTA_CLIENT_SECRET: 'x' } })).toEqual(['environment OKTA_CLIENT_SECRET oauth_providers – is set without OKTA_DOMAIN and OKTA_CLIENT_ID: set all three or none'])
-    expect(await faultsOf('', { env: { ACCESS_CLIENT_ID: 'x' } })).toEqual(['environment ACCESS_CLIENT_ID oauth_providers – is set without ACCESS_CLIENT_SECRET and ACCESS_AUTHORIZATION_URL: set all three or none'])
-    expect(await faultsOf('', { env: { ACCESS_JWKS_URL: `${access}/jwks` } })).toEqual(['environment ACCESS_JWKS_URL oauth_providers – is set without ACCESS_CLIENT_ID and ACCESS_CLIENT_SECRET: set all three or none'])
+    expect(await faultsOf('', { env: { GOOGLE_CLIENT_ID: 'g' } })).toEqual([
+      'environment GOOGLE_CLIENT_ID oauth_providers – is set without GOOGLE_CLIENT_SECRET: set both or neither',
+    ])
+    expect(await faultsOf('', { env: { OKTA_CLIENT_SECRET: 'x' } })).toEqual([
+      'environment OKTA_CLIENT_SECRET oauth_providers – is set without OKTA_DOMAIN and OKTA_CLIENT_ID: set all three or none',
+    ])
+    expect(await faultsOf('', { env: { ACCESS_CLIENT_ID: 'x' } })).toEqual([
+      'environment ACCESS_CLIENT_ID oauth_providers – is set without ACCESS_CLIENT_SECRET and ACCESS_AUTHORIZATION_URL: set all three or none',
+    ])
+    expect(await faultsOf('', { env: { ACCESS_JWKS_URL: `${access}/jwks` } })).toEqual([
+      'environment ACCESS_JWKS_URL oauth_providers – is set without ACCESS_CLIENT_ID and ACCESS_CLIENT_SECRET: set all three or none',
+    ])
   })
 
-  it.each(['https://team.cloudflareaccess.com/cdn-cgi/access/certs', 'http://team.cloudflareaccess.com/cdn-cgi/access/sso/oidc/app1/token', 'https://idp.example/token', 'x'])('never make an issuer of %s', async (url) => {
-    expect(await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: url } })).toEqual(['environment ACCESS_TOKEN_URL oauth_providers – must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer'])
+  it.each([
+    'https://team.cloudflareaccess.com/cdn-cgi/access/certs',
+    'http://team.cloudflareaccess.com/cdn-cgi/access/sso/oidc/app1/token',
+    'https://idp.example/token',
+    'x',
+  ])('never make an issuer of %s', async (url) => {
+    expect(await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: url } })).toEqual([
+      'environment ACCESS_TOKEN_URL oauth_providers – must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer',
+    ])
   })
 
   it('never mix two applications', async () => {
-    expect(await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: `${access}/token`, ACCESS_JWKS_URL: `${access}2/jwks` } })).toEqual([expect.stringContaining('ACCESS_JWKS_URL oauth_providers – must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer')])
-    expect(await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: `${access}/token`, ...cloudflare } })).toEqual(['environment ACCESS_CLIENT_ID oauth_providers – cannot be combined with CF_ACCESS_CLIENT_ID: keep one of the two sets of variables'])
+    expect(
+      await faultsOf('', {
+        env: { ...application, ACCESS_TOKEN_URL: `${access}/token`, ACCESS_JWKS_URL: `${access}2/jwks` },
+      }),
+    ).toEqual([
+      expect.stringContaining(
+        'ACCESS_JWKS_URL oauth_providers – must be an endpoint of the same Cloudflare Access application, https://<team>.cloudflareaccess.com/cdn-cgi/access/sso/oidc/<client id>/…; for any other provider set oauth_providers.<id>.issuer',
+      ),
+    ])
+    expect(
+      await faultsOf('', { env: { ...application, ACCESS_TOKEN_URL: `${access}/token`, ...cloudflare } }),
+    ).toEqual([
+      'environment ACCESS_CLIENT_ID oauth_providers – cannot be combined with CF_ACCESS_CLIENT_ID: keep one of the two sets of variables',
+    ])
   })
 
   it('never let in every Google account of the world on a public gateway [hostile U12]', async () => {
     const env = { ...google, MCP_ISSUER: 'https://mcp.example.com' }
-    expect(await faultsOf('', { env })).toEqual(['environment GOOGLE_CLIENT_ID oauth_providers.google – lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]'])
-    for (const list of ['ALLOWED_EMAILS', 'ALLOWED_DOMAINS', 'ALLOWED_GROUPS']) expect(await faultsOf('', { env: { ...env, [`POSTERN_OAUTH_PROVIDERS__GOOGLE__${list}`]: '*' } })).toEqual([])
+    expect(await faultsOf('', { env })).toEqual([
+      'environment GOOGLE_CLIENT_ID oauth_providers.google – lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]',
+    ])
+    for (const list of ['ALLOWED_EMAILS', 'ALLOWED_DOMAINS', 'ALLOWED_GROUPS'])
+      expect(
+        await faultsOf('', { env: { ...env, [`POSTERN_OAUTH_PROVIDERS__GOOGLE__${list}`]: '*' } }),
+      ).toEqual([])
   })
 
   it('AUTH_TYPE never promises what does not happen', async () => {
     const people = { LOCAL_USER: 'alex', LOCAL_PASSWORD: 'correct-horse' }
     const fault = (env: Record<string, string>) => faultsOf('', { env })
-    expect(await fault({ AUTH_TYPE: 'cloudflare-access' })).toEqual(['environment AUTH_TYPE oauth_providers – is cloudflare-access, but that provider is not configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET'])
-    expect(await fault({ AUTH_TYPE: 'cloudflare-access', ...cloudflare, ...people })).toEqual(['environment AUTH_TYPE oauth_providers – is cloudflare-access, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable'])
-    expect(await fault({ AUTH_TYPE: 'github' })).toEqual(['environment AUTH_TYPE oauth_providers – is github, but GitHub does not offer OpenID Connect sign-in: add an OpenID Connect provider to oauth_providers, and remove this variable'])
-    expect(await fault({ AUTH_TYPE: 'saml' })).toEqual(['environment AUTH_TYPE oauth_providers – has an unsupported value: configure oauth_providers or local_users instead, and remove this variable'])
-    expect(await fault({ AUTH_TYPE: 'mock', ...people })).toEqual(['environment AUTH_TYPE oauth_providers – is mock, but oauth_providers or local_users are configured: remove this variable'])
-    expect(await warningsOf('', { env: { AUTH_TYPE: 'mock' } })).toEqual(['environment AUTH_TYPE oauth_providers – mock has no effect: without oauth_providers and local_users, a gateway on localhost has one built-in user, who signs in with the link printed in the terminal'])
+    expect(await fault({ AUTH_TYPE: 'cloudflare-access' })).toEqual([
+      'environment AUTH_TYPE oauth_providers – is cloudflare-access, but that provider is not configured: set CF_ACCESS_TEAM_DOMAIN, CF_ACCESS_CLIENT_ID and CF_ACCESS_CLIENT_SECRET',
+    ])
+    expect(await fault({ AUTH_TYPE: 'cloudflare-access', ...cloudflare, ...people })).toEqual([
+      'environment AUTH_TYPE oauth_providers – is cloudflare-access, but other sign-in methods are configured: remove the other oauth_providers and local_users, or this variable',
+    ])
+    expect(await fault({ AUTH_TYPE: 'github' })).toEqual([
+      'environment AUTH_TYPE oauth_providers – is github, but GitHub does not offer OpenID Connect sign-in: add an OpenID Connect provider to oauth_providers, and remove this variable',
+    ])
+    expect(await fault({ AUTH_TYPE: 'saml' })).toEqual([
+      'environment AUTH_TYPE oauth_providers – has an unsupported value: configure oauth_providers or local_users instead, and remove this variable',
+    ])
+    expect(await fault({ AUTH_TYPE: 'mock', ...people })).toEqual([
+      'environment AUTH_TYPE oauth_providers – is mock, but oauth_providers or local_users are configured: remove this variable',
+    ])
+    expect(await warningsOf('', { env: { AUTH_TYPE: 'mock' } })).toEqual([
+      'environment AUTH_TYPE oauth_providers – mock has no effect: without oauth_providers and local_users, a gateway on localhost has one built-in user, who signs in with the link printed in the terminal',
+    ])
   })
 })
 
 describe('a key of another gateway’s file', () => {
-  const provider = (key: string) => `oauth_providers:\n  github: { issuer: "https://dex.example.com", client_id: a, ${key}: "https://github.com/x" }\n`
+  const provider = (key: string) =>
+    `oauth_providers:\n  github: { issuer: "https://dex.example.com", client_id: a, ${key}: "https://github.com/x" }\n`
 
-  it.each(['authorization_url', 'token_url', 'userinfo_url'])('%s is refused with what takes its place', async (key) => {
-    expect(await faultsOf(provider(key))).toEqual([expect.stringMatching(new RegExp(`oauth_providers\\.github\\.${key} – is not a known setting; providers are OpenID Connect and are discovered from .issuer.$`))])
-  })
+  it.each(['authorization_url', 'token_url', 'userinfo_url'])(
+    '%s is refused with what takes its place',
+    async (key) => {
+      expect(await faultsOf(provider(key))).toEqual([
+        expect.stringMatching(
+          new RegExp(
+            `oauth_providers\\.github\\.${key} – is not a known setting; providers are OpenID Connect and are discovered from .issuer.$`,
+          ),
+        ),
+      ])
+    },
+  )
 
   it.each([
     ['storage: { type: redis }', 'storage.type – must be one of: sqlite, memory; found "redis"'],
-    ['storage: { type: vault, vault: { url: "https://v.example" } }', 'storage.type – must be one of: sqlite, memory; found "vault"'],
-    ['storage: { redis: { host: localhost } }', 'storage.redis – is not a known setting; set `storage.type` to sqlite or memory'],
-    ['oauth_providers: { github: { client_id: a, client_secret: b } }', 'oauth_providers.github – needs `issuer`'],
+    [
+      'storage: { type: vault, vault: { url: "https://v.example" } }',
+      'storage.type – must be one of: sqlite, memory; found "vault"',
+    ],
+    [
+      'storage: { redis: { host: localhost } }',
+      'storage.redis – is not a known setting; set `storage.type` to sqlite or memory',
+    ],
+    [
+      'oauth_providers: { github: { client_id: a, client_secret: b } }',
+      'oauth_providers.github – needs `issuer`',
+    ],
   ])('never is passed over: %s', async (text, fault) => {
     expect((await faultsOf(`${text}\n`)).join('\n')).toContain(fault)
   })

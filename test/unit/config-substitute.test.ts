@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest'
 import { substitute } from '../../src/config/substitute.ts'
 
 const env: Readonly<Record<string, string>> = { NAME: 'world', EMPTY: '', NESTED: '${NAME}' }
-const fill = (text: string, placeholders: readonly string[] = []) => substitute(text, (name) => env[name], { placeholders })
+const fill = (text: string, placeholders: readonly string[] = []) =>
+  substitute(text, (name) => env[name], { placeholders })
 
 describe('a variable in a value', () => {
   it.each([
@@ -30,20 +31,29 @@ describe('a variable in a value', () => {
   it('is never looked into again, whatever it holds', () => expect(fill('${NESTED}').text).toBe('${NAME}'))
 
   it('must be set, or have a default', () => {
-    expect(fill('${MISSING}').faults).toEqual(['environment variable MISSING is not set: set it, or write ${MISSING:-default}'])
+    expect(fill('${MISSING}').faults).toEqual([
+      'environment variable MISSING is not set: set it, or write ${MISSING:-default}',
+    ])
     expect(fill('${A} ${B}').faults).toHaveLength(2)
-    expect(fill('${MISSING:-${ALSO}}').faults).toEqual(['environment variable ALSO is not set: set it, or write ${ALSO:-default}'])
+    expect(fill('${MISSING:-${ALSO}}').faults).toEqual([
+      'environment variable ALSO is not set: set it, or write ${ALSO:-default}',
+    ])
   })
 
   it('brings the message of its author when it is unset or empty', () => {
-    expect(fill('${MISSING:?ask the platform team}').faults).toEqual(['environment variable MISSING is not set: ask the platform team'])
+    expect(fill('${MISSING:?ask the platform team}').faults).toEqual([
+      'environment variable MISSING is not set: ask the platform team',
+    ])
     expect(fill('${EMPTY:?ask the platform team}').faults).toHaveLength(1)
     expect(fill('${MISSING:?}').faults).toEqual(['environment variable MISSING is not set'])
   })
 
-  it.each(['${}', '${1A}', '${A B}', '${A:x}', '${A:+x}', '${A-x}', '${${NAME}}'])('is not guessed at: %j is a fault', (written) => {
-    expect(fill(written).faults[0]).toMatch(/^contains an invalid expression: use \$\{NAME\}/)
-  })
+  it.each(['${}', '${1A}', '${A B}', '${A:x}', '${A:+x}', '${A-x}', '${${NAME}}'])(
+    'is not guessed at: %j is a fault',
+    (written) => {
+      expect(fill(written).faults[0]).toMatch(/^contains an invalid expression: use \$\{NAME\}/)
+    },
+  )
 
   it('must be closed', () => expect(fill('a ${NAME').faults[0]).toMatch(/without a closing/))
 

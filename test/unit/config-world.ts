@@ -14,7 +14,13 @@ export interface Around {
 
 /** A configuration file called config.yaml; an empty text means that there is none. */
 export const load = (text: string, around: Around = {}): Promise<Loaded> =>
-  loadConfig({ ...(text === '' ? {} : { file: { path: 'config.yaml', text } }), env: around.env ?? {}, flags: around.flags, secrets: around.secrets, revisions: knownRevisions })
+  loadConfig({
+    ...(text === '' ? {} : { file: { path: 'config.yaml', text } }),
+    env: around.env ?? {},
+    flags: around.flags,
+    secrets: around.secrets,
+    revisions: knownRevisions,
+  })
 
 /** The faults as lines; empty when it loads. */
 export const faultsOf = async (text: string, around: Around = {}): Promise<readonly string[]> => {
@@ -22,7 +28,8 @@ export const faultsOf = async (text: string, around: Around = {}): Promise<reado
   return loaded.ok ? [] : loaded.faults.map(faultText)
 }
 
-export const warningsOf = async (text: string, around: Around = {}): Promise<readonly string[]> => (await load(text, around)).warnings.map(faultText)
+export const warningsOf = async (text: string, around: Around = {}): Promise<readonly string[]> =>
+  (await load(text, around)).warnings.map(faultText)
 
 /** The configuration; fails with its faults when there are any. */
 export const configOf = async (text: string, around: Around = {}): Promise<Config> => {

@@ -2,7 +2,8 @@
 import { expect, test } from 'vitest'
 import { capFor } from '../../src/node/server/connections.ts'
 
-const limits = (files: number | string): string => `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        0                    unlimited            bytes     \nMax open files            ${files}                 524288               files     \n`
+const limits = (files: number | string): string =>
+  `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        0                    unlimited            bytes     \nMax open files            ${files}                 524288               files     \n`
 
 test.each([
   [1_048_576, 20_000],

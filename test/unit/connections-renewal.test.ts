@@ -18,15 +18,34 @@ const refused = async (error: string, status = 400): Promise<never> => {
 }
 
 /** One store, any number of processes at it, and an authorization server that is a function. */
-const createScene = async (ask: RequestTokens, options: { readonly store?: (store: Store) => Store; readonly refresh?: string | undefined; readonly discard?: Discard } = {}) => {
+const createScene = async (
+  ask: RequestTokens,
+  options: {
+    readonly store?: (store: Store) => Store
+    readonly refresh?: string | undefined
+    readonly discard?: Discard
+  } = {},
+) => {
   const clock = { now: 1_000_000_000_000 }
   const keys = await createKeyRing([random(32)], random)
   const memory = createMemoryStore({ now: () => clock.now })
   const logged: string[] = []
   const processAt = (store: Store) => {
-    const runtime = { now: () => clock.now, digest, defer: (work: Promise<unknown>) => void work.catch(() => undefined), log: (_level: string, event: string) => void logged.push(event), store, keys }
+    const runtime = {
+      now: () => clock.now,
+      digest,
+      defer: (work: Promise<unknown>) => void work.catch(() => undefined),
+      log: (_level: string, event: string) => void logged.push(event),
+      store,
+      keys,
+    }
     const accounts = createAccountStore({ runtime })
-    const renewals = createRefreshes({ runtime, accounts, ask, discard: options.discard ?? (() => Promise.resolve()) })
+    const renewals = createRefreshes({
+      runtime,
+      accounts,
+      ask,
+      discard: options.discard ?? (() => Promise.resolve()),
+    })
     return { accounts, renewals, wallet: createAccessTokens({ runtime, accounts, renewals }) }
   }
   const first = processAt(options.store?.(memory) ?? memory)
@@ -34,10 +53,24 @@ const createScene = async (ask: RequestTokens, options: { readonly store?: (stor
   const id = second.accounts.idOf(ana, 'far')
   const refresh = 'refresh' in options ? options.refresh : 'refresh-0'
   const account: Account = {
-    name: 'default', issuer: 'https://as.test', tokenEndpoint: 'https://as.test/token', clientId: 'c', method: 'none', asked: [], granted: [], connectedAt: clock.now,
-    since: clock.now, expiresAt: clock.now + hour, generation: 1, refreshable: refresh !== undefined, sealed: '',
+    name: 'default',
+    issuer: 'https://as.test',
+    tokenEndpoint: 'https://as.test/token',
+    clientId: 'c',
+    method: 'none',
+    asked: [],
+    granted: [],
+    connectedAt: clock.now,
+    since: clock.now,
+    expiresAt: clock.now + hour,
+    generation: 1,
+    refreshable: refresh !== undefined,
+    sealed: '',
   }
-  const sealed = await second.accounts.seal(id, account, { access: 'access-0', ...(refresh !== undefined && { refresh }) })
+  const sealed = await second.accounts.seal(id, account, {
+    access: 'access-0',
+    ...(refresh !== undefined && { refresh }),
+  })
   await second.accounts.change(id, () => withAccount(undefined, { ...account, sealed }))
   const kept = async () => accountIn((await second.accounts.read(id))?.accounts)
   return { clock, id, first, second, kept, logged, memory }
@@ -53,7 +86,10 @@ const tokenOf = (drawn: unknown): string => (drawn as HeldTokens).access
 describe('a token', () => {
   it('is drawn as it is, until its end is near', async () => {
     let asked = 0
-    const { clock, first, kept } = await createScene(async () => ({ access: `access-${++asked}`, lifetimeMs: hour }))
+    const { clock, first, kept } = await createScene(async () => ({
+      access: `access-${++asked}`,
+      lifetimeMs: hour,
+    }))
     expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-0')
     clock.now += hour - 400_000
     expect([tokenOf(await first.wallet.draw(ana, 'far')), asked]).toEqual(['access-0', 0])
@@ -74,7 +110,11 @@ describe('a token', () => {
       return { access: `access-${asked}`, refresh: `refresh-${asked}`, lifetimeMs: hour }
     })
     clock.now += hour
-    const drawn = await Promise.all(Array.from({ length: 100 }, (_, i) => Promise.resolve((i % 2 === 0 ? first : second).wallet.draw(ana, 'far'))))
+    const drawn = await Promise.all(
+      Array.from({ length: 100 }, (_, i) =>
+        Promise.resolve((i % 2 === 0 ? first : second).wallet.draw(ana, 'far')),
+      ),
+    )
     expect(drawn.map(tokenOf)).toEqual(drawn.map(() => 'access-1'))
     expect(asked).toBe(1)
   })
@@ -119,7 +159,9 @@ describe('a refusal', () => {
       return refused(code)
     })
     clock.now += hour
-    const drawn = await Promise.all(Array.from({ length: 100 }, () => Promise.resolve(first.wallet.draw(ana, 'far'))))
+    const drawn = await Promise.all(
+      Array.from({ length: 100 }, () => Promise.resolve(first.wallet.draw(ana, 'far'))),
+    )
     expect(drawn.map((one) => one.kind)).toEqual(drawn.map(() => 'ended'))
     expect([asked, (await kept())?.ended, logged]).toEqual([1, code, ['upstream.account-ended']])
     clock.now += hour
@@ -134,56 +176,88 @@ describe('a refusal', () => {
     ['429', () => refused('invalid_grant', 429)],
     ['an answer that is not JSON', () => Promise.reject(new TypeError('not JSON'))],
     ['no connection', () => Promise.reject(new Refusal('outbound.failed'))],
-  ])('%s may pass: the account stays, callers hear that it is for later, and the next but a moment after asks anew', async (_name, answer) => {
-    let asked = 0
-    const { clock, first, kept } = await createScene(() => (++asked === 1 ? answer() : Promise.resolve({ access: 'access-1', lifetimeMs: hour })))
-    clock.now += hour
-    expect(await first.wallet.draw(ana, 'far')).toMatchObject({ kind: 'later' })
-    clock.now += 1000
-    expect([(await first.wallet.draw(ana, 'far')).kind, asked]).toEqual(['later', 1])
-    expect(await kept()).not.toHaveProperty('lease')
-    clock.now += 1500
-    expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
-  })
+  ])(
+    '%s may pass: the account stays, callers hear that it is for later, and the next but a moment after asks anew',
+    async (_name, answer) => {
+      let asked = 0
+      const { clock, first, kept } = await createScene(() =>
+        ++asked === 1 ? answer() : Promise.resolve({ access: 'access-1', lifetimeMs: hour }),
+      )
+      clock.now += hour
+      expect(await first.wallet.draw(ana, 'far')).toMatchObject({ kind: 'later' })
+      clock.now += 1000
+      expect([(await first.wallet.draw(ana, 'far')).kind, asked]).toEqual(['later', 1])
+      expect(await kept()).not.toHaveProperty('lease')
+      clock.now += 1500
+      expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
+    },
+  )
 })
 
 describe('an account that is disconnected while its tokens are renewed', () => {
-  it.each(['for good', 'and connected anew'])('%s: what comes then is given back, and is nobody’s', async (how) => {
-    const discarded: unknown[] = []
-    const scene = await createScene(
-      async () => {
-        const { second, id, clock } = scene
-        const before = accountIn((await second.accounts.read(id))?.accounts) as Account
-        const anew: Account = { ...before, connectedAt: clock.now, since: clock.now, expiresAt: clock.now + hour }
-        const { lease: _, ...rest } = anew
-        const sealed = await second.accounts.seal(id, anew, { access: 'access-new', refresh: 'refresh-new' })
-        await second.accounts.change(id, () => (how === 'for good' ? { chosen: '', list: [] } : withAccount(undefined, { ...rest, sealed })))
-        return { access: 'access-late', refresh: 'refresh-late', lifetimeMs: hour }
-      },
-      { discard: async (_id, _account, secrets) => void discarded.push(secrets) },
-    )
-    const { clock, first, second } = scene
-    clock.now += hour
-    await first.wallet.draw(ana, 'far')
-    expect(discarded).toEqual([{ access: 'access-late', refresh: 'refresh-late' }])
-    clock.now += 1000
-    expect(await second.wallet.draw(ana, 'far')).toMatchObject(how === 'for good' ? { kind: 'none' } : { access: 'access-new' })
-  })
+  it.each(['for good', 'and connected anew'])(
+    '%s: what comes then is given back, and is nobody’s',
+    async (how) => {
+      const discarded: unknown[] = []
+      const scene = await createScene(
+        async () => {
+          const { second, id, clock } = scene
+          const before = accountIn((await second.accounts.read(id))?.accounts) as Account
+          const anew: Account = {
+            ...before,
+            connectedAt: clock.now,
+            since: clock.now,
+            expiresAt: clock.now + hour,
+          }
+          const { lease: _, ...rest } = anew
+          const sealed = await second.accounts.seal(id, anew, {
+            access: 'access-new',
+            refresh: 'refresh-new',
+          })
+          await second.accounts.change(id, () =>
+            how === 'for good' ? { chosen: '', list: [] } : withAccount(undefined, { ...rest, sealed }),
+          )
+          return { access: 'access-late', refresh: 'refresh-late', lifetimeMs: hour }
+        },
+        { discard: async (_id, _account, secrets) => void discarded.push(secrets) },
+      )
+      const { clock, first, second } = scene
+      clock.now += hour
+      await first.wallet.draw(ana, 'far')
+      expect(discarded).toEqual([{ access: 'access-late', refresh: 'refresh-late' }])
+      clock.now += 1000
+      expect(await second.wallet.draw(ana, 'far')).toMatchObject(
+        how === 'for good' ? { kind: 'none' } : { access: 'access-new' },
+      )
+    },
+  )
 })
 
 describe('a process that dies', () => {
   it('before it asks leaves a lease that ends, and the next one asks [hostile T3]', async () => {
     let asked = 0
-    const { clock, id, second, kept } = await createScene(async () => ({ access: `access-${++asked}`, lifetimeMs: hour }))
+    const { clock, id, second, kept } = await createScene(async () => ({
+      access: `access-${++asked}`,
+      lifetimeMs: hour,
+    }))
     clock.now += hour
-    await second.accounts.change(id, (current) => withAccount(current, { ...(accountIn(current) as Account), lease: { fence: 1, until: clock.now + 20_000 } }))
+    await second.accounts.change(id, (current) =>
+      withAccount(current, {
+        ...(accountIn(current) as Account),
+        lease: { fence: 1, until: clock.now + 20_000 },
+      }),
+    )
     const waiting = Promise.resolve(second.wallet.draw(ana, 'far'))
     await turns(200)
     expect(asked).toBe(0)
     clock.now += 20_000
     expect(await waiting).toMatchObject({ kind: expect.stringMatching(/token|later/) as string })
     clock.now += 5000
-    expect([tokenOf(await second.wallet.draw(ana, 'far')), asked, (await kept())?.lease]).toEqual(['access-1', 1, undefined])
+    expect([tokenOf(await second.wallet.draw(ana, 'far')), asked, (await kept())?.lease]).toEqual([
+      'access-1',
+      1,
+      undefined,
+    ])
   })
 
   it('between the answer and its record costs one question to the person, and never a loop [hostile T3]', async () => {
@@ -193,7 +267,9 @@ describe('a process that dies', () => {
       return refused('invalid_grant')
     })
     clock.now += hour
-    await second.accounts.change(id, (current) => withAccount(current, { ...(accountIn(current) as Account), lease: { fence: 7, until: clock.now - 1 } }))
+    await second.accounts.change(id, (current) =>
+      withAccount(current, { ...(accountIn(current) as Account), lease: { fence: 7, until: clock.now - 1 } }),
+    )
     for (let i = 0; i < 5; i++) {
       clock.now += 1000
       expect((await second.wallet.draw(ana, 'far')).kind).toBe('ended')
@@ -206,7 +282,11 @@ describe('storage that fails', () => {
   it('after the answer loses nothing: the tokens wait for it, unused, and the next call has them [D7] [hostile T3]', async () => {
     let asked = 0
     let down = false
-    const unreliable = (store: Store): Store => ({ ...store, put: (key, value, options) => (down ? Promise.reject(new Refusal('storage.unavailable')) : store.put(key, value, options)) })
+    const unreliable = (store: Store): Store => ({
+      ...store,
+      put: (key, value, options) =>
+        down ? Promise.reject(new Refusal('storage.unavailable')) : store.put(key, value, options),
+    })
     const { clock, first, kept } = await createScene(
       async () => {
         down = true
@@ -215,7 +295,9 @@ describe('storage that fails', () => {
       { store: unreliable },
     )
     clock.now += hour
-    await expect(Promise.resolve(first.wallet.draw(ana, 'far'))).rejects.toMatchObject({ code: 'storage.unavailable' })
+    await expect(Promise.resolve(first.wallet.draw(ana, 'far'))).rejects.toMatchObject({
+      code: 'storage.unavailable',
+    })
     expect((await kept())?.generation).toBe(1)
     down = false
     clock.now += 1000
@@ -225,7 +307,13 @@ describe('storage that fails', () => {
   it('for a moment is waited out', async () => {
     let failures = 2
     const { clock, first } = await createScene(async () => ({ access: 'access-1', lifetimeMs: hour }), {
-      store: (store) => ({ ...store, put: (key, value, options) => (options?.only !== 'absent' && failures-- === 1 ? Promise.reject(new Refusal('storage.unavailable')) : store.put(key, value, options)) }),
+      store: (store) => ({
+        ...store,
+        put: (key, value, options) =>
+          options?.only !== 'absent' && failures-- === 1
+            ? Promise.reject(new Refusal('storage.unavailable'))
+            : store.put(key, value, options),
+      }),
     })
     clock.now += hour
     expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
@@ -239,11 +327,22 @@ describe('what lies in the store', () => {
     expect(JSON.stringify(rows)).not.toMatch(/access-0|refresh-0|as\.test|ana/)
     const account = (await second.accounts.read(id))?.accounts.list[0] as Account
     expect(await second.accounts.open(id, account)).toMatchObject({ access: 'access-0' })
-    for (const other of [{ ...account, issuer: 'https://evil.test' }, { ...account, name: 'other' }]) expect(await second.accounts.open(id, other)).toBeUndefined()
-    expect(await second.accounts.open(second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'), account)).toBeUndefined()
+    for (const other of [
+      { ...account, issuer: 'https://evil.test' },
+      { ...account, name: 'other' },
+    ])
+      expect(await second.accounts.open(id, other)).toBeUndefined()
+    expect(
+      await second.accounts.open(second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'), account),
+    ).toBeUndefined()
     expect(await second.accounts.open(second.accounts.idOf(ana, 'near'), account)).toBeUndefined()
     const [row] = rows
-    await memory.put(`connection:${second.accounts.idOf({ ...ana, subject: 'bob' }, 'far')}`, row?.value ?? '')
-    await expect(second.accounts.read(second.accounts.idOf({ ...ana, subject: 'bob' }, 'far'))).rejects.toMatchObject({ code: 'storage.sealed' })
+    await memory.put(
+      `connection:${second.accounts.idOf({ ...ana, subject: 'bob' }, 'far')}`,
+      row?.value ?? '',
+    )
+    await expect(
+      second.accounts.read(second.accounts.idOf({ ...ana, subject: 'bob' }, 'far')),
+    ).rejects.toMatchObject({ code: 'storage.sealed' })
   })
 })

@@ -45,7 +45,9 @@ const counting = async (fields = ''): Promise<{ readonly port: number; readonly 
     createServer((socket) => {
       const number = String(sockets.push(socket))
       socket.on('error', () => undefined)
-      socket.on('data', () => socket.write(`HTTP/1.1 200 OK\r\n${fields}Content-Length: ${number.length}\r\n\r\n${number}`))
+      socket.on('data', () =>
+        socket.write(`HTTP/1.1 200 OK\r\n${fields}Content-Length: ${number.length}\r\n\r\n${number}`),
+      )
     }),
   )
   return { port, sockets }
@@ -95,8 +97,18 @@ describe('a connection', () => {
     const pool = poolOf(`http://127.0.0.1:${port}`)
     const answer = new Promise<string>((resolve) => {
       let body = ''
-      const connection = take(pool, { head: () => undefined, data: (piece) => (body += piece.toString()), turn: () => undefined, end: () => resolve(body), failed: (error) => resolve(error.message) })
-      send(connection, 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n', Buffer.alloc(50_000_000))
+      const connection = take(pool, {
+        head: () => undefined,
+        data: (piece) => (body += piece.toString()),
+        turn: () => undefined,
+        end: () => resolve(body),
+        failed: (error) => resolve(error.message),
+      })
+      send(
+        connection,
+        'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n',
+        Buffer.alloc(50_000_000),
+      )
     })
     expect(await answer).toBe('1')
     expect(pool.free).toEqual([])
@@ -107,7 +119,13 @@ describe('a connection', () => {
     const pool = poolOf(`http://127.0.0.1:${port}`)
     const told: string[] = []
     const note = (what: string) => () => void told.push(what)
-    const connection = take(pool, { head: note('head'), data: note('data'), turn: note('turn'), end: note('end'), failed: note('failed') })
+    const connection = take(pool, {
+      head: note('head'),
+      data: note('data'),
+      turn: note('turn'),
+      end: note('end'),
+      failed: note('failed'),
+    })
     send(connection, 'GET / HTTP/1.1\r\nHost: x\r\n\r\n', undefined)
     abandon(connection)
     await new Promise((resolve) => connection.socket.once('close', resolve))
@@ -121,12 +139,18 @@ describe('a connection', () => {
 
   it('is not made with a server whose certificate nobody vouches for, and the request stays unsent', async () => {
     const heard: string[] = []
-    const [key, cert] = ['key.pem', 'cert.pem'].map((name) => readFileSync(new URL(`../data/tls/${name}`, import.meta.url)))
-    const port = await listen(createHttps({ key, cert }, (request, response) => {
-      heard.push(request.url ?? '')
-      response.end()
-    }) as unknown as Server)
-    expect(await ask(poolOf(`https://127.0.0.1:${port}`))).toMatch(/^failed (DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)$/)
+    const [key, cert] = ['key.pem', 'cert.pem'].map((name) =>
+      readFileSync(new URL(`../data/tls/${name}`, import.meta.url)),
+    )
+    const port = await listen(
+      createHttps({ key, cert }, (request, response) => {
+        heard.push(request.url ?? '')
+        response.end()
+      }) as unknown as Server,
+    )
+    expect(await ask(poolOf(`https://127.0.0.1:${port}`))).toMatch(
+      /^failed (DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN)$/,
+    )
     expect(heard).toEqual([])
   })
 })

@@ -9,7 +9,12 @@ const identity = { 'X-User-Id': 'ada', 'X-User-Name': 'Ada', 'X-MCP-Identity': a
 
 const eras = [
   { era: 'a client of 2026-07-28', mode: 'auto', options: {}, speaks: '2026-07-28' },
-  { era: 'a client of 2025-11-25 with a session', mode: 'legacy', options: { sessionId: () => crypto.randomUUID() }, speaks: '2025-11-25' },
+  {
+    era: 'a client of 2025-11-25 with a session',
+    mode: 'legacy',
+    options: { sessionId: () => crypto.randomUUID() },
+    speaks: '2025-11-25',
+  },
   { era: 'a client of 2025-11-25 without a session', mode: 'legacy', options: {}, speaks: '2025-11-25' },
 ] as const
 
@@ -19,15 +24,25 @@ afterEach(async () => {
   open.clear()
 })
 
-const connect = async (demo: (request: Request) => Promise<Response>, mode: 'auto' | 'legacy', headers: Record<string, string> = identity): Promise<Client> => {
+const connect = async (
+  demo: (request: Request) => Promise<Response>,
+  mode: 'auto' | 'legacy',
+  headers: Record<string, string> = identity,
+): Promise<Client> => {
   const client = new Client({ name: 'test', version: '0' }, { versionNegotiation: { mode } })
   open.add(client)
   const fetch = (url: string | URL, init?: RequestInit): Promise<Response> => demo(new Request(url, init))
-  await client.connect(new StreamableHTTPClientTransport(new URL('http://demo.test/demo/mcp'), { fetch, requestInit: { headers } }))
+  await client.connect(
+    new StreamableHTTPClientTransport(new URL('http://demo.test/demo/mcp'), {
+      fetch,
+      requestInit: { headers },
+    }),
+  )
   return client
 }
 
-const textOf = (result: { content?: unknown }): string => (result.content as { text: string }[]).map((part) => part.text).join('')
+const textOf = (result: { content?: unknown }): string =>
+  (result.content as { text: string }[]).map((part) => part.text).join('')
 
 describe.each(eras)('The demo server for $era', ({ mode, options, speaks }) => {
   const demo = createDemo(options)
@@ -36,7 +51,9 @@ describe.each(eras)('The demo server for $era', ({ mode, options, speaks }) => {
     const client = await connect(demo, mode)
     expect(client.getNegotiatedProtocolVersion()).toBe(speaks)
     const { tools } = await client.listTools()
-    expect(tools.map((tool) => [tool.name, tool.annotations?.readOnlyHint, tool.annotations?.destructiveHint])).toEqual([
+    expect(
+      tools.map((tool) => [tool.name, tool.annotations?.readOnlyHint, tool.annotations?.destructiveHint]),
+    ).toEqual([
       ['whoami', true, false],
       ['slow_count', true, false],
       ['large_result', true, false],
@@ -63,26 +80,38 @@ describe.each(eras)('The demo server for $era', ({ mode, options, speaks }) => {
   it('reports progress step by step', async () => {
     const client = await connect(demo, mode)
     const seen: number[] = []
-    const result = await client.callTool({ name: 'slow_count', arguments: { to: 4, interval_ms: 5 } }, { onprogress: ({ progress }) => void seen.push(progress) })
+    const result = await client.callTool(
+      { name: 'slow_count', arguments: { to: 4, interval_ms: 5 } },
+      { onprogress: ({ progress }) => void seen.push(progress) },
+    )
     expect(textOf(result)).toBe('Counted to 4.')
     expect(seen).toEqual([1, 2, 3, 4])
   })
 
   it('answers with exactly as much as asked for', async () => {
     const client = await connect(demo, mode)
-    for (const bytes of [1, 100, 1_048_576]) expect(textOf(await client.callTool({ name: 'large_result', arguments: { bytes } }))).toHaveLength(bytes)
+    for (const bytes of [1, 100, 1_048_576])
+      expect(textOf(await client.callTool({ name: 'large_result', arguments: { bytes } }))).toHaveLength(
+        bytes,
+      )
   })
 
   it('deletes nothing', async () => {
     const client = await connect(demo, mode)
-    expect(textOf(await client.callTool({ name: 'delete_everything', arguments: {} }))).toContain('Nothing was deleted')
+    expect(textOf(await client.callTool({ name: 'delete_everything', arguments: {} }))).toContain(
+      'Nothing was deleted',
+    )
   })
 })
 
 const post = (body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal): Request =>
   new Request('http://demo.test/demo/mcp', {
     method: 'POST',
-    headers: { 'Content-Type': 'application/json', Accept: 'application/json, text/event-stream', ...headers },
+    headers: {
+      'Content-Type': 'application/json',
+      Accept: 'application/json, text/event-stream',
+      ...headers,
+    },
     body: JSON.stringify(body),
     ...(signal && { signal }),
   })
@@ -100,14 +129,29 @@ const readUntil = async (reader: ReadableStreamDefaultReader<Uint8Array>, text: 
 }
 
 describe('A slow call of the demo server is cancelled', () => {
-  const call = { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'slow_count', arguments: { to: 100, interval_ms: 20 }, _meta: { progressToken: 'p' } } }
+  const call = {
+    jsonrpc: '2.0',
+    id: 7,
+    method: 'tools/call',
+    params: { name: 'slow_count', arguments: { to: 100, interval_ms: 20 }, _meta: { progressToken: 'p' } },
+  }
 
   it('by closing the answer on 2026-07-28 (Streamable HTTP, Cancellation)', async () => {
     const demo = createDemo()
-    const meta = { ...call.params._meta, 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
+    const meta = {
+      ...call.params._meta,
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientCapabilities': {},
+    }
     const abort = new AbortController()
-    const headers = { 'MCP-Protocol-Version': '2026-07-28', 'Mcp-Method': 'tools/call', 'Mcp-Name': 'slow_count' }
-    const response = await demo(post({ ...call, params: { ...call.params, _meta: meta } }, headers, abort.signal))
+    const headers = {
+      'MCP-Protocol-Version': '2026-07-28',
+      'Mcp-Method': 'tools/call',
+      'Mcp-Name': 'slow_count',
+    }
+    const response = await demo(
+      post({ ...call, params: { ...call.params, _meta: meta } }, headers, abort.signal),
+    )
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     expect(await readUntil(reader, '"progress":2')).toContain('2 of 100')
     abort.abort()
@@ -117,14 +161,31 @@ describe('A slow call of the demo server is cancelled', () => {
   it('by notifications/cancelled within a session on 2025-11-25, and the session goes on', async () => {
     const demo = createDemo({ sessionId: () => 's-1' })
     const version = { 'MCP-Protocol-Version': '2025-11-25' }
-    const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 't', version: '0' } } }
-    const session = { ...version, 'Mcp-Session-Id': (await demo(post(initialize))).headers.get('mcp-session-id') ?? '' }
+    const initialize = {
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 't', version: '0' } },
+    }
+    const session = {
+      ...version,
+      'Mcp-Session-Id': (await demo(post(initialize))).headers.get('mcp-session-id') ?? '',
+    }
     expect(session['Mcp-Session-Id']).toBe('s-1')
     await demo(post({ jsonrpc: '2.0', method: 'notifications/initialized' }, session))
     const reader = ((await demo(post(call, session))).body as ReadableStream<Uint8Array>).getReader()
     let seen = await readUntil(reader, '1 of 100')
-    expect((await demo(post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 7 } }, session))).status).toBe(202)
-    const rest = readUntil(reader, '100 of 100').then((more) => (seen += more), () => '')
+    expect(
+      (
+        await demo(
+          post({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 7 } }, session),
+        )
+      ).status,
+    ).toBe(202)
+    const rest = readUntil(reader, '100 of 100').then(
+      (more) => (seen += more),
+      () => '',
+    )
     // Twenty steps of the same pace: had the first call gone on, it would have come about as far.
     const other = { ...call, id: 8, params: { name: 'slow_count', arguments: { to: 20, interval_ms: 20 } } }
     expect(await (await demo(post(other, session))).text()).toContain('Counted to 20.')
@@ -137,20 +198,33 @@ describe('A slow call of the demo server is cancelled', () => {
 })
 
 describe('Sessions of the demo server', () => {
-  const initialize = { jsonrpc: '2.0', id: 1, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 't', version: '0' } } }
+  const initialize = {
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'initialize',
+    params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 't', version: '0' } },
+  }
 
   it('end with DELETE, and an unknown one is 404, so that the client begins anew', async () => {
     const demo = createDemo({ sessionId: () => 's-2' })
     await demo(post(initialize))
     const session = { 'Mcp-Session-Id': 's-2', 'MCP-Protocol-Version': '2025-11-25' }
-    expect((await demo(new Request('http://demo.test/demo/mcp', { method: 'DELETE', headers: session }))).status).toBe(200)
+    expect(
+      (await demo(new Request('http://demo.test/demo/mcp', { method: 'DELETE', headers: session }))).status,
+    ).toBe(200)
     expect((await demo(post({ jsonrpc: '2.0', id: 2, method: 'ping' }, session))).status).toBe(404)
   })
 
   it('are bounded: the one unused for longest ends first', async () => {
     let count = 0
     const demo = createDemo({ sessionId: () => `s-${count++}` })
-    const ping = (id: number): Promise<Response> => demo(post({ jsonrpc: '2.0', id: 2, method: 'ping' }, { 'Mcp-Session-Id': `s-${id}`, 'MCP-Protocol-Version': '2025-11-25' }))
+    const ping = (id: number): Promise<Response> =>
+      demo(
+        post(
+          { jsonrpc: '2.0', id: 2, method: 'ping' },
+          { 'Mcp-Session-Id': `s-${id}`, 'MCP-Protocol-Version': '2025-11-25' },
+        ),
+      )
     for (let i = 0; i < 200; i++) await demo(post(initialize))
     expect((await ping(0)).status).toBe(200)
     await demo(post(initialize))

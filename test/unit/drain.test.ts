@@ -1,6 +1,13 @@
 // Taking servers down: what is let finish, what is closed, and what is cut when its time is over.
 import { once } from 'node:events'
-import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http'
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -11,7 +18,9 @@ let drain: Drain
 let answer: (response: ServerResponse) => void
 const port = (): number => (server.address() as AddressInfo).port
 const ask = async (agent: Agent | false = false): Promise<IncomingMessage> => {
-  const [response] = (await once(request({ port: port(), host: '127.0.0.1', agent }).end(), 'response')) as [IncomingMessage]
+  const [response] = (await once(request({ port: port(), host: '127.0.0.1', agent }).end(), 'response')) as [
+    IncomingMessage,
+  ]
   return response
 }
 

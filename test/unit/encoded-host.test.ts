@@ -34,14 +34,46 @@ describe('the label of a domain', () => {
     const label = 'nvrxaltborwgc43tnfqw4ltdn5wq'
     // Bits behind the last byte, padding, capitals, no suffix, foreign digits, nothing; an address, a name with userinfo, a URL.
     const encoded = ['gezdolrqfyyc4mi', 'pbahs', 'nb2hi4dthixs64dfoixg63th'].map((text) => `${text}-enc`)
-    for (const text of [`${label.slice(0, -1)}r-enc`, `${label}=-enc`, `${label.toUpperCase()}-enc`, label, '0189-enc', '-enc', '', 'a-enc', ...encoded]) expect([text, domainOfLabel(text)]).toEqual([text, undefined])
+    for (const text of [
+      `${label.slice(0, -1)}r-enc`,
+      `${label}=-enc`,
+      `${label.toUpperCase()}-enc`,
+      label,
+      '0189-enc',
+      '-enc',
+      '',
+      'a-enc',
+      ...encoded,
+    ])
+      expect([text, domainOfLabel(text)]).toEqual([text, undefined])
   })
 })
 
 describe('a domain', () => {
   it('is a public name and nothing else', () => {
-    for (const name of ['mcp.atlassian.com', 'a.io', 'xn--bcher-kva.example.com', 'a-b.c-d.org']) expect([name, isDomain(name)]).toEqual([name, true])
-    for (const name of ['localhost', 'com', '127.0.0.1', '127.1', '0x7f.1', '[::1]', 'a.local', 'db.internal', 'x@y.com', 'a..com', '-a.com', 'a_b.com', 'A.com', 'a.com.', 'a.com:443', 'a.com/x', '', 'a.b.localhost', `${'a.'.repeat(127)}com`]) {
+    for (const name of ['mcp.atlassian.com', 'a.io', 'xn--bcher-kva.example.com', 'a-b.c-d.org'])
+      expect([name, isDomain(name)]).toEqual([name, true])
+    for (const name of [
+      'localhost',
+      'com',
+      '127.0.0.1',
+      '127.1',
+      '0x7f.1',
+      '[::1]',
+      'a.local',
+      'db.internal',
+      'x@y.com',
+      'a..com',
+      '-a.com',
+      'a_b.com',
+      'A.com',
+      'a.com.',
+      'a.com:443',
+      'a.com/x',
+      '',
+      'a.b.localhost',
+      `${'a.'.repeat(127)}com`,
+    ]) {
       expect([name, isDomain(name)]).toEqual([name, false])
     }
   })

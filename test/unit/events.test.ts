@@ -5,8 +5,17 @@ import { endsLine, isEventStream, keepAliveComment } from '../../src/kit/sse.ts'
 
 describe('an event stream', () => {
   it('is known by its media type', () => {
-    for (const type of ['text/event-stream', 'Text/Event-Stream; charset=utf-8', ' text/event-stream;']) expect(isEventStream(type)).toBe(true)
-    for (const type of [undefined, '', 'application/json', 'text/event-streams', 'x-text/event-stream', 'text/event-stream; a, text/html']) expect(isEventStream(type)).toBe(false)
+    for (const type of ['text/event-stream', 'Text/Event-Stream; charset=utf-8', ' text/event-stream;'])
+      expect(isEventStream(type)).toBe(true)
+    for (const type of [
+      undefined,
+      '',
+      'application/json',
+      'text/event-streams',
+      'x-text/event-stream',
+      'text/event-stream; a, text/html',
+    ])
+      expect(isEventStream(type)).toBe(false)
   })
 
   it('takes a comment only behind a whole line', () => {

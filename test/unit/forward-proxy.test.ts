@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { readForwardProxies } from '../../src/node/forward-proxy.ts'
 
-const shownFor = (env: Record<string, string>, url: string): string | undefined => readForwardProxies(env).for(new URL(url))?.shown
+const shownFor = (env: Record<string, string>, url: string): string | undefined =>
+  readForwardProxies(env).for(new URL(url))?.shown
 
 const all = { HTTPS_PROXY: 'http://secure.example:3128', HTTP_PROXY: 'http://plain.example:3128' }
 
@@ -22,13 +23,26 @@ describe('which variable counts', () => {
   ])('%j: %s takes %s', (env, url, shown) => expect(shownFor(env as Record<string, string>, url)).toBe(shown))
 
   it('keeps user name and password out of what is shown, and sends them as Basic', () => {
-    const proxy = readForwardProxies({ HTTPS_PROXY: 'http://us%40er:pa%3Ass@p.example:3128' }).for(new URL('https://a.example/'))
-    expect(proxy).toEqual({ host: 'p.example', port: 3128, tls: false, authorization: `Basic ${Buffer.from('us@er:pa:ss').toString('base64')}`, shown: 'http://p.example:3128' })
+    const proxy = readForwardProxies({ HTTPS_PROXY: 'http://us%40er:pa%3Ass@p.example:3128' }).for(
+      new URL('https://a.example/'),
+    )
+    expect(proxy).toEqual({
+      host: 'p.example',
+      port: 3128,
+      tls: false,
+      authorization: `Basic ${Buffer.from('us@er:pa:ss').toString('base64')}`,
+      shown: 'http://p.example:3128',
+    })
   })
 
-  it.each(['socks5://p.example:1080', 'ftp://p.example', 'http://', 'http://a b'])('refuses %j, in words without the value', (value) => {
-    expect(() => readForwardProxies({ HTTPS_PROXY: value })).toThrow('HTTPS_PROXY must be the URL of an HTTP proxy such as http://proxy.example.com:3128. SOCKS proxies are not supported.')
-  })
+  it.each(['socks5://p.example:1080', 'ftp://p.example', 'http://', 'http://a b'])(
+    'refuses %j, in words without the value',
+    (value) => {
+      expect(() => readForwardProxies({ HTTPS_PROXY: value })).toThrow(
+        'HTTPS_PROXY must be the URL of an HTTP proxy such as http://proxy.example.com:3128. SOCKS proxies are not supported.',
+      )
+    },
+  )
 })
 
 describe('NO_PROXY', () => {
@@ -60,10 +74,16 @@ describe('NO_PROXY', () => {
     ['', 'a.example', false],
   ])('%j: %s is connected to directly: %s', (no, host, direct) => {
     expect(shownFor({ ...all, NO_PROXY: no }, `https://${host}/mcp`) === undefined).toBe(direct)
-    expect(shownFor({ ...all, no_proxy: no, NO_PROXY: 'other.example' }, `https://${host}/mcp`) === undefined).toBe(direct || (no === '' && host === 'other.example'))
+    expect(
+      shownFor({ ...all, no_proxy: no, NO_PROXY: 'other.example' }, `https://${host}/mcp`) === undefined,
+    ).toBe(direct || (no === '' && host === 'other.example'))
   })
 
-  it.each(['localhost', 'app.localhost', '127.0.0.1', '127.9.9.9', '[::1]'])('never sends %s to a proxy', (host) => expect(shownFor(all, `http://${host}:8080/mcp`)).toBeUndefined())
+  it.each(['localhost', 'app.localhost', '127.0.0.1', '127.9.9.9', '[::1]'])(
+    'never sends %s to a proxy',
+    (host) => expect(shownFor(all, `http://${host}:8080/mcp`)).toBeUndefined(),
+  )
 
-  it('sends private addresses to the proxy where nothing excepts them', () => expect(shownFor(all, 'http://10.1.2.3/mcp')).toBe('http://plain.example:3128'))
+  it('sends private addresses to the proxy where nothing excepts them', () =>
+    expect(shownFor(all, 'http://10.1.2.3/mcp')).toBe('http://plain.example:3128'))
 })

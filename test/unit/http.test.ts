@@ -3,12 +3,15 @@ import { describe, expect, it } from 'vitest'
 import { utf8, utf8Text } from '../../src/kit/bytes.ts'
 import { fieldOf, isHost, readBounded, trimWhitespace } from '../../src/kit/http.ts'
 
-const streamOf = (...parts: string[]) => new Response(new ReadableStream({
-  start(controller) {
-    for (const part of parts) controller.enqueue(utf8(part))
-    controller.close()
-  },
-})).body
+const streamOf = (...parts: string[]) =>
+  new Response(
+    new ReadableStream({
+      start(controller) {
+        for (const part of parts) controller.enqueue(utf8(part))
+        controller.close()
+      },
+    }),
+  ).body
 
 describe('a field', () => {
   it('is read without the whitespace around it, in linear time', () => {
@@ -26,8 +29,18 @@ describe('a field', () => {
 
 describe('a host', () => {
   it('is a name or an address with a port that exists', () => {
-    for (const host of ['a', 'a.b', 'a_b.c', 'localhost:1', '127.0.0.1:65535', '[::1]', '[::ffff:127.0.0.1]:80']) expect(isHost(host)).toBe(true)
-    for (const host of ['', '.', ':1', 'a:', 'a:65536', 'a:0x1', '[]', '[::1]x', 'a..b/', 'a\tb', 'ä']) expect([host, isHost(host)]).toEqual([host, false])
+    for (const host of [
+      'a',
+      'a.b',
+      'a_b.c',
+      'localhost:1',
+      '127.0.0.1:65535',
+      '[::1]',
+      '[::ffff:127.0.0.1]:80',
+    ])
+      expect(isHost(host)).toBe(true)
+    for (const host of ['', '.', ':1', 'a:', 'a:65536', 'a:0x1', '[]', '[::1]x', 'a..b/', 'a\tb', 'ä'])
+      expect([host, isHost(host)]).toEqual([host, false])
   })
 })
 

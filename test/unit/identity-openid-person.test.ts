@@ -3,7 +3,11 @@ import { describe, expect, test } from 'vitest'
 import { denialOf, claimAt, personFrom, unverifiedWords } from '../../src/identity/providers/openid-claims.ts'
 
 const settings = { issuer: 'https://idp.test', groups_claim: 'groups' }
-const said = (claims: Record<string, unknown>, more: object = {}) => personFrom({ claims: { sub: '7', email: 'ana@corp.test', email_verified: true, ...claims } }, 'sso', { ...settings, ...more })
+const said = (claims: Record<string, unknown>, more: object = {}) =>
+  personFrom({ claims: { sub: '7', email: 'ana@corp.test', email_verified: true, ...claims } }, 'sso', {
+    ...settings,
+    ...more,
+  })
 const vouched = (claims: Record<string, unknown>) => said(claims).person
 const rules = { allowed_domains: ['corp.test'] }
 
@@ -14,7 +18,14 @@ describe('a person', () => {
   })
 
   test('has name, login, groups and picture where the provider tells them', () => {
-    expect(vouched({ name: 'Ana', preferred_username: 'ana', groups: ['a', 'b', 'a', 5], picture: 'https://img.test/a.png' })).toEqual({
+    expect(
+      vouched({
+        name: 'Ana',
+        preferred_username: 'ana',
+        groups: ['a', 'b', 'a', 5],
+        picture: 'https://img.test/a.png',
+      }),
+    ).toEqual({
       provider: 'sso',
       subject: '7',
       email: 'ana@corp.test',
@@ -25,13 +36,19 @@ describe('a person', () => {
     })
   })
 
-  test.each([false, undefined, null, 0, 1, 'yes', 'false', 'TRUE', {}])('has no address while the provider does not say that it is verified: %j [hostile F6]', (email_verified) => {
-    expect(vouched({ email_verified }).email).toBeUndefined()
-  })
+  test.each([false, undefined, null, 0, 1, 'yes', 'false', 'TRUE', {}])(
+    'has no address while the provider does not say that it is verified: %j [hostile F6]',
+    (email_verified) => {
+      expect(vouched({ email_verified }).email).toBeUndefined()
+    },
+  )
 
-  test.each(['http://img.test/a.png', 'javascript:alert(1)', 'data:image/png;base64,', '//img.test/a', 7])('has no picture at %j', (picture) => {
-    expect(vouched({ picture }).avatar).toBeUndefined()
-  })
+  test.each(['http://img.test/a.png', 'javascript:alert(1)', 'data:image/png;base64,', '//img.test/a', 7])(
+    'has no picture at %j',
+    (picture) => {
+      expect(vouched({ picture }).avatar).toBeUndefined()
+    },
+  )
 
   test.each(['Ana\r\nX-Admin: 1', '', 7, 'x'.repeat(257), '\u0000'])('has no name %j', (name) => {
     expect(vouched({ name }).name).toBeUndefined()
@@ -45,9 +62,12 @@ describe('a person', () => {
 })
 
 describe('an allowed domain', () => {
-  test.each(['ana@corp.test', 'ANA@CORP.TEST', 'ana@Corp.Test', 'ana+mcp@corp.test'])('admits %s', (email) => {
-    expect(denialOf(vouched({ email }), rules)).toBeUndefined()
-  })
+  test.each(['ana@corp.test', 'ANA@CORP.TEST', 'ana@Corp.Test', 'ana+mcp@corp.test'])(
+    'admits %s',
+    (email) => {
+      expect(denialOf(vouched({ email }), rules)).toBeUndefined()
+    },
+  )
 
   test.each([
     'a@evil.test@corp.test',
@@ -71,7 +91,9 @@ describe('an allowed domain', () => {
 
   test('is not met by the letter that only lower-cases to one of its own [hostile F6]', () => {
     expect(denialOf(vouched({ email: 'a@kiosk.test' }), { allowed_domains: ['kiosk.test'] })).toBeUndefined()
-    expect(denialOf(vouched({ email: 'a@\u212Aiosk.test' }), { allowed_domains: ['kiosk.test'] })).toBeDefined()
+    expect(
+      denialOf(vouched({ email: 'a@\u212Aiosk.test' }), { allowed_domains: ['kiosk.test'] }),
+    ).toBeDefined()
   })
 
   test('keeps out an address that is not verified [hostile F6]', () => {
@@ -100,8 +122,14 @@ describe('an allow-list', () => {
   })
 
   test('`*` in a list admits whoever the provider lets in, and leaves the other lists as they are', () => {
-    for (const key of ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const) expect(denialOf({ provider: 'p', subject: 's', groups: [] }, { [key]: ['*'] })).toBeUndefined()
-    expect(denialOf({ provider: 'p', subject: 's', groups: ['x'] }, { allowed_domains: ['*'], allowed_groups: ['admins'] })).toMatchObject({ why: 'allowed_groups: none of its groups (x) is in it' })
+    for (const key of ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const)
+      expect(denialOf({ provider: 'p', subject: 's', groups: [] }, { [key]: ['*'] })).toBeUndefined()
+    expect(
+      denialOf(
+        { provider: 'p', subject: 's', groups: ['x'] },
+        { allowed_domains: ['*'], allowed_groups: ['admins'] },
+      ),
+    ).toMatchObject({ why: 'allowed_groups: none of its groups (x) is in it' })
   })
 
   test('narrows another: every list that is written must admit the person', () => {
@@ -119,8 +147,16 @@ describe('an address that the provider does not call verified', () => {
   test.each([
     ['where the operator vouches for the provider', silent, { email_verified: 'trust' }],
     ['of one tenant of Microsoft Entra, which gives its addresses out', silent, entra],
-    ['of such a tenant by its domain', silent, { issuer: 'https://login.microsoftonline.com/corp.test/v2.0/' }],
-    ['that its tenant owns by its own word', { ...silent, xms_edov: true }, { ...entra, email_verified: 'claim' }],
+    [
+      'of such a tenant by its domain',
+      silent,
+      { issuer: 'https://login.microsoftonline.com/corp.test/v2.0/' },
+    ],
+    [
+      'that its tenant owns by its own word',
+      { ...silent, xms_edov: true },
+      { ...entra, email_verified: 'claim' },
+    ],
     ['but says so as text (Cognito)', { email_verified: 'true' }, {}],
   ])('counts %s', (_, claims, more) => expect(said(claims, more).person.email).toBe('ana@corp.test'))
 
@@ -129,25 +165,46 @@ describe('an address that the provider does not call verified', () => {
     ['where it says no, whoever vouches', { email_verified: false }, { email_verified: 'trust' }],
     ['where it says something else, whoever vouches', { email_verified: 'no' }, { email_verified: 'trust' }],
     ['of Entra for everybody', silent, { issuer: 'https://login.microsoftonline.com/common/v2.0' }],
-    ['of Entra for all organizations', silent, { issuer: 'https://login.microsoftonline.com/organizations/v2.0' }],
-    ['of Entra for private people', silent, { issuer: 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0' }],
-    ['of a host that only looks like it', silent, { issuer: 'https://login.microsoftonline.com.evil.test/corp.test/v2.0' }],
+    [
+      'of Entra for all organizations',
+      silent,
+      { issuer: 'https://login.microsoftonline.com/organizations/v2.0' },
+    ],
+    [
+      'of Entra for private people',
+      silent,
+      { issuer: 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0' },
+    ],
+    [
+      'of a host that only looks like it',
+      silent,
+      { issuer: 'https://login.microsoftonline.com.evil.test/corp.test/v2.0' },
+    ],
     ['of such a tenant where the operator wants the claim', silent, { ...entra, email_verified: 'claim' }],
     ['that some other provider calls owned', { ...silent, xms_edov: true }, {}],
-  ])('does not count %s', (_, claims, more) => expect(said(claims, more as object).person.email).toBeUndefined())
+  ])('does not count %s', (_, claims, more) =>
+    expect(said(claims, more as object).person.email).toBeUndefined(),
+  )
 
   test('is named to the operator, with the key that lets it through', () => {
     const { person, unverified } = said(silent)
     expect(denialOf(person, rules, unverified && unverifiedWords(unverified, 'sso'))?.why).toBe(
       'allowed_domains: the provider does not say that ana@corp.test is verified (email_verified is absent); if it gives out only addresses that it has checked, set oauth_providers.sso.email_verified: trust',
     )
-    expect(denialOf(vouched({ email: 'ana@evil.test' }), rules)?.why).toBe('allowed_domains: ana@evil.test is not in it')
+    expect(denialOf(vouched({ email: 'ana@evil.test' }), rules)?.why).toBe(
+      'allowed_domains: ana@evil.test is not in it',
+    )
   })
 
   test('never borrows the word of userinfo for the address of the token, nor the other way round', () => {
-    const told = { claims: { sub: '7', email: 'ana@corp.test' }, userinfo: { sub: '7', email: 'other@evil.test', email_verified: true } }
+    const told = {
+      claims: { sub: '7', email: 'ana@corp.test' },
+      userinfo: { sub: '7', email: 'other@evil.test', email_verified: true },
+    }
     expect(personFrom(told, 'sso', settings).person.email).toBe('other@evil.test')
-    expect(personFrom({ ...told, userinfo: { sub: '7', email_verified: true } }, 'sso', settings).person.email).toBeUndefined()
+    expect(
+      personFrom({ ...told, userinfo: { sub: '7', email_verified: true } }, 'sso', settings).person.email,
+    ).toBeUndefined()
   })
 })
 
@@ -177,7 +234,12 @@ describe('a claim', () => {
   ])('is found by its name or its path: %s', (path, value) => expect(claimAt(claims, path)).toEqual(value))
 
   test('of groups may stand in userinfo below a member that the token has too', () => {
-    const told = { claims: { sub: '7', realm_access: {} }, userinfo: { sub: '7', realm_access: { roles: ['staff'] } } }
-    expect(personFrom(told, 'sso', { ...settings, groups_claim: 'realm_access.roles' }).person.groups).toEqual(['staff'])
+    const told = {
+      claims: { sub: '7', realm_access: {} },
+      userinfo: { sub: '7', realm_access: { roles: ['staff'] } },
+    }
+    expect(
+      personFrom(told, 'sso', { ...settings, groups_claim: 'realm_access.roles' }).person.groups,
+    ).toEqual(['staff'])
   })
 })

@@ -4,7 +4,13 @@ import { createSessions, sessionCookieOf } from '../../src/identity/session.ts'
 import type { Person } from '../../src/ports/people.ts'
 import { createJar, createWorld, origin } from './identity-world.ts'
 
-const ana: Person = { provider: 'local', subject: 'ana', name: 'Ana', email: 'ana@example.com', groups: ['staff'] }
+const ana: Person = {
+  provider: 'local',
+  subject: 'ana',
+  name: 'Ana',
+  email: 'ana@example.com',
+  groups: ['staff'],
+}
 const minute = 60_000
 
 const signedIn = async () => {
@@ -21,7 +27,8 @@ const signedIn = async () => {
 test('a session cookie belongs to this host alone, is out of reach of scripts, and does not travel with cross-site posts', async () => {
   const { cookie } = await signedIn()
   expect(cookie).toMatch(/^__Host-postern-session-8080=[A-Za-z0-9_-]{43}; /)
-  for (const attribute of ['Path=/', 'Secure', 'HttpOnly', 'SameSite=Lax', 'Max-Age=28800']) expect(cookie.split('; ')).toContain(attribute)
+  for (const attribute of ['Path=/', 'Secure', 'HttpOnly', 'SameSite=Lax', 'Max-Age=28800'])
+    expect(cookie.split('; ')).toContain(attribute)
   expect(cookie).not.toMatch(/domain/i)
 })
 
@@ -64,15 +71,26 @@ test('a new sign-in has a new id, and the former one is dead [hostile E20]', asy
 test('a session cookie that somebody planted is not taken over at sign-in [hostile E20]', async () => {
   const { sessions } = await createWorld()
   const planted = 'A'.repeat(43)
-  const cookie = await sessions.start(ana, new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${planted}` } }))
+  const cookie = await sessions.start(
+    ana,
+    new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${planted}` } }),
+  )
   expect(cookie).not.toContain(planted)
-  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${planted}` } }))).toBeUndefined()
+  expect(
+    await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${planted}` } })),
+  ).toBeUndefined()
 })
 
 test('two session cookies are none: which of them counts is not guessed', async () => {
   const { sessions, jar } = await signedIn()
   const value = jar.cookies.get('__Host-postern-session-8080')
-  expect(await sessions.of(new Request(origin, { headers: { cookie: `__Host-postern-session-8080=${value}; __Host-postern-session-8080=${value}` } }))).toBeUndefined()
+  expect(
+    await sessions.of(
+      new Request(origin, {
+        headers: { cookie: `__Host-postern-session-8080=${value}; __Host-postern-session-8080=${value}` },
+      }),
+    ),
+  ).toBeUndefined()
 })
 
 test('a session unused for an hour is over, and use keeps it', async () => {
@@ -110,14 +128,33 @@ test('a session that ends while a page slides its expiry stays ended', async () 
   const { runtime, sessions, store, clock, jar } = await signedIn()
   clock.now += 2 * minute
   // The slowest page there can be: the session ends between its read and its write.
-  const meanwhile = { ...store, get: async (key: string) => Promise.all([store.get(key), sessions.end(jar.request('/'))]).then(([entry]) => entry) }
-  const late = createSessions({ runtime: { ...runtime, store: meanwhile }, issuer: origin, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })
+  const meanwhile = {
+    ...store,
+    get: async (key: string) =>
+      Promise.all([store.get(key), sessions.end(jar.request('/'))]).then(([entry]) => entry),
+  }
+  const late = createSessions({
+    runtime: { ...runtime, store: meanwhile },
+    issuer: origin,
+    present: (person) => person,
+    idleMs: 3_600_000,
+    absoluteMs: 28_800_000,
+  })
   await late.of(jar.request('/'))
   expect(await store.list('session:')).toEqual([])
 })
 
 test('the cookie has a name of its own for each gateway on this computer, whose ports browsers do not tell apart', () => {
-  expect(['http://localhost:8080', 'http://127.0.0.1:3000', 'http://[::1]:1', 'http://localhost', 'https://gw.example.com', 'https://gw.example.com:8443'].map(sessionCookieOf)).toEqual([
+  expect(
+    [
+      'http://localhost:8080',
+      'http://127.0.0.1:3000',
+      'http://[::1]:1',
+      'http://localhost',
+      'https://gw.example.com',
+      'https://gw.example.com:8443',
+    ].map(sessionCookieOf),
+  ).toEqual([
     '__Host-postern-session-8080',
     '__Host-postern-session-3000',
     '__Host-postern-session-1',

@@ -3,10 +3,25 @@ import { describe, expect, test } from 'vitest'
 import { sessionCookieOf } from '../../src/identity/session.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { DescribeFlow } from '../../src/ports/modules.ts'
-import { codeOf, createJar, createWorld, hiddenOf, origin, refusalOf, visit, type WorldOptions } from './identity-world.ts'
+import {
+  codeOf,
+  createJar,
+  createWorld,
+  hiddenOf,
+  origin,
+  refusalOf,
+  visit,
+  type WorldOptions,
+} from './identity-world.ts'
 
 const users = [
-  { username: 'ana', password: 'correct horse', email: 'ana@example.com', name: 'Ana Example', groups: ['staff'] },
+  {
+    username: 'ana',
+    password: 'correct horse',
+    email: 'ana@example.com',
+    name: 'Ana Example',
+    groups: ['staff'],
+  },
   { username: 'bo', password_hash: '$scrypt$kept-elsewhere' },
 ]
 
@@ -15,14 +30,35 @@ const atTheDoor = async (options: WorldOptions = { config: { local_users: users 
   const jar = createJar()
   const page = jar.keep(await world.signIn.page(jar.request(path), visit))
   const hidden = page.status === 200 ? await hiddenOf(page.clone()) : {}
-  const typed = (username: string, password: string, more: Record<string, string> = {}, headers: Record<string, string> = {}) =>
-    world.signIn.password(jar.post('/login', { ...hidden, username, password, ...more }, headers), visit)
+  const typed = (
+    username: string,
+    password: string,
+    more: Record<string, string> = {},
+    headers: Record<string, string> = {},
+  ) => world.signIn.password(jar.post('/login', { ...hidden, username, password, ...more }, headers), visit)
   return { ...world, jar, page, hidden, typed }
 }
 
 const flow: DescribeFlow = (id) => {
-  const service = { id: 'echo', name: 'Echo', description: '', upstream: { kind: 'http', url: '' }, authRequired: true, scopes: ['mcp'], timeoutMs: 1, maxBodyBytes: 1, identity: { preset: 'all', headers: {}, assertion: true } } as const
-  return Promise.resolve(id === 'flow1' ? { client: { id: 'c', name: 'Claude', kind: 'dynamic' }, address: { service, path: '/echo/mcp', resource: `${origin}/echo/mcp` } } : undefined)
+  const service = {
+    id: 'echo',
+    name: 'Echo',
+    description: '',
+    upstream: { kind: 'http', url: '' },
+    authRequired: true,
+    scopes: ['mcp'],
+    timeoutMs: 1,
+    maxBodyBytes: 1,
+    identity: { preset: 'all', headers: {}, assertion: true },
+  } as const
+  return Promise.resolve(
+    id === 'flow1'
+      ? {
+          client: { id: 'c', name: 'Claude', kind: 'dynamic' },
+          address: { service, path: '/echo/mcp', resource: `${origin}/echo/mcp` },
+        }
+      : undefined,
+  )
 }
 
 describe('a password', () => {
@@ -31,27 +67,47 @@ describe('a password', () => {
     const answer = jar.keep(await typed('ana', 'correct horse'))
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
     const session = await sessions.of(jar.request('/'))
-    expect(session?.person).toEqual({ provider: 'local', subject: 'ana', login: 'ana', name: 'Ana Example', email: 'ana@example.com', groups: ['staff'] })
-    expect(events).toEqual([{ event: 'sign-in', person: 'local:ana', provider: 'local', ip: visit.ip, request_id: visit.requestId }])
+    expect(session?.person).toEqual({
+      provider: 'local',
+      subject: 'ana',
+      login: 'ana',
+      name: 'Ana Example',
+      email: 'ana@example.com',
+      groups: ['staff'],
+    })
+    expect(events).toEqual([
+      { event: 'sign-in', person: 'local:ana', provider: 'local', ip: visit.ip, request_id: visit.requestId },
+    ])
   })
 
   test('leads back to the flow that asked for it, or to the page that did', async () => {
     const asked = await atTheDoor({ config: { local_users: users }, describeFlow: flow }, '/login?flow=flow1')
     expect(await asked.page.text()).toContain('Claude')
-    expect((await asked.typed('ana', 'correct horse')).headers.get('location')).toBe('/oauth/consent?flow=flow1')
+    expect((await asked.typed('ana', 'correct horse')).headers.get('location')).toBe(
+      '/oauth/consent?flow=flow1',
+    )
     const page = await atTheDoor(undefined, '/login?return_to=%2Factivity%3Fday%3D1')
     expect((await page.typed('ana', 'correct horse')).headers.get('location')).toBe('/activity?day=1')
   })
 
   test('is the same password however the keyboard composed its letters (RFC 8265 §4.2)', async () => {
-    const { typed } = await atTheDoor({ config: { local_users: [{ username: 'zoë', password: 'cafe\u0301 noir' }] } })
+    const { typed } = await atTheDoor({
+      config: { local_users: [{ username: 'zoë', password: 'cafe\u0301 noir' }] },
+    })
     expect((await typed('zoe\u0308', 'caf\u00e9 noir')).status).toBe(303)
   })
 
   test('that is wrong, a name that is unknown and an empty field read exactly alike [hostile P5]', async () => {
     const { typed, sessions, jar } = await atTheDoor()
-    const answers = await Promise.all([typed('ana', 'wrong horse'), typed('ada', 'correct horse'), typed('ana', ''), typed('', 'correct horse')])
-    const texts = await Promise.all(answers.map(async (answer) => (await answer.text()).replaceAll(/value="(ana|ada)?"/g, 'value=""')))
+    const answers = await Promise.all([
+      typed('ana', 'wrong horse'),
+      typed('ada', 'correct horse'),
+      typed('ana', ''),
+      typed('', 'correct horse'),
+    ])
+    const texts = await Promise.all(
+      answers.map(async (answer) => (await answer.text()).replaceAll(/value="(ana|ada)?"/g, 'value=""')),
+    )
     expect(answers.map(({ status }) => status)).toEqual([401, 401, 401, 401])
     expect(texts[0]).toContain('Invalid credentials')
     expect(texts[1]).toBe(texts[0])
@@ -59,12 +115,25 @@ describe('a password', () => {
   })
 
   test('costs one hash, whoever it is about, and nothing before the first is asked for [hostile P5]', async () => {
-    const { typed, passwords } = await atTheDoor({ config: { local_users: [{ username: 'ana', password: 'correct horse' }] } })
+    const { typed, passwords } = await atTheDoor({
+      config: { local_users: [{ username: 'ana', password: 'correct horse' }] },
+    })
     for (const name of ['ana', 'nobody', 'no body']) await typed(name, 'x')
     expect([passwords.hashed, passwords.verified]).toEqual([['x', 'x', 'x'], []])
-    const kept = await atTheDoor({ config: { local_users: ['$scrypt$ln=14$YW5h$aGFzaA', '$scrypt$ln=15$Ym8$aGFzaA'].map((hash, i) => ({ username: `u${i}`, password_hash: hash })) } })
+    const kept = await atTheDoor({
+      config: {
+        local_users: ['$scrypt$ln=14$YW5h$aGFzaA', '$scrypt$ln=15$Ym8$aGFzaA'].map((hash, i) => ({
+          username: `u${i}`,
+          password_hash: hash,
+        })),
+      },
+    })
     for (const name of ['u1', 'nobody', 'nobody']) await kept.typed(name, 'x')
-    expect([kept.passwords.hashed.length, kept.passwords.verified.length, kept.passwords.verified[0]]).toEqual([0, 3, '$scrypt$ln=15$Ym8$aGFzaA'])
+    expect([
+      kept.passwords.hashed.length,
+      kept.passwords.verified.length,
+      kept.passwords.verified[0],
+    ]).toEqual([0, 3, '$scrypt$ln=15$Ym8$aGFzaA'])
     expect(kept.passwords.verified[1]).toBe(kept.passwords.verified[2])
   })
 
@@ -80,10 +149,17 @@ describe('a password', () => {
   })
 
   test('is counted by address and name, so that a stranger slows down themselves alone [hostile P5]', async () => {
-    const tooMany = (kind: string, key: string) => (kind === 'sign-in' && key.startsWith('198.51.100.1 ') ? Promise.reject(new Refusal('rate.limited')) : Promise.resolve())
+    const tooMany = (kind: string, key: string) =>
+      kind === 'sign-in' && key.startsWith('198.51.100.1 ')
+        ? Promise.reject(new Refusal('rate.limited'))
+        : Promise.resolve()
     const { typed, jar, hidden, signIn } = await atTheDoor({ config: { local_users: users }, limit: tooMany })
     const stranger = { requestId: 'r', ip: '198.51.100.1' }
-    expect(await codeOf(signIn.password(jar.post('/login', { ...hidden, username: 'ana', password: 'guess' }), stranger))).toBe('rate.limited')
+    expect(
+      await codeOf(
+        signIn.password(jar.post('/login', { ...hidden, username: 'ana', password: 'guess' }), stranger),
+      ),
+    ).toBe('rate.limited')
     expect((await typed('ana', 'correct horse')).status).toBe(303)
   })
 
@@ -121,7 +197,10 @@ describe('the sign-in form', () => {
 
   test('passes without Origin when its token and cookie fit [hostile E5]', async () => {
     const { jar, hidden, signIn } = await atTheDoor()
-    const request = jar.request('/login', { method: 'POST', body: new URLSearchParams({ ...hidden, username: 'ana', password: 'correct horse' }) })
+    const request = jar.request('/login', {
+      method: 'POST',
+      body: new URLSearchParams({ ...hidden, username: 'ana', password: 'correct horse' }),
+    })
     expect((await signIn.password(request, visit)).status).toBe(303)
   })
 
@@ -130,13 +209,31 @@ describe('the sign-in form', () => {
     ['plain text', 'text/plain'],
   ])('is refused as %s [hostile P2]', async (_, type) => {
     const { jar, signIn } = await atTheDoor()
-    expect(await codeOf(signIn.password(jar.request('/login', { method: 'POST', body: '{}', headers: { 'content-type': type, origin } }), visit))).toBe('request.media-type')
+    expect(
+      await codeOf(
+        signIn.password(
+          jar.request('/login', { method: 'POST', body: '{}', headers: { 'content-type': type, origin } }),
+          visit,
+        ),
+      ),
+    ).toBe('request.media-type')
   })
 
   test('is refused with a field sent twice', async () => {
     const { jar, hidden, signIn } = await atTheDoor()
     const body = `${new URLSearchParams({ ...hidden, username: 'ana', password: 'x' })}&username=bo`
-    expect(await codeOf(signIn.password(jar.request('/login', { method: 'POST', body, headers: { 'content-type': 'application/x-www-form-urlencoded', origin } }), visit))).toBe('request.malformed')
+    expect(
+      await codeOf(
+        signIn.password(
+          jar.request('/login', {
+            method: 'POST',
+            body,
+            headers: { 'content-type': 'application/x-www-form-urlencoded', origin },
+          }),
+          visit,
+        ),
+      ),
+    ).toBe('request.malformed')
   })
 
   test('works in several tabs of one browser side by side', async () => {
@@ -147,7 +244,18 @@ describe('the sign-in form', () => {
 })
 
 describe('a return path', () => {
-  test.each(['//evil.test', '/\\evil.test', 'https:evil.test', 'https://evil.test/', 'javascript:alert(1)', '/\t/evil.test', '\\\\evil.test', '/%0d%0aSet-Cookie:x', 'evil.test', ' /x'])('%j never leads off this gateway [hostile P8]', async (path) => {
+  test.each([
+    '//evil.test',
+    '/\\evil.test',
+    'https:evil.test',
+    'https://evil.test/',
+    'javascript:alert(1)',
+    '/\t/evil.test',
+    '\\\\evil.test',
+    '/%0d%0aSet-Cookie:x',
+    'evil.test',
+    ' /x',
+  ])('%j never leads off this gateway [hostile P8]', async (path) => {
     const { typed } = await atTheDoor(undefined, `/login?return_to=${encodeURIComponent(path)}`)
     const location = (await typed('ana', 'correct horse', { return_to: path })).headers.get('location') ?? ''
     expect(new URL(location, origin).origin).toBe(origin)
@@ -163,20 +271,30 @@ describe('whoever is signed in already', () => {
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/oauth/consent?flow=flow1'])
   })
 
-  test.each(['prompt=login', 'switch=1'])('is asked again where that is wanted: %s [hostile D15]', async (query) => {
-    const { typed, jar, signIn } = await atTheDoor()
-    jar.keep(await typed('ana', 'correct horse'))
-    const page = await signIn.page(jar.request(`/login?flow=flow1&${query}`), visit)
-    expect(page.status).toBe(200)
-    expect(Object.entries(await hiddenOf(page)).map((field) => field.join('='))).toContain(query)
-  })
+  test.each(['prompt=login', 'switch=1'])(
+    'is asked again where that is wanted: %s [hostile D15]',
+    async (query) => {
+      const { typed, jar, signIn } = await atTheDoor()
+      jar.keep(await typed('ana', 'correct horse'))
+      const page = await signIn.page(jar.request(`/login?flow=flow1&${query}`), visit)
+      expect(page.status).toBe(200)
+      expect(Object.entries(await hiddenOf(page)).map((field) => field.join('='))).toContain(query)
+    },
+  )
 
   test('signs out by a form of that very session, and only by it', async () => {
     const { typed, jar, signIn, sessions } = await atTheDoor()
     jar.keep(await typed('ana', 'correct horse'))
     const session = await sessions.of(jar.request('/'))
     expect(await codeOf(signIn.logout(jar.post('/logout', { csrf: 'x' }), visit))).toBe('login.form')
-    expect(await codeOf(signIn.logout(jar.post('/logout', { csrf: session!.csrf }, { 'sec-fetch-site': 'cross-site' }), visit))).toBe('login.form')
+    expect(
+      await codeOf(
+        signIn.logout(
+          jar.post('/logout', { csrf: session!.csrf }, { 'sec-fetch-site': 'cross-site' }),
+          visit,
+        ),
+      ),
+    ).toBe('login.form')
     expect(await sessions.of(jar.request('/'))).toBeDefined()
     const answer = jar.keep(await signIn.logout(jar.post('/logout', { csrf: session!.csrf }), visit))
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/login'])
@@ -189,14 +307,25 @@ describe('the link of the terminal', () => {
     const world = await createWorld(options)
     const jar = createJar()
     const secret = await world.links.mint()
-    return { ...world, jar, secret, open: (t = secret, init: RequestInit = {}) => world.signIn.link(jar.request(`/?t=${t}`, init), visit) }
+    return {
+      ...world,
+      jar,
+      secret,
+      open: (t = secret, init: RequestInit = {}) => world.signIn.link(jar.request(`/?t=${t}`, init), visit),
+    }
   }
 
   test('signs the built-in person in and leaves the address bar', async () => {
     const { open, jar, sessions } = await opened()
     const answer = jar.keep(await open())
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
-    expect((await sessions.of(jar.request('/')))?.person).toEqual({ provider: 'local', subject: 'owner', login: 'owner', name: 'Owner', groups: ['admins'] })
+    expect((await sessions.of(jar.request('/')))?.person).toEqual({
+      provider: 'local',
+      subject: 'owner',
+      login: 'owner',
+      name: 'Owner',
+      groups: ['admins'],
+    })
   })
 
   test('works once, of fifty who open it together for one', async () => {
@@ -212,15 +341,20 @@ describe('the link of the terminal', () => {
     expect(await codeOf(open())).toBe('login.link-spent')
   })
 
-  test.each(['', 'x', 'A'.repeat(43), 'A'.repeat(5000), '../../etc'])('of another text is spent: %.20j', async (text) => {
-    const { open } = await opened()
-    expect(await codeOf(open(text))).toBe('login.link-spent')
-  })
+  test.each(['', 'x', 'A'.repeat(43), 'A'.repeat(5000), '../../etc'])(
+    'of another text is spent: %.20j',
+    async (text) => {
+      const { open } = await opened()
+      expect(await codeOf(open(text))).toBe('login.link-spent')
+    },
+  )
 
   test('outlives a preview: HEAD and prefetch do not open it', async () => {
     const { open } = await opened()
     expect(await codeOf(open(undefined, { method: 'HEAD' }))).toBe('request.method')
-    expect(await codeOf(open(undefined, { headers: { 'sec-purpose': 'prefetch;prerender' } }))).toBe('request.method')
+    expect(await codeOf(open(undefined, { headers: { 'sec-purpose': 'prefetch;prerender' } }))).toBe(
+      'request.method',
+    )
     expect((await open()).status).toBe(303)
   })
 

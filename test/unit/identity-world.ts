@@ -18,7 +18,10 @@ export const origin = 'http://localhost:8080'
 const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
 
 /** Counts what was hashed; as quick as tests should be. */
-export const countingPasswords = (): Passwords & { readonly verified: string[]; readonly hashed: string[] } => {
+export const countingPasswords = (): Passwords & {
+  readonly verified: string[]
+  readonly hashed: string[]
+} => {
   const verified: string[] = []
   const hashed: string[] = []
   return {
@@ -45,7 +48,12 @@ export interface WorldOptions {
   readonly limit?: (kind: string, key: string) => Promise<void>
 }
 
-export const createWorld = async ({ config: input = {}, providers = [], describeFlow = () => Promise.resolve(undefined), limit }: WorldOptions = {}) => {
+export const createWorld = async ({
+  config: input = {},
+  providers = [],
+  describeFlow = () => Promise.resolve(undefined),
+  limit,
+}: WorldOptions = {}) => {
   const config = configSchema.parse(input)
   const clock = { now: Date.UTC(2026, 0, 1) }
   const now = (): number => clock.now
@@ -53,7 +61,8 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
   const events: Record<string, unknown>[] = []
   const limited: string[] = []
   const count = async (kind: string, who: Counted): Promise<void> => {
-    const key = typeof who === 'string' ? who : [who.ip, who.and].filter((part) => part !== undefined).join(' ')
+    const key =
+      typeof who === 'string' ? who : [who.ip, who.and].filter((part) => part !== undefined).join(' ')
     limited.push(`${kind} ${key}`)
     await limit?.(kind, key)
   }
@@ -63,7 +72,11 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     digest,
     random,
     outbound: unreachable,
-    lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) } },
+    lines: {
+      fetch: Promise.reject.bind(Promise),
+      socket: Promise.reject.bind(Promise),
+      publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) },
+    },
     defer: () => undefined,
     log: () => undefined,
     store,
@@ -73,8 +86,17 @@ export const createWorld = async ({ config: input = {}, providers = [], describe
     bodyBytes: 1 << 26,
     about: { version: '0', runtime: 'test', storage: 'memory' },
   }
-  const sessions = createSessions({ runtime, issuer: origin, present: (person) => person, idleMs: 3_600_000, absoluteMs: 28_800_000 })
-  const links = createLoginLinks({ runtime, enabled: config.local_users.length === 0 && providers.length === 0 })
+  const sessions = createSessions({
+    runtime,
+    issuer: origin,
+    present: (person) => person,
+    idleMs: 3_600_000,
+    absoluteMs: 28_800_000,
+  })
+  const links = createLoginLinks({
+    runtime,
+    enabled: config.local_users.length === 0 && providers.length === 0,
+  })
   const signIn = createSignIn({
     runtime,
     sessions,
@@ -106,12 +128,22 @@ export const createJar = () => {
     cookies,
     request(path: string, init: RequestInit = {}): Request {
       const headers = new Headers(init.headers)
-      if (cookies.size > 0) headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '))
+      if (cookies.size > 0)
+        headers.set('cookie', [...cookies].map(([name, value]) => `${name}=${value}`).join('; '))
       return new Request(new URL(path, origin), { ...init, headers })
     },
     post(path: string, fields: Record<string, string>, headers: Record<string, string> = {}): Request {
-      const form = { 'content-type': 'application/x-www-form-urlencoded', origin, 'sec-fetch-site': 'same-origin', ...headers }
-      return this.request(path, { method: 'POST', headers: form, body: new URLSearchParams(fields).toString() })
+      const form = {
+        'content-type': 'application/x-www-form-urlencoded',
+        origin,
+        'sec-fetch-site': 'same-origin',
+        ...headers,
+      }
+      return this.request(path, {
+        method: 'POST',
+        headers: form,
+        body: new URLSearchParams(fields).toString(),
+      })
     },
     keep<T extends Response>(response: T): T {
       for (const line of response.headers.getSetCookie()) {
@@ -127,7 +159,10 @@ export const createJar = () => {
 /** The hidden fields of the first form of a page. */
 export const hiddenOf = async (page: Response): Promise<Record<string, string>> => {
   const form = /<form[\s\S]*?<\/form>/.exec(await page.text())?.[0] ?? ''
-  const fields = [...form.matchAll(/<input[^>]*type="hidden"[^>]*>/g)].map(([tag]) => [/name="([^"]*)"/.exec(tag)?.[1] ?? '', /value="([^"]*)"/.exec(tag)?.[1] ?? ''])
+  const fields = [...form.matchAll(/<input[^>]*type="hidden"[^>]*>/g)].map(([tag]) => [
+    /name="([^"]*)"/.exec(tag)?.[1] ?? '',
+    /value="([^"]*)"/.exec(tag)?.[1] ?? '',
+  ])
   return Object.fromEntries(fields) as Record<string, string>
 }
 

@@ -6,14 +6,28 @@ import { createNodeCiphers } from '../../src/node/crypto.ts'
 
 const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
 const [old, recent, stranger] = [random(32), random(32), random(48)]
-const both = [['WebCrypto', createWebCiphers(random)], ['node:crypto', createNodeCiphers(random)]] as const
+const both = [
+  ['WebCrypto', createWebCiphers(random)],
+  ['node:crypto', createNodeCiphers(random)],
+] as const
 
 describe.each(both)('by %s', (_, ciphers) => {
-  const ringWith = (secrets: readonly Uint8Array<ArrayBuffer>[], sealing?: Uint8Array<ArrayBuffer>): ReturnType<typeof createKeyRing> => createKeyRing(secrets, random, sealing, ciphers)
-  const ringOf = (...secrets: Uint8Array<ArrayBuffer>[]): ReturnType<typeof createKeyRing> => ringWith(secrets)
+  const ringWith = (
+    secrets: readonly Uint8Array<ArrayBuffer>[],
+    sealing?: Uint8Array<ArrayBuffer>,
+  ): ReturnType<typeof createKeyRing> => createKeyRing(secrets, random, sealing, ciphers)
+  const ringOf = (...secrets: Uint8Array<ArrayBuffer>[]): ReturnType<typeof createKeyRing> =>
+    ringWith(secrets)
 
   describe('sealing', () => {
-    test.each(['', 'text', 'ünï — 日本語 \u{1F511}', '\uFEFFwith a mark', '{"a":"\\u0000"}', 'x'.repeat(300_000)])('gives back exactly what was sealed (%#)', async (text) => {
+    test.each([
+      '',
+      'text',
+      'ünï — 日本語 \u{1F511}',
+      '\uFEFFwith a mark',
+      '{"a":"\\u0000"}',
+      'x'.repeat(300_000),
+    ])('gives back exactly what was sealed (%#)', async (text) => {
       const ring = await ringOf(recent)
       expect(await ring.open(await ring.seal(text, 'grant:1'), 'grant:1')).toBe(text)
     })
@@ -29,7 +43,8 @@ describe.each(both)('by %s', (_, ciphers) => {
     test('never opens under another context [hostile S11]', async () => {
       const ring = await ringOf(recent)
       const sealed = await ring.seal('secret', 'grant:1')
-      for (const context of ['grant:2', 'session:1', '', 'grant:1 ', 'GRANT:1']) expect(await ring.open(sealed, context)).toBeUndefined()
+      for (const context of ['grant:2', 'session:1', '', 'grant:1 ', 'GRANT:1'])
+        expect(await ring.open(sealed, context)).toBeUndefined()
     })
 
     test('never opens after one character was changed, cut or added, wherever [hostile S11]', async () => {
@@ -38,16 +53,36 @@ describe.each(both)('by %s', (_, ciphers) => {
       for (let i = 0; i < sealed.length; i++) {
         for (const other of ['A', 'B', '.', '=']) {
           const altered = sealed.slice(0, i) + other + sealed.slice(i + 1)
-          if (altered !== sealed) expect(await ring.open(altered, 'grant:1'), `character ${i}`).toBeUndefined()
+          if (altered !== sealed)
+            expect(await ring.open(altered, 'grant:1'), `character ${i}`).toBeUndefined()
         }
         expect(await ring.open(sealed.slice(0, i), 'grant:1'), `cut at ${i}`).toBeUndefined()
       }
-      for (const altered of [`${sealed}A`, `${sealed}.x`, `${sealed}.`, ` ${sealed}`, `${sealed}\n`, sealed.toUpperCase()]) expect(await ring.open(altered, 'grant:1')).toBeUndefined()
+      for (const altered of [
+        `${sealed}A`,
+        `${sealed}.x`,
+        `${sealed}.`,
+        ` ${sealed}`,
+        `${sealed}\n`,
+        sealed.toUpperCase(),
+      ])
+        expect(await ring.open(altered, 'grant:1')).toBeUndefined()
     })
 
     test('what was never sealed does not open', async () => {
       const ring = await ringOf(recent)
-      for (const text of ['', '.', '..', 's1', 's1..', `s1.${ring.current}.`, `s1.${ring.current}.AAAA`, 'null', '{"state":"live"}', `s2.${ring.current}.${'A'.repeat(80)}`]) {
+      for (const text of [
+        '',
+        '.',
+        '..',
+        's1',
+        's1..',
+        `s1.${ring.current}.`,
+        `s1.${ring.current}.AAAA`,
+        'null',
+        '{"state":"live"}',
+        `s2.${ring.current}.${'A'.repeat(80)}`,
+      ]) {
         expect(await ring.open(text, 'grant:1')).toBeUndefined()
       }
     })
@@ -66,7 +101,10 @@ describe.each(both)('by %s', (_, ciphers) => {
       const before = await (await ringOf(recent)).seal('kept', 'grant:1')
       const former = await (await ringWith([recent], old)).seal('kept too', 'grant:1')
       const ring = await ringWith([recent, old], stranger)
-      expect([await ring.open(before, 'grant:1'), await ring.open(former, 'grant:1')]).toEqual(['kept', 'kept too'])
+      expect([await ring.open(before, 'grant:1'), await ring.open(former, 'grant:1')]).toEqual([
+        'kept',
+        'kept too',
+      ])
     })
 
     test('authenticates nothing: that stays with the root', async () => {
@@ -76,7 +114,8 @@ describe.each(both)('by %s', (_, ciphers) => {
       expect(await ring.mac('refresh', 'text', (await ringOf(stranger)).current)).toBeUndefined()
     })
 
-    test('is as long as a root', async () => expect(ringWith([recent], random(31))).rejects.toThrow(RangeError))
+    test('is as long as a root', async () =>
+      expect(ringWith([recent], random(31))).rejects.toThrow(RangeError))
   })
 
   describe('rotation', () => {
@@ -118,7 +157,13 @@ describe.each(both)('by %s', (_, ciphers) => {
 
   test('codes for different purposes or messages differ', async () => {
     const ring = await ringOf(recent)
-    const codes = await Promise.all([ring.mac('a', 'x'), ring.mac('b', 'x'), ring.mac('a', 'y'), ring.mac('ax', ''), ring.mac('', 'ax')])
+    const codes = await Promise.all([
+      ring.mac('a', 'x'),
+      ring.mac('b', 'x'),
+      ring.mac('a', 'y'),
+      ring.mac('ax', ''),
+      ring.mac('', 'ax'),
+    ])
     expect(new Set(codes.map((code) => encodeBase64url(code as Uint8Array))).size).toBe(5)
   })
 
@@ -129,7 +174,9 @@ describe.each(both)('by %s', (_, ciphers) => {
 })
 
 test('what one runtime sealed or authenticated, the other opens and confirms: a store may be taken along', async () => {
-  const [web, node] = await Promise.all(both.map(([, ciphers]) => createKeyRing([recent], random, undefined, ciphers)))
+  const [web, node] = await Promise.all(
+    both.map(([, ciphers]) => createKeyRing([recent], random, undefined, ciphers)),
+  )
   for (const text of ['', '\uFEFFünï — 日本語 \u{1F511}', 'x'.repeat(100_000)]) {
     expect(await node?.open((await web?.seal(text, 'grant:1')) ?? '', 'grant:1')).toBe(text)
     expect(await web?.open((await node?.seal(text, 'grant:1')) ?? '', 'grant:1')).toBe(text)

@@ -18,7 +18,9 @@ const head = `
 
 const children = new Set<ChildProcess>()
 const start = (body: string, stdout: 'pipe' | number = 'pipe') => {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', head + body], { stdio: ['pipe', stdout, 'pipe'] })
+  const child = spawn(process.execPath, ['--input-type=module', '-e', head + body], {
+    stdio: ['pipe', stdout, 'pipe'],
+  })
   children.add(child)
   return child
 }

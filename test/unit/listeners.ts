@@ -12,7 +12,10 @@ export interface Listeners {
   /** Resolves with the origin. */
   serve(listener: RequestListener): Promise<string>
   /** A listener that only counts. */
-  trap(): Promise<{ readonly port: number; readonly seen: { readonly connections: number; readonly bytes: number } }>
+  trap(): Promise<{
+    readonly port: number
+    readonly seen: { readonly connections: number; readonly bytes: number }
+  }>
   /** A port nobody listens on. */
   closedPort(): Promise<number>
   close(): void
@@ -22,7 +25,9 @@ export const createListeners = (): Listeners => {
   const open: Server[] = []
   const sockets = new Set<Socket>()
   const listen = async (server: Server): Promise<number> => {
-    server.on('connection', (socket: Socket) => sockets.add(socket.once('close', () => sockets.delete(socket))))
+    server.on('connection', (socket: Socket) =>
+      sockets.add(socket.once('close', () => sockets.delete(socket))),
+    )
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     open.push(server)

@@ -1,23 +1,74 @@
 // Headers that repeat a body, and results, errors and capabilities of one era of MCP in the words of the other.
 import { describe, expect, it } from 'vitest'
-import { decodeHeaderValue, encodeHeaderValue, isUsable, paramHeaderFields, paramHeadersOf, standardHeaders } from '../../src/mcp/headers.ts'
-import { bridgedClient, bridgedServer, acceptsNotification, toLegacy, toLegacyError, toModern, toModernError, unaskedClient } from '../../src/mcp/translate.ts'
+import {
+  decodeHeaderValue,
+  encodeHeaderValue,
+  isUsable,
+  paramHeaderFields,
+  paramHeadersOf,
+  standardHeaders,
+} from '../../src/mcp/headers.ts'
+import {
+  bridgedClient,
+  bridgedServer,
+  acceptsNotification,
+  toLegacy,
+  toLegacyError,
+  toModern,
+  toModernError,
+  unaskedClient,
+} from '../../src/mcp/translate.ts'
 
-const annotated = (properties: object, more: object = {}) => ({ name: 't', inputSchema: { type: 'object', properties, ...more } })
+const annotated = (properties: object, more: object = {}) => ({
+  name: 't',
+  inputSchema: { type: 'object', properties, ...more },
+})
 
 describe('what is mirrored in headers', () => {
-  it.each(['plain', 'with spaces inside', '', 'tōkyō', ' led', 'trailed ', 'a\tb', 'line\nbreak', '=?base64?YQ==?=', '=?base64?', '=?x?='])('says %j again, whatever it holds [C9]', (value) => {
+  it.each([
+    'plain',
+    'with spaces inside',
+    '',
+    'tōkyō',
+    ' led',
+    'trailed ',
+    'a\tb',
+    'line\nbreak',
+    '=?base64?YQ==?=',
+    '=?base64?',
+    '=?x?=',
+  ])('says %j again, whatever it holds [C9]', (value) => {
     const sent = encodeHeaderValue(value)
     expect(sent).toMatch(/^[\x20-\x7e]*$/)
     expect(decodeHeaderValue(sent)).toBe(value)
   })
 
   it('is the method, the name and the annotated parameters at any depth [C8, C9]', () => {
-    expect(standardHeaders('resources/read', { uri: 'test://ü' })).toEqual([['mcp-protocol-version', '2026-07-28'], ['mcp-method', 'resources/read'], ['mcp-name', '=?base64?dGVzdDovL8O8?=']])
-    expect(standardHeaders('tools/list', { name: 'x' }).map(([name]) => name)).toEqual(['mcp-protocol-version', 'mcp-method'])
-    const tool = annotated({ region: { type: 'string', 'x-mcp-header': 'Region' }, deep: { type: 'object', properties: { on: { type: 'boolean', 'x-mcp-header': 'On' }, n: { type: 'integer', 'x-mcp-header': 'N' } } } })
-    expect(paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: 'eu', deep: { on: false, n: 0 } })).toEqual(['mcp-param-region', 'eu', 'mcp-param-on', 'false', 'mcp-param-n', '0'])
-    expect(paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: null, deep: { on: {} } })).toEqual([])
+    expect(standardHeaders('resources/read', { uri: 'test://ü' })).toEqual([
+      ['mcp-protocol-version', '2026-07-28'],
+      ['mcp-method', 'resources/read'],
+      ['mcp-name', '=?base64?dGVzdDovL8O8?='],
+    ])
+    expect(standardHeaders('tools/list', { name: 'x' }).map(([name]) => name)).toEqual([
+      'mcp-protocol-version',
+      'mcp-method',
+    ])
+    const tool = annotated({
+      region: { type: 'string', 'x-mcp-header': 'Region' },
+      deep: {
+        type: 'object',
+        properties: {
+          on: { type: 'boolean', 'x-mcp-header': 'On' },
+          n: { type: 'integer', 'x-mcp-header': 'N' },
+        },
+      },
+    })
+    expect(
+      paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: 'eu', deep: { on: false, n: 0 } }),
+    ).toEqual(['mcp-param-region', 'eu', 'mcp-param-on', 'false', 'mcp-param-n', '0'])
+    expect(
+      paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: null, deep: { on: {} } }),
+    ).toEqual([])
   })
 
   it('makes a tool unusable where its annotations cannot be followed [C9]', () => {
@@ -33,42 +84,113 @@ describe('what is mirrored in headers', () => {
       annotated({ a: { type: 'array', items: good } }),
       annotated({}, { anyOf: [{ properties: { a: good } }] }),
       annotated({}, { $defs: { a: good } }),
-    ]) expect(isUsable(bad)).toBe(false)
+    ])
+      expect(isUsable(bad)).toBe(false)
   })
 })
 
 describe('what one era says in the words of the other', () => {
   it('results gain and lose what their revision has [C13, C20]', () => {
     const server = { name: 's', version: '1' }
-    expect(toModern('tools/call', { content: [], _meta: { a: 1 } }, server)).toEqual({ content: [], resultType: 'complete', _meta: { a: 1, 'io.modelcontextprotocol/serverInfo': server } })
-    expect(toLegacy('resources/read', { contents: [], resultType: 'complete', ttlMs: 5, cacheScope: 'public', _meta: { a: 1, 'io.modelcontextprotocol/serverInfo': server } })).toEqual({ contents: [], _meta: { a: 1 } })
-    const tools = [{ name: 'a', inputSchema: {}, outputSchema: { type: 'array' } }, { name: 'b', inputSchema: {}, outputSchema: { type: 'object' } }]
-    expect(toLegacy('tools/list', { tools, resultType: 'complete' })).toEqual({ tools: [{ name: 'a', inputSchema: {} }, tools[1]] })
-    expect(toLegacy('tools/call', { content: [{ type: 'text', text: 'said' }], structuredContent: 3, resultType: 'complete' })).toEqual({ content: [{ type: 'text', text: 'said' }] })
+    expect(toModern('tools/call', { content: [], _meta: { a: 1 } }, server)).toEqual({
+      content: [],
+      resultType: 'complete',
+      _meta: { a: 1, 'io.modelcontextprotocol/serverInfo': server },
+    })
+    expect(
+      toLegacy('resources/read', {
+        contents: [],
+        resultType: 'complete',
+        ttlMs: 5,
+        cacheScope: 'public',
+        _meta: { a: 1, 'io.modelcontextprotocol/serverInfo': server },
+      }),
+    ).toEqual({ contents: [], _meta: { a: 1 } })
+    const tools = [
+      { name: 'a', inputSchema: {}, outputSchema: { type: 'array' } },
+      { name: 'b', inputSchema: {}, outputSchema: { type: 'object' } },
+    ]
+    expect(toLegacy('tools/list', { tools, resultType: 'complete' })).toEqual({
+      tools: [{ name: 'a', inputSchema: {} }, tools[1]],
+    })
+    expect(
+      toLegacy('tools/call', {
+        content: [{ type: 'text', text: 'said' }],
+        structuredContent: 3,
+        resultType: 'complete',
+      }),
+    ).toEqual({ content: [{ type: 'text', text: 'said' }] })
   })
 
   it('errors change their codes, and a wrong parameter is no missing resource [C20]', () => {
-    expect(toModernError({ code: -32_002, message: 'gone', data: { uri: 'u' } })).toEqual({ code: -32_602, message: 'gone', data: { uri: 'u' } })
+    expect(toModernError({ code: -32_002, message: 'gone', data: { uri: 'u' } })).toEqual({
+      code: -32_602,
+      message: 'gone',
+      data: { uri: 'u' },
+    })
     expect(toModernError({ code: -32_601, message: 'm' }).code).toBe(-32_601)
-    expect(toLegacyError('resources/read', { code: -32_602, message: 'gone', data: { uri: 'u' } }).code).toBe(-32_002)
+    expect(toLegacyError('resources/read', { code: -32_602, message: 'gone', data: { uri: 'u' } }).code).toBe(
+      -32_002,
+    )
     expect(toLegacyError('resources/read', { code: -32_602, message: 'wrong' }).code).toBe(-32_602)
-    expect(toLegacyError('tools/call', { code: -32_602, message: 'wrong', data: { uri: 'u' } }).code).toBe(-32_602)
+    expect(toLegacyError('tools/call', { code: -32_602, message: 'wrong', data: { uri: 'u' } }).code).toBe(
+      -32_602,
+    )
   })
 
   it('only what has a counterpart is offered [C20]', () => {
-    const all = { tools: { listChanged: true }, resources: { subscribe: true, listChanged: true }, prompts: {}, logging: {}, completions: {}, tasks: { list: {} }, experimental: { x: {} }, extensions: { y: {} } }
-    expect(bridgedServer(all, { notices: true, watching: true })).toEqual({ tools: { listChanged: true }, resources: { subscribe: true, listChanged: true }, prompts: {}, logging: {}, completions: {} })
-    expect(bridgedServer(all, { notices: false, watching: false })).toEqual({ tools: {}, resources: {}, prompts: {}, logging: {}, completions: {} })
+    const all = {
+      tools: { listChanged: true },
+      resources: { subscribe: true, listChanged: true },
+      prompts: {},
+      logging: {},
+      completions: {},
+      tasks: { list: {} },
+      experimental: { x: {} },
+      extensions: { y: {} },
+    }
+    expect(bridgedServer(all, { notices: true, watching: true })).toEqual({
+      tools: { listChanged: true },
+      resources: { subscribe: true, listChanged: true },
+      prompts: {},
+      logging: {},
+      completions: {},
+    })
+    expect(bridgedServer(all, { notices: false, watching: false })).toEqual({
+      tools: {},
+      resources: {},
+      prompts: {},
+      logging: {},
+      completions: {},
+    })
     expect(bridgedServer(undefined, { notices: true, watching: true })).toEqual({})
-    const client = bridgedClient({ roots: { listChanged: true }, sampling: { tools: {}, other: {} }, elicitation: { form: {}, url: {} }, tasks: {}, experimental: {} })
+    const client = bridgedClient({
+      roots: { listChanged: true },
+      sampling: { tools: {}, other: {} },
+      elicitation: { form: {}, url: {} },
+      tasks: {},
+      experimental: {},
+    })
     expect(client).toEqual({ roots: {}, sampling: { tools: {} }, elicitation: { form: {}, url: {} } })
-    expect([unaskedClient(client), unaskedClient({ sampling: {} })]).toEqual([{ elicitation: { url: {} } }, {}])
+    expect([unaskedClient(client), unaskedClient({ sampling: {} })]).toEqual([
+      { elicitation: { url: {} } },
+      {},
+    ])
   })
 
   it('a client is asked what it declared, and nothing else [C20]', () => {
     const form = { method: 'elicitation/create', params: { message: '' } }
     const url = { method: 'elicitation/create', params: { mode: 'url' } }
-    expect([acceptsNotification({ elicitation: {} }, form), acceptsNotification({ elicitation: {} }, url), acceptsNotification({ elicitation: { url: {} } }, form), acceptsNotification({ elicitation: { url: {} } }, url)]).toEqual([true, false, false, true])
-    expect([acceptsNotification({ roots: {} }, { method: 'roots/list' }), acceptsNotification({ sampling: {} }, { method: 'roots/list' }), acceptsNotification({ roots: {} }, { method: 'tools/list' })]).toEqual([true, false, false])
+    expect([
+      acceptsNotification({ elicitation: {} }, form),
+      acceptsNotification({ elicitation: {} }, url),
+      acceptsNotification({ elicitation: { url: {} } }, form),
+      acceptsNotification({ elicitation: { url: {} } }, url),
+    ]).toEqual([true, false, false, true])
+    expect([
+      acceptsNotification({ roots: {} }, { method: 'roots/list' }),
+      acceptsNotification({ sampling: {} }, { method: 'roots/list' }),
+      acceptsNotification({ roots: {} }, { method: 'tools/list' }),
+    ]).toEqual([true, false, false])
   })
 })

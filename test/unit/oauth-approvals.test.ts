@@ -28,7 +28,8 @@ describe('an approval', () => {
     expect(await toldAt(world, { id, redirectUri: first })).toBeUndefined()
     await answer(world, { id, redirectUri: first }, 'allow')
     expect(await toldAt(world, { id, redirectUri: first })).toBe(first)
-    for (const client of [{ id, redirectUri: other }, twin]) expect(await toldAt(world, client)).toBeUndefined()
+    for (const client of [{ id, redirectUri: other }, twin])
+      expect(await toldAt(world, client)).toBeUndefined()
   })
 
   it('holds at every port of a loopback redirect URI, and on one host', async () => {

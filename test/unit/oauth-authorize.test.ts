@@ -6,7 +6,13 @@ import { createWorld, get, origin, post, resource, run } from './oauth-world.ts'
 const two = { echo: {}, other: {} }
 
 /** Told to the client, at its own redirect URI, with state and iss. */
-const told = (error: string, state: string | null = 's-1') => ({ status: 303, error, state, iss: origin, at: 'https://app.test/cb' })
+const told = (error: string, state: string | null = 's-1') => ({
+  status: 303,
+  error,
+  state,
+  iss: origin,
+  at: 'https://app.test/cb',
+})
 const seen = ({ status, location }: { status: number; location?: URL }) => ({
   status,
   error: location?.searchParams.get('error'),
@@ -33,17 +39,36 @@ describe('until the redirect URI is known to be of this client, an error is only
       [400, 'redirect.mismatch', undefined],
       [400, 'redirect.mismatch', undefined],
     ])
-    expect(shown[3]?.refusal?.detail.page?.facts).toContainEqual({ name: 'Registered', value: 'https://app.test/cb' })
+    expect(shown[3]?.refusal?.detail.page?.facts).toContainEqual({
+      name: 'Registered',
+      value: 'https://app.test/cb',
+    })
   })
 
   it('[A6] [hostile D3] for every near miss of a registered URI', async () => {
     const world = await createWorld()
     const client = await register(world)
-    const misses = ['/cb/', '/CB', '%2fcb', '/cb?x=1', '/cb#f', '/./cb', '/../cb', '//cb', '\\cb'].map((path) => `https://app.test${path}`)
-    const others = ['https://app.test:443/cb', 'https://u@app.test/cb', 'https://x.app.test/cb', 'https://app.test.evil.test/cb', 'https://аpp.test/cb', 'https://APP.test/cb', 'http://app.test/cb', ' https://app.test/cb']
+    const misses = ['/cb/', '/CB', '%2fcb', '/cb?x=1', '/cb#f', '/./cb', '/../cb', '//cb', '\\cb'].map(
+      (path) => `https://app.test${path}`,
+    )
+    const others = [
+      'https://app.test:443/cb',
+      'https://u@app.test/cb',
+      'https://x.app.test/cb',
+      'https://app.test.evil.test/cb',
+      'https://аpp.test/cb',
+      'https://APP.test/cb',
+      'http://app.test/cb',
+      ' https://app.test/cb',
+    ]
     for (const redirect_uri of [...misses, ...others]) {
       const { status, code, location } = await ask(world, client, { redirect_uri })
-      expect([redirect_uri, status, code, location]).toEqual([redirect_uri, 400, 'redirect.mismatch', undefined])
+      expect([redirect_uri, status, code, location]).toEqual([
+        redirect_uri,
+        400,
+        'redirect.mismatch',
+        undefined,
+      ])
     }
   })
 
@@ -52,20 +77,33 @@ describe('until the redirect URI is known to be of this client, an error is only
     const client = await register(world)
     const query = (await authorizeQuery(client)).toString()
     for (const twice of [`client_id=${client.id}`, 'redirect_uri=https%3A%2F%2Fapp.test%2Fcb']) {
-      const { status, location } = await run(world.handlers.authorize, get(`/oauth/authorize?${query}&${twice}`))
+      const { status, location } = await run(
+        world.handlers.authorize,
+        get(`/oauth/authorize?${query}&${twice}`),
+      )
       expect([status, location]).toEqual([400, undefined])
     }
   })
 })
 
 describe('a loopback redirect URI', () => {
-  it.each(['127.0.0.1', 'localhost', '[::1]'])('[A6] [hostile D4] on %s matches at any port, with the same host and path only', async (host) => {
-    const world = await createWorld()
-    const client = await register(world, { redirect_uris: [`http://${host}/cb`] })
-    expect((await ask(world, client, { redirect_uri: `http://${host}:49152/cb` })).location?.pathname).toBe('/login')
-    const swapped = host === 'localhost' ? '127.0.0.1' : 'localhost'
-    for (const other of [`http://${swapped}:49152/cb`, `http://${host}:49152/cb2`, `https://${host}:49152/cb`]) expect((await ask(world, client, { redirect_uri: other })).code).toBe('redirect.mismatch')
-  })
+  it.each(['127.0.0.1', 'localhost', '[::1]'])(
+    '[A6] [hostile D4] on %s matches at any port, with the same host and path only',
+    async (host) => {
+      const world = await createWorld()
+      const client = await register(world, { redirect_uris: [`http://${host}/cb`] })
+      expect((await ask(world, client, { redirect_uri: `http://${host}:49152/cb` })).location?.pathname).toBe(
+        '/login',
+      )
+      const swapped = host === 'localhost' ? '127.0.0.1' : 'localhost'
+      for (const other of [
+        `http://${swapped}:49152/cb`,
+        `http://${host}:49152/cb2`,
+        `https://${host}:49152/cb`,
+      ])
+        expect((await ask(world, client, { redirect_uri: other })).code).toBe('redirect.mismatch')
+    },
+  )
 })
 
 describe('what a client that was approved is told, with its state and the issuer, and otherwise the person is shown', () => {
@@ -115,8 +153,15 @@ describe('what a client that was approved is told, with its state and the issuer
     const world = await createWorld({ services: two })
     const client = await approved(world)
     const query = (await authorizeQuery(client, { resource })).toString()
-    const at = async (more: string) => seen(await run(world.handlers.authorize, get(`/oauth/authorize?${query}&${more}`)))
-    for (const twice of ['code_challenge=x', 'scope=a&scope=b', 'response_type=code', 'prompt=login&prompt=login']) expect(await at(twice)).toEqual(told('invalid_request'))
+    const at = async (more: string) =>
+      seen(await run(world.handlers.authorize, get(`/oauth/authorize?${query}&${more}`)))
+    for (const twice of [
+      'code_challenge=x',
+      'scope=a&scope=b',
+      'response_type=code',
+      'prompt=login&prompt=login',
+    ])
+      expect(await at(twice)).toEqual(told('invalid_request'))
     expect(await at('state=other')).toEqual(told('invalid_request', null))
     expect(await at(`resource=${encodeURIComponent(`${origin}/other/mcp`)}`)).toEqual(told('invalid_target'))
     expect((await at(`resource=${encodeURIComponent(resource)}`)).error).toBeNull()
@@ -134,9 +179,18 @@ describe('a request that passes', () => {
   it('[A10] [hostile D10] may spell its resource in any way that means the same, or leave it out where there is one', async () => {
     const world = await createWorld()
     const client = await register(world)
-    for (const named of [undefined, resource, `${resource}/`, 'HTTPS://GW.TEST/echo/mcp', 'https://gw.test:443/echo/mcp']) {
+    for (const named of [
+      undefined,
+      resource,
+      `${resource}/`,
+      'HTTPS://GW.TEST/echo/mcp',
+      'https://gw.test:443/echo/mcp',
+    ]) {
       const asked = await ask(world, client, { resource: named })
-      const read = await world.flows.of(asked.location?.searchParams.get('flow') ?? '', get('/', { cookie: cookiesOf(asked) }))
+      const read = await world.flows.of(
+        asked.location?.searchParams.get('flow') ?? '',
+        get('/', { cookie: cookiesOf(asked) }),
+      )
       expect(read.flow.resource).toBe(resource)
     }
   })
@@ -146,7 +200,12 @@ describe('a request that passes', () => {
     const client = await register(world)
     const granted = async (scope: string | undefined) => {
       const asked = await ask(world, client, { scope })
-      return (await world.flows.of(asked.location?.searchParams.get('flow') ?? '', get('/', { cookie: cookiesOf(asked) }))).flow.scopes
+      return (
+        await world.flows.of(
+          asked.location?.searchParams.get('flow') ?? '',
+          get('/', { cookie: cookiesOf(asked) }),
+        )
+      ).flow.scopes
     }
     expect(await granted(undefined)).toEqual(['read', 'write'])
     expect(await granted('openid email profile')).toEqual(['read', 'write'])
@@ -158,18 +217,32 @@ describe('a request that passes', () => {
     const world = await createWorld()
     const client = await register(world)
     const body = await authorizeQuery(client)
-    const disagreeing = await authorizeQuery({ ...client, redirectUri: 'https://evil.test/cb' }, { state: 'query' })
+    const disagreeing = await authorizeQuery(
+      { ...client, redirectUri: 'https://evil.test/cb' },
+      { state: 'query' },
+    )
     const asked = await run(world.handlers.authorize, post(`/oauth/authorize?${disagreeing}`, body))
-    const { flow } = await world.flows.of(asked.location?.searchParams.get('flow') ?? '', get('/', { cookie: cookiesOf(asked) }))
+    const { flow } = await world.flows.of(
+      asked.location?.searchParams.get('flow') ?? '',
+      get('/', { cookie: cookiesOf(asked) }),
+    )
     expect([flow.redirectUri, flow.state]).toEqual(['https://app.test/cb', 's-1'])
-    expect(await run(world.handlers.authorize, post('/oauth/authorize', '%ff=%ff'))).toMatchObject({ status: 400 })
+    expect(await run(world.handlers.authorize, post('/oauth/authorize', '%ff=%ff'))).toMatchObject({
+      status: 400,
+    })
   })
 
   it('[hostile D12] gets its state back byte for byte, or none', async () => {
     const world = await createWorld()
     world.signIn()
     const client = await register(world)
-    for (const state of ['"><script>alert(1)</script>', 'a b+c%20&=', '\u{1F600} \0', 'x'.repeat(8192), undefined]) {
+    for (const state of [
+      '"><script>alert(1)</script>',
+      'a b+c%20&=',
+      '\u{1F600} \0',
+      'x'.repeat(8192),
+      undefined,
+    ]) {
       const asked = await toConsent(world, client, { state })
       expect(asked.page.text).not.toContain('<script>alert')
       expect((await decide(world, asked, 'allow')).location?.searchParams.get('state')).toBe(state ?? null)
@@ -179,11 +252,18 @@ describe('a request that passes', () => {
   it('[A4] [hostile D16, D17] is answered with exactly code, state and iss, by 303, beside the query of its own URI', async () => {
     const world = await createWorld()
     world.signIn()
-    const client = await register(world, { redirect_uris: ['https://app.test/cb?tenant=a%20b&code=mine&iss=https%3A%2F%2Fevil.test'] })
+    const client = await register(world, {
+      redirect_uris: ['https://app.test/cb?tenant=a%20b&code=mine&iss=https%3A%2F%2Fevil.test'],
+    })
     const answer = await decide(world, await toConsent(world, client), 'allow')
     expect(answer.status).toBe(303)
     expect(answer.location?.search).toMatch(/^\?tenant=a%20b&/)
-    expect([...(answer.location?.searchParams.keys() ?? [])].toSorted()).toEqual(['code', 'iss', 'state', 'tenant'])
+    expect([...(answer.location?.searchParams.keys() ?? [])].toSorted()).toEqual([
+      'code',
+      'iss',
+      'state',
+      'tenant',
+    ])
     expect(answer.location?.searchParams.get('iss')).toBe(origin)
     expect(answer.location?.searchParams.get('code')).toMatch(/^pc_/)
     expect(answer.headers.get('cache-control')).toBe('no-store')
@@ -198,7 +278,9 @@ describe('a request that passes', () => {
       const { page, flow, cookie } = await toConsent(world, client, more)
       expect(page.location?.href).toBe(`${origin}/login?flow=${flow}&prompt=login`)
       world.signIn()
-      expect((await run(world.handlers.consentPage, get(`/oauth/consent?flow=${flow}`, { cookie }))).status).toBe(200)
+      expect(
+        (await run(world.handlers.consentPage, get(`/oauth/consent?flow=${flow}`, { cookie }))).status,
+      ).toBe(200)
     }
     expect((await toConsent(world, client, { prompt: 'create', max_age: '3600' })).page.status).toBe(200)
   })

@@ -3,7 +3,11 @@ import { describe, expect, it } from 'vitest'
 import { ask, cookiesOf, decide, register, toConsent, type Asked, type Registered } from './oauth-steps.ts'
 import { ana, createWorld, get, origin, post, resource, run, type World } from './oauth-world.ts'
 
-const page = ({ handlers }: World, { flow, cookie }: Pick<Asked, 'flow' | 'cookie'>, headers: Record<string, string> = {}) => run(handlers.consentPage, get(`/oauth/consent?flow=${flow}`, { cookie, ...headers }))
+const page = (
+  { handlers }: World,
+  { flow, cookie }: Pick<Asked, 'flow' | 'cookie'>,
+  headers: Record<string, string> = {},
+) => run(handlers.consentPage, get(`/oauth/consent?flow=${flow}`, { cookie, ...headers }))
 const signedIn = async (options?: Parameters<typeof createWorld>[0]) => {
   const world = await createWorld(options)
   world.signIn()
@@ -13,17 +17,32 @@ const signedIn = async (options?: Parameters<typeof createWorld>[0]) => {
 describe('the consent page', () => {
   it('[A7, A14] [hostile E1] says who asks, where the answer goes, for what, and in whose name', async () => {
     const { world } = await signedIn()
-    const client = await register(world, { client_name: 'Clever app', redirect_uris: ['http://127.0.0.1:7777/cb'] })
+    const client = await register(world, {
+      client_name: 'Clever app',
+      redirect_uris: ['http://127.0.0.1:7777/cb'],
+    })
     const { page: shown } = await toConsent(world, client)
     expect(shown.status).toBe(200)
-    for (const text of ['Clever app', '127.0.0.1:7777', 'on this computer', 'ana@example.com', 'name="csrf"', 'value="allow"', 'value="deny"']) expect(shown.text).toContain(text)
+    for (const text of [
+      'Clever app',
+      '127.0.0.1:7777',
+      'on this computer',
+      'ana@example.com',
+      'name="csrf"',
+      'value="allow"',
+      'value="deny"',
+    ])
+      expect(shown.text).toContain(text)
   })
 
   it('sends whoever is not signed in to sign in first, and comes back', async () => {
     const { world, client } = await signedIn()
     world.who.session = undefined
     const asked = await toConsent(world, client)
-    expect([asked.page.status, asked.page.location?.href]).toEqual([303, `${origin}/login?flow=${asked.flow}`])
+    expect([asked.page.status, asked.page.location?.href]).toEqual([
+      303,
+      `${origin}/login?flow=${asked.flow}`,
+    ])
     world.signIn()
     expect((await page(world, asked)).status).toBe(200)
   })
@@ -42,11 +61,24 @@ describe('the consent page', () => {
     const second = await toConsent(world, client, { state: 'second' })
     expect((await page(world, { flow: first.flow, cookie: second.cookie })).code).toBe('flow.other-browser')
     expect((await page(world, { flow: first.flow, cookie: '' })).code).toBe('flow.other-browser')
-    expect((await page(world, { flow: first.flow, cookie: `${first.cookie}; ${first.cookie.replace(/\.[\w-]+$/, '.forged')}` })).code).toBe('flow.other-browser')
+    expect(
+      (
+        await page(world, {
+          flow: first.flow,
+          cookie: `${first.cookie}; ${first.cookie.replace(/\.[\w-]+$/, '.forged')}`,
+        })
+      ).code,
+    ).toBe('flow.other-browser')
     const both = `${first.cookie}; ${second.cookie}`
-    expect((await decide(world, { ...first, cookie: both, csrf: second.csrf }, 'allow')).code).toBe('consent.form')
-    expect((await decide(world, { ...first, cookie: both }, 'allow')).location?.searchParams.get('state')).toBe('first')
-    expect((await decide(world, { ...second, cookie: both }, 'allow')).location?.searchParams.get('state')).toBe('second')
+    expect((await decide(world, { ...first, cookie: both, csrf: second.csrf }, 'allow')).code).toBe(
+      'consent.form',
+    )
+    expect(
+      (await decide(world, { ...first, cookie: both }, 'allow')).location?.searchParams.get('state'),
+    ).toBe('first')
+    expect(
+      (await decide(world, { ...second, cookie: both }, 'allow')).location?.searchParams.get('state'),
+    ).toBe('second')
   })
 
   it('[hostile E17] leaves at most twenty flow cookies in a browser, the newest', async () => {
@@ -54,9 +86,16 @@ describe('the consent page', () => {
     const jar = new Map<string, string>()
     for (let i = 0; i < 60; i++) {
       world.clock.now += 1000
-      const { headers } = await ask(world, client, {}, { cookie: [...jar].map((pair) => pair.join('=')).join('; ') })
+      const { headers } = await ask(
+        world,
+        client,
+        {},
+        { cookie: [...jar].map((pair) => pair.join('=')).join('; ') },
+      )
       for (const line of headers.getSetCookie()) {
-        expect(line).toMatch(/^__Host-postern-flow-[\w-]{8}=.*; Max-Age=\d+; Path=\/; Secure; HttpOnly; SameSite=Lax$/)
+        expect(line).toMatch(
+          /^__Host-postern-flow-[\w-]{8}=.*; Max-Age=\d+; Path=\/; Secure; HttpOnly; SameSite=Lax$/,
+        )
         const [name = '', value = ''] = (line.split(';')[0] ?? '').split('=')
         if (/Max-Age=0/.test(line)) jar.delete(name)
         else jar.set(name, value)
@@ -78,12 +117,18 @@ describe('an answer', () => {
   it('[hostile E4] without the token, with the token of another session, or without the cookies changes nothing', async () => {
     const { world, client } = await signedIn()
     const asked = await toConsent(world, client)
-    const answers = [await decide(world, { ...asked, csrf: '' }, 'allow'), await decide(world, { ...asked, csrf: 'x' }, 'allow'), await decide(world, { ...asked, cookie: '' }, 'allow')]
+    const answers = [
+      await decide(world, { ...asked, csrf: '' }, 'allow'),
+      await decide(world, { ...asked, csrf: 'x' }, 'allow'),
+      await decide(world, { ...asked, cookie: '' }, 'allow'),
+    ]
     world.signIn({ ...ana, subject: 'bob' })
     answers.push(await decide(world, asked, 'allow'))
     world.who.session = undefined
     answers.push(await decide(world, asked, 'allow'))
-    expect(answers.map(({ status, location }) => [status, location])).toEqual(Array.from({ length: 5 }, () => [403, undefined]))
+    expect(answers.map(({ status, location }) => [status, location])).toEqual(
+      Array.from({ length: 5 }, () => [403, undefined]),
+    )
     world.signIn()
     expect((await decide(world, asked, 'allow')).location?.searchParams.has('code')).toBe(true)
   })
@@ -91,9 +136,18 @@ describe('an answer', () => {
   it('[hostile E5] sent from another site counts for nothing; without an Origin the double token is enough', async () => {
     const { world, client } = await signedIn()
     const asked = await toConsent(world, client)
-    const from: Record<string, string>[] = [{ origin: 'https://evil.test' }, { origin: 'null' }, { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }]
+    const from: Record<string, string>[] = [
+      { origin: 'https://evil.test' },
+      { origin: 'null' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+    ]
     for (const headers of from) expect((await decide(world, asked, 'allow', headers)).status).toBe(403)
-    const bare = post('/oauth/consent', { flow: asked.flow, csrf: asked.csrf, decision: 'allow' }, { cookie: asked.cookie })
+    const bare = post(
+      '/oauth/consent',
+      { flow: asked.flow, csrf: asked.csrf, decision: 'allow' },
+      { cookie: asked.cookie },
+    )
     expect((await run(world.handlers.decide, bare)).location?.searchParams.has('code')).toBe(true)
   })
 
@@ -104,7 +158,9 @@ describe('an answer', () => {
     expect(again.status).toBe(200)
     const answers = await Promise.all(Array.from({ length: 10 }, () => decide(world, asked, 'allow')))
     expect(answers.filter(({ location }) => location?.searchParams.has('code'))).toHaveLength(1)
-    expect(new Set(answers.filter(({ location }) => !location).map(({ code, status }) => `${code} ${status}`))).toEqual(new Set(['flow.used 409']))
+    expect(
+      new Set(answers.filter(({ location }) => !location).map(({ code, status }) => `${code} ${status}`)),
+    ).toEqual(new Set(['flow.used 409']))
     expect((await world.store.list('grant:')).length).toBe(1)
     expect((await page(world, asked)).code).toBe('flow.used')
   })
@@ -112,7 +168,11 @@ describe('an answer', () => {
   it('no is told to the client and issues nothing', async () => {
     const { world, client } = await signedIn()
     const answer = await decide(world, await toConsent(world, client), 'deny')
-    expect(Object.fromEntries(answer.location?.searchParams ?? [])).toMatchObject({ error: 'access_denied', state: 's-1', iss: origin })
+    expect(Object.fromEntries(answer.location?.searchParams ?? [])).toMatchObject({
+      error: 'access_denied',
+      state: 's-1',
+      iss: origin,
+    })
     expect(await world.store.list('grant:')).toEqual([])
     expect(world.events.filter(({ event }) => event === 'consent.denied')).toHaveLength(1)
   })
@@ -127,15 +187,27 @@ describe('an answer', () => {
     const client = await register(world, { redirect_uris: ['cursor://anysphere.cursor-mcp/oauth/callback'] })
     const answer = await decide(world, await toConsent(world, client), 'allow')
     expect(answer.status).toBe(200)
-    expect(answer.text).toMatch(/href="cursor:\/\/anysphere\.cursor-mcp\/oauth\/callback\?code=pc_[^"]+&amp;state=s-1&amp;iss=/)
+    expect(answer.text).toMatch(
+      /href="cursor:\/\/anysphere\.cursor-mcp\/oauth\/callback\?code=pc_[^"]+&amp;state=s-1&amp;iss=/,
+    )
   })
 })
 
 describe('a remembered answer', () => {
   const own = { 'sec-fetch-site': 'none' }
-  const skipped = async (world: World, client: Pick<Registered, 'id' | 'redirectUri'>, more: Record<string, string | undefined> = {}, headers: Record<string, string> = own, at: Record<string, string> = headers) => {
+  const skipped = async (
+    world: World,
+    client: Pick<Registered, 'id' | 'redirectUri'>,
+    more: Record<string, string | undefined> = {},
+    headers: Record<string, string> = own,
+    at: Record<string, string> = headers,
+  ) => {
     const asked = await ask(world, client, more, headers)
-    const shown = await page(world, { flow: asked.location?.searchParams.get('flow') ?? '', cookie: cookiesOf(asked) }, at)
+    const shown = await page(
+      world,
+      { flow: asked.location?.searchParams.get('flow') ?? '', cookie: cookiesOf(asked) },
+      at,
+    )
     return shown.location?.searchParams.has('code') ?? false
   }
 
@@ -146,7 +218,9 @@ describe('a remembered answer', () => {
     await decide(world, await toConsent(world, client, { resource, scope: 'read' }), 'allow')
     expect(await skipped(world, client, { resource, scope: 'read' })).toBe(true)
     expect(await skipped(world, client, { resource, scope: 'read write' })).toBe(false)
-    expect(await skipped(world, { ...client, redirectUri: 'https://app.test/cb2' }, { resource, scope: 'read' })).toBe(false)
+    expect(
+      await skipped(world, { ...client, redirectUri: 'https://app.test/cb2' }, { resource, scope: 'read' }),
+    ).toBe(false)
     expect(await skipped(world, client, { resource: `${origin}/other/mcp` })).toBe(false)
     expect(await skipped(world, await register(world), { resource, scope: 'read' })).toBe(false)
     expect(await skipped(world, client, { resource, scope: 'read', prompt: 'consent' })).toBe(false)
@@ -174,12 +248,22 @@ describe('a remembered answer', () => {
     const { world, client } = await signedIn()
     const silent = async () => {
       const asked = await ask(world, client, { prompt: 'none' }, own)
-      return page(world, { flow: asked.location?.searchParams.get('flow') ?? '', cookie: cookiesOf(asked) }, own)
+      return page(
+        world,
+        { flow: asked.location?.searchParams.get('flow') ?? '', cookie: cookiesOf(asked) },
+        own,
+      )
     }
     const { status, code, location } = await silent()
     expect([status, code, location]).toEqual([400, 'consent.required', undefined])
-    await world.clients.approvals.keep({ id: client.id, name: 'Test app', kind: 'dynamic' }, client.redirectUri)
-    expect(Object.fromEntries((await silent()).location?.searchParams ?? [])).toMatchObject({ error: 'consent_required', iss: origin })
+    await world.clients.approvals.keep(
+      { id: client.id, name: 'Test app', kind: 'dynamic' },
+      client.redirectUri,
+    )
+    expect(Object.fromEntries((await silent()).location?.searchParams ?? [])).toMatchObject({
+      error: 'consent_required',
+      iss: origin,
+    })
   })
 
   it('ends when the document of the client changes', async () => {
@@ -190,7 +274,10 @@ describe('a remembered answer', () => {
     world.web.pages.set(url, { body: document, headers: { 'cache-control': 'no-store' } })
     await decide(world, await toConsent(world, client), 'allow')
     expect(await skipped(world, client)).toBe(true)
-    world.web.pages.set(url, { body: { ...document, client_uri: 'https://elsewhere.test/' }, headers: { 'cache-control': 'no-store' } })
+    world.web.pages.set(url, {
+      body: { ...document, client_uri: 'https://elsewhere.test/' },
+      headers: { 'cache-control': 'no-store' },
+    })
     expect(await skipped(world, client)).toBe(false)
   })
 })
@@ -200,7 +287,9 @@ describe('what sign-in is told of a flow', () => {
     const { world, client } = await signedIn()
     const asked = await ask(world, client)
     const flow = asked.location?.searchParams.get('flow') ?? ''
-    expect(await world.consent.describeFlow(flow, get('/login', { cookie: cookiesOf(asked) }))).toMatchObject({ client: { id: client.id, name: 'Test app', kind: 'dynamic' }, address: { resource } })
+    expect(await world.consent.describeFlow(flow, get('/login', { cookie: cookiesOf(asked) }))).toMatchObject(
+      { client: { id: client.id, name: 'Test app', kind: 'dynamic' }, address: { resource } },
+    )
     expect(await world.consent.describeFlow(flow, get('/login'))).toBeUndefined()
     expect(await world.consent.describeFlow('nonsense', get('/login'))).toBeUndefined()
   })

@@ -7,7 +7,11 @@ import { createWorld, origin, post, run, verifier, type World } from './oauth-wo
 
 const url = 'https://cimd.test/client.json'
 const client = { id: url, redirectUri: 'https://app.test/cb' }
-const document = { client_id: url, client_name: 'Doc app', redirect_uris: ['https://app.test/cb', 'http://localhost/callback'] }
+const document = {
+  client_id: url,
+  client_name: 'Doc app',
+  redirect_uris: ['https://app.test/cb', 'http://localhost/callback'],
+}
 const worldWith = async (body: unknown = document, headers: Record<string, string> = {}) => {
   const world = await createWorld()
   world.web.pages.set(url, { body, headers })
@@ -29,21 +33,44 @@ describe('a client that names its document', () => {
 
   it('[A6] [hostile D4] may come back on any port of a loopback redirect in its document', async () => {
     const world = await worldWith()
-    expect((await ask(world, { ...client, redirectUri: 'http://localhost:51234/callback' })).location?.pathname).toBe('/login')
-    expect((await ask(world, { ...client, redirectUri: 'http://127.0.0.1:51234/callback' })).code).toBe('redirect.mismatch')
+    expect(
+      (await ask(world, { ...client, redirectUri: 'http://localhost:51234/callback' })).location?.pathname,
+    ).toBe('/login')
+    expect((await ask(world, { ...client, redirectUri: 'http://127.0.0.1:51234/callback' })).code).toBe(
+      'redirect.mismatch',
+    )
   })
 
-  it.each([['https://cimd.test/client.jso'], ['https://cimd.test/client.json/'], ['https://CIMD.test/client.json'], ['https://cimd.test:443/client.json'], [undefined], [42]])(
-    '[hostile C2] is refused when the document names %s',
-    async (client_id) => {
-      const world = await worldWith({ ...document, client_id })
-      expect(await ask(world, client)).toMatchObject({ status: 400, code: 'client.document' })
-    },
-  )
+  it.each([
+    ['https://cimd.test/client.jso'],
+    ['https://cimd.test/client.json/'],
+    ['https://CIMD.test/client.json'],
+    ['https://cimd.test:443/client.json'],
+    [undefined],
+    [42],
+  ])('[hostile C2] is refused when the document names %s', async (client_id) => {
+    const world = await worldWith({ ...document, client_id })
+    expect(await ask(world, client)).toMatchObject({ status: 400, code: 'client.document' })
+  })
 
   it('[hostile C3, C17] is refused without any connection when the id is no such URL, or one of ours', async () => {
     const world = await createWorld()
-    const bad = ['http://cimd.test/c.json', 'https://cimd.test/c#x', 'https://u:p@cimd.test/c', 'https://cimd.test/a/../c', 'https://cimd.test/%2e/c', 'https://cimd.test', 'https://cimd.test/', `https://cimd.test/${'x'.repeat(3000)}`, 'https://xn--clude-2va.ai/c', 'https:cimd.test/c', `${origin}/anything.json`, `${origin}:443/x.json`, 'https://echo.upstream.test/client.json', 'https://gw.test./c']
+    const bad = [
+      'http://cimd.test/c.json',
+      'https://cimd.test/c#x',
+      'https://u:p@cimd.test/c',
+      'https://cimd.test/a/../c',
+      'https://cimd.test/%2e/c',
+      'https://cimd.test',
+      'https://cimd.test/',
+      `https://cimd.test/${'x'.repeat(3000)}`,
+      'https://xn--clude-2va.ai/c',
+      'https:cimd.test/c',
+      `${origin}/anything.json`,
+      `${origin}:443/x.json`,
+      'https://echo.upstream.test/client.json',
+      'https://gw.test./c',
+    ]
     for (const id of bad) {
       const answer = await ask(world, { ...client, id })
       expect([id, answer.status, answer.location]).toEqual([id, 400, undefined])
@@ -67,14 +94,24 @@ describe('a client that names its document', () => {
       [{ ...document, client_secret_expires_at: 0 }],
       [{ ...document, token_endpoint_auth_method: 'client_secret_post' }],
       [{ ...document, token_endpoint_auth_method: 'private_key_jwt' }],
-      [{ ...document, token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty: 'oct', k: 'x' }] } }],
+      [
+        {
+          ...document,
+          token_endpoint_auth_method: 'private_key_jwt',
+          jwks: { keys: [{ kty: 'oct', k: 'x' }] },
+        },
+      ],
       [{ ...document, grant_types: ['client_credentials'] }],
       [{ ...document, padding: 'x'.repeat(5 * 1024) }],
     ]
     for (const [body, headers] of bodies) {
       const world = await worldWith(body, headers)
       const answers = await Promise.all([ask(world, client), ask(world, client)])
-      expect([JSON.stringify(body).slice(0, 200), ...answers.map(({ code }) => code)]).toEqual([JSON.stringify(body).slice(0, 200), 'client.document', 'client.document'])
+      expect([JSON.stringify(body).slice(0, 200), ...answers.map(({ code }) => code)]).toEqual([
+        JSON.stringify(body).slice(0, 200),
+        'client.document',
+        'client.document',
+      ])
       expect(world.web.asked).toHaveLength(1)
       world.web.pages.set(url, { body: document })
       world.clock.now += 60_000
@@ -83,12 +120,18 @@ describe('a client that names its document', () => {
     for (const status of [201, 204, 301, 404, 500]) {
       const world = await createWorld()
       world.web.pages.set(url, { status, body: document })
-      expect([status, (await ask(world, client)).code]).toEqual([status, status === 500 ? 'client.document-unreachable' : 'client.document'])
+      expect([status, (await ask(world, client)).code]).toEqual([
+        status,
+        status === 500 ? 'client.document-unreachable' : 'client.document',
+      ])
     }
   })
 
   it('[hostile C4, C6, C8] is refused with a page when the guard forbids the connection, or it fails', async () => {
-    for (const [failure, status, code] of [['refused', 400, 'client.document'], ['down', 503, 'client.document-unreachable']] as const) {
+    for (const [failure, status, code] of [
+      ['refused', 400, 'client.document'],
+      ['down', 503, 'client.document-unreachable'],
+    ] as const) {
       const world = await createWorld()
       world.web.pages.set(url, failure)
       expect(await ask(world, client)).toMatchObject({ status, code })
@@ -130,17 +173,30 @@ describe('the document', () => {
       unkept.clock.now += 60_000
       unkept.web.pages.set(url, failure)
       const told = await refresh(unkept, client, String(body['refresh_token']))
-      expect([told.status, told.body['error'], told.headers.get('retry-after')]).toEqual([503, 'temporarily_unavailable', '5'])
+      expect([told.status, told.body['error'], told.headers.get('retry-after')]).toEqual([
+        503,
+        'temporarily_unavailable',
+        '5',
+      ])
     }
     unkept.clock.now += 60_000
     unkept.web.pages.set(url, { status: 404 })
-    expect(await refresh(unkept, client, String(body['refresh_token']))).toMatchObject({ status: 401, body: { error: 'invalid_client' } })
+    expect(await refresh(unkept, client, String(body['refresh_token']))).toMatchObject({
+      status: 401,
+      body: { error: 'invalid_client' },
+    })
   })
 })
 
 describe('a client with a key', () => {
   const jwksUri = 'https://cimd.test/jwks.json'
-  const preferring = { ...document, token_endpoint_auth_method: 'private_key_jwt', token_endpoint_auth_methods_supported: ['none', 'private_key_jwt'], jwks_uri: jwksUri, token_endpoint_auth_signing_alg: 'RS256' }
+  const preferring = {
+    ...document,
+    token_endpoint_auth_method: 'private_key_jwt',
+    token_endpoint_auth_methods_supported: ['none', 'private_key_jwt'],
+    jwks_uri: jwksUri,
+    token_endpoint_auth_signing_alg: 'RS256',
+  }
 
   const keyed = async (alg = 'RS256', kid = 'k1') => {
     const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: true })
@@ -152,9 +208,21 @@ describe('a client with a key', () => {
     world.web.pages.set(jwksUri, { body: { keys: [key.jwk] }, headers: { 'cache-control': 'max-age=86400' } })
     return { world, key }
   }
-  const assertion = async (world: World, { privateKey }: { privateKey: CryptoKey | Uint8Array }, { header, ...claims }: Record<string, unknown> = {}) => {
+  const assertion = async (
+    world: World,
+    { privateKey }: { privateKey: CryptoKey | Uint8Array },
+    { header, ...claims }: Record<string, unknown> = {},
+  ) => {
     const now = Math.floor(world.clock.now / 1000)
-    const payload = { iss: url, sub: url, aud: origin, iat: now, exp: now + 60, jti: crypto.randomUUID(), ...claims }
+    const payload = {
+      iss: url,
+      sub: url,
+      aud: origin,
+      iat: now,
+      exp: now + 60,
+      jti: crypto.randomUUID(),
+      ...claims,
+    }
     return new SignJWT(Object.fromEntries(Object.entries(payload).filter(([, value]) => value !== undefined)))
       .setProtectedHeader({ alg: 'RS256', kid: 'k1', ...(header as Record<string, string> | undefined) })
       .sign(privateKey)
@@ -163,13 +231,30 @@ describe('a client with a key', () => {
   const send = (world: World, code: string, jwt: string | undefined, more: Record<string, string> = {}) =>
     run(
       world.handlers.token,
-      post('/oauth/token', { grant_type: 'authorization_code', code, client_id: url, redirect_uri: client.redirectUri, code_verifier: verifier, ...(jwt !== undefined && { client_assertion: jwt, client_assertion_type: type }), ...more }),
+      post('/oauth/token', {
+        grant_type: 'authorization_code',
+        code,
+        client_id: url,
+        redirect_uri: client.redirectUri,
+        code_verifier: verifier,
+        ...(jwt !== undefined && { client_assertion: jwt, client_assertion_type: type }),
+        ...more,
+      }),
     )
 
   it('[A5] [hostile C11] proves itself by RS256 for the issuer or the token endpoint, with or without its id beside', async () => {
     const { world, key } = await setUp()
     expect((await send(world, await codeFor(world, client), await assertion(world, key))).status).toBe(200)
-    expect((await send(world, await codeFor(world, client), await assertion(world, key, { aud: [`${origin}/oauth/token`] }), { client_id: '' })).status).toBe(200)
+    expect(
+      (
+        await send(
+          world,
+          await codeFor(world, client),
+          await assertion(world, key, { aud: [`${origin}/oauth/token`] }),
+          { client_id: '' },
+        )
+      ).status,
+    ).toBe(200)
   })
 
   it('[hostile C12] is refused for every assertion that is replayed, misdirected, stale or forged, and never taken for a public client', async () => {
@@ -203,8 +288,12 @@ describe('a client with a key', () => {
     const answers: unknown[] = []
     for (const jwt of forged) answers.push((await send(world, code, jwt)).body['error'])
     expect(answers).toEqual(forged.map(() => 'invalid_client'))
-    expect((await send(world, code, used, { client_assertion_type: 'urn:x' })).body['error']).toBe('invalid_client')
-    expect((await send(world, code, await assertion(world, key), { client_secret: 'x' })).body['error']).toBe('invalid_request')
+    expect((await send(world, code, used, { client_assertion_type: 'urn:x' })).body['error']).toBe(
+      'invalid_client',
+    )
+    expect((await send(world, code, await assertion(world, key), { client_secret: 'x' })).body['error']).toBe(
+      'invalid_request',
+    )
     expect((await send(world, code, await assertion(world, key))).status).toBe(200)
   })
 
@@ -215,7 +304,8 @@ describe('a client with a key', () => {
     const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
     const respelt = used.slice(0, -1) + alphabet[alphabet.indexOf(used.at(-1) ?? '') + 1]
     expect((await send(world, 'pc_x', used)).body['error']).toBe('invalid_grant')
-    for (const again of [used, respelt, `${used}=`]) expect((await send(world, 'pc_x', again)).body['error']).toBe('invalid_client')
+    for (const again of [used, respelt, `${used}=`])
+      expect((await send(world, 'pc_x', again)).body['error']).toBe('invalid_client')
   })
 
   it('may rotate its keys: an unknown key id is looked up once more, at most every half minute', async () => {
@@ -224,9 +314,21 @@ describe('a client with a key', () => {
     const next = await keyed('RS256', 'k2')
     world.web.pages.set(jwksUri, { body: { keys: [next.jwk] } })
     world.clock.now += 31_000
-    expect((await send(world, await codeFor(world, client), await assertion(world, next, { header: { kid: 'k2' } }))).status).toBe(200)
+    expect(
+      (
+        await send(
+          world,
+          await codeFor(world, client),
+          await assertion(world, next, { header: { kid: 'k2' } }),
+        )
+      ).status,
+    ).toBe(200)
     const before = world.web.asked.length
-    for (const kid of ['x1', 'x2', 'x3']) expect((await send(world, await codeFor(world, client), await assertion(world, next, { header: { kid } }))).body['error']).toBe('invalid_client')
+    for (const kid of ['x1', 'x2', 'x3'])
+      expect(
+        (await send(world, await codeFor(world, client), await assertion(world, next, { header: { kid } })))
+          .body['error'],
+      ).toBe('invalid_client')
     expect(world.web.asked.length).toBe(before)
   })
 
@@ -234,6 +336,9 @@ describe('a client with a key', () => {
     const world = await worldWith(preferring)
     world.web.pages.set(jwksUri, 'down')
     const key = await keyed()
-    expect(await send(world, await codeFor(world, client), await assertion(world, key))).toMatchObject({ status: 503, body: { error: 'temporarily_unavailable' } })
+    expect(await send(world, await codeFor(world, client), await assertion(world, key))).toMatchObject({
+      status: 503,
+      body: { error: 'temporarily_unavailable' },
+    })
   })
 })

@@ -6,26 +6,53 @@ import { ana, createWorld, post, resource, run, verifier } from './oauth-world.t
 const grantWith = async (challenge: unknown) => {
   const world = await createWorld()
   const client = await register(world)
-  const wanted = { person: ana, clientId: client.id, clientName: 'App', redirectUri: client.redirectUri, redirectSent: true, resource, scopes: ['mcp'], challenge: challenge as string, refreshable: true, authTime: world.clock.now }
+  const wanted = {
+    person: ana,
+    clientId: client.id,
+    clientName: 'App',
+    redirectUri: client.redirectUri,
+    redirectSent: true,
+    resource,
+    scopes: ['mcp'],
+    challenge: challenge as string,
+    refreshable: true,
+    authTime: world.clock.now,
+  }
   const { grant, secret } = await world.grants.create(wanted)
   return { world, client, code: world.tokens.code(grant, secret) }
 }
 
 describe('a code', () => {
-  it.each(['', undefined, null, verifier])('[A1] [hostile G8] whose record holds %j as challenge is redeemed by nothing', async (challenge) => {
-    const { world, client, code } = await grantWith(challenge)
-    for (const code_verifier of [verifier, '', ' '.repeat(43), '-'.repeat(43)]) expect([400, 401]).toContain((await exchange(world, client, code, { code_verifier })).status)
-    expect((await world.store.list('grant:')).length).toBe(1)
-  })
+  it.each(['', undefined, null, verifier])(
+    '[A1] [hostile G8] whose record holds %j as challenge is redeemed by nothing',
+    async (challenge) => {
+      const { world, client, code } = await grantWith(challenge)
+      for (const code_verifier of [verifier, '', ' '.repeat(43), '-'.repeat(43)])
+        expect([400, 401]).toContain((await exchange(world, client, code, { code_verifier })).status)
+      expect((await world.store.list('grant:')).length).toBe(1)
+    },
+  )
 
   it('[A1] [hostile G8] with a challenge is not redeemed without the verifier, by an empty one, or by the challenge itself', async () => {
     const world = await createWorld()
     const client = await register(world)
     const code = await codeFor(world, client)
-    const fields = { grant_type: 'authorization_code', code, client_id: client.id, redirect_uri: client.redirectUri }
+    const fields = {
+      grant_type: 'authorization_code',
+      code,
+      client_id: client.id,
+      redirect_uri: client.redirectUri,
+    }
     const challenge = 'challenge-of-this-code-is-not-what-is-hashed'.slice(0, 43)
-    for (const more of [{}, { code_verifier: '' }, { code_verifier: challenge }, { code_challenge: verifier, code_challenge_method: 'plain', code_verifier: challenge }])
-      expect(['invalid_request', 'invalid_grant']).toContain((await run(world.handlers.token, post('/oauth/token', { ...fields, ...more }))).body['error'])
+    for (const more of [
+      {},
+      { code_verifier: '' },
+      { code_verifier: challenge },
+      { code_challenge: verifier, code_challenge_method: 'plain', code_verifier: challenge },
+    ])
+      expect(['invalid_request', 'invalid_grant']).toContain(
+        (await run(world.handlers.token, post('/oauth/token', { ...fields, ...more }))).body['error'],
+      )
     expect((await exchange(world, client, code)).status).toBe(200)
   })
 
@@ -33,7 +60,13 @@ describe('a code', () => {
     const world = await createWorld()
     world.signIn()
     const client = await approved(world)
-    for (const more of [{ code_challenge: undefined, code_challenge_method: undefined }, { code_challenge: undefined }, { code_challenge_method: undefined }, { code_challenge_method: 'plain' }, { code_challenge: '' }])
+    for (const more of [
+      { code_challenge: undefined, code_challenge_method: undefined },
+      { code_challenge: undefined },
+      { code_challenge_method: undefined },
+      { code_challenge_method: 'plain' },
+      { code_challenge: '' },
+    ])
       expect((await ask(world, client, more)).location?.searchParams.get('error')).toBe('invalid_request')
     expect(await world.store.list('flow:')).toEqual([])
   })

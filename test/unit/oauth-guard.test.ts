@@ -7,17 +7,35 @@ import { createMemoryStore } from '../../src/stores/memory.ts'
 import { codeFor, exchange, logIn, register } from './oauth-steps.ts'
 import { createWorld, origin, resource, type World } from './oauth-world.ts'
 
-const at = (world: World, path = '/echo/mcp') => world.directory.addresses.find((address) => address.path === path) as never
+const at = (world: World, path = '/echo/mcp') =>
+  world.directory.addresses.find((address) => address.path === path) as never
 const refusal = async (work: Promise<unknown>) => {
-  const thrown = await work.then(() => undefined, (reason: unknown) => reason)
-  return thrown instanceof Refusal ? { code: thrown.code, status: thrown.row.status, challenge: thrown.detail.headers?.['www-authenticate'] ?? '' } : undefined
+  const thrown = await work.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  return thrown instanceof Refusal
+    ? {
+        code: thrown.code,
+        status: thrown.row.status,
+        challenge: thrown.detail.headers?.['www-authenticate'] ?? '',
+      }
+    : undefined
 }
 const breakable = () => {
   const state = { down: false }
   const store = (now: () => number): Store => {
     const inner = createMemoryStore({ now })
-    const guarded = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => (...args: Args): Promise<T> => (state.down ? Promise.reject(new Refusal('storage.unavailable', 'down')) : work(...args))
-    return { get: guarded(inner.get), put: guarded(inner.put), take: guarded(inner.take), list: guarded(inner.list) }
+    const guarded =
+      <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) =>
+      (...args: Args): Promise<T> =>
+        state.down ? Promise.reject(new Refusal('storage.unavailable', 'down')) : work(...args)
+    return {
+      get: guarded(inner.get),
+      put: guarded(inner.put),
+      take: guarded(inner.take),
+      list: guarded(inner.list),
+    }
   }
   return { state, store }
 }
@@ -30,30 +48,71 @@ describe('a call', () => {
       status: 401,
       challenge: `Bearer resource_metadata="${origin}/.well-known/oauth-protected-resource/echo/mcp", scope="read write"`,
     })
-    expect((await refusal(world.guard([], at(world), 'http://127.0.0.1:8080')))?.challenge).toContain('resource_metadata="http://127.0.0.1:8080/.well-known/oauth-protected-resource/echo/mcp"')
+    expect((await refusal(world.guard([], at(world), 'http://127.0.0.1:8080')))?.challenge).toContain(
+      'resource_metadata="http://127.0.0.1:8080/.well-known/oauth-protected-resource/echo/mcp"',
+    )
   })
 
   it('[B3, B4] [hostile J1] with anything but one bearer token is refused, in any spelling of the scheme', async () => {
     const world = await createWorld()
     const { access } = await logIn(world)
-    for (const good of [`Bearer ${access}`, `bearer ${access}`, `BEARER ${access}`]) await expect(world.guard([good], at(world))).resolves.toBeDefined()
-    const bad = ['Bearer garbage', 'bearer x', 'Bearer  x', 'Bearer', 'Bearer ', 'Basic dTpw', `Bearer ${access},${access}`, `Bearer ${access} ${access}`, `Bearer ${access}, Bearer ${access}`, `Bearer ${'x'.repeat(65_536)}`, access, '', `Token ${access}`, `Bearer ${access.slice(0, -2)}`, `Bearer "${access}"`]
+    for (const good of [`Bearer ${access}`, `bearer ${access}`, `BEARER ${access}`])
+      await expect(world.guard([good], at(world))).resolves.toBeDefined()
+    const bad = [
+      'Bearer garbage',
+      'bearer x',
+      'Bearer  x',
+      'Bearer',
+      'Bearer ',
+      'Basic dTpw',
+      `Bearer ${access},${access}`,
+      `Bearer ${access} ${access}`,
+      `Bearer ${access}, Bearer ${access}`,
+      `Bearer ${'x'.repeat(65_536)}`,
+      access,
+      '',
+      `Token ${access}`,
+      `Bearer ${access.slice(0, -2)}`,
+      `Bearer "${access}"`,
+    ]
     for (const header of bad) {
       const told = await refusal(world.guard([header], at(world)))
-      expect([header.slice(0, 40), told?.status, told?.challenge.startsWith('Bearer error="invalid_token", error_description="')]).toEqual([header.slice(0, 40), 401, true])
+      expect([
+        header.slice(0, 40),
+        told?.status,
+        told?.challenge.startsWith('Bearer error="invalid_token", error_description="'),
+      ]).toEqual([header.slice(0, 40), 401, true])
     }
-    expect(await refusal(world.guard([`Bearer ${access}`, `Bearer ${access}`], at(world)))).toMatchObject({ status: 400, code: 'token.repeated' })
+    expect(await refusal(world.guard([`Bearer ${access}`, `Bearer ${access}`], at(world)))).toMatchObject({
+      status: 400,
+      code: 'token.repeated',
+    })
   })
 
   it('[B4] [hostile J4, J6] with a token for another service, of another issuer, or of another type is refused', async () => {
     const world = await createWorld({ services: { echo: {}, other: {} } })
     const { access } = await logIn(world, {}, { resource })
-    expect(await refusal(world.guard([`Bearer ${access}`], at(world, '/other/mcp')))).toMatchObject({ status: 401, code: 'token.audience' })
+    expect(await refusal(world.guard([`Bearer ${access}`], at(world, '/other/mcp')))).toMatchObject({
+      status: 401,
+      code: 'token.audience',
+    })
     const { privateKey } = await generateKeyPair('ES256')
     const header = { alg: 'ES256', typ: 'at+jwt', kid: 'foreign' }
-    const foreign = await new SignJWT({ sub: 'local:ana', aud: resource, scope: 'mcp', jti: 'x' }).setProtectedHeader(header).setIssuer(origin).setIssuedAt().setExpirationTime('1h').sign(privateKey)
-    const assertion = await world.signer.sign({ sub: 'local:ana', aud: resource }, { typ: 'JWT', lifetimeMs: 60_000 })
-    for (const token of [foreign, assertion]) expect(await refusal(world.guard([`Bearer ${token}`], at(world)))).toMatchObject({ status: 401, code: 'token.malformed' })
+    const foreign = await new SignJWT({ sub: 'local:ana', aud: resource, scope: 'mcp', jti: 'x' })
+      .setProtectedHeader(header)
+      .setIssuer(origin)
+      .setIssuedAt()
+      .setExpirationTime('1h')
+      .sign(privateKey)
+    const assertion = await world.signer.sign(
+      { sub: 'local:ana', aud: resource },
+      { typ: 'JWT', lifetimeMs: 60_000 },
+    )
+    for (const token of [foreign, assertion])
+      expect(await refusal(world.guard([`Bearer ${token}`], at(world)))).toMatchObject({
+        status: 401,
+        code: 'token.malformed',
+      })
   })
 
   it('works at both addresses of the service it was asked for', async () => {
@@ -67,7 +126,9 @@ describe('a call', () => {
     const { access } = await logIn(world, {}, { scope: 'read' })
     const told = await refusal(world.guard([`Bearer ${access}`], at(world)))
     expect(told).toMatchObject({ status: 403, code: 'scope.insufficient' })
-    expect(told?.challenge).toMatch(/^Bearer error="insufficient_scope", .*resource_metadata=".*", scope="read write"$/)
+    expect(told?.challenge).toMatch(
+      /^Bearer error="insufficient_scope", .*resource_metadata=".*", scope="read write"$/,
+    )
   })
 
   it('[hostile J10] with a token past its end is told so, before anything about scopes', async () => {
@@ -76,7 +137,10 @@ describe('a call', () => {
     world.clock.now += 3_599_000
     expect((await refusal(world.guard([`Bearer ${access}`], at(world))))?.code).toBe('scope.insufficient')
     world.clock.now += 1_000
-    expect(await refusal(world.guard([`Bearer ${access}`], at(world)))).toMatchObject({ status: 401, code: 'token.expired' })
+    expect(await refusal(world.guard([`Bearer ${access}`], at(world)))).toMatchObject({
+      status: 401,
+      code: 'token.expired',
+    })
     const early = await createWorld()
     const { access: fresh } = await logIn(early)
     early.clock.now -= 59_000
@@ -90,7 +154,10 @@ describe('a call', () => {
     await world.guard([`Bearer ${access}`], at(world))
     world.clock.now += 501
     state.down = true
-    expect(await refusal(world.guard([`Bearer ${access}`], at(world)))).toMatchObject({ status: 503, code: 'storage.unavailable' })
+    expect(await refusal(world.guard([`Bearer ${access}`], at(world)))).toMatchObject({
+      status: 503,
+      code: 'storage.unavailable',
+    })
     expect(await refusal(world.guard(['Bearer garbage'], at(world)))).toMatchObject({ status: 401 })
     expect(await refusal(world.guard([], at(world)))).toMatchObject({ status: 401 })
     world.clock.now += 120_000
@@ -104,8 +171,16 @@ describe('a call', () => {
     const { access } = await logIn(world)
     let verified = 0
     const { createAuthenticateBearer: createGuard } = await import('../../src/oauth/bearer.ts')
-    const counting = { ...world.signer, verify: (token: string, typ: string) => ((verified += 1), world.signer.verify(token, typ)) }
-    const guard = createGuard({ runtime: world.runtime, directory: world.directory, signer: counting, grants: world.grants })
+    const counting = {
+      ...world.signer,
+      verify: (token: string, typ: string) => ((verified += 1), world.signer.verify(token, typ)),
+    }
+    const guard = createGuard({
+      runtime: world.runtime,
+      directory: world.directory,
+      signer: counting,
+      grants: world.grants,
+    })
     await guard([`Bearer ${access}`], at(world))
     for (let i = 0; i < 1_000; i++) await guard([`Bearer bad${i}`], at(world)).catch(() => undefined)
     verified = 0

@@ -16,15 +16,36 @@ const setUp = async () => {
   const clock = { now: Date.UTC(2026, 0, 1) }
   const state = { down: false }
   const inner = createMemoryStore({ now: () => clock.now })
-  const guarded = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => (...args: Args): Promise<T> => (state.down ? Promise.reject(new Refusal('storage.unavailable', 'down')) : work(...args))
-  const store: Store = { get: guarded(inner.get), put: guarded(inner.put), take: guarded(inner.take), list: guarded(inner.list) }
+  const guarded =
+    <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) =>
+    (...args: Args): Promise<T> =>
+      state.down ? Promise.reject(new Refusal('storage.unavailable', 'down')) : work(...args)
+  const store: Store = {
+    get: guarded(inner.get),
+    put: guarded(inner.put),
+    take: guarded(inner.take),
+    list: guarded(inner.list),
+  }
   const secret = random(32)
   const logged: string[] = []
   const process = async (keys = [secret]) =>
-    createSigner({ runtime: { now: () => clock.now, defer: () => undefined, random, store, keys: await createKeyRing(keys, random), log: (_, event) => void logged.push(event) }, issuer: 'https://gw.test', rotationMs: 90 * day, overlapMs: hour })
+    createSigner({
+      runtime: {
+        now: () => clock.now,
+        defer: () => undefined,
+        random,
+        store,
+        keys: await createKeyRing(keys, random),
+        log: (_, event) => void logged.push(event),
+      },
+      issuer: 'https://gw.test',
+      rotationMs: 90 * day,
+      overlapMs: hour,
+    })
   return { clock, state, store, process, secret, logged }
 }
-const token = (signer: Awaited<ReturnType<Awaited<ReturnType<typeof setUp>>['process']>>) => signer.sign({ sub: 'x' }, { typ: 'at+jwt', lifetimeMs: hour })
+const token = (signer: Awaited<ReturnType<Awaited<ReturnType<typeof setUp>>['process']>>) =>
+  signer.sign({ sub: 'x' }, { typ: 'at+jwt', lifetimeMs: hour })
 
 describe('the signer', () => {
   it('makes one key, whoever starts first, and seals it', async () => {
@@ -32,7 +53,9 @@ describe('the signer', () => {
     const [a, b] = [await process(), await process()]
     const sets = await Promise.all([a.jwks(), b.jwks(), a.jwks(), b.jwks()])
     expect(new Set(sets.map((set) => JSON.stringify(set))).size).toBe(1)
-    expect(sets[0]?.keys).toEqual([expect.objectContaining({ kty: 'EC', crv: 'P-256', alg: 'ES256', use: 'sig' })])
+    expect(sets[0]?.keys).toEqual([
+      expect.objectContaining({ kty: 'EC', crv: 'P-256', alg: 'ES256', use: 'sig' }),
+    ])
     expect(JSON.stringify(sets)).not.toContain('"d"')
     expect((await store.get('signing-keys'))?.value).toMatch(/^s1\./)
     expect(await b.verify(await token(a), 'at+jwt')).toMatchObject({ sub: 'x', iss: 'https://gw.test' })
@@ -45,13 +68,38 @@ describe('the signer', () => {
     for (let i = 0; i < 1000; i++) {
       const data = crypto.getRandomValues(new Uint8Array(40))
       const signature = sign(data)
-      expect([signature.length, await crypto.subtle.verify({ name: 'ECDSA', hash: 'SHA-256' }, publicKey, new Uint8Array(signature), data)]).toEqual([64, true])
+      expect([
+        signature.length,
+        await crypto.subtle.verify(
+          { name: 'ECDSA', hash: 'SHA-256' },
+          publicKey,
+          new Uint8Array(signature),
+          data,
+        ),
+      ]).toEqual([64, true])
     }
     const { process, clock, store, secret } = await setUp()
-    const other = createSigner({ runtime: { now: () => clock.now, defer: () => undefined, random, store, keys: await createKeyRing([secret], random), log: () => undefined, es256 }, issuer: 'https://gw.test', rotationMs: 90 * day, overlapMs: hour })
+    const other = createSigner({
+      runtime: {
+        now: () => clock.now,
+        defer: () => undefined,
+        random,
+        store,
+        keys: await createKeyRing([secret], random),
+        log: () => undefined,
+        es256,
+      },
+      issuer: 'https://gw.test',
+      rotationMs: 90 * day,
+      overlapMs: hour,
+    })
     const jwt = await token(other)
     expect(await (await process()).verify(jwt, 'at+jwt')).toMatchObject({ sub: 'x', iss: 'https://gw.test' })
-    const { payload, protectedHeader } = await jwtVerify(jwt, createLocalJWKSet((await other.jwks()) as JSONWebKeySet), { issuer: 'https://gw.test', typ: 'at+jwt', currentDate: new Date(clock.now) })
+    const { payload, protectedHeader } = await jwtVerify(
+      jwt,
+      createLocalJWKSet((await other.jwks()) as JSONWebKeySet),
+      { issuer: 'https://gw.test', typ: 'at+jwt', currentDate: new Date(clock.now) },
+    )
     expect([protectedHeader.alg, (payload.exp ?? 0) - (payload.iat ?? 0)]).toEqual(['ES256', hour / 1000])
   })
 
@@ -79,7 +127,10 @@ describe('the signer', () => {
       clock.now += 60_000
       const [fromA, fromB] = [await token(a), await token(b)]
       kids.add(JSON.stringify(fromA.split('.')[0]))
-      expect([await a.verify(fromB, 'at+jwt'), await b.verify(fromA, 'at+jwt')]).toEqual([expect.objectContaining({ sub: 'x' }), expect.objectContaining({ sub: 'x' })])
+      expect([await a.verify(fromB, 'at+jwt'), await b.verify(fromA, 'at+jwt')]).toEqual([
+        expect.objectContaining({ sub: 'x' }),
+        expect.objectContaining({ sub: 'x' }),
+      ])
     }
     expect(kids.size).toBe(2)
     expect((await a.jwks()).keys).toHaveLength(1)
@@ -102,7 +153,10 @@ describe('the signer', () => {
   it('answers from a recent copy at once while the store takes its time, and from the store what the copy does not know [hostile A17]', async () => {
     const { process, clock, store, logged } = await setUp()
     const slow = { get: store.get, answer: (): unknown => undefined, waits: false }
-    store.get = (key) => (slow.waits ? new Promise((resolve, reject) => (slow.answer = () => slow.get(key).then(resolve, reject))) : slow.get(key))
+    store.get = (key) =>
+      slow.waits
+        ? new Promise((resolve, reject) => (slow.answer = () => slow.get(key).then(resolve, reject)))
+        : slow.get(key)
     const [a, b] = [await process(), await process()]
     const jwt = await token(a)
     await b.jwks()

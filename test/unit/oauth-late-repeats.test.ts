@@ -10,16 +10,39 @@ const [home, office, third] = ['192.0.2.1', '198.51.100.7', '203.0.113.9']
 const minute = 60_000
 const hour = 60 * minute
 
-const present = ({ handlers }: World, client: Pick<Registered, 'id'>, token: unknown, ip = home, more: Record<string, string> = {}): Promise<Outcome> =>
-  run(handlers.token, post('/oauth/token', { grant_type: 'refresh_token', refresh_token: String(token), client_id: client.id, ...more }), ip)
-const tokenIn = ({ status, body }: Outcome): unknown => (status === 200 ? body['refresh_token'] : `${status} ${String(body['error'])}`)
-const events = (world: World, name: string): readonly Record<string, unknown>[] => world.events.filter(({ event }) => event === name)
+const present = (
+  { handlers }: World,
+  client: Pick<Registered, 'id'>,
+  token: unknown,
+  ip = home,
+  more: Record<string, string> = {},
+): Promise<Outcome> =>
+  run(
+    handlers.token,
+    post('/oauth/token', {
+      grant_type: 'refresh_token',
+      refresh_token: String(token),
+      client_id: client.id,
+      ...more,
+    }),
+    ip,
+  )
+const tokenIn = ({ status, body }: Outcome): unknown =>
+  status === 200 ? body['refresh_token'] : `${status} ${String(body['error'])}`
+const events = (world: World, name: string): readonly Record<string, unknown>[] =>
+  world.events.filter(({ event }) => event === name)
 const dead = '400 invalid_grant'
 
 const begin = async (config: WorldOptions['config'] = {}) => {
   const world = await createWorld({ config })
   const { client, access, refresh } = await logIn(world)
-  return { world, client, access, first: refresh, ask: async (token: unknown, ip?: string) => tokenIn(await present(world, client, token, ip)) }
+  return {
+    world,
+    client,
+    access,
+    first: refresh,
+    ask: async (token: unknown, ip?: string) => tokenIn(await present(world, client, token, ip)),
+  }
 }
 
 describe('a refresh token that comes again', () => {
@@ -27,7 +50,11 @@ describe('a refresh token that comes again', () => {
     const { world, first, ask } = await begin()
     const second = await ask(first)
     world.clock.now += 59_999
-    expect([await ask(first, office), await ask(first, third), await ask(first)]).toEqual([second, second, second])
+    expect([await ask(first, office), await ask(first, third), await ask(first)]).toEqual([
+      second,
+      second,
+      second,
+    ])
     expect(events(world, 'refresh.repeated')).toEqual([])
   })
 
@@ -38,8 +65,21 @@ describe('a refresh token that comes again', () => {
     expect(await ask(first, '2001:db8:1:2:ffff::1')).toBe(second)
     world.clock.now += 12 * hour
     expect(await ask(first, '2001:db8:1:2::10')).toBe(second)
-    const shape = { event: 'refresh.repeated', reason: 'same_successor', generation: 0, latest: 1, client: client.id, person: 'local:ana', resource: expect.any(String) as string, request_id: 'r1', grant: expect.any(String) as string }
-    expect(events(world, 'refresh.repeated')).toEqual([{ ...shape, ip: '2001:db8:1:2:ffff::1' }, { ...shape, ip: '2001:db8:1:2::10' }])
+    const shape = {
+      event: 'refresh.repeated',
+      reason: 'same_successor',
+      generation: 0,
+      latest: 1,
+      client: client.id,
+      person: 'local:ana',
+      resource: expect.any(String) as string,
+      request_id: 'r1',
+      grant: expect.any(String) as string,
+    }
+    expect(events(world, 'refresh.repeated')).toEqual([
+      { ...shape, ip: '2001:db8:1:2:ffff::1' },
+      { ...shape, ip: '2001:db8:1:2::10' },
+    ])
   })
 
   it('later, from elsewhere, gets another one in place of the unused, with an event; whoever lost the answer goes on with that', async () => {
@@ -48,7 +88,9 @@ describe('a refresh token that comes again', () => {
     world.clock.now += 12 * hour
     const found = await ask(first, office)
     expect(found).not.toBe(lost)
-    expect(events(world, 'refresh.repeated')).toMatchObject([{ reason: 'successor_replaced', ip: office, generation: 0, latest: 1 }])
+    expect(events(world, 'refresh.repeated')).toMatchObject([
+      { reason: 'successor_replaced', ip: office, generation: 0, latest: 1 },
+    ])
     world.clock.now += hour
     expect(await ask(await ask(found, third), home)).toMatch(/^pr_/)
     expect(events(world, 'refresh.reuse')).toEqual([])
@@ -76,21 +118,38 @@ describe('a successor that was replaced', () => {
     expect(await ask(next, office)).toMatch(/^pr_/)
   })
 
-  it.each([['the client', home], ['somebody else', third]])('ends the grant when %s presents it from anywhere else: both hear invalid_grant, the access tokens too', async (_, ip) => {
-    const { world, access, client, first, ask } = await begin()
-    const mine = await ask(first)
-    world.clock.now += hour
-    const theirs = await ask(first, office)
-    expect((await present(world, client, mine, ip)).code).toBe('refresh.reuse')
-    expect([await ask(mine), await ask(theirs, office), await ask(first, office)]).toEqual([dead, dead, dead])
-    expect(events(world, 'refresh.reuse')).toMatchObject([{ reason: 'refresh_reuse', ip, client: client.id }])
-    world.clock.now += 1000
-    await expect(world.guard([`Bearer ${access}`], world.directory.only as never)).rejects.toMatchObject({ code: expect.stringMatching(/^token\./) as unknown })
-  })
+  it.each([
+    ['the client', home],
+    ['somebody else', third],
+  ])(
+    'ends the grant when %s presents it from anywhere else: both hear invalid_grant, the access tokens too',
+    async (_, ip) => {
+      const { world, access, client, first, ask } = await begin()
+      const mine = await ask(first)
+      world.clock.now += hour
+      const theirs = await ask(first, office)
+      expect((await present(world, client, mine, ip)).code).toBe('refresh.reuse')
+      expect([await ask(mine), await ask(theirs, office), await ask(first, office)]).toEqual([
+        dead,
+        dead,
+        dead,
+      ])
+      expect(events(world, 'refresh.reuse')).toMatchObject([
+        { reason: 'refresh_reuse', ip, client: client.id },
+      ])
+      world.clock.now += 1000
+      await expect(world.guard([`Bearer ${access}`], world.directory.only as never)).rejects.toMatchObject({
+        code: expect.stringMatching(/^token\./) as unknown,
+      })
+    },
+  )
 })
 
 describe('never', () => {
-  it.each([['after', home, office], ['before', office, home]])('does a thief who keeps step %s the client outlive one round', async (_, firstIn, secondIn) => {
+  it.each([
+    ['after', home, office],
+    ['before', office, home],
+  ])('does a thief who keeps step %s the client outlive one round', async (_, firstIn, secondIn) => {
     const { world, first, ask } = await begin()
     const ahead = await ask(first, firstIn)
     world.clock.now += 30 * minute
@@ -101,7 +160,10 @@ describe('never', () => {
   })
 
   it('does the address of a caller lie in the store, or a digest that would be the same in another grant', async () => {
-    const [shared, ring] = [createMemoryStore({ now: () => Date.UTC(2026, 0, 1) }), await createKeyRing([random(32)], random)]
+    const [shared, ring] = [
+      createMemoryStore({ now: () => Date.UTC(2026, 0, 1) }),
+      await createKeyRing([random(32)], random),
+    ]
     const world = await createWorld({ store: () => shared, keys: ring })
     const grants = await Promise.all(
       [1, 2].map(async () => {
@@ -155,7 +217,10 @@ describe('the rule for late repeats', () => {
     const before = await createWorld({ store: () => shared, keys: await createKeyRing([former], random) })
     const { client, refresh } = await logIn(before)
     const second = tokenIn(await present(before, client, refresh))
-    const after = await createWorld({ store: () => shared, keys: await createKeyRing([next, former], random) })
+    const after = await createWorld({
+      store: () => shared,
+      keys: await createKeyRing([next, former], random),
+    })
     after.clock.now += hour
     expect(tokenIn(await present(after, client, refresh))).toBe(second)
     expect(tokenIn(await present(after, client, refresh, office))).not.toBe(second)

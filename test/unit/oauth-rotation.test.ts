@@ -1,12 +1,30 @@
 // Which generation of a refresh token answers the one that was presented: the rule alone, with time and networks as plain values.
 import { describe, expect, it } from 'vitest'
-import { type LateRepeat, type Rotation, judgeRefresh, movedOn, replacedNewest } from '../../src/oauth/refresh-token-rotation.ts'
+import {
+  type LateRepeat,
+  type Rotation,
+  judgeRefresh,
+  movedOn,
+  replacedNewest,
+} from '../../src/oauth/refresh-token-rotation.ts'
 
 const graceMs = 60_000
 const start: Rotation = { generation: 0, usedAt: {}, keyIds: { 0: 'a' } }
 const step = (now: number, by = 'home', keyId = 'k') => ({ now, graceMs, keyId, by })
-const ask = (rotation: Rotation, generation: number, now: number, from = 'home', lateRepeat: LateRepeat = 'by-network') =>
-  judgeRefresh(rotation, { generation, now, graceMs, lateRepeat, isHere: (network) => network === undefined || network === from })
+const ask = (
+  rotation: Rotation,
+  generation: number,
+  now: number,
+  from = 'home',
+  lateRepeat: LateRepeat = 'by-network',
+) =>
+  judgeRefresh(rotation, {
+    generation,
+    now,
+    graceMs,
+    lateRepeat,
+    isHere: (network) => network === undefined || network === from,
+  })
 const repeat = (successor: number, late = false) => ({ kind: 'repeat', successor, late })
 const reuse = { kind: 'reuse' }
 
@@ -21,17 +39,28 @@ describe('a presented generation', () => {
   it('gets it again for the grace after that was used, and is a reuse afterwards', () => {
     const twice = movedOn(movedOn(start, step(0)), step(1000))
     for (const from of ['home', 'elsewhere']) expect(ask(twice, 0, 60_999, from)).toEqual(repeat(1))
-    for (const rule of ['by-network', 'allow', 'refuse'] as const) expect(ask(twice, 0, 61_000, 'home', rule)).toEqual(reuse)
+    for (const rule of ['by-network', 'allow', 'refuse'] as const)
+      expect(ask(twice, 0, 61_000, 'home', rule)).toEqual(reuse)
   })
 
-  it('is a reuse when its successor was used too long ago to be remembered', () => expect(ask({ ...start, generation: 9 }, 1, 0)).toEqual(reuse))
+  it('is a reuse when its successor was used too long ago to be remembered', () =>
+    expect(ask({ ...start, generation: 9 }, 1, 0)).toEqual(reuse))
 
   it('is remembered no longer than the grace, and its key as long as it may be asked for', () => {
     const one = movedOn({ ...start, keyIds: { 0: 'a' } }, step(1000, 'home', 'b'))
     const two = movedOn(one, step(2000, 'away', 'c'))
-    expect([two.generation, two.usedAt, two.usedBy, two.keyIds]).toEqual([2, { 0: 1000, 1: 2000 }, { 0: 'home', 1: 'away' }, { 0: 'a', 1: 'b', 2: 'c' }])
+    expect([two.generation, two.usedAt, two.usedBy, two.keyIds]).toEqual([
+      2,
+      { 0: 1000, 1: 2000 },
+      { 0: 'home', 1: 'away' },
+      { 0: 'a', 1: 'b', 2: 'c' },
+    ])
     const three = movedOn(two, step(100_000, 'home', 'd'))
-    expect([three.usedAt, three.usedBy, three.keyIds]).toEqual([{ 2: 100_000 }, { 2: 'home' }, { 2: 'c', 3: 'd' }])
+    expect([three.usedAt, three.usedBy, three.keyIds]).toEqual([
+      { 2: 100_000 },
+      { 2: 'home' },
+      { 2: 'c', 3: 'd' },
+    ])
     const busy = Array.from({ length: 500 }).reduce<Rotation>((grown) => movedOn(grown, step(5000)), start)
     expect(Object.keys(busy.usedAt)).toHaveLength(200)
   })
@@ -52,7 +81,7 @@ describe('a late repeat while the successor is unused', () => {
     expect(ask(replaced, 2, 70_000, 'anywhere')).toEqual({ kind: 'advance' })
   })
 
-  it('is everybody\'s where it is allowed, and a reuse where it is refused', () => {
+  it("is everybody's where it is allowed, and a reuse where it is refused", () => {
     expect(ask(once, 0, 60_000, 'office', 'allow')).toEqual(repeat(1, true))
     for (const from of ['home', 'office']) expect(ask(once, 0, 60_000, from, 'refuse')).toEqual(reuse)
     expect(ask(once, 0, 59_999, 'office', 'refuse')).toEqual(repeat(1))
@@ -76,7 +105,8 @@ describe('after a replacement', () => {
 
   it('the replaced one stands for the replacement where that was handed out, and ends the grant everywhere else, at once', () => {
     expect(ask(replaced, 1, 100_001, 'office')).toEqual({ kind: 'advance' })
-    for (const at of [100_001, 1e12]) for (const from of ['home', 'third']) expect(ask(replaced, 1, at, from)).toEqual(reuse)
+    for (const at of [100_001, 1e12])
+      for (const from of ['home', 'third']) expect(ask(replaced, 1, at, from)).toEqual(reuse)
     expect(ask(replaced, 1, 100_001, 'home', 'allow')).toEqual({ kind: 'advance' })
     expect(ask(replaced, 1, 100_001, 'office', 'refuse')).toEqual(reuse)
   })
@@ -84,7 +114,10 @@ describe('after a replacement', () => {
   it('it goes on standing for it once that was used, as long as that itself would be answered', () => {
     const used = movedOn(replaced, step(200_000, 'office'))
     expect([ask(used, 1, 210_000, 'office'), ask(used, 2, 210_000, 'office')]).toEqual([repeat(3), repeat(3)])
-    expect([ask(used, 1, 900_000, 'office'), ask(used, 2, 900_000, 'office')]).toEqual([repeat(3, true), repeat(3, true)])
+    expect([ask(used, 1, 900_000, 'office'), ask(used, 2, 900_000, 'office')]).toEqual([
+      repeat(3, true),
+      repeat(3, true),
+    ])
     expect(ask(used, 1, 210_000, 'home')).toEqual(reuse)
     expect(ask(used, 0, 259_999, 'home')).toEqual(repeat(2))
     expect(ask(used, 0, 260_000, 'home')).toEqual(reuse)

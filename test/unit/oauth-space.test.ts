@@ -14,22 +14,39 @@ describe('a registration that nobody has signed in with', () => {
     ['of a public client', {}, 90 * day],
   ])('[A8] %s lives as long as it is told, to the second, and ends then', async (_, metadata, lives) => {
     const world = await createWorld({ config: { client_lifetime: lives / 1000 } })
-    const { body } = await run(world.handlers.register, postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'], token_endpoint_auth_method: 'none', ...metadata }))
-    expect(body['client_secret_expires_at']).toBe('client_secret' in body ? (world.clock.now + lives) / 1000 : undefined)
+    const { body } = await run(
+      world.handlers.register,
+      postJson('/oauth/register', {
+        redirect_uris: ['https://app.test/cb'],
+        token_endpoint_auth_method: 'none',
+        ...metadata,
+      }),
+    )
+    expect(body['client_secret_expires_at']).toBe(
+      'client_secret' in body ? (world.clock.now + lives) / 1000 : undefined,
+    )
     const client = { id: String(body['client_id']), redirectUri: 'https://app.test/cb' }
     world.clock.now += lives - 1
     expect((await ask(world, client)).code).toBeUndefined()
     world.clock.now += 1
     expect((await ask(world, client)).code).toBe('client.unknown')
-    expect(await refresh(world, client, 'pr_x')).toMatchObject({ status: 401, body: { error: 'invalid_client' } })
+    expect(await refresh(world, client, 'pr_x')).toMatchObject({
+      status: 401,
+      body: { error: 'invalid_client' },
+    })
   })
 
   it('never ends where that is what it is told: 0', async () => {
     const world = await createWorld({ config: { client_lifetime: 0 } })
-    const { body } = await run(world.handlers.register, postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'] }))
+    const { body } = await run(
+      world.handlers.register,
+      postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'] }),
+    )
     expect(body['client_secret_expires_at']).toBe(0)
     world.clock.now += 3650 * day
-    expect((await ask(world, { id: String(body['client_id']), redirectUri: 'https://app.test/cb' })).code).toBeUndefined()
+    expect(
+      (await ask(world, { id: String(body['client_id']), redirectUri: 'https://app.test/cb' })).code,
+    ).toBeUndefined()
   })
 
   it('is not kept alive by whoever knows its id, nor by a no', async () => {
@@ -39,7 +56,15 @@ describe('a registration that nobody has signed in with', () => {
     world.clock.now += 2 * day - 60_000
     await decide(world, await toConsent(world, client), 'deny')
     await refresh(world, client, 'pr_x')
-    await run(world.handlers.token, post('/oauth/token', { grant_type: 'authorization_code', code: 'pc_x', code_verifier: 'v'.repeat(43), client_id: client.id }))
+    await run(
+      world.handlers.token,
+      post('/oauth/token', {
+        grant_type: 'authorization_code',
+        code: 'pc_x',
+        code_verifier: 'v'.repeat(43),
+        client_id: client.id,
+      }),
+    )
     world.clock.now += 60_001
     expect((await ask(world, client)).code).toBe('client.unknown')
   })
@@ -48,9 +73,19 @@ describe('a registration that nobody has signed in with', () => {
     const world = await createWorld({ config: { client_lifetime: (2 * day) / 1000 } })
     const client = await register(world, { token_endpoint_auth_method: 'client_secret_post' })
     world.clock.now += day
-    const sent = { client_id: client.id, redirect_uris: [client.redirectUri], token_endpoint_auth_method: 'client_secret_post' }
-    const put = new Request(`${origin}/oauth/register/${client.id}`, { method: 'PUT', headers: { authorization: `Bearer ${client.access}`, 'content-type': 'application/json' }, body: JSON.stringify(sent) })
-    expect((await run(world.handlers.manage, put)).body['client_secret_expires_at']).toBe((world.clock.now + 2 * day) / 1000)
+    const sent = {
+      client_id: client.id,
+      redirect_uris: [client.redirectUri],
+      token_endpoint_auth_method: 'client_secret_post',
+    }
+    const put = new Request(`${origin}/oauth/register/${client.id}`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${client.access}`, 'content-type': 'application/json' },
+      body: JSON.stringify(sent),
+    })
+    expect((await run(world.handlers.manage, put)).body['client_secret_expires_at']).toBe(
+      (world.clock.now + 2 * day) / 1000,
+    )
     world.clock.now += 2 * day - 1
     expect((await ask(world, client)).code).toBeUndefined()
   })
@@ -97,7 +132,12 @@ describe('a flood of newcomers', () => {
     const { world, limit, client, ...tokens } = await flooded()
     await fill(limit, 'kept-registrations', visit.ip)
     const before = await kept(world)
-    expect(await run(world.handlers.register, postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'] }))).toMatchObject({ status: 429, code: 'rate.limited' })
+    expect(
+      await run(
+        world.handlers.register,
+        postJson('/oauth/register', { redirect_uris: ['https://app.test/cb'] }),
+      ),
+    ).toMatchObject({ status: 429, code: 'rate.limited' })
     expect(await kept(world)).toBe(before)
     expect((await refresh(world, client, tokens.refresh)).status).toBe(200)
     expect((await exchange(world, client, await codeFor(world, client))).status).toBe(200)
@@ -115,8 +155,13 @@ describe('a flood of newcomers', () => {
 
   it('is counted by size, for the address as for all, and one registration is at most 16 KiB', async () => {
     const { world } = await flooded()
-    const uris = (n: number) => Array.from({ length: n }, (_, i) => `https://app.test/${i}/${'x'.repeat(1000)}`)
-    const send = (n: number) => run(world.handlers.register, postJson('/oauth/register', { redirect_uris: uris(n), token_endpoint_auth_method: 'none' }))
+    const uris = (n: number) =>
+      Array.from({ length: n }, (_, i) => `https://app.test/${i}/${'x'.repeat(1000)}`)
+    const send = (n: number) =>
+      run(
+        world.handlers.register,
+        postJson('/oauth/register', { redirect_uris: uris(n), token_endpoint_auth_method: 'none' }),
+      )
     expect((await send(17)).body['error']).toBe('invalid_client_metadata')
     let made = 0
     while ((await send(14)).status === 201) made++

@@ -13,7 +13,10 @@ const troubled = () => {
   const store = (now: () => number): Store => {
     const inner = createMemoryStore({ now })
     const lost = () => new Refusal('storage.unavailable', 'connection lost')
-    const around = <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) => (...args: Args): Promise<T> => (trouble.down ? Promise.reject(lost()) : work(...args))
+    const around =
+      <Args extends unknown[], T>(work: (...args: Args) => Promise<T>) =>
+      (...args: Args): Promise<T> =>
+        trouble.down ? Promise.reject(lost()) : work(...args)
     const put: Store['put'] = async (key, value, options) => {
       const mark = await inner.put(key, value, options)
       if (!key.startsWith('grant:') || trouble.loseAnswers === 0) return mark
@@ -24,8 +27,10 @@ const troubled = () => {
   }
   return { trouble, store }
 }
-const live = (world: World, access: string) => world.guard([`Bearer ${access}`], world.directory.only as never)
-const revoke = (world: World, fields: Record<string, string>) => run(world.handlers.revoke, post('/oauth/revoke', fields))
+const live = (world: World, access: string) =>
+  world.guard([`Bearer ${access}`], world.directory.only as never)
+const revoke = (world: World, fields: Record<string, string>) =>
+  run(world.handlers.revoke, post('/oauth/revoke', fields))
 
 describe('while storage is down', () => {
   it('[hostile S2, I7] every endpoint says 503 and to try again, and afterwards the same code, token and form work', async () => {
@@ -35,8 +40,16 @@ describe('while storage is down', () => {
     const code = await codeFor(world, client)
     const question = await toConsent(world, client)
     trouble.down = true
-    const attempts = [await exchange(world, client, code), await refresh(world, client, token), await revoke(world, { token, client_id: client.id }), await ask(world, client), await decide(world, question, 'allow')]
-    expect(attempts.map(({ status, body, location }) => [status, body['error'], location])).toEqual(attempts.map(() => [503, 'temporarily_unavailable', undefined]))
+    const attempts = [
+      await exchange(world, client, code),
+      await refresh(world, client, token),
+      await revoke(world, { token, client_id: client.id }),
+      await ask(world, client),
+      await decide(world, question, 'allow'),
+    ]
+    expect(attempts.map(({ status, body, location }) => [status, body['error'], location])).toEqual(
+      attempts.map(() => [503, 'temporarily_unavailable', undefined]),
+    )
     trouble.down = false
     expect((await exchange(world, client, code)).status).toBe(200)
     expect((await refresh(world, client, token)).status).toBe(200)
@@ -80,7 +93,11 @@ describe('a record', () => {
     const keyOf = (token: string) => `grant:${token.slice(3, 35)}`
     const value = records.find(({ key }) => key === keyOf(mine.refresh))?.value ?? ''
     await world.store.put(keyOf(theirs.refresh), value)
-    expect(await refresh(world, theirs.client, theirs.refresh)).toMatchObject({ status: 503, code: 'storage.sealed', body: { error: 'temporarily_unavailable' } })
+    expect(await refresh(world, theirs.client, theirs.refresh)).toMatchObject({
+      status: 503,
+      code: 'storage.sealed',
+      body: { error: 'temporarily_unavailable' },
+    })
     await expect(live(world, theirs.access)).rejects.toMatchObject({ code: 'storage.sealed' })
     await world.store.put(keyOf(mine.refresh), `${value.slice(0, -3)}AAA`)
     await expect(live(world, mine.access)).rejects.toMatchObject({ code: 'storage.sealed' })
@@ -94,7 +111,20 @@ describe('a record', () => {
     const code = await codeFor(world, confidential)
     const { access, refresh: token, client } = await logIn(world)
     const dump = JSON.stringify(await world.store.list('', { limit: 1000 }))
-    const secrets = [code.slice(36), token.split('.')[3], access, access.split('.')[2], confidential.secret, confidential.access, client.access, pending?.cookie.split('.')[1], String.raw`\"ana\"`, 'ana@example.com', 'Test app', 'app.test']
+    const secrets = [
+      code.slice(36),
+      token.split('.')[3],
+      access,
+      access.split('.')[2],
+      confidential.secret,
+      confidential.access,
+      client.access,
+      pending?.cookie.split('.')[1],
+      String.raw`\"ana\"`,
+      'ana@example.com',
+      'Test app',
+      'app.test',
+    ]
     for (const secret of secrets.filter((one) => one !== undefined)) expect(dump).not.toContain(secret)
   })
 })
@@ -104,19 +134,36 @@ describe('never', () => {
   /** A world in which somebody is logged in, and the same store in the hands of a gateway with another secret. */
   const lockedOut = async (sealing?: Uint8Array<ArrayBuffer>) => {
     const shared = createMemoryStore({ now: () => now })
-    const [right, wrong] = await Promise.all([random(32), random(32)].map((secret) => createKeyRing([secret], random, sealing)))
+    const [right, wrong] = await Promise.all(
+      [random(32), random(32)].map((secret) => createKeyRing([secret], random, sealing)),
+    )
     const inside = await createWorld({ store: () => shared, keys: right as KeyRing })
     const { client, access, refresh: token } = await logIn(inside)
     const code = await codeFor(inside, client)
-    return { shared, inside, outside: await createWorld({ store: () => shared, keys: wrong as KeyRing }), client, access, token, code }
+    return {
+      shared,
+      inside,
+      outside: await createWorld({ store: () => shared, keys: wrong as KeyRing }),
+      client,
+      access,
+      token,
+      code,
+    }
   }
 
   it('calls a client, a code or a token unknown because the secret of the store is missing, and never writes over a record', async () => {
     const { shared, inside, outside, client, access, token, code } = await lockedOut()
     const before = await shared.list('', { limit: 1000 })
     outside.signIn()
-    const attempts = [await exchange(outside, client, code), await refresh(outside, client, token), await revoke(outside, { token, client_id: client.id }), await ask(outside, client)]
-    expect(attempts.map(({ status, code: why, body }) => [status, why, body['error']])).toEqual(attempts.map(() => [503, 'storage.sealed', 'temporarily_unavailable']))
+    const attempts = [
+      await exchange(outside, client, code),
+      await refresh(outside, client, token),
+      await revoke(outside, { token, client_id: client.id }),
+      await ask(outside, client),
+    ]
+    expect(attempts.map(({ status, code: why, body }) => [status, why, body['error']])).toEqual(
+      attempts.map(() => [503, 'storage.sealed', 'temporarily_unavailable']),
+    )
     await expect(live(outside, access)).rejects.toMatchObject({ code: 'storage.sealed' })
     expect(await shared.list('', { limit: 1000 })).toEqual(before)
     expect((await exchange(inside, client, code)).status).toBe(200)
@@ -126,7 +173,9 @@ describe('never', () => {
   it('calls a refresh token unknown because its root is missing, where another secret opens the records', async () => {
     const { outside, client, token } = await lockedOut(random(32))
     expect(await refresh(outside, client, token)).toMatchObject({ status: 503, code: 'storage.sealed' })
-    expect(await run(outside.handlers.introspect, post('/oauth/introspect', { token, client_id: client.id }))).toMatchObject({ status: 503, code: 'storage.sealed' })
+    expect(
+      await run(outside.handlers.introspect, post('/oauth/introspect', { token, client_id: client.id })),
+    ).toMatchObject({ status: 503, code: 'storage.sealed' })
   })
 })
 
@@ -137,7 +186,10 @@ describe('a change of the root secret', () => {
     const before = await createWorld({ store: () => shared, keys: await createKeyRing([former], random) })
     const { client, access, refresh: token } = await logIn(before)
     const code = await codeFor(before, client)
-    const after = await createWorld({ store: () => shared, keys: await createKeyRing([next, former], random) })
+    const after = await createWorld({
+      store: () => shared,
+      keys: await createKeyRing([next, former], random),
+    })
     await expect(live(after, access)).resolves.toBeDefined()
     expect((await exchange(after, client, code)).status).toBe(200)
     const rotated = await refresh(after, client, token)

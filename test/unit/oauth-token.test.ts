@@ -10,8 +10,13 @@ import { createMemoryStore } from '../../src/stores/memory.ts'
 import { codeFor, exchange, logIn, refresh, register } from './oauth-steps.ts'
 import { createWorld, get, origin, post, postJson, resource, run, type World } from './oauth-world.ts'
 
-const live = (world: World, access: string) => world.guard([`Bearer ${access}`], world.directory.only as never)
-const statuses = (outcomes: readonly { status: number }[]) => Object.entries(Object.groupBy(outcomes, ({ status }) => String(status))).map(([status, list]) => `${list?.length}x${status}`).toSorted().join(' ')
+const live = (world: World, access: string) =>
+  world.guard([`Bearer ${access}`], world.directory.only as never)
+const statuses = (outcomes: readonly { status: number }[]) =>
+  Object.entries(Object.groupBy(outcomes, ({ status }) => String(status)))
+    .map(([status, list]) => `${list?.length}x${status}`)
+    .toSorted()
+    .join(' ')
 
 describe('an authorization code', () => {
   it('[A1] [hostile G1] becomes a bearer token for one resource, with nothing left out and nothing null', async () => {
@@ -21,13 +26,40 @@ describe('an authorization code', () => {
     expect(answer.status).toBe(200)
     expect(answer.headers.get('cache-control')).toBe('no-store')
     expect(answer.headers.get('pragma')).toBe('no-cache')
-    expect(Object.keys(answer.body).toSorted()).toEqual(['access_token', 'expires_in', 'refresh_token', 'scope', 'token_type'])
+    expect(Object.keys(answer.body).toSorted()).toEqual([
+      'access_token',
+      'expires_in',
+      'refresh_token',
+      'scope',
+      'token_type',
+    ])
     expect(answer.body).toMatchObject({ token_type: 'Bearer', expires_in: 3600, scope: 'mcp' })
     const access = String(answer.body['access_token'])
     expect(decodeProtectedHeader(access)).toMatchObject({ alg: 'ES256', typ: 'at+jwt' })
-    expect(Object.keys(decodeJwt(access)).toSorted()).toEqual(['aud', 'client_id', 'exp', 'gid', 'iat', 'iss', 'jti', 'scope', 'sub'])
-    expect(decodeJwt(access)).toMatchObject({ iss: origin, aud: resource, sub: 'local:ana', client_id: client.id, scope: 'mcp' })
-    expect(await live(world, access)).toMatchObject({ clientId: client.id, resource, scopes: ['mcp'], person: { email: 'ana@example.com' } })
+    expect(Object.keys(decodeJwt(access)).toSorted()).toEqual([
+      'aud',
+      'client_id',
+      'exp',
+      'gid',
+      'iat',
+      'iss',
+      'jti',
+      'scope',
+      'sub',
+    ])
+    expect(decodeJwt(access)).toMatchObject({
+      iss: origin,
+      aud: resource,
+      sub: 'local:ana',
+      client_id: client.id,
+      scope: 'mcp',
+    })
+    expect(await live(world, access)).toMatchObject({
+      clientId: client.id,
+      resource,
+      scopes: ['mcp'],
+      person: { email: 'ana@example.com' },
+    })
   })
 
   it('[hostile G5, G6, G7, G9, G10, G13] stays good through every wrong attempt', async () => {
@@ -53,16 +85,28 @@ describe('an authorization code', () => {
     ]
     for (const [more, error] of wrong) {
       const answer = await exchange(world, client, code, more)
-      expect([more, answer.status, answer.body['error']]).toEqual([more, error === 'invalid_client' ? 401 : 400, error])
+      expect([more, answer.status, answer.body['error']]).toEqual([
+        more,
+        error === 'invalid_client' ? 401 : 400,
+        error,
+      ])
     }
-    expect((await exchange(world, client, code, { resource: 'HTTPS://GW.TEST:443/echo/mcp/' })).status).toBe(200)
+    expect((await exchange(world, client, code, { resource: 'HTTPS://GW.TEST:443/echo/mcp/' })).status).toBe(
+      200,
+    )
   })
 
   it('[hostile G15, G16] is read from one form alone, each parameter once', async () => {
     const world = await createWorld()
     const client = await register(world)
     const code = await codeFor(world, client)
-    const fields = { grant_type: 'authorization_code', code, client_id: client.id, redirect_uri: client.redirectUri, code_verifier: 'v'.repeat(43) }
+    const fields = {
+      grant_type: 'authorization_code',
+      code,
+      client_id: client.id,
+      redirect_uri: client.redirectUri,
+      code_verifier: 'v'.repeat(43),
+    }
     const query = new URLSearchParams(fields).toString()
     const requests = [
       get(`/oauth/token?${query}`),
@@ -76,15 +120,23 @@ describe('an authorization code', () => {
       post('/oauth/token', `${query}&client_id=${client.id}`),
     ]
     const answers = await Promise.all(requests.map((request) => run(world.handlers.token, request)))
-    expect(answers.map(({ status, body }) => [status, body['error']])).toEqual([[405, 'invalid_request'], ...Array.from({ length: 8 }, () => [400, 'invalid_request'])])
+    expect(answers.map(({ status, body }) => [status, body['error']])).toEqual([
+      [405, 'invalid_request'],
+      ...Array.from({ length: 8 }, () => [400, 'invalid_request']),
+    ])
     expect((await exchange(world, client, code)).status).toBe(200)
   })
 
   it('[hostile D5] is bound to the port that was asked for', async () => {
     const world = await createWorld()
-    const client = { ...(await register(world, { redirect_uris: ['http://127.0.0.1/cb'] })), redirectUri: 'http://127.0.0.1:49152/cb' }
+    const client = {
+      ...(await register(world, { redirect_uris: ['http://127.0.0.1/cb'] })),
+      redirectUri: 'http://127.0.0.1:49152/cb',
+    }
     const code = await codeFor(world, client)
-    expect((await exchange(world, client, code, { redirect_uri: 'http://127.0.0.1:49153/cb' })).body['error']).toBe('invalid_grant')
+    expect(
+      (await exchange(world, client, code, { redirect_uri: 'http://127.0.0.1:49153/cb' })).body['error'],
+    ).toBe('invalid_grant')
     expect((await exchange(world, client, code)).status).toBe(200)
   })
 
@@ -97,8 +149,15 @@ describe('an authorization code', () => {
     const client = await register(world)
     const code = await codeFor(world, client)
     world.clock.now += 60_000 + late
-    expect(await exchange(world, client, code)).toMatchObject({ status: 400, code: why, body: { error: 'invalid_grant' } })
-    expect(await exchange(world, client, code, { code_verifier: 'w'.repeat(43) })).toMatchObject({ status: 400, body: { error: 'invalid_grant' } })
+    expect(await exchange(world, client, code)).toMatchObject({
+      status: 400,
+      code: why,
+      body: { error: 'invalid_grant' },
+    })
+    expect(await exchange(world, client, code, { code_verifier: 'w'.repeat(43) })).toMatchObject({
+      status: 400,
+      body: { error: 'invalid_grant' },
+    })
   })
 
   it('[hostile G18] is no refresh token, no bearer token, and no other kind of token is a code', async () => {
@@ -106,9 +165,11 @@ describe('an authorization code', () => {
     const { client, access, refresh: token } = await logIn(world)
     const code = await codeFor(world, client)
     expect((await refresh(world, client, code)).body['error']).toBe('invalid_grant')
-    for (const other of [token, access, client.access, 'x', 'pc_'.padEnd(300, 'x')]) expect((await exchange(world, client, other)).body['error']).toBe('invalid_grant')
+    for (const other of [token, access, client.access, 'x', 'pc_'.padEnd(300, 'x')])
+      expect((await exchange(world, client, other)).body['error']).toBe('invalid_grant')
     expect((await refresh(world, client, access)).body['error']).toBe('invalid_grant')
-    for (const other of [code, token, client.access, world.who.session?.id ?? '']) await expect(live(world, other)).rejects.toMatchObject({ code: 'token.malformed' })
+    for (const other of [code, token, client.access, world.who.session?.id ?? ''])
+      await expect(live(world, other)).rejects.toMatchObject({ code: 'token.malformed' })
   })
 })
 
@@ -117,7 +178,9 @@ describe('a refresh token', () => {
     const world = await createWorld({ services: { echo: { scopes: ['read', 'write'] }, other: {} } })
     const { client, refresh: token } = await logIn(world, {}, { resource, scope: 'read write' })
     expect((await refresh(world, client, token, { scope: 'read admin' })).body['error']).toBe('invalid_scope')
-    expect((await refresh(world, client, token, { resource: `${origin}/other/mcp` })).body['error']).toBe('invalid_target')
+    expect((await refresh(world, client, token, { resource: `${origin}/other/mcp` })).body['error']).toBe(
+      'invalid_target',
+    )
     const narrow = await refresh(world, client, token, { scope: 'read', resource })
     expect(narrow).toMatchObject({ status: 200, body: { scope: 'read' } })
     expect(narrow.body['refresh_token']).not.toBe(token)
@@ -149,11 +212,23 @@ describe('a refresh token', () => {
     world.clock.now += 2_000
     await expect(live(world, String(third.body['access_token']))).resolves.toBeDefined()
     const reused = await refresh(world, client, first)
-    expect([reused.status, reused.body['error'], reused.code]).toEqual([400, 'invalid_grant', 'refresh.reuse'])
+    expect([reused.status, reused.body['error'], reused.code]).toEqual([
+      400,
+      'invalid_grant',
+      'refresh.reuse',
+    ])
     world.clock.now += 1_000
-    await expect(live(world, String(third.body['access_token']))).rejects.toMatchObject({ code: 'token.revoked' })
-    expect((await refresh(world, client, String(third.body['refresh_token']))).body['error']).toBe('invalid_grant')
-    expect(world.events.find(({ event }) => event === 'refresh.reuse')).toMatchObject({ reason: 'refresh_reuse', client: client.id, ip: '192.0.2.1' })
+    await expect(live(world, String(third.body['access_token']))).rejects.toMatchObject({
+      code: 'token.revoked',
+    })
+    expect((await refresh(world, client, String(third.body['refresh_token']))).body['error']).toBe(
+      'invalid_grant',
+    )
+    expect(world.events.find(({ event }) => event === 'refresh.reuse')).toMatchObject({
+      reason: 'refresh_reuse',
+      client: client.id,
+      ip: '192.0.2.1',
+    })
   })
 
   it('never harms its family when it is forged, cut or sent by another client', async () => {
@@ -161,7 +236,15 @@ describe('a refresh token', () => {
     const { client, access, refresh: token } = await logIn(world)
     const stranger = await register(world)
     const [head, generation, key, mac] = token.split('.') as [string, string, string, string]
-    const forged = [`${head}.9.${key}.${mac}`, `${head}.${generation}.${key}.${'A'.repeat(43)}`, `${head}.${generation}.00000000.${mac}`, token.slice(0, -1), `${token}x`, `${head}.-1.${key}.${mac}`, `pr_${'A'.repeat(32)}.0.${key}.${mac}`]
+    const forged = [
+      `${head}.9.${key}.${mac}`,
+      `${head}.${generation}.${key}.${'A'.repeat(43)}`,
+      `${head}.${generation}.00000000.${mac}`,
+      token.slice(0, -1),
+      `${token}x`,
+      `${head}.-1.${key}.${mac}`,
+      `pr_${'A'.repeat(32)}.0.${key}.${mac}`,
+    ]
     for (const bad of forged) expect((await refresh(world, client, bad)).body['error']).toBe('invalid_grant')
     expect((await refresh(world, stranger, token)).body['error']).toBe('invalid_grant')
     await expect(live(world, access)).resolves.toBeDefined()
@@ -176,7 +259,9 @@ describe('a refresh token', () => {
     world.clock.now += 80_000_000
     expect((await refresh(world, client, String(next.body['refresh_token']))).status).toBe(200)
     world.clock.now += 86_400_000
-    expect((await refresh(world, client, String(next.body['refresh_token']))).body['error']).toBe('invalid_grant')
+    expect((await refresh(world, client, String(next.body['refresh_token']))).body['error']).toBe(
+      'invalid_grant',
+    )
   })
 
   it('[hostile H17] is absent, never null, for a client that did not register the grant type', async () => {
@@ -185,7 +270,10 @@ describe('a refresh token', () => {
     const answer = await exchange(world, client, await codeFor(world, client))
     expect(Object.keys(answer.body)).not.toContain('refresh_token')
     const asked = await exchange(world, client, await codeFor(world, client, { scope: 'mcp offline_access' }))
-    expect(asked.body).toMatchObject({ scope: 'mcp offline_access', refresh_token: expect.stringMatching(/^pr_/) as string })
+    expect(asked.body).toMatchObject({
+      scope: 'mcp offline_access',
+      refresh_token: expect.stringMatching(/^pr_/) as string,
+    })
   })
 })
 
@@ -208,7 +296,9 @@ describe.each([
       const code = await codeFor(world, client)
       const outcomes = await Promise.all(Array.from({ length: 50 }, () => exchange(world, client, code)))
       expect(statuses(outcomes)).toBe('1x200 49x400')
-      expect(new Set(outcomes.filter(({ status }) => status === 400).map(({ body }) => body['error']))).toEqual(new Set(['invalid_grant']))
+      expect(
+        new Set(outcomes.filter(({ status }) => status === 400).map(({ body }) => body['error'])),
+      ).toEqual(new Set(['invalid_grant']))
       const winner = outcomes.find(({ status }) => status === 200)
       await expect(live(world, String(winner?.body['access_token']))).resolves.toBeDefined()
     }

@@ -32,7 +32,13 @@ export const origin = 'https://gw.test'
 export const resource = `${origin}/echo/mcp`
 export const visit = { requestId: 'r1', ip: '192.0.2.1' }
 export const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
-export const ana: Person = { provider: 'local', subject: 'ana', login: 'ana', email: 'ana@example.com', groups: [] }
+export const ana: Person = {
+  provider: 'local',
+  subject: 'ana',
+  login: 'ana',
+  email: 'ana@example.com',
+  groups: [],
+}
 
 const service = (id: string, more: Partial<Service> = {}): Service => ({
   id,
@@ -47,7 +53,10 @@ const service = (id: string, more: Partial<Service> = {}): Service => ({
   ...more,
 })
 
-const noLimit: Limit = Object.assign(() => Promise.resolve(), { guess: () => Promise.resolve(), guessed: () => Promise.resolve() })
+const noLimit: Limit = Object.assign(() => Promise.resolve(), {
+  guess: () => Promise.resolve(),
+  guessed: () => Promise.resolve(),
+})
 
 export interface WorldOptions {
   readonly config?: ConfigInput
@@ -61,7 +70,11 @@ export interface WorldOptions {
 }
 
 /** One page of the outer web: what a GET of its URL answers, or how it fails. */
-export type WebPage = { readonly status?: number; readonly body?: unknown; readonly headers?: Record<string, string> } | { readonly why: string } | 'down' | 'refused'
+export type WebPage =
+  | { readonly status?: number; readonly body?: unknown; readonly headers?: Record<string, string> }
+  | { readonly why: string }
+  | 'down'
+  | 'refused'
 
 /** A web the test writes: pages by URL, and every request made. Obeys `maxBytes` as the guarded outbound does. */
 const createWeb = () => {
@@ -71,11 +84,19 @@ const createWeb = () => {
     asked.push(url)
     const page = pages.get(url) ?? { status: 404 }
     if (page === 'down') return Promise.reject(new Refusal('outbound.failed', 'connection reset'))
-    if (typeof page === 'object' && 'why' in page) return Promise.reject(new Refusal('outbound.failed', page.why))
+    if (typeof page === 'object' && 'why' in page)
+      return Promise.reject(new Refusal('outbound.failed', page.why))
     if (page === 'refused') return Promise.reject(new Refusal('outbound.refused', 'not global unicast'))
-    const body = new TextEncoder().encode(typeof page.body === 'string' ? page.body : JSON.stringify(page.body ?? '')) as Uint8Array<ArrayBuffer>
-    if (body.length > maxBytes) return Promise.reject(new Refusal('outbound.failed', `the answer is larger than ${maxBytes} bytes`))
-    return Promise.resolve({ status: page.status ?? 200, headers: new Headers({ 'content-type': 'application/json', ...page.headers }), body })
+    const body = new TextEncoder().encode(
+      typeof page.body === 'string' ? page.body : JSON.stringify(page.body ?? ''),
+    ) as Uint8Array<ArrayBuffer>
+    if (body.length > maxBytes)
+      return Promise.reject(new Refusal('outbound.failed', `the answer is larger than ${maxBytes} bytes`))
+    return Promise.resolve({
+      status: page.status ?? 200,
+      headers: new Headers({ 'content-type': 'application/json', ...page.headers }),
+      body,
+    })
   }
   return { pages, asked, outbound }
 }
@@ -83,8 +104,10 @@ const createWeb = () => {
 const memoryCache = (now: () => number) => {
   const kept = new Map<string, { readonly value: string; readonly until: number }>()
   return {
-    get: (key: string) => Promise.resolve((kept.get(key)?.until ?? 0) > now() ? kept.get(key)?.value : undefined),
-    put: (key: string, value: string, { ttlMs }: { readonly ttlMs: number }) => Promise.resolve(void kept.set(key, { value, until: now() + ttlMs })),
+    get: (key: string) =>
+      Promise.resolve((kept.get(key)?.until ?? 0) > now() ? kept.get(key)?.value : undefined),
+    put: (key: string, value: string, { ttlMs }: { readonly ttlMs: number }) =>
+      Promise.resolve(void kept.set(key, { value, until: now() + ttlMs })),
   }
 }
 
@@ -100,7 +123,14 @@ export interface Outcome {
   readonly location?: URL
 }
 
-export const createWorld = async ({ config: input = {}, services = { echo: {} }, store: makeStore, keys, origins = [origin], limit = noLimit }: WorldOptions = {}) => {
+export const createWorld = async ({
+  config: input = {},
+  services = { echo: {} },
+  store: makeStore,
+  keys,
+  origins = [origin],
+  limit = noLimit,
+}: WorldOptions = {}) => {
   const config = configSchema.parse(input)
   const clock = { now: Date.UTC(2026, 0, 1) }
   const now = (): number => clock.now
@@ -117,25 +147,70 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     store,
     cache: memoryCache(now),
     keys: keys ?? (await createKeyRing([random(32)], random)),
-    lines: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise), publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) } },
-    passwords: { hash: Promise.reject.bind(Promise), verify: () => Promise.resolve(false), outdated: () => false },
+    lines: {
+      fetch: Promise.reject.bind(Promise),
+      socket: Promise.reject.bind(Promise),
+      publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) },
+    },
+    passwords: {
+      hash: Promise.reject.bind(Promise),
+      verify: () => Promise.resolve(false),
+      outdated: () => false,
+    },
     bodyBytes: 1 << 26,
     about: { version: '0', runtime: 'test', storage: 'memory' },
   }
-  const directory = createDirectory({ issuer: origin, origins, services: Object.entries(services).map(([id, more]) => service(id, more)) })
+  const directory = createDirectory({
+    issuer: origin,
+    origins,
+    services: Object.entries(services).map(([id, more]) => service(id, more)),
+  })
   const find = (resource: string) => Promise.resolve(directory.resolve(resource))
   const who: { session: BrowserSession | undefined } = { session: undefined }
-  const signIn = (person: Person = ana): void => void (who.session = { id: `session of ${person.subject}`, person, signedInAt: clock.now, csrf: `csrf of ${person.subject}` })
+  const signIn = (person: Person = ana): void =>
+    void (who.session = {
+      id: `session of ${person.subject}`,
+      person,
+      signedInAt: clock.now,
+      csrf: `csrf of ${person.subject}`,
+    })
   const sessions = { of: () => Promise.resolve(who.session) }
   const pages = createPages({ issuer: origin, version: '0' })
   const record = (event: Record<string, unknown>) => void events.push(event)
-  const signer = createSigner({ runtime, issuer: origin, rotationMs: config.key_rotation * 1000, overlapMs: config.access_token_lifetime * 1000 })
-  const clients = createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory })
+  const signer = createSigner({
+    runtime,
+    issuer: origin,
+    rotationMs: config.key_rotation * 1000,
+    overlapMs: config.access_token_lifetime * 1000,
+  })
+  const clients = createClients({
+    runtime,
+    config,
+    documents: createClientDocuments({ runtime, directory }),
+    directory,
+  })
   const grants = createGrants({ runtime, config, record, present: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
   const flows = createPendingRequests({ runtime })
-  const upstream = { ahead: () => Promise.resolve(undefined), standing: () => Promise.resolve(undefined), begin: () => Promise.reject(new Refusal('connection.unknown')) }
-  const consent = createConsent({ runtime, config, directory, find, clients, grants, tokens, flows, sessions, pages, record, upstream })
+  const upstream = {
+    ahead: () => Promise.resolve(undefined),
+    standing: () => Promise.resolve(undefined),
+    begin: () => Promise.reject(new Refusal('connection.unknown')),
+  }
+  const consent = createConsent({
+    runtime,
+    config,
+    directory,
+    find,
+    clients,
+    grants,
+    tokens,
+    flows,
+    sessions,
+    pages,
+    record,
+    upstream,
+  })
   const handlers = {
     ...createMetadata({ config, directory, signer }),
     register: createRegister({ runtime, config, directory, clients, limit, record }),
@@ -148,7 +223,25 @@ export const createWorld = async ({ config: input = {}, services = { echo: {} },
     introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
   }
   const guard = createAuthenticateBearer({ runtime, directory, signer, grants })
-  return { config, clock, runtime, store, web, events, directory, who, signIn, signer, clients, grants, tokens, flows, consent, handlers, guard }
+  return {
+    config,
+    clock,
+    runtime,
+    store,
+    web,
+    events,
+    directory,
+    who,
+    signIn,
+    signer,
+    clients,
+    grants,
+    tokens,
+    flows,
+    consent,
+    handlers,
+    guard,
+  }
 }
 
 export type World = Awaited<ReturnType<typeof createWorld>>
@@ -157,8 +250,17 @@ export type World = Awaited<ReturnType<typeof createWorld>>
 export const run = async (handler: Handler, request: Request, ip = visit.ip): Promise<Outcome> => {
   const outcome = (response: Response, text: string, more: Partial<Outcome>): Outcome => {
     const location = response.headers.get('location')
-    const json = /json/.test(response.headers.get('content-type') ?? '') ? (JSON.parse(text) as Record<string, unknown>) : {}
-    return { status: response.status, headers: response.headers, body: json, text, ...(location === null ? {} : { location: new URL(location, origin) }), ...more }
+    const json = /json/.test(response.headers.get('content-type') ?? '')
+      ? (JSON.parse(text) as Record<string, unknown>)
+      : {}
+    return {
+      status: response.status,
+      headers: response.headers,
+      body: json,
+      text,
+      ...(location === null ? {} : { location: new URL(location, origin) }),
+      ...more,
+    }
   }
   try {
     const response = await handler(request, { ...visit, ip })
@@ -167,18 +269,37 @@ export const run = async (handler: Handler, request: Request, ip = visit.ip): Pr
     if (!(thrown instanceof Refusal)) throw thrown
     const { redirect, headers } = thrown.detail
     const body = { error: thrown.row.oauth, error_description: thrown.say }
-    const drawn = redirect && redirect.ask === undefined
-      ? new Response(null, { status: 303, headers: { location: authorizationResponse(origin)(redirect.uri, { ...body, state: redirect.state }) } })
-      : Response.json(body, { status: thrown.row.status, ...(headers && { headers }) })
+    const drawn =
+      redirect && redirect.ask === undefined
+        ? new Response(null, {
+            status: 303,
+            headers: {
+              location: authorizationResponse(origin)(redirect.uri, { ...body, state: redirect.state }),
+            },
+          })
+        : Response.json(body, { status: thrown.row.status, ...(headers && { headers }) })
     return outcome(drawn, JSON.stringify(body), { code: thrown.code, refusal: thrown })
   }
 }
 
-export const get = (path: string, headers: Record<string, string> = {}): Request => new Request(new URL(path, origin), { headers })
-export const post = (path: string, fields: Record<string, string> | URLSearchParams | string, headers: Record<string, string> = {}): Request =>
-  new Request(new URL(path, origin), { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }, body: typeof fields === 'string' ? fields : new URLSearchParams(fields).toString() })
+export const get = (path: string, headers: Record<string, string> = {}): Request =>
+  new Request(new URL(path, origin), { headers })
+export const post = (
+  path: string,
+  fields: Record<string, string> | URLSearchParams | string,
+  headers: Record<string, string> = {},
+): Request =>
+  new Request(new URL(path, origin), {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+    body: typeof fields === 'string' ? fields : new URLSearchParams(fields).toString(),
+  })
 export const postJson = (path: string, body: unknown, headers: Record<string, string> = {}): Request =>
-  new Request(new URL(path, origin), { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: typeof body === 'string' ? body : JSON.stringify(body) })
+  new Request(new URL(path, origin), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: typeof body === 'string' ? body : JSON.stringify(body),
+  })
 
 export const verifier = 'v'.repeat(43)
 export const challengeOf = (text: string): string => digest(text)

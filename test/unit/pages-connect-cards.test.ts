@@ -11,11 +11,15 @@ const link = (id: string, start: string): URL => {
   if (!found) throw new Error(`${id} has no link ${start}`)
   return new URL(found.href)
 }
-const fromBase64 = (text: string | null): unknown => JSON.parse(Buffer.from(text ?? '', 'base64').toString('utf8'))
+const fromBase64 = (text: string | null): unknown =>
+  JSON.parse(Buffer.from(text ?? '', 'base64').toString('utf8'))
 
 describe('connection cards', () => {
   test('Cursor reads the server from its scheme link and from the https link', () => {
-    for (const start of ['cursor://anysphere.cursor-deeplink/mcp/install?', 'https://cursor.com/en/install-mcp?']) {
+    for (const start of [
+      'cursor://anysphere.cursor-deeplink/mcp/install?',
+      'https://cursor.com/en/install-mcp?',
+    ]) {
       const { searchParams } = link('cursor', start)
       expect(searchParams.get('name')).toBe(name)
       expect(fromBase64(searchParams.get('config'))).toEqual({ url })
@@ -25,7 +29,10 @@ describe('connection cards', () => {
   test('VS Code reads the server from its scheme link, the https links and its command', () => {
     const scheme = link('vscode', 'vscode:mcp/install?')
     expect(JSON.parse(decodeURIComponent(scheme.search.slice(1)))).toEqual({ name, type: 'http', url })
-    for (const start of ['https://vscode.dev/redirect/mcp/install?', 'https://insiders.vscode.dev/redirect/mcp/install?']) {
+    for (const start of [
+      'https://vscode.dev/redirect/mcp/install?',
+      'https://insiders.vscode.dev/redirect/mcp/install?',
+    ]) {
       const { searchParams } = link('vscode', start)
       expect(searchParams.get('name')).toBe(name)
       expect(JSON.parse(searchParams.get('config') ?? '')).toEqual({ type: 'http', url })
@@ -40,19 +47,35 @@ describe('connection cards', () => {
   })
 
   test('Claude Desktop reads the server from its configuration file', () => {
-    expect(JSON.parse(cards.get('claude-desktop')?.snippet?.text ?? '')).toEqual({ mcpServers: { jira: { command: 'npx', args: ['-y', 'mcp-remote', url] } } })
+    expect(JSON.parse(cards.get('claude-desktop')?.snippet?.text ?? '')).toEqual({
+      mcpServers: { jira: { command: 'npx', args: ['-y', 'mcp-remote', url] } },
+    })
   })
 
   test('command lines are what the clients document', () => {
-    const plain = new Map(clientRecipes({ name: 'demo', url: 'http://localhost:8080/demo/mcp', reachable: false }).map((card) => [card.id, card.commands]))
-    expect(plain.get('claude-code')).toEqual(['claude mcp add --transport http demo http://localhost:8080/demo/mcp'])
-    expect(plain.get('codex')).toEqual(['codex mcp add demo --url http://localhost:8080/demo/mcp', 'codex mcp login demo'])
-    expect(plain.get('inspector')).toEqual(['npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url http://localhost:8080/demo/mcp --transport http'])
+    const plain = new Map(
+      clientRecipes({ name: 'demo', url: 'http://localhost:8080/demo/mcp', reachable: false }).map((card) => [
+        card.id,
+        card.commands,
+      ]),
+    )
+    expect(plain.get('claude-code')).toEqual([
+      'claude mcp add --transport http demo http://localhost:8080/demo/mcp',
+    ])
+    expect(plain.get('codex')).toEqual([
+      'codex mcp add demo --url http://localhost:8080/demo/mcp',
+      'codex mcp login demo',
+    ])
+    expect(plain.get('inspector')).toEqual([
+      'npx -y -p node@24 -p @modelcontextprotocol/inspector@latest mcp-inspector --server-url http://localhost:8080/demo/mcp --transport http',
+    ])
   })
 
   test('claude.ai and ChatGPT say that they need a public https URL when they cannot reach the gateway', () => {
     for (const reachable of [true, false]) {
-      const hosted = clientRecipes({ name, url, reachable }).filter(({ id }) => id === 'claude-ai' || id === 'chatgpt')
+      const hosted = clientRecipes({ name, url, reachable }).filter(
+        ({ id }) => id === 'claude-ai' || id === 'chatgpt',
+      )
       expect(hosted).toHaveLength(2)
       for (const card of hosted) {
         expect(card.available).toBe(reachable)

@@ -3,7 +3,13 @@ import { assert, property, string } from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Drawable, html, htmlResponse, htmlText, pageHeaders, trusted } from '../../src/kit/html.ts'
 
-const unescape = (text: string): string => text.replaceAll('&lt;', '<').replaceAll('&gt;', '>').replaceAll('&quot;', '"').replaceAll('&#39;', "'").replaceAll('&amp;', '&')
+const unescape = (text: string): string =>
+  text
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&quot;', '"')
+    .replaceAll('&#39;', "'")
+    .replaceAll('&amp;', '&')
 
 describe('the template', () => {
   test('never lets a value end its text or its attribute, and loses nothing of it [hostile P3]', () => {
@@ -24,7 +30,11 @@ describe('the template', () => {
   })
 
   test('draws lists and nested markup, and nothing for what is absent', () => {
-    expect(htmlText(html`<ul>${['<a>', 'b'].map((item) => html`<li>${item}</li>`)}</ul>${undefined}${null}${false}${0}${trusted('<hr>')}`)).toBe('<ul><li>&lt;a&gt;</li><li>b</li></ul>0<hr>')
+    expect(
+      htmlText(
+        html`<ul>${['<a>', 'b'].map((item) => html`<li>${item}</li>`)}</ul>${undefined}${null}${false}${0}${trusted('<hr>')}`,
+      ),
+    ).toBe('<ul><li>&lt;a&gt;</li><li>b</li></ul>0<hr>')
   })
 })
 
@@ -35,7 +45,12 @@ describe('the headers of a page', () => {
     expect(policy).toContain("frame-ancestors 'none'")
     expect(policy).toContain("base-uri 'none'")
     expect(policy).not.toMatch(/unsafe|https?:|\*/)
-    expect(pageHeaders).toMatchObject({ 'X-Frame-Options': 'DENY', 'X-Content-Type-Options': 'nosniff', 'Referrer-Policy': 'same-origin', 'Cache-Control': 'no-store' })
+    expect(pageHeaders).toMatchObject({
+      'X-Frame-Options': 'DENY',
+      'X-Content-Type-Options': 'nosniff',
+      'Referrer-Policy': 'same-origin',
+      'Cache-Control': 'no-store',
+    })
   })
 
   test('leave form-action out, because Chrome would stop the answer to the client with it [hostile E2]', () => {

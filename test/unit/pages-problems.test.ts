@@ -9,7 +9,10 @@ const programsOnly =
 
 test('every refusal that can reach a person has a page: title, who must act, what to do', () => {
   const missing = Object.keys(refusals).filter((code) => !(code in problems) && !programsOnly.test(code))
-  expect(missing, 'give these an entry in src/pages/problem-texts.ts, or name them here as seen by programs only').toEqual([])
+  expect(
+    missing,
+    'give these an entry in src/pages/problem-texts.ts, or name them here as seen by programs only',
+  ).toEqual([])
 })
 
 test('every page belongs to a refusal', () => {
@@ -29,9 +32,22 @@ test('a page says the sentence of the refusal, and something to do beside it', (
 
 test('a lost registration comes with the way back for each client', () => {
   const text = JSON.stringify(problemFor('client.unknown', ''))
-  for (const part of ['Claude Code', 'claude.ai', 'ChatGPT', 'rm -rf ~/.mcp-auth', 'Authentication: Remove Dynamic Authentication Providers', 'Cursor', 'Codex']) expect(text).toContain(part)
+  for (const part of [
+    'Claude Code',
+    'claude.ai',
+    'ChatGPT',
+    'rm -rf ~/.mcp-auth',
+    'Authentication: Remove Dynamic Authentication Providers',
+    'Cursor',
+    'Codex',
+  ])
+    expect(text).toContain(part)
 })
 
 test('a refusal that the catalogue does not know falls back to its own sentence', () => {
-  expect(problemFor('future.code', 'What the row says.')).toMatchObject({ code: 'future.code', what: 'What the row says.', title: 'Request failed' })
+  expect(problemFor('future.code', 'What the row says.')).toMatchObject({
+    code: 'future.code',
+    what: 'What the row says.',
+    title: 'Request failed',
+  })
 })

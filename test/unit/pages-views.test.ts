@@ -10,21 +10,28 @@ const states = pageStates(pages)
 const assets = createAssets()
 
 describe('every page', () => {
-  test.each(Object.keys(states))('%s is whole without a script, quotes its request id once where something failed and holds nothing inline or foreign', async (name) => {
-    const response = states[name]?.()
-    const text = (await response?.text()) ?? ''
-    expect(response?.headers.get('content-type')).toBe('text/html; charset=utf-8')
-    expect(text.split(requestId)).toHaveLength(name.startsWith('problem-') ? 2 : 1)
-    expect(text).not.toMatch(/<style|<script(?! src="\/assets\/postern\.[0-9a-f]{8}\.js" defer><\/script>)|\son[a-z]+="|\sstyle="|javascript:(?!alert\(document)/)
-    // The only thing fetched is ours.
-    for (const [, source = ''] of text.matchAll(/\ssrc="([^"]*)"|<link [^>]*href="([^"]*)"/g)) expect(source).toMatch(/^(\/assets\/|$)/)
-    for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g)) expect(action).toMatch(/^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|connect\/[^"/]+)$/)
-    // Hostile markup is text.
-    expect(text).not.toMatch(/<img|<b>|<i>|<script>/)
-    // One heading of the first level, and it holds the focus unless a field does.
-    expect(text.match(/<h1/g)).toHaveLength(1)
-    expect(text.match(/ autofocus/g)).toHaveLength(1)
-  })
+  test.each(Object.keys(states))(
+    '%s is whole without a script, quotes its request id once where something failed and holds nothing inline or foreign',
+    async (name) => {
+      const response = states[name]?.()
+      const text = (await response?.text()) ?? ''
+      expect(response?.headers.get('content-type')).toBe('text/html; charset=utf-8')
+      expect(text.split(requestId)).toHaveLength(name.startsWith('problem-') ? 2 : 1)
+      expect(text).not.toMatch(
+        /<style|<script(?! src="\/assets\/postern\.[0-9a-f]{8}\.js" defer><\/script>)|\son[a-z]+="|\sstyle="|javascript:(?!alert\(document)/,
+      )
+      // The only thing fetched is ours.
+      for (const [, source = ''] of text.matchAll(/\ssrc="([^"]*)"|<link [^>]*href="([^"]*)"/g))
+        expect(source).toMatch(/^(\/assets\/|$)/)
+      for (const [, action = ''] of text.matchAll(/<form[^>]* action="([^"]*)"/g))
+        expect(action).toMatch(/^\/(oauth\/consent|login(\/[^"/]+)?|logout|encode|connect\/[^"/]+)$/)
+      // Hostile markup is text.
+      expect(text).not.toMatch(/<img|<b>|<i>|<script>/)
+      // One heading of the first level, and it holds the focus unless a field does.
+      expect(text.match(/<h1/g)).toHaveLength(1)
+      expect(text.match(/ autofocus/g)).toHaveLength(1)
+    },
+  )
 
   test('asks for assets that exist', async () => {
     const text = (await states['home-one']?.().text()) ?? ''
@@ -40,8 +47,10 @@ describe('every page', () => {
   })
 
   test('outside a flow is cut off from whoever opened it; in a flow it is not, so that a web client can wait for its popup', () => {
-    for (const name of ['home-one', 'connect']) expect(states[name]?.().headers.get('cross-origin-opener-policy')).toBe('same-origin')
-    for (const name of ['consent-document', 'login-password']) expect(states[name]?.().headers.get('cross-origin-opener-policy')).toBeNull()
+    for (const name of ['home-one', 'connect'])
+      expect(states[name]?.().headers.get('cross-origin-opener-policy')).toBe('same-origin')
+    for (const name of ['consent-document', 'login-password'])
+      expect(states[name]?.().headers.get('cross-origin-opener-policy')).toBeNull()
   })
 })
 
@@ -50,7 +59,23 @@ describe('the consent page', () => {
 
   test('shows who asks, as whom, for which service, with which permissions, for how long and where Allow leads, in that order [A7] [hostile E1, C1]', async () => {
     const shown = await text()
-    const order = ['Verified domain', 'Allow <bdi>ChatGPT</bdi> to use <bdi>Jira tools</bdi>?', 'Signed in as', 'ana@example.com', 'Switch account', 'Service', 'Jira tools', 'This app can', 'on your behalf', '30 days', 'Sends you back to', '>chatgpt.com<', 'value="allow"', 'value="deny"', 'Why am I seeing this?']
+    const order = [
+      'Verified domain',
+      'Allow <bdi>ChatGPT</bdi> to use <bdi>Jira tools</bdi>?',
+      'Signed in as',
+      'ana@example.com',
+      'Switch account',
+      'Service',
+      'Jira tools',
+      'This app can',
+      'on your behalf',
+      '30 days',
+      'Sends you back to',
+      '>chatgpt.com<',
+      'value="allow"',
+      'value="deny"',
+      'Why am I seeing this?',
+    ]
     let at = shown.indexOf('<main')
     for (const part of order) {
       const next = shown.indexOf(part, at)
@@ -68,22 +93,53 @@ describe('the consent page', () => {
   })
 
   test('says how far the name can be believed', async () => {
-    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'registered' } })).toContain('Registered by your administrator')
-    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'dynamic' } })).toContain('Unverified. Anyone can use this name.')
-    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'document' } })).toContain('Unverified')
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'registered' } })).toContain(
+      'Registered by your administrator',
+    )
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'dynamic' } })).toContain(
+      'Unverified. Anyone can use this name.',
+    )
+    expect(await text({ ...consent, client: { id: 'a', name: 'A', kind: 'document' } })).toContain(
+      'Unverified',
+    )
   })
 
   test('warns of an app on this computer, of an app scheme, and of an answer that leaves the verified domain [A7]', async () => {
-    const loopback = { uri: 'http://127.0.0.1:33418/', host: '127.0.0.1:33418', loopback: true, native: false }
-    expect(await text({ ...consent, client: claude, redirect: loopback })).toContain('This sends access to an app running on this computer. Continue only if you just started it.')
-    expect(await text({ ...consent, redirect: { uri: 'cursor://x/cb', host: 'cursor:', loopback: false, native: true } })).toContain('This sends access to an app on this device that opens cursor: links.')
-    expect(await text({ ...consent, redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false } })).toMatch(/sends access to <bdi>relay\.example<\/bdi>, not to <bdi>chatgpt\.com/)
+    const loopback = {
+      uri: 'http://127.0.0.1:33418/',
+      host: '127.0.0.1:33418',
+      loopback: true,
+      native: false,
+    }
+    expect(await text({ ...consent, client: claude, redirect: loopback })).toContain(
+      'This sends access to an app running on this computer. Continue only if you just started it.',
+    )
+    expect(
+      await text({
+        ...consent,
+        redirect: { uri: 'cursor://x/cb', host: 'cursor:', loopback: false, native: true },
+      }),
+    ).toContain('This sends access to an app on this device that opens cursor: links.')
+    expect(
+      await text({
+        ...consent,
+        redirect: { uri: 'https://relay.example/cb', host: 'relay.example', loopback: false, native: false },
+      }),
+    ).toMatch(/sends access to <bdi>relay\.example<\/bdi>, not to <bdi>chatgpt\.com/)
     expect(await text()).not.toContain('class="note warn"')
   })
 
   test('tells what is new from what was allowed before, new first', async () => {
-    const shown = await text({ ...consent, scopes: [{ name: 'mcp', fresh: false }, { name: 'jira:write', fresh: true }] })
-    expect(shown.indexOf('jira:write')).toBeLessThan(shown.indexOf('Use <bdi>Jira tools</bdi> on your behalf'))
+    const shown = await text({
+      ...consent,
+      scopes: [
+        { name: 'mcp', fresh: false },
+        { name: 'jira:write', fresh: true },
+      ],
+    })
+    expect(shown.indexOf('jira:write')).toBeLessThan(
+      shown.indexOf('Use <bdi>Jira tools</bdi> on your behalf'),
+    )
     expect(shown).toContain('Already allowed')
     expect(await text()).not.toContain('class="chip')
   })
@@ -99,12 +155,15 @@ describe('the consent page', () => {
     expect(await text()).not.toMatch(/revoke|dashboard|settings/i)
   })
 
-  test.each(Object.entries(hostileNames))('draws a hostile name inert and short: %s [hostile B10, P3]', async (_kind, name) => {
-    const shown = await text(hostile(name))
-    expect(shown.length).toBeLessThan(24_000)
-    expect(shown).not.toMatch(/[\u200B\u200E\u200F\u202A-\u202E\u2060\u2066-\u2069\u00AD]/)
-    expect(shown).not.toMatch(/onerror=alert\(1\)>/)
-  })
+  test.each(Object.entries(hostileNames))(
+    'draws a hostile name inert and short: %s [hostile B10, P3]',
+    async (_kind, name) => {
+      const shown = await text(hostile(name))
+      expect(shown.length).toBeLessThan(24_000)
+      expect(shown).not.toMatch(/[\u200B\u200E\u200F\u202A-\u202E\u2060\u2066-\u2069\u00AD]/)
+      expect(shown).not.toMatch(/onerror=alert\(1\)>/)
+    },
+  )
 })
 
 describe('the sign-in page', () => {
@@ -118,13 +177,24 @@ describe('the sign-in page', () => {
 
   test('has a form of its own for each provider, each with the hidden fields', async () => {
     const shown = (await states['login-everything']?.().text()) ?? ''
-    expect([...shown.matchAll(/action="([^"]+)"/g)].map(([, action]) => action)).toEqual(['/login/google', '/login/entra', '/login'])
+    expect([...shown.matchAll(/action="([^"]+)"/g)].map(([, action]) => action)).toEqual([
+      '/login/google',
+      '/login/entra',
+      '/login',
+    ])
     expect(shown.match(/name="csrf" value="x9f2"/g)).toHaveLength(3)
     expect(shown).toContain('autocomplete="current-password"')
   })
 
   test('goes on to the flow it was opened for, without asking for a fresh sign-in again', async () => {
-    const shown = await pages.login({ providers: [], password: false, link: true, hidden: { csrf: 'secret', flow: 'f1', switch: '1', prompt: 'login' } }).text()
+    const shown = await pages
+      .login({
+        providers: [],
+        password: false,
+        link: true,
+        hidden: { csrf: 'secret', flow: 'f1', switch: '1', prompt: 'login' },
+      })
+      .text()
     expect(shown).toContain('href="/login?flow=f1"')
     expect(shown).not.toMatch(/href="[^"]*(secret|switch|prompt)/)
   })
@@ -133,7 +203,8 @@ describe('the sign-in page', () => {
 describe('the way back to an app', () => {
   test('opens by itself and by a button', async () => {
     const shown = (await states['go-back']?.().text()) ?? ''
-    const href = 'cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&amp;state=s&amp;iss=https%3A%2F%2Fmcp.example.com'
+    const href =
+      'cursor://anysphere.cursor-mcp/oauth/callback?code=pc_x.y&amp;state=s&amp;iss=https%3A%2F%2Fmcp.example.com'
     expect(shown).toContain(`<meta http-equiv="refresh" content="0; url=${href}">`)
     expect(shown).toContain(`href="${href}"`)
     expect(shown).toContain('Return to <bdi>Cursor</bdi>')
@@ -147,7 +218,9 @@ describe('the way back to an app', () => {
 })
 
 test('durations are said in words', () => {
-  expect([30 * 86_400_000, 86_400_000, 3_600_000, 5_400_000, 300_000, 20_000, 10 * 86_400_000 + 5].map(inWords)).toEqual(['30 days', '1 day', '1 hour', '90 minutes', '5 minutes', '1 minute', '10 days'])
+  expect(
+    [30 * 86_400_000, 86_400_000, 3_600_000, 5_400_000, 300_000, 20_000, 10 * 86_400_000 + 5].map(inWords),
+  ).toEqual(['30 days', '1 day', '1 hour', '90 minutes', '5 minutes', '1 minute', '10 days'])
 })
 
 test('a redirect URI that is not registered is shown beside those that are, with the difference marked', async () => {

@@ -5,7 +5,12 @@ import type { Principal } from '../../src/ports/people.ts'
 import { createBodyBudget, uncountedBytes, weightOf } from '../../src/proxy/body.ts'
 
 const person = (subject: string): Principal =>
-  ({ person: { provider: 'local', subject }, clientId: 'c', grantId: 'g', scopes: [] }) as unknown as Principal
+  ({
+    person: { provider: 'local', subject },
+    clientId: 'c',
+    grantId: 'g',
+    scopes: [],
+  }) as unknown as Principal
 const mib = 1 << 20
 const codeOf = (run: () => void): string => {
   try {
@@ -53,7 +58,12 @@ describe('the bytes that callers may keep', () => {
       each.release()
     }
     const again = Array.from({ length: 4 }, (_, i) => budget.open(undefined, `192.0.2.${i}`))
-    expect(again.map((each) => codeOf(() => each.grow(8 * mib)))).toEqual(['passed', 'passed', 'passed', 'passed'])
+    expect(again.map((each) => codeOf(() => each.grow(8 * mib)))).toEqual([
+      'passed',
+      'passed',
+      'passed',
+      'passed',
+    ])
   })
 
   it('count values, not only characters', () => {

@@ -10,14 +10,18 @@ beforeEach(() => {
   time = 1_000_000
   there = false
   looks = 0
-  health = createCircuitBreaker({ now: () => time, look: () => (looks++, there ? Promise.resolve() : Promise.reject(new Error('nobody'))) })
+  health = createCircuitBreaker({
+    now: () => time,
+    look: () => (looks++, there ? Promise.resolve() : Promise.reject(new Error('nobody'))),
+  })
 })
 const miss = (times: number, tookMs = 60_000): void => {
   for (let i = 0; i < times; i++) health.missed(tookMs)
 }
 
 /** What each is told in the end. */
-const told = (gates: readonly (boolean | Promise<boolean>)[]): Promise<boolean[]> => Promise.all(gates.map((gate) => Promise.resolve(gate)))
+const told = (gates: readonly (boolean | Promise<boolean>)[]): Promise<boolean[]> =>
+  Promise.all(gates.map((gate) => Promise.resolve(gate)))
 
 describe('a server', () => {
   it('is not doubted for failures that are quick, few, or mixed with answers', () => {

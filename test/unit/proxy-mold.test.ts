@@ -52,13 +52,21 @@ describe('the timer of a call', () => {
 
   it('refuses what takes too long, and tells that it did', async () => {
     let told = 0
-    const patience = createFirstByteTimeout(10, () => performance.now(), () => void told++)
+    const patience = createFirstByteTimeout(
+      10,
+      () => performance.now(),
+      () => void told++,
+    )
     await expect(patience.wait(never())).rejects.toMatchObject(late)
     expect(told).toBe(1)
   })
 
   it('counts each wait from its own beginning', async () => {
-    const patience = createFirstByteTimeout(30, () => performance.now(), () => undefined)
+    const patience = createFirstByteTimeout(
+      30,
+      () => performance.now(),
+      () => undefined,
+    )
     await patience.wait(new Promise<void>((wake) => void setTimeout(wake, 20)))
     const began = performance.now()
     await expect(patience.wait(never())).rejects.toMatchObject(late)
@@ -67,7 +75,11 @@ describe('the timer of a call', () => {
 
   it('says nothing of the time between two waits, however long', async () => {
     let told = 0
-    const patience = createFirstByteTimeout(5, () => performance.now(), () => void told++)
+    const patience = createFirstByteTimeout(
+      5,
+      () => performance.now(),
+      () => void told++,
+    )
     await patience.wait(Promise.resolve())
     await new Promise<void>((wake) => void setTimeout(wake, 15))
     expect(told).toBe(0)
@@ -75,7 +87,11 @@ describe('the timer of a call', () => {
   })
 
   it('lets an error through as it is', async () => {
-    const patience = createFirstByteTimeout(1000, () => performance.now(), () => undefined)
+    const patience = createFirstByteTimeout(
+      1000,
+      () => performance.now(),
+      () => undefined,
+    )
     await expect(patience.wait(Promise.reject(new TypeError('gone')))).rejects.toThrow('gone')
     patience.stop()
   })

@@ -32,7 +32,8 @@ describe('the target of a call', () => {
 
   it('has a query of visible ASCII without a fragment', () => {
     for (const query of ['', 'a=b&c', 'x=%00', "it's=1"]) expect(isNormalQuery(query)).toBe(true)
-    for (const query of ['a b', 'x#', '#', 'a\\b', 'é', '\u0000', 'x'.repeat(9000)]) expect(isNormalQuery(query)).toBe(false)
+    for (const query of ['a b', 'x#', '#', 'a\\b', 'é', '\u0000', 'x'.repeat(9000)])
+      expect(isNormalQuery(query)).toBe(false)
   })
 })
 
@@ -53,8 +54,50 @@ describe('the answer of an upstream', () => {
   }
 
   it('passes as it is, minus what belongs to another hop, another login or the whole origin', () => {
-    const sent = ['Content-Type', 'application/json', 'Content-Length', '2', 'Mcp-Session-Id', 's', 'ETag', '"x"', 'X-Thing', '1', 'Cache-Control', 'private']
-    const dropped = ['Connection', 'x', 'Keep-Alive', '1', 'Transfer-Encoding', 'chunked', 'Set-Cookie', 'a=b', 'WWW-Authenticate', 'Bearer', 'Access-Control-Allow-Origin', '*', 'access-control-anything', '1', 'Strict-Transport-Security', 'x', 'Clear-Site-Data', '"*"', 'Alt-Svc', 'h3=":1"', 'Trailer', 'x', 'X-Request-Id', 'theirs', 'Refresh', '0;url=x', 'Cross-Origin-Opener-Policy', 'x']
+    const sent = [
+      'Content-Type',
+      'application/json',
+      'Content-Length',
+      '2',
+      'Mcp-Session-Id',
+      's',
+      'ETag',
+      '"x"',
+      'X-Thing',
+      '1',
+      'Cache-Control',
+      'private',
+    ]
+    const dropped = [
+      'Connection',
+      'x',
+      'Keep-Alive',
+      '1',
+      'Transfer-Encoding',
+      'chunked',
+      'Set-Cookie',
+      'a=b',
+      'WWW-Authenticate',
+      'Bearer',
+      'Access-Control-Allow-Origin',
+      '*',
+      'access-control-anything',
+      '1',
+      'Strict-Transport-Security',
+      'x',
+      'Clear-Site-Data',
+      '"*"',
+      'Alt-Svc',
+      'h3=":1"',
+      'Trailer',
+      'x',
+      'X-Request-Id',
+      'theirs',
+      'Refresh',
+      '0;url=x',
+      'Cross-Origin-Opener-Policy',
+      'x',
+    ]
     const head = relay(200, [...sent, ...dropped], about)
     expect(head.headers).toEqual([...sent, ...inert, 'X-Request-Id', 'r1'])
     expect(head).toMatchObject({ status: 200, events: false, session: 's' })
@@ -67,39 +110,89 @@ describe('the answer of an upstream', () => {
   })
 
   it('is put in a sandbox, whatever its type', () => {
-    for (const [status, type] of [[200, 'application/json; charset=utf-8'], [404, 'text/html']] as const) {
-      expect(relay(status, ['content-type', type], about).headers).toEqual(['content-type', type, ...inert, 'X-Request-Id', 'r1'])
+    for (const [status, type] of [
+      [200, 'application/json; charset=utf-8'],
+      [404, 'text/html'],
+    ] as const) {
+      expect(relay(status, ['content-type', type], about).headers).toEqual([
+        'content-type',
+        type,
+        ...inert,
+        'X-Request-Id',
+        'r1',
+      ])
     }
   })
 
   it('has one media type, of those that servers of MCP use', () => {
-    for (const fields of [['content-type', 'text/html'], ['content-type', 'application/json', 'Content-Type', 'application/json']]) {
+    for (const fields of [
+      ['content-type', 'text/html'],
+      ['content-type', 'application/json', 'Content-Type', 'application/json'],
+    ]) {
       expect(() => relay(200, fields, about)).toThrow('upstream.media-type')
     }
   })
 
   it('carries no session on a revision that has none [C7]', () => {
-    expect(relay(200, ['Mcp-Session-Id', 's'], { ...about, modern: true })).toMatchObject({ session: undefined, headers: expect.not.arrayContaining(['Mcp-Session-Id']) })
+    expect(relay(200, ['Mcp-Session-Id', 's'], { ...about, modern: true })).toMatchObject({
+      session: undefined,
+      headers: expect.not.arrayContaining(['Mcp-Session-Id']),
+    })
   })
 
   it('is never a login of its own, and never a way elsewhere [hostile K7]', () => {
     expect([401, 407].map(codeOf)).toEqual(['upstream.credential', 'upstream.credential'])
-    expect([300, 301, 302, 303, 307, 308].map(codeOf)).toEqual(Array.from({ length: 6 }, () => 'upstream.redirect'))
-    expect([200, 202, 204, 304, 400, 403, 404, 405, 429, 500, 503].map(codeOf)).toEqual(Array.from({ length: 11 }, () => 'passed'))
+    expect([300, 301, 302, 303, 307, 308].map(codeOf)).toEqual(
+      Array.from({ length: 6 }, () => 'upstream.redirect'),
+    )
+    expect([200, 202, 204, 304, 400, 403, 404, 405, 429, 500, 503].map(codeOf)).toEqual(
+      Array.from({ length: 11 }, () => 'passed'),
+    )
     expect([101, 600, 999].map(codeOf)).toEqual(['upstream.answer', 'upstream.answer', 'upstream.answer'])
   })
 })
 
 describe('a refusal', () => {
   const lines: unknown[] = []
-  const refuse = createRefuse({ always: [], cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }), log: (...line) => void lines.push(line) })
-  const about = { rawHeaders: ['Origin', 'https://app.test'], requestId: 'r1', rpcId: 7, method: 'POST', target: '/demo/mcp?key=1', ip: '192.0.2.1' }
+  const refuse = createRefuse({
+    always: [],
+    cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }),
+    log: (...line) => void lines.push(line),
+  })
+  const about = {
+    rawHeaders: ['Origin', 'https://app.test'],
+    requestId: 'r1',
+    rpcId: 7,
+    method: 'POST',
+    target: '/demo/mcp?key=1',
+    ip: '192.0.2.1',
+  }
 
   it('is one JSON-RPC error with its request’s id, readable across origins, with a code outside the reserved range [C15]', () => {
-    const answer = refuse(new Refusal('upstream.timeout', 'why not', { say: 'Request to Demo timed out' }), about)
+    const answer = refuse(
+      new Refusal('upstream.timeout', 'why not', { say: 'Request to Demo timed out' }),
+      about,
+    )
     expect(answer.status).toBe(504)
-    expect(JSON.parse(answer.body)).toEqual({ jsonrpc: '2.0', id: 7, error: { code: 1504, message: 'Request to Demo timed out', data: { code: 'upstream.timeout', request_id: 'r1' } } })
-    expect(answer.headers).toEqual(expect.arrayContaining(['Access-Control-Allow-Origin', '*', 'X-Request-Id', 'r1', 'Cache-Control', 'no-store']))
+    expect(JSON.parse(answer.body)).toEqual({
+      jsonrpc: '2.0',
+      id: 7,
+      error: {
+        code: 1504,
+        message: 'Request to Demo timed out',
+        data: { code: 'upstream.timeout', request_id: 'r1' },
+      },
+    })
+    expect(answer.headers).toEqual(
+      expect.arrayContaining([
+        'Access-Control-Allow-Origin',
+        '*',
+        'X-Request-Id',
+        'r1',
+        'Cache-Control',
+        'no-store',
+      ]),
+    )
     expect(answer.body).not.toContain('why')
   })
 

@@ -12,13 +12,29 @@ import { createMemoryStore } from '../../src/stores/memory.ts'
 
 const hour = 3_600_000
 const service = { id: 'demo' } as Service
-const who = (subject: string, clientId = 'c'): Principal => ({ person: { provider: 'local', subject, groups: [] }, clientId, clientName: '', grantId: `g-${subject}`, scopes: [], resource: '', expiresAt: 0 })
-const codeOf = (work: Promise<unknown>): Promise<string> => work.then(() => 'passed', (error: unknown) => (error instanceof Refusal ? error.code : String(error)))
+const who = (subject: string, clientId = 'c'): Principal => ({
+  person: { provider: 'local', subject, groups: [] },
+  clientId,
+  clientName: '',
+  grantId: `g-${subject}`,
+  scopes: [],
+  resource: '',
+  expiresAt: 0,
+})
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'passed',
+    (error: unknown) => (error instanceof Refusal ? error.code : String(error)),
+  )
 
 let time = 0
 let store: Store
 let events: AuditEvent[]
-const open = () => createMcpSessions({ runtime: { now: () => time, digest, store }, record: (event) => void events.push(event) })
+const open = () =>
+  createMcpSessions({
+    runtime: { now: () => time, digest, store },
+    record: (event) => void events.push(event),
+  })
 
 beforeEach(() => {
   time = 1_000_000
@@ -34,7 +50,9 @@ describe('a session', () => {
     expect(events).toEqual([])
     expect(await codeOf(sessions.check('s-1', service, who('bo')))).toBe('session.unknown')
     expect(await codeOf(sessions.check('s-1', service, who('ana', 'other client')))).toBe('session.unknown')
-    expect(await codeOf(sessions.check('s-1', { id: 'other' } as Service, who('ana')))).toBe('session.unknown')
+    expect(await codeOf(sessions.check('s-1', { id: 'other' } as Service, who('ana')))).toBe(
+      'session.unknown',
+    )
     expect(await codeOf(sessions.check('s-2', service, who('ana')))).toBe('session.unknown')
     expect(events.map(({ event, person, client }) => [event, person, client])).toEqual([
       ['session.foreign', 'local:bo', 'c'],

@@ -15,7 +15,10 @@ describe('a pace', () => {
   it('refuses the guess after the last with the time to wait [hostile P5]', async () => {
     const limit = createLimit({ now, loopback: true })
     for (let i = 0; i < paces['sign-in'].points; i++) await limit('sign-in', 'ana')
-    await expect(limit('sign-in', 'ana')).rejects.toMatchObject({ code: 'rate.limited', detail: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) as string } } })
+    await expect(limit('sign-in', 'ana')).rejects.toMatchObject({
+      code: 'rate.limited',
+      detail: { headers: { 'retry-after': expect.stringMatching(/^\d+$/) as string } },
+    })
     expect(await refused(limit('sign-in', 'ben'))).toBe('counted')
   })
 
@@ -31,7 +34,8 @@ describe('a pace', () => {
 
   it('leaves registrations on a loopback gateway uncounted, where everybody has one address', async () => {
     const [local, open] = [createLimit({ now, loopback: true }), createLimit({ now, loopback: false })]
-    for (let i = 0; i < paces.register.points; i++) await Promise.all([local('register', { ip: '127.0.0.1' }), open('register', { ip: '192.0.2.1' })])
+    for (let i = 0; i < paces.register.points; i++)
+      await Promise.all([local('register', { ip: '127.0.0.1' }), open('register', { ip: '192.0.2.1' })])
     expect(await refused(local('register', { ip: '127.0.0.1' }))).toBe('counted')
     expect(await refused(open('register', { ip: '192.0.2.1' }))).toBe('rate.limited')
   })
@@ -42,7 +46,8 @@ describe('a pace', () => {
   })
 
   it('of all strangers together is wider than that of one address, and holds on loopback too [hostile R8]', async () => {
-    const perHour = (pace: { readonly points: number; readonly seconds: number }): number => (pace.points * 3600) / pace.seconds
+    const perHour = (pace: { readonly points: number; readonly seconds: number }): number =>
+      (pace.points * 3600) / pace.seconds
     expect(perHour(paces['kept-registrations'])).toBeGreaterThan(perHour(paces.register))
     expect(perHour(paces['kept-flows'])).toBeGreaterThan(perHour(paces.authorize))
     const limit = createLimit({ now, loopback: true })
@@ -54,7 +59,9 @@ describe('a pace', () => {
     const limit = createLimit({ now, loopback: true })
     for (let i = 0; i < paces['sign-in'].points; i++) await limit('sign-in', 'ana')
     time += 18_500
-    await expect(limit('sign-in', 'ana')).rejects.toMatchObject({ detail: { headers: { 'retry-after': '42' } } })
+    await expect(limit('sign-in', 'ana')).rejects.toMatchObject({
+      detail: { headers: { 'retry-after': '42' } },
+    })
     time += 41_499
     expect(await refused(limit('sign-in', 'ana'))).toBe('rate.limited')
     time += 1
@@ -75,9 +82,11 @@ describe('an address', () => {
   const open = () => createLimit({ now, loopback: false })
   it('of IPv6 is a /64, and a /48 at sixteen times the number [hostile R8]', async () => {
     const limit = open()
-    for (let i = 0; i < paces.register.points; i++) await limit('register', { ip: `2001:db8:1:2::${i.toString(16)}` })
+    for (let i = 0; i < paces.register.points; i++)
+      await limit('register', { ip: `2001:db8:1:2::${i.toString(16)}` })
     expect(await refused(limit('register', { ip: '2001:db8:1:2:ffff:ffff:ffff:ffff' }))).toBe('rate.limited')
-    for (let net = 3; net < 17; net++) await limit('register', { ip: `2001:db8:1:${net.toString(16)}::1` }, paces.register.points)
+    for (let net = 3; net < 17; net++)
+      await limit('register', { ip: `2001:db8:1:${net.toString(16)}::1` }, paces.register.points)
     await refused(limit('register', { ip: '2001:db8:1:fe::1' }, paces.register.points))
     expect(await refused(limit('register', { ip: '2001:db8:1:ff::1' }))).toBe('rate.limited')
     expect(await refused(limit('register', { ip: '2001:db8:2:2::1' }))).toBe('counted')
@@ -96,9 +105,12 @@ describe('what strangers may have kept', () => {
   it('is never used up for others by a flood from one place, whatever its addresses [hostile R8]', async () => {
     const limit = createLimit({ now, loopback: false })
     let taken = 0
-    for (let i = 0; i < points / 15; i++) if ((await refused(limit('kept-flows', { ip: `2001:db8:1:${i.toString(16)}::1` }, 16))) === 'counted') taken += 16
+    for (let i = 0; i < points / 15; i++)
+      if ((await refused(limit('kept-flows', { ip: `2001:db8:1:${i.toString(16)}::1` }, 16))) === 'counted')
+        taken += 16
     expect(taken).toBe(points)
-    for (let i = 0; i < 1000; i++) expect(await refused(limit('kept-flows', { ip: `198.51.${i >> 8}.${i & 255}` }, 16))).toBe('counted')
+    for (let i = 0; i < 1000; i++)
+      expect(await refused(limit('kept-flows', { ip: `198.51.${i >> 8}.${i & 255}` }, 16))).toBe('counted')
     expect(await refused(limit('kept-flows', { ip: '2001:db8:1::1' }))).toBe('rate.limited')
     time += seconds * 1000
     expect(await refused(limit('kept-flows', { ip: '2001:db8:1::1' }))).toBe('counted')
@@ -107,7 +119,8 @@ describe('what strangers may have kept', () => {
   it('is shared equally by a flood from a thousand places, and others have room beside it', async () => {
     const limit = createLimit({ now, loopback: false })
     for (let round = 0; round < 10; round++) {
-      for (let i = 0; i < 1000; i++) await refused(limit('kept-flows', { ip: `198.18.${i >> 8}.${i & 255}` }, 10))
+      for (let i = 0; i < 1000; i++)
+        await refused(limit('kept-flows', { ip: `198.18.${i >> 8}.${i & 255}` }, 10))
     }
     expect(await refused(limit('kept-flows', { ip: '198.18.0.1' }, 10))).toBe('rate.limited')
     expect(await refused(limit('kept-flows', { ip: '203.0.113.1' }, 16))).toBe('counted')
@@ -144,9 +157,11 @@ describe('passwords for one account from many addresses', () => {
     const limit = createLimit({ now, loopback: false })
     await attack(limit, 180)
     let waited = 0
-    await limit.guess(guess('ana', '203.0.113.7')).catch((error: { detail: { headers: { 'retry-after': string } } }) => {
-      waited = Number(error.detail.headers['retry-after'])
-    })
+    await limit
+      .guess(guess('ana', '203.0.113.7'))
+      .catch((error: { detail: { headers: { 'retry-after': string } } }) => {
+        waited = Number(error.detail.headers['retry-after'])
+      })
     expect(waited).toBeGreaterThan(0)
     expect(waited).toBeLessThanOrEqual(600)
     await attack(limit, 60)
@@ -170,15 +185,20 @@ describe('counts that are written down', () => {
   const createLedger = () => {
     const rows = new Map<string, readonly [of: string, key: string, used: number, until: number]>()
     return {
-      load: (of: string) => [...rows.values()].filter((row) => row[0] === of && row[3] > time).map(([, key, used, until]) => [key, used, until] as const),
-      save: (of: string, key: string, used: number, until: number) => void rows.set(`${of} ${key}`, [of, key, used, until]),
+      load: (of: string) =>
+        [...rows.values()]
+          .filter((row) => row[0] === of && row[3] > time)
+          .map(([, key, used, until]) => [key, used, until] as const),
+      save: (of: string, key: string, used: number, until: number) =>
+        void rows.set(`${of} ${key}`, [of, key, used, until]),
     }
   }
 
   it('go on where the process before was ended, for windows, shares and accounts', () => {
     const ledger = createLedger()
     const next = () => createCounts({ now, loopback: false, ledger })
-    const use = (kind: 'sign-in' | 'kept-flows', ip: string, cost: number) => [{ do: 'use', kind, who: { ip }, cost }] as const
+    const use = (kind: 'sign-in' | 'kept-flows', ip: string, cost: number) =>
+      [{ do: 'use', kind, who: { ip }, cost }] as const
     const { points, seconds } = paces['kept-flows']
     expect(next()(use('kept-flows', '192.0.2.1', points - 10))).toBe(0)
     expect(next()(use('kept-flows', '192.0.2.1', 16))).toBe(seconds * 1000)
@@ -196,7 +216,11 @@ describe('counts that are written down', () => {
 
   it('are asked for what must hold everywhere alone, and not by whoever is refused here already', async () => {
     const asked: unknown[] = []
-    const limit = createLimit({ now, loopback: false, shared: (actions) => (asked.push(actions.map((action) => action.do)), Promise.resolve(0)) })
+    const limit = createLimit({
+      now,
+      loopback: false,
+      shared: (actions) => (asked.push(actions.map((action) => action.do)), Promise.resolve(0)),
+    })
     const guess = { account: 'ana', ip: '192.0.2.1', known: undefined }
     for (const kind of ['register', 'authorize', 'token'] as const) await limit(kind, { ip: '192.0.2.1' })
     for (let i = 0; i < 12; i++) await refused(limit.guess(guess))

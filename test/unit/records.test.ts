@@ -19,7 +19,8 @@ let keys: KeyRing
 let time: number
 let logged: unknown[][]
 let grants: Records<Grant>
-const recordsWith = (ring: KeyRing, prefix = 'grant:'): Records<Grant> => createRecords<Grant>({ store, keys: ring, log: (...line) => void logged.push(line) }, prefix)
+const recordsWith = (ring: KeyRing, prefix = 'grant:'): Records<Grant> =>
+  createRecords<Grant>({ store, keys: ring, log: (...line) => void logged.push(line) }, prefix)
 
 beforeEach(async () => {
   time = 0
@@ -56,7 +57,11 @@ test('marks, lifetimes and "only where absent" are the store\'s', async () => {
 test('records are listed by id, in pages', async () => {
   for (const id of ['c', 'a', 'b']) await grants.put(id, { ...grant, person: id })
   await recordsWith(keys, 'grants-of-others:').put('x', grant)
-  expect((await grants.list()).map(({ id, value }) => [id, value.person])).toEqual([['a', 'a'], ['b', 'b'], ['c', 'c']])
+  expect((await grants.list()).map(({ id, value }) => [id, value.person])).toEqual([
+    ['a', 'a'],
+    ['b', 'b'],
+    ['c', 'c'],
+  ])
   expect((await grants.list({ after: 'a', limit: 1 })).map(({ id }) => id)).toEqual(['b'])
 })
 
@@ -66,29 +71,49 @@ describe('a record that cannot be read', () => {
     ['cut', (text) => text.slice(0, text.length / 2)],
     ['emptied', () => ''],
     ['replaced by plain JSON', () => JSON.stringify(grant)],
-    ['sealed by a key nobody holds', async () => (await createKeyRing([foreign], random)).seal(JSON.stringify(grant), 'grant:1')],
+    [
+      'sealed by a key nobody holds',
+      async () => (await createKeyRing([foreign], random)).seal(JSON.stringify(grant), 'grant:1'),
+    ],
     ['moved from another record', async () => keys.seal(JSON.stringify(grant), 'grant:2')],
     ['moved from another kind', async () => keys.seal(JSON.stringify(grant), 'session:1')],
   ]
   const sealed = { code: 'storage.sealed' }
-  const whyOf: Readonly<Record<string, RegExp>> = { 'sealed by a key nobody holds': /^grant:1 is encrypted with key [\da-f]{8}, which this gateway does not have$/ }
-  test.each(spoil)('because it was %s is refused to every operation and stays as it is, and the log says so once a read [hostile S11]', async (how, change) => {
-    await grants.put('1', grant)
-    await grants.put('2', grant)
-    const text = await change((await store.get('grant:1'))!.value)
-    await store.put('grant:1', text)
-    await expect(grants.get('1')).rejects.toMatchObject(sealed)
-    expect(logged).toEqual([['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(whyOf[how] ?? /^grant:1 is damaged$/) as unknown }]])
-    await expect(grants.take('1')).rejects.toMatchObject(sealed)
-    await expect(grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).rejects.toMatchObject(sealed)
-    expect((await store.get('grant:1'))?.value).toBe(text)
-  })
-  test.each(spoil.filter(([how]) => how !== 'sealed by a key nobody holds'))('because it was %s leaves a gap in a list', async (_, change) => {
-    await grants.put('1', grant)
-    await grants.put('2', grant)
-    await store.put('grant:1', await change((await store.get('grant:1'))!.value))
-    expect((await grants.list()).map(({ id }) => id)).toEqual(['2'])
-  })
+  const whyOf: Readonly<Record<string, RegExp>> = {
+    'sealed by a key nobody holds':
+      /^grant:1 is encrypted with key [\da-f]{8}, which this gateway does not have$/,
+  }
+  test.each(spoil)(
+    'because it was %s is refused to every operation and stays as it is, and the log says so once a read [hostile S11]',
+    async (how, change) => {
+      await grants.put('1', grant)
+      await grants.put('2', grant)
+      const text = await change((await store.get('grant:1'))!.value)
+      await store.put('grant:1', text)
+      await expect(grants.get('1')).rejects.toMatchObject(sealed)
+      expect(logged).toEqual([
+        [
+          'error',
+          'record.unreadable',
+          { key: 'grant:1', why: expect.stringMatching(whyOf[how] ?? /^grant:1 is damaged$/) as unknown },
+        ],
+      ])
+      await expect(grants.take('1')).rejects.toMatchObject(sealed)
+      await expect(grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).rejects.toMatchObject(
+        sealed,
+      )
+      expect((await store.get('grant:1'))?.value).toBe(text)
+    },
+  )
+  test.each(spoil.filter(([how]) => how !== 'sealed by a key nobody holds'))(
+    'because it was %s leaves a gap in a list',
+    async (_, change) => {
+      await grants.put('1', grant)
+      await grants.put('2', grant)
+      await store.put('grant:1', await change((await store.get('grant:1'))!.value))
+      expect((await grants.list()).map(({ id }) => id)).toEqual(['2'])
+    },
+  )
   test('because its key is missing is no gap in a list', async () => {
     await recordsWith(await createKeyRing([foreign], random)).put('1', grant)
     await expect(grants.list()).rejects.toMatchObject(sealed)
@@ -98,18 +123,31 @@ describe('a record that cannot be read', () => {
 describe('a record sealed with a key that was retired', () => {
   beforeEach(async () => {
     await recordsWith(await createKeyRing([older], random)).put('1', grant)
-    await createRecords<readonly object[]>({ store, keys, log: () => undefined }, markerKey).put('', [{ root: keys.current }])
+    await createRecords<readonly object[]>({ store, keys, log: () => undefined }, markerKey).put('', [
+      { root: keys.current },
+    ])
   })
   test('counts as absent, because the secrets at hand are the ones of this store [hostile T9]', async () => {
     expect(await grants.get('1')).toBeUndefined()
     expect(await grants.take('1')).toBeUndefined()
     expect(await grants.list()).toEqual([])
-    expect(logged.at(-1)).toEqual(['error', 'record.unreadable', { key: 'grant:1', why: expect.stringMatching(/^grant:1 is encrypted with key [\da-f]{8}, which this gateway does not have anymore$/) as unknown }])
+    expect(logged.at(-1)).toEqual([
+      'error',
+      'record.unreadable',
+      {
+        key: 'grant:1',
+        why: expect.stringMatching(
+          /^grant:1 is encrypted with key [\da-f]{8}, which this gateway does not have anymore$/,
+        ) as unknown,
+      },
+    ])
     expect(await grants.put('1', { ...grant, person: 'new' }, { only: 'absent' })).toBeDefined()
     expect((await grants.get('1'))?.value.person).toBe('new')
   })
   test('does not, where the marker names another root than the ones at hand', async () => {
-    await createRecords<readonly object[]>({ store, keys, log: () => undefined }, markerKey).put('', [{ root: 'ffffffff' }])
+    await createRecords<readonly object[]>({ store, keys, log: () => undefined }, markerKey).put('', [
+      { root: 'ffffffff' },
+    ])
     await expect(grants.get('1')).rejects.toMatchObject({ code: 'storage.sealed' })
   })
 })

@@ -12,11 +12,16 @@ import { createMemoryStore } from '../../src/stores/memory.ts'
 import { random } from './oauth-world.ts'
 
 const gateway = 'https://gw.test'
-const pathOf = { as: await callbackPathOf('https://as.test'), evil: await callbackPathOf('https://evil.test') }
+const pathOf = {
+  as: await callbackPathOf('https://as.test'),
+  evil: await callbackPathOf('https://evil.test'),
+}
 
 describe('the path of an authorization server', () => {
   it('is the same for every spelling of its issuer, and another for every other', async () => {
-    const paths = await Promise.all(['https://as.test', 'https://as.test/', 'HTTPS://AS.test:443'].map(callbackPathOf))
+    const paths = await Promise.all(
+      ['https://as.test', 'https://as.test/', 'HTTPS://AS.test:443'].map(callbackPathOf),
+    )
     expect(new Set(paths)).toEqual(new Set([expect.stringMatching(/^\/connect\/callback\/[\w-]{22}$/)]))
     const others = [
       'https://as.test/tenant',
@@ -104,9 +109,7 @@ describe('registrations', () => {
         redirectUri: `${gateway}${pathOf.as}`,
         how: 'registered',
       })
-    expect(bodies.map(({ redirect_uris: uris }) => uris)).toEqual([
-      [`${gateway}${pathOf.as}`],
-    ])
+    expect(bodies.map(({ redirect_uris: uris }) => uris)).toEqual([[`${gateway}${pathOf.as}`]])
     const documents = { ...as, client_id_metadata_document_supported: true }
     expect(await enrolments.at(documents, upstream, undefined, web)).toEqual({
       clientId: `${gateway}/oauth/client-metadata/${pathOf.as.slice('/connect/callback/'.length)}.json`,

@@ -18,12 +18,26 @@ const drawn = (refusal: Refusal, surface: Surface, accept: string): Response =>
     accept,
     requestId: 'r1',
     pages,
-    problemFor: ({ code, say, row }, requestId) => ({ ...problemFor(code, say), facts: [], status: row.status, requestId }),
+    problemFor: ({ code, say, row }, requestId) => ({
+      ...problemFor(code, say),
+      facts: [],
+      status: row.status,
+      requestId,
+    }),
     redirectTo: (uri, params) => `${uri}?${new URLSearchParams(params)}`,
   })
 
-const oauthOf = (code: RefusalCode) => ({ error: refusals[code].oauth, error_description: ascii(refusals[code].say), code, request_id: 'r1' })
-const rpcOf = (code: RefusalCode, id: unknown) => ({ jsonrpc: '2.0', id, error: { code: refusals[code].rpc, message: refusals[code].say, data: { code, request_id: 'r1' } } })
+const oauthOf = (code: RefusalCode) => ({
+  error: refusals[code].oauth,
+  error_description: ascii(refusals[code].say),
+  code,
+  request_id: 'r1',
+})
+const rpcOf = (code: RefusalCode, id: unknown) => ({
+  jsonrpc: '2.0',
+  id,
+  error: { code: refusals[code].rpc, message: refusals[code].say, data: { code, request_id: 'r1' } },
+})
 
 describe.each(codes)('%s', (code) => {
   const refusal = new Refusal(code, why)
@@ -32,38 +46,69 @@ describe.each(codes)('%s', (code) => {
     ['oauth', 'application/json'],
     ['json', '*/*'],
     ['page', 'application/json'],
-  ] as const)('is an OAuth error with its code on the surface %s for who accepts %s [RFC 6749 §5.2]', async (surface, accept) => {
-    const answer = drawn(refusal, surface, accept)
-    expect([answer.status, await answer.json()]).toEqual([refusals[code].status, oauthOf(code)])
-  })
+  ] as const)(
+    'is an OAuth error with its code on the surface %s for who accepts %s [RFC 6749 §5.2]',
+    async (surface, accept) => {
+      const answer = drawn(refusal, surface, accept)
+      expect([answer.status, await answer.json()]).toEqual([refusals[code].status, oauthOf(code)])
+    },
+  )
 
   it('is a JSON-RPC error with its code to an MCP client, and an OAuth error where it is about credentials', async () => {
     const answer = drawn(refusal, 'mcp', '*/*')
     const challenged = refusals[code].status === 401 || refusals[code].status === 403
-    expect([answer.status, await answer.json()]).toEqual([refusals[code].status, challenged ? oauthOf(code) : rpcOf(code, null)])
+    expect([answer.status, await answer.json()]).toEqual([
+      refusals[code].status,
+      challenged ? oauthOf(code) : rpcOf(code, null),
+    ])
   })
 
   it('is a page that shows code and request id to a person', async () => {
     const answer = drawn(refusal, 'page', 'text/html')
     const text = await answer.text()
-    expect([answer.status, text.includes('r1'), text.includes(code), text.includes('10.0.0.7')]).toEqual([refusals[code].status, true, true, false])
+    expect([answer.status, text.includes('r1'), text.includes(code), text.includes('10.0.0.7')]).toEqual([
+      refusals[code].status,
+      true,
+      true,
+      false,
+    ])
   })
 
   it('is the same on the proxied way: JSON-RPC, beside a challenge OAuth, and one line in the log', () => {
     const lines: unknown[][] = []
-    const refuse = createRefuse({ always: [], cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }), log: (...line) => void lines.push(line) })
-    const about = { rawHeaders: [], requestId: 'r1', rpcId: 7, method: 'POST', target: '/demo/mcp?key=1', ip: '192.0.2.1' }
+    const refuse = createRefuse({
+      always: [],
+      cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }),
+      log: (...line) => void lines.push(line),
+    })
+    const about = {
+      rawHeaders: [],
+      requestId: 'r1',
+      rpcId: 7,
+      method: 'POST',
+      target: '/demo/mcp?key=1',
+      ip: '192.0.2.1',
+    }
     const plain = refuse(refusal, about)
     if (code === 'request.origin') expect(plain.body).toBe('Unauthorized origin')
     else expect(JSON.parse(plain.body)).toEqual(rpcOf(code, 7))
     expect(lines).toHaveLength(1)
     const challenged = refuse(new Refusal(code, why, { headers: { 'www-authenticate': 'Bearer' } }), about)
-    if (code !== 'request.origin') expect(JSON.parse(challenged.body)).toEqual({ ...oauthOf(code), error_description: refusals[code].say })
+    if (code !== 'request.origin')
+      expect(JSON.parse(challenged.body)).toEqual({ ...oauthOf(code), error_description: refusals[code].say })
     expect(challenged.body + plain.body).not.toContain('10.0.0.7')
   })
 
   it('tells a client by redirect no more than its error: a parameter named code would be an authorization code [RFC 6749 §4.1.2.1]', () => {
-    const answer = drawn(new Refusal(code, why, { redirect: { uri: 'https://app.test/cb', state: 's' } }), 'page', 'text/html')
-    expect([...new URL(answer.headers.get('location') ?? '').searchParams.keys()]).toEqual(['error', 'error_description', 'state'])
+    const answer = drawn(
+      new Refusal(code, why, { redirect: { uri: 'https://app.test/cb', state: 's' } }),
+      'page',
+      'text/html',
+    )
+    expect([...new URL(answer.headers.get('location') ?? '').searchParams.keys()]).toEqual([
+      'error',
+      'error_description',
+      'state',
+    ])
   })
 })

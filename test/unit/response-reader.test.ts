@@ -1,7 +1,12 @@
 // The reader of upstream answers: every way of cutting the bytes reads the same, and whatever is not plainly HTTP is refused.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { createResponseReader, expectAnswer, feed, feedEnd } from '../../src/node/http-client/response-parser.ts'
+import {
+  createResponseReader,
+  expectAnswer,
+  feed,
+  feedEnd,
+} from '../../src/node/http-client/response-parser.ts'
 
 interface Read {
   readonly told: string[]
@@ -42,41 +47,81 @@ const read = (pieces: readonly (string | Buffer)[], end = false): Read => {
 
 const cutAt = (text: string, cuts: readonly number[]): string[] => {
   const places = [...new Set(cuts.map((cut) => cut % (text.length + 1)))].sort((a, b) => a - b)
-  return [0, ...places].map((from, i) => text.slice(from, places[i] ?? text.length)).filter((piece) => piece !== '')
+  return [0, ...places]
+    .map((from, i) => text.slice(from, places[i] ?? text.length))
+    .filter((piece) => piece !== '')
 }
 
-const chunked = (parts: readonly string[], trailers = ''): string => `${parts.map((part) => `${part.length.toString(16)}\r\n${part}\r\n`).join('')}0\r\n${trailers}\r\n`
+const chunked = (parts: readonly string[], trailers = ''): string =>
+  `${parts.map((part) => `${part.length.toString(16)}\r\n${part}\r\n`).join('')}0\r\n${trailers}\r\n`
 
 describe('an answer', () => {
   it('with a length, in chunks, without a body or until the connection ends is read to its end', () => {
-    expect(read(['HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A:  b \r\n\r\nhi'])).toMatchObject({ told: ['head 200 Content-Length|2|X-A|b', 'end true'], body: 'hi', error: '' })
-    expect(read([`HTTP/1.1 200\r\ntransfer-encoding: CHUNKED\r\n\r\n${chunked(['hi', 'x'.repeat(300)])}`])).toMatchObject({ body: `hi${'x'.repeat(300)}`, error: '' })
-    expect(read(['HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n'])).toMatchObject({ told: ['head 202 Content-Length|0', 'end true'] })
+    expect(read(['HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-A:  b \r\n\r\nhi'])).toMatchObject({
+      told: ['head 200 Content-Length|2|X-A|b', 'end true'],
+      body: 'hi',
+      error: '',
+    })
+    expect(
+      read([`HTTP/1.1 200\r\ntransfer-encoding: CHUNKED\r\n\r\n${chunked(['hi', 'x'.repeat(300)])}`]),
+    ).toMatchObject({ body: `hi${'x'.repeat(300)}`, error: '' })
+    expect(read(['HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n'])).toMatchObject({
+      told: ['head 202 Content-Length|0', 'end true'],
+    })
     expect(read(['HTTP/1.1 204 No Content\r\n\r\n'])).toMatchObject({ told: ['head 204 ', 'end true'] })
-    expect(read(['HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n'])).toMatchObject({ told: ['head 304 Content-Length|10', 'end true'] })
-    expect(read(['HTTP/1.1 200 OK\r\n\r\nhi', ' there'], true)).toMatchObject({ told: ['head 200 ', 'end false'], body: 'hi there', whole: true })
-    expect(read(['HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi'])).toMatchObject({ told: ['head 200 Content-Length|2', 'end false'] })
+    expect(read(['HTTP/1.1 304 Not Modified\r\nContent-Length: 10\r\n\r\n'])).toMatchObject({
+      told: ['head 304 Content-Length|10', 'end true'],
+    })
+    expect(read(['HTTP/1.1 200 OK\r\n\r\nhi', ' there'], true)).toMatchObject({
+      told: ['head 200 ', 'end false'],
+      body: 'hi there',
+      whole: true,
+    })
+    expect(read(['HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi'])).toMatchObject({
+      told: ['head 200 Content-Length|2', 'end false'],
+    })
   })
 
   it('may come after interim ones, which nobody hears of', () => {
-    expect(read(['HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n'])).toMatchObject({ told: ['head 200 Content-Length|0', 'end true'], error: '' })
+    expect(
+      read([
+        'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+      ]),
+    ).toMatchObject({ told: ['head 200 Content-Length|0', 'end true'], error: '' })
     expect(read(['HTTP/1.1 103 Hints\r\n\r\n'.repeat(11)])).toMatchObject({ told: [], error: 'SyntaxError' })
   })
 
   it('says whether and for how long the connection may be used again', () => {
-    expect(read(['HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n']).told.at(-1)).toBe('end false')
-    expect(read(['HTTP/1.1 200 OK\r\nConnection: x, close\r\nContent-Length: 0\r\n\r\n']).told.at(-1)).toBe('end false')
-    expect(read(['HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: max=3, timeout=5\r\nContent-Length: 0\r\n\r\n'])).toMatchObject({ told: [expect.anything(), 'end true'], idleSeconds: 5 })
+    expect(read(['HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n']).told.at(-1)).toBe(
+      'end false',
+    )
+    expect(read(['HTTP/1.1 200 OK\r\nConnection: x, close\r\nContent-Length: 0\r\n\r\n']).told.at(-1)).toBe(
+      'end false',
+    )
+    expect(
+      read([
+        'HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nKeep-Alive: max=3, timeout=5\r\nContent-Length: 0\r\n\r\n',
+      ]),
+    ).toMatchObject({ told: [expect.anything(), 'end true'], idleSeconds: 5 })
     expect(read(['HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\n']).told.at(-1)).toBe('end false')
     expect(read(['HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\n\r\n']).told.at(-1)).toBe('end false')
   })
 
   it('keeps bytes beyond ASCII as they are', () => {
-    expect(read([Buffer.from('HTTP/1.1 200 \xfcber\r\nX: \xe9\r\nContent-Length: 2\r\n\r\n\xc3\xa9', 'latin1')])).toMatchObject({ told: ['head 200 X|\xe9|Content-Length|2', 'end true'], body: '\xc3\xa9' })
+    expect(
+      read([Buffer.from('HTTP/1.1 200 \xfcber\r\nX: \xe9\r\nContent-Length: 2\r\n\r\n\xc3\xa9', 'latin1')]),
+    ).toMatchObject({ told: ['head 200 X|\xe9|Content-Length|2', 'end true'], body: '\xc3\xa9' })
   })
 
   it('cut off is never whole', () => {
-    for (const part of ['', 'HTTP/1.1 200', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n', 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n']) {
+    for (const part of [
+      '',
+      'HTTP/1.1 200',
+      'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n',
+      'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n',
+    ]) {
       expect(read(part === '' ? [] : [part], true)).toMatchObject({ whole: false, error: '' })
       expect(read(part === '' ? [] : [part], true).told.some((line) => line.startsWith('end'))).toBe(false)
     }
@@ -87,7 +132,11 @@ describe('bytes behind an answer', () => {
   it('are never read as the answer to the next request [hostile K5]', () => {
     const first = 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi'
     const planted = 'HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nplanted'
-    for (const framing of [first, `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${chunked(['hi'])}`, 'HTTP/1.1 204 No\r\n\r\n']) {
+    for (const framing of [
+      first,
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${chunked(['hi'])}`,
+      'HTTP/1.1 204 No\r\n\r\n',
+    ]) {
       const all = read([framing + planted])
       expect(all.told.map((line) => line.split(' ')[0])).toEqual(['head', 'end'])
       expect(all.told.at(-1)).toBe('end false')
@@ -96,7 +145,11 @@ describe('bytes behind an answer', () => {
   })
 
   it('that nobody asked for are an error', () => {
-    const reader = createResponseReader({ head: () => undefined, data: () => undefined, end: () => undefined })
+    const reader = createResponseReader({
+      head: () => undefined,
+      data: () => undefined,
+      end: () => undefined,
+    })
     expect(() => feed(reader, Buffer.from('HTTP/1.1 200 OK\r\n\r\n'))).toThrow(SyntaxError)
     expect(() => feed(reader, Buffer.from('x'))).toThrow(SyntaxError)
   })
@@ -124,19 +177,40 @@ describe('what is not plainly HTTP', () => {
     ['a hexadecimal length', 'HTTP/1.1 200 OK\r\nContent-Length: 0x1\r\n\r\na'],
     ['an empty length', 'HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\na'],
     ['a length beyond numbers', `HTTP/1.1 200 OK\r\nContent-Length: ${'9'.repeat(20)}\r\n\r\na`],
-    ['a length and a coding', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    [
+      'a length and a coding',
+      'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
     ['another coding', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n'],
-    ['chunked twice', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
+    [
+      'chunked twice',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    ],
     ['chunks in HTTP/1.0', 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
     ['a chunk size that is none', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n'],
     ['an empty chunk size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n'],
     ['a negative chunk size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n'],
-    ['a chunk size beyond numbers', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n'],
+    [
+      'a chunk size beyond numbers',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n',
+    ],
     ['a chunk that ends elsewhere', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhix\r\n'],
-    ['a bare line feed behind a chunk size', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nhi\r\n'],
-    ['a bare line feed in a chunk extension', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a\nb\r\nhi\r\n'],
-    ['an endless chunk extension', `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;${'a'.repeat(2000)}`],
-    ['endless trailers', `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'X: y\r\n'.repeat(4000)}`],
+    [
+      'a bare line feed behind a chunk size',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\nhi\r\n',
+    ],
+    [
+      'a bare line feed in a chunk extension',
+      'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;a\nb\r\nhi\r\n',
+    ],
+    [
+      'an endless chunk extension',
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2;${'a'.repeat(2000)}`,
+    ],
+    [
+      'endless trailers',
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n${'X: y\r\n'.repeat(4000)}`,
+    ],
     ['an endless head', `HTTP/1.1 200 OK\r\nX: ${'a'.repeat(40_000)}`],
     ['a head that is too long', `HTTP/1.1 200 OK\r\nX: ${'a'.repeat(40_000)}\r\n\r\n`],
   ])('is refused: %s', (_name, bytes) => {
@@ -151,29 +225,68 @@ describe('however the bytes are cut', () => {
   const parts = fc.array(fc.string({ unit: 'binary-ascii', minLength: 1, maxLength: 60 }), { maxLength: 6 })
   it('the same is read', () => {
     fc.assert(
-      fc.property(fc.constantFrom('length', 'chunked', 'trailers', 'close'), parts, fc.dictionary(fc.stringMatching(/^X-[A-Za-z]{1,8}$/), value, { maxKeys: 5 }), fc.array(fc.nat(3000), { maxLength: 12 }), (framing, body, fields, cuts) => {
-        const content = body.join('')
-        const framed = framing === 'length' ? `Content-Length: ${content.length}\r\n\r\n${content}` : framing === 'close' ? `\r\n${content}` : `Transfer-Encoding: chunked\r\n\r\n${chunked(body, framing === 'trailers' ? 'X-User-Email: root\r\n' : '')}`
-        const text = `HTTP/1.1 200 OK\r\n${Object.entries(fields).map(([name, text_]) => `${name}: ${text_}\r\n`).join('')}${framed}`
-        const [once, often] = [read([text], true), read(cutAt(text, cuts), true)]
-        expect(often).toEqual(once)
-        expect(once).toMatchObject({ body: content, error: '', told: [expect.stringMatching(/^head 200/), `end ${framing !== 'close'}`] })
-        for (const [name, text_] of Object.entries(fields)) expect(once.told[0]).toContain(`${name}|${text_}`)
-        expect(once.told.join()).not.toContain('root')
-      }),
+      fc.property(
+        fc.constantFrom('length', 'chunked', 'trailers', 'close'),
+        parts,
+        fc.dictionary(fc.stringMatching(/^X-[A-Za-z]{1,8}$/), value, { maxKeys: 5 }),
+        fc.array(fc.nat(3000), { maxLength: 12 }),
+        (framing, body, fields, cuts) => {
+          const content = body.join('')
+          const framed =
+            framing === 'length'
+              ? `Content-Length: ${content.length}\r\n\r\n${content}`
+              : framing === 'close'
+                ? `\r\n${content}`
+                : `Transfer-Encoding: chunked\r\n\r\n${chunked(body, framing === 'trailers' ? 'X-User-Email: root\r\n' : '')}`
+          const text = `HTTP/1.1 200 OK\r\n${Object.entries(fields)
+            .map(([name, text_]) => `${name}: ${text_}\r\n`)
+            .join('')}${framed}`
+          const [once, often] = [read([text], true), read(cutAt(text, cuts), true)]
+          expect(often).toEqual(once)
+          expect(once).toMatchObject({
+            body: content,
+            error: '',
+            told: [expect.stringMatching(/^head 200/), `end ${framing !== 'close'}`],
+          })
+          for (const [name, text_] of Object.entries(fields))
+            expect(once.told[0]).toContain(`${name}|${text_}`)
+          expect(once.told.join()).not.toContain('root')
+        },
+      ),
       { numRuns: 500 },
     )
   })
 
   it('garbage is read to an error or an end, never beyond it', () => {
     fc.assert(
-      fc.property(fc.array(fc.constantFrom('HTTP/1.1 200 OK\r\n', 'HTTP/1.0 204 x\r\n', '\r\n', '\n', 'Content-Length: 3\r\n', 'Transfer-Encoding: chunked\r\n', 'Connection: close\r\n', '0\r\n', '3\r\nabc\r\n', 'abc', '\u0000', ': ', 'ffffffff\r\n'), { maxLength: 20 }), fc.array(fc.nat(500), { maxLength: 6 }), (pieces, cuts) => {
-        const text = pieces.join('')
-        const { told, error } = read(cutAt(text, cuts), true)
-        expect(['', 'SyntaxError']).toContain(error)
-        // Heads and ends alternate, however many answers there were.
-        told.forEach((line, i) => expect(line.startsWith(i % 2 === 0 ? 'head' : 'end')).toBe(true))
-      }),
+      fc.property(
+        fc.array(
+          fc.constantFrom(
+            'HTTP/1.1 200 OK\r\n',
+            'HTTP/1.0 204 x\r\n',
+            '\r\n',
+            '\n',
+            'Content-Length: 3\r\n',
+            'Transfer-Encoding: chunked\r\n',
+            'Connection: close\r\n',
+            '0\r\n',
+            '3\r\nabc\r\n',
+            'abc',
+            '\u0000',
+            ': ',
+            'ffffffff\r\n',
+          ),
+          { maxLength: 20 },
+        ),
+        fc.array(fc.nat(500), { maxLength: 6 }),
+        (pieces, cuts) => {
+          const text = pieces.join('')
+          const { told, error } = read(cutAt(text, cuts), true)
+          expect(['', 'SyntaxError']).toContain(error)
+          // Heads and ends alternate, however many answers there were.
+          told.forEach((line, i) => expect(line.startsWith(i % 2 === 0 ? 'head' : 'end')).toBe(true))
+        },
+      ),
       { numRuns: 1000 },
     )
   })

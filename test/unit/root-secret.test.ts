@@ -69,7 +69,7 @@ describe('a root secret', () => {
 
   test.each(['', 'c2hvcnQ', '// not a secret'])('is never replaced when the file holds none: %j', (text) => {
     writeFileSync(join(dir, 'root.key'), text)
-    expect(() => rootSecrets(dir, undefined, [])).toThrow(/root\.key does not hold a root secret/)
+    expect(() => rootSecrets(dir, undefined, [])).toThrow(/root\.key does not contain a root secret\./)
     expect(readFileSync(join(dir, 'root.key'), 'utf8')).toBe(text)
   })
 })

@@ -6,7 +6,11 @@ const budgets = { shared: createLineBudget() }
 const heard = () => {
   const all: unknown[] = []
   const lines = createStdoutReader(
-    { line: (text) => void all.push(text.length > 1000 ? text.length : text), garbage: () => void all.push('no UTF-8'), oversized: (head, tail) => void all.push({ head: head.slice(0, 10), tail: tail.slice(-10) }) },
+    {
+      line: (text) => void all.push(text.length > 1000 ? text.length : text),
+      garbage: () => void all.push('no UTF-8'),
+      oversized: (head, tail) => void all.push({ head: head.slice(0, 10), tail: tail.slice(-10) }),
+    },
     budgets.shared,
   )
   return { all, lines }
@@ -59,7 +63,12 @@ describe('a line', () => {
     for (const { lines } of [one, two, three]) for (const piece of pieces(31)) lines.push(piece)
     for (const piece of pieces(20)) four.lines.push(piece)
     for (const { lines } of [one, two, three, four]) lines.push(Buffer.from('\n'))
-    expect([one.all, two.all, three.all, four.all]).toEqual([[31 * 1_048_576], [31 * 1_048_576], [31 * 1_048_576], [{ head: 'x'.repeat(10), tail: 'x'.repeat(10) }]])
+    expect([one.all, two.all, three.all, four.all]).toEqual([
+      [31 * 1_048_576],
+      [31 * 1_048_576],
+      [31 * 1_048_576],
+      [{ head: 'x'.repeat(10), tail: 'x'.repeat(10) }],
+    ])
     for (const piece of pieces(20)) four.lines.push(piece)
     four.lines.push(Buffer.from('\n'))
     expect(four.all.at(-1)).toBe(20 * 1_048_576)
@@ -67,7 +76,11 @@ describe('a line', () => {
 
   it('of more than 64 MB has no end', () => {
     const { all, lines } = heard()
-    expect(pieces(65).map((piece) => lines.push(piece)).indexOf(false)).toBe(64)
+    expect(
+      pieces(65)
+        .map((piece) => lines.push(piece))
+        .indexOf(false),
+    ).toBe(64)
     expect(all).toEqual([])
   })
 })

@@ -23,5 +23,6 @@ describe('the word that was meant', () => {
   ])('is nowhere when %s', (_, word) => expect(suggest(word, known)).toBeUndefined())
 
   it('is the first of two that are as near', () => expect(suggest('url3', ['url1', 'url2'])).toBe('url1'))
-  it('ends a message, or adds nothing to it', () => expect([didYouMean('ulr', known), didYouMean('storage', known)]).toEqual([', did you mean "url"?', '']))
+  it('ends a message, or adds nothing to it', () =>
+    expect([didYouMean('ulr', known), didYouMean('storage', known)]).toEqual(['; did you mean "url"?', '']))
 })

@@ -11,7 +11,10 @@ test('a thousand expired records are gone within a minute, in batches, and the l
   for (let i = 0; i < 1000; i++) await store.put(`old:${i}`, 'x', { ttlMs: 10 })
   await store.put('kept', 'x')
   const batches: number[] = []
-  const stop = startSweeping({ sweep: async (limit) => (batches.push(await store.sweep(limit)), batches.at(-1)!) }, () => undefined)
+  const stop = startSweeping(
+    { sweep: async (limit) => (batches.push(await store.sweep(limit)), batches.at(-1)!) },
+    () => undefined,
+  )
   await vi.advanceTimersByTimeAsync(60_000)
   expect(batches.reduce((sum, gone) => sum + gone, 0)).toBe(1000)
   expect(Math.max(...batches)).toBe(200)
@@ -20,7 +23,13 @@ test('a thousand expired records are gone within a minute, in batches, and the l
 })
 
 test('an outage of the storage is a warning, and sweeping goes on after it', async () => {
-  const answers = [(): number => { throw new Error('storage.unavailable: locked') }, () => 0, () => 0]
+  const answers = [
+    (): number => {
+      throw new Error('storage.unavailable: locked')
+    },
+    () => 0,
+    () => 0,
+  ]
   const logged: unknown[] = []
   const stop = startSweeping({ sweep: async () => answers.shift()!() }, (...line) => void logged.push(line))
   await vi.advanceTimersByTimeAsync(95_000)

@@ -15,7 +15,13 @@ const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms)
 
 /** A storage that answers what `state` says, and counts what it is asked. */
 const world = (told: boolean, record?: string) => {
-  const state = { alive: true as boolean | 'silent', known: true, served: true as boolean | 'silent', reachable: true, looks: 0 }
+  const state = {
+    alive: true as boolean | 'silent',
+    known: true,
+    served: true as boolean | 'silent',
+    reachable: true,
+    looks: 0,
+  }
   const heard = new Map<string, (notice: Notice) => void>()
   const log: string[] = []
   const say = (answer: boolean | 'silent'): Promise<boolean> => {
@@ -32,9 +38,20 @@ const world = (told: boolean, record?: string) => {
   const watch = createRevalidation({
     runtime: { now: () => Date.now(), ...(told && { subscribe }) },
     alive: () => say(state.alive),
-    serving: { known: () => state.known, served: () => (state.served === true ? Promise.resolve(true) : say(state.served)), record: () => record },
+    serving: {
+      known: () => state.known,
+      served: () => (state.served === true ? Promise.resolve(true) : say(state.served)),
+      record: () => record,
+    },
   })
-  return { state, ends, log, watch, tell: (key: string, notice: Notice) => heard.get(key)?.(notice), end: (why: string) => void ends.push(why) }
+  return {
+    state,
+    ends,
+    log,
+    watch,
+    tell: (key: string, notice: Notice) => heard.get(key)?.(notice),
+    end: (why: string) => void ends.push(why),
+  }
 }
 
 describe('where the storage tells nothing', () => {
@@ -65,7 +82,11 @@ describe('where the storage tells nothing', () => {
 
   it('counts a look that is never answered', async () => {
     const { watch, ends, end } = world(false)
-    const hanging = createRevalidation({ runtime: { now: () => 0 }, alive: () => new Promise(() => undefined), serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined } })
+    const hanging = createRevalidation({
+      runtime: { now: () => 0 },
+      alive: () => new Promise(() => undefined),
+      serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined },
+    })
     watch.caller(holder, () => undefined)
     hanging.caller(holder, end)
     await pass(6000)
@@ -75,7 +96,11 @@ describe('where the storage tells nothing', () => {
   it('ends what is idle, what is expired and what belongs to a service that is gone, without a look', async () => {
     const { watch, state, ends, end } = world(false)
     let idle = false
-    watch.service(service, () => end('idle'), () => idle)
+    watch.service(
+      service,
+      () => end('idle'),
+      () => idle,
+    )
     watch.caller({ ...holder, principal: { ...principal, expiresAt: 4000 } }, end)
     const stop = watch.caller({ ...holder, principal: { ...principal, expiresAt: 4000 } }, end, true)
     await pass(4000)
@@ -121,11 +146,23 @@ describe('where the storage tells of changes', () => {
     state.alive = false
     tell('services-version', 'lost')
     await pass(1000)
-    expect(log).toEqual(['+services-version', '+grant:g1', '-services-version', '-grant:g1', '+services-version', '+grant:g1', '-services-version', '-grant:g1'])
+    expect(log).toEqual([
+      '+services-version',
+      '+grant:g1',
+      '-services-version',
+      '-grant:g1',
+      '+services-version',
+      '+grant:g1',
+      '-services-version',
+      '-grant:g1',
+    ])
     expect(ends).toEqual(['access'])
   })
 
-  it.each([['no subscription can be had', { reachable: false }], ['no look is answered', { alive: 'silent' as const }]])('ends when %s, twice in a row', async (_, broken) => {
+  it.each([
+    ['no subscription can be had', { reachable: false }],
+    ['no look is answered', { alive: 'silent' as const }],
+  ])('ends when %s, twice in a row', async (_, broken) => {
     const { watch, state, ends, end } = world(true)
     watch.caller(holder, end)
     await pass(3000)
@@ -142,7 +179,11 @@ describe('where the storage tells of changes', () => {
   it('gives back a subscription that comes after the end', async () => {
     const made = Promise.withResolvers<() => void>()
     const log: string[] = []
-    const watch = createRevalidation({ runtime: { now: () => 0, subscribe: () => made.promise }, alive: () => Promise.resolve(true), serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined } })
+    const watch = createRevalidation({
+      runtime: { now: () => 0, subscribe: () => made.promise },
+      alive: () => Promise.resolve(true),
+      serving: { known: () => true, served: () => Promise.resolve(true), record: () => undefined },
+    })
     const stop = watch.caller(holder, () => undefined)
     await pass(2100)
     stop()

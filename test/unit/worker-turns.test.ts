@@ -48,7 +48,12 @@ describe('the Rate Limiting binding', () => {
 
   it('is asked for strangers alone, by network, and whom it refuses the object is not asked about', async () => {
     const [keys, asked] = [[] as string[], [] as (readonly CountAction[])[]]
-    const limiter = { limit: ({ key }: { readonly key: string }) => (keys.push(key), Promise.resolve({ success: keys.length < 2 })) }
+    const limiter = {
+      limit: ({ key }: { readonly key: string }) => (
+        keys.push(key),
+        Promise.resolve({ success: keys.length < 2 })
+      ),
+    }
     const counts = behindRateLimit(limiter, (actions) => (asked.push(actions), Promise.resolve(0)))
     expect([await counts(stranger), await counts(known), await counts(stranger)]).toEqual([0, 0, 60_000])
     expect(keys).toEqual(['20010db800010002/64', '20010db800010002/64'])

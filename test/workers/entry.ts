@@ -38,19 +38,32 @@ const door = createWorkerHandler({ now })
 
 export const LineObject = createSessionObject({ berth: (env, url, id) => door.berth(metered(env), url, id) })
 
-const supply = async (env: Environment, url: URL, service: Readonly<Record<string, unknown>> | null): Promise<Response> => {
+const supply = async (
+  env: Environment,
+  url: URL,
+  service: Readonly<Record<string, unknown>> | null,
+): Promise<Response> => {
   const configured = await readConfiguration(env)
   if ('lacks' in configured) return new Response('not configured', { status: 503 })
-  const registry = createServiceRecords(await createWorkerRuntime({ config: configured.config, env, url, now, waitUntil }))
+  const registry = createServiceRecords(
+    await createWorkerRuntime({ config: configured.config, env, url, now, waitUntil }),
+  )
   const id = url.searchParams.get('id') ?? ''
-  await (service ? registry.add(id, { service, addedBy: 'cli', addedAt: now(), anywhere: true }) : registry.remove(id))
+  await (service
+    ? registry.add(id, { service, addedBy: 'cli', addedAt: now(), anywhere: true })
+    : registry.remove(id))
   return new Response('supplied')
 }
 
 export default {
   async fetch(request: Request, env: Environment): Promise<Response> {
     // What is no URL is the door's to refuse.
-    if (/\/__service\?id=/.test(request.url)) return supply(env, new URL(request.url), (await request.json()) as Readonly<Record<string, unknown>> | null)
+    if (/\/__service\?id=/.test(request.url))
+      return supply(
+        env,
+        new URL(request.url),
+        (await request.json()) as Readonly<Record<string, unknown>> | null,
+      )
     const slow = /\/__slow\?ms=(\d+)$/.exec(request.url)
     if (slow) {
       slowMs = Number(slow[1])

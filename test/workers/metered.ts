@@ -13,7 +13,8 @@ export const limitCalls = (most: number): void => void (meter.limit = most)
 const count = (name: string): void => {
   const invocation = invocations.getStore()
   meter.names.push(name)
-  if (invocation && ++invocation.calls > meter.limit) throw new Error('Too many subrequests by single Worker invocation.')
+  if (invocation && ++invocation.calls > meter.limit)
+    throw new Error('Too many subrequests by single Worker invocation.')
 }
 
 /** `about`: what a call is about, by its first argument. */
@@ -31,7 +32,11 @@ const meteredStub = <T extends object>(stub: T, about: (argument: unknown) => st
     },
   })
 
-const recordOf = (argument: unknown): string => String(argument instanceof Request ? new URL(argument.url).searchParams.get('key') : argument).replace(/:.*/, '')
+const recordOf = (argument: unknown): string =>
+  String(argument instanceof Request ? new URL(argument.url).searchParams.get('key') : argument).replace(
+    /:.*/,
+    '',
+  )
 
 const meteredNamespace = <T extends object>(namespace: T, about: (argument: unknown) => string): T =>
   new Proxy(namespace, {
@@ -52,7 +57,11 @@ const known = new WeakMap<object, Environment>()
 export const metered = (env: Environment): Environment => {
   const before = known.get(env)
   if (before) return before
-  const made = { ...env, ...(env.STORE && { STORE: meteredNamespace(env.STORE, recordOf) }), ...(env.LINES && { LINES: meteredNamespace(env.LINES, () => 'session') }) }
+  const made = {
+    ...env,
+    ...(env.STORE && { STORE: meteredNamespace(env.STORE, recordOf) }),
+    ...(env.LINES && { LINES: meteredNamespace(env.LINES, () => 'session') }),
+  }
   known.set(env, made)
   return made
 }

@@ -17,7 +17,10 @@ const noting = (asked: unknown[], jurisdiction?: string): DurableObjectNamespace
 export default {
   async fetch(request: Request): Promise<Response> {
     const { searchParams } = new URL(request.url)
-    const [locationHint, jurisdiction] = [searchParams.get('hint') ?? undefined, searchParams.get('jurisdiction') ?? undefined]
+    const [locationHint, jurisdiction] = [
+      searchParams.get('hint') ?? undefined,
+      searchParams.get('jurisdiction') ?? undefined,
+    ]
     const asked: unknown[] = []
     await createObjectStore(noting(asked), { locationHint, jurisdiction }).get('grant:a')
     return Response.json(asked)

@@ -14,7 +14,10 @@ export class RecordObject extends DurableObject {
 const once = createSingleFlight({ now: () => Date.now(), defer: waitUntil })
 
 export default {
-  fetch(request: Request, env: { readonly STORE: DurableObjectNamespace<RecordObject> }): Promise<Response> | Response {
+  fetch(
+    request: Request,
+    env: { readonly STORE: DurableObjectNamespace<RecordObject> },
+  ): Promise<Response> | Response {
     const work = (): Promise<string> => once('work', () => env.STORE.getByName('x').slow())
     if (new URL(request.url).pathname === '/join') return work().then((answer) => new Response(answer))
     work().catch(() => undefined)

@@ -37,7 +37,10 @@ interface Asked {
   readonly args: readonly unknown[]
 }
 
-const perform = async ({ space, call, args }: Asked, namespace: DurableObjectNamespace<RecordObject>): Promise<unknown> => {
+const perform = async (
+  { space, call, args }: Asked,
+  namespace: DurableObjectNamespace<RecordObject>,
+): Promise<unknown> => {
   if (call === 'advance') return void (time += Number(args[0]))
   const [shard, ...rest] = args
   const object = namespace.getByName(`${space}-${String(shard)}`)
@@ -53,11 +56,16 @@ const perform = async ({ space, call, args }: Asked, namespace: DurableObjectNam
 }
 
 export default {
-  async fetch(request: Request, env: { readonly STORE: DurableObjectNamespace<RecordObject> }): Promise<Response> {
+  async fetch(
+    request: Request,
+    env: { readonly STORE: DurableObjectNamespace<RecordObject> },
+  ): Promise<Response> {
     try {
       return Response.json({ answer: await perform((await request.json()) as Asked, env.STORE) })
     } catch (error) {
-      return Response.json(error instanceof Refusal ? { refused: error.code, why: error.why } : { fault: String(error) })
+      return Response.json(
+        error instanceof Refusal ? { refused: error.code, why: error.why } : { fault: String(error) },
+      )
     }
   },
 }

@@ -55,7 +55,8 @@ interface DraftOptions {
 /** `lost`: paths already at fault; nothing at or below them is shown. */
 export const createRawConfig = (tree: Tree, lost: readonly Path[], options: DraftOptions): RawConfig => {
   const isLost = (path: Path): boolean => lost.some((bad) => startsWith(path, bad))
-  const value = (path: Path): unknown => (isLost(path) ? undefined : (tree.get(path) ?? shapeAt(path)?.fallback))
+  const value = (path: Path): unknown =>
+    isLost(path) ? undefined : (tree.get(path) ?? shapeAt(path)?.fallback)
   const meant = new Set((options.misspelt ?? []).map(keyText))
   const misspelt = (...path: Path): boolean => meant.has(keyText(path))
   const base = {
@@ -72,7 +73,9 @@ export const createRawConfig = (tree: Tree, lost: readonly Path[], options: Draf
     said: (...path) => {
       const origin = tree.written(path)?.value
       const variables = origin?.from === 'file' ? origin.variables : []
-      return variables.length > 0 ? `the value of ${variables.map((name) => `\${${name}}`).join(', ')}` : `"${printable(base.text(...path) ?? '')}"`
+      return variables.length > 0
+        ? `the value of ${variables.map((name) => `\${${name}}`).join(', ')}`
+        : `"${printable(base.text(...path) ?? '')}"`
     },
     number: (...path) => {
       const found = value(path)
@@ -110,7 +113,9 @@ export const createRawConfig = (tree: Tree, lost: readonly Path[], options: Draf
 
 const none: Origin = { from: 'default' }
 
-export const createReport = (tree: Tree): Report & { readonly faults: readonly Fault[]; readonly warnings: readonly Fault[] } => {
+export const createReport = (
+  tree: Tree,
+): Report & { readonly faults: readonly Fault[]; readonly warnings: readonly Fault[] } => {
   const faults: Fault[] = []
   const warnings: Fault[] = []
   const at = (path: Path, part: 'key' | 'value'): Origin => {

@@ -23,21 +23,46 @@ const providerIssuer = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'issuer']
   if (!draft.has(...path)) {
     if (Object.hasOwn(knownIssuers, id)) return
-    const why = id === 'github' ? 'GitHub does not offer OpenID Connect sign-in, and no other protocol is supported' : 'only `google` works without one'
-    report.key(['oauth_providers', id], `needs \`issuer\`, the URL below which the provider publishes /.well-known/openid-configuration; ${why}`)
+    const why =
+      id === 'github'
+        ? 'GitHub does not offer OpenID Connect sign-in, and no other protocol is supported'
+        : 'only `google` works without one'
+    report.key(
+      ['oauth_providers', id],
+      `needs \`issuer\`, the URL below which the provider publishes /.well-known/openid-configuration; ${why}`,
+    )
     return
   }
   const issuer = draft.text(...path)
   const url = issuer === undefined ? undefined : urlOf(issuer)
   if (issuer === undefined || !url) return
-  if (/[?#]/.test(issuer) || url.username || url.password) report.fault(path, 'must not have a query, a fragment or a password')
+  if (/[?#]/.test(issuer) || url.username || url.password)
+    report.fault(path, 'must not have a query, a fragment or a password')
   if (url.protocol === 'https:') return
-  if (!isLoopbackUrl(issuer)) report.fault(path, 'must use https, because this server decides who users are. On a home network, use a certificate from your own CA: see docs/guide/production.md#on-a-home-network')
-  else if (!draft.loopback) report.fault(path, 'must use https: plain http on localhost is allowed only for a gateway on localhost')
+  if (!isLoopbackUrl(issuer))
+    report.fault(
+      path,
+      'must use https, because this server decides who users are. On a home network, use a certificate from your own CA: see docs/guide/production.md#on-a-home-network',
+    )
+  else if (!draft.loopback)
+    report.fault(path, 'must use https: plain http on localhost is allowed only for a gateway on localhost')
 }
 
 // What the sign-in itself sets (RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1).
-const ownParameters = new Set(['response_type', 'response_mode', 'client_id', 'client_secret', 'redirect_uri', 'scope', 'state', 'nonce', 'code_challenge', 'code_challenge_method', 'request', 'request_uri'])
+const ownParameters = new Set([
+  'response_type',
+  'response_mode',
+  'client_id',
+  'client_secret',
+  'redirect_uri',
+  'scope',
+  'state',
+  'nonce',
+  'code_challenge',
+  'code_challenge_method',
+  'request',
+  'request_uri',
+])
 
 const allowKeys = ['allowed_emails', 'allowed_domains', 'allowed_groups'] as const
 const everybody = '*'
@@ -46,14 +71,22 @@ const notParameters: ReadonlySet<string> = new Set([...allowKeys, 'groups_claim'
 
 const allowLists = (draft: RawConfig, report: Report, id: string): void => {
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_emails')) {
-    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value)) report.fault(path, 'must be an email address, or "*" for everyone; list whole domains in allowed_domains')
+    if (value !== everybody && !/^[^\s@*]+@[^\s@*]+$/.test(value))
+      report.fault(
+        path,
+        'must be an email address, or "*" for everyone; list whole domains in allowed_domains',
+      )
   }
   for (const { value, path } of draft.texts('oauth_providers', id, 'allowed_domains')) {
-    if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value)) report.fault(path, 'must be a domain such as "example.com", without @, or "*" for any domain')
+    if (value !== everybody && !/^[a-z\d-]+(\.[a-z\d-]+)+$/i.test(value))
+      report.fault(path, 'must be a domain such as "example.com", without @, or "*" for any domain')
   }
   const listed = allowKeys.some((key) => draft.has('oauth_providers', id, key))
   if (!listed && !draft.loopback && admitsEverybody(draft, id)) {
-    report.key(['oauth_providers', id], 'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]')
+    report.key(
+      ['oauth_providers', id],
+      'lets anyone with an account there sign in to this public gateway: set allowed_domains, allowed_emails or allowed_groups. If this is intended, set allowed_emails: ["*"]',
+    )
   }
 }
 
@@ -61,12 +94,18 @@ const allowLists = (draft: RawConfig, report: Report, id: string): void => {
 const trustedAddresses = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['oauth_providers', id, 'email_verified']
   if (draft.text(...path) !== 'trust' || !admitsEverybody(draft, id)) return
-  report.fault(path, 'must not be "trust" for a provider that is open to anyone: users there can claim any email address')
+  report.fault(
+    path,
+    'must not be "trust" for a provider that is open to anyone: users there can claim any email address',
+  )
 }
 
 /** A subject is unique at its provider alone (OpenID Connect Core §5.7). */
 const severalWaysIn: Rule = (draft, report) => {
-  const ids = [...draft.keys('oauth_providers'), ...(draft.positions('local_users').length > 0 ? ['local'] : [])]
+  const ids = [
+    ...draft.keys('oauth_providers'),
+    ...(draft.positions('local_users').length > 0 ? ['local'] : []),
+  ]
   const [first = '', second] = ids
   if (second === undefined) return
   report.warn(
@@ -80,24 +119,33 @@ const providers: Rule = (draft, report) => {
     const path = ['oauth_providers', id]
     providerIssuer(draft, report, id)
     const scopes = draft.texts(...path, 'scopes')
-    if (draft.has(...path, 'scopes') && scopes.length > 0 && !scopes.some(({ value }) => value === 'openid')) report.fault([...path, 'scopes'], 'must include "openid": without it the provider returns no ID token')
+    if (draft.has(...path, 'scopes') && scopes.length > 0 && !scopes.some(({ value }) => value === 'openid'))
+      report.fault([...path, 'scopes'], 'must include "openid": without it the provider returns no ID token')
     for (const name of draft.keys(...path, 'extra_params')) {
-      if (ownParameters.has(name)) report.key([...path, 'extra_params', name], 'cannot be set: the gateway sets this parameter itself')
-      else if (notParameters.has(name)) report.key([...path, 'extra_params', name], `is a provider setting, not a parameter: move it to oauth_providers.${id}.${name}`)
+      if (ownParameters.has(name))
+        report.key([...path, 'extra_params', name], 'cannot be set: the gateway sets this parameter itself')
+      else if (notParameters.has(name))
+        report.key(
+          [...path, 'extra_params', name],
+          `is a provider setting, not a parameter: move it to oauth_providers.${id}.${name}`,
+        )
     }
     allowLists(draft, report, id)
     trustedAddresses(draft, report, id)
   }
 }
 
-const commonPasswords = /^(password|passw0rd|changeme|change-me|change_me|administrator|admin|letmein|welcome|qwertz|qwerty|secret|12345678)[\d!]*$/i
+const commonPasswords =
+  /^(password|passw0rd|changeme|change-me|change_me|administrator|admin|letmein|welcome|qwertz|qwerty|secret|12345678)[\d!]*$/i
 
 /** What is wrong with a password that somebody chose; undefined when nothing is. */
 export const passwordFault = (password: string, username = ''): string | undefined => {
   if (password.length < 8) return 'must be at least 8 characters long'
   if (password.length > 1000) return 'must be at most 1000 characters long'
   if (commonPasswords.test(password) || new Set(password).size < 3) return 'is too common: choose another'
-  return username !== '' && password.toLowerCase() === username.toLowerCase() ? 'must differ from the username' : undefined
+  return username !== '' && password.toLowerCase() === username.toLowerCase()
+    ? 'must differ from the username'
+    : undefined
 }
 
 const localUsers: Rule = (draft, report) => {
@@ -106,26 +154,47 @@ const localUsers: Rule = (draft, report) => {
     const path = ['local_users', at]
     const name = draft.text(...path, 'username')
     const [plain, hashed] = [draft.has(...path, 'password'), draft.has(...path, 'password_hash')]
-    if (plain === hashed) report.key(path, plain ? 'has both password and password_hash: keep one, preferably password_hash' : 'needs password_hash (see `postern hash-password`) or password')
+    if (plain === hashed)
+      report.key(
+        path,
+        plain
+          ? 'has both password and password_hash: keep one, preferably password_hash'
+          : 'needs password_hash (see `postern hash-password`) or password',
+      )
     const password = draft.text(...path, 'password')
     const wrong = password === undefined ? undefined : passwordFault(password, name)
     if (wrong) report.fault([...path, 'password'], wrong)
     if (name === undefined) continue
-    if (name.trim() !== name || /[\u0000-\u001f\u007f]/.test(name)) report.fault([...path, 'username'], 'must not start or end with a space or contain control characters')
+    if (name.trim() !== name || /[\u0000-\u001f\u007f]/.test(name))
+      report.fault([...path, 'username'], 'must not start or end with a space or contain control characters')
     const key = name.normalize('NFKC').toLowerCase()
-    if (names.has(key)) report.fault([...path, 'username'], `is already the username of local_users[${names.get(key) as number}] (usernames are case-insensitive)`)
+    if (names.has(key))
+      report.fault(
+        [...path, 'username'],
+        `is already the username of local_users[${names.get(key) as number}] (usernames are case-insensitive)`,
+      )
     else names.set(key, at)
   }
 }
 
 /** The built-in person signs in with a link from the terminal, on this computer only; a public gateway needs somebody real. */
 const aWayIn: Rule = (draft, report) => {
-  if (draft.loopback || draft.keys('oauth_providers').length > 0 || draft.positions('local_users').length > 0) return
+  if (draft.loopback || draft.keys('oauth_providers').length > 0 || draft.positions('local_users').length > 0)
+    return
   if (draft.has('issuer') && draft.text('issuer') === undefined) return
   if (['oauth_providers', 'local_users'].some((key) => draft.misspelt(key))) return
   const services = draft.keys('mcp_services')
-  const open = services.length > 0 && services.every((id) => draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required'))
-  if (!open) report.fault(draft.has('issuer') ? ['issuer'] : ['host'], 'is public, but no sign-in method is configured: add oauth_providers or local_users (the built-in user exists on localhost only)')
+  const open =
+    services.length > 0 &&
+    services.every(
+      (id) =>
+        draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required'),
+    )
+  if (!open)
+    report.fault(
+      draft.has('issuer') ? ['issuer'] : ['host'],
+      'is public, but no sign-in method is configured: add oauth_providers or local_users (the built-in user exists on localhost only)',
+    )
 }
 
 export const peopleRules: readonly Rule[] = [providers, severalWaysIn, localUsers, aWayIn]
@@ -136,14 +205,18 @@ const scripts = /^(javascript|data|vbscript|file|blob|about|view-source|filesyst
 
 const redirect = (value: string): string | undefined => {
   const url = urlOf(value)
-  if (!url || value.trim() !== value) return 'must be an absolute URI, e.g. "https://app.example.com/callback"'
+  if (!url || value.trim() !== value)
+    return 'must be an absolute URI, e.g. "https://app.example.com/callback"'
   if (value.includes('*')) return 'must be exact: wildcards are not supported'
   if (value.includes('#')) return 'must not have a fragment (RFC 6749 §3.1.2)'
   if (scripts.test(value)) return 'has a scheme that cannot be used for a redirect'
   if (url.username || url.password) return 'must not contain a username or password'
-  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return 'must use https; http is allowed only for localhost, 127.0.0.1 and [::1]. On a home network, serve the app over https with a tunnel or a certificate from your own CA: see docs/guide/production.md#on-a-home-network'
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname))
+    return 'must use https; http is allowed only for localhost, 127.0.0.1 and [::1]. On a home network, serve the app over https with a tunnel or a certificate from your own CA: see docs/guide/production.md#on-a-home-network'
   // What is left is judged as every request is: one that it could never match would be found out by the first person who signs in.
-  return judgeRedirectUri(value) === undefined ? 'is not a valid redirect URI: use https, http on localhost, 127.0.0.1 or [::1], or an app scheme such as com.example.app:/callback, in ASCII and in normalized form' : undefined
+  return judgeRedirectUri(value) === undefined
+    ? 'is not a valid redirect URI: use https, http on localhost, 127.0.0.1 or [::1], or an app scheme such as com.example.app:/callback, in ASCII and in normalized form'
+    : undefined
 }
 
 const authentication = (draft: RawConfig, report: Report, id: string): void => {
@@ -151,14 +224,38 @@ const authentication = (draft: RawConfig, report: Report, id: string): void => {
   const method = draft.text(...path, 'token_endpoint_auth_method') ?? ''
   const secret = draft.has(...path, 'client_secret')
   const [uri, keys] = [draft.has(...path, 'jwks_uri'), draft.has(...path, 'jwks')]
-  if (method.startsWith('client_secret') && !secret) report.key(path, `needs client_secret, because token_endpoint_auth_method is ${method}`)
-  if (method === 'none' && secret) report.key([...path, 'client_secret'], 'has no effect while token_endpoint_auth_method is none: set it to client_secret_basic or client_secret_post, or remove the secret')
-  if (method === 'private_key_jwt' && secret) report.key([...path, 'client_secret'], 'has no effect while token_endpoint_auth_method is private_key_jwt: remove it')
-  if (method === 'private_key_jwt' && uri === keys) report.key(path, uri ? 'has both jwks_uri and jwks: keep one' : 'needs jwks_uri or jwks, because token_endpoint_auth_method is private_key_jwt')
-  if (method !== '' && method !== 'private_key_jwt' && (uri || keys)) report.key([...path, uri ? 'jwks_uri' : 'jwks'], `has no effect while token_endpoint_auth_method is ${method}: set it to private_key_jwt, or remove this key`)
+  if (method.startsWith('client_secret') && !secret)
+    report.key(path, `needs client_secret, because token_endpoint_auth_method is ${method}`)
+  if (method === 'none' && secret)
+    report.key(
+      [...path, 'client_secret'],
+      'has no effect while token_endpoint_auth_method is none: set it to client_secret_basic or client_secret_post, or remove the secret',
+    )
+  if (method === 'private_key_jwt' && secret)
+    report.key(
+      [...path, 'client_secret'],
+      'has no effect while token_endpoint_auth_method is private_key_jwt: remove it',
+    )
+  if (method === 'private_key_jwt' && uri === keys)
+    report.key(
+      path,
+      uri
+        ? 'has both jwks_uri and jwks: keep one'
+        : 'needs jwks_uri or jwks, because token_endpoint_auth_method is private_key_jwt',
+    )
+  if (method !== '' && method !== 'private_key_jwt' && (uri || keys))
+    report.key(
+      [...path, uri ? 'jwks_uri' : 'jwks'],
+      `has no effect while token_endpoint_auth_method is ${method}: set it to private_key_jwt, or remove this key`,
+    )
   for (const at of draft.positions(...path, 'jwks', 'keys')) {
     // RFC 7518 §6: d is the private part of EC, OKP and RSA keys, k a symmetric key.
-    for (const part of ['d', 'k']) if (draft.has(...path, 'jwks', 'keys', at, part)) report.key([...path, 'jwks', 'keys', at, part], 'is part of a private key: list public keys only, and replace this key, because it is now exposed')
+    for (const part of ['d', 'k'])
+      if (draft.has(...path, 'jwks', 'keys', at, part))
+        report.key(
+          [...path, 'jwks', 'keys', at, part],
+          'is part of a private key: list public keys only, and replace this key, because it is now exposed',
+        )
   }
 }
 
@@ -180,7 +277,8 @@ export const clientRules: readonly Rule[] = [clients]
 const samples =
   /change.?(me|in.?prod|this|it)|your.(jwt|dev|own|secret|session|random|super|key|client|password)|replace.?(me|this)|example|sample|placeholder|insert.?(your|here)|super.?secret|secret.?key|dev.?secret|my.?secret|test.?secret|production.?secret|at.?least.?32|random.?string|development|0123456789|abcdefghij|password|<.*>/i
 
-const cure = 'set a random value (openssl rand -base64 32), or remove it to use a key generated in the state directory'
+const cure =
+  'set a random value (openssl rand -base64 32), or remove it to use a key generated in the state directory'
 const workersCure = 'set a random value (openssl rand -hex 32 | npx wrangler secret put SESSION_SECRET)'
 
 /** Why a secret of ours is worth nothing, undefined when nothing speaks against it. */
@@ -193,21 +291,35 @@ export const weakness = (secret: string): string | undefined => {
 /** A weak root secret in a development configuration is set aside and a generated one used; everywhere else it is a fault, and so it is on Workers, which generate none. */
 export const setsRootAside = (draft: Pick<RawConfig, 'text' | 'flag' | 'loopback' | 'workers'>): boolean => {
   const root = draft.text('session_secret')
-  return root !== undefined && weakness(root) !== undefined && !draft.workers && draft.flag('debug') && draft.loopback
+  return (
+    root !== undefined &&
+    weakness(root) !== undefined &&
+    !draft.workers &&
+    draft.flag('debug') &&
+    draft.loopback
+  )
 }
 
 const root: Rule = (draft, report) => {
   const secret = draft.text('session_secret')
   const weak = secret === undefined ? undefined : weakness(secret)
   if (!weak) return
-  if (setsRootAside(draft)) report.warn(['session_secret'], `${weak}; it is ignored because of debug: true on localhost, and a generated key is used instead`)
+  if (setsRootAside(draft))
+    report.warn(
+      ['session_secret'],
+      `${weak}; it is ignored because of debug: true on localhost, and a generated key is used instead`,
+    )
   else report.fault(['session_secret'], `${weak}: ${draft.workers ? workersCure : cure}`)
 }
 
 const sealing: Rule = (draft, report) => {
   const secret = draft.text('token_encryption_key')
   const weak = secret === undefined ? undefined : weakness(secret)
-  if (weak) report.fault(['token_encryption_key'], `${weak}: set a random value (openssl rand -hex 32), or remove it to encrypt with session_secret`)
+  if (weak)
+    report.fault(
+      ['token_encryption_key'],
+      `${weak}: set a random value (openssl rand -hex 32), or remove it to encrypt with session_secret`,
+    )
 }
 
 const previous: Rule = (draft, report) => {
@@ -232,10 +344,14 @@ const rootKeys = new Set<unknown>(['session_secret', 'token_encryption_key', 'pr
 const onePurpose: Rule = (draft, report) => {
   const first = new Map<string, Path>()
   const roots = draft.secrets().filter(({ path }) => rootKeys.has(path[0]))
-  for (const { value, path } of [...roots, ...draft.secrets().filter((secret) => !roots.some((known) => known.path === secret.path))]) {
+  for (const { value, path } of [
+    ...roots,
+    ...draft.secrets().filter((secret) => !roots.some((known) => known.path === secret.path)),
+  ]) {
     const before = first.get(value)
     const isRoot = rootKeys.has(path[0])
-    if (before) report.fault(path, `has the same value as ${keyText(before)}: use a different secret for each purpose`)
+    if (before)
+      report.fault(path, `has the same value as ${keyText(before)}: use a different secret for each purpose`)
     else if (isRoot) first.set(value, path)
   }
 }

@@ -7,11 +7,15 @@ import type { RawConfig, Report, Rule } from './draft.ts'
 
 /** First path segments that are the gateway's own (seed-promises section 2, row 3), compared exactly. */
 export const reservedIds: ReadonlySet<string> = new Set(
-  'oauth connect authorize token register callback revoke introspect verify jwks services health healthz readyz login logout encode admin account storage docs success sse mcp metrics assets .well-known'.split(' '),
+  'oauth connect authorize token register callback revoke introspect verify jwks services health healthz readyz login logout encode admin account storage docs success sse mcp metrics assets .well-known'.split(
+    ' ',
+  ),
 )
 
 const ids: Rule = (draft, report) => {
-  for (const id of draft.keys('mcp_services')) if (reservedIds.has(id)) report.key(['mcp_services', id], `cannot be named "${id}": /${id} is one of the gateway’s own paths`)
+  for (const id of draft.keys('mcp_services'))
+    if (reservedIds.has(id))
+      report.key(['mcp_services', id], `cannot be named "${id}": /${id} is one of the gateway’s own paths`)
 }
 
 /** Whether a call to that URL would come back to this gateway, by its public URL or by the port it listens on. */
@@ -29,7 +33,11 @@ const place = (draft: RawConfig, report: Report, id: string): void => {
   if (!url) return
   if (url.username || url.password) report.fault(path, 'must not contain a username or password')
   if (url.hash) report.fault(path, 'must not have a fragment (#…)')
-  if (isSelf(draft, url)) report.fault(path, 'points back to this gateway, so calls would loop: set the URL of the MCP server itself')
+  if (isSelf(draft, url))
+    report.fault(
+      path,
+      'points back to this gateway, so calls would loop: set the URL of the MCP server itself',
+    )
 }
 
 const provider = (draft: RawConfig, report: Report, id: string): void => {
@@ -37,27 +45,44 @@ const provider = (draft: RawConfig, report: Report, id: string): void => {
   const wanted = draft.text(...path)
   const known = draft.keys('oauth_providers')
   if (wanted === undefined || known.includes(wanted) || draft.misspelt('oauth_providers')) return
-  const there = known.length > 0 ? `configured: ${known.map((name) => printable(name)).join(', ')}` : 'none is configured'
-  report.fault(path, `${draft.said(...path)} is not in oauth_providers (${there})${didYouMean(wanted, known)}`)
+  const there =
+    known.length > 0 ? `configured: ${known.map((name) => printable(name)).join(', ')}` : 'none is configured'
+  report.fault(
+    path,
+    `${draft.said(...path)} is not in oauth_providers (${there})${didYouMean(wanted, known)}`,
+  )
 }
 
 // Written by the gateway or the HTTP stack, or bearing a credential; mcp-* are the protocol's own.
-export const ownHeaders = /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
+export const ownHeaders =
+  /^(host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-.*|accept|accept-.*|expect|authorization|cookie|set-cookie|origin|forwarded|x-forwarded-.*|via|mcp-.*|last-event-id|x-mcp-identity|x-request-id)$/i
 
 /** Header names have no capitals, and servers in CGI's tradition read `_` for `-`. */
 export const sameHeader = (name: string): string => name.toLowerCase().replaceAll('_', '-')
 
 const headers = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'identity', 'headers']
-  const fixed = new Map(draft.keys('mcp_services', id, 'upstream_auth', 'headers').map((name) => [sameHeader(name), name]))
+  const fixed = new Map(
+    draft.keys('mcp_services', id, 'upstream_auth', 'headers').map((name) => [sameHeader(name), name]),
+  )
   const seen = new Map<string, string>()
   for (const name of draft.keys(...path)) {
     const [same, before] = [sameHeader(name), seen.get(sameHeader(name))]
-    if (ownHeaders.test(same)) report.key([...path, name], 'cannot be set: the gateway or the protocol controls this header')
-    if (before !== undefined) report.key([...path, name], `is the same header as "${before}" above (header names are case-insensitive): keep one`)
-    if (fixed.has(same)) report.key([...path, name], `is also set in upstream_auth.headers ("${fixed.get(same) as string}"): keep one of the two`)
+    if (ownHeaders.test(same))
+      report.key([...path, name], 'cannot be set: the gateway or the protocol controls this header')
+    if (before !== undefined)
+      report.key(
+        [...path, name],
+        `is the same header as "${before}" above (header names are case-insensitive): keep one`,
+      )
+    if (fixed.has(same))
+      report.key(
+        [...path, name],
+        `is also set in upstream_auth.headers ("${fixed.get(same) as string}"): keep one of the two`,
+      )
     seen.set(same, name)
-    if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, name) ?? '')) report.fault([...path, name], 'must not contain line breaks or other control characters')
+    if (/[\u0000-\u001f\u007f]/.test(draft.text(...path, name) ?? ''))
+      report.fault([...path, name], 'must not contain line breaks or other control characters')
   }
 }
 
@@ -66,8 +91,13 @@ const passed = (draft: RawConfig, report: Report, id: string): void => {
   const written = new Set(draft.keys('mcp_services', id, 'identity', 'headers').map(sameHeader))
   for (const index of draft.positions(...path)) {
     const name = sameHeader(draft.text(...path, index) ?? '')
-    if (ownHeaders.test(name)) report.fault([...path, index], 'cannot be set: the gateway or the protocol controls this header')
-    if (written.has(name)) report.fault([...path, index], 'is set by identity.headers, so it cannot be passed through: remove it from one of the two')
+    if (ownHeaders.test(name))
+      report.fault([...path, index], 'cannot be set: the gateway or the protocol controls this header')
+    if (written.has(name))
+      report.fault(
+        [...path, index],
+        'is set by identity.headers, so it cannot be passed through: remove it from one of the two',
+      )
   }
 }
 
@@ -83,7 +113,11 @@ const services: Rule = (draft, report) => {
 const defaultService: Rule = (draft, report) => {
   const wanted = draft.text('default_service')
   const known = draft.keys('mcp_services')
-  if (wanted !== undefined && !known.includes(wanted) && !draft.misspelt('mcp_services')) report.fault(['default_service'], `${draft.said('default_service')} is not in mcp_services${didYouMean(wanted, known)}`)
+  if (wanted !== undefined && !known.includes(wanted) && !draft.misspelt('mcp_services'))
+    report.fault(
+      ['default_service'],
+      `${draft.said('default_service')} is not in mcp_services${didYouMean(wanted, known)}`,
+    )
 }
 
 export const serviceRules: readonly Rule[] = [ids, services, defaultService]
@@ -99,7 +133,11 @@ const ownNames = ['POSTERN_PROCESS']
 /** Told at the start: otherwise people sign in and consent, and hear of it then. */
 const startable = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['mcp_services', id, 'command']
-  if (draft.workers && draft.has(...path)) report.key(path, 'cannot be used on Workers, which cannot start programs: set `url` to a remote MCP server, or run the gateway on Node')
+  if (draft.workers && draft.has(...path))
+    report.key(
+      path,
+      'cannot be used on Workers, which cannot start programs: set `url` to a remote MCP server, or run the gateway on Node',
+    )
 }
 
 const either = (draft: RawConfig, report: Report, id: string): void => {
@@ -107,30 +145,51 @@ const either = (draft: RawConfig, report: Report, id: string): void => {
   const [url, command] = [draft.has(...path, 'url'), draft.has(...path, 'command')]
   if (url && command) report.key([...path, 'command'], "can't be combined with `url`: keep one of the two")
   // One of the two may be there under a wrong name, which was told.
-  else if (!url && !command && draft.keys(...path).every((key) => shapeAt(path)?.names.includes(key))) report.key([...path, 'url'], draft.workers ? 'is missing: set `url`' : 'is missing: set `url` or `command`')
-  if (!command) for (const key of onlyWithCommand) if (draft.has(...path, key)) report.key([...path, key], 'applies only to a service with `command`')
-  if (command && !url) for (const key of onlyWithUrl) if (draft.has(...path, key)) report.key([...path, key], 'applies only to a service with `url`')
+  else if (!url && !command && draft.keys(...path).every((key) => shapeAt(path)?.names.includes(key)))
+    report.key(
+      [...path, 'url'],
+      draft.workers ? 'is missing: set `url`' : 'is missing: set `url` or `command`',
+    )
+  if (!command)
+    for (const key of onlyWithCommand)
+      if (draft.has(...path, key)) report.key([...path, key], 'applies only to a service with `command`')
+  if (command && !url)
+    for (const key of onlyWithUrl)
+      if (draft.has(...path, key)) report.key([...path, key], 'applies only to a service with `url`')
 }
 
 const people = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['mcp_services', id]
   if (!draft.has(...path, 'command')) return
-  if (draft.has(...path, 'auth_required') && !draft.flag(...path, 'auth_required') && !draft.flag(...path, 'shared')) {
-    report.fault([...path, 'auth_required'], 'needs `shared: true` here: without sign-in, all callers of a command share one process')
+  if (
+    draft.has(...path, 'auth_required') &&
+    !draft.flag(...path, 'auth_required') &&
+    !draft.flag(...path, 'shared')
+  ) {
+    report.fault(
+      [...path, 'auth_required'],
+      'needs `shared: true` here: without sign-in, all callers of a command share one process',
+    )
   }
-  if (draft.has(...path, 'identity')) report.warn([...path, 'identity'], 'has no effect: a stdio server receives no HTTP headers')
-  for (const name of ownNames) if (draft.has(...path, 'env', name)) report.key([...path, 'env', name], 'is reserved: the gateway sets this variable')
+  if (draft.has(...path, 'identity'))
+    report.warn([...path, 'identity'], 'has no effect: a stdio server receives no HTTP headers')
+  for (const name of ownNames)
+    if (draft.has(...path, 'env', name))
+      report.key([...path, 'env', name], 'is reserved: the gateway sets this variable')
 }
 
 /** A shell would expand it, and no shell reads it. */
 const homes = (draft: RawConfig, report: Report, id: string): void => {
-  for (const { value, path } of draft.texts('mcp_services', id, 'args')) if (/^~(?:\/|$)/.test(value)) report.warn(path, 'starts with ~, which is not expanded: write the full path, or ${HOME}')
+  for (const { value, path } of draft.texts('mcp_services', id, 'args'))
+    if (/^~(?:\/|$)/.test(value))
+      report.warn(path, 'starts with ~, which is not expanded: write the full path, or ${HOME}')
 }
 
 const isolation = (draft: RawConfig, report: Report, id: string): void => {
   const path = ['mcp_services', id]
   if (draft.text(...path, 'sandbox') !== 'none') return
-  for (const key of ['sandbox_network', 'sandbox_read', 'sandbox_write']) if (draft.has(...path, key)) report.warn([...path, key], 'has no effect with `sandbox: none`')
+  for (const key of ['sandbox_network', 'sandbox_read', 'sandbox_write'])
+    if (draft.has(...path, key)) report.warn([...path, key], 'has no effect with `sandbox: none`')
 }
 
 const commands: Rule = (draft, report) => {
@@ -162,4 +221,8 @@ export const headerValueFault = (value: string): string | undefined => {
 }
 
 /** RFC 6750 §2.1: what stands after `Bearer`. */
-export const bearerFault = (token: string): string | undefined => (/^[\x21-\x7e]+$/.test(token) ? undefined : (headerValueFault(token) ?? 'must not contain spaces or non-ASCII characters: it is sent as Authorization: Bearer <token>'))
+export const bearerFault = (token: string): string | undefined =>
+  /^[\x21-\x7e]+$/.test(token)
+    ? undefined
+    : (headerValueFault(token) ??
+      'must not contain spaces or non-ASCII characters: it is sent as Authorization: Bearer <token>')

@@ -7,7 +7,18 @@ import type { RawConfig, Report, Rule } from './draft.ts'
 import { bearerFault, headerValueFault, ownHeaders, sameHeader } from './services.ts'
 
 /** Keys by the type that reads them; `type` and `allow_origins` belong to all. */
-const signIn = ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'client_id', 'client_secret', 'token_endpoint_auth_method', 'scopes', 'resource', 'allow_origins']
+const signIn = [
+  'issuer',
+  'authorization_endpoint',
+  'token_endpoint',
+  'revocation_endpoint',
+  'client_id',
+  'client_secret',
+  'token_endpoint_auth_method',
+  'scopes',
+  'resource',
+  'allow_origins',
+]
 const readBy: Readonly<Record<string, readonly string[]>> = {
   auto: [...signIn, 'client_metadata_url', 'redirect_uri', 'extra_params'],
   none: [],
@@ -21,22 +32,37 @@ const belongs = (draft: RawConfig, report: Report, path: readonly string[], type
   for (const key of draft.keys(...path)) {
     if (key === 'type' || (readBy[type] ?? []).includes(key)) continue
     const types = Object.keys(readBy).filter((name) => readBy[name]?.includes(key))
-    if (types.length > 0) report.key([...path, key], `cannot be used with type: ${printable(type)}; it is for ${types.join(', ')}`)
+    if (types.length > 0)
+      report.key(
+        [...path, key],
+        `cannot be used with type: ${printable(type)}; it is for ${types.join(', ')}`,
+      )
   }
 }
 
 const statics = (draft: RawConfig, report: Report, path: readonly string[]): void => {
   const names = draft.keys(...path, 'headers')
   const token = draft.text(...path, 'token')
-  if (token === undefined && names.length === 0 && !draft.has(...path, 'token') && !draft.has(...path, 'headers')) report.key([...path, 'type'], 'static needs token or headers')
+  if (
+    token === undefined &&
+    names.length === 0 &&
+    !draft.has(...path, 'token') &&
+    !draft.has(...path, 'headers')
+  )
+    report.key([...path, 'type'], 'static needs token or headers')
   const wrong = token === undefined ? undefined : bearerFault(token)
   if (wrong) report.fault([...path, 'token'], wrong)
   const seen = new Map<string, string>()
   for (const name of names) {
     const here = [...path, 'headers', name]
     const [same, before] = [sameHeader(name), seen.get(sameHeader(name))]
-    if (same === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(same)) report.key(here, 'cannot be set: the gateway or the protocol controls this header')
-    if (before !== undefined) report.key(here, `is the same header as "${before}" above (header names are case-insensitive): keep one`)
+    if (same === 'authorization' ? draft.has(...path, 'token') : ownHeaders.test(same))
+      report.key(here, 'cannot be set: the gateway or the protocol controls this header')
+    if (before !== undefined)
+      report.key(
+        here,
+        `is the same header as "${before}" above (header names are case-insensitive): keep one`,
+      )
     seen.set(same, name)
     const value = headerValueFault(draft.text(...here) ?? '')
     if (value) report.fault(here, value)
@@ -44,13 +70,20 @@ const statics = (draft: RawConfig, report: Report, path: readonly string[]): voi
 }
 
 const urls = (draft: RawConfig, report: Report, path: readonly string[]): void => {
-  for (const key of ['issuer', 'authorization_endpoint', 'token_endpoint', 'revocation_endpoint', 'redirect_uri']) {
+  for (const key of [
+    'issuer',
+    'authorization_endpoint',
+    'token_endpoint',
+    'revocation_endpoint',
+    'redirect_uri',
+  ]) {
     const url = urlOf(draft.text(...path, key) ?? '')
     if (!url) continue
     if (url.username || url.password) report.fault([...path, key], 'must not contain a username or password')
     if (url.hash) report.fault([...path, key], 'must not have a fragment (#…)')
     // Codes and secrets travel there.
-    if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback) report.fault([...path, key], 'must use https')
+    if (url.protocol === 'http:' && !isLoopbackUrl(url.href) && !draft.loopback)
+      report.fault([...path, key], 'must use https')
   }
   const back = urlOf(draft.text(...path, 'redirect_uri') ?? '')
   if (back && !/^\/(connect\/callback(\/[\w-]+)?|(oauth\/)?callback)$/.test(back.pathname))
@@ -59,21 +92,44 @@ const urls = (draft: RawConfig, report: Report, path: readonly string[]): void =
       'is not a callback URL of this gateway: use /connect/callback, /oauth/callback, or the one that `postern validate` prints for this authorization server',
     )
   for (const { value, path: here } of draft.texts(...path, 'allow_origins'))
-    if (!isOriginPattern(value)) report.fault(here, 'must be an origin such as "https://auth.example.com", or "http://localhost:*" for any port on localhost')
+    if (!isOriginPattern(value))
+      report.fault(
+        here,
+        'must be an origin such as "https://auth.example.com", or "http://localhost:*" for any port on localhost',
+      )
 }
 
 const client = (draft: RawConfig, report: Report, path: readonly string[], type: string): void => {
   const there = (name: string): boolean => draft.has(...path, name)
   const method = draft.text(...path, 'token_endpoint_auth_method')
   // A secret for whichever server the upstream names today would be a gift to whoever changes that name (MCP: credentials belong to their issuer).
-  if (there('client_id') && !there('issuer') && !there('token_endpoint')) report.key([...path, 'client_id'], 'needs `issuer` (or both endpoints), so that the credentials go only to the authorization server they belong to')
+  if (there('client_id') && !there('issuer') && !there('token_endpoint'))
+    report.key(
+      [...path, 'client_id'],
+      'needs `issuer` (or both endpoints), so that the credentials go only to the authorization server they belong to',
+    )
   if (!there('client_id') && there('client_secret')) report.key([...path, 'client_secret'], 'needs client_id')
-  if (there('authorization_endpoint') && !there('token_endpoint')) report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
-  if (type !== 'client_credentials' && there('token_endpoint') && !there('authorization_endpoint')) report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
-  if (type !== 'client_credentials' && there('token_endpoint') && !there('client_id')) report.key([...path, 'token_endpoint'], 'needs client_id: the gateway cannot register itself without discovery')
-  if (method === 'private_key_jwt' && !there('private_key')) report.key([...path, 'token_endpoint_auth_method'], 'private_key_jwt needs private_key, with type: client_credentials')
-  if ((method === 'client_secret_basic' || method === 'client_secret_post') && !there('client_secret')) report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
-  if (type === 'client_credentials' && (!there('client_id') || (!there('client_secret') && !there('private_key')))) report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
+  if (there('authorization_endpoint') && !there('token_endpoint'))
+    report.key([...path, 'authorization_endpoint'], 'needs token_endpoint')
+  if (type !== 'client_credentials' && there('token_endpoint') && !there('authorization_endpoint'))
+    report.key([...path, 'token_endpoint'], 'needs authorization_endpoint')
+  if (type !== 'client_credentials' && there('token_endpoint') && !there('client_id'))
+    report.key(
+      [...path, 'token_endpoint'],
+      'needs client_id: the gateway cannot register itself without discovery',
+    )
+  if (method === 'private_key_jwt' && !there('private_key'))
+    report.key(
+      [...path, 'token_endpoint_auth_method'],
+      'private_key_jwt needs private_key, with type: client_credentials',
+    )
+  if ((method === 'client_secret_basic' || method === 'client_secret_post') && !there('client_secret'))
+    report.key([...path, 'token_endpoint_auth_method'], `${method} needs client_secret`)
+  if (
+    type === 'client_credentials' &&
+    (!there('client_id') || (!there('client_secret') && !there('private_key')))
+  )
+    report.key([...path, 'type'], 'client_credentials needs client_id, and client_secret or private_key')
 }
 
 interface Registered {
@@ -99,7 +155,8 @@ const redirects = async (draft: RawConfig, report: Report): Promise<void> => {
     ].map((name) => draft.text(...path, name))
     if (draft.text(...path, 'type') === 'client_credentials') continue
     const server = issuer ?? urlOf(token ?? '')?.origin
-    const own = server === undefined ? '' : `${draft.text('issuer') ?? '{issuer}'}${await callbackPathOf(server)}`
+    const own =
+      server === undefined ? '' : `${draft.text('issuer') ?? '{issuer}'}${await callbackPathOf(server)}`
     if (redirectUri === undefined) {
       if (client !== undefined && server !== undefined)
         report.warn(
@@ -134,9 +191,22 @@ const upstreams: Rule = async (draft, report) => {
     if (type === 'static') statics(draft, report, path)
     urls(draft, report, path)
     client(draft, report, path, type)
-    const open = draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
-    if (type === 'idp_token' && draft.keys('oauth_providers').length === 0 && !draft.misspelt('oauth_providers')) report.fault([...path, 'type'], 'idp_token needs oauth_providers: the token comes from the identity provider that users sign in with')
-    if (open && (type === 'oauth' || type === 'idp_token')) report.fault([...path, 'type'], `${type} needs \`auth_required: true\`: without sign-in there is no user to connect an account for`)
+    const open =
+      draft.has('mcp_services', id, 'auth_required') && !draft.flag('mcp_services', id, 'auth_required')
+    if (
+      type === 'idp_token' &&
+      draft.keys('oauth_providers').length === 0 &&
+      !draft.misspelt('oauth_providers')
+    )
+      report.fault(
+        [...path, 'type'],
+        'idp_token needs oauth_providers: the token comes from the identity provider that users sign in with',
+      )
+    if (open && (type === 'oauth' || type === 'idp_token'))
+      report.fault(
+        [...path, 'type'],
+        `${type} needs \`auth_required: true\`: without sign-in there is no user to connect an account for`,
+      )
   }
 }
 

@@ -7,14 +7,19 @@ export type Claims = Readonly<Record<string, unknown>>
 type Rules = Pick<Config['oauth_providers'][string], 'allowed_emails' | 'allowed_domains' | 'allowed_groups'>
 
 /** What decides how the provider's word is read. */
-export interface PersonSettings extends Pick<Config['oauth_providers'][string], 'groups_claim' | 'email_verified'> {
+export interface PersonSettings extends Pick<
+  Config['oauth_providers'][string],
+  'groups_claim' | 'email_verified'
+> {
   readonly issuer: string
 }
 
 const most = { text: 256, groups: 500, url: 2048 } as const
 
 const short = (value: unknown, length: number = most.text): string | undefined =>
-  typeof value === 'string' && value !== '' && value.length <= length && !/\p{Cc}/u.test(value) ? value : undefined
+  typeof value === 'string' && value !== '' && value.length <= length && !/\p{Cc}/u.test(value)
+    ? value
+    : undefined
 
 /** Plain addresses only: one `@`, no quotes, no space. What needs more to be read could be read in two ways. */
 const plainEmail = (value: unknown): string | undefined => {
@@ -23,16 +28,22 @@ const plainEmail = (value: unknown): string | undefined => {
 }
 
 // Some providers send the boolean as text; nothing else means yes (OpenID Connect Core §5.1).
-const verified = (claims: Claims): boolean => claims['email_verified'] === true || claims['email_verified'] === 'true'
+const verified = (claims: Claims): boolean =>
+  claims['email_verified'] === true || claims['email_verified'] === 'true'
 
 /** Microsoft's own word for it: the tenant has proven that the address's domain is its own. */
 const ownedDomain = (claims: Claims): boolean => [true, 'true', 1, '1'].includes(claims['xms_edov'] as string)
 
 /** Microsoft Entra, one tenant by its id or domain: that tenant's administrators, and nobody else, give out its addresses. */
-const oneTenant = /^https:\/\/login\.microsoftonline\.com\/(?!(?:common|organizations|consumers|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/|$))[^/]+\/v2\.0\/?$/i
+const oneTenant =
+  /^https:\/\/login\.microsoftonline\.com\/(?!(?:common|organizations|consumers|9188040d-6c67-4c5b-b112-36a304b66dad)(?:\/|$))[^/]+\/v2\.0\/?$/i
 
 /** Whether an address counts of which the provider does not say that it is verified: what is written, else only where the provider is the authority for its addresses. */
-const trusts = ({ issuer, email_verified: written }: Pick<PersonSettings, 'issuer' | 'email_verified'>): boolean => (written ?? (oneTenant.test(issuer) ? 'trust' : 'claim')) === 'trust'
+const trusts = ({
+  issuer,
+  email_verified: written,
+}: Pick<PersonSettings, 'issuer' | 'email_verified'>): boolean =>
+  (written ?? (oneTenant.test(issuer) ? 'trust' : 'claim')) === 'trust'
 
 /** An explicit no is a no, whoever vouches. */
 const counts = (claims: Claims, settings: Pick<PersonSettings, 'issuer' | 'email_verified'>): boolean => {
@@ -41,7 +52,10 @@ const counts = (claims: Claims, settings: Pick<PersonSettings, 'issuer' | 'email
   return trusts(settings) || (oneTenant.test(settings.issuer) && ownedDomain(claims))
 }
 
-const own = (value: unknown, name: string): unknown => (typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, name) ? (value as Claims)[name] : undefined)
+const own = (value: unknown, name: string): unknown =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && Object.hasOwn(value, name)
+    ? (value as Claims)[name]
+    : undefined
 
 /**
  * A claim by its name or by its path: `groups`, `cognito:groups`, `https://example.com/roles`, `realm_access.roles`. A name may hold dots itself, so the longest name
@@ -59,7 +73,10 @@ export const claimAt = (value: unknown, path: string): unknown => {
 
 const groupsOf = (value: unknown): readonly string[] => {
   const list = Array.isArray(value) ? value : [value]
-  return [...new Set(list.map((entry) => short(entry)).filter((entry) => entry !== undefined))].slice(0, most.groups)
+  return [...new Set(list.map((entry) => short(entry)).filter((entry) => entry !== undefined))].slice(
+    0,
+    most.groups,
+  )
 }
 
 const httpsUrl = (value: unknown): string | undefined => {
@@ -75,7 +92,8 @@ export interface TokenClaims {
 
 /** Whether the signed token alone says all that is asked of a person. */
 export const isEnough = (claims: Claims, settings: PersonSettings): boolean => {
-  const addressed = claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
+  const addressed =
+    claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
   return addressed && claimAt(claims, settings.groups_claim) !== undefined
 }
 
@@ -86,8 +104,12 @@ export interface Unverified {
 }
 
 /** The address with the word that it is verified, both from one source: never one from each. The signed token wins. */
-const addressOf = ({ claims, userinfo = {} }: TokenClaims, settings: PersonSettings): { readonly email?: string; readonly unverified?: Unverified } => {
-  const complete = claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
+const addressOf = (
+  { claims, userinfo = {} }: TokenClaims,
+  settings: PersonSettings,
+): { readonly email?: string; readonly unverified?: Unverified } => {
+  const complete =
+    claims['email'] !== undefined && (claims['email_verified'] !== undefined || counts(claims, settings))
   const source = complete || userinfo['email'] === undefined ? claims : userinfo
   const email = plainEmail(source['email'])
   if (email === undefined) return {}
@@ -95,7 +117,11 @@ const addressOf = ({ claims, userinfo = {} }: TokenClaims, settings: PersonSetti
 }
 
 /** `claims` as validated by the caller; `sub` is checked there (OpenID Connect Core §5.7: issuer and `sub` are the only key). */
-export const personFrom = (told: TokenClaims, provider: string, settings: PersonSettings): { readonly person: Person; readonly unverified?: Unverified } => {
+export const personFrom = (
+  told: TokenClaims,
+  provider: string,
+  settings: PersonSettings,
+): { readonly person: Person; readonly unverified?: Unverified } => {
   const all = { ...told.userinfo, ...told.claims }
   const { email, unverified } = addressOf(told, settings)
   const login = short(all['preferred_username'])
@@ -125,14 +151,36 @@ const folded = (text: string): string => (/^[\x21-\x7E]+$/.test(text) ? text.toL
 /** What keeps a person out; undefined when nothing does. Every rule that is written must hold, and an empty list admits nobody. `unverified`: why there is no address. */
 export const denialOf = (person: Person, rules: Rules, unverified?: string): DeniedReason | undefined => {
   const email = person.email === undefined ? undefined : folded(person.email)
-  const why = (key: string): string => (email === undefined ? `${key}: ${unverified ?? 'the provider sent no email address'}` : `${key}: ${person.email ?? ''} is not in it`)
+  const why = (key: string): string =>
+    email === undefined
+      ? `${key}: ${unverified ?? 'the provider sent no email address'}`
+      : `${key}: ${person.email ?? ''} is not in it`
   const emails = rules.allowed_emails?.map(folded)
   if (emails && !emails.includes('*') && (email === undefined || !emails.includes(email)))
-    return { why: why('allowed_emails'), hint: email === undefined ? 'Accounts with a verified email address.' : 'Accounts on the administrator’s list.' }
+    return {
+      why: why('allowed_emails'),
+      hint:
+        email === undefined
+          ? 'Accounts with a verified email address.'
+          : 'Accounts on the administrator’s list.',
+    }
   const domains = rules.allowed_domains?.map(folded)
-  if (domains && !domains.includes('*') && (email === undefined || !domains.includes(email.slice(email.indexOf('@') + 1))))
-    return { why: why('allowed_domains'), hint: `Accounts with a verified email address at ${rules.allowed_domains?.join(', ')}.` }
-  if (rules.allowed_groups && !rules.allowed_groups.some((group) => group === '*' || person.groups.includes(group)))
-    return { why: `allowed_groups: none of its groups (${person.groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`, hint: 'Members of the groups that the administrator allowed.' }
+  if (
+    domains &&
+    !domains.includes('*') &&
+    (email === undefined || !domains.includes(email.slice(email.indexOf('@') + 1)))
+  )
+    return {
+      why: why('allowed_domains'),
+      hint: `Accounts with a verified email address at ${rules.allowed_domains?.join(', ')}.`,
+    }
+  if (
+    rules.allowed_groups &&
+    !rules.allowed_groups.some((group) => group === '*' || person.groups.includes(group))
+  )
+    return {
+      why: `allowed_groups: none of its groups (${person.groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`,
+      hint: 'Members of the groups that the administrator allowed.',
+    }
   return undefined
 }

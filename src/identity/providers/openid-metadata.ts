@@ -30,7 +30,12 @@ export const throughGuard = (outbound: Outbound, now: () => number, issuer: stri
     const left = deadline - now()
     if (left <= 0) throw new Refusal('outbound.failed', 'identity provider timed out')
     // The operator wrote this provider's origin down: it may be anywhere, and nothing else may.
-    return outbound(url, { ...options, timeoutMs: Math.min(requestMs, left), maxBytes: 262_144, origins: [new URL(issuer).origin] })
+    return outbound(url, {
+      ...options,
+      timeoutMs: Math.min(requestMs, left),
+      maxBytes: 262_144,
+      origins: [new URL(issuer).origin],
+    })
   }
   const fetch = asFetch(within)
   return {
@@ -51,11 +56,22 @@ export interface Metadata {
 
 /** The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is another one. */
 const publishedIssuer = async (response: Response, issuer: string): Promise<URL> => {
-  const document: unknown = response.status === 200 ? await response.clone().json().catch(() => undefined) : undefined
-  const published = typeof document === 'object' && document !== null && 'issuer' in document ? document.issuer : undefined
+  const document: unknown =
+    response.status === 200
+      ? await response
+          .clone()
+          .json()
+          .catch(() => undefined)
+      : undefined
+  const published =
+    typeof document === 'object' && document !== null && 'issuer' in document ? document.issuer : undefined
   // Whatever is no metadata at all is refused by the library, in its own words.
   if (typeof published !== 'string') return new URL(issuer)
-  if (!sameIssuer(published, issuer)) throw new Refusal('provider.issuer', `issuer mismatch: metadata says ${published.slice(0, 300)}, configured is ${issuer}`)
+  if (!sameIssuer(published, issuer))
+    throw new Refusal(
+      'provider.issuer',
+      `issuer mismatch: metadata says ${published.slice(0, 300)}, configured is ${issuer}`,
+    )
   return new URL(published)
 }
 
@@ -93,7 +109,10 @@ export const createMetadata = (issuer: string, now: () => number): Metadata => {
       try {
         await oauth.validateApplicationLevelSignature(as, response, through)
       } catch (failure) {
-        const again = failure instanceof oauth.OperationProcessingError && failure.code === oauth.KEY_SELECTION ? withoutKeys(as) : undefined
+        const again =
+          failure instanceof oauth.OperationProcessingError && failure.code === oauth.KEY_SELECTION
+            ? withoutKeys(as)
+            : undefined
         if (!again) throw failure
         await oauth.validateApplicationLevelSignature(again, response, through)
       }

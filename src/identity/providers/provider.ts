@@ -33,9 +33,18 @@ export interface IdentityProvider {
    * Where to send the browser, and what must be kept until it returns. `state` is ours; nothing of the client that waits behind this sign-in is passed on.
    * `retry`: the path by which the person tries again, for refusals. Throws `provider.unreachable` or `provider.untrusted`.
    */
-  begin(options: { readonly state: string; readonly again?: 'login' | 'switch' | undefined; readonly retry: string }): Promise<{ readonly url: string; readonly trip: RoundTrip }>
+  begin(options: {
+    readonly state: string
+    readonly again?: 'login' | 'switch' | undefined
+    readonly retry: string
+  }): Promise<{ readonly url: string; readonly trip: RoundTrip }>
   /** The person that the provider vouches for. Throws `provider.denied`, `provider.unreachable` or `provider.untrusted`. */
-  finish(options: { readonly answer: URLSearchParams; readonly state: string; readonly trip: RoundTrip; readonly retry: string }): Promise<AuthenticatedPerson>
+  finish(options: {
+    readonly answer: URLSearchParams
+    readonly state: string
+    readonly trip: RoundTrip
+    readonly retry: string
+  }): Promise<AuthenticatedPerson>
   /** What keeps this person out; undefined when nothing does. */
   bars(person: Person): DeniedReason | undefined
 }

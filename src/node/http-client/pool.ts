@@ -6,7 +6,14 @@ import { Refusal } from '../../kit/refusal.ts'
 import type { Admission, Upstream } from '../../ports/call.ts'
 import { type ForwardProxy, connectToProxy, openTunnel } from '../forward-proxy.ts'
 import { type Lookup, globalAddresses, systemLookup } from '../outbound.ts'
-import { type AnswerSink, type ResponseReader, createResponseReader, expectAnswer, feed, feedEnd } from './response-parser.ts'
+import {
+  type AnswerSink,
+  type ResponseReader,
+  createResponseReader,
+  expectAnswer,
+  feed,
+  feedEnd,
+} from './response-parser.ts'
 
 // Connections that may go to public addresses alone, whatever a name resolves to when they are made: for servers that somebody added from elsewhere.
 
@@ -24,7 +31,8 @@ export const publicLookup =
   (host, { all, family }, answer) => {
     globalAddresses(host, lookup).then(
       (addresses) => {
-        const suitable = family === 4 || family === 6 ? addresses.filter((each) => each.family === family) : addresses
+        const suitable =
+          family === 4 || family === 6 ? addresses.filter((each) => each.family === family) : addresses
         const [first] = suitable.length > 0 ? suitable : addresses
         if (all || !first) answer(null, [...suitable])
         else answer(null, first.address, first.family)
@@ -60,9 +68,19 @@ export interface UpstreamAddress {
 const readBuffer = Buffer.allocUnsafeSlow(65_536)
 
 /** A direct connection. Throws `outbound.refused` where it may not lead to such a host. */
-export const open = ({ tls, host, port, lookup, session }: UpstreamAddress, deliver: (piece: Buffer) => void): Socket => {
+export const open = (
+  { tls, host, port, lookup, session }: UpstreamAddress,
+  deliver: (piece: Buffer) => void,
+): Socket => {
   if (lookup) refuseInner(host)
-  const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000, ...(lookup ? { lookup } : {}) }
+  const options = {
+    host,
+    port,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 30_000,
+    ...(lookup ? { lookup } : {}),
+  }
   if (!tls) {
     return connectPlain({
       ...options,
@@ -75,15 +93,31 @@ export const open = ({ tls, host, port, lookup, session }: UpstreamAddress, deli
       },
     })
   }
-  return connectTls({ ...options, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}), ...(session ? { session } : {}) }).on('data', deliver)
+  return connectTls({
+    ...options,
+    ALPNProtocols: ['http/1.1'],
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(session ? { session } : {}),
+  }).on('data', deliver)
 }
 
 /** The connection by way of the forward proxy; a name that may be on public addresses alone is resolved and judged before the proxy hears it. */
-export const openByProxy = async ({ tls, host, port, lookup, session }: UpstreamAddress, proxy: ForwardProxy): Promise<Socket> => {
-  if (lookup && isIP(host) === 0) await new Promise<void>((resolve, reject) => lookup(host, { all: true }, (error) => (error ? reject(error) : resolve())))
+export const openByProxy = async (
+  { tls, host, port, lookup, session }: UpstreamAddress,
+  proxy: ForwardProxy,
+): Promise<Socket> => {
+  if (lookup && isIP(host) === 0)
+    await new Promise<void>((resolve, reject) =>
+      lookup(host, { all: true }, (error) => (error ? reject(error) : resolve())),
+    )
   if (!tls) return connectToProxy(proxy)
   const socket = await openTunnel(proxy, host, port)
-  return connectTls({ socket, ALPNProtocols: ['http/1.1'], ...(isIP(host) === 0 ? { servername: host } : {}), ...(session ? { session } : {}) })
+  return connectTls({
+    socket,
+    ALPNProtocols: ['http/1.1'],
+    ...(isIP(host) === 0 ? { servername: host } : {}),
+    ...(session ? { session } : {}),
+  })
 }
 
 /** Whom a connection serves right now. `failed` is told instead of the end, at most once; nothing follows either. */
@@ -139,7 +173,19 @@ export const createPool = (origin: string, { now, lookup, proxy }: PoolOptions):
   const { protocol, hostname, port } = new URL(origin)
   const tls = protocol === 'https:'
   const host = hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
-  return { tls, host, port: port === '' ? (tls ? 443 : 80) : Number(port), now, lookup, proxy, proven: assumedMs, free: [], closed: false, session: undefined, sweep: undefined }
+  return {
+    tls,
+    host,
+    port: port === '' ? (tls ? 443 : 80) : Number(port),
+    now,
+    lookup,
+    proxy,
+    proven: assumedMs,
+    free: [],
+    closed: false,
+    session: undefined,
+    sweep: undefined,
+  }
 }
 
 const drop = (connection: Connection): void => {
@@ -162,7 +208,8 @@ const closed = (what: string): Error => Object.assign(new Error(what), { code: '
 const closeIdle = (pool: Pool): void => {
   const time = pool.now()
   // Whatever is still open has shown how much idleness its server bears.
-  for (const { freeSince = time } of pool.free) if (time - freeSince > pool.proven) pool.proven = time - freeSince
+  for (const { freeSince = time } of pool.free)
+    if (time - freeSince > pool.proven) pool.proven = time - freeSince
   for (const connection of pool.free.filter(({ usableUntil }) => usableUntil <= time)) drop(connection)
   if (pool.free.length > 0) return
   clearInterval(pool.sweep)
@@ -237,7 +284,17 @@ const make = (pool: Pool): Connection => {
   const { proxy } = pool
   if (proxy && pool.lookup) refuseInner(pool.host)
   const socket = proxy ? new Socket() : open(pool, (piece) => deliver(connection, piece))
-  const connection: Connection = { pool, socket, pending: undefined, opening: proxy !== undefined, dropped: false, reader, tenant: undefined, usableUntil: 0, freeSince: undefined }
+  const connection: Connection = {
+    pool,
+    socket,
+    pending: undefined,
+    opening: proxy !== undefined,
+    dropped: false,
+    reader,
+    tenant: undefined,
+    usableUntil: 0,
+    freeSince: undefined,
+  }
   if (!proxy) {
     attach(connection, reader, socket)
     return connection
@@ -245,7 +302,12 @@ const make = (pool: Pool): Connection => {
   openByProxy(pool, proxy).then(
     (made) => {
       if (connection.dropped) made.on('error', () => undefined).destroy()
-      else attach(connection, reader, made.on('data', (piece: Buffer) => deliver(connection, piece)))
+      else
+        attach(
+          connection,
+          reader,
+          made.on('data', (piece: Buffer) => deliver(connection, piece)),
+        )
     },
     (error: unknown) => fail(connection, error as Error),
   )
@@ -283,7 +345,11 @@ export const take = (pool: Pool, tenant: PoolUser, reuse: Reuse = 'any'): Connec
 
 const write = ({ socket }: Connection, head: string, body: Uint8Array | undefined): void => {
   if (body === undefined || body.byteLength === 0) socket.write(head, 'latin1')
-  else if (body.byteLength <= smallBody) socket.write(head + Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1'), 'latin1')
+  else if (body.byteLength <= smallBody)
+    socket.write(
+      head + Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('latin1'),
+      'latin1',
+    )
   else {
     socket.cork()
     socket.write(head, 'latin1')
@@ -338,7 +404,10 @@ const createIdentityText = (): ((identity: readonly string[]) => string) => {
   }
 }
 
-export const createRequestHead = (): ((call: Pick<Admission, 'method' | 'headers' | 'identity' | 'body'>, upstream: Extract<Upstream, { kind: 'http' }>) => string) => {
+export const createRequestHead = (): ((
+  call: Pick<Admission, 'method' | 'headers' | 'identity' | 'body'>,
+  upstream: Extract<Upstream, { kind: 'http' }>,
+) => string) => {
   const identityText = createIdentityText()
   return ({ method, headers, identity, body }, { path, host }) =>
     // A POST always says how long it is (RFC 9110 §8.6).

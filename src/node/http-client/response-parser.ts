@@ -27,7 +27,8 @@ const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
 export const malformed = (what: string): SyntaxError => new SyntaxError(what)
 
-const joined = (before: string | undefined, value: string): string => (before === undefined ? value : `${before}, ${value}`)
+const joined = (before: string | undefined, value: string): string =>
+  before === undefined ? value : `${before}, ${value}`
 
 const note = (framing: Framing, name: string, value: string): void => {
   if (name === 'content-length') {
@@ -55,8 +56,13 @@ export const createReadHead = (): ((text: string) => ResponseHead) => {
     const parts = statusLine.exec(end === -1 ? text : text.slice(0, end))
     if (!parts) throw malformed('status line')
     const headers: string[] = []
-    const framing: Framing = { length: undefined, coding: undefined, connection: undefined, keepAlive: undefined }
-    for (let at = end === -1 ? text.length : end + 2; at < text.length; ) {
+    const framing: Framing = {
+      length: undefined,
+      coding: undefined,
+      connection: undefined,
+      keepAlive: undefined,
+    }
+    for (let at = end === -1 ? text.length : end + 2; at < text.length;) {
       const next = text.indexOf('\r\n', at)
       const stop = next === -1 ? text.length : next
       const colon = text.indexOf(':', at)
@@ -83,7 +89,17 @@ export interface AnswerSink {
   end(reusable: boolean): void
 }
 
-type State = 'idle' | 'ended' | 'head' | 'fixed' | 'until-close' | 'size' | 'chunk' | 'chunk-end' | 'trailers' | 'broken'
+type State =
+  | 'idle'
+  | 'ended'
+  | 'head'
+  | 'fixed'
+  | 'until-close'
+  | 'size'
+  | 'chunk'
+  | 'chunk-end'
+  | 'trailers'
+  | 'broken'
 
 export interface ResponseReader {
   readonly sink: AnswerSink
@@ -121,7 +137,11 @@ const interimLimit = 10
 const decimal = /^[0-9]{1,15}$/
 const chunkSize = /^([0-9A-Fa-f]{1,12})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?$/
 
-const hasToken = (list: string, wanted: string): boolean => list.toLowerCase().split(',').some((item) => item.trim() === wanted)
+const hasToken = (list: string, wanted: string): boolean =>
+  list
+    .toLowerCase()
+    .split(',')
+    .some((item) => item.trim() === wanted)
 
 const secondsOf = (keepAlive: string | undefined): number | undefined => {
   const seconds = keepAlive === undefined ? undefined : /timeout=([0-9]{1,6})/i.exec(keepAlive)?.[1]
@@ -129,14 +149,21 @@ const secondsOf = (keepAlive: string | undefined): number | undefined => {
 }
 
 /** RFC 9112 §6.3, in its order. Both framings at once, and every coding but chunked, are how answers are smuggled: they are refused. */
-const frame = (reader: ResponseReader, status: number, modern: boolean, { length, coding, connection, keepAlive }: Framing): void => {
+const frame = (
+  reader: ResponseReader,
+  status: number,
+  modern: boolean,
+  { length, coding, connection, keepAlive }: Framing,
+): void => {
   reader.idleSeconds = secondsOf(keepAlive)
   reader.reusable = modern && (connection === undefined || !hasToken(connection, 'close'))
-  if (coding !== undefined && (length !== undefined || !modern || coding.toLowerCase() !== 'chunked')) throw malformed('framing')
+  if (coding !== undefined && (length !== undefined || !modern || coding.toLowerCase() !== 'chunked'))
+    throw malformed('framing')
   if (length !== undefined && !decimal.test(length)) throw malformed('length')
   if (status === 204 || status === 304) {
     // Some servers frame what they may not send: nothing of it is read, and nothing more on this connection.
-    if (coding !== undefined || (status === 204 && length !== undefined && length !== '0')) reader.reusable = false
+    if (coding !== undefined || (status === 204 && length !== undefined && length !== '0'))
+      reader.reusable = false
     reader.state = 'ended'
   } else if (coding !== undefined) reader.state = 'size'
   else if (length !== undefined) {
@@ -236,7 +263,7 @@ export const expectAnswer = (reader: ResponseReader): void => {
 /** Takes what the socket delivered. Throws SyntaxError when it is no HTTP; nothing more can be read then. */
 export const feed = (reader: ResponseReader, piece: Buffer): void => {
   try {
-    for (let at = 0; at < piece.length; ) {
+    for (let at = 0; at < piece.length;) {
       at = step(reader, piece, at)
       if (reader.state === 'ended') {
         conclude(reader, at === piece.length)

@@ -7,13 +7,16 @@ import type { ProcessPlan } from '../../ports/runtime.ts'
 
 /** Settings that say where packages come from and how to get there. Tokens, passwords and keys of npm have other names and stay behind. */
 const passed = new Set(
-  'registry proxy https-proxy http-proxy noproxy cafile strict-ssl maxsockets fetch-retries fetch-timeout prefer-offline offline'.split(' '),
+  'registry proxy https-proxy http-proxy noproxy cafile strict-ssl maxsockets fetch-retries fetch-timeout prefer-offline offline'.split(
+    ' ',
+  ),
 )
 const scoped = /^@[a-z0-9][a-z0-9._~-]*:registry$/
 const largest = 65_536
 
 /** A value that holds a secret, or is made of one, is not passed on: `https://name:password@proxy`, `${TOKEN}`. */
-const isOpen = (value: string): boolean => value !== '' && value.length < 2000 && !/\/\/[^/?#]*@|\$\{|_auth|token/i.test(value)
+const isOpen = (value: string): boolean =>
+  value !== '' && value.length < 2000 && !/\/\/[^/?#]*@|\$\{|_auth|token/i.test(value)
 
 const nameOf = (key: string): string | undefined => {
   const name = key.trim().toLowerCase()
@@ -39,15 +42,23 @@ const ofFile = (path: string): (readonly [string, string])[] =>
     })
 
 const ofVariables = (env: Environment): (readonly [string, string])[] =>
-  Object.entries(env).flatMap(([name, value]) => (/^npm_config_/i.test(name) && value !== undefined ? [[name.slice('npm_config_'.length), value] as const] : []))
+  Object.entries(env).flatMap(([name, value]) =>
+    /^npm_config_/i.test(name) && value !== undefined
+      ? [[name.slice('npm_config_'.length), value] as const]
+      : [],
+  )
 
 /** As variables `npm_config_…`: those of the gateway's own environment before those of the user's `.npmrc`, as npm reads them. */
 export const npmSettings = (env: Environment): Record<string, string> => {
-  const file = env['NPM_CONFIG_USERCONFIG'] ?? env['npm_config_userconfig'] ?? (env['HOME'] === undefined ? undefined : join(env['HOME'], '.npmrc'))
+  const file =
+    env['NPM_CONFIG_USERCONFIG'] ??
+    env['npm_config_userconfig'] ??
+    (env['HOME'] === undefined ? undefined : join(env['HOME'], '.npmrc'))
   const settings: Record<string, string> = {}
   for (const [key, value] of [...(file === undefined ? [] : ofFile(file)), ...ofVariables(env)]) {
     const name = nameOf(key)
-    if (name !== undefined && isOpen(value)) settings[`npm_config_${name.startsWith('@') ? name : name.replaceAll('-', '_')}`] = value
+    if (name !== undefined && isOpen(value))
+      settings[`npm_config_${name.startsWith('@') ? name : name.replaceAll('-', '_')}`] = value
   }
   return settings
 }
@@ -57,27 +68,55 @@ type Environment = Readonly<Record<string, string | undefined>>
 /** Passed on as they are. */
 const inherited = ['PATH', 'LANG', 'LC_ALL', 'TZ']
 /** Without these Windows starts hardly a program. */
-const inheritedOnWindows = ['SystemRoot', 'SystemDrive', 'ComSpec', 'PATHEXT', 'windir', 'NUMBER_OF_PROCESSORS', 'PROCESSOR_ARCHITECTURE']
+const inheritedOnWindows = [
+  'SystemRoot',
+  'SystemDrive',
+  'ComSpec',
+  'PATHEXT',
+  'windir',
+  'NUMBER_OF_PROCESSORS',
+  'PROCESSOR_ARCHITECTURE',
+]
 
 /** By this name whatever a process started is found again, wherever it went. */
 export const markName = 'POSTERN_PROCESS'
 
 /** `<state>/processes/<service>/<owner>`, made when missing and closed to other users. */
-export const homeFor = (stateDir: string, { service, owner }: Pick<ProcessPlan, 'service' | 'owner'>): string => {
+export const homeFor = (
+  stateDir: string,
+  { service, owner }: Pick<ProcessPlan, 'service' | 'owner'>,
+): string => {
   const home = join(stateDir, 'processes', service, owner)
   mkdirSync(home, { recursive: true, mode: 0o700 })
   return home
 }
 
-export const environmentFor = (own: Environment, home: string, mark: string, configured: Readonly<Record<string, string>>, platform: string = process.platform): Record<string, string> => {
+export const environmentFor = (
+  own: Environment,
+  home: string,
+  mark: string,
+  configured: Readonly<Record<string, string>>,
+  platform: string = process.platform,
+): Record<string, string> => {
   const env: Record<string, string> = {}
   for (const name of platform === 'win32' ? [...inherited, ...inheritedOnWindows] : inherited) {
-    const value = own[name] ?? Object.entries(own).find(([other]) => platform === 'win32' && other.toLowerCase() === name.toLowerCase())?.[1]
+    const value =
+      own[name] ??
+      Object.entries(own).find(
+        ([other]) => platform === 'win32' && other.toLowerCase() === name.toLowerCase(),
+      )?.[1]
     if (value !== undefined) env[name] = value
   }
   env['HOME'] = home
   Object.assign(env, npmSettings(own))
-  if (platform === 'win32') Object.assign(env, { USERPROFILE: home, APPDATA: join(home, 'AppData', 'Roaming'), LOCALAPPDATA: join(home, 'AppData', 'Local'), TEMP: home, TMP: home })
+  if (platform === 'win32')
+    Object.assign(env, {
+      USERPROFILE: home,
+      APPDATA: join(home, 'AppData', 'Roaming'),
+      LOCALAPPDATA: join(home, 'AppData', 'Local'),
+      TEMP: home,
+      TMP: home,
+    })
   Object.assign(env, configured)
   env[markName] = mark
   return env

@@ -29,8 +29,15 @@ const startOf = (lines: readonly string[]): number => {
 }
 
 export const lastError = (stderr: string): string => {
-  const lines = stderr.trimEnd().split('\n').slice(-mostLines).filter((line) => !noise.test(line))
-  const text = lines.slice(startOf(lines)).map((line) => line.trim()).join(' ')
+  const lines = stderr
+    .trimEnd()
+    .split('\n')
+    .slice(-mostLines)
+    .filter((line) => !noise.test(line))
+  const text = lines
+    .slice(startOf(lines))
+    .map((line) => line.trim())
+    .join(' ')
   return text.length <= longest ? text : `${text.slice(0, longest / 2)} … ${text.slice(-longest / 2)}`
 }
 
@@ -63,27 +70,60 @@ export type Found = { readonly path: string } | { readonly end: ProcessEnd }
 const refused = (say: string, why: string): Found => ({ end: { kind: 'refused', say, why } })
 
 /** The program a command means, as a shell would find it: a path relative to `cwd`, or a name in `PATH`. */
-export const findCommand = (command: string, path: string, cwd: string, suffixes: readonly string[] = ['']): Found => {
+export const findCommand = (
+  command: string,
+  path: string,
+  cwd: string,
+  suffixes: readonly string[] = [''],
+): Found => {
   const say = 'The MCP server could not be started: its command was not found.'
-  const inPlaces = (places: readonly string[]): readonly string[] => places.flatMap((place) => suffixes.map((suffix) => place + suffix)).filter(isFile)
+  const inPlaces = (places: readonly string[]): readonly string[] =>
+    places.flatMap((place) => suffixes.map((suffix) => place + suffix)).filter(isFile)
   const named = /[/\\]/.test(command)
-  const found = named ? inPlaces([isAbsolute(command) ? command : resolve(cwd, command)]) : inPlaces(path.split(delimiter).filter(Boolean).map((folder) => join(folder, command)))
+  const found = named
+    ? inPlaces([isAbsolute(command) ? command : resolve(cwd, command)])
+    : inPlaces(
+        path
+          .split(delimiter)
+          .filter(Boolean)
+          .map((folder) => join(folder, command)),
+      )
   const program = found.find(mayRun)
   if (program !== undefined) return { path: program }
-  if (found[0] !== undefined) return refused('The MCP server could not be started: this user may not run its command.', `${found[0]} is not executable by this user (EACCES): run chmod +x on it, or set its interpreter as \`command\``)
+  if (found[0] !== undefined)
+    return refused(
+      'The MCP server could not be started: this user may not run its command.',
+      `${found[0]} is not executable by this user (EACCES): run chmod +x on it, or set its interpreter as \`command\``,
+    )
   const hint = homes[command]
   if (named) return refused(say, `${command} does not exist (ENOENT)`)
-  if (command.includes(' ')) return refused(say, `program "${command}" does not exist (ENOENT): \`command\` is the program only, list its arguments in \`args\``)
-  return refused(say, `${command} is not in PATH (ENOENT)${hint === undefined ? '' : `: ${hint}`}; PATH is ${path}`)
+  if (command.includes(' '))
+    return refused(
+      say,
+      `program "${command}" does not exist (ENOENT): \`command\` is the program only, list its arguments in \`args\``,
+    )
+  return refused(
+    say,
+    `${command} is not in PATH (ENOENT)${hint === undefined ? '' : `: ${hint}`}; PATH is ${path}`,
+  )
 }
 
 /** Known complaints on standard error, and what they mean. */
 const complaints: readonly (readonly [RegExp, string])[] = [
   [/npm (?:ERR!|error) code E404|404 Not Found - GET/i, 'npm did not find the package'],
-  [/SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT|CERTIFICATE_VERIFY_FAILED|unable to verify the first certificate/i, 'a TLS certificate is not trusted: behind a TLS-inspecting proxy, set NODE_EXTRA_CA_CERTS (or SSL_CERT_FILE) in `env`'],
-  [/npm (?:ERR!|error) code (?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT)/i, 'npm could not reach its registry'],
+  [
+    /SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT|CERTIFICATE_VERIFY_FAILED|unable to verify the first certificate/i,
+    'a TLS certificate is not trusted: behind a TLS-inspecting proxy, set NODE_EXTRA_CA_CERTS (or SSL_CERT_FILE) in `env`',
+  ],
+  [
+    /npm (?:ERR!|error) code (?:ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT)/i,
+    'npm could not reach its registry',
+  ],
   [/could not determine executable to run/i, 'the package has no executable of that name'],
-  [/No version is set for command|asdf: /i, 'asdf has no version for this command: set one for the user of the gateway, or use the full path of the program'],
+  [
+    /No version is set for command|asdf: /i,
+    'asdf has no version for this command: set one for the user of the gateway, or use the full path of the program',
+  ],
   [/ERR_MODULE_NOT_FOUND|Cannot find module/i, 'a required file or package is missing'],
   [/ERR_UNSUPPORTED|EBADENGINE|SyntaxError: /i, 'it may need another runtime version'],
   [/EADDRINUSE/i, 'its port is already in use'],
@@ -91,11 +131,15 @@ const complaints: readonly (readonly [RegExp, string])[] = [
   [/EROFS|Read-only file system/i, 'it tried to write outside its home: list the path in `sandbox_write`'],
   [/ENOSPC/i, 'the disk is full'],
   [/heap out of memory|MemoryError/i, 'it ran out of memory'],
-  [/(?:api[_ -]?key|token|credentials?)\b.{0,40}\b(?:missing|required|not set|not provided|not found)|\b(?:missing|requires?|set|provide)\b.{0,40}(?:api[_ -]?key|token|credentials?)/i, 'an API key or token may be missing in `env`'],
+  [
+    /(?:api[_ -]?key|token|credentials?)\b.{0,40}\b(?:missing|required|not set|not provided|not found)|\b(?:missing|requires?|set|provide)\b.{0,40}(?:api[_ -]?key|token|credentials?)/i,
+    'an API key or token may be missing in `env`',
+  ],
 ]
 
 /** Where a read-only place is named, which: `EROFS: read-only file system, open '/x'`, `[Errno 30] Read-only file system: '/x'`. */
-const readOnlyPlace = (stderr: string): string | undefined => /(?:EROFS|Read-only file system)[^\n]{0,80}?['"]([^'"\n]{1,200})['"]/.exec(stderr)?.[1]
+const readOnlyPlace = (stderr: string): string | undefined =>
+  /(?:EROFS|Read-only file system)[^\n]{0,80}?['"]([^'"\n]{1,200})['"]/.exec(stderr)?.[1]
 
 /** What a process complained of last and what that means where it is known, to be put behind a reason; empty when it did not. */
 export const complaintOf = (stderr: string): string => {
@@ -115,12 +159,19 @@ const howItWent = (code: number | null, signal: string | null): string => {
 
 /** What isolation keeps from a process, as a sentence of the operator's log. */
 export const isolationNote = (masked: readonly string[]): string => {
-  const named = masked.length > 5 ? `${masked.slice(0, 5).join(', ')} and ${masked.length - 5} more` : masked.join(', ')
+  const named =
+    masked.length > 5 ? `${masked.slice(0, 5).join(', ')} and ${masked.length - 5} more` : masked.join(', ')
   return `isolated: ${masked.length === 0 ? '' : `${named} hidden; `}write access only to its home, /tmp and sandbox_write; read access only to the system, its own package and sandbox_read`
 }
 
 /** The end of a process that we did not ask for. `isolation`: what was kept from it. */
-export const endOf = (command: string, code: number | null, signal: string | null, stderr: string, isolation?: string): ProcessEnd => {
+export const endOf = (
+  command: string,
+  code: number | null,
+  signal: string | null,
+  stderr: string,
+  isolation?: string,
+): ProcessEnd => {
   const how = howItWent(code, signal)
   const short = how.split(':')[0]
   const kept = isolation === undefined || code === 0 ? undefined : isolation

@@ -200,7 +200,10 @@ const createConcealer = (env: Readonly<Record<string, string>>): Concealer => {
 }
 
 /** `told` hears whole lines, as many as came together. `env`: what the operator configured; its values are written as their names. */
-export const createStderrTail = (env: Readonly<Record<string, string>>, told: (text: string) => void): StderrTail => {
+export const createStderrTail = (
+  env: Readonly<Record<string, string>>,
+  told: (text: string) => void,
+): StderrTail => {
   const { reach, conceal } = createConcealer(env)
   let kept = ''
   let begun = ''

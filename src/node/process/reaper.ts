@@ -8,7 +8,9 @@ export interface OrphanReaper {
   close(): void
 }
 
-const script = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? './reaper-process.ts' : './guard-process.js', import.meta.url))
+const script = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? './reaper-process.ts' : './guard-process.js', import.meta.url),
+)
 
 /** The guard's own process begins with the first that is watched. */
 export const createOrphanReaper = (): OrphanReaper => {
@@ -16,7 +18,12 @@ export const createOrphanReaper = (): OrphanReaper => {
   const watched = new Map<number, string>()
   const tell = (line: string): void => void guard?.stdin?.write(`${line}\n`)
   const begin = (): void => {
-    const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], { stdio: ['pipe', 'ignore', 'ignore'], detached: true, env: {}, windowsHide: true })
+    const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+      detached: true,
+      env: {},
+      windowsHide: true,
+    })
     guard = started
     started.stdin.on('error', () => undefined)
     started.on('error', () => undefined)

@@ -51,7 +51,10 @@ interface Draft {
 }
 
 const shows = ({ shown, masks }: Draft, path: string): boolean =>
-  shown.some((place) => within(path, place)) && !masks.some((mask) => within(path, mask) && !shown.some((place) => within(place, mask) && within(path, place)))
+  shown.some((place) => within(path, place)) &&
+  !masks.some(
+    (mask) => within(path, mask) && !shown.some((place) => within(place, mask) && within(path, place)),
+  )
 
 const bindAll = (draft: Draft, flag: '--ro-bind' | '--bind', places: readonly string[]): void => {
   const links: Link[] = []
@@ -67,13 +70,15 @@ const bindAll = (draft: Draft, flag: '--ro-bind' | '--bind', places: readonly st
     draft.shown.push(real)
   }
   for (const { at, target } of links) {
-    if (draft.links.has(at) || special.some((mount) => within(at, mount)) || shows(draft, dirname(at))) continue
+    if (draft.links.has(at) || special.some((mount) => within(at, mount)) || shows(draft, dirname(at)))
+      continue
     draft.links.set(at, target)
     draft.args.push('--symlink', target, at)
   }
 }
 
-const isLink = (path: string): string | undefined => (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined)
+const isLink = (path: string): string | undefined =>
+  lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined
 
 /**
  * A folder that may be read and holds hidden files is put together entry by entry, without them. A mount over such a file would not do:
@@ -105,7 +110,13 @@ const hideFiles = (draft: Draft, { hidden, write, empty }: Wanted, later: readon
 
 /** A folder on the way to what is hidden is pinned: moved aside, it would leave its name free for another. */
 const pin = (draft: Draft, { write, hidden }: Wanted): void => {
-  const pinned = new Set(write.flatMap((place) => [...hidden.folders, ...hidden.files].flatMap((secret) => (within(secret, place) ? foldersBetween(place, secret) : []))))
+  const pinned = new Set(
+    write.flatMap((place) =>
+      [...hidden.folders, ...hidden.files].flatMap((secret) =>
+        within(secret, place) ? foldersBetween(place, secret) : [],
+      ),
+    ),
+  )
   for (const folder of [...pinned].sort()) if (existsSync(folder)) draft.args.push('--bind', folder, folder)
 }
 
@@ -131,7 +142,15 @@ const maskFolders = (draft: Draft, folders: readonly string[]): void => {
 export const layMounts = (wanted: Wanted): Mounts => {
   const { system, read, write, home, hidden } = wanted
   const homes = wanted.homes.map((folder) => resolvePath(folder).real).filter((folder) => existsSync(folder))
-  const draft: Draft = { args: [], shown: [], links: new Map(), rebuilt: new Set(), masks: [], masked: new Set(), watched: [] }
+  const draft: Draft = {
+    args: [],
+    shown: [],
+    links: new Map(),
+    rebuilt: new Set(),
+    masks: [],
+    masked: new Set(),
+    watched: [],
+  }
   // The root as a whole comes before what is mounted into it.
   bindAll(draft, '--ro-bind', [...read.filter((place) => resolvePath(place).real === '/'), ...system])
   draft.args.push('--proc', '/proc', '--dev', '/dev', '--tmpfs', '/tmp', '--tmpfs', '/run/user')

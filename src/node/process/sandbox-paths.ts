@@ -64,7 +64,20 @@ export const foldersBetween = (outer: string, inner: string): readonly string[] 
 const firstPerson = 1000
 const nobody = 65_534
 /** Fields that many accounts of the system name as their home, which hold programs. */
-const shared = ['/', '/bin', '/sbin', '/usr', '/usr/bin', '/usr/sbin', '/usr/games', '/usr/local', '/opt', '/dev', '/proc', '/nonexistent']
+const shared = [
+  '/',
+  '/bin',
+  '/sbin',
+  '/usr',
+  '/usr/bin',
+  '/usr/sbin',
+  '/usr/games',
+  '/usr/local',
+  '/opt',
+  '/dev',
+  '/proc',
+  '/nonexistent',
+]
 
 const accounts = (): readonly string[] => {
   try {
@@ -85,7 +98,8 @@ export const homeDirectories = (own: string = homedir()): readonly string[] => {
 }
 
 /** Whether a folder is somebody's home, or holds one. */
-export const holdsHome = (folder: string, homes: readonly string[]): boolean => homes.some((home) => within(home, folder))
+export const holdsHome = (folder: string, homes: readonly string[]): boolean =>
+  homes.some((home) => within(home, folder))
 
 // What an isolated server needs to read beside the system: its program, that program's interpreter, and what its arguments and variables name.
 
@@ -101,12 +115,16 @@ const packageOf = (file: string): string => {
 }
 
 /** Where an interpreter that lies outside the system's folders keeps what belongs to it: `<prefix>/bin/node` needs `<prefix>`. */
-const prefixOf = (program: string): string => (basename(dirname(program)) === 'bin' ? dirname(dirname(program)) : packageOf(program))
+const prefixOf = (program: string): string =>
+  basename(dirname(program)) === 'bin' ? dirname(dirname(program)) : packageOf(program)
 
 /** The interpreter in the first line of a script (`#!/usr/bin/env node`), if it is one. */
 const interpreterOf = (program: string, path: string): string | undefined => {
   try {
-    const [, first = '', second = ''] = /^#!\s*(\S+)[ \t]*(?:-S\s*)?(\S*)/.exec(readFileSync(program, { encoding: 'latin1', flag: 'r' }).slice(0, 200)) ?? []
+    const [, first = '', second = ''] =
+      /^#!\s*(\S+)[ \t]*(?:-S\s*)?(\S*)/.exec(
+        readFileSync(program, { encoding: 'latin1', flag: 'r' }).slice(0, 200),
+      ) ?? []
     if (basename(first) !== 'env') return first || undefined
     const found = findCommand(second, path, '/')
     return 'path' in found ? found.path : undefined
@@ -127,22 +145,32 @@ export interface PlacesInput {
   readonly homes: readonly string[]
 }
 
-const broad = new Set('/ /home /root /etc /var /var/lib /tmp /run /proc /sys /dev /srv /mnt /media /data /usr /opt /snap'.split(' '))
+const broad = new Set(
+  '/ /home /root /etc /var /var/lib /tmp /run /proc /sys /dev /srv /mnt /media /data /usr /opt /snap'.split(
+    ' ',
+  ),
+)
 
 /** Too much to show because one program lies in it. */
 const isBroad = (place: string, homes: readonly string[]): boolean =>
-  broad.has(place) || holdsHome(place, homes) || homes.some((home) => ['.local', '.config', '.cache'].some((name) => place === join(home, name)))
+  broad.has(place) ||
+  holdsHome(place, homes) ||
+  homes.some((home) => ['.local', '.config', '.cache'].some((name) => place === join(home, name)))
 
 /** Whether the server could have made this path lead where it leads. */
 export const isSteered = (path: string, writable: readonly string[]): boolean => {
   const { real, links } = resolvePath(path)
-  return [resolve(path), real, ...links.map(({ at }) => at)].some((each) => writable.some((folder) => within(each, folder)))
+  return [resolve(path), real, ...links.map(({ at }) => at)].some((each) =>
+    writable.some((folder) => within(each, folder)),
+  )
 }
 
 /** The widest that may be shown of what belongs to a file: its package, its folder, or itself and the modules beside it. */
 const around = (file: string, homes: readonly string[]): readonly string[] => {
   const folder = [packageOf(file), dirname(file)].find((place) => !isBroad(place, homes))
-  return folder === undefined ? [file, ...['package.json', 'node_modules'].map((name) => join(dirname(file), name))] : [folder]
+  return folder === undefined
+    ? [file, ...['package.json', 'node_modules'].map((name) => join(dirname(file), name))]
+    : [folder]
 }
 
 const ofProgram = ({ program, path, homes, writable }: PlacesInput): readonly string[] => {
@@ -152,20 +180,30 @@ const ofProgram = ({ program, path, homes, writable }: PlacesInput): readonly st
     if (file === undefined || isSteered(file, writable)) return []
     const { real: where } = resolvePath(file)
     const more = dirname(file) === dirname(where) ? [] : [prefixOf(file)]
-    return [file, ...around(where, homes), ...[dirname(file), prefixOf(where), ...more].filter((place) => !isBroad(place, homes))]
+    return [
+      file,
+      ...around(where, homes),
+      ...[dirname(file), prefixOf(where), ...more].filter((place) => !isBroad(place, homes)),
+    ]
   })
 }
 
 const ofArguments = ({ plan, cwd, homes, writable }: PlacesInput): readonly string[] =>
   plan.args.flatMap((arg) => {
     const file = isAbsolute(arg) ? arg : resolve(cwd, arg)
-    const found = arg === '' || arg.startsWith('-') || isSteered(file, writable) ? undefined : statSync(file, { throwIfNoEntry: false })
+    const found =
+      arg === '' || arg.startsWith('-') || isSteered(file, writable)
+        ? undefined
+        : statSync(file, { throwIfNoEntry: false })
     if (found?.isFile()) return [file, ...around(file, homes), ...around(resolvePath(file).real, homes)]
     return found?.isDirectory() && isAbsolute(arg) && !isBroad(resolvePath(file).real, homes) ? [file] : []
   })
 
 const ofPath = (path: string): readonly string[] =>
-  path.split(delimiter).filter(isAbsolute).map((folder) => (basename(dirname(folder)) === 'node_modules' ? dirname(folder) : folder))
+  path
+    .split(delimiter)
+    .filter(isAbsolute)
+    .map((folder) => (basename(dirname(folder)) === 'node_modules' ? dirname(folder) : folder))
 
 /** Places that something leads to, without those the operator named; none of them is as wide as a home. */
 export const readablePlaces = (input: PlacesInput): readonly string[] => {
@@ -173,5 +211,7 @@ export const readablePlaces = (input: PlacesInput): readonly string[] => {
   // Certificates, configuration and key files are often named by a variable.
   const named = Object.values(plan.env).filter((value) => isAbsolute(value))
   const wide = [...ofPath(path), ...named].filter((place) => !isBroad(resolvePath(place).real, homes))
-  return [...new Set([...ofProgram(input), ...ofArguments(input), ...wide])].filter((place) => existsSync(place) && !isSteered(place, writable))
+  return [...new Set([...ofProgram(input), ...ofArguments(input), ...wide])].filter(
+    (place) => existsSync(place) && !isSteered(place, writable),
+  )
 }

@@ -5,10 +5,30 @@ import { basename, dirname, join, resolve } from 'node:path'
 import type { ProcessPlan } from '../../ports/runtime.ts'
 import { findCommand } from './exit-reason.ts'
 import { type Hidden, layMounts } from './sandbox-mounts.ts'
-import { type Link, homeDirectories, isSteered, readablePlaces, resolvePath, within } from './sandbox-paths.ts'
+import {
+  type Link,
+  homeDirectories,
+  isSteered,
+  readablePlaces,
+  resolvePath,
+  within,
+} from './sandbox-paths.ts'
 
 /** Programs, libraries and what they need to know of the system; no secrets are kept there. */
-const system = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/opt', '/nix/store', '/snap', '/run/current-system', '/gnu/store']
+const system = [
+  '/usr',
+  '/bin',
+  '/sbin',
+  '/lib',
+  '/lib32',
+  '/lib64',
+  '/libx32',
+  '/opt',
+  '/nix/store',
+  '/snap',
+  '/run/current-system',
+  '/gnu/store',
+]
 const knowledge =
   'alternatives ca-certificates ca-certificates.conf chromium chromium.d default/locale fonts gai.conf group host.conf hosts hostname java-8-openjdk java-11-openjdk java-17-openjdk java-21-openjdk ld.so.cache ld.so.conf ld.so.conf.d locale.alias localtime login.defs magic magic.mime mime.types nsswitch.conf os-release pam.d passwd pki protocols resolv.conf services ssl terminfo timezone'.split(
     ' ',
@@ -20,10 +40,30 @@ export type Isolation = { readonly program: string } | { readonly missing: strin
 export const findBubblewrap = (path: string, platform: string = process.platform): Isolation => {
   if (platform !== 'linux') return { missing: 'bubblewrap is available on Linux only' }
   const found = findCommand('bwrap', path, '/')
-  if (!('path' in found)) return { missing: 'bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap)' }
-  const tried = spawnSync(found.path, ['--ro-bind', '/', '/', '--unshare-user', '--unshare-pid', '--unshare-net', '--proc', '/proc', '--dev', '/dev', '--die-with-parent', '/usr/bin/env'], { env: {}, timeout: 5000, encoding: 'utf8' })
+  if (!('path' in found))
+    return { missing: 'bubblewrap is not installed (Debian and Ubuntu: apt install bubblewrap)' }
+  const tried = spawnSync(
+    found.path,
+    [
+      '--ro-bind',
+      '/',
+      '/',
+      '--unshare-user',
+      '--unshare-pid',
+      '--unshare-net',
+      '--proc',
+      '/proc',
+      '--dev',
+      '/dev',
+      '--die-with-parent',
+      '/usr/bin/env',
+    ],
+    { env: {}, timeout: 5000, encoding: 'utf8' },
+  )
   if (tried.status === 0) return { program: found.path }
-  return { missing: `bubblewrap cannot create namespaces here (${(tried.stderr ?? '').trim().split('\n')[0]?.slice(0, 200) ?? 'no output'})` }
+  return {
+    missing: `bubblewrap cannot create namespaces here (${(tried.stderr ?? '').trim().split('\n')[0]?.slice(0, 200) ?? 'no output'})`,
+  }
 }
 
 /** What no isolated server may see, whatever leads there. */
@@ -68,42 +108,75 @@ const hiddenOf = ({ stateDir, files }: Secrets): Known => {
   const state = resolvePath(stateDir)
   // A folder called .env is somebody's virtual environment.
   const found = files.filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile())
-  const known = found.map((file) => ({ name: join(resolvePath(dirname(resolve(file))).real, basename(file)), ...resolvePath(file) }))
+  const known = found.map((file) => ({
+    name: join(resolvePath(dirname(resolve(file))).real, basename(file)),
+    ...resolvePath(file),
+  }))
   return {
     folders: [state.real],
-    files: [...new Set(known.flatMap(({ name, real }) => [name, real]))].filter((file) => !within(file, state.real)),
+    files: [...new Set(known.flatMap(({ name, real }) => [name, real]))].filter(
+      (file) => !within(file, state.real),
+    ),
     links: [...state.links, ...known.flatMap(({ links }) => links)],
   }
 }
 
-const whatIs = (place: string, { stateDir }: Secrets): string => (within(place, resolvePath(stateDir).real) ? `the gateway's state directory ${stateDir}` : "the gateway's configuration")
+const whatIs = (place: string, { stateDir }: Secrets): string =>
+  within(place, resolvePath(stateDir).real)
+    ? `the gateway's state directory ${stateDir}`
+    : "the gateway's configuration"
 
 /** A place that the operator named, or that the command cannot do without, and that is hidden. */
-const conflict = ({ plan, program, cwd, home, secrets }: SandboxInput, hidden: Known, write: readonly string[]): string | undefined => {
+const conflict = (
+  { plan, program, cwd, home, secrets }: SandboxInput,
+  hidden: Known,
+  write: readonly string[],
+): string | undefined => {
   const isHidden = (place: string): boolean => {
     const { real } = resolvePath(place)
-    return !within(real, home) && (hidden.files.includes(real) || hidden.folders.some((folder) => within(real, folder)))
+    return (
+      !within(real, home) &&
+      (hidden.files.includes(real) || hidden.folders.some((folder) => within(real, folder)))
+    )
   }
   const needed: readonly (readonly [string, string])[] = [
     ['command', program],
     ['cwd', cwd],
-    ...plan.args.flatMap((arg) => (arg.startsWith('-') || arg === '' || !statSync(resolve(cwd, arg), { throwIfNoEntry: false })?.isFile() ? [] : [['args', resolve(cwd, arg)] as const])),
+    ...plan.args.flatMap((arg) =>
+      arg.startsWith('-') || arg === '' || !statSync(resolve(cwd, arg), { throwIfNoEntry: false })?.isFile()
+        ? []
+        : [['args', resolve(cwd, arg)] as const],
+    ),
     ...plan.read.map((place) => ['sandbox_read', resolve(place)] as const),
     ...plan.write.map((place) => ['sandbox_write', resolve(place)] as const),
   ]
   const found = needed.find(([, place]) => isHidden(place))
-  if (found) return `${found[0]} refers to ${found[1]}, which isolation hides because it belongs to ${whatIs(resolvePath(found[1]).real, secrets)}: move it, or set \`sandbox: none\``
-  if (write.includes('/')) return 'sandbox_write contains /: list only the folders that the command may change, or set `sandbox: none`'
+  if (found)
+    return `${found[0]} refers to ${found[1]}, which isolation hides because it belongs to ${whatIs(resolvePath(found[1]).real, secrets)}: move it, or set \`sandbox: none\``
+  if (write.includes('/'))
+    return 'sandbox_write contains /: list only the folders that the command may change, or set `sandbox: none`'
   const missing = plan.write.find((place) => !existsSync(place))
-  if (missing !== undefined) return `sandbox_write contains ${resolve(missing)}, which does not exist: create it`
+  if (missing !== undefined)
+    return `sandbox_write contains ${resolve(missing)}, which does not exist: create it`
   const link = hidden.links.find(({ at }) => write.some((place) => within(at, place)))
-  return link && `sandbox_write would allow changes to ${link.at}, a symbolic link to ${whatIs(resolvePath(link.at).real, secrets)}: list a folder that does not contain the link`
+  return (
+    link &&
+    `sandbox_write would allow changes to ${link.at}, a symbolic link to ${whatIs(resolvePath(link.at).real, secrets)}: list a folder that does not contain the link`
+  )
 }
 
 /** Places that may be changed, as they really are; one that another one holds is there already. */
 const writablePlaces = (plan: ProcessPlan): readonly string[] => {
   const places = plan.write.map((place) => resolve(place)).filter((place) => existsSync(place))
-  const outer = places.filter((place) => !places.some((other) => other !== place && resolvePath(other).real !== resolvePath(place).real && isSteered(place, [resolvePath(other).real])))
+  const outer = places.filter(
+    (place) =>
+      !places.some(
+        (other) =>
+          other !== place &&
+          resolvePath(other).real !== resolvePath(place).real &&
+          isSteered(place, [resolvePath(other).real]),
+      ),
+  )
   return [...new Set(outer.map((place) => resolvePath(place).real))]
 }
 
@@ -116,9 +189,14 @@ export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
   if (forbidden !== undefined) return { forbidden }
   const writable = [home, ...write]
   const homes = homeDirectories()
-  const isSecret = (place: string): boolean => hidden.files.includes(place) || hidden.folders.some((folder) => within(place, folder))
-  const asked = [cwd, ...plan.read.map((place) => resolve(place))].filter((place) => !isSteered(place, writable))
-  const read = [...readablePlaces({ plan, program, path, cwd, writable, homes }), ...asked].filter((place) => !isSecret(resolvePath(place).real))
+  const isSecret = (place: string): boolean =>
+    hidden.files.includes(place) || hidden.folders.some((folder) => within(place, folder))
+  const asked = [cwd, ...plan.read.map((place) => resolve(place))].filter(
+    (place) => !isSteered(place, writable),
+  )
+  const read = [...readablePlaces({ plan, program, path, cwd, writable, homes }), ...asked].filter(
+    (place) => !isSecret(resolvePath(place).real),
+  )
   const empty = join(resolve(secrets.stateDir), 'processes', '.hidden')
   writeFileSync(empty, '')
   const shown = [...system, ...knowledge.map((name) => `/etc/${name}`)]
@@ -140,7 +218,8 @@ export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
 
 // Notices that a file is not the one it was. A mask over a file ends when another is put in its place (rename(2)): whoever could then read it has to end.
 
-const inode = (file: string): bigint | undefined => statSync(file, { bigint: true, throwIfNoEntry: false })?.ino
+const inode = (file: string): bigint | undefined =>
+  statSync(file, { bigint: true, throwIfNoEntry: false })?.ino
 
 /** Calls `replaced` once, as soon as one of the files is another or gone. Watches until the returned function is called. */
 export const watchReplaced = (files: readonly string[], replaced: () => void): (() => void) => {

@@ -27,11 +27,26 @@ export interface NodeSpawnOptions {
   readonly platform?: string
 }
 
-type Ready = { readonly program: string; readonly args: readonly string[]; readonly env: Record<string, string>; readonly cwd: string; readonly sandbox: Sandbox | undefined } | { readonly end: ProcessEnd }
+type Ready =
+  | {
+      readonly program: string
+      readonly args: readonly string[]
+      readonly env: Record<string, string>
+      readonly cwd: string
+      readonly sandbox: Sandbox | undefined
+    }
+  | { readonly end: ProcessEnd }
 
-const refuse = (say: string, why: string): Ready => ({ end: { kind: 'refused', say: `The MCP server could not be started: ${say}.`, why } })
+const refuse = (say: string, why: string): Ready => ({
+  end: { kind: 'refused', say: `The MCP server could not be started: ${say}.`, why },
+})
 
-export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env, platform = process.platform }: NodeSpawnOptions): NodeSpawn => {
+export const createNodeSpawn = ({
+  stateDir,
+  privateFiles = [],
+  env = process.env,
+  platform = process.platform,
+}: NodeSpawnOptions): NodeSpawn => {
   let found: Isolation | undefined
   const isolation = (): Isolation => (found ??= findBubblewrap(env['PATH'] ?? '', platform))
   const guard = createOrphanReaper()
@@ -44,17 +59,32 @@ export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env
     if (!existsSync(cwd)) return refuse('its working directory does not exist', `cwd ${cwd} does not exist`)
     const environment = environmentFor(env, home, mark, plan.env, platform)
     const path = environment['PATH'] ?? ''
-    const command = findCommand(plan.command, path, cwd, platform === 'win32' ? ['', ...(environment['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : [''])
+    const command = findCommand(
+      plan.command,
+      path,
+      cwd,
+      platform === 'win32' ? ['', ...(environment['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : [''],
+    )
     if ('end' in command) return command
     const plain = { program: command.path, args: plan.args, env: environment, cwd, sandbox: undefined }
     if (plan.sandbox === 'none') return plain
     const wrap = isolation()
     if ('program' in wrap) {
-      const sandbox = layOutSandbox({ plan: { ...plan, env: environment }, program: command.path, path, home, cwd, secrets: { stateDir, files: privateFiles } })
-      if ('forbidden' in sandbox) return refuse('isolation hides or protects a path in its configuration', sandbox.forbidden)
+      const sandbox = layOutSandbox({
+        plan: { ...plan, env: environment },
+        program: command.path,
+        path,
+        home,
+        cwd,
+        secrets: { stateDir, files: privateFiles },
+      })
+      if ('forbidden' in sandbox)
+        return refuse('isolation hides or protects a path in its configuration', sandbox.forbidden)
       return { ...plain, program: wrap.program, args: [...sandbox.args, command.path, ...plan.args], sandbox }
     }
-    return plan.sandbox === 'auto' ? plain : refuse('isolation is required but not available on this computer', wrap.missing)
+    return plan.sandbox === 'auto'
+      ? plain
+      : refuse('isolation is required but not available on this computer', wrap.missing)
   }
 
   return {
@@ -69,18 +99,32 @@ export const createNodeSpawn = ({ stateDir, privateFiles = [], env = process.env
       }
       if ('end' in ready) return unborn(ready.end, events)
       const { sandbox } = ready
-      const child = crossSpawn(ready.program, [...ready.args], { cwd: sandbox ? '/' : ready.cwd, env: ready.env, stdio: 'pipe', detached: platform !== 'win32', windowsHide: true })
-      const unwatch = sandbox && watchReplaced(sandbox.watched, () => {
-        supervised.stop().catch(() => undefined)
-        child.kill('SIGKILL')
+      const child = crossSpawn(ready.program, [...ready.args], {
+        cwd: sandbox ? '/' : ready.cwd,
+        env: ready.env,
+        stdio: 'pipe',
+        detached: platform !== 'win32',
+        windowsHide: true,
       })
+      const unwatch =
+        sandbox &&
+        watchReplaced(sandbox.watched, () => {
+          supervised.stop().catch(() => undefined)
+          child.kill('SIGKILL')
+        })
       const ended = (end: ProcessEnd): void => {
         unwatch?.()
         running.delete(supervised)
         events.ended(end)
       }
       const kept = sandbox ? { guard: undefined, isolation: isolationNote(sandbox.masked) } : { guard }
-      const supervised = supervise(child as ChildProcessWithoutNullStreams, { command: plan.command, mark, env: plan.env, events: { ...events, ended }, ...kept })
+      const supervised = supervise(child as ChildProcessWithoutNullStreams, {
+        command: plan.command,
+        mark,
+        env: plan.env,
+        events: { ...events, ended },
+        ...kept,
+      })
       running.add(supervised)
       return supervised
     },

@@ -5,7 +5,13 @@ import type { Writable } from 'node:stream'
 import type { ProcessEnd, ProcessEvents, ServerProcess } from '../../ports/runtime.ts'
 import { markName } from './environment.ts'
 import { complaintOf, endOf } from './exit-reason.ts'
-import { type StderrTail, type LineBudget, createStderrTail, createLineBudget, createStdoutReader } from './output.ts'
+import {
+  type StderrTail,
+  type LineBudget,
+  createStderrTail,
+  createLineBudget,
+  createStdoutReader,
+} from './output.ts'
 import type { OrphanReaper } from './reaper.ts'
 
 // Ending a process and everything it started: its group, and on Linux whatever still carries its mark after leaving the group.
@@ -44,7 +50,10 @@ export const signalTo = (pid: number, signal: NodeJS.Signals | 0): boolean => {
 export const signalAll = (leader: number, mark: string, signal: NodeJS.Signals): void => {
   if (process.platform === 'win32') {
     // There are no groups to signal; the tree is ended as a whole.
-    spawn('taskkill', ['/PID', String(leader), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on('error', () => undefined)
+    spawn('taskkill', ['/PID', String(leader), '/T', '/F'], { stdio: 'ignore', windowsHide: true }).on(
+      'error',
+      () => undefined,
+    )
     return
   }
   signalTo(-leader, signal)
@@ -52,7 +61,8 @@ export const signalAll = (leader: number, mark: string, signal: NodeJS.Signals):
 }
 
 /** Whether anything of the group or the mark still runs. */
-export const anythingLeft = (leader: number, mark: string): boolean => (process.platform !== 'win32' && signalTo(-leader, 0)) || marked(mark).length > 0
+export const anythingLeft = (leader: number, mark: string): boolean =>
+  (process.platform !== 'win32' && signalTo(-leader, 0)) || marked(mark).length > 0
 
 /** Unread input beyond which a process is given no more. */
 const mostUnread = 16_777_216
@@ -69,7 +79,16 @@ const later = (ms: number): Promise<void> => new Promise((done) => void setTimeo
 /** A process that never began. Told later, as any other end. */
 export const unborn = (end: ProcessEnd, events: ProcessEvents): ServerProcess => {
   queueMicrotask(() => events.ended(end))
-  return { pid: undefined, send: () => false, pause: () => undefined, resume: () => undefined, conceal: (text) => text, stderr: () => '', complaint: () => '', stop: () => Promise.resolve() }
+  return {
+    pid: undefined,
+    send: () => false,
+    pause: () => undefined,
+    resume: () => undefined,
+    conceal: (text) => text,
+    stderr: () => '',
+    complaint: () => '',
+    stop: () => Promise.resolve(),
+  }
 }
 
 export interface SupervisedProcess {
@@ -119,7 +138,12 @@ const createInput = (stdin: Writable): Input => {
 }
 
 /** Ends its input, and then the process and what it started; each step only as long as anything is left. */
-const end = async (pid: number | undefined, mark: string, life: Life, input: { end(): void }): Promise<void> => {
+const end = async (
+  pid: number | undefined,
+  mark: string,
+  life: Life,
+  input: { end(): void },
+): Promise<void> => {
   const gone = (): boolean => life.over && (pid === undefined || !anythingLeft(pid, mark))
   const within = async (ms: number): Promise<boolean> => {
     for (let waited = 0; waited < ms && !gone(); waited += lookMs) await later(lookMs)
@@ -133,18 +157,34 @@ const end = async (pid: number | undefined, mark: string, life: Life, input: { e
   await within(killMs)
 }
 
-const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, isolation }: SupervisedProcess, budget: LineBudget, life: Life, ended: (end: ProcessEnd) => void): void => {
+const listen = (
+  child: ChildProcessWithoutNullStreams,
+  { command, mark, events, isolation }: SupervisedProcess,
+  budget: LineBudget,
+  life: Life,
+  ended: (end: ProcessEnd) => void,
+): void => {
   const { pid, stdin, stdout, stderr } = child
   const lines = createStdoutReader(events, budget)
   stdout.on('data', (piece: Buffer) => {
     if (life.over || life.reason?.kind === 'flood' || lines.push(piece)) return
-    life.reason = { kind: 'flood', say: 'The MCP server was stopped: its message was too large.', why: `${command} wrote a line of more than 64 MB on standard output` }
+    life.reason = {
+      kind: 'flood',
+      say: 'The MCP server was stopped: its message was too large.',
+      why: `${command} wrote a line of more than 64 MB on standard output`,
+    }
     if (pid !== undefined) signalAll(pid, mark, 'SIGKILL')
   })
   stderr.setEncoding('utf8').on('data', life.complaints.push)
   // The end of a pipe is told by the end of the process.
   for (const stream of [stdin, stdout, stderr]) stream.on('error', () => undefined)
-  child.on('error', (error: NodeJS.ErrnoException) => ended({ kind: 'refused', say: 'The MCP server could not be started.', why: `${command}: ${error.message}` }))
+  child.on('error', (error: NodeJS.ErrnoException) =>
+    ended({
+      kind: 'refused',
+      say: 'The MCP server could not be started.',
+      why: `${command}: ${error.message}`,
+    }),
+  )
   child.on('exit', (code, signal) => {
     const finish = (): void => {
       lines.end()
@@ -157,16 +197,31 @@ const listen = (child: ChildProcessWithoutNullStreams, { command, mark, events, 
 }
 
 /** Looks after a process that was just spawned with three pipes and, but on Windows, as the leader of a group. */
-const supervise = (child: ChildProcessWithoutNullStreams, charge: SupervisedProcess, budget: LineBudget): ServerProcess => {
+const supervise = (
+  child: ChildProcessWithoutNullStreams,
+  charge: SupervisedProcess,
+  budget: LineBudget,
+): ServerProcess => {
   const { command, mark, env, events, guard } = charge
   const { pid, stdin, stdout } = child
   // Without a free file descriptor there is a process object and nothing to talk to.
   if (!(stdin as unknown)) {
     child.on('error', () => undefined)
-    return unborn({ kind: 'refused', say: 'The MCP server could not be started: too many open files.', why: `${command}: too many open files (EMFILE): raise the limit with ulimit -n` }, events)
+    return unborn(
+      {
+        kind: 'refused',
+        say: 'The MCP server could not be started: too many open files.',
+        why: `${command}: too many open files (EMFILE): raise the limit with ulimit -n`,
+      },
+      events,
+    )
   }
   const input = createInput(stdin)
-  const life: Life = { over: false, reason: undefined, complaints: createStderrTail(env, (text) => events.complained?.(text)) }
+  const life: Life = {
+    over: false,
+    reason: undefined,
+    complaints: createStderrTail(env, (text) => events.complained?.(text)),
+  }
   let stopping: Promise<void> | undefined
   const ended = (how: ProcessEnd): void => {
     if (life.over) return
@@ -200,7 +255,10 @@ const supervise = (child: ChildProcessWithoutNullStreams, charge: SupervisedProc
 }
 
 /** What looks after all processes: their long lines have one bound. */
-export const createSupervise = (): ((child: ChildProcessWithoutNullStreams, charge: SupervisedProcess) => ServerProcess) => {
+export const createSupervise = (): ((
+  child: ChildProcessWithoutNullStreams,
+  charge: SupervisedProcess,
+) => ServerProcess) => {
   const budget = createLineBudget()
   return (child, charge) => supervise(child, charge, budget)
 }

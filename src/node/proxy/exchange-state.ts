@@ -109,13 +109,20 @@ export const settle = (exchange: Exchange, outcome: Outcome): void => {
   admission.end(outcome)
 }
 
-export const reportOnce = ({ answeredAt }: Exchange): { readonly answeredAt: number } | undefined => (answeredAt === undefined ? undefined : { answeredAt })
+export const reportOnce = ({ answeredAt }: Exchange): { readonly answeredAt: number } | undefined =>
+  answeredAt === undefined ? undefined : { answeredAt }
 
 export const fail = (exchange: Exchange, error: unknown): void => {
   const { admission, failedTo, reply, connection } = exchange
   if (!admission) return
   const refusal = error instanceof Refusal ? error : undefined
-  settle(exchange, { result: 'failed', status: reply.begun ? (reply.head?.status ?? 0) : (refusal?.row.status ?? 500), ...(refusal ? { code: refusal.code, why: refusal.why } : {}), bytesOut: reply.bytes, ...reportOnce(exchange) })
+  settle(exchange, {
+    result: 'failed',
+    status: reply.begun ? (reply.head?.status ?? 0) : (refusal?.row.status ?? 500),
+    ...(refusal ? { code: refusal.code, why: refusal.why } : {}),
+    bytesOut: reply.bytes,
+    ...reportOnce(exchange),
+  })
   if (connection) abandon(connection)
   if (reply.begun) {
     abort(reply)
@@ -147,7 +154,8 @@ const begin = (exchange: Exchange, admission: Admission, head: AnswerHead): void
   const time = exchange.now()
   exchange.answeredAt = time
   exchange.deadline = head.events ? Infinity : time + admission.timeoutMs
-  if (head.events && fieldOf(head.headers, 'content-encoding') === undefined) exchange.comment = time + admission.keepAliveMs
+  if (head.events && fieldOf(head.headers, 'content-encoding') === undefined)
+    exchange.comment = time + admission.keepAliveMs
   if (head.events) exchange.unwatch = admission.watch?.(() => dismiss(exchange))
   if (head.judge) exchange.judged = { head, pieces: [], size: 0 }
   else start(exchange.reply, head)
@@ -170,7 +178,8 @@ const mostJudged = 65_536
 const nothing = new Uint8Array()
 
 /** Who failed is said in place of what is seen not to be an answer. */
-const refuseMessage = (exchange: Exchange, admission: Admission): void => fail(exchange, admission.fault('message', 'a body of JSON that is no JSON-RPC'))
+const refuseMessage = (exchange: Exchange, admission: Admission): void =>
+  fail(exchange, admission.fault('message', 'a body of JSON that is no JSON-RPC'))
 
 const catchUp = (exchange: Exchange, admission: Admission, head: AnswerHead): void => {
   if (!exchange.admission) return

@@ -33,7 +33,10 @@ const hostOf = (rawHeaders: readonly string[]): string | undefined => {
   return undefined
 }
 
-const headOf = ({ method = '', url = '/', rawHeaders }: IncomingMessage, { ip, requestId, plainHttp }: RequestContext): Head => ({
+const headOf = (
+  { method = '', url = '/', rawHeaders }: IncomingMessage,
+  { ip, requestId, plainHttp }: RequestContext,
+): Head => ({
   method,
   target: url,
   host: hostOf(rawHeaders),
@@ -44,7 +47,12 @@ const headOf = ({ method = '', url = '/', rawHeaders }: IncomingMessage, { ip, r
 })
 
 /** Collects a body of at most `max` bytes; one chunk, the common case, is not copied. */
-const readBody = (request: IncomingMessage, response: ServerResponse, max: number, grow: (bytes: number) => void): Promise<Uint8Array> =>
+const readBody = (
+  request: IncomingMessage,
+  response: ServerResponse,
+  max: number,
+  grow: (bytes: number) => void,
+): Promise<Uint8Array> =>
   new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
@@ -79,12 +87,19 @@ const readBody = (request: IncomingMessage, response: ServerResponse, max: numbe
 
 const sendAnswer = (response: ServerResponse, { status, headers, body }: Answer): void => {
   if (response.headersSent || response.destroyed) return
-  response.writeHead(status, (status === 204 ? headers : [...headers, 'Content-Length', String(Buffer.byteLength(body))]) as string[])
+  response.writeHead(
+    status,
+    (status === 204 ? headers : [...headers, 'Content-Length', String(Buffer.byteLength(body))]) as string[],
+  )
   response.end(status === 204 ? undefined : body)
 }
 
 /** A try that another one follows: the caller heard nothing of it. */
-const follow = (again: Promise<Admission | Answer>, carry: (next: Admission | Answer) => void, refused: (error: unknown) => void): void => {
+const follow = (
+  again: Promise<Admission | Answer>,
+  carry: (next: Admission | Answer) => void,
+  refused: (error: unknown) => void,
+): void => {
   again.then(carry).catch(refused)
 }
 
@@ -92,7 +107,12 @@ export const createForward = ({ admit, refuse, now, lookup, proxies }: ForwardDe
   const upstreams = createUpstreams({ now, lookup, proxies })
   const locals = createLocalServices()
   const bridged = createStdioCalls({ now })
-  const carry = (admitted: Admission | Answer, request: IncomingMessage, response: ServerResponse, visit: RequestContext): void => {
+  const carry = (
+    admitted: Admission | Answer,
+    request: IncomingMessage,
+    response: ServerResponse,
+    visit: RequestContext,
+  ): void => {
     if (admitted.kind === 'answer') {
       sendAnswer(response, admitted)
       return
@@ -101,7 +121,16 @@ export const createForward = ({ admit, refuse, now, lookup, proxies }: ForwardDe
       admitted.end({ result: 'aborted', status: 0, bytesOut: 0 })
       return
     }
-    const refused = (error: unknown): void => sendAnswer(response, refuse(error, { ...headOf(request, visit), rpcId: admitted.rpcId, admitted, gone: response.destroyed }))
+    const refused = (error: unknown): void =>
+      sendAnswer(
+        response,
+        refuse(error, {
+          ...headOf(request, visit),
+          rpcId: admitted.rpcId,
+          admitted,
+          gone: response.destroyed,
+        }),
+      )
     const failed = (error: unknown): void => {
       const again = response.headersSent ? undefined : admitted.again()
       if (response.headersSent) response.destroy()

@@ -4,9 +4,28 @@ import { isLostConnection, networkReason } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Admission, Upstream } from '../../ports/call.ts'
 import { type ForwardProxies, noProxies } from '../forward-proxy.ts'
-import { abandon, absoluteHead, closePool, createPool, createRequestHead, publicLookup, send, take } from '../http-client/pool.ts'
+import {
+  abandon,
+  absoluteHead,
+  closePool,
+  createPool,
+  createRequestHead,
+  publicLookup,
+  send,
+  take,
+} from '../http-client/pool.ts'
 import type { Lookup } from '../outbound.ts'
-import { type TimeoutWheel, type Exchange, type Lane, conclude, createTimeoutWheel, fail, settle, sink, reportOnce } from './exchange-state.ts'
+import {
+  type TimeoutWheel,
+  type Exchange,
+  type Lane,
+  conclude,
+  createTimeoutWheel,
+  fail,
+  settle,
+  sink,
+  reportOnce,
+} from './exchange-state.ts'
 import { comment, createNodeResponse } from './response-writer.ts'
 
 /** Once more on a fresh connection, where the kept one was lost before a byte of an answer came and the request may be sent twice (RFC 9110 §9.2.2). */
@@ -27,13 +46,21 @@ function failed(this: Exchange, error: Error & { readonly code?: string }): void
   }
   const lost = isLostConnection(error)
   if (lost && again(this, admission)) return
-  const what = error instanceof SyntaxError ? 'answer' : error.code === 'ETIMEDOUT' ? 'timeout' : lost ? 'closed' : 'unreachable'
+  const what =
+    error instanceof SyntaxError
+      ? 'answer'
+      : error.code === 'ETIMEDOUT'
+        ? 'timeout'
+        : lost
+          ? 'closed'
+          : 'unreachable'
   fail(this, admission.fault(what, networkReason(error)))
 }
 
 function late(this: Exchange): void {
   if (this.waiting) this.reply.response.destroy()
-  else if (this.admission) fail(this, this.admission.fault('timeout', `nothing for ${this.admission.timeoutMs} ms`))
+  else if (this.admission)
+    fail(this, this.admission.fault('timeout', `nothing for ${this.admission.timeoutMs} ms`))
 }
 
 function idle(this: Exchange): void {
@@ -45,7 +72,12 @@ function idle(this: Exchange): void {
 function left(this: Exchange): void {
   if (!this.admission || this.muted) return
   const { connection, reply } = this
-  settle(this, { result: 'aborted', status: reply.begun ? (reply.head?.status ?? 0) : 0, bytesOut: reply.bytes, ...reportOnce(this) })
+  settle(this, {
+    result: 'aborted',
+    status: reply.begun ? (reply.head?.status ?? 0) : 0,
+    bytesOut: reply.bytes,
+    ...reportOnce(this),
+  })
   reply.over = true
   reply.head = undefined
   if (connection) abandon(connection)
@@ -61,7 +93,14 @@ export interface ExchangeOptions {
   readonly now: () => number
 }
 
-export const createExchange = ({ admission, response, failedTo, lane, deadlines, now }: ExchangeOptions): Exchange => {
+export const createExchange = ({
+  admission,
+  response,
+  failedTo,
+  lane,
+  deadlines,
+  now,
+}: ExchangeOptions): Exchange => {
   const exchange: Exchange = {
     admission,
     reply: createNodeResponse(response),
@@ -124,7 +163,15 @@ export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsD
     const key = `${streams ? 'streams ' : ''}${publicOnly ? 'public ' : ''}${origin}`
     const before = lanes.get(key)
     if (before) return before
-    const lane: Lane = { pool: createPool(origin, { now, lookup: publicOnly ? onlyPublic : undefined, proxy: proxies.for(new URL(origin)) }), going: 0, most: streams ? mostStreams : mostCalls }
+    const lane: Lane = {
+      pool: createPool(origin, {
+        now,
+        lookup: publicOnly ? onlyPublic : undefined,
+        proxy: proxies.for(new URL(origin)),
+      }),
+      going: 0,
+      most: streams ? mostStreams : mostCalls,
+    }
     lanes.set(key, lane)
     return lane
   }
@@ -152,7 +199,8 @@ export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsD
     close() {
       for (const [key, lane] of lanes) {
         closePool(lane.pool)
-        if (key.startsWith('streams ')) deadlines.each((item) => (item as Exchange).lane === lane && conclude(item as Exchange))
+        if (key.startsWith('streams '))
+          deadlines.each((item) => (item as Exchange).lane === lane && conclude(item as Exchange))
       }
     },
   }

@@ -18,7 +18,15 @@ export interface NodeResponse {
   atLine: boolean
 }
 
-export const createNodeResponse = (response: ServerResponse): NodeResponse => ({ response, head: undefined, begun: false, over: false, bytes: 0, held: undefined, atLine: true })
+export const createNodeResponse = (response: ServerResponse): NodeResponse => ({
+  response,
+  head: undefined,
+  begun: false,
+  over: false,
+  bytes: 0,
+  held: undefined,
+  atLine: true,
+})
 
 /** Up to this size a piece is joined with its head. */
 const smallPiece = 16_384
@@ -27,7 +35,9 @@ const bodiless = (status: number): boolean => status === 204 || status === 304
 
 /** Pieces lie in memory that the next read overwrites; what Node may still have to send is a copy. As text a small one travels in one write with its head. */
 const put = (response: ServerResponse, piece: Buffer, joined: boolean): boolean =>
-  joined && piece.length <= smallPiece ? response.write(piece.toString('latin1'), 'latin1') : response.write(Buffer.from(piece))
+  joined && piece.length <= smallPiece
+    ? response.write(piece.toString('latin1'), 'latin1')
+    : response.write(Buffer.from(piece))
 
 /** The head of the answer. It is written with what was delivered together with it, by `flush` or `finish`. */
 export const start = (reply: NodeResponse, head: AnswerHead): void => {
@@ -64,7 +74,8 @@ export const write = (reply: NodeResponse, piece: Buffer): boolean => {
 
 /** A comment on an idle event stream, where one may stand. */
 export const comment = (reply: NodeResponse): void => {
-  if (reply.begun && !reply.over && reply.atLine && !reply.response.writableNeedDrain) reply.response.write(keepAliveComment)
+  if (reply.begun && !reply.over && reply.atLine && !reply.response.writableNeedDrain)
+    reply.response.write(keepAliveComment)
 }
 
 /** The whole answer has been given. */
@@ -76,7 +87,12 @@ export const finish = (reply: NodeResponse): void => {
     // Complete before its first byte was sent: the length is known, whatever the framing on the other side was.
     const framed = bodiless(head.status) || fieldOf(head.headers, 'content-length') !== undefined
     reply.begun = true
-    response.writeHead(head.status, (framed ? head.headers : [...head.headers, 'Content-Length', String(held ? held.length : 0)]) as string[])
+    response.writeHead(
+      head.status,
+      (framed
+        ? head.headers
+        : [...head.headers, 'Content-Length', String(held ? held.length : 0)]) as string[],
+    )
   }
   if (held && held.length <= smallPiece) response.end(held.toString('latin1'), 'latin1')
   else if (held) response.end(Buffer.from(held))

@@ -6,7 +6,8 @@ import type { StdioResponse, AbortListener, Sink, Source } from '../../ports/std
 
 export type StdioAdmission = Admission & { readonly upstream: Extract<Upstream, { kind: 'bridge' }> }
 
-export const isStdio = (admission: Admission): admission is StdioAdmission => admission.upstream.kind === 'bridge'
+export const isStdio = (admission: Admission): admission is StdioAdmission =>
+  admission.upstream.kind === 'bridge'
 
 export interface StdioCalls {
   /** Carries out an admitted call; `failed` hears when nothing could be answered. */
@@ -48,7 +49,14 @@ function removeEventListener(this: Leaving, _: 'abort', leave: () => void): void
   if (at !== -1) this.listeners.splice(at, 1)
 }
 
-const createLeaving = (): Leaving => ({ aborted: false, reason: undefined, listeners: [], throwIfAborted, addEventListener, removeEventListener })
+const createLeaving = (): Leaving => ({
+  aborted: false,
+  reason: undefined,
+  listeners: [],
+  throwIfAborted,
+  addEventListener,
+  removeEventListener,
+})
 
 const leave = (leaving: Leaving): void => {
   leaving.aborted = true
@@ -62,7 +70,13 @@ const settle = (carried: Carried, result: Outcome['result'], code?: RefusalCode)
   carried.source = undefined
   carried.unwatch?.()
   const { admission, status, bytes, answeredAt } = carried
-  admission.end({ result, status, bytesOut: bytes, ...(answeredAt === undefined ? {} : { answeredAt }), ...(code === undefined ? {} : { code }) })
+  admission.end({
+    result,
+    status,
+    bytesOut: bytes,
+    ...(answeredAt === undefined ? {} : { answeredAt }),
+    ...(code === undefined ? {} : { code }),
+  })
 }
 
 const whole = (carried: Carried, { status, headers }: AnswerHead, body: string): void => {
@@ -131,7 +145,8 @@ const stream = (carried: Carried, { status, headers }: AnswerHead, body: (sink: 
 const deliver = (carried: Carried, head: AnswerHead, { body }: StdioResponse): void => {
   // The caller left while the head's consequences were written down.
   if (carried.over) {
-    if (typeof body !== 'string') body({ write: () => true, end: () => undefined, cut: () => undefined }).gone()
+    if (typeof body !== 'string')
+      body({ write: () => true, end: () => undefined, cut: () => undefined }).gone()
     return
   }
   carried.status = head.status
@@ -146,14 +161,28 @@ export const createStdioCalls = ({ now }: { readonly now: () => number }): Stdio
     if (carried.over) return
     carried.over = true
     const refusal = error instanceof Refusal ? error : undefined
-    carried.admission.end({ result: 'failed', status: refusal?.row.status ?? 500, ...(refusal ? { code: refusal.code, why: refusal.why } : {}), bytesOut: 0 })
+    carried.admission.end({
+      result: 'failed',
+      status: refusal?.row.status ?? 500,
+      ...(refusal ? { code: refusal.code, why: refusal.why } : {}),
+      bytesOut: 0,
+    })
     failed(error)
   }
 
   return {
     serve(admission, response, failed) {
       const { method, headers, body, json, principal, upstream } = admission
-      const carried: Carried = { admission, response, source: undefined, unwatch: undefined, status: 0, bytes: 0, answeredAt: undefined, over: false }
+      const carried: Carried = {
+        admission,
+        response,
+        source: undefined,
+        unwatch: undefined,
+        status: 0,
+        bytes: 0,
+        answeredAt: undefined,
+        over: false,
+      }
       const leaving = createLeaving()
       response.on('close', () => {
         listening.delete(carried)
@@ -223,7 +252,8 @@ export const createLocalServices = (): LocalServices => {
       const reader = answer.body.getReader()
       if (admission.method === 'GET') streams.add(reader)
       try {
-        for (let read = await reader.read(); !read.done && !response.destroyed; read = await reader.read()) if (!response.write(read.value)) await drained(response)
+        for (let read = await reader.read(); !read.done && !response.destroyed; read = await reader.read())
+          if (!response.write(read.value)) await drained(response)
       } finally {
         streams.delete(reader)
       }

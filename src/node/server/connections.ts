@@ -32,7 +32,8 @@ const quietMs = 1
 const mostTurns = 100
 
 /** The answer that is being given on a connection, as node:http notes it on the socket. */
-export const answerOn = (socket: Socket): ServerResponse | undefined => (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
+export const answerOn = (socket: Socket): ServerResponse | undefined =>
+  (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 
 /**
  * A connection that the system has made and not handed over yet dies with the listening socket. So that is closed in a turn of the event loop which took what there was
@@ -96,7 +97,8 @@ export const createDrain = (): Drain => {
  * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some try only one. Who held one of them alone
  * would leave the other, and what is sent there, to any other user of this computer.
  */
-const addressesOf = (host: string): readonly string[] => (host.toLowerCase() === 'localhost' ? ['127.0.0.1', '::1'] : [host])
+const addressesOf = (host: string): readonly string[] =>
+  host.toLowerCase() === 'localhost' ? ['127.0.0.1', '::1'] : [host]
 
 /** This computer has no such address: IPv6 or, rarely, IPv4 is turned off. */
 const absent = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'])
@@ -143,7 +145,8 @@ export const listen = async (host: string, port: number, create: () => Server): 
     try {
       return await bindAll(hosts, port, create)
     } catch (error) {
-      if (port !== 0 || hosts.length === 1 || codeOf(error) !== 'EADDRINUSE' || tries >= mostTries) throw error
+      if (port !== 0 || hosts.length === 1 || codeOf(error) !== 'EADDRINUSE' || tries >= mostTries)
+        throw error
     }
   }
 }
@@ -177,7 +180,11 @@ export const connectionCap = (): number => {
 type Network = Set<Socket>
 
 /** The oldest that never asked, else the oldest between two requests. Whatever is being answered, or is no HTTP any more, stays. */
-const idleOf = (network: Network, silent: ReadonlySet<Socket>, upgraded: ReadonlySet<Socket>): Socket | undefined => {
+const idleOf = (
+  network: Network,
+  silent: ReadonlySet<Socket>,
+  upgraded: ReadonlySet<Socket>,
+): Socket | undefined => {
   let idle: Socket | undefined
   for (const socket of network) {
     if (silent.has(socket)) return socket
@@ -190,7 +197,11 @@ const idleOf = (network: Network, silent: ReadonlySet<Socket>, upgraded: Readonl
  * Holds a server to `most` connections. The network that has the most of them gives one up first; a network is an IPv4 address or a /64. When all are being answered,
  * it is the newcomer who is closed. `nameOf`: the network of an address.
  */
-export const evictIdle = (server: Server, most: number, nameOf: (address: string) => string = networkOf): void => {
+export const evictIdle = (
+  server: Server,
+  most: number,
+  nameOf: (address: string) => string = networkOf,
+): void => {
   const networks = new Map<string, Network>()
   const silent = new Set<Socket>()
   const upgraded = new Set<Socket>()
@@ -240,7 +251,11 @@ const graceMs = 4000
 const pathOf = (url: string): string => url.split('?', 1)[0] as string
 
 /** `answers`: those being given at the moment. `locate`: how paths were found before the services went. */
-export const endStreamsOfRemoved = (answers: () => Iterable<ServerResponse>, gone: readonly Service[], locate: Directory['locate']): void => {
+export const endStreamsOfRemoved = (
+  answers: () => Iterable<ServerResponse>,
+  gone: readonly Service[],
+  locate: Directory['locate'],
+): void => {
   const dead = new Set(gone)
   const isOf = ({ req }: ServerResponse): boolean => {
     const service = locate(pathOf(req.url ?? '/'), fieldOf(req.rawHeaders, 'host'))?.address.service
@@ -250,5 +265,6 @@ export const endStreamsOfRemoved = (answers: () => Iterable<ServerResponse>, gon
   // Cut, never ended in order: an answer that lacks its rest must not look whole.
   for (const answer of going) if (answer.headersSent) answer.destroy()
   const waiting = going.filter((answer) => !answer.destroyed)
-  if (waiting.length > 0) setTimeout(() => waiting.forEach((answer) => answer.writableEnded || answer.destroy()), graceMs).unref()
+  if (waiting.length > 0)
+    setTimeout(() => waiting.forEach((answer) => answer.writableEnded || answer.destroy()), graceMs).unref()
 }

@@ -29,7 +29,8 @@ const parseErrors: Readonly<Record<string, string>> = {
 }
 
 /** The last words on a connection whose bytes made no request. */
-const bare = (status: string): string => `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
+const bare = (status: string): string =>
+  `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
 
 const refuseSocket = (socket: Duplex, status: string): void => {
   if (socket.writable) socket.end(bare(status))
@@ -72,7 +73,8 @@ export const installGuards = (server: Server, options: Hardening = {}): void => 
   // Without a listener Node would answer an upgrade as if it had not been asked for; what follows on the socket is not HTTP any more.
   server.on('upgrade', (request, socket, head) => {
     // An answer to HEAD has no body, and nobody shakes hands with it.
-    if (request.method === 'HEAD' || !options.upgrade?.(request, socket, head)) refuseSocket(socket, '400 Bad Request')
+    if (request.method === 'HEAD' || !options.upgrade?.(request, socket, head))
+      refuseSocket(socket, '400 Bad Request')
   })
   server.on('connect', (_request, socket) => refuseSocket(socket, '405 Method Not Allowed'))
 }
@@ -100,7 +102,8 @@ const scan = (rawHeaders: readonly string[]): Seen => {
         seen.host = rawHeaders[i + 1] as string
       }
     } else if (name.length === 17) {
-      if (name.toLowerCase() === 'transfer-encoding') seen.coding = seen.coding === undefined ? rawHeaders[i + 1] : `${seen.coding}, ${rawHeaders[i + 1]}`
+      if (name.toLowerCase() === 'transfer-encoding')
+        seen.coding = seen.coding === undefined ? rawHeaders[i + 1] : `${seen.coding}, ${rawHeaders[i + 1]}`
     } else if (name.length === 14 && name.toLowerCase() === 'content-length') seen.lengths++
   }
   return seen
@@ -132,16 +135,23 @@ export const isRoutable = (target: string): boolean => {
 const faultOf = (request: IncomingMessage): Refusal | undefined => {
   const { method = '', url = '' } = request
   if (request.httpVersionMajor !== 1) return new Refusal('request.malformed', `HTTP/${request.httpVersion}`)
-  if (!knownMethods.has(method)) return new Refusal('request.method', method.slice(0, 20), { headers: { allow: [...knownMethods].join(', ') } })
+  if (!knownMethods.has(method))
+    return new Refusal('request.method', method.slice(0, 20), {
+      headers: { allow: [...knownMethods].join(', ') },
+    })
   const { hosts, host, coding, lengths } = scan(request.rawHeaders)
   // HAProxy and others ask whether the process is well by HTTP/1.0, which needs no Host (RFC 9112 §3.2).
   const probe = hosts === 0 && request.httpVersionMinor === 0 && method !== 'POST' && healthPaths.has(url)
   if (probe) request.headers.host = 'localhost'
-  else if (hosts !== 1 || !wellFormed(host)) return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
-  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || lengths > 0)) return new Refusal('request.malformed', `Transfer-Encoding ${coding.slice(0, 40)}`)
+  else if (hosts !== 1 || !wellFormed(host))
+    return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
+  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || lengths > 0))
+    return new Refusal('request.malformed', `Transfer-Encoding ${coding.slice(0, 40)}`)
   // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
-  if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\')) return new Refusal('request.malformed', `request target ${url.slice(0, 80)}`)
-  if (/[^\x21-\x7e]|#/.test(url)) return new Refusal('request.malformed', 'request target contains characters outside visible ASCII')
+  if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\'))
+    return new Refusal('request.malformed', `request target ${url.slice(0, 80)}`)
+  if (/[^\x21-\x7e]|#/.test(url))
+    return new Refusal('request.malformed', 'request target contains characters outside visible ASCII')
   return undefined
 }
 

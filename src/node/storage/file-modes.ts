@@ -40,7 +40,8 @@ export const closeToOthers = (paths: readonly string[]): readonly ExposedFile[] 
 }
 
 /** The files of a state directory that nobody else may read. SQLite writes beside the database what is on its way into it. */
-export const secretFiles = (stateDir: string): readonly string[] => ['root.key', 'postern.db', 'postern.db-wal', 'postern.db-shm'].map((name) => `${stateDir}/${name}`)
+export const secretFiles = (stateDir: string): readonly string[] =>
+  ['root.key', 'postern.db', 'postern.db-wal', 'postern.db-shm'].map((name) => `${stateDir}/${name}`)
 
 /** One sentence for the operator: what is wrong, and what to type. */
 export const exposedText = ({ path, mode }: ExposedFile): string =>

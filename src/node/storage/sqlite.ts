@@ -33,13 +33,23 @@ const startTimeoutMs = 5_000
 const longestPauseMs = 20
 
 /** The first result code of the SQLite family SQLITE_BUSY; extended codes keep it in their low byte. */
-const isLock = (error: unknown): boolean => (((error as { readonly errcode?: number }).errcode ?? 0) & 0xff) === 5
+const isLock = (error: unknown): boolean =>
+  (((error as { readonly errcode?: number }).errcode ?? 0) & 0xff) === 5
 
 /** SQLite and file system errors say what is wrong with the storage; anything else is a fault of ours and stays one. */
 const unavailable = (path: string, error: unknown): unknown => {
-  const { code = '', errcode, message } = error as { readonly code?: string; readonly errcode?: number; readonly message: string }
+  const {
+    code = '',
+    errcode,
+    message,
+  } = error as { readonly code?: string; readonly errcode?: number; readonly message: string }
   const ofStorage = code === 'ERR_SQLITE_ERROR' || code === 'ERR_INVALID_STATE' || /^E[A-Z]+$/.test(code)
-  return ofStorage ? new Refusal('storage.unavailable', `${path}: ${message}${errcode === undefined ? '' : ` (SQLite ${errcode})`}`) : error
+  return ofStorage
+    ? new Refusal(
+        'storage.unavailable',
+        `${path}: ${message}${errcode === undefined ? '' : ` (SQLite ${errcode})`}`,
+      )
+    : error
 }
 
 /** The file and its folder are for their owner alone, whatever the umask; SQLite gives the -wal and -shm files the mode of the database. */
@@ -53,7 +63,9 @@ const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSyn
   claim(path)
   const db = new DatabaseSync(path, { timeout: startTimeoutMs })
   try {
-    db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF`)
+    db.exec(
+      `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF`,
+    )
     for (const statement of schema) db.exec(statement)
     // From here on waiting is not SQLite's, which would have the event loop wait with it.
     db.exec('PRAGMA busy_timeout = 0')
@@ -65,7 +77,10 @@ const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSyn
 }
 
 /** Opens or creates the database with its table. Throws `Refusal('storage.unavailable')` when the place cannot be used. */
-export const openSqlite = (path: string, { synchronous = 'normal' }: Pick<SqliteOptions, 'synchronous'> = {}): SqliteDriver => {
+export const openSqlite = (
+  path: string,
+  { synchronous = 'normal' }: Pick<SqliteOptions, 'synchronous'> = {},
+): SqliteDriver => {
   const statements = new Map<string, StatementSync>()
   const attempt = <T>(work: () => T): T => {
     try {
@@ -106,10 +121,17 @@ export const openSqlite = (path: string, { synchronous = 'normal' }: Pick<Sqlite
  * A Store on the file at `path`. While the file is removed, moved away or replaced under it, that is an outage, over when the file is back: what would be written to an
  * open file without a name is gone with the process, and another file must not be mixed with the journal of this one.
  */
-export const openSqliteStore = (path: string, { now, busyTimeoutMs = 700, ...options }: SqliteOptions & { readonly now: () => number }): { readonly store: SweptStore; readonly close: () => void } => {
+export const openSqliteStore = (
+  path: string,
+  { now, busyTimeoutMs = 700, ...options }: SqliteOptions & { readonly now: () => number },
+): { readonly store: SweptStore; readonly close: () => void } => {
   const driver = openSqlite(path, options)
   const attempt = (sql: string, values: readonly SqlValue[]): Rows | undefined => {
-    if (!driver.inPlace()) throw new Refusal('storage.unavailable', `${path} was replaced while open: restore the file, or restart the gateway`)
+    if (!driver.inPlace())
+      throw new Refusal(
+        'storage.unavailable',
+        `${path} was replaced while open: restore the file, or restart the gateway`,
+      )
     return driver.unlessLocked(sql, values)
   }
   const patiently = async (sql: string, values: readonly SqlValue[]): Promise<Rows> => {
@@ -121,5 +143,8 @@ export const openSqliteStore = (path: string, { now, busyTimeoutMs = 700, ...opt
     }
     throw new Refusal('storage.unavailable', `${path}: locked by another process for ${busyTimeoutMs} ms`)
   }
-  return { store: createSqlStore({ all: (sql, values) => attempt(sql, values) ?? patiently(sql, values) }, { now }), close: () => driver.close() }
+  return {
+    store: createSqlStore({ all: (sql, values) => attempt(sql, values) ?? patiently(sql, values) }, { now }),
+    close: () => driver.close(),
+  }
 }

@@ -43,8 +43,16 @@ interface StoreDeps {
 }
 
 /** Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no other store to fall back to. */
-export const openStore = ({ config, stateDir, now, log }: StoreDeps): { readonly store: Store; readonly close: () => void } => {
-  const { store, close } = config.storage.type === 'memory' ? { store: createMemoryStore({ now }), close: () => undefined } : openSqliteStore(join(stateDir, 'postern.db'), { now })
+export const openStore = ({
+  config,
+  stateDir,
+  now,
+  log,
+}: StoreDeps): { readonly store: Store; readonly close: () => void } => {
+  const { store, close } =
+    config.storage.type === 'memory'
+      ? { store: createMemoryStore({ now }), close: () => undefined }
+      : openSqliteStore(join(stateDir, 'postern.db'), { now })
   const stopSweeping = startSweeping(store, log)
   return {
     store,

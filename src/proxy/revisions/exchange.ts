@@ -8,7 +8,10 @@ import { parseExactText } from '../../mcp/json.ts'
 import type { Principal } from '../../ports/people.ts'
 
 /** One request of Streamable HTTP to the server, whatever it is behind. Rejects with `upstream.*` and what its network says. */
-export type RevisionCall = (request: Request, about: Pick<Caller, 'principal' | 'asked' | 'refused' | 'sessionId'>) => Promise<Response>
+export type RevisionCall = (
+  request: Request,
+  about: Pick<Caller, 'principal' | 'asked' | 'refused' | 'sessionId'>,
+) => Promise<Response>
 
 /** The caller of whose requests these are made: what the server is told of them, and when they leave. */
 export interface Caller {
@@ -39,13 +42,22 @@ const ownFields = new Set(['accept', 'accept-encoding', 'content-type', 'content
 /** What the server is told of the caller, and then what this request is. The caller's own MCP headers are about another request. */
 const fieldsOf = (headers: Headers, more: readonly (readonly [string, string])[]): Headers => {
   const fields = new Headers()
-  for (const [name, value] of headers) if (!ownFields.has(name) && !name.startsWith('mcp-')) fields.append(name, value)
+  for (const [name, value] of headers)
+    if (!ownFields.has(name) && !name.startsWith('mcp-')) fields.append(name, value)
   for (const [name, value] of more) fields.append(name, value)
   return fields
 }
 
 /** A Request whose signal follows this one for as long as anybody listens: by itself it does so only while somebody holds the Request. */
-export const requestOf = (url: string, init: { readonly method: string; readonly headers: Headers; readonly signal: AbortSignal; readonly body?: string }): Request => {
+export const requestOf = (
+  url: string,
+  init: {
+    readonly method: string
+    readonly headers: Headers
+    readonly signal: AbortSignal
+    readonly body?: string
+  },
+): Request => {
   const request = new Request(url, init)
   init.signal.addEventListener('abort', () => void request, { once: true })
   return request
@@ -62,18 +74,30 @@ export interface SendNotificationDeps {
 }
 
 /** Ends the wait for a byte after `timeoutMs`. The time starts again while `waits` says that the server itself waits for somebody. */
-const createDeadline = ({ service, name, timeoutMs }: SendNotificationDeps, waits: (() => boolean) | undefined) => {
+const createDeadline = (
+  { service, name, timeoutMs }: SendNotificationDeps,
+  waits: (() => boolean) | undefined,
+) => {
   const late = new AbortController()
   const expire = (): void => {
     if (waits?.()) timer = setTimeout(expire, timeoutMs)
-    else late.abort(new Refusal('upstream.timeout', `${service}: nothing for ${timeoutMs} ms`, { say: `Request to ${name} timed out` }))
+    else
+      late.abort(
+        new Refusal('upstream.timeout', `${service}: nothing for ${timeoutMs} ms`, {
+          say: `Request to ${name} timed out`,
+        }),
+      )
   }
   let timer = setTimeout(expire, timeoutMs)
   return { signal: late.signal, stop: () => clearTimeout(timer) }
 }
 
 /** The next piece of a body, or the refusal of a deadline of its own. */
-const readInTime = async (reader: ReadableStreamDefaultReader<Uint8Array>, deps: SendNotificationDeps, waits: (() => boolean) | undefined): Promise<ReadableStreamReadResult<Uint8Array>> => {
+const readInTime = async (
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  deps: SendNotificationDeps,
+  waits: (() => boolean) | undefined,
+): Promise<ReadableStreamReadResult<Uint8Array>> => {
   const deadline = createDeadline(deps, waits)
   const { promise, reject } = Promise.withResolvers<never>()
   deadline.signal.addEventListener('abort', () => reject(deadline.signal.reason as Refusal), { once: true })
@@ -85,7 +109,11 @@ const readInTime = async (reader: ReadableStreamDefaultReader<Uint8Array>, deps:
 }
 
 /** The same answer, whose body fails with `upstream.timeout` when the server falls silent. Any byte counts, comments included; the time that the reader takes does not. */
-const withSilenceLimit = (response: Response, deps: SendNotificationDeps, waits: (() => boolean) | undefined): Response => {
+const withSilenceLimit = (
+  response: Response,
+  deps: SendNotificationDeps,
+  waits: (() => boolean) | undefined,
+): Response => {
   if (!response.body) return response
   const reader = response.body.getReader()
   const body = new ReadableStream<Uint8Array>(
@@ -109,16 +137,34 @@ const withSilenceLimit = (response: Response, deps: SendNotificationDeps, waits:
 
 export const createSendNotification =
   (deps: SendNotificationDeps) =>
-  async (caller: Omit<Caller, 'owner'>, more: readonly (readonly [string, string])[], body?: string, method = body === undefined ? 'GET' : 'POST'): Promise<Response> => {
+  async (
+    caller: Omit<Caller, 'owner'>,
+    more: readonly (readonly [string, string])[],
+    body?: string,
+    method = body === undefined ? 'GET' : 'POST',
+  ): Promise<Response> => {
     const { url, headers, signal, waits, subscribes } = caller
-    const fields = fieldsOf(headers, [['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'], ...(body === undefined ? [] : [['content-type', 'application/json'] as const]), ...more])
+    const fields = fieldsOf(headers, [
+      ['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'],
+      ...(body === undefined ? [] : [['content-type', 'application/json'] as const]),
+      ...more,
+    ])
     const deadline = createDeadline(deps, waits)
     try {
-      const response = await deps.ask(requestOf(url, { method, headers: fields, signal: AbortSignal.any([signal, deadline.signal]), ...(body === undefined ? {} : { body }) }), caller)
+      const response = await deps.ask(
+        requestOf(url, {
+          method,
+          headers: fields,
+          signal: AbortSignal.any([signal, deadline.signal]),
+          ...(body === undefined ? {} : { body }),
+        }),
+        caller,
+      )
       return body === undefined || subscribes ? response : withSilenceLimit(response, deps, waits)
     } catch (error) {
       // Lines and commands refuse a session that is over; servers elsewhere answer so.
-      if (error instanceof Refusal && error.code === 'session.unknown') return new Response(null, { status: error.row.status })
+      if (error instanceof Refusal && error.code === 'session.unknown')
+        return new Response(null, { status: error.row.status })
       throw deadline.signal.aborted ? deadline.signal.reason : error
     } finally {
       deadline.stop()
@@ -128,7 +174,14 @@ export const createSendNotification =
 export type SendNotification = ReturnType<typeof createSendNotification>
 
 /** Answers that say nothing about MCP and are the caller's to see: a login that is wanted, a server in trouble. Never a verdict on what it speaks. */
-export const isForeign = ({ status }: Response): boolean => status === 401 || status === 403 || status === 407 || status === 408 || status === 429 || status >= 500 || (status >= 300 && status < 400)
+export const isForeign = ({ status }: Response): boolean =>
+  status === 401 ||
+  status === 403 ||
+  status === 407 ||
+  status === 408 ||
+  status === 429 ||
+  status >= 500 ||
+  (status >= 300 && status < 400)
 
 const messages = (text: string): readonly Rpc[] => {
   try {
@@ -144,7 +197,11 @@ const messages = (text: string): readonly Rpc[] => {
  * Deals with each message of an answer, in order; resolves at its end, or once `enough` says that nothing else is needed. Numbers in them are written again as they
  * came.
  */
-export const readReplies = async (response: Response, deal: (message: Rpc) => void | Promise<void>, enough?: () => boolean): Promise<void> => {
+export const readReplies = async (
+  response: Response,
+  deal: (message: Rpc) => void | Promise<void>,
+  enough?: () => boolean,
+): Promise<void> => {
   if (!response.body) return
   if (isEventStream(response.headers.get('content-type') ?? undefined)) {
     const event = async ({ data }: { readonly data: string }): Promise<void> => {
@@ -153,23 +210,31 @@ export const readReplies = async (response: Response, deal: (message: Rpc) => vo
     await readEvents(response.body, mostBytes, event, enough)
     return
   }
-  for (const message of messages(new TextDecoder().decode(await readBounded(response.body, mostBytes)))) await deal(message)
+  for (const message of messages(new TextDecoder().decode(await readBounded(response.body, mostBytes))))
+    await deal(message)
 }
 
 /** The one answer to a request of the gateway's own; undefined when there is none. */
 export const answerOf = async (response: Response, id: string): Promise<Rpc | undefined> => {
   let found: Rpc | undefined
   const deal = (message: Rpc): void => {
-    if (message['method'] === undefined && (message['id'] === id || isRecord(message['error']))) found ??= message
+    if (message['method'] === undefined && (message['id'] === id || isRecord(message['error'])))
+      found ??= message
   }
   await readReplies(response, deal, () => found !== undefined)
   return found
 }
 
-export const nothing = (response: Response): Promise<unknown> => response.body?.cancel().catch(() => undefined) ?? Promise.resolve()
+export const nothing = (response: Response): Promise<unknown> =>
+  response.body?.cancel().catch(() => undefined) ?? Promise.resolve()
 
-export const asRefusal = (error: unknown, service: string): Refusal => 
-  error instanceof Refusal ? error : new Refusal(isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable', `${service}: ${networkReason(error)}`)
+export const asRefusal = (error: unknown, service: string): Refusal =>
+  error instanceof Refusal
+    ? error
+    : new Refusal(
+        isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable',
+        `${service}: ${networkReason(error)}`,
+      )
 
 // The answer to one POST while it comes into being: one JSON message, or an event stream where more is said than that, or where it takes long.
 
@@ -243,7 +308,8 @@ export const createRevisionReply = ({ keepAliveMs, signal, gone }: RevisionReply
       writer.write(text)
       return writer.room()
     },
-    answer: (text, status = 200, headers = {}) => complete(text, () => new Response(text, { status, headers: { ...jsonFields, ...headers } })),
+    answer: (text, status = 200, headers = {}) =>
+      complete(text, () => new Response(text, { status, headers: { ...jsonFields, ...headers } })),
     end: () => complete(undefined, () => new Response(null, { status: 202 })),
     pass(response) {
       if (stream || !finish()) return false

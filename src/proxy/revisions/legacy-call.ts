@@ -4,7 +4,14 @@ import { Refusal, type RefusalCode, rpcError } from '../../kit/refusal.ts'
 import { standardHeaders } from '../../mcp/headers.ts'
 import { type Id, type Rpc, errorText, isRecord, paramsOf } from '../../mcp/json-rpc.ts'
 import { envelopeOf, namesUrlElicitationError } from '../../mcp/revisions.ts'
-import { logLevelKey, mayAsk, subscriptionKey, acceptsNotification, toLegacy, toLegacyError } from '../../mcp/translate.ts'
+import {
+  logLevelKey,
+  mayAsk,
+  subscriptionKey,
+  acceptsNotification,
+  toLegacy,
+  toLegacyError,
+} from '../../mcp/translate.ts'
 import { type Caller, type SendNotification, readReplies, isForeign } from './exchange.ts'
 import type { LegacySession } from './legacy-session-records.ts'
 import type { ToolHeaders } from './tool-headers.ts'
@@ -13,7 +20,12 @@ import type { ToolHeaders } from './tool-headers.ts'
 
 export interface Elicitations {
   /** Asks, and waits. Rejects when the caller leaves, or does not answer in time. */
-  ask(session: string, request: Rpc, say: (text: string) => Promise<void> | undefined, signal: AbortSignal): Promise<Rpc>
+  ask(
+    session: string,
+    request: Rpc,
+    say: (text: string) => Promise<void> | undefined,
+    signal: AbortSignal,
+  ): Promise<Rpc>
   /** A response of the client's; one to nothing that was asked in this session is dropped. */
   answered(session: string, response: Rpc): void
 }
@@ -21,7 +33,11 @@ export interface Elicitations {
 /** People read, think and sign in meanwhile. */
 const patienceMs = 15 * 60_000
 
-export const createElicitations = ({ random }: { readonly random: (n: number) => Uint8Array }): Elicitations => {
+export const createElicitations = ({
+  random,
+}: {
+  readonly random: (n: number) => Uint8Array
+}): Elicitations => {
   const open = new Map<string, (response: Rpc) => void>()
   const keyOf = (session: string, id: unknown): string => `${session}\n${JSON.stringify(id)}`
   return {
@@ -40,7 +56,13 @@ export const createElicitations = ({ random }: { readonly random: (n: number) =>
         }
         const late = setTimeout(() => {
           over()
-          say(JSON.stringify({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id, reason: 'nobody answered' } }))?.catch(() => undefined)
+          say(
+            JSON.stringify({
+              jsonrpc: '2.0',
+              method: 'notifications/cancelled',
+              params: { requestId: id, reason: 'nobody answered' },
+            }),
+          )?.catch(() => undefined)
           reject(new Refusal('era.input', 'the client did not answer in time'))
         }, patienceMs)
         signal.addEventListener('abort', left, { once: true })
@@ -48,7 +70,9 @@ export const createElicitations = ({ random }: { readonly random: (n: number) =>
           over()
           resolve(response)
         })
-        say(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params === undefined ? {} : { params }) }))?.catch(() => undefined)
+        say(
+          JSON.stringify({ jsonrpc: '2.0', id, method, ...(params === undefined ? {} : { params }) }),
+        )?.catch(() => undefined)
         if (signal.aborted) left()
       }),
     answered: (session, response) => open.get(keyOf(session, response['id']))?.(response),
@@ -76,21 +100,36 @@ export interface LegacyCall {
 const mostRounds = 16
 const pauseMs = 500
 
-const envelope = ({ session }: LegacyCall): Rpc => ({ ...envelopeOf(session.client, session.capabilities), ...(session.level === undefined ? {} : { [logLevelKey]: session.level }) })
+const envelope = ({ session }: LegacyCall): Rpc => ({
+  ...envelopeOf(session.client, session.capabilities),
+  ...(session.level === undefined ? {} : { [logLevelKey]: session.level }),
+})
 
 const wait = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, pauseMs)
-    signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason as Error)), { once: true })
+    signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason as Error)), {
+      once: true,
+    })
   })
 
 /** One try: the answer, or what the server says to the caller instead. */
-const attempt = async ({ tell, tools, random, service }: LegacyCallDeps, call: LegacyCall, round: Rpc, mirrored: readonly (readonly [string, string])[]): Promise<Rpc | Response> => {
+const attempt = async (
+  { tell, tools, random, service }: LegacyCallDeps,
+  call: LegacyCall,
+  round: Rpc,
+  mirrored: readonly (readonly [string, string])[],
+): Promise<Rpc | Response> => {
   const { message, caller, say } = call
   const method = String(message['method'])
   const { task: _task, _meta, ...params } = paramsOf(message)
   const name = encodeBase64url(random(12))
-  const body = { jsonrpc: '2.0', id: name, method, params: { ...params, ...round, _meta: { ...(isRecord(_meta) ? _meta : {}), ...envelope(call) } } }
+  const body = {
+    jsonrpc: '2.0',
+    id: name,
+    method,
+    params: { ...params, ...round, _meta: { ...(isRecord(_meta) ? _meta : {}), ...envelope(call) } },
+  }
   const response = await tell(caller, [...standardHeaders(method, params), ...mirrored], JSON.stringify(body))
   if (isForeign(response)) return response
   let answer: Rpc | undefined
@@ -99,7 +138,9 @@ const attempt = async ({ tell, tools, random, service }: LegacyCallDeps, call: L
       if (heard['id'] === name || isRecord(heard['error'])) answer ??= heard
       return undefined
     }
-    const told = heard['id'] === undefined && (heard['method'] === 'notifications/progress' || heard['method'] === 'notifications/message')
+    const told =
+      heard['id'] === undefined &&
+      (heard['method'] === 'notifications/progress' || heard['method'] === 'notifications/message')
     return told && !(subscriptionKey in paramsOf(heard)) ? say(JSON.stringify(heard)) : undefined
   }
   await readReplies(response, deal, () => answer !== undefined)
@@ -112,7 +153,8 @@ const attempt = async ({ tell, tools, random, service }: LegacyCallDeps, call: L
 const mirroredTry = async (deps: LegacyCallDeps, call: LegacyCall, round: Rpc): Promise<Rpc | Response> => {
   if (call.message['method'] !== 'tools/call') return attempt(deps, call, round, [])
   const answer = await attempt(deps, call, round, await deps.tools.fields(call, false))
-  if (answer instanceof Response || !isRecord(answer['error']) || answer['error']['code'] !== -32_020) return answer
+  if (answer instanceof Response || !isRecord(answer['error']) || answer['error']['code'] !== -32_020)
+    return answer
   return attempt(deps, call, round, await deps.tools.fields(call, true))
 }
 
@@ -122,20 +164,39 @@ const urls = (requests: readonly Rpc[]): readonly Rpc[] | undefined => {
 }
 
 /** The client's answers by key; a text where there can be none. */
-const asked = async ({ questions }: LegacyCallDeps, call: LegacyCall, requests: Readonly<Record<string, unknown>>): Promise<Rpc | string> => {
+const asked = async (
+  { questions }: LegacyCallDeps,
+  call: LegacyCall,
+  requests: Readonly<Record<string, unknown>>,
+): Promise<Rpc | string> => {
   const { session, message, id, caller, say } = call
-  const list = Object.entries(requests).map(([key, request]) => [key, isRecord(request) ? request : {}] as const)
-  const possible = questions !== undefined && list.every(([, request]) => acceptsNotification(session.capabilities, request))
+  const list = Object.entries(requests).map(
+    ([key, request]) => [key, isRecord(request) ? request : {}] as const,
+  )
+  const possible =
+    questions !== undefined && list.every(([, request]) => acceptsNotification(session.capabilities, request))
   if (!possible) {
     const elicitations = urls(list.map(([, request]) => request))
-    if (elicitations && elicitations.length > 0 && namesUrlElicitationError(session.version)) return errorText(message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', { elicitations, code: 'era.input', request_id: caller.headers.get('x-request-id') ?? '' })
+    if (elicitations && elicitations.length > 0 && namesUrlElicitationError(session.version))
+      return errorText(message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', {
+        elicitations,
+        code: 'era.input',
+        request_id: caller.headers.get('x-request-id') ?? '',
+      })
     throw new Refusal('era.input', list.map(([, request]) => String(request['method'])).join(' '))
   }
   const found: Record<string, unknown> = {}
-  for (const [key, answer] of await Promise.all(list.map(async ([key, request]) => [key, await questions.ask(id, request, say, caller.signal)] as const))) {
+  for (const [key, answer] of await Promise.all(
+    list.map(async ([key, request]) => [key, await questions.ask(id, request, say, caller.signal)] as const),
+  )) {
     const { result, error } = answer
     // What the client could not do is the end of its own request.
-    if (!isRecord(result)) return JSON.stringify({ jsonrpc: '2.0', id: message['id'], error: isRecord(error) ? error : { code: -32_603, message: 'The client sent no response.' } })
+    if (!isRecord(result))
+      return JSON.stringify({
+        jsonrpc: '2.0',
+        id: message['id'],
+        error: isRecord(error) ? error : { code: -32_603, message: 'The client sent no response.' },
+      })
     found[key] = result
   }
   return found
@@ -143,9 +204,16 @@ const asked = async ({ questions }: LegacyCallDeps, call: LegacyCall, requests: 
 
 const errorOf = ({ message, caller }: LegacyCall, error: Rpc): Rpc => {
   // What that server lacks is what the gateway declared in this client's name (the hop is not the client's).
-  const said = (code: RefusalCode, say: string, rpcData = {}): Rpc => rpcError(new Refusal(code, '', { say, rpcData }), caller.headers.get('x-request-id') ?? '')
-  if (error['code'] === -32_021) return said('era.input', 'The MCP server needs a capability that this client does not have.', isRecord(error['data']) ? error['data'] : {})
-  if (error['code'] === -32_020 || error['code'] === -32_022) return said('upstream.answer', 'The MCP server did not accept the gateway’s translation of this request.')
+  const said = (code: RefusalCode, say: string, rpcData = {}): Rpc =>
+    rpcError(new Refusal(code, '', { say, rpcData }), caller.headers.get('x-request-id') ?? '')
+  if (error['code'] === -32_021)
+    return said(
+      'era.input',
+      'The MCP server needs a capability that this client does not have.',
+      isRecord(error['data']) ? error['data'] : {},
+    )
+  if (error['code'] === -32_020 || error['code'] === -32_022)
+    return said('upstream.answer', 'The MCP server did not accept the gateway’s translation of this request.')
   return toLegacyError(String(message['method']), error)
 }
 
@@ -159,11 +227,17 @@ export const runLegacyCall = async (deps: LegacyCallDeps, call: LegacyCall): Pro
     const answer = await mirroredTry(deps, call, round)
     if (answer instanceof Response) return answer
     const { result, error } = answer
-    if (!isRecord(result) && !isRecord(error)) throw new Refusal('upstream.answer', `${deps.service}: neither result nor error`, { say: 'The MCP server sent a response without a result or an error.' })
-    if (!isRecord(result)) return JSON.stringify({ jsonrpc: '2.0', id, error: errorOf(call, isRecord(error) ? error : {}) })
+    if (!isRecord(result) && !isRecord(error))
+      throw new Refusal('upstream.answer', `${deps.service}: neither result nor error`, {
+        say: 'The MCP server sent a response without a result or an error.',
+      })
+    if (!isRecord(result))
+      return JSON.stringify({ jsonrpc: '2.0', id, error: errorOf(call, isRecord(error) ? error : {}) })
     const { resultType = 'complete', inputRequests, requestState } = result
-    if (resultType === 'complete') return JSON.stringify({ jsonrpc: '2.0', id, result: toLegacy(method, result) })
-    if (resultType !== 'input_required' || !mayAsk.has(method)) throw new Refusal('upstream.answer', `a result of type ${String(resultType).slice(0, 40)}`)
+    if (resultType === 'complete')
+      return JSON.stringify({ jsonrpc: '2.0', id, result: toLegacy(method, result) })
+    if (resultType !== 'input_required' || !mayAsk.has(method))
+      throw new Refusal('upstream.answer', `a result of type ${String(resultType).slice(0, 40)}`)
     const state = typeof requestState === 'string' ? { requestState } : {}
     if (!isRecord(inputRequests) || Object.keys(inputRequests).length === 0) {
       // Nothing to ask: it only wants the request again.

@@ -6,7 +6,15 @@ import { type Rpc, isRecord, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { envelopeOf, protocolEraOf, offeredVersion, revisions } from '../../mcp/revisions.ts'
 import { bridgedClient, bridgedServer, isLevel, serverInfoKey, unaskedClient } from '../../mcp/translate.ts'
 import type { Runtime } from '../../ports/runtime.ts'
-import { type Caller, type RevisionReply, type SendNotification, answerOf, asRefusal, createRevisionReply, isForeign } from './exchange.ts'
+import {
+  type Caller,
+  type RevisionReply,
+  type SendNotification,
+  answerOf,
+  asRefusal,
+  createRevisionReply,
+  isForeign,
+} from './exchange.ts'
 import { type LegacyCallDeps, createElicitations, runLegacyCall } from './legacy-call.ts'
 import { type LegacySession, type LegacySessions, createLegacySessions } from './legacy-session-records.ts'
 import { type LegacyListen, createLegacyListen } from './subscriptions.ts'
@@ -39,7 +47,9 @@ const clientOf = (info: unknown): Rpc => {
 
 /** What of a server's lists can change, as a subscription names it. */
 const noticesOf = (capabilities: Rpc): Rpc => {
-  const names = ['tools', 'prompts', 'resources'].filter((name) => isRecord(capabilities[name]) && capabilities[name]['listChanged'] === true)
+  const names = ['tools', 'prompts', 'resources'].filter(
+    (name) => isRecord(capabilities[name]) && capabilities[name]['listChanged'] === true,
+  )
   return Object.fromEntries(names.map((name) => [`${name}ListChanged`, true]))
 }
 
@@ -49,25 +59,52 @@ const infoOf = (result: Rpc, service: string): Rpc => {
   return isRecord(info) ? info : { name: service, version: '0' }
 }
 
-export const createLegacyInitialize = ({ tell, random, service, sessions, lasting, versions }: LegacyInitializeDeps): LegacyInitialize => async (caller, message) => {
-  const { protocolVersion, capabilities, clientInfo } = paramsOf(message)
-  const client = clientOf(clientInfo)
-  const declared = lasting ? bridgedClient(capabilities) : unaskedClient(bridgedClient(capabilities))
-  const name = encodeBase64url(random(12))
-  const params = { _meta: envelopeOf(client, declared) }
-  const response = await tell(caller, standardHeaders('server/discover', params), JSON.stringify({ jsonrpc: '2.0', id: name, method: 'server/discover', params }))
-  if (isForeign(response)) return response
-  const answer = await answerOf(response, name)
-  const result = answer?.['result']
-  if (!answer || protocolEraOf(answer) !== 'modern' || !isRecord(result)) return undefined
-  const bridged = bridgedServer(result['capabilities'], { notices: true, watching: lasting })
-  const version = typeof protocolVersion === 'string' && versions.includes(protocolVersion) ? protocolVersion : (versions[0] ?? offeredVersion)
-  const watchable = isRecord(bridged['resources']) && bridged['resources']['subscribe'] === true
-  const id = await sessions.begin({ owner: caller.owner, version, client, capabilities: declared, notices: noticesOf(bridged), watchable, watched: [] }, caller.sessionId?.())
-  const { instructions } = result
-  const introduction = { protocolVersion: version, capabilities: bridged, serverInfo: infoOf(result, service), ...(typeof instructions === 'string' ? { instructions } : {}) }
-  return new Response(JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: introduction }), { headers: { 'content-type': 'application/json', 'cache-control': 'no-store', 'mcp-session-id': id } })
-}
+export const createLegacyInitialize =
+  ({ tell, random, service, sessions, lasting, versions }: LegacyInitializeDeps): LegacyInitialize =>
+  async (caller, message) => {
+    const { protocolVersion, capabilities, clientInfo } = paramsOf(message)
+    const client = clientOf(clientInfo)
+    const declared = lasting ? bridgedClient(capabilities) : unaskedClient(bridgedClient(capabilities))
+    const name = encodeBase64url(random(12))
+    const params = { _meta: envelopeOf(client, declared) }
+    const response = await tell(
+      caller,
+      standardHeaders('server/discover', params),
+      JSON.stringify({ jsonrpc: '2.0', id: name, method: 'server/discover', params }),
+    )
+    if (isForeign(response)) return response
+    const answer = await answerOf(response, name)
+    const result = answer?.['result']
+    if (!answer || protocolEraOf(answer) !== 'modern' || !isRecord(result)) return undefined
+    const bridged = bridgedServer(result['capabilities'], { notices: true, watching: lasting })
+    const version =
+      typeof protocolVersion === 'string' && versions.includes(protocolVersion)
+        ? protocolVersion
+        : (versions[0] ?? offeredVersion)
+    const watchable = isRecord(bridged['resources']) && bridged['resources']['subscribe'] === true
+    const id = await sessions.begin(
+      {
+        owner: caller.owner,
+        version,
+        client,
+        capabilities: declared,
+        notices: noticesOf(bridged),
+        watchable,
+        watched: [],
+      },
+      caller.sessionId?.(),
+    )
+    const { instructions } = result
+    const introduction = {
+      protocolVersion: version,
+      capabilities: bridged,
+      serverInfo: infoOf(result, service),
+      ...(typeof instructions === 'string' ? { instructions } : {}),
+    }
+    return new Response(JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: introduction }), {
+      headers: { 'content-type': 'application/json', 'cache-control': 'no-store', 'mcp-session-id': id },
+    })
+  }
 
 // Requests of clients of 2025 and before that a server of 2026-07-28 has no method for: what the gateway answers in its place, and what it does not.
 
@@ -78,7 +115,11 @@ export interface LegacySessionsHereDeps {
 }
 
 /** The answer as text; undefined for what the server answers. */
-export type LegacySessionsHere = (id: string, caller: Pick<Caller, 'owner' | 'refused'>, message: Rpc) => Promise<string> | string | undefined
+export type LegacySessionsHere = (
+  id: string,
+  caller: Pick<Caller, 'owner' | 'refused'>,
+  message: Rpc,
+) => Promise<string> | string | undefined
 
 const unbridged = /^(?:tasks\/.*|server\/discover|subscriptions\/.*|notifications\/.*)$/
 const watching = /^resources\/(?:un)?subscribe$/
@@ -87,14 +128,24 @@ const mostUri = 2048
 
 const empty = (message: Rpc): string => JSON.stringify({ jsonrpc: '2.0', id: message['id'], result: {} })
 
-export const createLegacySessionsHere = ({ sessions, listen, lasting }: LegacySessionsHereDeps): LegacySessionsHere => {
-  const watch = async (id: string, { owner, refused }: Pick<Caller, 'owner' | 'refused'>, message: Rpc): Promise<string> => {
+export const createLegacySessionsHere = ({
+  sessions,
+  listen,
+  lasting,
+}: LegacySessionsHereDeps): LegacySessionsHere => {
+  const watch = async (
+    id: string,
+    { owner, refused }: Pick<Caller, 'owner' | 'refused'>,
+    message: Rpc,
+  ): Promise<string> => {
     const { uri } = paramsOf(message)
-    if (typeof uri !== 'string' || uri.length > mostUri) return refused(new Refusal('mcp.params', 'uri', { say: 'uri is missing or too long.' }), message['id'])
+    if (typeof uri !== 'string' || uri.length > mostUri)
+      return refused(new Refusal('mcp.params', 'uri', { say: 'uri is missing or too long.' }), message['id'])
     const stays = message['method'] === 'resources/subscribe'
     await sessions.change(id, owner, ({ watched }) => {
       const others = watched.filter((one) => one !== uri)
-      if (stays && others.length >= mostWatched) throw new Refusal('calls.limited', `${mostWatched} resources are watched`)
+      if (stays && others.length >= mostWatched)
+        throw new Refusal('calls.limited', `${mostWatched} resources are watched`)
       return { watched: stays ? [...others, uri] : others }
     })
     listen.changed(id)
@@ -103,12 +154,15 @@ export const createLegacySessionsHere = ({ sessions, listen, lasting }: LegacySe
 
   return (id, caller, message) => {
     const method = String(message['method'])
-    const failed = (code: RefusalCode, say?: string): string => caller.refused(new Refusal(code, method, say === undefined ? {} : { say }), message['id'])
+    const failed = (code: RefusalCode, say?: string): string =>
+      caller.refused(new Refusal(code, method, say === undefined ? {} : { say }), message['id'])
     if (method === 'ping') return empty(message)
     if (method === 'initialize') return failed('mcp.invalid', 'The session has begun already.')
     if (method === 'logging/setLevel') {
       const { level } = paramsOf(message)
-      return isLevel(level) ? sessions.change(id, caller.owner, () => ({ level })).then(() => empty(message)) : failed('mcp.params', 'There is no such level.')
+      return isLevel(level)
+        ? sessions.change(id, caller.owner, () => ({ level })).then(() => empty(message))
+        : failed('mcp.params', 'There is no such level.')
     }
     if (lasting && watching.test(method)) return watch(id, caller, message)
     return unbridged.test(method) || watching.test(method) ? failed('era.unbridged') : undefined
@@ -122,7 +176,12 @@ export interface LegacyPostDeps extends LegacyCallDeps {
   readonly keepAliveMs: number
 }
 
-export type LegacyPost = (caller: Caller, id: string, session: LegacySession, messages: readonly Rpc[]) => Promise<Response>
+export type LegacyPost = (
+  caller: Caller,
+  id: string,
+  session: LegacySession,
+  messages: readonly Rpc[],
+) => Promise<Response>
 
 const keyOf = (session: string, id: unknown): string => `${session}\n${JSON.stringify(id)}`
 
@@ -142,13 +201,34 @@ export const createLegacyPost = (deps: LegacyPostDeps): LegacyPost => {
   /** Requests that are going, so that they can be cancelled by the client's own id. */
   const going = new Map<string, AbortController>()
 
-  const carry = async (caller: Caller, id: string, session: LegacySession, message: Rpc, reply: RevisionReply): Promise<string | Response | undefined> => {
+  const carry = async (
+    caller: Caller,
+    id: string,
+    session: LegacySession,
+    message: Rpc,
+    reply: RevisionReply,
+  ): Promise<string | Response | undefined> => {
     const key = keyOf(id, message['id'])
-    if (going.has(key)) return caller.refused(new Refusal('mcp.invalid', `the id ${JSON.stringify(message['id'])} is in use`, { say: 'The request id is already in use.' }), message['id'])
+    if (going.has(key))
+      return caller.refused(
+        new Refusal('mcp.invalid', `the id ${JSON.stringify(message['id'])} is in use`, {
+          say: 'The request id is already in use.',
+        }),
+        message['id'],
+      )
     const stop = new AbortController()
     going.set(key, stop)
     try {
-      return (await here(id, caller, message)) ?? (await runLegacyCall(deps, { caller: { ...caller, signal: AbortSignal.any([caller.signal, stop.signal]) }, id, session, message, say: reply.tell }))
+      return (
+        (await here(id, caller, message)) ??
+        (await runLegacyCall(deps, {
+          caller: { ...caller, signal: AbortSignal.any([caller.signal, stop.signal]) },
+          id,
+          session,
+          message,
+          say: reply.tell,
+        }))
+      )
     } catch (error) {
       // Cancelled by the client itself: there is no answer (2025-11-25 cancellation).
       if (stop.signal.aborted) return undefined
@@ -160,11 +240,13 @@ export const createLegacyPost = (deps: LegacyPostDeps): LegacyPost => {
 
   const take = (id: string, message: Rpc): void => {
     if (kindOf(message) === 'response') questions?.answered(id, message)
-    else if (message['method'] === 'notifications/cancelled') going.get(keyOf(id, paramsOf(message)['requestId']))?.abort()
+    else if (message['method'] === 'notifications/cancelled')
+      going.get(keyOf(id, paramsOf(message)['requestId']))?.abort()
   }
 
   return async (caller, id, session, messages) => {
-    if (messages.length === 0 || messages.some((message) => kindOf(message) === undefined)) throw new Refusal('mcp.invalid', 'not a JSON-RPC message')
+    if (messages.length === 0 || messages.some((message) => kindOf(message) === undefined))
+      throw new Refusal('mcp.invalid', 'not a JSON-RPC message')
     const requests = messages.filter((message) => kindOf(message) === 'request')
     for (const message of messages) if (!requests.includes(message)) take(id, message)
     if (requests.length === 0) return new Response(null, { status: 202 })
@@ -177,12 +259,20 @@ export const createLegacyPost = (deps: LegacyPostDeps): LegacyPost => {
         (said) => {
           if (!(said instanceof Response)) last(said)
           // What the server says to this caller alone: a login that is wanted, or trouble of its own.
-          else if (requests.length > 1 || !reply.pass(said)) last(failed(new Refusal('upstream.answer', `${service} answered ${said.status}`, { say: `The MCP server responded with status ${said.status}.` })))
+          else if (requests.length > 1 || !reply.pass(said))
+            last(
+              failed(
+                new Refusal('upstream.answer', `${service} answered ${said.status}`, {
+                  say: `The MCP server responded with status ${said.status}.`,
+                }),
+              ),
+            )
         },
         (error: unknown) => {
           const refusal = asRefusal(error, service)
           // A fault of the way there has a status of its own; a refusal of what was asked is an answer to it.
-          if (requests.length === 1 && !(error instanceof Refusal && refusal.row.status < 500)) reply.fail(error, () => failed(refusal))
+          if (requests.length === 1 && !(error instanceof Refusal && refusal.row.status < 500))
+            reply.fail(error, () => failed(refusal))
           else last(failed(refusal))
         },
       )
@@ -221,15 +311,28 @@ export const createLegacyClient = (deps: LegacyClientDeps): LegacyClient => {
   const sessions = createLegacySessions(runtime)
   const listen = createLegacyListen({ ...deps, random })
   const tools = createToolHeaders({ tell, now, random })
-  const post = createLegacyPost({ ...deps, random, tools, questions: lasting ? createElicitations({ random }) : undefined, here: createLegacySessionsHere({ sessions, listen, lasting }) })
+  const post = createLegacyPost({
+    ...deps,
+    random,
+    tools,
+    questions: lasting ? createElicitations({ random }) : undefined,
+    here: createLegacySessionsHere({ sessions, listen, lasting }),
+  })
   return {
     begin: createLegacyInitialize({ ...deps, random, sessions }),
     async post(caller, id, messages, batch) {
       const session = await sessions.find(id, caller.owner)
-      if (batch && !batching.has(session.version)) throw new Refusal('mcp.invalid', 'batch', { say: `MCP ${session.version} does not support batches. Send one message per request.` })
+      if (batch && !batching.has(session.version))
+        throw new Refusal('mcp.invalid', 'batch', {
+          say: `MCP ${session.version} does not support batches. Send one message per request.`,
+        })
       return post(caller, id, session, messages)
     },
-    knows: (id, owner) => sessions.find(id, owner).then(() => true, (error: unknown) => !(error instanceof Refusal && error.code === 'session.unknown')),
+    knows: (id, owner) =>
+      sessions.find(id, owner).then(
+        () => true,
+        (error: unknown) => !(error instanceof Refusal && error.code === 'session.unknown'),
+      ),
     get: (caller, id) => listen.open(id, caller, () => sessions.find(id, caller.owner)),
     async end(caller, id) {
       await sessions.find(id, caller.owner)

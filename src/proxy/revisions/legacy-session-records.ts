@@ -32,7 +32,11 @@ export interface LegacySessions {
   /** Throws `session.unknown` for what is not this owner's. */
   find(id: string, owner: string): Promise<LegacySession>
   /** Writes a change down. */
-  change(id: string, owner: string, change: (session: LegacySession) => Partial<LegacySession>): Promise<LegacySession>
+  change(
+    id: string,
+    owner: string,
+    change: (session: LegacySession) => Partial<LegacySession>,
+  ): Promise<LegacySession>
   end(id: string, owner: string): Promise<void>
 }
 
@@ -43,7 +47,10 @@ interface Shelf {
   write(name: string, value: LegacySession, mark?: string): Promise<boolean>
   remove(name: string): Promise<unknown>
   /** Of an owner, at most this many. */
-  list(owner: string, limit: number): Promise<readonly { readonly name: string; readonly value: LegacySession }[]>
+  list(
+    owner: string,
+    limit: number,
+  ): Promise<readonly { readonly name: string; readonly value: LegacySession }[]>
 }
 
 const prefix = 'postern-era-'
@@ -55,7 +62,8 @@ const mostEach = 32
 const mostStrangers = 1000
 
 /** An id that nobody guesses. */
-export const newOlderSession = ({ random }: Pick<Runtime, 'random'>): string => prefix + encodeBase64url(random(32))
+export const newOlderSession = ({ random }: Pick<Runtime, 'random'>): string =>
+  prefix + encodeBase64url(random(32))
 
 export const isLegacySession = (id: string | undefined): id is string => id?.startsWith(prefix) === true
 
@@ -63,7 +71,11 @@ const createKept = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Shelf => 
   const records = createRecords<LegacySession>(runtime, 'era-client:')
   return {
     read: records.get,
-    write: async (name, value, mark) => (await records.put(name, value, { ttlMs: lifetimeMs, ...(mark === undefined ? {} : { only: mark }) })) !== undefined,
+    write: async (name, value, mark) =>
+      (await records.put(name, value, {
+        ttlMs: lifetimeMs,
+        ...(mark === undefined ? {} : { only: mark }),
+      })) !== undefined,
     remove: records.take,
     async list(owner, limit) {
       const found = await records.list({ after: `${owner}:`, limit })
@@ -91,7 +103,9 @@ const createRemembered = (): Shelf => {
   }
 }
 
-export const createLegacySessions = (runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>): LegacySessions => {
+export const createLegacySessions = (
+  runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>,
+): LegacySessions => {
   const [kept, remembered] = [createKept(runtime), createRemembered()]
   const shelfOf = (owner: string): Shelf => (owner === '' ? remembered : kept)
   const nameOf = (id: string, owner: string): string => `${runtime.digest(owner)}:${runtime.digest(id)}`
@@ -114,7 +128,9 @@ export const createLegacySessions = (runtime: Pick<Runtime, 'now' | 'random' | '
       const { owner } = session
       const shelf = shelfOf(owner)
       // Some more than that may be there, where several began at the same moment.
-      const own = [...(await shelf.list(runtime.digest(owner), 2 * mostEach))].sort((a, b) => b.value.writtenAt - a.value.writtenAt)
+      const own = [...(await shelf.list(runtime.digest(owner), 2 * mostEach))].sort(
+        (a, b) => b.value.writtenAt - a.value.writtenAt,
+      )
       for (const { name } of own.slice(mostEach - 1)) await shelf.remove(name)
       await shelf.write(nameOf(id, owner), { ...session, writtenAt: runtime.now() })
       return id

@@ -21,14 +21,26 @@ export interface InitializeResult {
 }
 
 /** Fields of a request in the session. */
-export const sessionFields = ({ id, version }: InitializeResult): readonly (readonly [string, string])[] => [...(id === undefined ? [] : [['mcp-session-id', id] as const]), ['mcp-protocol-version', version]]
+export const sessionFields = ({ id, version }: InitializeResult): readonly (readonly [string, string])[] => [
+  ...(id === undefined ? [] : [['mcp-session-id', id] as const]),
+  ['mcp-protocol-version', version],
+]
 
 const requestId = 'postern-initialize'
 
 /** A Response: what the server answered instead, which is the caller's to see; undefined: it is no server of that era. */
-export const initializeUpstream = async (tell: SendNotification, service: string, caller: Caller, { client, capabilities }: { readonly client: Rpc; readonly capabilities: Rpc }): Promise<InitializeResult | Response | undefined> => {
+export const initializeUpstream = async (
+  tell: SendNotification,
+  service: string,
+  caller: Caller,
+  { client, capabilities }: { readonly client: Rpc; readonly capabilities: Rpc },
+): Promise<InitializeResult | Response | undefined> => {
   const params = { protocolVersion: offeredVersion, capabilities, clientInfo: client }
-  const response = await tell(caller, [], JSON.stringify({ jsonrpc: '2.0', id: requestId, method: 'initialize', params }))
+  const response = await tell(
+    caller,
+    [],
+    JSON.stringify({ jsonrpc: '2.0', id: requestId, method: 'initialize', params }),
+  )
   if (!response.ok) {
     // A refusal of the caller is theirs to see; any other says that it is no such server.
     if ([401, 403, 407, 429].includes(response.status) || response.status >= 500) return response
@@ -45,7 +57,13 @@ export const initializeUpstream = async (tell: SendNotification, service: string
     server: isRecord(serverInfo) ? serverInfo : { name: service, version: '0' },
     instructions: typeof instructions === 'string' ? instructions : undefined,
   }
-  await nothing(await tell(caller, sessionFields(about), JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' })))
+  await nothing(
+    await tell(
+      caller,
+      sessionFields(about),
+      JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' }),
+    ),
+  )
   return about
 }
 
@@ -84,7 +102,12 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
   })
 
 /** Reads the stream, again and again, until `signal` or until the server turns out to have none: then it resolves to true. */
-const read = async (get: UpstreamStreamOptions['get'], signal: AbortSignal, ready: () => void, deal: (message: Rpc) => void): Promise<boolean> => {
+const read = async (
+  get: UpstreamStreamOptions['get'],
+  signal: AbortSignal,
+  ready: () => void,
+  deal: (message: Rpc) => void,
+): Promise<boolean> => {
   for (let failures = 0; !signal.aborted && failures < reopenMs.length; failures++) {
     await pause(reopenMs[failures] as number, signal)
     const response = await get(signal).catch(() => undefined)
@@ -231,7 +254,8 @@ const createShelf = (now: () => number, give: (key: string, session: UpstreamSes
         give(key, session)
       })
     },
-    find: (session: UpstreamSession): string | undefined => [...open].find(([, entry]) => entry.session === session)?.[0],
+    find: (session: UpstreamSession): string | undefined =>
+      [...open].find(([, entry]) => entry.session === session)?.[0],
   }
 }
 
@@ -239,12 +263,35 @@ const createMake =
   ({ tell, lasting, runtime }: UpstreamSessionsDeps) =>
   (about: InitializeResult, capabilities: Rpc, caller: Caller): UpstreamSession => {
     const unheard = ({ caller: latest }: UpstreamSession, { id, method }: Rpc): void => {
-      const answer = method === 'ping' ? { result: {} } : { error: { code: -32_601, message: 'No client can receive this request.' } }
-      runtime.defer(tell({ ...latest, signal: AbortSignal.timeout(10_000) }, fields, JSON.stringify({ jsonrpc: '2.0', id, ...answer })).then(nothing, () => undefined))
+      const answer =
+        method === 'ping'
+          ? { result: {} }
+          : { error: { code: -32_601, message: 'No client can receive this request.' } }
+      runtime.defer(
+        tell(
+          { ...latest, signal: AbortSignal.timeout(10_000) },
+          fields,
+          JSON.stringify({ jsonrpc: '2.0', id, ...answer }),
+        ).then(nothing, () => undefined),
+      )
     }
     const fields = sessionFields(about)
-    const stream = lasting && caller.owner !== '' ? createUpstreamStream({ get: (signal) => tell({ ...session.caller, signal }, fields), unheard: (message) => unheard(session, message) }) : undefined
-    const session: UpstreamSession = { about, capabilities, fields, level: undefined, stream, mirrors: new Map(), caller }
+    const stream =
+      lasting && caller.owner !== ''
+        ? createUpstreamStream({
+            get: (signal) => tell({ ...session.caller, signal }, fields),
+            unheard: (message) => unheard(session, message),
+          })
+        : undefined
+    const session: UpstreamSession = {
+      about,
+      capabilities,
+      fields,
+      level: undefined,
+      stream,
+      mirrors: new Map(),
+      caller,
+    }
     return session
   }
 
@@ -253,11 +300,22 @@ const createLeave =
   ({ tell, runtime }: UpstreamSessionsDeps) =>
   ({ stream, about, caller, fields }: UpstreamSession): void => {
     stream?.close()
-    if (about.id !== undefined) runtime.defer(tell({ ...caller, signal: AbortSignal.timeout(10_000) }, fields, undefined, 'DELETE').then(nothing, () => undefined))
+    if (about.id !== undefined)
+      runtime.defer(
+        tell({ ...caller, signal: AbortSignal.timeout(10_000) }, fields, undefined, 'DELETE').then(
+          nothing,
+          () => undefined,
+        ),
+      )
   }
 
 /** A session in use: who calls in it, and that it lives. */
-const use = async (entry: Open, caller: Caller, now: number, write: (about: InitializeResult) => Promise<unknown>): Promise<UpstreamSession> => {
+const use = async (
+  entry: Open,
+  caller: Caller,
+  now: number,
+  write: (about: InitializeResult) => Promise<unknown>,
+): Promise<UpstreamSession> => {
   entry.session.caller = caller
   entry.usedAt = now
   if (entry.usedAt - entry.writtenAt >= slideMs) {
@@ -268,7 +326,19 @@ const use = async (entry: Open, caller: Caller, now: number, write: (about: Init
 }
 
 /** Ends a session that is idle here. Another process may use it still; then it is only this one's that is over. */
-const giveUp = async (key: string, session: UpstreamSession, { records, leave, now }: { readonly records: Records<KeptSession>; readonly leave: (session: UpstreamSession) => void; readonly now: number }): Promise<void> => {
+const giveUp = async (
+  key: string,
+  session: UpstreamSession,
+  {
+    records,
+    leave,
+    now,
+  }: {
+    readonly records: Records<KeptSession>
+    readonly leave: (session: UpstreamSession) => void
+    readonly now: number
+  },
+): Promise<void> => {
   session.stream?.close()
   const kept = await records.get(key)
   if (kept && kept.value.usedAt > now - idleMs) return
@@ -288,17 +358,28 @@ export const createUpstreamSessions = (deps: UpstreamSessionsDeps): UpstreamSess
   })
 
   /** Another address is another server. */
-  const keyOf = ({ owner, url }: Caller, capabilities: Rpc): string => runtime.digest(JSON.stringify([service, url, owner, capabilities]))
+  const keyOf = ({ owner, url }: Caller, capabilities: Rpc): string =>
+    runtime.digest(JSON.stringify([service, url, owner, capabilities]))
 
-
-  const begin = async (key: string, caller: Caller, client: Rpc, capabilities: Rpc): Promise<Open | Response | undefined> => {
+  const begin = async (
+    key: string,
+    caller: Caller,
+    client: Rpc,
+    capabilities: Rpc,
+  ): Promise<Open | Response | undefined> => {
     const kept = await records.get(key)
     if (kept) return shelf.enter(key, make(kept.value.about, capabilities, caller))
     // It serves whoever asks after this caller too, so their leaving does not end it.
-    const about = await initializeUpstream(tell, service, { ...caller, signal: AbortSignal.timeout(30_000) }, { client, capabilities })
+    const about = await initializeUpstream(
+      tell,
+      service,
+      { ...caller, signal: AbortSignal.timeout(30_000) },
+      { client, capabilities },
+    )
     if (about === undefined || about instanceof Response) return about
     const session = make(about, capabilities, caller)
-    if ((await records.put(key, { about, usedAt: now() }, { ttlMs: idleMs, only: 'absent' })) !== undefined) return shelf.enter(key, session)
+    if ((await records.put(key, { about, usedAt: now() }, { ttlMs: idleMs, only: 'absent' })) !== undefined)
+      return shelf.enter(key, session)
     // Another process was first.
     leave(session)
     const theirs = await records.get(key)
@@ -316,7 +397,9 @@ export const createUpstreamSessions = (deps: UpstreamSessionsDeps): UpstreamSess
       const key = keyOf(caller, capabilities)
       const found = shelf.open.get(key) ?? (await once(key, () => begin(key, caller, client, capabilities)))
       // Whoever shared the work shares its outcome, and a body is read once.
-      return found === undefined || found instanceof Response ? found?.clone() : use(found, caller, now(), (about) => records.put(key, { about, usedAt: now() }, { ttlMs: idleMs }))
+      return found === undefined || found instanceof Response
+        ? found?.clone()
+        : use(found, caller, now(), (about) => records.put(key, { about, usedAt: now() }, { ttlMs: idleMs }))
     },
     async lost(session) {
       session.stream?.close()

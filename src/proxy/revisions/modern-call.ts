@@ -4,8 +4,28 @@ import { Refusal, rpcError } from '../../kit/refusal.ts'
 import { metaKeys } from '../../mcp/envelope.ts'
 import { paramHeadersOf } from '../../mcp/headers.ts'
 import { type Id, type Rpc, isRecord, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
-import { bridgedClient, bridgedServer, isSubscribed, isLevel, logLevelKey, mayAsk, serverInfoKey, acceptsNotification, toModern, toModernError, withoutEnvelope } from '../../mcp/translate.ts'
-import { type Caller, type RevisionReply, type SendNotification, asRefusal, readReplies, isForeign, nothing } from './exchange.ts'
+import {
+  bridgedClient,
+  bridgedServer,
+  isSubscribed,
+  isLevel,
+  logLevelKey,
+  mayAsk,
+  serverInfoKey,
+  acceptsNotification,
+  toModern,
+  toModernError,
+  withoutEnvelope,
+} from '../../mcp/translate.ts'
+import {
+  type Caller,
+  type RevisionReply,
+  type SendNotification,
+  asRefusal,
+  readReplies,
+  isForeign,
+  nothing,
+} from './exchange.ts'
 import type { UpstreamSession } from './legacy-sessions-upstream.ts'
 
 export interface ModernCall {
@@ -54,27 +74,61 @@ const outgoing = ({ message, name }: ModernCallOptions): string => {
   const { inputResponses: _given, requestState: _state, _meta, ...params } = paramsOf(message)
   const meta = isRecord(_meta) ? withoutEnvelope(_meta) : {}
   const named = 'progressToken' in meta ? { ...meta, progressToken: name } : meta
-  return JSON.stringify({ jsonrpc: '2.0', id: name, method: message['method'], params: { ...params, ...(Object.keys(named).length > 0 ? { _meta: named } : {}) } })
+  return JSON.stringify({
+    jsonrpc: '2.0',
+    id: name,
+    method: message['method'],
+    params: { ...params, ...(Object.keys(named).length > 0 ? { _meta: named } : {}) },
+  })
 }
 
-const inputRequired = ({ about }: UpstreamSession, id: Id, wanted: Rpc): Rpc => ({ jsonrpc: '2.0', id, result: { resultType: 'input_required', ...wanted, _meta: { [serverInfoKey]: about.server } } })
+const inputRequired = ({ about }: UpstreamSession, id: Id, wanted: Rpc): Rpc => ({
+  jsonrpc: '2.0',
+  id,
+  result: { resultType: 'input_required', ...wanted, _meta: { [serverInfoKey]: about.server } },
+})
 
 /** The server's last word in the client's revision. */
 const finalOf = ({ session, message, caller }: ModernCallOptions, answer: Rpc, id: Id): Rpc => {
   const requestId = caller.headers.get('x-request-id') ?? ''
   const { result, error } = answer
   if (isRecord(result)) {
-    if (message['method'] === 'tools/list') for (const [name, mirrors] of paramHeadersOf(result['tools'])) session.mirrors.set(name, mirrors)
+    if (message['method'] === 'tools/list')
+      for (const [name, mirrors] of paramHeadersOf(result['tools'])) session.mirrors.set(name, mirrors)
     return { jsonrpc: '2.0', id, result: toModern(String(message['method']), result, session.about.server) }
   }
-  const said = isRecord(error) ? error : rpcError(new Refusal('upstream.answer', '', { say: 'The MCP server sent a response without a result or an error.' }), requestId)
+  const said = isRecord(error)
+    ? error
+    : rpcError(
+        new Refusal('upstream.answer', '', {
+          say: 'The MCP server sent a response without a result or an error.',
+        }),
+        requestId,
+      )
   if (said['code'] !== -32_042) return { jsonrpc: '2.0', id, error: toModernError(said) }
   // A URL that the person has to open first is an input request, and the same call again (2025-11-25 elicitation, URL mode).
-  const list = isRecord(said['data']) && Array.isArray(said['data']['elicitations']) ? (said['data']['elicitations'] as unknown[]).filter(isRecord) : []
-  const questions = list.map((params) => ({ method: 'elicitation/create', params: { ...params, mode: 'url' } }))
+  const list =
+    isRecord(said['data']) && Array.isArray(said['data']['elicitations'])
+      ? (said['data']['elicitations'] as unknown[]).filter(isRecord)
+      : []
+  const questions = list.map((params) => ({
+    method: 'elicitation/create',
+    params: { ...params, mode: 'url' },
+  }))
   const client = bridgedClient(metaOf(message)[metaKeys.capabilities])
-  if (questions.length === 0 || !questions.every((question) => acceptsNotification(client, question))) return { jsonrpc: '2.0', id, error: { ...said, code: 1403, data: { ...(isRecord(said['data']) ? said['data'] : {}), code: 'era.input', request_id: requestId } } }
-  return inputRequired(session, id, { inputRequests: Object.fromEntries(questions.map((question, i) => [`url-${i + 1}`, question])) })
+  if (questions.length === 0 || !questions.every((question) => acceptsNotification(client, question)))
+    return {
+      jsonrpc: '2.0',
+      id,
+      error: {
+        ...said,
+        code: 1403,
+        data: { ...(isRecord(said['data']) ? said['data'] : {}), code: 'era.input', request_id: requestId },
+      },
+    }
+  return inputRequired(session, id, {
+    inputRequests: Object.fromEntries(questions.map((question, i) => [`url-${i + 1}`, question])),
+  })
 }
 
 const question = ({ method, params }: Rpc): Rpc => {
@@ -96,16 +150,27 @@ const ask = (options: ModernCallOptions, going: Going): void => {
   }
   going.reply = undefined
   const inputRequests = Object.fromEntries([...questions].map(([key, asked]) => [key, question(asked)]))
-  reply.answer(JSON.stringify(inputRequired(options.session, message['id'] as Id, { inputRequests, requestState: state })))
+  reply.answer(
+    JSON.stringify(
+      inputRequired(options.session, message['id'] as Id, { inputRequests, requestState: state }),
+    ),
+  )
 }
 
 const post = ({ tell, session }: ModernCallOptions, { caller }: Going, message: Rpc): Promise<unknown> =>
   // An answer belongs to the server's call and not to the request that brought it.
-  tell({ ...caller, signal: AbortSignal.timeout(30_000) }, session.fields, JSON.stringify({ jsonrpc: '2.0', ...message })).then(nothing, () => undefined)
+  tell(
+    { ...caller, signal: AbortSignal.timeout(30_000) },
+    session.fields,
+    JSON.stringify({ jsonrpc: '2.0', ...message }),
+  ).then(nothing, () => undefined)
 
 const refuse = (options: ModernCallOptions, going: Going, { id }: Rpc, key?: string): void => {
   if (key !== undefined) going.questions.delete(key)
-  post(options, going, { id, error: { code: -32_601, message: 'The client cannot receive this request.' } }).catch(() => undefined)
+  post(options, going, {
+    id,
+    error: { code: -32_601, message: 'The client cannot receive this request.' },
+  }).catch(() => undefined)
 }
 
 const settle = (options: ModernCallOptions, going: Going): void => {
@@ -142,17 +207,24 @@ const deal = (options: ModernCallOptions, going: Going, message: Rpc): void | Pr
   }
   if (id !== undefined) {
     if (method === 'ping') return void post(options, going, { id, result: {} })
-    if (!mayAsk.has(String(options.message['method'])) || !acceptsNotification(session.capabilities, message)) return refuse(options, going, message)
+    if (!mayAsk.has(String(options.message['method'])) || !acceptsNotification(session.capabilities, message))
+      return refuse(options, going, message)
     going.questions.set(`ask-${JSON.stringify(id)}`, message)
     going.gathering ??= setTimeout(() => ask(options, going), gatherMs)
     return undefined
   }
-  if (method === 'notifications/progress' && params['progressToken'] === name && 'progressToken' in asked) return going.reply?.tell(JSON.stringify({ ...message, params: { ...params, progressToken: asked['progressToken'] } }))
+  if (method === 'notifications/progress' && params['progressToken'] === name && 'progressToken' in asked)
+    return going.reply?.tell(
+      JSON.stringify({ ...message, params: { ...params, progressToken: asked['progressToken'] } }),
+    )
   if (method === 'notifications/message') {
     const wanted = asked[logLevelKey]
-    return isLevel(wanted) && isSubscribed(params['level'], wanted) ? going.reply?.tell(JSON.stringify(message)) : undefined
+    return isLevel(wanted) && isSubscribed(params['level'], wanted)
+      ? going.reply?.tell(JSON.stringify(message))
+      : undefined
   }
-  if (method === 'notifications/cancelled') going.questions.delete(`ask-${JSON.stringify(params['requestId'])}`)
+  if (method === 'notifications/cancelled')
+    going.questions.delete(`ask-${JSON.stringify(params['requestId'])}`)
   return undefined
 }
 
@@ -160,7 +232,12 @@ const deal = (options: ModernCallOptions, going: Going, message: Rpc): void | Pr
 const level = async (options: ModernCallOptions, going: Going): Promise<void> => {
   const { session, message, name } = options
   const wanted = metaOf(message)[logLevelKey]
-  if (!isLevel(wanted) || session.level === wanted || !('logging' in bridgedServer(session.about.capabilities, { notices: false, watching: false }))) return
+  if (
+    !isLevel(wanted) ||
+    session.level === wanted ||
+    !('logging' in bridgedServer(session.about.capabilities, { notices: false, watching: false }))
+  )
+    return
   session.level = wanted
   await post(options, going, { id: `${name}-level`, method: 'logging/setLevel', params: { level: wanted } })
 }
@@ -168,14 +245,28 @@ const level = async (options: ModernCallOptions, going: Going): Promise<void> =>
 /** The server has forgotten the session, as SDKs and the specification say it (2025-11-25 transports, session management). */
 const isLost = async (response: Response, { session }: ModernCallOptions): Promise<boolean> => {
   if (session.about.id === undefined) return false
-  return response.status === 404 || (response.status === 400 && /session/i.test(await response.clone().text()))
+  return (
+    response.status === 404 || (response.status === 400 && /session/i.test(await response.clone().text()))
+  )
 }
 
-const send = async (options: ModernCallOptions, going: Going, leaving: AbortController): Promise<'lost' | undefined> => {
+const send = async (
+  options: ModernCallOptions,
+  going: Going,
+  leaving: AbortController,
+): Promise<'lost' | undefined> => {
   const { tell, session, service } = options
   await level(options, going)
   if (going.done) return undefined
-  const response = await tell({ ...going.caller, signal: leaving.signal, waits: () => going.questions.size > 0 || going.reply === undefined }, session.fields, outgoing(options))
+  const response = await tell(
+    {
+      ...going.caller,
+      signal: leaving.signal,
+      waits: () => going.questions.size > 0 || going.reply === undefined,
+    },
+    session.fields,
+    outgoing(options),
+  )
   if (await isLost(response, options)) {
     await nothing(response)
     return 'lost'
@@ -186,13 +277,26 @@ const send = async (options: ModernCallOptions, going: Going, leaving: AbortCont
     if (!going.reply?.pass(response)) await nothing(response)
     return undefined
   }
-  await readReplies(response, (message) => deal(options, going, message), () => going.last !== undefined)
-  if (!going.last && !leaving.signal.aborted) throw new Refusal('upstream.answer', `${service} ended without an answer`)
+  await readReplies(
+    response,
+    (message) => deal(options, going, message),
+    () => going.last !== undefined,
+  )
+  if (!going.last && !leaving.signal.aborted)
+    throw new Refusal('upstream.answer', `${service} ended without an answer`)
   return undefined
 }
 
 export const createModernCall = (options: ModernCallOptions): ModernCall => {
-  const going: Going = { caller: options.caller, message: options.message, reply: options.reply, questions: new Map(), gathering: undefined, last: undefined, done: false }
+  const going: Going = {
+    caller: options.caller,
+    message: options.message,
+    reply: options.reply,
+    questions: new Map(),
+    gathering: undefined,
+    last: undefined,
+    done: false,
+  }
   const leaving = new AbortController()
   return {
     run: () =>
@@ -223,7 +327,12 @@ export const createModernCall = (options: ModernCallOptions): ModernCall => {
       going.done = true
       clearTimeout(going.gathering)
       // To servers of before a connection that ends is no cancellation (2025-11-25 transports).
-      post(options, going, { method: 'notifications/cancelled', params: { requestId: options.name, reason: 'the client left' } }).finally(() => leaving.abort()).catch(() => undefined)
+      post(options, going, {
+        method: 'notifications/cancelled',
+        params: { requestId: options.name, reason: 'the client left' },
+      })
+        .finally(() => leaving.abort())
+        .catch(() => undefined)
       options.over()
     },
   }

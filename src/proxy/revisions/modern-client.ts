@@ -8,8 +8,18 @@ import { askedVersion, ownClient } from '../../mcp/revisions.ts'
 import { bridgedClient, bridgedServer, mayAsk, modernResult, unaskedClient } from '../../mcp/translate.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import { canonicalRequest } from '../upstream-credential.ts'
-import { type Caller, type RevisionReply, type SendNotification, asRefusal, createRevisionReply } from './exchange.ts'
-import { type UpstreamSession, type UpstreamSessions, createUpstreamSessions } from './legacy-sessions-upstream.ts'
+import {
+  type Caller,
+  type RevisionReply,
+  type SendNotification,
+  asRefusal,
+  createRevisionReply,
+} from './exchange.ts'
+import {
+  type UpstreamSession,
+  type UpstreamSessions,
+  createUpstreamSessions,
+} from './legacy-sessions-upstream.ts'
 import { type ModernCall, createModernCall } from './modern-call.ts'
 import { createSubscriptions } from './subscriptions.ts'
 
@@ -28,10 +38,12 @@ const lifetimeMs = 15 * 60_000
 const mostEach = 16
 const mostAll = 1000
 
-export const isInputRequestState = (state: unknown): state is string => typeof state === 'string' && state.startsWith(prefix)
+export const isInputRequestState = (state: unknown): state is string =>
+  typeof state === 'string' && state.startsWith(prefix)
 
 /** One text for one request, whatever round of it. */
-export const requestOf = (digest: Runtime['digest'], message: Rpc): string => digest(canonicalRequest(message))
+export const requestOf = (digest: Runtime['digest'], message: Rpc): string =>
+  digest(canonicalRequest(message))
 
 interface Held {
   readonly owner: string
@@ -40,7 +52,10 @@ interface Held {
   readonly late: ReturnType<typeof setTimeout>
 }
 
-export const createPendingInputRequests = ({ random, digest }: Pick<Runtime, 'random' | 'digest'>): PendingInputRequests => {
+export const createPendingInputRequests = ({
+  random,
+  digest,
+}: Pick<Runtime, 'random' | 'digest'>): PendingInputRequests => {
   const held = new Map<string, Held>()
   return {
     hold(owner, request, call) {
@@ -57,7 +72,10 @@ export const createPendingInputRequests = ({ random, digest }: Pick<Runtime, 'ra
     async take(state, owner, message) {
       const found = held.get(state)
       const request = requestOf(digest, message)
-      if (!found || found.owner !== owner || found.request !== request) throw new Refusal('era.state', found ? 'of another caller or request' : 'not waiting here', { rpcId: message['id'] as Id })
+      if (!found || found.owner !== owner || found.request !== request)
+        throw new Refusal('era.state', found ? 'of another caller or request' : 'not waiting here', {
+          rpcId: message['id'] as Id,
+        })
       held.delete(state)
       clearTimeout(found.late)
       return found.call()
@@ -98,7 +116,10 @@ interface Journey {
 
 type Attempt = (journey: Journey, session: UpstreamSession) => Promise<'lost' | undefined>
 
-const createAttempt = ({ tell, sessions, service, random, digest, lasting }: ModernDispatchDeps, held: PendingInputRequests): Attempt => {
+const createAttempt = (
+  { tell, sessions, service, random, digest, lasting }: ModernDispatchDeps,
+  held: PendingInputRequests,
+): Attempt => {
   /** Calls of a session that may be asked something, the latest last: what the server asks outside a call is for it. */
   const askable = new WeakMap<UpstreamSession, Set<ModernCall>>()
 
@@ -124,10 +145,16 @@ const createAttempt = ({ tell, sessions, service, random, digest, lasting }: Mod
       },
     })
     journey.call = call
-    if (session.stream && mayAsk.has(String(message['method'])) && Object.keys(session.capabilities).length > 0) {
+    if (
+      session.stream &&
+      mayAsk.has(String(message['method'])) &&
+      Object.keys(session.capabilities).length > 0
+    ) {
       latest.add(call)
       // Before the call: what a server asks where nobody listens is lost.
-      const stop = await session.stream.listen((heard) => heard['id'] !== undefined && [...latest].at(-1) === call && call.hear(heard))
+      const stop = await session.stream.listen(
+        (heard) => heard['id'] !== undefined && [...latest].at(-1) === call && call.hear(heard),
+      )
       if (over) stop()
       else ends.push(stop)
     }
@@ -152,7 +179,11 @@ export const createModernDispatch = (deps: ModernDispatchDeps): ModernDispatch =
 
   return {
     call(caller, session, message) {
-      const reply = createRevisionReply({ keepAliveMs, signal: caller.signal, gone: () => journey.call?.cancel() })
+      const reply = createRevisionReply({
+        keepAliveMs,
+        signal: caller.signal,
+        gone: () => journey.call?.cancel(),
+      })
       const journey: Journey = { caller, message, reply, call: undefined }
       carry(journey, session).catch((error: unknown) => {
         reply.fail(error, () => caller.refused(asRefusal(error, service), message['id']))
@@ -185,15 +216,25 @@ export interface ModernClient {
 }
 
 /** What of the older revisions has no counterpart: it was never advertised, and does not exist here. */
-const unbridged = /^(?:initialize|ping|logging\/setLevel|resources\/(?:un)?subscribe|tasks\/.*|notifications\/.*)$/
+const unbridged =
+  /^(?:initialize|ping|logging\/setLevel|resources\/(?:un)?subscribe|tasks\/.*|notifications\/.*)$/
 
-const json = (message: Rpc): Response => new Response(JSON.stringify(message), { headers: { 'content-type': 'application/json', 'cache-control': 'no-store' } })
+const json = (message: Rpc): Response =>
+  new Response(JSON.stringify(message), {
+    headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+  })
 
 /** Whether the person said no to every URL of the last try. */
 const declined = (message: Rpc): boolean => {
   const { inputResponses } = paramsOf(message)
   const said = isRecord(inputResponses) ? Object.values(inputResponses) : []
-  return said.length > 0 && said.every((response) => isRecord(response) && (response['action'] === 'decline' || response['action'] === 'cancel'))
+  return (
+    said.length > 0 &&
+    said.every(
+      (response) =>
+        isRecord(response) && (response['action'] === 'decline' || response['action'] === 'cancel'),
+    )
+  )
 }
 
 /** Whoever acts on the body of a call checks the headers that repeat its parameters (streamable-http, server validation). Throws `mcp.headers`. */
@@ -203,7 +244,13 @@ const checkMirrors = ({ headers }: Caller, { mirrors }: UpstreamSession, message
   if (header !== undefined) throw paramHeaderRefusal(header, message['id'] as Id)
 }
 
-export const createModernClient = ({ runtime, tell, service, keepAliveMs, lasting }: ModernClientDeps): ModernClient => {
+export const createModernClient = ({
+  runtime,
+  tell,
+  service,
+  keepAliveMs,
+  lasting,
+}: ModernClientDeps): ModernClient => {
   const { random, digest, about } = runtime
   const sessions = createUpstreamSessions({ runtime, tell, service, lasting })
   const listening = createSubscriptions({ tell, keepAliveMs, random })
@@ -213,7 +260,11 @@ export const createModernClient = ({ runtime, tell, service, keepAliveMs, lastin
     const named = meta[metaKeys.client]
     const declared = bridgedClient(meta[metaKeys.capabilities])
     // Where nothing can wait for the next try, the server is told that nobody can be asked.
-    return sessions.get(caller, isRecord(named) ? named : ownClient(about), lasting ? declared : unaskedClient(declared))
+    return sessions.get(
+      caller,
+      isRecord(named) ? named : ownClient(about),
+      lasting ? declared : unaskedClient(declared),
+    )
   }
 
   const carry = createModernDispatch({ tell, sessions, service, random, digest, keepAliveMs, lasting, begin })
@@ -223,17 +274,32 @@ export const createModernClient = ({ runtime, tell, service, keepAliveMs, lastin
   const discover = (caller: Caller, session: UpstreamSession, message: Rpc): Response => {
     const { capabilities, server, instructions } = session.about
     sessions.done(session)
-    const result = { supportedVersions: [askedVersion], capabilities: bridgedServer(capabilities, { notices: hears(caller), watching: hears(caller) }), ...(instructions === undefined ? {} : { instructions }) }
-    return json({ jsonrpc: '2.0', id: message['id'], result: modernResult('server/discover', result, server) })
+    const result = {
+      supportedVersions: [askedVersion],
+      capabilities: bridgedServer(capabilities, { notices: hears(caller), watching: hears(caller) }),
+      ...(instructions === undefined ? {} : { instructions }),
+    }
+    return json({
+      jsonrpc: '2.0',
+      id: message['id'],
+      result: modernResult('server/discover', result, server),
+    })
   }
 
-  const request = async (caller: Caller, message: Rpc, method: string, begun: UpstreamSession | undefined): Promise<Response> => {
+  const request = async (
+    caller: Caller,
+    message: Rpc,
+    method: string,
+    begun: UpstreamSession | undefined,
+  ): Promise<Response> => {
     const session = begun ?? (await begin(caller, message))
     if (session instanceof Response) return session
     if (session === undefined) throw new Refusal('upstream.session', `${service} begins no session`)
     if (method === 'server/discover') return discover(caller, session, message)
     if (method === 'tools/call') checkMirrors(caller, session, message)
-    return method === 'subscriptions/listen' ? listening(caller, session, message) : carry.call(caller, session, message)
+    return method === 'subscriptions/listen'
+      ? listening(caller, session, message)
+      : carry.call(caller, session, message)
   }
 
   return {
@@ -241,13 +307,17 @@ export const createModernClient = ({ runtime, tell, service, keepAliveMs, lastin
     async handle(caller, message, session) {
       const kind = kindOf(message)
       if (kind === undefined) throw new Refusal('mcp.invalid', 'not a JSON-RPC message')
-      if (kind === 'response') throw new Refusal('mcp.invalid', 'a response', { say: 'This MCP revision does not allow responses from clients.' })
+      if (kind === 'response')
+        throw new Refusal('mcp.invalid', 'a response', {
+          say: 'This MCP revision does not allow responses from clients.',
+        })
       // Nothing that clients of this revision announce is known to the other (cancelling is closing the stream).
       if (kind !== 'request') return new Response(null, { status: 202 })
       const method = String(message['method'])
       const state = givenState(message)
       if (isInputRequestState(state)) return carry.resume(caller, message, state)
-      if (unbridged.test(method) || (method === 'subscriptions/listen' && !hears(caller))) throw new Refusal('mcp.method', method, { rpcId: message['id'] as Id })
+      if (unbridged.test(method) || (method === 'subscriptions/listen' && !hears(caller)))
+        throw new Refusal('mcp.method', method, { rpcId: message['id'] as Id })
       if (declined(message)) throw new Refusal('era.declined', method, { rpcId: message['id'] as Id })
       return request(caller, message, method, session)
     },

@@ -69,10 +69,15 @@ const parsed = (text: string): Rpc | undefined => {
   }
 }
 
-const isAnswer = (message: Rpc | undefined): boolean => message !== undefined && message['method'] === undefined
+const isAnswer = (message: Rpc | undefined): boolean =>
+  message !== undefined && message['method'] === undefined
 
 /** What came so far, and then the rest. */
-const rejoined = (pieces: readonly Uint8Array[], reader: ReadableStreamDefaultReader<Uint8Array>, next: Promise<ReadableStreamReadResult<Uint8Array>> | undefined): ReadableStream<Uint8Array> => {
+const rejoined = (
+  pieces: readonly Uint8Array[],
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  next: Promise<ReadableStreamReadResult<Uint8Array>> | undefined,
+): ReadableStream<Uint8Array> => {
   const waiting = [...pieces]
   let read = next
   return new ReadableStream<Uint8Array>({
@@ -115,12 +120,16 @@ const firstEvent = async (response: Response, body: ReadableStream<Uint8Array>):
     parser.feed(decoder.decode(read.value, { stream: true }))
   }
   const message = events.map(parsed)[0]
-  return { message: isAnswer(message) ? message : undefined, whole: new Response(rejoined(pieces, reader, next), response) }
+  return {
+    message: isAnswer(message) ? message : undefined,
+    whole: new Response(rejoined(pieces, reader, next), response),
+  }
 }
 
 export const firstAnswer = async (response: Response): Promise<FirstAnswer> => {
   if (!response.body) return { message: undefined, whole: response }
-  if (isEventStream(response.headers.get('content-type') ?? undefined)) return firstEvent(response, response.body)
+  if (isEventStream(response.headers.get('content-type') ?? undefined))
+    return firstEvent(response, response.body)
   const body = await readBounded(response.body, mostBytes)
   return { message: parsed(new TextDecoder().decode(body)), whole: new Response(body, response) }
 }
@@ -146,7 +155,11 @@ const discoverId = 'postern-discover'
 
 /** A command that speaks older revisions, and a line without a session, refuse as a server of before does. */
 const asLegacy = (error: unknown): Response => {
-  if (error instanceof Refusal && (error.code === 'mcp.legacy' || error.code === 'session.missing')) return Response.json({ jsonrpc: '2.0', id: null, error: { code: -32_000, message: error.say } }, { status: 400 })
+  if (error instanceof Refusal && (error.code === 'mcp.legacy' || error.code === 'session.missing'))
+    return Response.json(
+      { jsonrpc: '2.0', id: null, error: { code: -32_000, message: error.say } },
+      { status: 400 },
+    )
   throw error
 }
 
@@ -157,16 +170,30 @@ const unacted: ReadonlySet<unknown> = new Set([-32_700, -32_600, -32_601, -32_60
 const translated = (message: Rpc, answer: Rpc): Response => {
   const { _meta, ...result } = toModern(String(message['method']), answer['result'] as Rpc, {})
   const { [serverInfoKey]: _none, ...meta } = isRecord(_meta) ? _meta : {}
-  return Response.json({ ...answer, result: { ...result, ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}) } }, { headers: { 'cache-control': 'no-store' } })
+  return Response.json(
+    { ...answer, result: { ...result, ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}) } },
+    { headers: { 'cache-control': 'no-store' } },
+  )
 }
 
-const codeOf = (message: Rpc | undefined): unknown => (isRecord(message?.['error']) ? message['error']['code'] : undefined)
+const codeOf = (message: Rpc | undefined): unknown =>
+  isRecord(message?.['error']) ? message['error']['code'] : undefined
 
-export const createVersionProbe = ({ tell, about, verdicts, crossNewer, beginOlder }: VersionProbeDeps): VersionProbe => {
+export const createVersionProbe = ({
+  tell,
+  about,
+  verdicts,
+  crossNewer,
+  beginOlder,
+}: VersionProbeDeps): VersionProbe => {
   /** Asked outright. Undefined: the answer says nothing of that. */
   const speaksModern = async (caller: Caller): Promise<boolean | undefined> => {
     const params = { _meta: envelopeOf(ownClient(about)) }
-    const response = await tell(caller, standardHeaders('server/discover', params), JSON.stringify({ jsonrpc: '2.0', id: discoverId, method: 'server/discover', params })).catch(asLegacy)
+    const response = await tell(
+      caller,
+      standardHeaders('server/discover', params),
+      JSON.stringify({ jsonrpc: '2.0', id: discoverId, method: 'server/discover', params }),
+    ).catch(asLegacy)
     if (isForeign(response)) {
       await nothing(response)
       return undefined
@@ -177,8 +204,17 @@ export const createVersionProbe = ({ tell, about, verdicts, crossNewer, beginOld
   }
 
   /** What a refusal, or an answer to `server/discover`, says of the server. */
-  const verdictOf = async (caller: Caller, discovers: boolean, response: Response, message: Rpc | undefined): Promise<boolean | undefined> => {
-    if (message !== undefined && (protocolEraOf(message) === 'modern' || (!discovers && modernCodes.has(codeOf(message))))) return true
+  const verdictOf = async (
+    caller: Caller,
+    discovers: boolean,
+    response: Response,
+    message: Rpc | undefined,
+  ): Promise<boolean | undefined> => {
+    if (
+      message !== undefined &&
+      (protocolEraOf(message) === 'modern' || (!discovers && modernCodes.has(codeOf(message))))
+    )
+      return true
     if (discovers) return response.ok && codeOf(message) === undefined ? undefined : false
     return speaksModern(caller)
   }

@@ -6,7 +6,15 @@ import { standardHeaders } from '../../mcp/headers.ts'
 import { type Id, type Rpc, isRecord, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { envelopeOf } from '../../mcp/revisions.ts'
 import { bridgedServer, subscriptionKey } from '../../mcp/translate.ts'
-import { type Caller, type SendNotification, answerOf, createRevisionReply, readReplies, isForeign, nothing } from './exchange.ts'
+import {
+  type Caller,
+  type SendNotification,
+  answerOf,
+  createRevisionReply,
+  readReplies,
+  isForeign,
+  nothing,
+} from './exchange.ts'
 import type { LegacySession } from './legacy-session-records.ts'
 import type { UpstreamSession } from './legacy-sessions-upstream.ts'
 
@@ -30,7 +38,11 @@ const grantedOf = (wanted: Rpc, capabilities: Rpc): Record<string, unknown> => {
   return granted
 }
 
-type Watch = (caller: Caller, session: UpstreamSession, uris: readonly string[]) => Promise<{ readonly seen: ReadonlySet<string>; readonly stop: () => void }>
+type Watch = (
+  caller: Caller,
+  session: UpstreamSession,
+  uris: readonly string[],
+) => Promise<{ readonly seen: ReadonlySet<string>; readonly stop: () => void }>
 
 export interface SubscriptionsDeps {
   readonly tell: SendNotification
@@ -42,9 +54,18 @@ export interface SubscriptionsDeps {
 const createWatch = ({ tell, random }: SubscriptionsDeps): Watch => {
   const watched = new WeakMap<UpstreamSession, Map<string, number>>()
 
-  const say = async (caller: Caller, session: UpstreamSession, method: string, uri: string): Promise<boolean> => {
+  const say = async (
+    caller: Caller,
+    session: UpstreamSession,
+    method: string,
+    uri: string,
+  ): Promise<boolean> => {
     const id = encodeBase64url(random(12))
-    const response = await tell({ ...caller, signal: AbortSignal.timeout(10_000) }, session.fields, JSON.stringify({ jsonrpc: '2.0', id, method, params: { uri } })).catch(() => undefined)
+    const response = await tell(
+      { ...caller, signal: AbortSignal.timeout(10_000) },
+      session.fields,
+      JSON.stringify({ jsonrpc: '2.0', id, method, params: { uri } }),
+    ).catch(() => undefined)
     const answer = response?.ok ? await answerOf(response, id).catch(() => undefined) : undefined
     return isRecord(answer?.['result'])
   }
@@ -54,7 +75,8 @@ const createWatch = ({ tell, random }: SubscriptionsDeps): Watch => {
     watched.set(session, counts)
     const seen = new Set<string>()
     for (const uri of uris) {
-      if (seen.has(uri) || (!counts.has(uri) && !(await say(caller, session, 'resources/subscribe', uri)))) continue
+      if (seen.has(uri) || (!counts.has(uri) && !(await say(caller, session, 'resources/subscribe', uri))))
+        continue
       counts.set(uri, (counts.get(uri) ?? 0) + 1)
       seen.add(uri)
     }
@@ -74,11 +96,17 @@ const watchable = (wanted: Rpc, capabilities: Rpc): readonly string[] => {
   const { resourceSubscriptions: list } = wanted
   const offered = capabilities['resources']
   if (!Array.isArray(list) || !isRecord(offered) || offered['subscribe'] !== true) return []
-  return (list as readonly unknown[]).filter((uri): uri is string => typeof uri === 'string').slice(0, mostWatched)
+  return (list as readonly unknown[])
+    .filter((uri): uri is string => typeof uri === 'string')
+    .slice(0, mostWatched)
 }
 
 /** The same message as one of the subscription. */
-const tagged = (message: Rpc, id: Id): string => JSON.stringify({ ...message, params: { ...paramsOf(message), _meta: { ...metaOf(message), [subscriptionKey]: id } } })
+const tagged = (message: Rpc, id: Id): string =>
+  JSON.stringify({
+    ...message,
+    params: { ...paramsOf(message), _meta: { ...metaOf(message), [subscriptionKey]: id } },
+  })
 
 export const createSubscriptions = (deps: SubscriptionsDeps): Subscriptions => {
   const watch = createWatch(deps)
@@ -89,14 +117,20 @@ export const createSubscriptions = (deps: SubscriptionsDeps): Subscriptions => {
     const capabilities = bridgedServer(session.about.capabilities, { notices: true, watching: true })
     const granted = grantedOf(wanted, capabilities)
     const ends: (() => void)[] = []
-    const reply = createRevisionReply({ keepAliveMs: deps.keepAliveMs, signal: caller.signal, gone: () => ends.forEach((end) => end()) })
+    const reply = createRevisionReply({
+      keepAliveMs: deps.keepAliveMs,
+      signal: caller.signal,
+      gone: () => ends.forEach((end) => end()),
+    })
     let seen: ReadonlySet<string> = new Set()
     /** What comes before the acknowledgement waits for it. */
     let early: Rpc[] | undefined = []
     const say = (heard: Rpc): void => void reply.tell(tagged(heard, id))?.catch(() => undefined)
     const stop = await session.stream?.listen((heard) => {
       const kind = kinds[String(heard['method'])]
-      const theirs = kind ? granted[kind.wanted] === true : heard['method'] === 'notifications/resources/updated' && seen.has(String(paramsOf(heard)['uri']))
+      const theirs = kind
+        ? granted[kind.wanted] === true
+        : heard['method'] === 'notifications/resources/updated' && seen.has(String(paramsOf(heard)['uri']))
       if (theirs && early) early.push(heard)
       else if (theirs) say(heard)
       return theirs
@@ -106,7 +140,13 @@ export const createSubscriptions = (deps: SubscriptionsDeps): Subscriptions => {
     const watching = await watch(caller, session, uris)
     ends.push(watching.stop)
     seen = watching.seen
-    say({ jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged', params: { notifications: { ...granted, ...(uris.length > 0 ? { resourceSubscriptions: [...seen] } : {}) } } })
+    say({
+      jsonrpc: '2.0',
+      method: 'notifications/subscriptions/acknowledged',
+      params: {
+        notifications: { ...granted, ...(uris.length > 0 ? { resourceSubscriptions: [...seen] } : {}) },
+      },
+    })
     for (const heard of early) say(heard)
     early = undefined
     // The client may have left meanwhile.
@@ -145,16 +185,33 @@ const plain = (message: Rpc): Rpc => {
 }
 
 /** Nothing at all while nothing changes that anybody could tell of: the stream stays silent until something is watched. */
-const subscribe = ({ tell, random }: LegacyListenDeps, session: LegacySession, caller: Caller, signal: AbortSignal): Promise<Response | undefined> => {
-  const notifications = { ...session.notices, ...(session.watched.length > 0 ? { resourceSubscriptions: session.watched } : {}) }
+const subscribe = (
+  { tell, random }: LegacyListenDeps,
+  session: LegacySession,
+  caller: Caller,
+  signal: AbortSignal,
+): Promise<Response | undefined> => {
+  const notifications = {
+    ...session.notices,
+    ...(session.watched.length > 0 ? { resourceSubscriptions: session.watched } : {}),
+  }
   if (Object.keys(notifications).length === 0) return Promise.resolve(undefined)
   const params = { notifications, _meta: envelopeOf(session.client, session.capabilities) }
   const body = { jsonrpc: '2.0', id: encodeBase64url(random(12)), method: 'subscriptions/listen', params }
-  return tell({ ...caller, signal, subscribes: true }, standardHeaders('subscriptions/listen', params), JSON.stringify(body))
+  return tell(
+    { ...caller, signal, subscribes: true },
+    standardHeaders('subscriptions/listen', params),
+    JSON.stringify(body),
+  )
 }
 
 /** The stream of one GET: what the subscription says, and the next one's when what is watched changes. */
-const createListener = (deps: LegacyListenDeps, caller: Caller, load: () => Promise<LegacySession>, left: () => void): Listener & { readonly body: ReadableStream<Uint8Array> } => {
+const createListener = (
+  deps: LegacyListenDeps,
+  caller: Caller,
+  load: () => Promise<LegacySession>,
+  left: () => void,
+): Listener & { readonly body: ReadableStream<Uint8Array> } => {
   let current: AbortController | undefined
   let turns = 0
   const stream = createEventWriter({
@@ -170,7 +227,8 @@ const createListener = (deps: LegacyListenDeps, caller: Caller, load: () => Prom
       if (current === stop) stream.end()
     }
     readReplies(response, (message) => {
-      if (message['method'] === undefined || message['method'] === 'notifications/subscriptions/acknowledged') return undefined
+      if (message['method'] === undefined || message['method'] === 'notifications/subscriptions/acknowledged')
+        return undefined
       stream.write(JSON.stringify(plain(message)))
       return stream.room()
     }).then(over, over)
@@ -197,11 +255,13 @@ const createListener = (deps: LegacyListenDeps, caller: Caller, load: () => Prom
 
 export const createLegacyListen = (deps: LegacyListenDeps): LegacyListen => {
   const listeners = new Map<string, Set<Listener>>()
-  const silent = (why: string): Refusal => new Refusal('request.method', why, { headers: { allow: 'POST, DELETE' } })
+  const silent = (why: string): Refusal =>
+    new Refusal('request.method', why, { headers: { allow: 'POST, DELETE' } })
   return {
     async open(id, caller, load) {
       const { notices, watchable } = await load()
-      if (Object.keys(notices).length === 0 && !watchable) throw silent('the server says nothing of its own accord')
+      if (Object.keys(notices).length === 0 && !watchable)
+        throw silent('the server says nothing of its own accord')
       const own = listeners.get(id) ?? new Set<Listener>()
       listeners.set(id, own)
       const listener = createListener(deps, caller, load, () => {
@@ -216,14 +276,18 @@ export const createLegacyListen = (deps: LegacyListenDeps): LegacyListen => {
         listener.stop()
         throw error
       })
-      if (!refused) return new Response(listener.body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' } })
+      if (!refused)
+        return new Response(listener.body, {
+          headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
+        })
       listener.stop()
       if (isForeign(refused)) return refused
       await nothing(refused)
       throw silent(`subscriptions/listen was answered ${refused.status}`)
     },
     changed(id) {
-      for (const { renew, stop } of listeners.get(id) ?? []) renew().then((refused) => refused && stop(), stop)
+      for (const { renew, stop } of listeners.get(id) ?? [])
+        renew().then((refused) => refused && stop(), stop)
     },
     end(id) {
       for (const { stop } of listeners.get(id) ?? []) stop()

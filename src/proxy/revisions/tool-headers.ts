@@ -8,7 +8,10 @@ import type { LegacySession } from './legacy-session-records.ts'
 
 export interface ToolHeaders {
   /** The `Mcp-Param-*` headers of this `tools/call`; `anew`: what was known is wrong. */
-  fields(call: { readonly caller: Caller; readonly session: LegacySession; readonly message: Rpc }, anew: boolean): Promise<readonly (readonly [string, string])[]>
+  fields(
+    call: { readonly caller: Caller; readonly session: LegacySession; readonly message: Rpc },
+    anew: boolean,
+  ): Promise<readonly (readonly [string, string])[]>
   /** A page of the list that passed by. */
   learn(owner: string, result: Rpc): void
 }
@@ -36,7 +39,8 @@ export const createToolHeaders = ({ tell, now, random }: ToolHeadersDeps): ToolH
   const learn: ToolHeaders['learn'] = (owner, result) => {
     const lives = result['ttlMs']
     const before = known.get(owner)
-    const entry: Known = before && before.until > now() ? before : { tools: new Map(), until: 0, whole: false }
+    const entry: Known =
+      before && before.until > now() ? before : { tools: new Map(), until: 0, whole: false }
     for (const [name, mirrors] of paramHeadersOf(result['tools'])) entry.tools.set(name, mirrors)
     entry.until = now() + (typeof lives === 'number' ? Math.min(Math.max(lives, leastMs), mostMs) : usualMs)
     known.delete(owner)
@@ -48,8 +52,18 @@ export const createToolHeaders = ({ tell, now, random }: ToolHeadersDeps): ToolH
     let cursor: unknown
     for (let pages = 0; pages < mostPages; pages++) {
       const id = encodeBase64url(random(12))
-      const params = { ...(cursor === undefined ? {} : { cursor }), _meta: envelopeOf(session.client, session.capabilities) }
-      const answer = await answerOf(await tell(caller, standardHeaders('tools/list', params), JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/list', params })), id)
+      const params = {
+        ...(cursor === undefined ? {} : { cursor }),
+        _meta: envelopeOf(session.client, session.capabilities),
+      }
+      const answer = await answerOf(
+        await tell(
+          caller,
+          standardHeaders('tools/list', params),
+          JSON.stringify({ jsonrpc: '2.0', id, method: 'tools/list', params }),
+        ),
+        id,
+      )
       const result = answer?.['result']
       // A list that cannot be had mirrors nothing; the call itself says what is wrong.
       learn(caller.owner, isRecord(result) ? result : {})

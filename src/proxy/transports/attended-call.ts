@@ -11,7 +11,12 @@ export interface AttendedCalls {
   /** Whether the gateway itself keeps this session. */
   isOurs(session: string | undefined): session is string
   /** The answer of `carry`; or, where that takes long, a stream that it comes on. */
-  post(caller: Caller, messages: readonly Rpc[], batch: boolean, carry: (caller: Caller) => Promise<Response>): Promise<Response>
+  post(
+    caller: Caller,
+    messages: readonly Rpc[],
+    batch: boolean,
+    carry: (caller: Caller) => Promise<Response>,
+  ): Promise<Response>
 }
 
 export interface AttendedCallsDeps {
@@ -27,11 +32,22 @@ const mostDirect = 10_000
 export const createAttendedCalls = ({ runtime, attend, older }: AttendedCallsDeps): AttendedCalls => {
   /** Sessions of the command itself whose ids went out before it was known whether it or the gateway would keep them. */
   const direct = new Set<string>()
-  const isOurs = (session: string | undefined): session is string => isLegacySession(session) && !direct.has(session)
+  const isOurs = (session: string | undefined): session is string =>
+    isLegacySession(session) && !direct.has(session)
 
   /** Whose session the head of the stream has named. */
-  const settle = async (named: string | undefined, { owner }: Caller, { ok, headers }: Response): Promise<void> => {
-    if (named === undefined || !ok || headers.get('mcp-session-id') !== named || (await older.knows(named, owner))) return
+  const settle = async (
+    named: string | undefined,
+    { owner }: Caller,
+    { ok, headers }: Response,
+  ): Promise<void> => {
+    if (
+      named === undefined ||
+      !ok ||
+      headers.get('mcp-session-id') !== named ||
+      (await older.knows(named, owner))
+    )
+      return
     if (direct.size >= mostDirect) direct.delete(direct.values().next().value as string)
     direct.add(named)
   }
@@ -40,7 +56,8 @@ export const createAttendedCalls = ({ runtime, attend, older }: AttendedCallsDep
     isOurs,
     async post(caller, [message], batch, carry) {
       const session = caller.headers.get('mcp-session-id') ?? undefined
-      if (!attend || batch || !message || kindOf(message) !== 'request' || isOurs(session)) return carry(caller)
+      if (!attend || batch || !message || kindOf(message) !== 'request' || isOurs(session))
+        return carry(caller)
       const { principal, signal, refused } = caller
       const answer = await attend<Response>(
         { message, principal, signal, refused },

@@ -5,7 +5,17 @@ import { Refusal } from '../../kit/refusal.ts'
 import { isEventStream, readEvents } from '../../kit/sse.ts'
 import { metaKeys } from '../../mcp/envelope.ts'
 import { standardHeaders } from '../../mcp/headers.ts'
-import { type Rpc, type ParsedMessages, cancelledId, isRequest, keyOf, messagesOf, metaOf, paramsOf, versionOf } from '../../mcp/json-rpc.ts'
+import {
+  type Rpc,
+  type ParsedMessages,
+  cancelledId,
+  isRequest,
+  keyOf,
+  messagesOf,
+  metaOf,
+  paramsOf,
+  versionOf,
+} from '../../mcp/json-rpc.ts'
 import type { Admission, Admit, Fetch, Head, ReadBody } from '../../ports/call.ts'
 import type { Log } from '../../ports/runtime.ts'
 import type { RuntimeTransports } from '../../ports/transport.ts'
@@ -49,20 +59,30 @@ export const claimedVersion = (message: Rpc | undefined): string | undefined => 
 
 /** What a request of 2026-07-28 says beside its body (SEP-2243): a line has no headers, so they are written for it. */
 const mirrored = (message: Rpc, version: string): string[] =>
-  standardHeaders(String(message['method']), paramsOf(message)).flatMap(([name, value]) => [name, name === 'mcp-protocol-version' ? version : value])
+  standardHeaders(String(message['method']), paramsOf(message)).flatMap(([name, value]) => [
+    name,
+    name === 'mcp-protocol-version' ? version : value,
+  ])
 
 /** Rejects with every refusal of a call. */
 export type MakeInternalCall = (bearer: Bearer, call: InternalCall) => Promise<Response>
 
 /** What described the other request's body, session and answer; the call says its own. */
 const replaced = new Set(
-  'accept accept-encoding content-type content-length content-encoding transfer-encoding expect mcp-session-id mcp-protocol-version mcp-method mcp-name last-event-id'.split(' '),
+  'accept accept-encoding content-type content-length content-encoding transfer-encoding expect mcp-session-id mcp-protocol-version mcp-method mcp-name last-event-id'.split(
+    ' ',
+  ),
 )
 
-const fieldsOf = (came: readonly string[], { method, session, version, resume, message }: InternalCall): string[] => {
+const fieldsOf = (
+  came: readonly string[],
+  { method, session, version, resume, message }: InternalCall,
+): string[] => {
   const claimed = claimedVersion(message)
   const fields: string[] = []
-  for (let i = 0; i + 1 < came.length; i += 2) if (!replaced.has((came[i] as string).toLowerCase())) fields.push(came[i] as string, came[i + 1] as string)
+  for (let i = 0; i + 1 < came.length; i += 2)
+    if (!replaced.has((came[i] as string).toLowerCase()))
+      fields.push(came[i] as string, came[i + 1] as string)
   fields.push('Accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream')
   if (method === 'POST') fields.push('Content-Type', 'application/json')
   if (message && claimed !== undefined) return [...fields, ...mirrored(message, claimed)]
@@ -73,7 +93,8 @@ const fieldsOf = (came: readonly string[], { method, session, version, resume, m
 }
 
 export const createInternalCalls = ({ admit, lines }: InternalCallsDeps): MakeInternalCall => {
-  const fetchFor = ({ upstream }: Admission): Fetch => (upstream.kind === 'http' && upstream.publicOnly ? lines.publicOnly : lines).fetch
+  const fetchFor = ({ upstream }: Admission): Fetch =>
+    (upstream.kind === 'http' && upstream.publicOnly ? lines.publicOnly : lines).fetch
   return ({ head: came, path }, call) => {
     const bytes = utf8(call.body ?? '')
     const readBody: ReadBody = async (max, grow) => {
@@ -81,7 +102,13 @@ export const createInternalCalls = ({ admit, lines }: InternalCallsDeps): MakeIn
       grow(bytes.byteLength)
       return bytes
     }
-    const head: Head = { ...came, method: call.method, target: path.replace(/\/sse$/, '/mcp'), rawHeaders: fieldsOf(came.rawHeaders, call), within: true }
+    const head: Head = {
+      ...came,
+      method: call.method,
+      target: path.replace(/\/sse$/, '/mcp'),
+      rawHeaders: fieldsOf(came.rawHeaders, call),
+      within: true,
+    }
     return carryAdmission({ admit, head, readBody, fetchFor, signal: call.signal })
   }
 }
@@ -122,7 +149,8 @@ interface Call {
   readonly opens: boolean
 }
 
-const isStream = (response: Response): response is Response & { readonly body: ReadableStream<Uint8Array> } => response.body !== null && isEventStream(response.headers.get('content-type') ?? undefined)
+const isStream = (response: Response): response is Response & { readonly body: ReadableStream<Uint8Array> } =>
+  response.body !== null && isEventStream(response.headers.get('content-type') ?? undefined)
 
 const pause = (ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
@@ -146,12 +174,27 @@ interface Talk {
   bearer: Bearer | undefined
 }
 
-type Asked = (call: Pick<InternalCall, 'method' | 'body' | 'message' | 'resume'> & { readonly signal?: AbortSignal }, bearer: Bearer) => Promise<Response>
+type Asked = (
+  call: Pick<InternalCall, 'method' | 'body' | 'message' | 'resume'> & { readonly signal?: AbortSignal },
+  bearer: Bearer,
+) => Promise<Response>
 type Pass = (text: string, call: Call) => Promise<void>
 
 /** What the server says of its own accord, as long as the client is there. */
 const createListen =
-  ({ asked, pass, talk, maxBytes, signal }: { readonly asked: Asked; readonly pass: Pass; readonly talk: Talk; readonly maxBytes: number; readonly signal: AbortSignal }) =>
+  ({
+    asked,
+    pass,
+    talk,
+    maxBytes,
+    signal,
+  }: {
+    readonly asked: Asked
+    readonly pass: Pass
+    readonly talk: Talk
+    readonly maxBytes: number
+    readonly signal: AbortSignal
+  }) =>
   async (first: Bearer): Promise<void> => {
     let failures = 0
     let resume: string | undefined
@@ -177,7 +220,8 @@ const createListen =
 /** Carries messages to the server, and what it says back, until `signal`. */
 const createCarry = (deps: ClientMessagesDeps, talk: Talk, signal: AbortSignal) => {
   const { ask, tell, lost, service, maxBytes } = deps
-  const asked: Asked = (call, bearer) => ask(bearer, { signal, ...call, session: talk.session, version: talk.version })
+  const asked: Asked = (call, bearer) =>
+    ask(bearer, { signal, ...call, session: talk.session, version: talk.version })
   /** Requests of 2026-07-28 that go on, by id: over HTTP, closing one is how it is cancelled. */
   const closable = new Map<string, AbortController>()
 
@@ -198,34 +242,49 @@ const createCarry = (deps: ClientMessagesDeps, talk: Talk, signal: AbortSignal) 
     else {
       const text = new TextDecoder().decode(await readBounded(response.body, maxBytes))
       // 404 for a session is its end (MCP 2025-11-25 transports, Session Management).
-      if (response.status === 404 && talk.session !== undefined) throw new Refusal('session.unknown', `${service} has forgotten the session`)
+      if (response.status === 404 && talk.session !== undefined)
+        throw new Refusal('session.unknown', `${service} has forgotten the session`)
       // An error of the server in its own words, whatever its status.
       if (messagesOf(text).some(({ message }) => message['jsonrpc'] === '2.0')) await pass(text, call)
       else if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service)
     }
-    if (call.open.size > 0 && !signal.aborted) throw new Refusal('upstream.answer', `${service} ended without an answer`)
+    if (call.open.size > 0 && !signal.aborted)
+      throw new Refusal('upstream.answer', `${service} ended without an answer`)
   }
 
   const listen = createListen({ asked, pass, talk, maxBytes, signal })
 
   return async ({ message, text }: ParsedMessages, bearer: Bearer): Promise<void> => {
-    const call: Call = { open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []), opens: message['method'] === 'initialize' }
+    const call: Call = {
+      open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []),
+      opens: message['method'] === 'initialize',
+    }
     talk.bearer = bearer
-    const cancelled = message['method'] === 'notifications/cancelled' ? closable.get(keyOf(cancelledId(message))) : undefined
+    const cancelled =
+      message['method'] === 'notifications/cancelled' ? closable.get(keyOf(cancelledId(message))) : undefined
     if (cancelled) return cancelled.abort()
     const modern = claimedVersion(message) !== undefined && isRequest(message)
     const closing = new AbortController()
     const key = keyOf(message['id'])
     if (modern) closable.set(key, closing)
     try {
-      const response = await asked({ method: 'POST', body: text, message, ...(modern ? { signal: AbortSignal.any([signal, closing.signal]) } : {}) }, bearer)
+      const response = await asked(
+        {
+          method: 'POST',
+          body: text,
+          message,
+          ...(modern ? { signal: AbortSignal.any([signal, closing.signal]) } : {}),
+        },
+        bearer,
+      )
       if (call.opens) talk.session = response.headers.get('mcp-session-id') ?? undefined
       await answers(response, call)
       if (message['method'] === 'notifications/initialized') listen(bearer).catch(() => undefined)
     } catch (error) {
       if (signal.aborted || closing.signal.aborted) return
       const refusal = error instanceof Refusal ? error : new Refusal('upstream.answer', String(error))
-      for (const id of call.open.values()) await tell(refusalResponse(deps.log, refusal, { id, head: bearer.head, admitted: deps.admitted }))
+      for (const id of call.open.values())
+        await tell(refusalResponse(deps.log, refusal, { id, head: bearer.head, admitted: deps.admitted }))
       if (refusal.code === 'session.unknown') lost()
     } finally {
       if (closable.get(key) === closing) closable.delete(key)
@@ -244,16 +303,21 @@ export const createClientMessages = (deps: ClientMessagesDeps): ClientMessages =
 
   return {
     receive(messages, bearer) {
-      if (going + messages.length > deps.most) throw new Refusal('calls.limited', `${going} messages are on their way`, { headers: { 'retry-after': '1' } })
+      if (going + messages.length > deps.most)
+        throw new Refusal('calls.limited', `${going} messages are on their way`, {
+          headers: { 'retry-after': '1' },
+        })
       for (const spoken of messages) {
         const holding = deps.budget.open(deps.admitted.principal, deps.ip)
         holding.grow(spoken.text.length)
         going++
         const opens = spoken.message['method'] === 'initialize'
-        const work = ready.then(() => deliver(spoken, bearer)).finally(() => {
-          going--
-          holding.release()
-        })
+        const work = ready
+          .then(() => deliver(spoken, bearer))
+          .finally(() => {
+            going--
+            holding.release()
+          })
         if (opens) ready = work
       }
     },
@@ -263,7 +327,12 @@ export const createClientMessages = (deps: ClientMessagesDeps): ClientMessages =
       const { session, version, bearer } = talk
       if (session === undefined || !bearer) return
       const bye = { method: 'DELETE' as const, session, version, signal: AbortSignal.timeout(deps.timeoutMs) }
-      deps.defer(deps.ask(bearer, bye).then((response) => response.body?.cancel(), () => undefined))
+      deps.defer(
+        deps.ask(bearer, bye).then(
+          (response) => response.body?.cancel(),
+          () => undefined,
+        ),
+      )
     },
   }
 }

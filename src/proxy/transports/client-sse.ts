@@ -7,7 +7,12 @@ import type { Audit } from '../../ports/modules.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import { type AdmittedCall, foreign, ownerOf } from '../admitted-call.ts'
 import type { Revalidation } from '../revalidate.ts'
-import { type MakeInternalCall, type ClientMessages, type ClientMessagesDeps, createClientMessages } from './client-messages.ts'
+import {
+  type MakeInternalCall,
+  type ClientMessages,
+  type ClientMessagesDeps,
+  createClientMessages,
+} from './client-messages.ts'
 import { mostMessageBytes } from './session-endpoint.ts'
 
 type Service = AdmittedCall['call']['address']['service']
@@ -42,52 +47,70 @@ export interface ClientSse {
   upstream(passed: AdmittedCall): Upstream
 }
 
-export const createClientSse = ({ runtime, ask, nextId, watch, record, keepAliveMs, most, budget }: ClientSseDeps): ClientSse => {
+export const createClientSse = ({
+  runtime,
+  ask,
+  nextId,
+  watch,
+  record,
+  keepAliveMs,
+  most,
+  budget,
+}: ClientSseDeps): ClientSse => {
   const sessions = new Map<string, Session>()
 
-  const open = ({ call, principal }: AdmittedCall) => (request: Request): Promise<Response> => {
-    const { service, path } = call.address
-    const id = nextId()
-    const ended = (): void => {
-      sessions.delete(id)
-      unwatch()
-      client.close()
+  const open =
+    ({ call, principal }: AdmittedCall) =>
+    (request: Request): Promise<Response> => {
+      const { service, path } = call.address
+      const id = nextId()
+      const ended = (): void => {
+        sessions.delete(id)
+        unwatch()
+        client.close()
+      }
+      const stream = createEventWriter({ keepAliveMs, gone: ended })
+      const client = createClientMessages({
+        ask,
+        tell(message) {
+          stream.write(message, { event: 'message' })
+          return stream.room()
+        },
+        log: runtime.log,
+        admitted: { address: call.address, principal },
+        lost: () => stream.end(),
+        service: service.id,
+        timeoutMs: service.timeoutMs,
+        maxBytes: mostMessageBytes,
+        defer: runtime.defer,
+        most,
+        budget,
+        ip: call.head.ip,
+      })
+      const unwatch = watch.caller({ call, principal }, () => stream.end())
+      request.signal.addEventListener('abort', () => stream.end(), { once: true })
+      sessions.set(id, { owner: ownerOf(principal), service, client })
+      // A path alone: on the origin the client used, whichever of ours that is.
+      stream.write(`${path}${messagePath}?sessionId=${id}`, { event: 'endpoint' })
+      return Promise.resolve(
+        new Response(stream.body, {
+          headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
+        }),
+      )
     }
-    const stream = createEventWriter({ keepAliveMs, gone: ended })
-    const client = createClientMessages({
-      ask,
-      tell(message) {
-        stream.write(message, { event: 'message' })
-        return stream.room()
-      },
-      log: runtime.log,
-      admitted: { address: call.address, principal },
-      lost: () => stream.end(),
-      service: service.id,
-      timeoutMs: service.timeoutMs,
-      maxBytes: mostMessageBytes,
-      defer: runtime.defer,
-      most,
-      budget,
-      ip: call.head.ip,
-    })
-    const unwatch = watch.caller({ call, principal }, () => stream.end())
-    request.signal.addEventListener('abort', () => stream.end(), { once: true })
-    sessions.set(id, { owner: ownerOf(principal), service, client })
-    // A path alone: on the origin the client used, whichever of ours that is.
-    stream.write(`${path}${messagePath}?sessionId=${id}`, { event: 'endpoint' })
-    return Promise.resolve(new Response(stream.body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' } }))
-  }
 
   const take = ({ call, principal, body = new Uint8Array() }: AdmittedCall) => {
     const { head, query, address } = call
     const session = sessions.get(sessionIn(query))
     if (!session) throw new Refusal('session.unknown', 'no stream with that id in this process')
-    if (session.owner !== ownerOf(principal) || session.service !== address.service) throw foreign(record, address.service.id, principal)
+    if (session.owner !== ownerOf(principal) || session.service !== address.service)
+      throw foreign(record, address.service.id, principal)
     const spoken = messagesOf(new TextDecoder().decode(body))
     return (): Promise<Response> => {
       session.client.receive(spoken, { head, path: address.path })
-      return Promise.resolve(new Response('Accepted', { status: 202, headers: { 'content-type': 'text/plain; charset=utf-8' } }))
+      return Promise.resolve(
+        new Response('Accepted', { status: 202, headers: { 'content-type': 'text/plain; charset=utf-8' } }),
+      )
     }
   }
 
@@ -97,8 +120,13 @@ export const createClientSse = ({ runtime, ask, nextId, watch, record, keepAlive
       const wanted = rest === '' ? 'GET' : rest === messagePath ? 'POST' : undefined
       if (wanted === undefined) throw new Refusal('route.unknown', head.target.slice(0, 200))
       // POST to the stream's own address is how newer clients find out that it is none of theirs.
-      if (head.method !== wanted) throw new Refusal('request.method', head.method, { headers: { allow: wanted } })
-      return { kind: 'local', url: 'http://line.invalid/sse', handle: wanted === 'GET' ? open(passed) : take(passed) }
+      if (head.method !== wanted)
+        throw new Refusal('request.method', head.method, { headers: { allow: wanted } })
+      return {
+        kind: 'local',
+        url: 'http://line.invalid/sse',
+        handle: wanted === 'GET' ? open(passed) : take(passed),
+      }
     },
   }
 }

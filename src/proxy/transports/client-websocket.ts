@@ -14,7 +14,14 @@ import { factsOf, refusalResponse } from '../error-response.ts'
 import type { ResolvedRequest } from '../resolve.ts'
 import type { Revalidation, EndReason } from '../revalidate.ts'
 import { closeCode, createHeartbeat, holdBack } from './server-websocket.ts'
-import { type UpstreamSocket, type UpstreamSocketDeps, type MessagesDeps, type Opening, createUpstreamSocket, createMessages } from './websocket-relay.ts'
+import {
+  type UpstreamSocket,
+  type UpstreamSocketDeps,
+  type MessagesDeps,
+  type Opening,
+  createUpstreamSocket,
+  createMessages,
+} from './websocket-relay.ts'
 
 // A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by one session of Streamable HTTP.
 
@@ -59,7 +66,8 @@ const read = (text: string): Envelope => {
 }
 
 /** Refusals after which this socket has no right to be open: what its handshake was let in for has ended. */
-const endsAccess = (refusal: Refusal): boolean => refusal.row.status === 401 || refusal.code.startsWith('token.')
+const endsAccess = (refusal: Refusal): boolean =>
+  refusal.row.status === 401 || refusal.code.startsWith('token.')
 
 /**
  * Takes each message of the client to the WebSocket server, in order, once it has been judged. `bytes` of what waits are counted for the caller. Throws `calls.bytes`.
@@ -78,7 +86,9 @@ const createDirect = (deps: TunnelDeps, opening: Opening, far: () => UpstreamSoc
       return undefined
     } catch (error) {
       const refusal = refusalOf(error)
-      record(socketEvent(call, principal, { what: 'message', envelope, refusal: refusal.code, why: refusal.why }))
+      record(
+        socketEvent(call, principal, { what: 'message', envelope, refusal: refusal.code, why: refusal.why }),
+      )
       return refusal
     }
   }
@@ -91,7 +101,13 @@ const createDirect = (deps: TunnelDeps, opening: Opening, far: () => UpstreamSoc
       const sent = before
         .then(() => pass(envelope, text))
         .then(async (refusal) => {
-          const said = refusal && refusalResponse(deps.log, refusal, { id: errorId(envelope), head: call.head, admitted: { address: call.address, principal } })
+          const said =
+            refusal &&
+            refusalResponse(deps.log, refusal, {
+              id: errorId(envelope),
+              head: call.head,
+              admitted: { address: call.address, principal },
+            })
           if (said !== undefined && envelope.messages[0]?.kind === 'request') await tell(said)
           if (refusal && endsAccess(refusal)) ended()
         })
@@ -104,12 +120,26 @@ const createDirect = (deps: TunnelDeps, opening: Opening, far: () => UpstreamSoc
 
 /** Both ends of a tunnel: whichever closes first closes the other, once. */
 const createEnds = ({ record, now }: TunnelDeps, { call, principal, release }: Opening) => {
-  const ends: { client?: TextSocket; far?: UpstreamSocket; over: boolean; messages: number; readonly last: (() => void)[] } = { over: false, messages: 0, last: [release] }
+  const ends: {
+    client?: TextSocket
+    far?: UpstreamSocket
+    over: boolean
+    messages: number
+    readonly last: (() => void)[]
+  } = { over: false, messages: 0, last: [release] }
   const finish = (code: number, reason: string): boolean => {
     if (ends.over) return false
     ends.over = true
     for (const work of ends.last) work()
-    record(socketEvent(call, principal, { what: 'closed', closeCode: code, reason: reason.slice(0, 120), messages: ends.messages, durationMs: now() - call.startedAt }))
+    record(
+      socketEvent(call, principal, {
+        what: 'closed',
+        closeCode: code,
+        reason: reason.slice(0, 120),
+        messages: ends.messages,
+        durationMs: now() - call.startedAt,
+      }),
+    )
     return true
   }
   const shut = (code: number, reason: string): void => {
@@ -142,13 +172,33 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
       if (ends.client) return ends.client.send(text)
       early.push(text)
     }
-    const direct = createDirect(deps, opening, () => far, () => shut(4401, 'The access has ended.'))
+    const direct = createDirect(
+      deps,
+      opening,
+      () => far,
+      () => shut(4401, 'The access has ended.'),
+    )
     ends.last.push(direct.messages.end)
-    const refused: ReportRefused = (refusal, id) => refusalResponse(deps.log, refusal, { id, head: call.head, admitted: { address: call.address, principal } })
-    const far = await createUpstreamSocket(deps, opening, { tell, closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason) })
+    const refused: ReportRefused = (refusal, id) =>
+      refusalResponse(deps.log, refusal, {
+        id,
+        head: call.head,
+        admitted: { address: call.address, principal },
+      })
+    const far = await createUpstreamSocket(deps, opening, {
+      tell,
+      closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason),
+    })
     ends.far = far
-    const beat = createHeartbeat(heartbeatMs, () => ends.client, () => shut(1011, 'No answer to a ping.'))
-    ends.last.push(beat.stop, watch.caller(opening, (why) => shut(...lastWords[why])))
+    const beat = createHeartbeat(
+      heartbeatMs,
+      () => ends.client,
+      () => shut(1011, 'No answer to a ping.'),
+    )
+    ends.last.push(
+      beat.stop,
+      watch.caller(opening, (why) => shut(...lastWords[why])),
+    )
 
     const take = (text: string): void => {
       if (beat.hear(text) || ends.over) return
@@ -159,7 +209,9 @@ export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<T
       ends.messages++
       try {
         const envelope = read(text)
-        holdBack(ends.client, far.calls ? far.send(text) : direct.send(envelope, text, tell), () => shut(1011, 'The server behind is gone.'))
+        holdBack(ends.client, far.calls ? far.send(text) : direct.send(envelope, text, tell), () =>
+          shut(1011, 'The server behind is gone.'),
+        )
       } catch (error) {
         holdBack(ends.client, tell(refused(refusalOf(error), null)))
       }
@@ -203,8 +255,11 @@ export const createAdmitSocket = (deps: AdmitSocketDeps): AdmitSocket => {
   return async (head) => {
     const call = knock({ ...head, target: streamable(head.target) })
     const { address, inbound, origin, rest } = call
-    if (rest !== '' || address.transport === 'sse') throw new Refusal('route.unknown', head.target.slice(0, 200))
-    const principal = address.service.authRequired ? await guard(inbound.authorization, address, origin) : undefined
+    if (rest !== '' || address.transport === 'sse')
+      throw new Refusal('route.unknown', head.target.slice(0, 200))
+    const principal = address.service.authRequired
+      ? await guard(inbound.authorization, address, origin)
+      : undefined
     let release = (): void => undefined
     try {
       release = streamSlot(callerKey(principal, head.ip))

@@ -9,7 +9,12 @@ import type { Revalidation } from '../revalidate.ts'
 import { type EndpointOf, type EndpointRequest, fetchAt } from '../upstream-endpoint.ts'
 import { createServerSse } from './server-sse.ts'
 import { createServerWebSocket } from './server-websocket.ts'
-import { type SessionEndpoint, createSessionEndpoint, connectionIdOf, mostMessageBytes } from './session-endpoint.ts'
+import {
+  type SessionEndpoint,
+  createSessionEndpoint,
+  connectionIdOf,
+  mostMessageBytes,
+} from './session-endpoint.ts'
 import { createRemoteServer } from './session-location.ts'
 
 export interface ServerAdapter {
@@ -45,7 +50,8 @@ const isModernError = (text: string): boolean => {
 const learnedMs = 600_000
 const mayBeLegacy = new Set([400, 404, 405])
 
-const isLine = (session: string | null | undefined): boolean => typeof session === 'string' && connectionIdOf(session) !== undefined
+const isLine = (session: string | null | undefined): boolean =>
+  typeof session === 'string' && connectionIdOf(session) !== undefined
 
 type Transport = 'streamable' | 'sse'
 
@@ -76,7 +82,10 @@ const orForget =
     })
 
 /** Undefined for a service that is no server elsewhere. */
-export const createServerAdapter = (service: Service, { runtime, endpointOf, watch, most, keepAliveMs }: ServerAdapterDeps): ServerAdapter | undefined => {
+export const createServerAdapter = (
+  service: Service,
+  { runtime, endpointOf, watch, most, keepAliveMs }: ServerAdapterDeps,
+): ServerAdapter | undefined => {
   const { upstream, id } = service
   if (upstream.kind !== 'http') return undefined
   const { url } = upstream
@@ -89,17 +98,37 @@ export const createServerAdapter = (service: Service, { runtime, endpointOf, wat
     const headers = new Headers(request.headers)
     headers.set('accept-encoding', 'identity')
     const { pathname, search } = endpoint?.current() ?? new URL(url)
-    return fetchAt(fetch, endpoint, `${new URL(url).origin}${pathname}${search}`, { method: request.method, headers, redirect: 'manual', signal: request.signal, body }, isRepeatableText(request.method, body))
+    return fetchAt(
+      fetch,
+      endpoint,
+      `${new URL(url).origin}${pathname}${search}`,
+      { method: request.method, headers, redirect: 'manual', signal: request.signal, body },
+      isRepeatableText(request.method, body),
+    )
   }
   /** For HTTP+SSE: the GET that opens the stream may be led elsewhere as well. */
   const opening: RuntimeTransports['fetch'] = (input, init) =>
     typeof input === 'string' && init?.method === undefined
-      ? fetchAt(fetch, endpoint, input, { ...init, headers: new Headers(init?.headers) } as EndpointRequest, true)
+      ? fetchAt(
+          fetch,
+          endpoint,
+          input,
+          { ...init, headers: new Headers(init?.headers) } as EndpointRequest,
+          true,
+        )
       : fetch(input, init)
   const dial = overSocket
-    ? createServerWebSocket({ socket, url, service: id, maxBytes: mostMessageBytes, heartbeatMs: keepAliveMs })
+    ? createServerWebSocket({
+        socket,
+        url,
+        service: id,
+        maxBytes: mostMessageBytes,
+        heartbeatMs: keepAliveMs,
+      })
     : createServerSse({ fetch: opening, url, service: id, maxBytes: mostMessageBytes })
-  const server = berths ? createRemoteServer(id, { berths, now: runtime.now, most }) : createSessionEndpoint({ runtime, service, dial, watch, keepAliveMs, most })
+  const server = berths
+    ? createRemoteServer(id, { berths, now: runtime.now, most })
+    : createSessionEndpoint({ runtime, service, dial, watch, keepAliveMs, most })
   if (overSocket) return { ask: server, server, needed: () => true }
   const { speaks, learn, forget } = createTransportMemory(upstream.transport ?? 'auto', runtime.now)
   const known = orForget(server, forget)
@@ -116,7 +145,10 @@ export const createServerAdapter = (service: Service, { runtime, endpointOf, wat
     const again = (): Response => new Response(said, { status: answer.status, headers: answer.headers })
     if (isModernError(new TextDecoder().decode(said))) return again()
     try {
-      const opened = await server(new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }), about)
+      const opened = await server(
+        new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }),
+        about,
+      )
       learn('sse')
       return opened
     } catch (error) {
@@ -130,6 +162,10 @@ export const createServerAdapter = (service: Service, { runtime, endpointOf, wat
   return {
     server,
     needed: (session, opening) => isLine(session) || speaks() === 'sse' || (opening && speaks() === 'auto'),
-    ask: (request, about) => (isLine(request.headers.get('mcp-session-id')) ? server : speaks() === 'sse' ? known : find)(request, about),
+    ask: (request, about) =>
+      (isLine(request.headers.get('mcp-session-id')) ? server : speaks() === 'sse' ? known : find)(
+        request,
+        about,
+      ),
   }
 }

@@ -18,11 +18,19 @@ export interface ServerSseDeps {
 }
 
 /** Fields about a request's own body and answer; the leg to the server has others. */
-const own = new Set(['accept', 'accept-encoding', 'content-type', 'content-length', 'mcp-session-id', 'last-event-id'])
+const own = new Set([
+  'accept',
+  'accept-encoding',
+  'content-type',
+  'content-length',
+  'mcp-session-id',
+  'last-event-id',
+])
 
 export const headersFor = (flat: readonly string[], more: Readonly<Record<string, string>>): Headers => {
   const headers = new Headers()
-  for (let i = 0; i + 1 < flat.length; i += 2) if (!own.has((flat[i] as string).toLowerCase())) headers.append(flat[i] as string, flat[i + 1] as string)
+  for (let i = 0; i + 1 < flat.length; i += 2)
+    if (!own.has((flat[i] as string).toLowerCase())) headers.append(flat[i] as string, flat[i + 1] as string)
   for (const [name, value] of Object.entries(more)) headers.set(name, value)
   // fetch undoes a Content-Encoding behind our back.
   headers.set('accept-encoding', 'identity')
@@ -30,9 +38,15 @@ export const headersFor = (flat: readonly string[], more: Readonly<Record<string
 }
 
 /** What a status that is no success means to the caller; the same as in every other answer of an upstream. `authenticate`: its WWW-Authenticate fields. */
-export const refusalOf = (status: number, service: string, authenticate: readonly string[] = [], location?: string | null): Refusal => {
+export const refusalOf = (
+  status: number,
+  service: string,
+  authenticate: readonly string[] = [],
+  location?: string | null,
+): Refusal => {
   const why = `${service} answered ${status}`
-  if (status === 401 || status === 407) return new Refusal('upstream.credential', why, { refused: { status, authenticate } })
+  if (status === 401 || status === 407)
+    return new Refusal('upstream.credential', why, { refused: { status, authenticate } })
   if (status === 403) return new Refusal('upstream.answer', why, { refused: { status, authenticate } })
   if (status >= 300 && status < 400) return redirectOf(service, status, location ?? undefined)
   return new Refusal('upstream.answer', why)
@@ -47,26 +61,58 @@ const challengesOf = (headers: Headers): readonly string[] => {
 /** On the server's own origin, whatever it says: a message is never sent elsewhere. */
 const endpointOf = (said: string, url: string, service: string): string => {
   const endpoint = URL.canParse(said, url) ? new URL(said, url) : undefined
-  if (!endpoint || endpoint.origin !== new URL(url).origin) throw new Refusal('upstream.answer', `${service} named an endpoint elsewhere`)
+  if (!endpoint || endpoint.origin !== new URL(url).origin)
+    throw new Refusal('upstream.answer', `${service} named an endpoint elsewhere`)
   return endpoint.href
 }
 
 const failure = (error: unknown, service: string): Refusal =>
-  error instanceof Refusal ? error : new Refusal(isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable', `${service}: ${networkReason(error)}`)
+  error instanceof Refusal
+    ? error
+    : new Refusal(
+        isLostConnection(error) ? 'upstream.closed' : 'upstream.unreachable',
+        `${service}: ${networkReason(error)}`,
+      )
 
-const post = async ({ fetch, service }: ServerSseDeps, endpoint: string, message: string, headers: readonly string[], signal: AbortSignal): Promise<void> => {
-  const init = { method: 'POST', headers: headersFor(headers, { 'content-type': 'application/json', accept: '*/*' }), body: message, redirect: 'manual' as const, signal }
+const post = async (
+  { fetch, service }: ServerSseDeps,
+  endpoint: string,
+  message: string,
+  headers: readonly string[],
+  signal: AbortSignal,
+): Promise<void> => {
+  const init = {
+    method: 'POST',
+    headers: headersFor(headers, { 'content-type': 'application/json', accept: '*/*' }),
+    body: message,
+    redirect: 'manual' as const,
+    signal,
+  }
   const response = await fetch(endpoint, init)
   // Read, so that the connection serves again; what it says is no message.
   await readBounded(response.body, 65_536).catch(() => undefined)
   if (response.status === 404) throw new Refusal('session.unknown', `${service} has forgotten the session`)
-  if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service, challengesOf(response.headers))
+  if (response.status < 200 || response.status > 299)
+    throw refusalOf(response.status, service, challengesOf(response.headers))
 }
 
 /** The body of the event stream. */
-const ask = async ({ fetch, url, service }: ServerSseDeps, headers: readonly string[], signal: AbortSignal): Promise<ReadableStream<Uint8Array>> => {
-  const response = await fetch(url, { headers: headersFor(headers, { accept: 'text/event-stream', 'cache-control': 'no-store' }), redirect: 'manual', signal })
-  if (response.status === 200 && response.body && isEventStream(response.headers.get('content-type') ?? undefined)) return response.body
+const ask = async (
+  { fetch, url, service }: ServerSseDeps,
+  headers: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadableStream<Uint8Array>> => {
+  const response = await fetch(url, {
+    headers: headersFor(headers, { accept: 'text/event-stream', 'cache-control': 'no-store' }),
+    redirect: 'manual',
+    signal,
+  })
+  if (
+    response.status === 200 &&
+    response.body &&
+    isEventStream(response.headers.get('content-type') ?? undefined)
+  )
+    return response.body
   await response.body?.cancel().catch(() => undefined)
   throw response.status === 200
     ? new Refusal('upstream.answer', `${service} answered without an event stream`)
@@ -76,7 +122,11 @@ const ask = async ({ fetch, url, service }: ServerSseDeps, headers: readonly str
 export const createServerSse = (deps: ServerSseDeps): Connect => {
   const { url, service, maxBytes } = deps
 
-  const listen = (body: ReadableStream<Uint8Array>, events: TransportEvents, opened: (endpoint: string) => void): Promise<void> => {
+  const listen = (
+    body: ReadableStream<Uint8Array>,
+    events: TransportEvents,
+    opened: (endpoint: string) => void,
+  ): Promise<void> => {
     let named = false
     return readEvents(body, maxBytes, ({ event, data }) => {
       if (event === 'endpoint' && !named) {
@@ -91,9 +141,17 @@ export const createServerSse = (deps: ServerSseDeps): Connect => {
     (endpoint: string, line: AbortController, timeoutMs: number): TransportConnection['send'] =>
     async (message, headers) => {
       try {
-        await post(deps, endpoint, message, headers, AbortSignal.any([line.signal, AbortSignal.timeout(timeoutMs)]))
+        await post(
+          deps,
+          endpoint,
+          message,
+          headers,
+          AbortSignal.any([line.signal, AbortSignal.timeout(timeoutMs)]),
+        )
       } catch (error) {
-        throw error instanceof Error && error.name === 'TimeoutError' ? new Refusal('upstream.timeout', service) : failure(error, service)
+        throw error instanceof Error && error.name === 'TimeoutError'
+          ? new Refusal('upstream.timeout', service)
+          : failure(error, service)
       }
     }
 

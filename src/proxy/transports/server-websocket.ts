@@ -18,13 +18,21 @@ export interface Heartbeat {
 const mark = 'postern-beat-'
 
 const answers = (text: string): boolean =>
-  text.includes(mark) && messagesOf(text).some(({ message }) => message['method'] === undefined && typeof message['id'] === 'string' && message['id'].startsWith(mark))
+  text.includes(mark) &&
+  messagesOf(text).some(
+    ({ message }) =>
+      message['method'] === undefined && typeof message['id'] === 'string' && message['id'].startsWith(mark),
+  )
 
 /**
  * `socket`: once it is there. `dead`: called at most once, after the socket has been cut. Where the runtime sends no ping frames the ping is that of MCP (2025-11-25
  * utilities, Ping): idle sockets are cut on the way otherwise. Who never answered one of those may not know them, and is left alone.
  */
-export const createHeartbeat = (everyMs: number, socket: () => TextSocket | undefined, dead: () => void): Heartbeat => {
+export const createHeartbeat = (
+  everyMs: number,
+  socket: () => TextSocket | undefined,
+  dead: () => void,
+): Heartbeat => {
   let heard = true
   let answered = false
   let beats = 0
@@ -40,7 +48,10 @@ export const createHeartbeat = (everyMs: number, socket: () => TextSocket | unde
     heard = false
     beats++
     if (open.ping) open.ping()
-    else Promise.resolve(open.send(JSON.stringify({ jsonrpc: '2.0', id: `${mark}${beats}`, method: 'ping' }))).catch(() => undefined)
+    else
+      Promise.resolve(
+        open.send(JSON.stringify({ jsonrpc: '2.0', id: `${mark}${beats}`, method: 'ping' })),
+      ).catch(() => undefined)
   }, everyMs)
   return {
     alive: () => void (heard = true),
@@ -55,7 +66,11 @@ export const createHeartbeat = (everyMs: number, socket: () => TextSocket | unde
 }
 
 /** Holds the sender back while what it sent is still on its way to the other end. */
-export const holdBack = (sender: TextSocket | undefined, slow: void | Promise<void>, failed: () => void = () => undefined): void => {
+export const holdBack = (
+  sender: TextSocket | undefined,
+  slow: void | Promise<void>,
+  failed: () => void = () => undefined,
+): void => {
   if (!slow) return
   sender?.pause?.()
   slow.then(() => sender?.resume?.(), failed)
@@ -64,7 +79,9 @@ export const holdBack = (sender: TextSocket | undefined, slow: void | Promise<vo
 /** Codes that may stand in a close frame (RFC 6455 §7.4); the others are for the inside of one end. */
 export const closeCode = (code: number): number => {
   if (code === 1005) return 1000
-  return (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1006) || (code >= 3000 && code <= 4999) ? code : 1011
+  return (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1006) || (code >= 3000 && code <= 4999)
+    ? code
+    : 1011
 }
 
 export interface ServerWebSocketDeps {
@@ -76,60 +93,89 @@ export interface ServerWebSocketDeps {
 }
 
 /** Fields of a POST that mean nothing on a handshake. */
-const own = new Set(['accept', 'accept-encoding', 'content-type', 'content-length', 'mcp-session-id', 'last-event-id'])
+const own = new Set([
+  'accept',
+  'accept-encoding',
+  'content-type',
+  'content-length',
+  'mcp-session-id',
+  'last-event-id',
+])
 
 export const handshakeFields = (flat: readonly string[]): string[] => {
   const fields: string[] = []
-  for (let i = 0; i + 1 < flat.length; i += 2) if (!own.has((flat[i] as string).toLowerCase())) fields.push(flat[i] as string, flat[i + 1] as string)
+  for (let i = 0; i + 1 < flat.length; i += 2)
+    if (!own.has((flat[i] as string).toLowerCase())) fields.push(flat[i] as string, flat[i + 1] as string)
   return fields
 }
 
 /** What went wrong with a handshake, as the caller may hear it. */
 export const handshakeRefusal = (error: unknown, service: string): Refusal => {
   if (error instanceof Refusal) return error
-  const { status, authenticate, code, message } = error as { readonly status?: number; readonly authenticate?: readonly string[]; readonly code?: string; readonly message?: string }
+  const { status, authenticate, code, message } = error as {
+    readonly status?: number
+    readonly authenticate?: readonly string[]
+    readonly code?: string
+    readonly message?: string
+  }
   if (status !== undefined) return refusalOf(status, service, authenticate)
-  return new Refusal(code === 'ETIMEDOUT' ? 'upstream.timeout' : 'upstream.unreachable', `${service}: ${code ?? message ?? String(error)}`)
+  return new Refusal(
+    code === 'ETIMEDOUT' ? 'upstream.timeout' : 'upstream.unreachable',
+    `${service}: ${code ?? message ?? String(error)}`,
+  )
 }
 
-export const createServerWebSocket = ({ socket: open, url, service, maxBytes, heartbeatMs }: ServerWebSocketDeps): Connect => async ({ headers, timeoutMs }, events) => {
-  let closed = false
-  let socket: TextSocket | undefined
-  // One after the other: a slow reader of one message holds the next.
-  let behind: Promise<unknown> = Promise.resolve()
-  const over = (why: string): void => {
-    beat.stop()
-    if (closed) return
-    closed = true
-    events.ended(why)
-  }
-  const beat = createHeartbeat(heartbeatMs, () => socket, () => over(`${service} answers no ping`))
-  const text = (message: string): void => {
-    if (beat.hear(message)) return
-    behind = behind.then(() => events.message(message)).catch(() => undefined)
-    holdBack(socket, behind.then(() => undefined))
-  }
-  const binary = (): void => {
-    socket?.close(1003, 'text only')
-    over(`${service} sent a binary frame`)
-  }
-  try {
-    socket = await open(url, { headers: handshakeFields(headers), timeoutMs, maxBytes }, { text, binary, alive: beat.alive, closed: (code) => over(`${service} closed with ${code}`) })
-  } catch (error) {
-    beat.stop()
-    closed = true
-    throw handshakeRefusal(error, service)
-  }
-  const made = socket
-  return {
-    async send(message) {
-      if (closed) throw new Refusal('session.unknown', `${service}: the socket is closed`)
-      await made.send(message)
-    },
-    close() {
+export const createServerWebSocket =
+  ({ socket: open, url, service, maxBytes, heartbeatMs }: ServerWebSocketDeps): Connect =>
+  async ({ headers, timeoutMs }, events) => {
+    let closed = false
+    let socket: TextSocket | undefined
+    // One after the other: a slow reader of one message holds the next.
+    let behind: Promise<unknown> = Promise.resolve()
+    const over = (why: string): void => {
+      beat.stop()
+      if (closed) return
+      closed = true
+      events.ended(why)
+    }
+    const beat = createHeartbeat(
+      heartbeatMs,
+      () => socket,
+      () => over(`${service} answers no ping`),
+    )
+    const text = (message: string): void => {
+      if (beat.hear(message)) return
+      behind = behind.then(() => events.message(message)).catch(() => undefined)
+      holdBack(
+        socket,
+        behind.then(() => undefined),
+      )
+    }
+    const binary = (): void => {
+      socket?.close(1003, 'text only')
+      over(`${service} sent a binary frame`)
+    }
+    try {
+      socket = await open(
+        url,
+        { headers: handshakeFields(headers), timeoutMs, maxBytes },
+        { text, binary, alive: beat.alive, closed: (code) => over(`${service} closed with ${code}`) },
+      )
+    } catch (error) {
       beat.stop()
       closed = true
-      made.close(1000, '')
-    },
+      throw handshakeRefusal(error, service)
+    }
+    const made = socket
+    return {
+      async send(message) {
+        if (closed) throw new Refusal('session.unknown', `${service}: the socket is closed`)
+        await made.send(message)
+      },
+      close() {
+        beat.stop()
+        closed = true
+        made.close(1000, '')
+      },
+    }
   }
-}

@@ -2,7 +2,16 @@
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal, type ReportRefused } from '../../kit/refusal.ts'
 import { type EventWriter, createEventWriter } from '../../kit/sse.ts'
-import { type Rpc, type ParsedMessages, isRequest, isResponse, keyOf, messagesOf, progressOf, reportedOf } from '../../mcp/json-rpc.ts'
+import {
+  type Rpc,
+  type ParsedMessages,
+  isRequest,
+  isResponse,
+  keyOf,
+  messagesOf,
+  progressOf,
+  reportedOf,
+} from '../../mcp/json-rpc.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { Connect, TransportConnection, TransportEvents, SessionCall } from '../../ports/transport.ts'
@@ -33,7 +42,13 @@ export interface EndpointCalls {
   readonly size: number
 }
 
-export const createEndpointCalls = ({ keepAliveMs, used }: { readonly keepAliveMs: number; readonly used: () => void }): EndpointCalls => {
+export const createEndpointCalls = ({
+  keepAliveMs,
+  used,
+}: {
+  readonly keepAliveMs: number
+  readonly used: () => void
+}): EndpointCalls => {
   const calls = new Set<Call>()
   const byId = new Map<string, Call>()
   const byToken = new Map<string, Call>()
@@ -51,7 +66,9 @@ export const createEndpointCalls = ({ keepAliveMs, used }: { readonly keepAliveM
         refused,
         stream: createEventWriter({ keepAliveMs, gone: () => forget(call) }),
         waiting: new Map(requests.map((message) => [keyOf(message['id']), message['id']])),
-        tokens: requests.flatMap((message) => (progressOf(message) === undefined ? [] : [keyOf(progressOf(message))])),
+        tokens: requests.flatMap((message) =>
+          progressOf(message) === undefined ? [] : [keyOf(progressOf(message))],
+        ),
       }
       for (const key of call.waiting.keys()) byId.set(key, call)
       for (const token of call.tokens) byToken.set(token, call)
@@ -126,16 +143,32 @@ const createHeld = () => {
 const streamed = (stream: EventWriter, session: string, signal: AbortSignal): Response => {
   if (signal.aborted) stream.end()
   else signal.addEventListener('abort', () => stream.end(), { once: true })
-  return new Response(stream.body, { headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'mcp-session-id': session } })
+  return new Response(stream.body, {
+    headers: {
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache, no-transform',
+      'mcp-session-id': session,
+    },
+  })
 }
 
-const deliver = async (line: TransportConnection | undefined, messages: readonly ParsedMessages[], about: readonly string[]): Promise<void> => {
+const deliver = async (
+  line: TransportConnection | undefined,
+  messages: readonly ParsedMessages[],
+  about: readonly string[],
+): Promise<void> => {
   if (!line) throw new Refusal('session.unknown', 'connection closed')
   // One by one: these transports have no batches, and an order.
   for (const { text } of messages) await line.send(text, about)
 }
 
-export const createConversation = ({ id, owner, now, keepAliveMs, over }: ConversationOptions): Conversation => {
+export const createConversation = ({
+  id,
+  owner,
+  now,
+  keepAliveMs,
+  over,
+}: ConversationOptions): Conversation => {
   let usedAt = now()
   let line: TransportConnection | undefined
   let listener: EventWriter | undefined
@@ -177,11 +210,13 @@ export const createConversation = ({ id, owner, now, keepAliveMs, over }: Conver
       const requests = messages.flatMap(({ message }) => (isRequest(message) ? [message] : []))
       const stream = requests.length > 0 ? calls.open(requests, refused) : undefined
       if (stream && !listener) held.release(stream)
-      await deliver(done ? undefined : line, messages, [...request.headers].flat()).catch((error: unknown) => {
-        stream?.end()
-        if (error instanceof Refusal && error.code === 'session.unknown') close()
-        throw error
-      })
+      await deliver(done ? undefined : line, messages, [...request.headers].flat()).catch(
+        (error: unknown) => {
+          stream?.end()
+          if (error instanceof Refusal && error.code === 'session.unknown') close()
+          throw error
+        },
+      )
       return stream ? streamed(stream, id, request.signal) : new Response(null, { status: 202 })
     },
     listen(signal) {
@@ -214,26 +249,37 @@ export const mostMessageBytes = 67_108_864
 /** A session that nobody used for this long is over. */
 export const idleMs = 1_800_000
 
-export const tooMany = (owner: string, open: number): Refusal => new Refusal('calls.limited', `${owner} has ${open} connections open`, { headers: { 'retry-after': '5' } })
+export const tooMany = (owner: string, open: number): Refusal =>
+  new Refusal('calls.limited', `${owner} has ${open} connections open`, { headers: { 'retry-after': '5' } })
 
 /** Ours alone begin like this: by it a session is known for one on a line where nobody remembers it. */
 const mark = 'line-'
 export const sessionOfConnection = (id: string): string => `${mark}${id}`
 /** The id in a session on a line; undefined for the sessions of others. */
-export const connectionIdOf = (session: string): string | undefined => (session.startsWith(mark) ? session.slice(mark.length) : undefined)
+export const connectionIdOf = (session: string): string | undefined =>
+  session.startsWith(mark) ? session.slice(mark.length) : undefined
 
 const flat = (headers: Headers): string[] => [...headers].flat()
 
 /** Whether these messages begin a session. */
-export const opensSession = (text: string): boolean => messagesOf(text).some(({ message }) => message['method'] === 'initialize')
+export const opensSession = (text: string): boolean =>
+  messagesOf(text).some(({ message }) => message['method'] === 'initialize')
 
-export const createSessionEndpoint = ({ runtime, service, dial, watch, keepAliveMs, most }: SessionEndpointDeps): SessionEndpoint => {
+export const createSessionEndpoint = ({
+  runtime,
+  service,
+  dial,
+  watch,
+  keepAliveMs,
+  most,
+}: SessionEndpointDeps): SessionEndpoint => {
   const conversations = new Map<string, Conversation>()
   const find = (request: Request, owner: string): Conversation => {
     const id = request.headers.get('mcp-session-id')
     if (id === null) throw new Refusal('session.missing', 'Mcp-Session-Id missing')
     const conversation = conversations.get(id)
-    if (!conversation || conversation.owner !== owner) throw new Refusal('session.unknown', 'no connection for this session in this process')
+    if (!conversation || conversation.owner !== owner)
+      throw new Refusal('session.unknown', 'no connection for this session in this process')
     return conversation
   }
   const begin = async (request: Request, owner: string, id: string): Promise<Conversation> => {
@@ -247,9 +293,15 @@ export const createSessionEndpoint = ({ runtime, service, dial, watch, keepAlive
     }
     const conversation = createConversation({ id, owner, now: runtime.now, keepAliveMs, over })
     conversations.set(id, conversation)
-    const unwatch = watch.service(service, conversation.close, () => conversation.idleSince() < runtime.now() - idleMs)
+    const unwatch = watch.service(
+      service,
+      conversation.close,
+      () => conversation.idleSince() < runtime.now() - idleMs,
+    )
     try {
-      conversation.use(await dial({ headers: flat(request.headers), timeoutMs: service.timeoutMs }, conversation))
+      conversation.use(
+        await dial({ headers: flat(request.headers), timeoutMs: service.timeoutMs }, conversation),
+      )
       return conversation
     } catch (error) {
       conversation.close()
@@ -264,7 +316,8 @@ export const createSessionEndpoint = ({ runtime, service, dial, watch, keepAlive
     }
     const text = await request.text()
     const messages = messagesOf(text)
-    if (!opensSession(text)) return find(request, owner).post(messages, request, refusedOf(runtime.log, asked))
+    if (!opensSession(text))
+      return find(request, owner).post(messages, request, refusedOf(runtime.log, asked))
     const conversation = await begin(request, owner, sessionOfConnection(id))
     try {
       return await conversation.post(messages, request, refusedOf(runtime.log, asked))

@@ -46,15 +46,23 @@ const until = (response: Response, over: () => void): Response => {
 }
 
 /** Undefined for every request that no session of that kind is about; most are seen to be none of these by their path alone. Rejects as the decision about a call does. */
-export const createSessionLocation = ({ berths, knock, guard, streamSlot }: SessionLocationDeps): ((head: Head, request: Request) => Promise<Response | undefined> | undefined) => {
+export const createSessionLocation = ({
+  berths,
+  knock,
+  guard,
+  streamSlot,
+}: SessionLocationDeps): ((head: Head, request: Request) => Promise<Response | undefined> | undefined) => {
   const ask = async (head: Head, request: Request): Promise<Response | undefined> => {
     const call = knock(head)
     const { address, inbound, origin, rest } = call
     if (address.transport !== 'sse') return undefined
     const visit = { requestId: head.requestId, ip: head.ip }
-    if (head.method === 'POST' && rest === messagePath) return berths.at(sessionIn(call.query))?.client(request, visit)
+    if (head.method === 'POST' && rest === messagePath)
+      return berths.at(sessionIn(call.query))?.client(request, visit)
     if (head.method !== 'GET' || rest !== '') return undefined
-    const principal = address.service.authRequired ? await guard(inbound.authorization, address, origin) : undefined
+    const principal = address.service.authRequired
+      ? await guard(inbound.authorization, address, origin)
+      : undefined
     const release = streamSlot(callerKey(principal, head.ip))
     try {
       return until(await berths.make().client(request, visit), release)
@@ -94,7 +102,10 @@ const createTally = ({ now, most }: Pick<RemoteServerDeps, 'now' | 'most'>) => {
   }
 }
 
-export const createRemoteServer = (service: string, { berths, ...deps }: RemoteServerDeps): SessionEndpoint => {
+export const createRemoteServer = (
+  service: string,
+  { berths, ...deps }: RemoteServerDeps,
+): SessionEndpoint => {
   const tally = createTally(deps)
   const find = (session: string): SessionLocation => {
     const berth = berths.at(connectionIdOf(session) ?? '')
@@ -110,7 +121,12 @@ export const createRemoteServer = (service: string, { berths, ...deps }: RemoteS
   return async (request, about) => {
     if (request.method !== 'POST') return goOn(request, about)
     const body = await request.text()
-    const again = new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal })
+    const again = new Request(request.url, {
+      method: 'POST',
+      headers: request.headers,
+      body,
+      signal: request.signal,
+    })
     if (!opensSession(body)) return goOn(again, about)
     tally.check(about.owner)
     const answer = await berths.make().server(again, { service, ...about })

@@ -53,7 +53,12 @@ export interface UpstreamSocketEvents {
 
 type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 
-const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatMs }: UpstreamSocketDeps, { call, headers }: Opening, events: UpstreamSocketEvents): Promise<UpstreamSocket> => {
+const overSocket = async (
+  { url, publicOnly }: HttpUpstream,
+  { lines, heartbeatMs }: UpstreamSocketDeps,
+  { call, headers }: Opening,
+  events: UpstreamSocketEvents,
+): Promise<UpstreamSocket> => {
   const { id, timeoutMs } = call.address.service
   let socket: TextSocket | undefined
   const closed = (code: number, reason: string): void => {
@@ -61,7 +66,11 @@ const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatM
     // A handshake that came to nothing is told by the error, and another may follow.
     if (socket) events.closed(code, reason)
   }
-  const beat = createHeartbeat(heartbeatMs, () => socket, () => events.closed(1006, 'The server behind answers no ping.'))
+  const beat = createHeartbeat(
+    heartbeatMs,
+    () => socket,
+    () => events.closed(1006, 'The server behind answers no ping.'),
+  )
   const text = (message: string): void => {
     if (!beat.hear(message)) holdBack(socket, events.tell(message))
   }
@@ -70,7 +79,11 @@ const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatM
     closed(1011, 'The server behind sent a binary frame.')
   }
   try {
-    socket = await (publicOnly ? lines.publicOnly : lines).socket(url, { headers: handshakeFields(headers), timeoutMs, maxBytes: mostMessageBytes }, { text, binary, alive: beat.alive, closed })
+    socket = await (publicOnly ? lines.publicOnly : lines).socket(
+      url,
+      { headers: handshakeFields(headers), timeoutMs, maxBytes: mostMessageBytes },
+      { text, binary, alive: beat.alive, closed },
+    )
   } catch (error) {
     beat.stop()
     throw handshakeRefusal(error, id)
@@ -86,11 +99,25 @@ const overSocket = async ({ url, publicOnly }: HttpUpstream, { lines, heartbeatM
 }
 
 /** As in a call over HTTP: what a refused handshake was shown is followed by another credential, once, or by the question to the person. */
-const shown = async (upstream: HttpUpstream, deps: UpstreamSocketDeps, opening: Opening, events: UpstreamSocketEvents): Promise<UpstreamSocket> => {
+const shown = async (
+  upstream: HttpUpstream,
+  deps: UpstreamSocketDeps,
+  opening: Opening,
+  events: UpstreamSocketEvents,
+): Promise<UpstreamSocket> => {
   const { call, principal, headers } = opening
   const attempt = (credential: UpstreamCredential | undefined): Promise<UpstreamSocket> =>
-    overSocket(upstream, deps, credential === undefined ? opening : { ...opening, headers: [...headers, ...credential.headers] }, events)
-  const rebuffed = (error: unknown, credential: UpstreamCredential | undefined, last: boolean): Promise<UpstreamCredential> => {
+    overSocket(
+      upstream,
+      deps,
+      credential === undefined ? opening : { ...opening, headers: [...headers, ...credential.headers] },
+      events,
+    )
+  const rebuffed = (
+    error: unknown,
+    credential: UpstreamCredential | undefined,
+    last: boolean,
+  ): Promise<UpstreamCredential> => {
     const refused = error instanceof Refusal ? error.detail.refused : undefined
     const next =
       refused &&
@@ -114,7 +141,11 @@ const shown = async (upstream: HttpUpstream, deps: UpstreamSocketDeps, opening: 
   }
 }
 
-export const createUpstreamSocket = (deps: UpstreamSocketDeps, opening: Opening, events: UpstreamSocketEvents): Promise<UpstreamSocket> => {
+export const createUpstreamSocket = (
+  deps: UpstreamSocketDeps,
+  opening: Opening,
+  events: UpstreamSocketEvents,
+): Promise<UpstreamSocket> => {
   const { call, principal } = opening
   const { service } = call.address
   const { upstream } = service
@@ -133,7 +164,11 @@ export const createUpstreamSocket = (deps: UpstreamSocketDeps, opening: Opening,
     budget: deps.budget,
     ip: call.head.ip,
   })
-  return Promise.resolve({ send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }), close: () => client.close(), calls: true })
+  return Promise.resolve({
+    send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }),
+    close: () => client.close(),
+    calls: true,
+  })
 }
 
 export interface MessagesDeps {
@@ -167,7 +202,11 @@ const checkRevision = (envelope: Envelope, supported: readonly string[]): void =
   const claim = message?.meta?.[metaKeys.version]
   const version = typeof claim === 'string' && isModern(claim) ? claim : undefined
   const name = message?.name === undefined ? undefined : encodeHeaderValue(message.name)
-  validateHeaders(envelope, version === undefined ? nothing : { version, method: message?.method, name }, supported)
+  validateHeaders(
+    envelope,
+    version === undefined ? nothing : { version, method: message?.method, name },
+    supported,
+  )
 }
 
 const nothing = { version: undefined, method: undefined, name: undefined }
@@ -199,7 +238,11 @@ export const createMessages = (deps: MessagesDeps, { call, principal }: Opening)
       }
       if (message?.kind !== 'request') return
       settle(undefined)
-      pending.push({ key: keyOf(message.id), release: callSlot(caller), until: now() + address.service.timeoutMs })
+      pending.push({
+        key: keyOf(message.id),
+        release: callSlot(caller),
+        until: now() + address.service.timeoutMs,
+      })
     },
     heard(text) {
       if (pending.length === 0) return
