@@ -58,9 +58,11 @@ export const validate = async (
   }
   const tell = (check: Check): void => void (json || print(checkText(check)))
   const checks = connect
-    ? await (
-        await import('./config.ts')
-      ).connect(config, { privateFiles: privateFilesOf(wanted, { path, privateFiles }), env }, tell)
+    ? await tryConnections(
+        config,
+        { privateFiles: privateFilesOf(wanted, { path, privateFiles }), env },
+        tell,
+      )
     : undefined
   const ok = checks?.every((check) => check.ok) ?? true
   if (json) {
@@ -114,7 +116,7 @@ export interface ConnectContext {
 }
 
 /** Each check is told as it is known. Commands run in a state directory of their own, which is removed. */
-export const connect = async (
+export const tryConnections = async (
   config: Config,
   { privateFiles, env }: ConnectContext,
   told: (check: Check) => void,

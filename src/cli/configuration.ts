@@ -138,13 +138,9 @@ const behindUnknownProxy = ({
     : []
 
 /** One command that cannot be started must not keep the other services from being served: `validate` and `wrap` refuse it, `serve` warns. */
-const withCommands = async (
-  loaded: Loaded,
-  env: Environment,
-): Promise<Loaded & { readonly unusable: readonly Fault[] }> => {
+const withCommands = (loaded: Loaded, env: Environment): Loaded & { readonly unusable: readonly Fault[] } => {
   if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined))
     return { ...loaded, unusable: [] }
-  const { checkCommands } = await import('./configuration.ts')
   return { ...loaded, unusable: checkCommands({ config: loaded.config, sources: loaded.sources, env }) }
 }
 
@@ -175,7 +171,7 @@ export const loadConfiguration = async (
     revisions: knownRevisions,
   })
   const told = {
-    ...(await withCommands(loaded, env)),
+    ...withCommands(loaded, env),
     env,
     privateFiles: wanted.map(({ path }) => path),
     warnings: [...loaded.warnings, ...(loaded.ok ? behindUnknownProxy(loaded.config) : []), ...warnings],
