@@ -9,6 +9,7 @@ const program = (name: string): string => `${root}node_modules/.bin/${name}`
 const checks: Readonly<Record<string, readonly [program: string, ...args: string[]]>> = {
   lint: [program('oxlint'), '--deny-warnings'],
   types: [process.execPath, 'scripts/types.mjs'],
+  format: [program('oxfmt'), '--check'],
   knip: [program('knip'), '--no-progress'],
   docs: [process.execPath, 'scripts/docs.ts', '--check'],
 }
