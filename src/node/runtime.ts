@@ -1,7 +1,7 @@
 // Everything the core asks of Node: clock, randomness, storage, guarded outbound connections, passwords, the log.
 import { getHeapStatistics } from 'node:v8'
 import type { Config } from '../config/schema.ts'
-import type { Log, Runtime } from '../ports/runtime.ts'
+import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory.ts'
 import { digest, es256, openKeys, randomBytes } from './crypto.ts'
 import type { ForwardProxies } from './forward-proxy.ts'
@@ -11,6 +11,12 @@ import { type NodeSpawn, createNodeSpawn } from './process/spawn.ts'
 import { closeToOthers, closedText, secretFiles } from './storage/file-modes.ts'
 import { openStore } from './storage/store.ts'
 import { createTransports } from './websocket.ts'
+
+/** Keeps the process running until it fires or is cancelled: somebody waits for what it does. */
+export const timer: Timer = (ms, run) => {
+  const timeout = setTimeout(run, ms)
+  return () => clearTimeout(timeout)
+}
 
 export interface NodeRuntime extends Runtime {
   /** Ends what the runtime holds open: the database file, timers. */
@@ -56,6 +62,7 @@ export const createNodeRuntime = async ({
   const pending = new Set<Promise<unknown>>()
   return {
     now,
+    timer,
     random: randomBytes,
     outbound: createOutbound({
       allowOrigins: [],

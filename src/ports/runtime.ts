@@ -115,9 +115,13 @@ export type Outbound = (
   options?: OutboundOptions,
 ) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
 
+/** Runs the function once, no sooner than after so many milliseconds. Returns what cancels it; cancelling twice, or after it ran, does nothing. */
+export type Timer = (ms: number, run: () => void) => () => void
+
 export interface Runtime {
   /** Epoch milliseconds. */
   now(): number
+  readonly timer: Timer
   /** n bytes of a cryptographic random source. */
   random(n: number): Uint8Array<ArrayBuffer>
   readonly outbound: Outbound

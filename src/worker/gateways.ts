@@ -2,6 +2,7 @@
 import { waitUntil } from 'cloudflare:workers'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
+import type { Timer } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import {
   type Configured,
@@ -73,14 +74,21 @@ interface Place {
   /** Where the request came to; it counts on loopback alone, when no issuer is pinned. */
   readonly url: URL
   readonly now: () => number
+  readonly timer: Timer | undefined
 }
 
 /** Rejects with whatever may pass; what a room says of a configuration that it cannot work with will not. */
-export const makeGateway = async ({ config: written, env, url, now }: Place): Promise<FoundGateway> => {
+export const makeGateway = async ({
+  config: written,
+  env,
+  url,
+  now,
+  timer,
+}: Place): Promise<FoundGateway> => {
   try {
     const at = written.issuer === undefined ? url : new URL(written.issuer)
     const config = namesHere(written, at)
-    const runtime = await createWorkerRuntime({ config, env, url: at, now, waitUntil })
+    const runtime = await createWorkerRuntime({ config, env, url: at, now, timer, waitUntil })
     const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
     const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services })
     gateway.record(startedEvent(gateway, runtime.about))
@@ -111,7 +119,10 @@ export const createReport = (now: () => number): ((lack: MissingSetting) => void
  * What is kept for later requests are finished values alone, never a promise: a request that is cut off takes its unfinished work with it, and whoever
  * waited for that would wait for ever. A failure is not kept either; a configuration at fault is, because it does not change while the isolate lives.
  */
-export const createGateways = (now: () => number, tell: (lack: MissingSetting) => void): FindGateway => {
+export const createGateways = (
+  { now, timer }: Pick<Place, 'now' | 'timer'>,
+  tell: (lack: MissingSetting) => void,
+): FindGateway => {
   let configured: Configured | undefined
   const gateways = new Map<string, FoundGateway>()
 
@@ -133,7 +144,7 @@ export const createGateways = (now: () => number, tell: (lack: MissingSetting) =
     const key = config.issuer ?? `${url.protocol}${url.port}`
     const made = gateways.get(key)
     if (made) return made
-    const found = await makeGateway({ config, env, url, now })
+    const found = await makeGateway({ config, env, url, now, timer })
     if (gateways.size >= mostLoopback) gateways.clear()
     if (!gateways.has(key)) gateways.set(key, found)
     return gateways.get(key) ?? found

@@ -5,7 +5,7 @@ import { type RequestUrl, requestUrl } from '../kit/http.ts'
 import { levelOf, refusedFields } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Fetch } from '../ports/call.ts'
-import type { Log, RequestContext } from '../ports/runtime.ts'
+import type { Log, RequestContext, Timer } from '../ports/runtime.ts'
 import type { SessionLocation } from '../ports/transport.ts'
 import { type Environment, type MissingSetting, isLoopback } from './configuration.ts'
 import { createGateways, createReport, mostLoopback } from './gateways.ts'
@@ -84,6 +84,8 @@ export const refuseMalformed = (
 export interface WorkerHandlerOptions {
   /** Epoch ms; the machine's clock unless a test moves it. */
   readonly now: () => number
+  /** The runtime's own unless a test moves the time. */
+  readonly timer?: Timer
 }
 
 export interface WorkerHandler {
@@ -141,9 +143,9 @@ const pass = ({ gateway, at }: Known, request: Request, visit: RequestContext): 
     ? upgrade(gateway, request, visit)
     : gateway.handle(request, visit, fetchUpstream, at)
 
-export const createWorkerHandler = ({ now }: WorkerHandlerOptions): WorkerHandler => {
+export const createWorkerHandler = ({ now, timer }: WorkerHandlerOptions): WorkerHandler => {
   const tell = createReport(now)
-  const find = createGateways(now, tell)
+  const find = createGateways({ now, timer }, tell)
   const memory = createMemory()
   const nextId = createIds()
 

@@ -5,7 +5,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import type { Config } from '../config/schema.ts'
 import { utf8 } from '../kit/bytes.ts'
 import { type KeyRing, createKeyRing, fitOf, sealedRefusal } from '../kit/keyring.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Store } from '../ports/store.ts'
 import type { Environment } from './configuration.ts'
 import { createLog } from './log.ts'
@@ -59,6 +59,12 @@ export const openKeys = async (
 
 export const digest = (text: string): string => hash('sha256', text, 'base64url')
 
+/** On Workers a timer belongs to the request that started it, and ends with it. */
+export const timer: Timer = (ms, run) => {
+  const timeout = setTimeout(run, ms)
+  return () => clearTimeout(timeout)
+}
+
 interface WorkerRuntimeOptions {
   readonly config: Config
   readonly env: Environment
@@ -66,6 +72,8 @@ interface WorkerRuntimeOptions {
   readonly url: URL
   /** Epoch ms. */
   readonly now: () => number
+  /** The runtime's own unless a test moves the time. */
+  readonly timer?: Timer | undefined
   readonly waitUntil: (work: Promise<unknown>) => void
 }
 
@@ -75,6 +83,7 @@ export const createWorkerRuntime = async ({
   env,
   url,
   now,
+  timer: startTimer = timer,
   waitUntil,
 }: WorkerRuntimeOptions): Promise<Runtime> => {
   if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined)
@@ -85,6 +94,7 @@ export const createWorkerRuntime = async ({
   const { JURISDICTION: jurisdiction } = env
   return {
     now,
+    timer: startTimer,
     random,
     outbound: createOutbound({ allowOrigins: [] }),
     lines: createTransports(jurisdiction ? env.LINES.jurisdiction(jurisdiction) : env.LINES, url.href),

@@ -12,6 +12,7 @@ import { serve } from '../../src/node/serve.ts'
 import type { Log, Outbound, Runtime } from '../../src/ports/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
+import { createTestClock } from './clock.ts'
 import type { LoginHouse } from './login.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
@@ -30,7 +31,7 @@ export interface House extends LoginHouse {
   readonly listens?: string
   /** Where the SQLite file lies, on the socket. */
   readonly stateDir?: string
-  /** Moves the gateway's clock. */
+  /** Moves the gateway's clock; timers that become due fire, in workerd within the next 25 milliseconds. */
   advance(ms: number): void
   close(): Promise<void>
 }
@@ -84,22 +85,23 @@ const made = async (options: HouseOptions, stateDir: string) => {
   const config = configSchema.parse(configOf(options))
   const log: LogLine[] = []
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
-  let ahead = 0
+  const clock = createTestClock({ runs: true })
   const own = await createNodeRuntime({
     config,
     stateDir,
     log: write,
     version: '0.0.0-test',
-    now: () => Date.now() + ahead,
+    now: clock.now,
     lookup: options.lookup,
     proxies: options.proxies,
   })
   const runtime = {
     ...own,
+    timer: clock.timer,
     ...(options.outbound && { outbound: options.outbound }),
     ...(options.store && { store: options.store(own.store) }),
   }
-  return { config, log, runtime, advance: (ms: number) => void (ahead += ms) }
+  return { config, log, runtime, advance: clock.advance }
 }
 
 /** The core alone, called with Request and answered with Response; memory store. */

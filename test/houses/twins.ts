@@ -9,6 +9,7 @@ import { createNodeRuntime } from '../../src/node/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
 import type { LoginHouse } from './login.ts'
+import { createTestClock } from './clock.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
 
@@ -54,9 +55,9 @@ const breakable = (store: Store, broken: () => boolean): Store => {
 export const createTwins = (upstream: string): Twins => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-twins-'))
   const open: Twin[] = []
-  let shift = 0
+  const clock = createTestClock({ runs: true })
   return {
-    advance: (ms) => void (shift += ms),
+    advance: clock.advance,
     async open(input, ahead = 0) {
       const config = configSchema.parse({
         local_users: [person],
@@ -68,12 +69,12 @@ export const createTwins = (upstream: string): Twins => {
         config,
         stateDir,
         version: '0.0.0-test',
-        now: () => Date.now() + shift + ahead,
+        now: () => clock.now() + ahead,
         log: (level, event, fields = {}) => void log.push({ level, event, fields }),
       })
       let failing = 0
       const store = breakable(own.store, () => failing-- > 0)
-      const runtime = { ...own, store }
+      const runtime = { ...own, store, timer: clock.timer }
       const gateway = createGateway({ config, runtime, issuer: origin })
       await gateway.warm()
       let count = 0

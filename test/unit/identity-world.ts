@@ -12,6 +12,7 @@ import { createPages } from '../../src/pages/views.ts'
 import type { Counted, DescribeFlow, Guess } from '../../src/ports/modules.ts'
 import type { Outbound, Passwords, Runtime } from '../../src/ports/runtime.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
+import { noTimer } from '../houses/clock.ts'
 
 export const origin = 'http://localhost:8080'
 
@@ -69,6 +70,7 @@ export const createWorld = async ({
   const store = createMemoryStore({ now })
   const runtime: Runtime = {
     now,
+    timer: noTimer,
     digest,
     random,
     outbound: unreachable,

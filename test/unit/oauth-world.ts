@@ -27,6 +27,7 @@ import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createDirectory } from '../../src/services/directory.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
+import { noTimer } from '../houses/clock.ts'
 
 export const origin = 'https://gw.test'
 export const resource = `${origin}/echo/mcp`
@@ -139,6 +140,7 @@ export const createWorld = async ({
   const store = (makeStore ?? ((time) => createMemoryStore({ now: time })))(now)
   const runtime: Runtime = {
     now,
+    timer: noTimer,
     digest,
     random,
     outbound: web.outbound,

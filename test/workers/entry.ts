@@ -2,6 +2,7 @@
 // POST /__clock?ahead=<ms>, /__slow?ms=<how long reads and writes of the store take>, /__limit?calls=<calls to objects that one invocation may make>, /__calls for
 // the calls to objects since it was last asked, POST /__service?id=<id> with the service, or null to remove it.
 import { waitUntil } from 'cloudflare:workers'
+import type { Timer } from '../../src/ports/runtime.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
 import { type Environment, readConfiguration } from '../../src/worker/configuration.ts'
 import { createWorkerHandler } from '../../src/worker/handler.ts'
@@ -19,6 +20,16 @@ const slowly = async <T>(work: () => Promise<T>): Promise<T> => {
   return work()
 }
 const now = (): number => Date.now() + ahead
+/** Looks at the moved clock again and again, because a timer runs in the request that started it and nowhere else. */
+const lookMs = 25
+const timer: Timer = (ms, run) => {
+  const due = now() + ms
+  const look = (): void => (now() >= due ? run() : wait())
+  let timeout: ReturnType<typeof setTimeout> | undefined
+  const wait = (): void => void (timeout = setTimeout(look, Math.max(0, Math.min(lookMs, due - now()))))
+  wait()
+  return () => clearTimeout(timeout)
+}
 
 export class RecordObject extends Deployed {
   protected override now(): number {
@@ -34,7 +45,7 @@ export class RecordObject extends Deployed {
   }
 }
 
-const door = createWorkerHandler({ now })
+const door = createWorkerHandler({ now, timer })
 
 export const LineObject = createSessionObject({ berth: (env, url, id) => door.berth(metered(env), url, id) })
 
