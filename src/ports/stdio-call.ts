@@ -1,19 +1,11 @@
 // A call that is carried to a server without HTTP, and its answer, as plain data: no web objects where nobody needs them.
+import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 import type { ReportRefused } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
 
 export interface JsonBody {
   readonly text: string
   readonly value: unknown
-}
-
-/** What of an AbortSignal is needed to know whether a caller is still there; a door may bring a lighter one. */
-export interface AbortListener {
-  readonly aborted: boolean
-  readonly reason: unknown
-  throwIfAborted(): void
-  addEventListener(type: 'abort', leave: () => void, options?: { readonly once: boolean }): void
-  removeEventListener(type: 'abort', leave: () => void): void
 }
 
 /** An admitted call for a server that is reached without HTTP: what of the request may be believed, as plain data. */
@@ -32,30 +24,6 @@ export interface StdioCall {
   readonly attended?: true
   /** The id that the caller was told already of the session that this call begins. */
   readonly sessionId?: (() => string | undefined) | undefined
-}
-
-/** Where an answer goes that comes piece by piece. */
-export interface Sink {
-  /** False when the reader is slower than the writer: `drained` says when it has caught up. */
-  write(text: string): boolean
-  /** The answer is complete. */
-  end(): void
-  /** The answer will never be complete, and must not look so. */
-  cut(): void
-}
-
-/** What the one who writes an answer is told by the one who sends it. */
-export interface Source {
-  drained(): void
-  /** The caller left. */
-  gone(): void
-}
-
-export interface StdioResponse {
-  readonly status: number
-  readonly headers: readonly string[]
-  /** Whole, or begun: called once, and written to the sink from then on. */
-  readonly body: string | ((sink: Sink) => Source)
 }
 
 /** Work for one request that may have to wait until a process has started. */
@@ -77,7 +45,7 @@ export interface AttendedCall {
 }
 
 /** The reply of the work; where a process takes long to start, an event stream that says so, and the reply on it. */
-export type Attend = <Reply>(call: AttendedCall, work: AttendedWork<Reply>) => Promise<Reply | StdioResponse>
+export type Attend = <Reply>(call: AttendedCall, work: AttendedWork<Reply>) => Promise<Reply | PlainResponse>
 
 /** Rejects with `Refusal`. */
-export type DispatchStdio = (call: StdioCall) => Promise<StdioResponse>
+export type DispatchStdio = (call: StdioCall) => Promise<PlainResponse>

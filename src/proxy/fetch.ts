@@ -7,7 +7,7 @@ import { Refusal } from '../kit/refusal.ts'
 import { isEventStream } from '../kit/sse.ts'
 import type { Admission, Answer, AnswerHead, Fetch, Outcome } from '../ports/call.ts'
 import type { Service } from '../ports/services.ts'
-import type { StdioResponse, Sink, Source } from '../ports/stdio-call.ts'
+import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 import { relayEvents } from './relay-stream.ts'
 import { beginBody, relayed } from './streamed-body.ts'
 
@@ -16,7 +16,7 @@ import { beginBody, relayed } from './streamed-body.ts'
 /** Bytes that wait for the reader before the bridge is told that it is slow. */
 const slowBytes = 65_536
 
-export const stdioResponse = ({ status, headers, body }: StdioResponse): Response => {
+export const stdioResponse = ({ status, headers, body }: PlainResponse): Response => {
   const fields = new Headers()
   for (let i = 0; i + 1 < headers.length; i += 2)
     fields.append(headers[i] as string, headers[i + 1] as string)

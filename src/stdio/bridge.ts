@@ -2,7 +2,8 @@
 import { Refusal } from '../kit/refusal.ts'
 import { type DescribedMessage, kindOf } from '../mcp/json-rpc.ts'
 import type { Log, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
-import type { Attend, StdioCall, StdioResponse, DispatchStdio } from '../ports/stdio-call.ts'
+import type { PlainResponse } from '../kit/plain-response.ts'
+import type { Attend, StdioCall, DispatchStdio } from '../ports/stdio-call.ts'
 import {
   type Legacy,
   type Modern,
@@ -158,7 +159,7 @@ const waits = (
   return isModern ? !modern.ready(owner) : message['method'] === 'initialize'
 }
 
-const route = (ends: Ends, owner: string, call: StdioCall): Promise<StdioResponse> => {
+const route = (ends: Ends, owner: string, call: StdioCall): Promise<PlainResponse> => {
   const { legacy, modern, starting, named, nameSession } = ends
   checkRequest(call)
   if (call.method === 'GET') return legacy.get(owner, call)
@@ -167,7 +168,7 @@ const route = (ends: Ends, owner: string, call: StdioCall): Promise<StdioRespons
   const [first] = messages
   if (batch || !first) return legacy.post(owner, messages, batch, call)
   const isModern = isModernCall(first.message, call.headers)
-  const answer = (made: StdioCall): Promise<StdioResponse> =>
+  const answer = (made: StdioCall): Promise<PlainResponse> =>
     isModern ? modern.handle(owner, first, made) : legacy.post(owner, messages, batch, made)
   if (!waits(ends, owner, first, isModern, call)) return answer(call)
   const { signal, refused } = call

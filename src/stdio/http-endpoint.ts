@@ -6,7 +6,8 @@ import { metaKeys } from '../mcp/envelope.ts'
 import { type Id, type Rpc, type DescribedMessage, forWriting, kindOf, metaOf } from '../mcp/json-rpc.ts'
 import { readStrictJson } from '../mcp/json.ts'
 import { isModern, revisions } from '../mcp/revisions.ts'
-import type { StdioCall, StdioResponse } from '../ports/stdio-call.ts'
+import type { PlainResponse } from '../kit/plain-response.ts'
+import type { StdioCall } from '../ports/stdio-call.ts'
 import { type PersonProcessesOptions, createPersonProcesses } from './person-process.ts'
 import type { Pool } from './process-pool.ts'
 import { type SessionProcess, initializeProcess, startSession } from './session.ts'
@@ -113,9 +114,9 @@ export interface Legacy {
     messages: readonly DescribedMessage[],
     batch: boolean,
     call: StdioCall,
-  ): Promise<StdioResponse>
-  get(owner: string, call: StdioCall): Promise<StdioResponse>
-  delete(owner: string, call: StdioCall): Promise<StdioResponse>
+  ): Promise<PlainResponse>
+  get(owner: string, call: StdioCall): Promise<PlainResponse>
+  delete(owner: string, call: StdioCall): Promise<PlainResponse>
   tick(comment: boolean): void
   /** Fails calls during which a server said nothing; where it waits for the client itself, `waitMs` counts. */
   expire(silenceMs: number, waitMs: number): void
@@ -183,7 +184,7 @@ export const createLegacy = ({
     return id
   }
 
-  const begin = async (owner: string, said: DescribedMessage, call: StdioCall): Promise<StdioResponse> =>
+  const begin = async (owner: string, said: DescribedMessage, call: StdioCall): Promise<PlainResponse> =>
     initializeProcess({
       lodging: house?.lodge() ?? (await startSession(owner, call.signal, deps)),
       said,
@@ -247,7 +248,7 @@ export const createLegacy = ({
 
 export interface Modern {
   /** One message of a client of this era. Rejects with `Refusal`. */
-  handle(owner: string, said: DescribedMessage, call: StdioCall): Promise<StdioResponse>
+  handle(owner: string, said: DescribedMessage, call: StdioCall): Promise<PlainResponse>
   /** Whether a call of this owner needs no start of a process. */
   ready(owner: string): boolean
   comment(): void

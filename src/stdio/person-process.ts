@@ -13,11 +13,12 @@ import {
   statusOf,
 } from '../mcp/json-rpc.ts'
 import { type ProtocolEra, envelopeOf, protocolEraOf, ownClient } from '../mcp/revisions.ts'
-import type { StdioCall, StdioResponse } from '../ports/stdio-call.ts'
+import type { PlainResponse } from '../kit/plain-response.ts'
+import type { StdioCall } from '../ports/stdio-call.ts'
 import type { PeerEvents } from './incoming-messages.ts'
 import type { JsonRpcPeer } from './json-rpc-peer.ts'
 import type { Pool } from './process-pool.ts'
-import { type StdioResponseWriter, createResponseWriter } from './response.ts'
+import { type StdioResponseWriter, createResponseWriter } from '../mcp/response-writer.ts'
 import { type Tools, createTools } from './tool-headers.ts'
 
 // Which era a server speaks, found out on a process that nothing else depends on (2026-07-28 basic/transports/stdio, backward compatibility).
@@ -97,7 +98,7 @@ interface Going {
 export interface PersonProcess {
   readonly events: PeerEvents
   /** Carries one request. */
-  request(said: DescribedMessage, call: Pick<StdioCall, 'signal' | 'refused'>): Promise<StdioResponse>
+  request(said: DescribedMessage, call: Pick<StdioCall, 'signal' | 'refused'>): Promise<PlainResponse>
   comment(): void
   /** Calls without an answer; subscriptions, which have none to wait for, are not counted. */
   readonly calls: number
@@ -177,7 +178,7 @@ const request = (
   desk: Desk,
   said: DescribedMessage,
   { signal, refused }: Pick<StdioCall, 'signal' | 'refused'>,
-): Promise<StdioResponse> => {
+): Promise<PlainResponse> => {
   const { channel, alone, going } = desk
   const { message } = said
   const clientId = message['id'] as Id

@@ -5,7 +5,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Principal } from '../ports/people.ts'
 import type { ProcessEnd, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
 import type { ServiceState } from '../ports/services.ts'
-import type { AbortListener } from '../ports/stdio-call.ts'
+import type { AbortListener } from '../kit/plain-response.ts'
 import type { PeerEvents } from './incoming-messages.ts'
 import { type JsonRpcPeer, createJsonRpcPeer } from './json-rpc-peer.ts'
 import {

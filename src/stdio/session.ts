@@ -10,11 +10,12 @@ import {
   paramsOf,
   describeMessage,
 } from '../mcp/json-rpc.ts'
-import type { StdioCall, StdioResponse, AbortListener } from '../ports/stdio-call.ts'
+import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
+import type { StdioCall } from '../ports/stdio-call.ts'
 import type { PeerEvents } from './incoming-messages.ts'
 import type { JsonRpcPeer } from './json-rpc-peer.ts'
 import type { Pool } from './process-pool.ts'
-import { type Streams, type StreamOutput, createStreams } from './streams.ts'
+import { type Streams, type StreamOutput, createStreams } from '../mcp/session-streams.ts'
 
 // The calls of one session that are going: answered on their way back, cancelled by the client's own id.
 
@@ -91,7 +92,7 @@ export const createSessionCalls = (channel: () => JsonRpcPeer): SessionCalls => 
   }
 }
 
-const accepted: StdioResponse = { status: 202, headers: [], body: '' }
+const accepted: PlainResponse = { status: 202, headers: [], body: '' }
 /** Requests of the server that wait for the client at once. */
 const mostAsked = 256
 
@@ -106,7 +107,7 @@ export interface Session {
     messages: readonly DescribedMessage[],
     batch: boolean,
     call: Pick<StdioCall, 'signal' | 'refused'>,
-  ): Promise<StdioResponse>
+  ): Promise<PlainResponse>
   /** Requests of the server that the client has not answered. */
   readonly asked: number
   touch(): void
@@ -269,7 +270,7 @@ export const initializeProcess = ({
   call,
   startMs,
   accepted,
-}: InitializeResult): Promise<StdioResponse> => {
+}: InitializeResult): Promise<PlainResponse> => {
   const { session, channel } = lodging
   const way = session.streams.way(call.signal)
   const over = (): void => {

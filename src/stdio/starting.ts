@@ -3,8 +3,9 @@
 import { refusalOf } from '../kit/log.ts'
 import { keepAliveComment } from '../kit/sse.ts'
 import { type Rpc, isId, metaOf } from '../mcp/json-rpc.ts'
-import type { AttendedCall, AttendedWork, StdioResponse, Sink, Source } from '../ports/stdio-call.ts'
-import { frame, streamHeaders } from './response.ts'
+import type { PlainResponse, Sink, Source } from '../kit/plain-response.ts'
+import type { AttendedCall, AttendedWork } from '../ports/stdio-call.ts'
+import { frame, streamHeaders } from '../mcp/response-writer.ts'
 
 /** The caller hears of a start that takes longer than this, and again each time as much has passed, milliseconds. */
 const everyMs = 5000
@@ -13,7 +14,7 @@ type WaitingCall = Omit<AttendedCall, 'principal'>
 
 export interface Starting {
   /** The reply of the work, or a stream that it is delivered on later. */
-  watch<Reply>(owner: string, call: WaitingCall, work: AttendedWork<Reply>): Promise<Reply | StdioResponse>
+  watch<Reply>(owner: string, call: WaitingCall, work: AttendedWork<Reply>): Promise<Reply | PlainResponse>
   tick(): void
 }
 
@@ -53,7 +54,7 @@ export const describeStart = (
 const nobody: Source = { drained: () => undefined, gone: () => undefined }
 
 /** A reply of a bridge as what is left of a stream. */
-export const deliverReply = ({ body }: StdioResponse, sink: Sink): Source => {
+export const deliverReply = ({ body }: PlainResponse, sink: Sink): Source => {
   if (typeof body === 'function') return body(sink)
   if (body !== '') sink.write(frame(body))
   sink.end()
@@ -138,12 +139,12 @@ const watch = <Reply>(
   owner: string,
   { message, signal, refused }: WaitingCall,
   work: AttendedWork<Reply>,
-): Promise<Reply | StdioResponse> => {
+): Promise<Reply | PlainResponse> => {
   const leaving = new AbortController()
   const leave = (): void => leaving.abort(signal.reason)
   if (signal.aborted) leave()
   signal.addEventListener('abort', leave, { once: true })
-  const { promise, resolve, reject } = Promise.withResolvers<Reply | StdioResponse>()
+  const { promise, resolve, reject } = Promise.withResolvers<Reply | PlainResponse>()
   let sessionId: string | undefined
   let stream: ReturnType<typeof createStream> | undefined
   const notice = createNotice(options, owner, message, () => {

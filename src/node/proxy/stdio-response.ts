@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
 import type { Admission, AnswerHead, Outcome, Upstream } from '../../ports/call.ts'
-import type { StdioResponse, AbortListener, Sink, Source } from '../../ports/stdio-call.ts'
+import type { AbortListener, PlainResponse, Sink, Source } from '../../kit/plain-response.ts'
 
 export type StdioAdmission = Admission & { readonly upstream: Extract<Upstream, { kind: 'bridge' }> }
 
@@ -142,7 +142,7 @@ const stream = (carried: Carried, { status, headers }: AnswerHead, body: (sink: 
   response.on('drain', () => carried.source?.drained())
 }
 
-const deliver = (carried: Carried, head: AnswerHead, { body }: StdioResponse): void => {
+const deliver = (carried: Carried, head: AnswerHead, { body }: PlainResponse): void => {
   // The caller left while the head's consequences were written down.
   if (carried.over) {
     if (typeof body !== 'string')
@@ -192,7 +192,7 @@ export const createStdioCalls = ({ now }: { readonly now: () => number }): Stdio
         if (source) source.gone()
         else leave(leaving)
       })
-      const answer = (reply: StdioResponse): void => {
+      const answer = (reply: PlainResponse): void => {
         carried.answeredAt = now()
         const go = (head: AnswerHead): void => {
           deliver(carried, head, reply)

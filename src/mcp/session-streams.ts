@@ -1,7 +1,7 @@
 // On which stream of a session a message goes: exactly one (2025-11-25 transports, multiple connections).
 import type { Refusal } from '../kit/refusal.ts'
-import type { StdioResponse, AbortListener } from '../ports/stdio-call.ts'
-import { type StdioResponseWriter, createResponseWriter } from './response.ts'
+import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
+import { type StdioResponseWriter, createResponseWriter } from './response-writer.ts'
 
 // What a session's event streams have said, so that a client that lost its connection can take up where it was (2025-11-25 transports, resumability).
 
@@ -194,7 +194,7 @@ const lateMs = 5000
 
 /** One call's way back to its caller. */
 export interface StreamOutput {
-  readonly reply: Promise<StdioResponse>
+  readonly reply: Promise<PlainResponse>
   /** A message that belongs to the call, before its answer. */
   tell(data: string): void
   /** The last message. */
@@ -208,7 +208,7 @@ export interface StreamOutput {
 export interface Streams {
   way(signal: AbortListener): StreamOutput
   /** A GET: a new standing stream, or the one that `lastEventId` belongs to, from there. Undefined for an id that was never given out. */
-  stand(signal: AbortListener, lastEventId: string | undefined): Promise<StdioResponse> | undefined
+  stand(signal: AbortListener, lastEventId: string | undefined): Promise<PlainResponse> | undefined
   /** A message of the server's own accord: with the calls first (`related`), or on a standing stream first. */
   tell(data: string, related: boolean): void
   /** Opens streams for calls that take longer than `graceMs`, comments on idle ones, and lets go of those held longer than `holdMs` (0: never). */

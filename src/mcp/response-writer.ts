@@ -2,7 +2,7 @@
 // (Streamable HTTP, sending messages to the server).
 import type { Refusal } from '../kit/refusal.ts'
 import { keepAliveComment } from '../kit/sse.ts'
-import type { StdioResponse, AbortListener, Sink, Source } from '../ports/stdio-call.ts'
+import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 
 // The writing of an event stream to whoever reads it, at the speed they read.
 
@@ -91,7 +91,7 @@ export interface ResponseEvents {
 }
 
 export interface StdioResponseWriter {
-  readonly reply: Promise<StdioResponse>
+  readonly reply: Promise<PlainResponse>
   /** Begins an event stream, unless an answer has begun. */
   open(): void
   /** Writes one event with this data; `id` makes it one a client can resume behind. */
@@ -115,13 +115,13 @@ export const streamHeaders = ['Content-Type', 'text/event-stream', 'Cache-Contro
 const jsonHeaders = ['Content-Type', 'application/json', 'Cache-Control', 'no-store']
 
 interface Deferred {
-  readonly reply: Promise<StdioResponse>
-  resolve(reply: StdioResponse): void
+  readonly reply: Promise<PlainResponse>
+  resolve(reply: PlainResponse): void
   reject(error: unknown): void
 }
 
 const deferred = (): Deferred => {
-  const { promise, resolve, reject } = Promise.withResolvers<StdioResponse>()
+  const { promise, resolve, reject } = Promise.withResolvers<PlainResponse>()
   // Nobody may be listening any more when it is refused.
   promise.catch(() => undefined)
   return { reply: promise, resolve, reject }
