@@ -72,8 +72,8 @@ describe('the configuration file', () => {
 
 describe('a proxy in front that is not trusted', () => {
   const cost =
-    '⚠ trusted_proxies – is empty, so all callers seem to come from the proxy in front and count as one network: a stolen refresh token that is used ' +
-    'in step with its client is written to the log (refresh.repeated) and not stopped. List the address of the proxy\n'
+    '⚠ trusted_proxies – is empty, so all clients appear to have the address of your reverse proxy. Use of a stolen refresh token is then ' +
+    'logged (refresh.repeated) but may not be blocked: list the address of the proxy\n'
   const people = 'local_users: [{ username: ana, password: correct-horse }]\n'
   it.each([
     ['is told with its cost where the public URL is https', 'issuer: https://mcp.example.com\n', cost],
