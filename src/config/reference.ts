@@ -209,14 +209,14 @@ The gateway does not start with an unsafe or invalid configuration. The error na
 | \`session_secret\`, \`previous_secrets\`, \`clients.<id>.client_secret\` | Fewer than 32 characters, sample text, or a few repeated characters. Exception: with \`debug: true\` on a loopback gateway, a weak \`session_secret\` is ignored with a warning and the generated key is used. |
 | any secret | The same value as the root secret. |
 | \`host\` | A non-loopback address without \`issuer\`. |
-| \`issuer\` | http on a non-loopback host; a path, query or fragment; a non-canonical spelling (a trailing slash is removed). |
-| \`cors\` | The origin \`*\` together with \`allow_credentials: true\`; wildcard patterns; \`null\`. |
+| \`issuer\` | http on a non-loopback host<br>A path, query or fragment<br>A non-canonical spelling (a trailing slash is removed) |
+| \`cors\` | The origin \`*\` together with \`allow_credentials: true\`<br>Wildcard patterns<br>\`null\` |
 | \`trusted_proxies\` | Ranges wider than /8 (IPv4) or /7 (IPv6). |
-| \`oauth_providers\` | An unknown ID without \`issuer\`; http on a non-loopback host, or on loopback if the gateway is public; on a public gateway, a provider where anyone can create an account (Google, Microsoft for any tenant and others) without \`allowed_emails\`, \`allowed_domains\` or \`allowed_groups\`. |
+| \`oauth_providers\` | An unknown ID without \`issuer\`<br>http on a non-loopback host, or on loopback if the gateway is public<br>On a public gateway, a provider where anyone can create an account (Google, Microsoft for any tenant and others) without \`allowed_emails\`, \`allowed_domains\` or \`allowed_groups\` |
 | \`hosts\`, \`domain_root\`, \`base_domain\` | A hostname that would match two services, or a service and the gateway: the gateway's own hostname, the same host and port listed twice, IDs that produce the same label, two servers with the same domain and path, a duplicate \`alias\`. Also a service whose \`url\` is such a hostname. |
-| \`mcp_services\` | Reserved IDs; an unknown \`oauth_provider\`; a \`url\` that points to the gateway itself; neither or both of \`url\` and \`command\`; a public \`command\` that is not \`shared\`; two values for one header; invalid header values. In \`upstream_auth\`: keys of a different \`type\`, a \`client_id\` without its authorization server, \`idp_token\` without \`oauth_providers\`. |
-| \`local_users\` | Duplicate usernames; passwords that are too short or too common. |
-| \`clients\` | Redirect URIs with wildcards, fragments, or http on a non-loopback host; private keys in \`jwks\`; credentials that do not match the authentication method. |
+| \`mcp_services\` | Reserved IDs<br>An unknown \`oauth_provider\`<br>A \`url\` that points to the gateway itself<br>Neither or both of \`url\` and \`command\`<br>A public \`command\` that is not \`shared\`<br>Two values for one header<br>Invalid header values<br>In \`upstream_auth\`: keys of a different \`type\`, a \`client_id\` without its authorization server, \`idp_token\` without \`oauth_providers\` |
+| \`local_users\` | Duplicate usernames<br>Passwords that are too short or too common |
+| \`clients\` | Redirect URIs with wildcards, fragments, or http on a non-loopback host<br>Private keys in \`jwks\`<br>Credentials that do not match the authentication method |
 | \`refresh_token_lifetime\` | Shorter than \`access_token_lifetime\`. |
 | \`storage.type\` | \`memory\` with NODE_ENV=production. |
 | sign-in | A public gateway without a sign-in method. |
