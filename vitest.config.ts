@@ -25,7 +25,9 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: filesIn('unit', 'contract', 'docs', 'house'),
-          pool: 'threads',
+          pool: 'forks',
+          // No file changes what another could see, so a worker imports the sources once for all of its files.
+          isolate: false,
           testTimeout: 10_000,
           sequence: { groupOrder: 0 },
         },
