@@ -29,7 +29,6 @@ export default defineConfig({
           // No file changes what another could see, so a worker imports the sources once for all of its files.
           isolate: false,
           testTimeout: 10_000,
-          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -39,10 +38,9 @@ export default defineConfig({
           include: filesIn('flow', 'attack'),
           pool: 'forks',
           testTimeout: 30_000,
-          sequence: { groupOrder: 0 },
         },
       },
-      // The built artifact, other processes, browsers: after the rest, one file at a time.
+      // The built artifact, other processes, browsers.
       {
         extends: true,
         test: {
@@ -51,8 +49,6 @@ export default defineConfig({
           pool: 'forks',
           testTimeout: 90_000,
           hookTimeout: 120_000,
-          maxWorkers: 1,
-          sequence: { groupOrder: 1 },
         },
       },
     ],
