@@ -1,5 +1,5 @@
 // `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one run on this machine.
-// Options: --rounds 3 (6 with --against) --seconds 4 --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
+// Options: --rounds 3 --seconds 4 (12 rounds of 2 seconds with --against) --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
 // --against COMMIT: that commit's gateway beside this checkout's, and nothing else (against.ts).
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -27,7 +27,7 @@ import { plainWorker, startWorkers } from './workers.ts'
 const { values } = parseArgs({
   options: {
     rounds: { type: 'string' },
-    seconds: { type: 'string', default: '4' },
+    seconds: { type: 'string' },
     connections: { type: 'string', default: '1,32,256' },
     only: { type: 'string', default: 'oauth,streams,calls,answers,bodies,stdio,workers' },
     streams: { type: 'string', default: '5000' },
@@ -37,9 +37,9 @@ const { values } = parseArgs({
 })
 const sections = new Set(values.only.split(','))
 const without = new Set(values.without.split(','))
-// Before and after take turns in either order, so an even number.
-const rounds = Number(values.rounds ?? (values.against === undefined ? 3 : 6))
-const seconds = Number(values.seconds)
+// Many short turns: what else the machine does meanwhile then falls on both alike. An even number, because every second round is in reverse order.
+const rounds = Number(values.rounds ?? (values.against === undefined ? 3 : 12))
+const seconds = Number(values.seconds ?? (values.against === undefined ? 4 : 2))
 const connectionCounts = values.connections.split(',').map(Number)
 
 for (const program of ['wrk', 'cc']) {
