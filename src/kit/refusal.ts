@@ -445,27 +445,32 @@ export const refusals = {
     1502,
     'The MCP server sent a session id that is malformed or belongs to another user.',
   ),
-  // clients and servers of different eras (src/proxy)
+  // legacy clients at modern servers, and modern clients at legacy servers (src/proxy/revisions)
   'mcp.method': row(
     404,
     'invalid_request',
     -32601,
     'Method not found: the MCP server uses an older protocol revision that does not support it.',
   ),
-  'era.state': row(
+  'mcp.request-state': row(
     400,
     'invalid_request',
     -32602,
     'requestState is invalid or has expired. Make the call again without it.',
   ),
-  'era.declined': row(403, 'access_denied', 1403, 'The user declined input that the MCP server requires.'),
-  'era.input': row(
+  'mcp.input-declined': row(
+    403,
+    'access_denied',
+    1403,
+    'The user declined input that the MCP server requires.',
+  ),
+  'mcp.input-required': row(
     400,
     'invalid_request',
     1400,
     'The MCP server requires input that this client cannot provide.',
   ),
-  'era.unbridged': row(
+  'mcp.modern': row(
     400,
     'invalid_request',
     -32601,

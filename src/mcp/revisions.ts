@@ -35,18 +35,16 @@ const urlElicitation = '2025-11-25'
 export const namesUrlElicitationError = (version: string): boolean =>
   version >= urlElicitation && !isModern(version)
 
-// The two eras of MCP, one with a handshake and sessions and one without: how a server is asked which it speaks, and what its answer says (2026-07-28 basic/versioning).
-
-export type ProtocolEra = 'modern' | 'legacy'
+// Version negotiation with a server: legacy revisions begin with `initialize`, modern ones answer `server/discover` (2026-07-28 basic/versioning).
 
 const versionOf = (modern: boolean): string =>
   (revisions.find((revision) => revision.modern === modern) as { readonly version: string }).version
 
-/** The revision the gateway itself asks in, and the one it offers to servers of before. */
+/** The revision of the gateway's own requests, and the one that it offers to legacy servers. */
 export const askedVersion = versionOf(true)
 export const offeredVersion = versionOf(false)
 
-/** `params._meta` of a request in the name of a client; the gateway's own where none is said. */
+/** `params._meta` of a modern request on behalf of a client. */
 export const envelopeOf = (client: Rpc, capabilities: Rpc = {}): Rpc => ({
   [metaKeys.version]: askedVersion,
   [metaKeys.client]: client,
@@ -63,14 +61,13 @@ const unsupported = -32_022
 const hasModern = (list: unknown): boolean =>
   Array.isArray(list) && list.some((version) => typeof version === 'string' && isModern(version))
 
-/** What an answer to `server/discover` says. Every error but one is a server of before (the code is not specified), that one when it names a modern revision. */
-export const protocolEraOf = (answer: Rpc): ProtocolEra => {
-  const { result, error } = answer
-  if (isRecord(result)) return hasModern(result['supportedVersions']) ? 'modern' : 'legacy'
-  return isRecord(error) &&
+/** Whether this response to `server/discover` is one of a modern server. The only error of a modern server is -32022 with a modern revision; the code of a legacy server is not specified. */
+export const isModernServer = ({ result, error }: Rpc): boolean => {
+  if (isRecord(result)) return hasModern(result['supportedVersions'])
+  return (
+    isRecord(error) &&
     error['code'] === unsupported &&
     isRecord(error['data']) &&
     hasModern(error['data']['supported'])
-    ? 'modern'
-    : 'legacy'
+  )
 }

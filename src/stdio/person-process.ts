@@ -12,7 +12,7 @@ import {
   describeMessage,
   statusOf,
 } from '../mcp/json-rpc.ts'
-import { type ProtocolEra, envelopeOf, protocolEraOf, ownClient } from '../mcp/revisions.ts'
+import { envelopeOf, isModernServer, ownClient } from '../mcp/revisions.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import type { StdioCall } from '../ports/stdio-call.ts'
 import type { PeerEvents } from './incoming-messages.ts'
@@ -21,7 +21,9 @@ import type { Pool } from './process-pool.ts'
 import { type StdioResponseWriter, createResponseWriter } from '../mcp/response-writer.ts'
 import { type Tools, createTools } from './tool-headers.ts'
 
-// Which era a server speaks, found out on a process that nothing else depends on (2026-07-28 basic/transports/stdio, backward compatibility).
+// Which revision a server speaks, found out on a process that nothing else depends on (2026-07-28 basic/transports/stdio, backward compatibility).
+
+export type Generation = 'modern' | 'legacy'
 
 /** How long a server may leave `server/discover` alone before it is asked something that every older one answers. */
 const patienceMs = 2000
@@ -33,10 +35,10 @@ export interface ProbeOptions {
 }
 
 /**
- * Asks. Resolves to the era; the channel may be used on when it is `modern`. An end of the process is a legacy server too: some end on
+ * Asks. Resolves to the generation; the channel may be used on when it is `modern`. An end of the process is a legacy server too: some end on
  * any request before `initialize`. Rejects when it cannot be started, or says nothing at all in time.
  */
-export const probe = (channel: JsonRpcPeer, { about, startMs }: ProbeOptions): Promise<ProtocolEra> =>
+export const probe = (channel: JsonRpcPeer, { about, startMs }: ProbeOptions): Promise<Generation> =>
   new Promise((resolve, reject) => {
     const timers: ReturnType<typeof setTimeout>[] = []
     const done = (settle: () => void): void => {
@@ -48,7 +50,7 @@ export const probe = (channel: JsonRpcPeer, { about, startMs }: ProbeOptions): P
     const meta = { _meta: envelopeOf(ownClient(about)) }
     try {
       channel.call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'server/discover', params: meta }), {
-        answer: (_, message) => done(() => resolve(protocolEraOf(message))),
+        answer: (_, message) => done(() => resolve(isModernServer(message) ? 'modern' : 'legacy')),
         progress: () => undefined,
         failed: ended,
         patient: true,
@@ -342,18 +344,18 @@ const createMake =
     return home.whole
   }
 
-/** What the process is; one of this era goes on living, another is ended. */
+/** What the process is; a modern one goes on living, another is ended. */
 const ask = async (
   home: PersonCalls,
   options: PersonProcessesOptions,
-): Promise<{ readonly era: ProtocolEra; readonly home: PersonCalls | undefined }> => {
-  const era = await probe(home.channel, options).catch((error: unknown) => {
+): Promise<{ readonly generation: Generation; readonly home: PersonCalls | undefined }> => {
+  const generation = await probe(home.channel, options).catch((error: unknown) => {
     home.channel.stop()
     throw error
   })
-  if (era === 'modern') home.settle()
+  if (generation === 'modern') home.settle()
   else home.channel.stop()
-  return { era, home: era === 'modern' ? home : undefined }
+  return { generation, home: generation === 'modern' ? home : undefined }
 }
 
 export const createPersonProcesses = (options: PersonProcessesOptions): PersonProcesses => {
@@ -361,7 +363,7 @@ export const createPersonProcesses = (options: PersonProcessesOptions): PersonPr
   const make = createMake(options)
   const homes = new Map<string, Promise<PersonCalls>>()
   const settled = new Map<string, PersonCalls>()
-  let verdict: { readonly era: ProtocolEra; readonly until: number } | undefined
+  let verdict: { readonly generation: Generation; readonly until: number } | undefined
   /** The process that is being asked; everybody else waits for what it says. */
   const asking: { now?: Promise<unknown> } = {}
 
@@ -377,11 +379,12 @@ export const createPersonProcesses = (options: PersonProcessesOptions): PersonPr
     if (!verdict || now() >= verdict.until) {
       const asked = begin(owner, true).then((home) => ask(home, options))
       asking.now = asked
-      const { era, home } = await asked.finally(() => delete asking.now)
-      verdict = { era, until: era === 'legacy' ? now() + legacyMs : Number.POSITIVE_INFINITY }
+      const { generation, home } = await asked.finally(() => delete asking.now)
+      verdict = { generation, until: generation === 'legacy' ? now() + legacyMs : Number.POSITIVE_INFINITY }
       if (home) return home
     }
-    if (verdict?.era === 'legacy') throw new Refusal('mcp.legacy', 'server speaks a legacy revision only')
+    if (verdict?.generation === 'legacy')
+      throw new Refusal('mcp.legacy', 'server speaks a legacy revision only')
     return begin(owner, false)
   }
 

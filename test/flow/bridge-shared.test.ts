@@ -119,7 +119,7 @@ describe('a shared server', () => {
     await events.leave()
   })
 
-  it('is introduced in the revision that an older client asks for', async () => {
+  it('is introduced in the revision that a legacy client asks for', async () => {
     const { client } = shared()
     expect((await client('ana').initialize('2025-03-26')).result?.['protocolVersion']).toBe('2025-03-26')
     expect((await client('bea').initialize('2025-11-25')).result?.['protocolVersion']).toBe('2025-11-25')

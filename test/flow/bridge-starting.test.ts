@@ -257,8 +257,8 @@ describe.each([
       config: {
         local_users: [ana],
         mcp_services: {
-          older: command('older', '--plain'),
-          newer: command('newer', '--modern-only'),
+          legacy: command('legacy', '--plain'),
+          modern: command('modern', '--modern-only'),
           broken: command('broken', '--crash'),
         },
       },
@@ -290,7 +290,7 @@ describe.each([
     return asked
   }
 
-  it.each(['older', 'newer'])(
+  it.each(['legacy', 'modern'])(
     'tells a client of 2025 whose server is %s, and the session that the head names goes on',
     async (id) => {
       const caller = await callerAt(id)

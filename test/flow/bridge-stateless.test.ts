@@ -140,7 +140,7 @@ describe('a client of 2026-07-28', () => {
   })
 
   it.each([['--touchy'], ['--ignore'], []])(
-    'is told to begin with initialize by a server of before, which is not harmed by the question (%s) [C18]',
+    'is told to begin with initialize by a legacy server, which the probe does not harm (%s) [C18]',
     async (...flags) => {
       const ana = world({ flags }).client('ana')
       const answer = await ana.modern('tools/list')
@@ -150,7 +150,7 @@ describe('a client of 2026-07-28', () => {
     },
   )
 
-  it('finds the same server in both eras, each with a process of its own kind [C18]', async () => {
+  it('finds the same server in both kinds of revision, each with a process of its own kind [C18]', async () => {
     const ana = world({ flags: ['--modern'] }).client('ana')
     await ana.initialize()
     const [legacy, modern] = [

@@ -1,7 +1,7 @@
 // What an operator finds in the log of a request that was refused: one line, its code, why, and whose request it was, the same on every runtime.
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { createBrowser } from '../houses/browser.ts'
-import { askModern, beginLegacy, lastOf } from '../houses/eras.ts'
+import { askModern, beginLegacy, lastOf } from '../houses/revisions.ts'
 import { type House, houses, type LogLine } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
 import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'

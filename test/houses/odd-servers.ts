@@ -1,4 +1,5 @@
-// Servers of one era each, by hand: what real ones do rarely (a URL to open first, a question on the standing stream, a call that never ends, a login), on demand.
+// A legacy and a modern server, written by hand: on demand they do what real servers rarely do (a URL to open first, an elicitation on the GET stream, a call that never
+// ends, a login).
 import type { ServerResponse } from 'node:http'
 import { openUpstream, type Upstream } from './upstream.ts'
 
@@ -61,7 +62,7 @@ const open = async (deal: Deal): Promise<OddServer> => {
 const said = (text: string): object => ({ content: [{ type: 'text', text }] })
 
 /** Speaks 2025-11-25 and before. */
-export const openOddOlder = (): Promise<OddServer> => {
+export const openOddLegacy = (): Promise<OddServer> => {
   let sessions = 0
   let waiting: unknown
   return open(({ method, params, id, result }, say, server, response) => {
@@ -120,7 +121,7 @@ export const openOddOlder = (): Promise<OddServer> => {
   })
 }
 /** Speaks 2026-07-28. */
-export const openOddNewer = (): Promise<OddServer> =>
+export const openOddModern = (): Promise<OddServer> =>
   open(({ method, params }, say) => {
     const meta = params?._meta ?? {}
     if (meta['io.modelcontextprotocol/protocolVersion'] !== '2026-07-28')

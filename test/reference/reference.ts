@@ -1,4 +1,4 @@
-// The reference MCP server: every tool, prompt and resource that the scenarios of the MCP conformance suite name, on the MCP SDK v2, for clients of both eras.
+// The reference MCP server: every tool, prompt and resource that the scenarios of the MCP conformance suite name, on the MCP SDK v2, for legacy and modern clients.
 import { createRequestStateCodec, McpServer } from '@modelcontextprotocol/server'
 import { addContentTools } from './content-tools.ts'
 import { addInteractionTools } from './interaction-tools.ts'

@@ -1,4 +1,4 @@
-// The demo server, driven in process by real SDK clients of both eras.
+// The demo server, driven in process by real SDK clients for legacy and modern revisions.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDemo } from '../../src/demo/demo.ts'
@@ -7,15 +7,15 @@ import { encodeBase64url, utf8 } from '../../src/kit/bytes.ts'
 const assertion = `e30.${encodeBase64url(utf8(JSON.stringify({ sub: 'local:ada', name: 'Ada Łovelace' })))}.c2ln`
 const identity = { 'X-User-Id': 'ada', 'X-User-Name': 'Ada', 'X-MCP-Identity': assertion }
 
-const eras = [
-  { era: 'a client of 2026-07-28', mode: 'auto', options: {}, speaks: '2026-07-28' },
+const clients = [
+  { client: 'a client of 2026-07-28', mode: 'auto', options: {}, speaks: '2026-07-28' },
   {
-    era: 'a client of 2025-11-25 with a session',
+    client: 'a client of 2025-11-25 with a session',
     mode: 'legacy',
     options: { sessionId: () => crypto.randomUUID() },
     speaks: '2025-11-25',
   },
-  { era: 'a client of 2025-11-25 without a session', mode: 'legacy', options: {}, speaks: '2025-11-25' },
+  { client: 'a client of 2025-11-25 without a session', mode: 'legacy', options: {}, speaks: '2025-11-25' },
 ] as const
 
 const open = new Set<Client>()
@@ -44,7 +44,7 @@ const connect = async (
 const textOf = (result: { content?: unknown }): string =>
   (result.content as { text: string }[]).map((part) => part.text).join('')
 
-describe.each(eras)('The demo server for $era', ({ mode, options, speaks }) => {
+describe.each(clients)('The demo server for $client', ({ mode, options, speaks }) => {
   const demo = createDemo(options)
 
   it('speaks that revision and lists four tools, three of them read-only and one destructive', async () => {

@@ -1,4 +1,4 @@
-// Headers that repeat a body, and results, errors and capabilities of one era of MCP in the words of the other.
+// Headers that repeat a body; results, errors and capabilities translated between legacy and modern revisions.
 import { describe, expect, it } from 'vitest'
 import {
   decodeHeaderValue,
@@ -89,7 +89,7 @@ describe('what is mirrored in headers', () => {
   })
 })
 
-describe('what one era says in the words of the other', () => {
+describe('a translation between revisions', () => {
   it('results gain and lose what their revision has [C13, C20]', () => {
     const server = { name: 's', version: '1' }
     expect(toModern('tools/call', { content: [], _meta: { a: 1 } }, server)).toEqual({

@@ -5,7 +5,7 @@ import { problemFor, problems } from '../../src/pages/problem-texts.ts'
 
 /** Refusals that only programs see: token and registration endpoints, MCP calls, authorization errors that always go back by redirect, and a Worker that has no pages yet. */
 const programsOnly =
-  /^(era|gateway|token|grant|code|refresh|scope|registration|mcp|rpc|upstream(?=\.(?!credential))|origin|session|service|encode|line|upgrade|process)\.|^(admin\.form|calls\.(?:limited|bytes)|request\.origin|request\.encoding|request\.accept|client\.auth|pkce\.verifier|resource\.mismatch|consent\.denied)$/
+  /^(gateway|token|grant|code|refresh|scope|registration|mcp|rpc|upstream(?=\.(?!credential))|origin|session|service|encode|line|upgrade|process)\.|^(admin\.form|calls\.(?:limited|bytes)|request\.origin|request\.encoding|request\.accept|client\.auth|pkce\.verifier|resource\.mismatch|consent\.denied)$/
 
 test('every refusal that can reach a person has a page: title, who must act, what to do', () => {
   const missing = Object.keys(refusals).filter((code) => !(code in problems) && !programsOnly.test(code))

@@ -63,7 +63,7 @@ export const createElicitations = ({
               params: { requestId: id, reason: 'nobody answered' },
             }),
           )?.catch(() => undefined)
-          reject(new Refusal('era.input', 'the client did not answer in time'))
+          reject(new Refusal('mcp.input-required', 'the client did not answer in time'))
         }, patienceMs)
         signal.addEventListener('abort', left, { once: true })
         open.set(key, (response) => {
@@ -180,10 +180,10 @@ const asked = async (
     if (elicitations && elicitations.length > 0 && namesUrlElicitationError(session.version))
       return errorText(message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', {
         elicitations,
-        code: 'era.input',
+        code: 'mcp.input-required',
         request_id: caller.headers.get('x-request-id') ?? '',
       })
-    throw new Refusal('era.input', list.map(([, request]) => String(request['method'])).join(' '))
+    throw new Refusal('mcp.input-required', list.map(([, request]) => String(request['method'])).join(' '))
   }
   const found: Record<string, unknown> = {}
   for (const [key, answer] of await Promise.all(
@@ -208,7 +208,7 @@ const errorOf = ({ message, caller }: LegacyCall, error: Rpc): Rpc => {
     rpcError(new Refusal(code, '', { say, rpcData }), caller.headers.get('x-request-id') ?? '')
   if (error['code'] === -32_021)
     return said(
-      'era.input',
+      'mcp.input-required',
       'The MCP server needs a capability that this client does not have.',
       isRecord(error['data']) ? error['data'] : {},
     )

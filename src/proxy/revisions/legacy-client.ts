@@ -3,7 +3,7 @@ import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
 import { standardHeaders } from '../../mcp/headers.ts'
 import { type Rpc, isRecord, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
-import { envelopeOf, protocolEraOf, offeredVersion, revisions } from '../../mcp/revisions.ts'
+import { envelopeOf, isModernServer, offeredVersion, revisions } from '../../mcp/revisions.ts'
 import { bridgedClient, bridgedServer, isLevel, serverInfoKey, unaskedClient } from '../../mcp/translate.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import {
@@ -75,7 +75,7 @@ export const createLegacyInitialize =
     if (isForeign(response)) return response
     const answer = await answerOf(response, name)
     const result = answer?.['result']
-    if (!answer || protocolEraOf(answer) !== 'modern' || !isRecord(result)) return undefined
+    if (!answer || !isModernServer(answer) || !isRecord(result)) return undefined
     const bridged = bridgedServer(result['capabilities'], { notices: true, watching: lasting })
     const version =
       typeof protocolVersion === 'string' && versions.includes(protocolVersion)
@@ -165,7 +165,7 @@ export const createLegacySessionsHere = ({
         : failed('mcp.params', 'There is no such level.')
     }
     if (lasting && watching.test(method)) return watch(id, caller, message)
-    return unbridged.test(method) || watching.test(method) ? failed('era.unbridged') : undefined
+    return unbridged.test(method) || watching.test(method) ? failed('mcp.modern') : undefined
   }
 }
 

@@ -53,7 +53,7 @@ interface Shelf {
   ): Promise<readonly { readonly name: string; readonly value: LegacySession }[]>
 }
 
-const prefix = 'postern-era-'
+const prefix = 'postern-session-'
 /** A session unused for this long is unknown. */
 const lifetimeMs = 24 * 3_600_000
 const slideMs = 3_600_000
@@ -68,7 +68,7 @@ export const newOlderSession = ({ random }: Pick<Runtime, 'random'>): string =>
 export const isLegacySession = (id: string | undefined): id is string => id?.startsWith(prefix) === true
 
 const createKept = (runtime: Pick<Runtime, 'store' | 'keys' | 'log'>): Shelf => {
-  const records = createRecords<LegacySession>(runtime, 'era-client:')
+  const records = createRecords<LegacySession>(runtime, 'client-session:')
   return {
     read: records.get,
     write: async (name, value, mark) =>

@@ -349,7 +349,7 @@ const giveUp = async (
 export const createUpstreamSessions = (deps: UpstreamSessionsDeps): UpstreamSessions => {
   const { runtime, tell, service } = deps
   const { now } = runtime
-  const records = createRecords<KeptSession>(runtime, 'era-session:')
+  const records = createRecords<KeptSession>(runtime, 'upstream-session:')
   const once = createSingleFlight(runtime)
   const make = createMake(deps)
   const leave = createLeave(deps)

@@ -123,7 +123,11 @@ const finalOf = ({ session, message, caller }: ModernCallOptions, answer: Rpc, i
       error: {
         ...said,
         code: 1403,
-        data: { ...(isRecord(said['data']) ? said['data'] : {}), code: 'era.input', request_id: requestId },
+        data: {
+          ...(isRecord(said['data']) ? said['data'] : {}),
+          code: 'mcp.input-required',
+          request_id: requestId,
+        },
       },
     }
   return inputRequired(session, id, {

@@ -29,7 +29,7 @@ import { createSubscriptions } from './subscriptions.ts'
 export interface PendingInputRequests {
   /** A new state for this call; undefined where the caller has too many that wait. `give` is asked for the call when the next try comes. */
   hold(owner: string, request: string, call: () => ModernCall): string | undefined
-  /** The call of that state. Throws `era.state` for one that is not of this caller and request, or too old. */
+  /** The call of that state. Throws `mcp.request-state` for one that is not of this caller and request, or too old. */
   take(state: string, owner: string, message: Rpc): Promise<ModernCall>
 }
 
@@ -73,7 +73,7 @@ export const createPendingInputRequests = ({
       const found = held.get(state)
       const request = requestOf(digest, message)
       if (!found || found.owner !== owner || found.request !== request)
-        throw new Refusal('era.state', found ? 'of another caller or request' : 'not waiting here', {
+        throw new Refusal('mcp.request-state', found ? 'of another caller or request' : 'not waiting here', {
           rpcId: message['id'] as Id,
         })
       held.delete(state)
@@ -101,7 +101,7 @@ export interface ModernDispatchDeps {
 
 export interface ModernDispatch {
   call(caller: Caller, session: UpstreamSession, message: Rpc): Promise<Response>
-  /** The client's next try of a call that waits here under that state. Throws `era.state`. */
+  /** The client's next try of a call that waits here under that state. Throws `mcp.request-state`. */
   resume(caller: Caller, message: Rpc, state: string): Promise<Response>
 }
 
@@ -318,7 +318,7 @@ export const createModernClient = ({
       if (isInputRequestState(state)) return carry.resume(caller, message, state)
       if (unbridged.test(method) || (method === 'subscriptions/listen' && !hears(caller)))
         throw new Refusal('mcp.method', method, { rpcId: message['id'] as Id })
-      if (declined(message)) throw new Refusal('era.declined', method, { rpcId: message['id'] as Id })
+      if (declined(message)) throw new Refusal('mcp.input-declined', method, { rpcId: message['id'] as Id })
       return request(caller, message, method, session)
     },
   }

@@ -7,7 +7,7 @@ import { isEventStream } from '../../kit/sse.ts'
 import { standardHeaders } from '../../mcp/headers.ts'
 import { type Rpc, isRecord } from '../../mcp/json-rpc.ts'
 import { parseExactText } from '../../mcp/json.ts'
-import { envelopeOf, protocolEraOf, ownClient } from '../../mcp/revisions.ts'
+import { envelopeOf, isModernServer, ownClient } from '../../mcp/revisions.ts'
 import { serverInfoKey, toModern } from '../../mcp/translate.ts'
 import { type Caller, type SendNotification, isForeign, nothing } from './exchange.ts'
 import type { LegacyInitialize } from './legacy-client.ts'
@@ -200,7 +200,7 @@ export const createVersionProbe = ({
     }
     const { message: answer, whole } = await firstAnswer(response)
     await nothing(whole)
-    return answer !== undefined && protocolEraOf(answer) === 'modern'
+    return answer !== undefined && isModernServer(answer)
   }
 
   /** What a refusal, or an answer to `server/discover`, says of the server. */
@@ -212,7 +212,7 @@ export const createVersionProbe = ({
   ): Promise<boolean | undefined> => {
     if (
       message !== undefined &&
-      (protocolEraOf(message) === 'modern' || (!discovers && modernCodes.has(codeOf(message))))
+      (isModernServer(message) || (!discovers && modernCodes.has(codeOf(message))))
     )
       return true
     if (discovers) return response.ok && codeOf(message) === undefined ? undefined : false

@@ -1,4 +1,4 @@
-// The reference server as two servers that speak one era each: 2026-07-28 alone, and 2025-11-25 and before alone. Both tell what they heard.
+// The reference server as a modern server (2026-07-28 only) and as a legacy server (2025-11-25 and earlier). Both record what they receive.
 import { serve } from '@hono/node-server'
 import { createMcpHandler } from '@modelcontextprotocol/server'
 import { randomBytes, randomUUID } from 'node:crypto'
@@ -8,7 +8,7 @@ import { createReference } from '../reference/reference.ts'
 import { watchedUri } from '../reference/resources.ts'
 import type { Change } from '../reference/words.ts'
 
-export interface EraUpstream {
+export interface RevisionUpstream {
   readonly url: string
   /** Every request so far. */
   readonly heard: {
@@ -23,11 +23,11 @@ export interface EraUpstream {
   close(): Promise<void>
 }
 
-const open = (make: () => (request: Request) => Promise<Response>): Promise<EraUpstream> =>
+const open = (make: () => (request: Request) => Promise<Response>): Promise<RevisionUpstream> =>
   new Promise((resolve) => {
-    const heard: EraUpstream['heard'] = []
+    const heard: RevisionUpstream['heard'] = []
     let answer = make()
-    const upstream: Omit<EraUpstream, 'url' | 'close'> = {
+    const upstream: Omit<RevisionUpstream, 'url' | 'close'> = {
       heard,
       instead: undefined,
       forget: () => void (answer = make()),
@@ -55,7 +55,7 @@ const open = (make: () => (request: Request) => Promise<Response>): Promise<EraU
     )
   })
 
-export const openModernOnly = (): Promise<EraUpstream> =>
+export const openModernOnly = (): Promise<RevisionUpstream> =>
   open(() => {
     const key = randomBytes(32)
     const announce = (change: Change): void => {
@@ -67,7 +67,7 @@ export const openModernOnly = (): Promise<EraUpstream> =>
     return (request) => modern.fetch(request)
   })
 
-export const openLegacyOnly = (): Promise<EraUpstream> =>
+export const openLegacyOnly = (): Promise<RevisionUpstream> =>
   open(() => {
     const key = randomBytes(32)
     const sessions = createLegacySessions({

@@ -1,8 +1,8 @@
-// Between the eras with two processes of one gateway on one file, as a balancer would send requests to either.
+// The revision bridge with two processes of one gateway on one storage file, as behind a load balancer.
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type EraUpstream, openLegacyOnly, openModernOnly } from '../houses/era-upstreams.ts'
-import { askModern, beginLegacy, lastOf } from '../houses/eras.ts'
+import { type RevisionUpstream, openLegacyOnly, openModernOnly } from '../houses/revision-upstreams.ts'
+import { askModern, beginLegacy, lastOf } from '../houses/revisions.ts'
 import { logIn } from '../houses/login.ts'
 import { callerOf } from '../houses/people.ts'
 import type { House } from '../houses/houses.ts'
@@ -13,7 +13,7 @@ afterEach(async () => {
   for (const end of ends.splice(0)) await end()
 })
 
-const open = async (upstream: EraUpstream) => {
+const open = async (upstream: RevisionUpstream) => {
   const twins: Twins = createTwins(upstream.url)
   ends.push(twins.close, upstream.close)
   const shared = { session_secret: randomBytes(32).toString('base64url') }
@@ -49,16 +49,16 @@ describe('Two processes', () => {
     expect((await (await one!.post(logging, session)).text()).includes('"code":1404')).toBe(true)
   })
 
-  it('share the one session that a person has at a server of before [C20]', async () => {
-    const older = await openLegacyOnly()
-    const callers = await open(older)
+  it('share the one session that a person has at a legacy server [C20]', async () => {
+    const legacy = await openLegacyOnly()
+    const callers = await open(legacy)
     await Promise.all(callers.map(async (caller) => (await askModern(caller, 'tools/list')).text()))
-    older.heard.length = 0
+    legacy.heard.length = 0
     for (const caller of callers)
       expect((await lastOf(await askModern(caller, 'prompts/list'))).result).toMatchObject({
         resultType: 'complete',
       })
-    const used = older.heard
+    const used = legacy.heard
       .filter(({ message }) => message?.['method'] === 'prompts/list')
       .map(({ headers }) => headers.get('mcp-session-id'))
     expect([used.length, new Set(used).size]).toEqual([2, 1])

@@ -1,29 +1,29 @@
-// What crosses between the eras of MCP, as it stands on the wire, in every house.
+// What the revision bridge sends, as it stands on the wire, in every runtime.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
   askModern,
   beginLegacy,
-  type EraWorld,
+  type RevisionWorld,
   lastOf,
   modernMeta,
-  openEras,
+  openRevisionWorld,
   textOf,
-} from '../houses/eras.ts'
+} from '../houses/revisions.ts'
 import { houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
 import { until } from '../houses/proxied.ts'
 
-describe.each(houses)('Between the eras %s', (where, open) => {
-  let world: EraWorld
+describe.each(houses)('Between the revisions %s', (where, open) => {
+  let world: RevisionWorld
   const lasting = where !== 'in workerd'
 
   beforeAll(async () => {
-    world = await openEras(open)
+    world = await openRevisionWorld(open)
   }, 120_000)
   afterAll(() => world?.close())
 
   it('results that the gateway writes carry what 2026-07-28 asks for, and are for nobody else to keep [C13]', async () => {
-    const caller = await world.at('older')
+    const caller = await world.at('legacy')
     for (const [method, params] of [
       ['server/discover', {}],
       ['tools/list', {}],
@@ -53,7 +53,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   })
 
   it('results for clients of 2025 carry nothing of 2026-07-28 [C13, C20]', async () => {
-    const caller = await world.at('newer')
+    const caller = await world.at('modern')
     const { begun, session } = await beginLegacy(caller, '2025-06-18')
     expect(await begun.json()).toMatchObject({
       id: 1,
@@ -74,17 +74,17 @@ describe.each(houses)('Between the eras %s', (where, open) => {
     expect(said).not.toMatch(/resultType|ttlMs|cacheScope|modelcontextprotocol\/serverInfo/)
   })
 
-  it('what has no counterpart is refused in words: tasks, a second handshake, watching in the other era’s way [C20]', async () => {
-    const older_ = await world.at('older')
+  it('what has no counterpart is refused: tasks, a second initialize, subscriptions of the other revision [C20]', async () => {
+    const legacy = await world.at('legacy')
     for (const method of ['ping', 'logging/setLevel', 'resources/subscribe', 'tasks/list']) {
       const refused = await askModern(
-        older_,
+        legacy,
         method,
         method === 'resources/subscribe' ? { uri: 'test://watched-resource' } : {},
       )
       expect([method, refused.status, (await lastOf(refused)).error.code]).toEqual([method, 404, -32_601])
     }
-    const caller = await world.at('newer')
+    const caller = await world.at('modern')
     const { session } = await beginLegacy(caller)
     const errors = await Promise.all(
       ['tasks/list', 'subscriptions/listen', 'initialize'].map(
@@ -96,7 +96,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   })
 
   it('a session of ours ends when its client says so, and takes batches where its revision has them [C2, C4, C20]', async () => {
-    const caller = await world.at('newer')
+    const caller = await world.at('modern')
     const batch = [
       { jsonrpc: '2.0', id: 'a', method: 'ping' },
       { jsonrpc: '2.0', id: 'b', method: 'tools/call', params: { name: 'test_simple_text', arguments: {} } },
@@ -110,8 +110,8 @@ describe.each(houses)('Between the eras %s', (where, open) => {
     expect((await caller.post({ jsonrpc: '2.0', id: 3, method: 'ping' }, session)).status).toBe(404)
   })
 
-  it('headers that repeat a parameter are checked where a server of before is behind [C8, C9, C20]', async () => {
-    const caller = await world.at('older')
+  it('headers that repeat a parameter are checked in front of a legacy server [C8, C9, C20]', async () => {
+    const caller = await world.at('legacy')
     await (await askModern(caller, 'tools/list')).text()
     const headers = {
       'mcp-protocol-version': '2026-07-28',
@@ -138,7 +138,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   itWhere(lasting)(
     'a try that brings no answer is asked again, and one too many is refused [C12, C20]',
     async () => {
-      const caller = await world.at('older')
+      const caller = await world.at('legacy')
       const call = { name: 'test_elicitation', arguments: { message: 'x' } }
       const state = async (more: object) =>
         (await lastOf(await askModern(caller, 'tools/call', { ...call, ...more }, { elicitation: {} })))
@@ -164,9 +164,9 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   )
 
   it('a server that forgot the session is introduced to again, and the client notices nothing [C2, C20]', async () => {
-    const caller = await world.at('older')
+    const caller = await world.at('legacy')
     await (await askModern(caller, 'tools/list')).text()
-    world.older.forget()
+    world.legacy.forget()
     const { result } = await lastOf(
       await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} }),
     )
@@ -176,9 +176,9 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   itWhere(lasting)(
     'a session that nobody used for half an hour is given up at the server, and begun again when it is needed [C20]',
     async () => {
-      const caller = await world.at('older')
+      const caller = await world.at('legacy')
       await (await askModern(caller, 'prompts/list')).text()
-      const [used] = world.older.heard
+      const [used] = world.legacy.heard
         .flatMap(({ headers, message }) =>
           message?.['method'] === 'prompts/list' ? [headers.get('mcp-session-id')] : [],
         )
@@ -189,13 +189,13 @@ describe.each(houses)('Between the eras %s', (where, open) => {
       })
       await until(
         () =>
-          world.older.heard.some(
+          world.legacy.heard.some(
             ({ http, headers }) => http === 'DELETE' && headers.get('mcp-session-id') === used,
           ),
         'the end of the session',
       )
       expect(
-        world.older.heard
+        world.legacy.heard
           .findLast(({ message }) => message?.['method'] === 'resources/list')
           ?.headers.get('mcp-session-id'),
       ).not.toBe(used)
@@ -204,47 +204,47 @@ describe.each(houses)('Between the eras %s', (where, open) => {
 
   it('people who are not told apart have a session for each call [C20]', async () => {
     const caller = await world.at('open')
-    const before = world.older.heard.length
+    const before = world.legacy.heard.length
     expect(
       textOf(
         (await lastOf(await askModern(caller, 'tools/call', { name: 'test_simple_text', arguments: {} })))
           .result,
       ),
     ).toContain('simple text response')
-    const said = world.older.heard
+    const said = world.legacy.heard
       .slice(before)
       .map(({ http, message }) => (http === 'POST' ? message?.['method'] : http))
     expect(said.filter((what) => what === 'initialize')).toHaveLength(1)
     await until(
-      () => world.older.heard.slice(before).some(({ http }) => http === 'DELETE'),
+      () => world.legacy.heard.slice(before).some(({ http }) => http === 'DELETE'),
       'the end of the session',
     )
   })
 
   it('a person has one session at the server, whatever they call, and the server meets the person in it [C20]', async () => {
-    const mine = await world.at('older')
-    const before = world.older.heard.length
+    const mine = await world.at('legacy')
+    const before = world.legacy.heard.length
     for (const method of ['tools/list', 'prompts/list', 'resources/list'])
       await (await askModern(mine, method)).text()
     const mineIds = new Set(
-      world.older.heard
+      world.legacy.heard
         .slice(before)
         .flatMap(({ headers, message }) =>
           String(message?.['method']).endsWith('/list') ? [headers.get('mcp-session-id')] : [],
         ),
     )
     expect(mineIds.size).toBe(1)
-    expect(world.older.heard.at(-1)?.headers.get('x-user-id')).toBe('ana')
-    expect(world.older.heard.at(-1)?.headers.get('mcp-method')).toBeNull()
-    expect(world.older.heard.at(-1)?.headers.get('mcp-protocol-version')).toBe('2025-11-25')
+    expect(world.legacy.heard.at(-1)?.headers.get('x-user-id')).toBe('ana')
+    expect(world.legacy.heard.at(-1)?.headers.get('mcp-method')).toBeNull()
+    expect(world.legacy.heard.at(-1)?.headers.get('mcp-protocol-version')).toBe('2025-11-25')
   })
 
-  it('where client and server speak one era nothing is asked besides, and nothing changed [C20]', async () => {
-    const caller = await world.at('newer')
+  it('where client and server speak the same revision, nothing else is asked and nothing is changed [C20]', async () => {
+    const caller = await world.at('modern')
     await (await askModern(caller, 'tools/list')).text()
-    const before = world.newer.heard.length
+    const before = world.modern.heard.length
     const { result } = await lastOf(await askModern(caller, 'tools/list'))
     expect(result).toMatchObject({ ttlMs: 60_000, cacheScope: 'public' })
-    expect(world.newer.heard.slice(before).map(({ message }) => message?.['method'])).toEqual(['tools/list'])
+    expect(world.modern.heard.slice(before).map(({ message }) => message?.['method'])).toEqual(['tools/list'])
   })
 })

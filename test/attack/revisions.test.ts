@@ -1,34 +1,34 @@
-// Attacks on what the gateway keeps between the eras of MCP: sessions of people at servers, sessions of clients at the gateway, calls that wait.
+// Attacks on what the revision bridge keeps: sessions at legacy servers, sessions of legacy clients, and pending input requests.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, beginLegacy, type EraWorld, lastOf, openEras } from '../houses/eras.ts'
+import { askModern, beginLegacy, type RevisionWorld, lastOf, openRevisionWorld } from '../houses/revisions.ts'
 import { houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
 import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
 
-describe.each(houses)('Between the eras %s', (where, open) => {
-  let world: EraWorld
+describe.each(houses)('Between the revisions %s', (where, open) => {
+  let world: RevisionWorld
   const lasting = where !== 'in workerd'
 
   beforeAll(async () => {
-    world = await openEras(open)
+    world = await openRevisionWorld(open)
   }, 120_000)
   afterAll(() => world?.close())
 
   it('never is a session of ours anybody’s but the person’s and client’s who began it [B7, C20]', async () => {
-    const mine = await world.at('newer')
-    const theirs = await world.at('newer', yamada)
+    const mine = await world.at('modern')
+    const theirs = await world.at('modern', yamada)
     const { session } = await beginLegacy(mine)
     // The same person by another client is somebody else too.
     const other = callerOf(world.house, mine.url, await tokenOf(world.house, ana, mine.url))
     for (const foreign of [theirs, other]) {
-      const before = world.newer.heard.length
+      const before = world.modern.heard.length
       expect((await foreign.post({ jsonrpc: '2.0', id: 2, method: 'tools/list' }, session)).status).toBe(404)
       expect((await foreign.get(session)).status).toBe(404)
       expect((await foreign.delete(session)).status).toBe(404)
-      expect(world.newer.heard.length).toBe(before)
+      expect(world.modern.heard.length).toBe(before)
     }
     expect((await mine.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, session)).status).toBe(200)
-    for (const id of ['postern-era-guessed', `${session['mcp-session-id']}x`, 'postern-era-']) {
+    for (const id of ['postern-session-guessed', `${session['mcp-session-id']}x`, 'postern-session-']) {
       expect(
         (await mine.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, { ...session, 'mcp-session-id': id }))
           .status,
@@ -38,15 +38,15 @@ describe.each(houses)('Between the eras %s', (where, open) => {
 
   it('never do two people, or two clients of one, share a session at the server [C20]', async () => {
     const people = [
-      await world.at('older'),
-      await world.at('older', yamada),
+      await world.at('legacy'),
+      await world.at('legacy', yamada),
       callerOf(
         world.house,
-        `${world.house.origin}/older/mcp`,
-        await tokenOf(world.house, ana, `${world.house.origin}/older/mcp`),
+        `${world.house.origin}/legacy/mcp`,
+        await tokenOf(world.house, ana, `${world.house.origin}/legacy/mcp`),
       ),
     ]
-    const before = world.older.heard.length
+    const before = world.legacy.heard.length
     await Promise.all(
       people.flatMap((caller) =>
         ['tools/list', 'prompts/list', 'resources/list'].map((method) =>
@@ -55,7 +55,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
       ),
     )
     const owners = new Map<string, Set<string>>()
-    for (const { headers, message } of world.older.heard.slice(before)) {
+    for (const { headers, message } of world.legacy.heard.slice(before)) {
       const id = headers.get('mcp-session-id')
       if (id !== null && String(message?.['method']).endsWith('/list'))
         owners.set(id, (owners.get(id) ?? new Set()).add(headers.get('x-user-id') ?? ''))
@@ -67,7 +67,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
     'never does a call that waits go on for anybody else, or for another call [C12, C20]',
     async () => {
       const call = { name: 'test_elicitation', arguments: { message: 'x' } }
-      const mine = await world.at('older')
+      const mine = await world.at('legacy')
       const asked = await lastOf(await askModern(mine, 'tools/call', call, { elicitation: {} }))
       const requestState = asked.result['requestState'] as unknown
       const answers = Object.fromEntries(
@@ -76,7 +76,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
           { action: 'accept', content: { username: 'mallory', email: 'm@example.com' } },
         ]),
       )
-      const theirs = await world.at('older', yamada)
+      const theirs = await world.at('legacy', yamada)
       for (const [caller, what] of [
         [theirs, call],
         [mine, { ...call, arguments: { message: 'y' } }],
@@ -112,7 +112,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   itWhere(lasting)(
     'never is a question to one client answered by another session [B7, C5, C20]',
     async () => {
-      const mine = await world.at('newer')
+      const mine = await world.at('modern')
       const { session } = await beginLegacy(mine, '2025-11-25', { elicitation: {} })
       const other = await beginLegacy(mine)
       const stream = await mine.post(
@@ -134,7 +134,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
         result: { action: 'accept', content: { username: name, email: 'a@example.com' } },
       })
       expect((await mine.post(answer('mallory'), other.session)).status).toBe(202)
-      expect((await (await world.at('newer', yamada)).post(answer('mallory'), session)).status).toBe(404)
+      expect((await (await world.at('modern', yamada)).post(answer('mallory'), session)).status).toBe(404)
       expect((await mine.post(answer('ana'), session)).status).toBe(202)
       const said = (await reader?.read())?.value ?? ''
       expect([said.includes('ana'), said.includes('mallory')]).toEqual([true, false])
@@ -142,7 +142,7 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   )
 
   itWhere(lasting)('never do more calls wait for one client than sixteen [C20]', async () => {
-    const mine = await world.at('older')
+    const mine = await world.at('legacy')
     const results: string[] = []
     for (let n = 0; n < 18; n++)
       results.push(
@@ -166,8 +166,8 @@ describe.each(houses)('Between the eras %s', (where, open) => {
   it('never does one client keep more than 32 sessions, however many it begins, nor at any length [C20]', async () => {
     const caller = callerOf(
       world.house,
-      `${world.house.origin}/newer/mcp`,
-      await tokenOf(world.house, ana, `${world.house.origin}/newer/mcp`),
+      `${world.house.origin}/modern/mcp`,
+      await tokenOf(world.house, ana, `${world.house.origin}/modern/mcp`),
     )
     const first = await beginLegacy(caller)
     const long = {

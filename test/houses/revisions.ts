@@ -1,6 +1,6 @@
-// One house with a server of each era behind it, and what clients of each era say to them.
+// A gateway in front of a legacy and a modern server, and requests of legacy and modern clients.
 import type { Client } from '@modelcontextprotocol/client'
-import { type EraUpstream, openLegacyOnly, openModernOnly } from './era-upstreams.ts'
+import { type RevisionUpstream, openLegacyOnly, openModernOnly } from './revision-upstreams.ts'
 import type { House, HouseOptions } from './houses.ts'
 import { ana, type Caller, callerOf, type Somebody, tokenOf, yamada } from './people.ts'
 
@@ -76,34 +76,36 @@ export const beginLegacy = async (
 export const textOf = (result: unknown): string =>
   (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
-export interface EraWorld {
+export interface RevisionWorld {
   readonly house: House
   /** Speaks 2026-07-28 alone, at the service of that name. */
-  readonly newer: EraUpstream
+  readonly modern: RevisionUpstream
   /** Speaks 2025-11-25 and before alone; at `open` without a login too. */
-  readonly older: EraUpstream
+  readonly legacy: RevisionUpstream
   at(service: string, who?: Somebody): Promise<Caller>
   /** Connects this client to a service as Ana. */
   connect(client: Client, service: string): Promise<Client>
   close(): Promise<void>
 }
 
-export const openEras = async (open: (options: HouseOptions) => Promise<House>): Promise<EraWorld> => {
+export const openRevisionWorld = async (
+  open: (options: HouseOptions) => Promise<House>,
+): Promise<RevisionWorld> => {
   const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
-  const [newer, older] = await Promise.all([openModernOnly(), openLegacyOnly()])
+  const [modern, legacy] = await Promise.all([openModernOnly(), openLegacyOnly()])
   const house = await open({
-    upstream: newer.url,
+    upstream: modern.url,
     config: {
       local_users: [ana, yamada],
       mcp_services: {
-        newer: { url: newer.url },
-        older: { url: older.url },
-        open: { url: older.url, auth_required: false },
+        modern: { url: modern.url },
+        legacy: { url: legacy.url },
+        open: { url: legacy.url, auth_required: false },
       },
     },
   })
   const callers = new Map<string, Caller>()
-  const at: EraWorld['at'] = async (service, who = ana) => {
+  const at: RevisionWorld['at'] = async (service, who = ana) => {
     const key = `${service} ${who.username}`
     const url = `${house.origin}/${service}/mcp`
     const caller =
@@ -113,8 +115,8 @@ export const openEras = async (open: (options: HouseOptions) => Promise<House>):
   }
   return {
     house,
-    newer,
-    older,
+    modern,
+    legacy,
     at,
     async connect(client, service) {
       const { url, token } = await at(service)
@@ -128,7 +130,7 @@ export const openEras = async (open: (options: HouseOptions) => Promise<House>):
     },
     async close() {
       await house.close()
-      await Promise.all([newer.close(), older.close()])
+      await Promise.all([modern.close(), legacy.close()])
     },
   }
 }

@@ -1,7 +1,8 @@
-// Clients of one era of MCP in front of servers of the other, in every house. The clients are the official SDK's, the servers the reference server with one era taken away.
+// Modern clients at legacy servers and legacy clients at modern servers, in every runtime. The clients are the official SDK; the servers are the reference server, limited to
+// one of the two.
 import { Client, SSEClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, type EraWorld, openEras, textOf } from '../houses/eras.ts'
+import { askModern, type RevisionWorld, openRevisionWorld, textOf } from '../houses/revisions.ts'
 import { houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
 import { ana, tokenOf } from '../houses/people.ts'
@@ -9,7 +10,7 @@ import { until } from '../houses/proxied.ts'
 
 const clientOf = (mode: 'legacy' | 'auto', more: object = {}): Client => {
   const client = new Client(
-    { name: 'eras', version: '1' },
+    { name: 'revisions', version: '1' },
     {
       capabilities: { sampling: {}, elicitation: { form: {}, url: {} }, roots: {} },
       versionNegotiation: { mode },
@@ -28,18 +29,18 @@ const clientOf = (mode: 'legacy' | 'auto', more: object = {}): Client => {
   return client
 }
 
-describe.each(houses)('Eras %s', (where, open) => {
-  let world: EraWorld
+describe.each(houses)('Revisions %s', (where, open) => {
+  let world: RevisionWorld
   const lasting = where !== 'in workerd'
 
   beforeAll(async () => {
-    world = await openEras(open)
+    world = await openRevisionWorld(open)
   }, 120_000)
   afterAll(() => world?.close())
 
   const ways = [
-    ['2025 and before', 'a server of 2026-07-28', 'newer', 'legacy'],
-    ['2026-07-28', 'a server of 2025 and before', 'older', 'auto'],
+    ['2025 and before', 'a server of 2026-07-28', 'modern', 'legacy'],
+    ['2026-07-28', 'a server of 2025 and before', 'legacy', 'auto'],
   ] as const
 
   describe.each(ways)('a client of %s at %s', (_client, _server, service, mode) => {
@@ -63,7 +64,7 @@ describe.each(houses)('Eras %s', (where, open) => {
         'tools',
       ])
       // Where nothing of the server's own accord can reach the client, nothing promises that it will.
-      const changes = lasting || service === 'newer'
+      const changes = lasting || service === 'modern'
       expect([offered?.tools?.listChanged, offered?.resources?.subscribe]).toEqual([
         changes ? true : undefined,
         lasting ? true : undefined,
@@ -146,8 +147,8 @@ describe.each(houses)('Eras %s', (where, open) => {
 
   itWhere(lasting)('changes are told to the client that listens, and to no other [C11, C20]', async () => {
     for (const [service, mode] of [
-      ['newer', 'legacy'],
-      ['older', 'auto'],
+      ['modern', 'legacy'],
+      ['legacy', 'auto'],
     ] as const) {
       const changed: string[] = []
       const client = clientOf(mode, {
@@ -174,14 +175,14 @@ describe.each(houses)('Eras %s', (where, open) => {
   itWhere(lasting)(
     'a resource is watched for a client of 2025 from the moment it subscribes [C20]',
     async () => {
-      const client = await world.connect(clientOf('legacy'), 'newer')
+      const client = await world.connect(clientOf('legacy'), 'modern')
       const updated: string[] = []
       client.setNotificationHandler(
         'notifications/resources/updated',
         ({ params }) => void updated.push(params.uri),
       )
       const watching = (): boolean =>
-        world.newer.heard.some(({ message }) =>
+        world.modern.heard.some(({ message }) =>
           JSON.stringify(message ?? '').includes('"resourceSubscriptions":["test://watched-resource"]'),
         )
       await client.subscribeResource({ uri: 'test://watched-resource' })
@@ -195,7 +196,7 @@ describe.each(houses)('Eras %s', (where, open) => {
   )
 
   it('a client of 2024 on an event stream meets a server of 2026-07-28, and is asked what that wants to know [C6, C20]', async () => {
-    const url = `${world.house.origin}/newer/sse`
+    const url = `${world.house.origin}/modern/sse`
     const token = await tokenOf(world.house, ana, url)
     const client = clientOf('legacy')
     await client.connect(
@@ -214,7 +215,7 @@ describe.each(houses)('Eras %s', (where, open) => {
   })
 
   it('a level of the log set once holds for each request, and one set with a request for that request [C20]', async () => {
-    const client = await world.connect(clientOf('legacy'), 'newer')
+    const client = await world.connect(clientOf('legacy'), 'modern')
     const logs: unknown[] = []
     client.setNotificationHandler('notifications/message', ({ params }) => void logs.push(params.level))
     await client.callTool({ name: 'test_tool_with_logging', arguments: {} })
@@ -223,7 +224,7 @@ describe.each(houses)('Eras %s', (where, open) => {
     await client.callTool({ name: 'test_tool_with_logging', arguments: {} })
     expect(logs.length).toBe(3)
     await client.close()
-    const caller = await world.at('older')
+    const caller = await world.at('legacy')
     const quiet = await (
       await askModern(caller, 'tools/call', { name: 'test_tool_with_logging', arguments: {} })
     ).text()

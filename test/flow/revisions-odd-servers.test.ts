@@ -1,10 +1,10 @@
-// Between the eras, what servers do rarely: a URL to open first, a question that belongs to no call, calls that are left, values only one era has; and commands.
+// What servers rarely do, between the revisions: a URL to open first, an elicitation outside a call, abandoned calls, values that only one revision has; and commands.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, beginLegacy, lastOf, textOf } from '../houses/eras.ts'
+import { askModern, beginLegacy, lastOf, textOf } from '../houses/revisions.ts'
 import { type House, houses } from '../houses/houses.ts'
 import { itWhere } from '../houses/it-where.ts'
 import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
-import { type OddServer, openOddNewer, openOddOlder } from '../houses/odd-servers.ts'
+import { type OddServer, openOddModern, openOddLegacy } from '../houses/odd-servers.ts'
 import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
 import { until } from '../houses/proxied.ts'
@@ -12,14 +12,14 @@ import { until } from '../houses/proxied.ts'
 const url = { elicitation: { url: {} } }
 const program = new URL('../stdio/server-process.ts', import.meta.url).pathname
 
-describe.each(houses)('Odd servers of the other era %s', (where, open) => {
+describe.each(houses)('Unusual servers of another revision %s', (where, open) => {
   let house: House
-  let newer: OddServer
-  let older: OddServer
+  let modern: OddServer
+  let legacy: OddServer
   let sse: LegacyUpstream
   let socket: SocketUpstream
-  let toNewer: Caller
-  let toOlder: Caller
+  let toModern: Caller
+  let toLegacy: Caller
   const lasting = where !== 'in workerd'
   const at = async (service: string): Promise<Caller> =>
     callerOf(
@@ -29,9 +29,9 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     )
 
   beforeAll(async () => {
-    ;[newer, older, sse, socket] = await Promise.all([
-      openOddNewer(),
-      openOddOlder(),
+    ;[modern, legacy, sse, socket] = await Promise.all([
+      openOddModern(),
+      openOddLegacy(),
       openLegacyUpstream(),
       openSocketUpstream(),
     ])
@@ -41,7 +41,7 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
       sandbox: 'none' as const,
     })
     const commands = lasting
-      ? { 'newer-command': command('--modern-only'), 'older-command': command('--plain') }
+      ? { 'modern-command': command('--modern-only'), 'legacy-command': command('--plain') }
       : {}
     const lines = {
       named: { url: sse.url, transport: 'sse' as const },
@@ -49,46 +49,46 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
       socket: { url: socket.url },
     }
     house = await open({
-      upstream: newer.url,
+      upstream: modern.url,
       config: {
         local_users: [ana],
         mcp_services: {
-          older: { url: older.url, upstream_auth: { type: 'none' } },
-          hasty: { name: 'Hasty', url: older.url, timeout: 250 },
+          legacy: { url: legacy.url, upstream_auth: { type: 'none' } },
+          hasty: { name: 'Hasty', url: legacy.url, timeout: 250 },
           ...lines,
           ...commands,
         },
       },
     })
-    ;[toNewer, toOlder] = [await at('echo'), await at('older')]
+    ;[toModern, toLegacy] = [await at('echo'), await at('legacy')]
   }, 120_000)
   afterAll(async () => {
     await house?.close()
-    await Promise.all([newer?.close(), older?.close(), sse?.close(), socket?.close()])
+    await Promise.all([modern?.close(), legacy?.close(), sse?.close(), socket?.close()])
   }, 30_000)
 
   it('a URL that the person has to open is asked for in the client’s own way, and the call made again goes on [C20]', async () => {
-    const asked = await lastOf(await askModern(toOlder, 'tools/call', { name: 'url', arguments: {} }, url))
+    const asked = await lastOf(await askModern(toLegacy, 'tools/call', { name: 'url', arguments: {} }, url))
     expect(asked.result).toMatchObject({
       resultType: 'input_required',
       inputRequests: {
         'url-1': { method: 'elicitation/create', params: { mode: 'url', url: 'https://example.com/open' } },
       },
     })
-    const unable = await lastOf(await askModern(toOlder, 'tools/call', { name: 'url', arguments: {} }))
+    const unable = await lastOf(await askModern(toLegacy, 'tools/call', { name: 'url', arguments: {} }))
     expect(unable.error.code).toBe(1403)
     const no = await lastOf(
       await askModern(
-        toOlder,
+        toLegacy,
         'tools/call',
         { name: 'url', arguments: {}, inputResponses: { 'url-1': { action: 'decline' } } },
         url,
       ),
     )
     expect(no.error.code).toBe(1403)
-    const { session } = await beginLegacy(toNewer, '2025-11-25', lasting ? {} : url)
+    const { session } = await beginLegacy(toModern, '2025-11-25', lasting ? {} : url)
     const error = await lastOf(
-      await toNewer.post(
+      await toModern.post(
         { jsonrpc: '2.0', id: 5, method: 'tools/call', params: { name: 'url', arguments: {} } },
         session,
       ),
@@ -104,11 +104,11 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     'a question that the server asks outside the call reaches the client that is calling [C5, C20]',
     async () => {
       const call = { name: 'ask-on-stream', arguments: {} }
-      const asked = await lastOf(await askModern(toOlder, 'tools/call', call, { elicitation: { form: {} } }))
+      const asked = await lastOf(await askModern(toLegacy, 'tools/call', call, { elicitation: { form: {} } }))
       const [key] = Object.keys(asked.result['inputRequests'] as unknown as object)
       expect(key).toBeDefined()
       const answer = await askModern(
-        toOlder,
+        toLegacy,
         'tools/call',
         {
           ...call,
@@ -125,10 +125,10 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
   )
 
   itWhere(lasting)(
-    'a call that its client leaves is cancelled at a server of before, in words [C10, C20]',
+    'a call that its client leaves is cancelled at a legacy server with a notification [C10, C20]',
     async () => {
       const leaving = new AbortController()
-      const before = older.held.length
+      const before = legacy.held.length
       const headers = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'hang' }
       const params = {
         name: 'hang',
@@ -138,15 +138,15 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
           'io.modelcontextprotocol/clientCapabilities': {},
         },
       }
-      const calling = toOlder
+      const calling = toLegacy
         .post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }, headers, { signal: leaving.signal })
         .catch(() => 'left')
       // The first call at a server is made twice: as it came, and in the server's own words.
-      await until(() => older.held.length > before, 'the call')
+      await until(() => legacy.held.length > before, 'the call')
       leaving.abort()
       await calling
       await until(
-        () => older.heard.some(({ body }) => body.includes('"notifications/cancelled"')),
+        () => legacy.heard.some(({ body }) => body.includes('"notifications/cancelled"')),
         'its cancellation',
       )
     },
@@ -173,40 +173,40 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
   itWhere(lasting)(
     'a call that a client of 2025 cancels ends at a server of 2026-07-28 [C10, C20]',
     async () => {
-      const { session } = await beginLegacy(toNewer)
-      const before = newer.left()
-      const calling = toNewer.post(
+      const { session } = await beginLegacy(toModern)
+      const before = modern.left()
+      const calling = toModern.post(
         { jsonrpc: '2.0', id: 'long', method: 'tools/call', params: { name: 'hang', arguments: {} } },
         session,
       )
-      await until(() => newer.held.length > 0, 'the call')
+      await until(() => modern.held.length > 0, 'the call')
       expect(
         (
-          await toNewer.post(
+          await toModern.post(
             { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'long' } },
             session,
           )
         ).status,
       ).toBe(202)
-      await until(() => newer.left() > before, 'its end')
+      await until(() => modern.left() > before, 'its end')
       expect(await (await calling).text()).toBe('')
     },
   )
 
-  it('capabilities and values that one era alone has are left out [C20]', async () => {
-    const { begun, session } = await beginLegacy(toNewer)
+  it('capabilities and values that only one revision has are left out [C20]', async () => {
+    const { begun, session } = await beginLegacy(toModern)
     expect(
       Object.keys(((await begun.json()) as { result: { capabilities: object } }).result.capabilities),
     ).toEqual(['tools'])
     const value = await lastOf(
-      await toNewer.post(
+      await toModern.post(
         { jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'value', arguments: {} } },
         session,
       ),
     )
     expect(value.result).toEqual({ content: [{ type: 'text', text: '[1,2]' }] })
     const lacking = await lastOf(
-      await toNewer.post(
+      await toModern.post(
         { jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'lacking', arguments: {} } },
         session,
       ),
@@ -215,29 +215,29 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
       1400,
       'The MCP server needs a capability that this client does not have.',
     ])
-    const { result } = await lastOf(await askModern(toOlder, 'tools/list'))
+    const { result } = await lastOf(await askModern(toLegacy, 'tools/list'))
     expect((result['tools'] as unknown as { name: string }[]).map(({ name }) => name)).toEqual(['big'])
   })
 
   it('numbers cross digit by digit, and trace context as it came [C16, C20]', async () => {
-    const { session } = await beginLegacy(toNewer)
+    const { session } = await beginLegacy(toModern)
     await (
-      await toNewer.post(
+      await toModern.post(
         `{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"echo","arguments":{"n":12345678901234567890},"_meta":{"traceparent":"00-a-b-01"}}}`,
         session,
       )
     ).text()
-    expect(newer.heard.at(-1)?.body).toContain('"n":12345678901234567890')
-    expect(newer.heard.at(-1)?.body).toContain('"traceparent":"00-a-b-01"')
+    expect(modern.heard.at(-1)?.body).toContain('"n":12345678901234567890')
+    expect(modern.heard.at(-1)?.body).toContain('"traceparent":"00-a-b-01"')
   })
 
-  it('a server that wants a login, or is in trouble, has said nothing of its era [C20]', async () => {
+  it('a server that wants a login, or is in trouble, has said nothing about its revision [C20]', async () => {
     for (const trouble of [401, 403, 500, 503]) {
-      const fresh = await at('older')
-      older.trouble = trouble
+      const fresh = await at('legacy')
+      legacy.trouble = trouble
       const refused = await askModern(fresh, 'tools/list')
       expect([trouble, refused.status]).toEqual([trouble, trouble === 401 ? 502 : trouble])
-      older.trouble = undefined
+      legacy.trouble = undefined
       expect((await lastOf(await askModern(fresh, 'tools/list'))).result).toMatchObject({
         resultType: 'complete',
       })
@@ -266,32 +266,36 @@ describe.each(houses)('Odd servers of the other era %s', (where, open) => {
     },
   )
 
-  itWhere(lasting)('a command of one era serves clients of the other [C18, C20]', async () => {
-    const command = await at('older-command')
-    const { result } = await lastOf(
-      await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 1 } }),
-    )
-    expect(JSON.parse(textOf(result))).toMatchObject({ n: 1 })
-    const discovered = await lastOf(await askModern(command, 'server/discover'))
-    expect(discovered.result).toMatchObject({ supportedVersions: ['2026-07-28'], resultType: 'complete' })
-    // The process ends and its session with it; whoever has none notices nothing of that.
-    expect(
-      (await lastOf(await askModern(command, 'tools/call', { name: 'exit', arguments: {} }))).error.message,
-    ).toContain('ended')
-    expect(
-      textOf(
-        (await lastOf(await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 3 } }))).result,
-      ),
-    ).toContain('"n":3')
-    const newerCommand = await at('newer-command')
-    const { begun, session } = await beginLegacy(newerCommand)
-    expect(begun.status).toBe(200)
-    const answer = await lastOf(
-      await newerCommand.post(
-        { jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: 'echo', arguments: { n: 2 } } },
-        session,
-      ),
-    )
-    expect(JSON.parse(textOf(answer.result))).toMatchObject({ n: 2 })
-  })
+  itWhere(lasting)(
+    'a legacy command serves modern clients, and a modern command legacy clients [C18, C20]',
+    async () => {
+      const command = await at('legacy-command')
+      const { result } = await lastOf(
+        await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 1 } }),
+      )
+      expect(JSON.parse(textOf(result))).toMatchObject({ n: 1 })
+      const discovered = await lastOf(await askModern(command, 'server/discover'))
+      expect(discovered.result).toMatchObject({ supportedVersions: ['2026-07-28'], resultType: 'complete' })
+      // The process ends and its session with it; whoever has none notices nothing of that.
+      expect(
+        (await lastOf(await askModern(command, 'tools/call', { name: 'exit', arguments: {} }))).error.message,
+      ).toContain('exited with code 3')
+      expect(
+        textOf(
+          (await lastOf(await askModern(command, 'tools/call', { name: 'echo', arguments: { n: 3 } })))
+            .result,
+        ),
+      ).toContain('"n":3')
+      const modernCommand = await at('modern-command')
+      const { begun, session } = await beginLegacy(modernCommand)
+      expect(begun.status).toBe(200)
+      const answer = await lastOf(
+        await modernCommand.post(
+          { jsonrpc: '2.0', id: 3, method: 'tools/call', params: { name: 'echo', arguments: { n: 2 } } },
+          session,
+        ),
+      )
+      expect(JSON.parse(textOf(answer.result))).toMatchObject({ n: 2 })
+    },
+  )
 })
