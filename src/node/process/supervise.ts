@@ -60,9 +60,32 @@ export const signalAll = (leader: number, mark: string, signal: NodeJS.Signals):
   for (const pid of marked(mark)) signalTo(pid, signal)
 }
 
+/** The state and the group of a process, from proc_pid_stat(5); its name, which comes before, may hold anything. */
+const isRunningIn = (pid: string, group: number): boolean => {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const [state, , itsGroup] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return Number(itsGroup) === group && state !== 'Z' && state !== 'X'
+  } catch {
+    // Gone meanwhile.
+    return false
+  }
+}
+
+/** A process that has ended keeps its group until its parent collects it, which the first process of a container may never do. */
+const isGroupRunning = (leader: number): boolean => {
+  if (process.platform === 'win32' || !signalTo(-leader, 0)) return false
+  if (process.platform !== 'linux') return true
+  try {
+    return readdirSync('/proc').some((name) => /^\d+$/.test(name) && isRunningIn(name, leader))
+  } catch {
+    return true
+  }
+}
+
 /** Whether anything of the group or the mark still runs. */
 export const anythingLeft = (leader: number, mark: string): boolean =>
-  (process.platform !== 'win32' && signalTo(-leader, 0)) || marked(mark).length > 0
+  isGroupRunning(leader) || marked(mark).length > 0
 
 /** Unread input beyond which a process is given no more. */
 const mostUnread = 16_777_216
