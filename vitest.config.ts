@@ -24,7 +24,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
-          include: filesIn('unit', 'contract', 'docs', 'house'),
+          include: filesIn('unit', 'contract', 'docs', 'structure'),
           pool: 'forks',
           // No file changes what another could see, so a worker imports the sources once for all of its files.
           isolate: false,

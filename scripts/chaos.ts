@@ -2,7 +2,7 @@
 // Counts what must be nought: acknowledged grants lost, codes spent twice, clients with a refresh token sent back to a browser.
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { createBrowser } from '../test/houses/browser.ts'
+import { createBrowser } from '../test/runtimes/browser.ts'
 import {
   allow,
   authorizeUrl,
@@ -12,9 +12,9 @@ import {
   refresh,
   register,
   type Tokens,
-} from '../test/houses/login.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
-import { openUpstream } from '../test/houses/upstream.ts'
+} from '../test/runtimes/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { openUpstream } from '../test/runtimes/upstream.ts'
 import { createVerdicts } from './harness/verdict.ts'
 
 const kills = Number(process.env['KILLS'] ?? 50)

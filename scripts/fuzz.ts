@@ -1,10 +1,10 @@
 // `npm run prove fuzz`: structured hostile requests over every endpoint, and bytes that are none (fast-check). Nothing may crash, nothing may answer an unintended 5xx,
 // nothing may stay in memory. REQUESTS and SEED repeat a run.
 import fc from 'fast-check'
-import { createBrowser } from '../test/houses/browser.ts'
-import { logIn, person } from '../test/houses/login.ts'
-import { startProcess, temporaryState } from '../test/houses/process.ts'
-import { openUpstream } from '../test/houses/upstream.ts'
+import { createBrowser } from '../test/runtimes/browser.ts'
+import { logIn, person } from '../test/runtimes/login.ts'
+import { startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { openUpstream } from '../test/runtimes/upstream.ts'
 import { bytes } from './fuzz/bytes.ts'
 import { fireBytes, fireRequest } from './fuzz/fire.ts'
 import { type Loot, requests } from './fuzz/requests.ts'

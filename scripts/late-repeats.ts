@@ -1,8 +1,8 @@
 // The part of `npm run prove races` about late repeats of a refresh token: a thief who keeps step with the client, and a client that loses answers, on two gateways with one
 // store. Hours are simulated: the clocks of both gateways are moved.
-import { type Client, logIn, refresh } from '../test/houses/login.ts'
-import { fromNetwork } from '../test/houses/networks.ts'
-import { createTwins, type Twin, type Twins } from '../test/houses/twins.ts'
+import { type Client, logIn, refresh } from '../test/runtimes/login.ts'
+import { fromNetwork } from '../test/runtimes/networks.ts'
+import { createTwins, type Twin, type Twins } from '../test/runtimes/twins.ts'
 import type { Verdicts } from './harness/verdict.ts'
 
 const [home, office] = ['192.0.2.1', '198.51.100.7']

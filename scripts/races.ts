@@ -1,6 +1,6 @@
 // `npm run prove races`: one code and one refresh token, spent by fifty at once, two hundred times, against one process and against two on one SQLite file; and upstream tokens
 // that fifty calls at once find refused (upstream-races.ts). Then thieves and lost answers, in simulated hours (late-repeats.ts).
-import { createBrowser } from '../test/houses/browser.ts'
+import { createBrowser } from '../test/runtimes/browser.ts'
 import {
   allow,
   authorizeUrl,
@@ -10,9 +10,9 @@ import {
   refresh,
   register,
   type Tokens,
-} from '../test/houses/login.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
-import { openUpstream } from '../test/houses/upstream.ts'
+} from '../test/runtimes/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { openUpstream } from '../test/runtimes/upstream.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
 import { raceLateRepeats } from './late-repeats.ts'

@@ -1,20 +1,20 @@
 // `npm run prove rolling`: two processes on one SQLite file, 200 requests a second over both in turn, while one after the other is told to end and started again.
 // No request may fail. A client goes to the other process when a connection is refused, and repeats nothing else.
 import { connect } from 'node:net'
-import { createBrowser } from '../test/houses/browser.ts'
+import { createBrowser } from '../test/runtimes/browser.ts'
 import {
   allow,
   authorizeUrl,
   type Client,
   logIn,
-  type LoginHouse,
+  type LoginTarget,
   person,
   redeem,
   refresh,
   type Tokens,
-} from '../test/houses/login.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
-import { openUpstream } from '../test/houses/upstream.ts'
+} from '../test/runtimes/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { openUpstream } from '../test/runtimes/upstream.ts'
 import { freePort } from './harness/free-port.ts'
 import { createVerdicts } from './harness/verdict.ts'
 
@@ -47,7 +47,7 @@ const isRefused = (error: unknown): boolean => {
 }
 let turn = 0
 /** The balancer: both in turn, the other one where nobody listens. */
-const house: LoginHouse = {
+const house: LoginTarget = {
   origin,
   async fetch(url, init) {
     const first = turn++ % 2

@@ -3,10 +3,10 @@
 import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
-import { createBrowser } from '../test/houses/browser.ts'
-import { allow, authorizeUrl, logIn, person, redeem, register, type Tokens } from '../test/houses/login.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
-import { openUpstream } from '../test/houses/upstream.ts'
+import { createBrowser } from '../test/runtimes/browser.ts'
+import { allow, authorizeUrl, logIn, person, redeem, register, type Tokens } from '../test/runtimes/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { openUpstream } from '../test/runtimes/upstream.ts'
 import { createVerdicts } from './harness/verdict.ts'
 
 const sockets = Number(process.env['SOCKETS'] ?? 2000)

@@ -1,16 +1,16 @@
 // The part of `npm run prove races` about people's accounts at upstreams: one renewal for two processes, and what a kill -9 costs between the server's answer and its record.
-import { connectAt, linkIn, logInThrough } from '../test/houses/connecting.ts'
-import { type FarServer, openFarServer } from '../test/houses/far-server.ts'
-import type { House } from '../test/houses/houses.ts'
-import { person } from '../test/houses/login.ts'
-import { callerOf } from '../test/houses/people.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../test/houses/process.ts'
-import { call } from '../test/houses/proxied.ts'
+import { connectAt, linkIn, logInThrough } from '../test/runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../test/runtimes/remote-server.ts'
+import type { TestGateway } from '../test/runtimes/runtimes.ts'
+import { person } from '../test/runtimes/login.ts'
+import { callerOf } from '../test/runtimes/people.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../test/runtimes/process.ts'
+import { call } from '../test/runtimes/proxied.ts'
 import { freePort } from './harness/free-port.ts'
 import type { Verdicts } from './harness/verdict.ts'
 
 const pause = (ms: number): Promise<unknown> => new Promise((resolve) => setTimeout(resolve, ms))
-const houseOf = ({ origin, fetch }: PosternProcess): House => ({
+const houseOf = ({ origin, fetch }: PosternProcess): TestGateway => ({
   origin,
   fetch,
   log: [],

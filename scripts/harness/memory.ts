@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { PosternProcess } from '../../test/houses/process.ts'
+import type { PosternProcess } from '../../test/runtimes/process.ts'
 
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 

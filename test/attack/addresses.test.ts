@@ -1,11 +1,11 @@
 // Host names made to reach what nobody registered.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Fetch } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { underAnyName } from '../houses/named.ts'
-import { callerOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import type { Fetch } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { underAnyName } from '../runtimes/named.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const base32 = (text: string): string => {
   const bits = [...Buffer.from(text)].map((byte) => byte.toString(2).padStart(8, '0')).join('')
@@ -14,8 +14,8 @@ const base32 = (text: string): string => {
     .join('')
 }
 
-describe.each(houses)('%s', (where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (where, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let fetch: Fetch
   const post = (url: string) => callerOf({ ...house, fetch }, url, '').post(call())

@@ -1,10 +1,10 @@
 // What must never happen before a person comes: browsers fetch links ahead of a click, scanners and previews ask by HEAD.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Store } from '../../src/ports/store.ts'
-import { type Browser, createBrowser } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { allow, authorizeUrl, type Client, redeem, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, type Client, redeem, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const ahead: readonly RequestInit[] = [
   { method: 'HEAD' },
@@ -16,9 +16,9 @@ const ahead: readonly RequestInit[] = [
   { headers: { 'x-moz': 'prefetch' } },
 ]
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   let client: Client
   let browser: Browser
   /** Keys that were written, where the store can be watched. */

@@ -1,9 +1,9 @@
 // What must never come of requests that are bent: parameters said twice or in two places, odd encodings, odd credentials, odd but lawful addresses, very much of anything.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Browser, createBrowser } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { allow, authorizeUrl, type Client, redeem, refresh, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, type Client, redeem, refresh, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const formType = 'application/x-www-form-urlencoded'
 const nasty = [
@@ -33,9 +33,9 @@ const registered = new Set([
   'invalid_target',
 ])
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   let browser: Browser
   beforeAll(async () => {
     upstream = await openUpstream()

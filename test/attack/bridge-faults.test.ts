@@ -1,11 +1,11 @@
 // A server on standard input and output that goes wrong in every way, behind a whole gateway: who called is told, and nobody else notices.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { isAlive, serverScript, until } from '../stdio/world.ts'
 
-const houses = [
+const runtimes = [
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ] as const
@@ -43,8 +43,8 @@ const call = async (caller: Caller, name: string, args: object = {}): Promise<Sa
   }
 }
 
-describe.each(houses)('never at the expense of the gateway: a server %s', (_name, open) => {
-  let house: House
+describe.each(runtimes)('never at the expense of the gateway: a server %s', (_name, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let caller: Caller
   let other: Caller

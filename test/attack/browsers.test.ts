@@ -1,15 +1,15 @@
 // What must never come of a person's browser being used against them: planted cookies, sessions chosen by others, forms of other sites, links into the middle of things.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Browser, createBrowser, type Page } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { allow, authorizeUrl, form, person, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser, type Page } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, form, person, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const binding = '__Host-postern-login'
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   let session: string
   beforeAll(async () => {
     upstream = await openUpstream()

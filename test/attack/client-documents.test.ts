@@ -8,10 +8,10 @@ import { gzipSync } from 'node:zlib'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createOutbound } from '../../src/node/outbound.ts'
-import { type Browser, createBrowser } from '../houses/browser.ts'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { allow, authorizeUrl, form, person, refresh } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, form, person, refresh } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { createListeners } from '../unit/listeners.ts'
 
 const [key, cert] = ['key', 'cert'].map((name) =>
@@ -80,7 +80,7 @@ describe.each([
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ])('%s', (_, open) => {
-  let house: House
+  let house: TestGateway
   let browser: Browser
   let count = 0
   let ahead = 0

@@ -1,11 +1,11 @@
 // Authorization servers that fail people who are connected already: when tokens are renewed, every kind of wrong answer has its consequence, and none of them another person's.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { connectAt, linkIn, logInThrough } from '../houses/connecting.ts'
-import { createBrowser } from '../houses/browser.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, yamada } from '../houses/people.ts'
-import { call, until } from '../houses/proxied.ts'
+import { connectAt, linkIn, logInThrough } from '../runtimes/connecting.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, yamada } from '../runtimes/people.ts'
+import { call, until } from '../runtimes/proxied.ts'
 
 type Reply = {
   readonly status?: number
@@ -15,10 +15,10 @@ type Reply = {
 
 const older = { 'mcp-protocol-version': '2025-06-18' }
 
-describe.each(houses)('never %s', (_name, open) => {
+describe.each(runtimes)('never %s', (_name, open) => {
   let far: FarServer
   let usual: FarServer['script']
-  let house: House
+  let house: TestGateway
   let olga: Caller
   let taro: Caller
   beforeAll(async () => {

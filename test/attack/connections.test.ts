@@ -1,16 +1,16 @@
 // Upstreams and authorization servers that lie, browsers that are not the one that went out, and people who are not the ones meant.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { connectAt, linkIn, logInThrough, through } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { connectAt, linkIn, logInThrough, through } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
 
-describe.each(houses)('never %s', (_name, open) => {
+describe.each(runtimes)('never %s', (_name, open) => {
   let far: FarServer
   let other: FarServer
-  let house: House
+  let house: TestGateway
   let usual: FarServer['script']
   beforeAll(async () => {
     far = await openFarServer()

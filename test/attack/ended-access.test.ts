@@ -1,9 +1,9 @@
 // Two gateways on one state: what one of them ended, a stream at the other does not outlive, whether the other's storage answers or not.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { form, logIn } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { createTwins, type Twin, type Twins } from '../houses/twins.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { form, logIn } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let upstream: Upstream
 let twins: Twins

@@ -2,9 +2,9 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
 import { createListeners } from '../unit/listeners.ts'
 
 const listeners = createListeners()
@@ -105,8 +105,8 @@ const openServer = async (inner: string): Promise<{ readonly origin: string; clo
   }
 }
 
-describe.each(houses)('%s', (_, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_, open) => {
+  let house: TestGateway
   let server: Awaited<ReturnType<typeof openServer>>
   let inside: Awaited<ReturnType<typeof listeners.trap>>
   const session = async (who: typeof ana) => {

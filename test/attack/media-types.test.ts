@@ -1,8 +1,8 @@
 // What must never come of a media type that two readers take differently: forms of other sites as messages, and pages as answers.
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const message = '{"jsonrpc":"2.0","id":7,"method":"tools/list"}'
 
@@ -48,9 +48,9 @@ const inert = {
 const inertOf = ({ headers }: Response) =>
   Object.fromEntries(Object.keys(inert).map((name) => [name, headers.get(name)]))
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   let callers: readonly Caller[]
   let answer = { status: 200, type: undefined as string | readonly string[] | undefined, body: '' }
   beforeAll(async () => {

@@ -3,18 +3,18 @@
 // which answers, without `iss`, with a code that the first would like to have.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { callbackPathOf } from '../../src/kit/urls.ts'
-import { connectAt, through } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { ana } from '../houses/people.ts'
+import { connectAt, through } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana } from '../runtimes/people.ts'
 
 const client = { client_secret: 'a-secret-that-belongs-to-one-server', allow_origins: ['http://127.0.0.1:*'] }
 
-describe.each(houses)('never %s', (_name, open) => {
+describe.each(runtimes)('never %s', (_name, open) => {
   let honest: FarServer
   let evil: FarServer
   let second: FarServer
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     ;[honest, evil, second] = await Promise.all([openFarServer(), openFarServer(), openFarServer()])
     const written = ({ origin, url }: FarServer, redirectUri: string) => ({

@@ -2,14 +2,14 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createBrowser, type Browser, type Page } from '../houses/browser.ts'
-import { type House, houses, openInProcess } from '../houses/houses.ts'
-import { allow, authorizeUrl, form, logIn, person, redeem, refresh, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser, type Browser, type Page } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes, openInProcess } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, form, logIn, person, redeem, refresh, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     house = await open({

@@ -1,13 +1,13 @@
 // What must never come of an authorization request with an error: a browser sent to an address that anybody registered.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Outbound } from '../../src/ports/runtime.ts'
-import { type Administrator, signInAs } from '../houses/administrator.ts'
-import { createBrowser, type Page } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { allow, authorizeUrl, person, register } from '../houses/login.ts'
-import { ana } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Administrator, signInAs } from '../runtimes/administrator.ts'
+import { createBrowser, type Page } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { allow, authorizeUrl, person, register } from '../runtimes/login.ts'
+import { ana } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const monitor = {
   name: 'Monitor',
@@ -46,9 +46,9 @@ const linkOf = (page: string): { readonly label: string; readonly url: URL } | u
     : { label, url: new URL(href.replaceAll('&amp;', '&')) }
 }
 
-describe.each(houses)('%s', (where, open) => {
+describe.each(runtimes)('%s', (where, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   let admin: Administrator
   beforeAll(async () => {
     upstream = await openUpstream()

@@ -1,9 +1,9 @@
 // What must never come of a client that shows what is not its own: another's credentials, tokens, codes, registration, or more than it was granted.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Browser, createBrowser } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { allow, authorizeUrl, type Client, form, redeem, refresh, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, type Client, form, redeem, refresh, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const formType = 'application/x-www-form-urlencoded'
 /** Everything that RFC 6749 §2.3.1 makes clients encode, and much that they forget to. */
@@ -15,9 +15,9 @@ const monitor = {
   client_secret: oddSecret,
 }
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   let browser: Browser
   beforeAll(async () => {
     upstream = await openUpstream()

@@ -1,9 +1,9 @@
 // What pages of other sites must never get from a gateway that somebody's browser can reach: services without login, addresses, and changes.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { signInAs, type Administrator } from '../houses/administrator.ts'
-import { type House, houses, openInProcess } from '../houses/houses.ts'
-import { ana } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { signInAs, type Administrator } from '../runtimes/administrator.ts'
+import { type TestGateway, runtimes, openInProcess } from '../runtimes/runtimes.ts'
+import { ana } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const evil = 'https://evil.example'
 const json = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
@@ -15,7 +15,7 @@ const strangers = [evil, 'null', 'http://192.168.1.7:8080', 'http://localhost.ev
 const services = (upstream: Upstream) => ({ free: { name: 'Free', url: upstream.url, auth_required: false } })
 
 /** Each method at each address of a service without login. */
-const callAll = async (house: House, headers: Record<string, string>): Promise<readonly Response[]> =>
+const callAll = async (house: TestGateway, headers: Record<string, string>): Promise<readonly Response[]> =>
   Promise.all(
     ['/free/mcp', '/free/mcp/below', '/free/sse'].flatMap((path) =>
       ['POST', 'GET', 'DELETE', 'OPTIONS'].map((method) =>
@@ -28,9 +28,9 @@ const callAll = async (house: House, headers: Record<string, string>): Promise<r
     ),
   )
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   let admin: Administrator
   beforeAll(async () => {
     upstream = await openUpstream()
@@ -136,7 +136,7 @@ describe.each(houses)('%s', (_, open) => {
 
 describe('never open to the internet', () => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     const config = {

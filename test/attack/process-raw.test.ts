@@ -1,11 +1,11 @@
 // Bytes that fuzzing found: what one connection may say to the real server, and how often it may answer.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openOnSocket, type House } from '../houses/houses.ts'
-import { sendRaw } from '../houses/raw.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { openOnSocket, type TestGateway } from '../runtimes/runtimes.ts'
+import { sendRaw } from '../runtimes/raw.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let upstream: Upstream
-let house: House
+let house: TestGateway
 let port: number
 beforeAll(async () => {
   upstream = await openUpstream()

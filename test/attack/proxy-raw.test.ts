@@ -1,13 +1,13 @@
 // Bytes that no HTTP library sends, on the real socket of the Node door: framing, hosts, targets, upgrades, expectations.
 import { connect } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type House, openOnSocket } from '../houses/houses.ts'
-import { ana, tokenOf } from '../houses/people.ts'
-import { sendRaw } from '../houses/raw.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, tokenOf } from '../runtimes/people.ts'
+import { sendRaw } from '../runtimes/raw.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let upstream: Upstream
-let house: House
+let house: TestGateway
 let port: number
 let host: string
 let token: string

@@ -7,9 +7,9 @@ import {
   type Socket,
 } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { openOnSocket } from '../houses/houses.ts'
-import { callerOf } from '../houses/people.ts'
-import { call, modernCall, modernHeaders, openProxied, type Proxied, until } from '../houses/proxied.ts'
+import { openOnSocket } from '../runtimes/runtimes.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { call, modernCall, modernHeaders, openProxied, type Proxied, until } from '../runtimes/proxied.ts'
 
 let proxied: Proxied
 beforeAll(async () => {

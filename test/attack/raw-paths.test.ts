@@ -1,15 +1,15 @@
 // Paths that a proxy in front reads differently: what it forbids by path must not be reached by another spelling of it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
-import { ana } from '../houses/people.ts'
-import { sendRaw } from '../houses/raw.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana } from '../runtimes/people.ts'
+import { sendRaw } from '../runtimes/raw.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 describe.each([
   ['on a node socket', openOnSocket],
   ['in workerd', openInWorkerd],
 ] as const)('never answers at another address than the one that was written, %s', (_name, open) => {
-  let house: House
+  let house: TestGateway
   let upstream: Upstream
   beforeAll(async () => {
     upstream = await openUpstream()

@@ -1,16 +1,16 @@
 // A server that an administrator added, whose name begins to mean a machine inside. On the Node door; Cloudflare's network reaches the public internet alone.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Lookup, createOutbound, globalAddresses } from '../../src/node/outbound.ts'
-import { signInAs } from '../houses/administrator.ts'
-import { type House, openOnSocket } from '../houses/houses.ts'
-import { underAnyName } from '../houses/named.ts'
-import { ana, callerOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { signInAs } from '../runtimes/administrator.ts'
+import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
+import { underAnyName } from '../runtimes/named.ts'
+import { ana, callerOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { createListeners } from '../unit/listeners.ts'
 
 const listeners = createListeners()
-let house: House
+let house: TestGateway
 let upstream: Upstream
 let answers = ['1.1.1.1']
 const asked: string[] = []

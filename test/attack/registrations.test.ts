@@ -1,8 +1,8 @@
 // Registrations that two readers of the same bytes understand differently, and what a client that anybody may register can find out about others.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { form, logIn, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { form, logIn, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const uri = 'https://app.example/cb'
 const utf8 = (text: string): Uint8Array<ArrayBuffer> =>
@@ -32,9 +32,9 @@ const bent: readonly (readonly [string, Uint8Array<ArrayBuffer>, string])[] = [
   ],
 ]
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     house = await open({ upstream: upstream.url })

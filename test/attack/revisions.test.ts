@@ -1,11 +1,17 @@
 // Attacks on what the revision bridge keeps: sessions at legacy servers, sessions of legacy clients, and pending input requests.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, beginLegacy, type RevisionWorld, lastOf, openRevisionWorld } from '../houses/revisions.ts'
-import { houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
+import {
+  askModern,
+  beginLegacy,
+  type RevisionWorld,
+  lastOf,
+  openRevisionWorld,
+} from '../runtimes/revisions.ts'
+import { runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
 
-describe.each(houses)('Between the revisions %s', (where, open) => {
+describe.each(runtimes)('Between the revisions %s', (where, open) => {
   let world: RevisionWorld
   const lasting = where !== 'in workerd'
 

@@ -1,7 +1,7 @@
 // Another service under an id that was somebody's: what people allowed the former one is of no use at it, and each is asked anew.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { houses, type LivingHouse } from '../houses/houses.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { runtimes, type RuntimeGateway } from '../runtimes/runtimes.ts'
 import {
   allow,
   authorizeUrl,
@@ -12,12 +12,12 @@ import {
   refresh,
   register,
   type Tokens,
-} from '../houses/login.ts'
-import { startProcess, temporaryState } from '../houses/process.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+} from '../runtimes/login.ts'
+import { startProcess, temporaryState } from '../runtimes/process.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const call = async (
-  { origin, fetch }: Pick<LivingHouse, 'origin' | 'fetch'>,
+  { origin, fetch }: Pick<RuntimeGateway, 'origin' | 'fetch'>,
   path: string,
   { access_token: token }: Tokens,
 ): Promise<number> => {
@@ -35,9 +35,9 @@ const call = async (
   ).status
 }
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: LivingHouse
+  let house: RuntimeGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     house = await open({ upstream: upstream.url })

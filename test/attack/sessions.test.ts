@@ -1,9 +1,9 @@
 // Sessions and their event streams in the hands of somebody else: another person's, another session's, guessed ones.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { openProxied, type Proxied, until } from '../houses/proxied.ts'
+import { runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { openProxied, type Proxied, until } from '../runtimes/proxied.ts'
 import { eventsOf, openWorld } from '../stdio/world.ts'
 
 const initialize = {
@@ -20,7 +20,7 @@ const sessionOf = async (caller: Caller): Promise<Record<string, string>> => {
   return { 'mcp-session-id': String(begun.headers.get('mcp-session-id')) }
 }
 
-describe.each(houses)('%s', (where, open) => {
+describe.each(runtimes)('%s', (where, open) => {
   let proxied: Proxied
   beforeAll(async () => {
     proxied = await openProxied(open)

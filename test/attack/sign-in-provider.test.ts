@@ -3,9 +3,9 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { asJson, codeOf, heardBy, leave, signedIn } from '../providers/leaving.ts'
 import { hostileProvider, providerConfig, straightBack } from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'
-import { createBrowser, type Browser } from '../houses/browser.ts'
-import { houses, type House } from '../houses/houses.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser, type Browser } from '../runtimes/browser.ts'
+import { runtimes, type TestGateway } from '../runtimes/runtimes.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let liar: RunningProvider
 let upstream: Upstream
@@ -84,8 +84,8 @@ const odd = [
   'scope-list',
 ]
 
-describe.each(houses)('%s', (_, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_, open) => {
+  let house: TestGateway
   let browser: Browser
   const lies = [
     ...untrusted,

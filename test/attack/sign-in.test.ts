@@ -9,10 +9,10 @@ import {
   straightBack,
 } from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'
-import { createBrowser, type Browser } from '../houses/browser.ts'
-import { houses, type House } from '../houses/houses.ts'
-import { authorizeUrl, person, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser, type Browser } from '../runtimes/browser.ts'
+import { runtimes, type TestGateway } from '../runtimes/runtimes.ts'
+import { authorizeUrl, person, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let idp: RunningProvider
 let liar: RunningProvider
@@ -24,8 +24,8 @@ afterAll(async () => {
   await Promise.all([idp.close(), liar.close(), upstream.close()])
 })
 
-describe.each(houses)('%s', (_, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_, open) => {
+  let house: TestGateway
   let browser: Browser
   beforeAll(async () => {
     const truth = { ...providerConfig(liar), name: 'Quick SSO', issuer: `${liar.url}/truth` }
@@ -180,7 +180,7 @@ describe.each(houses)('%s', (_, open) => {
 })
 
 /** Another tab: the same cookies. */
-const createBrowserWith = (browser: Browser, house: House): Browser => {
+const createBrowserWith = (browser: Browser, house: TestGateway): Browser => {
   const tab = createBrowser(house.fetch, house.origin)
   for (const [name, value] of browser.cookies) tab.cookies.set(name, value)
   return tab

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
 import { installGuards, serverOptions } from '../../src/node/server/request-guard.ts'
-import { until } from '../houses/proxied.ts'
+import { until } from '../runtimes/proxied.ts'
 
 const servers: Server[] = []
 const sockets: Socket[] = []

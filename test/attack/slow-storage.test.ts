@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Store } from '../../src/ports/store.ts'
 import { createBoundedStore } from '../../src/stores/timeout.ts'
-import { createBrowser } from '../houses/browser.ts'
-import { type House, houses, type LivingHouse } from '../houses/houses.ts'
-import { allow, authorizeUrl, logIn, redeem, refresh } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes, type RuntimeGateway } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, logIn, redeem, refresh } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 /** Operations are held while `slow` says so, and carried out when they are let go. */
 const createHeld = () => {
@@ -42,8 +42,8 @@ const until = async (condition: () => Promise<boolean>): Promise<void> => {
   }
 }
 
-describe.each(houses)('%s', (where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (where, open) => {
+  let house: TestGateway
   let upstream: Upstream
   const held = createHeld()
   /** In workerd the objects of the store are slow themselves. */
@@ -106,8 +106,8 @@ describe.each(houses)('%s', (where, open) => {
   })
 })
 
-describe.each(houses)('%s, never says of a service that it is not there', (where, open) => {
-  let house: LivingHouse
+describe.each(runtimes)('%s, never says of a service that it is not there', (where, open) => {
+  let house: RuntimeGateway
   let upstream: Upstream
   const held = createHeld()
   const slowDown = async (slow: boolean): Promise<void> => {

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { callerOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
 import { createListeners } from '../unit/listeners.ts'
 
 const listeners = createListeners()
@@ -103,8 +103,8 @@ const openServer = async (inner: string): Promise<Server> => {
   return server
 }
 
-describe.each(houses)('%s', (where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (where, open) => {
+  let house: TestGateway
   let server: Server
   let inside: Awaited<ReturnType<typeof listeners.trap>>
 

@@ -1,12 +1,12 @@
 // A server that is away for a long time, and comes back: in every house.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { call, until } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { call, until } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
-describe.each(houses)('%s', (_, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let away = false
   let caller: Caller

@@ -2,10 +2,10 @@
 import type { Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type ByteUpstream, openByteUpstream, type Script, whole } from '../houses/byte-upstream.ts'
-import { type House, houses, openOnSocket } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
+import { type ByteUpstream, openByteUpstream, type Script, whole } from '../runtimes/byte-upstream.ts'
+import { type TestGateway, runtimes, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
 import { createListeners } from '../unit/listeners.ts'
 
 /** 502 that says a connection was made and closed; 504; 502 for what is no answer; an answer that is cut off before it looks whole; a redirect. */
@@ -103,8 +103,8 @@ const whoami = (socket: Socket, { person, id }: Parameters<Script>[1]): void =>
 const listeners = createListeners()
 afterAll(() => listeners.close())
 
-describe.each(houses)('%s', (where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (where, open) => {
+  let house: TestGateway
   let upstream: ByteUpstream
   let caller: Caller
   let other: Caller

@@ -1,14 +1,14 @@
 // What the platform's limit on calls of one invocation does to what is open for long: never does it keep open what has ended.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { openInWorkerd, type WorkerHouse } from '../houses/houses.ts'
-import { createBrowser } from '../houses/browser.ts'
-import { allow, authorizeUrl, form, logIn, redeem } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { openInWorkerd, type WorkerGateway } from '../runtimes/runtimes.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { allow, authorizeUrl, form, logIn, redeem } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const ping = { jsonrpc: '2.0', id: 1, method: 'ping' }
 
-let house: WorkerHouse
+let house: WorkerGateway
 let upstream: Upstream
 beforeAll(async () => {
   upstream = await openUpstream((request, response) => {

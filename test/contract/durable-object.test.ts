@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Refusal, type RefusalCode } from '../../src/kit/refusal.ts'
 import type { Entry, Store } from '../../src/ports/store.ts'
 import { shardOf } from '../../src/worker/shard.ts'
-import { startWorkerd, type Workerd } from '../houses/workerd.ts'
+import { startWorkerd, type Workerd } from '../runtimes/workerd.ts'
 import { storeContract } from './store.ts'
 
 let workerd: Workerd

@@ -6,7 +6,7 @@ import { environmentNames } from '../../src/config/environment-names.ts'
 import { configFlags, otherFlags } from '../../src/config/flags.ts'
 import { searchedFiles } from '../../src/config/reference.ts'
 import { shapeAt } from '../../src/config/shape.ts'
-import { readRoot, sourcesIn } from '../house/sources.ts'
+import { readRoot, sourcesIn } from '../structure/sources.ts'
 
 const page = readRoot('docs/reference/config.md')
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { hopByHop } from '../../src/kit/http.ts'
 import { presets } from '../../src/proxy/identity-headers.ts'
 import { droppedNames, droppedPrefixes, droppedWords } from '../../src/proxy/request-headers.ts'
-import { readRoot } from '../house/sources.ts'
+import { readRoot } from '../structure/sources.ts'
 
 const page = readRoot('docs/reference/headers.md')
 const block = (name: string): string[] =>

@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { proofs } from '../../scripts/proofs.ts'
-import { readRoot, sourcesIn } from '../house/sources.ts'
-import { root } from '../house/tree.ts'
+import { readRoot, sourcesIn } from '../structure/sources.ts'
+import { root } from '../structure/tree.ts'
 import { anchorsOf, linksOf, pages } from './markdown.ts'
 
 describe('the documentation', () => {

@@ -1,5 +1,5 @@
 // The documentation as data: pages, their links, headings and tables.
-import { sourcesIn, readRoot, type Source } from '../house/sources.ts'
+import { sourcesIn, readRoot, type Source } from '../structure/sources.ts'
 
 const exists = (path: string): boolean => {
   try {

@@ -3,8 +3,8 @@
 import { writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { codeOf, readRoot, type Source, sourcesIn } from '../house/sources.ts'
-import { root } from '../house/tree.ts'
+import { codeOf, readRoot, type Source, sourcesIn } from '../structure/sources.ts'
+import { root } from '../structure/tree.ts'
 import { pages } from './markdown.ts'
 import { privatePhrases, type PrivateWord, privateWords } from './private-words.ts'
 

@@ -1,7 +1,7 @@
 // Code and reference say the same, in both directions.
 import { describe, expect, it } from 'vitest'
 import { referencePages } from '../../scripts/reference.ts'
-import { readRoot } from '../house/sources.ts'
+import { readRoot } from '../structure/sources.ts'
 
 describe('the reference', () => {
   it.each(Object.keys(referencePages()))(

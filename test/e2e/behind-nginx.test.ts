@@ -10,8 +10,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../scripts/harness/free-port.ts'
 import { selfSigned } from '../../scripts/harness/certificate.ts'
 import { findProgram, inCI } from '../../scripts/system-programs.mjs'
-import { type House, openOnSocket } from '../houses/houses.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const nginx = findProgram('nginx')
 
@@ -32,7 +32,7 @@ describe.skipIf(nginx === undefined && !inCI())('behind nginx as the guide sets 
   const folder = mkdtempSync(join(tmpdir(), 'postern-nginx-'))
   const { key, cert } = selfSigned(['localhost'])
   let proxy: ChildProcess
-  let house: House
+  let house: TestGateway
   let upstream: Upstream
   let port = 0
 

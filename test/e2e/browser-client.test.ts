@@ -3,10 +3,10 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { allowInPage, describeInBrowser, launchChromium } from '../houses/chromium.ts'
-import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
-import { authorizeUrl } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { allowInPage, describeInBrowser, launchChromium } from '../runtimes/chromium.ts'
+import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
+import { authorizeUrl } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 interface Asked {
   readonly method: string
@@ -92,7 +92,7 @@ describeInBrowser('a page of another origin', () => {
     ['on Workers, any origin', openInWorkerd, false],
     ['on Workers, a named origin', openInWorkerd, true],
   ] as const)('%s', (_, open, named) => {
-    let house: House
+    let house: TestGateway
     let page: Page
     beforeAll(async () => {
       house = await open({

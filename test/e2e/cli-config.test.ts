@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import * as printed from '../data/printed-configurations.ts'
-import { root } from '../house/tree.ts'
+import { root } from '../structure/tree.ts'
 import { type Place, createPlace, errorOf, postern, posternOnTerminal } from './cli-process.ts'
 
 let place: Place

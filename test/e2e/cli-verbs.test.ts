@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPasswords } from '../../src/node/passwords.ts'
-import { root } from '../house/tree.ts'
-import { startProcess } from '../houses/process.ts'
+import { root } from '../structure/tree.ts'
+import { startProcess } from '../runtimes/process.ts'
 import { type Place, createPlace, errorOf, postern, posternOnTerminal } from './cli-process.ts'
 
 let place: Place

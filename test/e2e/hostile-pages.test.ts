@@ -3,9 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { describeInBrowser, launchChromium } from '../houses/chromium.ts'
-import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
-import { person } from '../houses/login.ts'
+import { describeInBrowser, launchChromium } from '../runtimes/chromium.ts'
+import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
+import { person } from '../runtimes/login.ts'
 
 interface Site {
   readonly origin: string
@@ -73,7 +73,7 @@ describeInBrowser('a page of another site and a hostile server', () => {
     ['on Node', openOnSocket],
     ['on Workers', openInWorkerd],
   ] as const)('%s', (_, open) => {
-    let house: House
+    let house: TestGateway
     let page: Page
     beforeAll(async () => {
       const services = { free: { name: 'Free', url: `${server.origin}/mcp`, auth_required: false } }

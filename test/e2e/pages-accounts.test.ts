@@ -3,17 +3,17 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { linkIn } from '../houses/connecting.ts'
-import { launchChromium, testInBrowser } from '../houses/chromium.ts'
-import { openOnSocket, type House } from '../houses/houses.ts'
-import { authorizeUrl, person, redeem, register } from '../houses/login.ts'
-import { type Caller, callerOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { linkIn } from '../runtimes/connecting.ts'
+import { launchChromium, testInBrowser } from '../runtimes/chromium.ts'
+import { openOnSocket, type TestGateway } from '../runtimes/runtimes.ts'
+import { authorizeUrl, person, redeem, register } from '../runtimes/login.ts'
+import { type Caller, callerOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let echo: Upstream
-let back: House
-let front: House
+let back: TestGateway
+let front: TestGateway
 let client: { readonly server: Server; readonly redirectUri: string }
 let browser: Browser
 let page: Page

@@ -3,15 +3,15 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
-import { launchChromium, testInBrowser } from '../houses/chromium.ts'
-import { openOnSocket, type House } from '../houses/houses.ts'
-import { authorizeUrl, person, redeem, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { launchChromium, testInBrowser } from '../runtimes/chromium.ts'
+import { openOnSocket, type TestGateway } from '../runtimes/runtimes.ts'
+import { authorizeUrl, person, redeem, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let upstream: Upstream
 /** The client's own end: hears the answer. */
 let client: { readonly server: Server; readonly redirectUri: string }
-let house: House
+let house: TestGateway
 let browser: Browser
 let context: BrowserContext
 let page: Page

@@ -2,7 +2,7 @@
 import axe, { type RunOptions } from 'axe-core'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeInBrowser } from '../houses/chromium.ts'
+import { describeInBrowser } from '../runtimes/chromium.ts'
 import { openStage, stateNames, type Stage } from '../pages/stage.ts'
 
 /** One of each kind of problem page; the others differ in words alone. */

@@ -1,6 +1,6 @@
 // The pages used in a real browser: by keyboard and mouse, with and without JavaScript, in frames and popups.
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeInBrowser } from '../houses/chromium.ts'
+import { describeInBrowser } from '../runtimes/chromium.ts'
 import { openStage, stateNames, type Stage } from '../pages/stage.ts'
 import { consent } from '../pages/states.ts'
 

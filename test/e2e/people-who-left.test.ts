@@ -1,9 +1,17 @@
 // Who is no longer in the configuration is out: sessions, tokens and refresh tokens of people who were removed, or whom the rules no longer admit, work no more.
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Browser, createBrowser } from '../houses/browser.ts'
-import { allow, authorizeUrl, type Client, redeem, refresh, register, type Tokens } from '../houses/login.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser } from '../runtimes/browser.ts'
+import {
+  allow,
+  authorizeUrl,
+  type Client,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from '../runtimes/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { leave } from '../providers/leaving.ts'
 import { hostileProvider, providerConfig, straightBack } from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'

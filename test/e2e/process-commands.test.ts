@@ -4,9 +4,9 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { findProgram, inCI } from '../../scripts/system-programs.mjs'
-import { logIn, person } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
+import { logIn, person } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
 import { isAlive, serverScript, until } from '../stdio/world.ts'
 
 const meta = {

@@ -4,10 +4,10 @@ import { Agent, type ClientRequest, type IncomingMessage, request, type ServerRe
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { logIn, person, type Tokens } from '../houses/login.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { logIn, person, type Tokens } from '../runtimes/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let state: ReturnType<typeof temporaryState>
 let upstream: Upstream

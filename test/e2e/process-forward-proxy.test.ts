@@ -1,8 +1,8 @@
 // The product as a process on a network that lets nothing out but through a forward proxy: the environment alone says so.
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { type ForwardProxyServer, openForwardProxy } from '../houses/forward-proxy.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type ForwardProxyServer, openForwardProxy } from '../runtimes/forward-proxy.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let state: ReturnType<typeof temporaryState>
 let upstream: Upstream

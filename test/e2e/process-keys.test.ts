@@ -3,9 +3,9 @@ import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync, writ
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Client, logIn, person, refresh, type Tokens } from '../houses/login.ts'
-import { type PosternProcess, startProcess } from '../houses/process.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Client, logIn, person, refresh, type Tokens } from '../runtimes/login.ts'
+import { type PosternProcess, startProcess } from '../runtimes/process.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { createPlace, errorOf, type Place, postern, type Ran } from './cli-process.ts'
 
 let place: Place

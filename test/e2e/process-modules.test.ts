@@ -3,9 +3,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { logIn, person } from '../houses/login.ts'
-import { type PosternProcess, type ProcessOptions, startProcess, temporaryState } from '../houses/process.ts'
-import { openUpstream } from '../houses/upstream.ts'
+import { logIn, person } from '../runtimes/login.ts'
+import {
+  type PosternProcess,
+  type ProcessOptions,
+  startProcess,
+  temporaryState,
+} from '../runtimes/process.ts'
+import { openUpstream } from '../runtimes/upstream.ts'
 
 let state: ReturnType<typeof temporaryState>
 beforeEach(() => {

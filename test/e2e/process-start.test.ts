@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
 import { createPlace, errorOf, type Place, postern, posternOnTerminal } from './cli-process.ts'
 
 let state: ReturnType<typeof temporaryState>

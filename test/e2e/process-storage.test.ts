@@ -3,7 +3,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Browser, createBrowser, type Page } from '../houses/browser.ts'
+import { type Browser, createBrowser, type Page } from '../runtimes/browser.ts'
 import {
   allow,
   type Asking,
@@ -15,9 +15,9 @@ import {
   refresh,
   register,
   type Tokens,
-} from '../houses/login.ts'
-import { type PosternProcess, startProcess, temporaryState } from '../houses/process.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+} from '../runtimes/login.ts'
+import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let state: ReturnType<typeof temporaryState>
 let upstream: Upstream

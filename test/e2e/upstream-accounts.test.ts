@@ -3,15 +3,20 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../../scripts/harness/free-port.ts'
-import { createBrowser } from '../houses/browser.ts'
-import { connectAt, linkIn, logInThrough, through, type Way } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import type { House } from '../houses/houses.ts'
-import { allow, person } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { type PosternProcess, type ProcessOptions, startProcess, temporaryState } from '../houses/process.ts'
-import { call, until } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { connectAt, linkIn, logInThrough, through, type Way } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import type { TestGateway } from '../runtimes/runtimes.ts'
+import { allow, person } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import {
+  type PosternProcess,
+  type ProcessOptions,
+  startProcess,
+  temporaryState,
+} from '../runtimes/process.ts'
+import { call, until } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const states: ReturnType<typeof temporaryState>[] = []
 const running: PosternProcess[] = []
@@ -25,7 +30,7 @@ const start = async (options: ProcessOptions): Promise<PosternProcess> => {
   running.push(started)
   return started
 }
-const houseOf = ({ origin, fetch }: PosternProcess): House => ({
+const houseOf = ({ origin, fetch }: PosternProcess): TestGateway => ({
   origin,
   fetch,
   log: [],

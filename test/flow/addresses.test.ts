@@ -1,16 +1,16 @@
 // Services at hosts of their own: by exact name, below a base domain, and by the encoded name of their domain. One issuer for all of them.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import type { Fetch } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { underAnyName } from '../houses/named.ts'
-import { ana, callerOf, tokenOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import type { Fetch } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { underAnyName } from '../runtimes/named.ts'
+import { ana, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const atlassian = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.root.localhost'
 
-describe.each(houses)('%s', (name, open) => {
-  let house: House
+describe.each(runtimes)('%s', (name, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let fetch: Fetch
   let port: string

@@ -1,8 +1,8 @@
 // A service that is a command, through the whole gateway: login, token, call, and what the gateway says of it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 
 const initialize = {
@@ -19,8 +19,8 @@ const echo = (args: object, id: number) => ({
 })
 
 // A Worker with a command does not start (workers.test.ts).
-describe.each(houses.filter(([where]) => where !== 'in workerd'))('%s', (_, open) => {
-  let house: House
+describe.each(runtimes.filter(([where]) => where !== 'in workerd'))('%s', (_, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let caller: Caller
   let other: Caller

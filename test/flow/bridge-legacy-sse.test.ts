@@ -3,13 +3,13 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Client, SSEClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { ana, tokenOf, yamada } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, tokenOf, yamada } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { isAlive, serverScript } from '../stdio/world.ts'
 
-const houses = [
+const runtimes = [
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ] as const
@@ -23,8 +23,8 @@ const textOf = (result: unknown): Record<string, unknown> =>
     unknown
   >
 
-describe.each(houses)('a command behind HTTP+SSE %s', (_name, open) => {
-  let house: House
+describe.each(runtimes)('a command behind HTTP+SSE %s', (_name, open) => {
+  let house: TestGateway
   let upstream: Upstream
   const tokens = new Map<string, string>()
   const connect = async (who = ana): Promise<Client> => {

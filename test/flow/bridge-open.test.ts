@@ -1,9 +1,9 @@
 // What clients hold open at a command ends with their access.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { form, logIn, person } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { form, logIn, person } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 
 const meta = {
@@ -23,13 +23,13 @@ const initialize = {
   params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
 }
 
-const houses = [
+const runtimes = [
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ] as const
 
-describe.each(houses)('%s, what is open at a command', (_name, open) => {
-  let house: House
+describe.each(runtimes)('%s, what is open at a command', (_name, open) => {
+  let house: TestGateway
   let upstream: Upstream
   beforeAll(async () => {
     upstream = await openUpstream((_, response) => response.end('{}'))

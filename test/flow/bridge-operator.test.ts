@@ -1,12 +1,12 @@
 // What whoever runs the gateway sees of services that are commands: their health, their processes, and what those wrote to standard error.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Browser, createBrowser } from '../houses/browser.ts'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 
-const houses = [
+const runtimes = [
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ] as const
@@ -19,8 +19,8 @@ const initialize = {
   params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
 }
 
-describe.each(houses)('%s', (_name, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_name, open) => {
+  let house: TestGateway
   let upstream: Upstream
   const signIn = async (who: typeof ana): Promise<Browser> => {
     const browser = createBrowser(house.fetch, house.origin)

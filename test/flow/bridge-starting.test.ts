@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { ProcessEvents, SpawnServer } from '../../src/ports/runtime.ts'
-import { type LivingHouse, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type RuntimeGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import {
   eventsOf,
   lastOf,
@@ -240,7 +240,7 @@ describe.each([
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ] as const)('%s, a command that takes long to start', (_where, open) => {
-  let house: LivingHouse
+  let house: RuntimeGateway
   let upstream: Upstream
   const folder = mkdtempSync(join(tmpdir(), 'postern-starting-'))
   const gate = (name: string): string => join(folder, name)

@@ -1,13 +1,21 @@
 // A code that is used twice (OAuth 2.1 §4.1.3): within two seconds by one impatient client, later by somebody who stole it. Measured at the resource, with moved time.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { allow, authorizeUrl, type Client, redeem, refresh, register, type Tokens } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import {
+  allow,
+  authorizeUrl,
+  type Client,
+  redeem,
+  refresh,
+  register,
+  type Tokens,
+} from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     house = await open({ upstream: upstream.url })

@@ -1,9 +1,9 @@
 // The page of a person's accounts at a server that asks for one, offers one, has none, or does not say.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { person } from '../houses/login.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { person } from '../runtimes/login.ts'
 
 const metadata = [
   '/.well-known/oauth-protected-resource/mcp',
@@ -12,9 +12,9 @@ const metadata = [
   '/.well-known/openid-configuration',
 ]
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let far: FarServer
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     far = await openFarServer()
     const mcp_services = { fresh: { name: 'Fresh', url: far.url } }

@@ -1,20 +1,20 @@
 // From an upstream's refusal to its sign-in: where everything about it is found, who we are there, and whose answer is believed.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { callbackId, callbackPathOf } from '../../src/kit/urls.ts'
-import { connectAt, logInThrough, through } from '../houses/connecting.ts'
-import { createBrowser } from '../houses/browser.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, yamada } from '../houses/people.ts'
-import { call, until } from '../houses/proxied.ts'
+import { connectAt, logInThrough, through } from '../runtimes/connecting.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, yamada } from '../runtimes/people.ts'
+import { call, until } from '../runtimes/proxied.ts'
 
 const prm = '/.well-known/oauth-protected-resource'
 const document = 'https://gateway.example/client.json'
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let far: FarServer
   let usual: FarServer['script']
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     far = await openFarServer()
     usual = { ...far.script }

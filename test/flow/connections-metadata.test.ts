@@ -2,10 +2,10 @@
 // documents of which
 // one is wrong, slashes that come and go, endpoints elsewhere, and registrations that are refused.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { connectAt } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { ana } from '../houses/people.ts'
+import { connectAt } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana } from '../runtimes/people.ts'
 
 const [oauthPlace, openidPlace] = [
   '/.well-known/oauth-authorization-server',
@@ -14,10 +14,10 @@ const [oauthPlace, openidPlace] = [
 const client = { client_id: 'gateway', client_secret: 'a-secret-that-is-long-enough-to-be-one' }
 type Document = Record<string, unknown>
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let far: FarServer
   let usual: FarServer['script']
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     far = await openFarServer()
     usual = { ...far.script }

@@ -1,14 +1,14 @@
 // What an upstream speaks is learned from what it says to somebody it knows: refusals, outages and silence are no verdict on its revision or its transport.
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { connectAt, linkIn, logInThrough } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
-import { ana, type Caller } from '../houses/people.ts'
-import { call, modernCall, modernHeaders } from '../houses/proxied.ts'
+import { connectAt, linkIn, logInThrough } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { ana, type Caller } from '../runtimes/people.ts'
+import { call, modernCall, modernHeaders } from '../runtimes/proxied.ts'
 
-const houses = [
+const runtimes = [
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ] as const
@@ -21,13 +21,13 @@ const initialize = {
 }
 const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let far: FarServer
   let old: LegacyUpstream
   let moody: LegacyUpstream
   /** Answers that the moody server gives before it is itself: a server of HTTP+SSE. */
   let moods: number[] = []
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     far = await openFarServer()
     const challenge = `Bearer resource_metadata="${far.origin}/about-old"`

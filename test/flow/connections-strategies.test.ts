@@ -2,14 +2,14 @@
 import { createLocalJWKSet, decodeJwt, exportPKCS8, generateKeyPair, jwtVerify } from 'jose'
 import type { JSONWebKeySet } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { logInThrough } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { allow, authorizeUrl, redeem, register } from '../houses/login.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { logInThrough } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, redeem, register } from '../runtimes/login.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import {
   hostileProvider,
   openIdProvider,
@@ -23,12 +23,12 @@ const people = [
   { login: 'olga', claims: { sub: '1001', name: 'Olga', email: 'olga@corp.test', groups: ['staff'] } },
 ]
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let echo: Upstream
   let far: FarServer
   let idp: RunningProvider
   let brief: RunningProvider
-  let house: House
+  let house: TestGateway
   let publicKey: CryptoKey
   beforeAll(async () => {
     const pair = await generateKeyPair('ES256', { extractable: true })

@@ -1,23 +1,23 @@
 // Upstreams with a login of their own: each person connects an account once, and calls are made with it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { callbackPathOf } from '../../src/kit/urls.ts'
-import { connectAt, linkIn, logInThrough, through } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses, openOnSocket } from '../houses/houses.ts'
-import { allow, person } from '../houses/login.ts'
-import { createBrowser } from '../houses/browser.ts'
-import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { call, modernCall, modernHeaders, until } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { connectAt, linkIn, logInThrough, through } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes, openOnSocket } from '../runtimes/runtimes.ts'
+import { allow, person } from '../runtimes/login.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { call, modernCall, modernHeaders, until } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const hour = 3_600_000
 const textOf = async (response: Response): Promise<string> => response.text()
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let echo: Upstream
   let far: FarServer
-  let second: House
-  let house: House
+  let second: TestGateway
+  let house: TestGateway
   beforeAll(async () => {
     echo = await openUpstream()
     far = await openFarServer()

@@ -1,8 +1,8 @@
 // What pages of other origins may read: every CORS field, compared whole, at every address that programs in a
 // browser use (Fetch, CORS protocol).
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const app = 'https://app.example'
 const stranger = 'https://stranger.example'
@@ -60,10 +60,10 @@ const preflighted = (methods: string) => ({
   'access-control-max-age': '600',
 })
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let anybody: House
-  let listed: House
+  let anybody: TestGateway
+  let listed: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     const services = { open: { name: 'Open', url: upstream.url, auth_required: false } }
@@ -80,13 +80,13 @@ describe.each(houses)('%s', (_, open) => {
   })
 
   const ask = (
-    house: House,
+    house: TestGateway,
     path: string,
     origin: string,
     method: string,
     headers: Record<string, string> = {},
   ) => house.fetch(`${house.origin}${path}`, { method, headers: { origin, ...headers } })
-  const preflight = (house: House, path: string, origin: string, methods: string) =>
+  const preflight = (house: TestGateway, path: string, origin: string, methods: string) =>
     ask(house, path, origin, 'OPTIONS', {
       'access-control-request-method': methods.split(',')[0] ?? '',
       'access-control-request-headers': 'authorization,content-type,mcp-param-region,mcp-protocol-version',

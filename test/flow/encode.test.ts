@@ -1,16 +1,16 @@
 // The URL generator: a server's domain in, its encoded host out, as JSON and as a page. Encoding a domain makes nothing reachable.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { signInAs } from '../houses/administrator.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { person } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { signInAs } from '../runtimes/administrator.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { person } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const atlassian = 'nvrxaltborwgc43tnfqw4ltdn5wq-enc.root.localhost'
 
-describe.each(houses)('%s', (_, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_, open) => {
+  let house: TestGateway
   let upstream: Upstream
-  let plain: House
+  let plain: TestGateway
   const encode = (query: string, accept = 'application/json', at = house): Promise<Response> =>
     at.fetch(`${at.origin}/encode${query}`, { headers: { accept } })
   const json = async (query: string): Promise<unknown> => (await encode(query)).json()

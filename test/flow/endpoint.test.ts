@@ -1,9 +1,9 @@
 // Where a server's endpoint is: the URL as the operator wrote it, `/mcp` and then `/` for one without a path, and where a redirect within the origin leads.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { call, modernCall, modernHeaders } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call, modernCall, modernHeaders } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const initialize = {
   jsonrpc: '2.0',
@@ -12,8 +12,8 @@ const initialize = {
   params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
 }
 
-describe.each(houses)('%s', (_where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_where, open) => {
+  let house: TestGateway
   const upstreams: Upstream[] = []
   const asked: string[] = []
 

@@ -6,12 +6,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { readForwardProxies } from '../../src/node/forward-proxy.ts'
 import { createOutbound } from '../../src/node/outbound.ts'
 import { createTransports } from '../../src/node/websocket.ts'
-import { type ForwardProxyServer, openForwardProxy } from '../houses/forward-proxy.ts'
-import { type House, openOnSocket } from '../houses/houses.ts'
-import { ana, callerOf, tokenOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type ForwardProxyServer, openForwardProxy } from '../runtimes/forward-proxy.ts'
+import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { answering, createListeners } from '../unit/listeners.ts'
 
 const portOf = (url: string): number => Number(new URL(url).port)
@@ -28,7 +28,7 @@ describe('a gateway behind a forward proxy', () => {
   let upstream: Upstream
   let socket: SocketUpstream
   let proxy: ForwardProxyServer
-  let house: House
+  let house: TestGateway
   let secure: number
   const listeners = createListeners()
 

@@ -1,12 +1,12 @@
 // Hosts of services are met by clients of every transport: HTTP+SSE and WebSocket beside Streamable HTTP.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import type { Fetch } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { underAnyName } from '../houses/named.ts'
-import { ana, callerOf, tokenOf } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import type { Fetch } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { underAnyName } from '../runtimes/named.ts'
+import { ana, callerOf, tokenOf } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const initialize = {
   jsonrpc: '2.0',
@@ -15,8 +15,8 @@ const initialize = {
   params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'c', version: '1' } },
 }
 
-describe.each(houses)('%s', (where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (where, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let fetch: Fetch
   let port: string

@@ -1,9 +1,9 @@
 // Configured identity headers at the server: one value for a name, encoded once, on every runtime.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { callerOf, type Somebody, tokenOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { callerOf, type Somebody, tokenOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const maric: Somebody = {
   username: 'maric',
@@ -13,9 +13,9 @@ const maric: Somebody = {
   groups: ['Büro', 'a,b'],
 }
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     const service = (identity: object, more: object = {}) => ({

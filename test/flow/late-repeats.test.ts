@@ -1,16 +1,16 @@
 // The thief who keeps step with a client, and the client that lost an answer, at a whole gateway: its callers' addresses are those that its runtime knows.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { type Client, logIn, refresh } from '../houses/login.ts'
-import { fromNetwork } from '../houses/networks.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { type Client, logIn, refresh } from '../runtimes/login.ts'
+import { fromNetwork } from '../runtimes/networks.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const [home, office] = ['192.0.2.1', '2001:db8:7::1']
 const hour = 3_600_000
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     house = await open({ upstream: upstream.url, config: { trusted_proxies: ['127.0.0.1'] } })

@@ -1,15 +1,15 @@
 // Clients and servers of MCP 2024-11-05 (HTTP with SSE) through the gateway, in each combination with those of Streamable HTTP. The clients are the official SDK's.
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
-import { logIn } from '../houses/login.ts'
-import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
-import { createTwins, type Twin } from '../houses/twins.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { logIn } from '../runtimes/login.ts'
+import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
+import { createTwins, type Twin } from '../runtimes/twins.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
-const connect = async (house: House, path: string, token: string): Promise<Client> => {
+const connect = async (house: TestGateway, path: string, token: string): Promise<Client> => {
   const client = new Client({ name: 'flow', version: '1' }, { capabilities: { roots: {} } })
   client.setRequestHandler('roots/list', () => ({ roots: [{ uri: 'file:///ana', name: 'ana' }] }))
   const options = {
@@ -27,8 +27,8 @@ const connect = async (house: House, path: string, token: string): Promise<Clien
 
 const textOf = (result: unknown): string => (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
-describe.each(houses)('HTTP+SSE %s', (_name, open) => {
-  let house: House
+describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
+  let house: TestGateway
   let streamable: Upstream
   let legacy: LegacyUpstream
   let liar: LegacyUpstream

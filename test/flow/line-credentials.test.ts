@@ -2,15 +2,15 @@
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { logInThrough } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
-import { ana, tokenOf } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
-import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { logInThrough } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { ana, tokenOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
+import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 interface Talk {
   /** The text of a tool's answer. */
@@ -22,8 +22,8 @@ const textOf = (result: unknown): string =>
   (result as { content?: { text: string }[] } | undefined)?.content?.[0]?.text ?? JSON.stringify(result)
 const refused = 'Bearer error="invalid_token"'
 
-describe.each(houses)('%s', (name, open) => {
-  let house: House
+describe.each(runtimes)('%s', (name, open) => {
+  let house: TestGateway
   let echo: Upstream
   let far: FarServer
   let sock: SocketUpstream

@@ -1,13 +1,13 @@
 // Whatever a client holds open ends within five seconds when its grant is revoked, its token expires, or its service goes: streams of both transports, subscriptions and sockets.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { houses, type LivingHouse } from '../houses/houses.ts'
-import { form, logIn } from '../houses/login.ts'
-import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
-import { type Caller, callerOf } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
-import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { runtimes, type RuntimeGateway } from '../runtimes/runtimes.ts'
+import { form, logIn } from '../runtimes/login.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { type Caller, callerOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
+import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const lifetime = 600
 const meta = {
@@ -23,8 +23,8 @@ const subscription = {
 }
 const modern = { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'subscriptions/listen' }
 
-describe.each(houses)('%s, what is open', (name, open) => {
-  let house: LivingHouse
+describe.each(runtimes)('%s, what is open', (name, open) => {
+  let house: RuntimeGateway
   let upstream: Upstream
   let legacy: LegacyUpstream
   let sock: SocketUpstream

@@ -3,12 +3,12 @@ import type { ServerResponse } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { type House, houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
-import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
+import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const initialize = {
   jsonrpc: '2.0',
@@ -29,8 +29,8 @@ interface Liner {
   leave(): void
 }
 
-describe.each(houses)('%s, a stream', (name, open) => {
-  let house: House
+describe.each(runtimes)('%s, a stream', (name, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let sock: SocketUpstream
   let caller: Caller

@@ -1,9 +1,9 @@
 // A kept connection that the server closes just when a call is sent: asked again on a fresh one where that may be done (RFC 9110 §9.2.2), else told as it is.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type AskedFor, type ByteUpstream, openByteUpstream, whole } from '../houses/byte-upstream.ts'
-import { type House, openInProcess, openOnSocket } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { call, modernCall, modernHeaders } from '../houses/proxied.ts'
+import { type AskedFor, type ByteUpstream, openByteUpstream, whole } from '../runtimes/byte-upstream.ts'
+import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call, modernCall, modernHeaders } from '../runtimes/proxied.ts'
 
 const told = 'Raw closed the connection before it answered. The request may have been carried out.'
 
@@ -11,7 +11,7 @@ describe.each([
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
 ] as const)('%s', (where, open) => {
-  let house: House
+  let house: TestGateway
   let upstream: ByteUpstream
   let caller: Caller
   /** Whether the next request finds its connection closed: one that has answered before, or any, where fetch keeps them as it likes. */

@@ -1,9 +1,9 @@
 // The main job: a client that knows one URL ends with a tool call that reaches the MCP server as the person who allowed it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { logIn, refresh } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { logIn, refresh } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const call = (token?: string): RequestInit => ({
   method: 'POST',
@@ -20,9 +20,9 @@ const call = (token?: string): RequestInit => ({
   }),
 })
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     house = await open({ upstream: upstream.url })

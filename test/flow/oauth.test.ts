@@ -1,10 +1,10 @@
 // The authorization server over real HTTP: discovery as clients walk it, registration, tokens for every kind of client, and giving them up.
 import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { allow, authorizeUrl, form, logIn, redeem, refresh, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, form, logIn, redeem, refresh, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 type Json = Record<string, unknown>
 const monitor = {
@@ -15,9 +15,9 @@ const monitor = {
 }
 const wellKnown = '/.well-known/oauth-authorization-server'
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream()
     house = await open({
@@ -297,7 +297,7 @@ describe.each(houses)('%s', (_name, open) => {
   })
 })
 
-describe.each(houses)('with registration switched off, %s', (_name, open) => {
+describe.each(runtimes)('with registration switched off, %s', (_name, open) => {
   it('has no registration endpoint and does not advertise one', async () => {
     const upstream = await openUpstream()
     const house = await open({ upstream: upstream.url, config: { dynamic_registration: false } })

@@ -1,10 +1,10 @@
 // What belongs to one hop is said in one way: to the server what every server takes, to the client what every client takes.
 import type { ServerResponse } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { call, until } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call, until } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 type Say = (response: ServerResponse) => void
 const json =
@@ -12,8 +12,8 @@ const json =
   (response) =>
     void response.writeHead(status, { 'content-type': type }).end(body)
 
-describe.each(houses)('%s', (_where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_where, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let caller: Caller
   let say: Say = json(200, '{}')

@@ -1,11 +1,11 @@
 // A gateway whose issuer is https, reached over plain http: nothing is served there, and browsers learn to come by https (RFC 6797, RFC 9700 §2.6).
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Fetch } from '../houses/browser.ts'
-import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
-import { underAnyName } from '../houses/named.ts'
-import { ana } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import type { Fetch } from '../runtimes/browser.ts'
+import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
+import { underAnyName } from '../runtimes/named.ts'
+import { ana } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const issuer = 'https://gw.example'
 const json = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
@@ -14,7 +14,7 @@ describe.each([
   ['on a node socket behind a proxy that says so', openOnSocket, { 'x-forwarded-proto': 'http' }],
   ['in workerd', openInWorkerd, {}],
 ] as const)('%s', (_where, open, plain: Record<string, string>) => {
-  let house: House
+  let house: TestGateway
   let upstream: Upstream
   let fetch: Fetch
   beforeAll(async () => {
@@ -77,7 +77,7 @@ describe.each([
   ],
   ['in workerd by https', openInWorkerd, [{ 'x-scheme': 'https' }]],
 ] as const)('%s', (_where, open, schemes: readonly Record<string, string>[]) => {
-  let house: House
+  let house: TestGateway
   let upstream: Upstream
   let fetch: Fetch
   beforeAll(async () => {

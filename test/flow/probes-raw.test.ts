@@ -1,9 +1,9 @@
 // What load balancers, orchestrators and proxies in front send, byte for byte, to the real socket.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openOnSocket } from '../houses/houses.ts'
-import { sendRaw } from '../houses/raw.ts'
+import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
+import { sendRaw } from '../runtimes/raw.ts'
 
-let house: House
+let house: TestGateway
 let port: number
 beforeAll(async () => {
   house = await openOnSocket({ upstream: 'http://127.0.0.1:9/mcp' })

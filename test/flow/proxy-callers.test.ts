@@ -1,14 +1,14 @@
 // Who calls: identity at the upstream, sessions and their owners, limits for one person, pages of other origins, and the record.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createLocalJWKSet, jwtVerify } from 'jose'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { call, openProxied, type Proxied, until } from '../houses/proxied.ts'
-import type { Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call, openProxied, type Proxied, until } from '../runtimes/proxied.ts'
+import type { Upstream } from '../runtimes/upstream.ts'
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   let proxied: Proxied
-  let house: House
+  let house: TestGateway
   let upstream: Upstream
   let caller: Caller
   let other: Caller

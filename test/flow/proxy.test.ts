@@ -1,13 +1,13 @@
 // The transport over real HTTP: what reaches the upstream, what comes back, and what never gets that far.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { type Caller, callerOf } from '../houses/people.ts'
-import { call, modernCall, modernHeaders, openProxied, type Proxied, until } from '../houses/proxied.ts'
-import type { Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { type Caller, callerOf } from '../runtimes/people.ts'
+import { call, modernCall, modernHeaders, openProxied, type Proxied, until } from '../runtimes/proxied.ts'
+import type { Upstream } from '../runtimes/upstream.ts'
 
-describe.each(houses)('%s', (house_, open) => {
+describe.each(runtimes)('%s', (house_, open) => {
   let proxied: Proxied
-  let house: House
+  let house: TestGateway
   let upstream: Upstream
   let caller: Caller
   const heard = () => proxied.heard()

@@ -1,15 +1,15 @@
 // What the gateway is called: one issuer, further names that it was told of, and nothing that a request says of it (users.md 5.3).
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Fetch } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { underAnyName } from '../houses/named.ts'
-import { ana, callerOf, tokenOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import type { Fetch } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { underAnyName } from '../runtimes/named.ts'
+import { ana, callerOf, tokenOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
-describe.each(houses)('%s', (where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (where, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let fetch: Fetch
   let port: string

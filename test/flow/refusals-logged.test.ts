@@ -1,14 +1,14 @@
 // What an operator finds in the log of a request that was refused: one line, its code, why, and whose request it was, the same on every runtime.
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { askModern, beginLegacy, lastOf } from '../houses/revisions.ts'
-import { type House, houses, type LogLine } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
-import { authorizeUrl, type Client, form, logIn, refresh, register, type Tokens } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { call, until } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { askModern, beginLegacy, lastOf } from '../runtimes/revisions.ts'
+import { type TestGateway, runtimes, type LogLine } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { authorizeUrl, type Client, form, logIn, refresh, register, type Tokens } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { call, until } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 
 let upstream: Upstream
@@ -19,7 +19,7 @@ beforeAll(async () => {
 afterAll(() => Promise.all([upstream.close(), legacy.close()]))
 
 interface Scene {
-  readonly house: House
+  readonly house: TestGateway
   /** Of Ana, at `echo`. */
   readonly client: Client
   readonly tokens: Tokens
@@ -189,7 +189,7 @@ const kinds: readonly Kind[] = [
   ],
 ]
 
-describe.each(houses)('%s', (where, open) => {
+describe.each(runtimes)('%s', (where, open) => {
   let scene: Scene
   beforeAll(async () => {
     // A command that streams every answer, so that its end is told on a stream.

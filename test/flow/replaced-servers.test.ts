@@ -2,9 +2,9 @@
 // believed for ever, so nobody has to restart the gateway.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, type Caller, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, type Caller, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const initialize = {
   jsonrpc: '2.0',
@@ -13,8 +13,8 @@ const initialize = {
   params: { protocolVersion: '2024-11-05', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
 }
 
-describe.each(houses)('%s', (_name, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_name, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let speaks: 'sse' | 'streamable'
   let stream: ServerResponse | undefined

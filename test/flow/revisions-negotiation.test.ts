@@ -1,9 +1,9 @@
 // Which revision a server speaks is judged by its message, whatever it came in: HTTP 200 with an error, an event stream, a stream without its blank line.
 import type { ServerResponse } from 'node:http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, callerOf, tokenOf } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, callerOf, tokenOf } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 type Say = (response: ServerResponse, message: object) => void
 const json: Say = (response, message) =>
@@ -32,8 +32,8 @@ const ask = (method: string) =>
   ] as const
 const tools = [{ name: 'echo', inputSchema: { type: 'object' } }]
 
-describe.each(houses)('%s', (_where, openHouse) => {
-  let house: House
+describe.each(runtimes)('%s', (_where, openHouse) => {
+  let house: TestGateway
   const upstreams: Upstream[] = []
   const calls: string[] = []
 

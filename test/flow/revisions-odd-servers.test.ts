@@ -1,19 +1,19 @@
 // What servers rarely do, between the revisions: a URL to open first, an elicitation outside a call, abandoned calls, values that only one revision has; and commands.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, beginLegacy, lastOf, textOf } from '../houses/revisions.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { type LegacyUpstream, openLegacyUpstream } from '../houses/legacy-upstream.ts'
-import { type OddServer, openOddModern, openOddLegacy } from '../houses/odd-servers.ts'
-import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
-import { ana, type Caller, callerOf, tokenOf } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
+import { askModern, beginLegacy, lastOf, textOf } from '../runtimes/revisions.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { type LegacyUpstream, openLegacyUpstream } from '../runtimes/legacy-upstream.ts'
+import { type OddServer, openOddModern, openOddLegacy } from '../runtimes/odd-servers.ts'
+import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
+import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
 
 const url = { elicitation: { url: {} } }
 const program = new URL('../stdio/server-process.ts', import.meta.url).pathname
 
-describe.each(houses)('Unusual servers of another revision %s', (where, open) => {
-  let house: House
+describe.each(runtimes)('Unusual servers of another revision %s', (where, open) => {
+  let house: TestGateway
   let modern: OddServer
   let legacy: OddServer
   let sse: LegacyUpstream

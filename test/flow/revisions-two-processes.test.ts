@@ -1,12 +1,12 @@
 // The revision bridge with two processes of one gateway on one storage file, as behind a load balancer.
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
-import { type RevisionUpstream, openLegacyOnly, openModernOnly } from '../houses/revision-upstreams.ts'
-import { askModern, beginLegacy, lastOf } from '../houses/revisions.ts'
-import { logIn } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import type { House } from '../houses/houses.ts'
-import { createTwins, type Twins } from '../houses/twins.ts'
+import { type RevisionUpstream, openLegacyOnly, openModernOnly } from '../runtimes/revision-upstreams.ts'
+import { askModern, beginLegacy, lastOf } from '../runtimes/revisions.ts'
+import { logIn } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import type { TestGateway } from '../runtimes/runtimes.ts'
+import { createTwins, type Twins } from '../runtimes/twins.ts'
 
 const ends: (() => Promise<void>)[] = []
 afterEach(async () => {
@@ -20,7 +20,7 @@ const open = async (upstream: RevisionUpstream) => {
   const [a, b] = [await twins.open(shared), await twins.open(shared)]
   const { tokens } = await logIn(a)
   return [a, b].map((twin) =>
-    callerOf(twin as unknown as House, `${twin.origin}/echo/mcp`, tokens.access_token),
+    callerOf(twin as unknown as TestGateway, `${twin.origin}/echo/mcp`, tokens.access_token),
   )
 }
 

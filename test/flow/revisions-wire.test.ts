@@ -8,12 +8,12 @@ import {
   modernMeta,
   openRevisionWorld,
   textOf,
-} from '../houses/revisions.ts'
-import { houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { until } from '../houses/proxied.ts'
+} from '../runtimes/revisions.ts'
+import { runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { until } from '../runtimes/proxied.ts'
 
-describe.each(houses)('Between the revisions %s', (where, open) => {
+describe.each(runtimes)('Between the revisions %s', (where, open) => {
   let world: RevisionWorld
   const lasting = where !== 'in workerd'
 

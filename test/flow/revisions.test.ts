@@ -2,11 +2,11 @@
 // one of the two.
 import { Client, SSEClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { askModern, type RevisionWorld, openRevisionWorld, textOf } from '../houses/revisions.ts'
-import { houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { ana, tokenOf } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
+import { askModern, type RevisionWorld, openRevisionWorld, textOf } from '../runtimes/revisions.ts'
+import { runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { ana, tokenOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
 
 const clientOf = (mode: 'legacy' | 'auto', more: object = {}): Client => {
   const client = new Client(
@@ -29,7 +29,7 @@ const clientOf = (mode: 'legacy' | 'auto', more: object = {}): Client => {
   return client
 }
 
-describe.each(houses)('Revisions %s', (where, open) => {
+describe.each(runtimes)('Revisions %s', (where, open) => {
   let world: RevisionWorld
   const lasting = where !== 'in workerd'
 

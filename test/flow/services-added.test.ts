@@ -1,11 +1,11 @@
 // What an administrator adds over HTTP: looked at step by step, kept, served and removed without a restart; a URL, or a command where the operator allows it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Outbound } from '../../src/ports/runtime.ts'
-import { type Administrator, signInAs } from '../houses/administrator.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Administrator, signInAs } from '../runtimes/administrator.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 import { serverScript } from '../stdio/world.ts'
 
 const initialize = {
@@ -45,8 +45,8 @@ const far: Outbound = async (url, { method, body } = {}) => {
     : answer(200, { jsonrpc: '2.0', id, result: results[asked] })
 }
 
-describe.each(houses)('%s', (where, open) => {
-  let house: House
+describe.each(runtimes)('%s', (where, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let admin: Administrator
   const ask = async (

@@ -1,12 +1,12 @@
 // Services that come and go while the gateway runs: by an administrator, seen by every process, and nothing else restarts.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type Browser, createBrowser, type Page } from '../houses/browser.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, yamada } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { type Browser, createBrowser, type Page } from '../runtimes/browser.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, yamada } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
-describe.each(houses)('%s', (_, open) => {
-  let house: House
+describe.each(runtimes)('%s', (_, open) => {
+  let house: TestGateway
   let upstream: Upstream
   let admin: Browser
   let csrf: string

@@ -2,11 +2,11 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openIdProvider, providerConfig, signInAtProvider } from '../providers/openid-provider.ts'
 import type { RunningProvider } from '../providers/process.ts'
-import { createBrowser, type Browser, type Page } from '../houses/browser.ts'
-import { houses, type House, type HouseOptions } from '../houses/houses.ts'
-import { allow, authorizeUrl, logIn, person, redeem, register } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser, type Browser, type Page } from '../runtimes/browser.ts'
+import { runtimes, type TestGateway, type TestGatewayOptions } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, logIn, person, redeem, register } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const people = [
   {
@@ -40,10 +40,10 @@ const viaProvider = async (browser: Browser, page: Page, login: string, id = 'ss
   return browser.go(await signInAtProvider(out.url, login))
 }
 
-describe.each(houses)('%s', (_, open) => {
+describe.each(runtimes)('%s', (_, open) => {
   const inHouse = async (
-    config: HouseOptions['config'],
-    work: (house: House, browser: Browser) => Promise<void>,
+    config: TestGatewayOptions['config'],
+    work: (house: TestGateway, browser: Browser) => Promise<void>,
   ): Promise<void> => {
     const house = await open({ upstream: upstream.url, ...(config ? { config } : {}) })
     try {

@@ -3,10 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { type House, openOnSocket } from '../houses/houses.ts'
-import { allow, authorizeUrl, person, redeem, refresh, register, type Tokens } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, openOnSocket } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, person, redeem, refresh, register, type Tokens } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 const rpc = (token: string, method: string): RequestInit => ({
   method: 'POST',
@@ -20,7 +20,7 @@ const rpc = (token: string, method: string): RequestInit => ({
 
 describe('the database file after a login, a refresh and a session', () => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   const secrets = new Map<string, string>()
   beforeAll(async () => {
     upstream = await openUpstream()

@@ -6,15 +6,15 @@ import {
   authorizeUrl,
   type Client,
   logIn,
-  type LoginHouse,
+  type LoginTarget,
   redeem,
   refresh,
   register,
   type Tokens,
-} from '../houses/login.ts'
-import { createBrowser } from '../houses/browser.ts'
-import { createTwins, type Twin, type Twins } from '../houses/twins.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
+} from '../runtimes/login.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { createTwins, type Twin, type Twins } from '../runtimes/twins.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
 
 let upstream: Upstream
 let twins: Twins
@@ -28,7 +28,7 @@ afterEach(async () => {
 })
 
 const secret = (): string => randomBytes(32).toString('base64url')
-const call = async ({ origin, fetch }: LoginHouse, { access_token }: Tokens): Promise<number> =>
+const call = async ({ origin, fetch }: LoginTarget, { access_token }: Tokens): Promise<number> =>
   (
     await fetch(`${origin}/echo/mcp`, {
       method: 'POST',
@@ -40,7 +40,7 @@ const call = async ({ origin, fetch }: LoginHouse, { access_token }: Tokens): Pr
       body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list' }),
     })
   ).status
-const refreshed = async (house: LoginHouse, client: Client, { refresh_token }: Tokens): Promise<Tokens> => {
+const refreshed = async (house: LoginTarget, client: Client, { refresh_token }: Tokens): Promise<Tokens> => {
   const response = await refresh(house, client, refresh_token)
   expect(response.status).toBe(200)
   return (await response.json()) as Tokens
@@ -48,7 +48,7 @@ const refreshed = async (house: LoginHouse, client: Client, { refresh_token }: T
 const kidOf = ({ access_token }: Tokens): string =>
   (JSON.parse(Buffer.from(access_token.split('.')[0] as string, 'base64url').toString()) as { kid: string })
     .kid
-const published = async ({ origin, fetch }: LoginHouse): Promise<string[]> =>
+const published = async ({ origin, fetch }: LoginTarget): Promise<string[]> =>
   ((await (await fetch(`${origin}/oauth/jwks`)).json()) as { keys: { kid: string }[] }).keys.map(
     ({ kid }) => kid,
   )

@@ -3,12 +3,12 @@
 // login depends on it, whoever can help is told what to do, and a server that is well again is served
 // without a restart.
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { connectAt, linkIn, logInThrough } from '../houses/connecting.ts'
-import { type FarServer, openFarServer } from '../houses/far-server.ts'
-import { type House, houses } from '../houses/houses.ts'
-import { ana, callerOf, tokenOf, yamada } from '../houses/people.ts'
-import { call, until } from '../houses/proxied.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { connectAt, linkIn, logInThrough } from '../runtimes/connecting.ts'
+import { type FarServer, openFarServer } from '../runtimes/remote-server.ts'
+import { type TestGateway, runtimes } from '../runtimes/runtimes.ts'
+import { ana, callerOf, tokenOf, yamada } from '../runtimes/people.ts'
+import { call, until } from '../runtimes/proxied.ts'
 
 const prm = '/.well-known/oauth-protected-resource'
 const sentence =
@@ -19,10 +19,10 @@ type Answer = {
   readonly body?: Record<string, unknown>
 }
 
-describe.each(houses)('%s', (_name, open) => {
+describe.each(runtimes)('%s', (_name, open) => {
   let far: FarServer
   let usual: FarServer['script']
-  let house: House
+  let house: TestGateway
   let answer: (path: string) => Answer | undefined
   const well = (): Answer => ({ body: { jsonrpc: '2.0', id: 7, result: { content: [] } } })
   const bare = (): Answer => ({ status: 401, body: { error: 'unauthorized' } })

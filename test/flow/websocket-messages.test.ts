@@ -1,17 +1,17 @@
 // Messages of one WebSocket to another: each passes the checks of a call before the server hears it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
-import { form, logIn } from '../houses/login.ts'
-import { ana, tokenOf } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
-import { dialSocket, type Spoken } from '../houses/socket-client.ts'
-import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
+import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
+import { form, logIn } from '../runtimes/login.ts'
+import { ana, tokenOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
+import { dialSocket, type Spoken } from '../runtimes/socket-client.ts'
+import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
 
 describe.each([
   ['on a node socket', openOnSocket],
   ['in workerd', openInWorkerd],
 ] as const)('Messages to a WebSocket server %s', (_name, open) => {
-  let house: House
+  let house: TestGateway
   let server: SocketUpstream
   let token = ''
 

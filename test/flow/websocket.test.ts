@@ -2,20 +2,20 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ClientOptions } from 'ws'
-import { type House, openInWorkerd, openOnSocket } from '../houses/houses.ts'
-import { form, logIn } from '../houses/login.ts'
-import { ana, tokenOf } from '../houses/people.ts'
-import { until } from '../houses/proxied.ts'
-import { openSocketUpstream, type SocketUpstream } from '../houses/socket-upstream.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
-import { itWhere } from '../houses/it-where.ts'
-import { dialSocket, type Spoken } from '../houses/socket-client.ts'
+import { type TestGateway, openInWorkerd, openOnSocket } from '../runtimes/runtimes.ts'
+import { form, logIn } from '../runtimes/login.ts'
+import { ana, tokenOf } from '../runtimes/people.ts'
+import { until } from '../runtimes/proxied.ts'
+import { openSocketUpstream, type SocketUpstream } from '../runtimes/socket-upstream.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
+import { itWhere } from '../runtimes/it-where.ts'
+import { dialSocket, type Spoken } from '../runtimes/socket-client.ts'
 
 describe.each([
   ['on a node socket', openOnSocket],
   ['in workerd', openInWorkerd],
 ] as const)('WebSocket %s', (houseName, open) => {
-  let house: House
+  let house: TestGateway
   let upstream: Upstream
   let server: SocketUpstream
   let deaf: SocketUpstream

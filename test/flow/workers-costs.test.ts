@@ -1,15 +1,15 @@
 // What a call, a login and a stream cost on Workers, in calls to Durable Objects: the numbers of docs/reference/workers.md.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
-import { createBrowser } from '../houses/browser.ts'
-import { openInWorkerd, type WorkerHouse } from '../houses/houses.ts'
-import { authorizeUrl, logIn, person, redeem, refresh, register } from '../houses/login.ts'
-import { callerOf } from '../houses/people.ts'
-import { call } from '../houses/proxied.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
-import { startWorkerd } from '../houses/workerd.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { openInWorkerd, type WorkerGateway } from '../runtimes/runtimes.ts'
+import { authorizeUrl, logIn, person, redeem, refresh, register } from '../runtimes/login.ts'
+import { callerOf } from '../runtimes/people.ts'
+import { call } from '../runtimes/proxied.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
+import { startWorkerd } from '../runtimes/workerd.ts'
 
-let house: WorkerHouse
+let house: WorkerGateway
 let upstream: Upstream
 beforeAll(async () => {
   upstream = await openUpstream()

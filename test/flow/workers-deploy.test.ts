@@ -16,8 +16,8 @@ import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { TestHarness } from 'wrangler'
-import { bundleWorker, wranglerEnv } from '../houses/bundle.ts'
-import { logIn, refresh } from '../houses/login.ts'
+import { bundleWorker, wranglerEnv } from '../runtimes/bundle.ts'
+import { logIn, refresh } from '../runtimes/login.ts'
 
 const checkout = fileURLToPath(new URL('../..', import.meta.url))
 const shipped = readFileSync(join(checkout, 'wrangler.jsonc'), 'utf8')

@@ -3,26 +3,26 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser, type Page } from '../houses/browser.ts'
+import { createBrowser, type Page } from '../runtimes/browser.ts'
 import {
   allow,
   authorizeUrl,
   type Client,
   form,
   logIn,
-  type LoginHouse,
+  type LoginTarget,
   person,
   redeem,
   refresh,
   type Tokens,
-} from '../houses/login.ts'
-import { startWorkerd, type Workerd } from '../houses/workerd.ts'
+} from '../runtimes/login.ts'
+import { startWorkerd, type Workerd } from '../runtimes/workerd.ts'
 
 const [right, wrong] = ['right-9f2c7e1ab05d48c6a3e7f9d2b18c', 'wrong-4d81f3b6c2e94a07b5f80c1e93a7']
 
 let disk: string
 let workerd: Workerd | undefined
-let house: LoginHouse
+let house: LoginTarget
 const begin = async (secret: string): Promise<void> => {
   workerd = await startWorkerd({
     vars: {

@@ -1,11 +1,11 @@
 // What the Workers runtime does to requests that Node does not: it cuts off work with its caller, runs many isolates, and has no process to keep anything in.
 import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { createBrowser } from '../houses/browser.ts'
-import { type House, openInWorkerd } from '../houses/houses.ts'
-import { allow, authorizeUrl, logIn, redeem, refresh, register } from '../houses/login.ts'
-import { openUpstream, type Upstream } from '../houses/upstream.ts'
-import { startWorkerd, type Workerd } from '../houses/workerd.ts'
+import { createBrowser } from '../runtimes/browser.ts'
+import { type TestGateway, openInWorkerd } from '../runtimes/runtimes.ts'
+import { allow, authorizeUrl, logIn, redeem, refresh, register } from '../runtimes/login.ts'
+import { openUpstream, type Upstream } from '../runtimes/upstream.ts'
+import { startWorkerd, type Workerd } from '../runtimes/workerd.ts'
 
 const many = <T>(count: number, make: (i: number) => T): T[] =>
   Array.from({ length: count }, (_, i) => make(i))
@@ -40,7 +40,7 @@ describe('shared work', () => {
 
 describe('in workerd', () => {
   let upstream: Upstream
-  let house: House
+  let house: TestGateway
   beforeAll(async () => {
     upstream = await openUpstream((request, response, body) => {
       response.setHeader('content-type', 'application/json')

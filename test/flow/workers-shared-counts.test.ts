@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createBrowser, type Page } from '../houses/browser.ts'
-import { person } from '../houses/login.ts'
-import { startWorkerd, type Workerd } from '../houses/workerd.ts'
+import { createBrowser, type Page } from '../runtimes/browser.ts'
+import { person } from '../runtimes/login.ts'
+import { startWorkerd, type Workerd } from '../runtimes/workerd.ts'
 
 const config = {
   session_secret: 'q3Vt8Zx1Lw6Bn4Rk9Yp2Hs7Dg5Fj0Cm_eU',

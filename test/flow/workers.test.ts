@@ -1,8 +1,8 @@
 // What a deployment to Workers says and does before and beyond what every house does: the public URL, and what it lacks.
 import { connect } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
-import { ask } from '../houses/ask.ts'
-import { startWorkerd, type Workerd, type WorkerdOptions } from '../houses/workerd.ts'
+import { ask } from '../runtimes/ask.ts'
+import { startWorkerd, type Workerd, type WorkerdOptions } from '../runtimes/workerd.ts'
 
 const secret = 'q3Vt8Zx1Lw6Bn4Rk9Yp2Hs7Dg5Fj0Cm_eU'
 const key = '5f2b8c1d9e7a4063b1c8d2e5f6a790314b8d7c2e9f1a6053d4e8b7c2a1f09563'

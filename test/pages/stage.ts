@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import type { BrowserContextOptions, Page } from 'playwright-core'
 import { createAssets } from '../../src/pages/assets.ts'
 import { createPages } from '../../src/pages/views.ts'
-import { launchChromium } from '../houses/chromium.ts'
+import { launchChromium } from '../runtimes/chromium.ts'
 import { pageStates } from './states.ts'
 
 const states = pageStates(createPages({ issuer: 'https://mcp.example.com', version: '0.1.0' }))

@@ -1,5 +1,5 @@
 // A browser on its way to a provider and back, and what it then reads.
-import type { Browser, Page } from '../houses/browser.ts'
+import type { Browser, Page } from '../runtimes/browser.ts'
 
 export const asJson = { headers: { accept: 'application/json' } }
 

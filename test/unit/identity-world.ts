@@ -12,7 +12,7 @@ import { createPages } from '../../src/pages/views.ts'
 import type { Counted, DescribeFlow, Guess } from '../../src/ports/modules.ts'
 import type { Outbound, Passwords, Runtime } from '../../src/ports/runtime.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
-import { noTimer } from '../houses/clock.ts'
+import { noTimer } from '../runtimes/clock.ts'
 
 export const origin = 'http://localhost:8080'
 

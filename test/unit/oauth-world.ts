@@ -27,7 +27,7 @@ import type { Service } from '../../src/ports/services.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createDirectory } from '../../src/services/directory.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
-import { noTimer } from '../houses/clock.ts'
+import { noTimer } from '../runtimes/clock.ts'
 
 export const origin = 'https://gw.test'
 export const resource = `${origin}/echo/mcp`

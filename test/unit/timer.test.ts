@@ -1,7 +1,7 @@
 // Timers of the Runtime: once, in order, until cancelled.
 import { describe, expect, it } from 'vitest'
 import { timer } from '../../src/node/runtime.ts'
-import { createTestClock } from '../houses/clock.ts'
+import { createTestClock } from '../runtimes/clock.ts'
 
 describe('the timer of the Node runtime', () => {
   it('runs the function once after its time, and never when it was cancelled', async () => {

@@ -33,7 +33,7 @@ const citationsIn = (path: string, text: string): Citation[] =>
   })
 
 const tests = sourcesIn('test', '.ts').filter(
-  ({ path }) => !data.has(path) && !path.startsWith('test/house/'),
+  ({ path }) => !data.has(path) && !path.startsWith('test/structure/'),
 )
 const citations = tests.flatMap(({ path, text }) => citationsIn(path, text))
 const isRequirement = (id: string): boolean => id in requirements

@@ -8,12 +8,12 @@ import { Refusal } from '../../src/kit/refusal.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
-import type { LoginHouse } from './login.ts'
+import type { LoginTarget } from './login.ts'
 import { createTestClock } from './clock.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
 
-export interface Twin extends LoginHouse {
+export interface Twin extends LoginTarget {
   readonly log: {
     readonly level: string
     readonly event: string
@@ -32,7 +32,7 @@ export interface Twins {
   /** Moves everybody's clock. */
   advance(ms: number): void
   /** A house whose requests go to these in turn. */
-  inTurn(...twins: readonly Twin[]): LoginHouse
+  inTurn(...twins: readonly Twin[]): LoginTarget
   close(): Promise<void>
 }
 

@@ -16,7 +16,7 @@ export interface Tokens {
   readonly scope: string
 }
 
-export interface LoginHouse {
+export interface LoginTarget {
   readonly origin: string
   readonly fetch: Fetch
 }
@@ -30,7 +30,7 @@ export const form = (fields: Record<string, string>): RequestInit => ({
 })
 
 export const register = async (
-  { origin, fetch }: LoginHouse,
+  { origin, fetch }: LoginTarget,
   metadata: Record<string, unknown> = {},
 ): Promise<Client> => {
   const body = {
@@ -65,7 +65,7 @@ export interface Asking {
 }
 
 export const authorizeUrl = (
-  { origin }: LoginHouse,
+  { origin }: LoginTarget,
   client: Client,
   params: Record<string, string> = {},
 ): Asking => {
@@ -95,7 +95,7 @@ export const allow = async (browser: Browser, url: string, who = person): Promis
 }
 
 export const redeem = (
-  { origin, fetch }: LoginHouse,
+  { origin, fetch }: LoginTarget,
   client: Client,
   code: string,
   verifier: string,
@@ -115,7 +115,7 @@ export const redeem = (
   )
 
 export const refresh = (
-  { origin, fetch }: LoginHouse,
+  { origin, fetch }: LoginTarget,
   client: Client,
   token: string,
   more: Record<string, string> = {},
@@ -127,7 +127,7 @@ export const refresh = (
 
 /** A person's whole way from nothing to tokens for one service. */
 export const logIn = async (
-  house: LoginHouse,
+  house: LoginTarget,
   resource = `${house.origin}/echo/mcp`,
   browser = createBrowser(house.fetch, house.origin),
   who = person,

@@ -1,7 +1,7 @@
 // A gateway in front of a legacy and a modern server, and requests of legacy and modern clients.
 import type { Client } from '@modelcontextprotocol/client'
 import { type RevisionUpstream, openLegacyOnly, openModernOnly } from './revision-upstreams.ts'
-import type { House, HouseOptions } from './houses.ts'
+import type { TestGateway, TestGatewayOptions } from './runtimes.ts'
 import { ana, type Caller, callerOf, type Somebody, tokenOf, yamada } from './people.ts'
 
 /** `params._meta` of a request of 2026-07-28. */
@@ -77,7 +77,7 @@ export const textOf = (result: unknown): string =>
   (result as { content: { text: string }[] }).content[0]?.text ?? ''
 
 export interface RevisionWorld {
-  readonly house: House
+  readonly house: TestGateway
   /** Speaks 2026-07-28 alone, at the service of that name. */
   readonly modern: RevisionUpstream
   /** Speaks 2025-11-25 and before alone; at `open` without a login too. */
@@ -89,7 +89,7 @@ export interface RevisionWorld {
 }
 
 export const openRevisionWorld = async (
-  open: (options: HouseOptions) => Promise<House>,
+  open: (options: TestGatewayOptions) => Promise<TestGateway>,
 ): Promise<RevisionWorld> => {
   const { StreamableHTTPClientTransport } = await import('@modelcontextprotocol/client')
   const [modern, legacy] = await Promise.all([openModernOnly(), openLegacyOnly()])

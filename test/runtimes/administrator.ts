@@ -1,6 +1,6 @@
 // A person who is signed in in a browser and speaks to the gateway's own interface as its pages do.
 import { type Browser, createBrowser, type Page } from './browser.ts'
-import type { House } from './houses.ts'
+import type { TestGateway } from './runtimes.ts'
 import type { Somebody } from './people.ts'
 
 export interface Administrator {
@@ -10,7 +10,7 @@ export interface Administrator {
   ask(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Page>
 }
 
-export const signInAs = async (house: House, who: Somebody): Promise<Administrator> => {
+export const signInAs = async (house: TestGateway, who: Somebody): Promise<Administrator> => {
   const browser = createBrowser(house.fetch, house.origin)
   await browser.submit(await browser.go(`${house.origin}/login`), '/login', {
     username: who.username,

@@ -1,4 +1,4 @@
-// The houses in which every flow and attack runs: in process, behind a node socket, in workerd. One configuration, one set of tests.
+// The runtimes in which every flow and attack runs: in process, behind a node socket, in workerd. One configuration, one set of tests.
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -13,7 +13,7 @@ import type { Log, Outbound, Runtime } from '../../src/ports/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
 import { createTestClock } from './clock.ts'
-import type { LoginHouse } from './login.ts'
+import type { LoginTarget } from './login.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
 import { startWorkerd } from './workerd.ts'
@@ -24,7 +24,7 @@ export interface LogLine {
   readonly fields: Readonly<Record<string, unknown>>
 }
 
-export interface House extends LoginHouse {
+export interface TestGateway extends LoginTarget {
   /** What the gateway logged so far. */
   readonly log: readonly LogLine[]
   /** Where it listens, which an issuer does not say. */
@@ -36,12 +36,12 @@ export interface House extends LoginHouse {
   close(): Promise<void>
 }
 
-export interface LivingHouse extends House {
+export interface RuntimeGateway extends TestGateway {
   /** Adds a service while the gateway runs, as somebody at its own computer does; without one, removes it. */
   supply(id: string, service?: Readonly<Record<string, unknown>>): Promise<void>
 }
 
-export interface HouseOptions {
+export interface TestGatewayOptions {
   readonly config?: ConfigInput
   /** Upstream of the service `echo`; more services go into `config.mcp_services`. */
   readonly upstream: string
@@ -57,7 +57,7 @@ export interface HouseOptions {
 
 const secret = randomBytes(32).toString('base64url')
 
-export const configOf = ({ config = {}, upstream }: HouseOptions): ConfigInput => ({
+export const configOf = ({ config = {}, upstream }: TestGatewayOptions): ConfigInput => ({
   session_secret: secret,
   local_users: [{ ...person, email: 'ana@example.com', name: 'Ana Example', groups: ['staff'] }],
   ...config,
@@ -68,7 +68,7 @@ export const configOf = ({ config = {}, upstream }: HouseOptions): ConfigInput =
 })
 
 const supplier =
-  (runtime: Runtime): LivingHouse['supply'] =>
+  (runtime: Runtime): RuntimeGateway['supply'] =>
   async (id, service) => {
     const registry = createServiceRecords(runtime)
     await (service
@@ -81,7 +81,7 @@ const quietVisit = (n: number, init: RequestInit | undefined) => ({
   ip: addressIn(init),
 })
 
-const made = async (options: HouseOptions, stateDir: string) => {
+const made = async (options: TestGatewayOptions, stateDir: string) => {
   const config = configSchema.parse(configOf(options))
   const log: LogLine[] = []
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
@@ -105,7 +105,7 @@ const made = async (options: HouseOptions, stateDir: string) => {
 }
 
 /** The core alone, called with Request and answered with Response; memory store. */
-export const openInProcess = async (options: HouseOptions): Promise<LivingHouse> => {
+export const openInProcess = async (options: TestGatewayOptions): Promise<RuntimeGateway> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made(
     { ...options, config: { storage: { type: 'memory' }, ...options.config } },
@@ -136,7 +136,7 @@ export const openInProcess = async (options: HouseOptions): Promise<LivingHouse>
 }
 
 /** The Node door on a real socket, SQLite in a directory of its own. */
-export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> => {
+export const openOnSocket = async (options: TestGatewayOptions): Promise<RuntimeGateway> => {
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-flow-'))
   const { config, log, runtime, advance } = await made(options, stateDir)
   const listening = await serve({
@@ -166,7 +166,7 @@ export const openOnSocket = async (options: HouseOptions): Promise<LivingHouse> 
   }
 }
 
-/** What a Worker logged, as the other houses keep it. */
+/** What a Worker logged, as the other runtimes keep it. */
 const logOf = (lines: readonly string[]): LogLine[] =>
   lines.flatMap((line) => {
     if (!line.startsWith('{"level":')) return []
@@ -181,13 +181,13 @@ const logOf = (lines: readonly string[]): LogLine[] =>
     return [{ level, event, fields: audit ? { event, ...fields } : fields }]
   })
 
-export interface WorkerHouse extends LivingHouse {
+export interface WorkerGateway extends RuntimeGateway {
   /** What the Worker is asked beside its work: `__slow?ms=`, `__limit?calls=`, `__calls` (test/workers/entry.ts). */
   tell(what: string): Promise<unknown>
 }
 
 /** The Workers door in workerd, with its Durable Objects; the code is what a deployment would upload, but for a clock that moves. */
-export const openInWorkerd = async (options: HouseOptions): Promise<WorkerHouse> => {
+export const openInWorkerd = async (options: TestGatewayOptions): Promise<WorkerGateway> => {
   const workerd = await startWorkerd({
     vars: { POSTERN_CONFIG: { log_level: 'debug', ...configOf(options) } },
   })
@@ -223,7 +223,7 @@ export const openInWorkerd = async (options: HouseOptions): Promise<WorkerHouse>
 }
 
 /** Every house that flows and attacks run in. */
-export const houses = [
+export const runtimes = [
   ['in process', openInProcess],
   ['on a node socket', openOnSocket],
   ['in workerd', openInWorkerd],

@@ -1,6 +1,6 @@
 // A house with an upstream whose answers a test can hold back, and two people who call it.
 import type { ServerResponse } from 'node:http'
-import type { House, HouseOptions } from './houses.ts'
+import type { TestGateway, TestGatewayOptions } from './runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf, yamada } from './people.ts'
 import { type Heard, openUpstream, type Upstream } from './upstream.ts'
 
@@ -36,7 +36,7 @@ export const until = async (condition: () => boolean, what: string): Promise<voi
 }
 
 export interface Proxied {
-  readonly house: House
+  readonly house: TestGateway
   readonly upstream: Upstream
   /** Ana and Yamada at the service `echo`. */
   readonly caller: Caller
@@ -95,7 +95,9 @@ const openScripted = (held: ServerResponse[]): Promise<Upstream> => {
   })
 }
 
-export const openProxied = async (open: (options: HouseOptions) => Promise<House>): Promise<Proxied> => {
+export const openProxied = async (
+  open: (options: TestGatewayOptions) => Promise<TestGateway>,
+): Promise<Proxied> => {
   const held: ServerResponse[] = []
   const upstream = await openScripted(held)
   const base = upstream.url.replace('/mcp', '')

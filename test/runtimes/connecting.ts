@@ -1,6 +1,6 @@
 // People who connect accounts: through the login of a client, or by the link that a call was answered with.
 import { type Browser, createBrowser, type Page } from './browser.ts'
-import type { House } from './houses.ts'
+import type { TestGateway } from './runtimes.ts'
 import { authorizeUrl, type Client, person, redeem, register } from './login.ts'
 import { type Caller, callerOf, type Somebody } from './people.ts'
 
@@ -38,7 +38,7 @@ const onward = async (browser: Browser, page: Page, way: Way, origin: string): P
 
 /** A login of a fresh client for the resource, the upstream's question included; the pages are whole where it ends in a page of the gateway. */
 export const logInThrough = async (
-  house: House,
+  house: TestGateway,
   service: string,
   options: { readonly who?: Somebody; readonly way?: Way; readonly browser?: Browser } = {},
 ): Promise<Connected & { readonly end: Page }> => {
@@ -67,7 +67,7 @@ export const logInThrough = async (
 
 /** Opens the page of a link, signs in where asked, and presses its button; the page it ends at. */
 export const connectAt = async (
-  house: House,
+  house: TestGateway,
   url: string,
   options: {
     readonly who?: Somebody

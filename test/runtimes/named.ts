@@ -2,7 +2,7 @@
 import { request } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Fetch } from './browser.ts'
-import type { House } from './houses.ts'
+import type { TestGateway } from './runtimes.ts'
 
 /** fetch writes the Host itself, so this is an exchange by hand. */
 const exchange = (origin: string, url: URL, init: RequestInit = {}): Promise<Response> =>
@@ -35,7 +35,7 @@ const exchange = (origin: string, url: URL, init: RequestInit = {}): Promise<Res
 
 /** `listens`: false for a house that is called and not connected to. */
 export const underAnyName =
-  (house: House, listens: boolean): Fetch =>
+  (house: TestGateway, listens: boolean): Fetch =>
   (url, init) => {
     const wanted = new URL(url)
     return listens && wanted.host !== new URL(house.listens ?? house.origin).host

@@ -1,7 +1,7 @@
 // Two people of one gateway, each with their own client, and the calls they make.
 import { createBrowser } from './browser.ts'
-import type { House } from './houses.ts'
-import { allow, authorizeUrl, type LoginHouse, redeem, register } from './login.ts'
+import type { TestGateway } from './runtimes.ts'
+import { allow, authorizeUrl, type LoginTarget, redeem, register } from './login.ts'
 
 export interface Somebody {
   readonly username: string
@@ -27,7 +27,7 @@ export const yamada: Somebody = {
 }
 
 /** A fresh client of this person, with a token for the resource. */
-export const tokenOf = async (house: House, who: Somebody, resource: string): Promise<string> => {
+export const tokenOf = async (house: TestGateway, who: Somebody, resource: string): Promise<string> => {
   const client = await register(house)
   const asking = authorizeUrl(house, client, { resource })
   const back = await allow(createBrowser(house.fetch, house.origin), asking.url, who)
@@ -44,7 +44,7 @@ export interface Caller {
 }
 
 /** Calls of one token at one URL, with the headers that every MCP client sends. */
-export const callerOf = (house: LoginHouse, url: string, token: string): Caller => {
+export const callerOf = (house: LoginTarget, url: string, token: string): Caller => {
   const auth: Record<string, string> = token === '' ? {} : { authorization: `Bearer ${token}` }
   return {
     token,

@@ -113,8 +113,8 @@ describe('a program that a machine may lack', () => {
       /chromium\.launch\(|executablePath|['"]\/usr\/bin\/(?:chromium|bwrap)/.test(text),
     )
     const known = [
-      'test/houses/chromium.ts',
-      'test/house/test-command.test.ts',
+      'test/runtimes/chromium.ts',
+      'test/structure/test-command.test.ts',
       'test/unit/cli-isolation.test.ts',
     ]
     expect(starts.map(({ path }) => path).filter((path) => !known.includes(path))).toEqual([])

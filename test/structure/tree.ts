@@ -58,10 +58,10 @@ export interface Tree {
 
 /** Files by path, written to a folder of their own with the repository's rules and its node_modules. */
 export const plantTree = async (files: Readonly<Record<string, string>>): Promise<Tree> => {
-  const path = await mkdtemp(join(tmpdir(), 'postern-house-'))
+  const path = await mkdtemp(join(tmpdir(), 'postern-structure-'))
   await symlink(join(root, 'node_modules'), join(path, 'node_modules'), 'dir')
   await Promise.all(rules.map((file) => copyFile(join(root, file), join(path, file))))
-  await writeFile(join(path, 'package.json'), '{ "name": "house", "type": "module" }')
+  await writeFile(join(path, 'package.json'), '{ "name": "postern", "type": "module" }')
   for (const [file, text] of Object.entries(files)) {
     await mkdir(dirname(join(path, file)), { recursive: true })
     await writeFile(join(path, file), text)
