@@ -9,7 +9,7 @@ import {
 import { effective, overlayEnvironment } from './environment.ts'
 import { type Flags, overlayFlags } from './flags.ts'
 import { isLoopbackHost, isLoopbackUrl } from './hosts.ts'
-import { type ConfigObject, readObject } from './json.ts'
+import { type ConfigObject, readObject } from './object.ts'
 import { issueMessages } from './messages.ts'
 import { type RawConfig, createRawConfig, createReport } from './rules/draft.ts'
 import { knownIssuers, setsRootAside } from './rules/people.ts'
