@@ -88,7 +88,7 @@ describe.each(runtimes)('%s', (where, open) => {
           null,
         ])
         const link = linkOf(page)
-        expect(link?.label).toBe(`Go back to App &lt;b&gt; (${host})`)
+        expect(link?.label).toBe(`Return to App &lt;b&gt; (${host})`)
         expect([link?.url.href.startsWith(redirectUri), link?.url.searchParams.get('error')]).toEqual([
           true,
           error,
@@ -129,7 +129,7 @@ describe.each(runtimes)('%s', (where, open) => {
       const { url, label } = linkOf(page.body) ?? {}
       expect([page.status, label, url?.origin, url?.searchParams.get('error')]).toEqual([
         400,
-        'Go back to Flow test (app.example)',
+        'Return to Flow test (app.example)',
         'https://app.example',
         'consent_required',
       ])
