@@ -192,7 +192,7 @@ describe.each(runtimes)('%s', (_name, open) => {
     expect(far.calls.every(({ message }) => !JSON.stringify(message).includes('postern'))).toBe(true)
 
     const page = await connectAt(house, link, { who: yamada, browser, fields: {} })
-    expect([page.status, page.body]).toEqual([200, expect.stringContaining('You can go back to the app.')])
+    expect([page.status, page.body]).toEqual([200, expect.stringContaining('You can return to your app.')])
     const retry = {
       ...asking,
       id: 8,
