@@ -134,7 +134,7 @@ const checkUrl = async (
   const url = withPath(service.url, service.transport)
   const key = `mcp_services.${id}.url`
   const { outbound, failure } = watched(outboundTo(url.replace(/^ws/, 'http')), fixedHeaders(service))
-  const steps = await probeServer(url, { outbound, lines: runtime.lines }, () => undefined)
+  const steps = await probeServer(url, { outbound, transports: runtime.transports }, () => undefined)
   const { ok, say } = verdict(steps, service)
   const reason = ok ? undefined : failure()
   return { key, ok, say: `${url}: ${say}${reason === undefined ? '' : ` (${reason})`}` }

@@ -235,7 +235,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     directory,
     signer,
     credentials: connections.credentials,
-    lines: runtime.lines,
+    transports: runtime.transports,
     endpointOf,
     now: runtime.now,
   })

@@ -21,14 +21,14 @@ export interface SessionGatewayDeps extends Omit<UpstreamSelectionDeps, 'berth'>
 /** `id`: of the session. */
 export const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLocation => {
   const { runtime, directory, refuse, catchUp } = deps
-  const { berths: _, ...lines } = runtime.lines
-  const ways = createUpstreamSelection({ ...deps, runtime: { ...runtime, lines }, berth: id })
+  const { sessionLocations: _, ...transports } = runtime.transports
+  const ways = createUpstreamSelection({ ...deps, runtime: { ...runtime, transports }, berth: id })
   const client = createFetchProxy({ admit: ways.admit, refuse })
   return {
     async client(request, visit) {
       const at = requestUrl(request.url)
       await catchUp.request(at.path, at.host)
-      return client(request, headOf(request, visit, at), lines.fetch)
+      return client(request, headOf(request, visit, at), transports.fetch)
     },
     async server(request, about) {
       // Who sent it here knows the service already.

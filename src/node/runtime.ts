@@ -69,7 +69,7 @@ export const createNodeRuntime = async ({
       ...(lookup ? { lookup } : {}),
       ...(proxies ? { proxies } : {}),
     }),
-    lines: createTransports(lookup, proxies),
+    transports: createTransports(lookup, proxies),
     defer(work) {
       const settled = work
         .catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))

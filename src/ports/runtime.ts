@@ -125,7 +125,7 @@ export interface Runtime {
   /** n bytes of a cryptographic random source. */
   random(n: number): Uint8Array<ArrayBuffer>
   readonly outbound: Outbound
-  readonly lines: RuntimeTransports
+  readonly transports: RuntimeTransports
   /** Work that may end after the answer is sent (waitUntil on Workers). */
   defer(work: Promise<unknown>): void
   readonly log: Log

@@ -68,7 +68,7 @@ export interface RuntimeTransports extends TransportConnectors {
   /** The same for servers that somebody added from elsewhere: to public addresses alone. Reject with `outbound.refused` as well. */
   readonly publicOnly: TransportConnectors
   /** Where nothing outlives the request that made it (Workers): places where sessions stay. Absent: this process is such a place itself. */
-  readonly berths?: SessionLocations | undefined
+  readonly sessionLocations?: SessionLocations | undefined
 }
 
 /** A call that was let in, as far as the server of a session must know it. */
@@ -95,7 +95,7 @@ export interface SessionLocation {
 
 export interface SessionLocations {
   /** A new one, with an id that nobody guesses. */
-  make(): SessionLocation
+  create(): SessionLocation
   /** The one with that id; undefined where none can have it. */
   at(id: string): SessionLocation | undefined
 }

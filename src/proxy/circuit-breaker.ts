@@ -77,7 +77,7 @@ export const createCircuitBreaker = ({
 /** Undefined for a server that is no HTTP server of its own. */
 export const circuitBreakerOf = (
   { upstream, timeoutMs }: Service,
-  { lines, now }: { readonly lines: RuntimeTransports; readonly now: () => number },
+  { transports, now }: { readonly transports: RuntimeTransports; readonly now: () => number },
 ): CircuitBreaker | undefined => {
   if (upstream.kind !== 'http' || !upstream.url.startsWith('http')) return undefined
   const { url, publicOnly } = upstream
@@ -85,7 +85,7 @@ export const circuitBreakerOf = (
     now,
     // Safe and without a credential; 404 or 401 is an answer as good as any (RFC 9110 §9.3.7).
     async look() {
-      const { fetch } = publicOnly ? lines.publicOnly : lines
+      const { fetch } = publicOnly ? transports.publicOnly : transports
       const answer = await fetch(url, {
         method: 'OPTIONS',
         redirect: 'manual',

@@ -127,7 +127,7 @@ export interface Calls {
 
 export const createCalls = (deps: CallsDeps): Calls => {
   const admit: Admit = (head, readBody) => decide(head, readBody)
-  const ask = createInternalCalls({ admit, lines: deps.runtime.lines })
+  const ask = createInternalCalls({ admit, transports: deps.runtime.transports })
   const { upstream, server } = createTransportAdapter({ ...deps, ask })
   const decide = createAdmit({ ...deps, open: createOpenCall({ ...deps, detour: upstream }) })
   return { admit, ask, server }
@@ -154,7 +154,7 @@ export interface UpstreamSelection {
 }
 
 export const createUpstreamSelection = (deps: UpstreamSelectionDeps): UpstreamSelection => {
-  const { lines, defer, now, log } = deps.runtime
+  const { transports, defer, now, log } = deps.runtime
   const watch = createRevalidation(deps)
   const supported = deps.config.protocol_versions ?? publishedVersions
   const streamSlot = createConcurrencyLimit(deps.config.max_open_streams)
@@ -174,7 +174,7 @@ export const createUpstreamSelection = (deps: UpstreamSelectionDeps): UpstreamSe
     admit,
     admitSocket: createAdmitSocket({
       ...deps,
-      lines,
+      transports,
       defer,
       now,
       log,
@@ -186,7 +186,9 @@ export const createUpstreamSelection = (deps: UpstreamSelectionDeps): UpstreamSe
       supported,
       heartbeatMs: keepAliveMs,
     }),
-    moved: lines.berths && createSessionLocation({ ...deps, berths: lines.berths, streamSlot }),
+    moved:
+      transports.sessionLocations &&
+      createSessionLocation({ ...deps, sessionLocations: transports.sessionLocations, streamSlot }),
     server,
   }
 }

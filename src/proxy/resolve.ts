@@ -170,7 +170,7 @@ interface PlacesOptions {
   readonly directory: Directory
   readonly signer: Signer
   readonly credentials?: Pick<UpstreamCredentials, 'names'> | undefined
-  readonly lines: RuntimeTransports
+  readonly transports: RuntimeTransports
   readonly endpointOf: EndpointOf
   readonly now: () => number
 }
@@ -181,7 +181,7 @@ export const createServiceContexts = ({
   directory,
   signer,
   credentials,
-  lines,
+  transports,
   endpointOf,
   now,
 }: PlacesOptions): ((service: Service) => ServiceContext) => {
@@ -205,7 +205,7 @@ export const createServiceContexts = ({
       read,
       target: createTarget(service, endpoint),
       endpoint,
-      health: circuitBreakerOf(service, { lines, now }),
+      health: circuitBreakerOf(service, { transports, now }),
     }
     places.set(service, place)
     return place

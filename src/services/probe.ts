@@ -346,7 +346,7 @@ const redirected = ({ status, headers }: Answer): string =>
 const lookAtHttp = async (
   asked: Talk,
   elsewhere: string | undefined,
-  lines: TransportConnectors | undefined,
+  transports: TransportConnectors | undefined,
   tell: ReportStep,
 ): Promise<void> => {
   let found: Awaited<ReturnType<typeof openAt>>
@@ -377,7 +377,7 @@ const lookAtHttp = async (
     tell('authorization', 'no', 'No upstream auth; protected only by this gateway.')
     const { step, result: found, say } = await toolStep(talk, opened, result)
     tell(step, found, say)
-  } else if (lines && mayBeLegacy.has(opened.status) && (await probeEvents(talk.url, lines))) {
+  } else if (transports && mayBeLegacy.has(opened.status) && (await probeEvents(talk.url, transports))) {
     tell('mcp', 'yes', 'Speaks MCP 2024-11-05 (HTTP+SSE).')
     tell('authorization', 'no', 'No upstream auth; protected only by this gateway.')
     tell('tools', 'unknown', 'Tools are listed when a client connects.')
@@ -387,7 +387,7 @@ const lookAtHttp = async (
 export interface ProbeMeans {
   readonly outbound: Outbound
   /** For servers on a line; absent where there can be none. */
-  readonly lines?: TransportConnectors
+  readonly transports?: TransportConnectors
   /** The other place where the server may be, for a URL without a path. */
   readonly elsewhere?: string | undefined
 }
@@ -395,7 +395,7 @@ export interface ProbeMeans {
 /** Says each step as it is known. Ends after the first `no`; a server that wants a token ends it too, because nobody has one yet. */
 export const probeServer = async (
   url: string,
-  { outbound, lines, elsewhere }: ProbeMeans,
+  { outbound, transports, elsewhere }: ProbeMeans,
   told: (step: ProbeStep) => void,
 ): Promise<readonly ProbeStep[]> => {
   const steps: ProbeStep[] = []
@@ -403,8 +403,8 @@ export const probeServer = async (
     steps.push({ step, result, say })
     told({ step, result, say })
   }
-  if (lines && /^wss?:/i.test(url)) await probeSocket(url, lines, tell)
-  else await lookAtHttp({ url, outbound }, elsewhere, lines, tell)
+  if (transports && /^wss?:/i.test(url)) await probeSocket(url, transports, tell)
+  else await lookAtHttp({ url, outbound }, elsewhere, transports, tell)
   return steps
 }
 

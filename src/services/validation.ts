@@ -35,7 +35,7 @@ export interface KnownServices {
   readonly config: Config
   readonly added: readonly Added[]
   readonly directory: Directory
-  readonly runtime: Pick<Runtime, 'outbound' | 'lines' | 'spawn'>
+  readonly runtime: Pick<Runtime, 'outbound' | 'transports' | 'spawn'>
   readonly attempt: DryRun
 }
 
@@ -113,7 +113,7 @@ export const validateAddition = async (
   if (wrong.length > 0 || !config)
     throw new Refusal('service.invalid', wrong.join('; '), wrong.length > 0 ? { say: wrong.join(' ') } : {})
   if (config.command === undefined) {
-    const { outbound, lines } = around.runtime
+    const { outbound, transports } = around.runtime
     // Without TLS only where somebody at the gateway's own computer says so, as over HTTP.
     if (!anywhere && /^ws:/i.test(config.url ?? ''))
       throw new Refusal('service.unusable', `${id}: plain ws:// URL`, {
@@ -122,7 +122,7 @@ export const validateAddition = async (
     return probeServer(
       upstreamUrl(config),
       {
-        ...(anywhere ? { outbound: anywhere, lines } : { outbound, lines: lines.publicOnly }),
+        ...(anywhere ? { outbound: anywhere, transports } : { outbound, transports: transports.publicOnly }),
         elsewhere: rootOf(config),
       },
       told,

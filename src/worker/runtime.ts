@@ -97,7 +97,7 @@ export const createWorkerRuntime = async ({
     timer: startTimer,
     random,
     outbound: createOutbound({ allowOrigins: [] }),
-    lines: createTransports(jurisdiction ? env.LINES.jurisdiction(jurisdiction) : env.LINES, url.href),
+    transports: createTransports(jurisdiction ? env.LINES.jurisdiction(jurisdiction) : env.LINES, url.href),
     defer: (work) =>
       waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,

@@ -72,7 +72,7 @@ export const createSessionLocations = (namespace: DurableObjectNamespace, at: st
     }
   }
   return {
-    make: () => berth(namespace.newUniqueId()),
+    create: () => berth(namespace.newUniqueId()),
     at(session) {
       const id = objectId(session)
       try {

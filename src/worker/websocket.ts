@@ -141,5 +141,5 @@ const dial: ConnectSocket = async (url, { headers, timeoutMs }, events) => {
 export const createTransports = (sessions: DurableObjectNamespace, url: string): RuntimeTransports => {
   const tools: TransportConnectors = { fetch: (input, init) => fetch(input, init), socket: dial }
   // Cloudflare's network reaches the public internet alone; names and literal addresses were judged when the server was added.
-  return { ...tools, publicOnly: tools, berths: createSessionLocations(sessions, url) }
+  return { ...tools, publicOnly: tools, sessionLocations: createSessionLocations(sessions, url) }
 }

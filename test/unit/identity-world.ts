@@ -74,7 +74,7 @@ export const createWorld = async ({
     digest,
     random,
     outbound: unreachable,
-    lines: {
+    transports: {
       fetch: Promise.reject.bind(Promise),
       socket: Promise.reject.bind(Promise),
       publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) },

@@ -149,7 +149,7 @@ export const createWorld = async ({
     store,
     cache: memoryCache(now),
     keys: keys ?? (await createKeyRing([random(32)], random)),
-    lines: {
+    transports: {
       fetch: Promise.reject.bind(Promise),
       socket: Promise.reject.bind(Promise),
       publicOnly: { fetch: Promise.reject.bind(Promise), socket: Promise.reject.bind(Promise) },

@@ -149,7 +149,7 @@ export const createTranslation = ({
 // A server itself, as Streamable HTTP in the words that it speaks, wherever it is: what the way between the eras stands on.
 
 export interface DirectDeps {
-  readonly runtime: Pick<Runtime, 'lines'>
+  readonly runtime: Pick<Runtime, 'transports'>
   /** The way to a server that may speak on a line. */
   readonly reachOf: (service: Service) => ServerAdapter | undefined
   readonly endpointOf: EndpointOf
@@ -165,7 +165,7 @@ export const createDirect = (
   if (upstream.kind === 'bridge')
     return (request, { principal, refused, sessionId }) =>
       callStdio(upstream.carry, request, { principal, refused, sessionId })
-  const { fetch } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
+  const { fetch } = upstream.publicOnly ? runtime.transports.publicOnly : runtime.transports
   return async (request, { principal, asked }) => {
     const body = request.method === 'POST' ? await request.text() : undefined
     const init = { method: request.method, signal: request.signal, ...(body === undefined ? {} : { body }) }
@@ -224,7 +224,7 @@ const crossingOf = (
     tell,
     service: service.id,
     keepAliveMs,
-    lasting: runtime.lines.berths === undefined,
+    lasting: runtime.transports.sessionLocations === undefined,
   }
   const older = createLegacyClient({
     ...common,

@@ -28,7 +28,7 @@ import { refusalOf } from './server-sse.ts'
 
 export interface InternalCallsDeps {
   readonly admit: Admit
-  readonly lines: RuntimeTransports
+  readonly transports: RuntimeTransports
 }
 
 /** Whose message it is: the request that opened the line, or that brought the message. */
@@ -92,9 +92,9 @@ const fieldsOf = (
   return fields
 }
 
-export const createInternalCalls = ({ admit, lines }: InternalCallsDeps): MakeInternalCall => {
+export const createInternalCalls = ({ admit, transports }: InternalCallsDeps): MakeInternalCall => {
   const fetchFor = ({ upstream }: Admission): Fetch =>
-    (upstream.kind === 'http' && upstream.publicOnly ? lines.publicOnly : lines).fetch
+    (upstream.kind === 'http' && upstream.publicOnly ? transports.publicOnly : transports).fetch
   return ({ head: came, path }, call) => {
     const bytes = utf8(call.body ?? '')
     const readBody: ReadBody = async (max, grow) => {

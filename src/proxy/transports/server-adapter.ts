@@ -27,7 +27,7 @@ export interface ServerAdapter {
 }
 
 export interface ServerAdapterDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'lines' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'transports' | 'log'>
   readonly endpointOf: EndpointOf
   readonly watch: Revalidation
   readonly most: number
@@ -89,8 +89,8 @@ export const createServerAdapter = (
   const { upstream, id } = service
   if (upstream.kind !== 'http') return undefined
   const { url } = upstream
-  const { berths } = runtime.lines
-  const { fetch, socket } = upstream.publicOnly ? runtime.lines.publicOnly : runtime.lines
+  const { sessionLocations } = runtime.transports
+  const { fetch, socket } = upstream.publicOnly ? runtime.transports.publicOnly : runtime.transports
   const overSocket = /^wss?:/.test(url)
   const endpoint = endpointOf(service)
   /** Where the endpoint was found, with the redirects that lead there. */
@@ -126,8 +126,8 @@ export const createServerAdapter = (
         heartbeatMs: keepAliveMs,
       })
     : createServerSse({ fetch: opening, url, service: id, maxBytes: mostMessageBytes })
-  const server = berths
-    ? createRemoteServer(id, { berths, now: runtime.now, most })
+  const server = sessionLocations
+    ? createRemoteServer(id, { sessionLocations, now: runtime.now, most })
     : createSessionEndpoint({ runtime, service, dial, watch, keepAliveMs, most })
   if (overSocket) return { ask: server, server, needed: () => true }
   const { speaks, learn, forget } = createTransportMemory(upstream.transport ?? 'auto', runtime.now)

@@ -9,7 +9,7 @@ import { messagePath, sessionIn } from './client-sse.ts'
 import { type SessionEndpoint, idleMs, connectionIdOf, opensSession, tooMany } from './session-endpoint.ts'
 
 export interface SessionLocationDeps {
-  readonly berths: SessionLocations
+  readonly sessionLocations: SessionLocations
   readonly knock: (head: Head) => ResolvedRequest
   readonly guard: AuthenticateBearer
   readonly streamSlot: TakePermit
@@ -47,7 +47,7 @@ const until = (response: Response, over: () => void): Response => {
 
 /** Undefined for every request that no session of that kind is about; most are seen to be none of these by their path alone. Rejects as the decision about a call does. */
 export const createSessionLocation = ({
-  berths,
+  sessionLocations,
   knock,
   guard,
   streamSlot,
@@ -58,14 +58,14 @@ export const createSessionLocation = ({
     if (address.transport !== 'sse') return undefined
     const visit = { requestId: head.requestId, ip: head.ip }
     if (head.method === 'POST' && rest === messagePath)
-      return berths.at(sessionIn(call.query))?.client(request, visit)
+      return sessionLocations.at(sessionIn(call.query))?.client(request, visit)
     if (head.method !== 'GET' || rest !== '') return undefined
     const principal = address.service.authRequired
       ? await guard(inbound.authorization, address, origin)
       : undefined
     const release = streamSlot(callerKey(principal, head.ip))
     try {
-      return until(await berths.make().client(request, visit), release)
+      return until(await sessionLocations.create().client(request, visit), release)
     } catch (error) {
       release()
       throw error
@@ -77,7 +77,7 @@ export const createSessionLocation = ({
 // Sessions of a server on a line where this process keeps none: each request goes to the berth where its session lives.
 
 export interface RemoteServerDeps {
-  readonly berths: SessionLocations
+  readonly sessionLocations: SessionLocations
   readonly now: () => number
   /** Sessions that one owner may begin here within the time after which one that nobody uses is over. */
   readonly most: number
@@ -104,13 +104,13 @@ const createTally = ({ now, most }: Pick<RemoteServerDeps, 'now' | 'most'>) => {
 
 export const createRemoteServer = (
   service: string,
-  { berths, ...deps }: RemoteServerDeps,
+  { sessionLocations, ...deps }: RemoteServerDeps,
 ): SessionEndpoint => {
   const tally = createTally(deps)
   const find = (session: string): SessionLocation => {
-    const berth = berths.at(connectionIdOf(session) ?? '')
-    if (!berth) throw new Refusal('session.unknown', 'no session object with this ID')
-    return berth
+    const location = sessionLocations.at(connectionIdOf(session) ?? '')
+    if (!location) throw new Refusal('session.unknown', 'no session object with this ID')
+    return location
   }
   const goOn = async (request: Request, about: SessionCall): Promise<Response> => {
     const session = request.headers.get('mcp-session-id')
@@ -129,7 +129,7 @@ export const createRemoteServer = (
     })
     if (!opensSession(body)) return goOn(again, about)
     tally.check(about.owner)
-    const answer = await berths.make().server(again, { service, ...about })
+    const answer = await sessionLocations.create().server(again, { service, ...about })
     tally.begun(about.owner, answer.headers.get('mcp-session-id'))
     return answer
   }

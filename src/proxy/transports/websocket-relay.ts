@@ -17,7 +17,7 @@ import { mostMessageBytes } from './session-endpoint.ts'
 // The server's side of a tunnel: a WebSocket of its own, or a session of Streamable HTTP.
 
 export interface UpstreamSocketDeps {
-  readonly lines: RuntimeTransports
+  readonly transports: RuntimeTransports
   readonly log: ClientMessagesDeps['log']
   /** What a WebSocket server is shown of the caller's right to be there. */
   readonly credentials: Pick<UpstreamCredentials, 'of' | 'after'>
@@ -55,7 +55,7 @@ type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 
 const overSocket = async (
   { url, publicOnly }: HttpUpstream,
-  { lines, heartbeatMs }: UpstreamSocketDeps,
+  { transports, heartbeatMs }: UpstreamSocketDeps,
   { call, headers }: Opening,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
@@ -79,7 +79,7 @@ const overSocket = async (
     closed(1011, 'The server behind sent a binary frame.')
   }
   try {
-    socket = await (publicOnly ? lines.publicOnly : lines).socket(
+    socket = await (publicOnly ? transports.publicOnly : transports).socket(
       url,
       { headers: handshakeFields(headers), timeoutMs, maxBytes: mostMessageBytes },
       { text, binary, alive: beat.alive, closed },
