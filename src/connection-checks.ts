@@ -47,7 +47,7 @@ const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
 const checkProvider = async (
   { runtime: { now }, outboundTo }: Means,
   id: string,
-  { issuer = '', scopes }: Provider,
+  { issuer, scopes }: Provider,
 ): Promise<Check> => {
   const key = `oauth_providers.${id}`
   try {

@@ -1,5 +1,6 @@
 // The schema for editors: JSON Schema 2020-12 of the file, with every description, made from the one schema.
 import * as z from 'zod'
+import { durationPattern, durationText } from './durations.ts'
 import type { Sources } from './load.ts'
 import { type Config, configSchema } from './schema.ts'
 import { isSecret, rootShape, shapeAt, suggest } from './shape.ts'
@@ -10,11 +11,18 @@ type Node = Record<string, unknown>
 /** Any text with `${…}` in it; what it becomes is checked when the gateway loads it. */
 const variable = { type: 'string', pattern: '\\$\\{' } as const
 
+/** A duration: a number, text with units, or a variable. */
+const durationNode = ({ type, minimum, maximum, 'x-unit': _, ...notes }: Node): Node => ({
+  ...notes,
+  anyOf: [{ type, minimum, maximum }, { type: 'string', pattern: durationPattern }, variable],
+})
+
 const constrained = ['enum', 'pattern', 'format'] as const
 
 /** A value that only some texts or numbers satisfy may also be a variable. */
 const withVariable = (node: Node): Node => {
   const type = node['type']
+  if ('x-unit' in node) return durationNode(node)
   const simpleList = type === 'array' && (node['items'] as Node | undefined)?.['type'] === 'string'
   const strict =
     simpleList ||
@@ -37,7 +45,9 @@ const walk = (value: unknown, isKey = false): unknown => {
     ([key, part]) =>
       [key, key === 'propertyNames' || key === 'default' ? part : walk(part, key === 'properties')] as const,
   )
-  const node = Object.fromEntries(entries.filter(([key]) => isKey || !key.startsWith('x-')))
+  const node = Object.fromEntries(
+    entries.filter(([key]) => isKey || key === 'x-unit' || !key.startsWith('x-')),
+  )
   return isKey ? node : withVariable(node)
 }
 
@@ -62,6 +72,8 @@ export interface Explained {
 export const mask = '********'
 
 const masked = (value: unknown, path: Path): unknown => {
+  const shape = typeof value === 'number' ? shapeAt(path) : undefined
+  if (shape?.kind === 'duration') return durationText(value as number, shape.unit)
   if (isSecret(path)) return value === undefined ? undefined : mask
   if (Array.isArray(value)) return value.map((part, i) => masked(part, [...path, i]))
   if (isBranch(value))

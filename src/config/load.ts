@@ -12,9 +12,9 @@ import { isLoopbackHost, isLoopbackUrl } from './hosts.ts'
 import { type ConfigObject, readObject } from './object.ts'
 import { issueMessages } from './messages.ts'
 import { type RawConfig, createRawConfig, createReport } from './rules/draft.ts'
-import { knownIssuers, setsRootAside } from './rules/people.ts'
+import { setsRootAside } from './rules/people.ts'
 import { rules } from './rules/rules.ts'
-import { type Config, configSchema } from './schema.ts'
+import { type Config, configSchema, normalize } from './schema.ts'
 import { didYouMean, isSecret } from './shape.ts'
 import type { ConfigFile, Read } from './substitute.ts'
 import {
@@ -109,23 +109,6 @@ export const isLoopbackConfig = (draft: Pick<RawConfig, 'text' | 'has'>): boolea
     ? isLoopbackUrl(draft.text('issuer') ?? '')
     : isLoopbackHost(draft.text('host') ?? 'localhost')
 
-/** One spelling of the public URL, known issuers filled in, a weak development secret set aside. */
-export const normalize = (config: Config, draft: RawConfig): Config => {
-  const { session_secret, issuer, ...rest } = config
-  const oauth_providers = Object.fromEntries(
-    Object.entries(config.oauth_providers).map(([id, provider]) => [
-      id,
-      Object.hasOwn(knownIssuers, id) ? { ...knownIssuers[id], ...provider } : provider,
-    ]),
-  )
-  return {
-    ...rest,
-    oauth_providers,
-    ...(issuer === undefined ? {} : { issuer: issuer.replace(/\/$/, '') }),
-    ...(session_secret === undefined || setsRootAside(draft) ? {} : { session_secret }),
-  }
-}
-
 /** Where each value came from, by key (`cors.allow_origins`, `mcp_services.a.url`); lists are one value. */
 export type Sources = Readonly<Record<string, Origin>>
 
@@ -217,7 +200,9 @@ const loadLayers = async (input: LoadInput): Promise<Loaded> => {
   const faults = inOrder([...early, ...worded.faults, ...report.faults])
   const warnings = inOrder([...noticed, ...report.warnings])
   if (faults.length > 0 || !parsed.success) return { ok: false, faults, warnings }
-  const config = normalize(parsed.data, draft)
+  const settled = normalize(parsed.data)
+  const { session_secret: _, ...withoutRoot } = settled
+  const config = setsRootAside(draft) ? withoutRoot : settled
   return {
     ok: true,
     config,

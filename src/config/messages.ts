@@ -1,5 +1,6 @@
 // The schema's findings in words people can act on. A value is repeated only when it stands literally in the file, a flag or a variable of its own, and is no secret.
 import type { core } from 'zod'
+import { durationText, parseDuration } from './durations.ts'
 import { type Shape, didYouMean, isSecret, rootShape, shapeAt, suggest } from './shape.ts'
 import { type Fault, type Origin, type Path, type Tree, keyText, printable } from './tree.ts'
 
@@ -54,11 +55,21 @@ const unknownKey = (
 }
 
 const unit = (shape: Shape): string => {
-  const last = /\b(Seconds|Milliseconds|Bytes)\.$/.exec(shape.description)?.[1]
-  return last ? ` ${last.toLowerCase()}` : ''
+  return shape.description.endsWith(' Bytes.') ? ' bytes' : ''
 }
 
 const range = (shape: Shape): string => `from ${String(shape.least)} to ${String(shape.most)}${unit(shape)}`
+
+const durationSentence = (shape: Shape, value: unknown): string => {
+  const { unit, least = 0, most = 0 } = shape
+  const long = unit === 's' ? 'seconds' : 'milliseconds'
+  const number = typeof value === 'string' ? parseDuration(value, unit) : value
+  if (value === null) return 'has no value; set one, or remove the key'
+  if (typeof number !== 'number')
+    return `must be a duration such as "30s", "10m" or "1h30m"; a number without a unit is in ${long}`
+  if (!Number.isInteger(number)) return `must be a whole number of ${long}`
+  return `must be from ${durationText(least, unit)} to ${durationText(most, unit)}`
+}
 
 const expected = (shape: Shape, value: unknown): string => {
   if (value === null) return 'has no value; set one, or remove the key'
@@ -67,6 +78,8 @@ const expected = (shape: Shape, value: unknown): string => {
       return typeof value === 'string' && /^\d+$/.test(value)
         ? 'must be a number; remove the quotes'
         : `must be a whole number ${range(shape)}`
+    case 'duration':
+      return durationSentence(shape, value)
     case 'boolean':
       return 'must be true or false'
     case 'list':
@@ -115,6 +128,7 @@ const sentence = (
   value: unknown,
   origin: Origin | undefined,
 ): string => {
+  if (shape.kind === 'duration') return durationSentence(shape, value)
   switch (issue.code) {
     case 'invalid_type':
       return expected(shape, value)

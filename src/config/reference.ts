@@ -1,4 +1,5 @@
 // docs/reference/config.md, made from the schema and the tables of names and flags, so that it cannot say anything else than the code.
+import { durationText } from './durations.ts'
 import { environmentNames } from './environment-names.ts'
 import { configFlags, flagName, otherFlags } from './flags.ts'
 import { otherNames } from './other-gateways.ts'
@@ -14,6 +15,8 @@ const typeText = (shape: Shape): string => {
   switch (shape.kind) {
     case 'number':
       return `integer, ${String(shape.least)} to ${String(shape.most)}`
+    case 'duration':
+      return `duration, ${durationText(shape.least ?? 0, shape.unit)} to ${durationText(shape.most ?? 0, shape.unit)}`
     case 'choice':
       return shape.names.map((name) => `\`${name}\``).join(', ')
     case 'boolean':
@@ -136,6 +139,13 @@ If \`XDG_CONFIG_HOME\` is set, it replaces \`~/.config\` in the fourth path. To 
 Variables are substituted after the file is parsed, so their values cannot add keys. A substituted value is converted to the type of its key:
 a number, a boolean or a list (\`a,b\` or JSON). Inside \`[ ]\` and \`{ }\`, and next to \`: \` or \` #\`, YAML needs quotes: \`["\${NAME}"]\`. Variables in comments are
 ignored. In \`identity.headers\`, placeholders such as \`\${email}\` stand for the user's properties and are not environment variables. YAML anchors, aliases and \`<<\` are supported.
+`
+
+const durations = `
+### Durations
+
+A duration is a number with a unit: \`500ms\`, \`30s\`, \`10m\`, \`8h\` or \`30d\`. Units can be combined, largest first: \`1h30m\`. A number without a unit is accepted too. Its unit, seconds or
+milliseconds, is stated for each key below.
 `
 
 const clientFiles = `
@@ -274,6 +284,7 @@ export const configReference = (): string =>
     searchedFiles.map((file, i) => `${i + 1}. \`${file}\``).join('\n'),
     '\n',
     variables,
+    durations,
     clientFiles,
     '\n## Keys\n\n',
     keys(),

@@ -1,17 +1,12 @@
 // The configuration: one schema, and every field carries the sentence that becomes its documentation.
-// Structure, types and bounds are here; rules that join several keys are in the rules-*.ts beside it.
+// Structure, types and bounds are here and in the files for people and services; rules that join several keys are in rules/.
 // As a namespace: a bundler then leaves out what is not used, half a megabyte of languages among it.
 import * as z from 'zod'
-import { commandKeys, mcpServersKeys, upstreamAuthKeys } from './service-keys.ts'
+import { duration } from './durations.ts'
+import { httpUrl, secret, serviceId, text } from './key-types.ts'
+import { clientKeys, localUserKeys, providerKeys } from './people-keys.ts'
+import { mcpServersKeys, serviceKeys } from './service-keys.ts'
 
-const text = (description: string) => z.string().min(1).describe(description)
-const seconds = (description: string, fallback: number, least = 1, most = 31_536_000) =>
-  z.number().int().min(least).max(most).default(fallback).describe(`${description} Seconds.`)
-/** `writeOnly` is JSON Schema's word for a value that is never shown again: it is masked, may come from a file, and is in no message. */
-const secret = (description: string) => z.string().min(1).describe(description).meta({ writeOnly: true })
-const idForm =
-  'use lower-case letters, digits, - and _ (at most 63 characters, starting with a letter or digit)'
-const serviceId = z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, idForm)
 const domain = (description: string) =>
   z
     .string()
@@ -20,22 +15,9 @@ const domain = (description: string) =>
       'must be a domain in lower case, without a scheme, wildcard or port',
     )
     .describe(description)
-const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a full http:// or https:// URL' })
 
-export const identityPresets = ['all', 'seed1', 'seed2', 'seed3', 'seed4', 'none'] as const
 export const lateRepeats = ['by-network', 'allow', 'refuse'] as const
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const
-/** What a value of `identity.headers` may say about the person. */
-export const personPlaceholders = [
-  'id',
-  'sub',
-  'login',
-  'email',
-  'name',
-  'provider',
-  'avatar',
-  'groups',
-] as const
 
 const cors = z
   .strictObject({
@@ -76,199 +58,6 @@ const cors = z
       .describe('Response headers that browser-based clients may read.'),
   })
   .describe('Cross-origin access for browser clients.')
-
-const provider = z
-  .strictObject({
-    name: text('Label of the sign-in button.').optional(),
-    issuer: httpUrl()
-      .optional()
-      .describe(
-        'OpenID Connect issuer URL, used for discovery. Required for every provider except `google`.',
-      ),
-    client_id: text('Client ID at the provider.'),
-    client_secret: secret('Client secret at the provider. Omit for a public client.').optional(),
-    scopes: z
-      .array(z.string())
-      .min(1)
-      .default(['openid', 'email', 'profile'])
-      .describe('Scopes to request from the provider. Must include `openid`.'),
-    extra_params: z
-      .record(z.string(), z.string())
-      .default({})
-      .describe('Additional authorization request parameters, for example `prompt: select_account`.'),
-    groups_claim: text(
-      'ID token or userinfo claim that holds the user’s groups: a name (`groups`, `cognito:groups`) or a path (`realm_access.roles`).',
-    ).default('groups'),
-    email_verified: z
-      .enum(['claim', 'trust'])
-      .optional()
-      .describe(
-        '`claim`: treat an email address as verified only if the provider sends `email_verified: true`. `trust`: also treat it as verified if the provider omits the claim. ' +
-          'An explicit `false` is never accepted. Warning: with `trust`, anyone who can set an arbitrary email address on their account can sign in as that address. Use it only if ' +
-          'administrators assign email addresses. Default: `trust` for a single Microsoft Entra tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), otherwise `claim`.',
-      ),
-    allowed_emails: z
-      .array(z.string())
-      .min(1)
-      .optional()
-      .describe(
-        'Verified email addresses that may sign in, or `*` for all. Default: every user of the provider. A public gateway does not start with this default if anyone can create an account at the provider (for example, Google).',
-      ),
-    allowed_domains: z
-      .array(z.string())
-      .min(1)
-      .optional()
-      .describe('Verified email domains that may sign in (exact match), or `*` for any. Default: any.'),
-    allowed_groups: z
-      .array(z.string())
-      .min(1)
-      .optional()
-      .describe('Groups that may sign in. Users need at least one of them. `*` allows any. Default: any.'),
-  })
-  .describe('An OpenID Connect identity provider.')
-
-const identity = z
-  .strictObject({
-    preset: z.enum(identityPresets).default('all').describe('Set of identity headers sent to the service.'),
-    headers: z
-      .record(
-        z.string().regex(/^[A-Za-z0-9-]+$/, 'header names use letters, digits and -'),
-        z.string().meta({ 'x-placeholders': personPlaceholders }),
-      )
-      .default({})
-      .describe(
-        'Additional headers. Values may contain ${id} ${sub} ${login} ${email} ${name} ${provider} ${avatar} ${groups}.',
-      ),
-    assertion: z
-      .boolean()
-      .default(true)
-      .describe(
-        'Send `X-MCP-Identity`, a JWT that identifies the user. Its audience is this service, and it can be verified with the gateway’s JWKS.',
-      ),
-  })
-  .describe('How the service learns which user is calling.')
-
-const service = z
-  .strictObject({
-    name: text('Display name.').optional(),
-    description: z.string().default('').describe('Short description shown on the consent page.'),
-    url: z
-      .url({ protocol: /^(https?|wss?)$/, error: 'must be a full URL: http://, https://, ws:// or wss://' })
-      .optional()
-      .describe(
-        'URL of the MCP server: `http(s)://`, or `ws(s)://` for a WebSocket server. A URL with a path, even just `/`, is used as written. If it has no path, the gateway tries `/mcp` and falls back to `/` (or uses `/sse` if `transport` is `sse`).',
-      ),
-    ...commandKeys,
-    transport: z
-      .enum(['auto', 'streamable', 'sse'])
-      .default('auto')
-      .describe(
-        'Transport of an http(s) server: Streamable HTTP, or HTTP+SSE (MCP 2024-11-05). `auto` detects it when the first session starts.',
-      ),
-    alias: z
-      .string()
-      .regex(
-        /^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?$/,
-        'must be a DNS label: lower-case letters, digits and hyphens, at most 59 characters',
-      )
-      .optional()
-      .describe(
-        'Short name under `domain_root`: `{alias}-enc.{domain_root}`. Use it if the server’s domain is longer than 36 bytes, if the server has no domain, or if several services use the same server.',
-      ),
-    oauth_provider: text(
-      'ID of the identity provider that users of this service sign in with. Default: any configured provider.',
-    ).optional(),
-    auth_required: z
-      .boolean()
-      .default(true)
-      .describe('Set to `false` to make the service public: no sign-in, no token and no identity headers.'),
-    scopes: z
-      .array(
-        z
-          .string()
-          .regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope: printable ASCII without spaces, " or \\'),
-      )
-      .min(1)
-      .default(['mcp'])
-      .describe(
-        'Scopes that an access token needs for this service. Also the default if an authorization request names no scopes.',
-      ),
-    timeout: z
-      .number()
-      .int()
-      .min(1)
-      .max(3_600_000)
-      .default(300_000)
-      .describe(
-        'Timeout for the first byte of a response. For a stdio server, the longest time without output during a call. A closed connection or an exited process is detected immediately. Milliseconds.',
-      ),
-    max_body: z
-      .number()
-      .int()
-      .min(1024)
-      .max(1_073_741_824)
-      .optional()
-      .describe(
-        'Maximum size of a request body. Bytes. Default: 4194304, or 10485760 for a stdio server. The latter is also the maximum size of a message that a stdio server may write.',
-      ),
-    identity: identity.prefault({}),
-    pass_headers: z
-      .array(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/, 'must be a header name'))
-      .default([])
-      .describe(
-        'Request headers to forward to this server that would otherwise be stripped because they can carry identity or credentials, such as `X-Api-Key`.',
-      ),
-    upstream_auth: upstreamAuthKeys,
-  })
-  .describe('An MCP server behind the gateway.')
-
-const localUser = z
-  .strictObject({
-    username: z.string().min(1).max(128).describe('Username.'),
-    password: secret('Plain-text password, 8 to 1000 characters. Prefer `password_hash`.').optional(),
-    password_hash: z
-      .string()
-      .regex(
-        /^\$(argon2id|scrypt)\$[A-Za-z0-9+/=,$.-]+$/,
-        'must be a hash printed by `postern hash-password` ($argon2id$… or $scrypt$…); put it in single quotes',
-      )
-      .describe('Password hash in PHC string format, as printed by `postern hash-password`.')
-      .meta({ writeOnly: true })
-      .optional(),
-    email: z.email().optional().describe('Email address.'),
-    name: text('Display name.').optional(),
-    groups: z.array(z.string()).default([]).describe('Groups the user belongs to.'),
-  })
-  .describe(
-    'A user who signs in with a password from this configuration. Set exactly one of `password` and `password_hash`.',
-  )
-
-const client = z
-  .strictObject({
-    name: text('Display name on the consent page.'),
-    redirect_uris: z
-      .array(z.string())
-      .min(1)
-      .describe('Allowed redirect URIs (exact match). On loopback hosts, any port matches.'),
-    token_endpoint_auth_method: z
-      .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
-      .default('none')
-      .describe('How the client authenticates at the token endpoint.'),
-    client_secret: secret(
-      'Client secret, required for the `client_secret_*` methods. At least 32 characters.',
-    ).optional(),
-    jwks_uri: z
-      .url({ protocol: /^https$/, error: 'must be a full https:// URL' })
-      .optional()
-      .describe('For `private_key_jwt`: URL of the client’s public keys.'),
-    jwks: z
-      .strictObject({
-        keys: z.array(z.record(z.string(), z.unknown())).min(1).describe('JSON Web Keys (public keys only).'),
-      })
-      .optional()
-      .describe('For `private_key_jwt`: the client’s public keys.'),
-  })
-  .describe('A preregistered OAuth client.')
 
 const storage = z
   .strictObject({
@@ -373,20 +162,20 @@ export const configSchema = z
         'Allow administrators to add stdio servers too. A stdio server is a command that runs on the gateway’s machine. If this is `false`, only someone with shell access can add one, with `postern services add` or in this file.',
       ),
     cors: cors.prefault({}),
-    oauth_providers: z.record(serviceId, provider).default({}).describe('Identity providers by ID.'),
+    oauth_providers: z.record(serviceId, providerKeys).default({}).describe('Identity providers by ID.'),
     mcp_services: z
-      .record(serviceId, service)
+      .record(serviceId, serviceKeys)
       .default({})
       .describe('MCP servers by ID. The ID is part of the path: `/{id}/mcp`.'),
     mcpServers: mcpServersKeys,
     local_users: z
-      .array(localUser)
+      .array(localUserKeys)
       .default([])
       .describe('Users who sign in with a password from this configuration.'),
     clients: z
       .record(
         z.string().regex(/^[A-Za-z0-9._~-]{1,128}$/, 'use letters, digits, - . _ ~ (at most 128 characters)'),
-        client,
+        clientKeys,
       )
       .default({})
       .describe('Preregistered OAuth clients by `client_id`.'),
@@ -403,13 +192,16 @@ export const configSchema = z
         'Accept dynamic client registration (RFC 7591). Clients that publish a metadata document do not need it.',
       ),
     storage: storage.prefault({}),
-    access_token_lifetime: seconds('Lifetime of access tokens.', 3600, 60, 86_400),
-    refresh_token_lifetime: seconds('How long a refresh token stays valid without use.', 2_592_000, 300),
-    refresh_grace: seconds(
+    access_token_lifetime: duration('s', ['1h', '1m', '1d'], 'Lifetime of access tokens.'),
+    refresh_token_lifetime: duration(
+      's',
+      ['30d', '5m', '365d'],
+      'How long a refresh token stays valid without use.',
+    ),
+    refresh_grace: duration(
+      's',
+      ['1m', '0s', '1h'],
       'How long a used refresh token still returns the same successor. Counted from its first use and from the first use of its successor.',
-      60,
-      0,
-      3600,
     ),
     refresh_late_repeat: z
       .enum(lateRepeats)
@@ -421,28 +213,26 @@ export const configSchema = z
           'replaced one is then used outside that network, the grant is revoked. Clients that authenticate get the same successor from any network. ' +
           '`allow`: every caller gets the same successor. `refuse`: the grant is revoked. See [Refresh tokens](../guide/refresh-tokens.md).',
       ),
-    code_lifetime: seconds('Lifetime of authorization codes.', 300, 10, 600),
-    session_timeout: seconds(
+    code_lifetime: duration('s', ['5m', '10s', '10m'], 'Lifetime of authorization codes.'),
+    session_timeout: duration(
+      's',
+      ['1h', '1m', '8h'],
       'Idle timeout of a browser session. Every session ends after 8 hours.',
-      3600,
-      60,
-      28_800,
     ),
-    client_lifetime: seconds(
+    client_lifetime: duration(
+      's',
+      ['90d', '0s', '365d'],
       'How long a dynamic client registration is kept without use, counted from registration and from each use. 0 keeps it forever. The registration response tells clients when it expires.',
-      7_776_000,
-      0,
     ),
-    key_rotation: seconds(
+    key_rotation: duration(
+      's',
+      ['90d', '1h', '365d'],
       'How often the signing key is rotated. The previous key stays published until its tokens have expired.',
-      7_776_000,
-      3600,
     ),
-    heartbeat: seconds(
+    heartbeat: duration(
+      's',
+      ['15s', '1s', '10m'],
       'Interval of keep-alive comments on idle event streams and of pings on WebSockets. A WebSocket that misses two pings is closed.',
-      15,
-      1,
-      600,
     ),
     max_concurrent_calls: z
       .number()
@@ -465,5 +255,45 @@ export const configSchema = z
   })
   .describe('Postern configuration.')
 
-export type Config = z.output<typeof configSchema>
+/** As it was written, checked and with defaults. */
+export type ParsedConfig = z.output<typeof configSchema>
 export type ConfigInput = z.input<typeof configSchema>
+
+// The configuration as the gateway gets it, settled from what was written: one spelling of the public URL, the issuers of known providers, and nothing that
+// only the file needs.
+
+export type ServiceConfig = ParsedConfig['mcp_services'][string]
+
+export type ProviderConfig = ParsedConfig['oauth_providers'][string] & { readonly issuer: string }
+
+/** Durations are numbers in the unit that the reference states for a number. `issuer` has no slash at its end. */
+export interface Config extends Omit<ParsedConfig, '$schema' | 'mcpServers' | 'oauth_providers'> {
+  readonly oauth_providers: Readonly<Record<string, ProviderConfig>>
+}
+
+/** Identity providers whose issuer need not be written down. */
+export const knownIssuers: Readonly<Record<string, { readonly issuer: string; readonly name: string }>> = {
+  google: { issuer: 'https://accounts.google.com', name: 'Google' },
+}
+
+/** The issuer of a provider as it was written, or of the provider that is known by this ID. */
+export const issuerOf = (id: string, written: string | undefined): string | undefined =>
+  written ?? (Object.hasOwn(knownIssuers, id) ? knownIssuers[id]?.issuer : undefined)
+
+/** Throws RangeError for a provider without an issuer. */
+export const normalize = (parsed: ParsedConfig): Config => {
+  const { $schema: _, mcpServers: __, issuer, oauth_providers: written, ...rest } = parsed
+  const providers = Object.entries(written).map(([id, provider]): [string, ProviderConfig] => {
+    const known = issuerOf(id, provider.issuer)
+    if (known === undefined) throw new RangeError(`oauth_providers.${id} needs an issuer`)
+    return [id, { ...(Object.hasOwn(knownIssuers, id) && knownIssuers[id]), ...provider, issuer: known }]
+  })
+  return {
+    ...rest,
+    oauth_providers: Object.fromEntries(providers),
+    ...(issuer === undefined ? {} : { issuer: issuer.replace(/\/$/, '') }),
+  }
+}
+
+/** For whoever has the configuration as an object and needs no sentences about its faults. Throws what the schema throws, and as `normalize`. */
+export const parseConfig = (input: ConfigInput): Config => normalize(configSchema.parse(input))

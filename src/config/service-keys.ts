@@ -1,10 +1,9 @@
-// Keys of a service that is a command on this computer: what is started, for whom, in which isolation, and for how long.
+// Keys of a service: the MCP server behind it, what it learns of its users, and how the gateway signs in there.
 import * as z from 'zod'
+import { duration } from './durations.ts'
+import { httpUrl, scopeWord, secret, text } from './key-types.ts'
 
-const milliseconds = (description: string, fallback: number, least: number, most: number) =>
-  z.number().int().min(least).max(most).default(fallback).describe(`${description} Milliseconds.`)
-const seconds = (description: string, fallback: number, least: number) =>
-  z.number().int().min(least).max(31_536_000).default(fallback).describe(`${description} Seconds.`)
+// A stdio server: what is started, for whom, in which sandbox, and for how long.
 
 export const commandKeys = {
   command: z
@@ -62,18 +61,21 @@ export const commandKeys = {
     .describe(
       'In the sandbox: files and folders that the command may write to, besides its home directory and /tmp. Each must exist.',
     ),
-  start_timeout: milliseconds(
+  start_timeout: duration(
+    'ms',
+    ['45s', '1s', '1h'],
     'Timeout for the command to start and send its first response. Most clients give up after 60 s, so longer values rarely help.',
-    45_000,
-    1000,
-    3_600_000,
   ),
-  session_idle: seconds(
+  session_idle: duration(
+    's',
+    ['5m', '1s', '365d'],
     'Idle timeout for a session of a legacy client (MCP 2025-11-25 or earlier) that has no open stream. When the session ends, its process ends too.',
-    300,
-    1,
   ),
-  sleep_after: seconds('Idle timeout for a process. The next call starts a new one.', 600, 1),
+  sleep_after: duration(
+    's',
+    ['10m', '1s', '365d'],
+    'Idle timeout for a process. The next call starts a new one.',
+  ),
   max_processes: z
     .number()
     .int()
@@ -90,22 +92,14 @@ export const commandKeys = {
     .max(10_000)
     .default(8)
     .describe('Maximum processes of this service per user.'),
-  reconnect_after: milliseconds(
+  reconnect_after: duration(
+    'ms',
+    ['0s', '0s', '1h'],
     'Close the event stream of a call after this time, so that clients of MCP 2025-11-25 reconnect and resume it. 0 keeps it open until the response.',
-    0,
-    0,
-    3_600_000,
   ),
 }
 
 // The keys of a service's `upstream_auth`: how the gateway, or each person, signs in to the server behind it.
-
-const httpUrl = () => z.url({ protocol: /^https?$/, error: 'must be a full http:// or https:// URL' })
-const secret = (description: string) =>
-  z.string().min(1).optional().describe(description).meta({ writeOnly: true })
-const scopeWord = z
-  .string()
-  .regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/, 'must be one scope: printable ASCII without spaces, " or \\')
 
 export const upstreamAuthTypes = [
   'auto',
@@ -116,7 +110,7 @@ export const upstreamAuthTypes = [
   'client_credentials',
 ] as const
 
-export const upstreamAuthKeys = z
+const upstreamAuthKeys = z
   .strictObject({
     type: z
       .enum(upstreamAuthTypes)
@@ -124,7 +118,7 @@ export const upstreamAuthKeys = z
       .describe(
         'Credentials that the gateway sends to the server instead of the caller’s token, in addition to `identity`. `auto`: none, unless the server answers 401 and names an authorization server; then each user connects their own account. `oauth`: each user’s own account, connected at first sign-in. `static`: the same token or headers for all users. `idp_token`: the access token from the identity provider that the user signed in with. `client_credentials`: a token issued to the gateway itself. `none`: no credentials.',
       ),
-    token: secret('For `static`: the token to send as `Authorization: Bearer`.'),
+    token: secret('For `static`: the token to send as `Authorization: Bearer`.').optional(),
     headers: z
       .record(
         z.string().regex(/^[A-Za-z0-9-]+$/, 'header names use letters, digits and -'),
@@ -151,8 +145,8 @@ export const upstreamAuthKeys = z
       .describe(
         'Client ID of this gateway at the authorization server. Default: the gateway uses its client metadata document or registers dynamically.',
       ),
-    client_secret: secret('Client secret for `client_id`.'),
-    private_key: secret('For `private_key_jwt`: private key in PEM format (PKCS #8).'),
+    client_secret: secret('Client secret for `client_id`.').optional(),
+    private_key: secret('For `private_key_jwt`: private key in PEM format (PKCS #8).').optional(),
     token_endpoint_auth_method: z
       .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
       .optional()
@@ -194,6 +188,118 @@ export const upstreamAuthKeys = z
   })
   .describe('Upstream credentials: how the gateway, or each user, authenticates to this MCP server.')
   .prefault({})
+
+// A service.
+
+export const identityPresets = ['all', 'profile', 'minimal', 'claims', 'context', 'none'] as const
+
+/** The name of today for `seed1` to `seed4`, which these presets were called before; anything else as it is. */
+export const currentPreset = (preset: unknown): unknown => {
+  const number = typeof preset === 'string' ? /^seed([1-4])$/.exec(preset)?.[1] : undefined
+  return number === undefined ? preset : identityPresets[Number(number)]
+}
+
+/** What a value of `identity.headers` may say about the person. */
+export const personPlaceholders = [
+  'id',
+  'sub',
+  'login',
+  'email',
+  'name',
+  'provider',
+  'avatar',
+  'groups',
+] as const
+
+const identity = z
+  .strictObject({
+    preset: z
+      .preprocess(currentPreset, z.enum(identityPresets))
+      .prefault('all')
+      .describe('Set of identity headers sent to the service.'),
+    headers: z
+      .record(
+        z.string().regex(/^[A-Za-z0-9-]+$/, 'header names use letters, digits and -'),
+        z.string().meta({ 'x-placeholders': personPlaceholders }),
+      )
+      .default({})
+      .describe(
+        'Additional headers. Values may contain ${id} ${sub} ${login} ${email} ${name} ${provider} ${avatar} ${groups}.',
+      ),
+    assertion: z
+      .boolean()
+      .default(true)
+      .describe(
+        'Send `X-MCP-Identity`, a JWT that identifies the user. Its audience is this service, and it can be verified with the gateway’s JWKS.',
+      ),
+  })
+  .describe('How the service learns which user is calling.')
+
+export const serviceKeys = z
+  .strictObject({
+    name: text('Display name.').optional(),
+    description: z.string().default('').describe('Short description shown on the consent page.'),
+    url: z
+      .url({ protocol: /^(https?|wss?)$/, error: 'must be a full URL: http://, https://, ws:// or wss://' })
+      .optional()
+      .describe(
+        'URL of the MCP server: `http(s)://`, or `ws(s)://` for a WebSocket server. A URL with a path, even just `/`, is used as written. If it has no path, the gateway tries `/mcp` and falls back to `/` (or uses `/sse` if `transport` is `sse`).',
+      ),
+    ...commandKeys,
+    transport: z
+      .enum(['auto', 'streamable', 'sse'])
+      .default('auto')
+      .describe(
+        'Transport of an http(s) server: Streamable HTTP, or HTTP+SSE (MCP 2024-11-05). `auto` detects it when the first session starts.',
+      ),
+    alias: z
+      .string()
+      .regex(
+        /^[a-z0-9](?:[a-z0-9-]{0,57}[a-z0-9])?$/,
+        'must be a DNS label: lower-case letters, digits and hyphens, at most 59 characters',
+      )
+      .optional()
+      .describe(
+        'Short name under `domain_root`: `{alias}-enc.{domain_root}`. Use it if the server’s domain is longer than 36 bytes, if the server has no domain, or if several services use the same server.',
+      ),
+    oauth_provider: text(
+      'ID of the identity provider that users of this service sign in with. Default: any configured provider.',
+    ).optional(),
+    auth_required: z
+      .boolean()
+      .default(true)
+      .describe('Set to `false` to make the service public: no sign-in, no token and no identity headers.'),
+    scopes: z
+      .array(scopeWord)
+      .min(1)
+      .default(['mcp'])
+      .describe(
+        'Scopes that an access token needs for this service. Also the default if an authorization request names no scopes.',
+      ),
+    timeout: duration(
+      'ms',
+      ['5m', '1ms', '1h'],
+      'Timeout for the first byte of a response. For a stdio server, the longest time without output during a call. A closed connection or an exited process is detected immediately.',
+    ),
+    max_body: z
+      .number()
+      .int()
+      .min(1024)
+      .max(1_073_741_824)
+      .optional()
+      .describe(
+        'Maximum size of a request body. Bytes. Default: 4194304, or 10485760 for a stdio server. The latter is also the maximum size of a message that a stdio server may write.',
+      ),
+    identity: identity.prefault({}),
+    pass_headers: z
+      .array(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/, 'must be a header name'))
+      .default([])
+      .describe(
+        'Request headers to forward to this server that would otherwise be stripped because they can carry identity or credentials, such as `X-Api-Key`.',
+      ),
+    upstream_auth: upstreamAuthKeys,
+  })
+  .describe('An MCP server behind the gateway.')
 
 // The block `mcpServers` as the schema shows it to editors; what is read of it, and of the blocks of other clients, is in client-files.ts.
 

@@ -2,10 +2,20 @@
 import { distance } from 'fastest-levenshtein'
 import * as z from 'zod'
 import type { core } from 'zod'
+import type { DurationUnit } from './durations.ts'
 import { configSchema } from './schema.ts'
 import type { Path } from './tree.ts'
 
-export type Kind = 'text' | 'choice' | 'number' | 'boolean' | 'list' | 'record' | 'object' | 'any'
+export type Kind =
+  | 'text'
+  | 'choice'
+  | 'number'
+  | 'duration'
+  | 'boolean'
+  | 'list'
+  | 'record'
+  | 'object'
+  | 'any'
 
 export interface Shape {
   readonly kind: Kind
@@ -17,7 +27,9 @@ export interface Shape {
   readonly placeholders: readonly string[]
   /** Value when the key is absent; undefined when there is none. */
   readonly fallback: unknown
-  /** Bounds of a number. */
+  /** Unit of a duration. */
+  readonly unit: DurationUnit
+  /** Bounds of a number, or of a duration in its unit. */
   readonly least: number | undefined
   readonly most: number | undefined
   readonly required: boolean
@@ -43,7 +55,7 @@ interface Layers {
   readonly required: boolean
 }
 
-/** Through the wrappers (default, prefault, optional) to the type itself; the outer description wins. */
+/** Through the wrappers (default, prefault, optional, preprocess) to the type itself; the outer description wins. */
 const unwrap = (schema: core.$ZodType): Layers => {
   let meta: Record<string, unknown> = {}
   let fallback: unknown
@@ -52,6 +64,10 @@ const unwrap = (schema: core.$ZodType): Layers => {
   for (;;) {
     meta = { ...z.globalRegistry.get(inner), ...meta }
     const def = inner._zod.def
+    if (def.type === 'pipe') {
+      inner = def.out as core.$ZodTypes
+      continue
+    }
     if (def.type !== 'default' && def.type !== 'prefault' && def.type !== 'optional')
       return { inner, meta, fallback, required }
     required = false
@@ -80,12 +96,13 @@ const shapeOf = (schema: core.$ZodType): Shape => {
   const { inner, meta, fallback, required } = unwrap(schema)
   const bounds = inner instanceof z.ZodNumber ? inner : undefined
   return {
-    kind: kinds[inner._zod.def.type] ?? 'any',
+    kind: meta['x-unit'] === undefined ? (kinds[inner._zod.def.type] ?? 'any') : 'duration',
     names: namesOf(inner),
     description: typeof meta['description'] === 'string' ? meta['description'] : '',
     secret: meta['writeOnly'] === true,
     placeholders: Array.isArray(meta['x-placeholders']) ? meta['x-placeholders'].map(String) : [],
     fallback,
+    unit: meta['x-unit'] === 'ms' ? 'ms' : 's',
     least: bounds?.minValue ?? undefined,
     most: bounds?.maxValue ?? undefined,
     required,

@@ -52,6 +52,8 @@ export const coerce = (text: string, shape: Shape): Coerced => {
   switch (shape.kind) {
     case 'number':
       return /^[+-]?\d{1,15}(\.\d+)?$/.test(bare) ? { value: Number(bare) } : { what: 'must be a number' }
+    case 'duration':
+      return { value: /^\d{1,12}$/.test(bare) ? Number(bare) : bare }
     case 'boolean': {
       const value = booleans.get(bare.toLowerCase())
       return value === undefined ? { what: 'must be true or false' } : { value }

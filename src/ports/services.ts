@@ -27,7 +27,7 @@ export interface UpstreamAuth {
 }
 
 /** The set of identity headers a service receives; see docs/reference/headers.md. */
-export type IdentityPreset = 'all' | 'seed1' | 'seed2' | 'seed3' | 'seed4' | 'none'
+export type IdentityPreset = 'all' | 'profile' | 'minimal' | 'claims' | 'context' | 'none'
 
 export interface Service {
   /** The path segment: `/{id}/mcp`. */

@@ -92,7 +92,7 @@ const textsOf = ({ person }: Principal, qualified: boolean): Values => {
 /** Header names of each preset, and the value that each carries. */
 export const presets: Readonly<
   Record<
-    Exclude<Service['identity']['preset'], 'seed4' | 'none'>,
+    Exclude<Service['identity']['preset'], 'context' | 'none'>,
     readonly (readonly [string, keyof Values])[]
   >
 > = {
@@ -106,18 +106,18 @@ export const presets: Readonly<
     ['X-User-Avatar', 'avatar'],
     ['X-User-Groups', 'groups'],
   ],
-  seed1: [
+  profile: [
     ['x-user-id', 'id'],
     ['x-user-email', 'email'],
     ['x-user-name', 'name'],
     ['x-user-provider', 'provider'],
     ['x-user-avatar', 'avatar'],
   ],
-  seed2: [
+  minimal: [
     ['X-User-Id', 'id'],
     ['X-User-Name', 'login'],
   ],
-  seed3: [
+  claims: [
     ['X-User-Email', 'email'],
     ['X-User-Name', 'name'],
     ['X-User-Sub', 'sub'],
@@ -191,7 +191,7 @@ const plainHeaders = (principal: Principal, { service, taken, qualified }: Plain
   const ofPreset = (name: string, value: () => string | undefined): void => {
     if (!taken.has(normalName(name))) add(name, value())
   }
-  if (preset === 'seed4') ofPreset('X-User-Context', () => context(principal, service, qualified))
+  if (preset === 'context') ofPreset('X-User-Context', () => context(principal, service, qualified))
   else if (preset !== 'none')
     for (const [name, key] of presets[preset])
       ofPreset(name, () => (key === 'groups' ? values.groups : headerText(values[key], 8192)))

@@ -1,5 +1,5 @@
 // Which services there are at the moment: those of the configuration, and those an administrator added while the gateway runs. One place puts them into the directory.
-import type { Config } from '../config/schema.ts'
+import type { Config, ServiceConfig } from '../config/schema.ts'
 import type { DryRun } from './validation.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
@@ -10,13 +10,7 @@ import type { LiveDirectory, ServicePlan } from './directory.ts'
 import { type Added, type ServiceMaker, servicePlanOf } from './from-config.ts'
 import { type ProbeStep, isUsable } from './probe.ts'
 import { type ServiceRecords, createServiceRecords, servicesRecord } from './registry.ts'
-import {
-  type Addition,
-  type KnownServices,
-  type ServiceConfig,
-  validateAddition,
-  parseServiceConfig,
-} from './validation.ts'
+import { type Addition, type KnownServices, validateAddition, parseServiceConfig } from './validation.ts'
 
 // The services that were added while the gateway runs, as the storage has them: read again when somebody added or removed one.
 

@@ -1,6 +1,6 @@
 // A service somebody wants to add while the gateway runs: what is wrong with it beside all others, and what stands there, before anybody relies on it.
 import { loadConfig } from '../config/load.ts'
-import { type Config, configSchema } from '../config/schema.ts'
+import { type Config, type ServiceConfig, configSchema } from '../config/schema.ts'
 import { faultText } from '../config/tree.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Outbound, Runtime } from '../ports/runtime.ts'
@@ -11,10 +11,8 @@ import { type ProbeStep, probeServer } from './probe.ts'
 /** Asks the command's server as if it were on HTTP; what it rejects with is the bridge's. */
 export type DryRun = (
   id: string,
-  service: Config['mcp_services'][string],
+  service: ServiceConfig,
 ) => { readonly outbound: Outbound; readonly end: () => void }
-
-export type ServiceConfig = Config['mcp_services'][string]
 
 export interface Addition {
   readonly id: string

@@ -176,7 +176,7 @@ describe('postern config', () => {
       /^oauth_providers\.google\.client_secret: "\*{8}" +# config\.yaml:12:20 \(\$\{GOOGLE_CLIENT_SECRET\}\)\n$/,
     )
     expect(JSON.parse(await explain('code_lifetime', '--json'))).toEqual([
-      { key: 'code_lifetime', value: 300, from: 'default' },
+      { key: 'code_lifetime', value: '5m', from: 'default' },
     ])
     const all = await explain()
     expect(all.split('\n').length).toBeGreaterThan(30)

@@ -55,7 +55,11 @@ describe.each(runtimes)('%s', (_name, open) => {
           },
           named: {
             url: echo.url,
-            identity: { preset: 'seed1', headers: { 'X-Tenant': '${provider}-${login}' }, assertion: false },
+            identity: {
+              preset: 'profile',
+              headers: { 'X-Tenant': '${provider}-${login}' },
+              assertion: false,
+            },
           },
           asserted: { url: echo.url, identity: { preset: 'none' } },
           key: {

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
+import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
 import type { ForwardProxies } from '../../src/node/forward-proxy.ts'
 import type { Lookup } from '../../src/node/outbound.ts'
@@ -82,7 +82,7 @@ const quietVisit = (n: number, init: RequestInit | undefined) => ({
 })
 
 const made = async (options: TestGatewayOptions, stateDir: string) => {
-  const config = configSchema.parse(configOf(options))
+  const config = parseConfig(configOf(options))
   const log: LogLine[] = []
   const write: Log = (level, event, fields = {}) => void log.push({ level, event, fields })
   const clock = createTestClock({ runs: true })

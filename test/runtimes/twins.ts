@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
+import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { createGateway } from '../../src/gateway.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { createNodeRuntime } from '../../src/node/runtime.ts'
@@ -59,7 +59,7 @@ export const createTwins = (upstream: string): Twins => {
   return {
     advance: clock.advance,
     async open(input, ahead = 0) {
-      const config = configSchema.parse({
+      const config = parseConfig({
         local_users: [person],
         ...input,
         mcp_services: { echo: { url: upstream } },

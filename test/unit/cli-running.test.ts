@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
 import { issuerOf, noteRunning, ownServices, runningAt } from '../../src/cli/state.ts'
-import { configSchema } from '../../src/config/schema.ts'
+import { parseConfig } from '../../src/config/schema.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-running-'))
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-const config = (more: object = {}) => configSchema.parse(more)
+const config = (more: object = {}) => parseConfig(more)
 /** Another process: the one above this is alive, and one of this number never is. */
 const note = (pid: number, url: string, since: number): void =>
   writeFileSync(join(dir, 'running', `${pid}.json`), JSON.stringify({ url, pid, since }))

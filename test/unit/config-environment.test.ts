@@ -70,7 +70,7 @@ describe('an environment variable with a fixed name', () => {
       'environment PORT port – must be a number',
       'environment MCP_DEBUG debug – must be true or false',
       'environment LOG_LEVEL log_level – must be one of: debug, info, warn, error; found "loud"',
-      'environment ACCESS_TOKEN_LIFETIME access_token_lifetime – must be from 60 to 86400 seconds',
+      'environment ACCESS_TOKEN_LIFETIME access_token_lifetime – must be from 1m to 1d',
     ])
   })
 

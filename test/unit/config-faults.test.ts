@@ -138,17 +138,17 @@ describe('what is written wrongly', () => {
     [
       'a lifetime of nothing [hostile U11]',
       'access_token_lifetime: 0\n',
-      ['config.yaml:1:24 access_token_lifetime', 'must be from 60 to 86400 seconds'],
+      ['config.yaml:1:24 access_token_lifetime', 'must be from 1m to 1d'],
     ],
     [
       'a negative lifetime [hostile U11]',
       'refresh_token_lifetime: -1\n',
-      ['config.yaml:1:25 refresh_token_lifetime', 'must be from 300 to 31536000 seconds'],
+      ['config.yaml:1:25 refresh_token_lifetime', 'must be from 5m to 365d'],
     ],
     [
       'a lifetime of ten years [hostile U11]',
       'refresh_token_lifetime: 315360000\n',
-      ['config.yaml:1:25 refresh_token_lifetime', 'must be from 300 to 31536000 seconds'],
+      ['config.yaml:1:25 refresh_token_lifetime', 'must be from 5m to 365d'],
     ],
     ['yes for true', 'debug: yes\n', ['config.yaml:1:8 debug', 'must be true or false']],
     [
@@ -182,10 +182,10 @@ describe('what is written wrongly', () => {
     ],
     [
       'a value that does not exist',
-      service('    identity: { preset: seed9 }\n'),
+      service('    identity: { preset: minimum }\n'),
       [
         'config.yaml:4:25 mcp_services.a.identity.preset',
-        'must be one of: all, seed1, seed2, seed3, seed4, none; found "seed9"; did you mean "seed1"?',
+        'must be one of: all, profile, minimal, claims, context, none; found "minimum"; did you mean "minimal"?',
       ],
     ],
     [
@@ -711,7 +711,7 @@ describe('what would be unsafe', () => {
       'access_token_lifetime: 7200\nrefresh_token_lifetime: 3600\n',
       [
         'config.yaml:2:25 refresh_token_lifetime',
-        'makes refresh tokens (3600 s) expire before access tokens (7200 s): set refresh_token_lifetime to at least access_token_lifetime',
+        'makes refresh tokens (1h) expire before access tokens (2h): set refresh_token_lifetime to at least access_token_lifetime',
       ],
     ],
     [
@@ -849,6 +849,11 @@ describe('what would be unsafe', () => {
 
 describe('what is allowed with a word of warning', () => {
   const rows: readonly (readonly [string, string, string])[] = [
+    ...['profile', 'minimal', 'claims', 'context'].map((name, i): readonly [string, string, string] => [
+      `an identity preset under its old name, today ${name}`,
+      `mcp_services: { a: { url: https://a.example/mcp, identity: { preset: seed${i + 1} } } }\n`,
+      `config.yaml:1:70 mcp_services.a.identity.preset – "seed${i + 1}" is an old name: write "${name}" instead`,
+    ]),
     [
       'a public URL whose port nobody listens on',
       'issuer: http://localhost:8080\nport: 9000\n',
@@ -862,7 +867,7 @@ describe('what is allowed with a word of warning', () => {
     [
       'registrations that end before their refresh tokens',
       'client_lifetime: 3600\n',
-      'config.yaml:1:18 client_lifetime – makes client registrations (3600 s) expire before their refresh tokens (2592000 s): users will have to sign in again',
+      'config.yaml:1:18 client_lifetime – makes client registrations (1h) expire before their refresh tokens (30d): users will have to sign in again',
     ],
   ]
   it.each(rows)('%s', async (_, text, wanted) => {

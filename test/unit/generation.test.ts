@@ -1,12 +1,12 @@
 // What makes a service another one under the same id.
 import { describe, expect, it } from 'vitest'
-import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
+import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { digest } from '../../src/node/crypto.ts'
 import { generationOf } from '../../src/services/from-config.ts'
 
 type Written = NonNullable<ConfigInput['mcp_services']>[string]
 const of = (service: Written, addedAt?: number): string => {
-  const { mcp_services: all } = configSchema.parse({ mcp_services: { it: service } })
+  const { mcp_services: all } = parseConfig({ mcp_services: { it: service } })
   return generationOf(digest, all['it'] as NonNullable<(typeof all)['it']>, addedAt)
 }
 const same: readonly (readonly [string, Written, Written])[] = [

@@ -1,5 +1,5 @@
 // The identity room alone: memory store, a clock that is a number, and a browser that is a cookie jar.
-import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
+import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { createLocalPeople } from '../../src/identity/local-users.ts'
 import { createLoginLinks } from '../../src/identity/login-link.ts'
 import type { IdentityProvider } from '../../src/identity/providers/provider.ts'
@@ -55,7 +55,7 @@ export const createWorld = async ({
   describeFlow = () => Promise.resolve(undefined),
   limit,
 }: WorldOptions = {}) => {
-  const config = configSchema.parse(input)
+  const config = parseConfig(input)
   const clock = { now: Date.UTC(2026, 0, 1) }
   const now = (): number => clock.now
   const passwords = countingPasswords()

@@ -1,5 +1,5 @@
 // The authorization server alone: a store, a clock that is a number, clients' documents on a web of the test's own, and a browser that is a cookie jar.
-import { type ConfigInput, configSchema } from '../../src/config/schema.ts'
+import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { encodeBase64url } from '../../src/kit/bytes.ts'
 import { type KeyRing, createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
@@ -132,7 +132,7 @@ export const createWorld = async ({
   origins = [origin],
   limit = noLimit,
 }: WorldOptions = {}) => {
-  const config = configSchema.parse(input)
+  const config = parseConfig(input)
   const clock = { now: Date.UTC(2026, 0, 1) }
   const now = (): number => clock.now
   const web = createWeb()

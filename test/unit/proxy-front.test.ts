@@ -1,6 +1,6 @@
 // Under which names the gateway answers, and which pages may call it.
 import { describe, expect, it } from 'vitest'
-import { configSchema } from '../../src/config/schema.ts'
+import { parseConfig } from '../../src/config/schema.ts'
 import type { Refusal } from '../../src/kit/refusal.ts'
 import { createCors } from '../../src/proxy/cors.ts'
 import { createHostCheck } from '../../src/proxy/resolve.ts'
@@ -9,7 +9,7 @@ import { createDirectory } from '../../src/services/directory.ts'
 const publicOrigin = ['https://gw.example']
 const loopback = ['http://localhost:8080', 'http://127.0.0.1:8080', 'http://[::1]:8080']
 const corsOf = (cors: object = {}, origins: readonly string[] = publicOrigin, debug = false) =>
-  createCors({ cors: configSchema.parse({ cors }).cors, origins, debug })
+  createCors({ cors: parseConfig({ cors }).cors, origins, debug })
 const valueOf = (flat: readonly string[], name: string): string | undefined =>
   flat[flat.findIndex((field, i) => i % 2 === 0 && field.toLowerCase() === name) + 1]
 

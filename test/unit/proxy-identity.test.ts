@@ -93,7 +93,7 @@ describe('a preset', () => {
       ],
     ],
     [
-      'seed1',
+      'profile',
       [
         'x-user-id',
         '123456',
@@ -107,9 +107,9 @@ describe('a preset', () => {
         'https://example.com/ana.jpg',
       ],
     ],
-    ['seed2', ['X-User-Id', '123456', 'X-User-Name', 'ana']],
+    ['minimal', ['X-User-Id', '123456', 'X-User-Name', 'ana']],
     [
-      'seed3',
+      'claims',
       [
         'X-User-Email',
         'ana@example.com',
@@ -121,7 +121,10 @@ describe('a preset', () => {
         'staff,admins',
       ],
     ],
-    ['seed4', ['X-User-Context', btoa('{"userId":"123456","serverId":"demo","permissions":["mcp","read"]}')]],
+    [
+      'context',
+      ['X-User-Context', btoa('{"userId":"123456","serverId":"demo","permissions":["mcp","read"]}')],
+    ],
     ['none', []],
   ] as const)('%s writes its fields byte for byte', async (preset, expected) => {
     expect(await identityOf(preset).of()).toEqual(expected)
@@ -129,11 +132,11 @@ describe('a preset', () => {
 
   it.each([
     ['all', { 'X-User-Id': 'google:123456', 'X-User-Sub': 'google:123456', 'X-User-Provider': 'google' }],
-    ['seed1', { 'x-user-id': 'google:123456' }],
-    ['seed2', { 'X-User-Id': 'google:123456', 'X-User-Name': 'ana' }],
-    ['seed3', { 'X-User-Sub': 'google:123456' }],
+    ['profile', { 'x-user-id': 'google:123456' }],
+    ['minimal', { 'X-User-Id': 'google:123456', 'X-User-Name': 'ana' }],
+    ['claims', { 'X-User-Sub': 'google:123456' }],
     [
-      'seed4',
+      'context',
       { 'X-User-Context': btoa('{"userId":"google:123456","serverId":"demo","permissions":["mcp","read"]}') },
     ],
   ] as const)(
@@ -152,7 +155,7 @@ describe('a preset', () => {
   )
 
   it('leaves the operator’s own fields the bare subject', async () => {
-    expect(await identityOf('seed2', { 'X-User-Id': '${id}' }, false, true).of()).toEqual([
+    expect(await identityOf('minimal', { 'X-User-Id': '${id}' }, false, true).of()).toEqual([
       'X-User-Name',
       'ana',
       'X-User-Id',
@@ -219,7 +222,7 @@ describe('a configured header', () => {
       'X_User_Groups',
       'none',
     ])
-    expect(await identityOf('seed4', { 'X-User-Context': '${id}' }).of()).toEqual([
+    expect(await identityOf('context', { 'X-User-Context': '${id}' }).of()).toEqual([
       'X-User-Context',
       '123456',
     ])

@@ -1,6 +1,6 @@
 // Where a call goes and what comes back of the answer.
 import { describe, expect, it } from 'vitest'
-import { configSchema } from '../../src/config/schema.ts'
+import { parseConfig } from '../../src/config/schema.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import type { Service } from '../../src/ports/services.ts'
 import { createCors } from '../../src/proxy/cors.ts'
@@ -156,7 +156,7 @@ describe('a refusal', () => {
   const lines: unknown[] = []
   const refuse = createRefuse({
     always: [],
-    cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }),
+    cors: createCors({ cors: parseConfig({}).cors, origins: ['https://gw.test'], debug: false }),
     log: (...line) => void lines.push(line),
   })
   const about = {

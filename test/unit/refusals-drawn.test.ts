@@ -1,6 +1,6 @@
 // Every refusal on every surface: whoever reads it can name its code and its request, and nobody but the operator reads why.
 import { describe, expect, it } from 'vitest'
-import { configSchema } from '../../src/config/schema.ts'
+import { parseConfig } from '../../src/config/schema.ts'
 import { Refusal, type RefusalCode, refusals } from '../../src/kit/refusal.ts'
 import { problemFor } from '../../src/pages/problem-texts.ts'
 import { createPages } from '../../src/pages/views.ts'
@@ -78,7 +78,7 @@ describe.each(codes)('%s', (code) => {
     const lines: unknown[][] = []
     const refuse = createRefuse({
       always: [],
-      cors: createCors({ cors: configSchema.parse({}).cors, origins: ['https://gw.test'], debug: false }),
+      cors: createCors({ cors: parseConfig({}).cors, origins: ['https://gw.test'], debug: false }),
       log: (...line) => void lines.push(line),
     })
     const about = {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, it } from 'vitest'
-import { configSchema } from '../../src/config/schema.ts'
+import { parseConfig } from '../../src/config/schema.ts'
 import { type Gateway, createGateway } from '../../src/gateway.ts'
 import { type NodeRuntime, createNodeRuntime } from '../../src/node/runtime.ts'
 
@@ -13,8 +13,8 @@ const log: { readonly event: string; readonly fields: Readonly<Record<string, un
 let ahead = 0
 const origin = 'http://localhost:8080'
 
-const open = async (more: Parameters<typeof configSchema.parse>[0] = {}): Promise<Gateway> => {
-  const config = configSchema.parse({ domain_root: 'root.localhost', ...(more as object) })
+const open = async (more: Parameters<typeof parseConfig>[0] = {}): Promise<Gateway> => {
+  const config = parseConfig({ domain_root: 'root.localhost', ...(more as object) })
   const runtime = await createNodeRuntime({
     config,
     stateDir,
@@ -80,7 +80,7 @@ it('gives way to the configuration, by name and by host, and the log says so', a
   await gateway.supply.add(addition)
   expect(gateway.directory.services.map(({ id }) => id)).toEqual(['fresh'])
   log.length = 0
-  const next = configSchema.parse({
+  const next = parseConfig({
     domain_root: 'root.localhost',
     mcp_services: {
       fresh: { url: 'https://own.example/mcp', auth_required: false },
@@ -95,7 +95,7 @@ it('gives way to the configuration, by name and by host, and the log says so', a
     ['jira', 'https://mcp.atlassian.com/v1/mcp'],
   ])
   gateway.supply.reconfigure(
-    configSchema.parse({
+    parseConfig({
       domain_root: 'root.localhost',
       mcp_services: { jira: { url: 'https://mcp.atlassian.com/v1/mcp' } },
     }),

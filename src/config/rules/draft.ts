@@ -1,5 +1,6 @@
 // What the rules look at: the configuration as written, with defaults, minus everything already at fault, so that one mistake is told once
 // and hides no other.
+import { parseDuration } from '../durations.ts'
 import { shapeAt } from '../shape.ts'
 import { type Fault, type Origin, type Path, type Tree, isBranch, keyText, printable } from '../tree.ts'
 
@@ -14,6 +15,8 @@ export interface RawConfig {
   /** The text as a sentence may repeat it, in quotes; what a variable supplied is named, not shown. */
   said(...path: Path): string
   number(...path: Path): number | undefined
+  /** In the unit of the key. */
+  duration(...path: Path): number | undefined
   flag(...path: Path): boolean
   /** Texts of a list, each with its path. */
   texts(...path: Path): readonly { readonly value: string; readonly path: Path }[]
@@ -52,6 +55,17 @@ interface DraftOptions {
   readonly workers?: boolean | undefined
 }
 
+const listing = (tree: Tree, isLost: (path: Path) => boolean) => ({
+  keys: (...path: Path): readonly string[] => {
+    const found = isLost(path) ? undefined : tree.get(path)
+    return isBranch(found) ? Object.keys(found) : []
+  },
+  positions: (...path: Path): readonly number[] => {
+    const found = isLost(path) ? undefined : tree.get(path)
+    return Array.isArray(found) ? [...found.keys()] : []
+  },
+})
+
 /** `lost`: paths already at fault; nothing at or below them is shown. */
 export const createRawConfig = (tree: Tree, lost: readonly Path[], options: DraftOptions): RawConfig => {
   const isLost = (path: Path): boolean => lost.some((bad) => startsWith(path, bad))
@@ -81,6 +95,11 @@ export const createRawConfig = (tree: Tree, lost: readonly Path[], options: Draf
       const found = value(path)
       return typeof found === 'number' ? found : undefined
     },
+    duration: (...path) => {
+      const found = value(path)
+      const number = typeof found === 'string' ? parseDuration(found, shapeAt(path)?.unit ?? 's') : found
+      return typeof number === 'number' ? number : undefined
+    },
     flag: (...path) => value(path) === true,
     texts: (...path) => {
       const found = value(path)
@@ -91,14 +110,7 @@ export const createRawConfig = (tree: Tree, lost: readonly Path[], options: Draf
         return typeof text === 'string' ? [{ value: text, path: here }] : []
       })
     },
-    keys: (...path) => {
-      const found = isLost(path) ? undefined : tree.get(path)
-      return isBranch(found) ? Object.keys(found) : []
-    },
-    positions: (...path) => {
-      const found = isLost(path) ? undefined : tree.get(path)
-      return Array.isArray(found) ? [...found.keys()] : []
-    },
+    ...listing(tree, isLost),
     secrets: () =>
       tree.paths().flatMap((path) => {
         const text = shapeAt(path)?.secret ? value(path) : undefined

@@ -1,13 +1,9 @@
 // Who can sign in: identity providers, people with a password, and whether there is any way in at all.
 import { judgeRedirectUri } from '../../kit/urls.ts'
 import { isLoopbackHost, isLoopbackUrl, urlOf } from '../hosts.ts'
+import { issuerOf, knownIssuers } from '../schema.ts'
 import { type Path, keyText } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
-
-/** Providers that are known by their id. */
-export const knownIssuers: Readonly<Record<string, { readonly issuer: string; readonly name: string }>> = {
-  google: { issuer: 'https://accounts.google.com', name: 'Google' },
-}
 
 /** Identity providers at which anybody in the world may make an account: to be let in by one of them says nothing about a person. */
 const openIssuers =
@@ -15,7 +11,7 @@ const openIssuers =
 
 /** Whether whoever has an account at the provider, and anybody can have one, gets in. */
 const admitsEverybody = (draft: RawConfig, id: string): boolean => {
-  const issuer = draft.text('oauth_providers', id, 'issuer') ?? knownIssuers[id]?.issuer
+  const issuer = issuerOf(id, draft.text('oauth_providers', id, 'issuer'))
   return issuer !== undefined && openIssuers.test(urlOf(issuer)?.href ?? '')
 }
 

@@ -1,4 +1,5 @@
 // Every rule that joins keys, in the order in which faults of one place are told.
+import { durationText } from '../durations.ts'
 import type { Rule } from './draft.ts'
 import { addressRules, hostRules } from './network.ts'
 import { clientRules, peopleRules, secretRules } from './people.ts'
@@ -9,21 +10,21 @@ import { upstreamRules } from './upstream-auth.ts'
 
 const lifetimes: Rule = (draft, report) => {
   const [access, refresh, client] = [
-    draft.number('access_token_lifetime'),
-    draft.number('refresh_token_lifetime'),
-    draft.number('client_lifetime'),
+    draft.duration('access_token_lifetime'),
+    draft.duration('refresh_token_lifetime'),
+    draft.duration('client_lifetime'),
   ]
   if (access !== undefined && refresh !== undefined && refresh < access) {
     const at = draft.has('refresh_token_lifetime') ? 'refresh_token_lifetime' : 'access_token_lifetime'
     report.fault(
       [at],
-      `makes refresh tokens (${refresh} s) expire before access tokens (${access} s): set refresh_token_lifetime to at least access_token_lifetime`,
+      `makes refresh tokens (${durationText(refresh, 's')}) expire before access tokens (${durationText(access, 's')}): set refresh_token_lifetime to at least access_token_lifetime`,
     )
   }
   if (client !== undefined && client !== 0 && refresh !== undefined && client < refresh) {
     report.warn(
       draft.has('client_lifetime') ? ['client_lifetime'] : ['refresh_token_lifetime'],
-      `makes client registrations (${client} s) expire before their refresh tokens (${refresh} s): users will have to sign in again`,
+      `makes client registrations (${durationText(client, 's')}) expire before their refresh tokens (${durationText(refresh, 's')}): users will have to sign in again`,
     )
   }
 }

@@ -1,6 +1,6 @@
 // Services: their ids, where they are, who signs in to them, what they are told.
 import { isLoopbackUrl, urlOf } from '../hosts.ts'
-import { commandKeys } from '../service-keys.ts'
+import { commandKeys, currentPreset } from '../service-keys.ts'
 import { didYouMean, shapeAt } from '../shape.ts'
 import { printable } from '../tree.ts'
 import type { RawConfig, Report, Rule } from './draft.ts'
@@ -101,12 +101,22 @@ const passed = (draft: RawConfig, report: Report, id: string): void => {
   }
 }
 
+/** The presets had other names once. */
+const preset = (draft: RawConfig, report: Report, id: string): void => {
+  const path = ['mcp_services', id, 'identity', 'preset']
+  const written = draft.text(...path)
+  const current = currentPreset(written)
+  if (current !== written)
+    report.warn(path, `${draft.said(...path)} is an old name: write "${String(current)}" instead`)
+}
+
 const services: Rule = (draft, report) => {
   for (const id of draft.keys('mcp_services')) {
     place(draft, report, id)
     provider(draft, report, id)
     headers(draft, report, id)
     passed(draft, report, id)
+    preset(draft, report, id)
   }
 }
 

@@ -13,24 +13,19 @@ export interface ProvidersDeps {
 
 type Settings = Config['oauth_providers'][string]
 
-/** Providers by name whose issuer need not be written down. */
-const issuers: Readonly<Record<string, string>> = { google: 'https://accounts.google.com' }
-
-/** In the order of the configuration. Throws RangeError for a provider without an issuer, and for `local`, which names the people of this gateway itself. */
+/** In the order of the configuration. Throws RangeError for `local`, which names the people of this gateway itself. */
 export const createProviders = ({
   runtime,
   config,
   issuer,
 }: ProvidersDeps): ReadonlyMap<string, IdentityProvider> => {
   const one = (id: string, settings: Settings): IdentityProvider => {
-    const known = settings.issuer ?? issuers[id]
-    if (known === undefined) throw new RangeError(`oauth_providers.${id} needs an issuer`)
     if (id === 'local') throw new RangeError('oauth_providers.local: the name is taken by local_users')
-    const name = settings.name ?? (id === 'google' ? 'Google' : id)
+    const name = settings.name ?? id
     return createOpenIdProvider({
       runtime,
       id,
-      settings: { ...settings, issuer: known, name },
+      settings: { ...settings, name },
       redirectUri: `${issuer}/oauth/callback`,
     })
   }

@@ -1,6 +1,6 @@
 // Any OpenID Connect provider: discovery, PKCE, nonce, `iss`, and an ID token whose signature is always checked.
 import * as oauth from 'oauth4webapi'
-import type { Config } from '../../config/schema.ts'
+import type { ProviderConfig } from '../../config/schema.ts'
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
 import type { Runtime } from '../../ports/runtime.ts'
@@ -146,7 +146,7 @@ export const providerRefusal = (thrown: unknown, { provider, step, retry }: Open
   })
 }
 
-export type OpenIdSettings = Config['oauth_providers'][string] & { readonly issuer: string }
+export type OpenIdSettings = ProviderConfig
 
 export interface OpenIdDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>

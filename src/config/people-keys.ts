@@ -1,0 +1,101 @@
+// Keys about people and clients: identity providers, local users and preregistered OAuth clients.
+import * as z from 'zod'
+import { httpUrl, secret, text } from './key-types.ts'
+
+export const providerKeys = z
+  .strictObject({
+    name: text('Label of the sign-in button.').optional(),
+    issuer: httpUrl()
+      .optional()
+      .describe(
+        'OpenID Connect issuer URL, used for discovery. Required for every provider except `google`.',
+      ),
+    client_id: text('Client ID at the provider.'),
+    client_secret: secret('Client secret at the provider. Omit for a public client.').optional(),
+    scopes: z
+      .array(z.string())
+      .min(1)
+      .default(['openid', 'email', 'profile'])
+      .describe('Scopes to request from the provider. Must include `openid`.'),
+    extra_params: z
+      .record(z.string(), z.string())
+      .default({})
+      .describe('Additional authorization request parameters, for example `prompt: select_account`.'),
+    groups_claim: text(
+      'ID token or userinfo claim that holds the user’s groups: a name (`groups`, `cognito:groups`) or a path (`realm_access.roles`).',
+    ).default('groups'),
+    email_verified: z
+      .enum(['claim', 'trust'])
+      .optional()
+      .describe(
+        '`claim`: treat an email address as verified only if the provider sends `email_verified: true`. `trust`: also treat it as verified if the provider omits the claim. ' +
+          'An explicit `false` is never accepted. Warning: with `trust`, anyone who can set an arbitrary email address on their account can sign in as that address. Use it only if ' +
+          'administrators assign email addresses. Default: `trust` for a single Microsoft Entra tenant (`https://login.microsoftonline.com/{tenant}/v2.0`), otherwise `claim`.',
+      ),
+    allowed_emails: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe(
+        'Verified email addresses that may sign in, or `*` for all. Default: every user of the provider. A public gateway does not start with this default if anyone can create an account at the provider (for example, Google).',
+      ),
+    allowed_domains: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe('Verified email domains that may sign in (exact match), or `*` for any. Default: any.'),
+    allowed_groups: z
+      .array(z.string())
+      .min(1)
+      .optional()
+      .describe('Groups that may sign in. Users need at least one of them. `*` allows any. Default: any.'),
+  })
+  .describe('An OpenID Connect identity provider.')
+
+export const localUserKeys = z
+  .strictObject({
+    username: z.string().min(1).max(128).describe('Username.'),
+    password: secret('Plain-text password, 8 to 1000 characters. Prefer `password_hash`.').optional(),
+    password_hash: z
+      .string()
+      .regex(
+        /^\$(argon2id|scrypt)\$[A-Za-z0-9+/=,$.-]+$/,
+        'must be a hash printed by `postern hash-password` ($argon2id$… or $scrypt$…); put it in single quotes',
+      )
+      .describe('Password hash in PHC string format, as printed by `postern hash-password`.')
+      .meta({ writeOnly: true })
+      .optional(),
+    email: z.email().optional().describe('Email address.'),
+    name: text('Display name.').optional(),
+    groups: z.array(z.string()).default([]).describe('Groups the user belongs to.'),
+  })
+  .describe(
+    'A user who signs in with a password from this configuration. Set exactly one of `password` and `password_hash`.',
+  )
+
+export const clientKeys = z
+  .strictObject({
+    name: text('Display name on the consent page.'),
+    redirect_uris: z
+      .array(z.string())
+      .min(1)
+      .describe('Allowed redirect URIs (exact match). On loopback hosts, any port matches.'),
+    token_endpoint_auth_method: z
+      .enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt'])
+      .default('none')
+      .describe('How the client authenticates at the token endpoint.'),
+    client_secret: secret(
+      'Client secret, required for the `client_secret_*` methods. At least 32 characters.',
+    ).optional(),
+    jwks_uri: z
+      .url({ protocol: /^https$/, error: 'must be a full https:// URL' })
+      .optional()
+      .describe('For `private_key_jwt`: URL of the client’s public keys.'),
+    jwks: z
+      .strictObject({
+        keys: z.array(z.record(z.string(), z.unknown())).min(1).describe('JSON Web Keys (public keys only).'),
+      })
+      .optional()
+      .describe('For `private_key_jwt`: the client’s public keys.'),
+  })
+  .describe('A preregistered OAuth client.')
