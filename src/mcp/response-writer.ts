@@ -90,7 +90,7 @@ export interface ResponseEvents {
   caughtUp(): void
 }
 
-export interface StdioResponseWriter {
+export interface ResponseWriter {
   readonly reply: Promise<PlainResponse>
   /** Begins an event stream, unless an answer has begun. */
   open(): void
@@ -127,17 +127,17 @@ const deferred = (): Deferred => {
   return { reply: promise, resolve, reject }
 }
 
-/** `signal` aborts when the caller leaves before an answer began. */
-export const createResponseWriter = (events: ResponseEvents, signal: AbortListener): StdioResponseWriter => {
+/** `signal` aborts when the caller leaves. */
+export const createResponseWriter = (events: ResponseEvents, signal: AbortListener): ResponseWriter => {
   const { reply, resolve, reject } = deferred()
-  let state: StdioResponseWriter['state'] = 'waiting'
+  let state: ResponseWriter['state'] = 'waiting'
   // Most calls are answered in one piece and never need it.
-  let outflow: ResponseStream | undefined
+  let stream: ResponseStream | undefined
   const close = (): boolean => {
     if (state === 'over') return false
     state = 'over'
-    signal.removeEventListener('abort', leave)
-    outflow?.caughtUp()
+    signal.removeEventListener('abort', aborted)
+    stream?.caughtUp()
     return true
   }
   const leave = (): void => {
@@ -146,13 +146,17 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
     reject(signal.reason)
     events.gone()
   }
-  signal.addEventListener('abort', leave, { once: true })
+  const aborted = (): void => {
+    leave()
+    stream?.end()
+  }
+  signal.addEventListener('abort', aborted, { once: true })
 
   const open = (): void => {
     if (state !== 'waiting') return
     state = 'streaming'
-    outflow = createResponseStream({ slow: events.slow, caughtUp: events.caughtUp, gone: leave })
-    resolve({ status: 200, headers: streamHeaders, body: outflow.attach })
+    stream = createResponseStream({ slow: events.slow, caughtUp: events.caughtUp, gone: leave })
+    resolve({ status: 200, headers: streamHeaders, body: stream.attach })
   }
 
   return {
@@ -160,7 +164,7 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
     open,
     event(data, id, retryMs) {
       open()
-      if (state === 'streaming') outflow?.write(frame(data, id, retryMs))
+      if (state === 'streaming') stream?.write(frame(data, id, retryMs))
     },
     json(text, status = 200, headers = []) {
       if (state === 'waiting' && close())
@@ -168,14 +172,14 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
     },
     end() {
       if (!close()) return
-      if (outflow) outflow.end()
+      if (stream) stream.end()
       else resolve({ status: 202, headers: [], body: '' })
     },
     refuse(refusal) {
       if (state === 'waiting' && close()) reject(refusal)
     },
     comment() {
-      if (state === 'streaming') outflow?.comment()
+      if (state === 'streaming') stream?.comment()
     },
     get state() {
       return state

@@ -1,7 +1,7 @@
 // On which stream of a session a message goes: exactly one (2025-11-25 transports, multiple connections).
-import type { Refusal } from '../kit/refusal.ts'
+import { Refusal } from '../kit/refusal.ts'
 import type { AbortListener, PlainResponse } from '../kit/plain-response.ts'
-import { type StdioResponseWriter, createResponseWriter } from './response-writer.ts'
+import { type ResponseWriter, createResponseWriter } from './response-writer.ts'
 
 // What a session's event streams have said, so that a client that lost its connection can take up where it was (2025-11-25 transports, resumability).
 
@@ -62,7 +62,7 @@ export interface Stream {
   readonly standing: boolean
   readonly openedAt: number
   /** The connection that reads it, if one does. */
-  outlet: StdioResponseWriter | undefined
+  output: ResponseWriter | undefined
   attachedAt: number
   over: boolean
 }
@@ -83,7 +83,7 @@ export interface StreamSetOptions {
 export interface StreamSet {
   create(standing: boolean): Stream
   /** Reads the stream on this connection from now on; one that read it before ends. */
-  attach(stream: Stream, signal: AbortListener): StdioResponseWriter
+  attach(stream: Stream, signal: AbortListener): ResponseWriter
   /** Begins the event stream, unless an answer has begun. */
   open(stream: Stream): void
   write(stream: Stream, data: string): void
@@ -95,7 +95,7 @@ export interface StreamSet {
   behind(
     lastEventId: string,
   ):
-    | { readonly stream: Stream; readonly told: readonly { readonly id: string; readonly data: string }[] }
+    | { readonly stream: Stream; readonly events: readonly { readonly id: string; readonly data: string }[] }
     | undefined
   readonly all: Iterable<Stream>
 }
@@ -103,34 +103,34 @@ export interface StreamSet {
 const createAttach =
   ({ now, hold, release }: StreamSetOptions): StreamSet['attach'] =>
   (stream, signal) => {
-    const outlet: StdioResponseWriter = createResponseWriter(
+    const output: ResponseWriter = createResponseWriter(
       {
         // Leaving is no cancellation: the stream goes on, and may be taken up again (2025-11-25 transports).
         gone() {
-          if (stream.outlet === outlet) stream.outlet = undefined
+          if (stream.output === output) stream.output = undefined
         },
-        slow: () => hold(outlet),
-        caughtUp: () => release(outlet),
+        slow: () => hold(output),
+        caughtUp: () => release(output),
       },
       signal,
     )
-    stream.outlet?.end()
-    stream.outlet = outlet
+    stream.output?.end()
+    stream.output = output
     stream.attachedAt = now()
-    return outlet
+    return output
   }
 
 export const createStreamSet = (options: StreamSetOptions): StreamSet => {
   const { now, primes } = options
-  const history = createEventStore()
+  const store = createEventStore()
   const streams = new Map<number, Stream>()
   let numbers = 0
 
   /** Streams that are over, or that nobody reads, are forgotten when there are many. */
   const prune = (): void => {
-    for (const [number, { over, standing, outlet }] of streams) {
+    for (const [number, { over, standing, output }] of streams) {
       if (streams.size <= mostStreams) return
-      if (over || (standing && outlet === undefined)) streams.delete(number)
+      if (over || (standing && output === undefined)) streams.delete(number)
     }
   }
 
@@ -140,7 +140,7 @@ export const createStreamSet = (options: StreamSetOptions): StreamSet => {
       number: ++numbers,
       standing,
       openedAt: now(),
-      outlet: undefined,
+      output: undefined,
       attachedAt: 0,
       over: false,
     }
@@ -148,10 +148,10 @@ export const createStreamSet = (options: StreamSetOptions): StreamSet => {
     return stream
   }
 
-  const open: StreamSet['open'] = ({ number, outlet }) => {
-    if (outlet?.state !== 'waiting') return
-    outlet.open()
-    if (primes()) outlet.event('', history.add(number, ''), retryMs)
+  const open: StreamSet['open'] = ({ number, output }) => {
+    if (output?.state !== 'waiting') return
+    output.open()
+    if (primes()) output.event('', store.add(number, ''), retryMs)
   }
 
   return {
@@ -160,26 +160,26 @@ export const createStreamSet = (options: StreamSetOptions): StreamSet => {
     attach: createAttach(options),
     write(stream, data) {
       open(stream)
-      const id = history.add(stream.number, data)
-      stream.outlet?.event(data, id)
+      const id = store.add(stream.number, data)
+      stream.output?.event(data, id)
     },
     finish(stream) {
       stream.over = true
-      stream.outlet?.end()
-      stream.outlet = undefined
+      stream.output?.end()
+      stream.output = undefined
     },
     forget: ({ number }) => void streams.delete(number),
     newest: (standing) =>
       [...streams.values()].findLast(
-        (stream) => stream.standing === standing && !stream.over && stream.outlet !== undefined,
+        (stream) => stream.standing === standing && !stream.over && stream.output !== undefined,
       ),
     behind(lastEventId) {
-      const number = history.streamOf(lastEventId)
+      const number = store.streamOf(lastEventId)
       return number === undefined
         ? undefined
         : {
             stream: streams.get(number) ?? create(true),
-            told: history.after(lastEventId).filter(({ data }) => data !== ''),
+            events: store.after(lastEventId).filter(({ data }) => data !== ''),
           }
     },
     all: { [Symbol.iterator]: () => streams.values() },
@@ -189,10 +189,10 @@ export const createStreamSet = (options: StreamSetOptions): StreamSet => {
 /** Messages kept for a client that has no stream open; the oldest go first. */
 const mostWaiting = 256
 const mostWaitingCharacters = 1_048_576
-/** A call of an older client that takes longer than this is answered as a stream. */
+/** A call of a client of a revision before 2025-11-25 that takes longer than this is answered as a stream. */
 const lateMs = 5000
 
-/** One call's way back to its caller. */
+/** Where the answer to one call goes, and what is said before it. */
 export interface StreamOutput {
   readonly reply: Promise<PlainResponse>
   /** A message that belongs to the call, before its answer. */
@@ -206,9 +206,9 @@ export interface StreamOutput {
 }
 
 export interface Streams {
-  way(signal: AbortListener): StreamOutput
+  output(signal: AbortListener): StreamOutput
   /** A GET: a new standing stream, or the one that `lastEventId` belongs to, from there. Undefined for an id that was never given out. */
-  stand(signal: AbortListener, lastEventId: string | undefined): Promise<PlainResponse> | undefined
+  listen(signal: AbortListener, lastEventId: string | undefined): Promise<PlainResponse> | undefined
   /** A message of the server's own accord: with the calls first (`related`), or on a standing stream first. */
   tell(data: string, related: boolean): void
   /** Opens streams for calls that take longer than `graceMs`, comments on idle ones, and lets go of those held longer than `holdMs` (0: never). */
@@ -217,12 +217,13 @@ export interface Streams {
   close(): void
 }
 
-interface Kept {
+/** Messages that wait for a client to listen. */
+interface Backlog {
   add(data: string): void
   take(): readonly string[]
 }
 
-const createKept = (): Kept => {
+const createBacklog = (): Backlog => {
   const kept: string[] = []
   let size = 0
   return {
@@ -239,7 +240,7 @@ const createKept = (): Kept => {
   }
 }
 
-const createWay = (set: StreamSet, signal: AbortListener, atOnce: boolean): StreamOutput => {
+const createOutput = (set: StreamSet, signal: AbortListener, atOnce: boolean): StreamOutput => {
   const stream = set.create(false)
   const { reply } = set.attach(stream, signal)
   if (atOnce) set.open(stream)
@@ -248,8 +249,8 @@ const createWay = (set: StreamSet, signal: AbortListener, atOnce: boolean): Stre
     tell: (data) => set.write(stream, data),
     answer(data, status, headers) {
       if (stream.over) return
-      if (stream.outlet?.state === 'waiting') {
-        stream.outlet.json(data, status, headers)
+      if (stream.output?.state === 'waiting') {
+        stream.output.json(data, status, headers)
         // Complete in one piece: there is nothing to take up again.
         set.forget(stream)
       } else set.write(stream, data)
@@ -258,7 +259,7 @@ const createWay = (set: StreamSet, signal: AbortListener, atOnce: boolean): Stre
     end: () => set.finish(stream),
     fail(refusal, text) {
       if (stream.over) return
-      if (stream.outlet?.state === 'waiting') stream.outlet.refuse(refusal)
+      if (stream.output?.state === 'waiting') stream.output.refuse(refusal)
       else set.write(stream, text())
       set.finish(stream)
     },
@@ -268,50 +269,54 @@ const createWay = (set: StreamSet, signal: AbortListener, atOnce: boolean): Stre
 export const createStreams = (options: StreamSetOptions): Streams => {
   const { now, primes, named } = options
   const set = createStreamSet(options)
-  const kept = createKept()
-  /** Clients of before 2025-11-25 know no streams that are taken up again; theirs is opened so that what stands between sees a sign of life. */
+  const backlog = createBacklog()
+  /** Clients of revisions before 2025-11-25 know no streams that are taken up again; theirs is opened so that what stands between sees a sign of life. */
   const opens = (waitedMs: number, graceMs: number): boolean =>
     primes() ? waitedMs >= graceMs : named() && waitedMs >= Math.max(graceMs, lateMs)
   return {
-    way: (signal) => createWay(set, signal, options.atOnce && primes()),
-    stand(signal, lastEventId) {
+    output: (signal) => createOutput(set, signal, options.atOnce && primes()),
+    listen(signal, lastEventId) {
       const behind =
-        lastEventId === undefined ? { stream: set.create(true), told: [] } : set.behind(lastEventId)
+        lastEventId === undefined ? { stream: set.create(true), events: [] } : set.behind(lastEventId)
       if (!behind) return undefined
-      const { stream, told } = behind
-      const outlet = set.attach(stream, signal)
-      outlet.open()
-      for (const { id, data } of told) outlet.event(data, id)
+      const { stream, events } = behind
+      const output = set.attach(stream, signal)
+      output.open()
+      for (const { id, data } of events) output.event(data, id)
       if (stream.over) set.finish(stream)
-      else if (stream.standing) for (const data of kept.take()) set.write(stream, data)
-      return outlet.reply
+      else if (stream.standing) for (const data of backlog.take()) set.write(stream, data)
+      return output.reply
     },
     tell(data, related) {
       const stream = set.newest(!related) ?? set.newest(related)
       if (stream) set.write(stream, data)
-      else kept.add(data)
+      else backlog.add(data)
     },
     tick(graceMs, holdMs, comment) {
       for (const stream of set.all) {
-        const { outlet } = stream
-        if (outlet?.state === 'waiting' && opens(now() - stream.openedAt, graceMs)) set.open(stream)
+        const { output } = stream
+        if (output?.state === 'waiting' && opens(now() - stream.openedAt, graceMs)) set.open(stream)
         else if (
-          outlet?.state === 'streaming' &&
+          output?.state === 'streaming' &&
           holdMs > 0 &&
           primes() &&
           !stream.standing &&
           now() - stream.attachedAt >= holdMs
         ) {
-          outlet.end()
-          stream.outlet = undefined
-        } else if (comment) outlet?.comment()
+          output.end()
+          stream.output = undefined
+        } else if (comment) output?.comment()
       }
     },
     get connected() {
-      return [...set.all].some((stream) => stream.outlet !== undefined)
+      return [...set.all].some((stream) => stream.output !== undefined)
     },
     close() {
-      for (const stream of set.all) set.finish(stream)
+      for (const stream of set.all) {
+        if (stream.output?.state === 'waiting')
+          stream.output.refuse(new Refusal('session.unknown', 'the session ended before the answer'))
+        set.finish(stream)
+      }
     },
   }
 }

@@ -1,88 +1,85 @@
 // The stdio bridge of one service: Streamable HTTP of every revision on one side, a command's standard input and output on the other.
-import { Refusal } from '../kit/refusal.ts'
-import { type DescribedMessage, kindOf } from '../mcp/json-rpc.ts'
-import type { Log, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
+import { encodeBase64url } from '../kit/bytes.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
-import type { Attend, StdioCall, DispatchStdio } from '../ports/stdio-call.ts'
+import { Refusal } from '../kit/refusal.ts'
+import { metaKeys } from '../mcp/envelope.ts'
+import type { StartTimer } from '../mcp/incoming-messages.ts'
+import { type DescribedMessage, type Rpc, kindOf, metaOf } from '../mcp/json-rpc.ts'
+import { isModern } from '../mcp/revisions.ts'
 import {
-  type Legacy,
-  type Modern,
+  type StreamableHttp,
   checkRequest,
-  createLegacy,
-  createModern,
-  isModernCall,
-  newSession,
+  createStreamableHttp,
+  modernHeader,
   readMessages,
-} from './http-endpoint.ts'
+} from '../mcp/streamable-http.ts'
+import type { Log, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
+import type { Attend, DispatchStdio, StdioCall } from '../ports/stdio-call.ts'
+import { type StatelessEndpoint, createStatelessEndpoint } from './person-process.ts'
 import { type Pool, createOwnerKeys, createPool } from './process-pool.ts'
+import { type SharedProcess, createSharedProcess } from './shared-process.ts'
 import { type Starting, createStarting, deliverReply, describeStart } from './starting.ts'
 
 // What has to be looked after from time to time while processes run: calls that take long, servers that say nothing, idleness.
 
 const tickMs = 100
-const houseMs = 1000
+const lookMs = 1000
 /** A server that waits for its client waits this long: there may be a person to ask. */
 const askMs = 600_000
 
-export interface SweeperOptions {
-  readonly legacy: Legacy
-  readonly modern: Modern
+interface SweeperOptions extends Pick<BridgeOptions, 'timeoutMs' | 'sleepMs' | 'keepAliveMs'> {
+  readonly sessions: StreamableHttp
+  readonly stateless: StatelessEndpoint
+  readonly sharedProcess: SharedProcess | undefined
   readonly pool: Pool
   readonly starting: Pick<Starting, 'tick'>
   readonly now: () => number
-  /** Longest silence of a server during a call, milliseconds. */
-  readonly timeoutMs: number
-  /** A process unused for this long is ended, milliseconds. */
-  readonly sleepMs: number
-  /** How often a comment goes out on an idle stream, milliseconds. */
-  readonly keepAliveMs: number
+  readonly timer: StartTimer
 }
 
-export interface Sweeper {
+interface Sweeper {
   /** Goes on by itself until no process is left. */
   run(): void
   tick(): void
   stop(): void
 }
 
-export const createSweeper = ({
-  legacy,
-  modern,
-  pool,
-  starting,
-  now,
-  timeoutMs,
-  sleepMs,
-  keepAliveMs,
-}: SweeperOptions): Sweeper => {
-  let timer: ReturnType<typeof setInterval> | undefined
-  let housedAt = 0
+const createSweeper = (options: SweeperOptions): Sweeper => {
+  const { sessions, stateless, sharedProcess, pool, starting, now, timer } = options
+  const { timeoutMs, sleepMs, keepAliveMs } = options
+  let cancel: (() => void) | undefined
+  let lookedAt = 0
   let commentedAt = now()
   const stop = (): void => {
-    clearInterval(timer)
-    timer = undefined
+    cancel?.()
+    cancel = undefined
   }
   const tick = (): void => {
     const time = now()
     const comment = time - commentedAt >= keepAliveMs
-    legacy.tick(comment)
+    sessions.tick(comment)
     starting.tick()
     if (comment) {
       commentedAt = time
-      modern.comment()
+      stateless.comment()
     }
-    if (time - housedAt < houseMs) return
-    housedAt = time
-    legacy.expire(timeoutMs, Math.max(timeoutMs, askMs))
-    modern.expire(timeoutMs)
+    if (time - lookedAt < lookMs) return
+    lookedAt = time
+    sharedProcess?.expire(timeoutMs)
+    sessions.expire(timeoutMs, Math.max(timeoutMs, askMs))
+    stateless.expire(timeoutMs)
     pool.tick(sleepMs)
     if (pool.size === 0) stop()
+  }
+  const again = (): void => {
+    cancel = timer(tickMs, again)
+    tick()
   }
   return {
     tick,
     stop,
     run() {
-      timer ??= setInterval(tick, tickMs)
+      cancel ??= timer(tickMs, again)
     },
   }
 }
@@ -108,6 +105,7 @@ export interface BridgeOptions {
 export interface BridgeDeps {
   readonly spawn: SpawnServer
   readonly now: () => number
+  readonly timer: StartTimer
   readonly random: (n: number) => Uint8Array
   readonly digest: Runtime['digest']
   readonly log: Log
@@ -138,58 +136,95 @@ const createNamed =
     throw new Refusal('upstream.timeout', error.why, { ...error.detail, say: `Request to ${name} timed out` })
   }
 
-interface Ends {
-  readonly legacy: Legacy
-  readonly modern: Modern
+interface Endpoints {
+  readonly sessions: StreamableHttp
+  readonly stateless: StatelessEndpoint
   readonly starting: Starting
   /** Throws what went wrong, in the words that callers read. */
   readonly named: (error: unknown) => never
-  readonly nameSession: () => string
+  readonly newId: () => string
+}
+
+/** Whether a message is served without a session: its envelope says so or, where it has none, the header (2026-07-28 basic/versioning). */
+const isModernCall = (message: Rpc, headers: readonly string[]): boolean => {
+  const claim = metaOf(message)[metaKeys.version]
+  return typeof claim === 'string'
+    ? isModern(claim)
+    : message['method'] !== 'initialize' && modernHeader(headers)
 }
 
 /** A request that may have to wait for a process; everything else is answered at once. */
 const waits = (
-  { modern }: Ends,
+  { stateless }: Endpoints,
   owner: string,
   { message }: DescribedMessage,
-  isModern: boolean,
+  modern: boolean,
   call: StdioCall,
 ): boolean => {
   if (call.attended || kindOf(message) !== 'request') return false
-  return isModern ? !modern.ready(owner) : message['method'] === 'initialize'
+  return modern ? !stateless.ready(owner) : message['method'] === 'initialize'
 }
 
-const route = (ends: Ends, owner: string, call: StdioCall): Promise<PlainResponse> => {
-  const { legacy, modern, starting, named, nameSession } = ends
+const route = (endpoints: Endpoints, owner: string, call: StdioCall): Promise<PlainResponse> => {
+  const { sessions, stateless, starting, named, newId } = endpoints
+  if (call.method !== 'POST') return sessions.handle(owner, call)
   checkRequest(call)
-  if (call.method === 'GET') return legacy.get(owner, call)
-  if (call.method === 'DELETE') return legacy.delete(owner, call)
-  const { batch, messages } = readMessages(call)
-  const [first] = messages
-  if (batch || !first) return legacy.post(owner, messages, batch, call)
-  const isModern = isModernCall(first.message, call.headers)
+  const posted = readMessages(call)
+  const [first] = posted.messages
+  if (posted.batch || !first) return sessions.post(owner, posted, call)
+  const modern = isModernCall(first.message, call.headers)
   const answer = (made: StdioCall): Promise<PlainResponse> =>
-    isModern ? modern.handle(owner, first, made) : legacy.post(owner, messages, batch, made)
-  if (!waits(ends, owner, first, isModern, call)) return answer(call)
+    modern ? stateless.handle(owner, first, made) : sessions.post(owner, posted, made)
+  if (!waits(endpoints, owner, first, modern, call)) return answer(call)
   const { signal, refused } = call
   const work = {
     run: (about: Pick<StdioCall, 'signal' | 'sessionId'>) => answer({ ...call, ...about }).catch(named),
     deliver: deliverReply,
-    nameSession: isModern ? undefined : nameSession,
+    nameSession: modern ? undefined : newId,
   }
   return starting.watch(owner, { message: first.message, signal, refused }, work)
 }
 
-export const createBridge = (
-  options: BridgeOptions,
-  { spawn, now, random, digest, log, about }: BridgeDeps,
-): Bridge => {
-  const { plan, shared } = options
+const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: Pool) => {
+  const { name, plan, shared, startMs, sessionIdleMs, holdMs, keepAliveMs } = options
+  const { now, timer, random, log, about } = deps
   const stray = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
+  const base = { pool, now, timer, about, startMs, stray }
+  const sharedProcess = shared ? createSharedProcess({ ...base, owner: 'shared' }) : undefined
+  const newId = (): string => encodeBase64url(random(24))
+  return {
+    sharedProcess,
+    newId,
+    stateless: createStatelessEndpoint({ ...base, shared }),
+    sessions: createStreamableHttp({
+      now,
+      timer,
+      stray,
+      newId,
+      startMs,
+      holdMs,
+      sessionMs: sessionIdleMs,
+      connect: async (owner, { signal }, user) =>
+        sharedProcess ? sharedProcess.connect(user) : pool.start(owner, user, signal),
+    }),
+    starting: createStarting({
+      now,
+      startMs,
+      keepAliveMs,
+      describe: (owner) => describeStart(name, plan.command, pool.waitsFor(owner)),
+    }),
+    named: createNamed(name, plan.service, log),
+  }
+}
+
+export const createBridge = (options: BridgeOptions, deps: BridgeDeps): Bridge => {
+  const { name, plan, shared } = options
+  const { spawn, now, timer, digest, log } = deps
   const pool = createPool({
-    name: options.name,
+    name,
     spawn,
     now,
+    timer,
     plan: (owner) => ({ ...plan, owner }),
     limits: {
       perPerson: shared ? options.maxProcesses : options.maxProcessesPerPerson,
@@ -198,65 +233,34 @@ export const createBridge = (
     },
     tell: (level, event, facts) => log(level, event, { service: plan.service, ...facts }),
   })
-  const modern = createModern({ pool, now, about, startMs: options.startMs, shared, stray })
-  const legacy = createLegacy({
-    pool,
-    now,
-    random,
-    about,
-    shared,
-    startMs: options.startMs,
-    sessionMs: options.sessionIdleMs,
-    holdMs: options.holdMs,
-    stray,
-  })
+  const endpoints = createEndpoints(options, deps, pool)
   const ownerOf = createOwnerKeys(shared, digest)
-  const starting = createStarting({
-    now,
-    startMs: options.startMs,
-    keepAliveMs: options.keepAliveMs,
-    describe: (owner) => describeStart(options.name, plan.command, pool.waitsFor(owner)),
-  })
-
-  const clock = createSweeper({
-    legacy,
-    modern,
-    pool,
-    starting,
-    now,
-    timeoutMs: options.timeoutMs,
-    sleepMs: options.sleepMs,
-    keepAliveMs: options.keepAliveMs,
-  })
-
-  const named = createNamed(options.name, plan.service, log)
-  const ends: Ends = { legacy, modern, starting, named, nameSession: () => newSession(random) }
-
+  const sweeper = createSweeper({ ...options, ...endpoints, pool, now, timer })
   return {
     async carry(call) {
       const owner = ownerOf(call.principal)
       call.signal.throwIfAborted()
-      clock.run()
+      sweeper.run()
       try {
-        return await route(ends, owner, call)
+        return await route(endpoints, owner, call)
       } catch (error) {
-        return named(error)
+        return endpoints.named(error)
       }
     },
     async attend({ principal, ...call }, work) {
       const owner = ownerOf(principal)
-      clock.run()
-      return starting.watch(owner, call, work)
+      sweeper.run()
+      return endpoints.starting.watch(owner, call, work)
     },
     processes: pool.list,
     failures: pool.failures,
     get state() {
       return pool.state
     },
-    tick: clock.tick,
+    tick: sweeper.tick,
     async close(graceMs) {
       await pool.close(graceMs)
-      clock.stop()
+      sweeper.stop()
     },
   }
 }

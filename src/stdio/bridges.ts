@@ -57,6 +57,7 @@ const bridgeOf = (
     {
       spawn: runtime.spawn,
       now: runtime.now,
+      timer: runtime.timer,
       random: runtime.random,
       digest: runtime.digest,
       log: runtime.log,

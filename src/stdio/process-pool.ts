@@ -1,14 +1,16 @@
-// The processes of one service: begun when there is a place, kept from being begun too soon after a failure, ended when idle.
+// The processes of one service: started when there is a slot for one, not too soon after a failure, and ended when idle.
 import { decodeBase64url, encodeHex } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { StartTimer } from '../mcp/incoming-messages.ts'
+import type { SessionUser } from '../mcp/streamable-http.ts'
 import type { Principal } from '../ports/people.ts'
 import type { ProcessEnd, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
 import type { ServiceState } from '../ports/services.ts'
 import type { AbortListener } from '../kit/plain-response.ts'
-import type { PeerEvents } from './incoming-messages.ts'
-import { type JsonRpcPeer, createJsonRpcPeer } from './json-rpc-peer.ts'
+import { type ProcessPeer, createProcessPeer } from './process-peer.ts'
 import {
+  type CrashLog,
   type FailedProcess,
   type KnownProcess,
   type ReportToOperator,
@@ -17,95 +19,97 @@ import {
   known,
 } from './process-reports.ts'
 
-// The places that processes of a service have: so many in all and for one person, so many starting at once; whoever finds none waits in a queue.
+// The slots of a service: so many processes in all and for one person, and so many that start at once; a call that finds no slot waits in a queue.
 
 /** Processes that start at the same moment; a start counts until the server has said something, at most this long. */
 const mostStarting = 8
 const startingMs = 5000
-/** A process unused for this long may be ended so that somebody who waits gets its place. */
+/** A process unused for this long may be ended so that a call that waits gets its slot. */
 const evictMs = 10_000
 
 export interface SlotLimits {
   readonly perPerson: number
   readonly total: number
-  /** Longest wait for a place, milliseconds. */
+  /** Longest wait for a slot, milliseconds. */
   readonly waitMs: number
 }
 
-/** Who lives in a process. */
-export interface ProcessUser extends PeerEvents {
-  /** Milliseconds since it was last of use; 0 while it is. */
-  idle(): number
-  /** Whether anybody waits for an answer. */
-  busy(): boolean
-  /** Its process is to be ended. */
-  leave(): void
+/** Who uses a process. */
+export interface ProcessUser extends SessionUser {
   /** True while the process is only asked what it is: that it fails says nothing about the next. */
   readonly probing?: () => boolean
 }
 
 export interface ProcessSlot {
   readonly owner: string
-  readonly lodger: ProcessUser
-  /** Absent while the process begins. */
-  channel: JsonRpcPeer | undefined
-  leaving: boolean
+  readonly user: ProcessUser
+  /** Absent while the process starts. */
+  peer: ProcessPeer | undefined
+  dismissed: boolean
 }
 
 export interface ProcessSlots {
-  /** A place, as soon as there is one. Rejects with `process.limit` when there is none in time, or when the caller leaves. */
-  take(owner: string, lodger: ProcessUser, signal: AbortListener): Promise<ProcessSlot>
-  give(place: ProcessSlot): void
-  /** Asks the lodger to leave, once. */
-  dismiss(place: ProcessSlot): void
-  /** Lets in who fits, and sends away who waited too long. */
+  /** A slot, as soon as there is one. Rejects with `process.limit` when there is none in time, or when the caller leaves. */
+  take(owner: string, user: ProcessUser, signal: AbortListener): Promise<ProcessSlot>
+  give(slot: ProcessSlot): void
+  /** Asks the user of the process to end it, once. */
+  dismiss(slot: ProcessSlot): void
+  /** Gives free slots to the calls that wait, and refuses those that waited too long. */
   serve(): void
-  /** Sends everybody away who waits. */
+  /** Refuses all calls that wait. */
   close(): void
-  /** Whether anybody of this owner waits for a place. */
+  /** Whether anybody of this owner waits for a slot. */
   waits(owner: string): boolean
   readonly all: ReadonlySet<ProcessSlot>
 }
 
 interface Waiting {
   readonly owner: string
-  readonly lodger: ProcessUser
+  readonly user: ProcessUser
   readonly until: number
-  admit(place: ProcessSlot): void
+  admit(slot: ProcessSlot): void
   refuse(refusal: Refusal): void
 }
 
-const dismiss = (place: ProcessSlot): void => {
-  if (place.leaving) return
-  place.leaving = true
-  place.lodger.leave()
+const dismissUser = (slot: ProcessSlot): void => {
+  if (slot.dismissed) return
+  slot.dismissed = true
+  slot.user.leave()
 }
+
+const isStarting = ({ peer }: ProcessSlot, now: () => number): boolean =>
+  peer === undefined || (!peer.spoke() && !peer.end() && now() - peer.startedAt < startingMs)
+
+const ofOwner = (all: ReadonlySet<ProcessSlot>, owner: string): readonly ProcessSlot[] =>
+  [...all].filter((slot) => slot.owner === owner)
+
+/** Frees a slot where a process has been idle for long: among the person's own when they have too many, among everybody's otherwise. */
+const evict = (all: ReadonlySet<ProcessSlot>, limits: SlotLimits, owner: string): void => {
+  const own = ofOwner(all, owner)
+  const candidates = own.length >= limits.perPerson ? own : all.size >= limits.total ? [...all] : []
+  const [longest] = candidates
+    .filter(({ dismissed, user }) => !dismissed && user.idle() >= evictMs)
+    .sort((a, b) => b.user.idle() - a.user.idle())
+  if (longest) dismissUser(longest)
+}
+
+const noSlot = (all: ReadonlySet<ProcessSlot>, owner: string): Refusal =>
+  new Refusal('process.limit', `${all.size} processes, ${ofOwner(all, owner).length} of this owner`, {
+    headers: { 'retry-after': '5' },
+  })
 
 export const createProcessSlots = (limits: SlotLimits, now: () => number): ProcessSlots => {
   const all = new Set<ProcessSlot>()
   const queue = new Set<Waiting>()
-  const isStarting = ({ channel }: ProcessSlot): boolean =>
-    channel === undefined || (!channel.spoke() && !channel.end() && now() - channel.startedAt < startingMs)
-  const of = (owner: string): readonly ProcessSlot[] => [...all].filter((place) => place.owner === owner)
   const fits = (owner: string): boolean =>
     all.size < limits.total &&
-    of(owner).length < limits.perPerson &&
-    [...all].filter(isStarting).length < mostStarting
+    ofOwner(all, owner).length < limits.perPerson &&
+    [...all].filter((slot) => isStarting(slot, now)).length < mostStarting
 
-  const enter = ({ owner, lodger }: Pick<Waiting, 'owner' | 'lodger'>): ProcessSlot => {
-    const place: ProcessSlot = { owner, lodger, channel: undefined, leaving: false }
-    all.add(place)
-    return place
-  }
-
-  /** Makes room where somebody has been idle for long: among the person's own when they have too many, among everybody's otherwise. */
-  const evict = (owner: string): void => {
-    const candidates =
-      of(owner).length >= limits.perPerson ? of(owner) : all.size >= limits.total ? [...all] : []
-    const [longest] = candidates
-      .filter(({ leaving, lodger }) => !leaving && lodger.idle() >= evictMs)
-      .sort((a, b) => b.lodger.idle() - a.lodger.idle())
-    if (longest) dismiss(longest)
+  const enter = ({ owner, user }: Pick<Waiting, 'owner' | 'user'>): ProcessSlot => {
+    const slot: ProcessSlot = { owner, user, peer: undefined, dismissed: false }
+    all.add(slot)
+    return slot
   }
 
   const serve = (): void => {
@@ -115,23 +119,19 @@ export const createProcessSlots = (limits: SlotLimits, now: () => number): Proce
         waiting.admit(enter(waiting))
       } else if (now() >= waiting.until) {
         queue.delete(waiting)
-        waiting.refuse(
-          new Refusal('process.limit', `${all.size} processes, ${of(waiting.owner).length} of this owner`, {
-            headers: { 'retry-after': '5' },
-          }),
-        )
-      } else evict(waiting.owner)
+        waiting.refuse(noSlot(all, waiting.owner))
+      } else evict(all, limits, waiting.owner)
     }
   }
 
   return {
     all,
     serve,
-    dismiss,
-    take(owner, lodger, signal) {
-      if (queue.size === 0 && fits(owner)) return Promise.resolve(enter({ owner, lodger }))
+    dismiss: dismissUser,
+    take(owner, user, signal) {
+      if (queue.size === 0 && fits(owner)) return Promise.resolve(enter({ owner, user }))
       const { promise, resolve, reject } = Promise.withResolvers<ProcessSlot>()
-      const waiting: Waiting = { owner, lodger, until: now() + limits.waitMs, admit: resolve, refuse: reject }
+      const waiting: Waiting = { owner, user, until: now() + limits.waitMs, admit: resolve, refuse: reject }
       const gone = (): void => {
         if (queue.delete(waiting)) reject(new Refusal('process.limit', 'caller left the queue'))
       }
@@ -140,8 +140,8 @@ export const createProcessSlots = (limits: SlotLimits, now: () => number): Proce
       serve()
       return promise.finally(() => signal.removeEventListener('abort', gone))
     },
-    give(place) {
-      all.delete(place)
+    give(slot) {
+      all.delete(slot)
       serve()
     },
     waits: (owner) => [...queue].some((waiting) => waiting.owner === owner),
@@ -196,16 +196,18 @@ export const createRestartBackoff = (now: () => number): RestartBackoff => {
   }
 }
 
-/** A process that served this long before it failed is begun again at once. */
+/** A process that served this long before it failed is started again at once. */
 const steadyMs = 60_000
+
 export interface PoolDeps {
   /** Display name of the service. */
   readonly name: string
   readonly spawn: SpawnServer
   readonly now: () => number
+  readonly timer: StartTimer
   readonly plan: (owner: string) => ProcessPlan
   readonly limits: SlotLimits
-  /** For the operator: a process began or ended, or said something that belongs to nobody. */
+  /** For the operator: a process started or ended, or said something that belongs to no call. */
   readonly tell: ReportToOperator
 }
 
@@ -216,15 +218,15 @@ export interface RunningProcess extends KnownProcess {
 
 export interface Pool {
   /**
-   * A process for this owner, as soon as there is a place. Rejects with `process.limit` when there is none in time, `process.resting`
+   * A process for this owner, as soon as there is a slot. Rejects with `process.limit` when there is none in time, `process.resting`
    * soon after failures.
    */
-  start(owner: string, lodger: ProcessUser, signal: AbortListener): Promise<JsonRpcPeer>
+  start(owner: string, user: ProcessUser, signal: AbortListener): Promise<ProcessPeer>
   /** Serves the queue, and ends who has been idle for longer than `idleMs`. */
   tick(idleMs: number): void
   readonly size: number
-  /** What this owner's calls wait for: a process that has not answered yet, or a place for one. */
-  waitsFor(owner: string): 'start' | 'place' | undefined
+  /** What this owner's calls wait for: a process that has not answered yet, or a slot for one. */
+  waitsFor(owner: string): 'start' | 'slot' | undefined
   list(): readonly RunningProcess[]
   /** The last few that ended by themselves, the newest last. */
   failures(): readonly FailedProcess[]
@@ -234,75 +236,90 @@ export interface Pool {
   close(graceMs: number): Promise<void>
 }
 
-export const createPool = ({ name, spawn, now, plan, limits, tell }: PoolDeps): Pool => {
-  const places = createProcessSlots(limits, now)
-  const rest = createRestartBackoff(now)
-  const failures = createCrashLog(now, limits.waitMs)
-  const reports = createReports(tell, now)
-  let closed = false
+interface Running {
+  readonly slots: ProcessSlots
+  readonly backoff: RestartBackoff
+  readonly failures: CrashLog
+}
 
-  const begin = (place: ProcessSlot): JsonRpcPeer => {
-    const { owner, lodger } = place
-    const ended = (end: ProcessEnd): void => {
+/** Starts the process of a slot. */
+const createStart = (
+  { name, spawn, now, timer, plan, tell }: PoolDeps,
+  { slots, backoff, failures }: Running,
+): ((slot: ProcessSlot) => ProcessPeer) => {
+  const reports = createReports(tell, now, timer)
+  return (slot) => {
+    const { owner, user } = slot
+    const ended = (): void => {
+      const end = peer.end() as ProcessEnd
       starting.over()
-      const probe = lodger.probing?.() === true
+      const probe = user.probing?.() === true
       const calm = end.kind === 'stopped' || probe
-      if (end.kind === 'stopped') rest.forget(owner)
-      else if (!probe) rest.failed(owner, end, channel.spoke() && now() - channel.startedAt >= steadyMs)
-      failures.ended(owner, channel, end, probe)
+      if (end.kind === 'stopped') backoff.forget(owner)
+      else if (!probe) backoff.failed(owner, end, peer.spoke() && now() - peer.startedAt >= steadyMs)
+      failures.ended(owner, peer, end, probe)
       tell(calm ? 'debug' : 'warn', 'process.ended', {
         owner,
-        pid: channel.process.pid,
+        pid: peer.process.pid,
         why: end.why,
-        lived_ms: now() - channel.startedAt,
+        lived_ms: now() - peer.startedAt,
       })
-      lodger.ended(end)
-      places.give(place)
+      user.ended()
+      slots.give(slot)
     }
-    const channel: JsonRpcPeer = createJsonRpcPeer(
+    const peer: ProcessPeer = createProcessPeer(
       plan(owner),
-      { name, spawn, now, ...reports.of(owner, () => channel) },
-      { ...lodger, ended },
+      { name, spawn, now, timer, ...reports.of(owner, () => peer) },
+      { ...user, ended },
     )
-    place.channel = channel
-    const starting = reports.started(owner, channel)
-    return channel
+    slot.peer = peer
+    const starting = reports.started(owner, peer)
+    return peer
   }
+}
+
+export const createPool = (deps: PoolDeps): Pool => {
+  const { now, timer, limits } = deps
+  const slots = createProcessSlots(limits, now)
+  const backoff = createRestartBackoff(now)
+  const failures = createCrashLog(now, limits.waitMs)
+  const start = createStart(deps, { slots, backoff, failures })
+  let closed = false
 
   return {
-    async start(owner, lodger, signal) {
+    async start(owner, user, signal) {
       if (closed) throw new Refusal('process.limit', 'gateway is shutting down')
-      if (lodger.probing?.() !== true) rest.check(owner)
-      return begin(await places.take(owner, lodger, signal))
+      if (user.probing?.() !== true) backoff.check(owner)
+      return start(await slots.take(owner, user, signal))
     },
     tick(idleMs) {
-      for (const place of places.all) if (place.lodger.idle() >= idleMs) places.dismiss(place)
-      places.serve()
+      for (const slot of slots.all) if (slot.user.idle() >= idleMs) slots.dismiss(slot)
+      slots.serve()
     },
     get size() {
-      return places.all.size
+      return slots.all.size
     },
     waitsFor(owner) {
-      for (const { owner: whose, channel } of places.all)
-        if (whose === owner && (!channel || (!channel.spoke() && !channel.end()))) return 'start'
-      return places.waits(owner) ? 'place' : undefined
+      for (const { owner: whose, peer } of slots.all)
+        if (whose === owner && (!peer || (!peer.spoke() && !peer.end()))) return 'start'
+      return slots.waits(owner) ? 'slot' : undefined
     },
     get state() {
-      return [...places.all].some(({ channel }) => channel?.spoke() === true) ? 'healthy' : failures.state
+      return [...slots.all].some(({ peer }) => peer?.spoke() === true) ? 'healthy' : failures.state
     },
     list: () =>
-      [...places.all].flatMap(({ owner, channel }) =>
-        channel ? [{ ...known(owner, channel), pending: channel.pending() }] : [],
+      [...slots.all].flatMap(({ owner, peer }) =>
+        peer ? [{ ...known(owner, peer), pending: peer.pending() }] : [],
       ),
     failures: () => failures.all,
     async close(graceMs) {
       closed = true
-      places.close()
-      for (const until = now() + graceMs; places.all.size > 0 && now() < until;) {
-        for (const place of places.all) if (!place.lodger.busy()) places.dismiss(place)
-        await new Promise((done) => void setTimeout(done, 50))
+      slots.close()
+      for (const until = now() + graceMs; slots.all.size > 0 && now() < until;) {
+        for (const slot of slots.all) if (!slot.user.busy()) slots.dismiss(slot)
+        await new Promise<void>((done) => void timer(50, done))
       }
-      await Promise.all([...places.all].flatMap(({ channel }) => (channel ? [channel.process.stop()] : [])))
+      await Promise.all([...slots.all].flatMap(({ peer }) => (peer ? [peer.process.stop()] : [])))
     },
   }
 }

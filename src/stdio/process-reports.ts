@@ -1,7 +1,8 @@
-// What the operator hears of a service's processes beside their ends: that they began, what isolation keeps from them, and what they wrote to no purpose.
+// What the operator is told of a service's processes besides how they ended: that they started, what isolation keeps from them, and output that is no message.
+import type { StartTimer } from '../mcp/incoming-messages.ts'
 import type { ProcessEnd } from '../ports/runtime.ts'
 import type { ServiceState } from '../ports/services.ts'
-import type { JsonRpcPeer, JsonRpcPeerDeps } from './json-rpc-peer.ts'
+import type { ProcessPeer, ProcessPeerDeps } from './process-peer.ts'
 
 /** Characters of one piece of standard error that are logged. */
 const mostLogged = 2000
@@ -22,9 +23,9 @@ export type ReportToOperator = (
 
 export interface Reports {
   /** For one process, which is there by the time that anything is said. */
-  of(owner: string, channel: () => JsonRpcPeer): Pick<JsonRpcPeerDeps, 'stray' | 'unreadable' | 'complained'>
+  of(owner: string, peer: () => ProcessPeer): Pick<ProcessPeerDeps, 'stray' | 'unreadable' | 'complained'>
   /** Tells of a process that says nothing for long after its start, too, until `over` is called. */
-  started(owner: string, channel: JsonRpcPeer): { over(): void }
+  started(owner: string, peer: ProcessPeer): { over(): void }
 }
 
 const beginning = (text: string): string =>
@@ -33,7 +34,7 @@ const beginning = (text: string): string =>
     .trim()
     .slice(0, mostQuoted)
 
-export const createReports = (tell: ReportToOperator, now: () => number): Reports => {
+export const createReports = (tell: ReportToOperator, now: () => number, timer: StartTimer): Reports => {
   let since = -Infinity
   let told = 0
   let idleTold = false
@@ -41,7 +42,7 @@ export const createReports = (tell: ReportToOperator, now: () => number): Report
   let isolated: string | undefined
 
   /** Whether a line that is no message is worth a warning: while a call waits it may be the reason, otherwise the first is enough. */
-  const isNews = (waited: boolean): boolean => {
+  const isWorthTelling = (waited: boolean): boolean => {
     if (now() - since >= windowMs) {
       since = now()
       told = 0
@@ -54,11 +55,11 @@ export const createReports = (tell: ReportToOperator, now: () => number): Report
   }
 
   return {
-    of: (owner, channel) => ({
-      stray: (what) => tell('debug', 'process.stray', { owner, pid: channel().process.pid, what }),
+    of: (owner, peer) => ({
+      stray: (what) => tell('debug', 'process.stray', { owner, pid: peer().process.pid, what }),
       unreadable(text, waited) {
-        const { pid, conceal } = channel().process
-        tell(isNews(waited) ? 'warn' : 'debug', 'process.unreadable', {
+        const { pid, conceal } = peer().process
+        tell(isWorthTelling(waited) ? 'warn' : 'debug', 'process.unreadable', {
           owner,
           pid,
           waited,
@@ -68,22 +69,22 @@ export const createReports = (tell: ReportToOperator, now: () => number): Report
       complained: (text) =>
         tell('debug', 'process.stderr', {
           owner,
-          pid: channel().process.pid,
+          pid: peer().process.pid,
           text: text.slice(0, mostLogged).trimEnd(),
         }),
     }),
-    started(owner, channel) {
-      const { pid, isolation } = channel.process
+    started(owner, peer) {
+      const { pid, isolation } = peer.process
       tell('debug', 'process.started', { owner, pid, ...(isolation === undefined ? {} : { isolation }) })
       if (isolation !== undefined && isolation !== isolated)
         tell('info', 'process.isolated', { message: isolation })
       isolated = isolation
-      const timer = setTimeout(() => {
-        if (channel.spoke() || channel.end()) return
-        const message = `has not answered for ${slowMs / 1000} s since its start${channel.process.complaint() || '; it wrote nothing to standard error'}`
+      const over = timer(slowMs, () => {
+        if (peer.spoke() || peer.end()) return
+        const message = `has not answered for ${slowMs / 1000} s since its start${peer.process.complaint() || '; it wrote nothing to standard error'}`
         tell('warn', 'process.slow-start', { owner, pid, message })
-      }, slowMs)
-      return { over: () => clearTimeout(timer) }
+      })
+      return { over }
     },
   }
 }
@@ -108,7 +109,7 @@ export interface FailedProcess extends KnownProcess {
   readonly why: string
 }
 
-export const known = (owner: string, { process, startedAt }: JsonRpcPeer): KnownProcess => ({
+export const known = (owner: string, { process, startedAt }: ProcessPeer): KnownProcess => ({
   owner,
   pid: process.pid,
   startedAt,
@@ -117,7 +118,7 @@ export const known = (owner: string, { process, startedAt }: JsonRpcPeer): Known
 
 export interface CrashLog {
   /** A process is over. `probe`: it was only asked what it is. */
-  ended(owner: string, channel: JsonRpcPeer, end: ProcessEnd, probe: boolean): void
+  ended(owner: string, peer: ProcessPeer, end: ProcessEnd, probe: boolean): void
   /** The newest last. */
   readonly all: readonly FailedProcess[]
   /** `degraded` after a process that could not start, or ended or was given up without a word; until another has spoken. */
@@ -133,13 +134,13 @@ export const createCrashLog = (now: () => number, startMs: number): CrashLog => 
     get state() {
       return state
     },
-    ended(owner, channel, { kind, why }, probe) {
-      // A server of before may end when it is asked what it is; one that is stopped early has had no time to speak.
-      const dumb = kind === 'stopped' ? now() - channel.startedAt >= startMs : kind === 'refused' || !probe
-      if (channel.spoke()) state = 'healthy'
-      else if (dumb) state = 'degraded'
+    ended(owner, peer, { kind, why }, probe) {
+      // A legacy server may end when it is asked what it is; one that is stopped early has had no time to speak.
+      const silent = kind === 'stopped' ? now() - peer.startedAt >= startMs : kind === 'refused' || !probe
+      if (peer.spoke()) state = 'healthy'
+      else if (silent) state = 'degraded'
       if (kind === 'stopped' || probe) return
-      all.push({ ...known(owner, channel), endedAt: now(), why })
+      all.push({ ...known(owner, peer), endedAt: now(), why })
       if (all.length > mostFailed) all.shift()
     },
   }

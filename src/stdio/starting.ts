@@ -42,9 +42,9 @@ const fetchers: Readonly<Partial<Record<string, string>>> = {
 export const describeStart = (
   name: string,
   command: string,
-  waitsFor: 'start' | 'place' | undefined,
+  waitsFor: 'start' | 'slot' | undefined,
 ): string | undefined => {
-  if (waitsFor === 'place') return `Waiting for a free process of ${name}`
+  if (waitsFor === 'slot') return `Waiting for a free process of ${name}`
   const fetcher = fetchers[(/[^\\/]*$/.exec(command)?.[0] ?? '').replace(/\.(?:cmd|exe)$/i, '')]
   return (
     waitsFor && `Starting ${name}${fetcher === undefined ? '' : `: ${fetcher} may be downloading packages`}`

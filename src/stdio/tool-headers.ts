@@ -6,8 +6,8 @@ import {
   mismatchOf,
   paramHeaders,
 } from '../mcp/headers.ts'
-import { type Id, type Rpc, isRecord, paramsOf, describeMessage } from '../mcp/json-rpc.ts'
-import type { JsonRpcPeer } from './json-rpc-peer.ts'
+import { type Id, type Rpc, isRecord, paramsOf } from '../mcp/json-rpc.ts'
+import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
 
 const mostPages = 50
 const [leastMs, usualMs, mostMs] = [10_000, 60_000, 300_000]
@@ -23,25 +23,21 @@ export interface Tools {
 }
 
 export interface ToolsOptions {
-  readonly channel: () => JsonRpcPeer
+  readonly peer: () => Pick<SessionPeer, 'call'>
   readonly now: () => number
   /** `params._meta` of the gateway's own requests. */
   readonly meta: Rpc
 }
 
-export const createTools = ({ channel, now, meta }: ToolsOptions): Tools => {
+export const createTools = ({ peer, now, meta }: ToolsOptions): Tools => {
   let known: Known | undefined
   let asking: Promise<Known> | undefined
 
-  const page = (cursor: unknown): Promise<Rpc> =>
-    new Promise((resolve, reject) => {
-      const params = { ...(cursor === undefined ? {} : { cursor }), _meta: meta }
-      channel().call(describeMessage({ jsonrpc: '2.0', id: 0, method: 'tools/list', params }), {
-        answer: (_, { result }) => resolve(isRecord(result) ? result : {}),
-        progress: () => undefined,
-        failed: reject,
-      })
-    })
+  const page = async (cursor: unknown): Promise<Rpc> => {
+    const params = { ...(cursor === undefined ? {} : { cursor }), _meta: meta }
+    const { result } = await askPeer(peer(), 'tools/list', params)
+    return isRecord(result) ? result : {}
+  }
 
   const ask = async (): Promise<Known> => {
     const tools = new Map<string, readonly { readonly header: string; readonly path: readonly string[] }[]>()

@@ -22,6 +22,21 @@ describe('a client of 2025 or before', () => {
     },
   )
 
+  it('may not use the id of a request that has no answer yet, and is told when its session ends first [C2]', async () => {
+    const ana = world().client('ana')
+    await ana.initialize('2025-06-18')
+    const hang = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'hang', arguments: {} } }
+    const first = ana.fetch('POST', hang, ana.session)
+    const second = await ana.fetch('POST', hang, ana.session)
+    expect([second.status, await second.json()]).toMatchObject([
+      400,
+      { id: null, error: { code: -32600, message: 'The request id is already in use.' } },
+    ])
+    expect((await ana.fetch('DELETE', undefined, ana.session)).status).toBe(204)
+    const lost = await first
+    expect([lost.status, lost.headers.get('x-refusal')]).toEqual([404, 'session.unknown'])
+  })
+
   it('hears progress under its own token on the stream of its call, before the answer [C5] [C17]', async () => {
     const ana = world().client('ana')
     await ana.initialize()

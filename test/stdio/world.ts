@@ -10,6 +10,7 @@ import { digest } from '../../src/node/crypto.ts'
 import { type NodeSpawn, createNodeSpawn } from '../../src/node/process/spawn.ts'
 import type { Principal } from '../../src/ports/people.ts'
 import type { ProcessPlan, SpawnServer } from '../../src/ports/runtime.ts'
+import { timer } from '../../src/node/runtime.ts'
 import { stdioResponse } from '../../src/proxy/fetch.ts'
 import { type Bridge, type BridgeOptions, createBridge } from '../../src/stdio/bridge.ts'
 
@@ -283,6 +284,7 @@ export const openWorld = ({
     {
       spawn: spawn ?? processes.spawn,
       now: () => (still ? 1_000_000 : Date.now()) + ahead,
+      timer,
       random: (n) => randomFillSync(new Uint8Array(n)),
       digest,
       log: (level, event, fields = {}) => void log.push({ level, event, fields }),

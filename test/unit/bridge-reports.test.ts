@@ -1,31 +1,32 @@
 // What the operator hears of a process that begins: that it takes long, and with what it wrote last.
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { JsonRpcPeer } from '../../src/stdio/json-rpc-peer.ts'
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { ProcessPeer } from '../../src/stdio/process-peer.ts'
 import { createReports } from '../../src/stdio/process-reports.ts'
+import { createTestClock } from '../runtimes/clock.ts'
 
+const clock = createTestClock()
 const told: unknown[] = []
 const reports = () =>
   createReports(
     (level, event, facts) => void (level === 'debug' || told.push([level, event, facts])),
-    () => Date.now(),
+    clock.now,
+    clock.timer,
   )
-const channel = (spoke: boolean, complaint = ''): JsonRpcPeer =>
+const process = (spoke: boolean, complaint = ''): ProcessPeer =>
   ({ spoke: () => spoke, end: () => undefined, process: { pid: 7, complaint: () => complaint } }) as Partial<
-    Record<keyof JsonRpcPeer, unknown>
-  > as JsonRpcPeer
+    Record<keyof ProcessPeer, unknown>
+  > as ProcessPeer
 
 beforeEach(() => {
   told.length = 0
-  vi.useFakeTimers()
 })
-afterEach(() => vi.useRealTimers())
 
 describe('a process that has not answered', () => {
   it('is told of after ten seconds, with what it wrote last', () => {
-    reports().started('ana', channel(false, '; last stderr line: npm http fetch GET 200'))
-    vi.advanceTimersByTime(9999)
+    reports().started('ana', process(false, '; last stderr line: npm http fetch GET 200'))
+    clock.advance(9999)
     expect(told).toEqual([])
-    vi.advanceTimersByTime(1)
+    clock.advance(1)
     expect(told).toEqual([
       [
         'warn',
@@ -37,8 +38,8 @@ describe('a process that has not answered', () => {
         },
       ],
     ])
-    reports().started('bea', channel(false))
-    vi.advanceTimersByTime(10_000)
+    reports().started('bea', process(false))
+    clock.advance(10_000)
     expect(told.at(-1)).toEqual([
       'warn',
       'process.slow-start',
@@ -51,9 +52,9 @@ describe('a process that has not answered', () => {
   })
 
   it('is not told of when it answered meanwhile, or ended', () => {
-    reports().started('ana', channel(true))
-    reports().started('ana', channel(false)).over()
-    vi.advanceTimersByTime(60_000)
+    reports().started('ana', process(true))
+    reports().started('ana', process(false)).over()
+    clock.advance(60_000)
     expect(told).toEqual([])
   })
 })
@@ -64,8 +65,8 @@ describe('lines that are no messages', () => {
       'ana',
       () =>
         ({ process: { pid: 7, conceal: (text: string) => text } }) as Partial<
-          Record<keyof JsonRpcPeer, unknown>
-        > as JsonRpcPeer,
+          Record<keyof ProcessPeer, unknown>
+        > as ProcessPeer,
     )
     for (let line = 0; line < 100; line++) unreadable('idle', false)
     for (let line = 0; line < 100; line++) unreadable('wait\u001b[0m\u0007ed', true)
@@ -75,7 +76,7 @@ describe('lines that are no messages', () => {
       'process.unreadable',
       { owner: 'ana', pid: 7, waited: true, text: 'wait [0m ed' },
     ])
-    vi.advanceTimersByTime(60_000)
+    clock.advance(60_000)
     unreadable('idle', false)
     expect(told).toHaveLength(11)
   })

@@ -1,4 +1,4 @@
-// What is heard of a call, and of a process as a whole.
+// What an MCP server says: each answer and progress report finds its call, and what cannot be read ends the call that waits for it.
 import { Refusal } from '../kit/refusal.ts'
 import {
   type Id,
@@ -10,9 +10,8 @@ import {
   paramsOf,
   readLine,
   withId,
-} from '../mcp/json-rpc.ts'
-import { answerLike, createTolerantReader, repairAnswer } from '../mcp/tolerant-json.ts'
-import type { ProcessEnd } from '../ports/runtime.ts'
+} from './json-rpc.ts'
+import { answerLike, createTolerantReader, repairAnswer } from './tolerant-json.ts'
 
 export interface CallEvents {
   /** The answer under the caller's id. Nothing follows. */
@@ -28,8 +27,8 @@ export interface CallEvents {
 export interface PeerEvents {
   notification(message: Rpc, text: string): void
   request(message: Rpc, text: string): void
-  /** The process is over; its calls have failed already. */
-  ended(end: ProcessEnd): void
+  /** The connection is over; its calls have failed already. */
+  ended(): void
 }
 
 // Answers of a server that nobody can be given: an error without an id, a message beyond repair, one that is too large. The call that is meant must not wait
@@ -57,9 +56,12 @@ export interface Unanswered {
 }
 
 /** `end` fails or answers a call; it must lead to `settled`. */
-export const createUnanswered = (end: (id: number, lost: LostCall) => void): Unanswered => {
+export const createUnanswered = (
+  timer: StartTimer,
+  end: (id: number, lost: LostCall) => void,
+): Unanswered => {
   let notices: Notice[] = []
-  const timers = new Set<ReturnType<typeof setTimeout>>()
+  const timers = new Set<() => void>()
 
   /** As many notices as calls that may be meant: it is all of them. With fewer, those that are answered tell which is left. */
   const judge = (): void => {
@@ -82,12 +84,12 @@ export const createUnanswered = (end: (id: number, lost: LostCall) => void): Una
       const made: Notice = { lost, among: new Set(among), due: false }
       if (made.among.size === 0) return
       notices.push(made)
-      const timer = setTimeout(() => {
-        timers.delete(timer)
+      const cancel = timer(graceMs, () => {
+        timers.delete(cancel)
         made.due = true
         judge()
-      }, graceMs)
-      timers.add(timer)
+      })
+      timers.add(cancel)
     },
     settled(id) {
       if (notices.length === 0) return
@@ -95,14 +97,12 @@ export const createUnanswered = (end: (id: number, lost: LostCall) => void): Una
       judge()
     },
     close() {
-      for (const timer of timers) clearTimeout(timer)
+      for (const cancel of timers) cancel()
       timers.clear()
       notices = []
     },
   }
 }
-
-// What a server's process writes: each answer and progress report finds its call, and what cannot be read ends the call that waits for it.
 
 export interface Pending {
   readonly events: CallEvents
@@ -124,8 +124,12 @@ export interface IncomingMessages {
   close(): void
 }
 
+/** Runs the function once, after so many milliseconds; what it returns cancels it. */
+export type StartTimer = (ms: number, run: () => void) => () => void
+
 export interface IncomingOptions {
   readonly now: () => number
+  readonly timer: StartTimer
   /** What a line was that belongs to nobody. */
   readonly stray: (what: string) => void
   /** It wrote what is no message, or none that can be read. `waited`: while calls were going. */
@@ -198,8 +202,8 @@ const createHear = (
   }
 }
 
-const createUnansweredOf = (calls: Calls): Unanswered => {
-  const unanswered = createUnanswered((id, lost) => {
+const createUnansweredOf = (calls: Calls, timer: StartTimer): Unanswered => {
+  const unanswered = createUnanswered(timer, (id, lost) => {
     const call = calls.get(id)
     if (!call) return
     calls.delete(id)
@@ -213,7 +217,7 @@ const createUnansweredOf = (calls: Calls): Unanswered => {
 export const createIncomingMessages = (options: IncomingOptions): IncomingMessages => {
   const { calls, unreadable } = options
   let notifications = 0
-  const unanswered = createUnansweredOf(calls)
+  const unanswered = createUnansweredOf(calls, options.timer)
   const hear = createHear(options, unanswered.settled)
 
   /** Calls that somebody waits for; streams of notifications only where there is nothing else. */

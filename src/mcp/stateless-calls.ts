@@ -1,0 +1,205 @@
+// The calls of 2026-07-28 at one server: no session, any number at once, each answered on its own response (streamable-http; basic/transports/stdio).
+import type { PlainResponse } from '../kit/plain-response.ts'
+import type { Refusal } from '../kit/refusal.ts'
+import type { PeerEvents } from './incoming-messages.ts'
+import {
+  type DescribedMessage,
+  type Id,
+  type Rpc,
+  describeMessage,
+  forWriting,
+  isId,
+  isRecord,
+  metaOf,
+  paramsOf,
+  statusOf,
+} from './json-rpc.ts'
+import type { SessionPeer } from './json-rpc-peer.ts'
+import { type ResponseWriter, createResponseWriter } from './response-writer.ts'
+import type { Posted } from './session.ts'
+
+const subscriptionId = 'io.modelcontextprotocol/subscriptionId'
+const logLevel = 'io.modelcontextprotocol/logLevel'
+
+interface CallInFlight {
+  readonly clientId: Id
+  readonly output: ResponseWriter
+  /** `subscriptions/listen`. */
+  readonly listens: boolean
+  /** It has waited for a whole interval of comments. */
+  late: boolean
+}
+
+export interface StatelessCalls {
+  readonly events: PeerEvents
+  /** Carries one request. */
+  request(said: DescribedMessage, call: Pick<Posted, 'signal' | 'refused'>): Promise<PlainResponse>
+  comment(): void
+  /** Calls without an answer; subscriptions, which have none to wait for, are not counted. */
+  readonly pending: number
+  /** Ends the subscriptions in order: with a result, as the server itself would. */
+  close(): void
+}
+
+export interface StatelessCallsOptions {
+  readonly peer: () => SessionPeer
+  /** One slow reader may make the server wait: everybody behind it is the same person. */
+  readonly alone: boolean
+  readonly stray: (what: string) => void
+}
+
+/** Calls in flight, by our ids. */
+interface CallsState extends StatelessCallsOptions {
+  readonly inFlight: Map<number, CallInFlight>
+  /** The one call whose log messages are let through: on this transport nothing tells whose a message is (server/utilities/logging). */
+  logging: number | undefined
+}
+
+const withSubscription = (holder: Rpc, id: Id): Rpc => ({
+  ...holder,
+  _meta: { ...(isRecord(holder['_meta']) ? holder['_meta'] : {}), [subscriptionId]: id },
+})
+
+const forget = (state: CallsState, id: number): void => {
+  state.inFlight.delete(id)
+  if (state.logging === id) state.logging = undefined
+}
+
+const finish = (output: ResponseWriter, text: string, status: number): void => {
+  if (output.state === 'waiting') output.json(text, status)
+  else {
+    output.event(text)
+    output.end()
+  }
+}
+
+const subscription = ({ inFlight }: CallsState, id: unknown): CallInFlight | undefined => {
+  const found = typeof id === 'number' ? inFlight.get(id) : undefined
+  return found?.listens ? found : undefined
+}
+
+const notify = (state: CallsState, message: Rpc, text: string): void => {
+  const { peer, stray, inFlight, logging } = state
+  const id = metaOf(message)[subscriptionId]
+  if (id !== undefined) {
+    const found = subscription(state, id)
+    if (!found) return stray('a notification of no subscription')
+    const whole = forWriting(text, message)
+    found.output.event(
+      JSON.stringify({ ...whole, params: withSubscription(paramsOf(whole), found.clientId) }),
+    )
+  } else if (message['method'] === 'notifications/message' && logging !== undefined)
+    inFlight.get(logging)?.output.event(text)
+  else if (message['method'] === 'notifications/cancelled') {
+    // The server has torn a subscription down; it cancels nothing else (basic/patterns/cancellation).
+    const requestId = paramsOf(message)['requestId'] as number
+    const found = subscription(state, requestId)
+    if (!found) return
+    forget(state, requestId)
+    peer().cancel(requestId, 'ended by the server')
+    found.output.end()
+  } else stray('a notification of no call')
+}
+
+/** A server may leave log messages out, and must not send them to another call; so while one call is told of them, a second asks for none. */
+const quieted = ({ logging }: CallsState, said: DescribedMessage): DescribedMessage => {
+  if (logging === undefined || !(logLevel in metaOf(said.message))) return said
+  const whole = forWriting(said.text, said.message)
+  const { [logLevel]: _level, ...meta } = metaOf(whole)
+  return describeMessage({ ...whole, params: { ...paramsOf(whole), _meta: meta } })
+}
+
+const request = (
+  state: CallsState,
+  said: DescribedMessage,
+  { signal, refused }: Pick<Posted, 'signal' | 'refused'>,
+): Promise<PlainResponse> => {
+  const { peer, alone, inFlight } = state
+  const { message } = said
+  const clientId = message['id'] as Id
+  const listens = message['method'] === 'subscriptions/listen'
+  let id = 0
+  const output: ResponseWriter = createResponseWriter(
+    {
+      // Closing the stream is the cancellation (streamable-http, cancellation); this transport has a message for it.
+      gone() {
+        peer().cancel(id, 'the client closed the stream')
+        forget(state, id)
+      },
+      slow: () => alone && peer().hold(output),
+      caughtUp: () => alone && peer().release(output),
+    },
+    signal,
+  )
+  const sent = quieted(state, said)
+  id = peer().call(sent, {
+    patient: listens,
+    progress: (text) => output.event(text),
+    answer(text, answer) {
+      forget(state, id)
+      const { result } = answer
+      finish(
+        output,
+        listens && isRecord(result)
+          ? JSON.stringify({ ...answer, id: clientId, result: withSubscription(result, clientId) })
+          : text,
+        statusOf(answer),
+      )
+    },
+    failed(refusal: Refusal) {
+      forget(state, id)
+      if (output.state === 'waiting') output.refuse(refusal)
+      // A subscription whose server is gone just ends, without a result (basic/patterns/subscriptions, graceful closure).
+      else if (listens) output.end()
+      else finish(output, refused(refusal, clientId), 200)
+    },
+  })
+  inFlight.set(id, { clientId, output, listens, late: false })
+  if (isId(metaOf(sent.message)[logLevel])) state.logging = id
+  return output.reply
+}
+
+export const createStatelessCalls = (options: StatelessCallsOptions): StatelessCalls => {
+  const state: CallsState = { ...options, inFlight: new Map(), logging: undefined }
+  const { inFlight, peer, stray } = state
+  return {
+    request: (said, call) => request(state, said, call),
+    events: {
+      notification: (message, text) => notify(state, message, text),
+      // This revision has no requests of servers; one is answered nevertheless, so that the server does not wait for ever.
+      request(message) {
+        stray('a request of the server')
+        const error = { code: -32601, message: 'Method not found' }
+        peer().tell({ jsonrpc: '2.0', id: message['id'], error })
+      },
+      ended: () => undefined,
+    },
+    get pending() {
+      return [...inFlight.values()].filter(({ listens }) => !listens).length
+    },
+    comment() {
+      for (const call of inFlight.values()) {
+        // What stands between client and gateway is to see a sign of life: the answer becomes a stream.
+        if (call.late) call.output.open()
+        call.late = true
+        call.output.comment()
+      }
+    },
+    close() {
+      for (const [id, { listens, clientId, output }] of inFlight) {
+        if (!listens) continue
+        forget(state, id)
+        peer().cancel(id, 'the server is put to sleep')
+        finish(
+          output,
+          JSON.stringify({
+            jsonrpc: '2.0',
+            id: clientId,
+            result: withSubscription({ resultType: 'complete' }, clientId),
+          }),
+          200,
+        )
+      }
+    },
+  }
+}
