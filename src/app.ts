@@ -7,7 +7,7 @@ import { isAskedAhead, transportSecurity } from './kit/http.ts'
 import { levelOf, refusedFields } from './kit/log.ts'
 import { Refusal, type RequestFacts } from './kit/refusal.ts'
 import type { Consent } from './oauth/consent.ts'
-import type { Metadata } from './oauth/metadata.ts'
+import type { MetadataHandlers } from './oauth/metadata.ts'
 import { problemFor } from './pages/problem-texts.ts'
 import type { Handler } from './ports/modules.ts'
 import type { Pages } from './ports/pages.ts'
@@ -19,7 +19,7 @@ import { type Route, type Surface, asRefusal, defaultEndpoints, drawRefusal, hos
 import type { ServicesList, Status } from './status.ts'
 
 export interface Handlers {
-  readonly metadata: Metadata
+  readonly metadata: MetadataHandlers
   readonly register: Handler
   readonly manage: Handler
   readonly authorize: Handler

@@ -1,8 +1,8 @@
 // Everything that a configuration names, asked for once: identity providers, servers, authorization servers, key sets. Each check is one sentence.
 import type { Config } from './config/schema.ts'
 import { createDryRun } from './dry-run.ts'
-import { createMetadata, throughGuard } from './identity/providers/openid-metadata.ts'
-import { reasonOf } from './identity/providers/openid.ts'
+import { createProviderMetadata, guardedFetch } from './identity/providers/openid-metadata.ts'
+import { reasonOf } from './identity/providers/openid-refusals.ts'
 import { utf8Text } from './kit/bytes.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
@@ -52,7 +52,7 @@ const checkProvider = async (
   const key = `oauth_providers.${id}`
   try {
     const outbound = outboundTo(issuer)
-    const as = await createMetadata(issuer, now).get(throughGuard(outbound, now, issuer))
+    const as = await createProviderMetadata(issuer, now).get(guardedFetch(outbound, now, issuer))
     if (
       as.authorization_endpoint === undefined ||
       as.token_endpoint === undefined ||

@@ -5,8 +5,7 @@ import { createAudit } from './audit/audit.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
 import { createDryRun } from './dry-run.ts'
-import { createAccessRules } from './identity/access-rules.ts'
-import { createLocalPeople } from './identity/local-users.ts'
+import { createAccessRules, createLocalPeople } from './identity/local-users.ts'
 import { type LoginLinks, createLoginLinks, owner } from './identity/login-link.ts'
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
@@ -172,13 +171,13 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     runtime,
     enabled: config.local_users.length === 0 && providers.size === 0,
   })
-  const present = createAccessRules({ people, providers, links, directory })
+  const mayStillSignIn = createAccessRules({ people, providers, links, directory })
 
   const known = createKnownFacts(directory)
   const sessions = known.sessions(
     createSessions({
       runtime,
-      present,
+      mayStillSignIn,
       issuer,
       idleMs: config.session_timeout * 1000,
       absoluteMs: 8 * 3_600_000,
@@ -193,9 +192,9 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const clients = known.clients(
     createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory }),
   )
-  const grants = createGrants({ runtime, config, record, present, find: catchUp.find })
+  const grants = createGrants({ runtime, config, record, mayStillSignIn, find: catchUp.find })
   const tokens = createTokens({ runtime, config, signer })
-  const flows = known.flows(createPendingRequests({ runtime }))
+  const pendingRequests = known.pendingRequests(createPendingRequests({ runtime }))
   const guard = createAuthenticateBearer({ runtime, directory, signer, grants })
   const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
   const consent = createConsent({
@@ -206,7 +205,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     clients,
     grants,
     tokens,
-    flows,
+    pendingRequests,
     sessions,
     pages,
     record,
@@ -270,9 +269,17 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const routes = createRoutes({
     handlers: {
       metadata: createMetadata({ config, directory, signer }),
-      register: createRegister({ runtime, config, directory, clients, limit, record }),
-      manage: createClientConfiguration({ runtime, config, directory, clients, grants, record }),
-      authorize: createAuthorize({ runtime, directory, find: catchUp.find, clients, flows, sessions, limit }),
+      register: createRegister({ directory, clients, limit, record }),
+      manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
+      authorize: createAuthorize({
+        runtime,
+        directory,
+        find: catchUp.find,
+        clients,
+        pendingRequests,
+        sessions,
+        limit,
+      }),
       consent,
       connections,
       token: createToken({

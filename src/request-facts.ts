@@ -12,7 +12,7 @@ export interface KnownFacts {
   /** What is known so far, and what the request says of itself in its address. */
   of(request: Request): RequestFacts
   sessions(inner: BrowserSessions): BrowserSessions
-  flows(inner: PendingRequests): PendingRequests
+  pendingRequests(inner: PendingRequests): PendingRequests
   clients(inner: Clients): Clients
   describeFlow(inner: DescribeFlow): DescribeFlow
 }
@@ -56,14 +56,14 @@ export const createKnownFacts = (directory: Directory): KnownFacts => {
         return session
       },
     }),
-    flows: (inner) => ({
+    pendingRequests: (inner) => ({
       ...inner,
       async of(id, request) {
         if (flowShape.test(id)) learn(request, { flow: id })
         const read = await inner.of(id, request)
         learn(request, {
-          client: read.flow.clientId,
-          service: directory.resolve(read.flow.resource)?.service.id,
+          client: read.pending.clientId,
+          service: directory.resolve(read.pending.resource)?.service.id,
         })
         return read
       },

@@ -1,4 +1,4 @@
-// The sign-in page, and what its password form does.
+// The handlers of sign-in: the page, its password form, the magic link, and signing out.
 import { sameText } from '../kit/bytes.ts'
 import { readForm } from '../kit/form.ts'
 import { isAskedAhead } from '../kit/http.ts'
@@ -22,7 +22,7 @@ import {
 import type { BrowserSessions } from './session.ts'
 import type { SignInOptions, FindSignInOptions } from './sign-in-options.ts'
 
-/** Remembers for which flow the page was shown, so that a link opened from the terminal finds its way back to it. */
+/** Remembers for which authorization request the page was shown, so that a link opened from the terminal leads back to it. */
 export const pendingCookie = '__Host-postern-pending'
 const pendingMs = 600_000
 
@@ -30,130 +30,122 @@ export interface SignInPageDeps {
   readonly runtime: Pick<Runtime, 'digest'>
   readonly sessions: BrowserSessions
   readonly people: LocalPeople
-  readonly offers: FindSignInOptions
-  readonly browsers: LoginCsrf
-  readonly arrive: CompleteSignIn
+  readonly optionsFor: FindSignInOptions
+  readonly csrf: LoginCsrf
+  readonly completeSignIn: CompleteSignIn
   readonly pages: Pages
   readonly limit: Limit
   readonly record: Audit
 }
 
-interface Drawing {
-  readonly aim: ReturnTarget
-  readonly offer: SignInOptions
+interface PageContent {
+  readonly target: ReturnTarget
+  readonly options: SignInOptions
   readonly request: Request
   readonly problem?: string
   readonly username?: string
 }
 
-export const createSignInPage = ({
-  runtime,
-  sessions,
-  people,
-  offers,
-  browsers,
-  arrive,
-  pages,
-  limit,
-  record,
-}: SignInPageDeps): { readonly page: Handler; readonly password: Handler } => {
-  const draw = async ({ aim, offer, request, problem, username }: Drawing): Promise<Response> => {
-    const { csrf, cookie } = await browsers.bind(request)
-    const view = {
-      ...(offer.asking ? { asking: offer.asking } : {}),
-      providers: offer.providers.map(({ id, name }) => ({ id, name })),
-      password: offer.password,
-      link: offer.link,
-      hidden: { csrf, ...returnTargetFields(aim) },
-      ...(problem === undefined ? {} : { problem }),
-      ...(username === undefined ? {} : { username }),
-    }
-    const page = pages.login(view)
-    page.headers.append('set-cookie', cookie)
-    if (offer.link)
-      page.headers.append(
-        'set-cookie',
-        aim.flow && offer.asking ? setCookie(pendingCookie, aim.flow, pendingMs) : dropCookie(pendingCookie),
-      )
-    return page
-  }
-
-  return {
-    async page(request) {
-      const aim = returnTargetOf(new URL(request.url).searchParams)
-      const offer = await offers(aim, request)
-      const session = await sessions.of(request)
-      const suits =
-        session !== undefined && (offer.only === undefined || offer.only === session.person.provider)
-      if (suits && !aim.again) return seeOther(destination(aim))
-      return draw({ aim, offer, request })
-    },
-
-    async password(request, visit) {
-      const form = await browsers.ownForm(request)
-      const aim = returnTargetOf(form)
-      const offer = await offers(aim, request)
-      if (!offer.password) throw new Refusal('provider.unknown', 'password sign-in is not configured')
-      const username = form.get('username') ?? ''
-      const known = await browsers.known(request, username)
-      const account = runtime.digest(username.normalize('NFC'))
-      const guess = { account, ip: visit.ip, known }
-      await limit.guess(guess)
-      const person = await people.check(username, form.get('password') ?? '', known !== undefined)
-      await limit.guessed(guess, person !== undefined)
-      if (person)
-        return arrive({
-          person,
-          aim,
-          request,
-          visit,
-          cookies: known === undefined ? [await browsers.remember(username)] : [],
-        })
-      record({
-        event: 'sign-in.failed',
-        provider: 'local',
-        user: logText(username, 128),
-        ip: visit.ip,
-        request_id: visit.requestId,
-      })
-      return draw({
-        aim,
-        offer,
-        request,
-        problem: 'Invalid credentials. Check the username and the password, then try again.',
-        username,
-      })
-    },
-  }
+const drawPage = async (
+  { csrf, pages }: SignInPageDeps,
+  { target, options, request, problem, username }: PageContent,
+): Promise<Response> => {
+  const binding = await csrf.bind(request)
+  const { asking, providers, password, link } = options
+  const page = pages.login({
+    ...(asking && { asking }),
+    providers: providers.map(({ id, name }) => ({ id, name })),
+    password,
+    link,
+    hidden: { csrf: binding.csrf, ...returnTargetFields(target) },
+    ...(problem !== undefined && { problem }),
+    ...(username !== undefined && { username }),
+  })
+  page.headers.append('set-cookie', binding.cookie)
+  if (link)
+    page.headers.append(
+      'set-cookie',
+      target.flow && asking ? setCookie(pendingCookie, target.flow, pendingMs) : dropCookie(pendingCookie),
+    )
+  return page
 }
 
-// What opening the terminal's one-time link does.
+const signInPage =
+  (deps: SignInPageDeps): Handler =>
+  async (request) => {
+    const target = returnTargetOf(new URL(request.url).searchParams)
+    const options = await deps.optionsFor(target, request)
+    const session = await deps.sessions.of(request)
+    const suits =
+      session !== undefined && (options.only === undefined || options.only === session.person.provider)
+    if (suits && !target.again) return seeOther(destination(target))
+    return drawPage(deps, { target, options, request })
+  }
+
+const passwordSignIn =
+  (deps: SignInPageDeps): Handler =>
+  async (request, context) => {
+    const { runtime, people, csrf, limit, record } = deps
+    const form = await csrf.ownForm(request)
+    const target = returnTargetOf(form)
+    const options = await deps.optionsFor(target, request)
+    if (!options.password) throw new Refusal('provider.unknown', 'password sign-in is not configured')
+    const username = form.get('username') ?? ''
+    const known = await csrf.knownBrowser(request, username)
+    const account = runtime.digest(username.normalize('NFC'))
+    const guess = { account, ip: context.ip, known }
+    await limit.guess(guess)
+    const person = await people.check(username, form.get('password') ?? '', known !== undefined)
+    await limit.guessed(guess, person !== undefined)
+    if (person) {
+      const cookies = known === undefined ? [await csrf.remember(username)] : []
+      return deps.completeSignIn({ person, target, request, context, cookies })
+    }
+    record({
+      event: 'sign-in.failed',
+      provider: 'local',
+      user: logText(username, 128),
+      ip: context.ip,
+      request_id: context.requestId,
+    })
+    const problem = 'Invalid credentials. Check the username and the password, then try again.'
+    return drawPage(deps, { target, options, request, problem, username })
+  }
+
+export const createSignInPage = (
+  deps: SignInPageDeps,
+): { readonly page: Handler; readonly password: Handler } => ({
+  page: signInPage(deps),
+  password: passwordSignIn(deps),
+})
+
+// The handler of the magic link that the terminal prints.
 
 export interface LinkSignInDeps {
   readonly links: LoginLinks
   readonly describeFlow: DescribeFlow
-  readonly arrive: CompleteSignIn
+  readonly completeSignIn: CompleteSignIn
   readonly limit: Limit
 }
 
 export const createLinkSignIn =
-  ({ links, describeFlow, arrive, limit }: LinkSignInDeps): Handler =>
-  async (request, visit) => {
+  ({ links, describeFlow, completeSignIn, limit }: LinkSignInDeps): Handler =>
+  async (request, context) => {
     // A preview of the link (mail scanners ask by HEAD, browsers by prefetch) must not use it up.
     if (request.method !== 'GET' || isAskedAhead(request))
       throw new Refusal('request.method', 'login link needs GET without prefetch', {
         headers: { allow: 'GET' },
       })
-    await limit('sign-in-address', { ip: visit.ip })
+    await limit('sign-in-address', { ip: context.ip })
     if (!(await links.redeem(new URL(request.url).searchParams.get('t') ?? '')))
       throw new Refusal('login.link-spent', 'login link unknown, used or expired')
     const flow = readCookie(request, pendingCookie)
     const waiting = flow !== undefined && (await describeFlow(flow, request)) !== undefined
-    return arrive({
+    return completeSignIn({
       person: owner,
-      aim: waiting ? { flow } : {},
+      target: waiting ? { flow } : {},
       request,
-      visit,
+      context,
       cookies: [dropCookie(pendingCookie)],
     })
   }
@@ -168,7 +160,7 @@ export interface SignOutDeps {
 
 export const createSignOut =
   ({ sessions, record, origins }: SignOutDeps): Handler =>
-  async (request, visit) => {
+  async (request, context) => {
     refuseForeign(request, origins)
     const form = await readForm(request)
     const session = await sessions.of(request)
@@ -179,8 +171,8 @@ export const createSignOut =
       record({
         event: 'sign-out',
         person: personKey(session.person),
-        ip: visit.ip,
-        request_id: visit.requestId,
+        ip: context.ip,
+        request_id: context.requestId,
       })
     return seeOther('/login', [cookie])
   }

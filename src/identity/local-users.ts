@@ -1,9 +1,13 @@
-// People whose passwords are in the configuration.
+// People whose passwords are in the configuration, and who of all people may still come in.
 import type { Config } from '../config/schema.ts'
 import { decodeBase64url, sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
+import type { MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
+import type { Directory } from '../ports/services.ts'
+import { type LoginLinks, owner } from './login-link.ts'
+import type { IdentityProvider } from './providers/provider.ts'
 
 export interface LocalPeople {
   /** Whether anybody signs in with a password. */
@@ -50,18 +54,18 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
     return password !== undefined && sameText(runtime.digest(normal(password)), runtime.digest(given))
   }
 
-  let inHand = 0
-  const unhurried = async (known: boolean, work: () => Promise<boolean>): Promise<boolean> => {
-    if (inHand >= (known ? 2 * queue : queue))
-      throw new Refusal('sign-in.busy', `${inHand} password checks queued`, {
+  let queued = 0
+  const inTurn = async (known: boolean, work: () => Promise<boolean>): Promise<boolean> => {
+    if (queued >= (known ? 2 * queue : queue))
+      throw new Refusal('sign-in.busy', `${queued} password checks queued`, {
         headers: { 'retry-after': '1' },
       })
-    inHand++
+    queued++
     try {
       await runtime.passwords.turn?.(known)
       return await work()
     } finally {
-      inHand--
+      queued--
     }
   }
 
@@ -74,11 +78,11 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
     async check(username, password, known) {
       if (users.length === 0) return undefined
       const name = normal(username)
-      const user = users.find((one) => normal(one.username) === name)
+      const user = users.find(({ username: known }) => normal(known) === name)
       // Nobody's name still costs one hash, with the parameters of somebody's, always the same somebody's for that name: time tells nothing.
       const stand = users[(decodeBase64url(runtime.digest(name))?.[0] ?? 0) % users.length]
       const measured = user ?? stand
-      const right = await unhurried(
+      const right = await inTurn(
         known,
         async () => measured !== undefined && (await fits(measured, normal(password).slice(0, longest))),
       )
@@ -86,3 +90,26 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
     },
   }
 }
+
+// Who may still come in: people stay in sessions and grants for weeks, and the configuration that admitted them changes meanwhile.
+
+export interface AccessRulesDeps {
+  readonly people: LocalPeople
+  readonly providers: ReadonlyMap<string, IdentityProvider>
+  readonly links: LoginLinks
+  readonly directory: Directory
+}
+
+/** Judged by what the configuration holds and by what the provider said at the sign-in; nobody is asked. */
+export const createAccessRules =
+  ({ people, providers, links, directory }: AccessRulesDeps): MayStillSignIn =>
+  (person, resource) => {
+    const only = resource === undefined ? undefined : directory.resolve(resource)?.service.provider
+    if (only !== undefined && only !== person.provider) return undefined
+    if (person.provider === owner.provider)
+      return (
+        people.find(person.subject) ?? (links.enabled && person.subject === owner.subject ? owner : undefined)
+      )
+    const provider = providers.get(person.provider)
+    return provider && provider.denied(person) === undefined ? person : undefined
+  }

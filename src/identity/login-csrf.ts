@@ -60,12 +60,12 @@ const knownMs = 180 * 86_400_000
 export interface LoginCsrf {
   /** The browser's binding, new when it has none: what its forms must carry, its digest for records, and the cookie to send along. */
   bind(request: Request): Promise<{ readonly csrf: string; readonly id: string; readonly cookie: string }>
-  /** Digest of the browser's binding; undefined for a browser that began nothing here. */
+  /** Digest of the browser's binding; undefined for a browser without one. */
   id(request: Request): Promise<string | undefined>
   /** The form, when our own page in this very browser sent it. Throws `login.form`. */
   ownForm(request: Request): Promise<Form>
   /** An id of this browser, when that username signed in from it before. */
-  known(request: Request, username: string): Promise<string | undefined>
+  knownBrowser(request: Request, username: string): Promise<string | undefined>
   /** `Set-Cookie` that makes the browser known for that username. */
   remember(username: string): Promise<string>
 }
@@ -115,7 +115,7 @@ export const createLoginCsrf = ({ runtime, origins }: LoginCsrfDeps): LoginCsrf 
         throw foreign('csrf does not belong to the binding cookie')
       return form
     },
-    async known(request, username) {
+    async knownBrowser(request, username) {
       const [nonce = '', ...proof] = (readCookie(request, knownCookie) ?? '').split('.')
       return (await isMacText(runtime.keys, 'known-browser', knownMessage(username, nonce), proof.join('.')))
         ? nonce

@@ -1,4 +1,4 @@
-// The way in without a password: a link that the terminal prints, good once and for fifteen minutes.
+// The magic link: a sign-in link that the terminal prints, valid once and for fifteen minutes.
 import { encodeBase64url } from '../kit/bytes.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'

@@ -6,9 +6,10 @@ import { personKey } from '../kit/person-key.ts'
 import { keyMismatchOfRecord } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, KeepTokens, Limit } from '../ports/modules.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Person } from '../ports/people.ts'
+import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { LoginCsrf } from './login-csrf.ts'
-import type { DeniedReason, IdentityProvider, RoundTrip } from './providers/provider.ts'
+import type { DeniedReason, IdentityProvider, RoundTripSecrets } from './providers/provider.ts'
 import { type ReturnTarget, type CompleteSignIn, returnTargetOf, loginPath, seeOther } from './return-to.ts'
 import type { FindSignInOptions } from './sign-in-options.ts'
 
@@ -18,8 +19,8 @@ const lifetimeMs = 600_000
 
 export interface RoundTripRecord {
   readonly provider: string
-  readonly trip: RoundTrip
-  readonly aim: ReturnTarget
+  readonly secrets: RoundTripSecrets
+  readonly target: ReturnTarget
   /** Digest of the binding of the browser that went out. */
   readonly browser: string
 }
@@ -61,11 +62,11 @@ export const createRoundTrips = (
 })
 
 export interface ProviderSignInDeps {
-  readonly runtime: Parameters<typeof createRoundTrips>[0]
+  readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>
   readonly providers: ReadonlyMap<string, IdentityProvider>
-  readonly offers: FindSignInOptions
-  readonly browsers: LoginCsrf
-  readonly arrive: CompleteSignIn
+  readonly optionsFor: FindSignInOptions
+  readonly csrf: LoginCsrf
+  readonly completeSignIn: CompleteSignIn
   readonly keepTokens: KeepTokens
   readonly limit: Limit
   readonly record: Audit
@@ -73,95 +74,90 @@ export interface ProviderSignInDeps {
 
 const lastSegment = (request: Request): string => new URL(request.url).pathname.split('/').at(-1) ?? ''
 
-const signInAgain = (aim: ReturnTarget, label = 'Sign in again') => ({
-  onward: { label, href: loginPath(aim) },
+const signInAgain = (target: ReturnTarget, label = 'Sign in again') => ({
+  onward: { label, href: loginPath(target) },
 })
 
-export const createProviderSignIn = ({
-  runtime,
-  providers,
-  offers,
-  browsers,
-  arrive,
-  keepTokens,
-  limit,
-  record,
-}: ProviderSignInDeps): { readonly begin: Handler; readonly callback: Handler } => {
-  const trips = createRoundTrips(runtime)
-
-  const refuseOtherBrowser = async (
-    request: Request,
-    trip: RoundTripRecord,
-    { ip, requestId }: Parameters<Handler>[1],
-  ): Promise<void> => {
-    const browser = await browsers.id(request)
-    if (browser !== undefined && sameText(browser, trip.browser)) return
-    record({
-      event: 'callback.other-browser',
-      reason: 'callback_browser_mismatch',
-      provider: trip.provider,
-      ip,
-      request_id: requestId,
-    })
-    throw new Refusal('login.other-browser', 'callback_browser_mismatch', {
-      about: { provider: trip.provider },
-      page: signInAgain({}, 'Sign in with this browser'),
-    })
-  }
-
-  return {
-    async begin(request, visit) {
-      const aim = returnTargetOf(await browsers.ownForm(request))
-      await limit('sign-in-address', { ip: visit.ip })
-      const id = lastSegment(request)
-      const provider = (await offers(aim, request)).providers.find((candidate) => candidate.id === id)
-      if (!provider) throw new Refusal('provider.unknown', id, { page: signInAgain(aim) })
-      await limit('kept-flows', { ip: visit.ip })
-      const state = trips.newState()
-      const { url, trip } = await provider.begin({ state, again: aim.again, retry: loginPath(aim) })
-      const browser = await browsers.bind(request)
-      await trips.keep(state, { provider: id, trip, aim, browser: browser.id })
-      return seeOther(url, [browser.cookie])
-    },
-
-    async callback(request, visit) {
-      const url = new URL(request.url)
-      const [state, second] = url.searchParams.getAll('state')
-      if (!state || second !== undefined)
-        throw new Refusal('login.state-unknown', 'state missing or repeated', { page: signInAgain({}) })
-      const kept = await trips.read(state)
-      const provider = kept && providers.get(kept.provider)
-      const named = lastSegment(request)
-      if (!provider || (named !== 'callback' && named !== kept.provider))
-        throw new Refusal('login.state-unknown', 'state unknown or expired', { page: signInAgain({}) })
-      await refuseOtherBrowser(request, kept, visit)
-      // Single use, whatever follows: of two parallel callbacks one goes on.
-      if (!(await trips.take(state)))
-        throw new Refusal('login.state-unknown', 'state already used', { page: signInAgain({}) })
-      const about = { provider: provider.id, flow: kept.aim.flow }
-      const { person, tokens, bar } = await provider
-        .finish({ answer: url.searchParams, state, trip: kept.trip, retry: loginPath(kept.aim) })
-        .catch((error: unknown) => {
-          throw aboutRequest(error, about)
-        })
-      if (bar)
-        throw aboutRequest(notAllowed(person.email ?? person.login ?? person.subject, bar, kept.aim), {
-          ...about,
-          person: personKey(person),
-        })
-      await keepTokens({ ...tokens, person })
-      return arrive({ person, aim: kept.aim, request, visit })
-    },
-  }
-}
-
-const notAllowed = (account: string, { why, hint }: DeniedReason, aim: ReturnTarget): Refusal =>
+const notAllowed = (person: Person, { why, hint }: DeniedReason, target: ReturnTarget): Refusal =>
   new Refusal('person.not-allowed', why, {
     page: {
       facts: [
-        { name: 'Account', value: account },
+        { name: 'Account', value: person.email ?? person.login ?? person.subject },
         { name: 'Allowed accounts', value: hint },
       ],
-      onward: { label: 'Use another account', href: loginPath({ ...aim, again: 'switch' }) },
+      onward: { label: 'Use another account', href: loginPath({ ...target, again: 'switch' }) },
     },
   })
+
+const refuseOtherBrowser = (
+  { record }: ProviderSignInDeps,
+  browser: string | undefined,
+  roundTrip: RoundTripRecord,
+  { ip, requestId }: RequestContext,
+): void => {
+  if (browser !== undefined && sameText(browser, roundTrip.browser)) return
+  record({
+    event: 'callback.other-browser',
+    reason: 'callback_browser_mismatch',
+    provider: roundTrip.provider,
+    ip,
+    request_id: requestId,
+  })
+  throw new Refusal('login.other-browser', 'callback_browser_mismatch', {
+    about: { provider: roundTrip.provider },
+    page: signInAgain({}, 'Sign in with this browser'),
+  })
+}
+
+const createBegin =
+  ({ optionsFor, csrf, limit }: ProviderSignInDeps, roundTrips: RoundTrips): Handler =>
+  async (request, context) => {
+    const target = returnTargetOf(await csrf.ownForm(request))
+    await limit('sign-in-address', { ip: context.ip })
+    const id = lastSegment(request)
+    const { providers } = await optionsFor(target, request)
+    const provider = providers.find((candidate) => candidate.id === id)
+    if (!provider) throw new Refusal('provider.unknown', id, { page: signInAgain(target) })
+    await limit('kept-flows', { ip: context.ip })
+    const state = roundTrips.newState()
+    const { url, secrets } = await provider.begin({ state, again: target.again, retry: loginPath(target) })
+    const browser = await csrf.bind(request)
+    await roundTrips.keep(state, { provider: id, secrets, target, browser: browser.id })
+    return seeOther(url, [browser.cookie])
+  }
+
+const createCallback =
+  (deps: ProviderSignInDeps, roundTrips: RoundTrips): Handler =>
+  async (request, context) => {
+    const params = new URL(request.url).searchParams
+    const [state, second] = params.getAll('state')
+    if (!state || second !== undefined)
+      throw new Refusal('login.state-unknown', 'state missing or repeated', { page: signInAgain({}) })
+    const kept = await roundTrips.read(state)
+    const provider = kept && deps.providers.get(kept.provider)
+    const named = lastSegment(request)
+    if (!provider || (named !== 'callback' && named !== kept.provider))
+      throw new Refusal('login.state-unknown', 'state unknown or expired', { page: signInAgain({}) })
+    refuseOtherBrowser(deps, await deps.csrf.id(request), kept, context)
+    // Single use, whatever follows: of two parallel callbacks one goes on.
+    if (!(await roundTrips.take(state)))
+      throw new Refusal('login.state-unknown', 'state already used', { page: signInAgain({}) })
+    const { target, secrets } = kept
+    const about = { provider: provider.id, flow: target.flow }
+    const { person, tokens, denied } = await provider
+      .finish({ params, state, secrets, retry: loginPath(target) })
+      .catch((error: unknown) => {
+        throw aboutRequest(error, about)
+      })
+    if (denied)
+      throw aboutRequest(notAllowed(person, denied, target), { ...about, person: personKey(person) })
+    await deps.keepTokens({ ...tokens, person })
+    return deps.completeSignIn({ person, target, request, context })
+  }
+
+export const createProviderSignIn = (
+  deps: ProviderSignInDeps,
+): { readonly begin: Handler; readonly callback: Handler } => {
+  const roundTrips = createRoundTrips(deps.runtime)
+  return { begin: createBegin(deps, roundTrips), callback: createCallback(deps, roundTrips) }
+}

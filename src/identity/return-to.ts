@@ -1,4 +1,4 @@
-// Where a sign-in leads: back to the authorization flow that asked for it, to a page of this gateway, or home.
+// Where a sign-in leads: back to the authorization request that needed it, to a page of this gateway, or home.
 import { personKey } from '../kit/person-key.ts'
 import { sameOriginPath } from '../kit/urls.ts'
 import type { Audit } from '../ports/modules.ts'
@@ -7,7 +7,7 @@ import type { RequestContext } from '../ports/runtime.ts'
 import type { BrowserSessions } from './session.ts'
 
 export interface ReturnTarget {
-  /** The pending authorization flow. */
+  /** Id of the pending authorization request. */
   readonly flow?: string
   /** A path of this gateway. */
   readonly returnTo?: string
@@ -16,8 +16,8 @@ export interface ReturnTarget {
 }
 
 /**
- * Places that no sign-in returns to: an authorization that another site's link began would follow our own form and so look like the person's own wish
- * (Sec-Fetch-Site), and the others have no page to return to. A flow has its own field.
+ * Paths that no sign-in returns to: an authorization that another site's link began would follow our own form and so look like the person's own wish
+ * (Sec-Fetch-Site), and the others have no page to return to. A pending authorization request has its own field.
  */
 const notAPage = /^\/(?:(?:oauth|authorize|callback|login|logout)(?:[/?]|$)|\?|[^?]*%)/
 
@@ -26,7 +26,7 @@ const pageOf = (raw: string): string | undefined => {
   return path === undefined || notAPage.test(path) ? undefined : path
 }
 
-/** Reads the aim from a query or a form; whatever is not one is dropped. */
+/** Reads the return target from a query or a form; whatever is not one is dropped. */
 export const returnTargetOf = (fields: { get(name: string): string | null | undefined }): ReturnTarget => {
   const flow = fields.get('flow')
   const returnTo = pageOf(fields.get('return_to') ?? '')
@@ -39,7 +39,7 @@ export const returnTargetOf = (fields: { get(name: string): string | null | unde
   }
 }
 
-/** The aim as form fields or query parameters. */
+/** The return target as form fields or query parameters. */
 export const returnTargetFields = ({ flow, returnTo, again }: ReturnTarget): Record<string, string> => ({
   ...(flow ? { flow } : {}),
   ...(returnTo ? { return_to: returnTo } : {}),
@@ -47,9 +47,9 @@ export const returnTargetFields = ({ flow, returnTo, again }: ReturnTarget): Rec
   ...(again === 'login' ? { prompt: 'login' } : {}),
 })
 
-/** The sign-in page with this aim. */
-export const loginPath = (aim: ReturnTarget): string => {
-  const query = new URLSearchParams(returnTargetFields(aim)).toString()
+/** The sign-in page with this return target. */
+export const loginPath = (target: ReturnTarget): string => {
+  const query = new URLSearchParams(returnTargetFields(target)).toString()
   return query ? `/login?${query}` : '/login'
 }
 
@@ -57,7 +57,7 @@ export const loginPath = (aim: ReturnTarget): string => {
 export const destination = ({ flow, returnTo }: ReturnTarget): string =>
   flow ? `/oauth/consent?flow=${flow}` : (returnTo ?? '/')
 
-// The last step of every way in: a fresh session, a line in the trail, and on to where the person was going.
+// The last step of every sign-in: a fresh session, an audit event, and on to where the person was going.
 
 /** 303 (never 307: RFC 9700 §4.12) to a path of this gateway, with cookies. */
 export const seeOther = (location: string, cookies: readonly string[] = []): Response => {
@@ -68,25 +68,25 @@ export const seeOther = (location: string, cookies: readonly string[] = []): Res
 
 export interface SignedInPerson {
   readonly person: Person
-  readonly aim: ReturnTarget
+  readonly target: ReturnTarget
   readonly request: Request
-  readonly visit: RequestContext
+  readonly context: RequestContext
   /** Further `Set-Cookie` values. */
   readonly cookies?: readonly string[]
 }
 
-export type CompleteSignIn = (arriving: SignedInPerson) => Promise<Response>
+export type CompleteSignIn = (signedIn: SignedInPerson) => Promise<Response>
 
 export const createCompleteSignIn =
   ({ sessions, record }: { readonly sessions: BrowserSessions; readonly record: Audit }): CompleteSignIn =>
-  async ({ person, aim, request, visit, cookies = [] }) => {
+  async ({ person, target, request, context, cookies = [] }) => {
     const session = await sessions.start(person, request)
     record({
       event: 'sign-in',
       person: personKey(person),
       provider: person.provider,
-      ip: visit.ip,
-      request_id: visit.requestId,
+      ip: context.ip,
+      request_id: context.requestId,
     })
-    return seeOther(destination(aim), [session, ...cookies])
+    return seeOther(destination(target), [session, ...cookies])
   }

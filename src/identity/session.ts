@@ -36,7 +36,7 @@ export interface BrowserSessions extends Sessions {
 
 export interface SessionsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
-  readonly present: MayStillSignIn
+  readonly mayStillSignIn: MayStillSignIn
   /** The public origin. */
   readonly issuer: string
   /** A session unused for this long is over. */
@@ -62,7 +62,7 @@ const openSession = async (
 /** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
 export const createSessions = ({
   runtime,
-  present,
+  mayStillSignIn,
   issuer,
   idleMs,
   absoluteMs,
@@ -71,7 +71,7 @@ export const createSessions = ({
   // Sliding the expiry with every request would turn every page view into a write.
   const slideEveryMs = Math.min(60_000, Math.floor(idleMs / 4))
 
-  const idOf = async (request: Request): Promise<string | undefined> => {
+  const idOf = (request: Request): string | undefined => {
     const secret = readCookie(request, cookie)
     // 32 random bytes are 43 characters; anything else was never ours and costs no look-up.
     return secret?.length === 43 ? runtime.digest(secret) : undefined
@@ -83,13 +83,13 @@ export const createSessions = ({
     Math.min(idleMs, record.signedInAt + absoluteMs - now)
 
   const of = async (request: Request): Promise<BrowserSession | undefined> => {
-    const id = await idOf(request)
+    const id = idOf(request)
     const entry = id && (await runtime.store.get(keyOf(id)))
     const text = id && entry && (await openSession(runtime, keyOf(id), entry.value))
     if (!text) return undefined
     const record = JSON.parse(text) as SessionRecord
     const now = runtime.now()
-    const person = present(record.person)
+    const person = mayStillSignIn(record.person)
     // Shorter lifetimes in a new configuration hold for old sessions too, and so does who is in it.
     if (!person || now >= record.seenAt + idleMs || now >= record.signedInAt + absoluteMs) return undefined
     if (now >= record.seenAt + slideEveryMs) {
@@ -101,7 +101,7 @@ export const createSessions = ({
   }
 
   const forget = async (request: Request): Promise<void> => {
-    const id = await idOf(request)
+    const id = idOf(request)
     if (id) await runtime.store.take(keyOf(id))
   }
 

@@ -1,4 +1,4 @@
-// Which ways in a person is offered: all of them, or the one that the asked service insists on.
+// Which ways to sign in a person is offered: all of them, or the one that the requested service insists on.
 import type { DescribeFlow } from '../ports/modules.ts'
 import type { LoginView } from '../ports/pages.ts'
 import type { LocalPeople } from './local-users.ts'
@@ -22,19 +22,19 @@ export interface SignInOptionsDeps {
   readonly describeFlow: DescribeFlow
 }
 
-export type FindSignInOptions = (aim: ReturnTarget, request: Request) => Promise<SignInOptions>
+export type FindSignInOptions = (target: ReturnTarget, request: Request) => Promise<SignInOptions>
 
 export const createSignInOptions =
   ({ providers, people, links, describeFlow }: SignInOptionsDeps): FindSignInOptions =>
-  async (aim, request) => {
-    const flow = aim.flow ? await describeFlow(aim.flow, request) : undefined
-    const only = flow?.address.service.provider
-    const meant = (id: string): boolean => only === undefined || only === id
+  async (target, request) => {
+    const asking = target.flow ? await describeFlow(target.flow, request) : undefined
+    const only = asking?.address.service.provider
+    const allowed = (id: string): boolean => only === undefined || only === id
     return {
-      ...(flow ? { asking: { client: flow.client, service: flow.address.service.name } } : {}),
+      ...(asking ? { asking: { client: asking.client, service: asking.address.service.name } } : {}),
       ...(only === undefined ? {} : { only }),
-      providers: [...providers.values()].filter((provider) => meant(provider.id)),
-      password: people.any && meant('local'),
-      link: links.enabled && meant('local'),
+      providers: [...providers.values()].filter((provider) => allowed(provider.id)),
+      password: people.any && allowed('local'),
+      link: links.enabled && allowed('local'),
     }
   }

@@ -3,14 +3,20 @@ import type { Audit, DescribeFlow, Handler, KeepTokens, Limit } from '../ports/m
 import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import { createLinkSignIn, createSignInPage, createSignOut } from './handlers.ts'
+import type { LocalPeople } from './local-users.ts'
 import { createLoginCsrf } from './login-csrf.ts'
+import type { LoginLinks } from './login-link.ts'
 import { createProviderSignIn } from './provider-callback.ts'
+import type { IdentityProvider } from './providers/provider.ts'
 import { createCompleteSignIn } from './return-to.ts'
 import type { BrowserSessions } from './session.ts'
-import { type SignInOptionsDeps, createSignInOptions } from './sign-in-options.ts'
+import { createSignInOptions } from './sign-in-options.ts'
 
-export interface SignInDeps extends SignInOptionsDeps {
-  readonly runtime: Runtime
+export interface SignInDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
+  readonly providers: ReadonlyMap<string, IdentityProvider>
+  readonly people: LocalPeople
+  readonly links: LoginLinks
   readonly sessions: BrowserSessions
   readonly pages: Pages
   readonly describeFlow: DescribeFlow
@@ -37,16 +43,33 @@ export interface SignIn {
 }
 
 export const createSignIn = (deps: SignInDeps): SignIn => {
-  const joined = {
-    ...deps,
-    browsers: createLoginCsrf(deps),
-    offers: createSignInOptions(deps),
-    arrive: createCompleteSignIn(deps),
-  }
+  const { runtime, sessions, people, providers, links, pages, limit, record, origins } = deps
+  const csrf = createLoginCsrf({ runtime, origins })
+  const optionsFor = createSignInOptions(deps)
+  const completeSignIn = createCompleteSignIn({ sessions, record })
   return {
-    ...createSignInPage(joined),
-    ...createProviderSignIn(joined),
-    link: createLinkSignIn(joined),
-    logout: createSignOut(joined),
+    ...createSignInPage({
+      runtime,
+      sessions,
+      people,
+      optionsFor,
+      csrf,
+      completeSignIn,
+      pages,
+      limit,
+      record,
+    }),
+    ...createProviderSignIn({
+      runtime,
+      providers,
+      optionsFor,
+      csrf,
+      completeSignIn,
+      keepTokens: deps.keepTokens,
+      limit,
+      record,
+    }),
+    link: createLinkSignIn({ links, describeFlow: deps.describeFlow, completeSignIn, limit }),
+    logout: createSignOut({ sessions, record, origins }),
   }
 }

@@ -13,9 +13,9 @@ export interface Approvals {
   keep(client: ApprovedClient, redirectUri: string): Promise<void>
   /**
    * Does the work. An error meant for the redirect URI of a client that nobody approved is shown to the person instead,
-   * with a link there. `client` is asked only after such an error, when it is known.
+   * with a link there.
    */
-  guard<T>(work: () => Promise<T>, client: () => ApprovedClient): Promise<T>
+  guard<T>(work: () => Promise<T>, client: ApprovedClient): Promise<T>
 }
 
 const keepMs = 365 * 86_400_000
@@ -43,11 +43,10 @@ export const createApprovals = ({
       } catch (thrown) {
         const redirect = thrown instanceof Refusal ? thrown.detail.redirect : undefined
         if (!(thrown instanceof Refusal) || !redirect) throw thrown
-        const asking = client()
-        if (await isApproved(asking, redirect.uri)) throw thrown
+        if (await isApproved(client, redirect.uri)) throw thrown
         throw new Refusal(thrown.code, thrown.why, {
           ...thrown.detail,
-          redirect: { ...redirect, ask: asking.name },
+          redirect: { ...redirect, ask: client.name },
         })
       }
     },

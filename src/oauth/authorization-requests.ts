@@ -1,4 +1,4 @@
-// An authorization request between its arrival and its answer: a sealed record, spent once, tied by a cookie to the browser that began it.
+// An authorization request between its arrival and its answer: a sealed record, used once, tied by a cookie to the browser that sent it.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords } from '../kit/records.ts'
@@ -10,22 +10,24 @@ import type { ClientSnapshot } from './client.ts'
 /** A validated authorization request. */
 export interface AuthorizationRequest {
   readonly clientId: string
-  /** The pages are drawn from it, so that one record is all they read; before anything is issued the client is asked for anew. */
+  /** The pages are drawn from it, so that one record is all they read; before anything is issued the client is looked up again. */
   readonly client: ClientSnapshot
   readonly redirectUri: string
+  /** Whether the request named the redirect URI (RFC 6749 §4.1.3). */
   readonly redirectSent: boolean
   readonly state?: string
+  /** PKCE S256 challenge. */
   readonly challenge: string
   /** Canonical resource URL. */
   readonly resource: string
   readonly scopes: readonly string[]
-  /** prompt=consent: a remembered answer does not count. */
-  readonly ask: boolean
+  /** prompt=consent: a remembered consent does not count. */
+  readonly promptConsent: boolean
   /** prompt=none: nothing may be shown. */
-  readonly silent: boolean
+  readonly promptNone: boolean
   /** A sign-in before this time does not count (prompt=login, max_age), epoch ms. */
   readonly signedInSince?: number
-  /** The person came here of their own accord or from a page of ours (Sec-Fetch-Site); another site must not obtain a silent answer. */
+  /** The person came here of their own accord or from a page of ours (Sec-Fetch-Site); another site must not obtain an answer without a question. */
   readonly ownNavigation: boolean
 }
 
@@ -35,56 +37,57 @@ export interface PendingRequest extends AuthorizationRequest {
   /** Digest of the cookie's secret. */
   readonly browser: string
   readonly answered: boolean
-  /** Who said yes already, to which generation of the service, and is away to connect an upstream account; their answer is not asked for twice. */
+  /** Who allowed it already, for which generation of the service, and is away to connect an upstream account; they are not asked twice. */
   readonly allowed?: string
 }
 
+/** A pending request as it was read, with the version that a change must find. */
 export interface StoredRequest {
-  readonly flow: PendingRequest
+  readonly pending: PendingRequest
   readonly mark: string
 }
 
 export interface PendingRequests {
-  /** Keeps a request; answers its id and the `Set-Cookie` values. */
+  /** Keeps a request; returns its id and the `Set-Cookie` values. */
   open(
     request: AuthorizationRequest,
     browser: Request,
   ): Promise<{ readonly id: string; readonly cookies: readonly string[] }>
-  /** The flow, for the browser that began it. Throws `flow.expired`, `flow.other-browser`, `flow.used`. */
+  /** The request, for the browser that sent it. Throws `flow.expired`, `flow.other-browser`, `flow.used`. */
   of(id: string, browser: Request): Promise<StoredRequest>
-  /** The same for who only wants to know: undefined where `of` refuses. */
+  /** The same without a refusal: undefined where `of` throws. */
   peek(id: string, browser: Request): Promise<PendingRequest | undefined>
-  /** Notes the yes of a person who has a step to take before it counts; false when the flow was changed meanwhile. */
+  /** Notes the consent of a person who has to connect an account before it counts; false when the request changed since it was read. */
   allow(read: StoredRequest, person: Person, generation?: string): Promise<boolean>
-  /** Whether this person said yes so, to this generation of the service. */
-  allowedBy(flow: PendingRequest, person: Person, generation?: string): boolean
-  /** Marks the flow answered; false when somebody else did so first. */
+  /** Whether this person allowed it, for this generation of the service. */
+  allowedBy(pending: PendingRequest, person: Person, generation?: string): boolean
+  /** Marks the request answered; false when it changed since it was read. */
   spend(read: StoredRequest): Promise<boolean>
-  /** `Set-Cookie` value that removes the flow's cookie. */
+  /** `Set-Cookie` value that removes the request's cookie. */
   forget(id: string): string
 }
 
-const flowMs = 600_000
-/** Together under 2 kB of Cookie header; a browser with more half-finished flows loses the oldest. */
+const lifetimeMs = 600_000
+/** Together under 2 kB of Cookie header; a browser with more pending requests loses the oldest. */
 const maxCookies = 20
 const prefix = '__Host-postern-flow-'
 const attributes = 'Path=/; Secure; HttpOnly; SameSite=Lax'
 const idShape = /^[\w-]{32}$/
 
-const answerOf = (person: Person, generation = ''): string => `${personKey(person)}\n${generation}`
+const allowedText = (person: Person, generation = ''): string => `${personKey(person)}\n${generation}`
 
 const cookieName = (id: string): string => prefix + id.slice(0, 8)
 const dropCookie = (name: string): string => `${name}=; Max-Age=0; ${attributes}`
 
-interface FlowCookie {
+interface RequestCookie {
   readonly name: string
   readonly secret: string
   /** Epoch seconds. */
   readonly at: number
 }
 
-/** The flow cookies a browser sent, newest first. The time in them only decides which is dropped. Around them spaces and tabs alone: see identity/login-csrf.ts. */
-const flowCookies = (browser: Request): readonly FlowCookie[] =>
+/** The cookies of pending requests that a browser sent, newest first. The time in them only decides which is dropped. Around them spaces and tabs alone: see identity/login-csrf.ts. */
+const requestCookies = (browser: Request): readonly RequestCookie[] =>
   (browser.headers.get('cookie') ?? '')
     .split(';')
     .map((pair) => /^[ \t]*(__Host-postern-flow-[\w-]{8})=([0-9a-z]{0,10})\.([\w-]*)[ \t]*$/.exec(pair))
@@ -92,61 +95,63 @@ const flowCookies = (browser: Request): readonly FlowCookie[] =>
     .map(([, name = '', at = '', secret = '']) => ({ name, secret, at: Number.parseInt(at, 36) || 0 }))
     .toSorted((a, b) => b.at - a.at)
 
+const newCookies = (id: string, secret: string, browser: Request, now: number): readonly string[] => {
+  const at = Math.floor(now / 1000).toString(36)
+  const tooMany = requestCookies(browser)
+    .slice(maxCookies - 1)
+    .map(({ name }) => dropCookie(name))
+  return [...tooMany, `${cookieName(id)}=${at}.${secret}; Max-Age=${lifetimeMs / 1000}; ${attributes}`]
+}
+
+/** Why this browser is not the one that sent the request; undefined where it is. */
+const otherBrowser = (
+  pending: PendingRequest,
+  browser: Request,
+  digest: Runtime['digest'],
+): Refusal | undefined => {
+  // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
+  const sent = requestCookies(browser).filter(({ name }) => name === cookieName(pending.id))
+  if (sent.length === 0) return new Refusal('flow.other-browser', 'flow cookie missing')
+  if (sent.length > 1) return new Refusal('flow.other-browser', `${sent.length} flow cookies, expected 1`)
+  return sameText(digest(sent[0]?.secret ?? ''), pending.browser)
+    ? undefined
+    : new Refusal('flow.other-browser', 'flow cookie of another flow')
+}
+
 export const createPendingRequests = ({
   runtime,
 }: {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
 }): PendingRequests => {
-  const records = createRecords<PendingRequest>(runtime, 'flow:')
-  const cookiesFor = (id: string, secret: string, browser: Request): readonly string[] => {
-    const at = Math.floor(runtime.now() / 1000).toString(36)
-    const tooMany = flowCookies(browser)
-      .slice(maxCookies - 1)
-      .map(({ name }) => dropCookie(name))
-    return [...tooMany, `${cookieName(id)}=${at}.${secret}; Max-Age=${flowMs / 1000}; ${attributes}`]
-  }
+  const records = createRecords<PendingRequest>(runtime, 'authorization-request:')
 
   const judge = async (id: string, browser: Request): Promise<StoredRequest | Refusal> => {
     const kept = idShape.test(id) ? await records.get(id) : undefined
     if (!kept) return new Refusal('flow.expired', 'flow unknown or expired')
-    // Begun under a version that kept no client with it.
-    if ((kept.value.client as ClientSnapshot | undefined) === undefined)
-      return new Refusal('flow.expired', 'flow stored by an earlier version')
     // Before the cookie, which is gone once the answer was given: a second click or the back button should hear what happened, not of another browser.
     if (kept.value.answered) return new Refusal('flow.used', 'flow already answered')
-    const found = { flow: kept.value, mark: kept.mark }
-    // A cookie sent twice was planted by somebody (RFC 6265 §8.6): neither counts.
-    const sent = flowCookies(browser).filter(({ name }) => name === cookieName(id))
-    if (sent.length !== 1 || !sameText(runtime.digest(sent[0]?.secret ?? ''), found.flow.browser))
-      return new Refusal(
-        'flow.other-browser',
-        sent.length === 0
-          ? 'flow cookie missing'
-          : sent.length > 1
-            ? `${sent.length} flow cookies, expected 1`
-            : 'flow cookie of another flow',
-      )
-    return found
+    return otherBrowser(kept.value, browser, runtime.digest) ?? { pending: kept.value, mark: kept.mark }
   }
 
-  const replace = async (flow: PendingRequest, mark: string): Promise<boolean> => {
-    const left = Math.max(1, flow.createdAt + flowMs - runtime.now())
-    return (await records.put(flow.id, flow, { ttlMs: left, only: mark })) !== undefined
+  const replace = async (pending: PendingRequest, mark: string): Promise<boolean> => {
+    const left = Math.max(1, pending.createdAt + lifetimeMs - runtime.now())
+    return (await records.put(pending.id, pending, { ttlMs: left, only: mark })) !== undefined
   }
 
   return {
     async open(request, browser) {
       const id = encodeBase64url(runtime.random(24))
       const secret = encodeBase64url(runtime.random(24))
-      const flow: PendingRequest = {
+      const createdAt = runtime.now()
+      const pending: PendingRequest = {
         ...request,
         id,
-        createdAt: runtime.now(),
+        createdAt,
         browser: runtime.digest(secret),
         answered: false,
       }
-      await records.put(id, flow, { ttlMs: flowMs, only: 'absent' })
-      return { id, cookies: cookiesFor(id, secret, browser) }
+      await records.put(id, pending, { ttlMs: lifetimeMs, only: 'absent' })
+      return { id, cookies: newCookies(id, secret, browser, createdAt) }
     },
     async of(id, browser) {
       const found = await judge(id, browser)
@@ -155,12 +160,12 @@ export const createPendingRequests = ({
     },
     async peek(id, browser) {
       const found = await judge(id, browser)
-      return found instanceof Refusal ? undefined : found.flow
+      return found instanceof Refusal ? undefined : found.pending
     },
-    allow: ({ flow, mark }, person, generation) =>
-      replace({ ...flow, allowed: answerOf(person, generation) }, mark),
-    allowedBy: ({ allowed }, person, generation) => allowed === answerOf(person, generation),
-    spend: ({ flow, mark }) => replace({ ...flow, answered: true }, mark),
+    allow: ({ pending, mark }, person, generation) =>
+      replace({ ...pending, allowed: allowedText(person, generation) }, mark),
+    allowedBy: ({ allowed }, person, generation) => allowed === allowedText(person, generation),
+    spend: ({ pending, mark }) => replace({ ...pending, answered: true }, mark),
     forget: (id) => dropCookie(cookieName(id)),
   }
 }

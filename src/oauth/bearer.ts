@@ -7,7 +7,7 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Directory } from '../ports/services.ts'
 import { resourceMetadataUrl } from './endpoints.ts'
 import type { Grant, Grants } from './grants.ts'
-import { type AccessClaims, accessTokenType, subjectOf } from './tokens.ts'
+import { type AccessClaims, accessClaimsOf, accessTokenType, subjectOf } from './tokens.ts'
 
 export interface BearerDeps {
   readonly runtime: Pick<Runtime, 'now'>
@@ -27,7 +27,7 @@ const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
 const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, "'")}"`
 
 /** A header that carried a good token: its claims, and the principal of the grant as it was read last. */
-interface Known {
+interface VerifiedToken {
   readonly claims: AccessClaims
   /** Epoch ms at which this entry was last moved to the young end. */
   touchedAt: number
@@ -38,18 +38,18 @@ interface Known {
 /** How often using a token moves it to the young end of the list. */
 const touchMs = 1000
 
-/** Headers with verified tokens, the least recently used forgotten first. Undefined for a header whose token is not (or no longer) good. */
-const createVerify = (signer: Signer, now: () => number) => {
-  const verified = new Map<string, Known>()
-  const verify = async (header: string, token: string): Promise<Known | undefined> => {
-    const claims = (await signer.verify(token, accessTokenType)) as AccessClaims | undefined
+/** Headers with verified tokens, the least recently used forgotten first. Undefined for a header whose token is not valid, or not any more. */
+const createVerifiedTokens = (signer: Signer, now: () => number) => {
+  const verified = new Map<string, VerifiedToken>()
+  const verify = async (header: string, token: string): Promise<VerifiedToken | undefined> => {
+    const claims = accessClaimsOf(await signer.verify(token, accessTokenType))
     if (!claims) return undefined
-    const known: Known = { claims, touchedAt: now() }
+    const known: VerifiedToken = { claims, touchedAt: now() }
     if (verified.size >= maxVerified) verified.delete(verified.keys().next().value as string)
     verified.set(header, known)
     return known
   }
-  const recall = (header: string): Known | undefined => {
+  const recall = (header: string): VerifiedToken | undefined => {
     const known = verified.get(header)
     if (!known) return undefined
     const time = now()
@@ -100,68 +100,89 @@ const refuse = (
   })
 }
 
+/** A token presented at an address, and where its challenge points. */
+interface TokenAttempt {
+  readonly address: Address
+  readonly origin: string
+}
+
+/** The scopes of the token. Throws `scope.insufficient` when the service needs one that it lacks. */
+const grantedScopes = (scope: string, { address, origin }: TokenAttempt, grant: Grant): readonly string[] => {
+  const scopes = scope.split(' ')
+  const missing = address.service.scopes.filter((needed) => !scopes.includes(needed))
+  if (missing.length > 0)
+    throw refuse('scope.insufficient', `lacks ${missing.join(' ')}`, {
+      address,
+      origin,
+      about: { client: grant.clientId, person: subjectOf(grant) },
+    })
+  return scopes
+}
+
+/** Whether the token was issued for this grant as it is now. */
+const isOf = (grant: Grant, claims: AccessClaims): boolean =>
+  grant.clientId === claims.client_id && grant.resource === claims.aud && subjectOf(grant) === claims.sub
+
+/** The one bearer token that was sent, verified. Throws `token.missing`, `token.repeated`, `token.malformed` or `token.expired`. */
+const verifiedToken = async (
+  { recall, verify }: ReturnType<typeof createVerifiedTokens>,
+  authorization: readonly string[],
+  attempt: TokenAttempt,
+  now: () => number,
+): Promise<VerifiedToken> => {
+  const no = (code: RefusalCode, why: string) => refuse(code, why, { ...attempt, about: {} })
+  const [header] = authorization
+  if (header === undefined) throw no('token.missing', 'no Authorization header')
+  if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
+  const known = recall(header)
+  if (known) return known
+  const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
+  if (token === undefined) throw no('token.malformed', 'not one bearer token')
+  const verified = await verify(header, token)
+  if (verified) return verified
+  throw hasExpired(token, now())
+    ? no('token.expired', 'expired')
+    : no('token.malformed', 'signature, issuer or type')
+}
+
 export const createAuthenticateBearer = ({
   runtime,
   directory,
   signer,
   grants,
 }: BearerDeps): AuthenticateBearer => {
-  const { recall, verify } = createVerify(signer, () => runtime.now())
+  const tokens = createVerifiedTokens(signer, () => runtime.now())
   // RFC 8707 §2: a token works at the service it was asked for and nowhere else. A service may have two addresses; a client that names no resource gets the first.
   const isFor = (audience: string, { resource, service }: Address): boolean =>
     audience === resource ||
     directory.addresses.some((other) => other.resource === audience && other.service.id === service.id)
   /** The principal whom the same header and the same reading of its grant have shown before. */
   const remembered = (header: string | undefined, address: Address): Principal | undefined => {
-    const known = header === undefined ? undefined : recall(header)
+    const known = header === undefined ? undefined : tokens.recall(header)
     if (!known?.principal || !isFor(known.claims.aud, address)) return undefined
     return known.grant === grants.lately(known.claims.gid) ? known.principal : undefined
   }
-  const judge = async (
-    authorization: readonly string[],
-    address: Address,
-    origin: string,
-  ): Promise<Principal> => {
-    const no = (code: RefusalCode, why: string, about: RequestFacts = {}) =>
-      refuse(code, why, { address, origin, about })
-    const [header] = authorization
-    if (header === undefined) throw no('token.missing', 'no Authorization header')
-    if (authorization.length > 1) throw no('token.repeated', `${authorization.length} Authorization headers`)
-    let known = recall(header)
-    if (!known) {
-      const token = header.length <= maxToken ? bearer.exec(header)?.[1] : undefined
-      if (token === undefined) throw no('token.malformed', 'not one bearer token')
-      known = await verify(header, token)
-      if (!known)
-        throw hasExpired(token, runtime.now())
-          ? no('token.expired', 'expired')
-          : no('token.malformed', 'signature, issuer or type')
-    }
-    const { claims } = known
+
+  const judge = async (authorization: readonly string[], attempt: TokenAttempt): Promise<Principal> => {
+    const { address } = attempt
+    const verified = await verifiedToken(tokens, authorization, attempt, () => runtime.now())
+    const { claims } = verified
     if (!isFor(claims.aud, address))
-      throw no('token.audience', `${claims.aud} at ${address.resource}`, { client: claims.client_id })
+      throw refuse('token.audience', `${claims.aud} at ${address.resource}`, {
+        ...attempt,
+        about: { client: claims.client_id },
+      })
     const grant = await grants.live(claims.gid)
     // The same reading of the grant has been judged before.
-    if (grant && grant === known.grant && known.principal) return known.principal
-    if (
-      !grant ||
-      grant.clientId !== claims.client_id ||
-      grant.resource !== claims.aud ||
-      subjectOf(grant) !== claims.sub
-    )
-      throw no('token.revoked', `grant ${claims.gid}`, {
-        client: claims.client_id,
-        person: grant && subjectOf(grant),
+    if (grant && grant === verified.grant && verified.principal) return verified.principal
+    if (!grant || !isOf(grant, claims))
+      throw refuse('token.revoked', `grant ${claims.gid}`, {
+        ...attempt,
+        about: { client: claims.client_id, person: grant && subjectOf(grant) },
       })
-    const scopes = claims.scope.split(' ')
-    const missing = address.service.scopes.filter((scope) => !scopes.includes(scope))
-    if (missing.length > 0)
-      throw no('scope.insufficient', `lacks ${missing.join(' ')}`, {
-        client: grant.clientId,
-        person: subjectOf(grant),
-      })
-    known.grant = grant
-    known.principal = {
+    const scopes = grantedScopes(claims.scope, attempt, grant)
+    verified.grant = grant
+    verified.principal = {
       person: grant.person,
       clientId: grant.clientId,
       clientName: grant.clientName,
@@ -170,10 +191,11 @@ export const createAuthenticateBearer = ({
       resource: grant.resource,
       expiresAt: claims.exp * 1000,
     }
-    return known.principal
+    return verified.principal
   }
+
   return (authorization, address, origin = directory.issuer) => {
     const principal = authorization.length === 1 ? remembered(authorization[0], address) : undefined
-    return principal ? Promise.resolve(principal) : judge(authorization, address, origin)
+    return principal ? Promise.resolve(principal) : judge(authorization, { address, origin })
   }
 }

@@ -50,11 +50,11 @@ export const freshnessOf = (headers: Headers, now: number): number | undefined =
   const directives = (headers.get('cache-control') ?? '')
     .toLowerCase()
     .split(',')
-    .map((one) => one.trim())
+    .map((directive) => directive.trim())
   if (directives.includes('no-store')) return undefined
   if (directives.includes('no-cache')) return 0
   const maxAge = directives
-    .map((one) => /^max-age="?(\d{1,10})"?$/.exec(one)?.[1])
+    .map((directive) => /^max-age="?(\d{1,10})"?$/.exec(directive)?.[1])
     .find((seconds) => seconds !== undefined)
   const expires = Date.parse(headers.get('expires') ?? '')
   if (maxAge !== undefined)
@@ -71,10 +71,63 @@ export interface FetchJsonDeps {
   readonly directory: Directory
 }
 
-export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJson => {
-  const once = createSingleFlight(runtime)
-  // Bounded: the oldest failure makes room. Failures live in this process alone, so that nobody can poison another's.
+/** Bounded: the oldest failure makes room. Failures live in this process alone, so that nobody can poison another's. */
+const createFailures = (now: () => number) => {
   const failures = new Map<string, Failure & { readonly until: number }>()
+  return {
+    keep(url: string, failure: Failure): RemoteDocument {
+      failures.delete(url)
+      if (failures.size >= maxFailures) failures.delete(failures.keys().next().value as string)
+      failures.set(url, { ...failure, until: now() + (failure.kind === 'down' ? ages.down : ages.bad) })
+      return { failure }
+    },
+    of(url: string): Failure | undefined {
+      const failed = failures.get(url)
+      return failed && now() < failed.until ? failed : undefined
+    },
+    forget: (url: string): boolean => failures.delete(url),
+  }
+}
+
+interface FetchedText {
+  readonly text: string
+  readonly headers: Headers
+}
+
+/** The document as its server has it now, or why it cannot be used. */
+const fetchText = async (
+  outbound: Runtime['outbound'],
+  url: string,
+  { maxBytes, fault }: ReadOptions,
+): Promise<FetchedText | Failure> => {
+  const response = await outbound(url, {
+    headers: { accept: 'application/json' },
+    timeoutMs,
+    maxBytes,
+  }).catch((thrown: unknown) => {
+    if (thrown instanceof Refusal) return thrown
+    throw thrown
+  })
+  // A document that is too large is its maker's to mend; what the network did is not.
+  if (response instanceof Refusal)
+    return {
+      kind: response.code === 'outbound.refused' || tooLarge.test(response.why) ? 'bad' : 'down',
+      why: response.why,
+    }
+  const { status, headers, body } = response
+  if (status === 404 || status === 410) return { kind: 'gone', why: `status ${status}` }
+  // 403 and its like speak of us (a filter in front of the host, a rate limit), not of the document.
+  if (status >= 400) return { kind: 'down', why: `status ${status}` }
+  if (status !== 200) return { kind: 'bad', why: `status ${status}` }
+  if (!isJson(headers.get('content-type'))) return { kind: 'bad', why: 'not application/json' }
+  const text = utf8Text(body)
+  const wrong = fault(text)
+  return wrong === undefined ? { text, headers } : { kind: 'bad', why: wrong }
+}
+
+export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJson => {
+  const singleFlight = createSingleFlight(runtime)
+  const failures = createFailures(() => runtime.now())
   const hostOf = (url: string) => new URL(url).hostname.replace(/\.$/, '')
   // A document of ours or of a server behind us would make the gateway vouch for itself, or wait for itself.
   const own = new Set([
@@ -82,14 +135,7 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
     ...directory.services.flatMap(({ upstream }) => (upstream.kind === 'http' ? [hostOf(upstream.url)] : [])),
   ])
 
-  const fail = (url: string, kind: Failure['kind'], why: string): RemoteDocument => {
-    failures.delete(url)
-    if (failures.size >= maxFailures) failures.delete(failures.keys().next().value as string)
-    failures.set(url, { kind, why, until: runtime.now() + (kind === 'down' ? ages.down : ages.bad) })
-    return { failure: { kind, why } }
-  }
-
-  const keep = async (key: string, text: string, headers: Headers): Promise<void> => {
+  const keep = async (key: string, { text, headers }: FetchedText): Promise<void> => {
     const now = runtime.now()
     const fresh = freshnessOf(headers, now)
     if (fresh === undefined) return
@@ -97,35 +143,12 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
     await runtime.cache.put(key, JSON.stringify(copy), { ttlMs: fresh + ages.stale })
   }
 
-  const fetch = async (
-    url: string,
-    key: string,
-    { maxBytes, fault }: ReadOptions,
-  ): Promise<RemoteDocument> => {
-    const answer = await runtime
-      .outbound(url, { headers: { accept: 'application/json' }, timeoutMs, maxBytes })
-      .catch((thrown: unknown) => {
-        if (thrown instanceof Refusal) return thrown
-        throw thrown
-      })
-    // A document that is too large is its maker's to mend; what the network did is not.
-    if (answer instanceof Refusal)
-      return fail(
-        url,
-        answer.code === 'outbound.refused' || tooLarge.test(answer.why) ? 'bad' : 'down',
-        answer.why,
-      )
-    if (answer.status === 404 || answer.status === 410) return fail(url, 'gone', `status ${answer.status}`)
-    // 403 and its like speak of us (a filter in front of the host, a pace), not of the document.
-    if (answer.status >= 400) return fail(url, 'down', `status ${answer.status}`)
-    if (answer.status !== 200) return fail(url, 'bad', `status ${answer.status}`)
-    if (!isJson(answer.headers.get('content-type'))) return fail(url, 'bad', 'not application/json')
-    const text = utf8Text(answer.body)
-    const wrong = fault(text)
-    if (wrong !== undefined) return fail(url, 'bad', wrong)
-    failures.delete(url)
-    await keep(key, text, answer.headers)
-    return { text }
+  const fetchAndKeep = async (url: string, key: string, options: ReadOptions): Promise<RemoteDocument> => {
+    const fetched = await fetchText(runtime.outbound, url, options)
+    if ('kind' in fetched) return failures.keep(url, fetched)
+    failures.forget(url)
+    await keep(key, fetched)
+    return { text: fetched.text }
   }
 
   return async (url, options) => {
@@ -134,11 +157,10 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
     const key = `remote:${runtime.digest(url)}`
     const kept = await runtime.cache.get(key)
     const copy = kept === undefined ? undefined : (JSON.parse(kept) as Copy)
-    const now = runtime.now()
-    if (copy && now < copy.freshUntil && copy.fetchedAt >= (options.since ?? 0)) return { text: copy.text }
-    const failed = failures.get(url)
-    const fetched =
-      failed && now < failed.until ? { failure: failed } : await once(url, () => fetch(url, key, options))
+    if (copy && runtime.now() < copy.freshUntil && copy.fetchedAt >= (options.since ?? 0))
+      return { text: copy.text }
+    const failure = failures.of(url)
+    const fetched = failure ? { failure } : await singleFlight(url, () => fetchAndKeep(url, key, options))
     return fetched.failure?.kind === 'down' && copy && options.staleIfDown ? { text: copy.text } : fetched
   }
 }

@@ -54,7 +54,7 @@ export interface ClientSnapshot extends ClientView {
   readonly digest: string
 }
 
-export const snapshotOf = async (client: Client, scopes: readonly string[]): Promise<ClientSnapshot> => ({
+export const snapshotOf = (client: Client, scopes: readonly string[]): ClientSnapshot => ({
   ...clientView(client),
   refreshable: mayRefresh(client, scopes),
   proves: client.authMethod !== 'none',
@@ -132,28 +132,31 @@ const strings = (value: unknown): readonly string[] | undefined =>
   Array.isArray(value) && value.every((one) => typeof one === 'string') ? value : undefined
 
 // RFC 7518 §6: what a key type needs to verify with, and what only its owner may have.
-const keyMembers: Readonly<Record<string, readonly string[]>> = {
-  RSA: ['n', 'e'],
-  EC: ['crv', 'x', 'y'],
-  OKP: ['crv', 'x'],
-}
+const keyMembers: ReadonlyMap<unknown, readonly string[]> = new Map([
+  ['RSA', ['n', 'e']],
+  ['EC', ['crv', 'x', 'y']],
+  ['OKP', ['crv', 'x']],
+])
 const privateMembers = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k']
 
 /** A public asymmetric key with the members that verifying needs; whatever else came with it (certificates, remarks) is left out. */
 const publicKey = (value: unknown): JWK | undefined => {
   const key: Members = typeof value === 'object' && value !== null ? (value as Members) : {}
-  const needed = keyMembers[String(key['kty'])]
+  const needed = keyMembers.get(key['kty'])
   if (
     !needed ||
     privateMembers.some((name) => name in key) ||
     needed.some((name) => typeof key[name] !== 'string')
   )
     return undefined
-  return Object.fromEntries(
-    ['kty', ...needed, 'kid', 'alg', 'use'].flatMap((name) =>
-      typeof key[name] === 'string' ? [[name, key[name]]] : [],
+  return {
+    kty: String(key['kty']),
+    ...Object.fromEntries(
+      [...needed, 'kid', 'alg', 'use'].flatMap((name) =>
+        typeof key[name] === 'string' ? [[name, key[name]]] : [],
+      ),
     ),
-  ) as unknown as JWK
+  }
 }
 
 /** A set of public keys; undefined when a member is not one (RFC 7517 §5). */
@@ -222,6 +225,28 @@ const judgeGrants = (members: Members): readonly GrantType[] | MetadataFault => 
 const isFault = (value: unknown): value is MetadataFault =>
   typeof value === 'object' && value !== null && Object.hasOwn(value, 'say')
 
+/** Members that decide nothing: one that is not as it should be is left out. */
+const optionalMembers = (members: Members): Partial<ClientMetadata> => {
+  const contacts = strings(members['contacts'])
+  const applicationType = members['application_type']
+  const optional = {
+    client_name: text(members['client_name']),
+    // Real clients send wrong values; nothing is decided by it.
+    application_type: applicationType === 'web' || applicationType === 'native' ? applicationType : undefined,
+    client_uri: webUrl(members['client_uri']),
+    logo_uri: webUrl(members['logo_uri']),
+    tos_uri: webUrl(members['tos_uri']),
+    policy_uri: webUrl(members['policy_uri']),
+    contacts:
+      contacts && contacts.length <= limits.list
+        ? contacts.map((contact) => plainText(contact).slice(0, limits.text))
+        : undefined,
+    software_id: text(members['software_id']),
+    software_version: text(members['software_version']),
+  }
+  return Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
+}
+
 /** Judges client metadata. Members that are null or empty count as absent (clients send them so), unknown ones are ignored; `fallback` is the method of a client that names none. */
 export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judged => {
   if (typeof input !== 'object' || input === null || Array.isArray(input))
@@ -240,30 +265,12 @@ export const judgeClientMetadata = (input: unknown, fallback: AuthMethod): Judge
   const name = members['client_name']
   if (name !== undefined && (typeof name !== 'string' || name.length > limits.name))
     return fault(`client_name must be text of at most ${limits.name} characters.`)
-  const contacts = strings(members['contacts'])
-  const applicationType = members['application_type']
-  const optional = {
-    client_name: text(name),
-    // Real clients send wrong values; nothing is decided by it.
-    application_type: applicationType === 'web' || applicationType === 'native' ? applicationType : undefined,
-    client_uri: webUrl(members['client_uri']),
-    logo_uri: webUrl(members['logo_uri']),
-    tos_uri: webUrl(members['tos_uri']),
-    policy_uri: webUrl(members['policy_uri']),
-    contacts:
-      contacts && contacts.length <= limits.list
-        ? contacts.map((one) => plainText(one).slice(0, limits.text))
-        : undefined,
-    software_id: text(members['software_id']),
-    software_version: text(members['software_version']),
-  }
-  const known = Object.fromEntries(Object.entries(optional).filter(([, value]) => value !== undefined))
   const metadata: ClientMetadata = {
     redirect_uris: redirects,
     ...auth,
     grant_types: grants,
     response_types: ['code'],
-    ...known,
+    ...optionalMembers(members),
   }
   return JSON.stringify(metadata).length > limits.whole
     ? fault('The metadata is larger than 16 KiB.')

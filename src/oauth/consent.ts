@@ -1,129 +1,45 @@
-// The question to the person, and its answer: shown only in the browser that began the flow, decided once, remembered only where nobody else can use the memory.
+// Consent: the page that asks the person, shown only in the browser that sent the authorization request, and what follows from the answer, which is given once
+// and remembered only where nobody else can use it.
 import type { Config } from '../config/schema.ts'
 import { sameText } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri } from '../kit/urls.ts'
 import type { Audit, ConnectStep, DescribeFlow, Handler, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
-import type { RequestContext } from '../ports/runtime.ts'
+import type { RequestContext, Runtime } from '../ports/runtime.ts'
+import type { Directory, FindAddress } from '../ports/services.ts'
 import type { PendingRequest, PendingRequests, StoredRequest } from './authorization-requests.ts'
-import { authorizationResponse, seeOther } from './authorization-response.ts'
-import { tellClient } from './authorize-checks.ts'
+import { authorizationResponse, seeOther, tellClient } from './authorization-response.ts'
 import { mayRefresh } from './client.ts'
 import type { Clients } from './clients.ts'
 import {
-  type Confirmed,
+  type ConfirmedRequest,
   type ConsentRequest,
-  type ConsentRequests,
-  type ConsentRequestsDeps,
+  clientOf,
+  confirmClient,
+  consentRequestOf,
   consentView,
-  createConsentRequests,
+  createDescribeFlow,
   loginPath,
-  shownClient,
 } from './consent-request.ts'
+import { endpoints } from './endpoints.ts'
 import type { Grants } from './grants.ts'
 import { fromOurPage, one, ownNavigation, readForm, readQuery } from './parameters.ts'
-import { type RememberedConsentsDeps, createRememberedConsents } from './remembered-consent.ts'
+import { type RememberedConsents, createRememberedConsents } from './remembered-consent.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
-// What follows from a decision: a grant and its code, or a no, sent back to the client once.
-
-export interface ConsentDecisionsDeps {
+export interface ConsentDeps {
+  readonly runtime: Pick<Runtime, 'store' | 'keys' | 'log' | 'digest'>
+  readonly config: Pick<Config, 'refresh_token_lifetime'>
+  readonly directory: Pick<Directory, 'issuer' | 'origins'>
+  readonly find: FindAddress
   readonly clients: Clients
   readonly grants: Grants
   readonly tokens: Tokens
-  readonly flows: PendingRequests
+  readonly pendingRequests: PendingRequests
+  readonly sessions: Sessions
   readonly pages: Pages
   readonly record: Audit
-  readonly respond: (redirectUri: string, params: Readonly<Record<string, string | undefined>>) => string
-}
-
-export interface ConsentAnswer {
-  readonly how: 'asked' | 'remembered'
-  /** What else is written with it. */
-  readonly keep?: Promise<unknown>
-}
-
-export interface ConsentDecisions {
-  /** Both throw `flow.used` when the flow was answered meanwhile. */
-  allow(question: Confirmed, visit: RequestContext, answer: ConsentAnswer): Promise<Response>
-  deny(question: ConsentRequest, visit: RequestContext): Promise<Response>
-}
-
-export const createConsentDecisions = ({
-  clients,
-  grants,
-  tokens,
-  flows,
-  pages,
-  record,
-  respond,
-}: ConsentDecisionsDeps): ConsentDecisions => {
-  /** An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect (RFC 8252 §8.1). */
-  const send = ({ flow }: ConsentRequest, params: Readonly<Record<string, string>>): Response => {
-    const href = respond(flow.redirectUri, { ...params, state: flow.state })
-    if (judgeRedirectUri(flow.redirectUri) !== 'native') return seeOther(href, [flows.forget(flow.id)])
-    const page = pages.goBack({ client: shownClient(flow), href })
-    page.headers.append('set-cookie', flows.forget(flow.id))
-    return page
-  }
-
-  const facts = ({ flow, person }: ConsentRequest, visit: RequestContext) => ({
-    client: flow.clientId,
-    person: subjectOf({ person }),
-    resource: flow.resource,
-    scopes: flow.scopes,
-    ip: visit.ip,
-    request_id: visit.requestId,
-  })
-
-  return {
-    // The grant is made before the flow is spent: what fails in between can be tried again, and of two answers at once the loser's code never leaves this process.
-    async allow(question, visit, { how, keep }) {
-      const { flow, client, session, person, read } = question
-      const { generation } = question.address.service
-      const { redirectUri, redirectSent, resource, scopes, challenge } = flow
-      const refreshable = mayRefresh(client, scopes)
-      // Three records that say nothing of one another until the flow is spent: written at once, because each may be far away.
-      const [{ grant, secret }] = await Promise.all([
-        grants.create({
-          person,
-          clientId: client.id,
-          clientName: client.name,
-          redirectUri,
-          redirectSent,
-          resource,
-          ...(generation !== undefined && { serviceGeneration: generation }),
-          scopes,
-          challenge,
-          refreshable,
-          authTime: session.signedInAt,
-        }),
-        client.registered && clients.registrations.use(client.registered),
-        keep,
-      ])
-      if (!(await flows.spend(read))) {
-        await grants.discard(grant.id)
-        throw new Refusal('flow.used', 'flow already answered')
-      }
-      record({ event: 'consent.allowed', how, grant: grant.id, ...facts(question, visit) })
-      return send(question, { code: tokens.code(grant, secret) })
-    },
-    async deny(question, visit) {
-      if (!(await flows.spend(question.read))) throw new Refusal('flow.used', 'flow already answered')
-      record({ event: 'consent.denied', ...facts(question, visit) })
-      const { row, say } = new Refusal('consent.denied', 'denied on the consent page')
-      return send(question, { error: row.oauth, error_description: say })
-    },
-  }
-}
-
-type ConsentContext = Parameters<Handler>[1]
-
-export interface ConsentDeps
-  extends ConsentRequestsDeps, RememberedConsentsDeps, Omit<ConsentDecisionsDeps, 'respond'> {
-  readonly config: Pick<Config, 'refresh_token_lifetime'>
-  readonly sessions: Sessions
   /** The account that a person may have to connect before the service is of use. */
   readonly upstream: ConnectStep
 }
@@ -136,137 +52,231 @@ export interface Consent {
   readonly describeFlow: DescribeFlow
 }
 
+const pathOf = ({ id }: PendingRequest): string => `${endpoints.consent.path}?flow=${id}`
+
+// What follows from a decision: a grant and its code, or a refusal, sent to the client once.
+
+/** An app with a scheme of its own gets a page with a button, because a browser may ignore such a redirect (RFC 8252 §8.1). */
+const respond = (
+  { directory, pendingRequests, pages }: ConsentDeps,
+  pending: PendingRequest,
+  params: Readonly<Record<string, string>>,
+): Response => {
+  const { redirectUri, state } = pending
+  const href = authorizationResponse(directory.issuer)(redirectUri, { ...params, state })
+  const cookie = pendingRequests.forget(pending.id)
+  if (judgeRedirectUri(redirectUri) !== 'native') return seeOther(href, [cookie])
+  const page = pages.goBack({ client: clientOf(pending), href })
+  page.headers.append('set-cookie', cookie)
+  return page
+}
+
+const factsOf = ({ pending, person }: ConsentRequest, { ip, requestId }: RequestContext) => ({
+  client: pending.clientId,
+  person: subjectOf({ person }),
+  resource: pending.resource,
+  scopes: pending.scopes,
+  ip,
+  request_id: requestId,
+})
+
+interface Allowed {
+  readonly how: 'asked' | 'remembered'
+  /** What else is written with it. */
+  readonly keep?: Promise<unknown>
+}
+
+/**
+ * The grant is made before the pending request is marked answered: what fails in between can be tried again, and of two answers at once the loser's code never
+ * leaves this process. Throws `flow.used` when the request was answered meanwhile.
+ */
+const issueCode = async (
+  deps: ConsentDeps,
+  confirmed: ConfirmedRequest,
+  context: RequestContext,
+  { how, keep }: Allowed,
+): Promise<Response> => {
+  const { clients, grants, tokens, pendingRequests, record } = deps
+  const { pending, client, session, person, read } = confirmed
+  const { generation } = confirmed.address.service
+  const { redirectUri, redirectSent, resource, scopes, challenge } = pending
+  // Three records that say nothing of one another until the request is answered: written at once, because each may be far away.
+  const [{ grant, secret }] = await Promise.all([
+    grants.create({
+      person,
+      clientId: client.id,
+      clientName: client.name,
+      redirectUri,
+      redirectSent,
+      resource,
+      ...(generation !== undefined && { serviceGeneration: generation }),
+      scopes,
+      challenge,
+      refreshable: mayRefresh(client, scopes),
+      authTime: session.signedInAt,
+    }),
+    client.registered && clients.registrations.use(client.registered),
+    keep,
+  ])
+  if (!(await pendingRequests.spend(read))) {
+    await grants.discard(grant.id)
+    throw new Refusal('flow.used', 'flow already answered')
+  }
+  record({ event: 'consent.allowed', how, grant: grant.id, ...factsOf(confirmed, context) })
+  return respond(deps, pending, { code: tokens.code(grant, secret) })
+}
+
+/** Throws `flow.used` when the request was answered meanwhile. */
+const deny = async (
+  deps: ConsentDeps,
+  consentRequest: ConsentRequest,
+  context: RequestContext,
+): Promise<Response> => {
+  if (!(await deps.pendingRequests.spend(consentRequest.read)))
+    throw new Refusal('flow.used', 'flow already answered')
+  deps.record({ event: 'consent.denied', ...factsOf(consentRequest, context) })
+  const { row, say } = new Refusal('consent.denied', 'denied on the consent page')
+  return respond(deps, consentRequest.pending, { error: row.oauth, error_description: say })
+}
+
+/** A person pressed Allow: it is written down, and the client gets its code, or first an account must be connected. */
+const allow = async (
+  deps: ConsentDeps,
+  consents: RememberedConsents,
+  consentRequest: ConsentRequest,
+  context: RequestContext,
+): Promise<Response> => {
+  const { clients, pendingRequests, upstream } = deps
+  const { read, pending, address, session } = consentRequest
+  const [confirmed, remembered, ahead] = await Promise.all([
+    confirmClient(consentRequest, clients),
+    consents.recall(consentRequest),
+    upstream.ahead(address, session.person),
+  ])
+  const keep = Promise.all([
+    consents.keep(consentRequest, remembered),
+    clients.approvals.keep(pending.client, pending.redirectUri),
+  ])
+  if (!ahead) return issueCode(deps, confirmed, context, { how: 'asked', keep })
+  await keep
+  // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they allowed this client.
+  if (!(await pendingRequests.allow(read, session.person, address.service.generation)))
+    throw new Refusal('flow.used', 'flow already answered')
+  return upstream.begin({ address, session, returnTo: pathOf(pending), visit: context })
+}
+
 interface Read {
   readonly read: StoredRequest
   readonly session: BrowserSession | undefined
 }
 
-/** Both at once: each may be far away. What is wrong with the flow is told first. */
+/** Both at once: each may be far away. What is wrong with the pending request is told first. */
 const readBoth = async (
-  { flows, sessions }: ConsentDeps,
+  { pendingRequests, sessions }: ConsentDeps,
   id: string | undefined,
   request: Request,
 ): Promise<Read> => {
   const session = sessions.of(request)
   session.catch(() => undefined)
-  return { read: await flows.of(id ?? '', request), session: await session }
+  return { read: await pendingRequests.of(id ?? '', request), session: await session }
 }
 
-/** Proves that the form came from the page that this browser's session was shown for this flow, about this generation of the service. */
+/** Proves that the form came from the page that this browser's session was shown for this request, about this generation of the service. */
 const csrfOf = async (
   { find, runtime }: ConsentDeps,
-  flow: PendingRequest,
+  pending: PendingRequest,
   session: BrowserSession,
 ): Promise<string> => {
-  const generation = (await find(flow.resource))?.service.generation ?? ''
-  return runtime.digest(`consent.${flow.id}.${generation}.${session.csrf}`)
+  const generation = (await find(pending.resource))?.service.generation ?? ''
+  return runtime.digest(`consent.${pending.id}.${generation}.${session.csrf}`)
 }
 
-/** The yes of a person: written down, and answered, or first an account that must be connected. */
-const createAllow = (deps: ConsentDeps, questions: ConsentRequests, decisions: ConsentDecisions) => {
-  const { clients, flows, upstream } = deps
-  const remembered = createRememberedConsents(deps)
-  return async (question: ConsentRequest, visit: ConsentContext): Promise<Response> => {
-    const { read, flow, address, session } = question
-    const [confirmed, known, ahead] = await Promise.all([
-      questions.confirm(question),
-      remembered.recall(question),
-      upstream.ahead(address, session.person),
-    ])
-    const keep = Promise.all([
-      remembered.keep(question, known),
-      clients.approvals.keep(flow.client, flow.redirectUri),
-    ])
-    if (!ahead) return decisions.allow(confirmed, visit, { how: 'asked', keep })
-    await keep
-    // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they said yes to this client.
-    if (!(await flows.allow(read, session.person, address.service.generation)))
-      throw new Refusal('flow.used', 'flow already answered')
-    return upstream.begin({ address, session, returnTo: `/oauth/consent?flow=${flow.id}`, visit })
+/** The page, or what makes it needless: an answer given before, or one that only waited for an account. */
+const askOrAnswer = async (
+  deps: ConsentDeps,
+  consents: RememberedConsents,
+  consentRequest: ConsentRequest,
+  request: Request,
+  context: RequestContext,
+): Promise<Response> => {
+  const { clients, config, pages, pendingRequests, upstream } = deps
+  const { pending, session, address } = consentRequest
+  // Back from connecting an account: the answer was given, in this browser, by this person.
+  if (pendingRequests.allowedBy(pending, session.person, address.service.generation))
+    return issueCode(deps, await confirmClient(consentRequest, clients), context, { how: 'asked' })
+  const [remembered, ahead] = await Promise.all([
+    consents.recall(consentRequest),
+    pending.promptNone ? undefined : upstream.ahead(address, session.person),
+  ])
+  const ownWish = pending.ownNavigation && ownNavigation(request)
+  if (!ahead && !pending.promptConsent && ownWish && remembered.settles) {
+    const confirmed = await confirmClient(consentRequest, clients)
+    // It must still describe itself as it did when the answer was given.
+    if (confirmed.client.digest() === pending.client.digest)
+      return issueCode(deps, confirmed, context, { how: 'remembered' })
   }
+  if (pending.promptNone)
+    throw tellClient(pending, 'consent.required', 'prompt=none without a remembered answer')
+  const csrf = await csrfOf(deps, pending, session)
+  return pages.consent(
+    consentView(consentRequest, remembered, csrf, config.refresh_token_lifetime * 1000, ahead),
+  )
+}
+
+/** The session, when it is fresh enough for the request. */
+const sessionFor = (
+  { signedInSince = 0 }: PendingRequest,
+  session: BrowserSession | undefined,
+): BrowserSession | undefined => (session && session.signedInAt >= signedInSince ? session : undefined)
+
+const decided = async (
+  deps: ConsentDeps,
+  consents: RememberedConsents,
+  { read, session }: Read,
+  form: URLSearchParams,
+  context: RequestContext,
+): Promise<Response> => {
+  const { pending } = read
+  const onward = { page: { onward: { label: 'Open the page again', href: pathOf(pending) } } }
+  if (!session) throw new Refusal('consent.form', 'session cookie missing or expired', onward)
+  if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, pending, session)))
+    throw new Refusal('consent.form', 'csrf field missing or wrong', onward)
+  const consentRequest = await consentRequestOf(read, session, deps.find)
+  const decision = one(form, 'decision')
+  if (decision === 'deny') return deny(deps, consentRequest, context)
+  if (decision !== 'allow')
+    throw new Refusal('request.malformed', 'decision is neither allow nor deny', {
+      say: 'decision must be allow or deny.',
+    })
+  return allow(deps, consents, consentRequest, context)
 }
 
 export const createConsent = (deps: ConsentDeps): Consent => {
-  const { clients, config, directory, pages, flows, upstream } = deps
-  const remembered = createRememberedConsents(deps)
-  const questions = createConsentRequests(deps)
-  const decisions = createConsentDecisions({ ...deps, respond: authorizationResponse(directory.issuer) })
-  const allow = createAllow(deps, questions, decisions)
+  const { clients, directory } = deps
+  const consents = createRememberedConsents(deps)
 
-  const answer = async (
-    { read, session }: Read,
-    request: Request,
-    visit: ConsentContext,
-  ): Promise<Response> => {
-    const { flow } = read
-    if (!session || session.signedInAt < (flow.signedInSince ?? 0)) {
-      if (flow.silent) throw tellClient(flow, 'login.required', 'prompt=none without a fresh session')
-      return seeOther(loginPath(flow.id, flow.signedInSince === undefined ? undefined : 'login'))
-    }
-    const question = await questions.pose(read, session)
-    // Back from connecting an account: the answer was given, in this browser, by this person.
-    if (flows.allowedBy(flow, session.person, question.address.service.generation))
-      return decisions.allow(await questions.confirm(question), visit, { how: 'asked' })
-    const [known, ahead] = await Promise.all([
-      remembered.recall(question),
-      flow.silent ? undefined : upstream.ahead(question.address, session.person),
-    ])
-    if (!ahead && !flow.ask && flow.ownNavigation && ownNavigation(request) && known.settles) {
-      const confirmed = await questions.confirm(question)
-      // It must still describe itself as it did when the answer was given.
-      if (confirmed.client.digest() === flow.client.digest)
-        return decisions.allow(confirmed, visit, { how: 'remembered' })
-    }
-    if (flow.silent) throw tellClient(flow, 'consent.required', 'prompt=none without a remembered answer')
-    return pages.consent(
-      consentView(
-        question,
-        known,
-        await csrfOf(deps, flow, session),
-        config.refresh_token_lifetime * 1000,
-        ahead,
-      ),
-    )
+  const page: Handler = async (request, context) => {
+    const { read, session } = await readBoth(deps, one(readQuery(request), 'flow'), request)
+    const { pending } = read
+    return clients.approvals.guard(async () => {
+      const fresh = sessionFor(pending, session)
+      if (fresh)
+        return askOrAnswer(deps, consents, await consentRequestOf(read, fresh, deps.find), request, context)
+      if (pending.promptNone)
+        throw tellClient(pending, 'login.required', 'prompt=none without a fresh session')
+      return seeOther(loginPath(pending.id, pending.signedInSince === undefined ? undefined : 'login'))
+    }, pending.client)
   }
 
-  const page: Handler = async (request, visit) => {
-    const both = await readBoth(deps, one(readQuery(request), 'flow'), request)
-    return clients.approvals.guard(
-      () => answer(both, request, visit),
-      () => both.read.flow.client,
-    )
-  }
-
-  const decided = async (
-    { read, session }: Read,
-    form: URLSearchParams,
-    visit: ConsentContext,
-  ): Promise<Response> => {
-    const onward = {
-      page: { onward: { label: 'Open the page again', href: `/oauth/consent?flow=${read.flow.id}` } },
-    }
-    if (!session) throw new Refusal('consent.form', 'session cookie missing or expired', onward)
-    if (!sameText(one(form, 'csrf') ?? '', await csrfOf(deps, read.flow, session)))
-      throw new Refusal('consent.form', 'csrf field missing or wrong', onward)
-    const question = await questions.pose(read, session)
-    const decision = one(form, 'decision')
-    if (decision === 'deny') return decisions.deny(question, visit)
-    if (decision !== 'allow')
-      throw new Refusal('request.malformed', 'decision is neither allow nor deny', {
-        say: 'decision must be allow or deny.',
-      })
-    return allow(question, visit)
-  }
-
-  const decide: Handler = async (request, visit) => {
+  const decide: Handler = async (request, context) => {
     fromOurPage(request, directory.origins)
     const form = await readForm(request)
     const both = await readBoth(deps, one(form, 'flow'), request)
     return clients.approvals.guard(
-      () => decided(both, form, visit),
-      () => both.read.flow.client,
+      () => decided(deps, consents, both, form, context),
+      both.read.pending.client,
     )
   }
 
-  return { page, decide, describeFlow: questions.describe }
+  return { page, decide, describeFlow: createDescribeFlow(deps) }
 }

@@ -10,7 +10,7 @@ import {
   type TokenRequest,
   factsOf,
   sameResource,
-  tokenAnswer,
+  tokenResponse,
 } from './token-request.ts'
 
 /** Two exchanges of one code at the same moment come from one impatient client; later ones from somebody who found the code (RFC 9700 §2.1.1). */
@@ -19,56 +19,59 @@ const racingMs = 2_000
 const verifierShape = /^[A-Za-z0-9\-._~]{43,128}$/
 
 /** A token request for a code, its parameters read. */
-interface Redemption {
+interface CodeExchange {
   readonly request: TokenRequest
   readonly redirectUri: string | undefined
   /** Of the code_verifier that was sent (RFC 7636 §4.6); undefined when that has not the shape of one. */
   readonly challenge: string | undefined
 }
 
-export const createAuthorizationCodeGrant = ({
-  runtime,
-  find,
-  grants,
-  tokens,
-  record,
-}: GrantDeps): GrantHandler => {
-  /**
-   * The code was used before. Whoever holds the verifier too is no bystander, whatever else the request says: the code or the whole client was stolen, and what the
-   * first use brought ends with it (OAuth 2.1 §4.1.3).
-   */
-  const endReplayed = async (grant: Grant, request: TokenRequest): Promise<void> => {
-    if (grant.state !== 'live' || runtime.now() - (grant.redeemedAt ?? 0) <= racingMs) return
-    await grants.revoke(grant.id, 'code_replayed')
-    record({
-      event: 'code.replayed',
-      ...factsOf(grant, request),
-      ...(request.client.id !== grant.clientId && { sent_by: request.client.id }),
-    })
-  }
+/**
+ * The code was used before. Whoever holds the verifier too is no bystander, whatever else the request says: the code or the whole client was stolen, and what the
+ * first use brought ends with it (OAuth 2.1 §4.1.3).
+ */
+const endReplayed = async (
+  { runtime, grants, record }: GrantDeps,
+  grant: Grant,
+  request: TokenRequest,
+): Promise<void> => {
+  if (grant.state !== 'live' || runtime.now() - (grant.redeemedAt ?? 0) <= racingMs) return
+  await grants.revoke(grant.id, 'code_replayed')
+  record({
+    event: 'code.replayed',
+    ...factsOf(grant, request),
+    ...(request.client.id !== grant.clientId && { sent_by: request.client.id }),
+  })
+}
 
-  /** Throws unless this code of this grant may be redeemed so, now. */
-  const check = async (grant: Grant, { request, redirectUri, challenge }: Redemption): Promise<void> => {
-    const { client, form } = request
-    const proven = challenge !== undefined && sameText(challenge, grant.challenge)
-    if (grant.state !== 'code' && proven) await endReplayed(grant, request)
-    if (grant.clientId !== client.id)
-      throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
-    request.about(grant)
-    if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri)
-      throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
-    if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
-    if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
-    if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
-    if (runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired', 'code expired')
-    await sameResource(form, grant, find)
-  }
+/** Throws unless this code of this grant may be exchanged so, now. */
+const check = async (
+  deps: GrantDeps,
+  grant: Grant,
+  { request, redirectUri, challenge }: CodeExchange,
+): Promise<void> => {
+  const { client, form } = request
+  const proven = challenge !== undefined && sameText(challenge, grant.challenge)
+  if (grant.state !== 'code' && proven) await endReplayed(deps, grant, request)
+  if (grant.clientId !== client.id)
+    throw new Refusal('code.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
+  request.about(grant)
+  if ((redirectUri ?? (grant.redirectSent ? undefined : grant.redirectUri)) !== grant.redirectUri)
+    throw new Refusal('code.redirect', withoutQuery(redirectUri ?? '(none)'))
+  if (!proven) throw new Refusal('pkce.verifier', 'code_verifier does not match code_challenge')
+  if (grant.revokedReason === 'service_replaced') throw new Refusal('code.unknown', 'service was replaced')
+  if (grant.state !== 'code') throw new Refusal('code.spent', `grant is ${grant.state}`)
+  if (deps.runtime.now() >= grant.codeExpiresAt) throw new Refusal('code.expired', 'code expired')
+  await sameResource(form, grant, deps.find)
+}
 
+export const createAuthorizationCodeGrant = (deps: GrantDeps): GrantHandler => {
+  const { runtime, grants, tokens, record } = deps
   return async (request) => {
     const { form } = request
-    const [code, verifier, redirectUri] = ['code', 'code_verifier', 'redirect_uri'].map((name) =>
-      one(form, name),
-    )
+    const code = one(form, 'code')
+    const verifier = one(form, 'code_verifier')
+    const redirectUri = one(form, 'redirect_uri')
     if (code === undefined)
       throw new Refusal('request.malformed', 'code missing', { say: 'code is required.' })
     if (verifier === undefined)
@@ -79,7 +82,7 @@ export const createAuthorizationCodeGrant = ({
     if (!claim || !(await tokens.holdsCode(read?.grant, claim)) || !read)
       throw new Refusal('code.unknown', 'code unknown')
     const { grant } = read
-    await check(grant, { request, redirectUri, challenge })
+    await check(deps, grant, { request, redirectUri, challenge })
     // Signed before the code is spent: afterwards nothing can fail any more, and no code is lost to a fault.
     const [access, refresh] = await Promise.all([
       tokens.access(grant, grant.scopes),
@@ -87,6 +90,6 @@ export const createAuthorizationCodeGrant = ({
     ])
     if (!(await grants.redeem(read))) throw new Refusal('code.spent', 'code redeemed concurrently')
     record({ event: 'grant.issued', scopes: grant.scopes, ...factsOf(grant, request) })
-    return tokenAnswer(tokens, access, grant.scopes, refresh)
+    return tokenResponse(tokens, access, grant.scopes, refresh)
   }
 }

@@ -13,7 +13,7 @@ import {
   type TokenRequest,
   factsOf,
   sameResource,
-  tokenAnswer,
+  tokenResponse,
 } from './token-request.ts'
 import type { RefreshClaim } from './tokens.ts'
 
@@ -72,86 +72,104 @@ const narrowed = (form: URLSearchParams, grant: Grant): readonly string[] => {
 const lateRepeatOf = (client: Client, configured: LateRepeat): LateRepeat =>
   configured === 'by-network' && client.authMethod !== 'none' ? 'allow' : configured
 
-/** A grant as it was read for one request, and what the request is in its eyes. */
+/** A grant as it was read for one request, and the token that was presented for it. */
 interface Reading {
   readonly read: ReadGrant
   readonly claim: RefreshClaim
   readonly request: TokenRequest
 }
 
-export const createRefreshTokenGrant = ({
-  runtime,
-  config,
-  find,
-  grants,
-  tokens,
-  record,
-}: GrantDeps): GrantHandler => {
-  /** The grant and the generation that answer the presented one, everything changed that must be; undefined when somebody else changed the grant first. */
-  const succeed = async ({
-    read,
-    claim,
-    request,
-  }: Reading): Promise<{ readonly grant: Grant; readonly successor: number } | undefined> => {
-    const { grant } = read
-    const network = await networkFor(runtime.keys, grant, request.visit.ip)
-    const lateRepeat = lateRepeatOf(request.client, config.refresh_late_repeat)
-    const verdict = judgeRefresh(grant, {
-      generation: claim.generation,
-      now: runtime.now(),
-      graceMs: config.refresh_grace * 1000,
-      lateRepeat,
-      isHere: network.is,
-    })
-    const facts = { generation: claim.generation, latest: grant.generation, ...factsOf(grant, request) }
-    if (verdict.kind === 'reuse') {
+/** The grant and the generation that answer the presented one. */
+interface Successor {
+  readonly grant: Grant
+  readonly generation: number
+}
+
+/** Changes everything that must be changed; undefined when somebody else changed the grant first. Throws `refresh.reuse`. */
+const rotate = async (deps: GrantDeps, { read, claim, request }: Reading): Promise<Successor | undefined> => {
+  const { runtime, config, grants, record } = deps
+  const { grant } = read
+  const network = await networkFor(runtime.keys, grant, request.context.ip)
+  const verdict = judgeRefresh(grant, {
+    generation: claim.generation,
+    now: runtime.now(),
+    graceMs: config.refresh_grace * 1000,
+    lateRepeat: lateRepeatOf(request.client, config.refresh_late_repeat),
+    isHere: network.is,
+  })
+  const facts = { generation: claim.generation, latest: grant.generation, ...factsOf(grant, request) }
+  switch (verdict.kind) {
+    case 'reuse':
       await grants.revoke(grant.id, 'refresh_reuse')
       record({ event: 'refresh.reuse', reason: 'refresh_reuse', ...facts })
       throw new Refusal(
         'refresh.reuse',
         `generation ${claim.generation} reused, current generation ${grant.generation}`,
       )
-    }
-    if (verdict.kind === 'repeat') {
+    case 'repeat':
       if (verdict.late) record({ event: 'refresh.repeated', reason: 'same_successor', ...facts })
-      return { grant, successor: verdict.successor }
+      return { grant, generation: verdict.successor }
+    case 'advance': {
+      const advanced = await grants.advance(read, network.digest)
+      return advanced && { grant: advanced, generation: advanced.generation }
     }
-    const moved =
-      verdict.kind === 'advance'
-        ? await grants.advance(read, network.digest)
-        : await grants.replace(read, verdict.parent, network.digest)
-    if (moved && verdict.kind === 'replace')
-      record({ event: 'refresh.repeated', reason: 'successor_replaced', ...facts })
-    return moved && { grant: moved, successor: moved.generation }
+    case 'replace': {
+      const replaced = await grants.replace(read, verdict.parent, network.digest)
+      if (replaced) record({ event: 'refresh.repeated', reason: 'successor_replaced', ...facts })
+      return replaced && { grant: replaced, generation: replaced.generation }
+    }
   }
+}
 
+/** The grant of the presented token, read anew, when it can be refreshed by this client. */
+const readFor = async (
+  { runtime, find, tokens }: GrantDeps,
+  claim: RefreshClaim,
+  request: TokenRequest,
+  read: ReadGrant | undefined,
+): Promise<ReadGrant> => {
+  if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read)
+    throw new Refusal('refresh.unknown', 'refresh token unknown')
+  const { grant } = read
+  if (grant.clientId !== request.client.id)
+    throw new Refusal('refresh.unknown', `issued to ${grant.clientId}, presented by ${request.client.id}`)
+  request.about(grant)
+  const ended = endedRefusal(grant, runtime.now())
+  if (ended) throw ended
+  await sameResource(request.form, grant, find)
+  return read
+}
+
+export const createRefreshTokenGrant = (deps: GrantDeps): GrantHandler => {
+  const { grants, tokens, record } = deps
   return async (request) => {
-    const { client, form } = request
-    const presented = one(form, 'refresh_token')
+    const presented = one(request.form, 'refresh_token')
     if (presented === undefined)
       throw new Refusal('request.malformed', 'refresh_token missing', { say: 'refresh_token is required.' })
     const claim = tokens.readRefresh(presented)
     if (!claim) throw new Refusal('refresh.unknown', 'refresh token malformed')
     for (let attempt = 0; attempt < maxAttempts; attempt++) {
-      const read = await (attempt === 0 ? request.first : grants.read)(claim.grantId)
-      if (!(await tokens.holdsRefresh(read?.grant, claim)) || !read)
-        throw new Refusal('refresh.unknown', 'refresh token unknown')
+      const read = await readFor(
+        deps,
+        claim,
+        request,
+        await (attempt === 0 ? request.first : grants.read)(claim.grantId),
+      )
       const { grant } = read
-      if (grant.clientId !== client.id)
-        throw new Refusal('refresh.unknown', `issued to ${grant.clientId}, presented by ${client.id}`)
-      request.about(grant)
-      const ended = endedRefusal(grant, runtime.now())
-      if (ended) throw ended
-      await sameResource(form, grant, find)
-      const scopes = narrowed(form, grant)
-      const found = await succeed({ read, claim, request })
-      if (!found) continue
-      const successor = await tokens.refresh(found.grant, found.successor)
-      if (successor === undefined)
+      const scopes = narrowed(request.form, grant)
+      const successor = await rotate(deps, { read, claim, request })
+      if (!successor) continue
+      const refresh = await tokens.refresh(successor.grant, successor.generation)
+      if (refresh === undefined)
         throw new Refusal('refresh.unknown', 'root key of the successor token is no longer configured')
       const access = await tokens.access(grant, scopes)
-      record({ event: 'grant.refreshed', generation: found.successor, scopes, ...factsOf(grant, request) })
-      return tokenAnswer(tokens, access, scopes, successor)
+      record({
+        event: 'grant.refreshed',
+        generation: successor.generation,
+        scopes,
+        ...factsOf(grant, request),
+      })
+      return tokenResponse(tokens, access, scopes, refresh)
     }
     throw new Refusal('storage.unavailable', 'grant update conflicts, retries exhausted')
   }

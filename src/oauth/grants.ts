@@ -5,7 +5,7 @@ import { personKey } from '../kit/person-key.ts'
 import { type Records, createRecords } from '../kit/records.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import type { Audit, MayStillSignIn } from '../ports/modules.ts'
+import type { Audit, AuditEvent, MayStillSignIn } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
@@ -16,7 +16,7 @@ import { type Rotation, type RotationStep, movedOn, replacedNewest } from './ref
 const liveForMs = 500
 const maxLive = 10_000
 
-interface Live<Grant> {
+interface GrantStatus<Grant> {
   live(id: string): Promise<Grant | undefined>
   /** What `live` would answer without asking anybody; undefined where it would have to. */
   lately(id: string): Grant | undefined
@@ -26,9 +26,9 @@ interface Live<Grant> {
 export const createGrantStatus = <Grant extends { readonly state: string }>(
   runtime: Pick<Runtime, 'now' | 'defer'>,
   read: (id: string) => Promise<{ readonly grant: Grant } | undefined>,
-): Live<Grant> => {
+): GrantStatus<Grant> => {
   const { now } = runtime
-  const once = createSingleFlight(runtime)
+  const singleFlight = createSingleFlight(runtime)
   const seen = new Map<string, { readonly grant: Grant | undefined; readonly at: number }>()
   const recent = (id: string): { readonly grant: Grant | undefined } | undefined => {
     const known = seen.get(id)
@@ -46,7 +46,7 @@ export const createGrantStatus = <Grant extends { readonly state: string }>(
   return {
     async live(id) {
       const known = recent(id)
-      return known ? known.grant : once(id, () => ask(id))
+      return known ? known.grant : singleFlight(id, () => ask(id))
     },
     lately: (id) => recent(id)?.grant,
     forget: (id) => void seen.delete(id),
@@ -55,7 +55,7 @@ export const createGrantStatus = <Grant extends { readonly state: string }>(
 
 export interface Grant extends Rotation {
   readonly id: string
-  /** `code`: allowed, the code not yet redeemed. `live`: tokens are out. `revoked`: nothing of it works any more. */
+  /** `code`: allowed, the code not yet exchanged. `live`: tokens are out. `revoked`: nothing of it works any more. */
   readonly state: 'code' | 'live' | 'revoked'
   readonly person: Person
   readonly clientId: string
@@ -109,7 +109,7 @@ export interface Grants {
   live(id: string): Promise<Grant | undefined>
   /** The same where it is known without asking; undefined where it is not. */
   lately(id: string): Grant | undefined
-  /** code → live; false when the record changed since it was read. */
+  /** The code was exchanged: state `live`. False when the record changed since it was read. */
   redeem(read: ReadGrant): Promise<boolean>
   /** The newest refresh token was presented: the grant with the next one. Undefined when the record changed since it was read. */
   advance(read: ReadGrant, by: string): Promise<Grant | undefined>
@@ -117,7 +117,7 @@ export interface Grants {
   replace(read: ReadGrant, parent: number, by: string): Promise<Grant | undefined>
   /** Ends the grant, whatever it is at the moment. */
   revoke(id: string, reason: string): Promise<void>
-  /** Removes a grant nobody heard of. */
+  /** Removes a grant whose code was never sent. */
   discard(id: string): Promise<void>
   /** Ends all grants of a client; answers how many there were. */
   revokeOfClient(clientId: string, reason: string): Promise<number>
@@ -134,7 +134,7 @@ export interface GrantsDeps {
     'code_lifetime' | 'access_token_lifetime' | 'refresh_token_lifetime' | 'refresh_grace'
   >
   readonly record: Audit
-  readonly present: MayStillSignIn
+  readonly mayStillSignIn: MayStillSignIn
   readonly find: FindAddress
 }
 
@@ -189,11 +189,11 @@ const isReplaced = ({ serviceGeneration, createdAt }: Grant, { generation, added
  * The grant with its person and its service as the configuration knows them now. Where it admits that person no more, or names another service, the grant is worth
  * nothing, and nothing is written: who returns, and what is put back, has it again.
  */
-const asOfNow = async (grant: Grant, { present, find }: GrantsDeps): Promise<Grant> => {
+const asOfNow = async (grant: Grant, { mayStillSignIn, find }: GrantsDeps): Promise<Grant> => {
   const service = (await find(grant.resource))?.service
   if (service && isReplaced(grant, service))
     return { ...grant, state: 'revoked', revokedReason: 'service_replaced' }
-  const person = present(grant.person, grant.resource)
+  const person = mayStillSignIn(grant.person, grant.resource)
   return person ? { ...grant, person } : { ...grant, state: 'revoked', revokedReason: 'person_not_admitted' }
 }
 
@@ -252,22 +252,28 @@ const createRevokeOfClient =
     return count
   }
 
+/** A grant of 0.1.0 is bound to the service of today when it is used. */
+const boundToService = async (grant: Grant, find: FindAddress): Promise<Grant> => {
+  if (grant.serviceGeneration !== undefined) return grant
+  const generation = (await find(grant.resource))?.service.generation
+  return generation === undefined ? grant : { ...grant, serviceGeneration: generation }
+}
+
+const revokedEvent = (grant: Grant, reason: string): AuditEvent => ({
+  event: 'grant.revoked',
+  grant: grant.id,
+  client: grant.clientId,
+  person: personKey(grant.person),
+  resource: grant.resource,
+  reason,
+})
+
 export const createGrants = (deps: GrantsDeps): Grants => {
-  const { runtime, config, record } = deps
+  const { runtime, config, find } = deps
   const records = createRecords<Grant>(runtime, 'grant:')
   const { read, readKept } = createReads(records, deps)
   const { live, lately, forget } = createGrantStatus(runtime, read)
-  /** A grant of 0.1.0 is bound to the service of today when it is used. */
-  const ofToday = async (grant: Grant): Promise<Grant> => {
-    const generation =
-      grant.serviceGeneration === undefined
-        ? (await deps.find(grant.resource))?.service.generation
-        : undefined
-    return grant.serviceGeneration === undefined && generation !== undefined
-      ? { ...grant, serviceGeneration: generation }
-      : grant
-  }
-  const stepBy = (by: string): RotationStep => ({
+  const step = (by: string): RotationStep => ({
     now: runtime.now(),
     graceMs: config.refresh_grace * 1000,
     keyId: runtime.keys.current,
@@ -275,34 +281,23 @@ export const createGrants = (deps: GrantsDeps): Grants => {
   })
   const swap = async (grant: Grant, mark: string): Promise<boolean> =>
     (await records.put(grant.id, grant, { ttlMs: ttlOf(grant, config), only: mark })) !== undefined
-
-  const recordRevoked = (grant: Grant, reason: string): void =>
-    record({
-      event: 'grant.revoked',
-      grant: grant.id,
-      client: grant.clientId,
-      person: personKey(grant.person),
-      resource: grant.resource,
-      reason,
-    })
-
-  const revoke: Grants['revoke'] = async (id, reason) => {
-    for (;;) {
-      const found = await readKept(id)
-      if (!found || found.grant.state === 'revoked') return
-      const { grant, mark } = found
-      if (!(await swap({ ...grant, state: 'revoked', revokedReason: reason }, mark))) continue
-      forget(id)
-      recordRevoked(grant, reason)
-      return
-    }
-  }
+  const recordRevoked = (grant: Grant, reason: string): void => deps.record(revokedEvent(grant, reason))
 
   return {
     read,
     live,
     lately,
-    revoke,
+    async revoke(id, reason) {
+      for (;;) {
+        const found = await readKept(id)
+        if (!found || found.grant.state === 'revoked') return
+        const { grant, mark } = found
+        if (!(await swap({ ...grant, state: 'revoked', revokedReason: reason }, mark))) continue
+        forget(id)
+        recordRevoked(grant, reason)
+        return
+      }
+    },
     async create(wanted) {
       const made = newGrant(wanted, deps)
       await records.put(made.grant.id, made.grant, { ttlMs: ttlOf(made.grant, config), only: 'absent' })
@@ -310,12 +305,12 @@ export const createGrants = (deps: GrantsDeps): Grants => {
     },
     redeem: ({ grant, mark }) => swap({ ...grant, state: 'live', redeemedAt: runtime.now() }, mark),
     async advance({ grant, mark }, by) {
-      const moved = movedOn(await ofToday(grant), stepBy(by))
-      return (await swap(moved, mark)) ? moved : undefined
+      const advanced = movedOn(await boundToService(grant, find), step(by))
+      return (await swap(advanced, mark)) ? advanced : undefined
     },
     async replace({ grant, mark }, parent, by) {
-      const moved = replacedNewest(grant, parent, stepBy(by))
-      return (await swap(moved, mark)) ? moved : undefined
+      const replaced = replacedNewest(grant, parent, step(by))
+      return (await swap(replaced, mark)) ? replaced : undefined
     },
     async discard(id) {
       await records.take(id)

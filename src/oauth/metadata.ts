@@ -7,7 +7,7 @@ import { authMethods, grantTypes } from './client.ts'
 import { assertionAlgorithms } from './clients.ts'
 import { endpoints, wellKnown } from './endpoints.ts'
 
-export interface Metadata {
+export interface MetadataHandlers {
   /** GET of both well-known names at the root, with the path of an address behind (RFC 8414 §3.1) or before (OpenID Connect Discovery §4) them. */
   readonly authorizationServer: Handler
   /** GET of the well-known name at the root, with `?service_id=`, and with the path of an address behind or before it. */
@@ -91,69 +91,77 @@ const resourceMetadata = (
   resource_documentation: `${directory.issuer}/services`,
 })
 
-export const createMetadata = ({ config, directory, signer }: MetadataDeps): Metadata => {
-  const isProtected = ({ service }: Address): boolean => service.authRequired
-  // Whatever is not here is answered alike, so that names cannot be guessed.
-  const nothing = (): Refusal => {
-    directory.assertComplete()
-    return new Refusal('route.unknown', 'no metadata under that name')
-  }
-  const byPath = (path: string, host: string): Address => {
-    const found = directory.locate(path, host)
-    if (!found || found.rest !== '' || !isProtected(found.address)) throw nothing()
-    return found.address
-  }
-  const first = ({ addresses }: ServiceHost): Address => {
-    const found = addresses.find(isProtected)
-    if (!found) throw nothing()
-    return found
-  }
-  const byService = (id: string): Address => {
-    const found = directory.addresses.find(
-      (address) => address.service.id === id && address.path === `/${id}/mcp` && isProtected(address),
-    )
-    if (!found) throw nothing()
-    return found
+const isProtected = ({ service }: Address): boolean => service.authRequired
+
+/** Whatever is not here is answered alike, so that names cannot be guessed. */
+const notFound = (directory: Directory): Refusal => {
+  directory.assertComplete()
+  return new Refusal('route.unknown', 'no metadata under that name')
+}
+
+const addressAt = (directory: Directory, path: string, host: string): Address => {
+  const found = directory.locate(path, host)
+  if (!found || found.rest !== '' || !isProtected(found.address)) throw notFound(directory)
+  return found.address
+}
+
+const addressOfHost = (directory: Directory, { addresses }: ServiceHost): Address => {
+  const found = addresses.find(isProtected)
+  if (!found) throw notFound(directory)
+  return found
+}
+
+const addressOfService = (directory: Directory, id: string): Address => {
+  const found = directory.addresses.find(
+    (address) => address.service.id === id && address.path === `/${id}/mcp` && isProtected(address),
+  )
+  if (!found) throw notFound(directory)
+  return found
+}
+
+const createProtectedResource =
+  (directory: Directory): Handler =>
+  async (request) => {
+    const url = new URL(request.url)
+    // Clients compare `resource` with the URL they were given, so it is on the origin they used, when that is one of ours.
+    const origin = directory.origins.find((known) => known === url.origin) ?? directory.issuer
+    const path = subjectPath(url.pathname, [wellKnown.protectedResource])
+    if (path === undefined) throw notFound(directory)
+    const host = hostOf(request)
+    const serviceHost = directory.host(host)
+    if (serviceHost) {
+      const { resource, service } =
+        path === '' ? addressOfHost(directory, serviceHost) : addressAt(directory, path, host)
+      return publish(resourceMetadata(directory, resource, service.scopes, service.name))
+    }
+    const id = url.searchParams.get('service_id')
+    const named = (): Address | undefined => (id === null ? directory.only : addressOfService(directory, id))
+    const address = path === '' ? named() : addressAt(directory, path, host)
+    if (address && isProtected(address))
+      return publish(
+        resourceMetadata(directory, origin + address.path, address.service.scopes, address.service.name),
+      )
+    if (address) throw notFound(directory)
+    const scopes = new Set(directory.addresses.filter(isProtected).flatMap(({ service }) => service.scopes))
+    return publish(resourceMetadata(directory, origin, [...scopes].toSorted(byName)))
   }
 
-  return {
-    async authorizationServer(request) {
-      const { pathname } = new URL(request.url)
-      const host = hostOf(request)
-      const path = subjectPath(pathname, [wellKnown.authorizationServer, wellKnown.openid])
-      if (path === undefined) throw nothing()
-      if (path !== '') byPath(path, host)
-      const document = authorizationServerMetadata({ config, directory })
-      const there = directory.host(host)
-      // Only clients of MCP 2025-03-26 look for it at the host of a service; they know no `resource`, and this detour adds it.
-      return publish(
-        there ? { ...document, authorization_endpoint: there.origin + endpoints.authorize.alias } : document,
-      )
-    },
-    async protectedResource(request) {
-      const url = new URL(request.url)
-      // Clients compare `resource` with the URL they were given, so it is on the origin they used, when that is one of ours.
-      const origin = directory.origins.find((known) => known === url.origin) ?? directory.issuer
-      const path = subjectPath(url.pathname, [wellKnown.protectedResource])
-      if (path === undefined) throw nothing()
-      const host = hostOf(request)
-      const there = directory.host(host)
-      if (there) {
-        const { resource, service } = path === '' ? first(there) : byPath(path, host)
-        return publish(resourceMetadata(directory, resource, service.scopes, service.name))
-      }
-      const id = url.searchParams.get('service_id')
-      const address = path !== '' ? byPath(path, host) : id !== null ? byService(id) : directory.only
-      if (address && isProtected(address))
-        return publish(
-          resourceMetadata(directory, origin + address.path, address.service.scopes, address.service.name),
-        )
-      if (address) throw nothing()
-      const scopes = new Set(directory.addresses.filter(isProtected).flatMap(({ service }) => service.scopes))
-      return publish(resourceMetadata(directory, origin, [...scopes].toSorted(byName)))
-    },
-    async jwks() {
-      return publish(await signer.jwks())
-    },
-  }
-}
+export const createMetadata = ({ config, directory, signer }: MetadataDeps): MetadataHandlers => ({
+  async authorizationServer(request) {
+    const { pathname } = new URL(request.url)
+    const host = hostOf(request)
+    const path = subjectPath(pathname, [wellKnown.authorizationServer, wellKnown.openid])
+    if (path === undefined) throw notFound(directory)
+    if (path !== '') addressAt(directory, path, host)
+    const document = authorizationServerMetadata({ config, directory })
+    const serviceHost = directory.host(host)
+    // Only clients of MCP 2025-03-26 look for it at the host of a service; they know no `resource`, and this endpoint adds it.
+    return publish(
+      serviceHost
+        ? { ...document, authorization_endpoint: serviceHost.origin + endpoints.authorize.alias }
+        : document,
+    )
+  },
+  protectedResource: createProtectedResource(directory),
+  jwks: async () => publish(await signer.jwks()),
+})

@@ -93,5 +93,5 @@ export const fromOurPage = (request: Request, origins: readonly string[]): void 
 /** RFC 6749 §5.1: answers that carry tokens are kept by no cache. */
 export const noStore = { 'cache-control': 'no-store', pragma: 'no-cache' } as const
 
-export const jsonAnswer = (body: unknown, status = 200): Response =>
+export const jsonResponse = (body: unknown, status = 200): Response =>
   new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', ...noStore } })

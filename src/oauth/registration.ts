@@ -1,5 +1,4 @@
 // Dynamic client registration (RFC 7591): JSON or a form in, what will be enforced out. Deprecated by MCP 2026-07-28 and still what many clients do.
-import type { Config } from '../config/schema.ts'
 import { sameText } from '../kit/bytes.ts'
 import { readWhole } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -11,14 +10,12 @@ import { type ClientMetadata, judgeClientMetadata } from './client.ts'
 import type { Clients } from './clients.ts'
 import { endpoints } from './endpoints.ts'
 import type { Grants } from './grants.ts'
-import { jsonAnswer, maxOAuthBody, mediaTypeOf, noStore, onlyMethod, takeSpace } from './parameters.ts'
-import type { Registration, Registrations } from './registrations.ts'
+import { jsonResponse, maxOAuthBody, mediaTypeOf, noStore, onlyMethod, takeSpace } from './parameters.ts'
+import type { ReadRegistration, Registration, Registrations } from './registrations.ts'
 
 export interface RegisterDeps {
-  readonly runtime: Pick<Runtime, 'now'>
-  readonly config: Pick<Config, 'client_lifetime'>
-  readonly directory: Directory
-  readonly clients: Clients
+  readonly directory: Pick<Directory, 'issuer'>
+  readonly clients: Pick<Clients, 'registrations'>
   readonly limit: Limit
   readonly record: Audit
 }
@@ -79,7 +76,7 @@ export const registeredFacts = ({ id, metadata }: Registration) => ({
 })
 
 /** RFC 7591 §3.2.1, RFC 7592 §3. */
-export const registrationAnswer = (
+export const registrationResponse = (
   registration: Registration,
   {
     issuer,
@@ -95,7 +92,7 @@ export const registrationAnswer = (
     readonly status?: number
   },
 ): Response =>
-  jsonAnswer(
+  jsonResponse(
     {
       client_id: registration.id,
       client_id_issued_at: Math.floor(registration.issuedAt / 1000),
@@ -112,20 +109,20 @@ export const registrationAnswer = (
 
 export const createRegister =
   ({ directory, clients, limit, record }: RegisterDeps): Handler =>
-  async (request, visit) => {
+  async (request, context) => {
     onlyMethod(request, 'POST')
-    await limit('register', { ip: visit.ip })
+    await limit('register', { ip: context.ip })
     const { metadata } = await readClientMetadata(request)
-    await takeSpace(limit, { of: 'register', record: metadata, ip: visit.ip })
+    await takeSpace(limit, { of: 'register', record: metadata, ip: context.ip })
     const { registrations } = clients
     const { registration, secret, accessToken } = await registrations.create(metadata)
     record({
       event: 'client.registered',
       ...registeredFacts(registration),
-      ip: visit.ip,
-      request_id: visit.requestId,
+      ip: context.ip,
+      request_id: context.requestId,
     })
-    return registrationAnswer(registration, {
+    return registrationResponse(registration, {
       issuer: directory.issuer,
       registrations,
       accessToken,
@@ -137,99 +134,99 @@ export const createRegister =
 // Dynamic client registration management (RFC 7592): a client reads, replaces and deletes its own registration with the token it was given for that.
 
 export interface ClientConfigurationDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'digest'>
-  readonly config: Pick<Config, 'client_lifetime'>
-  readonly directory: Directory
-  readonly clients: Clients
-  readonly grants: Grants
+  readonly runtime: Pick<Runtime, 'digest'>
+  readonly directory: Pick<Directory, 'issuer'>
+  readonly clients: Pick<Clients, 'registrations'>
+  readonly grants: Pick<Grants, 'revokeOfClient'>
   readonly record: Audit
 }
 
-type Read = NonNullable<Awaited<ReturnType<Clients['registrations']['read']>>>
-
 const bearer = /^bearer +(reg-[\w-]{43}) *$/i
 
-export const createClientConfiguration = ({
-  runtime,
-  directory,
-  clients,
-  grants,
-  record,
-}: ClientConfigurationDeps): Handler => {
+/** The registration that the request names, when it comes with the token for it. */
+const ownRegistration = async (request: Request, registrations: Registrations): Promise<ReadRegistration> => {
+  const sent = request.headers.get('authorization')
+  const token = bearer.exec(sent ?? '')?.[1]
+  // RFC 7592 §2.1: as of any bearer token that is not valid (RFC 6750 §3.1).
+  if (token === undefined && sent !== null)
+    throw new Refusal('registration.token-invalid', 'registration access token malformed', {
+      headers: { 'www-authenticate': 'Bearer error="invalid_token"' },
+    })
+  if (token === undefined)
+    throw new Refusal('registration.token-missing', 'registration access token missing', {
+      headers: { 'www-authenticate': 'Bearer' },
+    })
+  const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
+  const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)
+  if (!read) throw new Refusal('registration.unknown', 'registration not found')
+  if (!registrations.admits(read.registration, token))
+    throw new Refusal('registration.token-wrong', read.registration.id)
+  return read
+}
+
+// RFC 7592 §2.2: the request names the client, and its secret if at all as it is.
+const sameClient = (
+  { registration }: ReadRegistration,
+  sent: Readonly<Record<string, unknown>>,
+  digest: Runtime['digest'],
+): void => {
+  if (sent['client_id'] !== registration.id)
+    throw new Refusal('registration.metadata', 'client_id', {
+      say: 'client_id must match the registration.',
+    })
+  const secret = sent['client_secret']
+  if (typeof secret === 'string' && !sameText(digest(secret), registration.secretDigest ?? ''))
+    throw new Refusal('registration.metadata', 'client_secret', {
+      say: 'client_secret must match the current secret, or be omitted.',
+    })
+}
+
+const replace = async (
+  { runtime, clients, record }: ClientConfigurationDeps,
+  read: ReadRegistration,
+  request: Request,
+  context: RequestContext,
+): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
+  const { metadata, sent } = await readClientMetadata(request)
+  sameClient(read, sent, runtime.digest)
+  const replaced = await clients.registrations.replace(read, metadata)
+  if (!replaced) throw new Refusal('registration.unknown', 'registration changed or deleted concurrently')
+  record({
+    event: 'client.updated',
+    ...registeredFacts(replaced.registration),
+    ip: context.ip,
+    request_id: context.requestId,
+  })
+  return replaced
+}
+
+const remove = async (
+  { clients, grants, record }: ClientConfigurationDeps,
+  read: ReadRegistration,
+  { ip, requestId }: RequestContext,
+): Promise<Response> => {
   const { registrations } = clients
+  const { id } = read.registration
+  // The client first: without it no grant of it can be refreshed, whatever happens to the rest. Its record goes last, so that a DELETE that was cut short
+  // can be repeated, and goes on where it was.
+  await registrations.end(read)
+  const ended = await grants.revokeOfClient(id, 'client_deleted')
+  await registrations.remove(id)
+  record({ event: 'client.deleted', client: id, grants: ended, ip, request_id: requestId })
+  return new Response(null, { status: 204, headers: noStore })
+}
 
-  const own = async (request: Request): Promise<Read> => {
-    const sent = request.headers.get('authorization')
-    const token = bearer.exec(sent ?? '')?.[1]
-    // RFC 7592 §2.1: as of any bearer token that is not valid (RFC 6750 §3.1).
-    if (token === undefined && sent !== null)
-      throw new Refusal('registration.token-invalid', 'registration access token malformed', {
-        headers: { 'www-authenticate': 'Bearer error="invalid_token"' },
-      })
-    if (token === undefined)
-      throw new Refusal('registration.token-missing', 'registration access token missing', {
-        headers: { 'www-authenticate': 'Bearer' },
-      })
-    const id = new URL(request.url).pathname.split('/').at(-1) ?? ''
-    const read = await (request.method === 'DELETE' ? registrations.readEnded : registrations.read)(id)
-    if (!read) throw new Refusal('registration.unknown', 'registration not found')
-    if (!registrations.admits(read.registration, token))
-      throw new Refusal('registration.token-wrong', read.registration.id)
-    return read
-  }
-
-  // RFC 7592 §2.2: the request names the client, and its secret if at all as it is.
-  const sameClient = ({ registration }: Read, sent: Readonly<Record<string, unknown>>): void => {
-    if (sent['client_id'] !== registration.id)
-      throw new Refusal('registration.metadata', 'client_id', {
-        say: 'client_id must match the registration.',
-      })
-    const secret = sent['client_secret']
-    if (typeof secret === 'string' && !sameText(runtime.digest(secret), registration.secretDigest ?? ''))
-      throw new Refusal('registration.metadata', 'client_secret', {
-        say: 'client_secret must match the current secret, or be omitted.',
-      })
-  }
-
-  const replace = async (
-    read: Read,
-    request: Request,
-  ): Promise<{ readonly registration: Registration; readonly secret?: string }> => {
-    const { metadata, sent } = await readClientMetadata(request)
-    sameClient(read, sent)
-    const replaced = await registrations.replace(read, metadata)
-    if (!replaced) throw new Refusal('registration.unknown', 'registration changed or deleted concurrently')
-    return replaced
-  }
-
-  const remove = async (read: Read, { ip, requestId }: RequestContext): Promise<Response> => {
-    const { registration } = read
-    // The client first: without it no grant of it can be refreshed, whatever happens to the rest. Its record goes last, so that a DELETE that was cut short
-    // can be repeated, and goes on where it was.
-    await registrations.end(read)
-    const ended = await grants.revokeOfClient(registration.id, 'client_deleted')
-    await registrations.remove(registration.id)
-    record({ event: 'client.deleted', client: registration.id, grants: ended, ip, request_id: requestId })
-    return new Response(null, { status: 204, headers: noStore })
-  }
-
-  return async (request, visit) => {
+export const createClientConfiguration = (deps: ClientConfigurationDeps): Handler => {
+  const { registrations } = deps.clients
+  const { issuer } = deps.directory
+  return async (request, context) => {
     onlyMethod(request, 'GET', 'PUT', 'DELETE')
-    const read = await own(request)
-    if (request.method === 'DELETE') return remove(read, visit)
-    const { registration, secret } =
-      request.method === 'PUT'
-        ? await replace(read, request)
-        : { registration: read.registration, secret: undefined }
-    if (request.method === 'PUT')
-      record({
-        event: 'client.updated',
-        ...registeredFacts(registration),
-        ip: visit.ip,
-        request_id: visit.requestId,
-      })
-    return registrationAnswer(registration, {
-      issuer: directory.issuer,
+    const read = await ownRegistration(request, registrations)
+    if (request.method === 'DELETE') return remove(deps, read, context)
+    if (request.method === 'GET') return registrationResponse(read.registration, { issuer, registrations })
+    const { registration, secret } = await replace(deps, read, request, context)
+    return registrationResponse(registration, {
+      issuer,
       registrations,
       ...(secret !== undefined && { secret }),
     })

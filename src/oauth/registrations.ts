@@ -26,11 +26,16 @@ export interface ReadRegistration {
   readonly mark: string
 }
 
+/** A new registration, with the secrets that are told once. */
+export interface NewRegistration {
+  readonly registration: Registration
+  readonly secret?: string
+  readonly accessToken: string
+}
+
 export interface Registrations {
   /** Keeps new metadata under a new id. The secrets are told here once and kept as digests. */
-  create(
-    metadata: ClientMetadata,
-  ): Promise<{ readonly registration: Registration; readonly secret?: string; readonly accessToken: string }>
+  create(metadata: ClientMetadata): Promise<NewRegistration>
   read(id: string): Promise<ReadRegistration | undefined>
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
   replace(
@@ -110,22 +115,45 @@ const createReads = (records: Records<Registration>) => {
   return { read, readEnded, change }
 }
 
-export const createRegistrations = ({
-  runtime,
-  lifetimeMs,
-}: {
+export interface RegistrationsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
+  /** 0: for ever. */
   readonly lifetimeMs: number
-}): Registrations => {
+}
+
+const secretFor = (metadata: ClientMetadata, { random, digest }: RegistrationsDeps['runtime']): Secret => {
+  if (!needsSecret(metadata)) return {}
+  const secret = encodeBase64url(random(32))
+  return { secret, secretDigest: digest(secret) }
+}
+
+const newRegistration = (
+  metadata: ClientMetadata,
+  runtime: RegistrationsDeps['runtime'],
+): NewRegistration => {
+  const { secret, secretDigest } = secretFor(metadata, runtime)
+  const accessToken = `reg-${encodeBase64url(runtime.random(32))}`
+  const now = runtime.now()
+  const registration: Registration = {
+    id: `client_${encodeBase64url(runtime.random(16))}`,
+    metadata,
+    ...(secretDigest && { secretDigest }),
+    accessDigest: runtime.digest(accessToken),
+    unused: true,
+    issuedAt: now,
+    renewedAt: now,
+  }
+  return { registration, accessToken, ...(secret && { secret }) }
+}
+
+/** Whether its use sets the expiry back now. The id alone is no secret: whoever knows it must not keep a registration alive that nobody uses. */
+const renewsNow = ({ unused, renewedAt }: Registration, lifetimeMs: number, now: number): boolean =>
+  lifetimeMs > 0 && !unused && now - renewedAt >= Math.min(renewEveryMs, lifetimeMs / 4)
+
+export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps): Registrations => {
   // As long as the client is told by `client_secret_expires_at` (RFC 7591 §3.2.1), whether anybody has signed in with it or not.
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
   const records = createRecords<Registration>(runtime, 'client:')
-  const secretFor = (metadata: ClientMetadata): Secret => {
-    if (!needsSecret(metadata)) return {}
-    const secret = encodeBase64url(runtime.random(32))
-    return { secret, secretDigest: runtime.digest(secret) }
-  }
-
   const { read, readEnded, change } = createReads(records)
 
   return {
@@ -138,34 +166,22 @@ export const createRegistrations = ({
         () => ({ ttlMs: endedMs }),
       ),
     async create(metadata) {
-      const { secret, secretDigest } = secretFor(metadata)
-      const accessToken = `reg-${encodeBase64url(runtime.random(32))}`
-      const now = runtime.now()
-      const registration: Registration = {
-        id: `client_${encodeBase64url(runtime.random(16))}`,
-        metadata,
-        ...(secretDigest && { secretDigest }),
-        accessDigest: runtime.digest(accessToken),
-        unused: true,
-        issuedAt: now,
-        renewedAt: now,
-      }
-      await records.put(registration.id, registration, { ...ttl, only: 'absent' })
-      return { registration, accessToken, ...(secret && { secret }) }
+      const made = newRegistration(metadata, runtime)
+      await records.put(made.registration.id, made.registration, { ...ttl, only: 'absent' })
+      return made
     },
     async replace({ registration, mark }, metadata) {
       const { secretDigest: former, ...rest } = registration
-      const made: Secret = former && needsSecret(metadata) ? { secretDigest: former } : secretFor(metadata)
+      const { secret, secretDigest }: Secret =
+        former && needsSecret(metadata) ? { secretDigest: former } : secretFor(metadata, runtime)
       const next: Registration = {
         ...rest,
         metadata,
-        ...(made.secretDigest && { secretDigest: made.secretDigest }),
+        ...(secretDigest && { secretDigest }),
         renewedAt: runtime.now(),
       }
       const written = await records.put(next.id, next, { ...ttl, only: mark })
-      return written === undefined
-        ? undefined
-        : { registration: next, ...(made.secret && { secret: made.secret }) }
+      return written === undefined ? undefined : { registration: next, ...(secret && { secret }) }
     },
     async remove(id) {
       await records.take(id)
@@ -178,19 +194,12 @@ export const createRegistrations = ({
       ),
     async renew({ registration, mark }) {
       const now = runtime.now()
-      // The id alone is no secret: whoever knows it must not keep a registration alive that nobody uses.
-      if (
-        lifetimeMs <= 0 ||
-        registration.unused ||
-        now - registration.renewedAt < Math.min(renewEveryMs, lifetimeMs / 4)
-      )
-        return
+      if (!renewsNow(registration, lifetimeMs, now)) return
       // Only over the version that was read: a client deleted meanwhile stays deleted.
       const renewed = { ...registration, renewedAt: now }
       await records.put(renewed.id, renewed, { ...ttl, only: mark })
     },
-    expiresAt: (registration) =>
-      lifetimeMs > 0 ? Math.floor((registration.renewedAt + lifetimeMs) / 1000) : 0,
+    expiresAt: ({ renewedAt }) => (lifetimeMs > 0 ? Math.floor((renewedAt + lifetimeMs) / 1000) : 0),
     admits: (registration, accessToken) => sameText(runtime.digest(accessToken), registration.accessDigest),
   }
 }

@@ -1,4 +1,4 @@
-// Answers that a person gave before: per person, client, redirect URI and service, for the client as it described itself then, and for the scopes allowed then.
+// What a person allowed before: per person, client, redirect URI and service, for the client as it described itself then, and for the scopes allowed then.
 import { createRecords } from '../kit/records.ts'
 import { judgeRedirectUri, withoutLoopbackPort } from '../kit/urls.ts'
 import type { Person } from '../ports/people.ts'
@@ -6,16 +6,16 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { Address } from '../ports/services.ts'
 import type { PendingRequest } from './authorization-requests.ts'
 
-/** What the answer was about; the client as the person is shown it. */
-export interface RememberedQuestion {
+/** What was allowed, by whom; the client as the person is shown it. */
+export interface ConsentSubject {
   readonly person: Person
   readonly address: Address
-  readonly flow: Pick<PendingRequest, 'client' | 'redirectUri' | 'resource' | 'scopes'>
+  readonly pending: Pick<PendingRequest, 'client' | 'redirectUri' | 'resource' | 'scopes'>
 }
 
-/** What is known of a question from before. */
-export interface RememberedAnswer {
-  /** Scopes this person allowed this client before in this constellation. */
+/** What is known of a consent request from before. */
+export interface RememberedConsent {
+  /** Scopes that this person allowed this client before. */
   readonly scopes: readonly string[]
   /** The client says something else of itself than when it was allowed. */
   readonly changed: boolean
@@ -24,12 +24,12 @@ export interface RememberedAnswer {
 }
 
 export interface RememberedConsents {
-  recall(question: RememberedQuestion): Promise<RememberedAnswer>
-  /** Adds what was allowed now to what is `known`. */
-  keep(question: RememberedQuestion, known: RememberedAnswer): Promise<void>
+  recall(subject: ConsentSubject): Promise<RememberedConsent>
+  /** Adds what was allowed now to what is remembered. */
+  keep(subject: ConsentSubject, remembered: RememberedConsent): Promise<void>
 }
 
-interface Answer {
+interface ConsentRecord {
   readonly client: string
   readonly scopes: readonly string[]
 }
@@ -44,48 +44,45 @@ export interface RememberedConsentsDeps {
  * Any program on a computer can listen on a loopback port or register a scheme, and take the name of a client that does not prove who it is (RFC 8252 §8.6): its
  * person is asked each time, and what was allowed before only shows what is new. An https redirect URI leads to whoever holds the domain.
  */
-const isProven = ({ flow }: RememberedQuestion): boolean =>
-  flow.client.proves || judgeRedirectUri(flow.redirectUri) === 'https'
+const isProven = ({ pending }: ConsentSubject): boolean =>
+  pending.client.proves || judgeRedirectUri(pending.redirectUri) === 'https'
 
-/** The redirect URI counts in full where the answer stands for the person, port included. Elsewhere the port, which a client may change each time, is left out. */
-const placeOf = (question: RememberedQuestion): string =>
-  isProven(question) ? question.flow.redirectUri : withoutLoopbackPort(question.flow.redirectUri)
+/** The redirect URI counts in full where the record stands for the person, port included. Elsewhere the port, which a client may change each time, is left out. */
+const redirectKeyOf = (subject: ConsentSubject): string =>
+  isProven(subject) ? subject.pending.redirectUri : withoutLoopbackPort(subject.pending.redirectUri)
 
 export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
-  const records = createRecords<Answer>(runtime, 'consent:')
-  const idOf = (question: RememberedQuestion): string => {
-    const { person, flow, address } = question
+  const records = createRecords<ConsentRecord>(runtime, 'consent:')
+  const idOf = (subject: ConsentSubject): string => {
+    const { person, pending, address } = subject
     return runtime.digest(
       JSON.stringify([
         person.provider,
         person.subject,
-        flow.client.id,
-        placeOf(question),
-        flow.resource,
+        pending.client.id,
+        redirectKeyOf(subject),
+        pending.resource,
         address.service.generation ?? '',
       ]),
     )
   }
 
-  const recall: RememberedConsents['recall'] = async (question) => {
-    const answer = (await records.get(idOf(question)))?.value
-    const changed = answer !== undefined && answer.client !== question.flow.client.digest
-    const scopes = answer && !changed ? answer.scopes : []
-    return {
-      scopes,
-      changed,
-      settles: isProven(question) && question.flow.scopes.every((scope) => scopes.includes(scope)),
-    }
-  }
-
   return {
-    recall,
-    async keep(question, known) {
-      const answer: Answer = {
-        client: question.flow.client.digest,
-        scopes: [...new Set([...known.scopes, ...question.flow.scopes])],
+    async recall(subject) {
+      const { client, scopes: asked } = subject.pending
+      const kept = (await records.get(idOf(subject)))?.value
+      const changed = kept !== undefined && kept.client !== client.digest
+      const scopes = kept && !changed ? kept.scopes : []
+      return {
+        scopes,
+        changed,
+        settles: isProven(subject) && asked.every((scope) => scopes.includes(scope)),
       }
-      await records.put(idOf(question), answer, { ttlMs: rememberMs })
+    },
+    async keep(subject, remembered) {
+      const { client, scopes } = subject.pending
+      const record = { client: client.digest, scopes: [...new Set([...remembered.scopes, ...scopes])] }
+      await records.put(idOf(subject), record, { ttlMs: rememberMs })
     },
   }
 }

@@ -38,10 +38,10 @@ export const grantOf = async (
 
 export const createRevoke =
   ({ runtime, clients, grants, tokens, limit, record }: RevokeDeps): Handler =>
-  async (request, visit) => {
+  async (request, context) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', paceKey(runtime.digest, visit.ip, form))
+    await limit('token', paceKey(runtime.digest, context.ip, form))
     const client = await clients.authenticate(request, form)
     const token = one(form, 'token')
     if (token === undefined)
@@ -50,7 +50,13 @@ export const createRevoke =
     const grant = await grantOf(token, client, { grants, tokens })
     if (grant !== undefined) {
       await grants.revoke(grant, 'revoked_by_client')
-      record({ event: 'token.revoked', grant, client: client.id, ip: visit.ip, request_id: visit.requestId })
+      record({
+        event: 'token.revoked',
+        grant,
+        client: client.id,
+        ip: context.ip,
+        request_id: context.requestId,
+      })
     }
     return new Response(null, { status: 200, headers: noStore })
   }

@@ -80,8 +80,21 @@ const makeKey = async (now: number, signsFrom: number): Promise<SigningKey> => {
 const rooted = (keys: readonly SigningKey[], root: string): readonly SigningKey[] =>
   keys.map(({ root: _, ...key }, i) => (i === keys.length - 1 ? { ...key, root } : key))
 
+/** The keys as they must be written now; undefined when they are right as they are. `reseal`: they may be sealed with a former secret, or name one. */
+const nextKeys = async (
+  known: readonly SigningKey[],
+  { now, rotationMs, root, reseal }: { now: number; rotationMs: number; root: string; reseal: boolean },
+): Promise<readonly SigningKey[] | undefined> => {
+  const newest = known.at(-1)
+  // The very first key signs at once, whatever the clocks of other processes say.
+  if (!newest) return rooted([await makeKey(now, 0)], root)
+  if (now >= newest.createdAt + rotationMs)
+    return rooted([...known, await makeKey(now, now + publishAheadMs)], root)
+  return reseal ? rooted(known, root) : undefined
+}
+
 export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): KeySet => {
-  const once = createSingleFlight(runtime)
+  const singleFlight = createSingleFlight(runtime)
   const records = createRecords<readonly SigningKey[]>(runtime, markerKey)
   let loaded: { readonly keys: readonly SigningKey[]; readonly readAt: number } | undefined
 
@@ -91,16 +104,11 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       const now = runtime.now()
       const kept = await records.get('')
       const known = keysInUse(kept?.value ?? [], now, overlapMs)
-      const newest = known.at(-1)
-      const due = !newest || now >= newest.createdAt + rotationMs
+      const root = runtime.keys.current
       // Once a start: the former secret may be taken away, and the keys must not go with it. Processes in the middle of a change would take turns otherwise.
-      const reseal = !loaded && (kept?.former === true || newest?.root !== runtime.keys.current)
-      if (!due && !reseal) return known
-      // The very first key signs at once, whatever the clocks of other processes say.
-      const keys = rooted(
-        due ? [...known, await makeKey(now, newest ? now + publishAheadMs : 0)] : known,
-        runtime.keys.current,
-      )
+      const reseal = !loaded && (kept?.former === true || known.at(-1)?.root !== root)
+      const keys = await nextKeys(known, { now, rotationMs, root, reseal })
+      if (!keys) return known
       if (await records.put('', keys, { only: kept?.mark ?? 'absent' })) return keys
     }
   }
@@ -123,7 +131,7 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       const known = loaded
       const age = known ? runtime.now() - known.readAt : Infinity
       if (known && age < maxAgeMs) return known.keys
-      const keys = once('reload', reload)
+      const keys = singleFlight('reload', reload)
       if (!known || maxAgeMs < staleMs || age >= goodEnoughMs) return keys
       // Nobody waits for a slow store: whichever key signs by now has been published for longer than this copy is old.
       runtime.defer(keys)

@@ -18,15 +18,15 @@ export interface TokenDeps extends GrantDeps {
 }
 
 export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): Handler => {
-  const exchanges = new Map<string, GrantHandler>([
+  const grantTypes = new Map<string, GrantHandler>([
     ['authorization_code', createAuthorizationCodeGrant(deps)],
     ['refresh_token', createRefreshTokenGrant(deps)],
   ])
   const { runtime, grants, tokens } = deps
-  return async (request, visit) => {
+  return async (request, context) => {
     onlyMethod(request, 'POST')
     const form = await readForm(request)
-    await limit('token', paceKey(runtime.digest, visit.ip, form))
+    await limit('token', paceKey(runtime.digest, context.ip, form))
     const type = one(form, 'grant_type')
     if (type === undefined)
       throw new Refusal('request.malformed', 'grant_type missing', { say: 'grant_type is required.' })
@@ -36,16 +36,16 @@ export const createToken = ({ clients, limit, directory, ...deps }: TokenDeps): 
     const grant = claimed && grants.read(claimed.grantId)
     grant?.catch(() => undefined)
     const client = await clients.authenticate(request, form)
-    const exchange = exchanges.get(type)
-    if (!exchange) throw new Refusal('grant.type', `grant_type ${type.slice(0, 100)}`)
+    const grantType = grantTypes.get(type)
+    if (!grantType) throw new Refusal('grant.type', `grant_type ${type.slice(0, 100)}`)
     let facts: RequestFacts = {}
     const about = (grant: Grant): void =>
       void (facts = { person: subjectOf(grant), service: directory.resolve(grant.resource)?.service.id })
     try {
-      return await exchange({
+      return await grantType({
         client,
         form,
-        visit,
+        context,
         about,
         first: (id) => (grant && id === claimed.grantId ? grant : grants.read(id)),
       })

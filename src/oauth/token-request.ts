@@ -1,4 +1,4 @@
-// What the two grants of the token endpoint have in common: their surroundings, the resource rule and the answer.
+// What the two grants of the token endpoint have in common: their surroundings, the resource rule and the response.
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
@@ -7,7 +7,7 @@ import type { Runtime, RequestContext } from '../ports/runtime.ts'
 import type { FindAddress } from '../ports/services.ts'
 import type { Client } from './client.ts'
 import type { Grant, Grants, ReadGrant } from './grants.ts'
-import { jsonAnswer } from './parameters.ts'
+import { jsonResponse } from './parameters.ts'
 import { type Tokens, subjectOf } from './tokens.ts'
 
 export interface GrantDeps {
@@ -25,7 +25,7 @@ export interface TokenRequest {
   readonly form: URLSearchParams
   /** The grant that the presented code or token names, read while the client was; as `grants.read` where it must be read again. */
   readonly first: (id: string) => Promise<ReadGrant | undefined>
-  readonly visit: RequestContext
+  readonly context: RequestContext
   /** Whose grant it is about, as soon as that is known. */
   readonly about: (grant: Grant) => void
 }
@@ -33,13 +33,13 @@ export interface TokenRequest {
 export type GrantHandler = (request: TokenRequest) => Promise<Response>
 
 /** What the audit trail keeps of a grant. */
-export const factsOf = (grant: Grant, { visit }: TokenRequest) => ({
+export const factsOf = (grant: Grant, { context }: TokenRequest) => ({
   grant: grant.id,
   client: grant.clientId,
   person: subjectOf(grant),
   resource: grant.resource,
-  ip: visit.ip,
-  request_id: visit.requestId,
+  ip: context.ip,
+  request_id: context.requestId,
 })
 
 /** RFC 8707 §2.2: the same resource again, under whichever address of its service, or none. */
@@ -52,13 +52,13 @@ export const sameResource = async (form: URLSearchParams, grant: Grant, find: Fi
 }
 
 /** RFC 6749 §5.1. A member without a value is left out: clients throw their session away over a null. */
-export const tokenAnswer = (
+export const tokenResponse = (
   tokens: Tokens,
   access: string,
   scopes: readonly string[],
   refresh: string | undefined,
 ): Response =>
-  jsonAnswer({
+  jsonResponse({
     access_token: access,
     token_type: 'Bearer',
     expires_in: tokens.expiresIn,

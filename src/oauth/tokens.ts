@@ -1,4 +1,5 @@
 // The three kinds of token and their shapes: authorization code, refresh token, access token. Each kind has its own prefix or type, so none passes for another.
+import type { JWTPayload } from 'jose'
 import type { Config } from '../config/schema.ts'
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { fitOf, markerKey, sealedRefusal } from '../kit/keyring.ts'
@@ -54,18 +55,46 @@ export interface Tokens {
 
 export const subjectOf = (grant: Pick<Grant, 'person'>): string => personKey(grant.person)
 
+/** The claims of an access token, where they are all there and of their types. */
+export const accessClaimsOf = (payload: JWTPayload | undefined): AccessClaims | undefined => {
+  if (!payload) return undefined
+  const { sub, aud, jti, iat, exp, client_id, scope, gid } = payload
+  return typeof sub === 'string' &&
+    typeof aud === 'string' &&
+    typeof jti === 'string' &&
+    typeof iat === 'number' &&
+    typeof exp === 'number' &&
+    typeof client_id === 'string' &&
+    typeof scope === 'string' &&
+    typeof gid === 'string'
+    ? { sub, aud, jti, iat, exp, client_id, scope, gid }
+    : undefined
+}
+
 const codeShape = /^pc_([\w-]{32})\.([\w-]{32})$/
 const refreshShape = /^pr_([\w-]{32})\.(0|[1-9]\d{0,8})\.([\da-f]{8})\.([\w-]{43})$/
 
-export const createTokens = ({
-  runtime,
-  config,
-  signer,
-}: {
-  readonly runtime: Pick<Runtime, 'keys' | 'store' | 'digest'>
-  readonly config: Pick<Config, 'access_token_lifetime'>
-  readonly signer: Signer
-}): Tokens => {
+const readCode = (token: string): CodeClaim | undefined => {
+  const [, grantId, secret] = codeShape.exec(token) ?? []
+  return grantId && secret ? { kind: 'code', grantId, secret } : undefined
+}
+
+const readRefresh = (token: string): RefreshClaim | undefined => {
+  const [, grantId, generation, keyId, mac] = refreshShape.exec(token) ?? []
+  return grantId && generation && keyId && mac
+    ? { kind: 'refresh', grantId, generation: Number(generation), keyId, mac }
+    : undefined
+}
+
+/** A generation that the grant knows under a key that is not here: its token is not wrong, it cannot be judged, unless that key was retired on purpose. */
+const mustJudge = async ({ store, keys }: Pick<Runtime, 'store' | 'keys'>): Promise<void> => {
+  const fit = await fitOf(store, keys)
+  if (fit !== 'fits') throw sealedRefusal(fit === 'empty' ? { key: markerKey, kind: 'damaged' } : fit)
+}
+
+const createRefreshTokens = (
+  runtime: Pick<Runtime, 'keys' | 'store'>,
+): Pick<Tokens, 'refresh' | 'holdsRefresh'> => {
   const macOf = async (
     grantId: string,
     generation: number,
@@ -75,47 +104,17 @@ export const createTokens = ({
     const mac = await runtime.keys.mac('refresh', `${grantId}.${generation}.${salt}`, keyId)
     return mac && encodeBase64url(mac)
   }
-  /** A generation that the grant knows under a key that is not here: its token is not wrong, it cannot be judged, unless that key was retired on purpose. */
-  const mustJudge = async (): Promise<void> => {
-    const fit = await fitOf(runtime.store, runtime.keys)
-    if (fit !== 'fits') throw sealedRefusal(fit === 'empty' ? { key: markerKey, kind: 'damaged' } : fit)
-  }
   return {
-    expiresIn: config.access_token_lifetime,
-    access: (grant, scopes) =>
-      signer.sign(
-        {
-          sub: subjectOf(grant),
-          aud: grant.resource,
-          client_id: grant.clientId,
-          scope: scopes.join(' '),
-          gid: grant.id,
-        },
-        { typ: accessTokenType, lifetimeMs: config.access_token_lifetime * 1000 },
-      ),
     async refresh(grant, generation) {
       const keyId = grant.keyIds[generation]
       const mac = keyId && (await macOf(grant.id, generation, grant.salt, keyId))
-      if (keyId && mac === undefined) await mustJudge()
+      if (keyId && mac === undefined) await mustJudge(runtime)
       return mac && `pr_${grant.id}.${generation}.${keyId}.${mac}`
     },
-    code: (grant, secret) => `pc_${grant.id}.${secret}`,
-    readCode(token) {
-      const [, grantId, secret] = codeShape.exec(token) ?? []
-      return grantId && secret ? { kind: 'code', grantId, secret } : undefined
-    },
-    readRefresh(token) {
-      const [, grantId, generation, keyId, mac] = refreshShape.exec(token) ?? []
-      return grantId && generation && keyId && mac
-        ? { kind: 'refresh', grantId, generation: Number(generation), keyId, mac }
-        : undefined
-    },
     // An unknown grant costs the same work as a wrong secret, so that time tells nothing (hostile case G21).
-    holdsCode: async (grant, { secret }) =>
-      sameText(runtime.digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
     async holdsRefresh(grant, { grantId, generation, keyId, mac }) {
       const expected = await macOf(grantId, generation, grant?.salt ?? '-'.repeat(22), keyId)
-      if (expected === undefined && grant && grant.keyIds[generation] === keyId) await mustJudge()
+      if (expected === undefined && grant && grant.keyIds[generation] === keyId) await mustJudge(runtime)
       return (
         sameText(mac, expected ?? '-'.repeat(43)) &&
         grant !== undefined &&
@@ -123,11 +122,36 @@ export const createTokens = ({
         generation <= grant.generation
       )
     },
-    async readAccess(token) {
-      const claims = await signer.verify(token, accessTokenType)
-      return claims && typeof claims['gid'] === 'string' && typeof claims.aud === 'string'
-        ? (claims as unknown as AccessClaims)
-        : undefined
-    },
   }
 }
+
+export const createTokens = ({
+  runtime,
+  config,
+  signer,
+}: {
+  readonly runtime: Pick<Runtime, 'keys' | 'store' | 'digest'>
+  readonly config: Pick<Config, 'access_token_lifetime'>
+  readonly signer: Signer
+}): Tokens => ({
+  ...createRefreshTokens(runtime),
+  expiresIn: config.access_token_lifetime,
+  access: (grant, scopes) =>
+    signer.sign(
+      {
+        sub: subjectOf(grant),
+        aud: grant.resource,
+        client_id: grant.clientId,
+        scope: scopes.join(' '),
+        gid: grant.id,
+      },
+      { typ: accessTokenType, lifetimeMs: config.access_token_lifetime * 1000 },
+    ),
+  code: (grant, secret) => `pc_${grant.id}.${secret}`,
+  readCode,
+  readRefresh,
+  // An unknown grant costs the same work as a wrong secret, so that time tells nothing (hostile case G21).
+  holdsCode: async (grant, { secret }) =>
+    sameText(runtime.digest(secret), grant?.codeDigest ?? '-'.repeat(43)) && grant !== undefined,
+  readAccess: async (token) => accessClaimsOf(await signer.verify(token, accessTokenType)),
+})

@@ -136,7 +136,7 @@ test('a session that ends while a page slides its expiry stays ended', async () 
   const late = createSessions({
     runtime: { ...runtime, store: meanwhile },
     issuer: origin,
-    present: (person) => person,
+    mayStillSignIn: (person) => person,
     idleMs: 3_600_000,
     absoluteMs: 28_800_000,
   })

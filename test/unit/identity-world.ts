@@ -91,7 +91,7 @@ export const createWorld = async ({
   const sessions = createSessions({
     runtime,
     issuer: origin,
-    present: (person) => person,
+    mayStillSignIn: (person) => person,
     idleMs: 3_600_000,
     absoluteMs: 28_800_000,
   })

@@ -187,11 +187,11 @@ describe('a request that passes', () => {
       'https://gw.test:443/echo/mcp',
     ]) {
       const asked = await ask(world, client, { resource: named })
-      const read = await world.flows.of(
+      const read = await world.pendingRequests.of(
         asked.location?.searchParams.get('flow') ?? '',
         get('/', { cookie: cookiesOf(asked) }),
       )
-      expect(read.flow.resource).toBe(resource)
+      expect(read.pending.resource).toBe(resource)
     }
   })
 
@@ -201,11 +201,11 @@ describe('a request that passes', () => {
     const granted = async (scope: string | undefined) => {
       const asked = await ask(world, client, { scope })
       return (
-        await world.flows.of(
+        await world.pendingRequests.of(
           asked.location?.searchParams.get('flow') ?? '',
           get('/', { cookie: cookiesOf(asked) }),
         )
-      ).flow.scopes
+      ).pending.scopes
     }
     expect(await granted(undefined)).toEqual(['read', 'write'])
     expect(await granted('openid email profile')).toEqual(['read', 'write'])
@@ -222,11 +222,11 @@ describe('a request that passes', () => {
       { state: 'query' },
     )
     const asked = await run(world.handlers.authorize, post(`/oauth/authorize?${disagreeing}`, body))
-    const { flow } = await world.flows.of(
+    const { pending } = await world.pendingRequests.of(
       asked.location?.searchParams.get('flow') ?? '',
       get('/', { cookie: cookiesOf(asked) }),
     )
-    expect([flow.redirectUri, flow.state]).toEqual(['https://app.test/cb', 's-1'])
+    expect([pending.redirectUri, pending.state]).toEqual(['https://app.test/cb', 's-1'])
     expect(await run(world.handlers.authorize, post('/oauth/authorize', '%ff=%ff'))).toMatchObject({
       status: 400,
     })

@@ -68,6 +68,6 @@ describe('a code', () => {
       { code_challenge: '' },
     ])
       expect((await ask(world, client, more)).location?.searchParams.get('error')).toBe('invalid_request')
-    expect(await world.store.list('flow:')).toEqual([])
+    expect(await world.store.list('authorization-request:')).toEqual([])
   })
 })

@@ -117,7 +117,7 @@ describe('a flood of newcomers', () => {
     await fill(limit, 'kept-flows', '2001:db8::1')
     const client = await register(world)
     expect((await ask(world, client)).code).toBeUndefined()
-    expect(await world.store.list('flow:')).toHaveLength(1)
+    expect(await world.store.list('authorization-request:')).toHaveLength(1)
   })
 
   const flooded = async () => {
@@ -147,7 +147,7 @@ describe('a flood of newcomers', () => {
     const { world, limit, client, ...tokens } = await flooded()
     await fill(limit, 'kept-flows', visit.ip)
     expect((await ask(world, client)).code).toBe('rate.limited')
-    expect(await world.store.list('flow:')).toHaveLength(1)
+    expect(await world.store.list('authorization-request:')).toHaveLength(1)
     expect((await refresh(world, client, tokens.refresh)).status).toBe(200)
     world.signIn()
     expect((await exchange(world, client, await codeFor(world, client))).status).toBe(200)

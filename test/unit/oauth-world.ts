@@ -191,9 +191,9 @@ export const createWorld = async ({
     documents: createClientDocuments({ runtime, directory }),
     directory,
   })
-  const grants = createGrants({ runtime, config, record, present: (person) => person, find })
+  const grants = createGrants({ runtime, config, record, mayStillSignIn: (person) => person, find })
   const tokens = createTokens({ runtime, config, signer })
-  const flows = createPendingRequests({ runtime })
+  const pendingRequests = createPendingRequests({ runtime })
   const upstream = {
     ahead: () => Promise.resolve(undefined),
     standing: () => Promise.resolve(undefined),
@@ -207,7 +207,7 @@ export const createWorld = async ({
     clients,
     grants,
     tokens,
-    flows,
+    pendingRequests,
     sessions,
     pages,
     record,
@@ -215,9 +215,9 @@ export const createWorld = async ({
   })
   const handlers = {
     ...createMetadata({ config, directory, signer }),
-    register: createRegister({ runtime, config, directory, clients, limit, record }),
-    manage: createClientConfiguration({ runtime, config, directory, clients, grants, record }),
-    authorize: createAuthorize({ runtime, directory, find, clients, flows, sessions, limit }),
+    register: createRegister({ directory, clients, limit, record }),
+    manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
+    authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
     consentPage: consent.page,
     decide: consent.decide,
     token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
@@ -239,7 +239,7 @@ export const createWorld = async ({
     clients,
     grants,
     tokens,
-    flows,
+    pendingRequests,
     consent,
     handlers,
     guard,

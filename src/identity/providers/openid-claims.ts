@@ -118,19 +118,19 @@ const addressOf = (
 
 /** `claims` as validated by the caller; `sub` is checked there (OpenID Connect Core §5.7: issuer and `sub` are the only key). */
 export const personFrom = (
-  told: TokenClaims,
+  sent: TokenClaims,
   provider: string,
   settings: PersonSettings,
 ): { readonly person: Person; readonly unverified?: Unverified } => {
-  const all = { ...told.userinfo, ...told.claims }
-  const { email, unverified } = addressOf(told, settings)
+  const all = { ...sent.userinfo, ...sent.claims }
+  const { email, unverified } = addressOf(sent, settings)
   const login = short(all['preferred_username'])
   const name = short(all['name'])
   const avatar = httpsUrl(all['picture'])
-  const groups = claimAt(told.claims, settings.groups_claim) ?? claimAt(told.userinfo, settings.groups_claim)
+  const groups = claimAt(sent.claims, settings.groups_claim) ?? claimAt(sent.userinfo, settings.groups_claim)
   const person = {
     provider,
-    subject: told.claims['sub'] as string,
+    subject: sent.claims['sub'] as string,
     groups: groupsOf(groups),
     ...(login ? { login } : {}),
     ...(email ? { email } : {}),
@@ -148,15 +148,23 @@ export const unverifiedWords = ({ email, said }: Unverified, provider: string): 
 // Beyond ASCII, lower-casing maps different letters onto one (U+212A becomes k): such text equals only itself.
 const folded = (text: string): string => (/^[\x21-\x7E]+$/.test(text) ? text.toLowerCase() : text)
 
-/** What keeps a person out; undefined when nothing does. Every rule that is written must hold, and an empty list admits nobody. `unverified`: why there is no address. */
+/** Whether a list that the operator wrote admits this folded value; `*` admits everybody. */
+const admits = (list: readonly string[] | undefined, value: string | undefined): boolean =>
+  list === undefined ||
+  list.some((entry) => entry === '*' || (value !== undefined && folded(entry) === value))
+
+/**
+ * Why a person may not come in; undefined when they may. Every rule that is written must hold, and an empty list admits nobody. `unverified`: why there is no
+ * address.
+ */
 export const denialOf = (person: Person, rules: Rules, unverified?: string): DeniedReason | undefined => {
+  const { groups } = person
   const email = person.email === undefined ? undefined : folded(person.email)
   const why = (key: string): string =>
-    email === undefined
+    person.email === undefined
       ? `${key}: ${unverified ?? 'the provider sent no email address'}`
-      : `${key}: ${person.email ?? ''} is not in it`
-  const emails = rules.allowed_emails?.map(folded)
-  if (emails && !emails.includes('*') && (email === undefined || !emails.includes(email)))
+      : `${key}: ${person.email} is not in it`
+  if (!admits(rules.allowed_emails, email))
     return {
       why: why('allowed_emails'),
       hint:
@@ -164,22 +172,15 @@ export const denialOf = (person: Person, rules: Rules, unverified?: string): Den
           ? 'Accounts with a verified email address.'
           : 'Accounts on the administrator’s list.',
     }
-  const domains = rules.allowed_domains?.map(folded)
-  if (
-    domains &&
-    !domains.includes('*') &&
-    (email === undefined || !domains.includes(email.slice(email.indexOf('@') + 1)))
-  )
+  if (!admits(rules.allowed_domains, email?.slice(email.indexOf('@') + 1)))
     return {
       why: why('allowed_domains'),
       hint: `Accounts with a verified email address at ${rules.allowed_domains?.join(', ')}.`,
     }
-  if (
-    rules.allowed_groups &&
-    !rules.allowed_groups.some((group) => group === '*' || person.groups.includes(group))
-  )
+  const allowed = rules.allowed_groups
+  if (allowed && !allowed.some((group) => group === '*' || groups.includes(group)))
     return {
-      why: `allowed_groups: none of its groups (${person.groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`,
+      why: `allowed_groups: none of its groups (${groups.slice(0, 20).join(', ') || 'the provider sent none; see groups_claim'}) is in it`,
       hint: 'Members of the groups that the administrator allowed.',
     }
   return undefined

@@ -12,19 +12,19 @@ const stepMs = 9_000
 const requestMs = 5_000
 const refetchMs = 30_000
 
-interface Exchange {
+interface LibraryRequest {
   readonly method: string
   readonly headers: Record<string, string>
   readonly body?: URLSearchParams | undefined
 }
 
-export interface FetchOptions {
-  readonly [oauth.customFetch]: (url: string, exchange: Exchange) => Promise<Response>
+export interface GuardedFetch {
+  readonly [oauth.customFetch]: (url: string, request: LibraryRequest) => Promise<Response>
   readonly [oauth.allowInsecureRequests]: boolean
 }
 
 /** Library options for one step of a sign-in: every request is guarded, and all of them share nine seconds. */
-export const throughGuard = (outbound: Outbound, now: () => number, issuer: string): FetchOptions => {
+export const guardedFetch = (outbound: Outbound, now: () => number, issuer: string): GuardedFetch => {
   const deadline = now() + stepMs
   const within: Outbound = (url, options) => {
     const left = deadline - now()
@@ -48,10 +48,10 @@ export const throughGuard = (outbound: Outbound, now: () => number, issuer: stri
   }
 }
 
-export interface Metadata {
-  get(through: FetchOptions): Promise<oauth.AuthorizationServer>
+export interface ProviderMetadata {
+  get(guarded: GuardedFetch): Promise<oauth.AuthorizationServer>
   /** Checks the signature of the ID token in `response` with the provider's published keys. */
-  verify(as: oauth.AuthorizationServer, response: Response, through: FetchOptions): Promise<void>
+  verify(as: oauth.AuthorizationServer, response: Response, guarded: GuardedFetch): Promise<void>
 }
 
 /** The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is another one. */
@@ -75,12 +75,12 @@ const publishedIssuer = async (response: Response, issuer: string): Promise<URL>
   return new URL(published)
 }
 
-export const createMetadata = (issuer: string, now: () => number): Metadata => {
+export const createProviderMetadata = (issuer: string, now: () => number): ProviderMetadata => {
   let kept: { readonly as: oauth.AuthorizationServer; readonly at: number } | undefined
   let refetchedAt = -Infinity
 
-  const read = async (through: FetchOptions): Promise<oauth.AuthorizationServer> => {
-    const response = await oauth.discoveryRequest(new URL(issuer), { ...through, algorithm: 'oidc' })
+  const read = async (guarded: GuardedFetch): Promise<oauth.AuthorizationServer> => {
+    const response = await oauth.discoveryRequest(new URL(issuer), { ...guarded, algorithm: 'oidc' })
     const as = await oauth.processDiscoveryResponse(await publishedIssuer(response, issuer), response)
     kept = { as, at: now() }
     return as
@@ -96,25 +96,25 @@ export const createMetadata = (issuer: string, now: () => number): Metadata => {
   }
 
   return {
-    async get(through) {
+    async get(guarded) {
       const former = kept
       if (former && now() < former.at + freshMs) return former.as
-      return read(through).catch((failure: unknown) => {
+      return read(guarded).catch((failure: unknown) => {
         // A provider that is down for discovery may still sign people in.
         if (former) return former.as
         throw failure
       })
     },
-    async verify(as, response, through) {
+    async verify(as, response, guarded) {
       try {
-        await oauth.validateApplicationLevelSignature(as, response, through)
+        await oauth.validateApplicationLevelSignature(as, response, guarded)
       } catch (failure) {
         const again =
           failure instanceof oauth.OperationProcessingError && failure.code === oauth.KEY_SELECTION
             ? withoutKeys(as)
             : undefined
         if (!again) throw failure
-        await oauth.validateApplicationLevelSignature(again, response, through)
+        await oauth.validateApplicationLevelSignature(again, response, guarded)
       }
     },
   }

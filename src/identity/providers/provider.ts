@@ -3,7 +3,7 @@ import type { ProviderTokens } from '../../ports/modules.ts'
 import type { Person } from '../../ports/people.ts'
 
 /** Secrets of one round trip; sealed in the store until the browser comes back. */
-export interface RoundTrip {
+export interface RoundTripSecrets {
   readonly nonce: string
   /** PKCE code verifier (RFC 7636 §4.1). */
   readonly verifier: string
@@ -17,12 +17,12 @@ export interface DeniedReason {
   readonly hint: string
 }
 
-/** Whom a provider vouches for, and what it gave us to speak to others in that person's name. */
+/** Who signed in, and the tokens that the provider issued for them. */
 export interface AuthenticatedPerson {
   readonly person: Person
   readonly tokens: Omit<ProviderTokens, 'person'>
-  /** What keeps the person out, said with what the provider told of them. */
-  readonly bar?: DeniedReason | undefined
+  /** Why the person may not come in, with what the provider said of them. */
+  readonly denied?: DeniedReason | undefined
 }
 
 export interface IdentityProvider {
@@ -30,21 +30,21 @@ export interface IdentityProvider {
   /** What the button says. */
   readonly name: string
   /**
-   * Where to send the browser, and what must be kept until it returns. `state` is ours; nothing of the client that waits behind this sign-in is passed on.
+   * Where to send the browser, and what must be kept until it returns. `state` is ours; nothing of the client that asked for this sign-in is passed on.
    * `retry`: the path by which the person tries again, for refusals. Throws `provider.unreachable` or `provider.untrusted`.
    */
   begin(options: {
     readonly state: string
     readonly again?: 'login' | 'switch' | undefined
     readonly retry: string
-  }): Promise<{ readonly url: string; readonly trip: RoundTrip }>
-  /** The person that the provider vouches for. Throws `provider.denied`, `provider.unreachable` or `provider.untrusted`. */
+  }): Promise<{ readonly url: string; readonly secrets: RoundTripSecrets }>
+  /** The person whom the provider authenticated. Throws `provider.denied`, `provider.unreachable` or `provider.untrusted`. */
   finish(options: {
-    readonly answer: URLSearchParams
+    readonly params: URLSearchParams
     readonly state: string
-    readonly trip: RoundTrip
+    readonly secrets: RoundTripSecrets
     readonly retry: string
   }): Promise<AuthenticatedPerson>
-  /** What keeps this person out; undefined when nothing does. */
-  bars(person: Person): DeniedReason | undefined
+  /** Why this person may not come in; undefined when they may. */
+  denied(person: Person): DeniedReason | undefined
 }

@@ -1,0 +1,137 @@
+// What can go wrong at an OpenID provider, as refusals, with all that is known of it for the operator.
+import * as oauth from 'oauth4webapi'
+import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
+
+/** The request that failed. */
+export type OpenIdStep = 'metadata' | 'authorization' | 'token' | 'keys' | 'userinfo'
+
+export interface OpenIdRequest {
+  /** Id of the provider. */
+  readonly provider: string
+  readonly step: OpenIdStep
+  /** The path by which the person tries again. */
+  readonly retry: string
+}
+
+const stepWords: Readonly<Record<OpenIdStep, string>> = {
+  metadata: 'metadata',
+  authorization: 'authorization response',
+  token: 'token endpoint',
+  keys: 'keys',
+  userinfo: 'userinfo endpoint',
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Claims whose values may stand in a log; a nonce may not. */
+const loggedClaims = new Set(['iss', 'aud', 'azp', 'sub', 'issuer'])
+const textOf = (value: unknown): string =>
+  (value === undefined ? 'nothing' : JSON.stringify(value)).slice(0, 300)
+
+/** What the library keeps beside its message: the value that came and the one that was expected. */
+const detailOf = (cause: unknown): string => {
+  if (!isObject(cause)) return ''
+  const { claim = cause['attribute'], claims = cause['body'], expected } = cause
+  if (typeof claim !== 'string' || !isObject(claims) || !loggedClaims.has(claim)) return ''
+  return ` (got ${textOf(claims[claim])}, expected ${textOf(expected)})`
+}
+
+const responseText = ({ status, headers }: Response): string =>
+  `answered ${status} ${headers.get('content-type') ?? 'without a content type'}`
+
+/** Seconds by which a time in the token lies on the wrong side of now (RFC 7519 §4.1.4 to §4.1.6). */
+const skewOf = (cause: unknown): string => {
+  if (!isObject(cause) || !isObject(cause['claims']) || typeof cause['claim'] !== 'string') return ''
+  const [stamp, now] = [Number(cause['claims'][cause['claim']]), Number(cause['now'])]
+  return skewText(cause['claim'], stamp - now)
+}
+
+/** `ahead`: seconds from our now to the token's time. */
+export const skewText = (claim: string, ahead: number): string =>
+  `${claim} of the ID token is ${Math.abs(Math.round(ahead))} s in the ${ahead < 0 ? 'past' : 'future'} by this gateway's clock; 60 s allowed`
+
+const described = ({
+  error,
+  error_description: text,
+}: {
+  readonly error: string
+  readonly error_description?: string | undefined
+}): string => `${error.slice(0, 60)}${text ? `: ${text.slice(0, 300)}` : ''}`
+
+// RFC 6749 §4.1.2.1 and OpenID Connect Core §3.1.2.6.
+const codeOfAuthorization = (error: string): RefusalCode => {
+  if (error === 'server_error' || error === 'temporarily_unavailable') return 'provider.unreachable'
+  return error === 'unauthorized_client' || error === 'invalid_scope' || error === 'invalid_request'
+    ? 'provider.client'
+    : 'provider.denied'
+}
+
+// RFC 6749 §5.2: these are about the gateway, whoever the person is.
+const codeOfToken = (error: string): RefusalCode => {
+  if (error === 'invalid_client' || error === 'unauthorized_client') return 'provider.client'
+  return error === 'server_error' || error === 'temporarily_unavailable'
+    ? 'provider.unreachable'
+    : 'provider.untrusted'
+}
+
+// Wrong status, or not JSON: a proxy's error page, an outage.
+const broken = new Set<string | undefined>([oauth.RESPONSE_IS_NOT_CONFORM, oauth.RESPONSE_IS_NOT_JSON])
+
+type Reason = readonly [RefusalCode, string]
+
+const reasonOfChallenge = (thrown: oauth.WWWAuthenticateChallengeError, step: OpenIdStep): Reason => {
+  if (step === 'token')
+    return [
+      'provider.client',
+      `IdP rejected client credentials (${thrown.status}): check client_id and client_secret`,
+    ]
+  const schemes = thrown.cause
+    .map(({ scheme, parameters }) => `${scheme} ${parameters.error ?? ''}`.trim())
+    .join(', ')
+  return ['provider.untrusted', `answered ${thrown.status} with a challenge (${schemes.slice(0, 200)})`]
+}
+
+/** A response that the library could not process. */
+const reasonOfProcessing = (thrown: oauth.OperationProcessingError, step: OpenIdStep): Reason => {
+  const { code, cause, message } = thrown
+  if (code === oauth.JWT_TIMESTAMP_CHECK) return ['provider.clock', skewOf(cause) || message]
+  if (cause instanceof Response) {
+    const { status } = cause
+    // Nobody publishes metadata below a misspelt issuer.
+    if (step === 'metadata' && status >= 400 && status < 500 && status !== 429)
+      return ['provider.issuer', `${responseText(cause)}: no metadata at the configured issuer`]
+    if (code === oauth.RESPONSE_IS_NOT_CONFORM) return ['provider.unreachable', responseText(cause)]
+    if (code === oauth.RESPONSE_IS_NOT_JSON)
+      return ['provider.unreachable', `${responseText(cause)}, expected JSON`]
+  }
+  // Everything else that a response can make the library or WebCrypto throw is a response that cannot be believed.
+  return [broken.has(code) ? 'provider.unreachable' : 'provider.untrusted', `${message}${detailOf(cause)}`]
+}
+
+/** Code and reason of whatever was thrown while talking to the provider. */
+export const reasonOf = (thrown: unknown, step: OpenIdStep): Reason => {
+  if (thrown instanceof Refusal) {
+    if (thrown.code === 'outbound.refused') return ['provider.untrusted', thrown.why]
+    return [thrown.code === 'outbound.failed' ? 'provider.unreachable' : thrown.code, thrown.why]
+  }
+  if (thrown instanceof oauth.AuthorizationResponseError)
+    return [codeOfAuthorization(thrown.error), `error ${described(thrown)}`]
+  if (thrown instanceof oauth.ResponseBodyError)
+    return [codeOfToken(thrown.error), `answered ${thrown.status} with error ${described(thrown)}`]
+  if (thrown instanceof oauth.WWWAuthenticateChallengeError) return reasonOfChallenge(thrown, step)
+  if (thrown instanceof oauth.OperationProcessingError) return reasonOfProcessing(thrown, step)
+  return ['provider.untrusted', thrown instanceof Error ? thrown.message : String(thrown)]
+}
+
+/** The refusal for anything that was thrown while talking to the provider. Its prose is for the log alone, never for a page. */
+export const providerRefusal = (thrown: unknown, { provider, step, retry }: OpenIdRequest): Refusal => {
+  const [code, why] = reasonOf(thrown, step)
+  const detail = thrown instanceof Refusal && !thrown.code.startsWith('outbound.') ? thrown.detail : {}
+  return new Refusal(code, `${provider}: ${stepWords[step]}: ${why}`, {
+    ...detail,
+    about: { ...detail.about, provider },
+    ...(code === 'provider.unreachable' ? { headers: { 'retry-after': '1' } } : {}),
+    page: { onward: { label: 'Try again', href: retry }, ...detail.page },
+  })
+}
