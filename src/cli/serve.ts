@@ -19,12 +19,12 @@ import { exitCodes, inForeground, outliveReaders, tellFaults, untilSignal, withS
 // The service that is there before anything is configured: the demo server, in this process.
 
 /** Its code (a third of everything's memory) is loaded by the first request that needs it. */
-export const demoService = (runtime: Pick<Runtime, 'random' | 'about'>): Service => {
+export const demoService = (runtime: Pick<Runtime, 'timer' | 'random' | 'about'>): Service => {
   let made: Promise<(request: Request) => Promise<Response>> | undefined
   const sessionId = (): string => Buffer.from(runtime.random(16)).toString('hex')
   const load = () =>
     (made ??= import('../demo/demo.ts').then(({ createDemo }) =>
-      createDemo({ version: runtime.about.version, sessionId }),
+      createDemo({ timer: runtime.timer, version: runtime.about.version, sessionId }),
     ))
   return {
     id: 'demo',

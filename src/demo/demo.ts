@@ -8,7 +8,7 @@ import {
   createMcpHandler,
   isLegacyRequest,
 } from '@modelcontextprotocol/server'
-import { addTools } from './tools.ts'
+import { type StartTimer, addTools } from './tools.ts'
 
 // Sessions for clients of the 2025 revisions (Streamable HTTP, Session Management), kept in the memory of one process.
 
@@ -86,6 +86,7 @@ export const createLegacySessions = ({
 }
 
 export interface DemoOptions {
+  readonly timer: StartTimer
   /** Version shown to clients in `serverInfo`. Default `0.0.0`. */
   readonly version?: string
   /**
@@ -104,13 +105,13 @@ const instructions =
  * The demo server as a fetch handler for one MCP endpoint: `(request) => response`, every revision from 2024-11-05's messages over Streamable HTTP to 2026-07-28.
  * It believes the identity headers of its caller, so it belongs behind the gateway only.
  */
-export const createDemo = (options: DemoOptions = {}): ((request: Request) => Promise<Response>) => {
+export const createDemo = (options: DemoOptions): ((request: Request) => Promise<Response>) => {
   const factory: McpServerFactory = () => {
     const server = new McpServer(
       { name: 'postern-demo', title: 'Postern demo', version: options.version ?? '0.0.0' },
       { instructions, cacheHints: { 'tools/list': { ttlMs: 3_600_000, cacheScope: 'public' } } },
     )
-    addTools(server)
+    addTools(server, options.timer)
     return server
   }
   const handler = createMcpHandler(factory, { legacy: 'stateless' })

@@ -81,20 +81,23 @@ const addWhoami = (server: McpServer): void => {
   )
 }
 
+/** Starts a timer and returns what cancels it. */
+export type StartTimer = (ms: number, run: () => void) => () => void
+
 /** Resolves after `ms`, at once when the signal is aborted. */
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+const pause = (timer: StartTimer, ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
     if (signal.aborted) return resolve()
-    const timer = setTimeout(done, ms)
+    const cancel = timer(ms, done)
     function done(): void {
-      clearTimeout(timer)
+      cancel()
       signal.removeEventListener('abort', done)
       resolve()
     }
     signal.addEventListener('abort', done)
   })
 
-const addSlowCount = (server: McpServer): void => {
+const addSlowCount = (server: McpServer, timer: StartTimer): void => {
   server.registerTool(
     'slow_count',
     {
@@ -115,7 +118,7 @@ const addSlowCount = (server: McpServer): void => {
     async ({ to, interval_ms: interval }, { mcpReq }) => {
       const progressToken = mcpReq._meta?.progressToken
       for (let step = 1; step <= to; step++) {
-        await pause(interval, mcpReq.signal)
+        await pause(timer, interval, mcpReq.signal)
         if (mcpReq.signal.aborted)
           return { content: [{ type: 'text', text: `Cancelled after ${step - 1}.` }], isError: true }
         if (progressToken !== undefined)
@@ -171,9 +174,9 @@ const addDeleteEverything = (server: McpServer): void => {
   )
 }
 
-export const addTools = (server: McpServer): void => {
+export const addTools = (server: McpServer, timer: StartTimer): void => {
   addWhoami(server)
-  addSlowCount(server)
+  addSlowCount(server, timer)
   addLargeResult(server)
   addDeleteEverything(server)
 }

@@ -1,8 +1,10 @@
 // A Store at the far end of a connection, held to its time: whoever waits is told in time that it does not answer, and those who wait are never many (hostile case S7).
 import { Refusal } from '../kit/refusal.ts'
+import type { Timer } from '../ports/runtime.ts'
 import type { Store } from '../ports/store.ts'
 
 interface Bounds {
+  readonly timer: Timer
   /** Epoch ms; without it the time limit never changes. */
   readonly now?: (() => number) | undefined
   /** Longest wait for one operation, ms. Default 800: its client hears of it within a second. */
@@ -38,7 +40,7 @@ const createLimit = (leastMs: number) => {
  */
 export const createBoundedStore = (
   inner: Store,
-  { now, timeoutMs = 800, most = 1000 }: Bounds = {},
+  { timer, now, timeoutMs = 800, most = 1000 }: Bounds,
 ): Store => {
   const limit = createLimit(timeoutMs)
   let waiting = 0
@@ -58,17 +60,14 @@ export const createBoundedStore = (
       throw new Refusal('storage.unavailable', `${waiting} operations wait for the storage already`)
     waiting++
     const ms = now ? limit.ms() : timeoutMs
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(
-        () => reject(new Refusal('storage.unavailable', `${what} took longer than ${ms} ms`)),
-        ms,
-      )
-    })
+    const late = Promise.withResolvers<never>()
+    const cancel = timer(ms, () =>
+      late.reject(new Refusal('storage.unavailable', `${what} took longer than ${ms} ms`)),
+    )
     try {
-      return await Promise.race([timed(work), late])
+      return await Promise.race([timed(work), late.promise])
     } finally {
-      clearTimeout(timer)
+      cancel()
       waiting--
     }
   }

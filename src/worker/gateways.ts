@@ -2,7 +2,7 @@
 import { waitUntil } from 'cloudflare:workers'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
-import type { Timer } from '../ports/runtime.ts'
+import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import {
   type Configured,
@@ -19,7 +19,7 @@ import { createWorkerRuntime } from './runtime.ts'
 
 // The demo MCP server of a Worker without services. Its code is evaluated when the first call to it comes.
 
-export const demoService = (version: string): Service => {
+export const demoService = ({ timer, about }: Pick<Runtime, 'timer' | 'about'>): Service => {
   let handle: ((request: Request) => Promise<Response>) | undefined
   return {
     id: 'demo',
@@ -30,7 +30,7 @@ export const demoService = (version: string): Service => {
       kind: 'local',
       async handle(request) {
         const { createDemo } = await import('../demo/demo.ts')
-        handle ??= createDemo({ version })
+        handle ??= createDemo({ timer, version: about.version })
         return handle(request)
       },
     },
@@ -89,7 +89,7 @@ export const makeGateway = async ({
     const at = written.issuer === undefined ? url : new URL(written.issuer)
     const config = namesHere(written, at)
     const runtime = await createWorkerRuntime({ config, env, url: at, now, timer, waitUntil })
-    const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime.about.version)] : []
+    const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
     const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services })
     gateway.record(startedEvent(gateway, runtime.about))
     return { gateway }

@@ -90,7 +90,7 @@ export const createWorkerRuntime = async ({
     throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
   const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
   const log = createLog(config.debug ? 'debug' : config.log_level, now)
-  const store = await openStore(env.STORE, env, now)
+  const store = await openStore(env.STORE, env, { now, timer: startTimer })
   const { JURISDICTION: jurisdiction } = env
   return {
     now,

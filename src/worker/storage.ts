@@ -1,7 +1,7 @@
 // The Store on Workers: every key lives in one of a fixed number of Durable Objects, so each operation stays one atomic step and load spreads.
 import { markerKey } from '../kit/keyring.ts'
 import { Refusal } from '../kit/refusal.ts'
-import type { Log } from '../ports/runtime.ts'
+import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import type { Cache, SharedCounts, Store, Subscribe } from '../ports/store.ts'
 import { createMemoryCache } from '../stores/memory.ts'
 import { createBoundedStore } from '../stores/timeout.ts'
@@ -88,6 +88,7 @@ export interface Placing {
 interface ObjectStoreOptions extends Placing {
   /** Keeps apart the records of several stores in one namespace; a deployment has one. Default `records`. */
   readonly space?: string
+  readonly timer: Timer
   /** Epoch ms. Without it the time limit does not learn the distance. */
   readonly now?: () => number
 }
@@ -102,14 +103,14 @@ const together = async (object: Object): Promise<void> => {
 
 export const createObjectStore = (
   namespace: DurableObjectNamespace<RecordObject>,
-  options: ObjectStoreOptions = {},
+  options: ObjectStoreOptions,
 ): ObjectStore => {
-  const { space = 'records', now, locationHint, jurisdiction } = options
+  const { space = 'records', timer, now, locationHint, jurisdiction } = options
   const there = jurisdiction === undefined ? namespace : namespace.jurisdiction(jurisdiction)
   const hint = locationHint === undefined ? undefined : { locationHint }
   // A stub whose object failed stays broken, so each call gets its own.
   const object: Object = (shard) => there.getByName(`${space}-${shard}`, hint)
-  const store = createBoundedStore(storeOf(object), { now })
+  const store = createBoundedStore(storeOf(object), { timer, now })
   return {
     ...store,
     async put(key, value, how) {
@@ -159,12 +160,13 @@ export const createCache = (
 export const openStore = async (
   namespace: DurableObjectNamespace<RecordObject>,
   { LOCATION_HINT: locationHint, JURISDICTION: jurisdiction }: Environment,
-  now: () => number,
+  clock: Pick<Runtime, 'now' | 'timer'>,
 ): Promise<ObjectStore> => {
-  if (!jurisdiction) return createObjectStore(namespace, { now, locationHint: locationHint || undefined })
-  const store = createObjectStore(namespace, { now, locationHint: locationHint || undefined, jurisdiction })
+  const near = { ...clock, locationHint: locationHint || undefined }
+  if (!jurisdiction) return createObjectStore(namespace, near)
+  const store = createObjectStore(namespace, { ...near, jurisdiction })
   // In another jurisdiction every object is another one, and what the former ones keep would be lost without a word.
-  if (!(await store.get(markerKey)) && (await createObjectStore(namespace, { now }).get(markerKey)))
+  if (!(await store.get(markerKey)) && (await createObjectStore(namespace, clock).get(markerKey)))
     throw new RangeError(
       'JURISDICTION – the data of this Worker was created without a jurisdiction and would not be found. Remove the variable, or deploy under another name.',
     )

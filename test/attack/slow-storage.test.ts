@@ -1,5 +1,6 @@
 // A store that takes two seconds for everything: who asks hears within a second that it is so, nobody is sent away for it, and nothing is lost by it.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { timer } from '../../src/node/runtime.ts'
 import type { Store } from '../../src/ports/store.ts'
 import { createBoundedStore } from '../../src/stores/timeout.ts'
 import { createBrowser } from '../runtimes/browser.ts'
@@ -53,7 +54,10 @@ describe.each(runtimes)('%s', (where, open) => {
   }
   beforeAll(async () => {
     upstream = await openUpstream()
-    house = await open({ upstream: upstream.url, store: (inner) => createBoundedStore(held.store(inner)) })
+    house = await open({
+      upstream: upstream.url,
+      store: (inner) => createBoundedStore(held.store(inner), { timer }),
+    })
   }, 120_000)
   afterAll(async () => {
     await house.close()
@@ -120,7 +124,7 @@ describe.each(runtimes)('%s, never says of a service that it is not there', (whe
     held.set(true)
     house = await open({
       upstream: upstream.url,
-      store: (inner) => ({ ...createBoundedStore(held.store(inner)), put: inner.put }),
+      store: (inner) => ({ ...createBoundedStore(held.store(inner), { timer }), put: inner.put }),
       config: { mcp_services: { echo: { url: upstream.url, auth_required: false } } },
     })
     await house.supply('added', { url: upstream.url, auth_required: false })

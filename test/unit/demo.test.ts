@@ -3,6 +3,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { afterEach, describe, expect, it } from 'vitest'
 import { createDemo } from '../../src/demo/demo.ts'
 import { encodeBase64url, utf8 } from '../../src/kit/bytes.ts'
+import { timer } from '../../src/node/runtime.ts'
 
 const assertion = `e30.${encodeBase64url(utf8(JSON.stringify({ sub: 'local:ada', name: 'Ada Łovelace' })))}.c2ln`
 const identity = { 'X-User-Id': 'ada', 'X-User-Name': 'Ada', 'X-MCP-Identity': assertion }
@@ -45,7 +46,7 @@ const textOf = (result: { content?: unknown }): string =>
   (result.content as { text: string }[]).map((part) => part.text).join('')
 
 describe.each(clients)('The demo server for $client', ({ mode, options, speaks }) => {
-  const demo = createDemo(options)
+  const demo = createDemo({ timer, ...options })
 
   it('speaks that revision and lists four tools, three of them read-only and one destructive', async () => {
     const client = await connect(demo, mode)
@@ -137,7 +138,7 @@ describe('A slow call of the demo server is cancelled', () => {
   }
 
   it('by closing the answer on 2026-07-28 (Streamable HTTP, Cancellation)', async () => {
-    const demo = createDemo()
+    const demo = createDemo({ timer })
     const meta = {
       ...call.params._meta,
       'io.modelcontextprotocol/protocolVersion': '2026-07-28',
@@ -159,7 +160,7 @@ describe('A slow call of the demo server is cancelled', () => {
   })
 
   it('by notifications/cancelled within a session on 2025-11-25, and the session goes on', async () => {
-    const demo = createDemo({ sessionId: () => 's-1' })
+    const demo = createDemo({ timer, sessionId: () => 's-1' })
     const version = { 'MCP-Protocol-Version': '2025-11-25' }
     const initialize = {
       jsonrpc: '2.0',
@@ -206,7 +207,7 @@ describe('Sessions of the demo server', () => {
   }
 
   it('end with DELETE, and an unknown one is 404, so that the client begins anew', async () => {
-    const demo = createDemo({ sessionId: () => 's-2' })
+    const demo = createDemo({ timer, sessionId: () => 's-2' })
     await demo(post(initialize))
     const session = { 'Mcp-Session-Id': 's-2', 'MCP-Protocol-Version': '2025-11-25' }
     expect(
@@ -217,7 +218,7 @@ describe('Sessions of the demo server', () => {
 
   it('are bounded: the one unused for longest ends first', async () => {
     let count = 0
-    const demo = createDemo({ sessionId: () => `s-${count++}` })
+    const demo = createDemo({ timer, sessionId: () => `s-${count++}` })
     const ping = (id: number): Promise<Response> =>
       demo(
         post(

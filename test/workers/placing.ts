@@ -1,5 +1,6 @@
 // Where the store of a Worker makes its objects: answers, for the options in the query, what it asks of the platform's namespace.
 import { createObjectStore } from '../../src/worker/storage.ts'
+import { noTimer } from '../runtimes/clock.ts'
 
 export { LineObject } from './no-lines.ts'
 export { RecordObject } from '../../src/worker/storage-object.ts'
@@ -22,7 +23,7 @@ export default {
       searchParams.get('jurisdiction') ?? undefined,
     ]
     const asked: unknown[] = []
-    await createObjectStore(noting(asked), { locationHint, jurisdiction }).get('grant:a')
+    await createObjectStore(noting(asked), { locationHint, jurisdiction, timer: noTimer }).get('grant:a')
     return Response.json(asked)
   },
 }

@@ -2,6 +2,7 @@
 import { Refusal } from '../../src/kit/refusal.ts'
 import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
 import { createObjectStore } from '../../src/worker/storage.ts'
+import { noTimer } from '../runtimes/clock.ts'
 
 export { LineObject } from './no-lines.ts'
 
@@ -49,7 +50,7 @@ const perform = async (
   if (call === 'breaks') return object.breaks()
   // Straight to one object, whatever the key: records that the hash would have put elsewhere.
   if (call === 'write') return object.write(String(rest[0]), String(rest[1]), {})
-  const store = createObjectStore(namespace as DurableObjectNamespace<never>, { space })
+  const store = createObjectStore(namespace as DurableObjectNamespace<never>, { space, timer: noTimer })
   const method = store[call as keyof typeof store] as (...args: readonly unknown[]) => Promise<unknown>
   const answer = await method(...args)
   return answer instanceof Map ? [...answer] : answer
