@@ -79,6 +79,6 @@ describe('the package', () => {
     const unprepared = Object.entries(manifest.scripts).filter(
       ([, command]) => !command.startsWith('node scripts/bootstrap.mjs '),
     )
-    expect(unprepared.map(([name]) => name)).toEqual(['prepack', 'types'])
+    expect(unprepared.map(([name]) => name)).toEqual(['prepack'])
   })
 })
