@@ -86,8 +86,8 @@ export interface Gateway {
   readonly refuse: Refuse
   /** The proxied way of a WebSocket handshake. */
   readonly admitSocket: AdmitSocket
-  /** The place of one session, for whoever keeps it alive: its id is that of the session. */
-  berth(id: string): SessionLocation
+  /** One session by its id, for the object that keeps it in memory (Workers). */
+  session(id: string): SessionLocation
   /** Keeps an event of the audit trail that a door knows of. */
   readonly record: Audit
   /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
@@ -334,7 +334,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       Promise.resolve(catchUp.request(head.target.split('?', 1)[0] as string, head.host)).then(() =>
         admitSocket(head),
       ),
-    berth: (id) => createSessionGateway({ ...shared, directory, refuse, catchUp }, id),
+    session: (id) => createSessionGateway({ ...shared, directory, refuse, catchUp }, id),
     fetch: routes,
     async handle(request, visit, fetchUpstream, at = requestUrl(request.url)) {
       const catchingUp = catchUp.request(at.path, at.host)

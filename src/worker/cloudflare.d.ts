@@ -1,4 +1,4 @@
-// The part of the Workers runtime that the worker door uses, in the words of Cloudflare's own documentation (developers.cloudflare.com/workers/runtime-apis).
+// The part of the Workers runtime that this project uses, as Cloudflare documents it (developers.cloudflare.com/workers/runtime-apis).
 
 interface ExecutionContext {
   waitUntil(work: Promise<unknown>): void

@@ -1,4 +1,4 @@
-// The configuration of this deployment, and what Workers ask of it beyond what every house asks.
+// The configuration of this deployment, and the requirements that only Workers have.
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { faultText } from '../config/tree.ts'
@@ -9,16 +9,16 @@ import type { RecordObject } from './storage-object.ts'
 // What a deployment gives the Worker: bindings, and variables and secrets by name.
 
 export interface Environment {
-  /** The Durable Object that keeps everything strong. */
+  /** The Durable Objects that keep the records. */
   readonly STORE?: DurableObjectNamespace<RecordObject>
-  /** The Durable Objects in which sessions of HTTP+SSE, and of servers that speak it or a WebSocket, live. */
-  readonly LINES?: DurableObjectNamespace
+  /** One Durable Object per session of an HTTP+SSE client, or with an HTTP+SSE or WebSocket server. */
+  readonly SESSION_OBJECTS?: DurableObjectNamespace
   /** Workers KV, a cache only; either name, or none. */
   readonly OAUTH_KV?: KVNamespace
   readonly SESSIONS?: KVNamespace
   /** The platform's Rate Limiting, in front of sign-ins; optional. */
   readonly SIGN_IN_RATE?: RateLimit
-  /** Where the objects of the records are made at the first deployment, and whose law they stay under. */
+  /** Where the record objects are created by the first deployment, and the jurisdiction they stay in. */
   readonly LOCATION_HINT?: string
   readonly JURISDICTION?: string
   /** The configuration: YAML or JSON text, or the object itself in `vars` of wrangler.jsonc. */
@@ -28,7 +28,7 @@ export interface Environment {
 
 const name = 'POSTERN_CONFIG'
 
-/** The configuration as it was given: text, or an object, which costs each new isolate less. */
+/** The configuration as given: text, or an object, which a new isolate reads faster. */
 export const configFile = (
   env: Environment,
 ):
@@ -40,7 +40,7 @@ export const configFile = (
   return typeof config === 'string' ? { path: name, text: config } : { path: name, value: config }
 }
 
-/** Variables and secrets alone, as the configuration loader reads them. Numbers and flags in `vars` are what they would be as text. */
+/** Variables and secrets, for the configuration loader. Numbers and booleans in `vars` are converted to text. */
 export const variables = (env: Environment): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Object.entries(env).flatMap(([key, value]) => {
@@ -51,7 +51,7 @@ export const variables = (env: Environment): Readonly<Record<string, string>> =>
     }),
   )
 
-/** One sentence. `open`: a step of setting up that whoever opens the URL may read; everything else is for the operator's log. */
+/** `text`: one sentence. `open`: a setup step that anyone who opens the URL may read; everything else is for the operator's log. */
 export interface MissingSetting {
   readonly text: string
   readonly open: boolean
@@ -68,7 +68,7 @@ export const isMissingIssuer = (origin: string): MissingSetting =>
     `issuer – the public URL is not set. Set the variable MCP_ISSUER in wrangler.jsonc (for this address: "${origin}"), then deploy again.`,
   )
 
-/** Memory of a Worker is 128 MB in all; a password check must leave room for the requests beside it. */
+/** A Worker has 128 MB in all, and a password check must leave memory for other requests. */
 const mostMemory = 33_554_432
 
 const passwordLack = (text: string, key: string): MissingSetting[] => {
@@ -100,7 +100,7 @@ const nobody = (config: Config): boolean =>
 const locations = ['wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me']
 const jurisdictions = ['eu', 'us', 'fedramp', 'fedramp-high']
 
-/** A wrong word would make every call to an object fail. */
+/** An unknown location would make every call to an object fail. */
 const placeLacks = ({
   LOCATION_HINT: location,
   JURISDICTION: jurisdiction,
@@ -128,10 +128,10 @@ const lacksOf = (config: Config, env: Environment): readonly MissingSetting[] =>
         ),
       ]
     : []),
-  ...(env.LINES === undefined
+  ...(env.SESSION_OBJECTS === undefined
     ? [
         step(
-          'LINES – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.',
+          'SESSION_OBJECTS – the Durable Object binding is missing. Copy durable_objects and migrations from the wrangler.jsonc of this project.',
         ),
       ]
     : []),
@@ -143,7 +143,7 @@ const lacksOf = (config: Config, env: Environment): readonly MissingSetting[] =>
         ),
       ]
     : []),
-  // The built-in person of Node signs in with a link from the terminal, and a Worker has none.
+  // On Node the built-in user signs in with a link from the terminal. A Worker has no terminal.
   ...(nobody(config)
     ? [
         step(
@@ -181,7 +181,7 @@ export interface Origins {
   readonly aliases: readonly string[]
 }
 
-/** The one origin that is the issuer there, whichever of its names a request came by, and the others that mean the same place. */
+/** The issuer on loopback, whichever name a request used, and the other origins of the same address. */
 export const loopbackOrigins = (url: URL): Origins => {
   const [issuer = '', ...aliases] = names.map(
     (name) =>

@@ -4,9 +4,9 @@ import { createSessionObject } from './session-object.ts'
 
 export { RecordObject } from './storage-object.ts'
 
-const door = createWorkerHandler({ now: () => Date.now() })
+const handler = createWorkerHandler({ now: () => Date.now() })
 
-export const LineObject = createSessionObject(door)
+export const SessionObject = createSessionObject(handler)
 
 // oxlint-disable-next-line import/no-default-export -- the Workers runtime looks for the handlers in the default export
-export default door
+export default handler

@@ -1,4 +1,4 @@
-// The configuration once an isolate, and the gateway of a place once for each place.
+// Reads the configuration once per isolate, and makes one gateway per issuer.
 import { waitUntil } from 'cloudflare:workers'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
@@ -42,11 +42,11 @@ export const demoService = ({ timer, about }: Pick<Runtime, 'timer' | 'about'>):
   }
 }
 
-// One gateway for one place: its names, its runtime, its services.
+// One gateway: its origins, its runtime, its services.
 
 export type FoundGateway = { readonly gateway: Gateway } | { readonly lacks: readonly MissingSetting[] }
 
-/** A pinned issuer as it is written; on loopback its other names beside it. */
+/** The issuer as configured; on loopback also the other names of this computer. */
 const originsOf = (url: URL, pinned: string | undefined): Origins => {
   if (!isLoopback(url)) return { issuer: pinned ?? url.origin, aliases: [] }
   const { issuer, aliases } = loopbackOrigins(url)
@@ -56,7 +56,7 @@ const originsOf = (url: URL, pinned: string | undefined): Origins => {
 }
 
 /** No name below a public domain leads to a developer's computer; every name below localhost does (RFC 6761 §6.3). */
-const namesHere = (config: Config, at: URL): Config => {
+const withLoopbackNames = (config: Config, at: URL): Config => {
   const here = (root: string | undefined): string | undefined =>
     root === undefined || `.${root}`.endsWith('.localhost') ? root : `${root}.localhost`
   if (!isLoopback(at)) return config
@@ -68,26 +68,26 @@ const namesHere = (config: Config, at: URL): Config => {
   }
 }
 
-interface Place {
+interface GatewayOptions {
   readonly config: Config
   readonly env: Environment
-  /** Where the request came to; it counts on loopback alone, when no issuer is pinned. */
+  /** URL of the request. It counts on loopback alone, where no issuer is set. */
   readonly url: URL
   readonly now: () => number
   readonly timer: Timer | undefined
 }
 
-/** Rejects with whatever may pass; what a room says of a configuration that it cannot work with will not. */
+/** Rejects with a fault that may pass. A RangeError from a module means a configuration that it cannot work with, which stays. */
 export const makeGateway = async ({
   config: written,
   env,
   url,
   now,
   timer,
-}: Place): Promise<FoundGateway> => {
+}: GatewayOptions): Promise<FoundGateway> => {
   try {
     const at = written.issuer === undefined ? url : new URL(written.issuer)
-    const config = namesHere(written, at)
+    const config = withLoopbackNames(written, at)
     const runtime = await createWorkerRuntime({ config, env, url: at, now, timer, waitUntil })
     const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
     const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services })
@@ -99,29 +99,29 @@ export const makeGateway = async ({
   }
 }
 
-/** A developer's computer has a port or two; who invents more shall not fill the isolate with gateways. */
+/** A developer uses a port or two. Requests that make up more must not fill the isolate with gateways. */
 export const mostLoopback = 4
 
-/** The gateway of the pinned issuer, or that of this loopback port; a public one is never guessed from what a request says. */
+/** The gateway of the configured issuer, or of this loopback port. A public issuer is never taken from a request. */
 export type FindGateway = (env: Environment, url: URL) => Promise<FoundGateway>
 
-/** The same fault is told once, however many requests meet it. */
+/** Logs each fault once, however many requests meet it. */
 export const createReport = (now: () => number): ((lack: MissingSetting) => void) => {
-  const told = new Set<string>()
+  const reported = new Set<string>()
   return ({ text }) => {
-    if (!told.has(text) && told.size < 100)
+    if (!reported.has(text) && reported.size < 100)
       createLog('error', now)('error', 'config.fault', { message: text })
-    told.add(text)
+    reported.add(text)
   }
 }
 
 /**
- * What is kept for later requests are finished values alone, never a promise: a request that is cut off takes its unfinished work with it, and whoever
- * waited for that would wait for ever. A failure is not kept either; a configuration at fault is, because it does not change while the isolate lives.
+ * Keeps finished values for later requests, never a promise: when a request is cut off, its unfinished work ends too, and another request that waited for
+ * it would wait for ever. Failures are not kept. A faulty configuration is, because it cannot change while the isolate lives.
  */
 export const createGateways = (
-  { now, timer }: Pick<Place, 'now' | 'timer'>,
-  tell: (lack: MissingSetting) => void,
+  { now, timer }: Pick<GatewayOptions, 'now' | 'timer'>,
+  report: (lack: MissingSetting) => void,
 ): FindGateway => {
   let configured: Configured | undefined
   const gateways = new Map<string, FoundGateway>()
@@ -129,7 +129,7 @@ export const createGateways = (
   const configuration = async (env: Environment): Promise<Configured> => {
     if (configured) return configured
     const read = await readConfiguration(env)
-    if ('lacks' in read) for (const lack of read.lacks) tell(lack)
+    if ('lacks' in read) for (const lack of read.lacks) report(lack)
     else if (!configured)
       for (const message of read.warnings)
         createLog(read.config.log_level, now)('warn', 'config.warning', { message })

@@ -1,4 +1,4 @@
-// The Workers door: every request to its gateway, which sends it both ways.
+// The Worker's fetch handler: finds or makes the gateway of a request and passes the request to it.
 import type { Gateway } from '../gateway.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { type RequestUrl, requestUrl } from '../kit/http.ts'
@@ -12,7 +12,7 @@ import { createGateways, createReport, mostLoopback } from './gateways.ts'
 import { createLog } from './log.ts'
 import { upgrade } from './websocket.ts'
 
-// What a Worker answers before there is a gateway to answer: why it cannot serve yet, for whoever has to set it up, and never a challenge or metadata that clients would keep (users.md 5.3).
+// Responses while there is no gateway yet. They tell the operator what is missing, and contain no challenge or metadata that a client would cache.
 
 const headers = {
   'cache-control': 'no-store',
@@ -21,30 +21,30 @@ const headers = {
   'x-content-type-options': 'nosniff',
 }
 
-const rest =
+const hiddenFaults =
   'There are more configuration errors. The operator can read them in the log of this Worker (npx wrangler tail).'
 
-const saidOf = ({ row, say, code }: Refusal, requestId: string) => ({
+const bodyOf = ({ row, say, code }: Refusal, requestId: string) => ({
   error: row.oauth,
   error_description: say,
   code,
   request_id: requestId,
 })
 
-interface Asked {
+interface UnansweredRequest {
   readonly request: Request
   readonly requestId: string
-  /** Whether the one who asks sits at the operator's own computer. */
+  /** Whether the request comes from the operator's own computer. */
   readonly loopback: boolean
 }
 
-/** A plain list for browsers, JSON for programs. */
+/** Plain text for browsers, JSON for programs. */
 export const answerUnready = (
   lacks: readonly MissingSetting[],
-  { request, requestId, loopback }: Asked,
+  { request, requestId, loopback }: UnansweredRequest,
 ): Response => {
   const shown = lacks.filter(({ open }) => open || loopback).map(({ text }) => text)
-  const faults = shown.length < lacks.length ? [...shown, rest] : shown
+  const faults = shown.length < lacks.length ? [...shown, hiddenFaults] : shown
   const refusal = new Refusal('gateway.unconfigured')
   const init = { status: 503, headers: { ...headers, 'x-request-id': requestId } }
   if ((request.headers.get('accept') ?? '').includes('text/html'))
@@ -52,17 +52,17 @@ export const answerUnready = (
       ...init,
       headers: { ...init.headers, 'content-type': 'text/plain; charset=utf-8' },
     })
-  return Response.json({ ...saidOf(refusal, requestId), faults }, init)
+  return Response.json({ ...bodyOf(refusal, requestId), faults }, init)
 }
 
-/** Something else than the configuration failed; the next request tries again. */
+/** Something other than the configuration failed. The next request tries again. */
 export const answerFailed = (requestId: string): Response =>
-  Response.json(saidOf(new Refusal('gateway.not-started'), requestId), {
+  Response.json(bodyOf(new Refusal('gateway.not-started'), requestId), {
     status: 503,
     headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId },
   })
 
-/** The answer to a URL that names no host: two Host fields, or one that is none, are written into it as they came. */
+/** Refuses a URL without a valid host: the platform writes duplicate or malformed Host fields into the URL as received. */
 export const refuseMalformed = (
   { method, url }: Request,
   { requestId, ip }: RequestContext,
@@ -75,7 +75,7 @@ export const refuseMalformed = (
     'refused',
     refusedFields(refusal, { method, path: url.split('?', 1)[0], ip, requestId }),
   )
-  return Response.json(saidOf(refusal, requestId), {
+  return Response.json(bodyOf(refusal, requestId), {
     status: refusal.row.status,
     headers: { 'cache-control': 'no-store', 'x-request-id': requestId },
   })
@@ -90,8 +90,8 @@ export interface WorkerHandlerOptions {
 
 export interface WorkerHandler {
   fetch(request: Request, env: Environment): Promise<Response>
-  /** For the object of a session with that id, at the gateway that a request to `url` reaches. Rejects where there is none. */
-  berth(env: Environment, url: URL, id: string): Promise<SessionLocation>
+  /** The session with that id at the gateway that serves `url`, for the session's Durable Object. Rejects where there is no gateway. */
+  session(env: Environment, url: URL, id: string): Promise<SessionLocation>
 }
 
 const fetchUpstream: Fetch = Object.assign(
@@ -99,91 +99,95 @@ const fetchUpstream: Fetch = Object.assign(
   { endsWithRequest: true },
 )
 
-const [idBytes, idCharacters, drawn] = [12, 16, 256]
+const [idBytes, idCharacters, idsPerBatch] = [12, 16, 256]
 
-/** Ids of 96 random bits, drawn many at a time. */
+/** Request ids of 96 random bits, generated in batches. */
 const createIds = (): (() => string) => {
   let text = ''
   let at = 0
   return () => {
     if (at === text.length)
-      [text, at] = [encodeBase64url(crypto.getRandomValues(new Uint8Array(idBytes * drawn))), 0]
+      [text, at] = [encodeBase64url(crypto.getRandomValues(new Uint8Array(idBytes * idsPerBatch))), 0]
     at += idCharacters
     return text.slice(at - idCharacters, at)
   }
 }
 
-/** A gateway, and what a URL says that it answers at. */
-interface Known {
+/** A gateway, and the parsed URL of a request to it. */
+interface KnownUrl {
   readonly gateway: Gateway
   readonly at: RequestUrl
 }
 
-/** Clients call the same few URLs again and again; one that was met is neither read nor looked up a second time. */
-const createMemory = () => {
+/** Clients call the same few URLs again and again, so each is parsed and resolved once. */
+const createUrlCache = () => {
   const [most, longest] = [500, 300]
-  const known = new Map<string, Known>()
+  const known = new Map<string, KnownUrl>()
   const gateways = new Set<Gateway>()
   return {
-    recall: (url: string) => known.get(url),
-    keep(url: string, met: Known) {
+    get: (url: string) => known.get(url),
+    set(url: string, found: KnownUrl) {
       if (url.length > longest) return
-      if (known.size >= most || (!gateways.has(met.gateway) && gateways.size >= mostLoopback)) {
+      if (known.size >= most || (!gateways.has(found.gateway) && gateways.size >= mostLoopback)) {
         known.clear()
         gateways.clear()
       }
-      known.set(url, met)
-      gateways.add(met.gateway)
+      known.set(url, found)
+      gateways.add(found.gateway)
     },
   }
 }
 
-const pass = ({ gateway, at }: Known, request: Request, visit: RequestContext): Promise<Response> =>
+const dispatch = ({ gateway, at }: KnownUrl, request: Request, context: RequestContext): Promise<Response> =>
   request.headers.get('upgrade')?.toLowerCase() === 'websocket'
-    ? upgrade(gateway, request, visit)
-    : gateway.handle(request, visit, fetchUpstream, at)
+    ? upgrade(gateway, request, context)
+    : gateway.handle(request, context, fetchUpstream, at)
 
 export const createWorkerHandler = ({ now, timer }: WorkerHandlerOptions): WorkerHandler => {
-  const tell = createReport(now)
-  const find = createGateways({ now, timer }, tell)
-  const memory = createMemory()
+  const report = createReport(now)
+  const findGateway = createGateways({ now, timer }, report)
+  const urls = createUrlCache()
   const nextId = createIds()
 
-  const meet = async (request: Request, env: Environment, visit: RequestContext): Promise<Response> => {
-    const malformed = refuseMalformed(request, visit, createLog('info', now))
+  const firstRequest = async (
+    request: Request,
+    env: Environment,
+    context: RequestContext,
+  ): Promise<Response> => {
+    const malformed = refuseMalformed(request, context, createLog('info', now))
     if (malformed) return malformed
     const url = new URL(request.url)
-    const found = await find(env, url).catch((error: unknown) => {
+    const found = await findGateway(env, url).catch((error: unknown) => {
       createLog('error', now)('error', 'start.failed', {
         why: error instanceof Error ? (error.stack ?? error.message) : String(error),
-        request_id: visit.requestId,
+        request_id: context.requestId,
       })
       return undefined
     })
-    if (!found) return answerFailed(visit.requestId)
+    if (!found) return answerFailed(context.requestId)
     if ('lacks' in found) {
-      for (const lack of found.lacks) tell(lack)
-      return answerUnready(found.lacks, { request, requestId: visit.requestId, loopback: isLoopback(url) })
+      for (const lack of found.lacks) report(lack)
+      return answerUnready(found.lacks, { request, requestId: context.requestId, loopback: isLoopback(url) })
     }
-    const met = { gateway: found.gateway, at: requestUrl(request.url) }
-    memory.keep(request.url, met)
-    return pass(met, request, visit)
+    const known = { gateway: found.gateway, at: requestUrl(request.url) }
+    urls.set(request.url, known)
+    return dispatch(known, request, context)
   }
 
   return {
-    async berth(env, url, id) {
-      const found = await find(env, url)
+    async session(env, url, id) {
+      const found = await findGateway(env, url)
       if ('lacks' in found) throw new RangeError(found.lacks.map(({ text }) => text).join('\n'))
-      return found.gateway.berth(id)
+      return found.gateway.session(id)
     },
     fetch(request, env) {
-      const visit = {
+      const context = {
         requestId: nextId(),
         ip: request.headers.get('cf-connecting-ip') ?? '127.0.0.1',
         plainHttp: request.url.startsWith('http:'),
       }
-      const known = memory.recall(request.url)
-      return known ? pass(known, request, visit) : meet(request, env, visit)
+      const known = urls.get(request.url)
+      return known ? dispatch(known, request, context) : firstRequest(request, env, context)
     },
   }
 }

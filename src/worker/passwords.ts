@@ -1,6 +1,7 @@
-// Password hashing on Workers: scrypt, because workerd has no argon2. An argon2id string is refused at its door, not taken for a wrong password.
+// Password hashing on Workers: scrypt, because workerd has no argon2. An argon2id hash is an error, not a wrong password.
 // oxlint-disable-next-line no-restricted-imports -- part of nodejs_compat; WebCrypto has no memory-hard function
 import { scrypt } from 'node:crypto'
+import { networkOf } from '../kit/addresses.ts'
 import {
   type Scrypt,
   hashByScrypt,
@@ -11,13 +12,14 @@ import {
 } from '../kit/password-hash.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Passwords } from '../ports/runtime.ts'
+import type { SharedCounts } from '../ports/store.ts'
 
-// Whose password is checked when. A check (scrypt) takes the only thread of an isolate for a tenth of a second, so checks keep a distance and everybody else is answered
-// in between.
+// The order of password checks. A check (scrypt) takes the only thread of an isolate for a tenth of a second, so checks are spaced out and other requests are
+// answered in between.
 
-/** From the start of one check to that of the next, ms: less than half of the thread's time, in front of whoever waits. */
+/** Time between the starts of two checks, ms: checks take less than half of the thread's time. */
 const everyMs = 250
-/** How long one may wait for a turn, ms. A crowd of strangers does not keep out whom a browser knows. */
+/** Longest wait for a turn, ms. Browsers that signed in before may wait longer, so that a flood of strangers does not lock them out. */
 const [longestMs, longestKnownMs] = [1000, 2000]
 
 interface TurnsOptions {
@@ -29,14 +31,14 @@ interface TurnsOptions {
 const sleeping = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
 /**
- * Turns are given out by time, and whoever has one waits for it alone: a turn whose owner hung up passes by itself, and no request waits for what another one does, which
- * on Workers may be cut off.
+ * A turn is a point in time, and each request waits for its own: the turn of a request that ended passes by itself. No request waits for the work of another,
+ * because the platform may cut that off.
  */
 export const createTurns = ({ now, sleep = sleeping }: TurnsOptions): ((known: boolean) => Promise<void>) => {
   let next = 0
   return async (known) => {
     const at = now()
-    // A clock that was set back keeps nobody waiting.
+    // A clock that was set back must not make anybody wait.
     if (next - at > longestKnownMs + everyMs) next = at
     const wait = Math.max(0, next - at)
     if (wait > (known ? longestKnownMs : longestMs))
@@ -68,7 +70,7 @@ export const createPasswords = ({ now }: { readonly now: () => number }): Passwo
       throw new RangeError(
         'argon2 password hashes cannot be verified on Workers: create a hash with postern hash-password --scrypt',
       )
-    // A string nobody can verify costs what any other does.
+    // An unknown format takes as long as any other.
     await hashByScrypt(run, password, fresh())
     return false
   },
@@ -77,3 +79,21 @@ export const createPasswords = ({ now }: { readonly now: () => number }): Passwo
     return !phc || !isScrypt(phc) || isWeakScrypt(phc)
   },
 })
+
+// The platform's Rate Limiting in front of sign-ins; the binding is optional (developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit).
+
+interface Limiter {
+  limit(options: { readonly key: string }): Promise<{ readonly success: boolean }>
+}
+
+/** Where the binding exists, it refuses a flood before the flood reaches the object, which has to answer everybody. */
+export const behindRateLimit =
+  (limiter: Limiter | undefined, counts: SharedCounts): SharedCounts =>
+  async (actions) => {
+    for (const action of limiter ? actions : []) {
+      if (action.do !== 'use' || action.kind !== 'sign-in-address' || typeof action.who === 'string') continue
+      const { success } = await (limiter as Limiter).limit({ key: networkOf(action.who.ip) })
+      if (!success) return 60_000
+    }
+    return counts(actions)
+  }

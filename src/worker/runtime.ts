@@ -10,8 +10,7 @@ import type { Store } from '../ports/store.ts'
 import type { Environment } from './configuration.ts'
 import { createLog } from './log.ts'
 import { createOutbound } from './outbound.ts'
-import { createPasswords } from './passwords.ts'
-import { behindRateLimit } from './rate-limit.ts'
+import { behindRateLimit, createPasswords } from './passwords.ts'
 import { createCache, openStore } from './storage.ts'
 import { createTransports } from './websocket.ts'
 
@@ -86,8 +85,8 @@ export const createWorkerRuntime = async ({
   timer: startTimer = timer,
   waitUntil,
 }: WorkerRuntimeOptions): Promise<Runtime> => {
-  if (config.session_secret === undefined || env.STORE === undefined || env.LINES === undefined)
-    throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and LINES')
+  if (config.session_secret === undefined || env.STORE === undefined || env.SESSION_OBJECTS === undefined)
+    throw new RangeError('a Worker needs SESSION_SECRET and the bindings STORE and SESSION_OBJECTS')
   const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
   const log = createLog(config.debug ? 'debug' : config.log_level, now)
   const store = await openStore(env.STORE, env, { now, timer: startTimer })
@@ -97,7 +96,10 @@ export const createWorkerRuntime = async ({
     timer: startTimer,
     random,
     outbound: createOutbound({ allowOrigins: [] }),
-    transports: createTransports(jurisdiction ? env.LINES.jurisdiction(jurisdiction) : env.LINES, url.href),
+    transports: createTransports(
+      jurisdiction ? env.SESSION_OBJECTS.jurisdiction(jurisdiction) : env.SESSION_OBJECTS,
+      url.href,
+    ),
     defer: (work) =>
       waitUntil(work.catch((error: unknown) => log('error', 'deferred.failed', { why: String(error) }))),
     log,

@@ -1,21 +1,21 @@
-// The Durable Object of one session on a line: what has to stay between the requests of that session stays in its memory, and nothing is written down.
+// The Durable Object of one session: of an HTTP+SSE client, or with an HTTP+SSE or WebSocket server. It keeps the session in memory between requests and stores nothing.
 import { DurableObject } from 'cloudflare:workers'
 import type { SessionLocation } from '../ports/transport.ts'
 import type { Environment } from './configuration.ts'
 import type { WorkerHandler } from './handler.ts'
-import { refusalResponse, sessionId, emptyReport } from './sessions.ts'
+import { refusalResponse, sessionId, readReport } from './sessions.ts'
 
-/** The class for the entry to export; the gateway inside is that of the door. It lives as long as timers of a session run (compatibility date 2026-10-01). */
+/** The class for the entry to export. An object lives as long as a timer of its session runs (compatibility date 2026-10-01). */
 export const createSessionObject = (
-  door: Pick<WorkerHandler, 'berth'>,
+  handler: Pick<WorkerHandler, 'session'>,
 ): new (ctx: DurableObjectState, env: Environment) => DurableObject<Environment> =>
-  class LineObject extends DurableObject<Environment> {
-    #berth: SessionLocation | undefined
+  class SessionObject extends DurableObject<Environment> {
+    #session: SessionLocation | undefined
 
-    override async fetch(came: Request): Promise<Response> {
-      const { request, about } = emptyReport(came)
-      this.#berth ??= await door.berth(this.env, new URL(about.at), sessionId(this.ctx.id.toString()))
-      if ('visit' in about) return this.#berth.client(request, about.visit)
-      return this.#berth.server(request, about.call).catch(refusalResponse)
+    override async fetch(received: Request): Promise<Response> {
+      const { request, about } = readReport(received)
+      this.#session ??= await handler.session(this.env, new URL(about.at), sessionId(this.ctx.id.toString()))
+      if ('context' in about) return this.#session.client(request, about.context)
+      return this.#session.server(request, about.call).catch(refusalResponse)
     }
   }

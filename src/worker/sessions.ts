@@ -1,28 +1,28 @@
-// Sessions on a line, each in a Durable Object of its own: how a request gets there, and how a no comes back.
+// Sessions that need memory between requests, each in a Durable Object of its own: how a request reaches the object, and how a refusal comes back.
 import { decodeBase64url, encodeBase64url, encodeHex, utf8, utf8Text } from '../kit/bytes.ts'
 import { Refusal, type RefusalCode } from '../kit/refusal.ts'
 import type { RequestContext } from '../ports/runtime.ts'
 import type { SessionLocation, LocatedCall, SessionLocations } from '../ports/transport.ts'
 
-/** What the object is told beside the request itself. Nobody outside can say it: such names are dropped from what callers send. */
+/** What the object is told beside the request. A caller cannot set it: the header is overwritten with every request. */
 export type CallReport = { /** A URL of the gateway that let it in. */ readonly at: string } & (
-  | { readonly visit: RequestContext }
+  | { readonly context: RequestContext }
   | { readonly call: LocatedCall }
 )
 
-const field = 'x-postern-berth'
+const field = 'x-postern-session-object'
 const refused = 'x-postern-refusal'
 
-const told = (request: Request, about: CallReport): Request => {
-  // The URL of a call to a server is of no account, and may be one that is not fetched.
+const withReport = (request: Request, about: CallReport): Request => {
+  // The URL of a call to a server does not matter and may not be fetchable.
   const url = 'call' in about ? about.at : request.url
   const headers = new Headers(request.headers)
   headers.set(field, encodeBase64url(utf8(JSON.stringify(about))))
   return new Request(new Request(url, request), { headers })
 }
 
-/** The request as it came, and what was told with it. */
-export const emptyReport = (request: Request): { readonly request: Request; readonly about: CallReport } => {
+/** The request as it was received, and the report that came with it. */
+export const readReport = (request: Request): { readonly request: Request; readonly about: CallReport } => {
   const headers = new Headers(request.headers)
   const about = JSON.parse(
     utf8Text(decodeBase64url(headers.get(field) ?? '') ?? new Uint8Array()),
@@ -31,21 +31,21 @@ export const emptyReport = (request: Request): { readonly request: Request; read
   return { request: new Request(request, { headers }), about }
 }
 
-type No = Pick<Refusal, 'code' | 'why' | 'detail'>
+type RefusalParts = Pick<Refusal, 'code' | 'why' | 'detail'>
 
-/** Throws what is no refusal. */
+/** Throws anything that is not a refusal. */
 export const refusalResponse = (error: unknown): Response => {
   if (!(error instanceof Refusal)) throw error
   const { code, why, detail } = error
-  return Response.json({ code, why, detail } satisfies No, { headers: { [refused]: code } })
+  return Response.json({ code, why, detail } satisfies RefusalParts, { headers: { [refused]: code } })
 }
 
-/** An object that was moved or replaced has forgotten its session, and so the session is unknown. */
+/** An object that was moved or replaced has lost its session. */
 const lost = (error: unknown): never => {
   throw new Refusal('session.unknown', `session object is gone: ${String(error)}`)
 }
 
-/** The session's id and the object's are one: 32 bytes that the platform draws, and knows again. */
+/** The session's id is the object's: 32 bytes that the platform draws and recognizes. */
 export const sessionId = (object: string): string =>
   encodeBase64url(Uint8Array.from(object.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16)))
 
@@ -54,11 +54,11 @@ const objectId = (session: string): string | undefined =>
 
 /** `at`: a URL of this gateway. */
 export const createSessionLocations = (namespace: DurableObjectNamespace, at: string): SessionLocations => {
-  const berth = (id: DurableObjectId): SessionLocation => {
+  const locationOf = (id: DurableObjectId): SessionLocation => {
     const ask = (request: Request, about: CallReport): Promise<Response> =>
-      namespace.get(id).fetch(told(request, about)).catch(lost)
+      namespace.get(id).fetch(withReport(request, about)).catch(lost)
     return {
-      client: (request, visit) => ask(request, { at, visit }),
+      client: (request, context) => ask(request, { at, context }),
       async server(request, call) {
         const answer = await ask(request, { at, call })
         if (!answer.headers.has(refused)) return answer
@@ -72,11 +72,11 @@ export const createSessionLocations = (namespace: DurableObjectNamespace, at: st
     }
   }
   return {
-    create: () => berth(namespace.newUniqueId()),
+    create: () => locationOf(namespace.newUniqueId()),
     at(session) {
       const id = objectId(session)
       try {
-        return id === undefined ? undefined : berth(namespace.idFromString(id))
+        return id === undefined ? undefined : locationOf(namespace.idFromString(id))
       } catch {
         // The platform never gave out such an id.
         return undefined

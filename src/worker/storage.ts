@@ -16,7 +16,7 @@ const unavailable = (error: unknown): Refusal =>
     headers: { 'retry-after': '1' },
   })
 
-/** What the platform says of an error that is about the object's place, not about the work (developers.cloudflare.com/durable-objects/best-practices/error-handling). */
+/** An error about the object's location, not about the work (developers.cloudflare.com/durable-objects/best-practices/error-handling). */
 const mayPass = (error: unknown): boolean => {
   const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean }
   return retryable === true && overloaded !== true
@@ -24,7 +24,7 @@ const mayPass = (error: unknown): boolean => {
 
 type Object = (shard: number) => DurableObjectStub<RecordObject>
 
-/** Whether a write that failed was carried out nobody knows, and a second one would answer for the first: only reads are tried again. */
+/** Only reads are tried again: a failed write may have been carried out, and a second one would then report the wrong result. */
 const attempt = async <T>(work: () => Promise<T>, again: boolean): Promise<T> => {
   try {
     return await work()
@@ -79,7 +79,7 @@ export interface ObjectStore extends Store {
   readonly counts: SharedCounts
 }
 
-/** Where objects are made. Neither moves one that exists: the location is a wish for the first call, and in another jurisdiction it is another object. */
+/** Where objects are created. Neither moves an existing one: the location is a hint for the first call, and another jurisdiction means another object. */
 export interface Placing {
   readonly locationHint?: string | undefined
   readonly jurisdiction?: string | undefined
@@ -94,10 +94,10 @@ interface ObjectStoreOptions extends Placing {
 }
 
 /**
- * Objects are made where they are called from first: all of them when a deployment makes its very first record, from one place, so that a login does not travel from one
- * end of the world to the other and back. Who cannot be reached is made by whoever calls it next.
+ * The platform creates an object near its first caller. All are called when the deployment writes its first record, so that they are in one region and a login
+ * does not cross the world and back. An object that cannot be reached is created by its next caller.
  */
-const together = async (object: Object): Promise<void> => {
+const createAll = async (object: Object): Promise<void> => {
   await Promise.allSettled(Array.from({ length: shards }, (_, shard) => object(shard).list('', { limit: 1 })))
 }
 
@@ -115,7 +115,7 @@ export const createObjectStore = (
     ...store,
     async put(key, value, how) {
       const mark = await store.put(key, value, how)
-      if (key === markerKey && how?.only === 'absent' && mark !== undefined) await together(object)
+      if (key === markerKey && how?.only === 'absent' && mark !== undefined) await createAll(object)
       return mark
     },
     async counts(actions) {
@@ -134,7 +134,7 @@ export const createObjectStore = (
 /** The shortest lifetime that KV keeps (developers.cloudflare.com/kv/api/write-key-value-pairs). */
 const leastMs = 60_000
 
-/** A cache that fails is a cache that is empty: KV refuses more than one write a second to a key, and a lost copy costs one more fetch. */
+/** A failing cache counts as an empty one: KV refuses more than one write per second to a key, and a lost copy costs one fetch. */
 export const createKvCache = (namespace: KVNamespace, log: Log): Cache => {
   const lost = (error: unknown): undefined => {
     log('warn', 'cache.failed', { why: String(error) })
@@ -154,9 +154,9 @@ export const createCache = (
   { log, now }: { readonly log: Log; readonly now: () => number },
 ): Cache => (namespace ? createKvCache(namespace, log) : createMemoryCache({ now, most: 1000 }))
 
-// The store of a deployment, where its variables say that the records are.
+// The store of a deployment, in the location that its variables name.
 
-/** Throws RangeError for a jurisdiction in which the records are not. */
+/** Throws RangeError for a jurisdiction that does not have the records. */
 export const openStore = async (
   namespace: DurableObjectNamespace<RecordObject>,
   { LOCATION_HINT: locationHint, JURISDICTION: jurisdiction }: Environment,
@@ -165,7 +165,7 @@ export const openStore = async (
   const near = { ...clock, locationHint: locationHint || undefined }
   if (!jurisdiction) return createObjectStore(namespace, near)
   const store = createObjectStore(namespace, { ...near, jurisdiction })
-  // In another jurisdiction every object is another one, and what the former ones keep would be lost without a word.
+  // Another jurisdiction means other objects: existing records would silently be lost.
   if (!(await store.get(markerKey)) && (await createObjectStore(namespace, clock).get(markerKey)))
     throw new RangeError(
       'JURISDICTION – the data of this Worker was created without a jurisdiction and would not be found. Remove the variable, or deploy under another name.',

@@ -177,14 +177,14 @@ describe('a Worker that lacks something', () => {
   it('says which secret, which binding, which person, all at once, and logs each once', async () => {
     expect(await faultsOf({}, { objects: false })).toEqual([
       expect.stringMatching(/^STORE – .*wrangler\.jsonc/),
-      expect.stringMatching(/^LINES – .*wrangler\.jsonc/),
+      expect.stringMatching(/^SESSION_OBJECTS – .*wrangler\.jsonc/),
       expect.stringMatching(/^session_secret – .*wrangler secret put SESSION_SECRET/),
       expect.stringMatching(/^local_users – no sign-in method is configured/),
     ])
     await ask(workerd.origin, '/')
     expect(logged('config.fault').map(({ message }) => String(message).slice(0, 5))).toEqual([
       'STORE',
-      'LINES',
+      'SESSI',
       'sessi',
       'local',
     ])
@@ -312,8 +312,14 @@ describe('a Worker that lacks something', () => {
     const first = await ask(origin, '/health')
     expect([first.status, JSON.parse(first.body)]).toEqual([
       503,
-      expect.objectContaining({ error: 'temporarily_unavailable' }),
+      {
+        error: 'temporarily_unavailable',
+        error_description: expect.stringMatching(/\w/),
+        code: 'gateway.not-started',
+        request_id: first.headers['x-request-id'],
+      },
     ])
+    expect(first.headers).toMatchObject({ 'retry-after': '5', 'cache-control': 'no-store' })
     expect(first.body).not.toContain('binding is away')
     expect((await ask(origin, '/health')).status).toBe(503)
     expect((await ask(origin, '/health')).status).toBe(200)

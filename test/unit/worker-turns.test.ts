@@ -1,8 +1,7 @@
 // Turns of password checks on a Worker, and the platform's own limit in front of sign-ins.
 import { describe, expect, it } from 'vitest'
 import type { CountAction } from '../../src/ports/store.ts'
-import { createTurns } from '../../src/worker/passwords.ts'
-import { behindRateLimit } from '../../src/worker/rate-limit.ts'
+import { behindRateLimit, createTurns } from '../../src/worker/passwords.ts'
 
 const createWorld = () => {
   let time = 1_000_000

@@ -45,9 +45,11 @@ export class RecordObject extends Deployed {
   }
 }
 
-const door = createWorkerHandler({ now, timer })
+const handler = createWorkerHandler({ now, timer })
 
-export const LineObject = createSessionObject({ berth: (env, url, id) => door.berth(metered(env), url, id) })
+export const SessionObject = createSessionObject({
+  session: (env, url, id) => handler.session(metered(env), url, id),
+})
 
 const supply = async (
   env: Environment,
@@ -68,7 +70,7 @@ const supply = async (
 
 export default {
   async fetch(request: Request, env: Environment): Promise<Response> {
-    // What is no URL is the door's to refuse.
+    // What is no URL is for the handler to refuse.
     if (/\/__service\?id=/.test(request.url))
       return supply(
         env,
@@ -87,7 +89,7 @@ export default {
     }
     if (request.url.endsWith('/__calls')) return Response.json(takeCalls())
     const moved = /\/__clock\?ahead=(\d+)$/.exec(request.url)
-    if (!moved) return invocation(() => door.fetch(request, metered(env)))
+    if (!moved) return invocation(() => handler.fetch(request, metered(env)))
     ahead = Number(moved[1])
     return new Response('moved')
   },

@@ -5,15 +5,15 @@ import { createSessionObject } from '../../src/worker/session-object.ts'
 
 export { RecordObject } from '../../src/worker/storage-object.ts'
 
-const door = createWorkerHandler({ now: () => Date.now() })
+const handler = createWorkerHandler({ now: () => Date.now() })
 
-export const LineObject = createSessionObject(door)
+export const SessionObject = createSessionObject(handler)
 let requests = 0
 
 export default {
   fetch(request: Request, env: Environment): Promise<Response> {
     const away = ++requests <= 2
-    return door.fetch(
+    return handler.fetch(
       request,
       new Proxy(env, {
         get(target, name) {

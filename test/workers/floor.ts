@@ -1,5 +1,5 @@
 // What no Worker in this place can do without: the caller's fields and body read, sixteen fields sent, an answer's fields and its short body read. It judges nothing.
-export { LineObject } from './no-lines.ts'
+export { SessionObject } from './no-sessions.ts'
 export { RecordObject } from '../../src/worker/storage-object.ts'
 
 const identity = {

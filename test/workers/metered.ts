@@ -1,4 +1,4 @@
-// The bindings STORE and LINES as the platform meters them: every call to an object is counted, and one invocation may make no more than a limit.
+// The bindings STORE and SESSION_OBJECTS as the platform meters them: every call to an object is counted, and one invocation may make no more than a limit.
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Environment } from '../../src/worker/configuration.ts'
 
@@ -60,7 +60,7 @@ export const metered = (env: Environment): Environment => {
   const made = {
     ...env,
     ...(env.STORE && { STORE: meteredNamespace(env.STORE, recordOf) }),
-    ...(env.LINES && { LINES: meteredNamespace(env.LINES, () => 'session') }),
+    ...(env.SESSION_OBJECTS && { SESSION_OBJECTS: meteredNamespace(env.SESSION_OBJECTS, () => 'session') }),
   }
   known.set(env, made)
   return made

@@ -2,7 +2,7 @@
 import { DurableObject, waitUntil } from 'cloudflare:workers'
 import { createSingleFlight } from '../../src/kit/single-flight.ts'
 
-export { LineObject } from './no-lines.ts'
+export { SessionObject } from './no-sessions.ts'
 
 export class RecordObject extends DurableObject {
   async slow(): Promise<string> {

@@ -4,7 +4,7 @@ import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
 import { createObjectStore } from '../../src/worker/storage.ts'
 import { noTimer } from '../runtimes/clock.ts'
 
-export { LineObject } from './no-lines.ts'
+export { SessionObject } from './no-sessions.ts'
 
 let time = 1_700_000_000_000
 
