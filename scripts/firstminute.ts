@@ -36,7 +36,7 @@ interface Up {
 const start = async (clone: string, env: Readonly<Record<string, string | undefined>>): Promise<Up> => {
   const began = performance.now()
   const started = startProcess('npm', {
-    args: ['start', '--', '--port', '0', '--print-login-link'],
+    args: ['start', '--', '--port', '0', '--print-sign-in-link'],
     cwd: clone,
     env,
   })
@@ -44,9 +44,9 @@ const start = async (clone: string, env: Readonly<Record<string, string | undefi
   const seconds = (performance.now() - began) / 1000
   const {
     mcp,
-    login_link: loginLink,
+    sign_in_link: loginLink,
     ready_ms: readyMs,
-  } = JSON.parse(line) as { mcp: { url: string }[]; login_link: string; ready_ms: number }
+  } = JSON.parse(line) as { mcp: { url: string }[]; sign_in_link: string; ready_ms: number }
   return { url: mcp[0]?.url ?? '', loginLink, seconds, readyMs, process: started }
 }
 

@@ -49,7 +49,7 @@ export const startPostern = async ({
       join(home, 'state'),
       '--port',
       '0',
-      '--print-login-link',
+      '--print-sign-in-link',
       ...(config ? ['--config', file] : []),
       ...after,
     ],
@@ -62,7 +62,7 @@ export const startPostern = async ({
   }
   try {
     const [line] = await started.until(/^\{.*"event":"listening".*\}$/m, 20_000)
-    const { url, login_link: loginLink } = JSON.parse(line) as { url: string; login_link?: string }
+    const { url, sign_in_link: loginLink } = JSON.parse(line) as { url: string; sign_in_link?: string }
     return { url, loginLink, process: started, stop }
   } catch (error) {
     await stop()

@@ -56,8 +56,8 @@ export const listeningEvent = ({
   url: gateway.directory.issuer,
   ...(gateway.links.enabled
     ? link === undefined
-      ? { login_command: command('admin link') }
-      : { login_link: link }
+      ? { sign_in_command: command('admin link') }
+      : { sign_in_link: link }
     : {}),
   mcp: places(gateway).map(({ service, resource }) => ({ service: service.id, url: resource })),
   version: about.version,

@@ -1,11 +1,20 @@
-// The command line: verbs, flags, help. Each verb loads its own code, so that `postern version` does not load a gateway.
+// The command line: commands, flags, help. Each command loads its own code, so that `postern version` does not load a gateway.
 import { readFileSync } from 'node:fs'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
-import { faultText } from '../config/tree.ts'
+import { type Fault, faultText } from '../config/tree.ts'
 import type { Wanted } from './configuration.ts'
-import { ConfigError, UsageError, commandFor, print, printJson, printNote, programName } from './output.ts'
+import {
+  ConfigError,
+  UsageError,
+  commandFor,
+  exitCodes,
+  print,
+  printJson,
+  printNote,
+  programName,
+} from './output.ts'
 import type { AddOptions, AdminTarget } from './services.ts'
 import { openStateDirectory, stateDirectory } from './state.ts'
 import type { WrapOptions } from './wrap.ts'
@@ -41,6 +50,8 @@ interface Given {
   readonly publicUrl?: string
   readonly debug?: boolean
   readonly logLevel?: string
+  readonly printSignInLink?: boolean
+  /** The name of the same flag in 0.1.0. */
   readonly printLoginLink?: boolean
   readonly json?: boolean
 }
@@ -70,7 +81,7 @@ const wantedOf = ({ config, envFile, host, port, publicUrl, debug, logLevel }: G
   return { file: config, envFile, flags }
 }
 
-/** What to say of a word that is no verb of this command. */
+/** The error for a word that is not a command. */
 const noVerb = (command: Command, word: string): UsageError => {
   const verbs = command.commands.map((known) => known.name())
   const path = command.parent ? `postern ${command.name()}` : 'postern'
@@ -78,6 +89,12 @@ const noVerb = (command: Command, word: string): UsageError => {
   return new UsageError(
     `Unknown command ${JSON.stringify(`${path} ${word}`)}${meant === undefined ? `. Commands: ${verbs.join(', ')}.` : `; did you mean "${path} ${meant}"?`}`,
   )
+}
+
+const renamedFlag: Fault = {
+  key: '',
+  origin: { from: 'flag', name: '--print-login-link' },
+  what: 'is the former name of --print-sign-in-link; use the new one',
 }
 
 const serve = async (given: Given, more: Flags = {}): Promise<void> => {
@@ -89,7 +106,7 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
   await start({
     config,
     source: { file, path, load: () => loadConfiguration(wanted, process.env) },
-    warnings: [...warnings, ...unusable].map(faultText),
+    warnings: [...warnings, ...unusable, ...(given.printLoginLink ? [renamedFlag] : [])].map(faultText),
     stateDir: stateDirectory(given.state, env),
     env,
     privateFiles: privateFilesOf(wanted, { path, privateFiles }),
@@ -97,7 +114,7 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
     logLevel: config.debug ? 'debug' : config.log_level,
     showStderr: more.wrapped !== undefined && process.stdout.isTTY,
     wrapped: more.wrapped?.id,
-    printLink: given.printLoginLink === true,
+    printLink: given.printSignInLink === true || given.printLoginLink === true,
     program: programName(process.env),
     command: commandFor(process.env, given),
   })
@@ -105,7 +122,36 @@ const serve = async (given: Given, more: Flags = {}): Promise<void> => {
 
 const several = (value: string, before: readonly string[] = []): readonly string[] => [...before, value]
 
-const addWrap = (program: Command, verb: (parent: Command, name: string, about: string) => Command): void => {
+const showHelp = (program: Command, words: readonly string[]): void => {
+  let at = program
+  for (const word of words) {
+    const next = at.commands.find((command) => command.name() === word)
+    if (!next) throw noVerb(at, word)
+    at = next
+  }
+  at.outputHelp()
+}
+
+/** Adds a command with the settings that all commands share. */
+const verb = (parent: Command, name: string, about: string): Command =>
+  parent.command(name).description(about).allowExcessArguments(false)
+
+/** Adds a command that only holds others. */
+const group = (program: Command, name: string, about: string): Command =>
+  verb(program, name, about)
+    .helpCommand(false)
+    .allowExcessArguments(true)
+    .action((_, command: Command) => {
+      const [word] = command.args
+      if (word === 'help') return showHelp(program, [name, ...command.args.slice(1)])
+      throw word === undefined
+        ? new UsageError(
+            `Missing command after "postern ${name}". Commands: ${command.commands.map((known) => known.name()).join(', ')}.`,
+          )
+        : noVerb(command, word)
+    })
+
+const addWrap = (program: Command): void => {
   verb(
     program,
     'wrap',
@@ -146,7 +192,7 @@ const adminLink = async (given: Given): Promise<void> => {
   const stateDir = stateDirectory(given.state, env)
   openStateDirectory(stateDir)
   const { link, others } = await mint({ config, stateDir })
-  if (given.json) printJson({ login_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
+  if (given.json) printJson({ sign_in_link: link, ...(others.length > 0 ? { other_gateways: others } : {}) })
   else print(link)
   if (others.length > 0 && !given.json) {
     printNote(
@@ -155,8 +201,8 @@ const adminLink = async (given: Given): Promise<void> => {
   }
 }
 
-/** What every verb of `postern services` needs. */
-const servicesPlace = async (given: Given): Promise<AdminTarget> => {
+/** The options that every `postern services` command needs. */
+const adminTarget = async (given: Given): Promise<AdminTarget> => {
   const { loadOrThrow } = await import('./configuration.ts')
   const { config, env } = await loadOrThrow(wantedOf(given), process.env)
   const stateDir = stateDirectory(given.state, env)
@@ -164,18 +210,15 @@ const servicesPlace = async (given: Given): Promise<AdminTarget> => {
   return { config, stateDir, env, json: given.json === true }
 }
 
-const addServiceVerbs = (
-  services: Command,
-  verb: (parent: Command, name: string, about: string) => Command,
-): void => {
+const addServiceVerbs = (services: Command): void => {
   const load = () => import('./services.ts')
   verb(services, 'ls', 'List all services, configured and added.').action(async (_, command: Command) =>
-    (await load()).listServices(await servicesPlace(command.optsWithGlobals<Given>())),
+    (await load()).listServices(await adminTarget(command.optsWithGlobals<Given>())),
   )
   verb(services, 'show', 'Show a service and its URLs.')
     .argument('<id>')
     .action(async (id: string, _, command: Command) =>
-      (await load()).showService(await servicesPlace(command.optsWithGlobals<Given>()), id),
+      (await load()).showService(await adminTarget(command.optsWithGlobals<Given>()), id),
     )
   verb(services, 'add', 'Check an MCP server and start serving it, without a restart.')
     .argument('<id>', 'Service ID, used in the URL.')
@@ -190,7 +233,7 @@ const addServiceVerbs = (
     .option('--force', 'Add the service even if the check fails.')
     .action(async (id: string, words: string[], options: AddOptions, command: Command) =>
       (await import('./services.ts')).addService(
-        await servicesPlace(command.optsWithGlobals<Given>()),
+        await adminTarget(command.optsWithGlobals<Given>()),
         id,
         words,
         options,
@@ -199,18 +242,8 @@ const addServiceVerbs = (
   verb(services, 'rm', 'Remove an added service and end its open streams.')
     .argument('<id>')
     .action(async (id: string, _, command: Command) =>
-      (await load()).removeService(await servicesPlace(command.optsWithGlobals<Given>()), id),
+      (await load()).removeService(await adminTarget(command.optsWithGlobals<Given>()), id),
     )
-}
-
-const showHelp = (program: Command, words: readonly string[]): void => {
-  let at = program
-  for (const word of words) {
-    const next = at.commands.find((command) => command.name() === word)
-    if (!next) throw noVerb(at, word)
-    at = next
-  }
-  at.outputHelp()
 }
 
 const showVersion = (given: Given): void => {
@@ -219,10 +252,7 @@ const showVersion = (given: Given): void => {
   else print(versionText(version))
 }
 
-const addAboutVerbs = (
-  program: Command,
-  verb: (parent: Command, name: string, about: string) => Command,
-): void => {
+const addAboutVerbs = (program: Command): void => {
   verb(program, 'help', 'Print help for a command: postern help services add.')
     .argument('[command...]')
     .action((words: string[]) => showHelp(program, words))
@@ -231,8 +261,45 @@ const addAboutVerbs = (
   )
 }
 
-/** The whole command tree. Flags stand before or after the verb; where a verb has no use for one it is ignored. */
-export const createProgram = (): Command => {
+const addValidate = (program: Command): void => {
+  verb(program, 'validate', 'Check the configuration without starting the gateway.')
+    .option('--connect', 'Also contact identity providers and MCP servers, and start each command once.')
+    .action(async (_, command: Command) => {
+      const given = command.optsWithGlobals<Given & { readonly connect?: true }>()
+      const { validate } = await import('./config.ts')
+      const valid = await validate(wantedOf(given), process.env, {
+        connect: given.connect === true,
+        json: given.json === true,
+        stateDir: (env) => stateDirectory(given.state, env),
+      })
+      if (!valid) process.exitCode = exitCodes.failed
+    })
+}
+
+const addConfigVerbs = (config: Command): void => {
+  const load = () => import('./config.ts')
+  verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () =>
+    (await load()).printSchema(),
+  )
+  verb(config, 'explain', 'Print each key with its value and source. Secrets are masked.')
+    .argument('[key]', 'Key or section, e.g. cors or mcp_services.calculator.url.')
+    .action(async (key: string | undefined, _, command: Command) => {
+      const given = command.optsWithGlobals<Given>()
+      await (await load()).explainConfig(key, wantedOf(given), process.env, given.json === true)
+    })
+}
+
+const addHashPassword = (program: Command): void => {
+  verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
+    .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
+    .action(async (_, command: Command) => {
+      const given = command.optsWithGlobals<Given & { readonly scrypt?: true }>()
+      const { hashPassword } = await import('./admin.ts')
+      await hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
+    })
+}
+
+const createRoot = (): Command => {
   const program = new Command('postern')
     .description('OAuth gateway for MCP servers.')
     .version(versionText(versionOf()), '-V, --version', 'Print the version.')
@@ -244,68 +311,28 @@ export const createProgram = (): Command => {
     .configureOutput({ outputError: () => undefined })
     .exitOverride()
   for (const flag of [...otherFlags, ...configFlags]) program.addOption(option(flag))
-  program.option('--json', 'Print results and errors as JSON.')
-  const group = (name: string, about: string): Command =>
-    verb(program, name, about)
-      .helpCommand(false)
-      .allowExcessArguments(true)
-      .action((_, command: Command) => {
-        const [word] = command.args
-        if (word === 'help') return showHelp(program, [name, ...command.args.slice(1)])
-        throw word === undefined
-          ? new UsageError(
-              `Missing command after "postern ${name}". Commands: ${command.commands.map((known) => known.name()).join(', ')}.`,
-            )
-          : noVerb(command, word)
-      })
-  const verb = (parent: Command, name: string, about: string): Command =>
-    parent.command(name).description(about).copyInheritedSettings(program).allowExcessArguments(false)
+  return program
+    .addOption(new Option('--print-login-link').hideHelp())
+    .option('--json', 'Print results and errors as JSON.')
+}
 
+/** The whole command tree. Flags can come before or after the command; those that a command does not use are ignored. */
+export const createProgram = (): Command => {
+  const program = createRoot()
   verb(program, 'serve', 'Start the gateway (the default command).').action((_, command: Command) =>
     serve(command.optsWithGlobals<Given>()),
   )
-  addWrap(program, verb)
-  verb(program, 'validate', 'Check the configuration without starting the gateway.')
-    .option('--connect', 'Also contact identity providers and MCP servers, and start each command once.')
-    .action(async (_, command: Command) => {
-      const given = command.optsWithGlobals<Given & { readonly connect?: true }>()
-      const { validate } = await import('./config.ts')
-      if (
-        !(await validate(wantedOf(given), process.env, {
-          connect: given.connect === true,
-          json: given.json === true,
-          stateDir: (env) => stateDirectory(given.state, env),
-        }))
-      )
-        process.exitCode = 1
-    })
-  const config = group('config', 'Inspect the configuration: schema, explain.')
-  verb(config, 'schema', 'Print the JSON Schema of the configuration file.').action(async () =>
-    (await import('./config.ts')).printSchema(),
-  )
-  verb(config, 'explain', 'Print each key with its value and source. Secrets are masked.')
-    .argument('[key]', 'Key or section, e.g. cors or mcp_services.calculator.url.')
-    .action(async (key: string | undefined, _, command: Command) => {
-      const given = command.optsWithGlobals<Given>()
-      await (
-        await import('./config.ts')
-      ).explainConfig(key, wantedOf(given), process.env, given.json === true)
-    })
-  verb(program, 'hash-password', 'Read a password and print its hash for local_users.')
-    .option('--scrypt', 'Use scrypt instead of argon2id. Required for Workers.')
-    .action(async (_, command: Command) => {
-      const given = command.optsWithGlobals<Given & { readonly scrypt?: true }>()
-      await (
-        await import('./admin.ts')
-      ).hashPassword({ json: given.json === true, scrypt: given.scrypt === true })
-    })
-  const admin = group('admin', 'Manage a gateway on this computer: link.')
-  verb(admin, 'link', 'Print a new one-time sign-in link for the built-in user.').action(
-    (_, command: Command) => adminLink(command.optsWithGlobals<Given>()),
-  )
-  addServiceVerbs(group('services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'), verb)
-  addAboutVerbs(program, verb)
-
+  addWrap(program)
+  addValidate(program)
+  addConfigVerbs(group(program, 'config', 'Inspect the configuration: schema, explain.'))
+  addHashPassword(program)
+  verb(
+    group(program, 'admin', 'Manage a gateway on this computer: link.'),
+    'link',
+    'Print a new one-time sign-in link for the built-in user.',
+  ).action((_, command: Command) => adminLink(command.optsWithGlobals<Given>()))
+  addServiceVerbs(group(program, 'services', 'Manage MCP servers while the gateway runs: ls, show, add, rm.'))
+  addAboutVerbs(program)
   return program.action(async (given: Given, command: Command) => {
     const [word] = command.args
     if (word !== undefined) throw noVerb(command, word)

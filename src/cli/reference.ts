@@ -25,7 +25,9 @@ export const cliReference = (): string => {
   const verbs = verbsOf(program, 'postern').map(
     ({ path, command }) => `| \`${path}\` | ${command.description()} |`,
   )
-  const flags = program.options.map(({ flags: form, description }) => `| \`${form}\` | ${description} |`)
+  const flags = program.options
+    .filter(({ hidden }) => !hidden)
+    .map(({ flags: form, description }) => `| \`${form}\` | ${description} |`)
   return `<!-- Made from the code by "npm run docs"; edit the code instead. -->
 # Command line
 

@@ -50,7 +50,7 @@ export const otherFlags: readonly { readonly option: string; readonly note: stri
   },
   { option: '--state <dir>', note: 'State directory for keys and the database.' },
   {
-    option: '--print-login-link',
+    option: '--print-sign-in-link',
     note: 'Without a terminal, print a one-time sign-in link in the first output line, for scripts. Anyone who can read the log can use it.',
   },
 ]

@@ -4,6 +4,7 @@ import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { type PosternProcess, startProcess, temporaryState } from '../runtimes/process.ts'
+import { until } from '../runtimes/proxied.ts'
 import { createPlace, errorOf, type Place, postern, posternOnTerminal } from './cli-process.ts'
 
 let state: ReturnType<typeof temporaryState>
@@ -62,21 +63,36 @@ describe('a start off a terminal', () => {
       mcp: [{ service: 'demo', url: `${first.url}/demo/mcp` }],
     })
     const signsIn = async () =>
-      (await fetch(first.login_link as string)).headers
+      (await fetch(first.sign_in_link as string)).headers
         .getSetCookie()
         .some((line) => line.startsWith(`__Host-postern-session-${new URL(first.url).port}=`))
     expect([await signsIn(), await signsIn()]).toEqual([true, false])
   })
 
-  it('never puts a login link among what is kept as a log unless it is asked to, and says how to make one', async () => {
-    const { first, lines, end, fetch, origin } = await begin({ loginLink: false, flags: ['--debug'] })
-    expect(first).not.toHaveProperty('login_link')
-    expect(first.login_command).toBe(`postern admin link --state ${state.dir}`)
+  it('never puts a sign-in link in the log unless it is asked to, and says how to make one', async () => {
+    const { first, lines, end, fetch, origin } = await begin({ signInLink: false, flags: ['--debug'] })
+    expect(first).not.toHaveProperty('sign_in_link')
+    expect(first.sign_in_command).toBe(`postern admin link --state ${state.dir}`)
     const made = await postern(place, ['admin', 'link', '--state', state.dir])
     await fetch(made.out.trim())
     await fetch(`${origin}/nowhere`)
     await end()
     expect(lines.join('\n')).not.toMatch(/[?&]t=|[\w-]{43}/)
+  })
+
+  it('still takes the former name of the flag for the link, with a warning', async () => {
+    const { first, lines } = await begin({ signInLink: false, flags: ['--print-login-link'] })
+    expect(first.sign_in_link).toMatch(/\/\?t=[\w-]{43}$/)
+    const named = () => lines.filter((line) => line.includes('--print-login-link'))
+    await until(() => named().length > 0, 'the warning')
+    expect(named().map((line) => JSON.parse(line) as unknown)).toEqual([
+      {
+        level: 'warn',
+        ts: expect.any(String) as unknown,
+        event: 'config.warning',
+        message: 'flag --print-login-link – is the former name of --print-sign-in-link; use the new one',
+      },
+    ])
   })
 
   it('prints nothing but JSON lines', async () => {

@@ -43,7 +43,7 @@ const post = async (origin: string, path: string): Promise<number> =>
   ).status
 
 const start = async (): Promise<Running> => {
-  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state', '--print-login-link'], {
+  const child = spawn(process.execPath, [main, '--port', '0', '--state', 'state', '--print-sign-in-link'], {
     cwd: place.path,
     env: { PATH: process.env['PATH'], HOME: place.home },
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -51,7 +51,7 @@ const start = async (): Promise<Running> => {
   const line = await new Promise<string>((resolve) =>
     createInterface({ input: child.stdout }).once('line', resolve),
   )
-  const { url: origin, login_link: link } = JSON.parse(line) as { url: string; login_link: string }
+  const { url: origin, sign_in_link: link } = JSON.parse(line) as { url: string; sign_in_link: string }
   return {
     origin,
     link,

@@ -9,8 +9,8 @@ import { fileURLToPath } from 'node:url'
 export interface Listening {
   readonly event: 'listening'
   readonly url: string
-  readonly login_link?: string
-  readonly login_command?: string
+  readonly sign_in_link?: string
+  readonly sign_in_command?: string
   readonly mcp: readonly { readonly service: string; readonly url: string }[]
   readonly ready_ms: number
 }
@@ -36,8 +36,8 @@ export interface ProcessOptions {
   readonly port?: number | null
   readonly env?: Readonly<Record<string, string>>
   readonly flags?: readonly string[]
-  /** Whether it is asked to print a login link; it is, unless this is false. */
-  readonly loginLink?: boolean
+  /** Whether it is asked to print a sign-in link. Default true. */
+  readonly signInLink?: boolean
   /** Its working directory; otherwise the state directory. */
   readonly cwd?: string
   /** What runs it; the checkout's own command line when absent. */
@@ -63,7 +63,7 @@ export const startProcess = async ({
   port = 0,
   env = {},
   flags = [],
-  loginLink = true,
+  signInLink = true,
   cwd = stateDir,
   command = [process.execPath, checkout],
   born,
@@ -79,7 +79,7 @@ export const startProcess = async ({
       '--state',
       stateDir,
       ...(port === null ? [] : ['--port', String(port)]),
-      ...(loginLink ? ['--print-login-link'] : []),
+      ...(signInLink ? ['--print-sign-in-link'] : []),
       ...flags,
     ],
     {
