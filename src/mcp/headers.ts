@@ -241,14 +241,41 @@ export const paramHeaderRefusal = (header: string, id: Id): Refusal =>
     rpcId: id,
   })
 
-/** The headers of a call with these arguments: flat list. What is no primitive has none. */
-export const paramHeaderFields = (mirrors: readonly ParamHeader[], args: unknown): string[] =>
-  mirrors.flatMap(({ header, path }) => {
+/** The headers of a call with these arguments. Values that are no primitives have none. */
+export const paramHeaderFields = (
+  expected: readonly ParamHeader[],
+  args: unknown,
+): readonly (readonly [string, string])[] =>
+  expected.flatMap(({ header, path }) => {
     const value = valueAt(args, path)
     return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean'
-      ? [header, encodeHeaderValue(String(value))]
+      ? [[header, encodeHeaderValue(String(value))] as const]
       : []
   })
+
+const maxToolPages = 50
+const [minListMs, defaultListMs, maxListMs] = [10_000, 60_000, 300_000]
+
+/** How long a result of `tools/list` is used: as long as the server says, within limits. */
+export const toolListMs = ({ ttlMs }: Rpc): number =>
+  typeof ttlMs === 'number' ? Math.min(Math.max(ttlMs, minListMs), maxListMs) : defaultListMs
+
+/** Reads every page of `tools/list`. `page` resolves to the result for these params: `cursor`, or none for the first page. */
+export const collectToolHeaders = async (
+  page: (params: Rpc) => Promise<Rpc>,
+): Promise<{ readonly tools: ToolParamHeaders; readonly ms: number }> => {
+  const tools = new Map<string, readonly ParamHeader[]>()
+  let ms = defaultListMs
+  let params: Rpc = {}
+  for (let pages = 0; pages < maxToolPages; pages++) {
+    const result = await page(params)
+    for (const [name, headers] of paramHeadersOf(result['tools'])) tools.set(name, headers)
+    ms = toolListMs(result)
+    if (result['nextCursor'] === undefined) break
+    params = { cursor: result['nextCursor'] }
+  }
+  return { tools, ms }
+}
 
 /** Values that are data and no schemas. */
 const data = new Set(['const', 'enum', 'default', 'examples'])

@@ -87,9 +87,6 @@ export const statusOf = (message: Rpc): number => {
 
 // JSON-RPC messages as text: what a bridge between transports must read of them to send each where it belongs.
 
-const isObject = (value: unknown): value is Rpc =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
 /** A message, and its text as it came: what is passed on is that, so that no number in it changes. */
 export interface ParsedMessages {
   readonly message: Rpc
@@ -100,8 +97,18 @@ export interface ParsedMessages {
 export const messagesOf = (text: string): readonly ParsedMessages[] => {
   try {
     const value: unknown = JSON.parse(text)
-    if (!Array.isArray(value)) return isObject(value) ? [{ message: value, text }] : []
-    return value.filter(isObject).map((message) => ({ message, text: JSON.stringify(message) }))
+    if (!Array.isArray(value)) return isRecord(value) ? [{ message: value, text }] : []
+    return value.filter(isRecord).map((message) => ({ message, text: JSON.stringify(message) }))
+  } catch {
+    return []
+  }
+}
+
+/** The messages of a text, to be changed and written again: their numbers are written as they were. None where it is not JSON. */
+export const messagesToWrite = (text: string): readonly Rpc[] => {
+  try {
+    const value = parseExactText(text)
+    return (Array.isArray(value) ? (value as readonly unknown[]) : [value]).filter(isRecord)
   } catch {
     return []
   }
@@ -116,24 +123,24 @@ export const isResponse = (message: Rpc): boolean =>
   message['method'] === undefined && message['id'] !== undefined
 
 const paramsMeta = (params: unknown): Rpc | undefined =>
-  isObject(params) && isObject(params['_meta']) ? params['_meta'] : undefined
+  isRecord(params) && isRecord(params['_meta']) ? params['_meta'] : undefined
 
 /** The token under which a request wants to hear of its progress. */
 export const progressOf = (message: Rpc): unknown => paramsMeta(message['params'])?.['progressToken']
 /** The token that a progress report is for. */
 export const reportedOf = (message: Rpc): unknown =>
-  message['method'] === 'notifications/progress' && isObject(message['params'])
+  message['method'] === 'notifications/progress' && isRecord(message['params'])
     ? message['params']['progressToken']
     : undefined
 
 /** The request that a cancellation is about. */
 export const cancelledId = (message: Rpc): unknown =>
-  isObject(message['params']) ? message['params']['requestId'] : undefined
+  isRecord(message['params']) ? message['params']['requestId'] : undefined
 
 /** The revision that an answer to `initialize` settles on. */
 export const versionOf = (message: Rpc): string | undefined => {
   const { result } = message
-  return isObject(result) && typeof result['protocolVersion'] === 'string'
+  return isRecord(result) && typeof result['protocolVersion'] === 'string'
     ? result['protocolVersion']
     : undefined
 }

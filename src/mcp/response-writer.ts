@@ -1,6 +1,5 @@
 // The answer to one HTTP request while it comes into being: one JSON object when the last message is also the first, an event stream otherwise
 // (Streamable HTTP, sending messages to the server).
-import type { Refusal } from '../kit/refusal.ts'
 import { keepAliveComment } from '../kit/sse.ts'
 import type { AbortListener, PlainResponse, Sink, Source } from '../kit/plain-response.ts'
 
@@ -101,7 +100,7 @@ export interface ResponseWriter {
   /** Nothing more will come: 202 without a body when nothing has begun. */
   end(): void
   /** Refused: rejects the reply while nothing has begun. */
-  refuse(refusal: Refusal): void
+  refuse(error: unknown): void
   /** A comment, where nothing was written for a while. */
   comment(): void
   readonly state: 'waiting' | 'streaming' | 'over'
@@ -175,8 +174,8 @@ export const createResponseWriter = (events: ResponseEvents, signal: AbortListen
       if (stream) stream.end()
       else resolve({ status: 202, headers: [], body: '' })
     },
-    refuse(refusal) {
-      if (state === 'waiting' && close()) reject(refusal)
+    refuse(error) {
+      if (state === 'waiting' && close()) reject(error)
     },
     comment() {
       if (state === 'streaming') stream?.comment()

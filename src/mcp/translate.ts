@@ -8,7 +8,7 @@ export const subscriptionKey = 'io.modelcontextprotocol/subscriptionId'
 export const logLevelKey = 'io.modelcontextprotocol/logLevel'
 
 /** Methods that a server of 2026-07-28 may answer with input requests. */
-export const mayAsk: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
+export const mayRequireInput: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
 
 /** Results that say how long they may be kept (2026-07-28 server/utilities/caching). */
 const cacheable = new Set([
@@ -40,7 +40,7 @@ export const modernResult = (method: string, result: Rpc, server: Rpc): Rpc => (
 })
 
 /** Tools that can only be called as tasks of 2025-11-25 have no counterpart. */
-const taskFree = (tools: unknown): unknown =>
+const withoutTasks = (tools: unknown): unknown =>
   Array.isArray(tools)
     ? tools
         .filter(
@@ -53,12 +53,12 @@ const taskFree = (tools: unknown): unknown =>
 export const toModern = (method: string, result: Rpc, server: Rpc): Rpc =>
   modernResult(
     method,
-    method === 'tools/list' ? { ...result, tools: taskFree(result['tools']) } : result,
+    method === 'tools/list' ? { ...result, tools: withoutTasks(result['tools']) } : result,
     server,
   )
 
 /** Servers of before allow objects alone where these allow any value (SEP-2106); a tool whose headers no client may send is left out (SEP-2243). */
-const olderTools = (tools: unknown): unknown =>
+const legacyTools = (tools: unknown): unknown =>
   Array.isArray(tools)
     ? tools
         .filter((tool) => isUsable(tool))
@@ -69,7 +69,7 @@ const olderTools = (tools: unknown): unknown =>
         )
     : tools
 
-const olderCall = (result: Rpc): Rpc => {
+const legacyCall = (result: Rpc): Rpc => {
   const { structuredContent, content } = result
   if (structuredContent === undefined || isRecord(structuredContent)) return result
   const said = Array.isArray(content) && content.some((block) => isRecord(block) && block['type'] === 'text')
@@ -89,8 +89,8 @@ export const toLegacy = (method: string, result: Rpc): Rpc => {
     ...without(result, 'resultType', 'ttlMs', 'cacheScope', '_meta'),
     ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}),
   }
-  if (method === 'tools/list') return { ...plain, tools: olderTools(result['tools']) }
-  return method === 'tools/call' ? olderCall(plain) : plain
+  if (method === 'tools/list') return { ...plain, tools: legacyTools(result['tools']) }
+  return method === 'tools/call' ? legacyCall(plain) : plain
 }
 
 /** What a server of 2025 and before answers -32002 is -32602 from 2026-07-28 on (SEP-2164). */
@@ -135,7 +135,7 @@ export const bridgedClient = (capabilities: unknown): Rpc => {
 }
 
 /** What a server is told of a client whose answers cannot be waited for: URLs alone, which can be said in an error (-32042). */
-export const unaskedClient = (capabilities: Rpc): Rpc => {
+export const urlsOnly = (capabilities: Rpc): Rpc => {
   const { elicitation } = capabilities
   return isRecord(elicitation) && isRecord(elicitation['url']) ? { elicitation: { url: {} } } : {}
 }
@@ -151,7 +151,7 @@ export const capabilityFor = (method: unknown): 'roots' | 'sampling' | 'elicitat
         : undefined
 
 /** Whether a client with these capabilities can be asked that. */
-export const acceptsNotification = (
+export const canReceive = (
   capabilities: Rpc,
   { method, params }: { readonly method?: unknown; readonly params?: unknown },
 ): boolean => {
@@ -175,5 +175,5 @@ export const isLevel = (level: unknown): level is string =>
   typeof level === 'string' && levels.includes(level)
 
 /** Whether a log message is as severe as was asked for. */
-export const isSubscribed = (level: unknown, wanted: string): boolean =>
+export const isLevelWanted = (level: unknown, wanted: string): boolean =>
   levels.indexOf(String(level)) >= levels.indexOf(wanted)

@@ -1,16 +1,13 @@
 // The tools of one server process as far as their calls carry mirrored headers; asked for when the first call comes, and again when what is known is old.
 import {
   type ToolParamHeaders,
+  collectToolHeaders,
   paramHeaderRefusal,
-  paramHeadersOf,
   mismatchOf,
   paramHeaders,
 } from '../mcp/headers.ts'
 import { type Id, type Rpc, isRecord, paramsOf } from '../mcp/json-rpc.ts'
 import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
-
-const mostPages = 50
-const [leastMs, usualMs, mostMs] = [10_000, 60_000, 300_000]
 
 interface Known {
   readonly tools: ToolParamHeaders
@@ -33,24 +30,13 @@ export const createTools = ({ peer, now, meta }: ToolsOptions): Tools => {
   let known: Known | undefined
   let asking: Promise<Known> | undefined
 
-  const page = async (cursor: unknown): Promise<Rpc> => {
-    const params = { ...(cursor === undefined ? {} : { cursor }), _meta: meta }
-    const { result } = await askPeer(peer(), 'tools/list', params)
+  const page = async (cursor: Rpc): Promise<Rpc> => {
+    const { result } = await askPeer(peer(), 'tools/list', { ...cursor, _meta: meta })
     return isRecord(result) ? result : {}
   }
 
   const ask = async (): Promise<Known> => {
-    const tools = new Map<string, readonly { readonly header: string; readonly path: readonly string[] }[]>()
-    let cursor: unknown
-    let lives: unknown
-    for (let pages = 0; pages < mostPages; pages++) {
-      const result = await page(cursor)
-      lives = result['ttlMs']
-      for (const [name, mirrors] of paramHeadersOf(result['tools'])) tools.set(name, mirrors)
-      cursor = result['nextCursor']
-      if (cursor === undefined) break
-    }
-    const ms = typeof lives === 'number' ? Math.min(Math.max(lives, leastMs), mostMs) : usualMs
+    const { tools, ms } = await collectToolHeaders(page)
     return { tools, until: now() + ms }
   }
 

@@ -131,7 +131,9 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
         session,
       )
       const reader = stream.body?.pipeThrough(new TextDecoderStream()).getReader()
-      const question = JSON.parse(((await reader?.read())?.value ?? '').replace(/^data: /, '')) as {
+      const question = JSON.parse(
+        ((await reader?.read())?.value ?? '').replace(/^event: message\ndata: /, ''),
+      ) as {
         id: string
       }
       const answer = (name: string) => ({

@@ -11,12 +11,12 @@ import {
 import {
   bridgedClient,
   bridgedServer,
-  acceptsNotification,
+  canReceive,
   toLegacy,
   toLegacyError,
   toModern,
   toModernError,
-  unaskedClient,
+  urlsOnly,
 } from '../../src/mcp/translate.ts'
 
 const annotated = (properties: object, more: object = {}) => ({
@@ -65,7 +65,11 @@ describe('what is mirrored in headers', () => {
     })
     expect(
       paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: 'eu', deep: { on: false, n: 0 } }),
-    ).toEqual(['mcp-param-region', 'eu', 'mcp-param-on', 'false', 'mcp-param-n', '0'])
+    ).toEqual([
+      ['mcp-param-region', 'eu'],
+      ['mcp-param-on', 'false'],
+      ['mcp-param-n', '0'],
+    ])
     expect(
       paramHeaderFields(paramHeadersOf([tool]).get('t') ?? [], { region: null, deep: { on: {} } }),
     ).toEqual([])
@@ -172,25 +176,22 @@ describe('a translation between revisions', () => {
       experimental: {},
     })
     expect(client).toEqual({ roots: {}, sampling: { tools: {} }, elicitation: { form: {}, url: {} } })
-    expect([unaskedClient(client), unaskedClient({ sampling: {} })]).toEqual([
-      { elicitation: { url: {} } },
-      {},
-    ])
+    expect([urlsOnly(client), urlsOnly({ sampling: {} })]).toEqual([{ elicitation: { url: {} } }, {}])
   })
 
   it('a client is asked what it declared, and nothing else [C20]', () => {
     const form = { method: 'elicitation/create', params: { message: '' } }
     const url = { method: 'elicitation/create', params: { mode: 'url' } }
     expect([
-      acceptsNotification({ elicitation: {} }, form),
-      acceptsNotification({ elicitation: {} }, url),
-      acceptsNotification({ elicitation: { url: {} } }, form),
-      acceptsNotification({ elicitation: { url: {} } }, url),
+      canReceive({ elicitation: {} }, form),
+      canReceive({ elicitation: {} }, url),
+      canReceive({ elicitation: { url: {} } }, form),
+      canReceive({ elicitation: { url: {} } }, url),
     ]).toEqual([true, false, false, true])
     expect([
-      acceptsNotification({ roots: {} }, { method: 'roots/list' }),
-      acceptsNotification({ sampling: {} }, { method: 'roots/list' }),
-      acceptsNotification({ roots: {} }, { method: 'tools/list' }),
+      canReceive({ roots: {} }, { method: 'roots/list' }),
+      canReceive({ sampling: {} }, { method: 'roots/list' }),
+      canReceive({ roots: {} }, { method: 'tools/list' }),
     ]).toEqual([true, false, false])
   })
 })

@@ -3,15 +3,17 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { utf8 } from '../../src/kit/bytes.ts'
 import { type Refusal, rpcErrorText } from '../../src/kit/refusal.ts'
 import type { Rpc } from '../../src/mcp/json-rpc.ts'
+import { runLegacyCall } from '../../src/proxy/revisions/legacy-call.ts'
+import { failCall, newModernCall, sendCall } from '../../src/proxy/revisions/modern-call.ts'
 import {
   type Caller,
-  answerOf,
-  createRevisionReply,
-  createSendNotification,
-  readReplies,
-} from '../../src/proxy/revisions/exchange.ts'
-import { runLegacyCall } from '../../src/proxy/revisions/legacy-call.ts'
-import { createModernCall } from '../../src/proxy/revisions/modern-call.ts'
+  type Server,
+  type UpstreamRequest,
+  readMessages,
+  responseTo,
+  send,
+} from '../../src/proxy/revisions/upstream-request.ts'
+import { timer } from '../../src/node/runtime.ts'
 
 beforeEach(() => void vi.useFakeTimers({ now: 0 }))
 afterEach(() => void vi.useRealTimers())
@@ -23,7 +25,7 @@ const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms)
 const world = () => {
   const streams: ReadableStreamDefaultController<Uint8Array>[] = []
   const state = { cancelled: 0, bodies: [] as Rpc[] }
-  const ask = async (request: Request): Promise<Response> => {
+  const direct = async (request: Request): Promise<Response> => {
     if (request.method === 'POST') state.bodies.push((await request.json()) as Rpc)
     const body = new ReadableStream<Uint8Array>({
       start: (made) => void streams.push(made),
@@ -31,7 +33,13 @@ const world = () => {
     })
     return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
   }
-  const tell = createSendNotification({ ask, service: 'echo', name: 'Echo', timeoutMs })
+  const server = {
+    service: { id: 'echo', name: 'Echo', timeoutMs },
+    runtime: { now: () => 0, timer, random: (n: number) => new Uint8Array(n) },
+    direct,
+    keepAliveMs: 10 * timeoutMs,
+    lasting: true,
+  } as unknown as Server
   const caller: Caller = {
     principal: undefined,
     owner: 'ana',
@@ -42,8 +50,9 @@ const world = () => {
     refused: (refusal, id) => rpcErrorText(refusal, id, 'r1'),
   }
   return {
-    tell,
+    server,
     caller,
+    post: (request: UpstreamRequest = {}) => send(server, caller, { body: '{}', ...request }),
     state,
     say: (text: string, at = -1) => streams.at(at)?.enqueue(utf8(text)),
     end: () => streams.at(-1)?.close(),
@@ -70,10 +79,8 @@ const timedOut = {
 
 describe('an answer whose stream falls silent', () => {
   it('fails with upstream.timeout after the whole limit and not before, and the server hears that nobody reads', async () => {
-    const { tell, caller, state, say } = world()
-    const outcome = outcomeOf(
-      tell(caller, [], '{}').then((response) => readReplies(response, () => undefined)),
-    )
+    const { post, state, say } = world()
+    const outcome = outcomeOf(post().then((response) => readMessages(response, () => undefined)))
     await pass(0)
     say('data: {"jsonrpc":"2.0","method":"notifications/progress"}\n\n')
     await pass(timeoutMs - 1)
@@ -89,10 +96,10 @@ describe('an answer whose stream falls silent', () => {
   })
 
   it('lives as long as any byte comes in time: comments, and halves of events', async () => {
-    const { tell, caller, say, end } = world()
+    const { post, say, end } = world()
     const heard: Rpc[] = []
     const outcome = outcomeOf(
-      tell(caller, [], '{}').then((response) => readReplies(response, (message) => void heard.push(message))),
+      post().then((response) => readMessages(response, (message) => void heard.push(message))),
     )
     for (const piece of [
       ': alive\n\n',
@@ -114,13 +121,11 @@ describe('an answer whose stream falls silent', () => {
   })
 
   it('is waited for while the server itself waits for the client, and while the reader takes its time', async () => {
-    const { tell, caller, say, end } = world()
+    const { post, say, end } = world()
     let asked = true
     const slow = Promise.withResolvers<void>()
     const outcome = outcomeOf(
-      tell({ ...caller, waits: () => asked }, [], '{}').then((response) =>
-        readReplies(response, () => slow.promise),
-      ),
+      post({ waits: () => asked }).then((response) => readMessages(response, () => slow.promise)),
     )
     await pass(3 * timeoutMs)
     expect(outcome).toEqual({})
@@ -135,17 +140,17 @@ describe('an answer whose stream falls silent', () => {
   })
 
   it('is not limited for a subscription, and for the standing stream of GET', async () => {
-    const { tell, caller } = world()
-    const outcomes = [tell({ ...caller, subscribes: true }, [], '{}'), tell(caller, [])].map((work) =>
-      outcomeOf(work.then((response) => readReplies(response, () => undefined))),
+    const { post, server, caller } = world()
+    const outcomes = [post({ subscribes: true }), send(server, caller, {})].map((work) =>
+      outcomeOf(work.then((response) => readMessages(response, () => undefined))),
     )
     await pass(10 * timeoutMs)
     expect(outcomes).toEqual([{}, {}])
   })
 
   it('is taken for what it said, where only the blank line and the end are missing', async () => {
-    const { tell, caller, say } = world()
-    const outcome = outcomeOf(tell(caller, [], '{}').then((response) => answerOf(response, 'a')))
+    const { post, say } = world()
+    const outcome = outcomeOf(post().then((response) => responseTo(response, 'a')))
     await pass(0)
     say('data: {"jsonrpc":"2.0","id":"a","result":{"n":1}}\n')
     await pass(timeoutMs)
@@ -153,8 +158,8 @@ describe('an answer whose stream falls silent', () => {
   })
 
   it('is not waited for behind the answer: the answer goes on at once, and the stream is left after a second', async () => {
-    const { tell, caller, state, say } = world()
-    const outcome = outcomeOf(tell(caller, [], '{}').then((response) => answerOf(response, 'a')))
+    const { post, state, say } = world()
+    const outcome = outcomeOf(post().then((response) => responseTo(response, 'a')))
     await pass(0)
     say('data: {"jsonrpc":"2.0","id":"a","result":{"n":1}}\n\n')
     await pass(0)
@@ -166,79 +171,64 @@ describe('an answer whose stream falls silent', () => {
 
 describe('a call between the revisions whose server falls silent', () => {
   it('is answered by the error of a timeout to a client of 2026-07-28, on the stream that it reads', async () => {
-    const { tell, caller, state } = world()
+    const { server, caller, state } = world()
     const message: Rpc = {
       jsonrpc: '2.0',
       id: 7,
       method: 'tools/call',
       params: { name: 'hang', arguments: {} },
     }
-    const reply = createRevisionReply({
-      keepAliveMs: 10 * timeoutMs,
-      signal: caller.signal,
-      gone: () => undefined,
-    })
     let over = 0
-    const about = { version: '2025-11-25', capabilities: {}, server: {} }
     const session = {
-      about,
+      key: undefined,
+      initialized: { version: '2025-11-25', capabilities: {}, server: {} },
+      headers: [],
       capabilities: {},
       stream: undefined,
-      level: undefined,
-      fields: [],
-      mirrors: new Map(),
+      paramHeaders: new Map(),
+      subscribed: new Map(),
       caller,
+      logLevel: undefined,
+      usedAt: 0,
+      writtenAt: 0,
     }
-    createModernCall({
-      tell,
-      service: 'echo',
-      session,
-      message,
-      caller,
-      reply,
-      name: 'n1',
-      hold: () => undefined,
-      over: () => void over++,
-    })
-      .run()
-      .catch(() => undefined)
+    const call = newModernCall(session, { server, caller, message, hold: () => undefined })
+    call.onOver = () => void over++
+    const { response: pending } = call
+    sendCall(call).catch((error: unknown) => failCall(call, error))
     await pass(timeoutMs)
-    const response = await reply.response
+    const response = await pending.response
     expect([response.status, response.headers.get('content-type'), await response.text()]).toEqual([
       200,
       'text/event-stream',
-      `data: ${JSON.stringify(timedOut)}\n\n`,
+      `event: message\ndata: ${JSON.stringify(timedOut)}\n\n`,
     ])
     expect([over, state.cancelled, state.bodies.map(({ method }) => method)]).toEqual([1, 1, ['tools/call']])
   })
 
   it('rejects with the same refusal for a client of 2025', async () => {
-    const { tell, caller } = world()
+    const { server, caller } = world()
     const session = {
       owner: 'ana',
       writtenAt: 0,
-      client: {},
+      clientInfo: {},
       capabilities: {},
       version: '2025-11-25',
-      level: undefined,
-      notices: {},
-      watched: [],
-      watchable: false,
+      changes: {},
+      subscribed: [],
+      subscribable: false,
     }
-    const tools = { fields: () => Promise.resolve([]), learn: () => undefined }
     const call = {
+      server,
       caller,
-      id: 's',
+      sessionId: 's',
       session,
       message: { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'hang' } },
-      say: () => undefined,
+      elicitations: undefined,
+      toolHeaders: { headersOf: () => Promise.resolve([]), add: () => undefined },
+      write: () => undefined,
     }
-    const outcome = outcomeOf(
-      runLegacyCall(
-        { tell, tools, service: 'echo', random: (n) => new Uint8Array(n), questions: undefined },
-        call,
-      ),
-    )
+    const outcome = outcomeOf(runLegacyCall(call))
     await pass(timeoutMs)
     expect(JSON.parse(caller.refused(outcome.error as Refusal, 7))).toEqual(timedOut)
   })

@@ -1,165 +1,56 @@
-// Calls whose server is not known to speak their era, or known not to: the parts for each service, made when the first such call comes.
+// The revision bridge: legacy clients at modern servers, and modern clients at legacy servers. Calls of a client that speaks what its server speaks never come here, except
+// the first, by which the gateway learns what the server speaks.
 import { metaKeys } from '../../mcp/envelope.ts'
-import { type Rpc, isRecord, metaOf } from '../../mcp/json-rpc.ts'
-import { parseExactText } from '../../mcp/json.ts'
+import { type Rpc, kindOf, messagesToWrite, metaOf } from '../../mcp/json-rpc.ts'
 import { isModern, publishedVersions } from '../../mcp/revisions.ts'
 import type { Upstream } from '../../ports/call.ts'
 import type { Principal } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
+import type { Attend } from '../../ports/stdio-call.ts'
 import { type AdmittedCall, ownerOf } from '../admitted-call.ts'
 import { askedOf, refusedOf } from '../error-response.ts'
 import { callStdio } from '../fetch-handler.ts'
+import { deliverResponse, stdioResponse } from '../fetch.ts'
 import { isRepeatableText } from '../retry.ts'
-import { type AttendedCallsDeps, createAttendedCalls } from '../transports/attended-call.ts'
 import type { ServerAdapter } from '../transports/server-adapter.ts'
 import { type EndpointOf, fetchAt } from '../upstream-endpoint.ts'
-import { type Caller, type RevisionCall, createSendNotification, requestOf } from './exchange.ts'
-import { type LegacyClient, type LegacyClientDeps, createLegacyClient } from './legacy-client.ts'
-import { type ModernClient, type ModernClientDeps, createModernClient } from './modern-client.ts'
+import { isClientSession, newSessionId } from './client-sessions.ts'
+import { type LegacyClient, createLegacyClient } from './legacy-client.ts'
+import { type ModernClient, createModernClient } from './modern-client.ts'
 import {
-  type VersionProbe,
   type NegotiatedVersions,
-  createVersionProbe,
   createNegotiatedVersions,
+  negotiateLegacy,
+  negotiateModern,
 } from './negotiate.ts'
+import {
+  type Caller,
+  type DirectUpstream,
+  type Server,
+  abortableRequest,
+  discard,
+} from './upstream-request.ts'
 
-// A server for clients of both eras of MCP, whichever it speaks itself. A call of the era that the server speaks is none of this way's: it goes straight.
-
-/** A call as far as it matters here. */
-export interface RevisionChoice {
-  readonly principal: Principal | undefined
-  /** Of a revision without sessions. */
-  readonly modern: boolean
-  readonly session: string | undefined
-  /** Of the first message. */
-  readonly method: string | undefined
-}
-
-export interface Translation {
-  /** Whether this call goes this way: the server is not known to speak its era, or known not to. */
-  needed(approach: RevisionChoice): boolean
-  /** One request of Streamable HTTP, of either era. Rejects with `Refusal`. */
-  readonly ask: (
-    request: Request,
-    about: Pick<Caller, 'principal' | 'asked' | 'refused'>,
-  ) => Promise<Response>
-}
-
-export interface TranslationDeps {
-  readonly runtime: AttendedCallsDeps['runtime']
-  readonly attend: AttendedCallsDeps['attend']
-  /** The server itself. */
-  readonly straight: RevisionCall
-  readonly verdicts: NegotiatedVersions
-  readonly scout: VersionProbe
-  readonly older: LegacyClient
-  readonly newer: ModernClient
-}
-
-const parse = (text: string): { readonly batch: boolean; readonly messages: readonly Rpc[] } => {
-  const value = parseExactText(text)
-  return {
-    batch: Array.isArray(value),
-    messages: (Array.isArray(value) ? (value as readonly unknown[]) : [value]).filter(isRecord),
-  }
-}
-
-/** The era of a message: its own word, or the header's where it has none (basic/versioning). */
-const claimsModern = (message: Rpc, headers: Headers): boolean => {
-  const claim = metaOf(message)[metaKeys.version]
-  if (typeof claim === 'string') return isModern(claim)
-  return message['method'] !== 'initialize' && isModern(headers.get('mcp-protocol-version') ?? '')
-}
-
-/** Asked for every call, so it is worked out once for each principal. */
-const createOwners = (): ((principal: Principal | undefined) => string) => {
-  const known = new WeakMap<Principal, string>()
-  return (principal) => {
-    if (!principal) return ''
-    const owner = known.get(principal) ?? ownerOf(principal)
-    known.set(principal, owner)
-    return owner
-  }
-}
-
-export const createTranslation = ({
-  runtime,
-  attend,
-  straight,
-  verdicts,
-  scout,
-  older,
-  newer,
-}: TranslationDeps): Translation => {
-  const attended = createAttendedCalls({ runtime, attend, older })
-  const owners = createOwners()
-  const carry = async (
-    caller: Caller,
-    body: string,
-    messages: readonly Rpc[],
-    batch: boolean,
-  ): Promise<Response> => {
-    const session = caller.headers.get('mcp-session-id') ?? undefined
-    const [first] = messages
-    const send = (): Promise<Response> =>
-      straight(
-        requestOf(caller.url, { method: 'POST', headers: caller.headers, signal: caller.signal, body }),
-        caller,
-      )
-    if (attended.isOurs(session)) return older.post(caller, session, messages, batch)
-    if (!first || batch) return send()
-    if (claimsModern(first, caller.headers))
-      return verdicts.speaks(caller.owner, true) === false
-        ? newer.handle(caller, first)
-        : scout.newer(caller, first, send)
-    if (first['method'] !== 'initialize') return send()
-    if (verdicts.speaks(caller.owner, false) !== false) return scout.older(caller, first, send)
-    return (await older.begin(caller, first)) ?? send()
-  }
-
-  const post = async (request: Request, caller: Caller): Promise<Response> => {
-    const body = await request.text()
-    const { batch, messages } = parse(body)
-    return attended.post(caller, messages, batch, (asking) => carry(asking, body, messages, batch))
-  }
-
-  return {
-    needed({ principal, modern, session, method }) {
-      if (modern) return verdicts.speaks(owners(principal), true) !== true
-      if (session !== undefined) return attended.isOurs(session)
-      return method === 'initialize' && verdicts.speaks(owners(principal), false) !== true
-    },
-    async ask(request, about) {
-      const caller: Caller = {
-        ...about,
-        owner: owners(about.principal),
-        url: request.url,
-        headers: request.headers,
-        signal: request.signal,
-      }
-      if (request.method === 'POST') return post(request, caller)
-      const session = request.headers.get('mcp-session-id') ?? undefined
-      if (!attended.isOurs(session)) return straight(request, caller)
-      return request.method === 'DELETE' ? older.end(caller, session) : older.get(caller, session)
-    },
-  }
-}
-
-// A server itself, as Streamable HTTP in the words that it speaks, wherever it is: what the way between the eras stands on.
-
-export interface DirectDeps {
-  readonly runtime: Pick<Runtime, 'transports'>
-  /** The way to a server that may speak on a line. */
+export interface RevisionBridgeDeps {
+  readonly runtime: Server['runtime'] & Pick<Runtime, 'transports'>
+  readonly config: { readonly protocol_versions?: readonly string[] | undefined }
+  readonly keepAliveMs: number
+  /** The adapter of a server that may use HTTP+SSE or WebSocket. */
   readonly reachOf: (service: Service) => ServerAdapter | undefined
   readonly endpointOf: EndpointOf
 }
 
-/** Undefined for a service in this process: it is made with the product, and speaks what its clients do. */
-export const createDirect = (
+export interface RevisionBridge {
+  /** Where an admitted call goes instead of to its server; undefined for a call that needs no bridge. */
+  upstream(call: AdmittedCall): Upstream | undefined
+}
+
+/** The server as Streamable HTTP, whatever its transport. Undefined for services in this process, which speak every revision. */
+const directUpstreamOf = (
   service: Service,
-  { runtime, reachOf, endpointOf }: DirectDeps,
-): RevisionCall | undefined => {
+  { runtime, reachOf, endpointOf }: RevisionBridgeDeps,
+): DirectUpstream | undefined => {
   const { upstream } = service
   if (upstream.kind === 'local') return undefined
   if (upstream.kind === 'bridge')
@@ -167,112 +58,223 @@ export const createDirect = (
       callStdio(upstream.carry, request, { principal, refused, sessionId })
   const { fetch } = upstream.publicOnly ? runtime.transports.publicOnly : runtime.transports
   return async (request, { principal, asked }) => {
-    const body = request.method === 'POST' ? await request.text() : undefined
-    const init = { method: request.method, signal: request.signal, ...(body === undefined ? {} : { body }) }
-    const reach = reachOf(service)
-    if (
-      reach?.needed(
-        request.headers.get('mcp-session-id') ?? undefined,
-        body?.includes('"initialize"') === true,
-      )
-    ) {
-      return reach.ask(requestOf('http://line.invalid/mcp', { ...init, headers: request.headers }), {
+    const { method, headers: received, signal } = request
+    const body = method === 'POST' ? await request.text() : undefined
+    const init = { method, signal, ...(body === undefined ? {} : { body }) }
+    const adapter = reachOf(service)
+    const session = received.get('mcp-session-id') ?? undefined
+    if (adapter?.needed(session, body?.includes('"initialize"') === true))
+      return adapter.ask(abortableRequest('http://line.invalid/mcp', { ...init, headers: received }), {
         owner: ownerOf(principal),
         asked,
       })
-    }
-    const headers = new Headers(request.headers)
-    // fetch undoes a Content-Encoding behind our back.
+    const headers = new Headers(received)
+    // fetch would remove a Content-Encoding.
     headers.set('accept-encoding', 'identity')
     return fetchAt(
       fetch,
       endpointOf(service),
       request.url,
       { ...init, headers, redirect: 'manual' },
-      isRepeatableText(request.method, body),
+      isRepeatableText(method, body),
     )
   }
 }
 
-export interface RevisionBridgeDeps extends Pick<DirectDeps, 'reachOf' | 'endpointOf'> {
-  readonly runtime: ModernClientDeps['runtime'] & LegacyClientDeps['runtime'] & DirectDeps['runtime']
-  readonly config: { readonly protocol_versions?: readonly string[] | undefined }
-  readonly keepAliveMs: number
+/** One server in front of which calls may need the bridge. */
+interface BridgedServer extends Server {
+  readonly versions: NegotiatedVersions
+  readonly legacy: LegacyClient
+  readonly modern: ModernClient
+  /** Undefined for servers that are not stdio servers. */
+  readonly attend: Attend | undefined
+  /** Sessions of a stdio server whose ids look like the gateway's: the id was sent before it was known what the server speaks. */
+  readonly stdioSessions: Set<string>
 }
 
-export interface RevisionBridge {
-  /** Where an admitted call goes instead; undefined for every other way. */
-  upstream(passed: AdmittedCall): Upstream | undefined
-}
-
-const crossingOf = (
-  service: Service,
-  { runtime, config, keepAliveMs, reachOf, endpointOf }: RevisionBridgeDeps,
-): Translation | undefined => {
-  const straight = createDirect(service, { runtime, reachOf, endpointOf })
-  if (!straight) return undefined
-  const tell = createSendNotification({
-    ask: straight,
-    service: service.id,
-    name: service.name,
-    timeoutMs: service.timeoutMs,
-  })
-  const verdicts = createNegotiatedVersions(() => runtime.now())
-  // Where nothing outlives the request that made it, nobody can be waited for, and nothing of the server's own accord be heard.
-  const common = {
-    runtime,
-    tell,
-    service: service.id,
-    keepAliveMs,
-    lasting: runtime.transports.sessionLocations === undefined,
-  }
-  const older = createLegacyClient({
-    ...common,
-    versions: (config.protocol_versions ?? publishedVersions).filter((version) => !isModern(version)),
-  })
-  const newer = createModernClient(common)
-  const scout = createVersionProbe({
-    tell,
-    about: runtime.about,
-    verdicts,
-    crossNewer: newer,
-    beginOlder: older.begin,
-  })
-  return createTranslation({
-    runtime,
+const createBridgedServer = (service: Service, deps: RevisionBridgeDeps): BridgedServer | undefined => {
+  const direct = directUpstreamOf(service, deps)
+  if (!direct) return undefined
+  const { runtime, config, keepAliveMs } = deps
+  const lasting = runtime.transports.sessionLocations === undefined
+  const server: Server = { service, runtime, direct, keepAliveMs, lasting }
+  const versions = (config.protocol_versions ?? publishedVersions).filter((version) => !isModern(version))
+  return {
+    ...server,
+    versions: createNegotiatedVersions(runtime.now),
+    legacy: createLegacyClient(server, versions),
+    modern: createModernClient(server),
     attend: service.upstream.kind === 'bridge' ? service.upstream.attend : undefined,
-    straight,
-    verdicts,
-    scout,
-    older,
-    newer,
-  })
+    stdioSessions: new Set(),
+  }
+}
+
+/** Whether the gateway keeps this session, rather than the server. */
+const isOwnSession = ({ stdioSessions }: BridgedServer, session: string | undefined): session is string =>
+  isClientSession(session) && !stdioSessions.has(session)
+
+/** What a message says about its revision, or else its header (basic/versioning). */
+const isModernMessage = (message: Rpc, headers: Headers): boolean => {
+  const version = metaOf(message)[metaKeys.version]
+  if (typeof version === 'string') return isModern(version)
+  return message['method'] !== 'initialize' && isModern(headers.get('mcp-protocol-version') ?? '')
+}
+
+type SendRequest = () => Promise<Response>
+
+const modernCall = async (
+  server: BridgedServer,
+  caller: Caller,
+  message: Rpc,
+  sendRequest: SendRequest,
+): Promise<Response> => {
+  const { versions, modern } = server
+  if (versions.speaks(caller.owner, 'modern') === false) return modern.handle(caller, message)
+  const { speaks, response } = await negotiateModern(server, caller, message, sendRequest)
+  if (speaks) versions.remember(caller.owner, 'modern', true)
+  if (speaks !== false) return response
+  const session = await modern.begin(caller, message)
+  // If it is not a legacy server either, its first response stands.
+  if (session === undefined || session instanceof Response) return session ?? response
+  await discard(response)
+  versions.remember(caller.owner, 'modern', false)
+  return modern.handle(caller, message, session)
+}
+
+const legacyInitialize = async (
+  server: BridgedServer,
+  caller: Caller,
+  message: Rpc,
+  sendRequest: SendRequest,
+): Promise<Response> => {
+  const { versions, legacy } = server
+  if (versions.speaks(caller.owner, 'legacy') === false)
+    return (await legacy.begin(caller, message)) ?? sendRequest()
+  const { speaks, response } = await negotiateLegacy(server, sendRequest)
+  if (speaks) versions.remember(caller.owner, 'legacy', true)
+  if (speaks !== false) return response
+  const begun = await legacy.begin(caller, message)
+  if (begun?.ok) versions.remember(caller.owner, 'legacy', false)
+  return begun ?? response
+}
+
+const dispatch = (
+  server: BridgedServer,
+  caller: Caller,
+  body: string,
+  messages: readonly Rpc[],
+): Promise<Response> => {
+  const { url, headers, signal } = caller
+  const session = headers.get('mcp-session-id') ?? undefined
+  const [message] = messages
+  const batch = body.trimStart().startsWith('[')
+  const sendRequest: SendRequest = () =>
+    server.direct(abortableRequest(url, { method: 'POST', headers, signal, body }), caller)
+  if (isOwnSession(server, session)) return server.legacy.post(caller, session, messages, batch)
+  if (!message || batch) return sendRequest()
+  if (isModernMessage(message, headers)) return modernCall(server, caller, message, sendRequest)
+  return message['method'] === 'initialize'
+    ? legacyInitialize(server, caller, message, sendRequest)
+    : sendRequest()
+}
+
+/** Ids that are remembered. Their sessions end with the processes of the server, of which there are fewer. */
+const maxStdioSessions = 10_000
+
+/** Remembers whose session it is whose id the caller was told in advance. */
+const settleSession = async (
+  { stdioSessions, legacy }: BridgedServer,
+  session: string | undefined,
+  { owner }: Caller,
+  { ok, headers }: Response,
+): Promise<void> => {
+  if (session === undefined || !ok || headers.get('mcp-session-id') !== session) return
+  if (await legacy.has(session, owner)) return
+  if (stdioSessions.size >= maxStdioSessions)
+    stdioSessions.delete(stdioSessions.values().next().value as string)
+  stdioSessions.add(session)
+}
+
+/** Dispatches a POST. If a process must start first, the caller is told so on an event stream, and gets the response on it. */
+const post = async (server: BridgedServer, caller: Caller, body: string): Promise<Response> => {
+  const { attend, runtime } = server
+  const messages = messagesToWrite(body)
+  const [message] = messages
+  const session = caller.headers.get('mcp-session-id') ?? undefined
+  if (!attend || messages.length !== 1 || kindOf(message) !== 'request' || isOwnSession(server, session))
+    return dispatch(server, caller, body, messages)
+  const { principal, signal, refused } = caller
+  const outcome = await attend<Response>(
+    { message: message as Rpc, principal, signal, refused },
+    {
+      async run(started) {
+        const response = await dispatch(server, { ...caller, ...started }, body, messages)
+        await settleSession(server, started.sessionId(), caller, response)
+        return response
+      },
+      deliver: deliverResponse,
+      nameSession: message?.['method'] === 'initialize' ? () => newSessionId(runtime) : undefined,
+    },
+  )
+  return outcome instanceof Response ? outcome : stdioResponse(outcome)
+}
+
+const handle = async (server: BridgedServer, caller: Caller, request: Request): Promise<Response> => {
+  if (request.method === 'POST') return post(server, caller, await request.text())
+  const session = request.headers.get('mcp-session-id') ?? undefined
+  if (!isOwnSession(server, session)) return server.direct(request, caller)
+  return request.method === 'DELETE'
+    ? server.legacy.delete(caller, session)
+    : server.legacy.get(caller, session)
+}
+
+/** Whether the server is not known to speak the revision of this call. Asked for every call. */
+const needsBridge = (
+  server: BridgedServer,
+  owner: (principal: Principal | undefined) => string,
+  { call, principal, session, envelope }: AdmittedCall,
+): boolean => {
+  if (call.modern) return server.versions.speaks(owner(principal), 'modern') !== true
+  if (session !== undefined) return isOwnSession(server, session)
+  return (
+    envelope?.messages[0]?.method === 'initialize' &&
+    server.versions.speaks(owner(principal), 'legacy') !== true
+  )
 }
 
 const urlOf = (upstream: Upstream): string =>
   upstream.kind === 'http' ? `${upstream.origin}${upstream.path}` : 'http://command.invalid/mcp'
 
 export const createRevisionBridge = (deps: RevisionBridgeDeps): RevisionBridge => {
-  const crossings = new WeakMap<Service, { readonly crossing: Translation | undefined }>()
-  const of = (service: Service): Translation | undefined => {
-    const made = crossings.get(service) ?? { crossing: crossingOf(service, deps) }
-    crossings.set(service, made)
-    return made.crossing
+  const servers = new WeakMap<Service, { readonly server: BridgedServer | undefined }>()
+  const serverOf = (service: Service): BridgedServer | undefined => {
+    const known = servers.get(service) ?? { server: createBridgedServer(service, deps) }
+    servers.set(service, known)
+    return known.server
+  }
+  const owners = new WeakMap<Principal, string>()
+  const owner = (principal: Principal | undefined): string => {
+    if (!principal) return ''
+    const known = owners.get(principal) ?? ownerOf(principal)
+    owners.set(principal, known)
+    return known
   }
   return {
-    upstream({ call, principal, session, envelope }) {
+    upstream(admitted) {
+      const { call, principal } = admitted
       if (call.rest !== '') return undefined
-      const crossing = of(call.address.service)
-      if (
-        !crossing?.needed({ principal, modern: call.modern, session, method: envelope?.messages[0]?.method })
-      )
-        return undefined
-      const asked = askedOf(call.head, { address: call.address, principal })
-      const about = { principal, asked, refused: refusedOf(deps.runtime.log, asked) }
+      const { address, head, place, query } = call
+      const server = serverOf(address.service)
+      if (!server || !needsBridge(server, owner, admitted)) return undefined
+      const asked = askedOf(head, { address, principal })
+      const about = { principal, asked, refused: refusedOf(deps.runtime.log, asked), owner: owner(principal) }
       return {
         kind: 'local',
-        url: urlOf(call.place.target.upstream('', call.query)),
-        handle: (request) => crossing.ask(request, about),
+        url: urlOf(place.target.upstream('', query)),
+        handle: (request) => {
+          const { url, headers, signal } = request
+          return handle(server, { ...about, url, headers, signal }, request)
+        },
       }
     },
   }

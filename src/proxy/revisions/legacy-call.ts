@@ -1,253 +1,320 @@
-// One request of a client of 2025 and before at a server of 2026-07-28: what the server needs first, the client is asked for, and the request is made again with the answers.
+// One request of a legacy client at a modern server: the client is asked for the input that the server requires, and the request is sent again with its responses.
 import { encodeBase64url } from '../../kit/bytes.ts'
 import { Refusal, type RefusalCode, rpcError } from '../../kit/refusal.ts'
-import { standardHeaders } from '../../mcp/headers.ts'
-import { type Id, type Rpc, errorText, isRecord, paramsOf } from '../../mcp/json-rpc.ts'
+import {
+  type ParamHeader,
+  collectToolHeaders,
+  paramHeaderFields,
+  paramHeadersOf,
+  toolListMs,
+} from '../../mcp/headers.ts'
+import { type Id, type Rpc, errorText, isRecord, keyOf, paramsOf } from '../../mcp/json-rpc.ts'
 import { envelopeOf, namesUrlElicitationError } from '../../mcp/revisions.ts'
 import {
+  canReceive,
   logLevelKey,
-  mayAsk,
+  mayRequireInput,
   subscriptionKey,
-  acceptsNotification,
   toLegacy,
   toLegacyError,
 } from '../../mcp/translate.ts'
-import { type Caller, type SendNotification, readReplies, isForeign } from './exchange.ts'
-import type { LegacySession } from './legacy-session-records.ts'
-import type { ToolHeaders } from './tool-headers.ts'
+import type { ClientSession } from './client-sessions.ts'
+import {
+  type Caller,
+  type Server,
+  isForCaller,
+  isResponseTo,
+  readMessages,
+  responseTo,
+  sendModern,
+} from './upstream-request.ts'
 
-// What clients of 2025 and before were asked in the name of a server that asks by input requests, and their answers, which come with a POST of their own.
+// Requests of the gateway to legacy clients. Each response comes with a POST of its own.
 
 export interface Elicitations {
-  /** Asks, and waits. Rejects when the caller leaves, or does not answer in time. */
-  ask(
-    session: string,
-    request: Rpc,
-    say: (text: string) => Promise<void> | undefined,
-    signal: AbortSignal,
-  ): Promise<Rpc>
-  /** A response of the client's; one to nothing that was asked in this session is dropped. */
-  answered(session: string, response: Rpc): void
+  /** Sends the request, and waits for the response. Rejects when the caller leaves, or does not respond in time. */
+  ask(call: LegacyCall, request: Rpc): Promise<Rpc>
+  /** A response of the client; dropped if it is to no request in this session. */
+  respond(sessionId: string, response: Rpc): void
 }
 
-/** People read, think and sign in meanwhile. */
-const patienceMs = 15 * 60_000
+/** People read, think and sign in. */
+const responseMs = 15 * 60_000
 
-export const createElicitations = ({
-  random,
-}: {
-  readonly random: (n: number) => Uint8Array
-}): Elicitations => {
+export const createElicitations = ({ runtime }: Server): Elicitations => {
   const open = new Map<string, (response: Rpc) => void>()
-  const keyOf = (session: string, id: unknown): string => `${session}\n${JSON.stringify(id)}`
+  const nameOf = (sessionId: string, id: unknown): string => `${sessionId}\n${keyOf(id)}`
   return {
-    ask: (session, { method, params }, say, signal) =>
+    ask: ({ sessionId, caller: { signal }, write }, { method, params }) =>
       new Promise((resolve, reject) => {
-        const id = `postern-${encodeBase64url(random(12))}`
-        const key = keyOf(session, id)
-        const over = (): void => {
-          open.delete(key)
-          clearTimeout(late)
-          signal.removeEventListener('abort', left)
+        const id = `postern-${encodeBase64url(runtime.random(12))}`
+        const name = nameOf(sessionId, id)
+        const post = (message: Rpc): void =>
+          void write(JSON.stringify({ jsonrpc: '2.0', ...message }))?.catch(() => undefined)
+        const close = (): void => {
+          open.delete(name)
+          stopTimer()
+          signal.removeEventListener('abort', leave)
         }
-        const left = (): void => {
-          over()
+        const leave = (): void => {
+          close()
           reject(signal.reason as Error)
         }
-        const late = setTimeout(() => {
-          over()
-          say(
-            JSON.stringify({
-              jsonrpc: '2.0',
-              method: 'notifications/cancelled',
-              params: { requestId: id, reason: 'nobody answered' },
-            }),
-          )?.catch(() => undefined)
+        const stopTimer = runtime.timer(responseMs, () => {
+          close()
+          const reason = 'The client did not respond in time.'
+          post({ method: 'notifications/cancelled', params: { requestId: id, reason } })
           reject(new Refusal('mcp.input-required', 'the client did not answer in time'))
-        }, patienceMs)
-        signal.addEventListener('abort', left, { once: true })
-        open.set(key, (response) => {
-          over()
+        })
+        signal.addEventListener('abort', leave, { once: true })
+        open.set(name, (response) => {
+          close()
           resolve(response)
         })
-        say(
-          JSON.stringify({ jsonrpc: '2.0', id, method, ...(params === undefined ? {} : { params }) }),
-        )?.catch(() => undefined)
-        if (signal.aborted) left()
+        post({ id, method, ...(params === undefined ? {} : { params }) })
+        if (signal.aborted) leave()
       }),
-    answered: (session, response) => open.get(keyOf(session, response['id']))?.(response),
+    respond: (sessionId, response) => open.get(nameOf(sessionId, response['id']))?.(response),
   }
 }
 
-export interface LegacyCallDeps {
-  readonly tell: SendNotification
-  readonly tools: ToolHeaders
-  readonly service: string
-  readonly random: (n: number) => Uint8Array
-  /** Absent where the client's answers come to another place than its questions went. */
-  readonly questions: Elicitations | undefined
+// `Mcp-Param-*` headers, which modern servers require and legacy clients do not send: from the server's list of tools, kept as long as the server says.
+
+export interface ToolHeaders {
+  /** Headers of this `tools/call`. `refresh`: the known list is outdated. */
+  headersOf(call: LegacyCall, refresh: boolean): Promise<readonly (readonly [string, string])[]>
+  /** A page of a list that the client asked for. */
+  add(owner: string, result: Rpc): void
+}
+
+const maxOwners = 1000
+
+interface ToolList {
+  readonly tools: Map<string, readonly ParamHeader[]>
+  until: number
+  /** Every page was read: a tool that is missing does not exist. */
+  complete: boolean
+}
+
+export const createToolHeaders = (server: Server): ToolHeaders => {
+  const { now } = server.runtime
+  const lists = new Map<string, ToolList>()
+  const find = (owner: string): ToolList | undefined => {
+    const list = lists.get(owner)
+    return list && list.until > now() ? list : undefined
+  }
+  const add = (owner: string, result: Rpc): ToolList => {
+    const list = find(owner) ?? { tools: new Map(), until: 0, complete: false }
+    for (const [name, headers] of paramHeadersOf(result['tools'])) list.tools.set(name, headers)
+    list.until = now() + toolListMs(result)
+    lists.delete(owner)
+    if (lists.size >= maxOwners) lists.delete(lists.keys().next().value as string)
+    lists.set(owner, list)
+    return list
+  }
+  const read = async ({ caller, session }: LegacyCall): Promise<void> => {
+    await collectToolHeaders(async (cursor) => {
+      const { id, response } = await sendModern(server, caller, {
+        method: 'tools/list',
+        params: { ...cursor, _meta: envelopeOf(session.clientInfo, session.capabilities) },
+      })
+      const result = (await responseTo(response, id))?.['result']
+      // Without a list, no headers are sent; the response to the call says what is wrong.
+      const page = isRecord(result) ? result : {}
+      add(caller.owner, page)
+      return page
+    })
+    const list = find(caller.owner)
+    if (list) list.complete = true
+  }
+  return {
+    add: (owner, result) => void add(owner, result),
+    async headersOf(call, refresh) {
+      const { owner } = call.caller
+      const { name, arguments: args } = paramsOf(call.message)
+      if (refresh) lists.delete(owner)
+      const known = find(owner)
+      if (!known?.complete && !known?.tools.has(String(name))) await read(call)
+      return paramHeaderFields(find(owner)?.tools.get(String(name)) ?? [], args)
+    },
+  }
 }
 
 export interface LegacyCall {
+  readonly server: Server
   readonly caller: Caller
-  readonly id: string
-  readonly session: LegacySession
+  readonly sessionId: string
+  readonly session: ClientSession
   readonly message: Rpc
-  /** To the client, before the answer. */
-  readonly say: (text: string) => Promise<void> | undefined
+  /** Undefined where the client's responses may reach another process than its requests (Workers). */
+  readonly elicitations: Elicitations | undefined
+  readonly toolHeaders: ToolHeaders
+  /** Sends a message to the client before the response. */
+  readonly write: (text: string) => Promise<void> | undefined
 }
 
-const mostRounds = 16
-const pauseMs = 500
+const maxAttempts = 16
+const retryMs = 500
 
-const envelope = ({ session }: LegacyCall): Rpc => ({
-  ...envelopeOf(session.client, session.capabilities),
-  ...(session.level === undefined ? {} : { [logLevelKey]: session.level }),
-})
-
-const wait = (signal: AbortSignal): Promise<void> =>
+const wait = ({ server, caller: { signal } }: LegacyCall): Promise<void> =>
   new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, pauseMs)
-    signal.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason as Error)), {
-      once: true,
+    const leave = (): void => {
+      stopTimer()
+      reject(signal.reason as Error)
+    }
+    const stopTimer = server.runtime.timer(retryMs, () => {
+      signal.removeEventListener('abort', leave)
+      resolve()
     })
+    signal.addEventListener('abort', leave, { once: true })
   })
 
-/** One try: the answer, or what the server says to the caller instead. */
+const requestIdOf = ({ caller }: LegacyCall): string => caller.headers.get('x-request-id') ?? ''
+
+/** Sends the request once. Resolves to the JSON-RPC response, or to a Response that is for the caller. */
 const attempt = async (
-  { tell, tools, random, service }: LegacyCallDeps,
   call: LegacyCall,
-  round: Rpc,
-  mirrored: readonly (readonly [string, string])[],
+  input: Rpc,
+  headers: readonly (readonly [string, string])[],
 ): Promise<Rpc | Response> => {
-  const { message, caller, say } = call
+  const { server, caller, message, session, write } = call
   const method = String(message['method'])
   const { task: _task, _meta, ...params } = paramsOf(message)
-  const name = encodeBase64url(random(12))
-  const body = {
-    jsonrpc: '2.0',
-    id: name,
+  const meta = {
+    ...(isRecord(_meta) ? _meta : {}),
+    ...envelopeOf(session.clientInfo, session.capabilities),
+    ...(session.logLevel === undefined ? {} : { [logLevelKey]: session.logLevel }),
+  }
+  const sent = await sendModern(server, caller, {
     method,
-    params: { ...params, ...round, _meta: { ...(isRecord(_meta) ? _meta : {}), ...envelope(call) } },
-  }
-  const response = await tell(caller, [...standardHeaders(method, params), ...mirrored], JSON.stringify(body))
-  if (isForeign(response)) return response
+    params: { ...params, ...input, _meta: meta },
+    headers,
+  })
+  if (isForCaller(sent.response)) return sent.response
   let answer: Rpc | undefined
-  const deal = (heard: Rpc): void | Promise<void> => {
-    if (heard['method'] === undefined) {
-      if (heard['id'] === name || isRecord(heard['error'])) answer ??= heard
-      return undefined
-    }
-    const told =
-      heard['id'] === undefined &&
-      (heard['method'] === 'notifications/progress' || heard['method'] === 'notifications/message')
-    return told && !(subscriptionKey in paramsOf(heard)) ? say(JSON.stringify(heard)) : undefined
+  const onMessage = (received: Rpc): Promise<void> | undefined => {
+    if (isResponseTo(received, sent.id)) answer ??= received
+    const relayed =
+      received['id'] === undefined &&
+      (received['method'] === 'notifications/progress' || received['method'] === 'notifications/message') &&
+      !(subscriptionKey in paramsOf(received))
+    return relayed ? write(JSON.stringify(received)) : undefined
   }
-  await readReplies(response, deal, () => answer !== undefined)
-  if (!answer) throw new Refusal('upstream.answer', `${service} ended without an answer (${response.status})`)
-  if (method === 'tools/list' && isRecord(answer['result'])) tools.learn(caller.owner, answer['result'])
+  await readMessages(sent.response, onMessage, () => answer !== undefined)
+  if (!answer)
+    throw new Refusal(
+      'upstream.answer',
+      `${server.service.id} ended without an answer (${sent.response.status})`,
+    )
+  if (method === 'tools/list' && isRecord(answer['result']))
+    call.toolHeaders.add(caller.owner, answer['result'])
   return answer
 }
 
-/** With the mirrored parameters as the server's list has them; once more with a fresh list when it says that they are others. */
-const mirroredTry = async (deps: LegacyCallDeps, call: LegacyCall, round: Rpc): Promise<Rpc | Response> => {
-  if (call.message['method'] !== 'tools/call') return attempt(deps, call, round, [])
-  const answer = await attempt(deps, call, round, await deps.tools.fields(call, false))
+/** Sends the request with its `Mcp-Param-*` headers; once more with those of a fresh list if the server says that they do not match. */
+const attemptWithHeaders = async (call: LegacyCall, input: Rpc): Promise<Rpc | Response> => {
+  if (call.message['method'] !== 'tools/call') return attempt(call, input, [])
+  const answer = await attempt(call, input, await call.toolHeaders.headersOf(call, false))
   if (answer instanceof Response || !isRecord(answer['error']) || answer['error']['code'] !== -32_020)
     return answer
-  return attempt(deps, call, round, await deps.tools.fields(call, true))
+  return attempt(call, input, await call.toolHeaders.headersOf(call, true))
 }
 
-const urls = (requests: readonly Rpc[]): readonly Rpc[] | undefined => {
-  const params = requests.map((request) => request['params']).filter(isRecord)
-  return params.length === requests.length && params.every(({ mode }) => mode === 'url') ? params : undefined
+/** What the client is told that cannot be asked: to open the URLs (2025-11-25 elicitation, URL mode). */
+const urlElicitationError = (call: LegacyCall, requests: readonly Rpc[]): string => {
+  const elicitations = requests.map(paramsOf)
+  if (
+    elicitations.length === 0 ||
+    !elicitations.every(({ mode }) => mode === 'url') ||
+    !namesUrlElicitationError(call.session.version)
+  )
+    throw new Refusal('mcp.input-required', requests.map(({ method }) => String(method)).join(' '))
+  return errorText(call.message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', {
+    elicitations,
+    code: 'mcp.input-required',
+    request_id: requestIdOf(call),
+  })
 }
 
-/** The client's answers by key; a text where there can be none. */
-const asked = async (
-  { questions }: LegacyCallDeps,
+/** The client's responses to the input requests, by key; or the text of the response to the call, if there are none. */
+const inputResponses = async (
   call: LegacyCall,
-  requests: Readonly<Record<string, unknown>>,
+  inputRequests: Readonly<Record<string, unknown>>,
 ): Promise<Rpc | string> => {
-  const { session, message, id, caller, say } = call
-  const list = Object.entries(requests).map(
+  const { session, message, elicitations } = call
+  const requests = Object.entries(inputRequests).map(
     ([key, request]) => [key, isRecord(request) ? request : {}] as const,
   )
-  const possible =
-    questions !== undefined && list.every(([, request]) => acceptsNotification(session.capabilities, request))
-  if (!possible) {
-    const elicitations = urls(list.map(([, request]) => request))
-    if (elicitations && elicitations.length > 0 && namesUrlElicitationError(session.version))
-      return errorText(message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', {
-        elicitations,
-        code: 'mcp.input-required',
-        request_id: caller.headers.get('x-request-id') ?? '',
-      })
-    throw new Refusal('mcp.input-required', list.map(([, request]) => String(request['method'])).join(' '))
-  }
-  const found: Record<string, unknown> = {}
-  for (const [key, answer] of await Promise.all(
-    list.map(async ([key, request]) => [key, await questions.ask(id, request, say, caller.signal)] as const),
-  )) {
-    const { result, error } = answer
-    // What the client could not do is the end of its own request.
-    if (!isRecord(result))
-      return JSON.stringify({
-        jsonrpc: '2.0',
-        id: message['id'],
-        error: isRecord(error) ? error : { code: -32_603, message: 'The client sent no response.' },
-      })
-    found[key] = result
-  }
-  return found
-}
-
-const errorOf = ({ message, caller }: LegacyCall, error: Rpc): Rpc => {
-  // What that server lacks is what the gateway declared in this client's name (the hop is not the client's).
-  const said = (code: RefusalCode, say: string, rpcData = {}): Rpc =>
-    rpcError(new Refusal(code, '', { say, rpcData }), caller.headers.get('x-request-id') ?? '')
-  if (error['code'] === -32_021)
-    return said(
-      'mcp.input-required',
-      'The MCP server needs a capability that this client does not have.',
-      isRecord(error['data']) ? error['data'] : {},
+  if (!elicitations || !requests.every(([, request]) => canReceive(session.capabilities, request)))
+    return urlElicitationError(
+      call,
+      requests.map(([, request]) => request),
     )
-  if (error['code'] === -32_020 || error['code'] === -32_022)
-    return said('upstream.answer', 'The MCP server did not accept the gateway’s translation of this request.')
-  return toLegacyError(String(message['method']), error)
+  const responses = await Promise.all(requests.map(([, request]) => elicitations.ask(call, request)))
+  // An error of the client is the end of its own request.
+  const failed = responses.find(({ result }) => !isRecord(result))
+  if (failed)
+    return JSON.stringify({
+      jsonrpc: '2.0',
+      id: message['id'],
+      error: isRecord(failed['error'])
+        ? failed['error']
+        : { code: -32_603, message: 'The client sent no response.' },
+    })
+  return Object.fromEntries(requests.map(([key], i) => [key, (responses[i] as Rpc)['result']]))
 }
 
-/** The answer as text, or what the server says to the caller instead. Rejects with `Refusal`. */
-export const runLegacyCall = async (deps: LegacyCallDeps, call: LegacyCall): Promise<string | Response> => {
-  const { message, caller } = call
+/** -32020, -32021 and -32022 are about the gateway's own request, which it made for this client. */
+const legacyError = (call: LegacyCall, error: Rpc): Rpc => {
+  const refused = (code: RefusalCode, say: string, rpcData = {}): Rpc =>
+    rpcError(new Refusal(code, '', { say, rpcData }), requestIdOf(call))
+  switch (error['code']) {
+    case -32_021:
+      return refused(
+        'mcp.input-required',
+        'The MCP server needs a capability that this client does not have.',
+        isRecord(error['data']) ? error['data'] : {},
+      )
+    case -32_020:
+    case -32_022:
+      return refused(
+        'upstream.answer',
+        'The MCP server did not accept the gateway’s translation of this request.',
+      )
+    default:
+      return toLegacyError(String(call.message['method']), error)
+  }
+}
+
+/** Resolves to the text of the response, or to a Response that is for the caller. Rejects with `Refusal`. */
+export const runLegacyCall = async (call: LegacyCall): Promise<string | Response> => {
+  const { server, message } = call
   const method = String(message['method'])
-  const id = message['id'] as Id
-  let round: Rpc = {}
-  for (let rounds = 0; rounds < mostRounds; rounds++) {
-    const answer = await mirroredTry(deps, call, round)
+  const respond = (outcome: Rpc): string => JSON.stringify({ jsonrpc: '2.0', id: message['id'], ...outcome })
+  let input: Rpc = {}
+  for (let attempts = 0; attempts < maxAttempts; attempts++) {
+    const answer = await attemptWithHeaders(call, input)
     if (answer instanceof Response) return answer
     const { result, error } = answer
-    if (!isRecord(result) && !isRecord(error))
-      throw new Refusal('upstream.answer', `${deps.service}: neither result nor error`, {
+    if (isRecord(error) && !isRecord(result)) return respond({ error: legacyError(call, error) })
+    if (!isRecord(result))
+      throw new Refusal('upstream.answer', `${server.service.id}: neither result nor error`, {
         say: 'The MCP server sent a response without a result or an error.',
       })
-    if (!isRecord(result))
-      return JSON.stringify({ jsonrpc: '2.0', id, error: errorOf(call, isRecord(error) ? error : {}) })
     const { resultType = 'complete', inputRequests, requestState } = result
-    if (resultType === 'complete')
-      return JSON.stringify({ jsonrpc: '2.0', id, result: toLegacy(method, result) })
-    if (resultType !== 'input_required' || !mayAsk.has(method))
+    if (resultType === 'complete') return respond({ result: toLegacy(method, result) })
+    if (resultType !== 'input_required' || !mayRequireInput.has(method))
       throw new Refusal('upstream.answer', `a result of type ${String(resultType).slice(0, 40)}`)
     const state = typeof requestState === 'string' ? { requestState } : {}
     if (!isRecord(inputRequests) || Object.keys(inputRequests).length === 0) {
-      // Nothing to ask: it only wants the request again.
-      await wait(caller.signal)
-      round = state
+      // The server only wants the request again.
+      await wait(call)
+      input = state
       continue
     }
-    const answers = await asked(deps, call, inputRequests)
-    if (typeof answers === 'string') return answers
-    round = { inputResponses: answers, ...state }
+    const responses = await inputResponses(call, inputRequests)
+    if (typeof responses === 'string') return responses
+    input = { inputResponses: responses, ...state }
   }
-  throw new Refusal('upstream.answer', `${deps.service} asked ${mostRounds} times`)
+  throw new Refusal('upstream.answer', `${server.service.id} asked ${maxAttempts} times`)
 }

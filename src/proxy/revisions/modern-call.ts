@@ -1,343 +1,337 @@
-// One call of a client of 2026-07-28 at a server of before: the server's questions become input requests (2026-07-28 multi-round-trip requests), and the call waits here
-// for the client's next try.
+// One call of a modern client in its session at a legacy server. Requests of the server to the client become input requests (2026-07-28 multi-round-trip requests), and the
+// call waits at the server until the client tries again with the responses.
 import { Refusal, rpcError } from '../../kit/refusal.ts'
 import { metaKeys } from '../../mcp/envelope.ts'
 import { paramHeadersOf } from '../../mcp/headers.ts'
-import { type Id, type Rpc, isRecord, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
+import { type Rpc, isRecord, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
 import {
   bridgedClient,
   bridgedServer,
-  isSubscribed,
+  canReceive,
   isLevel,
+  isLevelWanted,
   logLevelKey,
-  mayAsk,
+  mayRequireInput,
   serverInfoKey,
-  acceptsNotification,
   toModern,
   toModernError,
   withoutEnvelope,
 } from '../../mcp/translate.ts'
+import { type PendingResponse, createResponse } from './response.ts'
 import {
   type Caller,
-  type RevisionReply,
-  type SendNotification,
+  type Server,
   asRefusal,
-  readReplies,
-  isForeign,
-  nothing,
-} from './exchange.ts'
-import type { UpstreamSession } from './legacy-sessions-upstream.ts'
+  discard,
+  isForCaller,
+  newId,
+  readMessages,
+  send,
+} from './upstream-request.ts'
+import { type UpstreamSession, sendInSession } from './upstream-sessions.ts'
 
 export interface ModernCall {
-  /** Sends it. Rejects with nothing: what goes wrong is said in the reply. `lost`: the server does not know the session, and nothing was done. */
-  run(): Promise<'lost' | undefined>
-  /** The client's next try, with what it was asked for. */
-  resume(caller: Caller, message: Rpc, reply: RevisionReply): Promise<void>
-  /** A message of the server's that came outside the call, and is for it. */
-  hear(message: Rpc): boolean
-  /** The client left, or did not come back. */
-  cancel(): void
-}
-
-export interface ModernCallOptions {
-  readonly tell: SendNotification
-  readonly service: string
-  readonly session: UpstreamSession
-  readonly message: Rpc
-  readonly caller: Caller
-  readonly reply: RevisionReply
-  /** The call's name at the server; its progress token too. */
-  readonly name: string
-  /** Keeps the call until the client's next try; the state that this try will show, undefined where no more are kept. */
-  readonly hold: () => string | undefined
-  /** Nothing of it is left. */
-  readonly over: () => void
-}
-
-interface Going {
+  readonly server: Server
+  session: UpstreamSession
+  /** The id of the request at the server, and its progress token. */
+  readonly id: string
+  readonly method: string
+  /** The client's latest attempt. */
   caller: Caller
-  /** The client's latest try, and its way back; undefined between tries. */
   message: Rpc
-  reply: RevisionReply | undefined
-  /** What the server asked and nobody answered, by key. */
-  readonly questions: Map<string, Rpc>
-  /** Until what the server asks at the same moment is all there. */
-  gathering: ReturnType<typeof setTimeout> | undefined
-  last: Rpc | undefined
+  /** The response to the latest attempt; undefined between attempts. */
+  response: PendingResponse | undefined
+  /** Requests of the server that the client has not answered, by key. */
+  readonly requests: Map<string, Rpc>
+  /** Cancels the timer that collects requests. */
+  collecting: (() => void) | undefined
+  /** The server's response. */
+  answer: Rpc | undefined
   done: boolean
+  readonly abort: AbortController
+  /** Keeps the call until the client's next attempt. Returns the request state of that attempt; undefined if the caller has too many calls that wait. */
+  readonly hold: (call: ModernCall) => string | undefined
+  /** Ends what the call holds in its session. */
+  onOver: () => void
 }
 
-/** What is asked within this time is asked together. */
-const gatherMs = 10
+export const newModernCall = (
+  session: UpstreamSession,
+  { server, caller, message, hold }: Pick<ModernCall, 'server' | 'caller' | 'message' | 'hold'>,
+): ModernCall & { readonly response: PendingResponse } => {
+  const call: ModernCall = {
+    server,
+    session,
+    id: newId(server),
+    method: String(message['method']),
+    caller,
+    message,
+    response: undefined,
+    requests: new Map(),
+    collecting: undefined,
+    answer: undefined,
+    done: false,
+    abort: new AbortController(),
+    hold,
+    onOver: () => undefined,
+  }
+  return Object.assign(call, { response: createResponse(server, caller.signal, () => cancelCall(call)) })
+}
 
-const outgoing = ({ message, name }: ModernCallOptions): string => {
-  const { inputResponses: _given, requestState: _state, _meta, ...params } = paramsOf(message)
+/** Requests that the server makes within this time are sent to the client together. */
+const collectMs = 10
+
+const requestIdOf = ({ caller }: ModernCall): string => caller.headers.get('x-request-id') ?? ''
+
+/** The gateway's own message to the server. Nobody waits for it. */
+const post = ({ server, session, caller }: ModernCall, message: Rpc): Promise<void> =>
+  sendInSession(server, { headers: session.headers, caller }, message).then(discard, () => undefined)
+
+const legacyRequest = ({ message, id, method }: ModernCall): string => {
+  const { inputResponses: _responses, requestState: _state, _meta, ...params } = paramsOf(message)
   const meta = isRecord(_meta) ? withoutEnvelope(_meta) : {}
-  const named = 'progressToken' in meta ? { ...meta, progressToken: name } : meta
+  const ownMeta = 'progressToken' in meta ? { ...meta, progressToken: id } : meta
   return JSON.stringify({
     jsonrpc: '2.0',
-    id: name,
-    method: message['method'],
-    params: { ...params, ...(Object.keys(named).length > 0 ? { _meta: named } : {}) },
+    id,
+    method,
+    params: { ...params, ...(Object.keys(ownMeta).length > 0 ? { _meta: ownMeta } : {}) },
   })
 }
 
-const inputRequired = ({ about }: UpstreamSession, id: Id, wanted: Rpc): Rpc => ({
+const inputRequired = ({ session, message }: ModernCall, more: Rpc): Rpc => ({
   jsonrpc: '2.0',
-  id,
-  result: { resultType: 'input_required', ...wanted, _meta: { [serverInfoKey]: about.server } },
+  id: message['id'],
+  result: {
+    resultType: 'input_required',
+    ...more,
+    _meta: { [serverInfoKey]: session.initialized.server },
+  },
 })
 
-/** The server's last word in the client's revision. */
-const finalOf = ({ session, message, caller }: ModernCallOptions, answer: Rpc, id: Id): Rpc => {
-  const requestId = caller.headers.get('x-request-id') ?? ''
-  const { result, error } = answer
-  if (isRecord(result)) {
-    if (message['method'] === 'tools/list')
-      for (const [name, mirrors] of paramHeadersOf(result['tools'])) session.mirrors.set(name, mirrors)
-    return { jsonrpc: '2.0', id, result: toModern(String(message['method']), result, session.about.server) }
-  }
-  const said = isRecord(error)
-    ? error
-    : rpcError(
-        new Refusal('upstream.answer', '', {
-          say: 'The MCP server sent a response without a result or an error.',
-        }),
-        requestId,
-      )
-  if (said['code'] !== -32_042) return { jsonrpc: '2.0', id, error: toModernError(said) }
-  // A URL that the person has to open first is an input request, and the same call again (2025-11-25 elicitation, URL mode).
-  const list =
-    isRecord(said['data']) && Array.isArray(said['data']['elicitations'])
-      ? (said['data']['elicitations'] as unknown[]).filter(isRecord)
-      : []
-  const questions = list.map((params) => ({
-    method: 'elicitation/create',
-    params: { ...params, mode: 'url' },
-  }))
-  const client = bridgedClient(metaOf(message)[metaKeys.capabilities])
-  if (questions.length === 0 || !questions.every((question) => acceptsNotification(client, question)))
-    return {
-      jsonrpc: '2.0',
-      id,
-      error: {
-        ...said,
-        code: 1403,
-        data: {
-          ...(isRecord(said['data']) ? said['data'] : {}),
-          code: 'mcp.input-required',
-          request_id: requestId,
-        },
-      },
-    }
-  return inputRequired(session, id, {
-    inputRequests: Object.fromEntries(questions.map((question, i) => [`url-${i + 1}`, question])),
-  })
+/** A URL that the person must open first (2025-11-25 elicitation, URL mode) becomes an input request. */
+const urlElicitation = (call: ModernCall, error: Rpc): Rpc => {
+  const data = isRecord(error['data']) ? error['data'] : {}
+  const list = Array.isArray(data['elicitations']) ? (data['elicitations'] as readonly unknown[]) : []
+  const requests = list
+    .filter(isRecord)
+    .map((params) => ({ method: 'elicitation/create', params: { ...params, mode: 'url' } }))
+  const client = bridgedClient(metaOf(call.message)[metaKeys.capabilities])
+  if (requests.length > 0 && requests.every((request) => canReceive(client, request)))
+    return inputRequired(call, {
+      inputRequests: Object.fromEntries(requests.map((request, i) => [`url-${i + 1}`, request])),
+    })
+  const refused = { ...data, code: 'mcp.input-required', request_id: requestIdOf(call) }
+  return { jsonrpc: '2.0', id: call.message['id'], error: { ...error, code: 1403, data: refused } }
 }
 
-const question = ({ method, params }: Rpc): Rpc => {
-  if (!isRecord(params)) return { method, params: {} }
-  const { task: _task, _meta, ...rest } = params
+/** The server's response as a modern one. */
+const modernResponse = (call: ModernCall, { result, error }: Rpc): Rpc => {
+  const { session, method, message } = call
+  const { id } = message
+  if (isRecord(result)) {
+    if (method === 'tools/list')
+      for (const [name, headers] of paramHeadersOf(result['tools'])) session.paramHeaders.set(name, headers)
+    return { jsonrpc: '2.0', id, result: toModern(method, result, session.initialized.server) }
+  }
+  if (isRecord(error))
+    return error['code'] === -32_042
+      ? urlElicitation(call, error)
+      : { jsonrpc: '2.0', id, error: toModernError(error) }
+  const refusal = new Refusal('upstream.answer', '', {
+    say: 'The MCP server sent a response without a result or an error.',
+  })
+  return { jsonrpc: '2.0', id, error: rpcError(refusal, requestIdOf(call)) }
+}
+
+/** The call is over, at least in this session. */
+export const release = (call: ModernCall): void => {
+  const { onOver } = call
+  call.onOver = () => undefined
+  onOver()
+}
+
+const over = (call: ModernCall): void => {
+  call.done = true
+  call.collecting?.()
+  release(call)
+}
+
+/** Sends the server's response to the client, once both are there. */
+const finish = (call: ModernCall): void => {
+  const { answer, response, done } = call
+  if (!answer || !response || done) return
+  const translated = modernResponse(call, answer)
+  response.finish(JSON.stringify(translated), statusOf(translated))
+  over(call)
+}
+
+/** Ends the call with this error, in its response. */
+export const failCall = (call: ModernCall, error: unknown): void => {
+  const { done, response, caller, message } = call
+  if (done) return
+  const refusal = asRefusal(error, call.server)
+  if (!response) {
+    // The client's next attempt gets the error.
+    call.answer = JSON.parse(caller.refused(refusal, null)) as Rpc
+    return
+  }
+  response.fail(error, () => caller.refused(refusal, message['id']))
+  over(call)
+}
+
+const rejectRequest = (call: ModernCall, { id }: Rpc): void => {
+  const error = { code: -32_601, message: 'The client cannot receive this request.' }
+  post(call, { id, error }).catch(() => undefined)
+}
+
+const inputRequest = ({ method, params }: Rpc): Rpc => {
+  const { task: _task, _meta, ...rest } = isRecord(params) ? params : {}
   return { method, params: rest }
 }
 
-/** What the client was asked, so that it tries again with the answers. */
-const ask = (options: ModernCallOptions, going: Going): void => {
-  const { reply, message, questions, last, done } = going
-  clearTimeout(going.gathering)
-  going.gathering = undefined
-  if (!reply || done || last || questions.size === 0) return
-  const state = options.hold()
-  if (state === undefined) {
-    for (const [key, asked] of questions) refuse(options, going, asked, key)
+/** Responds to the client's attempt with what the server asks, so that it tries again with the responses. */
+const requireInput = (call: ModernCall): void => {
+  const { response, requests, answer, done } = call
+  call.collecting?.()
+  call.collecting = undefined
+  if (!response || done || answer || requests.size === 0) return
+  const requestState = call.hold(call)
+  if (requestState === undefined) {
+    for (const request of requests.values()) rejectRequest(call, request)
+    requests.clear()
     return
   }
-  going.reply = undefined
-  const inputRequests = Object.fromEntries([...questions].map(([key, asked]) => [key, question(asked)]))
-  reply.answer(
-    JSON.stringify(
-      inputRequired(options.session, message['id'] as Id, { inputRequests, requestState: state }),
-    ),
+  call.response = undefined
+  const inputRequests = Object.fromEntries(
+    [...requests].map(([key, request]) => [key, inputRequest(request)]),
   )
+  response.finish(JSON.stringify(inputRequired(call, { inputRequests, requestState })))
 }
 
-const post = ({ tell, session }: ModernCallOptions, { caller }: Going, message: Rpc): Promise<unknown> =>
-  // An answer belongs to the server's call and not to the request that brought it.
-  tell(
-    { ...caller, signal: AbortSignal.timeout(30_000) },
-    session.fields,
-    JSON.stringify({ jsonrpc: '2.0', ...message }),
-  ).then(nothing, () => undefined)
+const requestKey = (id: unknown): string => `ask-${JSON.stringify(id)}`
 
-const refuse = (options: ModernCallOptions, going: Going, { id }: Rpc, key?: string): void => {
-  if (key !== undefined) going.questions.delete(key)
-  post(options, going, {
-    id,
-    error: { code: -32_601, message: 'The client cannot receive this request.' },
-  }).catch(() => undefined)
-}
-
-const settle = (options: ModernCallOptions, going: Going): void => {
-  if (!going.last || !going.reply || going.done) return
-  going.done = true
-  const { reply } = going
-  const answer = finalOf(options, going.last, going.message['id'] as Id)
-  reply.answer(JSON.stringify(answer), statusOf(answer))
-  options.over()
-}
-
-const fail = (options: ModernCallOptions, going: Going, error: unknown): void => {
-  if (going.done) return
-  const refusal = asRefusal(error, options.service)
-  if (!going.reply) {
-    // Between tries: the next one is told.
-    going.last = JSON.parse(going.caller.refused(refusal, null)) as Rpc
-    return
-  }
-  going.done = true
-  going.reply.fail(error, () => going.caller.refused(refusal, going.message['id']))
-  options.over()
-}
-
-const deal = (options: ModernCallOptions, going: Going, message: Rpc): void | Promise<void> => {
-  const { name, session } = options
-  const asked = metaOf(going.message)
-  const { method, id } = message
-  const params = paramsOf(message)
-  if (method === undefined) {
-    if (id !== name && !(id === null && isRecord(message['error']))) return undefined
-    going.last = message
-    return settle(options, going)
-  }
-  if (id !== undefined) {
-    if (method === 'ping') return void post(options, going, { id, result: {} })
-    if (!mayAsk.has(String(options.message['method'])) || !acceptsNotification(session.capabilities, message))
-      return refuse(options, going, message)
-    going.questions.set(`ask-${JSON.stringify(id)}`, message)
-    going.gathering ??= setTimeout(() => ask(options, going), gatherMs)
-    return undefined
-  }
-  if (method === 'notifications/progress' && params['progressToken'] === name && 'progressToken' in asked)
-    return going.reply?.tell(
-      JSON.stringify({ ...message, params: { ...params, progressToken: asked['progressToken'] } }),
-    )
-  if (method === 'notifications/message') {
-    const wanted = asked[logLevelKey]
-    return isLevel(wanted) && isSubscribed(params['level'], wanted)
-      ? going.reply?.tell(JSON.stringify(message))
-      : undefined
-  }
-  if (method === 'notifications/cancelled')
-    going.questions.delete(`ask-${JSON.stringify(params['requestId'])}`)
+const onRequest = (call: ModernCall, message: Rpc): void => {
+  const { id, method } = message
+  if (method === 'ping') return void post(call, { id, result: {} })
+  if (!mayRequireInput.has(call.method) || !canReceive(call.session.capabilities, message))
+    return rejectRequest(call, message)
+  call.requests.set(requestKey(id), message)
+  call.collecting ??= call.server.runtime.timer(collectMs, () => requireInput(call))
   return undefined
 }
 
-/** The log's level is the session's there, and each request's here. */
-const level = async (options: ModernCallOptions, going: Going): Promise<void> => {
-  const { session, message, name } = options
-  const wanted = metaOf(message)[logLevelKey]
-  if (
-    !isLevel(wanted) ||
-    session.level === wanted ||
-    !('logging' in bridgedServer(session.about.capabilities, { notices: false, watching: false }))
-  )
-    return
-  session.level = wanted
-  await post(options, going, { id: `${name}-level`, method: 'logging/setLevel', params: { level: wanted } })
+const onNotification = (call: ModernCall, message: Rpc): Promise<void> | undefined => {
+  const params = paramsOf(message)
+  const meta = metaOf(call.message)
+  switch (message['method']) {
+    case 'notifications/progress':
+      if (params['progressToken'] !== call.id || !('progressToken' in meta)) return undefined
+      return call.response?.write(
+        JSON.stringify({ ...message, params: { ...params, progressToken: meta['progressToken'] } }),
+      )
+    case 'notifications/message': {
+      const wanted = meta[logLevelKey]
+      return isLevel(wanted) && isLevelWanted(params['level'], wanted)
+        ? call.response?.write(JSON.stringify(message))
+        : undefined
+    }
+    case 'notifications/cancelled':
+      call.requests.delete(requestKey(params['requestId']))
+      return undefined
+    default:
+      return undefined
+  }
 }
 
-/** The server has forgotten the session, as SDKs and the specification say it (2025-11-25 transports, session management). */
-const isLost = async (response: Response, { session }: ModernCallOptions): Promise<boolean> => {
-  if (session.about.id === undefined) return false
-  return (
-    response.status === 404 || (response.status === 400 && /session/i.test(await response.clone().text()))
-  )
+const onMessage = (call: ModernCall, message: Rpc): Promise<void> | void => {
+  const { id, method, error } = message
+  if (method === undefined) {
+    if (id !== call.id && !(id === null && isRecord(error))) return undefined
+    call.answer = message
+    return finish(call)
+  }
+  return id === undefined ? onNotification(call, message) : onRequest(call, message)
 }
 
-const send = async (
-  options: ModernCallOptions,
-  going: Going,
-  leaving: AbortController,
-): Promise<'lost' | undefined> => {
-  const { tell, session, service } = options
-  await level(options, going)
-  if (going.done) return undefined
-  const response = await tell(
-    {
-      ...going.caller,
-      signal: leaving.signal,
-      waits: () => going.questions.size > 0 || going.reply === undefined,
-    },
-    session.fields,
-    outgoing(options),
-  )
-  if (await isLost(response, options)) {
-    await nothing(response)
+/** The log level belongs to the session at legacy servers, and to each request of modern clients. */
+const setLogLevel = async (call: ModernCall): Promise<void> => {
+  const { session, message, id } = call
+  const level = metaOf(message)[logLevelKey]
+  const { capabilities } = session.initialized
+  if (!isLevel(level) || session.logLevel === level) return
+  if (!('logging' in bridgedServer(capabilities, { notices: false, watching: false }))) return
+  session.logLevel = level
+  await post(call, { id: `${id}-level`, method: 'logging/setLevel', params: { level } })
+}
+
+/** Whether the server does not know the session: 404, or 400 from some SDKs (2025-11-25 transports, session management). */
+const isSessionLost = async (response: Response, { initialized }: UpstreamSession): Promise<boolean> =>
+  initialized.id !== undefined &&
+  (response.status === 404 || (response.status === 400 && /session/i.test(await response.clone().text())))
+
+/** Sends the call. Resolves to `lost` if the server does not know the session, and did nothing. */
+export const sendCall = async (call: ModernCall): Promise<'lost' | undefined> => {
+  const { server, session, caller, abort } = call
+  await setLogLevel(call)
+  if (call.done) return undefined
+  const response = await send(server, caller, {
+    headers: session.headers,
+    body: legacyRequest(call),
+    signal: abort.signal,
+    waits: () => call.requests.size > 0 || call.response === undefined,
+  })
+  if (await isSessionLost(response, session)) {
+    await discard(response)
     return 'lost'
   }
-  if (isForeign(response)) {
-    going.done = true
-    options.over()
-    if (!going.reply?.pass(response)) await nothing(response)
+  if (isForCaller(response)) {
+    over(call)
+    if (!call.response?.replace(response)) await discard(response)
     return undefined
   }
-  await readReplies(
+  await readMessages(
     response,
-    (message) => deal(options, going, message),
-    () => going.last !== undefined,
+    (message) => onMessage(call, message),
+    () => call.answer !== undefined,
   )
-  if (!going.last && !leaving.signal.aborted)
-    throw new Refusal('upstream.answer', `${service} ended without an answer`)
+  if (!call.answer && !abort.signal.aborted)
+    throw new Refusal('upstream.answer', `${server.service.id} ended without an answer`)
   return undefined
 }
 
-export const createModernCall = (options: ModernCallOptions): ModernCall => {
-  const going: Going = {
-    caller: options.caller,
-    message: options.message,
-    reply: options.reply,
-    questions: new Map(),
-    gathering: undefined,
-    last: undefined,
-    done: false,
+/** The client's next attempt, with its responses to input requests. */
+export const resumeCall = async (call: ModernCall, caller: Caller, message: Rpc): Promise<Response> => {
+  Object.assign(call, { caller, message })
+  const response = createResponse(call.server, caller.signal, () => cancelCall(call))
+  const { inputResponses } = paramsOf(message)
+  const results = isRecord(inputResponses) ? inputResponses : {}
+  for (const [key, request] of call.requests) {
+    if (!isRecord(results[key])) continue
+    call.requests.delete(key)
+    await post(call, { id: request['id'], result: results[key] })
   }
-  const leaving = new AbortController()
-  return {
-    run: () =>
-      send(options, going, leaving).catch((error: unknown) => {
-        fail(options, going, error)
-        return undefined
-      }),
-    async resume(caller, message, reply) {
-      Object.assign(going, { caller, message })
-      const given = paramsOf(message)['inputResponses']
-      const responses = isRecord(given) ? given : {}
-      for (const [key, asked] of going.questions) {
-        if (!isRecord(responses[key])) continue
-        going.questions.delete(key)
-        await post(options, going, { id: asked['id'], result: responses[key] })
-      }
-      going.reply = reply
-      settle(options, going)
-      ask(options, going)
-    },
-    hear(message) {
-      if (going.done) return false
-      deal(options, going, message)?.catch(() => undefined)
-      return true
-    },
-    cancel() {
-      if (going.done) return
-      going.done = true
-      clearTimeout(going.gathering)
-      // To servers of before a connection that ends is no cancellation (2025-11-25 transports).
-      post(options, going, {
-        method: 'notifications/cancelled',
-        params: { requestId: options.name, reason: 'the client left' },
-      })
-        .finally(() => leaving.abort())
-        .catch(() => undefined)
-      options.over()
-    },
-  }
+  call.response = response
+  finish(call)
+  requireInput(call)
+  return response.response
+}
+
+/** A message on the session's GET stream that is for this call. */
+export const receive = (call: ModernCall, message: Rpc): boolean => {
+  if (call.done) return false
+  onMessage(call, message)?.catch(() => undefined)
+  return true
+}
+
+/** The client left, or did not come back. For legacy servers, a closed connection is no cancellation (2025-11-25 transports). */
+export const cancelCall = (call: ModernCall): void => {
+  if (call.done) return
+  post(call, {
+    method: 'notifications/cancelled',
+    params: { requestId: call.id, reason: 'The client closed the request.' },
+  })
+    .finally(() => call.abort.abort())
+    .catch(() => undefined)
+  over(call)
 }

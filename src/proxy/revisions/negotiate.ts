@@ -1,160 +1,106 @@
-// The first call of a client at a server of which nobody knows what it speaks: sent as it came, and its answer is the verdict (2026-07-28 basic/versioning, backward
-// compatibility). An answer about the caller, or of a server in trouble, is none.
+// Version negotiation (2026-07-28 basic/versioning, backward compatibility): the first call of a client is sent as it came, and the response shows what the server speaks.
 import { createParser } from 'eventsource-parser'
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { isEventStream } from '../../kit/sse.ts'
-import { standardHeaders } from '../../mcp/headers.ts'
-import { type Rpc, isRecord } from '../../mcp/json-rpc.ts'
-import { parseExactText } from '../../mcp/json.ts'
+import { type Rpc, isRecord, messagesToWrite } from '../../mcp/json-rpc.ts'
 import { envelopeOf, isModernServer, ownClient } from '../../mcp/revisions.ts'
 import { serverInfoKey, toModern } from '../../mcp/translate.ts'
-import { type Caller, type SendNotification, isForeign, nothing } from './exchange.ts'
-import type { LegacyInitialize } from './legacy-client.ts'
-import type { ModernClient } from './modern-client.ts'
+import { type Caller, type Server, discard, isForCaller, sendModern } from './upstream-request.ts'
 
-// Which eras a server speaks, as far as the calls of one person by one client have shown it; dated, because servers are replaced.
+export type Generation = 'legacy' | 'modern'
 
+/** What is known of a server, from the calls of one person with one client. It expires, because servers are replaced. */
 export interface NegotiatedVersions {
-  /** Undefined: nobody knows. */
-  speaks(owner: string, modern: boolean): boolean | undefined
-  note(owner: string, modern: boolean, speaks: boolean): void
+  /** Undefined: not known. */
+  speaks(owner: string, generation: Generation): boolean | undefined
+  remember(owner: string, generation: Generation, speaks: boolean): void
 }
 
-/** A server that speaks an era goes on speaking it; one that does not may have been replaced by one that does. */
+/** A server is likely to keep a generation that it speaks, and may be replaced by one that speaks both. */
 const yesMs = 3_600_000
 const noMs = 600_000
-const mostOwners = 10_000
+const maxOwners = 10_000
 
 export const createNegotiatedVersions = (now: () => number): NegotiatedVersions => {
-  const known = [new Map<string, number>(), new Map<string, number>()] as const
+  const known = {
+    legacy: new Map<string, { readonly speaks: boolean; readonly until: number }>(),
+    modern: new Map<string, { readonly speaks: boolean; readonly until: number }>(),
+  }
   return {
-    speaks(owner, modern) {
-      const until = known[modern ? 1 : 0].get(owner)
-      if (until === undefined || now() > Math.abs(until)) return undefined
-      return until > 0
+    speaks(owner, generation) {
+      const found = known[generation].get(owner)
+      return found && now() <= found.until ? found.speaks : undefined
     },
-    note(owner, modern, speaks) {
-      const map = known[modern ? 1 : 0]
-      map.delete(owner)
-      if (map.size >= mostOwners) map.delete(map.keys().next().value as string)
-      // The sign is the verdict, the size its end.
-      map.set(owner, speaks ? now() + yesMs : -(now() + noMs))
+    remember(owner, generation, speaks) {
+      const owners = known[generation]
+      owners.delete(owner)
+      if (owners.size >= maxOwners) owners.delete(owners.keys().next().value as string)
+      owners.set(owner, { speaks, until: now() + (speaks ? yesMs : noMs) })
     },
   }
 }
 
-// The first message of an answer, whatever it came in, and the answer as it came: what a server says is a verdict on what it speaks, not how it sends it.
-
-export interface FirstAnswer {
-  /** Undefined: it says nothing in MCP, or something else comes before the answer. */
-  readonly message: Rpc | undefined
-  readonly whole: Response
+/** What one response shows: whether the server speaks the generation of the request, or undefined, and the response as it came. */
+export interface Negotiation {
+  readonly speaks?: boolean | undefined
+  readonly response: Response
 }
 
-const mostBytes = 67_108_864
+const maxBytes = 67_108_864
 /**
- * A stream that is silent this long (ms) is not waited for: inside an event it has said what it has to say, because some leave out the blank line that ends one; before
- * its first event it may be a subscription, which says something when something happens.
+ * A stream that is silent for this long (ms) is not waited for. In the middle of an event, all data has come: some servers leave out the blank line at its end.
+ * Before the first event it may be a subscription.
  */
 const silentMs = 1000
 
-const parsed = (text: string): Rpc | undefined => {
-  try {
-    const value = parseExactText(text)
-    return isRecord(value) ? value : undefined
-  } catch {
-    // No JSON: it says nothing in MCP.
-    return undefined
-  }
-}
-
-const isAnswer = (message: Rpc | undefined): boolean =>
-  message !== undefined && message['method'] === undefined
-
-/** What came so far, and then the rest. */
-const rejoined = (
-  pieces: readonly Uint8Array[],
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  next: Promise<ReadableStreamReadResult<Uint8Array>> | undefined,
-): ReadableStream<Uint8Array> => {
-  const waiting = [...pieces]
-  let read = next
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const piece = waiting.shift()
-      if (piece) {
-        controller.enqueue(piece)
-        return
-      }
-      const { done, value } = await (read ?? reader.read())
-      read = undefined
-      if (done) controller.close()
-      else controller.enqueue(value)
-    },
-    cancel: (reason) => reader.cancel(reason),
-  })
-}
-
-const firstEvent = async (response: Response, body: ReadableStream<Uint8Array>): Promise<FirstAnswer> => {
+const firstEvent = async (
+  { runtime }: Server,
+  body: ReadableStream<Uint8Array>,
+): Promise<string | undefined> => {
   const reader = body.getReader()
-  const pieces: Uint8Array[] = []
   const events: string[] = []
   const parser = createParser({ onEvent: ({ data }) => void (data !== '' && events.push(data)) })
   const decoder = new TextDecoder()
-  let size = 0
-  let next: Promise<ReadableStreamReadResult<Uint8Array>> | undefined
-  while (events.length === 0 && size <= mostBytes) {
-    next ??= reader.read()
-    const timer = Promise.withResolvers<'silent'>()
-    const late = setTimeout(() => timer.resolve('silent'), silentMs)
-    const read = await Promise.race([next, timer.promise]).finally(() => clearTimeout(late))
-    if (read === 'silent' || read.done) {
-      // The rest of an event without its end.
+  for (let size = 0; events.length === 0 && size <= maxBytes;) {
+    const silence = Promise.withResolvers<undefined>()
+    const stop = runtime.timer(silentMs, () => silence.resolve(undefined))
+    const piece = await Promise.race([reader.read(), silence.promise]).finally(stop)
+    if (!piece || piece.done) {
       parser.feed('\n\n')
       break
     }
-    next = undefined
-    pieces.push(read.value)
-    size += read.value.byteLength
-    parser.feed(decoder.decode(read.value, { stream: true }))
+    size += piece.value.byteLength
+    parser.feed(decoder.decode(piece.value, { stream: true }))
   }
-  const message = events.map(parsed)[0]
+  reader.cancel().catch(() => undefined)
+  return events[0]
+}
+
+/** The first message of a response, if it is a JSON-RPC response, and the response as it came. */
+const readFirst = async (
+  server: Server,
+  response: Response,
+): Promise<{ readonly message: Rpc | undefined; readonly response: Response }> => {
+  if (!response.body) return { message: undefined, response }
+  if (!isEventStream(response.headers.get('content-type') ?? undefined)) {
+    const body = await readBounded(response.body, maxBytes)
+    const [message] = messagesToWrite(new TextDecoder().decode(body))
+    return { message, response: new Response(body, response) }
+  }
+  const [ahead, rest] = response.body.tee()
+  const [message] = messagesToWrite((await firstEvent(server, ahead)) ?? '')
   return {
-    message: isAnswer(message) ? message : undefined,
-    whole: new Response(rejoined(pieces, reader, next), response),
+    message: message?.['method'] === undefined ? message : undefined,
+    response: new Response(rest, response),
   }
 }
 
-export const firstAnswer = async (response: Response): Promise<FirstAnswer> => {
-  if (!response.body) return { message: undefined, whole: response }
-  if (isEventStream(response.headers.get('content-type') ?? undefined))
-    return firstEvent(response, response.body)
-  const body = await readBounded(response.body, mostBytes)
-  return { message: parsed(new TextDecoder().decode(body)), whole: new Response(body, response) }
-}
+const codeOf = (message: Rpc | undefined): unknown =>
+  isRecord(message?.['error']) ? message['error']['code'] : undefined
 
-export interface VersionProbe {
-  /** A call of a client of 2026-07-28. `send`: as it came, to the server itself. */
-  newer(caller: Caller, message: Rpc, send: () => Promise<Response>): Promise<Response>
-  /** `initialize`. */
-  older(caller: Caller, message: Rpc, send: () => Promise<Response>): Promise<Response>
-}
-
-export interface VersionProbeDeps {
-  readonly tell: SendNotification
-  readonly about: { readonly version: string }
-  readonly verdicts: NegotiatedVersions
-  readonly crossNewer: ModernClient
-  readonly beginOlder: LegacyInitialize
-}
-
-/** Errors by which a server of 2026-07-28 shows that it is one. */
-const modernCodes: ReadonlySet<unknown> = new Set([-32_020, -32_021])
-const discoverId = 'postern-discover'
-
-/** A command that speaks older revisions, and a line without a session, refuse as a server of before does. */
-const asLegacy = (error: unknown): Response => {
+/** stdio servers of legacy revisions and transports without a session refuse what a legacy server over HTTP would respond with an error to. */
+const asLegacyResponse = (error: unknown): Response => {
   if (error instanceof Refusal && (error.code === 'mcp.legacy' || error.code === 'session.missing'))
     return Response.json(
       { jsonrpc: '2.0', id: null, error: { code: -32_000, message: error.say } },
@@ -163,95 +109,68 @@ const asLegacy = (error: unknown): Response => {
   throw error
 }
 
-/** By these a server says that it did not act: the same may be asked again in other words. */
-const unacted: ReadonlySet<unknown> = new Set([-32_700, -32_600, -32_601, -32_602, -32_000, -32_001])
+/** Asks with `server/discover`. Undefined: the response is not about the server. */
+const probe = async (server: Server, caller: Caller): Promise<boolean | undefined> => {
+  const params = { _meta: envelopeOf(ownClient(server.runtime.about)) }
+  const sent = await sendModern(server, caller, { method: 'server/discover', params }).then(
+    ({ response }) => response,
+    asLegacyResponse,
+  )
+  const { message, response } = isForCaller(sent)
+    ? { message: undefined, response: sent }
+    : await readFirst(server, sent)
+  await discard(response)
+  if (isForCaller(sent)) return undefined
+  return message !== undefined && isModernServer(message)
+}
 
-/** A result of a server that needs no session, in the words of before. It has acted, so it is not asked again. */
-const translated = (message: Rpc, answer: Rpc): Response => {
-  const { _meta, ...result } = toModern(String(message['method']), answer['result'] as Rpc, {})
+/** Errors that only a modern server responds with. */
+const modernCodes: ReadonlySet<unknown> = new Set([-32_020, -32_021])
+/** Errors that mean that the server did not act, so that the request may be sent again. */
+const rejectedCodes: ReadonlySet<unknown> = new Set([-32_700, -32_600, -32_601, -32_602, -32_000, -32_001])
+
+/** A legacy result of a server that needs no session, as a modern one. The server has acted, so the request is not sent again. */
+const asModernResult = (request: Rpc, message: Rpc, result: Rpc): Response => {
+  const { _meta, ...translated } = toModern(String(request['method']), result, {})
   const { [serverInfoKey]: _none, ...meta } = isRecord(_meta) ? _meta : {}
   return Response.json(
-    { ...answer, result: { ...result, ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}) } },
+    { ...message, result: { ...translated, ...(Object.keys(meta).length > 0 ? { _meta: meta } : {}) } },
     { headers: { 'cache-control': 'no-store' } },
   )
 }
 
-const codeOf = (message: Rpc | undefined): unknown =>
-  isRecord(message?.['error']) ? message['error']['code'] : undefined
-
-export const createVersionProbe = ({
-  tell,
-  about,
-  verdicts,
-  crossNewer,
-  beginOlder,
-}: VersionProbeDeps): VersionProbe => {
-  /** Asked outright. Undefined: the answer says nothing of that. */
-  const speaksModern = async (caller: Caller): Promise<boolean | undefined> => {
-    const params = { _meta: envelopeOf(ownClient(about)) }
-    const response = await tell(
-      caller,
-      standardHeaders('server/discover', params),
-      JSON.stringify({ jsonrpc: '2.0', id: discoverId, method: 'server/discover', params }),
-    ).catch(asLegacy)
-    if (isForeign(response)) {
-      await nothing(response)
-      return undefined
-    }
-    const { message: answer, whole } = await firstAnswer(response)
-    await nothing(whole)
-    return answer !== undefined && isModernServer(answer)
+/** Sends a modern request as it came. */
+export const negotiateModern = async (
+  server: Server,
+  caller: Caller,
+  request: Rpc,
+  sendRequest: () => Promise<Response>,
+): Promise<Negotiation> => {
+  const sent = await sendRequest().catch(asLegacyResponse)
+  if (isForCaller(sent)) return { response: sent }
+  const { message, response } = await readFirst(server, sent)
+  const { result } = message ?? {}
+  const discovers = request['method'] === 'server/discover'
+  if (response.ok && !discovers) {
+    if (message && isRecord(result))
+      return result['resultType'] === undefined
+        ? { response: asModernResult(request, message, result) }
+        : { speaks: true, response }
+    if (!rejectedCodes.has(codeOf(message))) return { response }
   }
+  if (message && (isModernServer(message) || (!discovers && modernCodes.has(codeOf(message)))))
+    return { speaks: true, response }
+  if (!discovers) return { speaks: await probe(server, caller), response }
+  return { speaks: response.ok && codeOf(message) === undefined ? undefined : false, response }
+}
 
-  /** What a refusal, or an answer to `server/discover`, says of the server. */
-  const verdictOf = async (
-    caller: Caller,
-    discovers: boolean,
-    response: Response,
-    message: Rpc | undefined,
-  ): Promise<boolean | undefined> => {
-    if (
-      message !== undefined &&
-      (isModernServer(message) || (!discovers && modernCodes.has(codeOf(message))))
-    )
-      return true
-    if (discovers) return response.ok && codeOf(message) === undefined ? undefined : false
-    return speaksModern(caller)
-  }
-
-  return {
-    async newer(caller, message, send) {
-      const response = await send().catch(asLegacy)
-      if (isForeign(response)) return response
-      const discovers = message['method'] === 'server/discover'
-      const { message: answer, whole } = await firstAnswer(response)
-      if (response.ok && !discovers) {
-        const result = answer?.['result']
-        if (isRecord(result) && result['resultType'] === undefined) return translated(message, answer as Rpc)
-        if (isRecord(result)) verdicts.note(caller.owner, true, true)
-        if (!unacted.has(codeOf(answer))) return whole
-      }
-      const modern = await verdictOf(caller, discovers, whole, answer)
-      if (modern === true) verdicts.note(caller.owner, true, true)
-      if (modern !== false) return whole
-      const session = await crossNewer.begin(caller, message)
-      // No server of before either: its own answer stands, unless somebody has to sign in there first.
-      if (session === undefined || session instanceof Response) return session ?? whole
-      await nothing(whole)
-      verdicts.note(caller.owner, true, false)
-      return crossNewer.handle(caller, message, session)
-    },
-    async older(caller, message, send) {
-      const response = await send()
-      if (isForeign(response)) return response
-      const { message: answer, whole } = await firstAnswer(response)
-      if (whole.ok && codeOf(answer) === undefined) {
-        verdicts.note(caller.owner, false, true)
-        return whole
-      }
-      const begun = await beginOlder(caller, message)
-      if (begun?.ok) verdicts.note(caller.owner, false, false)
-      return begun ?? whole
-    },
-  }
+/** Sends `initialize` as it came. */
+export const negotiateLegacy = async (
+  server: Server,
+  sendRequest: () => Promise<Response>,
+): Promise<Negotiation> => {
+  const sent = await sendRequest()
+  if (isForCaller(sent)) return { response: sent }
+  const { message, response } = await readFirst(server, sent)
+  return { speaks: response.ok && codeOf(message) === undefined, response }
 }
