@@ -35,16 +35,12 @@ import type { Principal } from './ports/people.ts'
 import type { Runtime, RequestContext } from './ports/runtime.ts'
 import type { Directory, Service, ServiceState } from './ports/services.ts'
 import type { SessionLocation } from './ports/transport.ts'
+import type { ContextOf } from './proxy/admitted-call.ts'
 import { createCors } from './proxy/cors.ts'
 import { createRefuse } from './proxy/error-response.ts'
 import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
-import { createUpstreamSelection } from './proxy/proxy.ts'
-import {
-  type ServiceContext,
-  createHostCheck,
-  createResolve,
-  createServiceContexts,
-} from './proxy/resolve.ts'
+import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
+import { createHostCheck, createServiceContexts } from './proxy/resolve.ts'
 import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
@@ -124,14 +120,12 @@ export const startedEvent = (
 const isLoopback = (origin: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
-const stateOf = (
-  service: Service,
-  bridges: Bridges,
-  placeOf: (service: Service) => ServiceContext,
-): ServiceState => {
+const stateOf = (service: Service, bridges: Bridges, contextOf: ContextOf): ServiceState => {
   const { upstream } = service
   if (upstream.kind === 'local') return 'healthy'
-  return upstream.kind === 'bridge' ? bridges.state(upstream) : (placeOf(service).health?.state ?? 'unknown')
+  return upstream.kind === 'bridge'
+    ? bridges.state(upstream)
+    : (contextOf(service).health?.state ?? 'unknown')
 }
 
 export const createGateway = (options: GatewayOptions): Gateway => {
@@ -195,7 +189,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
   const grants = createGrants({ runtime, config, record, mayStillSignIn, find: catchUp.find })
   const tokens = createTokens({ runtime, config, signer })
   const pendingRequests = known.pendingRequests(createPendingRequests({ runtime }))
-  const guard = createAuthenticateBearer({ runtime, directory, signer, grants })
+  const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants })
   const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
   const consent = createConsent({
     runtime,
@@ -226,10 +220,10 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     origins,
   })
 
-  const [front, endpointOf] = [createHostCheck({ config, directory }), createEndpoints(() => runtime.now())]
+  const [hosts, endpointOf] = [createHostCheck({ config, directory }), createEndpoints(() => runtime.now())]
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
-  const placeOf = createServiceContexts({
+  const contextOf = createServiceContexts({
     config,
     directory,
     signer,
@@ -238,14 +232,15 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     endpointOf,
     now: runtime.now,
   })
-  const knock = createResolve({ config, directory, cors, placeOf, now: runtime.now })
   const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
-  const shared = {
+  const proxyDeps: ProxyDeps = {
     runtime,
     config,
+    directory,
+    hosts,
+    contextOf,
     endpointOf,
-    knock,
-    guard,
+    authenticate,
     cors,
     record,
     credentials: connections.credentials,
@@ -253,7 +248,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     serving: supply.serving,
     always,
   }
-  const { admit, admitSocket, moved } = createUpstreamSelection(shared)
+  const { admit, admitSocket, moved } = createProxy(proxyDeps)
   const callByFetch = createFetchProxy({ admit, refuse, moved })
   const status = createStatus({
     runtime,
@@ -263,7 +258,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     standing: connections.step.standing,
     encodes: () => supply.config().domain_root !== undefined,
     draining: options.draining ?? (() => false),
-    stateOf: (service) => stateOf(service, bridges, placeOf),
+    stateOf: (service) => stateOf(service, bridges, contextOf),
   })
 
   const routes = createRoutes({
@@ -312,7 +307,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     registration: config.dynamic_registration,
     directory,
     cors,
-    front,
+    front: hosts,
     pages,
     log: runtime.log,
     factsOf: known.of,
@@ -334,7 +329,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       Promise.resolve(catchUp.request(head.target.split('?', 1)[0] as string, head.host)).then(() =>
         admitSocket(head),
       ),
-    session: (id) => createSessionGateway({ ...shared, directory, refuse, catchUp }, id),
+    session: (id) => createSessionGateway({ ...proxyDeps, directory, refuse, catchUp }, id),
     fetch: routes,
     async handle(request, visit, fetchUpstream, at = requestUrl(request.url)) {
       const catchingUp = catchUp.request(at.path, at.host)

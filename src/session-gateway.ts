@@ -3,16 +3,14 @@ import { requestUrl } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createCounts } from './policy/rate-limit.ts'
 import type { Refuse } from './ports/call.ts'
-import type { Runtime } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
 import type { CountAction, CountStore } from './ports/store.ts'
 import type { SessionLocation } from './ports/transport.ts'
 import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
-import { type UpstreamSelectionDeps, createUpstreamSelection } from './proxy/proxy.ts'
+import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
 import type { ServicesRefresh } from './services-refresh.ts'
 
-export interface SessionGatewayDeps extends Omit<UpstreamSelectionDeps, 'berth'> {
-  readonly runtime: Runtime
+export interface SessionGatewayDeps extends ProxyDeps {
   readonly directory: Directory
   readonly refuse: Refuse
   readonly catchUp: ServicesRefresh
@@ -22,8 +20,8 @@ export interface SessionGatewayDeps extends Omit<UpstreamSelectionDeps, 'berth'>
 export const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLocation => {
   const { runtime, directory, refuse, catchUp } = deps
   const { sessionLocations: _, ...transports } = runtime.transports
-  const ways = createUpstreamSelection({ ...deps, runtime: { ...runtime, transports }, berth: id })
-  const client = createFetchProxy({ admit: ways.admit, refuse })
+  const proxy = createProxy({ ...deps, runtime: { ...runtime, transports }, sessionId: id })
+  const client = createFetchProxy({ admit: proxy.admit, refuse })
   return {
     async client(request, visit) {
       const at = requestUrl(request.url)
@@ -35,7 +33,7 @@ export const createSessionGateway = (deps: SessionGatewayDeps, id: string): Sess
       await catchUp.request(`/${about.service}/mcp`)
       const service = directory.service(about.service)
       if (!service) throw new Refusal('session.unknown', `no service ${about.service}`)
-      return ways.server(service, request, about)
+      return proxy.server(service, request, about)
     },
   }
 }

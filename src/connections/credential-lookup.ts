@@ -45,10 +45,11 @@ export interface LookupDeps {
 export interface LookUpCredential {
   place(service: Service): ServiceContext
   /** At once where nothing is to be waited for. Rejects with `upstream.consent`, `connection.unreachable` and `connection.*` of the gateway's own sign-in. */
-  of(
+  lookup(
     place: ServiceContext,
+  ): (
     principal: Principal | undefined,
-  ): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
+  ) => UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
   /** From the wallet to the wire, or to the refusal that says what is missing. */
   drawn(
     upstream: AuthorizedUpstream,
@@ -143,14 +144,16 @@ export const createCredentialLookup = ({ now, wallet, ask, machine }: LookupDeps
       places.set(service, place)
       return place
     },
-    of(place, principal) {
+    lookup(place) {
       const { upstream, fixed } = place
-      if (fixed || !upstream) return fixed
+      if (fixed || !upstream) return () => fixed
       const { type } = upstream.auth
-      if (type === 'none' || type === 'static' || (type === 'auto' && place.accountsUntil <= now()))
-        return undefined
-      if (type === 'client_credentials') return own(upstream)
-      return principal && personal(place, upstream, principal.person)
+      if (type === 'none' || type === 'static') return () => undefined
+      if (type === 'client_credentials') return () => own(upstream)
+      return (principal) =>
+        principal && (type !== 'auto' || place.accountsUntil > now())
+          ? personal(place, upstream, principal.person)
+          : undefined
     },
     drawn,
     own,

@@ -143,7 +143,7 @@ export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials =>
 
   return {
     names: (service) => show.place(service).names,
-    of: ({ service }, principal) => show.of(show.place(service), principal),
+    lookup: (service) => show.lookup(show.place(service)),
     after({ address, principal, shown, status, authenticate, below, last }: UpstreamAuthFailure) {
       const place = show.place(address.service)
       const { upstream } = place

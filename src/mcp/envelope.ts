@@ -99,3 +99,14 @@ export const envelopeOf = (value: unknown): Envelope => {
 /** The id an error about this body belongs to: the request's own, or null (JSON-RPC 2.0 §5). */
 export const errorId = (envelope: Envelope): RpcId =>
   envelope.batch ? null : (envelope.messages[0]?.id ?? null)
+
+/** The same where there may be no body. */
+export const rpcIdOf = (envelope: Envelope | undefined): RpcId =>
+  envelope === undefined ? null : errorId(envelope)
+
+/** Whether anything in it asks for an answer: a request. */
+export const hasRequest = (envelope: Envelope | undefined): boolean => {
+  const messages = envelope?.messages ?? []
+  for (let i = 0; i < messages.length; i++) if (messages[i]?.kind === 'request') return true
+  return false
+}

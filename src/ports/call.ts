@@ -1,7 +1,7 @@
 // A proxied call between the two who share it: the proxy room decides (`Admit`), the door copies bytes. Header lists are flat: name, value, name, value…
 import type { Refusal, RefusalCode, ReportRefused } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
-import type { Address } from './services.ts'
+import type { Address, LocatedAddress } from './services.ts'
 import type { DispatchStdio, JsonBody } from './stdio-call.ts'
 
 /** A request as the door received it, before anything is believed. */
@@ -13,10 +13,15 @@ export interface Head {
   readonly rawHeaders: readonly string[]
   readonly ip: string
   readonly requestId: string
-  /** As of the request's context (`Visit`). */
+  /** As of the request's context (`RequestContext`). */
   readonly plainHttp?: boolean | undefined
-  /** Made by the gateway of a message that came on a line: what the line holds already (its place, its watch, its record) is not counted twice. */
-  readonly within?: true
+  /** The address it is for, where whoever received it had to find that out; looked up again otherwise. */
+  readonly located?: LocatedAddress | undefined
+  /**
+   * Made by the gateway for a connection, of a message that came on it: what the connection has already (its revalidation, its record) it does not have twice. What
+   * asks for nothing of its own is `uncounted`: it takes no permit, because the connection has one.
+   */
+  readonly within?: true | 'uncounted'
 }
 
 /**

@@ -112,11 +112,15 @@ export interface UpstreamAuthFailure {
 export interface UpstreamCredentials {
   /** Header names in lower case that only the gateway may send to this service. */
   names(service: Service): readonly string[]
-  /** Rejects with `upstream.consent` (the person has to connect an account first) or `connection.unreachable` (no token can be had right now). */
-  of(
-    address: Address,
+  /**
+   * Made once for a service; asked for each call. Rejects with `upstream.consent` (the person has to connect an account first) or `connection.unreachable` (no token
+   * can be had right now).
+   */
+  lookup(
+    service: Service,
+  ): (
     principal: Principal | undefined,
-  ): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
+  ) => UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
   /**
    * Another credential, to be tried once. Undefined, at once: there is none, and the refusal is as it was. Rejects with `upstream.consent`, `upstream.scope`,
    * `connection.unreachable` or `upstream.credential`.

@@ -93,6 +93,12 @@ export interface Address {
   readonly resource: string
 }
 
+/** An address, with what follows its endpoint in a path: `''` or `/rest`. */
+export interface LocatedAddress {
+  readonly address: Address
+  readonly rest: string
+}
+
 /** A host that belongs to services and not to the gateway's own pages. */
 export interface ServiceHost {
   /** No trailing slash. */
@@ -135,7 +141,7 @@ export interface Directory {
    * The address a raw request path (no query) falls under, with what follows its endpoint (`''` or `/rest`); undefined when none does or the path is not in
    * normal form. `host`: the Host header; on a host of services only their addresses are found, everywhere else only those by path.
    */
-  locate(path: string, host?: string): { readonly address: Address; readonly rest: string } | undefined
+  locate(path: string, host?: string): LocatedAddress | undefined
 }
 
 /** Which services there are, for those who hold one open. */

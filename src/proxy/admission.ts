@@ -2,22 +2,20 @@
 import { fieldOf } from '../kit/http.ts'
 import { refusalOf } from '../kit/log.ts'
 import { Refusal, type RefusalCode, type ReportRefused } from '../kit/refusal.ts'
-import { errorId } from '../mcp/envelope.ts'
+import { hasRequest, rpcIdOf } from '../mcp/envelope.ts'
 import type { Admission, Answer, Outcome, Upstream, UpstreamFault } from '../ports/call.ts'
 import type { Audit } from '../ports/modules.ts'
-import type { Principal } from '../ports/people.ts'
 import type { Log } from '../ports/runtime.ts'
-import { type AdmittedCall, isAsking, rpcIdOf } from './admitted-call.ts'
+import type { AdmittedCall, AuthenticatedCall, IdentifiedCall, ReadCall } from './admitted-call.ts'
 import { callEvent } from './audit.ts'
 import type { Cors } from './cors.ts'
 import { refusalResponse } from './error-response.ts'
 import { createForward } from './fetch.ts'
-import type { ResolvedRequest } from './resolve.ts'
 import { type Relayed, accepted, createRelay, orSessionLost } from './response-headers.ts'
 import { isRepeatable } from './retry.ts'
 import type { Revalidation } from './revalidate.ts'
 import type { McpSessions } from './session-owner.ts'
-import type { ShowCredential, CredentialAttempt } from './upstream-credential.ts'
+import type { CredentialAttempt, CredentialRecovery } from './upstream-credential.ts'
 import { mayMove, mostMoves } from './upstream-endpoint.ts'
 
 // How a call ends, in the words of refusals and of the trail.
@@ -40,7 +38,7 @@ const faultWords = {
 
 /** Why an upstream gave no answer. */
 export const faultOf = (
-  { address: { service }, place }: ResolvedRequest,
+  { address: { service }, context }: AdmittedCall,
   what: UpstreamFault,
   why: string,
 ): Refusal => {
@@ -48,19 +46,19 @@ export const faultOf = (
   // Where it is is the operator's to know: callers may be strangers, and the address an internal one.
   return new Refusal(
     code,
-    `${service.id} at ${place.target.shown}: ${why}`,
+    `${service.id} at ${context.target.shown}: ${why}`,
     words === undefined ? {} : { say: words(service.name) },
   )
 }
 
 /** The refusal of a call to a server that is known to be away; nothing was sent there. */
-export const awayOf = ({ call: { address, place }, envelope }: AdmittedCall): Refusal => {
+export const awayOf = ({ address, context, envelope }: ReadCall): Refusal => {
   const { service } = address
   const say = faultWords.unreachable[1](service.name)
   return new Refusal(
     'upstream.unreachable',
-    `${service.id} at ${place.target.shown}: no response to recent calls or to a probe`,
-    { say, rpcId: envelope === undefined ? null : errorId(envelope), headers: { 'retry-after': '2' } },
+    `${service.id} at ${context.target.shown}: no response to recent calls or to a probe`,
+    { say, rpcId: rpcIdOf(envelope), headers: { 'retry-after': '2' } },
   )
 }
 
@@ -77,35 +75,35 @@ export const refusedOutcome = (error: unknown): Outcome => {
 }
 
 /** A message taken for a line is written down as the call that is made of it; the line's own listening and its farewell are nobody's calls. */
-const isHalf = ({ call: { head, address } }: AdmittedCall, { status }: Outcome): boolean =>
+const isHalf = ({ head, address }: IdentifiedCall, { status }: Outcome): boolean =>
   head.within
     ? head.method !== 'POST'
     : address.transport === 'sse' && head.method === 'POST' && status === 202
 
 /** How the caller of a call that streams already is told that one of its messages was refused. */
 export const refusedOn =
-  (log: Log, { head, address }: ResolvedRequest, principal: Principal | undefined): ReportRefused =>
+  (log: Log, call: AuthenticatedCall): ReportRefused =>
   (refusal, id) =>
-    refusalResponse(log, refusal, { id, head, admitted: { address, principal } })
+    refusalResponse(log, refusal, { id, head: call.head, admitted: call })
 
 /** Frees the caller's place and writes the record; once for a call. */
-export type Finish = (passed: AdmittedCall, outcome: Outcome) => void
+export type Finish = (call: IdentifiedCall, outcome: Outcome) => void
 
 export const createFinish =
   ({ now, record }: { readonly now: () => number; readonly record: Audit }): Finish =>
-  (passed, { answeredAt, ...outcome }) => {
-    const { call, principal, envelope, body, release } = passed
-    release()
+  (call, { answeredAt, ...outcome }) => {
+    call.permit()
+    call.holding.release()
     if (answeredAt === undefined && silent.has(outcome.code))
-      call.place.health?.missed(now() - call.startedAt)
-    if (isHalf(passed, outcome)) return
+      call.context.health?.missed(now() - call.startedAt)
+    if (isHalf(call, outcome)) return
     const firstByteMs = answeredAt === undefined ? undefined : answeredAt - call.startedAt
     record(
-      callEvent(call, principal, envelope, {
+      callEvent(call, call.envelope, {
         ...outcome,
         firstByteMs,
         durationMs: now() - call.startedAt,
-        bytesIn: body?.byteLength ?? 0,
+        bytesIn: call.body?.byteLength ?? 0,
       }),
     )
   }
@@ -115,13 +113,13 @@ export const createFinish =
 /** Undefined when there is nothing to wait for. */
 export const noteResponse = (
   sessions: McpSessions,
-  { call, principal, session }: AdmittedCall,
+  { context, principal, session, address, head: { method } }: AdmittedCall,
   head: Relayed,
 ): Promise<void> | undefined => {
-  call.place.health?.heard()
+  context.health?.heard()
   if (!principal) return undefined
-  const { service } = call.address
-  if (call.head.method === 'DELETE' && session !== undefined && head.status < 300)
+  const { service } = address
+  if (method === 'DELETE' && session !== undefined && head.status < 300)
     return sessions.forget(session, service)
   return head.session !== undefined && head.session !== session
     ? sessions.learn(head.session, service, principal)
@@ -132,10 +130,10 @@ export const noteResponse = (
 
 /** The upstream, with `heard` told of status and fields when it refuses what it was shown. */
 export const noticing = (
-  upstream: Upstream | undefined,
+  upstream: Upstream,
   heard: (status: number, rawHeaders: readonly string[]) => void,
-): Upstream | undefined => {
-  if (upstream?.kind !== 'local') return upstream
+): Upstream => {
+  if (upstream.kind !== 'local') return upstream
   const { handle } = upstream
   return {
     ...upstream,
@@ -156,15 +154,15 @@ export const noticing = (
 
 /** Where the same is asked once more, within the endpoint's origin; undefined: the answer stands. */
 const movedTo = (
-  { passed: { call, session }, moved }: CredentialAttempt,
+  { call, moved }: CredentialAttempt,
   upstream: Upstream,
   status: number,
   rawHeaders: readonly string[],
 ): CredentialAttempt['moved'] => {
   const times = moved?.times ?? 0
   if (upstream.kind !== 'http' || times >= mostMoves) return undefined
-  const about = { method: call.head.method, path: upstream.path, session: session !== undefined, status }
-  const path = call.place.endpoint?.elsewhere({
+  const about = { method: call.head.method, path: upstream.path, session: call.session !== undefined, status }
+  const path = call.context.endpoint?.elsewhere({
     ...about,
     location: fieldOf(rawHeaders, 'location'),
     type: fieldOf(rawHeaders, 'content-type'),
@@ -172,24 +170,19 @@ const movedTo = (
   return path === undefined ? undefined : { path, times: times + 1 }
 }
 
-const straightOf = ({ passed: { call }, moved }: CredentialAttempt): Upstream => {
-  const upstream = call.place.target.upstream(call.rest, call.query)
-  return moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : upstream
-}
-
-/** Where this try goes. `heard`: told of what a server on a line refuses. */
+/** Where this try goes. `heard`: told of what a server on a connection refuses. */
 export const upstreamFor = (
-  tried: CredentialAttempt,
-  detour: (passed: AdmittedCall) => Upstream | undefined,
+  { call: { upstream }, moved }: CredentialAttempt,
   heard: (status: number, rawHeaders: readonly string[]) => void,
-): Upstream => noticing(detour(tried.passed), heard) ?? straightOf(tried)
+): Upstream =>
+  moved && upstream.kind === 'http' ? { ...upstream, path: moved.path } : noticing(upstream, heard)
 
 /** Ends a try that another one follows; nobody is told of it. */
 export const superseded = (service: string, status: number): Refusal =>
   new Refusal('upstream.credential', `${service} answered ${status}`)
 
 export interface NextTryDeps {
-  readonly showing: ShowCredential
+  readonly recovery: CredentialRecovery
   readonly finish: Finish
   readonly admit: (tried: CredentialAttempt, fields: readonly string[]) => Admission
 }
@@ -203,28 +196,26 @@ export type NextTry = (
   rawHeaders: readonly string[],
 ) => Promise<Admission | Answer> | undefined
 
-export const createNextTry = ({ showing, finish, admit }: NextTryDeps): NextTry => {
+export const createNextTry = ({ recovery, finish, admit }: NextTryDeps): NextTry => {
   /** The try with another credential, or what the caller is told instead. The place is kept, and the record written, by whichever it is. */
   const withCredential = (
-    { passed, declined, moved }: CredentialAttempt,
+    { call, moved }: CredentialAttempt,
     fields: readonly string[],
     credential: Promise<NonNullable<CredentialAttempt['credential']>>,
   ): Promise<Admission | Answer> =>
     credential
-      .then((next): Admission | Answer =>
-        admit({ passed, credential: next, last: true, declined, moved }, fields),
-      )
+      .then((next): Admission | Answer => admit({ call, credential: next, last: true, moved }, fields))
       .catch((error: unknown) => {
-        finish(passed, refusedOutcome(error))
-        return showing.refuse({ passed, declined }, error)
+        finish(call, refusedOutcome(error))
+        return recovery.refuse(call, error)
       })
 
   return (tried, fields, upstream, status, rawHeaders) => {
-    const { endpoint } = tried.passed.call.place
+    const { endpoint } = tried.call.context
     const moved =
       endpoint && mayMove(endpoint, status) ? movedTo(tried, upstream, status, rawHeaders) : undefined
     if (moved) return Promise.resolve(admit({ ...tried, moved }, fields))
-    const credential = showing.again(tried, status, rawHeaders)
+    const credential = recovery.again(tried, status, rawHeaders)
     if (!credential) return undefined
     const next = withCredential(tried, fields, credential)
     // Whoever carries this call asks for it, and hears what became of it.
@@ -247,8 +238,14 @@ const spoken: Readonly<Partial<Record<string, readonly string[]>>> = {
   GET: ['Accept', 'text/event-stream'],
 }
 
-export const fieldsOf = ({ call, session, principal }: AdmittedCall): readonly string[] => {
-  const { inbound, modern, head, address } = call
+export const fieldsOf = ({
+  inbound,
+  modern,
+  head,
+  address,
+  session,
+  principal,
+}: AdmittedCall): readonly string[] => {
   const fields = inbound.forward
   if (address.service.upstream.kind === 'http') fields.push(...(spoken[head.method] ?? []))
   else {
@@ -272,24 +269,22 @@ type Sessions = Parameters<typeof noteResponse>[0]
 export interface AdmissionDeps {
   readonly runtime: { now(): number; readonly log: Parameters<typeof refusedOn>[0] }
   readonly cors: Cors
-  readonly record: Parameters<typeof createFinish>[0]['record']
+  readonly finish: Finish
   readonly sessions: Sessions
-  /** Where a call goes that the straight way does not carry. */
-  readonly detour: (passed: AdmittedCall) => Upstream | undefined
   readonly watch: Revalidation
   readonly keepAliveMs: number
   /** Flat list of fields of every answer. */
   readonly always: readonly string[]
-  readonly showing: ShowCredential
+  readonly recovery: CredentialRecovery
 }
 
 /** Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the token was good. */
-const listens = ({ call, envelope }: AdmittedCall): boolean =>
-  call.head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
+const listens = ({ head, envelope }: AdmittedCall): boolean =>
+  head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
 
 /** What the gateway says on every answer. */
 const added = (
-  { head, inbound, address }: AdmittedCall['call'],
+  { head, inbound, address }: AdmittedCall,
   cors: Cors,
   always: readonly string[],
 ): readonly string[] => {
@@ -301,20 +296,18 @@ const added = (
 export const createAdmission = ({
   runtime,
   cors,
-  record,
+  finish,
   sessions,
-  detour,
-  showing,
+  recovery,
   watch,
   keepAliveMs,
   always,
-}: AdmissionDeps): ((tried: CredentialAttempt) => Admission) => {
+}: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
   const now = (): number => runtime.now()
   const [relay, forward] = [createRelay(), createForward()]
-  const finish = createFinish({ now, record })
-  const headOf = (passed: AdmittedCall, status: number, rawHeaders: readonly string[]): Relayed => {
-    const { call, session } = passed
-    const [{ service }, asks, extra] = [call.address, isAsking(passed), added(call, cors, always)]
+  const headOf = (call: AdmittedCall, status: number, rawHeaders: readonly string[]): Relayed => {
+    const { session, envelope } = call
+    const [{ service }, asks, extra] = [call.address, hasRequest(envelope), added(call, cors, always)]
     // A command is answered for by the gateway itself, in this very way.
     const far = service.upstream.kind === 'http'
     if (far && !asks && call.head.method === 'POST' && status >= 200 && status < 300) return accepted(extra)
@@ -328,13 +321,13 @@ export const createAdmission = ({
       ? orSessionLost(head, () => void sessions.forget(session, service).catch(() => undefined))
       : head
   }
-  const nextTry = createNextTry({ showing, finish, admit: (tried, fields) => admit(tried, fields) })
+  const nextTry = createNextTry({ recovery, finish, admit: (tried, fields) => admit(tried, fields) })
 
   const admit = (tried: CredentialAttempt, fields: readonly string[]): Admission => {
-    const { passed, credential } = tried
-    const { call, principal, body, json, envelope, identity } = passed
+    const { call, credential } = tried
+    const { principal, body, json, envelope, identity } = call
     let next: Promise<Admission | Answer> | undefined
-    const upstream = upstreamFor(tried, detour, (status, rawHeaders) => void follows(status, rawHeaders))
+    const upstream = upstreamFor(tried, (status, rawHeaders) => void follows(status, rawHeaders))
     /** Whether another try follows. */
     const follows = (status: number, rawHeaders: readonly string[]): boolean => {
       const another = nextTry(tried, fields, upstream, status, rawHeaders)
@@ -357,24 +350,24 @@ export const createAdmission = ({
       watch:
         call.head.within || call.address.transport === 'sse'
           ? undefined
-          : (end) => watch.caller(passed, end, !listens(passed)),
-      rpcId: rpcIdOf(passed),
+          : (end) => watch.caller(call, end, !listens(call)),
+      rpcId: rpcIdOf(envelope),
       answer(status, rawHeaders) {
         if (follows(status, rawHeaders)) throw superseded(call.address.service.id, status)
-        const head = headOf(passed, status, rawHeaders)
-        const learning = noteResponse(sessions, passed, head)
+        const head = headOf(call, status, rawHeaders)
+        const learning = noteResponse(sessions, call, head)
         return learning === undefined ? head : learning.then(() => head)
       },
-      refused: refusedOn(runtime.log, call, principal),
+      refused: refusedOn(runtime.log, call),
       fault: (what, why) => faultOf(call, what, why),
       again: () => next,
       end(outcome) {
         // A try that is followed by another is no end.
-        if (next === undefined) finish(passed, outcome)
+        if (next === undefined) finish(call, outcome)
       },
       byFetch: (fetch, signal) => forward(admission, { fetch, now, signal }),
     }
     return admission
   }
-  return (tried) => admit(tried, fieldsOf(tried.passed))
+  return (call) => admit({ call, credential: call.credential, last: false }, fieldsOf(call))
 }

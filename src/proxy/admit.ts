@@ -1,161 +1,54 @@
-// The decision about one proxied call, as an ordered list of checks. The upstream hears nothing before the last of them has passed.
+// The decision about one call: one list of steps, read from top to bottom. Whatever carries a message of MCP passes it, and no server hears anything before the last step
+// has passed. docs/design has the same list in words; a test holds the two together.
 import { aboutRequest } from '../kit/log.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { unsupportedVersion } from '../mcp/headers.ts'
-import type { Admission, Admit, Answer, Head, ReadBody } from '../ports/call.ts'
-import type { AuthenticateBearer } from '../ports/modules.ts'
-import type { Principal } from '../ports/people.ts'
+import { isModern } from '../mcp/revisions.ts'
+import type { Admission, Admit, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
+import type { Audit, AuthenticateBearer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import { type AdmissionDeps, awayOf, createAdmission, createFinish, refusedOutcome } from './admission.ts'
-import type { AdmittedCall } from './admitted-call.ts'
+import { type Finish, awayOf, refusedOutcome } from './admission.ts'
+import type {
+  AdmittedCall,
+  AuthenticatedCall,
+  CallInSession,
+  CallMessage,
+  CredentialedCall,
+  IdentifiedCall,
+  PermittedCall,
+  ReadCall,
+  ReceivedCall,
+  ResolvedRequest,
+  Step,
+  StepResult,
+  VersionedCall,
+} from './admitted-call.ts'
 import { refusedCall } from './audit.ts'
-import { type BodyBudget, type HeldBytes, readRpcId, receive } from './body.ts'
-import { type TakePermit, callerKey } from './concurrency.ts'
-import type { Cors } from './cors.ts'
+import { checkAgreement, readRpcId, receive } from './body.ts'
+import { type BodyBudget, type TakePermit, callerKey } from './caller-limits.ts'
 import { factsOf } from './error-response.ts'
-import type { ResolvedRequest } from './resolve.ts'
-import { createMcpSessions } from './session-owner.ts'
-import { type ShowCredentialDeps, createShowCredential } from './upstream-credential.ts'
+import { type ResolveDeps, checkHost, checkPage, findService } from './resolve.ts'
+import { type McpSessions, isGatewaySession } from './session-owner.ts'
+import type { CredentialRecovery } from './upstream-credential.ts'
 
-// The last step to an admission: what the upstream is to see of the call, and what it is shown of the caller's right to make it.
+/** Where a call goes that its server does not take as it is; undefined for every other call. Throws what an address of HTTP+SSE refuses. */
+export type SelectUpstream = (call: IdentifiedCall) => Upstream | undefined
 
-export interface AdmitHttpDeps extends Omit<AdmissionDeps, 'runtime' | 'showing'>, ShowCredentialDeps {}
-
-/** Rejects with the refusal where the caller cannot be answered otherwise; then the place is still theirs to give back. */
-export const createAdmitHttp = (
-  deps: AdmitHttpDeps,
-): ((came: AdmittedCall) => Promise<Admission | Answer>) => {
-  const showing = createShowCredential(deps)
-  const admission = createAdmission({ ...deps, showing })
-  const finish = createFinish({ now: () => deps.runtime.now(), record: deps.record })
-
-  return async (came) => {
-    const unwrapping = showing.unwrap(came)
-    const { passed, declined } =
-      unwrapping === undefined ? { passed: came, declined: false } : await unwrapping
-    const well = came.call.place.health?.gate() ?? true
-    // Before a credential is taken, or even renewed, for nothing.
-    if (well !== true && !(await well)) throw awayOf(passed)
-    try {
-      const credential = showing.credential(passed)
-      // Most services are shown nothing, and what is shown is mostly at hand: no call waits for what it need not wait for.
-      return admission({
-        passed,
-        credential: credential instanceof Promise ? await credential : credential,
-        last: false,
-        declined,
-      })
-    } catch (error) {
-      const answer = await showing.refuse({ passed, declined }, error)
-      finish(passed, { ...refusedOutcome(error), status: answer.status })
-      return answer
-    }
-  }
-}
-
-// From a caller who is known to an admission: a place among the calls that are going, the session, the body, and who it is in the upstream's words.
-
-export interface AdmitStepsDeps extends Omit<AdmitHttpDeps, 'runtime' | 'sessions'> {
-  readonly runtime: Pick<Runtime, 'now' | 'store' | 'random' | 'keys' | 'log' | 'digest'>
-  /** Places of open streams, WebSockets among them. */
-  readonly streamSlot: TakePermit
-  readonly callSlot: TakePermit
-  readonly budget: BodyBudget
+export interface AdmitDeps extends ResolveDeps {
+  readonly runtime: Pick<Runtime, 'now'>
+  readonly authenticate: AuthenticateBearer
   /** Revisions that are let through, newest first. */
   readonly supported: readonly string[]
-}
-
-const nobody: readonly string[] = []
-
-/** The one session a request names; a revision without sessions has none, whatever the header says (2026-07-28 transports). */
-const sessionOf = ({ inbound, modern, address }: ResolvedRequest): string | undefined => {
-  if (modern || address.transport === 'sse' || inbound.sessions.length === 0) return undefined
-  if (inbound.sessions.length > 1) throw new Refusal('request.malformed', 'two Mcp-Session-Id')
-  return inbound.sessions[0]
-}
-
-/** What a line asks for besides its messages takes no place: the line has one. */
-const free = (): void => undefined
-
-/** What a call takes while it is going. */
-interface Taken {
-  readonly slot: () => void
-  readonly holding: HeldBytes
-}
-
-const giveBack = ({ slot, holding }: Taken): void => {
-  slot()
-  holding.release()
-}
-
-/** From a caller who is known to what becomes of the call. Rejects with `Refusal`. */
-export type OpenCall = (
-  call: ResolvedRequest,
-  principal: Principal | undefined,
-  readBody: ReadBody,
-) => Promise<Admission | Answer>
-
-export const createOpenCall = ({
-  runtime,
-  streamSlot,
-  callSlot,
-  budget,
-  supported,
-  ...deps
-}: AdmitStepsDeps): OpenCall => {
-  const { record } = deps
-  const sessions = createMcpSessions({ runtime, record })
-  const shown = createAdmitHttp({ ...deps, runtime, sessions })
-
-  const prepare = async (
-    call: ResolvedRequest,
-    principal: Principal | undefined,
-    readBody: ReadBody,
-    { slot, holding }: Taken,
-  ): Promise<Admission | Answer> => {
-    const session = sessionOf(call)
-    if (session !== undefined && principal) await sessions.check(session, call.address.service, principal)
-    const received =
-      call.head.method === 'POST' ? await receive(call, readBody, holding, supported) : undefined
-    const about = principal ? call.place.identity.headers(principal) : nobody
-    return shown({
-      call,
-      principal,
-      session,
-      ...received,
-      identity: about instanceof Promise ? await about : about,
-      release: () => giveBack({ slot, holding }),
-    })
-  }
-
-  return async (call, principal, readBody) => {
-    const { method, within, ip } = call.head
-    let taken: Taken | undefined
-    try {
-      const slot =
-        within && method !== 'POST'
-          ? free
-          : (method === 'GET' ? streamSlot : callSlot)(callerKey(principal, ip))
-      taken = { slot, holding: budget.open(principal, ip) }
-      return await prepare(call, principal, readBody, taken)
-    } catch (error) {
-      // The caller is known, so what they were refused belongs in the trail; the place they held goes back.
-      if (taken) giveBack(taken)
-      const { refusal, event } = refusedCall(call, principal, error, runtime.now())
-      record(event)
-      throw refusal
-    }
-  }
-}
-
-export interface AdmitDeps {
-  readonly knock: (head: Head) => ResolvedRequest
-  readonly guard: AuthenticateBearer
-  readonly cors: Cors
-  readonly open: OpenCall
+  /** Of open streams, WebSockets among them. */
+  readonly streamLimit: TakePermit
+  readonly callLimit: TakePermit
   readonly budget: BodyBudget
-  /** Revisions that are let through, newest first. */
-  readonly supported: readonly string[]
+  readonly sessions: Pick<McpSessions, 'check'>
+  readonly recovery: Pick<CredentialRecovery, 'openState' | 'refuse'>
+  readonly select: SelectUpstream
+  readonly admission: (call: AdmittedCall) => Admission
+  readonly finish: Finish
+  readonly record: Audit
 }
 
 const methods = new Set(['GET', 'HEAD', 'POST', 'DELETE'])
@@ -163,74 +56,351 @@ const allow = [...methods, 'OPTIONS'].join(', ')
 /** HEAD needs no permission (Fetch, CORS-safelisted methods). */
 const preflighted = ['GET', 'POST', 'DELETE', 'OPTIONS']
 
-const checkMethod = ({ head, inbound, address }: ResolvedRequest, principal: Principal | undefined): void => {
-  if (!methods.has(head.method))
-    throw new Refusal('request.method', head.method.slice(0, 20), {
-      headers: { allow },
-      about: factsOf({ address, principal }),
-    })
-  // RFC 9110 §9.3.1 and §9.3.5 give such a body no meaning, and servers disagree about reading it.
-  if (head.method !== 'POST' && (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0')))
-    throw new Refusal('request.malformed', `${head.method} with a body`, {
-      about: factsOf({ address, principal }),
-    })
-}
-
-export const createAdmit = ({ knock, guard, cors, open, budget, supported }: AdmitDeps): Admit => {
-  const preflight = ({ head, inbound, address }: ResolvedRequest): Answer => ({
-    kind: 'answer',
-    status: 204,
-    headers: [
-      'Allow',
-      allow,
-      'X-Request-Id',
-      head.requestId,
-      ...cors.preflight({
+/** Answers OPTIONS: a browser asks before it is known who would call (Fetch, CORS-preflight request). */
+const answerPreflight: Step<AdmitDeps, ResolvedRequest, ResolvedRequest> = {
+  name: 'preflight',
+  make:
+    ({ cors }) =>
+    ({ head, inbound, address }) => {
+      if (head.method !== 'OPTIONS') return undefined
+      const asked = {
         origin: inbound.origin,
         headers: inbound.requestedHeaders,
         methods: preflighted,
         open: !address.service.authRequired,
-      }),
-    ],
-    body: '',
-  })
+      }
+      const headers = ['Allow', allow, 'X-Request-Id', head.requestId, ...cors.preflight(asked)]
+      return { kind: 'answer', status: 204, headers, body: '' }
+    },
+}
 
-  /** A probe (RFC 9110 §9.3.2): whoever may open the stream hears its head, and the server is not asked for one that nobody reads. */
-  const headOfStream = ({ head, inbound }: ResolvedRequest): Answer => ({
-    kind: 'answer',
-    status: 200,
-    headers: [
-      ...['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store', 'X-Request-Id', head.requestId],
-      ...cors.answer(inbound.origin),
-    ],
-    body: '',
-  })
+/** Throws `mcp.version`, with the id of the request where the caller may be listened to that far. */
+const checkRevision: Step<AdmitDeps, ResolvedRequest, VersionedCall> = {
+  name: 'revision',
+  make({ supported, authenticate, budget }) {
+    const modern = new Map(supported.map((version) => [version, isModern(version)]))
+    const refuse = async (call: ResolvedRequest): Promise<never> => {
+      const { inbound, head, address, origin } = call
+      const requested = inbound.versions.join(', ')
+      // Only clients of 2026-07-28 and later send it.
+      const perRequest = inbound.method !== undefined
+      const idOf = async () => {
+        if (address.service.authRequired) await authenticate(inbound.authorization, address, origin)
+        return readRpcId(call, budget)
+      }
+      const rpcId = head.method === 'POST' ? await idOf().catch(() => null) : undefined
+      throw aboutRequest(
+        unsupportedVersion(
+          requested,
+          supported,
+          rpcId === undefined ? { perRequest } : { rpcId, perRequest },
+        ),
+        { service: address.service.id },
+      )
+    }
+    return (call) => {
+      const { versions } = call.inbound
+      const [version] = versions
+      const known = version === undefined ? false : versions.length > 1 ? undefined : modern.get(version)
+      if (known === undefined) return refuse(call)
+      call.modern = known
+      return undefined
+    }
+  },
+}
 
-  const whoIs = ({ address, inbound, origin }: ResolvedRequest): Principal | undefined | Promise<Principal> =>
-    address.service.authRequired ? guard(inbound.authorization, address, origin) : undefined
+/** Throws `token.*` and `scope.insufficient` with the challenge that tells a client where to log in (RFC 9728 §5.1). */
+export const checkToken: Step<AdmitDeps, ResolvedRequest, AuthenticatedCall> = {
+  name: 'bearer token',
+  make:
+    ({ authenticate }) =>
+    (call) => {
+      const { address, inbound, origin } = call
+      if (!address.service.authRequired) return undefined
+      return authenticate(inbound.authorization, address, origin).then((principal) => {
+        call.principal = principal
+        return undefined
+      })
+    },
+}
 
-  /** The refusal of a revision, with the id of the request where the caller may be listened to that far. */
-  const unsupported = async (call: ResolvedRequest, readBody: ReadBody): Promise<Refusal> => {
-    const requested = call.inbound.versions.join(', ')
-    // Only clients of 2026-07-28 and later send it.
-    const perRequest = call.inbound.method !== undefined
-    if (call.head.method !== 'POST') return unsupportedVersion(requested, supported, { perRequest })
-    const id = await Promise.resolve(whoIs(call))
-      .then(() => readRpcId(call, readBody, budget))
-      .catch(() => null)
-    return unsupportedVersion(requested, supported, { rpcId: id, perRequest })
+/** Throws `request.method` and `request.malformed`. It follows the token, so that a probe without one finds the way to one, whatever its method. */
+const checkMethod: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall> = {
+  name: 'method',
+  make:
+    ({ cors }) =>
+    ({ head, inbound, address, principal }) => {
+      const { method } = head
+      if (method === 'POST') return undefined
+      if (!methods.has(method))
+        throw new Refusal('request.method', method.slice(0, 20), {
+          headers: { allow },
+          about: factsOf({ address, principal }),
+        })
+      // RFC 9110 §9.3.1 and §9.3.5 give such a body no meaning, and servers disagree about reading it.
+      if (inbound.chunked || (inbound.length !== undefined && inbound.length !== '0'))
+        throw new Refusal('request.malformed', `${method} with a body`, {
+          about: factsOf({ address, principal }),
+        })
+      if (method !== 'HEAD') return undefined
+      // A probe (RFC 9110 §9.3.2): whoever may open the stream hears its head, and the server is not asked for one that nobody reads.
+      const headers = [
+        ...['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store', 'X-Request-Id', head.requestId],
+        ...cors.answer(inbound.origin),
+      ]
+      return { kind: 'answer', status: 200, headers, body: '' }
+    },
+}
+
+const free = (): void => undefined
+
+/** Throws `calls.limited`. */
+export const takePermit: Step<AdmitDeps, AuthenticatedCall, PermittedCall> = {
+  name: 'concurrency',
+  make:
+    ({ streamLimit, callLimit, budget }) =>
+    (call) => {
+      const { head, principal } = call
+      // What a connection asks for besides its messages takes no permit: the connection has one.
+      if (head.within !== 'uncounted')
+        call.permit = (head.method === 'GET' ? streamLimit : callLimit)(callerKey(principal, head.ip))
+      call.holding = budget.open(principal, head.ip)
+      return undefined
+    },
+}
+
+/** The one session a request names; a revision without sessions has none, whatever the header says (2026-07-28 transports). */
+const sessionOf = ({ inbound, modern, address }: VersionedCall): string | undefined => {
+  if (modern || address.transport === 'sse' || inbound.sessions.length === 0) return undefined
+  if (inbound.sessions.length > 1) throw new Refusal('request.malformed', 'two Mcp-Session-Id')
+  return inbound.sessions[0]
+}
+
+/** Throws `session.unknown` for a session of another caller. */
+const checkSession: Step<AdmitDeps, PermittedCall & VersionedCall, CallInSession> = {
+  name: 'session',
+  make:
+    ({ sessions }) =>
+    (call) => {
+      const session = sessionOf(call)
+      const { principal, address } = call
+      if (session === undefined) return undefined
+      call.session = session
+      return principal && sessions.check(session, address.service, principal).then(() => undefined)
+    },
+}
+
+/**
+ * Throws `request.encoding`, `request.media-type`, `request.too-large`, `calls.bytes`, `mcp.*` of what the message is and of what headers say beside it, and `mcp.invalid`
+ * for a round trip of the gateway's own that is not this person's.
+ */
+export const readMessage: Step<AdmitDeps, PermittedCall, PermittedCall & CallMessage> = {
+  name: 'body',
+  make: ({ supported, recovery }) => {
+    const read = async (
+      call: PermittedCall & { -readonly [Name in keyof CallMessage]: CallMessage[Name] },
+    ) => {
+      const { body, envelope, json } = await receive(call, supported)
+      call.body = body
+      call.envelope = envelope
+      call.json = json
+      const opening = recovery.openState(call, body, envelope)
+      if (!opening) return undefined
+      const opened = await opening
+      call.body = opened.body
+      call.json = undefined
+      call.declined = opened.declined
+      return undefined
+    }
+    return (call) => {
+      if (call.head.method !== 'POST') return undefined
+      if (!call.envelope) return read(call)
+      // A frame of a WebSocket has been read as it came.
+      checkAgreement(call, call.envelope, supported)
+      return undefined
+    }
+  },
+}
+
+const nobody: readonly string[] = []
+
+const identify: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall & Pick<IdentifiedCall, 'identity'>> = {
+  name: 'identity',
+  make: () => (call) => {
+    const { principal, context } = call
+    const identity = principal ? context.identity.headers(principal) : nobody
+    if (identity instanceof Promise)
+      return identity.then((fields) => {
+        call.identity = fields
+        return undefined
+      })
+    call.identity = identity
+    return undefined
+  },
+}
+
+/** Throws `upstream.unreachable` for a server that is known to be away, before a credential is taken, or even renewed, for nothing. */
+const checkServer: Step<AdmitDeps, ReadCall, ReadCall> = {
+  name: 'server health',
+  make: () => (call) => {
+    const well = call.context.health?.gate() ?? true
+    if (well instanceof Promise)
+      return well.then((there) => {
+        if (!there) throw awayOf(call)
+        return undefined
+      })
+    if (!well) throw awayOf(call)
+    return undefined
+  },
+}
+
+/** Throws `upstream.consent`, where the person cannot be asked in this call, and `connection.*`. */
+const findCredential: Step<AdmitDeps, IdentifiedCall, CredentialedCall> = {
+  name: 'credential',
+  make({ recovery, finish }) {
+    const ask = async (call: IdentifiedCall, error: unknown): Promise<Answer> => {
+      const answer = await recovery.refuse(call, error)
+      finish(call, { ...refusedOutcome(error), status: answer.status })
+      return answer
+    }
+    return (call) => {
+      // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that does.
+      if (call.address.transport === 'sse') return undefined
+      try {
+        const found = call.context.credential(call.principal)
+        if (!(found instanceof Promise)) {
+          call.credential = found
+          return undefined
+        }
+        return found.then(
+          (credential) => {
+            call.credential = credential
+            return undefined
+          },
+          (error: unknown) => ask(call, error),
+        )
+      } catch (error) {
+        return ask(call, error)
+      }
+    }
+  },
+}
+
+/** Whether a server takes a call as it is, by what is known of the service; what is not known is asked of `select`. */
+const isDirect = (call: IdentifiedCall): boolean => {
+  const { address, rest, context, startedAt, modern, session, envelope } = call
+  if (address.transport === 'sse') return false
+  const { translated, adaptedUntil } = context.route
+  if (rest !== '' || !translated) return true
+  if (modern || adaptedUntil > startedAt || envelope?.messages[0]?.method === 'initialize') return false
+  return session === undefined || !isGatewaySession(session)
+}
+
+const selectUpstream: Step<AdmitDeps, CredentialedCall, AdmittedCall> = {
+  name: 'upstream',
+  make:
+    ({ select }) =>
+    (call) => {
+      const adapted = isDirect(call) ? undefined : select(call)
+      call.upstream = adapted ?? call.context.target.upstream(call.rest, call.query)
+      return undefined
+    },
+}
+
+const admitCall: Step<AdmitDeps, AdmittedCall, AdmittedCall> = {
+  name: 'admission',
+  make: ({ admission }) => admission,
+}
+
+/** Every call passes these, in this order. */
+export const steps = [
+  checkHost,
+  findService,
+  checkPage,
+  answerPreflight,
+  checkRevision,
+  checkToken,
+  checkMethod,
+  takePermit,
+  checkSession,
+  readMessage,
+  identify,
+  checkServer,
+  findCredential,
+  selectUpstream,
+  admitCall,
+] as const
+
+/** What is known after all steps; `never` where one stands before a step that it needs. */
+type Established<Steps, Known> = Steps extends readonly [
+  Step<AdmitDeps, infer Before, infer After>,
+  ...infer Rest,
+]
+  ? Known extends Before
+    ? Established<Rest, Known & After>
+    : never
+  : Known
+
+/** One call on its way through the steps. */
+export type Call = { -readonly [Name in keyof AdmittedCall]: AdmittedCall[Name] }
+
+/** Made once, with a place for all that the steps establish, so that it has one shape and nothing is copied. A step's type says what is there when it runs. */
+export const createCall = (head: Head, readBody: ReadBody, startedAt: number): Call => {
+  const call: { [Name in keyof Call]: Call[Name] | undefined } = {
+    head,
+    readBody,
+    startedAt,
+    origin: undefined,
+    address: undefined,
+    rest: undefined,
+    query: undefined,
+    context: undefined,
+    inbound: undefined,
+    modern: undefined,
+    principal: undefined,
+    permit: free,
+    holding: undefined,
+    session: undefined,
+    body: undefined,
+    envelope: undefined,
+    json: undefined,
+    declined: false,
+    identity: undefined,
+    credential: undefined,
+    upstream: undefined,
+  }
+  return call as Call
+}
+
+type Run = (call: Call) => StepResult | Promise<StepResult>
+
+export const createAdmit = (deps: AdmitDeps): Admit => {
+  const { runtime, record } = deps
+  const runs: readonly Run[] = steps.map((step) => step.make(deps))
+  /** From here on the caller is known, so what they were refused belongs in the trail. */
+  const known = steps.indexOf(takePermit)
+
+  const refused = (call: Call, error: unknown): Refusal => {
+    call.permit()
+    call.holding?.release()
+    const { refusal, event } = refusedCall(call, error, runtime.now())
+    record(event)
+    return refusal
   }
 
   return async (head, readBody) => {
-    const call = knock(head)
-    if (head.method === 'OPTIONS') return preflight(call)
-    const { versions } = call.inbound
-    if (versions.length > 1 || (versions.length === 1 && !supported.includes(versions[0] as string)))
-      throw aboutRequest(await unsupported(call, readBody), { service: call.address.service.id })
-    // A probe without a token finds the way to one, whatever its method.
-    const principal = await whoIs(call)
-    checkMethod(call, principal)
-    if (head.method === 'HEAD') return headOfStream(call)
-    return open(call, principal, readBody)
+    const call = createCall(head, readBody, runtime.now()) satisfies Established<typeof steps, ReceivedCall>
+    let at = 0
+    try {
+      for (const run of runs) {
+        const result = run(call)
+        const end = result instanceof Promise ? await result : result
+        if (end !== undefined) return end
+        at++
+      }
+    } catch (error) {
+      throw at < known ? error : refused(call, error)
+    }
+    throw new TypeError('the steps have come to no end')
   }
 }

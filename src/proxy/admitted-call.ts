@@ -1,33 +1,138 @@
-// A call all of whose checks have passed: what the one who carries it has to know.
+// A call on its way through the steps of admit.ts: what is known of it after each of them, and whose it is.
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { type Envelope, type RpcId, errorId } from '../mcp/envelope.ts'
-import type { Audit } from '../ports/modules.ts'
+import type { Envelope } from '../mcp/envelope.ts'
+import type { Admission, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
+import type { Audit, UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
+import type { Address, Service } from '../ports/services.ts'
 import type { JsonBody } from '../ports/stdio-call.ts'
-import type { ResolvedRequest } from './resolve.ts'
+import type { HeldBytes } from './caller-limits.ts'
+import type { CircuitBreaker } from './circuit-breaker.ts'
+import type { Identity } from './identity-headers.ts'
+import type { RequestHeaders } from './request-headers.ts'
+import type { Endpoint, Target } from './upstream-endpoint.ts'
 
-export interface AdmittedCall {
-  readonly call: ResolvedRequest
-  readonly principal: Principal | undefined
-  readonly session: string | undefined
-  readonly body?: Uint8Array
-  readonly envelope?: Envelope
-  readonly json?: JsonBody | undefined
-  /** Flat list of identity fields. */
-  readonly identity: readonly string[]
-  readonly release: () => void
+/** Which calls of a service go to its server as they are. */
+export interface Route {
+  /** The server may speak another revision than the client; never so for a service in this process. */
+  readonly translated: boolean
+  /**
+   * Until when (epoch ms) every call goes through a transport adapter: always for a server on a WebSocket or one written down as HTTP+SSE, never as long as
+   * nothing is known.
+   */
+  adaptedUntil: number
 }
 
-/** The JSON-RPC request that an error about the call belongs to. */
-export const rpcIdOf = ({ envelope }: AdmittedCall): RpcId =>
-  envelope === undefined ? null : errorId(envelope)
+export interface ServiceContext {
+  readonly read: (rawHeaders: readonly string[]) => RequestHeaders
+  readonly identity: Identity
+  readonly credential: ReturnType<UpstreamCredentials['lookup']>
+  readonly target: Target
+  readonly route: Route
+  /** Of a server over HTTP. */
+  readonly endpoint: Endpoint | undefined
+  /** Of an HTTP server. */
+  readonly health: CircuitBreaker | undefined
+}
 
-/** Whether anything in it asks for an answer: a request. */
-export const isAsking = ({ envelope }: AdmittedCall): boolean => {
-  const messages = envelope?.messages ?? []
-  for (let i = 0; i < messages.length; i++) if (messages[i]?.kind === 'request') return true
-  return false
+export type ContextOf = (service: Service) => ServiceContext
+
+/** Nothing is decided yet. */
+export interface ReceivedCall {
+  readonly head: Head
+  readonly readBody: ReadBody
+  /** Epoch ms. */
+  readonly startedAt: number
+}
+
+/** Addressed to one of the gateway's hosts. */
+export interface HostedCall extends ReceivedCall {
+  /** The origin of ours that the caller used. */
+  readonly origin: string
+}
+
+/** Its service is known. */
+export interface AddressedCall extends HostedCall {
+  readonly address: Address
+  /** What follows the endpoint's path: `''` or `/rest`. */
+  readonly rest: string
+  readonly query: string
+  readonly context: ServiceContext
+}
+
+/** Its header fields have been read, and the page that sent it, if any, may call. Nobody has been asked yet who it is. */
+export interface ResolvedRequest extends AddressedCall {
+  readonly inbound: RequestHeaders
+}
+
+/** Of a revision that is let through. */
+export interface VersionedCall extends ResolvedRequest {
+  /** A revision without sessions, by the header; a body that says otherwise is refused. */
+  readonly modern: boolean
+}
+
+/** Its caller is known. Undefined: the service asks for no login. */
+export interface AuthenticatedCall extends ResolvedRequest {
+  readonly principal: Principal | undefined
+}
+
+/** It counts among the calls of its caller. */
+export interface PermittedCall extends AuthenticatedCall {
+  /** Gives its permit back; once or more. */
+  readonly permit: () => void
+  readonly holding: HeldBytes
+}
+
+/** It names no session, or one of its caller's. */
+export interface CallInSession extends PermittedCall, VersionedCall {
+  readonly session: string | undefined
+}
+
+/** What it says. All three are undefined for a call without a message. */
+export interface CallMessage {
+  /** As the upstream is to see it: without a round trip of the gateway's own in it. */
+  readonly body: Uint8Array | undefined
+  readonly envelope: Envelope | undefined
+  /** For commands, to which the message is written anew. */
+  readonly json: JsonBody | undefined
+  /** The person was asked in this very round trip to connect an account, and said no. */
+  readonly declined: boolean
+}
+
+export interface ReadCall extends CallInSession, CallMessage {}
+
+/** With what the server is told of its caller. */
+export interface IdentifiedCall extends ReadCall {
+  /** Flat list of identity fields. */
+  readonly identity: readonly string[]
+}
+
+/** With what the server is shown of the caller's right to call it. */
+export interface CredentialedCall extends IdentifiedCall {
+  readonly credential: UpstreamCredential | undefined
+}
+
+/** All that an admission is made of. */
+export interface AdmittedCall extends CredentialedCall {
+  readonly upstream: Upstream
+}
+
+/** What a step sees of a call: what the steps before it have established, and, to be written, what it establishes itself. */
+export type Establishing<Before, After> = Before & {
+  -readonly [Name in Exclude<keyof After, keyof Before>]: After[Name]
+}
+
+/** What a step says: nothing, so that the next one follows, or how the call ends. */
+export type StepResult = Admission | Answer | undefined
+
+/**
+ * One step of the decision. `make` is called once; what it returns is called for each call, throws a `Refusal`, and returns a promise only where there is something to
+ * wait for.
+ */
+export interface Step<Deps, Before, After> {
+  readonly name: string
+  make(deps: Deps): (call: Establishing<Before, After>) => StepResult | Promise<StepResult>
 }
 
 // Whose conversations they are: a person by one client, or everybody where a service asks for no login.

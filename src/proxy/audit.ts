@@ -4,9 +4,8 @@ import { personKey } from '../kit/person-key.ts'
 import type { Refusal, RefusalCode } from '../kit/refusal.ts'
 import type { Envelope } from '../mcp/envelope.ts'
 import type { AuditEvent } from '../ports/modules.ts'
-import type { Principal } from '../ports/people.ts'
 import { factsOf } from './error-response.ts'
-import type { ResolvedRequest } from './resolve.ts'
+import type { AuthenticatedCall } from './admitted-call.ts'
 
 const cut = (text: string | undefined): string | undefined =>
   text === undefined ? undefined : text.slice(0, 256)
@@ -26,8 +25,7 @@ export interface CallOutcome {
 
 /** What is written down of a WebSocket: that it was opened, each message by method and name, and how it ended. */
 export const socketEvent = (
-  { head, address }: ResolvedRequest,
-  principal: Principal | undefined,
+  { head, address, principal }: AuthenticatedCall,
   {
     what,
     envelope,
@@ -68,12 +66,10 @@ export const socketEvent = (
 })
 
 export const callEvent = (
-  call: ResolvedRequest,
-  principal: Principal | undefined,
+  { head, address, principal }: AuthenticatedCall,
   envelope: Envelope | undefined,
   ending: CallOutcome,
 ): AuditEvent => {
-  const { head, address } = call
   const first = envelope?.messages[0]
   return {
     event: 'call',
@@ -108,12 +104,11 @@ export const callEvent = (
 
 /** A call that was refused to a caller who is known: the refusal with what is known of them, and what is written down. */
 export const refusedCall = (
-  call: ResolvedRequest,
-  principal: Principal | undefined,
+  call: AuthenticatedCall,
   error: unknown,
   now: number,
 ): { readonly refusal: Refusal; readonly event: AuditEvent } => {
-  const refusal = aboutRequest(error, factsOf({ address: call.address, principal }))
+  const refusal = aboutRequest(error, factsOf(call))
   const { code, why, row } = refusal
   const ending: CallOutcome = {
     result: 'refused',
@@ -124,5 +119,5 @@ export const refusedCall = (
     bytesIn: 0,
     bytesOut: 0,
   }
-  return { refusal, event: callEvent(call, principal, undefined, ending) }
+  return { refusal, event: callEvent(call, undefined, ending) }
 }

@@ -1,194 +1,153 @@
-// Every way to a service: a call over HTTP, a WebSocket, a line of HTTP+SSE, each judged by the same checks; here, or in the berth of one session.
+// Every way to a service: a call over HTTP, a WebSocket, an event stream of HTTP+SSE, each judged by the steps of admit.ts; here, or in the object of one session.
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
-import type { Admit, Upstream } from '../ports/call.ts'
-import type { UpstreamCredentials } from '../ports/modules.ts'
+import type { Admit } from '../ports/call.ts'
+import type { Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import type { LocatedCall } from '../ports/transport.ts'
-import { type AdmitDeps, type AdmitStepsDeps, createAdmit, createOpenCall } from './admit.ts'
-import { type AdmittedCall, ownerOf } from './admitted-call.ts'
-import { createBodyBudget } from './body.ts'
-import { createConcurrencyLimit } from './concurrency.ts'
+import { createAdmission, createFinish } from './admission.ts'
+import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
+import { ownerOf } from './admitted-call.ts'
+import { createBodyBudget, createConcurrencyLimit } from './caller-limits.ts'
 import { askedOf } from './error-response.ts'
+import type { ResolveDeps } from './resolve.ts'
 import { type RevalidationDeps, createRevalidation } from './revalidate.ts'
 import { type RevisionBridgeDeps, createRevisionBridge } from './revisions/bridge.ts'
-import { type MakeInternalCall, createInternalCalls } from './transports/client-messages.ts'
+import { createMcpSessions } from './session-owner.ts'
+import { createInternalCalls } from './transports/client-messages.ts'
 import { type ClientSseDeps, createClientSse } from './transports/client-sse.ts'
 import { type AdmitSocket, createAdmitSocket } from './transports/client-websocket.ts'
+import { createConnectionSteps } from './transports/connection-steps.ts'
 import {
   type ServerAdapter,
   type ServerAdapterDeps,
   createServerAdapter,
 } from './transports/server-adapter.ts'
 import { createSessionLocation } from './transports/session-location.ts'
+import { createCredentialRecovery } from './upstream-credential.ts'
 import type { EndpointOf } from './upstream-endpoint.ts'
 
-// Calls that the straight way does not carry: clients of HTTP+SSE, servers that speak it or a WebSocket, and clients and servers of different eras.
-
-export interface AdapterDeps extends Pick<
-  ClientSseDeps,
-  'watch' | 'record' | 'ask' | 'keepAliveMs' | 'budget'
-> {
-  readonly runtime: ClientSseDeps['runtime'] & ServerAdapterDeps['runtime'] & RevisionBridgeDeps['runtime']
-  readonly config: RevisionBridgeDeps['config'] & {
-    readonly max_concurrent_calls: number
-    readonly max_open_streams: number
-  }
-  readonly endpointOf: EndpointOf
-  /** The id of the one session that may live here; absent: any number, with ids of their own. */
-  readonly berth?: string | undefined
+interface ProxyConfig {
+  readonly max_concurrent_calls: number
+  readonly max_open_streams: number
+  /** Seconds. */
+  readonly heartbeat: number
+  readonly protocol_versions?: readonly string[] | undefined
 }
 
-export interface TransportAdapter {
-  /** Where an admitted call goes instead; undefined for the straight way. */
-  upstream(passed: AdmittedCall): Upstream | undefined
-  /** A call that was let in elsewhere, to the server on a line whose session lives here. Rejects with `Refusal`. */
-  server(service: Service, request: Request, about: LocatedCall): Promise<Response>
-}
-
-export const createTransportAdapter = ({
-  runtime,
-  config,
-  watch,
-  record,
-  ask,
-  keepAliveMs,
-  endpointOf,
-  budget,
-  berth,
-}: AdapterDeps): TransportAdapter => {
-  const reaches = new WeakMap<Service, { readonly reach: ServerAdapter | undefined }>()
-  const reachOf = (service: Service): ServerAdapter | undefined => {
-    const made = reaches.get(service) ?? {
-      reach: createServerAdapter(service, {
-        runtime,
-        endpointOf,
-        watch,
-        most: config.max_open_streams,
-        keepAliveMs,
-      }),
-    }
-    reaches.set(service, made)
-    return made.reach
-  }
-  const nextId = (): string => berth ?? encodeBase64url(runtime.random(32))
-  const front = createClientSse({
-    runtime,
-    ask,
-    nextId,
-    watch,
-    record,
-    keepAliveMs,
-    most: config.max_concurrent_calls,
-    budget,
-  })
-  const eras = createRevisionBridge({ runtime, config, keepAliveMs, reachOf, endpointOf })
-  return {
-    upstream(passed) {
-      const { call, principal, envelope, session } = passed
-      const { address } = call
-      if (address.transport === 'sse') return front.upstream(passed)
-      const crossing = eras.upstream(passed)
-      if (crossing) return crossing
-      const way = call.rest === '' ? reachOf(address.service) : undefined
-      if (!way?.needed(session, envelope?.messages[0]?.method === 'initialize')) return undefined
-      return {
-        kind: 'local',
-        url: 'http://line.invalid/mcp',
-        handle: (request) =>
-          way.ask(request, { owner: ownerOf(principal), asked: askedOf(call.head, { address, principal }) }),
-      }
-    },
-    server(service, request, about) {
-      const way = reachOf(service)
-      if (!way) throw new Refusal('session.unknown', `${service.id} is no server elsewhere`)
-      return way.server(request, about, berth)
-    },
-  }
-}
-
-// Calls over HTTP, joined: the decision, the ways beside the straight one, and what a line makes of its messages, which are calls again.
-
-export interface CallsDeps
-  extends
-    Omit<AdapterDeps, 'ask'>,
-    Omit<AdmitStepsDeps, 'detour' | 'runtime'>,
-    Pick<AdmitDeps, 'knock' | 'guard'> {
-  readonly runtime: AdapterDeps['runtime'] & AdmitStepsDeps['runtime']
-}
-
-export interface Calls {
-  readonly admit: Admit
-  readonly ask: MakeInternalCall
-  readonly server: TransportAdapter['server']
-}
-
-export const createCalls = (deps: CallsDeps): Calls => {
-  const admit: Admit = (head, readBody) => decide(head, readBody)
-  const ask = createInternalCalls({ admit, transports: deps.runtime.transports })
-  const { upstream, server } = createTransportAdapter({ ...deps, ask })
-  const decide = createAdmit({ ...deps, open: createOpenCall({ ...deps, detour: upstream }) })
-  return { admit, ask, server }
-}
-
-export interface UpstreamSelectionDeps
-  extends
-    Omit<CallsDeps, 'watch' | 'streamSlot' | 'callSlot' | 'budget' | 'supported' | 'keepAliveMs' | 'runtime'>,
-    RevalidationDeps {
-  readonly config: CallsDeps['config'] & {
-    readonly heartbeat: number
-    readonly protocol_versions?: readonly string[] | undefined
-  }
+export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
+  readonly runtime: Runtime
+  readonly config: ProxyConfig
+  readonly authenticate: AuthenticateBearer
+  readonly record: Audit
   readonly credentials: UpstreamCredentials
-  readonly runtime: CallsDeps['runtime'] & RevalidationDeps['runtime'] & Pick<Runtime, 'bodyBytes'>
+  readonly endpointOf: EndpointOf
+  /** Flat list of fields of every answer. */
+  readonly always: readonly string[]
+  /** The id of the one session that may live here; absent: any number, with ids of their own. */
+  readonly sessionId?: string | undefined
 }
 
-export interface UpstreamSelection {
+export interface Proxy {
   readonly admit: Admit
   readonly admitSocket: AdmitSocket
   /** Requests about sessions that live elsewhere; absent where all live here. */
   readonly moved: ReturnType<typeof createSessionLocation> | undefined
-  readonly server: Calls['server']
+  /** A call that was let in elsewhere, to the server on a connection whose session lives here. Rejects with `Refusal`. */
+  server(service: Service, request: Request, about: LocatedCall): Promise<Response>
 }
 
-export const createUpstreamSelection = (deps: UpstreamSelectionDeps): UpstreamSelection => {
-  const { transports, defer, now, log } = deps.runtime
+/** Servers that are reached as Streamable HTTP whatever they speak; each made when the first call wants it. */
+const createServerAdapters = (deps: ServerAdapterDeps): ((service: Service) => ServerAdapter | undefined) => {
+  const adapters = new WeakMap<Service, { readonly adapter: ServerAdapter | undefined }>()
+  return (service) => {
+    const made = adapters.get(service) ?? { adapter: createServerAdapter(service, deps) }
+    adapters.set(service, made)
+    return made.adapter
+  }
+}
+
+interface SelectionDeps extends Omit<ClientSseDeps, 'runtime'> {
+  readonly runtime: ClientSseDeps['runtime'] & RevisionBridgeDeps['runtime']
+  readonly config: RevisionBridgeDeps['config']
+  readonly endpointOf: EndpointOf
+  readonly adapterOf: (service: Service) => ServerAdapter | undefined
+}
+
+/** For calls that their server does not take as they are: clients of HTTP+SSE, servers that speak it or a WebSocket, and clients and servers of different revisions. */
+const createSelection = ({ adapterOf, endpointOf, config, ...deps }: SelectionDeps): SelectUpstream => {
+  const clients = createClientSse(deps)
+  const { runtime, keepAliveMs } = deps
+  const revisions = createRevisionBridge({ runtime, config, keepAliveMs, reachOf: adapterOf, endpointOf })
+  return (call) => {
+    const { address, principal, envelope, session, head, rest } = call
+    if (address.transport === 'sse') return clients.upstream(call)
+    const bridged = revisions.upstream(call)
+    if (bridged) return bridged
+    const adapter = rest === '' ? adapterOf(address.service) : undefined
+    if (!adapter?.needed(session, envelope?.messages[0]?.method === 'initialize')) return undefined
+    return {
+      kind: 'local',
+      url: 'http://line.invalid/mcp',
+      handle: (request) => adapter.ask(request, { owner: ownerOf(principal), asked: askedOf(head, call) }),
+    }
+  }
+}
+
+/** What the steps of a call need, as far as it is made here. */
+const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>) => ({
+  supported: config.protocol_versions ?? publishedVersions,
+  streamLimit: createConcurrencyLimit(config.max_open_streams),
+  callLimit: createConcurrencyLimit(config.max_concurrent_calls),
+  budget: createBodyBudget(runtime.bodyBytes),
+})
+
+export const createProxy = (deps: ProxyDeps): Proxy => {
+  const { runtime, config, record, sessionId } = deps
+  const { transports, now, log, defer } = runtime
   const watch = createRevalidation(deps)
-  const supported = deps.config.protocol_versions ?? publishedVersions
-  const streamSlot = createConcurrencyLimit(deps.config.max_open_streams)
-  const callSlot = createConcurrencyLimit(deps.config.max_concurrent_calls)
-  const budget = createBodyBudget(deps.runtime.bodyBytes)
-  const keepAliveMs = deps.config.heartbeat * 1000
-  const { admit, ask, server } = createCalls({
-    ...deps,
-    watch,
-    streamSlot,
-    callSlot,
-    budget,
-    supported,
-    keepAliveMs,
+  const keepAliveMs = config.heartbeat * 1000
+  const limits = createLimits(deps)
+  const sessions = createMcpSessions({ runtime, record })
+  const recovery = createCredentialRecovery(deps)
+  const finish = createFinish({ now, record })
+  // What a connection says becomes a call again.
+  const ask = createInternalCalls({ admit: (head, readBody) => admit(head, readBody), transports })
+  const most = config.max_concurrent_calls
+  const shared = { runtime, ask, watch, record, keepAliveMs, most, budget: limits.budget }
+  const adapterOf = createServerAdapters({ ...deps, watch, most: config.max_open_streams, keepAliveMs })
+  const select = createSelection({
+    ...shared,
+    config,
+    endpointOf: deps.endpointOf,
+    adapterOf,
+    nextId: () => sessionId ?? encodeBase64url(runtime.random(32)),
   })
+  const admission = createAdmission({ ...deps, finish, sessions, recovery, watch, keepAliveMs })
+  const steps: AdmitDeps = { ...deps, ...limits, sessions, recovery, select, admission, finish }
+  const admit = createAdmit(steps)
+  const connections = createConnectionSteps(steps)
   return {
     admit,
     admitSocket: createAdmitSocket({
-      ...deps,
+      ...shared,
+      connections,
+      credentials: deps.credentials,
+      heartbeatMs: keepAliveMs,
       transports,
       defer,
       now,
       log,
-      watch,
-      ask,
-      streamSlot,
-      callSlot,
-      budget,
-      supported,
-      heartbeatMs: keepAliveMs,
     }),
     moved:
       transports.sessionLocations &&
-      createSessionLocation({ ...deps, sessionLocations: transports.sessionLocations, streamSlot }),
-    server,
+      createSessionLocation({ sessionLocations: transports.sessionLocations, connections }),
+    server(service, request, about) {
+      const adapter = adapterOf(service)
+      if (!adapter) throw new Refusal('session.unknown', `${service.id} is no server elsewhere`)
+      return adapter.server(request, about, sessionId)
+    },
   }
 }

@@ -1,18 +1,25 @@
-// A request at the door: read, found its service, and come from where it may. Nobody has been asked yet who it is.
+// The first steps of a call: whether its host is one of the gateway's, which service it is for, and whether the page that sent it may call.
 import type { Config } from '../config/schema.ts'
-import { isHost } from '../kit/http.ts'
+import { hostSpellings, isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { isModern } from '../mcp/revisions.ts'
-import type { Head, Upstream } from '../ports/call.ts'
 import type { UpstreamCredentials, Signer } from '../ports/modules.ts'
-import type { Address, Directory, Service } from '../ports/services.ts'
+import type { Directory, Service } from '../ports/services.ts'
 import type { RuntimeTransports } from '../ports/transport.ts'
-import { hostSpellings } from '../kit/http.ts'
-import { type CircuitBreaker, circuitBreakerOf } from './circuit-breaker.ts'
+import type {
+  AddressedCall,
+  ContextOf,
+  HostedCall,
+  ReceivedCall,
+  ResolvedRequest,
+  Route,
+  ServiceContext,
+  Step,
+} from './admitted-call.ts'
+import { circuitBreakerOf } from './circuit-breaker.ts'
 import type { Cors } from './cors.ts'
-import { type Identity, createIdentity } from './identity-headers.ts'
+import { createIdentity } from './identity-headers.ts'
 import { type RequestHeaders, createRequestHeaders, normalName } from './request-headers.ts'
-import type { Endpoint, EndpointOf, EndpointPath } from './upstream-endpoint.ts'
+import { type EndpointOf, createTarget } from './upstream-endpoint.ts'
 
 // Under which names the gateway answers: the Host check against DNS rebinding (MCP transports, security warning) and Host confusion.
 
@@ -68,108 +75,20 @@ export const createHostCheck = ({ config, directory }: HostCheckOptions): HostCh
   }
 }
 
-// Where a call goes: the configured endpoint, what follows it in the request, and a query that carries no token.
-
-/** The same name however it is encoded; undefined when it cannot be read. */
-const nameOf = (pair: string): string | undefined => {
-  const end = pair.indexOf('=')
-  try {
-    return decodeURIComponent((end === -1 ? pair : pair.slice(0, end)).replaceAll('+', ' '))
-  } catch {
-    return undefined
-  }
-}
-
-/** The caller's query without parameters that are not theirs to send: `access_token` (RFC 6750 §2.3) and those the operator configured. */
-const cleaned = (query: string, reserved: ReadonlySet<string>): string =>
-  query
-    .split('&')
-    .filter((pair) => {
-      const name = nameOf(pair)
-      return pair !== '' && name !== undefined && name !== 'access_token' && !reserved.has(name)
-    })
-    .join('&')
-
-/** A query that may be sent on: visible ASCII without a fragment or a backslash. */
-export const isNormalQuery = (query: string): boolean =>
-  query.length <= 8192 && /^[\x21\x22\x24-\x5b\x5d-\x7e]*$/.test(query)
-
-export interface Target {
-  /** The endpoint as an operator would recognise it: no userinfo, no query. */
-  readonly shown: string
-  upstream(rest: string, query: string): Upstream
-}
-
-/** `endpoint`: where the server's endpoint is found; absent: where the URL says. */
-export const createTarget = (service: Service, endpoint?: Endpoint): Target => {
-  if (service.upstream.kind === 'local') {
-    const { handle } = service.upstream
-    const base = 'http://local.invalid/mcp'
-    return {
-      shown: 'this process',
-      upstream: (rest, query) => ({
-        kind: 'local',
-        handle,
-        url: `${base}${rest}${query === '' ? '' : `?${cleaned(query, new Set())}`}`,
-      }),
-    }
-  }
-  if (service.upstream.kind === 'bridge') {
-    const bridge: Upstream = { kind: 'bridge', carry: service.upstream.carry }
-    return { shown: 'its command', upstream: () => bridge }
-  }
-  const url = new URL(service.upstream.url)
-  const place = {
-    kind: 'http',
-    origin: url.origin,
-    host: url.host,
-    ...(service.upstream.publicOnly ? { publicOnly: true as const } : {}),
-  } as const
-  const at = (path: EndpointPath) => {
-    const own = path.search.slice(1)
-    return {
-      path,
-      own,
-      reserved: new Set(own.split('&').map((pair) => nameOf(pair) ?? '')),
-      trimmed: path.pathname.endsWith('/') ? path.pathname.slice(0, -1) : path.pathname,
-      plain: { ...place, path: `${path.pathname}${path.search}` } as Upstream,
-    }
-  }
-  let found = at({ pathname: url.pathname, search: url.search })
-  return {
-    shown: `${url.origin}${url.pathname}`,
-    upstream(rest, query) {
-      const path = endpoint?.current()
-      if (path && path !== found.path) found = at(path)
-      if (rest === '' && query === '') return found.plain
-      const { own, reserved, trimmed } = found
-      const whole = [own, cleaned(query, reserved)].filter(Boolean).join('&')
-      return {
-        ...place,
-        path: `${rest === '' ? found.path.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}`,
-      }
-    },
-  }
-}
-
 // One service as the proxy knows it: everything that can be worked out before the first call comes.
 
-export interface ServiceContext {
-  readonly read: (rawHeaders: readonly string[]) => RequestHeaders
-  readonly identity: Identity
-  readonly target: Target
-  /** Of a server over HTTP. */
-  readonly endpoint: Endpoint | undefined
-  /** Of an HTTP server. */
-  readonly health: CircuitBreaker | undefined
-}
+const routeOf = ({ upstream }: Service): Route => ({
+  translated: upstream.kind !== 'local',
+  adaptedUntil:
+    upstream.kind === 'http' && (upstream.transport === 'sse' || /^wss?:/.test(upstream.url)) ? Infinity : 0,
+})
 
-interface PlacesOptions {
+export interface ServiceContextsDeps {
   /** Where people sign in in more than one way, and a service takes people of more than one, their ids name the way. */
   readonly config: Pick<Config, 'oauth_providers' | 'local_users'>
   readonly directory: Directory
   readonly signer: Signer
-  readonly credentials?: Pick<UpstreamCredentials, 'names'> | undefined
+  readonly credentials: Pick<UpstreamCredentials, 'names' | 'lookup'>
   readonly transports: RuntimeTransports
   readonly endpointOf: EndpointOf
   readonly now: () => number
@@ -184,59 +103,36 @@ export const createServiceContexts = ({
   transports,
   endpointOf,
   now,
-}: PlacesOptions): ((service: Service) => ServiceContext) => {
-  const places = new WeakMap<Service, ServiceContext>()
+}: ServiceContextsDeps): ContextOf => {
+  const contexts = new WeakMap<Service, ServiceContext>()
   const several = Object.keys(config.oauth_providers).length + (config.local_users.length > 0 ? 1 : 0) > 1
   const make = (service: Service): ServiceContext => {
-    const shown = credentials?.names(service).map(normalName) ?? []
+    const written = credentials.names(service).map(normalName)
     const identity = createIdentity({
       service,
       audience: `${directory.issuer}/${service.id}/mcp`,
       signer,
-      fixed: shown,
+      fixed: written,
       qualified: several && service.provider === undefined,
       now,
     })
-    const reserved = shown.length === 0 ? identity.reserved : new Set([...identity.reserved, ...shown])
+    const reserved = written.length === 0 ? identity.reserved : new Set([...identity.reserved, ...written])
     const endpoint = endpointOf(service)
-    const read = createRequestHeaders(reserved, new Set(service.passHeaders?.map(normalName)))
-    const place = {
+    const context: ServiceContext = {
       identity,
-      read,
+      read: createRequestHeaders(reserved, new Set(service.passHeaders?.map(normalName))),
+      credential: credentials.lookup(service),
       target: createTarget(service, endpoint),
+      route: routeOf(service),
       endpoint,
       health: circuitBreakerOf(service, { transports, now }),
     }
-    places.set(service, place)
-    return place
+    contexts.set(service, context)
+    return context
   }
   // What the configuration says is judged at the start; services that come later are judged when they come.
   for (const service of directory.services) make(service)
-  return (service) => places.get(service) ?? make(service)
-}
-
-export interface ResolvedRequest {
-  readonly head: Head
-  /** The origin of ours that the caller used. */
-  readonly origin: string
-  readonly address: Address
-  /** What follows the endpoint's path: `''` or `/rest`. */
-  readonly rest: string
-  readonly query: string
-  readonly place: ServiceContext
-  readonly inbound: RequestHeaders
-  /** A revision without sessions, by the header; a body that says otherwise is refused. */
-  readonly modern: boolean
-  /** Epoch ms. */
-  readonly startedAt: number
-}
-
-export interface ResolveDeps {
-  readonly config: Pick<Config, 'allowed_hosts'>
-  readonly directory: Directory
-  readonly cors: Cors
-  readonly placeOf: (service: Service) => ServiceContext
-  readonly now: () => number
+  return (service) => contexts.get(service) ?? make(service)
 }
 
 /**
@@ -259,40 +155,68 @@ const checkOrigin = ({ origin, site }: RequestHeaders, { authRequired, id }: Ser
   throw new Refusal('request.origin', `Origin ${origin.slice(0, 200)}${hint}`, { about: { service: id } })
 }
 
-/** Throws `request.host`, `request.host-unknown`, `route.unknown` (`storage.unavailable` while the services are not known) or `request.origin`, in this order. */
-export const createResolve = ({
-  config,
-  directory,
-  cors,
-  placeOf,
-  now,
-}: ResolveDeps): ((head: Head) => ResolvedRequest) => {
-  const front = createHostCheck({ config, directory })
-  const encrypted = directory.issuer.startsWith('https:')
-  return (head) => {
-    const origin = front.host(head.host)
-    if (encrypted && head.plainHttp === true)
-      throw new Refusal('request.plain-http', head.target.slice(0, 200))
-    const mark = head.target.indexOf('?')
-    const query = mark === -1 ? '' : head.target.slice(mark + 1)
-    const located = directory.locate(mark === -1 ? head.target : head.target.slice(0, mark), head.host)
-    if (!located) directory.assertComplete()
-    if (!located || !isNormalQuery(query)) throw new Refusal('route.unknown', head.target.slice(0, 200))
-    const { service } = located.address
-    const place = placeOf(service)
-    const inbound = place.read(head.rawHeaders)
-    checkOrigin(inbound, service, cors)
-    const version = inbound.versions[0]
-    return {
-      head,
-      origin,
-      address: located.address,
-      rest: located.rest,
-      query,
-      place,
-      inbound,
-      modern: version !== undefined && isModern(version),
-      startedAt: now(),
+// The steps.
+
+/** A query that may be sent on: visible ASCII without a fragment or a backslash. */
+export const isNormalQuery = (query: string): boolean =>
+  query.length <= 8192 && /^[\x21\x22\x24-\x5b\x5d-\x7e]*$/.test(query)
+
+export interface ResolveDeps {
+  readonly hosts: HostCheck
+  readonly directory: Pick<Directory, 'issuer' | 'locate' | 'assertComplete'>
+  readonly cors: Cors
+  readonly contextOf: ContextOf
+}
+
+/** Throws `request.host`, `request.host-unknown` and `route.unknown` (`storage.unavailable` while the services are not known), and `request.plain-http`. */
+export const checkHost: Step<ResolveDeps, ReceivedCall, HostedCall> = {
+  name: 'host',
+  make({ hosts, directory }) {
+    const encrypted = directory.issuer.startsWith('https:')
+    return (call) => {
+      const { head } = call
+      call.origin = hosts.host(head.host)
+      if (encrypted && head.plainHttp === true)
+        throw new Refusal('request.plain-http', head.target.slice(0, 200))
+      return undefined
     }
-  }
+  },
+}
+
+/** Throws `route.unknown`, or `storage.unavailable` while the services are not known. */
+export const findService: Step<ResolveDeps, HostedCall, AddressedCall> = {
+  name: 'service',
+  make:
+    ({ directory, contextOf }) =>
+    (call) => {
+      const { head } = call
+      const { target } = head
+      const mark = target.indexOf('?')
+      const query = mark === -1 ? '' : target.slice(mark + 1)
+      // Whoever had to know before whether this is a call has looked it up already.
+      const located =
+        head.located ?? directory.locate(mark === -1 ? target : target.slice(0, mark), head.host)
+      if (!located) directory.assertComplete()
+      if (!located || !isNormalQuery(query)) throw new Refusal('route.unknown', target.slice(0, 200))
+      const { address, rest } = located
+      call.address = address
+      call.rest = rest
+      call.query = query
+      call.context = contextOf(address.service)
+      return undefined
+    },
+}
+
+/** Throws `request.origin`. */
+export const checkPage: Step<ResolveDeps, AddressedCall, ResolvedRequest> = {
+  name: 'origin',
+  make:
+    ({ cors }) =>
+    (call) => {
+      const { context, head, address } = call
+      const inbound = context.read(head.rawHeaders)
+      checkOrigin(inbound, address.service, cors)
+      call.inbound = inbound
+      return undefined
+    },
 }

@@ -1,9 +1,8 @@
 // Whether those who hold something open may still: no request comes by which it would show (security.md O4, U10). What the storage does not answer is never taken for a yes.
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Service, Serving } from '../ports/services.ts'
+import type { Address, Service, Serving } from '../ports/services.ts'
 import type { Notice, Subscribe } from '../ports/store.ts'
-import type { ResolvedRequest } from './resolve.ts'
 
 /**
  * `access`: the token or what it stands for has ended. `service`: the service is gone, or is another one now. `storage`: two looks
@@ -14,7 +13,7 @@ export type EndReason = 'access' | 'service' | 'storage'
 
 /** Who holds it open, and where. */
 export interface Holder {
-  readonly call: Pick<ResolvedRequest, 'address'>
+  readonly address: Address
   readonly principal: Principal | undefined
 }
 
@@ -161,16 +160,7 @@ export const createRevalidation = ({
       (record) => record !== undefined,
     )
   return {
-    caller(
-      {
-        call: {
-          address: { service },
-        },
-        principal,
-      },
-      end,
-      late = false,
-    ) {
+    caller({ address: { service }, principal }, end, late = false) {
       return watch({
         end,
         records: recordsOf(service, principal),

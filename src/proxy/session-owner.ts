@@ -15,6 +15,13 @@ const remembered = 10_000
 /** A session id is visible ASCII (2025-03-26 transports, session management). */
 const legal = /^[\x21-\x7e]{1,1024}$/
 
+/** How the ids begin of sessions that the gateway keeps itself: for a server on a connection, and for a client of another revision than the server's. */
+export const gatewaySessions = { connection: 'line-', revision: 'postern-session-' } as const
+
+/** Whether the gateway may keep this session itself; a server may have given out such an id too. */
+export const isGatewaySession = (id: string): boolean =>
+  id.startsWith(gatewaySessions.connection) || id.startsWith(gatewaySessions.revision)
+
 export interface McpSessions {
   /** Passes when the session is this caller's at this service; throws `session.unknown` for every other, touching nothing. */
   check(id: string, service: Service, principal: Principal): Promise<void>

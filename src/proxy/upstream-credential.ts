@@ -9,9 +9,8 @@ import type { Answer } from '../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { AdmittedCall } from './admitted-call.ts'
+import type { AdmittedCall, AuthenticatedCall, IdentifiedCall } from './admitted-call.ts'
 import type { Cors } from './cors.ts'
-import type { ResolvedRequest } from './resolve.ts'
 
 // The gateway's own `requestState` (2026-07-28, multi-round-trip requests): sealed for the person and the very request, valid for minutes, and carrying whatever state
 // the upstream's own round trip had, so that the retry goes on as if the gateway had never asked.
@@ -112,13 +111,11 @@ export const createRequestStates = ({
 // How a client hears that its person has to connect an account first: as its revision says it, with a link of ours (MCP Elicitation, URL mode; 2026-07-28 multi-round-trip
 // requests). Never as 401: that would send the client to log in to us again.
 
-export interface Unanswered {
-  readonly call: ResolvedRequest
+/** A call with a message, by a person. */
+interface Unanswered extends IdentifiedCall {
   readonly principal: Principal
   readonly envelope: Envelope
   readonly body: Uint8Array
-  /** The person was asked in this very round trip, and said no. */
-  readonly declined: boolean
 }
 
 interface ConnectFirstDeps {
@@ -128,7 +125,7 @@ interface ConnectFirstDeps {
 }
 
 /** Undefined when the refusal says nothing of connecting, or there is no request that could be answered: then it is drawn like any other. */
-export type AskToConnect = (refusal: Refusal, unanswered: Unanswered) => Promise<Answer | undefined>
+export type AskToConnect = (refusal: Refusal, call: Unanswered) => Promise<Answer | undefined>
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -145,7 +142,7 @@ const takesUrls = ({ meta }: Message): boolean => {
 }
 
 /** The revision that a request belongs to: its own word, the header's, or what it opens a session for. */
-const revisionOf = (message: Message, raw: Json, call: ResolvedRequest): string => {
+const revisionOf = (message: Message, raw: Json, call: IdentifiedCall): string => {
   const own = message.meta?.[metaKeys.version]
   if (typeof own === 'string') return own
   const params = raw['params']
@@ -158,7 +155,7 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
     refusal: Refusal,
     message: Message,
     raw: Json,
-    { call, principal, declined }: Unanswered,
+    call: Unanswered,
   ): Promise<Json> => {
     const { url, service } = refusal.detail.connect ?? { url: '', service: '' }
     const head = { jsonrpc: '2.0', id: message.id ?? null }
@@ -178,9 +175,9 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
       },
     })
     if (isModern(revision)) {
-      if (declined || !mayAsk.has(message.method ?? '') || !takesUrls(message))
+      if (call.declined || !mayAsk.has(message.method ?? '') || !takesUrls(message))
         return error(refusal.row.rpc, { url })
-      const requestState = await states.seal(raw, principal, call.address.service.id)
+      const requestState = await states.seal(raw, call.principal, call.address.service.id)
       return {
         ...head,
         result: {
@@ -196,8 +193,8 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
       : error(refusal.row.rpc, { url })
   }
 
-  return async (refusal, unanswered) => {
-    const { call, envelope, body } = unanswered
+  return async (refusal, call) => {
+    const { envelope, body } = call
     const requests = envelope.messages
       .map((message, i) => ({ message, i }))
       .filter(({ message }) => message.kind === 'request')
@@ -206,7 +203,7 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
     const parsed: unknown = JSON.parse(new TextDecoder().decode(body))
     const raws = Array.isArray(parsed) ? parsed : [parsed]
     const answers = await Promise.all(
-      requests.map(({ message, i }) => answerOne(refusal, message, raws[i] as Json, unanswered)),
+      requests.map(({ message, i }) => answerOne(refusal, message, raws[i] as Json, call)),
     )
     return {
       kind: 'answer',
@@ -228,29 +225,28 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
   }
 }
 
-export interface ShowCredentialDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys' | 'log' | 'digest'>
+export interface CredentialRecoveryDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'random' | 'keys' | 'digest'>
   readonly cors: Cors
-  /** Absent: nothing is ever shown. */
-  readonly credentials?: UpstreamCredentials | undefined
+  readonly credentials: Pick<UpstreamCredentials, 'after'>
 }
 
 /** A call on its way: the first try, or the second with another credential. */
 export interface CredentialAttempt {
-  readonly passed: AdmittedCall
+  readonly call: AdmittedCall
   readonly credential: UpstreamCredential | undefined
   readonly last: boolean
-  readonly declined: boolean
   /** Another path of the endpoint's origin that an answer led to, and how many led on before. */
   readonly moved?: { readonly path: string; readonly times: number } | undefined
 }
 
-export interface ShowCredential {
-  /** The call as the upstream is to see it: without a round trip of ours in it. Undefined, at once: it is as it came. */
-  unwrap(
-    passed: AdmittedCall,
-  ): Promise<{ readonly passed: AdmittedCall; readonly declined: boolean }> | undefined
-  credential(passed: AdmittedCall): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
+export interface CredentialRecovery {
+  /** The body as the upstream is to see it: without a round trip of ours in it. Undefined, at once: it is as it came. */
+  openState(
+    call: AuthenticatedCall,
+    body: Uint8Array,
+    envelope: Envelope,
+  ): Promise<{ readonly body: Uint8Array; readonly declined: boolean }> | undefined
   /** What follows from the upstream's refusal: undefined, at once, when nothing does. */
   again(
     tried: CredentialAttempt,
@@ -258,7 +254,7 @@ export interface ShowCredential {
     rawHeaders: readonly string[],
   ): Promise<UpstreamCredential> | undefined
   /** The answer to a call that cannot be made before the person has done something; rejects with the refusal where none can be given. */
-  refuse(tried: Omit<CredentialAttempt, 'credential' | 'last'>, error: unknown): Promise<Answer>
+  refuse(call: IdentifiedCall, error: unknown): Promise<Answer>
 }
 
 const challenges = (rawHeaders: readonly string[]): string[] => {
@@ -268,41 +264,38 @@ const challenges = (rawHeaders: readonly string[]): string[] => {
   return found
 }
 
-export const createShowCredential = ({ runtime, cors, credentials }: ShowCredentialDeps): ShowCredential => {
+const isUnanswered = (call: IdentifiedCall): call is Unanswered =>
+  call.principal !== undefined && call.envelope !== undefined && call.body !== undefined
+
+export const createCredentialRecovery = ({
+  runtime,
+  cors,
+  credentials,
+}: CredentialRecoveryDeps): CredentialRecovery => {
   const states = createRequestStates({ runtime })
-  const connectFirst = createAskToConnect({ runtime, states, cors })
+  const askToConnect = createAskToConnect({ runtime, states, cors })
   return {
-    unwrap(passed) {
-      const { principal, envelope, body, call } = passed
-      const first = envelope?.messages[0]
-      if (!principal || !body || envelope?.batch !== false || !isOwnState(first?.state)) return undefined
+    openState({ principal, address }, body, envelope) {
+      if (!principal || envelope.batch || !isOwnState(envelope.messages[0]?.state)) return undefined
       return states
-        .open(parseExactly(body) as Readonly<Record<string, unknown>>, principal, call.address.service.id)
-        .then(({ message, declined }) => ({
-          passed: { ...passed, body: utf8(JSON.stringify(message)), json: undefined },
-          declined,
-        }))
+        .open(parseExactly(body) as Readonly<Record<string, unknown>>, principal, address.service.id)
+        .then(({ message, declined }) => ({ body: utf8(JSON.stringify(message)), declined }))
     },
-    // A client of HTTP+SSE asks nothing of the server itself: each of its messages becomes a call that does.
-    credential: ({ call, principal }) =>
-      call.address.transport === 'sse' ? undefined : credentials?.of(call.address, principal),
-    again({ passed: { call, principal }, credential, last }, status, rawHeaders) {
-      if (!credentials || (status !== 401 && status !== 403)) return undefined
+    again({ call: { address, principal, rest }, credential, last }, status, rawHeaders) {
+      if (status !== 401 && status !== 403) return undefined
       return credentials.after({
-        address: call.address,
+        address,
         principal,
         shown: credential,
         status,
         authenticate: challenges(rawHeaders),
-        below: call.rest !== '',
+        below: rest !== '',
         last,
       })
     },
-    async refuse({ passed: { call, principal, envelope, body }, declined }, error) {
+    async refuse(call, error) {
       const answer =
-        error instanceof Refusal && principal && envelope && body
-          ? await connectFirst(error, { call, principal, envelope, body, declined })
-          : undefined
+        error instanceof Refusal && isUnanswered(call) ? await askToConnect(error, call) : undefined
       if (answer) return answer
       throw error
     },

@@ -1,6 +1,6 @@
 // Where a server's endpoint is, as far as it is not the URL that was configured: another path of the same origin, shown by a redirect, or found for a URL without a path.
 import { isLostConnection } from '../kit/log.ts'
-import type { Fetch } from '../ports/call.ts'
+import type { Fetch, Upstream } from '../ports/call.ts'
 import type { Service } from '../ports/services.ts'
 
 /** Path and query of the endpoint, without what a caller's own query adds. */
@@ -177,4 +177,84 @@ export const fetchAt = async (
     response = await send(`${endpoint.origin}${next}`)
   }
   return response
+}
+
+// Where a call goes: the configured endpoint, what follows it in the request, and a query that carries no token.
+
+/** The same name however it is encoded; undefined when it cannot be read. */
+const nameOf = (pair: string): string | undefined => {
+  const end = pair.indexOf('=')
+  try {
+    return decodeURIComponent((end === -1 ? pair : pair.slice(0, end)).replaceAll('+', ' '))
+  } catch {
+    return undefined
+  }
+}
+
+/** The caller's query without parameters that are not theirs to send: `access_token` (RFC 6750 §2.3) and those the operator configured. */
+const cleaned = (query: string, reserved: ReadonlySet<string>): string =>
+  query
+    .split('&')
+    .filter((pair) => {
+      const name = nameOf(pair)
+      return pair !== '' && name !== undefined && name !== 'access_token' && !reserved.has(name)
+    })
+    .join('&')
+
+export interface Target {
+  /** The endpoint as an operator would recognise it: no userinfo, no query. */
+  readonly shown: string
+  upstream(rest: string, query: string): Upstream
+}
+
+/** `endpoint`: where the server's endpoint is found; absent: where the URL says. */
+export const createTarget = (service: Service, endpoint?: Endpoint): Target => {
+  if (service.upstream.kind === 'local') {
+    const { handle } = service.upstream
+    const base = 'http://local.invalid/mcp'
+    return {
+      shown: 'this process',
+      upstream: (rest, query) => ({
+        kind: 'local',
+        handle,
+        url: `${base}${rest}${query === '' ? '' : `?${cleaned(query, new Set())}`}`,
+      }),
+    }
+  }
+  if (service.upstream.kind === 'bridge') {
+    const bridge: Upstream = { kind: 'bridge', carry: service.upstream.carry }
+    return { shown: 'its command', upstream: () => bridge }
+  }
+  const url = new URL(service.upstream.url)
+  const server = {
+    kind: 'http',
+    origin: url.origin,
+    host: url.host,
+    ...(service.upstream.publicOnly ? { publicOnly: true as const } : {}),
+  } as const
+  const at = (path: EndpointPath) => {
+    const own = path.search.slice(1)
+    return {
+      path,
+      own,
+      reserved: new Set(own.split('&').map((pair) => nameOf(pair) ?? '')),
+      trimmed: path.pathname.endsWith('/') ? path.pathname.slice(0, -1) : path.pathname,
+      plain: { ...server, path: `${path.pathname}${path.search}` } as Upstream,
+    }
+  }
+  let found = at({ pathname: url.pathname, search: url.search })
+  return {
+    shown: `${url.origin}${url.pathname}`,
+    upstream(rest, query) {
+      const path = endpoint?.current()
+      if (path && path !== found.path) found = at(path)
+      if (rest === '' && query === '') return found.plain
+      const { own, reserved, trimmed } = found
+      const whole = [own, cleaned(query, reserved)].filter(Boolean).join('&')
+      return {
+        ...server,
+        path: `${rest === '' ? found.path.pathname : trimmed + rest}${whole === '' ? '' : `?${whole}`}`,
+      }
+    },
+  }
 }

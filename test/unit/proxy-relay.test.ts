@@ -5,8 +5,9 @@ import { Refusal } from '../../src/kit/refusal.ts'
 import type { Service } from '../../src/ports/services.ts'
 import { createCors } from '../../src/proxy/cors.ts'
 import { createRefuse } from '../../src/proxy/error-response.ts'
-import { createTarget, isNormalQuery } from '../../src/proxy/resolve.ts'
+import { isNormalQuery } from '../../src/proxy/resolve.ts'
 import { createRelay } from '../../src/proxy/response-headers.ts'
+import { createTarget } from '../../src/proxy/upstream-endpoint.ts'
 
 const target = (url: string) => createTarget({ id: 'x', upstream: { kind: 'http', url } } as Service)
 const pathOf = (url: string, rest: string, query: string): string => {

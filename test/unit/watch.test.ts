@@ -10,7 +10,7 @@ afterEach(() => void vi.useRealTimers())
 
 const service = { id: 'echo' } as Service
 const principal = { grantId: 'g1', expiresAt: 600_000 } as Principal
-const holder = { call: { address: { service } as Address }, principal }
+const holder = { address: { service } as Address, principal }
 const pass = (ms: number): Promise<unknown> => vi.advanceTimersByTimeAsync(ms)
 
 /** A storage that answers what `state` says, and counts what it is asked. */

@@ -8,7 +8,7 @@ import type { Principal } from '../../ports/people.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { Attend } from '../../ports/stdio-call.ts'
-import { type AdmittedCall, ownerOf } from '../admitted-call.ts'
+import { type IdentifiedCall, ownerOf } from '../admitted-call.ts'
 import { askedOf, refusedOf } from '../error-response.ts'
 import { callStdio } from '../fetch-handler.ts'
 import { deliverResponse, stdioResponse } from '../fetch.ts'
@@ -43,7 +43,7 @@ export interface RevisionBridgeDeps {
 
 export interface RevisionBridge {
   /** Where an admitted call goes instead of to its server; undefined for a call that needs no bridge. */
-  upstream(call: AdmittedCall): Upstream | undefined
+  upstream(call: IdentifiedCall): Upstream | undefined
 }
 
 /** The server as Streamable HTTP, whatever its transport. Undefined for services in this process, which speak every revision. */
@@ -232,9 +232,9 @@ const handle = async (server: BridgedServer, caller: Caller, request: Request): 
 const needsBridge = (
   server: BridgedServer,
   owner: (principal: Principal | undefined) => string,
-  { call, principal, session, envelope }: AdmittedCall,
+  { modern, principal, session, envelope }: IdentifiedCall,
 ): boolean => {
-  if (call.modern) return server.versions.speaks(owner(principal), 'modern') !== true
+  if (modern) return server.versions.speaks(owner(principal), 'modern') !== true
   if (session !== undefined) return isOwnSession(server, session)
   return (
     envelope?.messages[0]?.method === 'initialize' &&
@@ -260,17 +260,16 @@ export const createRevisionBridge = (deps: RevisionBridgeDeps): RevisionBridge =
     return known
   }
   return {
-    upstream(admitted) {
-      const { call, principal } = admitted
-      if (call.rest !== '') return undefined
-      const { address, head, place, query } = call
+    upstream(call) {
+      const { address, head, context, rest, query, principal } = call
+      if (rest !== '') return undefined
       const server = serverOf(address.service)
-      if (!server || !needsBridge(server, owner, admitted)) return undefined
-      const asked = askedOf(head, { address, principal })
+      if (!server || !needsBridge(server, owner, call)) return undefined
+      const asked = askedOf(head, call)
       const about = { principal, asked, refused: refusedOf(deps.runtime.log, asked), owner: owner(principal) }
       return {
         kind: 'local',
-        url: urlOf(place.target.upstream('', query)),
+        url: urlOf(context.target.upstream('', query)),
         handle: (request) => {
           const { url, headers, signal } = request
           return handle(server, { ...about, url, headers, signal }, request)

@@ -4,6 +4,7 @@ import { createRecords } from '../../kit/records.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Rpc } from '../../mcp/json-rpc.ts'
 import type { Runtime } from '../../ports/runtime.ts'
+import { gatewaySessions } from '../session-owner.ts'
 import type { Server } from './upstream-request.ts'
 
 export interface ClientSession {
@@ -49,7 +50,7 @@ interface Sessions {
   ): Promise<readonly { readonly id: string; readonly value: ClientSession }[]>
 }
 
-const idPrefix = 'postern-session-'
+const idPrefix = gatewaySessions.revision
 /** A session ends after this time without use. */
 const idleMs = 24 * 3_600_000
 /** How often the time of the last use is written. */

@@ -19,7 +19,7 @@ import {
 import type { Admission, Admit, Fetch, Head, ReadBody } from '../../ports/call.ts'
 import type { Log } from '../../ports/runtime.ts'
 import type { RuntimeTransports } from '../../ports/transport.ts'
-import type { BodyBudget } from '../body.ts'
+import type { BodyBudget } from '../caller-limits.ts'
 import { refusalResponse } from '../error-response.ts'
 import { carryAdmission } from '../fetch-handler.ts'
 import { refusalOf } from './server-sse.ts'
@@ -107,7 +107,7 @@ export const createInternalCalls = ({ admit, transports }: InternalCallsDeps): M
       method: call.method,
       target: path.replace(/\/sse$/, '/mcp'),
       rawHeaders: fieldsOf(came.rawHeaders, call),
-      within: true,
+      within: call.method === 'POST' ? true : 'uncounted',
     }
     return carryAdmission({ admit, head, readBody, fetchFor, signal: call.signal })
   }

@@ -5,7 +5,8 @@ import { messagesOf } from '../../mcp/json-rpc.ts'
 import type { Upstream } from '../../ports/call.ts'
 import type { Audit } from '../../ports/modules.ts'
 import type { Runtime } from '../../ports/runtime.ts'
-import { type AdmittedCall, foreign, ownerOf } from '../admitted-call.ts'
+import type { Service } from '../../ports/services.ts'
+import { type IdentifiedCall, foreign, ownerOf } from '../admitted-call.ts'
 import type { Revalidation } from '../revalidate.ts'
 import {
   type MakeInternalCall,
@@ -14,8 +15,6 @@ import {
   createClientMessages,
 } from './client-messages.ts'
 import { mostMessageBytes } from './session-endpoint.ts'
-
-type Service = AdmittedCall['call']['address']['service']
 
 export interface ClientSseDeps {
   readonly runtime: Pick<Runtime, 'defer' | 'log'>
@@ -44,7 +43,7 @@ export const sessionIn = (query: string): string => new URLSearchParams(query).g
 
 export interface ClientSse {
   /** Where an admitted call at an HTTP+SSE address goes. Throws `request.method`, `route.unknown`, `session.unknown` and `calls.limited`. */
-  upstream(passed: AdmittedCall): Upstream
+  upstream(call: IdentifiedCall): Upstream
 }
 
 export const createClientSse = ({
@@ -60,7 +59,7 @@ export const createClientSse = ({
   const sessions = new Map<string, Session>()
 
   const open =
-    ({ call, principal }: AdmittedCall) =>
+    (call: IdentifiedCall) =>
     (request: Request): Promise<Response> => {
       const { service, path } = call.address
       const id = nextId()
@@ -77,7 +76,7 @@ export const createClientSse = ({
           return stream.room()
         },
         log: runtime.log,
-        admitted: { address: call.address, principal },
+        admitted: call,
         lost: () => stream.end(),
         service: service.id,
         timeoutMs: service.timeoutMs,
@@ -87,9 +86,9 @@ export const createClientSse = ({
         budget,
         ip: call.head.ip,
       })
-      const unwatch = watch.caller({ call, principal }, () => stream.end())
+      const unwatch = watch.caller(call, () => stream.end())
       request.signal.addEventListener('abort', () => stream.end(), { once: true })
-      sessions.set(id, { owner: ownerOf(principal), service, client })
+      sessions.set(id, { owner: ownerOf(call.principal), service, client })
       // A path alone: on the origin the client used, whichever of ours that is.
       stream.write(`${path}${messagePath}?sessionId=${id}`, { event: 'endpoint' })
       return Promise.resolve(
@@ -99,8 +98,7 @@ export const createClientSse = ({
       )
     }
 
-  const take = ({ call, principal, body = new Uint8Array() }: AdmittedCall) => {
-    const { head, query, address } = call
+  const take = ({ head, query, address, principal, body = new Uint8Array() }: IdentifiedCall) => {
     const session = sessions.get(sessionIn(query))
     if (!session) throw new Refusal('session.unknown', 'no stream with that id in this process')
     if (session.owner !== ownerOf(principal) || session.service !== address.service)
@@ -115,8 +113,8 @@ export const createClientSse = ({
   }
 
   return {
-    upstream(passed) {
-      const { head, rest } = passed.call
+    upstream(call) {
+      const { head, rest } = call
       const wanted = rest === '' ? 'GET' : rest === messagePath ? 'POST' : undefined
       if (wanted === undefined) throw new Refusal('route.unknown', head.target.slice(0, 200))
       // POST to the stream's own address is how newer clients find out that it is none of theirs.
@@ -125,7 +123,7 @@ export const createClientSse = ({
       return {
         kind: 'local',
         url: 'http://line.invalid/sse',
-        handle: wanted === 'GET' ? open(passed) : take(passed),
+        handle: wanted === 'GET' ? open(call) : take(call),
       }
     },
   }

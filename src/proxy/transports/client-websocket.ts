@@ -1,35 +1,31 @@
-// The decision about one WebSocket: the checks of a proxied call, made before the handshake is answered (security.md O2–O8; the framing is in docs/reference/transports.md).
-import type { Config } from '../../config/schema.ts'
+// Clients on a WebSocket: the handshake passes the steps of a connection before it is answered, and each message those of a call (security.md O2–O8).
 import { utf8 } from '../../kit/bytes.ts'
 import { aboutRequest, refusalOf } from '../../kit/log.ts'
-import { Refusal, type ReportRefused } from '../../kit/refusal.ts'
+import { Refusal } from '../../kit/refusal.ts'
 import { type Envelope, errorId, readEnvelope } from '../../mcp/envelope.ts'
 import type { Head } from '../../ports/call.ts'
-import type { Audit, AuthenticateBearer } from '../../ports/modules.ts'
-import type { Principal } from '../../ports/people.ts'
+import type { Audit } from '../../ports/modules.ts'
 import type { TextSocket, SocketEvents } from '../../ports/transport.ts'
+import type { PermittedCall } from '../admitted-call.ts'
 import { socketEvent } from '../audit.ts'
-import { type TakePermit, callerKey } from '../concurrency.ts'
 import { factsOf, refusalResponse } from '../error-response.ts'
-import type { ResolvedRequest } from '../resolve.ts'
 import type { Revalidation, EndReason } from '../revalidate.ts'
+import type { ConnectionSteps } from './connection-steps.ts'
 import { closeCode, createHeartbeat, holdBack } from './server-websocket.ts'
 import {
+  type MessagesDeps,
+  type OpenedCall,
   type UpstreamSocket,
   type UpstreamSocketDeps,
-  type MessagesDeps,
-  type Opening,
-  createUpstreamSocket,
   createMessages,
+  createUpstreamSocket,
 } from './websocket-relay.ts'
 
 // A client's WebSocket and what is behind it: a WebSocket server, message for message, or any other server by one session of Streamable HTTP.
 
-export interface TunnelDeps extends UpstreamSocketDeps, Omit<MessagesDeps, 'now'> {
+export interface TunnelDeps extends UpstreamSocketDeps, MessagesDeps {
   readonly watch: Revalidation
   readonly record: Audit
-  readonly now: () => number
-  readonly heartbeatMs: number
 }
 
 export interface Tunnel {
@@ -72,23 +68,25 @@ const endsAccess = (refusal: Refusal): boolean =>
 /**
  * Takes each message of the client to the WebSocket server, in order, once it has been judged. `bytes` of what waits are counted for the caller. Throws `calls.bytes`.
  */
-const createDirect = (deps: TunnelDeps, opening: Opening, far: () => UpstreamSocket, ended: () => void) => {
+const createDirect = (
+  deps: TunnelDeps,
+  call: OpenedCall,
+  upstream: () => UpstreamSocket,
+  ended: () => void,
+) => {
   const { record, budget } = deps
-  const { call, principal } = opening
-  const messages = createMessages(deps, opening)
+  const messages = createMessages(deps, call)
   let before: Promise<unknown> = Promise.resolve()
 
   const pass = async (envelope: Envelope, text: string): Promise<Refusal | undefined> => {
     try {
       await messages.admit(envelope, text)
-      record(socketEvent(call, principal, { what: 'message', envelope }))
-      await far().send(text)
+      record(socketEvent(call, { what: 'message', envelope }))
+      await upstream().send(text)
       return undefined
     } catch (error) {
       const refusal = refusalOf(error)
-      record(
-        socketEvent(call, principal, { what: 'message', envelope, refusal: refusal.code, why: refusal.why }),
-      )
+      record(socketEvent(call, { what: 'message', envelope, refusal: refusal.code, why: refusal.why }))
       return refusal
     }
   }
@@ -96,18 +94,14 @@ const createDirect = (deps: TunnelDeps, opening: Opening, far: () => UpstreamSoc
   return {
     messages,
     send(envelope: Envelope, text: string, tell: (text: string) => void | Promise<void>): Promise<void> {
-      const holding = budget.open(principal, call.head.ip)
+      const holding = budget.open(call.principal, call.head.ip)
       holding.grow(2 * text.length)
       const sent = before
         .then(() => pass(envelope, text))
         .then(async (refusal) => {
           const said =
             refusal &&
-            refusalResponse(deps.log, refusal, {
-              id: errorId(envelope),
-              head: call.head,
-              admitted: { address: call.address, principal },
-            })
+            refusalResponse(deps.log, refusal, { id: errorId(envelope), head: call.head, admitted: call })
           if (said !== undefined && envelope.messages[0]?.kind === 'request') await tell(said)
           if (refusal && endsAccess(refusal)) ended()
         })
@@ -119,20 +113,20 @@ const createDirect = (deps: TunnelDeps, opening: Opening, far: () => UpstreamSoc
 }
 
 /** Both ends of a tunnel: whichever closes first closes the other, once. */
-const createEnds = ({ record, now }: TunnelDeps, { call, principal, release }: Opening) => {
+const createEnds = ({ record, now }: TunnelDeps, call: OpenedCall) => {
   const ends: {
     client?: TextSocket
-    far?: UpstreamSocket
+    upstream?: UpstreamSocket
     over: boolean
     messages: number
     readonly last: (() => void)[]
-  } = { over: false, messages: 0, last: [release] }
+  } = { over: false, messages: 0, last: [call.permit] }
   const finish = (code: number, reason: string): boolean => {
     if (ends.over) return false
     ends.over = true
     for (const work of ends.last) work()
     record(
-      socketEvent(call, principal, {
+      socketEvent(call, {
         what: 'closed',
         closeCode: code,
         reason: reason.slice(0, 120),
@@ -145,13 +139,13 @@ const createEnds = ({ record, now }: TunnelDeps, { call, principal, release }: O
   const shut = (code: number, reason: string): void => {
     if (!finish(code, reason)) return
     ends.client?.close(closeCode(code), reason)
-    ends.far?.close(code === 4401 ? 1000 : closeCode(code), '')
+    ends.upstream?.close(code === 4401 ? 1000 : closeCode(code), '')
   }
   /** The client has closed, or was lost. */
-  const left = (code: number, reason: string): void => {
-    if (finish(code, reason)) ends.far?.close(closeCode(code === 1006 ? 1001 : code), reason)
+  const closed = (code: number, reason: string): void => {
+    if (finish(code, reason)) ends.upstream?.close(closeCode(code === 1006 ? 1001 : code), reason)
   }
-  return { ends, shut, left }
+  return { ends, shut, closed }
 }
 
 const lastWords: Readonly<Record<EndReason, readonly [code: number, reason: string]>> = {
@@ -160,81 +154,72 @@ const lastWords: Readonly<Record<EndReason, readonly [code: number, reason: stri
   storage: [1013, 'The gateway cannot reach its storage. Connect again.'],
 }
 
-export const createTunnel = (deps: TunnelDeps): ((opening: Opening) => Promise<Tunnel>) => {
-  const { watch, record, now, heartbeatMs } = deps
-  return async (opening) => {
-    const { call, principal } = opening
-    const { ends, shut, left } = createEnds(deps, opening)
-    const paced = createPace(now)
-    const early: string[] = []
-    const tell = (text: string): void | Promise<void> => {
-      direct.messages.heard(text)
-      if (ends.client) return ends.client.send(text)
-      early.push(text)
-    }
-    const direct = createDirect(
-      deps,
-      opening,
-      () => far,
-      () => shut(4401, 'The access has ended.'),
-    )
-    ends.last.push(direct.messages.end)
-    const refused: ReportRefused = (refusal, id) =>
-      refusalResponse(deps.log, refusal, {
-        id,
-        head: call.head,
-        admitted: { address: call.address, principal },
-      })
-    const far = await createUpstreamSocket(deps, opening, {
-      tell,
-      closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason),
-    })
-    ends.far = far
-    const beat = createHeartbeat(
-      heartbeatMs,
-      () => ends.client,
-      () => shut(1011, 'No answer to a ping.'),
-    )
-    ends.last.push(
-      beat.stop,
-      watch.caller(opening, (why) => shut(...lastWords[why])),
-    )
+/** Opens the server's side, and joins it to the client's. */
+const createTunnel = async (deps: TunnelDeps, call: OpenedCall): Promise<Tunnel> => {
+  const { ends, shut, closed } = createEnds(deps, call)
+  const early: string[] = []
+  const tell = (text: string): void | Promise<void> => {
+    direct.messages.heard(text)
+    if (ends.client) return ends.client.send(text)
+    early.push(text)
+  }
+  const direct = createDirect(
+    deps,
+    call,
+    () => upstream,
+    () => shut(...lastWords.access),
+  )
+  ends.last.push(direct.messages.end)
+  const upstream = await createUpstreamSocket(deps, call, {
+    tell,
+    closed: (code, reason) => shut(code === 1006 ? 1011 : code, reason),
+  })
+  ends.upstream = upstream
+  const beat = createHeartbeat(
+    deps.heartbeatMs,
+    () => ends.client,
+    () => shut(1011, 'No answer to a ping.'),
+  )
+  ends.last.push(
+    beat.stop,
+    deps.watch.caller(call, (why) => shut(...lastWords[why])),
+  )
+  const mayGoOn = createPace(deps.now)
+  const lost = (): void => shut(1011, 'The server behind is gone.')
 
-    const take = (text: string): void => {
-      if (beat.hear(text) || ends.over) return
-      if (!paced()) {
-        shut(1008, 'Too many messages.')
-        return
-      }
-      ends.messages++
-      try {
-        const envelope = read(text)
-        holdBack(ends.client, far.calls ? far.send(text) : direct.send(envelope, text, tell), () =>
-          shut(1011, 'The server behind is gone.'),
-        )
-      } catch (error) {
-        holdBack(ends.client, tell(refused(refusalOf(error), null)))
-      }
+  const take = (text: string): void => {
+    if (beat.hear(text) || ends.over) return
+    if (!mayGoOn()) {
+      shut(1008, 'Too many messages.')
+      return
     }
-    record(socketEvent(call, principal, { what: 'opened' }))
-    return {
-      maxBytes: call.address.service.maxBodyBytes,
-      events: { text: take, binary: () => shut(1003, 'Text frames only.'), alive: beat.alive, closed: left },
-      attach(socket) {
-        ends.client = socket
-        for (const text of early.splice(0)) holdBack(undefined, socket.send(text))
-      },
-      shut,
+    ends.messages++
+    try {
+      const envelope = read(text)
+      holdBack(ends.client, upstream.calls ? upstream.send(text) : direct.send(envelope, text, tell), lost)
+    } catch (error) {
+      const refused = refusalResponse(deps.log, refusalOf(error), {
+        id: null,
+        head: call.head,
+        admitted: call,
+      })
+      holdBack(ends.client, tell(refused))
     }
+  }
+  deps.record(socketEvent(call, { what: 'opened' }))
+  return {
+    maxBytes: call.address.service.maxBodyBytes,
+    events: { text: take, binary: () => shut(1003, 'Text frames only.'), alive: beat.alive, closed },
+    attach(socket) {
+      ends.client = socket
+      for (const text of early.splice(0)) holdBack(undefined, socket.send(text))
+    },
+    shut,
   }
 }
 
-export interface AdmitSocketDeps extends Omit<TunnelDeps, 'most'> {
-  readonly config: Pick<Config, 'max_concurrent_calls'>
-  readonly knock: (head: Head) => ResolvedRequest
-  readonly guard: AuthenticateBearer
-  /** A WebSocket takes the place of an open stream. */
-  readonly streamSlot: TakePermit
+export interface AdmitSocketDeps extends TunnelDeps {
+  readonly connections: ConnectionSteps
 }
 
 /** Resolves when the server behind is there, so that the handshake may be answered with 101. Rejects with `Refusal`. */
@@ -243,30 +228,25 @@ export type AdmitSocket = (head: Head) => Promise<Tunnel>
 /** `…/ws` is another name of `…/mcp` for clients that want a path of their own. */
 const streamable = (target: string): string => target.replace(/^((?:\/[^/?]+)*)\/ws(?=$|\?)/, '$1/mcp')
 
-export const createAdmitSocket = (deps: AdmitSocketDeps): AdmitSocket => {
-  const { config, knock, guard, streamSlot } = deps
-  const connect = createTunnel({ ...deps, most: config.max_concurrent_calls })
+/** What the server behind is told with the handshake. */
+const fieldsOf = async ({ principal, context, inbound, head }: PermittedCall): Promise<string[]> => {
+  const about = principal ? await context.identity.headers(principal) : []
+  return [...inbound.forward, 'X-Request-Id', head.requestId, ...about]
+}
 
-  const fields = async (call: ResolvedRequest, principal: Principal | undefined): Promise<string[]> => {
-    const about = principal ? await call.place.identity.headers(principal) : []
-    return [...call.inbound.forward, 'X-Request-Id', call.head.requestId, ...about]
-  }
-
-  return async (head) => {
-    const call = knock({ ...head, target: streamable(head.target) })
-    const { address, inbound, origin, rest } = call
+export const createAdmitSocket =
+  (deps: AdmitSocketDeps): AdmitSocket =>
+  async (head) => {
+    const call = await deps.connections.resolve({ ...head, target: streamable(head.target) })
+    const { address, rest } = call
     if (rest !== '' || address.transport === 'sse')
       throw new Refusal('route.unknown', head.target.slice(0, 200))
-    const principal = address.service.authRequired
-      ? await guard(inbound.authorization, address, origin)
-      : undefined
-    let release = (): void => undefined
     try {
-      release = streamSlot(callerKey(principal, head.ip))
-      return await connect({ call, principal, headers: await fields(call, principal), release })
+      const entered = await deps.connections.enter(call)
+      return await createTunnel(deps, { ...entered, headers: await fieldsOf(entered) })
     } catch (error) {
-      release()
-      throw aboutRequest(error, factsOf({ address, principal }))
+      call.permit()
+      // What is wrong with a token says itself whose it is, as far as that is known.
+      throw address.service.authRequired && !call.principal ? error : aboutRequest(error, factsOf(call))
     }
   }
-}

@@ -4,6 +4,7 @@ import { Refusal } from '../../kit/refusal.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { RuntimeTransports } from '../../ports/transport.ts'
+import type { ContextOf, Route } from '../admitted-call.ts'
 import { isRepeatableText } from '../retry.ts'
 import type { Revalidation } from '../revalidate.ts'
 import { type EndpointOf, type EndpointRequest, fetchAt } from '../upstream-endpoint.ts'
@@ -29,6 +30,7 @@ export interface ServerAdapter {
 export interface ServerAdapterDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'transports' | 'log'>
   readonly endpointOf: EndpointOf
+  readonly contextOf: ContextOf
   readonly watch: Revalidation
   readonly most: number
   readonly keepAliveMs: number
@@ -56,7 +58,7 @@ const isLine = (session: string | null | undefined): boolean =>
 type Transport = 'streamable' | 'sse'
 
 /** `written`: by the operator, who is believed for ever. */
-const createTransportMemory = (written: Transport | 'auto', now: () => number) => {
+const createTransportMemory = (written: Transport | 'auto', route: Route, now: () => number) => {
   let learned: { readonly transport: Transport; readonly until: number } | undefined
   return {
     speaks(): Transport | 'auto' {
@@ -65,6 +67,7 @@ const createTransportMemory = (written: Transport | 'auto', now: () => number) =
     },
     learn(transport: Transport): void {
       learned = { transport, until: now() + learnedMs }
+      if (transport === 'sse') route.adaptedUntil = Math.max(route.adaptedUntil, learned.until)
     },
     forget(): void {
       learned = undefined
@@ -84,7 +87,7 @@ const orForget =
 /** Undefined for a service that is no server elsewhere. */
 export const createServerAdapter = (
   service: Service,
-  { runtime, endpointOf, watch, most, keepAliveMs }: ServerAdapterDeps,
+  { runtime, endpointOf, contextOf, watch, most, keepAliveMs }: ServerAdapterDeps,
 ): ServerAdapter | undefined => {
   const { upstream, id } = service
   if (upstream.kind !== 'http') return undefined
@@ -130,7 +133,11 @@ export const createServerAdapter = (
     ? createRemoteServer(id, { sessionLocations, now: runtime.now, most })
     : createSessionEndpoint({ runtime, service, dial, watch, keepAliveMs, most })
   if (overSocket) return { ask: server, server, needed: () => true }
-  const { speaks, learn, forget } = createTransportMemory(upstream.transport ?? 'auto', runtime.now)
+  const { speaks, learn, forget } = createTransportMemory(
+    upstream.transport ?? 'auto',
+    contextOf(service).route,
+    runtime.now,
+  )
   const known = orForget(server, forget)
 
   /** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */

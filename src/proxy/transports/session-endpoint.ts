@@ -17,6 +17,7 @@ import type { Service } from '../../ports/services.ts'
 import type { Connect, TransportConnection, TransportEvents, SessionCall } from '../../ports/transport.ts'
 import { refusedOf } from '../error-response.ts'
 import type { Revalidation } from '../revalidate.ts'
+import { gatewaySessions } from '../session-owner.ts'
 
 // The POSTs of one session that wait for answers: which stream an answer or a progress report belongs to.
 
@@ -253,7 +254,7 @@ export const tooMany = (owner: string, open: number): Refusal =>
   new Refusal('calls.limited', `${owner} has ${open} connections open`, { headers: { 'retry-after': '5' } })
 
 /** Ours alone begin like this: by it a session is known for one on a line where nobody remembers it. */
-const mark = 'line-'
+const mark = gatewaySessions.connection
 export const sessionOfConnection = (id: string): string => `${mark}${id}`
 /** The id in a session on a line; undefined for the sessions of others. */
 export const connectionIdOf = (session: string): string | undefined =>

@@ -1,18 +1,14 @@
-// Clients of HTTP+SSE where this process keeps no session: to the berth where theirs lives. There the request is judged in full; here, whether it may have one.
+// Clients of HTTP+SSE where this process keeps no session: each request goes to the session object. There it is judged in full; here, whether it may have one.
 import { Refusal } from '../../kit/refusal.ts'
 import type { Head } from '../../ports/call.ts'
-import type { AuthenticateBearer } from '../../ports/modules.ts'
 import type { SessionLocation, SessionLocations, SessionCall } from '../../ports/transport.ts'
-import { type TakePermit, callerKey } from '../concurrency.ts'
-import type { ResolvedRequest } from '../resolve.ts'
 import { messagePath, sessionIn } from './client-sse.ts'
+import type { ConnectionSteps } from './connection-steps.ts'
 import { type SessionEndpoint, idleMs, connectionIdOf, opensSession, tooMany } from './session-endpoint.ts'
 
 export interface SessionLocationDeps {
   readonly sessionLocations: SessionLocations
-  readonly knock: (head: Head) => ResolvedRequest
-  readonly guard: AuthenticateBearer
-  readonly streamSlot: TakePermit
+  readonly connections: Pick<ConnectionSteps, 'resolve' | 'enter'>
 }
 
 /** The answer with `over` called once when nothing more of it will be sent. */
@@ -48,33 +44,28 @@ const until = (response: Response, over: () => void): Response => {
 /** Undefined for every request that no session of that kind is about; most are seen to be none of these by their path alone. Rejects as the decision about a call does. */
 export const createSessionLocation = ({
   sessionLocations,
-  knock,
-  guard,
-  streamSlot,
+  connections,
 }: SessionLocationDeps): ((head: Head, request: Request) => Promise<Response | undefined> | undefined) => {
   const ask = async (head: Head, request: Request): Promise<Response | undefined> => {
-    const call = knock(head)
-    const { address, inbound, origin, rest } = call
+    const call = await connections.resolve(head)
+    const { address, rest } = call
     if (address.transport !== 'sse') return undefined
-    const visit = { requestId: head.requestId, ip: head.ip }
+    const context = { requestId: head.requestId, ip: head.ip }
     if (head.method === 'POST' && rest === messagePath)
-      return sessionLocations.at(sessionIn(call.query))?.client(request, visit)
+      return sessionLocations.at(sessionIn(call.query))?.client(request, context)
     if (head.method !== 'GET' || rest !== '') return undefined
-    const principal = address.service.authRequired
-      ? await guard(inbound.authorization, address, origin)
-      : undefined
-    const release = streamSlot(callerKey(principal, head.ip))
+    const { permit } = await connections.enter(call)
     try {
-      return until(await sessionLocations.create().client(request, visit), release)
+      return until(await sessionLocations.create().client(request, context), permit)
     } catch (error) {
-      release()
+      permit()
       throw error
     }
   }
   return (head, request) => (/\/sse(?:[/?]|$)/.test(head.target) ? ask(head, request) : undefined)
 }
 
-// Sessions of a server on a line where this process keeps none: each request goes to the berth where its session lives.
+// Sessions of a server on a connection where this process keeps none: each request goes to the session object.
 
 export interface RemoteServerDeps {
   readonly sessionLocations: SessionLocations

@@ -1,26 +1,21 @@
-// Messages of a client's WebSocket to a WebSocket server: each is judged as a call over HTTP is, before the server hears it.
+// The server's side of a client's WebSocket: another WebSocket, each message to which has passed the steps of a call, or a session of Streamable HTTP.
 import { Refusal } from '../../kit/refusal.ts'
-import { type Envelope, metaKeys } from '../../mcp/envelope.ts'
-import { validateHeaders, encodeHeaderValue } from '../../mcp/headers.ts'
+import type { Envelope } from '../../mcp/envelope.ts'
 import { cancelledId, isResponse, keyOf, messagesOf } from '../../mcp/json-rpc.ts'
-import { isModern } from '../../mcp/revisions.ts'
-import type { UpstreamCredential, UpstreamCredentials, AuthenticateBearer } from '../../ports/modules.ts'
-import type { Principal } from '../../ports/people.ts'
+import type { UpstreamCredential, UpstreamCredentials } from '../../ports/modules.ts'
 import type { Service } from '../../ports/services.ts'
 import type { RuntimeTransports, TextSocket } from '../../ports/transport.ts'
-import { type TakePermit, callerKey } from '../concurrency.ts'
-import type { ResolvedRequest } from '../resolve.ts'
+import type { PermittedCall } from '../admitted-call.ts'
 import { type MakeInternalCall, type ClientMessagesDeps, createClientMessages } from './client-messages.ts'
+import type { ConnectionSteps } from './connection-steps.ts'
 import { createHeartbeat, handshakeFields, handshakeRefusal, holdBack } from './server-websocket.ts'
 import { mostMessageBytes } from './session-endpoint.ts'
-
-// The server's side of a tunnel: a WebSocket of its own, or a session of Streamable HTTP.
 
 export interface UpstreamSocketDeps {
   readonly transports: RuntimeTransports
   readonly log: ClientMessagesDeps['log']
   /** What a WebSocket server is shown of the caller's right to be there. */
-  readonly credentials: Pick<UpstreamCredentials, 'of' | 'after'>
+  readonly credentials: Pick<UpstreamCredentials, 'after'>
   readonly ask: MakeInternalCall
   readonly heartbeatMs: number
   readonly defer: (work: Promise<unknown>) => void
@@ -29,12 +24,10 @@ export interface UpstreamSocketDeps {
   readonly budget: ClientMessagesDeps['budget']
 }
 
-export interface Opening {
-  readonly call: ResolvedRequest
-  readonly principal: Principal | undefined
+/** A client's WebSocket whose handshake has passed its steps. */
+export interface OpenedCall extends PermittedCall {
   /** Flat list of what the server behind is told. */
   readonly headers: readonly string[]
-  readonly release: () => void
 }
 
 export interface UpstreamSocket {
@@ -56,10 +49,10 @@ type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 const overSocket = async (
   { url, publicOnly }: HttpUpstream,
   { transports, heartbeatMs }: UpstreamSocketDeps,
-  { call, headers }: Opening,
+  { address, headers }: OpenedCall,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
-  const { id, timeoutMs } = call.address.service
+  const { id, timeoutMs } = address.service
   let socket: TextSocket | undefined
   const closed = (code: number, reason: string): void => {
     beat.stop()
@@ -99,21 +92,21 @@ const overSocket = async (
 }
 
 /** As in a call over HTTP: what a refused handshake was shown is followed by another credential, once, or by the question to the person. */
-const shown = async (
+const connect = async (
   upstream: HttpUpstream,
   deps: UpstreamSocketDeps,
-  opening: Opening,
+  call: OpenedCall,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
-  const { call, principal, headers } = opening
+  const { address, principal, headers, rest, context } = call
   const attempt = (credential: UpstreamCredential | undefined): Promise<UpstreamSocket> =>
     overSocket(
       upstream,
       deps,
-      credential === undefined ? opening : { ...opening, headers: [...headers, ...credential.headers] },
+      credential === undefined ? call : { ...call, headers: [...headers, ...credential.headers] },
       events,
     )
-  const rebuffed = (
+  const another = (
     error: unknown,
     credential: UpstreamCredential | undefined,
     last: boolean,
@@ -121,40 +114,32 @@ const shown = async (
     const refused = error instanceof Refusal ? error.detail.refused : undefined
     const next =
       refused &&
-      deps.credentials.after({
-        address: call.address,
-        principal,
-        shown: credential,
-        ...refused,
-        below: call.rest !== '',
-        last,
-      })
+      deps.credentials.after({ address, principal, shown: credential, ...refused, below: rest !== '', last })
     if (!next) throw error
     return next
   }
-  const first = await deps.credentials.of(call.address, principal)
+  const first = await context.credential(principal)
   try {
     return await attempt(first)
   } catch (error) {
-    const second = await rebuffed(error, first, false)
-    return attempt(second).catch(async (again: unknown) => attempt(await rebuffed(again, second, true)))
+    const second = await another(error, first, false)
+    return attempt(second).catch(async (again: unknown) => attempt(await another(again, second, true)))
   }
 }
 
 export const createUpstreamSocket = (
   deps: UpstreamSocketDeps,
-  opening: Opening,
+  call: OpenedCall,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
-  const { call, principal } = opening
-  const { service } = call.address
+  const { service, path } = call.address
   const { upstream } = service
-  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return shown(upstream, deps, opening, events)
+  if (upstream.kind === 'http' && /^wss?:/.test(upstream.url)) return connect(upstream, deps, call, events)
   const client = createClientMessages({
     ask: deps.ask,
     tell: events.tell,
     log: deps.log,
-    admitted: { address: call.address, principal },
+    admitted: call,
     lost: () => events.closed(1011, 'The server behind has forgotten the session.'),
     service: service.id,
     timeoutMs: service.timeoutMs,
@@ -165,24 +150,20 @@ export const createUpstreamSocket = (
     ip: call.head.ip,
   })
   return Promise.resolve({
-    send: (text) => client.receive(messagesOf(text), { head: call.head, path: call.address.path }),
+    send: (text) => client.receive(messagesOf(text), { head: call.head, path }),
     close: () => client.close(),
     calls: true,
   })
 }
 
 export interface MessagesDeps {
-  readonly guard: AuthenticateBearer
-  /** A request takes one until its answer has passed. */
-  readonly callSlot: TakePermit
-  /** Revisions that are let through, newest first. */
-  readonly supported: readonly string[]
+  readonly connections: Pick<ConnectionSteps, 'messages'>
   readonly now: () => number
 }
 
 interface Pending {
   readonly key: string
-  readonly release: () => void
+  readonly permit: () => void
   /** Epoch ms after which nobody waits for the answer any more. */
   readonly until: number
 }
@@ -196,34 +177,19 @@ export interface Messages {
   end(): void
 }
 
-/** A message on a WebSocket has no header fields; what it claims in its body must be whole, and of a revision that is let through. */
-const checkRevision = (envelope: Envelope, supported: readonly string[]): void => {
-  const [message] = envelope.messages
-  const claim = message?.meta?.[metaKeys.version]
-  const version = typeof claim === 'string' && isModern(claim) ? claim : undefined
-  const name = message?.name === undefined ? undefined : encodeHeaderValue(message.name)
-  validateHeaders(
-    envelope,
-    version === undefined ? nothing : { version, method: message?.method, name },
-    supported,
-  )
-}
-
-const nothing = { version: undefined, method: undefined, name: undefined }
-
-export const createMessages = (deps: MessagesDeps, { call, principal }: Opening): Messages => {
-  const { guard, callSlot, supported, now } = deps
-  const { address, inbound, origin, head } = call
-  const caller = callerKey(principal, head.ip)
+/** A request keeps its permit until its answer has passed. */
+export const createMessages = ({ connections, now }: MessagesDeps, call: OpenedCall): Messages => {
+  const judge = connections.messages(call)
   let pending: Pending[] = []
+  let ended = false
 
   /** Gives back what is no longer waited for: the answer to `key`, and what took longer than a call may. */
   const settle = (key: string | undefined): void => {
     const at = now()
     const index = pending.findIndex((each) => each.key === key)
-    pending = pending.filter((each, place) => {
-      const stays = place !== index && each.until > at
-      if (!stays) each.release()
+    pending = pending.filter((each, i) => {
+      const stays = i !== index && each.until > at
+      if (!stays) each.permit()
       return stays
     })
   }
@@ -231,25 +197,22 @@ export const createMessages = (deps: MessagesDeps, { call, principal }: Opening)
   return {
     async admit(envelope, text) {
       const [message] = envelope.messages
-      if (address.service.authRequired) await guard(inbound.authorization, address, origin)
-      checkRevision(envelope, supported)
+      if (message?.kind === 'request') settle(undefined)
+      const permit = await judge(envelope)
       if (message?.method === 'notifications/cancelled') {
         for (const { message: said } of messagesOf(text)) settle(keyOf(cancelledId(said)))
       }
       if (message?.kind !== 'request') return
-      settle(undefined)
-      pending.push({
-        key: keyOf(message.id),
-        release: callSlot(caller),
-        until: now() + address.service.timeoutMs,
-      })
+      if (ended) return permit()
+      pending.push({ key: keyOf(message.id), permit, until: now() + call.address.service.timeoutMs })
     },
     heard(text) {
       if (pending.length === 0) return
       for (const { message } of messagesOf(text)) if (isResponse(message)) settle(keyOf(message['id']))
     },
     end() {
-      for (const { release } of pending) release()
+      ended = true
+      for (const { permit } of pending) permit()
       pending = []
     },
   }
