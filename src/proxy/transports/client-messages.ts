@@ -106,6 +106,7 @@ export const createInternalCalls = ({ admit, transports }: InternalCallsDeps): M
       ...came,
       method: call.method,
       target: path.replace(/\/sse$/, '/mcp'),
+      located: undefined,
       rawHeaders: fieldsOf(came.rawHeaders, call),
       within: call.method === 'POST' ? true : 'uncounted',
     }
