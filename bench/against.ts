@@ -1,18 +1,17 @@
-// `npm run bench -- --against <commit>`: the gateway of another commit and that of this checkout, turn by turn in one run. Absolute figures of
-// a shared machine mean little; the ratio of two turns that follow each other means something.
+// `npm run bench -- --against <commit>`: the gateway of another commit and that of this checkout, turn by turn in one run. `npm run bench -- --client undici`: this
+// checkout on undici and on its own HTTP/1.1 client. Absolute figures of a shared machine mean little; the ratio of two turns that follow each other means something.
 import { join } from 'node:path'
 import { root } from '../scripts/harness/peers.ts'
 import { table } from '../scripts/harness/table.ts'
 import { type Load, measure, type Measured, median, turnByTurn } from './calls.ts'
 import { startPostern, startUpstream } from './candidates.ts'
-import { afterwards, type Build, checkOut } from './gateway.ts'
+import { afterwards, type Build, checkOut, onUndici, thisCheckout } from './gateway.ts'
 import { measureStep, oauthSteps, rateOf, startPosternOAuth } from './oauth.ts'
 import { measureBridges, startPosternBridge } from './stdio.ts'
 import { streamBytes } from './streams.ts'
 import { startPosternWorker } from './workers.ts'
 
 export interface AgainstOptions {
-  readonly commit: string
   readonly folder: string
   readonly rounds: number
   readonly seconds: number
@@ -183,9 +182,8 @@ const cells = ({ title, unit, before, after, ratios, cpu }: Row): string[] => [
   cpu === undefined ? '–' : ratio(cpu),
 ]
 
-/** Prints a table with a row for each measurement. Rejects when the commit cannot be checked out; a section that fails is named, and the others go on. */
-export const measureAgainst = async (options: AgainstOptions): Promise<void> => {
-  const builds = [await checkOut(options.commit, options.folder), afterwards()] as const
+/** Measures two builds turn by turn and prints a table with a row for each measurement. A section that fails is named, and the others go on. */
+const compare = async (builds: readonly [Build, Build], options: AgainstOptions): Promise<readonly Row[]> => {
   const rows: Row[] = []
   const failures: string[] = []
   for (const [name, run] of Object.entries(sections)) {
@@ -200,12 +198,32 @@ export const measureAgainst = async (options: AgainstOptions): Promise<void> => 
   const heading = ['row', builds[0].name, builds[1].name, 'ratio', 'of the rounds', 'CPU ratio']
   console.log(`\n${table([heading, ...rows.map(cells)])}`)
   console.log(
-    '\nThe ratio is the median over the rounds, above 1 when after is better; the CPU ratio is below 1 when after is cheaper.',
+    `\nThe ratio is the median over the rounds, above 1 when ${builds[1].name} is better; the CPU ratio is below 1 when it is cheaper.`,
   )
+  for (const failure of failures) console.log(`Not measured: ${failure}`)
+  if (failures.length > 0) process.exitCode = 1
+  return rows
+}
+
+/** Rejects when the commit cannot be checked out. */
+export const measureAgainst = async (commit: string, options: AgainstOptions): Promise<void> => {
+  const rows = await compare([await checkOut(commit, options.folder), afterwards()], options)
   const worse = rows.filter(({ ratios }) => median(ratios) < tolerated).map(({ title }) => title)
   console.log(
     worse.length === 0 ? `No row is below ${tolerated}.` : `Below ${tolerated}: ${worse.join(', ')}.`,
   )
-  for (const failure of failures) console.log(`Not measured: ${failure}`)
-  if (failures.length > 0) process.exitCode = 1
+}
+
+/** The gateway keeps a client of its own as long as calls through it are at least this much faster, end to end. */
+const kept = 1.1
+
+/** This checkout's own HTTP/1.1 client beside undici. */
+export const measureClients = async (options: AgainstOptions): Promise<void> => {
+  const rows = await compare([onUndici, { ...thisCheckout, name: 'own client' }], options)
+  const slower = rows.filter(({ ratios }) => median(ratios) < kept).map(({ title }) => title)
+  console.log(
+    slower.length === 0
+      ? `The own client is at least ${kept} × undici in every row.`
+      : `Below ${kept} × undici: ${slower.join(', ')}.`,
+  )
 }

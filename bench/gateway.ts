@@ -9,6 +9,8 @@ import { pause, type Running, start } from './machine.ts'
 export interface Build {
   readonly name: string
   readonly path: string
+  /** A module that is loaded before the gateway. */
+  readonly first?: string
 }
 
 export const thisCheckout: Build = { name: 'Postern', path: root }
@@ -22,13 +24,14 @@ export interface Gateway {
 export const startGateway = async (
   folder: string,
   config: object,
-  { path }: Build = thisCheckout,
+  { path, first }: Build = thisCheckout,
 ): Promise<Gateway> => {
   const place = mkdtempSync(join(folder, 'gateway-'))
   const [file, log] = [join(place, 'config.yaml'), join(place, 'log')]
   writeFileSync(file, JSON.stringify(config))
   const profiles = process.env['BENCH_PROFILE']
   const profile = profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`]
+  const before = first === undefined ? [] : ['--import', first]
   const args = [
     join(path, 'bin/postern.mjs'),
     '--state',
@@ -38,7 +41,7 @@ export const startGateway = async (
     '--config',
     file,
   ]
-  const running = start(process.execPath, [...profile, ...args], {
+  const running = start(process.execPath, [...before, ...profile, ...args], {
     place: 'gateway',
     stdout: openSync(log, 'w'),
   })
@@ -67,6 +70,13 @@ export const checkOut = async (commit: string, folder: string): Promise<Build> =
     await npm(['ci', '--ignore-scripts', '--include=dev', '--include=optional'], path)
   }
   return { name: `before (${id})`, path }
+}
+
+/** This checkout with undici's `dispatch` in place of its own HTTP/1.1 client. */
+export const onUndici: Build = {
+  name: 'undici',
+  path: root,
+  first: new URL('./use-undici.ts', import.meta.url).href,
 }
 
 /** This checkout as it is, with the changes that are not committed. */

@@ -1,12 +1,13 @@
 // `npm run bench`: Postern beside the smallest proxy that does the job, and beside what Debian offers, in one run on this machine.
 // Options: --rounds 3 --seconds 4 (12 rounds of 2 seconds with --against) --connections 1,32,256 --only calls,answers,bodies,streams,stdio,oauth,workers --streams 5000 --without nginx,caddy
 // --against COMMIT: that commit's gateway beside this checkout's, and nothing else (against.ts).
+// --client undici: this checkout on undici beside its own HTTP/1.1 client, and nothing else; --only calls,answers,bodies unless told otherwise.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { table } from '../scripts/harness/table.ts'
-import { measureAgainst } from './against.ts'
+import { measureAgainst, measureClients } from './against.ts'
 import { measure, mediansOf, type Load, type Measured } from './calls.ts'
 import {
   type Candidate,
@@ -29,17 +30,30 @@ const { values } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string' },
     connections: { type: 'string', default: '1,32,256' },
-    only: { type: 'string', default: 'oauth,streams,calls,answers,bodies,stdio,workers' },
+    only: { type: 'string' },
     streams: { type: 'string', default: '5000' },
     without: { type: 'string', default: '' },
     against: { type: 'string' },
+    client: { type: 'string' },
   },
 })
-const sections = new Set(values.only.split(','))
+if (values.client !== undefined && values.client !== 'undici') {
+  console.error('--client takes one value: undici')
+  process.exit(64)
+}
+const comparing = values.against !== undefined || values.client !== undefined
+const sections = new Set(
+  (
+    values.only ??
+    (values.client === undefined
+      ? 'oauth,streams,calls,answers,bodies,stdio,workers'
+      : 'calls,answers,bodies')
+  ).split(','),
+)
 const without = new Set(values.without.split(','))
 // Many short turns: what else the machine does meanwhile then falls on both alike. An even number, because every second round is in reverse order.
-const rounds = Number(values.rounds ?? (values.against === undefined ? 3 : 12))
-const seconds = Number(values.seconds ?? (values.against === undefined ? 4 : 2))
+const rounds = Number(values.rounds ?? (comparing ? 12 : 3))
+const seconds = Number(values.seconds ?? (comparing ? 2 : 4))
 const connectionCounts = values.connections.split(',').map(Number)
 
 for (const program of ['wrk', 'cc']) {
@@ -82,9 +96,8 @@ const show = (
 }
 
 console.log(machine())
-if (values.against !== undefined) {
+if (comparing) {
   const options = {
-    commit: values.against,
     folder,
     rounds,
     seconds,
@@ -92,7 +105,8 @@ if (values.against !== undefined) {
     streams: Number(values.streams),
     sections,
   }
-  await measureAgainst(options)
+  if (values.against === undefined) await measureClients(options)
+  else await measureAgainst(values.against, options)
   process.exit()
 }
 if (sections.delete('oauth')) await measureOAuth(folder, { rounds, seconds })
