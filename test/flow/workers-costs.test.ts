@@ -55,15 +55,18 @@ describe('calls to objects', () => {
       ['metadata', []],
       ['metadata', []],
       ['register', ['count kept-registrations', 'write client']],
-      ['authorize, login page', ['count kept-flows', 'read client', 'read flow', 'write flow']],
+      [
+        'authorize, login page',
+        ['count kept-flows', 'read authorization-request', 'read client', 'write authorization-request'],
+      ],
       [
         'password, consent page',
         [
           'count sign-in',
           'count sign-in',
+          'read authorization-request',
+          'read authorization-request',
           'read consent',
-          'read flow',
-          'read flow',
           'read session',
           'write session',
         ],
@@ -71,14 +74,14 @@ describe('calls to objects', () => {
       [
         'allow',
         [
+          'read authorization-request',
           'read client',
           'read consent',
-          'read flow',
           'read session',
           'write approved',
+          'write authorization-request',
           'write client',
           'write consent',
-          'write flow',
           'write grant',
         ],
       ],
