@@ -1,17 +1,18 @@
-// What the gateway reads of a message: for each element of the body its kind, method, name and id. The rest passes untouched.
+// What the gateway reads of a message: its kind, method, name and id. Everything else is passed through.
 import { Refusal } from '../kit/refusal.ts'
+import { isRecord } from './json-rpc.ts'
 import { parseStrictJson } from './json.ts'
 
 export type RpcId = string | number | null
 
-/** Members of `params._meta` that carry the revision's envelope (2026-07-28 basic/index). */
+/** Members of `params._meta` of a modern request (2026-07-28 basic/index). */
 export const metaKeys = {
   version: 'io.modelcontextprotocol/protocolVersion',
   client: 'io.modelcontextprotocol/clientInfo',
   capabilities: 'io.modelcontextprotocol/clientCapabilities',
 } as const
 
-/** The member of `params` that `Mcp-Name` mirrors (2026-07-28 transports/streamable-http; tasks extension). */
+/** The member of `params` that `Mcp-Name` repeats (2026-07-28 transports/streamable-http; tasks extension). */
 const nameSources = new Map([
   ['tools/call', 'name'],
   ['prompts/get', 'name'],
@@ -21,7 +22,7 @@ const nameSources = new Map([
   ['tasks/cancel', 'taskId'],
 ])
 
-/** What else is named by a member of `params`, for policy and records only. */
+/** Names of other methods, for policy and the audit log only. */
 const otherNames = new Map([
   ['resources/subscribe', 'uri'],
   ['resources/unsubscribe', 'uri'],
@@ -32,9 +33,9 @@ export interface Message {
   readonly method: string | undefined
   /** The tool, prompt, resource or task that the method is about. */
   readonly name: string | undefined
-  /** True when `Mcp-Name` must mirror `name` (it has one of the mirrored methods). */
+  /** Whether `Mcp-Name` must repeat `name`. */
   readonly mirrored: boolean
-  /** Undefined when the message carries none, or one that is no legal id. */
+  /** Undefined if there is none, or it is not valid. */
   readonly id: RpcId | undefined
   readonly meta: Readonly<Record<string, unknown>> | undefined
   /** `params.requestState` (2026-07-28, multi-round-trip requests). */
@@ -46,18 +47,15 @@ export interface Envelope {
   readonly messages: readonly Message[]
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-const legalId = (id: unknown): RpcId | undefined =>
+const validId = (id: unknown): RpcId | undefined =>
   typeof id === 'string' || (typeof id === 'number' && Number.isFinite(id)) || id === null ? id : undefined
 
 const readMessage = (value: unknown): Message => {
-  if (!isObject(value)) throw new Refusal('mcp.invalid', 'an element is not an object')
+  if (!isRecord(value)) throw new Refusal('mcp.invalid', 'an element is not an object')
   const { method } = value
   if (method !== undefined && typeof method !== 'string')
     throw new Refusal('mcp.invalid', 'method is not a string')
-  const id = legalId(value['id'])
+  const id = validId(value['id'])
   if (method === undefined)
     return {
       kind: 'response',
@@ -68,7 +66,7 @@ const readMessage = (value: unknown): Message => {
       meta: undefined,
       state: undefined,
     }
-  const params = isObject(value['params']) ? value['params'] : undefined
+  const params = isRecord(value['params']) ? value['params'] : undefined
   const source = nameSources.get(method)
   const name = params?.[source ?? otherNames.get(method) ?? '']
   const meta = params?.['_meta']
@@ -79,24 +77,21 @@ const readMessage = (value: unknown): Message => {
     name: typeof name === 'string' ? name : undefined,
     mirrored: source !== undefined,
     id,
-    meta: isObject(meta) ? meta : undefined,
+    meta: isRecord(meta) ? meta : undefined,
     state: typeof state === 'string' ? state : undefined,
   }
 }
 
-/**
- * Reads a request body: one message, or an array of them where the revision has batches. Every element is read, so that every element can be judged.
- * Throws `mcp.parse` (-32700) and `mcp.invalid` (-32600).
- */
+/** Reads a request body: one message, or a batch. Throws `mcp.parse` (-32700) and `mcp.invalid` (-32600). */
 export const readEnvelope = (body: Uint8Array): Envelope => envelopeOf(parseStrictJson(body))
 
-/** The same of a body that was read already (`readStrictJson`). Throws `mcp.invalid`. */
+/** Reads a body that was parsed already (`readStrictJson`). Throws `mcp.invalid`. */
 export const envelopeOf = (value: unknown): Envelope => {
   if (!Array.isArray(value)) return { batch: false, messages: [readMessage(value)] }
   return { batch: true, messages: value.map(readMessage) }
 }
 
-/** The id an error about this body belongs to: the request's own, or null (JSON-RPC 2.0 §5). */
+/** The id of an error about this body (JSON-RPC 2.0 §5). */
 export const errorId = (envelope: Envelope): RpcId =>
   envelope.batch ? null : (envelope.messages[0]?.id ?? null)
 

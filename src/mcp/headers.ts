@@ -1,4 +1,5 @@
-// Header and body of a 2026-07-28 request say the same thing, or nobody acts on either (transports/streamable-http, server validation; SEP-2243).
+// Headers that repeat the body of a modern request: they must match, because a proxy acts on the header and the server on the body (2026-07-28
+// transports/streamable-http, server validation; SEP-2243).
 import { decodeBase64, encodeBase64, utf8 } from '../kit/bytes.ts'
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -6,7 +7,7 @@ import { type Envelope, type Message, errorId, metaKeys } from './envelope.ts'
 import { type Id, type Rpc, isRecord } from './json-rpc.ts'
 import { askedVersion, isModern } from './revisions.ts'
 
-/** The standard headers as received; a header sent twice is joined with a comma, as RFC 9110 §5.3 reads it. */
+/** The standard headers as received. A header that was sent twice is joined with a comma (RFC 9110 §5.3). */
 export interface StandardHeaders {
   readonly version: string | undefined
   readonly method: string | undefined
@@ -18,7 +19,7 @@ const sentinelEnd = '?='
 const canonicalBase64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** The value behind the base64 sentinel `=?base64?…?=`, or the value itself; undefined when the sentinel is malformed. */
+/** The value behind the base64 sentinel `=?base64?…?=`, or the value itself; undefined if that is malformed. */
 export const decodeHeaderValue = (value: string): string | undefined => {
   if (
     !value.startsWith(sentinelStart) ||
@@ -32,12 +33,12 @@ export const decodeHeaderValue = (value: string): string | undefined => {
   try {
     return strictUtf8.decode(bytes)
   } catch {
-    // Not UTF-8: as malformed as bad base64.
+    // Not UTF-8.
     return undefined
   }
 }
 
-/** A value as it may stand in a header: itself, or behind the sentinel where it would be read as something else. */
+/** The value as a header: unchanged, or in the base64 form if it would be read as something else. */
 export const encodeHeaderValue = (value: string): string =>
   /^(?! )[\x20-\x7e]*(?<! )$/.test(value) && !(value.startsWith(sentinelStart) && value.endsWith(sentinelEnd))
     ? value
@@ -56,12 +57,9 @@ const badEnvelope = (message: Message, missing: readonly string[]): Refusal =>
     rpcData: { envelope: { missing } },
   })
 
-const isPlain = (value: unknown): boolean =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
 /**
- * A revision that is not let through: code, sentence and data of 2026-07-28 basic/versioning, in the words of the first gateway. `perRequest`: the client names a
- * revision on each request; it is told only those that can be named so, because it may try again with any of the list.
+ * The refusal of a revision, with the code and data of 2026-07-28 basic/versioning. `perRequest`: the client names a revision on each request. Only modern
+ * revisions can be named so, and the client may try again with any of the list.
  */
 export const unsupportedVersion = (
   requested: string,
@@ -78,17 +76,18 @@ export const unsupportedVersion = (
   })
 }
 
-const checkEnvelope = (message: Message, headers: StandardHeaders, claim: unknown): void => {
-  const faults = [
-    typeof claim === 'string' ? '' : metaKeys.version,
-    isPlain(message.meta?.[metaKeys.capabilities]) ? '' : metaKeys.capabilities,
-  ].filter(Boolean)
-  // A notification need not carry the envelope; one that claims a revision must claim it well.
-  if (message.kind === 'request' ? faults.length > 0 : typeof claim !== 'string')
-    throw badEnvelope(message, message.kind === 'request' ? faults : [metaKeys.version])
-  if (headers.version !== undefined && headers.version !== claim)
+/** A notification may leave out `params._meta`, but must name a revision as a string if it names one. */
+const checkEnvelope = (message: Message, headers: StandardHeaders, version: unknown): void => {
+  const named = typeof version === 'string'
+  const declared = message.kind !== 'request' || isRecord(message.meta?.[metaKeys.capabilities])
+  if (!named || !declared)
+    throw badEnvelope(message, [
+      ...(named ? [] : [metaKeys.version]),
+      ...(declared ? [] : [metaKeys.capabilities]),
+    ])
+  if (headers.version !== undefined && headers.version !== version)
     throw mismatch('MCP-Protocol-Version', message)
-  if (headers.method !== undefined && headers.method !== message.method) throw mismatch('Mcp-Method', message)
+  checkMethod(message, headers)
 }
 
 const checkMirrors = (message: Message, headers: StandardHeaders): void => {
@@ -104,36 +103,49 @@ const checkMirrors = (message: Message, headers: StandardHeaders): void => {
     throw mismatch('Mcp-Name', message)
 }
 
+const checkMethod = (message: Message, { method }: StandardHeaders): void => {
+  if (method !== undefined && method !== message.method) throw mismatch('Mcp-Method', message)
+}
+
+/** A message that names its revision in `params._meta`. */
+const checkNamed = (
+  message: Message,
+  headers: StandardHeaders,
+  version: unknown,
+  supported: readonly string[],
+): void => {
+  checkEnvelope(message, headers, version)
+  // A legacy revision has no headers to compare. Whether it can be named here is for the server to say.
+  if (typeof version !== 'string' || !isModern(version)) return
+  if (!supported.includes(version))
+    throw unsupportedVersion(version, supported, { rpcId: message.id, perRequest: true })
+  if (message.kind === 'request') checkMirrors(message, headers)
+}
+
+/** `initialize` is legacy, whatever its headers say, unless `params._meta` is that of a modern request (basic/versioning). */
+const isLegacyInitialize = ({ method, kind, meta }: Message, version: unknown): boolean =>
+  method === 'initialize' &&
+  kind === 'request' &&
+  !(typeof version === 'string' && isModern(version) && isRecord(meta?.[metaKeys.capabilities]))
+
 const checkOne = (message: Message, headers: StandardHeaders, supported: readonly string[]): void => {
-  if (message.kind === 'response') return
-  const claim = message.meta?.[metaKeys.version]
-  const claimed = message.meta !== undefined && metaKeys.version in message.meta
-  const headerModern = headers.version !== undefined && isModern(headers.version)
-  const wellClaimed =
-    typeof claim === 'string' && isModern(claim) && isPlain(message.meta?.[metaKeys.capabilities])
-  // The handshake belongs to the earlier revisions, whatever else it carries, unless the envelope is whole (basic/versioning).
-  if (message.method === 'initialize' && message.kind === 'request' && !wellClaimed) {
-    if (headerModern) throw mismatch('MCP-Protocol-Version', message)
+  const { kind, meta } = message
+  if (kind === 'response') return
+  const version = meta?.[metaKeys.version]
+  const modernHeader = headers.version !== undefined && isModern(headers.version)
+  if (isLegacyInitialize(message, version)) {
+    if (modernHeader) throw mismatch('MCP-Protocol-Version', message)
     return
   }
-  if (claimed) {
-    checkEnvelope(message, headers, claim)
-    if (typeof claim === 'string' && isModern(claim) && !supported.includes(claim))
-      throw unsupportedVersion(claim, supported, { rpcId: message.id, perRequest: true })
-    // A revision of the past in the envelope has no mirrors to check; refusing it is its server's affair.
-    if (message.kind === 'request' && typeof claim === 'string' && isModern(claim))
-      checkMirrors(message, headers)
-    return
-  }
-  if (!headerModern) return
-  if (message.kind === 'request')
-    throw badEnvelope(message, message.meta === undefined ? ['_meta'] : [metaKeys.version])
-  if (headers.method !== undefined && headers.method !== message.method) throw mismatch('Mcp-Method', message)
+  if (meta !== undefined && metaKeys.version in meta) return checkNamed(message, headers, version, supported)
+  if (!modernHeader) return undefined
+  if (kind === 'request') throw badEnvelope(message, meta === undefined ? ['_meta'] : [metaKeys.version])
+  return checkMethod(message, headers)
 }
 
 /**
- * Passes when header and body agree, or when the request belongs to a revision without mirrored headers. Throws `mcp.headers` (-32020),
- * `mcp.envelope` (-32602), `mcp.version` (-32022) or `mcp.invalid` (-32600, a batch where there are none).
+ * Compares the headers with the body, in revisions that have such headers. Throws `mcp.headers` (-32020), `mcp.envelope` (-32602), `mcp.version` (-32022) or
+ * `mcp.invalid` (-32600, for a batch).
  */
 export const validateHeaders = (
   envelope: Envelope,
@@ -159,12 +171,12 @@ export const validateHeaders = (
   for (const message of envelope.messages) checkOne(message, headers, supported)
 }
 
-// `Mcp-Param-*` headers of a tool call say what the arguments say (2026-07-28 streamable-http, custom headers): whoever reads the body checks them, and whoever sends it writes them.
+// `Mcp-Param-*` headers repeat arguments of a tool call (2026-07-28 streamable-http, custom headers).
 
 const prefix = 'mcp-param-'
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
-/** One annotated parameter: the header's name in lower case, and where the value stands in the arguments. */
+/** One annotated parameter: the header's name in lower case, and the path of the value in the arguments. */
 export interface ParamHeader {
   readonly header: string
   readonly path: readonly string[]
@@ -174,26 +186,26 @@ export type ToolParamHeaders = ReadonlyMap<string, readonly ParamHeader[]>
 
 const primitive = new Set(['string', 'integer', 'boolean'])
 
-const collect = (schema: Rpc, path: readonly string[], into: ParamHeader[], depth = 0): void => {
+const collectAnnotated = (schema: Rpc, path: readonly string[], into: ParamHeader[], depth = 0): void => {
   if (depth > 16 || !isRecord(schema['properties'])) return
   for (const [name, property] of Object.entries(schema['properties'])) {
     if (!isRecord(property)) continue
     const header = property['x-mcp-header']
     if (typeof header === 'string' && token.test(header) && primitive.has(String(property['type'])))
       into.push({ header: prefix + header.toLowerCase(), path: [...path, name] })
-    collect(property, [...path, name], into, depth + 1)
+    collectAnnotated(property, [...path, name], into, depth + 1)
   }
 }
 
-/** The annotated parameters of each tool of a list; a tool whose annotations clash has none, because its clients must leave it out. */
+/** The annotated parameters of each tool of a list. A tool with two parameters for one header has none: clients must not use it. */
 export const paramHeadersOf = (tools: unknown): Map<string, readonly ParamHeader[]> => {
   const found = new Map<string, readonly ParamHeader[]>()
   for (const tool of Array.isArray(tools) ? tools : []) {
     if (!isRecord(tool) || typeof tool['name'] !== 'string' || !isRecord(tool['inputSchema'])) continue
-    const mirrors: ParamHeader[] = []
-    collect(tool['inputSchema'], [], mirrors)
-    const names = new Set(mirrors.map(({ header }) => header))
-    found.set(tool['name'], names.size === mirrors.length ? mirrors : [])
+    const headers: ParamHeader[] = []
+    collectAnnotated(tool['inputSchema'], [], headers)
+    const names = new Set(headers.map(({ header }) => header))
+    found.set(tool['name'], names.size === headers.length ? headers : [])
   }
   return found
 }
@@ -201,12 +213,12 @@ export const paramHeadersOf = (tools: unknown): Map<string, readonly ParamHeader
 const valueAt = (args: unknown, path: readonly string[]): unknown =>
   path.reduce<unknown>((at, name) => (isRecord(at) && Object.hasOwn(at, name) ? at[name] : undefined), args)
 
-const agrees = (value: unknown, header: string): boolean => {
+const matches = (value: unknown, header: string): boolean => {
   if (typeof value === 'number') return header.trim() !== '' && Number(header) === value
   return (typeof value === 'string' || typeof value === 'boolean') && String(value) === header
 }
 
-/** The received `Mcp-Param-*` fields by lower-case name; one sent twice is joined (RFC 9110 §5.3). */
+/** The received `Mcp-Param-*` headers, by name in lower case. One that was sent twice is joined (RFC 9110 §5.3). */
 export const paramHeaders = (headers: readonly string[]): ReadonlyMap<string, string> => {
   const found = new Map<string, string>()
   for (let i = 0; i + 1 < headers.length; i += 2) {
@@ -219,20 +231,20 @@ export const paramHeaders = (headers: readonly string[]): ReadonlyMap<string, st
   return found
 }
 
-/** The header that is missing, malformed or disagrees; undefined when all is well. Headers that mirror nothing are none of ours. */
+/** The first header that is missing, malformed or does not match; undefined if there is none. Headers of no parameter are ignored. */
 export const mismatchOf = (
-  mirrors: readonly ParamHeader[],
+  expected: readonly ParamHeader[],
   args: unknown,
   headers: ReadonlyMap<string, string>,
 ): string | undefined =>
-  mirrors.find(({ header, path }) => {
+  expected.find(({ header, path }) => {
     const value = valueAt(args, path)
     const sent = headers.get(header)
-    // What is no primitive has no text to mirror; the server says what is wrong with it.
+    // A value that is not a primitive has no header. The server rejects the value.
     if (value === undefined || value === null || typeof value === 'object') return sent !== undefined
     if (sent === undefined || !/^[\t\x20-\x7e]*$/.test(sent)) return true
     const decoded = decodeHeaderValue(sent)
-    return decoded === undefined || !agrees(value, decoded)
+    return decoded === undefined || !matches(value, decoded)
   })?.header
 
 export const paramHeaderRefusal = (header: string, id: Id): Refusal =>
@@ -277,40 +289,40 @@ export const collectToolHeaders = async (
   return { tools, ms }
 }
 
-/** Values that are data and no schemas. */
-const data = new Set(['const', 'enum', 'default', 'examples'])
+/** Members of a schema that are data, not schemas. */
+const dataMembers = new Set(['const', 'enum', 'default', 'examples'])
 
-const annotations = (schema: unknown, depth = 0): number => {
+const countAnnotations = (schema: unknown, depth = 0): number => {
   if (depth > 64 || typeof schema !== 'object' || schema === null) return 0
   if (Array.isArray(schema))
-    return schema.reduce<number>((sum, part) => sum + annotations(part, depth + 1), 0)
+    return schema.reduce<number>((sum, part) => sum + countAnnotations(part, depth + 1), 0)
   return Object.entries(schema).reduce(
     (sum, [name, part]) =>
       sum +
       (name === 'x-mcp-header' && typeof part !== 'object'
         ? 1
-        : data.has(name)
+        : dataMembers.has(name)
           ? 0
-          : annotations(part, depth + 1)),
+          : countAnnotations(part, depth + 1)),
     0,
   )
 }
 
-/** Whether a client may call the tool: each annotation is well-formed, unique, and on a parameter that has one place (SEP-2243, client behaviour). */
+/** Whether clients may call the tool: each annotation is valid, unique, and on a parameter with one path (SEP-2243, client behaviour). */
 export const isUsable = (tool: unknown): boolean => {
   if (!isRecord(tool) || !isRecord(tool['inputSchema'])) return true
-  const written = annotations(tool['inputSchema'])
+  const written = countAnnotations(tool['inputSchema'])
   return written === 0 || paramHeadersOf([tool]).get(String(tool['name']))?.length === written
 }
 
-/** The member that `Mcp-Name` mirrors. */
+/** The member of `params` that `Mcp-Name` repeats. */
 const named: Readonly<Record<string, string>> = {
   'tools/call': 'name',
   'prompts/get': 'name',
   'resources/read': 'uri',
 }
 
-/** The headers that repeat a request's body in 2026-07-28 (streamable-http, standard headers). */
+/** The standard headers of a modern request (streamable-http, standard headers). */
 export const standardHeaders = (method: string, params: Rpc): (readonly [string, string])[] => {
   const name = params[named[method] ?? '']
   return [

@@ -1,4 +1,4 @@
-// JSON-RPC messages as lines: what a line is, and the same message under another id (JSON-RPC 2.0 §4, §5; MCP transports, stdio).
+// JSON-RPC messages: what a value is, and the same message with another id (JSON-RPC 2.0 §4, §5).
 import { parseExactText } from './json.ts'
 
 export type Id = string | number
@@ -12,7 +12,7 @@ export const isRecord = (value: unknown): value is Rpc =>
 export const isId = (value: unknown): value is Id =>
   typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))
 
-/** What a value is as a message; undefined for what is none. A response without a usable id belongs to nobody, so it is none either. */
+/** The kind of a message; undefined if the value is not a message. A response without a valid id belongs to no request, so it is none. */
 export const kindOf = (value: unknown): Kind | undefined => {
   if (!isRecord(value) || value['jsonrpc'] !== '2.0') return undefined
   const { id, method, params } = value
@@ -29,7 +29,7 @@ export const metaOf = (message: Rpc): Rpc => {
   return isRecord(meta) ? meta : {}
 }
 
-/** The value of one line; undefined when the line is no JSON. */
+/** The value of a line; undefined if it is not JSON. */
 export const readLine = (line: string): { readonly value: unknown } | undefined => {
   try {
     return { value: JSON.parse(line) as unknown }
@@ -38,28 +38,28 @@ export const readLine = (line: string): { readonly value: unknown } | undefined 
   }
 }
 
-/** One message, for reading and for writing. */
+/** A message, and its text. */
 export interface DescribedMessage {
   readonly message: Rpc
   readonly text: string
 }
 
-/** A message of the gateway's own. */
+/** A message that the gateway writes. */
 export const describeMessage = (message: Rpc): DescribedMessage => ({
   message,
   text: JSON.stringify(message),
 })
 
-/** Numbers that a double may not write as they were. */
+/** Numbers that a double may write differently. */
 const peculiar = /\d{16}|\d[.eE]|-0/
 
-/** The value of this text, to be changed and written anew: its numbers are written as they were. For reading there is the value itself. */
+/** The value of this text, to be changed and written again: its numbers are written as they were. To read members, use the value itself. */
 export const forWriting = <Value extends object>(text: string, value: Value): Value =>
   peculiar.test(text) ? (parseExactText(text) as Value) : value
 
 /**
- * The text of a message under another id. Large ones are not written anew where the id stands at a place that can only be the
- * message's own: just before the last brace, or in the beginning that most servers write.
+ * The text of a message with another id. To avoid parsing large messages, the id is replaced in the text where it must be the message's own: just before the
+ * last brace, or in the beginning that most servers write.
  */
 export const withId = (text: string, message: Rpc, id: Id): string => {
   const [from, to] = [JSON.stringify(message['id']), JSON.stringify(id)]
@@ -70,14 +70,14 @@ export const withId = (text: string, message: Rpc, id: Id): string => {
   return JSON.stringify({ ...forWriting(text, message), id })
 }
 
-/** One line for a message: its own text where that can be told from the lines around it (a carriage return ends a line of an event stream too). */
+/** The message on one line: its own text, unless that has line breaks (in an event stream, a carriage return is one too). */
 export const oneLine = (text: string, message: Rpc): string =>
   /[\r\n]/.test(text) ? JSON.stringify(forWriting(text, message)) : text
 
 export const errorText = (id: Id | null, code: number, message: string, data?: unknown): string =>
   JSON.stringify({ jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } })
 
-/** HTTP status of a JSON-RPC error that comes before anything streams (2026-07-28 streamable-http, protocol version header; basic/index, _meta). */
+/** HTTP status of a JSON-RPC error that is the whole response (2026-07-28 streamable-http, protocol version header; basic/index, _meta). */
 export const statusOf = (message: Rpc): number => {
   const { error } = message
   if (!isRecord(error)) return 200
@@ -85,15 +85,15 @@ export const statusOf = (message: Rpc): number => {
   return [-32700, -32600, -32020, -32021, -32022].includes(error['code'] as number) ? 400 : 200
 }
 
-// JSON-RPC messages as text: what a bridge between transports must read of them to send each where it belongs.
+// JSON-RPC messages as text: what a transport adapter must read to deliver each message.
 
-/** A message, and its text as it came: what is passed on is that, so that no number in it changes. */
+/** A message, and its text as it came. The text is passed on, so that no number changes. */
 export interface ParsedMessages {
   readonly message: Rpc
   readonly text: string
 }
 
-/** The messages of a text: one, those of an array, or none where it is no JSON-RPC. */
+/** The messages of a text: one, those of a batch, or none if it is not JSON. */
 export const messagesOf = (text: string): readonly ParsedMessages[] => {
   try {
     const value: unknown = JSON.parse(text)
@@ -114,7 +114,7 @@ export const messagesToWrite = (text: string): readonly Rpc[] => {
   }
 }
 
-/** `1` and `"1"` are two ids. */
+/** `1` and `"1"` are different ids. */
 export const keyOf = (id: unknown): string => JSON.stringify(id)
 
 export const isRequest = (message: Rpc): boolean =>
@@ -125,19 +125,19 @@ export const isResponse = (message: Rpc): boolean =>
 const paramsMeta = (params: unknown): Rpc | undefined =>
   isRecord(params) && isRecord(params['_meta']) ? params['_meta'] : undefined
 
-/** The token under which a request wants to hear of its progress. */
+/** The progress token of a request. */
 export const progressOf = (message: Rpc): unknown => paramsMeta(message['params'])?.['progressToken']
-/** The token that a progress report is for. */
+/** The progress token of a progress notification. */
 export const reportedOf = (message: Rpc): unknown =>
   message['method'] === 'notifications/progress' && isRecord(message['params'])
     ? message['params']['progressToken']
     : undefined
 
-/** The request that a cancellation is about. */
+/** The id of the request that a notification cancels. */
 export const cancelledId = (message: Rpc): unknown =>
   isRecord(message['params']) ? message['params']['requestId'] : undefined
 
-/** The revision that an answer to `initialize` settles on. */
+/** The revision in a response to `initialize`. */
 export const versionOf = (message: Rpc): string | undefined => {
   const { result } = message
   return isRecord(result) && typeof result['protocolVersion'] === 'string'

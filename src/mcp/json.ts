@@ -1,23 +1,23 @@
-// JSON that every parser reads alike: what the gateway judges and what the server behind it executes must be the same message.
+// JSON that every parser reads in the same way: the server must execute the message that the gateway checked.
 import { Refusal } from '../kit/refusal.ts'
 
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Deeper nesting has no use in a message and exhausts recursive parsers. */
-const deepest = 200
-/** Levels in which no member may stand twice: the message, its `params`, and what is directly in those (`arguments`, `_meta`). */
-const watched = 3
-const mostInBatch = 100
+/** Deeper nesting exhausts recursive parsers. */
+const maxDepth = 200
+/** Levels in which no member may be repeated: the message, its `params`, and the members of those (`arguments`, `_meta`). */
+const checkedLevels = 3
+const maxBatch = 100
 
-/** A message has a handful of members in its watched levels, a call of a tool with a flat form some hundreds. */
-const mostMembers = 20_000
+/** Most messages have a few members in these levels; a call of a tool with many arguments has hundreds. */
+const maxMembers = 20_000
 
 const beyondAscii = /[^\0-\x7f]/
 const separators = /[-_]/g
 
 /**
- * A member's name as a tolerant parser compares it. Go's encoding/json takes names that are equal under Unicode simple case folding, so `ſ` (U+017F) is an s and
- * `K` (U+212A) a k; others fold `ı` and `İ` too.
+ * A member's name as a tolerant parser compares it. Go's encoding/json uses Unicode simple case folding, in which `ſ` (U+017F) is an s and `K` (U+212A) a k.
+ * Other parsers fold `ı` and `İ` too.
  */
 const fold = (name: string): string =>
   beyondAscii.test(name) ? name.toUpperCase().toLowerCase().replaceAll('\u0307', '') : name.toLowerCase()
@@ -25,9 +25,9 @@ const fold = (name: string): string =>
 type Names = ReadonlyMap<string, string>
 const names = (...list: readonly string[]): Names => new Map(list.map((name) => [fold(name), name]))
 
-/** Members that decide what a message does, at each level that the gateway judges. */
-const ofMessage = names('jsonrpc', 'id', 'method', 'params', 'result', 'error')
-const ofParams = names(
+/** Members that decide what a message does, in each level that the gateway checks. */
+const messageMembers = names('jsonrpc', 'id', 'method', 'params', 'result', 'error')
+const paramsMembers = names(
   ...[
     'name',
     'uri',
@@ -42,8 +42,8 @@ const ofParams = names(
   ],
   ...['protocolVersion', 'clientInfo', 'capabilities'],
 )
-const ofRef = names('type', 'name', 'uri')
-const ofMeta = names(
+const refMembers = names('type', 'name', 'uri')
+const metaMembers = names(
   ...['protocolVersion', 'clientInfo', 'clientCapabilities'].map((name) => `io.modelcontextprotocol/${name}`),
   'progressToken',
 )
@@ -53,10 +53,10 @@ const ambiguous = (why: string): Refusal =>
     say: 'The message has a duplicate member, or a member name that servers may read differently.',
   })
 
-/** Short strings are read through, long ones searched. */
+/** Short strings are read character by character, longer ones with indexOf. */
 const shortString = 48
 
-/** Index of the quote that closes the string opened at `open`. The text is known to be valid JSON. */
+/** Index of the quote that closes the string at `open`. The text is valid JSON. */
 const stringEnd = (text: string, open: number): number => {
   let at = open + 1
   for (const stop = at + shortString; at < stop; at++) {
@@ -73,15 +73,15 @@ const stringEnd = (text: string, open: number): number => {
   }
 }
 
-interface Written {
-  /** Members in the first levels. */
+interface TextCounts {
+  /** Members in the checked levels. */
   readonly members: number
-  /** Values in all levels, about. */
+  /** Approximate number of values in all levels. */
   readonly values: number
 }
 
-/** What the text writes down. */
-const written = (text: string, levels: number): Written => {
+/** Counts members and values in the text. */
+const countInText = (text: string, levels: number): TextCounts => {
   let depth = 0
   let members = 0
   let values = 0
@@ -89,14 +89,14 @@ const written = (text: string, levels: number): Written => {
     const c = text.charCodeAt(i)
     if (c === 0x22) i = stringEnd(text, i)
     else if (c === 0x3a) {
-      // Outside strings a colon stands behind a member's name and nowhere else.
+      // Outside strings, a colon is always behind the name of a member.
       if (depth <= levels) members++
     } else if (c === 0x2c) values++
     else if (c === 0x7b || c === 0x5b) {
       values++
       depth++
-      if (depth > deepest)
-        throw new Refusal('mcp.invalid', `nested deeper than ${deepest}`, {
+      if (depth > maxDepth)
+        throw new Refusal('mcp.invalid', `nested deeper than ${maxDepth}`, {
           say: 'The message is nested too deeply.',
         })
     } else if (c === 0x7d || c === 0x5d) depth--
@@ -104,60 +104,60 @@ const written = (text: string, levels: number): Written => {
   return { members, values }
 }
 
-/** How many members the value has in its first levels. */
-const membersRead = (value: unknown, levels: number): number => {
+/** Counts the members of the parsed value in the checked levels. */
+const countMembers = (value: unknown, levels: number): number => {
   if (typeof value !== 'object' || value === null || levels === 0) return 0
   let members = 0
   if (Array.isArray(value)) {
-    for (const item of value) members += membersRead(item, levels - 1)
+    for (const item of value) members += countMembers(item, levels - 1)
     return members
   }
-  for (const name in value) members += 1 + membersRead((value as Record<string, unknown>)[name], levels - 1)
+  for (const name in value) members += 1 + countMembers((value as Record<string, unknown>)[name], levels - 1)
   return members
 }
 
 const checkSpelling = (value: unknown, exact: Names): void => {
   if (typeof value !== 'object' || value === null) return
   for (const name in value) {
-    // Most names are written as they should be.
+    // Most names are spelled as they should be.
     if (exact.get(name) === name) continue
     const folded = fold(name)
-    // Servers that know a member in snake case as well (Python's models, Go's json/v2) take `task_id` for `taskId`.
+    // Some servers accept snake case too (Python models, Go's json/v2): `task_id` for `taskId`.
     const meant = exact.get(folded) ?? exact.get(folded.replaceAll(separators, ''))
     if (meant !== undefined && meant !== name) throw ambiguous(`member ${JSON.stringify(name.slice(0, 40))}`)
   }
 }
 
 const checkMessage = (message: unknown): void => {
-  checkSpelling(message, ofMessage)
+  checkSpelling(message, messageMembers)
   const params = (message as { params?: unknown } | null)?.params
-  checkSpelling(params, ofParams)
+  checkSpelling(params, paramsMembers)
   const { _meta: meta, ref } = (params ?? {}) as { readonly _meta?: unknown; readonly ref?: unknown }
-  checkSpelling(meta, ofMeta)
-  checkSpelling(ref, ofRef)
+  checkSpelling(meta, metaMembers)
+  checkSpelling(ref, refMembers)
 }
 
-/** JSON-RPC 2.0 §6 knows no empty batch. Each message of a batch costs as much as one that came alone, so their number is bounded. */
+/** JSON-RPC 2.0 §6 has no empty batch. Each message costs as much as one on its own, so their number is limited. */
 const checkBatch = ({ length }: readonly unknown[]): void => {
   if (length === 0)
     throw new Refusal('mcp.invalid', 'an empty batch', { say: 'A batch must contain at least one message.' })
-  if (length <= mostInBatch) return
+  if (length <= maxBatch) return
   throw new Refusal('mcp.invalid', `${length} messages`, {
-    say: `A batch has at most ${mostInBatch} messages; this one has ${length}.`,
+    say: `A batch has at most ${maxBatch} messages; this one has ${length}.`,
   })
 }
 
 export interface StrictJson {
   readonly text: string
   readonly value: unknown
-  /** How many values it is made of, about: what it costs in memory. */
+  /** Approximate number of values, for the memory that it needs. */
   readonly values: number
 }
 
 /**
- * The text and value of JSON in UTF-8. Throws `mcp.parse` for what is not JSON and `mcp.invalid` for what parsers read differently: nesting
- * beyond 200 levels; a member named twice in the first three levels of a message (RFC 8259 §4 leaves the choice among them to the reader);
- * one of the members that decide what a message does, in another spelling that a tolerant parser takes for it. A batch has at most 100 messages.
+ * The text and value of JSON in UTF-8. Throws `mcp.parse` if it is not JSON, and `mcp.invalid` if parsers read it differently: nesting deeper than 200 levels; a
+ * repeated member in the first three levels of a message (RFC 8259 §4 does not say which one counts); a member that decides what the message does, in another
+ * spelling that a tolerant parser accepts. A batch has at most 100 messages.
  */
 export const readStrictJson = (bytes: Uint8Array): StrictJson => {
   let text: string
@@ -169,22 +169,22 @@ export const readStrictJson = (bytes: Uint8Array): StrictJson => {
     throw new Refusal('mcp.parse', error instanceof Error ? error.name : '')
   }
   if (Array.isArray(value)) checkBatch(value)
-  const levels = Array.isArray(value) ? watched + 1 : watched
-  const { members, values } = written(text, levels)
-  if (members > mostMembers)
+  const levels = Array.isArray(value) ? checkedLevels + 1 : checkedLevels
+  const { members, values } = countInText(text, levels)
+  if (members > maxMembers)
     throw new Refusal('mcp.invalid', `${members} members`, {
-      say: `The message has more than ${mostMembers} members.`,
+      say: `The message has more than ${maxMembers} members.`,
     })
-  if (members !== membersRead(value, levels)) throw ambiguous('a member twice')
+  if (members !== countMembers(value, levels)) throw ambiguous('a member twice')
   if (Array.isArray(value)) for (const message of value) checkMessage(message)
   else checkMessage(value)
   return { text, value, values }
 }
 
-/** The value alone. */
+/** Only the value. */
 export const parseStrictJson = (bytes: Uint8Array): unknown => readStrictJson(bytes).value
 
-// JSON that is written again digit by digit as it was: arguments and results may hold numbers that no double can (JSON parse source text access, ECMAScript 2025).
+// JSON whose numbers are written as they were: arguments and results may have numbers that a double cannot hold (JSON.parse source text access, ECMAScript 2025).
 
 declare global {
   interface JSON {
@@ -196,7 +196,7 @@ declare global {
   }
 }
 
-/** Written by `JSON.stringify`, the value is the same text; a number that a double cannot hold reads as an object. Throws SyntaxError. */
+/** A value that `JSON.stringify` writes with the same numbers. A number that a double cannot hold is an object. Throws SyntaxError. */
 export const parseExactText = (text: string): unknown =>
   JSON.parse(text, (_key, value: unknown, { source }) =>
     typeof value === 'number' && source !== undefined && String(value) !== source

@@ -1,17 +1,17 @@
-// Messages that a careless server writes, read as far as they can be: JSON with NaN, several on a line, one over several lines, an answer without
-// what every answer has. The plain way (one line, one message) never comes here.
+// Messages of servers that do not follow the protocol exactly: JSON with NaN, several messages on a line, a message over several lines, a response without a
+// required member. A valid message on one line is never read here.
 import { type Rpc, isRecord } from './json-rpc.ts'
 
-/** A message is given up beyond so many characters. */
+/** Longest message over several lines, in characters. */
 const longest = 10_485_760
-/** Lines that one message may go over. */
+/** Most lines of one message. */
 const mostLines = 200_000
 
-/** Escape codes of terminals (ECMA-48 CSI and OSC), and what stands for nothing at a beginning: a BOM, other control characters. */
+/** Escape codes of terminals (ECMA-48 CSI and OSC). */
 const escapes = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\^_])/g
 const nothing = /^[\ufeff\u0000-\u0020\u007f]+/
 
-/** The line without terminal escape codes and without what stands for nothing at its beginning. */
+/** The line without terminal escape codes, and without a BOM or control characters at its beginning. */
 export const withoutControls = (line: string): string =>
   (line.includes('\u001b') ? line.replace(escapes, '') : line).replace(nothing, '')
 
@@ -20,7 +20,7 @@ interface Depth {
   quoted: boolean
 }
 
-/** Where the value that is open ends, counted from `from`; -1 when it does not. `at` is moved along. */
+/** Index behind the end of the value that is open at `from`; -1 if it does not end. Updates `at`. */
 const endOf = (text: string, from: number, at: Depth): number => {
   for (let i = from; i < text.length; i++) {
     const c = text.charCodeAt(i)
@@ -42,7 +42,7 @@ const parsed = (text: string): { readonly value: unknown } | undefined => {
   }
 }
 
-/** Python and others write what JSON has no numbers for; null is what JavaScript writes for them. Strings are left alone. */
+/** Replaces NaN and Infinity, which Python and others write, by null, as JavaScript does. Strings are not changed. */
 const withoutNaN = (text: string): string => {
   const parts: string[] = []
   for (let from = 0; from < text.length;) {
@@ -68,7 +68,7 @@ const read = (text: string): { readonly value: unknown; readonly text: string } 
   return found && { ...found, text: mended }
 }
 
-/** An answer that lacks or has too much of what JSON-RPC 2.0 §5 asks for, but can mean one thing only. Undefined for everything else. */
+/** A response that lacks a member of JSON-RPC 2.0 §5 or has one too many, but can mean only one thing. Undefined for everything else. */
 export const repairAnswer = (value: unknown): Rpc | undefined => {
   if (!isRecord(value) || value['method'] !== undefined) return undefined
   const { jsonrpc = '2.0', error, result, ...rest } = value
@@ -79,18 +79,18 @@ export const repairAnswer = (value: unknown): Rpc | undefined => {
 }
 
 export interface TolerantMessages {
-  /** One JSON value that a line, a part of one or several of them held; `text` is its text. */
+  /** A JSON value from a line, a part of a line, or several lines. `text` is its text. */
   value(value: unknown, text: string): void
-  /** What is no JSON: a log line, or a message beyond repair. */
+  /** Text that is not JSON: a log line, or an invalid message. */
   unreadable(text: string): void
 }
 
 export interface TolerantReader {
-  /** A line that is no message by itself. */
+  /** A line that is not a whole message. */
   line(line: string): void
-  /** A line was a message: what was begun before it will not be finished. */
+  /** A line was a whole message, so a message that began before it is incomplete. */
   interrupt(): void
-  /** A message over several lines has begun. */
+  /** Whether a message over several lines has begun. */
   readonly open: boolean
 }
 
@@ -110,7 +110,7 @@ export const createTolerantReader = ({ value, unreadable }: TolerantMessages): T
     size = text.length
     at = depth
   }
-  /** Values one after the other; the last may be unfinished. */
+  /** Several values on a line. The last may be incomplete. */
   const values = (text: string): void => {
     for (let from = 0; from < text.length;) {
       const rest = text.slice(from).replace(nothing, '')
@@ -132,7 +132,7 @@ export const createTolerantReader = ({ value, unreadable }: TolerantMessages): T
     interrupt: giveUp,
     line(line) {
       const text = withoutControls(line)
-      // What is written over several lines is indented; at the margin something new begins.
+      // The lines of one message are indented. A bracket at the margin begins a new message.
       if (begun.length > 0 && /^[{[]/.test(line)) giveUp()
       if (begun.length === 0) return values(text)
       size += line.length + 1
@@ -149,15 +149,15 @@ export const createTolerantReader = ({ value, unreadable }: TolerantMessages): T
   }
 }
 
-/** How much of a message's beginning and end is looked through for the call it answers. */
+/** Characters at the beginning and the end of a text that are searched for an id. */
 const looked = 4096
 
 export interface Likeness {
-  /** The ids it holds, as numbers; those of the call it answers among them, if any. */
+  /** Every `id` in the text, as a number. */
   readonly ids: readonly number[]
 }
 
-/** Whether a text that cannot be read looks like an answer; a log line, a request and a notification do not. `tail`: its end, where only both are known. */
+/** Whether a text that is not JSON looks like a response, rather than a log line, a request or a notification. `tail`: the end of a text of which only both ends are known. */
 export const answerLike = (text: string, tail: string = text.slice(-looked)): Likeness | undefined => {
   const seen = `${text.slice(0, looked)}\n${tail}`
   if (

@@ -1,4 +1,4 @@
-// What one era says in the words of the other, as far as there are such words: results, errors, capabilities (2025-11-25 and 2026-07-28).
+// Results, errors and capabilities, translated between legacy revisions and the modern one as far as they have a counterpart (2025-11-25 and 2026-07-28).
 import { metaKeys } from './envelope.ts'
 import { isUsable } from './headers.ts'
 import { type Rpc, isRecord } from './json-rpc.ts'
@@ -7,10 +7,10 @@ export const serverInfoKey = 'io.modelcontextprotocol/serverInfo'
 export const subscriptionKey = 'io.modelcontextprotocol/subscriptionId'
 export const logLevelKey = 'io.modelcontextprotocol/logLevel'
 
-/** Methods that a server of 2026-07-28 may answer with input requests. */
+/** Methods that a modern server may answer with input requests. */
 export const mayRequireInput: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
 
-/** Results that say how long they may be kept (2026-07-28 server/utilities/caching). */
+/** Results with a lifetime (2026-07-28 server/utilities/caching). */
 const cacheable = new Set([
   'server/discover',
   'tools/list',
@@ -31,7 +31,7 @@ const only = (record: unknown, ...names: readonly string[]): Rpc =>
       )
     : {}
 
-/** A result that the gateway writes for a client of 2026-07-28: with every member that this revision asks for, and for nobody else to keep. */
+/** A result for a modern client, with every member that the revision requires. Shared caches must not store it. */
 export const modernResult = (method: string, result: Rpc, server: Rpc): Rpc => ({
   ...result,
   resultType: 'complete',
@@ -39,7 +39,7 @@ export const modernResult = (method: string, result: Rpc, server: Rpc): Rpc => (
   _meta: { ...(isRecord(result['_meta']) ? result['_meta'] : {}), [serverInfoKey]: server },
 })
 
-/** Tools that can only be called as tasks of 2025-11-25 have no counterpart. */
+/** Tools that can only be called as tasks (2025-11-25) have no counterpart. */
 const withoutTasks = (tools: unknown): unknown =>
   Array.isArray(tools)
     ? tools
@@ -49,7 +49,7 @@ const withoutTasks = (tools: unknown): unknown =>
         .map((tool: unknown) => (isRecord(tool) ? without(tool, 'execution') : tool))
     : tools
 
-/** A result of a server of 2025 and before. */
+/** A result of a legacy server, for a modern client. */
 export const toModern = (method: string, result: Rpc, server: Rpc): Rpc =>
   modernResult(
     method,
@@ -57,7 +57,7 @@ export const toModern = (method: string, result: Rpc, server: Rpc): Rpc =>
     server,
   )
 
-/** Servers of before allow objects alone where these allow any value (SEP-2106); a tool whose headers no client may send is left out (SEP-2243). */
+/** Output schemas of legacy revisions are objects (SEP-2106). Tools that clients must not use are left out (SEP-2243). */
 const legacyTools = (tools: unknown): unknown =>
   Array.isArray(tools)
     ? tools
@@ -82,7 +82,7 @@ const legacyCall = (result: Rpc): Rpc => {
   }
 }
 
-/** A complete result of a server of 2026-07-28, as clients of before know it. */
+/** A complete result of a modern server, for a legacy client. */
 export const toLegacy = (method: string, result: Rpc): Rpc => {
   const meta = isRecord(result['_meta']) ? without(result['_meta'], serverInfoKey) : {}
   const plain = {
@@ -93,11 +93,11 @@ export const toLegacy = (method: string, result: Rpc): Rpc => {
   return method === 'tools/call' ? legacyCall(plain) : plain
 }
 
-/** What a server of 2025 and before answers -32002 is -32602 from 2026-07-28 on (SEP-2164). */
+/** -32002 of a legacy server is -32602 in the modern revision (SEP-2164). */
 export const toModernError = (error: Rpc): Rpc =>
   error['code'] === -32_002 ? { ...error, code: -32_602 } : error
 
-/** The resource that was not found is named in the data; a parameter that is wrong in another way keeps its code. */
+/** -32602 for a resource that was not found names it in its data. For other invalid parameters, the code stays. */
 export const toLegacyError = (method: string, error: Rpc): Rpc =>
   method === 'resources/read' &&
   error['code'] === -32_602 &&
@@ -106,7 +106,7 @@ export const toLegacyError = (method: string, error: Rpc): Rpc =>
     ? { ...error, code: -32_002 }
     : error
 
-/** What of a server's capabilities clients of the other era can use. `notices`: whether they can be told of changes; `watching`: of single resources. */
+/** Capabilities of a server that are offered to the client. `notices`: whether it can receive list changes; `watching`: and updates of single resources. */
 export const bridgedServer = (
   capabilities: unknown,
   { notices, watching }: { readonly notices: boolean; readonly watching: boolean },
@@ -122,7 +122,7 @@ export const bridgedServer = (
   return found
 }
 
-/** What of a client's capabilities a server of the other era can use. */
+/** Capabilities of a client that are declared to the server. */
 export const bridgedClient = (capabilities: unknown): Rpc => {
   const found: Record<string, unknown> = {}
   if (!isRecord(capabilities)) return found
@@ -134,14 +134,14 @@ export const bridgedClient = (capabilities: unknown): Rpc => {
   return found
 }
 
-/** What a server is told of a client whose answers cannot be waited for: URLs alone, which can be said in an error (-32042). */
+/** Capabilities of a client that cannot be asked: only URLs to open, which fit in an error (-32042). */
 export const urlsOnly = (capabilities: Rpc): Rpc => {
   const { elicitation } = capabilities
   return isRecord(elicitation) && isRecord(elicitation['url']) ? { elicitation: { url: {} } } : {}
 }
 
-/** The capability that a question to the client needs; undefined for what is no question of both eras. */
-export const capabilityFor = (method: unknown): 'roots' | 'sampling' | 'elicitation' | undefined =>
+/** The client capability that a request of the server needs; undefined for requests that only one side knows. */
+export const capabilityOf = (method: unknown): 'roots' | 'sampling' | 'elicitation' | undefined =>
   method === 'roots/list'
     ? 'roots'
     : method === 'sampling/createMessage'
@@ -150,12 +150,12 @@ export const capabilityFor = (method: unknown): 'roots' | 'sampling' | 'elicitat
         ? 'elicitation'
         : undefined
 
-/** Whether a client with these capabilities can be asked that. */
+/** Whether a client with these capabilities can receive this request. */
 export const canReceive = (
   capabilities: Rpc,
   { method, params }: { readonly method?: unknown; readonly params?: unknown },
 ): boolean => {
-  const needed = capabilityFor(method)
+  const needed = capabilityOf(method)
   const declared = needed && capabilities[needed]
   if (!isRecord(declared)) return false
   if (needed !== 'elicitation') return true
@@ -165,7 +165,7 @@ export const canReceive = (
     : isRecord(declared['form']) || Object.keys(declared).length === 0
 }
 
-/** `params._meta` of a request without what only 2026-07-28 has there. */
+/** `params._meta` without the members of the modern revision. */
 export const withoutEnvelope = (meta: Rpc): Rpc =>
   without(meta, metaKeys.version, metaKeys.client, metaKeys.capabilities, logLevelKey)
 
@@ -174,6 +174,6 @@ const levels = ['debug', 'info', 'notice', 'warning', 'error', 'critical', 'aler
 export const isLevel = (level: unknown): level is string =>
   typeof level === 'string' && levels.includes(level)
 
-/** Whether a log message is as severe as was asked for. */
+/** Whether a log message is at least as severe as the level that was asked for. */
 export const isLevelWanted = (level: unknown, wanted: string): boolean =>
   levels.indexOf(String(level)) >= levels.indexOf(wanted)

@@ -248,15 +248,15 @@ const urlOf = (upstream: Upstream): string =>
 export const createRevisionBridge = (deps: RevisionBridgeDeps): RevisionBridge => {
   const servers = new WeakMap<Service, { readonly server: BridgedServer | undefined }>()
   const serverOf = (service: Service): BridgedServer | undefined => {
-    const known = servers.get(service) ?? { server: createBridgedServer(service, deps) }
-    servers.set(service, known)
+    let known = servers.get(service)
+    if (!known) servers.set(service, (known = { server: createBridgedServer(service, deps) }))
     return known.server
   }
   const owners = new WeakMap<Principal, string>()
   const owner = (principal: Principal | undefined): string => {
     if (!principal) return ''
-    const known = owners.get(principal) ?? ownerOf(principal)
-    owners.set(principal, known)
+    let known = owners.get(principal)
+    if (known === undefined) owners.set(principal, (known = ownerOf(principal)))
     return known
   }
   return {

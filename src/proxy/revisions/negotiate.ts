@@ -78,10 +78,12 @@ const firstEvent = async (
 }
 
 /** The first message of a response, if it is a JSON-RPC response, and the response as it came. */
-const readFirst = async (
-  server: Server,
-  response: Response,
-): Promise<{ readonly message: Rpc | undefined; readonly response: Response }> => {
+interface FirstMessage {
+  readonly message: Rpc | undefined
+  readonly response: Response
+}
+
+const readFirst = async (server: Server, response: Response): Promise<FirstMessage> => {
   if (!response.body) return { message: undefined, response }
   if (!isEventStream(response.headers.get('content-type') ?? undefined)) {
     const body = await readBounded(response.body, maxBytes)
@@ -139,6 +141,19 @@ const asModernResult = (request: Rpc, message: Rpc, result: Rpc): Response => {
   )
 }
 
+/** What an error of the server, or its response to `server/discover`, shows. */
+const judge = async (
+  server: Server,
+  caller: Caller,
+  discovers: boolean,
+  { message, response }: FirstMessage,
+): Promise<boolean | undefined> => {
+  const code = codeOf(message)
+  if (message && (isModernServer(message) || (!discovers && modernCodes.has(code)))) return true
+  if (!discovers) return probe(server, caller)
+  return response.ok && code === undefined ? undefined : false
+}
+
 /** Sends a modern request as it came. */
 export const negotiateModern = async (
   server: Server,
@@ -148,7 +163,8 @@ export const negotiateModern = async (
 ): Promise<Negotiation> => {
   const sent = await sendRequest().catch(asLegacyResponse)
   if (isForCaller(sent)) return { response: sent }
-  const { message, response } = await readFirst(server, sent)
+  const first = await readFirst(server, sent)
+  const { message, response } = first
   const { result } = message ?? {}
   const discovers = request['method'] === 'server/discover'
   if (response.ok && !discovers) {
@@ -158,10 +174,7 @@ export const negotiateModern = async (
         : { speaks: true, response }
     if (!rejectedCodes.has(codeOf(message))) return { response }
   }
-  if (message && (isModernServer(message) || (!discovers && modernCodes.has(codeOf(message)))))
-    return { speaks: true, response }
-  if (!discovers) return { speaks: await probe(server, caller), response }
-  return { speaks: response.ok && codeOf(message) === undefined ? undefined : false, response }
+  return { speaks: await judge(server, caller, discovers, first), response }
 }
 
 /** Sends `initialize` as it came. */
