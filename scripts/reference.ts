@@ -1,5 +1,5 @@
 // The reference pages that are made from the code. `npm run docs` writes them, and a test fails when a page and the code differ.
-import { type Handlers, routeTable } from '../src/app.ts'
+import { type Handlers, routeTable } from '../src/routes.ts'
 import { cliReference } from '../src/cli/reference.ts'
 import { configJsonSchema } from '../src/config/docs.ts'
 import { configReference } from '../src/config/reference.ts'
@@ -43,10 +43,10 @@ const anyHandler: unknown = new Proxy(() => undefined, { get: () => anyHandler }
 
 const endpointsPage = (): string => {
   const routes = routeTable({ handlers: anyHandler as Handlers, registration: true })
-  const rows = routes.map(({ paths, on, what, cors }) => [
+  const rows = routes.map(({ paths, methods, description, cors }) => [
     paths.map((path) => `\`${path}\``).join('<br>'),
-    Object.keys(on).join(' '),
-    what,
+    Object.keys(methods).join(' '),
+    description,
     cors ? 'yes' : 'no',
   ])
   const mcp = [

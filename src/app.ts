@@ -1,13 +1,9 @@
-// Every address of the plain way, as one table, and the one place where refusals become answers.
-import { Hono } from 'hono'
-import type { ServicesApi } from './admin/services-api.ts'
-import type { Connections } from './connections/connections.ts'
-import type { SignIn } from './identity/sign-in.ts'
+// The HTTP application: Hono routes each request by path and method, middleware checks it, and refusals become responses in one place.
+import { type Context, Hono, type MiddlewareHandler } from 'hono'
+import { secureHeaders } from 'hono/secure-headers'
 import { isAskedAhead, transportSecurity } from './kit/http.ts'
 import { levelOf, refusedFields } from './kit/log.ts'
 import { Refusal, type RequestFacts } from './kit/refusal.ts'
-import type { Consent } from './oauth/consent.ts'
-import type { MetadataHandlers } from './oauth/metadata.ts'
 import { problemFor } from './pages/problem-texts.ts'
 import type { Handler } from './ports/modules.ts'
 import type { Pages } from './ports/pages.ts'
@@ -15,308 +11,55 @@ import type { Log, RequestContext } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
 import type { Cors } from './proxy/cors.ts'
 import type { HostCheck } from './proxy/resolve.ts'
-import { type Route, type Surface, asRefusal, defaultEndpoints, drawRefusal, hostOf } from './route.ts'
-import type { ServicesList, Status } from './status.ts'
+import { type Route, asRefusal, defaultEndpoints, hostOf, renderRefusal } from './route.ts'
+import { type Handlers, routeTable } from './routes.ts'
 
-export interface Handlers {
-  readonly metadata: MetadataHandlers
-  readonly register: Handler
-  readonly manage: Handler
-  readonly authorize: Handler
-  readonly consent: Consent
-  readonly connections: Connections
-  readonly token: Handler
-  readonly revoke: Handler
-  readonly introspect: Handler
-  readonly signIn: SignIn
-  readonly status: Status
-  readonly servicesList: ServicesList
-  readonly services: ServicesApi
-  readonly encode: Handler
-  readonly assets: (path: string) => Response | undefined
-}
-
-interface RoutesOptions {
+interface AppOptions {
   readonly handlers: Handlers
-  /** Whether RFC 7591 registration is open; otherwise its addresses do not exist. */
+  /** Whether RFC 7591 registration is open. */
   readonly registration: boolean
   readonly directory: Directory
   readonly cors: Cors
-  readonly front: HostCheck
+  readonly hostCheck: HostCheck
   readonly pages: Pages
   readonly log: Log
-  /** Of whose request this is, as far as is known. */
+  /** Whose request this is, as far as is known. */
   readonly factsOf: (request: Request) => RequestFacts
   readonly redirectTo: (uri: string, params: Readonly<Record<string, string>>) => string
 }
 
-/** OAuth endpoints accept 64 kB, pages the same: nothing legitimate comes near it. Bodies of unsaid length are bounded where they are read. */
-const maxBodyBytes = 65_536
-
-const wellKnown = (name: string): string[] => [
-  `/.well-known/${name}`,
-  `/.well-known/${name}/*`,
-  `/:service/mcp/.well-known/${name}`,
-]
-
-/** The table. Root aliases serve clients that fall back to default endpoints (protocol.md A15). */
-export const routeTable = ({
-  handlers: h,
-  registration,
-}: Pick<RoutesOptions, 'handlers' | 'registration'>): readonly Route[] => [
-  {
-    paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')],
-    what: 'Authorization server metadata (RFC 8414)',
-    surface: 'json',
-    cors: true,
-    on: { GET: h.metadata.authorizationServer },
-    everyHost: true,
-  },
-  {
-    paths: wellKnown('oauth-protected-resource'),
-    what: 'Protected resource metadata of an MCP endpoint (RFC 9728). At the root, ?service_id= selects the service',
-    surface: 'json',
-    cors: true,
-    on: { GET: h.metadata.protectedResource },
-    everyHost: true,
-  },
-  {
-    paths: ['/oauth/jwks', '/jwks'],
-    what: 'Public signing keys (RFC 7517)',
-    surface: 'json',
-    cors: true,
-    on: { GET: h.metadata.jwks },
-  },
-  {
-    paths: ['/oauth/authorize', '/authorize'],
-    what: 'Authorization endpoint (RFC 6749, RFC 7636, RFC 8707, RFC 9207)',
-    surface: 'page',
-    cors: false,
-    acts: true,
-    on: { GET: h.authorize, POST: h.authorize },
-    onIssuer: true,
-  },
-  {
-    paths: ['/oauth/consent'],
-    what: 'Consent page, and the decision: flow, csrf, decision=allow or deny',
-    surface: 'page',
-    cors: false,
-    acts: true,
-    on: { GET: h.consent.page, POST: h.consent.decide },
-  },
-  {
-    paths: ['/oauth/token', '/token'],
-    what: 'Token endpoint: authorization_code and refresh_token',
-    surface: 'oauth',
-    cors: true,
-    on: { POST: h.token },
-  },
-  ...(registration
-    ? ([
-        {
-          paths: ['/oauth/register', '/register'],
-          what: 'Dynamic client registration (RFC 7591), JSON or form',
-          surface: 'oauth',
-          cors: true,
-          on: { POST: h.register },
-        },
-        {
-          paths: ['/oauth/register/:id', '/register/:id'],
-          what: 'Client configuration endpoint, with the registration access token (RFC 7592)',
-          surface: 'oauth',
-          cors: true,
-          on: { GET: h.manage, PUT: h.manage, DELETE: h.manage },
-        },
-      ] as const)
-    : []),
-  {
-    paths: ['/oauth/revoke', '/revoke'],
-    what: 'Token revocation (RFC 7009)',
-    surface: 'oauth',
-    cors: true,
-    on: { POST: h.revoke },
-  },
-  {
-    paths: ['/oauth/introspect', '/introspect'],
-    what: 'Token introspection (RFC 7662)',
-    surface: 'oauth',
-    cors: true,
-    on: { POST: h.introspect },
-  },
-  {
-    paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'],
-    what: 'Redirect URI for identity providers. Register the first one with them',
-    surface: 'page',
-    cors: false,
-    acts: true,
-    on: {
-      GET: (request, visit) =>
-        (h.connections.isReturn(request) ? h.connections.callback : h.signIn.callback)(request, visit),
-    },
-  },
-  {
-    paths: ['/connect/callback/:id', '/connect/callback'],
-    what: 'Redirect URI for upstream authorization servers. Each has a separate one. The second is the one of version 0.1.0, which `redirect_uri` may still name',
-    surface: 'page',
-    cors: false,
-    acts: true,
-    on: { GET: h.connections.callback },
-  },
-  {
-    paths: ['/connect/:service'],
-    what: 'Accounts page: a user’s accounts at the server behind a service (connect, choose, disconnect)',
-    surface: 'page',
-    cors: false,
-    acts: true,
-    on: { GET: h.connections.page, POST: h.connections.act },
-    onIssuer: true,
-  },
-  {
-    paths: ['/oauth/start'],
-    what: 'Also the accounts page. ?server= is the service ID or the host of its server',
-    surface: 'page',
-    cors: false,
-    acts: true,
-    on: { GET: h.connections.start },
-    onIssuer: true,
-  },
-  {
-    paths: ['/oauth/client-metadata/:id', '/oauth/client-metadata.json'],
-    what: 'The gateway’s Client ID Metadata Document, one for each upstream authorization server. The second is the one of version 0.1.0',
-    surface: 'json',
-    cors: true,
-    on: { GET: h.connections.document },
-  },
-  {
-    paths: ['/login'],
-    what: 'Sign-in page, and sign-in with username and password',
-    surface: 'page',
-    cors: false,
-    acts: true,
-    on: { GET: h.signIn.page, POST: h.signIn.password },
-    onIssuer: true,
-  },
-  {
-    paths: ['/login/:provider'],
-    what: 'Start sign-in with an identity provider',
-    surface: 'page',
-    cors: false,
-    on: { POST: h.signIn.begin },
-  },
-  {
-    paths: ['/logout'],
-    what: 'End the browser session',
-    surface: 'page',
-    cors: false,
-    on: { POST: h.signIn.logout },
-  },
-  {
-    paths: ['/'],
-    what: 'JSON about the gateway for programs. The signed-in user’s services for browsers. ?t= opens a one-time sign-in link',
-    surface: 'page',
-    cors: false,
-    on: {
-      GET: (request, visit) =>
-        (new URL(request.url).searchParams.has('t') ? h.signIn.link : h.status.front)(request, visit),
-    },
-    onIssuer: true,
-  },
-  {
-    paths: ['/health'],
-    what: 'Status, version and storage of the gateway, and the status of each service (unknown until its first call). 503 if the storage does not respond, never because of a service. With a single stdio server, also serverId and userId',
-    surface: 'json',
-    cors: false,
-    on: { GET: h.status.health },
-    anyHost: true,
-  },
-  {
-    paths: ['/health/:service'],
-    what: 'Status of one service (same as /health?server=), with serverId and userId. 503 if its server is unreachable or its command cannot be started',
-    surface: 'json',
-    cors: false,
-    on: { GET: h.status.health },
-    anyHost: true,
-  },
-  {
-    paths: ['/healthz'],
-    what: 'Liveness check',
-    surface: 'json',
-    cors: false,
-    on: { GET: h.status.live },
-    anyHost: true,
-  },
-  {
-    paths: ['/readyz'],
-    what: 'Readiness check: 503 while draining or without storage',
-    surface: 'json',
-    cors: false,
-    on: { GET: h.status.ready },
-    anyHost: true,
-  },
-  {
-    paths: ['/services'],
-    what: 'List of services by ID. Includes their URLs for signed-in users and on a loopback gateway',
-    surface: 'json',
-    cors: true,
-    on: { GET: h.servicesList.services },
-  },
-  {
-    paths: ['/services/:id'],
-    what: 'One service, in the same form',
-    surface: 'json',
-    cors: true,
-    on: { GET: h.servicesList.service },
-  },
-  {
-    paths: ['/encode'],
-    what: 'Encoded hostname for a server’s domain (?domain=), as JSON or a page',
-    surface: 'both',
-    cors: false,
-    on: { GET: h.encode },
-  },
-  {
-    paths: ['/api/services'],
-    what: 'For administrators: list services, add a service (session cookie, X-CSRF-Token)',
-    surface: 'json',
-    cors: false,
-    on: { GET: h.services.list, POST: h.services.add },
-  },
-  {
-    paths: ['/api/services/:id'],
-    what: 'For administrators: show a service, remove an added service',
-    surface: 'json',
-    cors: false,
-    on: { GET: h.services.show, DELETE: h.services.remove },
-  },
-  {
-    paths: ['/api/processes'],
-    what: 'For administrators: processes of stdio servers, recent failures, and their standard error output',
-    surface: 'json',
-    cors: false,
-    on: { GET: h.services.processes },
-  },
-]
-
-type Env = { Bindings: { visit: RequestContext } }
-
-const issuerHost = (directory: Directory): string => new URL(directory.issuer).host
-
-/** The same address on the issuer's own origin, when a browser came by another name of a loopback gateway. */
-const homeward = (request: Request, directory: Directory): string | undefined => {
-  const url = new URL(request.url)
-  if (
-    request.method !== 'GET' ||
-    url.host === issuerHost(directory) ||
-    !directory.origins.some((origin) => new URL(origin).host === url.host)
-  )
-    return undefined
-  return `${directory.issuer}${url.pathname}${url.search}`
+type Env = {
+  readonly Bindings: { readonly context: RequestContext }
+  readonly Variables: { route: Route }
 }
 
-/** Requests that a server in front may have read otherwise than we would: no address of ours is percent-encoded, and no body compressed. */
+/** No legitimate form or JSON body comes near 64 kB. */
+const maxBodyBytes = 65_536
+
+const pathOf = (request: Request): string => new URL(request.url).pathname
+const wantsHtml = (request: Request): boolean => (request.headers.get('accept') ?? '').includes('text/html')
+
+/**
+ * The path that Hono matches. Its first segment says at which hosts a route exists; a path that must not match the table has none. A path at a host of a service
+ * belongs to the service first, whatever the table has there.
+ */
+const routingPath = (directory: Directory, request: Request, context: RequestContext | undefined): string => {
+  if (context?.unroutable) return '/'
+  const path = pathOf(request)
+  const host = directory.hosted ? hostOf(request) : undefined
+  if (host === undefined || !directory.host(host)) return `/issuer${path}`
+  return directory.locate(path, host) ? '/' : `/services${path}`
+}
+
+const routedPaths = ({ paths, hosts }: Route): readonly string[] => [
+  ...(hosts === 'services' ? [] : paths.map((path) => `/issuer${path}`)),
+  ...(hosts === undefined ? [] : paths.map((path) => `/services${path}`)),
+]
+
+/** For requests that a proxy in front may have read differently: no path of the gateway is percent-encoded, and no body compressed. */
 const refuseAmbiguous = (request: Request): void => {
-  const { pathname } = new URL(request.url)
-  if (pathname.includes('%')) throw new Refusal('route.unknown', pathname)
+  const path = pathOf(request)
+  if (path.includes('%')) throw new Refusal('route.unknown', path)
   const coding = request.headers.get('content-encoding')
   if (coding !== null && coding.toLowerCase() !== 'identity')
     throw new Refusal('request.encoding', coding.slice(0, 40), {
@@ -324,187 +67,205 @@ const refuseAmbiguous = (request: Request): void => {
     })
 }
 
-/** What came over plain http to an https gateway: a page is one redirect away, anything else may have lost a secret already. */
-const overHttps = (
-  { method, url }: Request,
+const redirect = (status: 307 | 308, location: string): Response =>
+  new Response(null, { status, headers: { location, 'cache-control': 'no-store' } })
+
+/** Plain http at an https gateway: a page is redirected; any other request may have exposed a secret already. */
+const toHttps = (
+  request: Request,
   { plainHttp }: RequestContext,
   origin: string | undefined,
 ): Response | undefined => {
   if (origin === undefined || !plainHttp || !origin.startsWith('https:')) return undefined
-  const { pathname, search } = new URL(url)
-  if (method !== 'GET' && method !== 'HEAD') throw new Refusal('request.plain-http', `${method} ${pathname}`)
-  return new Response(null, {
-    status: 308,
-    headers: { location: `${origin}${pathname}${search}`, 'cache-control': 'no-store' },
-  })
+  const { pathname, search } = new URL(request.url)
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    throw new Refusal('request.plain-http', `${request.method} ${pathname}`)
+  return redirect(308, `${origin}${pathname}${search}`)
 }
 
-/** Nothing happens before the person comes: the browser throws this answer away and asks again (HTML, speculative loading). */
-const unasked = ({ method }: Request): Response =>
+/** A browser that used another name of a loopback gateway is redirected to the issuer, whose host has the cookies. */
+const toIssuer = (request: Request, { issuer, origins }: Directory): Response | undefined => {
+  const { host, pathname, search } = new URL(request.url)
+  const alias = host !== new URL(issuer).host && origins.some((origin) => new URL(origin).host === host)
+  return alias && request.method === 'GET' && wantsHtml(request)
+    ? redirect(307, `${issuer}${pathname}${search}`)
+    : undefined
+}
+
+/** A browser throws this away and asks again when the person comes (HTML, speculative loading). */
+const notYet = ({ method }: Request): Response =>
   new Response(null, { status: method === 'HEAD' ? 200 : 503, headers: { 'cache-control': 'no-store' } })
 
-const answerRoute = async (
-  route: Route,
-  request: Request,
-  visit: RequestContext,
-  options: RoutesOptions,
-): Promise<Response> => {
-  refuseAmbiguous(request)
-  if (route.cors && request.method === 'OPTIONS') return new Response(null, { status: 204 })
-  if (Number(request.headers.get('content-length') ?? 0) > maxBodyBytes)
+/**
+ * Handlers bound a body of unknown length while they read it. hono/body-limit is not used: it reads such a body before the handler runs and copies the Request,
+ * which fails for the Request of @hono/node-server unless that replaces the global one.
+ */
+const refuseLargeBody = ({ headers }: Request): void => {
+  if (Number(headers.get('content-length') ?? 0) > maxBodyBytes)
     throw new Refusal('request.too-large', `over ${maxBodyBytes} bytes`, { headers: { connection: 'close' } })
-  if (route.acts && ['GET', 'HEAD'].includes(request.method) && isAskedAhead(request)) return unasked(request)
-  const handler = route.on[(request.method === 'HEAD' ? 'GET' : request.method) as keyof Route['on']]
-  if (!handler)
-    throw new Refusal('request.method', request.method, {
-      headers: { allow: Object.keys(route.on).join(', ') },
-    })
-  const home = route.onIssuer ? homeward(request, options.directory) : undefined
-  if (home !== undefined && (request.headers.get('accept') ?? '').includes('text/html'))
-    return new Response(null, { status: 307, headers: { location: home, 'cache-control': 'no-store' } })
-  return handler(request, visit)
+}
+
+/** What every route asks of a request before its handler sees it. */
+const checkRequest = (
+  routeOf: (request: Request, context: RequestContext) => Route,
+  { hostCheck, directory }: AppOptions,
+): MiddlewareHandler<Env> => {
+  const early = (route: Route, request: Request, context: RequestContext): Response | undefined => {
+    const origin = route.hosts === 'any' ? undefined : hostCheck.host(hostOf(request))
+    const secure = toHttps(request, context, origin)
+    if (secure) return secure
+    refuseAmbiguous(request)
+    if (route.cors && request.method === 'OPTIONS') return new Response(null, { status: 204 })
+    refuseLargeBody(request)
+    if (route.changesState && ['GET', 'HEAD'].includes(request.method) && isAskedAhead(request))
+      return notYet(request)
+    return route.issuerOnly ? toIssuer(request, directory) : undefined
+  }
+  return async (c, next) => {
+    const route = routeOf(c.req.raw, c.env.context)
+    c.set('route', route)
+    return early(route, c.req.raw, c.env.context) ?? (await next())
+  }
+}
+
+const refuseMethod = (c: Context<Env>): never => {
+  throw new Refusal('request.method', c.req.method, {
+    headers: { allow: Object.keys(c.var.route.methods).join(', ') },
+  })
 }
 
 const pairs = (flat: readonly string[]): [string, string][] =>
   flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1] ?? ''] as [string, string]] : []))
 
-const nowhereIn =
-  (directory: Directory, path: string): Handler =>
-  async () => {
-    directory.assertComplete()
-    throw new Refusal('route.unknown', path)
-  }
-
-type Finish = (response: Response, request: Request, visit: RequestContext, open?: Route['on']) => Response
-
-/** What every answer of the plain way says, and the CORS fields of those that other origins may read: `open`, the methods of the address. */
-const createFinish = ({ cors, directory }: Pick<RoutesOptions, 'cors' | 'directory'>): Finish => {
-  const always = pairs(transportSecurity(directory.issuer))
-  /** The only place where CORS fields are written: each once, whatever the handler said. */
-  const crossOrigin = ({ method, headers }: Request, on: Route['on']): [string, string][] => {
+/**
+ * X-Request-Id, and the CORS headers where other origins may read the response. hono/cors is not used: it tells an origin that is not allowed which methods and
+ * headers exist, and it cannot allow `Mcp-Param-*` beside a list (test/flow/cross-origin.test.ts compares every field).
+ */
+const responseHeaders = ({ cors }: Pick<AppOptions, 'cors'>): MiddlewareHandler<Env> => {
+  const crossOrigin = ({ method, headers }: Request, { methods }: Route): readonly string[] => {
     const origin = headers.get('origin') ?? undefined
-    if (method !== 'OPTIONS') return pairs(cors.answer(origin))
-    const asked = headers.get('access-control-request-headers') ?? undefined
-    return pairs(cors.preflight({ origin, headers: asked, methods: [...Object.keys(on), 'OPTIONS'] }))
+    if (method !== 'OPTIONS') return cors.answer(origin)
+    const requested = headers.get('access-control-request-headers') ?? undefined
+    return cors.preflight({ origin, headers: requested, methods: [...Object.keys(methods), 'OPTIONS'] })
   }
-  return (response, request, visit, open) => {
-    for (const [name, value] of always) response.headers.set(name, value)
-    response.headers.set('x-request-id', visit.requestId)
-    response.headers.set('x-content-type-options', 'nosniff')
-    for (const [name, value] of open ? crossOrigin(request, open) : []) {
-      if (name === 'Vary') response.headers.append(name, value)
-      else response.headers.set(name, value)
+  return async (c, next) => {
+    await next()
+    const { headers } = c.res
+    headers.set('x-request-id', c.env.context.requestId)
+    const { route } = c.var
+    for (const [name, value] of route?.cors ? pairs(crossOrigin(c.req.raw, route)) : []) {
+      if (name === 'Vary') headers.append(name, value)
+      else headers.set(name, value)
     }
-    return response
   }
 }
 
-/** The plain way. Refusals are drawn for the surface of the route that threw; anything else is a fault with a request id and nothing more. */
-export const createRoutes = (
-  options: RoutesOptions,
-): ((request: Request, visit: RequestContext) => Promise<Response>) => {
-  const { handlers, directory, front, pages, log } = options
-  const finish = createFinish(options)
-  const refused = (thrown: unknown, surface: Surface, request: Request, visit: RequestContext): Response => {
-    const refusal = asRefusal(thrown, surface === 'oauth')
-    const path = new URL(request.url).pathname
-    log(
-      levelOf(refusal),
-      'refused',
-      refusedFields(refusal, {
-        ...options.factsOf(request),
-        method: request.method,
-        path,
-        ip: visit.ip,
-        requestId: visit.requestId,
-      }),
-    )
-    const problem = (drawn: Refusal, requestId: string) => ({
-      ...problemFor(drawn.code, drawn.say),
-      ...drawn.detail.page,
-      facts: drawn.detail.page?.facts ?? [],
-      status: drawn.row.status,
+/** HSTS of an https issuer and nosniff. Pages set the stricter headers themselves (kit/html.ts); JSON needs no others. */
+const securityHeaders = (issuer: string): MiddlewareHandler<Env> =>
+  secureHeaders({
+    strictTransportSecurity: transportSecurity(issuer)[1] ?? false,
+    crossOriginResourcePolicy: false,
+    crossOriginOpenerPolicy: false,
+    originAgentCluster: false,
+    referrerPolicy: false,
+    xDnsPrefetchControl: false,
+    xDownloadOptions: false,
+    xFrameOptions: false,
+    xPermittedCrossDomainPolicies: false,
+    xXssProtection: false,
+    removePoweredBy: false,
+  })
+
+/** The route of a path that is not in the table: an MCP endpoint opened in a browser, or nothing. */
+const unlistedRoute = ({ handlers, directory }: AppOptions) => {
+  const notFound: Handler = (request) => {
+    directory.assertComplete()
+    return Promise.reject(new Refusal('route.unknown', pathOf(request)))
+  }
+  const methods = { GET: notFound, POST: notFound, PUT: notFound, DELETE: notFound }
+  return (request: Request, { unroutable }: RequestContext): Route => {
+    const mcp = !unroutable && directory.locate(pathOf(request), hostOf(request)) !== undefined
+    return mcp
+      ? {
+          paths: [],
+          description: '',
+          surface: 'page',
+          cors: false,
+          methods: { GET: handlers.status.connect },
+        }
+      : { paths: [], description: '', surface: wantsHtml(request) ? 'page' : 'json', cors: true, methods }
+  }
+}
+
+/** The one place where a refusal, or a fault, becomes a response and a line of the log. */
+const refuse = (thrown: Error, c: Context<Env>, options: AppOptions): Response => {
+  const { context } = c.env
+  const request = c.req.raw
+  const surface = c.var.route?.surface ?? 'json'
+  const refusal = asRefusal(thrown, surface === 'oauth')
+  const facts = {
+    ...options.factsOf(request),
+    method: request.method,
+    path: pathOf(request),
+    ip: context.ip,
+    requestId: context.requestId,
+  }
+  options.log(levelOf(refusal), 'refused', refusedFields(refusal, facts))
+  return renderRefusal(refusal, {
+    surface,
+    requestId: context.requestId,
+    accept: request.headers.get('accept') ?? '',
+    pages: options.pages,
+    problemFor: (shown, requestId) => ({
+      ...problemFor(shown.code, shown.say),
+      ...shown.detail.page,
+      facts: shown.detail.page?.facts ?? [],
+      status: shown.row.status,
       requestId,
-    })
-    return drawRefusal(refusal, {
-      surface,
-      requestId: visit.requestId,
-      accept: request.headers.get('accept') ?? '',
-      pages,
-      problemFor: problem,
-      redirectTo: options.redirectTo,
-    })
+    }),
+    redirectTo: options.redirectTo,
+  })
+}
+
+/** Hono hands only Errors to `onError`. */
+const errorFrom = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)))
+
+const call = async (handler: Handler, c: Context<Env>): Promise<Response> => {
+  try {
+    return await handler(c.req.raw, c.env.context)
+  } catch (thrown) {
+    throw errorFrom(thrown)
   }
-  const serve = async (route: Route, request: Request, visit: RequestContext): Promise<Response> => {
-    const open = route.cors ? route.on : undefined
-    try {
-      const origin = route.anyHost ? undefined : front.host(hostOf(request))
-      return finish(
-        overHttps(request, visit, origin) ?? (await answerRoute(route, request, visit, options)),
-        request,
-        visit,
-        open,
+}
+
+/** Everything that is not a proxied call. Never rejects. */
+export const createApp = (
+  options: AppOptions,
+): ((request: Request, context: RequestContext) => Promise<Response>) => {
+  const { handlers, directory } = options
+  const app = new Hono<Env>({
+    getPath: (request, hono) => routingPath(directory, request, hono?.env?.context),
+  })
+  app.use(responseHeaders(options), securityHeaders(directory.issuer))
+  for (const route of [...routeTable(options), ...defaultEndpoints(directory)])
+    for (const path of routedPaths(route)) {
+      app.all(
+        path,
+        checkRequest(() => route, options),
       )
-    } catch (thrown) {
-      return finish(refused(thrown, route.surface, request, visit), request, visit, open)
+      for (const [method, handler] of Object.entries(route.methods))
+        app.on(method, path, (c) => call(handler, c))
+      app.all(path, refuseMethod)
     }
-  }
-  const rest = async (request: Request, visit: RequestContext): Promise<Response> => {
-    const path = new URL(request.url).pathname
-    const found = handlers.assets(path)
-    if (found && request.method === 'GET') return finish(found, request, visit)
-    const mcp = directory.locate(path, hostOf(request)) !== undefined
-    const surface: Surface =
-      mcp || (request.headers.get('accept') ?? '').includes('text/html') ? 'page' : 'json'
-    const nowhere = nowhereIn(directory, path)
-    return serve(
-      {
-        paths: [path],
-        what: '',
-        surface,
-        cors: !mcp,
-        on: mcp
-          ? { GET: handlers.status.connect }
-          : { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere },
-      },
-      request,
-      visit,
-    )
-  }
-  const open = (routes: readonly Route[]): Hono<Env> => {
-    const app = new Hono<Env>()
-    for (const route of routes)
-      for (const path of route.paths) app.all(path, (c) => serve(route, c.req.raw, c.env.visit))
-    return app.all('*', (c) => rest(c.req.raw, c.env.visit))
-  }
-  const unroutable = (request: Request, visit: RequestContext): Promise<Response> => {
-    const nowhere = nowhereIn(directory, `${new URL(request.url).pathname}, written in another way`)
-    const surface: Surface = (request.headers.get('accept') ?? '').includes('text/html') ? 'page' : 'json'
-    return serve(
-      {
-        paths: [],
-        what: '',
-        surface,
-        cors: true,
-        on: { GET: nowhere, POST: nowhere, PUT: nowhere, DELETE: nowhere },
-      },
-      request,
-      visit,
-    )
-  }
-  const table = routeTable(options)
-  const app = open(table)
-  const hosted = open([
-    ...table.filter((route) => route.everyHost || route.anyHost),
-    ...defaultEndpoints(directory),
-  ])
-  return async (request, visit) => {
-    if (visit.unroutable) return unroutable(request, visit)
-    const host = directory.hosted ? hostOf(request) : undefined
-    if (host === undefined || !directory.host(host)) return app.fetch(request, { visit })
-    // A server's own paths come first at its host, whatever they are called.
-    return directory.locate(new URL(request.url).pathname, host)
-      ? rest(request, visit)
-      : hosted.fetch(request, { visit })
-  }
+  app.get('*', async (c, next) => {
+    const asset = c.env.context.unroutable ? undefined : handlers.assets(pathOf(c.req.raw))
+    return asset ?? (await next())
+  })
+  app.all('*', checkRequest(unlistedRoute(options), options), (c) => {
+    const { methods } = c.var.route
+    const handler = methods[(c.req.method === 'HEAD' ? 'GET' : c.req.method) as keyof Route['methods']]
+    return handler ? call(handler, c) : refuseMethod(c)
+  })
+  app.onError((thrown, c) => refuse(thrown, c, options))
+  return async (request, context) => app.fetch(request, { context })
 }

@@ -1,6 +1,6 @@
 // The hall: makes every room, hands each the functions it needs, and offers the doors one gateway.
 import { createIsAdmin, createServicesApi } from './admin/services-api.ts'
-import { createRoutes } from './app.ts'
+import { createApp } from './app.ts'
 import { createAudit } from './audit/audit.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
@@ -261,7 +261,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     stateOf: (service) => stateOf(service, bridges, contextOf),
   })
 
-  const routes = createRoutes({
+  const app = createApp({
     handlers: {
       metadata: createMetadata({ config, directory, signer }),
       register: createRegister({ directory, clients, limit, record }),
@@ -307,7 +307,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     registration: config.dynamic_registration,
     directory,
     cors,
-    front: hosts,
+    hostCheck: hosts,
     pages,
     log: runtime.log,
     factsOf: known.of,
@@ -330,7 +330,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         admitSocket(head),
       ),
     session: (id) => createSessionGateway({ ...proxyDeps, directory, refuse, catchUp }, id),
-    fetch: routes,
+    fetch: app,
     async handle(request, visit, fetchUpstream, at = requestUrl(request.url)) {
       const catchingUp = catchUp.request(at.path, at.host)
       if (catchingUp) await catchingUp
@@ -341,7 +341,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
         proxied(head.method, at.path, fieldOf(head.rawHeaders, 'accept'), authorized, head.host)
       )
         return callByFetch(request, head, fetchUpstream)
-      return routes(request, at.routable ? visit : { ...visit, unroutable: true })
+      return app(request, at.routable ? visit : { ...visit, unroutable: true })
     },
     async warm() {
       await Promise.all([signer.jwks(), supply.refresh()])

@@ -1,4 +1,4 @@
-// One row of the table of addresses, and which host a request names.
+// One route of the table, the default endpoints at hosts of services, and refusals as responses.
 import { refusalOf } from './kit/log.ts'
 import { Refusal, rpcError } from './kit/refusal.ts'
 import { redirectHost } from './kit/urls.ts'
@@ -6,15 +6,15 @@ import type { Handler } from './ports/modules.ts'
 import type { Pages, ProblemView } from './ports/pages.ts'
 import type { Directory, ServiceHost } from './ports/services.ts'
 
-// Turns refusals into answers: one refusal, drawn for the surface that asked (page, OAuth JSON, MCP, plain JSON).
+// A refusal becomes the response for the surface that asked: a page, OAuth JSON, JSON-RPC or plain JSON.
 
-/** Who reads the answer: a person, an OAuth client, an MCP client, anybody who fetches JSON, or (`both`) a program unless it asks for a page. */
+/** Who reads the response: a person, an OAuth client, an MCP client, any program, or (`both`) a program unless it asks for a page. */
 export type Surface = 'page' | 'oauth' | 'mcp' | 'json' | 'both'
 
-export interface Drawing {
+export interface RefusalContext {
   readonly surface: Surface
   readonly requestId: string
-  /** What the caller said it reads (`Accept`). */
+  /** The Accept header of the request. */
   readonly accept: string
   readonly pages: Pages
   readonly problemFor: (refusal: Refusal, requestId: string) => ProblemView
@@ -34,7 +34,7 @@ const json = (status: number, body: unknown, headers: Readonly<Record<string, st
 /** RFC 6749 §5.2 and §4.1.2.1: registered code, ASCII description. In a redirect nothing else: there `code` means an authorization code. */
 const oauthError = (refusal: Refusal) => ({ error: refusal.row.oauth, error_description: ascii(refusal.say) })
 
-/** RFC 6749 §5.2 leaves room for further members: what the caller can name to whoever helps them. */
+/** RFC 6749 §5.2 allows further members. The caller can quote the code and the request ID to whoever helps them. */
 const oauthBody = (refusal: Refusal, requestId: string) => ({
   ...oauthError(refusal),
   code: refusal.code,
@@ -51,35 +51,34 @@ const wantsPage = (accept: string): boolean => !/application\/json/.test(accept)
 
 const challenged = (refusal: Refusal): boolean => refusal.row.status === 401 || refusal.row.status === 403
 
-/** Where an authorization error goes: only ever a redirect URI that was found to be the client's. */
-const clientLocation = (refusal: Refusal, { redirectTo }: Drawing): string | undefined => {
+/** Where an authorization error is sent: only to a redirect URI that belongs to the client. */
+const clientLocation = (refusal: Refusal, { redirectTo }: RefusalContext): string | undefined => {
   const { redirect } = refusal.detail
   const state = redirect?.state === undefined ? {} : { state: redirect.state }
   return redirect && redirectTo(redirect.uri, { ...oauthError(refusal), ...state })
 }
 
-/** The page of a refusal, with a link to a client that nobody approved: no browser is sent there unasked. */
-const problemPage = (refusal: Refusal, location: string | undefined, drawing: Drawing): Response => {
+/** The page of a refusal. A client that nobody has approved gets a link on it and no redirect. */
+const problemPage = (refusal: Refusal, location: string | undefined, context: RefusalContext): Response => {
   const { redirect } = refusal.detail
   const client = { name: redirect?.ask ?? '', host: redirectHost(redirect?.uri ?? ''), href: location ?? '' }
-  const view = drawing.problemFor(refusal, drawing.requestId)
-  return drawing.pages.problem(location === undefined ? view : { ...view, client })
+  const view = context.problemFor(refusal, context.requestId)
+  return context.pages.problem(location === undefined ? view : { ...view, client })
 }
 
-/** The answer to a refusal. */
-export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
-  // RFC 9110 §10.2.3: who finds us unable is told when to try again; official clients keep their session then.
+export const renderRefusal = (refusal: Refusal, context: RefusalContext): Response => {
+  // RFC 9110 §10.2.3: Retry-After says when to try again; official clients keep their session then.
   const headers = { ...(refusal.row.status === 503 && { 'retry-after': '1' }), ...refusal.detail.headers }
-  const location = clientLocation(refusal, drawing)
+  const location = clientLocation(refusal, context)
   if (location !== undefined && refusal.detail.redirect?.ask === undefined) {
     return new Response(null, { status: 303, headers: { location, 'cache-control': 'no-store', ...headers } })
   }
-  const { surface, requestId } = drawing
+  const { surface, requestId } = context
   if (
-    (surface === 'page' && wantsPage(drawing.accept)) ||
-    (surface === 'both' && /text\/html/.test(drawing.accept))
+    (surface === 'page' && wantsPage(context.accept)) ||
+    (surface === 'both' && /text\/html/.test(context.accept))
   ) {
-    const page = problemPage(refusal, location, drawing)
+    const page = problemPage(refusal, location, context)
     for (const [name, value] of Object.entries(headers)) page.headers.set(name, value)
     return page
   }
@@ -88,7 +87,7 @@ export const drawRefusal = (refusal: Refusal, drawing: Drawing): Response => {
   return json(refusal.row.status, body, surface === 'oauth' ? { pragma: 'no-cache', ...headers } : headers)
 }
 
-/** What was thrown, as a refusal: anything that is not one is a fault of ours (at the token endpoint a transient one, so that no client logs its person out). */
+/** Anything thrown that is not a Refusal is a fault of the gateway. At the token endpoint it is reported as temporary, so that no client signs its user out. */
 export const asRefusal = (thrown: unknown, tokenEndpoint: boolean): Refusal => {
   const refusal = refusalOf(thrown)
   if (thrown instanceof Refusal || !tokenEndpoint) return refusal
@@ -100,51 +99,65 @@ export const asRefusal = (thrown: unknown, tokenEndpoint: boolean): Refusal => {
 
 export interface Route {
   readonly paths: readonly string[]
-  /** What stands there, for docs/reference/endpoints.md. */
-  readonly what: string
+  /** For docs/reference/endpoints.md. */
+  readonly description: string
   readonly surface: Surface
-  /** Browser clients of other origins may read the answer (protocol.md A12, C22); never pages. */
+  /** Browser clients of other origins may read the response; never pages. */
   readonly cors: boolean
-  readonly on: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
+  readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PUT' | 'DELETE', Handler>>>
   /** A GET begins, continues or finishes something, so that HEAD and a prefetch must not reach it. */
-  readonly acts?: boolean
-  /** Reached by any Host: probes come by address. */
-  readonly anyHost?: boolean
-  /** Also at hosts that belong to services; everything else of the plain way is at the issuer alone. */
-  readonly everyHost?: boolean
-  /** Cookies live on the issuer's host, so a person who came by another name of it is sent there first. */
-  readonly onIssuer?: boolean
+  readonly changesState?: boolean
+  /**
+   * Which Host headers reach it. Absent: the issuer's. `known`: those of services as well. `services`: only those.
+   * `any`: every Host header, because health probes connect by address.
+   */
+  readonly hosts?: 'known' | 'services' | 'any'
+  /** Cookies belong to the issuer's host, so a browser that used another name of the gateway is redirected there first. */
+  readonly issuerOnly?: boolean
 }
 
-/** The Host header as it came; some runtimes keep it in the URL alone. */
+/** The Host header as received. Some runtimes keep it only in the URL. */
 export const hostOf = (request: Request): string => request.headers.get('host') ?? new URL(request.url).host
 
-// The default endpoints at hosts of services: the way of old clients to the one authorization server.
+// The default endpoints at hosts of services, which lead old clients to the authorization server.
 
-const moved = (location: string): Response =>
+const redirect = (location: string): Response =>
   new Response(null, { status: 307, headers: { location, 'cache-control': 'no-store' } })
 
 /**
- * Where clients of MCP 2025-03-26 go: they drop the path of the MCP URL and expect `/authorize`, `/token` and `/register` at its origin, with or without metadata.
- * They are sent on to the issuer, body and method kept (RFC 9110 §15.4.8), so that no page, cookie or form is ever on a host of a service. They know no `resource`
- * either, so the one they mean is added on the way.
+ * Clients of MCP 2025-03-26 drop the path of the MCP URL and expect `/authorize`, `/token` and `/register` at its origin, with or without metadata. They are
+ * redirected to the issuer with method and body kept (RFC 9110 §15.4.8), so that no page, cookie or form is ever on a host of a service. They send no `resource`,
+ * so the redirect adds it.
  */
 export const defaultEndpoints = (directory: Directory): readonly Route[] => {
-  const onward =
+  const toIssuer =
     (path: string): Handler =>
     async (request) => {
       const { search } = new URL(request.url)
-      return moved(`${directory.issuer}${path}${search}`)
+      return redirect(`${directory.issuer}${path}${search}`)
     }
   const authorize: Handler = async (request) => {
     const { searchParams } = new URL(request.url)
     const resource = (directory.host(hostOf(request)) as ServiceHost).addresses[0]?.resource
     if (!searchParams.has('resource') && resource !== undefined) searchParams.set('resource', resource)
-    return moved(`${directory.issuer}/oauth/authorize?${searchParams.toString()}`)
+    return redirect(`${directory.issuer}/oauth/authorize?${searchParams.toString()}`)
   }
+  const defaults = { description: '', hosts: 'services' } as const
   return [
-    { paths: ['/authorize'], what: '', surface: 'page', cors: false, on: { GET: authorize } },
-    { paths: ['/token'], what: '', surface: 'oauth', cors: true, on: { POST: onward('/oauth/token') } },
-    { paths: ['/register'], what: '', surface: 'oauth', cors: true, on: { POST: onward('/oauth/register') } },
+    { ...defaults, paths: ['/authorize'], surface: 'page', cors: false, methods: { GET: authorize } },
+    {
+      ...defaults,
+      paths: ['/token'],
+      surface: 'oauth',
+      cors: true,
+      methods: { POST: toIssuer('/oauth/token') },
+    },
+    {
+      ...defaults,
+      paths: ['/register'],
+      surface: 'oauth',
+      cors: true,
+      methods: { POST: toIssuer('/oauth/register') },
+    },
   ]
 }

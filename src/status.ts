@@ -85,7 +85,7 @@ export const createServicesList = ({ directory, sessions, allows }: ServicesList
 
 export interface Status {
   /** `GET /`: JSON for programs, the signed-in person's services for browsers. */
-  readonly front: Handler
+  readonly home: Handler
   /** Of the gateway itself, or of the service that the path or `server` names. */
   readonly health: Handler
   readonly live: Handler
@@ -196,7 +196,7 @@ export const createStatus = (options: StatusOptions): Status => {
     authRequired: service.authRequired,
   })
   return {
-    async front(request) {
+    async home(request) {
       const accept = request.headers.get('accept') ?? ''
       if (!accept.includes('text/html'))
         return json({

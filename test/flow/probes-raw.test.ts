@@ -48,7 +48,7 @@ it('a name that is not the gateway’s is refused in words that say both and the
   expect(status).toBe(421)
   const { message } = (JSON.parse(body) as { error: { message: string } }).error
   expect(message).toBe(
-    `This gateway is served as localhost:${port}, and the request came for postern:${port}. ` +
-      `Let the proxy in front send the Host header that it received, or add postern:${port} to allowed_hosts.`,
+    `The public host of this gateway is localhost:${port}, but the request was for postern:${port}. ` +
+      `Make the reverse proxy forward the original Host header, or add postern:${port} to allowed_hosts.`,
   )
 })

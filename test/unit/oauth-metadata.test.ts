@@ -1,6 +1,6 @@
 // What clients read first: one document, true in every field, wherever they look for it, and one per protected address.
 import { describe, expect, it } from 'vitest'
-import { routeTable } from '../../src/app.ts'
+import { routeTable } from '../../src/routes.ts'
 import { type Endpoint, endpoints } from '../../src/oauth/endpoints.ts'
 import { createWorld, get, origin, post, postJson, resource, run, type World } from './oauth-world.ts'
 
@@ -111,7 +111,7 @@ describe('the metadata of the authorization server', () => {
     const shown = (path: string) => (path.endsWith('/') ? `${path}:id` : path)
     for (const [name, { path, alias, methods }] of Object.entries(endpoints) as [string, Endpoint][]) {
       const route = routes.find(({ paths }) => paths.includes(shown(path)))
-      expect([name, route?.paths, Object.keys(route?.on ?? {})]).toEqual([
+      expect([name, route?.paths, Object.keys(route?.methods ?? {})]).toEqual([
         name,
         [shown(path), ...(alias === undefined ? [] : [shown(alias)])],
         methods,

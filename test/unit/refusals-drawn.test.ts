@@ -6,14 +6,14 @@ import { problemFor } from '../../src/pages/problem-texts.ts'
 import { createPages } from '../../src/pages/views.ts'
 import { createCors } from '../../src/proxy/cors.ts'
 import { createRefuse } from '../../src/proxy/error-response.ts'
-import { type Surface, drawRefusal } from '../../src/route.ts'
+import { type Surface, renderRefusal } from '../../src/route.ts'
 
 const codes = Object.keys(refusals) as RefusalCode[]
 const why = 'known to the operator alone: http://10.0.0.7:9000/internal'
 const ascii = (text: string): string => text.replaceAll('"', "'").replaceAll('\u2019', "'")
 const pages = createPages({ issuer: 'https://gw.test', version: '0' })
 const drawn = (refusal: Refusal, surface: Surface, accept: string): Response =>
-  drawRefusal(refusal, {
+  renderRefusal(refusal, {
     surface,
     accept,
     requestId: 'r1',

@@ -1,0 +1,316 @@
+// The table of routes: every endpoint of the gateway that is not a proxied call, by path and method.
+import type { ServicesApi } from './admin/services-api.ts'
+import type { Connections } from './connections/connections.ts'
+import type { SignIn } from './identity/sign-in.ts'
+import type { Consent } from './oauth/consent.ts'
+import type { MetadataHandlers } from './oauth/metadata.ts'
+import type { Handler } from './ports/modules.ts'
+import type { Route } from './route.ts'
+import type { ServicesList, Status } from './status.ts'
+
+export interface Handlers {
+  readonly metadata: MetadataHandlers
+  readonly register: Handler
+  readonly manage: Handler
+  readonly authorize: Handler
+  readonly consent: Consent
+  readonly connections: Connections
+  readonly token: Handler
+  readonly revoke: Handler
+  readonly introspect: Handler
+  readonly signIn: SignIn
+  readonly status: Status
+  readonly servicesList: ServicesList
+  readonly services: ServicesApi
+  readonly encode: Handler
+  readonly assets: (path: string) => Response | undefined
+}
+
+const wellKnown = (name: string): string[] => [
+  `/.well-known/${name}`,
+  `/.well-known/${name}/*`,
+  `/:service/mcp/.well-known/${name}`,
+]
+
+const metadataRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: [...wellKnown('oauth-authorization-server'), ...wellKnown('openid-configuration')],
+    description: 'Authorization server metadata (RFC 8414)',
+    surface: 'json',
+    cors: true,
+    methods: { GET: h.metadata.authorizationServer },
+    hosts: 'known',
+  },
+  {
+    paths: wellKnown('oauth-protected-resource'),
+    description:
+      'Protected resource metadata of an MCP endpoint (RFC 9728). At the root, ?service_id= selects the service',
+    surface: 'json',
+    cors: true,
+    methods: { GET: h.metadata.protectedResource },
+    hosts: 'known',
+  },
+  {
+    paths: ['/oauth/jwks', '/jwks'],
+    description: 'Public signing keys (RFC 7517)',
+    surface: 'json',
+    cors: true,
+    methods: { GET: h.metadata.jwks },
+  },
+]
+
+const authorizationRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: ['/oauth/authorize', '/authorize'],
+    description: 'Authorization endpoint (RFC 6749, RFC 7636, RFC 8707, RFC 9207)',
+    surface: 'page',
+    cors: false,
+    changesState: true,
+    methods: { GET: h.authorize, POST: h.authorize },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/oauth/consent'],
+    description: 'Consent page, and the decision: flow, csrf, decision=allow or deny',
+    surface: 'page',
+    cors: false,
+    changesState: true,
+    methods: { GET: h.consent.page, POST: h.consent.decide },
+  },
+]
+
+/** RFC 7591 and RFC 7592. */
+const registrationRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: ['/oauth/register', '/register'],
+    description: 'Dynamic client registration (RFC 7591), JSON or form',
+    surface: 'oauth',
+    cors: true,
+    methods: { POST: h.register },
+  },
+  {
+    paths: ['/oauth/register/:id', '/register/:id'],
+    description: 'Client configuration endpoint, with the registration access token (RFC 7592)',
+    surface: 'oauth',
+    cors: true,
+    methods: { GET: h.manage, PUT: h.manage, DELETE: h.manage },
+  },
+]
+
+/** Endpoints that OAuth clients call themselves. */
+const clientRoutes = (h: Handlers, registration: boolean): readonly Route[] => [
+  {
+    paths: ['/oauth/token', '/token'],
+    description: 'Token endpoint: authorization_code and refresh_token',
+    surface: 'oauth',
+    cors: true,
+    methods: { POST: h.token },
+  },
+  ...(registration ? registrationRoutes(h) : []),
+  {
+    paths: ['/oauth/revoke', '/revoke'],
+    description: 'Token revocation (RFC 7009)',
+    surface: 'oauth',
+    cors: true,
+    methods: { POST: h.revoke },
+  },
+  {
+    paths: ['/oauth/introspect', '/introspect'],
+    description: 'Token introspection (RFC 7662)',
+    surface: 'oauth',
+    cors: true,
+    methods: { POST: h.introspect },
+  },
+]
+
+/** Users and their accounts at upstream servers. */
+const accountRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: ['/oauth/callback', '/oauth/callback/:provider', '/callback'],
+    description: 'Redirect URI for identity providers. Register the first one with them',
+    surface: 'page',
+    cors: false,
+    changesState: true,
+    methods: {
+      GET: (request, context) =>
+        (h.connections.isReturn(request) ? h.connections.callback : h.signIn.callback)(request, context),
+    },
+  },
+  {
+    paths: ['/connect/callback/:id', '/connect/callback'],
+    description:
+      'Redirect URI for upstream authorization servers. Each has a separate one. The second is the one of version 0.1.0, which `redirect_uri` may still name',
+    surface: 'page',
+    cors: false,
+    changesState: true,
+    methods: { GET: h.connections.callback },
+  },
+  {
+    paths: ['/connect/:service'],
+    description:
+      'Accounts page: a user’s accounts at the server behind a service (connect, choose, disconnect)',
+    surface: 'page',
+    cors: false,
+    changesState: true,
+    methods: { GET: h.connections.page, POST: h.connections.act },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/oauth/start'],
+    description: 'Also the accounts page. ?server= is the service ID or the host of its server',
+    surface: 'page',
+    cors: false,
+    changesState: true,
+    methods: { GET: h.connections.start },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/oauth/client-metadata/:id', '/oauth/client-metadata.json'],
+    description:
+      'The gateway’s Client ID Metadata Document, one for each upstream authorization server. The second is the one of version 0.1.0',
+    surface: 'json',
+    cors: true,
+    methods: { GET: h.connections.document },
+  },
+]
+
+const signInRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: ['/login'],
+    description: 'Sign-in page, and sign-in with username and password',
+    surface: 'page',
+    cors: false,
+    changesState: true,
+    methods: { GET: h.signIn.page, POST: h.signIn.password },
+    issuerOnly: true,
+  },
+  {
+    paths: ['/login/:provider'],
+    description: 'Start sign-in with an identity provider',
+    surface: 'page',
+    cors: false,
+    methods: { POST: h.signIn.begin },
+  },
+  {
+    paths: ['/logout'],
+    description: 'End the browser session',
+    surface: 'page',
+    cors: false,
+    methods: { POST: h.signIn.logout },
+  },
+  {
+    paths: ['/'],
+    description:
+      'JSON about the gateway for programs. The signed-in user’s services for browsers. ?t= opens a one-time sign-in link',
+    surface: 'page',
+    cors: false,
+    methods: {
+      GET: (request, context) =>
+        (new URL(request.url).searchParams.has('t') ? h.signIn.link : h.status.home)(request, context),
+    },
+    issuerOnly: true,
+  },
+]
+
+const statusRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: ['/health'],
+    description:
+      'Status, version and storage of the gateway, and the status of each service (unknown until its first call). 503 if the storage does not respond, never because of a service. With a single stdio server, also serverId and userId',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.status.health },
+    hosts: 'any',
+  },
+  {
+    paths: ['/health/:service'],
+    description:
+      'Status of one service (same as /health?server=), with serverId and userId. 503 if its server is unreachable or its command cannot be started',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.status.health },
+    hosts: 'any',
+  },
+  {
+    paths: ['/healthz'],
+    description: 'Liveness check',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.status.live },
+    hosts: 'any',
+  },
+  {
+    paths: ['/readyz'],
+    description: 'Readiness check: 503 while draining or without storage',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.status.ready },
+    hosts: 'any',
+  },
+  {
+    paths: ['/services'],
+    description: 'List of services by ID. Includes their URLs for signed-in users and on a loopback gateway',
+    surface: 'json',
+    cors: true,
+    methods: { GET: h.servicesList.services },
+  },
+  {
+    paths: ['/services/:id'],
+    description: 'One service, in the same form',
+    surface: 'json',
+    cors: true,
+    methods: { GET: h.servicesList.service },
+  },
+  {
+    paths: ['/encode'],
+    description: 'Encoded hostname for a server’s domain (?domain=), as JSON or a page',
+    surface: 'both',
+    cors: false,
+    methods: { GET: h.encode },
+  },
+]
+
+const adminRoutes = (h: Handlers): readonly Route[] => [
+  {
+    paths: ['/api/services'],
+    description: 'For administrators: list services, add a service (session cookie, X-CSRF-Token)',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.services.list, POST: h.services.add },
+  },
+  {
+    paths: ['/api/services/:id'],
+    description: 'For administrators: show a service, remove an added service',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.services.show, DELETE: h.services.remove },
+  },
+  {
+    paths: ['/api/processes'],
+    description:
+      'For administrators: processes of stdio servers, recent failures, and their standard error output',
+    surface: 'json',
+    cors: false,
+    methods: { GET: h.services.processes },
+  },
+]
+
+/**
+ * All routes. Aliases at the root serve clients that fall back to the default endpoints of MCP 2025-03-26.
+ * `registration`: whether dynamic registration is open; otherwise its endpoints do not exist.
+ */
+export const routeTable = ({
+  handlers,
+  registration,
+}: {
+  readonly handlers: Handlers
+  readonly registration: boolean
+}): readonly Route[] => [
+  ...metadataRoutes(handlers),
+  ...authorizationRoutes(handlers),
+  ...clientRoutes(handlers, registration),
+  ...accountRoutes(handlers),
+  ...signInRoutes(handlers),
+  ...statusRoutes(handlers),
+  ...adminRoutes(handlers),
+]
