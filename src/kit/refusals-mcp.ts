@@ -28,7 +28,6 @@ export const mcpRefusals = {
     1400,
     'Mcp-Session-Id is required. Send initialize to start a session.',
   ),
-  'session.listening': row(409, 'invalid_request', 1409, 'This session already has an open stream.'),
   'upgrade.malformed': row(400, 'invalid_request', 1400, 'The WebSocket handshake is invalid.'),
   'upgrade.version': row(426, 'invalid_request', 1426, 'Only WebSocket protocol version 13 is supported.'),
   'session.unknown': row(

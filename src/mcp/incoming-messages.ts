@@ -14,6 +14,8 @@ import {
 import { answerLike, createTolerantReader, repairAnswer } from './tolerant-json.ts'
 
 export interface CallEvents {
+  /** The message is on its way, on a transport that tells when the server has taken it. */
+  sending?(taken: Promise<void>): void
   /** The answer under the caller's id. Nothing follows. */
   answer(text: string, message: Rpc): void
   /** A progress report under the caller's token. */

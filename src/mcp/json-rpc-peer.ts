@@ -158,9 +158,12 @@ const createCall =
     state.usedAt = now()
     const sent = transport.send(outgoing(said, id, token), headers)
     calls.set(id, { events, clientId: message['id'] as Id, token, heardAt: state.usedAt })
-    sent?.catch((error: unknown) => {
-      if (forget(id)) events.failed(asRefusal(error))
-    })
+    if (sent) {
+      events.sending?.(sent)
+      sent.catch((error: unknown) => {
+        if (forget(id)) events.failed(asRefusal(error))
+      })
+    }
     return id
   }
 

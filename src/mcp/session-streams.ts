@@ -60,7 +60,8 @@ export interface Stream {
   readonly number: number
   /** Of a GET: carries what belongs to no call. */
   readonly standing: boolean
-  readonly openedAt: number
+  /** Epoch ms. */
+  waitsSince: number
   /** The connection that reads it, if one does. */
   output: ResponseWriter | undefined
   attachedAt: number
@@ -139,7 +140,7 @@ export const createStreamSet = (options: StreamSetOptions): StreamSet => {
     const stream: Stream = {
       number: ++numbers,
       standing,
-      openedAt: now(),
+      waitsSince: now(),
       output: undefined,
       attachedAt: 0,
       over: false,
@@ -195,6 +196,8 @@ const lateMs = 5000
 /** Where the answer to one call goes, and what is said before it. */
 export interface StreamOutput {
   readonly reply: Promise<PlainResponse>
+  /** No stream is opened for the call before its message has been taken: until then it may be refused as a whole. */
+  delay(taken: Promise<void>): void
   /** A message that belongs to the call, before its answer. */
   tell(data: string): void
   /** The last message. */
@@ -240,12 +243,24 @@ const createBacklog = (): Backlog => {
   }
 }
 
-const createOutput = (set: StreamSet, signal: AbortListener, atOnce: boolean): StreamOutput => {
+const createOutput = (
+  set: StreamSet,
+  signal: AbortListener,
+  atOnce: boolean,
+  now: () => number,
+): StreamOutput => {
   const stream = set.create(false)
   const { reply } = set.attach(stream, signal)
   if (atOnce) set.open(stream)
   return {
     reply,
+    delay(taken) {
+      stream.waitsSince = Number.POSITIVE_INFINITY
+      taken.then(
+        () => (stream.waitsSince = now()),
+        () => undefined,
+      )
+    },
     tell: (data) => set.write(stream, data),
     answer(data, status, headers) {
       if (stream.over) return
@@ -274,7 +289,7 @@ export const createStreams = (options: StreamSetOptions): Streams => {
   const opens = (waitedMs: number, graceMs: number): boolean =>
     primes() ? waitedMs >= graceMs : named() && waitedMs >= Math.max(graceMs, lateMs)
   return {
-    output: (signal) => createOutput(set, signal, options.atOnce && primes()),
+    output: (signal) => createOutput(set, signal, options.atOnce && primes(), now),
     listen(signal, lastEventId) {
       const behind =
         lastEventId === undefined ? { stream: set.create(true), events: [] } : set.behind(lastEventId)
@@ -295,7 +310,7 @@ export const createStreams = (options: StreamSetOptions): Streams => {
     tick(graceMs, holdMs, comment) {
       for (const stream of set.all) {
         const { output } = stream
-        if (output?.state === 'waiting' && opens(now() - stream.openedAt, graceMs)) set.open(stream)
+        if (output?.state === 'waiting' && opens(now() - stream.waitsSince, graceMs)) set.open(stream)
         else if (
           output?.state === 'streaming' &&
           holdMs > 0 &&

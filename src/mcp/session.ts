@@ -74,7 +74,7 @@ const createSessionCalls = (peer: () => SessionPeer): SessionCalls => {
         )
       inFlight.set(key, call)
       try {
-        call.id = peer().call(said, { answer, progress: output.tell, failed }, headers)
+        call.id = peer().call(said, { answer, progress: output.tell, failed, sending: output.delay }, headers)
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
         failed(error)

@@ -2,26 +2,6 @@
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
 
-/** One end of a line. */
-export interface TransportConnection {
-  /** Hands one message over. Rejects with `upstream.*`, or `session.unknown` when the other end has forgotten the conversation. */
-  send(message: string, headers: readonly string[]): Promise<void>
-  close(): void
-}
-
-export interface TransportEvents {
-  /** One message. Until a promise it returns is settled, nothing more is read. */
-  message(text: string): void | Promise<void>
-  /** Once, unless it was closed by us; nothing follows. */
-  ended(why: string): void
-}
-
-/** Opens a line. `headers`: flat list for the request that opens it. Rejects with `upstream.*`. */
-export type Connect = (
-  about: { readonly headers: readonly string[]; readonly timeoutMs: number },
-  events: TransportEvents,
-) => Promise<TransportConnection>
-
 /** A WebSocket as its runtime hands it over, already open (RFC 6455). */
 export interface TextSocket {
   /** Resolves when it will take more. */

@@ -38,7 +38,7 @@ const faults: Readonly<Record<string, (stream: ServerResponse) => void>> = {
     void stream.write('event: message\ndata: <html>\n\n', () => stream.destroy()),
 }
 
-/** What its caller hears where it is not an error on the stream. */
+/** What its caller hears where the connection is not lost. */
 const answers: Readonly<
   Record<
     string,
@@ -81,7 +81,10 @@ const openServer = async (inner: string): Promise<{ readonly origin: string; clo
     let body = ''
     request.on('data', (part: Buffer) => (body += part.toString('utf8')))
     request.on('end', () => {
-      const { id, params } = JSON.parse(body) as { id?: unknown; params?: { name?: string } }
+      const { id, params } = JSON.parse(body) as {
+        id?: unknown
+        params?: { name?: string; protocolVersion?: string }
+      }
       const stream = streams.get(searchParams.get('id') ?? '')
       if (params?.name === 'takes no message') return
       if (params?.name === 'redirects its messages')
@@ -91,7 +94,7 @@ const openServer = async (inner: string): Promise<{ readonly origin: string; clo
       if (stream && fault) fault(stream)
       else if (id !== undefined)
         stream?.write(
-          `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', id, result: { who: request.headers['x-user-email'] } })}\n\n`,
+          `event: message\ndata: ${JSON.stringify({ jsonrpc: '2.0', id, result: { protocolVersion: params?.protocolVersion, who: request.headers['x-user-email'] } })}\n\n`,
         )
     })
   })
@@ -127,7 +130,7 @@ describe.each(runtimes)('%s', (_, open) => {
     const at = (path: string) => ({
       url: `${server.origin}${path}`,
       transport: 'sse' as const,
-      timeout: 300,
+      timeout: 1000,
       name: 'Old',
       auth_required: path === '/sse',
     })
@@ -161,12 +164,16 @@ describe.each(runtimes)('%s', (_, open) => {
       const said = await broken.text()
       expect(performance.now() - since).toBeLessThan(2000)
       const [status, error, code] = answers[name] ?? [
-        200,
-        { code: 1502, message: 'The MCP server cannot be reached.' },
-        'upstream.unreachable',
+        502,
+        {
+          code: 1502,
+          message:
+            'The MCP server closed the connection before it responded. The request may have been processed.',
+        },
+        'upstream.closed',
       ]
       const data = { code, request_id: broken.headers.get('x-request-id') }
-      expect([broken.status, JSON.parse(said.replace(/^data: /, ''))]).toEqual([
+      expect([broken.status, JSON.parse(said)]).toEqual([
         status,
         { jsonrpc: '2.0', id: 7, error: { ...error, data } },
       ])

@@ -175,7 +175,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
     const calling = client.callTool({ name: 'never', arguments: {} })
     await until(() => legacy.waiting.length > before, 'the call')
     for (const stream of legacy.streams.values()) stream.destroy()
-    await expect(calling).rejects.toThrow('cannot be reached')
+    await expect(calling).rejects.toThrow('closed the connection before it responded')
     await expect(client.ping()).rejects.toThrow()
     await client.close().catch(() => undefined)
   })
@@ -205,7 +205,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
     expect((await begin()).status).toBe(429)
     expect(
       (await caller.delete({ 'mcp-session-id': begun[0]?.headers.get('mcp-session-id') ?? '' })).status,
-    ).toBe(200)
+    ).toBe(204)
     const again = await begin()
     expect(await again.text()).toContain('serverInfo')
     await Promise.all(
@@ -213,6 +213,38 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
         caller.delete({ 'mcp-session-id': answer.headers.get('mcp-session-id') ?? '' }),
       ),
     )
+  })
+
+  it('a client of a legacy server takes up the stream of a call where it lost it, beside other streams', async () => {
+    const caller = callerOf(house, `${house.origin}/old/mcp`, await tokenFor('/old/mcp'))
+    const begun = await caller.post({
+      jsonrpc: '2.0',
+      id: 1,
+      method: 'initialize',
+      params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'a', version: '1' } },
+    })
+    await begun.text()
+    const session = { 'mcp-session-id': begun.headers.get('mcp-session-id') as string }
+    const params = { name: 'count', arguments: {}, _meta: { progressToken: 'p' } }
+    const counted = await (
+      await caller.post({ jsonrpc: '2.0', id: 1, method: 'tools/call', params }, session)
+    ).text()
+    const first = /^id: (.*)\nevent: message\ndata: .*"progress":1/m.exec(counted)?.[1] ?? ''
+    const gone = new AbortController()
+    const listening = await Promise.all([1, 2].map(() => caller.get(session, { signal: gone.signal })))
+    expect(listening.map(({ status }) => status)).toEqual([200, 200])
+    const rest = await (await caller.get({ ...session, 'last-event-id': first })).text()
+    expect(rest).toBe(counted.slice(counted.indexOf('id: ', counted.indexOf(first) + first.length)))
+    expect(
+      rest.match(/^data: .*$/gm)?.map((data) => Object.keys(JSON.parse(data.slice(6)) as object)),
+    ).toEqual([
+      ['jsonrpc', 'method', 'params'],
+      ['jsonrpc', 'method', 'params'],
+      ['jsonrpc', 'id', 'result'],
+    ])
+    expect((await caller.get({ ...session, 'last-event-id': '9-9999' })).status).toBe(400)
+    gone.abort()
+    expect((await caller.delete(session)).status).toBe(204)
   })
 
   it('a session of a legacy server belongs to the person and client who began it [B7]', async () => {
@@ -228,7 +260,7 @@ describe.each(runtimes)('HTTP+SSE %s', (_name, open) => {
     const other = callerOf(house, `${house.origin}/old/mcp`, await tokenFor('/old/mcp', yamada))
     expect((await other.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, session)).status).toBe(404)
     expect((await caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' })).status).toBe(400)
-    expect((await caller.delete(session)).status).toBe(200)
+    expect((await caller.delete(session)).status).toBe(204)
     expect((await caller.post({ jsonrpc: '2.0', id: 2, method: 'ping' }, session)).status).toBe(404)
   })
 })

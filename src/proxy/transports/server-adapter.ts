@@ -28,7 +28,7 @@ export interface ServerAdapter {
 }
 
 export interface ServerAdapterDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'random' | 'transports' | 'log'>
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'random' | 'transports' | 'log'>
   readonly endpointOf: EndpointOf
   readonly contextOf: ContextOf
   readonly watch: Revalidation
@@ -120,7 +120,7 @@ export const createServerAdapter = (
           true,
         )
       : fetch(input, init)
-  const dial = overSocket
+  const connect = overSocket
     ? createServerWebSocket({
         socket,
         url,
@@ -128,10 +128,10 @@ export const createServerAdapter = (
         maxBytes: mostMessageBytes,
         heartbeatMs: keepAliveMs,
       })
-    : createServerSse({ fetch: opening, url, service: id, maxBytes: mostMessageBytes })
+    : createServerSse({ timer: runtime.timer, fetch: opening, url, service: id, maxBytes: mostMessageBytes })
   const server = sessionLocations
     ? createRemoteServer(id, { sessionLocations, now: runtime.now, most })
-    : createSessionEndpoint({ runtime, service, dial, watch, keepAliveMs, most })
+    : createSessionEndpoint({ runtime, service, connect, watch, keepAliveMs, most })
   if (overSocket) return { ask: server, server, needed: () => true }
   const { speaks, learn, forget } = createTransportMemory(
     upstream.transport ?? 'auto',

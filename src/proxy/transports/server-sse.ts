@@ -1,13 +1,15 @@
-// A line to a server of 2024-11-05: GET opens its event stream, the `endpoint` event says where messages are POSTed (MCP 2024-11-05 transports, HTTP with SSE).
+// The transport to a server of 2024-11-05: GET opens its event stream, the `endpoint` event says where messages are POSTed (MCP 2024-11-05 transports, HTTP with SSE).
 import { readBounded } from '../../kit/http.ts'
 import { isLostConnection, networkReason } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import { isEventStream, readEvents } from '../../kit/sse.ts'
+import type { Connect, Transport } from '../../mcp/transport.ts'
 import type { Fetch } from '../../ports/call.ts'
-import type { Connect, TransportConnection, TransportEvents } from '../../ports/transport.ts'
+import type { Timer } from '../../ports/runtime.ts'
 import { redirectOf } from '../response-headers.ts'
 
 export interface ServerSseDeps {
+  readonly timer: Timer
   readonly fetch: Fetch
   /** The event stream's URL, as configured. */
   readonly url: string
@@ -17,7 +19,7 @@ export interface ServerSseDeps {
   readonly maxBytes: number
 }
 
-/** Fields about a request's own body and answer; the leg to the server has others. */
+/** Fields about a request's own body and answer; the requests to the server have others. */
 const own = new Set([
   'accept',
   'accept-encoding',
@@ -74,6 +76,9 @@ const failure = (error: unknown, service: string): Refusal =>
         `${service}: ${networkReason(error)}`,
       )
 
+const forgotten = (service: string): Refusal =>
+  new Refusal('session.unknown', `${service} has forgotten the session`)
+
 const post = async (
   { fetch, service }: ServerSseDeps,
   endpoint: string,
@@ -91,7 +96,7 @@ const post = async (
   const response = await fetch(endpoint, init)
   // Read, so that the connection serves again; what it says is no message.
   await readBounded(response.body, 65_536).catch(() => undefined)
-  if (response.status === 404) throw new Refusal('session.unknown', `${service} has forgotten the session`)
+  if (response.status === 404) throw forgotten(service)
   if (response.status < 200 || response.status > 299)
     throw refusalOf(response.status, service, challengesOf(response.headers))
 }
@@ -119,66 +124,91 @@ const ask = async (
     : refusalOf(response.status, service, challengesOf(response.headers), response.headers.get('location'))
 }
 
-export const createServerSse = (deps: ServerSseDeps): Connect => {
-  const { url, service, maxBytes } = deps
-
-  const listen = (
-    body: ReadableStream<Uint8Array>,
-    events: TransportEvents,
-    opened: (endpoint: string) => void,
-  ): Promise<void> => {
-    let named = false
-    return readEvents(body, maxBytes, ({ event, data }) => {
-      if (event === 'endpoint' && !named) {
-        named = true
-        opened(endpointOf(data, url, service))
-      } else if (event === 'message') return events.message(data)
-      return undefined
-    })
+/** Sends messages, each with a POST that the server has `timeoutMs` to take. */
+const createSend =
+  (
+    deps: ServerSseDeps,
+    endpoint: string,
+    connection: AbortSignal,
+    timeoutMs: number,
+    lost: (why: Refusal) => void,
+  ): Transport['send'] =>
+  async (message, headers) => {
+    const late = new AbortController()
+    const cancel = deps.timer(timeoutMs, () => late.abort())
+    try {
+      await post(deps, endpoint, message, headers, AbortSignal.any([connection, late.signal]))
+    } catch (error) {
+      const why = late.signal.aborted
+        ? new Refusal('upstream.timeout', deps.service)
+        : failure(error, deps.service)
+      if (why.code === 'session.unknown') lost(why)
+      throw why
+    } finally {
+      cancel()
+    }
   }
 
-  const sender =
-    (endpoint: string, line: AbortController, timeoutMs: number): TransportConnection['send'] =>
-    async (message, headers) => {
-      try {
-        await post(
-          deps,
-          endpoint,
-          message,
-          headers,
-          AbortSignal.any([line.signal, AbortSignal.timeout(timeoutMs)]),
-        )
-      } catch (error) {
-        throw error instanceof Error && error.name === 'TimeoutError'
-          ? new Refusal('upstream.timeout', service)
-          : failure(error, service)
-      }
-    }
+/** Holds back whoever reads the stream, between `pause` and `resume`. */
+const createGate = () => {
+  let shut: PromiseWithResolvers<void> | undefined
+  return {
+    pause: (): void => void (shut ??= Promise.withResolvers()),
+    resume(): void {
+      shut?.resolve()
+      shut = undefined
+    },
+    passed: (): Promise<void> | undefined => shut?.promise,
+  }
+}
 
+export const createServerSse = (deps: ServerSseDeps): Connect => {
+  const { url, service, maxBytes, timer } = deps
   return async ({ headers, timeoutMs }, events) => {
-    const line = new AbortController()
+    const connection = new AbortController()
     const named = Promise.withResolvers<string>()
-    const late = setTimeout(() => {
-      named.reject(new Refusal('upstream.timeout', `${service}: no endpoint within ${timeoutMs} ms`))
-      line.abort()
-    }, timeoutMs)
+    const gate = createGate()
     let open = false
-    const ended = (error: unknown): void => {
-      named.reject(failure(error, service))
-      if (open && !line.signal.aborted) events.ended(error instanceof Error ? error.message : String(error))
+    const over = (why: Refusal): void => {
+      named.reject(why)
+      connection.abort()
+      gate.resume()
+      if (!open) return
+      open = false
+      events.onclose(why)
     }
-    ask(deps, headers, line.signal)
-      .then((body) => listen(body, events, named.resolve))
-      .then(() => ended('the stream ended'), ended)
+    const read = async (): Promise<void> => {
+      const body = await ask(deps, headers, connection.signal)
+      let endpoint: string | undefined
+      await readEvents(body, maxBytes, ({ event, data }) => {
+        if (event === 'endpoint' && endpoint === undefined) {
+          endpoint = endpointOf(data, url, service)
+          named.resolve(endpoint)
+        } else if (event === 'message') {
+          events.onmessage(data)
+          return gate.passed()
+        }
+        return undefined
+      })
+      throw new Error('the stream ended')
+    }
+    const late = timer(timeoutMs, () =>
+      over(new Refusal('upstream.timeout', `${service}: no endpoint within ${timeoutMs} ms`)),
+    )
+    read().catch((error: unknown) =>
+      over(open ? new Refusal('upstream.closed', `${service}: ${String(error)}`) : failure(error, service)),
+    )
     try {
       const endpoint = await named.promise
       open = true
-      return { send: sender(endpoint, line, timeoutMs), close: () => line.abort() }
-    } catch (error) {
-      line.abort()
-      throw error
+      return {
+        send: createSend(deps, endpoint, connection.signal, timeoutMs, over),
+        close: () => over(new Refusal('session.unknown', 'the connection was closed')),
+        pause: gate.pause,
+        resume: gate.resume,
+      }
     } finally {
-      clearTimeout(late)
+      late()
     }
   }
 }

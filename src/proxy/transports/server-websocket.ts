@@ -1,7 +1,8 @@
-// A line to a server behind a WebSocket: one JSON-RPC message in each text frame, subprotocol `mcp` (the custom transport that SDKs and bridges share).
+// The transport to a server behind a WebSocket: one JSON-RPC message in each text frame, subprotocol `mcp` (the custom transport that SDKs and bridges share).
 import { Refusal } from '../../kit/refusal.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
-import type { Connect, ConnectSocket, TextSocket } from '../../ports/transport.ts'
+import type { Connect } from '../../mcp/transport.ts'
+import type { ConnectSocket, TextSocket } from '../../ports/transport.ts'
 import { refusalOf } from './server-sse.ts'
 
 // The heartbeat of a WebSocket: a ping at each beat, and an end when two beats brought nothing (RFC 6455 §5.5.2), because a peer that vanished closes nothing.
@@ -130,52 +131,47 @@ export const createServerWebSocket =
   async ({ headers, timeoutMs }, events) => {
     let closed = false
     let socket: TextSocket | undefined
-    // One after the other: a slow reader of one message holds the next.
-    let behind: Promise<unknown> = Promise.resolve()
-    const over = (why: string): void => {
-      beat.stop()
+    const over = (why: Refusal): void => {
+      heartbeat.stop()
       if (closed) return
       closed = true
-      events.ended(why)
+      events.onclose(why)
     }
-    const beat = createHeartbeat(
+    const lost = (why: string): void => over(new Refusal('upstream.closed', `${service} ${why}`))
+    const heartbeat = createHeartbeat(
       heartbeatMs,
       () => socket,
-      () => over(`${service} answers no ping`),
+      () => lost('answers no ping'),
     )
-    const text = (message: string): void => {
-      if (beat.hear(message)) return
-      behind = behind.then(() => events.message(message)).catch(() => undefined)
-      holdBack(
-        socket,
-        behind.then(() => undefined),
-      )
-    }
-    const binary = (): void => {
-      socket?.close(1003, 'text only')
-      over(`${service} sent a binary frame`)
+    const heard = {
+      text(message: string): void {
+        if (!heartbeat.hear(message) && !closed) events.onmessage(message)
+      },
+      binary(): void {
+        socket?.close(1003, 'text only')
+        lost('sent a binary frame')
+      },
+      alive: heartbeat.alive,
+      closed: (code: number): void => lost(`closed with ${code}`),
     }
     try {
-      socket = await open(
-        url,
-        { headers: handshakeFields(headers), timeoutMs, maxBytes },
-        { text, binary, alive: beat.alive, closed: (code) => over(`${service} closed with ${code}`) },
-      )
+      socket = await open(url, { headers: handshakeFields(headers), timeoutMs, maxBytes }, heard)
     } catch (error) {
-      beat.stop()
+      heartbeat.stop()
       closed = true
       throw handshakeRefusal(error, service)
     }
-    const made = socket
+    const { send, close, pause, resume } = socket
     return {
-      async send(message) {
+      send(message) {
         if (closed) throw new Refusal('session.unknown', `${service}: the socket is closed`)
-        await made.send(message)
+        return send(message)
       },
       close() {
-        beat.stop()
-        closed = true
-        made.close(1000, '')
+        close(1000, '')
+        over(new Refusal('session.unknown', 'the connection was closed'))
       },
+      pause: () => pause?.(),
+      resume: () => resume?.(),
     }
   }
