@@ -1,5 +1,5 @@
 // What a request waits for to know which services were added elsewhere. On Node a timer looks; where nothing runs between requests (Workers), requests look themselves.
-import { type Endpoint, endpoints } from './oauth/endpoints.ts'
+import { type OAuthEndpoint, endpoints } from './oauth/endpoints.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { FindAddress } from './ports/services.ts'
 import type { LiveDirectory } from './services/directory.ts'
@@ -25,7 +25,7 @@ const quietMs = 30_000
 
 /** Steps of a login, and what no service has a part in. Services that they name by a resource indicator are found by `find`. */
 const steps: ReadonlySet<string> = new Set([
-  ...Object.values<Endpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
+  ...Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   '/oauth/callback',
   '/callback',
   '/connect/callback',

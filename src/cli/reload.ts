@@ -7,7 +7,7 @@ import type { Log } from '../ports/runtime.ts'
 import type { ServiceRegistry } from '../services/live.ts'
 import type { Configured } from './configuration.ts'
 
-export interface Source {
+export interface ReloadSource {
   /** Where the file lies; absent when there is none, and then nothing is watched. */
   readonly path: string | undefined
   /** As people name it. */
@@ -22,7 +22,7 @@ export interface Reload {
 }
 
 export interface ReloadDeps {
-  readonly source: Source
+  readonly source: ReloadSource
   readonly supply: ServiceRegistry
   /** As it was at the start. */
   readonly started: Config

@@ -12,7 +12,7 @@ import type { Service } from '../ports/services.ts'
 import { isolationText, startBanner } from './banner.ts'
 import { forwardProxies } from './configuration.ts'
 import { StartError } from './output.ts'
-import { type Source, watchConfiguration } from './reload.ts'
+import { type ReloadSource, watchConfiguration } from './reload.ts'
 import { noteRunning, openStateDirectory, whyNoState } from './state.ts'
 import { exitCodes, inForeground, outliveReaders, tellFaults, untilSignal, withStderr } from './terminal.ts'
 
@@ -150,7 +150,7 @@ export const startGateway = async ({
 export interface StartOptions {
   readonly config: Config
   /** Where the configuration came from, to be read again. */
-  readonly source: Source
+  readonly source: ReloadSource
   readonly warnings: readonly string[]
   readonly stateDir: string
   /** The variables, a `.env` file's among them. */

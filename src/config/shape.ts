@@ -6,7 +6,7 @@ import type { DurationUnit } from './durations.ts'
 import { configSchema } from './schema.ts'
 import type { Path } from './tree.ts'
 
-export type Kind =
+export type ShapeKind =
   | 'text'
   | 'choice'
   | 'number'
@@ -18,7 +18,7 @@ export type Kind =
   | 'any'
 
 export interface Shape {
-  readonly kind: Kind
+  readonly kind: ShapeKind
   /** Keys of an object; choices of a choice. */
   readonly names: readonly string[]
   readonly description: string
@@ -37,7 +37,7 @@ export interface Shape {
   below(part: string | number): Shape | undefined
 }
 
-const kinds: Readonly<Record<string, Kind>> = {
+const kinds: Readonly<Record<string, ShapeKind>> = {
   string: 'text',
   enum: 'choice',
   number: 'number',

@@ -5,7 +5,7 @@ import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import type { ClientRegistrations } from './client-registration.ts'
-import { type ServiceContext, type LookUpCredential, accountsMs } from './credential-lookup.ts'
+import { type CredentialContext, type LookUpCredential, accountsMs } from './credential-lookup.ts'
 import { discover, probe, unchallenged } from './discovery.ts'
 import { metadataUrls } from './metadata.ts'
 import { createGuardedFetch } from './oauth-fetch.ts'
@@ -185,7 +185,7 @@ export const createAccountNeeds = ({ runtime, enrolments }: AccountNeedsDeps): A
 export type Demand = 'account' | 'open' | 'unknown'
 
 export interface Demands {
-  of(place: ServiceContext, upstream: AuthorizedUpstream): Promise<Demand>
+  of(place: CredentialContext, upstream: AuthorizedUpstream): Promise<Demand>
   /** The same for a page about it. `optional`: it answers without an account and has a sign-in all the same, which some of its tools may ask for. */
   asks(service: Service, upstream: AuthorizedUpstream): Promise<Demand | 'optional'>
 }
@@ -209,14 +209,14 @@ interface Found<T> {
 }
 
 export const createDemands = ({ runtime, needs, show }: DemandDeps): Demands => {
-  const found = new WeakMap<ServiceContext, Found<'open' | 'unknown'>>()
+  const found = new WeakMap<CredentialContext, Found<'open' | 'unknown'>>()
   const offered = new WeakMap<AuthorizedUpstream, Found<boolean>>()
 
   /**
    * What nobody wrote down, the server says itself, to a question of the gateway's own: what callers were refused below
    * its endpoint, or a moment ago, does not count. It must name an authorization server, or nobody could connect there.
    */
-  const ask = async (place: ServiceContext, upstream: AuthorizedUpstream): Promise<Demand> => {
+  const ask = async (place: CredentialContext, upstream: AuthorizedUpstream): Promise<Demand> => {
     const need = await needs.of(upstream, probeMs)
     if (need === 'account') {
       place.accountsUntil = runtime.now() + accountsMs

@@ -15,7 +15,7 @@ export interface CredentialLookup extends UpstreamCredential {
 }
 
 /** A service with its upstream and what is always the same about it. */
-export interface ServiceContext {
+export interface CredentialContext {
   /** Undefined for services that are not reached over HTTP. */
   readonly upstream: AuthorizedUpstream | undefined
   readonly fixed: UpstreamCredential | undefined
@@ -43,10 +43,10 @@ export interface LookupDeps {
 }
 
 export interface LookUpCredential {
-  place(service: Service): ServiceContext
+  place(service: Service): CredentialContext
   /** At once where nothing is to be waited for. Rejects with `upstream.consent`, `connection.unreachable` and `connection.*` of the gateway's own sign-in. */
   lookup(
-    place: ServiceContext,
+    place: CredentialContext,
   ): (
     principal: Principal | undefined,
   ) => UpstreamCredential | undefined | Promise<UpstreamCredential | undefined>
@@ -79,7 +79,7 @@ const noProvider = ({ id, name }: AuthorizedUpstream): Refusal =>
     say: `${name} requires a token from an identity provider, and you signed in with a password. Sign in with the identity provider.`,
   })
 
-const placeOf = (service: Service): ServiceContext => {
+const placeOf = (service: Service): CredentialContext => {
   const upstream = upstreamOf(service)
   const names =
     upstream?.auth.type === 'static'
@@ -104,7 +104,7 @@ const createDrawn =
 
 export const createCredentialLookup = ({ now, wallet, ask, machine }: LookupDeps): LookUpCredential => {
   // A service that was changed is another object, so nothing outlives the words it was made of.
-  const places = new WeakMap<Service, ServiceContext>()
+  const places = new WeakMap<Service, CredentialContext>()
 
   const drawn = createDrawn(ask)
 
@@ -117,7 +117,7 @@ export const createCredentialLookup = ({ now, wallet, ask, machine }: LookupDeps
   }
 
   const personal = (
-    place: ServiceContext,
+    place: CredentialContext,
     upstream: AuthorizedUpstream,
     person: Person,
   ): UpstreamCredential | undefined | Promise<UpstreamCredential | undefined> => {

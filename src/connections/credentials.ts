@@ -7,7 +7,7 @@ import { type AccountNeeds, credentialRefusal } from './account-required.ts'
 import { type AccountStore, accountIn, isElsewhere, withAccount } from './accounts.ts'
 import type { ConsentRequired } from './consent-required.ts'
 import {
-  type ServiceContext,
+  type CredentialContext,
   type LookUpCredential,
   type CredentialLookup,
   accountsMs,
@@ -50,7 +50,7 @@ const createRefused = ({
    * is one.
    */
   async asked(
-    place: ServiceContext,
+    place: CredentialContext,
     upstream: AuthorizedUpstream,
     person: Person,
     authenticate: readonly string[],

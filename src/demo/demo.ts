@@ -8,7 +8,7 @@ import {
   createMcpHandler,
   isLegacyRequest,
 } from '@modelcontextprotocol/server'
-import { type StartTimer, addTools } from './tools.ts'
+import { type DemoTimer, addTools } from './tools.ts'
 
 // Sessions for clients of the 2025 revisions (Streamable HTTP, Session Management), kept in the memory of one process.
 
@@ -86,7 +86,7 @@ export const createLegacySessions = ({
 }
 
 export interface DemoOptions {
-  readonly timer: StartTimer
+  readonly timer: DemoTimer
   /** Version shown to clients in `serverInfo`. Default `0.0.0`. */
   readonly version?: string
   /**

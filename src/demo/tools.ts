@@ -82,10 +82,10 @@ const addWhoami = (server: McpServer): void => {
 }
 
 /** Starts a timer and returns what cancels it. */
-export type StartTimer = (ms: number, run: () => void) => () => void
+export type DemoTimer = (ms: number, run: () => void) => () => void
 
 /** Resolves after `ms`, at once when the signal is aborted. */
-const pause = (timer: StartTimer, ms: number, signal: AbortSignal): Promise<void> =>
+const pause = (timer: DemoTimer, ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
     if (signal.aborted) return resolve()
     const cancel = timer(ms, done)
@@ -97,7 +97,7 @@ const pause = (timer: StartTimer, ms: number, signal: AbortSignal): Promise<void
     signal.addEventListener('abort', done)
   })
 
-const addSlowCount = (server: McpServer, timer: StartTimer): void => {
+const addSlowCount = (server: McpServer, timer: DemoTimer): void => {
   server.registerTool(
     'slow_count',
     {
@@ -174,7 +174,7 @@ const addDeleteEverything = (server: McpServer): void => {
   )
 }
 
-export const addTools = (server: McpServer, timer: StartTimer): void => {
+export const addTools = (server: McpServer, timer: DemoTimer): void => {
   addWhoami(server)
   addSlowCount(server, timer)
   addLargeResult(server)

@@ -165,7 +165,7 @@ type Guarded = (
   },
 ) => Promise<{ readonly status: number; readonly headers: Headers; readonly body: Uint8Array<ArrayBuffer> }>
 
-export type Fetch = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
+export type FetchFunction = (input: RequestInfo | URL, init?: RequestInit) => Promise<Response>
 
 // Fetch standard: a Response with one of these has no body.
 const withoutBody: readonly number[] = [204, 205, 304]
@@ -182,7 +182,7 @@ const aborted = (signal: AbortSignal): Promise<never> =>
  * or with the reason of an aborted signal; the exchange itself then still ends within the guard's own time limit.
  */
 export const asFetch =
-  (outbound: Guarded): Fetch =>
+  (outbound: Guarded): FetchFunction =>
   async (input, init) => {
     const request = new Request(input, init)
     const text = await request.text()

@@ -113,7 +113,7 @@ export interface Pending {
   heardAt: number
 }
 
-export type Calls = Map<number, Pending>
+export type PendingCalls = Map<number, Pending>
 
 export interface IncomingMessages {
   line(line: string): void
@@ -136,7 +136,7 @@ export interface IncomingOptions {
   readonly stray: (what: string) => void
   /** It wrote what is no message, or none that can be read. `waited`: while calls were going. */
   readonly unreadable: (text: string, waited: boolean) => void
-  readonly calls: Calls
+  readonly calls: PendingCalls
   readonly events: PeerEvents
   /** The server has answered something. */
   readonly answered: () => void
@@ -204,7 +204,7 @@ const createHear = (
   }
 }
 
-const createUnansweredOf = (calls: Calls, timer: StartTimer): Unanswered => {
+const createUnansweredOf = (calls: PendingCalls, timer: StartTimer): Unanswered => {
   const unanswered = createUnanswered(timer, (id, lost) => {
     const call = calls.get(id)
     if (!call) return

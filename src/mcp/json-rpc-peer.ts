@@ -2,7 +2,7 @@
 // it belongs to.
 import { Refusal } from '../kit/refusal.ts'
 import {
-  type Calls,
+  type PendingCalls,
   type CallEvents,
   type IncomingOptions,
   type PeerEvents,
@@ -91,7 +91,7 @@ const createHolders = (transport: () => Transport): Pick<JsonRpcPeer, 'hold' | '
   }
 }
 
-const expire = (calls: Calls, before: number, name: string, cancel: JsonRpcPeer['cancel']): void => {
+const expire = (calls: PendingCalls, before: number, name: string, cancel: JsonRpcPeer['cancel']): void => {
   for (const [id, call] of calls) {
     if (call.events.patient || call.heardAt > before) continue
     cancel(id, 'timeout')
@@ -103,7 +103,7 @@ const expire = (calls: Calls, before: number, name: string, cancel: JsonRpcPeer[
   }
 }
 
-const failAll = (calls: Calls, refusal: Refusal): void => {
+const failAll = (calls: PendingCalls, refusal: Refusal): void => {
   const lost = [...calls.values()]
   calls.clear()
   for (const call of lost) call.events.failed(refusal)
@@ -143,7 +143,7 @@ const createCall =
     open,
     forget,
   }: {
-    readonly calls: Calls
+    readonly calls: PendingCalls
     readonly state: PeerState
     readonly now: () => number
     readonly open: () => Transport
@@ -169,7 +169,7 @@ const createCall =
 
 export const createJsonRpcPeer = (deps: JsonRpcPeerDeps, events: PeerEvents): JsonRpcPeer => {
   const { now } = deps
-  const calls: Calls = new Map()
+  const calls: PendingCalls = new Map()
   const state: PeerState = {
     transport: undefined,
     nextId: 1,

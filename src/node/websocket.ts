@@ -281,13 +281,16 @@ const tools = (way: Way): TransportConnectors => {
       known.set(key, made)
       return made
     }
-    return (input: string, init: object) =>
-      fetch(input, { ...init, dispatcher: dispatcherOf(new URL(input)) })
+    return (url: URL, init: object) => fetch(url, { ...init, dispatcher: dispatcherOf(url) })
   }
   let loading: ReturnType<typeof load> | undefined
-  const ask = async (input: string, init: object) => (await (loading ??= load()))(input, init)
-  // The two libraries' types of the same standard differ in name.
-  return { fetch: ask as unknown as RuntimeTransports['fetch'], socket: dial(way) }
+  const ask = async (input: RequestInfo | URL, init: object = {}) => {
+    if (input instanceof Request) throw new TypeError('give a URL, and the rest as its options')
+    // It is the platform's Response in all but the type of one iterator, which undici declares for itself.
+    const response: unknown = await (await (loading ??= load()))(new URL(input), init)
+    return response as Response
+  }
+  return { fetch: ask, socket: dial(way) }
 }
 
 const hostOf = (input: Parameters<RuntimeTransports['fetch']>[0]): string =>

@@ -1,6 +1,6 @@
 // The authorization server's endpoints, in one table: the metadata advertises them and the hall routes them from here, so that neither can lie about the other.
 
-export interface Endpoint {
+export interface OAuthEndpoint {
   /** Canonical path below the issuer; the one that metadata names. */
   readonly path: string
   /** The same endpoint at the origin's root: clients of MCP 2025-03-26 go there when they find no metadata. */
@@ -18,7 +18,7 @@ export const endpoints = {
   revoke: { path: '/oauth/revoke', alias: '/revoke', methods: ['POST'] },
   introspect: { path: '/oauth/introspect', alias: '/introspect', methods: ['POST'] },
   jwks: { path: '/oauth/jwks', alias: '/jwks', methods: ['GET'] },
-} as const satisfies Record<string, Endpoint>
+} as const satisfies Record<string, OAuthEndpoint>
 
 export const wellKnown = {
   /** RFC 8414 §3. */

@@ -2,7 +2,7 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { ConnectUpstreamView } from '../ports/pages.ts'
 import { okIcon } from './assets.ts'
-import { type Gateway, caution, named, page, account as personOf, post } from './layout.ts'
+import { type PageContext, caution, named, page, account as personOf, post } from './layout.ts'
 import { ownPath, readAddress, readName, readText } from './untrusted.ts'
 
 type Account = ConnectUpstreamView['accounts'][number]
@@ -108,7 +108,7 @@ const heading = (view: ConnectUpstreamView, service: string): Markup => {
     : html`Connect your ${named(service)} account`
 }
 
-export const connectUpstreamPage = (gateway: Gateway, view: ConnectUpstreamView): Response => {
+export const connectUpstreamPage = (gateway: PageContext, view: ConnectUpstreamView): Response => {
   const service = readName(view.service.name, view.service.id).text
   const host = readAddress(view.host)
   const person = personOf(view.person)

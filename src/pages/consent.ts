@@ -4,7 +4,7 @@ import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { ConsentView } from '../ports/pages.ts'
 import { arrow } from './assets.ts'
 import {
-  type Gateway,
+  type PageContext,
   account,
   badge,
   breakable,
@@ -104,13 +104,13 @@ const why = (
   view: ConsentView,
   client: string,
   service: string,
-  gateway: Gateway,
+  gateway: PageContext,
 ): Markup => html`<details class="tight"><summary>Why am I seeing this?</summary>
 <p>An app that calls itself “${named(client)}” asked ${URL.parse(gateway.issuer)?.host} for access to ${named(service)} on your behalf. No app gets access without your approval. You are asked again when the app, its redirect URI or its permissions change.</p>
 <p>Allow sends the app a single-use code, never your password. Cancel tells the app that you denied access. If you did not start this, choose Cancel.</p>
 <p class="muted">Client ID: <code>${readAddress(view.client.id).slice(0, 300)}</code></p></details>`
 
-export const consentPage = (gateway: Gateway, view: ConsentView): Response => {
+export const consentPage = (gateway: PageContext, view: ConsentView): Response => {
   const client = clientName(view.client)
   const service = readName(view.service.name, view.service.id).text
   const description = readText(view.service.description, 140)

@@ -5,7 +5,7 @@ import type { Person } from '../ports/people.ts'
 import { adminIcon, assetPaths, mark, verifiedIcon, warnIcon } from './assets.ts'
 import { readAddress, readName, readText } from './untrusted.ts'
 
-export interface Gateway {
+export interface PageContext {
   /** The public origin; its host stands at the top of every page, so that people see whose question they answer. */
   readonly issuer: string
   readonly version: string
@@ -22,7 +22,10 @@ export interface Page {
   readonly foot?: Drawable
 }
 
-export const page = (gateway: Gateway, { title, width, body, status, headers, head, foot }: Page): Response =>
+export const page = (
+  gateway: PageContext,
+  { title, width, body, status, headers, head, foot }: Page,
+): Response =>
   htmlResponse(
     html`<!doctype html>
 <html lang="en" dir="ltr">

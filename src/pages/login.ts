@@ -2,7 +2,7 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { LoginView } from '../ports/pages.ts'
 import { failedIcon, infoIcon, warnIcon } from './assets.ts'
-import { type Gateway, badge, clientName, named, page, post } from './layout.ts'
+import { type PageContext, badge, clientName, named, page, post } from './layout.ts'
 import { readName, readText } from './untrusted.ts'
 
 const asking = (view: LoginView): Drawable => {
@@ -50,7 +50,7 @@ const link = (
 <p>Open the sign-in link from the gateway’s terminal in this browser. It works once, within 15 minutes. To print a new one, run <code>postern admin link</code> (<code>npm start -- admin link</code> in a source checkout).</p>
 <p>Then continue there, or return here and click <a href="${goOn(view)}">Continue</a>.</p></div></div>`
 
-export const loginPage = (gateway: Gateway, view: LoginView): Response => {
+export const loginPage = (gateway: PageContext, view: LoginView): Response => {
   const ways = [
     ...providers(view),
     ...(view.password ? [password(view)] : []),

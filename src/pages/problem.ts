@@ -2,7 +2,7 @@
 import { type Drawable, type Markup, html } from '../kit/html.ts'
 import type { Actor, Hop, ProblemView } from '../ports/pages.ts'
 import { adminIcon, failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
-import { type Gateway, page, withCode } from './layout.ts'
+import { type PageContext, page, withCode } from './layout.ts'
 import { ownPath, readAddress, readText } from './untrusted.ts'
 
 const actors: Readonly<Record<Actor, string>> = {
@@ -71,7 +71,7 @@ const clientLink = (client: ProblemView['client']): Drawable =>
   html`<p class="muted">You have not approved this app yet, so you are not redirected to it automatically.</p>
 <p><a href="${client.href}" rel="noreferrer">Return to ${readText(client.name, 80)} (${readText(client.host, 120)})</a></p>`
 
-export const problemPage = (gateway: Gateway, view: ProblemView): Response => {
+export const problemPage = (gateway: PageContext, view: ProblemView): Response => {
   const body = html`<div class="card stack">
 <h1 tabindex="-1" autofocus>${view.title}</h1>
 ${view.hops && view.hops.length > 0 && html`<ol class="hops" aria-label="Where it stopped">${view.hops.map(hop)}</ol>`}

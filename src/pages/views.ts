@@ -6,7 +6,7 @@ import { connectUpstreamPage } from './accounts.ts'
 import { failedIcon, infoIcon, okIcon, unreachedIcon } from './assets.ts'
 import { consentPage } from './consent.ts'
 import {
-  type Gateway,
+  type PageContext,
   breakable,
   caution,
   clientName,
@@ -82,7 +82,7 @@ const nothingYet = html`<section class="card stack"><h2>No services yet</h2>
 ${copyable('postern services add demo https://mcp.example.com/mcp', 'command')}
 <p class="muted">The service appears here without a restart. It can also be added under <code>mcp_services</code> in the configuration.</p></section>`
 
-export const homePage = (gateway: Gateway, view: HomeView): Response => {
+export const homePage = (gateway: PageContext, view: HomeView): Response => {
   const person = personOf(view.person)
   const body = html`<div class="stack" data-signed-in>
 <div class="line"><h1 tabindex="-1" autofocus>Your services</h1>
@@ -100,7 +100,7 @@ ${view.encodes && html`<p><a href="/encode">Get the URL of a server by its domai
   })
 }
 
-export const connectPage = (gateway: Gateway, view: ConnectView): Response => {
+export const connectPage = (gateway: PageContext, view: ConnectView): Response => {
   const name = readName(view.service.name, view.service.id).text
   const body = html`<div class="card stack">
 <h1 tabindex="-1" autofocus>${named(name)} is an MCP server</h1>
@@ -138,7 +138,7 @@ const notConfiguredBlock = (
 <p>Its hostname would be <code>${breakable(readAddress(host))}</code>.</p>
 ${caution('An administrator must add the server first.')}</section>`
 
-export const encodePage = (gateway: Gateway, view: EncodeView): Response => {
+export const encodePage = (gateway: PageContext, view: EncodeView): Response => {
   const { asked, host, served = [], problem } = view
   const wrong = problem !== undefined && html` aria-invalid="true" aria-describedby="problem"`
   const body = html`<div class="card stack">
@@ -171,7 +171,7 @@ export interface GoBackView {
 /** Whether the redirect carries an error (RFC 6749 §4.1.2.1). */
 const refused = (href: string): boolean => new URLSearchParams(href.split('?', 2)[1] ?? '').has('error')
 
-export const goBackPage = (gateway: Gateway, view: GoBackView): Response => {
+export const goBackPage = (gateway: PageContext, view: GoBackView): Response => {
   const client = clientName(view.client).text
   const safe = leadsToClient(view.href)
   const no = refused(view.href)
@@ -195,7 +195,7 @@ ${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely
 
 // All pages people look at, as the hall hands them to the rooms.
 
-export const createPages = (gateway: Gateway): Pages => ({
+export const createPages = (gateway: PageContext): Pages => ({
   consent: (view) => consentPage(gateway, view),
   login: (view) => loginPage(gateway, view),
   home: (view) => homePage(gateway, view),

@@ -14,7 +14,7 @@ import type { RequestHeaders } from './request-headers.ts'
 import type { Endpoint, Target } from './upstream-endpoint.ts'
 
 /** Which calls of a service go to its server as they are. */
-export interface Route {
+export interface UpstreamRoute {
   /** The server may speak another revision than the client; never so for a service in this process. */
   readonly translated: boolean
   /**
@@ -29,7 +29,7 @@ export interface ServiceContext {
   readonly identity: Identity
   readonly credential: ReturnType<UpstreamCredentials['lookup']>
   readonly target: Target
-  readonly route: Route
+  readonly route: UpstreamRoute
   /** Of a server over HTTP. */
   readonly endpoint: Endpoint | undefined
   /** Of an HTTP server. */

@@ -11,7 +11,7 @@ import type {
   HostedCall,
   ReceivedCall,
   ResolvedRequest,
-  Route,
+  UpstreamRoute,
   ServiceContext,
   Step,
 } from './admitted-call.ts'
@@ -77,7 +77,7 @@ export const createHostCheck = ({ config, directory }: HostCheckOptions): HostCh
 
 // One service as the proxy knows it: everything that can be worked out before the first call comes.
 
-const routeOf = ({ upstream }: Service): Route => ({
+const routeOf = ({ upstream }: Service): UpstreamRoute => ({
   translated: upstream.kind !== 'local',
   adaptedUntil:
     upstream.kind === 'http' && (upstream.transport === 'sse' || /^wss?:/.test(upstream.url)) ? Infinity : 0,

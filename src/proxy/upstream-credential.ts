@@ -112,7 +112,7 @@ export const createRequestStates = ({
 // requests). Never as 401: that would send the client to log in to us again.
 
 /** A call with a message, by a person. */
-interface Unanswered extends IdentifiedCall {
+interface UnansweredCall extends IdentifiedCall {
   readonly principal: Principal
   readonly envelope: Envelope
   readonly body: Uint8Array
@@ -125,7 +125,7 @@ interface ConnectFirstDeps {
 }
 
 /** Undefined when the refusal says nothing of connecting, or there is no request that could be answered: then it is drawn like any other. */
-export type AskToConnect = (refusal: Refusal, call: Unanswered) => Promise<Answer | undefined>
+export type AskToConnect = (refusal: Refusal, call: UnansweredCall) => Promise<Answer | undefined>
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -155,7 +155,7 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
     refusal: Refusal,
     message: Message,
     raw: Json,
-    call: Unanswered,
+    call: UnansweredCall,
   ): Promise<Json> => {
     const { url, service } = refusal.detail.connect ?? { url: '', service: '' }
     const head = { jsonrpc: '2.0', id: message.id ?? null }
@@ -264,7 +264,7 @@ const challenges = (rawHeaders: readonly string[]): string[] => {
   return found
 }
 
-const isUnanswered = (call: IdentifiedCall): call is Unanswered =>
+const isUnanswered = (call: IdentifiedCall): call is UnansweredCall =>
   call.principal !== undefined && call.envelope !== undefined && call.body !== undefined
 
 export const createCredentialRecovery = ({

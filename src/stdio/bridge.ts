@@ -16,7 +16,7 @@ import {
 import type { Log, ProcessPlan, Runtime, SpawnServer } from '../ports/runtime.ts'
 import type { Attend, DispatchStdio, StdioCall } from '../ports/stdio-call.ts'
 import { type StatelessEndpoint, createStatelessEndpoint } from './person-process.ts'
-import { type Pool, createOwnerKeys, createPool } from './process-pool.ts'
+import { type ProcessPool, createOwnerKeys, createPool } from './process-pool.ts'
 import { type SharedProcess, createSharedProcess } from './shared-process.ts'
 import { type Starting, createStarting, deliverReply, describeStart } from './starting.ts'
 
@@ -31,7 +31,7 @@ interface SweeperOptions extends Pick<BridgeOptions, 'timeoutMs' | 'sleepMs' | '
   readonly sessions: StreamableHttp
   readonly stateless: StatelessEndpoint
   readonly sharedProcess: SharedProcess | undefined
-  readonly pool: Pool
+  readonly pool: ProcessPool
   readonly starting: Pick<Starting, 'tick'>
   readonly now: () => number
   readonly timer: StartTimer
@@ -116,10 +116,10 @@ export interface Bridge {
   readonly carry: DispatchStdio
   readonly attend: Attend
   /** For the operator: the processes that run, and those that failed last. */
-  readonly processes: Pool['list']
-  readonly failures: Pool['failures']
+  readonly processes: ProcessPool['list']
+  readonly failures: ProcessPool['failures']
   /** Whether its command can be started, as far as is known. */
-  readonly state: Pool['state']
+  readonly state: ProcessPool['state']
   /** Looks after streams, silence and idleness; runs by itself while there are processes. */
   tick(): void
   /** Refuses what comes, lets calls that are going finish for `graceMs`, and ends every process. Resolves when all are gone. */
@@ -185,7 +185,7 @@ const route = (endpoints: Endpoints, owner: string, call: StdioCall): Promise<Pl
   return starting.watch(owner, { message: first.message, signal, refused }, work)
 }
 
-const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: Pool) => {
+const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: ProcessPool) => {
   const { name, plan, shared, startMs, sessionIdleMs, holdMs, keepAliveMs } = options
   const { now, timer, random, log, about } = deps
   const stray = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })

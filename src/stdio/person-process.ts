@@ -8,7 +8,7 @@ import { envelopeOf, isModernServer, ownClient } from '../mcp/revisions.ts'
 import type { Posted } from '../mcp/session.ts'
 import { type StatelessCalls, createStatelessCalls } from '../mcp/stateless-calls.ts'
 import type { ProcessPeer } from './process-peer.ts'
-import type { Pool } from './process-pool.ts'
+import type { ProcessPool } from './process-pool.ts'
 import { type Tools, createTools } from './tool-headers.ts'
 
 // Which revisions a server speaks, found out on a process that nothing else depends on (2026-07-28 basic/transports/stdio, backward compatibility).
@@ -71,7 +71,7 @@ interface OwnProcess {
 }
 
 export interface PersonProcessesOptions {
-  readonly pool: Pool
+  readonly pool: ProcessPool
   readonly now: () => number
   readonly timer: StartTimer
   readonly about: { readonly version: string }

@@ -216,7 +216,7 @@ export interface RunningProcess extends KnownProcess {
   readonly pending: number
 }
 
-export interface Pool {
+export interface ProcessPool {
   /**
    * A process for this owner, as soon as there is a slot. Rejects with `process.limit` when there is none in time, `process.resting`
    * soon after failures.
@@ -278,7 +278,7 @@ const createStart = (
   }
 }
 
-export const createPool = (deps: PoolDeps): Pool => {
+export const createPool = (deps: PoolDeps): ProcessPool => {
   const { now, timer, limits } = deps
   const slots = createProcessSlots(limits, now)
   const backoff = createRestartBackoff(now)

@@ -7,7 +7,7 @@ import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
 import { revisions } from '../mcp/revisions.ts'
 import type { SessionUser } from '../mcp/streamable-http.ts'
 import type { ProcessPeer } from './process-peer.ts'
-import type { Pool } from './process-pool.ts'
+import type { ProcessPool } from './process-pool.ts'
 
 /** The revision the gateway offers to legacy servers. */
 const offered = (revisions.find(({ modern }) => !modern) as { readonly version: string }).version
@@ -16,7 +16,7 @@ const never = new AbortController().signal
 const mostSessions = 10_000
 
 export interface SharedProcessOptions {
-  readonly pool: Pool
+  readonly pool: ProcessPool
   readonly now: () => number
   readonly timer: StartTimer
   readonly about: { readonly version: string }

@@ -8,7 +8,7 @@ import type { RecordObject } from './storage-object.ts'
 
 // What a deployment gives the Worker: bindings, and variables and secrets by name.
 
-export interface Environment {
+export interface WorkerEnvironment {
   /** The Durable Objects that keep the records. */
   readonly STORE?: DurableObjectNamespace<RecordObject>
   /** One Durable Object per session of an HTTP+SSE client, or with an HTTP+SSE or WebSocket server. */
@@ -30,7 +30,7 @@ const name = 'POSTERN_CONFIG'
 
 /** The configuration as given: text, or an object, which a new isolate reads faster. */
 export const configFile = (
-  env: Environment,
+  env: WorkerEnvironment,
 ):
   | { readonly path: string; readonly text: string }
   | { readonly path: string; readonly value: object }
@@ -41,7 +41,7 @@ export const configFile = (
 }
 
 /** Variables and secrets, for the configuration loader. Numbers and booleans in `vars` are converted to text. */
-export const variables = (env: Environment): Readonly<Record<string, string>> =>
+export const variables = (env: WorkerEnvironment): Readonly<Record<string, string>> =>
   Object.fromEntries(
     Object.entries(env).flatMap(([key, value]) => {
       if (key === name) return []
@@ -57,7 +57,7 @@ export interface MissingSetting {
   readonly open: boolean
 }
 
-export type Configured =
+export type WorkerConfiguration =
   | { readonly config: Config; readonly warnings: readonly string[] }
   | { readonly lacks: readonly MissingSetting[] }
 
@@ -104,7 +104,7 @@ const jurisdictions = ['eu', 'us', 'fedramp', 'fedramp-high']
 const placeLacks = ({
   LOCATION_HINT: location,
   JURISDICTION: jurisdiction,
-}: Environment): readonly MissingSetting[] => {
+}: WorkerEnvironment): readonly MissingSetting[] => {
   const wrong = (name: string, value: unknown, known: readonly string[]): MissingSetting[] =>
     value === undefined || value === '' || known.includes(value as string)
       ? []
@@ -120,7 +120,7 @@ const placeLacks = ({
   ]
 }
 
-const lacksOf = (config: Config, env: Environment): readonly MissingSetting[] => [
+const lacksOf = (config: Config, env: WorkerEnvironment): readonly MissingSetting[] => [
   ...(env.STORE === undefined
     ? [
         step(
@@ -157,7 +157,7 @@ const lacksOf = (config: Config, env: Environment): readonly MissingSetting[] =>
 ]
 
 /** Never rejects for anything the deployment holds. */
-export const readConfiguration = async (env: Environment): Promise<Configured> => {
+export const readConfiguration = async (env: WorkerEnvironment): Promise<WorkerConfiguration> => {
   const loaded = await loadConfig({
     file: configFile(env),
     env: variables(env),

@@ -5,8 +5,8 @@ import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import {
-  type Configured,
-  type Environment,
+  type WorkerConfiguration,
+  type WorkerEnvironment,
   type MissingSetting,
   type Origins,
   isLoopback,
@@ -70,7 +70,7 @@ const withLoopbackNames = (config: Config, at: URL): Config => {
 
 interface GatewayOptions {
   readonly config: Config
-  readonly env: Environment
+  readonly env: WorkerEnvironment
   /** URL of the request. It counts on loopback alone, where no issuer is set. */
   readonly url: URL
   readonly now: () => number
@@ -103,7 +103,7 @@ export const makeGateway = async ({
 export const mostLoopback = 4
 
 /** The gateway of the configured issuer, or of this loopback port. A public issuer is never taken from a request. */
-export type FindGateway = (env: Environment, url: URL) => Promise<FoundGateway>
+export type FindGateway = (env: WorkerEnvironment, url: URL) => Promise<FoundGateway>
 
 /** Logs each fault once, however many requests meet it. */
 export const createReport = (now: () => number): ((lack: MissingSetting) => void) => {
@@ -123,10 +123,10 @@ export const createGateways = (
   { now, timer }: Pick<GatewayOptions, 'now' | 'timer'>,
   report: (lack: MissingSetting) => void,
 ): FindGateway => {
-  let configured: Configured | undefined
+  let configured: WorkerConfiguration | undefined
   const gateways = new Map<string, FoundGateway>()
 
-  const configuration = async (env: Environment): Promise<Configured> => {
+  const configuration = async (env: WorkerEnvironment): Promise<WorkerConfiguration> => {
     if (configured) return configured
     const read = await readConfiguration(env)
     if ('lacks' in read) for (const lack of read.lacks) report(lack)

@@ -7,7 +7,7 @@ import { Refusal } from '../kit/refusal.ts'
 import type { Fetch } from '../ports/call.ts'
 import type { Log, RequestContext, Timer } from '../ports/runtime.ts'
 import type { SessionLocation } from '../ports/transport.ts'
-import { type Environment, type MissingSetting, isLoopback } from './configuration.ts'
+import { type WorkerEnvironment, type MissingSetting, isLoopback } from './configuration.ts'
 import { createGateways, createReport, mostLoopback } from './gateways.ts'
 import { createLog } from './log.ts'
 import { upgrade } from './websocket.ts'
@@ -89,9 +89,9 @@ export interface WorkerHandlerOptions {
 }
 
 export interface WorkerHandler {
-  fetch(request: Request, env: Environment): Promise<Response>
+  fetch(request: Request, env: WorkerEnvironment): Promise<Response>
   /** The session with that id at the gateway that serves `url`, for the session's Durable Object. Rejects where there is no gateway. */
-  session(env: Environment, url: URL, id: string): Promise<SessionLocation>
+  session(env: WorkerEnvironment, url: URL, id: string): Promise<SessionLocation>
 }
 
 const fetchUpstream: Fetch = Object.assign(
@@ -151,7 +151,7 @@ export const createWorkerHandler = ({ now, timer }: WorkerHandlerOptions): Worke
 
   const firstRequest = async (
     request: Request,
-    env: Environment,
+    env: WorkerEnvironment,
     context: RequestContext,
   ): Promise<Response> => {
     const malformed = refuseMalformed(request, context, createLog('info', now))

@@ -7,7 +7,7 @@ import { utf8 } from '../kit/bytes.ts'
 import { type KeyRing, createKeyRing, fitOf, sealedRefusal } from '../kit/keyring.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Store } from '../ports/store.ts'
-import type { Environment } from './configuration.ts'
+import type { WorkerEnvironment } from './configuration.ts'
 import { createLog } from './log.ts'
 import { createOutbound } from './outbound.ts'
 import { behindRateLimit, createPasswords } from './passwords.ts'
@@ -66,7 +66,7 @@ export const timer: Timer = (ms, run) => {
 
 interface WorkerRuntimeOptions {
   readonly config: Config
-  readonly env: Environment
+  readonly env: WorkerEnvironment
   /** One of this gateway. */
   readonly url: URL
   /** Epoch ms. */

@@ -5,7 +5,7 @@ import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import type { Cache, SharedCounts, Store, Subscribe } from '../ports/store.ts'
 import { createMemoryCache } from '../stores/memory.ts'
 import { createBoundedStore } from '../stores/timeout.ts'
-import type { Environment } from './configuration.ts'
+import type { WorkerEnvironment } from './configuration.ts'
 import { countNameOf } from './counts.ts'
 import { shardOf, shards } from './shard.ts'
 import type { RecordObject } from './storage-object.ts'
@@ -159,7 +159,7 @@ export const createCache = (
 /** Throws RangeError for a jurisdiction that does not have the records. */
 export const openStore = async (
   namespace: DurableObjectNamespace<RecordObject>,
-  { LOCATION_HINT: locationHint, JURISDICTION: jurisdiction }: Environment,
+  { LOCATION_HINT: locationHint, JURISDICTION: jurisdiction }: WorkerEnvironment,
   clock: Pick<Runtime, 'now' | 'timer'>,
 ): Promise<ObjectStore> => {
   const near = { ...clock, locationHint: locationHint || undefined }

@@ -25,6 +25,15 @@ describe('the core', () => {
   it('takes the time from the runtime, never from a new Date()', () =>
     expect(findings(core, /\bnew Date\(\s*\)|[^.\w]Date\(\s*\)/)).toEqual([]))
   it('keeps no state in modules', () => expect(findings(core, /^(export )?(let|var) /)).toEqual([]))
+  it('never switches the types off with a double assertion', () =>
+    expect(findings(sources, /\bas unknown as\b/)).toEqual([]))
+  it('exports no type name from two files', () => {
+    const files = new Map<string, string[]>()
+    for (const { path, text } of sources)
+      for (const [, name = ''] of text.matchAll(/^export (?:interface|type|class|enum) (\w+)/gm))
+        files.set(name, [...(files.get(name) ?? []), path])
+    expect([...files].filter(([, paths]) => new Set(paths).size > 1)).toEqual([])
+  })
   it('uses no AsyncLocalStorage', () => expect(findings(core, /AsyncLocalStorage/)).toEqual([]))
   it('has classes only where the platform asks for one, and Refusal', () => {
     expect(

@@ -1,7 +1,7 @@
 // What clients read first: one document, true in every field, wherever they look for it, and one per protected address.
 import { describe, expect, it } from 'vitest'
 import { routeTable } from '../../src/routes.ts'
-import { type Endpoint, endpoints } from '../../src/oauth/endpoints.ts'
+import { type OAuthEndpoint, endpoints } from '../../src/oauth/endpoints.ts'
 import { createWorld, get, origin, post, postJson, resource, run, type World } from './oauth-world.ts'
 
 const authorizationServer = (world: World, path: string) => run(world.handlers.authorizationServer, get(path))
@@ -109,7 +109,7 @@ describe('the metadata of the authorization server', () => {
       registration: true,
     })
     const shown = (path: string) => (path.endsWith('/') ? `${path}:id` : path)
-    for (const [name, { path, alias, methods }] of Object.entries(endpoints) as [string, Endpoint][]) {
+    for (const [name, { path, alias, methods }] of Object.entries(endpoints) as [string, OAuthEndpoint][]) {
       const route = routes.find(({ paths }) => paths.includes(shown(path)))
       expect([name, route?.paths, Object.keys(route?.methods ?? {})]).toEqual([
         name,

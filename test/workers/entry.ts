@@ -4,7 +4,7 @@
 import { waitUntil } from 'cloudflare:workers'
 import type { Timer } from '../../src/ports/runtime.ts'
 import { createServiceRecords } from '../../src/services/registry.ts'
-import { type Environment, readConfiguration } from '../../src/worker/configuration.ts'
+import { type WorkerEnvironment, readConfiguration } from '../../src/worker/configuration.ts'
 import { createWorkerHandler } from '../../src/worker/handler.ts'
 import { createWorkerRuntime } from '../../src/worker/runtime.ts'
 import { createSessionObject } from '../../src/worker/session-object.ts'
@@ -52,7 +52,7 @@ export const SessionObject = createSessionObject({
 })
 
 const supply = async (
-  env: Environment,
+  env: WorkerEnvironment,
   url: URL,
   service: Readonly<Record<string, unknown>> | null,
 ): Promise<Response> => {
@@ -69,7 +69,7 @@ const supply = async (
 }
 
 export default {
-  async fetch(request: Request, env: Environment): Promise<Response> {
+  async fetch(request: Request, env: WorkerEnvironment): Promise<Response> {
     // What is no URL is for the handler to refuse.
     if (/\/__service\?id=/.test(request.url))
       return supply(

@@ -1,5 +1,5 @@
 // The Worker as it is deployed, in a place whose STORE binding is away for the first two requests.
-import type { Environment } from '../../src/worker/configuration.ts'
+import type { WorkerEnvironment } from '../../src/worker/configuration.ts'
 import { createWorkerHandler } from '../../src/worker/handler.ts'
 import { createSessionObject } from '../../src/worker/session-object.ts'
 
@@ -11,7 +11,7 @@ export const SessionObject = createSessionObject(handler)
 let requests = 0
 
 export default {
-  fetch(request: Request, env: Environment): Promise<Response> {
+  fetch(request: Request, env: WorkerEnvironment): Promise<Response> {
     const away = ++requests <= 2
     return handler.fetch(
       request,

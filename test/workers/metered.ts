@@ -1,6 +1,6 @@
 // The bindings STORE and SESSION_OBJECTS as the platform meters them: every call to an object is counted, and one invocation may make no more than a limit.
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Environment } from '../../src/worker/configuration.ts'
+import type { WorkerEnvironment } from '../../src/worker/configuration.ts'
 
 const invocations = new AsyncLocalStorage<{ calls: number }>()
 const meter = { calls: 0, limit: Number.POSITIVE_INFINITY, names: [] as string[] }
@@ -51,10 +51,10 @@ const meteredNamespace = <T extends object>(namespace: T, about: (argument: unkn
     },
   })
 
-const known = new WeakMap<object, Environment>()
+const known = new WeakMap<object, WorkerEnvironment>()
 
 /** The same environment with its objects metered. */
-export const metered = (env: Environment): Environment => {
+export const metered = (env: WorkerEnvironment): WorkerEnvironment => {
   const before = known.get(env)
   if (before) return before
   const made = {

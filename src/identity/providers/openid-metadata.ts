@@ -18,13 +18,17 @@ interface LibraryRequest {
   readonly body?: URLSearchParams | undefined
 }
 
-export interface GuardedFetch {
+export interface ProviderRequestOptions {
   readonly [oauth.customFetch]: (url: string, request: LibraryRequest) => Promise<Response>
   readonly [oauth.allowInsecureRequests]: boolean
 }
 
 /** Library options for one step of a sign-in: every request is guarded, and all of them share nine seconds. */
-export const guardedFetch = (outbound: Outbound, now: () => number, issuer: string): GuardedFetch => {
+export const guardedFetch = (
+  outbound: Outbound,
+  now: () => number,
+  issuer: string,
+): ProviderRequestOptions => {
   const deadline = now() + stepMs
   const within: Outbound = (url, options) => {
     const left = deadline - now()
@@ -49,9 +53,9 @@ export const guardedFetch = (outbound: Outbound, now: () => number, issuer: stri
 }
 
 export interface ProviderMetadata {
-  get(guarded: GuardedFetch): Promise<oauth.AuthorizationServer>
+  get(guarded: ProviderRequestOptions): Promise<oauth.AuthorizationServer>
   /** Checks the signature of the ID token in `response` with the provider's published keys. */
-  verify(as: oauth.AuthorizationServer, response: Response, guarded: GuardedFetch): Promise<void>
+  verify(as: oauth.AuthorizationServer, response: Response, guarded: ProviderRequestOptions): Promise<void>
 }
 
 /** The issuer as the provider spells it, which is what its tokens say. Throws `provider.issuer` where that is another one. */
@@ -79,7 +83,7 @@ export const createProviderMetadata = (issuer: string, now: () => number): Provi
   let kept: { readonly as: oauth.AuthorizationServer; readonly at: number } | undefined
   let refetchedAt = -Infinity
 
-  const read = async (guarded: GuardedFetch): Promise<oauth.AuthorizationServer> => {
+  const read = async (guarded: ProviderRequestOptions): Promise<oauth.AuthorizationServer> => {
     const response = await oauth.discoveryRequest(new URL(issuer), { ...guarded, algorithm: 'oidc' })
     const as = await oauth.processDiscoveryResponse(await publishedIssuer(response, issuer), response)
     kept = { as, at: now() }

@@ -8,7 +8,7 @@ import type { Runtime } from '../../ports/runtime.ts'
 import type { ClientAuthMethod } from '../../ports/services.ts'
 import { type TokenClaims, denialOf, isEnough, personFrom, unverifiedWords } from './openid-claims.ts'
 import {
-  type GuardedFetch,
+  type ProviderRequestOptions,
   type ProviderMetadata,
   createProviderMetadata,
   guardedFetch,
@@ -96,7 +96,7 @@ const completed = async (
   client: oauth.Client,
   { claims, accessToken }: TokenAnswer,
   settings: OpenIdSettings,
-  guarded: GuardedFetch,
+  guarded: ProviderRequestOptions,
 ): Promise<TokenClaims> => {
   if (isEnough(claims, settings) || as.userinfo_endpoint === undefined) return { claims }
   const response = await oauth.userInfoRequest(as, client, accessToken, guarded)
@@ -148,7 +148,7 @@ type Begin = IdentityProvider['begin']
 type Finish = IdentityProvider['finish']
 
 const createBegin =
-  (deps: OpenIdDeps, metadata: ProviderMetadata, guard: () => GuardedFetch): Begin =>
+  (deps: OpenIdDeps, metadata: ProviderMetadata, guard: () => ProviderRequestOptions): Begin =>
   async ({ state, again, retry }) => {
     const { runtime, id, settings } = deps
     const secret = (): string => encodeBase64url(runtime.random(32))
@@ -170,7 +170,7 @@ const createBegin =
   }
 
 const createFinish =
-  (deps: OpenIdDeps, metadata: ProviderMetadata, guard: () => GuardedFetch): Finish =>
+  (deps: OpenIdDeps, metadata: ProviderMetadata, guard: () => ProviderRequestOptions): Finish =>
   async ({ params, state, secrets, retry }) => {
     const { runtime, id, settings, redirectUri } = deps
     const client: oauth.Client = { client_id: settings.client_id, [oauth.clockTolerance]: toleranceSeconds }
@@ -215,7 +215,7 @@ const createFinish =
 export const createOpenIdProvider = (deps: OpenIdDeps): IdentityProvider => {
   const { runtime, id, settings } = deps
   const metadata = createProviderMetadata(settings.issuer, runtime.now)
-  const guard = (): GuardedFetch => guardedFetch(runtime.outbound, runtime.now, settings.issuer)
+  const guard = (): ProviderRequestOptions => guardedFetch(runtime.outbound, runtime.now, settings.issuer)
   return {
     id,
     name: settings.name ?? id,

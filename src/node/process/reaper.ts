@@ -35,7 +35,8 @@ export const createOrphanReaper = (): OrphanReaper => {
     })
     // It must not keep the gateway alive; the other way round it is meant to.
     started.unref()
-    ;(started.stdin as unknown as { unref?(): void }).unref?.()
+    const { stdin } = started
+    if ('unref' in stdin && typeof stdin.unref === 'function') stdin.unref()
   }
   const resume = (): void => {
     if (guard || watched.size === 0) return

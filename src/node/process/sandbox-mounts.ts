@@ -3,7 +3,7 @@ import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Link, foldersBetween, resolvePath, within } from './sandbox-paths.ts'
 
-export interface Wanted {
+export interface WantedMounts {
   /** Programs and libraries of the computer. */
   readonly system: readonly string[]
   /** Home directories: nothing of them is there that is not named. */
@@ -98,7 +98,11 @@ const withoutFiles = (draft: Draft, folder: string, { files, folders }: Hidden):
   draft.shown.push(...kept)
 }
 
-const hideFiles = (draft: Draft, { hidden, write, empty }: Wanted, later: readonly string[] = []): void => {
+const hideFiles = (
+  draft: Draft,
+  { hidden, write, empty }: WantedMounts,
+  later: readonly string[] = [],
+): void => {
   for (const file of hidden.files) {
     const folder = dirname(file)
     if (![...later, ...write].every((place) => !within(file, place)) || !shows(draft, file)) continue
@@ -109,7 +113,7 @@ const hideFiles = (draft: Draft, { hidden, write, empty }: Wanted, later: readon
 }
 
 /** A folder on the way to what is hidden is pinned: moved aside, it would leave its name free for another. */
-const pin = (draft: Draft, { write, hidden }: Wanted): void => {
+const pin = (draft: Draft, { write, hidden }: WantedMounts): void => {
   const pinned = new Set(
     write.flatMap((place) =>
       [...hidden.folders, ...hidden.files].flatMap((secret) =>
@@ -120,7 +124,7 @@ const pin = (draft: Draft, { write, hidden }: Wanted): void => {
   for (const folder of [...pinned].sort()) if (existsSync(folder)) draft.args.push('--bind', folder, folder)
 }
 
-const maskWritable = (draft: Draft, { write, hidden, empty }: Wanted): void => {
+const maskWritable = (draft: Draft, { write, hidden, empty }: WantedMounts): void => {
   for (const file of hidden.files) {
     if (!write.some((place) => within(file, place))) continue
     draft.args.push('--ro-bind', empty, file)
@@ -139,7 +143,7 @@ const maskFolders = (draft: Draft, folders: readonly string[]): void => {
 }
 
 /** Lays the mounts out. Nothing of what is hidden is under `read` or `write` itself. */
-export const layMounts = (wanted: Wanted): Mounts => {
+export const layMounts = (wanted: WantedMounts): Mounts => {
   const { system, read, write, home, hidden } = wanted
   const homes = wanted.homes.map((folder) => resolvePath(folder).real).filter((folder) => existsSync(folder))
   const draft: Draft = {

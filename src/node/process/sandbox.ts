@@ -67,7 +67,7 @@ export const findBubblewrap = (path: string, platform: string = process.platform
 }
 
 /** What no isolated server may see, whatever leads there. */
-export interface Secrets {
+export interface HiddenPaths {
   /** The state directory: keys, the database, and everybody's homes. */
   readonly stateDir: string
   /** The configuration and the files it names, `.env`; some may not exist. */
@@ -82,7 +82,7 @@ export interface SandboxInput {
   /** Its own home, without symbolic links. */
   readonly home: string
   readonly cwd: string
-  readonly secrets: Secrets
+  readonly secrets: HiddenPaths
 }
 
 export interface Sandbox {
@@ -104,7 +104,7 @@ interface Known extends Hidden {
   readonly links: readonly Link[]
 }
 
-const hiddenOf = ({ stateDir, files }: Secrets): Known => {
+const hiddenOf = ({ stateDir, files }: HiddenPaths): Known => {
   const state = resolvePath(stateDir)
   // A folder called .env is somebody's virtual environment.
   const found = files.filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile())
@@ -121,7 +121,7 @@ const hiddenOf = ({ stateDir, files }: Secrets): Known => {
   }
 }
 
-const whatIs = (place: string, { stateDir }: Secrets): string =>
+const whatIs = (place: string, { stateDir }: HiddenPaths): string =>
   within(place, resolvePath(stateDir).real)
     ? `the gateway's state directory ${stateDir}`
     : "the gateway's configuration"

@@ -4,7 +4,7 @@ import { Refusal } from '../../kit/refusal.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { RuntimeTransports } from '../../ports/transport.ts'
-import type { ContextOf, Route } from '../admitted-call.ts'
+import type { ContextOf, UpstreamRoute } from '../admitted-call.ts'
 import { isRepeatableText } from '../retry.ts'
 import type { Revalidation } from '../revalidate.ts'
 import { type EndpointOf, type EndpointRequest, fetchAt } from '../upstream-endpoint.ts'
@@ -58,7 +58,7 @@ const isLine = (session: string | null | undefined): boolean =>
 type Transport = 'streamable' | 'sse'
 
 /** `written`: by the operator, who is believed for ever. */
-const createTransportMemory = (written: Transport | 'auto', route: Route, now: () => number) => {
+const createTransportMemory = (written: Transport | 'auto', route: UpstreamRoute, now: () => number) => {
   let learned: { readonly transport: Transport; readonly until: number } | undefined
   return {
     speaks(): Transport | 'auto' {
