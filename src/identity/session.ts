@@ -1,7 +1,7 @@
 // A browser's session with the gateway: one cookie, one sealed record, two clocks (unused for too long, or simply too old).
 import { encodeBase64url } from '../kit/bytes.ts'
 import { sealedRefusal } from '../kit/keyring.ts'
-import { keyMismatchOfRecord } from '../kit/records.ts'
+import { createOpenedValues, keyMismatchOfRecord } from '../kit/records.ts'
 import type { MayStillSignIn, BrowserSession, Sessions } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -52,11 +52,11 @@ const openSession = async (
   runtime: SessionsDeps['runtime'],
   key: string,
   sealed: string,
-): Promise<string | undefined> => {
+): Promise<SessionRecord | undefined> => {
   const text = await runtime.keys.open(sealed, key)
   const misfit = text === undefined ? await keyMismatchOfRecord(runtime, key, sealed) : undefined
   if (misfit?.kind === 'foreign') throw sealedRefusal(misfit)
-  return text
+  return text === undefined ? undefined : (JSON.parse(text) as SessionRecord)
 }
 
 /** Sessions in the store under `session:{digest of the cookie}`; neither the cookie nor the person can be read from a dump. */
@@ -68,6 +68,7 @@ export const createSessions = ({
   absoluteMs,
 }: SessionsDeps): BrowserSessions => {
   const cookie = sessionCookieOf(issuer)
+  const opened = createOpenedValues<SessionRecord>(256)
   // Sliding the expiry with every request would turn every page view into a write.
   const slideEveryMs = Math.min(60_000, Math.floor(idleMs / 4))
 
@@ -85,9 +86,11 @@ export const createSessions = ({
   const of = async (request: Request): Promise<BrowserSession | undefined> => {
     const id = idOf(request)
     const entry = id && (await runtime.store.get(keyOf(id)))
-    const text = id && entry && (await openSession(runtime, keyOf(id), entry.value))
-    if (!text) return undefined
-    const record = JSON.parse(text) as SessionRecord
+    if (!id || !entry) return undefined
+    const known = opened.get(id, entry.mark)
+    const record = known ?? (await openSession(runtime, keyOf(id), entry.value))
+    if (!record) return undefined
+    if (!known) opened.set(id, entry.mark, record)
     const now = runtime.now()
     const person = mayStillSignIn(record.person)
     // Shorter lifetimes in a new configuration hold for old sessions too, and so does who is in it.

@@ -79,63 +79,108 @@ export const keyMismatchOfRecord = async (
   return retired ? undefined : misfit
 }
 
+/** Values that were opened last, by key and mark: what has the same mark has the same content and need not be opened again. */
+export interface OpenedValues<T> {
+  get(key: string, mark: string): T | undefined
+  set(key: string, mark: string, value: T): void
+}
+
+/** At most `max`; the one that was set first makes room. */
+export const createOpenedValues = <T>(max: number): OpenedValues<T> => {
+  const values = new Map<string, { readonly mark: string; readonly value: T }>()
+  return {
+    get(key, mark) {
+      const kept = values.get(key)
+      return kept?.mark === mark ? kept.value : undefined
+    },
+    set(key, mark, value) {
+      if (max === 0) return
+      values.delete(key)
+      if (values.size >= max) values.delete(values.keys().next().value as string)
+      values.set(key, { mark, value })
+    },
+  }
+}
+
+type Opened<T> = { readonly value: T } | KeyMismatch | undefined
+type Row = { readonly key: string; readonly value: string }
+
+const openText = async <T>(deps: RecordsDeps, key: string, text: string): Promise<Opened<T>> => {
+  const json = await deps.keys.open(text, key)
+  return json === undefined ? keyMismatchOfRecord(deps, key, text) : { value: JSON.parse(json) as T }
+}
+
+/** What could be opened of the rows; a damaged one is left out. */
+const openRows = async <T>(
+  deps: RecordsDeps,
+  prefix: string,
+  rows: readonly Row[],
+): Promise<readonly { readonly id: string; readonly value: T }[]> => {
+  const found = await Promise.all(
+    rows.map(async ({ key, value }) => ({
+      id: key.slice(prefix.length),
+      kept: await openText<T>(deps, key, value),
+    })),
+  )
+  return found.flatMap(({ id, kept }) => {
+    if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
+    return kept && 'value' in kept ? [{ id, value: kept.value }] : []
+  })
+}
+
 /**
  * Records of one kind under `{prefix}{id}`, JSON sealed with the full key as context. A record that does not open is not absent: every operation
  * rejects with `Refusal('storage.sealed')` and leaves it as it is, because the right secret, or a backup, brings it back. Only what was sealed
- * with a retired key counts as absent. `T` is JSON, and whoever changes its shape reads both.
+ * with a retired key counts as absent. `T` is JSON, and whoever changes its shape reads both. `remembered`: how many opened values are kept in memory for
+ * records that are read again and again; they are not to be changed.
  */
-export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: string): Records<T> => {
-  const opened = async (
-    key: string,
-    text: string,
-  ): Promise<{ readonly value: T } | KeyMismatch | undefined> => {
-    const json = await keys.open(text, key)
-    return json === undefined
-      ? keyMismatchOfRecord({ store, keys, log }, key, text)
-      : { value: JSON.parse(json) as T }
-  }
+export const createRecords = <T>(
+  deps: RecordsDeps,
+  prefix: string,
+  { remembered = 0 }: { readonly remembered?: number } = {},
+): Records<T> => {
+  const { store, keys } = deps
+  const values = createOpenedValues<T>(remembered)
   const read = async (key: string, entry: Entry | undefined): Promise<Sealed<T> | undefined> => {
-    const found = entry && (await opened(key, entry.value))
-    if (found && 'kind' in found) throw sealedRefusal(found)
-    return (
-      found && {
-        value: found.value,
-        mark: (entry as Entry).mark,
-        former: !keys.isCurrent((entry as Entry).value),
-      }
-    )
+    if (!entry) return undefined
+    const { value: text, mark } = entry
+    const former = !keys.isCurrent(text)
+    const known = values.get(key, mark)
+    if (known !== undefined) return { value: known, mark, former }
+    const found = await openText<T>(deps, key, text)
+    if (!found) return undefined
+    if ('kind' in found) throw sealedRefusal(found)
+    values.set(key, mark, found.value)
+    return { value: found.value, mark, former }
   }
   const get = async (key: string): Promise<Sealed<T> | undefined> => read(key, await store.get(key))
 
-  const openAll = async (rows: readonly { readonly key: string; readonly value: string }[]) => {
-    const found = await Promise.all(
-      rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await opened(key, value) })),
-    )
-    return found.flatMap(({ id, kept }) => {
-      if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
-      return kept && 'value' in kept ? [{ id, value: kept.value }] : []
-    })
+  const putOver = async (key: string, sealed: string, options: PutOptions): Promise<string | undefined> => {
+    const mark = await store.put(key, sealed, options)
+    if (mark !== undefined || options.only !== 'absent') return mark
+    // Something is there. What a retired key sealed must not keep the place for ever.
+    const entry = await store.get(key)
+    return entry && !(await read(key, entry))
+      ? store.put(key, sealed, { ...options, only: entry.mark })
+      : undefined
   }
 
   return {
     get: (id) => get(prefix + id),
     async put(id, value, options = {}) {
       const key = prefix + id
-      const sealed = await keys.seal(JSON.stringify(value), key)
-      const mark = await store.put(key, sealed, options)
-      if (mark !== undefined || options.only !== 'absent') return mark
-      // Something is there. What a retired key sealed must not keep the place for ever.
-      const entry = await store.get(key)
-      return entry && !(await read(key, entry))
-        ? store.put(key, sealed, { ...options, only: entry.mark })
-        : undefined
+      const mark = await putOver(key, await keys.seal(JSON.stringify(value), key), options)
+      if (mark !== undefined) values.set(key, mark, value)
+      return mark
     },
     async take(id) {
       // Looked at first: what does not open is not destroyed.
       return (await get(prefix + id)) && read(prefix + id, await store.take(prefix + id))
     },
     list: async ({ after, limit } = {}) =>
-      openAll(
+      openRows(
+        deps,
+        prefix,
         await store.list(prefix, {
           ...(after === undefined ? {} : { after: prefix + after }),
           ...(limit === undefined ? {} : { limit }),
@@ -144,7 +189,7 @@ export const createRecords = <T>({ store, keys, log }: RecordsDeps, prefix: stri
     async *pages(limit) {
       for (let after: string | undefined; ;) {
         const rows = await store.list(prefix, { limit, ...(after === undefined ? {} : { after }) })
-        yield await openAll(rows)
+        yield await openRows(deps, prefix, rows)
         after = rows.at(-1)?.key
         // Rows, not what could be read of them: a damaged one is no end.
         if (rows.length < limit) return

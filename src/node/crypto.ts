@@ -166,7 +166,24 @@ export const rootSecrets = (
   return [read(path) as Uint8Array<ArrayBuffer>, ...previous.map(configured)]
 }
 
-export const randomBytes = (n: number): Uint8Array<ArrayBuffer> => randomFillSync(new Uint8Array(n))
+const poolBytes = 4096
+
+/** Random bytes from a pool: filling one costs hardly more than filling the few bytes of one token. What was handed out is erased from it. */
+export const createRandomBytes = (): ((n: number) => Uint8Array<ArrayBuffer>) => {
+  const pool = new Uint8Array(poolBytes)
+  let at = poolBytes
+  return (n) => {
+    if (n > poolBytes / 8) return randomFillSync(new Uint8Array(n))
+    if (at + n > poolBytes) {
+      randomFillSync(pool)
+      at = 0
+    }
+    const bytes = pool.slice(at, at + n)
+    pool.fill(0, at, at + n)
+    at += n
+    return bytes
+  }
+}
 
 type Secrets = Pick<Config, 'session_secret' | 'previous_secrets' | 'token_encryption_key'>
 
@@ -226,13 +243,18 @@ const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | un
  * The secrets for this store. Throws `SealedState` when the store was sealed with others, before anything is written, and what the file system says when the state
  * directory holds no secret and cannot be given one.
  */
-export const openKeys = async (stateDir: string, config: Secrets, store: Store): Promise<KeyRing> => {
+export const openKeys = async (
+  stateDir: string,
+  config: Secrets,
+  store: Store,
+  random: ReturnType<typeof createRandomBytes>,
+): Promise<KeyRing> => {
   const sealing = config.token_encryption_key === undefined ? undefined : utf8(config.token_encryption_key)
   const sealed = await firstSealed(store)
   const secrets = rootSecrets(stateDir, config.session_secret, config.previous_secrets, sealed === undefined)
   if (secrets.length === 0)
     throw new SealedState(missingText(stateDir, config, keyIdOf(sealed?.value ?? ''), undefined))
-  const ring = await createKeyRing(secrets, randomBytes, sealing, createNodeCiphers(randomBytes))
+  const ring = await createKeyRing(secrets, random, sealing, createNodeCiphers(random))
   const misfit = await misfitWith(store, ring)
   if (misfit?.kind === 'damaged') throw new SealedState(damagedText(join(stateDir, 'postern.db'), misfit.key))
   if (misfit) throw new SealedState(missingText(stateDir, config, misfit.keyId, ring.current))

@@ -3,7 +3,7 @@ import { getHeapStatistics } from 'node:v8'
 import type { Config } from '../config/schema.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory.ts'
-import { digest, es256, openKeys, randomBytes } from './crypto.ts'
+import { createRandomBytes, digest, es256, openKeys } from './crypto.ts'
 import type { ForwardProxies } from './forward-proxy.ts'
 import { type Lookup, createOutbound } from './outbound.ts'
 import { createPasswords } from './passwords.ts'
@@ -53,7 +53,8 @@ export const createNodeRuntime = async ({
 }: NodeRuntimeOptions): Promise<NodeRuntime> => {
   const exposed = closeToOthers(secretFiles(stateDir))
   const { store, close } = openStore({ config, stateDir, now, log })
-  const keys = await openKeys(stateDir, config, store).catch((error: unknown) => {
+  const random = createRandomBytes()
+  const keys = await openKeys(stateDir, config, store, random).catch((error: unknown) => {
     close()
     throw error
   })
@@ -63,7 +64,7 @@ export const createNodeRuntime = async ({
   return {
     now,
     timer,
-    random: randomBytes,
+    random,
     outbound: createOutbound({
       allowOrigins: [],
       ...(lookup ? { lookup } : {}),

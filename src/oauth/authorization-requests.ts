@@ -123,7 +123,7 @@ export const createPendingRequests = ({
 }: {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'store' | 'keys' | 'log' | 'digest'>
 }): PendingRequests => {
-  const records = createRecords<PendingRequest>(runtime, 'authorization-request:')
+  const records = createRecords<PendingRequest>(runtime, 'authorization-request:', { remembered: 256 })
 
   const judge = async (id: string, browser: Request): Promise<StoredRequest | Refusal> => {
     const kept = idShape.test(id) ? await records.get(id) : undefined

@@ -153,7 +153,7 @@ const renewsNow = ({ unused, renewedAt }: Registration, lifetimeMs: number, now:
 export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps): Registrations => {
   // As long as the client is told by `client_secret_expires_at` (RFC 7591 §3.2.1), whether anybody has signed in with it or not.
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
-  const records = createRecords<Registration>(runtime, 'client:')
+  const records = createRecords<Registration>(runtime, 'client:', { remembered: 256 })
   const { read, readEnded, change } = createReads(records)
 
   return {

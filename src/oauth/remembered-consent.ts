@@ -47,20 +47,17 @@ export interface RememberedConsentsDeps {
 const isProven = ({ pending }: ConsentSubject): boolean =>
   pending.client.proves || judgeRedirectUri(pending.redirectUri) === 'https'
 
-/** The redirect URI counts in full where the record stands for the person, port included. Elsewhere the port, which a client may change each time, is left out. */
-const redirectKeyOf = (subject: ConsentSubject): string =>
-  isProven(subject) ? subject.pending.redirectUri : withoutLoopbackPort(subject.pending.redirectUri)
-
 export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): RememberedConsents => {
-  const records = createRecords<ConsentRecord>(runtime, 'consent:')
-  const idOf = (subject: ConsentSubject): string => {
-    const { person, pending, address } = subject
+  const records = createRecords<ConsentRecord>(runtime, 'consent:', { remembered: 256 })
+  // The redirect URI counts in full where the record stands for the person, port included. Elsewhere the port, which a client may change each time, is left out.
+  const idOf = ({ person, pending, address }: ConsentSubject, proven: boolean): string => {
+    const { redirectUri } = pending
     return runtime.digest(
       JSON.stringify([
         person.provider,
         person.subject,
         pending.client.id,
-        redirectKeyOf(subject),
+        proven ? redirectUri : withoutLoopbackPort(redirectUri),
         pending.resource,
         address.service.generation ?? '',
       ]),
@@ -70,19 +67,20 @@ export const createRememberedConsents = ({ runtime }: RememberedConsentsDeps): R
   return {
     async recall(subject) {
       const { client, scopes: asked } = subject.pending
-      const kept = (await records.get(idOf(subject)))?.value
+      const proven = isProven(subject)
+      const kept = (await records.get(idOf(subject, proven)))?.value
       const changed = kept !== undefined && kept.client !== client.digest
       const scopes = kept && !changed ? kept.scopes : []
       return {
         scopes,
         changed,
-        settles: isProven(subject) && asked.every((scope) => scopes.includes(scope)),
+        settles: proven && asked.every((scope) => scopes.includes(scope)),
       }
     },
     async keep(subject, remembered) {
       const { client, scopes } = subject.pending
       const record = { client: client.digest, scopes: [...new Set([...remembered.scopes, ...scopes])] }
-      await records.put(idOf(subject), record, { ttlMs: rememberMs })
+      await records.put(idOf(subject, isProven(subject)), record, { ttlMs: rememberMs })
     },
   }
 }
