@@ -150,7 +150,7 @@ export const createLinkSignIn =
     })
   }
 
-// Ends a browser's session. Grants of clients live on: they have their own way to end.
+// Ends a browser's session. Grants of clients are not affected: they are revoked by the client.
 
 export interface SignOutDeps {
   readonly sessions: BrowserSessions

@@ -28,7 +28,7 @@ export interface LocalPeopleDeps {
 
 type User = Config['local_users'][number]
 
-// One keyboard's "é" must be another's (RFC 8265 §4.2.2: NFC for passwords).
+// The same "é" from any keyboard (RFC 8265 §4.2.2: NFC for passwords).
 const normal = (text: string): string => text.normalize('NFC')
 const longest = 1024
 // A hash costs tens of milliseconds and megabytes: strangers may queue this many at once, known browsers as many again.
@@ -79,9 +79,9 @@ export const createLocalPeople = ({ runtime, users }: LocalPeopleDeps): LocalPeo
       if (users.length === 0) return undefined
       const name = normal(username)
       const user = users.find(({ username: known }) => normal(known) === name)
-      // Nobody's name still costs one hash, with the parameters of somebody's, always the same somebody's for that name: time tells nothing.
-      const stand = users[(decodeBase64url(runtime.digest(name))?.[0] ?? 0) % users.length]
-      const measured = user ?? stand
+      // An unknown name also costs one hash, with the parameters of a user that is always the same for that name, so that time tells nothing.
+      const standIn = users[(decodeBase64url(runtime.digest(name))?.[0] ?? 0) % users.length]
+      const measured = user ?? standIn
       const right = await inTurn(
         known,
         async () => measured !== undefined && (await fits(measured, normal(password).slice(0, longest))),
@@ -100,7 +100,7 @@ export interface AccessRulesDeps {
   readonly directory: Directory
 }
 
-/** Judged by what the configuration holds and by what the provider said at the sign-in; nobody is asked. */
+/** Decided by the configuration and by what the provider said at the sign-in; no provider is asked. */
 export const createAccessRules =
   ({ people, providers, links, directory }: AccessRulesDeps): MayStillSignIn =>
   (person, resource) => {

@@ -1,4 +1,4 @@
-// What ties a sign-in to the browser it began in, before there is a session: one cookie, and forms that prove they came from our page.
+// Login CSRF protection, before there is a session: one cookie ties a sign-in to its browser, and forms prove that they came from our page.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { type Form, foreignSender, readForm } from '../kit/form.ts'
 import { trimWhitespace } from '../kit/http.ts'

@@ -1,4 +1,4 @@
-// The round trip to an identity provider: out only by a form of ours, back only into the browser that went.
+// Sign-in at an identity provider: it begins with a form of ours, and its callback counts only in the browser that sent the form.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { sealedRefusal } from '../kit/keyring.ts'
 import { aboutRequest } from '../kit/log.ts'
@@ -21,7 +21,7 @@ export interface RoundTripRecord {
   readonly provider: string
   readonly secrets: RoundTripSecrets
   readonly target: ReturnTarget
-  /** Digest of the binding of the browser that went out. */
+  /** Digest of the binding of the browser that began. */
   readonly browser: string
 }
 

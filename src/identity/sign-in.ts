@@ -1,4 +1,4 @@
-// Everything about signing in and out, joined: the page, passwords, providers, the link of the terminal.
+// Composition of sign-in: the page, passwords, providers, the magic link, signing out.
 import type { Audit, DescribeFlow, Handler, KeepTokens, Limit } from '../ports/modules.ts'
 import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'

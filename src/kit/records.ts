@@ -105,22 +105,14 @@ export const createOpenedValues = <T>(max: number): OpenedValues<T> => {
 type Opened<T> = { readonly value: T } | KeyMismatch | undefined
 type Row = { readonly key: string; readonly value: string }
 
-const openText = async <T>(deps: RecordsDeps, key: string, text: string): Promise<Opened<T>> => {
-  const json = await deps.keys.open(text, key)
-  return json === undefined ? keyMismatchOfRecord(deps, key, text) : { value: JSON.parse(json) as T }
-}
-
 /** What could be opened of the rows; a damaged one is left out. */
 const openRows = async <T>(
-  deps: RecordsDeps,
+  open: (key: string, text: string) => Promise<Opened<T>>,
   prefix: string,
   rows: readonly Row[],
 ): Promise<readonly { readonly id: string; readonly value: T }[]> => {
   const found = await Promise.all(
-    rows.map(async ({ key, value }) => ({
-      id: key.slice(prefix.length),
-      kept: await openText<T>(deps, key, value),
-    })),
+    rows.map(async ({ key, value }) => ({ id: key.slice(prefix.length), kept: await open(key, value) })),
   )
   return found.flatMap(({ id, kept }) => {
     if (kept && 'kind' in kept && kept.kind === 'foreign') throw sealedRefusal(kept)
@@ -141,13 +133,17 @@ export const createRecords = <T>(
 ): Records<T> => {
   const { store, keys } = deps
   const values = createOpenedValues<T>(remembered)
+  const open = async (key: string, text: string): Promise<Opened<T>> => {
+    const json = await keys.open(text, key)
+    return json === undefined ? keyMismatchOfRecord(deps, key, text) : { value: JSON.parse(json) as T }
+  }
   const read = async (key: string, entry: Entry | undefined): Promise<Sealed<T> | undefined> => {
     if (!entry) return undefined
     const { value: text, mark } = entry
     const former = !keys.isCurrent(text)
     const known = values.get(key, mark)
     if (known !== undefined) return { value: known, mark, former }
-    const found = await openText<T>(deps, key, text)
+    const found = await open(key, text)
     if (!found) return undefined
     if ('kind' in found) throw sealedRefusal(found)
     values.set(key, mark, found.value)
@@ -165,6 +161,9 @@ export const createRecords = <T>(
       : undefined
   }
 
+  const rowsAfter = (after: string | undefined, limit: number | undefined): Promise<readonly Row[]> =>
+    store.list(prefix, { ...(after !== undefined && { after }), ...(limit !== undefined && { limit }) })
+
   return {
     get: (id) => get(prefix + id),
     async put(id, value, options = {}) {
@@ -178,18 +177,11 @@ export const createRecords = <T>(
       return (await get(prefix + id)) && read(prefix + id, await store.take(prefix + id))
     },
     list: async ({ after, limit } = {}) =>
-      openRows(
-        deps,
-        prefix,
-        await store.list(prefix, {
-          ...(after === undefined ? {} : { after: prefix + after }),
-          ...(limit === undefined ? {} : { limit }),
-        }),
-      ),
+      openRows(open, prefix, await rowsAfter(after === undefined ? undefined : prefix + after, limit)),
     async *pages(limit) {
       for (let after: string | undefined; ;) {
-        const rows = await store.list(prefix, { limit, ...(after === undefined ? {} : { after }) })
-        yield await openRows(deps, prefix, rows)
+        const rows = await rowsAfter(after, limit)
+        yield await openRows(open, prefix, rows)
         after = rows.at(-1)?.key
         // Rows, not what could be read of them: a damaged one is no end.
         if (rows.length < limit) return

@@ -9,11 +9,11 @@ import type { Runtime } from '../ports/runtime.ts'
 export type ApprovedClient = Pick<ClientView, 'id' | 'name' | 'kind'>
 
 export interface Approvals {
-  /** A person allowed the client something, and the answer goes to this redirect URI. */
+  /** A person allowed the client something at this redirect URI. */
   keep(client: ApprovedClient, redirectUri: string): Promise<void>
   /**
-   * Does the work. An error meant for the redirect URI of a client that nobody approved is shown to the person instead,
-   * with a link there.
+   * Runs the work. An error for the redirect URI of a client that no person approved is shown to the person instead,
+   * with a link to the client.
    */
   guard<T>(work: () => Promise<T>, client: ApprovedClient): Promise<T>
 }

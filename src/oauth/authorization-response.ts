@@ -1,4 +1,4 @@
-// The authorization response (RFC 6749 §4.1.2): every answer that goes back to a client's redirect URI is written here, so that every one names its issuer.
+// The authorization response (RFC 6749 §4.1.2): every response to a client's redirect URI is written here, so that each names its issuer.
 import { Refusal, type RefusalCode, type RefusalDetail } from '../kit/refusal.ts'
 import { withParams } from '../kit/urls.ts'
 
@@ -8,7 +8,7 @@ export const authorizationResponse =
   (redirectUri: string, params: Readonly<Record<string, string | undefined>>): string =>
     withParams(redirectUri, { ...params, iss: issuer })
 
-/** A refusal that the client is told, at a redirect URI that was found to be its own. */
+/** A refusal that is sent to the client, at a redirect URI that is known to be its own. */
 export const tellClient = (
   { redirectUri, state }: { readonly redirectUri: string; readonly state?: string },
   code: RefusalCode,

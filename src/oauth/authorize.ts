@@ -1,6 +1,6 @@
 // The authorization endpoint (RFC 6749 §3.1): a request passes the checks below, in their order, is kept for this browser, and the person is asked.
 // The order is the security model: until the redirect URI is known to be the client's, an error may only be shown to the person (RFC 6749 §4.1.2.1);
-// afterwards the client is told.
+// afterwards it is sent to the client.
 import { Refusal } from '../kit/refusal.ts'
 import { redirectMatches, withoutQuery } from '../kit/urls.ts'
 import type { Handler, Limit, Sessions } from '../ports/modules.ts'
@@ -35,7 +35,7 @@ interface ClientRequest extends ReceivedRequest {
   readonly client: FoundClient
 }
 
-/** From here on errors can be told to the client. */
+/** From here on errors are sent to the client. */
 interface AnswerableRequest extends ClientRequest {
   readonly redirectUri: string
   readonly redirectSent: boolean
@@ -185,7 +185,7 @@ const scopeGranted = (request: AddressedRequest): CheckedRequest => {
   return { ...request, scopes: asked.has('offline_access') ? [...scopes, 'offline_access'] : scopes }
 }
 
-/** Every check whose error the client is told, in order. */
+/** The checks whose errors are sent to the client, in order. */
 const checked = async (request: AnswerableRequest, deps: AuthorizeDeps): Promise<CheckedRequest> => {
   parametersOnce(request)
   noRequestObject(request)

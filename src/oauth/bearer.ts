@@ -18,7 +18,7 @@ export interface BearerDeps {
 
 /** Longest credentials looked at, characters; ours have about 700. */
 const maxToken = 8_192
-/** Verified tokens kept; only good ones are, so that a flood of bad ones displaces nobody's. */
+/** Verified tokens kept. Only valid ones are, so that a flood of invalid ones evicts none of them. */
 const maxVerified = 5_000
 
 // RFC 6750 §2.1 and RFC 9110 §11.1: the scheme in any case, then exactly one b64token.
@@ -26,7 +26,7 @@ const bearer = /^bearer +([A-Za-z0-9\-._~+/]+=*) *$/i
 
 const quoted = (text: string): string => `"${text.replaceAll(/["\\]/g, "'")}"`
 
-/** A header that carried a good token: its claims, and the principal of the grant as it was read last. */
+/** A header with a valid token: its claims, and the principal of the grant as it was read last. */
 interface VerifiedToken {
   readonly claims: AccessClaims
   /** Epoch ms at which this entry was last moved to the young end. */
@@ -67,7 +67,7 @@ const createVerifiedTokens = (signer: Signer, now: () => number) => {
   return { recall, verify }
 }
 
-/** Only words the refusal: nothing is decided by what an unverified token says of itself. */
+/** Chooses the words of the refusal alone: nothing is decided by what an unverified token says of itself. */
 const hasExpired = (token: string, now: number): boolean => {
   try {
     return (decodeJwt(token).exp ?? Infinity) * 1000 <= now

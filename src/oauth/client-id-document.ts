@@ -10,9 +10,9 @@ import type { Directory } from '../ports/services.ts'
 import { type Client, type ClientMetadata, type Leg, judgeClientMetadata } from './client.ts'
 import { mediaTypeOf } from './parameters.ts'
 
-// JSON that somebody else publishes (a client's metadata document, a client's keys): fetched through the guard, kept as its server allows, never when it is bad.
+// JSON that a client publishes (its metadata document, its keys): fetched with the guarded outbound function, cached as its server allows, never when it is invalid.
 
-/** What came of the last attempt to read a document that is not usable now. */
+/** Why a document cannot be used. */
 type Failure = { readonly kind: 'bad' | 'gone' | 'down'; readonly why: string }
 
 export type RemoteDocument =
@@ -42,7 +42,7 @@ const day = 86_400_000
 const ages = { unstated: 600_000, longest: day, stale: 7 * day, bad: 60_000, down: 10_000 } as const
 const timeoutMs = 5_000
 const maxFailures = 1_000
-/** As every runtime's guard says it. */
+/** The reason that every runtime gives for a body over the limit. */
 const tooLarge = /\b(?:larger|more) than \d+ bytes/
 
 /** How long an answer may be reused without asking again, ms (RFC 9111 §4.2.1; never over a day); undefined: it may not be kept at all. */
@@ -71,7 +71,7 @@ export interface FetchJsonDeps {
   readonly directory: Directory
 }
 
-/** Bounded: the oldest failure makes room. Failures live in this process alone, so that nobody can poison another's. */
+/** The last failures, the oldest evicted first. They are kept in this process alone, so that no client can poison the copy of another process. */
 const createFailures = (now: () => number) => {
   const failures = new Map<string, Failure & { readonly until: number }>()
   return {
@@ -129,7 +129,7 @@ export const createFetchJson = ({ runtime, directory }: FetchJsonDeps): FetchJso
   const singleFlight = createSingleFlight(runtime)
   const failures = createFailures(() => runtime.now())
   const hostOf = (url: string) => new URL(url).hostname.replace(/\.$/, '')
-  // A document of ours or of a server behind us would make the gateway vouch for itself, or wait for itself.
+  // A document on our own host, or on the host of a server behind us, would let the gateway identify itself to itself, or wait for itself.
   const own = new Set([
     ...directory.origins.map(hostOf),
     ...directory.services.flatMap(({ upstream }) => (upstream.kind === 'http' ? [hostOf(upstream.url)] : [])),

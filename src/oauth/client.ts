@@ -28,7 +28,7 @@ export interface Client {
   readonly digest: () => string
 }
 
-/** The legs differ in what a client's absence means: a page for the person, or a 401 that makes the client register again. */
+/** Which endpoint asks: for an unknown client the authorization endpoint shows the person a page, and the token endpoint answers 401, which makes the client register again. */
 export type Leg = 'authorize' | 'token'
 
 export const clientView = (client: Client): ClientView => ({
@@ -45,7 +45,7 @@ export const clientView = (client: Client): ClientView => ({
 export const mayRefresh = (client: Client, scopes: readonly string[]): boolean =>
   client.grantTypes.includes('refresh_token') || scopes.includes('offline_access')
 
-/** A client as an authorization request met it: what its person is shown, and by what a change since then is seen. */
+/** A client as it was at the authorization request: what the consent page shows, and the digest by which a later change is detected. */
 export interface ClientSnapshot extends ClientView {
   /** Whether its grants get a refresh token. */
   readonly refreshable: boolean
@@ -61,7 +61,7 @@ export const snapshotOf = (client: Client, scopes: readonly string[]): ClientSna
   digest: client.digest(),
 })
 
-// What a client may say of itself (RFC 7591 §2): the one judge for registrations and for metadata documents. What it returns is what is enforced.
+// What a client may say of itself (RFC 7591 §2): the one check for registrations and for metadata documents. What it returns is what is enforced.
 
 export interface ClientMetadata {
   readonly redirect_uris: readonly string[]

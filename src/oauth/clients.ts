@@ -139,7 +139,7 @@ export interface FoundClient extends Client {
 }
 
 export interface Clients {
-  /** The client with this id, for the legs on which a person looks on. Throws `client.unknown`, `client.document` or `client.document-unreachable`. */
+  /** The client with this id, where a person is in front of the browser. Throws `client.unknown`, `client.document` or `client.document-unreachable`. */
   find(id: string): Promise<FoundClient>
   /** The client that sent this form to the token, revocation or introspection endpoint, authenticated by the method it is known to use. Throws `client.auth` or `client.document-unreachable`. */
   authenticate(request: Request, form: URLSearchParams): Promise<Client>
@@ -235,8 +235,8 @@ const holdsSecret = (
   return secretDigest !== undefined && digests.some((one) => sameText(one, secretDigest))
 }
 
-/** Where each method has the secret (RFC 6749 §2.3.1). */
-const placeOfSecret: ReadonlyMap<AuthMethod, string> = new Map([
+/** Where each method puts the secret (RFC 6749 §2.3.1). */
+const secretPlacement: ReadonlyMap<AuthMethod, string> = new Map([
   ['client_secret_basic', 'in the Authorization header, as HTTP Basic credentials'],
   ['client_secret_post', 'as client_secret in the body, without an Authorization header'],
 ])
@@ -276,10 +276,10 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
 
   const find: Clients['find'] = async (id) => {
     const found = await known(id, 'authorize')
-    const shown = id.slice(0, 200)
+    const shortId = id.slice(0, 200)
     if (!found)
-      throw new Refusal('client.unknown', `client_id ${shown} not registered`, {
-        page: { facts: [{ name: 'Client', value: shown }] },
+      throw new Refusal('client.unknown', `client_id ${shortId} not registered`, {
+        page: { facts: [{ name: 'Client', value: shortId }] },
       })
     return found.registered ? { ...found.client, registered: found.registered } : found.client
   }
@@ -289,17 +289,17 @@ export const createClients = ({ runtime, config, documents, directory }: Clients
       throw unauthenticated(`wrong secret of ${client.id}`, withBasic)
   }
 
-  /** A right secret that came in another way than was registered: which way that is helps whoever has the secret, and nobody else hears of it (RFC 7591 §2). */
+  /** The right secret, sent by another method than the registered one: only a client that has the secret is told which method to use (RFC 7591 §2). */
   const otherMethod = async (
     client: Client,
     credentials: Credentials,
     withBasic: boolean,
   ): Promise<Refusal> => {
     const why = `${client.id}: registered with ${client.authMethod}, authenticated with ${credentials.method}`
-    const place = placeOfSecret.get(client.authMethod)
-    if (place === undefined || !holdsSecret(client, credentials, runtime.digest))
+    const placement = secretPlacement.get(client.authMethod)
+    if (placement === undefined || !holdsSecret(client, credentials, runtime.digest))
       return unauthenticated(why, withBasic)
-    const say = `The secret is right, but this client is registered with token_endpoint_auth_method ${client.authMethod} and sent it by ${credentials.method}. Send it ${place}.`
+    const say = `The secret is right, but this client is registered with token_endpoint_auth_method ${client.authMethod} and sent it by ${credentials.method}. Send it ${placement}.`
     return new Refusal('client.auth', why, { say, ...(withBasic && challenge) })
   }
 

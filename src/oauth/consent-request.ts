@@ -1,4 +1,4 @@
-// What a person is asked: which client asks whom for what. Established anew for the page that shows it and for the answer to it.
+// The consent request: which client asks which person for what. It is established anew for the page and for the answer.
 import { Refusal } from '../kit/refusal.ts'
 import { judgeRedirectUri, redirectHost, redirectMatches } from '../kit/urls.ts'
 import type { DescribeFlow, BrowserSession, UpstreamStep } from '../ports/modules.ts'

@@ -1,4 +1,4 @@
-// The authorization server's endpoints, in one table: the metadata advertises them and the hall routes them from here, so that neither can lie about the other.
+// The authorization server's endpoints, in one table that both the metadata and the router use, so that what is advertised is what is served.
 
 export interface OAuthEndpoint {
   /** Canonical path below the issuer; the one that metadata names. */

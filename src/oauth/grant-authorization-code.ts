@@ -13,7 +13,7 @@ import {
   tokenResponse,
 } from './token-request.ts'
 
-/** Two exchanges of one code at the same moment come from one impatient client; later ones from somebody who found the code (RFC 9700 §2.1.1). */
+/** Two exchanges of one code at the same moment come from one client that sent it twice; a later one means that the code leaked (RFC 9700 §2.1.1). */
 const racingMs = 2_000
 
 const verifierShape = /^[A-Za-z0-9\-._~]{43,128}$/
@@ -27,8 +27,8 @@ interface CodeExchange {
 }
 
 /**
- * The code was used before. Whoever holds the verifier too is no bystander, whatever else the request says: the code or the whole client was stolen, and what the
- * first use brought ends with it (OAuth 2.1 §4.1.3).
+ * The code was used before. A request with the right verifier, whatever else it says, means that the code or the client was stolen, so the tokens of the first use are
+ * revoked (OAuth 2.1 §4.1.3).
  */
 const endReplayed = async (
   { runtime, grants, record }: GrantDeps,

@@ -1,4 +1,4 @@
-// grant_type=refresh_token (RFC 6749 §6): rotation that a lost answer or a parallel process cannot break, and that a thief cannot outlive.
+// grant_type=refresh_token (RFC 6749 §6): rotation that survives a lost response or parallel processes, and that detects a stolen token.
 import { networkOf } from '../kit/addresses.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import type { KeyRing } from '../kit/keyring.ts'
@@ -56,7 +56,7 @@ export const networkFor = async (
   return { digest, is: (kept) => kept === undefined || (!kept.endsWith('.') && all.has(kept)) }
 }
 
-/** Every lost compare-and-set means that somebody else won one, so this many in a row mean that something is broken. */
+/** Each lost compare-and-set means that another request won, so this many in a row mean a fault. */
 const maxAttempts = 100
 
 /** RFC 6749 §6: the same or narrower, for this access token only. */
@@ -85,7 +85,7 @@ interface Successor {
   readonly generation: number
 }
 
-/** Changes everything that must be changed; undefined when somebody else changed the grant first. Throws `refresh.reuse`. */
+/** Writes the rotation to the store; undefined when another request changed the grant first. Throws `refresh.reuse`. */
 const rotate = async (deps: GrantDeps, { read, claim, request }: Reading): Promise<Successor | undefined> => {
   const { runtime, config, grants, record } = deps
   const { grant } = read

@@ -11,14 +11,14 @@ import type { Runtime } from '../ports/runtime.ts'
 import type { FindAddress, Service } from '../ports/services.ts'
 import { type Rotation, type RotationStep, movedOn, replacedNewest } from './refresh-token-rotation.ts'
 
-// Whether a grant is live: answers that may be half a second old, with one read for however many ask.
+// Whether a grant is live, from a cache of half a second, with one read of the store for all callers that ask at once.
 
 const liveForMs = 500
 const maxLive = 10_000
 
 interface GrantStatus<Grant> {
   live(id: string): Promise<Grant | undefined>
-  /** What `live` would answer without asking anybody; undefined where it would have to. */
+  /** What `live` would return from the cache; undefined when the store would have to be read. */
   lately(id: string): Grant | undefined
   forget(id: string): void
 }
@@ -102,12 +102,12 @@ export type NewGrant = Pick<
 >
 
 export interface Grants {
-  /** Keeps a new grant in state `code` and answers it with the code's secret. */
+  /** Keeps a new grant in state `code` and returns it with the code's secret. */
   create(grant: NewGrant): Promise<{ readonly grant: Grant; readonly secret: string }>
   read(id: string): Promise<ReadGrant | undefined>
-  /** The grant if it is live; what it answers may be 500 ms old, and many askers share one read. */
+  /** The grant if it is live; the result may be 500 ms old, and callers that ask at once share one read. */
   live(id: string): Promise<Grant | undefined>
-  /** The same where it is known without asking; undefined where it is not. */
+  /** The same from the cache alone; undefined when it is not there. */
   lately(id: string): Grant | undefined
   /** The code was exchanged: state `live`. False when the record changed since it was read. */
   redeem(read: ReadGrant): Promise<boolean>
@@ -119,11 +119,11 @@ export interface Grants {
   revoke(id: string, reason: string): Promise<void>
   /** Removes a grant whose code was never sent. */
   discard(id: string): Promise<void>
-  /** Ends all grants of a client; answers how many there were. */
+  /** Ends all grants of a client and returns how many there were. */
   revokeOfClient(clientId: string, reason: string): Promise<number>
 }
 
-/** How long an expired code is still known as one: whoever comes late hears that, and not that there never was such a code. */
+/** How long an expired code is remembered: a late request is refused as expired, not as unknown. */
 export const knownAfterMs = 600_000
 /** However often it is refreshed: after a year the person is asked again. */
 export const absoluteMs = 365 * 86_400_000
@@ -167,12 +167,12 @@ const newGrant = (
 const ttlOf = ({ state, refreshable }: Grant, config: GrantsDeps['config']): number => {
   const accessMs = config.access_token_lifetime * 1000
   if (state === 'code') return config.code_lifetime * 1000 + knownAfterMs
-  // A revoked grant is kept while a token of it may still be shown; an absent one means the same.
+  // A revoked grant is kept while one of its tokens may still be presented; after that an absent grant means the same.
   if (state === 'revoked' || !refreshable) return accessMs + 60_000
   return Math.max(config.refresh_token_lifetime * 1000, accessMs)
 }
 
-/** The time of a look-up must not tell whether there is such a grant (hostile case G21): where there is none, as much is opened and read in vain. */
+/** The time of a look-up must not tell whether a grant exists (hostile case G21): when there is none, a record of the same size is opened all the same. */
 const createDecoy = ({ keys }: Pick<Runtime, 'keys'>): (() => Promise<void>) => {
   let sealed: string | undefined
   return async () => {
@@ -186,8 +186,8 @@ const isReplaced = ({ serviceGeneration, createdAt }: Grant, { generation, added
   serviceGeneration === undefined ? addedAt > createdAt : serviceGeneration !== generation
 
 /**
- * The grant with its person and its service as the configuration knows them now. Where it admits that person no more, or names another service, the grant is worth
- * nothing, and nothing is written: who returns, and what is put back, has it again.
+ * The grant with its person and its service as the configuration has them now. When it no longer admits that person, or names another service, the grant counts as
+ * revoked. Nothing is written, so the grant works again when the person or the service comes back.
  */
 const asOfNow = async (grant: Grant, { mayStillSignIn, find }: GrantsDeps): Promise<Grant> => {
   const service = (await find(grant.resource))?.service

@@ -1,4 +1,4 @@
-// Token introspection (RFC 7662): what a token is worth at this moment, for its own client and for clients that the operator configured.
+// Token introspection (RFC 7662): whether a token is active, for its own client and for clients that the operator configured.
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'

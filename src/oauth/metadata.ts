@@ -1,4 +1,4 @@
-// What clients read before they ask: authorization server metadata (RFC 8414), protected resource metadata (RFC 9728), public keys (RFC 7517).
+// What clients read first: authorization server metadata (RFC 8414), protected resource metadata (RFC 9728), public keys (RFC 7517).
 import type { Config } from '../config/schema.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Handler, Signer } from '../ports/modules.ts'
@@ -42,7 +42,7 @@ const hostOf = (request: Request): string => request.headers.get('host') ?? new 
 
 const byName = (a: string, b: string): number => (a < b ? -1 : Number(a > b))
 
-/** The one document, for every place where clients look for it. Every endpoint, grant and method in it exists. */
+/** One document for every URL at which clients look for it. Every endpoint, grant and method in it exists. */
 export const authorizationServerMetadata = ({
   config,
   directory,
@@ -93,7 +93,7 @@ const resourceMetadata = (
 
 const isProtected = ({ service }: Address): boolean => service.authRequired
 
-/** Whatever is not here is answered alike, so that names cannot be guessed. */
+/** Everything unknown is refused alike, so that names cannot be guessed. */
 const notFound = (directory: Directory): Refusal => {
   directory.assertComplete()
   return new Refusal('route.unknown', 'no metadata under that name')

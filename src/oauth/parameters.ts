@@ -55,7 +55,7 @@ export const paceKey = (digest: Runtime['digest'], ip: string, form: URLSearchPa
   and: digest(form.get('client_id') ?? '').slice(0, 2),
 })
 
-/** What is about to be kept for somebody who has neither a session nor a grant. */
+/** A record that is about to be kept for a caller who has neither a session nor a grant. */
 export interface Newcomer {
   readonly of: 'register' | 'authorize'
   readonly record: unknown
@@ -82,8 +82,8 @@ export const ownNavigation = (request: Request): boolean =>
   ['same-origin', 'none'].includes(request.headers.get('sec-fetch-site') ?? '')
 
 /**
- * Throws `consent.form` for a form that another site sent (RFC 9700 §4.7). It also lacks the flow's cookie, the session's and their
- * common token.
+ * Throws `consent.form` for a form that another site sent (RFC 9700 §4.7). It also lacks the cookies of the pending request and of the session, and
+ * their common token.
  */
 export const fromOurPage = (request: Request, origins: readonly string[]): void => {
   const foreign = foreignSender(request, origins)

@@ -1,4 +1,4 @@
-// Dynamic registrations (RFC 7591) at rest: one sealed record a client, gone when it lies unused for too long, renewed by use.
+// Dynamic registrations (RFC 7591) in the store: one sealed record for each client, which expires when it is unused for too long and is renewed by use.
 import { encodeBase64url, sameText } from '../kit/bytes.ts'
 import { type Records, createRecords } from '../kit/records.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -11,9 +11,9 @@ export interface Registration {
   readonly secretDigest?: string
   /** Digest of the registration access token (RFC 7592 §3). */
   readonly accessDigest: string
-  /** It was deleted, and its grants are being ended: nothing but that goes on. */
+  /** It was deleted, and its grants are being ended; it cannot be used for anything else. */
   readonly ended?: true
-  /** Nobody has allowed this client anything yet. */
+  /** No person has allowed this client anything yet. */
   readonly unused?: true
   /** Epoch ms. */
   readonly issuedAt: number
@@ -26,7 +26,7 @@ export interface ReadRegistration {
   readonly mark: string
 }
 
-/** A new registration, with the secrets that are told once. */
+/** A new registration, with the secrets that are returned only here. */
 export interface NewRegistration {
   readonly registration: Registration
   readonly secret?: string
@@ -34,7 +34,7 @@ export interface NewRegistration {
 }
 
 export interface Registrations {
-  /** Keeps new metadata under a new id. The secrets are told here once and kept as digests. */
+  /** Keeps new metadata under a new id. The secrets are returned here and kept as digests. */
   create(metadata: ClientMetadata): Promise<NewRegistration>
   read(id: string): Promise<ReadRegistration | undefined>
   /** New metadata for a registration as it was read; undefined when it changed meanwhile. A secret is made when the method needs one and there was none. */
@@ -42,14 +42,14 @@ export interface Registrations {
     read: ReadRegistration,
     metadata: ClientMetadata,
   ): Promise<{ readonly registration: Registration; readonly secret?: string } | undefined>
-  /** One that may be ended already, for whoever deletes it. */
+  /** The same for a registration that may be ended already, to finish deleting it. */
   readEnded(id: string): Promise<ReadRegistration | undefined>
   /** From now on it is unknown to everything but `readEnded`. */
   end(read: ReadRegistration): Promise<void>
   remove(id: string): Promise<void>
-  /** Somebody allowed the client something: from now on its use renews it. */
+  /** A person allowed the client something: from now on its use renews it. */
   use(read: ReadRegistration): Promise<void>
-  /** Sets the expiry of a client in use back; at most one write a day and client. */
+  /** Extends the expiry of a client in use, with at most one write a day and client. */
   renew(read: ReadRegistration): Promise<void>
   /** Epoch seconds at which a registration ends when it is not used again; 0: never (RFC 7591 §3.2.1). */
   expiresAt(registration: Registration): number
@@ -58,9 +58,9 @@ export interface Registrations {
 }
 
 const renewEveryMs = 86_400_000
-/** How long somebody may take to repeat a DELETE that did not come to its end. */
+/** How long an interrupted DELETE can be repeated. */
 const endedMs = 86_400_000
-/** Every lost compare-and-set means that somebody else won one, so this many in a row mean that something is broken. */
+/** Each lost compare-and-set means that another request won, so this many in a row mean a fault. */
 const maxAttempts = 10
 const idShape = /^client_[A-Za-z0-9_-]{22}$/
 const needsSecret = (metadata: ClientMetadata): boolean =>
@@ -99,7 +99,7 @@ const createReads = (records: Records<Registration>) => {
     return found?.registration.ended ? undefined : found
   }
 
-  /** Writes what `next` makes of it, over the version that was read, and again over a newer one; nothing where `next` has nothing to say. */
+  /** Writes what `next` returns over the version that was read, and tries again over a newer one. Nothing is written when `next` returns undefined. */
   const change = async (
     first: ReadRegistration,
     next: (was: Registration) => Registration | undefined,
@@ -146,12 +146,12 @@ const newRegistration = (
   return { registration, accessToken, ...(secret && { secret }) }
 }
 
-/** Whether its use sets the expiry back now. The id alone is no secret: whoever knows it must not keep a registration alive that nobody uses. */
+/** Whether its use extends the expiry now. The id is no secret: knowing it must not be enough to keep an unused registration alive. */
 const renewsNow = ({ unused, renewedAt }: Registration, lifetimeMs: number, now: number): boolean =>
   lifetimeMs > 0 && !unused && now - renewedAt >= Math.min(renewEveryMs, lifetimeMs / 4)
 
 export const createRegistrations = ({ runtime, lifetimeMs }: RegistrationsDeps): Registrations => {
-  // As long as the client is told by `client_secret_expires_at` (RFC 7591 §3.2.1), whether anybody has signed in with it or not.
+  // As `client_secret_expires_at` says (RFC 7591 §3.2.1), whether a person has signed in with the client or not.
   const ttl = lifetimeMs > 0 ? { ttlMs: lifetimeMs } : {}
   const records = createRecords<Registration>(runtime, 'client:', { remembered: 256 })
   const { read, readEnded, change } = createReads(records)

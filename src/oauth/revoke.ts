@@ -1,4 +1,4 @@
-// Token revocation (RFC 7009): whichever token of a grant is shown, the whole grant ends, because what is left of it could only be used by whoever has the other token.
+// Token revocation (RFC 7009): whichever token of a grant is presented, the whole grant ends, so that no other token of it stays in use.
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit, Handler, Limit } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'

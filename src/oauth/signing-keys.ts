@@ -16,7 +16,7 @@ import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Runtime } from '../ports/runtime.ts'
 
-// The signing keys at rest and in memory: made once by whichever process is first, rotated ahead of need, known well enough to work while the store is down.
+// The signing keys in the store and in memory: made once by the first process, rotated ahead of need, and cached so that the gateway works while the store is down.
 
 export const algorithm = 'ES256'
 
@@ -44,11 +44,11 @@ export interface KeySetDeps {
   readonly overlapMs: number
 }
 
-/** A process that has not looked for this long looks again. */
+/** A copy older than this is read again. */
 const staleMs = 60_000
 /** Longer than `staleMs`: when a key begins to sign, every process has read it, and so have most caches of the JWKS. */
 const publishAheadMs = 600_000
-/** A copy this old is still answered while it is read again. Well below `publishAheadMs`. */
+/** A copy up to this age is still used while it is read again. Well below `publishAheadMs`. */
 const goodEnoughMs = 300_000
 /** How long a failed read is not repeated. */
 const retryMs = 1_000
@@ -98,7 +98,7 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
   const records = createRecords<readonly SigningKey[]>(runtime, markerKey)
   let loaded: { readonly keys: readonly SigningKey[]; readonly readAt: number } | undefined
 
-  /** Adds a key when there is none or the newest is due; of processes that try at once one wins and the others read what it wrote. */
+  /** Adds a key when there is none or the newest is due. When several processes try at once, one wins and the others read what it wrote. */
   const refresh = async (): Promise<readonly SigningKey[]> => {
     for (;;) {
       const now = runtime.now()
@@ -113,7 +113,7 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
     }
   }
 
-  /** What is known stays where the store cannot answer. */
+  /** Keeps the cached keys when the store cannot be read. */
   const reload = async (): Promise<readonly SigningKey[]> => {
     const readAt = runtime.now()
     try {
@@ -133,7 +133,7 @@ export const createKeySet = ({ runtime, rotationMs, overlapMs }: KeySetDeps): Ke
       if (known && age < maxAgeMs) return known.keys
       const keys = singleFlight('reload', reload)
       if (!known || maxAgeMs < staleMs || age >= goodEnoughMs) return keys
-      // Nobody waits for a slow store: whichever key signs by now has been published for longer than this copy is old.
+      // No request waits for a slow store: the key that signs now has been published for longer than this copy is old.
       runtime.defer(keys)
       return known.keys
     },
@@ -153,7 +153,7 @@ const maxImported = 50
 const publicPart = ({ kid, jwk }: SigningKey): JWK =>
   ({ kty: jwk.kty, crv: jwk.crv, x: jwk.x, y: jwk.y, kid, alg: algorithm, use: 'sig' }) as JWK
 
-/** What is made of a key, once for each. */
+/** Imports each key once. */
 const createImport = <T>(make: (jwk: JWK) => T): ((kid: string, jwk: JWK) => T) => {
   const imported = new Map<string, T>()
   return (kid, jwk) => {
@@ -174,7 +174,7 @@ const signByWebCrypto = async (jwk: JWK): Promise<Sign> => {
 
 const part = (json: object): string => encodeBase64url(utf8(JSON.stringify(json)))
 
-/** The public key with this id. One we do not know may have been made elsewhere: looked up again, at most every 30 s. */
+/** The public key with this id. Another process may have made a key that is not in the cache: the store is read again, at most every 30 s. */
 const createFind = (keySet: KeySet, now: () => number) => {
   let askedAt = -Infinity
   return async (kid: string): Promise<SigningKey | undefined> => {

@@ -10,7 +10,7 @@ import type { Grant } from './grants.ts'
 
 export const accessTokenType = 'at+jwt'
 
-/** What a presented code or refresh token says of itself; nothing of it is believed before `holdsCode` or `holdsRefresh`. */
+/** What a presented code or refresh token says of itself; nothing of it counts before `holdsCode` or `holdsRefresh` confirms it. */
 export interface CodeClaim {
   readonly kind: 'code'
   readonly grantId: string
@@ -86,8 +86,8 @@ const readRefresh = (token: string): RefreshClaim | undefined => {
     : undefined
 }
 
-/** A generation that the grant knows under a key that is not here: its token is not wrong, it cannot be judged, unless that key was retired on purpose. */
-const mustJudge = async ({ store, keys }: Pick<Runtime, 'store' | 'keys'>): Promise<void> => {
+/** The grant names a key that is not configured: the token is not wrong, it cannot be checked, unless that key was retired on purpose. Throws `storage.sealed`. */
+const requireKey = async ({ store, keys }: Pick<Runtime, 'store' | 'keys'>): Promise<void> => {
   const fit = await fitOf(store, keys)
   if (fit !== 'fits') throw sealedRefusal(fit === 'empty' ? { key: markerKey, kind: 'damaged' } : fit)
 }
@@ -108,13 +108,13 @@ const createRefreshTokens = (
     async refresh(grant, generation) {
       const keyId = grant.keyIds[generation]
       const mac = keyId && (await macOf(grant.id, generation, grant.salt, keyId))
-      if (keyId && mac === undefined) await mustJudge(runtime)
+      if (keyId && mac === undefined) await requireKey(runtime)
       return mac && `pr_${grant.id}.${generation}.${keyId}.${mac}`
     },
     // An unknown grant costs the same work as a wrong secret, so that time tells nothing (hostile case G21).
     async holdsRefresh(grant, { grantId, generation, keyId, mac }) {
       const expected = await macOf(grantId, generation, grant?.salt ?? '-'.repeat(22), keyId)
-      if (expected === undefined && grant && grant.keyIds[generation] === keyId) await mustJudge(runtime)
+      if (expected === undefined && grant && grant.keyIds[generation] === keyId) await requireKey(runtime)
       return (
         sameText(mac, expected ?? '-'.repeat(43)) &&
         grant !== undefined &&

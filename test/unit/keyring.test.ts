@@ -1,8 +1,8 @@
 // Sealing, message authentication and the rotation of root secrets.
 import { describe, expect, test } from 'vitest'
-import { encodeBase64url } from '../../src/kit/bytes.ts'
+import { encodeBase64url, encodeHex } from '../../src/kit/bytes.ts'
 import { createKeyRing, createWebCiphers } from '../../src/kit/keyring.ts'
-import { createNodeCiphers } from '../../src/node/crypto.ts'
+import { createNodeCiphers, createRandomBytes } from '../../src/node/crypto.ts'
 
 const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
 const [old, recent, stranger] = [random(32), random(32), random(48)]
@@ -182,4 +182,16 @@ test('what one runtime sealed or authenticated, the other opens and confirms: a 
     expect(await web?.open((await node?.seal(text, 'grant:1')) ?? '', 'grant:1')).toBe(text)
   }
   expect(await node?.mac('refresh', 'ünï')).toEqual(await web?.mac('refresh', 'ünï'))
+})
+
+test('random bytes from a pool are never handed out twice, whatever the sizes', () => {
+  const randomBytes = createRandomBytes()
+  const texts = Array.from({ length: 3000 }, (_, i) => {
+    const bytes = randomBytes(12 + (i % 21))
+    expect(bytes).toHaveLength(12 + (i % 21))
+    return encodeHex(bytes.subarray(0, 12))
+  })
+  expect(new Set(texts).size).toBe(3000)
+  expect(randomBytes(10_000)).toHaveLength(10_000)
+  expect(randomBytes(10_000).some((byte) => byte !== 0)).toBe(true)
 })

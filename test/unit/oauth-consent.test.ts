@@ -55,7 +55,7 @@ describe('the consent page', () => {
     expect(shown.location).toBeUndefined()
   })
 
-  it('[hostile E15] of one flow is of no use to another, nor to another browser', async () => {
+  it('[hostile E15] of one pending request is of no use to another, nor to another browser', async () => {
     const { world, client } = await signedIn()
     const first = await toConsent(world, client, { state: 'first' })
     const second = await toConsent(world, client, { state: 'second' })
@@ -81,7 +81,7 @@ describe('the consent page', () => {
     ).toBe('second')
   })
 
-  it('[hostile E17] leaves at most twenty flow cookies in a browser, the newest', async () => {
+  it('[hostile E17] leaves at most twenty cookies of pending requests in a browser, the newest', async () => {
     const { world, client } = await signedIn()
     const jar = new Map<string, string>()
     for (let i = 0; i < 60; i++) {
@@ -165,7 +165,7 @@ describe('an answer', () => {
     expect((await page(world, asked)).code).toBe('flow.used')
   })
 
-  it('no is told to the client and issues nothing', async () => {
+  it('tells the client access_denied when the person denies, and issues nothing', async () => {
     const { world, client } = await signedIn()
     const answer = await decide(world, await toConsent(world, client), 'deny')
     expect(Object.fromEntries(answer.location?.searchParams ?? [])).toMatchObject({
@@ -282,7 +282,7 @@ describe('a remembered answer', () => {
   })
 })
 
-describe('what sign-in is told of a flow', () => {
+describe('what sign-in learns of a pending authorization request', () => {
   it('is the client and the service, in the browser that began it only', async () => {
     const { world, client } = await signedIn()
     const asked = await ask(world, client)

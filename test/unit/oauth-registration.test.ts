@@ -277,6 +277,8 @@ describe('a registration', () => {
       '{"redirect_uris":"https://app.test/cb"}',
       '{"redirect_uris":[1]}',
       '{}',
+      // A kty that names a property of every object is no key type.
+      JSON.stringify({ ...base, jwks: { keys: [{ kty: 'constructor' }] } }),
     ])
       expect((await send(world, body)).status).toBe(400)
   })

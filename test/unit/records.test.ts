@@ -54,6 +54,36 @@ test('marks, lifetimes and "only where absent" are the store\'s', async () => {
   expect(await grants.get('1')).toBeUndefined()
 })
 
+test('a remembered record is opened once for each version, and what another process wrote is read', async () => {
+  let opened = 0
+  const counting: KeyRing = {
+    ...keys,
+    open: (text, context) => {
+      opened++
+      return keys.open(text, context)
+    },
+  }
+  const deps = { store, keys: counting, log: () => undefined }
+  const [here, elsewhere] = [
+    createRecords<Grant>(deps, 'client:', { remembered: 2 }),
+    createRecords<Grant>(deps, 'client:'),
+  ]
+  await elsewhere.put('1', grant)
+  const first = await here.get('1')
+  expect([await here.get('1'), first?.value, opened]).toEqual([first, grant, 1])
+  const other = { ...grant, scopes: [] }
+  await elsewhere.put('1', other)
+  expect([(await here.get('1'))?.value, opened]).toEqual([other, 2])
+  await here.put('1', grant)
+  expect([(await here.get('1'))?.value, opened]).toEqual([grant, 2])
+  // Two others make the first leave.
+  await here.put('2', grant)
+  await here.put('3', grant)
+  expect([(await here.get('1'))?.value, opened]).toEqual([grant, 3])
+  await elsewhere.take('1')
+  expect(await here.get('1')).toBeUndefined()
+})
+
 test('records are listed by id, in pages', async () => {
   for (const id of ['c', 'a', 'b']) await grants.put(id, { ...grant, person: id })
   await recordsWith(keys, 'grants-of-others:').put('x', grant)

@@ -45,7 +45,7 @@ const trusts = ({
 }: Pick<PersonSettings, 'issuer' | 'email_verified'>): boolean =>
   (written ?? (oneTenant.test(issuer) ? 'trust' : 'claim')) === 'trust'
 
-/** An explicit no is a no, whoever vouches. */
+/** When the provider says that an address is not verified, that is final. */
 const counts = (claims: Claims, settings: Pick<PersonSettings, 'issuer' | 'email_verified'>): boolean => {
   if (verified(claims)) return true
   if (claims['email_verified'] !== undefined && claims['email_verified'] !== null) return false
