@@ -10,7 +10,7 @@ import { type LoginLinks, createLoginLinks, owner } from './identity/login-link.
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
-import { type RequestUrl, requestUrl, fieldOf, transportSecurity } from './kit/http.ts'
+import { type RequestUrl, requestUrl, transportSecurity } from './kit/http.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { authorizationResponse } from './oauth/authorization-response.ts'
 import { createAuthorize } from './oauth/authorize.ts'
@@ -40,7 +40,7 @@ import { createCors } from './proxy/cors.ts'
 import { createRefuse } from './proxy/error-response.ts'
 import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
-import { createHostCheck, createServiceContexts } from './proxy/resolve.ts'
+import { type LocateCall, createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
 import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
@@ -70,14 +70,7 @@ export interface Gateway {
   readonly links: LoginLinks
   /** Services that come and go while the gateway runs. */
   readonly supply: ServiceRegistry
-  /** Whether a raw request path and method go the proxied way; a person's browser that opens an MCP address gets a page instead. */
-  proxied(
-    method: string,
-    path: string,
-    accept: string | undefined,
-    authorized: boolean,
-    /** The Host header; needed where `directory.hosted`. */ host?: string,
-  ): boolean
+  readonly locateCall: LocateCall
   readonly admit: Admit
   readonly refuse: Refuse
   /** The proxied way of a WebSocket handshake. */
@@ -95,14 +88,6 @@ export interface Gateway {
   /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
   warm(): Promise<void>
 }
-
-/** A browser that navigates, not a client that streams: it asks for HTML and shows no token (users.md 4.12). */
-const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
-  (method === 'GET' || method === 'HEAD') &&
-  !authorized &&
-  accept !== undefined &&
-  accept.includes('text/html') &&
-  !accept.includes('text/event-stream')
 
 /** What the audit trail keeps of a start: whatever it says afterwards was said by this version, of these services. */
 export const startedEvent = (
@@ -314,14 +299,13 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     redirectTo: authorizationResponse(issuer),
   })
 
-  const proxied: Gateway['proxied'] = (method, path, accept, authorized, host) =>
-    directory.locate(path, host) !== undefined && !navigates(method, accept, authorized)
+  const locateCall = createLocateCall(directory)
   return {
     directory,
     links,
     supply,
     bridges,
-    proxied,
+    locateCall,
     record,
     admit,
     refuse,
@@ -334,13 +318,12 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     async handle(request, visit, fetchUpstream, at = requestUrl(request.url)) {
       const catchingUp = catchUp.request(at.path, at.host)
       if (catchingUp) await catchingUp
-      const head = headOf(request, visit, at)
-      const authorized = fieldOf(head.rawHeaders, 'authorization') !== undefined
-      if (
-        at.routable &&
-        proxied(head.method, at.path, fieldOf(head.rawHeaders, 'accept'), authorized, head.host)
-      )
-        return callByFetch(request, head, fetchUpstream)
+      const { method, headers } = request
+      const accept = headers.get('accept') ?? undefined
+      const located = at.routable
+        ? locateCall(method, at.path, accept, headers.has('authorization'), headers.get('host') ?? at.host)
+        : undefined
+      if (located) return callByFetch(request, headOf(request, visit, at, located), fetchUpstream)
       return app(request, at.routable ? visit : { ...visit, unroutable: true })
     },
     async warm() {

@@ -124,7 +124,7 @@ export const startGateway = async ({
     throw whyNoState(error)
   })
   const { host, port, trusted_proxies: trustedProxies } = config
-  const listening = await serve({ host, port, trustedProxies, now: () => runtime.now(), proxies }).catch(
+  const listening = await serve({ host, port, trustedProxies, now: runtime.now, proxies }).catch(
     (error: unknown) => {
       throw whyNotListening(error, config)
     },

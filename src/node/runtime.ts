@@ -47,7 +47,7 @@ export const createNodeRuntime = async ({
   privateFiles = [],
   log,
   version,
-  now = () => Date.now(),
+  now = Date.now,
   lookup,
   proxies,
 }: NodeRuntimeOptions): Promise<NodeRuntime> => {

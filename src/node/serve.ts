@@ -164,8 +164,10 @@ const createDoor = (
     const { method = '', url = '/' } = request
     const fields = method === 'POST' ? undefined : request.headers
     const host = gateway.directory.hosted ? fieldOf(request.rawHeaders, 'host') : undefined
-    if (gateway.proxied(method, pathOf(url), fields?.accept, fields?.authorization !== undefined, host)) {
-      forward.serve(request, response, visit)
+    const authorized = fields?.authorization !== undefined
+    const located = gateway.locateCall(method, pathOf(url), fields?.accept, authorized, host)
+    if (located) {
+      forward.serve(request, response, visit, located)
       return
     }
     visits.set(request, isRoutable(url) ? visit : { ...visit, unroutable: true })

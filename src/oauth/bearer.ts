@@ -184,6 +184,7 @@ export const createAuthenticateBearer = ({
     verified.grant = grant
     verified.principal = {
       person: grant.person,
+      personKey: subjectOf(grant),
       clientId: grant.clientId,
       clientName: grant.clientName,
       grantId: grant.id,
@@ -196,6 +197,6 @@ export const createAuthenticateBearer = ({
 
   return (authorization, address, origin = directory.issuer) => {
     const principal = authorization.length === 1 ? remembered(authorization[0], address) : undefined
-    return principal ? Promise.resolve(principal) : judge(authorization, { address, origin })
+    return principal ?? judge(authorization, { address, origin })
   }
 }

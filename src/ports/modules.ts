@@ -50,13 +50,14 @@ export type DescribeFlow = (
 /**
  * Bearer token → principal at that address. Throws `token.*` with a challenge; never touches the upstream.
  * `authorization`: every Authorization header of the request. `origin`: the origin the caller used, one of `directory.origins` (default: the issuer);
- * the challenge names the metadata there, because clients compare its `resource` with the URL they were given.
+ * the challenge names the metadata there, because clients compare its `resource` with the URL they were given. A token that was good a moment ago is answered for at
+ * once; otherwise rejects.
  */
 export type AuthenticateBearer = (
   authorization: readonly string[],
   address: Address,
   origin?: string,
-) => Promise<Principal>
+) => Principal | Promise<Principal>
 
 export type { Counted, PaceKind }
 

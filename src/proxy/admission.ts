@@ -215,7 +215,8 @@ export const createNextTry = ({ recovery, finish, admit }: NextTryDeps): NextTry
     const moved =
       endpoint && mayMove(endpoint, status) ? movedTo(tried, upstream, status, rawHeaders) : undefined
     if (moved) return Promise.resolve(admit({ ...tried, moved }, fields))
-    const credential = recovery.again(tried, status, rawHeaders)
+    const credential =
+      status === 401 || status === 403 ? recovery.again(tried, status, rawHeaders) : undefined
     if (!credential) return undefined
     const next = withCredential(tried, fields, credential)
     // Whoever carries this call asks for it, and hears what became of it.

@@ -56,6 +56,13 @@ const allow = [...methods, 'OPTIONS'].join(', ')
 /** HEAD needs no permission (Fetch, CORS-safelisted methods). */
 const preflighted = ['GET', 'POST', 'DELETE', 'OPTIONS']
 
+/** Of a step that has to wait for what it establishes. */
+const after = <Value>(work: Promise<Value>, keep: (value: Value) => unknown): Promise<StepResult> =>
+  work.then((value) => {
+    keep(value)
+    return undefined
+  })
+
 /** Answers OPTIONS: a browser asks before it is known who would call (Fetch, CORS-preflight request). */
 const answerPreflight: Step<AdmitDeps, ResolvedRequest, ResolvedRequest> = {
   name: 'preflight',
@@ -117,10 +124,10 @@ export const checkToken: Step<AdmitDeps, ResolvedRequest, AuthenticatedCall> = {
     (call) => {
       const { address, inbound, origin } = call
       if (!address.service.authRequired) return undefined
-      return authenticate(inbound.authorization, address, origin).then((principal) => {
-        call.principal = principal
-        return undefined
-      })
+      const found = authenticate(inbound.authorization, address, origin)
+      if (found instanceof Promise) return after(found, (principal) => (call.principal = principal))
+      call.principal = found
+      return undefined
     },
 }
 
@@ -186,7 +193,7 @@ const checkSession: Step<AdmitDeps, PermittedCall & VersionedCall, CallInSession
       const { principal, address } = call
       if (session === undefined) return undefined
       call.session = session
-      return principal && sessions.check(session, address.service, principal).then(() => undefined)
+      return principal && sessions.check(session, address.service, principal)?.then(() => undefined)
     },
 }
 
@@ -204,7 +211,9 @@ export const readMessage: Step<AdmitDeps, PermittedCall, PermittedCall & CallMes
       call.body = body
       call.envelope = envelope
       call.json = json
-      const opening = recovery.openState(call, body, envelope)
+      // Only of a call that goes on after a question has it a state.
+      const opening =
+        envelope.messages[0]?.state === undefined ? undefined : recovery.openState(call, body, envelope)
       if (!opening) return undefined
       const opened = await opening
       call.body = opened.body
@@ -229,11 +238,7 @@ const identify: Step<AdmitDeps, AuthenticatedCall, AuthenticatedCall & Pick<Iden
   make: () => (call) => {
     const { principal, context } = call
     const identity = principal ? context.identity.headers(principal) : nobody
-    if (identity instanceof Promise)
-      return identity.then((fields) => {
-        call.identity = fields
-        return undefined
-      })
+    if (identity instanceof Promise) return after(identity, (fields) => (call.identity = fields))
     call.identity = identity
     return undefined
   },
@@ -272,12 +277,8 @@ const findCredential: Step<AdmitDeps, IdentifiedCall, CredentialedCall> = {
           call.credential = found
           return undefined
         }
-        return found.then(
-          (credential) => {
-            call.credential = credential
-            return undefined
-          },
-          (error: unknown) => ask(call, error),
+        return after(found, (credential) => (call.credential = credential)).catch((error: unknown) =>
+          ask(call, error),
         )
       } catch (error) {
         return ask(call, error)

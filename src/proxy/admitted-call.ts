@@ -1,5 +1,4 @@
 // A call on its way through the steps of admit.ts: what is known of it after each of them, and whose it is.
-import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Envelope } from '../mcp/envelope.ts'
 import type { Admission, Answer, Head, ReadBody, Upstream } from '../ports/call.ts'
@@ -138,14 +137,14 @@ export interface Step<Deps, Before, After> {
 // Whose conversations they are: a person by one client, or everybody where a service asks for no login.
 
 export const ownerOf = (principal: Principal | undefined): string =>
-  principal ? JSON.stringify([personKey(principal.person), principal.clientId]) : ''
+  principal ? JSON.stringify([principal.personKey, principal.clientId]) : ''
 
 /** The refusal of a conversation that is somebody else's, which is written down. */
 export const foreign = (record: Audit, service: string, principal: Principal | undefined): Refusal => {
   record({
     event: 'session.foreign',
     service,
-    person: principal && personKey(principal.person),
+    person: principal?.personKey,
     client: principal?.clientId,
   })
   return new Refusal('session.unknown', 'session belongs to another user')

@@ -1,6 +1,5 @@
 // What is written down of a call: who, where, which method and name, how it ended. Never a body, a token or an argument.
 import { aboutRequest, logText } from '../kit/log.ts'
-import { personKey } from '../kit/person-key.ts'
 import type { Refusal, RefusalCode } from '../kit/refusal.ts'
 import type { Envelope } from '../mcp/envelope.ts'
 import type { AuditEvent } from '../ports/modules.ts'
@@ -52,7 +51,7 @@ export const socketEvent = (
   request_id: head.requestId,
   ip: head.ip,
   service: address.service.id,
-  person: principal && personKey(principal.person),
+  person: principal?.personKey,
   client: principal?.clientId,
   grant: principal?.grantId,
   method: cut(envelope?.messages[0]?.method),
@@ -76,7 +75,7 @@ export const callEvent = (
     request_id: head.requestId,
     ip: head.ip,
     service: address.service.id,
-    person: principal && personKey(principal.person),
+    person: principal?.personKey,
     client: principal?.clientId,
     grant: principal?.grantId,
     http: head.method,

@@ -1,11 +1,10 @@
 // What one caller may take at once: so many calls and streams, and so much memory. Nobody's thousand calls stand in the way of another's ten.
-import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Principal } from '../ports/people.ts'
 
 /** Whom calls are counted for: the person, or the address where nobody signs in. */
 export const callerKey = (principal: Principal | undefined, ip: string): string =>
-  principal ? personKey(principal.person) : `ip:${ip}`
+  principal ? principal.personKey : `ip:${ip}`
 
 /** Takes a place for a caller; the function it returns gives it back, once. Throws `calls.limited` when all are taken. */
 export type TakePermit = (caller: string) => () => void

@@ -1,7 +1,6 @@
 // How the MCP surface says no: one JSON-RPC error with the status, the challenge and the CORS headers that its clients need to read it, and one line in the log.
 import { fieldOf } from '../kit/http.ts'
 import { type RefusedRequest, levelOf, refusalOf, refusedFields } from '../kit/log.ts'
-import { personKey } from '../kit/person-key.ts'
 import {
   type Refusal,
   type RefusalCode,
@@ -26,7 +25,7 @@ const closing: ReadonlySet<RefusalCode> = new Set([
 export const factsOf = ({ address, principal }: Pick<Admission, 'address' | 'principal'>): RequestFacts => ({
   service: address.service.id,
   client: principal?.clientId,
-  person: principal && personKey(principal.person),
+  person: principal?.personKey,
 })
 
 /** Says in the log that a call was refused; of one that nobody waits for any more, only in detail. */

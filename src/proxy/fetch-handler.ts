@@ -2,6 +2,7 @@
 import { type RequestUrl, fieldOf, readWhole } from '../kit/http.ts'
 import type { Admission, Admit, Answer, Fetch, Head, ReadBody, Refuse } from '../ports/call.ts'
 import type { RequestContext } from '../ports/runtime.ts'
+import type { LocatedAddress } from '../ports/services.ts'
 import type { StdioCall, DispatchStdio } from '../ports/stdio-call.ts'
 import { answerResponse, stdioResponse, flatOf } from './fetch.ts'
 
@@ -57,10 +58,12 @@ export const headOf = (
   { method, headers }: Request,
   { ip, requestId, plainHttp }: RequestContext,
   { target, host }: RequestUrl,
+  located?: LocatedAddress,
 ): Head => {
   const rawHeaders = flatOf(headers)
   // Some runtimes keep the Host in the URL alone.
-  return { method, target, host: fieldOf(rawHeaders, 'host') ?? host, rawHeaders, ip, requestId, plainHttp }
+  const named = fieldOf(rawHeaders, 'host') ?? host
+  return { method, target, host: named, rawHeaders, ip, requestId, plainHttp, located }
 }
 
 /** Never rejects. */

@@ -1,6 +1,5 @@
 // What the server behind the gateway learns of the caller: headers by preset, a free map, and a signed assertion.
 import { encodeBase64, utf8 } from '../kit/bytes.ts'
-import { personKey } from '../kit/person-key.ts'
 import type { Signer } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
 import type { Service } from '../ports/services.ts'
@@ -75,8 +74,8 @@ type Values = Readonly<
 >
 
 /** Bounded, not yet encoded. */
-const textsOf = ({ person }: Principal, qualified: boolean): Values => {
-  const id = boundedText(qualified ? personKey(person) : person.subject, 1024)
+const textsOf = ({ person, personKey }: Principal, qualified: boolean): Values => {
+  const id = boundedText(qualified ? personKey : person.subject, 1024)
   return {
     id,
     sub: id,
@@ -165,7 +164,7 @@ const fill = (template: string, values: Values, groups: readonly string[]): stri
 
 /** Seed 4's `X-User-Context`: base64 of a JSON object. */
 const context = (principal: Principal, service: Service, qualified: boolean): string | undefined => {
-  const userId = qualified ? personKey(principal.person) : principal.person.subject
+  const userId = qualified ? principal.personKey : principal.person.subject
   const value = encodeBase64(
     utf8(JSON.stringify({ userId, serverId: service.id, permissions: principal.scopes })),
   )
@@ -248,7 +247,7 @@ export const createIdentity = ({
     return signer.sign(
       {
         aud: audience,
-        sub: personKey(person),
+        sub: principal.personKey,
         provider: person.provider,
         user_id: person.subject,
         ...(person.login === undefined ? {} : { login: person.login.slice(0, 256) }),

@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts'
 import { hostSpellings, isHost } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamCredentials, Signer } from '../ports/modules.ts'
-import type { Directory, Service } from '../ports/services.ts'
+import type { Directory, LocatedAddress, Service } from '../ports/services.ts'
 import type { RuntimeTransports } from '../ports/transport.ts'
 import type {
   AddressedCall,
@@ -154,6 +154,31 @@ const checkOrigin = ({ origin, site }: RequestHeaders, { authRequired, id }: Ser
     : `; ${id} needs no login: list the origin in cors.allow_origins ("*" does not count)`
   throw new Refusal('request.origin', `Origin ${origin.slice(0, 200)}${hint}`, { about: { service: id } })
 }
+
+/** A browser that navigates, not a client that streams: it asks for HTML and shows no token. */
+const navigates = (method: string, accept: string | undefined, authorized: boolean): boolean =>
+  (method === 'GET' || method === 'HEAD') &&
+  !authorized &&
+  accept !== undefined &&
+  accept.includes('text/html') &&
+  !accept.includes('text/event-stream')
+
+/**
+ * The address that a request is a call for, by its path as it was sent; undefined for every other request. A person's browser that opens an MCP address gets a page
+ * instead. `host`: the Host header; needed where `directory.hosted`.
+ */
+export type LocateCall = (
+  method: string,
+  path: string,
+  accept: string | undefined,
+  authorized: boolean,
+  host?: string,
+) => LocatedAddress | undefined
+
+export const createLocateCall =
+  ({ locate }: Pick<Directory, 'locate'>): LocateCall =>
+  (method, path, accept, authorized, host) =>
+    navigates(method, accept, authorized) ? undefined : locate(path, host)
 
 // The steps.
 

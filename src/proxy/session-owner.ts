@@ -1,5 +1,4 @@
 // Whose session is it: `Mcp-Session-Id` of an upstream, bound to the person and client it was first told to (security best practices, session hijacking).
-import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { Audit } from '../ports/modules.ts'
 import type { Principal } from '../ports/people.ts'
@@ -23,8 +22,8 @@ export const isGatewaySession = (id: string): boolean =>
   id.startsWith(gatewaySessions.connection) || id.startsWith(gatewaySessions.revision)
 
 export interface McpSessions {
-  /** Passes when the session is this caller's at this service; throws `session.unknown` for every other, touching nothing. */
-  check(id: string, service: Service, principal: Principal): Promise<void>
+  /** Passes, at once where it was used a moment ago, when the session is this caller's at this service; rejects with `session.unknown` for every other, touching nothing. */
+  check(id: string, service: Service, principal: Principal): Promise<void> | undefined
   /** Binds an id that the upstream has just given out. Throws `upstream.session` when it is somebody else's already. */
   learn(id: string, service: Service, principal: Principal): Promise<void>
   /** The session is over. */
@@ -56,12 +55,12 @@ export const createMcpSessions = ({
   const remember = (place: string, stored: Stored, principal: Principal): void => {
     memory.delete(place)
     if (memory.size >= remembered) memory.delete(memory.keys().next().value as string)
-    memory.set(place, { ...stored, person: personKey(principal.person), client: principal.clientId })
+    memory.set(place, { ...stored, person: principal.personKey, client: principal.clientId })
   }
   const keyOf = (id: string, service: Service): string => `mcp-session:${service.id}:${digest(id)}`
   // A digest, so that the record tells nobody who it was.
   const ownerOf = (principal: Principal): string =>
-    digest(JSON.stringify([personKey(principal.person), principal.clientId]))
+    digest(JSON.stringify([principal.personKey, principal.clientId]))
 
   /** Moves the expiry, unless the session was ended meanwhile. */
   const slide = async (place: string, { key, owner }: Stored, principal: Principal): Promise<void> => {
@@ -75,6 +74,7 @@ export const createMcpSessions = ({
   }
 
   const checkStored = async (id: string, service: Service, principal: Principal): Promise<void> => {
+    if (!legal.test(id)) throw new Refusal('session.unknown', 'Mcp-Session-Id malformed')
     const place = placeOf(id, service)
     const known = memory.get(place)
     const key = known?.key ?? keyOf(id, service)
@@ -85,7 +85,7 @@ export const createMcpSessions = ({
       record({
         event: 'session.foreign',
         service: service.id,
-        person: personKey(principal.person),
+        person: principal.personKey,
         client: principal.clientId,
         session: key.slice(-43),
       })
@@ -95,18 +95,17 @@ export const createMcpSessions = ({
   }
 
   return {
-    async check(id, service, principal) {
-      if (!legal.test(id)) throw new Refusal('session.unknown', 'Mcp-Session-Id malformed')
+    check(id, service, principal) {
       const known = memory.get(placeOf(id, service))
       // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a digest.
       if (
         known &&
         known.client === principal.clientId &&
-        known.person === personKey(principal.person) &&
+        known.person === principal.personKey &&
         now() - known.writtenAt <= slideMs
       )
-        return
-      await checkStored(id, service, principal)
+        return undefined
+      return checkStored(id, service, principal)
     },
     async learn(id, service, principal) {
       if (!legal.test(id)) throw new Refusal('upstream.session', 'session id is not visible ASCII')

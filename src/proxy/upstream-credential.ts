@@ -1,6 +1,5 @@
 // What the upstream of one call is shown, and what happens when it refuses that: another credential, once, or the question to the person.
 import { encodeBase64url, utf8 } from '../kit/bytes.ts'
-import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { type Envelope, type Message, metaKeys } from '../mcp/envelope.ts'
 import { parseExactly } from '../mcp/json.ts'
@@ -76,8 +75,8 @@ export const createRequestStates = ({
 }: {
   readonly runtime: Pick<Runtime, 'now' | 'keys' | 'digest'>
 }): RequestStates => {
-  const contextOf = ({ person }: Principal, service: string): string =>
-    `request-state\n${service}\n${personKey(person)}`
+  const contextOf = ({ personKey }: Principal, service: string): string =>
+    `request-state\n${service}\n${personKey}`
   const requestOf = (message: Json): string => runtime.digest(canonicalRequest(message))
 
   return {
@@ -247,7 +246,7 @@ export interface CredentialRecovery {
     body: Uint8Array,
     envelope: Envelope,
   ): Promise<{ readonly body: Uint8Array; readonly declined: boolean }> | undefined
-  /** What follows from the upstream's refusal: undefined, at once, when nothing does. */
+  /** What follows from the upstream's 401 or 403: undefined, at once, when nothing does. */
   again(
     tried: CredentialAttempt,
     status: number,
@@ -282,7 +281,6 @@ export const createCredentialRecovery = ({
         .then(({ message, declined }) => ({ body: utf8(JSON.stringify(message)), declined }))
     },
     again({ call: { address, principal, rest }, credential, last }, status, rawHeaders) {
-      if (status !== 401 && status !== 403) return undefined
       return credentials.after({
         address,
         principal,

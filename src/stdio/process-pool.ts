@@ -1,6 +1,5 @@
 // The processes of one service: started when there is a slot for one, not too soon after a failure, and ended when idle.
 import { decodeBase64url, encodeHex } from '../kit/bytes.ts'
-import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { StartTimer } from '../mcp/incoming-messages.ts'
 import type { SessionUser } from '../mcp/streamable-http.ts'
@@ -336,7 +335,7 @@ export const createOwnerKeys = (
   const known = new Map<string, string>()
   return (principal) => {
     if (shared || !principal) return shared ? 'shared' : 'anyone'
-    const key = personKey(principal.person)
+    const key = principal.personKey
     const before = known.get(key)
     if (before !== undefined) return before
     const owner = encodeHex((decodeBase64url(digest(key)) as Uint8Array).subarray(0, 16))

@@ -233,6 +233,7 @@ const createClient = (bridge: Bridge, principal: Principal | undefined): StdioCl
 
 const principalOf = (subject: string): Principal => ({
   person: { provider: 'local', subject, groups: [] },
+  personKey: `local:${subject}`,
   clientId: 'client',
   clientName: 'Test',
   grantId: 'grant',

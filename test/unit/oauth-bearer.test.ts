@@ -182,7 +182,8 @@ describe('a call', () => {
       grants: world.grants,
     })
     await guard([`Bearer ${access}`], at(world))
-    for (let i = 0; i < 1_000; i++) await guard([`Bearer bad${i}`], at(world)).catch(() => undefined)
+    for (let i = 0; i < 1_000; i++)
+      await Promise.resolve(guard([`Bearer bad${i}`], at(world))).catch(() => undefined)
     verified = 0
     await guard([`Bearer ${access}`], at(world))
     expect(verified).toBe(0)

@@ -224,7 +224,8 @@ export const createWorld = async ({
     revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
     introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
   }
-  const guard = createAuthenticateBearer({ runtime, directory, signer, grants })
+  const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants })
+  const guard = async (...token: Parameters<typeof authenticate>) => authenticate(...token)
   return {
     config,
     clock,

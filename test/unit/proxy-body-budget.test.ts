@@ -7,6 +7,7 @@ import { createBodyBudget, uncountedBytes, weightOf } from '../../src/proxy/call
 const person = (subject: string): Principal =>
   ({
     person: { provider: 'local', subject },
+    personKey: `local:${subject}`,
     clientId: 'c',
     grantId: 'g',
     scopes: [],

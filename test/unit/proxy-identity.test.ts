@@ -17,6 +17,7 @@ const ana: Person = {
 }
 const principal = (person: Person = ana, more: Partial<Principal> = {}): Principal => ({
   person,
+  personKey: `${person.provider}:${person.subject}`,
   clientId: 'c',
   clientName: 'C',
   grantId: 'g',

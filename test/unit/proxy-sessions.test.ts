@@ -15,14 +15,15 @@ const service = { id: 'demo' } as Service
 const who = (subject: string, clientId = 'c'): Principal => ({
   person: { provider: 'local', subject, groups: [] },
   clientId,
+  personKey: `local:${subject}`,
   clientName: '',
   grantId: `g-${subject}`,
   scopes: [],
   resource: '',
   expiresAt: 0,
 })
-const codeOf = (work: Promise<unknown>): Promise<string> =>
-  work.then(
+const codeOf = (work: Promise<unknown> | undefined): Promise<string> =>
+  Promise.resolve(work).then(
     () => 'passed',
     (error: unknown) => (error instanceof Refusal ? error.code : String(error)),
   )

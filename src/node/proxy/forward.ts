@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Admission, Admit, Answer, Head, ReadBody, Refuse } from '../../ports/call.ts'
 import type { RequestContext } from '../../ports/runtime.ts'
+import type { LocatedAddress } from '../../ports/services.ts'
 import type { ForwardProxies } from '../forward-proxy.ts'
 import type { Lookup } from '../outbound.ts'
 import { proceed } from '../server/request-guard.ts'
@@ -20,7 +21,12 @@ export interface ForwardDeps {
 
 export interface Forward {
   /** Takes one proxied request all the way. Never throws. */
-  serve(request: IncomingMessage, response: ServerResponse, visit: RequestContext): void
+  serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    visit: RequestContext,
+    located: LocatedAddress,
+  ): void
   /** Ends the streams that clients hold open with GET, and the idle upstream connections; calls that are going finish. */
   close(): void
 }
@@ -36,6 +42,7 @@ const hostOf = (rawHeaders: readonly string[]): string | undefined => {
 const headOf = (
   { method = '', url = '/', rawHeaders }: IncomingMessage,
   { ip, requestId, plainHttp }: RequestContext,
+  located?: LocatedAddress,
 ): Head => ({
   method,
   target: url,
@@ -44,6 +51,7 @@ const headOf = (
   ip,
   requestId,
   plainHttp,
+  located,
 })
 
 /** Collects a body of at most `max` bytes; one chunk, the common case, is not copied. */
@@ -142,8 +150,8 @@ export const createForward = ({ admit, refuse, now, lookup, proxies }: ForwardDe
     else locals.serve(admitted, response).catch(failed)
   }
   return {
-    serve(request, response, visit) {
-      const head = headOf(request, visit)
+    serve(request, response, visit, located) {
+      const head = headOf(request, visit, located)
       const read: ReadBody = (max, grow) => readBody(request, response, max, grow)
       admit(head, read)
         .then((admitted) => carry(admitted, request, response, visit))
