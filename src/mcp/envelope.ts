@@ -1,7 +1,6 @@
 // What the gateway reads of a message: its kind, method, name and id. Everything else is passed through.
 import { Refusal } from '../kit/refusal.ts'
-import { isRecord } from './json-rpc.ts'
-import { parseStrictJson } from './json.ts'
+import { isRecord, parseStrictJson } from './json.ts'
 
 export type RpcId = string | number | null
 

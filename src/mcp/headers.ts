@@ -4,7 +4,8 @@ import { decodeBase64, encodeBase64, utf8 } from '../kit/bytes.ts'
 import { trimWhitespace } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { type Envelope, type Message, errorId, metaKeys } from './envelope.ts'
-import { type Id, type Rpc, isRecord } from './json-rpc.ts'
+import type { Id, Rpc } from './json-rpc.ts'
+import { isRecord } from './json.ts'
 import { askedVersion, isModern } from './revisions.ts'
 
 /** The standard headers as received. A header that was sent twice is joined with a comma (RFC 9110 §5.3). */

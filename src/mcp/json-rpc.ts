@@ -1,13 +1,12 @@
 // JSON-RPC messages: what a value is, and the same message with another id (JSON-RPC 2.0 §4, §5).
-import { parseExactText } from './json.ts'
+import { isRecord, parseExactText } from './json.ts'
+
+export { isRecord } from './json.ts'
 
 export type Id = string | number
 export type Rpc = Readonly<Record<string, unknown>>
 
-export type Kind = 'request' | 'notification' | 'response'
-
-export const isRecord = (value: unknown): value is Rpc =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+type Kind = 'request' | 'notification' | 'response'
 
 export const isId = (value: unknown): value is Id =>
   typeof value === 'string' || (typeof value === 'number' && Number.isFinite(value))

@@ -1,6 +1,9 @@
 // JSON that every parser reads in the same way: the server must execute the message that the gateway checked.
 import { Refusal } from '../kit/refusal.ts'
 
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Deeper nesting exhausts recursive parsers. */

@@ -24,7 +24,9 @@ import {
   type Server,
   isForCaller,
   isResponseTo,
+  pause,
   readMessages,
+  requestIdOf,
   responseTo,
   sendModern,
 } from './upstream-request.ts'
@@ -156,21 +158,6 @@ export interface LegacyCall {
 const maxAttempts = 16
 const retryMs = 500
 
-const wait = ({ server, caller: { signal } }: LegacyCall): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const leave = (): void => {
-      stopTimer()
-      reject(signal.reason as Error)
-    }
-    const stopTimer = server.runtime.timer(retryMs, () => {
-      signal.removeEventListener('abort', leave)
-      resolve()
-    })
-    signal.addEventListener('abort', leave, { once: true })
-  })
-
-const requestIdOf = ({ caller }: LegacyCall): string => caller.headers.get('x-request-id') ?? ''
-
 /** Sends the request once. Resolves to the JSON-RPC response, or to a Response that is for the caller. */
 const attempt = async (
   call: LegacyCall,
@@ -232,7 +219,7 @@ const urlElicitationError = (call: LegacyCall, requests: readonly Rpc[]): string
   return errorText(call.message['id'] as Id, -32_042, 'The MCP server asks the person to open a URL first.', {
     elicitations,
     code: 'mcp.input-required',
-    request_id: requestIdOf(call),
+    request_id: requestIdOf(call.caller),
   })
 }
 
@@ -267,7 +254,7 @@ const inputResponses = async (
 /** -32020, -32021 and -32022 are about the gateway's own request, which it made for this client. */
 const legacyError = (call: LegacyCall, error: Rpc): Rpc => {
   const refused = (code: RefusalCode, say: string, rpcData = {}): Rpc =>
-    rpcError(new Refusal(code, '', { say, rpcData }), requestIdOf(call))
+    rpcError(new Refusal(code, '', { say, rpcData }), requestIdOf(call.caller))
   switch (error['code']) {
     case -32_021:
       return refused(
@@ -288,7 +275,7 @@ const legacyError = (call: LegacyCall, error: Rpc): Rpc => {
 
 /** Resolves to the text of the response, or to a Response that is for the caller. Rejects with `Refusal`. */
 export const runLegacyCall = async (call: LegacyCall): Promise<string | Response> => {
-  const { server, message } = call
+  const { server, caller, message } = call
   const method = String(message['method'])
   const respond = (outcome: Rpc): string => JSON.stringify({ jsonrpc: '2.0', id: message['id'], ...outcome })
   let input: Rpc = {}
@@ -308,7 +295,8 @@ export const runLegacyCall = async (call: LegacyCall): Promise<string | Response
     const state = typeof requestState === 'string' ? { requestState } : {}
     if (!isRecord(inputRequests) || Object.keys(inputRequests).length === 0) {
       // The server only wants the request again.
-      await wait(call)
+      await pause(server, retryMs, caller.signal)
+      caller.signal.throwIfAborted()
       input = state
       continue
     }

@@ -26,6 +26,7 @@ import {
   isForCaller,
   newId,
   readMessages,
+  requestIdOf,
   send,
 } from './upstream-request.ts'
 import { type UpstreamSession, sendInSession } from './upstream-sessions.ts'
@@ -81,8 +82,6 @@ export const newModernCall = (
 /** Requests that the server makes within this time are sent to the client together. */
 const collectMs = 10
 
-const requestIdOf = ({ caller }: ModernCall): string => caller.headers.get('x-request-id') ?? ''
-
 /** The gateway's own message to the server. Nobody waits for it. */
 const post = ({ server, session, caller }: ModernCall, message: Rpc): Promise<void> =>
   sendInSession(server, { headers: session.headers, caller }, message).then(discard, () => undefined)
@@ -121,7 +120,7 @@ const urlElicitation = (call: ModernCall, error: Rpc): Rpc => {
     return inputRequired(call, {
       inputRequests: Object.fromEntries(requests.map((request, i) => [`url-${i + 1}`, request])),
     })
-  const refused = { ...data, code: 'mcp.input-required', request_id: requestIdOf(call) }
+  const refused = { ...data, code: 'mcp.input-required', request_id: requestIdOf(call.caller) }
   return { jsonrpc: '2.0', id: call.message['id'], error: { ...error, code: 1403, data: refused } }
 }
 
@@ -141,7 +140,7 @@ const modernResponse = (call: ModernCall, { result, error }: Rpc): Rpc => {
   const refusal = new Refusal('upstream.answer', '', {
     say: 'The MCP server sent a response without a result or an error.',
   })
-  return { jsonrpc: '2.0', id, error: rpcError(refusal, requestIdOf(call)) }
+  return { jsonrpc: '2.0', id, error: rpcError(refusal, requestIdOf(call.caller)) }
 }
 
 /** The call is over, at least in this session. */

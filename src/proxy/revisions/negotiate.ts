@@ -8,7 +8,7 @@ import { envelopeOf, isModernServer, ownClient } from '../../mcp/revisions.ts'
 import { serverInfoKey, toModern } from '../../mcp/translate.ts'
 import { type Caller, type Server, discard, isForCaller, sendModern } from './upstream-request.ts'
 
-export type Generation = 'legacy' | 'modern'
+type Generation = 'legacy' | 'modern'
 
 /** What is known of a server, from the calls of one person with one client. It expires, because servers are replaced. */
 export interface NegotiatedVersions {

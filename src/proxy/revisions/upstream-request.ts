@@ -48,6 +48,21 @@ export interface Server {
 
 export const newId = ({ runtime }: Pick<Server, 'runtime'>): string => encodeBase64url(runtime.random(12))
 
+export const requestIdOf = ({ headers }: Pick<Caller, 'headers'>): string => headers.get('x-request-id') ?? ''
+
+/** Waits, or until the signal aborts. */
+export const pause = ({ runtime }: Pick<Server, 'runtime'>, ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      stop()
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const stop = runtime.timer(ms, done)
+    signal.addEventListener('abort', done, { once: true })
+    if (signal.aborted) done()
+  })
+
 type Field = readonly [string, string]
 
 export interface UpstreamRequest {

@@ -10,6 +10,7 @@ import {
   type Server,
   discard,
   isForCaller,
+  pause,
   readMessages,
   responseTo,
   send,
@@ -110,17 +111,6 @@ export interface UpstreamStream {
 /** Longest wait for the stream to open. */
 const openMs = 3000
 const reopenMs = [0, 1000, 2000, 5000, 15_000, 30_000] as const
-
-const pause = ({ runtime }: Server, ms: number, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => {
-    const done = (): void => {
-      stop()
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const stop = runtime.timer(ms, done)
-    signal.addEventListener('abort', done, { once: true })
-  })
 
 /** Reads the stream until the signal aborts. Resolves to true if the server has no stream (2025-11-25 transports, listening for messages). */
 const readStream = async (
