@@ -158,16 +158,20 @@ const legacyInitialize = async (
   return begun ?? response
 }
 
+interface PostedBody {
+  readonly body: string
+  readonly messages: readonly Rpc[]
+  readonly batch: boolean
+}
+
 const dispatch = (
   server: BridgedServer,
   caller: Caller,
-  body: string,
-  messages: readonly Rpc[],
+  { body, messages, batch }: PostedBody,
 ): Promise<Response> => {
   const { url, headers, signal } = caller
   const session = headers.get('mcp-session-id') ?? undefined
   const [message] = messages
-  const batch = body.trimStart().startsWith('[')
   const sendRequest: SendRequest = () =>
     server.direct(abortableRequest(url, { method: 'POST', headers, signal, body }), caller)
   if (isOwnSession(server, session)) return server.legacy.post(caller, session, messages, batch)
@@ -199,21 +203,22 @@ const settleSession = async (
 const post = async (server: BridgedServer, caller: Caller, body: string): Promise<Response> => {
   const { attend, runtime } = server
   const messages = messagesToWrite(body)
+  const posted = { body, messages, batch: body.trimStart().startsWith('[') }
   const [message] = messages
   const session = caller.headers.get('mcp-session-id') ?? undefined
-  if (!attend || messages.length !== 1 || kindOf(message) !== 'request' || isOwnSession(server, session))
-    return dispatch(server, caller, body, messages)
+  if (!attend || posted.batch || !message || kindOf(message) !== 'request' || isOwnSession(server, session))
+    return dispatch(server, caller, posted)
   const { principal, signal, refused } = caller
   const outcome = await attend<Response>(
-    { message: message as Rpc, principal, signal, refused },
+    { message, principal, signal, refused },
     {
       async run(started) {
-        const response = await dispatch(server, { ...caller, ...started }, body, messages)
+        const response = await dispatch(server, { ...caller, ...started }, posted)
         await settleSession(server, started.sessionId(), caller, response)
         return response
       },
       deliver: deliverResponse,
-      nameSession: message?.['method'] === 'initialize' ? () => newSessionId(runtime) : undefined,
+      nameSession: message['method'] === 'initialize' ? () => newSessionId(runtime) : undefined,
     },
   )
   return outcome instanceof Response ? outcome : stdioResponse(outcome)

@@ -81,7 +81,6 @@ export interface UpstreamRequest {
 
 /** Largest message of a server, bytes. */
 const maxBytes = 67_108_864
-const never = new AbortController().signal
 
 const ownFields = new Set(['accept', 'accept-encoding', 'content-type', 'content-length', 'last-event-id'])
 
@@ -172,7 +171,7 @@ export const send = async (
   request: UpstreamRequest,
 ): Promise<Response> => {
   const { headers = [], body, method = body === undefined ? 'GET' : 'POST', ownMs, subscribes } = request
-  const { signal = ownMs === undefined ? caller.signal : never } = request
+  const { signal = ownMs === undefined ? caller.signal : undefined } = request
   const silence = createSilenceLimit(server, request)
   const fields = headersFor(caller.headers, [
     ['accept', method === 'GET' ? 'text/event-stream' : 'application/json, text/event-stream'],
@@ -182,7 +181,7 @@ export const send = async (
   const upstreamRequest = abortableRequest(caller.url, {
     method,
     headers: fields,
-    signal: AbortSignal.any([signal, silence.signal]),
+    signal: signal ? AbortSignal.any([signal, silence.signal]) : silence.signal,
     ...(body === undefined ? {} : { body }),
   })
   try {
