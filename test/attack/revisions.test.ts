@@ -20,7 +20,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
   }, 120_000)
   afterAll(() => world?.close())
 
-  it('never is a session of ours anybody’s but the person’s and client’s who began it [B7, C20]', async () => {
+  it('never accepts a session of the gateway from another person or client [B7, C20]', async () => {
     const mine = await world.at('modern')
     const theirs = await world.at('modern', yamada)
     const { session } = await beginLegacy(mine)
@@ -42,7 +42,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     }
   })
 
-  it('never do two people, or two clients of one, share a session at the server [C20]', async () => {
+  it('never shares a session at the server between people or between clients [C20]', async () => {
     const people = [
       await world.at('legacy'),
       await world.at('legacy', yamada),
@@ -70,7 +70,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
   })
 
   itWhere(lasting)(
-    'never does a call that waits go on for anybody else, or for another call [C12, C20]',
+    'never continues a waiting call for another caller or another request [C12, C20]',
     async () => {
       const call = { name: 'test_elicitation', arguments: { message: 'x' } }
       const mine = await world.at('legacy')
@@ -116,7 +116,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
   )
 
   itWhere(lasting)(
-    'never is a question to one client answered by another session [B7, C5, C20]',
+    'never accepts a response to an elicitation from another session [B7, C5, C20]',
     async () => {
       const mine = await world.at('modern')
       const { session } = await beginLegacy(mine, '2025-11-25', { elicitation: {} })
@@ -149,7 +149,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     },
   )
 
-  itWhere(lasting)('never do more calls wait for one client than sixteen [C20]', async () => {
+  itWhere(lasting)('never holds more than sixteen waiting calls for one client [C20]', async () => {
     const mine = await world.at('legacy')
     const results: string[] = []
     for (let n = 0; n < 18; n++)
@@ -171,7 +171,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     expect(results.at(-1)).toContain('cannot receive this request')
   })
 
-  it('never does one client keep more than 32 sessions, however many it begins, nor at any length [C20]', async () => {
+  it('never keeps more than 32 sessions of one client, nor long client information [C20]', async () => {
     const caller = callerOf(
       world.house,
       `${world.house.origin}/modern/mcp`,

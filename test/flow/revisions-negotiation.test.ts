@@ -110,7 +110,7 @@ describe.each(runtimes)('%s', (_where, openHouse) => {
     },
   )
 
-  it('a stream that says nothing yet is passed on all the same', async () => {
+  it('a stream without a message yet is passed on', async () => {
     let said: ServerResponse | undefined
     const upstream = await openUpstream((_request, response) => {
       said = response

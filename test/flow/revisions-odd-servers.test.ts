@@ -67,7 +67,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
     await Promise.all([modern?.close(), legacy?.close(), sse?.close(), socket?.close()])
   }, 30_000)
 
-  it('a URL that the person has to open is asked for in the client’s own way, and the call made again goes on [C20]', async () => {
+  it('a URL to open is requested as the client’s revision does it, and the call succeeds when it is made again [C20]', async () => {
     const asked = await lastOf(await askModern(toLegacy, 'tools/call', { name: 'url', arguments: {} }, url))
     expect(asked.result).toMatchObject({
       resultType: 'input_required',
@@ -101,7 +101,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
   })
 
   itWhere(lasting)(
-    'a question that the server asks outside the call reaches the client that is calling [C5, C20]',
+    'a request of the server outside the call reaches the client that made the call [C5, C20]',
     async () => {
       const call = { name: 'ask-on-stream', arguments: {} }
       const asked = await lastOf(await askModern(toLegacy, 'tools/call', call, { elicitation: { form: {} } }))
@@ -125,7 +125,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
   )
 
   itWhere(lasting)(
-    'a call that its client leaves is cancelled at a legacy server with a notification [C10, C20]',
+    'a call that its client abandons is cancelled at a legacy server with a notification [C10, C20]',
     async () => {
       const leaving = new AbortController()
       const before = legacy.held.length
@@ -152,12 +152,12 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
     },
   )
 
-  it('a server that says nothing is waited for as long as anywhere else [C15, C20]', async () => {
+  it('a server that does not respond times out like any other [C15, C20]', async () => {
     const late = await askModern(await at('hasty'), 'tools/call', { name: 'hang', arguments: {} })
     expect([late.status, (await lastOf(late)).error.message]).toEqual([504, 'Request to Hasty timed out'])
   })
 
-  it('a stream that a server opens and never writes on is waited for no longer [C15, C20]', async () => {
+  it('a stream that the server opens and never writes to times out too [C15, C20]', async () => {
     const silent = await askModern(await at('hasty'), 'tools/call', { name: 'silent', arguments: {} })
     const { error } = await lastOf(silent)
     expect([silent.status, error]).toEqual([
@@ -170,28 +170,25 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
     ])
   })
 
-  itWhere(lasting)(
-    'a call that a client of 2025 cancels ends at a server of 2026-07-28 [C10, C20]',
-    async () => {
-      const { session } = await beginLegacy(toModern)
-      const before = modern.left()
-      const calling = toModern.post(
-        { jsonrpc: '2.0', id: 'long', method: 'tools/call', params: { name: 'hang', arguments: {} } },
-        session,
-      )
-      await until(() => modern.held.length > 0, 'the call')
-      expect(
-        (
-          await toModern.post(
-            { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'long' } },
-            session,
-          )
-        ).status,
-      ).toBe(202)
-      await until(() => modern.left() > before, 'its end')
-      expect(await (await calling).text()).toBe('')
-    },
-  )
+  itWhere(lasting)('a call that a legacy client cancels ends at a modern server [C10, C20]', async () => {
+    const { session } = await beginLegacy(toModern)
+    const before = modern.left()
+    const calling = toModern.post(
+      { jsonrpc: '2.0', id: 'long', method: 'tools/call', params: { name: 'hang', arguments: {} } },
+      session,
+    )
+    await until(() => modern.held.length > 0, 'the call')
+    expect(
+      (
+        await toModern.post(
+          { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 'long' } },
+          session,
+        )
+      ).status,
+    ).toBe(202)
+    await until(() => modern.left() > before, 'its end')
+    expect(await (await calling).text()).toBe('')
+  })
 
   it('capabilities and values that only one revision has are left out [C20]', async () => {
     const { begun, session } = await beginLegacy(toModern)
@@ -219,7 +216,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
     expect((result['tools'] as unknown as { name: string }[]).map(({ name }) => name)).toEqual(['big'])
   })
 
-  it('numbers cross digit by digit, and trace context as it came [C16, C20]', async () => {
+  it('numbers keep every digit, and trace context is passed on unchanged [C16, C20]', async () => {
     const { session } = await beginLegacy(toModern)
     await (
       await toModern.post(
@@ -231,7 +228,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
     expect(modern.heard.at(-1)?.body).toContain('"traceparent":"00-a-b-01"')
   })
 
-  it('a server that wants a login, or is in trouble, has said nothing about its revision [C20]', async () => {
+  it('401 and 5xx say nothing about the server’s revision [C20]', async () => {
     for (const trouble of [401, 403, 500, 503]) {
       const fresh = await at('legacy')
       legacy.trouble = trouble
@@ -245,7 +242,7 @@ describe.each(runtimes)('Unusual servers of another revision %s', (where, open) 
   })
 
   it.each(['named', 'found', 'socket'])(
-    'a server on a line (%s) serves clients of 2026-07-28 [C6, C20, C21]',
+    'an HTTP+SSE or WebSocket server (%s) serves modern clients [C6, C20, C21]',
     async (service) => {
       const caller = await at(service)
       const { result } = await lastOf(await askModern(caller, 'server/discover'))

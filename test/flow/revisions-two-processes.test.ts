@@ -25,7 +25,7 @@ const open = async (upstream: RevisionUpstream) => {
 }
 
 describe('Two processes', () => {
-  it('know the sessions of clients of 2025 that either has begun, their level and their end [C20]', async () => {
+  it('share the sessions of legacy clients, with their log level and their end [C20]', async () => {
     const [one, other] = await open(await openModernOnly())
     const { session } = await beginLegacy(one!)
     const logging = {

@@ -22,7 +22,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
   }, 120_000)
   afterAll(() => world?.close())
 
-  it('results that the gateway writes carry what 2026-07-28 asks for, and are for nobody else to keep [C13]', async () => {
+  it('results for modern clients have every required member and are private [C13]', async () => {
     const caller = await world.at('legacy')
     for (const [method, params] of [
       ['server/discover', {}],
@@ -52,7 +52,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     expect([missing.status, (await lastOf(missing)).error.code]).toEqual([200, -32_602])
   })
 
-  it('results for clients of 2025 carry nothing of 2026-07-28 [C13, C20]', async () => {
+  it('results for legacy clients have no member of the modern revision [C13, C20]', async () => {
     const caller = await world.at('modern')
     const { begun, session } = await beginLegacy(caller, '2025-06-18')
     expect(await begun.json()).toMatchObject({
@@ -95,7 +95,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     expect(errors).toEqual([-32_601, -32_601, -32_600])
   })
 
-  it('a session of ours ends when its client says so, and takes batches where its revision has them [C2, C4, C20]', async () => {
+  it('a session of the gateway ends with DELETE, and accepts batches if its revision has them [C2, C4, C20]', async () => {
     const caller = await world.at('modern')
     const batch = [
       { jsonrpc: '2.0', id: 'a', method: 'ping' },
@@ -110,7 +110,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     expect((await caller.post({ jsonrpc: '2.0', id: 3, method: 'ping' }, session)).status).toBe(404)
   })
 
-  it('headers that repeat a parameter are checked in front of a legacy server [C8, C9, C20]', async () => {
+  it('Mcp-Param headers are validated in front of a legacy server [C8, C9, C20]', async () => {
     const caller = await world.at('legacy')
     await (await askModern(caller, 'tools/list')).text()
     const headers = {
@@ -136,7 +136,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
   })
 
   itWhere(lasting)(
-    'a try that brings no answer is asked again, and one too many is refused [C12, C20]',
+    'an attempt without responses gets the input requests again, and a used request state is refused [C12, C20]',
     async () => {
       const caller = await world.at('legacy')
       const call = { name: 'test_elicitation', arguments: { message: 'x' } }
@@ -163,7 +163,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     },
   )
 
-  it('a server that forgot the session is introduced to again, and the client notices nothing [C2, C20]', async () => {
+  it('a session that the server lost is begun again without the client noticing [C2, C20]', async () => {
     const caller = await world.at('legacy')
     await (await askModern(caller, 'tools/list')).text()
     world.legacy.forget()
@@ -174,7 +174,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
   })
 
   itWhere(lasting)(
-    'a session that nobody used for half an hour is given up at the server, and begun again when it is needed [C20]',
+    'a session without use for half an hour is ended at the server, and begun again when needed [C20]',
     async () => {
       const caller = await world.at('legacy')
       await (await askModern(caller, 'prompts/list')).text()
@@ -202,7 +202,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     },
   )
 
-  it('people who are not told apart have a session for each call [C20]', async () => {
+  it('anonymous callers have a session for each call [C20]', async () => {
     const caller = await world.at('open')
     const before = world.legacy.heard.length
     expect(
@@ -221,7 +221,7 @@ describe.each(runtimes)('Between the revisions %s', (where, open) => {
     )
   })
 
-  it('a person has one session at the server, whatever they call, and the server meets the person in it [C20]', async () => {
+  it('a person has one session at the server for all calls, and the server receives the person’s identity [C20]', async () => {
     const mine = await world.at('legacy')
     const before = world.legacy.heard.length
     for (const method of ['tools/list', 'prompts/list', 'resources/list'])

@@ -50,7 +50,7 @@ describe.each(runtimes)('Revisions %s', (where, open) => {
     })
     afterAll(() => client?.close())
 
-    it('is introduced in its own words, and offered what can be bridged alone [C20]', async () => {
+    it('is initialized in its own revision, and offered only what can be translated [C20]', async () => {
       expect([client.getProtocolEra(), client.getServerVersion()?.name]).toEqual([
         mode === 'auto' ? 'modern' : 'legacy',
         'postern-reference',
@@ -95,7 +95,7 @@ describe.each(runtimes)('Revisions %s', (where, open) => {
       ).toEqual(['paris', 'park', 'party'])
     })
 
-    it('sends parameters that are repeated in headers, whatever they hold [C9, C20]', async () => {
+    it('sends parameters that are repeated in headers, whatever their value [C9, C20]', async () => {
       await client.listTools()
       expect(
         JSON.parse(
@@ -106,7 +106,7 @@ describe.each(runtimes)('Revisions %s', (where, open) => {
       ).toEqual({ region: 'tōkyō', limit: 3 })
     })
 
-    it('hears of progress [C20]', async () => {
+    it('receives progress [C20]', async () => {
       const seen: number[] = []
       await client.callTool(
         { name: 'test_tool_with_progress', arguments: {} },
@@ -115,12 +115,12 @@ describe.each(runtimes)('Revisions %s', (where, open) => {
       expect(seen.slice(0, 2)).toEqual([0, 50])
     })
 
-    it('is told of a resource that does not exist [C20]', async () => {
+    it('gets an error for a resource that does not exist [C20]', async () => {
       await expect(client.readResource({ uri: 'test://nothing' })).rejects.toThrow('test://nothing')
     })
 
     itWhere(lasting)(
-      'is asked what the server wants to know, and the call goes on with the answer [C5, C12, C20]',
+      'gets the server’s elicitation, and the call continues with the answer [C5, C12, C20]',
       async () => {
         expect(
           textOf(await client.callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } })),
@@ -134,46 +134,46 @@ describe.each(runtimes)('Revisions %s', (where, open) => {
       },
     )
 
-    itWhere(!lasting)(
-      'is told plainly that it cannot be asked where nobody can wait for its answer [C20]',
-      async () => {
-        const said = await client
-          .callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } })
-          .then(textOf, String)
-        expect(said).toMatch(/capabilit|not support|this client cannot provide/i)
-      },
-    )
-  })
-
-  itWhere(lasting)('changes are told to the client that listens, and to no other [C11, C20]', async () => {
-    for (const [service, mode] of [
-      ['modern', 'legacy'],
-      ['legacy', 'auto'],
-    ] as const) {
-      const changed: string[] = []
-      const client = clientOf(mode, {
-        listChanged: {
-          tools: { autoRefresh: false, debounceMs: 0, onChanged: () => void changed.push('tools') },
-        },
-      })
-      const upstream = world[service]
-      const before = upstream.heard.length
-      await world.connect(client, service)
-      await until(
-        () =>
-          upstream.heard
-            .slice(before)
-            .some(({ http, message }) => http === 'GET' || message?.['method'] === 'subscriptions/listen'),
-        'the stream',
-      )
-      await client.callTool({ name: 'test_trigger_tool_change', arguments: {} })
-      await until(() => changed.length > 0, `the change at ${service}`)
-      await client.close()
-    }
+    itWhere(!lasting)('gets an error for an elicitation where no call can wait [C20]', async () => {
+      const said = await client
+        .callTool({ name: 'test_elicitation', arguments: { message: 'Who?' } })
+        .then(textOf, String)
+      expect(said).toMatch(/capabilit|not support|this client cannot provide/i)
+    })
   })
 
   itWhere(lasting)(
-    'a resource is watched for a client of 2025 from the moment it subscribes [C20]',
+    'change notifications reach the client that listens, and no other [C11, C20]',
+    async () => {
+      for (const [service, mode] of [
+        ['modern', 'legacy'],
+        ['legacy', 'auto'],
+      ] as const) {
+        const changed: string[] = []
+        const client = clientOf(mode, {
+          listChanged: {
+            tools: { autoRefresh: false, debounceMs: 0, onChanged: () => void changed.push('tools') },
+          },
+        })
+        const upstream = world[service]
+        const before = upstream.heard.length
+        await world.connect(client, service)
+        await until(
+          () =>
+            upstream.heard
+              .slice(before)
+              .some(({ http, message }) => http === 'GET' || message?.['method'] === 'subscriptions/listen'),
+          'the stream',
+        )
+        await client.callTool({ name: 'test_trigger_tool_change', arguments: {} })
+        await until(() => changed.length > 0, `the change at ${service}`)
+        await client.close()
+      }
+    },
+  )
+
+  itWhere(lasting)(
+    'a legacy client receives updates of a resource from the moment it subscribes [C20]',
     async () => {
       const client = await world.connect(clientOf('legacy'), 'modern')
       const updated: string[] = []
@@ -195,7 +195,7 @@ describe.each(runtimes)('Revisions %s', (where, open) => {
     },
   )
 
-  it('a client of 2024 on an event stream meets a server of 2026-07-28, and is asked what that wants to know [C6, C20]', async () => {
+  it('an HTTP+SSE client gets the elicitations of a modern server [C6, C20]', async () => {
     const url = `${world.house.origin}/modern/sse`
     const token = await tokenOf(world.house, ana, url)
     const client = clientOf('legacy')
@@ -214,7 +214,7 @@ describe.each(runtimes)('Revisions %s', (where, open) => {
     await client.close()
   })
 
-  it('a level of the log set once holds for each request, and one set with a request for that request [C20]', async () => {
+  it('a log level set once applies to each request, and one set with a request to that request [C20]', async () => {
     const client = await world.connect(clientOf('legacy'), 'modern')
     const logs: unknown[] = []
     client.setNotificationHandler('notifications/message', ({ params }) => void logs.push(params.level))

@@ -24,7 +24,7 @@ const annotated = (properties: object, more: object = {}) => ({
   inputSchema: { type: 'object', properties, ...more },
 })
 
-describe('what is mirrored in headers', () => {
+describe('headers that repeat the body', () => {
   it.each([
     'plain',
     'with spaces inside',
@@ -37,13 +37,13 @@ describe('what is mirrored in headers', () => {
     '=?base64?YQ==?=',
     '=?base64?',
     '=?x?=',
-  ])('says %j again, whatever it holds [C9]', (value) => {
+  ])('encode and decode %j [C9]', (value) => {
     const sent = encodeHeaderValue(value)
     expect(sent).toMatch(/^[\x20-\x7e]*$/)
     expect(decodeHeaderValue(sent)).toBe(value)
   })
 
-  it('is the method, the name and the annotated parameters at any depth [C8, C9]', () => {
+  it('are the method, the name and the annotated parameters at any depth [C8, C9]', () => {
     expect(standardHeaders('resources/read', { uri: 'test://ü' })).toEqual([
       ['mcp-protocol-version', '2026-07-28'],
       ['mcp-method', 'resources/read'],
@@ -75,7 +75,7 @@ describe('what is mirrored in headers', () => {
     ).toEqual([])
   })
 
-  it('makes a tool unusable where its annotations cannot be followed [C9]', () => {
+  it('make a tool unusable if its annotations are invalid [C9]', () => {
     const good = { type: 'string', 'x-mcp-header': 'A' }
     expect(isUsable(annotated({ a: good }))).toBe(true)
     expect(isUsable(annotated({ 'x-mcp-header': { type: 'string' } }))).toBe(true)
@@ -94,7 +94,7 @@ describe('what is mirrored in headers', () => {
 })
 
 describe('a translation between revisions', () => {
-  it('results gain and lose what their revision has [C13, C20]', () => {
+  it('results gain and lose the members of their revision [C13, C20]', () => {
     const server = { name: 's', version: '1' }
     expect(toModern('tools/call', { content: [], _meta: { a: 1 } }, server)).toEqual({
       content: [],
@@ -126,7 +126,7 @@ describe('a translation between revisions', () => {
     ).toEqual({ content: [{ type: 'text', text: 'said' }] })
   })
 
-  it('errors change their codes, and a wrong parameter is no missing resource [C20]', () => {
+  it('error codes change, and other invalid parameters are not a missing resource [C20]', () => {
     expect(toModernError({ code: -32_002, message: 'gone', data: { uri: 'u' } })).toEqual({
       code: -32_602,
       message: 'gone',
@@ -142,7 +142,7 @@ describe('a translation between revisions', () => {
     )
   })
 
-  it('only what has a counterpart is offered [C20]', () => {
+  it('only capabilities with a counterpart are offered [C20]', () => {
     const all = {
       tools: { listChanged: true },
       resources: { subscribe: true, listChanged: true },
@@ -179,7 +179,7 @@ describe('a translation between revisions', () => {
     expect([urlsOnly(client), urlsOnly({ sampling: {} })]).toEqual([{ elicitation: { url: {} } }, {}])
   })
 
-  it('a client is asked what it declared, and nothing else [C20]', () => {
+  it('a client can be asked only what it declared [C20]', () => {
     const form = { method: 'elicitation/create', params: { message: '' } }
     const url = { method: 'elicitation/create', params: { mode: 'url' } }
     expect([

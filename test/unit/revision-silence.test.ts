@@ -1,4 +1,4 @@
-// A server that holds the stream of an answer open and says nothing: its silence has a limit where the gateway itself reads the answer, and life in any byte starts it again.
+// Servers that hold the stream of a response open without writing to it: the silence has a limit, and any byte starts it again.
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { utf8 } from '../../src/kit/bytes.ts'
 import { type Refusal, rpcErrorText } from '../../src/kit/refusal.ts'
@@ -77,8 +77,8 @@ const timedOut = {
   },
 }
 
-describe('an answer whose stream falls silent', () => {
-  it('fails with upstream.timeout after the whole limit and not before, and the server hears that nobody reads', async () => {
+describe('a response whose stream is silent', () => {
+  it('fails with upstream.timeout after the limit and not before, and is cancelled', async () => {
     const { post, state, say } = world()
     const outcome = outcomeOf(post().then((response) => readMessages(response, () => undefined)))
     await pass(0)
@@ -95,7 +95,7 @@ describe('an answer whose stream falls silent', () => {
     ])
   })
 
-  it('lives as long as any byte comes in time: comments, and halves of events', async () => {
+  it('does not fail while any byte comes in time: comments, and parts of events', async () => {
     const { post, say, end } = world()
     const heard: Rpc[] = []
     const outcome = outcomeOf(
@@ -120,7 +120,7 @@ describe('an answer whose stream falls silent', () => {
     ])
   })
 
-  it('is waited for while the server itself waits for the client, and while the reader takes its time', async () => {
+  it('does not fail while the server waits for the client, or while the reader is slow', async () => {
     const { post, say, end } = world()
     let asked = true
     const slow = Promise.withResolvers<void>()
@@ -139,7 +139,7 @@ describe('an answer whose stream falls silent', () => {
     expect(outcome).toEqual({ value: undefined })
   })
 
-  it('is not limited for a subscription, and for the standing stream of GET', async () => {
+  it('has no limit if it is a subscription or the GET stream', async () => {
     const { post, server, caller } = world()
     const outcomes = [post({ subscribes: true }), send(server, caller, {})].map((work) =>
       outcomeOf(work.then((response) => readMessages(response, () => undefined))),
@@ -148,7 +148,7 @@ describe('an answer whose stream falls silent', () => {
     expect(outcomes).toEqual([{}, {}])
   })
 
-  it('is taken for what it said, where only the blank line and the end are missing', async () => {
+  it('is complete if only the blank line and the end are missing', async () => {
     const { post, say } = world()
     const outcome = outcomeOf(post().then((response) => responseTo(response, 'a')))
     await pass(0)
@@ -157,7 +157,7 @@ describe('an answer whose stream falls silent', () => {
     expect(outcome).toEqual({ value: { jsonrpc: '2.0', id: 'a', result: { n: 1 } } })
   })
 
-  it('is not waited for behind the answer: the answer goes on at once, and the stream is left after a second', async () => {
+  it('is cancelled one second after the JSON-RPC response, which is passed on at once', async () => {
     const { post, state, say } = world()
     const outcome = outcomeOf(post().then((response) => responseTo(response, 'a')))
     await pass(0)
@@ -169,8 +169,8 @@ describe('an answer whose stream falls silent', () => {
   })
 })
 
-describe('a call between the revisions whose server falls silent', () => {
-  it('is answered by the error of a timeout to a client of 2026-07-28, on the stream that it reads', async () => {
+describe('a call through the revision bridge to a silent server', () => {
+  it('ends with a timeout error on the stream of a modern client', async () => {
     const { server, caller, state } = world()
     const message: Rpc = {
       jsonrpc: '2.0',
@@ -206,7 +206,7 @@ describe('a call between the revisions whose server falls silent', () => {
     expect([over, state.cancelled, state.bodies.map(({ method }) => method)]).toEqual([1, 1, ['tools/call']])
   })
 
-  it('rejects with the same refusal for a client of 2025', async () => {
+  it('rejects with the same refusal for a legacy client', async () => {
     const { server, caller } = world()
     const session = {
       owner: 'ana',
