@@ -1,16 +1,7 @@
 // What an MCP server says: each answer and progress report finds its call, and what cannot be read ends the call that waits for it.
 import { Refusal } from '../kit/refusal.ts'
-import {
-  type Id,
-  type Rpc,
-  forWriting,
-  isRecord,
-  kindOf,
-  oneLine,
-  paramsOf,
-  readLine,
-  withId,
-} from './json-rpc.ts'
+import { type Id, type Rpc, forWriting, kindOf, oneLine, paramsOf, readLine, withId } from './json-rpc.ts'
+import { isRecord } from './json.ts'
 import { answerLike, createTolerantReader, repairAnswer } from './tolerant-json.ts'
 
 export interface CallEvents {

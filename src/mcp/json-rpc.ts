@@ -1,8 +1,6 @@
 // JSON-RPC messages: what a value is, and the same message with another id (JSON-RPC 2.0 §4, §5).
 import { isRecord, parseExactText } from './json.ts'
 
-export { isRecord } from './json.ts'
-
 export type Id = string | number
 export type Rpc = Readonly<Record<string, unknown>>
 

@@ -1,6 +1,7 @@
 // The published revisions of MCP, and what a gateway must know of each. No other file names a revision.
 import { metaKeys } from './envelope.ts'
-import { type Rpc, isRecord } from './json-rpc.ts'
+import type { Rpc } from './json-rpc.ts'
+import { isRecord } from './json.ts'
 
 export interface Revision {
   /** The revision's date, as it stands in `MCP-Protocol-Version`. */

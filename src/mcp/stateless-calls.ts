@@ -9,11 +9,11 @@ import {
   describeMessage,
   forWriting,
   isId,
-  isRecord,
   metaOf,
   paramsOf,
   statusOf,
 } from './json-rpc.ts'
+import { isRecord } from './json.ts'
 import type { SessionPeer } from './json-rpc-peer.ts'
 import { type ResponseWriter, createResponseWriter } from './response-writer.ts'
 import type { Posted } from './session.ts'

@@ -1,6 +1,7 @@
 // Messages of servers that do not follow the protocol exactly: JSON with NaN, several messages on a line, a message over several lines, a response without a
 // required member. A valid message on one line is never read here.
-import { type Rpc, isRecord } from './json-rpc.ts'
+import type { Rpc } from './json-rpc.ts'
+import { isRecord } from './json.ts'
 
 /** Longest message over several lines, in characters. */
 const longest = 10_485_760

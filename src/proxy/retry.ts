@@ -1,6 +1,6 @@
 // Which requests may be sent once more when the connection was lost before an answer came.
 import type { Envelope } from '../mcp/envelope.ts'
-import { isRecord } from '../mcp/json-rpc.ts'
+import { isRecord } from '../mcp/json.ts'
 
 /**
  * Methods of MCP that change nothing, or the same once more: they may be sent again when nobody knows whether they arrived. A tool call is never among them: what

@@ -2,7 +2,8 @@
 // itself sends `initialize` to the process, so it knows no client, and nothing of one session reaches another.
 import { Refusal } from '../kit/refusal.ts'
 import type { CallEvents, StartTimer } from '../mcp/incoming-messages.ts'
-import { type DescribedMessage, type Id, type Rpc, isRecord, paramsOf, withId } from '../mcp/json-rpc.ts'
+import { type DescribedMessage, type Id, type Rpc, paramsOf, withId } from '../mcp/json-rpc.ts'
+import { isRecord } from '../mcp/json.ts'
 import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
 import { revisions } from '../mcp/revisions.ts'
 import type { SessionUser } from '../mcp/streamable-http.ts'

@@ -6,7 +6,8 @@ import {
   mismatchOf,
   paramHeaders,
 } from '../mcp/headers.ts'
-import { type Id, type Rpc, isRecord, paramsOf } from '../mcp/json-rpc.ts'
+import { type Id, type Rpc, paramsOf } from '../mcp/json-rpc.ts'
+import { isRecord } from '../mcp/json.ts'
 import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
 
 interface Known {

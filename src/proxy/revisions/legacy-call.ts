@@ -8,7 +8,8 @@ import {
   paramHeadersOf,
   toolListMs,
 } from '../../mcp/headers.ts'
-import { type Id, type Rpc, errorText, isRecord, keyOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { type Id, type Rpc, errorText, keyOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { isRecord } from '../../mcp/json.ts'
 import { envelopeOf, namesUrlElicitationError } from '../../mcp/revisions.ts'
 import {
   canReceive,

@@ -1,6 +1,7 @@
 // Legacy clients at a modern server: the gateway answers `initialize` and has the session, and each request is one of its own at the server.
 import { Refusal, type RefusalCode } from '../../kit/refusal.ts'
-import { type Rpc, isRecord, keyOf, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { type Rpc, keyOf, kindOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { isRecord } from '../../mcp/json.ts'
 import { envelopeOf, isModernServer, offeredVersion, revisions } from '../../mcp/revisions.ts'
 import { bridgedClient, bridgedServer, isLevel, serverInfoKey, urlsOnly } from '../../mcp/translate.ts'
 import { type ClientSession, type ClientSessions, createClientSessions } from './client-sessions.ts'

@@ -3,7 +3,8 @@
 import { Refusal, rpcError } from '../../kit/refusal.ts'
 import { metaKeys } from '../../mcp/envelope.ts'
 import { paramHeadersOf } from '../../mcp/headers.ts'
-import { type Rpc, isRecord, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
+import { type Rpc, metaOf, paramsOf, statusOf } from '../../mcp/json-rpc.ts'
+import { isRecord } from '../../mcp/json.ts'
 import {
   bridgedClient,
   bridgedServer,

@@ -2,7 +2,8 @@
 // (2026-07-28 basic/patterns/subscriptions).
 import { Refusal } from '../../kit/refusal.ts'
 import { createEventWriter } from '../../kit/sse.ts'
-import { type Id, type Rpc, isRecord, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { type Id, type Rpc, metaOf, paramsOf } from '../../mcp/json-rpc.ts'
+import { isRecord } from '../../mcp/json.ts'
 import { envelopeOf } from '../../mcp/revisions.ts'
 import { bridgedServer, subscriptionKey } from '../../mcp/translate.ts'
 import type { ClientSession } from './client-sessions.ts'
