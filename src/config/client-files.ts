@@ -57,6 +57,37 @@ interface Told {
   readonly warnings: Fault[]
 }
 
+/** Writes one listed server into the tree, as the service of that ID. */
+const setListed = (tree: Tree, origin: Origin, id: string, entry: Branch): void => {
+  const set = (path: readonly string[], value: unknown): void => {
+    if (value !== undefined && value !== null && value !== '')
+      tree.set(['mcp_services', id, ...path], value, origin)
+  }
+  set(['url'], entry['url'])
+  set(['name'], entry['name'])
+  set(['upstream_auth', 'type'], 'oauth')
+  for (const [member, name] of Object.entries(members)) set(['upstream_auth', name], entry[member])
+  set(['upstream_auth', 'scopes'], wordsOf(entry['scopes']))
+}
+
+/** Says what members of a listed server have no effect there. */
+const tellMembers = (
+  { faults, warnings }: Told,
+  at: Pick<Fault, 'key' | 'origin'>,
+  id: string,
+  entry: Branch,
+): void => {
+  for (const name of Object.keys(entry)) {
+    if (ownKeys.has(name))
+      faults.push({
+        ...at,
+        what: `contains ${name}, a gateway setting that has no effect here: write it as mcp_services.${id}.${name}`,
+      })
+    else if (!known.includes(name))
+      warnings.push({ ...at, what: `contains an unknown member; known members: ${known.join(', ')}` })
+  }
+}
+
 /** Lays the servers of the variable over the tree; what is wrong is told of the variable, and never repeats it: it holds secrets. */
 export const servicesFromList = (
   tree: Tree,
@@ -97,32 +128,8 @@ export const servicesFromList = (
         origin,
         what: `is served at /${key}/mcp, because /${id} is one of the gateway’s own paths`,
       })
-    const set = (path: readonly string[], value: unknown): void =>
-      void (
-        value !== undefined &&
-        value !== null &&
-        value !== '' &&
-        tree.set(['mcp_services', key, ...path], value, origin)
-      )
-    set(['url'], url)
-    set(['name'], entry['name'])
-    set(['upstream_auth', 'type'], 'oauth')
-    for (const [member, name] of Object.entries(members)) set(['upstream_auth', name], entry[member])
-    set(['upstream_auth', 'scopes'], wordsOf(entry['scopes']))
-    for (const name of Object.keys(entry)) {
-      if (ownKeys.has(name))
-        faults.push({
-          key: `mcp_services${at}`,
-          origin,
-          what: `contains ${name}, a gateway setting that has no effect here: write it as mcp_services.${key}.${name}`,
-        })
-      else if (!known.includes(name))
-        warnings.push({
-          key: `mcp_services${at}`,
-          origin,
-          what: `contains an unknown member; known members: ${known.join(', ')}`,
-        })
-    }
+    setListed(tree, origin, key, { ...entry, url })
+    tellMembers({ faults, warnings }, { key: `mcp_services${at}`, origin }, key, entry)
   }
   list.forEach((entry: unknown, i) =>
     isBranch(entry)
@@ -228,6 +235,60 @@ const entriesOf = (tree: Tree, block: Path): readonly Named[] => {
   }))
 }
 
+/** Why an entry cannot be a service; undefined when it can. `before`: the name of an entry that has the same ID. */
+const entryFault = (own: unknown, id: string, before: string | undefined): string | undefined => {
+  if (!isBranch(own)) return 'must be a mapping with `command` and `args`, or with `url`'
+  if (id === '') return 'needs a name with letters or digits: its URL is derived from it'
+  return before === undefined
+    ? undefined
+    : `conflicts with "${printable(before)}": both would be served at /${id}/mcp`
+}
+
+const isDisabled = (own: unknown): boolean =>
+  isBranch(own) && (own['disabled'] === true || own['enabled'] === false)
+
+/** Makes a service of each entry. Returns the paths at fault. */
+const servicesFromEntries = (desk: EntryContext, entries: ReturnType<typeof entriesOf>): readonly Path[] => {
+  const { tree, faults, warnings } = desk
+  const lost: Path[] = []
+  const configured = tree.get(['mcp_services'])
+  const taken = new Set([
+    ...entries.map(({ name }) => idOf(name)),
+    ...(isBranch(configured) ? Object.keys(configured) : []),
+  ])
+  const seen = new Map<string, string>()
+  for (const { name, path } of entries) {
+    const origin: Origin = tree.written(path)?.key ?? { from: 'default' }
+    const key = keyText(path)
+    const own = tree.get(path)
+    const wanted = idOf(name)
+    if (isDisabled(own)) continue
+    const what = entryFault(own, wanted, seen.get(wanted))
+    if (what !== undefined) {
+      faults.push({ key, origin, what })
+      // A key that names this service is right about it.
+      if (wanted !== '' && tree.get(['mcp_services', wanted]) === undefined) {
+        tree.set(['mcp_services', wanted], {}, origin)
+        lost.push(['mcp_services', wanted])
+      }
+      continue
+    }
+    seen.set(wanted, name)
+    const id = reservedIds.has(wanted) ? freeId(wanted, taken) : wanted
+    taken.add(id)
+    if (id !== wanted)
+      warnings.push({
+        key,
+        origin,
+        what: `is served at /${id}/mcp, because /${wanted} is one of the gateway’s own paths`,
+      })
+    const faultsBefore = faults.length
+    serviceFromEntry(desk, name, path, id, origin)
+    if (faults.length > faultsBefore) lost.push(['mcp_services', id])
+  }
+  return lost
+}
+
 /** Makes services of every block and takes it out of the tree. */
 export const servicesFromClientFiles = (tree: Tree, lookup: EntryContext['lookup']): ClientFileServices => {
   const blocks = blocksOf(tree)
@@ -241,46 +302,10 @@ export const servicesFromClientFiles = (tree: Tree, lookup: EntryContext['lookup
     faults,
     warnings,
   }
-  const lost: Path[] = []
-  const entries = blocks.flatMap((block) => entriesOf(tree, block))
-  const configured = tree.get(['mcp_services'])
-  const taken = new Set([
-    ...entries.map(({ name }) => idOf(name)),
-    ...(isBranch(configured) ? Object.keys(configured) : []),
-  ])
-  const seen = new Map<string, string>()
-  for (const { name, path } of entries) {
-    const origin: Origin = tree.written(path)?.key ?? { from: 'default' }
-    const own = tree.get(path)
-    const wanted = idOf(name)
-    const before = seen.get(wanted)
-    const faultsBefore = faults.length
-    const fault = (what: string): void => void faults.push({ key: keyText(path), origin, what })
-    if (isBranch(own) && (own['disabled'] === true || own['enabled'] === false)) continue
-    if (!isBranch(own)) fault('must be a mapping with `command` and `args`, or with `url`')
-    else if (wanted === '') fault('needs a name with letters or digits: its URL is derived from it')
-    else if (before !== undefined)
-      fault(`conflicts with "${printable(before)}": both would be served at /${wanted}/mcp`)
-    else {
-      seen.set(wanted, name)
-      const id = reservedIds.has(wanted) ? freeId(wanted, taken) : wanted
-      taken.add(id)
-      if (id !== wanted)
-        warnings.push({
-          key: keyText(path),
-          origin,
-          what: `is served at /${id}/mcp, because /${wanted} is one of the gateway’s own paths`,
-        })
-      serviceFromEntry(desk, name, path, id, origin)
-      if (faults.length > faultsBefore) lost.push(['mcp_services', id])
-      continue
-    }
-    // A key that names this service is right about it.
-    if (wanted !== '' && tree.get(['mcp_services', wanted]) === undefined) {
-      tree.set(['mcp_services', wanted], {}, origin)
-      lost.push(['mcp_services', wanted])
-    }
-  }
+  const lost = servicesFromEntries(
+    desk,
+    blocks.flatMap((block) => entriesOf(tree, block)),
+  )
   for (const [block] of blocks) tree.drop(String(block))
   return { faults, warnings, lost }
 }

@@ -1,80 +1,26 @@
 // Error pages: for each refusal that can reach a browser, its title, who must act and what to do.
 // The sentence itself is the refusal's own; it is the same in the page, the JSON twin and the documentation.
 import type { RefusalCode } from '../kit/refusal.ts'
-import type { Actor, Hop, ProblemView } from '../ports/pages.ts'
-
-type Recipes = NonNullable<ProblemView['recipes']>
-
-interface Problem {
-  readonly title: string
-  readonly who: Actor
-  readonly steps: readonly string[]
-  readonly hops?: readonly Hop[]
-  readonly recipes?: Recipes
-  readonly onward?: NonNullable<ProblemView['onward']>
-}
-
-/** You, this gateway, and a third that failed. */
-const brokeAt = (name: string): readonly Hop[] => [
-  { name: 'You', state: 'ok' },
-  { name: 'Postern', state: 'ok' },
-  { name, state: 'failed' },
-]
-const brokeHere: readonly Hop[] = [
-  { name: 'You', state: 'ok' },
-  { name: 'Postern', state: 'failed' },
-]
-
-const provider = brokeAt('Identity provider')
-const appSite = brokeAt('App’s website')
-const upstream = brokeAt('Authorization server')
-const signIn = { label: 'Open the sign-in page', href: '/login' }
-const home = { label: 'Go to home page', href: '/' }
-const services = { label: 'Your services', href: '/' }
-
-const fromTheApp = 'Return to the app and connect again.'
-const later = 'Wait a moment, then reload this page.'
-const tellAdmin = 'If the problem persists, send your administrator the reference below.'
-
-/** How each client forgets a registration that this gateway no longer knows. */
-const forget: Recipes = [
-  {
-    client: 'Claude Code',
-    say: 'Type /mcp, select the server and choose Clear authentication. Or remove the server and add it again.',
-  },
-  { client: 'claude.ai, ChatGPT', say: 'In the settings, remove the connector, then add it again.' },
-  {
-    client: 'Claude Desktop',
-    say: 'Remove the connector in the settings, then add it again. If it connects through mcp-remote, also run:',
-    command: 'rm -rf ~/.mcp-auth',
-  },
-  {
-    client: 'VS Code',
-    say: 'In the command palette, run Authentication: Remove Dynamic Authentication Providers. Then restart the server.',
-  },
-  { client: 'Cursor', say: 'In the MCP settings, remove the server, then add it again.' },
-  {
-    client: 'Codex',
-    say: 'Log out and log in again. Replace demo with the name of your server:',
-    command: 'codex mcp logout demo && codex mcp login demo',
-  },
-  {
-    client: 'Your own app',
-    say: 'Register again and use the new client_id. Or publish a client metadata document, which needs no registration.',
-  },
-]
-
-const badRequest: Problem = {
-  title: 'Invalid request from the app',
-  who: 'app',
-  steps: [fromTheApp, 'If it happens again, report this to the app’s developer.'],
-}
-const badForm: Problem = {
-  title: 'Nothing was saved',
-  who: 'you',
-  steps: ['Go back, reload the page, then submit the form again.'],
-}
-const startAgain = (title: string): Problem => ({ title, who: 'you', steps: [fromTheApp] })
+import type { ProblemView } from '../ports/pages.ts'
+import { connectionProblems } from './connection-problems.ts'
+import {
+  type Problem,
+  appSite,
+  badForm,
+  badRequest,
+  brokeAt,
+  brokeHere,
+  forget,
+  fromTheApp,
+  home,
+  later,
+  provider,
+  services,
+  signIn,
+  startAgain,
+  tellAdmin,
+  unknownProblem,
+} from './problem-steps.ts'
 
 export const problems = {
   'request.malformed': {
@@ -341,77 +287,17 @@ export const problems = {
     ],
   },
   'consent.required': startAgain('Approval required'),
-
-  'upstream.credential': {
-    title: 'The MCP server rejected the gateway’s credentials',
-    who: 'admin',
-    steps: [
-      'Administrator: set `upstream_auth` for the service, such as `type: static` with the `token` or `headers` that the server expects. The log has the server’s response under the reference below.',
-    ],
-    hops: brokeAt('MCP server'),
-  },
-  'connection.unreachable': {
-    title: 'The MCP server’s authorization server is unavailable',
-    who: 'nobody',
-    steps: ['Wait a moment, then try again.', tellAdmin],
-    hops: upstream,
-  },
-  'connection.untrusted': {
-    title: 'The MCP server’s OAuth metadata is inconsistent',
-    who: 'admin',
-    steps: [
-      'No code or token was sent.',
-      'Administrator: the log has the mismatch under the reference below. If this is intended, allow it in `upstream_auth` for the service.',
-    ],
-    hops: upstream,
-  },
-  'connection.enrolment': {
-    title: 'This gateway is not registered with the MCP server',
-    who: 'admin',
-    steps: [
-      'Administrator: register the gateway with the authorization server, using the redirect URI above. Then set `client_id` and `issuer` in `upstream_auth` for the service.',
-    ],
-    hops: upstream,
-  },
-  'connection.denied': {
-    title: 'Account not connected',
-    who: 'you',
-    steps: [
-      'If you canceled, try again.',
-      'Otherwise, ask the operator of the MCP server whether your account has access.',
-    ],
-    hops: upstream,
-  },
-  'connection.state': startAgain('Connection attempt expired'),
-  'connection.other-browser': {
-    title: 'Started in another browser',
-    who: 'you',
-    steps: [
-      'Start again in the browser where you are signed in to this gateway.',
-      'If somebody sent you a link to this page, close it. They may be trying to connect their account to yours.',
-    ],
-  },
-  'connection.other-person': {
-    title: 'This link is for another user',
-    who: 'you',
-    steps: ['Sign in as the user of the app.', 'Or connect your own account from the services page.'],
-    onward: services,
-  },
-  'connection.form': badForm,
-  'connection.unknown': {
-    title: 'Service not found',
-    who: 'you',
-    steps: ['The home page lists all services.'],
-    onward: home,
-  },
+  ...connectionProblems,
 } as const satisfies Partial<Record<RefusalCode, Problem>>
 
 const entries: Readonly<Partial<Record<string, Problem>>> = problems
-
-const unknown: Problem = { title: 'Request failed', who: 'you', steps: [fromTheApp, tellAdmin] }
 
 /** The page for a refusal, but for what only the occurrence knows (status, facts, request id). `say` is the refusal's public sentence. */
 export const problemFor = (
   code: string,
   say: string,
-): Omit<ProblemView, 'status' | 'facts' | 'requestId'> => ({ code, what: say, ...(entries[code] ?? unknown) })
+): Omit<ProblemView, 'status' | 'facts' | 'requestId'> => ({
+  code,
+  what: say,
+  ...(entries[code] ?? unknownProblem),
+})
