@@ -124,7 +124,7 @@ export interface IncomingOptions {
   readonly now: () => number
   readonly timer: StartTimer
   /** What a line was that belongs to nobody. */
-  readonly stray: (what: string) => void
+  readonly unexpected: (what: string) => void
   /** It wrote what is no message, or none that can be read. `waited`: while calls were going. */
   readonly unreadable: (text: string, waited: boolean) => void
   readonly calls: PendingCalls
@@ -152,13 +152,13 @@ const methodNotFound = -32_601
 type Hear = (value: unknown, line: string) => boolean
 
 const createHear = (
-  { calls, events, now, stray, answered }: IncomingOptions,
+  { calls, events, now, unexpected, answered }: IncomingOptions,
   settled: (id: number) => void,
 ): Hear => {
   const answer = (message: Rpc, text: string): void => {
     const id = numberOf(message['id'])
     const call = calls.get(id)
-    if (!call) return stray('an answer to no call')
+    if (!call) return unexpected('an answer to no call')
     calls.delete(id)
     answered()
     // Clients refuse an answer with both members, even where one is null (JSON-RPC 2.0 §5).
@@ -176,7 +176,7 @@ const createHear = (
     if (message['method'] !== 'notifications/progress') return events.notification(message, text)
     const params = paramsOf(message)
     const call = calls.get(numberOf(params['progressToken']))
-    if (call?.token === undefined) return stray('progress of no call')
+    if (call?.token === undefined) return unexpected('progress of no call')
     call.heardAt = now()
     const whole = forWriting(text, message)
     call.events.progress(

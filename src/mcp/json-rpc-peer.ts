@@ -60,7 +60,10 @@ export interface JsonRpcPeer extends SessionPeer {
   spoke(): boolean
 }
 
-export interface JsonRpcPeerDeps extends Pick<IncomingOptions, 'now' | 'timer' | 'stray' | 'unreadable'> {
+export interface JsonRpcPeerDeps extends Pick<
+  IncomingOptions,
+  'now' | 'timer' | 'unexpected' | 'unreadable'
+> {
   /** Display name of the service, for sentences that callers read. */
   readonly name: string
 }

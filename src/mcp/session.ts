@@ -117,11 +117,11 @@ export interface SessionOptions {
   readonly primes: (version: string) => boolean
   /** Streams for every call of such a client, and not only for those that take a while. */
   readonly atOnce: boolean
-  readonly stray: (what: string) => void
+  readonly unexpected: (what: string) => void
 }
 
 /** What the server asks of the client, as far as it is not answered. */
-const createAsked = ({ peer, stray }: SessionOptions, streams: Streams) => {
+const createAsked = ({ peer, unexpected }: SessionOptions, streams: Streams) => {
   const asked = new Set<string>()
   return {
     asked,
@@ -137,7 +137,7 @@ const createAsked = ({ peer, stray }: SessionOptions, streams: Streams) => {
     /** The client's answer; one to no request is dropped. */
     answer(said: DescribedMessage, headers: readonly string[]): void | Promise<void> {
       if (asked.delete(keyOf(said.message['id']))) return peer().send(said, headers)
-      stray('an answer of the client to no question')
+      unexpected('an answer of the client to no question')
     },
   }
 }

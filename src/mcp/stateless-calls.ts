@@ -45,7 +45,7 @@ export interface StatelessCallsOptions {
   readonly peer: () => SessionPeer
   /** One slow reader may make the server wait: everybody behind it is the same person. */
   readonly alone: boolean
-  readonly stray: (what: string) => void
+  readonly unexpected: (what: string) => void
 }
 
 /** Calls in flight, by our ids. */
@@ -79,11 +79,11 @@ const subscription = ({ inFlight }: CallsState, id: unknown): CallInFlight | und
 }
 
 const notify = (state: CallsState, message: Rpc, text: string): void => {
-  const { peer, stray, inFlight, logging } = state
+  const { peer, unexpected, inFlight, logging } = state
   const id = metaOf(message)[subscriptionId]
   if (id !== undefined) {
     const found = subscription(state, id)
-    if (!found) return stray('a notification of no subscription')
+    if (!found) return unexpected('a notification of no subscription')
     const whole = forWriting(text, message)
     found.output.event(
       JSON.stringify({ ...whole, params: withSubscription(paramsOf(whole), found.clientId) }),
@@ -98,7 +98,7 @@ const notify = (state: CallsState, message: Rpc, text: string): void => {
     forget(state, requestId)
     peer().cancel(requestId, 'ended by the server')
     found.output.end()
-  } else stray('a notification of no call')
+  } else unexpected('a notification of no call')
 }
 
 /** A server may leave log messages out, and must not send them to another call; so while one call is told of them, a second asks for none. */
@@ -161,14 +161,14 @@ const request = (
 
 export const createStatelessCalls = (options: StatelessCallsOptions): StatelessCalls => {
   const state: CallsState = { ...options, inFlight: new Map(), logging: undefined }
-  const { inFlight, peer, stray } = state
+  const { inFlight, peer, unexpected } = state
   return {
     request: (said, call) => request(state, said, call),
     events: {
       notification: (message, text) => notify(state, message, text),
       // This revision has no requests of servers; one is answered nevertheless, so that the server does not wait for ever.
       request(message) {
-        stray('a request of the server')
+        unexpected('a request of the server')
         const error = { code: -32601, message: 'Method not found' }
         peer().tell({ jsonrpc: '2.0', id: message['id'], error })
       },

@@ -116,7 +116,7 @@ export interface StreamableHttpOptions {
   readonly sessionMs: number
   /** Event streams of calls are let go of after this long, for clients that know how to take them up again; 0 holds them. Milliseconds. */
   readonly holdMs: number
-  readonly stray: (what: string) => void
+  readonly unexpected: (what: string) => void
 }
 
 export interface StreamableHttp {
@@ -154,7 +154,7 @@ const checkInitialize = (message: Rpc, batch: boolean, headers: readonly string[
 
 /** A session whose connection is there, and that has no id yet. */
 const openSession = async (
-  { now, stray, holdMs, connect }: StreamableHttpOptions,
+  { now, unexpected, holdMs, connect }: StreamableHttpOptions,
   owner: string,
   request: SessionRequest,
   forget: (opened: OpenSession) => void,
@@ -162,7 +162,7 @@ const openSession = async (
   const at: { peer?: SessionPeer; opened?: OpenSession } = {}
   const session = createSession({
     now,
-    stray,
+    unexpected,
     peer: () => at.peer as SessionPeer,
     primes: (version) => version >= priming,
     atOnce: holdMs > 0,

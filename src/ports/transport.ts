@@ -1,4 +1,4 @@
-// Conversations with MCP servers that are no exchange of one request for one answer: a line carries whole JSON-RPC messages both ways until it ends.
+// WebSockets, sessions and where they are kept: what the transports other than Streamable HTTP need of a runtime.
 import type { RefusedRequest } from '../kit/log.ts'
 import type { Fetch } from './call.ts'
 
@@ -33,7 +33,8 @@ export type ConnectSocket = (
   about: {
     readonly headers: readonly string[]
     readonly timeoutMs: number
-    /** Largest message, bytes. */ readonly maxBytes: number
+    /** Largest message, bytes. */
+    readonly maxBytes: number
   },
   events: SocketEvents,
 ) => Promise<TextSocket>
@@ -47,7 +48,7 @@ export interface TransportConnectors {
 export interface RuntimeTransports extends TransportConnectors {
   /** The same for servers that somebody added from elsewhere: to public addresses alone. Reject with `outbound.refused` as well. */
   readonly publicOnly: TransportConnectors
-  /** Where nothing outlives the request that made it (Workers): places where sessions stay. Absent: this process is such a place itself. */
+  /** Where nothing outlives the request that made it (Workers): where sessions are kept. Absent: this process keeps them itself. */
   readonly sessionLocations?: SessionLocations | undefined
 }
 
@@ -65,11 +66,11 @@ export interface LocatedCall extends SessionCall {
   readonly service: string
 }
 
-/** The place of one session. */
+/** Where one session is kept. */
 export interface SessionLocation {
   /** A request of an HTTP+SSE client, all its checks still ahead. Never rejects. */
   client(request: Request, visit: { readonly requestId: string; readonly ip: string }): Promise<Response>
-  /** A call to a server on a line; it has been let in. Rejects with `Refusal`. */
+  /** An admitted call to an HTTP+SSE or WebSocket server. Rejects with `Refusal`. */
   server(request: Request, about: LocatedCall): Promise<Response>
 }
 

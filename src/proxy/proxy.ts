@@ -106,7 +106,7 @@ const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>
 
 export const createProxy = (deps: ProxyDeps): Proxy => {
   const { runtime, config, record, sessionId } = deps
-  const { transports, now, log, defer } = runtime
+  const { transports, now, log, defer, timer } = runtime
   const watch = createRevalidation(deps)
   const keepAliveMs = config.heartbeat * 1000
   const limits = createLimits(deps)
@@ -135,6 +135,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
       ...shared,
       connections,
       credentials: deps.credentials,
+      timer,
       heartbeatMs: keepAliveMs,
       transports,
       defer,

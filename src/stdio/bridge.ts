@@ -188,8 +188,8 @@ const route = (endpoints: Endpoints, owner: string, call: StdioCall): Promise<Pl
 const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: ProcessPool) => {
   const { name, plan, shared, startMs, sessionIdleMs, holdMs, keepAliveMs } = options
   const { now, timer, random, log, about } = deps
-  const stray = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
-  const base = { pool, now, timer, about, startMs, stray }
+  const unexpected = (what: string): void => log('debug', 'process.stray', { service: plan.service, what })
+  const base = { pool, now, timer, about, startMs, unexpected }
   const sharedProcess = shared ? createSharedProcess({ ...base, owner: 'shared' }) : undefined
   const newId = (): string => encodeBase64url(random(24))
   return {
@@ -199,7 +199,7 @@ const createEndpoints = (options: BridgeOptions, deps: BridgeDeps, pool: Process
     sessions: createStreamableHttp({
       now,
       timer,
-      stray,
+      unexpected,
       newId,
       startMs,
       holdMs,

@@ -1,15 +1,22 @@
 // One process for each person who calls in 2026-07-28, once it is known that the server speaks it (SEP-2567: the key is the authenticated principal).
+import {
+  type ToolParamHeaders,
+  collectToolHeaders,
+  paramHeaderRefusal,
+  mismatchOf,
+  paramHeaders,
+} from '../mcp/headers.ts'
 import type { PlainResponse } from '../kit/plain-response.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { StartTimer } from '../mcp/incoming-messages.ts'
-import { type DescribedMessage, kindOf } from '../mcp/json-rpc.ts'
-import { askPeer } from '../mcp/json-rpc-peer.ts'
+import { type DescribedMessage, type Id, type Rpc, kindOf, paramsOf } from '../mcp/json-rpc.ts'
+import { isRecord } from '../mcp/json.ts'
+import { type SessionPeer, askPeer } from '../mcp/json-rpc-peer.ts'
 import { envelopeOf, isModernServer, ownClient } from '../mcp/revisions.ts'
 import type { Posted } from '../mcp/session.ts'
 import { type StatelessCalls, createStatelessCalls } from '../mcp/stateless-calls.ts'
 import type { ProcessPeer } from './process-peer.ts'
 import type { ProcessPool } from './process-pool.ts'
-import { type Tools, createTools } from './tool-headers.ts'
 
 // Which revisions a server speaks, found out on a process that nothing else depends on (2026-07-28 basic/transports/stdio, backward compatibility).
 
@@ -57,6 +64,62 @@ export const probe = async (
   }
 }
 
+// The tools of one server process as far as their calls carry mirrored headers; asked for when the first call comes, and again when what is known is old.
+
+interface Known {
+  readonly tools: ToolParamHeaders
+  readonly until: number
+}
+
+interface Tools {
+  /** Passes when the `Mcp-Param-*` headers of this `tools/call` agree with its arguments. Throws `mcp.headers` (-32020). */
+  check(message: Rpc, headers: readonly string[]): Promise<void>
+}
+
+interface ToolsOptions {
+  readonly peer: () => Pick<SessionPeer, 'call'>
+  readonly now: () => number
+  /** `params._meta` of the gateway's own requests. */
+  readonly meta: Rpc
+}
+
+const createTools = ({ peer, now, meta }: ToolsOptions): Tools => {
+  let known: Known | undefined
+  let asking: Promise<Known> | undefined
+
+  const page = async (cursor: Rpc): Promise<Rpc> => {
+    const { result } = await askPeer(peer(), 'tools/list', { ...cursor, _meta: meta })
+    return isRecord(result) ? result : {}
+  }
+
+  const ask = async (): Promise<Known> => {
+    const { tools, ms } = await collectToolHeaders(page)
+    return { tools, until: now() + ms }
+  }
+
+  const fresh = (): Promise<Known> => {
+    asking ??= ask()
+      .then((found) => (known = found))
+      .finally(() => (asking = undefined))
+    return asking
+  }
+
+  return {
+    async check(message, headers) {
+      const { name, arguments: args } = paramsOf(message)
+      const sent = paramHeaders(headers)
+      const wrong = ({ tools }: Known): string | undefined =>
+        mismatchOf(tools.get(String(name)) ?? [], args, sent)
+      const cached = known !== undefined && now() < known.until ? known : undefined
+      // The tool may have changed since it was last asked for; the client looked it up later than we did.
+      const header = cached && wrong(cached) === undefined ? undefined : wrong(await fresh())
+      if (header !== undefined) throw paramHeaderRefusal(header, message['id'] as Id)
+    },
+  }
+}
+
+// One process for each person, asked what it is where nobody knows yet.
+
 /** A server once found to be legacy may have been replaced since: it is asked again. */
 const legacyMs = 600_000
 /** A process is started for everybody who will need it, so no caller that leaves ends its start. */
@@ -78,7 +141,7 @@ export interface PersonProcessesOptions {
   /** Longest wait for a process to say anything, milliseconds. */
   readonly startMs: number
   readonly shared: boolean
-  readonly stray: (what: string) => void
+  readonly unexpected: (what: string) => void
 }
 
 interface PersonProcesses {
@@ -89,14 +152,14 @@ interface PersonProcesses {
 }
 
 const startProcess = async (
-  { pool, now, about, shared, stray }: PersonProcessesOptions,
+  { pool, now, about, shared, unexpected }: PersonProcessesOptions,
   owner: string,
   probing: boolean,
   forget: (own: OwnProcess) => void,
 ): Promise<OwnProcess> => {
   const started: { own?: OwnProcess } = {}
   const peer = (): ProcessPeer => (started.own as OwnProcess).peer
-  const calls = createStatelessCalls({ peer, alone: !shared, stray })
+  const calls = createStatelessCalls({ peer, alone: !shared, unexpected })
   const ended = (): void => {
     if (started.own) forget(started.own)
   }

@@ -34,14 +34,14 @@ export const createProcessPeer = (
   deps: ProcessPeerDeps,
   events: PeerEvents,
 ): ProcessPeer => {
-  const { spawn, stray, complained } = deps
+  const { spawn, unexpected, complained } = deps
   const startedAt = deps.now()
   let end: ProcessEnd | undefined
   const peer = createJsonRpcPeer(deps, events)
   const { onmessage, onoversized, onclose } = peer.heard
   const child = spawn(plan, {
     line: onmessage,
-    garbage: () => stray('bytes that are no UTF-8'),
+    garbage: () => unexpected('bytes that are no UTF-8'),
     oversized: onoversized,
     complained,
     ended(how) {

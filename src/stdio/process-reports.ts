@@ -23,7 +23,10 @@ export type ReportToOperator = (
 
 export interface Reports {
   /** For one process, which is there by the time that anything is said. */
-  of(owner: string, peer: () => ProcessPeer): Pick<ProcessPeerDeps, 'stray' | 'unreadable' | 'complained'>
+  of(
+    owner: string,
+    peer: () => ProcessPeer,
+  ): Pick<ProcessPeerDeps, 'unexpected' | 'unreadable' | 'complained'>
   /** Tells of a process that says nothing for long after its start, too, until `over` is called. */
   started(owner: string, peer: ProcessPeer): { over(): void }
 }
@@ -56,7 +59,7 @@ export const createReports = (tell: ReportToOperator, now: () => number, timer: 
 
   return {
     of: (owner, peer) => ({
-      stray: (what) => tell('debug', 'process.stray', { owner, pid: peer().process.pid, what }),
+      unexpected: (what) => tell('debug', 'process.stray', { owner, pid: peer().process.pid, what }),
       unreadable(text, waited) {
         const { pid, conceal } = peer().process
         tell(isWorthTelling(waited) ? 'warn' : 'debug', 'process.unreadable', {

@@ -24,7 +24,7 @@ export interface SharedProcessOptions {
   readonly owner: string
   /** Longest wait for its answer to `initialize`, milliseconds. */
   readonly startMs: number
-  readonly stray: (what: string) => void
+  readonly unexpected: (what: string) => void
 }
 
 export interface SharedProcess {
@@ -91,7 +91,7 @@ interface Host {
 }
 
 const createHost = (options: SharedProcessOptions): Host => {
-  const { pool, now, owner, stray } = options
+  const { pool, now, owner, unexpected } = options
   const sessions = new Set<SharedSession>()
   let running: Initialized | undefined
   let starting: Promise<Initialized> | undefined
@@ -112,7 +112,7 @@ const createHost = (options: SharedProcessOptions): Host => {
         },
         notification(message, text) {
           const hearing = audience(sessions, message)
-          if (hearing.length === 0) stray('a notification for nobody')
+          if (hearing.length === 0) unexpected('a notification for nobody')
           for (const { user } of hearing) user.notification(message, text)
         },
         idle: () => (started.peer?.pending() === 0 ? now() - started.peer.usedAt() : 0),

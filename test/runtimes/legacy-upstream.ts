@@ -94,7 +94,7 @@ export const openLegacyUpstream = async (
             params: { progressToken: params._meta?.progressToken, progress, total: 3 },
           })
         // In a piece of its own: the SDK forgets a call's progress handler with its answer, whatever came in the same piece before it.
-        setTimeout(() => say({ id, result: { content: [{ type: 'text', text: 'counted' }] } }), 20)
+        setTimeout(() => say({ id, result: { content: [{ type: 'text', text: 'counted' }] } }), 250)
       } else if (method === 'tools/call' && params?.name === 'never') waiting.push(id)
       else if (method === undefined)
         say({ id: asking.get(id), result: { content: [{ type: 'text', text: JSON.stringify(result) }] } })

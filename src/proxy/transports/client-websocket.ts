@@ -176,6 +176,7 @@ const createTunnel = async (deps: TunnelDeps, call: OpenedCall): Promise<Tunnel>
   })
   ends.upstream = upstream
   const beat = createHeartbeat(
+    deps.timer,
     deps.heartbeatMs,
     () => ends.client,
     () => shut(1011, 'No answer to a ping.'),

@@ -122,6 +122,7 @@ export const createServerAdapter = (
       : fetch(input, init)
   const connect = overSocket
     ? createServerWebSocket({
+        timer: runtime.timer,
         socket,
         url,
         service: id,

@@ -2,6 +2,7 @@
 import { Refusal } from '../../kit/refusal.ts'
 import { messagesOf } from '../../mcp/json-rpc.ts'
 import type { Connect } from '../../mcp/transport.ts'
+import type { Timer } from '../../ports/runtime.ts'
 import type { ConnectSocket, TextSocket } from '../../ports/transport.ts'
 import { refusalOf } from './server-sse.ts'
 
@@ -30,6 +31,7 @@ const answers = (text: string): boolean =>
  * utilities, Ping): idle sockets are cut on the way otherwise. Who never answered one of those may not know them, and is left alone.
  */
 export const createHeartbeat = (
+  timer: Timer,
   everyMs: number,
   socket: () => TextSocket | undefined,
   dead: () => void,
@@ -37,11 +39,12 @@ export const createHeartbeat = (
   let heard = true
   let answered = false
   let beats = 0
-  const timer = setInterval(() => {
+  const beat = (): void => {
+    cancel = timer(everyMs, beat)
     const open = socket()
     if (!open) return
     if (!heard && (open.ping || answered)) {
-      clearInterval(timer)
+      cancel()
       open.cut()
       dead()
       return
@@ -53,7 +56,8 @@ export const createHeartbeat = (
       Promise.resolve(
         open.send(JSON.stringify({ jsonrpc: '2.0', id: `${mark}${beats}`, method: 'ping' })),
       ).catch(() => undefined)
-  }, everyMs)
+  }
+  let cancel = timer(everyMs, beat)
   return {
     alive: () => void (heard = true),
     hear(text) {
@@ -62,7 +66,7 @@ export const createHeartbeat = (
       answered ||= own
       return own
     },
-    stop: () => clearInterval(timer),
+    stop: () => cancel(),
   }
 }
 
@@ -86,6 +90,7 @@ export const closeCode = (code: number): number => {
 }
 
 export interface ServerWebSocketDeps {
+  readonly timer: Timer
   readonly socket: ConnectSocket
   readonly url: string
   readonly service: string
@@ -127,7 +132,7 @@ export const handshakeRefusal = (error: unknown, service: string): Refusal => {
 }
 
 export const createServerWebSocket =
-  ({ socket: open, url, service, maxBytes, heartbeatMs }: ServerWebSocketDeps): Connect =>
+  ({ timer, socket: open, url, service, maxBytes, heartbeatMs }: ServerWebSocketDeps): Connect =>
   async ({ headers, timeoutMs }, events) => {
     let closed = false
     let socket: TextSocket | undefined
@@ -139,6 +144,7 @@ export const createServerWebSocket =
     }
     const lost = (why: string): void => over(new Refusal('upstream.closed', `${service} ${why}`))
     const heartbeat = createHeartbeat(
+      timer,
       heartbeatMs,
       () => socket,
       () => lost('answers no ping'),

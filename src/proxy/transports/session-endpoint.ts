@@ -35,7 +35,7 @@ export const idleMs = 1_800_000
 export const tooMany = (owner: string, open: number): Refusal =>
   new Refusal('calls.limited', `${owner} has ${open} connections open`, { headers: { 'retry-after': '5' } })
 
-/** The ids of these sessions alone begin like this: by it one is known for what it is where nobody remembers it. */
+/** Only the ids of these sessions begin like this, so that one is recognized in every process. */
 const mark = gatewaySessions.connection
 export const sessionOfConnection = (id: string): string => `${mark}${id}`
 /** The id in such a session; undefined for the sessions of others. */
@@ -73,7 +73,7 @@ const createConnections = ({
       user.ended()
     }
     const peer = createJsonRpcPeer(
-      { name: service.id, now, timer, stray: () => undefined, unreadable: () => undefined },
+      { name: service.id, now, timer, unexpected: () => undefined, unreadable: () => undefined },
       { request: user.request, notification: user.notification, ended },
     )
     const unwatch = watch.service(service, () => (over ? undefined : (user.leave(), ended())))
@@ -102,7 +102,7 @@ export const createSessionEndpoint = (deps: SessionEndpointDeps): SessionEndpoin
     startMs: service.timeoutMs,
     sessionMs: idleMs,
     holdMs: 0,
-    stray: () => undefined,
+    unexpected: () => undefined,
   })
   let commentedAt = now()
   let sweeping = false

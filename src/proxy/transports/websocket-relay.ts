@@ -3,6 +3,7 @@ import { Refusal } from '../../kit/refusal.ts'
 import type { Envelope } from '../../mcp/envelope.ts'
 import { cancelledId, isResponse, keyOf, messagesOf } from '../../mcp/json-rpc.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../../ports/modules.ts'
+import type { Timer } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { RuntimeTransports, TextSocket } from '../../ports/transport.ts'
 import type { PermittedCall } from '../admitted-call.ts'
@@ -17,6 +18,7 @@ export interface UpstreamSocketDeps {
   /** What a WebSocket server is shown of the caller's right to be there. */
   readonly credentials: Pick<UpstreamCredentials, 'after'>
   readonly ask: MakeInternalCall
+  readonly timer: Timer
   readonly heartbeatMs: number
   readonly defer: (work: Promise<unknown>) => void
   /** Messages without an answer, where each is a call of its own. */
@@ -48,7 +50,7 @@ type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 
 const overSocket = async (
   { url, publicOnly }: HttpUpstream,
-  { transports, heartbeatMs }: UpstreamSocketDeps,
+  { transports, timer, heartbeatMs }: UpstreamSocketDeps,
   { address, headers }: OpenedCall,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
@@ -60,6 +62,7 @@ const overSocket = async (
     if (socket) events.closed(code, reason)
   }
   const beat = createHeartbeat(
+    timer,
     heartbeatMs,
     () => socket,
     () => events.closed(1006, 'The server behind answers no ping.'),
