@@ -1,4 +1,4 @@
-// The guard itself, a process of its own: reads which processes run; when its input ends although some still do, the gateway is dead, and they are ended too.
+// The reaper, a process of its own. It reads which processes run. When its input ends while some still run, the gateway is dead, and the reaper ends them.
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { anythingLeft, signalAll } from './supervise.ts'
@@ -18,7 +18,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   else if (sign === '-') running.delete(Number(leader))
 }
 
-// Ended input: the gateway is no more.
+// The input has ended, so the gateway is dead.
 for (const [signal, ms] of [
   ['SIGTERM', graceMs],
   ['SIGKILL', termMs],

@@ -1,5 +1,6 @@
-// Survives the gateway by a few seconds: should the gateway die without a word, its guard ends what it left behind. The pipe between the two says which.
+// The reaper outlives the gateway by a few seconds: if the gateway dies suddenly, it ends the processes that the gateway left. The gateway names them through a pipe.
 import { type ChildProcess, spawn } from 'node:child_process'
+import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export interface OrphanReaper {
@@ -8,15 +9,13 @@ export interface OrphanReaper {
   close(): void
 }
 
-const script = fileURLToPath(
-  new URL(import.meta.url.endsWith('.ts') ? './reaper-process.ts' : './guard-process.js', import.meta.url),
-)
+const script = fileURLToPath(new URL(`./reaper-process${extname(import.meta.url)}`, import.meta.url))
 
-/** The guard's own process begins with the first that is watched. */
+/** The reaper's process starts with the first process to watch. */
 export const createOrphanReaper = (): OrphanReaper => {
-  let guard: ChildProcess | undefined
+  let reaper: ChildProcess | undefined
   const watched = new Map<number, string>()
-  const tell = (line: string): void => void guard?.stdin?.write(`${line}\n`)
+  const send = (line: string): void => void reaper?.stdin?.write(`${line}\n`)
   const begin = (): void => {
     const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script], {
       stdio: ['pipe', 'ignore', 'ignore'],
@@ -24,37 +23,37 @@ export const createOrphanReaper = (): OrphanReaper => {
       env: {},
       windowsHide: true,
     })
-    guard = started
+    reaper = started
     started.stdin.on('error', () => undefined)
     started.on('error', () => undefined)
-    // Somebody ended it: another takes its place as long as there is anything to guard.
+    // Somebody ended it: another one takes its place while there is anything to watch.
     started.on('exit', () => {
-      if (guard !== started) return
-      guard = undefined
+      if (reaper !== started) return
+      reaper = undefined
       if (watched.size > 0) setTimeout(resume, 1000).unref()
     })
-    // It must not keep the gateway alive; the other way round it is meant to.
+    // It must not keep the gateway running.
     started.unref()
     const { stdin } = started
     if ('unref' in stdin && typeof stdin.unref === 'function') stdin.unref()
   }
   const resume = (): void => {
-    if (guard || watched.size === 0) return
+    if (reaper || watched.size === 0) return
     begin()
-    for (const [leader, mark] of watched) tell(`+${leader} ${mark}`)
+    for (const [leader, mark] of watched) send(`+${leader} ${mark}`)
   }
   return {
     watch(leader, mark) {
       watched.set(leader, mark)
-      if (guard) tell(`+${leader} ${mark}`)
+      if (reaper) send(`+${leader} ${mark}`)
       else resume()
     },
     forget(leader) {
-      if (watched.delete(leader)) tell(`-${leader}`)
+      if (watched.delete(leader)) send(`-${leader}`)
     },
     close() {
-      const ending = guard
-      guard = undefined
+      const ending = reaper
+      reaper = undefined
       ending?.stdin?.end()
     },
   }
