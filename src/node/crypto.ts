@@ -1,4 +1,4 @@
-// The gateway's secrets on Node: the key ring over the root secrets, and signatures, both by node:crypto.
+// The gateway's secrets on Node: the key ring over the root secrets, and signatures, both with node:crypto.
 import {
   type JsonWebKey,
   type KeyObject,
@@ -38,12 +38,12 @@ import {
 import type { Store } from '../ports/store.ts'
 import { closeToOthers } from './storage/file-modes.ts'
 
-// The key ring's algorithms by node:crypto: at once, where WebCrypto answers through its pool of threads, which costs a token request half of its time.
+// The key ring's algorithms with node:crypto, which runs at once. WebCrypto runs on a thread pool, which takes half of the time of a token request.
 
 const ivBytes = 12
 const tagBytes = 16
 
-// As an object: made of raw bytes, one would be made for each use.
+// A key object: with raw bytes, node:crypto would make one for each use.
 const derive = (secret: Uint8Array, salt: Uint8Array, info: string): KeyObject =>
   createSecretKey(new Uint8Array(hkdfSync('sha256', secret, salt, info, 32)))
 
@@ -60,7 +60,7 @@ export const createNodeCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>
       },
       open(body, context) {
         const bytes = Buffer.from(body, 'base64url')
-        // Buffer reads past what is no base64url; a sealed text has one spelling (RFC 4648 §3.5).
+        // Buffer skips characters that are not base64url, but a sealed text has one encoding (RFC 4648 §3.5).
         if (bytes.length < ivBytes + tagBytes || bytes.toString('base64url') !== body) return undefined
         const end = bytes.length - tagBytes
         const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, ivBytes), {
@@ -85,7 +85,7 @@ export const createNodeCiphers = (random: (n: number) => Uint8Array<ArrayBuffer>
   },
 })
 
-// The gateway's own root secret: made once, kept in the state directory for its owner's eyes only.
+// The gateway's own root secret: created once, and kept in the state directory with access for its owner only.
 
 /** Bytes of the configured secret. Any text of 32 characters or more is accepted; the key ring derives keys from it. */
 const configured = (secret: string): Uint8Array<ArrayBuffer> => new Uint8Array(Buffer.from(secret, 'utf8'))
@@ -109,7 +109,7 @@ const read = (path: string): Uint8Array<ArrayBuffer> | undefined => {
   )
 }
 
-/** Content and name are on the disk when this returns: what is sealed from here on must never outlive its key. */
+/** Content and name are on disk when this returns: sealed data must never outlive its key. */
 const sync = (path: string, flags: string, text?: string): void => {
   const file = openSync(path, flags, 0o600)
   try {
@@ -120,7 +120,7 @@ const sync = (path: string, flags: string, text?: string): void => {
   }
 }
 
-/** A name appears with its whole content or not at all, however this process ends; of several that try one is first. */
+/** The file appears with its whole content or not at all, however this process ends. Of several processes, the first one wins. */
 const create = (path: string): void => {
   const draft = `${path}.${nodeRandomBytes(6).toString('hex')}`
   sync(draft, 'wx', `${nodeRandomBytes(32).toString('base64url')}\n`)
@@ -128,14 +128,14 @@ const create = (path: string): void => {
     linkSync(draft, path)
     unlinkSync(draft)
   } catch (error) {
-    // A file system without hard links: there, two first starts in the same moment are not told apart.
+    // A file system without hard links cannot tell two simultaneous first starts apart.
     if (codeOf(error) === 'EEXIST') unlinkSync(draft)
     else renameSync(draft, path)
   }
   if (process.platform !== 'win32') sync(dirname(path), 'r')
 }
 
-/** The file's secret, where a configuration has taken its place: what it sealed still opens, until it is deleted. */
+/** The file's secret, where session_secret replaces it: data sealed with it still opens until the file is deleted. */
 const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
   try {
     const secret = read(path)
@@ -147,9 +147,9 @@ const superseded = (path: string): readonly Uint8Array<ArrayBuffer>[] => {
 }
 
 /**
- * Root secrets, newest first: the configured one and its predecessors, then the one in `<state>/root.key` (32 random bytes, mode 0600), which is made at the first start
- * without a configured one. Two processes that start together agree on one. `make: false`: something was sealed already, so a new one would be of no use; without
- * a secret the list is empty then.
+ * Root secrets, newest first: the configured one and its predecessors, then the one in `<state>/root.key` (32 random bytes, mode 0600), which the first start without
+ * a configured one creates. Two processes that start together use the same one. `make: false`: the store has sealed data, so a new secret would be useless; the list
+ * may then be empty.
  */
 export const rootSecrets = (
   stateDir: string,
@@ -187,7 +187,7 @@ export const createRandomBytes = (): ((n: number) => Uint8Array<ArrayBuffer>) =>
 
 type Secrets = Pick<Config, 'session_secret' | 'previous_secrets' | 'token_encryption_key'>
 
-/** Records that are sealed and outlive a restart, the marker first. */
+/** Sealed records that outlive a restart, the marker first. */
 const lastingKinds = ['signing-keys', 'service:', 'connection:', 'upstream-client:', 'client:', 'grant:']
 
 /** A sealed record of the store, if it holds any. */
@@ -201,7 +201,7 @@ const firstSealed = async (
   return undefined
 }
 
-/** The store was sealed with another secret than the one that is here; the start must not go on. */
+/** The store was sealed with another secret; the start must not continue. */
 export class SealedState extends Error {
   readonly code = 'ERR_STATE_SEALED'
 }
@@ -209,7 +209,7 @@ export class SealedState extends Error {
 const damagedText = (database: string, key: string): string =>
   `The record ${key} in ${database} is damaged. Restore a backup of the database. Nothing was changed.`
 
-/** What is missing, and what to put back. */
+/** What is missing, and what to restore. */
 const missingText = (
   stateDir: string,
   { session_secret: configured }: Secrets,
@@ -229,7 +229,7 @@ const missingText = (
   return `${what}, ${is}. ${back} To start with an empty gateway, move the database away. Nothing was changed.`
 }
 
-/** What of the store these secrets do not open. */
+/** What these secrets cannot open in the store. */
 const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | undefined> => {
   const fit = await fitOf(store, ring)
   if (fit === 'fits') return undefined
@@ -240,8 +240,8 @@ const misfitWith = async (store: Store, ring: KeyRing): Promise<KeyMismatch | un
 }
 
 /**
- * The secrets for this store. Throws `SealedState` when the store was sealed with others, before anything is written, and what the file system says when the state
- * directory holds no secret and cannot be given one.
+ * The secrets for this store. Throws `SealedState` before anything is written when the store was sealed with other secrets, and the file system's error when the state
+ * directory has no secret and none can be created.
  */
 export const openKeys = async (
   stateDir: string,
@@ -274,7 +274,7 @@ const sideBySide = (der: Buffer): Uint8Array => {
   return both
 }
 
-/** ES256. node:crypto makes that form too, in twice the time. */
+/** ES256. node:crypto can produce this form too, but takes twice the time. */
 export const es256 = (jwk: object): ((data: Uint8Array) => Uint8Array) => {
   const key = createPrivateKey({ key: jwk as JsonWebKey, format: 'jwk' })
   return (data) => sideBySide(sign('sha256', data, key))

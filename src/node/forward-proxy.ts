@@ -1,4 +1,4 @@
-// The forward proxy of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read as curl reads it: which one a URL takes, if any.
+// The forward proxies of the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY), read as curl reads them.
 import { BlockList, type Socket, connect as connectPlain, isIP, isIPv6 } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
@@ -7,7 +7,7 @@ type Environment = Readonly<Record<string, string | undefined>>
 export interface ForwardProxy {
   readonly host: string
   readonly port: number
-  /** The proxy itself is spoken to over TLS (`https://` in the variable). */
+  /** Whether the connection to the proxy uses TLS (`https://` in the variable). */
   readonly tls: boolean
   /** Value of `Proxy-Authorization`. */
   readonly authorization: string | undefined
@@ -59,7 +59,7 @@ type Exception = (host: string, port: string) => boolean
 const never: Exception = () => false
 const family = (address: string): 'ipv4' | 'ipv6' => (isIPv6(address) ? 'ipv6' : 'ipv4')
 
-/** An address or a range (CIDR) in NO_PROXY; it is compared with addresses in URLs, names are not resolved for it. */
+/** An address or a range (CIDR) in NO_PROXY, which matches addresses in URLs. Names are not resolved for it. */
 const exceptAddress = (address: string, bits: string | undefined): Exception => {
   const list = new BlockList()
   if (bits === undefined) list.addAddress(address, family(address))
@@ -93,8 +93,8 @@ const isLoopback = (host: string): boolean =>
 const secure = new Set(['https:', 'wss:'])
 
 /**
- * Lower-case names count before upper-case ones, `ALL_PROXY` for both schemes; an empty value is none. Hosts of this computer (localhost, 127.0.0.0/8, ::1)
- * never take a proxy, whatever NO_PROXY says: a proxy elsewhere has another localhost. Throws RangeError for a value that is no HTTP proxy.
+ * Lower-case names take precedence, `ALL_PROXY` is for both schemes, and an empty value is none. Loopback hosts (localhost, 127.0.0.0/8, ::1) never use a proxy,
+ * whatever NO_PROXY says: the proxy has another localhost. Throws RangeError for a value that is not an HTTP proxy.
  */
 export const readForwardProxies = (env: Environment): ForwardProxies => {
   const read = (...names: readonly string[]): ForwardProxy | undefined => {
@@ -121,10 +121,10 @@ export const readForwardProxies = (env: Environment): ForwardProxies => {
   }
 }
 
-// Connections by way of a forward proxy: to the proxy itself, and through it (CONNECT, RFC 9110 §9.3.6).
+// Connections to a forward proxy, and through it (CONNECT, RFC 9110 §9.3.6).
 
 const mostHead = 16_384
-const patienceMs = 30_000
+const connectTimeoutMs = 30_000
 
 const proxyError = ({ shown }: ForwardProxy, what: string): Error =>
   Object.assign(new Error(`the proxy ${shown} ${what}`), { code: 'ERR_PROXY' })
@@ -141,7 +141,7 @@ export const connectToProxy = (proxy: ForwardProxy): Promise<Socket> =>
           ...(isIP(host) === 0 ? { servername: host } : {}),
         })
       : connectPlain(options)
-    const late = setTimeout(() => socket.destroy(new Error('timed out')), patienceMs)
+    const late = setTimeout(() => socket.destroy(new Error('timed out')), connectTimeoutMs)
     const failed = (error: Error): void => {
       clearTimeout(late)
       reject(proxyError(proxy, `cannot be reached: ${error.message}`))
@@ -154,7 +154,7 @@ export const connectToProxy = (proxy: ForwardProxy): Promise<Socket> =>
     })
   })
 
-/** Reads the proxy's answer to CONNECT; resolves once the connection is the other end's. */
+/** Reads the proxy's response to CONNECT; resolves once the tunnel is open. */
 const opened = (proxy: ForwardProxy, socket: Socket, target: string): Promise<void> =>
   new Promise((resolve, reject) => {
     let head = ''
@@ -181,13 +181,13 @@ const opened = (proxy: ForwardProxy, socket: Socket, target: string): Promise<vo
       const status = /^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1]
       if (status === undefined || !status.startsWith('2'))
         settle(proxyError(proxy, `answered ${status ?? 'something that is not HTTP'} to CONNECT ${target}`))
-      // Whoever is asked first speaks second: bytes of the other end before ours are not its own.
+      // The server only speaks after the gateway did, so earlier bytes are not from the server.
       else if (head.length > end + 4) settle(proxyError(proxy, `sent unexpected data before ${target} did`))
       else settle()
     }
     const late = setTimeout(
       () => settle(proxyError(proxy, `did not connect to ${target} in time`)),
-      patienceMs,
+      connectTimeoutMs,
     )
     socket.on('data', read).on('error', broken).on('close', ended)
   })

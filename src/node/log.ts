@@ -1,33 +1,33 @@
-// The log on Node: JSON lines on standard output off a terminal, short lines on standard error at one. Buffered, flushed when the process ends.
+// The log on Node: JSON lines on standard output, or short lines on standard error in a terminal. Buffered, flushed when the process ends.
 import { fstatSync } from 'node:fs'
 import sonicBoom from 'sonic-boom'
 import { type LogFields, isSecretName, logLine, logOrder } from '../kit/log.ts'
 import type { Log, LogLevel } from '../ports/runtime.ts'
 
-// Lines to a file descriptor in large pieces, without ever waiting for the reader. The lines are gathered here:
-// SonicBoom measures all that it has gathered at each write, which costs more than the rest of a call's record.
+// Writes lines to a file descriptor in large pieces, without waiting for the reader. The lines are gathered here, because SonicBoom measures everything it has
+// gathered at each write, which costs more than the rest of a call's record.
 
-// A CommonJS module whose names Node cannot see.
+// A CommonJS module whose exports Node cannot detect.
 const { SonicBoom } = sonicBoom
 
 export interface LineWriter {
   /** The text ends with a line feed. */
   write(line: string): void
-  /** Writes what is left; resolves when it is written, or when nobody takes it in time. Later lines are dropped. */
+  /** Writes the rest; resolves when it is written, or when the reader does not take it in time. Later lines are dropped. */
   end(): Promise<void>
 }
 
 /** Characters gathered before they are written, and the longest they wait (ms). */
 const pieceSize = 65_536
 const longestWaitMs = 200
-/** A reader that has stopped reading costs this much memory (bytes) and then lines. */
+/** When the reader stops reading, this many bytes are kept; then lines are dropped. */
 const mostHeld = 16_777_216
-/** How long a process that ends waits for a reader whose pipe is full. */
+/** How long a process that ends waits for a full pipe. */
 const lastWaitMs = 2_000
 
 const linesOf = (piece: string): number => piece.split('\n').length - 1
 
-/** All that is left, or as much as the reader takes in time. */
+/** Writes the rest, or as much as the reader takes in time. */
 const finish = (stream: InstanceType<typeof SonicBoom>): Promise<void> =>
   new Promise((resolve) => {
     stream.once('close', resolve)
@@ -37,7 +37,7 @@ const finish = (stream: InstanceType<typeof SonicBoom>): Promise<void> =>
   })
 
 export const createLineWriter = (fd: number): LineWriter => {
-  // A file takes a piece faster than a thread could be asked to write it.
+  // Writing to a file takes less time than handing the write to a thread.
   const stream = new SonicBoom({ fd, sync: fstatSync(fd).isFile(), maxLength: mostHeld })
   let gathered = ''
   let lost = 0
@@ -55,7 +55,7 @@ export const createLineWriter = (fd: number): LineWriter => {
     lost = 0
   })
   stream.on('error', ({ code }: NodeJS.ErrnoException) => {
-    // Nobody reads any more. After any other error, a full disk (ENOSPC) above all, the same bytes are tried again.
+    // The reader is gone. After any other error, such as a full disk (ENOSPC), the same bytes are written again.
     if (code !== 'EPIPE') return
     ended ??= Promise.resolve()
     stream.destroy()
@@ -81,7 +81,7 @@ export interface NodeLog {
   end(): Promise<void>
 }
 
-/** One JSON line an event, written in large pieces by a writer that never blocks. */
+/** One JSON line per event, written in large pieces by a writer that never blocks. */
 export const createJsonLog = (least: LogLevel): NodeLog => {
   const writer = createLineWriter(1)
   let time = 0
@@ -100,7 +100,7 @@ export const createJsonLog = (least: LogLevel): NodeLog => {
   }
 }
 
-// Escape sequences in a field must not drive the terminal, nor characters that turn the reading direction or end a line.
+// Escape sequences in a field must not control the terminal, and no character may change the reading direction or end the line.
 const plain = (value: unknown): string => {
   const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? '')
   return text
@@ -137,11 +137,11 @@ const otherWords = (fields: LogFields): string =>
 const wordsOf = (event: string, fields: LogFields): string =>
   event === 'refused' ? refusedWords(fields) : event === 'call' ? callWords(fields) : otherWords(fields)
 
-/** For a person at a terminal, at the level they asked for: one short line an event. Nobody keeps what a terminal shows, so the audit trail has no exception here. */
+/** For a terminal: one short line per event of the level. A terminal keeps no audit trail, so audit events have no exception here. */
 export const createTerminalLog = (least: LogLevel): NodeLog => ({
   log: (level, event, fields = {}, audit = false) => {
     if (logOrder[level] < logOrder[least]) return
-    // A call that was refused has its own line already.
+    // A refused call already has a line of its own.
     if (audit && event === 'call' && fields['refusal'] !== undefined) return
     process.stderr.write(`${signs[level]} ${event} ${wordsOf(event, fields)}\n`)
   },

@@ -14,34 +14,33 @@ import type { Passwords } from '../ports/runtime.ts'
 const runArgon2 = promisify(argon2)
 const runScrypt = promisify<Uint8Array, Uint8Array, number, object, Buffer>(scrypt)
 
-// Of OWASP's equivalent recommendations for argon2id the one with most memory, 46 MiB and one pass: what is larger than 32 MiB glibc gives back to the system at
-// once, while of smaller blocks each thread of the pool keeps one or more for ever (measured after 32 sign-ins: 49 MiB resident against 182 with 19 MiB).
+// OWASP's recommendation for argon2id with the most memory, 46 MiB and one pass: glibc returns blocks above 32 MiB to the system at once, but each thread of the pool
+// keeps smaller ones for ever (measured after 32 sign-ins: 49 MiB resident against 182 with 19 MiB).
 const today = { m: 47_104, t: 1, p: 1 } as const
 /** Memory times passes of the cheapest of those recommendations (7 MiB, five passes). */
 const leastCost = 7168 * 5
 const leastMemory = 7168
-/** Half of the thread pool: a burst of sign-ins has nobody else wait, and takes no more than 92 MiB. */
+/** Half of the thread pool: a burst of sign-ins delays nothing else, and takes at most 92 MiB. */
 const atOnce = 2
 const version = 19
 
-// Bounds of what a stored string may make the gateway compute: 1 GiB, 64 passes.
+// A stored hash may cost at most 1 GiB and 64 passes.
 const isArgon2id = ({ id, version: v, params: { m = 0, t = 0, p = 0 } }: Phc): boolean =>
   id === 'argon2id' && v === version && p >= 1 && p <= 16 && m >= 8 * p && m <= 1_048_576 && t >= 1 && t <= 64
 
-/** Runs at most `most` of the pieces of work at once, the others in the order they came. */
+/** Runs at most `most` tasks at once, the others in order. */
 const createQueue = (most: number) => {
   const waiting: (() => void)[] = []
-  let going = 0
+  let running = 0
   return async <T>(work: () => Promise<T>): Promise<T> => {
-    if (going >= most) await new Promise<void>((resolve) => waiting.push(resolve))
-    else going++
+    if (running >= most) await new Promise<void>((resolve) => waiting.push(resolve))
+    else running++
     try {
       return await work()
     } finally {
-      // Its place goes to the next in line, or is free.
       const next = waiting.shift()
       if (next) next()
-      else going--
+      else running--
     }
   }
 }
@@ -56,13 +55,13 @@ const compute = (password: string, { params: { m = 0, t = 0, p = 0 }, salt, hash
     tagLength: hash.length,
   })
 
-/** A hash for a deployment that has no argon2id. */
+/** A hash for Workers, which have no argon2id. */
 export const hashForWorkers = (password: string): Promise<string> =>
   hashByScrypt(runScrypt, password, new Uint8Array(randomBytes(16)))
 
 export const createPasswords = (): Passwords => {
-  const inLine = createQueue(atOnce)
-  const derive = (password: string, phc: Phc): Promise<Buffer> => inLine(() => compute(password, phc))
+  const queue = createQueue(atOnce)
+  const derive = (password: string, phc: Phc): Promise<Buffer> => queue(() => compute(password, phc))
   const fresh = (): Phc => ({
     id: 'argon2id',
     version,
@@ -79,7 +78,7 @@ export const createPasswords = (): Passwords => {
       const phc = parsePhc(text)
       if (phc && isScrypt(phc)) return verifyByScrypt(runScrypt, password, phc)
       if (phc && isArgon2id(phc)) return timingSafeEqual(await derive(password, phc), phc.hash)
-      // A string nobody can verify costs what any other does.
+      // An unknown format takes as long as any other.
       await derive(password, fresh())
       return false
     },

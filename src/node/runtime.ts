@@ -1,4 +1,4 @@
-// Everything the core asks of Node: clock, randomness, storage, guarded outbound connections, passwords, the log.
+// The Runtime on Node: clock, randomness, storage, guarded outbound connections, passwords, processes, log.
 import { getHeapStatistics } from 'node:v8'
 import type { Config } from '../config/schema.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
@@ -21,7 +21,7 @@ export const timer: Timer = (ms, run) => {
 export interface NodeRuntime extends Runtime {
   /** Ends what the runtime holds open: the database file, timers. */
   close(): Promise<void>
-  /** What isolates servers that are commands, or why nothing does. */
+  /** What isolates stdio servers, or why nothing does. */
   readonly isolation: NodeSpawn['isolation']
 }
 
@@ -32,15 +32,15 @@ interface NodeRuntimeOptions {
   readonly privateFiles?: readonly string[]
   readonly log: Log
   readonly version: string
-  /** Epoch ms; the machine's clock unless a test moves it. */
+  /** Epoch ms; default: the system clock. */
   readonly now?: () => number
-  /** Names to addresses wherever that decides whether the gateway goes there; the system's resolver unless a test answers. */
+  /** The resolver wherever an address decides whether the gateway may connect; default: the system's. */
   readonly lookup?: Lookup | undefined
-  /** Forward proxies on the way out; default: none. */
+  /** Forward proxies; default: none. */
   readonly proxies?: ForwardProxies | undefined
 }
 
-/** Throws what the file system says when the state directory cannot be used; the caller puts it into words. */
+/** Throws the file system's error when the state directory cannot be used. */
 export const createNodeRuntime = async ({
   config,
   stateDir,

@@ -1,4 +1,4 @@
-// The Node door: one node:http server for both ways. A proxied address goes down the fast pipe, the rest the plain way.
+// The HTTP server on Node. Proxied calls take the fast path (node/proxy); everything else goes to `gateway.fetch`.
 import { randomFillSync } from 'node:crypto'
 import { type IncomingMessage, type ServerResponse, createServer } from 'node:http'
 import { BlockList, isIP } from 'node:net'
@@ -8,16 +8,16 @@ import { fieldOf } from '../kit/http.ts'
 import type { RequestContext } from '../ports/runtime.ts'
 import { type ForwardDeps, createForward } from './proxy/forward.ts'
 import { type DrainTimes, createDrain, listen, endStreamsOfRemoved } from './server/connections.ts'
-import { installGuards, validateRequest, isRoutable, proceed, serverOptions } from './server/request-guard.ts'
+import { protectServer, validateRequest, isRoutable, proceed, serverOptions } from './server/request-guard.ts'
 import { createUpgrade } from './websocket.ts'
 
-// Ids of requests: 96 random bits each, drawn from the system's source in large pieces.
+// Request ids: 96 random bits each, generated in batches.
 
 const idBytes = 12
-const drawn = 512
+const idsPerBatch = 512
 
 export const createRequestIds = (): (() => string) => {
-  const pool = Buffer.allocUnsafeSlow(idBytes * drawn)
+  const pool = Buffer.allocUnsafeSlow(idBytes * idsPerBatch)
   let at = pool.length
   return () => {
     if (at === pool.length) {
@@ -29,12 +29,12 @@ export const createRequestIds = (): (() => string) => {
   }
 }
 
-// Who is at the other end of the socket: the peer, or the first address behind the proxies the operator listed.
+// The client's address: the peer's, or the first one behind the trusted proxies.
 
 const bare = (address: string): string =>
   address.startsWith('::ffff:') && isIP(address.slice(7)) === 4 ? address.slice(7) : address
 
-const listed = (entries: readonly string[]): BlockList => {
+const blockListOf = (entries: readonly string[]): BlockList => {
   const list = new BlockList()
   for (const entry of entries) {
     const [address = '', bits] = entry.split('/')
@@ -46,14 +46,14 @@ const listed = (entries: readonly string[]): BlockList => {
 }
 
 export interface ClientAddress {
-  /** `(peer, X-Forwarded-For) → address`: walks the header from the right, past trusted proxies only; anything malformed ends the walk. */
+  /** Reads X-Forwarded-For from the right, past trusted proxies only, and stops at anything malformed. */
   address(peer: string | undefined, forwardedFor: string | undefined): string
-  /** Whether the peer is a proxy that the operator listed. */
+  /** Whether the peer is a trusted proxy. */
   trusts(peer: string | undefined): boolean
 }
 
 export const createClientAddress = (trustedProxies: readonly string[]): ClientAddress => {
-  const trusted = listed(trustedProxies)
+  const trusted = blockListOf(trustedProxies)
   const trusts = (address: string): boolean =>
     isIP(address) !== 0 && trusted.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4')
   return {
@@ -69,41 +69,42 @@ export const createClientAddress = (trustedProxies: readonly string[]): ClientAd
   }
 }
 
-// Who comes with a request, whether their connection is encrypted, and the id under which it is written down.
-
-/** Of a list the first value is the caller's connection; each proxy appends its own. Only a proxy that the operator listed is believed. */
-const saysPlain = (visitor: ClientAddress, { headers, socket }: IncomingMessage): boolean => {
+/** The first value of the list is the client's connection; each proxy appends its own. Only trusted proxies are believed. */
+const saysPlain = (clientAddress: ClientAddress, { headers, socket }: IncomingMessage): boolean => {
   const proto = headers['x-forwarded-proto']
   return (
     typeof proto === 'string' &&
     proto.split(',')[0]?.trim().toLowerCase() === 'http' &&
-    visitor.trusts(socket.remoteAddress)
+    clientAddress.trusts(socket.remoteAddress)
   )
 }
 
 export const createRequestContexts = (
   trustedProxies: readonly string[],
 ): ((request: IncomingMessage) => RequestContext) => {
-  const visitor = createClientAddress(trustedProxies)
+  const clientAddress = createClientAddress(trustedProxies)
   const nextId = createRequestIds()
-  // `request.headers` builds an object of all fields; most calls are decided without one.
+  // `request.headers` builds an object of all fields, and most calls do not need it.
   if (trustedProxies.length === 0)
-    return ({ socket }) => ({ requestId: nextId(), ip: visitor.address(socket.remoteAddress, undefined) })
+    return ({ socket }) => ({
+      requestId: nextId(),
+      ip: clientAddress.address(socket.remoteAddress, undefined),
+    })
   return (request) => ({
     requestId: nextId(),
-    ip: visitor.address(
+    ip: clientAddress.address(
       request.socket.remoteAddress,
       request.headers['x-forwarded-for'] as string | undefined,
     ),
-    ...(saysPlain(visitor, request) && { plainHttp: true }),
+    ...(saysPlain(clientAddress, request) && { plainHttp: true }),
   })
 }
 
 export interface Listening {
   readonly port: number
-  /** Gives the server its gateway. Requests that came earlier wait for it. */
+  /** Gives the server its gateway. Earlier requests wait for it. */
   open(gateway: Gateway): void
-  /** Stops listening, lets calls finish, ends idle streams. Resolves with true when all was finished, with false when what was left after `graceMs` was cut off. */
+  /** Stops listening, lets calls finish, ends idle streams. Resolves with false when calls were cut off after `graceMs`. */
   drain(times: DrainTimes): Promise<boolean>
 }
 
@@ -112,13 +113,13 @@ interface ServeOptions {
   readonly port: number
   readonly trustedProxies: readonly string[]
   readonly now: () => number
-  /** Resolver for servers that may be on public addresses alone; default: the system's. */
+  /** Resolver for servers that must be on public addresses; default: the system's. */
   readonly lookup?: ForwardDeps['lookup']
-  /** Forward proxies on the way out; default: none. */
+  /** Forward proxies; default: none. */
   readonly proxies?: ForwardDeps['proxies']
 }
 
-/** How often this process looks whether another one added or removed a service. */
+/** How often this process checks whether another one added or removed a service. */
 const watchMs = 400
 
 const pathOf = (target: string): string => {
@@ -126,14 +127,14 @@ const pathOf = (target: string): string => {
   return query === -1 ? target : target.slice(0, query)
 }
 
-type Door = (request: IncomingMessage, response: ServerResponse) => void
-type UpgradeDoor = NonNullable<NonNullable<Parameters<typeof installGuards>[1]>['upgrade']>
+type RequestHandler = (request: IncomingMessage, response: ServerResponse) => void
+type UpgradeHandler = NonNullable<NonNullable<Parameters<typeof protectServer>[1]>['upgrade']>
 
-const createDoor = (
+const createHandlers = (
   gateway: Gateway,
   options: ServeOptions,
-): { readonly door: Door; readonly upgrade: UpgradeDoor; close(): void } => {
-  const visitOf = createRequestContexts(options.trustedProxies)
+): { readonly handle: RequestHandler; readonly upgrade: UpgradeHandler; close(): void } => {
+  const contextOf = createRequestContexts(options.trustedProxies)
   const forward = createForward({
     admit: gateway.admit,
     refuse: gateway.refuse,
@@ -142,21 +143,21 @@ const createDoor = (
     proxies: options.proxies,
   })
   const upgrades = createUpgrade(gateway)
-  const visits = new WeakMap<IncomingMessage, RequestContext>()
-  const plain = getRequestListener(
+  const contexts = new WeakMap<IncomingMessage, RequestContext>()
+  const fetchHandler = getRequestListener(
     (request, env) =>
-      gateway.fetch(request, visits.get((env as { incoming: IncomingMessage }).incoming) as RequestContext),
+      gateway.fetch(request, contexts.get((env as { incoming: IncomingMessage }).incoming) as RequestContext),
     { overrideGlobalObjects: false },
   )
-  const door: Door = (request, response) => {
-    const visit = visitOf(request)
+  const handle: RequestHandler = (request, response) => {
+    const context = contextOf(request)
     const refusal = validateRequest(request)
     if (refusal) {
       const answer = gateway.refuse(refusal, {
         method: request.method ?? '',
         target: request.url ?? '',
         rawHeaders: request.rawHeaders,
-        ...visit,
+        ...context,
       })
       response.writeHead(answer.status, [...answer.headers, 'connection', 'close']).end(answer.body)
       return
@@ -167,17 +168,17 @@ const createDoor = (
     const authorized = fields?.authorization !== undefined
     const located = gateway.locateCall(method, pathOf(url), fields?.accept, authorized, host)
     if (located) {
-      forward.serve(request, response, visit, located)
+      forward.serve(request, response, context, located)
       return
     }
-    visits.set(request, isRoutable(url) ? visit : { ...visit, unroutable: true })
+    contexts.set(request, isRoutable(url) ? context : { ...context, unroutable: true })
     proceed(request, response)
-    // The plain way answers its own faults; what is left is a socket that died.
-    plain(request, response).catch(() => response.destroy())
+    // `gateway.fetch` responds to its own faults; what is left is a socket that died.
+    fetchHandler(request, response).catch(() => response.destroy())
   }
   return {
-    door,
-    upgrade: (request, socket, head) => upgrades.serve(request, socket, head, visitOf(request)),
+    handle,
+    upgrade: (request, socket, head) => upgrades.serve(request, socket, head, contextOf(request)),
     close() {
       forward.close()
       upgrades.close()
@@ -187,44 +188,44 @@ const createDoor = (
 
 /** Binds the address; `localhost` means both loopback addresses. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL) when it cannot. */
 export const serve = async (options: ServeOptions): Promise<Listening> => {
-  let ready: (door: Door) => void
-  const opened = new Promise<Door>((resolve) => {
+  let ready: (handle: RequestHandler) => void
+  const opened = new Promise<RequestHandler>((resolve) => {
     ready = resolve
   })
-  let current: Door = (request, response) => void opened.then((door) => door(request, response))
-  let currentUpgrade: UpgradeDoor = () => false
+  let current: RequestHandler = (request, response) => void opened.then((handle) => handle(request, response))
+  let currentUpgrade: UpgradeHandler = () => false
   let closeForward = (): void => undefined
-  const leaving = createDrain()
+  const draining = createDrain()
   const port = await listen(options.host, options.port, () => {
     const server = createServer(serverOptions, (request, response) => current(request, response))
-    installGuards(server, { upgrade: (request, socket, head) => currentUpgrade(request, socket, head) })
-    leaving.watch(server)
+    protectServer(server, { upgrade: (request, socket, head) => currentUpgrade(request, socket, head) })
+    draining.watch(server)
     return server
   })
   return {
     port,
     open(gateway) {
-      const { door, upgrade, close } = createDoor(gateway, options)
+      const { handle, upgrade, close } = createHandlers(gateway, options)
       currentUpgrade = upgrade
       const look = (): void => void gateway.supply.refresh()
       look()
       const watching = setInterval(look, watchMs).unref()
-      gateway.supply.onGone((gone, locate) => endStreamsOfRemoved(leaving.answers, gone, locate))
+      gateway.supply.onGone((gone, locate) => endStreamsOfRemoved(draining.answers, gone, locate))
       closeForward = () => {
         clearInterval(watching)
         close()
       }
-      current = door
-      ready(door)
+      current = handle
+      ready(handle)
     },
     drain(times) {
-      const door = current
+      const handle = current
       current = (request, response) => {
         response.shouldKeepAlive = false
-        door(request, response)
+        handle(request, response)
       }
       closeForward()
-      return leaving.drain(times)
+      return draining.drain(times)
     },
   }
 }

@@ -1,8 +1,9 @@
-// WebSocket handshakes on Node (RFC 6455 §4.2): decided first, then the server behind is reached, then 101.
+// WebSockets on Node. A handshake (RFC 6455 §4.2) is admitted first, then the upstream is connected, then 101 is sent.
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import { type LookupFunction, type Socket as NetSocket, isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
+import type * as Undici from 'undici'
 import type { ClientOptions, RawData, WebSocket } from 'ws'
 import type { Gateway } from '../gateway.ts'
 import { isAddress } from '../kit/addresses.ts'
@@ -17,15 +18,13 @@ import type {
   TextSocket,
   SocketEvents,
 } from '../ports/transport.ts'
-import { type ForwardProxies, noProxies, openTunnel } from './forward-proxy.ts'
-import { publicLookup, refuseInner } from './http-client/pool.ts'
+import { type ForwardProxies, type ForwardProxy, noProxies, openTunnel } from './forward-proxy.ts'
+import { publicLookup, refusePrivateHost } from './http-client/pool.ts'
 import { type Lookup, globalAddresses, systemLookup } from './outbound.ts'
 import { validateRequest } from './server/request-guard.ts'
 
-// A WebSocket of Node as the core sees it.
-
-/** What may lie unsent before the sender has to wait, bytes. */
-const roomBytes = 1_048_576
+/** Unsent bytes beyond which the sender has to wait. */
+const mostUnsentBytes = 1_048_576
 
 const textOf = (data: RawData): string =>
   (Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data)).toString(
@@ -39,17 +38,17 @@ export const socketOf = (ws: WebSocket, events: SocketEvents): TextSocket => {
   })
   ws.on('pong', () => events.alive())
   ws.on('ping', () => events.alive())
-  // The close that follows says all there is to say.
+  // The close event that follows has the reason.
   ws.on('error', () => undefined)
   ws.on('close', (code: number, reason: Buffer) => events.closed(code, reason.toString('utf8')))
   return {
     send(text) {
       if (ws.readyState !== ws.OPEN) return undefined
-      if (ws.bufferedAmount < roomBytes) {
+      if (ws.bufferedAmount < mostUnsentBytes) {
         ws.send(text, () => undefined)
         return undefined
       }
-      // A socket that dies calls back as well, with an error nobody here needs.
+      // A socket that dies calls back too, with an error.
       return new Promise((resolve) => {
         ws.send(text, () => resolve())
       })
@@ -67,9 +66,9 @@ export const socketOf = (ws: WebSocket, events: SocketEvents): TextSocket => {
 }
 
 export interface Upgrade {
-  /** Takes a handshake all the way. False for another protocol, which is left alone. */
-  serve(request: IncomingMessage, socket: Duplex, head: Buffer, visit: RequestContext): boolean
-  /** Tells everybody to come back elsewhere (1001). */
+  /** Handles a handshake. False for another protocol, which is left alone. */
+  serve(request: IncomingMessage, socket: Duplex, head: Buffer, context: RequestContext): boolean
+  /** Closes every socket with 1001 (going away). */
   close(): void
 }
 
@@ -81,7 +80,7 @@ const send = (socket: Duplex, { status, headers, body }: Answer): void => {
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`)
 }
 
-/** Throws what is wrong with the form of a handshake. Who offers subprotocols must offer ours. */
+/** Throws for a malformed handshake. A client that offers subprotocols must offer `mcp`. */
 const check = (request: IncomingMessage): void => {
   const fault = validateRequest(request)
   if (fault) throw fault
@@ -92,7 +91,7 @@ const check = (request: IncomingMessage): void => {
   } = request.headers
   if (request.method !== 'GET' || key === undefined || !/^[A-Za-z0-9+/]{22}==$/.test(key))
     throw new Refusal('upgrade.malformed', 'not GET, or Sec-WebSocket-Key malformed')
-  // RFC 9110 §9.3.1: such a body has no meaning, and behind 101 its bytes would be read as frames.
+  // Such a body has no meaning (RFC 9110 §9.3.1), and after 101 its bytes would be read as frames.
   const { 'content-length': length, 'transfer-encoding': coding } = request.headers
   if (coding !== undefined || (length !== undefined && length !== '0'))
     throw new Refusal('upgrade.malformed', 'handshake has a body')
@@ -104,64 +103,72 @@ const check = (request: IncomingMessage): void => {
     throw new Refusal('upgrade.malformed', 'Sec-WebSocket-Protocol does not include mcp')
 }
 
-export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>): Upgrade => {
-  const open = new Set<(code: number, reason: string) => void>()
-  const answer = async (
-    request: IncomingMessage,
-    socket: Duplex,
-    head: Buffer,
-    visit: RequestContext,
-  ): Promise<void> => {
-    check(request)
-    // Loaded by the first handshake.
-    const { WebSocketServer } = await import('ws')
-    const { rawHeaders } = request
-    const tunnel = await admitSocket({
-      method: 'GET',
-      target: request.url ?? '/',
-      host: fieldOf(rawHeaders, 'host'),
-      rawHeaders,
-      ip: visit.ip,
-      requestId: visit.requestId,
-      plainHttp: visit.plainHttp,
-    })
-    if (socket.destroyed) {
-      tunnel.shut(1006, 'left before the handshake')
-      return
-    }
-    const gone = (): void => tunnel.shut(1006, 'left in the handshake')
-    socket.once('close', gone)
-    const server = new WebSocketServer({
-      noServer: true,
-      clientTracking: false,
-      perMessageDeflate: false,
-      maxPayload: tunnel.maxBytes,
-      handleProtocols: () => 'mcp',
-    })
-    server.handleUpgrade(request, socket, head, (ws) => {
-      socket.off('close', gone)
-      open.add(tunnel.shut)
-      const { events } = tunnel
-      const closed = (code: number, reason: string): void => {
-        open.delete(tunnel.shut)
-        events.closed(code, reason)
-      }
-      tunnel.attach(socketOf(ws, { ...events, closed }))
-    })
+type OpenSockets = Set<(code: number, reason: string) => void>
+
+/** Rejects with a Refusal, or with a fault. */
+const admitUpgrade = async (
+  { admitSocket }: Pick<Gateway, 'admitSocket'>,
+  {
+    request,
+    socket,
+    head,
+  }: { readonly request: IncomingMessage; readonly socket: Duplex; readonly head: Buffer },
+  context: RequestContext,
+  open: OpenSockets,
+): Promise<void> => {
+  check(request)
+  // Loaded by the first handshake.
+  const { WebSocketServer } = await import('ws')
+  const { rawHeaders } = request
+  const tunnel = await admitSocket({
+    method: 'GET',
+    target: request.url ?? '/',
+    host: fieldOf(rawHeaders, 'host'),
+    rawHeaders,
+    ip: context.ip,
+    requestId: context.requestId,
+    plainHttp: context.plainHttp,
+  })
+  if (socket.destroyed) {
+    tunnel.shut(1006, 'left before the handshake')
+    return
   }
+  const gone = (): void => tunnel.shut(1006, 'left in the handshake')
+  socket.once('close', gone)
+  const server = new WebSocketServer({
+    noServer: true,
+    clientTracking: false,
+    perMessageDeflate: false,
+    maxPayload: tunnel.maxBytes,
+    handleProtocols: () => 'mcp',
+  })
+  server.handleUpgrade(request, socket, head, (ws) => {
+    socket.off('close', gone)
+    open.add(tunnel.shut)
+    const { events } = tunnel
+    const closed = (code: number, reason: string): void => {
+      open.delete(tunnel.shut)
+      events.closed(code, reason)
+    }
+    tunnel.attach(socketOf(ws, { ...events, closed }))
+  })
+}
+
+export const createUpgrade = (gateway: Pick<Gateway, 'admitSocket' | 'refuse'>): Upgrade => {
+  const open: OpenSockets = new Set()
   return {
-    serve(request, socket, head, visit) {
+    serve(request, socket, head, context) {
       if (request.headers.upgrade?.toLowerCase() !== 'websocket') return false
-      // A handshake that breaks off says nothing about anybody.
+      // A handshake may break off at any time.
       socket.on('error', () => undefined)
-      answer(request, socket, head, visit).catch((error: unknown) =>
+      admitUpgrade(gateway, { request, socket, head }, context, open).catch((error: unknown) =>
         send(
           socket,
-          refuse(error, {
+          gateway.refuse(error, {
             method: request.method ?? '',
             target: request.url ?? '',
             rawHeaders: request.rawHeaders,
-            ...visit,
+            ...context,
           }),
         ),
       )
@@ -173,7 +180,7 @@ export const createUpgrade = ({ admitSocket, refuse }: Pick<Gateway, 'admitSocke
   }
 }
 
-// Connections on which servers speak for as long as they like: fetch without a limit on silence, and WebSockets.
+// Connections to servers that may stay silent for long: fetch without a time limit, and WebSockets.
 
 interface Way {
   readonly lookup?: LookupFunction
@@ -182,7 +189,7 @@ interface Way {
 
 const unbracketed = (host: string): string => (host.startsWith('[') ? host.slice(1, -1) : host)
 
-/** For `ws`, in place of a connection of its own: one through the forward proxy that the URL takes. */
+/** Options for `ws` that connect through the forward proxy of the URL, where it has one. */
 const throughProxy = (address: string, proxies: ForwardProxies): object => {
   const url = new URL(address)
   const proxy = proxies.for(url)
@@ -193,7 +200,7 @@ const throughProxy = (address: string, proxies: ForwardProxies): object => {
     const socket = await openTunnel(proxy, host, Number(url.port || (tls ? 443 : 80)))
     return tls ? connectTls({ socket, ...(isIP(host) === 0 ? { servername: host } : {}) }) : socket
   }
-  // As http.request takes it: with a callback. The types of ws know the form that returns a socket alone.
+  // With a callback, as http.request accepts it. The types of ws only have the form that returns a socket.
   const createConnection = (
     _options: object,
     done: (error: Error | null, socket?: NetSocket) => void,
@@ -246,48 +253,53 @@ const dial =
  */
 const keepAliveMs = 100
 
-/** undici and ws are loaded by the first service that needs them. */
-const tools = (way: Way): TransportConnectors => {
-  const load = async () => {
-    const { Agent, buildConnector, fetch, ProxyAgent } = await import('undici')
-    const endless = { bodyTimeout: 0, headersTimeout: 0, keepAliveTimeout: keepAliveMs, allowH2: false }
-    const direct = new Agent({ ...endless, ...(way.lookup ? { connect: { lookup: way.lookup } } : {}) })
-    const known = new Map<string, InstanceType<typeof Agent | typeof ProxyAgent>>()
-    /** One for each proxy and scheme: https through a tunnel, http with the whole URL to the proxy. */
-    const dispatcherOf = (url: URL) => {
-      const proxy = way.proxies.for(url)
-      if (!proxy) return direct
-      const key = `${url.protocol}${proxy.shown}`
-      const before = known.get(key)
-      if (before) return before
-      const connector = buildConnector({ allowH2: false })
-      const made =
-        url.protocol === 'https:'
-          ? new Agent({
-              ...endless,
-              connect(to, done) {
-                openTunnel(proxy, to.hostname, Number(to.port || 443)).then(
-                  (httpSocket) => connector({ ...to, httpSocket }, done),
-                  (error: unknown) => done(error as Error, null),
-                )
-              },
-            })
-          : new ProxyAgent({
-              ...endless,
-              uri: proxy.shown,
-              proxyTunnel: false,
-              ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }),
-            })
-      known.set(key, made)
-      return made
-    }
-    return (url: URL, init: object) => fetch(url, { ...init, dispatcher: dispatcherOf(url) })
+type UndiciModule = typeof Undici
+
+/** undici's fetch without a limit on silence. `proxies`: one dispatcher for each proxy and scheme: https through a tunnel, http with the whole URL to the proxy. */
+const createFetch = ({ Agent, buildConnector, fetch, ProxyAgent }: UndiciModule, way: Way) => {
+  const endless = { bodyTimeout: 0, headersTimeout: 0, keepAliveTimeout: keepAliveMs, allowH2: false }
+  const direct = new Agent({ ...endless, ...(way.lookup ? { connect: { lookup: way.lookup } } : {}) })
+  const tunnel = (proxy: ForwardProxy): Undici.Dispatcher => {
+    const connector = buildConnector({ allowH2: false })
+    return new Agent({
+      ...endless,
+      connect(to, done) {
+        openTunnel(proxy, to.hostname, Number(to.port || 443)).then(
+          (httpSocket) => connector({ ...to, httpSocket }, done),
+          (error: unknown) => done(error as Error, null),
+        )
+      },
+    })
   }
-  let loading: ReturnType<typeof load> | undefined
-  const ask = async (input: RequestInfo | URL, init: object = {}) => {
+  const plain = (proxy: ForwardProxy): Undici.Dispatcher =>
+    new ProxyAgent({
+      ...endless,
+      uri: proxy.shown,
+      proxyTunnel: false,
+      ...(proxy.authorization === undefined ? {} : { token: proxy.authorization }),
+    })
+  const known = new Map<string, Undici.Dispatcher>()
+  const dispatcherOf = (url: URL): Undici.Dispatcher => {
+    const proxy = way.proxies.for(url)
+    if (!proxy) return direct
+    const key = `${url.protocol}${proxy.shown}`
+    const dispatcher = known.get(key) ?? (url.protocol === 'https:' ? tunnel(proxy) : plain(proxy))
+    known.set(key, dispatcher)
+    return dispatcher
+  }
+  return (url: URL, init: object) => fetch(url, { ...init, dispatcher: dispatcherOf(url) })
+}
+
+/** undici and ws are loaded by the first service that needs them. */
+const connectors = (way: Way): TransportConnectors => {
+  let loading: Promise<ReturnType<typeof createFetch>> | undefined
+  const load = (): Promise<ReturnType<typeof createFetch>> =>
+    (loading ??= import('undici').then((undici) => createFetch(undici, way)))
+  const ask = async (input: RequestInfo | URL, init: object = {}): Promise<Response> => {
     if (input instanceof Request) throw new TypeError('give a URL, and the rest as its options')
-    // It is the platform's Response in all but the type of one iterator, which undici declares for itself.
-    const response: unknown = await (await (loading ??= load()))(new URL(input), init)
+    const fetch = await load()
+    // undici declares its own Response, which differs from the platform's in the type of one iterator.
+    const response: unknown = await fetch(new URL(input), init)
     return response as Response
   }
   return { fetch: ask, socket: dial(way) }
@@ -296,29 +308,29 @@ const tools = (way: Way): TransportConnectors => {
 const hostOf = (input: Parameters<RuntimeTransports['fetch']>[0]): string =>
   new URL(input instanceof Request ? input.url : input).hostname
 
-/** To public addresses alone. Where a proxy makes the connection, no look-up of ours does, so names are judged before. */
-const guarded = (
+/** To public addresses only. Where a proxy makes the connection, the gateway looks nothing up for it, so names are checked before. */
+const checkedConnectors = (
   { fetch, socket }: TransportConnectors,
   judge: (url: string) => Promise<void>,
 ): TransportConnectors => ({
   async fetch(input, init) {
-    refuseInner(hostOf(input))
+    refusePrivateHost(hostOf(input))
     await judge(input instanceof Request ? input.url : String(input))
     try {
       return await fetch(input, init)
     } catch (error) {
-      // The library wraps what its look-up said.
+      // The library wraps the error of its lookup.
       throw error instanceof Error && error.cause instanceof Refusal ? error.cause : error
     }
   },
   async socket(url, about, events) {
-    refuseInner(hostOf(url))
+    refusePrivateHost(hostOf(url))
     await judge(url)
     return socket(url, about, events)
   },
 })
 
-/** `lookup`: resolver for servers that may be on public addresses alone; default: the system's. `proxies`: forward proxies on the way out; default: none. */
+/** `lookup`: resolver for servers that must be on public addresses; default: the system's. `proxies`: forward proxies; default: none. */
 export const createTransports = (lookup?: Lookup, proxies: ForwardProxies = noProxies): RuntimeTransports => {
   const judge = async (address: string): Promise<void> => {
     const url = new URL(address)
@@ -326,7 +338,7 @@ export const createTransports = (lookup?: Lookup, proxies: ForwardProxies = noPr
       await globalAddresses(url.hostname, lookup ?? systemLookup)
   }
   return {
-    ...tools({ proxies }),
-    publicOnly: guarded(tools({ lookup: publicLookup(lookup), proxies }), judge),
+    ...connectors({ proxies }),
+    publicOnly: checkedConnectors(connectors({ lookup: publicLookup(lookup), proxies }), judge),
   }
 }

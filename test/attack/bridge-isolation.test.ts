@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { findProgram, inCI } from '../../scripts/system-programs.mjs'
-import { marked } from '../../src/node/process/supervise.ts'
+import { processesOf } from '../../src/node/process/supervise.ts'
 import { isAlive, saidBy, type StdioClient, until, type World, type WorldOptions } from '../stdio/world.ts'
 import { begun, useWorlds } from '../stdio/worlds.ts'
 
@@ -34,7 +34,7 @@ describe('never after the end of the gateway', () => {
       expect(pids.every(isAlive)).toBe(true)
       gateway.kill('SIGKILL')
       await until(() => !pids.some(isAlive), 'their end', 10_000)
-      await until(() => marked(mark).length === 0, 'everything with the mark', 10_000)
+      await until(() => processesOf(mark).length === 0, 'everything with the mark', 10_000)
     },
     30_000,
   )

@@ -4,7 +4,7 @@ import { Agent, createServer, get, type IncomingMessage, type Server } from 'nod
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, describe, expect, it } from 'vitest'
-import { installGuards, serverOptions } from '../../src/node/server/request-guard.ts'
+import { protectServer, serverOptions } from '../../src/node/server/request-guard.ts'
 import { until } from '../runtimes/proxied.ts'
 
 const servers: Server[] = []
@@ -28,7 +28,7 @@ const opened = async (
     requests++
     request.on('end', () => response.end('served')).resume()
   })
-  installGuards(server, {
+  protectServer(server, {
     ...(maxConnections !== undefined && { maxConnections }),
     ...(networkOf && { networkOf }),
   })

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
-import { issuerOf, noteRunning, ownServices, runningAt } from '../../src/cli/state.ts'
+import { issuerOf, writePidFile, localServices, runningAt } from '../../src/cli/state.ts'
 import { parseConfig } from '../../src/config/schema.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'postern-running-'))
@@ -19,7 +19,7 @@ it('is the public URL, or what the last living process noted, or what the port w
   expect(issuerOf(config({ issuer: 'https://gw.example.com' }), dir)).toBe('https://gw.example.com')
   expect(issuerOf(config(), dir)).toBe('http://localhost:8080')
   expect(issuerOf(config({ port: 0 }), dir)).toBeUndefined()
-  const forget = noteRunning(dir, 'http://localhost:4001')
+  const forget = writePidFile(dir, 'http://localhost:4001')
   expect(issuerOf(config({ port: 0 }), dir)).toBe('http://localhost:4001')
   note(process.ppid, 'http://localhost:4000', 0)
   expect(issuerOf(config(), dir)).toBe('http://localhost:4001')
@@ -29,11 +29,11 @@ it('is the public URL, or what the last living process noted, or what the port w
 })
 
 it('is nothing that a process left behind which ended without a word, nor half a note', () => {
-  noteRunning(dir, 'http://localhost:4001')()
+  writePidFile(dir, 'http://localhost:4001')()
   note(nobody, 'http://localhost:4002', Date.now())
   writeFileSync(join(dir, 'running', '1.json'), '{"url":"http://loc')
   expect(issuerOf(config(), dir)).toBe('http://localhost:8080')
-  noteRunning(dir, 'http://localhost:4003')
+  writePidFile(dir, 'http://localhost:4003')
   expect([
     existsSync(join(dir, 'running', `${nobody}.json`)),
     readdirSync(join(dir, 'running')).length,
@@ -41,12 +41,12 @@ it('is nothing that a process left behind which ended without a word, nor half a
 })
 
 it('are several gateways with what only they serve, the last that started first', () => {
-  const forget = noteRunning(dir, 'http://localhost:4001', [{ id: 'files', from: 'wrap', command: 'npx' }])
+  const forget = writePidFile(dir, 'http://localhost:4001', [{ id: 'files', from: 'wrap', command: 'npx' }])
   note(process.ppid, 'http://localhost:4000', 0)
   expect(runningAt(dir)).toEqual(['http://localhost:4001', 'http://localhost:4000'])
-  expect(ownServices(dir)).toEqual([
+  expect(localServices(dir)).toEqual([
     { id: 'files', from: 'wrap', command: 'npx', at: 'http://localhost:4001' },
   ])
   forget()
-  expect([runningAt(dir), ownServices(dir)]).toEqual([['http://localhost:4000'], []])
+  expect([runningAt(dir), localServices(dir)]).toEqual([['http://localhost:4000'], []])
 })

@@ -1,6 +1,6 @@
 // The cap on connections, from what the system lets the process open.
 import { expect, test } from 'vitest'
-import { capFor } from '../../src/node/server/connections.ts'
+import { limitFor } from '../../src/node/server/connections.ts'
 
 const limits = (files: number | string): string =>
   `Limit                     Soft Limit           Hard Limit           Units     \nMax core file size        0                    unlimited            bytes     \nMax open files            ${files}                 524288               files     \n`
@@ -11,4 +11,4 @@ test.each([
   [1024, 312],
   [256, 64],
   ['unlimited', 20_000],
-])('%s files: %d connections', (files, connections) => expect(capFor(limits(files))).toBe(connections))
+])('%s files: %d connections', (files, connections) => expect(limitFor(limits(files))).toBe(connections))

@@ -114,7 +114,7 @@ describe('a connection', () => {
     expect(pool.free).toEqual([])
   })
 
-  it('that is abandoned tells its tenant nothing more and is closed', async () => {
+  it('that is abandoned tells its user nothing more and is closed', async () => {
     const { port } = await counting()
     const pool = poolOf(`http://127.0.0.1:${port}`)
     const told: string[] = []

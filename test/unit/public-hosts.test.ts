@@ -1,6 +1,12 @@
 // Connections for servers that somebody added from elsewhere: to public addresses alone, whatever the resolver says by then.
 import { afterEach, expect, it } from 'vitest'
-import { type PoolUser, createPool, isInner, publicLookup, take } from '../../src/node/http-client/pool.ts'
+import {
+  type PoolUser,
+  createPool,
+  isPrivateHost,
+  publicLookup,
+  take,
+} from '../../src/node/http-client/pool.ts'
 import type { Lookup } from '../../src/node/outbound.ts'
 import { createTransports } from '../../src/node/websocket.ts'
 import vectors from '../data/outbound-hosts.json' with { type: 'json' }
@@ -83,13 +89,13 @@ it('of a name with addresses inside and outside go outside', async () => {
 
 it('are asked for by whoever adds a server on a private network, and only there', async () => {
   const at = (...addresses: string[]) => answering(...addresses).lookup
-  expect(await isInner('10.0.0.1')).toBe(true)
-  expect(await isInner('backend')).toBe(true)
-  expect(await isInner('[::1]')).toBe(true)
-  expect(await isInner('8.8.8.8')).toBe(false)
-  expect(await isInner('mcp.example.com', at('1.1.1.1'))).toBe(false)
-  expect(await isInner('mcp.example.com', at('192.168.1.4'))).toBe(true)
+  expect(await isPrivateHost('10.0.0.1')).toBe(true)
+  expect(await isPrivateHost('backend')).toBe(true)
+  expect(await isPrivateHost('[::1]')).toBe(true)
+  expect(await isPrivateHost('8.8.8.8')).toBe(false)
+  expect(await isPrivateHost('mcp.example.com', at('1.1.1.1'))).toBe(false)
+  expect(await isPrivateHost('mcp.example.com', at('192.168.1.4'))).toBe(true)
   // Nobody knows yet; what it turns out to be is judged when it does.
-  expect(await isInner('mcp.example.com', at())).toBe(false)
-  expect(await isInner('mcp.example.com', () => Promise.reject(new Error('ENOTFOUND')))).toBe(false)
+  expect(await isPrivateHost('mcp.example.com', at())).toBe(false)
+  expect(await isPrivateHost('mcp.example.com', () => Promise.reject(new Error('ENOTFOUND')))).toBe(false)
 })

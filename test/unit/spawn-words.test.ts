@@ -3,7 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { complaintOf, endOf, findCommand } from '../../src/node/process/exit-reason.ts'
+import { stderrReason, endOf, findCommand } from '../../src/node/process/exit-reason.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'postern-words-'))
 writeFileSync(join(folder, 'plain'), '#!/bin/sh\n')
@@ -101,7 +101,7 @@ describe('the end of a process', () => {
   })
 
   it('is no complaint where nothing was written', () => {
-    expect(complaintOf(' \n\n')).toBe('')
+    expect(stderrReason(' \n\n')).toBe('')
   })
 })
 

@@ -15,16 +15,16 @@ import {
   feedEnd,
 } from './response-parser.ts'
 
-// Connections that may go to public addresses alone, whatever a name resolves to when they are made: for servers that somebody added from elsewhere.
+// Connections that may only go to public addresses, whatever a name resolves to at that moment: for servers that were added over the network.
 
-/** Throws `outbound.refused` for a literal address that is not public, and for a name of a machine. Literals are never looked up, so they are judged here and nowhere else. */
-export const refuseInner = (host: string): void => {
+/** Throws `outbound.refused` for an address literal that is not public, and for a local host name. Literals are never looked up, so this is their only check. */
+export const refusePrivateHost = (host: string): void => {
   if (refusedHost(host)) throw new Refusal('outbound.refused', `${host} is not a public host`)
 }
 
 /**
- * The look-up of one connection: what it answers is what is connected to, so a name that means another place than when its server was added leads nowhere
- * (DNS rebinding, security.md C6). The error it hands on is the `Refusal` itself.
+ * The lookup of one connection. The connection goes to the addresses that it returns, so a name that points elsewhere than when its server was added leads nowhere
+ * (DNS rebinding). Its error is the `Refusal` itself.
  */
 export const publicLookup =
   (lookup: Lookup = systemLookup): LookupFunction =>
@@ -41,8 +41,8 @@ export const publicLookup =
     )
   }
 
-/** Whether the gateway goes to that host only because somebody said so at its own computer. A name that resolves to nothing is not one of those. */
-export const isInner = async (host: string, lookup: Lookup = systemLookup): Promise<boolean> => {
+/** Whether that host is only reachable for servers added on the gateway's own computer. A name that does not resolve is not one of these. */
+export const isPrivateHost = async (host: string, lookup: Lookup = systemLookup): Promise<boolean> => {
   if (refusedHost(host)) return true
   if (isAddress(host)) return false
   return globalAddresses(host, lookup).then(
@@ -51,28 +51,28 @@ export const isInner = async (host: string, lookup: Lookup = systemLookup): Prom
   )
 }
 
-// Sockets to upstreams, plain or TLS, direct or by way of a forward proxy.
+// Sockets to upstreams, plain or TLS, direct or through a forward proxy.
 
 export interface UpstreamAddress {
   readonly tls: boolean
   readonly host: string
   readonly port: number
-  /** What finds the host's addresses in place of the system's resolver; it decides where connections may lead. */
+  /** Finds the host's addresses instead of the system's resolver, and decides where connections may go. */
   readonly lookup: LookupFunction | undefined
   readonly proxy: ForwardProxy | undefined
   /** Resumes TLS sessions (RFC 8446 §2.2). */
   session: Buffer | undefined
 }
 
-/** One piece of memory for what every plain connection reads: each read is dealt with before the next one begins. */
+/** One buffer for the reads of all plain connections: each read is processed before the next one begins. */
 const readBuffer = Buffer.allocUnsafeSlow(65_536)
 
-/** A direct connection. Throws `outbound.refused` where it may not lead to such a host. */
+/** A direct connection. Throws `outbound.refused` for a host that it may not go to. */
 export const open = (
   { tls, host, port, lookup, session }: UpstreamAddress,
   deliver: (piece: Buffer) => void,
 ): Socket => {
-  if (lookup) refuseInner(host)
+  if (lookup) refusePrivateHost(host)
   const options = {
     host,
     port,
@@ -101,7 +101,7 @@ export const open = (
   }).on('data', deliver)
 }
 
-/** The connection by way of the forward proxy; a name that may be on public addresses alone is resolved and judged before the proxy hears it. */
+/** A connection through the forward proxy. A name that must be on public addresses is resolved and checked before the proxy gets it. */
 export const openByProxy = async (
   { tls, host, port, lookup, session }: UpstreamAddress,
   proxy: ForwardProxy,
@@ -120,32 +120,32 @@ export const openByProxy = async (
   })
 }
 
-/** Whom a connection serves right now. `failed` is told instead of the end, at most once; nothing follows either. */
+/** What is told about the response on a connection. `failed` comes instead of the end, at most once; nothing follows either. */
 export interface PoolUser extends AnswerSink {
-  /** All that was delivered at once has been told, and the end was not among it. Pieces told before are gone after this. */
+  /** Everything delivered at once has been reported, and the end was not part of it. Earlier pieces are invalid after this call. */
   turn(): void
   failed(error: Error & { readonly code?: string }): void
 }
 
 export interface Connection {
   readonly pool: Pool
-  /** Not yet the real one while a forward proxy is asked for it. */
+  /** A placeholder while a forward proxy is making the connection. */
   socket: Socket
-  /** Writes the first request once there is a connection by way of the proxy. */
+  /** Writes the first request once the proxy has made the connection. */
   pending: (() => void) | undefined
   opening: boolean
   dropped: boolean
   reader: ResponseReader | undefined
-  tenant: PoolUser | undefined
-  /** Epoch ms after which a free connection is not used any more. */
+  user: PoolUser | undefined
+  /** Epoch ms after which a free connection is not used again. */
   usableUntil: number
-  /** Epoch ms since when it is free; undefined until it was. */
+  /** Epoch ms since which it is free; undefined before its first response. */
   freeSince: number | undefined
 }
 
 export interface Pool extends UpstreamAddress {
   readonly now: () => number
-  /** Longest idleness (ms) that a connection of this server was seen to survive. */
+  /** Longest idle time (ms) that a connection to this server has survived. */
   proven: number
   /** Free connections, the last used last. */
   readonly free: Connection[]
@@ -153,12 +153,12 @@ export interface Pool extends UpstreamAddress {
   sweep: NodeJS.Timeout | undefined
 }
 
-/** A free connection is closed after this long (ms) unless the server said it would close sooner. Node servers wait 5 s, most others longer. */
+/** A free connection is closed after this time (ms), unless the server announced a shorter one. Node servers wait 5 s, most others longer. */
 const idleMs = 4000
 const mostIdle = 256
-/** A server is taken to bear this much idleness, ms, before anything is known of it. */
+/** Idle time (ms) that a server is assumed to allow before anything is known about it. */
 const assumedMs = 130
-/** A body up to this size travels in one write with its head. */
+/** A body up to this size is sent in one write with its head. */
 const smallBody = 16_384
 
 export interface PoolOptions {
@@ -197,17 +197,17 @@ const drop = (connection: Connection): void => {
 }
 
 const fail = (connection: Connection, error: Error): void => {
-  const { tenant } = connection
-  connection.tenant = undefined
+  const { user } = connection
+  connection.user = undefined
   drop(connection)
-  tenant?.failed(error)
+  user?.failed(error)
 }
 
 const closed = (what: string): Error => Object.assign(new Error(what), { code: 'ECONNRESET' })
 
 const closeIdle = (pool: Pool): void => {
   const time = pool.now()
-  // Whatever is still open has shown how much idleness its server bears.
+  // Connections that are still open show how much idle time the server allows.
   for (const { freeSince = time } of pool.free)
     if (time - freeSince > pool.proven) pool.proven = time - freeSince
   for (const connection of pool.free.filter(({ usableUntil }) => usableUntil <= time)) drop(connection)
@@ -216,25 +216,25 @@ const closeIdle = (pool: Pool): void => {
   pool.sweep = undefined
 }
 
-/** After an answer: kept for the next request, or closed. */
+/** After a response: kept for the next request, or closed. */
 const release = (connection: Connection, reusable: boolean): void => {
   const { pool, socket, reader } = connection
-  connection.tenant = undefined
-  // The last piece may have been more than its reader could take.
+  connection.user = undefined
+  // The reader of the last response may have paused the socket.
   if (socket.isPaused()) socket.resume()
   const seconds = reader?.idleSeconds
-  // One second early: what is on its way when the server closes would be lost.
-  const bears = seconds === undefined ? idleMs : Math.min((seconds - 1) * 1000, 60_000)
-  // An answer to half a request: the rest of it must not be read as the next one.
+  // One second early: a request on its way when the server closes would be lost.
+  const keptFor = seconds === undefined ? idleMs : Math.min((seconds - 1) * 1000, 60_000)
+  // The response came before the whole request was sent: its rest must not be read as the next request.
   const whole = socket.writableLength === 0
-  if (!reusable || !whole || pool.closed || bears <= 0 || pool.free.length >= mostIdle) {
+  if (!reusable || !whole || pool.closed || keptFor <= 0 || pool.free.length >= mostIdle) {
     drop(connection)
     return
   }
   connection.freeSince = pool.now()
-  connection.usableUntil = connection.freeSince + bears
-  // The server's own word.
-  if (seconds !== undefined && bears > pool.proven) pool.proven = bears
+  connection.usableUntil = connection.freeSince + keptFor
+  // The server announced it.
+  if (seconds !== undefined && keptFor > pool.proven) pool.proven = keptFor
   pool.free.push(connection)
   pool.sweep ??= setInterval(closeIdle, 1000, pool).unref()
 }
@@ -246,12 +246,12 @@ const deliver = (connection: Connection, piece: Buffer): void => {
     fail(connection, error as Error)
     return
   }
-  connection.tenant?.turn()
+  connection.user?.turn()
 }
 
-/** A free connection was closed by the server: so much idleness it does not bear. */
-const learnIdleness = ({ pool, freeSince, tenant }: Connection): void => {
-  if (tenant || freeSince === undefined) return
+/** The server closed a free connection: it does not allow that much idle time. */
+const learnIdleness = ({ pool, freeSince, user }: Connection): void => {
+  if (user || freeSince === undefined) return
   pool.proven = Math.min(pool.proven, pool.now() - freeSince)
 }
 
@@ -261,7 +261,7 @@ const attach = (connection: Connection, reader: ResponseReader, socket: Socket):
   connection.opening = false
   socket.on('end', () => {
     learnIdleness(connection)
-    if (connection.tenant && !feedEnd(reader)) fail(connection, closed('the other side closed'))
+    if (connection.user && !feedEnd(reader)) fail(connection, closed('the other side closed'))
     else drop(connection)
   })
   socket.on('error', (error) => fail(connection, error))
@@ -273,16 +273,16 @@ const attach = (connection: Connection, reader: ResponseReader, socket: Socket):
 
 const make = (pool: Pool): Connection => {
   const reader: ResponseReader = createResponseReader({
-    head: (status, headers) => connection.tenant?.head(status, headers),
-    data: (piece) => connection.tenant?.data(piece),
+    head: (status, headers) => connection.user?.head(status, headers),
+    data: (piece) => connection.user?.data(piece),
     end(reusable) {
-      const { tenant } = connection
+      const { user } = connection
       release(connection, reusable)
-      tenant?.end(reusable)
+      user?.end(reusable)
     },
   })
   const { proxy } = pool
-  if (proxy && pool.lookup) refuseInner(pool.host)
+  if (proxy && pool.lookup) refusePrivateHost(pool.host)
   const socket = proxy ? new Socket() : open(pool, (piece) => deliver(connection, piece))
   const connection: Connection = {
     pool,
@@ -291,7 +291,7 @@ const make = (pool: Pool): Connection => {
     opening: proxy !== undefined,
     dropped: false,
     reader,
-    tenant: undefined,
+    user: undefined,
     usableUntil: 0,
     freeSince: undefined,
   }
@@ -314,19 +314,19 @@ const make = (pool: Pool): Connection => {
   return connection
 }
 
-/** Part of the proven idleness within which a request that may not be sent twice goes on a kept connection. */
+/** Part of the proven idle time within which a request that may not be sent twice uses a kept connection. */
 const safePart = 0.75
 
 /** Which of the kept connections may carry a request. */
 export type Reuse =
-  /** Every one: the request may be sent again where the server was just closing it (RFC 9110 §9.2.2). */
+  /** Any: the request may be sent again if the server was just closing the connection (RFC 9110 §9.2.2). */
   | 'any'
-  /** Those that the server will surely not close in this moment. */
+  /** Those that the server is not about to close. */
   | 'safe'
   | 'none'
 
-/** A connection that is free, or being made. Throws `outbound.refused` where the pool may not connect to such a host. */
-export const take = (pool: Pool, tenant: PoolUser, reuse: Reuse = 'any'): Connection => {
+/** A free connection, or a new one. Throws `outbound.refused` where the pool may not connect to its host. */
+export const take = (pool: Pool, user: PoolUser, reuse: Reuse = 'any'): Connection => {
   const time = pool.now()
   let connection = reuse === 'none' ? undefined : pool.free.pop()
   while (connection && (connection.usableUntil <= time || connection.socket.destroyed)) {
@@ -334,12 +334,12 @@ export const take = (pool: Pool, tenant: PoolUser, reuse: Reuse = 'any'): Connec
     connection = pool.free.pop()
   }
   if (connection && reuse === 'safe' && time - (connection.freeSince ?? time) > pool.proven * safePart) {
-    // Left for somebody who may try twice, or for the server to close, which shows how long it waits.
+    // Left for a request that may be sent twice, or for the server to close, which shows how long the server waits.
     pool.free.push(connection)
     connection = undefined
   }
   connection ??= make(pool)
-  connection.tenant = tenant
+  connection.user = user
   return connection
 }
 
@@ -365,13 +365,13 @@ export const send = (connection: Connection, head: string, body: Uint8Array | un
   else write(connection, head, body)
 }
 
-/** Ends the exchange and the connection; the tenant hears nothing more. */
+/** Ends the exchange and the connection. The user is told nothing more. */
 export const abandon = (connection: Connection): void => {
-  connection.tenant = undefined
+  connection.user = undefined
   drop(connection)
 }
 
-/** Closes the connections that are free, and from now on each as it becomes free. */
+/** Closes the free connections, and from now on each that becomes free. */
 export const closePool = (pool: Pool): void => {
   pool.closed = true
   for (const connection of pool.free.splice(0)) connection.socket.destroy()
@@ -379,7 +379,7 @@ export const closePool = (pool: Pool): void => {
 
 // The head of a request to an upstream, as text (RFC 9112 §2.1, §3).
 
-/** Nothing that reaches this place may hold a line end; if something ever does, no request is sent. */
+/** No value may contain a line end here. If one does, no request is sent. */
 const checked = (value: string): string => {
   if (value.includes('\n') || value.includes('\r')) throw new TypeError('a header value with a line end')
   return value
@@ -391,13 +391,13 @@ const fields = (flat: readonly string[]): string => {
   return text
 }
 
-/** Identity fields as text, made once for each list and forgotten with it. */
+/** Identity fields as text, made once per list. */
 const createIdentityText = (): ((identity: readonly string[]) => string) => {
   const known = new WeakMap<readonly string[], string>()
   return (identity) => {
     const before = known.get(identity)
     if (before !== undefined) return before
-    // A round trip through bytes leaves one flat piece where the pieces it was put together from would stay otherwise.
+    // A round trip through bytes makes the string flat; otherwise its parts would stay in memory.
     const text = Buffer.from(fields(identity), 'latin1').toString('latin1')
     known.set(identity, text)
     return text
@@ -410,11 +410,11 @@ export const createRequestHead = (): ((
 ) => string) => {
   const identityText = createIdentityText()
   return ({ method, headers, identity, body }, { path, host }) =>
-    // A POST always says how long it is (RFC 9110 §8.6).
+    // A POST always has a Content-Length (RFC 9110 §8.6).
     `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${fields(headers)}${identityText(identity)}${body === undefined ? '' : `Content-Length: ${body.byteLength}\r\n`}\r\n`
 }
 
-/** The same head for a forward proxy that is asked for an http URL (RFC 9112 §3.2.2). */
+/** The same head for an http URL through a forward proxy (RFC 9112 §3.2.2). */
 export const absoluteHead = (text: string, origin: string, authorization: string | undefined): string => {
   const [target, end] = [text.indexOf(' ') + 1, text.indexOf('\r\n') + 2]
   return `${text.slice(0, target)}${origin}${text.slice(target, end)}${authorization === undefined ? '' : `Proxy-Authorization: ${authorization}\r\n`}${text.slice(end)}`

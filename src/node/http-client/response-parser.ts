@@ -1,9 +1,9 @@
-// Reads HTTP/1.1 answers from a socket, one at a time (RFC 9112 §6, §7). Strict: a wrong reading here would hand one caller's answer to another.
+// Parses HTTP/1.1 responses from a socket, one at a time (RFC 9112 §6, §7). It is strict, because a mistake here could give one caller the response to another.
 import { trimWhitespace } from '../../kit/http.ts'
 
-// The head of an HTTP/1.1 answer, strictly (RFC 9112 §4, §5): whatever two readers could take differently is an error, never a guess.
+// The head of a response (RFC 9112 §4, §5). Whatever two parsers could read differently is an error, never a guess.
 
-/** What the fields say of the message around them, values as sent; a field sent twice is joined with a comma. */
+/** The fields that frame the message, values as sent; a field sent twice is joined with a comma. */
 export interface Framing {
   length: string | undefined
   coding: string | undefined
@@ -20,7 +20,7 @@ export interface ResponseHead {
   readonly framing: Framing
 }
 
-/** Controls but tab, and line feeds and carriage returns that are not a pair. */
+/** Control characters except tab, and a line feed or carriage return alone. */
 const illegal = /[^\t\x20-\x7e\x80-\xff\r\n]|\r(?!\n)|(?<!\r)\n/
 const statusLine = /^HTTP\/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?$/
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
@@ -39,47 +39,59 @@ const note = (framing: Framing, name: string, value: string): void => {
   else if (name === 'keep-alive') framing.keepAlive = value
 }
 
-/** A reader of heads; it remembers up to 500 field names, because most answers of a server name the same few. Throws SyntaxError. */
-export const createReadHead = (): ((text: string) => ResponseHead) => {
-  const known = new Map<string, string>()
-  const lowerOf = (name: string): string => {
-    const before = known.get(name)
-    if (before !== undefined) return before
-    if (!token.test(name)) throw malformed('field name')
-    const lower = name.toLowerCase()
-    if (known.size < 500 && name.length <= 64) known.set(name, lower)
-    return lower
+/** Field names in lower case; up to 500 are kept, because most responses of a server use the same few. */
+type FieldNames = Map<string, string>
+
+const lowerOf = (names: FieldNames, name: string): string => {
+  const known = names.get(name)
+  if (known !== undefined) return known
+  if (!token.test(name)) throw malformed('field name')
+  const lower = name.toLowerCase()
+  if (names.size < 500 && name.length <= 64) names.set(name, lower)
+  return lower
+}
+
+const readFields = (
+  text: string,
+  from: number,
+  names: FieldNames,
+): Pick<ResponseHead, 'headers' | 'framing'> => {
+  const headers: string[] = []
+  const framing: Framing = {
+    length: undefined,
+    coding: undefined,
+    connection: undefined,
+    keepAlive: undefined,
   }
+  for (let at = from; at < text.length;) {
+    const next = text.indexOf('\r\n', at)
+    const stop = next === -1 ? text.length : next
+    const colon = text.indexOf(':', at)
+    // No colon, no name, or a line that continues the one before (obs-fold, RFC 9112 §5.2).
+    if (colon <= at || colon >= stop) throw malformed('field line')
+    const name = text.slice(at, colon)
+    const value = trimWhitespace(text.slice(colon + 1, stop))
+    headers.push(name, value)
+    note(framing, lowerOf(names, name), value)
+    at = stop + 2
+  }
+  return { headers, framing }
+}
+
+/** A parser of response heads. Throws SyntaxError. */
+export const createReadHead = (): ((text: string) => ResponseHead) => {
+  const names: FieldNames = new Map()
   return (text) => {
     if (illegal.test(text)) throw malformed('control characters')
     const end = text.indexOf('\r\n')
     const parts = statusLine.exec(end === -1 ? text : text.slice(0, end))
     if (!parts) throw malformed('status line')
-    const headers: string[] = []
-    const framing: Framing = {
-      length: undefined,
-      coding: undefined,
-      connection: undefined,
-      keepAlive: undefined,
-    }
-    for (let at = end === -1 ? text.length : end + 2; at < text.length;) {
-      const next = text.indexOf('\r\n', at)
-      const stop = next === -1 ? text.length : next
-      const colon = text.indexOf(':', at)
-      // No colon, no name, or a line that continues the one before (obs-fold, RFC 9112 §5.2).
-      if (colon <= at || colon >= stop) throw malformed('field line')
-      const name = text.slice(at, colon)
-      const lower = lowerOf(name)
-      const value = trimWhitespace(text.slice(colon + 1, stop))
-      headers.push(name, value)
-      note(framing, lower, value)
-      at = stop + 2
-    }
+    const { headers, framing } = readFields(text, end === -1 ? text.length : end + 2, names)
     return { status: Number(parts[2]), modern: parts[1] === '1', headers, framing }
   }
 }
 
-/** What the reader tells of one answer, in this order: one head, any number of pieces, one end. Interim answers (1xx) are not told. */
+/** What the parser reports of one response, in this order: one head, any number of pieces, one end. Interim responses (1xx) are not reported. */
 export interface AnswerSink {
   /** `headers`: flat list, names and values as sent. */
   head(status: number, headers: string[]): void
@@ -105,15 +117,15 @@ export interface ResponseReader {
   readonly sink: AnswerSink
   readonly readHead: (text: string) => ResponseHead
   state: State
-  /** The beginning of a head whose rest is still to come. */
+  /** The first part of an incomplete head. */
   held: Buffer | undefined
-  /** The beginning of a line of the chunked coding. */
+  /** The first part of an incomplete line of the chunked coding. */
   line: string
-  /** Bytes of body, chunk or trailers that may still come. */
+  /** Bytes of the body, chunk or trailers that may follow. */
   left: number
   interim: number
   reusable: boolean
-  /** Seconds of idleness the server announced it will bear (`Keep-Alive: timeout=…`), if it did. */
+  /** Seconds for which the server keeps an idle connection (`Keep-Alive: timeout=…`), if it said so. */
   idleSeconds: number | undefined
 }
 
@@ -148,24 +160,23 @@ const secondsOf = (keepAlive: string | undefined): number | undefined => {
   return seconds === undefined ? undefined : Number(seconds)
 }
 
-/** RFC 9112 §6.3, in its order. Both framings at once, and every coding but chunked, are how answers are smuggled: they are refused. */
-const frame = (
-  reader: ResponseReader,
-  status: number,
-  modern: boolean,
-  { length, coding, connection, keepAlive }: Framing,
-): void => {
+/** RFC 9112 §6.3, in its order. Two framings at once, and every coding but chunked, are refused, because responses are smuggled that way. */
+const frame = (reader: ResponseReader, status: number, modern: boolean, framing: Framing): void => {
+  const { length, coding, connection, keepAlive } = framing
   reader.idleSeconds = secondsOf(keepAlive)
   reader.reusable = modern && (connection === undefined || !hasToken(connection, 'close'))
   if (coding !== undefined && (length !== undefined || !modern || coding.toLowerCase() !== 'chunked'))
     throw malformed('framing')
   if (length !== undefined && !decimal.test(length)) throw malformed('length')
   if (status === 204 || status === 304) {
-    // Some servers frame what they may not send: nothing of it is read, and nothing more on this connection.
-    if (coding !== undefined || (status === 204 && length !== undefined && length !== '0'))
-      reader.reusable = false
+    // Some servers announce a body that these statuses cannot have. It is not read, and the connection is not used again.
+    reader.reusable &&= coding === undefined && (status === 304 || length === undefined || length === '0')
     reader.state = 'ended'
-  } else if (coding !== undefined) reader.state = 'size'
+  } else frameBody(reader, coding, length)
+}
+
+const frameBody = (reader: ResponseReader, coding: string | undefined, length: string | undefined): void => {
+  if (coding !== undefined) reader.state = 'size'
   else if (length !== undefined) {
     reader.left = Number(length)
     reader.state = reader.left > 0 ? 'fixed' : 'ended'
@@ -193,7 +204,7 @@ const takeHead = (reader: ResponseReader, piece: Buffer, at: number): number => 
     reader.interim = 0
     reader.sink.head(status, headers)
     frame(reader, status, modern, framing)
-    // Nothing was asked that 101 could answer.
+    // The gateway requests no upgrade, so 101 answers nothing.
   } else if (status === 101 || ++reader.interim > interimLimit) throw malformed('interim answer')
   return at + end + 4 - before
 }
@@ -220,7 +231,7 @@ const takeSize = (reader: ResponseReader, text: string): void => {
 
 const limits: Readonly<Partial<Record<State, number>>> = { size: lineLimit, 'chunk-end': 2 }
 
-/** One line of the chunked coding: a size, the end of a chunk, or a trailer, which is read past and dropped (RFC 9110 §6.5.1). */
+/** One line of the chunked coding: a size, the end of a chunk, or a trailer, which is dropped (RFC 9110 §6.5.1). */
 const takeLine = (reader: ResponseReader, piece: Buffer, at: number): number => {
   const end = piece.indexOf(0x0a, at)
   const stop = end === -1 ? piece.length : end + 1
@@ -244,23 +255,23 @@ const step = (reader: ResponseReader, piece: Buffer, at: number): number => {
   if (state === 'head') return takeHead(reader, piece, at)
   if (state === 'fixed' || state === 'chunk') return takeData(reader, piece, at)
   if (state === 'size' || state === 'chunk-end' || state === 'trailers') return takeLine(reader, piece, at)
-  if (state !== 'until-close') throw malformed('bytes that nobody asked for')
+  if (state !== 'until-close') throw malformed('unexpected bytes')
   reader.sink.data(at === 0 ? piece : piece.subarray(at))
   return piece.length
 }
 
-/** Tells the end once it is known whether anything came behind it: such bytes must never be taken for the next answer. */
+/** Reports the end once it is known whether bytes follow it: they must never be taken for the next response. */
 const conclude = (reader: ResponseReader, clean: boolean): void => {
   reader.state = clean ? 'idle' : 'broken'
   reader.sink.end(reader.reusable && clean)
 }
 
-/** A request was sent, an answer may come. */
+/** A request was sent, so a response may follow. */
 export const expectAnswer = (reader: ResponseReader): void => {
   reader.state = 'head'
 }
 
-/** Takes what the socket delivered. Throws SyntaxError when it is no HTTP; nothing more can be read then. */
+/** Parses what the socket delivered. Throws SyntaxError when it is not HTTP; nothing more can be parsed then. */
 export const feed = (reader: ResponseReader, piece: Buffer): void => {
   try {
     for (let at = 0; at < piece.length;) {
@@ -276,7 +287,7 @@ export const feed = (reader: ResponseReader, piece: Buffer): void => {
   }
 }
 
-/** The other side ended the connection: true when that completes the answer (RFC 9112 §6.3, last rule), false when it cuts one off. */
+/** The server ended the connection: true when that completes the response (RFC 9112 §6.3, last rule), false when it cuts it off. */
 export const feedEnd = (reader: ResponseReader): boolean => {
   if (reader.state === 'until-close') conclude(reader, true)
   return reader.state === 'idle'

@@ -42,7 +42,7 @@ export const lastError = (stderr: string): string => {
 }
 
 /** What brings a command that is missing. */
-const homes: Readonly<Record<string, string>> = {
+const installHints: Readonly<Record<string, string>> = {
   npx: 'npx comes with Node.js; with asdf, nvm or Volta, put the directory of the real npx in PATH before starting the gateway',
   node: 'install Node.js, or give its full path',
   npm: 'npm comes with Node.js',
@@ -95,7 +95,7 @@ export const findCommand = (
       'The MCP server could not be started: this user may not run its command.',
       `${found[0]} is not executable by this user (EACCES): run chmod +x on it, or set its interpreter as \`command\``,
     )
-  const hint = homes[command]
+  const hint = installHints[command]
   if (named) return refused(say, `${command} does not exist (ENOENT)`)
   if (command.includes(' '))
     return refused(
@@ -109,7 +109,7 @@ export const findCommand = (
 }
 
 /** Known complaints on standard error, and what they mean. */
-const complaints: readonly (readonly [RegExp, string])[] = [
+const knownErrors: readonly (readonly [RegExp, string])[] = [
   [/npm (?:ERR!|error) code E404|404 Not Found - GET/i, 'npm did not find the package'],
   [
     /SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT|CERTIFICATE_VERIFY_FAILED|unable to verify the first certificate/i,
@@ -142,14 +142,14 @@ const readOnlyPlace = (stderr: string): string | undefined =>
   /(?:EROFS|Read-only file system)[^\n]{0,80}?['"]([^'"\n]{1,200})['"]/.exec(stderr)?.[1]
 
 /** What a process complained of last and what that means where it is known, to be put behind a reason; empty when it did not. */
-export const complaintOf = (stderr: string): string => {
-  const meaning = complaints.find(([pattern]) => pattern.test(stderr))?.[1]
+export const stderrReason = (stderr: string): string => {
+  const meaning = knownErrors.find(([pattern]) => pattern.test(stderr))?.[1]
   const place = readOnlyPlace(stderr)
   const last = lastError(stderr)
   return `${meaning === undefined ? '' : `; ${meaning}`}${place === undefined ? '' : ` (${place})`}${last === '' ? '' : `; last stderr line: ${last}`}`
 }
 
-const howItWent = (code: number | null, signal: string | null): string => {
+const exitText = (code: number | null, signal: string | null): string => {
   if (signal === 'SIGKILL') return 'was killed (SIGKILL), possibly because the system ran out of memory'
   if (signal !== null) return `was terminated by ${signal}`
   if (code === 126) return 'exited with code 126: a program it runs is not executable'
@@ -172,12 +172,12 @@ export const endOf = (
   stderr: string,
   isolation?: string,
 ): ProcessEnd => {
-  const how = howItWent(code, signal)
+  const how = exitText(code, signal)
   const short = how.split(':')[0]
   const kept = isolation === undefined || code === 0 ? undefined : isolation
   return {
     kind: 'exit',
     say: `The MCP server ${short}${kept === undefined ? '' : ' (running in isolation)'}.`,
-    why: `${command} ${how}${code === 0 ? '' : complaintOf(stderr)}${kept === undefined ? '' : `; it was ${kept}`}`,
+    why: `${command} ${how}${code === 0 ? '' : stderrReason(stderr)}${kept === undefined ? '' : `; it was ${kept}`}`,
   }
 }

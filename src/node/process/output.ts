@@ -41,7 +41,7 @@ const isWhole = (text: string): boolean => {
   }
 }
 
-type Told = Pick<ProcessEvents, 'line' | 'garbage' | 'oversized'>
+type StdoutEvents = Pick<ProcessEvents, 'line' | 'garbage' | 'oversized'>
 
 /** Bytes that long lines of all processes may still take. */
 export interface LineBudget {
@@ -97,7 +97,7 @@ const createExcess = () => {
 }
 
 /** Servers on Windows end lines with CR LF; an empty line is nothing. */
-const tell = ({ line, garbage }: Told, bytes: Buffer): void => {
+const report = ({ line, garbage }: StdoutEvents, bytes: Buffer): void => {
   const end = bytes.length > 0 && bytes[bytes.length - 1] === 0x0d ? bytes.length - 1 : bytes.length
   if (end === 0) return
   const text = textOf(bytes.subarray(0, end))
@@ -105,7 +105,7 @@ const tell = ({ line, garbage }: Told, bytes: Buffer): void => {
   line(text ?? lenientUtf8.decode(bytes.subarray(0, end)))
 }
 
-export const createStdoutReader = (told: Told, budget: LineBudget): StdoutReader => {
+export const createStdoutReader = (told: StdoutEvents, budget: LineBudget): StdoutReader => {
   const share = createShare(budget)
   let begun: Buffer[] = []
   let size = 0
@@ -122,7 +122,7 @@ export const createStdoutReader = (told: Told, budget: LineBudget): StdoutReader
     if (!excess.open && share.mayKeep(size + last.length)) {
       const bytes = begun.length === 0 ? last : Buffer.concat([...begun, last])
       clear()
-      return tell(told, bytes)
+      return report(told, bytes)
     }
     const { head, tail } = excess.keep(begun, last)
     clear()
@@ -133,7 +133,7 @@ export const createStdoutReader = (told: Told, budget: LineBudget): StdoutReader
     const bytes = Buffer.concat(begun)
     if (!isWhole(lenientUtf8.decode(bytes))) return
     clear()
-    tell(told, bytes)
+    report(told, bytes)
   }
   const begin = (rest: Buffer): void => {
     size += rest.length

@@ -98,7 +98,7 @@ export const homeDirectories = (own: string = homedir()): readonly string[] => {
 }
 
 /** Whether a folder is somebody's home, or holds one. */
-export const holdsHome = (folder: string, homes: readonly string[]): boolean =>
+export const containsHome = (folder: string, homes: readonly string[]): boolean =>
   homes.some((home) => within(home, folder))
 
 // What an isolated server needs to read beside the system: its program, that program's interpreter, and what its arguments and variables name.
@@ -154,7 +154,7 @@ const broad = new Set(
 /** Too much to show because one program lies in it. */
 const isBroad = (place: string, homes: readonly string[]): boolean =>
   broad.has(place) ||
-  holdsHome(place, homes) ||
+  containsHome(place, homes) ||
   homes.some((home) => ['.local', '.config', '.cache'].some((name) => place === join(home, name)))
 
 /** Whether the server could have made this path lead where it leads. */

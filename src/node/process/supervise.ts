@@ -1,10 +1,10 @@
-// A started process until nothing of it is left: its lines, its complaints, its end, and the end of what it started.
+// A started process until nothing of it is left: its output, its standard error, its end, and the end of everything it started.
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { readFileSync, readdirSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import type { ProcessEnd, ProcessEvents, ServerProcess } from '../../ports/runtime.ts'
 import { markName } from './environment.ts'
-import { complaintOf, endOf } from './exit-reason.ts'
+import { stderrReason, endOf } from './exit-reason.ts'
 import {
   type StderrTail,
   type LineBudget,
@@ -14,10 +14,10 @@ import {
 } from './output.ts'
 import type { OrphanReaper } from './reaper.ts'
 
-// Ending a process and everything it started: its group, and on Linux whatever still carries its mark after leaving the group.
+// Ends a process and everything it started: its group, and on Linux every process that carries its mark after leaving the group.
 
 /** Processes anywhere that carry the mark in their environment; empty where there is no /proc. */
-export const marked = (mark: string): readonly number[] => {
+export const processesOf = (mark: string): readonly number[] => {
   const wanted = `${markName}=${mark}`
   let names: string[]
   try {
@@ -37,7 +37,7 @@ export const marked = (mark: string): readonly number[] => {
   })
 }
 
-/** False when nobody was there to hear it. */
+/** False when there is no such process. */
 export const signalTo = (pid: number, signal: NodeJS.Signals | 0): boolean => {
   try {
     return process.kill(pid, signal)
@@ -46,7 +46,7 @@ export const signalTo = (pid: number, signal: NodeJS.Signals | 0): boolean => {
   }
 }
 
-/** Signals the group that the process leads, and stragglers of the mark. */
+/** Signals the group that the process leads, and processes of the mark outside the group. */
 export const signalAll = (leader: number, mark: string, signal: NodeJS.Signals): void => {
   if (process.platform === 'win32') {
     // There are no groups to signal; the tree is ended as a whole.
@@ -57,7 +57,7 @@ export const signalAll = (leader: number, mark: string, signal: NodeJS.Signals):
     return
   }
   signalTo(-leader, signal)
-  for (const pid of marked(mark)) signalTo(pid, signal)
+  for (const pid of processesOf(mark)) signalTo(pid, signal)
 }
 
 /** The state and the group of a process, from proc_pid_stat(5); its name, which comes before, may hold anything. */
@@ -85,22 +85,22 @@ const isGroupRunning = (leader: number): boolean => {
 
 /** Whether anything of the group or the mark still runs. */
 export const anythingLeft = (leader: number, mark: string): boolean =>
-  isGroupRunning(leader) || marked(mark).length > 0
+  isGroupRunning(leader) || processesOf(mark).length > 0
 
-/** Unread input beyond which a process is given no more. */
+/** Unread bytes beyond which a process gets no more input. */
 const mostUnread = 16_777_216
 /** After its input ended, a process has this long to end by itself; then after SIGTERM; then it is killed. Together well below ten seconds. */
 const closeMs = 2000
 const termMs = 2500
 const killMs = 3000
 const lookMs = 50
-/** Something it started may hold its output open for ever; what it said before it ended is in the pipe already. */
+/** A process that it started may keep its output open for ever. Everything that it wrote before it ended is in the pipe already. */
 const drainMs = 500
 
 const later = (ms: number): Promise<void> => new Promise((done) => void setTimeout(done, ms))
 
-/** A process that never began. Told later, as any other end. */
-export const unborn = (end: ProcessEnd, events: ProcessEvents): ServerProcess => {
+/** A process that never started. Its end is reported later, like any other. */
+export const failedProcess = (end: ProcessEnd, events: ProcessEvents): ServerProcess => {
   queueMicrotask(() => events.ended(end))
   return {
     pid: undefined,
@@ -117,12 +117,12 @@ export const unborn = (end: ProcessEnd, events: ProcessEvents): ServerProcess =>
 export interface SupervisedProcess {
   readonly command: string
   readonly mark: string
-  /** What the operator configured; its values are kept out of logs. */
+  /** The configured environment; its values are kept out of logs. */
   readonly env: Readonly<Record<string, string>>
   readonly events: ProcessEvents
-  /** Absent where the process cannot outlive the gateway anyway. */
-  readonly guard: OrphanReaper | undefined
-  /** What isolation keeps from it, for the operator. */
+  /** Absent where the process cannot outlive the gateway. */
+  readonly reaper: OrphanReaper | undefined
+  /** What isolation hides from it, for the operator's log. */
   readonly isolation?: string
 }
 
@@ -130,16 +130,16 @@ interface Life {
   over: boolean
   /** Why it ended, where we are the reason. */
   reason: ProcessEnd | undefined
-  readonly complaints: StderrTail
+  readonly stderr: StderrTail
 }
 
 interface Input {
-  /** False when too much of what was written before is unread. */
+  /** False when the process has not read enough of its input. */
   write(line: string): boolean
   end(): void
 }
 
-/** Lines that are written in one turn of the loop travel together: one write for them all here, one read there. */
+/** Lines that are written in one turn of the event loop are one write here and one read there. */
 const createInput = (stdin: Writable): Input => {
   let lines = ''
   const flush = (): void => {
@@ -160,7 +160,7 @@ const createInput = (stdin: Writable): Input => {
   }
 }
 
-/** Ends its input, and then the process and what it started; each step only as long as anything is left. */
+/** Ends the input of a process, and then the process and everything it started. Each step is taken only while anything is left. */
 const end = async (
   pid: number | undefined,
   mark: string,
@@ -188,9 +188,9 @@ const listen = (
   ended: (end: ProcessEnd) => void,
 ): void => {
   const { pid, stdin, stdout, stderr } = child
-  const lines = createStdoutReader(events, budget)
+  const reader = createStdoutReader(events, budget)
   stdout.on('data', (piece: Buffer) => {
-    if (life.over || life.reason?.kind === 'flood' || lines.push(piece)) return
+    if (life.over || life.reason?.kind === 'flood' || reader.push(piece)) return
     life.reason = {
       kind: 'flood',
       say: 'The MCP server was stopped: its message was too large.',
@@ -198,8 +198,8 @@ const listen = (
     }
     if (pid !== undefined) signalAll(pid, mark, 'SIGKILL')
   })
-  stderr.setEncoding('utf8').on('data', life.complaints.push)
-  // The end of a pipe is told by the end of the process.
+  stderr.setEncoding('utf8').on('data', life.stderr.push)
+  // The end of the process reports the end of its pipes.
   for (const stream of [stdin, stdout, stderr]) stream.on('error', () => undefined)
   child.on('error', (error: NodeJS.ErrnoException) =>
     ended({
@@ -210,27 +210,27 @@ const listen = (
   )
   child.on('exit', (code, signal) => {
     const finish = (): void => {
-      lines.end()
-      life.complaints.end()
-      ended(endOf(command, code, signal, life.complaints.text(), isolation))
+      reader.end()
+      life.stderr.end()
+      ended(endOf(command, code, signal, life.stderr.text(), isolation))
     }
     child.once('close', finish)
     setTimeout(finish, drainMs).unref()
   })
 }
 
-/** Looks after a process that was just spawned with three pipes and, but on Windows, as the leader of a group. */
+/** Supervises a process that was spawned with three pipes and, except on Windows, as the leader of a group. */
 const supervise = (
   child: ChildProcessWithoutNullStreams,
-  charge: SupervisedProcess,
+  options: SupervisedProcess,
   budget: LineBudget,
 ): ServerProcess => {
-  const { command, mark, env, events, guard } = charge
+  const { command, mark, env, events, reaper } = options
   const { pid, stdin, stdout } = child
-  // Without a free file descriptor there is a process object and nothing to talk to.
-  if (!(stdin as unknown)) {
+  // Without a free file descriptor there is a process object without pipes.
+  if ((stdin as Writable | null | undefined) == null) {
     child.on('error', () => undefined)
-    return unborn(
+    return failedProcess(
       {
         kind: 'refused',
         say: 'The MCP server could not be started: too many open files.',
@@ -243,21 +243,21 @@ const supervise = (
   const life: Life = {
     over: false,
     reason: undefined,
-    complaints: createStderrTail(env, (text) => events.complained?.(text)),
+    stderr: createStderrTail(env, (text) => events.complained?.(text)),
   }
   let stopping: Promise<void> | undefined
   const ended = (how: ProcessEnd): void => {
     if (life.over) return
     life.over = true
     if (pid !== undefined) {
-      // What it left behind has nobody to talk to any more.
+      // Processes that it left behind have nobody to talk to.
       signalAll(pid, mark, 'SIGKILL')
-      guard?.forget(pid)
+      reaper?.forget(pid)
     }
     events.ended(life.reason ?? how)
   }
-  if (pid !== undefined) guard?.watch(pid, mark)
-  listen(child, charge, budget, life, ended)
+  if (pid !== undefined) reaper?.watch(pid, mark)
+  listen(child, options, budget, life, ended)
   return {
     pid,
     send(line) {
@@ -265,10 +265,10 @@ const supervise = (
     },
     pause: () => void stdout.pause(),
     resume: () => void stdout.resume(),
-    conceal: life.complaints.conceal,
-    stderr: life.complaints.text,
-    ...(charge.isolation === undefined ? {} : { isolation: charge.isolation }),
-    complaint: () => complaintOf(life.complaints.text()),
+    conceal: life.stderr.conceal,
+    stderr: life.stderr.text,
+    ...(options.isolation === undefined ? {} : { isolation: options.isolation }),
+    complaint: () => stderrReason(life.stderr.text()),
     stop() {
       life.reason ??= { kind: 'stopped', say: 'The MCP server was stopped.', why: 'stopped' }
       stopping ??= end(pid, mark, life, input)
@@ -277,11 +277,11 @@ const supervise = (
   }
 }
 
-/** What looks after all processes: their long lines have one bound. */
+/** Supervises all processes of a gateway: their long lines share one budget. */
 export const createSupervise = (): ((
   child: ChildProcessWithoutNullStreams,
-  charge: SupervisedProcess,
+  options: SupervisedProcess,
 ) => ServerProcess) => {
   const budget = createLineBudget()
-  return (child, charge) => supervise(child, charge, budget)
+  return (child, options) => supervise(child, options, budget)
 }

@@ -160,15 +160,15 @@ const least = 64
 const kept = 400
 
 /** From what the system says of the process (proc_pid_limits(5)); a proxied call needs two files, the caller's connection and the upstream's. */
-export const capFor = (limits: string): number => {
+export const limitFor = (limits: string): number => {
   const [, files] = /^Max open files\s+(\d+)/m.exec(limits) ?? []
   return files === undefined ? most : Math.max(least, Math.min(most, Math.floor((Number(files) - kept) / 2)))
 }
 
 /** Without a cap of its own a server that ran out of files could reach neither its database nor an upstream for those it serves already. */
-export const connectionCap = (): number => {
+export const connectionLimit = (): number => {
   try {
-    return capFor(readFileSync('/proc/self/limits', 'utf8'))
+    return limitFor(readFileSync('/proc/self/limits', 'utf8'))
   } catch {
     return most
   }

@@ -1,11 +1,11 @@
-// What Node's parser lets through and no request of ours needs: refused before anything is routed (security.md rule 9, RFC 9112 §3.2, §6.1, §11).
+// Refuses, before routing, requests that Node's parser accepts and no request to the gateway needs (RFC 9112 §3.2, §6.1, §11).
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { isHost, isRoutablePath } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
-import { connectionCap, evictIdle } from './connections.ts'
+import { connectionLimit, evictIdle } from './connections.ts'
 
-/** For `createServer`. A head has 15 s to arrive and 16 KiB of room, a body 30 s, each with what a busy machine is late; answers may stream for ever. */
+/** For `createServer`. A head may take 15 s and 16 KiB, a body 30 s, both including the delay of a busy machine. Responses may stream for ever. */
 export const serverOptions: ServerOptions = {
   headersTimeout: 12_000,
   requestTimeout: 27_000,
@@ -28,7 +28,7 @@ const parseErrors: Readonly<Record<string, string>> = {
   HPE_CHUNK_EXTENSIONS_OVERFLOW: '413 Content Too Large',
 }
 
-/** The last words on a connection whose bytes made no request. */
+/** The response on a connection whose bytes are not a request. */
 const bare = (status: string): string =>
   `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`
 
@@ -38,7 +38,7 @@ const refuseSocket = (socket: Duplex, status: string): void => {
 }
 
 const waiting = new WeakSet<IncomingMessage>()
-/** Connections whose last request was refused for its form: whatever else came on them is not answered (RFC 9112 §11.2). */
+/** Connections whose last request was malformed: nothing else that came on them is answered (RFC 9112 §11.2). */
 const refused = new WeakSet<Duplex>()
 
 /** `Expect: 100-continue`: tells the client to send its body, once the caller has been let in (RFC 9110 §10.1.1). Nothing for a client that does not wait. */
@@ -55,8 +55,8 @@ interface Hardening {
   readonly upgrade?: (request: IncomingMessage, socket: Duplex, head: Buffer) => boolean
 }
 
-export const installGuards = (server: Server, options: Hardening = {}): void => {
-  evictIdle(server, options.maxConnections ?? connectionCap(), options.networkOf)
+export const protectServer = (server: Server, options: Hardening = {}): void => {
+  evictIdle(server, options.maxConnections ?? connectionLimit(), options.networkOf)
   server.maxHeadersCount = mostHeaders
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (error.code === 'ECONNRESET' || refused.has(socket)) socket.destroy()
@@ -72,7 +72,7 @@ export const installGuards = (server: Server, options: Hardening = {}): void => 
   })
   // Without a listener Node would answer an upgrade as if it had not been asked for; what follows on the socket is not HTTP any more.
   server.on('upgrade', (request, socket, head) => {
-    // An answer to HEAD has no body, and nobody shakes hands with it.
+    // The response to HEAD has no body, and HEAD starts no handshake.
     if (request.method === 'HEAD' || !options.upgrade?.(request, socket, head))
       refuseSocket(socket, '400 Bad Request')
   })
@@ -81,7 +81,7 @@ export const installGuards = (server: Server, options: Hardening = {}): void => 
 
 const knownMethods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH'])
 
-/** Answered to whoever asks, under any name. */
+/** Answered for every caller, under any host name. */
 const healthPaths = new Set(['/health', '/healthz', '/readyz'])
 
 interface Seen {
@@ -109,7 +109,7 @@ const scan = (rawHeaders: readonly string[]): Seen => {
   return seen
 }
 
-/** Host values seen to be well formed: most requests carry the same one. */
+/** Well-formed Host values: most requests carry the same one. */
 const seenHosts = new Set<string>()
 
 const wellFormed = (host: string): boolean => {
@@ -119,10 +119,10 @@ const wellFormed = (host: string): boolean => {
   return true
 }
 
-/** Paths seen to be routable: clients call the same few. */
+/** Routable paths: clients call the same few. */
 const seenPaths = new Set<string>()
 
-/** A path that a parser would change is at no address of ours, and a proxy in front may have let it pass as another one. */
+/** A path that a URL parser would change is never a path of the gateway, and a proxy in front may have taken it for another one. */
 export const isRoutable = (target: string): boolean => {
   const query = target.indexOf('?')
   const path = query === -1 ? target : target.slice(0, query)
@@ -132,6 +132,30 @@ export const isRoutable = (target: string): boolean => {
   return true
 }
 
+/** The Host field and the framing (RFC 9112 §3.2, §6.1). */
+const fieldFault = (request: IncomingMessage): Refusal | undefined => {
+  const { hosts, host, coding, lengths } = scan(request.rawHeaders)
+  if (hosts === 0 && isHealthProbe(request)) request.headers.host = 'localhost'
+  else if (hosts !== 1 || !wellFormed(host))
+    return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
+  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || lengths > 0))
+    return new Refusal('request.malformed', `Transfer-Encoding ${coding.slice(0, 40)}`)
+  return undefined
+}
+
+/** HAProxy and others check the process by HTTP/1.0, which needs no Host (RFC 9112 §3.2). */
+const isHealthProbe = ({ httpVersionMinor, method, url = '' }: IncomingMessage): boolean =>
+  httpVersionMinor === 0 && method !== 'POST' && healthPaths.has(url)
+
+const targetFault = (url: string): Refusal | undefined => {
+  // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
+  if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\'))
+    return new Refusal('request.malformed', `request target ${url.slice(0, 80)}`)
+  return /[^\x21-\x7e]|#/.test(url)
+    ? new Refusal('request.malformed', 'request target contains characters outside visible ASCII')
+    : undefined
+}
+
 const faultOf = (request: IncomingMessage): Refusal | undefined => {
   const { method = '', url = '' } = request
   if (request.httpVersionMajor !== 1) return new Refusal('request.malformed', `HTTP/${request.httpVersion}`)
@@ -139,23 +163,10 @@ const faultOf = (request: IncomingMessage): Refusal | undefined => {
     return new Refusal('request.method', method.slice(0, 20), {
       headers: { allow: [...knownMethods].join(', ') },
     })
-  const { hosts, host, coding, lengths } = scan(request.rawHeaders)
-  // HAProxy and others ask whether the process is well by HTTP/1.0, which needs no Host (RFC 9112 §3.2).
-  const probe = hosts === 0 && request.httpVersionMinor === 0 && method !== 'POST' && healthPaths.has(url)
-  if (probe) request.headers.host = 'localhost'
-  else if (hosts !== 1 || !wellFormed(host))
-    return new Refusal('request.host', `${hosts} Host fields, ${host.slice(0, 80)}`)
-  if (coding !== undefined && (coding.toLowerCase() !== 'chunked' || lengths > 0))
-    return new Refusal('request.malformed', `Transfer-Encoding ${coding.slice(0, 40)}`)
-  // `OPTIONS *` and absolute-form name no resource of ours; `//` and `\` are read as authorities by URL parsers (WHATWG URL, special schemes).
-  if (url.charCodeAt(0) !== 0x2f || url.startsWith('//') || url.startsWith('/\\'))
-    return new Refusal('request.malformed', `request target ${url.slice(0, 80)}`)
-  if (/[^\x21-\x7e]|#/.test(url))
-    return new Refusal('request.malformed', 'request target contains characters outside visible ASCII')
-  return undefined
+  return fieldFault(request) ?? targetFault(url)
 }
 
-/** Undefined for a request that may be routed. Whatever comes back is drawn and its connection closed. */
+/** Undefined for a request that may be routed. For a refusal the caller closes the connection. */
 export const validateRequest = (request: IncomingMessage): Refusal | undefined => {
   const fault = faultOf(request)
   if (fault) refused.add(request.socket)

@@ -1,13 +1,13 @@
-// Files that hold the gateway's secrets and everything it keeps: closed to everybody but their owner, and told when they were not.
+// The gateway's files with secrets and data: access is limited to their owner, with a warning where it was not.
 import { chmodSync, statSync } from 'node:fs'
 
-/** The mode bits by which anybody but the owner may read or write. */
+/** The mode bits that let other users read or write. */
 const others = 0o077
 const mayRead = 0o044
 
 export interface ExposedFile {
   readonly path: string
-  /** As `ls` and `chmod` count them, e.g. `644`. */
+  /** In octal, as for `chmod`, e.g. `644`. */
   readonly mode: string
 }
 
@@ -16,14 +16,14 @@ const modeOf = (path: string): number | undefined => {
   return found && found.mode & 0o777
 }
 
-/** Those of the files that somebody else may read. Nothing is changed. */
+/** The files that other users may read. Nothing is changed. */
 export const exposedAmong = (paths: readonly string[]): readonly ExposedFile[] =>
   paths.flatMap((path) => {
     const mode = modeOf(path) ?? 0
     return (mode & mayRead) === 0 ? [] : [{ path, mode: mode.toString(8).padStart(3, '0') }]
   })
 
-/** Closes the files to everybody else; answers those that somebody else could read until now. Where the system does not allow the change, they stay as they are. */
+/** Closes the files to other users, and returns those that others could read until now. Where the system does not allow the change, they stay as they are. */
 export const closeToOthers = (paths: readonly string[]): readonly ExposedFile[] => {
   const exposed = exposedAmong(paths)
   for (const path of paths) {
@@ -31,7 +31,7 @@ export const closeToOthers = (paths: readonly string[]): readonly ExposedFile[] 
     try {
       chmodSync(path, 0o600)
     } catch (error) {
-      // Another owner, or a read-only file system. Whoever put the file there is told by the warning.
+      // Another owner, or a read-only file system. The warning tells the operator.
       const { code } = error as NodeJS.ErrnoException
       if (code !== 'EPERM' && code !== 'EROFS' && code !== 'EACCES') throw error
     }
@@ -39,7 +39,7 @@ export const closeToOthers = (paths: readonly string[]): readonly ExposedFile[] 
   return exposed
 }
 
-/** The files of a state directory that nobody else may read. SQLite writes beside the database what is on its way into it. */
+/** The files of a state directory that only their owner may read, with SQLite's journals. */
 export const secretFiles = (stateDir: string): readonly string[] =>
   ['root.key', 'postern.db', 'postern.db-wal', 'postern.db-shm'].map((name) => `${stateDir}/${name}`)
 

@@ -1,4 +1,4 @@
-// The driver of stores/sql.ts on node:sqlite: one file that any number of processes on this machine share.
+// The driver of stores/sql.ts on node:sqlite: one file, shared by any number of processes on this computer.
 import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
@@ -10,10 +10,10 @@ import { closeToOthers } from './file-modes.ts'
 
 export interface SqliteOptions {
   /**
-   * What a commit survives (default `normal`): `normal` every end of the process, kill -9 included, but a power cut may undo the last commits; `full` a power cut too, for one fsync a commit.
+   * What a commit survives (default `normal`). `normal`: any end of the process, including kill -9; a power cut may undo the last commits. `full`: a power cut too, at one fsync per commit.
    */
   readonly synchronous?: 'normal' | 'full'
-  /** How long an operation waits for a lock that another process holds, ms; everything else goes on meanwhile. Default 700: a client hears of it within a second. */
+  /** How long an operation waits for another process's lock, ms, without blocking the event loop. Default 700: a client gets the error within a second. */
   readonly busyTimeoutMs?: number
 }
 
@@ -21,14 +21,14 @@ type Rows = readonly object[]
 
 export interface SqliteDriver extends SqlDriver {
   all(sql: string, values: readonly SqlValue[]): Rows
-  /** Undefined, and nothing done, when another process holds the lock. */
+  /** Undefined, with nothing done, when another process holds the lock. */
   unlessLocked(sql: string, values: readonly SqlValue[]): Rows | undefined
-  /** Whether the path still leads to the file that was opened. */
+  /** Whether the path still names the opened file. */
   inPlace(): boolean
   close(): void
 }
 
-/** At the start nobody is being served: one of several processes that begin together may take its time. */
+/** No requests are served during the start, so it may wait longer for other processes that start too. */
 const startTimeoutMs = 5_000
 const longestPauseMs = 20
 
@@ -36,7 +36,7 @@ const longestPauseMs = 20
 const isLock = (error: unknown): boolean =>
   (((error as { readonly errcode?: number }).errcode ?? 0) & 0xff) === 5
 
-/** SQLite and file system errors say what is wrong with the storage; anything else is a fault of ours and stays one. */
+/** SQLite and file system errors become a Refusal that says what is wrong with the storage. Any other error stays a fault. */
 const unavailable = (path: string, error: unknown): unknown => {
   const {
     code = '',
@@ -52,7 +52,7 @@ const unavailable = (path: string, error: unknown): unknown => {
     : error
 }
 
-/** The file and its folder are for their owner alone, whatever the umask; SQLite gives the -wal and -shm files the mode of the database. */
+/** Only the owner may access the file and its folder, whatever the umask; SQLite gives the -wal and -shm files the mode of the database. */
 const claim = (path: string): void => {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   closeSync(openSync(path, 'a', 0o600))
@@ -67,7 +67,7 @@ const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSyn
       `PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF`,
     )
     for (const statement of schema) db.exec(statement)
-    // From here on waiting is not SQLite's, which would have the event loop wait with it.
+    // From here on SQLite must not wait for locks, because the event loop would wait too.
     db.exec('PRAGMA busy_timeout = 0')
     return db
   } catch (error) {
@@ -76,7 +76,7 @@ const openDatabase = (path: string, synchronous: 'normal' | 'full'): DatabaseSyn
   }
 }
 
-/** Opens or creates the database with its table. Throws `Refusal('storage.unavailable')` when the place cannot be used. */
+/** Opens or creates the database with its table. Throws `Refusal('storage.unavailable')` when the path cannot be used. */
 export const openSqlite = (
   path: string,
   { synchronous = 'normal' }: Pick<SqliteOptions, 'synchronous'> = {},
@@ -91,7 +91,7 @@ export const openSqlite = (
   }
   const db = attempt(() => openDatabase(path, synchronous))
   const opened = statSync(path)
-  // Always to the last row: a statement that is not stepped to its end tells nothing about its commit.
+  // Always to the last row: a statement that is not stepped to its end does not report its commit.
   const run = (sql: string, values: readonly SqlValue[]): Rows => {
     const known = statements.get(sql)
     if (known) return known.all(...values)
@@ -118,8 +118,8 @@ export const openSqlite = (
 }
 
 /**
- * A Store on the file at `path`. While the file is removed, moved away or replaced under it, that is an outage, over when the file is back: what would be written to an
- * open file without a name is gone with the process, and another file must not be mixed with the journal of this one.
+ * A Store on the file at `path`. If the file is removed, moved or replaced while open, the storage is unavailable until the file is back: data written to a file
+ * without a name is lost with the process, and another file must not be combined with this one's journal.
  */
 export const openSqliteStore = (
   path: string,
@@ -134,7 +134,7 @@ export const openSqliteStore = (
       )
     return driver.unlessLocked(sql, values)
   }
-  const patiently = async (sql: string, values: readonly SqlValue[]): Promise<Rows> => {
+  const untilUnlocked = async (sql: string, values: readonly SqlValue[]): Promise<Rows> => {
     const deadline = performance.now() + busyTimeoutMs
     for (let ms = 1; performance.now() < deadline; ms = Math.min(ms * 2, longestPauseMs)) {
       await pause(ms)
@@ -144,7 +144,10 @@ export const openSqliteStore = (
     throw new Refusal('storage.unavailable', `${path}: locked by another process for ${busyTimeoutMs} ms`)
   }
   return {
-    store: createSqlStore({ all: (sql, values) => attempt(sql, values) ?? patiently(sql, values) }, { now }),
+    store: createSqlStore(
+      { all: (sql, values) => attempt(sql, values) ?? untilUnlocked(sql, values) },
+      { now },
+    ),
     close: () => driver.close(),
   }
 }

@@ -1,4 +1,4 @@
-// The store that the configuration names, kept free of expired records while it is open.
+// The configured store. Expired records are swept while it is open.
 import { join } from 'node:path'
 import type { Config } from '../../config/schema.ts'
 import type { Log } from '../../ports/runtime.ts'
@@ -6,14 +6,14 @@ import type { Store, SweptStore } from '../../ports/store.ts'
 import { createMemoryStore } from '../../stores/memory.ts'
 import { openSqliteStore } from './sqlite.ts'
 
-// Expired records leave the store in small batches between requests; nothing but space depends on when.
+// Expired records are deleted in small batches between requests. Only disk space depends on when.
 
 const batch = 200
 const pauseMs = 30_000
-/** While more is waiting: some thousand records a second, a few milliseconds of the event loop at a time. */
+/** While more are expired: some thousand records a second, a few milliseconds of the event loop at a time. */
 const soonMs = 50
 
-/** Sweeps until the returned function is called. Never keeps the process alive, and never ends because the storage was away for a while. */
+/** Sweeps until the returned function is called. It does not keep the process running, and survives outages of the storage. */
 export const startSweeping = (store: Pick<SweptStore, 'sweep'>, log: Log): (() => void) => {
   let timer: NodeJS.Timeout | undefined
   let stopped = false
@@ -42,7 +42,7 @@ interface StoreDeps {
   readonly log: Log
 }
 
-/** Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no other store to fall back to. */
+/** Throws `Refusal('storage.unavailable')` when the state directory cannot hold the database. There is no fallback store. */
 export const openStore = ({
   config,
   stateDir,
