@@ -6,7 +6,7 @@ import { createGateway } from '../gateway.ts'
 import { createPasswords, hashForWorkers } from '../node/passwords.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import { StartError, UsageError, print, printJson } from './output.ts'
-import { issuerOf, runningAt, whyNoState } from './state.ts'
+import { issuerOf, runningAt, stateError } from './state.ts'
 
 export interface AdminLink {
   /** The whole URL. */
@@ -15,7 +15,7 @@ export interface AdminLink {
   readonly others: readonly string[]
 }
 
-/** Throws `StartRefused` when the configuration has its own people, or keeps nothing on disk. */
+/** Throws `StartError` when the configuration has its own people, or keeps nothing on disk. */
 export const adminLink = async ({
   config,
   stateDir,
@@ -42,7 +42,7 @@ export const adminLink = async ({
     )
   const runtime = await createNodeRuntime({ config, stateDir, log: () => undefined, version: '' }).catch(
     (error: unknown) => {
-      throw whyNoState(error)
+      throw stateError(error)
     },
   )
   try {

@@ -38,7 +38,7 @@ const isLocal = (origin: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
 /** Where each service is reached: its own address, not also the default one. */
-const places = ({ directory }: Gateway): readonly Address[] =>
+const serviceAddresses = ({ directory }: Gateway): readonly Address[] =>
   directory.services.flatMap(
     (service) => directory.addresses.find((address) => address.service.id === service.id) ?? [],
   )
@@ -59,7 +59,7 @@ export const listeningEvent = ({
       ? { sign_in_command: command('admin link') }
       : { sign_in_link: link }
     : {}),
-  mcp: places(gateway).map(({ service, resource }) => ({ service: service.id, url: resource })),
+  mcp: serviceAddresses(gateway).map(({ service, resource }) => ({ service: service.id, url: resource })),
   version: about.version,
   runtime: about.runtime,
   state: stateDir,
@@ -80,11 +80,11 @@ const commands = (name: string, url: string): string[] => {
   return lines.flatMap(([client, text]) => (text === undefined ? [] : [row(client, text)]))
 }
 
-const personBlock = (facts: StartFacts): string[] => {
+const bannerLines = (facts: StartFacts): string[] => {
   const { gateway, about, link } = facts
   const { directory } = gateway
-  const [first] = places(gateway)
-  const addresses = places(gateway).map(({ service, resource }) =>
+  const [first] = serviceAddresses(gateway)
+  const addresses = serviceAddresses(gateway).map(({ service, resource }) =>
     row('MCP server', `${paint(36, resource)}${service.id === 'demo' ? `   ${paint(2, demoTools)}` : ''}`),
   )
   const newLink = facts.keys ? 'press l for a sign-in link' : facts.command('admin link')
@@ -122,7 +122,7 @@ export const startBanner = (facts: StartFacts): void => {
     process.stdout.write(`${JSON.stringify(listeningEvent(facts))}\n`)
     return
   }
-  process.stdout.write(`${personBlock(facts).join('\n')}\n`)
+  process.stdout.write(`${bannerLines(facts).join('\n')}\n`)
 }
 
 // Says at the start, plainly, when servers that are commands run with all the rights of the gateway's user.

@@ -11,7 +11,7 @@ import { type Check, checkConnections } from '../connection-checks.ts'
 import { createOutbound } from '../node/outbound.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import { type ExposedFile, exposedAmong, exposedText, secretFiles } from '../node/storage/file-modes.ts'
-import { type Wanted, forwardProxies, loadOrThrow, privateFilesOf } from './configuration.ts'
+import { type ConfigurationRequest, forwardProxies, loadOrThrow, privateFilesOf } from './configuration.ts'
 import { ConfigError, UsageError, faultData, print, printJson, printWarnings, programName } from './output.ts'
 
 const count = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
@@ -45,7 +45,7 @@ const valid = (config: Config, file: string | undefined): string => {
 
 /** Says that the configuration loads, and what it would do. Throws `ConfigError` with every fault otherwise; answers false where a connection failed. */
 export const validate = async (
-  wanted: Wanted,
+  wanted: ConfigurationRequest,
   real: Environment,
   { connect, json, stateDir }: ValidateOptions,
 ): Promise<boolean> => {
@@ -58,7 +58,7 @@ export const validate = async (
   }
   const tell = (check: Check): void => void (json || print(checkText(check)))
   const checks = connect
-    ? await tryConnections(
+    ? await runConnectionChecks(
         config,
         { privateFiles: privateFilesOf(wanted, { path, privateFiles }), env },
         tell,
@@ -91,7 +91,7 @@ const rowText = ({ key, value, from }: Explained): string =>
 /** Prints each key with its value and where that came from; secrets are masked. */
 export const explainConfig = async (
   key: string | undefined,
-  wanted: Wanted,
+  wanted: ConfigurationRequest,
   env: Environment,
   json: boolean,
 ): Promise<void> => {
@@ -116,7 +116,7 @@ export interface ConnectContext {
 }
 
 /** Each check is told as it is known. Commands run in a state directory of their own, which is removed. */
-export const tryConnections = async (
+export const runConnectionChecks = async (
   config: Config,
   { privateFiles, env }: ConnectContext,
   told: (check: Check) => void,

@@ -1,4 +1,4 @@
-// The configuration as this process finds it: which file, which variables, which secret files. The loading itself is in config/.
+// Finds the configuration of this process: its file, its variables, its secret files. config/ loads it.
 import { statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -10,11 +10,11 @@ import type { Config } from '../config/schema.ts'
 import { type Fault, type Origin, printable } from '../config/tree.ts'
 import { knownRevisions } from '../known-revisions.ts'
 import { type ForwardProxies, readForwardProxies } from '../node/forward-proxy.ts'
-import { findCommand } from '../node/process/exit-reason.ts'
+import { type Found as FoundCommand, findCommand } from '../node/process/exit-reason.ts'
 import { isOpenToAll, readText, readVariables, cannotRead as reason, usualFile } from './env-file.ts'
 import { ConfigError, StartError } from './output.ts'
 
-export interface Wanted {
+export interface ConfigurationRequest {
   /** `--config`. */
   readonly file?: string | undefined
   /** `--env-file`. */
@@ -22,9 +22,8 @@ export interface Wanted {
   readonly flags: Flags
 }
 
-/** The result of loading, and the file it came from as people name it. */
-/** `path`: where the file can be opened. `env`: with the variables of `.env`. `privateFiles`: what was read for variables `NAME_FILE`. `unusable`: commands that cannot be started on this computer. */
-export type Configured = Loaded & {
+/** `file`: the file as people name it. `path`: where it can be opened. `env`: with the variables of `.env`. `privateFiles`: read for variables `NAME_FILE`. `unusable`: commands that cannot be started on this computer. */
+export type FoundConfiguration = Loaded & {
   readonly file?: string
   readonly path?: string
   readonly env: Environment
@@ -32,7 +31,7 @@ export type Configured = Loaded & {
   readonly unusable: readonly Fault[]
 }
 
-/** Looked through in this order when no file is named; the first that exists is taken. `shown` is how people name it. */
+/** Tried in this order when no file is named; the first that exists is used. `shown`: as people name it. */
 export const searchPath = (
   env: Environment,
   home: string = homedir(),
@@ -104,7 +103,7 @@ const secretsOf = (wanted: Wants): Record<string, SecretFile> =>
     }),
   )
 
-/** A file with secrets in it that every account of the machine can read is told, not refused: on a laptop it is the usual state. */
+/** A warning for a file with secrets that every user of this computer can read. It is not refused, because on a laptop this is usual. */
 const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
   const [first] = secretKeys
   if (first === undefined || source.path === undefined || !isOpenToAll(source.path)) return []
@@ -119,8 +118,8 @@ const openToAll = (source: Source, secretKeys: readonly string[]): Fault[] => {
 }
 
 /**
- * Postern speaks plain http, so an https issuer means that something in front ends TLS, and every connection comes from there. Refresh tokens are judged by
- * the network they come from, and so is much else; whoever is not told the callers' addresses sees one caller.
+ * Postern serves plain HTTP, so an https issuer means that a reverse proxy terminates TLS and every connection comes from the proxy. Refresh tokens are judged by
+ * the network of the caller; without trusted_proxies all callers seem to be one.
  */
 const behindUnknownProxy = ({
   issuer,
@@ -137,18 +136,18 @@ const behindUnknownProxy = ({
       ]
     : []
 
-/** One command that cannot be started must not keep the other services from being served: `validate` and `wrap` refuse it, `serve` warns. */
+/** One command that cannot be started must not stop the other services: `validate` and `wrap` refuse it, `serve` warns. */
 const withCommands = (loaded: Loaded, env: Environment): Loaded & { readonly unusable: readonly Fault[] } => {
   if (!loaded.ok || Object.values(loaded.config.mcp_services).every(({ command }) => command === undefined))
     return { ...loaded, unusable: [] }
   return { ...loaded, unusable: checkCommands({ config: loaded.config, sources: loaded.sources, env }) }
 }
 
-/** Finds the files, reads what they and the variables refer to, and loads. `real`: the variables that the process was started with. */
+/** Finds the files, reads the files that they and the variables name, and loads. `real`: the variables that the process was started with. */
 export const loadConfiguration = async (
-  { file, envFile, flags }: Wanted,
+  { file, envFile, flags }: ConfigurationRequest,
   real: Environment,
-): Promise<Configured> => {
+): Promise<FoundConfiguration> => {
   const { env, file: environmentFile, warnings } = readVariables(envFile, real)
   const found = find(file, env)
   if (found && 'fault' in found)
@@ -170,39 +169,39 @@ export const loadConfiguration = async (
     secrets: secretsOf(wanted),
     revisions: knownRevisions,
   })
-  const told = {
+  const read = {
     ...withCommands(loaded, env),
     env,
     privateFiles: wanted.map(({ path }) => path),
     warnings: [...loaded.warnings, ...(loaded.ok ? behindUnknownProxy(loaded.config) : []), ...warnings],
   }
-  if (!found) return told
+  if (!found) return read
   const place = { file: found.shown, ...(found.path === undefined ? {} : { path: found.path }) }
-  return told.ok
-    ? { ...told, warnings: [...told.warnings, ...openToAll(found, told.writtenSecrets)], ...place }
-    : { ...told, ...place }
+  return read.ok
+    ? { ...read, warnings: [...read.warnings, ...openToAll(found, read.writtenSecrets)], ...place }
+    : { ...read, ...place }
 }
 
 /** The configuration; throws `ConfigError` with every fault. */
 export const loadOrThrow = async (
-  wanted: Wanted,
+  wanted: ConfigurationRequest,
   env: Environment,
-): Promise<Configured & { readonly ok: true }> => {
+): Promise<FoundConfiguration & { readonly ok: true }> => {
   const loaded = await loadConfiguration(wanted, env)
   if (!loaded.ok) throw new ConfigError(loaded.faults)
   return loaded
 }
 
-/** Files that no isolated command may see: the configuration, what it was read from, and where it is looked for. */
+/** Files that isolated commands never see: the configuration, the files it was read from, and those it is searched in. */
 export const privateFilesOf = (
-  { envFile }: Wanted,
+  { envFile }: ConfigurationRequest,
   { path, privateFiles }: { readonly path?: string | undefined; readonly privateFiles: readonly string[] },
 ): readonly string[] =>
   [path ?? [], ...privateFiles, envFile ?? [], usualFile].flat().map((name) => resolve(name))
 
-// What can be seen of a service's command without starting it: whether there is such a program, and such a folder.
+// Checks a service's command without starting it: whether the program and the folder exist.
 
-interface Looked {
+interface Checked {
   readonly config: Config
   readonly sources: Sources
   readonly env: Environment
@@ -210,45 +209,58 @@ interface Looked {
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 
-/** The other words are not repeated: people put keys among them. */
+/** The other words are not repeated, because they may contain API keys. */
 const wholeLine = (command: string): string =>
   `contains a whole command line, but no shell is used: set \`command: ${printable(wordsOf(command)[0] ?? '')}\` and list the other words in \`args\``
 
-/** The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node names it. */
-export const checkCommands = (
-  { config, sources, env }: Looked,
-  platform: string = process.platform,
-): readonly Fault[] => {
-  const unusable: Fault[] = []
-  const suffixes = platform === 'win32' ? ['', ...(env['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : ['']
-  for (const [id, { command, cwd, env: own }] of Object.entries(config.mcp_services)) {
-    if (command === undefined) continue
-    const told = (key: string, what: string): void =>
-      void unusable.push({
-        key: `mcp_services.${id}.${key}`,
-        origin: sources[`mcp_services.${id}.${key}`] ?? { from: 'default' },
-        what,
-      })
-    const place = cwd === undefined ? undefined : resolve(cwd)
-    if (place !== undefined && !isFolder(place))
-      told('cwd', `folder ${place} does not exist${cwd?.startsWith('~') ? '; ~ is not expanded' : ''}`)
-    // A command without a folder of its own runs in a home that is made for it, where a relative path leads nowhere.
-    const found = findCommand(command, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes)
-    if ('path' in found) continue
-    const [first = ''] = wordsOf(command)
-    const path = /^\S*[/\\]/.test(command)
-    // A path with a space in it may be one that is not there (C:\Program Files\…); any other word with a space is a line.
-    const line =
-      first !== command.trim() &&
-      (!path || 'path' in findCommand(first, own['PATH'] ?? env['PATH'] ?? '', place ?? '/', suffixes))
-    told('command', line ? wholeLine(command) : found.end.why)
-  }
-  return unusable
+/** Whether a command that was not found is a whole command line. A path with a space in it may be missing (C:\Program Files\…); any other word with a space is a line. */
+const isWholeLine = (command: string, find: (program: string) => FoundCommand): boolean => {
+  const [first = ''] = wordsOf(command)
+  const path = /^\S*[/\\]/.test(command)
+  return first !== command.trim() && (!path || 'path' in find(first))
 }
 
-// The forward proxies that the environment names, or one sentence that says what is wrong with them.
+/** What is wrong with one command, by key. */
+const commandFaults = (
+  { command = '', cwd, env: own }: Config['mcp_services'][string],
+  env: Environment,
+  suffixes: readonly string[],
+): readonly (readonly [key: string, what: string])[] => {
+  const folder = cwd === undefined ? undefined : resolve(cwd)
+  // A command without a folder of its own runs in a new home directory, where a relative path leads nowhere.
+  const find = (program: string): FoundCommand =>
+    findCommand(program, own['PATH'] ?? env['PATH'] ?? '', folder ?? '/', suffixes)
+  const faults: (readonly [string, string])[] = []
+  if (folder !== undefined && !isFolder(folder))
+    faults.push([
+      'cwd',
+      `folder ${folder} does not exist${cwd?.startsWith('~') ? '; ~ is not expanded' : ''}`,
+    ])
+  const found = find(command)
+  if ('end' in found)
+    faults.push(['command', isWholeLine(command, find) ? wholeLine(command) : found.end.why])
+  return faults
+}
 
-/** Throws `StartRefused`. */
+/** The commands of the configuration that cannot be started on this computer as it is now. `platform` as Node names it. */
+export const checkCommands = (
+  { config, sources, env }: Checked,
+  platform: string = process.platform,
+): readonly Fault[] => {
+  const suffixes = platform === 'win32' ? ['', ...(env['PATHEXT'] ?? '.EXE;.CMD;.BAT').split(';')] : ['']
+  return Object.entries(config.mcp_services)
+    .filter(([, { command }]) => command !== undefined)
+    .flatMap(([id, service]) =>
+      commandFaults(service, env, suffixes).map(([name, what]) => {
+        const key = `mcp_services.${id}.${name}`
+        return { key, origin: sources[key] ?? { from: 'default' }, what }
+      }),
+    )
+}
+
+// The forward proxies that the environment names.
+
+/** Throws `StartError`. */
 export const forwardProxies = (env: Readonly<Record<string, string | undefined>>): ForwardProxies => {
   try {
     return readForwardProxies(env)

@@ -10,7 +10,7 @@ export class StartError extends Error {
   readonly code: string
   constructor(code: string, sentence: string) {
     super(sentence)
-    this.name = 'StartRefused'
+    this.name = 'StartError'
     this.code = code
   }
 }
@@ -30,7 +30,7 @@ export class ConfigError extends Error {
   }
 }
 
-export interface Said {
+export interface ErrorReport {
   readonly exit: number
   /** Lines for a person. */
   readonly lines: readonly string[]
@@ -50,7 +50,7 @@ export const faultData = (fault: Fault): Readonly<Record<string, unknown>> => {
   return { key: fault.key, ...place, message: fault.what }
 }
 
-const ofFaults = (faults: readonly Fault[]): Said => {
+const ofFaults = (faults: readonly Fault[]): ErrorReport => {
   const lines = faults.map(faultText)
   const more = lines.length > 1 ? ` (and ${lines.length - 1} more)` : ''
   return {
@@ -66,7 +66,7 @@ const ofFaults = (faults: readonly Fault[]): Said => {
 }
 
 /** What to say about anything a command threw. The stack is for `--debug` alone. */
-export const sayError = (error: unknown, debug: boolean): Said => {
+export const errorReport = (error: unknown, debug: boolean): ErrorReport => {
   if (error instanceof ConfigError) return ofFaults(error.faults)
   const message = error instanceof Error ? error.message : String(error)
   if (error instanceof UsageError)
@@ -83,7 +83,7 @@ export const sayError = (error: unknown, debug: boolean): Said => {
 }
 
 /** Writes to standard error; JSON where no person reads it, or when it was asked for. */
-export const printError = (said: Said, json: boolean): void => {
+export const printError = (said: ErrorReport, json: boolean): void => {
   if (json || !process.stderr.isTTY) {
     process.stderr.write(`${JSON.stringify({ error: said.error })}\n`)
     return
@@ -122,7 +122,7 @@ export const programName = (env: Environment, started: string | undefined = proc
 export const quoted = (word: string): string =>
   /^[\w./@:=+,-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`
 
-export interface Places {
+export interface CommandOptions {
   readonly config?: string | undefined
   readonly envFile?: string | undefined
   readonly state?: string | undefined
@@ -130,7 +130,7 @@ export interface Places {
 
 /** A verb as a whole command that finds the same configuration and the same state as this process. */
 export const commandFor =
-  (env: Environment, { config, envFile, state }: Places) =>
+  (env: Environment, { config, envFile, state }: CommandOptions) =>
   (verb: string): string =>
     [
       programName(env),

@@ -4,7 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import { type Flags, configFlags, otherFlags } from '../config/flags.ts'
 import { suggest } from '../config/shape.ts'
 import { type Fault, faultText } from '../config/tree.ts'
-import type { Wanted } from './configuration.ts'
+import type { ConfigurationRequest } from './configuration.ts'
 import {
   ConfigError,
   UsageError,
@@ -76,7 +76,15 @@ const option = ({
   return choices ? made.choices(choices) : made
 }
 
-const wantedOf = ({ config, envFile, host, port, publicUrl, debug, logLevel }: Given): Wanted => {
+const wantedOf = ({
+  config,
+  envFile,
+  host,
+  port,
+  publicUrl,
+  debug,
+  logLevel,
+}: Given): ConfigurationRequest => {
   const flags: Flags = { host, port, issuer: publicUrl, debug, log_level: logLevel }
   return { file: config, envFile, flags }
 }

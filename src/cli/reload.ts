@@ -5,14 +5,14 @@ import type { Config } from '../config/schema.ts'
 import { faultText } from '../config/tree.ts'
 import type { Log } from '../ports/runtime.ts'
 import type { ServiceRegistry } from '../services/live.ts'
-import type { Configured } from './configuration.ts'
+import type { FoundConfiguration } from './configuration.ts'
 
 export interface ReloadSource {
   /** Where the file lies; absent when there is none, and then nothing is watched. */
   readonly path: string | undefined
   /** As people name it. */
   readonly file: string | undefined
-  load(): Promise<Configured>
+  load(): Promise<FoundConfiguration>
 }
 
 export interface Reload {

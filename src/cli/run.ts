@@ -1,6 +1,6 @@
 // The command line: runs a verb, ends with its exit code. A file of its own: main.ts has to set up V8 before any of this is loaded.
 import { CommanderError } from 'commander'
-import { UsageError, printError, programName, sayError } from './output.ts'
+import { UsageError, printError, programName, errorReport } from './output.ts'
 import { createProgram } from './program.ts'
 
 const argv = process.argv.slice(2)
@@ -30,7 +30,7 @@ try {
 } catch (error) {
   const told = error instanceof CommanderError ? usage(error) : error
   if (told !== undefined) {
-    const said = sayError(told, argv.includes('--debug'))
+    const said = errorReport(told, argv.includes('--debug'))
     printError(said, argv.includes('--json'))
     process.exitCode = said.exit
   }

@@ -13,8 +13,15 @@ import { isolationText, startBanner } from './banner.ts'
 import { forwardProxies } from './configuration.ts'
 import { StartError } from './output.ts'
 import { type ReloadSource, watchConfiguration } from './reload.ts'
-import { noteRunning, openStateDirectory, whyNoState } from './state.ts'
-import { exitCodes, inForeground, outliveReaders, tellFaults, untilSignal, withStderr } from './terminal.ts'
+import { writePidFile, openStateDirectory, stateError } from './state.ts'
+import {
+  exitCodes,
+  inForeground,
+  ignoreClosedOutput,
+  logFaults,
+  untilSignal,
+  withStderr,
+} from './terminal.ts'
 
 // The service that is there before anything is configured: the demo server, in this process.
 
@@ -101,7 +108,7 @@ const whyNotListening = (error: unknown, { host, port }: Config): unknown => {
   return error
 }
 
-/** Resolves when requests are answered. Throws `StartRefused`. */
+/** Resolves when requests are answered. Throws `StartError`. */
 export const startGateway = async ({
   config,
   stateDir,
@@ -121,7 +128,7 @@ export const startGateway = async ({
     version: about,
     proxies,
   }).catch((error: unknown) => {
-    throw whyNoState(error)
+    throw stateError(error)
   })
   const { host, port, trusted_proxies: trustedProxies } = config
   const listening = await serve({ host, port, trustedProxies, now: runtime.now, proxies }).catch(
@@ -132,7 +139,7 @@ export const startGateway = async ({
   const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
   const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services, draining })
   await gateway.warm().catch((error: unknown) => {
-    throw whyNoState(error)
+    throw stateError(error)
   })
   isolationText(config, runtime)
   gateway.record(startedEvent(gateway, runtime.about))
@@ -144,7 +151,7 @@ export const startGateway = async ({
       : [{ id: wrapped, from: 'wrap' as const, ...(program === undefined ? {} : { command: program }) }]),
   ]
   listening.open(gateway)
-  return { gateway, listening, runtime, forget: noteRunning(stateDir, gateway.directory.issuer, own) }
+  return { gateway, listening, runtime, forget: writePidFile(stateDir, gateway.directory.issuer, own) }
 }
 
 export interface StartOptions {
@@ -185,7 +192,7 @@ const openState = (path: string): boolean =>
   openStateDirectory(path) || !['root.key', 'postern.db'].some((name) => existsSync(join(path, name)))
 
 /** Lines wait until the first one, which programs read, has been printed. */
-const behindTheFirst = (log: Log): { readonly log: Log; release(): void } => {
+const holdUntilReleased = (log: Log): { readonly log: Log; release(): void } => {
   let held: Parameters<Log>[] | undefined = []
   return {
     log: (...line) => (held ? void held.push(line) : log(...line)),
@@ -197,7 +204,7 @@ const behindTheFirst = (log: Log): { readonly log: Log; release(): void } => {
 }
 
 /** Answers the exit code. */
-const takeDown = async (
+const shutDown = async (
   { listening, runtime, gateway }: StartedGateway,
   signal: NodeJS.Signals,
 ): Promise<number> => {
@@ -212,12 +219,12 @@ const takeDown = async (
   return clean && closed ? exitCodes.inOrder : exitCodes.unclean
 }
 
-/** Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws `StartRefused` when it cannot start. */
+/** Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws `StartError` when it cannot start. */
 export const start = async (options: StartOptions): Promise<void> => {
   const { config, stateDir, tty, logLevel } = options
   const fresh = openState(stateDir)
   const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
-  const { log, release } = behindTheFirst(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
+  const { log, release } = holdUntilReleased(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
   let ending = false
   const up = await startGateway({
     config,
@@ -237,8 +244,8 @@ export const start = async (options: StartOptions): Promise<void> => {
     gateway.links.enabled && (tty ? fresh : options.printLink)
       ? `${gateway.directory.issuer}/?t=${await gateway.links.mint()}`
       : undefined
-  outliveReaders()
-  tellFaults(nodeLog)
+  ignoreClosedOutput()
+  logFaults(nodeLog)
   // Before anybody is told that the gateway listens: whoever reads that may end it at once.
   const reload = watchConfiguration({ source: options.source, supply: gateway.supply, started: config, log })
   const asked = untilSignal({ terminal: tty, log: nodeLog, again: () => void reload.now() })
@@ -264,7 +271,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   stopKeys()
   reload.stop()
   up.forget()
-  process.exitCode = await takeDown(up, signal)
+  process.exitCode = await shutDown(up, signal)
   gateway.record({
     event: 'gateway.stopped',
     issuer: gateway.directory.issuer,

@@ -3,14 +3,14 @@ import { styleText } from 'node:util'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { isInner } from '../node/http-client/pool.ts'
+import { isPrivateHost } from '../node/http-client/pool.ts'
 import { createOutbound } from '../node/outbound.ts'
 import { createNodeRuntime } from '../node/runtime.ts'
 import type { ListedService } from '../services/live.ts'
 import type { Addition } from '../services/validation.ts'
 import { forwardProxies } from './configuration.ts'
 import { StartError, UsageError, print, printJson, programName } from './output.ts'
-import { issuerOf, ownServices, whyNoState } from './state.ts'
+import { issuerOf, localServices, stateError } from './state.ts'
 
 export interface AdminTarget {
   readonly config: Config
@@ -40,7 +40,7 @@ export const withGateway = async <T>(
     version: '',
     proxies: forwardProxies(env),
   }).catch((error: unknown) => {
-    throw whyNoState(error)
+    throw stateError(error)
   })
   try {
     const gateway = createGateway({ config, runtime, issuer: issuerOf(config, stateDir) ?? unknownIssuer })
@@ -69,11 +69,11 @@ export const addressesOf = ({ directory }: Gateway, id: string): readonly string
       directory.issuer !== unknownIssuer ? resource : resource.startsWith(`${unknownIssuer}/`) ? path : [],
     )
 
-const placeOf = ({ url, command }: ListedService): string => url ?? command ?? ''
+const targetOf = ({ url, command }: ListedService): string => url ?? command ?? ''
 
 /** Those that only running gateways have: the demo, and what `postern wrap` serves. */
 const runningOf = ({ stateDir }: AdminTarget, services: readonly ListedService[]) =>
-  ownServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
+  localServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
 
 export const listServices = (place: AdminTarget): Promise<void> =>
   withGateway(place, async ({ supply }) => {
@@ -83,7 +83,7 @@ export const listServices = (place: AdminTarget): Promise<void> =>
     if (services.length + running.length === 0)
       return print(`No services yet. Add one: ${programName(process.env)} services add <id> <url>`)
     const rows = [
-      ...services.map((service) => [service.id, service.from, placeOf(service)]),
+      ...services.map((service) => [service.id, service.from, targetOf(service)]),
       ...running.map(({ id, from, at, command }) => [
         id,
         from,
@@ -151,7 +151,7 @@ export interface AddOptions {
 
 const marks = { yes: ['green', '✓'], no: ['red', '✗'], unknown: ['yellow', '?'] } as const
 
-const tell = ({ result, step, say }: Parameters<NonNullable<Addition['told']>>[0]): void => {
+const printStep = ({ result, step, say }: Parameters<NonNullable<Addition['told']>>[0]): void => {
   // Wanting no token is no failure.
   const [colour, mark] = step === 'authorization' ? (['yellow', '·'] as const) : marks[result]
   print(`${styleText(colour, mark)} ${say}`)
@@ -171,10 +171,13 @@ const serverOf = (
 }
 
 /** Whoever runs this may open any address from this computer anyway; it is noted where that was needed, so that a public name never becomes a way inside. */
-const wayTo = async (url: string | undefined, { env }: AdminTarget): Promise<Pick<Addition, 'anywhere'>> => {
+const outboundFor = async (
+  url: string | undefined,
+  { env }: AdminTarget,
+): Promise<Pick<Addition, 'anywhere'>> => {
   const { protocol, hostname, origin } =
     url !== undefined && URL.canParse(url) ? new URL(url) : new URL('https://nowhere.invalid')
-  const inner = protocol === 'http:' || protocol === 'ws:' || (await isInner(hostname))
+  const inner = protocol === 'http:' || protocol === 'ws:' || (await isPrivateHost(hostname))
   return inner ? { anywhere: createOutbound({ allowOrigins: [origin], proxies: forwardProxies(env) }) } : {}
 }
 
@@ -194,7 +197,7 @@ export const addService = (
       ...(alias === undefined ? {} : { alias }),
       ...(open ? { auth_required: false } : {}),
     }
-    const way = await wayTo(url, place)
+    const way = await outboundFor(url, place)
     const steps = await gateway.supply.add({
       id,
       service,
@@ -202,7 +205,7 @@ export const addService = (
       commands: true,
       force,
       ...way,
-      told: (step) => void (place.json || tell(step)),
+      told: (step) => void (place.json || printStep(step)),
     })
     const [address] = addressesOf(gateway, id)
     if (place.json) return printJson({ id, url: address, steps })

@@ -31,7 +31,7 @@ export const stateDirectory = (
   return join(xdg?.startsWith('/') ? xdg : join(home, '.local', 'state'), 'postern')
 }
 
-/** Makes sure the directory is there, for its owner alone, and can be written. True when this call made it. Throws `StartRefused`. */
+/** Makes sure the directory is there, for its owner alone, and can be written. True when this call made it. Throws `StartError`. */
 export const openStateDirectory = (path: string): boolean => {
   try {
     const made = mkdirSync(path, { recursive: true, mode: 0o700 })
@@ -49,7 +49,7 @@ export const openStateDirectory = (path: string): boolean => {
 }
 
 /** Why the state directory cannot be used, in one sentence; anything else stays what it is. */
-export const whyNoState = (error: unknown): unknown => {
+export const stateError = (error: unknown): unknown => {
   if (error instanceof Refusal && error.code === 'storage.unavailable')
     return new StartError(
       'storage.unusable',
@@ -77,7 +77,7 @@ export interface LocalService {
   readonly command?: string
 }
 
-interface Running {
+interface RunningGateway {
   readonly url: string
   readonly services: readonly LocalService[]
   readonly pid: number
@@ -85,12 +85,17 @@ interface Running {
   readonly since: number
 }
 
-const notesIn = (stateDir: string): string => join(stateDir, 'running')
-const noteOf = (stateDir: string, pid: number): string => join(notesIn(stateDir), `${pid}.json`)
+const pidFolder = (stateDir: string): string => join(stateDir, 'running')
+const pidFile = (stateDir: string, pid: number): string => join(pidFolder(stateDir), `${pid}.json`)
 
-const read = (path: string): Running | undefined => {
+const read = (path: string): RunningGateway | undefined => {
   try {
-    const { url, pid, since, services = [] } = JSON.parse(readFileSync(path, 'utf8')) as Partial<Running>
+    const {
+      url,
+      pid,
+      since,
+      services = [],
+    } = JSON.parse(readFileSync(path, 'utf8')) as Partial<RunningGateway>
     return typeof url === 'string' && URL.canParse(url) && Number.isSafeInteger(pid) && Number.isFinite(since)
       ? { url, pid: pid as number, since: since as number, services: Array.isArray(services) ? services : [] }
       : undefined
@@ -100,7 +105,7 @@ const read = (path: string): Running | undefined => {
   }
 }
 
-const isAlive = ({ pid }: Running): boolean => {
+const isAlive = ({ pid }: RunningGateway): boolean => {
   try {
     process.kill(pid, 0)
     return true
@@ -110,9 +115,9 @@ const isAlive = ({ pid }: Running): boolean => {
   }
 }
 
-const notes = (stateDir: string): readonly Running[] => {
+const pidFiles = (stateDir: string): readonly RunningGateway[] => {
   try {
-    return readdirSync(notesIn(stateDir)).flatMap((name) => read(join(notesIn(stateDir), name)) ?? [])
+    return readdirSync(pidFolder(stateDir)).flatMap((name) => read(join(pidFolder(stateDir), name)) ?? [])
   } catch {
     // No gateway ever ran here.
     return []
@@ -120,28 +125,28 @@ const notes = (stateDir: string): readonly Running[] => {
 }
 
 /** Notes where this process listens, and drops the notes of those that ended without a word; what it returns takes the note back. */
-export const noteRunning = (
+export const writePidFile = (
   stateDir: string,
   url: string,
   services: readonly LocalService[] = [],
 ): (() => void) => {
   try {
-    for (const note of notes(stateDir))
-      if (!isAlive(note)) rmSync(noteOf(stateDir, note.pid), { force: true })
-    mkdirSync(notesIn(stateDir), { recursive: true, mode: 0o700 })
+    for (const note of pidFiles(stateDir))
+      if (!isAlive(note)) rmSync(pidFile(stateDir, note.pid), { force: true })
+    mkdirSync(pidFolder(stateDir), { recursive: true, mode: 0o700 })
     writeFileSync(
-      noteOf(stateDir, process.pid),
+      pidFile(stateDir, process.pid),
       JSON.stringify({ url, pid: process.pid, since: Date.now(), services }),
       { mode: 0o600 },
     )
   } catch {
     // A full disk keeps no gateway from serving; commands then name the configured port.
   }
-  return () => rmSync(noteOf(stateDir, process.pid), { force: true })
+  return () => rmSync(pidFile(stateDir, process.pid), { force: true })
 }
 
-const alive = (stateDir: string): readonly Running[] =>
-  notes(stateDir)
+const alive = (stateDir: string): readonly RunningGateway[] =>
+  pidFiles(stateDir)
     .filter(isAlive)
     .toSorted((a, b) => b.since - a.since)
 
@@ -151,7 +156,7 @@ export const runningAt = (stateDir: string): readonly string[] => [
 ]
 
 /** What running gateways serve beside their configuration, each with the gateway's URL. */
-export const ownServices = (stateDir: string): readonly (LocalService & { readonly at: string })[] =>
+export const localServices = (stateDir: string): readonly (LocalService & { readonly at: string })[] =>
   alive(stateDir).flatMap(({ url, services }) => services.map((service) => ({ ...service, at: url })))
 
 /** The issuer of that gateway, whether it runs or will run; of several processes the last that started is named. Undefined when only a start will tell: the port is chosen then. */

@@ -81,7 +81,7 @@ export const untilSignal = ({ terminal, log, again }: StopSignal): Promise<NodeJ
   })
 
 /** Whoever stopped reading what a running gateway prints wanted to hear no more; its clients still want to be served. */
-export const outliveReaders = (): void => {
+export const ignoreClosedOutput = (): void => {
   for (const stream of [process.stdout, process.stderr]) {
     stream.removeAllListeners('error')
     stream.on('error', () => undefined)
@@ -89,7 +89,7 @@ export const outliveReaders = (): void => {
 }
 
 /** What no room caught is told before anything else. An exception leaves nobody knows what behind and ends the process; a promise nobody waited for does not. */
-export const tellFaults = (log: NodeLog): void => {
+export const logFaults = (log: NodeLog): void => {
   const why = (error: unknown): string =>
     error instanceof Error ? (error.stack ?? error.message) : String(error)
   process.on('unhandledRejection', (error) =>

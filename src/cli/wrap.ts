@@ -83,7 +83,7 @@ const variables = (
   )
 
 /** A home or a root is more than anybody means to show a server by being there. */
-const isPlace = (cwd: string): boolean => cwd !== homedir() && cwd !== parse(cwd).root
+const isProjectFolder = (cwd: string): boolean => cwd !== homedir() && cwd !== parse(cwd).root
 
 /** The flags that make the command a service. Throws `UsageError`. */
 export const wrapped = (
@@ -97,7 +97,7 @@ export const wrapped = (
     throw new UsageError(
       `The whole command is in one pair of quotes. Remove them: ${programName(process.env)} wrap -- npx -y some-server.`,
     )
-  const cwd = options.cwd ?? (isPlace(here) ? here : undefined)
+  const cwd = options.cwd ?? (isProjectFolder(here) ? here : undefined)
   const isolation =
     options.sandbox === false
       ? { sandbox: 'none' }

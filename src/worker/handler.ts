@@ -39,7 +39,7 @@ interface UnansweredRequest {
 }
 
 /** Plain text for browsers, JSON for programs. */
-export const answerUnready = (
+export const notConfiguredResponse = (
   lacks: readonly MissingSetting[],
   { request, requestId, loopback }: UnansweredRequest,
 ): Response => {
@@ -56,7 +56,7 @@ export const answerUnready = (
 }
 
 /** Something other than the configuration failed. The next request tries again. */
-export const answerFailed = (requestId: string): Response =>
+export const notStartedResponse = (requestId: string): Response =>
   Response.json(bodyOf(new Refusal('gateway.not-started'), requestId), {
     status: 503,
     headers: { ...headers, 'retry-after': '5', 'x-request-id': requestId },
@@ -164,10 +164,14 @@ export const createWorkerHandler = ({ now, timer }: WorkerHandlerOptions): Worke
       })
       return undefined
     })
-    if (!found) return answerFailed(context.requestId)
+    if (!found) return notStartedResponse(context.requestId)
     if ('lacks' in found) {
       for (const lack of found.lacks) report(lack)
-      return answerUnready(found.lacks, { request, requestId: context.requestId, loopback: isLoopback(url) })
+      return notConfiguredResponse(found.lacks, {
+        request,
+        requestId: context.requestId,
+        loopback: isLoopback(url),
+      })
     }
     const known = { gateway: found.gateway, at: requestUrl(request.url) }
     urls.set(request.url, known)
