@@ -119,20 +119,8 @@ export const isRequest = (message: Rpc): boolean =>
 export const isResponse = (message: Rpc): boolean =>
   message['method'] === undefined && message['id'] !== undefined
 
-const paramsMeta = (params: unknown): Rpc | undefined =>
-  isRecord(params) && isRecord(params['_meta']) ? params['_meta'] : undefined
-
-/** The progress token of a request. */
-export const progressOf = (message: Rpc): unknown => paramsMeta(message['params'])?.['progressToken']
-/** The progress token of a progress notification. */
-export const reportedOf = (message: Rpc): unknown =>
-  message['method'] === 'notifications/progress' && isRecord(message['params'])
-    ? message['params']['progressToken']
-    : undefined
-
 /** The id of the request that a notification cancels. */
-export const cancelledId = (message: Rpc): unknown =>
-  isRecord(message['params']) ? message['params']['requestId'] : undefined
+export const cancelledId = (message: Rpc): unknown => paramsOf(message)['requestId']
 
 /** The revision in a response to `initialize`. */
 export const versionOf = (message: Rpc): string | undefined => {
