@@ -14,7 +14,9 @@ export const isEventStream = (contentType: string | undefined): boolean =>
  */
 export const endsLine = (piece: Uint8Array): boolean => piece.length > 0 && piece[piece.length - 1] === 0x0a
 
-/** A comment, ignored by every client, that keeps idle connections open and shows when a peer is gone. */
+/** As `Runtime.timer`. */
+type StartTimer = (ms: number, run: () => void) => () => void
+
 /** Comments on a stream that has been silent for a whole interval, and no sooner or later. */
 export interface KeepAlive {
   /** Something else went out. */
@@ -23,21 +25,22 @@ export interface KeepAlive {
 }
 
 /** `comment` is called after `everyMs` of silence, and again after as much more. */
-export const createKeepAlive = (everyMs: number, comment: () => void): KeepAlive => {
+export const createKeepAlive = (timer: StartTimer, everyMs: number, comment: () => void): KeepAlive => {
   const beat = (): void => {
-    timer = setTimeout(beat, everyMs)
+    cancel = timer(everyMs, beat)
     comment()
   }
-  let timer = setTimeout(beat, everyMs)
+  let cancel = timer(everyMs, beat)
   return {
     wrote() {
-      clearTimeout(timer)
-      timer = setTimeout(beat, everyMs)
+      cancel()
+      cancel = timer(everyMs, beat)
     },
-    stop: () => clearTimeout(timer),
+    stop: () => cancel(),
   }
 }
 
+/** A comment, ignored by every client, that keeps idle connections open and shows when a peer is gone. */
 export const keepAliveComment = ': keep-alive\n\n'
 
 // Reads an event stream to its end (WHATWG HTML §9.2), no faster than its events are dealt with.
@@ -47,6 +50,12 @@ export interface HeardEvent {
   readonly event: string
   readonly id: string | undefined
   readonly data: string
+}
+
+/** When a stream has been read far enough, and the timer for the wait for its end. */
+export interface ReadUntil {
+  readonly done: () => boolean
+  readonly timer: StartTimer
 }
 
 const isJson = (text: string): boolean => {
@@ -64,24 +73,24 @@ const isSilence = (error: unknown): boolean => error instanceof Refusal && error
 const lingerMs = 1000
 
 /** Reads on to the end, so that the connection can be used again; a server that leaves its stream open loses it. */
-const drain = async (reader: ReadableStreamDefaultReader<Uint8Array>): Promise<void> => {
-  const late = setTimeout(() => void reader.cancel().catch(() => undefined), lingerMs)
+const drain = async (reader: ReadableStreamDefaultReader<Uint8Array>, timer: StartTimer): Promise<void> => {
+  const cancel = timer(lingerMs, () => void reader.cancel().catch(() => undefined))
   try {
     while (!(await reader.read()).done);
   } finally {
-    clearTimeout(late)
+    cancel()
   }
 }
 
 /**
  * Resolves at the end of the stream. Rejects with `upstream.answer` for an event larger than `maxBytes` or text that is not UTF-8, and with what the stream
- * failed with; an event that was cut off is not told. `enough`: asked after each event; once it answers true, nothing else is told.
+ * failed with; an event that was cut off is not told. `until`: asked after each event; once it is `done`, nothing else is told.
  */
 export const readEvents = async (
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
   deal: (event: HeardEvent) => void | Promise<void>,
-  enough?: () => boolean,
+  until?: ReadUntil,
 ): Promise<void> => {
   const heard: HeardEvent[] = []
   let pending = 0
@@ -103,8 +112,8 @@ export const readEvents = async (
       pending += piece.value.byteLength
       parser.feed(decoder.decode(piece.value, { stream: true }))
       for (const event of heard.splice(0)) await deal(event)
-      if (enough?.()) {
-        drain(reader).catch(() => undefined)
+      if (until?.done()) {
+        drain(reader, until.timer).catch(() => undefined)
         return
       }
       if (pending > maxBytes) throw new Refusal('upstream.answer', `an event of more than ${maxBytes} bytes`)
@@ -112,8 +121,8 @@ export const readEvents = async (
     await rest()
   } catch (error) {
     await reader.cancel().catch(() => undefined)
-    if (isSilence(error) && enough) await rest()
-    if (!(isSilence(error) && enough?.())) throw error
+    if (isSilence(error) && until) await rest()
+    if (!(isSilence(error) && until?.done())) throw error
   }
 }
 
@@ -130,6 +139,7 @@ export interface EventWriter {
 }
 
 export interface EventWriterOptions {
+  readonly timer: StartTimer
   readonly keepAliveMs: number
   /** The reader left, or the stream was ended; once. */
   readonly gone: () => void
@@ -153,7 +163,7 @@ const encoded = (
 
 const comment = utf8(keepAliveComment)
 
-export const createEventWriter = ({ keepAliveMs, gone }: EventWriterOptions): EventWriter => {
+export const createEventWriter = ({ timer, keepAliveMs, gone }: EventWriterOptions): EventWriter => {
   let controller: ReadableStreamDefaultController<Uint8Array> | undefined
   let waiting: PromiseWithResolvers<void> | undefined
   let over = false
@@ -178,7 +188,7 @@ export const createEventWriter = ({ keepAliveMs, gone }: EventWriterOptions): Ev
     },
     { highWaterMark: roomBytes, size: (piece) => piece?.byteLength ?? 0 },
   )
-  const alive = createKeepAlive(keepAliveMs, () => {
+  const alive = createKeepAlive(timer, keepAliveMs, () => {
     if ((controller?.desiredSize ?? 0) > 0) controller?.enqueue(comment)
   })
   return {

@@ -19,6 +19,11 @@ type About = Pick<Admission, 'watch' | 'keepAliveMs' | 'method' | 'upstream'>
 const isSilent = ({ upstream }: About, { headers }: AnswerHead): boolean =>
   upstream.kind === 'http' && fieldOf(headers, 'content-encoding') === undefined
 
+const timer = (ms: number, run: () => void): (() => void) => {
+  const timeout = setTimeout(run, ms)
+  return () => clearTimeout(timeout)
+}
+
 export const relayEvents = (
   { source, ended, leave }: RelayedEvents,
   about: About,
@@ -66,7 +71,7 @@ export const relayEvents = (
     },
   })
   const alive = isSilent(about, head)
-    ? createKeepAlive(about.keepAliveMs, () => {
+    ? createKeepAlive(timer, about.keepAliveMs, () => {
         if (atLine && (out?.desiredSize ?? 0) > 0) out?.enqueue(comment)
       })
     : undefined

@@ -149,8 +149,8 @@ describe('a response whose stream is silent', () => {
   })
 
   it('is complete if only the blank line and the end are missing', async () => {
-    const { post, say } = world()
-    const outcome = outcomeOf(post().then((response) => responseTo(response, 'a')))
+    const { post, say, server } = world()
+    const outcome = outcomeOf(post().then((response) => responseTo(server, response, 'a')))
     await pass(0)
     say('data: {"jsonrpc":"2.0","id":"a","result":{"n":1}}\n')
     await pass(timeoutMs)
@@ -158,8 +158,8 @@ describe('a response whose stream is silent', () => {
   })
 
   it('is cancelled one second after the JSON-RPC response, which is passed on at once', async () => {
-    const { post, state, say } = world()
-    const outcome = outcomeOf(post().then((response) => responseTo(response, 'a')))
+    const { post, state, say, server } = world()
+    const outcome = outcomeOf(post().then((response) => responseTo(server, response, 'a')))
     await pass(0)
     say('data: {"jsonrpc":"2.0","id":"a","result":{"n":1}}\n\n')
     await pass(0)

@@ -121,7 +121,7 @@ export const createToolHeaders = (server: Server): ToolHeaders => {
         method: 'tools/list',
         params: { ...cursor, _meta: envelopeOf(session.clientInfo, session.capabilities) },
       })
-      const result = (await responseTo(response, id))?.['result']
+      const result = (await responseTo(server, response, id))?.['result']
       // Without a list, no headers are sent; the response to the call says what is wrong.
       const page = isRecord(result) ? result : {}
       add(caller.owner, page)
@@ -188,7 +188,10 @@ const attempt = async (
       !(subscriptionKey in paramsOf(received))
     return relayed ? write(JSON.stringify(received)) : undefined
   }
-  await readMessages(sent.response, onMessage, () => answer !== undefined)
+  await readMessages(sent.response, onMessage, {
+    done: () => answer !== undefined,
+    timer: server.runtime.timer,
+  })
   if (!answer)
     throw new Refusal(
       'upstream.answer',

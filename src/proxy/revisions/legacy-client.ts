@@ -74,7 +74,7 @@ const initialize = async (
     params: { _meta: envelopeOf(clientInfo, declared) },
   })
   if (isForCaller(response)) return response
-  const answer = await responseTo(response, id)
+  const answer = await responseTo(server, response, id)
   const result = answer?.['result']
   if (!answer || !isModernServer(answer) || !isRecord(result)) return undefined
   const offered = bridgedServer(result['capabilities'], { notices: true, watching: lasting })

@@ -290,11 +290,10 @@ export const sendCall = async (call: ModernCall): Promise<'lost' | undefined> =>
     if (!call.response?.replace(response)) await discard(response)
     return undefined
   }
-  await readMessages(
-    response,
-    (message) => onMessage(call, message),
-    () => call.answer !== undefined,
-  )
+  await readMessages(response, (message) => onMessage(call, message), {
+    done: () => call.answer !== undefined,
+    timer: call.server.runtime.timer,
+  })
   if (!call.answer && !abort.signal.aborted)
     throw new Refusal('upstream.answer', `${server.service.id} ended without an answer`)
   return undefined

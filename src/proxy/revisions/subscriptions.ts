@@ -69,7 +69,7 @@ const requestResource = async (
 ): Promise<boolean> => {
   const id = newId(server)
   const answer = await sendInSession(server, session, { id, method, params: { uri } }, 10_000)
-    .then((response) => (response.ok ? responseTo(response, id) : undefined))
+    .then((response) => (response.ok ? responseTo(server, response, id) : undefined))
     .catch(() => undefined)
   return isRecord(answer?.['result'])
 }
@@ -211,6 +211,7 @@ const createClientStream = (
   let current: AbortController | undefined
   let latest: AbortController | undefined
   const stream = createEventWriter({
+    timer: server.runtime.timer,
     keepAliveMs: server.keepAliveMs,
     gone() {
       current?.abort()

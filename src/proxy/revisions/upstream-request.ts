@@ -3,7 +3,7 @@ import { encodeBase64url } from '../../kit/bytes.ts'
 import { readBounded } from '../../kit/http.ts'
 import { type RefusedRequest, isLostConnection, networkReason } from '../../kit/log.ts'
 import { Refusal, type ReportRefused } from '../../kit/refusal.ts'
-import { isEventStream, readEvents } from '../../kit/sse.ts'
+import { type ReadUntil, isEventStream, readEvents } from '../../kit/sse.ts'
 import { standardHeaders } from '../../mcp/headers.ts'
 import { type Rpc, messagesToWrite } from '../../mcp/json-rpc.ts'
 import { isRecord } from '../../mcp/json.ts'
@@ -220,18 +220,18 @@ export const sendModern = async (
 export const isForCaller = ({ status }: Response): boolean =>
   [401, 403, 407, 408, 429].includes(status) || status >= 500 || (status >= 300 && status < 400)
 
-/** Hands over each message of a response, in order. Resolves at the end, or as soon as `enough` returns true. */
+/** Hands over each message of a response, in order. Resolves at the end, or as soon as it is `done`. */
 export const readMessages = async (
   response: Response,
   onMessage: (message: Rpc) => void | Promise<void>,
-  enough?: () => boolean,
+  until?: ReadUntil,
 ): Promise<void> => {
   if (!response.body) return
   const onText = async (text: string): Promise<void> => {
     for (const message of messagesToWrite(text)) await onMessage(message)
   }
   if (isEventStream(response.headers.get('content-type') ?? undefined))
-    await readEvents(response.body, maxBytes, ({ data }) => onText(data), enough)
+    await readEvents(response.body, maxBytes, ({ data }) => onText(data), until)
   else await onText(new TextDecoder().decode(await readBounded(response.body, maxBytes)))
 }
 
@@ -239,13 +239,16 @@ export const isResponseTo = (message: Rpc, id: string): boolean =>
   message['method'] === undefined && (message['id'] === id || isRecord(message['error']))
 
 /** The JSON-RPC response to a request of the gateway; undefined if there is none. */
-export const responseTo = async (response: Response, id: string): Promise<Rpc | undefined> => {
+export const responseTo = async (
+  { runtime }: Pick<Server, 'runtime'>,
+  response: Response,
+  id: string,
+): Promise<Rpc | undefined> => {
   let found: Rpc | undefined
-  await readMessages(
-    response,
-    (message) => void (isResponseTo(message, id) && (found ??= message)),
-    () => found !== undefined,
-  )
+  await readMessages(response, (message) => void (isResponseTo(message, id) && (found ??= message)), {
+    done: () => found !== undefined,
+    timer: runtime.timer,
+  })
   return found
 }
 

@@ -78,7 +78,7 @@ const initialize = async (
     await discard(response)
     return undefined
   }
-  const result = (await responseTo(response, initializeId))?.['result']
+  const result = (await responseTo(server, response, initializeId))?.['result']
   if (!isRecord(result) || typeof result['protocolVersion'] !== 'string') return undefined
   const { protocolVersion: version, capabilities: offered, serverInfo, instructions } = result
   const initialized: InitializeResult = {

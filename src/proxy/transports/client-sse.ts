@@ -17,7 +17,7 @@ import {
 import { mostMessageBytes } from './session-endpoint.ts'
 
 export interface ClientSseDeps {
-  readonly runtime: Pick<Runtime, 'defer' | 'log'>
+  readonly runtime: Pick<Runtime, 'defer' | 'log' | 'timer'>
   readonly ask: MakeInternalCall
   /** An id for the next session, which nobody guesses. */
   readonly nextId: () => string
@@ -68,7 +68,7 @@ export const createClientSse = ({
         unwatch()
         client.close()
       }
-      const stream = createEventWriter({ keepAliveMs, gone: ended })
+      const stream = createEventWriter({ timer: runtime.timer, keepAliveMs, gone: ended })
       const client = createClientMessages({
         ask,
         tell(message) {
