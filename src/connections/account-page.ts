@@ -217,7 +217,7 @@ interface Order {
   readonly session: BrowserSession
   readonly account: string
   readonly returnTo: string | undefined
-  readonly visit: RequestContext
+  readonly context: RequestContext
 }
 
 /** Answers where the browser goes next. */
@@ -235,21 +235,21 @@ export const createAccountActions = ({
   record,
 }: AccountActionsDeps): Handler => {
   const connect = async ({ returnTo, ...order }: Order, anew: boolean): Promise<string> => {
-    await limit('authorize', { ip: order.visit.ip })
+    await limit('authorize', { ip: order.context.ip })
     return depart({ ...order, returnTo: returnTo ?? pagePath(order.upstream.id), anew })
   }
   const actions: Readonly<Record<string, Action>> = {
     connect: (order) => connect(order, false),
     anew: (order) => connect(order, true),
-    async disconnect({ upstream, session, account, returnTo, visit }) {
+    async disconnect({ upstream, session, account, returnTo, context }) {
       await disconnect(session.person, upstream, account)
       record({
         event: 'connection.removed',
         service: upstream.id,
         account,
         person: personKey(session.person),
-        ip: visit.ip,
-        request_id: visit.requestId,
+        ip: context.ip,
+        request_id: context.requestId,
       })
       return pagePath(upstream.id, returnTo)
     },
@@ -263,7 +263,7 @@ export const createAccountActions = ({
     },
   }
 
-  return async (request, visit) => {
+  return async (request, context) => {
     const upstream = upstreamAt(directory, new URL(request.url))
     const session = await sessions.of(request)
     if (!session)
@@ -278,7 +278,7 @@ export const createAccountActions = ({
       session,
       account: accountName(form.get('account')),
       returnTo: onwardPath(form.get('return_to')),
-      visit,
+      context,
     })
     return new Response(null, {
       status: 303,

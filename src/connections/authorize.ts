@@ -56,7 +56,7 @@ export interface AuthorizationStart {
   readonly account: string
   /** A path of this gateway. */
   readonly returnTo: string
-  readonly visit: RequestContext
+  readonly context: RequestContext
   /** The server no longer knew the gateway when the person came there. */
   readonly anew?: boolean
 }
@@ -96,7 +96,7 @@ export const createAuthorize = ({
   trips,
   record,
 }: DepartDeps): StartAuthorization => {
-  const start: StartAuthorization = async ({ upstream, session, account, returnTo, visit, anew }) => {
+  const start: StartAuthorization = async ({ upstream, session, account, returnTo, context, anew }) => {
     const web = createGuardedFetch(runtime, upstream)
     const { as, resource, scopes, refuse } = await findServer(upstream, web)
     const { authorization_endpoint: endpoint } = as
@@ -133,8 +133,8 @@ export const createAuthorize = ({
       issuer: as.issuer,
       how: enrolment.how,
       person,
-      ip: visit.ip,
-      request_id: visit.requestId,
+      ip: context.ip,
+      request_id: context.requestId,
     })
     const query = {
       // The operator's own parameters come first: they may add, never replace.

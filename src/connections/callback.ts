@@ -65,18 +65,18 @@ export const createCallback = ({
     })
   }
 
-  return async (request, visit) => {
+  return async (request, context) => {
     const answer = new URL(request.url).searchParams
     const [state, second] = answer.getAll('state')
     if (!state || second !== undefined) throw new Refusal('connection.state', 'state missing or repeated')
-    const { trip, person } = await trips.end(state, request, visit)
+    const { trip, person } = await trips.end(state, request, context)
     const facts = {
       service: trip.service,
       account: trip.account,
       issuer: trip.as.issuer,
       person: trip.person,
-      ip: visit.ip,
-      request_id: visit.requestId,
+      ip: context.ip,
+      request_id: context.requestId,
     }
     const upstream = upstreamFor(trip.service)
     if (!upstream) throw new Refusal('connection.unknown', trip.service)

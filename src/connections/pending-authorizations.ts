@@ -37,7 +37,7 @@ export interface PendingAuthorizations {
   end(
     state: string,
     request: Request,
-    visit: RequestContext,
+    context: RequestContext,
   ): Promise<{ readonly trip: PendingAuthorization; readonly person: Person }>
 }
 
@@ -102,7 +102,7 @@ export const createPendingAuthorizations = ({
       await records.put(runtime.digest(state), trip, { ttlMs: tripMs, only: 'absent' })
       return state
     },
-    async end(state, request, visit) {
+    async end(state, request, context) {
       const key = runtime.digest(state)
       const kept = await records.get(key)
       if (!kept) throw new Refusal('connection.state', 'state unknown or expired')
@@ -112,8 +112,8 @@ export const createPendingAuthorizations = ({
           event: 'callback.other-browser',
           reason: 'connect_browser_mismatch',
           service: kept.value.service,
-          ip: visit.ip,
-          request_id: visit.requestId,
+          ip: context.ip,
+          request_id: context.requestId,
         })
         throw new Refusal('connection.other-browser', 'session cookie missing or of another session', {
           page: { onward: onwardTo(kept.value, 'Connect in this browser') },
@@ -131,7 +131,7 @@ export const createPendingAuthorizations = ({
           reason,
           service,
           issuer: as.issuer,
-          request_id: visit.requestId,
+          request_id: context.requestId,
         })
         const why = `callback mismatch: ${as.issuer} returned to ${pathname}, expected ${enrolment.redirectUri}`
         throw withOnward(new Refusal('connection.untrusted', why), kept.value)

@@ -71,12 +71,12 @@ export const createSignInStep = ({
         ? 'live'
         : 'ended'
     },
-    async begin({ address, session, returnTo, visit }) {
+    async begin({ address, session, returnTo, context }) {
       const { upstream } = show.place(address.service)
       if (!upstream) throw new Refusal('connection.unknown', address.service.id)
       // The account that calls are made with, or the first.
       const account = (await kept(session.person, upstream))?.chosen || 'default'
-      return seeOther(await depart({ upstream, session, account, returnTo, visit }))
+      return seeOther(await depart({ upstream, session, account, returnTo, context }))
     },
   }
 }

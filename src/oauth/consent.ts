@@ -162,7 +162,7 @@ const allow = async (
   // MCP Security Best Practices, Confused Deputy: nobody is sent to the upstream before they allowed this client.
   if (!(await pendingRequests.allow(read, session.person, address.service.generation)))
     throw new Refusal('flow.used', 'flow already answered')
-  return upstream.begin({ address, session, returnTo: pathOf(pending), visit: context })
+  return upstream.begin({ address, session, returnTo: pathOf(pending), context })
 }
 
 interface Read {

@@ -7,7 +7,7 @@ import type { Address, ClientAuthMethod, Service } from './services.ts'
 import type { Counted, PaceKind } from './store.ts'
 
 /** A plain-way handler: a Request in, a Response out; refusals are thrown. */
-export type Handler = (request: Request, visit: RequestContext) => Promise<Response>
+export type Handler = (request: Request, context: RequestContext) => Promise<Response>
 
 /** Signs with the current asymmetric key of the gateway and answers for all keys still published (RFC 7517). */
 export interface Signer {
@@ -145,7 +145,7 @@ export interface ConnectStep {
     readonly address: Address
     readonly session: BrowserSession
     readonly returnTo: string
-    readonly visit: RequestContext
+    readonly context: RequestContext
   }): Promise<Response>
 }
 
