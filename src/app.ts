@@ -1,18 +1,22 @@
 // The HTTP application: Hono routes each request by path and method, middleware checks it, and refusals become responses in one place.
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
-import { isAskedAhead, transportSecurity } from './kit/http.ts'
+import { type RequestUrl, isAskedAhead, requestUrl, transportSecurity } from './kit/http.ts'
 import { levelOf, refusedFields } from './kit/log.ts'
 import { Refusal, type RequestFacts } from './kit/refusal.ts'
 import { problemFor } from './pages/problem-texts.ts'
+import type { Fetch } from './ports/call.ts'
 import type { Handler } from './ports/modules.ts'
 import type { Pages } from './ports/pages.ts'
 import type { Log, RequestContext } from './ports/runtime.ts'
 import type { Directory } from './ports/services.ts'
 import type { Cors } from './proxy/cors.ts'
-import type { HostCheck } from './proxy/resolve.ts'
+import { type createFetchProxy, headOf } from './proxy/fetch-handler.ts'
+import type { HostCheck, LocateCall } from './proxy/resolve.ts'
+import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
 import { type Route, asRefusal, defaultEndpoints, hostOf, renderRefusal } from './route.ts'
 import { type Handlers, routeTable } from './routes.ts'
+import type { ServicesRefresh } from './services/live.ts'
 
 interface AppOptions {
   readonly handlers: Handlers
@@ -268,4 +272,52 @@ export const createApp = (
   })
   app.onError((thrown, c) => refuse(thrown, c, options))
   return async (request, context) => app.fetch(request, { context })
+}
+
+export interface RequestHandling {
+  /** Whether a raw request is a proxied call, and where it goes. A browser that opens an MCP URL gets a page instead. */
+  readonly locateCall: LocateCall
+  /** The same as `admit` for a WebSocket handshake. */
+  readonly admitSocket: AdmitSocket
+  /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
+  fetch(request: Request, context: RequestContext): Promise<Response>
+  /** Proxied calls and everything else through web standards, for runtimes without raw sockets. `at`: the parsed URL, where it is at hand. Never rejects. */
+  handle(request: Request, context: RequestContext, fetchUpstream: Fetch, at?: RequestUrl): Promise<Response>
+}
+
+interface RequestHandlingDeps {
+  readonly locateCall: LocateCall
+  readonly refresh: ServicesRefresh
+  readonly fetchProxy: ReturnType<typeof createFetchProxy>
+  readonly admitSocket: AdmitSocket
+  readonly app: RequestHandling['fetch']
+}
+
+/** Chooses between a proxied call and the application, once the services that the request is about are known. */
+export const createRequestHandling = ({
+  locateCall,
+  refresh,
+  fetchProxy,
+  admitSocket,
+  app,
+}: RequestHandlingDeps): RequestHandling => {
+  return {
+    locateCall,
+    fetch: app,
+    async admitSocket(head) {
+      await refresh.request(head.target.split('?', 1)[0] as string, head.host)
+      return admitSocket(head)
+    },
+    async handle(request, context, fetchUpstream, at = requestUrl(request.url)) {
+      const refreshing = refresh.request(at.path, at.host)
+      if (refreshing) await refreshing
+      const { method, headers } = request
+      const accept = headers.get('accept') ?? undefined
+      const located = at.routable
+        ? locateCall(method, at.path, accept, headers.has('authorization'), headers.get('host') ?? at.host)
+        : undefined
+      if (located) return fetchProxy(request, headOf(request, context, at, located), fetchUpstream)
+      return app(request, at.routable ? context : { ...context, unroutable: true })
+    },
+  }
 }

@@ -1,17 +1,19 @@
-// Everything that a configuration names, asked for once: identity providers, servers, authorization servers, key sets. Each check is one sentence.
+// Checks every server that a configuration names, once: identity providers, MCP servers, authorization servers, key sets. Each result is one sentence.
 import type { Config } from './config/schema.ts'
-import { createDryRun } from './dry-run.ts'
 import { createProviderMetadata, guardedFetch } from './identity/providers/openid-metadata.ts'
 import { reasonOf } from './identity/providers/openid-refusals.ts'
 import { utf8Text } from './kit/bytes.ts'
 import { Refusal } from './kit/refusal.ts'
 import type { Outbound, Runtime } from './ports/runtime.ts'
 import { withPath } from './services/from-config.ts'
-import { type ProbeStep, probeServer } from './services/probe.ts'
+import { callStdio } from './proxy/fetch-handler.ts'
+import type { ProbeStep } from './services/probe-steps.ts'
+import { probeServer } from './services/probe.ts'
+import { commandUrl, createDryRun } from './services/validation.ts'
 import { createBridges } from './stdio/bridges.ts'
 
 export interface Check {
-  /** The key whose value was tried. */
+  /** The configuration key whose value was checked. */
   readonly key: string
   readonly ok: boolean
   /** One sentence. */
@@ -21,15 +23,15 @@ export interface Check {
 type Service = Config['mcp_services'][string]
 type Provider = Config['oauth_providers'][string]
 
-export interface Means {
+export interface CheckDeps {
   readonly runtime: Runtime
-  /** Goes to these URLs wherever they are: the operator wrote them. */
+  /** Reaches these URLs on any network, because the operator wrote them. */
   readonly outboundTo: (...urls: readonly string[]) => Outbound
 }
 
 const stop = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`)
 
-/** Without the codes that a refusal puts before its reason. */
+/** Without the codes before the reason of a refusal. */
 const why = (error: unknown): string =>
   (error instanceof Refusal ? error.why : error instanceof Error ? error.message : String(error)).replace(
     /^(?:[a-z-]+\.[a-z-]+: )+/,
@@ -45,7 +47,7 @@ const countKeys = async (uri: string, outbound: Outbound): Promise<number> => {
 }
 
 const checkProvider = async (
-  { runtime: { now }, outboundTo }: Means,
+  { runtime: { now }, outboundTo }: CheckDeps,
   id: string,
   { issuer, scopes }: Provider,
 ): Promise<Check> => {
@@ -62,14 +64,14 @@ const checkProvider = async (
     const keys = await countKeys(as.jwks_uri, outboundTo(issuer, as.jwks_uri))
     const offered = as.scopes_supported
     const unknown = offered ? scopes.filter((scope) => !offered.includes(scope)) : []
-    const odd =
+    const unlisted =
       unknown.length > 0
         ? ` Its metadata does not list the scope${unknown.length > 1 ? 's' : ''} ${unknown.join(', ')}.`
         : ''
     return {
       key,
       ok: true,
-      say: `${issuer} publishes metadata and ${keys} key${keys === 1 ? '' : 's'}.${odd}`,
+      say: `${issuer} publishes metadata and ${keys} key${keys === 1 ? '' : 's'}.${unlisted}`,
     }
   } catch (error) {
     const failure =
@@ -85,8 +87,8 @@ const fixedHeaders = ({
     ? { ...(token === undefined ? {} : { authorization: `Bearer ${token}` }), ...headers }
     : undefined
 
-/** The same requests with the headers that the service gets, and the last reason for which one failed. */
-const watched = (
+/** An outbound that adds the headers of the service and remembers why the last request failed. */
+const recordFailure = (
   outbound: Outbound,
   headers: Readonly<Record<string, string>> = {},
 ): { readonly outbound: Outbound; readonly failure: () => string | undefined } => {
@@ -101,21 +103,23 @@ const watched = (
   }
 }
 
-/** The steps of the discovery as one sentence; the one that ended it alone. */
+/** The steps of a probe as one sentence. */
 const verdict = (steps: readonly ProbeStep[], service: Service): Omit<Check, 'key'> => {
   const bad = steps.find(({ step, result }) => (step === 'reachable' || step === 'mcp') && result === 'no')
   if (bad) return { ok: false, say: bad.say }
-  const wants = steps.find(({ step, result }) => step === 'authorization' && result === 'yes')
+  const needsToken = steps.find(({ step, result }) => step === 'authorization' && result === 'yes')
   const { type } = service.upstream_auth
-  if (wants && type === 'static')
+  if (needsToken && type === 'static')
     return { ok: false, say: 'The server rejects the token or headers in `upstream_auth`.' }
-  if (wants && type === 'none')
+  if (needsToken && type === 'none')
     return { ok: false, say: 'The server requires a token, but `upstream_auth.type` is none.' }
-  if (wants)
+  if (needsToken)
     return {
       ok: true,
       say:
-        type === 'auto' ? wants.say : `The server requires a token; \`upstream_auth\` (${type}) provides it.`,
+        type === 'auto'
+          ? needsToken.say
+          : `The server requires a token; \`upstream_auth\` (${type}) provides it.`,
     }
   return {
     ok: true,
@@ -127,32 +131,36 @@ const verdict = (steps: readonly ProbeStep[], service: Service): Omit<Check, 'ke
 }
 
 const checkUrl = async (
-  { runtime, outboundTo }: Means,
+  { runtime, outboundTo }: CheckDeps,
   id: string,
   service: Service & { readonly url: string },
 ): Promise<Check> => {
   const url = withPath(service.url, service.transport)
   const key = `mcp_services.${id}.url`
-  const { outbound, failure } = watched(outboundTo(url.replace(/^ws/, 'http')), fixedHeaders(service))
-  const steps = await probeServer(url, { outbound, transports: runtime.transports }, () => undefined)
+  const { outbound, failure } = recordFailure(outboundTo(url.replace(/^ws/, 'http')), fixedHeaders(service))
+  const steps = await probeServer(
+    url,
+    { outbound, transports: runtime.transports, timer: runtime.timer },
+    () => undefined,
+  )
   const { ok, say } = verdict(steps, service)
   const reason = ok ? undefined : failure()
   return { key, ok, say: `${url}: ${say}${reason === undefined ? '' : ` (${reason})`}` }
 }
 
-const checkCommand = async ({ runtime }: Means, id: string, service: Service): Promise<Check> => {
+const checkCommand = async ({ runtime }: CheckDeps, id: string, service: Service): Promise<Check> => {
   const bridges = createBridges(runtime, 15_000)
-  const { outbound, end } = createDryRun(bridges)(id, service)
+  const { outbound, end } = createDryRun(bridges, callStdio)(id, service)
   try {
-    const steps = await probeServer('http://command.invalid/mcp', { outbound }, () => undefined)
+    const steps = await probeServer(commandUrl, { outbound, timer: runtime.timer }, () => undefined)
     const { ok, say } = verdict(steps, service)
-    const said = steps.find(({ result }) => result === 'no')
+    const failure = steps.find(({ result }) => result === 'no')
       ? bridges.all().flatMap(({ failures }) => failures())[0]
       : undefined
     return {
       key: `mcp_services.${id}.command`,
       ok,
-      say: said === undefined ? say : `${say} ${stop(said.why)}`,
+      say: failure === undefined ? say : `${say} ${stop(failure.why)}`,
     }
   } finally {
     end()
@@ -160,22 +168,22 @@ const checkCommand = async ({ runtime }: Means, id: string, service: Service): P
   }
 }
 
-/** Authorization servers that are named, for services that sign in somewhere. */
-const checkIssuer = async ({ outboundTo }: Means, id: string, issuer: string): Promise<Check> => {
+/** The authorization server that the configuration names for a service. */
+const checkIssuer = async ({ outboundTo }: CheckDeps, id: string, issuer: string): Promise<Check> => {
   const key = `mcp_services.${id}.upstream_auth.issuer`
   const url = new URL(issuer)
   const path = url.pathname.replace(/\/$/, '')
-  const places = [
+  const metadataUrls = [
     `${url.origin}/.well-known/oauth-authorization-server${path}`,
     `${url.origin}/.well-known/openid-configuration${path}`,
     `${url.origin}${path}/.well-known/openid-configuration`,
   ]
   let last = 'no request was made'
-  for (const place of new Set(places)) {
+  for (const metadataUrl of new Set(metadataUrls)) {
     try {
-      const { status } = await outboundTo(issuer)(place, { headers: { accept: 'application/json' } })
+      const { status } = await outboundTo(issuer)(metadataUrl, { headers: { accept: 'application/json' } })
       if (status === 200) return { key, ok: true, say: `${issuer} publishes metadata.` }
-      last = `${place} answered ${status}`
+      last = `${metadataUrl} answered ${status}`
     } catch (error) {
       last = why(error)
     }
@@ -183,7 +191,7 @@ const checkIssuer = async ({ outboundTo }: Means, id: string, issuer: string): P
   return { key, ok: false, say: stop(`${issuer} publishes no metadata: ${last}`) }
 }
 
-const checkKeys = async ({ outboundTo }: Means, id: string, uri: string): Promise<Check> => {
+const checkKeys = async ({ outboundTo }: CheckDeps, id: string, uri: string): Promise<Check> => {
   const key = `clients.${id}.jwks_uri`
   try {
     return { key, ok: true, say: `${uri} contains ${await countKeys(uri, outboundTo(uri))} keys.` }
@@ -192,29 +200,29 @@ const checkKeys = async ({ outboundTo }: Means, id: string, uri: string): Promis
   }
 }
 
-/** Checks in the order of the configuration, each told as it is known. Commands are started once, and ended. */
+/** Checks in the order of the configuration and reports each result as it is known. Each command is started once and ended. */
 export const checkConnections = async (
   config: Config,
-  means: Means,
-  told: (check: Check) => void,
+  deps: CheckDeps,
+  onCheck: (check: Check) => void,
 ): Promise<readonly Check[]> => {
   const checks: Check[] = []
   const say = (check: Check): void => {
     checks.push(check)
-    told(check)
+    onCheck(check)
   }
   for (const [id, provider] of Object.entries(config.oauth_providers))
-    say(await checkProvider(means, id, provider))
+    say(await checkProvider(deps, id, provider))
   for (const [id, service] of Object.entries(config.mcp_services)) {
     const { url, upstream_auth: auth } = service
     say(
       url === undefined
-        ? await checkCommand(means, id, service)
-        : await checkUrl(means, id, { ...service, url }),
+        ? await checkCommand(deps, id, service)
+        : await checkUrl(deps, id, { ...service, url }),
     )
-    if (auth.issuer !== undefined) say(await checkIssuer(means, id, auth.issuer))
+    if (auth.issuer !== undefined) say(await checkIssuer(deps, id, auth.issuer))
   }
   for (const [id, { jwks_uri: uri }] of Object.entries(config.clients))
-    if (uri !== undefined) say(await checkKeys(means, id, uri))
+    if (uri !== undefined) say(await checkKeys(deps, id, uri))
   return checks
 }

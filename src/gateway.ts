@@ -1,16 +1,15 @@
-// The hall: makes every room, hands each the functions it needs, and offers the doors one gateway.
+// The composition root: builds every module, passes each the functions it needs, and returns one gateway for a runtime to serve.
 import { createIsAdmin, createServicesApi } from './admin/services-api.ts'
-import { createApp } from './app.ts'
+import { type RequestHandling, createApp, createRequestHandling } from './app.ts'
 import { createAudit } from './audit/audit.ts'
 import type { Config } from './config/schema.ts'
 import { createConnections } from './connections/connections.ts'
-import { createDryRun } from './dry-run.ts'
 import { createAccessRules, createLocalPeople } from './identity/local-users.ts'
 import { type LoginLinks, createLoginLinks, owner } from './identity/login-link.ts'
 import { createProviders } from './identity/providers/configured.ts'
 import { createSessions } from './identity/session.ts'
 import { createSignIn } from './identity/sign-in.ts'
-import { type RequestUrl, requestUrl, transportSecurity } from './kit/http.ts'
+import { transportSecurity } from './kit/http.ts'
 import { createPendingRequests } from './oauth/authorization-requests.ts'
 import { authorizationResponse } from './oauth/authorization-response.ts'
 import { createAuthorize } from './oauth/authorize.ts'
@@ -20,6 +19,7 @@ import { createClients } from './oauth/clients.ts'
 import { createConsent } from './oauth/consent.ts'
 import { createGrants } from './oauth/grants.ts'
 import { createIntrospect } from './oauth/introspect.ts'
+import { type OAuthEndpoint, endpoints } from './oauth/endpoints.ts'
 import { createMetadata } from './oauth/metadata.ts'
 import { createClientConfiguration, createRegister } from './oauth/registration.ts'
 import { createRevoke } from './oauth/revoke.ts'
@@ -29,28 +29,26 @@ import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/views.ts'
 import { createLimit } from './policy/rate-limit.ts'
-import type { Admit, Fetch, Refuse } from './ports/call.ts'
+import type { Admit, Refuse } from './ports/call.ts'
 import type { Audit, AuditEvent } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
-import type { Runtime, RequestContext } from './ports/runtime.ts'
-import type { Directory, Service, ServiceState } from './ports/services.ts'
+import type { Runtime } from './ports/runtime.ts'
+import type { Directory, Service } from './ports/services.ts'
 import type { SessionLocation } from './ports/transport.ts'
-import type { ContextOf } from './proxy/admitted-call.ts'
 import { createCors } from './proxy/cors.ts'
 import { createRefuse } from './proxy/error-response.ts'
-import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
-import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
-import { type LocateCall, createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
-import type { AdmitSocket } from './proxy/transports/client-websocket.ts'
+import { callStdio, createFetchProxy } from './proxy/fetch-handler.ts'
+import { createProxy } from './proxy/proxy.ts'
+import { createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
-import { createServicesRefresh } from './services-refresh.ts'
 import { createDirectory } from './services/directory.ts'
 import { createEncode } from './services/encode.ts'
 import { createServiceMaker, servicePlanOf } from './services/from-config.ts'
-import { type ServiceRegistry, createServiceRegistry } from './services/live.ts'
+import { type ServiceRegistry, createServiceRegistry, createServicesRefresh } from './services/live.ts'
+import { createDryRun } from './services/validation.ts'
 import { createSessionGateway } from './session-gateway.ts'
-import { createServicesList, createStatus } from './status.ts'
+import { createServicesList, createStatus, isLoopback } from './status.ts'
 import { type Bridges, createBridges } from './stdio/bridges.ts'
 
 export interface GatewayOptions {
@@ -59,37 +57,30 @@ export interface GatewayOptions {
   /** The public origin (issuer), no trailing slash, and the other origins that mean the same place (ports/services.ts `Directory`). */
   readonly issuer: string
   readonly aliases?: readonly string[]
-  /** Services the door brings itself, e.g. the demo server. */
+  /** Services that the runtime adds itself, such as the demo server. */
   readonly services?: readonly Service[]
   /** True while the process finishes its last requests; `/readyz` says so. */
   readonly draining?: () => boolean
 }
 
-export interface Gateway {
+export interface Gateway extends RequestHandling {
   readonly directory: Directory
   readonly links: LoginLinks
-  /** Services that come and go while the gateway runs. */
-  readonly supply: ServiceRegistry
-  readonly locateCall: LocateCall
+  /** The configured services and those added while the gateway runs. */
+  readonly registry: ServiceRegistry
   readonly admit: Admit
   readonly refuse: Refuse
-  /** The proxied way of a WebSocket handshake. */
-  readonly admitSocket: AdmitSocket
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
-  /** Keeps an event of the audit trail that a door knows of. */
+  /** Writes an audit event that only the runtime knows of. */
   readonly record: Audit
-  /** Everything that is not a proxied call: OAuth, sign-in, metadata, pages, status. Never rejects. */
-  fetch(request: Request, visit: RequestContext): Promise<Response>
-  /** Both ways as web standards, for runtimes without the fast pipe. `at`: what the request's URL says, where that has been read. Never rejects. */
-  handle(request: Request, visit: RequestContext, fetchUpstream: Fetch, at?: RequestUrl): Promise<Response>
-  /** The processes of services that are commands. To be closed when the gateway is. */
+  /** The stdio servers. The runtime closes them when the gateway ends. */
   readonly bridges: Bridges
   /** Loads the signing keys, so that metadata and token checks survive a later storage outage. */
   warm(): Promise<void>
 }
 
-/** What the audit trail keeps of a start: whatever it says afterwards was said by this version, of these services. */
+/** The audit event of a start: version and services behind all later events. */
 export const startedEvent = (
   { directory }: Pick<Gateway, 'directory'>,
   { version, runtime, storage }: Runtime['about'],
@@ -102,48 +93,55 @@ export const startedEvent = (
   services: directory.services.map(({ id }) => id),
 })
 
-const isLoopback = (origin: string): boolean =>
-  ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
-
-const stateOf = (service: Service, bridges: Bridges, contextOf: ContextOf): ServiceState => {
-  const { upstream } = service
-  if (upstream.kind === 'local') return 'healthy'
-  return upstream.kind === 'bridge'
-    ? bridges.state(upstream)
-    : (contextOf(service).health?.state ?? 'unknown')
+/** What several modules get. */
+const createPlatform = ({ config, runtime, issuer, aliases = [] }: GatewayOptions) => {
+  const origins = [issuer, ...aliases]
+  return {
+    config,
+    runtime,
+    issuer,
+    origins,
+    record: createAudit({ log: runtime.log }),
+    limit: createLimit({
+      now: () => runtime.now(),
+      loopback: isLoopback(issuer),
+      shared: runtime.counts,
+    }),
+    cors: createCors({ cors: config.cors, origins, debug: config.debug }),
+    pages: createPages({ issuer, version: runtime.about.version }),
+  }
 }
+type Platform = ReturnType<typeof createPlatform>
 
-export const createGateway = (options: GatewayOptions): Gateway => {
-  const { config, runtime, issuer } = options
-  const origins = [issuer, ...(options.aliases ?? [])]
+const createServices = ({ config, runtime, issuer, origins }: Platform, builtIn: readonly Service[]) => {
   const bridges = createBridges(runtime, config.heartbeat * 1000)
-  const first = options.services ?? []
   const serviceOf = createServiceMaker({ bridges, digest: runtime.digest })
   const directory = createDirectory({
     issuer,
     origins,
     incomplete: true,
-    ...servicePlanOf(config, first, serviceOf),
+    ...servicePlanOf(config, builtIn, serviceOf),
   })
-  const supply = createServiceRegistry({
+  const registry = createServiceRegistry({
     config,
     runtime,
     directory,
-    first,
+    builtIn,
     serviceOf,
-    attempt: createDryRun(bridges),
+    dryRun: createDryRun(bridges, callStdio),
   })
-  const catchUp = createServicesRefresh({ directory, supply, defer: runtime.defer })
-  supply.onGone((gone) => gone.forEach(({ upstream }) => bridges.end(upstream)))
-  const record = createAudit({ log: runtime.log })
-  const limit = createLimit({
-    now: () => runtime.now(),
-    loopback: isLoopback(issuer),
-    shared: runtime.counts,
+  registry.onRemoved((removed) => removed.forEach(({ upstream }) => bridges.end(upstream)))
+  const refresh = createServicesRefresh({
+    directory,
+    registry,
+    defer: runtime.defer,
+    endpointPaths: Object.values<OAuthEndpoint>(endpoints).flatMap(({ path, alias = path }) => [path, alias]),
   })
-  const cors = createCors({ cors: config.cors, origins, debug: config.debug })
-  const pages = createPages({ issuer, version: runtime.about.version })
+  return { bridges, directory, registry, refresh }
+}
+type Services = ReturnType<typeof createServices>
 
+const createIdentity = ({ config, runtime, issuer }: Platform, { directory }: Services) => {
   const people = createLocalPeople({ runtime, users: config.local_users })
   const providers = createProviders({ runtime, config, issuer })
   const links = createLoginLinks({
@@ -151,7 +149,6 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     enabled: config.local_users.length === 0 && providers.size === 0,
   })
   const mayStillSignIn = createAccessRules({ people, providers, links, directory })
-
   const known = createKnownFacts(directory)
   const sessions = known.sessions(
     createSessions({
@@ -162,25 +159,47 @@ export const createGateway = (options: GatewayOptions): Gateway => {
       absoluteMs: 8 * 3_600_000,
     }),
   )
+  return { people, providers, links, mayStillSignIn, known, sessions }
+}
+type Identity = ReturnType<typeof createIdentity>
+
+const createAuthorizationServer = (
+  { config, runtime, issuer, record }: Platform,
+  { directory, refresh: { find } }: Services,
+  { mayStillSignIn, known }: Identity,
+) => {
   const signer = createSigner({
     runtime,
     issuer,
     rotationMs: config.key_rotation * 1000,
     overlapMs: config.access_token_lifetime * 1000,
   })
-  const clients = known.clients(
-    createClients({ runtime, config, documents: createClientDocuments({ runtime, directory }), directory }),
-  )
-  const grants = createGrants({ runtime, config, record, mayStillSignIn, find: catchUp.find })
-  const tokens = createTokens({ runtime, config, signer })
-  const pendingRequests = known.pendingRequests(createPendingRequests({ runtime }))
-  const authenticate = createAuthenticateBearer({ runtime, directory, signer, grants })
+  const documents = createClientDocuments({ runtime, directory })
+  const grants = createGrants({ runtime, config, record, mayStillSignIn, find })
+  return {
+    signer,
+    clients: known.clients(createClients({ runtime, config, documents, directory })),
+    grants,
+    tokens: createTokens({ runtime, config, signer }),
+    pendingRequests: known.pendingRequests(createPendingRequests({ runtime })),
+    authenticate: createAuthenticateBearer({ runtime, directory, signer, grants }),
+  }
+}
+type AuthorizationServer = ReturnType<typeof createAuthorizationServer>
+
+/** Everything that a person sees between a client's request and its token. */
+const createLogin = (
+  { config, runtime, origins, record, limit, pages }: Platform,
+  { directory, refresh: { find } }: Services,
+  { people, providers, links, known, sessions }: Identity,
+  { clients, grants, tokens, pendingRequests }: AuthorizationServer,
+) => {
   const connections = createConnections({ runtime, config, directory, sessions, pages, limit, record })
   const consent = createConsent({
     runtime,
     config,
     directory,
-    find: catchUp.find,
+    find,
     clients,
     grants,
     tokens,
@@ -190,7 +209,6 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     record,
     upstream: connections.step,
   })
-
   const signIn = createSignIn({
     runtime,
     sessions,
@@ -204,21 +222,30 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     record,
     origins,
   })
+  return { connections, consent, signIn }
+}
+type Login = ReturnType<typeof createLogin>
 
-  const [hosts, endpointOf] = [createHostCheck({ config, directory }), createEndpoints(() => runtime.now())]
+const createCalls = (
+  { config, runtime, issuer, record, cors }: Platform,
+  { directory, registry, refresh }: Services,
+  { signer, grants, authenticate }: AuthorizationServer,
+  { connections: { credentials } }: Login,
+) => {
+  const hosts = createHostCheck({ config, directory })
+  const endpointOf = createEndpoints(() => runtime.now())
   const always = transportSecurity(issuer)
   const refuse = createRefuse({ cors, log: runtime.log, always })
   const contextOf = createServiceContexts({
     config,
     directory,
     signer,
-    credentials: connections.credentials,
+    credentials,
     transports: runtime.transports,
     endpointOf,
     now: runtime.now,
   })
-  const alive = async ({ grantId }: Principal): Promise<boolean> => (await grants.live(grantId)) !== undefined
-  const proxyDeps: ProxyDeps = {
+  const proxyDeps = {
     runtime,
     config,
     directory,
@@ -228,106 +255,115 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     authenticate,
     cors,
     record,
-    credentials: connections.credentials,
-    alive,
-    serving: supply.serving,
+    credentials,
+    alive: async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined,
+    serving: registry.serving,
     always,
   }
   const { admit, admitSocket, moved } = createProxy(proxyDeps)
-  const callByFetch = createFetchProxy({ admit, refuse, moved })
-  const status = createStatus({
+  return {
+    hosts,
+    contextOf,
+    refuse,
+    admit,
+    admitSocket,
+    fetchProxy: createFetchProxy({ admit, refuse, moved }),
+    session: (id: string) => createSessionGateway({ ...proxyDeps, directory, refuse, refresh }, id),
+  }
+}
+type Calls = ReturnType<typeof createCalls>
+
+const createOAuthHandlers = (
+  { config, runtime, record, limit }: Platform,
+  { directory, refresh: { find } }: Services,
+  { sessions }: Identity,
+  { signer, clients, grants, tokens, pendingRequests }: AuthorizationServer,
+) => ({
+  metadata: createMetadata({ config, directory, signer }),
+  register: createRegister({ directory, clients, limit, record }),
+  manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
+  authorize: createAuthorize({ runtime, directory, find, clients, pendingRequests, sessions, limit }),
+  token: createToken({ runtime, config, directory, find, clients, grants, tokens, limit, record }),
+  revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
+  introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
+})
+
+const createServiceHandlers = (
+  { runtime, origins, record, cors, pages }: Platform,
+  { bridges, directory, registry }: Services,
+  { links, sessions }: Identity,
+  { connections }: Login,
+  { contextOf, draining }: Pick<Calls, 'contextOf'> & { readonly draining: () => boolean },
+) => ({
+  status: createStatus({
     runtime,
     directory,
     sessions,
     pages,
-    standing: connections.step.standing,
-    encodes: () => supply.config().domain_root !== undefined,
-    draining: options.draining ?? (() => false),
-    stateOf: (service) => stateOf(service, bridges, contextOf),
-  })
+    accountStatus: connections.step.standing,
+    encodes: () => registry.config().domain_root !== undefined,
+    draining,
+    bridges,
+    contextOf,
+  }),
+  servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
+  services: createServicesApi({
+    registry,
+    sessions,
+    isAdmin: createIsAdmin(() => registry.config().admins, links.enabled ? owner : undefined),
+    origins,
+    record,
+    bridges,
+  }),
+  encode: createEncode({ domainRoot: () => registry.config().domain_root, directory, pages }),
+  assets: createAssets(),
+})
 
+export const createGateway = (options: GatewayOptions): Gateway => {
+  const platform = createPlatform(options)
+  const services = createServices(platform, options.services ?? [])
+  const identity = createIdentity(platform, services)
+  const authorizationServer = createAuthorizationServer(platform, services, identity)
+  const login = createLogin(platform, services, identity, authorizationServer)
+  const calls = createCalls(platform, services, authorizationServer, login)
+  const { config, runtime, issuer, cors, pages, record } = platform
+  const { directory, registry, bridges } = services
   const app = createApp({
     handlers: {
-      metadata: createMetadata({ config, directory, signer }),
-      register: createRegister({ directory, clients, limit, record }),
-      manage: createClientConfiguration({ runtime, directory, clients, grants, record }),
-      authorize: createAuthorize({
-        runtime,
-        directory,
-        find: catchUp.find,
-        clients,
-        pendingRequests,
-        sessions,
-        limit,
+      ...login,
+      ...createOAuthHandlers(platform, services, identity, authorizationServer),
+      ...createServiceHandlers(platform, services, identity, login, {
+        contextOf: calls.contextOf,
+        draining: options.draining ?? (() => false),
       }),
-      consent,
-      connections,
-      token: createToken({
-        runtime,
-        config,
-        directory,
-        find: catchUp.find,
-        clients,
-        grants,
-        tokens,
-        limit,
-        record,
-      }),
-      revoke: createRevoke({ runtime, clients, grants, tokens, limit, record }),
-      introspect: createIntrospect({ runtime, directory, clients, grants, tokens, limit }),
-      signIn,
-      status,
-      servicesList: createServicesList({ directory, sessions, allows: cors.allows }),
-      services: createServicesApi({
-        supply,
-        sessions,
-        isAdmin: createIsAdmin(() => supply.config().admins, links.enabled ? owner : undefined),
-        origins,
-        record,
-        bridges,
-      }),
-      encode: createEncode({ domainRoot: () => supply.config().domain_root, directory, pages }),
-      assets: createAssets(),
     },
     registration: config.dynamic_registration,
     directory,
     cors,
-    hostCheck: hosts,
+    hostCheck: calls.hosts,
     pages,
     log: runtime.log,
-    factsOf: known.of,
+    factsOf: identity.known.of,
     redirectTo: authorizationResponse(issuer),
   })
-
-  const locateCall = createLocateCall(directory)
   return {
     directory,
-    links,
-    supply,
+    links: identity.links,
+    registry,
     bridges,
-    locateCall,
     record,
-    admit,
-    refuse,
-    admitSocket: (head) =>
-      Promise.resolve(catchUp.request(head.target.split('?', 1)[0] as string, head.host)).then(() =>
-        admitSocket(head),
-      ),
-    session: (id) => createSessionGateway({ ...proxyDeps, directory, refuse, catchUp }, id),
-    fetch: app,
-    async handle(request, visit, fetchUpstream, at = requestUrl(request.url)) {
-      const catchingUp = catchUp.request(at.path, at.host)
-      if (catchingUp) await catchingUp
-      const { method, headers } = request
-      const accept = headers.get('accept') ?? undefined
-      const located = at.routable
-        ? locateCall(method, at.path, accept, headers.has('authorization'), headers.get('host') ?? at.host)
-        : undefined
-      if (located) return callByFetch(request, headOf(request, visit, at, located), fetchUpstream)
-      return app(request, at.routable ? visit : { ...visit, unroutable: true })
-    },
+    admit: calls.admit,
+    refuse: calls.refuse,
+    session: calls.session,
+    ...createRequestHandling({
+      locateCall: createLocateCall(directory),
+      refresh: services.refresh,
+      fetchProxy: calls.fetchProxy,
+      admitSocket: calls.admitSocket,
+      app,
+    }),
     async warm() {
-      await Promise.all([signer.jwks(), supply.refresh()])
+      await Promise.all([authorizationServer.signer.jwks(), registry.refresh()])
     },
   }
 }

@@ -1,4 +1,4 @@
-// The place of one session: the proxied ways of this gateway for that session alone, for whoever keeps it alive between requests.
+// The gateway inside one session object: it serves the calls of that session alone.
 import { requestUrl } from './kit/http.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createCounts } from './policy/rate-limit.ts'
@@ -8,29 +8,29 @@ import type { CountAction, CountStore } from './ports/store.ts'
 import type { SessionLocation } from './ports/transport.ts'
 import { createFetchProxy, headOf } from './proxy/fetch-handler.ts'
 import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
-import type { ServicesRefresh } from './services-refresh.ts'
+import type { ServicesRefresh } from './services/live.ts'
 
 export interface SessionGatewayDeps extends ProxyDeps {
   readonly directory: Directory
   readonly refuse: Refuse
-  readonly catchUp: ServicesRefresh
+  readonly refresh: ServicesRefresh
 }
 
 /** `id`: of the session. */
 export const createSessionGateway = (deps: SessionGatewayDeps, id: string): SessionLocation => {
-  const { runtime, directory, refuse, catchUp } = deps
+  const { runtime, directory, refuse, refresh } = deps
   const { sessionLocations: _, ...transports } = runtime.transports
   const proxy = createProxy({ ...deps, runtime: { ...runtime, transports }, sessionId: id })
   const client = createFetchProxy({ admit: proxy.admit, refuse })
   return {
-    async client(request, visit) {
+    async client(request, context) {
       const at = requestUrl(request.url)
-      await catchUp.request(at.path, at.host)
-      return client(request, headOf(request, visit, at), transports.fetch)
+      await refresh.request(at.path, at.host)
+      return client(request, headOf(request, context, at), transports.fetch)
     },
     async server(request, about) {
-      // Who sent it here knows the service already.
-      await catchUp.request(`/${about.service}/mcp`)
+      // The sender already knows the service.
+      await refresh.request(`/${about.service}/mcp`)
       const service = directory.service(about.service)
       if (!service) throw new Refusal('session.unknown', `no service ${about.service}`)
       return proxy.server(service, request, about)
@@ -38,14 +38,14 @@ export const createSessionGateway = (deps: SessionGatewayDeps, id: string): Sess
   }
 }
 
-// The counts of all processes together, for whatever keeps them in one place.
+// The rate-limit counts of all processes, for an object that keeps them in one place.
 
 interface SharedCountsDeps {
   readonly now: () => number
   readonly ledger: CountStore
 }
 
-/** Carries out actions as `SharedCounts` says. */
+/** Applies the actions of `SharedCounts`. */
 export const createSharedCounts = ({
   now,
   ledger,

@@ -7,6 +7,7 @@ import type { ConnectView, Pages } from './ports/pages.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Address, Directory, Service, ServiceState } from './ports/services.ts'
 import { hostOf } from './route.ts'
+import type { Bridges } from './stdio/bridges.ts'
 
 // The list of services that anybody may read. Where they are is told to people of this gateway.
 
@@ -99,11 +100,12 @@ interface StatusOptions {
   readonly directory: Directory
   readonly sessions: Sessions
   readonly pages: Pages
-  readonly standing: ConnectStep['standing']
+  readonly accountStatus: ConnectStep['standing']
   readonly draining: () => boolean
   /** Whether domains have hosts here that stand for them. */
   readonly encodes: () => boolean
-  readonly stateOf: (service: Service) => ServiceState
+  readonly bridges: Pick<Bridges, 'state'>
+  readonly contextOf: (service: Service) => { readonly health?: { readonly state: ServiceState } | undefined }
 }
 
 const json = (body: unknown, status = 200): Response =>
@@ -157,13 +159,27 @@ const askedOf = (
   return { service, alone: false }
 }
 
+const stateOf = (
+  service: Service,
+  { bridges, contextOf }: Pick<StatusOptions, 'bridges' | 'contextOf'>,
+): ServiceState => {
+  const { upstream } = service
+  if (upstream.kind === 'local') return 'healthy'
+  return upstream.kind === 'bridge'
+    ? bridges.state(upstream)
+    : (contextOf(service).health?.state ?? 'unknown')
+}
+
 const createHealthOf =
-  ({ runtime, directory, sessions, stateOf }: StatusOptions, probe: () => Promise<boolean>): Handler =>
+  (
+    { runtime, directory, sessions, bridges, contextOf }: StatusOptions,
+    probe: () => Promise<boolean>,
+  ): Handler =>
   async (request) => {
     const about = askedOf(directory, new URL(request.url))
     const stored = await probe()
     // The gateway is well while it can work, whatever becomes of one server: what restarts it must not depend on a caller.
-    const state = about && !about.alone ? stateOf(about.service) : 'healthy'
+    const state = about && !about.alone ? stateOf(about.service, { bridges, contextOf }) : 'healthy'
     const status = stored ? state : 'degraded'
     const session = about && stored ? await sessions.of(request) : undefined
     const body = {
@@ -175,7 +191,7 @@ const createHealthOf =
         ? {}
         : {
             services: Object.fromEntries(
-              directory.services.map((each) => [each.id, { status: stateOf(each) }]),
+              directory.services.map((each) => [each.id, { status: stateOf(each, { bridges, contextOf }) }]),
             ),
           }),
       ...(about && { serverId: about.service.id, userId: session?.person.subject ?? null }),
@@ -184,7 +200,7 @@ const createHealthOf =
   }
 
 export const createStatus = (options: StatusOptions): Status => {
-  const { runtime, directory, sessions, pages, standing, encodes, draining } = options
+  const { runtime, directory, sessions, pages, accountStatus, encodes, draining } = options
   const probe = createProbe(runtime)
   const reachable = isPublic(directory.issuer)
   const main = (id: string): Address | undefined => mainAddress(directory, id)
@@ -215,7 +231,7 @@ export const createStatus = (options: StatusOptions): Status => {
       const services = await Promise.all(
         shown.map(async (address) => ({
           ...view(address),
-          account: await standing(address.service, session.person),
+          account: await accountStatus(address.service, session.person),
         })),
       )
       return pages.home({

@@ -1,4 +1,4 @@
-// Services over HTTP, for the pages of administrators: their session, their form token, this gateway's own origin, JSON.
+// The services API for administrators: JSON over HTTP, with the session cookie and a CSRF token.
 import { sameText, utf8Text } from '../kit/bytes.ts'
 import { foreignSender } from '../kit/form.ts'
 import { readBounded, readMediaType } from '../kit/http.ts'
@@ -18,12 +18,12 @@ export interface ServicesApi {
   readonly show: Handler
   /** DELETE /api/services/:id */
   readonly remove: Handler
-  /** GET /api/processes: of services that are commands, with what each wrote to standard error last. */
+  /** GET /api/processes: of stdio servers, with the last lines of their standard error output. */
   readonly processes: Handler
 }
 
 export interface ServicesApiDeps {
-  readonly supply: ServiceRegistry
+  readonly registry: ServiceRegistry
   readonly sessions: Sessions
   readonly isAdmin: (person: Person) => boolean
   /** The gateway's own. */
@@ -37,7 +37,7 @@ const json = (body: unknown, status = 200): Response =>
 
 const timeOf = (ms: number): string => new Date(ms).toISOString()
 
-const mostBytes = 65_536
+const maxBytes = 65_536
 const idForm = /^[a-z0-9][a-z0-9_-]{0,62}$/
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
@@ -51,7 +51,7 @@ const bodyOf = async (request: Request): Promise<Readonly<Record<string, unknown
   }
   let body: unknown
   try {
-    body = JSON.parse(utf8Text(await readBounded(request.body, mostBytes)))
+    body = JSON.parse(utf8Text(await readBounded(request.body, maxBytes)))
   } catch (error) {
     if (error instanceof Refusal) throw error
     throw new Refusal('request.malformed', 'body is not JSON', {
@@ -71,15 +71,13 @@ const idOf = (request: Request): string => {
   return id
 }
 
-export const createServicesApi = ({
-  supply,
+/** Who may change services: the session of an administrator, in a request that this gateway's own pages sent. */
+const createAuthorization = ({
   sessions,
   isAdmin,
   origins,
-  record,
-  bridges,
-}: ServicesApiDeps): ServicesApi => {
-  const admin = async (request: Request): Promise<BrowserSession> => {
+}: Pick<ServicesApiDeps, 'sessions' | 'isAdmin' | 'origins'>) => {
+  const requireAdmin = async (request: Request): Promise<BrowserSession> => {
     const foreign = foreignSender(request, origins)
     if (foreign !== undefined) throw new Refusal('admin.form', foreign)
     const session = await sessions.of(request)
@@ -88,90 +86,88 @@ export const createServicesApi = ({
       throw new Refusal('admin.required', `${personKey(session.person)} is not listed in admins`)
     return session
   }
-  const ownForm = (request: Request, { csrf }: BrowserSession): void => {
-    if (!sameText(request.headers.get('x-csrf-token') ?? '', csrf))
+  const requireCsrfToken = async (request: Request): Promise<BrowserSession> => {
+    const session = await requireAdmin(request)
+    if (!sameText(request.headers.get('x-csrf-token') ?? '', session.csrf))
       throw new Refusal('admin.form', 'X-CSRF-Token missing or wrong')
+    return session
   }
-  /** What may be told of a service: no argument and no query, which may hold a key. */
-  const told = async (id: string) => (await supply.list()).find((service) => service.id === id)
+  return { requireAdmin, requireCsrfToken }
+}
+
+const processesOf = (bridges: ServicesApiDeps['bridges']) =>
+  bridges.all().flatMap(({ service, processes, failures }) => [
+    ...processes().map(({ owner, pid, startedAt, pending, stderr }) => ({
+      service,
+      owner,
+      pid,
+      started_at: timeOf(startedAt),
+      pending,
+      stderr,
+    })),
+    ...failures().map(({ owner, pid, startedAt, endedAt, why, stderr }) => ({
+      service,
+      owner,
+      pid,
+      started_at: timeOf(startedAt),
+      ended_at: timeOf(endedAt),
+      why,
+      stderr,
+    })),
+  ])
+
+export const createServicesApi = ({
+  registry,
+  sessions,
+  isAdmin,
+  origins,
+  record,
+  bridges,
+}: ServicesApiDeps): ServicesApi => {
+  const { requireAdmin, requireCsrfToken } = createAuthorization({ sessions, isAdmin, origins })
+  /** Without arguments and query, which may hold a key. */
+  const find = async (id: string) => (await registry.list()).find((service) => service.id === id)
   return {
     async list(request) {
-      await admin(request)
-      return json({ services: await supply.list() })
+      await requireAdmin(request)
+      return json({ services: await registry.list() })
     },
     async processes(request) {
-      await admin(request)
-      const list = bridges.all().flatMap(({ service, processes, failures }) => [
-        ...processes().map(({ owner, pid, startedAt, pending, stderr }) => ({
-          service,
-          owner,
-          pid,
-          started_at: timeOf(startedAt),
-          pending,
-          stderr,
-        })),
-        ...failures().map(({ owner, pid, startedAt, endedAt, why, stderr }) => ({
-          service,
-          owner,
-          pid,
-          started_at: timeOf(startedAt),
-          ended_at: timeOf(endedAt),
-          why,
-          stderr,
-        })),
-      ])
-      return json({ processes: list })
+      await requireAdmin(request)
+      return json({ processes: processesOf(bridges) })
     },
     async show(request) {
-      await admin(request)
+      await requireAdmin(request)
       const id = idOf(request)
-      const found = await told(id)
+      const found = await find(id)
       if (!found) throw new Refusal('service.unknown', id)
       return json(found)
     },
-    async add(request, visit) {
-      const session = await admin(request)
-      ownForm(request, session)
+    async add(request, { ip, requestId }) {
+      const session = await requireCsrfToken(request)
       const { id, service, check } = await bodyOf(request)
       if (typeof id !== 'string' || !idForm.test(id) || !isObject(service))
         throw new Refusal('service.invalid', 'id or service missing or malformed', {
           say: 'Send {"id": "…", "service": {"url": "https://…"}}. An id may contain lower-case letters, digits, - and _.',
         })
       const by = personKey(session.person)
-      const steps = await (check === true
-        ? supply.check({ id, service, by })
-        : supply.add({ id, service, by }))
-      if (check === true) return json({ id, steps })
-      record({
-        event: 'service.added',
-        service: id,
-        person: by,
-        ip: visit.ip,
-        request_id: visit.requestId,
-        after: await told(id),
-      })
+      if (check === true) return json({ id, steps: await registry.check({ id, service, by }) })
+      const steps = await registry.add({ id, service, by })
+      const after = await find(id)
+      record({ event: 'service.added', service: id, person: by, ip, request_id: requestId, after })
       return json({ id, steps }, 201)
     },
-    async remove(request, visit) {
-      const session = await admin(request)
-      ownForm(request, session)
+    async remove(request, { ip, requestId }) {
+      const session = await requireCsrfToken(request)
       const id = idOf(request)
-      const before = await told(id)
-      await supply.remove(id)
-      record({
-        event: 'service.removed',
-        service: id,
-        person: personKey(session.person),
-        ip: visit.ip,
-        request_id: visit.requestId,
-        before,
-      })
+      const before = await find(id)
+      await registry.remove(id)
+      const person = personKey(session.person)
+      record({ event: 'service.removed', service: id, person, ip, request_id: requestId, before })
       return new Response(null, { status: 204 })
     },
   }
 }
-
-// Who may change what the gateway does while it runs.
 
 /** `admins` as configured: person keys and verified e-mail addresses. `owner`: the built-in person, while there is one. */
 export const createIsAdmin = (

@@ -23,7 +23,7 @@ export interface Reload {
 
 export interface ReloadDeps {
   readonly source: ReloadSource
-  readonly supply: ServiceRegistry
+  readonly registry: ServiceRegistry
   /** As it was at the start. */
   readonly started: Config
   readonly log: Log
@@ -67,7 +67,7 @@ const difference = (from: Config['mcp_services'], to: Config['mcp_services']) =>
 })
 
 /** Watches the file until it is stopped. */
-export const watchConfiguration = ({ source, supply, started, log }: ReloadDeps): Reload => {
+export const watchConfiguration = ({ source, registry, started, log }: ReloadDeps): Reload => {
   let going: Promise<void> = Promise.resolve()
 
   const read = async (): Promise<void> => {
@@ -92,10 +92,10 @@ export const watchConfiguration = ({ source, supply, started, log }: ReloadDeps)
         keys: waiting,
         message: `Restart the gateway to apply changes to: ${waiting.join(', ')}`,
       })
-    const before = supply.config()
+    const before = registry.config()
     const next = withLive(started, loaded.config)
     const keys = changed(before, next)
-    if (keys.length > 0) supply.reconfigure(next)
+    if (keys.length > 0) registry.reconfigure(next)
     log('info', keys.length > 0 ? 'config.reloaded' : 'config.unchanged', {
       keys,
       ...difference(before.mcp_services, next.mcp_services),

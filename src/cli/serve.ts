@@ -221,7 +221,7 @@ const shutDown = async (
 
 /** Runs until SIGTERM or SIGINT, then drains; a second signal ends it at once with exit code 2. Throws `StartError` when it cannot start. */
 export const start = async (options: StartOptions): Promise<void> => {
-  const { config, stateDir, tty, logLevel } = options
+  const { config, stateDir, tty, logLevel, source } = options
   const fresh = openState(stateDir)
   const nodeLog = tty ? createTerminalLog(logLevel) : createJsonLog(logLevel)
   const { log, release } = holdUntilReleased(options.showStderr ? withStderr(nodeLog.log) : nodeLog.log)
@@ -247,7 +247,7 @@ export const start = async (options: StartOptions): Promise<void> => {
   ignoreClosedOutput()
   logFaults(nodeLog)
   // Before anybody is told that the gateway listens: whoever reads that may end it at once.
-  const reload = watchConfiguration({ source: options.source, supply: gateway.supply, started: config, log })
+  const reload = watchConfiguration({ source, registry: gateway.registry, started: config, log })
   const asked = untilSignal({ terminal: tty, log: nodeLog, again: () => void reload.now() })
   const keys = tty && process.stdin.isTTY && inForeground()
   // Before the block says that they are there.

@@ -44,7 +44,7 @@ export const withGateway = async <T>(
   })
   try {
     const gateway = createGateway({ config, runtime, issuer: issuerOf(config, stateDir) ?? unknownIssuer })
-    await gateway.supply.refresh()
+    await gateway.registry.refresh()
     const done = await work(gateway)
     await gateway.bridges.close(0)
     return done
@@ -76,8 +76,8 @@ const runningOf = ({ stateDir }: AdminTarget, services: readonly ListedService[]
   localServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
 
 export const listServices = (place: AdminTarget): Promise<void> =>
-  withGateway(place, async ({ supply }) => {
-    const services = await supply.list()
+  withGateway(place, async ({ registry }) => {
+    const services = await registry.list()
     const running = runningOf(place, services)
     if (place.json) return printJson({ services: [...services, ...running] })
     if (services.length + running.length === 0)
@@ -102,7 +102,7 @@ export const listServices = (place: AdminTarget): Promise<void> =>
 
 export const showService = (place: AdminTarget, id: string): Promise<void> =>
   withGateway(place, async (gateway) => {
-    const services = await gateway.supply.list()
+    const services = await gateway.registry.list()
     const own = runningOf(place, services).find((service) => service.id === id)
     if (own) {
       const { at, ...facts } = own
@@ -126,13 +126,13 @@ export const showService = (place: AdminTarget, id: string): Promise<void> =>
 
 export const removeService = (place: AdminTarget, id: string): Promise<void> =>
   withGateway(place, async (gateway) => {
-    const own = runningOf(place, await gateway.supply.list()).find((service) => service.id === id)
+    const own = runningOf(place, await gateway.registry.list()).find((service) => service.id === id)
     if (own)
       throw new StartError(
         'service.running',
         `${id} is built into the gateway running at ${own.at} and cannot be removed. ${own.from === 'wrap' ? 'Stop that gateway instead.' : 'To replace it, configure a service and restart that gateway.'}`,
       )
-    await gateway.supply.remove(id)
+    await gateway.registry.remove(id)
     if (place.json) printJson({ id, removed: true })
     else print(`Removed ${id}. Its open streams end within five seconds.`)
   })
@@ -151,7 +151,7 @@ export interface AddOptions {
 
 const marks = { yes: ['green', '✓'], no: ['red', '✗'], unknown: ['yellow', '?'] } as const
 
-const printStep = ({ result, step, say }: Parameters<NonNullable<Addition['told']>>[0]): void => {
+const printStep = ({ result, step, say }: Parameters<NonNullable<Addition['onStep']>>[0]): void => {
   // Wanting no token is no failure.
   const [colour, mark] = step === 'authorization' ? (['yellow', '·'] as const) : marks[result]
   print(`${styleText(colour, mark)} ${say}`)
@@ -198,14 +198,14 @@ export const addService = (
       ...(open ? { auth_required: false } : {}),
     }
     const way = await outboundFor(url, place)
-    const steps = await gateway.supply.add({
+    const steps = await gateway.registry.add({
       id,
       service,
       by: 'cli',
       commands: true,
       force,
       ...way,
-      told: (step) => void (place.json || printStep(step)),
+      onStep: (step) => void (place.json || printStep(step)),
     })
     const [address] = addressesOf(gateway, id)
     if (place.json) return printJson({ id, url: address, steps })

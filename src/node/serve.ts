@@ -207,10 +207,10 @@ export const serve = async (options: ServeOptions): Promise<Listening> => {
     open(gateway) {
       const { handle, upgrade, close } = createHandlers(gateway, options)
       currentUpgrade = upgrade
-      const look = (): void => void gateway.supply.refresh()
+      const look = (): void => void gateway.registry.refresh()
       look()
       const watching = setInterval(look, watchMs).unref()
-      gateway.supply.onGone((gone, locate) => endStreamsOfRemoved(draining.answers, gone, locate))
+      gateway.registry.onRemoved((gone, locate) => endStreamsOfRemoved(draining.answers, gone, locate))
       closeForward = () => {
         clearInterval(watching)
         close()

@@ -1,169 +1,67 @@
-// Which services there are at the moment: those of the configuration, and those an administrator added while the gateway runs. One place puts them into the directory.
+// The services of this moment: those of the configuration, and those that an administrator added while the gateway runs.
 import type { Config, ServiceConfig } from '../config/schema.ts'
 import type { DryRun } from './validation.ts'
 import { Refusal } from '../kit/refusal.ts'
-import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Runtime } from '../ports/runtime.ts'
-import type { Service } from '../ports/services.ts'
-import type { Serving } from '../ports/services.ts'
+import type { FindAddress, Service, Serving } from '../ports/services.ts'
 import type { LiveDirectory, ServicePlan } from './directory.ts'
 import { type Added, type ServiceMaker, servicePlanOf } from './from-config.ts'
-import { type ProbeStep, isUsable } from './probe.ts'
-import { type ServiceRecords, createServiceRecords, servicesRecord } from './registry.ts'
+import type { ProbeStep } from './probe-steps.ts'
+import { isUsable } from './probe.ts'
+import { type ServiceRecords, createAddedServices, createServiceRecords } from './registry.ts'
 import { type Addition, type KnownServices, validateAddition, parseServiceConfig } from './validation.ts'
-
-// The services that were added while the gateway runs, as the storage has them: read again when somebody added or removed one.
-
-interface AddedDeps {
-  readonly registry: ServiceRecords
-  readonly runtime: Pick<Runtime, 'now' | 'log' | 'defer'>
-  readonly directory: LiveDirectory
-  /** Serves these from now on, beside those of the configuration. */
-  readonly apply: (added: readonly Added[]) => void
-  /** Whether only a configuration changes this service. */
-  readonly fixed: (service: Service) => boolean
-}
-
-export interface AddedServices {
-  readonly all: readonly Added[]
-  /** Whether any was ever added; undefined while the storage has not answered. */
-  readonly grows: boolean | undefined
-  readonly serving: Serving
-  /** Reads what is new. Rejects when the storage does not answer. */
-  load(): Promise<void>
-  /** The same, and never rejects: without storage everything stays as it is. */
-  refresh(): Promise<void>
-  /** `refresh`, unless that was done less than `mostMs` ago. */
-  fresh(mostMs: number): Promise<void> | undefined
-}
-
-/** How old what a stream lives by may be. */
-const askMs = 500
-
-const missing = (some: readonly Added[], others: readonly Added[]): string[] =>
-  some.filter(({ id }) => !others.some((other) => other.id === id)).map(({ id }) => id)
-
-const readAll = async (registry: ServiceRecords, { log }: Pick<Runtime, 'log'>): Promise<readonly Added[]> =>
-  (await registry.all()).flatMap(({ id, service, anywhere, addedAt }): Added[] => {
-    const config = parseServiceConfig(id, service)
-    if (!config)
-      log('error', 'service.unreadable', {
-        service: id,
-        why: 'its stored registration is not valid in this version',
-      })
-    return config ? [{ id, config, publicOnly: anywhere !== true, addedAt }] : []
-  })
-
-export const createAdded = ({ registry, runtime, directory, apply, fixed }: AddedDeps): AddedServices => {
-  const once = createSingleFlight(runtime)
-  let all: readonly Added[] = []
-  let seen: string | undefined
-  let loaded = false
-  let failing = false
-  let checkedAt = Number.NEGATIVE_INFINITY
-
-  const take = async (version: string | undefined): Promise<void> => {
-    const before = all
-    all = await readAll(registry, runtime)
-    seen = version
-    apply(all)
-    runtime.log('info', 'services.changed', { added: missing(all, before), removed: missing(before, all) })
-  }
-
-  const load = async (): Promise<void> => {
-    const version = await registry.version()
-    if (version !== seen) await take(version)
-    failing = false
-    loaded = true
-    directory.complete()
-  }
-
-  const refresh = (): Promise<void> =>
-    once('services', async () => {
-      checkedAt = runtime.now()
-      await load().catch((error: unknown) => {
-        if (!failing) runtime.log('warn', 'services.refresh-failed', { why: String(error) })
-        failing = true
-      })
-    })
-
-  const serving: Serving = {
-    known: (service) => directory.serves(service),
-    record: (service) => (fixed(service) ? undefined : servicesRecord),
-    async served(service) {
-      if (!directory.serves(service) || fixed(service)) return directory.serves(service)
-      if (runtime.now() - checkedAt >= askMs) await refresh()
-      if (failing || !loaded) throw new Refusal('storage.unavailable', 'added services could not be loaded')
-      return directory.serves(service)
-    },
-  }
-
-  return {
-    get all() {
-      return all
-    },
-    get grows() {
-      return loaded ? seen !== undefined : undefined
-    },
-    serving,
-    load,
-    refresh,
-    // Until the first answer everybody waits for it: nobody may be told of a service that it is not there.
-    fresh: (mostMs) => (loaded && runtime.now() - checkedAt < mostMs ? undefined : refresh()),
-  }
-}
 
 export interface ListedService {
   readonly id: string
   readonly name: string
-  /** Where it is, without query, which may hold a key; absent for a command. */
+  /** Without the query, which may hold a key. Absent for a command. */
   readonly url?: string
-  /** The program; its arguments may hold a key. */
+  /** The program without its arguments, which may hold a key. */
   readonly command?: string
-  /** `config`: written in the configuration, and changed there alone. */
+  /** `config`: it can be changed only in the configuration. */
   readonly from: 'config' | 'registered'
   readonly addedBy?: string
   /** Epoch ms. */
   readonly addedAt?: number
-  /** Where its connections may go: to `public` addresses alone, or `anywhere`, because somebody at the gateway's computer said so. */
+  /** Which addresses it may be at: `anywhere` if it was added on the gateway's computer. */
   readonly network?: 'public' | 'anywhere'
 }
 
 export interface ServiceRegistry {
   list(): Promise<readonly ListedService[]>
-  /** Looks at it and keeps nothing. Throws as `add` does. */
+  /** Validates and probes the service, and keeps nothing. Throws as `add` does. */
   check(addition: Addition): Promise<readonly ProbeStep[]>
-  /** Looks at it, keeps it, and serves it from now on. Throws `service.invalid`, `service.taken` and `service.unusable`. */
+  /** Validates, probes and keeps the service, and serves it from now on. Throws `service.invalid`, `service.taken` and `service.unusable`. */
   add(addition: Addition): Promise<readonly ProbeStep[]>
-  /** Throws `service.unknown`, and `service.configured` for one that the configuration holds. */
+  /** Throws `service.unknown`, and `service.configured` for a service of the configuration. */
   remove(id: string): Promise<void>
-  /** Sees what other processes added or removed. Cheap when nothing was. Never rejects: without storage everything stays as it is. */
+  /** Applies what other processes added or removed. Never rejects: if the storage does not respond, nothing changes. */
   refresh(): Promise<void>
-  /** The configuration that holds at the moment; keys that only a start changes are as they were at the start. */
+  /** The current configuration. Keys that only a restart changes are as they were at the start. */
   config(): Config
-  /** `refresh`, unless that was done less than `mostMs` ago: for runtimes without timers between requests. */
-  fresh(mostMs: number): Promise<void> | undefined
-  /** Whether any service was ever added, as far as this process knows; undefined while it could not find out. */
-  readonly grows: boolean | undefined
-  /** Which services there are, for those who hold one open. */
+  /** `refresh`, unless the last one began less than `maxAgeMs` ago. */
+  fresh(maxAgeMs: number): Promise<void> | undefined
+  /** Whether any service was ever added; undefined until the storage has responded. */
+  readonly everAdded: boolean | undefined
+  /** For open streams, which end with their service. */
   readonly serving: Serving
-  /** Another configuration: its services and hosts from now on. */
+  /** Serves the services and hosts of another configuration from now on. */
   reconfigure(config: Config): void
-  /** Told with the services that are gone, right after they are. */
-  onGone(listener: (gone: readonly Service[], before: LiveDirectory['locate']) => void): void
+  /** Calls the listener with services right after they were removed. `before`: how paths were located until then. */
+  onRemoved(listener: (removed: readonly Service[], before: LiveDirectory['locate']) => void): void
 }
 
 export interface ServiceRegistryDeps {
   readonly config: Config
   readonly runtime: Runtime
   readonly directory: LiveDirectory
-  /** Services the door brings itself. */
-  readonly first: readonly Service[]
+  /** Services that the runtime adds itself. */
+  readonly builtIn: readonly Service[]
   readonly serviceOf: ServiceMaker
-  readonly attempt: DryRun
+  readonly dryRun: DryRun
 }
 
-const shownUrl = (url: string): string => {
+const withoutQuery = (url: string): string => {
   if (!URL.canParse(url)) return url
   const { protocol, host, pathname } = new URL(url)
   return `${protocol}//${host}${pathname}`
@@ -175,17 +73,17 @@ const row = (
 ): Pick<ListedService, 'id' | 'name' | 'url' | 'command'> => ({
   id,
   name: service?.name ?? id,
-  ...(service?.url === undefined ? {} : { url: shownUrl(service.url) }),
+  ...(service?.url === undefined ? {} : { url: withoutQuery(service.url) }),
   ...(service?.command === undefined ? {} : { command: service.command }),
 })
 
 const rowsOf = (
-  { mcp_services: written }: Config,
+  { mcp_services: configured }: Config,
   all: Awaited<ReturnType<ServiceRecords['all']>>,
 ): readonly ListedService[] => [
-  ...Object.entries(written).map(([id, service]) => ({ ...row(id, service), from: 'config' as const })),
+  ...Object.entries(configured).map(([id, service]) => ({ ...row(id, service), from: 'config' as const })),
   ...all
-    .filter(({ id }) => !Object.hasOwn(written, id))
+    .filter(({ id }) => !Object.hasOwn(configured, id))
     .map(({ id, service, addedBy, addedAt, anywhere }) => {
       const about = row(id, parseServiceConfig(id, service))
       return {
@@ -200,23 +98,23 @@ const rowsOf = (
     }),
 ]
 
-type GoneListener = Parameters<ServiceRegistry['onGone']>[0]
+type RemovedListener = Parameters<ServiceRegistry['onRemoved']>[0]
 
 const replace = (
   directory: LiveDirectory,
-  placement: ServicePlan,
-  listeners: readonly GoneListener[],
+  plan: ServicePlan,
+  listeners: readonly RemovedListener[],
 ): LiveDirectory => {
   const before = directory.services
-  const locate = directory.replace(placement)
+  const locate = directory.replace(plan)
   const now = new Set(directory.services)
-  const gone = before.filter((service) => !now.has(service))
-  if (gone.length > 0) for (const listener of listeners) listener(gone, locate)
+  const removed = before.filter((service) => !now.has(service))
+  if (removed.length > 0) for (const listener of listeners) listener(removed, locate)
   return directory
 }
 
-/** Said of each at the start, and of one that comes later when it does. */
-const tellPublic = ({ log }: Pick<Runtime, 'log'>, services: readonly Service[]): void => {
+/** Logged for each public service at the start, and for one that is added later. */
+const warnPublic = ({ log }: Pick<Runtime, 'log'>, services: readonly Service[]): void => {
   for (const { id, authRequired } of services) {
     if (authRequired) continue
     log('warn', 'service.public', {
@@ -226,8 +124,8 @@ const tellPublic = ({ log }: Pick<Runtime, 'log'>, services: readonly Service[])
   }
 }
 
-/** The configuration may have taken a name or a host of those that were added, since they were. */
-const tellShadowed = (
+/** The configuration may since have taken the ID or the host of an added service. */
+const warnShadowed = (
   { log }: Pick<Runtime, 'log'>,
   { clashes }: LiveDirectory,
   named: readonly Added[],
@@ -244,37 +142,50 @@ const tellShadowed = (
     })
 }
 
+/** Throws `service.unusable` and `service.taken`. */
+const keepAddition = async (
+  { id, service, by, anywhere, force = false }: Addition,
+  steps: readonly ProbeStep[],
+  records: ServiceRecords,
+  addedAt: number,
+): Promise<void> => {
+  const say = steps.at(-1)?.say ?? ''
+  if (!force && !isUsable(steps)) throw new Refusal('service.unusable', `${id}: ${say}`, { say })
+  const record = { service, addedBy: by, addedAt, ...(anywhere ? { anywhere: true as const } : {}) }
+  if (!(await records.add(id, record))) throw new Refusal('service.taken', `service ID ${id} already exists`)
+}
+
 export const createServiceRegistry = ({
   config: started,
   runtime,
   directory,
-  first,
+  builtIn,
   serviceOf,
-  attempt,
+  dryRun,
 }: ServiceRegistryDeps): ServiceRegistry => {
-  const registry = createServiceRecords(runtime)
-  const listeners: GoneListener[] = []
+  const records = createServiceRecords(runtime)
+  const listeners: RemovedListener[] = []
   let config = started
-  tellPublic(runtime, directory.services)
+  warnPublic(runtime, directory.services)
   const apply = (added: readonly Added[]): void => {
     const before = new Set(directory.services)
-    tellShadowed(
+    warnShadowed(
       runtime,
-      replace(directory, servicePlanOf(config, first, serviceOf, added), listeners),
+      replace(directory, servicePlanOf(config, builtIn, serviceOf, added), listeners),
       added.filter(({ id }) => Object.hasOwn(config.mcp_services, id)),
     )
-    tellPublic(
+    warnPublic(
       runtime,
       directory.services.filter((service) => !before.has(service)),
     )
   }
-  const fixed = (service: Service): boolean =>
-    first.includes(service) || Object.hasOwn(config.mcp_services, service.id)
-  const added = createAdded({ registry, runtime, directory, apply, fixed })
+  const isConfigured = (service: Service): boolean =>
+    builtIn.includes(service) || Object.hasOwn(config.mcp_services, service.id)
+  const added = createAddedServices({ records, runtime, directory, apply, isConfigured })
   const { load, refresh, serving } = added
-  const around = async (): Promise<KnownServices> => {
-    if (added.grows === undefined) await load()
-    return { config, added: added.all, directory, runtime, attempt }
+  const knownServices = async (): Promise<KnownServices> => {
+    if (added.everAdded === undefined) await load()
+    return { config, added: added.all, directory, runtime, dryRun }
   }
 
   return {
@@ -284,37 +195,98 @@ export const createServiceRegistry = ({
       config = next
       apply(added.all)
     },
-    onGone: (listener) => void listeners.push(listener),
+    onRemoved: (listener) => void listeners.push(listener),
     refresh,
-    get grows() {
-      return added.grows
+    get everAdded() {
+      return added.everAdded
     },
     serving,
-    list: async () => rowsOf(config, await registry.all()),
-    check: async (addition) => validateAddition(addition, await around()),
+    list: async () => rowsOf(config, await records.all()),
+    check: async (addition) => validateAddition(addition, await knownServices()),
     async add(addition) {
-      const { id, service, by, anywhere, force = false } = addition
-      const steps = await validateAddition(addition, await around())
-      if (!force && !isUsable(steps))
-        throw new Refusal('service.unusable', `${id}: ${steps.at(-1)?.say ?? ''}`, {
-          say: steps.at(-1)?.say ?? '',
-        })
-      if (
-        !(await registry.add(id, {
-          service,
-          addedBy: by,
-          addedAt: runtime.now(),
-          ...(anywhere ? { anywhere: true } : {}),
-        }))
-      )
-        throw new Refusal('service.taken', `service ID ${id} already exists`)
+      const steps = await validateAddition(addition, await knownServices())
+      await keepAddition(addition, steps, records, runtime.now())
       await load()
       return steps
     },
     async remove(id) {
       if (Object.hasOwn(config.mcp_services, id)) throw new Refusal('service.configured', id)
-      if (!(await registry.remove(id))) throw new Refusal('service.unknown', id)
+      if (!(await records.remove(id))) throw new Refusal('service.unknown', id)
       await load()
+    },
+  }
+}
+
+// Requests wait here until the services they are about are known. On Node a timer refreshes them; on Workers, where nothing runs between requests, requests do.
+
+interface ServicesRefreshDeps {
+  readonly directory: LiveDirectory
+  readonly registry: Pick<ServiceRegistry, 'fresh' | 'everAdded' | 'serving'>
+  readonly defer: Runtime['defer']
+  /** Paths of the authorization server; a service has no part in them. */
+  readonly endpointPaths: readonly string[]
+}
+
+export interface ServicesRefresh {
+  /** Resolves when the service that the request is about is known as well as possible; undefined if it is already. Never rejects. */
+  readonly request: (path: string, host?: string) => Promise<void> | undefined
+  /** The address that a resource indicator names. Throws `storage.unavailable` until the added services are known. */
+  readonly find: FindAddress
+}
+
+/** For a service that was added and may be removed, or that may have been added a moment ago. */
+const addedMs = 500
+/** For services of the configuration. */
+const configuredMs = 30_000
+
+/** Further paths that are about no service. `find` resolves a service that they name by a resource indicator. */
+const otherPaths: readonly string[] = [
+  '/oauth/callback',
+  '/callback',
+  '/connect/callback',
+  '/login',
+  '/logout',
+  '/.well-known/oauth-authorization-server',
+  '/.well-known/openid-configuration',
+  '/health',
+  '/healthz',
+  '/readyz',
+]
+
+const metadata = '/.well-known/oauth-protected-resource/'
+/** The path of the service that a request is about. */
+const subjectOf = (path: string): string =>
+  path.startsWith(metadata) ? path.slice(metadata.length - 1) : path.replace(/\/ws$/, '/mcp')
+
+export const createServicesRefresh = ({
+  directory,
+  registry,
+  defer,
+  endpointPaths,
+}: ServicesRefreshDeps): ServicesRefresh => {
+  const serviceless: ReadonlySet<string> = new Set([...endpointPaths, ...otherPaths])
+  const refreshInBackground = (): undefined => {
+    const refreshing = registry.fresh(configuredMs)
+    if (refreshing) defer(refreshing)
+    return undefined
+  }
+  return {
+    request(path, host) {
+      const service = directory.locate(subjectOf(path), host)?.address.service
+      if (service)
+        return registry.serving.record(service) === undefined
+          ? refreshInBackground()
+          : registry.fresh(addedMs)
+      return serviceless.has(path) && registry.everAdded !== undefined
+        ? refreshInBackground()
+        : registry.fresh(addedMs)
+    },
+    async find(resource) {
+      if (registry.everAdded === undefined) await registry.fresh(addedMs)
+      const known = directory.resolve(resource)
+      if (known && registry.serving.record(known.service) === undefined) return known
+      await registry.fresh(addedMs)
+      return directory.resolve(resource)
     },
   }
 }

@@ -1,18 +1,53 @@
-// A service somebody wants to add while the gateway runs: what is wrong with it beside all others, and what stands there, before anybody relies on it.
+// A service that somebody wants to add while the gateway runs: it is checked by the rules of the configuration, then its server is probed.
 import { loadConfig } from '../config/load.ts'
 import { type Config, type ServiceConfig, configSchema } from '../config/schema.ts'
 import { faultText } from '../config/tree.ts'
-import { Refusal } from '../kit/refusal.ts'
+import { Refusal, rpcErrorText } from '../kit/refusal.ts'
 import type { Outbound, Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
+import type { DispatchStdio, StdioCall } from '../ports/stdio-call.ts'
+import type { Bridges } from '../stdio/bridges.ts'
 import { type Added, isWithoutPath, withPath } from './from-config.ts'
-import { type ProbeStep, probeServer } from './probe.ts'
+import type { ProbeStep } from './probe-steps.ts'
+import { probeServer } from './probe.ts'
 
-/** Asks the command's server as if it were on HTTP; what it rejects with is the bridge's. */
+/** Starts the command of a service and reaches its server as if it were on HTTP. `end` ends the process. */
 export type DryRun = (
   id: string,
   service: ServiceConfig,
 ) => { readonly outbound: Outbound; readonly end: () => void }
+
+/** The URL under which a dry run reaches a command. */
+export const commandUrl = 'http://command.invalid/mcp'
+
+type CallStdio = (
+  carry: DispatchStdio,
+  request: Request,
+  about: Pick<StdioCall, 'principal' | 'refused' | 'sessionId'>,
+) => Promise<Response>
+
+/** The command runs as a bridge of its own, which no caller reaches. */
+export const createDryRun =
+  (bridges: Bridges, callStdio: CallStdio): DryRun =>
+  (id, service) => {
+    const upstream = bridges.of(id, service)
+    return {
+      async outbound(url, { method = 'GET', headers = {}, body } = {}) {
+        if (upstream.kind !== 'bridge') throw new TypeError('not a command')
+        const response = await callStdio(
+          upstream.carry,
+          new Request(url, { method, headers, ...(body === undefined ? {} : { body }) }),
+          { principal: undefined, refused: (refusal, id) => rpcErrorText(refusal, id, '') },
+        )
+        return {
+          status: response.status,
+          headers: response.headers,
+          body: new Uint8Array(await response.arrayBuffer()),
+        }
+      },
+      end: () => bridges.end(upstream),
+    }
+  }
 
 export interface Addition {
   readonly id: string
@@ -20,12 +55,12 @@ export interface Addition {
   readonly service: Readonly<Record<string, unknown>>
   /** Person key, or `cli`. */
   readonly by: string
-  /** Whoever adds it sits at the gateway's own computer and may run programs there anyway. */
+  /** The service is added on the gateway's own computer, where its user may run programs anyway. */
   readonly commands?: boolean
-  /** The same for a server on a private network, and with what it is looked at; without it the runtime's guarded outbound is used, and public addresses alone are ever connected to. */
+  /** The same for a server on a private network: the outbound that reaches it. Absent: the guarded outbound of the runtime, and only public addresses ever. */
   readonly anywhere?: Outbound
-  readonly told?: (step: ProbeStep) => void
-  /** Keeps it even when nothing useful answers there yet. */
+  readonly onStep?: (step: ProbeStep) => void
+  /** Keeps the service even if its server is not usable yet. */
   readonly force?: boolean
 }
 
@@ -33,22 +68,22 @@ export interface KnownServices {
   readonly config: Config
   readonly added: readonly Added[]
   readonly directory: Directory
-  readonly runtime: Pick<Runtime, 'outbound' | 'transports' | 'spawn'>
-  readonly attempt: DryRun
+  readonly runtime: Pick<Runtime, 'outbound' | 'transports' | 'spawn' | 'timer'>
+  readonly dryRun: DryRun
 }
 
 export const parseServiceConfig = (id: string, service: unknown): ServiceConfig | undefined =>
   configSchema.safeParse({ mcp_services: { [id]: service } }).data?.mcp_services[id]
 
-/** Where the service's endpoint is, path included. */
+/** The endpoint of the service, path included. */
 const upstreamUrl = ({ url = '', transport }: ServiceConfig): string =>
   URL.canParse(url) ? withPath(url, transport) : url
 
-/** The other place of a URL without a path. */
+/** The other URL that a URL without a path may mean. */
 const rootOf = ({ url = '', transport }: ServiceConfig): string | undefined =>
   URL.canParse(url) && isWithoutPath(url) && transport !== 'sse' ? new URL(url).href : undefined
 
-/** Text that came from a loaded configuration stands for itself when it is loaded again. */
+/** Escapes text of a loaded configuration, so that loading it again changes nothing. */
 const literal = (value: unknown): unknown => {
   if (typeof value === 'string') return value.replaceAll('${', '$${')
   if (Array.isArray(value)) return value.map(literal)
@@ -57,7 +92,7 @@ const literal = (value: unknown): unknown => {
     : value
 }
 
-/** What is wrong with such a service beside all others, as sentences: the very rules of the configuration file. */
+/** The faults of such a service beside all others, as sentences, by the rules of the configuration file. */
 const faultsOf = async (
   id: string,
   service: object,
@@ -92,44 +127,71 @@ const noCommand =
 
 const noPrograms = 'This gateway cannot start programs. Add the URL of an MCP server instead of a command.'
 
-/** Throws `service.invalid` and `service.taken`. */
-export const validateAddition = async (
-  { id, service, commands, anywhere, told = () => undefined }: Addition,
-  around: KnownServices,
-): Promise<readonly ProbeStep[]> => {
-  if ('command' in service && !around.runtime.spawn)
+const checkAllowed = (
+  { id, service, commands }: Addition,
+  { config, directory, runtime }: KnownServices,
+): void => {
+  if ('command' in service && !runtime.spawn)
     throw new Refusal('service.invalid', `${id}: commands need a runtime that starts programs`, {
       say: noPrograms,
     })
-  if ('command' in service && !commands && !around.config.admin_commands)
+  if ('command' in service && !commands && !config.admin_commands)
     throw new Refusal('service.invalid', `${id}: command given, but admin_commands is false`, {
       say: noCommand,
     })
-  if (around.directory.service(id)) throw new Refusal('service.taken', `service ID ${id} already exists`)
-  const wrong = await faultsOf(id, service, around)
-  const config = parseServiceConfig(id, service)
-  if (wrong.length > 0 || !config)
-    throw new Refusal('service.invalid', wrong.join('; '), wrong.length > 0 ? { say: wrong.join(' ') } : {})
-  if (config.command === undefined) {
-    const { outbound, transports } = around.runtime
-    // Without TLS only where somebody at the gateway's own computer says so, as over HTTP.
-    if (!anywhere && /^ws:/i.test(config.url ?? ''))
-      throw new Refusal('service.unusable', `${id}: plain ws:// URL`, {
-        say: 'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway’s computer.',
-      })
-    return probeServer(
-      upstreamUrl(config),
-      {
-        ...(anywhere ? { outbound: anywhere, transports } : { outbound, transports: transports.publicOnly }),
-        elsewhere: rootOf(config),
-      },
-      told,
-    )
-  }
-  const { outbound, end } = around.attempt(id, config)
+  if (directory.service(id)) throw new Refusal('service.taken', `service ID ${id} already exists`)
+}
+
+const probeUrl = (
+  { id, anywhere, onStep = () => undefined }: Addition,
+  config: ServiceConfig,
+  { runtime: { outbound, transports, timer } }: KnownServices,
+): Promise<readonly ProbeStep[]> => {
+  // Without TLS only where somebody on the gateway's own computer asks for it, as over HTTP.
+  if (!anywhere && /^ws:/i.test(config.url ?? ''))
+    throw new Refusal('service.unusable', `${id}: plain ws:// URL`, {
+      say: 'Use a wss:// URL. Plain ws:// is allowed only when the service is added on the gateway’s computer.',
+    })
+  return probeServer(
+    upstreamUrl(config),
+    {
+      ...(anywhere ? { outbound: anywhere, transports } : { outbound, transports: transports.publicOnly }),
+      timer,
+      alternative: rootOf(config),
+    },
+    onStep,
+  )
+}
+
+const probeCommand = async (
+  { id, onStep = () => undefined }: Addition,
+  config: ServiceConfig,
+  { dryRun, runtime: { timer } }: KnownServices,
+): Promise<readonly ProbeStep[]> => {
+  const { outbound, end } = dryRun(id, config)
   try {
-    return await probeServer('http://command.invalid/mcp', { outbound }, told)
+    return await probeServer(commandUrl, { outbound, timer }, onStep)
   } finally {
     end()
   }
+}
+
+/** Throws `service.invalid`, `service.taken` and `service.unusable`. */
+export const validateAddition = async (
+  addition: Addition,
+  known: KnownServices,
+): Promise<readonly ProbeStep[]> => {
+  const { id, service } = addition
+  checkAllowed(addition, known)
+  const faults = await faultsOf(id, service, known)
+  const config = parseServiceConfig(id, service)
+  if (faults.length > 0 || !config)
+    throw new Refusal(
+      'service.invalid',
+      faults.join('; '),
+      faults.length > 0 ? { say: faults.join(' ') } : {},
+    )
+  return config.command === undefined
+    ? probeUrl(addition, config, known)
+    : probeCommand(addition, config, known)
 }

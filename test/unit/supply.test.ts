@@ -62,13 +62,13 @@ it('is met by a request and by a WebSocket that come right after, and gone for b
         (error: { code: string; why: string }) => `${error.code} ${error.why}`,
       )
   expect([(await asked()).status, await dialled()]).toEqual([404, 'route.unknown /fresh/sse'])
-  await here.supply.add(addition)
+  await here.registry.add(addition)
   ahead += 1000
   // Found, and no place for a WebSocket: the check behind the one that does not know the service.
   expect(await dialled()).toBe('route.unknown /fresh/sse')
   expect(there.directory.service('fresh')?.id).toBe('fresh')
   expect((await asked()).status).toBe(200)
-  await here.supply.remove('fresh')
+  await here.registry.remove('fresh')
   ahead += 1000
   await dialled()
   expect(there.directory.service('fresh')).toBeUndefined()
@@ -77,7 +77,7 @@ it('is met by a request and by a WebSocket that come right after, and gone for b
 
 it('gives way to the configuration, by name and by host, and the log says so', async () => {
   const gateway = await open()
-  await gateway.supply.add(addition)
+  await gateway.registry.add(addition)
   expect(gateway.directory.services.map(({ id }) => id)).toEqual(['fresh'])
   log.length = 0
   const next = parseConfig({
@@ -87,14 +87,14 @@ it('gives way to the configuration, by name and by host, and the log says so', a
       jira: { url: 'https://mcp.atlassian.com/v1/mcp' },
     },
   })
-  gateway.supply.reconfigure(next)
+  gateway.registry.reconfigure(next)
   expect(
     gateway.directory.services.map(({ id, upstream }) => [id, upstream.kind === 'http' && upstream.url]),
   ).toEqual([
     ['fresh', 'https://own.example/mcp'],
     ['jira', 'https://mcp.atlassian.com/v1/mcp'],
   ])
-  gateway.supply.reconfigure(
+  gateway.registry.reconfigure(
     parseConfig({
       domain_root: 'root.localhost',
       mcp_services: { jira: { url: 'https://mcp.atlassian.com/v1/mcp' } },
@@ -112,5 +112,5 @@ it('gives way to the configuration, by name and by host, and the log says so', a
     ['fresh', 'a service in the configuration has the same ID and takes precedence'],
     ['fresh', 'nvrxaltborwgc43tnfqw4ltdn5wq-enc is also the host of jira, which takes precedence'],
   ])
-  await gateway.supply.remove('fresh')
+  await gateway.registry.remove('fresh')
 })
