@@ -318,9 +318,9 @@ export const createStreamableHttp = (options: StreamableHttpOptions): Streamable
       for (const { session, peer, leave } of all.values()) {
         session.streams.tick(graceMs, holdMs, comment)
         if (
-          !session.streams.connected &&
+          Math.max(session.touchedAt, peer.usedAt()) <= limit &&
           peer.pending() === 0 &&
-          Math.max(session.touchedAt, peer.usedAt()) <= limit
+          !session.streams.connected
         )
           leave()
       }

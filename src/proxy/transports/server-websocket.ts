@@ -39,23 +39,28 @@ export const createHeartbeat = (
   let heard = true
   let answered = false
   let beats = 0
+  let stopped = false
   const beat = (): void => {
-    cancel = timer(everyMs, beat)
     const open = socket()
-    if (!open) return
-    if (!heard && (open.ping || answered)) {
-      cancel()
+    if (open && !heard && (open.ping || answered)) {
+      stopped = true
       open.cut()
       dead()
       return
     }
-    heard = false
-    beats++
-    if (open.ping) open.ping()
-    else
-      Promise.resolve(
-        open.send(JSON.stringify({ jsonrpc: '2.0', id: `${mark}${beats}`, method: 'ping' })),
-      ).catch(() => undefined)
+    if (open) {
+      heard = false
+      beats++
+      if (open.ping) open.ping()
+      else
+        Promise.resolve(
+          open.send(JSON.stringify({ jsonrpc: '2.0', id: `${mark}${beats}`, method: 'ping' })),
+        ).catch(() => undefined)
+    }
+    // After what runs now: a clock that jumps over several beats must leave time for the answer to one.
+    queueMicrotask(() => {
+      if (!stopped) cancel = timer(everyMs, beat)
+    })
   }
   let cancel = timer(everyMs, beat)
   return {
@@ -66,7 +71,10 @@ export const createHeartbeat = (
       answered ||= own
       return own
     },
-    stop: () => cancel(),
+    stop() {
+      stopped = true
+      cancel()
+    },
   }
 }
 
