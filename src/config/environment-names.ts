@@ -4,7 +4,7 @@ import { type Fault, type Path, type Tree, isBranch } from './tree.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What a door read for a variable `NAME_FILE`. */
+/** What the runtime read for a variable `NAME_FILE`. */
 export type SecretFile = { readonly text: string } | { readonly problem: string }
 
 export interface Effective {
@@ -228,7 +228,7 @@ export const isSecretName = (name: string): boolean => {
 }
 
 /**
- * The variables `NAME_FILE` whose files a door must read: those that stand beside a secret's name, and those beside a name that the file
+ * The variables `NAME_FILE` whose files the runtime must read: those that stand beside a secret's name, and those beside a name that the file
  * refers to as `${NAME}` and that is not set itself. Any other `…_FILE` is somebody else's.
  */
 export const secretFileVariables = (

@@ -4,7 +4,7 @@ import { shapeAt } from './shape.ts'
 import { coerce } from './substitute.ts'
 import type { Fault, Path, Tree } from './tree.ts'
 
-/** Values given on the command line (or by a door that knows better), by key; texts are read as the key's type. */
+/** Values given on the command line (or by the runtime), by key; texts are read as the key's type. */
 export interface Flags {
   readonly host?: string | undefined
   readonly port?: string | undefined

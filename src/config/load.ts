@@ -1,4 +1,4 @@
-// Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no process: the door reads those.
+// Text, variables and flags in; the configuration out, or every fault at once. Touches no file and no process: the runtime reads those.
 import { servicesFromClientFiles, writtenTexts } from './client-files.ts'
 import {
   type Effective,
@@ -43,9 +43,9 @@ export interface LoadInput {
   readonly env: Environment
   readonly environmentFile?: EnvironmentFile | undefined
   readonly flags?: Flags | undefined
-  /** What the door read for the variables that `secretFilesFor` named, by variable name. */
+  /** What the runtime read for the variables that `secretFilesFor` named, by variable name. */
   readonly secrets?: Readonly<Record<string, SecretFile>> | undefined
-  /** The revisions of MCP that this gateway knows; whoever loads names them, because this room does not know the protocol. Absent: every date counts. */
+  /** The revisions of MCP that this gateway knows; whoever loads names them, because config does not know the protocol. Absent: every date counts. */
   readonly revisions?: readonly string[] | undefined
   /** The gateway runs on Cloudflare Workers, which have no files, no processes and no port of their own. Default false. */
   readonly workers?: boolean | undefined

@@ -193,7 +193,7 @@ const upstreamAuthKeys = z
 
 export const identityPresets = ['all', 'profile', 'minimal', 'claims', 'context', 'none'] as const
 
-/** The name of today for `seed1` to `seed4`, which these presets were called before; anything else as it is. */
+/** The present name of a preset that was written under its old one, which was a number; anything else unchanged. */
 export const currentPreset = (preset: unknown): unknown => {
   const number = typeof preset === 'string' ? /^seed([1-4])$/.exec(preset)?.[1] : undefined
   return number === undefined ? preset : identityPresets[Number(number)]

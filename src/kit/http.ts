@@ -1,4 +1,4 @@
-// The few rules of HTTP fields that more than one room needs. Header lists are flat: name, value, name, value…, as Node hands them over.
+// The few rules of HTTP fields that more than one module needs. Header lists are flat: name, value, name, value…, as Node hands them over.
 import { Refusal } from './refusal.ts'
 
 /** Without the spaces and tabs around a field value (RFC 9110 §5.5); linear in its length. */

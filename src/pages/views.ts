@@ -193,7 +193,7 @@ ${safe ? way : html`<p>A browser cannot open the redirect URI of this app safely
   return page(gateway, { title: `Return to ${client}`, width: 'narrow', body, ...(head ? { head } : {}) })
 }
 
-// All pages people look at, as the hall hands them to the rooms.
+// All pages people look at, as gateway.ts hands them to the modules.
 
 export const createPages = (gateway: PageContext): Pages => ({
   consent: (view) => consentPage(gateway, view),

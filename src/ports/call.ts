@@ -1,10 +1,10 @@
-// A proxied call between the two who share it: the proxy room decides (`Admit`), the door copies bytes. Header lists are flat: name, value, name, value…
+// A proxied call between the two who share it: the proxy decides (`Admit`), the runtime copies bytes. Header lists are flat: name, value, name, value…
 import type { Refusal, RefusalCode, ReportRefused } from '../kit/refusal.ts'
 import type { Principal } from './people.ts'
 import type { Address, LocatedAddress } from './services.ts'
 import type { DispatchStdio, JsonBody } from './stdio-call.ts'
 
-/** A request as the door received it, before anything is believed. */
+/** A request as the runtime received it, before anything is believed. */
 export interface Head {
   readonly method: string
   /** Origin form as sent: path and query (RFC 9112 §3.2.1). */

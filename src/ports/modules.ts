@@ -1,4 +1,4 @@
-// The functions that rooms need of one another. The hall (gateway.ts) passes them; no room imports another.
+// The functions that modules need of one another. The composition root (gateway.ts) passes them; no module imports another.
 import type { JSONWebKeySet, JWTPayload } from 'jose'
 import type { ClientView, AccountStatus } from './pages.ts'
 import type { Person, Principal } from './people.ts'
@@ -6,7 +6,7 @@ import type { RequestContext } from './runtime.ts'
 import type { Address, ClientAuthMethod, Service } from './services.ts'
 import type { Counted, PaceKind } from './store.ts'
 
-/** A plain-way handler: a Request in, a Response out; refusals are thrown. */
+/** A handler: a Request in, a Response out; refusals are thrown. */
 export type Handler = (request: Request, context: RequestContext) => Promise<Response>
 
 /** Signs with the current asymmetric key of the gateway and answers for all keys still published (RFC 7517). */
@@ -88,7 +88,7 @@ export interface AuditEvent {
 /** Keeps one event; never throws, never waits. */
 export type Audit = (event: AuditEvent) => void
 
-// What other rooms ask of the connections room: the credential of each call, and the upstream's own question as a step of a login.
+// What other modules ask of connections: the credential of each call, and the upstream's own question as a step of a login.
 
 /** What an upstream is shown instead of the caller's token: header fields as a flat list. */
 export interface UpstreamCredential {

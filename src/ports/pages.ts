@@ -1,4 +1,4 @@
-// What the rooms hand to the pages: plain data. Every text is untrusted; the pages escape it and bound its length.
+// What the modules hand to the pages: plain data. Every text is untrusted; the pages escape it and bound its length.
 import type { Person } from './people.ts'
 
 /** How far a client's identity can be trusted, from most to least. */

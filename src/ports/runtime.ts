@@ -1,9 +1,9 @@
-// Everything a room may ask of the world outside. Made once at the door; no room reads a clock, a socket, the environment or a global of its runtime.
+// Everything a module may ask of the world outside. Made once by node/ or worker/; no module reads a clock, a socket, the environment or a global of its runtime.
 import type { KeyRing } from '../kit/keyring.ts'
 import type { Cache, SharedCounts, Store, Subscribe } from './store.ts'
 import type { RuntimeTransports } from './transport.ts'
 
-// A server's process as a bridge sees it: lines in, lines out, an end. The Node door starts them; other runtimes have none.
+// A stdio server's process: lines in, lines out, an end. Only Node starts processes.
 
 /** What the operator configured, and for whom the process is. Command lines come from nowhere else (security best practices, stdio). */
 export interface ProcessPlan {
@@ -152,7 +152,7 @@ export interface Runtime {
   readonly about: { readonly version: string; readonly runtime: string; readonly storage: string }
 }
 
-/** What a door knows of one request beyond its bytes. */
+/** What the runtime knows of one request beyond its bytes. */
 export interface RequestContext {
   /** On every answer as `X-Request-Id` and in every log line; never taken from the caller. */
   readonly requestId: string

@@ -3,7 +3,7 @@ import type { Entry, Mark, SweptStore } from '../ports/store.ts'
 
 export type SqlValue = string | number | null
 
-/** What a door knows of its database: runs one statement, with `?` bound in order, and answers all rows. Failures are thrown as `Refusal('storage.unavailable')`. */
+/** What a runtime knows of its database: runs one statement, with `?` bound in order, and answers all rows. Failures are thrown as `Refusal('storage.unavailable')`. */
 export interface SqlDriver {
   all(sql: string, values: readonly SqlValue[]): readonly object[] | Promise<readonly object[]>
 }
