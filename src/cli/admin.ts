@@ -1,4 +1,4 @@
-// `postern admin link`: a new one-time login link for the built-in person, from the state directory of a gateway that runs or will run.
+// `postern admin link`: a new one-time sign-in link for the built-in user, from the state directory of a gateway.
 import { text } from 'node:stream/consumers'
 import { passwordFault } from '../config/rules/people.ts'
 import type { Config } from '../config/schema.ts'
@@ -15,7 +15,7 @@ export interface AdminLink {
   readonly others: readonly string[]
 }
 
-/** Throws `StartError` when the configuration has its own people, or keeps nothing on disk. */
+/** Throws `StartError` when the configuration has users of its own, or stores nothing on disk. */
 export const adminLink = async ({
   config,
   stateDir,
@@ -54,13 +54,13 @@ export const adminLink = async ({
   }
 }
 
-// `postern hash-password`: a password from the terminal (unseen) or from standard input, as the PHC string that local_users take.
+// `postern hash-password`: hashes a password from the terminal (hidden) or standard input, as a PHC string for local_users.
 
 const interrupted = '\u0003'
 const endOfInput = '\u0004'
 const erase = new Set(['\u007f', '\b'])
 
-/** One line of what is typed; undefined when it ends with Control-C. Keys typed ahead stay for the next line. */
+/** One typed line; undefined after Control-C. Keys typed ahead stay for the next line. */
 const lineOf = async (keys: AsyncIterator<string>): Promise<string | undefined> => {
   const line: string[] = []
   for (let next = await keys.next(); !next.done; next = await keys.next()) {
@@ -77,8 +77,8 @@ async function* keysOf(input: NodeJS.ReadStream): AsyncGenerator<string> {
   for await (const chunk of input) yield* String(chunk)
 }
 
-/** Asks each question and takes the answers unseen: the terminal's echo is off before the first question shows and until the last answer is in. */
-const askUnseen = async (questions: readonly string[]): Promise<readonly string[]> => {
+/** Asks the questions with the terminal's echo off from before the first question until after the last answer. */
+const askHidden = async (questions: readonly string[]): Promise<readonly string[]> => {
   const { stdin, stderr } = process
   stdin.setEncoding('utf8')
   stdin.setRawMode(true)
@@ -89,7 +89,7 @@ const askUnseen = async (questions: readonly string[]): Promise<readonly string[
       stderr.write(question)
       const answer = await lineOf(keys)
       stderr.write('\n')
-      // What a shell shows for a program that Control-C ended: 128 and the number of SIGINT.
+      // 128 and the number of SIGINT, as for any program that Control-C ended.
       if (answer === undefined) process.exit(130)
       answers.push(answer)
     }
@@ -102,7 +102,7 @@ const askUnseen = async (questions: readonly string[]): Promise<readonly string[
 
 const read = async (): Promise<string> => {
   if (!process.stdin.isTTY) return (await text(process.stdin)).replace(/\r?\n$/, '')
-  const [password = '', again] = await askUnseen(['Password: ', 'Repeat password: '])
+  const [password = '', again] = await askHidden(['Password: ', 'Repeat password: '])
   if (again !== password) throw new UsageError('The passwords do not match. Run the command again.')
   return password
 }
@@ -118,7 +118,7 @@ export const hashPassword = async ({
   const password = await read()
   const wrong = passwordFault(password)
   if (wrong) throw new UsageError(`The password ${wrong}.`)
-  // Composed, as sign-in compares it (identity/local-users.ts): keyboards differ in how they write an é.
+  // Composed (NFC), as sign-in compares it (identity/local-users.ts): keyboards differ in how they encode é.
   const hash = await (scrypt ? hashForWorkers : createPasswords().hash)(password.normalize('NFC'))
   if (json) printJson({ password_hash: hash })
   else print(hash)

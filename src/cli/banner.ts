@@ -1,4 +1,4 @@
-// What `postern` prints when it is up: a short block for a person, one JSON line for a program.
+// What `postern` prints when it has started: a short banner for a person, one JSON line for a program.
 import type { Config } from '../config/schema.ts'
 import type { Gateway } from '../gateway.ts'
 import { clientRecipes } from '../kit/client-recipes.ts'
@@ -9,18 +9,18 @@ export interface StartFacts {
   readonly gateway: Gateway
   readonly about: { readonly version: string; readonly runtime: string }
   readonly stateDir: string
-  /** Whether the state directory was made by this start. */
+  /** Whether this start created the state directory. */
   readonly fresh: boolean
-  /** The one-time login link, when one was made. */
+  /** The one-time sign-in link, if there is one. */
   readonly link: string | undefined
   /** Milliseconds since the process began. */
   readonly readyMs: number
   readonly tty: boolean
-  /** Whether keys pressed at the terminal are heard. */
+  /** Whether the gateway reads keys from the terminal. */
   readonly keys: boolean
-  /** A verb as a command that can be pasted here. */
+  /** A command as it can be pasted. */
   readonly command: (verb: string) => string
-  /** The words before a verb. */
+  /** The words before a command. */
   readonly program: string
 }
 
@@ -37,13 +37,13 @@ const paint = (code: number, text: string): string => (colour() ? `\u001B[${code
 const isLocal = (origin: string): boolean =>
   ['localhost', '127.0.0.1', '[::1]'].includes(new URL(origin).hostname)
 
-/** Where each service is reached: its own address, not also the default one. */
+/** The address of each service, without the default address. */
 const serviceAddresses = ({ directory }: Gateway): readonly Address[] =>
   directory.services.flatMap(
     (service) => directory.addresses.find((address) => address.service.id === service.id) ?? [],
   )
 
-/** What a program reads: the first line of its standard output. */
+/** The first line of standard output, for programs. */
 export const listeningEvent = ({
   gateway,
   about,
@@ -116,7 +116,7 @@ const bannerLines = (facts: StartFacts): string[] => {
   ]
 }
 
-/** Prints the block, or the one JSON line when nobody looks. The link appears at a terminal, and elsewhere only where it was asked for: what is printed there is kept as a log. */
+/** Prints the banner, or one JSON line without a terminal. Without a terminal the link is only printed on request, because the output is kept as a log. */
 export const startBanner = (facts: StartFacts): void => {
   if (!facts.tty) {
     process.stdout.write(`${JSON.stringify(listeningEvent(facts))}\n`)
@@ -125,14 +125,14 @@ export const startBanner = (facts: StartFacts): void => {
   process.stdout.write(`${bannerLines(facts).join('\n')}\n`)
 }
 
-// Says at the start, plainly, when servers that are commands run with all the rights of the gateway's user.
+// Warnings at the start about stdio servers that run with all permissions of the gateway's user.
 
 const named = (ids: readonly string[]): string =>
   ids.length > 5 ? `${ids.slice(0, 5).join(', ')} and ${ids.length - 5} more` : ids.join(', ')
 
 const loopback = /^(?:localhost|.*\.localhost|127(?:\.\d+){3}|\[::1\])$/
 
-/** An isolated command shares the network of the computer, and so reaches what listens on its loopback addresses only. */
+/** An isolated stdio server shares the network of the computer, and so reaches programs that listen on loopback only. */
 const sayLoopback = (services: Config['mcp_services'], log: NodeRuntime['log']): void => {
   const online = Object.entries(services).filter(
     ([, { command, sandbox, sandbox_network: network }]) =>
@@ -153,7 +153,7 @@ const sayLoopback = (services: Config['mcp_services'], log: NodeRuntime['log']):
   })
 }
 
-/** A warning for every kind of service that is not, or cannot be, isolated as its configuration leaves open or demands. */
+/** Warns about services that are not isolated although their configuration allows or requires it. */
 export const isolationText = (
   { mcp_services: services }: Config,
   { isolation, log }: Pick<NodeRuntime, 'isolation' | 'log'>,

@@ -1,4 +1,4 @@
-// `postern validate`, `postern config schema`, `postern config explain`: everything about the configuration without starting anything.
+// `postern validate`, `postern config schema`, `postern config explain`: about the configuration, without starting the gateway.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ const checkText = ({ key, ok, say }: Check): string =>
   `${ok ? styleText('green', '✓') : styleText('red', '✗')} ${key} – ${printable(say, 600)}`
 
 export interface ValidateOptions {
-  /** Also asks for everything that the configuration names. */
+  /** Also connects to everything that the configuration names. */
   readonly connect: boolean
   readonly json: boolean
   readonly stateDir: (env: Environment) => string
@@ -43,7 +43,7 @@ const valid = (config: Config, file: string | undefined): string => {
     : `Valid: ${file} (${has})`
 }
 
-/** Says that the configuration loads, and what it would do. Throws `ConfigError` with every fault otherwise; answers false where a connection failed. */
+/** Prints that the configuration is valid. Throws `ConfigError` with every fault otherwise; returns false where a connection failed. */
 export const validate = async (
   wanted: ConfigurationRequest,
   real: Environment,
@@ -56,12 +56,12 @@ export const validate = async (
     printWarnings(warnings)
     print(valid(config, file))
   }
-  const tell = (check: Check): void => void (json || print(checkText(check)))
+  const printCheck = (check: Check): void => void (json || print(checkText(check)))
   const checks = connect
     ? await runConnectionChecks(
         config,
         { privateFiles: privateFilesOf(wanted, { path, privateFiles }), env },
-        tell,
+        printCheck,
       )
     : undefined
   const ok = checks?.every((check) => check.ok) ?? true
@@ -88,7 +88,7 @@ export const printSchema = (): void => print(JSON.stringify(configJsonSchema(), 
 const rowText = ({ key, value, from }: Explained): string =>
   `${`${key}: ${value === null ? '' : JSON.stringify(value)}`.padEnd(60)}  # ${from}`
 
-/** Prints each key with its value and where that came from; secrets are masked. */
+/** Prints each key with its value and source; secrets are masked. */
 export const explainConfig = async (
   key: string | undefined,
   wanted: ConfigurationRequest,
@@ -108,18 +108,18 @@ export const explainConfig = async (
   else print(rows.map(rowText).join('\n'))
 }
 
-// `postern validate --connect`: the checks of everything that the configuration names, from this computer, with nothing kept.
+// `postern validate --connect`: connects to everything that the configuration names, and keeps nothing.
 
 export interface ConnectContext {
   readonly privateFiles: readonly string[]
   readonly env: Environment
 }
 
-/** Each check is told as it is known. Commands run in a state directory of their own, which is removed. */
+/** Reports each check as it completes. Stdio servers run in a state directory of their own, which is removed. */
 export const runConnectionChecks = async (
   config: Config,
   { privateFiles, env }: ConnectContext,
-  told: (check: Check) => void,
+  report: (check: Check) => void,
 ): Promise<readonly Check[]> => {
   const proxies = forwardProxies(env)
   const stateDir = mkdtempSync(join(tmpdir(), 'postern-validate-'))
@@ -139,7 +139,7 @@ export const runConnectionChecks = async (
         outboundTo: (...urls) =>
           createOutbound({ allowOrigins: urls.map((url) => new URL(url).origin), proxies }),
       },
-      told,
+      report,
     )
   } finally {
     await runtime.close()

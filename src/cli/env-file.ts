@@ -1,4 +1,4 @@
-// The file .env: variables for this process, beside those that it was started with. A variable that is really set wins.
+// The .env file: more environment variables for this process. Variables that are already set take precedence.
 import { readFileSync, statSync } from 'node:fs'
 import { parseEnv } from 'node:util'
 import { type Environment, isSecretName } from '../config/environment-names.ts'
@@ -6,7 +6,7 @@ import type { EnvironmentFile } from '../config/load.ts'
 import type { Fault, Origin } from '../config/tree.ts'
 import { ConfigError } from './output.ts'
 
-// Files that the command line reads: text of bounded size, and who else can read it.
+// Text files of bounded size.
 
 const most = 1_048_576
 
@@ -24,18 +24,18 @@ export const cannotRead = (error: unknown): string => {
   return reasons[code] ?? (error instanceof TypeError ? 'it is not UTF-8 text' : code || 'it cannot be read')
 }
 
-/** A text file, UTF-8 and of bounded size; throws what the file system or the decoder says. */
+/** Reads a UTF-8 file of bounded size. Throws the error of the file system or the decoder. */
 export const readText = (path: string): string => {
   if (statSync(path).size > most)
     throw Object.assign(new Error('too large'), { code: 'it is larger than 1 MiB' })
   return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(path))
 }
 
-/** Whether every account of this computer can read the file. */
+/** Whether every user of this computer can read the file. */
 export const isOpenToAll = (path: string): boolean =>
   process.platform !== 'win32' && (statSync(path).mode & 0o004) !== 0
 
-/** Looked for in the working directory when no `--env-file` is given. */
+/** Read from the working directory without `--env-file`. */
 export const usualFile = '.env'
 
 export interface Variables {
@@ -48,7 +48,7 @@ export interface Variables {
 
 const at = (path: string): Origin => ({ from: 'file', path, line: 1, column: 1, variables: [] })
 
-/** Undefined where no file was named and there is none; a folder of that name is somebody's virtual environment. Throws `ConfigError`. */
+/** Undefined where no file was named and there is none; a folder named .env is a Python virtual environment. Throws `ConfigError`. */
 const textOf = (named: string | undefined): string | undefined => {
   const path = named ?? usualFile
   try {
@@ -67,7 +67,7 @@ const textOf = (named: string | undefined): string | undefined => {
   }
 }
 
-/** What is neither a variable nor a comment would be dropped by the parser without a word; continuation lines of a quoted value are none. */
+/** The first line that is neither a variable nor a comment nor part of a quoted value. The parser would silently drop it. */
 const misreadLine = (text: string): number | undefined => {
   let quote = ''
   for (const [i, line] of text.split(/\r\n?|\n/).entries()) {
@@ -104,7 +104,7 @@ const openSecrets = (path: string, names: readonly string[]): Fault[] => {
   ]
 }
 
-/** Reads the file that was named, or `.env` in the working directory. Throws `ConfigError` for one that cannot be used. */
+/** Reads the named file, or `.env` in the working directory. Throws `ConfigError` when it cannot be used. */
 export const readVariables = (named: string | undefined, real: Environment): Variables => {
   const text = textOf(named)
   if (text === undefined) return { env: real, warnings: [] }

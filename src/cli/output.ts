@@ -1,11 +1,11 @@
-// What a command says: its result on standard output; what went wrong on standard error, as a sentence for a person or one JSON line for a program.
+// The output of commands: results on standard output; errors on standard error, as a sentence for a person or one JSON line for a program.
 import { basename, relative } from 'node:path'
 import { styleText } from 'node:util'
 import type { Environment } from '../config/environment-names.ts'
 import { type Fault, faultText, originText } from '../config/tree.ts'
 
-// The start that cannot be: one sentence that says what is wrong and what to do. Exit code 1, and nobody should restart it.
-
+/** The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not help. */
+/** The gateway cannot start. One sentence says what is wrong and what to do. Exit code 1; restarting does not help. */
 export class StartError extends Error {
   readonly code: string
   constructor(code: string, sentence: string) {
@@ -15,7 +15,7 @@ export class StartError extends Error {
   }
 }
 
-/** Exit codes: 0 done, 1 failed or start refused, 2 the command line was wrong (users.md 5.4). */
+/** Exit codes: 0 done, 1 failed or start refused, 2 the command line was wrong. */
 export const exitCodes = { failed: 1, usage: 2 } as const
 
 /** The command line asks for something that does not exist. */

@@ -1,4 +1,4 @@
-// The configuration file is read again when it changes and on SIGHUP. What can change while the gateway runs does; everything else waits for a start, and is named.
+// Reloads the configuration file when it changes and on SIGHUP. Some keys take effect at once; the others need a restart, and a warning names them.
 import { unwatchFile, watchFile } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Config } from '../config/schema.ts'
@@ -8,7 +8,7 @@ import type { ServiceRegistry } from '../services/live.ts'
 import type { FoundConfiguration } from './configuration.ts'
 
 export interface ReloadSource {
-  /** Where the file lies; absent when there is none, and then nothing is watched. */
+  /** Path of the file; without one nothing is watched. */
   readonly path: string | undefined
   /** As people name it. */
   readonly file: string | undefined
@@ -16,7 +16,7 @@ export interface ReloadSource {
 }
 
 export interface Reload {
-  /** Reads everything again now. Never rejects. */
+  /** Reloads now. Never rejects. */
   now(): Promise<void>
   stop(): void
 }
@@ -24,12 +24,12 @@ export interface Reload {
 export interface ReloadDeps {
   readonly source: ReloadSource
   readonly registry: ServiceRegistry
-  /** As it was at the start. */
+  /** The configuration at the start. */
   readonly started: Config
   readonly log: Log
 }
 
-/** Keys that change while the gateway runs: which services there are, where they are reached, who may change them. */
+/** Keys that take effect without a restart: services, their addresses, and who may change them. */
 export const liveKeys = [
   'mcp_services',
   'default_service',
@@ -41,7 +41,7 @@ export const liveKeys = [
 ] as const satisfies readonly (keyof Config)[]
 
 const watchMs = 1000
-/** Editors and copies write in pieces; a file is read when it has been left alone for a moment. */
+/** Editors write in pieces, so the file is read a moment after its last change. */
 const settleMs = 250
 
 const live = new Set<string>(liveKeys)
@@ -72,7 +72,7 @@ export const watchConfiguration = ({ source, registry, started, log }: ReloadDep
 
   const read = async (): Promise<void> => {
     const loaded = await source.load()
-    // Without its file the gateway would go on with another one, or with none: that is a mistake, not a wish.
+    // Without its file the gateway would use another one, or none, which is a mistake.
     if (loaded.file !== source.file) {
       log('error', 'config.refused', {
         message: `${source.file ?? 'the configuration file'} was not found; keeping the current configuration`,
@@ -108,7 +108,7 @@ export const watchConfiguration = ({ source, registry, started, log }: ReloadDep
       .catch((error: unknown) => log('error', 'config.refused', { message: String(error) })))
   const { path } = source
   const onChange = (): void => void pause(settleMs, undefined, { ref: false }).then(now)
-  // Polled, because editors, volumes and symbolic links replace files in ways that events of the file system do not show alike.
+  // Polled, because editors, volumes and symbolic links replace files in ways that file system events do not report reliably.
   if (path !== undefined) watchFile(path, { interval: watchMs, persistent: false }, onChange)
   return {
     now,

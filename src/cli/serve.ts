@@ -1,4 +1,4 @@
-// `postern serve`: brings the gateway up, says where it is, and takes it down again in order.
+// `postern serve`: starts the gateway, prints where it listens, and shuts it down in order.
 import { Buffer } from 'node:buffer'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,9 +23,9 @@ import {
   withStderr,
 } from './terminal.ts'
 
-// The service that is there before anything is configured: the demo server, in this process.
+// The service of a gateway without configured services: the demo server, in this process.
 
-/** Its code (a third of everything's memory) is loaded by the first request that needs it. */
+/** The first request loads its code, which takes a third of the memory of everything else. */
 export const demoService = (runtime: Pick<Runtime, 'timer' | 'random' | 'about'>): Service => {
   let made: Promise<(request: Request) => Promise<Response>> | undefined
   const sessionId = (): string => Buffer.from(runtime.random(16)).toString('hex')
@@ -47,13 +47,13 @@ export const demoService = (runtime: Pick<Runtime, 'timer' | 'random' | 'about'>
   }
 }
 
-// From a configuration to a gateway that listens, or one sentence that says why there is none.
+// From a configuration to a gateway that listens, or an error in one sentence.
 
 export interface StartedGateway {
   readonly gateway: Gateway
   readonly listening: Listening
   readonly runtime: NodeRuntime
-  /** Commands beside it do not find it any more. */
+  /** Removes its pid file, so that commands no longer find it. */
   readonly forget: () => void
 }
 
@@ -61,12 +61,12 @@ export interface StartGatewayOptions {
   readonly config: Config
   readonly stateDir: string
   readonly privateFiles: readonly string[]
-  /** The service of `postern wrap`, which no file holds. */
+  /** The service of `postern wrap`, which is in no file. */
   readonly wrapped?: string | undefined
   readonly log: Log
-  /** The variables, a `.env` file's among them. */
+  /** The environment, with the variables of `.env`. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** True while the process finishes its last requests. */
+  /** Whether the process is finishing its last requests. */
   readonly draining: () => boolean
 }
 
@@ -76,9 +76,9 @@ const version = (): string =>
   (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string })
     .version
 
-/** The issuer and the other names of the same loopback place. */
+/** The issuer, and the other origins of the same loopback address. */
 const origins = (config: Config, port: number): { issuer: string; aliases: string[] } => {
-  // As URLs write them: without the port where it is the scheme's own.
+  // As in URLs: without the scheme's default port.
   const origin = (name: string): string => new URL(`http://${name}:${port}`).origin
   const local = ['localhost', '127.0.0.1', '[::1]'].map(origin)
   const host = config.host.replaceAll(/[[\]]/g, '')
@@ -156,42 +156,42 @@ export const startGateway = async ({
 
 export interface StartOptions {
   readonly config: Config
-  /** Where the configuration came from, to be read again. */
+  /** Reads the configuration again. */
   readonly source: ReloadSource
   readonly warnings: readonly string[]
   readonly stateDir: string
-  /** The variables, a `.env` file's among them. */
+  /** The environment, with the variables of `.env`. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** The configuration and what it was read from, with their whole paths: isolated servers never see them. */
+  /** Absolute paths of the configuration and the files it was read from: isolated servers never see them. */
   readonly privateFiles: readonly string[]
-  /** Whether a person reads the output. */
+  /** Whether standard output is a terminal. */
   readonly tty: boolean
   readonly logLevel: LogLevel
-  /** Shows what servers that are commands write to standard error. */
+  /** Prints the standard error of stdio servers. */
   readonly showStderr?: boolean
-  /** Id of the service that the command line itself described. */
+  /** Id of the service that the command line describes. */
   readonly wrapped?: string | undefined
-  /** Puts a login link into the first line although nobody looks. */
+  /** Without a terminal, prints a sign-in link in the first line. */
   readonly printLink: boolean
-  /** The words before a verb, and a verb as a whole command, to be pasted. */
+  /** The words before a command, and a command as it can be pasted. */
   readonly program: string
   readonly command: (verb: string) => string
 }
 
-/** Longest wait for calls in flight after SIGTERM; with what follows it fits into the 30 s after which Kubernetes and others kill. */
+/** Longest wait for calls in flight after SIGTERM. With what follows it takes less than the 30 s after which Kubernetes and others kill. */
 const drainMs = 28_000
-/** Longest wait for calls of servers that are commands; ending one takes up to eight seconds more. */
+/** Longest wait for calls of stdio servers; stopping one takes up to eight seconds more. */
 const serversMs = 20_000
-/** A program that ends us (SIGTERM) has balancers and clients in mind that come back a moment later on connections they hold; a person at a terminal (SIGINT) waits. */
+/** After SIGTERM, load balancers and clients may still send requests on open connections for a moment. After SIGINT a person at a terminal is waiting. */
 const lingerMs = 2_000
-/** Longest wait for what is still written down after the last answer. */
+/** Longest wait for writes after the last response. */
 const afterwardsMs = 1_500
 
-/** Makes the directory where it is missing; true when no gateway ever kept anything in it. */
+/** Creates the directory when missing; true when no gateway has used it. */
 const openState = (path: string): boolean =>
   openStateDirectory(path) || !['root.key', 'postern.db'].some((name) => existsSync(join(path, name)))
 
-/** Lines wait until the first one, which programs read, has been printed. */
+/** Log lines wait until the first line, which programs read, has been printed. */
 const holdUntilReleased = (log: Log): { readonly log: Log; release(): void } => {
   let held: Parameters<Log>[] | undefined = []
   return {
@@ -203,7 +203,7 @@ const holdUntilReleased = (log: Log): { readonly log: Log; release(): void } => 
   }
 }
 
-/** Answers the exit code. */
+/** Returns the exit code. */
 const shutDown = async (
   { listening, runtime, gateway }: StartedGateway,
   signal: NodeJS.Signals,
@@ -246,11 +246,11 @@ export const start = async (options: StartOptions): Promise<void> => {
       : undefined
   ignoreClosedOutput()
   logFaults(nodeLog)
-  // Before anybody is told that the gateway listens: whoever reads that may end it at once.
+  // Before the first line is printed: a program that reads it may send a signal at once.
   const reload = watchConfiguration({ source, registry: gateway.registry, started: config, log })
   const asked = untilSignal({ terminal: tty, log: nodeLog, again: () => void reload.now() })
   const keys = tty && process.stdin.isTTY && inForeground()
-  // Before the block says that they are there.
+  // Before the banner mentions the keys.
   const stopKeys = keys ? (await import('./terminal.ts')).listenKeys(gateway) : () => undefined
   startBanner({
     stateDir,
@@ -280,6 +280,6 @@ export const start = async (options: StartOptions): Promise<void> => {
     in_order: process.exitCode === exitCodes.inOrder,
   })
   await nodeLog.end()
-  // Nothing that is still open (a look-up, an exchange with a provider) is worth waiting for.
+  // Nothing that is still open (a DNS lookup, a request to a provider) is worth waiting for.
   process.exit()
 }

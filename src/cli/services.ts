@@ -1,4 +1,4 @@
-// `postern services`: services that come and go while the gateway runs, changed in its state directory; every process of the gateway sees it within a second.
+// `postern services`: adds and removes services in the state directory while the gateway runs. Every process of the gateway sees the change within a second.
 import { styleText } from 'node:util'
 import type { Config } from '../config/schema.ts'
 import { type Gateway, createGateway } from '../gateway.ts'
@@ -15,15 +15,15 @@ import { issuerOf, localServices, stateError } from './state.ts'
 export interface AdminTarget {
   readonly config: Config
   readonly stateDir: string
-  /** The variables, a `.env` file's among them. */
+  /** The environment, with the variables of `.env`. */
   readonly env: Readonly<Record<string, string | undefined>>
   readonly json: boolean
 }
 
-/** Stands in for an issuer that only the start of the gateway will tell. */
+/** Stands for an issuer that is not known before the gateway starts. */
 const unknownIssuer = 'http://localhost:0'
 
-/** The very rules and records of the running gateway, without its socket. Refusals are told in their own words. */
+/** A gateway with the rules and records of the running one, without its socket. A refusal becomes a StartError. */
 export const withGateway = async <T>(
   { config, stateDir, env }: AdminTarget,
   work: (gateway: Gateway) => Promise<T>,
@@ -61,7 +61,7 @@ export const withGateway = async <T>(
   }
 }
 
-/** Where the service is reached; the path alone while nobody knows the port. */
+/** The URLs of a service; only the path while the port is unknown. */
 export const addressesOf = ({ directory }: Gateway, id: string): readonly string[] =>
   directory.addresses
     .filter(({ service }) => service.id === id)
@@ -71,7 +71,7 @@ export const addressesOf = ({ directory }: Gateway, id: string): readonly string
 
 const targetOf = ({ url, command }: ListedService): string => url ?? command ?? ''
 
-/** Those that only running gateways have: the demo, and what `postern wrap` serves. */
+/** Services that only running gateways have: the demo, and that of `postern wrap`. */
 const runningOf = ({ stateDir }: AdminTarget, services: readonly ListedService[]) =>
   localServices(stateDir).filter(({ id }) => !services.some((service) => service.id === id))
 
@@ -137,22 +137,22 @@ export const removeService = (place: AdminTarget, id: string): Promise<void> =>
     else print(`Removed ${id}. Its open streams end within five seconds.`)
   })
 
-// `postern services add`: a server is looked at step by step from this computer, then served by every process of the gateway.
+// `postern services add`: checks a server from this computer, step by step; then every process of the gateway serves it.
 
 export interface AddOptions {
   readonly name?: string
   readonly description?: string
   readonly alias?: string
-  /** Without login. */
+  /** Without sign-in. */
   readonly public?: boolean
-  /** Keeps it although nothing useful answers there yet. */
+  /** Adds it even if the check fails. */
   readonly force?: boolean
 }
 
 const marks = { yes: ['green', '✓'], no: ['red', '✗'], unknown: ['yellow', '?'] } as const
 
 const printStep = ({ result, step, say }: Parameters<NonNullable<Addition['onStep']>>[0]): void => {
-  // Wanting no token is no failure.
+  // A server without authorization is not a failure.
   const [colour, mark] = step === 'authorization' ? (['yellow', '·'] as const) : marks[result]
   print(`${styleText(colour, mark)} ${say}`)
 }
@@ -166,11 +166,11 @@ const serverOf = (
     if (rest.length > 0) throw new UsageError('Give one URL, or a command and its arguments after --.')
     return { url: first }
   }
-  // What looks like neither is judged as a URL, whose fault names what is missing.
+  // Anything else is taken as a URL, whose error says what is missing.
   return rest.length === 0 && !/^[\w./@-]+$/.test(first) ? { url: first } : { command: first, args: rest }
 }
 
-/** Whoever runs this may open any address from this computer anyway; it is noted where that was needed, so that a public name never becomes a way inside. */
+/** Anyone who can run this command can connect to any address from this computer. Whether that was needed is recorded, so that a public name never leads to a private address. */
 const outboundFor = async (
   url: string | undefined,
   { env }: AdminTarget,

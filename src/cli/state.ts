@@ -1,4 +1,4 @@
-// Where the gateway keeps what it must not lose: keys and the database.
+// The state directory: keys and the database.
 import {
   accessSync,
   chmodSync,
@@ -31,7 +31,7 @@ export const stateDirectory = (
   return join(xdg?.startsWith('/') ? xdg : join(home, '.local', 'state'), 'postern')
 }
 
-/** Makes sure the directory is there, for its owner alone, and can be written. True when this call made it. Throws `StartError`. */
+/** Creates the directory when missing, with access for its owner only, and checks that it is writable. True when this call created it. Throws `StartError`. */
 export const openStateDirectory = (path: string): boolean => {
   try {
     const made = mkdirSync(path, { recursive: true, mode: 0o700 })
@@ -48,7 +48,7 @@ export const openStateDirectory = (path: string): boolean => {
   }
 }
 
-/** Why the state directory cannot be used, in one sentence; anything else stays what it is. */
+/** An error of the state directory as a StartError; any other error unchanged. */
 export const stateError = (error: unknown): unknown => {
   if (error instanceof Refusal && error.code === 'storage.unavailable')
     return new StartError(
@@ -68,9 +68,9 @@ export const stateError = (error: unknown): unknown => {
     : error
 }
 
-// Where the gateway of a state directory is at the moment, for commands beside it: a free port is known to nobody else.
+// Pid files: where the gateways of a state directory listen, for other commands. Nothing else knows a port that was picked at the start.
 
-/** A service that no configuration file holds: the demo, or what `postern wrap` serves. */
+/** A service that is in no configuration file: the demo, or that of `postern wrap`. */
 export interface LocalService {
   readonly id: string
   readonly from: 'built in' | 'wrap'
@@ -100,7 +100,7 @@ const read = (path: string): RunningGateway | undefined => {
       ? { url, pid: pid as number, since: since as number, services: Array.isArray(services) ? services : [] }
       : undefined
   } catch {
-    // Gone meanwhile, or written only half.
+    // Removed meanwhile, or incomplete.
     return undefined
   }
 }
@@ -110,7 +110,7 @@ const isAlive = ({ pid }: RunningGateway): boolean => {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // Another user's process is alive all the same.
+    // A process of another user is alive too.
     return (error as NodeJS.ErrnoException).code === 'EPERM'
   }
 }
@@ -119,12 +119,12 @@ const pidFiles = (stateDir: string): readonly RunningGateway[] => {
   try {
     return readdirSync(pidFolder(stateDir)).flatMap((name) => read(join(pidFolder(stateDir), name)) ?? [])
   } catch {
-    // No gateway ever ran here.
+    // No gateway has run here.
     return []
   }
 }
 
-/** Notes where this process listens, and drops the notes of those that ended without a word; what it returns takes the note back. */
+/** Writes the pid file of this process and removes those of processes that have died. The returned function removes the file again. */
 export const writePidFile = (
   stateDir: string,
   url: string,
@@ -140,7 +140,7 @@ export const writePidFile = (
       { mode: 0o600 },
     )
   } catch {
-    // A full disk keeps no gateway from serving; commands then name the configured port.
+    // A full disk must not stop the gateway; commands then use the configured port.
   }
   return () => rmSync(pidFile(stateDir, process.pid), { force: true })
 }
@@ -150,12 +150,12 @@ const alive = (stateDir: string): readonly RunningGateway[] =>
     .filter(isAlive)
     .toSorted((a, b) => b.since - a.since)
 
-/** Where gateways of this state directory listen now, the last that started first. */
+/** Where gateways of this state directory listen, the last started first. */
 export const runningAt = (stateDir: string): readonly string[] => [
   ...new Set(alive(stateDir).map(({ url }) => url)),
 ]
 
-/** What running gateways serve beside their configuration, each with the gateway's URL. */
+/** Services of running gateways that are in no configuration, each with the gateway's URL. */
 export const localServices = (stateDir: string): readonly (LocalService & { readonly at: string })[] =>
   alive(stateDir).flatMap(({ url, services }) => services.map((service) => ({ ...service, at: url })))
 

@@ -1,4 +1,4 @@
-// Keys at the terminal while the gateway runs: l prints a new login link, h says which keys there are, q stops.
+// Keys at the terminal while the gateway runs: l prints a new sign-in link, h lists the keys, q stops the gateway.
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { printable } from '../config/tree.ts'
@@ -8,7 +8,7 @@ import type { Log } from '../ports/runtime.ts'
 
 const help = '  l  new sign-in link      q  stop      h  help\n'
 
-/** Listens on standard input, which is a terminal in the foreground; returns the function that gives it back. */
+/** Reads keys from standard input, a terminal in the foreground, until the returned function is called. */
 export const listenKeys = (gateway: Gateway): (() => void) => {
   const { stdin, stdout } = process
   const printLink = (): void => {
@@ -27,7 +27,7 @@ export const listenKeys = (gateway: Gateway): (() => void) => {
       else if (key === 'q' || key === '\u0003') process.kill(process.pid, 'SIGINT')
     }
   }
-  // A terminal that is gone reads as a fault; SIGHUP says so too.
+  // Reading from a terminal that is gone fails; SIGHUP reports it too.
   stdin.on('error', () => undefined)
   stdin.setRawMode(true)
   stdin.setEncoding('utf8')
@@ -40,12 +40,12 @@ export const listenKeys = (gateway: Gateway): (() => void) => {
   }
 }
 
-// What ends a running gateway from outside, and what must not: signals, a reader of its output that went away, a fault nobody caught.
+// What ends a running gateway, and what must not: signals, closed output, uncaught errors.
 
-/** Exit codes of a gateway that ran (users.md 5.4). */
+/** Exit codes of a gateway that ran . */
 export const exitCodes = { inOrder: 0, forced: 2, unclean: 3 } as const
 
-/** A terminal and the program that runs us may both pass on one Control-C; somebody who insists takes longer. */
+/** The terminal and the parent program may both send one Control-C; a second key press takes longer. */
 const sameGestureMs = 100
 
 /** Ends the process as soon as the log is written. */
@@ -55,10 +55,10 @@ const exitAfter = (log: NodeLog, code: number): void => {
 }
 
 export interface StopSignal {
-  /** Whether there is a terminal, whose going away (SIGHUP) ends what it began. */
+  /** Whether there is a terminal. If so, SIGHUP means that it is gone and ends the gateway. */
   readonly terminal: boolean
   readonly log: NodeLog
-  /** What SIGHUP asks of a gateway without a terminal: to read its configuration again. */
+  /** Called for SIGHUP without a terminal: reloads the configuration. */
   readonly again: () => void
 }
 
@@ -80,7 +80,7 @@ export const untilSignal = ({ terminal, log, again }: StopSignal): Promise<NodeJ
     process.on('SIGHUP', () => (terminal ? end('SIGHUP') : again()))
   })
 
-/** Whoever stopped reading what a running gateway prints wanted to hear no more; its clients still want to be served. */
+/** A gateway keeps serving its clients when the reader of its output is gone. */
 export const ignoreClosedOutput = (): void => {
   for (const stream of [process.stdout, process.stderr]) {
     stream.removeAllListeners('error')
@@ -88,7 +88,7 @@ export const ignoreClosedOutput = (): void => {
   }
 }
 
-/** What no room caught is told before anything else. An exception leaves nobody knows what behind and ends the process; a promise nobody waited for does not. */
+/** Logs uncaught errors. An exception ends the process, because its state is unknown then; an unhandled rejection does not. */
 export const logFaults = (log: NodeLog): void => {
   const why = (error: unknown): string =>
     error instanceof Error ? (error.stack ?? error.message) : String(error)
@@ -101,7 +101,7 @@ export const logFaults = (log: NodeLog): void => {
   })
 }
 
-// Whether this process is the one its terminal talks to.
+// Whether this process is in the foreground of its terminal.
 
 /** Process group and the terminal's foreground group, as proc(5) says (after the name, which may hold anything) or as ps(1) does. */
 const groups = (): readonly [string | undefined, string | undefined] => {
@@ -120,16 +120,16 @@ const groups = (): readonly [string | undefined, string | undefined] => {
   }
 }
 
-/** A job in the background (`postern &`) that touches its terminal's settings or reads from it is stopped by the system (SIGTTOU, SIGTTIN). */
+/** The system stops a background job (`postern &`) that changes its terminal's settings or reads from it (SIGTTOU, SIGTTIN). */
 export const inForeground = (): boolean => {
   if (process.platform === 'win32') return true
   const [group, foreground] = groups()
   return group !== undefined && group === foreground
 }
 
-// What a wrapped server writes to standard error, line by line beside the gateway's own words.
+// Prints the standard error of a wrapped server, line by line.
 
-/** The log, with `process.stderr` events written out whatever the level; escape sequences of the server do not reach the terminal. */
+/** The log, which also prints `process.stderr` events at every level. Escape sequences of the server do not reach the terminal. */
 export const withStderr =
   (log: Log, write: (text: string) => void = (text) => void process.stderr.write(text)): Log =>
   (level, event, fields, audit) => {

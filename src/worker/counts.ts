@@ -1,8 +1,8 @@
-// Counts that all isolates share (policy/rate-limit.ts): each kind in one Durable Object, so that another isolate, or another data centre, is not another try.
+// Counts that all isolates share (policy/rate-limit.ts). Each kind is in one Durable Object, so that another isolate or data centre gives no further attempts.
 import type { CountAction, CountStore } from '../ports/store.ts'
 import { createSharedCounts } from '../session-gateway.ts'
 
-/** More than the counts keep in memory of one kind is never read. */
+/** As many as the counts keep in memory of one kind. */
 const mostRows = 50_000
 
 const ledgerOf = (sql: SqlStorage, now: () => number): CountStore => {
@@ -31,12 +31,12 @@ const ledgerOf = (sql: SqlStorage, now: () => number): CountStore => {
   }
 }
 
-/** For the object. What is counted outlives it: the platform ends an object that nobody asked for a while. */
+/** For the object. Its counts are stored, because the platform ends an idle object. */
 export const createCountObject = (sql: SqlStorage, now: () => number) => {
   const act = createSharedCounts({ now, ledger: ledgerOf(sql, now) })
   return {
     act,
-    /** Answers whether rows are left. */
+    /** Returns whether rows are left. */
     sweep(): boolean {
       sql.exec('DELETE FROM counts WHERE until <= ?', now())
       return sql.exec('SELECT 1 FROM counts LIMIT 1').toArray().length > 0
@@ -44,6 +44,6 @@ export const createCountObject = (sql: SqlStorage, now: () => number) => {
   }
 }
 
-/** All that is counted about passwords is in one object, which answers about each kind of what strangers may have kept in its own. */
+/** All counts about passwords are in one object; each kind of record that anonymous callers create has its own. */
 export const countNameOf = ([first]: readonly CountAction[]): string =>
   first && 'kind' in first && first.kind.startsWith('kept-') ? first.kind : 'sign-in'

@@ -1,4 +1,4 @@
-// The log of a Worker: one line an event on the console, which Workers Logs, Logpush and `wrangler tail` take as it is.
+// The log of a Worker: one line per event on the console, for Workers Logs, Logpush and `wrangler tail`.
 import { logLine, logOrder } from '../kit/log.ts'
 import type { Log, LogLevel } from '../ports/runtime.ts'
 

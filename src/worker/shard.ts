@@ -1,8 +1,8 @@
-// Which Durable Object keeps a key. Fixed for ever: another answer would leave every record behind where nobody looks.
+// Which Durable Object has a key. This must never change: existing records would not be found.
 
 export const shards = 16
 
-/** FNV-1a over the characters; any even spread will do, nothing depends on it but load. */
+/** FNV-1a over the characters. Only the load depends on its spread. */
 export const shardOf = (key: string): number => {
   let hash = 0x811c9dc5
   for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)

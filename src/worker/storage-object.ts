@@ -1,19 +1,19 @@
-// The Durable Object: one shard of the records, each operation one SQL statement on its own database.
+// The Durable Object of the store: one shard of the records. Each operation is one SQL statement on its database.
 import { DurableObject } from 'cloudflare:workers'
 import type { CountAction, Entry, ListOptions, Mark, PutOptions, SweptStore } from '../ports/store.ts'
 import { type SqlDriver, createSqlStore } from '../stores/sql.ts'
 import { createCountObject } from './counts.ts'
 
-// What a subscriber and the object that keeps its record say to one another.
+// The messages between a subscriber and the object that has its record.
 
-/** What a subscriber sends now and then, and what the platform answers for the object without waking it. */
+/** What a subscriber sends regularly, and what the platform responds without waking the object. */
 export const [alive, living] = ['alive?', 'alive']
 
-/** Where an object is asked, by WebSocket, to tell of every change of a record. */
+/** The URL of a WebSocket on which an object reports every change of a record. */
 export const followUrl = (key: string): string =>
   `https://records.invalid/follow?key=${encodeURIComponent(key)}`
 
-/** Expired records are absent at once; their space comes back within the hour. */
+/** Expired records are absent at once and deleted within the hour. */
 const sweepMs = 3_600_000
 const batch = 1000
 const expiring = 'SELECT 1 FROM records WHERE expires_at IS NOT NULL LIMIT 1'
@@ -61,7 +61,7 @@ export class RecordObject extends DurableObject {
     close(socket, 1011)
   }
 
-  /** Never fails what was written: who cannot be told is lost, and knows it by the silence. */
+  /** Never fails the write: a subscriber that cannot be reached notices the silence. */
   #tell(key: string): void {
     for (const socket of this.ctx.getWebSockets(key)) {
       try {
@@ -94,7 +94,7 @@ export class RecordObject extends DurableObject {
     return taken
   }
 
-  /** One call for many: each is taken as by `remove`. */
+  /** One call for many keys, each taken as by `remove`. */
   async removeMany(keys: readonly string[]): Promise<ReadonlyMap<string, Entry>> {
     const taken = new Map<string, Entry>()
     for (const key of keys) {
@@ -104,7 +104,7 @@ export class RecordObject extends DurableObject {
     return taken
   }
 
-  /** `of`: what the object counts, which its name says already. Nothing else is in such an object. */
+  /** Such an object contains nothing else; its name says what it counts. */
   async count(_of: string, actions: readonly CountAction[]): Promise<number> {
     this.#counts ??= createCountObject(this.ctx.storage.sql, () => this.now())
     if (!this.#alarmed) this.ctx.waitUntil(this.#alarm())
@@ -122,7 +122,7 @@ export class RecordObject extends DurableObject {
   override async alarm(): Promise<void> {
     this.#alarmed = false
     const swept = await this.#store.sweep(batch)
-    // An alarm may be what wakes the object, before anybody counts.
+    // An alarm may wake the object before it is asked to count.
     const counted = await this.#driver.all("SELECT 1 FROM sqlite_master WHERE name = 'counts'", [])
     if (counted.length > 0) this.#counts ??= createCountObject(this.ctx.storage.sql, () => this.now())
     const counts = this.#counts?.sweep() ?? false
@@ -132,7 +132,7 @@ export class RecordObject extends DurableObject {
 
   async #alarm(inMs = sweepMs): Promise<void> {
     this.#alarmed = true
-    // The platform's own clock: alarms are its business.
+    // Alarms use the platform's clock.
     if ((await this.ctx.storage.getAlarm()) === null) await this.ctx.storage.setAlarm(Date.now() + inMs)
   }
 }

@@ -1,9 +1,9 @@
-// Changes of a record, told by the Durable Object that keeps it: one hibernating WebSocket instead of a read every few seconds.
+// Subscribes to changes of a record at its Durable Object: one hibernating WebSocket instead of a read every few seconds.
 import { Refusal } from '../kit/refusal.ts'
 import type { Subscribe } from '../ports/store.ts'
 import { type RecordObject, alive, followUrl, living } from './storage-object.ts'
 
-/** How often the object must show that it still holds the connection. Its runtime answers without waking it. */
+/** How often the connection is checked. The platform responds without waking the object. */
 const beatMs = 15_000
 
 const unavailable = (why: string): Refusal =>
@@ -15,7 +15,7 @@ interface SubscribeOptions {
   readonly timeoutMs: number
 }
 
-/** The open socket; one that comes too late is closed, because nobody would. */
+/** The open socket. One that opens after the timeout is closed. */
 const dial = async ({ objectOf, timeoutMs }: SubscribeOptions, key: string): Promise<WorkerSocket> => {
   const opening = objectOf(key)
     .fetch(new Request(followUrl(key), { headers: { upgrade: 'websocket' } }))

@@ -1,4 +1,4 @@
-// WebSockets on Workers: the runtime answers pings by itself, and sends none.
+// WebSockets on Workers. The platform responds to pings and sends none.
 import type { Gateway } from '../gateway.ts'
 import { Refusal } from '../kit/refusal.ts'
 import type { RequestContext } from '../ports/runtime.ts'
@@ -11,7 +11,7 @@ import type {
 } from '../ports/transport.ts'
 import { createSessionLocations } from './sessions.ts'
 
-/** A socket that is listened to from here on; it must be accepted before it speaks. */
+/** Starts to listen on a socket, which must be accepted before it delivers messages. */
 export const socketOf = (ws: WorkerSocket, events: SocketEvents): TextSocket => {
   let over = false
   const closed = (code: number, reason: string): void => {
@@ -32,7 +32,7 @@ export const socketOf = (ws: WorkerSocket, events: SocketEvents): TextSocket => 
   })
   ws.addEventListener('close', ({ code, reason }) => {
     closed(code, reason)
-    // The handshake of closing is the program's to finish here.
+    // The program has to complete the closing handshake.
     end(code === 1005 || code === 1006 ? 1000 : code, reason)
   })
   ws.addEventListener('error', () => closed(1006, ''))
@@ -64,7 +64,7 @@ const within = (text: string, maxBytes: number): boolean =>
   text.length <= maxBytes &&
   (text.length * 3 <= maxBytes || new TextEncoder().encode(text).byteLength <= maxBytes)
 
-/** Decided first, then the server behind is reached, then 101. Never rejects. */
+/** Admits the handshake, connects the upstream, then responds with 101. Never rejects. */
 export const upgrade = async (
   { admitSocket, refuse }: Pick<Gateway, 'admitSocket' | 'refuse'>,
   request: Request,
@@ -113,7 +113,7 @@ export const upgrade = async (
   }
 }
 
-// Connections on which servers speak for as long as they like, on Workers: plain fetch, and WebSockets that fetch opens.
+// Connections to servers that may stay silent for long: fetch, and WebSockets that fetch opens.
 
 const dial: ConnectSocket = async (url, { headers, timeoutMs }, events) => {
   const fields = new Headers({ upgrade: 'websocket', 'sec-websocket-protocol': 'mcp' })
@@ -140,6 +140,6 @@ const dial: ConnectSocket = async (url, { headers, timeoutMs }, events) => {
 /** `sessions`: where those live that have to stay. `url`: one of this gateway. */
 export const createTransports = (sessions: DurableObjectNamespace, url: string): RuntimeTransports => {
   const tools: TransportConnectors = { fetch: (input, init) => fetch(input, init), socket: dial }
-  // Cloudflare's network reaches the public internet alone; names and literal addresses were judged when the server was added.
+  // Cloudflare's network only reaches the public internet; names and address literals were checked when the server was added.
   return { ...tools, publicOnly: tools, sessionLocations: createSessionLocations(sessions, url) }
 }

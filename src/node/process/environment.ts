@@ -1,11 +1,11 @@
-// What a server's process inherits: a home of its own and a handful of names. Nothing of the gateway's, and nothing of another service's.
+// The environment of a server's process: a home directory of its own and a few variables. Nothing of the gateway's, and nothing of another service's.
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { ProcessPlan } from '../../ports/runtime.ts'
 
-// What the operator told npm about the network is passed on to commands, whose home is not the operator's: npx would ask the wrong registry, and wait.
+// npm's network settings are passed on to stdio servers, whose home is not the operator's: without them npx would wait for the wrong registry.
 
-/** Settings that say where packages come from and how to get there. Tokens, passwords and keys of npm have other names and stay behind. */
+/** Settings for the registry and the network. Tokens, passwords and keys of npm have other names and are not passed on. */
 const passed = new Set(
   'registry proxy https-proxy http-proxy noproxy cafile strict-ssl maxsockets fetch-retries fetch-timeout prefer-offline offline'.split(
     ' ',
@@ -14,7 +14,7 @@ const passed = new Set(
 const scoped = /^@[a-z0-9][a-z0-9._~-]*:registry$/
 const largest = 65_536
 
-/** A value that holds a secret, or is made of one, is not passed on: `https://name:password@proxy`, `${TOKEN}`. */
+/** A value that contains or refers to a secret is not passed on: `https://name:password@proxy`, `${TOKEN}`. */
 const isOpen = (value: string): boolean =>
   value !== '' && value.length < 2000 && !/\/\/[^/?#]*@|\$\{|_auth|token/i.test(value)
 
@@ -48,7 +48,7 @@ const ofVariables = (env: Environment): (readonly [string, string])[] =>
       : [],
   )
 
-/** As variables `npm_config_…`: those of the gateway's own environment before those of the user's `.npmrc`, as npm reads them. */
+/** As variables `npm_config_…`. As in npm, the gateway's own environment takes precedence over the user's `.npmrc`. */
 export const npmSettings = (env: Environment): Record<string, string> => {
   const file =
     env['NPM_CONFIG_USERCONFIG'] ??
@@ -65,9 +65,9 @@ export const npmSettings = (env: Environment): Record<string, string> => {
 
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** Passed on as they are. */
+/** Passed on unchanged. */
 const inherited = ['PATH', 'LANG', 'LC_ALL', 'TZ']
-/** Without these Windows starts hardly a program. */
+/** Most programs on Windows need these. */
 const inheritedOnWindows = [
   'SystemRoot',
   'SystemDrive',
@@ -78,10 +78,10 @@ const inheritedOnWindows = [
   'PROCESSOR_ARCHITECTURE',
 ]
 
-/** By this name whatever a process started is found again, wherever it went. */
+/** Marks a process and everything it starts, so that all of it can be found. */
 export const markName = 'POSTERN_PROCESS'
 
-/** `<state>/processes/<service>/<owner>`, made when missing and closed to other users. */
+/** `<state>/processes/<service>/<owner>`, created when missing, with access for its owner only. */
 export const homeFor = (
   stateDir: string,
   { service, owner }: Pick<ProcessPlan, 'service' | 'owner'>,

@@ -1,25 +1,25 @@
-// Why a server's process did not start, or ended, in words that help: for the caller without details, for the operator with what it wrote last.
+// Why a server's process did not start, or ended: for the caller without details, for the operator with its last error output.
 import { accessSync, constants, statSync } from 'node:fs'
 import { delimiter, isAbsolute, join, resolve } from 'node:path'
 import type { ProcessEnd } from '../../ports/runtime.ts'
 
-// The last error in what a process wrote to standard error: the whole of it, be it one line or many, without the frames of its stack.
+// The last error on standard error: all of its lines, without stack frames.
 
-/** Longest error that is told, characters; of a longer one its beginning and its end. */
+/** Longest error that is reported, characters; of a longer one its beginning and end. */
 const longest = 600
-/** An error is looked for in so many lines. */
+/** Lines that are searched for an error. */
 const mostLines = 60
 
 const begins = /^\S.{0,120}?(?:error|exception|fatal|panic|failed|failure|ERR!)\b|^(?:error|fatal)/i
-/** `    at f (file:1:2)`, the marker under a line of source, and what Node.js says of itself at the very end. */
+/** `    at f (file:1:2)`, the marker under a line of source, and the Node.js version at the end. */
 const noise = /^\s+at\s|^\s*\^+\s*$|^Node\.js v\d|^\s+File ".*", line \d+|^\s*$/
-/** Ends something that began above: a bracket, or what is indented. */
+/** Continues a line above: a closing bracket, or indented text. */
 const continues = /^\s|^[\]})"'`,;.\s]+$/
 
 const startOf = (lines: readonly string[]): number => {
   let at = lines.findLastIndex((line) => begins.test(line))
   if (at !== -1) {
-    // Programs that begin every line alike (npm) say it in several.
+    // Some programs (npm) start every line of an error alike.
     while (at > 0 && lines.length - at < 12 && begins.test(lines[at - 1] as string)) at--
     return at
   }
@@ -41,7 +41,7 @@ export const lastError = (stderr: string): string => {
   return text.length <= longest ? text : `${text.slice(0, longest / 2)} … ${text.slice(-longest / 2)}`
 }
 
-/** What brings a command that is missing. */
+/** How to install a missing command. */
 const installHints: Readonly<Record<string, string>> = {
   npx: 'npx comes with Node.js; with asdf, nvm or Volta, put the directory of the real npx in PATH before starting the gateway',
   node: 'install Node.js, or give its full path',
@@ -108,7 +108,7 @@ export const findCommand = (
   )
 }
 
-/** Known complaints on standard error, and what they mean. */
+/** Known errors on standard error, and what they mean. */
 const knownErrors: readonly (readonly [RegExp, string])[] = [
   [/npm (?:ERR!|error) code E404|404 Not Found - GET/i, 'npm did not find the package'],
   [
@@ -137,11 +137,11 @@ const knownErrors: readonly (readonly [RegExp, string])[] = [
   ],
 ]
 
-/** Where a read-only place is named, which: `EROFS: read-only file system, open '/x'`, `[Errno 30] Read-only file system: '/x'`. */
+/** The read-only path that an error names: `EROFS: read-only file system, open '/x'`, `[Errno 30] Read-only file system: '/x'`. */
 const readOnlyPlace = (stderr: string): string | undefined =>
   /(?:EROFS|Read-only file system)[^\n]{0,80}?['"]([^'"\n]{1,200})['"]/.exec(stderr)?.[1]
 
-/** What a process complained of last and what that means where it is known, to be put behind a reason; empty when it did not. */
+/** The last error of a process and, where it is known, what it means; empty without one. Follows a reason. */
 export const stderrReason = (stderr: string): string => {
   const meaning = knownErrors.find(([pattern]) => pattern.test(stderr))?.[1]
   const place = readOnlyPlace(stderr)
@@ -157,14 +157,14 @@ const exitText = (code: number | null, signal: string | null): string => {
   return code === 0 ? 'exited normally' : `exited with code ${code}`
 }
 
-/** What isolation keeps from a process, as a sentence of the operator's log. */
+/** What isolation hides from a process, as a sentence for the operator's log. */
 export const isolationNote = (masked: readonly string[]): string => {
   const named =
     masked.length > 5 ? `${masked.slice(0, 5).join(', ')} and ${masked.length - 5} more` : masked.join(', ')
   return `isolated: ${masked.length === 0 ? '' : `${named} hidden; `}write access only to its home, /tmp and sandbox_write; read access only to the system, its own package and sandbox_read`
 }
 
-/** The end of a process that we did not ask for. `isolation`: what was kept from it. */
+/** The end of a process that the gateway did not stop. `isolation`: what was hidden from it. */
 export const endOf = (
   command: string,
   code: number | null,

@@ -1,23 +1,23 @@
-// Lines of a process's standard output, however the pipe cuts them: bounded, and as text whatever bytes they are.
+// Reads lines from a process's standard output: bounded, and as text whatever bytes they contain.
 import { isAbsolute } from 'node:path'
 import type { ProcessEvents } from '../../ports/runtime.ts'
 
-/** Longest line that is passed on, bytes: screenshots and dumps as base64. */
+/** Longest line that is passed on, bytes: enough for screenshots and dumps as base64. */
 const longestLine = 33_554_432
-/** What is longer than this is kept as long as all such lines together are within a bound. */
+/** Longer lines are kept while all of them together are within `mostInAll`. */
 const ordinaryLine = 10_485_760
 const mostInAll = 67_108_864
-/** A line that has no end here has none. */
+/** A line this long is taken to have no end. */
 const endlessLine = 67_108_864
-/** How much of both ends of a line is kept that is too long. */
+/** How much of both ends of a line that is too long is kept. */
 const keptEnd = 4096
-/** A message whose line feed is missing is taken after this much silence. */
+/** A message without a line feed is taken after this much silence. */
 const silenceMs = 250
 
 export interface StdoutReader {
-  /** Takes a piece. False when the line that has begun is longer than any may be; nothing more is to be given then. */
+  /** Takes a piece. False when the current line is too long; nothing more may be pushed then. */
   push(piece: Buffer): boolean
-  /** Nothing more will come. */
+  /** The output has ended. */
   end(): void
 }
 
@@ -43,14 +43,14 @@ const isWhole = (text: string): boolean => {
 
 type StdoutEvents = Pick<ProcessEvents, 'line' | 'garbage' | 'oversized'>
 
-/** Bytes that long lines of all processes may still take. */
+/** Bytes left for the long lines of all processes. */
 export interface LineBudget {
   left: number
 }
 
 export const createLineBudget = (): LineBudget => ({ left: mostInAll })
 
-/** What one line takes of the budget. */
+/** One line's share of the budget. */
 const createShare = (budget: LineBudget): { mayKeep(bytes: number): boolean; giveBack(): void } => {
   let taken = 0
   return {
@@ -69,7 +69,7 @@ const createShare = (budget: LineBudget): { mayKeep(bytes: number): boolean; giv
   }
 }
 
-/** A line that is too long, of which the ends are kept. */
+/** A line that is too long; its ends are kept. */
 interface Excess {
   readonly head: Buffer
   tail: Buffer
@@ -96,7 +96,7 @@ const createExcess = () => {
   }
 }
 
-/** Servers on Windows end lines with CR LF; an empty line is nothing. */
+/** Servers on Windows end lines with CR LF. Empty lines are skipped. */
 const report = ({ line, garbage }: StdoutEvents, bytes: Buffer): void => {
   const end = bytes.length > 0 && bytes[bytes.length - 1] === 0x0d ? bytes.length - 1 : bytes.length
   if (end === 0) return
@@ -105,7 +105,7 @@ const report = ({ line, garbage }: StdoutEvents, bytes: Buffer): void => {
   line(text ?? lenientUtf8.decode(bytes.subarray(0, end)))
 }
 
-export const createStdoutReader = (told: StdoutEvents, budget: LineBudget): StdoutReader => {
+export const createStdoutReader = (events: StdoutEvents, budget: LineBudget): StdoutReader => {
   const share = createShare(budget)
   let begun: Buffer[] = []
   let size = 0
@@ -122,18 +122,18 @@ export const createStdoutReader = (told: StdoutEvents, budget: LineBudget): Stdo
     if (!excess.open && share.mayKeep(size + last.length)) {
       const bytes = begun.length === 0 ? last : Buffer.concat([...begun, last])
       clear()
-      return report(told, bytes)
+      return report(events, bytes)
     }
     const { head, tail } = excess.keep(begun, last)
     clear()
-    told.oversized(lenientUtf8.decode(head), lenientUtf8.decode(tail))
+    events.oversized(lenientUtf8.decode(head), lenientUtf8.decode(tail))
   }
-  /** Some servers forget the line feed of their last message. */
+  /** Some servers omit the line feed of their last message. */
   const unended = (): void => {
     const bytes = Buffer.concat(begun)
     if (!isWhole(lenientUtf8.decode(bytes))) return
     clear()
-    report(told, bytes)
+    report(events, bytes)
   }
   const begin = (rest: Buffer): void => {
     size += rest.length
@@ -165,17 +165,17 @@ export const createStdoutReader = (told: StdoutEvents, budget: LineBudget): Stdo
   }
 }
 
-// What a process writes to standard error: the last of it kept for the operator, by whole lines, without the secrets that its configuration gave it.
+// The tail of a process's standard error, for the operator: whole lines, without the secrets from its configuration.
 
 const keptCharacters = 65_536
-/** A line that does not end is taken as it is from here on. */
+/** A longer line is taken in pieces. */
 const longestKeptLine = 8192
-/** Shorter values stand in too many words to be taken for themselves. */
+/** Shorter values occur in too many words to be replaced. */
 const leastSecret = 8
 
 export interface StderrTail {
   push(text: string): void
-  /** Nothing more will come: a line that was begun is whole. */
+  /** The output has ended, so the current line is complete. */
   end(): void
   text(): string
   conceal(text: string): string
@@ -187,7 +187,7 @@ interface Concealer {
   conceal(text: string): string
 }
 
-/** Servers print the key that was refused; logs are read by more people than configurations are. Paths are what an operator looks for. */
+/** Servers print keys that were refused, and more people read logs than configurations. Paths are kept, because operators look for them. */
 const createConcealer = (env: Readonly<Record<string, string>>): Concealer => {
   const secrets = Object.entries(env)
     .flatMap(([name, value]) => value.split(/\r?\n/).map((line) => [name, line.trim()] as const))
@@ -199,10 +199,10 @@ const createConcealer = (env: Readonly<Record<string, string>>): Concealer => {
   }
 }
 
-/** `told` hears whole lines, as many as came together. `env`: what the operator configured; its values are written as their names. */
+/** `report` gets whole lines, as many as came together. `env`: the configured environment, whose values are replaced by their names. */
 export const createStderrTail = (
   env: Readonly<Record<string, string>>,
-  told: (text: string) => void,
+  report: (text: string) => void,
 ): StderrTail => {
   const { reach, conceal } = createConcealer(env)
   let kept = ''
@@ -212,7 +212,7 @@ export const createStderrTail = (
     begun = begun.slice(until)
     if (text === '') return
     kept = (kept + text).slice(-keptCharacters)
-    told(text)
+    report(text)
   }
   return {
     push(text) {

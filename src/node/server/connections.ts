@@ -1,4 +1,4 @@
-// Takes servers down in order: nobody new, everybody who is being served to the end, and no connection closed while its client is about to use it.
+// Shuts servers down in order: no new connections, every call in flight to its end, and no connection closed while its client is about to use it.
 import { readFileSync } from 'node:fs'
 import type { Server, ServerResponse } from 'node:http'
 import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
@@ -7,13 +7,13 @@ import { fieldOf } from '../../kit/http.ts'
 import type { Directory, Service } from '../../ports/services.ts'
 
 export interface Drain {
-  /** The answers that are being given at the moment. */
+  /** The responses in progress. */
   answers(): readonly ServerResponse[]
-  /** To be told of each server before it listens. */
+  /** Must be called for each server before it listens. */
   watch(server: Server): void
   /**
-   * Stops listening and resolves with true when all connections have ended by themselves, with false when those left after `graceMs` were cut off. Who answers the
-   * requests marks those that begin meanwhile as the last of their connection.
+   * Stops listening and resolves with true when all connections have ended by themselves, with false when the rest was cut off after `graceMs`. The request handler
+   * marks requests that begin meanwhile as the last of their connection.
    */
   drain(times: DrainTimes): Promise<boolean>
 }
@@ -21,8 +21,8 @@ export interface Drain {
 export interface DrainTimes {
   readonly graceMs: number
   /**
-   * How long a connection between two requests, or before its first, stays open (default: not at all). Its client, which cannot know, may be sending the next one, and
-   * is answered with `Connection: close`. Closing at once would lose requests that no client may repeat by itself (RFC 9110 §9.2.2).
+   * How long an idle connection stays open (default: not at all). Its client may just be sending a request, which gets a response with `Connection: close`. Closing at
+   * once would lose requests that a client must not repeat by itself (RFC 9110 §9.2.2).
    */
   readonly lingerMs?: number
 }
@@ -31,13 +31,13 @@ const tickMs = 50
 const quietMs = 1
 const mostTurns = 100
 
-/** The answer that is being given on a connection, as node:http notes it on the socket. */
+/** The response in progress on a connection, as node:http notes it on the socket. */
 export const answerOn = (socket: Socket): ServerResponse | undefined =>
   (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 
 /**
- * A connection that the system has made and not handed over yet dies with the listening socket. So that is closed in a turn of the event loop which took what there was
- * and had next to nothing else to do.
+ * A connection that the system has accepted but not handed over dies with the listening socket. So the socket is closed after a turn of the event loop that accepted
+ * everything there was and had next to nothing else to do.
  */
 const quietTurn = async (): Promise<void> => {
   for (let turn = 0; turn < mostTurns; turn++) {
@@ -91,18 +91,18 @@ export const createDrain = (): Drain => {
   }
 }
 
-// Binds the gateway's address; `localhost` is both of this computer's own addresses.
+// Binds the gateway's address; `localhost` means both loopback addresses.
 
 /**
- * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some try only one. Who held one of them alone
- * would leave the other, and what is sent there, to any other user of this computer.
+ * Clients differ in which of the two they try first for `localhost` (RFC 6761 §6.3, RFC 8305 §4), and some try only one. With only one bound, any other user of this
+ * computer could bind the other one and receive what is sent there.
  */
 const addressesOf = (host: string): readonly string[] =>
   host.toLowerCase() === 'localhost' ? ['127.0.0.1', '::1'] : [host]
 
-/** This computer has no such address: IPv6 or, rarely, IPv4 is turned off. */
+/** This computer has no such address: IPv6 or, rarely, IPv4 is disabled. */
 const absent = new Set(['EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL'])
-/** A free port of one address may be taken at the other. */
+/** A port that is free on one address may be taken on the other. */
 const mostTries = 20
 
 const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? ''
@@ -138,7 +138,7 @@ const bindAll = async (hosts: readonly string[], wanted: number, create: () => S
   return port
 }
 
-/** Makes a server for each address of the host and binds them all to one port, which it answers. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND), which names the address. */
+/** Creates a server for each address of the host, binds them all to one port, and returns the port. Rejects with Node's own error (EADDRINUSE, EACCES, EADDRNOTAVAIL, ENOTFOUND), which names the address. */
 export const listen = async (host: string, port: number, create: () => Server): Promise<number> => {
   const hosts = addressesOf(host)
   for (let tries = 1; ; tries++) {
@@ -151,21 +151,21 @@ export const listen = async (host: string, port: number, create: () => Server): 
   }
 }
 
-// How many connections the gateway takes: as many as it can serve with the files this process may have open.
+// The connection limit: as many as the process can serve with the files that it may have open.
 
-/** More than any gateway of one process has use for. */
+/** More than one process can use. */
 const most = 20_000
 const least = 64
-/** The database, the log, upstream connections that wait for their next call. */
+/** For the database, the log and idle upstream connections. */
 const kept = 400
 
-/** From what the system says of the process (proc_pid_limits(5)); a proxied call needs two files, the caller's connection and the upstream's. */
+/** From the limits of the process (proc_pid_limits(5)). A proxied call needs two files: the client's connection and the upstream's. */
 export const limitFor = (limits: string): number => {
   const [, files] = /^Max open files\s+(\d+)/m.exec(limits) ?? []
   return files === undefined ? most : Math.max(least, Math.min(most, Math.floor((Number(files) - kept) / 2)))
 }
 
-/** Without a cap of its own a server that ran out of files could reach neither its database nor an upstream for those it serves already. */
+/** Without this limit, a server that ran out of files could reach neither its database nor an upstream for the clients it already serves. */
 export const connectionLimit = (): number => {
   try {
     return limitFor(readFileSync('/proc/self/limits', 'utf8'))
@@ -174,12 +174,12 @@ export const connectionLimit = (): number => {
   }
 }
 
-// A full server: a connection on which nothing is asked makes room for who comes, so that no number of silent or idle ones keeps anybody out (hostile case R2).
+// Eviction: a full server closes an idle connection for each new one, so that no number of idle connections keeps clients out.
 
 /** The connections of one network, the oldest first. */
 type Network = Set<Socket>
 
-/** The oldest that never asked, else the oldest between two requests. Whatever is being answered, or is no HTTP any more, stays. */
+/** The oldest connection without any request, else the oldest between two requests. Connections with a response in progress, and upgraded ones, stay. */
 const idleOf = (
   network: Network,
   silent: ReadonlySet<Socket>,
@@ -194,8 +194,8 @@ const idleOf = (
 }
 
 /**
- * Holds a server to `most` connections. The network that has the most of them gives one up first; a network is an IPv4 address or a /64. When all are being answered,
- * it is the newcomer who is closed. `nameOf`: the network of an address.
+ * Holds a server to `most` connections. The network with the most connections loses one first; a network is an IPv4 address or a /64. When all have a response in
+ * progress, the new connection is closed. `nameOf`: the network of an address.
  */
 export const evictIdle = (
   server: Server,
@@ -206,7 +206,7 @@ export const evictIdle = (
   const silent = new Set<Socket>()
   const upgraded = new Set<Socket>()
   let open = 0
-  // Many may come in one turn of the event loop, in which nobody closed is gone yet. Who has not asked needs no connection to an upstream: the files for it are free.
+  // Many may come in one turn of the event loop, before closed ones are gone. Connections without a request use no upstream connection, so there are files for them.
   server.maxConnections = most * 2
   server.on('request', ({ socket }) => void silent.delete(socket))
   server.on('upgrade', ({ socket }) => {
@@ -237,20 +237,20 @@ export const evictIdle = (
     socket.once('close', () => forget(socket, name))
     if (open <= most) return
     const closing = leastNeeded() ?? socket
-    // It counts no more from here on: many may come before it says that it is closed.
+    // It no longer counts: many may come before its close event.
     forget(closing, nameOf(closing.remoteAddress ?? ''))
     closing.destroy()
   })
 }
 
-// What is still open of a service that is gone: streams end at once, calls that have not been answered get a moment to finish.
+// Ends what is open of a removed service: streams at once, calls without a response after a moment.
 
-/** Streams of a removed service end within five seconds; nothing of it may outlast this. */
+/** Streams of a removed service end within five seconds; this is the limit for its calls. */
 const graceMs = 4000
 
 const pathOf = (url: string): string => url.split('?', 1)[0] as string
 
-/** `answers`: those being given at the moment. `locate`: how paths were found before the services went. */
+/** `answers`: the responses in progress. `locate`: how paths were resolved before the services were removed. */
 export const endStreamsOfRemoved = (
   answers: () => Iterable<ServerResponse>,
   gone: readonly Service[],
@@ -262,7 +262,7 @@ export const endStreamsOfRemoved = (
     return service !== undefined && dead.has(service)
   }
   const going = [...answers()].filter(isOf)
-  // Cut, never ended in order: an answer that lacks its rest must not look whole.
+  // Cut off, never ended in order: an incomplete response must not look complete.
   for (const answer of going) if (answer.headersSent) answer.destroy()
   const waiting = going.filter((answer) => !answer.destroyed)
   if (waiting.length > 0)

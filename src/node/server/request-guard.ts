@@ -47,7 +47,7 @@ export const proceed = (request: IncomingMessage, response: ServerResponse): voi
 }
 
 interface Hardening {
-  /** Beyond it who came makes room for who comes. Default: as many as the process has files for. */
+  /** Beyond this number an idle connection is closed for each new one. Default: as many as the process has files for. */
   readonly maxConnections?: number
   /** The network that an address belongs to; default: kit/addresses.ts. */
   readonly networkOf?: (address: string) => string
