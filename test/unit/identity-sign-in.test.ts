@@ -10,7 +10,7 @@ import {
   hiddenOf,
   origin,
   refusalOf,
-  visit,
+  context,
   type WorldOptions,
 } from './identity-world.ts'
 
@@ -25,17 +25,19 @@ const users = [
   { username: 'bo', password_hash: '$scrypt$kept-elsewhere' },
 ]
 
-const atTheDoor = async (options: WorldOptions = { config: { local_users: users } }, path = '/login') => {
+const { ip } = context
+
+const atLogin = async (options: WorldOptions = { config: { local_users: users } }, path = '/login') => {
   const world = await createWorld(options)
   const jar = createJar()
-  const page = jar.keep(await world.signIn.page(jar.request(path), visit))
+  const page = jar.keep(await world.signIn.page(jar.request(path), context))
   const hidden = page.status === 200 ? await hiddenOf(page.clone()) : {}
   const typed = (
     username: string,
     password: string,
     more: Record<string, string> = {},
     headers: Record<string, string> = {},
-  ) => world.signIn.password(jar.post('/login', { ...hidden, username, password, ...more }, headers), visit)
+  ) => world.signIn.password(jar.post('/login', { ...hidden, username, password, ...more }, headers), context)
   return { ...world, jar, page, hidden, typed }
 }
 
@@ -63,7 +65,7 @@ const flow: DescribeFlow = (id) => {
 
 describe('a password', () => {
   test('that fits begins a session and leads home by 303', async () => {
-    const { typed, jar, sessions, events } = await atTheDoor()
+    const { typed, jar, sessions, events } = await atLogin()
     const answer = jar.keep(await typed('ana', 'correct horse'))
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/'])
     const session = await sessions.of(jar.request('/'))
@@ -76,29 +78,29 @@ describe('a password', () => {
       groups: ['staff'],
     })
     expect(events).toEqual([
-      { event: 'sign-in', person: 'local:ana', provider: 'local', ip: visit.ip, request_id: visit.requestId },
+      { event: 'sign-in', person: 'local:ana', provider: 'local', ip, request_id: context.requestId },
     ])
   })
 
   test('leads back to the flow that asked for it, or to the page that did', async () => {
-    const asked = await atTheDoor({ config: { local_users: users }, describeFlow: flow }, '/login?flow=flow1')
+    const asked = await atLogin({ config: { local_users: users }, describeFlow: flow }, '/login?flow=flow1')
     expect(await asked.page.text()).toContain('Claude')
     expect((await asked.typed('ana', 'correct horse')).headers.get('location')).toBe(
       '/oauth/consent?flow=flow1',
     )
-    const page = await atTheDoor(undefined, '/login?return_to=%2Factivity%3Fday%3D1')
+    const page = await atLogin(undefined, '/login?return_to=%2Factivity%3Fday%3D1')
     expect((await page.typed('ana', 'correct horse')).headers.get('location')).toBe('/activity?day=1')
   })
 
   test('is the same password however the keyboard composed its letters (RFC 8265 §4.2)', async () => {
-    const { typed } = await atTheDoor({
+    const { typed } = await atLogin({
       config: { local_users: [{ username: 'zoë', password: 'cafe\u0301 noir' }] },
     })
     expect((await typed('zoe\u0308', 'caf\u00e9 noir')).status).toBe(303)
   })
 
   test('that is wrong, a name that is unknown and an empty field read exactly alike [hostile P5]', async () => {
-    const { typed, sessions, jar } = await atTheDoor()
+    const { typed, sessions, jar } = await atLogin()
     const answers = await Promise.all([
       typed('ana', 'wrong horse'),
       typed('ada', 'correct horse'),
@@ -115,12 +117,12 @@ describe('a password', () => {
   })
 
   test('costs one hash, whoever it is about, and nothing before the first is asked for [hostile P5]', async () => {
-    const { typed, passwords } = await atTheDoor({
+    const { typed, passwords } = await atLogin({
       config: { local_users: [{ username: 'ana', password: 'correct horse' }] },
     })
     for (const name of ['ana', 'nobody', 'no body']) await typed(name, 'x')
     expect([passwords.hashed, passwords.verified]).toEqual([['x', 'x', 'x'], []])
-    const kept = await atTheDoor({
+    const kept = await atLogin({
       config: {
         local_users: ['$scrypt$ln=14$YW5h$aGFzaA', '$scrypt$ln=15$Ym8$aGFzaA'].map((hash, i) => ({
           username: `u${i}`,
@@ -138,12 +140,12 @@ describe('a password', () => {
   })
 
   test('of somebody else never fits, even when the unknown name is measured against it', async () => {
-    const { typed } = await atTheDoor({ config: { local_users: [users[0]!] } })
+    const { typed } = await atLogin({ config: { local_users: [users[0]!] } })
     expect((await typed('nobody', 'correct horse')).status).toBe(401)
   })
 
   test('of a megabyte is cut short before it is hashed', async () => {
-    const { typed } = await atTheDoor()
+    const { typed } = await atLogin()
     expect(await codeOf(typed('ana', 'x'.repeat(1_000_000)))).toBe('request.too-large')
     expect((await typed('ana', `correct horse${'x'.repeat(2000)}`)).status).toBe(401)
   })
@@ -153,7 +155,7 @@ describe('a password', () => {
       kind === 'sign-in' && key.startsWith('198.51.100.1 ')
         ? Promise.reject(new Refusal('rate.limited'))
         : Promise.resolve()
-    const { typed, jar, hidden, signIn } = await atTheDoor({ config: { local_users: users }, limit: tooMany })
+    const { typed, jar, hidden, signIn } = await atLogin({ config: { local_users: users }, limit: tooMany })
     const stranger = { requestId: 'r', ip: '198.51.100.1' }
     expect(
       await codeOf(
@@ -164,7 +166,7 @@ describe('a password', () => {
   })
 
   test('typed in a browser that this name used before has a count of its own', async () => {
-    const { typed, jar, limited } = await atTheDoor()
+    const { typed, jar, limited } = await atLogin()
     jar.keep(await typed('ana', 'correct horse'))
     jar.cookies.delete(sessionCookieOf(origin))
     limited.length = 0
@@ -172,7 +174,7 @@ describe('a password', () => {
     expect(limited).toEqual([expect.stringMatching(/^sign-in [A-Za-z0-9_-]{22}$/)])
     limited.length = 0
     await typed('bo', 'wrong')
-    expect(limited).toEqual([`sign-in-address ${visit.ip}`, expect.stringMatching(/^sign-in 192\.0\.2\.7 /)])
+    expect(limited).toEqual([`sign-in-address ${ip}`, expect.stringMatching(/^sign-in 192\.0\.2\.7 /)])
   })
 })
 
@@ -185,42 +187,42 @@ describe('the sign-in form', () => {
     ['from another site, as Fetch Metadata says', {}, { 'sec-fetch-site': 'cross-site' }],
     ['from a sibling host, as Fetch Metadata says', {}, { 'sec-fetch-site': 'same-site' }],
   ])('is refused %s [hostile E4, E5]', async (_, fields, headers) => {
-    const { typed } = await atTheDoor()
+    const { typed } = await atLogin()
     expect(await codeOf(typed('ana', 'correct horse', fields, headers))).toBe('login.form')
   })
 
   test('is refused when the browser lost its cookie [hostile E4]', async () => {
-    const { typed, jar } = await atTheDoor()
+    const { typed, jar } = await atLogin()
     jar.cookies.clear()
     expect(await codeOf(typed('ana', 'correct horse'))).toBe('login.form')
   })
 
   test('passes without Origin when its token and cookie fit [hostile E5]', async () => {
-    const { jar, hidden, signIn } = await atTheDoor()
+    const { jar, hidden, signIn } = await atLogin()
     const request = jar.request('/login', {
       method: 'POST',
       body: new URLSearchParams({ ...hidden, username: 'ana', password: 'correct horse' }),
     })
-    expect((await signIn.password(request, visit)).status).toBe(303)
+    expect((await signIn.password(request, context)).status).toBe(303)
   })
 
   test.each([
     ['JSON', 'application/json'],
     ['plain text', 'text/plain'],
   ])('is refused as %s [hostile P2]', async (_, type) => {
-    const { jar, signIn } = await atTheDoor()
+    const { jar, signIn } = await atLogin()
     expect(
       await codeOf(
         signIn.password(
           jar.request('/login', { method: 'POST', body: '{}', headers: { 'content-type': type, origin } }),
-          visit,
+          context,
         ),
       ),
     ).toBe('request.media-type')
   })
 
   test('is refused with a field sent twice', async () => {
-    const { jar, hidden, signIn } = await atTheDoor()
+    const { jar, hidden, signIn } = await atLogin()
     const body = `${new URLSearchParams({ ...hidden, username: 'ana', password: 'x' })}&username=bo`
     expect(
       await codeOf(
@@ -230,15 +232,15 @@ describe('the sign-in form', () => {
             body,
             headers: { 'content-type': 'application/x-www-form-urlencoded', origin },
           }),
-          visit,
+          context,
         ),
       ),
     ).toBe('request.malformed')
   })
 
   test('works in several tabs of one browser side by side', async () => {
-    const { typed, jar, signIn } = await atTheDoor()
-    jar.keep(await signIn.page(jar.request('/login'), visit))
+    const { typed, jar, signIn } = await atLogin()
+    jar.keep(await signIn.page(jar.request('/login'), context))
     expect((await typed('ana', 'correct horse')).status).toBe(303)
   })
 })
@@ -256,7 +258,7 @@ describe('a return path', () => {
     'evil.test',
     ' /x',
   ])('%j never leads off this gateway [hostile P8]', async (path) => {
-    const { typed } = await atTheDoor(undefined, `/login?return_to=${encodeURIComponent(path)}`)
+    const { typed } = await atLogin(undefined, `/login?return_to=${encodeURIComponent(path)}`)
     const location = (await typed('ana', 'correct horse', { return_to: path })).headers.get('location') ?? ''
     expect(new URL(location, origin).origin).toBe(origin)
     expect(location).toMatch(/^\/([^/\\]|$)/)
@@ -265,38 +267,38 @@ describe('a return path', () => {
 
 describe('whoever is signed in already', () => {
   test('just goes on', async () => {
-    const { typed, jar, signIn } = await atTheDoor()
+    const { typed, jar, signIn } = await atLogin()
     jar.keep(await typed('ana', 'correct horse'))
-    const answer = await signIn.page(jar.request('/login?flow=flow1'), visit)
+    const answer = await signIn.page(jar.request('/login?flow=flow1'), context)
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/oauth/consent?flow=flow1'])
   })
 
   test.each(['prompt=login', 'switch=1'])(
     'is asked again where that is wanted: %s [hostile D15]',
     async (query) => {
-      const { typed, jar, signIn } = await atTheDoor()
+      const { typed, jar, signIn } = await atLogin()
       jar.keep(await typed('ana', 'correct horse'))
-      const page = await signIn.page(jar.request(`/login?flow=flow1&${query}`), visit)
+      const page = await signIn.page(jar.request(`/login?flow=flow1&${query}`), context)
       expect(page.status).toBe(200)
       expect(Object.entries(await hiddenOf(page)).map((field) => field.join('='))).toContain(query)
     },
   )
 
   test('signs out by a form of that very session, and only by it', async () => {
-    const { typed, jar, signIn, sessions } = await atTheDoor()
+    const { typed, jar, signIn, sessions } = await atLogin()
     jar.keep(await typed('ana', 'correct horse'))
     const session = await sessions.of(jar.request('/'))
-    expect(await codeOf(signIn.logout(jar.post('/logout', { csrf: 'x' }), visit))).toBe('login.form')
+    expect(await codeOf(signIn.logout(jar.post('/logout', { csrf: 'x' }), context))).toBe('login.form')
     expect(
       await codeOf(
         signIn.logout(
           jar.post('/logout', { csrf: session!.csrf }, { 'sec-fetch-site': 'cross-site' }),
-          visit,
+          context,
         ),
       ),
     ).toBe('login.form')
     expect(await sessions.of(jar.request('/'))).toBeDefined()
-    const answer = jar.keep(await signIn.logout(jar.post('/logout', { csrf: session!.csrf }), visit))
+    const answer = jar.keep(await signIn.logout(jar.post('/logout', { csrf: session!.csrf }), context))
     expect([answer.status, answer.headers.get('location')]).toEqual([303, '/login'])
     expect(await sessions.of(jar.request('/'))).toBeUndefined()
   })
@@ -311,7 +313,7 @@ describe('the link of the terminal', () => {
       ...world,
       jar,
       secret,
-      open: (t = secret, init: RequestInit = {}) => world.signIn.link(jar.request(`/?t=${t}`, init), visit),
+      open: (t = secret, init: RequestInit = {}) => world.signIn.link(jar.request(`/?t=${t}`, init), context),
     }
   }
 
@@ -360,7 +362,7 @@ describe('the link of the terminal', () => {
 
   test('goes back to the flow whose sign-in page this browser shows', async () => {
     const { open, jar, signIn } = await opened({ describeFlow: flow })
-    jar.keep(await signIn.page(jar.request('/login?flow=flow1'), visit))
+    jar.keep(await signIn.page(jar.request('/login?flow=flow1'), context))
     const answer = jar.keep(await open())
     expect(answer.headers.get('location')).toBe('/oauth/consent?flow=flow1')
     expect([...jar.cookies.keys()]).not.toContain('__Host-postern-pending')

@@ -1,4 +1,4 @@
-// The identity room alone: memory store, a clock that is a number, and a browser that is a cookie jar.
+// Sign-in alone: memory store, a clock that is a number, and a browser that is a cookie jar.
 import { type ConfigInput, parseConfig } from '../../src/config/schema.ts'
 import { createLocalPeople } from '../../src/identity/local-users.ts'
 import { createLoginLinks } from '../../src/identity/login-link.ts'
@@ -121,7 +121,7 @@ export const createWorld = async ({
   return { config, clock, runtime, store, passwords, events, limited, sessions, links, signIn }
 }
 
-export const visit = { requestId: 'request-1', ip: '192.0.2.7' }
+export const context = { requestId: 'request-1', ip: '192.0.2.7' }
 
 /** Cookies of one browser; `request` sends them, `keep` takes those of an answer. */
 export const createJar = () => {

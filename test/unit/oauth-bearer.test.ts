@@ -1,4 +1,4 @@
-// The bearer at the door of a service: one token, of this gateway, for this service, alive at this moment.
+// The bearer token at a service: one token, of this gateway, for this service, valid at this moment.
 import { SignJWT, generateKeyPair } from 'jose'
 import { describe, expect, it } from 'vitest'
 import { Refusal } from '../../src/kit/refusal.ts'

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { createLimit, paces } from '../../src/policy/rate-limit.ts'
 import type { Limit } from '../../src/ports/modules.ts'
 import { ask, codeFor, decide, exchange, logIn, refresh, register, toConsent } from './oauth-steps.ts'
-import { createWorld, origin, post, postJson, run, visit, type World } from './oauth-world.ts'
+import { createWorld, origin, post, postJson, run, context, type World } from './oauth-world.ts'
 
 const day = 86_400_000
 const kept = async (world: World) => (await world.store.list('client:')).length
@@ -130,7 +130,7 @@ describe('a flood of newcomers', () => {
 
   it('[hostile R8] of registrations hits the address it came from, and nobody who has a grant', async () => {
     const { world, limit, client, ...tokens } = await flooded()
-    await fill(limit, 'kept-registrations', visit.ip)
+    await fill(limit, 'kept-registrations', context.ip)
     const before = await kept(world)
     expect(
       await run(
@@ -145,7 +145,7 @@ describe('a flood of newcomers', () => {
 
   it('[hostile R8] of authorization requests hits browsers at its address, and nobody who is signed in or refreshes', async () => {
     const { world, limit, client, ...tokens } = await flooded()
-    await fill(limit, 'kept-flows', visit.ip)
+    await fill(limit, 'kept-flows', context.ip)
     expect((await ask(world, client)).code).toBe('rate.limited')
     expect(await world.store.list('authorization-request:')).toHaveLength(1)
     expect((await refresh(world, client, tokens.refresh)).status).toBe(200)

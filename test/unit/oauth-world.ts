@@ -31,7 +31,7 @@ import { noTimer } from '../runtimes/clock.ts'
 
 export const origin = 'https://gw.test'
 export const resource = `${origin}/echo/mcp`
-export const visit = { requestId: 'r1', ip: '192.0.2.1' }
+export const context = { requestId: 'r1', ip: '192.0.2.1' }
 export const random = (n: number): Uint8Array<ArrayBuffer> => crypto.getRandomValues(new Uint8Array(n))
 export const ana: Person = {
   provider: 'local',
@@ -249,8 +249,8 @@ export const createWorld = async ({
 
 export type World = Awaited<ReturnType<typeof createWorld>>
 
-/** Runs a handler and says what came of it, a refusal as the hall would draw it. */
-export const run = async (handler: Handler, request: Request, ip = visit.ip): Promise<Outcome> => {
+/** Runs a handler and says what came of it, a refusal as the app would answer it. */
+export const run = async (handler: Handler, request: Request, ip = context.ip): Promise<Outcome> => {
   const outcome = (response: Response, text: string, more: Partial<Outcome>): Outcome => {
     const location = response.headers.get('location')
     const json = /json/.test(response.headers.get('content-type') ?? '')
@@ -266,7 +266,7 @@ export const run = async (handler: Handler, request: Request, ip = visit.ip): Pr
     }
   }
   try {
-    const response = await handler(request, { ...visit, ip })
+    const response = await handler(request, { ...context, ip })
     return outcome(response, await response.text(), {})
   } catch (thrown) {
     if (!(thrown instanceof Refusal)) throw thrown
