@@ -29,16 +29,17 @@ import { createTokens } from './oauth/tokens.ts'
 import { createAssets } from './pages/assets.ts'
 import { createPages } from './pages/views.ts'
 import { createLimit } from './policy/rate-limit.ts'
-import type { Admit, Refuse } from './ports/call.ts'
+import type { Refuse } from './ports/call.ts'
 import type { Audit, AuditEvent } from './ports/modules.ts'
 import type { Principal } from './ports/people.ts'
+import type { ProxiedCalls } from './ports/response.ts'
 import type { Runtime } from './ports/runtime.ts'
 import type { Directory, Service } from './ports/services.ts'
 import type { SessionLocation } from './ports/transport.ts'
 import { createCors } from './proxy/cors.ts'
 import { createRefuse } from './proxy/error-response.ts'
 import { callStdio, createFetchProxy } from './proxy/fetch-handler.ts'
-import { createProxy } from './proxy/proxy.ts'
+import { type ProxyDeps, createProxy } from './proxy/proxy.ts'
 import { createHostCheck, createLocateCall, createServiceContexts } from './proxy/resolve.ts'
 import { createEndpoints } from './proxy/upstream-endpoint.ts'
 import { createKnownFacts } from './request-facts.ts'
@@ -61,14 +62,15 @@ export interface GatewayOptions {
   readonly services?: readonly Service[]
   /** True while the process finishes its last requests; `/readyz` says so. */
   readonly draining?: () => boolean
+  /** What callers are to see of the lists of services; absent: all of it. */
+  readonly trim?: ProxyDeps['trim']
 }
 
-export interface Gateway extends RequestHandling {
+export interface Gateway extends RequestHandling, ProxiedCalls {
   readonly directory: Directory
   readonly links: LoginLinks
   /** The configured services and those added while the gateway runs. */
   readonly registry: ServiceRegistry
-  readonly admit: Admit
   readonly refuse: Refuse
   /** One session by its id, for the object that keeps it in memory (Workers). */
   session(id: string): SessionLocation
@@ -94,13 +96,14 @@ export const startedEvent = (
 })
 
 /** What several modules get. */
-const createPlatform = ({ config, runtime, issuer, aliases = [] }: GatewayOptions) => {
+const createPlatform = ({ config, runtime, issuer, aliases = [], trim }: GatewayOptions) => {
   const origins = [issuer, ...aliases]
   return {
     config,
     runtime,
     issuer,
     origins,
+    trim,
     record: createAudit({ log: runtime.log }),
     limit: createLimit({
       now: () => runtime.now(),
@@ -227,7 +230,7 @@ const createLogin = (
 type Login = ReturnType<typeof createLogin>
 
 const createCalls = (
-  { config, runtime, issuer, record, cors }: Platform,
+  { config, runtime, issuer, record, cors, trim }: Platform,
   { directory, registry, refresh }: Services,
   { signer, grants, authenticate }: AuthorizationServer,
   { connections: { credentials } }: Login,
@@ -259,15 +262,17 @@ const createCalls = (
     alive: async ({ grantId }: Principal) => (await grants.live(grantId)) !== undefined,
     serving: registry.serving,
     always,
+    trim,
   }
-  const { admit, admitSocket, moved } = createProxy(proxyDeps)
+  const { admit, respond, makeCall, admitSocket, moved } = createProxy(proxyDeps)
   return {
     hosts,
     contextOf,
     refuse,
     admit,
+    respond,
     admitSocket,
-    fetchProxy: createFetchProxy({ admit, refuse, moved }),
+    fetchProxy: createFetchProxy({ makeCall, refuse, moved }),
     session: (id: string) => createSessionGateway({ ...proxyDeps, directory, refuse, refresh }, id),
   }
 }
@@ -353,6 +358,7 @@ export const createGateway = (options: GatewayOptions): Gateway => {
     bridges,
     record,
     admit: calls.admit,
+    respond: calls.respond,
     refuse: calls.refuse,
     session: calls.session,
     ...createRequestHandling({

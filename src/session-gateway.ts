@@ -21,7 +21,7 @@ export const createSessionGateway = (deps: SessionGatewayDeps, id: string): Sess
   const { runtime, directory, refuse, refresh } = deps
   const { sessionLocations: _, ...transports } = runtime.transports
   const proxy = createProxy({ ...deps, runtime: { ...runtime, transports }, sessionId: id })
-  const client = createFetchProxy({ admit: proxy.admit, refuse })
+  const client = createFetchProxy({ makeCall: proxy.makeCall, refuse })
   return {
     async client(request, context) {
       const at = requestUrl(request.url)

@@ -131,11 +131,16 @@ export const startGateway = async ({
     throw stateError(error)
   })
   const { host, port, trusted_proxies: trustedProxies } = config
-  const listening = await serve({ host, port, trustedProxies, now: runtime.now, proxies }).catch(
-    (error: unknown) => {
-      throw whyNotListening(error, config)
-    },
-  )
+  const listening = await serve({
+    host,
+    port,
+    trustedProxies,
+    now: runtime.now,
+    timer: runtime.timer,
+    proxies,
+  }).catch((error: unknown) => {
+    throw whyNotListening(error, config)
+  })
   const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
   const gateway = createGateway({ config, runtime, ...origins(config, listening.port), services, draining })
   await gateway.warm().catch((error: unknown) => {

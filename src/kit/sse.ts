@@ -12,7 +12,8 @@ export const isEventStream = (contentType: string | undefined): boolean =>
  * Whether what has been sent so far ends with a line feed: a comment line may follow then, even inside an event. A carriage return is
  * not enough, because the line feed that completes it may be in the next piece.
  */
-export const endsLine = (piece: Uint8Array): boolean => piece.length > 0 && piece[piece.length - 1] === 0x0a
+export const endsLine = (piece: Uint8Array | string): boolean =>
+  typeof piece === 'string' ? piece.endsWith('\n') : piece[piece.length - 1] === 0x0a
 
 /** As `Runtime.timer`. */
 type StartTimer = (ms: number, run: () => void) => () => void
@@ -42,6 +43,22 @@ export const createKeepAlive = (timer: StartTimer, everyMs: number, comment: () 
 
 /** A comment, ignored by every client, that keeps idle connections open and shows when a peer is gone. */
 export const keepAliveComment = ': keep-alive\n\n'
+
+/** A message as an event; the lines of one that has several are told apart (WHATWG HTML §9.2). */
+export const messageEvent = (text: string): string =>
+  `event: message\n${text
+    .split(/\r\n|\r|\n/)
+    .map((line) => `data: ${line}\n`)
+    .join('')}\n`
+
+const isLineEnd = (byte: number): boolean => byte === 0x0a || byte === 0x0d
+
+/** A piece of JSON as part of one line: line ends stand between its tokens alone, where a space means the same (RFC 8259 §2). */
+export const onOneLine = (piece: Uint8Array | string): Uint8Array | string => {
+  if (typeof piece === 'string') return piece.replaceAll(/[\r\n]/g, ' ')
+  if (!piece.some(isLineEnd)) return piece
+  return piece.map((byte) => (isLineEnd(byte) ? 0x20 : byte))
+}
 
 // Reads an event stream to its end (WHATWG HTML §9.2), no faster than its events are dealt with.
 

@@ -22,11 +22,11 @@ const separators = /[-_]/g
  * A member's name as a tolerant parser compares it. Go's encoding/json uses Unicode simple case folding, in which `ſ` (U+017F) is an s and `K` (U+212A) a k.
  * Other parsers fold `ı` and `İ` too.
  */
-const fold = (name: string): string =>
+export const foldName = (name: string): string =>
   beyondAscii.test(name) ? name.toUpperCase().toLowerCase().replaceAll('\u0307', '') : name.toLowerCase()
 
 type Names = ReadonlyMap<string, string>
-const names = (...list: readonly string[]): Names => new Map(list.map((name) => [fold(name), name]))
+const names = (...list: readonly string[]): Names => new Map(list.map((name) => [foldName(name), name]))
 
 /** Members that decide what a message does, in each level that the gateway checks. */
 const messageMembers = names('jsonrpc', 'id', 'method', 'params', 'result', 'error')
@@ -124,7 +124,7 @@ const checkSpelling = (value: unknown, exact: Names): void => {
   for (const name in value) {
     // Most names are spelled as they should be.
     if (exact.get(name) === name) continue
-    const folded = fold(name)
+    const folded = foldName(name)
     // Some servers accept snake case too (Python models, Go's json/v2): `task_id` for `taskId`.
     const meant = exact.get(folded) ?? exact.get(folded.replaceAll(separators, ''))
     if (meant !== undefined && meant !== name) throw ambiguous(`member ${JSON.stringify(name.slice(0, 40))}`)

@@ -1,5 +1,7 @@
 // The Runtime on Node: clock, randomness, storage, guarded outbound connections, passwords, processes, log.
+import { Duplex } from 'node:stream'
 import { getHeapStatistics } from 'node:v8'
+import zlib from 'node:zlib'
 import type { Config } from '../config/schema.ts'
 import type { Log, Runtime, Timer } from '../ports/runtime.ts'
 import { createMemoryCache } from '../stores/memory.ts'
@@ -16,6 +18,17 @@ import { createTransports } from './websocket.ts'
 export const timer: Timer = (ms, run) => {
   const timeout = setTimeout(run, ms)
   return () => clearTimeout(timeout)
+}
+
+/** Node's own for what DecompressionStream lacks; zstd where this Node has it. */
+const decompress: Runtime['decompress'] = (coding) => {
+  const stream =
+    coding === 'br'
+      ? zlib.createBrotliDecompress()
+      : coding === 'zstd'
+        ? zlib.createZstdDecompress?.()
+        : undefined
+  return stream && (Duplex.toWeb(stream) as ReadableWritablePair<Uint8Array, BufferSource>)
 }
 
 export interface NodeRuntime extends Runtime {
@@ -64,6 +77,7 @@ export const createNodeRuntime = async ({
   return {
     now,
     timer,
+    decompress,
     random,
     outbound: createOutbound({
       allowOrigins: [],

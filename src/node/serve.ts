@@ -113,6 +113,7 @@ interface ServeOptions {
   readonly port: number
   readonly trustedProxies: readonly string[]
   readonly now: () => number
+  readonly timer: ForwardDeps['timer']
   /** Resolver for servers that must be on public addresses; default: the system's. */
   readonly lookup?: ForwardDeps['lookup']
   /** Forward proxies; default: none. */
@@ -137,8 +138,10 @@ const createHandlers = (
   const contextOf = createRequestContexts(options.trustedProxies)
   const forward = createForward({
     admit: gateway.admit,
+    respond: gateway.respond,
     refuse: gateway.refuse,
     now: options.now,
+    timer: options.timer,
     lookup: options.lookup,
     proxies: options.proxies,
   })

@@ -87,6 +87,19 @@ export interface Outcome {
 /** Why an upstream gave no answer. */
 export type UpstreamFault = 'timeout' | 'unreachable' | 'closed' | 'busy' | 'answer' | 'message'
 
+/** What a list answer says; what is returned is what its caller reads. `result`: of the JSON-RPC answer, with the members as they came. */
+export type Trim = (result: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
+
+/** What is done with the list answers of a call. */
+export interface ListAnswers {
+  /** Rewrites each; an answer that cannot be read then never reaches the caller. */
+  readonly trim?: Trim | undefined
+  /** Hears each list of tools as the server said it. */
+  readonly learn?: ((result: Readonly<Record<string, unknown>>) => void) | undefined
+  /** The server said on a stream that a list of its has changed. */
+  readonly changed?: (() => void) | undefined
+}
+
 /** A call that may go: where, with what, and what must be done when the answer comes and when it is over. */
 export interface Admission {
   readonly kind: 'admission'
@@ -107,6 +120,12 @@ export interface Admission {
   readonly timeoutMs: number
   /** How long an event stream is silent before a comment goes out on it, ms. */
   readonly keepAliveMs: number
+  /** After so much silence before the answer, ms, the caller gets an event stream that is kept alive, and the answer on it. Undefined: never. */
+  readonly streamAfterMs: number | undefined
+  /** Fields of that stream. */
+  streamHeaders(): readonly string[]
+  /** Undefined for calls whose answers hold no list. */
+  readonly lists: ListAnswers | undefined
   /**
    * Asked by whoever begins to relay an event stream: calls `end` once when its caller may not hear it any more. What it returns stops the watch. Undefined:
    * somebody else watches.
@@ -126,8 +145,6 @@ export interface Admission {
   again(): Promise<Admission | Answer> | undefined
   /** Exactly once, when the last byte is sent or nothing more will be: frees the caller's place and writes the record. */
   end(outcome: Outcome): void
-  /** Carries the call out with fetch, `end` included: for services in this process, and for runtimes without a faster way. Rejects with `upstream.*`. */
-  byFetch(fetch: Fetch, signal: AbortSignal | undefined): Promise<Response>
 }
 
 /** One call's decision: an admission to carry out, or an answer that is complete already (a preflight's). Throws `Refusal`. */

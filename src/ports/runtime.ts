@@ -122,6 +122,8 @@ export interface Runtime {
   /** Epoch milliseconds. */
   now(): number
   readonly timer: Timer
+  /** Undoes a content coding (RFC 9110 §8.4.1) that the web standards do not know; undefined for one that is not known here either. */
+  readonly decompress?: (coding: string) => ReadableWritablePair<Uint8Array, BufferSource> | undefined
   /** n bytes of a cryptographic random source. */
   random(n: number): Uint8Array<ArrayBuffer>
   readonly outbound: Outbound

@@ -10,8 +10,8 @@ import type { AdmittedCall, AuthenticatedCall, IdentifiedCall, ReadCall } from '
 import { callEvent } from './audit.ts'
 import type { Cors } from './cors.ts'
 import { refusalResponse } from './error-response.ts'
-import { createForward } from './fetch.ts'
-import { type Relayed, accepted, createRelay, orSessionLost } from './response-headers.ts'
+import { type TrimFor, createLists, withoutCoding } from './lists.ts'
+import { type Relayed, accepted, createRelay, eventStream, orSessionLost } from './response-headers.ts'
 import { isRepeatable } from './retry.ts'
 import type { Revalidation } from './revalidate.ts'
 import type { McpSessions } from './session-owner.ts'
@@ -277,11 +277,26 @@ export interface AdmissionDeps {
   /** Flat list of fields of every answer. */
   readonly always: readonly string[]
   readonly recovery: CredentialRecovery
+  /** Absent: every list is passed on as it came. */
+  readonly trim?: TrimFor | undefined
 }
 
 /** Whether its stream lasts as long as anybody listens. Any other is the answer to something asked when the token was good. */
 const listens = ({ head, envelope }: AdmittedCall): boolean =>
   head.method === 'GET' || envelope?.messages[0]?.method === 'subscriptions/listen'
+
+/** Silence before an answer, ms, until a caller who takes an event stream gets one. Proxies end silent connections after a minute, some after 30 seconds. */
+const earlyStreamMs = 15_000
+
+/** The answer to `initialize` names the session in its head, and what asks for nothing is answered without a body. */
+const takesEarlyStream = ({ head, address, inbound, envelope }: AdmittedCall): boolean => {
+  if (head.method !== 'POST' || head.within || address.transport === 'sse') return false
+  return (
+    inbound.accept?.includes('text/event-stream') === true &&
+    hasRequest(envelope) &&
+    !envelope?.messages.some(({ method }) => method === 'initialize')
+  )
+}
 
 /** What the gateway says on every answer. */
 const added = (
@@ -303,9 +318,10 @@ export const createAdmission = ({
   watch,
   keepAliveMs,
   always,
+  trim,
 }: AdmissionDeps): ((call: AdmittedCall) => Admission) => {
-  const now = (): number => runtime.now()
-  const [relay, forward] = [createRelay(), createForward()]
+  const relay = createRelay()
+  const { tools, listsOf } = createLists(trim)
   const headOf = (call: AdmittedCall, status: number, rawHeaders: readonly string[]): Relayed => {
     const { session, envelope } = call
     const [{ service }, asks, extra] = [call.address, hasRequest(envelope), added(call, cors, always)]
@@ -335,19 +351,24 @@ export const createAdmission = ({
       next = another ?? next
       return another !== undefined
     }
-    const admission: Admission = {
+    const lists = listsOf(call, upstream)
+    const own = lists?.trim ? withoutCoding(fields) : fields
+    return {
       kind: 'admission',
       address: call.address,
       principal,
       upstream,
       method: call.head.method,
-      headers: credential === undefined ? fields : [...fields, ...credential.headers],
+      headers: credential === undefined ? own : [...own, ...credential.headers],
       identity,
       body,
       json,
-      repeatable: isRepeatable(call.head.method, envelope),
+      repeatable: isRepeatable(call.head.method, envelope, tools.of(call.address.service)),
       timeoutMs: call.address.service.timeoutMs,
       keepAliveMs,
+      streamAfterMs: takesEarlyStream(call) ? earlyStreamMs : undefined,
+      streamHeaders: () => [...eventStream, ...added(call, cors, always)],
+      lists,
       watch:
         call.head.within || call.address.transport === 'sse'
           ? undefined
@@ -366,9 +387,7 @@ export const createAdmission = ({
         // A try that is followed by another is no end.
         if (next === undefined) finish(call, outcome)
       },
-      byFetch: (fetch, signal) => forward(admission, { fetch, now, signal }),
     }
-    return admission
   }
   return (call) => admit({ call, credential: call.credential, last: false }, fieldsOf(call))
 }

@@ -1,54 +1,61 @@
 // The whole proxied call as web standards: for Workers, for tests in process, and for places where sessions stay.
 import { type RequestUrl, fieldOf, readWhole } from '../kit/http.ts'
-import type { Admission, Admit, Answer, Fetch, Head, ReadBody, Refuse } from '../ports/call.ts'
-import type { RequestContext } from '../ports/runtime.ts'
+import type { Admission, Answer, Fetch, Head, ReadBody, Refuse } from '../ports/call.ts'
+import type { ProxiedCalls } from '../ports/response.ts'
+import type { RequestContext, Runtime } from '../ports/runtime.ts'
 import type { LocatedAddress } from '../ports/services.ts'
 import type { StdioCall, DispatchStdio } from '../ports/stdio-call.ts'
-import { answerResponse, stdioResponse, flatOf } from './fetch.ts'
+import {
+  createDeadline,
+  createFetchOutput,
+  createHeaderPools,
+  createSendByFetch,
+  stdioResponse,
+} from './fetch.ts'
+import { flatOf, headersOf } from './response-sources.ts'
 
-// A whole proxied call by fetch: the decision, the carrying, and the second try where there is one.
+// A whole proxied call by fetch: the decision, and what it leads to.
 
-export interface CarryAdmission {
-  readonly admit: Admit
+export interface CallByFetch {
   readonly head: Head
   readonly readBody: ReadBody
   readonly fetchFor: (admission: Admission) => Fetch
   readonly signal: AbortSignal
-  /** Told of each try, before it goes. */
-  readonly admitted?: (admission: Admission) => void
 }
 
-/** What follows a try that failed: another one, an answer, or its error. */
-const another =
-  (admitted: Admission) =>
-  async (error: unknown): Promise<{ readonly next: Admission | Answer }> => {
-    const again = admitted.again()
-    if (again) return { next: await again }
-    throw error
-  }
+/** Rejects with what the decision refuses, and with `upstream.*`; `admitted` is then told of the call, where it had been let in. */
+export type MakeCall = (
+  call: CallByFetch,
+  admitted?: (call: Admission | undefined) => void,
+) => Promise<Response>
 
-/** Rejects with what the decision refuses, and with `upstream.*`. */
-export const carryAdmission = async ({
-  admit,
-  head,
-  readBody,
-  fetchFor,
-  signal,
-  admitted: told,
-}: CarryAdmission): Promise<Response> => {
-  for (let admitted = await admit(head, readBody); ;) {
-    if (admitted.kind === 'answer') return answerResponse(admitted)
-    told?.(admitted)
-    const tried: Response | { readonly next: Admission | Answer } = await admitted
-      .byFetch(fetchFor(admitted), signal)
-      .catch(another(admitted))
-    if (tried instanceof Response) return tried
-    admitted = tried.next
+export const createMakeCall = (
+  { admit, respond }: ProxiedCalls,
+  { now, timer }: Pick<Runtime, 'now' | 'timer'>,
+): MakeCall => {
+  const poolsOf = createHeaderPools()
+  return async ({ head, readBody, fetchFor, signal }, told) => {
+    const admitted = await admit(head, readBody)
+    const output = createFetchOutput(poolsOf)
+    const leave = (): void => output.leave(signal.reason)
+    output.forget = () => signal.removeEventListener('abort', leave)
+    signal.addEventListener('abort', leave, { once: true })
+    if (signal.aborted) leave()
+    respond(admitted, {
+      output,
+      sendHttp: createSendByFetch(poolsOf, fetchFor, signal),
+      deadlines: createDeadline(now, timer),
+    })
+    try {
+      return await output.response
+    } finally {
+      told?.(output.admitted)
+    }
   }
 }
 
 export interface FetchProxyDeps {
-  readonly admit: Admit
+  readonly makeCall: MakeCall
   readonly refuse: Refuse
   /** The answer of somebody else who keeps the session of this request; undefined for a request that is ours. Rejects with what the caller is refused. */
   readonly moved?: ((head: Head, request: Request) => Promise<Response | undefined> | undefined) | undefined
@@ -66,25 +73,28 @@ export const headOf = (
   return { method, target, host: named, rawHeaders, ip, requestId, plainHttp, located }
 }
 
+const answerResponse = ({ status, headers, body }: Answer): Response =>
+  new Response(status === 204 ? null : body, { status, headers: headersOf(headers) })
+
 /** Never rejects. */
 export const createFetchProxy =
-  ({ admit, refuse, moved }: FetchProxyDeps) =>
+  ({ makeCall, refuse, moved }: FetchProxyDeps) =>
   async (request: Request, head: Head, fetch: Fetch): Promise<Response> => {
     let last: Admission | undefined
-    const admitted = (admission: Admission): void => void (last = admission)
     try {
       const moving = moved?.(head, request)
       const elsewhere = moving && (await moving)
       return (
         elsewhere ??
-        (await carryAdmission({
-          admit,
-          head,
-          readBody: (max, grow) => readWhole(request, max, grow),
-          fetchFor: () => fetch,
-          signal: request.signal,
-          admitted,
-        }))
+        (await makeCall(
+          {
+            head,
+            readBody: (max, grow) => readWhole(request, max, grow),
+            fetchFor: () => fetch,
+            signal: request.signal,
+          },
+          (admitted) => void (last = admitted),
+        ))
       )
     } catch (error) {
       return answerResponse(

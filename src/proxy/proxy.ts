@@ -2,8 +2,8 @@
 import { encodeBase64url } from '../kit/bytes.ts'
 import { Refusal } from '../kit/refusal.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
-import type { Admit } from '../ports/call.ts'
 import type { Audit, AuthenticateBearer, UpstreamCredentials } from '../ports/modules.ts'
+import type { ProxiedCalls } from '../ports/response.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import type { LocatedCall } from '../ports/transport.ts'
@@ -12,7 +12,10 @@ import { type AdmitDeps, type SelectUpstream, createAdmit } from './admit.ts'
 import { ownerOf } from './admitted-call.ts'
 import { createBodyBudget, createConcurrencyLimit } from './caller-limits.ts'
 import { askedOf } from './error-response.ts'
+import { type MakeCall, createMakeCall } from './fetch-handler.ts'
+import type { TrimFor } from './lists.ts'
 import type { ResolveDeps } from './resolve.ts'
+import { createRespond } from './response-sink.ts'
 import { type RevalidationDeps, createRevalidation } from './revalidate.ts'
 import { type RevisionBridgeDeps, createRevisionBridge } from './revisions/bridge.ts'
 import { createMcpSessions } from './session-owner.ts'
@@ -48,10 +51,13 @@ export interface ProxyDeps extends ResolveDeps, RevalidationDeps {
   readonly always: readonly string[]
   /** The id of the one session that may live here; absent: any number, with ids of their own. */
   readonly sessionId?: string | undefined
+  /** Absent: every list is passed on as it came. */
+  readonly trim?: TrimFor | undefined
 }
 
-export interface Proxy {
-  readonly admit: Admit
+export interface Proxy extends ProxiedCalls {
+  /** Decides about a call and carries it out with fetch. */
+  readonly makeCall: MakeCall
   readonly admitSocket: AdmitSocket
   /** Requests about sessions that live elsewhere; absent where all live here. */
   readonly moved: ReturnType<typeof createSessionLocation> | undefined
@@ -114,7 +120,9 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
   const recovery = createCredentialRecovery(deps)
   const finish = createFinish({ now, record })
   // What a connection says becomes a call again.
-  const ask = createInternalCalls({ admit: (head, readBody) => admit(head, readBody), transports })
+  const respond = createRespond({ runtime })
+  const makeCall = createMakeCall({ admit: (head, readBody) => admit(head, readBody), respond }, runtime)
+  const ask = createInternalCalls({ makeCall, transports })
   const most = config.max_concurrent_calls
   const shared = { runtime, ask, watch, record, keepAliveMs, most, budget: limits.budget }
   const adapterOf = createServerAdapters({ ...deps, watch, most: config.max_open_streams, keepAliveMs })
@@ -131,6 +139,8 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
   const connections = createConnectionSteps(steps)
   return {
     admit,
+    respond,
+    makeCall,
     admitSocket: createAdmitSocket({
       ...shared,
       connections,

@@ -48,6 +48,19 @@ const inert = [
   ...['Content-Security-Policy', "sandbox; default-src 'none'; frame-ancestors 'none'"],
 ]
 
+/** Of a stream of the gateway's own. */
+export const eventStream: readonly string[] = [
+  ...[
+    'Content-Type',
+    'text/event-stream',
+    'Cache-Control',
+    'no-cache, no-transform',
+    'X-Accel-Buffering',
+    'no',
+  ],
+  ...inert,
+]
+
 /** The least status that may have this type; 202, 204 and the end of a session have no body, hence none. */
 const leastStatus = (type: string | undefined, media: MediaType | undefined): number => {
   if (type === undefined) return 200

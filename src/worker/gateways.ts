@@ -1,7 +1,7 @@
 // Reads the configuration once per isolate, and makes one gateway per issuer.
 import { waitUntil } from 'cloudflare:workers'
 import type { Config } from '../config/schema.ts'
-import { type Gateway, createGateway, startedEvent } from '../gateway.ts'
+import { type Gateway, type GatewayOptions as CoreOptions, createGateway, startedEvent } from '../gateway.ts'
 import type { Runtime, Timer } from '../ports/runtime.ts'
 import type { Service } from '../ports/services.ts'
 import {
@@ -75,6 +75,7 @@ interface GatewayOptions {
   readonly url: URL
   readonly now: () => number
   readonly timer: Timer | undefined
+  readonly trim?: CoreOptions['trim']
 }
 
 /** Rejects with a fault that may pass. A RangeError from a module means a configuration that it cannot work with, which stays. */
@@ -84,13 +85,14 @@ export const makeGateway = async ({
   url,
   now,
   timer,
+  trim,
 }: GatewayOptions): Promise<FoundGateway> => {
   try {
     const at = written.issuer === undefined ? url : new URL(written.issuer)
     const config = withLoopbackNames(written, at)
     const runtime = await createWorkerRuntime({ config, env, url: at, now, timer, waitUntil })
     const services = Object.keys(config.mcp_services).length === 0 ? [demoService(runtime)] : []
-    const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services })
+    const gateway = createGateway({ config, runtime, ...originsOf(at, config.issuer), services, trim })
     gateway.record(startedEvent(gateway, runtime.about))
     return { gateway }
   } catch (error) {
@@ -120,7 +122,7 @@ export const createReport = (now: () => number): ((lack: MissingSetting) => void
  * it would wait for ever. Failures are not kept. A faulty configuration is, because it cannot change while the isolate lives.
  */
 export const createGateways = (
-  { now, timer }: Pick<GatewayOptions, 'now' | 'timer'>,
+  { now, timer, trim }: Pick<GatewayOptions, 'now' | 'timer' | 'trim'>,
   report: (lack: MissingSetting) => void,
 ): FindGateway => {
   let configured: WorkerConfiguration | undefined
@@ -144,7 +146,7 @@ export const createGateways = (
     const key = config.issuer ?? `${url.protocol}${url.port}`
     const made = gateways.get(key)
     if (made) return made
-    const found = await makeGateway({ config, env, url, now, timer })
+    const found = await makeGateway({ config, env, url, now, timer, trim })
     if (gateways.size >= mostLoopback) gateways.clear()
     if (!gateways.has(key)) gateways.set(key, found)
     return gateways.get(key) ?? found

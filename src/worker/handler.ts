@@ -1,5 +1,5 @@
 // The Worker's fetch handler: finds or makes the gateway of a request and passes the request to it.
-import type { Gateway } from '../gateway.ts'
+import type { Gateway, GatewayOptions } from '../gateway.ts'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { type RequestUrl, requestUrl } from '../kit/http.ts'
 import { levelOf, refusedFields } from '../kit/log.ts'
@@ -86,6 +86,7 @@ export interface WorkerHandlerOptions {
   readonly now: () => number
   /** The runtime's own unless a test moves the time. */
   readonly timer?: Timer
+  readonly trim?: GatewayOptions['trim']
 }
 
 export interface WorkerHandler {
@@ -143,9 +144,9 @@ const dispatch = ({ gateway, at }: KnownUrl, request: Request, context: RequestC
     ? upgrade(gateway, request, context)
     : gateway.handle(request, context, fetchUpstream, at)
 
-export const createWorkerHandler = ({ now, timer }: WorkerHandlerOptions): WorkerHandler => {
+export const createWorkerHandler = ({ now, timer, trim }: WorkerHandlerOptions): WorkerHandler => {
   const report = createReport(now)
-  const findGateway = createGateways({ now, timer }, report)
+  const findGateway = createGateways({ now, timer, trim }, report)
   const urls = createUrlCache()
   const nextId = createIds()
 

@@ -27,7 +27,7 @@ describe.each(runtimes)('%s', (_, open) => {
       upstream: upstream.url.replace('/mcp', '/other'),
       config: {
         local_users: [ana, yamada],
-        mcp_services: { far: { name: 'Far', url: upstream.url, timeout: 250 } },
+        mcp_services: { far: { name: 'Far', url: upstream.url, timeout: 1000 } },
       },
     })
     const resource = `${house.origin}/far/mcp`
@@ -44,7 +44,7 @@ describe.each(runtimes)('%s', (_, open) => {
     await upstream.close()
   })
 
-  /** Calls nobody answers, which seems to take two seconds. */
+  /** Calls nobody answers, for as long as the service waits. */
   const unanswered = async (name: string): Promise<number[]> => {
     const before = upstream.heard.length
     const calls = [0, 1, 2].map(() => caller.post(call(name)))

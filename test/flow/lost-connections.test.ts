@@ -1,9 +1,26 @@
 // A kept connection that the server closes just when a call is sent: asked again on a fresh one where that may be done (RFC 9110 §9.2.2), else told as it is.
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type AskedFor, type ByteUpstream, openByteUpstream, whole } from '../runtimes/byte-upstream.ts'
 import { type TestGateway, openInProcess, openOnSocket } from '../runtimes/runtimes.ts'
 import { ana, type Caller, callerOf, tokenOf } from '../runtimes/people.ts'
 import { call, modernCall, modernHeaders } from '../runtimes/proxied.ts'
+
+const events = 'text/event-stream'
+const annotated = [
+  { name: 'read', annotations: { readOnlyHint: true } },
+  { name: 'again', annotations: { idempotentHint: true, readOnlyHint: false } },
+  { name: 'write', annotations: { readOnlyHint: false } },
+  { name: 'odd', annotations: { readOnlyHint: 'true' } },
+  { name: 'unsaid' },
+]
+
+/** With its body in this coding. */
+const zipped = (answer: string): Buffer => {
+  const body = gzipSync(answer)
+  const head = 'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\n'
+  return Buffer.concat([Buffer.from(`${head}Content-Length: ${body.length}\r\n\r\n`), body])
+}
 
 const told = 'Raw closed the connection before it answered. The request may have been carried out.'
 
@@ -18,6 +35,10 @@ describe.each([
   let closing = false
   let any = false
   let heard: AskedFor[] = []
+  /** What the server lists, the form of that, and what it says to whoever listens. */
+  let tools: readonly object[] = []
+  let listed: (answer: string) => string | Buffer = whole
+  let streamed: string | undefined
 
   beforeAll(async () => {
     const answered = new WeakSet<object>()
@@ -29,13 +50,10 @@ describe.each([
       }
       heard.push(asked)
       answered.add(socket)
-      socket.write(
-        asked.method === 'POST'
-          ? whole(
-              JSON.stringify({ jsonrpc: '2.0', id: asked.id, result: { tools: [], resultType: 'complete' } }),
-            )
-          : whole('', 'text/plain', '405 No'),
-      )
+      const result = { tools, resultType: 'complete' }
+      const answer = JSON.stringify({ jsonrpc: '2.0', id: asked.id, result })
+      if (asked.method === 'POST') socket.write(asked.name === '' ? listed(answer) : whole(answer))
+      else socket.write(streamed === undefined ? whole('', 'text/plain', '405 No') : whole(streamed, events))
     })
     house = await open({
       upstream: `${upstream.origin}/mcp`,
@@ -76,6 +94,87 @@ describe.each([
     closing = true
     expect((await caller.delete()).status).toBe(405)
     expect(heard.map(({ method }) => method)).toEqual(['GET', 'DELETE'])
+  })
+
+  const list = async (params: object = {}): Promise<void> => {
+    closing = false
+    const answer = await caller.post({ jsonrpc: '2.0', id: 8, method: 'tools/list', params })
+    expect(await answer.text()).toContain('"resultType":"complete"')
+    heard = []
+    closing = true
+  }
+  const calls = async (name: string): Promise<number> => {
+    closing = false
+    await (await caller.post({ jsonrpc: '2.0', id: 1, method: 'ping' })).text()
+    closing = true
+    const { status } = await caller.post(call(name, 9))
+    closing = false
+    return status
+  }
+
+  /** What passed is read behind it, so it may take a few turns. */
+  const comesTo = async (name: string, status: number): Promise<void> => {
+    let seen = 0
+    for (let times = 0; times < 100 && seen !== status; times++) seen = await calls(name)
+    expect([name, seen]).toEqual([name, status])
+    heard = []
+  }
+
+  it.each([
+    ['JSON', (answer: string) => whole(answer)],
+    ['an event', (answer: string) => whole(`data: ${answer}\n\n`, events)],
+    ['gzip', zipped],
+  ])('asks again for a tool that says of itself that this changes nothing, in %s', async (_form, form) => {
+    ;[tools, listed] = [annotated, form]
+    try {
+      await list()
+      await comesTo('read', 200)
+      const seen = []
+      for (const { name } of annotated) seen.push([name, await calls(name)])
+      expect(seen).toEqual([
+        ['read', 200],
+        ['again', 200],
+        ['write', 502],
+        ['odd', 502],
+        ['unsaid', 502],
+      ])
+      expect(heard.map(({ name }) => name).filter((name) => name !== '')).toEqual(['read', 'again'])
+    } finally {
+      ;[tools, listed] = [[], whole]
+    }
+  })
+
+  it('knows the tools of every page, and forgets what is not listed any more', async () => {
+    const [read, again] = annotated as [object, object]
+    tools = [read]
+    await list()
+    tools = [again]
+    await list({ cursor: '2' })
+    await comesTo('again', 200)
+    expect(await calls('read')).toBe(200)
+    await list()
+    await comesTo('read', 502)
+    expect(await calls('again')).toBe(200)
+    tools = [{ ...again, annotations: {} }]
+    await list({ cursor: '2' })
+    await comesTo('again', 502)
+    tools = [read, read, again]
+    await list()
+    await comesTo('again', 200)
+    expect(await calls('read')).toBe(502)
+    tools = []
+  })
+
+  it('forgets them when the server says that they have changed', async () => {
+    tools = annotated
+    await list()
+    await comesTo('read', 200)
+    closing = false
+    streamed = 'data: {"jsonrpc":"2.0","method":"notifications\\/tools\\/list_changed"}\n\n'
+    await (await caller.get()).text()
+    streamed = undefined
+    expect(await calls('read')).toBe(502)
+    tools = []
   })
 
   it('never sends a tool call twice, and says that it may have been carried out', async () => {

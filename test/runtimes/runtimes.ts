@@ -16,6 +16,7 @@ import { createTestClock } from './clock.ts'
 import type { LoginTarget } from './login.ts'
 import { person } from './login.ts'
 import { addressIn } from './networks.ts'
+import { trim } from '../workers/trim.ts'
 import { startWorkerd } from './workerd.ts'
 
 export interface LogLine {
@@ -112,7 +113,7 @@ export const openInProcess = async (options: TestGatewayOptions): Promise<Runtim
     stateDir,
   )
   const origin = config.issuer ?? 'http://localhost:8080'
-  const gateway = createGateway({ config, runtime, issuer: origin })
+  const gateway = createGateway({ config, runtime, issuer: origin, trim })
   let count = 0
   return {
     origin,
@@ -144,12 +145,13 @@ export const openOnSocket = async (options: TestGatewayOptions): Promise<Runtime
     port: 0,
     trustedProxies: config.trusted_proxies,
     now: () => runtime.now(),
+    timer: runtime.timer,
     lookup: options.lookup,
     proxies: options.proxies,
   })
   const origin = config.issuer ?? `http://localhost:${listening.port}`
   const aliases = [`http://127.0.0.1:${listening.port}`, `http://[::1]:${listening.port}`]
-  listening.open(createGateway({ config, runtime, issuer: origin, aliases }))
+  listening.open(createGateway({ config, runtime, issuer: origin, aliases, trim }))
   return {
     origin,
     listens: `http://127.0.0.1:${listening.port}`,

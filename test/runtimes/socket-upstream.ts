@@ -55,7 +55,14 @@ export const openSocketUpstream = async ({
               capabilities: { tools: {} },
               serverInfo: { name: 's', version: '1' },
             }
-          : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
+          : method === 'tools/list'
+            ? {
+                tools: ['open_tool', 'hidden_tool'].map((name) => ({
+                  name,
+                  inputSchema: { type: 'object' },
+                })),
+              }
+            : { content: [{ type: 'text', text: JSON.stringify(headers) }] }
       socket.send(JSON.stringify({ jsonrpc: '2.0', id, result }))
     })
   })

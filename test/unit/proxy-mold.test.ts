@@ -1,6 +1,8 @@
 // Header objects that serve one call after another, and the one timer of a call.
 import { describe, expect, it } from 'vitest'
-import { createHeaderPool, createFirstByteTimeout, headersOf } from '../../src/proxy/fetch.ts'
+import { createDeadline, createHeaderPool } from '../../src/proxy/fetch.ts'
+import { headersOf } from '../../src/proxy/response-sources.ts'
+import { createTestClock } from '../runtimes/clock.ts'
 
 const held = (headers: Headers): string[] => [...headers].map(([name, value]) => `${name}: ${value}`)
 
@@ -47,52 +49,60 @@ describe('a header object that is used again', () => {
 })
 
 describe('the timer of a call', () => {
-  const never = (): Promise<never> => new Promise(() => undefined)
-  const late = { code: 'upstream.timeout' }
+  const item = (deadline: number, comment = Infinity) => {
+    const told: string[] = []
+    const timed = {
+      deadline,
+      comment,
+      at: -1,
+      late() {
+        told.push('late')
+        timed.deadline = Infinity
+      },
+      idle() {
+        told.push('idle')
+        timed.comment += 10
+      },
+    }
+    return { timed, told }
+  }
 
-  it('refuses what takes too long, and tells that it did', async () => {
-    let told = 0
-    const patience = createFirstByteTimeout(
-      10,
-      () => performance.now(),
-      () => void told++,
-    )
-    await expect(patience.wait(never())).rejects.toMatchObject(late)
-    expect(told).toBe(1)
+  it('tells what is late, and nothing sooner', () => {
+    const clock = createTestClock()
+    const { timed, told } = item(10)
+    createDeadline(clock.now, clock.timer).add(timed)
+    clock.advance(9)
+    expect(told).toEqual([])
+    clock.advance(1)
+    expect(told).toEqual(['late'])
   })
 
-  it('counts each wait from its own beginning', async () => {
-    const patience = createFirstByteTimeout(
-      30,
-      () => performance.now(),
-      () => undefined,
-    )
-    await patience.wait(new Promise<void>((wake) => void setTimeout(wake, 20)))
-    const began = performance.now()
-    await expect(patience.wait(never())).rejects.toMatchObject(late)
-    expect(performance.now() - began).toBeGreaterThan(28)
+  it('follows a time that has moved away, and one that has come nearer', () => {
+    const clock = createTestClock()
+    const { timed, told } = item(10)
+    const deadlines = createDeadline(clock.now, clock.timer)
+    deadlines.add(timed)
+    clock.advance(5)
+    timed.deadline = 30
+    clock.advance(20)
+    expect(told).toEqual([])
+    timed.comment = 27
+    deadlines.sooner(timed)
+    clock.advance(2)
+    expect(told).toEqual(['idle'])
+    clock.advance(3)
+    expect(told).toEqual(['idle', 'late'])
+    clock.advance(7)
+    expect(told).toEqual(['idle', 'late', 'idle'])
   })
 
-  it('says nothing of the time between two waits, however long', async () => {
-    let told = 0
-    const patience = createFirstByteTimeout(
-      5,
-      () => performance.now(),
-      () => void told++,
-    )
-    await patience.wait(Promise.resolve())
-    await new Promise<void>((wake) => void setTimeout(wake, 15))
-    expect(told).toBe(0)
-    await expect(patience.wait(never())).rejects.toMatchObject(late)
-  })
-
-  it('lets an error through as it is', async () => {
-    const patience = createFirstByteTimeout(
-      1000,
-      () => performance.now(),
-      () => undefined,
-    )
-    await expect(patience.wait(Promise.reject(new TypeError('gone')))).rejects.toThrow('gone')
-    patience.stop()
+  it('is over with its call', () => {
+    const clock = createTestClock()
+    const { timed, told } = item(10)
+    const deadlines = createDeadline(clock.now, clock.timer)
+    deadlines.add(timed)
+    deadlines.delete(timed)
+    clock.advance(20)
+    expect(told).toEqual([])
   })
 })

@@ -9,6 +9,7 @@ import { createWorkerHandler } from '../../src/worker/handler.ts'
 import { createWorkerRuntime } from '../../src/worker/runtime.ts'
 import { createSessionObject } from '../../src/worker/session-object.ts'
 import { RecordObject as Deployed } from '../../src/worker/storage-object.ts'
+import { trim } from './trim.ts'
 import { invocation, limitCalls, metered, takeCalls } from './metered.ts'
 
 // The objects live in the isolate of their Worker, so one clock is theirs too.
@@ -45,7 +46,7 @@ export class RecordObject extends Deployed {
   }
 }
 
-const handler = createWorkerHandler({ now, timer })
+const handler = createWorkerHandler({ now, timer, trim })
 
 export const SessionObject = createSessionObject({
   session: (env, url, id) => handler.session(metered(env), url, id),

@@ -1,19 +1,21 @@
 // The fast way of a proxied call on Node: raw request in, decision, upstream, raw response out. No web objects where nobody needs them.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { Refusal } from '../../kit/refusal.ts'
-import type { Admission, Admit, Answer, Head, ReadBody, Refuse } from '../../ports/call.ts'
-import type { RequestContext } from '../../ports/runtime.ts'
+import type { Head, ReadBody, Refuse } from '../../ports/call.ts'
+import type { ProxiedCalls } from '../../ports/response.ts'
+import type { RequestContext, Timer } from '../../ports/runtime.ts'
 import type { LocatedAddress } from '../../ports/services.ts'
 import type { ForwardProxies } from '../forward-proxy.ts'
 import type { Lookup } from '../outbound.ts'
 import { proceed } from '../server/request-guard.ts'
 import { createUpstreams } from './http-exchange.ts'
-import { createStdioCalls, createLocalServices, isStdio } from './stdio-response.ts'
+import { NodeOutput } from './node-output.ts'
+import { createTimeoutWheel } from './timeout-wheel.ts'
 
-export interface ForwardDeps {
-  readonly admit: Admit
+export interface ForwardDeps extends ProxiedCalls {
   readonly refuse: Refuse
   readonly now: () => number
+  readonly timer: Timer
   readonly lookup?: Lookup | undefined
   /** Forward proxies on the way out; default: none. */
   readonly proxies?: ForwardProxies | undefined
@@ -24,7 +26,7 @@ export interface Forward {
   serve(
     request: IncomingMessage,
     response: ServerResponse,
-    visit: RequestContext,
+    context: RequestContext,
     located: LocatedAddress,
   ): void
   /** Ends the streams that clients hold open with GET, and the idle upstream connections; calls that are going finish. */
@@ -93,74 +95,32 @@ const readBody = (
     proceed(request, response)
   })
 
-const sendAnswer = (response: ServerResponse, { status, headers, body }: Answer): void => {
-  if (response.headersSent || response.destroyed) return
-  response.writeHead(
-    status,
-    (status === 204 ? headers : [...headers, 'Content-Length', String(Buffer.byteLength(body))]) as string[],
-  )
-  response.end(status === 204 ? undefined : body)
-}
-
-/** A try that another one follows: the caller heard nothing of it. */
-const follow = (
-  again: Promise<Admission | Answer>,
-  carry: (next: Admission | Answer) => void,
-  refused: (error: unknown) => void,
-): void => {
-  again.then(carry).catch(refused)
-}
-
-export const createForward = ({ admit, refuse, now, lookup, proxies }: ForwardDeps): Forward => {
+export const createForward = ({
+  admit,
+  respond,
+  refuse,
+  now,
+  timer,
+  lookup,
+  proxies,
+}: ForwardDeps): Forward => {
   const upstreams = createUpstreams({ now, lookup, proxies })
-  const locals = createLocalServices()
-  const bridged = createStdioCalls({ now })
-  const carry = (
-    admitted: Admission | Answer,
-    request: IncomingMessage,
-    response: ServerResponse,
-    visit: RequestContext,
-  ): void => {
-    if (admitted.kind === 'answer') {
-      sendAnswer(response, admitted)
-      return
-    }
-    if (response.destroyed) {
-      admitted.end({ result: 'aborted', status: 0, bytesOut: 0 })
-      return
-    }
-    const refused = (error: unknown): void =>
-      sendAnswer(
-        response,
-        refuse(error, {
-          ...headOf(request, visit),
-          rpcId: admitted.rpcId,
-          admitted,
-          gone: response.destroyed,
-        }),
-      )
-    const failed = (error: unknown): void => {
-      const again = response.headersSent ? undefined : admitted.again()
-      if (response.headersSent) response.destroy()
-      else if (again) follow(again, (next) => carry(next, request, response, visit), refused)
-      else refused(error)
-    }
-    if (admitted.upstream.kind === 'http') upstreams.send(admitted, response, failed)
-    else if (isStdio(admitted)) bridged.serve(admitted, response, failed)
-    else locals.serve(admitted, response).catch(failed)
-  }
+  const deadlines = createTimeoutWheel(now, timer)
+  const streams = new Set<{ conclude(): void }>()
   return {
-    serve(request, response, visit, located) {
-      const head = headOf(request, visit, located)
+    serve(request, response, context, located) {
+      const head = headOf(request, context, located)
       const read: ReadBody = (max, grow) => readBody(request, response, max, grow)
+      const output = new NodeOutput(response, (error, admitted, gone) =>
+        refuse(error, { ...head, ...(admitted && { rpcId: admitted.rpcId, admitted }), gone }),
+      )
       admit(head, read)
-        .then((admitted) => carry(admitted, request, response, visit))
-        .catch((error: unknown) => sendAnswer(response, refuse(error, { ...head, gone: response.destroyed })))
+        .then((admitted) => respond(admitted, { output, sendHttp: upstreams.send, deadlines, streams }))
+        .catch((error: unknown) => output.fail(error))
     },
     close() {
+      for (const stream of streams) stream.conclude()
       upstreams.close()
-      locals.close()
-      bridged.close()
     },
   }
 }

@@ -1,10 +1,13 @@
-// One exchange with an upstream, from the head of its answer to the end: relayed as it comes, in time, and with an end in every case.
-import type { ServerResponse } from 'node:http'
+// Calls to upstreams over HTTP: pooled connections for each origin, bounded in number, and one exchange for each call.
 import { isLostConnection, networkReason } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
 import type { Admission, Upstream } from '../../ports/call.ts'
+import type { ResponseSink, ResponseSource, SendHttp } from '../../ports/response.ts'
 import { type ForwardProxies, noProxies } from '../forward-proxy.ts'
 import {
+  type Connection,
+  type Pool,
+  type PoolUser,
   abandon,
   absoluteHead,
   closePool,
@@ -15,134 +18,97 @@ import {
   take,
 } from '../http-client/pool.ts'
 import type { Lookup } from '../outbound.ts'
-import {
-  type TimeoutWheel,
-  type Exchange,
-  type Lane,
-  conclude,
-  createTimeoutWheel,
-  fail,
-  settle,
-  sink,
-  reportOnce,
-} from './exchange-state.ts'
-import { comment, createNodeResponse } from './response-writer.ts'
 
-/** Once more on a fresh connection, where the kept one was lost before a byte of an answer came and the request may be sent twice (RFC 9110 §9.2.2). */
-const again = (exchange: Exchange, admission: Admission): boolean => {
-  const { connection, text, lane } = exchange
-  if (!admission.repeatable || text === '' || connection?.freeSince === undefined) return false
-  exchange.connection = take(lane.pool, exchange, 'none')
-  send(exchange.connection, text, admission.body)
-  return true
+/** Calls and streams have connections of their own: a call never waits behind streams. */
+interface Lane {
+  readonly pool: Pool
+  readonly most: number
+  going: number
 }
 
-function failed(this: Exchange, error: Error & { readonly code?: string }): void {
-  const { admission } = this
-  if (!admission) return
-  if (error instanceof Refusal) {
-    fail(this, error)
-    return
+/** What a connection tells goes to the sink; what the sink wants of it, to the connection. */
+class Exchange implements PoolUser, ResponseSource {
+  connection: Connection | undefined
+  /** The head of the request, until an answer begins: it may have to be sent once more. */
+  text = ''
+  /** Undefined once the sink takes nothing more. */
+  private sink: ResponseSink | undefined
+  private readonly call: Admission
+  private readonly lane: Lane
+
+  constructor(call: Admission, sink: ResponseSink, lane: Lane) {
+    this.call = call
+    this.sink = sink
+    this.lane = lane
+    lane.going++
+    sink.source = this
   }
-  const lost = isLostConnection(error)
-  if (lost && again(this, admission)) return
-  const what =
-    error instanceof SyntaxError
-      ? 'answer'
-      : error.code === 'ETIMEDOUT'
-        ? 'timeout'
-        : lost
-          ? 'closed'
-          : 'unreachable'
-  fail(this, admission.fault(what, networkReason(error)))
-}
 
-function late(this: Exchange): void {
-  if (this.waiting) this.reply.response.destroy()
-  else if (this.admission)
-    fail(this, this.admission.fault('timeout', `nothing for ${this.admission.timeoutMs} ms`))
-}
-
-function idle(this: Exchange): void {
-  this.comment = this.now() + (this.admission?.keepAliveMs ?? Infinity)
-  comment(this.reply)
-}
-
-/** The caller closed the connection: the upstream hears of it at once (2026-07-28 transports: closing the stream is cancelling). */
-function left(this: Exchange): void {
-  if (!this.admission || this.muted) return
-  const { connection, reply } = this
-  settle(this, {
-    result: 'aborted',
-    status: reply.begun ? (reply.head?.status ?? 0) : 0,
-    bytesOut: reply.bytes,
-    ...reportOnce(this),
-  })
-  reply.over = true
-  reply.head = undefined
-  if (connection) abandon(connection)
-}
-
-export interface ExchangeOptions {
-  readonly admission: Admission
-  readonly response: ServerResponse
-  /** Told when nothing could be relayed. */
-  readonly failedTo: (error: unknown) => void
-  readonly lane: Lane
-  readonly deadlines: TimeoutWheel
-  readonly now: () => number
-}
-
-export const createExchange = ({
-  admission,
-  response,
-  failedTo,
-  lane,
-  deadlines,
-  now,
-}: ExchangeOptions): Exchange => {
-  const exchange: Exchange = {
-    admission,
-    reply: createNodeResponse(response),
-    connection: undefined,
-    text: '',
-    answeredAt: undefined,
-    failedTo,
-    early: undefined,
-    earlyEnd: false,
-    judged: undefined,
-    muted: false,
-    waiting: false,
-    unwatch: undefined,
-    lane,
-    deadlines,
-    now,
-    deadline: now() + admission.timeoutMs,
-    comment: Infinity,
-    at: -1,
-    late,
-    idle,
-    head: sink.head,
-    data: sink.data,
-    turn: sink.turn,
-    end: sink.end,
-    failed,
+  head(status: number, headers: string[]): void {
+    this.text = ''
+    // What the head leads to is waited for by the sink.
+    this.sink?.head(status, headers)?.catch(() => undefined)
   }
-  lane.going++
-  deadlines.add(exchange)
-  response.on('close', left.bind(exchange))
-  return exchange
-}
 
-// Calls to upstreams over HTTP: a lane of pooled connections for each, bounded, and one exchange for each call.
+  data(piece: Buffer): void {
+    this.sink?.piece(piece)
+  }
+
+  turn(): void {
+    this.sink?.turn()
+  }
+
+  end(): void {
+    // The connection serves others from here on.
+    this.connection = undefined
+    this.sink?.end()
+  }
+
+  failed(error: Error & { readonly code?: string }): void {
+    const { sink, call } = this
+    if (!sink) return
+    if (error instanceof Refusal) {
+      sink.fail(error)
+      return
+    }
+    const lost = isLostConnection(error)
+    if (lost && this.again()) return
+    const other = error.code === 'ETIMEDOUT' ? 'timeout' : lost ? 'closed' : 'unreachable'
+    sink.fail(call.fault(error instanceof SyntaxError ? 'answer' : other, networkReason(error)))
+  }
+
+  /** Once more on a fresh connection, where the kept one was lost before a byte of an answer came and the request may be sent twice (RFC 9110 §9.2.2). */
+  private again(): boolean {
+    const { connection, text, lane, call } = this
+    if (!call.repeatable || text === '' || connection?.freeSince === undefined) return false
+    this.connection = take(lane.pool, this, 'none')
+    send(this.connection, text, call.body)
+    return true
+  }
+
+  pause(): void {
+    this.connection?.socket.pause()
+  }
+
+  resume(): void {
+    this.connection?.socket.resume()
+  }
+
+  close(): void {
+    const { connection } = this
+    this.sink = undefined
+    this.connection = undefined
+    this.lane.going--
+    if (connection) abandon(connection)
+  }
+}
 
 /** More than this at once to one origin are refused, not queued: an upstream that hangs fills its own lane alone (security.md R10). */
 const mostCalls = 1024
 const mostStreams = 16_384
 export interface Upstreams {
-  /** Sends an admitted call of kind `http` and relays its answer into the response. `failedTo` is told when nothing could be relayed. */
-  send(admission: Admission, response: ServerResponse, failedTo: (error: unknown) => void): void
-  /** Ends the streams that clients hold open with GET and the connections that are free; calls that are going finish. */
+  readonly send: SendHttp
+  /** Ends the connections that are free; calls that are going finish. */
   close(): void
 }
 
@@ -155,7 +121,6 @@ export interface UpstreamsDeps {
 }
 
 export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsDeps): Upstreams => {
-  const deadlines = createTimeoutWheel(now)
   const requestHead = createRequestHead()
   const lanes = new Map<string, Lane>()
   const onlyPublic = publicLookup(lookup)
@@ -176,32 +141,23 @@ export const createUpstreams = ({ now, lookup, proxies = noProxies }: UpstreamsD
     return lane
   }
   return {
-    send(admission, response, failedTo) {
-      const { upstream, method, body } = admission
+    send(call, sink) {
+      const { upstream, method, body } = call
       if (upstream.kind !== 'http') throw new TypeError('not an HTTP upstream')
       const lane = laneOf(upstream, method === 'GET')
-      const exchange = createExchange({ admission, response, failedTo, lane, deadlines, now })
+      const exchange = new Exchange(call, sink, lane)
       if (lane.going > lane.most) {
-        fail(exchange, admission.fault('busy', `${lane.most} connections`))
+        sink.fail(call.fault('busy', `${lane.most} connections`))
         return
       }
-      try {
-        const text = requestHead(admission, upstream)
-        const { proxy, tls } = lane.pool
-        exchange.text = proxy && !tls ? absoluteHead(text, upstream.origin, proxy.authorization) : text
-        exchange.connection = take(lane.pool, exchange, admission.repeatable ? 'any' : 'safe')
-        send(exchange.connection, exchange.text, body)
-      } catch (error) {
-        // A fault of ours, and the call ends like any other.
-        fail(exchange, error)
-      }
+      const text = requestHead(call, upstream)
+      const { proxy, tls } = lane.pool
+      exchange.text = proxy && !tls ? absoluteHead(text, upstream.origin, proxy.authorization) : text
+      exchange.connection = take(lane.pool, exchange, call.repeatable ? 'any' : 'safe')
+      send(exchange.connection, exchange.text, body)
     },
     close() {
-      for (const [key, lane] of lanes) {
-        closePool(lane.pool)
-        if (key.startsWith('streams '))
-          deadlines.each((item) => (item as Exchange).lane === lane && conclude(item as Exchange))
-      }
+      for (const { pool } of lanes.values()) closePool(pool)
     },
   }
 }

@@ -16,18 +16,18 @@ import {
   paramsOf,
   versionOf,
 } from '../../mcp/json-rpc.ts'
-import type { Admission, Admit, Fetch, Head, ReadBody } from '../../ports/call.ts'
+import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
 import type { Log } from '../../ports/runtime.ts'
 import type { RuntimeTransports } from '../../ports/transport.ts'
 import type { BodyBudget } from '../caller-limits.ts'
 import { refusalResponse } from '../error-response.ts'
-import { carryAdmission } from '../fetch-handler.ts'
+import type { MakeCall } from '../fetch-handler.ts'
 import { refusalOf } from './server-sse.ts'
 
 // A message that came on a line, as a call of its own at the service's Streamable HTTP address: every check, credential, second try and record of a call holds for it too.
 
 export interface InternalCallsDeps {
-  readonly admit: Admit
+  readonly makeCall: MakeCall
   readonly transports: RuntimeTransports
 }
 
@@ -92,7 +92,7 @@ const fieldsOf = (
   return fields
 }
 
-export const createInternalCalls = ({ admit, transports }: InternalCallsDeps): MakeInternalCall => {
+export const createInternalCalls = ({ makeCall, transports }: InternalCallsDeps): MakeInternalCall => {
   const fetchFor = ({ upstream }: Admission): Fetch =>
     (upstream.kind === 'http' && upstream.publicOnly ? transports.publicOnly : transports).fetch
   return ({ head: came, path }, call) => {
@@ -110,7 +110,7 @@ export const createInternalCalls = ({ admit, transports }: InternalCallsDeps): M
       rawHeaders: fieldsOf(came.rawHeaders, call),
       within: call.method === 'POST' ? true : 'uncounted',
     }
-    return carryAdmission({ admit, head, readBody, fetchFor, signal: call.signal })
+    return makeCall({ head, readBody, fetchFor, signal: call.signal })
   }
 }
 
