@@ -1,4 +1,4 @@
-// The HTTP application: Hono routes each request by path and method, middleware checks it, and refusals become responses in one place.
+// The HTTP application: Hono routes each request by path and method, middleware checks it, and one error handler turns refusals into responses.
 import { type Context, Hono, type MiddlewareHandler } from 'hono'
 import { secureHeaders } from 'hono/secure-headers'
 import { type RequestUrl, isAskedAhead, requestUrl, transportSecurity } from './kit/http.ts'

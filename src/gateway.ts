@@ -55,7 +55,7 @@ import { type Bridges, createBridges } from './stdio/bridges.ts'
 export interface GatewayOptions {
   readonly config: Config
   readonly runtime: Runtime
-  /** The public origin (issuer), no trailing slash, and the other origins that mean the same place (ports/services.ts `Directory`). */
+  /** The public origin (issuer), no trailing slash, and the other origins of the same gateway (ports/services.ts `Directory`). */
   readonly issuer: string
   readonly aliases?: readonly string[]
   /** Services that the runtime adds itself, such as the demo server. */

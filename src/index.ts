@@ -1,4 +1,4 @@
-// The package as a library: the core with its contracts, for those who bring a door or a store of their own.
+// The package as a library: the core with its contracts, for a runtime or a store of your own.
 
 export { faultText } from './config/tree.ts'
 export { type Loaded, loadConfig } from './config/load.ts'

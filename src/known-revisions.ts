@@ -1,4 +1,4 @@
-// What the doors tell the configuration about the protocol, which the room of the configuration does not know.
+// The revisions of MCP, for the configuration, which may not import the mcp module.
 import { publishedVersions } from './mcp/revisions.ts'
 
 /** The revisions of MCP that `protocol_versions` may name, newest first. */

@@ -1,4 +1,4 @@
-// What the gateway says of itself: health, readiness, the services, and the front door as JSON or page.
+// Health, readiness, the list of services, and the home page as JSON or HTML.
 import { isFromElsewhere } from './kit/form.ts'
 import { Refusal } from './kit/refusal.ts'
 import { createSingleFlight } from './kit/single-flight.ts'
@@ -9,7 +9,7 @@ import type { Address, Directory, Service, ServiceState } from './ports/services
 import { hostOf } from './route.ts'
 import type { Bridges } from './stdio/bridges.ts'
 
-// The list of services that anybody may read. Where they are is told to people of this gateway.
+// The list of services, which anybody may read. Only users of this gateway get the URLs.
 
 export interface ServicesList {
   /** GET /services */
@@ -37,7 +37,7 @@ export const mainAddress = ({ addresses }: Directory, id: string): Address | und
   return own.find(({ path }) => path !== '/mcp') ?? own[0]
 }
 
-/** Nobody is told of some services alone, or that one is not there, while not all of them are known. */
+/** No list and no 404 before all services are known. */
 const complete = (directory: Directory): Directory => {
   directory.assertComplete()
   return directory
@@ -49,7 +49,7 @@ const unknownService = (directory: Directory, id: string): Refusal => {
 }
 
 export const createServicesList = ({ directory, sessions, allows }: ServicesListOptions): ServicesList => {
-  /** A signed-in person is no stranger, nor is anybody at the computer that the gateway runs on. */
+  /** Signed-in users are no strangers, and on a loopback gateway nobody is. */
   const isStranger = async (request: Request): Promise<boolean> => {
     if (await sessions.of(request)) return false
     const origin = request.headers.get('origin')
@@ -85,13 +85,13 @@ export const createServicesList = ({ directory, sessions, allows }: ServicesList
 }
 
 export interface Status {
-  /** `GET /`: JSON for programs, the signed-in person's services for browsers. */
+  /** `GET /`: JSON for programs, the services of the signed-in user for browsers. */
   readonly home: Handler
   /** Of the gateway itself, or of the service that the path or `server` names. */
   readonly health: Handler
   readonly live: Handler
   readonly ready: Handler
-  /** An MCP address opened in a browser. */
+  /** An MCP URL opened in a browser. */
   readonly connect: Handler
 }
 
@@ -102,7 +102,7 @@ interface StatusOptions {
   readonly pages: Pages
   readonly accountStatus: ConnectStep['standing']
   readonly draining: () => boolean
-  /** Whether domains have hosts here that stand for them. */
+  /** Whether the gateway has encoded hosts. */
   readonly encodes: () => boolean
   readonly bridges: Pick<Bridges, 'state'>
   readonly contextOf: (service: Service) => { readonly health?: { readonly state: ServiceState } | undefined }
@@ -111,7 +111,7 @@ interface StatusOptions {
 const json = (body: unknown, status = 200): Response =>
   Response.json(body, { status, headers: { 'cache-control': 'no-store' } })
 
-/** The storage answers or it does not; asked at most once a second however many probes come. */
+/** Whether the storage responds. It is read at most once a second, however many probes come. */
 const createProbe = (runtime: Runtime): (() => Promise<boolean>) => {
   let last: { readonly at: number; readonly healthy: boolean } | undefined
   const once = createSingleFlight(runtime)
@@ -128,7 +128,7 @@ const createProbe = (runtime: Runtime): (() => Promise<boolean>) => {
 
 const isPublic = (origin: string): boolean => origin.startsWith('https:') && !isLoopback(origin)
 
-/** The clients on the page speak Streamable HTTP, whichever address of the service somebody opened. */
+/** The clients on the page use Streamable HTTP, whichever URL of the service was opened. */
 const streamable = ({ addresses }: Directory, opened: Address): Address => {
   const { origin } = new URL(opened.resource)
   return (
@@ -139,7 +139,7 @@ const streamable = ({ addresses }: Directory, opened: Address): Address => {
   )
 }
 
-/** Seed 004, `/health`: the service that is asked about; where there is one command alone, its id is told, too. */
+/** The service that a request to `/health` names; otherwise the only stdio server, whose ID the response has as well. */
 const askedOf = (
   directory: Directory,
   url: URL,
@@ -178,7 +178,7 @@ const createHealthOf =
   async (request) => {
     const about = askedOf(directory, new URL(request.url))
     const stored = await probe()
-    // The gateway is well while it can work, whatever becomes of one server: what restarts it must not depend on a caller.
+    // A failing server does not make the gateway unhealthy: an orchestrator must not restart it because of one caller.
     const state = about && !about.alone ? stateOf(about.service, { bridges, contextOf }) : 'healthy'
     const status = stored ? state : 'degraded'
     const session = about && stored ? await sessions.of(request) : undefined
@@ -227,9 +227,9 @@ export const createStatus = (options: StatusOptions): Status => {
           status: 303,
           headers: { location: '/login', 'cache-control': 'no-store' },
         })
-      const shown = directory.services.flatMap((service) => main(service.id) ?? [])
+      const listed = directory.services.flatMap((service) => main(service.id) ?? [])
       const services = await Promise.all(
-        shown.map(async (address) => ({
+        listed.map(async (address) => ({
           ...view(address),
           account: await accountStatus(address.service, session.person),
         })),

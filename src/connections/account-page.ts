@@ -10,7 +10,7 @@ import type { Person } from '../ports/people.ts'
 import type { Runtime, RequestContext } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
 import type { AccessTokens } from './access-tokens.ts'
-import type { Demands } from './account-required.ts'
+import type { AccountRequirements } from './account-required.ts'
 import {
   type Account,
   type AccountStore,
@@ -25,7 +25,7 @@ import { connectPath, ownerMark } from './consent-required.ts'
 import { seeOther } from './pending-authorizations.ts'
 import { type AuthorizedUpstream, isPersonal, upstreamOf } from './upstream.ts'
 
-// The form of the connect page: read within bounds, and only from our own page in the session it was shown to.
+// The form of the accounts page. It is accepted only from the gateway's own page and in the session that the page was rendered for.
 
 /** The fields, one value each. Throws `connection.form` for a form of another site or session (RFC 9700 §4.7). */
 export const readOwnForm = async (
@@ -52,13 +52,13 @@ export const accountName = (text: string | undefined): string => {
   return name
 }
 
-/** A page of this gateway to go on to: the authorization that waits, or a page of people's own. */
+/** The page of this gateway that comes next: the pending authorization, or one of the person's own pages. */
 export const onwardPath = (raw: string | null | undefined): string | undefined => {
   const path = sameOriginPath(raw ?? '')
   return path !== undefined && /^\/(?:$|connect\/|oauth\/consent\?flow=[\w-]+$)/.test(path) ? path : undefined
 }
 
-// Which upstream a page under /connect is about, and the ways to and from it.
+// The upstream of a page below /connect, and the paths to and from the page.
 
 /** Throws `connection.unknown` for a service that nobody connects an account to. */
 export const upstreamAt = (directory: Directory, url: URL): AuthorizedUpstream => {
@@ -73,7 +73,7 @@ export const upstreamAt = (directory: Directory, url: URL): AuthorizedUpstream =
 export const pagePath = (service: string, returnTo?: string): string =>
   `${connectPath(service)}${returnTo === undefined ? '' : `?return_to=${encodeURIComponent(returnTo)}`}`
 
-/** Signing in, and back to this page; `switching`: as somebody else. */
+/** The sign-in page, which leads back to this page. `switching`: for another person. */
 export const signInPath = (path: string, switching = false): string =>
   `/login?${switching ? 'switch=1&' : ''}return_to=${encodeURIComponent(path)}`
 
@@ -90,7 +90,7 @@ export interface ConnectPageDeps {
   readonly sessions: Sessions
   readonly pages: Pages
   readonly accounts: AccountStore
-  readonly asks: Demands['asks']
+  readonly asks: AccountRequirements['asks']
 }
 
 interface About {
@@ -169,19 +169,19 @@ export const createConnectPage = ({
   },
 })
 
-// Taking an account out of the wallet, and its tokens out of the world.
+// Disconnecting: the account is removed, and its tokens are revoked.
 
-/** Never rejects for what the authorization server does: the account is gone here in any case. */
+/** Never rejects because of the authorization server: the account is removed here in any case. */
 export type Disconnect = (person: Person, upstream: AuthorizedUpstream, account: string) => Promise<void>
 
 interface DisconnectDeps {
   readonly runtime: Pick<Runtime, 'defer'>
   readonly accounts: AccountStore
-  readonly wallet: AccessTokens
+  readonly accessTokens: AccessTokens
   readonly revoke: Revoke
 }
 
-export const createDisconnect = ({ runtime, accounts, wallet, revoke }: DisconnectDeps): Disconnect => {
+export const createDisconnect = ({ runtime, accounts, accessTokens, revoke }: DisconnectDeps): Disconnect => {
   const takeBack = async (id: string, account: Account, upstream: AuthorizedUpstream): Promise<void> => {
     const secrets = await accounts.open(id, account)
     if (secrets) await revoke(id, account, secrets, upstream)
@@ -193,26 +193,26 @@ export const createDisconnect = ({ runtime, accounts, wallet, revoke }: Disconne
       removed = accountIn(current, name)
       return current && removed && withoutAccount(current, name)
     })
-    wallet.forget(person, upstream.id)
-    // Nobody waits for the other side, which may be slow; what was removed is used by nobody any more.
+    accessTokens.forget(person, upstream.id)
+    // The authorization server may be slow, and nobody needs to wait for it.
     if (removed) runtime.defer(takeBack(id, removed, upstream))
   }
 }
 
-// What the buttons of the connect page do: connect (anew as a client, too), choose, disconnect.
+// The actions of the accounts page: connect, connect as a new client, choose, disconnect.
 
 export interface AccountActionsDeps {
   readonly directory: Directory
   readonly sessions: Sessions
   readonly accounts: AccountStore
-  readonly wallet: AccessTokens
-  readonly depart: StartAuthorization
+  readonly accessTokens: AccessTokens
+  readonly startAuthorization: StartAuthorization
   readonly disconnect: Disconnect
   readonly limit: Limit
   readonly record: Audit
 }
 
-interface Order {
+interface ActionRequest {
   readonly upstream: AuthorizedUpstream
   readonly session: BrowserSession
   readonly account: string
@@ -220,27 +220,24 @@ interface Order {
   readonly context: RequestContext
 }
 
-/** Answers where the browser goes next. */
-type Action = (order: Order) => Promise<string>
+/** Resolves to the next URL of the browser. */
+type Action = (request: ActionRequest) => Promise<string>
 
-/** POST /connect/:service with csrf, action=connect|anew|disconnect|choose, account and return_to */
-export const createAccountActions = ({
-  directory,
-  sessions,
+const createActions = ({
   accounts,
-  wallet,
-  depart,
+  accessTokens,
+  startAuthorization,
   disconnect,
   limit,
   record,
-}: AccountActionsDeps): Handler => {
-  const connect = async ({ returnTo, ...order }: Order, anew: boolean): Promise<string> => {
-    await limit('authorize', { ip: order.context.ip })
-    return depart({ ...order, returnTo: returnTo ?? pagePath(order.upstream.id), anew })
+}: AccountActionsDeps): Readonly<Record<string, Action>> => {
+  const connect = async ({ returnTo, ...request }: ActionRequest, anew: boolean): Promise<string> => {
+    await limit('authorize', { ip: request.context.ip })
+    return startAuthorization({ ...request, returnTo: returnTo ?? pagePath(request.upstream.id), anew })
   }
-  const actions: Readonly<Record<string, Action>> = {
-    connect: (order) => connect(order, false),
-    anew: (order) => connect(order, true),
+  return {
+    connect: (request) => connect(request, false),
+    anew: (request) => connect(request, true),
     async disconnect({ upstream, session, account, returnTo, context }) {
       await disconnect(session.person, upstream, account)
       record({
@@ -258,11 +255,16 @@ export const createAccountActions = ({
       await accounts.change(id, (current) =>
         current && accountIn(current, account) ? { ...current, chosen: account } : undefined,
       )
-      wallet.forget(session.person, upstream.id)
+      accessTokens.forget(session.person, upstream.id)
       return pagePath(upstream.id, returnTo)
     },
   }
+}
 
+/** POST /connect/:service with csrf, action=connect|anew|disconnect|choose, account and return_to */
+export const createAccountActions = (deps: AccountActionsDeps): Handler => {
+  const { directory, sessions } = deps
+  const actions = createActions(deps)
   return async (request, context) => {
     const upstream = upstreamAt(directory, new URL(request.url))
     const session = await sessions.of(request)
@@ -271,18 +273,17 @@ export const createAccountActions = ({
         page: { onward: { label: 'Sign in', href: signInPath(pagePath(upstream.id)) } },
       })
     const form = await readOwnForm(request, session, directory.origins)
-    const action = form.get('action') ?? ''
-    if (!Object.hasOwn(actions, action)) throw new Refusal('request.malformed', 'action unknown')
-    const location = await actions[action]?.({
-      upstream,
-      session,
-      account: accountName(form.get('account')),
-      returnTo: onwardPath(form.get('return_to')),
-      context,
-    })
-    return new Response(null, {
-      status: 303,
-      headers: { location: location ?? '/', 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' },
-    })
+    const name = form.get('action') ?? ''
+    const action = Object.hasOwn(actions, name) ? actions[name] : undefined
+    if (!action) throw new Refusal('request.malformed', 'action unknown')
+    return seeOther(
+      await action({
+        upstream,
+        session,
+        account: accountName(form.get('account')),
+        returnTo: onwardPath(form.get('return_to')),
+        context,
+      }),
+    )
   }
 }

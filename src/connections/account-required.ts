@@ -1,5 +1,4 @@
-// What a 401 of an upstream means: it asks each person for an account, or the operator has to give the
-// gateway a credential.
+// What a 401 of an upstream means: each person must connect an account, or the operator must give the gateway a credential.
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -17,7 +16,7 @@ import {
   signInRefusal,
 } from './upstream.ts'
 
-/** `account`: an authorization server is named, or registers us. Otherwise what the caller is told. */
+/** `account`: an authorization server is named, or one registers the gateway. Otherwise the refusal for the caller. */
 export type AccountNeed = 'account' | Refusal
 
 export interface AccountNeeds {
@@ -26,28 +25,24 @@ export interface AccountNeeds {
    * for it.
    */
   after(upstream: AuthorizedUpstream, authenticate: readonly string[], allMs?: number): Promise<AccountNeed>
-  /** What the server says of itself, to a question of the gateway's own. */
+  /** Probes the server with a request of the gateway's own. */
   of(upstream: AuthorizedUpstream, allMs: number): Promise<AccountNeed | 'open' | 'unknown'>
 }
 
 interface AccountNeedsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer'>
-  readonly enrolments: Pick<ClientRegistrations, 'at'>
+  readonly clientRegistrations: Pick<ClientRegistrations, 'at'>
 }
 
-// Each finding lapses: servers are repaired, and the first 401 may have been an outage. A refusal is looked
-// into again
-// soon, but not with every call.
+// Each result expires: servers are repaired, and the first 401 may have been an outage. After a refusal the next check
+// comes soon, but not with every call.
 const accountMs = 300_000
 const refusedMs = 20_000
 const downMs = 5_000
-/**
- * Challenges of one server that are remembered: paths below the endpoint may each name metadata of their
- * own.
- */
-const mostChallenges = 16
+/** Cached challenges of one server: each path below the endpoint may name metadata of its own. */
+const maxChallenges = 16
 
-const said = (authenticate: readonly string[]): string => {
+const describe401 = (authenticate: readonly string[]): string => {
   if (authenticate.length === 0) return '401 without WWW-Authenticate'
   return `401 with WWW-Authenticate: ${authenticate
     .join(', ')
@@ -57,7 +52,7 @@ const said = (authenticate: readonly string[]): string => {
 
 const keyOf = ({ id }: AuthorizedUpstream): string => `mcp_services.${id}.upstream_auth`
 
-/** What the operator can do about a refusal that no person can help with. */
+/** What the operator can do about a refusal that a user cannot resolve. */
 const adviceFor = ({ auth: { type, token } }: AuthorizedUpstream): string => {
   if (type === 'static')
     return `it does not accept the ${token === undefined ? 'headers' : 'token'} written there`
@@ -67,10 +62,7 @@ const adviceFor = ({ auth: { type, token } }: AuthorizedUpstream): string => {
   return 'set type: static with the token or headers that it expects from everybody'
 }
 
-/**
- * The operator's matter. Page, error and log say so in the same words; the key comes first, so that no cut
- * loses it.
- */
+/** A refusal for the operator, with the same text in the page, the error and the log. The key comes first, so that truncation cannot lose it. */
 export const credentialRefusal = (
   upstream: AuthorizedUpstream,
   authenticate: readonly string[],
@@ -78,7 +70,7 @@ export const credentialRefusal = (
 ): Refusal =>
   new Refusal(
     'upstream.credential',
-    `${keyOf(upstream)}: ${upstream.origin} answered ${said(authenticate)}${more}; ${adviceFor(upstream)}`,
+    `${keyOf(upstream)}: ${upstream.origin} answered ${describe401(authenticate)}${more}; ${adviceFor(upstream)}`,
     {
       page: {
         facts: [
@@ -93,7 +85,7 @@ const nothingAt = (upstream: AuthorizedUpstream): string =>
   ` and no metadata names an authorization server (${metadataUrls(upstream).join(', ')})`
 
 /**
- * What to look for after a refusal. Throws for Basic, Negotiate and their like: nothing that a person can
+ * The challenge to follow after a 401. Throws for Basic, Negotiate and their like: nothing that a person can
  * grant in a browser.
  */
 export const challengeOf = (upstream: AuthorizedUpstream, authenticate: readonly string[]): Challenge => {
@@ -104,7 +96,7 @@ export const challengeOf = (upstream: AuthorizedUpstream, authenticate: readonly
 
 /**
  * Why nobody can connect an account at a server that answered 401: as it was thrown where the server names metadata of
- * its own, or contradicts itself; else there is no sign that it knows accounts, and the operator is told.
+ * its own, or contradicts itself; else nothing says that it has accounts, and the operator gets the refusal.
  */
 export const refusalAfter = (
   upstream: AuthorizedUpstream,
@@ -116,13 +108,13 @@ export const refusalAfter = (
   if (named || refusal.code === 'connection.untrusted' || refusal.code === 'upstream.credential')
     return refusal
   const also =
-    refusal.code === 'connection.enrolment'
+    refusal.code === 'connection.registration'
       ? ', and nothing there takes the gateway as a client'
       : `; ${refusal.why}`
   return credentialRefusal(upstream, authenticate, `${nothingAt(upstream)}${also}`)
 }
 
-export const createAccountNeeds = ({ runtime, enrolments }: AccountNeedsDeps): AccountNeeds => {
+export const createAccountNeeds = ({ runtime, clientRegistrations }: AccountNeedsDeps): AccountNeeds => {
   const known = new WeakMap<
     AuthorizedUpstream,
     Map<string, { readonly need: AccountNeed; readonly until: number }>
@@ -134,9 +126,9 @@ export const createAccountNeeds = ({ runtime, enrolments }: AccountNeedsDeps): A
     authenticate: readonly string[],
     allMs?: number,
   ): Promise<AccountNeed> => {
-    const web = createGuardedFetch(runtime, upstream, allMs)
+    const guardedFetch = createGuardedFetch(runtime, upstream, allMs)
     try {
-      const { as, by, scopes } = await discover(upstream, web, challengeOf(upstream, authenticate))
+      const { as, by, scopes } = await discover(upstream, guardedFetch, challengeOf(upstream, authenticate))
       if (!isPersonal(upstream))
         return credentialRefusal(
           upstream,
@@ -145,7 +137,8 @@ export const createAccountNeeds = ({ runtime, enrolments }: AccountNeedsDeps): A
         )
       // MCP 2025-03-26 lets a server name nothing. That one registers clients is the only proof that it is
       // one of those.
-      if (by === 'origin' || by === 'default') await enrolments.at(as, upstream, scopes, web)
+      if (by === 'origin' || by === 'default')
+        await clientRegistrations.at(as, upstream, scopes, guardedFetch)
       return 'account'
     } catch (error) {
       return refusalAfter(upstream, authenticate, error)
@@ -156,7 +149,7 @@ export const createAccountNeeds = ({ runtime, enrolments }: AccountNeedsDeps): A
     const kept = known.get(upstream) ?? new Map<string, { need: AccountNeed; until: number }>()
     known.set(upstream, kept)
     kept.delete(key)
-    if (kept.size >= mostChallenges) kept.delete(kept.keys().next().value as string)
+    if (kept.size >= maxChallenges) kept.delete(kept.keys().next().value as string)
     const ms = need === 'account' ? accountMs : need.code === 'connection.unreachable' ? downMs : refusedMs
     kept.set(key, { need, until: runtime.now() + ms })
     return need
@@ -179,28 +172,28 @@ export const createAccountNeeds = ({ runtime, enrolments }: AccountNeedsDeps): A
   }
 }
 
-// Whether a server asks each person for an account, found out with questions of the gateway's own.
+// Whether a server requires an account of each person, found out by requests of the gateway's own.
 
-/** `open`: it answers without one. `unknown`: it does not say, or nobody was there to say it. */
-export type Demand = 'account' | 'open' | 'unknown'
+/** `open`: the server works without an account. `unknown`: it does not say, or it is unreachable. */
+export type AccountRequirement = 'account' | 'open' | 'unknown'
 
-export interface Demands {
-  of(place: CredentialContext, upstream: AuthorizedUpstream): Promise<Demand>
-  /** The same for a page about it. `optional`: it answers without an account and has a sign-in all the same, which some of its tools may ask for. */
-  asks(service: Service, upstream: AuthorizedUpstream): Promise<Demand | 'optional'>
+export interface AccountRequirements {
+  of(context: CredentialContext, upstream: AuthorizedUpstream): Promise<AccountRequirement>
+  /** The same for the accounts page. `optional`: the server works without an account, but has a sign-in that some of its tools may require. */
+  asks(service: Service, upstream: AuthorizedUpstream): Promise<AccountRequirement | 'optional'>
 }
 
-export interface DemandDeps {
+export interface AccountRequirementDeps {
   readonly runtime: Pick<Runtime, 'now' | 'log' | 'outbound'>
   readonly needs: AccountNeeds
-  readonly show: Pick<LookUpCredential, 'place'>
+  readonly credentialLookup: Pick<LookUpCredential, 'contextOf'>
 }
 
-/** A page waits for the answers; a server that is slower is found out about by its first call. */
+/** A page waits for the probe. For a slower server the first call decides. */
 const probeMs = 2_500
-/** How long a server that asked for nothing is not asked again. */
+/** How long a server that required nothing is not probed again. */
 const openMs = 300_000
-/** The same for one that said nothing, or was not there: the next login but a moment later asks it anew. */
+/** The same for a server that did not say, or was unreachable. */
 const unknownMs = 10_000
 
 interface Found<T> {
@@ -208,18 +201,25 @@ interface Found<T> {
   readonly until: number
 }
 
-export const createDemands = ({ runtime, needs, show }: DemandDeps): Demands => {
+export const createAccountRequirements = ({
+  runtime,
+  needs,
+  credentialLookup,
+}: AccountRequirementDeps): AccountRequirements => {
   const found = new WeakMap<CredentialContext, Found<'open' | 'unknown'>>()
   const offered = new WeakMap<AuthorizedUpstream, Found<boolean>>()
 
   /**
-   * What nobody wrote down, the server says itself, to a question of the gateway's own: what callers were refused below
-   * its endpoint, or a moment ago, does not count. It must name an authorization server, or nobody could connect there.
+   * Without a setting of the operator a probe decides; refusals of calls below the endpoint, or of a moment ago, do not count. The server must name an
+   * authorization server, because otherwise nobody could connect there.
    */
-  const ask = async (place: CredentialContext, upstream: AuthorizedUpstream): Promise<Demand> => {
+  const probeAccount = async (
+    context: CredentialContext,
+    upstream: AuthorizedUpstream,
+  ): Promise<AccountRequirement> => {
     const need = await needs.of(upstream, probeMs)
     if (need === 'account') {
-      place.accountsUntil = runtime.now() + accountsMs
+      context.accountsUntil = runtime.now() + accountsMs
       return need
     }
     if (need instanceof Refusal)
@@ -229,16 +229,16 @@ export const createDemands = ({ runtime, needs, show }: DemandDeps): Demands => 
         why: need.why,
       })
     const value = need === 'open' ? need : 'unknown'
-    found.set(place, { value, until: runtime.now() + (value === 'open' ? openMs : unknownMs) })
+    found.set(context, { value, until: runtime.now() + (value === 'open' ? openMs : unknownMs) })
     return value
   }
 
-  const look = async (upstream: AuthorizedUpstream): Promise<Found<boolean>> => {
+  const probeSignIn = async (upstream: AuthorizedUpstream): Promise<Found<boolean>> => {
     try {
       const { by } = await discover(upstream, createGuardedFetch(runtime, upstream, probeMs), unchallenged)
       return { value: by !== 'default', until: runtime.now() + openMs }
     } catch {
-      // Something is wrong with its metadata: whoever tries to connect is told what.
+      // Its metadata is faulty: whoever tries to connect gets the reason.
       return { value: true, until: runtime.now() + unknownMs }
     }
   }
@@ -246,25 +246,25 @@ export const createDemands = ({ runtime, needs, show }: DemandDeps): Demands => 
   const offers = async (upstream: AuthorizedUpstream): Promise<boolean> => {
     const before = offered.get(upstream)
     if (before && before.until > runtime.now()) return before.value
-    const now = await look(upstream)
+    const now = await probeSignIn(upstream)
     offered.set(upstream, now)
     return now.value
   }
 
-  const of: Demands['of'] = async (place, upstream) => {
+  const of: AccountRequirements['of'] = async (context, upstream) => {
     if (upstream.auth.type === 'oauth') return 'account'
-    const before = found.get(place)
-    return before && before.until > runtime.now() ? before.value : ask(place, upstream)
+    const before = found.get(context)
+    return before && before.until > runtime.now() ? before.value : probeAccount(context, upstream)
   }
 
   return {
     of,
     async asks(service, upstream) {
-      const place = show.place(service)
-      // What the operator wrote about its sign-in counts, and what it asked for in a call.
-      if (upstream.auth.client_id !== undefined || place.accountsUntil > runtime.now()) return 'account'
-      const demand = await of(place, upstream)
-      return demand === 'open' && (await offers(place.upstream ?? upstream)) ? 'optional' : demand
+      const context = credentialLookup.contextOf(service)
+      // The operator's settings decide, and what the server required in a call.
+      if (upstream.auth.client_id !== undefined || context.accountsUntil > runtime.now()) return 'account'
+      const requirement = await of(context, upstream)
+      return requirement === 'open' && (await offers(context.upstream ?? upstream)) ? 'optional' : requirement
     },
   }
 }

@@ -1,5 +1,5 @@
-// The accounts that people connected, one record for a person and a service: what is known of each account, and its tokens, sealed once more for person, service, issuer
-// and account, so that no mistake in the record can show one server another server's token.
+// The accounts that people connected, one record for each person and service. The tokens of an account are sealed once more for person, service,
+// issuer and account, so that a fault in the record cannot send one server the token of another.
 import { sealedRefusal } from '../kit/keyring.ts'
 import { personKey } from '../kit/person-key.ts'
 import { createRecords, keyMismatchOfRecord } from '../kit/records.ts'

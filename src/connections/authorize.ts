@@ -1,4 +1,4 @@
-// Out to the upstream's authorization server: found, enrolled with, and asked with PKCE, `resource` and a state of this browser session.
+// Sends the browser to the upstream's authorization server: discovery, client registration, then a request with PKCE, `resource` and a state of this browser session.
 import type * as oauth from 'oauth4webapi'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
@@ -10,43 +10,48 @@ import { type Account, type AccountStore, accountIn } from './accounts.ts'
 import type { ClientRegistrations } from './client-registration.ts'
 import { type DiscoveredServer, discover, probe, unchallenged } from './discovery.ts'
 import { type GuardedFetch, createGuardedFetch } from './oauth-fetch.ts'
-import { type PendingAuthorizations, withOnward } from './pending-authorizations.ts'
+import {
+  type PendingAuthorization,
+  type PendingAuthorizations,
+  withOnward,
+} from './pending-authorizations.ts'
 import { type AuthorizedUpstream, signInRefusal, untrusted } from './upstream.ts'
 
-// The authorization server at which a person is to connect an account, found when they are about to.
-
-/** The authorization server, and what to throw where it does not take us. */
-interface Way extends DiscoveredServer {
+/** The authorization server, and what to throw if it does not accept the gateway as a client. */
+interface FoundServer extends DiscoveredServer {
   readonly refuse: (thrown: unknown) => never
 }
 
-/** A server that answers everybody, and says nothing of signing in. */
+/** A server that requires no token and names no authorization server. */
 const noAccount = ({ id, name }: AuthorizedUpstream): Refusal =>
   new Refusal('connection.unknown', `${id} has no upstream sign-in`, {
     say: `${name} does not require an account.`,
   })
 
 /** Throws `connection.*`, and `upstream.credential` where nobody but the operator can help. */
-export const findServer = async (upstream: AuthorizedUpstream, web: GuardedFetch): Promise<Way> => {
+export const findServer = async (
+  upstream: AuthorizedUpstream,
+  guardedFetch: GuardedFetch,
+): Promise<FoundServer> => {
   const fail = (thrown: unknown): never => {
     throw signInRefusal(thrown, upstream, 'code')
   }
-  // What the operator wrote about its sign-in counts, whatever the server answers to a call.
+  // The operator's settings decide, whatever the server responds.
   if (upstream.auth.type !== 'auto' || upstream.auth.client_id !== undefined)
-    return { ...(await discover(upstream, web).catch(fail)), refuse: fail }
-  const probed = await probe(upstream, web)
+    return { ...(await discover(upstream, guardedFetch).catch(fail)), refuse: fail }
+  const probed = await probe(upstream, guardedFetch)
   const refused = (thrown: unknown): never => {
     throw typeof probed === 'string'
       ? signInRefusal(thrown, upstream, 'code')
       : refusalAfter(upstream, probed, thrown)
   }
-  const way = await discover(
+  const found = await discover(
     upstream,
-    web,
+    guardedFetch,
     typeof probed === 'string' ? unchallenged : challengeOf(upstream, probed),
   ).catch(refused)
-  if (probed === 'open' && way.by === 'default') throw noAccount(upstream)
-  return { ...way, refuse: way.by === 'origin' || way.by === 'default' ? refused : fail }
+  if (probed === 'open' && found.by === 'default') throw noAccount(upstream)
+  return { ...found, refuse: found.by === 'origin' || found.by === 'default' ? refused : fail }
 }
 
 export interface AuthorizationStart {
@@ -57,18 +62,18 @@ export interface AuthorizationStart {
   /** A path of this gateway. */
   readonly returnTo: string
   readonly context: RequestContext
-  /** The server no longer knew the gateway when the person came there. */
+  /** The authorization server no longer knew the gateway as a client. */
   readonly anew?: boolean
 }
 
 /** Where to send the browser, after the person agreed. Throws `connection.*`. */
-export type StartAuthorization = (departure: AuthorizationStart) => Promise<string>
+export type StartAuthorization = (request: AuthorizationStart) => Promise<string>
 
-interface DepartDeps {
+interface AuthorizeDeps {
   readonly runtime: Pick<Runtime, 'now' | 'random' | 'outbound' | 'digest'>
   readonly accounts: AccountStore
-  readonly enrolments: ClientRegistrations
-  readonly trips: PendingAuthorizations
+  readonly clientRegistrations: ClientRegistrations
+  readonly pendingAuthorizations: PendingAuthorizations
   readonly record: Audit
 }
 
@@ -89,72 +94,87 @@ export const scopesFor = (
   return [...scopes]
 }
 
-export const createAuthorize = ({
-  runtime,
-  accounts,
-  enrolments,
-  trips,
-  record,
-}: DepartDeps): StartAuthorization => {
-  const start: StartAuthorization = async ({ upstream, session, account, returnTo, context, anew }) => {
-    const web = createGuardedFetch(runtime, upstream)
-    const { as, resource, scopes, refuse } = await findServer(upstream, web)
-    const { authorization_endpoint: endpoint } = as
-    if (endpoint === undefined) throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
-    const known = await accounts.read(accounts.idOf(session.person, upstream.id))
-    const before = accountIn(known?.accounts, account)
-    const asked = scopesFor(
-      as,
-      scopes,
-      upstream.auth.scopes !== undefined,
-      before?.issuer === as.issuer ? before : undefined,
-    )
-    const enrolment = await enrolments
-      .at(as, upstream, asked.length > 0 ? asked : undefined, web, anew)
-      .catch(refuse)
+/** The authorization request of the browser (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2). */
+const authorizationUrl = (
+  endpoint: string,
+  upstream: AuthorizedUpstream,
+  { registration, asked, resource }: Pick<PendingAuthorization, 'registration' | 'asked' | 'resource'>,
+  { state, challenge }: { readonly state: string; readonly challenge: string },
+): string => {
+  const query = {
+    // The operator's own parameters come first: they may add, never replace.
+    ...upstream.auth.extra_params,
+    response_type: 'code',
+    client_id: registration.clientId,
+    redirect_uri: registration.redirectUri,
+    ...(asked.length > 0 && { scope: asked.join(' ') }),
+    ...(resource !== undefined && { resource }),
+    state,
+    code_challenge: challenge,
+    code_challenge_method: 'S256',
+  }
+  const url = new URL(endpoint)
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
+  return url.href
+}
+
+/** Discovers the authorization server and registers the gateway there, if that is necessary. */
+const prepareAuthorization = async (
+  { upstream, session, account, anew }: AuthorizationStart,
+  { runtime, accounts, clientRegistrations }: AuthorizeDeps,
+) => {
+  const guardedFetch = createGuardedFetch(runtime, upstream)
+  const { as, resource, scopes, refuse } = await findServer(upstream, guardedFetch)
+  if (as.authorization_endpoint === undefined)
+    throw untrusted(upstream, `${as.issuer} has no authorization endpoint`)
+  const known = await accounts.read(accounts.idOf(session.person, upstream.id))
+  const before = accountIn(known?.accounts, account)
+  const asked = scopesFor(
+    as,
+    scopes,
+    upstream.auth.scopes !== undefined,
+    before?.issuer === as.issuer ? before : undefined,
+  )
+  const registration = await clientRegistrations
+    .at(as, upstream, asked.length > 0 ? asked : undefined, guardedFetch, anew)
+    .catch(refuse)
+  return { endpoint: as.authorization_endpoint, as, resource, asked, registration }
+}
+
+export const createAuthorize = (deps: AuthorizeDeps): StartAuthorization => {
+  const { runtime, pendingAuthorizations, record } = deps
+  const start: StartAuthorization = async (request) => {
+    const { upstream, session, account, returnTo, context } = request
+    const { endpoint, as, resource, asked, registration } = await prepareAuthorization(request, deps)
     const verifier = encodeBase64url(runtime.random(32))
-    const person = personKey(session.person)
-    const state = await trips.start({
-      person,
+    const pending: PendingAuthorization = {
+      person: personKey(session.person),
       session: session.id,
       service: upstream.id,
       account,
       at: upstream.origin,
       as,
-      enrolment,
+      registration,
       ...(resource !== undefined && { resource }),
       asked,
       verifier,
       returnTo,
-    })
+    }
+    const state = await pendingAuthorizations.start(pending)
     record({
       event: 'connection.begun',
       service: upstream.id,
       issuer: as.issuer,
-      how: enrolment.how,
-      person,
+      how: registration.how,
+      person: pending.person,
       ip: context.ip,
       request_id: context.requestId,
     })
-    const query = {
-      // The operator's own parameters come first: they may add, never replace.
-      ...upstream.auth.extra_params,
-      response_type: 'code',
-      client_id: enrolment.clientId,
-      redirect_uri: enrolment.redirectUri,
-      ...(asked.length > 0 && { scope: asked.join(' ') }),
-      ...(resource !== undefined && { resource }),
-      state,
-      code_challenge: runtime.digest(verifier),
-      code_challenge_method: 'S256',
-    }
-    const url = new URL(endpoint)
-    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value)
-    return url.href
+    return authorizationUrl(endpoint, upstream, pending, { state, challenge: runtime.digest(verifier) })
   }
 
-  return (departure) =>
-    start(departure).catch((thrown: unknown) => {
-      throw withOnward(thrown, { service: departure.upstream.id, returnTo: departure.returnTo })
+  return (request) =>
+    start(request).catch((thrown: unknown) => {
+      throw withOnward(thrown, { service: request.upstream.id, returnTo: request.returnTo })
     })
 }

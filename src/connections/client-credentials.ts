@@ -1,4 +1,4 @@
-// The gateway's own sign-in to an upstream (client credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and what renews, and takes back, any kept token.
+// The gateway's own sign-in to an upstream (client_credentials, RFC 6749 §4.4; MCP extension oauth-client-credentials), and the requests that refresh and revoke any saved token.
 import { createSingleFlight } from '../kit/single-flight.ts'
 import { sameIssuer } from '../kit/urls.ts'
 import type { Runtime } from '../ports/runtime.ts'
@@ -13,7 +13,7 @@ import {
 import type { ClientRegistrations } from './client-registration.ts'
 import { discover } from './discovery.ts'
 import { createGuardedFetch } from './oauth-fetch.ts'
-import { type RequestTokens, renewedAccount } from './refresh.ts'
+import { type RequestTokens, refreshedAccount } from './refresh.ts'
 import {
   type Granted,
   type Party,
@@ -23,13 +23,13 @@ import {
 } from './token-endpoint.ts'
 import { type Partner, type AuthorizedUpstream, errorOf, signInRefusal } from './upstream.ts'
 
-interface MachineDeps {
+interface ClientCredentialsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'defer'>
   readonly accounts: AccountStore
-  readonly enrolments: ClientRegistrations
+  readonly clientRegistrations: ClientRegistrations
 }
 
-/** Shorter than a lease (succession.ts). */
+/** Shorter than a lease (refresh.ts). */
 const askMs = 5_000
 
 const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({
@@ -38,7 +38,7 @@ const serverOf = ({ issuer, tokenEndpoint, revocationEndpoint }: Account) => ({
   ...(revocationEndpoint !== undefined && { revocation_endpoint: revocationEndpoint }),
 })
 
-/** Whom an account's tokens come from, as whom. A secret that the operator changed counts from the next request on. */
+/** The authorization server of an account's tokens, and the gateway as its client. A client secret that the operator changed is used from the next request on. */
 export const partyOf = (account: Account, upstream: Partner, clientSecret: string | undefined): Party => {
   const {
     client_id: id,
@@ -46,7 +46,7 @@ export const partyOf = (account: Account, upstream: Partner, clientSecret: strin
     token_endpoint: endpoint = account.tokenEndpoint,
     client_secret: written,
   } = upstream.auth
-  // What was written since for another server is not shown to this one (MCP: credentials belong to their issuer).
+  // A secret that was configured later for another server is not sent to this one (MCP: credentials belong to their issuer).
   const configured =
     id === account.clientId && sameIssuer(issuer, account.issuer) && endpoint === account.tokenEndpoint
       ? written
@@ -54,7 +54,7 @@ export const partyOf = (account: Account, upstream: Partner, clientSecret: strin
   const secret = configured ?? clientSecret
   return {
     as: serverOf(account),
-    enrolment: {
+    registration: {
       clientId: account.clientId,
       method: account.method,
       ...(secret !== undefined && { secret }),
@@ -65,13 +65,13 @@ export const partyOf = (account: Account, upstream: Partner, clientSecret: strin
 }
 
 interface AskDeps {
-  readonly runtime: MachineDeps['runtime']
-  readonly enrolments: ClientRegistrations
-  /** Whose account a record's is; undefined when that is no longer configured. */
+  readonly runtime: ClientCredentialsDeps['runtime']
+  readonly clientRegistrations: ClientRegistrations
+  /** The authorization server's settings for a record; undefined if they are no longer configured. */
   readonly partnerFor: (service: string) => Partner | undefined
 }
 
-export const createTokenRequest = ({ runtime, enrolments, partnerFor }: AskDeps): RequestTokens => {
+export const createTokenRequest = ({ runtime, clientRegistrations, partnerFor }: AskDeps): RequestTokens => {
   const exchange = (account: Account, partner: Partner, secrets: Secrets): Promise<Granted> | undefined => {
     const party = partyOf(account, partner, secrets.clientSecret)
     const { through } = createGuardedFetch(runtime, partner, askMs)
@@ -85,21 +85,21 @@ export const createTokenRequest = ({ runtime, enrolments, partnerFor }: AskDeps)
     return (
       partner &&
       exchange(account, partner, secrets)?.catch(async (thrown: unknown) => {
-        // Whoever connects next would be sent away as a client that nobody knows there.
+        // The next person to connect would be refused as an unknown client.
         if (errorOf(thrown) === 'invalid_client')
-          await enrolments.forget(account.issuer, service, account.clientId)
+          await clientRegistrations.forget(account.issuer, service, account.clientId)
         throw thrown
       })
     )
   }
 }
 
-/** Takes tokens out of the world where their server lets us (RFC 7009). `whose`: for the log. Never rejects for what the server does. */
-export type Revoke = (whose: string, account: Account, secrets: Secrets, partner: Partner) => Promise<void>
+/** Revokes tokens if their server has a revocation endpoint (RFC 7009). `id`: for the log. Never rejects because of the server. */
+export type Revoke = (id: string, account: Account, secrets: Secrets, partner: Partner) => Promise<void>
 
 export const createRevoke =
   ({ runtime }: { readonly runtime: Pick<Runtime, 'now' | 'outbound' | 'log'> }): Revoke =>
-  async (whose, account, secrets, partner) => {
+  async (id, account, secrets, partner) => {
     if (account.revocationEndpoint === undefined) return
     await revokeTokens(
       partyOf(account, partner, secrets.clientSecret),
@@ -107,67 +107,74 @@ export const createRevoke =
       createGuardedFetch(runtime, partner).through,
     ).catch((error: unknown) =>
       runtime.log('warn', 'upstream.not-revoked', {
-        connection: whose,
+        connection: id,
         issuer: account.issuer,
         why: error instanceof Error ? error.message : String(error),
       }),
     )
   }
 
-/** Signs the gateway in where it is not yet, or not any more. */
-export const createClientCredentials = ({
-  runtime,
-  accounts,
-  enrolments,
-}: MachineDeps): ((upstream: AuthorizedUpstream) => Promise<void>) => {
-  const once = createSingleFlight(runtime)
+interface SignedIn {
+  readonly account: Account
+  readonly granted: Granted
+  readonly secret: string | undefined
+}
 
-  const accountFrom = async (
-    upstream: AuthorizedUpstream,
-    id: string,
-  ): Promise<{ account: Account; granted: Granted; secret: string | undefined }> => {
-    const web = createGuardedFetch(runtime, upstream)
-    const { as, resource, scopes } = await discover(upstream, web)
-    const enrolment = await enrolments.at(as, upstream, scopes, web)
-    const granted = await exchangeCredentials(
-      { as, enrolment, upstream, resource },
-      scopes,
-      web.through,
-    ).catch((error: unknown) => {
-      throw signInRefusal(error, upstream, 'machine')
-    })
-    const now = runtime.now()
-    const account: Account = {
-      name: 'gateway',
-      at: upstream.origin,
-      issuer: as.issuer,
-      tokenEndpoint: as.token_endpoint ?? '',
-      clientId: enrolment.clientId,
-      method: enrolment.method,
-      ...(resource !== undefined && { resource }),
-      asked: scopes ?? [],
-      granted: scopes ?? [],
-      connectedAt: now,
-      since: now,
-      generation: 0,
-      refreshable: true,
-      sealed: '',
-    }
-    const known = accountIn((await accounts.read(id))?.accounts, 'gateway')
-    return { account: { ...account, generation: known?.generation ?? 0 }, granted, secret: enrolment.secret }
+const signIn = async (
+  upstream: AuthorizedUpstream,
+  id: string,
+  { runtime, accounts, clientRegistrations }: ClientCredentialsDeps,
+): Promise<SignedIn> => {
+  const guardedFetch = createGuardedFetch(runtime, upstream)
+  const { as, resource, scopes } = await discover(upstream, guardedFetch)
+  const registration = await clientRegistrations.at(as, upstream, scopes, guardedFetch)
+  const { clientId, method, secret } = registration
+  const granted = await exchangeCredentials(
+    { as, registration, upstream, resource },
+    scopes,
+    guardedFetch.through,
+  ).catch((error: unknown) => {
+    throw signInRefusal(error, upstream, 'client_credentials')
+  })
+  const known = accountIn((await accounts.read(id))?.accounts, 'gateway')
+  const now = runtime.now()
+  const account: Account = {
+    name: 'gateway',
+    at: upstream.origin,
+    issuer: as.issuer,
+    tokenEndpoint: as.token_endpoint ?? '',
+    clientId,
+    method,
+    ...(resource !== undefined && { resource }),
+    asked: scopes ?? [],
+    granted: scopes ?? [],
+    connectedAt: now,
+    since: now,
+    generation: known?.generation ?? 0,
+    refreshable: true,
+    sealed: '',
   }
+  return { account, granted, secret }
+}
 
-  /** A sign-in that failed is not tried again with every call. */
+/** After a failure no other sign-in is tried for this long. */
+const failureMs = 5_000
+
+/** Signs the gateway in and saves its account. */
+export const createClientCredentials = (
+  deps: ClientCredentialsDeps,
+): ((upstream: AuthorizedUpstream) => Promise<void>) => {
+  const { runtime, accounts } = deps
+  const singleFlight = createSingleFlight(runtime)
   const failed = new Map<string, { readonly until: number; readonly error: unknown }>()
-  const restMs = 5_000
 
   return (upstream) =>
-    once(upstream.id, async () => {
+    singleFlight(upstream.id, async () => {
       const before = failed.get(upstream.id)
       if (before && before.until > runtime.now()) throw before.error
       const id = accounts.idOf('gateway', upstream.id)
-      const { account, granted, secret } = await accountFrom(upstream, id).catch((error: unknown) => {
-        failed.set(upstream.id, { until: runtime.now() + restMs, error })
+      const { account, granted, secret } = await signIn(upstream, id, deps).catch((error: unknown) => {
+        failed.set(upstream.id, { until: runtime.now() + failureMs, error })
         throw error
       })
       failed.delete(upstream.id)
@@ -176,7 +183,7 @@ export const createClientCredentials = ({
         ...(secret !== undefined && { clientSecret: secret }),
       })
       await accounts.change(id, (current) =>
-        withAccount(current, renewedAccount(account, granted, sealed, runtime.now())),
+        withAccount(current, refreshedAccount(account, granted, sealed, runtime.now())),
       )
     })
 }

@@ -17,11 +17,10 @@ import type { ClientAuthMethod, Directory, UpstreamAuth } from '../ports/service
 import type { GuardedFetch } from './oauth-fetch.ts'
 import { type AuthorizedUpstream, registrationRefusal, signInRefusal } from './upstream.ts'
 
-// Which redirect URI the gateway has at an authorization server: one of its own there, or the one that the
-// operator wrote.
+// The redirect URI of the gateway at an authorization server: one for that server alone, or the one that the operator configured.
 
 export interface RedirectUris {
-  /** Throws `connection.enrolment` when another authorization server has it already. */
+  /** Throws `connection.registration` when another authorization server has it already. */
   of(as: Pick<oauth.AuthorizationServer, 'issuer'>, upstream: AuthorizedUpstream): Promise<string>
   /** The gateway's own there, whatever the operator wrote. */
   own(as: Pick<oauth.AuthorizationServer, 'issuer'>): Promise<string>
@@ -61,7 +60,7 @@ export const createRedirectUris = ({
     own,
     async of(as, upstream) {
       const { redirect_uri: written } = upstream.auth
-      // Of a server that may be another tomorrow nothing is shared.
+      // Without a configured issuer the server may change, so nothing is shared with it.
       if (written === undefined || writtenIssuer(upstream.auth) === undefined) return own(as)
       const other = taken(written, as)
       if (other === undefined) return written
@@ -79,7 +78,7 @@ export const createRedirectUris = ({
   }
 }
 
-/** Who we are to one authorization server. */
+/** The gateway as a client of one authorization server. */
 export interface ClientRegistration {
   readonly clientId: string
   readonly method: ClientAuthMethod
@@ -98,19 +97,19 @@ interface Registration {
 }
 
 export interface ClientRegistrations {
-  /** `anew`: a registration that is kept does not count. Throws `connection.enrolment` when there is no way, `connection.untrusted` and `connection.unreachable`. */
+  /** `anew`: ignores a saved registration. Throws `connection.registration` if the server accepts no client, `connection.untrusted` and `connection.unreachable`. */
   at(
     as: oauth.AuthorizationServer,
     upstream: AuthorizedUpstream,
     scopes: readonly string[] | undefined,
-    web: GuardedFetch,
+    guardedFetch: GuardedFetch,
     anew?: boolean,
   ): Promise<ClientRegistration>
   /** The authorization server no longer knows this client: the next one to ask registers anew. */
   forget(issuer: string, service: string, clientId: string): Promise<void>
 }
 
-interface EnrolmentsDeps {
+interface ClientRegistrationsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'keys' | 'log' | 'defer' | 'digest'>
   readonly issuer: string
   readonly services: Parameters<typeof createRedirectUris>[0]['services']
@@ -134,8 +133,8 @@ export const clientMetadata = (issuer: string, redirectUri: string) => {
     redirect_uris: [redirectUri],
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
-    // SEP-837: a redirect to this computer is a native client's, everything else a web client's.
-    application_type: isHttps(issuer) ? 'web' : 'native',
+    // SEP-837: a redirect to this computer is a native client's, everything else a guardedFetch client's.
+    application_type: isHttps(issuer) ? 'guardedFetch' : 'native',
   }
 }
 
@@ -156,7 +155,11 @@ const partiesOf = (as: oauth.AuthorizationServer, redirectUri: string) => [
   { name: 'Redirect URI', value: redirectUri },
 ]
 
-const noWay = (upstream: AuthorizedUpstream, as: oauth.AuthorizationServer, redirectUri: string): Refusal =>
+const noRegistration = (
+  upstream: AuthorizedUpstream,
+  as: oauth.AuthorizationServer,
+  redirectUri: string,
+): Refusal =>
   registrationRefusal(
     upstream,
     `${as.issuer} neither reads client metadata documents nor registers clients`,
@@ -167,14 +170,14 @@ interface Applicant {
   readonly as: oauth.AuthorizationServer
   readonly upstream: AuthorizedUpstream
   readonly scopes: readonly string[] | undefined
-  readonly web: GuardedFetch
+  readonly guardedFetch: GuardedFetch
   readonly redirectUri: string
 }
 
 /** RFC 7591. `issuer`: ours. */
 const register = async (
   issuer: string,
-  { as, upstream, scopes, web, redirectUri }: Applicant,
+  { as, upstream, scopes, guardedFetch, redirectUri }: Applicant,
 ): Promise<Registration> => {
   const wanted = methodFor(as, false)
   const metadata = {
@@ -183,7 +186,7 @@ const register = async (
     ...(scopes && { scope: scopes.join(' ') }),
   }
   const answer = await oauth
-    .dynamicClientRegistrationRequest(as, metadata, web.through)
+    .dynamicClientRegistrationRequest(as, metadata, guardedFetch.through)
     .then((response) => oauth.processDynamicClientRegistrationResponse(response))
     .catch((error: unknown) => {
       throw signInRefusal(error, upstream, 'registration', partiesOf(as, redirectUri))
@@ -210,10 +213,10 @@ const configured = (
 ): ClientRegistration => {
   const { client_secret: secret, private_key: key, token_endpoint_auth_method: written } = auth
   const method = written ?? (key === undefined ? methodFor(as, secret !== undefined) : 'private_key_jwt')
-  const shown = secret === undefined && method !== 'private_key_jwt' ? 'none' : method
+  const effective = secret === undefined && method !== 'private_key_jwt' ? 'none' : method
   return {
     clientId,
-    method: shown,
+    method: effective,
     redirectUri,
     how: 'configured',
     ...(secret !== undefined && { secret }),
@@ -224,7 +227,7 @@ export const createClientRegistrations = ({
   runtime,
   issuer,
   services,
-}: EnrolmentsDeps): ClientRegistrations => {
+}: ClientRegistrationsDeps): ClientRegistrations => {
   const redirectUris = createRedirectUris({ issuer, services })
   const records = createRecords<Registration>(runtime, 'upstream-client:')
   const once = createSingleFlight(runtime)
@@ -235,19 +238,19 @@ export const createClientRegistrations = ({
     const id = idOf(applicant.as.issuer, applicant.upstream.id)
     const kept = await records.get(id)
     const inTime = kept?.value.until === undefined || kept.value.until > runtime.now() + 600_000
-    // One with another redirect URI is of version 0.1.0, or of a gateway that had another address. Its
-    // accounts go on.
+    // A registration with another redirect URI is from version 0.1.0, or from a gateway with another URL. Its
+    // accounts remain valid.
     if (kept && !anew && inTime && kept.value.redirectUri === applicant.redirectUri) return kept.value
     return once(id, async () => {
       const fresh = await register(issuer, applicant)
       const mark = await records.put(id, fresh, { only: kept?.mark ?? 'absent' })
-      // Another process was faster: one client is enough.
+      // Another process registered first; one client is enough.
       return mark === undefined ? ((await records.get(id))?.value ?? fresh) : fresh
     })
   }
 
   return {
-    async at(as, upstream, scopes, web, anew = false) {
+    async at(as, upstream, scopes, guardedFetch, anew = false) {
       const { auth } = upstream
       if (auth.client_id !== undefined)
         return configured(auth.client_id, await redirectUris.of(as, upstream), as, upstream)
@@ -265,8 +268,11 @@ export const createClientRegistrations = ({
           how: 'document',
         }
       const redirectUri = await redirectUris.own(as)
-      if (as.registration_endpoint === undefined) throw noWay(upstream, as, redirectUri)
-      return { ...(await registered({ as, upstream, scopes, web, redirectUri }, anew)), how: 'registered' }
+      if (as.registration_endpoint === undefined) throw noRegistration(upstream, as, redirectUri)
+      return {
+        ...(await registered({ as, upstream, scopes, guardedFetch, redirectUri }, anew)),
+        how: 'registered',
+      }
     },
     async forget(as, service, clientId) {
       const id = idOf(as, service)
@@ -283,7 +289,7 @@ const basic =
   (_as, { client_id: id }, _body, headers) =>
     headers.set('authorization', `Basic ${btoa(`${formEncoded(id)}:${formEncoded(secret)}`)}`)
 
-/** The client authentication that goes with an enrolment. `privateKey`: PKCS #8, PEM. */
+/** The client authentication of a registration. `privateKey`: PKCS #8, PEM. */
 export const authenticationOf = async (
   { method, secret = '' }: Pick<ClientRegistration, 'method' | 'secret'>,
   privateKey: CryptoKey | undefined,

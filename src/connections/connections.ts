@@ -1,38 +1,39 @@
-// The room as a whole: what other rooms and the hall get of it.
-import type { ConnectStep, UpstreamCredentials, Handler, KeepTokens } from '../ports/modules.ts'
+// The connections module: what the composition root and other modules get of it.
+import type {
+  Audit,
+  ConnectStep,
+  Handler,
+  KeepTokens,
+  Limit,
+  Sessions,
+  UpstreamCredentials,
+} from '../ports/modules.ts'
+import type { Pages } from '../ports/pages.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Directory } from '../ports/services.ts'
-import { type AccessTokens, createAccessTokens } from './access-tokens.ts'
+import { createAccessTokens } from './access-tokens.ts'
 import {
-  type AccountActionsDeps,
   type ConnectPage,
-  type ConnectPageDeps,
   createAccountActions,
   createConnectPage,
   createDisconnect,
 } from './account-page.ts'
-import { type AccountNeeds, createAccountNeeds } from './account-required.ts'
+import { createAccountNeeds } from './account-required.ts'
 import { type AccountStore, createAccountStore, serviceOf } from './accounts.ts'
 import { createAuthorize } from './authorize.ts'
 import { createCallback } from './callback.ts'
-import {
-  type Revoke,
-  createTokenRequest,
-  createClientCredentials,
-  createRevoke,
-} from './client-credentials.ts'
+import { createTokenRequest, createClientCredentials, createRevoke } from './client-credentials.ts'
 import {
   type ClientRegistrations,
   createClientMetadataDocument,
   createClientRegistrations,
 } from './client-registration.ts'
-import { type ConsentRequired, createConsentRequired } from './consent-required.ts'
-import { type LookUpCredential, createCredentialLookup } from './credential-lookup.ts'
+import { createConsentRequired } from './consent-required.ts'
+import { createCredentialLookup } from './credential-lookup.ts'
 import { createCredentials } from './credentials.ts'
 import { createPendingAuthorizations, isAuthorizationState } from './pending-authorizations.ts'
-import { type Discard, type Refreshes, createRefreshes } from './refresh.ts'
+import { type Discard, createRefreshes } from './refresh.ts'
 import {
-  type SaveTokens,
   type ProviderSettings,
   createSaveTokens,
   createProviderTokens,
@@ -41,101 +42,76 @@ import {
 import { createSignInStep } from './sign-in-step.ts'
 import { type Partner, type AuthorizedUpstream, upstreamOf } from './upstream.ts'
 
-// What gets tokens, renews them and takes them back, at the authorization servers that they came from.
-
-export interface TokenService {
-  readonly revoke: Revoke
-  readonly renewals: Refreshes
-  /** The gateway's own sign-in. */
-  readonly machine: (upstream: AuthorizedUpstream) => Promise<void>
-}
-
-interface TokenServiceDeps {
+export interface ConnectionsDeps {
   readonly runtime: Runtime
-  readonly accounts: AccountStore
-  readonly enrolments: ClientRegistrations
-  readonly partnerFor: (service: string) => Partner | undefined
+  readonly config: ProviderSettings
+  readonly directory: Directory
+  readonly sessions: Sessions
+  readonly pages: Pages
+  readonly limit: Limit
+  readonly record: Audit
 }
 
-export const createTokenService = ({
-  runtime,
-  accounts,
-  enrolments,
-  partnerFor,
-}: TokenServiceDeps): TokenService => {
+/** Gets, refreshes and revokes tokens at the authorization servers that issued them. */
+const createTokenService = (
+  runtime: Runtime,
+  accounts: AccountStore,
+  clientRegistrations: ClientRegistrations,
+  partnerFor: (service: string) => Partner | undefined,
+) => {
   const revoke = createRevoke({ runtime })
   const discard: Discard = async (id, account, secrets) => {
     const partner = partnerFor(serviceOf(id))
     if (partner) await revoke(id, account, secrets, partner)
   }
-  const ask = createTokenRequest({ runtime, enrolments, partnerFor })
+  const requestTokens = createTokenRequest({ runtime, clientRegistrations, partnerFor })
+  const refreshes = createRefreshes({ runtime, accounts, requestTokens, discard })
   return {
     revoke,
-    renewals: createRefreshes({ runtime, accounts, ask, discard }),
-    machine: createClientCredentials({ runtime, accounts, enrolments }),
+    accessTokens: createAccessTokens({ runtime, accounts, refreshes }),
+    /** The gateway's own sign-in. */
+    signInGateway: createClientCredentials({ runtime, accounts, clientRegistrations }),
   }
 }
 
-// Everything that keeps, renews and shows tokens, joined.
-
-export interface ConnectionsInnerDeps {
-  readonly runtime: Runtime
-  readonly config: ProviderSettings
-  readonly directory: Directory
-}
-
-export interface ConnectionsInner {
-  readonly accounts: AccountStore
-  readonly enrolments: ClientRegistrations
-  readonly revoke: TokenService['revoke']
-  readonly wallet: AccessTokens
-  readonly deposit: SaveTokens
-  readonly keepTokens: ReturnType<typeof createProviderTokens>
-  readonly show: LookUpCredential
-  readonly ask: ConsentRequired
-  readonly needs: AccountNeeds
-  readonly upstreamFor: (service: string) => AuthorizedUpstream | undefined
-}
-
-export const createConnectionsInner = ({
-  runtime,
-  config,
-  directory,
-}: ConnectionsInnerDeps): ConnectionsInner => {
+/** The parts that several of the module's functions share. */
+const createParts = ({ runtime, config, directory }: ConnectionsDeps) => {
+  const { issuer } = directory
   const accounts = createAccountStore({ runtime })
   const upstreamFor = (id: string): AuthorizedUpstream | undefined => {
     const service = directory.service(id)
     return service && upstreamOf(service)
   }
-  const enrolments = createClientRegistrations({
+  const clientRegistrations = createClientRegistrations({
     runtime,
-    issuer: directory.issuer,
+    issuer,
     services: () => directory.services,
   })
   const partnerFor = (service: string) => upstreamFor(service) ?? providerPartner(config, service)
-  const { revoke, renewals, machine } = createTokenService({ runtime, accounts, enrolments, partnerFor })
-  const wallet = createAccessTokens({ runtime, accounts, renewals })
-  const ask = createConsentRequired({ runtime, issuer: directory.issuer })
-  const needs = createAccountNeeds({ runtime, enrolments })
-  const show = createCredentialLookup({ now: runtime.now, wallet, ask, machine })
-  const deposit = createSaveTokens({ runtime, accounts, wallet })
+  const { revoke, accessTokens, signInGateway } = createTokenService(
+    runtime,
+    accounts,
+    clientRegistrations,
+    partnerFor,
+  )
+  const consentRequired = createConsentRequired({ runtime, issuer })
   return {
     accounts,
-    enrolments,
+    clientRegistrations,
     revoke,
-    wallet,
-    deposit,
-    keepTokens: createProviderTokens({ directory, deposit }),
-    show,
-    ask,
-    needs,
+    accessTokens,
+    saveTokens: createSaveTokens({ runtime, accounts, accessTokens }),
+    credentialLookup: createCredentialLookup({
+      now: runtime.now,
+      accessTokens,
+      consentRequired,
+      signInGateway,
+    }),
+    consentRequired,
+    needs: createAccountNeeds({ runtime, clientRegistrations }),
     upstreamFor,
   }
 }
-
-export type ConnectionsDeps = ConnectionsInnerDeps &
-  Pick<ConnectPageDeps, 'sessions' | 'pages'> &
-  Pick<AccountActionsDeps, 'limit' | 'record'>
 
 export interface Connections extends ConnectPage {
   /** POST /connect/:service */
@@ -145,26 +121,36 @@ export interface Connections extends ConnectPage {
   readonly keepTokens: KeepTokens
   /** GET /connect/callback/:id and /connect/callback */
   readonly callback: Handler
-  /** Whether a request to an address where identity providers answer too carries a state of ours. */
+  /** Whether a callback that identity providers use as well carries a state of this module. */
   isReturn(request: Request): boolean
   /** GET /oauth/client-metadata/:id.json and /oauth/client-metadata.json */
   readonly document: Handler
 }
 
 export const createConnections = (deps: ConnectionsDeps): Connections => {
-  const treasury = createConnectionsInner(deps)
-  const joined = { ...deps, ...treasury }
-  const trips = createPendingAuthorizations(deps)
-  const depart = createAuthorize({ ...joined, trips })
-  const step = createSignInStep({ ...joined, depart })
+  const { runtime, directory, sessions, pages, limit, record } = deps
+  const parts = createParts(deps)
+  const { accounts, accessTokens, saveTokens } = parts
+  const pendingAuthorizations = createPendingAuthorizations({ runtime, sessions, record })
+  const startAuthorization = createAuthorize({ ...parts, runtime, pendingAuthorizations, record })
+  const step = createSignInStep({ ...parts, runtime, startAuthorization })
   return {
-    ...createConnectPage({ ...joined, asks: step.asks }),
-    act: createAccountActions({ ...joined, depart, disconnect: createDisconnect(joined) }),
-    keepTokens: treasury.keepTokens,
-    credentials: createCredentials({ ...treasury, now: deps.runtime.now }),
+    ...createConnectPage({ runtime, directory, sessions, pages, accounts, asks: step.asks }),
+    act: createAccountActions({
+      directory,
+      sessions,
+      accounts,
+      accessTokens,
+      startAuthorization,
+      disconnect: createDisconnect({ ...parts, runtime }),
+      limit,
+      record,
+    }),
+    keepTokens: createProviderTokens({ directory, saveTokens }),
+    credentials: createCredentials({ ...parts, now: runtime.now }),
     step,
-    callback: createCallback({ ...joined, trips }),
+    callback: createCallback({ ...parts, runtime, pendingAuthorizations, record }),
     isReturn: (request) => isAuthorizationState(new URL(request.url).searchParams.get('state') ?? ''),
-    document: createClientMetadataDocument(deps.directory.issuer),
+    document: createClientMetadataDocument(directory.issuer),
   }
 }

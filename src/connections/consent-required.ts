@@ -1,4 +1,4 @@
-// What a client is told when only the person can help: a sentence, and the link of a page of this gateway. Never a third party's link (MCP Elicitation, URL mode).
+// The error for a client when only the person can help: a sentence and the link to a page of this gateway. Never a third party's link (MCP Elicitation, URL mode).
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -6,10 +6,10 @@ import type { Person } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { AuthorizedUpstream } from './upstream.ts'
 
-/** Where people connect an account. */
+/** The path of the accounts page. */
 export const connectPath = (service: string): string => `/connect/${service}`
 
-/** Says whose link it is, to those who are that person; to everybody else it says nothing, and it opens nothing (a session is asked for there). */
+/** Identifies the person that a link is for. It is a MAC, so it says nothing to anybody else, and it grants nothing, because the page requires a session. */
 export const ownerMark = async (
   { keys }: Pick<Runtime, 'keys'>,
   person: Person,
@@ -19,7 +19,7 @@ export const ownerMark = async (
   return encodeBase64url(mac ?? new Uint8Array()).slice(0, 22)
 }
 
-/** Each makes an `upstream.consent`. */
+/** Each returns an `upstream.consent`. */
 export interface ConsentRequired {
   connect(upstream: AuthorizedUpstream, person: Person): Promise<Refusal>
   connectAgain(upstream: AuthorizedUpstream, person: Person, why: string): Promise<Refusal>

@@ -1,4 +1,4 @@
-// The credential of each call, and what follows when an upstream refuses it: another one, once, or the question to the person.
+// The credential of each call, and what follows when an upstream refuses it: another one, once, or a request to the person.
 import { Refusal } from '../kit/refusal.ts'
 import type { UpstreamCredential, UpstreamCredentials, UpstreamAuthFailure } from '../ports/modules.ts'
 import type { Person } from '../ports/people.ts'
@@ -15,26 +15,26 @@ import {
 import { type Challenge, type AuthorizedUpstream, isPersonal, readChallenge } from './upstream.ts'
 
 export interface CredentialsDeps {
-  readonly show: LookUpCredential
+  readonly credentialLookup: LookUpCredential
   readonly accounts: AccountStore
-  readonly wallet: AccessTokens
-  readonly ask: ConsentRequired
+  readonly accessTokens: AccessTokens
+  readonly consentRequired: ConsentRequired
   readonly needs: AccountNeeds
   readonly now: () => number
 }
 
-const isShown = (credential: UpstreamCredential | undefined): credential is CredentialLookup =>
-  credential !== undefined && 'held' in credential
+const isTokenCredential = (credential: UpstreamCredential | undefined): credential is CredentialLookup =>
+  credential !== undefined && 'tokens' in credential
 
-/** What follows a call that was made without an account, and refused. */
-const createRefused = ({
-  show,
-  wallet,
+/** After a call without an account was refused. */
+const createAfterNoAccount = ({
+  credentialLookup,
+  accessTokens,
   needs,
   now,
-}: Pick<CredentialsDeps, 'show' | 'wallet' | 'needs' | 'now'>) => ({
-  /** Nobody who calls can help. */
-  async operatorsMatter(upstream: AuthorizedUpstream, authenticate: readonly string[]): Promise<never> {
+}: Pick<CredentialsDeps, 'credentialLookup' | 'accessTokens' | 'needs' | 'now'>) => ({
+  /** Only the operator can help. */
+  async refuseForOperator(upstream: AuthorizedUpstream, authenticate: readonly string[]): Promise<never> {
     const need = await needs.after(upstream, authenticate)
     throw need === 'account'
       ? credentialRefusal(
@@ -45,33 +45,34 @@ const createRefused = ({
       : need
   },
 
-  /**
-   * A call without a token was refused: with the person's account, where the server asks for one and there
-   * is one.
-   */
-  async asked(
-    place: CredentialContext,
+  /** The person's account, if the server requires one and the person has one. */
+  async tryAccount(
+    context: CredentialContext,
     upstream: AuthorizedUpstream,
     person: Person,
     authenticate: readonly string[],
   ): Promise<UpstreamCredential> {
-    const drawn = await wallet.draw(person, upstream.id)
-    if (drawn.kind !== 'token' || isElsewhere(drawn.account, upstream.origin)) {
+    const found = await accessTokens.find(person, upstream.id)
+    if (found.kind !== 'token' || isElsewhere(found.account, upstream.origin)) {
       const need = await needs.after(upstream, authenticate)
       if (need !== 'account') throw need
     }
-    place.accountsUntil = now() + accountsMs
-    return show.drawn(upstream, person, drawn)
+    context.accountsUntil = now() + accountsMs
+    return credentialLookup.fromTokens(upstream, person, found)
   },
 })
 
-/** What follows a call that was made with an account, and refused all the same. */
-const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'accounts' | 'wallet' | 'ask'>) => {
+/** After a call with an account was refused. */
+const createAfterAccount = ({
+  accounts,
+  accessTokens,
+  consentRequired,
+}: Pick<CredentialsDeps, 'accounts' | 'accessTokens' | 'consentRequired'>) => {
   /** MCP Scope Challenge Handling: more is asked for once; a server that wants it even then is not asked about it again. */
   const stepUp = async (
     upstream: AuthorizedUpstream,
     person: Person,
-    { held: { id, account } }: CredentialLookup,
+    { tokens: { id, account } }: CredentialLookup,
     { scopes = [] }: Challenge,
   ): Promise<never> => {
     const fresh = scopes.filter((scope) => !account.asked.includes(scope) && !account.granted.includes(scope))
@@ -86,14 +87,14 @@ const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'account
         same && withAccount(current, { ...same, wanted: [...new Set([...(same.wanted ?? []), ...fresh])] })
       )
     })
-    throw await ask.permit(upstream, person, fresh)
+    throw await consentRequired.permit(upstream, person, fresh)
   }
 
-  /** A token that came a moment ago is refused like the one before: only the person can help, by connecting anew. */
+  /** A fresh token was refused like the one before: only the person can help, by connecting the account again. */
   const giveUp = async (
     upstream: AuthorizedUpstream,
     person: Person,
-    { held: { id, account } }: CredentialLookup,
+    { tokens: { id, account } }: CredentialLookup,
     below: boolean,
   ): Promise<never> => {
     // The account may be good everywhere else.
@@ -109,25 +110,25 @@ const createGivenUp = ({ accounts, wallet, ask }: Pick<CredentialsDeps, 'account
         ? withAccount(current, { ...same, ended: 'refused by the server' })
         : undefined
     })
-    wallet.forget(person, upstream.id)
-    throw await ask.connectAgain(upstream, person, 'a fresh token was refused')
+    accessTokens.forget(person, upstream.id)
+    throw await consentRequired.connectAgain(upstream, person, 'a fresh token was refused')
   }
   return { stepUp, giveUp }
 }
 
 export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials => {
-  const { show, wallet } = deps
-  const { stepUp, giveUp } = createGivenUp(deps)
-  const { operatorsMatter, asked } = createRefused(deps)
-  const renewed = async (
+  const { credentialLookup, accessTokens } = deps
+  const { stepUp, giveUp } = createAfterAccount(deps)
+  const { refuseForOperator, tryAccount } = createAfterNoAccount(deps)
+  const refreshed = async (
     upstream: AuthorizedUpstream,
     person: Person | undefined,
     before: CredentialLookup,
   ): Promise<UpstreamCredential> => {
-    const next = await wallet.redraw(before.held)
+    const next = await accessTokens.replace(before.tokens)
     return upstream.auth.type === 'client_credentials' && next.kind === 'ended'
-      ? show.own(upstream)
-      : show.drawn(upstream, person, next)
+      ? credentialLookup.ofGateway(upstream)
+      : credentialLookup.fromTokens(upstream, person, next)
   }
 
   const afterForbidden = (
@@ -142,24 +143,24 @@ export const createCredentials = (deps: CredentialsDeps): UpstreamCredentials =>
   }
 
   return {
-    names: (service) => show.place(service).names,
-    lookup: (service) => show.lookup(show.place(service)),
+    names: (service) => credentialLookup.contextOf(service).names,
+    lookup: (service) => credentialLookup.lookup(credentialLookup.contextOf(service)),
     after({ address, principal, shown, status, authenticate, below, last }: UpstreamAuthFailure) {
-      const place = show.place(address.service)
-      const { upstream } = place
+      const context = credentialLookup.contextOf(address.service)
+      const { upstream } = context
       const person = principal?.person
-      const before = isShown(shown) ? shown : undefined
+      const before = isTokenCredential(shown) ? shown : undefined
       if (!upstream) return undefined
-      if (status === 403 && !place.fixed) return afterForbidden(upstream, person, before, authenticate)
+      if (status === 403 && !context.fixed) return afterForbidden(upstream, person, before, authenticate)
       if (status !== 401) return undefined
       if (last)
         return before && person && isPersonal(upstream)
           ? giveUp(upstream, person, before, below)
-          : operatorsMatter(upstream, authenticate)
-      if (before) return renewed(upstream, person, before)
+          : refuseForOperator(upstream, authenticate)
+      if (before) return refreshed(upstream, person, before)
       return person && isPersonal(upstream)
-        ? asked(place, upstream, person, authenticate)
-        : operatorsMatter(upstream, authenticate)
+        ? tryAccount(context, upstream, person, authenticate)
+        : refuseForOperator(upstream, authenticate)
     },
   }
 }

@@ -1,9 +1,9 @@
-// From an upstream's refusal to the authorization server that can help: what it says of itself, in the order that MCP gives, with the ways of 2025-03-26 at the end.
+// From the 401 of an upstream to its authorization server, in the order of MCP Authorization Server Discovery, with the fallbacks of MCP 2025-03-26 at the end.
 import type * as oauth from 'oauth4webapi'
 import { sameIssuer } from '../kit/urls.ts'
 import { metaKeys } from '../mcp/envelope.ts'
 import { publishedVersions } from '../mcp/revisions.ts'
-import { readAuthorizationServer, readResourceMetadata } from './metadata.ts'
+import { type ResourceMetadata, readAuthorizationServer, readResourceMetadata } from './metadata.ts'
 import type { GuardedFetch } from './oauth-fetch.ts'
 import { type Challenge, type AuthorizedUpstream, errorFrom, readChallenge, untrusted } from './upstream.ts'
 
@@ -37,8 +37,8 @@ const wantsGet = new Set([400, 404, 405, 406, 426])
  * this question and nobody's verdict on its revision or transport (MCP SDK, Gateways).
  */
 export const probe = async (
-  { url, elsewhere }: Pick<AuthorizedUpstream, 'url' | 'elsewhere'>,
-  web: GuardedFetch,
+  { url, alternative }: Pick<AuthorizedUpstream, 'url' | 'alternative'>,
+  guardedFetch: GuardedFetch,
 ): Promise<Probed> => {
   const [version = ''] = publishedVersions
   const method = 'tools/list'
@@ -55,7 +55,7 @@ export const probe = async (
     'mcp-protocol-version': version,
     'mcp-method': method,
   }
-  const posted = await web
+  const posted = await guardedFetch
     .ask(url.href, {
       method: 'POST',
       headers,
@@ -63,13 +63,13 @@ export const probe = async (
     })
     .catch(() => undefined)
   const there =
-    elsewhere && (posted?.status === 404 || posted?.status === 405)
-      ? await probe({ url: elsewhere }, web)
+    alternative && (posted?.status === 404 || posted?.status === 405)
+      ? await probe({ url: alternative }, guardedFetch)
       : 'open'
   if (typeof there !== 'string') return there
   const answer =
     posted && wantsGet.has(posted.status)
-      ? await web
+      ? await guardedFetch
           .ask(url.href, { method: 'GET', headers: { accept: 'text/event-stream' } })
           .catch(() => undefined)
       : posted
@@ -79,19 +79,19 @@ export const probe = async (
 
 const challengeOf = async (
   upstream: AuthorizedUpstream,
-  web: GuardedFetch,
+  guardedFetch: GuardedFetch,
 ): Promise<Challenge | undefined> => {
-  const probed = await probe(upstream, web)
+  const probed = await probe(upstream, guardedFetch)
   return typeof probed === 'string' ? undefined : (readChallenge(probed) ?? unchallenged)
 }
 
 /** MCP 2025-03-26: the origin of the MCP server is its authorization server, with metadata at the root or, without any, endpoints at default paths. */
 const fallback = async (
   upstream: AuthorizedUpstream,
-  web: GuardedFetch,
+  guardedFetch: GuardedFetch,
 ): Promise<Pick<DiscoveredServer, 'as' | 'by'>> => {
   const { origin } = upstream.url
-  const read = await readAuthorizationServer(upstream, origin, web)
+  const read = await readAuthorizationServer(upstream, origin, guardedFetch)
   if (read) return { as: read, by: 'origin' }
   const as = {
     issuer: origin,
@@ -103,7 +103,7 @@ const fallback = async (
   return { as, by: 'default' }
 }
 
-/** Both endpoints written by the operator: nothing is asked, nothing can be lied about. */
+/** The operator configured both endpoints: no discovery is necessary. */
 const configured = ({ auth }: AuthorizedUpstream): oauth.AuthorizationServer | undefined => {
   const {
     authorization_endpoint: authorization,
@@ -124,15 +124,15 @@ const configured = ({ auth }: AuthorizedUpstream): oauth.AuthorizationServer | u
 const firstServer = async (
   upstream: AuthorizedUpstream,
   issuers: readonly string[],
-  web: GuardedFetch,
+  guardedFetch: GuardedFetch,
 ): Promise<oauth.AuthorizationServer> => {
   let refusal: Error | undefined
   for (const issuer of issuers) {
     try {
-      const as = await readAuthorizationServer(upstream, issuer, web)
+      const as = await readAuthorizationServer(upstream, issuer, guardedFetch)
       if (as) return as
     } catch (error) {
-      // The next one in the server's list may do; what is wrong with the first is told when none does.
+      // The next one in the server's list may work. If none does, the fault of the first is reported.
       refusal ??= errorFrom(error)
     }
   }
@@ -141,41 +141,56 @@ const firstServer = async (
   )
 }
 
+/** Credentials that the operator got from one server are sent to no other. */
+const checkConfiguredIssuer = ({ id, name, auth }: AuthorizedUpstream, trusted: readonly string[]): void => {
+  const { issuer } = auth
+  if (issuer !== undefined && !trusted.some((one) => sameIssuer(one, issuer)))
+    throw untrusted(
+      { name },
+      `it now trusts ${trusted.join(' ').slice(0, 300)}, not ${issuer}, which mcp_services.${id}.upstream_auth.issuer names`,
+    )
+}
+
+/** The server that the operator or the metadata names, otherwise the fallback of MCP 2025-03-26. */
+const namedServer = async (
+  upstream: AuthorizedUpstream,
+  metadata: ResourceMetadata | undefined,
+  guardedFetch: GuardedFetch,
+): Promise<Pick<DiscoveredServer, 'as' | 'by'>> => {
+  const { issuer } = upstream.auth
+  if (issuer !== undefined) return { as: await firstServer(upstream, [issuer], guardedFetch), by: 'operator' }
+  return metadata
+    ? { as: await firstServer(upstream, metadata.authorizationServers, guardedFetch), by: 'resource' }
+    : fallback(upstream, guardedFetch)
+}
+
+/** The operator sets an empty `resource` for a server that does not accept the parameter. */
+const sentResource = (resource: string): string | undefined => (resource === '' ? undefined : resource)
+
 /**
- * Throws `connection.untrusted` for what contradicts itself, is not what it should be about, or cannot protect a code; `connection.unreachable` for what does not answer.
- * `challenge`: the upstream's refusal, where one is at hand.
+ * Throws `connection.untrusted` for metadata that contradicts itself, is about something else, or cannot protect a code; `connection.unreachable` if nothing responds.
+ * `challenge`: the upstream's 401, where one is at hand.
  */
 export const discover = async (
   upstream: AuthorizedUpstream,
-  web: GuardedFetch,
+  guardedFetch: GuardedFetch,
   challenge?: Challenge,
 ): Promise<DiscoveredServer> => {
   const { auth, url } = upstream
-  const own = auth.resource ?? url.href
   const written = configured(upstream)
   if (written)
-    return { as: written, by: 'operator', resource: own === '' ? undefined : own, scopes: auth.scopes }
-  const asked = challenge ?? (await challengeOf(upstream, web))
-  const metadata = await readResourceMetadata(upstream, asked, web)
-  const issuers = auth.issuer === undefined ? metadata?.authorizationServers : [auth.issuer]
-  // D3: credentials that the operator got from one server are shown to no other.
-  if (
-    auth.issuer !== undefined &&
-    metadata &&
-    !metadata.authorizationServers.some((issuer) => sameIssuer(issuer, auth.issuer ?? ''))
-  )
-    throw untrusted(
-      upstream,
-      `it now trusts ${metadata.authorizationServers.join(' ').slice(0, 300)}, not ${auth.issuer}, which mcp_services.${upstream.id}.upstream_auth.issuer names`,
-    )
-  const by = auth.issuer === undefined ? 'resource' : 'operator'
-  const found = issuers
-    ? ({ as: await firstServer(upstream, issuers, web), by } as const)
-    : await fallback(upstream, web)
-  const resource = auth.resource ?? metadata?.resource ?? own
+    return {
+      as: written,
+      by: 'operator',
+      resource: sentResource(auth.resource ?? url.href),
+      scopes: auth.scopes,
+    }
+  const asked = challenge ?? (await challengeOf(upstream, guardedFetch))
+  const metadata = await readResourceMetadata(upstream, asked, guardedFetch)
+  if (metadata) checkConfiguredIssuer(upstream, metadata.authorizationServers)
   return {
-    ...found,
-    resource: resource === '' ? undefined : resource,
+    ...(await namedServer(upstream, metadata, guardedFetch)),
+    resource: sentResource(auth.resource ?? metadata?.resource ?? url.href),
     scopes: auth.scopes ?? asked?.scopes ?? metadata?.scopes,
   }
 }

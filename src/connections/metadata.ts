@@ -22,7 +22,7 @@ export interface ResourceMetadata {
 
 const wellKnown = '/.well-known/oauth-protected-resource'
 
-/** Where the document may be: the place the challenge names, or else behind the endpoint's path, then at the root (MCP Authorization Server Discovery). */
+/** Where the document may be: the URL that the challenge names, or else behind the endpoint's path, then at the root (MCP Authorization Server Discovery). */
 export const metadataUrls = (
   { url }: Pick<AuthorizedUpstream, 'url'>,
   challenge?: Challenge,
@@ -70,13 +70,13 @@ const judgeResource = (
 export const readResourceMetadata = async (
   upstream: AuthorizedUpstream,
   challenge: Challenge | undefined,
-  web: GuardedFetch,
+  guardedFetch: GuardedFetch,
 ): Promise<ResourceMetadata | undefined> => {
   const named = metadataUrls(upstream, challenge)
   let down: string | undefined
   let wrong: Error | undefined
-  for (const place of named.length > 0 ? named : metadataUrls(upstream)) {
-    const found = await web.document(place)
+  for (const url of named.length > 0 ? named : metadataUrls(upstream)) {
+    const found = await guardedFetch.document(url)
     if (found.kind === 'down') down = found.why
     if (found.kind !== 'document') continue
     try {
@@ -87,24 +87,24 @@ export const readResourceMetadata = async (
     }
   }
   if (wrong !== undefined) throw wrong
-  // The challenge may be older than the server; the well-known places are the server's own.
-  const elsewhere =
+  // The challenge may be outdated; the well-known URLs are the server's own.
+  const atWellKnown =
     named.length > 0 && challenge?.metadata !== undefined
-      ? await readResourceMetadata(upstream, undefined, web)
+      ? await readResourceMetadata(upstream, undefined, guardedFetch)
       : undefined
-  if (elsewhere === undefined && down !== undefined) throw unreachable(upstream, down)
-  return elsewhere
+  if (atWellKnown === undefined && down !== undefined) throw unreachable(upstream, down)
+  return atWellKnown
 }
 
 // The metadata of an authorization server (RFC 8414, OpenID Connect Discovery): read where MCP says, and believed only as far as it speaks of itself.
 
 /** Where the metadata of an issuer may be, in the order of MCP Authorization Server Discovery. */
-export const metadataPlaces = (issuer: URL): readonly string[] => {
+export const authorizationServerUrls = (issuer: URL): readonly string[] => {
   const path = issuer.pathname.replace(/\/$/, '')
-  const oauthPlace = `${issuer.origin}/.well-known/oauth-authorization-server${path}`
-  if (path === '') return [oauthPlace, `${issuer.origin}/.well-known/openid-configuration`]
+  const oauthUrl = `${issuer.origin}/.well-known/oauth-authorization-server${path}`
+  if (path === '') return [oauthUrl, `${issuer.origin}/.well-known/openid-configuration`]
   return [
-    oauthPlace,
+    oauthUrl,
     `${issuer.origin}/.well-known/openid-configuration${path}`,
     `${issuer.origin}${path}/.well-known/openid-configuration`,
   ]
@@ -120,7 +120,7 @@ export const issuerUrl = (upstream: AuthorizedUpstream, issuer: string): URL => 
 }
 
 /**
- * What an operator who knows better can write: then nothing is looked up, and nothing can be contradicted.
+ * The settings of an operator who knows better. With them there is no discovery, and nothing can contradict them.
  */
 const byHand = ({ id, auth }: AuthorizedUpstream): string => {
   const names =
@@ -138,10 +138,17 @@ const knownPairs: Readonly<Record<string, readonly string[]>> = {
 const isUrl = (value: unknown): value is string =>
   typeof value === 'string' && value.length <= 2048 && URL.canParse(value)
 
+/** An https URL for a browser; plain http only at an origin that the operator configured. */
+const isBrowserUrl = (url: URL, configured: boolean): boolean =>
+  (url.protocol === 'https:' || (url.protocol === 'http:' && configured)) &&
+  url.username === '' &&
+  url.password === '' &&
+  url.hash === ''
+
 /**
  * An endpoint that the metadata names. A server that sends people or codes to somebody else's endpoints takes part in a
- * mix-up (RFC 9700 §4.4). An issuer that the operator wrote down is believed about its own; one that an upstream names
- * has them on its own site, or on an origin that the operator wrote.
+ * mix-up (RFC 9700 §4.4). An issuer that the operator configured is believed about its own endpoints; those of an issuer
+ * that an upstream names must be on its own site, or at an origin that the operator configured.
  */
 const endpoint = async (
   upstream: AuthorizedUpstream,
@@ -151,15 +158,14 @@ const endpoint = async (
 ): Promise<string | undefined> => {
   if (value === undefined || value === null) return undefined
   const url = isUrl(value) ? new URL(value) : undefined
-  const written = url !== undefined && atOrigin(url, upstream.origins)
-  const secure = url?.protocol === 'https:' || (url?.protocol === 'http:' && written)
-  if (!url || !secure || url.username !== '' || url.password !== '' || url.hash !== '')
+  const configured = url !== undefined && atOrigin(url, upstream.origins)
+  if (!url || !isBrowserUrl(url, configured))
     throw untrusted(
       upstream,
       `its ${name} is no address for a browser: ${JSON.stringify(value).slice(0, 200)}`,
     )
   const believed =
-    written ||
+    configured ||
     url.host === issuer.host ||
     byOperator(upstream, issuer) ||
     (knownPairs[issuer.origin] ?? []).includes(url.origin)
@@ -180,23 +186,44 @@ const texts = (value: unknown): string[] | undefined =>
 
 type Document = Readonly<Record<string, unknown>>
 
+/** RFC 8414 §3.3: the same issuer. The metadata's own spelling is what `iss` is compared with. */
+const checkIssuer = (upstream: AuthorizedUpstream, issuer: string, named: unknown): string => {
+  if (typeof named === 'string' && sameIssuer(named, issuer)) return named
+  throw untrusted(
+    upstream,
+    `the authorization server at ${issuer.slice(0, 200)} calls itself ${JSON.stringify(named)?.slice(0, 200)}; ${byHand(upstream)}`,
+  )
+}
+
+/** Members that are copied if they are lists of strings. */
+const lists = [
+  'code_challenge_methods_supported',
+  'token_endpoint_auth_methods_supported',
+  'scopes_supported',
+  'grant_types_supported',
+] as const
+/** Members that are copied if they are true. */
+const flags = [
+  'authorization_response_iss_parameter_supported',
+  'client_id_metadata_document_supported',
+] as const
+
+const listsOf = (document: Document): Partial<Pick<oauth.AuthorizationServer, (typeof lists)[number]>> =>
+  Object.fromEntries(lists.flatMap((name) => [[name, texts(document[name])]]).filter(([, value]) => value))
+
+const flagsOf = (document: Document): Partial<Pick<oauth.AuthorizationServer, (typeof flags)[number]>> =>
+  Object.fromEntries(flags.filter((name) => document[name] === true).map((name) => [name, true]))
+
 const judgeServer = async (
   upstream: AuthorizedUpstream,
   issuer: string,
   document: Document,
 ): Promise<oauth.AuthorizationServer> => {
-  const named = document['issuer']
-  // RFC 8414 §3.3: identical, as far as two texts can be. The metadata's own form is what `iss` is compared with.
-  if (typeof named !== 'string' || !sameIssuer(named, issuer))
-    throw untrusted(
-      upstream,
-      `the authorization server at ${issuer.slice(0, 200)} calls itself ${JSON.stringify(named)?.slice(0, 200)}; ${byHand(upstream)}`,
-    )
+  const named = checkIssuer(upstream, issuer, document['issuer'])
   const at = issuerUrl(upstream, named)
-  const methods = texts(document['code_challenge_methods_supported'])
   const people = upstream.auth.type !== 'client_credentials'
   // MCP Security Considerations, Authorization Code Protection: without the member there is no PKCE, and a client must refuse.
-  if (!methods?.includes('S256') && people)
+  if (!texts(document['code_challenge_methods_supported'])?.includes('S256') && people)
     throw untrusted(upstream, `${named} does not say that it supports PKCE with S256; ${byHand(upstream)}`)
   const read = (name: string): Promise<string | undefined> => endpoint(upstream, at, name, document[name])
   const authorization = await read('authorization_endpoint')
@@ -208,25 +235,14 @@ const judgeServer = async (
       upstream,
       `${named} has no ${token === undefined ? 'token' : 'authorization'} endpoint; ${byHand(upstream)}`,
     )
-  const authMethods = texts(document['token_endpoint_auth_methods_supported'])
-  const scopes = texts(document['scopes_supported'])
-  const grants = texts(document['grant_types_supported'])
   return {
     issuer: named,
     token_endpoint: token,
-    ...(methods && { code_challenge_methods_supported: methods }),
     ...(authorization !== undefined && { authorization_endpoint: authorization }),
     ...(registration !== undefined && { registration_endpoint: registration }),
     ...(revocation !== undefined && { revocation_endpoint: revocation }),
-    ...(authMethods && { token_endpoint_auth_methods_supported: authMethods }),
-    ...(scopes && { scopes_supported: scopes }),
-    ...(grants && { grant_types_supported: grants }),
-    ...(document['authorization_response_iss_parameter_supported'] === true && {
-      authorization_response_iss_parameter_supported: true,
-    }),
-    ...(document['client_id_metadata_document_supported'] === true && {
-      client_id_metadata_document_supported: true,
-    }),
+    ...listsOf(document),
+    ...flagsOf(document),
   }
 }
 
@@ -237,21 +253,21 @@ const takesClients = ({ auth }: AuthorizedUpstream, as: oauth.AuthorizationServe
   as.client_id_metadata_document_supported === true
 
 /**
- * The first document that can be used; one that takes clients is looked for before one that does not. A server's OAuth
+ * The first document that can be used; one that accepts clients is preferred. A server's OAuth
  * metadata and its OpenID configuration are often written by two hands, and one of them is complete.
- * Undefined when there is none at any of its places. Throws what is wrong with the first (`connection.untrusted`) and,
+ * Undefined when there is none at any of the URLs. Throws the fault of the first (`connection.untrusted`) and,
  * when nobody knows, `connection.unreachable`.
  */
 export const readAuthorizationServer = async (
   upstream: AuthorizedUpstream,
   issuer: string,
-  web: GuardedFetch,
+  guardedFetch: GuardedFetch,
 ): Promise<oauth.AuthorizationServer | undefined> => {
   let down: string | undefined
   let wrong: Error | undefined
   let usable: oauth.AuthorizationServer | undefined
-  for (const place of metadataPlaces(issuerUrl(upstream, issuer))) {
-    const found = await web.document(place)
+  for (const url of authorizationServerUrls(issuerUrl(upstream, issuer))) {
+    const found = await guardedFetch.document(url)
     if (found.kind === 'down') down ??= found.why
     if (found.kind !== 'document') continue
     const as = await judgeServer(upstream, issuer, found.document).catch((error: unknown) => {

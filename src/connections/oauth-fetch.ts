@@ -1,4 +1,4 @@
-// Requests to an upstream's authorization server: all through the guard, all of one step within one time.
+// Guarded requests to an upstream's authorization server, with one deadline for all requests of a step.
 import * as oauth from 'oauth4webapi'
 import { utf8Text } from '../kit/bytes.ts'
 import { asFetch } from '../kit/http.ts'

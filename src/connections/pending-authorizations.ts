@@ -1,4 +1,4 @@
-// The round trip to an upstream's authorization server: what must be the same when the browser is back, and that it is the browser that went.
+// Pending authorizations at upstreams: what must not change until the browser is back, and that it is the same browser.
 import type * as oauth from 'oauth4webapi'
 import { encodeBase64url } from '../kit/bytes.ts'
 import { personKey } from '../kit/person-key.ts'
@@ -21,7 +21,7 @@ export interface PendingAuthorization {
   /** Origin of the MCP server. */
   readonly at: string
   readonly as: oauth.AuthorizationServer
-  readonly enrolment: ClientRegistration
+  readonly registration: ClientRegistration
   readonly resource?: string
   readonly asked: readonly string[]
   /** PKCE code verifier (RFC 7636 §4.1). */
@@ -31,31 +31,31 @@ export interface PendingAuthorization {
 }
 
 export interface PendingAuthorizations {
-  /** Keeps a trip, and answers its state: 256 bits of chance, of which only a digest is kept. */
-  start(trip: PendingAuthorization): Promise<string>
-  /** The trip, for the browser session that began it, once. Throws `connection.state` and `connection.other-browser`. */
+  /** Saves the authorization and returns its state: 256 random bits, of which only a digest is saved. */
+  start(authorization: PendingAuthorization): Promise<string>
+  /** The authorization, once, for the browser session that began it. Throws `connection.state` and `connection.other-browser`. */
   end(
     state: string,
     request: Request,
     context: RequestContext,
-  ): Promise<{ readonly trip: PendingAuthorization; readonly person: Person }>
+  ): Promise<{ readonly authorization: PendingAuthorization; readonly person: Person }>
 }
 
-interface TripsDeps {
+interface PendingAuthorizationsDeps {
   readonly runtime: Pick<Runtime, 'random' | 'store' | 'keys' | 'log' | 'digest'>
   readonly sessions: Sessions
   readonly record: Audit
 }
 
-const tripMs = 600_000
+const lifetimeMs = 600_000
 /** Tells states of ours from those of identity providers, which may come to the same address. */
 const statePrefix = 'up_'
 export const isAuthorizationState = (state: string): boolean => state.startsWith(statePrefix)
 
-type Leg = Pick<PendingAuthorization, 'service' | 'returnTo'>
+type ReturnPath = Pick<PendingAuthorization, 'service' | 'returnTo'>
 
-/** A way on for the problem pages of a trip: the page that it started from, with where it was to lead. */
-const onwardTo = ({ service, returnTo }: Leg, label = 'Try again') => ({
+/** The link on a problem page: the page that the authorization started from. */
+const onwardTo = ({ service, returnTo }: ReturnPath, label = 'Try again') => ({
   label,
   href: `${connectPath(service)}?return_to=${encodeURIComponent(returnTo)}`,
 })
@@ -69,13 +69,13 @@ const withoutIt = (returnTo: string) =>
 /** Nothing comes of trying again before somebody else has acted. */
 const lasting: ReadonlySet<RefusalCode> = new Set([
   'upstream.credential',
-  'connection.enrolment',
+  'connection.registration',
   'connection.untrusted',
   'connection.unknown',
 ])
 
-/** Whatever was thrown, as a refusal whose page leads on. */
-export const withOnward = (thrown: unknown, leg: Leg): Refusal => {
+/** Anything thrown, as a refusal whose page has a link to continue. */
+export const withOnward = (thrown: unknown, returnPath: ReturnPath): Refusal => {
   const refusal =
     thrown instanceof Refusal
       ? thrown
@@ -84,8 +84,8 @@ export const withOnward = (thrown: unknown, leg: Leg): Refusal => {
     ...refusal.detail,
     page: {
       ...refusal.detail.page,
-      onward: onwardTo(leg, lasting.has(refusal.code) ? 'Back to your account page' : undefined),
-      ...withoutIt(leg.returnTo),
+      onward: onwardTo(returnPath, lasting.has(refusal.code) ? 'Back to your account page' : undefined),
+      ...withoutIt(returnPath.returnTo),
     },
   })
 }
@@ -94,12 +94,12 @@ export const createPendingAuthorizations = ({
   runtime,
   sessions,
   record,
-}: TripsDeps): PendingAuthorizations => {
+}: PendingAuthorizationsDeps): PendingAuthorizations => {
   const records = createRecords<PendingAuthorization>(runtime, 'connect-state:')
   return {
-    async start(trip) {
+    async start(authorization) {
       const state = `${statePrefix}${encodeBase64url(runtime.random(32))}`
-      await records.put(runtime.digest(state), trip, { ttlMs: tripMs, only: 'absent' })
+      await records.put(runtime.digest(state), authorization, { ttlMs: lifetimeMs, only: 'absent' })
       return state
     },
     async end(state, request, context) {
@@ -121,10 +121,10 @@ export const createPendingAuthorizations = ({
       }
       // Single use, whatever follows: of two parallel callbacks one goes on.
       if (!(await records.take(key))) throw new Refusal('connection.state', 'state already used')
-      const { as, enrolment, service } = kept.value
+      const { as, registration, service } = kept.value
       const { pathname } = new URL(request.url)
       // RFC 9700 §4.4.2.2: the answer of another authorization server, whose code this one must never see.
-      if (!isCallbackOf(enrolment.redirectUri, pathname)) {
+      if (!isCallbackOf(registration.redirectUri, pathname)) {
         const reason = 'redirect_uri_mismatch'
         record({
           event: 'callback.other-server',
@@ -133,10 +133,10 @@ export const createPendingAuthorizations = ({
           issuer: as.issuer,
           request_id: context.requestId,
         })
-        const why = `callback mismatch: ${as.issuer} returned to ${pathname}, expected ${enrolment.redirectUri}`
+        const why = `callback mismatch: ${as.issuer} returned to ${pathname}, expected ${registration.redirectUri}`
         throw withOnward(new Refusal('connection.untrusted', why), kept.value)
       }
-      return { trip: kept.value, person: session.person }
+      return { authorization: kept.value, person: session.person }
     },
   }
 }

@@ -1,7 +1,7 @@
-// New tokens for old, once however many ask: one flight in this process, one lease among processes.
+// Refreshes tokens once for all who ask: a single flight in this process, a lease among processes.
 import { Refusal } from '../kit/refusal.ts'
 import { createSingleFlight } from '../kit/single-flight.ts'
-import type { Runtime } from '../ports/runtime.ts'
+import type { Runtime, Timer } from '../ports/runtime.ts'
 import {
   type Account,
   type AccountStore,
@@ -14,22 +14,20 @@ import {
 import type { Granted } from './token-endpoint.ts'
 import { errorOf, isPermanent } from './upstream.ts'
 
-// What becomes of an account's record when its tokens are renewed: leased, succeeded, ended. Every change is made over the version that was read.
-
 export type RefreshedAccount =
   | { readonly kind: 'token'; readonly access: string; readonly account: Account }
   /** The account has to be connected again. */
   | { readonly kind: 'ended'; readonly why: string }
-  /** Nobody knows right now; it may work in a moment. */
+  /** A temporary failure. */
   | { readonly kind: 'later'; readonly why: string }
 
 export interface TokenRotation {
-  /** The lease, ours from the moment it is written over the version that was read; undefined when somebody else wrote first. */
+  /** The fence of the lease, valid once it is written over the version that was read; undefined if another process wrote first. */
   lease(id: string, kept: StoredAccount, account: Account): Promise<number | undefined>
   release(id: string, account: Account, fence: number): Promise<void>
-  /** Kept before anybody uses it; false: the account is gone. Rejects with `storage.unavailable`; then it waits in memory for `rescue`. */
+  /** Saves the account before anybody uses its tokens; false: the account was removed. Rejects with `storage.unavailable`; the tokens then stay in memory until `rescue`. */
   persist(id: string, before: Account, after: Account): Promise<boolean>
-  /** Writes down what an earlier `persist` could not. */
+  /** Saves what an earlier `persist` could not. */
   rescue(id: string, name: string): Promise<void>
   end(id: string, account: Account, why: string): Promise<RefreshedAccount>
   /** What the store holds now, when that is newer; `otherwise` when it is not. */
@@ -37,15 +35,20 @@ export interface TokenRotation {
   tokenOf(id: string, account: Account): Promise<RefreshedAccount>
 }
 
-/** Longer than a request (5 s) and the writing of its answer take, shorter than a caller waits (10 s): when a process dies at it, whoever waits goes on after it. */
+/** Longer than a request (5 s) and saving its response, shorter than a caller waits (10 s): if the process dies, another one continues. */
 const leaseMs = 9_000
 
 const saveAttempts = 5
 
-export const pause = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms))
+const pause = (timer: Timer, ms: number): Promise<void> => new Promise((resolve) => void timer(ms, resolve))
 
 /** The account with its new tokens. */
-export const renewedAccount = (account: Account, granted: Granted, sealed: string, now: number): Account => {
+export const refreshedAccount = (
+  account: Account,
+  granted: Granted,
+  sealed: string,
+  now: number,
+): Account => {
   const { lease: _, ended: __, expiresAt: ___, ...rest } = account
   return {
     ...rest,
@@ -75,8 +78,11 @@ const unchanged = (
     : undefined
 }
 
-const createPersistence = (accounts: AccountStore): Pick<TokenRotation, 'persist' | 'rescue'> => {
-  /** Tokens that could not be written down: without them the account would be lost, since the server has replaced the old ones. */
+const createPersistence = (
+  accounts: AccountStore,
+  timer: Timer,
+): Pick<TokenRotation, 'persist' | 'rescue'> => {
+  /** Tokens that could not be saved. Without them the account would be lost, because the server has replaced the old ones. */
   const unsaved = new Map<string, { readonly before: Account; readonly after: Account }>()
 
   const save = async (id: string, before: Account, after: Account): Promise<boolean> => {
@@ -99,7 +105,7 @@ const createPersistence = (accounts: AccountStore): Pick<TokenRotation, 'persist
             unsaved.set(`${id}\n${before.name}`, { before, after })
             throw error
           }
-          await pause(pauseMs * 2 ** i)
+          await pause(timer, pauseMs * 2 ** i)
         }
       }
     },
@@ -117,7 +123,7 @@ export const createTokenRotation = ({
   runtime,
   accounts,
 }: {
-  readonly runtime: Pick<Runtime, 'now'>
+  readonly runtime: Pick<Runtime, 'now' | 'timer'>
   readonly accounts: AccountStore
 }): TokenRotation => {
   const tokenOf: TokenRotation['tokenOf'] = async (id, account) => {
@@ -135,7 +141,7 @@ export const createTokenRotation = ({
   }
 
   return {
-    ...createPersistence(accounts),
+    ...createPersistence(accounts, runtime.timer),
     tokenOf,
     newer,
     async lease(id, kept, account) {
@@ -151,7 +157,7 @@ export const createTokenRotation = ({
         const same = unchanged(current, account)
         return same?.lease?.fence === fence ? withAccount(current, withoutLease(same)) : undefined
       })
-      // A lease that stays only makes others wait for its end.
+      // A lease that remains only makes others wait until it expires.
       await released.catch(() => undefined)
     },
     async end(id, account, why) {
@@ -164,55 +170,60 @@ export const createTokenRotation = ({
   }
 }
 
-/** Asks the authorization server. Undefined: this account has nothing to ask with. Rejects with whatever the request threw. */
+/** Sends the token request. Undefined: this account has no refresh token. Rejects with the error of the request. */
 export type RequestTokens = (id: string, account: Account, secrets: Secrets) => Promise<Granted> | undefined
 
 export interface Refreshes {
   /** Tokens of a generation after the given one, which was found wanting. Rejects with `storage.unavailable` alone. */
-  renew(id: string, name: string, generation: number): Promise<RefreshedAccount>
+  refresh(id: string, name: string, generation: number): Promise<RefreshedAccount>
 }
 
-/** Tokens that came for an account which was disconnected meanwhile: nobody will ever use them. */
+/** Revokes tokens for an account that was disconnected during the refresh. */
 export type Discard = (id: string, account: Account, secrets: Secrets) => Promise<void>
 
-interface RenewalsDeps {
-  readonly runtime: Pick<Runtime, 'now' | 'defer' | 'log'>
+interface RefreshesDeps {
+  readonly runtime: Pick<Runtime, 'now' | 'timer' | 'defer' | 'log'>
   readonly accounts: AccountStore
-  readonly ask: RequestTokens
+  readonly requestTokens: RequestTokens
   readonly discard: Discard
 }
 
-const patienceMs = 10_000
+const maxWaitMs = 10_000
 const pauseMs = 100
-/** After a failure that may pass, nobody asks again for this long. */
-const restMs = 2_000
-const mostResting = 10_000
+/** After a temporary failure no request is sent for this long. */
+const backoffMs = 2_000
+const maxFailures = 10_000
 
-const said = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown))
+const messageOf = (thrown: unknown): string => (thrown instanceof Error ? thrown.message : String(thrown))
 
-/** What failed a moment ago in a way that may pass, and why. */
-const createRest = (now: () => number) => {
-  const resting = new Map<string, { readonly until: number; readonly why: string }>()
+/** Temporary failures of a moment ago, with their reasons. */
+const createBackoff = (now: () => number) => {
+  const failures = new Map<string, { readonly until: number; readonly why: string }>()
   return {
     of(key: string): string | undefined {
-      const rest = resting.get(key)
-      return rest && rest.until > now() ? rest.why : undefined
+      const failure = failures.get(key)
+      return failure && failure.until > now() ? failure.why : undefined
     },
     begin(key: string, why: string): void {
-      if (resting.size >= mostResting) resting.clear()
-      resting.set(key, { until: now() + restMs, why })
+      if (failures.size >= maxFailures) failures.clear()
+      failures.set(key, { until: now() + backoffMs, why })
     },
   }
 }
 
-type Perform = (id: string, account: Account, secrets: Secrets, fence: number) => Promise<RefreshedAccount>
+type RefreshUnderLease = (
+  id: string,
+  account: Account,
+  secrets: Secrets,
+  fence: number,
+) => Promise<RefreshedAccount>
 
-/** One request under a lease that is ours, and what is written down of its answer. */
-const createPerform = (
-  { runtime, accounts, ask, discard }: RenewalsDeps,
-  succession: TokenRotation,
-  rest: ReturnType<typeof createRest>,
-): Perform => {
+/** One token request under this process's lease. Its result is saved before anybody uses it. */
+const createRefreshUnderLease = (
+  { runtime, accounts, requestTokens, discard }: RefreshesDeps,
+  rotation: TokenRotation,
+  backoff: ReturnType<typeof createBackoff>,
+): RefreshUnderLease => {
   const failed = async (
     id: string,
     account: Account,
@@ -222,21 +233,21 @@ const createPerform = (
     const error = errorOf(thrown)
     if (isPermanent(error)) {
       runtime.log('warn', 'upstream.account-ended', { connection: id, issuer: account.issuer, why: error })
-      return succession.end(id, account, error ?? '')
+      return rotation.end(id, account, error ?? '')
     }
-    const why = error ?? said(thrown)
-    rest.begin(`${id}\n${account.name}`, why)
+    const why = error ?? messageOf(thrown)
+    backoff.begin(`${id}\n${account.name}`, why)
     runtime.log('warn', 'upstream.refresh-failed', { connection: id, issuer: account.issuer, why })
-    await succession.release(id, account, fence)
-    return succession.newer(id, account, { kind: 'later', why })
+    await rotation.release(id, account, fence)
+    return rotation.newer(id, account, { kind: 'later', why })
   }
 
   return async (id, account, secrets, fence) => {
-    const asked = ask(id, account, secrets)
-    if (!asked) return succession.end(id, account, 'expired')
+    const requested = requestTokens(id, account, secrets)
+    if (!requested) return rotation.end(id, account, 'expired')
     let granted: Granted
     try {
-      granted = await asked
+      granted = await requested
     } catch (thrown) {
       return failed(id, account, fence, thrown)
     }
@@ -246,48 +257,48 @@ const createPerform = (
       access: granted.access,
       ...(granted.refresh !== undefined && { refresh: granted.refresh }),
     }
-    const kept = await succession.persist(
+    const kept = await rotation.persist(
       id,
       account,
-      renewedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()),
+      refreshedAccount(account, granted, await accounts.seal(id, account, next), runtime.now()),
     )
     if (!kept) runtime.defer(discard(id, account, next))
-    return succession.newer(id, account, { kind: 'ended', why: 'disconnected during the refresh' })
+    return rotation.newer(id, account, { kind: 'ended', why: 'disconnected during the refresh' })
   }
 }
 
-export const createRefreshes = (deps: RenewalsDeps): Refreshes => {
+export const createRefreshes = (deps: RefreshesDeps): Refreshes => {
   const { runtime, accounts } = deps
   const once = createSingleFlight(runtime)
-  const succession = createTokenRotation(deps)
-  const rest = createRest(runtime.now)
-  const perform = createPerform(deps, succession, rest)
+  const rotation = createTokenRotation(deps)
+  const backoff = createBackoff(runtime.now)
+  const refreshUnderLease = createRefreshUnderLease(deps, rotation, backoff)
 
   const run = async (id: string, name: string, generation: number): Promise<RefreshedAccount> => {
-    const why = rest.of(`${id}\n${name}`)
+    const why = backoff.of(`${id}\n${name}`)
     if (why !== undefined) return { kind: 'later', why }
-    const patience = runtime.now() + patienceMs
+    const deadline = runtime.now() + maxWaitMs
     for (;;) {
-      await succession.rescue(id, name)
+      await rotation.rescue(id, name)
       const kept = await accounts.read(id)
       const account = accountIn(kept?.accounts, name)
       if (!kept || !account) return { kind: 'ended', why: 'not connected' }
       if (account.ended !== undefined) return { kind: 'ended', why: account.ended }
-      if (account.generation !== generation) return succession.tokenOf(id, account)
+      if (account.generation !== generation) return rotation.tokenOf(id, account)
       const secrets = await accounts.open(id, account)
-      if (!secrets) return succession.end(id, account, 'stored tokens cannot be decrypted')
+      if (!secrets) return rotation.end(id, account, 'stored tokens cannot be decrypted')
       if (account.lease && account.lease.until > runtime.now()) {
-        if (runtime.now() >= patience) return { kind: 'later', why: 'refresh in progress in another process' }
-        await pause(pauseMs)
+        if (runtime.now() >= deadline) return { kind: 'later', why: 'refresh in progress in another process' }
+        await pause(runtime.timer, pauseMs)
       } else {
-        const fence = await succession.lease(id, kept, account)
-        if (fence !== undefined) return perform(id, account, secrets, fence)
+        const fence = await rotation.lease(id, kept, account)
+        if (fence !== undefined) return refreshUnderLease(id, account, secrets, fence)
       }
     }
   }
 
   return {
-    renew: (id, name, generation) =>
+    refresh: (id, name, generation) =>
       once(`${id}\n${name}\n${generation}`, () =>
         run(id, name, generation).catch((error: unknown) => {
           if (error instanceof Refusal && error.code.startsWith('storage.')) throw error
@@ -295,7 +306,7 @@ export const createRefreshes = (deps: RenewalsDeps): Refreshes => {
             connection: id,
             why: error instanceof Error ? (error.stack ?? error.message) : String(error),
           })
-          return { kind: 'later', why: said(error) } as const
+          return { kind: 'later', why: messageOf(error) } as const
         }),
       ),
   }

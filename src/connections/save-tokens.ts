@@ -1,4 +1,4 @@
-// Tokens on their way into the wallet: those of a connected account, and those that an identity provider gave at sign-in.
+// Saves tokens: those of a connected account, and those that an identity provider issued at sign-in.
 import type { Config } from '../config/schema.ts'
 import { lifetimeOf } from '../kit/token-response.ts'
 import type { KeepTokens } from '../ports/modules.ts'
@@ -16,31 +16,31 @@ import {
 } from './accounts.ts'
 import type { ClientRegistration } from './client-registration.ts'
 import type { PendingAuthorization } from './pending-authorizations.ts'
-import { renewedAccount } from './refresh.ts'
+import { refreshedAccount } from './refresh.ts'
 import type { Granted } from './token-endpoint.ts'
 import { type Partner, scopeWords, silent } from './upstream.ts'
 
-/** What is kept of a trip. */
+/** What is saved of an authorization. */
 export type AuthorizedAccount = Pick<
   PendingAuthorization,
   'service' | 'account' | 'as' | 'resource' | 'asked'
 > &
   Partial<Pick<PendingAuthorization, 'at'>> & {
-    readonly enrolment: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
+    readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
   }
 
-/** Keeps the tokens of a trip as the account it was made for; they replace those of the account of that name. */
-export type SaveTokens = (trip: AuthorizedAccount, person: Person, granted: Granted) => Promise<void>
+/** Saves the tokens as the account that the authorization was for. They replace the tokens of an account with that name. */
+export type SaveTokens = (authorization: AuthorizedAccount, person: Person, granted: Granted) => Promise<void>
 
 export interface SaveTokensDeps {
   readonly runtime: Pick<Runtime, 'now'>
   readonly accounts: AccountStore
-  readonly wallet: AccessTokens
+  readonly accessTokens: AccessTokens
 }
 
 /** The account as it is before its first tokens. */
 const fresh = (
-  { account, at, as, enrolment, resource, asked }: AuthorizedAccount,
+  { account, at, as, registration, resource, asked }: AuthorizedAccount,
   before: Account | undefined,
   refreshable: boolean,
   now: number,
@@ -50,8 +50,8 @@ const fresh = (
   issuer: as.issuer,
   tokenEndpoint: as.token_endpoint ?? '',
   ...(as.revocation_endpoint !== undefined && { revocationEndpoint: as.revocation_endpoint }),
-  clientId: enrolment.clientId,
-  method: enrolment.method,
+  clientId: registration.clientId,
+  method: registration.method,
   ...(resource !== undefined && { resource }),
   asked,
   granted: asked,
@@ -64,26 +64,31 @@ const fresh = (
 })
 
 export const createSaveTokens =
-  ({ runtime, accounts, wallet }: SaveTokensDeps): SaveTokens =>
-  async (trip, person, { refresh, ...granted }) => {
-    const id = accounts.idOf(person, trip.service)
-    const { secret } = trip.enrolment
+  ({ runtime, accounts, accessTokens }: SaveTokensDeps): SaveTokens =>
+  async (authorization, person, { refresh, ...granted }) => {
+    const id = accounts.idOf(person, authorization.service)
+    const { secret } = authorization.registration
     const secrets: Secrets = {
       access: granted.access,
       ...(refresh !== undefined && { refresh }),
       ...(secret !== undefined && { clientSecret: secret }),
     }
     await accounts.change(id, async (current): Promise<Accounts> => {
-      const account = fresh(trip, accountIn(current, trip.account), refresh !== undefined, runtime.now())
+      const account = fresh(
+        authorization,
+        accountIn(current, authorization.account),
+        refresh !== undefined,
+        runtime.now(),
+      )
       return withAccount(
         current,
-        renewedAccount(account, granted, await accounts.seal(id, account, secrets), runtime.now()),
+        refreshedAccount(account, granted, await accounts.seal(id, account, secrets), runtime.now()),
       )
     })
-    wallet.forget(person, trip.service)
+    accessTokens.forget(person, authorization.service)
   }
 
-// The tokens that identity providers give when people sign in, kept for the services that are shown them (`upstream_auth.type: idp_token`), and for nobody else.
+// The tokens that identity providers issue at sign-in. They are saved only for services that get them (`upstream_auth.type: idp_token`).
 
 export type ProviderSettings = Pick<Config, 'oauth_providers'>
 
@@ -105,14 +110,14 @@ export const providerPartner = (config: ProviderSettings, service: string): Part
   }
 }
 
-/** What nobody is shown is not kept: it cannot be lost. */
+/** A token that no service gets is not saved. */
 export const createProviderTokens =
   ({
     directory,
-    deposit,
+    saveTokens,
   }: {
     readonly directory: Pick<Directory, 'services'>
-    readonly deposit: SaveTokens
+    readonly saveTokens: SaveTokens
   }): KeepTokens =>
   async ({
     provider,
@@ -133,12 +138,12 @@ export const createProviderTokens =
     )
       return
     const seconds = lifetimeOf(expiresIn)
-    await deposit(
+    await saveTokens(
       {
         service: providerService(provider),
         account: 'default',
         as: { issuer, token_endpoint: tokenEndpoint },
-        enrolment: { clientId, method },
+        registration: { clientId, method },
         asked: scopeWords(scope),
       },
       person,

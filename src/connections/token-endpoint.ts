@@ -19,7 +19,7 @@ export interface Granted {
 /** The party to the request: which server, as which client. */
 export interface Party {
   readonly as: oauth.AuthorizationServer
-  readonly enrolment: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
+  readonly registration: Pick<ClientRegistration, 'clientId' | 'method' | 'secret'>
   readonly upstream: Partner
   readonly resource: string | undefined
 }
@@ -37,16 +37,16 @@ const keyOf = async (pem: string): Promise<CryptoKey> => {
   )
 }
 
-const clientOf = ({ enrolment }: Party): oauth.Client => ({
-  client_id: enrolment.clientId,
+const clientOf = ({ registration }: Party): oauth.Client => ({
+  client_id: registration.clientId,
   [oauth.clockTolerance]: 60,
 })
 
-const authentication = async ({ enrolment, upstream }: Party): Promise<oauth.ClientAuth> => {
+const authentication = async ({ registration, upstream }: Party): Promise<oauth.ClientAuth> => {
   const { private_key: pem } = upstream.auth
   return authenticationOf(
-    enrolment,
-    enrolment.method === 'private_key_jwt' && pem !== undefined ? await keyOf(pem) : undefined,
+    registration,
+    registration.method === 'private_key_jwt' && pem !== undefined ? await keyOf(pem) : undefined,
   )
 }
 

@@ -1,4 +1,4 @@
-// An upstream as this room knows it: where it is, what the operator wrote about its sign-in, and which origins that makes the operator's own.
+// An upstream with a sign-in: its URL, the operator's settings, and the origins that the operator configured.
 import * as oauth from 'oauth4webapi'
 import { Refusal } from '../kit/refusal.ts'
 import { withoutQuery } from '../kit/urls.ts'
@@ -10,16 +10,16 @@ export interface AuthorizedUpstream {
   readonly name: string
   /** The MCP endpoint. */
   readonly url: URL
-  /** The other place where it may be, for a URL that was written without a path. */
-  readonly elsewhere?: URL | undefined
+  /** The other URL where it may be, for a URL without a path. */
+  readonly alternative?: URL | undefined
   /** Of the endpoint: what an account is for, whatever the service is called. */
   readonly origin: string
   readonly auth: UpstreamAuth
-  /** Origins that may be private or plain http, because the operator wrote them for this upstream; what an upstream says of itself never joins them. */
+  /** Origins that may be private or plain http, because the operator wrote them for this upstream; what an upstream says of itself is never added. */
   readonly origins: readonly string[]
 }
 
-/** Whom tokens come from, as far as asking goes: what was written about it, and where that makes requests legal. */
+/** The settings that token requests need, and the origins they may go to. */
 export type Partner = Pick<AuthorizedUpstream, 'auth' | 'origins'>
 
 export const silent: UpstreamAuth = { type: 'auto', headers: {}, extra_params: {}, allow_origins: [] }
@@ -28,7 +28,7 @@ export const silent: UpstreamAuth = { type: 'auto', headers: {}, extra_params: {
 export const upstreamOf = (service: Service): AuthorizedUpstream | undefined => {
   if (service.upstream.kind !== 'http') return undefined
   const { auth = silent } = service
-  // A WebSocket server signs people in like any other: over HTTP, at the same place.
+  // A WebSocket server signs people in like any other: over HTTP, at the same URL.
   const url = new URL(service.upstream.url.replace(/^ws/, 'http'))
   const written = [
     url.href,
@@ -37,15 +37,15 @@ export const upstreamOf = (service: Service): AuthorizedUpstream | undefined => 
     auth.token_endpoint,
     auth.revocation_endpoint,
   ]
-  // Who added it from elsewhere wrote for the people of the gateway, not for its network.
+  // An administrator who added it over HTTP may not open the gateway's network.
   const origins = service.upstream.publicOnly
     ? []
     : [
         ...written.flatMap((url) => (url !== undefined && URL.canParse(url) ? [new URL(url).origin] : [])),
         ...auth.allow_origins,
       ]
-  const elsewhere = service.upstream.withoutPath ? { elsewhere: new URL(`/${url.search}`, url) } : {}
-  return { id: service.id, name: service.name, url, ...elsewhere, origin: url.origin, auth, origins }
+  const alternative = service.upstream.withoutPath ? { alternative: new URL(`/${url.search}`, url) } : {}
+  return { id: service.id, name: service.name, url, ...alternative, origin: url.origin, auth, origins }
 }
 
 /** Whether people may have accounts there that calls are made with. */
@@ -65,7 +65,7 @@ export const unreachable = ({ name }: Pick<AuthorizedUpstream, 'name'>, why: str
     page: { facts: [{ name: 'MCP server', value: name }] },
   })
 
-// What a WWW-Authenticate field says (RFC 9110 §11.6.1) of a Bearer login: where its metadata is (RFC 9728 §5.1), which scopes it wants (RFC 6750 §3).
+// The Bearer challenge of a WWW-Authenticate field (RFC 9110 §11.6.1): the URL of the metadata (RFC 9728 §5.1) and the scopes (RFC 6750 §3).
 
 export interface Challenge {
   /** URL of the protected resource metadata, as sent. */
@@ -229,7 +229,7 @@ const passes = (status: number): boolean =>
  * Whether the gateway itself is turned away, so that asking again is pointless and the operator has to act.
  */
 const turnedAway = (thrown: EndpointError, step: ConnectFailure): boolean => {
-  if (step === 'registration' || step === 'machine') return true
+  if (step === 'registration' || step === 'client_credentials') return true
   const error = errorOf(thrown)
   // RFC 6749 §5.2: 400 is about the request; every other status without an error member is about who asks,
   // or where.
@@ -238,7 +238,7 @@ const turnedAway = (thrown: EndpointError, step: ConnectFailure): boolean => {
     : error === 'invalid_client' || error === 'unauthorized_client'
 }
 
-export type ConnectFailure = 'registration' | 'code' | 'refresh' | 'machine'
+export type ConnectFailure = 'registration' | 'code' | 'refresh' | 'client_credentials'
 
 /**
  * What the server says is somebody else's prose: in the log for the operator, cleaned and cut, and never on
@@ -279,11 +279,11 @@ export const registrationRefusal = (upstream: AuthorizedUpstream, why: string, m
     upstream.auth.client_id === undefined
       ? `register an OAuth client there and set ${key}.client_id and issuer`
       : `check ${key}: client_id, client_secret and redirect_uri must match the registration`
-  return new Refusal('connection.enrolment', `${upstream.name}: ${why}; ${advice}`, about(upstream, more))
+  return new Refusal('connection.registration', `${upstream.name}: ${why}; ${advice}`, about(upstream, more))
 }
 
 /** An error that the browser brought back from the authorization server (RFC 6749 §4.1.2.1), after `iss` was checked. */
-export const answerRefusal = (thrown: unknown, upstream: AuthorizedUpstream): Refusal => {
+export const responseRefusal = (thrown: unknown, upstream: AuthorizedUpstream): Refusal => {
   if (thrown instanceof oauth.AuthorizationResponseError) {
     const { error, error_description: words } = thrown
     if (error === 'server_error' || error === 'temporarily_unavailable')

@@ -187,7 +187,7 @@ export const mcpRefusals = {
     1502,
     'The OAuth metadata or response of the MCP server failed validation, so nothing was sent there.',
   ),
-  'connection.enrolment': row(
+  'connection.registration': row(
     502,
     'unauthorized_client',
     1502,

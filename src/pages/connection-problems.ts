@@ -35,7 +35,7 @@ export const connectionProblems = {
     ],
     hops: upstream,
   },
-  'connection.enrolment': {
+  'connection.registration': {
     title: 'This gateway is not registered with the MCP server',
     who: 'admin',
     steps: [

@@ -1,4 +1,4 @@
-// Where services are: from a host and path or a resource indicator to one address. Pure look-ups over what is configured at the moment.
+// The addresses of services: a host and path, or a resource indicator, leads to one address. Pure functions of the current configuration.
 import type { EncodedHosts } from '../kit/encoded-hosts.ts'
 import { isNormalPath } from '../kit/http.ts'
 import { Refusal } from '../kit/refusal.ts'
@@ -55,7 +55,7 @@ export interface ServicePlan extends HostNames {
 }
 
 export interface DirectoryOptions extends ServicePlan {
-  /** Services were added elsewhere, perhaps, and have not been read yet. */
+  /** Added services have not been read yet. */
   readonly incomplete?: boolean
   readonly issuer: string
   readonly origins: readonly string[]
@@ -64,16 +64,16 @@ export interface DirectoryOptions extends ServicePlan {
 export interface LiveDirectory extends Directory {
   /** Whether this very service is among them. */
   serves(service: Service): boolean
-  /** The services that were added are known from now on. */
+  /** Called once the added services are known. */
   complete(): void
-  /** Services that would be at the host and path of another one, and are not. */
+  /** Services whose host and path another service has already. */
   readonly clashes: EncodedHosts['clashes']
-  /** Services and hosts as they are from now on. Answers how paths were found until now. */
-  replace(placement: ServicePlan): Directory['locate']
+  /** Replaces services and hosts. Returns how paths were located until now. */
+  replace(plan: ServicePlan): Directory['locate']
 }
 
-interface Drawn {
-  readonly placement: ServicePlan
+interface AddressMap {
+  readonly plan: ServicePlan
   readonly addresses: readonly Address[]
   readonly only: Address | undefined
   readonly byId: ReadonlyMap<string, Service>
@@ -85,8 +85,8 @@ interface Drawn {
   readonly findAt: ReadonlyMap<ServiceHost, (path: string) => Located | undefined>
 }
 
-const draw = (issuer: string, origins: readonly string[], placement: ServicePlan): Drawn => {
-  const { services, defaultService } = placement
+const createAddressMap = (issuer: string, origins: readonly string[], plan: ServicePlan): AddressMap => {
+  const { services, defaultService } = plan
   const byId = new Map(services.map((service) => [service.id, service]))
   const at = (service: Service, path: string): Address => ({ service, path, resource: `${issuer}${path}` })
   const main =
@@ -104,10 +104,10 @@ const draw = (issuer: string, origins: readonly string[], placement: ServicePlan
     ...(main ? [at(main, '/sse')] : []),
   ].map((address) => ({ ...address, transport: 'sse' as const }))
   const paths: readonly Address[] = [...streamable, ...legacy]
-  const { addresses, byHost, clashes } = hostAddresses(issuer, origins, services, placement)
+  const { addresses, byHost, clashes } = hostAddresses(issuer, origins, services, plan)
   const byPath = new Map(paths.map((address) => [address.path, address]))
   return {
-    placement,
+    plan,
     addresses: [...paths, ...addresses],
     only: main ? byPath.get(`/${main.id}/mcp`) : undefined,
     byId,
@@ -120,10 +120,10 @@ const draw = (issuer: string, origins: readonly string[], placement: ServicePlan
   }
 }
 
-const hostIn = ({ byHost }: Drawn, host: string): ServiceHost | undefined =>
+const hostIn = ({ byHost }: AddressMap, host: string): ServiceHost | undefined =>
   byHost.get(host) ?? byHost.get(host.toLowerCase())
 
-const locateIn = (map: Drawn, path: string, host: string | undefined): Located | undefined => {
+const locateIn = (map: AddressMap, path: string, host: string | undefined): Located | undefined => {
   const there = host === undefined || map.byHost.size === 0 ? undefined : hostIn(map, host)
   return there ? map.findAt.get(there)?.(path) : map.find(path)
 }
@@ -132,10 +132,10 @@ export const createDirectory = ({
   issuer,
   origins,
   incomplete = false,
-  ...placement
+  ...plan
 }: DirectoryOptions): LiveDirectory => {
   const own = new Set(origins.map((origin) => origin.toLowerCase()))
-  let map = draw(issuer, origins, placement)
+  let map = createAddressMap(issuer, origins, plan)
   let known = !incomplete
   const assertComplete = (): void => {
     if (!known)
@@ -153,7 +153,7 @@ export const createDirectory = ({
     issuer,
     origins,
     get services() {
-      return map.placement.services
+      return map.plan.services
     },
     get addresses() {
       return map.addresses
@@ -172,7 +172,7 @@ export const createDirectory = ({
     serves: (service) => map.byId.get(service.id) === service,
     service: (id) => found(map.byId.get(id)),
     host: hostOf,
-    unknownHost: (host) => (hostOf(host) ? undefined : unknownHost(host, map.placement)),
+    unknownHost: (host) => (hostOf(host) ? undefined : unknownHost(host, map.plan)),
     resolve(resource) {
       if (resource.length > 2048) return undefined
       const url = splitUrl(resource)
@@ -183,7 +183,7 @@ export const createDirectory = ({
     locate: (path, host) => locateIn(map, path, host),
     replace(next) {
       const before = map
-      map = draw(issuer, origins, next)
+      map = createAddressMap(issuer, origins, next)
       return (path, host) => locateIn(before, path, host)
     },
   }

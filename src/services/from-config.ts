@@ -5,7 +5,7 @@ import type { Service } from '../ports/services.ts'
 import type { Bridges } from '../stdio/bridges.ts'
 import type { ServicePlan } from './directory.ts'
 
-// What a service is, in one short text: grants and remembered answers are bound to it, so that another service under the same id inherits none of them.
+// The generation of a service: grants and cached results are bound to it, so that another service with the same ID inherits none of them.
 //
 // A service that an administrator added is itself from one adding to its removal. One that the configuration names is where its calls go: scheme, host, port and path
 // of its URL (the query may hold a key, which changes), or its program and the words that are no options, without their versions, so that an upgrade ends nothing.
@@ -14,7 +14,7 @@ import type { ServicePlan } from './directory.ts'
 const withoutVersion = (word: string): string =>
   word.includes('://') ? word : word.replace(/^(@?[\w./-]+)(?:@|==|:)[\w.^~*+-]+$/, '$1')
 
-const placeOf = (url: string): string => {
+const locationOf = (url: string): string => {
   const { protocol, host, pathname } = new URL(url)
   return `${protocol}//${host}${pathname.replace(/\/$/, '')}`
 }
@@ -22,7 +22,7 @@ const placeOf = (url: string): string => {
 const whatItIs = ({ url, command, args }: ServiceConfig): readonly string[] =>
   url === undefined
     ? ['command', command ?? '', ...args.filter((word) => !word.startsWith('-')).map(withoutVersion)]
-    : ['url', placeOf(url)]
+    : ['url', locationOf(url)]
 
 /** `addedAt`: of a service that came while the gateway ran, epoch ms. */
 export const generationOf = (digest: Runtime['digest'], service: ServiceConfig, addedAt?: number): string =>
@@ -41,13 +41,13 @@ const endpointAt = (url: string, path: string): string => {
 export const withPath = (url: string, transport: Config['mcp_services'][string]['transport']): string =>
   isWithoutPath(url) ? endpointAt(url, transport === 'sse' ? '/sse' : '/mcp') : url
 
-/** A bridge keeps its own time limits, and words them; this one is for a bridge that does not. */
+/** A stdio server has time limits of its own. This one applies if they fail. */
 const timeoutOf = ({ command, timeout, start_timeout: start }: Config['mcp_services'][string]): number =>
   command === undefined ? timeout : 2 * (timeout + start) + 10_000
 
 type ServiceConfig = Config['mcp_services'][string]
 
-/** How a service came that the configuration does not name. */
+/** The origin of a service that is not in the configuration. */
 interface Origin {
   /** As in ports/services.ts. */
   readonly publicOnly: boolean
@@ -94,15 +94,15 @@ const serviceOf = (
 
 export type ServiceMaker = (id: string, service: ServiceConfig, origin: Origin) => Service
 
-/** Makes services, and the same one again for the same words, so that what belongs to a service (its processes, its streams) outlives a change of others. */
+/** Creates services, and returns the same object for the same configuration, so that the processes and streams of a service survive a change of others. */
 export const createServiceMaker = (deps: MakerDeps): ServiceMaker => {
-  const made = new Map<string, { readonly words: string; readonly service: Service }>()
+  const made = new Map<string, { readonly key: string; readonly service: Service }>()
   return (id, config, origin) => {
-    const words = JSON.stringify([config, origin.publicOnly, origin.addedAt])
+    const key = JSON.stringify([config, origin.publicOnly, origin.addedAt])
     const before = made.get(id)
-    if (before?.words === words) return before.service
+    if (before?.key === key) return before.service
     const service = serviceOf(id, config, deps, origin)
-    made.set(id, { words, service })
+    made.set(id, { key, service })
     return service
   }
 }
@@ -114,17 +114,16 @@ export interface Added extends Origin {
 }
 
 /**
- * `first`: services that the door brings itself. `added`: those that came while the gateway runs; of two with one name, or one host, the written one stands: it was
- * there first, or whoever wrote it meant it.
+ * `builtIn`: services that the runtime adds itself. `added`: those that were added while the gateway runs. If two have the same ID or host, the configured one wins.
  */
 export const servicePlanOf = (
   config: Config,
-  first: readonly Service[],
+  builtIn: readonly Service[],
   make: ServiceMaker,
   added: readonly Added[] = [],
 ): ServicePlan => ({
   services: [
-    ...first,
+    ...builtIn,
     ...Object.entries(config.mcp_services).map(([id, service]) => make(id, service, { publicOnly: false })),
     ...added
       .filter(({ id }) => !Object.hasOwn(config.mcp_services, id))

@@ -125,16 +125,14 @@ export const hostAddresses = (
     else if (kind === 'below' && there.kind === kind && first)
       hidden.push({ id: named.service.id, label: host, path: named.path, by: first.service.id })
   }
-  const places = [...made.values()].map((each): ServiceHost => ({
+  const hosts = [...made.values()].map((each): ServiceHost => ({
     origin: each.origin,
     addresses: addressesOf(each),
   }))
   return {
     clashes: [...clashes, ...hidden],
-    addresses: places.flatMap(({ addresses }) => addresses),
-    byHost: new Map(
-      places.flatMap((place) => hostSpellings(place.origin).map((host) => [host, place] as const)),
-    ),
+    addresses: hosts.flatMap(({ addresses }) => addresses),
+    byHost: new Map(hosts.flatMap((each) => hostSpellings(each.origin).map((host) => [host, each] as const))),
   }
 }
 

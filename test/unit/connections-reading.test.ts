@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { marginOf } from '../../src/connections/access-tokens.ts'
 import { accountName, onwardPath } from '../../src/connections/account-page.ts'
 import { scopesFor } from '../../src/connections/authorize.ts'
-import { coversEndpoint, metadataPlaces } from '../../src/connections/metadata.ts'
+import { coversEndpoint, authorizationServerUrls } from '../../src/connections/metadata.ts'
 import { readChallenge, scopeWords } from '../../src/connections/upstream.ts'
 import { atOrigin, isOriginPattern } from '../../src/kit/http.ts'
 import { lifetimeOf, normalized } from '../../src/kit/token-response.ts'
@@ -85,11 +85,11 @@ describe('resource metadata', () => {
 
 describe('authorization server metadata', () => {
   it('is looked for in the order that MCP gives [D1]', () => {
-    expect(metadataPlaces(new URL('https://as.test'))).toEqual([
+    expect(authorizationServerUrls(new URL('https://as.test'))).toEqual([
       'https://as.test/.well-known/oauth-authorization-server',
       'https://as.test/.well-known/openid-configuration',
     ])
-    expect(metadataPlaces(new URL('https://as.test/tenant/'))).toEqual([
+    expect(authorizationServerUrls(new URL('https://as.test/tenant/'))).toEqual([
       'https://as.test/.well-known/oauth-authorization-server/tenant',
       'https://as.test/.well-known/openid-configuration/tenant',
       'https://as.test/tenant/.well-known/openid-configuration',

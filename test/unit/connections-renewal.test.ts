@@ -1,6 +1,6 @@
 // Renewing kept tokens: one request among processes, the successor kept before it is used, and what becomes of an account when a process dies in between.
 import { describe, expect, it } from 'vitest'
-import { type HeldTokens, createAccessTokens } from '../../src/connections/access-tokens.ts'
+import { type AccountTokens, createAccessTokens } from '../../src/connections/access-tokens.ts'
 import { type Account, accountIn, createAccountStore, withAccount } from '../../src/connections/accounts.ts'
 import { type RequestTokens, type Discard, createRefreshes } from '../../src/connections/refresh.ts'
 import { endpointError } from '../../src/connections/upstream.ts'
@@ -8,6 +8,7 @@ import { createKeyRing } from '../../src/kit/keyring.ts'
 import { Refusal } from '../../src/kit/refusal.ts'
 import { digest } from '../../src/node/crypto.ts'
 import type { Store } from '../../src/ports/store.ts'
+import { timer } from '../../src/node/runtime.ts'
 import { createMemoryStore } from '../../src/stores/memory.ts'
 import { ana, random } from './oauth-world.ts'
 
@@ -33,6 +34,7 @@ const createScene = async (
   const processAt = (store: Store) => {
     const runtime = {
       now: () => clock.now,
+      timer,
       digest,
       defer: (work: Promise<unknown>) => void work.catch(() => undefined),
       log: (_level: string, event: string) => void logged.push(event),
@@ -40,13 +42,13 @@ const createScene = async (
       keys,
     }
     const accounts = createAccountStore({ runtime })
-    const renewals = createRefreshes({
+    const refreshes = createRefreshes({
       runtime,
       accounts,
-      ask,
+      requestTokens: ask,
       discard: options.discard ?? (() => Promise.resolve()),
     })
-    return { accounts, renewals, wallet: createAccessTokens({ runtime, accounts, renewals }) }
+    return { accounts, refreshes, accessTokens: createAccessTokens({ runtime, accounts, refreshes }) }
   }
   const first = processAt(options.store?.(memory) ?? memory)
   const second = processAt(memory)
@@ -81,7 +83,7 @@ const turns = async (n: number): Promise<void> => {
   for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-const tokenOf = (drawn: unknown): string => (drawn as HeldTokens).access
+const tokenOf = (drawn: unknown): string => (drawn as AccountTokens).access
 
 describe('a token', () => {
   it('is drawn as it is, until its end is near', async () => {
@@ -90,16 +92,16 @@ describe('a token', () => {
       access: `access-${++asked}`,
       lifetimeMs: hour,
     }))
-    expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-0')
+    expect(tokenOf(await first.accessTokens.find(ana, 'far'))).toBe('access-0')
     clock.now += hour - 400_000
-    expect([tokenOf(await first.wallet.draw(ana, 'far')), asked]).toEqual(['access-0', 0])
+    expect([tokenOf(await first.accessTokens.find(ana, 'far')), asked]).toEqual(['access-0', 0])
     clock.now += 200_000
-    expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-0')
+    expect(tokenOf(await first.accessTokens.find(ana, 'far'))).toBe('access-0')
     while ((await kept())?.generation === 1) await new Promise((resolve) => setImmediate(resolve))
     clock.now += 1000
-    expect([tokenOf(await first.wallet.draw(ana, 'far')), asked]).toEqual(['access-1', 1])
-    expect(await first.wallet.draw({ ...ana, subject: 'bob' }, 'far')).toEqual({ kind: 'none' })
-    expect(await first.wallet.draw(ana, 'near')).toEqual({ kind: 'none' })
+    expect([tokenOf(await first.accessTokens.find(ana, 'far')), asked]).toEqual(['access-1', 1])
+    expect(await first.accessTokens.find({ ...ana, subject: 'bob' }, 'far')).toEqual({ kind: 'none' })
+    expect(await first.accessTokens.find(ana, 'near')).toEqual({ kind: 'none' })
   })
 
   it('is renewed by one of a hundred callers in two processes, and all go on with its successor [D7] [hostile H15]', async () => {
@@ -112,7 +114,7 @@ describe('a token', () => {
     clock.now += hour
     const drawn = await Promise.all(
       Array.from({ length: 100 }, (_, i) =>
-        Promise.resolve((i % 2 === 0 ? first : second).wallet.draw(ana, 'far')),
+        Promise.resolve((i % 2 === 0 ? first : second).accessTokens.find(ana, 'far')),
       ),
     )
     expect(drawn.map(tokenOf)).toEqual(drawn.map(() => 'access-1'))
@@ -126,9 +128,9 @@ describe('a token', () => {
       return { access: `access-${sent.length}`, lifetimeMs: hour }
     })
     clock.now += hour
-    await first.wallet.draw(ana, 'far')
+    await first.accessTokens.find(ana, 'far')
     clock.now += hour
-    expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-2')
+    expect(tokenOf(await first.accessTokens.find(ana, 'far'))).toBe('access-2')
     expect(sent).toEqual(['refresh-0', 'refresh-0'])
   })
 
@@ -136,18 +138,18 @@ describe('a token', () => {
     let asked = 0
     const { clock, first } = await createScene(async () => ({ access: `access-${++asked}` }))
     clock.now += hour
-    const held = (await first.wallet.draw(ana, 'far')) as HeldTokens
+    const held = (await first.accessTokens.find(ana, 'far')) as AccountTokens
     clock.now += 1000 * hour
-    expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
-    expect(tokenOf(await first.wallet.redraw(held))).toBe('access-2')
+    expect(tokenOf(await first.accessTokens.find(ana, 'far'))).toBe('access-1')
+    expect(tokenOf(await first.accessTokens.replace(held))).toBe('access-2')
   })
 
   it('without a successor is used to its end and then the account has to be connected again', async () => {
     const { clock, first } = await createScene(() => undefined, { refresh: undefined })
     clock.now += hour - 1000
-    expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-0')
+    expect(tokenOf(await first.accessTokens.find(ana, 'far'))).toBe('access-0')
     clock.now += 1000
-    expect(await first.wallet.draw(ana, 'far')).toMatchObject({ kind: 'ended' })
+    expect(await first.accessTokens.find(ana, 'far')).toMatchObject({ kind: 'ended' })
   })
 })
 
@@ -160,12 +162,12 @@ describe('a refusal', () => {
     })
     clock.now += hour
     const drawn = await Promise.all(
-      Array.from({ length: 100 }, () => Promise.resolve(first.wallet.draw(ana, 'far'))),
+      Array.from({ length: 100 }, () => Promise.resolve(first.accessTokens.find(ana, 'far'))),
     )
     expect(drawn.map((one) => one.kind)).toEqual(drawn.map(() => 'ended'))
     expect([asked, (await kept())?.ended, logged]).toEqual([1, code, ['upstream.account-ended']])
     clock.now += hour
-    expect(await second.wallet.draw(ana, 'far')).toEqual({ kind: 'ended', why: code })
+    expect(await second.accessTokens.find(ana, 'far')).toEqual({ kind: 'ended', why: code })
     expect(asked).toBe(1)
   })
 
@@ -184,12 +186,12 @@ describe('a refusal', () => {
         ++asked === 1 ? answer() : Promise.resolve({ access: 'access-1', lifetimeMs: hour }),
       )
       clock.now += hour
-      expect(await first.wallet.draw(ana, 'far')).toMatchObject({ kind: 'later' })
+      expect(await first.accessTokens.find(ana, 'far')).toMatchObject({ kind: 'later' })
       clock.now += 1000
-      expect([(await first.wallet.draw(ana, 'far')).kind, asked]).toEqual(['later', 1])
+      expect([(await first.accessTokens.find(ana, 'far')).kind, asked]).toEqual(['later', 1])
       expect(await kept()).not.toHaveProperty('lease')
       clock.now += 1500
-      expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
+      expect(tokenOf(await first.accessTokens.find(ana, 'far'))).toBe('access-1')
     },
   )
 })
@@ -223,10 +225,10 @@ describe('an account that is disconnected while its tokens are renewed', () => {
       )
       const { clock, first, second } = scene
       clock.now += hour
-      await first.wallet.draw(ana, 'far')
+      await first.accessTokens.find(ana, 'far')
       expect(discarded).toEqual([{ access: 'access-late', refresh: 'refresh-late' }])
       clock.now += 1000
-      expect(await second.wallet.draw(ana, 'far')).toMatchObject(
+      expect(await second.accessTokens.find(ana, 'far')).toMatchObject(
         how === 'for good' ? { kind: 'none' } : { access: 'access-new' },
       )
     },
@@ -247,13 +249,13 @@ describe('a process that dies', () => {
         lease: { fence: 1, until: clock.now + 20_000 },
       }),
     )
-    const waiting = Promise.resolve(second.wallet.draw(ana, 'far'))
+    const waiting = Promise.resolve(second.accessTokens.find(ana, 'far'))
     await turns(200)
     expect(asked).toBe(0)
     clock.now += 20_000
     expect(await waiting).toMatchObject({ kind: expect.stringMatching(/token|later/) as string })
     clock.now += 5000
-    expect([tokenOf(await second.wallet.draw(ana, 'far')), asked, (await kept())?.lease]).toEqual([
+    expect([tokenOf(await second.accessTokens.find(ana, 'far')), asked, (await kept())?.lease]).toEqual([
       'access-1',
       1,
       undefined,
@@ -272,7 +274,7 @@ describe('a process that dies', () => {
     )
     for (let i = 0; i < 5; i++) {
       clock.now += 1000
-      expect((await second.wallet.draw(ana, 'far')).kind).toBe('ended')
+      expect((await second.accessTokens.find(ana, 'far')).kind).toBe('ended')
     }
     expect(asked).toBe(1)
   })
@@ -295,13 +297,13 @@ describe('storage that fails', () => {
       { store: unreliable },
     )
     clock.now += hour
-    await expect(Promise.resolve(first.wallet.draw(ana, 'far'))).rejects.toMatchObject({
+    await expect(Promise.resolve(first.accessTokens.find(ana, 'far'))).rejects.toMatchObject({
       code: 'storage.unavailable',
     })
     expect((await kept())?.generation).toBe(1)
     down = false
     clock.now += 1000
-    expect([tokenOf(await first.wallet.draw(ana, 'far')), asked]).toEqual(['access-1', 1])
+    expect([tokenOf(await first.accessTokens.find(ana, 'far')), asked]).toEqual(['access-1', 1])
   })
 
   it('for a moment is waited out', async () => {
@@ -316,7 +318,7 @@ describe('storage that fails', () => {
       }),
     })
     clock.now += hour
-    expect(tokenOf(await first.wallet.draw(ana, 'far'))).toBe('access-1')
+    expect(tokenOf(await first.accessTokens.find(ana, 'far'))).toBe('access-1')
   })
 })
 
