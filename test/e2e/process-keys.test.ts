@@ -87,7 +87,7 @@ describe('a database without the secret that sealed it', () => {
     })
     const [theirs, ours] = keyIdIn(errorOf(refused)['message'])
     expect(errorOf(refused)['message']).toBe(
-      `${database()} is encrypted with key ${theirs}, but ${rootKey()} holds key ${ours}. Restore the root.key from the same backup as the database. To start with an empty gateway, move the database away. Nothing was changed.`,
+      `${database()} is encrypted with key ${theirs}, but ${rootKey()} contains key ${ours}. Restore the root.key from the same backup as the database. To start with an empty gateway, move the database away. Nothing was changed.`,
     )
     expect(theirs).not.toBe(ours)
     expect(tokens.refresh_token.split('.')[2]).toBe(theirs)
