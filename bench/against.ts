@@ -220,6 +220,7 @@ const kept = 1.1
 /** This checkout's own HTTP/1.1 client beside undici. */
 export const measureClients = async (options: AgainstOptions): Promise<void> => {
   const rows = await compare([onUndici, { ...thisCheckout, name: 'own client' }], options)
+  if (rows.length === 0) return
   const slower = rows.filter(({ ratios }) => median(ratios) < kept).map(({ title }) => title)
   console.log(
     slower.length === 0

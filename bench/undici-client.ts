@@ -4,12 +4,10 @@ import { type Dispatcher, Pool as UndiciPool } from 'undici'
 import type * as own from '../src/node/http-client/pool.ts'
 
 // use-undici.ts resolves the gateway's import of pool.ts to this file; with a query it is the file itself.
-const {
-  publicLookup,
-  refusePrivateHost: refuseInner,
-  isPrivateHost: isInner,
-} = (await import(`${new URL('../src/node/http-client/pool.ts', import.meta.url).href}?own`)) as typeof own
-export { publicLookup, refuseInner, isInner }
+const { publicLookup, refusePrivateHost, isPrivateHost } = (await import(
+  `${new URL('../src/node/http-client/pool.ts', import.meta.url).href}?own`
+)) as typeof own
+export { publicLookup, refusePrivateHost, isPrivateHost }
 
 interface Head {
   readonly method: Dispatcher.HttpMethod

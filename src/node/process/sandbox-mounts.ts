@@ -1,25 +1,25 @@
-// The file system of an isolated server, mount by mount: what it sees at its real path, the links that lead there, and on top of it all the masks.
+// The file system of an isolated server: mounts of what it may see at the real paths, the links that lead there, and masks over what is hidden.
 import { existsSync, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type Link, foldersBetween, resolvePath, within } from './sandbox-paths.ts'
 
 export interface WantedMounts {
-  /** Programs and libraries of the computer. */
+  /** Programs and libraries of the system. */
   readonly system: readonly string[]
-  /** Home directories: nothing of them is there that is not named. */
+  /** Home directories: only what is named is visible in them. */
   readonly homes: readonly string[]
-  /** What it may read beside. */
+  /** Further paths it may read. */
   readonly read: readonly string[]
-  /** What it may change; real paths. */
+  /** Paths it may change; real paths. */
   readonly write: readonly string[]
-  /** The server's own home, a real path. It may lie in what is hidden. */
+  /** The server's own home, a real path. It may be in a hidden folder. */
   readonly home: string
   readonly hidden: Hidden
-  /** An empty file that stands for hidden ones. */
+  /** An empty file that is mounted over hidden ones. */
   readonly empty: string
 }
 
-/** What no server may see, wherever it lies; real paths. */
+/** What no server may see, wherever it is; real paths. */
 export interface Hidden {
   readonly folders: readonly string[]
   readonly files: readonly string[]
@@ -28,13 +28,13 @@ export interface Hidden {
 export interface Mounts {
   /** Arguments of bubblewrap. */
   readonly args: readonly string[]
-  /** What would be seen but for a mask. */
+  /** What would be visible without the masks. */
   readonly masked: readonly string[]
-  /** Hidden files in folders that the server may change: an editor that puts a new file in the place of one takes its mask away. */
+  /** Hidden files in folders that the server may change: an editor that replaces one removes its mask. */
   readonly watched: readonly string[]
 }
 
-/** More entries of one folder are not mounted one by one. */
+/** Folders with more entries are not mounted entry by entry. */
 const mostEntries = 500
 const special = ['/proc', '/dev', '/sys']
 
@@ -63,7 +63,7 @@ const bindAll = (draft: Draft, flag: '--ro-bind' | '--bind', places: readonly st
     links.push(...found.links)
     return existsSync(found.real) && !special.some((mount) => within(found.real, mount)) ? [found.real] : []
   })
-  // Folders before what lies in them, or the later mount would cover the earlier one.
+  // Folders before their contents, or the later mount would cover the earlier one.
   for (const real of [...new Set(reals)].sort()) {
     if (flag === '--ro-bind' && (draft.rebuilt.has(real) || shows(draft, real))) continue
     draft.args.push(flag, real, real)
@@ -81,8 +81,8 @@ const isLink = (path: string): string | undefined =>
   lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : undefined
 
 /**
- * A folder that may be read and holds hidden files is put together entry by entry, without them. A mount over such a file would not do:
- * it ends when an editor puts a new file in its place (rename(2)), and the new one would be seen.
+ * A readable folder with hidden files is mounted entry by entry, without them. A mount over such a file is not enough:
+ * it ends when an editor replaces the file (rename(2)), and the new file would be visible.
  */
 const withoutFiles = (draft: Draft, folder: string, { files, folders }: Hidden): void => {
   const entries = readdirSync(folder).map((name) => join(folder, name))

@@ -97,13 +97,13 @@ export const homeDirectories = (own: string = homedir()): readonly string[] => {
   return [...homes].filter((home) => home.startsWith('/') && !shared.includes(home.replace(/(?<=.)\/+$/, '')))
 }
 
-/** Whether a folder is somebody's home, or holds one. */
+/** Whether a folder is a home directory, or contains one. */
 export const containsHome = (folder: string, homes: readonly string[]): boolean =>
   homes.some((home) => within(home, folder))
 
-// What an isolated server needs to read beside the system: its program, that program's interpreter, and what its arguments and variables name.
+// What an isolated server needs to read apart from the system: its program, the program's interpreter, and the paths in its arguments and variables.
 
-/** The package a program or script belongs to: the nearest folder above with a `package.json`, or the folder it lies in; `node_modules` as a whole where it is in one. */
+/** The package of a program or script: the nearest folder above with a `package.json`, or its own folder; the whole `node_modules` where it is in one. */
 const packageOf = (file: string): string => {
   const parts = file.split(sep)
   const modules = parts.indexOf('node_modules')
@@ -114,7 +114,7 @@ const packageOf = (file: string): string => {
   return dirname(file)
 }
 
-/** Where an interpreter that lies outside the system's folders keeps what belongs to it: `<prefix>/bin/node` needs `<prefix>`. */
+/** The installation of an interpreter outside the system's folders: `<prefix>/bin/node` needs `<prefix>`. */
 const prefixOf = (program: string): string =>
   basename(dirname(program)) === 'bin' ? dirname(dirname(program)) : packageOf(program)
 
@@ -139,7 +139,7 @@ export interface PlacesInput {
   readonly program: string
   readonly path: string
   readonly cwd: string
-  /** What the server itself may change: a link in there is its own word and leads nowhere. */
+  /** What the server itself may change. Links in there are not followed, because the server could have made them. */
   readonly writable: readonly string[]
   /** Home directories of this computer. */
   readonly homes: readonly string[]
@@ -151,13 +151,13 @@ const broad = new Set(
   ),
 )
 
-/** Too much to show because one program lies in it. */
+/** Too wide to be visible because of one program in it. */
 const isBroad = (place: string, homes: readonly string[]): boolean =>
   broad.has(place) ||
   containsHome(place, homes) ||
   homes.some((home) => ['.local', '.config', '.cache'].some((name) => place === join(home, name)))
 
-/** Whether the server could have made this path lead where it leads. */
+/** Whether the server could have changed where this path leads. */
 export const isSteered = (path: string, writable: readonly string[]): boolean => {
   const { real, links } = resolvePath(path)
   return [resolve(path), real, ...links.map(({ at }) => at)].some((each) =>
@@ -165,7 +165,7 @@ export const isSteered = (path: string, writable: readonly string[]): boolean =>
   )
 }
 
-/** The widest that may be shown of what belongs to a file: its package, its folder, or itself and the modules beside it. */
+/** The widest path around a file that may be visible: its package, its folder, or the file and the modules beside it. */
 const around = (file: string, homes: readonly string[]): readonly string[] => {
   const folder = [packageOf(file), dirname(file)].find((place) => !isBroad(place, homes))
   return folder === undefined
@@ -205,7 +205,7 @@ const ofPath = (path: string): readonly string[] =>
     .filter(isAbsolute)
     .map((folder) => (basename(dirname(folder)) === 'node_modules' ? dirname(folder) : folder))
 
-/** Places that something leads to, without those the operator named; none of them is as wide as a home. */
+/** Paths that the server needs, without those that the operator named. None of them is as wide as a home directory. */
 export const readablePlaces = (input: PlacesInput): readonly string[] => {
   const { plan, path, homes, writable } = input
   // Certificates, configuration and key files are often named by a variable.

@@ -1,4 +1,4 @@
-// Isolation by bubblewrap: a server sees the programs of this computer, read-only, its own home and what the operator names; nothing else of the disk, no other process.
+// Isolation with bubblewrap: a server sees the system's programs (read-only), its own home and the paths that the operator names; no other files and no other processes.
 import { spawnSync } from 'node:child_process'
 import { type FSWatcher, existsSync, statSync, watch, writeFileSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -14,7 +14,7 @@ import {
   within,
 } from './sandbox-paths.ts'
 
-/** Programs, libraries and what they need to know of the system; no secrets are kept there. */
+/** Programs, libraries and system files that they need; these contain no secrets. */
 const system = [
   '/usr',
   '/bin',
@@ -36,7 +36,7 @@ const knowledge =
 
 export type Isolation = { readonly program: string } | { readonly missing: string }
 
-/** Whether bubblewrap is there and may be used: in some containers and on some systems user namespaces are closed. */
+/** Finds bubblewrap and checks that it works: some containers and systems do not allow user namespaces. */
 export const findBubblewrap = (path: string, platform: string = process.platform): Isolation => {
   if (platform !== 'linux') return { missing: 'bubblewrap is available on Linux only' }
   const found = findCommand('bwrap', path, '/')
@@ -68,7 +68,7 @@ export const findBubblewrap = (path: string, platform: string = process.platform
 
 /** What no isolated server may see, whatever leads there. */
 export interface HiddenPaths {
-  /** The state directory: keys, the database, and everybody's homes. */
+  /** The state directory: keys, the database, and the homes of all stdio servers. */
   readonly stateDir: string
   /** The configuration and the files it names, `.env`; some may not exist. */
   readonly files: readonly string[]
@@ -88,25 +88,25 @@ export interface SandboxInput {
 export interface Sandbox {
   /** The arguments of bubblewrap before the program's own. */
   readonly args: readonly string[]
-  /** What it would see but for isolation; for the operator. */
+  /** What it would see without isolation; for the operator's log. */
   readonly masked: readonly string[]
-  /** As soon as one of these files is another, the process has to end. */
+  /** When one of these files is replaced, the process must end. */
   readonly watched: readonly string[]
 }
 
-/** Why a server cannot be isolated as configured: what is to be seen is hidden. */
+/** Why a server cannot be isolated as configured: a path that it needs is hidden. */
 export interface Forbidden {
   readonly forbidden: string
 }
 
 interface Known extends Hidden {
-  /** Symbolic links on the way to what is hidden. */
+  /** Symbolic links on the way to hidden paths. */
   readonly links: readonly Link[]
 }
 
 const hiddenOf = ({ stateDir, files }: HiddenPaths): Known => {
   const state = resolvePath(stateDir)
-  // A folder called .env is somebody's virtual environment.
+  // A folder named .env is a Python virtual environment.
   const found = files.filter((file) => statSync(file, { throwIfNoEntry: false })?.isFile())
   const known = found.map((file) => ({
     name: join(resolvePath(dirname(resolve(file))).real, basename(file)),
@@ -126,7 +126,7 @@ const whatIs = (place: string, { stateDir }: HiddenPaths): string =>
     ? `the gateway's state directory ${stateDir}`
     : "the gateway's configuration"
 
-/** A place that the operator named, or that the command cannot do without, and that is hidden. */
+/** A hidden path that the operator named, or that the command needs. */
 const conflict = (
   { plan, program, cwd, home, secrets }: SandboxInput,
   hidden: Known,
@@ -165,7 +165,7 @@ const conflict = (
   )
 }
 
-/** Places that may be changed, as they really are; one that another one holds is there already. */
+/** The real paths that may be changed, without those inside another one. */
 const writablePlaces = (plan: ProcessPlan): readonly string[] => {
   const places = plan.write.map((place) => resolve(place)).filter((place) => existsSync(place))
   const outer = places.filter(
@@ -180,7 +180,7 @@ const writablePlaces = (plan: ProcessPlan): readonly string[] => {
   return [...new Set(outer.map((place) => resolvePath(place).real))]
 }
 
-/** How bubblewrap is to be called for a server, or why what is configured cannot be. Throws what the file system says. */
+/** The arguments of bubblewrap for a server, or why it cannot be isolated as configured. Throws the file system's error. */
 export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
   const { plan, program, path, home, cwd, secrets } = input
   const hidden = hiddenOf(secrets)
@@ -210,18 +210,18 @@ export const layOutSandbox = (input: SandboxInput): Sandbox | Forbidden => {
       ...(plan.network ? [] : ['--unshare-net']),
       ...['--uid', '65534', '--gid', '65534', '--hostname', 'postern'],
       ...mounts.args,
-      // What is left is the memory that the mounts stand in.
+      // The root is only the memory that the mounts are in.
       ...['--remount-ro', '/', '--chdir', resolvePath(cwd).real, '--'],
     ],
   }
 }
 
-// Notices that a file is not the one it was. A mask over a file ends when another is put in its place (rename(2)): whoever could then read it has to end.
+// Detects replaced files. A mask over a file ends when the file is replaced (rename(2)), and a process that could then read it must end.
 
 const inode = (file: string): bigint | undefined =>
   statSync(file, { bigint: true, throwIfNoEntry: false })?.ino
 
-/** Calls `replaced` once, as soon as one of the files is another or gone. Watches until the returned function is called. */
+/** Calls `replaced` once, as soon as one of the files is replaced or removed. Watches until the returned function is called. */
 export const watchReplaced = (files: readonly string[], replaced: () => void): (() => void) => {
   const watchers: FSWatcher[] = []
   const stop = (): void => {
