@@ -77,28 +77,31 @@ const registered = (given: Members): Members => {
   }
 }
 
+/** An error that was sent with 200. RFC 6749 §5.2 wants 400. */
+const isErrorSentAsSuccess = (status: number, members: Members): boolean =>
+  status === 200 && textOf(members['error']) !== undefined && members['access_token'] === undefined
+
+/** A registration (RFC 7591 §3.2.1), which has a client_id and no token. */
+const isRegistration = (status: number, members: Members): boolean =>
+  (status === 200 || status === 201) &&
+  (textOf(members['client_id']) ?? numberOf(members['client_id'])) !== undefined &&
+  members['access_token'] === undefined
+
+/** A token, whether it was sent with 200 or as something that was created. */
+const isToken = (status: number, members: Members): boolean =>
+  status === 200 || (status === 201 && members['access_token'] !== undefined)
+
 /**
  * An answer of a token, registration or revocation endpoint in its standard form: an error sent with 200 becomes 400 (RFC 6749 §5.2), a registration sent with
  * 200 becomes 201 (RFC 7591 §3.2.1), odd members become standard ones or go. What is not JSON is left as it is, and refused by the reader.
  */
 export const normalized = async (response: Response, options: Normalizing = {}): Promise<Response> => {
+  const { status } = response
   const text = await response.text()
   const members = membersOf(text, (response.headers.get('content-type') ?? '').toLowerCase())
-  if (!members)
-    return new Response(text === '' ? null : text, { status: response.status, headers: response.headers })
-  if (
-    response.status === 200 &&
-    textOf(members['error']) !== undefined &&
-    members['access_token'] === undefined
-  )
-    return withBody(response, 400, members)
-  if (
-    (response.status === 200 || response.status === 201) &&
-    (textOf(members['client_id']) ?? numberOf(members['client_id'])) !== undefined &&
-    members['access_token'] === undefined
-  )
-    return withBody(response, 201, registered(members))
-  if (response.status === 200 || (response.status === 201 && members['access_token'] !== undefined))
-    return withBody(response, 200, tidied(members, options))
-  return withBody(response, response.status, members)
+  if (!members) return new Response(text === '' ? null : text, { status, headers: response.headers })
+  if (isErrorSentAsSuccess(status, members)) return withBody(response, 400, members)
+  if (isRegistration(status, members)) return withBody(response, 201, registered(members))
+  if (isToken(status, members)) return withBody(response, 200, tidied(members, options))
+  return withBody(response, status, members)
 }

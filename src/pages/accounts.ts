@@ -108,10 +108,19 @@ const heading = (view: ConnectUpstreamView, service: string): Markup => {
     : html`Connect your ${named(service)} account`
 }
 
+const signedInAs = (view: ConnectUpstreamView): Markup => {
+  const person = personOf(view.person)
+  return html`<p class="who"><span>Signed in as <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>`
+}
+
+/** The link back to the app that sent the person here. */
+const returnLink = ({ returnTo }: ConnectUpstreamView, done: boolean): Drawable =>
+  returnTo !== undefined &&
+  html`<p><a href="${ownPath(returnTo)}">${done ? 'Continue' : 'Skip for now'}</a></p>`
+
 export const connectUpstreamPage = (gateway: PageContext, view: ConnectUpstreamView): Response => {
   const service = readName(view.service.name, view.service.id).text
   const host = readAddress(view.host)
-  const person = personOf(view.person)
   const none = view.accounts.length === 0
   const open = none && view.asks === 'open'
   const description = readText(view.service.description, 200)
@@ -122,11 +131,11 @@ ${description && html`<p class="muted">${named(description)}</p>`}
 ${none && introduction(view, service, host)}
 ${trouble(view)}
 ${live && view.returnTo === undefined && html`<p>Connected. You can return to your app.</p>`}
-<p class="who"><span>Signed in as <strong>${named(person.name)}</strong>${person.detail && html` <span class="muted">${named(person.detail)}</span>`}</span><a href="${ownPath(view.switchAccount)}">Switch account</a></p>
+${signedInAs(view)}
 ${none && !open && button(view, { action: 'connect' }, `Continue to ${host}`, true)}
 ${open && view.returnTo === undefined && html`<p><a href="${gateway.issuer}/">Your services</a></p>`}
 ${view.accounts.map((one) => accountBlock(view, one))}
-${view.returnTo !== undefined && html`<p><a href="${ownPath(view.returnTo)}">${live || open ? 'Continue' : 'Skip for now'}</a></p>`}
+${returnLink(view, live || open)}
 ${!live && !open && view.introduces && unknownThere(view, host)}
 ${!none && html`<div class="tight">${another(view)}<details class="tight"><summary>How this account is used</summary>${introduction(view, service, host)}</details></div>`}
 </div>`
