@@ -162,42 +162,54 @@ const fillBraces = (desk: EntryContext, entry: Entry): void => {
   walk(entry.own, entry.from)
 }
 
-/** What the entry asks for and the gateway does not do. */
-const judge = (desk: EntryContext, { own, from, to, origin }: Entry): void => {
-  const at = (key: string): Origin => desk.tree.written([...from, key])?.key ?? origin
-  const fault = (key: string, what: string): void =>
-    void desk.faults.push({ key: keyText([...from, key]), origin: at(key), what })
-  const warn = (key: string, what: string): void =>
-    void desk.warnings.push({ key: keyText([...from, key]), origin: at(key), what })
-  for (const key of Object.keys(own)) {
+/** A fault or a warning about one key of the entry. */
+const about = (desk: EntryContext, { from, origin }: Entry, key: string, what: string): Fault => ({
+  key: keyText([...from, key]),
+  origin: desk.tree.written([...from, key])?.key ?? origin,
+  what,
+})
+
+/** Where a key of ours is read. */
+const rightPath = (desk: EntryContext, { to }: Entry, key: string): string => {
+  if (desk.serviceKeys.includes(key)) return `${keyText([...to])}.${key}`
+  return key === 'admins' ? 'admins, at the top level' : `oauth_providers.<id>.${key}`
+}
+
+const refuseMisplaced = (desk: EntryContext, entry: Entry): void => {
+  for (const key of Object.keys(entry.own)) {
     const meant = misplaced(key, desk.serviceKeys)
     if (meant === undefined) continue
-    const place = desk.serviceKeys.includes(meant)
-      ? `${keyText([...to])}.${meant}`
-      : meant === 'admins'
-        ? 'admins, at the top level'
-        : `oauth_providers.<id>.${meant}`
-    fault(key, `is a gateway setting and has no effect here: write it as ${place}`)
+    const what = `is a gateway setting and has no effect here: write it as ${rightPath(desk, entry, meant)}`
+    desk.faults.push(about(desk, entry, key, what))
   }
-  const { envFile, source, oauth } = own
+}
+
+/** What the server cannot start without and the gateway cannot give it. */
+const refuseUnsupported = (desk: EntryContext, entry: Entry): void => {
+  const { envFile, source, settings, command, url } = entry.own
+  const refuse = (key: string, what: string): void => void desk.faults.push(about(desk, entry, key, what))
   if (typeof envFile === 'string')
-    fault(
+    refuse(
       'envFile',
       'is not supported: list the variables under env, or start the gateway with --env-file and write ${NAME}',
     )
-  if (
-    source === 'extension' ||
-    (own['settings'] !== undefined && own['command'] === undefined && own['url'] === undefined)
-  )
-    fault(
+  if (source === 'extension' || (settings !== undefined && command === undefined && url === undefined))
+    refuse(
       source === undefined ? 'settings' : 'source',
       'describes a server that a Zed extension starts: set its `command` instead',
     )
+}
+
+/** What the entry asks for and the gateway leaves out. */
+const warnOfIgnored = (desk: EntryContext, entry: Entry): void => {
+  const { own, to } = entry
+  const warn = (key: string, what: string): void => void desk.warnings.push(about(desk, entry, key, what))
   for (const key of choices) {
     const chosen = own[key]
     if (Array.isArray(chosen) && chosen.length > 0 && !chosen.includes('*'))
       warn(key, 'has no effect here: the gateway offers all tools of this server')
   }
+  const { oauth } = own
   if (isBranch(oauth) && Object.keys(oauth).length > 0)
     warn(
       'oauth',
@@ -217,7 +229,9 @@ export const serviceFromEntry = (
   const { tree } = desk
   fillBraces(desk, { own: tree.get(from) as Record<string, unknown>, from, to, origin })
   const entry: Entry = { own: tree.get(from) as Record<string, unknown>, from, to, origin }
-  judge(desk, entry)
+  refuseMisplaced(desk, entry)
+  refuseUnsupported(desk, entry)
+  warnOfIgnored(desk, entry)
   if (tree.get(to) === undefined) tree.set(to, {}, origin)
   takeCommand(desk, entry)
   for (const [member, key] of [

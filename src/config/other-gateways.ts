@@ -213,6 +213,13 @@ export interface OtherGatewayContext {
   readonly services: readonly string[]
 }
 
+/** The configured service that `MCP_<SVC>_ENABLED` turns off; undefined for every other variable. */
+const serviceTurnedOff = (name: string, text: string, services: readonly string[]): string | undefined => {
+  const off = /^MCP_([A-Z0-9_]+)_ENABLED$/.exec(name)?.[1]
+  if (off === undefined || off.endsWith('_TESTS') || !switchedOff(text)) return undefined
+  return services.find((id) => id.toUpperCase().replaceAll('-', '_') === off)
+}
+
 /** What is to be said of the variables that are set; `skip` holds those that mean something here. */
 export const checkOtherNames = (
   values: Iterable<readonly [name: string, text: string]>,
@@ -230,11 +237,7 @@ export const checkOtherNames = (
         : otherNames.find(({ matches }) => matches.test(name))
     if (!known) continue
     const origin = { from: 'environment', name: variable } as const
-    const off = /^MCP_([A-Z0-9_]+)_ENABLED$/.exec(name)?.[1]
-    const running =
-      off !== undefined && !off.endsWith('_TESTS') && switchedOff(text)
-        ? services.find((id) => id.toUpperCase().replaceAll('-', '_') === off)
-        : undefined
+    const running = serviceTurnedOff(name, text, services)
     if (running !== undefined)
       faults.push({
         key: `mcp_services.${running}`,
