@@ -199,7 +199,7 @@ const plainHeaders = (principal: Principal, { service, taken, qualified }: Plain
   return out
 }
 
-/** Lifetime of the assertion, and how long one is shown again: a verifier always has at least 40 s left (security.md L6). */
+/** Lifetime of the assertion, and how long one is shown again: a verifier always has at least 40 s left. */
 const assertionMs = 60_000
 const reuseMs = 20_000
 

@@ -112,7 +112,7 @@ const createLimits = ({ config, runtime }: Pick<ProxyDeps, 'config' | 'runtime'>
 
 export const createProxy = (deps: ProxyDeps): Proxy => {
   const { runtime, config, record, sessionId } = deps
-  const { transports, now, log, defer, timer } = runtime
+  const { transports, now, timer, log, defer } = runtime
   const watch = createRevalidation(deps)
   const keepAliveMs = config.heartbeat * 1000
   const limits = createLimits(deps)
@@ -145,11 +145,11 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
       ...shared,
       connections,
       credentials: deps.credentials,
-      timer,
       heartbeatMs: keepAliveMs,
       transports,
       defer,
       now,
+      timer,
       log,
     }),
     moved:

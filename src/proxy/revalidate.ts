@@ -1,4 +1,4 @@
-// Whether those who hold something open may still: no request comes by which it would show (security.md O4, U10). What the storage does not answer is never taken for a yes.
+// Whether those who hold something open may still: no request comes by which it would show. What the storage does not answer is never taken for a yes.
 import type { Principal } from '../ports/people.ts'
 import type { Runtime } from '../ports/runtime.ts'
 import type { Address, Service, Serving } from '../ports/services.ts'

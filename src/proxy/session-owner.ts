@@ -42,46 +42,57 @@ interface Bound {
 
 type Stored = Pick<Bound, 'key' | 'owner' | 'writtenAt'>
 
-export const createMcpSessions = ({
-  runtime,
-  record,
-}: {
+/** What this process remembers of sessions, by service and id. */
+const createMemory = () => {
+  const known = new Map<string, Bound>()
+  const nameOf = (id: string, service: Service): string => `${service.id} ${id}`
+  return {
+    get: (id: string, service: Service): Bound | undefined => known.get(nameOf(id, service)),
+    delete: (id: string, service: Service): void => void known.delete(nameOf(id, service)),
+    keep(id: string, service: Service, stored: Stored, principal: Principal): void {
+      const name = nameOf(id, service)
+      known.delete(name)
+      if (known.size >= remembered) known.delete(known.keys().next().value as string)
+      known.set(name, { ...stored, person: principal.personKey, client: principal.clientId })
+    },
+  }
+}
+
+export interface McpSessionsDeps {
   readonly runtime: Pick<Runtime, 'now' | 'store' | 'digest'>
   readonly record: Audit
-}): McpSessions => {
-  const { store, now, digest } = runtime
-  const memory = new Map<string, Bound>()
-  const placeOf = (id: string, service: Service): string => `${service.id} ${id}`
-  const remember = (place: string, stored: Stored, principal: Principal): void => {
-    memory.delete(place)
-    if (memory.size >= remembered) memory.delete(memory.keys().next().value as string)
-    memory.set(place, { ...stored, person: principal.personKey, client: principal.clientId })
-  }
-  const keyOf = (id: string, service: Service): string => `mcp-session:${service.id}:${digest(id)}`
-  // A digest, so that the record tells nobody who it was.
-  const ownerOf = (principal: Principal): string =>
-    digest(JSON.stringify([principal.personKey, principal.clientId]))
+}
 
+const keyOf = (id: string, service: Service, digest: Runtime['digest']): string =>
+  `mcp-session:${service.id}:${digest(id)}`
+// A digest, so that the record tells nobody who it was.
+const ownerDigest = (principal: Principal, digest: Runtime['digest']): string =>
+  digest(JSON.stringify([principal.personKey, principal.clientId]))
+
+/** As the storage knows it. */
+const createCheckStored = (
+  { runtime: { store, now, digest }, record }: McpSessionsDeps,
+  memory: ReturnType<typeof createMemory>,
+) => {
   /** Moves the expiry, unless the session was ended meanwhile. */
-  const slide = async (place: string, { key, owner }: Stored, principal: Principal): Promise<void> => {
+  const slide = async (id: string, service: Service, { key, owner }: Stored, principal: Principal) => {
     const entry = await store.get(key)
     if (entry?.value !== owner) {
-      memory.delete(place)
+      memory.delete(id, service)
       throw new Refusal('session.unknown', 'session ended in another process')
     }
     await store.put(key, owner, { ttlMs: lifetimeMs, only: entry.mark })
-    remember(place, { key, owner, writtenAt: now() }, principal)
+    memory.keep(id, service, { key, owner, writtenAt: now() }, principal)
   }
 
-  const checkStored = async (id: string, service: Service, principal: Principal): Promise<void> => {
+  return async (id: string, service: Service, principal: Principal): Promise<void> => {
     if (!legal.test(id)) throw new Refusal('session.unknown', 'Mcp-Session-Id malformed')
-    const place = placeOf(id, service)
-    const known = memory.get(place)
-    const key = known?.key ?? keyOf(id, service)
+    const known = memory.get(id, service)
+    const key = known?.key ?? keyOf(id, service, digest)
     const stored: Stored | undefined =
       known ?? (await store.get(key).then((entry) => entry && { key, owner: entry.value, writtenAt: 0 }))
     if (!stored) throw new Refusal('session.unknown', 'session unknown or expired')
-    if (stored.owner !== ownerOf(principal)) {
+    if (stored.owner !== ownerDigest(principal, digest)) {
       record({
         event: 'session.foreign',
         service: service.id,
@@ -91,12 +102,17 @@ export const createMcpSessions = ({
       })
       throw new Refusal('session.unknown', 'session belongs to another user')
     }
-    if (now() - stored.writtenAt > slideMs) await slide(place, stored, principal)
+    if (now() - stored.writtenAt > slideMs) await slide(id, service, stored, principal)
   }
+}
 
+export const createMcpSessions = (deps: McpSessionsDeps): McpSessions => {
+  const { store, now, digest } = deps.runtime
+  const memory = createMemory()
+  const checkStored = createCheckStored(deps, memory)
   return {
     check(id, service, principal) {
-      const known = memory.get(placeOf(id, service))
+      const known = memory.get(id, service)
       // Every call of a session comes by here: whoever it was bound to a moment ago is recognised without a digest.
       if (
         known &&
@@ -109,16 +125,16 @@ export const createMcpSessions = ({
     },
     async learn(id, service, principal) {
       if (!legal.test(id)) throw new Refusal('upstream.session', 'session id is not visible ASCII')
-      const [place, key, owner] = [placeOf(id, service), keyOf(id, service), ownerOf(principal)]
-      if (memory.get(place)?.owner === owner) return
+      const [key, owner] = [keyOf(id, service, digest), ownerDigest(principal, digest)]
+      if (memory.get(id, service)?.owner === owner) return
       const mark = await store.put(key, owner, { ttlMs: lifetimeMs, only: 'absent' })
-      if (mark !== undefined) remember(place, { key, owner, writtenAt: now() }, principal)
+      if (mark !== undefined) memory.keep(id, service, { key, owner, writtenAt: now() }, principal)
       else if ((await store.get(key))?.value !== owner)
         throw new Refusal('upstream.session', 'gave the same session id to two callers')
     },
     async forget(id, service) {
-      memory.delete(placeOf(id, service))
-      await store.take(keyOf(id, service))
+      memory.delete(id, service)
+      await store.take(keyOf(id, service, digest))
     },
   }
 }

@@ -149,49 +149,41 @@ const revisionOf = (message: Message, raw: Json, call: IdentifiedCall): string =
   return typeof wanted === 'string' ? wanted : (call.inbound.versions[0] ?? '')
 }
 
-export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps): AskToConnect => {
-  const answerOne = async (
-    refusal: Refusal,
-    message: Message,
-    raw: Json,
-    call: UnansweredCall,
-  ): Promise<Json> => {
-    const { url, service } = refusal.detail.connect ?? { url: '', service: '' }
-    const head = { jsonrpc: '2.0', id: message.id ?? null }
-    const elicitation = {
-      mode: 'url',
-      elicitationId: encodeBase64url(runtime.random(16)),
-      url,
-      message: `Connect your account at ${service}`,
-    }
-    const revision = revisionOf(message, raw, call)
-    const error = (code: number, data: Json): Json => ({
-      ...head,
-      error: {
-        code,
-        message: refusal.say,
-        data: { ...data, code: refusal.code, request_id: call.head.requestId },
-      },
-    })
-    if (isModern(revision)) {
-      if (call.declined || !mayAsk.has(message.method ?? '') || !takesUrls(message))
-        return error(refusal.row.rpc, { url })
-      const requestState = await states.seal(raw, call.principal, call.address.service.id)
-      return {
-        ...head,
-        result: {
-          resultType: 'input_required',
-          inputRequests: { [inputKey]: { method: 'elicitation/create', params: elicitation } },
-          requestState,
-        },
-      }
-    }
-    if (namesUrlElicitationError(revision)) return error(-32_042, { elicitations: [elicitation] })
-    return message.method === 'tools/call'
-      ? { ...head, result: { content: [{ type: 'text', text: refusal.say }], isError: true } }
-      : error(refusal.row.rpc, { url })
+/** The answer to one request of a call, in the words of its revision. */
+const answerRequest = async (
+  { runtime, states }: ConnectFirstDeps,
+  refusal: Refusal,
+  message: Message,
+  raw: Json,
+  call: UnansweredCall,
+): Promise<Json> => {
+  const { url, service } = refusal.detail.connect ?? { url: '', service: '' }
+  const head = { jsonrpc: '2.0', id: message.id ?? null }
+  const elicitation = {
+    mode: 'url',
+    elicitationId: encodeBase64url(runtime.random(16)),
+    url,
+    message: `Connect your account at ${service}`,
   }
+  const revision = revisionOf(message, raw, call)
+  const error = (code: number, more: Json): Json => {
+    const data = { ...more, code: refusal.code, request_id: call.head.requestId }
+    return { ...head, error: { code, message: refusal.say, data } }
+  }
+  if (isModern(revision)) {
+    if (call.declined || !mayAsk.has(message.method ?? '') || !takesUrls(message))
+      return error(refusal.row.rpc, { url })
+    const requestState = await states.seal(raw, call.principal, call.address.service.id)
+    const inputRequests = { [inputKey]: { method: 'elicitation/create', params: elicitation } }
+    return { ...head, result: { resultType: 'input_required', inputRequests, requestState } }
+  }
+  if (namesUrlElicitationError(revision)) return error(-32_042, { elicitations: [elicitation] })
+  return message.method === 'tools/call'
+    ? { ...head, result: { content: [{ type: 'text', text: refusal.say }], isError: true } }
+    : error(refusal.row.rpc, { url })
+}
 
+export const createAskToConnect = (deps: ConnectFirstDeps): AskToConnect => {
   return async (refusal, call) => {
     const { envelope, body } = call
     const requests = envelope.messages
@@ -202,7 +194,7 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
     const parsed: unknown = JSON.parse(new TextDecoder().decode(body))
     const raws = Array.isArray(parsed) ? parsed : [parsed]
     const answers = await Promise.all(
-      requests.map(({ message, i }) => answerOne(refusal, message, raws[i] as Json, call)),
+      requests.map(({ message, i }) => answerRequest(deps, refusal, message, raws[i] as Json, call)),
     )
     return {
       kind: 'answer',
@@ -217,7 +209,7 @@ export const createAskToConnect = ({ runtime, states, cors }: ConnectFirstDeps):
           'nosniff',
         ],
         ...['X-Request-Id', call.head.requestId],
-        ...cors.answer(call.inbound.origin, !call.address.service.authRequired),
+        ...deps.cors.answer(call.inbound.origin, !call.address.service.authRequired),
       ],
       body: JSON.stringify(envelope.batch ? answers : answers[0]),
     }

@@ -1,4 +1,4 @@
-// A client on a line (an event stream with POSTs beside it, or a WebSocket) in front of a service as Streamable HTTP: one session there for each line here.
+// A client on a connection (an event stream with POSTs beside it, or a WebSocket) in front of a service as Streamable HTTP: one session there for each connection here.
 import { utf8 } from '../../kit/bytes.ts'
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
@@ -17,21 +17,21 @@ import {
   versionOf,
 } from '../../mcp/json-rpc.ts'
 import type { Admission, Fetch, Head, ReadBody } from '../../ports/call.ts'
-import type { Log } from '../../ports/runtime.ts'
+import type { Log, Timer } from '../../ports/runtime.ts'
 import type { RuntimeTransports } from '../../ports/transport.ts'
 import type { BodyBudget } from '../caller-limits.ts'
 import { refusalResponse } from '../error-response.ts'
 import type { MakeCall } from '../fetch-handler.ts'
 import { refusalOf } from './server-sse.ts'
 
-// A message that came on a line, as a call of its own at the service's Streamable HTTP address: every check, credential, second try and record of a call holds for it too.
+// A message that came on a connection, as a call of its own at the service's Streamable HTTP address: every check, credential, second try and record of a call holds for it too.
 
 export interface InternalCallsDeps {
   readonly makeCall: MakeCall
   readonly transports: RuntimeTransports
 }
 
-/** Whose message it is: the request that opened the line, or that brought the message. */
+/** Whose message it is: the request that opened the connection, or that brought the message. */
 export interface Bearer {
   readonly head: Head
   /** Of the address that was used. */
@@ -57,7 +57,7 @@ export const claimedVersion = (message: Rpc | undefined): string | undefined => 
   return typeof claim === 'string' ? claim : undefined
 }
 
-/** What a request of 2026-07-28 says beside its body (SEP-2243): a line has no headers, so they are written for it. */
+/** What a request of 2026-07-28 says beside its body (SEP-2243): a connection has no header fields, so they are written for it. */
 const mirrored = (message: Rpc, version: string): string[] =>
   standardHeaders(String(message['method']), paramsOf(message)).flatMap(([name, value]) => [
     name,
@@ -117,11 +117,12 @@ export const createInternalCalls = ({ makeCall, transports }: InternalCallsDeps)
 export interface ClientMessagesDeps {
   readonly ask: MakeInternalCall
   readonly log: Log
-  /** To whom the line was opened. */
+  readonly timer: Timer
+  /** To whom the connection was opened. */
   readonly admitted: Pick<Admission, 'address' | 'principal'>
   /** To the client; a promise holds the server's stream back. */
   readonly tell: (message: string) => void | Promise<void>
-  /** The server has forgotten the session: nothing more can be said on this line. */
+  /** The server has forgotten the session: nothing more can be said on this connection. */
   readonly lost: () => void
   readonly service: string
   readonly timeoutMs: number
@@ -153,13 +154,13 @@ interface Call {
 const isStream = (response: Response): response is Response & { readonly body: ReadableStream<Uint8Array> } =>
   response.body !== null && isEventStream(response.headers.get('content-type') ?? undefined)
 
-const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+const pause = (timer: Timer, ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms)
+    const cancel = timer(ms, resolve)
     signal.addEventListener(
       'abort',
       () => {
-        clearTimeout(timer)
+        cancel()
         resolve()
       },
       { once: true },
@@ -168,155 +169,161 @@ const pause = (ms: number, signal: AbortSignal): Promise<void> =>
 
 const reopenMs = [1000, 2000, 5000, 15_000, 30_000] as const
 
-interface Talk {
+/** The session behind one connection. */
+interface Conversation extends ClientMessagesDeps {
   session: string | undefined
   version: string | undefined
   /** Who sent the last message. */
   bearer: Bearer | undefined
+  /** Requests of 2026-07-28 that go on, by id: over HTTP, closing one is how it is cancelled. */
+  readonly closable: Map<string, AbortController>
+  /** The client is gone. */
+  readonly signal: AbortSignal
 }
 
-type Asked = (
-  call: Pick<InternalCall, 'method' | 'body' | 'message' | 'resume'> & { readonly signal?: AbortSignal },
+type SessionCall = Pick<InternalCall, 'method' | 'body' | 'message' | 'resume'> & {
+  readonly signal?: AbortSignal
+}
+
+const askInSession = (
+  { ask, signal, session, version }: Conversation,
+  call: SessionCall,
   bearer: Bearer,
-) => Promise<Response>
-type Pass = (text: string, call: Call) => Promise<void>
+): Promise<Response> => ask(bearer, { signal, ...call, session, version })
+
+/** Tells the client, and strikes what was answered off the list. */
+const tellClient = async (conversation: Conversation, text: string, call?: Call): Promise<void> => {
+  for (const spoken of messagesOf(text)) {
+    const { message } = spoken
+    if (call && message['method'] === undefined) {
+      call.open.delete(keyOf(message['id']))
+      if (call.opens) conversation.version = versionOf(message)
+    }
+    await conversation.tell(spoken.text)
+  }
+}
 
 /** What the server says of its own accord, as long as the client is there. */
-const createListen =
-  ({
-    asked,
-    pass,
-    talk,
-    maxBytes,
-    signal,
-  }: {
-    readonly asked: Asked
-    readonly pass: Pass
-    readonly talk: Talk
-    readonly maxBytes: number
-    readonly signal: AbortSignal
-  }) =>
-  async (first: Bearer): Promise<void> => {
-    let failures = 0
-    let resume: string | undefined
-    while (!signal.aborted && failures < reopenMs.length) {
-      try {
-        const response = await asked({ method: 'GET', resume }, talk.bearer ?? first)
-        if (!isStream(response)) {
-          await response.body?.cancel()
-          return
-        }
-        await readEvents(response.body, maxBytes, async ({ id, data }) => {
-          failures = 0
-          resume = id ?? resume
-          await pass(data, { open: new Map(), opens: false })
-        })
-      } catch {
-        // Opened again below; what is lost for good shows in the next call.
-      }
-      await pause(reopenMs[failures++] as number, signal)
-    }
-  }
-
-/** Carries messages to the server, and what it says back, until `signal`. */
-const createCarry = (deps: ClientMessagesDeps, talk: Talk, signal: AbortSignal) => {
-  const { ask, tell, lost, service, maxBytes } = deps
-  const asked: Asked = (call, bearer) =>
-    ask(bearer, { signal, ...call, session: talk.session, version: talk.version })
-  /** Requests of 2026-07-28 that go on, by id: over HTTP, closing one is how it is cancelled. */
-  const closable = new Map<string, AbortController>()
-
-  /** Tells the client, and strikes what was answered off the list. */
-  const pass: Pass = async (text, call) => {
-    for (const spoken of messagesOf(text)) {
-      const { message } = spoken
-      if (message['method'] === undefined) {
-        call.open.delete(keyOf(message['id']))
-        if (call.opens) talk.version = versionOf(message)
-      }
-      await tell(spoken.text)
-    }
-  }
-
-  const answers = async (response: Response, call: Call): Promise<void> => {
-    if (isStream(response)) await readEvents(response.body, maxBytes, ({ data }) => pass(data, call))
-    else {
-      const text = new TextDecoder().decode(await readBounded(response.body, maxBytes))
-      // 404 for a session is its end (MCP 2025-11-25 transports, Session Management).
-      if (response.status === 404 && talk.session !== undefined)
-        throw new Refusal('session.unknown', `${service} has forgotten the session`)
-      // An error of the server in its own words, whatever its status.
-      if (messagesOf(text).some(({ message }) => message['jsonrpc'] === '2.0')) await pass(text, call)
-      else if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service)
-    }
-    if (call.open.size > 0 && !signal.aborted)
-      throw new Refusal('upstream.answer', `${service} ended without an answer`)
-  }
-
-  const listen = createListen({ asked, pass, talk, maxBytes, signal })
-
-  return async ({ message, text }: ParsedMessages, bearer: Bearer): Promise<void> => {
-    const call: Call = {
-      open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []),
-      opens: message['method'] === 'initialize',
-    }
-    talk.bearer = bearer
-    const cancelled =
-      message['method'] === 'notifications/cancelled' ? closable.get(keyOf(cancelledId(message))) : undefined
-    if (cancelled) return cancelled.abort()
-    const modern = claimedVersion(message) !== undefined && isRequest(message)
-    const closing = new AbortController()
-    const key = keyOf(message['id'])
-    if (modern) closable.set(key, closing)
+const listen = async (conversation: Conversation, first: Bearer): Promise<void> => {
+  const { signal, maxBytes, timer } = conversation
+  let failures = 0
+  let resume: string | undefined
+  while (!signal.aborted && failures < reopenMs.length) {
     try {
-      const response = await asked(
-        {
-          method: 'POST',
-          body: text,
-          message,
-          ...(modern ? { signal: AbortSignal.any([signal, closing.signal]) } : {}),
-        },
-        bearer,
-      )
-      if (call.opens) talk.session = response.headers.get('mcp-session-id') ?? undefined
-      await answers(response, call)
-      if (message['method'] === 'notifications/initialized') listen(bearer).catch(() => undefined)
-    } catch (error) {
-      if (signal.aborted || closing.signal.aborted) return
-      const refusal = error instanceof Refusal ? error : new Refusal('upstream.answer', String(error))
-      for (const id of call.open.values())
-        await tell(refusalResponse(deps.log, refusal, { id, head: bearer.head, admitted: deps.admitted }))
-      if (refusal.code === 'session.unknown') lost()
-    } finally {
-      if (closable.get(key) === closing) closable.delete(key)
+      const call = { method: 'GET', resume } as const
+      const response = await askInSession(conversation, call, conversation.bearer ?? first)
+      if (!isStream(response)) {
+        await response.body?.cancel()
+        return
+      }
+      await readEvents(response.body, maxBytes, async ({ id, data }) => {
+        failures = 0
+        resume = id ?? resume
+        await tellClient(conversation, data)
+      })
+    } catch {
+      // Opened again below; what is lost for good shows in the next call.
     }
+    await pause(timer, reopenMs[failures++] as number, signal)
+  }
+}
+
+const relayResponse = async (conversation: Conversation, response: Response, call: Call): Promise<void> => {
+  const { service, maxBytes, signal, session } = conversation
+  if (isStream(response))
+    await readEvents(response.body, maxBytes, ({ data }) => tellClient(conversation, data, call))
+  else {
+    const text = new TextDecoder().decode(await readBounded(response.body, maxBytes))
+    // 404 for a session is its end (MCP 2025-11-25 transports, Session Management).
+    if (response.status === 404 && session !== undefined)
+      throw new Refusal('session.unknown', `${service} has forgotten the session`)
+    // An error of the server in its own words, whatever its status.
+    if (messagesOf(text).some(({ message }) => message['jsonrpc'] === '2.0'))
+      await tellClient(conversation, text, call)
+    else if (response.status < 200 || response.status > 299) throw refusalOf(response.status, service)
+  }
+  if (call.open.size > 0 && !signal.aborted)
+    throw new Refusal('upstream.answer', `${service} ended without an answer`)
+}
+
+/** What the client reads in place of each answer that is missing. */
+const refuseCall = async (
+  { log, admitted, tell, lost }: Conversation,
+  { open }: Call,
+  error: unknown,
+  { head }: Bearer,
+): Promise<void> => {
+  const refusal = error instanceof Refusal ? error : new Refusal('upstream.answer', String(error))
+  for (const id of open.values()) await tell(refusalResponse(log, refusal, { id, head, admitted }))
+  if (refusal.code === 'session.unknown') lost()
+}
+
+/** Carries one message to the server, and back what it says. */
+const deliver = async (
+  conversation: Conversation,
+  { message, text }: ParsedMessages,
+  bearer: Bearer,
+): Promise<void> => {
+  const { signal, closable } = conversation
+  const call: Call = {
+    open: new Map(isRequest(message) ? [[keyOf(message['id']), message['id']]] : []),
+    opens: message['method'] === 'initialize',
+  }
+  conversation.bearer = bearer
+  const cancelled =
+    message['method'] === 'notifications/cancelled' ? closable.get(keyOf(cancelledId(message))) : undefined
+  if (cancelled) return cancelled.abort()
+  const modern = claimedVersion(message) !== undefined && isRequest(message)
+  const closing = new AbortController()
+  const key = keyOf(message['id'])
+  if (modern) closable.set(key, closing)
+  const post: SessionCall = { method: 'POST', body: text, message }
+  try {
+    const response = await askInSession(
+      conversation,
+      modern ? { ...post, signal: AbortSignal.any([signal, closing.signal]) } : post,
+      bearer,
+    )
+    if (call.opens) conversation.session = response.headers.get('mcp-session-id') ?? undefined
+    await relayResponse(conversation, response, call)
+    if (message['method'] === 'notifications/initialized') listen(conversation, bearer).catch(() => undefined)
+  } catch (error) {
+    if (!signal.aborted && !closing.signal.aborted) await refuseCall(conversation, call, error, bearer)
+  } finally {
+    if (closable.get(key) === closing) closable.delete(key)
   }
 }
 
 export const createClientMessages = (deps: ClientMessagesDeps): ClientMessages => {
   const gone = new AbortController()
   const { signal } = gone
-  const talk: Talk = { session: undefined, version: undefined, bearer: undefined }
-  const deliver = createCarry(deps, talk, signal)
-  let going = 0
+  const conversation: Conversation = {
+    ...deps,
+    session: undefined,
+    version: undefined,
+    bearer: undefined,
+    closable: new Map(),
+    signal,
+  }
+  let pending = 0
   // What follows `initialize` waits for its answer, which names the session.
   let ready: Promise<unknown> = Promise.resolve()
 
   return {
     receive(messages, bearer) {
-      if (going + messages.length > deps.most)
-        throw new Refusal('calls.limited', `${going} messages are on their way`, {
+      if (pending + messages.length > deps.most)
+        throw new Refusal('calls.limited', `${pending} messages are on their way`, {
           headers: { 'retry-after': '1' },
         })
       for (const spoken of messages) {
         const holding = deps.budget.open(deps.admitted.principal, deps.ip)
         holding.grow(spoken.text.length)
-        going++
+        pending++
         const opens = spoken.message['method'] === 'initialize'
         const work = ready
-          .then(() => deliver(spoken, bearer))
+          .then(() => deliver(conversation, spoken, bearer))
           .finally(() => {
-            going--
+            pending--
             holding.release()
           })
         if (opens) ready = work
@@ -325,7 +332,7 @@ export const createClientMessages = (deps: ClientMessagesDeps): ClientMessages =
     close() {
       if (signal.aborted) return
       gone.abort()
-      const { session, version, bearer } = talk
+      const { session, version, bearer } = conversation
       if (session === undefined || !bearer) return
       const bye = { method: 'DELETE' as const, session, version, signal: AbortSignal.timeout(deps.timeoutMs) }
       deps.defer(

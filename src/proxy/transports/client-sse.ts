@@ -1,7 +1,7 @@
 // Clients of 2024-11-05 (transports, HTTP with SSE): an event stream that names where to POST, messages taken with 202, answers on the stream.
 import { Refusal } from '../../kit/refusal.ts'
 import { createEventWriter } from '../../kit/sse.ts'
-import { messagesOf } from '../../mcp/json-rpc.ts'
+import { type ParsedMessages, messagesOf } from '../../mcp/json-rpc.ts'
 import type { Upstream } from '../../ports/call.ts'
 import type { Audit } from '../../ports/modules.ts'
 import type { Runtime } from '../../ports/runtime.ts'
@@ -46,72 +46,86 @@ export interface ClientSse {
   upstream(call: IdentifiedCall): Upstream
 }
 
-export const createClientSse = ({
-  runtime,
-  ask,
-  nextId,
-  watch,
-  record,
-  keepAliveMs,
-  most,
-  budget,
-}: ClientSseDeps): ClientSse => {
-  const sessions = new Map<string, Session>()
+type Sessions = Map<string, Session>
 
-  const open =
-    (call: IdentifiedCall) =>
-    (request: Request): Promise<Response> => {
-      const { service, path } = call.address
-      const id = nextId()
-      const ended = (): void => {
-        sessions.delete(id)
-        unwatch()
-        client.close()
-      }
-      const stream = createEventWriter({ timer: runtime.timer, keepAliveMs, gone: ended })
-      const client = createClientMessages({
-        ask,
-        tell(message) {
-          stream.write(message, { event: 'message' })
-          return stream.room()
-        },
-        log: runtime.log,
-        admitted: call,
-        lost: () => stream.end(),
-        service: service.id,
-        timeoutMs: service.timeoutMs,
-        maxBytes: mostMessageBytes,
-        defer: runtime.defer,
-        most,
-        budget,
-        ip: call.head.ip,
-      })
-      const unwatch = watch.caller(call, () => stream.end())
-      request.signal.addEventListener('abort', () => stream.end(), { once: true })
-      sessions.set(id, { owner: ownerOf(call.principal), service, client })
-      // A path alone: on the origin the client used, whichever of ours that is.
-      stream.write(`${path}${messagePath}?sessionId=${id}`, { event: 'endpoint' })
-      return Promise.resolve(
-        new Response(stream.body, {
-          headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
-        }),
-      )
-    }
-
-  const take = ({ head, query, address, principal, body = new Uint8Array() }: IdentifiedCall) => {
-    const session = sessions.get(sessionIn(query))
-    if (!session) throw new Refusal('session.unknown', 'no stream with that id in this process')
-    if (session.owner !== ownerOf(principal) || session.service !== address.service)
-      throw foreign(record, address.service.id, principal)
-    const spoken = messagesOf(new TextDecoder().decode(body))
-    return (): Promise<Response> => {
-      session.client.receive(spoken, { head, path: address.path })
-      return Promise.resolve(
-        new Response('Accepted', { status: 202, headers: { 'content-type': 'text/plain; charset=utf-8' } }),
-      )
-    }
+/** An event stream that begins with where messages are to be POSTed. */
+const openStream = (
+  deps: ClientSseDeps,
+  sessions: Sessions,
+  call: IdentifiedCall,
+  { signal }: Request,
+): Response => {
+  const { service, path } = call.address
+  const { runtime, ask, most, budget } = deps
+  const id = deps.nextId()
+  const ended = (): void => {
+    sessions.delete(id)
+    unwatch()
+    client.close()
   }
+  const stream = createEventWriter({ timer: runtime.timer, keepAliveMs: deps.keepAliveMs, gone: ended })
+  const client = createClientMessages({
+    ask,
+    tell(message) {
+      stream.write(message, { event: 'message' })
+      return stream.room()
+    },
+    log: runtime.log,
+    timer: runtime.timer,
+    admitted: call,
+    lost: () => stream.end(),
+    service: service.id,
+    timeoutMs: service.timeoutMs,
+    maxBytes: mostMessageBytes,
+    defer: runtime.defer,
+    most,
+    budget,
+    ip: call.head.ip,
+  })
+  const unwatch = deps.watch.caller(call, () => stream.end())
+  signal.addEventListener('abort', () => stream.end(), { once: true })
+  sessions.set(id, { owner: ownerOf(call.principal), service, client })
+  // A path alone: on the origin the client used, whichever of ours that is.
+  stream.write(`${path}${messagePath}?sessionId=${id}`, { event: 'endpoint' })
+  return new Response(stream.body, {
+    headers: { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform' },
+  })
+}
 
+/** The session that a message is for. Throws `session.unknown`. */
+const sessionOf = (
+  record: Audit,
+  sessions: Sessions,
+  { query, address, principal }: IdentifiedCall,
+): Session => {
+  const session = sessions.get(sessionIn(query))
+  if (!session) throw new Refusal('session.unknown', 'no stream with that id in this process')
+  if (session.owner !== ownerOf(principal) || session.service !== address.service)
+    throw foreign(record, address.service.id, principal)
+  return session
+}
+
+/** Takes messages, which are answered on the stream. */
+const takeMessages = (
+  { client }: Session,
+  messages: readonly ParsedMessages[],
+  { head, address }: IdentifiedCall,
+): Response => {
+  client.receive(messages, { head, path: address.path })
+  return new Response('Accepted', {
+    status: 202,
+    headers: { 'content-type': 'text/plain; charset=utf-8' },
+  })
+}
+
+export const createClientSse = (deps: ClientSseDeps): ClientSse => {
+  const sessions: Sessions = new Map()
+  const handlerOf = (call: IdentifiedCall): ((request: Request) => Promise<Response>) => {
+    if (call.head.method === 'GET') return async (request) => openStream(deps, sessions, call, request)
+    const session = sessionOf(deps.record, sessions, call)
+    const messages = messagesOf(new TextDecoder().decode(call.body))
+    return async () => takeMessages(session, messages, call)
+  }
   return {
     upstream(call) {
       const { head, rest } = call
@@ -120,11 +134,7 @@ export const createClientSse = ({
       // POST to the stream's own address is how newer clients find out that it is none of theirs.
       if (head.method !== wanted)
         throw new Refusal('request.method', head.method, { headers: { allow: wanted } })
-      return {
-        kind: 'local',
-        url: 'http://line.invalid/sse',
-        handle: wanted === 'GET' ? open(call) : take(call),
-      }
+      return { kind: 'local', url: 'http://line.invalid/sse', handle: handlerOf(call) }
     },
   }
 }

@@ -1,4 +1,4 @@
-// Clients on a WebSocket: the handshake passes the steps of a connection before it is answered, and each message those of a call (security.md O2–O8).
+// Clients on a WebSocket: the handshake passes the steps of a connection before it is answered, and each message those of a call.
 import { utf8 } from '../../kit/bytes.ts'
 import { aboutRequest, refusalOf } from '../../kit/log.ts'
 import { Refusal } from '../../kit/refusal.ts'
@@ -154,6 +154,10 @@ const lastWords: Readonly<Record<EndReason, readonly [code: number, reason: stri
   storage: [1013, 'The gateway cannot reach its storage. Connect again.'],
 }
 
+/** What the client reads in place of an answer to a message that could not be read. */
+const refusedText = ({ log }: TunnelDeps, call: OpenedCall, error: unknown): string =>
+  refusalResponse(log, refusalOf(error), { id: null, head: call.head, admitted: call })
+
 /** Opens the server's side, and joins it to the client's. */
 const createTunnel = async (deps: TunnelDeps, call: OpenedCall): Promise<Tunnel> => {
   const { ends, shut, closed } = createEnds(deps, call)
@@ -186,8 +190,10 @@ const createTunnel = async (deps: TunnelDeps, call: OpenedCall): Promise<Tunnel>
     deps.watch.caller(call, (why) => shut(...lastWords[why])),
   )
   const mayGoOn = createPace(deps.now)
-  const lost = (): void => shut(1011, 'The server behind is gone.')
-
+  const send = (text: string): void | Promise<void> => {
+    const envelope = read(text)
+    return upstream.calls ? upstream.send(text) : direct.send(envelope, text, tell)
+  }
   const take = (text: string): void => {
     if (beat.hear(text) || ends.over) return
     if (!mayGoOn()) {
@@ -196,15 +202,9 @@ const createTunnel = async (deps: TunnelDeps, call: OpenedCall): Promise<Tunnel>
     }
     ends.messages++
     try {
-      const envelope = read(text)
-      holdBack(ends.client, upstream.calls ? upstream.send(text) : direct.send(envelope, text, tell), lost)
+      holdBack(ends.client, send(text), () => shut(1011, 'The server behind is gone.'))
     } catch (error) {
-      const refused = refusalResponse(deps.log, refusalOf(error), {
-        id: null,
-        head: call.head,
-        admitted: call,
-      })
-      holdBack(ends.client, tell(refused))
+      holdBack(ends.client, tell(refusedText(deps, call, error)))
     }
   }
   deps.record(socketEvent(call, { what: 'opened' }))

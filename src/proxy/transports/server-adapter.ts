@@ -1,13 +1,15 @@
-// A server that may speak on a line (HTTP+SSE or a WebSocket), as Streamable HTTP: which of its calls go that way, and the way itself.
+// A server that may be reached by HTTP+SSE or a WebSocket, as Streamable HTTP: which of its calls go through this adapter, and what it does with them.
 import { readBounded } from '../../kit/http.ts'
 import { Refusal } from '../../kit/refusal.ts'
+import type { Connect } from '../../mcp/transport.ts'
+import type { Fetch } from '../../ports/call.ts'
 import type { Runtime } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { RuntimeTransports } from '../../ports/transport.ts'
 import type { ContextOf, UpstreamRoute } from '../admitted-call.ts'
 import { isRepeatableText } from '../retry.ts'
 import type { Revalidation } from '../revalidate.ts'
-import { type EndpointOf, type EndpointRequest, fetchAt } from '../upstream-endpoint.ts'
+import { type Endpoint, type EndpointOf, type EndpointRequest, fetchAt } from '../upstream-endpoint.ts'
 import { createServerSse } from './server-sse.ts'
 import { createServerWebSocket } from './server-websocket.ts'
 import {
@@ -21,9 +23,9 @@ import { createRemoteServer } from './session-location.ts'
 export interface ServerAdapter {
   /** One admitted request of Streamable HTTP; its URL is of no account. Rejects with `upstream.*` and `session.*`. */
   readonly ask: SessionEndpoint
-  /** The sessions on a line alone, whatever is known of the server. */
+  /** The sessions on a connection alone, whatever is known of the server. */
   readonly server: SessionEndpoint
-  /** Whether a call must go this way: one of that session, or one that opens a session. */
+  /** Whether a call must go through the adapter: one of such a session, or one that opens a session. */
   needed(session: string | undefined, opening: boolean): boolean
 }
 
@@ -52,12 +54,14 @@ const isModernError = (text: string): boolean => {
 const learnedMs = 600_000
 const mayBeLegacy = new Set([400, 404, 405])
 
-const isLine = (session: string | null | undefined): boolean =>
+const isOnConnection = (session: string | null | undefined): boolean =>
   typeof session === 'string' && connectionIdOf(session) !== undefined
 
 type Transport = 'streamable' | 'sse'
 
-/** `written`: by the operator, who is believed for ever. */
+const isSocketUrl = (url: string): boolean => /^wss?:/.test(url)
+
+/** `written`: by the operator, which holds for ever. */
 const createTransportMemory = (written: Transport | 'auto', route: UpstreamRoute, now: () => number) => {
   let learned: { readonly transport: Transport; readonly until: number } | undefined
   return {
@@ -84,32 +88,35 @@ const orForget =
       throw error
     })
 
-/** Undefined for a service that is no server elsewhere. */
-export const createServerAdapter = (
-  service: Service,
-  { runtime, endpointOf, contextOf, watch, most, keepAliveMs }: ServerAdapterDeps,
-): ServerAdapter | undefined => {
-  const { upstream, id } = service
-  if (upstream.kind !== 'http') return undefined
-  const { url } = upstream
-  const { sessionLocations } = runtime.transports
-  const { fetch, socket } = upstream.publicOnly ? runtime.transports.publicOnly : runtime.transports
-  const overSocket = /^wss?:/.test(url)
-  const endpoint = endpointOf(service)
-  /** Where the endpoint was found, with the redirects that lead there. */
-  const overFetch = (request: Request, body: string): Promise<Response> => {
+type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
+
+/** Streamable HTTP, where the endpoint was found, with the redirects that lead there. */
+const createSend = (url: string, fetch: Fetch, endpoint: Endpoint | undefined) => {
+  const { origin, pathname, search } = new URL(url)
+  return (request: Request, body: string): Promise<Response> => {
     const headers = new Headers(request.headers)
     headers.set('accept-encoding', 'identity')
-    const { pathname, search } = endpoint?.current() ?? new URL(url)
+    const at = endpoint?.current() ?? { pathname, search }
     return fetchAt(
       fetch,
       endpoint,
-      `${new URL(url).origin}${pathname}${search}`,
+      `${origin}${at.pathname}${at.search}`,
       { method: request.method, headers, redirect: 'manual', signal: request.signal, body },
       isRepeatableText(request.method, body),
     )
   }
-  /** For HTTP+SSE: the GET that opens the stream may be led elsewhere as well. */
+}
+
+/** How a session connects to the server. For HTTP+SSE, the GET that opens the stream may be led elsewhere as well. */
+const createConnect = (
+  { url, publicOnly }: HttpUpstream,
+  service: string,
+  { runtime: { timer, transports }, keepAliveMs: heartbeatMs }: ServerAdapterDeps,
+  endpoint: Endpoint | undefined,
+): Connect => {
+  const { fetch, socket } = publicOnly ? transports.publicOnly : transports
+  const maxBytes = mostMessageBytes
+  if (isSocketUrl(url)) return createServerWebSocket({ timer, socket, url, service, maxBytes, heartbeatMs })
   const opening: RuntimeTransports['fetch'] = (input, init) =>
     typeof input === 'string' && init?.method === undefined
       ? fetchAt(
@@ -120,31 +127,21 @@ export const createServerAdapter = (
           true,
         )
       : fetch(input, init)
-  const connect = overSocket
-    ? createServerWebSocket({
-        timer: runtime.timer,
-        socket,
-        url,
-        service: id,
-        maxBytes: mostMessageBytes,
-        heartbeatMs: keepAliveMs,
-      })
-    : createServerSse({ timer: runtime.timer, fetch: opening, url, service: id, maxBytes: mostMessageBytes })
-  const server = sessionLocations
-    ? createRemoteServer(id, { sessionLocations, now: runtime.now, most })
-    : createSessionEndpoint({ runtime, service, connect, watch, keepAliveMs, most })
-  if (overSocket) return { ask: server, server, needed: () => true }
-  const { speaks, learn, forget } = createTransportMemory(
-    upstream.transport ?? 'auto',
-    contextOf(service).route,
-    runtime.now,
-  )
-  const known = orForget(server, forget)
+  return createServerSse({ timer, fetch: opening, url, service, maxBytes })
+}
 
-  /** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */
-  const find: SessionEndpoint = async (request, about) => {
+interface Unknown {
+  readonly send: ReturnType<typeof createSend>
+  readonly server: SessionEndpoint
+  readonly learn: (transport: Transport) => void
+}
+
+/** POST first; what a server without Streamable HTTP answers to it is followed by GET (MCP 2025-11-25 transports, Backwards Compatibility). */
+const createFind =
+  ({ send, server, learn }: Unknown): SessionEndpoint =>
+  async (request, about) => {
     const body = await request.text()
-    const answer = await overFetch(request, body)
+    const answer = await send(request, body)
     if (!mayBeLegacy.has(answer.status)) {
       if (answer.ok) learn('streamable')
       return answer
@@ -153,27 +150,43 @@ export const createServerAdapter = (
     const again = (): Response => new Response(said, { status: answer.status, headers: answer.headers })
     if (isModernError(new TextDecoder().decode(said))) return again()
     try {
-      const opened = await server(
-        new Request(request.url, { method: 'POST', headers: request.headers, body, signal: request.signal }),
-        about,
-      )
+      const { url, headers, signal } = request
+      const opened = await server(new Request(url, { method: 'POST', headers, body, signal }), about)
       learn('sse')
       return opened
     } catch (error) {
-      // One that asks who is there says nothing of what it speaks: whoever called is shown to it, and it is asked anew.
+      // One that asks who is there says nothing of what it speaks: it is sent a credential, and asked again.
       if (error instanceof Refusal && error.detail.refused) throw error
       // No server of 2024-11-05 either: its first answer stands.
       return again()
     }
   }
 
+/** Undefined for a service that is no server elsewhere. */
+export const createServerAdapter = (service: Service, deps: ServerAdapterDeps): ServerAdapter | undefined => {
+  const { runtime, watch, most, keepAliveMs } = deps
+  const { upstream, id } = service
+  if (upstream.kind !== 'http') return undefined
+  const { url, publicOnly, transport = 'auto' } = upstream
+  const { transports, now } = runtime
+  const endpoint = deps.endpointOf(service)
+  const connect = createConnect(upstream, id, deps, endpoint)
+  const { sessionLocations } = transports
+  const server = sessionLocations
+    ? createRemoteServer(id, { sessionLocations, now, most })
+    : createSessionEndpoint({ runtime, service, connect, watch, keepAliveMs, most })
+  if (isSocketUrl(url)) return { ask: server, server, needed: () => true }
+  const { speaks, learn, forget } = createTransportMemory(transport, deps.contextOf(service).route, now)
+  const known = orForget(server, forget)
+  const send = createSend(url, (publicOnly ? transports.publicOnly : transports).fetch, endpoint)
+  const find = createFind({ send, server, learn })
   return {
     server,
-    needed: (session, opening) => isLine(session) || speaks() === 'sse' || (opening && speaks() === 'auto'),
-    ask: (request, about) =>
-      (isLine(request.headers.get('mcp-session-id')) ? server : speaks() === 'sse' ? known : find)(
-        request,
-        about,
-      ),
+    needed: (session, opening) =>
+      isOnConnection(session) || speaks() === 'sse' || (opening && speaks() === 'auto'),
+    ask(request, about) {
+      if (isOnConnection(request.headers.get('mcp-session-id'))) return server(request, about)
+      return (speaks() === 'sse' ? known : find)(request, about)
+    },
   }
 }

@@ -142,6 +142,7 @@ export const createUpstreamSocket = (
     ask: deps.ask,
     tell: events.tell,
     log: deps.log,
+    timer: deps.timer,
     admitted: call,
     lost: () => events.closed(1011, 'The server behind has forgotten the session.'),
     service: service.id,
