@@ -285,7 +285,7 @@ describe.each(runtimes)('%s', (where, open) => {
     )
     await until(() => legacy.waiting.length > waiting, 'the call')
     for (const stream of legacy.streams.values()) stream.destroy()
-    expect(await onStream(answer, 'line', client)).toBe('upstream.unreachable')
+    expect(await onStream(answer, 'line', client)).toBe('upstream.closed')
   })
 
   itWhere(where !== 'in workerd')(
