@@ -143,6 +143,7 @@ export const createProxy = (deps: ProxyDeps): Proxy => {
     makeCall,
     admitSocket: createAdmitSocket({
       ...shared,
+      trim: deps.trim,
       connections,
       credentials: deps.credentials,
       heartbeatMs: keepAliveMs,

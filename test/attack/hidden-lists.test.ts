@@ -245,7 +245,7 @@ describe.each(runtimes)('%s', (where, openGateway) => {
     expect(text).not.toMatch(/hidden|"never"|"mirrored"|"test_error_handling"/)
   })
 
-  it.each(['trimmed-http', 'trimmed-sse'])(
+  it.each(['trimmed-http', 'trimmed-sse', 'trimmed-ws'])(
     'never shows a client on a WebSocket what is hidden at %s',
     async (id) => {
       // In process there are no sockets to upgrade.

@@ -2,11 +2,14 @@
 import { Refusal } from '../../kit/refusal.ts'
 import type { Envelope } from '../../mcp/envelope.ts'
 import { cancelledId, isResponse, keyOf, messagesOf } from '../../mcp/json-rpc.ts'
+import type { Trim } from '../../ports/call.ts'
 import type { UpstreamCredential, UpstreamCredentials } from '../../ports/modules.ts'
 import type { Timer } from '../../ports/runtime.ts'
 import type { Service } from '../../ports/services.ts'
 import type { RuntimeTransports, TextSocket } from '../../ports/transport.ts'
 import type { PermittedCall } from '../admitted-call.ts'
+import { rewriteLists } from '../list-answers.ts'
+import type { TrimFor } from '../lists.ts'
 import { type MakeInternalCall, type ClientMessagesDeps, createClientMessages } from './client-messages.ts'
 import type { ConnectionSteps } from './connection-steps.ts'
 import { createHeartbeat, handshakeFields, handshakeRefusal, holdBack } from './server-websocket.ts'
@@ -24,6 +27,8 @@ export interface UpstreamSocketDeps {
   /** Messages without an answer, where each is a call of its own. */
   readonly most: number
   readonly budget: ClientMessagesDeps['budget']
+  /** Absent: every list is passed on as it came. */
+  readonly trim?: TrimFor | undefined
 }
 
 /** A client's WebSocket whose handshake has passed its steps. */
@@ -48,13 +53,23 @@ export interface UpstreamSocketEvents {
 
 type HttpUpstream = Extract<Service['upstream'], { kind: 'http' }>
 
+/** The message with its lists rewritten; undefined for one that cannot be read. */
+const trimmed = (message: string, trim: Trim): string | undefined => {
+  try {
+    return rewriteLists(message, { trim }) ?? message
+  } catch {
+    return undefined
+  }
+}
+
 const overSocket = async (
   { url, publicOnly }: HttpUpstream,
-  { transports, timer, heartbeatMs }: UpstreamSocketDeps,
-  { address, headers }: OpenedCall,
+  { transports, timer, heartbeatMs, trim: trimFor }: UpstreamSocketDeps,
+  { address, principal, headers }: OpenedCall,
   events: UpstreamSocketEvents,
 ): Promise<UpstreamSocket> => {
   const { id, timeoutMs } = address.service
+  const trim = trimFor?.({ service: address.service, principal })
   let socket: TextSocket | undefined
   const closed = (code: number, reason: string): void => {
     beat.stop()
@@ -68,7 +83,14 @@ const overSocket = async (
     () => events.closed(1006, 'The server behind answers no ping.'),
   )
   const text = (message: string): void => {
-    if (!beat.hear(message)) holdBack(socket, events.tell(message))
+    if (beat.hear(message)) return
+    const shown = trim ? trimmed(message, trim) : message
+    if (shown !== undefined) holdBack(socket, events.tell(shown))
+    else {
+      // What cannot be read must not reach the caller.
+      socket?.close(1003, '')
+      closed(1011, 'The server behind sent a message that cannot be read.')
+    }
   }
   const binary = (): void => {
     socket?.close(1003, '')
